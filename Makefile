@@ -1,0 +1,30 @@
+# Every target sets up what it needs and means `--stack local`. Other environments: `fab --list`.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
+MACHINES := systemd-container debootstrap iproute2 openssh-client git
+BROWSER := chromium nginx-light
+PYTEST := $(SUDO) .venv/bin/pytest
+
+.PHONY: help up down test check bench soak machines browser
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+up: .venv/run machines ## two machines on this host, the example shipped, deployed and checked
+	@$(SUDO) .venv/bin/fab up --stack local
+down: .venv/run ## remove them: machines, mounts, bridge, processes and state
+	@$(SUDO) .venv/bin/fab down --stack local
+test: .venv/test machines browser ## every test, on real machines and in a real browser
+	$(PYTEST) -m "not soak"
+check: .venv/test ## format, lint and types
+	.venv/bin/ruff check . && .venv/bin/mypy
+bench: .venv/test machines ## the figures in the README, as ratios within one run
+	$(SUDO) .venv/bin/python -m tests.bench
+soak: .venv/test machines browser ## the long tests
+	$(PYTEST) -m soak
+
+machines browser: %:
+	@infra/local/packages.sh $(if $(filter browser,$@),$(BROWSER),$(MACHINES))
+.venv/run: pyproject.toml uv.lock | .tools
+	@.tools/bin/uv sync --quiet --frozen --no-dev --inexact --no-python-downloads && touch $@
+.venv/test: pyproject.toml uv.lock | .tools
+	@.tools/bin/uv sync --quiet --frozen --inexact --no-python-downloads && touch $@ .venv/run
+.tools:
+	@infra/local/packages.sh python3-venv && python3 -m venv $@.new && $@.new/bin/pip install -q uv && mv $@.new $@

@@ -1,0 +1,20 @@
+"""Which SSH key opens a host."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from infra.local.home import home
+
+from infra.contract import Contract
+from rollout.outputs import kit_checkpoint
+
+
+def identity(contract: Contract) -> Path | None:
+    """$ORIGIN_KIT_SSH_KEY, or the kit's own key for machines it made itself; None means your agent and default keys."""
+    if chosen := os.environ.get("ORIGIN_KIT_SSH_KEY"):
+        return Path(chosen)
+    if kit_checkpoint(contract.environment).exists():
+        return home() / "ssh" / "id_ed25519"
+    return None

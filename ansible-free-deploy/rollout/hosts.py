@@ -1,0 +1,192 @@
+"""SSH: one connection and one exec per host, keys pinned by the contract, hosts side by side.
+
+What runs there is a standard-library script that arrives on stdin with its payload, so that nothing has to be installed
+first, nothing secret stands in a process list, and one exchange asks and does everything.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import paramiko
+from fabric import Config, Connection
+
+from infra.contract import Host, Json
+
+CONNECT_TIMEOUT_S = 10
+MOST_AT_ONCE = 32
+_BOOTSTRAP = (
+    "import json,sys;b=sys.stdin.buffer;n,m=map(int,b.readline().split());s=b.read(n);"
+    'PAYLOAD=json.loads(b.read(m));exec(compile(s,"origin-kit","exec"))'
+)
+_COMMAND = f"sudo -n /usr/bin/python3 -c '{_BOOTSTRAP}'"
+
+Event = Callable[[Json], None]
+T = TypeVar("T")
+
+
+class HostError(ValueError):
+    """A host could not be reached, or what ran there failed; `detail` is the host's own output, shortened."""
+
+    def __init__(self, host: Host, text: str, detail: str = "") -> None:
+        self.host = host
+        self.detail = detail
+        super().__init__(f"{host.name} ({host.address}): {text}")
+
+
+class PinnedConnection(Connection):
+    """Fabric's connection, except that an unknown or other host key ends it; Fabric's own accepts any."""
+
+    def __init__(self, host: Host, identity: Path | None) -> None:
+        keys = {"key_filename": str(identity), "look_for_keys": False, "allow_agent": False} if identity else {}
+        # Neither ~/.ssh/config nor fabric.yaml may redirect a deploy to another host.
+        config = Config(overrides={"load_ssh_configs": False, "timeouts": {"connect": CONNECT_TIMEOUT_S}}, lazy=True)
+        super().__init__(
+            host.address,
+            user=host.user,
+            port=host.port,
+            config=config,
+            connect_kwargs={"banner_timeout": CONNECT_TIMEOUT_S, "auth_timeout": CONNECT_TIMEOUT_S, **keys},
+        )
+        self.client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        name = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
+        for line in host.host_keys:
+            kind, data = line.split()[:2]
+            self.client.get_host_keys().add(name, kind, paramiko.PKey.from_type_string(kind, base64.b64decode(data)))
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open connection to one host."""
+
+    host: Host
+    connection: PinnedConnection
+
+    def run(
+        self, script: str, payload: Json, *, blob: Path | None = None, on_event: Event = lambda event: None
+    ) -> Json:
+        """Run `script` as root and return its `result`; its events are handed on while it runs.
+
+        The script finds `payload` in its global PAYLOAD and the bytes of `blob` on stdin. Raises HostError where it
+        reports an error, dies, or the connection is lost.
+        """
+        channel = self.connection.transport.open_session(timeout=CONNECT_TIMEOUT_S)
+        channel.exec_command(_COMMAND)
+        writer = threading.Thread(target=_send, args=(channel, script, payload, blob), daemon=True)
+        writer.start()
+        result, stray = self._follow(channel, on_event)
+        status = channel.recv_exit_status()
+        if result is not None and status == 0:
+            return result
+        raise self._dead(channel, stray, status)
+
+    def _follow(self, channel: paramiko.Channel, on_event: Event) -> tuple[Json | None, list[str]]:
+        result: Json | None = None
+        stray: list[str] = []
+        for line in channel.makefile("r"):
+            try:
+                event = json.loads(line)
+            except ValueError:
+                stray.append(line.rstrip())
+                continue
+            if "error" in event:
+                raise HostError(self.host, event["error"], event.get("detail", ""))
+            if "result" in event:
+                result = event["result"]
+            else:
+                on_event(event)
+        return result, stray
+
+    def _dead(self, channel: paramiko.Channel, stray: list[str], status: int) -> HostError:
+        own = "\n".join([*stray, channel.makefile_stderr("r").read()]).strip()[-1500:]
+        if status == -1:
+            return HostError(
+                self.host, "the connection was lost; run the same command again, it finishes or undoes", own
+            )
+        if "sudo" in own and "password" in own:
+            return HostError(
+                self.host, f"{self.host.user} may not use sudo without a password; see docs/operating.md", own
+            )
+        return HostError(
+            self.host, f"the script on the host ended with status {status}; run the same command again", own
+        )
+
+
+def _send(channel: paramiko.Channel, script: str, payload: Json, blob: Path | None) -> None:
+    text, data = script.encode(), json.dumps(payload).encode()
+    try:
+        channel.sendall(b"%d %d\n" % (len(text), len(data)) + text + data)
+        if blob:
+            with blob.open("rb") as source:
+                while chunk := source.read(1 << 18):
+                    channel.sendall(chunk)
+        channel.shutdown_write()
+    except OSError:
+        return  # the reader sees the end of the channel and says why
+
+
+@contextmanager
+def session(host: Host, identity: Path | None = None) -> Iterator[Session]:
+    """An open, verified connection. HostError tells refused, timed out, other key and wrong user apart."""
+    try:
+        connection = PinnedConnection(host, identity)
+    except (paramiko.SSHException, ValueError, IndexError) as problem:
+        raise HostError(host, f"the contract holds a host key that is none: {problem}; run `fab up` again") from problem
+    try:
+        connection.open()
+    except (OSError, EOFError, paramiko.SSHException) as problem:
+        connection.close()
+        raise HostError(host, explain(host, problem, identity)) from problem
+    connection.transport.set_keepalive(15)
+    try:
+        yield Session(host, connection)
+    finally:
+        connection.close()
+
+
+def explain(host: Host, problem: BaseException, identity: Path | None) -> str:
+    """Why a connection did not come about, and the next step."""
+    where = f"port {host.port}"
+    if isinstance(problem, paramiko.BadHostKeyException):
+        return (
+            "its host key is not the one in the contract: somebody else answers, or it was rebuilt. "
+            "Run `fab up` if you rebuilt it; nothing was sent"
+        )
+    if isinstance(problem, paramiko.AuthenticationException):
+        key = f"the key {identity}" if identity else "your SSH keys"
+        return f"it refused {key} for user {host.user}; check the user in the contract and the key you deploy with"
+    if isinstance(problem, paramiko.ssh_exception.NoValidConnectionsError):
+        errors = list(problem.errors.values())
+        problem = errors[0] if errors else problem
+    if isinstance(problem, TimeoutError | socket.timeout):
+        return (
+            f"{where} timed out after {CONNECT_TIMEOUT_S} s; is it running, "
+            "and does its firewall (ssh_from) let this machine in?"
+        )
+    if isinstance(problem, ConnectionRefusedError):
+        return f"{where} refused the connection; sshd is not up there (yet): wait, or run `fab up`"
+    if isinstance(problem, OSError):
+        return (
+            f"{where} can't be reached ({os.strerror(problem.errno) if problem.errno else problem}); run `fab status`"
+        )
+    if "not found in known_hosts" in str(problem):
+        return "it offers no host key of the kind in the contract: somebody else answers; nothing was sent"
+    return f"SSH failed ({problem}); is it an SSH server that listens on {where}?"
+
+
+def each(hosts: Iterable[T], work: Callable[[T], Any]) -> list[Any]:
+    """`work` for every host side by side, results in order; the first failure is raised when all have ended."""
+    todo = list(hosts)
+    with ThreadPoolExecutor(min(MOST_AT_ONCE, max(1, len(todo)))) as pool:
+        futures = [pool.submit(work, item) for item in todo]
+    return [future.result() for future in futures]

@@ -1,0 +1,124 @@
+"""Run the Pulumi program: by the CLI where it is installed, by the embedded engine for local stacks elsewhere."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from infra.local.home import home, state_dir
+
+from infra.settings import Settings
+from rollout import report
+from rollout.outputs import ROOT, kit_checkpoint
+
+INSTALL = "https://www.pulumi.com/docs/install/"
+
+
+class InfrastructureError(ValueError):
+    """The program could not run, or ended with an error that it has printed itself."""
+
+
+def engine(settings: Settings, forced: str | None) -> str:
+    """`pulumi` or `embedded`. Raises InfrastructureError where the forced or needed one can't be had."""
+    installed = shutil.which("pulumi") is not None
+    if forced not in (None, "pulumi", "embedded"):
+        raise InfrastructureError(f"--engine {forced}: there are two, pulumi and embedded")
+    if forced == "embedded" and settings.cloud != "local":
+        raise InfrastructureError(
+            f"the embedded engine serves the local cloud only; install the Pulumi CLI for {settings.cloud}: {INSTALL}"
+        )
+    if not installed and (forced == "pulumi" or settings.cloud != "local"):
+        raise InfrastructureError(f"the pulumi CLI is not on PATH; install it: {INSTALL}")
+    return forced or ("pulumi" if installed else "embedded")
+
+
+def up(settings: Settings, forced: str | None) -> None:
+    """Make what exists equal to what the stack declares, after a look at what is really there."""
+    chosen = engine(settings, forced)
+    report.step("infra", f"runs the program for stack {settings.stack} ({chosen} engine)")
+    if settings.cloud == "local":
+        prepare_local()
+    if chosen == "embedded":
+        _run([sys.executable, "-m", "infra.local.engine", "up", "--stack", settings.stack, "--refresh"])
+    else:
+        _run(
+            ["pulumi", "up", "--yes", "--skip-preview", "--refresh", "--stack", settings.stack], _environment(settings)
+        )
+
+
+def down(settings: Settings, forced: str | None) -> None:
+    """Remove everything that the stack has made; nothing to do is fine."""
+    chosen = engine(settings, forced)
+    report.step("infra", f"removes stack {settings.stack} ({chosen} engine)")
+    if chosen == "embedded":
+        _run([sys.executable, "-m", "infra.local.engine", "destroy", "--stack", settings.stack])
+    elif settings.cloud != "local" or kit_checkpoint(settings.stack).exists():
+        _run(["pulumi", "destroy", "--yes", "--skip-preview", "--stack", settings.stack], _environment(settings))
+    if settings.cloud == "local":
+        forget(settings.stack)
+
+
+def forget(stack: str) -> None:
+    """Remove the empty state of a local stack, and with the last one what all shared, but for the image cache."""
+    path = kit_checkpoint(stack)
+    for leftover in [*path.parent.glob(f"{stack}.json*"), *_history(stack)]:
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    if not list(path.parent.glob("*.json")) and home().exists():
+        shutil.rmtree(home())
+
+
+def _history(stack: str) -> list[Path]:
+    base = state_dir() / ".pulumi"
+    return [path for part in ("history", "backups", "locks") for path in base.glob(f"{part}/**/{stack}")]
+
+
+def prepare_local() -> None:
+    """The base image, with a bar while it is built. Raises the image's own errors (no root, no disk, no mirror)."""
+    from infra.local import image
+
+    if os.geteuid() != 0:
+        raise InfrastructureError(
+            "the local cloud makes machines and mounts: it needs root; run it with sudo, or `make up`"
+        )
+    if not image.ready():
+        with report.progress("image") as advance:
+            image.ensure(on_progress=advance)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What the CLI needs: this interpreter first on PATH, and for local stacks the kit's own backend and passphrase."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }
+    if settings.cloud == "local":
+        environment |= {"PULUMI_BACKEND_URL": f"file://{state_dir()}", "PULUMI_CONFIG_PASSPHRASE": passphrase()}
+    return environment
+
+
+def passphrase() -> str:
+    """The passphrase of local stacks: made once, 0600, in the kit's home."""
+    path = home() / "passphrase"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(secrets.token_urlsafe(24))
+    return path.read_text()
+
+
+def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    """Run to the end; ^C reaches the child as well, which is waited for. Raises InfrastructureError."""
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:
+            process.wait()
+            raise
+    if status:
+        raise InfrastructureError(f"the program for this stack ended with status {status}; what it said stands above")

@@ -1,0 +1,130 @@
+"""Where the contract comes from: a file, a file backend's checkpoint, or the Pulumi CLI; the cheapest that has it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from hashlib import sha1
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from infra.local.home import state_dir
+
+from infra.contract import Contract, ContractError, Json
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = "origin-kit"
+
+
+class OutputsError(ValueError):
+    """There are no outputs to deploy from; the text says why and the next step."""
+
+
+def stack_names() -> list[str]:
+    """Every stack that has a config file in stacks/."""
+    return sorted(path.name.split(".", 1)[1].removesuffix(".yaml") for path in (ROOT / "stacks").glob("Pulumi.*.yaml"))
+
+
+def chosen_stack(name: str | None) -> str:
+    """`name`, else $STACK, else the stack selected in Pulumi, else `local`. Raises OutputsError for an unknown one."""
+    stack = name or os.environ.get("STACK") or _selected() or "local"
+    if stack not in stack_names():
+        raise OutputsError(f"there is no stack {stack!r}; stacks/ has {', '.join(stack_names())}")
+    return stack
+
+
+def _selected() -> str | None:
+    """What `pulumi stack select` wrote: ~/.pulumi/workspaces/<project>-<sha1 of Pulumi.yaml's path>-workspace.json."""
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    digest = sha1(str(ROOT / "Pulumi.yaml").encode(), usedforsecurity=False).hexdigest()
+    try:
+        chosen = json.loads((home / "workspaces" / f"{PROJECT}-{digest}-workspace.json").read_text()).get("stack")
+    except (OSError, ValueError):
+        return None
+    return str(chosen).rsplit("/", 1)[-1] if chosen else None
+
+
+def read(stack: str, file: str | None = None) -> Contract:
+    """The contract of `stack`. Raises OutputsError where there is none, ContractError where it can't be read."""
+    if file:
+        return Contract.from_json(_unwrap(_load(Path(file))))
+    checkpoint = kit_checkpoint(stack)
+    if checkpoint.exists():
+        return _from_checkpoint(checkpoint, stack)
+    backend = _backend_url()
+    if backend.startswith("file://"):
+        base = Path(unquote(urlsplit(backend).path.replace("/~", str(Path.home()), 1)))
+        return _from_checkpoint(base / ".pulumi" / "stacks" / PROJECT / f"{stack}.json", stack)
+    return _from_cli(stack)
+
+
+def kit_checkpoint(stack: str) -> Path:
+    """The state of a local stack, in the kit's own file backend."""
+    return state_dir() / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+
+
+def _not_up(stack: str) -> OutputsError:
+    return OutputsError(f"stack {stack!r} has no outputs: it is not up; run `fab up --stack {stack}` first")
+
+
+def _load(path: Path) -> Json:
+    try:
+        data = json.loads(path.read_text())
+    except OSError as problem:
+        raise OutputsError(f"{path}: {problem.strerror}; name a file made by `fab outputs > FILE`") from None
+    except ValueError as problem:
+        raise OutputsError(f"{path}: not JSON ({problem}); make it with `fab outputs > FILE`") from None
+    if not isinstance(data, dict):
+        raise OutputsError(f"{path}: not an object; make it with `fab outputs > FILE`")
+    return data
+
+
+def _unwrap(outputs: Json) -> Json:
+    """`pulumi stack output --json` has the contract under its name, `fab outputs` is the contract."""
+    inner = outputs.get("contract")
+    return inner if isinstance(inner, dict) else outputs
+
+
+def _from_checkpoint(path: Path, stack: str) -> Contract:
+    if not path.exists():
+        raise _not_up(stack)
+    latest = _load(path).get("checkpoint", {}).get("latest") or {}
+    for resource in latest.get("resources") or ():
+        if resource["type"] == "pulumi:pulumi:Stack":
+            outputs = resource.get("outputs") or {}
+            if "contract" in outputs:
+                return Contract.from_json(outputs["contract"])
+    raise _not_up(stack)
+
+
+def _backend_url() -> str:
+    if url := os.environ.get("PULUMI_BACKEND_URL"):
+        return url
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    try:
+        return str(json.loads((home / "credentials.json").read_text()).get("current") or "")
+    except (OSError, ValueError):
+        return ""
+
+
+def _from_cli(stack: str) -> Contract:
+    if shutil.which("pulumi") is None:
+        raise OutputsError(
+            f"stack {stack!r} is in no file backend here and the pulumi CLI is not on PATH; "
+            "install it (https://www.pulumi.com/docs/install/) or pass --outputs FILE"
+        )
+    command = ["pulumi", "stack", "output", "--json", "--stack", stack, "--non-interactive"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OutputsError(
+            f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:] or ['no reason given']}"
+        )
+    outputs = json.loads(done.stdout)
+    if "contract" not in outputs:
+        raise _not_up(stack)
+    return Contract.from_json(outputs["contract"])
+
+
+__all__ = ["ContractError", "OutputsError", "chosen_stack", "kit_checkpoint", "read", "stack_names"]

@@ -1,0 +1,46 @@
+"""Contract → one generation of files for a host. Pure: it reads nothing but its templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from infra.contract import Contract, Host
+from rollout.render import django, frontend, nginx, units
+from rollout.render.demands import RenderError, demand
+from rollout.render.generation import File, Generation, Link, assemble
+
+__all__ = ["File", "Generation", "Link", "RenderError", "render"]
+
+
+def render(contract: Contract, role: str, host: Host, secrets: Mapping[str, str]) -> Generation:
+    """The whole configuration of `host` in `role` (`backend` or `frontend`).
+
+    `secrets` are environment variables for the backend; a frontend gets none.
+    Raises RenderError with all that is wrong, KeyError for another role.
+    """
+    demand(contract, secrets)
+    return {"backend": _backend, "frontend": _frontend}[role](contract, host, secrets)
+
+
+def _backend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Generation:
+    application = contract.application
+    return assemble(
+        [
+            *django.files(contract, host, secrets),
+            *units.gunicorn_files(application),
+            *nginx.files(contract),
+            *units.nginx_files(application),
+        ],
+        [*units.gunicorn_links(application), *nginx.links(), *units.nginx_links()],
+        nginx.ABSENT,
+        units.names("backend", application),
+    )
+
+
+def _frontend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Generation:
+    return assemble(
+        [*frontend.files(contract), *units.nginx_files(contract.application)],
+        [*frontend.links(), *units.nginx_links()],
+        nginx.ABSENT,
+        units.names("frontend", contract.application),
+    )

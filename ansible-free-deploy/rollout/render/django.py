@@ -1,0 +1,81 @@
+"""The settings module that stands in front of the project's own, and the environment that it starts in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from infra.contract import Contract, Host
+from rollout.render import places
+from rollout.render.cors import Allowed
+from rollout.render.generation import File
+from rollout.render.templates import fill
+
+MODULE = "origin_kit_settings"
+
+
+def files(contract: Contract, host: Host, secrets: Mapping[str, str]) -> tuple[File, ...]:
+    """The settings module and the two environment files; secrets are in the one with mode 0600 only."""
+    return (
+        File(f"django/{MODULE}.py", settings_text(contract, host), "gunicorn"),
+        File("environment", environment_text(variables(contract, secrets)), "gunicorn"),
+        File("secrets.env", environment_text(secrets), "gunicorn", 0o600),
+    )
+
+
+def settings_text(contract: Contract, host: Host) -> str:
+    """The settings module. Every value of the contract is a Python literal in it."""
+    application, cors, allowed = contract.application, contract.cors, Allowed.of(contract)
+    return fill(
+        f"{MODULE}.py",
+        settings=application.settings,
+        release=repr(places.release(application.name)),
+        data=repr(places.data(application.name)),
+        allowed_hosts=_list(allowed_hosts(contract, host)),
+        allowed_origins=_list(allowed.origins),
+        allowed_patterns=_list(allowed.python_patterns),
+        allow_all=allowed.everyone,
+        allow_credentials=cors.allow_credentials,
+        allow_methods=_list(cors.allow_methods),
+        allow_headers=_list(cors.allow_headers),
+        expose_headers=_list(cors.expose_headers),
+        max_age_s=cors.max_age_s,
+        trusted_origins=_list(allowed.trusted),
+        transport=fill("transport-http" if contract.tls == "off" else "transport-https").rstrip(),
+        static_url=repr(application.static_url),
+        media_url=repr(application.media_url),
+    )
+
+
+def allowed_hosts(contract: Contract, host: Host) -> tuple[str, ...]:
+    """The public name, and the host's own address so that it can be asked alone; IPv6 in brackets, as Django has it."""
+    public = urlsplit(contract.backend.origin).hostname or ""
+    return tuple(dict.fromkeys(f"[{name}]" if ":" in name else name for name in (public, host.address)))
+
+
+def variables(contract: Contract, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The plain environment. The kit's own names win over the project's, a secret over a plain value of that name."""
+    application = contract.application
+    plain = {name: value for name, value in application.env.items() if name not in secrets}
+    paths = [f"{places.CURRENT}/django", *filter(None, [plain.get("PYTHONPATH")])]
+    return plain | {
+        "DJANGO_SETTINGS_MODULE": MODULE,
+        "PYTHONPATH": ":".join(paths),
+        "ORIGIN_KIT_RELEASE": places.release(application.name),
+        "ORIGIN_KIT_DATA": places.data(application.name),
+    }
+
+
+def environment_text(values: Mapping[str, str]) -> str:
+    """Lines for systemd's EnvironmentFile= (systemd.exec(5)): quoted; a POSIX shell reads them alike."""
+    return "".join(f'{name}="{_escaped(value)}"\n' for name, value in sorted(values.items()))
+
+
+def _escaped(value: str) -> str:
+    return re.sub(r'(["\\$`])', r"\\\1", value)
+
+
+def _list(values: Iterable[str]) -> str:
+    lines = "".join(f"    {value!r},\n" for value in values)
+    return f"[\n{lines}]" if lines else "[]"

@@ -1,0 +1,48 @@
+"""nginx for the page's files, and what the page has to know: the other direction of the contract."""
+
+from __future__ import annotations
+
+import json
+
+from infra.contract import Contract
+from rollout.render import places
+from rollout.render.generation import File, Link
+from rollout.render.nginx import listen_lines, status_server
+from rollout.render.templates import fill
+
+
+def files(contract: Contract) -> tuple[File, ...]:
+    """The site, the headers that its answers share, and config.json, which nginx reads anew for each request."""
+    site = fill(
+        "frontend.conf",
+        listen=listen_lines(),
+        release=places.release(contract.application.name),
+        current=places.CURRENT,
+        status=status_server(),
+    )
+    page = fill("origin-kit-page.conf", connect=connect_source(contract.backend.origin))
+    return (
+        File("nginx/origin-kit.conf", site, "nginx"),
+        File("nginx/origin-kit-page.conf", page, "nginx"),
+        File("frontend/config.json", config_text(contract)),
+    )
+
+
+def links() -> tuple[Link, ...]:
+    """Where Debian's nginx.conf looks for them."""
+    return (
+        Link("/etc/nginx/conf.d/origin-kit.conf", "nginx/origin-kit.conf"),
+        Link("/etc/nginx/snippets/origin-kit-page.conf", "nginx/origin-kit-page.conf"),
+    )
+
+
+def config_text(contract: Contract) -> str:
+    """What the page fetches first: where the backend is, and whether to send cookies there."""
+    facts = {"backend": contract.backend.origin, "credentials": contract.cors.allow_credentials}
+    return json.dumps(facts, indent=2) + "\n"
+
+
+def connect_source(origin: str) -> str:
+    """The backend in a Content-Security-Policy. Its grammar (CSP3, 2.3.1) has no IPv6 address: the scheme then."""
+    scheme, host = origin.split("://", 1)
+    return f"{scheme}:" if host.startswith("[") else origin

@@ -1,0 +1,26 @@
+"""Where things lie on a host: one fact, one place."""
+
+from __future__ import annotations
+
+CURRENT = "/etc/origin-kit/current"
+STATUS_SOCKET = "/run/origin-kit-nginx.sock"
+
+
+def release(application: str) -> str:
+    """The link to the release that serves."""
+    return f"/opt/{application}/current"
+
+
+def data(application: str) -> str:
+    """What outlives every release: database files, media, the secret key."""
+    return f"/var/lib/{application}"
+
+
+def application_socket(application: str) -> str:
+    """Where gunicorn listens; systemd owns it."""
+    return f"/run/{application}.sock"
+
+
+def workers(application: str) -> str:
+    """Where each worker records what it loaded, in a file named by its process id."""
+    return f"/run/{application}/workers"

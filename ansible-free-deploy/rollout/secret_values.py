@@ -1,0 +1,37 @@
+"""The application's secrets, apart from the contract: never in a plan, a log or a readable file."""
+
+from __future__ import annotations
+
+import re
+import stat
+
+from infra.contract import Contract
+from rollout.outputs import ROOT
+
+_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.ASCII)
+
+
+class SecretsError(ValueError):
+    """The file with the secrets can't be used; never quotes a value."""
+
+
+def read(contract: Contract) -> dict[str, str]:
+    """Secrets of a local stack from stacks/<stack>.secrets: `NAME=value` a line, mode 0600, git-ignored.
+
+    Raises SecretsError for a file that others can read, or a line that is not NAME=value.
+    """
+    path = ROOT / "stacks" / f"{contract.environment}.secrets"
+    name = f"stacks/{path.name}"
+    if not path.exists():
+        return {}
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise SecretsError(f"{name}: others on this machine can read it; run `chmod 600 {name}`")
+    found: dict[str, str] = {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = _LINE.fullmatch(line)
+        if not match:
+            raise SecretsError(f"{name}: line {number}: not NAME=value")
+        found[match[1]] = match[2]
+    return found

@@ -1,0 +1,134 @@
+"""The verbs. Each is a recipe; what it calls lives in `rollout`."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from invoke import Collection, Context, Exit, task
+from rollout import outputs, report
+
+STACK = "environment (default: $STACK, else the stack selected in Pulumi, else local)"
+OUTPUTS = "read the contract from this file instead of the stack"
+
+
+def verb(**more: Any) -> Callable[[Callable[..., None]], Any]:
+    """A task whose foreseeable failures are one message and a status, never a traceback."""
+
+    def wrap(function: Callable[..., None]) -> Any:
+        @functools.wraps(function)
+        def guarded(*arguments: Any, **options: Any) -> None:
+            try:
+                function(*arguments, **options)
+            except ValueError as problem:
+                raise Exit(describe(problem), 1) from problem
+            except KeyboardInterrupt:
+                raise Exit(
+                    "stopped; run the same command again: it finishes or undoes what was under way", 130
+                ) from None
+
+        return task(**more)(guarded)
+
+    return wrap
+
+
+def describe(problem: ValueError) -> str:
+    """An error for a person: ours as it is, any other with its kind, since it is a bug of the kit."""
+    ours = type(problem).__module__.split(".")[0] in ("rollout", "infra")
+    detail = getattr(problem, "detail", "")
+    text = str(problem) if ours else f"{type(problem).__name__}: {problem} (a bug in the kit: please report it)"
+    return f"{text}\n{detail}" if detail else text
+
+
+@verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)"})
+def up(_: Context, stack: str | None = None, engine: str | None = None) -> None:
+    """Make the environment exist, ship the application, deploy the configuration, check it."""
+    from rollout import check, deploy, infrastructure, settings, ship
+
+    started = time.monotonic()
+    wanted = settings.read(outputs.chosen_stack(stack))
+    infrastructure.up(wanted, engine)
+    contract = outputs.read(wanted.stack)
+    shipped = ship.everywhere(wanted, contract)
+    outcomes = deploy.everywhere(contract, "deploy")
+    check.from_here(contract)
+    report.line("\n" + deploy.summary(contract, outcomes))
+    report.line(check.where_to_look(contract))
+    quiet = not any(shipped) and not any(o.result["changed"] for o in outcomes)
+    report.line(f"\n{'nothing to do: all is as it should be' if quiet else 'done'}, {time.monotonic() - started:.1f} s")
+
+
+@verb(help={"stack": STACK, "engine": "pulumi or embedded"})
+def down(_: Context, stack: str | None = None, engine: str | None = None) -> None:
+    """Remove the environment and everything in it; anything but a local stack asks for its name."""
+    from rollout import infrastructure, settings
+
+    wanted = settings.read(outputs.chosen_stack(stack))
+    if wanted.cloud != "local":
+        typed = input(f"This removes {wanted.stack} and its data. Type the stack's name to go on: ")
+        if typed.strip() != wanted.stack:
+            raise infrastructure.InfrastructureError("that is not its name; nothing was removed")
+    infrastructure.down(wanted, engine)
+    report.line(f"{wanted.stack} is gone")
+
+
+@verb(name="outputs", help={"stack": STACK, "outputs": OUTPUTS})
+def outputs_(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
+    """The contract as JSON on stdout, nothing else."""
+    from rollout import outputs as source
+
+    json.dump(source.read(source.chosen_stack(stack), outputs).to_json(), sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+@verb(help={"stack": STACK, "outputs": OUTPUTS})
+def ship(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
+    """Put a release of the application on every host and restart what serves it."""
+    from rollout import outputs as source
+    from rollout import settings
+    from rollout import ship as shipping
+
+    wanted = settings.read(source.chosen_stack(stack))
+    shipped = shipping.everywhere(wanted, source.read(wanted.stack, outputs))
+    report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
+
+
+@verb(help={"stack": STACK, "outputs": OUTPUTS, "restart": "restart gunicorn and nginx even where nothing changed"})
+def deploy(_: Context, stack: str | None = None, outputs: str | None = None, restart: bool = False) -> None:
+    """Make the configuration on every host equal to the contract; restart only what runs on another one."""
+    from rollout import deploy as deployment
+    from rollout import outputs as source
+
+    started = time.monotonic()
+    contract = source.read(source.chosen_stack(stack), outputs)
+    outcomes = deployment.everywhere(contract, "deploy", restart=restart)
+    report.line(deployment.summary(contract, outcomes))
+    report.line(f"{time.monotonic() - started:.1f} s")
+
+
+@verb(help={"stack": STACK, "outputs": OUTPUTS})
+def plan(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
+    """Show what a deploy would change and restart, and why; writes nothing."""
+    from rollout import deploy as deployment
+    from rollout import outputs as source
+
+    contract = source.read(source.chosen_stack(stack), outputs)
+    for outcome in deployment.everywhere(contract, "plan"):
+        report.line(deployment.plan_text(outcome))
+
+
+@verb(help={"stack": STACK, "outputs": OUTPUTS})
+def status(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
+    """What every host holds, what its processes loaded, and whether that is the contract."""
+    from rollout import deploy as deployment
+    from rollout import outputs as source
+
+    contract = source.read(source.chosen_stack(stack), outputs)
+    report.line(deployment.status_table(deployment.everywhere(contract, "status")))
+
+
+ns = Collection(up, down, outputs_, ship, deploy, plan, status)

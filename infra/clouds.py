@@ -1,0 +1,38 @@
+"""The clouds by name. Only the chosen one is imported: `import pulumi_aws` alone costs half a second."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+import pulumi
+from pulumi.runtime.config import CONFIG, get_config_env
+
+from infra.contract import Host
+from infra.settings import Settings
+from infra.topology import Instance
+
+Hosts = dict[str, list[Host]]
+
+
+class Cloud(Protocol):
+    """What `__main__` asks of a cloud: the hosts by role, in the order of `instances`."""
+
+    hosts: pulumi.Output[Hosts]
+
+
+_WHERE = {"local": ("infra.local.cloud", "LocalCloud")}
+
+
+def choose(name: str) -> Callable[[Settings, Sequence[Instance]], Cloud]:
+    """The component class of a cloud."""
+    module, attribute = _WHERE[name]
+    return cast(Callable[[Settings, Sequence[Instance]], Cloud], getattr(importlib.import_module(module), attribute))
+
+
+def stack_config() -> dict[str, str]:
+    """This project's config as Pulumi hands it to the program: plain keys, every value a string."""
+    prefix = f"{pulumi.get_project()}:"
+    everything = {**get_config_env(), **CONFIG.get()}
+    return {key.removeprefix(prefix): value for key, value in everything.items() if key.startswith(prefix)}

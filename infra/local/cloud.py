@@ -1,0 +1,48 @@
+"""The third cloud: this very machine. The same attributes as the others, so that nothing above can tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+
+from infra.clouds import Hosts
+from infra.contract import Host
+from infra.local.machines import Machine, Network
+from infra.settings import Settings
+from infra.topology import ROLES, Instance
+
+
+class LocalCloud(pulumi.ComponentResource):
+    """One network and one machine per instance. `hosts` is what exists, by role, first one first."""
+
+    hosts: pulumi.Output[Hosts]
+
+    def __init__(self, settings: Settings, instances: Sequence[Instance]) -> None:
+        super().__init__("origin-kit:local:Cloud", settings.stack)
+        self._inside = pulumi.ResourceOptions(parent=self)
+        self._settings = settings
+        self._network = Network("network", stack=settings.stack, subnet=settings.subnet, opts=self._inside)
+        machines = [(instance, self._machine(instance)) for instance in instances]
+        found = [pulumi.Output.all(machine.address, machine.host_key) for _, machine in machines]
+        self.hosts = pulumi.Output.all(*found).apply(lambda all_of_them: _by_role(instances, all_of_them))
+        self.register_outputs({})
+
+    def _machine(self, instance: Instance) -> Machine:
+        return Machine(
+            instance.name,
+            stack=self._settings.stack,
+            number=instance.number,
+            network=self._network,
+            image=self._settings.image,
+            memory_mb=self._settings.memory_mb,
+            opts=self._inside,
+        )
+
+
+def _by_role(instances: Sequence[Instance], found: Sequence[Any]) -> Hosts:
+    hosts: Hosts = {role: [] for role in ROLES}
+    for instance, (address, host_key) in zip(instances, found, strict=True):
+        hosts[instance.role].append(Host(instance.name, address, 22, "deploy", (host_key,)))
+    return hosts

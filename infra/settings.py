@@ -1,0 +1,324 @@
+"""Stack config → one frozen `Settings`.
+
+Every mistake is found in one pass and reported as `stacks/Pulumi.<stack>.yaml: key: what is wrong, what is asked`.
+No pulumi import: the rollout reads the same settings to know which folders to ship.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from typing import Any, cast
+
+from infra.origins import Origin, OriginError, parse_origin
+
+CLOUDS = ("local", "aws", "gcp")
+CLOUDS_SO_FAR = ("local",)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+DEFAULT_HEADERS = (
+    "DNT",
+    "User-Agent",
+    "X-Requested-With",
+    "If-Modified-Since",
+    "Cache-Control",
+    "Content-Type",
+    "Range",
+    "Authorization",
+    "X-CSRFToken",
+)
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+_WSGI = re.compile(rf"{_MODULE.pattern}:[A-Za-z_]\w*", re.ASCII)
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_URL_PATH = re.compile(r"/([A-Za-z0-9._~-]+/)+")
+
+
+class SettingsError(ValueError):
+    """All that is wrong with a stack's config; `problems` holds one line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A stack's config, checked. Counts are per role, `timeout_s` and `max_age_s` in seconds, sizes in MiB."""
+
+    stack: str
+    cloud: str
+    application: str
+    wsgi: str
+    settings: str
+    frontend_path: str
+    production: bool = False
+    tls: str = "off"
+    domain: str = ""
+    frontend_name: str = "app"
+    backend_name: str = "api"
+    frontend_count: int = 1
+    backend_count: int = 1
+    backend_path: str = ""
+    backend_git: str = ""
+    backend_ref: str = ""
+    static_url: str = "/static/"
+    media_url: str = "/media/"
+    max_body_mb: int = 10
+    timeout_s: int = 30
+    workers: int = 2
+    env: dict[str, str] = field(default_factory=dict)
+    extra_origins: tuple[Origin, ...] = ()
+    allow_all_origins: bool = False
+    allow_credentials: bool = False
+    allow_methods: tuple[str, ...] = METHODS
+    allow_headers: tuple[str, ...] = DEFAULT_HEADERS
+    expose_headers: tuple[str, ...] = ()
+    max_age_s: int = 600
+    image: str = ""
+    memory_mb: int = 512
+    subnet: str = ""
+
+    @classmethod
+    def read(cls, config: Mapping[str, str], stack: str) -> Settings:
+        """Settings from `config`, a flat map of plain keys to strings (objects and arrays as JSON), as Pulumi has it.
+
+        Raises SettingsError with every problem found.
+        """
+        return _Reader(config, stack).read()
+
+
+Check = Callable[[Any], Any]
+
+
+def _text(pattern: re.Pattern[str], asked: str) -> Check:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise ValueError(f"{_quote(value)} will not do; {asked}")
+        return value
+
+    return check
+
+
+def _optional(check: Check) -> Check:
+    return lambda value: "" if value == "" else check(value)
+
+
+def _one_of(*allowed: str) -> Check:
+    def check(value: Any) -> str:
+        if value not in allowed:
+            raise ValueError(f"{_quote(value)} is none of {', '.join(allowed)}")
+        return cast(str, value)
+
+    return check
+
+
+def _cloud(value: Any) -> str:
+    name = _one_of(*CLOUDS)(value)
+    if name not in CLOUDS_SO_FAR:
+        raise ValueError(f"{name!r} is not there yet; use {' or '.join(CLOUDS_SO_FAR)}")
+    return cast(str, name)
+
+
+def _tls(value: Any) -> str:
+    # YAML 1.1 readers turn a bare `off` into false.
+    if value not in ("off", "false"):
+        raise ValueError(f"{_quote(value)} is not there yet; write off (plain http)")
+    return "off"
+
+
+def _boolean(value: Any) -> bool:
+    if value not in ("true", "false"):
+        raise ValueError(f"{_quote(value)} is neither true nor false")
+    return bool(value == "true")
+
+
+def _integer(low: int, high: int) -> Check:
+    def check(value: Any) -> int:
+        if not re.fullmatch(r"\d{1,9}", str(value), re.ASCII) or not low <= int(value) <= high:
+            raise ValueError(f"{_quote(value)} is not a whole number from {low} to {high}")
+        return int(value)
+
+    return check
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    items = _decode(value, list, "a list; write one value a line, each after a dash")
+    if wrong := [item for item in items if not isinstance(item, str)]:
+        raise ValueError(f"{_quote(wrong[0])} is not text; put it in quotes")
+    return tuple(items)
+
+
+def _tokens(value: Any) -> tuple[str, ...]:
+    items = _strings(value)
+    if wrong := [item for item in items if not _TOKEN.fullmatch(item)]:
+        raise ValueError(f"{_quote(wrong[0])} is not a header name")
+    if "*" in items:
+        raise ValueError("'*' is taken literally as soon as credentials are sent; name each header")
+    return items
+
+
+def _methods(value: Any) -> tuple[str, ...]:
+    items = _strings(value)
+    if wrong := [item for item in items if not _TOKEN.fullmatch(item) or item != item.upper() or item == "*"]:
+        raise ValueError(f"{_quote(wrong[0])} is not a method; methods are upper case, e.g. PUT")
+    return items
+
+
+def _environment(value: Any) -> dict[str, str]:
+    items = _decode(value, dict, "a map of NAME: value")
+    for name, item in items.items():
+        if not _ENV_NAME.fullmatch(name):
+            raise ValueError(f"{_quote(name)} is not a variable's name")
+        if not isinstance(item, str) or "\0" in item:
+            raise ValueError(f"{name} is {_quote(item)}, not text; put it in quotes")
+    return cast(dict[str, str], items)
+
+
+def _domain(value: Any) -> str:
+    if not isinstance(value, str) or value != value.lower() or not all(map(_LABEL.fullmatch, value.split("."))):
+        raise ValueError(f"{_quote(value)} is not a domain; write it like shop.example.com")
+    if "." not in value:
+        raise ValueError(f"{value!r} is a single label; write it like shop.example.com")
+    return value
+
+
+def _subnet(value: Any) -> str:
+    try:
+        network = IPv4Network(value)
+    except ValueError as problem:
+        raise ValueError(f"{_quote(value)} is not a subnet ({problem}); write it like 10.213.7.0/24") from None
+    if network.prefixlen != 24 or not network.is_private:
+        raise ValueError(f"{value} is not a private /24; write it like 10.213.7.0/24")
+    return str(network)
+
+
+def _decode(value: Any, kind: type, asked: str) -> Any:
+    try:
+        decoded = json.loads(value)
+    except ValueError:
+        decoded = value
+    if not isinstance(decoded, kind):
+        raise ValueError(f"{_quote(value)} is not {asked}")
+    return decoded
+
+
+def _quote(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+_label = _text(_LABEL, "write one label of a host name, e.g. app")
+_path = _text(re.compile(r"[^\0\n]+"), "write a folder, relative to the repository's root")
+_url_path = _text(_URL_PATH, "write a path that starts and ends with a slash, e.g. /static/")
+
+# One row a key: how its text becomes a value. A key without a default in Settings is required.
+CHECKS: dict[str, Check] = {
+    "cloud": _cloud,
+    "production": _boolean,
+    "tls": _tls,
+    "domain": _optional(_domain),
+    "frontend_name": _label,
+    "backend_name": _label,
+    "frontend_count": _integer(1, 64),
+    "backend_count": _integer(1, 64),
+    "application": _text(_NAME, "write a short lower-case name, e.g. shop"),
+    "backend_path": _optional(_path),
+    "backend_git": _optional(_text(re.compile(r"[^\s-]\S*"), "write a git URL")),
+    "backend_ref": _optional(_text(re.compile(r"[^\s-]\S*"), "write a branch, tag or commit")),
+    "wsgi": _text(_WSGI, "write module:name, e.g. shop.wsgi:application"),
+    "settings": _text(_MODULE, "write a module, e.g. shop.settings"),
+    "frontend_path": _path,
+    "static_url": _url_path,
+    "media_url": _url_path,
+    "max_body_mb": _integer(1, 100_000),
+    "timeout_s": _integer(1, 3600),
+    "workers": _integer(1, 256),
+    "env": _environment,
+    "extra_origins": _strings,
+    "allow_all_origins": _boolean,
+    "allow_credentials": _boolean,
+    "allow_methods": _methods,
+    "allow_headers": _tokens,
+    "expose_headers": _tokens,
+    "max_age_s": _integer(0, 86_400),
+    "image": _optional(_text(re.compile(r"[a-z]{3,20}"), "write a Debian release's code name, e.g. bookworm")),
+    "memory_mb": _integer(128, 1_048_576),
+    "subnet": _optional(_subnet),
+}
+
+REQUIRED = ("cloud", "application", "wsgi", "settings", "frontend_path")
+
+
+class _Reader:
+    def __init__(self, config: Mapping[str, str], stack: str) -> None:
+        self.config = config
+        self.stack = stack
+        self.problems: list[str] = []
+
+    def read(self) -> Settings:
+        for key in sorted(self.config.keys() - CHECKS.keys()):
+            self._unknown(key)
+        values = {key: self._value(key, check) for key, check in CHECKS.items() if key in self.config}
+        for key in [key for key in REQUIRED if key not in self.config]:
+            self._problem(key, "missing; the schema in Pulumi.yaml says what it is")
+        values["extra_origins"] = self._origins(values)
+        self._together(values)
+        if self.problems:
+            raise SettingsError(self.problems)
+        return Settings(stack=self.stack, **values)
+
+    def _problem(self, key: str, text: str) -> None:
+        self.problems.append(f"stacks/Pulumi.{self.stack}.yaml: {key}: {text}")
+
+    def _unknown(self, key: str) -> None:
+        if key.startswith("env."):
+            self._problem(key, f"a secret; set it in stacks/{self.stack}.secrets (mode 0600) on the local cloud")
+            return
+        close = difflib.get_close_matches(key, CHECKS, n=1)
+        self._problem(
+            key, "unknown key" + (f"; did you mean {close[0]}?" if close else "; see `config:` in Pulumi.yaml")
+        )
+
+    def _value(self, key: str, check: Check) -> Any:
+        try:
+            return check(self.config[key])
+        except ValueError as problem:
+            self._problem(key, str(problem))
+            return None
+
+    def _origins(self, values: Mapping[str, Any]) -> tuple[Origin, ...]:
+        origins: list[Origin] = []
+        for text in values.get("extra_origins") or ():
+            try:
+                origins.append(parse_origin(text, production=bool(values.get("production"))))
+            except OriginError as problem:
+                self._problem("extra_origins", str(problem))
+        return tuple(dict.fromkeys(origins))
+
+    def _together(self, values: Mapping[str, Any]) -> None:
+        """What no key can say alone."""
+        production, cloud = values.get("production"), values.get("cloud")
+        if production and values.get("allow_all_origins"):
+            self._problem("allow_all_origins", "every website could read the answers; list extra_origins in production")
+        if production and cloud == "local":
+            self._problem("production", "the local cloud is for development; set it to false")
+        if not values.get("backend_git", "") and values.get("backend_path", "") == "":
+            self._problem("backend_path", "missing, and so is backend_git; name the folder with manage.py")
+        if values.get("backend_ref") and not values.get("backend_git"):
+            self._problem("backend_ref", "there is no backend_git that it belongs to")
+        if values.get("frontend_name", "app") == values.get("backend_name", "api"):
+            self._problem("frontend_name", "the same as backend_name; the two need names of their own")
+        if values.get("allow_credentials") and values.get("domain", "") == "" and values.get("tls", "off") == "off":
+            self._problem(
+                "allow_credentials",
+                "browsers never send cookies between two http IPs; set a domain, or leave it false and use tokens",
+            )
+        if values.get("static_url", "/static/") == values.get("media_url", "/media/"):
+            self._problem("media_url", "the same as static_url; the two need paths of their own")

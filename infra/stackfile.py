@@ -1,0 +1,88 @@
+"""Read Pulumi.yaml and stacks/Pulumi.<stack>.yaml as the Pulumi CLI does. No pulumi import."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PROJECT_FILE = "Pulumi.yaml"
+
+
+class StackFileError(ValueError):
+    """A file of the project that can't be read; the text names the file, the line where there is one, and the cure."""
+
+
+def project(root: Path) -> dict[str, Any]:
+    """Pulumi.yaml as it stands."""
+    return _mapping(root / PROJECT_FILE, PROJECT_FILE)
+
+
+def stack_path(root: Path, stack: str) -> Path:
+    """The config file of a stack, in the project's `stackConfigDir`."""
+    return root / str(project(root).get("stackConfigDir", ".")) / f"Pulumi.{stack}.yaml"
+
+
+def read_config(root: Path, stack: str) -> dict[str, str]:
+    """This project's own keys (without the namespace), every value a string: defaults of the schema, then the stack's.
+
+    Raises StackFileError for a missing or broken file and for encrypted values, which only the Pulumi CLI can read.
+    """
+    described = project(root)
+    prefix = f"{described['name']}:"
+    schema = described.get("config") or {}
+    values = {
+        key: entry["default"] for key, entry in schema.items() if isinstance(entry, Mapping) and "default" in entry
+    }
+    for key, value in stack_values(root, stack).items():
+        if key.startswith(prefix) or ":" not in key:
+            values[key.removeprefix(prefix)] = value
+    return {key: as_text(value) for key, value in values.items()}
+
+
+def stack_values(root: Path, stack: str) -> dict[str, Any]:
+    """The `config:` of a stack's file, keys as written. Raises StackFileError as `read_config` does."""
+    path = stack_path(root, stack)
+    name = str(path.relative_to(root))
+    if not path.exists():
+        known = sorted(found.name.split(".", 1)[1].removesuffix(".yaml") for found in path.parent.glob("Pulumi.*.yaml"))
+        raise StackFileError(
+            f"there is no stack {stack!r} ({name} is missing); there is {', '.join(known) or 'none yet'}"
+        )
+    config = _mapping(path, name).get("config") or {}
+    if not isinstance(config, dict):
+        raise StackFileError(f"{name}: config: must be a map of keys to values")
+    for key, value in config.items():
+        if isinstance(value, dict) and set(value) == {"secure"}:
+            raise StackFileError(
+                f"{name}: {key}: is encrypted; only the Pulumi CLI can read it "
+                f"(on the local cloud put secrets into stacks/{stack}.secrets)"
+            )
+    return {str(key): value for key, value in config.items()}
+
+
+def as_text(value: Any) -> str:
+    """A value as Pulumi hands it to a program: text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _mapping(path: Path, name: str) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as problem:
+        raise StackFileError(f"{name}: {problem.strerror}; run this from the project's folder") from None
+    except yaml.MarkedYAMLError as problem:
+        line = problem.problem_mark.line + 1 if problem.problem_mark else 1
+        raise StackFileError(
+            f"{name}: line {line}: not YAML: {problem.problem}; check indentation and quotes there"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise StackFileError(f"{name}: not YAML: {problem}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise StackFileError(f"{name}: must be a map of keys to values")
+    return data

@@ -1,0 +1,102 @@
+"""What every cloud builds, without naming one: instances, ports, who may talk to whom, and the origins that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from infra.contract import Application, Contract, Cors, Host, Role
+from infra.origins import parse_origin
+from infra.settings import Settings
+
+ROLES = ("frontend", "backend")
+
+
+@dataclass(frozen=True)
+class Port:
+    """A TCP port and who may reach it: `anyone`, or `operators` (those who deploy)."""
+
+    number: int
+    open_to: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance to build; `number` counts over all roles from 0 and is stable while counts grow."""
+
+    name: str
+    role: str
+    number: int
+    ports: tuple[Port, ...]
+
+
+# Browsers call both roles, so both are open to everyone; nothing calls from one role to the other.
+PORTS = (Port(80, "anyone"), Port(22, "operators"))
+_MOST_PER_ROLE = 64
+
+
+def instances(settings: Settings) -> tuple[Instance, ...]:
+    """Every instance of the environment, frontends first."""
+    counts = {"frontend": settings.frontend_count, "backend": settings.backend_count}
+    return tuple(
+        Instance(f"{role}-{index + 1}", role, ROLES.index(role) * _MOST_PER_ROLE + index, PORTS)
+        for role in ROLES
+        for index in range(counts[role])
+    )
+
+
+def origin(settings: Settings, role: str, first_address: str) -> str:
+    """The role's public origin: its name under `domain`, or the first host's address.
+
+    Raises OriginError where that is no origin for this environment.
+    """
+    label = {"frontend": settings.frontend_name, "backend": settings.backend_name}[role]
+    host = f"{label}.{settings.domain}" if settings.domain else first_address
+    if ":" in host:
+        host = f"[{host}]"
+    return str(parse_origin(f"http://{host}", production=settings.production))
+
+
+def contract(settings: Settings, project: str, hosts: Mapping[str, Sequence[Host]]) -> Contract:
+    """The outputs, from the settings and the hosts that exist (by role, first one first)."""
+    origins = {role: origin(settings, role, hosts[role][0].address) for role in ROLES}
+    return Contract(
+        project=project,
+        environment=settings.stack,
+        production=settings.production,
+        kind="environment",
+        branch=None,
+        attached_to=None,
+        tls=settings.tls,
+        application=_application(settings),
+        frontend=Role(origins["frontend"], tuple(hosts["frontend"])),
+        backend=Role(origins["backend"], tuple(hosts["backend"])),
+        cors=_cors(settings, origins["frontend"]),
+    )
+
+
+def _application(settings: Settings) -> Application:
+    return Application(
+        name=settings.application,
+        wsgi=settings.wsgi,
+        settings=settings.settings,
+        env=dict(settings.env),
+        static_url=settings.static_url,
+        media_url=settings.media_url,
+        max_body_mb=settings.max_body_mb,
+        timeout_s=settings.timeout_s,
+        workers=settings.workers,
+    )
+
+
+def _cors(settings: Settings, frontend: str) -> Cors:
+    allowed = dict.fromkeys([frontend, *map(str, settings.extra_origins)])
+    return Cors(
+        allowed_origins=tuple(allowed),
+        allowed_shapes=("*",) if settings.allow_all_origins else (),
+        allow_credentials=settings.allow_credentials,
+        allow_methods=settings.allow_methods,
+        allow_headers=settings.allow_headers,
+        expose_headers=settings.expose_headers,
+        max_age_s=settings.max_age_s,
+    )

@@ -1,0 +1,42 @@
+"""What tests need of this machine; where it is missing they are skipped by name, and fail with CI=true."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+NEEDS = {
+    "machines": ("systemd-nspawn", "debootstrap", "ip"),
+    "browser": ("chromium",),
+    "nginx": ("nginx",),
+}
+
+
+def missing(marker: str) -> str | None:
+    """Why a test with this marker can't run here, or None."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    absent = [name for name in NEEDS[marker] if shutil.which(name, path=path) is None]
+    if absent:
+        return f"{', '.join(absent)} not installed"
+    if marker == "machines" and os.geteuid() != 0:
+        return "not root"
+    return None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in NEEDS:
+        if item.get_closest_marker(marker) and (reason := missing(marker)):
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"CI must be able to run this, but: {reason}", pytrace=False)
+            pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_colour_no_stack() -> Iterator[None]:
+    """Tests see the same output whoever runs them."""
+    before = {name: os.environ.pop(name, None) for name in ("STACK", "FORCE_COLOR", "PULUMI_BACKEND_URL")}
+    yield
+    os.environ.update({name: value for name, value in before.items() if value is not None})

@@ -1,0 +1,115 @@
+"""Two real environments, stood up once for all end-to-end tests, and a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from infra.contract import Contract
+from tests.conftest import missing
+from tests.e2e.kit import ROOT, Kit
+
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+ARTEFACTS = ROOT / "artifacts"
+PASSWORD = "correct-horse-battery"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A stack that is up, with a user `ada` who may log in."""
+
+    kit: Kit
+    stack: str
+    contract: Contract
+
+    @property
+    def page_url(self) -> str:
+        return self.contract.frontend.origin + "/"
+
+    def backend(self, command: str, check: bool = True) -> str:
+        """A shell command as root on the first backend host."""
+        return self.kit.ssh(self.contract.backend.hosts[0], command, check)
+
+
+@pytest.fixture(scope="session")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
+    return Kit(tmp_path_factory.mktemp("home"))
+
+
+@contextmanager
+def environment(kit: Kit, stack: str) -> Iterator[Environment]:
+    if reason := missing("machines"):
+        pytest.skip(reason)
+    try:
+        kit.fab("up", "--stack", stack)
+        up = Environment(kit, stack, kit.contract(stack))
+        up.backend(manage(up, f"createdemo ada {PASSWORD}"))
+        yield up
+    finally:
+        kit.fab("down", "--stack", stack)
+
+
+def manage(up: Environment, words: str) -> str:
+    """The shell command for `manage.py WORDS` as the application's user, with the settings that gunicorn runs under."""
+    app = up.contract.application.name
+    settings = (
+        f"PYTHONPATH=/etc/origin-kit/current/django DJANGO_SETTINGS_MODULE=origin_kit_settings "
+        f"ORIGIN_KIT_RELEASE=/opt/{app}/current ORIGIN_KIT_DATA=/var/lib/{app}"
+    )
+    return f"cd /opt/{app}/current/app && sudo -u {app} env {settings} ../venv/bin/python manage.py {words}"
+
+
+@pytest.fixture(scope="session")
+def local(kit: Kit) -> Iterator[Environment]:
+    with environment(kit, "local") as up:
+        yield up
+
+
+@pytest.fixture(scope="session")
+def local_names(kit: Kit) -> Iterator[Environment]:
+    with environment(kit, "local-names") as up:
+        yield up
+
+
+@contextmanager
+def chromium(*environments: Environment) -> Iterator[Browser]:
+    """Debian's Chromium; the environments' names resolve by its own rules, everything else as ever."""
+    rules = [
+        f"MAP {urlsplit(role.origin).hostname} {role.hosts[0].address}"
+        for up in environments
+        for role in (up.contract.frontend, up.contract.backend)
+    ]
+    with sync_playwright() as playwright:
+        arguments = [*FLAGS, f"--host-resolver-rules={', '.join(rules)}"]
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def page_of(up: Environment, url: str | None = None) -> Iterator[Page]:
+    """The page, loaded, in a browser profile of its own; `page.console` collects what the console says."""
+    with chromium(up) as browser:
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.goto(url or up.page_url)
+        page.wait_for_function("window.shop !== undefined")
+        yield page
+
+
+def screenshot(page: Page, name: str) -> Path:
+    """Keep a picture among the artefacts."""
+    ARTEFACTS.mkdir(exist_ok=True)
+    path = ARTEFACTS / f"{name}.png"
+    page.screenshot(path=str(path), full_page=True)
+    return path

@@ -1,0 +1,164 @@
+"""What a page in a real Chromium can and can't read, on two real machines."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.e2e.conftest import PASSWORD, Environment, page_of, screenshot
+from tests.e2e.kit import ROOT
+
+pytestmark = [pytest.mark.machines, pytest.mark.browser]
+
+
+def call(page: Page, method: str, path: str, **options: Any) -> dict[str, Any]:
+    """One request by the page's own code: {"kind": ok | http-error | blocked, "status", "body"}."""
+    return dict(page.evaluate("([m, p, o]) => window.shop.call(m, p, o)", [method, path, options]))
+
+
+def log_in(page: Page) -> None:
+    page.fill("#login-form input[name=username]", "ada")
+    page.fill("#login-form input[name=password]", PASSWORD)
+    page.click("#login-form button[type=submit]")
+    page.wait_for_function("document.querySelector('#whoami').textContent.includes('ada')")
+
+
+def test_the_page_shows_data_from_the_backend(local: Environment) -> None:
+    """The first thing anyone wants: products that came from another origin."""
+    with page_of(local) as page:
+        page.wait_for_selector("#products li")
+        assert page.locator("#products li").count() >= 3
+        assert page.inner_text("#origin") == local.contract.frontend.origin
+        assert page.inner_text("#backend") == local.contract.backend.origin
+        screenshot(page, "local-products")
+
+
+def test_token_login_and_a_preflighted_post_work_between_two_addresses(local: Environment) -> None:
+    """Two bare http addresses share no cookies; a token in Authorization does it."""
+    with page_of(local) as page:
+        log_in(page)
+        made = call(page, "POST", "/api/products/", body={"name": "Kettle", "price": "19.90", "stock": 2})
+        assert (made["kind"], made["status"]) == ("ok", 201)
+        changed = call(
+            page, "PUT", f"/api/products/{made['body']['id']}/", body={"name": "Kettle", "price": "21.00", "stock": 1}
+        )
+        assert (changed["kind"], changed["status"]) == ("ok", 200)
+        assert call(page, "DELETE", f"/api/products/{made['body']['id']}/")["kind"] == "ok"
+        screenshot(page, "local-token")
+
+
+def test_cookie_login_and_a_credentialed_post_work_between_two_names(local_names: Environment) -> None:
+    """Under one domain the session cookie travels, and CSRF holds."""
+    with page_of(local_names) as page:
+        log_in(page)
+        made = call(page, "POST", "/api/products/", body={"name": "Teapot", "price": "24.00", "stock": 4})
+        assert (made["kind"], made["status"]) == ("ok", 201)
+        assert [cookie["domain"] for cookie in page.context.cookies() if cookie["name"] == "sessionid"] == [
+            "api.shop.test"
+        ]
+        screenshot(page, "names-cookie")
+
+
+def test_a_post_without_the_csrf_token_is_refused_readably(local_names: Environment) -> None:
+    """CSRF stays on: the refusal is an answer that the page can read."""
+    with page_of(local_names) as page:
+        log_in(page)
+        refused = call(
+            page,
+            "POST",
+            "/api/products/",
+            body={"name": "x", "price": "1.00", "stock": 1},
+            headers={"X-CSRFToken": "wrong"},
+        )
+        assert (refused["kind"], refused["status"]) == ("http-error", 403)
+
+
+@contextmanager
+def the_same_page_elsewhere(up: Environment, port: int) -> Iterator[str]:
+    """The example's files and the environment's own config.json, served from another port of this host."""
+    config = up.kit.ssh(up.contract.frontend.hosts[0], "cat /etc/origin-kit/current/frontend/config.json")
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(ROOT / "examples" / "frontend"))
+
+        def do_GET(self) -> None:
+            if self.path != "/config.json":
+                return super().do_GET()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(config.encode())
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+def test_the_same_page_from_an_origin_that_is_not_allowed_is_blocked(local: Environment) -> None:
+    """The same bytes from another port are another origin: the browser lets nothing through, and the page says so."""
+    with the_same_page_elsewhere(local, 0) as url, page_of(local, url) as page:
+        assert call(page, "GET", "/api/products/")["kind"] == "blocked"
+        assert call(page, "PUT", "/api/products/1/", body={"name": "x"})["kind"] == "blocked"
+        page.wait_for_selector("#log [data-kind=blocked]")
+        screenshot(page, "local-blocked")
+
+
+def test_an_extra_origin_of_the_stack_is_let_in(local: Environment) -> None:
+    """http://127.0.0.1:8080 stands in the stack's extra_origins."""
+    with the_same_page_elsewhere(local, 8080) as url, page_of(local, url) as page:
+        assert call(page, "GET", "/api/products/")["kind"] == "ok"
+
+
+@pytest.mark.parametrize("stack", ["local", "local_names"])
+def test_errors_are_readable_as_errors(stack: str, request: pytest.FixtureRequest) -> None:
+    """A 500 by Django, a 404, a 413 by nginx: the page reads the status, the browser blames nobody else."""
+    up: Environment = request.getfixturevalue(stack)
+    with page_of(up) as page:
+        assert call(page, "GET", "/api/error")["status"] == 500
+        assert call(page, "GET", "/api/nothing-here/")["status"] == 404
+        large = page.evaluate(
+            "() => window.shop.call('POST', '/api/products/', {body: {name: 'x'.repeat(11 * 1024 * 1024)}})"
+        )
+        assert (large["kind"], large["status"]) == ("http-error", 413)
+        screenshot(page, f"{stack}-errors")
+
+
+def test_a_backend_that_is_down_is_a_502_that_the_page_can_read(local: Environment) -> None:
+    """gunicorn gone: nginx answers, and the answer carries the header."""
+    app = local.contract.application.name
+    with page_of(local) as page:
+        local.backend(f"systemctl stop {app}.service {app}.socket")
+        try:
+            answer = call(page, "GET", "/api/products/")
+            preflighted = call(page, "PUT", "/api/products/1/", body={"name": "x"})
+        finally:
+            local.backend(f"systemctl start {app}.socket {app}.service")
+        assert (answer["kind"], answer["status"]) == ("http-error", 502)
+        assert (preflighted["kind"], preflighted["status"]) == ("http-error", 502)
+        screenshot(page, "local-502")
+
+
+def test_a_custom_header_is_sent_and_its_answer_read(local: Environment) -> None:
+    """X-Cart is in allow_headers, X-Cart-Seen in expose_headers, both from the stack's config."""
+    with page_of(local) as page:
+        answer = call(page, "GET", "/api/products/", headers={"X-Cart": "7"})
+        assert answer["kind"] == "ok"
+        assert call(page, "GET", "/api/products/", headers={"X-Other": "7"})["kind"] == "blocked"
+
+
+def test_screenshots_are_kept(local: Environment, tmp_path: Path) -> None:
+    """A picture of the page is among the artefacts and is no empty file."""
+    with page_of(local) as page:
+        page.wait_for_selector("#products li")
+        assert screenshot(page, "local-page").stat().st_size > 10_000

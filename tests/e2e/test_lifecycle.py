@@ -1,0 +1,140 @@
+"""Up, again, changed, broken, down: the long true story of one environment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import yaml
+
+from infra.contract import Contract
+from tests.e2e.kit import FAB, ROOT, Kit
+
+pytestmark = pytest.mark.machines
+
+
+class Stack:
+    """A stack file of this test's own; gone when the test is."""
+
+    def __init__(self, kit: Kit) -> None:
+        self.kit = kit
+        self.name = f"test-{uuid4().hex[:6]}"
+        self.path = ROOT / "stacks" / f"Pulumi.{self.name}.yaml"
+        self.write()
+
+    def write(self, **config: object) -> None:
+        """The local stack's config with these keys on top."""
+        base = yaml.safe_load((ROOT / "stacks" / "Pulumi.local.yaml").read_text())["config"]
+        self.path.write_text(
+            yaml.safe_dump({"config": base | {f"origin-kit:{key}": value for key, value in config.items()}})
+        )
+
+    def fab(self, verb: str, *words: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+        return self.kit.fab(verb, "--stack", self.name, *words, status=status)
+
+    @property
+    def contract(self) -> Contract:
+        return self.kit.contract(self.name)
+
+    def processes(self) -> str:
+        """Main process and start time of each service on every host."""
+        question = "systemctl show -p MainPID,ExecMainStartTimestampMonotonic nginx.service shop.service"
+        return "".join(self.kit.ssh(host, question) for _, host in self.contract.hosts)
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    made = Stack(Kit(tmp_path / "home"))
+    try:
+        yield made
+    finally:
+        made.write()
+        made.fab("down", status=None)
+        made.path.unlink()
+
+
+def traces(kit: Kit) -> dict[str, list[str]]:
+    """What an environment under this home leaves on the host: mounts, links, processes, files."""
+    home = str(kit.home)
+    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if home in line]
+    processes = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if home in command and int(folder.name) != os.getpid():
+            processes.append(command)
+    return {"mounts": mounts, "processes": processes, "files": [str(path) for path in kit.home.glob("*")]}
+
+
+def bridges() -> set[str]:
+    shown = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True, check=True).stdout
+    return {line.split()[0] for line in shown.splitlines() if line.startswith(("ok-", "vb-"))}
+
+
+def test_up_again_change_and_down(stack: Stack) -> None:
+    """The second up does nothing, a changed list restarts what reads it, down leaves nothing behind."""
+    before = bridges()
+    first = stack.fab("up").stdout
+    contract = stack.contract
+    assert contract.frontend.origin in first and contract.backend.origin in first
+    running = stack.processes()
+    second = stack.fab("up").stdout
+    assert "nothing to do" in second
+    assert stack.processes() == running
+    assert "unchanged" in stack.fab("deploy").stdout
+
+    stack.write(extra_origins=["http://localhost:9999"])
+    changed = stack.fab("up").stdout
+    assert "http://localhost:9999" in stack.contract.cors.allowed_origins
+    assert "changed" in changed
+    assert stack.processes() != running
+    assert "as the contract says" in stack.fab("status").stdout
+
+    stack.fab("down")
+    assert traces(stack.kit) == {"mounts": [], "processes": [], "files": []}
+    assert bridges() == before
+    assert "is gone" in stack.fab("down").stdout
+
+
+def test_data_survives_a_machine_that_died_and_a_new_release(stack: Stack) -> None:
+    """Killed like a pulled plug, the machine comes back with its rows; a ship replaces code only."""
+    stack.fab("up")
+    backend = stack.contract.backend.hosts[0]
+    stack.kit.ssh(backend, "sqlite=/var/lib/shop; touch $sqlite/media/kept && stat -c %U $sqlite/db.sqlite3 && sync")
+    identity = stack.kit.ssh(backend, "cat /var/lib/shop/secret_key | sha256sum; ls -i /var/lib/shop/db.sqlite3")
+    for record in stack.kit.home.glob("machines/*backend-1*/machine.json"):
+        import json
+
+        os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+    again = stack.fab("up")
+    assert "backend-1" in again.stdout
+    assert (
+        stack.kit.ssh(backend, "cat /var/lib/shop/secret_key | sha256sum; ls -i /var/lib/shop/db.sqlite3") == identity
+    )
+    stack.kit.ssh(backend, "test -e /var/lib/shop/media/kept")
+
+
+@pytest.mark.parametrize("after_s", [1.0, 3.0, 6.0, 9.0])
+def test_an_interrupted_up_is_finished_by_the_next(stack: Stack, after_s: float) -> None:
+    """^C at any moment: one line, status 130 (or done already), and the next run completes it."""
+    started = subprocess.Popen(
+        [FAB, "up", "--stack", stack.name], cwd=ROOT, env=stack.kit.environment, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + after_s
+    while started.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if started.poll() is None:
+        os.killpg(started.pid, signal.SIGINT)
+    out, err = started.communicate(timeout=120)
+    assert "Traceback" not in out + err
+    assert started.returncode in (0, 130), out + err
+    assert "http://" in stack.fab("up").stdout

@@ -1,0 +1,323 @@
+"""The renderer against whole trees, and its text against the programs that read it.
+
+`UPDATE_GOLDEN=1 pytest tests/test_render.py` writes the trees anew; review them as the files that they become.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import runpy
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from infra.contract import Contract
+from rollout.render import Generation, RenderError, render
+from rollout.render.django import environment_text, variables
+from rollout.render.frontend import connect_source
+from rollout.render.generation import File, assemble
+from rollout.render.templates import fill
+
+GOLDEN = Path(__file__).parent / "golden" / "render"
+CASES = sorted(folder.parent.name for folder in GOLDEN.glob("*/contract.json"))
+ROLES = ("backend", "frontend")
+SECRETS = {"PAYMENT_KEY": 'one "two" $three\nfour'}
+
+
+def load(case: str) -> Contract:
+    return Contract.from_json(json.loads((GOLDEN / case / "contract.json").read_text()))
+
+
+def rendered(contract: Contract, role: str) -> Generation:
+    return render(contract, role, getattr(contract, role).hosts[0], SECRETS)
+
+
+def described(generation: Generation) -> dict[str, object]:
+    """All of a generation but the files' text."""
+    whole = generation.to_json()
+    return whole | {"files": [{key: file[key] for key in ("path", "service", "mode")} for file in whole["files"]]}
+
+
+def text(generation: Generation, path: str) -> str:
+    return next(file.text for file in generation.files if file.path == path)
+
+
+def application(contract: Contract, **changes: object) -> Contract:
+    return dataclasses.replace(contract, application=dataclasses.replace(contract.application, **changes))
+
+
+def cors(contract: Contract, **changes: object) -> Contract:
+    return dataclasses.replace(contract, cors=dataclasses.replace(contract.cors, **changes))
+
+
+def write_tree(folder: Path, generation: Generation) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    for file in generation.files:
+        place = folder / file.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(file.text)
+    folder.with_suffix(".json").write_text(json.dumps(described(generation), indent=1) + "\n")
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case: str, role: str) -> None:
+    """A contract renders to exactly the tree that was reviewed."""
+    folder, generation = GOLDEN / case / role, rendered(load(case), role)
+    if os.environ.get("UPDATE_GOLDEN"):
+        write_tree(folder, generation)
+    found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert {file.path: file.text for file in generation.files} == found
+    assert json.loads(json.dumps(described(generation))) == json.loads(folder.with_suffix(".json").read_text())
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("case", CASES)
+def test_links_lead_to_files(case: str, role: str) -> None:
+    """Every link has a file of the generation behind it, and no two links one place."""
+    generation = rendered(load(case), role)
+    paths = {file.path for file in generation.files}
+    assert {link.target for link in generation.links} <= paths
+    assert len({link.place for link in generation.links}) == len(generation.links)
+
+
+def test_same_contract_same_generation() -> None:
+    """Rendering twice gives the same id, so that an unchanged host is seen as unchanged."""
+    assert rendered(load("local-ip"), "backend") == rendered(load("local-ip"), "backend")
+
+
+# What is changed in the contract → the services that have to restart on the backend, on the frontend.
+CHANGES = {
+    "origins": (lambda c: cors(c, allowed_origins=("http://10.213.7.9",)), {"gunicorn", "nginx"}, set()),
+    "workers": (lambda c: application(c, workers=5), {"gunicorn"}, set()),
+    "env": (lambda c: application(c, env={"A": "other"}), {"gunicorn"}, set()),
+    "max_body_mb": (lambda c: application(c, max_body_mb=11), {"nginx"}, set()),
+    "credentials": (lambda c: cors(c, allow_credentials=True), {"gunicorn", "nginx"}, set()),
+    "backend": (
+        lambda c: dataclasses.replace(c, backend=dataclasses.replace(c.backend, origin="http://10.213.7.77")),
+        {"gunicorn"},
+        {"nginx"},
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_restarts(change: str) -> None:
+    """A change alters the fingerprints of just the services that read it, and the id wherever it alters a byte."""
+    alter, backend, frontend = CHANGES[change]
+    before = load("local-ip")
+    after = alter(before)
+    for role, expected in (("backend", backend), ("frontend", frontend)):
+        old, new = rendered(before, role), rendered(after, role)
+        assert {name for name in new.units if old.fingerprints[name] != new.fingerprints[name]} == expected
+        assert (old.id != new.id) == (old.files != new.files)
+
+
+def test_credentials_reach_the_page_without_a_restart() -> None:
+    """config.json is read by nginx for each request, so that its change restarts nothing and is still a new generation."""
+    before = load("local-ip")
+    old, new = rendered(before, "frontend"), rendered(cors(before, allow_credentials=True), "frontend")
+    assert old.id != new.id
+    assert old.fingerprints == new.fingerprints
+
+
+def test_fingerprint_covers_mode_and_path() -> None:
+    """The same text in another place or with another mode is another configuration."""
+    def mark(file: File) -> str:
+        return assemble([file], [], [], {"nginx": ()}).fingerprints["nginx"]
+
+    marks = [mark(File("a", "x", "nginx")), mark(File("b", "x", "nginx")), mark(File("a", "x", "nginx", 0o600))]
+    assert len(set(marks)) == 3
+
+
+def test_secrets_only_in_their_file() -> None:
+    """A secret's value is in the 0600 file and in no other, and a frontend gets none."""
+    contract = load("local-ip")
+    holders = [file for file in rendered(contract, "backend").files if "$three" in file.text or "\\$three" in file.text]
+    assert [(file.path, file.mode) for file in holders] == [("secrets.env", 0o600)]
+    assert all("three" not in file.text for file in rendered(contract, "frontend").files)
+
+
+def test_fill_needs_every_value() -> None:
+    """A hole in a template without a value is an error, not an empty place."""
+    with pytest.raises(KeyError, match="status_socket"):
+        fill("status.conf")
+
+
+VALUES = (
+    "plain", "", " blanks ", "a\"b", "it's", "$HOME ${HOME} $(id) `id`", "back\\slash \\n \\\\ end\\", "line\nbreak\n",
+    "# no comment", "tab\tand\rreturn", "; & | < >", "ünïcødé 🦆", "!history", "%n %h", "[1]", "'\"'", "a=b",
+)
+
+
+def test_environment_reads_back() -> None:
+    """Every value comes out of the environment file byte for byte, as a shell reads it, whose quoting systemd has."""
+    values = {f"V{index}": value for index, value in enumerate(VALUES)}
+    script = f"set -a\n{environment_text(values)}exec env -0\n"
+    done = subprocess.run(["/bin/sh"], input=script.encode(), env={}, capture_output=True, check=True)
+    found = dict(item.split("=", 1) for item in done.stdout.decode().split("\0") if item)
+    assert {name: found[name] for name in values} == values
+
+
+def test_kit_names_win() -> None:
+    """The project's variables can't displace the settings module, and its own PYTHONPATH still counts."""
+    contract = application(load("local-ip"), env={"DJANGO_SETTINGS_MODULE": "shop.settings", "PYTHONPATH": "lib", "A": "1"})
+    found = variables(contract, {"A": "secret"})
+    assert found["DJANGO_SETTINGS_MODULE"] == "origin_kit_settings"
+    assert found["PYTHONPATH"] == "/etc/origin-kit/current/django:lib"
+    assert "A" not in found
+
+
+REFUSED = {
+    "name": (lambda c: application(c, name="shop; rm"), "application.name: 'shop; rm'"),
+    "taken name": (lambda c: application(c, name="nginx"), "the system uses itself"),
+    "wsgi": (lambda c: application(c, wsgi="shop.wsgi:app --bind=x"), "application.wsgi"),
+    "settings": (lambda c: application(c, settings="shop import os"), "application.settings"),
+    "static": (lambda c: application(c, static_url="/s{}/"), "application.static_url"),
+    "media": (lambda c: application(c, media_url="/static/"), "is static_url as well"),
+    "method": (lambda c: cors(c, allow_methods=('GET"; evil',)), "cors.allow_methods"),
+    "header": (lambda c: cors(c, allow_headers=("$http_cookie",)), "cors.allow_headers"),
+    "exposed": (lambda c: cors(c, expose_headers=("a\nb",)), "cors.expose_headers"),
+    "origin": (lambda c: cors(c, allowed_origins=('http://a.test"',)), "cors.allowed_origins"),
+    "spelling": (lambda c: cors(c, allowed_origins=("http://a.test:80",)), "as a browser sends it"),
+    "shape": (lambda c: cors(c, allowed_shapes=("https://.*",)), "cors.allowed_shapes"),
+    "everyone": (
+        lambda c: dataclasses.replace(cors(c, allowed_shapes=("*",)), production=True),
+        "lets every website",
+    ),
+    "tls": (lambda c: dataclasses.replace(c, tls="acme"), "tls: 'acme'"),
+    "variable": (lambda c: application(c, env={"A B": ""}), "'A B' is not a variable's name"),
+    "NUL": (lambda c: application(c, env={"A": "x\0y"}), "the value of A holds a NUL"),
+    "surrogate": (lambda c: application(c, env={"A": "\ud800"}), "half a character"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case: str) -> None:
+    """What could break out of a file, or mean something else there, is refused by the name of its place."""
+    alter, said = REFUSED[case]
+    with pytest.raises(RenderError) as caught:
+        rendered(alter(load("local-ip")), "backend")
+    assert said in str(caught.value)
+
+
+def test_refused_all_at_once() -> None:
+    """Every mistake is reported in one pass, a secret's value never."""
+    contract = application(load("local-ip"), name="A", wsgi="b")
+    with pytest.raises(RenderError) as caught:
+        render(contract, "backend", contract.backend.hosts[0], {"KEY": "sentinel\0"})
+    assert len(str(caught.value).splitlines()) == 3
+    assert "sentinel" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("origin", "source"), [
+    ("http://10.213.7.3", "http://10.213.7.3"),
+    ("https://api.example.com:8443", "https://api.example.com:8443"),
+    ("http://[2001:db8::3]", "http:"),
+])
+def test_connect_source(origin: str, source: str) -> None:
+    """The page may call the backend's origin, or its scheme where a policy can't name an address."""
+    assert connect_source(origin) == source
+
+
+def unit_folder(tmp_path: Path, generation: Generation) -> Path:
+    """The generation's units with their users and programs replaced by such as exist here."""
+    folder = tmp_path / "units"
+    for file in generation.files:
+        if file.path.startswith("systemd/"):
+            place = folder / file.path.removeprefix("systemd/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(file.text.replace("/opt/shop/current/venv/bin/gunicorn", "/bin/true"))
+    (folder / "nginx.service").write_text("[Service]\nExecStart=/bin/true\n")
+    return folder
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
+@pytest.mark.parametrize("role", ROLES)
+def test_units_verify(tmp_path: Path, role: str) -> None:
+    """systemd finds nothing to say about the units."""
+    folder = unit_folder(tmp_path, rendered(load("local-ip"), role))
+    (folder / "nginx.service.d" / "zz-here.conf").write_text(
+        "[Service]\nExecStartPre=\nExecStart=\nExecStart=/bin/true\n"
+    )
+    units = [str(unit) for unit in sorted(folder.glob("*.s*")) if unit.is_file()]
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False)
+    assert [line for line in done.stderr.splitlines() if str(folder) in line or "shop" in line] == []
+    assert done.returncode == 0, done.stderr
+
+
+def test_timeouts_enclose_each_other() -> None:
+    """Slowest request < gunicorn's patience < nginx's < systemd's, for gunicorn and nginx alike."""
+    generation = rendered(application(load("local-ip"), timeout_s=7), "backend")
+
+    def seconds(path: str, before: str, after: str = "\n") -> int:
+        return int(text(generation, path).split(before)[1].split(after)[0])
+
+    slowest = seconds("gunicorn/gunicorn.conf.py", "\ntimeout = ")
+    graceful = seconds("gunicorn/gunicorn.conf.py", "\ngraceful_timeout = ")
+    proxy = seconds("nginx/origin-kit.conf", "proxy_read_timeout ", "s;")
+    gunicorn_stop = seconds("systemd/shop.service", "TimeoutStopSec=")
+    nginx_stop = seconds("systemd/nginx.service.d/origin-kit.conf", "TimeoutStopSec=")
+    assert slowest < graceful < gunicorn_stop
+    assert slowest < proxy < nginx_stop
+
+
+def test_sockets_match_listen_lines() -> None:
+    """nginx.socket, NGINX= and the listen lines name the same sockets in the same order."""
+    for role in ROLES:
+        generation = rendered(load("local-ip"), role)
+        streams = [line.removeprefix("ListenStream=") for line in text(generation, "systemd/nginx.socket").splitlines()
+                   if line.startswith("ListenStream=")]
+        listens = [line.split()[1].rstrip(";").removeprefix("unix:")
+                   for line in text(generation, "nginx/origin-kit.conf").splitlines() if line.strip().startswith("listen ")]
+        assert streams == listens
+        descriptors = text(generation, "systemd/nginx.service.d/origin-kit.conf").split("NGINX=")[1].split("\n")[0]
+        assert descriptors == "".join(f"{3 + index}:" for index in range(len(streams))).removesuffix(":") + ";"
+
+
+def gunicorn_configuration(tmp_path: Path) -> dict[str, object]:
+    """gunicorn's configuration run as gunicorn runs it, its places moved under `tmp_path`."""
+    generation = rendered(load("local-ip"), "backend")
+    here = tmp_path / "generations" / generation.id / "gunicorn" / "gunicorn.conf.py"
+    for folder in (here.parent, tmp_path / "run/shop/workers", tmp_path / "opt/shop/releases/one/app"):
+        folder.mkdir(parents=True)
+    (tmp_path / "opt/shop/current").symlink_to("releases/one")
+    (tmp_path / "current").symlink_to(f"generations/{generation.id}")
+    moved = text(generation, "gunicorn/gunicorn.conf.py").replace("'/run/", f"'{tmp_path}/run/")
+    here.write_text(moved.replace("'/opt/", f"'{tmp_path}/opt/"))
+    return runpy.run_path(str(tmp_path / "current/gunicorn/gunicorn.conf.py"))
+
+
+def test_worker_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker leaves a record of generation and release while it lives, and nothing when it has ended."""
+    monkeypatch.setattr("sys.path", [])
+    monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
+    configuration = gunicorn_configuration(tmp_path)
+    folder, worker = tmp_path / "run/shop/workers", SimpleNamespace(pid=4711)
+    configuration["post_worker_init"](worker)  # type: ignore[operator]
+    assert json.loads((folder / "4711").read_text()) == {
+        "fingerprint": rendered(load("local-ip"), "backend").fingerprints["gunicorn"],
+        "release": str(tmp_path / "opt/shop/releases/one"),
+    }
+    assert [path.name for path in folder.iterdir()] == ["4711"]
+    configuration["child_exit"](None, worker)  # type: ignore[operator]
+    configuration["child_exit"](None, worker)  # type: ignore[operator]
+    assert list(folder.iterdir()) == []
+
+
+def test_gunicorn_pins_what_it_was_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The links are followed at the start: workers that are started later run the same generation and release."""
+    path: list[str] = []
+    monkeypatch.setattr("sys.path", path)
+    monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
+    configuration = gunicorn_configuration(tmp_path)
+    generation = rendered(load("local-ip"), "backend").id
+    assert configuration["chdir"] == str(tmp_path / "opt/shop/releases/one/app")
+    assert path == [str(tmp_path / "generations" / generation / "django")]
+    assert os.environ["ORIGIN_KIT_RELEASE"] == str(tmp_path / "opt/shop/releases/one")
+    assert not {"bind", "preload_app", "reuse_port"} & configuration.keys()

@@ -1,0 +1,181 @@
+"""Stack config → Settings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infra.settings import CHECKS, REQUIRED, Settings, SettingsError
+from infra.stackfile import StackFileError, read_config
+
+ROOT = Path(__file__).parents[1]
+GOOD = {
+    "cloud": "local",
+    "application": "shop",
+    "backend_path": "examples/backend",
+    "wsgi": "shop.wsgi:application",
+    "settings": "shop.settings",
+    "frontend_path": "examples/frontend",
+}
+
+
+def problems(**config: str) -> list[str]:
+    """What is said about a good config with these keys on top."""
+    try:
+        Settings.read(GOOD | config, "x")
+    except SettingsError as error:
+        return error.problems
+    return []
+
+
+def schema() -> dict[str, dict[str, object]]:
+    return dict(yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"])
+
+
+def test_a_good_config_is_read() -> None:
+    """Values arrive in their types, and what is not said has the schema's default."""
+    read = Settings.read(GOOD | {"backend_count": "3", "extra_origins": '["HTTP://Localhost:8080/"]'}, "x")
+    assert (read.backend_count, read.max_age_s, read.production) == (3, 600, False)
+    assert [str(origin) for origin in read.extra_origins] == ["http://localhost:8080"]
+
+
+def test_the_schema_and_the_settings_have_the_same_keys() -> None:
+    """Pulumi.yaml describes exactly the keys that Settings reads."""
+    assert set(schema()) == set(CHECKS) == {f.name for f in fields(Settings)} - {"stack"}
+
+
+def test_the_schema_and_the_settings_have_the_same_defaults() -> None:
+    """A default in Pulumi.yaml is the one in Settings, and a key without one is required in both."""
+    read = Settings.read(GOOD, "x")
+    assert {key for key, entry in schema().items() if "default" not in entry} == set(REQUIRED)
+    for field in fields(Settings):
+        if field.name in ("stack", "backend_path") or field.name in REQUIRED:
+            continue
+        default = schema()[field.name]["default"]
+        assert getattr(read, field.name) == (tuple(default) if isinstance(default, list) else default), field.name
+        assert field.default is not MISSING or field.default_factory is not MISSING
+
+
+def test_every_schema_entry_is_described() -> None:
+    """Each key has a type and a sentence that ends."""
+    for key, entry in schema().items():
+        assert entry["type"] in ("string", "integer", "boolean", "array", "object"), key
+        assert str(entry["description"]).endswith("."), key
+
+
+@pytest.mark.parametrize("stack", [path.name.split(".")[1] for path in (ROOT / "stacks").glob("Pulumi.*.yaml")])
+def test_every_shipped_stack_is_valid(stack: str) -> None:
+    """Each file in stacks/ is read without a problem."""
+    assert Settings.read(read_config(ROOT, stack), stack).stack == stack
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"cloud": "aws"}, "cloud: 'aws' is not there yet; use local"),
+        ({"cloud": "azure"}, "cloud: 'azure' is none of local, aws, gcp"),
+        ({"tls": "acme"}, "tls: 'acme' is not there yet; write off (plain http)"),
+        ({"production": "maybe"}, "production: 'maybe' is neither true nor false"),
+        ({"production": "true"}, "production: the local cloud is for development; set it to false"),
+        ({"domain": "Shop.test"}, "domain: 'Shop.test' is not a domain; write it like shop.example.com"),
+        ({"domain": "shop"}, "domain: 'shop' is a single label; write it like shop.example.com"),
+        ({"frontend_name": "a.b"}, "frontend_name: 'a.b' will not do; write one label of a host name, e.g. app"),
+        ({"frontend_name": "api"}, "frontend_name: the same as backend_name; the two need names of their own"),
+        ({"backend_count": "0"}, "backend_count: '0' is not a whole number from 1 to 64"),
+        ({"backend_count": "²"}, "backend_count: '²' is not a whole number from 1 to 64"),
+        ({"application": "Shop!"}, "application: 'Shop!' will not do; write a short lower-case name, e.g. shop"),
+        ({"wsgi": "shop.wsgi"}, "wsgi: 'shop.wsgi' will not do; write module:name, e.g. shop.wsgi:application"),
+        (
+            {"settings": "shop/settings.py"},
+            "settings: 'shop/settings.py' will not do; write a module, e.g. shop.settings",
+        ),
+        ({"backend_path": ""}, "backend_path: missing, and so is backend_git; name the folder with manage.py"),
+        ({"backend_ref": "main"}, "backend_ref: there is no backend_git that it belongs to"),
+        ({"static_url": "static"}, "static_url: 'static' will not do; write a path that starts and ends with a slash"),
+        ({"media_url": "/static/"}, "media_url: the same as static_url; the two need paths of their own"),
+        ({"env": "[1]"}, "env: '[1]' is not a map of NAME: value"),
+        ({"env": '{"A B": "x"}'}, "env: 'A B' is not a variable's name"),
+        ({"env": '{"A": 1}'}, "env: A is '1', not text; put it in quotes"),
+        ({"extra_origins": "http://localhost:1"}, "extra_origins: 'http://localhost:1' is not a list"),
+        ({"extra_origins": '["localhost:8080"]'}, "extra_origins: "),
+        ({"allow_headers": '["X Y"]'}, "allow_headers: 'X Y' is not a header name"),
+        ({"allow_headers": '["*"]'}, "allow_headers: '*' is taken literally"),
+        ({"allow_methods": '["put"]'}, "allow_methods: 'put' is not a method; methods are upper case, e.g. PUT"),
+        ({"allow_credentials": "true"}, "allow_credentials: browsers never send cookies between two http IPs"),
+        ({"max_age_s": "-1"}, "max_age_s: '-1' is not a whole number from 0 to 86400"),
+        ({"image": "Bookworm"}, "image: 'Bookworm' will not do; write a Debian release's code name"),
+        ({"subnet": "10.0.0.0/8"}, "subnet: 10.0.0.0/8 is not a private /24"),
+        ({"subnet": "8.8.8.0/24"}, "subnet: 8.8.8.0/24 is not a private /24"),
+        ({"extra_orgins": "[]"}, "extra_orgins: unknown key; did you mean extra_origins?"),
+        ({"env.TOKEN": "x"}, "env.TOKEN: a secret; set it in stacks/x.secrets"),
+    ],
+)
+def test_a_mistake_is_named_with_file_key_and_cure(config: dict[str, str], said: str) -> None:
+    """One mistake is one line: file, key, what is wrong, what is asked."""
+    found = problems(**config)
+    assert len(found) == 1
+    assert found[0].startswith(f"stacks/Pulumi.x.yaml: {said}")
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+def test_a_missing_key_is_named(key: str) -> None:
+    """A required key that is not there is a problem of its own."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.read({name: value for name, value in GOOD.items() if name != key}, "x")
+    assert caught.value.problems == [f"stacks/Pulumi.x.yaml: {key}: missing; the schema in Pulumi.yaml says what it is"]
+
+
+def test_all_mistakes_come_at_once() -> None:
+    """Nobody has to run it twice to see the second mistake."""
+    assert len(problems(cloud="x", wsgi="x", workers="x", extra_origins='["a", "b"]')) == 5
+
+
+def test_allow_all_origins_is_refused_in_production() -> None:
+    """In production a list is asked for."""
+    assert any(
+        "allow_all_origins: every website" in line for line in problems(production="true", allow_all_origins="true")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("config:\n  a: [1\n", "stacks/Pulumi.x.yaml: line 3: not YAML"),
+        ("config:\n\ta: 1\n", "stacks/Pulumi.x.yaml: line 2: not YAML"),
+        ("- a\n", "stacks/Pulumi.x.yaml: must be a map"),
+        ("config: 3\n", "stacks/Pulumi.x.yaml: config: must be a map"),
+        ("config:\n  kit:a: {secure: AAA}\n", "stacks/Pulumi.x.yaml: kit:a: is encrypted"),
+    ],
+)
+def test_a_broken_stack_file_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    """Broken YAML is one message with file and line, never a traceback."""
+    (tmp_path / "Pulumi.yaml").write_text("name: kit\nstackConfigDir: stacks\n")
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks" / "Pulumi.x.yaml").write_text(text)
+    with pytest.raises(StackFileError) as caught:
+        read_config(tmp_path, "x")
+    assert str(caught.value).startswith(said)
+
+
+def test_an_unknown_stack_lists_the_known_ones(tmp_path: Path) -> None:
+    """A typo in a stack's name is answered with the names that exist."""
+    with pytest.raises(StackFileError, match=r"no stack 'lokal'.*there is local, local-names"):
+        read_config(ROOT, "lokal")
+
+
+def test_values_become_text_as_pulumi_does_it(tmp_path: Path) -> None:
+    """Lists and maps are JSON, booleans lower case, defaults come from the schema, other namespaces stay out."""
+    (tmp_path / "Pulumi.yaml").write_text("name: kit\nconfig:\n  a: {type: string, default: q}\n  b: {type: integer}\n")
+    (tmp_path / "Pulumi.x.yaml").write_text(
+        "config:\n  kit:l: [a, b]\n  kit:t: true\n  aws:region: r\n  plain: {k: v}\n"
+    )
+    assert read_config(tmp_path, "x") == {
+        "a": "q",
+        "l": json.dumps(["a", "b"], separators=(",", ":")),
+        "t": "true",
+        "plain": '{"k":"v"}',
+    }
