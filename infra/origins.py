@@ -13,18 +13,18 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 Address = IPv4Address | IPv6Address
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 # Fetch standard, "bad port", as of 2026-07-02: browsers load nothing from these.
-BAD_PORTS = frozenset(
-    [1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110]
-    + [111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531]
-    + [532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060]
-    + [5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080]
-)
+BAD_PORTS = frozenset({
+    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110,
+    111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531,
+    532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060,
+    5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+})
 _MOST_CHARACTERS = 1000
 _EXAMPLE = "https://app.example.com"
 _WRITE = f"write scheme, host and port only, like {_EXAMPLE}"
@@ -99,7 +99,7 @@ def loopback_twin(origin: Origin) -> Origin | None:
 
 
 def origin_notes(origins: Iterable[Origin]) -> list[str]:
-    """One line for each of `localhost` and `127.0.0.1` that is listed without the other: often half of what was meant."""
+    """One line for each of `localhost` and `127.0.0.1` that is listed without the other: half of what was meant."""
     listed = list(dict.fromkeys(origins))
     pairs = [(origin, loopback_twin(origin)) for origin in listed]
     return [
@@ -124,27 +124,24 @@ def _parse(text: str, production: bool) -> Origin:
 
 # ---- the value as a whole
 
-# A character class each would do for most rows, but the row says what a person most likely did.
-_WHOLE = tuple(
-    (re.compile(pattern, re.IGNORECASE), why)
-    for pattern, why in (
-        (r"Calling (__str__|\[?toString)|\bOutput(\[|<|\b.*\bobject at\b)|04da6b54-80e4-46f7-96ec-b56ff0331ba9",
-         "holds the text of an unresolved Pulumi output; use its value (inside .apply), or write the origin itself"),
-        (r"\[secret\]", "holds Pulumi's mask over a secret; an origin is public: export it as a plain output"),
-        (r"\A(null|'null'|\"null\")\Z",
-         "is what pages without an origin send, anyone's included, so it is never allowed; serve the page over http(s) "
-         f"and write its origin, like {_EXAMPLE}"),
-        (r"\A\*\Z", f"is every origin; list each one, like {_EXAMPLE}, or set allow_all_origins in development"),
-        (r"\A(none|undefined|nil|nan|true|false)\Z", f"is what an unset variable prints; write an origin like {_EXAMPLE}"),
-        (r"[\r\n]", "holds a line break, so perhaps several values; write one origin an item"),
-        (r"[\"'`‘’‚‛“”„‟«»‹›]", f"holds a quotation mark; write the bare origin, like {_EXAMPLE}"),
-        (r"[${}<>]|%\w+%|%\(|%[sdv]\b|\A%",
-         f"holds a template or an unset variable that nothing filled in; write the origin itself, like {_EXAMPLE}"),
-        (r"[,;|]|://.*://|\A\[.*://", "holds several values; write one origin an item"),
-        (r"[ \t]", "holds a blank; an origin has none, and several origins are one an item"),
-        (r"\\", f"holds a backslash, which browsers read as a slash; {_WRITE}"),
-        (r"\*", "holds a wildcard, which only shapes may; an origin is exact, one for each host and port"),
-    )
+# What a person most likely did, first match first. Text, not compiled: importing this module stays cheap.
+_WHOLE = (
+    (r"Calling (__str__|\[?toString)|\bOutput(\[|<|\b.*\bobject at\b)|04da6b54-80e4-46f7-96ec-b56ff0331ba9",
+     "holds the text of an unresolved Pulumi output; use its value (inside .apply), or write the origin itself"),
+    (r"\[secret\]", "holds Pulumi's mask over a secret; an origin is public: export it as a plain output"),
+    (r"\Anull\Z",
+     "is what pages without an origin send, anyone's included, so it is never allowed; serve the page over http(s) "
+     f"and write its origin, like {_EXAMPLE}"),
+    (r"\A\*\Z", f"is every origin; list each one, like {_EXAMPLE}, or set allow_all_origins in development"),
+    (r"\A(none|undefined|nil|nan|true|false)\Z", f"is what an unset variable prints; write one like {_EXAMPLE}"),
+    (r"[\r\n]", "holds a line break, so perhaps several values; write one origin an item"),
+    (r"[\"'`‘’‚‛“”„‟«»‹›]", f"holds a quotation mark; write the bare origin, like {_EXAMPLE}"),
+    (r"[${}<>]|%(?![0-9a-f]{2})\w+%|%\(|%[sdv]\b",
+     f"holds a template or an unset variable that nothing filled in; write the origin itself, like {_EXAMPLE}"),
+    (r"[,;|]|://.*://|\A\[.*://", "holds several values; write one origin an item"),
+    (r"[ \t]", "holds a blank; an origin has none, and several origins are one an item"),
+    (r"\\", f"holds a backslash, which browsers read as a slash; {_WRITE}"),
+    (r"\*", "holds a wildcard, which only shapes may; an origin is exact, one for each host and port"),
 )
 _USER = re.compile(r"@|%40|[＠﹫]", re.IGNORECASE)
 _AFTER_USER = re.compile(r"(?:(?P<scheme>https?)://)?[^/\\?#]*@(?P<host>[a-z0-9.:\[\]-]{1,80})/?", re.IGNORECASE)
@@ -165,7 +162,7 @@ def _prepare(text: object) -> str:
 
 
 def _kind(value: object) -> str:
-    return "empty" if value is None else f"a {type(value).__name__}"
+    return "empty" if value is None else f"of type {type(value).__name__}"
 
 
 def _without_user(text: str) -> str:
@@ -179,7 +176,7 @@ def _check_whole(text: str) -> None:
     if not text:
         raise _Refusal(f"is empty; was the variable that it came from unset? Write an origin like {_EXAMPLE}")
     for pattern, why in _WHOLE:
-        if pattern.search(text):
+        if re.search(pattern, text, re.IGNORECASE):
             raise _Refusal(why)
     for character in text:
         _check_character(character)
@@ -192,7 +189,7 @@ def _check_character(character: str) -> None:
         raise _Refusal(f"holds {_named(character)}; write a plain dot")
     plain = unicodedata.normalize("NFKC", character)
     if plain != character:
-        better = f"write {ascii(plain)}" if plain.isascii() else "type it anew with plain letters"
+        better = f"write {plain!a}" if plain.isascii() else "type it anew with plain letters"
         raise _Refusal(f"holds the compatibility character {_named(character)}; {better}")
 
 
@@ -203,7 +200,7 @@ def _named(character: str) -> str:
 def _shown(text: object) -> str:
     """The value as an error may show it: escaped, shortened, without user, password or query."""
     if not isinstance(text, str):
-        return ascii(text)[:60] if text is None or isinstance(text, (bool, int, float)) else f"a {type(text).__name__}"
+        return ascii(text)[:60] if text is None or isinstance(text, (bool, int, float)) else "the value"
     if _USER.search(text):
         match = _AFTER_USER.fullmatch(text.strip(" \t\r\n"))
         scheme = (match and match["scheme"]) or ""
@@ -215,6 +212,8 @@ def _shown(text: object) -> str:
 
 def _suggest(scheme: str, authority: str, production: bool) -> str:
     """`write <origin>` where scheme and authority make one, else how origins look."""
+    if not authority:
+        return _WRITE
     try:
         return f"write {_parse(f'{scheme}://{authority}', production)}"
     except _Refusal:
@@ -246,25 +245,20 @@ def _authority(rest: str) -> str:
 def _without_scheme(text: str, production: bool) -> str:
     if broken := _BROKEN_SCHEME.fullmatch(text):
         return f"has no '://' after its scheme; {_suggest(broken[1], _authority(broken[2]), production)}"
-    if other := _OTHER_SCHEME.match(text):
-        if other[1].lower() != "localhost":
-            return _other_scheme(other[1].lower(), "", production)
+    if (other := _OTHER_SCHEME.match(text)) and other[1].lower() != "localhost" and not _ipv6(text):
+        return _other_scheme(other[1].lower(), "", production)
     authority = _authority(text.removeprefix("://").removeprefix("//"))
-    both = [_suggest(scheme, _bracketed(authority), production) for scheme in ("http", "https")]
+    authority = f"[{authority}]" if _ipv6(authority) else authority
+    both = [_suggest(scheme, authority, production) for scheme in ("http", "https")]
     if _WRITE in both:
         return f"has no scheme; {_WRITE}"
     return f"has no scheme; {both[0]} or {both[1].removeprefix('write ')}, whichever the page is opened with"
 
 
-def _bracketed(authority: str) -> str:
-    return f"[{authority}]" if _ipv6(authority) else authority
-
-
 def _other_scheme(scheme: str, authority: str, production: bool) -> str:
-    meant = {"ws": "http", "http+unix": "http"}.get(scheme, "https")
-    because = "pages opened from files have no origin that could be allowed" if scheme == "file" else (
-        "only pages of http and https are served")
-    return f"has the scheme {ascii(scheme)}; {because}; {_suggest(meant, authority, production)}"
+    meant = "http" if scheme == "ws" else "https"
+    because = "pages opened from files have no origin" if scheme == "file" else "pages come by http or https"
+    return f"has the scheme {scheme[:30]!a}, but {because}; {_suggest(meant, authority, production)}"
 
 
 def _split_rest(scheme: str, rest: str, production: bool) -> str:
@@ -273,12 +267,12 @@ def _split_rest(scheme: str, rest: str, production: bool) -> str:
     authority, path, query, fragment = match.groups()
     if not authority:
         after = _suggest(scheme, _authority(rest.lstrip("/")), production)
-        raise _Refusal(f"has no host after '://'; was a variable or an output empty? {after.capitalize()}")
+        raise _Refusal(f"has no host after '://' (was a variable or an output empty?); {after}")
     parts = [f"a path ({_shown(path)})"] if path and path != "/" else []
     parts += ["a query"] if query is not None else []
     parts += ["a fragment"] if fragment is not None else []
     if parts:
-        raise _Refusal(f"has {' and '.join(parts)}, which origins never hold; {_suggest(scheme, authority, production)}")
+        raise _Refusal(f"has {' and '.join(parts)}, which no origin has; {_suggest(scheme, authority, production)}")
     return authority
 
 
@@ -306,7 +300,7 @@ def _port(text: str) -> int:
     if len(text) > 5 or not 1 <= int(text) <= 65535:
         raise _Refusal(f"has the port {text[:20]}; write one from 1 to 65535")
     if int(text) in BAD_PORTS:
-        raise _Refusal(f"has the port {text}, which every browser blocks (Fetch standard, \"bad port\"); use one like 8080")
+        raise _Refusal(f"has the port {text}, which browsers block (Fetch standard, 'bad port'); use one like 8080")
     return int(text)
 
 
@@ -336,13 +330,13 @@ def _check_host_text(text: str) -> None:
     if "_" in text:
         raise _Refusal("has an underscore in its host; names of hosts have letters, digits and hyphens: rename it")
     if wrong := re.search(r"[^A-Za-z0-9.\-\x80-\U0010ffff]", text):
-        raise _Refusal(f"has {ascii(wrong[0])} in its host; names of hosts have letters, digits, hyphens and dots")
+        raise _Refusal(f"has {wrong[0]!a} in its host; names of hosts have letters, digits, hyphens and dots")
     if text.endswith("."):
         raise _Refusal("has a trailing dot after its host, a different origin to a browser; drop the dot")
     if "" in text.split("."):
         raise _Refusal("has an empty label in its host (two dots in a row, or one at the start); drop the dot")
     if any(label in _UNSET_LABELS for label in text.lower().split(".")):
-        raise _Refusal(f"has {ascii(text)} as host, which is what an unset variable prints; {_WRITE}")
+        raise _Refusal(f"has {text!a} as host, which is what an unset variable prints; {_WRITE}")
 
 
 def _check_name(host: str) -> None:
@@ -473,7 +467,7 @@ def _ends_in_number(host: str) -> bool:
 def _ipv4(host: str) -> str:
     if not _IPV4.fullmatch(host):
         read = _browser_ipv4(host)
-        says = f"is an odd spelling, which browsers read as {read}" if read else "ends in a number but is no IPv4 address"
+        says = f"is an odd spelling of {read} to a browser" if read else "ends in a number but is no IPv4 address"
         raise _Refusal(f"has a host that {says}; write four decimal numbers without leading zeros, like 192.0.2.10")
     _check_unicast(IPv4Address(host))
     return host
@@ -499,7 +493,7 @@ def _ipv4_number(text: str) -> int:
 
 def _check_unicast(address: Address) -> None:
     if address.is_unspecified or address in ip_network("0.0.0.0/8"):
-        raise _Refusal(f"has {address} as host, where servers listen but no page is opened; write localhost or an address")
+        raise _Refusal(f"has {address} as host, where servers listen; write the address that the page is opened by")
     if address.is_multicast or address == IPv4Address("255.255.255.255"):
         raise _Refusal(f"has {address} as host, a multicast or broadcast address; write the address of one machine")
 
@@ -527,9 +521,9 @@ def _check_production(origin: Origin) -> None:
         _check_global(address)
         return
     if "." not in origin.host:
-        raise _Refusal(f"has the single label {ascii(origin.host)} as host, which the internet cannot find; {_PRODUCTION_HELP}")
+        raise _Refusal(f"has the single label {origin.host!a} as host, unknown to the internet; {_PRODUCTION_HELP}")
     for name, why in _NOT_ON_THE_INTERNET.items():
-        if origin.host.endswith(f".{name}") or origin.host == name:
+        if f".{origin.host}".endswith(f".{name}"):
             raise _Refusal(f"has a host under .{name}, {why}; {_PRODUCTION_HELP}")
 
 
@@ -548,7 +542,7 @@ def _check_global(address: Address) -> None:
 _PLACEHOLDER = re.compile(r"\{[a-z][a-z0-9_]{0,30}\}")
 _SAMPLE = "q0zx"  # stands in for a placeholder while the rest is parsed as an origin
 _ANY_PORT_SHAPE = re.compile(r"(.*):\*/?", re.DOTALL)
-_ANY_OCTET_SHAPE = re.compile(r"(https?://[0-9.]+)\.\*((?::[^/*]*)?)/?", re.IGNORECASE)
+_ANY_OCTET_SHAPE = re.compile(r"(https?://[0-9]+\.[0-9]+\.[0-9]+)\.\*((?::[^/*]*)?)/?", re.IGNORECASE)
 _RAW_REGEX = re.compile(r"[\\^$()|+?]|\.\*|\[(?![0-9a-f:.]+\])", re.IGNORECASE)
 _ANY_PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _SHAPES = "https://{branch}.preview.example.com, or in development http://192.168.1.*:3000, http://localhost:*"
@@ -613,7 +607,7 @@ def _octet_shape(front: str, port: str, production: bool) -> Shape:
     first = _parse(f"{front}.1{port}", production)
     if first.address is None or first.address.is_global:
         raise _Refusal("spans public addresses, other people's among them; use a private network, or list each origin")
-    before, after = str(first).split(first.host)[0] + first.host.removesuffix("1"), _port_text(first)
+    before, after = f"{first.scheme}://{first.host.removesuffix('1')}", _port_text(first)
     return Shape(f"{before}*{after}", re.escape(before) + _OCTET + re.escape(after))
 
 
@@ -630,8 +624,8 @@ def _port_shape(front: str, production: bool) -> Shape:
 def _label_shape(text: str, production: bool) -> Shape:
     placeholder = _PLACEHOLDER.search(text)
     if placeholder is None:
-        raise _Refusal(f"has no placeholder in lower case; write a shape like {_SHAPES}, or list it as an exact origin")
-    if _SAMPLE in text:
+        raise _Refusal(f"has no placeholder (lower case, in braces); write {_SHAPES}, or list it as an exact origin")
+    if _SAMPLE in text.lower():
         raise _Refusal(f"holds {_SAMPLE!r}, which this kit keeps for itself in shapes; rename it")
     name = placeholder[0]
     try:
@@ -646,8 +640,8 @@ def _label_shape(text: str, production: bool) -> Shape:
 def _label_pattern(sample: Origin, name: str) -> Shape:
     labels = sample.host.split(".")
     place = next((index for index, label in enumerate(labels) if _SAMPLE in label), None)
-    if place is None:
-        raise _Refusal("has its placeholder in an international label; write the label in its xn-- form or in ASCII")
+    if place is None or labels[place].startswith("xn--"):
+        raise _Refusal("has its placeholder in an international label; write that label in ASCII letters")
     base = ".".join(labels[place + 1 :])
     _check_base(name, base)
     before, after = str(sample).split(_SAMPLE)
@@ -723,7 +717,7 @@ def _other_schemes(origin: Origin) -> list[str]:
 
 def _no_origins(origin: Origin) -> list[str]:
     text = str(origin)
-    after = ["/", "//", "/evil", "?", "?x", "#", "#x", ";", ",", ".evil.example", "evil", "\x01", "\x7f", "\t.evil", "\xe9"]
+    after = ["/", "//", "/evil", "?", "?x", "#", ";", ",", ".evil.example", "evil", "\x01", "\x7f", "\t.x", "\xe9"]
     several = [f"{text} https://evil.example", f"https://evil.example {text}", f"https://evil.example,{text}"]
     whole = ["null", "NULL", "*", "undefined", "https://", "https://evil.example", text.upper(), text * 2, "a" * 4000]
     return [text + end for end in after] + several + whole + [f"({text})", f'"{text}"', f"\x01{text}"]

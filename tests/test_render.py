@@ -8,20 +8,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-from infra.contract import Contract
 from rollout.render import Generation, RenderError, render
 from rollout.render.django import environment_text, variables
 from rollout.render.frontend import connect_source
 from rollout.render.generation import File, assemble
 from rollout.render.templates import fill
+
+from infra.contract import Contract
 
 GOLDEN = Path(__file__).parent / "golden" / "render"
 CASES = sorted(folder.parent.name for folder in GOLDEN.glob("*/contract.json"))
@@ -119,7 +121,7 @@ def test_what_restarts(change: str) -> None:
 
 
 def test_credentials_reach_the_page_without_a_restart() -> None:
-    """config.json is read by nginx for each request, so that its change restarts nothing and is still a new generation."""
+    """config.json is read by nginx for each request: its change is a new generation, and restarts nothing."""
     before = load("local-ip")
     old, new = rendered(before, "frontend"), rendered(cors(before, allow_credentials=True), "frontend")
     assert old.id != new.id
@@ -166,7 +168,7 @@ def test_environment_reads_back() -> None:
 
 def test_kit_names_win() -> None:
     """The project's variables can't displace the settings module, and its own PYTHONPATH still counts."""
-    contract = application(load("local-ip"), env={"DJANGO_SETTINGS_MODULE": "shop.settings", "PYTHONPATH": "lib", "A": "1"})
+    contract = application(load("local-ip"), env={"DJANGO_SETTINGS_MODULE": "x", "PYTHONPATH": "lib", "A": "1"})
     found = variables(contract, {"A": "secret"})
     assert found["DJANGO_SETTINGS_MODULE"] == "origin_kit_settings"
     assert found["PYTHONPATH"] == "/etc/origin-kit/current/django:lib"
@@ -246,7 +248,8 @@ def test_units_verify(tmp_path: Path, role: str) -> None:
         "[Service]\nExecStartPre=\nExecStart=\nExecStart=/bin/true\n"
     )
     units = [str(unit) for unit in sorted(folder.glob("*.s*")) if unit.is_file()]
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False)
+    command = ["systemd-analyze", "verify", "--man=no", *units]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert [line for line in done.stderr.splitlines() if str(folder) in line or "shop" in line] == []
     assert done.returncode == 0, done.stderr
 
@@ -271,10 +274,8 @@ def test_sockets_match_listen_lines() -> None:
     """nginx.socket, NGINX= and the listen lines name the same sockets in the same order."""
     for role in ROLES:
         generation = rendered(load("local-ip"), role)
-        streams = [line.removeprefix("ListenStream=") for line in text(generation, "systemd/nginx.socket").splitlines()
-                   if line.startswith("ListenStream=")]
-        listens = [line.split()[1].rstrip(";").removeprefix("unix:")
-                   for line in text(generation, "nginx/origin-kit.conf").splitlines() if line.strip().startswith("listen ")]
+        streams = re.findall(r"^ListenStream=(\S+)$", text(generation, "systemd/nginx.socket"), re.MULTILINE)
+        listens = re.findall(r"^ +listen (?:unix:)?([^ ;]+)", text(generation, "nginx/origin-kit.conf"), re.MULTILINE)
         assert streams == listens
         descriptors = text(generation, "systemd/nginx.service.d/origin-kit.conf").split("NGINX=")[1].split("\n")[0]
         assert descriptors == "".join(f"{3 + index}:" for index in range(len(streams))).removesuffix(":") + ";"
@@ -295,7 +296,7 @@ def gunicorn_configuration(tmp_path: Path) -> dict[str, object]:
 
 def test_worker_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker leaves a record of generation and release while it lives, and nothing when it has ended."""
-    monkeypatch.setattr("sys.path", [])
+    monkeypatch.setattr("sys.path", [*sys.path])
     monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
     configuration = gunicorn_configuration(tmp_path)
     folder, worker = tmp_path / "run/shop/workers", SimpleNamespace(pid=4711)
@@ -312,12 +313,11 @@ def test_worker_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_gunicorn_pins_what_it_was_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The links are followed at the start: workers that are started later run the same generation and release."""
-    path: list[str] = []
-    monkeypatch.setattr("sys.path", path)
+    monkeypatch.setattr("sys.path", [*sys.path])
     monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
     configuration = gunicorn_configuration(tmp_path)
     generation = rendered(load("local-ip"), "backend").id
     assert configuration["chdir"] == str(tmp_path / "opt/shop/releases/one/app")
-    assert path == [str(tmp_path / "generations" / generation / "django")]
+    assert sys.path[0] == str(tmp_path / "generations" / generation / "django")
     assert os.environ["ORIGIN_KIT_RELEASE"] == str(tmp_path / "opt/shop/releases/one")
     assert not {"bind", "preload_app", "reuse_port"} & configuration.keys()

@@ -53,6 +53,8 @@ def read(stack: str, file: str | None = None) -> Contract:
     checkpoint = kit_checkpoint(stack)
     if checkpoint.exists():
         return _from_checkpoint(checkpoint, stack)
+    if _is_local(stack):
+        raise _not_up(stack)
     backend = _backend_url()
     if backend.startswith("file://"):
         base = Path(unquote(urlsplit(backend).path.replace("/~", str(Path.home()), 1)))
@@ -63,6 +65,12 @@ def read(stack: str, file: str | None = None) -> Contract:
 def kit_checkpoint(stack: str) -> Path:
     """The state of a local stack, in the kit's own file backend."""
     return state_dir() / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+
+
+def _is_local(stack: str) -> bool:
+    from infra.stackfile import read_config  # YAML, which a deploy of a stack that is up never needs
+
+    return read_config(ROOT, stack).get("cloud") == "local"
 
 
 def _not_up(stack: str) -> OutputsError:

@@ -1,0 +1,109 @@
+"""The figures of the README: `make bench`. Ratios are taken within one run, in turn, so that a slow machine slows both."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from infra.contract import Host
+from tests.e2e.kit import FAB, ROOT, Kit
+
+STACK = "local"
+TURNS = 9
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def in_turn(*works: Callable[[], object]) -> list[list[float]]:
+    """Each work's times, taken A B A B …, after one warm-up round."""
+    for work in works:
+        work()
+    rounds = [[seconds(work) for work in works] for _ in range(TURNS)]
+    return [list(column) for column in zip(*rounds, strict=True)]
+
+
+def floor_fabfile(folder: Path, kit: Kit, host: Host) -> list[str]:
+    """A fabfile whose only task runs `true` on the same host: what Fabric itself costs."""
+    key = kit.home / "ssh" / "id_ed25519"
+    text = f"""
+        from fabric import Connection, task
+
+        @task
+        def nothing(c):
+            Connection("{host.address}", user="{host.user}", connect_kwargs={{"key_filename": "{key}"}}).run("true")
+    """
+    (folder / "fabfile.py").write_text(textwrap.dedent(text))
+    return [FAB, "--search-root", str(folder), "nothing"]
+
+
+def pss_mb(pid: int) -> float:
+    """Proportional set size of a machine: the container's whole process tree, in MiB."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(folder.name))
+    todo, total = list(children.get(pid, [])), 0
+    while todo:
+        one = todo.pop()
+        todo += children.get(one, [])
+        try:
+            rollup = Path("/proc", str(one), "smaps_rollup").read_text()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    return total / 1024
+
+
+def line(name: str, value: str, wanted: str) -> None:
+    print(f"{name:<58} {value:>12}   wanted {wanted}", flush=True)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        kit = Kit(Path(folder) / "home")
+        try:
+            measure(kit, Path(folder))
+        finally:
+            kit.fab("down", "--stack", STACK)
+
+
+def measure(kit: Kit, folder: Path) -> None:
+    kit.fab("up", "--stack", STACK)
+    kit.fab("down", "--stack", STACK)
+    line(
+        "warm `fab up` from an existing base image",
+        f"{seconds(lambda: kit.fab('up', '--stack', STACK)):.1f} s",
+        "< 25 s",
+    )
+    line("the second, no-change run", f"{seconds(lambda: kit.fab('up', '--stack', STACK)):.2f} s", "< 4 s")
+    for record in sorted(kit.home.glob("machines/*/machine.json")):
+        data = json.loads(record.read_text())
+        line(f"memory of {data['name']} (summed PSS)", f"{pss_mb(data['pid']):.0f} MiB", "< 120 MiB")
+        line(f"SSH on {data['name']} after its start", f"{data['ssh_after_s']:.2f} s", "< 3 s")
+    backend = kit.contract(STACK).backend.hosts[0]
+    floor = floor_fabfile(folder, kit, backend)
+    ours, theirs = in_turn(
+        lambda: kit.fab("deploy", "--stack", STACK), lambda: subprocess.run(floor, check=True, cwd=ROOT)
+    )
+    line("a fabfile whose only task runs `true` (median)", f"{statistics.median(theirs):.2f} s", "")
+    line("`fab deploy` with nothing to do, two hosts (median)", f"{statistics.median(ours):.2f} s", "")
+    ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+    line("  ratio, pair by pair (median)", f"{ratio:.2f} ×", "< 1.6 ×")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

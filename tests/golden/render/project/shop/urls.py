@@ -1,0 +1,63 @@
+"""Views for each kind of answer that a proxy meets."""
+
+import threading
+from collections.abc import Iterator
+
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import etag
+
+second_may_go = threading.Event()
+
+
+@csrf_exempt
+def echo(request: HttpRequest) -> HttpResponse:
+    asked = {name: value for name, value in request.META.items() if isinstance(value, str)}
+    return JsonResponse({"method": request.method, "meta": asked, "host": request.get_host()})
+
+
+def boom(request: HttpRequest) -> HttpResponse:
+    raise RuntimeError("meant to fail")
+
+
+def opinionated(request: HttpRequest) -> HttpResponse:
+    """A view with ideas of its own about CORS."""
+    return HttpResponse("mine", headers={
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Allow-Credentials": "true",
+        "Access-Control-Allow-Methods": "TRACE",
+        "Access-Control-Allow-Headers": "x-mine",
+        "Access-Control-Expose-Headers": "x-mine",
+        "Access-Control-Max-Age": "1728000",
+        "Access-Control-Allow-Private-Network": "true",
+    })
+
+
+@etag(lambda request: '"one"')
+def tagged(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("tagged")
+
+
+def stream(request: HttpRequest) -> StreamingHttpResponse:
+    def parts() -> Iterator[bytes]:
+        yield b"first\n"
+        second_may_go.wait(timeout=20)
+        yield b"second\n"
+
+    return StreamingHttpResponse(parts(), headers={"X-Accel-Buffering": "no"})
+
+
+def go(request: HttpRequest) -> HttpResponse:
+    second_may_go.set()
+    return HttpResponse("gone")
+
+
+urlpatterns = [
+    path("echo/", echo),
+    path("boom/", boom),
+    path("opinionated/", opinionated),
+    path("tagged/", tagged),
+    path("stream/", stream),
+    path("go/", go),
+]

@@ -1,0 +1,43 @@
+"""Written by origin-kit from the stack's contract: a deploy replaces it, so change the stack's config instead.
+
+No bind, no reuse_port: systemd holds the socket. No preload: each worker has to load what it says that it loaded.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+FINGERPRINT = "8330d62af536f00fbf28fc8d28040f0b"
+WORKERS = Path('/run/shop/workers')
+
+# Both links are followed once, here: a worker that starts anew later still runs what this process was started with.
+generation = Path(__file__).resolve().parent.parent
+release = Path('/opt/shop/current').resolve()
+sys.path.insert(0, str(generation / "django"))
+os.environ["ORIGIN_KIT_RELEASE"] = str(release)
+chdir = str(release / "app")
+
+workers = 4
+timeout = 120
+graceful_timeout = 125
+worker_tmp_dir = '/run/shop'
+errorlog = "-"
+control_socket_disable = True
+
+# Only nginx can open the socket, and nginx sets this header.
+forwarded_allow_ips = "*"
+secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
+
+
+def post_worker_init(worker):
+    """Record what this worker has just loaded, whole or not at all."""
+    record = WORKERS / str(worker.pid)
+    unfinished = WORKERS / f".{worker.pid}"
+    unfinished.write_text(json.dumps({"fingerprint": FINGERPRINT, "release": str(release)}))
+    unfinished.replace(record)
+
+
+def child_exit(server, worker):
+    """Forget a worker that has ended."""
+    (WORKERS / str(worker.pid)).unlink(missing_ok=True)

@@ -1,0 +1,608 @@
+"""The rendered nginx, run for real on loopback, with a real Django behind it.
+
+Only places and listeners are moved; the sockets are handed over as nginx.socket hands them over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rollout.render import Generation
+
+from infra.contract import Contract
+from infra.origins import look_alikes, parse_origin
+from tests.test_render import GOLDEN, cors, load, rendered, text
+
+pytestmark = pytest.mark.nginx
+
+FRONT = "http://10.213.7.10"
+STRANGER = "http://10.213.7.11"
+HOST = {"Host": "10.213.7.74"}
+ALLOW = "Access-Control-Allow-Origin"
+PREFLIGHT = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-cart"}
+
+MAIN = """
+user {user};
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    include /etc/nginx/mime.types;
+    access_log off;
+    client_body_temp_path {folder}/tmp;
+    proxy_temp_path {folder}/tmp;
+    fastcgi_temp_path {folder}/tmp;
+    uwsgi_temp_path {folder}/tmp;
+    scgi_temp_path {folder}/tmp;
+    include {folder}/etc/nginx/conf.d/*.conf;
+}}
+"""
+
+
+@dataclasses.dataclass
+class Answer:
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def allowed(self) -> list[str]:
+        return self.headers.get_all(ALLOW, [])
+
+    @property
+    def vary(self) -> set[str]:
+        return {name.strip().lower() for line in self.headers.get_all("Vary", []) for name in line.split(",")}
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def program() -> str:
+    return shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") or "nginx"
+
+
+def listener(family: socket.AddressFamily, address: Any) -> socket.socket:
+    listening = socket.socket(family)
+    listening.bind(address)
+    listening.listen(128)
+    listening.setblocking(False)
+    return listening
+
+
+class Site:
+    """A host's folders under one short path, and the nginx that runs on them."""
+
+    def __init__(self, folder: Path, generation: Generation) -> None:
+        self.folder, self.generation = folder, generation
+        self.status_socket = folder / "run/origin-kit-nginx.sock"
+        for place in ("run", "tmp", "etc/nginx/conf.d", "opt/shop/current", "var/lib/shop/media"):
+            (folder / place).mkdir(parents=True, exist_ok=True)
+        first = listener(socket.AF_INET, ("127.0.0.1", 0))
+        self.port = first.getsockname()[1]
+        self.sockets = [first, self.second(), listener(socket.AF_UNIX, str(self.status_socket))]
+        self.write()
+        self.process = self.start()
+
+    def second(self) -> socket.socket:
+        try:
+            return listener(socket.AF_INET6, ("::1", self.port))
+        except OSError:  # no IPv6 here
+            return listener(socket.AF_INET, ("127.0.0.2", self.port))
+
+    def moved(self, written: str) -> str:
+        address = self.sockets[1].getsockname()[0]
+        second = f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
+        written = written.replace(" 0.0.0.0:80 ", f" 127.0.0.1:{self.port} ").replace(" [::]:80 ", f" {second} ")
+        return re.sub(r"(?<=[ :])/(etc/origin-kit|opt|var/lib|run)/", rf"{self.folder}/\1/", written)
+
+    def write(self) -> None:
+        current = self.folder / "etc/origin-kit/current"
+        for file in self.generation.files:
+            place = current / file.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(self.moved(file.text) if file.path.startswith("nginx/") else file.text)
+        for link in self.generation.links:
+            if link.place.startswith("/etc/nginx/"):
+                place = self.folder / link.place[1:]
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(current / link.target)
+        user = "root" if os.geteuid() == 0 else "nobody"
+        (self.folder / "etc/nginx/nginx.conf").write_text(MAIN.format(folder=self.folder, user=user))
+
+    def start(self) -> subprocess.Popen[bytes]:
+        descriptors = [listening.fileno() for listening in self.sockets]
+        environment = {**os.environ, "NGINX": "".join(f"{number}:" for number in descriptors).removesuffix(":") + ";"}
+        command = [program(), "-c", str(self.folder / "etc/nginx/nginx.conf"), "-g", "master_process on;"]
+        return subprocess.Popen(command, env=environment, pass_fds=descriptors, stderr=subprocess.DEVNULL)
+
+    def stop(self) -> None:
+        """End it as nginx.service does."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(timeout=20)
+
+    def close(self) -> None:
+        self.stop()
+        for listening in self.sockets:
+            listening.close()
+
+    def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> Answer:
+        """One request on a connection of its own; `Host` is the backend's unless given."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            for name, value in ({**HOST, **(headers or {})}).items():
+                connection.putheader(name, value.encode("latin-1"))
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+        finally:
+            connection.close()
+
+    def loaded(self) -> str:
+        """What nginx says on its local socket."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(20)
+            connection.connect(str(self.status_socket))
+            connection.sendall(b"GET /loaded HTTP/1.0\r\n\r\n")
+            return b"".join(iter(lambda: connection.recv(4096), b"")).split(b"\r\n\r\n")[1].decode()
+
+
+@contextlib.contextmanager
+def running(generation: Generation) -> Iterator[Site]:
+    with tempfile.TemporaryDirectory(prefix="ok-") as folder:  # short: a socket's path has at most 107 bytes
+        site = Site(Path(folder), generation)
+        try:
+            yield site
+        finally:
+            site.close()
+
+
+def put_project(site: Site) -> None:
+    """The project as a release, a static and a media file, and the host's key."""
+    release, data = site.folder / "opt/shop/current", site.folder / "var/lib/shop"
+    shutil.copytree(GOLDEN / "project", release / "app")
+    (release / "static").mkdir()
+    (release / "static" / "site.css").write_text("body { color: black }\n")
+    (data / "media" / "cat.txt").write_text("0123456789")
+    (data / "secret_key").write_text("key")
+
+
+@contextlib.contextmanager
+def django(site: Site) -> Iterator[None]:
+    """The project with the rendered settings, on the socket where nginx looks for gunicorn."""
+    put_project(site)
+    release = site.folder / "opt/shop/current"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{site.folder}/etc/origin-kit/current/django",
+        "DJANGO_SETTINGS_MODULE": "origin_kit_settings",
+        "ORIGIN_KIT_RELEASE": str(release),
+        "ORIGIN_KIT_DATA": str(site.folder / "var/lib/shop"),
+    }
+    command = [sys.executable, "serve.py", str(site.folder / "run/shop.sock")]
+    with (
+        open(site.folder / "django.log", "wb") as log,  # noqa: PTH123
+        subprocess.Popen(command, cwd=release / "app", env=environment, stdout=subprocess.PIPE, stderr=log) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"ready\n", (site.folder / "django.log").read_text()
+            yield
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def backend(contract: Contract) -> Iterator[Site]:
+    with running(rendered(contract, "backend")) as site, django(site):
+        yield site
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """The `local-ip` backend: exact origins, no credentials."""
+    with backend(load("local-ip")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Site]:
+    """The `local-ip` frontend, with a built folder."""
+    with running(rendered(load("local-ip"), "frontend")) as found:
+        folder = found.folder / "opt/shop/current/site"
+        for name in ("index.html", "app.js", "docs/index.html", ".git/config", ".env", ".well-known/x.txt"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(f"this is {name}")
+        yield found
+
+
+# method, path, further headers → status. Every kind of answer that the site gives, Django's, nginx's own and files'.
+ANSWERS = [
+    ("GET", "/echo/", {}, 200),
+    ("HEAD", "/echo/", {}, 200),
+    ("POST", "/echo/", {}, 200),
+    ("PUT", "/echo/", {}, 200),
+    ("DELETE", "/echo/", {}, 200),
+    ("OPTIONS", "/echo/", {}, 200),
+    ("GET", "/nowhere/", {}, 404),
+    ("GET", "/boom/", {}, 500),
+    ("GET", "/echo", {}, 301),
+    ("POST", "/opinionated/", {}, 403),
+    ("GET", "/opinionated/", {}, 200),
+    ("GET", "/echo/", {"Host": "elsewhere.test"}, 400),
+    ("GET", "/tagged/", {"If-None-Match": '"one"'}, 304),
+    ("POST", "/echo/", {"Content-Length": "11000000"}, 413),
+    ("GET", "/static/site.css", {}, 200),
+    ("HEAD", "/static/site.css", {}, 200),
+    ("GET", "/static/site.css", {"Range": "bytes=0-3"}, 206),
+    ("GET", "/static/site.css", {"Range": "bytes=900-"}, 416),
+    ("GET", "/static/site.css", {"If-Modified-Since": "Wed, 01 Jan 2094 00:00:00 GMT"}, 200),
+    ("GET", "/static/none.css", {}, 404),
+    ("GET", "/static/", {}, 403),
+    ("POST", "/static/site.css", {}, 405),
+    ("GET", "/media/cat.txt", {}, 200),
+    ("GET", "/media/cat.txt", {"Range": "bytes=2-3"}, 206),
+    ("GET", "/media/none.txt", {}, 404),
+    ("GET", "/media/../../shop/secret_key", {}, 404),
+    ("OPTIONS", "/echo/", PREFLIGHT, 204),
+    ("OPTIONS", "/nowhere/", PREFLIGHT, 204),
+    ("OPTIONS", "/static/site.css", PREFLIGHT, 204),
+    ("OPTIONS", "/media/cat.txt", PREFLIGHT, 204),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "headers", "status"), ANSWERS)
+@pytest.mark.parametrize(("origin", "allowed"), [(FRONT, [FRONT]), (STRANGER, []), ("null", []), (None, [])])
+def test_every_answer_once(
+    site: Site, method: str, path: str, headers: dict[str, str], status: int, origin: str | None, allowed: list[str]
+) -> None:
+    """Every answer carries exactly one line for an allowed origin and none for any other, and varies by it always."""
+    if origin is None and headers is PREFLIGHT:
+        pytest.skip("no preflight without an origin")
+    answer = site.ask(method, path, headers | ({"Origin": origin} if origin else {}))
+    assert answer.status == status
+    assert answer.allowed == allowed
+    assert "origin" in answer.vary
+    assert not answer.headers.get_all("Access-Control-Allow-Credentials")
+    assert answer.headers.get_all("Access-Control-Expose-Headers", []) == (["X-Cart-Seen"] if allowed else [])
+
+
+def test_static_unchanged(site: Site) -> None:
+    """A file that the browser has already is answered 304, readable by the page as well."""
+    tag = site.ask("GET", "/static/site.css").headers["ETag"]
+    answer = site.ask("GET", "/static/site.css", {"Origin": FRONT, "If-None-Match": tag})
+    assert (answer.status, answer.allowed) == (304, [FRONT])
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": FRONT}, {"Access-Control-Request-Method": "PUT"}])
+def test_plain_options_reaches_django(site: Site, headers: dict[str, str]) -> None:
+    """OPTIONS that is no preflight is the application's."""
+    answer = site.ask("OPTIONS", "/echo/", headers)
+    assert (answer.status, answer.json()["method"]) == (200, "OPTIONS")
+
+
+def test_preflight_answer(site: Site) -> None:
+    """An allowed origin is told methods, headers and time as the contract has them; another nothing."""
+    allowed = load("local-ip").cors
+    answer = site.ask("OPTIONS", "/echo/", {"Origin": FRONT, **PREFLIGHT})
+    told = {name: answer.headers.get_all(f"Access-Control-{name}") for name in ("Allow-Methods", "Allow-Headers", "Max-Age")}
+    assert told == {
+        "Allow-Methods": [", ".join(allowed.allow_methods)],
+        "Allow-Headers": [", ".join(allowed.allow_headers)],
+        "Max-Age": ["600"],
+    }
+    refused = site.ask("OPTIONS", "/echo/", {"Origin": STRANGER, **PREFLIGHT})
+    assert refused.status == 204
+    assert not [name for name in refused.headers if name.lower().startswith("access-control-")]
+    assert not site.ask("GET", "/echo/", {"Origin": FRONT}).headers.get_all("Access-Control-Allow-Methods")
+
+
+def test_upstream_headers_are_hidden(site: Site) -> None:
+    """What a view says about CORS never reaches the browser."""
+    answer = site.ask("GET", "/opinionated/", {"Origin": STRANGER})
+    assert answer.body == b"mine"
+    assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+
+
+@pytest.mark.parametrize("origin", load("local-ip").cors.allowed_origins)
+@pytest.mark.parametrize(("method", "headers"), [("GET", {}), ("OPTIONS", PREFLIGHT)])
+def test_look_alikes(site: Site, origin: str, method: str, headers: dict[str, str]) -> None:
+    """Nothing that resembles an allowed origin passes for it."""
+    own = load("local-ip").cors.allowed_origins
+    values = [value for value in look_alikes(parse_origin(origin, production=False)) if value not in own]
+    let_in = [value for value in values if site.ask(method, "/static/site.css", {"Origin": value, **headers}).allowed]
+    assert len(values) > 100
+    assert let_in == []
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_hostile_origins_on_preflights(site: Site, method: str) -> None:
+    """Two origins in one header, or one with blanks, get an answer of nginx's own without headers."""
+    for origin in (f"{FRONT} {FRONT}", f"{FRONT} ", f"{FRONT},{FRONT}", "a b"):
+        answer = site.ask("OPTIONS", "/echo/", {"Origin": origin, **PREFLIGHT})
+        assert answer.status == 204
+        assert answer.allowed == ([FRONT] if origin == f"{FRONT} " else [])
+
+
+def test_forwarded_headers_are_set(site: Site) -> None:
+    """What a client says about itself is replaced by what nginx knows."""
+    spoofed = dict.fromkeys(("X-Forwarded-For", "X-Real-IP", "X-Forwarded-Host", "Forwarded", "Proxy"), "203.0.113.66")
+    meta = site.ask("GET", "/echo/", {**spoofed, "X-Forwarded-Proto": "https"}).json()["meta"]
+    assert meta["HTTP_X_FORWARDED_FOR"] == meta["HTTP_X_REAL_IP"] == "127.0.0.1"
+    assert (meta["HTTP_X_FORWARDED_PROTO"], meta["HTTP_X_FORWARDED_HOST"]) == ("http", "10.213.7.74")
+    assert "HTTP_FORWARDED" not in meta
+    assert "HTTP_PROXY" not in meta
+
+
+@pytest.mark.parametrize("host", ["10.213.7.74", "10.213.7.74:8080", "10.213.7.74:80"])
+def test_host_keeps_its_port(site: Site, host: str) -> None:
+    """Django sees the host as the browser wrote it, port included."""
+    assert site.ask("GET", "/echo/", {"Host": host}).json()["host"] == host
+
+
+def test_stream(site: Site) -> None:
+    """A part of an unbuffered answer arrives before the next one is made."""
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=15)
+    connection.request("GET", "/stream/", headers={**HOST, "Origin": FRONT})
+    answer = connection.getresponse()
+    assert answer.readline() == b"first\n"
+    assert answer.headers.get_all(ALLOW) == [FRONT]
+    assert site.ask("GET", "/go/").status == 200
+    assert answer.readline() == b"second\n"
+    connection.close()
+
+
+def test_second_listener(site: Site) -> None:
+    """The other address of the pair is served as well."""
+    with socket.create_connection(site.sockets[1].getsockname()[:2], timeout=15) as connection:
+        connection.sendall(f"GET /echo/ HTTP/1.0\r\nHost: 10.213.7.74\r\nOrigin: {FRONT}\r\n\r\n".encode())
+        assert f"{ALLOW}: {FRONT}\r\n".encode() in b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_tells_nothing_about_itself(site: Site) -> None:
+    """nginx names no version."""
+    assert site.ask("GET", "/static/none.css").headers["Server"] == "nginx"
+
+
+def test_decisions_are_djangos(site: Site) -> None:
+    """Asked directly, Django decides like nginx for whatever a browser can send."""
+    for origin in [*load("local-ip").cors.allowed_origins, STRANGER, "null", "http://10.213.7.10:8080", "https://10.213.7.10"]:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(site.folder / "run/shop.sock"))
+            connection.sendall(f"GET /echo/ HTTP/1.0\r\nHost: 10.213.7.74\r\nOrigin: {origin}\r\n\r\n".encode())
+            direct = b"".join(iter(lambda: connection.recv(65536), b"")).decode().lower()
+        found = re.findall(r"^access-control-allow-origin: (.*)\r$", direct, re.MULTILINE)
+        assert found == site.ask("GET", "/echo/", {"Origin": origin}).allowed
+
+
+def test_loaded_survives_a_restart() -> None:
+    """nginx tells what it has loaded, and a restart keeps every socket, the local one included."""
+    with running(rendered(load("local-ip"), "backend")) as site:
+        fingerprint = site.generation.fingerprints["nginx"] + "\n"
+        assert site.loaded() == fingerprint
+        site.stop()
+        assert site.status_socket.exists()
+        site.process = site.start()
+        assert site.loaded() == fingerprint
+        assert site.ask("OPTIONS", "/", {"Origin": FRONT, **PREFLIGHT}).status == 204
+
+
+def test_application_down() -> None:
+    """With nothing behind it nginx still answers preflights, files and a readable 502."""
+    with running(rendered(load("local-ip"), "backend")) as site:
+        put_project(site)
+        for method, path, headers, status in (
+            ("GET", "/echo/", {}, 502),
+            ("PUT", "/echo/", {}, 502),
+            ("OPTIONS", "/echo/", PREFLIGHT, 204),
+            ("GET", "/static/site.css", {}, 200),
+        ):
+            answer = site.ask(method, path, {"Origin": FRONT, **headers})
+            assert (answer.status, answer.allowed) == (status, [FRONT])
+
+
+def test_application_silent() -> None:
+    """An application that does not answer in time is a readable 504."""
+    generation = rendered(load("local-ip"), "backend")
+    hasty = tuple(dataclasses.replace(file, text=file.text.replace("_timeout 40s", "_timeout 1s")) for file in generation.files)
+    with (
+        running(dataclasses.replace(generation, files=hasty)) as site,
+        listener(socket.AF_UNIX, str(site.folder / "run/shop.sock")),
+    ):
+        answer = site.ask("GET", "/", {"Origin": FRONT})
+        assert (answer.status, answer.allowed) == (504, [FRONT])
+
+
+def answer_upgrade(listening: socket.socket) -> None:
+    """Play an application that speaks a protocol of its own after 101."""
+    listening.settimeout(20)
+    connection, _ = listening.accept()
+    with connection:
+        connection.settimeout(20)
+        request = b""
+        while b"\r\n\r\n" not in request:
+            request += connection.recv(4096)
+        lines = request.lower().split(b"\r\n")
+        wanted = b"upgrade: websocket" in lines and b"connection: upgrade" in lines
+        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        connection.sendall(connection.recv(4096)[::-1] if wanted else b"no upgrade")
+
+
+def test_websocket() -> None:
+    """An upgrade passes through, both ways."""
+    with (
+        running(rendered(load("local-ip"), "backend")) as site,
+        listener(socket.AF_UNIX, str(site.folder / "run/shop.sock")) as upstream,
+    ):
+        thread = threading.Thread(target=answer_upgrade, args=(upstream,))
+        thread.start()
+        with socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection:
+            stream = connection.makefile("rwb")
+            stream.write(b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            stream.flush()
+            assert stream.readline().startswith(b"HTTP/1.1 101 ")
+            while stream.readline() != b"\r\n":
+                pass
+            stream.write(b"abc")
+            stream.flush()
+            assert stream.read(3) == b"cba"
+            stream.close()
+        thread.join(timeout=20)
+
+
+# contract, origin → what is allowed, whether with credentials
+POLICIES = {
+    "credentials": (cors(load("local-ip"), allow_credentials=True), FRONT, [FRONT], ["true"]),
+    "credentials, stranger": (cors(load("local-ip"), allow_credentials=True), STRANGER, [], []),
+    "everyone": (load("allow-all"), STRANGER, ["*"], []),
+    "everyone with credentials": (cors(load("allow-all"), allow_credentials=True), STRANGER, [STRANGER], ["true"]),
+}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_policies(name: str) -> None:
+    """Credentials go to allowed origins only; to allow everyone is `*`, or the origin itself where `*` would not do."""
+    contract, origin, allowed, credentials = POLICIES[name]
+    with backend(contract) as site:
+        for method, path, headers in (("GET", "/echo/", {}), ("GET", "/static/site.css", {}), ("OPTIONS", "/echo/", PREFLIGHT)):
+            answer = site.ask(method, path, {"Origin": origin, **headers})
+            assert answer.allowed == allowed
+            assert answer.headers.get_all("Access-Control-Allow-Credentials", []) == credentials
+
+
+SHAPES = {
+    "https://pr-12.preview.example.com": True,
+    "https://a.preview.example.com": True,
+    "http://localhost:5173": True,
+    "http://localhost": True,
+    "http://[2001:db8::10]:3000": True,
+    "https://app.example.com": True,
+    "https://a.b.preview.example.com": False,
+    "https://preview.example.com": False,
+    "https://-a.preview.example.com": False,
+    "https://a.preview.example.com.evil.test": False,
+    "https://a.preview.example.com:8443": False,
+    "http://a.preview.example.com": False,
+    "https://A.preview.example.com": False,
+    "https://a-preview.example.com": False,
+    "https://evil.test/.preview.example.com": False,
+    "http://localhost:80": False,
+    "http://localhost:99999": False,
+    "http://localhost.evil.test:80": False,
+    "http://[2001:db8::10]": False,
+}
+
+
+def test_shapes() -> None:
+    """A shape admits what it says, Django agreeing, and a preview's origin is given back as it came."""
+    contract = load("shapes-ipv6")
+    host = {"Host": "[2001:db8::74]"}
+    with backend(contract) as site:
+        for origin, allowed in SHAPES.items():
+            answer = site.ask("GET", "/echo/", {"Origin": origin, **host})
+            assert (answer.status, answer.allowed) == (200, [origin] if allowed else []), origin
+        assert site.ask("GET", "/assets/v1/site.css", host).status == 200
+        assert site.ask("GET", "/files/cat.txt", host).status == 200
+
+
+@pytest.mark.parametrize(("path", "status", "body"), [
+    ("/", 200, b"this is index.html"),
+    ("/index.html", 200, b"this is index.html"),
+    ("/a/view/of/the/page", 200, b"this is index.html"),
+    ("/app.js", 200, b"this is app.js"),
+    ("/docs/", 200, b"this is docs/index.html"),
+    ("/.well-known/x.txt", 200, b"this is .well-known/x.txt"),
+    ("/missing.js", 404, None),
+    ("/docs/missing.css", 404, None),
+    ("/.git/config", 404, None),
+    ("/.env", 404, None),
+])
+def test_page(page: Site, path: str, status: int, body: bytes | None) -> None:
+    """The page's files, its own views, and nothing that only lay beside them; each with the policy, asked again each time."""
+    answer = page.ask("GET", path)
+    assert answer.status == status
+    assert body is None or answer.body == body
+    assert answer.headers.get_all("Content-Security-Policy") == ["connect-src 'self' http://10.213.7.74"]
+    assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+    assert answer.headers.get_all("Cache-Control") == ["no-cache"]
+
+
+def test_page_is_cached(page: Site) -> None:
+    """What has not changed is not sent again."""
+    tag = page.ask("GET", "/app.js").headers["ETag"]
+    assert page.ask("GET", "/app.js", {"If-None-Match": tag}).status == 304
+
+
+def test_page_configuration(page: Site) -> None:
+    """The page learns the backend's origin, fresh every time."""
+    answer = page.ask("GET", "/config.json")
+    assert answer.json() == {"backend": "http://10.213.7.74", "credentials": False}
+    assert answer.headers.get_all("Cache-Control") == ["no-store"]
+    assert answer.headers.get_all("Content-Security-Policy") == ["connect-src 'self' http://10.213.7.74"]
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+def test_page_redirect_keeps_the_address(page: Site) -> None:
+    """A folder without its slash redirects to a path, whatever name or port the page was opened by."""
+    answer = page.ask("GET", "/docs", {"Host": "elsewhere:8080"})
+    assert (answer.status, answer.headers["Location"]) == (301, "/docs/")
+
+
+def test_page_loaded(page: Site) -> None:
+    """A frontend tells what it has loaded as well."""
+    assert page.loaded() == page.generation.fingerprints["nginx"] + "\n"
+
+
+# One careless edit each → what the tests above would see of it.
+MUTATIONS = {
+    "no always": ("$origin_kit_origin      always", "$origin_kit_origin"),
+    "no hiding": ("        proxy_hide_header Access-Control-Allow-Origin;\n", ""),
+    "unescaped": (r"10\.213\.7\.10", "10.213.7.10"),
+    "unanchored": (r"7\.10$", r"7\.10"),
+    "no preflights": ("if ($origin_kit_preflight)", 'if ($origin_kit_preflight = "never")'),
+}
+LIES = "http://10x213.7.10", "http://10.213.7.10.evil.test", STRANGER
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_mutations_are_seen(name: str) -> None:
+    """Each careless edit of the rendered text changes an answer that the tests look at."""
+    before, after = MUTATIONS[name]
+    generation = rendered(load("local-ip"), "backend")
+    assert any(before in file.text for file in generation.files)
+    mutant = tuple(dataclasses.replace(file, text=file.text.replace(before, after)) for file in generation.files)
+    with running(dataclasses.replace(generation, files=mutant)) as site, django(site):
+        right = [
+            site.ask("GET", "/nowhere/", {"Origin": FRONT}).allowed == [FRONT],
+            site.ask("GET", "/static/none.css", {"Origin": FRONT}).allowed == [FRONT],
+            site.ask("GET", "/opinionated/", {"Origin": FRONT}).allowed == [FRONT],
+            site.ask("OPTIONS", "/echo/", {"Origin": STRANGER, **PREFLIGHT}).status == 204,
+            not any(site.ask("GET", "/echo/", {"Origin": lie}).allowed for lie in LIES),
+        ]
+    assert not all(right)
+
+
+def test_listeners_are_all_moved(site: Site) -> None:
+    """These tests stay on loopback: no listener of the rendered text was left where it was."""
+    listens = re.findall(r"listen (\S+)", site.moved(text(site.generation, "nginx/origin-kit.conf")))
+    assert len(listens) == len(site.sockets)
+    assert all(re.match(r"127\.0\.0\.|\[::1\]|unix:/tmp/", address) for address in listens), listens
