@@ -9,7 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from invoke import Collection, Context, Exit, task
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
 from rollout import outputs, report
 
 STACK = "environment (default: $STACK, else the stack selected in Pulumi, else local)"

@@ -15,15 +15,16 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from infra.contract import Contract
 from rollout.render import Generation, RenderError, render
 from rollout.render.django import environment_text, variables
 from rollout.render.frontend import connect_source
 from rollout.render.generation import File, assemble
 from rollout.render.templates import fill
-
-from infra.contract import Contract
 
 GOLDEN = Path(__file__).parent / "golden" / "render"
 CASES = sorted(folder.parent.name for folder in GOLDEN.glob("*/contract.json"))
@@ -49,11 +50,11 @@ def text(generation: Generation, path: str) -> str:
     return next(file.text for file in generation.files if file.path == path)
 
 
-def application(contract: Contract, **changes: object) -> Contract:
+def application(contract: Contract, **changes: Any) -> Contract:
     return dataclasses.replace(contract, application=dataclasses.replace(contract.application, **changes))
 
 
-def cors(contract: Contract, **changes: object) -> Contract:
+def cors(contract: Contract, **changes: Any) -> Contract:
     return dataclasses.replace(contract, cors=dataclasses.replace(contract.cors, **changes))
 
 

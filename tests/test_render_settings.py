@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rollout.render.django import settings_text
 
+from rollout.render.django import settings_text
 from tests.test_render import cors, load
 
 KEY = "a-key_that=the+host(made)for*itself@once&0123456789!abcdef"

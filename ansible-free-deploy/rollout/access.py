@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from infra.local.home import home
-
 from infra.contract import Contract
+from infra.local.home import home
 from rollout.outputs import kit_checkpoint
 
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from importlib import resources
 from urllib.parse import urlsplit
 
-from infra.origins import look_alikes, parse_origin
-
 from infra.contract import Contract, Host, Json
+from infra.origins import look_alikes, parse_origin
 from rollout import access, hosts, report, secret_values
 from rollout.render import render
 from rollout.render.generation import Generation

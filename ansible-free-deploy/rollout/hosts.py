@@ -44,7 +44,7 @@ class HostError(ValueError):
         super().__init__(f"{host.name} ({host.address}): {text}")
 
 
-class PinnedConnection(Connection):
+class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no types
     """Fabric's connection, except that an unknown or other host key ends it; Fabric's own accepts any."""
 
     def __init__(self, host: Host, identity: Path | None) -> None:

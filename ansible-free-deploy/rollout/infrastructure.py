@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from infra.local.home import home, state_dir
-
 from infra.settings import Settings
 from rollout import report
 from rollout.outputs import ROOT, kit_checkpoint

@@ -10,9 +10,8 @@ from hashlib import sha1
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from infra.local.home import state_dir
-
 from infra.contract import Contract, ContractError, Json
+from infra.local.home import state_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "origin-kit"

@@ -470,7 +470,7 @@ def ask(method: str, path: str, headers: dict[str, str]) -> Answer:
         connection.request(method, path, headers=headers)
         answer = connection.getresponse()
         body = answer.read()
-        found = {}
+        found: dict[str, list[str]] = {}
         for name, value in answer.getheaders():
             found.setdefault(name.lower(), []).append(value)
         return answer.status, found, body

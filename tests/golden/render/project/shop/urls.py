@@ -39,6 +39,11 @@ def tagged(request: HttpRequest) -> HttpResponse:
     return HttpResponse("tagged")
 
 
+def beyond(request: HttpRequest) -> HttpResponse:
+    """A range that the application itself can't satisfy."""
+    return HttpResponse(status=416)
+
+
 def stream(request: HttpRequest) -> StreamingHttpResponse:
     def parts() -> Iterator[bytes]:
         yield b"first\n"
@@ -58,6 +63,7 @@ urlpatterns = [
     path("boom/", boom),
     path("opinionated/", opinionated),
     path("tagged/", tagged),
+    path("beyond/", beyond),
     path("stream/", stream),
     path("go/", go),
 ]

@@ -1,0 +1,175 @@
+"""A release: what is put on a host, by an id that is its content.
+
+source = release.local(folder)                     # or release.from_git(url, ref, inside)
+built = release.build_backend(source, wsgi, settings, Target.of(facts), on_step, on_progress)
+if not built.rests_on(facts):
+    session.run(script, built.orders(facts, …), blob=built.archive(facts, on_progress))
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from infra.contract import Json
+from rollout.release.archive import digest, pack, tree_digest
+from rollout.release.source import (
+    Entry,
+    ReleaseError,
+    Source,
+    backend_files,
+    cache,
+    from_git,
+    frontend_files,
+    local,
+)
+from rollout.release.wheels import Target, Wheels, requirements, wheels
+
+__all__ = [
+    "Release",
+    "ReleaseError",
+    "Source",
+    "Target",
+    "build_backend",
+    "build_frontend",
+    "from_git",
+    "local",
+    "rollback_orders",
+    "script",
+]
+
+FORMAT = "1"  # of what the host makes of an archive; another one makes every id another
+_KEPT_ARCHIVES = 8
+_packing = threading.Lock()
+
+Say = Callable[[str], None]
+Advance = Callable[[float, str], None]
+
+
+def script() -> str:
+    """The text that runs on a host."""
+    return resources.files("rollout").joinpath("install.py").read_text()
+
+
+@dataclass(frozen=True)
+class Release:
+    """`id` is twelve hex digits over everything that is shipped; `label` says where it is from."""
+
+    id: str
+    role: str
+    label: str
+    commit: str | None
+    entries: tuple[Entry, ...]
+    wheels: Wheels | None = None
+
+    def rests_on(self, facts: Json) -> bool:
+        """Whether a host with these facts serves this release already, with nothing half-done."""
+        return facts["release"] == self.id and bool(facts["settled"])
+
+    def archive(self, facts: Json, on_progress: Advance) -> Path | None:
+        """The file for a host with these facts, made where it is not there yet; None for one that has it unpacked."""
+        if self.id in facts["releases"]:
+            return None
+        sent = self._wheels_for(facts)
+        place = cache() / "releases" / f"{self.id}{'-wheels' if sent else ''}.tar.gz"
+        with _packing:
+            if not place.exists():
+                pack(place, "app" if self.role == "backend" else "site", self.entries, sent, on_progress)
+                _forget_old(place.parent)
+        return place
+
+    def orders(
+        self,
+        facts: Json,
+        app: str,
+        who: str,
+        *,
+        archive: Path | None = None,
+        wsgi: str = "",
+        settings: str = "",
+        files: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> Json:
+        """The payload of the `install` action; `archive` is what `archive()` gave, and goes along as the blob.
+
+        `files` are by path below the folder that stands for the generation, `django/origin_kit_settings.py` among them.
+        """
+        return {
+            "action": "install",
+            "app": app,
+            "role": self.role,
+            "who": who,
+            "id": self.id,
+            "label": self.label,
+            "commit": self.commit,
+            "digest": digest(archive) if archive else None,
+            "lock": self.wheels.lock if self.wheels else None,
+            "installer": self.wheels.installer if self.wheels else None,
+            "wsgi": wsgi,
+            "settings": settings,
+            "files": dict(files or {}),
+            "env": dict(env or {}),
+            "secrets": dict(secrets or {}),
+        }
+
+    def _wheels_for(self, facts: Json) -> list[Path]:
+        if self.wheels is None or self.wheels.lock in facts["venvs"]:
+            return []
+        return [self.wheels.folder / name for name in self.wheels.names]
+
+
+def rollback_orders(app: str, role: str, who: str, to: str | None = None) -> Json:
+    """The payload of the `rollback` action: to the release that served before this one, or to the one named."""
+    return {"action": "rollback", "app": app, "role": role, "who": who, "to": to}
+
+
+def build_backend(
+    source: Source, wsgi: str, settings: str, target: Target, on_step: Say, on_progress: Advance
+) -> Release:
+    """The release of a Django project for one kind of host. Nothing is packed yet; unchanged, it takes milliseconds.
+
+    Raises ReleaseError for a project that lacks its modules or requirements, or whose wheels can't be had.
+    """
+    entries = backend_files(source)
+    _has_module(source, entries, "wsgi", wsgi.split(":")[0])
+    _has_module(source, entries, "settings", settings)
+    fetched = wheels(requirements(source), target, on_step, on_progress)
+    return Release(_id("backend", entries, fetched), "backend", source.label, source.commit, tuple(entries), fetched)
+
+
+def build_frontend(folder: Path) -> Release:
+    """The release of a folder of built files. Raises ReleaseError where there is none, or no index.html in it."""
+    if not folder.is_dir():
+        raise ReleaseError(f"frontend_path: there is no folder {folder}; build the page first, or correct the path")
+    entries = frontend_files(folder)
+    if not any(entry.path == "index.html" for entry in entries):
+        what = "has no index.html" if entries else "is empty"
+        raise ReleaseError(f"frontend_path: {folder} {what}; name the folder that your build writes, e.g. dist")
+    return Release(_id("frontend", entries, None), "frontend", str(folder), None, tuple(entries))
+
+
+def _has_module(source: Source, entries: list[Entry], key: str, module: str) -> None:
+    base = module.replace(".", "/")
+    shipped = {entry.path for entry in entries}
+    if shipped & {f"{base}.py", f"{base}/__init__.py"}:
+        return
+    if (source.folder / f"{base}.py").exists():
+        raise ReleaseError(f"{key}: {base}.py in {source.label} is ignored by git, so it is not shipped; un-ignore it")
+    raise ReleaseError(f"{key}: {source.label} has no {base}.py for {module!r}; correct `{key}` in the stack's config")
+
+
+def _id(role: str, entries: list[Entry], fetched: Wheels | None) -> str:
+    facts = [FORMAT, role, tree_digest(entries), fetched.lock if fetched else None]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+
+def _forget_old(folder: Path) -> None:
+    archives = sorted(folder.glob("*.tar.gz"), key=lambda path: path.stat().st_mtime)
+    for path in archives[:-_KEPT_ARCHIVES]:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,272 @@
+"""Where the code is, and which of its files go into a release."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_SKIPPED = {".git", "__pycache__", ".venv", "node_modules", ".DS_Store", ".mypy_cache", ".pytest_cache"}
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+
+
+class ReleaseError(ValueError):
+    """A release can't be made of this; the text says what is missing, where, and the next step."""
+
+
+def cache() -> Path:
+    """What can be made again: $ORIGIN_KIT_CACHE, else /var/cache/origin-kit for root and the user's own for others."""
+    if chosen := os.environ.get("ORIGIN_KIT_CACHE"):
+        return Path(chosen).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/cache/origin-kit")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "origin-kit"
+
+
+@dataclass(frozen=True)
+class Source:
+    """`folder` holds manage.py; `label` names it in messages; `roof` is the highest folder that belongs to it.
+
+    `work_tree` says that git knows which files are by-products; `commit` is the one checked out, where there is one.
+    """
+
+    folder: Path
+    label: str
+    roof: Path
+    work_tree: bool = False
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file or link of a release: its path there (POSIX), what it is here, and a digest of mode and content."""
+
+    path: str
+    here: Path
+    link: str | None
+    executable: bool
+    digest: str
+
+
+# ----------------------------------------------------------------------------------------------- where it comes from
+
+
+def local(folder: Path) -> Source:
+    """A folder of this machine. Raises ReleaseError where there is none, or it is no Django project."""
+    here = folder.resolve()
+    top = _git_top(here) if here.is_dir() else None
+    return _django(Source(here, str(folder), top or here, top is not None, _head(top) if top else None), "backend_path")
+
+
+def from_git(url: str, ref: str = "", inside: str = "") -> Source:
+    """`ref` (branch, tag or commit; empty: the default branch) of a repository, unpacked once per commit in the cache.
+
+    Raises ReleaseError for a repository that can't be reached, an unknown ref, or no Django project at `inside`.
+    """
+    store = cache() / "git" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    name = hide_password(url)
+    commit = _resolve(url, ref, store)
+    tree = store / commit
+    if not tree.exists():
+        _unpack(url, name, commit, store, tree)
+    folder = tree / inside if inside else tree
+    if not folder.resolve().is_relative_to(tree.resolve()):
+        raise ReleaseError(f"backend_path: {inside} leaves the repository {name}; write a folder inside of it")
+    label = f"{name} at {ref or 'HEAD'} ({commit[:10]})" + (f", {inside}" if inside else "")
+    return _django(Source(folder, label, tree, commit=commit), "backend_path")
+
+
+def hide_password(url: str) -> str:
+    """`url` as it may be printed: without the user and password that it may hold."""
+    return re.sub(r"//[^/@\s]*@", "//", url)
+
+
+def _django(source: Source, key: str) -> Source:
+    if not source.folder.is_dir():
+        raise ReleaseError(f"{key}: there is no folder {source.label}; correct it in the stack's config")
+    if not (source.folder / "manage.py").is_file():
+        found = sorted(path.parent.name for path in source.folder.glob("*/manage.py"))
+        hint = f"did you mean {source.folder.name}/{found[0]}?" if found else "name the folder that holds it"
+        raise ReleaseError(f"{key}: {source.label} has no manage.py, so it is no Django project; {hint}")
+    return source
+
+
+def _resolve(url: str, ref: str, store: Path) -> str:
+    """The commit that `ref` is. One that is unpacked already, or named in full, is not asked for again."""
+    if len(ref) == 40 and _COMMIT.fullmatch(ref):
+        return ref
+    listed = dict(reversed(line.split("\t", 1)) for line in _git_remote(url, "ls-remote", "--", url).splitlines())
+    names = [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"{ref}^{{}}", ref] if ref else ["HEAD"]
+    if found := next((listed[name] for name in names if name in listed), None):
+        return str(found)
+    if _COMMIT.fullmatch(ref):
+        _fetch(url, "", store)
+        done = _git("rev-parse", "--verify", "-q", ref + "^{commit}", at=store / "git")
+        if done.returncode == 0:
+            return done.stdout.strip()
+    raise ReleaseError(_unknown_ref(url, ref, listed))
+
+
+def _unknown_ref(url: str, ref: str, listed: Iterable[str]) -> str:
+    known = [name.split("/", 2)[2] for name in listed if re.match(r"refs/(heads|tags)/[^^]+$", name)]
+    shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
+    there = f"it has {shown}" if known else "it is empty"
+    return f"backend_ref: {hide_password(url)} has no branch, tag or commit {ref or 'HEAD'!r}; {there}"
+
+
+def _unpack(url: str, name: str, commit: str, store: Path, tree: Path) -> None:
+    """Write the files of `commit` to `tree`, whole or not at all."""
+    _fetch(url, commit, store)
+    scratch = Path(tempfile.mkdtemp(dir=store, prefix="tree-"))
+    try:
+        done = _git(f"--work-tree={scratch}", "checkout", "-f", "-q", commit, "--", ".", at=store / "git")
+        if done.returncode:
+            raise ReleaseError(f"backend_ref: {name} has no commit {commit}; has it been pushed?")
+        if (scratch / ".gitmodules").exists():
+            raise ReleaseError(f"{name} has git submodules, which are not fetched; clone it and set backend_path")
+        scratch.chmod(0o755)
+        if not tree.exists():
+            scratch.rename(tree)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _fetch(url: str, commit: str, store: Path) -> None:
+    """Have `commit` in the store; not every server hands out one that no branch points at, so all branches then."""
+    bare = store / "git"
+    if not bare.exists():
+        bare.mkdir(parents=True)
+        _git("init", "-q", "--bare", ".", at=bare)
+    if commit and _git("cat-file", "-e", commit + "^{commit}", at=bare).returncode == 0:
+        return
+    if commit and _git("fetch", "-q", "--depth=1", "--", url, commit, at=bare).returncode == 0:
+        return
+    shallow = ["--unshallow"] if (bare / "shallow").exists() else []
+    _git_remote(
+        url, "fetch", "-q", *shallow, "--", url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", at=bare
+    )
+
+
+def _git(*words: str, at: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes", **os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    where = ["-C", str(at)] if at else []
+    # Under sudo the folder is somebody else's; only listing is asked for there.
+    settings = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
+    try:
+        return subprocess.run(
+            ["git", *settings, *where, *words], capture_output=True, text=True, check=False, env=environment
+        )
+    except FileNotFoundError:
+        raise ReleaseError("git is not installed; install it: `apt-get install git`") from None
+
+
+def _git_remote(url: str, *words: str, at: Path | None = None) -> str:
+    done = _git(*words, at=at)
+    if done.returncode:
+        said = hide_password((done.stderr.strip().splitlines() or ["no reason given"])[-1 if at else 0])
+        raise ReleaseError(
+            f"backend_git: {hide_password(url)} can't be read: {said}; check the URL, and that this machine may read it"
+        )
+    return done.stdout
+
+
+def _git_top(folder: Path) -> Path | None:
+    if not any((parent / ".git").exists() for parent in (folder.absolute(), *folder.absolute().parents)):
+        return None
+    done = _git("rev-parse", "--show-toplevel", at=folder)
+    return Path(done.stdout.strip()) if done.returncode == 0 else None
+
+
+def _head(top: Path) -> str | None:
+    done = _git("rev-parse", "-q", "--verify", "HEAD", at=top)
+    return done.stdout.strip() or None
+
+
+# ------------------------------------------------------------------------------------------------- which files go
+
+
+def backend_files(source: Source) -> list[Entry]:
+    """The project's files, sorted: what git does not ignore, or else all but the usual by-products.
+
+    Never data: an SQLite database and uploads beside the code stay here. Raises ReleaseError for a link that leads out.
+    """
+    paths = _tracked(source.folder) if source.work_tree else []
+    if "manage.py" not in paths:  # the whole folder is ignored, or git can't tell
+        paths = list(_walk(source.folder))
+    return _entries(source.folder, (path for path in paths if not _is_data(source.folder, path)), source.label)
+
+
+def frontend_files(folder: Path) -> list[Entry]:
+    """Every file of a built folder, sorted; git is not asked, because built files are what it ignores."""
+    return _entries(folder, _walk(folder), str(folder))
+
+
+def _tracked(folder: Path) -> list[str]:
+    """What git tracks or does not ignore, repositories inside of it included; empty where git can't tell."""
+    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", at=folder).stdout.split("\0")
+    found: list[str] = []
+    for name in {name.rstrip("/") for name in listed if name and not _SKIPPED.intersection(name.split("/"))}:
+        here = folder / name
+        if here.is_dir() and not here.is_symlink():
+            found += [f"{name}/{inner}" for inner in _tracked(here)] if (here / ".git").exists() else []
+        elif os.path.lexists(here):
+            found.append(name)
+    return found
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    for here, folders, names in os.walk(folder):
+        links = [name for name in folders if Path(here, name).is_symlink()]
+        folders[:] = [name for name in folders if name not in links and not _is_by_product(Path(here, name))]
+        for name in [*names, *links]:
+            if name not in _SKIPPED:
+                yield Path(here, name).relative_to(folder).as_posix()
+
+
+def _is_by_product(folder: Path) -> bool:
+    return folder.name in _SKIPPED or (folder / "pyvenv.cfg").exists()
+
+
+def _is_data(folder: Path, path: str) -> bool:
+    if path.startswith("media/"):
+        return not (folder / "media" / "__init__.py").exists()
+    return path.rsplit("/", 1)[-1].startswith("db.sqlite3") or path.endswith((".pyc", ".sqlite3-journal"))
+
+
+def _entries(folder: Path, paths: Iterable[str], label: str) -> list[Entry]:
+    return [entry for path in sorted(paths) if (entry := _entry(folder, path, label)) is not None]
+
+
+def _entry(folder: Path, path: str, label: str) -> Entry | None:
+    here = folder / path
+    mode = here.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        link = _inner_link(folder, here, label)
+        return Entry(path, here, link, False, hashlib.sha256(b"link " + link.encode()).hexdigest())
+    if not stat.S_ISREG(mode):
+        return None
+    executable = bool(mode & 0o100)
+    return Entry(path, here, None, executable, content_digest(here.read_bytes(), executable))
+
+
+def content_digest(data: bytes, executable: bool) -> str:
+    """What makes a file of a release another one."""
+    return hashlib.sha256((b"x" if executable else b"-") + data).hexdigest()
+
+
+def _inner_link(folder: Path, here: Path, label: str) -> str:
+    target = str(here.readlink())
+    # Resolved by words, as the host will: what lies behind it on this machine is not what lies there.
+    inner = os.path.normpath(os.path.join(os.path.relpath(here.parent, folder), target))
+    if os.path.isabs(target) or inner.split(os.sep)[0] == "..":
+        raise ReleaseError(
+            f"{label}: {here.relative_to(folder)} is a link to {target}, outside of the folder; put a copy there instead"
+        )
+    return target

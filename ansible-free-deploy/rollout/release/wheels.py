@@ -1,0 +1,365 @@
+"""What the project needs, as wheels for the host's Python, resolved and fetched on this side.
+
+Two tools, because neither does both: `uv` resolves for another machine (pip evaluates markers for the one it runs on),
+`pip` fetches files without installing them. What was fetched is kept by the digest of what was asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.contract import Json
+from rollout.outputs import ROOT
+from rollout.release.source import ReleaseError, Source, cache, hide_password
+
+# The kit's own needs, in a range, so that a project's own pin wins; pip installs the rest on the host.
+ADDITIONS = ("gunicorn>=22", "django-cors-headers>=4.4")
+INSTALLER = "pip"
+_FORMAT = "1"
+_LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+_OLDEST_GLIBC_MINOR = {"x86_64": 5, "i686": 5}
+_UV_GLIBC_MINORS = range(28, 41)
+_NO_MATCH = re.compile(r"No matching distribution found for ([A-Za-z0-9._-]+)(==\S+)?")
+_HASH = re.compile(r"\s*\\?\n?\s+--hash=\S+")
+
+Say = Callable[[str], None]
+Advance = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The host that wheels are for. `python` is major.minor, `machine` as `uname -m` says, `libc` glibc's version."""
+
+    python: str = "3.11"
+    machine: str = "x86_64"
+    libc: str = "2.36"
+
+    @classmethod
+    def of(cls, facts: Json) -> Target:
+        """From what a host answered to the `facts` action."""
+        return cls(facts["python"], facts["machine"], facts["libc"])
+
+    @property
+    def abi(self) -> str:
+        """CPython's own tag, e.g. cp311 (PEP 425)."""
+        return "cp" + self.python.replace(".", "")
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """The platform tags that this host can load (PEP 600), newest first; wheels without a platform always count."""
+        oldest = _OLDEST_GLIBC_MINOR.get(self.machine, 17)
+        tags = []
+        for minor in range(self._glibc_minor, oldest - 1, -1):
+            tags.append(f"manylinux_2_{minor}_{self.machine}")
+            if minor in _LEGACY_TAGS:
+                tags.append(f"{_LEGACY_TAGS[minor]}_{self.machine}")
+        return tuple(tags)
+
+    @property
+    def uv_platform(self) -> str:
+        """The nearest that `uv --python-platform` knows; it matters for markers only, `platforms` choose the files."""
+        if self.machine not in ("x86_64", "aarch64"):
+            raise ReleaseError(f"hosts of kind {self.machine} are not served; use x86_64 or aarch64 machines")
+        minor = min(self._glibc_minor, _UV_GLIBC_MINORS[-1])
+        return f"{self.machine}-manylinux" + (f"_2_{minor}" if minor in _UV_GLIBC_MINORS else "2014")
+
+    @property
+    def _glibc_minor(self) -> int:
+        match = re.match(r"2\.(\d+)", self.libc)
+        if not match:
+            raise ReleaseError(f"the host's C library is {self.libc or 'not glibc'}; use a glibc system, e.g. Debian")
+        return int(match[1])
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """Lines as pip reads them, and the file that they are from."""
+
+    text: str
+    path: Path
+
+    @property
+    def file(self) -> str:
+        """How messages call it."""
+        return self.path.name
+
+
+@dataclass(frozen=True)
+class Wheels:
+    """`lock` names the set; `names` are wheel files in `folder` with their SHA-256; `installer` is pip's own wheel."""
+
+    lock: str
+    folder: Path
+    names: dict[str, str]
+    installer: str
+
+
+# ------------------------------------------------------------------------------------------------- what is asked for
+
+
+def requirements(source: Source) -> Requirements:
+    """The project's lock, else its requirements, from its folder or the nearest one above inside the same repository.
+
+    Raises ReleaseError where there are none, or they are in a form that only another tool reads.
+    """
+    for folder in _folders(source):
+        for name, read in _READERS.items():
+            if (folder / name).is_file() and (found := read(folder / name)) is not None:
+                return Requirements(found, folder / name)
+    looked = ", ".join(dict.fromkeys(str(folder) for folder in _folders(source)))
+    raise ReleaseError(
+        f"{source.label} says nowhere what it needs (looked in {looked}); "
+        "put a requirements.txt, uv.lock, pylock.toml or pyproject.toml with dependencies beside manage.py"
+    )
+
+
+def _folders(source: Source) -> list[Path]:
+    above = [source.folder, *source.folder.parents]
+    inside = above[: above.index(source.roof) + 1] if source.roof in above else above[:1]
+    return [folder for folder in inside if folder != ROOT]  # the kit's own lock says nothing about the application
+
+
+def _uv_lock(path: Path) -> str:
+    export = ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate", "-q"]
+    done = _uv(*export, "--no-python-downloads", "--project", str(path.parent))
+    if done.returncode:
+        raise ReleaseError(f"{path}: uv can't read it: {_last(done.stderr)}; run `uv lock` there")
+    return done.stdout
+
+
+def _pylock(path: Path) -> str:
+    """PEP 751. Only packages from an index, and no groups: those markers are none that a requirement can have."""
+    lines = []
+    for package in _toml(path).get("packages", []):
+        name, marker = package["name"], package.get("marker", "")
+        if "version" not in package or "dependency_groups" in marker or "extras" in marker:
+            raise ReleaseError(
+                f"{path}: {name} is from a folder or a repository, or belongs to a group; "
+                "export it anew without those, or write a requirements.txt"
+            )
+        lines.append(f"{name}=={package['version']}" + (f" ; {marker}" if marker else ""))
+    return "\n".join(lines) + "\n"
+
+
+def _plain(path: Path) -> str:
+    """A requirements file with what it includes in place."""
+    lines = []
+    for line in path.read_text().replace("\\\n", " ").splitlines():
+        stripped = re.sub(r"(^|\s)#.*", "", line).strip()
+        include = re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", stripped)
+        if include:
+            lines.append(_included(path, include[1]))
+        elif re.match(r"(-e\b|--editable|\.{0,2}/|\.$)", stripped) or re.search(r"@\s*(file:|\.)", stripped):
+            raise ReleaseError(
+                f"{path}: `{stripped}` is a folder of this machine; remove the line if it is the project itself, "
+                "which goes along as it is, or name a wheel on an index"
+            )
+        elif constraint := re.match(r"(?:-c|--constraint)[ =]?\s*(\S+)", stripped):
+            lines += _constraints(path, constraint[1])
+        elif stripped:
+            lines.append(stripped)
+    return "\n".join(lines) + "\n"
+
+
+def _included(path: Path, name: str) -> str:
+    return _plain(_beside(path, name))
+
+
+def _constraints(path: Path, name: str) -> list[str]:
+    """The file by its full name, and its text as comments, so that a change of it is a change of what is asked for."""
+    other = _beside(path, name)
+    return [f"-c {other.resolve()}", *(f"# {line}" for line in other.read_text().splitlines())]
+
+
+def _beside(path: Path, name: str) -> Path:
+    other = path.parent / name
+    if not other.is_file():
+        raise ReleaseError(f"{path} names {name}, and there is no such file; correct the line")
+    return other
+
+
+def _foreign(tool: str, export: str) -> Callable[[Path], str | None]:
+    def read(path: Path) -> str | None:
+        if (path.parent / "requirements.txt").is_file():
+            return None
+        raise ReleaseError(f"{path} is only read by {tool}; beside it, run `{export}`")
+
+    return read
+
+
+def _pyproject(path: Path) -> str | None:
+    project = _toml(path).get("project", {})
+    return "\n".join(project["dependencies"]) + "\n" if "dependencies" in project else None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as problem:
+        raise ReleaseError(f"{path}: no TOML: {problem}; correct it") from None
+
+
+# In this order: a lock says more than a list of wishes.
+_READERS: dict[str, Callable[[Path], str | None]] = {
+    "uv.lock": _uv_lock,
+    "pylock.toml": _pylock,
+    "poetry.lock": _foreign("poetry", "poetry export -f requirements.txt -o requirements.txt"),
+    "Pipfile.lock": _foreign("pipenv", "pipenv requirements > requirements.txt"),
+    "requirements.txt": _plain,
+    "pyproject.toml": _pyproject,
+}
+
+
+# ------------------------------------------------------------------------------------------------- what is fetched
+
+
+def wheels(wanted: Requirements, target: Target, say: Say, advance: Advance) -> Wheels:
+    """The wheels of `wanted` and of the kit's own needs for `target`; the second time from the cache, without network.
+
+    Raises ReleaseError for what can't be resolved, reached, or had as a wheel.
+    """
+    asked = json.dumps([_FORMAT, wanted.text, ADDITIONS, INSTALLER, target.python, target.machine, target.libc])
+    folder = cache() / "wheels" / hashlib.sha256(asked.encode()).hexdigest()[:16]
+    if not (folder / "wheels.json").exists():
+        say(f"resolves {wanted.file} for Python {target.python} on {target.machine}")
+        _fetch(wanted, target, folder, advance)
+    record = json.loads((folder / "wheels.json").read_text())
+    return Wheels(record["lock"], folder, record["names"], record["installer"])
+
+
+def _fetch(wanted: Requirements, target: Target, folder: Path, advance: Advance) -> None:
+    """Fill `folder`, whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix="new-"))
+    try:
+        advance(0.05, f"resolves {wanted.file}")
+        pinned = _resolve(wanted, target, scratch)
+        advance(0.3, f"fetches {len(pinned)} wheels")
+        _download(pinned, wanted, target, scratch, advance)
+        (scratch / "wheels.json").write_text(json.dumps(_record(scratch, target), indent=1))
+        scratch.chmod(0o755)
+        if not folder.exists():
+            scratch.rename(folder)
+        advance(1.0, "has all wheels")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _record(folder: Path, target: Target) -> dict[str, object]:
+    names = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.whl"))}
+    installer = next(name for name in names if name.startswith(f"{INSTALLER}-"))
+    facts = [_FORMAT, target.python, target.machine, names]
+    lock = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    return {"lock": lock, "installer": installer, "names": names}
+
+
+def _resolve(wanted: Requirements, target: Target, scratch: Path) -> list[str]:
+    """Every package with its version and hashes, one entry each, for the target's markers."""
+    asked, out = scratch / "asked.txt", scratch / "lock.txt"
+    asked.write_text("\n".join([wanted.text, *ADDITIONS, INSTALLER]))
+    options = ["--generate-hashes", "--no-annotate", "--no-header", "--emit-index-url", "--emit-find-links", "-q"]
+    host = ["--python-version", target.python, "--python-platform", target.uv_platform, "--no-python-downloads"]
+    done = _uv("pip", "compile", str(asked), "-o", str(out), *options, *host)
+    if done.returncode:
+        raise ReleaseError(f"{wanted.path} can't be resolved for Python {target.python}: {_reason(done.stderr)}")
+    return re.sub(r" \\\n\s+", " ", out.read_text()).splitlines()
+
+
+def _download(pinned: list[str], wanted: Requirements, target: Target, scratch: Path, advance: Advance) -> None:
+    """All at once; what has no wheel is built here, one by one."""
+    options = [line for line in pinned if line.startswith("-")]
+    left = {_name(line): line for line in pinned if line and not line.startswith(("-", "#"))}
+    from_source = [name for name, line in left.items() if " @ " in line and not line.split()[2].endswith(".whl")]
+    while True:
+        for name in from_source:
+            advance(-1, f"builds {name}, which has no wheel")
+            _build(left.pop(name), options, wanted, target, scratch)
+        done = _download_wheels([*options, *left.values()], target, scratch)
+        if done.returncode == 0:
+            return
+        from_source = [name for name in {_normal(m[1]) for m in _NO_MATCH.finditer(done.stderr)} if name in left]
+        if not from_source:
+            raise ReleaseError(
+                f"{wanted.path}: pip can't fetch: {_reason(done.stderr)}; is the package index in reach?"
+            )
+
+
+def _download_wheels(lines: list[str], target: Target, scratch: Path) -> subprocess.CompletedProcess[str]:
+    platforms = [word for platform in target.platforms for word in ("--platform", platform)]
+    host = ["--python-version", target.python, "--implementation", "cp", "--abi", target.abi, *platforms]
+    return _pip("download", "--only-binary=:all:", "-d", str(scratch), *host, lines=lines, scratch=scratch)
+
+
+def _build(line: str, options: list[str], wanted: Requirements, target: Target, scratch: Path) -> None:
+    """A wheel from source; good for any host only if there is nothing compiled in it."""
+    built = Path(tempfile.mkdtemp(dir=scratch, prefix="built-"))
+    done = _pip("wheel", "-w", str(built), lines=[*options, line], scratch=scratch)
+    found = list(built.glob("*.whl"))
+    name = line.split(" --hash")[0]
+    if done.returncode or not found:
+        raise ReleaseError(f"{wanted.file}: {name} has no wheel, and building one here fails: {_reason(done.stderr)}")
+    if not found[0].name.endswith("-none-any.whl"):
+        raise ReleaseError(
+            f"{wanted.file}: {name} has no wheel for Python {target.python} on {target.machine} (glibc {target.libc}) "
+            "and is not pure Python; pin a version that has one, or put such a wheel on your own index"
+        )
+    found[0].rename(scratch / found[0].name)
+    shutil.rmtree(built)
+
+
+def _name(line: str) -> str:
+    return _normal(re.split(r"[\s=@\[;]", line, maxsplit=1)[0])
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+# ------------------------------------------------------------------------------------------------- the two tools
+
+
+def _pip(verb: str, *words: str, lines: list[str], scratch: Path) -> subprocess.CompletedProcess[str]:
+    asked = scratch / "pip.txt"
+    asked.write_text("\n".join(lines) + "\n")
+    command = [sys.executable, "-m", "pip", verb, "--no-deps", "--no-input", "-q", "--disable-pip-version-check"]
+    done = subprocess.run([*command, *words, "-r", str(asked)], capture_output=True, text=True, check=False)
+    asked.unlink()
+    return done
+
+
+def _uv(*words: str) -> subprocess.CompletedProcess[str]:
+    beside = [Path(sys.executable).parent, ROOT / ".tools" / "bin"]
+    path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, beside)])
+    found = shutil.which("uv", path=path)
+    if found is None:
+        raise ReleaseError(
+            "uv, which resolves the project's dependencies, is not on PATH; install it: `pip install uv`"
+        )
+    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    for pip, uv in (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_EXTRA_INDEX_URL", "UV_INDEX")):
+        if pip in environment:
+            environment.setdefault(uv, environment[pip])
+    return subprocess.run([found, *words], capture_output=True, text=True, check=False, env=environment)
+
+
+def _reason(said: str) -> str:
+    """A tool's own words, on one line and not too many."""
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("warning")]
+    text = hide_password(" ".join(re.sub(r"^(error|ERROR|cause|╰─▶|×):?\s*", "", line) for line in lines))
+    return text if len(text) <= 500 else text[:497] + "..."
+
+
+def _last(said: str) -> str:
+    return hide_password((said.strip().splitlines() or ["no reason given"])[-1])

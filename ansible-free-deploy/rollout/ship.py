@@ -1,0 +1,87 @@
+"""Ship: put a release on every host. What is there already is not sent again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from infra.contract import Contract, Host, Json
+from infra.settings import Settings
+from rollout import access, hosts, release, report, secret_values
+from rollout.deploy import who
+from rollout.outputs import ROOT
+from rollout.release import Release, Target
+from rollout.render import render
+
+
+@dataclass
+class Builder:
+    """Builds each release once, however many hosts wait for it."""
+
+    settings: Settings
+    _made: dict[tuple[str, Target | None], Release] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def release(self, role: str, facts: Json) -> Release:
+        """Raises ReleaseError for an application that can't be shipped."""
+        target = Target.of(facts) if role == "backend" else None
+        with self._lock:
+            if (role, target) not in self._made:
+                self._made[role, target] = self._build(target)
+            return self._made[role, target]
+
+    def _build(self, target: Target | None) -> Release:
+        wanted = self.settings
+        if target is None:
+            return release.build_frontend(ROOT / wanted.frontend_path)
+        source = (
+            release.from_git(wanted.backend_git, wanted.backend_ref, wanted.backend_path)
+            if wanted.backend_git
+            else release.local(ROOT / wanted.backend_path)
+        )
+        with report.progress("release") as advance:
+            return release.build_backend(source, wanted.wsgi, wanted.settings, target, _say("release"), advance)
+
+
+def _say(name: str) -> Callable[[str], None]:
+    return lambda text: report.step(name, text)
+
+
+def everywhere(settings: Settings, contract: Contract) -> list[bool]:
+    """Every host gets the release of its role, side by side; whether it was new there.
+
+    Raises ReleaseError before anything is sent, HostError for the first host that failed.
+    """
+    builder, secrets = Builder(settings), secret_values.read(contract)
+
+    def one(pair: tuple[str, Host]) -> bool:
+        role, host = pair
+        with hosts.session(host, access.identity(contract)) as session:
+            return _one(session, role, contract, builder, secrets)
+
+    return hosts.each(contract.hosts, one)
+
+
+def _one(session: hosts.Session, role: str, contract: Contract, builder: Builder, secrets: dict[str, str]) -> bool:
+    app, name = contract.application.name, session.host.name
+    script = release.script()
+    facts = session.run(script, {"action": "facts", "app": app, "role": role, "who": who()})
+    built = builder.release(role, facts)
+    if built.rests_on(facts):
+        return False
+    with report.progress(name) as advance:
+        archive = built.archive(facts, advance)
+    orders = built.orders(
+        facts, app, who(), archive=archive, wsgi=contract.application.wsgi, settings=contract.application.settings,
+        **(_environment(contract, session.host, secrets) if role == "backend" else {}),
+    )  # fmt: skip
+    result = session.run(script, orders, blob=archive, on_event=lambda event: report.step(name, event["step"]))
+    return bool(result["changed"])
+
+
+def _environment(contract: Contract, host: Host, secrets: dict[str, str]) -> dict[str, dict[str, str]]:
+    """What `manage.py` runs under: the very settings that the next deploy will put there."""
+    generation = render(contract, "backend", host, {})
+    files = {file.path: file.text for file in generation.files if file.path.startswith("django/")}
+    return {"files": files, "env": contract.application.env, "secrets": secrets}
