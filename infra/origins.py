@@ -204,10 +204,11 @@ def _shown(text: object) -> str:
     if _USER.search(text):
         match = _AFTER_USER.fullmatch(text.strip(" \t\r\n"))
         scheme = (match and match["scheme"]) or ""
-        text = f"{scheme}{'://' if scheme else ''}***@{match['host'] if match else '…'}"
+        text = f"{scheme}{'://' if scheme else ''}***@{match['host'] if match else '...'}"
     head = re.split(r"(?<=[?#])", text, maxsplit=1)
     text = head[0] + ("..." if len(head) > 1 and head[1] else "")
-    return ascii(text if len(text) <= 80 else text[:77] + "...")
+    most = 80 if text.isascii() else 30  # escapes are longer than what they stand for
+    return ascii(text if len(text) <= most else text[: most - 3] + "...")
 
 
 def _suggest(scheme: str, authority: str, production: bool) -> str:

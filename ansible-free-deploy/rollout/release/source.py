@@ -102,10 +102,11 @@ def _resolve(url: str, ref: str, store: Path) -> str:
     """The commit that `ref` is. One that is unpacked already, or named in full, is not asked for again."""
     if len(ref) == 40 and _COMMIT.fullmatch(ref):
         return ref
-    listed = dict(reversed(line.split("\t", 1)) for line in _git_remote(url, "ls-remote", "--", url).splitlines())
+    lines = (line.split("\t", 1) for line in _git_remote(url, "ls-remote", "--", url).splitlines())
+    listed = {name: commit for commit, name in lines}
     names = [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"{ref}^{{}}", ref] if ref else ["HEAD"]
     if found := next((listed[name] for name in names if name in listed), None):
-        return str(found)
+        return found
     if _COMMIT.fullmatch(ref):
         _fetch(url, "", store)
         done = _git("rev-parse", "--verify", "-q", ref + "^{commit}", at=store / "git")
@@ -262,11 +263,11 @@ def content_digest(data: bytes, executable: bool) -> str:
 
 
 def _inner_link(folder: Path, here: Path, label: str) -> str:
-    target = str(here.readlink())
+    target = here.readlink()
     # Resolved by words, as the host will: what lies behind it on this machine is not what lies there.
-    inner = os.path.normpath(os.path.join(os.path.relpath(here.parent, folder), target))
-    if os.path.isabs(target) or inner.split(os.sep)[0] == "..":
+    inner = Path(os.path.normpath(here.parent.relative_to(folder) / target))
+    if target.is_absolute() or inner.parts[:1] == ("..",):
         raise ReleaseError(
-            f"{label}: {here.relative_to(folder)} is a link to {target}, outside of the folder; put a copy there instead"
+            f"{label}: {here.relative_to(folder)} is a link to {target}, outside of the folder; put a copy there"
         )
-    return target
+    return str(target)

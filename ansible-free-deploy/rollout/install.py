@@ -1,0 +1,776 @@
+"""Put one release on one host, or leave the one that serves as it was.
+
+Standard library only (Python >= 3.9): this text is sent to the host and runs there as root, as one unit of work. It
+finds its orders in the global PAYLOAD and the archive on stdin, and prints JSON lines: `{"step": ...}` as it goes, then
+`{"result": ...}` or `{"error": ...}`. The application's own code (check, migrate, collectstatic) never runs as root.
+
+    /opt/<app>/releases/<id>   complete as soon as it has this name: until then it is <id>.partial, and swept by the next
+    /opt/<app>/venvs/<lock>    complete when `.complete` is in it; scripts hold their own path, so it can't be moved
+    /opt/<app>/current         the one switch: a link, replaced by one rename
+    /opt/<app>/journal.json    from before the switch until the workers have loaded it; who finds it goes back first
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import pwd
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Callable, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
+
+Json = dict[str, Any]
+PAYLOAD: Json = globals().get("PAYLOAD", {})  # put there by the one who started this text
+
+ROOT = Path(PAYLOAD.get("root", "/"))  # another one in tests only
+APP = PAYLOAD.get("app", "")
+USER = PAYLOAD.get("user", APP)
+HOME = ROOT / "opt" / APP
+RELEASES = HOME / "releases"
+VENVS = HOME / "venvs"
+CURRENT = HOME / "current"
+JOURNAL = HOME / "journal.json"
+DATA = ROOT / "var/lib" / APP
+WORKERS = ROOT / "run" / APP / "workers"
+STAGED = ROOT / "run" / f"origin-kit-ship-{APP}"
+LOCK = ROOT / "run/origin-kit.lock"  # the one that a deploy takes: they exclude each other
+SERVICE = f"{APP}.service"
+KEPT = 5
+KEPT_BACKUPS = 3
+WAIT_S = 40
+IS_ROOT = os.geteuid() == 0
+
+
+class Failed(Exception):
+    """A step failed: what is wrong and the next step, and the failing program's own words."""
+
+    def __init__(self, text: str, detail: str = "") -> None:
+        super().__init__(text)
+        self.detail = detail
+
+
+# ------------------------------------------------------------------------------------------------- talking back
+
+
+def emit(**event: Any) -> None:
+    """One JSON line to the operator. A gone operator does not stop the work."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+
+def step(name: str, text: str) -> None:
+    """Announce a step. `PAYLOAD["die_at"]` is the crash tests' way to pull the plug exactly here."""
+    if PAYLOAD.get("die_at") == name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    emit(step=name, text=text)
+
+
+def run(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """The finished process; all that it says is kept as text."""
+    said = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.run(command, text=True, errors="replace", check=False, **{**said, **more})
+
+
+def systemctl(*words: str) -> subprocess.CompletedProcess[str]:
+    return run("systemctl", *words)
+
+
+def journal_of(unit: str) -> str:
+    return run("journalctl", "-u", unit, "-n", "15", "--no-pager", "-o", "cat").stdout
+
+
+def wait_for(question: Callable[[], bool]) -> bool:
+    """Whether the answer becomes yes before the time is up."""
+    end = time.monotonic() + PAYLOAD.get("wait_s", WAIT_S)
+    while not question():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def last_lines(text: str, count: int = 12) -> str:
+    lines = text.strip().splitlines()
+    return "\n".join(lines if len(lines) <= count else ["…", *lines[-count:]])
+
+
+# ------------------------------------------------------------------------------------------------- the lock
+
+
+def take_lock() -> TextIO:
+    """Hold the host's lock until this process ends. Raises Failed that names who holds it."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    handle = LOCK.open("a+")
+    end = time.monotonic() + PAYLOAD.get("lock_wait_s", 0)
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > end:
+                handle.seek(0)
+                raise Failed(f"another ship or deploy is running here: {handle.read().strip()}; wait for it") from None
+            time.sleep(0.1)
+    handle.truncate(0)
+    handle.write("{} since {}".format(PAYLOAD["who"], time.strftime("%Y-%m-%d %H:%M:%S %z")))
+    handle.flush()
+    return handle
+
+
+# ------------------------------------------------------------------------------------------------- what is here
+
+
+def current_id() -> str | None:
+    """The release that is current, or None."""
+    try:
+        return Path(os.readlink(str(CURRENT))).name
+    except OSError:
+        return None
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".partial") if folder.is_dir() else []
+
+
+def complete_releases() -> list[str]:
+    """Releases that need nothing sent: unpacked whole, and with the environment that they run in."""
+    return [name for name in names_in(RELEASES) if (RELEASES / name / "venv/.complete").exists() or is_site(name)]
+
+
+def is_site(name: str) -> bool:
+    return (RELEASES / name / "site").is_dir()
+
+
+def complete_venvs() -> list[str]:
+    return [name for name in names_in(VENVS) if (VENVS / name / ".complete").exists()]
+
+
+def turn_of(name: str) -> int:
+    """When this release last became current, as a number that only grows (no clock can turn it back); 0 is never."""
+    try:
+        return int((RELEASES / name / "turn").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def loaded() -> set[str]:
+    """The releases that living workers have loaded, as they record it: full paths."""
+    found = set()
+    for record in WORKERS.glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if Path("/proc", record.name).exists():
+                found.add(json.loads(record.read_text())["release"])
+    return found
+
+
+def has_service() -> bool:
+    """Whether there is a service to restart: not before the first deploy, and never on a frontend."""
+    return systemctl("show", "-p", "LoadState", "--value", SERVICE).stdout.strip() == "loaded"
+
+
+def settled() -> bool:
+    """Whether no ship was cut short, and what runs is what is current."""
+    return not JOURNAL.exists() and loaded() <= {os.path.realpath(str(CURRENT))}
+
+
+def facts() -> Json:
+    """What the operator has to know to choose wheels and to see whether there is anything to do."""
+    return {
+        "python": "{}.{}".format(*sys.version_info),
+        "machine": platform.machine(),
+        "libc": platform.libc_ver()[1] if platform.libc_ver()[0] == "glibc" else "",
+        "release": current_id(),
+        "settled": settled(),
+        "releases": complete_releases(),
+        "venvs": complete_venvs(),
+    }
+
+
+# ------------------------------------------------------------------------------------------------- files
+
+
+def write_durably(path: Path, text: str) -> None:
+    new = path.with_name(f".{path.name}.new")
+    with new.open("w") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    new.replace(path)
+    sync(path.parent)
+
+
+def sync(folder: Path) -> None:
+    descriptor = os.open(str(folder), os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def point(place: Path, target: str) -> None:
+    """Make `place` a link to `target` by one rename, durably."""
+    new = place.with_name(f".{place.name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        new.unlink()
+    new.symlink_to(target)
+    new.replace(place)
+    sync(place.parent)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder so that nobody takes what is left of it for the whole, even if this is cut short."""
+    partial = folder if folder.suffix == ".partial" else folder.with_name(folder.name + ".partial")
+    if partial != folder:
+        shutil.rmtree(str(partial), ignore_errors=True)
+        folder.rename(partial)
+    shutil.rmtree(str(partial))
+
+
+def sweep() -> None:
+    """Remove what an earlier run has left unfinished."""
+    for folder in (RELEASES, VENVS):
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob("*.partial"):
+            discard(leftover)
+    for name in set(names_in(VENVS)) - set(complete_venvs()):
+        discard(VENVS / name)
+    shutil.rmtree(str(STAGED), ignore_errors=True)
+
+
+# ------------------------------------------------------------------------------------------------- user and data
+
+
+def prepare_user() -> None:
+    """The application's own user, and the data that outlives every release. What exists stays as it is."""
+    step("user", "makes sure of the user and of its data")
+    if IS_ROOT and not user_exists():
+        made = run(
+            "useradd", "--system", "--user-group", "--no-create-home", "--home-dir", str(DATA),
+            "--shell", "/usr/sbin/nologin", USER,
+        )  # fmt: skip
+        if made.returncode:
+            raise Failed(f"the user {USER} can't be made; is the name taken by a group?", made.stdout)
+    if not DATA.exists():
+        DATA.mkdir(parents=True)
+    if IS_ROOT:
+        owner = pwd.getpwnam(USER)
+        os.chown(str(DATA), owner.pw_uid, owner.pw_gid)
+    DATA.chmod(0o711)  # nginx passes through to media, and can't list what else is there
+    # Below this folder everything is the application's, links included: nothing there is touched by root.
+    done = as_user(sys.executable, "-I", "-c", PREPARE_DATA, str(DATA), cwd="/")
+    if done.returncode:
+        raise Failed(f"{DATA} can't be prepared as user {USER}; see its owner and mode", last_lines(done.stdout))
+
+
+PREPARE_DATA = """
+import os, secrets, sys
+os.chdir(sys.argv[1])
+os.makedirs("media", exist_ok=True)
+os.chmod("media", 0o755)
+if not os.path.exists("secret_key"):
+    new = os.open(".secret_key.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    os.write(new, secrets.token_urlsafe(48).encode())
+    os.fsync(new)
+    os.rename(".secret_key.new", "secret_key")
+os.chmod("secret_key", 0o600)
+"""
+
+
+def user_exists() -> bool:
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        return False
+    return True
+
+
+def as_user(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run as the application's user, in no other group and with an environment that holds nothing of root's."""
+    who: Json = {}
+    if IS_ROOT:
+        user = pwd.getpwnam(USER)
+        who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    plain = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(DATA)}
+    return run(*command, env={**plain, **more.pop("env", {})}, **who, **more)
+
+
+# ------------------------------------------------------------------------------------------------- unpack
+
+
+class Blob:
+    """What comes on stdin, hashed as it is read."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self.source = source
+        self.hash = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.source.read(size)
+        self.hash.update(data)
+        return data
+
+    def digest(self) -> str:
+        while self.read(1 << 20):
+            pass
+        return self.hash.hexdigest()
+
+
+def unpack(partial: Path) -> None:
+    """Unpack the archive into `partial`. Raises Failed for one that is cut short or reaches outside of it."""
+    step("unpack", "unpacks release {}".format(PAYLOAD["id"]))
+    partial.mkdir(parents=True, mode=0o755)
+    blob = Blob(sys.stdin.buffer)
+    links = []
+    try:
+        with tarfile.open(fileobj=blob, mode="r|gz") as tar:  # type: ignore[call-overload]
+            for member in tar:
+                unpack_one(tar, member, partial, links)
+    except (tarfile.TarError, EOFError, OSError) as problem:
+        if isinstance(problem, OSError) and problem.errno:
+            raise
+        raise Failed(f"the release arrives broken ({problem}); was the connection cut? ship again") from problem
+    if blob.digest() != PAYLOAD["digest"]:
+        raise Failed("the release arrives incomplete; was the connection cut? ship again")
+    for place, target in links:  # last, so that no file was written through one
+        place.symlink_to(target)
+
+
+def unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, partial: Path, links: list[tuple[Path, str]]) -> None:
+    path = inside(member.name)
+    place = partial / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if member.issym():
+        inside(os.path.normpath(str(path.parent / member.linkname)), path.parts[0])
+        links.append((place, member.linkname))
+        return
+    if not member.isreg():
+        raise Failed(
+            f"the archive holds {member.name}, which is neither a file nor a link; it was not made by this kit"
+        )
+    source = tar.extractfile(member)
+    descriptor = os.open(str(place), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(descriptor, "wb") as handle:
+        shutil.copyfileobj(source, handle, 1 << 20)  # type: ignore[arg-type]
+        os.fchmod(descriptor, 0o755 if member.mode & 0o100 else 0o644)
+    os.utime(str(place), (member.mtime, member.mtime))
+
+
+def inside(name: str, top: str | None = None) -> PurePosixPath:
+    """`name` as a path, if it stays below app, site or wheels (or below `top`)."""
+    path = PurePosixPath(name)
+    tops = (top,) if top else ("app", "site", "wheels")
+    if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0] not in tops:
+        raise Failed(f"the archive reaches outside of the release ({name!r}); it was not made by this kit")
+    return path
+
+
+# ------------------------------------------------------------------------------------------------- the release
+
+
+def stage() -> Path:
+    """The release under its own name, with the environment that it runs in."""
+    final = RELEASES / PAYLOAD["id"]
+    if PAYLOAD["id"] in complete_releases():
+        return final
+    if final.exists():
+        discard(final)
+    partial = RELEASES / (PAYLOAD["id"] + ".partial")
+    if not PAYLOAD["digest"]:
+        raise Failed("release {} is no longer here; ship again".format(PAYLOAD["id"]))
+    try:
+        unpack(partial)
+        if PAYLOAD["role"] == "backend":
+            prepare_backend(partial)
+        record = {key: PAYLOAD.get(key) for key in ("id", "role", "label", "commit", "lock", "who")}
+        (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
+        partial.rename(final)
+    finally:
+        shutil.rmtree(str(partial), ignore_errors=True)
+    return final
+
+
+def prepare_backend(partial: Path) -> None:
+    venv = VENVS / PAYLOAD["lock"]
+    if not (venv / ".complete").exists():
+        make_venv(venv, partial / "wheels")
+    shutil.rmtree(str(partial / "wheels"), ignore_errors=True)
+    (partial / "venv").symlink_to(f"../../venvs/{venv.name}")
+    step("compile", "compiles the project")
+    byte_compile(venv, partial / "app")
+
+
+def make_venv(venv: Path, wheels: Path) -> None:
+    """A virtual environment of the wheels that came along; nothing is asked of any network."""
+    installer = wheels / PAYLOAD["installer"]
+    if not installer.exists():
+        raise Failed("the Python environment of this release is no longer here; ship again")
+    step("venv", "installs {} packages".format(len(list(wheels.glob("*.whl")))))
+    try:
+        made = run(sys.executable, "-m", "venv", "--without-pip", str(venv), cwd="/")
+        if made.returncode:
+            raise Failed(
+                "python3 -m venv fails on this host; is python3-venv installed there?", last_lines(made.stdout)
+            )
+        quiet = ["-q", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--disable-pip-version-check"]
+        names = [str(wheel) for wheel in sorted(wheels.glob("*.whl")) if wheel != installer]
+        pip = [str(venv / "bin/python"), "-I", f"{installer}/pip", "install", "--root-user-action=ignore"]
+        done = run(*pip, *quiet, *names, cwd="/", env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
+        if done.returncode:
+            raise Failed("the wheels can't be installed for this host's Python", last_lines(done.stdout))
+        byte_compile(venv, venv / "lib")
+        (venv / ".complete").touch()
+        sync(venv)
+    except BaseException:
+        shutil.rmtree(str(venv), ignore_errors=True)
+        raise
+
+
+def byte_compile(venv: Path, folder: Path) -> None:
+    """The application's user can't write here, so it is done now; files that are no Python 3 are nobody's concern."""
+    run(str(venv / "bin/python"), "-I", "-m", "compileall", "-q", "-j", "0", str(folder), cwd="/")
+
+
+# ------------------------------------------------------------------------------------------------- Django
+
+
+class Django:
+    """The project in a staged release, under the settings that came along, as the application's user."""
+
+    def __init__(self, release: Path) -> None:
+        self.release = release
+        self.app = release / "app"
+        self.python = str(release / "venv/bin/python")
+        self.env = self.environment()
+
+    def environment(self) -> dict[str, str]:
+        """Values of the live generation are replaced by those that came along; secrets stay in the environment."""
+        given = {**PAYLOAD["env"], **PAYLOAD["secrets"]}
+        own = [
+            part for part in given.get("PYTHONPATH", "").split(":") if part and not part.startswith("/etc/origin-kit/")
+        ]
+        return {
+            **given,
+            "PYTHONPATH": ":".join([str(STAGED / "django"), *own]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "DJANGO_SETTINGS_MODULE": "origin_kit_settings",
+            "ORIGIN_KIT_RELEASE": str(self.release),
+            "ORIGIN_KIT_DATA": str(DATA),
+        }
+
+    def python_code(self, code: str, *words: str) -> subprocess.CompletedProcess[str]:
+        return as_user(self.python, "-c", code, *words, cwd=str(self.app), env=self.env)
+
+    def manage(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return as_user(self.python, "manage.py", *words, "--no-color", cwd=str(self.app), env=self.env)
+
+    def must(self, done: subprocess.CompletedProcess[str], what: str, after: str = "") -> None:
+        """Raise Failed with the traceback's gist where `done` did not end well."""
+        if done.returncode:
+            gist, module = self.gist(done.stdout)
+            named = self.named_by(module) if module else ""
+            raise Failed(
+                f"{what} fails: {gist}{named}; the release before this one goes on serving{after}. Correct it, ship again",
+                last_lines(self.shown(done.stdout)),
+            )
+
+    def gist(self, said: str) -> tuple[str, str]:
+        """The exception and the project's own line of the last traceback, and the module that is missing, if one is."""
+        lines = [line for line in self.shown(said).splitlines() if line.strip()]
+        wanted = [
+            line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Warning|Configured|Exit)\b", line)
+        ]
+        text = (wanted or lines or ["it says nothing"])[-1]
+        frames = re.findall(r'^  File "([^"/<][^"]*)", line (\d+)', self.shown(said), re.MULTILINE)
+        place = " (in {}, line {})".format(*frames[-1]) if frames else ""
+        missing = re.search(r"No module named '([^']+)'", text)
+        return text + place, missing[1] if missing else ""
+
+    def shown(self, said: str) -> str:
+        """Paths as the developer knows them: from the project's folder."""
+        return said.replace(f"{self.app}/", "").replace(f"{STAGED}/django/", "the kit's ")
+
+    def named_by(self, module: str) -> str:
+        """Which setting named a module that can't be imported."""
+        for key in ("settings", "wsgi"):
+            named = PAYLOAD[key].split(":")[0]
+            if named == module or named.startswith(module + "."):
+                return f"; `{key}` in the stack's config names it"
+        done = self.python_code(WHO_NAMES_IT, module)
+        names = done.stdout.split() if done.returncode == 0 else []
+        return f"; {', '.join(names)} names it" if names else ""
+
+
+WHO_NAMES_IT = """
+import importlib, sys
+wanted = sys.argv[1]
+def texts(value):
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.items():
+            yield from texts(list(inner))
+    elif isinstance(value, (list, tuple, set)):
+        for inner in value:
+            yield from texts(inner)
+settings = vars(importlib.import_module("origin_kit_settings"))
+for name in sorted(filter(str.isupper, settings)):
+    if any(text == wanted or text.startswith(wanted + ".") or wanted.startswith(text + ".") for text in texts(settings[name])):
+        print(name)
+"""
+
+IMPORT_WSGI = """
+import importlib, sys
+module, _, name = sys.argv[1].partition(":")
+found = importlib.import_module(module)
+if not callable(getattr(found, name or "application", None)):
+    raise ImportError(f"{module} has nothing callable by the name of {name or 'application'!r}")
+"""
+
+
+def try_backend(release: Path) -> None:
+    """All that can go wrong with the project goes wrong here, while the old release serves; what changes data is last."""
+    stage_settings()
+    django = Django(release)
+    step("check", "checks the project")
+    django.must(django.manage("check"), "manage.py check")
+    django.must(django.python_code(IMPORT_WSGI, PAYLOAD["wsgi"]), "importing `wsgi` {}".format(PAYLOAD["wsgi"]))
+    step("collectstatic", "collects static files")
+    collect_static(django)
+    saved = back_up(django)
+    step("migrate", "migrates the database")
+    django.must(django.manage("migrate", "--noinput"), "manage.py migrate", saved)
+
+
+def stage_settings() -> None:
+    """The generation's files that Django reads, in memory, for the application's user and nobody else."""
+    STAGED.mkdir(parents=True, mode=0o750)
+    for name, text in PAYLOAD["files"].items():
+        path = STAGED / name
+        if not path.resolve().is_relative_to(STAGED.resolve()):
+            raise Failed(f"the file {name!r} is outside of the generation; it was not made by this kit")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    if IS_ROOT:
+        os.chown(str(STAGED), 0, pwd.getpwnam(USER).pw_gid)
+    STAGED.chmod(0o750)
+
+
+def collect_static(django: Django) -> None:
+    """The folder is the application's while it is filled, and root's again afterwards."""
+    static = django.release / "static"
+    static.mkdir(exist_ok=True)
+    give(static, USER)
+    try:
+        django.must(django.manage("collectstatic", "--noinput"), "manage.py collectstatic")
+    finally:
+        give(static, "root")
+
+
+def give(folder: Path, user: str) -> None:
+    """Change the owner of a tree, never through a link."""
+    if not IS_ROOT:
+        return
+    owner = pwd.getpwnam(user)
+    os.lchown(str(folder), owner.pw_uid, owner.pw_gid)
+    for here, folders, names in os.walk(str(folder)):
+        for name in folders + names:
+            os.lchown(os.path.join(here, name), owner.pw_uid, owner.pw_gid)
+
+
+def back_up(django: Django) -> str:
+    """Copy SQLite files in the data folder if migrations wait; how to find the copy, for a message."""
+    if not any(is_sqlite(path) for path in DATA.iterdir()) or django.manage("migrate", "--check").returncode == 0:
+        return ""
+    step("backup", "backs up the database")
+    done = as_user(sys.executable, "-I", "-c", BACK_UP, str(DATA), PAYLOAD["id"], str(KEPT_BACKUPS), cwd="/")
+    if done.returncode:
+        raise Failed("the database can't be backed up, so it is not migrated", last_lines(done.stdout))
+    return "; a copy of the database from before is in {}".format(done.stdout.strip())
+
+
+BACK_UP = """
+import os, shutil, sqlite3, sys
+data, release, kept = sys.argv[1], sys.argv[2], int(sys.argv[3])
+os.chdir(data)
+os.umask(0o077)
+os.makedirs("backups", exist_ok=True)
+turn = max([int(name.split("-")[0]) for name in os.listdir("backups") if name.split("-")[0].isdigit()], default=0) + 1
+folder = os.path.join("backups", f"{turn:05d}-before-{release}")
+os.makedirs(folder)
+for name in sorted(os.listdir(".")):
+    if os.path.isfile(name) and open(name, "rb").read(16) == b"SQLite format 3\\0":
+        source, copy = sqlite3.connect(name, timeout=30), sqlite3.connect(os.path.join(folder, name))
+        source.backup(copy)
+        copy.close()
+for name in sorted(name for name in os.listdir("backups") if name.split("-")[0].isdigit())[:-kept]:
+    shutil.rmtree(os.path.join("backups", name))
+print(os.path.join(data, folder))
+"""
+
+
+def is_sqlite(path: Path) -> bool:
+    try:
+        descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    with os.fdopen(descriptor, "rb") as handle:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode) and handle.read(16) == b"SQLite format 3\0"
+
+
+# ------------------------------------------------------------------------------------------------- switch
+
+
+def switch(to: str) -> None:
+    """Make `to` current, and what runs with it; or everything as it was."""
+    os.sync()  # nothing that the link will lead to may be in memory only
+    step("journal", "notes the way back")
+    write_durably(JOURNAL, json.dumps({"from": current_id(), "to": to}))
+    step("switch", f"switches to release {to}")
+    point(CURRENT, f"releases/{to}")
+    try:
+        restart()
+    except Failed as problem:
+        go_back()
+        raise Failed(
+            f"release {to} does not come up: {problem}; the one before serves again. Migrations are not taken back",
+            problem.detail,
+        ) from problem
+    step("commit", "forgets the way back")
+    write_durably(RELEASES / to / "turn", str(max(map(turn_of, names_in(RELEASES))) + 1))
+    JOURNAL.unlink()
+    sync(HOME)
+
+
+def restart() -> None:
+    """Restart the service where there is one; done when every worker has loaded what is current."""
+    if not has_service():
+        return
+    step("restart", f"restarts {APP}")
+    systemctl("reset-failed", SERVICE)
+    done = systemctl("restart", SERVICE)
+    if done.returncode:
+        raise Failed(f"{SERVICE} does not start", last_lines(done.stdout + journal_of(SERVICE)))
+    step("confirm", "waits for the workers")
+    wanted = {os.path.realpath(str(CURRENT))}
+    if not wait_for(lambda: loaded() == wanted):
+        raise Failed("no worker has loaded it in time", last_lines(journal_of(SERVICE)))
+
+
+def go_back() -> None:
+    """Undo a switch that has not been committed; done twice, it is done once."""
+    before = json.loads(JOURNAL.read_text())["from"]
+    if before and (RELEASES / before).exists():
+        point(CURRENT, f"releases/{before}")
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            CURRENT.unlink()
+    if has_service() and before and loaded() != {os.path.realpath(str(CURRENT))}:
+        systemctl("reset-failed", SERVICE)
+        systemctl("restart", SERVICE)
+    JOURNAL.unlink()
+    sync(HOME)
+
+
+def prune() -> None:
+    """Keep what is current and what served last, `KEPT` in all, and only the environments that those run in."""
+    step("prune", "removes old releases")
+    by_turn = sorted(names_in(RELEASES), key=turn_of, reverse=True)
+    kept = {current_id(), *[name for name in by_turn if turn_of(name)][:KEPT]}
+    for name in set(by_turn) - kept:
+        discard(RELEASES / name)
+    used = {os.path.realpath(str(RELEASES / name / "venv")) for name in names_in(RELEASES)}
+    for name in names_in(VENVS):
+        if os.path.realpath(str(VENVS / name)) not in used:
+            (VENVS / name / ".complete").unlink()
+            discard(VENVS / name)
+
+
+# ------------------------------------------------------------------------------------------------- the actions
+
+
+def begin() -> TextIO:
+    lock = take_lock()
+    if JOURNAL.exists():
+        step("undo", "undoes a ship that was cut short")
+        go_back()
+    sweep()
+    return lock
+
+
+def install() -> Json:
+    """PAYLOAD: app, role, who, id, digest (of the blob, or None), lock, installer, wsgi, settings, files, env, secrets."""
+    with begin():
+        if current_id() == PAYLOAD["id"] and settled():
+            return {"changed": False, "release": PAYLOAD["id"], "previous": previous()}
+        before = current_id()
+        prepare_user()
+        release = stage()
+        if PAYLOAD["role"] == "backend":
+            try_backend(release)
+        switch(PAYLOAD["id"])
+        shutil.rmtree(str(STAGED), ignore_errors=True)
+        prune()
+        return {"changed": True, "release": PAYLOAD["id"], "previous": before}
+
+
+def rollback() -> Json:
+    """PAYLOAD: app, role, who, to (a release that is still here, or None for the one before)."""
+    with begin():
+        before, to = current_id(), PAYLOAD.get("to") or previous()
+        here = [name for name in complete_releases() if turn_of(name) and name != before]
+        if to is None:
+            raise Failed("there is no release before this one here; `fab ship` puts one")
+        if to == before:
+            return {"changed": False, "release": to, "previous": previous()}
+        if to not in here:
+            raise Failed(f"release {to} is not here; there is {', '.join(here) or 'none but the current one'}")
+        switch(to)
+        return {"changed": True, "release": to, "previous": before}
+
+
+def previous() -> str | None:
+    """The release that served before the current one, if it is still here."""
+    served = [name for name in complete_releases() if turn_of(name) and name != current_id()]
+    return max(served, key=turn_of, default=None)
+
+
+def main() -> int:
+    os.umask(0o022)
+    actions: dict[str, Callable[[], Json]] = {"facts": facts, "install": install, "rollback": rollback}
+    try:
+        emit(result=actions[PAYLOAD["action"]]())
+        return 0
+    except Failed as problem:
+        emit(error=str(problem), detail=problem.detail)
+    except OSError as problem:
+        emit(error=explain(problem), detail="")
+    return 1
+
+
+def explain(problem: OSError) -> str:
+    where = problem.filename or HOME
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(str(HOME if HOME.exists() else ROOT)).free >> 20
+        return (
+            f"the disk is full ({free} MiB free at {HOME}); make room, then ship again. The old release goes on serving"
+        )
+    if problem.errno == errno.EROFS:
+        return f"{where} is on a read-only file system; see `dmesg` on the host. The old release goes on serving"
+    return f"{where}: {problem.strerror or problem}; ship again. The old release goes on serving"
+
+
+if PAYLOAD:
+    sys.exit(main())
