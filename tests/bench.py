@@ -1,4 +1,4 @@
-"""The figures of the README: `make bench`. Ratios are taken within one run, in turn, so that a slow machine slows both."""
+"""The figures of the README: `make bench`. Ratios are taken within one run, in turn."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def floor_fabfile(folder: Path, kit: Kit, host: Host) -> list[str]:
 
 
 def pss_mb(pid: int) -> float:
-    """Proportional set size of a machine: the container's whole process tree, in MiB."""
+    """Proportional set size of a machine: its init and everything below, in MiB."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -56,7 +56,7 @@ def pss_mb(pid: int) -> float:
         except OSError:
             continue
         children.setdefault(parent, []).append(int(folder.name))
-    todo, total = list(children.get(pid, [])), 0
+    todo, total = [pid], 0
     while todo:
         one = todo.pop()
         todo += children.get(one, [])

@@ -4,7 +4,7 @@ Standard library only (Python >= 3.9): this text is sent to the host and runs th
 finds its orders in the global PAYLOAD and the archive on stdin, and prints JSON lines: `{"step": ...}` as it goes, then
 `{"result": ...}` or `{"error": ...}`. The application's own code (check, migrate, collectstatic) never runs as root.
 
-    /opt/<app>/releases/<id>   complete as soon as it has this name: until then it is <id>.partial, and swept by the next
+    /opt/<app>/releases/<id>   complete as soon as it has this name; <id>.partial before, which the next run sweeps
     /opt/<app>/venvs/<lock>    complete when `.complete` is in it; scripts hold their own path, so it can't be moved
     /opt/<app>/current         the one switch: a link, replaced by one rename
     /opt/<app>/journal.json    from before the switch until the workers have loaded it; who finds it goes back first
@@ -35,8 +35,8 @@ Json = dict[str, Any]
 PAYLOAD: Json = globals().get("PAYLOAD", {})  # put there by the one who started this text
 
 ROOT = Path(PAYLOAD.get("root", "/"))  # another one in tests only
-APP = PAYLOAD.get("app", "")
-USER = PAYLOAD.get("user", APP)
+APP = str(PAYLOAD.get("app", ""))
+USER = str(PAYLOAD.get("user", APP))
 HOME = ROOT / "opt" / APP
 RELEASES = HOME / "releases"
 VENVS = HOME / "venvs"
@@ -94,7 +94,7 @@ def journal_of(unit: str) -> str:
 
 def wait_for(question: Callable[[], bool]) -> bool:
     """Whether the answer becomes yes before the time is up."""
-    end = time.monotonic() + PAYLOAD.get("wait_s", WAIT_S)
+    end = time.monotonic() + PAYLOAD.get("workers_s", WAIT_S)
     while not question():
         if time.monotonic() > end:
             return False
@@ -114,7 +114,7 @@ def take_lock() -> TextIO:
     """Hold the host's lock until this process ends. Raises Failed that names who holds it."""
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     handle = LOCK.open("a+")
-    end = time.monotonic() + PAYLOAD.get("lock_wait_s", 0)
+    end = time.monotonic() + PAYLOAD.get("wait_s", 0)
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,7 +136,7 @@ def take_lock() -> TextIO:
 def current_id() -> str | None:
     """The release that is current, or None."""
     try:
-        return Path(os.readlink(str(CURRENT))).name
+        return CURRENT.readlink().name
     except OSError:
         return None
 
@@ -176,6 +176,11 @@ def loaded() -> set[str]:
     return found
 
 
+def served() -> str:
+    """The folder of the current release, as workers record it."""
+    return os.path.realpath(str(CURRENT))
+
+
 def has_service() -> bool:
     """Whether there is a service to restart: not before the first deploy, and never on a frontend."""
     return systemctl("show", "-p", "LoadState", "--value", SERVICE).stdout.strip() == "loaded"
@@ -183,7 +188,7 @@ def has_service() -> bool:
 
 def settled() -> bool:
     """Whether no ship was cut short, and what runs is what is current."""
-    return not JOURNAL.exists() and loaded() <= {os.path.realpath(str(CURRENT))}
+    return not JOURNAL.exists() and loaded() <= {served()}
 
 
 def facts() -> Json:
@@ -333,7 +338,7 @@ def unpack(partial: Path) -> None:
     step("unpack", "unpacks release {}".format(PAYLOAD["id"]))
     partial.mkdir(parents=True, mode=0o755)
     blob = Blob(sys.stdin.buffer)
-    links = []
+    links: list[tuple[Path, str]] = []
     try:
         with tarfile.open(fileobj=blob, mode="r|gz") as tar:  # type: ignore[call-overload]
             for member in tar:
@@ -382,7 +387,7 @@ def inside(name: str, top: str | None = None) -> PurePosixPath:
 
 def stage() -> Path:
     """The release under its own name, with the environment that it runs in."""
-    final = RELEASES / PAYLOAD["id"]
+    final = RELEASES / str(PAYLOAD["id"])
     if PAYLOAD["id"] in complete_releases():
         return final
     if final.exists():
@@ -474,43 +479,49 @@ class Django:
         return as_user(self.python, "-c", code, *words, cwd=str(self.app), env=self.env)
 
     def manage(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return as_user(self.python, "manage.py", *words, "--no-color", cwd=str(self.app), env=self.env)
+        own = ("--no-color", "--settings=origin_kit_settings")
+        return as_user(self.python, "manage.py", *words, *own, cwd=str(self.app), env=self.env)
 
     def must(self, done: subprocess.CompletedProcess[str], what: str, after: str = "") -> None:
-        """Raise Failed with the traceback's gist where `done` did not end well."""
+        """Raise Failed with the gist of the traceback where `done` did not end well."""
         if done.returncode:
-            gist, module = self.gist(done.stdout)
-            named = self.named_by(module) if module else ""
-            raise Failed(
-                f"{what} fails: {gist}{named}; the release before this one goes on serving{after}. Correct it, ship again",
-                last_lines(self.shown(done.stdout)),
-            )
-
-    def gist(self, said: str) -> tuple[str, str]:
-        """The exception and the project's own line of the last traceback, and the module that is missing, if one is."""
-        lines = [line for line in self.shown(said).splitlines() if line.strip()]
-        wanted = [
-            line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Warning|Configured|Exit)\b", line)
-        ]
-        text = (wanted or lines or ["it says nothing"])[-1]
-        frames = re.findall(r'^  File "([^"/<][^"]*)", line (\d+)', self.shown(said), re.MULTILINE)
-        place = " (in {}, line {})".format(*frames[-1]) if frames else ""
-        missing = re.search(r"No module named '([^']+)'", text)
-        return text + place, missing[1] if missing else ""
+            said = self.shown(done.stdout)
+            text = f"{what} fails: {gist(said)}{self.named_by(said)}; {unharmed()}{after}. Correct it and ship again"
+            raise Failed(text, last_lines(said))
 
     def shown(self, said: str) -> str:
         """Paths as the developer knows them: from the project's folder."""
         return said.replace(f"{self.app}/", "").replace(f"{STAGED}/django/", "the kit's ")
 
-    def named_by(self, module: str) -> str:
-        """Which setting named a module that can't be imported."""
+    def named_by(self, said: str) -> str:
+        """Which setting named the module that can't be imported, if that is what happened."""
+        missing = re.search(r"No module named '([^']+)'", said)
+        if not missing:
+            return ""
         for key in ("settings", "wsgi"):
             named = PAYLOAD[key].split(":")[0]
-            if named == module or named.startswith(module + "."):
+            if named == missing[1] or named.startswith(missing[1] + "."):
                 return f"; `{key}` in the stack's config names it"
-        done = self.python_code(WHO_NAMES_IT, module)
-        names = done.stdout.split() if done.returncode == 0 else []
-        return f"; {', '.join(names)} names it" if names else ""
+        done = self.python_code(WHO_NAMES_IT, missing[1])
+        names = ", ".join(done.stdout.split()) if done.returncode == 0 else ""
+        return f"; {names} in the project's settings names it" if names else "; is it among its requirements?"
+
+
+def gist(said: str) -> str:
+    """The exception of the last traceback and the project's own line, on one line."""
+    block = said.rsplit("Traceback (most recent call last):", 1)[-1]
+    lines = [line.rstrip() for line in block.splitlines() if line.strip() and not line.startswith(" ")]
+    text = next(
+        (line for line in lines if re.match(r"[A-Za-z_][\w.]*(:|$)", line)), lines[-1] if lines else "no reason"
+    )
+    found = re.findall(r"^\S*: \(\w+\.E\d+\).*", said, re.MULTILINE)  # what Django's own checks found
+    frames = re.findall(r'^  File "(?!manage\.py|the kit)([^"/<][^"]*)", line (\d+)', block, re.MULTILINE)
+    return "; ".join([text, *found[:2]]) + (" ({}, line {})".format(*frames[-1]) if frames else "")
+
+
+def unharmed() -> str:
+    name = current_id()
+    return f"release {name} goes on serving" if name else "nothing was put in service"
 
 
 WHO_NAMES_IT = """
@@ -527,21 +538,25 @@ def texts(value):
             yield from texts(inner)
 settings = vars(importlib.import_module("origin_kit_settings"))
 for name in sorted(filter(str.isupper, settings)):
-    if any(text == wanted or text.startswith(wanted + ".") or wanted.startswith(text + ".") for text in texts(settings[name])):
-        print(name)
+    for text in texts(settings[name]):
+        if text == wanted or text.startswith(wanted + ".") or wanted.startswith(text + "."):
+            print(name)
+            break
 """
 
 IMPORT_WSGI = """
-import importlib, sys
+import importlib, os, sys
 module, _, name = sys.argv[1].partition(":")
 found = importlib.import_module(module)
 if not callable(getattr(found, name or "application", None)):
     raise ImportError(f"{module} has nothing callable by the name of {name or 'application'!r}")
+if os.environ.get("DJANGO_SETTINGS_MODULE") != "origin_kit_settings":
+    raise ImportError(f"{module} sets DJANGO_SETTINGS_MODULE itself; write os.environ.setdefault(...) there")
 """
 
 
 def try_backend(release: Path) -> None:
-    """All that can go wrong with the project goes wrong here, while the old release serves; what changes data is last."""
+    """What can go wrong with the project goes wrong here, while the old release serves; what changes data is last."""
     stage_settings()
     django = Django(release)
     step("check", "checks the project")
@@ -552,6 +567,7 @@ def try_backend(release: Path) -> None:
     saved = back_up(django)
     step("migrate", "migrates the database")
     django.must(django.manage("migrate", "--noinput"), "manage.py migrate", saved)
+    as_user(sys.executable, "-I", "-c", CLOSE, str(DATA), cwd="/")
 
 
 def stage_settings() -> None:
@@ -587,7 +603,7 @@ def give(folder: Path, user: str) -> None:
     os.lchown(str(folder), owner.pw_uid, owner.pw_gid)
     for here, folders, names in os.walk(str(folder)):
         for name in folders + names:
-            os.lchown(os.path.join(here, name), owner.pw_uid, owner.pw_gid)
+            os.lchown(str(Path(here, name)), owner.pw_uid, owner.pw_gid)
 
 
 def back_up(django: Django) -> str:
@@ -598,7 +614,7 @@ def back_up(django: Django) -> str:
     done = as_user(sys.executable, "-I", "-c", BACK_UP, str(DATA), PAYLOAD["id"], str(KEPT_BACKUPS), cwd="/")
     if done.returncode:
         raise Failed("the database can't be backed up, so it is not migrated", last_lines(done.stdout))
-    return "; a copy of the database from before is in {}".format(done.stdout.strip())
+    return f"; a copy of the database from before is in {done.stdout.strip()}"
 
 
 BACK_UP = """
@@ -621,13 +637,25 @@ print(os.path.join(data, folder))
 """
 
 
+CLOSE = """
+import os, sys
+os.chdir(sys.argv[1])
+for name in os.listdir("."):
+    if os.path.isfile(name) and open(name, "rb").read(16) == b"SQLite format 3\\0":
+        os.chmod(name, 0o600)
+"""
+
+
 def is_sqlite(path: Path) -> bool:
+    """Never follows a link and never waits for a pipe: the folder is the application's."""
     try:
         descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
-    with os.fdopen(descriptor, "rb") as handle:
-        return stat.S_ISREG(os.fstat(descriptor).st_mode) and handle.read(16) == b"SQLite format 3\0"
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.read(descriptor, 16) == b"SQLite format 3\0"
+    finally:
+        os.close(descriptor)
 
 
 # ------------------------------------------------------------------------------------------------- switch
@@ -643,10 +671,11 @@ def switch(to: str) -> None:
     try:
         restart()
     except Failed as problem:
-        go_back()
+        after = (
+            "the one before serves again" if go_back() else "the one before does not come up either: see `fab status`"
+        )
         raise Failed(
-            f"release {to} does not come up: {problem}; the one before serves again. Migrations are not taken back",
-            problem.detail,
+            f"release {to} does not come up: {problem}; {after}. Migrations are not taken back", problem.detail
         ) from problem
     step("commit", "forgets the way back")
     write_durably(RELEASES / to / "turn", str(max(map(turn_of, names_in(RELEASES))) + 1))
@@ -664,24 +693,25 @@ def restart() -> None:
     if done.returncode:
         raise Failed(f"{SERVICE} does not start", last_lines(done.stdout + journal_of(SERVICE)))
     step("confirm", "waits for the workers")
-    wanted = {os.path.realpath(str(CURRENT))}
-    if not wait_for(lambda: loaded() == wanted):
+    if not wait_for(lambda: loaded() == {served()}):
         raise Failed("no worker has loaded it in time", last_lines(journal_of(SERVICE)))
 
 
-def go_back() -> None:
-    """Undo a switch that has not been committed; done twice, it is done once."""
+def go_back() -> bool:
+    """Undo a switch that has not been committed; done twice, it is done once. Whether what is current now runs."""
     before = json.loads(JOURNAL.read_text())["from"]
     if before and (RELEASES / before).exists():
         point(CURRENT, f"releases/{before}")
     else:
         with contextlib.suppress(FileNotFoundError):
             CURRENT.unlink()
-    if has_service() and before and loaded() != {os.path.realpath(str(CURRENT))}:
+    runs = True
+    if before and has_service() and loaded() != {served()}:
         systemctl("reset-failed", SERVICE)
-        systemctl("restart", SERVICE)
+        runs = systemctl("restart", SERVICE).returncode == 0 and wait_for(lambda: loaded() == {served()})
     JOURNAL.unlink()
     sync(HOME)
+    return runs
 
 
 def prune() -> None:
@@ -711,7 +741,8 @@ def begin() -> TextIO:
 
 
 def install() -> Json:
-    """PAYLOAD: app, role, who, id, digest (of the blob, or None), lock, installer, wsgi, settings, files, env, secrets."""
+    """PAYLOAD: app, role, who, id, digest (of the blob, or None), and for a backend lock, installer, wsgi, settings,
+    files, env, secrets."""
     with begin():
         if current_id() == PAYLOAD["id"] and settled():
             return {"changed": False, "release": PAYLOAD["id"], "previous": previous()}
@@ -730,13 +761,13 @@ def rollback() -> Json:
     """PAYLOAD: app, role, who, to (a release that is still here, or None for the one before)."""
     with begin():
         before, to = current_id(), PAYLOAD.get("to") or previous()
-        here = [name for name in complete_releases() if turn_of(name) and name != before]
+        here = [name for name in complete_releases() if turn_of(name)]
         if to is None:
             raise Failed("there is no release before this one here; `fab ship` puts one")
         if to == before:
             return {"changed": False, "release": to, "previous": previous()}
         if to not in here:
-            raise Failed(f"release {to} is not here; there is {', '.join(here) or 'none but the current one'}")
+            raise Failed(f"release {to} is not here; there is {', '.join(here) or 'none'}")
         switch(to)
         return {"changed": True, "release": to, "previous": before}
 
@@ -764,12 +795,10 @@ def explain(problem: OSError) -> str:
     where = problem.filename or HOME
     if problem.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(str(HOME if HOME.exists() else ROOT)).free >> 20
-        return (
-            f"the disk is full ({free} MiB free at {HOME}); make room, then ship again. The old release goes on serving"
-        )
+        return f"the disk is full ({free} MiB free at {HOME}); make room, then ship again; {unharmed()}"
     if problem.errno == errno.EROFS:
-        return f"{where} is on a read-only file system; see `dmesg` on the host. The old release goes on serving"
-    return f"{where}: {problem.strerror or problem}; ship again. The old release goes on serving"
+        return f"{where} is on a read-only file system; see `dmesg` on the host; {unharmed()}"
+    return f"{where}: {problem.strerror or problem}; {unharmed()}; ship again"
 
 
 if PAYLOAD:

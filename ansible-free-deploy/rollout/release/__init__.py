@@ -27,6 +27,7 @@ from rollout.release.source import (
     from_git,
     frontend_files,
     local,
+    told,
 )
 from rollout.release.wheels import Target, Wheels, requirements, wheels
 
@@ -71,6 +72,7 @@ class Release:
         """Whether a host with these facts serves this release already, with nothing half-done."""
         return facts["release"] == self.id and bool(facts["settled"])
 
+    @told()
     def archive(self, facts: Json, on_progress: Advance) -> Path | None:
         """The file for a host with these facts, made where it is not there yet; None for one that has it unpacked."""
         if self.id in facts["releases"]:
@@ -129,6 +131,7 @@ def rollback_orders(app: str, role: str, who: str, to: str | None = None) -> Jso
     return {"action": "rollback", "app": app, "role": role, "who": who, "to": to}
 
 
+@told()
 def build_backend(
     source: Source, wsgi: str, settings: str, target: Target, on_step: Say, on_progress: Advance
 ) -> Release:
@@ -143,6 +146,7 @@ def build_backend(
     return Release(_id("backend", entries, fetched), "backend", source.label, source.commit, tuple(entries), fetched)
 
 
+@told()
 def build_frontend(folder: Path) -> Release:
     """The release of a folder of built files. Raises ReleaseError where there is none, or no index.html in it."""
     if not folder.is_dir():

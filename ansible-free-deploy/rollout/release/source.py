@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,18 @@ _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 class ReleaseError(ValueError):
     """A release can't be made of this; the text says what is missing, where, and the next step."""
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What this machine's disk refuses, as an error for people. Also a decorator."""
+    try:
+        yield
+    except OSError as problem:
+        full = (
+            "; make room there" if problem.errno == errno.ENOSPC else "; see its owner and mode, and $ORIGIN_KIT_CACHE"
+        )
+        raise ReleaseError(f"{problem.filename or cache()}: {problem.strerror or problem}{full}") from problem
 
 
 def cache() -> Path:
@@ -58,6 +72,7 @@ class Entry:
 # ----------------------------------------------------------------------------------------------- where it comes from
 
 
+@told()
 def local(folder: Path) -> Source:
     """A folder of this machine. Raises ReleaseError where there is none, or it is no Django project."""
     here = folder.resolve()
@@ -65,6 +80,7 @@ def local(folder: Path) -> Source:
     return _django(Source(here, str(folder), top or here, top is not None, _head(top) if top else None), "backend_path")
 
 
+@told()
 def from_git(url: str, ref: str = "", inside: str = "") -> Source:
     """`ref` (branch, tag or commit; empty: the default branch) of a repository, unpacked once per commit in the cache.
 

@@ -32,7 +32,8 @@ _LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST_GLIBC_MINOR = {"x86_64": 5, "i686": 5}
 _UV_GLIBC_MINORS = range(28, 41)
 _NO_MATCH = re.compile(r"No matching distribution found for ([A-Za-z0-9._-]+)(==\S+)?")
-_HASH = re.compile(r"\s*\\?\n?\s+--hash=\S+")
+_INDEX = re.compile(r"-i\b|-f\b|--index-url|--extra-index-url|--find-links|--trusted-host")
+_SAME_INDEX = (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_EXTRA_INDEX_URL", "UV_INDEX"))
 
 Say = Callable[[str], None]
 Advance = Callable[[float, str], None]
@@ -85,7 +86,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Requirements:
-    """Lines as pip reads them, and the file that they are from."""
+    """What a project asks for: `text` determines it, `path` is the file that it is from."""
 
     text: str
     path: Path
@@ -94,6 +95,10 @@ class Requirements:
     def file(self) -> str:
         """How messages call it."""
         return self.path.name
+
+    def lines(self) -> str:
+        """As pip reads them; a uv.lock is turned into them only when it is new."""
+        return _uv_export(self.path) if self.path.name == "uv.lock" else self.text
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,10 @@ def _folders(source: Source) -> list[Path]:
 
 
 def _uv_lock(path: Path) -> str:
+    return _text(path) + _text(_beside(path, "pyproject.toml"))
+
+
+def _uv_export(path: Path) -> str:
     export = ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate", "-q"]
     done = _uv(*export, "--no-python-downloads", "--project", str(path.parent))
     if done.returncode:
@@ -156,7 +165,7 @@ def _pylock(path: Path) -> str:
 def _plain(path: Path) -> str:
     """A requirements file with what it includes in place."""
     lines = []
-    for line in path.read_text().replace("\\\n", " ").splitlines():
+    for line in _text(path).replace("\\\n", " ").splitlines():
         stripped = re.sub(r"(^|\s)#.*", "", line).strip()
         include = re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", stripped)
         if include:
@@ -180,13 +189,13 @@ def _included(path: Path, name: str) -> str:
 def _constraints(path: Path, name: str) -> list[str]:
     """The file by its full name, and its text as comments, so that a change of it is a change of what is asked for."""
     other = _beside(path, name)
-    return [f"-c {other.resolve()}", *(f"# {line}" for line in other.read_text().splitlines())]
+    return [f"-c {other.resolve()}", *(f"# {line}" for line in _text(other).splitlines())]
 
 
 def _beside(path: Path, name: str) -> Path:
     other = path.parent / name
     if not other.is_file():
-        raise ReleaseError(f"{path} names {name}, and there is no such file; correct the line")
+        raise ReleaseError(f"{path} needs {name} beside it, and there is no such file; add it, or correct the line")
     return other
 
 
@@ -204,9 +213,16 @@ def _pyproject(path: Path) -> str | None:
     return "\n".join(project["dependencies"]) + "\n" if "dependencies" in project else None
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ReleaseError(f"{path} is not UTF-8 (PowerShell's `>` writes UTF-16); save it as UTF-8") from None
+
+
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError as problem:
         raise ReleaseError(f"{path}: no TOML: {problem}; correct it") from None
 
@@ -268,18 +284,20 @@ def _record(folder: Path, target: Target) -> dict[str, object]:
 def _resolve(wanted: Requirements, target: Target, scratch: Path) -> list[str]:
     """Every package with its version and hashes, one entry each, for the target's markers."""
     asked, out = scratch / "asked.txt", scratch / "lock.txt"
-    asked.write_text("\n".join([wanted.text, *ADDITIONS, INSTALLER]))
-    options = ["--generate-hashes", "--no-annotate", "--no-header", "--emit-index-url", "--emit-find-links", "-q"]
+    asked.write_text("\n".join([wanted.lines(), *ADDITIONS, INSTALLER]))
+    options = ["--generate-hashes", "--no-annotate", "--no-header", "-q"]
     host = ["--python-version", target.python, "--python-platform", target.uv_platform, "--no-python-downloads"]
     done = _uv("pip", "compile", str(asked), "-o", str(out), *options, *host)
     if done.returncode:
-        raise ReleaseError(f"{wanted.path} can't be resolved for Python {target.python}: {_reason(done.stderr)}")
+        why = _reason(done.stderr)
+        own = f" (the kit itself asks for {' and '.join(ADDITIONS)})" if any(need in why for need in ADDITIONS) else ""
+        raise ReleaseError(f"{wanted.path} can't be resolved for Python {target.python}: {why}{own}")
     return re.sub(r" \\\n\s+", " ", out.read_text()).splitlines()
 
 
 def _download(pinned: list[str], wanted: Requirements, target: Target, scratch: Path, advance: Advance) -> None:
     """All at once; what has no wheel is built here, one by one."""
-    options = [line for line in pinned if line.startswith("-")]
+    options = [line for line in wanted.text.splitlines() if _INDEX.match(line)]
     left = {_name(line): line for line in pinned if line and not line.startswith(("-", "#"))}
     from_source = [name for name, line in left.items() if " @ " in line and not line.split()[2].endswith(".whl")]
     while True:
@@ -334,7 +352,13 @@ def _pip(verb: str, *words: str, lines: list[str], scratch: Path) -> subprocess.
     asked = scratch / "pip.txt"
     asked.write_text("\n".join(lines) + "\n")
     command = [sys.executable, "-m", "pip", verb, "--no-deps", "--no-input", "-q", "--disable-pip-version-check"]
-    done = subprocess.run([*command, *words, "-r", str(asked)], capture_output=True, text=True, check=False)
+    environment = dict(os.environ)
+    for pip, uv in _SAME_INDEX:
+        if uv in environment:
+            environment.setdefault(pip, environment[uv])
+    done = subprocess.run(
+        [*command, *words, "-r", str(asked)], capture_output=True, text=True, check=False, env=environment
+    )
     asked.unlink()
     return done
 
@@ -347,11 +371,18 @@ def _uv(*words: str) -> subprocess.CompletedProcess[str]:
         raise ReleaseError(
             "uv, which resolves the project's dependencies, is not on PATH; install it: `pip install uv`"
         )
-    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    for pip, uv in (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_EXTRA_INDEX_URL", "UV_INDEX")):
-        if pip in environment:
-            environment.setdefault(uv, environment[pip])
+    environment = {**_pip_index(), **{key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}}
     return subprocess.run([found, *words], capture_output=True, text=True, check=False, env=environment)
+
+
+def _pip_index() -> dict[str, str]:
+    """The index that pip is set up with, as uv wants to hear it: uv reads none of pip's configuration."""
+    given = {uv: os.environ[pip] for pip, uv in _SAME_INDEX if pip in os.environ}
+    if "UV_DEFAULT_INDEX" not in given.keys() | os.environ.keys():
+        command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        given |= {"UV_DEFAULT_INDEX": done.stdout.strip()} if done.returncode == 0 else {}
+    return given
 
 
 def _reason(said: str) -> str:

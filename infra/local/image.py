@@ -1,0 +1,153 @@
+"""The base image of local machines: a Debian tree by debootstrap, made once per recipe and only used whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+from infra.local.home import LocalCloudError, cache, locked
+
+PACKAGES = (
+    "systemd", "systemd-sysv", "dbus", "openssh-server", "nginx-light", "python3", "python3-venv", "sudo", "iproute2",
+    "ca-certificates",
+)  # fmt: skip
+_NEEDED_MB = 1500
+_LINES = 700  # that debootstrap prints for these packages, for the bar
+
+_SETUP = r"""
+set -eu
+useradd --uid 1000 --create-home --shell /bin/bash deploy
+passwd --quiet --lock root
+echo 'deploy ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/deploy
+chmod 0440 /etc/sudoers.d/deploy
+install -d -m 0700 -o deploy -g deploy /home/deploy/.ssh
+cat > /etc/ssh/sshd_config.d/origin-kit.conf <<'END'
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin no
+UseDNS no
+HostKey /etc/ssh/ssh_host_ed25519_key
+END
+rm -f /etc/ssh/ssh_host_* /etc/machine-id /var/lib/dbus/machine-id
+: > /etc/machine-id
+systemctl -q enable systemd-networkd.service ssh.service
+systemctl -q disable nginx.service
+systemctl -q mask console-getty.service getty@.service systemd-logind.service apt-daily.timer apt-daily-upgrade.timer \
+    dpkg-db-backup.timer e2scrub_all.timer fstrim.timer systemd-networkd-wait-online.service systemd-resolved.service
+sed -i 's/^#\?SystemMaxUse=.*/SystemMaxUse=32M/; s/^#\?Storage=.*/Storage=persistent/' /etc/systemd/journald.conf
+rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb
+"""
+
+Progress = Callable[[float, str], None]
+
+
+def host_release() -> str:
+    """The code name of this host's Debian, e.g. bookworm. Raises LocalCloudError on another system."""
+    words: dict[str, str] = dict(
+        re.findall(r'^(\w+)="?([^"\n]*)"?$', Path("/etc/os-release").read_text(), re.MULTILINE)
+    )
+    if words.get("ID") != "debian":
+        raise LocalCloudError(f"the local cloud runs on Debian, this is {words.get('PRETTY_NAME', 'something else')}")
+    return words["VERSION_CODENAME"]
+
+
+def mirror(release: str) -> str:
+    """The package mirror that this host's apt is set up with. Raises LocalCloudError where there is none."""
+    for uri, suites, components in sources():
+        if release in suites and "main" in components:
+            return uri
+    for uri, suites, components in sources():
+        if host_release() in suites and "main" in components:
+            return uri
+    raise LocalCloudError("apt has no source for this Debian's main component; see /etc/apt/sources.list.d/")
+
+
+def sources(folder: Path = Path("/etc/apt")) -> Iterator[tuple[str, list[str], list[str]]]:
+    """URI, suites and components of every binary source, from both formats of sources.list(5)."""
+    for path in sorted(folder.glob("sources.list.d/*.sources")):
+        for stanza in re.split(r"\n\s*\n", path.read_text()):
+            lines = "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
+            fields = {key.lower(): value.split() for key, value in re.findall(r"^([\w-]+):[ \t]*(.*)$", lines, re.M)}
+            if "deb" in fields.get("types", []) and fields.get("enabled") != ["no"]:
+                for uri in fields.get("uris", []):
+                    yield uri, fields.get("suites", []), fields.get("components", [])
+    for path in [folder / "sources.list", *sorted(folder.glob("sources.list.d/*.list"))]:
+        if path.exists():
+            pattern = r"^deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)\s+(.*)$"
+            for uri, suite, components in re.findall(pattern, path.read_text(), re.MULTILINE):
+                yield uri, [suite], components.split()
+
+
+def key(release: str) -> str:
+    """Twelve hex digits over everything that the image is made of, its release's name in front."""
+    recipe = json.dumps([release, platform.machine(), PACKAGES, _SETUP])
+    return f"{release}-{sha256(recipe.encode()).hexdigest()[:12]}"
+
+
+def path(release: str = "") -> Path:
+    """Where the image of a release is, made or not; empty means this host's own."""
+    return cache() / "images" / key(release or host_release())
+
+
+def ready(release: str = "") -> bool:
+    """Whether the image is there, whole."""
+    return path(release).is_dir()
+
+
+def ensure(release: str = "", on_progress: Progress = lambda fraction, text: None) -> Path:
+    """The image, built if it is not there. Raises LocalCloudError for no root, no tools, no disk, no mirror."""
+    final = path(release)
+    with locked(final.parent / f"{final.name}.lock"):
+        for leftover in final.parent.glob(f"{final.name}.partial*"):
+            shutil.rmtree(leftover)
+        if not final.is_dir():
+            _demand(final.parent)
+            partial = final.with_name(f"{final.name}.partial")
+            try:
+                _build(release or host_release(), partial, on_progress)
+                partial.rename(final)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    return final
+
+
+def _demand(folder: Path) -> None:
+    if os.geteuid() != 0:
+        raise LocalCloudError("building the base image needs root; run it with sudo, or `make up`")
+    if shutil.which("debootstrap") is None:
+        raise LocalCloudError("debootstrap is not installed; run `make up`, or `apt-get install debootstrap`")
+    free_mb = shutil.disk_usage(folder).free // 2**20
+    if free_mb < _NEEDED_MB:
+        raise LocalCloudError(f"{folder} has {free_mb} MB left, the base image needs {_NEEDED_MB}; free some, "
+                              "or set ORIGIN_KIT_CACHE to a folder on another disk")  # fmt: skip
+
+
+def _build(release: str, target: Path, on_progress: Progress) -> None:
+    command = [
+        "debootstrap",
+        "--variant=minbase",
+        f"--include={','.join(PACKAGES)}",
+        release,
+        str(target),
+        mirror(release),
+    ]
+    lines: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout or ():
+            lines.append(line.strip())
+            on_progress(min(0.97, len(lines) / _LINES), line.strip().removeprefix("I: "))
+    if process.returncode:
+        last = next((line for line in reversed(lines) if line.startswith(("E:", "W:"))), lines[-1] if lines else "")
+        raise LocalCloudError(f"debootstrap {release} failed: {last}; is the package mirror in reach?")
+    on_progress(0.98, "sets it up")
+    done = subprocess.run(["chroot", str(target), "sh"], input=_SETUP, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LocalCloudError(f"setting up the base image failed: {done.stderr.strip()[-300:]}")
+    on_progress(1.0, "has a base image")

@@ -1,0 +1,139 @@
+"""Networks and machines as Pulumi dynamic resources: what should exist, held against what does.
+
+The providers live in an importable module, so that the state holds them by name, and are no secrets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
+
+from infra.local import image, nspawn
+from infra.local.home import short_id
+
+Props = dict[str, Any]
+GONE = ReadResult("", {})
+
+
+class NetworkProvider(ResourceProvider):
+    """A bridge with a /24 of its own."""
+
+    serialize_as_secret_always = False
+
+    def planned_id(self, props: Props) -> str:
+        """The bridge's name, which `create` will give."""
+        return f"ok-{short_id(props['stack'])}"
+
+    def create(self, props: Props) -> CreateResult:
+        network = nspawn.create_network(self.planned_id(props), props["wanted_subnet"])
+        return CreateResult(network.bridge, {**props, "bridge": network.bridge, "subnet": network.subnet, "up": True})
+
+    def read(self, id_: str, props: Props) -> ReadResult:
+        return ReadResult(id_, {**props, "up": nspawn.network_is_up(id_)})
+
+    def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
+        replaces = [key for key in ("stack", "wanted_subnet") if olds.get(key) != news.get(key)]
+        return DiffResult(bool(replaces) or not olds.get("up", True), replaces, delete_before_replace=True)
+
+    def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
+        """A bridge that went with a reboot comes back with the subnet that it had."""
+        network = nspawn.create_network(olds["bridge"], olds["subnet"])
+        return UpdateResult({**news, "bridge": network.bridge, "subnet": network.subnet, "up": True})
+
+    def delete(self, id_: str, _props: Props) -> None:
+        nspawn.delete_network(id_)
+
+
+class MachineProvider(ResourceProvider):
+    """A Debian machine under systemd-nspawn. Changing `image` or `memory_mb` replaces it, and its data with it."""
+
+    serialize_as_secret_always = False
+    FIXED = ("name", "stack", "number", "image", "memory_mb", "bridge", "subnet")
+
+    def planned_id(self, props: Props) -> str:
+        """The machine's folder, which `create` will give."""
+        return f"{props['stack']}-{props['name']}-{short_id(props['stack'], props['name'])}"
+
+    def create(self, props: Props) -> CreateResult:
+        wanted = self._machine(props)
+        return CreateResult(wanted.id, self._outputs(props, nspawn.create(wanted, image.ensure(props["image"]))))
+
+    def read(self, id_: str, props: Props) -> ReadResult:
+        found = nspawn.load(id_)
+        if found is None or not found.complete:
+            return GONE
+        return ReadResult(id_, {**props, "running": nspawn.running(found)})
+
+    def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
+        replaces = [key for key in self.FIXED if not self._same(olds.get(key), news.get(key))]
+        return DiffResult(bool(replaces) or not olds.get("running", True), replaces, delete_before_replace=True)
+
+    def update(self, id_: str, _olds: Props, news: Props) -> UpdateResult:
+        """A stopped machine comes back with everything that was on it."""
+        found = nspawn.load(id_)
+        if found is None:
+            raise nspawn.LocalCloudError(f"machine {id_} is gone; run `fab up` again, which makes it anew")
+        return UpdateResult(self._outputs(news, nspawn.start(found, image.ensure(news["image"]))))
+
+    def delete(self, id_: str, _props: Props) -> None:
+        nspawn.delete(id_)
+
+    @staticmethod
+    def _same(old: Any, new: Any) -> bool:
+        """Equal, a whole number and its double included; a value that a preview can't know yet counts as equal."""
+        return new is None or not isinstance(new, str | int | float) or old == new
+
+    def _machine(self, props: Props) -> nspawn.Machine:
+        number, network = int(props["number"]), nspawn.Network(props["bridge"], props["subnet"])
+        return nspawn.Machine(
+            id=self.planned_id(props),
+            name=props["name"],
+            container=f"{short_id(props['stack'])}{props['name'][0]}{number % 64}",
+            address=network.address(number),
+            bridge=network.bridge,
+            image=image.path(props["image"]).name,
+            memory_mb=int(props["memory_mb"]),
+        )
+
+    @staticmethod
+    def _outputs(props: Props, machine: nspawn.Machine) -> Props:
+        return {
+            **props, "address": machine.address, "host_key": machine.host_key, "running": True, "limit": machine.limit,
+        }  # fmt: skip
+
+
+class Network(Resource, module="local", name="Network"):
+    """`bridge` and `subnet` (a /24) once it exists."""
+
+    bridge: pulumi.Output[str]
+    subnet: pulumi.Output[str]
+
+    def __init__(self, name: str, stack: str, subnet: str, opts: pulumi.ResourceOptions) -> None:
+        props = {"stack": stack, "wanted_subnet": subnet, "bridge": None, "subnet": None, "up": None}
+        super().__init__(NetworkProvider(), name, props, opts)
+
+
+class Machine(Resource, module="local", name="Machine"):
+    """`address` and `host_key` (an OpenSSH public key line) once it answers SSH."""
+
+    address: pulumi.Output[str]
+    host_key: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        stack: str,
+        number: int,
+        network: Network,
+        image: str,
+        memory_mb: int,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        props = {
+            "name": name, "stack": stack, "number": number, "image": image, "memory_mb": memory_mb,
+            "bridge": network.bridge, "subnet": network.subnet,
+            "address": None, "host_key": None, "running": None, "limit": None,
+        }  # fmt: skip
+        super().__init__(MachineProvider(), name, props, opts)

@@ -1,0 +1,442 @@
+"""Networks and machines on this host: bridges, overlay mounts, systemd-nspawn.
+
+Effects only; what should exist is decided in `machines.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from infra.local import image
+from infra.local.home import LocalCloudError, home, locked, make_key, operator_key
+
+RANGE = IPv4Network("10.213.0.0/16")
+BOOT_S = 30
+STOP_S = 15
+_FIRST_HOST = 10  # .1 is this host; the rest below is left for people
+
+
+# ------------------------------------------------------------------------------------------------- networks
+
+
+@dataclass(frozen=True)
+class Network:
+    """A bridge on this host and its /24; the host itself is `.1` in it."""
+
+    bridge: str
+    subnet: str
+
+    @property
+    def host_address(self) -> str:
+        """This host's address in the subnet."""
+        return str(IPv4Network(self.subnet)[1])
+
+    def address(self, number: int) -> str:
+        """The address of the machine with this number, from 0."""
+        return str(IPv4Network(self.subnet)[_FIRST_HOST + number])
+
+
+def taken() -> list[IPv4Network]:
+    """Every IPv4 network that this host has an address in or a route to, the default route left out."""
+    found = [
+        f"{address['local']}/{address['prefixlen']}"
+        for link in _ip_json("-4", "addr")
+        for address in link.get("addr_info", ())
+        if "local" in address
+    ]
+    found += [route["dst"] for route in _ip_json("-4", "route", "show", "table", "all") if route["dst"] != "default"]
+    return [IPv4Network(text, strict=False) for text in found]
+
+
+def free_subnet(identity: str, occupied: Iterable[IPv4Network]) -> str:
+    """A /24 of the range that overlaps nothing in `occupied`; the same one for the same identity where it can be.
+
+    Raises LocalCloudError where all are taken.
+    """
+    everything, occupied = list(RANGE.subnets(new_prefix=24)), list(occupied)
+    start = int(sha256(identity.encode()).hexdigest(), 16) % len(everything)
+    for subnet in everything[start:] + everything[:start]:
+        if not any(subnet.overlaps(other) for other in occupied):
+            return str(subnet)
+    raise LocalCloudError(f"every /24 of {RANGE} overlaps a network of this host; set `subnet` in the stack's config")
+
+
+def create_network(bridge: str, wanted: str) -> Network:
+    """The bridge, up, with its address; one that exists already keeps its subnet. `wanted` empty picks a free one."""
+    with locked(Path("/run/lock/origin-kit-network.lock")):
+        existing = [link for link in _ip_json("-4", "addr", "show", "dev", bridge, allow=True) if link.get("addr_info")]
+        if existing:
+            info = existing[0]["addr_info"][0]
+            return Network(bridge, str(IPv4Network(f"{info['local']}/{info['prefixlen']}", strict=False)))
+        if wanted and any(IPv4Network(wanted).overlaps(other) for other in taken()):
+            raise LocalCloudError(
+                f"subnet {wanted} overlaps a network of this host; set another one in the stack's config"
+            )
+        network = Network(bridge, wanted or free_subnet(bridge, taken()))
+        delete_network(bridge)
+        _ip("link", "add", bridge, "type", "bridge")
+        _ip("addr", "add", f"{network.host_address}/24", "dev", bridge)
+        _ip("link", "set", bridge, "up")
+        return network
+
+
+def network_is_up(bridge: str) -> bool:
+    """Whether the bridge is there."""
+    return Path("/sys/class/net", bridge).exists()
+
+
+def delete_network(bridge: str) -> None:
+    """Remove the bridge; none is fine."""
+    if network_is_up(bridge):
+        _ip("link", "delete", bridge)
+
+
+def _ip(*words: str) -> None:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LocalCloudError(f"`ip {' '.join(words)}` failed: {done.stderr.strip()}; it needs root and NET_ADMIN")
+
+
+def _ip_json(*words: str, allow: bool = False) -> list[dict[str, Any]]:
+    done = subprocess.run(["ip", "-j", *words], capture_output=True, text=True, check=False)
+    if done.returncode and not allow:
+        raise LocalCloudError(f"`ip {' '.join(words)}` failed: {done.stderr.strip()}")
+    return list(json.loads(done.stdout or "[]")) if done.stdout.strip() else []
+
+
+# ------------------------------------------------------------------------------------------------- machines
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine as its folder's machine.json records it.
+
+    `pid` and `started` (clock ticks since boot) name its init: nspawn may die and the machine live on. `complete` says
+    that it once was up, `limit` what holds it to `memory_mb`: systemd, cgroup or nothing.
+    """
+
+    id: str
+    name: str
+    container: str
+    address: str
+    bridge: str
+    image: str
+    memory_mb: int
+    host_key: str = ""
+    pid: int = 0
+    started: str = ""
+    ssh_after_s: float = 0.0
+    limit: str = ""
+    complete: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where all of it is."""
+        return home() / "machines" / self.id
+
+    @property
+    def root(self) -> Path:
+        """Its root file system, while it is mounted."""
+        return self.folder / "root"
+
+    @property
+    def unit(self) -> str:
+        """Its systemd unit, where this host runs systemd."""
+        return f"origin-kit-{self.container}"
+
+    def same_as(self, other: Machine) -> bool:
+        """Whether nothing but what a start changes is different."""
+        return replace(self, pid=0, started="", ssh_after_s=0.0, limit="", host_key="", complete=False) == replace(
+            other, pid=0, started="", ssh_after_s=0.0, limit="", host_key="", complete=False
+        )
+
+
+def load(identity: str) -> Machine | None:
+    """The machine of this id, or None where there is none, or only the rest of one."""
+    try:
+        return Machine(**json.loads((home() / "machines" / identity / "machine.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _save(machine: Machine) -> Machine:
+    new = machine.folder / "machine.json.new"
+    new.write_text(json.dumps(asdict(machine), indent=1))
+    new.rename(machine.folder / "machine.json")
+    return machine
+
+
+def create(machine: Machine, base: Path) -> Machine:
+    """Make it and wait until it answers SSH. A failure or an interruption leaves nothing behind."""
+    found = load(machine.id)
+    if found and found.complete and found.same_as(machine):
+        return start(found, base)
+    delete(machine.id)
+    try:
+        machine.folder.mkdir(parents=True)
+        _save(machine)
+        _mount(machine, base)
+        return _save(replace(_start(_furnish(machine)), complete=True))
+    except BaseException:
+        delete(machine.id)
+        raise
+
+
+def start(machine: Machine, base: Path) -> Machine:
+    """Bring a stopped machine up again, with its data; one that runs is left alone."""
+    if running(machine):
+        return machine
+    _mount(machine, base)
+    return _start(machine)
+
+
+def _mount(machine: Machine, base: Path) -> None:
+    if machine.root.is_mount():
+        return
+    for part in ("upper", "work", "root"):
+        (machine.folder / part).mkdir(exist_ok=True)
+    layers = f"lowerdir={base},upperdir={machine.folder}/upper,workdir={machine.folder}/work"
+    done = subprocess.run(
+        ["mount", "-t", "overlay", f"origin-kit-{machine.container}", "-o", layers, str(machine.root)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise LocalCloudError(
+            f"{machine.name}: the overlay can't be mounted ({done.stderr.strip()}); it needs root, and a home on a "
+            "plain disk: set ORIGIN_KIT_HOME to a folder that is not itself on an overlay"
+        )
+
+
+def _furnish(machine: Machine) -> Machine:
+    """What makes it this machine: name, address, host key, who may log in."""
+    root, network = machine.root, IPv4Network(f"{machine.address}/24", strict=False)
+    (root / "etc/hostname").write_text(machine.name + "\n")
+    (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{machine.address} {machine.name}\n")
+    unit = root / "etc/systemd/network/10-host0.network"
+    unit.write_text(
+        f"[Match]\nName=host0\n\n[Network]\nAddress={machine.address}/{network.prefixlen}\nLinkLocalAddressing=no\n"
+    )
+    key = root / "etc/ssh/ssh_host_ed25519_key"
+    make_key(key, machine.name)
+    authorized = root / "home/deploy/.ssh/authorized_keys"
+    authorized.write_text(operator_key().with_suffix(".pub").read_text())
+    os.chown(authorized, 1000, 1000)
+    authorized.chmod(0o600)
+    return replace(machine, host_key=" ".join(key.with_suffix(".pub").read_text().split()[:2]))
+
+
+def _start(machine: Machine) -> Machine:
+    if not network_is_up(machine.bridge):
+        raise LocalCloudError(f"{machine.name}: its network {machine.bridge} is gone; run `fab up` again")
+    _remove_link(machine)
+    began = time.monotonic()
+    supervisor, limit = _launch(machine)
+    pid = _init_of(machine, supervisor)
+    machine = _save(replace(machine, pid=pid, started=_start_time(pid), limit=limit))
+    _await_ssh(machine)
+    return _save(replace(machine, ssh_after_s=round(time.monotonic() - began, 2)))
+
+
+def _nspawn(machine: Machine) -> list[str]:
+    return [
+        "systemd-nspawn", "-q", "-D", str(machine.root), "--boot", "--register=no", "--keep-unit", "--link-journal=no",
+        f"--network-bridge={machine.bridge}", f"--machine={machine.container}", "--resolv-conf=off", "--timezone=off",
+    ]  # fmt: skip
+
+
+def _launch(machine: Machine) -> tuple[int, str]:
+    """Start it so that it outlives this process; its pid, and what limits its memory."""
+    if Path("/run/systemd/system").is_dir():
+        return _launch_as_unit(machine), "systemd"
+    group = _memory_group(machine)
+    # The shell enters the group and becomes nspawn, so that everything in the machine counts.
+    script = 'test -z "$1" || echo $$ > "$1/cgroup.procs"; shift; exec "$@"'
+    with (machine.folder / "console.log").open("ab") as console:
+        process = subprocess.Popen(
+            ["sh", "-c", script, "sh", str(group or ""), *_nspawn(machine)],
+            stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True, cwd="/",
+        )  # fmt: skip
+    return process.pid, "cgroup" if group else "nothing"
+
+
+def _init_of(machine: Machine, supervisor: int) -> int:
+    """The machine's process 1, as this host numbers it: nspawn's child that is number 1 in a namespace of its own."""
+    found: list[int] = []
+
+    def look() -> bool:
+        found.extend(pid for pid in _children(supervisor) if _is_init(pid))
+        return bool(found) or not _start_time(supervisor)
+
+    _wait(look, BOOT_S)
+    if not found:
+        raise LocalCloudError(f"{machine.name}: systemd-nspawn ended at once; it said: {_console(machine)}")
+    return found[0]
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _is_init(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    numbers = next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
+    return len(numbers) > 1 and numbers[-1] == "1"
+
+
+def _launch_as_unit(machine: Machine) -> int:
+    subprocess.run(["systemctl", "reset-failed", machine.unit], capture_output=True, check=False)
+    properties = [f"MemoryMax={machine.memory_mb}M", "KillMode=mixed", "Delegate=yes", "TasksMax=infinity"]
+    command = ["systemd-run", "--quiet", f"--unit={machine.unit}", *(f"--property={text}" for text in properties)]
+    done = subprocess.run([*command, *_nspawn(machine)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LocalCloudError(
+            f"{machine.name}: systemd-run failed: {done.stderr.strip()}; see `journalctl -u {machine.unit}`"
+        )
+    shown = subprocess.run(
+        ["systemctl", "show", "-p", "MainPID", "--value", machine.unit], capture_output=True, text=True, check=True
+    )
+    return int(shown.stdout)
+
+
+def _memory_group(machine: Machine) -> Path | None:
+    """A cgroup v1 memory group with the machine's limit; None on a host that has no such hierarchy to write to."""
+    base = Path("/sys/fs/cgroup/memory")
+    if not (base / "memory.limit_in_bytes").exists():
+        return None
+    group = base / machine.unit
+    try:
+        group.mkdir(exist_ok=True)
+        (group / "memory.limit_in_bytes").write_text(str(machine.memory_mb * 2**20))
+    except OSError:
+        return None
+    return group
+
+
+def _await_ssh(machine: Machine) -> None:
+    """Return when its SSH server greets. Raises LocalCloudError with the console's last words where it never does."""
+    end = time.monotonic() + BOOT_S
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), socket.create_connection((machine.address, 22), timeout=1) as connection:
+            connection.settimeout(1)
+            if connection.recv(4) == b"SSH-":
+                return
+        if not running(machine):
+            break
+        time.sleep(0.02)
+    raise LocalCloudError(f"{machine.name} did not come up within {BOOT_S} s; its console says: {_console(machine)}")
+
+
+def _console(machine: Machine) -> str:
+    try:
+        said = (machine.folder / "console.log").read_text(errors="replace").strip()
+    except OSError:
+        said = ""
+    return said[-300:] or "nothing"
+
+
+def running(machine: Machine) -> bool:
+    """Whether its own process lives; another process that got the same pid later does not count."""
+    return bool(machine.pid) and _start_time(machine.pid) == machine.started != ""
+
+
+def _start_time(pid: int) -> str:
+    """Field 22 of /proc/pid/stat; empty for a process that is gone, or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def stop(machine: Machine, orderly: bool = True) -> None:
+    """Shut it down; by force where it takes longer than 15 s, or at once where nothing in it is wanted any more."""
+    if running(machine):
+        os.kill(machine.pid, signal.SIGRTMIN + 4 if orderly else signal.SIGKILL)  # systemd(1): power off
+        if not _wait(lambda: not running(machine), STOP_S):
+            os.kill(machine.pid, signal.SIGKILL)
+            _wait(lambda: not running(machine), STOP_S)
+
+
+def delete(identity: str) -> None:
+    """Remove a machine, or what is left of one; none is fine."""
+    folder = home() / "machines" / identity
+    if machine := load(identity):
+        stop(machine, orderly=False)
+        _remove_groups(Path("/sys/fs/cgroup/memory") / machine.unit)
+        _remove_link(machine)
+    root = folder / "root"
+    _kill_strays(root)
+    if root.is_mount() and not _wait(lambda: _unmounted(root), STOP_S):
+        raise LocalCloudError(
+            f"{root} can't be unmounted: something still uses it (`fuser -vm {root}`); then run it again"
+        )
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _kill_strays(root: Path) -> None:
+    """A run that was killed between the start and the note of it left a machine that nobody has written down."""
+    needle = b"\0-D\0" + bytes(root) + b"\0"
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if needle in (folder / "cmdline").read_bytes():
+                for pid in [*filter(_is_init, _children(int(folder.name))), int(folder.name)]:
+                    os.kill(pid, signal.SIGKILL)
+                    _wait(lambda pid=pid: not _start_time(pid), STOP_S)  # type: ignore[misc]
+
+
+def _unmounted(root: Path) -> bool:
+    return subprocess.run(["umount", str(root)], capture_output=True, check=False).returncode == 0
+
+
+def _remove_groups(group: Path) -> None:
+    if group.is_dir():
+        for inner in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
+            _wait(lambda inner=inner: _rmdir(inner), STOP_S)  # type: ignore[misc]
+        _wait(lambda: _rmdir(group), STOP_S)
+
+
+def _rmdir(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except OSError:
+        return not folder.exists()
+    return True
+
+
+def _remove_link(machine: Machine) -> None:
+    """The host's end of its network cable goes with its namespace, a moment later."""
+    link = Path("/sys/class/net", f"vb-{machine.container}")
+    if not _wait(lambda: not link.exists(), 5):
+        subprocess.run(["ip", "link", "delete", link.name], capture_output=True, check=False)
+
+
+def _wait(question: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not question():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+__all__ = ["LocalCloudError", "Machine", "Network", "image"]

@@ -1,0 +1,587 @@
+"""The script that puts a release on a host: run as the host runs it, below a root of its own.
+
+`systemctl` and `journalctl` are the one fake, found on PATH; "restarting" writes what a gunicorn worker would record.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollout import release
+from rollout.release import Release, Target
+
+PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+START = (
+    "import json,sys;b=sys.stdin.buffer;n,m=map(int,b.readline().split());s=b.read(n);"
+    'PAYLOAD=json.loads(b.read(m));exec(compile(s,"origin-kit","exec"))'
+)
+STEPS = sorted(set(re.findall(r'\bstep\(\s*"([a-z]+)"', release.script())))
+
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >> "$ROOT/systemctl.log"
+current="$ROOT/opt/shop/current"
+case "$1" in
+show) if [ -e "$ROOT/unit" ]; then echo loaded; else echo not-found; fi ;;
+restart)
+    rm -f "$ROOT"/run/shop/workers/*
+    if [ -e "$current/app/does-not-boot" ]; then exit 1; fi
+    if [ -e "$current/app/never-ready" ]; then exit 0; fi
+    mkdir -p "$ROOT/run/shop/workers"
+    printf '{"fingerprint": "f", "release": "%s"}' "$(readlink -f "$current")" > "$ROOT/run/shop/workers/$WORKER" ;;
+esac
+"""
+
+# Stands for Django where only its exit status matters: a whole Django costs ten seconds a host.
+MANAGE = """
+import os, pathlib, sys
+verb, data = sys.argv[1], pathlib.Path(os.environ["ORIGIN_KIT_DATA"])
+import origin_kit_settings
+if verb == FAILING:
+    raise RuntimeError(verb + " goes wrong")
+if verb == "collectstatic":
+    pathlib.Path(os.environ["ORIGIN_KIT_RELEASE"], "static", "style.css").write_text("body {}")
+if verb == "migrate" and "--check" in sys.argv:
+    sys.exit(WAITING)
+if verb == "migrate":
+    import sqlite3
+    with sqlite3.connect(data / "db.sqlite3") as database:
+        database.execute("create table if not exists seen (release text)")
+        database.execute("insert into seen values (?)", [os.environ["ORIGIN_KIT_RELEASE"].rsplit("/", 1)[-1]])
+"""
+
+
+@dataclass
+class Machine:
+    """A host's file system below `root`."""
+
+    root: Path
+    more: dict[str, Any] = field(default_factory=dict)
+    said: list[dict[str, Any]] = field(default_factory=list)
+    status: int = 0
+
+    @property
+    def home(self) -> Path:
+        return self.root / "opt/shop"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "var/lib/shop"
+
+    @property
+    def current(self) -> str | None:
+        link = self.home / "current"
+        return link.readlink().name if link.is_symlink() else None
+
+    @property
+    def restarts(self) -> int:
+        log = self.root / "systemctl.log"
+        return log.read_text().count("restart shop.service") if log.exists() else 0
+
+    @property
+    def seen(self) -> list[str]:
+        """Which releases have migrated the database: the data that has to survive."""
+        import sqlite3
+
+        with sqlite3.connect(self.data / "db.sqlite3") as database:
+            return [row[0] for row in database.execute("select release from seen")]
+
+    def run(self, orders: dict[str, Any], blob: bytes = b"") -> dict[str, Any]:
+        """The result, or the error, of one exec; `said` and `status` tell the rest."""
+        user = {"user": "nobody"} if os.geteuid() == 0 else {}
+        text = release.script().encode()
+        data = json.dumps({"root": str(self.root), "workers_s": 0.3, **user, **orders, **self.more}).encode()
+        environment = {
+            "PATH": f"{self.root}/fake:{os.environ['PATH']}",
+            "ROOT": str(self.root),
+            "WORKER": str(os.getpid()),
+        }
+        done = subprocess.run(
+            [PYTHON, "-c", START],
+            input=b"%d %d\n" % (len(text), len(data)) + text + data + blob,
+            capture_output=True,
+            check=False,
+            env=environment,
+            cwd="/",
+        )
+        self.status = done.returncode
+        assert not done.stderr, done.stderr.decode()
+        self.said = [json.loads(line) for line in done.stdout.splitlines()]
+        last = self.said[-1] if self.said else {}
+        return last.get("result", last)
+
+    def facts(self) -> dict[str, Any]:
+        return self.run({"action": "facts", "app": "shop"})
+
+    def ship(self, built: Release, **more: Any) -> dict[str, Any]:
+        facts = self.facts()
+        archive = built.archive(facts, lambda fraction, doing: None)
+        orders = built.orders(facts, "shop", "tests", archive=archive, **{**BACKEND, **more})
+        return self.run(orders, archive.read_bytes() if archive else b"")
+
+    def steps(self) -> list[str]:
+        return [event["step"] for event in self.said if "step" in event]
+
+
+SETTINGS = "DJANGO_SETTINGS_MODULE"
+BACKEND: dict[str, Any] = {
+    "wsgi": "shop.wsgi:application",
+    "settings": "shop.settings",
+    "files": {"django/origin_kit_settings.py": "from shop.settings import *\n"},
+}
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    yield from _machine()
+
+
+@pytest.fixture(scope="module")
+def old_machine() -> Iterator[Machine]:
+    yield from _machine()
+
+
+def _machine() -> Iterator[Machine]:
+    root = Path(tempfile.mkdtemp(prefix="origin-kit-host-"))
+    root.chmod(0o755)  # the application's user passes through
+    (root / "fake").mkdir()
+    for name, text in (("systemctl", SYSTEMCTL), ("journalctl", "#!/bin/sh\necho gunicorn says why\n")):
+        (root / "fake" / name).write_text(text)
+        (root / "fake" / name).chmod(0o755)
+    yield Machine(root)
+    shutil.rmtree(root)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    before = os.environ.get("ORIGIN_KIT_CACHE")
+    os.environ["ORIGIN_KIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    del os.environ["ORIGIN_KIT_CACHE"]
+    if before is not None:
+        os.environ["ORIGIN_KIT_CACHE"] = before
+
+
+def tiny_wheels(version: str) -> str:
+    """Requirements that only name small stand-ins for gunicorn and django-cors-headers, which come from a folder."""
+    folder = Path(os.environ["ORIGIN_KIT_CACHE"], "index")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("gunicorn", "django_cors_headers"):
+        facts = f"{name}-{version}.dist-info"
+        with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{name}.py", "def run(): ...\n")
+            wheel.writestr(f"{facts}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+            wheel.writestr(f"{facts}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{facts}/entry_points.txt", f"[console_scripts]\n{name} = {name}:run\n")
+            wheel.writestr(f"{facts}/RECORD", "")
+    return f"--find-links {folder}\ngunicorn=={version}\ndjango-cors-headers=={version}\n"
+
+
+def project(folder: Path, **files: str) -> Path:
+    """A project whose manage.py is the stand-in; `files` are more of it, `__` for a slash and `_dot_` for a dot."""
+    manage = f"FAILING = None\nWAITING = 0\n{MANAGE}"
+    wsgi = "def application(environ, start_response): ...\n"
+    texts = {"manage_dot_py": manage, "shop__settings_dot_py": "NAME = 'shop'\n", "shop__wsgi_dot_py": wsgi}
+    for name, text in {**texts, "requirements_dot_txt": tiny_wheels("98.0"), **files}.items():
+        path = folder / name.replace("_dot_", ".").replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def build(folder: Path) -> Release:
+    def quiet(*_: object) -> None: ...
+
+    host = subprocess.run([PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True)
+    target = Target(python=host.stdout.decode().strip())
+    return release.build_backend(release.local(folder), BACKEND["wsgi"], BACKEND["settings"], target, quiet, quiet)
+
+
+def failing(verb: str) -> str:
+    return f"FAILING = {verb!r}\nWAITING = 1\n{MANAGE}"
+
+
+def page(folder: Path, text: str = "<h1>shop</h1>") -> Release:
+    folder.mkdir(exist_ok=True)
+    (folder / "index.html").write_text(text)
+    return release.build_frontend(folder)
+
+
+# ------------------------------------------------------------------------------------------------- a ship
+
+
+def test_first_ship_puts_everything_in_its_place(machine: Machine, tmp_path: Path) -> None:
+    """A first ship makes environment, static files, data and the link, and restarts nothing, since nothing runs yet."""
+    built = build(project(tmp_path / "p"))
+    assert machine.ship(built) == {"changed": True, "release": built.id, "previous": None}
+    here = machine.home / "current"
+    assert machine.current == built.id
+    assert (here / "app/manage.py").exists()
+    assert (here / "static/style.css").read_text() == "body {}"
+    assert (here / "venv/bin/gunicorn").stat().st_mode & 0o111
+    assert machine.seen == [built.id]
+    assert (machine.data / "secret_key").stat().st_mode & 0o777 == 0o600
+    assert (machine.data / "media").stat().st_mode & 0o777 == 0o755
+    assert (machine.data / "db.sqlite3").stat().st_mode & 0o777 == 0o600
+    assert machine.restarts == 0
+    assert not (machine.root / "run/origin-kit-ship-shop").exists()
+
+
+def test_same_release_again_is_no_change(machine: Machine, tmp_path: Path) -> None:
+    """Shipping what is current sends nothing, runs nothing and restarts nothing."""
+    built = build(project(tmp_path / "p"))
+    machine.ship(built)
+    facts = machine.facts()
+    assert built.rests_on(facts)
+    assert built.archive(facts, lambda fraction, doing: None) is None
+    assert machine.ship(built) == {"changed": False, "release": built.id, "previous": None}
+    assert machine.steps() == []
+
+
+def test_new_code_sends_no_wheels_and_restarts(machine: Machine, tmp_path: Path) -> None:
+    """With the same requirements only code travels; the environment is shared, the service restarts, data stays."""
+    first = build(project(tmp_path / "p"))
+    machine.ship(first)
+    key = (machine.data / "secret_key").read_text()
+    (machine.data / "media/photo").write_text("uploaded")
+    (machine.root / "unit").touch()
+    second = build(project(tmp_path / "p", shop__views_dot_py="x = 1\n"))
+    result = machine.ship(second)
+    assert result == {"changed": True, "release": second.id, "previous": first.id}
+    assert "venv" not in machine.steps()
+    assert machine.restarts == 1
+    assert machine.seen == [first.id, second.id]
+    assert (machine.data / "secret_key").read_text() == key
+    assert (machine.data / "media/photo").read_text() == "uploaded"
+    assert machine.facts()["settled"]
+
+
+def test_a_service_on_other_code_is_restarted(machine: Machine, tmp_path: Path) -> None:
+    """The right link is not enough: workers that have loaded another release make the next ship restart them."""
+    built = build(project(tmp_path / "p"))
+    machine.ship(built)
+    (machine.root / "unit").touch()
+    workers = machine.root / "run/shop/workers"
+    workers.mkdir(parents=True)
+    (workers / str(os.getpid())).write_text('{"fingerprint": "f", "release": "/opt/shop/releases/old"}')
+    assert not built.rests_on(machine.facts())
+    assert machine.ship(built)["changed"]
+    assert machine.restarts == 1
+
+
+def test_a_database_beside_the_code_never_travels(machine: Machine, tmp_path: Path) -> None:
+    """A developer's db.sqlite3 and uploads stay at home; the host's own are untouched."""
+    folder = project(tmp_path / "p", db_dot_sqlite3="mine", media__photo="mine")
+    machine.ship(build(folder))
+    assert not (machine.home / "current/app/db.sqlite3").exists()
+    assert not (machine.home / "current/app/media").exists()
+
+
+def test_migrations_that_wait_make_a_copy_first(machine: Machine, tmp_path: Path) -> None:
+    """The database from before a migration is kept three times, and the message of a failing one says where."""
+    machine.ship(build(project(tmp_path / "p")))
+    result = machine.ship(build(project(tmp_path / "p", manage_dot_py=failing("migrate"))))
+    copies = sorted((machine.data / "backups").iterdir())
+    assert [copy.name.split("-")[0] for copy in copies] == ["00001"]
+    assert (copies[0] / "db.sqlite3").read_bytes()[:6] == b"SQLite"
+    assert str(copies[0]) in result["error"]
+
+
+@pytest.mark.parametrize("verb", ["check", "collectstatic", "migrate"])
+def test_a_failing_command_leaves_the_old_release(machine: Machine, tmp_path: Path, verb: str) -> None:
+    """When manage.py fails, the old release serves on, nothing restarts, and the error is the project's own, short."""
+    first = build(project(tmp_path / "p"))
+    machine.ship(first)
+    (machine.root / "unit").touch()
+    result = machine.ship(build(project(tmp_path / "p", manage_dot_py=failing(verb))))
+    assert machine.status == 1
+    assert result["error"].startswith(f"manage.py {verb} fails: RuntimeError: {verb} goes wrong; release {first.id}")
+    assert "Correct it and ship again" in result["error"]
+    assert len(result["detail"].splitlines()) <= 13
+    assert (machine.current, machine.restarts) == (first.id, 0)
+
+
+@pytest.mark.parametrize("mark", ["does-not-boot", "never-ready"])
+def test_a_release_that_does_not_come_up_is_taken_back(machine: Machine, tmp_path: Path, mark: str) -> None:
+    """When no worker loads the new release, the old one is switched back to and runs."""
+    first = build(project(tmp_path / "p"))
+    machine.ship(first)
+    (machine.root / "unit").touch()
+    result = machine.ship(build(project(tmp_path / "p", **{mark: ""})))
+    assert "does not come up" in result["error"]
+    assert "the one before serves again" in result["error"]
+    assert "gunicorn says why" in result["detail"]
+    assert (machine.current, machine.restarts) == (first.id, 2)
+    assert first.rests_on(machine.facts())
+
+
+def test_secrets_reach_the_application_and_nothing_else(machine: Machine, tmp_path: Path) -> None:
+    """A secret is in the environment of the application's own commands, and in no file, event or error of the ship."""
+    check = "import os\nassert os.environ['TOKEN'] == 'sentinel-4711'\nassert os.environ['FLAG'] == 'on'\n"
+    manage = f"FAILING = None\nWAITING = 0\n{check}{MANAGE}"
+    built = build(project(tmp_path / "p", manage_dot_py=manage))
+    assert machine.ship(built, secrets={"TOKEN": "sentinel-4711"}, env={"FLAG": "on"})["changed"]
+    assert "sentinel" not in json.dumps(machine.said)
+    texts = [path for path in machine.root.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    holding = [path.name for path in texts if b"sentinel-4711" in path.read_bytes()]
+    assert set(holding) <= {"manage.py"}
+
+
+# ------------------------------------------------------------------------------------------------- bad projects
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({"shop__settings_dot_py": "import gone\n"}, "No module named 'gone' (shop/settings.py, line 1)"),
+        ({"shop__settings_dot_py": "import gone\n"}, "is it among its requirements?"),
+        ({"shop__wsgi_dot_py": "import gone\n"}, "No module named 'gone' (shop/wsgi.py, line 1)"),
+        ({"shop__wsgi_dot_py": "app = 1\n"}, "nothing callable by the name of 'application'"),
+        (
+            {"shop__wsgi_dot_py": f"import os\nos.environ['{SETTINGS}'] = 'shop.settings'\ndef application(): ...\n"},
+            "sets DJANGO_SETTINGS_MODULE itself",
+        ),
+        (
+            {"shop__settings_dot_py": "X = ['gone.apps']\n", "shop__wsgi_dot_py": "import gone.apps\n"},
+            "X in the project's settings names it",
+        ),
+        ({"shop__settings_dot_py": "def (\n"}, "SyntaxError"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_project_is_named(
+    old_machine: Machine, tmp_path: Path, files: dict[str, str], wanted: str
+) -> None:
+    """An error of the project names the exception, the line, and the setting that led there."""
+    result = old_machine.ship(build(project(tmp_path / "p", **files)))
+    assert wanted in result["error"]
+    assert len(result["error"].splitlines()) == 1
+
+
+# ------------------------------------------------------------------------------------------------- bad archives
+
+
+def archive_of(*members: tuple[str, bytes | str | None]) -> bytes:
+    """An archive: bytes are a file, text is the target of a link, None is a device."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+                continue
+            member.type = tarfile.SYMTYPE if isinstance(content, str) else tarfile.CHRTYPE
+            member.linkname = content or ""
+            tar.addfile(member)
+    return out.getvalue()
+
+
+def site_orders(blob: bytes, name: str = "0123456789ab") -> dict[str, Any]:
+    return {
+        "action": "install", "app": "shop", "role": "frontend", "who": "tests", "id": name,
+        "digest": hashlib.sha256(blob).hexdigest(), "label": "page", "commit": None, "lock": None, "installer": None,
+        "wsgi": "", "settings": "", "files": {}, "env": {}, "secrets": {},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("../../../../tmp/evil", b"x")],
+        [("/etc/evil", b"x")],
+        [("site/../../evil", b"x")],
+        [("elsewhere/x", b"x")],
+        [("site/link", "/etc/passwd")],
+        [("site/link", "../../../etc/passwd")],
+        [("site/link", "../app")],
+        [("site/out", "../.."), ("site/out/evil", b"x")],
+        [("site/device", None)],
+    ],
+)
+def test_an_archive_that_reaches_outside_is_refused(
+    old_machine: Machine, members: list[tuple[str, bytes | str | None]]
+) -> None:
+    """No member of an archive lands, or points, outside of its release; nothing of it stays."""
+    before = old_machine.current
+    blob = archive_of(("site/index.html", b"x"), *members)
+    result = old_machine.run(site_orders(blob), blob)
+    assert old_machine.status == 1
+    assert "was not made by this kit" in result["error"]
+    assert old_machine.current == before
+    assert not list((old_machine.home / "releases").glob("0123456789ab*"))
+    assert not list(old_machine.root.rglob("evil"))
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.3, 0.9, 0.999])
+def test_an_archive_that_is_cut_short_is_refused(old_machine: Machine, keep: float) -> None:
+    """A connection that ends in the middle leaves no release, and the message says so."""
+    blob = archive_of(*[(f"site/{number}", os.urandom(300)) for number in range(40)])
+    result = old_machine.run(site_orders(blob), blob[: int(len(blob) * keep)])
+    assert "was the connection cut? ship again" in result["error"]
+    assert not list((old_machine.home / "releases").glob("0123456789ab*"))
+
+
+def test_links_inside_survive(old_machine: Machine) -> None:
+    """A link to another file of the same release arrives as a link."""
+    blob = archive_of(("site/a/index.html", b"x"), ("site/b", "a/index.html"))
+    assert old_machine.run(site_orders(blob, "abcdefabcdef"), blob)["changed"]
+    assert (old_machine.home / "current/site/b").readlink() == Path("a/index.html")
+
+
+# ------------------------------------------------------------------------------------------------- interruption
+
+
+@pytest.fixture(scope="module")
+def two_releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Release]:
+    """Two releases that differ in code; the second one's migrations wait, so that every step is taken."""
+    folder = tmp_path_factory.mktemp("p")
+    waiting = f"FAILING = None\nWAITING = 1\n{MANAGE}"
+    first, second = project(folder / "1"), project(folder / "2", manage_dot_py=waiting)
+    return build(first), build(second)
+
+
+@pytest.fixture(scope="module")
+def killed_machine() -> Iterator[Machine]:
+    for machine in _machine():
+        (machine.root / "unit").touch()
+        yield machine
+
+
+@pytest.mark.parametrize("name", [step for step in STEPS if step != "undo"])
+def test_a_kill_at_any_step_is_finished_or_undone_by_the_next_run(
+    killed_machine: Machine, two_releases: tuple[Release, Release], name: str
+) -> None:
+    """SIGKILL before any step leaves one whole release current, and the same ship again completes the new one."""
+    machine, (first, second) = killed_machine, two_releases
+    machine.ship(first)
+    forget(machine, second, environment=name == "venv")
+    machine.more = {"die_at": name}
+    machine.ship(second)
+    assert machine.status == -signal.SIGKILL
+    machine.more = {}
+    assert machine.current in (first.id, second.id)
+    assert (machine.home / "current/app/manage.py").exists()
+    if not second.rests_on(machine.facts()):
+        machine.ship(second)
+    assert machine.current == second.id
+    assert second.rests_on(machine.facts())
+    assert not list(machine.home.rglob("*.partial"))
+    workers = [json.loads(path.read_text()) for path in (machine.root / "run/shop/workers").iterdir()]
+    assert [worker["release"] for worker in workers] == [str((machine.home / "releases" / second.id).resolve())]
+
+
+def forget(machine: Machine, built: Release, environment: bool) -> None:
+    """As if the host had never seen it."""
+    shutil.rmtree(machine.home / "releases" / built.id, ignore_errors=True)
+    if environment:
+        shutil.rmtree(machine.home / "venvs")
+
+
+def test_a_kill_while_undoing_is_undone(machine: Machine, two_releases: tuple[Release, Release]) -> None:
+    """A second kill, in the undoing of the first, changes nothing about the outcome."""
+    first, second = two_releases
+    machine.ship(first)
+    (machine.root / "unit").touch()
+    for name in ("confirm", "undo"):
+        machine.more = {"die_at": name}
+        machine.ship(second)
+        assert machine.status == -signal.SIGKILL
+    machine.more = {}
+    assert machine.ship(second)["changed"]
+    assert second.rests_on(machine.facts())
+
+
+def test_two_at_once_exclude_each_other(machine: Machine, tmp_path: Path) -> None:
+    """A second ship names who holds the lock and since when, and touches nothing."""
+    import fcntl
+
+    (machine.root / "run").mkdir()
+    with (machine.root / "run/origin-kit.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.write("eve@laptop since noon")
+        handle.flush()
+        blob = archive_of(("site/index.html", b"x"))
+        result = machine.run(site_orders(blob), blob)
+    assert result["error"] == "another ship or deploy is running here: eve@laptop since noon; wait for it"
+    assert not machine.home.exists()
+
+
+# ------------------------------------------------------------------------------------------------- rollback, pruning
+
+
+def test_rollback_goes_to_the_release_before(machine: Machine, tmp_path: Path) -> None:
+    """Rollback needs no argument, keeps the data, and a second one goes forward again."""
+    first = build(project(tmp_path / "p"))
+    second = build(project(tmp_path / "p", shop__views_dot_py="x = 1\n"))
+    (machine.root / "unit").touch()
+    orders = release.rollback_orders("shop", "backend", "tests")
+    assert "no release before this one" in machine.run(orders)["error"]
+    machine.ship(first)
+    machine.ship(second)
+    assert machine.run(orders) == {"changed": True, "release": first.id, "previous": second.id}
+    assert (machine.current, machine.restarts) == (first.id, 3)
+    assert machine.seen == [first.id, second.id]
+    assert machine.run(orders)["release"] == second.id
+    named = release.rollback_orders("shop", "backend", "tests", "feedfeedfeed")
+    assert (
+        machine.run(named)["error"]
+        == f"release feedfeedfeed is not here; there is {', '.join(sorted([first.id, second.id]))}"
+    )
+
+
+def test_five_releases_are_kept(machine: Machine, tmp_path: Path) -> None:
+    """Old releases go, the current and the one before never do; a page needs no environment and no user's data."""
+    built: list[Release] = []
+    for number in range(7):
+        built.append(page(tmp_path / "page", f"<h1>{number}</h1>"))
+        assert machine.ship(built[-1])["release"] == built[-1].id
+    assert machine.facts()["releases"] == sorted({one.id for one in built[-5:]})
+    assert (machine.home / "current/site/index.html").read_text() == "<h1>6</h1>"
+
+
+def test_an_environment_nobody_uses_goes(machine: Machine, tmp_path: Path) -> None:
+    """An environment stays as long as a kept release runs in it."""
+    old = build(project(tmp_path / "p"))
+    machine.ship(old)
+    new = build(project(tmp_path / "p", requirements_dot_txt=tiny_wheels("99.0")))
+    machine.ship(new)
+    assert old.wheels and new.wheels
+    assert machine.facts()["venvs"] == sorted([old.wheels.lock, new.wheels.lock])
+    for number in range(5):
+        machine.ship(build(project(tmp_path / "p", requirements_dot_txt=tiny_wheels("99.0"), n_dot_py=str(number))))
+    assert machine.facts()["venvs"] == [new.wheels.lock]
+
+
+# ------------------------------------------------------------------------------------------------- the script itself
+
+
+def test_facts_are_a_target(machine: Machine) -> None:
+    """What a host says of itself is what wheels are chosen by."""
+    target = Target.of(machine.facts())
+    assert target.machine == os.uname().machine
+    assert target.platforms[0].startswith("manylinux_2_")
+
+
+def test_the_script_is_for_python_3_9_and_its_own_library() -> None:
+    """The script parses as Python 3.9 and imports nothing outside of the standard library."""
+    tree = ast.parse(release.script(), feature_version=(3, 9))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names

@@ -1,0 +1,252 @@
+"""Networks, images and machines on this host."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local import home, image, nspawn
+from infra.local.machines import MachineProvider, NetworkProvider
+
+MACHINE = {"name": "backend-1", "stack": "t", "number": 64, "image": "", "memory_mb": 256}
+
+
+# ------------------------------------------------------------------------------------------------- pure
+
+
+def test_apt_sources_are_read_in_both_formats(tmp_path: Path) -> None:
+    """One-line entries and deb822 stanzas, options and comments included; source packages left out."""
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list").write_text(
+        "# deb http://no/ bookworm main\ndeb [arch=amd64 signed-by=/k] http://a/ bookworm main contrib\ndeb-src http://b/ bookworm main\n"
+    )
+    (tmp_path / "sources.list.d" / "x.sources").write_text(
+        "Types: deb deb-src\n# a comment\nURIs: http://c/ http://d/\nSuites: bookworm bookworm-updates\nComponents: main\n"
+        "Signed-By: /k\n\nTypes: deb\nEnabled: no\nURIs: http://e/\nSuites: bookworm\nComponents: main\n"
+    )
+    assert list(image.sources(tmp_path)) == [
+        ("http://c/", ["bookworm", "bookworm-updates"], ["main"]),
+        ("http://d/", ["bookworm", "bookworm-updates"], ["main"]),
+        ("http://a/", ["bookworm"], ["main", "contrib"]),
+    ]
+
+
+def test_a_subnet_overlaps_nothing_that_is_taken() -> None:
+    """Whatever the host uses already, the subnet lies beside it, and it is the same one every time."""
+    first = nspawn.free_subnet("a", [])
+    assert IPv4Network(first).subnet_of(nspawn.RANGE)
+    assert nspawn.free_subnet("a", []) == first
+    second = nspawn.free_subnet("a", [IPv4Network(first).supernet(new_prefix=20)])
+    assert not IPv4Network(second).overlaps(IPv4Network(first).supernet(new_prefix=20))
+
+
+def test_a_host_without_a_free_subnet_says_so() -> None:
+    """The message names the key to set."""
+    with pytest.raises(home.LocalCloudError, match="set `subnet` in the stack's config"):
+        nspawn.free_subnet("a", [IPv4Network("10.0.0.0/8")])
+
+
+def test_another_recipe_is_another_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key covers release and recipe, so that an image made by another kit is never taken for this one."""
+    assert image.key("bookworm") != image.key("trixie")
+    assert image.key("bookworm").startswith("bookworm-")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("memory_mb", 512), ("image", "trixie"), ("subnet", "10.1.2.0/24"), ("bridge", "ok-1"), ("number", 65)],
+)
+def test_another_size_image_or_place_replaces_the_machine(key: str, value: object) -> None:
+    """What can't change in place is listed, and the old one goes first because it holds the address."""
+    props: dict[str, Any] = {**MACHINE, "bridge": "ok-0", "subnet": "10.1.1.0/24", "running": True}
+    found = MachineProvider().diff("id", props, {**props, key: value})
+    assert (found.changes, found.replaces, found.delete_before_replace) == (True, [key], True)
+
+
+def test_a_stopped_machine_is_updated_not_replaced() -> None:
+    """Its data stays: `running: false` in the state is a change, and nothing is replaced."""
+    props: dict[str, Any] = {**MACHINE, "bridge": "b", "subnet": "s", "running": False}
+    found = MachineProvider().diff("id", props, props)
+    assert (found.changes, found.replaces) == (True, [])
+
+
+def test_pulumi_s_doubles_change_nothing() -> None:
+    """Numbers come back from the state as doubles."""
+    props: dict[str, Any] = {**MACHINE, "bridge": "b", "subnet": "s", "running": True}
+    assert not MachineProvider().diff("id", {**props, "memory_mb": 256.0, "number": 64.0}, props).changes
+
+
+# ------------------------------------------------------------------------------------------------- real machines
+
+
+class World:
+    """A network with one machine, under a home of its own."""
+
+    def __init__(self) -> None:
+        self.networks, self.machines = NetworkProvider(), MachineProvider()
+        self.network = self.networks.create({"stack": "t", "wanted_subnet": ""})
+        self.props = {**MACHINE, "bridge": self.network.outs["bridge"], "subnet": self.network.outs["subnet"]}
+        self.id = self.machines.planned_id(self.props)
+
+    @property
+    def machine(self) -> nspawn.Machine:
+        found = nspawn.load(self.id)
+        assert found is not None
+        return found
+
+    def ssh(self, command: str) -> subprocess.CompletedProcess[str]:
+        known = home.home() / "known"
+        known.write_text(f"{self.machine.address} {self.machine.host_key}\n")
+        options = [
+            "-oBatchMode=yes",
+            "-oStrictHostKeyChecking=yes",
+            f"-oUserKnownHostsFile={known}",
+            "-oConnectTimeout=5",
+        ]
+        words = ["ssh", *options, "-i", str(home.operator_key()), f"deploy@{self.machine.address}", command]
+        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+
+    def traces(self) -> list[str]:
+        mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(home.home()) in line]
+        links = [path.name for path in Path("/sys/class/net").iterdir() if self.machine_link in path.name]
+        folders = [str(path) for path in (home.home() / "machines").glob("*")]
+        return mounts + links + folders
+
+    @property
+    def machine_link(self) -> str:
+        return f"vb-{home.short_id('t')}"
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
+    image.ensure()
+    made = World()
+    try:
+        yield made
+    finally:
+        made.machines.delete(made.id, {})
+        made.networks.delete(made.network.id, {})
+
+
+@pytest.mark.machines
+def test_a_machine_answers_ssh_with_the_key_that_was_made_with_it(world: World) -> None:
+    """Strict host key checking with exactly the recorded key succeeds; the system inside runs, without a failed unit."""
+    made = world.machines.create(world.props)
+    assert made.outs["host_key"] == world.machine.host_key
+    assert world.ssh("systemctl is-system-running --wait; sudo -n id -u").stdout.split() == ["running", "0"]
+    assert world.ssh("sudo -n passwd -S root").stdout.split()[1] == "L"
+
+
+@pytest.mark.machines
+def test_a_machine_outlives_what_started_it_and_comes_back_with_its_data(world: World) -> None:
+    """Killed without a shutdown it reads as stopped; an update starts it, and what was on it is there."""
+    made = world.machines.create(world.props)
+    world.ssh("echo kept > note; sync")
+    os.kill(world.machine.pid, signal.SIGKILL)
+    assert nspawn._wait(lambda: not nspawn.running(world.machine), 5)
+    read = world.machines.read(world.id, made.outs)
+    assert (read.id, read.outs["running"]) == (world.id, False)
+    assert world.machines.diff(world.id, read.outs, world.props).changes
+    world.machines.update(world.id, read.outs, world.props)
+    assert world.ssh("cat note").stdout == "kept\n"
+
+
+@pytest.mark.machines
+def test_a_vanished_machine_reads_as_absent(world: World) -> None:
+    """Its folder gone, refresh finds nothing, and it can be made again."""
+    made = world.machines.create(world.props)
+    nspawn.delete(world.id)
+    assert world.machines.read(world.id, made.outs).id == ""
+    world.machines.create(world.props)
+    assert world.ssh("true").returncode == 0
+
+
+@pytest.mark.machines
+def test_delete_leaves_nothing_and_may_be_repeated(world: World) -> None:
+    """No mount, cable, folder, process or memory group stays; a second delete is fine."""
+    world.machines.create(world.props)
+    pid, unit = world.machine.pid, world.machine.unit
+    world.machines.delete(world.id, {})
+    world.machines.delete(world.id, {})
+    assert world.traces() == []
+    assert not Path(f"/proc/{pid}").exists()
+    assert not Path("/sys/fs/cgroup/memory", unit).exists()
+
+
+@pytest.mark.machines
+def test_a_failed_create_leaves_nothing(world: World) -> None:
+    """A machine whose network is gone does not come up, says why, and is not half there."""
+    with pytest.raises(home.LocalCloudError, match="its network ok-none is gone"):
+        world.machines.create({**world.props, "bridge": "ok-none"})
+    assert world.traces() == []
+
+
+@pytest.mark.machines
+def test_create_after_a_crash_takes_what_is_whole_and_clears_what_is_not(world: World) -> None:
+    """A run killed after the machine was up finds it again; one killed before starts from nothing."""
+    world.machines.create(world.props)
+    pid = world.machine.pid
+    world.machines.create(world.props)
+    assert world.machine.pid == pid
+    record = world.machine.folder / "machine.json"
+    record.write_text(
+        record.read_text().replace('"complete": true', '"complete": false').replace(f'"pid": {pid}', '"pid": 0')
+    )
+    world.machines.create(world.props)
+    assert world.machine.pid != pid
+    assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.machines
+def test_two_environments_have_networks_of_their_own(world: World) -> None:
+    """Another stack gets another bridge and another subnet."""
+    other = world.networks.create({"stack": "u", "wanted_subnet": ""})
+    try:
+        assert other.id != world.network.id
+        assert not IPv4Network(other.outs["subnet"]).overlaps(IPv4Network(world.network.outs["subnet"]))
+        with pytest.raises(home.LocalCloudError, match="overlaps a network of this host"):
+            world.networks.create({"stack": "v", "wanted_subnet": other.outs["subnet"]})
+    finally:
+        world.networks.delete(other.id, {})
+
+
+@pytest.mark.machines
+def test_a_bridge_that_went_with_a_reboot_comes_back_with_its_subnet(world: World) -> None:
+    """Addresses are in contracts and browsers: they stay."""
+    nspawn.delete_network(world.network.id)
+    read = world.networks.read(world.network.id, world.network.outs)
+    assert read.outs["up"] is False
+    again = world.networks.update(world.network.id, read.outs, {"stack": "t", "wanted_subnet": ""})
+    assert again.outs["subnet"] == world.network.outs["subnet"]
+
+
+@pytest.mark.machines
+def test_memory_is_limited_or_said_not_to_be(world: World) -> None:
+    """Where this host has memory groups the machine is in one with its limit; elsewhere the outputs say `nothing`."""
+    made = world.machines.create(world.props)
+    group = Path("/sys/fs/cgroup/memory", world.machine.unit, "memory.limit_in_bytes")
+    if made.outs["limit"] == "cgroup":
+        assert int(group.read_text()) == 256 * 2**20
+    else:
+        assert made.outs["limit"] in ("systemd", "nothing")
+
+
+@pytest.mark.machines
+def test_a_half_built_image_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed build left is not ready, and goes before the next one."""
+    monkeypatch.setenv("ORIGIN_KIT_CACHE", str(tmp_path))
+    leftover = image.path().with_name(image.path().name + ".partial")
+    (leftover / "etc").mkdir(parents=True)
+    assert not image.ready()
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(home.LocalCloudError, match="debootstrap is not installed"):
+        image.ensure()
+    assert not leftover.exists()

@@ -1,0 +1,506 @@
+"""The operator's side of a release: which files, which wheels, which id, and what is said when there are none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rollout import release
+from rollout.release import Release, ReleaseError, Target
+from rollout.release.source import backend_files, hide_password
+from rollout.release.wheels import requirements
+
+KIT_NEEDS = ("gunicorn", "django-cors-headers")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORIGIN_KIT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Callable[..., str]:
+    """Makes wheels without content in a folder, and gives requirements that name them there."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+
+    def make(*names: str) -> str:
+        for name in names:
+            project, version = name.split("-")[:2]
+            facts = f"{project}-{version}.dist-info"
+            with zipfile.ZipFile(folder / f"{name}.whl", "w") as wheel:
+                wheel.writestr(f"{facts}/METADATA", f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\n")
+                wheel.writestr(f"{facts}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+                wheel.writestr(f"{facts}/RECORD", "")
+        return f"--find-links {folder}\n"
+
+    return make
+
+
+@pytest.fixture
+def pinned(index: Callable[..., str]) -> str:
+    """Requirements that a folder fulfils."""
+    found = index("gunicorn-98.0-py3-none-any", "django_cors_headers-98.0-py3-none-any")
+    return found + "gunicorn==98.0\ndjango-cors-headers==98.0\n"
+
+
+def project(folder: Path, needs: str | None = "", **files: str) -> Path:
+    texts = {"manage.py": "", "shop/__init__.py": "", "shop/settings.py": "", "shop/wsgi.py": "application = print\n"}
+    more = {} if needs is None else {"requirements.txt": needs}
+    for name, text in {**texts, **more, **files}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def build(folder: Path, target: Target | None = None, said: list[str] | None = None) -> Release:
+    say = (said if said is not None else []).append
+    return release.build_backend(
+        release.local(folder),
+        "shop.wsgi:application",
+        "shop.settings",
+        target or Target(),
+        say,
+        lambda part, doing: None,
+    )
+
+
+def git(folder: Path, *words: str) -> str:
+    person = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]
+    done = subprocess.run(["git", *person, *words], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def paths(folder: Path) -> set[str]:
+    return {entry.path for entry in backend_files(release.local(folder))}
+
+
+# ------------------------------------------------------------------------------------------------- the id
+
+
+def test_an_unchanged_project_has_the_same_id(tmp_path: Path, pinned: str) -> None:
+    """The id is twelve hex digits of content: neither times, owners, order nor by-products change it."""
+    first = build(project(tmp_path / "a", pinned))
+    other = project(tmp_path / "b", pinned, **{"db.sqlite3": "x", "shop/__pycache__/a.pyc": "x", "media/photo": "x"})
+    os.utime(other / "manage.py", (1, 1))
+    assert build(other).id == first.id
+    assert len(first.id) == 12
+    assert int(first.id, 16)
+
+
+@pytest.mark.parametrize("change", ["content", "name", "mode", "needs", "target"])
+def test_a_changed_project_has_another_id(tmp_path: Path, index: Callable[..., str], pinned: str, change: str) -> None:
+    """Content, names, the executable bit, and the wheels of another host or other needs all count."""
+    folder = project(tmp_path / "p", pinned)
+    first = build(folder)
+    match change:
+        case "content":
+            (folder / "shop/wsgi.py").write_text("application = repr\n")
+        case "name":
+            (folder / "shop/__init__.py").rename(folder / "shop/init.py")
+        case "mode":
+            (folder / "manage.py").chmod(0o755)
+        case "needs":
+            index("extra-1.0-py3-none-any")
+            (folder / "requirements.txt").write_text(pinned + "extra\n")
+    assert build(folder, Target(python="3.12") if change == "target" else None).id != first.id
+
+
+def test_the_second_time_nothing_is_resolved(tmp_path: Path, pinned: str) -> None:
+    """With the same requirements wheels come from the cache, even where the index has gone."""
+    folder = project(tmp_path / "p", pinned)
+    said: list[str] = []
+    first = build(folder, said=said)
+    shutil.rmtree(tmp_path / "index")
+    assert build(folder, said=said).id == first.id
+    assert said == ["resolves requirements.txt for Python 3.11 on x86_64"]
+
+
+def test_a_page_is_all_of_its_folder(tmp_path: Path) -> None:
+    """A built folder is shipped whole, also where git ignores it, as build folders are."""
+    (tmp_path / "dist/assets").mkdir(parents=True)
+    (tmp_path / ".gitignore").write_text("dist/\n")
+    (tmp_path / "dist/index.html").write_text("x")
+    (tmp_path / "dist/assets/app.js").write_text("x")
+    git(tmp_path, "init", "-q")
+    built = release.build_frontend(tmp_path / "dist")
+    assert {entry.path for entry in built.entries} == {"index.html", "assets/app.js"}
+
+
+# ------------------------------------------------------------------------------------------------- which files
+
+
+def test_git_says_what_is_a_by_product(tmp_path: Path) -> None:
+    """In a checkout, new files go along and ignored ones stay; deleted ones are no error."""
+    folder = project(tmp_path, **{".gitignore": "*.log\n.env\n", "a.log": "x", ".env": "SECRET=1", "old.py": "x"})
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    (folder / "old.py").unlink()
+    (folder / "new.py").write_text("x")
+    found = paths(folder)
+    assert "new.py" in found
+    assert not found & {"a.log", ".env", "old.py"}
+    assert not [path for path in found if path.startswith(".git/")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "db.sqlite3",
+        "db.sqlite3-wal",
+        "media/photo.jpg",
+        "node_modules/x/y.js",
+        ".venv/bin/python",
+        "a/__pycache__/b.pyc",
+    ],
+)
+def test_data_and_by_products_stay_at_home(tmp_path: Path, name: str) -> None:
+    """Without git the usual by-products are known, and data is never shipped."""
+    assert name not in paths(project(tmp_path, **{name: "x"}))
+
+
+def test_a_package_called_media_is_code(tmp_path: Path) -> None:
+    """Only a folder of uploads is left out; a Django application of that name goes along."""
+    assert "media/models.py" in paths(project(tmp_path, **{"media/__init__.py": "", "media/models.py": ""}))
+
+
+def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
+    """A link inside of the project goes along as one; a link out of it would point nowhere on the host."""
+    folder = project(tmp_path / "p")
+    (folder / "inner").symlink_to("shop/wsgi.py")
+    assert next(entry.link for entry in backend_files(release.local(folder)) if entry.path == "inner") == "shop/wsgi.py"
+    (folder / "outer").symlink_to("../elsewhere")
+    with pytest.raises(
+        ReleaseError, match=r"outer is a link to \.\./elsewhere, outside of the folder; put a copy there"
+    ):
+        backend_files(release.local(folder))
+
+
+# ------------------------------------------------------------------------------------------------- the archive
+
+
+def test_wheels_travel_only_to_a_host_that_lacks_them(tmp_path: Path, pinned: str) -> None:
+    """The archive has the wheels where the environment is missing, only code where it is there, and none for the same."""
+    built = build(project(tmp_path / "p", pinned))
+    assert built.wheels
+    bare = {"releases": [], "venvs": []}
+    cases = [(bare, True), (bare | {"venvs": [built.wheels.lock]}, False)]
+    for facts, with_wheels in cases:
+        place = built.archive(facts, lambda part, doing: None)
+        assert place
+        with tarfile.open(place) as tar:
+            names = tar.getnames()
+        assert "app/manage.py" in names
+        assert any(name.startswith("wheels/") for name in names) is with_wheels
+    assert built.archive(bare | {"releases": [built.id]}, lambda part, doing: None) is None
+
+
+def test_a_file_that_changes_meanwhile_is_no_release(tmp_path: Path, pinned: str) -> None:
+    """What is packed is what the id was made of, or nothing."""
+    folder = project(tmp_path / "p", pinned)
+    built = build(folder)
+    (folder / "manage.py").write_text("another")
+    with pytest.raises(ReleaseError, match=r"manage\.py changes while it is packed; ship again"):
+        built.archive({"releases": [], "venvs": []}, lambda part, doing: None)
+    assert not list((tmp_path / "cache/releases").iterdir())
+
+
+# ------------------------------------------------------------------------------------------------- wheels
+
+
+@pytest.mark.parametrize(
+    ("target", "first", "holds", "lacks"),
+    [
+        (Target(libc="2.36"), "manylinux_2_36_x86_64", "manylinux1_x86_64", "manylinux_2_37_x86_64"),
+        (Target(libc="2.31"), "manylinux_2_31_x86_64", "manylinux2014_x86_64", "manylinux_2_34_x86_64"),
+        (Target(machine="aarch64"), "manylinux_2_36_aarch64", "manylinux2014_aarch64", "manylinux2010_aarch64"),
+    ],
+)
+def test_tags_are_what_the_host_can_load(target: Target, first: str, holds: str, lacks: str) -> None:
+    """A host loads wheels for its own C library and every older one (PEP 600)."""
+    assert target.platforms[0] == first
+    assert holds in target.platforms
+    assert lacks not in target.platforms
+
+
+def test_the_wheel_is_the_host_s_not_this_machine_s(tmp_path: Path, index: Callable[..., str], pinned: str) -> None:
+    """Of many wheels the one for the host's Python, architecture and C library is taken."""
+    tags = [
+        "cp311-cp311-manylinux_2_17_x86_64",
+        "cp310-cp310-manylinux_2_17_aarch64",
+        "cp310-cp310-manylinux_2_39_aarch64",
+    ]
+    index(*(f"fast-1.0-{tag}" for tag in tags))
+    folder = project(tmp_path / "p", pinned + "fast\n")
+    for target, tag in ((Target(), tags[0]), (Target("3.10", "aarch64", "2.31"), tags[1])):
+        built = build(folder, target)
+        assert built.wheels
+        assert f"fast-1.0-{tag}.whl" in built.wheels.names
+
+
+def test_markers_are_the_host_s(tmp_path: Path, index: Callable[..., str], pinned: str) -> None:
+    """A requirement for another Python than the host's is left out, whatever Python runs here."""
+    index("old-1.0-py3-none-any", "arm-1.0-py3-none-any")
+    needs = pinned + "old ; python_version < '3.11'\narm ; platform_machine == 'aarch64'\n"
+    folder = project(tmp_path / "p", needs)
+    for target, wanted in ((Target(), set()), (Target("3.10", "aarch64"), {"old", "arm"})):
+        built = build(folder, target)
+        assert built.wheels
+        assert {name.split("-")[0] for name in built.wheels.names} & {"old", "arm"} == wanted
+
+
+def test_the_kit_s_own_needs_come_along(tmp_path: Path) -> None:
+    """gunicorn and django-cors-headers are added; a version that the project asks for wins. Asks the real index."""
+    built = build(project(tmp_path / "p", "gunicorn==23.0.0\ndjango>=5.2,<5.3\n"))
+    assert built.wheels
+    assert "gunicorn-23.0.0-py3-none-any.whl" in built.wheels.names
+    assert any(name.startswith("django_cors_headers-") for name in built.wheels.names)
+    assert built.wheels.installer in built.wheels.names
+
+
+def source_package(folder: Path, name: str, extension: bool) -> None:
+    """An sdist: pure, or with a part to be compiled."""
+    top = folder / f"{name}-1.0"
+    top.mkdir()
+    parts = f", ext_modules=[setuptools.Extension('{name}', ['{name}.c'])]" if extension else f", py_modules=['{name}']"
+    (top / "setup.py").write_text(f"import setuptools\nsetuptools.setup(name='{name}', version='1.0'{parts})\n")
+    code = '#include <Python.h>\nstatic struct PyModuleDef d = {0,"x",0,0};\nPyMODINIT_FUNC PyInit_%s(void)' % name
+    (top / f"{name}.c").write_text(code + "{ return PyModule_Create(&d); }\n")
+    (top / f"{name}.py").write_text("")
+    (top / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    with tarfile.open(folder / f"{name}-1.0.tar.gz", "w:gz") as tar:
+        tar.add(top, top.name)
+
+
+def test_a_pure_package_without_a_wheel_is_built_here(tmp_path: Path, pinned: str) -> None:
+    """An sdist becomes a wheel on this side, if it is good for every machine."""
+    source_package(tmp_path / "index", "pure", extension=False)
+    built = build(project(tmp_path / "p", pinned + "pure\n"))
+    assert built.wheels
+    assert any(name.startswith("pure-1.0-") and name.endswith("-none-any.whl") for name in built.wheels.names)
+
+
+def test_a_compiled_package_without_a_wheel_is_named(tmp_path: Path, pinned: str) -> None:
+    """What would have to be compiled for the host is an error with the package and two cures, and leaves no half cache."""
+    source_package(tmp_path / "index", "fastc", extension=True)
+    with pytest.raises(ReleaseError, match=r"fastc==1\.0 has no wheel.*(pin a version that has one|building one here)"):
+        build(project(tmp_path / "p", pinned + "fastc\n"))
+    assert not list((tmp_path / "cache/wheels").iterdir())
+
+
+# ------------------------------------------------------------------------------------------------- requirements
+
+PYLOCK = 'lock-version = "1.0"\n[[packages]]\nname = "django"\nversion = "5.2.1"\nmarker = "python_version > \'3\'"\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "file", "text"),
+    [
+        ({"requirements.txt": "django # web\n\n-r more.txt\n", "more.txt": "pillow\n"}, "requirements.txt", "django\npillow\n\n"),
+        ({"requirements.txt": "a==1 \\\n  --hash=sha256:0\n"}, "requirements.txt", "a==1    --hash=sha256:0\n"),
+        ({"requirements.txt": "a", "pylock.toml": PYLOCK}, "pylock.toml", "django==5.2.1 ; python_version > '3'\n"),
+        ({"requirements.txt": "a", "poetry.lock": ""}, "requirements.txt", "a\n"),
+        ({"pyproject.toml": '[project]\nname="x"\ndependencies=["django"]\n'}, "pyproject.toml", "django\n"),
+        ({"requirements.txt": "a", "pyproject.toml": '[project]\ndependencies=["b"]\n'}, "requirements.txt", "a\n"),
+        ({"../requirements.txt": "up\n", "../.git/HEAD": "ref: refs/heads/main\n"}, None, None),
+    ],
+)  # fmt: skip
+def test_requirements_are_found(tmp_path: Path, files: dict[str, str], file: str | None, text: str | None) -> None:
+    """A lock wins over requirements, those over pyproject.toml; what lies outside of the project is not the project's."""
+    folder = project(tmp_path / "p", None, **files)
+    if file is None:
+        with pytest.raises(ReleaseError, match="says nowhere what it needs"):
+            requirements(release.local(folder))
+        return
+    found = requirements(release.local(folder))
+    assert (found.file, found.text) == (file, text)
+
+
+def test_requirements_above_in_the_same_checkout_are_found(tmp_path: Path) -> None:
+    """A repository with its requirements at the top and the project below is understood."""
+    project(tmp_path / "src", None)
+    (tmp_path / "requirements.txt").write_text("django\n")
+    git(tmp_path, "init", "-q")
+    assert requirements(release.local(tmp_path / "src")).path == tmp_path.resolve() / "requirements.txt"
+
+
+def test_a_uv_lock_is_followed(tmp_path: Path) -> None:
+    """From a uv.lock come exactly its versions, without groups for development. Asks the real index."""
+    toml = (
+        '[project]\nname="shop"\nversion="1"\nrequires-python=">=3.10"\ndependencies=["sqlparse<0.5.3", "django<5.3"]\n'
+    )
+    folder = project(tmp_path / "p", None, **{"pyproject.toml": toml + '[dependency-groups]\ndev=["iniconfig"]\n'})
+    subprocess.run(["uv", "lock", "-q", "--no-python-downloads"], cwd=folder, check=True)
+    built = build(folder)
+    assert built.wheels
+    names = [name for name in built.wheels.names if name.startswith(("sqlparse", "iniconfig"))]
+    assert names == ["sqlparse-0.5.2-py3-none-any.whl"]
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({}, "says nowhere what it needs"),
+        ({"poetry.lock": ""}, "poetry.lock is only read by poetry; beside it, run `poetry export -f requirements.txt"),
+        ({"Pipfile.lock": ""}, "Pipfile.lock is only read by pipenv; beside it, run `pipenv requirements"),
+        ({"requirements.txt": "-r gone.txt"}, "requirements.txt needs gone.txt beside it, and there is no such file"),
+        (
+            {"requirements.txt": "-e ."},
+            "`-e .` is a folder of this machine; remove the line if it is the project itself",
+        ),
+        ({"requirements.txt": "../lib"}, "`../lib` is a folder of this machine"),
+        ({"requirements.txt": "x @ file:///x"}, "is a folder of this machine"),
+        ({"pylock.toml": "[[["}, "pylock.toml: no TOML"),
+        ({"pylock.toml": '[[packages]]\nname = "x"\n'}, "x is from a folder or a repository"),
+    ],
+)
+def test_requirements_that_will_not_do(tmp_path: Path, files: dict[str, str], wanted: str) -> None:
+    """What is missing or can't be read is named with its file and the next step."""
+    with pytest.raises(ReleaseError) as problem:
+        requirements(release.local(project(tmp_path / "p", None, **files)))
+    assert wanted in str(problem.value)
+
+
+def test_requirements_in_another_encoding(tmp_path: Path) -> None:
+    """A file that PowerShell wrote is named as what it is."""
+    folder = project(tmp_path / "p", None)
+    (folder / "requirements.txt").write_text("django\n", encoding="utf-16")
+    with pytest.raises(ReleaseError, match=r"requirements\.txt is not UTF-8"):
+        requirements(release.local(folder))
+
+
+def test_a_package_that_is_not_there_is_named(tmp_path: Path, pinned: str) -> None:
+    """A version that nobody has is an error that names file, Python and package, and leaves no half-filled cache."""
+    with pytest.raises(ReleaseError, match=r"requirements\.txt can't be resolved for Python 3\.11: .*gunicorn==99"):
+        build(project(tmp_path / "p", pinned + "gunicorn==99\n"))
+    assert not list((tmp_path / "cache/wheels").iterdir())
+
+
+# ------------------------------------------------------------------------------------------------- bad sources
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    """A folder that does not exist is named with the key that names it."""
+    with pytest.raises(ReleaseError, match=r"backend_path: there is no folder .*/gone; correct it"):
+        release.local(tmp_path / "gone")
+
+
+def test_no_manage_py(tmp_path: Path) -> None:
+    """A folder above the project is told which one was meant."""
+    project(tmp_path / "top/site")
+    with pytest.raises(ReleaseError, match=r"has no manage\.py, .*did you mean top/site\?"):
+        release.local(tmp_path / "top")
+
+
+@pytest.mark.parametrize(
+    ("wsgi", "settings", "wanted"),
+    [
+        (
+            "shop.asgi:application",
+            "shop.settings",
+            "wsgi: {folder} has no shop/asgi.py for 'shop.asgi'; correct `wsgi`",
+        ),
+        ("shop.wsgi:application", "shop.prod", "settings: {folder} has no shop/prod.py for 'shop.prod'"),
+        ("shop.wsgi:application", "shop.mine", "settings: shop/mine.py in {folder} is ignored by git"),
+    ],
+)
+def test_modules_that_are_not_there(tmp_path: Path, pinned: str, wsgi: str, settings: str, wanted: str) -> None:
+    """A module that the config names and the release lacks is found before anything is sent."""
+    folder = project(tmp_path / "p", pinned, **{"shop/mine.py": "", ".gitignore": "mine.py\n"})
+    git(folder, "init", "-q")
+    with pytest.raises(ReleaseError) as problem:
+        release.build_backend(release.local(folder), wsgi, settings, Target(), print, print)
+    assert wanted.format(folder=folder) in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        (None, "there is no folder"),
+        ("", "is empty"),
+        ("page.html", "has no index.html; name the folder that your build"),
+    ],
+)
+def test_no_page(tmp_path: Path, name: str | None, wanted: str) -> None:
+    """A frontend without a page to open is refused."""
+    if name is not None:
+        (tmp_path / "dist").mkdir()
+    if name:
+        (tmp_path / "dist" / name).write_text("x")
+    with pytest.raises(ReleaseError, match=f"frontend_path: .*{wanted}"):
+        release.build_frontend(tmp_path / "dist")
+
+
+# ------------------------------------------------------------------------------------------------- git
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[Path]:
+    """A project with two commits on main, the first one tagged v1, the project in a folder of its own."""
+    top = tmp_path / "repository"
+    project(top / "backend")
+    git(top, "init", "-q")
+    git(top, "add", ".")
+    git(top, "commit", "-q", "-m", "one")
+    git(top, "tag", "-a", "v1", "-m", "v1")
+    (top / "backend/new.py").write_text("")
+    git(top, "add", ".")
+    git(top, "commit", "-q", "-m", "two")
+    yield top
+
+
+@pytest.mark.parametrize(
+    ("ref", "new"), [("", True), ("main", True), ("v1", False), ("commit", False), ("short", False)]
+)
+def test_a_ref_is_resolved_to_its_commit(repository: Path, ref: str, new: bool) -> None:
+    """Branch, annotated tag, commit and abbreviated commit each give the files of that commit."""
+    first = git(repository, "rev-parse", "v1^{commit}")
+    source = release.from_git(str(repository), {"commit": first, "short": first[:8]}.get(ref, ref), "backend")
+    assert source.commit == (git(repository, "rev-parse", "main") if new else first)
+    assert (source.folder / "new.py").exists() is new
+    assert (source.folder / "manage.py").exists()
+
+
+def test_a_branch_moves(repository: Path) -> None:
+    """The next ship of a branch is its newest commit; a commit that is here already is not fetched again."""
+    old = release.from_git(str(repository), "main", "backend")
+    (repository / "backend/newest.py").write_text("")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "three")
+    new = release.from_git(str(repository), "main", "backend")
+    assert (new.folder / "newest.py").exists()
+    shutil.rmtree(repository)
+    assert release.from_git(str(repository), str(old.commit), "backend") == old.__class__(
+        old.folder, old.label.replace("main", str(old.commit)), old.roof, commit=old.commit
+    )
+
+
+@pytest.mark.parametrize(
+    ("ref", "inside", "wanted"),
+    [
+        ("nope", "backend", "backend_ref: {url} has no branch, tag or commit 'nope'; it has main, v1"),
+        ("0" * 40, "backend", "has no commit 0000"),
+        ("main", "", "has no manage.py, so it is no Django project; did you mean"),
+        ("main", "gone", "there is no folder {url} at main"),
+        ("main", "../..", "leaves the repository"),
+    ],
+)
+def test_what_a_repository_lacks(repository: Path, ref: str, inside: str, wanted: str) -> None:
+    """An unknown ref or folder is named with what there is."""
+    with pytest.raises(ReleaseError) as problem:
+        release.from_git(str(repository), ref, inside)
+    assert wanted.format(url=repository) in str(problem.value)
+
+
+def test_a_repository_out_of_reach(tmp_path: Path) -> None:
+    """A repository that can't be read is an error without a prompt and without the password in its URL."""
+    with pytest.raises(ReleaseError, match=r"backend_git: .*/gone can't be read: .*; check the URL"):
+        release.from_git(str(tmp_path / "gone"))
+    assert hide_password("https://me:secret@example.com/x.git") == "https://example.com/x.git"
