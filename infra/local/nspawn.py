@@ -379,12 +379,13 @@ def stop(machine: Machine, orderly: bool = True) -> None:
 def delete(identity: str) -> None:
     """Remove a machine, or what is left of one; none is fine."""
     folder = home() / "machines" / identity
-    if machine := load(identity):
+    machine, root = load(identity), folder / "root"
+    if machine:
         stop(machine, orderly=False)
+    _kill_strays(root)
+    if machine:
         _remove_groups(Path("/sys/fs/cgroup/memory") / machine.unit)
         _remove_link(machine)
-    root = folder / "root"
-    _kill_strays(root)
     if root.is_mount() and not _wait(lambda: _unmounted(root), STOP_S):
         raise LocalCloudError(
             f"{root} can't be unmounted: something still uses it (`fuser -vm {root}`); then run it again"

@@ -85,7 +85,7 @@ def log_out(request):
     return JsonResponse({'username': None})
 
 
-@api('POST', 'DELETE', login_to_write=False)
+@api('POST', 'DELETE', login_to_write=False, csrf=False)
 def token(request):
     if request.method == 'DELETE':
         return forget_token(request)
