@@ -39,8 +39,9 @@ def index(tmp_path: Path) -> Callable[..., str]:
                 wheel.writestr(f"{facts}/METADATA", f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\n")
                 wheel.writestr(f"{facts}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
                 wheel.writestr(f"{facts}/RECORD", "")
-        return f"--find-links {folder}\n"
+        return f"--no-index\n--find-links {folder}\n"
 
+    make("pip-98.0-py3-none-any")
     return make
 
 
@@ -187,7 +188,7 @@ def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
 
 
 def test_wheels_travel_only_to_a_host_that_lacks_them(tmp_path: Path, pinned: str) -> None:
-    """The archive has the wheels where the environment is missing, only code where it is there, and none for the same."""
+    """The archive has the wheels where the environment is missing, else only code; the same release needs none."""
     built = build(project(tmp_path / "p", pinned))
     assert built.wheels
     bare = {"releases": [], "venvs": []}
@@ -265,33 +266,39 @@ def test_the_kit_s_own_needs_come_along(tmp_path: Path) -> None:
     assert built.wheels.installer in built.wheels.names
 
 
-def source_package(folder: Path, name: str, extension: bool) -> None:
-    """An sdist: pure, or with a part to be compiled."""
+def source_package(folder: Path, pinned: str, extension: bool) -> str:
+    """An sdist, pure or with a part to be compiled, and requirements that name it; its build asks the real index."""
+    name = "origin_kit_tests_only"
     top = folder / f"{name}-1.0"
     top.mkdir()
     parts = f", ext_modules=[setuptools.Extension('{name}', ['{name}.c'])]" if extension else f", py_modules=['{name}']"
     (top / "setup.py").write_text(f"import setuptools\nsetuptools.setup(name='{name}', version='1.0'{parts})\n")
-    code = '#include <Python.h>\nstatic struct PyModuleDef d = {0,"x",0,0};\nPyMODINIT_FUNC PyInit_%s(void)' % name
-    (top / f"{name}.c").write_text(code + "{ return PyModule_Create(&d); }\n")
+    start = f"PyMODINIT_FUNC PyInit_{name}(void) {{ return 0; }}"
+    (top / f"{name}.c").write_text(f"#include <Python.h>\n{start}\n")
     (top / f"{name}.py").write_text("")
     (top / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     with tarfile.open(folder / f"{name}-1.0.tar.gz", "w:gz") as tar:
         tar.add(top, top.name)
+    (folder / "pip-98.0-py3-none-any.whl").unlink()
+    return pinned.replace("--no-index\n", "") + f"{name}==1.0\n"
 
 
 def test_a_pure_package_without_a_wheel_is_built_here(tmp_path: Path, pinned: str) -> None:
     """An sdist becomes a wheel on this side, if it is good for every machine."""
-    source_package(tmp_path / "index", "pure", extension=False)
-    built = build(project(tmp_path / "p", pinned + "pure\n"))
+    built = build(project(tmp_path / "p", source_package(tmp_path / "index", pinned, extension=False)))
     assert built.wheels
-    assert any(name.startswith("pure-1.0-") and name.endswith("-none-any.whl") for name in built.wheels.names)
+    assert any(
+        name.startswith("origin_kit_tests_only-1.0-") and name.endswith("-none-any.whl") for name in built.wheels.names
+    )
 
 
 def test_a_compiled_package_without_a_wheel_is_named(tmp_path: Path, pinned: str) -> None:
-    """What would have to be compiled for the host is an error with the package and two cures, and leaves no half cache."""
-    source_package(tmp_path / "index", "fastc", extension=True)
-    with pytest.raises(ReleaseError, match=r"fastc==1\.0 has no wheel.*(pin a version that has one|building one here)"):
-        build(project(tmp_path / "p", pinned + "fastc\n"))
+    """What would have to be compiled for the host is an error with the package and two cures; nothing half-done stays."""
+    needs = source_package(tmp_path / "index", pinned, extension=True)
+    with pytest.raises(
+        ReleaseError, match=r"origin-kit-tests-only==1\.0 has no wheel.*; pin a version that has one, or"
+    ):
+        build(project(tmp_path / "p", needs))
     assert not list((tmp_path / "cache/wheels").iterdir())
 
 
@@ -303,7 +310,7 @@ PYLOCK = 'lock-version = "1.0"\n[[packages]]\nname = "django"\nversion = "5.2.1"
 @pytest.mark.parametrize(
     ("files", "file", "text"),
     [
-        ({"requirements.txt": "django # web\n\n-r more.txt\n", "more.txt": "pillow\n"}, "requirements.txt", "django\npillow\n\n"),
+        ({"requirements.txt": "a # web\n\n-r more.txt\n", "more.txt": "b\n"}, "requirements.txt", "a\nb\n\n"),
         ({"requirements.txt": "a==1 \\\n  --hash=sha256:0\n"}, "requirements.txt", "a==1    --hash=sha256:0\n"),
         ({"requirements.txt": "a", "pylock.toml": PYLOCK}, "pylock.toml", "django==5.2.1 ; python_version > '3'\n"),
         ({"requirements.txt": "a", "poetry.lock": ""}, "requirements.txt", "a\n"),
@@ -313,7 +320,7 @@ PYLOCK = 'lock-version = "1.0"\n[[packages]]\nname = "django"\nversion = "5.2.1"
     ],
 )  # fmt: skip
 def test_requirements_are_found(tmp_path: Path, files: dict[str, str], file: str | None, text: str | None) -> None:
-    """A lock wins over requirements, those over pyproject.toml; what lies outside of the project is not the project's."""
+    """A lock wins over requirements, those over pyproject.toml; what lies outside is not the project's."""
     folder = project(tmp_path / "p", None, **files)
     if file is None:
         with pytest.raises(ReleaseError, match="says nowhere what it needs"):

@@ -40,7 +40,7 @@ def up(settings: Settings, forced: str | None) -> None:
     chosen = engine(settings, forced)
     report.step("infra", f"runs the program for stack {settings.stack} ({chosen} engine)")
     if settings.cloud == "local":
-        prepare_local()
+        prepare_local(settings.image)
     if chosen == "embedded":
         _run([sys.executable, "-m", "infra.local.engine", "up", "--stack", settings.stack, "--refresh"])
     else:
@@ -75,7 +75,7 @@ def _history(stack: str) -> list[Path]:
     return [path for part in ("history", "backups", "locks") for path in base.glob(f"{part}/**/{stack}")]
 
 
-def prepare_local() -> None:
+def prepare_local(release: str) -> None:
     """The base image, with a bar while it is built. Raises the image's own errors (no root, no disk, no mirror)."""
     from infra.local import image
 
@@ -83,9 +83,9 @@ def prepare_local() -> None:
         raise InfrastructureError(
             "the local cloud makes machines and mounts: it needs root; run it with sudo, or `make up`"
         )
-    if not image.ready():
+    if not image.ready(release):
         with report.progress("image") as advance:
-            image.ensure(on_progress=advance)
+            image.ensure(release, on_progress=advance)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -20,7 +20,14 @@ _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
 class ReleaseError(ValueError):
-    """A release can't be made of this; the text says what is missing, where, and the next step."""
+    """A release can't be made of this; the text says what is missing, where, and the next step.
+
+    `detail` is what a tool said itself, shortened.
+    """
+
+    def __init__(self, text: str, detail: str = "") -> None:
+        self.detail = detail
+        super().__init__(text)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ _LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST_GLIBC_MINOR = {"x86_64": 5, "i686": 5}
 _UV_GLIBC_MINORS = range(28, 41)
 _NO_MATCH = re.compile(r"No matching distribution found for ([A-Za-z0-9._-]+)(==\S+)?")
-_INDEX = re.compile(r"-i\b|-f\b|--index-url|--extra-index-url|--find-links|--trusted-host")
+_INDEX = re.compile(r"-i\b|-f\b|--index-url|--extra-index-url|--find-links|--trusted-host|--no-index")
 _SAME_INDEX = (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_EXTRA_INDEX_URL", "UV_INDEX"))
 
 Say = Callable[[str], None]
@@ -291,7 +291,9 @@ def _resolve(wanted: Requirements, target: Target, scratch: Path) -> list[str]:
     if done.returncode:
         why = _reason(done.stderr)
         own = f" (the kit itself asks for {' and '.join(ADDITIONS)})" if any(need in why for need in ADDITIONS) else ""
-        raise ReleaseError(f"{wanted.path} can't be resolved for Python {target.python}: {why}{own}")
+        raise ReleaseError(
+            f"{wanted.path} can't be resolved for Python {target.python}: {why}{own}", _detail(done.stderr)
+        )
     return re.sub(r" \\\n\s+", " ", out.read_text()).splitlines()
 
 
@@ -327,7 +329,11 @@ def _build(line: str, options: list[str], wanted: Requirements, target: Target, 
     found = list(built.glob("*.whl"))
     name = line.split(" --hash")[0]
     if done.returncode or not found:
-        raise ReleaseError(f"{wanted.file}: {name} has no wheel, and building one here fails: {_reason(done.stderr)}")
+        raise ReleaseError(
+            f"{wanted.file}: {name} has no wheel, and building one here fails; "
+            "pin a version that has one, or put a wheel on your own index",
+            _detail(done.stderr),
+        )
     if not found[0].name.endswith("-none-any.whl"):
         raise ReleaseError(
             f"{wanted.file}: {name} has no wheel for Python {target.python} on {target.machine} (glibc {target.libc}) "
@@ -386,10 +392,17 @@ def _pip_index() -> dict[str, str]:
 
 
 def _reason(said: str) -> str:
-    """A tool's own words, on one line and not too many."""
+    """A tool's own words up to where it quotes others, on one line and not too many."""
     lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("warning")]
-    text = hide_password(" ".join(re.sub(r"^(error|ERROR|cause|╰─▶|×):?\s*", "", line) for line in lines))
-    return text if len(text) <= 500 else text[:497] + "..."
+    text = " ".join(re.sub(r"^(error|ERROR|cause|hint|╰─▶|×):?\s*", "", line) for line in lines)
+    text = hide_password(re.split(r"\[std(?:err|out)\]|Traceback", text)[0].strip())
+    return text if len(text) <= 400 else text[:397] + "..."
+
+
+def _detail(said: str) -> str:
+    """The end of what a tool said, where that is more than `_reason` shows."""
+    lines = said.strip().splitlines()
+    return hide_password("\n".join(lines[-12:])) if len(lines) > 6 else ""
 
 
 def _last(said: str) -> str:

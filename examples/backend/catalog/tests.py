@@ -14,6 +14,8 @@ PASSWORD = 'correct-horse-battery'
 KETTLE = {'name': 'Kettle', 'price': '19.90', 'stock': 2}
 
 
+# The real hasher is slow on purpose.
+@override_settings(PASSWORD_HASHERS=['django.contrib.auth.hashers.MD5PasswordHasher'])
 class ApiTestCase(TestCase):
     """A client that checks CSRF as a real server does, and a user who may log in."""
 
