@@ -11,8 +11,9 @@ from pathlib import Path
 
 from infra.local.home import home, state_dir
 from infra.settings import Settings
+from infra.stackfile import stack_path
 from rollout import report
-from rollout.outputs import ROOT, kit_checkpoint
+from rollout.outputs import PROJECT, ROOT, kit_checkpoint
 
 INSTALL = "https://www.pulumi.com/docs/install/"
 
@@ -41,24 +42,42 @@ def up(settings: Settings, forced: str | None) -> None:
     report.step("infra", f"runs the program for stack {settings.stack} ({chosen} engine)")
     if settings.cloud == "local":
         prepare_local(settings.image)
-    if chosen == "embedded":
-        _run([sys.executable, "-m", "infra.local.engine", "up", "--stack", settings.stack, "--refresh"])
-    else:
-        _run(
-            ["pulumi", "up", "--yes", "--skip-preview", "--refresh", "--stack", settings.stack], _environment(settings)
-        )
+    _operate("up", settings, chosen, "--refresh")
 
 
 def down(settings: Settings, forced: str | None) -> None:
     """Remove everything that the stack has made; nothing to do is fine."""
     chosen = engine(settings, forced)
     report.step("infra", f"removes stack {settings.stack} ({chosen} engine)")
-    if chosen == "embedded":
-        _run([sys.executable, "-m", "infra.local.engine", "destroy", "--stack", settings.stack])
-    elif settings.cloud != "local" or kit_checkpoint(settings.stack).exists():
-        _run(["pulumi", "destroy", "--yes", "--skip-preview", "--stack", settings.stack], _environment(settings))
+    if settings.cloud != "local" or kit_checkpoint(settings.stack).exists():
+        _operate("destroy", settings, chosen)
     if settings.cloud == "local":
         forget(settings.stack)
+
+
+def _operate(command: str, settings: Settings, chosen: str, *more: str) -> None:
+    stack = ["--stack", settings.stack]
+    if chosen == "embedded":
+        _run([sys.executable, "-m", "infra.local.engine", command, *stack])
+        return
+    own = ["--config-file", str(_local_backend(settings.stack))] if settings.cloud == "local" else []
+    _run(["pulumi", command, "--yes", "--skip-preview", *more, *stack, *own], _environment(settings))
+
+
+def _local_backend(stack: str) -> Path:
+    """Make the kit's file backend ready for the CLI. Returns a copy of the stack's config for it to write its salt to:
+    the tracked file stays as it is. Raises StateError while another run holds the stack."""
+    from infra.local.checkpoint import Checkpoint
+
+    checkpoint = Checkpoint(state_dir(), PROJECT, stack).load()
+    checkpoint.refuse_if_locked()
+    if not checkpoint.path.exists():
+        checkpoint.write()
+    copy = home() / "config" / f"Pulumi.{stack}.yaml"
+    copy.parent.mkdir(exist_ok=True)
+    salt = f"\nencryptionsalt: {checkpoint.salt}\n" if checkpoint.salt else ""
+    copy.write_text(stack_path(ROOT, stack).read_text() + salt)
+    return copy
 
 
 def forget(stack: str) -> None:

@@ -12,6 +12,7 @@ from typing import TextIO
 _lock = threading.Lock()
 
 Advance = Callable[[float, str], None]
+QUIET_S = 1.5
 
 
 def line(text: str, stream: TextIO | None = None) -> None:
@@ -38,12 +39,13 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def progress(title: str) -> Iterator[Advance]:
     """A bar with elapsed time, fed with fractions of 1 and a word on what goes on; plain lines without a terminal.
 
-    A fraction below 0 means that nobody knows how far it is.
+    A fraction below 0 means that nobody knows how far it is. What is over within a second or two stays silent.
     """
     started = time.monotonic()
     with _bar(title) if sys.stdout.isatty() else _lines(title) as advance:
         yield advance
-    step(title, f"done in {time.monotonic() - started:.1f} s")
+    if time.monotonic() - started > QUIET_S:
+        step(title, f"done in {time.monotonic() - started:.1f} s")
 
 
 @contextmanager
@@ -67,11 +69,11 @@ def _bar(title: str) -> Iterator[Advance]:
 
 @contextmanager
 def _lines(title: str) -> Iterator[Advance]:
-    said = -1.0
+    started, said = time.monotonic(), -1.0
 
     def advance(fraction: float, doing: str) -> None:
         nonlocal said
-        if fraction - said >= 0.25 or said < 0:
+        if time.monotonic() - started > QUIET_S and (fraction - said >= 0.25 or said < 0):
             said = max(fraction, 0.0)
             step(title, f"{said:4.0%} {doing}" if fraction >= 0 else doing)
 

@@ -76,7 +76,7 @@ def _one(session: hosts.Session, role: str, contract: Contract, builder: Builder
         facts, app, who(), archive=archive, wsgi=contract.application.wsgi, settings=contract.application.settings,
         **(_environment(contract, session.host, secrets) if role == "backend" else {}),
     )  # fmt: skip
-    result = session.run(script, orders, blob=archive, on_event=lambda event: report.step(name, event["step"]))
+    result = session.run(script, orders, blob=archive, on_event=lambda event: report.step(name, event["text"]))
     return bool(result["changed"])
 
 
