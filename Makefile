@@ -14,7 +14,7 @@ down: .venv/run ## remove them: machines, mounts, bridge, processes and state
 test: .venv/test machines browser ## every test, on real machines and in a real browser
 	$(PYTEST) -m "not soak"
 check: .venv/test ## format, lint and types
-	.venv/bin/ruff check . && .venv/bin/mypy
+	.venv/bin/ruff check . && .venv/bin/ruff format --check -q . && .venv/bin/mypy
 bench: .venv/test machines ## the figures in the README, as ratios within one run
 	$(SUDO) .venv/bin/python -m tests.bench
 soak: .venv/test machines browser ## the long tests

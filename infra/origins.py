@@ -19,12 +19,92 @@ Address = IPv4Address | IPv6Address
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 # Fetch standard, "bad port", as of 2026-07-02: browsers load nothing from these.
-BAD_PORTS = frozenset({
-    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110,
-    111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531,
-    532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060,
-    5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
-})
+BAD_PORTS = frozenset(
+    {
+        1,
+        7,
+        9,
+        11,
+        13,
+        15,
+        17,
+        19,
+        20,
+        21,
+        22,
+        23,
+        25,
+        37,
+        42,
+        43,
+        53,
+        69,
+        77,
+        79,
+        87,
+        95,
+        101,
+        102,
+        103,
+        104,
+        109,
+        110,
+        111,
+        113,
+        115,
+        117,
+        119,
+        123,
+        135,
+        137,
+        139,
+        143,
+        161,
+        179,
+        389,
+        427,
+        465,
+        512,
+        513,
+        514,
+        515,
+        526,
+        530,
+        531,
+        532,
+        540,
+        548,
+        554,
+        556,
+        563,
+        587,
+        601,
+        636,
+        989,
+        990,
+        993,
+        995,
+        1719,
+        1720,
+        1723,
+        2049,
+        3659,
+        4045,
+        4190,
+        5060,
+        5061,
+        6000,
+        6566,
+        6665,
+        6666,
+        6667,
+        6668,
+        6669,
+        6679,
+        6697,
+        10080,
+    }
+)
 _MOST_CHARACTERS = 1000
 _EXAMPLE = "https://app.example.com"
 _WRITE = f"write scheme, host and port only, like {_EXAMPLE}"
@@ -126,18 +206,24 @@ def _parse(text: str, production: bool) -> Origin:
 
 # What a person most likely did, first match first. Text, not compiled: importing this module stays cheap.
 _WHOLE = (
-    (r"Calling (__str__|\[?toString)|\bOutput(\[|<|\b.*\bobject at\b)|04da6b54-80e4-46f7-96ec-b56ff0331ba9",
-     "holds the text of an unresolved Pulumi output; use its value (inside .apply), or write the origin itself"),
+    (
+        r"Calling (__str__|\[?toString)|\bOutput(\[|<|\b.*\bobject at\b)|04da6b54-80e4-46f7-96ec-b56ff0331ba9",
+        "holds the text of an unresolved Pulumi output; use its value (inside .apply), or write the origin itself",
+    ),
     (r"\[secret\]", "holds Pulumi's mask over a secret; an origin is public: export it as a plain output"),
-    (r"\Anull\Z",
-     "is what pages without an origin send, anyone's included, so it is never allowed; serve the page over http(s) "
-     f"and write its origin, like {_EXAMPLE}"),
+    (
+        r"\Anull\Z",
+        "is what pages without an origin send, anyone's included, so it is never allowed; serve the page over http(s) "
+        f"and write its origin, like {_EXAMPLE}",
+    ),
     (r"\A\*\Z", f"is every origin; list each one, like {_EXAMPLE}, or set allow_all_origins in development"),
     (r"\A(none|undefined|nil|nan|true|false)\Z", f"is what an unset variable prints; write one like {_EXAMPLE}"),
     (r"[\r\n]", "holds a line break, so perhaps several values; write one origin an item"),
     (r"[\"'`‘’‚‛“”„‟«»‹›]", f"holds a quotation mark; write the bare origin, like {_EXAMPLE}"),
-    (r"[${}<>]|%(?![0-9a-f]{2})\w+%|%\(|%[sdv]\b",
-     f"holds a template or an unset variable that nothing filled in; write the origin itself, like {_EXAMPLE}"),
+    (
+        r"[${}<>]|%(?![0-9a-f]{2})\w+%|%\(|%[sdv]\b",
+        f"holds a template or an unset variable that nothing filled in; write the origin itself, like {_EXAMPLE}",
+    ),
     (r"[,;|]|://.*://|\A\[.*://", "holds several values; write one origin an item"),
     (r"[ \t]", "holds a blank; an origin has none, and several origins are one an item"),
     (r"\\", f"holds a backslash, which browsers read as a slash; {_WRITE}"),
@@ -425,15 +511,21 @@ _RANGES = tuple(
     (ip_network(network), what)
     for what, networks in (
         ("a loopback address", ("127.0.0.0/8", "::1/128")),
-        ("a private address; did you export private_ip instead of public_ip?",
-         ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10")),
+        (
+            "a private address; did you export private_ip instead of public_ip?",
+            ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10"),
+        ),
         ("a link-local address", ("169.254.0.0/16", "fe80::/10")),
         ("a shared address (carrier-grade NAT)", ("100.64.0.0/10",)),
-        ("a documentation address (an example from a manual?)",
-         ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20")),
+        (
+            "a documentation address (an example from a manual?)",
+            ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20"),
+        ),
         ("a benchmarking address", ("198.18.0.0/15", "2001:2::/48")),
-        ("an IPv4 address inside IPv6 (6to4, Teredo or NAT64); write the IPv4 address itself",
-         ("2002::/16", "2001::/32", "64:ff9b::/96", "64:ff9b:1::/48", "192.88.99.0/24")),
+        (
+            "an IPv4 address inside IPv6 (6to4, Teredo or NAT64); write the IPv4 address itself",
+            ("2002::/16", "2001::/32", "64:ff9b::/96", "64:ff9b:1::/48", "192.88.99.0/24"),
+        ),
         ("a reserved address", ("192.0.0.0/24", "240.0.0.0/4", "2001::/23")),
     )
     for network in networks
@@ -657,8 +749,10 @@ def _check_base(name: str, base: str) -> None:
     suffixes = _public_suffixes()
     # The second question finds rules like `*.compute.example`, where each label below is somebody else's.
     if suffixes.is_public(base) or suffixes.is_public(f"{_SAMPLE}.{base}"):
-        raise _Refusal(f"has {name} right below {base}, a public suffix under which anyone gets a name; "
-                       f"put a label of your own between, like https://{name}.shop.{base}")
+        raise _Refusal(
+            f"has {name} right below {base}, a public suffix under which anyone gets a name; "
+            f"put a label of your own between, like https://{name}.shop.{base}"
+        )
 
 
 def _port_text(origin: Origin) -> str:

@@ -25,11 +25,12 @@ def test_apt_sources_are_read_in_both_formats(tmp_path: Path) -> None:
     """One-line entries and deb822 stanzas, options and comments included; source packages left out."""
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list").write_text(
-        "# deb http://no/ bookworm main\ndeb [arch=amd64 signed-by=/k] http://a/ bookworm main contrib\ndeb-src http://b/ bookworm main\n"
+        "# deb http://no/ bookworm main\ndeb [arch=amd64 signed-by=/k] http://a/ bookworm main contrib\n"
+        "deb-src http://b/ bookworm main\n"
     )
     (tmp_path / "sources.list.d" / "x.sources").write_text(
-        "Types: deb deb-src\n# a comment\nURIs: http://c/ http://d/\nSuites: bookworm bookworm-updates\nComponents: main\n"
-        "Signed-By: /k\n\nTypes: deb\nEnabled: no\nURIs: http://e/\nSuites: bookworm\nComponents: main\n"
+        "Types: deb deb-src\n# a comment\nURIs: http://c/ http://d/\nSuites: bookworm bookworm-updates\n"
+        "Components: main\nSigned-By: /k\n\nTypes: deb\nEnabled: no\nURIs: http://e/\nSuites: bookworm\nComponents: main\n"
     )
     assert list(image.sources(tmp_path)) == [
         ("http://c/", ["bookworm", "bookworm-updates"], ["main"]),
@@ -138,7 +139,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 @pytest.mark.machines
 def test_a_machine_answers_ssh_with_the_key_that_was_made_with_it(world: World) -> None:
-    """Strict host key checking with exactly the recorded key succeeds; the system inside runs, without a failed unit."""
+    """Strict host key checking with exactly the recorded key succeeds; the system runs, no unit has failed."""
     made = world.machines.create(world.props)
     assert made.outs["host_key"] == world.machine.host_key
     assert world.ssh("systemctl is-system-running --wait; sudo -n id -u").stdout.split() == ["running", "0"]

@@ -144,7 +144,7 @@ REFUSED = {
     "https://app.example.com:8443/x": "write https://app.example.com:8443",
     # userinfo
     "https://admin@app.example.com": "user or password before the '@', which origins never hold; "
-                                     "write https://app.example.com",
+    "write https://app.example.com",
     "https://@app.example.com": "user or password",
     "https://app.example.com\\@evil.com": "user or password",
     "https://app.example.com/@evil": "user or password",
@@ -445,7 +445,9 @@ def test_table_is_large() -> None:
     assert len(REFUSED) + len(REFUSED_IN_PRODUCTION) > 220
 
 
-@pytest.mark.parametrize("value", [None, 3000, 1.5, True, ["https://a.example.com"], {"a": 1}, b"https://a.example.com"])
+@pytest.mark.parametrize(
+    "value", [None, 3000, 1.5, True, ["https://a.example.com"], {"a": 1}, b"https://a.example.com"]
+)
 def test_not_text(value: object) -> None:
     """A YAML value that is no text is an OriginError too."""
     with pytest.raises(OriginError, match="not text; write an origin in quotes"):
@@ -535,7 +537,10 @@ HOSTS = st.one_of(NAMES, IPV4S, IPV6S, INTERNATIONAL.map(lambda label: f"{label}
 PORTS = st.one_of(st.just(""), st.integers(0, 70_000).map(lambda port: f":{port}"))
 PLAUSIBLE = st.builds(
     lambda scheme, host, port, end: f"{scheme}://{host}{port}{end}",
-    st.sampled_from(["http", "https", "HTTPS", "Http"]), HOSTS, PORTS, st.sampled_from(["", "/", "\n", " "]),
+    st.sampled_from(["http", "https", "HTTPS", "Http"]),
+    HOSTS,
+    PORTS,
+    st.sampled_from(["", "/", "\n", " "]),
 )
 WILD = st.text(max_size=40).flatmap(
     lambda text: st.sampled_from([text, f"https://{text}", f"https://a.example.com{text}", f"http://{text}.com"])
@@ -577,9 +582,14 @@ PASSWORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).map(l
 
 
 @unhurried
-@given(st.sampled_from(["https://", "http://", "ftp://", "//", "", " https://"]), USERS, PASSWORDS,
-       st.sampled_from(["@", "%40", "＠"]), st.one_of(HOSTS, st.just("")),
-       st.sampled_from(["", "/", "/x?y", ",z", "\n"]))
+@given(
+    st.sampled_from(["https://", "http://", "ftp://", "//", "", " https://"]),
+    USERS,
+    PASSWORDS,
+    st.sampled_from(["@", "%40", "＠"]),
+    st.one_of(HOSTS, st.just("")),
+    st.sampled_from(["", "/", "/x?y", ",z", "\n"]),
+)
 def test_no_password_is_shown(start: str, user: str, password: str, at: str, host: str, end: str) -> None:
     """No error holds the password, or any part of one that is cut by a slash, a quote or another '@'."""
     text = f"{start}{user}:{password}{at}{host}{end}"
@@ -599,8 +609,14 @@ def test_no_query_is_shown() -> None:
 # ---- look-alikes
 
 ORIGINS = [
-    "https://app.example.com", "http://app.example.com:8080", "http://8.8.8.8", "http://8.8.8.8:3000",
-    "http://[2600:1f18::1]:8080", "http://localhost:3000", "http://a", "https://xn--bcher-kva.example.com",
+    "https://app.example.com",
+    "http://app.example.com:8080",
+    "http://8.8.8.8",
+    "http://8.8.8.8:3000",
+    "http://[2600:1f18::1]:8080",
+    "http://localhost:3000",
+    "http://a",
+    "https://xn--bcher-kva.example.com",
 ]
 
 
@@ -625,10 +641,21 @@ def test_look_alikes_differ_as_origins(text: str) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "https://evilapp.example.com", "https://evil.app.example.com", "https://app.example.com.evil.example",
-        "https://appxexample.com", "HTTPS://APP.EXAMPLE.COM", "https://app.example.com:444", "http://app.example.com",
-        "null", "https://app.example.com.", "https://user:pass@app.example.com", "https://app.example.com\x01",
-        "https://app.example.com:443", "https://example.com", "https://app.example.com/", "https://app.example.com`.evil.example",
+        "https://evilapp.example.com",
+        "https://evil.app.example.com",
+        "https://app.example.com.evil.example",
+        "https://appxexample.com",
+        "HTTPS://APP.EXAMPLE.COM",
+        "https://app.example.com:444",
+        "http://app.example.com",
+        "null",
+        "https://app.example.com.",
+        "https://user:pass@app.example.com",
+        "https://app.example.com\x01",
+        "https://app.example.com:443",
+        "https://example.com",
+        "https://app.example.com/",
+        "https://app.example.com`.evil.example",
     ],
 )
 def test_look_alikes_hold_every_kind(value: str) -> None:
@@ -642,55 +669,132 @@ def test_look_alikes_hold_every_kind(value: str) -> None:
 SHAPES = {
     "https://{branch}.preview.example.com": (
         "https://{branch}.preview.example.com",
-        ["https://a.preview.example.com", "https://0.preview.example.com", "https://my-branch-1.preview.example.com",
-         f"https://{'a' * 63}.preview.example.com", "https://a--b.preview.example.com"],
-        ["https://preview.example.com", "https://.preview.example.com", "https://a.b.preview.example.com",
-         "https://-a.preview.example.com", "https://a-.preview.example.com", "https://A.preview.example.com",
-         f"https://{'a' * 64}.preview.example.com", "https://a_b.preview.example.com", "https://a.preview.example.com:443",
-         "https://a.preview.example.com:8443", "http://a.preview.example.com", "https://a.previewxexample.com",
-         "https://a.preview.example.com.evil.com", "https://a.preview.example.com\n", "https://a.preview.example.com/",
-         "xhttps://a.preview.example.com", "https://evil.com/a.preview.example.com", "https://ü.preview.example.com",
-         "https://evil.com#.preview.example.com", "https://a@b.preview.example.com", "null", "", "https://{branch}.preview.example.com"],
+        [
+            "https://a.preview.example.com",
+            "https://0.preview.example.com",
+            "https://my-branch-1.preview.example.com",
+            f"https://{'a' * 63}.preview.example.com",
+            "https://a--b.preview.example.com",
+        ],
+        [
+            "https://preview.example.com",
+            "https://.preview.example.com",
+            "https://a.b.preview.example.com",
+            "https://-a.preview.example.com",
+            "https://a-.preview.example.com",
+            "https://A.preview.example.com",
+            f"https://{'a' * 64}.preview.example.com",
+            "https://a_b.preview.example.com",
+            "https://a.preview.example.com:443",
+            "https://a.preview.example.com:8443",
+            "http://a.preview.example.com",
+            "https://a.previewxexample.com",
+            "https://a.preview.example.com.evil.com",
+            "https://a.preview.example.com\n",
+            "https://a.preview.example.com/",
+            "xhttps://a.preview.example.com",
+            "https://evil.com/a.preview.example.com",
+            "https://ü.preview.example.com",
+            "https://evil.com#.preview.example.com",
+            "https://a@b.preview.example.com",
+            "null",
+            "",
+            "https://{branch}.preview.example.com",
+        ],
     ),
     "HTTPS://PR-{n}.Preview.Example.com:8443/": (
         "https://pr-{n}.preview.example.com:8443",
-        ["https://pr-1.preview.example.com:8443", "https://pr-a-b.preview.example.com:8443",
-         f"https://pr-{'1' * 60}.preview.example.com:8443"],
-        ["https://pr-.preview.example.com:8443", "https://pr--1.preview.example.com:8443",
-         "https://pr1.preview.example.com:8443", f"https://pr-{'1' * 61}.preview.example.com:8443",
-         "https://pr-1.preview.example.com", "https://xpr-1.preview.example.com:8443", "https://pr-1.preview.example.com:84430"],
+        [
+            "https://pr-1.preview.example.com:8443",
+            "https://pr-a-b.preview.example.com:8443",
+            f"https://pr-{'1' * 60}.preview.example.com:8443",
+        ],
+        [
+            "https://pr-.preview.example.com:8443",
+            "https://pr--1.preview.example.com:8443",
+            "https://pr1.preview.example.com:8443",
+            f"https://pr-{'1' * 61}.preview.example.com:8443",
+            "https://pr-1.preview.example.com",
+            "https://xpr-1.preview.example.com:8443",
+            "https://pr-1.preview.example.com:84430",
+        ],
     ),
     "https://{branch}-shop.example.com:443\n": (
         "https://{branch}-shop.example.com",
         ["https://a-shop.example.com", "https://a-b-shop.example.com"],
-        ["https://-shop.example.com", "https://shop.example.com", "https://a.shop.example.com", "https://a--shop.example.com"],
+        [
+            "https://-shop.example.com",
+            "https://shop.example.com",
+            "https://a.shop.example.com",
+            "https://a--shop.example.com",
+        ],
     ),
     "https://api.{branch}.bücher.example.com": (
         "https://api.{branch}.xn--bcher-kva.example.com",
         ["https://api.x.xn--bcher-kva.example.com"],
-        ["https://x.xn--bcher-kva.example.com", "https://api.x.bücher.example.com", "https://apixx.xn--bcher-kva.example.com"],
+        [
+            "https://x.xn--bcher-kva.example.com",
+            "https://api.x.bücher.example.com",
+            "https://apixx.xn--bcher-kva.example.com",
+        ],
     ),
     "http://192.168.1.*:3000": (
         "http://192.168.1.*:3000",
         [f"http://192.168.1.{octet}:3000" for octet in (0, 1, 9, 10, 99, 100, 199, 200, 249, 250, 255)],
-        ["http://192.168.1.256:3000", "http://192.168.1.01:3000", "http://192.168.1.00:3000", "http://192.168.1.1",
-         "http://192.168.1.1:30000", "http://192.168.1.:3000", "http://192.168.10:3000", "http://192x168.1.1:3000",
-         "http://192.168.1.1.evil.com:3000", "http://1192.168.1.1:3000", "http://192.168.1.1:3000\n", "http://192.168.1.*:3000",
-         "https://192.168.1.1:3000", "http://192.168.1.1000:3000"],
+        [
+            "http://192.168.1.256:3000",
+            "http://192.168.1.01:3000",
+            "http://192.168.1.00:3000",
+            "http://192.168.1.1",
+            "http://192.168.1.1:30000",
+            "http://192.168.1.:3000",
+            "http://192.168.10:3000",
+            "http://192x168.1.1:3000",
+            "http://192.168.1.1.evil.com:3000",
+            "http://1192.168.1.1:3000",
+            "http://192.168.1.1:3000\n",
+            "http://192.168.1.*:3000",
+            "https://192.168.1.1:3000",
+            "http://192.168.1.1000:3000",
+        ],
     ),
     "http://10.0.0.*:80": (
         "http://10.0.0.*",
         ["http://10.0.0.1", "http://10.0.0.254"],
-        ["http://10.0.0.1:80", "http://10.0.0.1:8080", "http://10.0.0.1.evil.com", "http://10.0.0.1111", "http://10.0.1.1"],
+        [
+            "http://10.0.0.1:80",
+            "http://10.0.0.1:8080",
+            "http://10.0.0.1.evil.com",
+            "http://10.0.0.1111",
+            "http://10.0.1.1",
+        ],
     ),
     "http://localhost:*": (
         "http://localhost:*",
-        ["http://localhost",
-         *(f"http://localhost:{port}" for port in (1, 8, 81, 443, 800, 3000, 8080, 9999, 10000, 59999, 65535))],
-        ["http://localhost:", "http://localhost:0", "http://localhost:80", "http://localhost:080", "http://localhost:03000",
-         "http://localhost:65536", "http://localhost:99999", "http://localhost:100000", "http://localhost:*",
-         "https://localhost:3000", "http://localhost.evil.com:3000", "http://localhost:3000.evil.com", "http://localhost:3000\n",
-         "http://127.0.0.1:3000", "http://evillocalhost:3000", "http://localhost:3000@evil.com", "http://localhost:٣", "http://localhost:1a"],
+        [
+            "http://localhost",
+            *(f"http://localhost:{port}" for port in (1, 8, 81, 443, 800, 3000, 8080, 9999, 10000, 59999, 65535)),
+        ],
+        [
+            "http://localhost:",
+            "http://localhost:0",
+            "http://localhost:80",
+            "http://localhost:080",
+            "http://localhost:03000",
+            "http://localhost:65536",
+            "http://localhost:99999",
+            "http://localhost:100000",
+            "http://localhost:*",
+            "https://localhost:3000",
+            "http://localhost.evil.com:3000",
+            "http://localhost:3000.evil.com",
+            "http://localhost:3000\n",
+            "http://127.0.0.1:3000",
+            "http://evillocalhost:3000",
+            "http://localhost:3000@evil.com",
+            "http://localhost:٣",
+            "http://localhost:1a",
+        ],
     ),
     "https://127.0.0.1:*/": (
         "https://127.0.0.1:*",
@@ -874,8 +978,12 @@ def test_port_shape_is_exactly_the_ports(port: int, before: str) -> None:
     ("text", "origin", "before", "after"),
     [
         ("https://{branch}.preview.example.com", "https://a.preview.example.com", "https://", ".preview.example.com"),
-        ("https://pr-{n}.preview.example.com:8443", "https://pr-7.preview.example.com:8443",
-         "https://pr-", ".preview.example.com:8443"),
+        (
+            "https://pr-{n}.preview.example.com:8443",
+            "https://pr-7.preview.example.com:8443",
+            "https://pr-",
+            ".preview.example.com:8443",
+        ),
     ],
 )
 def test_label_shapes_refuse_look_alikes(text: str, origin: str, before: str, after: str) -> None:
@@ -888,8 +996,11 @@ def test_label_shapes_refuse_look_alikes(text: str, origin: str, before: str, af
 
 @pytest.mark.parametrize(
     ("text", "origin"),
-    [("http://192.168.1.*:3000", "http://192.168.1.20:3000"), ("http://localhost:*", "http://localhost:3000"),
-     ("http://127.0.0.1:*", "http://127.0.0.1:9000")],
+    [
+        ("http://192.168.1.*:3000", "http://192.168.1.20:3000"),
+        ("http://localhost:*", "http://localhost:3000"),
+        ("http://127.0.0.1:*", "http://127.0.0.1:9000"),
+    ],
 )
 def test_address_shapes_refuse_look_alikes(text: str, origin: str) -> None:
     """No look-alike passes a shape over addresses or ports, unless it is another address or port that it spans."""

@@ -293,7 +293,7 @@ def test_a_pure_package_without_a_wheel_is_built_here(tmp_path: Path, pinned: st
 
 
 def test_a_compiled_package_without_a_wheel_is_named(tmp_path: Path, pinned: str) -> None:
-    """What would have to be compiled for the host is an error with the package and two cures; nothing half-done stays."""
+    """What would have to be compiled for the host is an error with two cures; nothing half-done stays."""
     needs = source_package(tmp_path / "index", pinned, extension=True)
     with pytest.raises(
         ReleaseError, match=r"origin-kit-tests-only==1\.0 has no wheel.*; pin a version that has one, or"

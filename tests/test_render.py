@@ -131,6 +131,7 @@ def test_credentials_reach_the_page_without_a_restart() -> None:
 
 def test_fingerprint_covers_mode_and_path() -> None:
     """The same text in another place or with another mode is another configuration."""
+
     def mark(file: File) -> str:
         return assemble([file], [], [], {"nginx": ()}).fingerprints["nginx"]
 
@@ -153,8 +154,23 @@ def test_fill_needs_every_value() -> None:
 
 
 VALUES = (
-    "plain", "", " blanks ", "a\"b", "it's", "$HOME ${HOME} $(id) `id`", "back\\slash \\n \\\\ end\\", "line\nbreak\n",
-    "# no comment", "tab\tand\rreturn", "; & | < >", "ünïcødé 🦆", "!history", "%n %h", "[1]", "'\"'", "a=b",
+    "plain",
+    "",
+    " blanks ",
+    'a"b',
+    "it's",
+    "$HOME ${HOME} $(id) `id`",
+    "back\\slash \\n \\\\ end\\",
+    "line\nbreak\n",
+    "# no comment",
+    "tab\tand\rreturn",
+    "; & | < >",
+    "ünïcødé 🦆",
+    "!history",
+    "%n %h",
+    "[1]",
+    "'\"'",
+    "a=b",
 )
 
 
@@ -218,11 +234,14 @@ def test_refused_all_at_once() -> None:
     assert "sentinel" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("origin", "source"), [
-    ("http://10.213.7.3", "http://10.213.7.3"),
-    ("https://api.example.com:8443", "https://api.example.com:8443"),
-    ("http://[2001:db8::3]", "http:"),
-])
+@pytest.mark.parametrize(
+    ("origin", "source"),
+    [
+        ("http://10.213.7.3", "http://10.213.7.3"),
+        ("https://api.example.com:8443", "https://api.example.com:8443"),
+        ("http://[2001:db8::3]", "http:"),
+    ],
+)
 def test_connect_source(origin: str, source: str) -> None:
     """The page may call the backend's origin, or its scheme where a policy can't name an address."""
     assert connect_source(origin) == source

@@ -389,7 +389,13 @@ def test_tells_nothing_about_itself(site: Site) -> None:
 
 def test_decisions_are_djangos(site: Site) -> None:
     """Asked directly, Django decides like nginx for whatever a browser can send."""
-    for origin in [*load("local-ip").cors.allowed_origins, STRANGER, "null", "http://10.213.7.10:8080", "https://10.213.7.10"]:
+    for origin in [
+        *load("local-ip").cors.allowed_origins,
+        STRANGER,
+        "null",
+        "http://10.213.7.10:8080",
+        "https://10.213.7.10",
+    ]:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(site.folder / "run/shop.sock"))
             connection.sendall(f"GET /echo/ HTTP/1.0\r\nHost: 10.213.7.74\r\nOrigin: {origin}\r\n\r\n".encode())
@@ -528,18 +534,21 @@ def test_shapes() -> None:
         assert site.ask("GET", "/files/cat.txt", host).status == 200
 
 
-@pytest.mark.parametrize(("path", "status", "body"), [
-    ("/", 200, b"this is index.html"),
-    ("/index.html", 200, b"this is index.html"),
-    ("/a/view/of/the/page", 200, b"this is index.html"),
-    ("/app.js", 200, b"this is app.js"),
-    ("/docs/", 200, b"this is docs/index.html"),
-    ("/.well-known/x.txt", 200, b"this is .well-known/x.txt"),
-    ("/missing.js", 404, None),
-    ("/docs/missing.css", 404, None),
-    ("/.git/config", 404, None),
-    ("/.env", 404, None),
-])
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        ("/", 200, b"this is index.html"),
+        ("/index.html", 200, b"this is index.html"),
+        ("/a/view/of/the/page", 200, b"this is index.html"),
+        ("/app.js", 200, b"this is app.js"),
+        ("/docs/", 200, b"this is docs/index.html"),
+        ("/.well-known/x.txt", 200, b"this is .well-known/x.txt"),
+        ("/missing.js", 404, None),
+        ("/docs/missing.css", 404, None),
+        ("/.git/config", 404, None),
+        ("/.env", 404, None),
+    ],
+)
 def test_page(page: Site, path: str, status: int, body: bytes | None) -> None:
     """The page's files, its own views, and nothing that only lay beside them; each with the policy."""
     answer = page.ask("GET", path)

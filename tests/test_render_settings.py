@@ -65,8 +65,14 @@ class Project:
             "ORIGIN_KIT_RELEASE": str(self.folder / "current"),
             "ORIGIN_KIT_DATA": str(self.data),
         }
-        return subprocess.run([sys.executable, "-c", script], cwd=self.app, env=environment | env,
-                              capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=self.app,
+            env=environment | env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def settings(self, **env: str) -> dict[str, Any]:
         done = self.run(READ, **env)
@@ -85,7 +91,7 @@ PROJECTS = {
     "its own corsheaders, by its config": PLAIN + "INSTALLED_APPS += ['corsheaders.apps.CorsHeadersAppConfig']\n",
     "everything allowed": PLAIN + "CORS_ALLOW_ALL_ORIGINS = True\nCORS_ALLOW_CREDENTIALS = True\n",
     "old names": PLAIN + "CORS_ORIGIN_ALLOW_ALL = True\nCORS_ORIGIN_WHITELIST = ['http://evil.test']\n"
-                         "CORS_ORIGIN_REGEX_WHITELIST = ['']\nCORS_MODEL = 'a.B'\nCORS_REPLACE_HTTPS_REFERER = True\n",
+    "CORS_ORIGIN_REGEX_WHITELIST = ['']\nCORS_MODEL = 'a.B'\nCORS_REPLACE_HTTPS_REFERER = True\n",
     "strings for lists": PLAIN + "CORS_ALLOWED_ORIGIN_REGEXES = '^x$'\nCORS_ALLOWED_ORIGINS = 'http://a'\n",
     "some paths only": PLAIN + "CORS_URLS_REGEX = r'^/api/'\nCORS_ALLOW_PRIVATE_NETWORK = True\n",
     "debug, any host": PLAIN + "DEBUG = True\nALLOWED_HOSTS = ['*']\nCSRF_TRUSTED_ORIGINS = ['http://evil.test']\n",
@@ -194,12 +200,15 @@ def test_two_databases_never_become_one(tmp_path: Path) -> None:
     assert "two SQLite files of one name" in Project(tmp_path, said).run(READ).stderr
 
 
-@pytest.mark.parametrize(("said", "root", "url"), [
-    ("", "data/media", "/media/"),
-    ("from pathlib import Path\nMEDIA_ROOT = Path(__file__).resolve().parent / 'm'\n", "data/media", "/media/"),
-    ("MEDIA_ROOT = 'uploads'\nMEDIA_URL = 'uploads/'\n", "data/media", "/media/"),
-    ("MEDIA_ROOT = '/srv/m'\nMEDIA_URL = '/m/'\n", "/srv/m", "/m/"),
-])
+@pytest.mark.parametrize(
+    ("said", "root", "url"),
+    [
+        ("", "data/media", "/media/"),
+        ("from pathlib import Path\nMEDIA_ROOT = Path(__file__).resolve().parent / 'm'\n", "data/media", "/media/"),
+        ("MEDIA_ROOT = 'uploads'\nMEDIA_URL = 'uploads/'\n", "data/media", "/media/"),
+        ("MEDIA_ROOT = '/srv/m'\nMEDIA_URL = '/m/'\n", "/srv/m", "/m/"),
+    ],
+)
 def test_media_outlive_the_release(tmp_path: Path, said: str, root: str, url: str) -> None:
     """Uploads go to the data folder unless the project keeps them somewhere of its own."""
     found = Project(tmp_path, PLAIN + said).settings()
@@ -220,7 +229,9 @@ def test_shapes_and_hosts(tmp_path: Path) -> None:
     assert len(patterns) == 2
     assert all(pattern.startswith("\\A") and pattern.endswith("\\Z") for pattern in patterns)
     assert found["CSRF_TRUSTED_ORIGINS"] == [
-        "http://[2001:db8::10]:3000", "https://app.example.com", "https://*.preview.example.com",
+        "http://[2001:db8::10]:3000",
+        "https://app.example.com",
+        "https://*.preview.example.com",
     ]
     assert found["ALLOWED_HOSTS"] == ["[2001:db8::74]"]
 

@@ -16,6 +16,7 @@ from rollout import access, hosts, report, secret_values
 from rollout.render import render
 from rollout.render.generation import Generation
 
+WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself
 UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.service",)}
 
 
@@ -41,6 +42,7 @@ def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str]
         "app": contract.application.name,
         "role": role,
         "who": who(),
+        "wait_s": WAIT_S,
         "generation": generation.to_json(),
         "units": [unit.format(app=contract.application.name) for unit in UNITS[role]],
         "probes": probes(contract, role, generation),

@@ -163,6 +163,8 @@ def explain(host: Host, problem: BaseException, identity: Path | None) -> str:
             "Run `fab up` if you rebuilt it; nothing was sent"
         )
     if isinstance(problem, paramiko.AuthenticationException):
+        if "EOF" in str(problem) or "imeout" in str(problem):
+            return f"{where} hung up during the login ({problem}); is it starting, or out of memory? try again"
         key = f"the key {identity}" if identity else "your SSH keys"
         return f"it refused {key} for user {host.user}; check the user in the contract and the key you deploy with"
     if isinstance(problem, paramiko.ssh_exception.NoValidConnectionsError):

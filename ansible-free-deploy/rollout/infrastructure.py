@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +60,7 @@ def down(settings: Settings, forced: str | None) -> None:
 def _operate(command: str, settings: Settings, chosen: str, *more: str) -> None:
     stack = ["--stack", settings.stack]
     if chosen == "embedded":
-        _run([sys.executable, "-m", "infra.local.engine", command, *stack])
+        _run([sys.executable, "-m", "infra.local.engine", command, *stack], own=True)
         return
     own = ["--config-file", str(_local_backend(settings.stack))] if settings.cloud == "local" else []
     _run(["pulumi", command, "--yes", "--skip-preview", *more, *stack, *own], _environment(settings))
@@ -130,12 +132,19 @@ def passphrase() -> str:
     return path.read_text()
 
 
-def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
-    """Run to the end; ^C reaches the child as well, which is waited for. Raises InfrastructureError."""
-    with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
+def _run(command: list[str], environment: dict[str, str] | None = None, own: bool = False) -> None:
+    """Run to the end, ^C or not. Raises InfrastructureError.
+
+    The CLI sees ^C itself. Our `own` engine does not, and so neither does what it runs: it is told by SIGTERM, which
+    ends it silently while it still imports, and later when the step under way is done.
+    """
+    ignore = functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN) if own else None
+    with subprocess.Popen(command, cwd=ROOT, env=environment, preexec_fn=ignore) as process:
         try:
             status = process.wait()
         except KeyboardInterrupt:
+            if own:
+                process.terminate()
             process.wait()
             raise
     if status:

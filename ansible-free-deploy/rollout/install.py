@@ -111,18 +111,24 @@ def last_lines(text: str, count: int = 12) -> str:
 
 
 def take_lock() -> TextIO:
-    """Hold the host's lock until this process ends. Raises Failed that names who holds it."""
+    """Hold the host's lock until this process ends. Raises Failed that names who holds it when `wait_s` is over."""
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     handle = LOCK.open("a+")
-    end = time.monotonic() + PAYLOAD.get("wait_s", 0)
+    end, waited = time.monotonic() + PAYLOAD.get("wait_s", 0), False
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
+            handle.seek(0)
+            owner = handle.read().strip()
             if time.monotonic() > end:
-                handle.seek(0)
-                raise Failed(f"another ship or deploy is running here: {handle.read().strip()}; wait for it") from None
+                raise Failed(
+                    f"another ship or deploy is running here: {owner}; run this again when it is done"
+                ) from None
+            if not waited:
+                step("wait", f"waits for {owner}")
+            waited = True
             time.sleep(0.1)
     handle.truncate(0)
     handle.write("{} since {}".format(PAYLOAD["who"], time.strftime("%Y-%m-%d %H:%M:%S %z")))

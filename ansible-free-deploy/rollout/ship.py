@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from infra.contract import Contract, Host, Json
 from infra.settings import Settings
 from rollout import access, hosts, release, report, secret_values
-from rollout.deploy import who
+from rollout.deploy import WAIT_S, who
 from rollout.outputs import ROOT
 from rollout.release import Release, Target
 from rollout.render import render
@@ -76,6 +76,7 @@ def _one(session: hosts.Session, role: str, contract: Contract, builder: Builder
         facts, app, who(), archive=archive, wsgi=contract.application.wsgi, settings=contract.application.settings,
         **(_environment(contract, session.host, secrets) if role == "backend" else {}),
     )  # fmt: skip
+    orders["wait_s"] = WAIT_S
     result = session.run(script, orders, blob=archive, on_event=lambda event: report.step(name, event["text"]))
     return bool(result["changed"])
 

@@ -13,7 +13,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,7 +30,7 @@ class StateError(ValueError):
 
 def now() -> str:
     """RFC 3339, UTC."""
-    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 class Checkpoint:
@@ -60,7 +60,9 @@ class Checkpoint:
                 f"{self.path}: no Pulumi state ({problem}); restore it from the .bak file beside it"
             ) from problem
         if version != VERSION:
-            raise StateError(f"{self.path}: state of version {version}, this engine reads {VERSION}; use --engine pulumi")
+            raise StateError(
+                f"{self.path}: state of version {version}, this engine reads {VERSION}; use --engine pulumi"
+            )
         if _SECRET in text:
             raise StateError(f"{self.path}: the state holds secrets; only the CLI reads them: use --engine pulumi")
         self.resources = list(latest.pop("resources", None) or ())

@@ -14,6 +14,7 @@ import base64
 import json
 import os
 import runpy
+import signal
 import sys
 import threading
 import traceback
@@ -58,6 +59,10 @@ REFUSED = {
 
 class EngineError(ValueError):
     """The program asks for something that this engine does not do, or a step failed; the text is for a person."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Whoever started this engine has had ^C, and tells the person."""
 
 
 class Deployment:
@@ -124,7 +129,9 @@ class Deployment:
         replaces = list(difference.replaces or ())
         if replaces:
             if not difference.delete_before_replace:
-                raise EngineError(f"{_name(state)}: replaced while the old one stays: the embedded engine doesn't; {INSTALL}")
+                raise EngineError(
+                    f"{_name(state)}: replaced while the old one stays: the embedded engine doesn't; {INSTALL}"
+                )
             return self._replace(provider, old, state, replaces)
         # As in Pulumi, an answer without an opinion means: compare.
         changes = difference.changes if difference.changes is not None else old["inputs"] != state["inputs"]
@@ -198,20 +205,24 @@ class Deployment:
             if not found.id:
                 self._say(_name(state), "is gone")
                 self._forget(state)
-            elif (outputs := {**found.outs, PROVIDER: state["outputs"][PROVIDER]}) != state["outputs"]:
+                continue
+            outputs = {**(found.outs or {}), PROVIDER: state["outputs"][PROVIDER]}
+            if outputs != state["outputs"]:
                 self._say(_name(state), "has changed: " + _difference(state["outputs"], outputs))
                 state["outputs"] = outputs
                 self._write()
 
     def recover(self) -> None:
-        """Undo what an earlier run had begun when it was killed. Every other step is repeated by the next comparison."""
+        """Undo what a killed run had begun to create. Every other step is repeated by the next comparison."""
         for note in list(self.checkpoint.pending):
             state = note["resource"]
             if note["type"] == "creating":
                 provider = provider_of(state["inputs"])
                 planned = getattr(provider, "planned_id", None)
                 if planned is None:
-                    raise EngineError(f"{_name(state)}: a killed run may have made it; look, then {INSTALL} and run refresh")
+                    raise EngineError(
+                        f"{_name(state)}: a killed run may have made it; look, then {INSTALL} and run refresh"
+                    )
                 self._say(_name(state), "clears what a killed run has left")
                 provider.delete(planned(state["inputs"]), state["inputs"])
             self.checkpoint.pending.remove(note)
@@ -248,8 +259,9 @@ class Monitor:
         if request.parent:
             state["parent"] = request.parent
         if not request.custom:
-            old = self._deployment.old(urn) or {"created": now(), "modified": now()}
-            self._deployment.settle({**old, **state})
+            old = self._deployment.old(urn)
+            known = old if old is not None else {"created": now(), "modified": now()}
+            self._deployment.settle({**known, **state})
             return resource_pb2.RegisterResourceResponse(urn=urn)
         if not request.type.startswith(DYNAMIC):
             raise EngineError(f"{request.name}: {request.type} is of a package that only the CLI runs; {INSTALL}")
@@ -287,7 +299,7 @@ class Monitor:
             return f"{urn}::{state['id']}"
 
     def GetDeploymentInfo(self, _: Any) -> Any:
-        """Every feature, so that the SDK sends what it was asked for and it is refused by name here; but values plain."""
+        """Every feature, so that the SDK sends what it was asked for, to be refused by name here; but values plain."""
         features = set(resource_pb2.ResourceMonitorFeature.values())
         features.discard(resource_pb2.RESOURCE_MONITOR_FEATURE_OUTPUT_VALUES)
         return resource_pb2.DeploymentInfo(supportedFeatures=sorted(features))
@@ -368,7 +380,7 @@ def checked(provider: ResourceProvider, old: Json | None, state: Json) -> Json:
 
 def _values(struct: struct_pb2.Struct, whose: str) -> Json:
     """Properties as plain values. Raises EngineError for secrets, assets and references."""
-    values: Json = rpc.deserialize_properties(struct, keep_unknowns=True)
+    values: Json = _whole(rpc.deserialize_properties(struct, keep_unknowns=True))
     for value in _walk(values):
         if isinstance(value, dict) and rpc._special_sig_key in value:
             kind = "a secret" if value[rpc._special_sig_key] == rpc._special_secret_sig else "a special value"
@@ -423,7 +435,7 @@ def run_program(root: Path, stack: str, deployment: Deployment) -> None:
     config = {f"{name}:{key}": value for key, value in read_config(root, stack).items()}
     monitor = Monitor(deployment, name, stack, config)
     set_all_config(config)
-    here = os.getcwd()
+    here = Path.cwd()
     os.chdir(root / str(described.get("main", ".")))
     try:
         asyncio.run(_run(monitor, name, stack, root, deployment.preview))
@@ -443,7 +455,7 @@ async def _run(monitor: Monitor, name: str, stack: str, root: Path, preview: boo
             root_directory=str(root),
         )
     )  # fmt: skip
-    await run_in_stack(lambda: _program(os.getcwd()))
+    await run_in_stack(lambda: _program(str(Path.cwd())))
 
 
 def _program(path: str) -> None:
@@ -510,28 +522,41 @@ def execute(command: str, root: Path, stack: str, debug: bool = False) -> int:
         if not deployment.changes:
             say("infra", "nothing to change")
         return 0
+    except Stopped:
+        return 130
     except KeyboardInterrupt:
         print("stopped after the step that was under way; run it again to go on", file=sys.stderr)
         return 130
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - whatever the program raises is told in a line; --debug shows it all
         if debug:
             traceback.print_exc()
-        print(describe(problem), file=sys.stderr)
+        print(describe(problem, root), file=sys.stderr)
         return 1
 
 
-def describe(problem: Exception) -> str:
+def describe(problem: Exception, root: Path) -> str:
     """What went wrong for a person: our own errors as they are, others with the place in the program."""
     if isinstance(problem, ValueError | pulumi.RunError):
         return str(problem)
-    places = traceback.extract_tb(problem.__traceback__)
-    inside = [place for place in places if str(ROOT / "infra") in place.filename] or list(places)
-    where = f" ({Path(inside[-1].filename).name}:{inside[-1].lineno})" if inside else ""
+    own = f"{root}{os.sep}"
+    inside = [
+        place for place in traceback.extract_tb(problem.__traceback__)
+        if place.filename.startswith(own) and "site-packages" not in place.filename and place.filename != __file__
+    ]  # fmt: skip
+    where = f" ({Path(inside[-1].filename).relative_to(root)}:{inside[-1].lineno})" if inside else ""
     return f"the program failed: {type(problem).__name__}: {problem}{where}; run it with --debug for the whole story"
 
 
+def stop(*_: object) -> None:
+    """SIGTERM: end like ^C, after the step that is under way."""
+    raise Stopped
+
+
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m infra.local.engine", description="Pulumi's part, for local stacks.")
+    signal.signal(signal.SIGTERM, stop)
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.local.engine", description="Pulumi's part, for local stacks."
+    )
     parser.add_argument("command", choices=[*COMMANDS, "outputs"])
     parser.add_argument("--stack", default="local")
     parser.add_argument("--cwd", type=Path, default=ROOT, help="folder with Pulumi.yaml")

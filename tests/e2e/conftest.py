@@ -16,8 +16,8 @@ from tests.conftest import missing
 from tests.e2e.kit import ROOT, Kit
 
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 ARTEFACTS = ROOT / "artifacts"
 PASSWORD = "correct-horse-battery"
