@@ -30,7 +30,8 @@ def test_apt_sources_are_read_in_both_formats(tmp_path: Path) -> None:
     )
     (tmp_path / "sources.list.d" / "x.sources").write_text(
         "Types: deb deb-src\n# a comment\nURIs: http://c/ http://d/\nSuites: bookworm bookworm-updates\n"
-        "Components: main\nSigned-By: /k\n\nTypes: deb\nEnabled: no\nURIs: http://e/\nSuites: bookworm\nComponents: main\n"
+        "Components: main\nSigned-By: /k\n\n"
+        "Types: deb\nEnabled: no\nURIs: http://e/\nSuites: bookworm\nComponents: main\n"
     )
     assert list(image.sources(tmp_path)) == [
         ("http://c/", ["bookworm", "bookworm-updates"], ["main"]),

@@ -23,18 +23,15 @@ def boom(request: HttpRequest) -> HttpResponse:
 
 def opinionated(request: HttpRequest) -> HttpResponse:
     """A view with ideas of its own about CORS."""
-    return HttpResponse(
-        "mine",
-        headers={
-            "Access-Control-Allow-Origin": "*",
-            "Access-Control-Allow-Credentials": "true",
-            "Access-Control-Allow-Methods": "TRACE",
-            "Access-Control-Allow-Headers": "x-mine",
-            "Access-Control-Expose-Headers": "x-mine",
-            "Access-Control-Max-Age": "1728000",
-            "Access-Control-Allow-Private-Network": "true",
-        },
-    )
+    return HttpResponse("mine", headers={
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Allow-Credentials": "true",
+        "Access-Control-Allow-Methods": "TRACE",
+        "Access-Control-Allow-Headers": "x-mine",
+        "Access-Control-Expose-Headers": "x-mine",
+        "Access-Control-Max-Age": "1728000",
+        "Access-Control-Allow-Private-Network": "true",
+    })
 
 
 @etag(lambda request: '"one"')

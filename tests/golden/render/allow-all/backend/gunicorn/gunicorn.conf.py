@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 FINGERPRINT = "020f76a49fbcf4743a8a28b251471ced"
-WORKERS = Path("/run/shop/workers")
+WORKERS = Path('/run/shop/workers')
 
 # Both links are followed once, here: a worker that starts anew later still runs what this process was started with.
 generation = Path(__file__).resolve().parent.parent
-release = Path("/opt/shop/current").resolve()
+release = Path('/opt/shop/current').resolve()
 sys.path.insert(0, str(generation / "django"))
 os.environ["ORIGIN_KIT_RELEASE"] = str(release)
 chdir = str(release / "app")
@@ -21,7 +21,7 @@ chdir = str(release / "app")
 workers = 2
 timeout = 30
 graceful_timeout = 35
-worker_tmp_dir = "/run/shop"
+worker_tmp_dir = '/run/shop'
 errorlog = "-"
 control_socket_disable = True
 

@@ -6,8 +6,8 @@ The project's own settings come first; what follows depends on where it runs.
 import os as _os
 from pathlib import Path as _Path
 
-_release = _Path(_os.environ.get("ORIGIN_KIT_RELEASE", "/opt/shop/current"))
-_data = _Path(_os.environ.get("ORIGIN_KIT_DATA", "/var/lib/shop"))
+_release = _Path(_os.environ.get("ORIGIN_KIT_RELEASE", '/opt/shop/current'))
+_data = _Path(_os.environ.get("ORIGIN_KIT_DATA", '/var/lib/shop'))
 
 # A key among the stack's secrets wins; otherwise it is the host's own, which never leaves it. It is in the environment
 # before the project's settings are read, because many of them look there.
@@ -21,8 +21,8 @@ from shop.settings import *  # noqa: E402, F403
 SECRET_KEY = _key
 DEBUG = False
 ALLOWED_HOSTS = [
-    "api.shop.test",
-    "10.213.8.74",
+    'api.shop.test',
+    '10.213.8.74',
 ]
 
 # Cross-origin requests: the same list that nginx answers by.
@@ -35,37 +35,37 @@ for _old in (
 ):
     globals().pop(_old, None)
 CORS_ALLOWED_ORIGINS = [
-    "http://app.shop.test",
+    'http://app.shop.test',
 ]
 CORS_ALLOWED_ORIGIN_REGEXES = []
 CORS_ALLOW_ALL_ORIGINS = False
 CORS_ALLOW_CREDENTIALS = True
 CORS_ALLOW_METHODS = [
-    "GET",
-    "HEAD",
-    "POST",
-    "PUT",
-    "PATCH",
-    "DELETE",
-    "OPTIONS",
+    'GET',
+    'HEAD',
+    'POST',
+    'PUT',
+    'PATCH',
+    'DELETE',
+    'OPTIONS',
 ]
 CORS_ALLOW_HEADERS = [
-    "DNT",
-    "User-Agent",
-    "X-Requested-With",
-    "If-Modified-Since",
-    "Cache-Control",
-    "Content-Type",
-    "Range",
-    "Authorization",
-    "X-CSRFToken",
+    'DNT',
+    'User-Agent',
+    'X-Requested-With',
+    'If-Modified-Since',
+    'Cache-Control',
+    'Content-Type',
+    'Range',
+    'Authorization',
+    'X-CSRFToken',
 ]
 CORS_EXPOSE_HEADERS = []
 CORS_PREFLIGHT_MAX_AGE = 600
 CORS_ALLOW_PRIVATE_NETWORK = False
 CORS_URLS_REGEX = r"^.*$"
 CSRF_TRUSTED_ORIGINS = [
-    "http://app.shop.test",
+    'http://app.shop.test',
 ]
 
 INSTALLED_APPS = [
@@ -91,7 +91,7 @@ SILENCED_SYSTEM_CHECKS = [
 ]
 
 # Files. A release is replaced as a whole, so what the application writes lies outside of it.
-STATIC_URL = "/static/"
+STATIC_URL = '/static/'
 STATIC_ROOT = str(_release / "static")
 
 
@@ -116,7 +116,7 @@ if len(set(_moved)) < len(_moved):
     raise RuntimeError(f"DATABASES: two SQLite files of one name would become one in {_data}; name them differently")
 if _in_release(str(globals().get("MEDIA_ROOT") or "media")):
     MEDIA_ROOT = str(_data / "media")
-    MEDIA_URL = "/media/"
+    MEDIA_URL = '/media/'
 
 # With DEBUG off and no LOGGING of its own, Django would tell nobody why a request failed: this goes to the journal.
 if not globals().get("LOGGING"):
