@@ -48,7 +48,7 @@ class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no typ
     """Fabric's connection, except that an unknown or other host key ends it; Fabric's own accepts any."""
 
     def __init__(self, host: Host, identity: Path | None) -> None:
-        keys = {"key_filename": str(identity), "look_for_keys": False, "allow_agent": False} if identity else {}
+        keys = {"pkey": load_key(identity), "look_for_keys": False, "allow_agent": False} if identity else {}
         # Neither ~/.ssh/config nor fabric.yaml may redirect a deploy to another host.
         config = Config(overrides={"load_ssh_configs": False, "timeouts": {"connect": CONNECT_TIMEOUT_S}}, lazy=True)
         super().__init__(
@@ -61,8 +61,27 @@ class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no typ
         self.client.set_missing_host_key_policy(paramiko.RejectPolicy())
         name = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
         for line in host.host_keys:
-            kind, data = line.split()[:2]
-            self.client.get_host_keys().add(name, kind, paramiko.PKey.from_type_string(kind, base64.b64decode(data)))
+            try:
+                kind, data = line.split()[:2]
+                key = paramiko.PKey.from_type_string(kind, base64.b64decode(data))
+            except (paramiko.SSHException, ValueError, IndexError, UnicodeDecodeError) as problem:
+                raise ValueError(f"the contract holds a host key that is none ({line!r}); run `fab up`") from problem
+            self.client.get_host_keys().add(name, kind, key)
+
+
+def load_key(path: Path) -> paramiko.PKey:
+    """A private key. (By file name paramiko tries it as every kind in turn, and reports the last one's complaint.)
+
+    Raises ValueError that names the file and what is wrong with it.
+    """
+    try:
+        return paramiko.PKey.from_path(path)
+    except OSError as problem:
+        raise ValueError(f"the key {path} can't be read: {problem.strerror}; see ORIGIN_KIT_SSH_KEY") from problem
+    except (TypeError, paramiko.PasswordRequiredException) as problem:
+        raise ValueError(f"the key {path} has a passphrase: add it to an agent, unset ORIGIN_KIT_SSH_KEY") from problem
+    except (ValueError, paramiko.SSHException, UnicodeDecodeError) as problem:
+        raise ValueError(f"{path} is no private key ({problem}); see ORIGIN_KIT_SSH_KEY") from problem
 
 
 @dataclass(frozen=True)
@@ -108,7 +127,8 @@ class Session:
         return result, stray
 
     def _dead(self, channel: paramiko.Channel, stray: list[str], status: int) -> HostError:
-        own = "\n".join([*stray, channel.makefile_stderr("r").read()]).strip()[-1500:]
+        words = channel.makefile_stderr("rb").read().decode(errors="replace")
+        own = "\n".join([*stray, words]).strip()[-1500:]
         if status == -1:
             return HostError(
                 self.host, "the connection was lost; run the same command again, it finishes or undoes", own
@@ -140,8 +160,8 @@ def session(host: Host, identity: Path | None = None) -> Iterator[Session]:
     """An open, verified connection. HostError tells refused, timed out, other key and wrong user apart."""
     try:
         connection = PinnedConnection(host, identity)
-    except (paramiko.SSHException, ValueError, IndexError) as problem:
-        raise HostError(host, f"the contract holds a host key that is none: {problem}; run `fab up` again") from problem
+    except ValueError as problem:
+        raise HostError(host, str(problem)) from problem
     try:
         connection.open()
     except (OSError, EOFError, paramiko.SSHException) as problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import secrets
 import shutil
@@ -138,9 +137,11 @@ def _run(command: list[str], environment: dict[str, str] | None = None, own: boo
     The CLI sees ^C itself. Our `own` engine does not, and so neither does what it runs: it is told by SIGTERM, which
     ends it silently while it still imports, and later when the step under way is done.
     """
-    ignore = functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN) if own else None
-    with subprocess.Popen(command, cwd=ROOT, env=environment, preexec_fn=ignore) as process:
+    # The child inherits the mask. (Not by preexec_fn: ^C during its fork would leave a lock of `logging` held.)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT} if own else ())
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             status = process.wait()
         except KeyboardInterrupt:
             if own:

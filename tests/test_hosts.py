@@ -1,0 +1,280 @@
+"""SSH: what is pinned, what runs, and four ways not to get in that read as four."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from infra.contract import Host
+from rollout import hosts
+from rollout.hosts import HostError, session
+
+
+class Door(paramiko.ServerInterface):
+    """Lets `deploy` in with one key, and runs what it is asked to run, without sudo."""
+
+    def __init__(self, allowed: paramiko.PKey) -> None:
+        self.allowed = allowed
+        self.command = threading.Event()
+        self.words = b""
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        right = username == "deploy" and key == self.allowed
+        return paramiko.common.AUTH_SUCCESSFUL if right else paramiko.common.AUTH_FAILED
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return paramiko.common.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        self.words = command
+        self.command.set()
+        return True
+
+
+class Server:
+    """An SSH server on loopback. `kind`: `sound`, `mute` (never says a word), `hangs up` (while the user logs in)."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind = kind
+        self.host_key = paramiko.ECDSAKey.generate()
+        user_key = paramiko.ECDSAKey.generate()
+        self.identity = folder / "id"
+        user_key.write_private_key_file(str(self.identity))
+        self.user_key = user_key
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.seen: list[bytes] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def host(self) -> Host:
+        line = f"{self.host_key.get_name()} {self.host_key.get_base64()}"
+        return Host("backend-1", "127.0.0.1", self.socket.getsockname()[1], "deploy", (line,))
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self.socket.accept()
+            except OSError:
+                return
+            if self.kind == "mute":
+                self.held = client
+                continue
+            threading.Thread(target=self._one, args=(client,), daemon=True).start()
+
+    def _one(self, client: socket.socket) -> None:
+        transport = paramiko.Transport(client)
+        transport.add_server_key(self.host_key)
+        door = Door(self.user_key)
+        if self.kind == "hangs up":
+            door.check_auth_publickey = lambda username, key: transport.close()  # type: ignore[method-assign,assignment,return-value]
+        transport.start_server(server=door)
+        while (channel := transport.accept(30)) is not None:
+            door.command.wait(10)
+            self._run(channel, door.words.decode())
+
+    def _run(self, channel: paramiko.Channel, command: str) -> None:
+        """The command of the kit, by this interpreter instead of root's."""
+        assert command.startswith("sudo -n /usr/bin/python3 -c '")
+        text = command.removeprefix("sudo -n /usr/bin/python3 -c '").removesuffix("'")
+        sent = b""
+        while chunk := channel.recv(1 << 16):
+            sent += chunk
+        self.seen.append(sent)
+        done = subprocess.run([sys.executable, "-c", text], input=sent, capture_output=True, check=False)
+        channel.sendall(done.stdout)
+        channel.sendall_stderr(done.stderr)
+        channel.send_exit_status(done.returncode)
+        channel.close()
+
+
+@contextmanager
+def server(folder: Path, kind: str = "sound") -> Iterator[Server]:
+    made = Server(kind, folder)
+    try:
+        yield made
+    finally:
+        made.socket.close()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "CONNECT_TIMEOUT_S", 2)
+
+
+def refusal(host: Host, identity: Path) -> str:
+    with pytest.raises(HostError) as caught, session(host, identity):
+        pass
+    return str(caught.value)
+
+
+def test_a_script_runs_with_its_orders_and_reports_as_it_goes(tmp_path: Path) -> None:
+    """One exec: script, payload and blob on stdin; events one by one; the result at the end."""
+    script = (
+        "import sys,json\n"
+        'print(json.dumps({"step": "a", "text": "does " + PAYLOAD["what"]}))\n'
+        'print(json.dumps({"result": {"got": len(sys.stdin.buffer.read())}}))\n'
+    )
+    blob = tmp_path / "blob"
+    blob.write_bytes(b"x" * 300_000)
+    events = []
+    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+        result = connection.run(script, {"what": "it"}, blob=blob, on_event=events.append)
+    assert result == {"got": 300_000}
+    assert events == [{"step": "a", "text": "does it"}]
+
+
+def test_secrets_travel_on_stdin_and_never_in_the_command(tmp_path: Path) -> None:
+    """A process list shows commands, not what they read."""
+    script = 'import json; print(json.dumps({"result": {}}))'
+    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+        connection.run(script, {"secret": "hush-hush"})
+        assert b"hush-hush" in there.seen[0]
+    assert "hush-hush" not in hosts._COMMAND
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        (
+            'import json; print(json.dumps({"error": "no room", "detail": "df says so"}))',
+            "backend-1 (127.0.0.1): no room",
+        ),
+        ("import sys; sys.exit(3)", "ended with status 3"),
+        ("print('hello'); print('{\"result\": {}}'); import sys; sys.exit(1)", "ended with status 1"),
+    ],
+)
+def test_a_script_that_fails_is_told_with_the_host_s_name(tmp_path: Path, script: str, says: str) -> None:
+    with (
+        server(tmp_path) as there,
+        session(there.host, there.identity) as connection,
+        pytest.raises(HostError) as caught,
+    ):
+        connection.run(script, {})
+    assert says in str(caught.value)
+
+
+def test_another_host_key_ends_it_before_anything_is_sent(tmp_path: Path) -> None:
+    other = paramiko.ECDSAKey.generate()
+    with server(tmp_path) as there:
+        said = refusal(replace(there.host, host_keys=(f"{other.get_name()} {other.get_base64()}",)), there.identity)
+        assert there.seen == []
+    assert "host key is not the one in the contract" in said
+    assert "nothing was sent" in said
+
+
+def test_a_host_key_of_another_kind_ends_it_too(tmp_path: Path) -> None:
+    """Only an Ed25519 key is pinned, the server has only an ECDSA key: there is nothing to agree on."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "k")], check=True)
+    with server(tmp_path) as there:
+        said = refusal(replace(there.host, host_keys=((tmp_path / "k.pub").read_text().strip(),)), there.identity)
+    assert "host key" in said
+
+
+def test_a_wrong_user_is_refused_by_name(tmp_path: Path) -> None:
+    with server(tmp_path) as there:
+        said = refusal(replace(there.host, user="root"), there.identity)
+        assert "for user root" in said
+
+
+def test_a_closed_port_is_refused(tmp_path: Path) -> None:
+    with server(tmp_path) as there:
+        host, identity = there.host, there.identity
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    assert "refused the connection" in refusal(replace(host, port=port), identity)
+
+
+def test_a_host_that_does_not_answer_has_timed_out(tmp_path: Path) -> None:
+    """A listener whose queue is full drops what comes, as a firewall does."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, server(tmp_path) as there:
+        waiting = [socket.socket() for _ in range(3)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        said = refusal(replace(there.host, port=full.getsockname()[1]), there.identity)
+        for one in waiting:
+            one.close()
+    assert "timed out after 2 s" in said
+
+
+def test_something_that_is_no_ssh_server_says_so(tmp_path: Path) -> None:
+    with server(tmp_path, "mute") as there:
+        host = there.host
+        said = refusal(host, there.identity)
+    assert f"is it an SSH server that listens on port {host.port}" in said
+
+
+def test_a_server_that_hangs_up_is_not_called_a_wrong_key(tmp_path: Path) -> None:
+    with server(tmp_path, "hangs up") as there:
+        said = refusal(there.host, there.identity)
+    assert "hung up during the login" in said
+
+
+def test_a_key_file_that_can_t_be_used_is_named(tmp_path: Path) -> None:
+    """Missing, no key at all, or closed by a passphrase: three messages with the file's name."""
+    words, locked = tmp_path / "words", tmp_path / "locked"
+    words.write_text("not a key")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(locked)], check=True)
+    with server(tmp_path) as there:
+        assert f"{tmp_path / 'nowhere'} can't be read: No such file" in refusal(there.host, tmp_path / "nowhere")
+        assert f"{words} is no private key" in refusal(there.host, words)
+        assert f"{locked} has a passphrase" in refusal(there.host, locked)
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa", "ed25519"])
+def test_every_kind_of_key_is_refused_in_the_same_words(tmp_path: Path, kind: str) -> None:
+    stranger = tmp_path / "stranger"
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(stranger)], check=True)
+    with server(tmp_path) as there:
+        assert f"it refused the key {stranger} for user deploy" in refusal(there.host, stranger)
+
+
+def test_a_contract_with_a_broken_host_key_says_so(tmp_path: Path) -> None:
+    with server(tmp_path) as there:
+        said = refusal(replace(there.host, host_keys=("ssh-ed25519 AAAA",)), there.identity)
+    assert "holds a host key that is none" in said
+
+
+def test_neither_ssh_config_nor_known_hosts_of_the_user_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A HostName in ~/.ssh/config must not send a deploy elsewhere."""
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text("Host 127.0.0.1\n  HostName 127.0.0.2\n  Port 1\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+        assert connection.run('import json; print(json.dumps({"result": {"ok": True}}))', {}) == {"ok": True}
+
+
+def test_hosts_are_worked_on_side_by_side_and_the_first_failure_is_told() -> None:
+    """All of them end, in whatever order; then the first one's error is raised."""
+    barrier, ended = threading.Barrier(3, timeout=10), []
+
+    def work(number: int) -> int:
+        barrier.wait()
+        ended.append(number)
+        if number:
+            raise ValueError(f"host {number}")
+        return number
+
+    with pytest.raises(ValueError, match="host 1"):
+        hosts.each([0, 1, 2], work)
+    assert sorted(ended) == [0, 1, 2]
+
+
+def test_what_was_read_is_json(tmp_path: Path) -> None:
+    """A script's stray output, a warning say, disturbs nobody."""
+    script = "print('warning: x'); import json; print(json.dumps({'result': {'a': 1}}))"
+    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+        assert json.dumps(connection.run(script, {})) == '{"a": 1}'
