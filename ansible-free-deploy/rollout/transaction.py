@@ -438,9 +438,21 @@ def hold(unit: str, services: list[str]) -> None:
     run("systemctl", "stop", unit)
     done = run("systemctl", "start", unit)
     if done.returncode:
-        raise Failed(
-            f"{unit} can't listen: is another program on its port? `ss -ltnp` on the host shows which", journal_of(unit)
-        )
+        raise Failed(f"{unit} can't listen; `ss -ltnp` on the host shows who does", journal_of(unit))
+
+
+def check_ports(generation: Json) -> None:
+    """Raises Failed where another program than nginx has a port of the kit's, before anything is stopped for it."""
+    units = [file["text"] for file in generation["files"] if file["path"].endswith(".socket")]
+    for port in sorted(
+        {port for text in units for port in re.findall(r"^ListenStream=(?:\S*:)?(\d+)$", text, re.MULTILINE)}
+    ):
+        holders = set(re.findall(r'\("([^"]+)",pid=(\d+)', run("ss", "-Hlntp", "sport", "=", ":" + port).stdout))
+        for name, pid in sorted(holders):
+            if name not in ("systemd", "nginx"):
+                raise Failed(
+                    f"port {port} is taken by {name} (pid {pid}); stop it, then run this again; nothing was changed"
+                )
 
 
 def listens_elsewhere(unit: str) -> bool:
@@ -606,6 +618,7 @@ def deploy() -> Json:
     probes["refused"] = [*probes.get("refused", ()), *removed_origins(probes)]
     step("stage", "writes generation {}".format(generation["id"]))
     staged = stage(generation)
+    check_ports(generation)
     if wrong:
         validate(generation, staged)
     try:

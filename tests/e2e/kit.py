@@ -6,8 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
+
+import yaml
 
 from infra.contract import Contract, Host
 
@@ -62,3 +67,43 @@ class Kit:
         done = subprocess.run(words, input=command, capture_output=True, text=True, timeout=120, check=False)
         assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
         return done.stdout
+
+
+class Stack:
+    """A stack file of this test's own; gone when the test is."""
+
+    def __init__(self, kit: Kit) -> None:
+        self.kit = kit
+        self.name = f"test-{uuid4().hex[:6]}"
+        self.path = ROOT / "stacks" / f"Pulumi.{self.name}.yaml"
+        self.write()
+
+    def write(self, **config: object) -> None:
+        """The local stack's config with these keys on top."""
+        base = yaml.safe_load((ROOT / "stacks" / "Pulumi.local.yaml").read_text())["config"]
+        self.path.write_text(
+            yaml.safe_dump({"config": base | {f"origin-kit:{key}": value for key, value in config.items()}})
+        )
+
+    @classmethod
+    @contextmanager
+    def of(cls, kit: Kit) -> Iterator[Stack]:
+        made = cls(kit)
+        try:
+            yield made
+        finally:
+            made.write()
+            made.fab("down", status=None)
+            made.path.unlink()
+
+    def fab(self, verb: str, *words: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+        return self.kit.fab(verb, "--stack", self.name, *words, status=status)
+
+    @property
+    def contract(self) -> Contract:
+        return self.kit.contract(self.name)
+
+    def processes(self) -> str:
+        """Main process and start time of each service on every host."""
+        question = "systemctl show -p MainPID,ExecMainStartTimestampMonotonic nginx.service shop.service"
+        return "".join(self.kit.ssh(host, question) for _, host in self.contract.hosts)

@@ -7,55 +7,18 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-import yaml
 
-from infra.contract import Contract
-from tests.e2e.kit import FAB, ROOT, Kit
+from tests.e2e.kit import FAB, ROOT, Kit, Stack
 
 pytestmark = pytest.mark.machines
 
 
-class Stack:
-    """A stack file of this test's own; gone when the test is."""
-
-    def __init__(self, kit: Kit) -> None:
-        self.kit = kit
-        self.name = f"test-{uuid4().hex[:6]}"
-        self.path = ROOT / "stacks" / f"Pulumi.{self.name}.yaml"
-        self.write()
-
-    def write(self, **config: object) -> None:
-        """The local stack's config with these keys on top."""
-        base = yaml.safe_load((ROOT / "stacks" / "Pulumi.local.yaml").read_text())["config"]
-        self.path.write_text(
-            yaml.safe_dump({"config": base | {f"origin-kit:{key}": value for key, value in config.items()}})
-        )
-
-    def fab(self, verb: str, *words: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
-        return self.kit.fab(verb, "--stack", self.name, *words, status=status)
-
-    @property
-    def contract(self) -> Contract:
-        return self.kit.contract(self.name)
-
-    def processes(self) -> str:
-        """Main process and start time of each service on every host."""
-        question = "systemctl show -p MainPID,ExecMainStartTimestampMonotonic nginx.service shop.service"
-        return "".join(self.kit.ssh(host, question) for _, host in self.contract.hosts)
-
-
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    made = Stack(Kit(tmp_path / "home"))
-    try:
+    with Stack.of(Kit(tmp_path / "home")) as made:
         yield made
-    finally:
-        made.write()
-        made.fab("down", status=None)
-        made.path.unlink()
 
 
 def traces(kit: Kit) -> dict[str, list[str]]:
