@@ -95,6 +95,7 @@ class MachineProvider(ResourceProvider):
             bridge=network.bridge,
             image=image.path(props["image"]).name,
             memory_mb=int(props["memory_mb"]),
+            first_user=image.first_user(),
         )
 
     @staticmethod

@@ -125,7 +125,7 @@ class Machine:
     """A machine as its folder's machine.json records it.
 
     `pid` and `started` (clock ticks since boot) name its init: nspawn may die and the machine live on. `complete` says
-    that it once was up, `limit` what holds it to `memory_mb`: systemd, cgroup or nothing.
+    that it once was up, `limit` what holds it to `memory_mb`: systemd, cgroup or nothing. Its root is `first_user` here.
     """
 
     id: str
@@ -135,6 +135,7 @@ class Machine:
     bridge: str
     image: str
     memory_mb: int
+    first_user: int = 0
     host_key: str = ""
     pid: int = 0
     started: str = ""
@@ -208,6 +209,7 @@ def _mount(machine: Machine, base: Path) -> None:
         return
     for part in ("upper", "work", "root"):
         (machine.folder / part).mkdir(exist_ok=True)
+    os.chown(machine.folder / "upper", machine.first_user, machine.first_user)
     layers = f"lowerdir={base},upperdir={machine.folder}/upper,workdir={machine.folder}/work"
     done = subprocess.run(
         ["mount", "-t", "overlay", f"origin-kit-{machine.container}", "-o", layers, str(machine.root)],
@@ -233,8 +235,10 @@ def _furnish(machine: Machine) -> Machine:
     make_key(key, machine.name)
     authorized = root / "home/deploy/.ssh/authorized_keys"
     authorized.write_text(operator_key().with_suffix(".pub").read_text())
-    os.chown(authorized, 1000, 1000)
     authorized.chmod(0o600)
+    mine = [root / "etc/hostname", root / "etc/hosts", unit, key, key.with_suffix(".pub")]
+    for path, user in [*((path, 0) for path in mine), (authorized, 1000)]:
+        os.chown(path, machine.first_user + user, machine.first_user + user)
     return replace(machine, host_key=" ".join(key.with_suffix(".pub").read_text().split()[:2]))
 
 
@@ -254,6 +258,7 @@ def _nspawn(machine: Machine) -> list[str]:
     return [
         "systemd-nspawn", "-q", "-D", str(machine.root), "--boot", "--register=no", "--keep-unit", "--link-journal=no",
         f"--network-bridge={machine.bridge}", f"--machine={machine.container}", "--resolv-conf=off", "--timezone=off",
+        *([f"--private-users={machine.first_user}:65536", "--private-users-ownership=off"] if machine.first_user else []),
     ]  # fmt: skip
 
 
@@ -261,15 +266,16 @@ def _launch(machine: Machine) -> tuple[int, str]:
     """Start it so that it outlives this process; its pid, and what limits its memory."""
     if Path("/run/systemd/system").is_dir():
         return _launch_as_unit(machine), "systemd"
-    group = _memory_group(machine)
-    # The shell enters the group and becomes nspawn, so that everything in the machine counts.
-    script = 'test -z "$1" || echo $$ > "$1/cgroup.procs"; shift; exec "$@"'
+    groups = _groups(machine)
+    limited = [group for group in groups if _limit(group, machine.memory_mb)]
+    # The shell enters the groups and becomes nspawn, so that everything in the machine counts.
+    script = 'while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; done; shift; exec "$@"'
     with (machine.folder / "console.log").open("ab") as console:
         process = subprocess.Popen(
-            ["sh", "-c", script, "sh", str(group or ""), *_nspawn(machine)],
+            ["sh", "-c", script, "sh", *map(str, groups), "--", *_nspawn(machine)],
             stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True, cwd="/",
         )  # fmt: skip
-    return process.pid, "cgroup" if group else "nothing"
+    return process.pid, "cgroup" if limited else "nothing"
 
 
 def _init_of(machine: Machine, supervisor: int) -> int:
@@ -317,18 +323,30 @@ def _launch_as_unit(machine: Machine) -> int:
     return int(shown.stdout)
 
 
-def _memory_group(machine: Machine) -> Path | None:
-    """A cgroup v1 memory group with the machine's limit; None on a host that has no such hierarchy to write to."""
-    base = Path("/sys/fs/cgroup/memory")
-    if not (base / "memory.limit_in_bytes").exists():
-        return None
-    group = base / machine.unit
-    try:
-        group.mkdir(exist_ok=True)
-        (group / "memory.limit_in_bytes").write_text(str(machine.memory_mb * 2**20))
-    except OSError:
-        return None
-    return group
+# Memory (version 1), what systemd in the machine manages (version 1, hybrid), and the only one of version 2. A group of
+# its own in each: nspawn gives it to the machine's root, who could not make one in the host's.
+_HIERARCHIES = ("memory", "systemd", "unified", ".")
+
+
+def _groups(machine: Machine) -> list[Path]:
+    """The machine's control groups, made where this host has such a hierarchy to write to."""
+    found = []
+    for hierarchy in _HIERARCHIES:
+        base = Path("/sys/fs/cgroup") / hierarchy
+        if (base / "cgroup.procs").exists():
+            with contextlib.suppress(OSError):
+                (base / machine.unit).mkdir(exist_ok=True)
+                found.append(base / machine.unit)
+    return found
+
+
+def _limit(group: Path, memory_mb: int) -> bool:
+    """Hold a group to its memory; False where it counts no memory."""
+    for name in ("memory.limit_in_bytes", "memory.max"):
+        if (group / name).exists():
+            (group / name).write_text(str(memory_mb * 2**20))
+            return True
+    return False
 
 
 def _await_ssh(machine: Machine) -> None:
@@ -384,7 +402,8 @@ def delete(identity: str) -> None:
         stop(machine, orderly=False)
     _kill_strays(root)
     if machine:
-        _remove_groups(Path("/sys/fs/cgroup/memory") / machine.unit)
+        for hierarchy in _HIERARCHIES:
+            _remove_groups(Path("/sys/fs/cgroup") / hierarchy / machine.unit)
         _remove_link(machine)
     if root.is_mount() and not _wait(lambda: _unmounted(root), STOP_S):
         raise LocalCloudError(
