@@ -101,6 +101,16 @@ def ship(_: Context, stack: str | None = None, outputs: str | None = None) -> No
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
 
 
+@verb(help={"stack": STACK, "outputs": OUTPUTS, "to": "the release to go to (default: the one before)"})
+def rollback(_: Context, stack: str | None = None, outputs: str | None = None, to: str | None = None) -> None:
+    """Go back to the release before, on every backend host; data stays, migrations are not taken back."""
+    from rollout import outputs as source
+    from rollout import ship as shipping
+
+    served = shipping.rollback(source.read(source.chosen_stack(stack), outputs), to)
+    report.line(f"release {served[0]} serves" if any(served) else "unchanged: that release serves already")
+
+
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "restart": "restart gunicorn and nginx even where nothing changed"})
 def deploy(_: Context, stack: str | None = None, outputs: str | None = None, restart: bool = False) -> None:
     """Make the configuration on every host equal to the contract; restart only what runs on another one."""
@@ -135,4 +145,4 @@ def status(_: Context, stack: str | None = None, outputs: str | None = None) -> 
     report.line(deployment.status_table(deployment.everywhere(contract, "status")))
 
 
-ns = Collection(up, down, outputs_, ship, deploy, plan, status)
+ns = Collection(up, down, outputs_, ship, rollback, deploy, plan, status)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from infra.local import home, image, nspawn
 from infra.local.machines import MachineProvider, NetworkProvider
 
+ROOT = Path(__file__).parents[1]
 MACHINE = {"name": "backend-1", "stack": "t", "number": 64, "image": "", "memory_mb": 256}
 
 
@@ -96,6 +98,10 @@ class World:
         self.network = self.networks.create({"stack": "t", "wanted_subnet": ""})
         self.props = {**MACHINE, "bridge": self.network.outs["bridge"], "subnet": self.network.outs["subnet"]}
         self.id = self.machines.planned_id(self.props)
+
+    @property
+    def wanted(self) -> nspawn.Machine:
+        return self.machines._machine(self.props)
 
     @property
     def machine(self) -> nspawn.Machine:
@@ -228,6 +234,61 @@ def test_a_bridge_that_went_with_a_reboot_comes_back_with_its_subnet(world: Worl
     assert read.outs["up"] is False
     again = world.networks.update(world.network.id, read.outs, {"stack": "t", "wanted_subnet": ""})
     assert again.outs["subnet"] == world.network.outs["subnet"]
+
+
+ON_A_HOST_WITH_SYSTEMD = """
+import sys
+from infra.local import image, nspawn
+network = nspawn.create_network("ok-inner", "")
+machine = nspawn.Machine(
+    id="inner", name="backend-1", container="okinner", address=network.address(3), bridge=network.bridge, image="x",
+    memory_mb=256, first_user=image.first_user(),
+)
+if sys.argv[1] == "create":
+    print(nspawn.create(machine, image.ensure()).limit)
+if sys.argv[1] == "running":
+    print(nspawn.running(nspawn.load("inner")))
+if sys.argv[1] == "delete":
+    nspawn.delete("inner")
+"""
+
+
+@pytest.mark.machines
+def test_where_systemd_runs_a_machine_is_a_unit_of_it(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine within a machine, since this host may not run systemd: the outer one plays the host that does."""
+    plain = tmp_path / "plain"
+    subprocess.run(["cp", "-a", str(image.path()), str(plain)], check=True)
+    back = ["--private-users=identity", "--private-users-ownership=chown"]
+    give = ["systemd-nspawn", "-q", "-D", str(plain), *back, "--register=no", "--keep-unit", "/bin/true"]
+    if image.first_user():
+        subprocess.run(give, check=True, capture_output=True)
+    more = [
+        "--capability=all", "--bind-ro=/usr/bin/systemd-nspawn", f"--bind-ro={ROOT}:/kit",
+        f"--bind={home.cache()}:/var/cache/origin-kit", "--tmpfs=/var/lib/origin-kit",
+    ]  # fmt: skip
+    command = nspawn._nspawn
+    monkeypatch.setattr(nspawn, "_nspawn", lambda machine: [*command(machine), *more])
+    outer = replace(world.wanted, first_user=0, memory_mb=1024)
+    outer = nspawn.create(outer, plain)
+
+    def inside(*words: str) -> str:
+        enter = ["nsenter", "-t", str(outer.pid), "-a", "env", "-C", "/kit", "PYTHONDONTWRITEBYTECODE=1", *words]
+        done = subprocess.run(enter, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    try:
+        assert inside("python3", "-c", ON_A_HOST_WITH_SYSTEMD, "create") == "systemd"
+        assert inside("python3", "-c", ON_A_HOST_WITH_SYSTEMD, "running") == "True"
+        shown = inside("systemctl", "show", "origin-kit-okinner", "-p", "ActiveState", "-p", "MemoryMax")
+        assert set(shown.split()) == {"ActiveState=active", f"MemoryMax={256 << 20}"}
+        inside("python3", "-c", ON_A_HOST_WITH_SYSTEMD, "delete")
+        assert inside("systemctl", "list-units", "--all", "--no-legend", "origin-kit-*") == ""
+        assert "machines/inner" not in inside("cat", "/proc/mounts")
+    finally:
+        nspawn.delete(outer.id)
 
 
 @pytest.mark.machines

@@ -89,7 +89,8 @@ def everywhere(contract: Contract, verb: str, **more: object) -> list[Outcome]:
         role, host = pair
         with hosts.session(host, access.identity(contract)) as session:
             orders = payload(contract, role, host, secret, verb, **more)
-            result = session.run(script(), orders, on_event=lambda event: report.step(host.name, event["text"]))
+            with report.busy(host.name) as begin:
+                result = session.run(script(), orders, on_event=lambda event: begin(event["text"]))
         return Outcome(role, host, result)
 
     return hosts.each(contract.hosts, one)

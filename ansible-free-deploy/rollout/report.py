@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TextIO
+from contextlib import ExitStack, contextmanager
+from typing import Any, TextIO
 
 _lock = threading.Lock()
 
@@ -42,29 +43,78 @@ def progress(title: str) -> Iterator[Advance]:
     A fraction below 0 means that nobody knows how far it is. What is over within a second or two stays silent.
     """
     started = time.monotonic()
-    with _bar(title) if sys.stdout.isatty() else _lines(title) as advance:
+    with _bars.one(title) if sys.stdout.isatty() else _lines(title) as advance:
         yield advance
     if time.monotonic() - started > QUIET_S:
         step(title, f"done in {time.monotonic() - started:.1f} s")
 
 
 @contextmanager
-def _bar(title: str) -> Iterator[Advance]:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # 60 ms that most runs never need
+def busy(title: str) -> Iterator[Callable[[str], None]]:
+    """A line a step, and on a terminal the elapsed time of the one that runs, for work whose size nobody knows."""
+    if not sys.stdout.isatty():
+        yield functools.partial(step, title)
+        return
+    with ExitStack() as stack:
+        advance: Advance | None = None
 
-    columns = (
-        TextColumn("  {task.description:<12}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[doing]}"),
-    )
-    with Progress(*columns, transient=True) as bar:
-        task = bar.add_task(title, total=None, doing="")
+        def begin(text: str) -> None:
+            nonlocal advance
+            step(title, text)
+            advance = advance or stack.enter_context(_bars.one(title))
+            advance(-1.0, text)
+
+        yield begin
+
+
+class _Bars:
+    """The bars of everything that runs at once; a terminal has room for one display."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._display: Any = None
+
+    @contextmanager
+    def one(self, title: str) -> Iterator[Advance]:
+        with self._lock:
+            self._users += 1
+            self._display = self._display or self._start()
+            display = self._display
+        task = display.add_task(title, total=None, doing="")
 
         def advance(fraction: float, doing: str) -> None:
-            bar.update(task, total=1.0 if fraction >= 0 else None, completed=max(fraction, 0.0), doing=doing[:48])
+            if fraction < 0:
+                display.reset(task, total=None, doing=doing[:48])
+            else:
+                display.update(task, total=1.0, completed=fraction, doing=doing[:48])
 
-        yield advance
+        try:
+            yield advance
+        finally:
+            display.remove_task(task)
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    display.stop()
+                    self._display = None
+
+    @staticmethod
+    def _start() -> Any:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # 60 ms that most runs never need
+
+        columns = (
+            TextColumn("  {task.description:<12}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[doing]}"),
+        )
+        display = Progress(*columns, transient=True)
+        display.start()
+        return display
+
+
+_bars = _Bars()
 
 
 @contextmanager

@@ -63,6 +63,22 @@ def everywhere(settings: Settings, contract: Contract) -> list[bool]:
     return hosts.each(contract.hosts, one)
 
 
+def rollback(contract: Contract, to: str | None) -> list[str | None]:
+    """Every backend host goes to the release before, or to release `to`; what each serves now, None for no change.
+
+    Raises HostError where there is none.
+    """
+
+    def one(host: Host) -> str | None:
+        with hosts.session(host, access.identity(contract)) as session, report.busy(host.name) as begin:
+            orders = release.rollback_orders(contract.application.name, "backend", who(), to)
+            orders["wait_s"] = WAIT_S
+            result = session.run(release.script(), orders, on_event=lambda event: begin(event["text"]))
+        return str(result["release"]) if result["changed"] else None
+
+    return hosts.each(contract.backend.hosts, one)
+
+
 def _one(session: hosts.Session, role: str, contract: Contract, builder: Builder, secrets: dict[str, str]) -> bool:
     app, name = contract.application.name, session.host.name
     script = release.script()
@@ -77,7 +93,8 @@ def _one(session: hosts.Session, role: str, contract: Contract, builder: Builder
         **(_environment(contract, session.host, secrets) if role == "backend" else {}),
     )  # fmt: skip
     orders["wait_s"] = WAIT_S
-    result = session.run(script, orders, blob=archive, on_event=lambda event: report.step(name, event["text"]))
+    with report.busy(name) as begin:
+        result = session.run(script, orders, blob=archive, on_event=lambda event: begin(event["text"]))
     return bool(result["changed"])
 
 

@@ -125,7 +125,8 @@ class Machine:
     """A machine as its folder's machine.json records it.
 
     `pid` and `started` (clock ticks since boot) name its init: nspawn may die and the machine live on. `complete` says
-    that it once was up, `limit` what holds it to `memory_mb`: systemd, cgroup or nothing. Its root is `first_user` here.
+    that it once was up, `limit` what holds it to `memory_mb`: systemd, cgroup or nothing. Its root is user
+    `first_user` here.
     """
 
     id: str
@@ -255,10 +256,11 @@ def _start(machine: Machine) -> Machine:
 
 
 def _nspawn(machine: Machine) -> list[str]:
+    users = [f"--private-users={machine.first_user}:65536", "--private-users-ownership=off"]
     return [
         "systemd-nspawn", "-q", "-D", str(machine.root), "--boot", "--register=no", "--keep-unit", "--link-journal=no",
         f"--network-bridge={machine.bridge}", f"--machine={machine.container}", "--resolv-conf=off", "--timezone=off",
-        *([f"--private-users={machine.first_user}:65536", "--private-users-ownership=off"] if machine.first_user else []),
+        *(users if machine.first_user else []),
     ]  # fmt: skip
 
 
@@ -402,6 +404,8 @@ def delete(identity: str) -> None:
         stop(machine, orderly=False)
     _kill_strays(root)
     if machine:
+        if Path("/run/systemd/system").is_dir():
+            subprocess.run(["systemctl", "reset-failed", machine.unit], capture_output=True, check=False)
         for hierarchy in _HIERARCHIES:
             _remove_groups(Path("/sys/fs/cgroup") / hierarchy / machine.unit)
         _remove_link(machine)

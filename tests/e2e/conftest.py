@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from infra.contract import Contract
 from tests.conftest import missing
-from tests.e2e.kit import ROOT, Kit
+from tests.e2e.kit import ROOT, Kit, manage
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -52,20 +52,10 @@ def environment(kit: Kit, stack: str) -> Iterator[Environment]:
     try:
         kit.fab("up", "--stack", stack)
         up = Environment(kit, stack, kit.contract(stack))
-        up.backend(manage(up, f"createdemo ada {PASSWORD}"))
+        up.backend(manage(up.contract.application.name, f"createdemo ada {PASSWORD}"))
         yield up
     finally:
         kit.fab("down", "--stack", stack)
-
-
-def manage(up: Environment, words: str) -> str:
-    """The shell command for `manage.py WORDS` as the application's user, with the settings that gunicorn runs under."""
-    app = up.contract.application.name
-    settings = (
-        f"PYTHONPATH=/etc/origin-kit/current/django DJANGO_SETTINGS_MODULE=origin_kit_settings "
-        f"ORIGIN_KIT_RELEASE=/opt/{app}/current ORIGIN_KIT_DATA=/var/lib/{app}"
-    )
-    return f"cd /opt/{app}/current/app && sudo -u {app} env {settings} ../venv/bin/python manage.py {words}"
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,3 +108,23 @@ class Stack:
         """Main process and start time of each service on every host."""
         question = "systemctl show -p MainPID,ExecMainStartTimestampMonotonic nginx.service shop.service"
         return "".join(self.kit.ssh(host, question) for _, host in self.contract.hosts)
+
+
+def manage(app: str, words: str) -> str:
+    """The shell command for `manage.py WORDS` as the application's user, with the settings that gunicorn runs under."""
+    settings = (
+        f"PYTHONPATH=/etc/origin-kit/current/django DJANGO_SETTINGS_MODULE=origin_kit_settings "
+        f"ORIGIN_KIT_RELEASE=/opt/{app}/current ORIGIN_KIT_DATA=/var/lib/{app}"
+    )
+    return f"cd /opt/{app}/current/app && sudo -u {app} env {settings} ../venv/bin/python manage.py {words}"
+
+
+@contextmanager
+def a_copy_of_the_example() -> Iterator[Path]:
+    """The example backend in a folder below the repository, where a stack can name it."""
+    copy = ROOT / "artifacts" / f"backend-{uuid4().hex[:6]}"
+    shutil.copytree(ROOT / "examples" / "backend", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    try:
+        yield copy
+    finally:
+        shutil.rmtree(copy)

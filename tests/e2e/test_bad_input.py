@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.contract import Host
-from tests.e2e.kit import ROOT, Kit, Stack
+from tests.e2e.kit import ROOT, Kit, Stack, a_copy_of_the_example
 
 pytestmark = pytest.mark.machines
 
@@ -80,13 +79,9 @@ def test_a_port_that_somebody_else_has_is_named_and_nothing_changes(stack: Stack
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
-    """A copy of the example in the repository, where a stack can name it."""
-    copy = ROOT / "artifacts" / "broken"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(ROOT / "examples" / "backend", copy)
-    yield copy
-    shutil.rmtree(copy)
+def project() -> Iterator[Path]:
+    with a_copy_of_the_example() as copy:
+        yield copy
 
 
 def test_a_project_that_does_not_import_leaves_the_old_release_serving(stack: Stack, project: Path) -> None:
@@ -94,7 +89,7 @@ def test_a_project_that_does_not_import_leaves_the_old_release_serving(stack: St
     before = stack.fab("status").stdout
     settings = project / "shop" / "settings.py"
     settings.write_text(settings.read_text() + "\nimport nothing_of_that_name\n")
-    stack.write(backend_path="artifacts/broken")
+    stack.write(backend_path=str(project.relative_to(ROOT)))
     done = stack.fab("ship", status=1)
     text = done.stdout + done.stderr
     assert "shop.settings" in text
@@ -108,7 +103,7 @@ def test_a_project_that_does_not_import_leaves_the_old_release_serving(stack: St
 def test_a_host_without_room_keeps_what_it_has(stack: Stack, project: Path) -> None:
     """A full disk stops a ship with a word about the disk; with room again it goes through."""
     (project / "shop" / "large.bin").write_bytes(b"\0" * (4 << 20))
-    stack.write(backend_path="artifacts/broken")
+    stack.write(backend_path=str(project.relative_to(ROOT)))
     host = backend(stack)
     stack.kit.ssh(host, "mkdir -p /opt/shop && mount -t tmpfs -o size=1m tmpfs /opt/shop/releases")
     try:

@@ -66,6 +66,16 @@ def test_cookie_login_and_a_credentialed_post_work_between_two_names(local_names
         screenshot(page, "names-cookie")
 
 
+def test_names_that_exist_nowhere_are_given_as_lines_for_the_hosts_file(local_names: Environment) -> None:
+    """A person's browser has no resolver rules of its own."""
+    said = local_names.kit.fab("up", "--stack", "local-names").stdout
+    for role, name in (
+        (local_names.contract.frontend, "app.shop.test"),
+        (local_names.contract.backend, "api.shop.test"),
+    ):
+        assert f"\n{role.hosts[0].address}  {name}" in said
+
+
 def test_a_post_without_the_csrf_token_is_refused_readably(local_names: Environment) -> None:
     """CSRF stays on: the refusal is an answer that the page can read."""
     with page_of(local_names) as page:

@@ -58,7 +58,7 @@ def kill_backend(stack: Stack) -> None:
 
 
 def test_the_cli_takes_over_what_the_embedded_engine_has_made(stack: Stack) -> None:
-    """No change to see; then the CLI finds a dead machine, starts it, and the embedded engine agrees and removes all."""
+    """No change to see; then the CLI starts a dead machine, and the embedded engine agrees and removes all."""
     first = stack.fab("up", "--engine", "embedded").stdout
     assert "(embedded engine)" in first
     assert agrees(stack)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit import FAB, ROOT, Kit, Stack
+from tests.e2e.kit import FAB, ROOT, Kit, Stack, a_copy_of_the_example, manage
 
 pytestmark = pytest.mark.machines
 
@@ -66,22 +67,44 @@ def test_up_again_change_and_down(stack: Stack) -> None:
     assert "is gone" in stack.fab("down").stdout
 
 
-def test_data_survives_a_machine_that_died_and_a_new_release(stack: Stack) -> None:
-    """Killed like a pulled plug, the machine comes back with its rows; a ship replaces code only."""
-    stack.fab("up")
-    backend = stack.contract.backend.hosts[0]
-    stack.kit.ssh(backend, "sqlite=/var/lib/shop; touch $sqlite/media/kept && stat -c %U $sqlite/db.sqlite3 && sync")
-    identity = stack.kit.ssh(backend, "cat /var/lib/shop/secret_key | sha256sum; ls -i /var/lib/shop/db.sqlite3")
-    for record in stack.kit.home.glob("machines/*backend-1*/machine.json"):
-        import json
-
-        os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
-    again = stack.fab("up")
-    assert "backend-1" in again.stdout
-    assert (
-        stack.kit.ssh(backend, "cat /var/lib/shop/secret_key | sha256sum; ls -i /var/lib/shop/db.sqlite3") == identity
+def rows(stack: Stack) -> str:
+    """What is in the backend's data: products, the secret key's digest, a file in media."""
+    return stack.kit.ssh(
+        stack.contract.backend.hosts[0],
+        manage("shop", "shell -c 'from catalog.models import Product; print(*Product.objects.values_list(\"name\"))'")
+        + "; sha256sum < /var/lib/shop/secret_key; cat /var/lib/shop/media/kept.txt",
     )
-    stack.kit.ssh(backend, "test -e /var/lib/shop/media/kept")
+
+
+def release_on(stack: Stack) -> str:
+    return stack.kit.ssh(stack.contract.backend.hosts[0], "readlink /opt/shop/current").strip()
+
+
+def test_data_survives_ship_rollback_and_a_pulled_plug(stack: Stack) -> None:
+    """The example keeps its db.sqlite3 beside its code; on the host its rows outlive the code all the same."""
+    stack.fab("up")
+    make = 'from catalog.models import Product; Product.objects.create(name="Kept", price=1, stock=1)'
+    backend = stack.contract.backend.hosts[0]
+    stack.kit.ssh(backend, manage("shop", f"shell -c '{make}'"))
+    stack.kit.ssh(backend, "echo kept | sudo -u shop tee /var/lib/shop/media/kept.txt; sync")
+    before, first = rows(stack), release_on(stack)
+    assert "Kept" in before
+
+    with a_copy_of_the_example() as copy:
+        (copy / "shop" / "new.py").write_text("NEW = True\n")
+        stack.write(backend_path=str(copy.relative_to(ROOT)))
+        assert "shipped" in stack.fab("ship").stdout
+        assert release_on(stack) != first
+        assert rows(stack) == before
+    assert f"release {first.rsplit('/', 1)[1]} serves" in stack.fab("rollback").stdout
+    assert release_on(stack) == first
+    assert rows(stack) == before
+
+    for record in stack.kit.home.glob("machines/*/machine.json"):
+        os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+    stack.write()
+    assert "has changed: running: true → false" in stack.fab("up").stdout
+    assert rows(stack) == before
 
 
 def interrupted_at(stack: Stack, line: str) -> str:
