@@ -236,6 +236,7 @@ def test_a_bridge_that_went_with_a_reboot_comes_back_with_its_subnet(world: Worl
     assert again.outs["subnet"] == world.network.outs["subnet"]
 
 
+PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 ON_A_HOST_WITH_SYSTEMD = """
 import sys
 from infra.local import image, nspawn
@@ -274,7 +275,7 @@ def test_where_systemd_runs_a_machine_is_a_unit_of_it(
     outer = nspawn.create(outer, plain)
 
     def inside(*words: str) -> str:
-        enter = ["nsenter", "-t", str(outer.pid), "-a", "env", "-C", "/kit", "PYTHONDONTWRITEBYTECODE=1", *words]
+        enter = ["nsenter", "-t", str(outer.pid), "-a", "env", "-i", "-C", "/kit", PATH, "PYTHONDONTWRITEBYTECODE=1", *words]
         done = subprocess.run(enter, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()

@@ -127,7 +127,7 @@ def take_lock() -> TextIO:
                     f"another ship or deploy is running here: {owner}; run this again when it is done"
                 ) from None
             if not waited:
-                step("wait", f"waits for {owner}")
+                emit(step="wait", text=f"waits for {owner}")
             waited = True
             time.sleep(0.1)
     handle.truncate(0)
