@@ -51,14 +51,16 @@ def describe(problem: ValueError) -> str:
 @verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)"})
 def up(_: Context, stack: str | None = None, engine: str | None = None) -> None:
     """Make the environment exist, ship the application, deploy the configuration, check it."""
-    from rollout import check, deploy, infrastructure, settings, ship
+    from rollout import check, deploy, infrastructure, ready, settings, ship
 
     started = time.monotonic()
     wanted = settings.read(outputs.chosen_stack(stack))
     infrastructure.up(wanted, engine)
-    contract = outputs.read(wanted.stack)
-    shipped = ship.everywhere(wanted, contract)
-    outcomes = deploy.everywhere(contract, "deploy")
+    found = outputs.load(wanted.stack)
+    contract = found.contract
+    ready.wait(contract)
+    shipped = ship.everywhere(wanted, found)
+    outcomes = deploy.everywhere(found, "deploy")
     check.from_here(contract)
     report.line("\n" + deploy.summary(contract, outcomes))
     report.line(check.where_to_look(contract))
@@ -97,7 +99,7 @@ def ship(_: Context, stack: str | None = None, outputs: str | None = None) -> No
     from rollout import ship as shipping
 
     wanted = settings.read(source.chosen_stack(stack))
-    shipped = shipping.everywhere(wanted, source.read(wanted.stack, outputs))
+    shipped = shipping.everywhere(wanted, source.load(wanted.stack, outputs))
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
 
 
@@ -118,9 +120,9 @@ def deploy(_: Context, stack: str | None = None, outputs: str | None = None, res
     from rollout import outputs as source
 
     started = time.monotonic()
-    contract = source.read(source.chosen_stack(stack), outputs)
-    outcomes = deployment.everywhere(contract, "deploy", restart=restart)
-    report.line(deployment.summary(contract, outcomes))
+    found = source.load(source.chosen_stack(stack), outputs)
+    outcomes = deployment.everywhere(found, "deploy", restart=restart)
+    report.line(deployment.summary(found.contract, outcomes))
     report.line(f"{time.monotonic() - started:.1f} s")
 
 
@@ -130,8 +132,8 @@ def plan(_: Context, stack: str | None = None, outputs: str | None = None) -> No
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    contract = source.read(source.chosen_stack(stack), outputs)
-    for outcome in deployment.everywhere(contract, "plan"):
+    found = source.load(source.chosen_stack(stack), outputs)
+    for outcome in deployment.everywhere(found, "plan"):
         report.line(deployment.plan_text(outcome))
 
 
@@ -141,8 +143,23 @@ def status(_: Context, stack: str | None = None, outputs: str | None = None) -> 
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    contract = source.read(source.chosen_stack(stack), outputs)
-    report.line(deployment.status_table(deployment.everywhere(contract, "status")))
+    found = source.load(source.chosen_stack(stack), outputs)
+    report.line(deployment.status_table(deployment.everywhere(found, "status")))
 
 
-ns = Collection(up, down, outputs_, ship, rollback, deploy, plan, status)
+@verb(help={"stack": STACK, "pin": "write the newest into the stack's config"})
+def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
+    """Show the Debian image that a cloud stack is pinned to and the newest one."""
+    from rollout import images as source
+
+    name = outputs.chosen_stack(stack)
+    values = source.config(name)
+    found = source.newest(values)
+    if pin:
+        source.pin(name, found)
+        report.line(f"stacks/Pulumi.{name}.yaml: machine_image: {found}")
+    else:
+        report.line(source.report(name, values, found))
+
+
+ns = Collection(up, down, outputs_, images, ship, rollback, deploy, plan, status)

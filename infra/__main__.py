@@ -3,12 +3,17 @@
 import pulumi
 
 from infra import clouds, topology
-from infra.settings import Settings
+from infra.settings import Settings, SettingsError
 
-settings = Settings.read(clouds.stack_config(), pulumi.get_stack())
+try:
+    settings = Settings.read(clouds.stack_config(), pulumi.get_stack())
+except SettingsError as problem:
+    raise pulumi.RunError(f"the stack's config will not do:\n{problem}") from None
 cloud = clouds.choose(settings.cloud)(settings, topology.instances(settings))
 contract = cloud.hosts.apply(lambda hosts: topology.contract(settings, pulumi.get_project(), hosts))
 
 pulumi.export("contract", contract.apply(lambda whole: whole.to_json()))
 pulumi.export("frontend_origin", contract.apply(lambda whole: whole.frontend.origin))
 pulumi.export("backend_origin", contract.apply(lambda whole: whole.backend.origin))
+if secrets := clouds.secret_env():
+    pulumi.export("secret_env", pulumi.Output.secret(secrets))

@@ -11,7 +11,7 @@ from pulumi.runtime.config import CONFIG, get_config_env
 
 from infra.contract import Host
 from infra.settings import Settings
-from infra.topology import Instance
+from infra.topology import ROLES, Instance
 
 Hosts = dict[str, list[Host]]
 
@@ -22,7 +22,11 @@ class Cloud(Protocol):
     hosts: pulumi.Output[Hosts]
 
 
-_WHERE = {"local": ("infra.local.cloud", "LocalCloud")}
+_WHERE = {
+    "local": ("infra.local.cloud", "LocalCloud"),
+    "aws": ("infra.aws", "AwsCloud"),
+    "gcp": ("infra.gcp", "GcpCloud"),
+}
 
 
 def choose(name: str) -> Callable[[Settings, Sequence[Instance]], Cloud]:
@@ -31,8 +35,22 @@ def choose(name: str) -> Callable[[Settings, Sequence[Instance]], Cloud]:
     return cast(Callable[[Settings, Sequence[Instance]], Cloud], getattr(importlib.import_module(module), attribute))
 
 
+def by_role(instances: Sequence[Instance], found: Sequence[Sequence[str]]) -> Hosts:
+    """Hosts from the address and the SSH host key of every instance, in the same order."""
+    hosts: Hosts = {role: [] for role in ROLES}
+    for instance, (address, host_key) in zip(instances, found, strict=True):
+        hosts[instance.role].append(Host(instance.name, address, 22, "deploy", (host_key.strip(),)))
+    return hosts
+
+
 def stack_config() -> dict[str, str]:
     """This project's config as Pulumi hands it to the program: plain keys, every value a string."""
     prefix = f"{pulumi.get_project()}:"
     everything = {**get_config_env(), **CONFIG.get()}
     return {key.removeprefix(prefix): value for key, value in everything.items() if key.startswith(prefix)}
+
+
+def secret_env() -> dict[str, str]:
+    """The application's secrets: `pulumi config set --secret env.NAME`, by NAME."""
+    config = stack_config()
+    return {key.removeprefix("env."): value for key, value in config.items() if key.startswith("env.")}

@@ -77,13 +77,14 @@ class Contract:
     environment: str
     production: bool
     kind: str
-    branch: str | None
-    attached_to: str | None
     tls: str
     application: Application
     frontend: Role
     backend: Role
     cors: Cors
+    # Some readers of Pulumi's state drop what is null.
+    branch: str | None = None
+    attached_to: str | None = None
 
     @property
     def hosts(self) -> tuple[tuple[str, Host], ...]:

@@ -11,13 +11,13 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_network
 from typing import Any, cast
 
+from infra import provider
 from infra.origins import Origin, OriginError, parse_origin
 
 CLOUDS = ("local", "aws", "gcp")
-CLOUDS_SO_FAR = ("local",)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 DEFAULT_HEADERS = (
     "DNT",
@@ -81,6 +81,20 @@ class Settings:
     allow_headers: tuple[str, ...] = DEFAULT_HEADERS
     expose_headers: tuple[str, ...] = ()
     max_age_s: int = 600
+    region: str = ""
+    zones: tuple[str, ...] = ()
+    gcp_project: str = ""
+    machine_type: str = ""
+    architecture: str = "x86_64"
+    machine_image: str = ""
+    disk_gb: int = 20
+    ssh_from: tuple[str, ...] = ()
+    ssh_from_anywhere: bool = False
+    ssh_key_file: str = "~/.ssh/id_ed25519.pub"
+    network_cidr: str = ""
+    existing_network: str = ""
+    existing_subnets: tuple[str, ...] = ()
+    dns_zone: str = ""
     image: str = ""
     memory_mb: int = 512
     subnet: str = ""
@@ -117,13 +131,6 @@ def _one_of(*allowed: str) -> Check:
         return cast(str, value)
 
     return check
-
-
-def _cloud(value: Any) -> str:
-    name = _one_of(*CLOUDS)(value)
-    if name not in CLOUDS_SO_FAR:
-        raise ValueError(f"{name!r} is not there yet; use {' or '.join(CLOUDS_SO_FAR)}")
-    return cast(str, name)
 
 
 def _tls(value: Any) -> str:
@@ -199,6 +206,27 @@ def _subnet(value: Any) -> str:
     return str(network)
 
 
+def _cidrs(value: Any) -> tuple[str, ...]:
+    return tuple(_cidr(item) for item in _strings(value))
+
+
+def _cidr(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as problem:
+        raise ValueError(f"{_quote(text)} is no CIDR ({problem}); write it like 203.0.113.0/24") from None
+
+
+def _network_cidr(value: Any) -> str:
+    try:
+        network = IPv4Network(value)
+    except ValueError as problem:
+        raise ValueError(f"{_quote(value)} is no network ({problem}); write it like 10.20.0.0/16") from None
+    if not network.is_private or not 16 <= network.prefixlen <= 24:
+        raise ValueError(f"{value} is no private network of /16 to /24; write it like 10.20.0.0/16")
+    return str(network)
+
+
 def _decode(value: Any, kind: type, asked: str) -> Any:
     try:
         decoded = json.loads(value)
@@ -220,7 +248,7 @@ _url_path = _text(_URL_PATH, "write a path that starts and ends with a slash, e.
 
 # One row a key: how its text becomes a value. A key without a default in Settings is required.
 CHECKS: dict[str, Check] = {
-    "cloud": _cloud,
+    "cloud": _one_of(*CLOUDS),
     "production": _boolean,
     "tls": _tls,
     "domain": _optional(_domain),
@@ -248,6 +276,20 @@ CHECKS: dict[str, Check] = {
     "allow_headers": _tokens,
     "expose_headers": _tokens,
     "max_age_s": _integer(0, 86_400),
+    "region": _optional(_text(re.compile(r"[a-z0-9-]+"), "write a region, e.g. eu-central-1 or europe-west3")),
+    "zones": _strings,
+    "gcp_project": _optional(_text(re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]"), "write the project's id")),
+    "machine_type": _optional(_text(re.compile(r"[a-z0-9][a-z0-9.-]+"), "write a type, e.g. t3.small or e2-small")),
+    "architecture": _one_of("x86_64", "arm64"),
+    "machine_image": _optional(_text(re.compile(r"\S+"), "run `fab images`, which shows and pins it")),
+    "disk_gb": _integer(8, 16_384),
+    "ssh_from": _cidrs,
+    "ssh_from_anywhere": _boolean,
+    "ssh_key_file": _text(re.compile(r"[^\0\n]+"), "write the path of an SSH public key"),
+    "network_cidr": _optional(_network_cidr),
+    "existing_network": _optional(_text(re.compile(r"[A-Za-z0-9_./-]+"), "write the network's id or name")),
+    "existing_subnets": _strings,
+    "dns_zone": _optional(_text(re.compile(r"[A-Za-z0-9-]+"), "write the hosted zone's id or name")),
     "image": _optional(_text(re.compile(r"[a-z]{3,20}"), "write a Debian release's code name, e.g. bookworm")),
     "memory_mb": _integer(128, 1_048_576),
     "subnet": _optional(_subnet),
@@ -261,6 +303,7 @@ class _Reader:
         self.config = config
         self.stack = stack
         self.problems: list[str] = []
+        self.where = f"stacks/Pulumi.{stack}.yaml"
 
     def read(self) -> Settings:
         for key in sorted(self.config.keys() - CHECKS.keys()):
@@ -270,16 +313,20 @@ class _Reader:
             self._problem(key, "missing; the schema in Pulumi.yaml says what it is")
         values["extra_origins"] = self._origins(values)
         self._together(values)
+        self.problems += [f"{self.where}: {text}" for text in provider.problems(values)]
         if self.problems:
             raise SettingsError(self.problems)
         return Settings(stack=self.stack, **values)
 
     def _problem(self, key: str, text: str) -> None:
-        self.problems.append(f"stacks/Pulumi.{self.stack}.yaml: {key}: {text}")
+        self.problems.append(f"{self.where}: {key}: {text}")
 
     def _unknown(self, key: str) -> None:
         if key.startswith("env."):
-            self._problem(key, f"a secret; set it in stacks/{self.stack}.secrets (mode 0600) on the local cloud")
+            if not _ENV_NAME.fullmatch(key.removeprefix("env.")):
+                self._problem(key, "is not env. and a variable's name")
+            if self.config.get("cloud", "local") == "local":
+                self._problem(key, f"a secret; on the local cloud it goes to stacks/{self.stack}.secrets (mode 0600)")
             return
         close = difflib.get_close_matches(key, CHECKS, n=1)
         self._problem(
@@ -302,11 +349,17 @@ class _Reader:
                 self._problem("extra_origins", str(problem))
         return tuple(dict.fromkeys(origins))
 
+    @staticmethod
+    def _whole_internet(values: Mapping[str, Any]) -> str | None:
+        return next((text for text in values.get("ssh_from") or () if ip_network(text).prefixlen == 0), None)
+
     def _together(self, values: Mapping[str, Any]) -> None:
         """What no key can say alone."""
         production, cloud = values.get("production"), values.get("cloud")
         if production and values.get("allow_all_origins"):
             self._problem("allow_all_origins", "every website could read the answers; list extra_origins in production")
+        if values.get("ssh_from_anywhere") is False and (wide := self._whole_internet(values)):
+            self._problem("ssh_from", f"{wide} is the whole internet; name your own, or say ssh_from_anywhere: true")
         if production and cloud == "local":
             self._problem("production", "the local cloud is for development; set it to false")
         if not values.get("backend_git", "") and values.get("backend_path", "") == "":

@@ -29,7 +29,8 @@ def stack_path(root: Path, stack: str) -> Path:
 def read_config(root: Path, stack: str) -> dict[str, str]:
     """This project's own keys (without the namespace), every value a string: defaults of the schema, then the stack's.
 
-    Raises StackFileError for a missing or broken file and for encrypted values, which only the Pulumi CLI can read.
+    Secrets of a cloud (`env.NAME`, encrypted) are left out: the program hands them on. Raises StackFileError for a
+    missing or broken file and for other encrypted values, which only the Pulumi CLI can read.
     """
     described = project(root)
     prefix = f"{described['name']}:"
@@ -37,9 +38,16 @@ def read_config(root: Path, stack: str) -> dict[str, str]:
     values = {
         key: entry["default"] for key, entry in schema.items() if isinstance(entry, Mapping) and "default" in entry
     }
-    for key, value in stack_values(root, stack).items():
-        if key.startswith(prefix) or ":" not in key:
-            values[key.removeprefix(prefix)] = value
+    given = stack_values(root, stack)
+    own = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix) or ":" not in key}
+    for name, value in own.items():
+        if not (isinstance(value, dict) and set(value) == {"secure"}):
+            values[name] = value
+        elif own.get("cloud") == "local" or not name.startswith("env."):
+            raise StackFileError(
+                f"{stack_path(root, stack).relative_to(root)}: {name}: is encrypted; only the Pulumi CLI can read it "
+                f"(on the local cloud put secrets into stacks/{stack}.secrets)"
+            )
     return {key: as_text(value) for key, value in values.items()}
 
 
@@ -55,12 +63,6 @@ def stack_values(root: Path, stack: str) -> dict[str, Any]:
     config = _mapping(path, name).get("config") or {}
     if not isinstance(config, dict):
         raise StackFileError(f"{name}: config: must be a map of keys to values")
-    for key, value in config.items():
-        if isinstance(value, dict) and set(value) == {"secure"}:
-            raise StackFileError(
-                f"{name}: {key}: is encrypted; only the Pulumi CLI can read it "
-                f"(on the local cloud put secrets into stacks/{stack}.secrets)"
-            )
     return {str(key): value for key, value in config.items()}
 
 

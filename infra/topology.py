@@ -10,6 +10,7 @@ from infra.origins import parse_origin
 from infra.settings import Settings
 
 ROLES = ("frontend", "backend")
+_MOST_PER_ROLE = 64
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,14 @@ class Instance:
     number: int
     ports: tuple[Port, ...]
 
+    @property
+    def first(self) -> bool:
+        """Whether the role's origin leads to it."""
+        return self.number % _MOST_PER_ROLE == 0
+
 
 # Browsers call both roles, so both are open to everyone; nothing calls from one role to the other.
-PORTS = (Port(80, "anyone"), Port(22, "operators"))
-_MOST_PER_ROLE = 64
+PORTS = (Port(80, "anyone"), Port(443, "anyone"), Port(22, "operators"))
 
 
 def instances(settings: Settings) -> tuple[Instance, ...]:
@@ -45,13 +50,18 @@ def instances(settings: Settings) -> tuple[Instance, ...]:
     )
 
 
+def name_of(settings: Settings, role: str) -> str:
+    """The role's public name under `domain`."""
+    label = {"frontend": settings.frontend_name, "backend": settings.backend_name}[role]
+    return f"{label}.{settings.domain}"
+
+
 def origin(settings: Settings, role: str, first_address: str) -> str:
     """The role's public origin: its name under `domain`, or the first host's address.
 
     Raises OriginError where that is no origin for this environment.
     """
-    label = {"frontend": settings.frontend_name, "backend": settings.backend_name}[role]
-    host = f"{label}.{settings.domain}" if settings.domain else first_address
+    host = name_of(settings, role) if settings.domain else first_address
     if ":" in host:
         host = f"[{host}]"
     return str(parse_origin(f"http://{host}", production=settings.production))

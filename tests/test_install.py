@@ -519,7 +519,10 @@ def test_two_at_once_exclude_each_other(machine: Machine, tmp_path: Path) -> Non
         handle.flush()
         blob = archive_of(("site/index.html", b"x"))
         result = machine.run(site_orders(blob), blob)
-    assert result["error"] == "another ship or deploy is running here: eve@laptop since noon; run this again when it is done"
+    assert (
+        result["error"]
+        == "another ship or deploy is running here: eve@laptop since noon; run this again when it is done"
+    )
     assert not machine.home.exists()
 
 

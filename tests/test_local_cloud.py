@@ -275,7 +275,19 @@ def test_where_systemd_runs_a_machine_is_a_unit_of_it(
     outer = nspawn.create(outer, plain)
 
     def inside(*words: str) -> str:
-        enter = ["nsenter", "-t", str(outer.pid), "-a", "env", "-i", "-C", "/kit", PATH, "PYTHONDONTWRITEBYTECODE=1", *words]
+        enter = [
+            "nsenter",
+            "-t",
+            str(outer.pid),
+            "-a",
+            "env",
+            "-i",
+            "-C",
+            "/kit",
+            PATH,
+            "PYTHONDONTWRITEBYTECODE=1",
+            *words,
+        ]
         done = subprocess.run(enter, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from infra.contract import Contract
-from infra.local.home import home
+from infra.local.home import operator_key_path
 from rollout.outputs import kit_checkpoint
 
 
@@ -15,5 +15,5 @@ def identity(contract: Contract) -> Path | None:
     if chosen := os.environ.get("ORIGIN_KIT_SSH_KEY"):
         return Path(chosen)
     if kit_checkpoint(contract.environment).exists():
-        return home() / "ssh" / "id_ed25519"
+        return operator_key_path()
     return None

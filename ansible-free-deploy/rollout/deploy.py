@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from infra.contract import Contract, Host, Json
 from infra.origins import look_alikes, parse_origin
 from rollout import access, hosts, report, secret_values
+from rollout.outputs import Outputs
 from rollout.render import render
 from rollout.render.generation import Generation
 
@@ -81,9 +82,9 @@ def _host(origin: str) -> str:
     return urlsplit(origin).netloc
 
 
-def everywhere(contract: Contract, verb: str, **more: object) -> list[Outcome]:
+def everywhere(outputs: Outputs, verb: str, **more: object) -> list[Outcome]:
     """`verb` (deploy, plan or status) on every host, side by side. Raises HostError for the first that failed."""
-    secret = secret_values.read(contract)
+    contract, secret = outputs.contract, secret_values.read(outputs)
 
     def one(pair: tuple[str, Host]) -> Outcome:
         role, host = pair

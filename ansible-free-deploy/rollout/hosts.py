@@ -44,6 +44,10 @@ class HostError(ValueError):
         super().__init__(f"{host.name} ({host.address}): {text}")
 
 
+class ConnectError(HostError):
+    """No connection came about: not up yet, refused, timed out, another key, a wrong user. Nothing was sent."""
+
+
 class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no types
     """Fabric's connection, except that an unknown or other host key ends it; Fabric's own accepts any."""
 
@@ -166,7 +170,7 @@ def session(host: Host, identity: Path | None = None) -> Iterator[Session]:
         connection.open()
     except (OSError, EOFError, paramiko.SSHException) as problem:
         connection.close()
-        raise HostError(host, explain(host, problem, identity)) from problem
+        raise ConnectError(host, explain(host, problem, identity)) from problem
     connection.transport.set_keepalive(15)
     try:
         yield Session(host, connection)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import dataclass, field
 from hashlib import sha1
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -45,10 +46,23 @@ def _selected() -> str | None:
     return str(chosen).rsplit("/", 1)[-1] if chosen else None
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What a deploy starts from: the contract, and apart from it the application's secrets by name."""
+
+    contract: Contract
+    secret_env: dict[str, str] = field(default_factory=dict, repr=False)
+
+
 def read(stack: str, file: str | None = None) -> Contract:
     """The contract of `stack`. Raises OutputsError where there is none, ContractError where it can't be read."""
+    return load(stack, file).contract
+
+
+def load(stack: str, file: str | None = None) -> Outputs:
+    """The outputs of `stack`, or those in a file. Raises as `read` does."""
     if file:
-        return Contract.from_json(_unwrap(_load(Path(file))))
+        return _of(_load(Path(file)))
     checkpoint = kit_checkpoint(stack)
     if checkpoint.exists():
         return _from_checkpoint(checkpoint, stack)
@@ -88,21 +102,25 @@ def _load(path: Path) -> Json:
     return data
 
 
-def _unwrap(outputs: Json) -> Json:
+def _of(outputs: Json) -> Outputs:
     """`pulumi stack output --json` has the contract under its name, `fab outputs` is the contract."""
-    inner = outputs.get("contract")
-    return inner if isinstance(inner, dict) else outputs
+    inner, secrets = outputs.get("contract"), outputs.get("secret_env") or {}
+    if secrets == "[secret]":
+        raise OutputsError("the file was made without --show-secrets, and this stack has secrets; make it with them")
+    return Outputs(Contract.from_json(inner if isinstance(inner, dict) else outputs), secrets)
 
 
-def _from_checkpoint(path: Path, stack: str) -> Contract:
+def _from_checkpoint(path: Path, stack: str) -> Outputs:
     if not path.exists():
         raise _not_up(stack)
     latest = _load(path).get("checkpoint", {}).get("latest") or {}
     for resource in latest.get("resources") or ():
         if resource["type"] == "pulumi:pulumi:Stack":
             outputs = resource.get("outputs") or {}
+            if "secret_env" in outputs:
+                return _from_cli(stack)  # encrypted here; the CLI has the key
             if "contract" in outputs:
-                return Contract.from_json(outputs["contract"])
+                return _of(outputs)
     raise _not_up(stack)
 
 
@@ -116,13 +134,13 @@ def _backend_url() -> str:
         return ""
 
 
-def _from_cli(stack: str) -> Contract:
+def _from_cli(stack: str) -> Outputs:
     if shutil.which("pulumi") is None:
         raise OutputsError(
-            f"stack {stack!r} is in no file backend here and the pulumi CLI is not on PATH; "
+            f"stack {stack!r} needs the pulumi CLI to read its outputs, which is not on PATH; "
             "install it (https://www.pulumi.com/docs/install/) or pass --outputs FILE"
         )
-    command = ["pulumi", "stack", "output", "--json", "--stack", stack, "--non-interactive"]
+    command = ["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise OutputsError(
@@ -131,7 +149,7 @@ def _from_cli(stack: str) -> Contract:
     outputs = json.loads(done.stdout)
     if "contract" not in outputs:
         raise _not_up(stack)
-    return Contract.from_json(outputs["contract"])
+    return _of(outputs)
 
 
 __all__ = ["ContractError", "OutputsError", "chosen_stack", "kit_checkpoint", "read", "stack_names"]

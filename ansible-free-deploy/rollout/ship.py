@@ -10,7 +10,7 @@ from infra.contract import Contract, Host, Json
 from infra.settings import Settings
 from rollout import access, hosts, release, report, secret_values
 from rollout.deploy import WAIT_S, who
-from rollout.outputs import ROOT
+from rollout.outputs import ROOT, Outputs
 from rollout.release import Release, Target
 from rollout.render import render
 
@@ -48,12 +48,12 @@ def _say(name: str) -> Callable[[str], None]:
     return lambda text: report.step(name, text)
 
 
-def everywhere(settings: Settings, contract: Contract) -> list[bool]:
+def everywhere(settings: Settings, outputs: Outputs) -> list[bool]:
     """Every host gets the release of its role, side by side; whether it was new there.
 
     Raises ReleaseError before anything is sent, HostError for the first host that failed.
     """
-    builder, secrets = Builder(settings), secret_values.read(contract)
+    builder, contract, secrets = Builder(settings), outputs.contract, secret_values.read(outputs)
 
     def one(pair: tuple[str, Host]) -> bool:
         role, host = pair

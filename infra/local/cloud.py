@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pulumi
 
-from infra.clouds import Hosts
-from infra.contract import Host
+from infra.clouds import Hosts, by_role
 from infra.local.machines import Machine, Network
 from infra.settings import Settings
-from infra.topology import ROLES, Instance
+from infra.topology import Instance
 
 
 class LocalCloud(pulumi.ComponentResource):
@@ -26,7 +24,7 @@ class LocalCloud(pulumi.ComponentResource):
         self._network = Network("network", stack=settings.stack, subnet=settings.subnet, opts=self._inside)
         machines = [(instance, self._machine(instance)) for instance in instances]
         found = [pulumi.Output.all(machine.address, machine.host_key) for _, machine in machines]
-        self.hosts = pulumi.Output.all(*found).apply(lambda all_of_them: _by_role(instances, all_of_them))
+        self.hosts = pulumi.Output.all(*found).apply(lambda all_of_them: by_role(instances, all_of_them))
         self.register_outputs({})
 
     def _machine(self, instance: Instance) -> Machine:
@@ -39,10 +37,3 @@ class LocalCloud(pulumi.ComponentResource):
             memory_mb=self._settings.memory_mb,
             opts=self._inside,
         )
-
-
-def _by_role(instances: Sequence[Instance], found: Sequence[Any]) -> Hosts:
-    hosts: Hosts = {role: [] for role in ROLES}
-    for instance, (address, host_key) in zip(instances, found, strict=True):
-        hosts[instance.role].append(Host(instance.name, address, 22, "deploy", (host_key,)))
-    return hosts

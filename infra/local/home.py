@@ -46,9 +46,14 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def operator_key_path() -> Path:
+    """Where the private key is that opens local machines, made or not."""
+    return home() / "ssh" / "id_ed25519"
+
+
 def operator_key() -> Path:
     """The private key that opens local machines, made on first use; its public half lies beside it."""
-    path = home() / "ssh" / "id_ed25519"
+    path = operator_key_path()
     with locked(home() / "ssh" / ".lock"):
         if not path.with_suffix(".pub").exists():
             path.unlink(missing_ok=True)

@@ -1,0 +1,72 @@
+"""Wait until every host can be worked on: it answers SSH as the contract says, and its first boot is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra import first_boot
+from infra.contract import Contract, Host
+from infra.local.home import operator_key_path
+from rollout import access, hosts, report
+from rollout.hosts import ConnectError, HostError, Session
+
+LIMIT_S = 300.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
+
+# Runs on the host, as everything does, with the question in its orders.
+ASK = """
+import json, subprocess
+done = subprocess.run(["sh", "-c", PAYLOAD["question"]], stdout=subprocess.PIPE, universal_newlines=True)
+print(json.dumps({"result": {"text": done.stdout}}))
+"""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Time, so that tests need none."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+def wait(contract: Contract, limit_s: float = LIMIT_S, clock: Clock | None = None) -> None:
+    """Return when all are ready; they are asked side by side, at growing intervals.
+
+    Raises ConnectError with the last reason when `limit_s` is over, HostError at once for a first boot that failed.
+    """
+    identity = access.identity(contract)
+    hosts.each([host for _, host in contract.hosts], lambda host: _one(host, identity, limit_s, clock or Clock()))
+
+
+def _one(host: Host, identity: Path | None, limit_s: float, clock: Clock) -> None:
+    end, pause, said = clock.now() + limit_s, FIRST_PAUSE_S, ""
+    while True:
+        try:
+            with hosts.session(host, identity) as session:
+                why = _unfinished(session, identity)
+            problem: HostError = HostError(host, f"{why} after {limit_s:.0f} s; look at its console, or run this again")
+        except ConnectError as refused:
+            why, problem = str(refused).split(": ", 1)[1], refused
+        if why is None:
+            return
+        if clock.now() + pause > end:
+            raise problem
+        if why != said:
+            report.step(host.name, f"waits: {why}")
+            said = why
+        clock.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE_S)
+
+
+def _unfinished(session: Session, identity: Path | None) -> str | None:
+    """Why the host is not ready although it lets us in; None when it is. Machines of the kit's own boot whole."""
+    if identity == operator_key_path():
+        return None
+    text = session.run(ASK, {"question": first_boot.QUESTION})["text"]
+    verdict = first_boot.verdict(text)
+    if verdict not in (None, "running"):
+        raise HostError(session.host, f"its first boot failed: {verdict}; destroy and create it again", text.strip())
+    return "its first boot is still running" if verdict else None

@@ -1,0 +1,171 @@
+"""AWS: the same attributes as every cloud, so that `topology.py` can't tell which one it is.
+
+A network of its own (or an existing one), a security group per role, and per instance an EC2 machine with an Elastic IP
+and an SSH host key. The address in the contract is the Elastic IP's: an instance's own `public_ip` changes with a stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_tls as tls
+
+from infra import provider
+from infra.clouds import Hosts, by_role
+from infra.first_boot import FirstBoot, cloud_config
+from infra.settings import Settings
+from infra.topology import PORTS, ROLES, Instance, name_of
+
+ANYWHERE = "0.0.0.0/0"
+TTL_S = 60
+
+
+class AwsCloud(pulumi.ComponentResource):
+    """`hosts` is what exists, by role, first one first."""
+
+    hosts: pulumi.Output[Hosts]
+
+    def __init__(self, settings: Settings, instances: Sequence[Instance]) -> None:
+        super().__init__("origin-kit:aws:Cloud", settings.stack)
+        self._settings = settings
+        self._provider = aws.Provider("aws", region=settings.region, opts=self._options())
+        self._inside = self._options(provider=self._provider)
+        self._kept = self._options(provider=self._provider, protect=settings.production)
+        self._network()
+        self._groups = {role: self._group(role) for role in ROLES}
+        self._profile = self._instance_profile()
+        keys = provider.public_keys(settings.ssh_key_file)
+        self._key = aws.ec2.KeyPair("operator", public_key=keys[0], tags=self._tags("operator"), opts=self._inside)
+        machines = [self._machine(instance, keys) for instance in instances]
+        self.hosts = pulumi.Output.all(*machines).apply(lambda found: by_role(instances, found))
+        self.register_outputs({})
+
+    def _options(
+        self, provider: pulumi.ProviderResource | None = None, protect: bool | None = None
+    ) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, provider=provider, protect=protect or None)
+
+    def _tags(self, name: str, **more: str) -> dict[str, str]:
+        stack = self._settings.stack
+        return {
+            "Name": f"{pulumi.get_project()}-{stack}-{name}", "project": pulumi.get_project(), "stack": stack, **more
+        }  # fmt: skip
+
+    # ------------------------------------------------------------------------------------------------- network
+
+    def _network(self) -> None:
+        settings = self._settings
+        if settings.existing_network:
+            self._vpc: pulumi.Input[str] = settings.existing_network
+            self._subnets: list[pulumi.Input[str]] = list(settings.existing_subnets)
+            return
+        cidr = IPv4Network(settings.network_cidr or provider.NETWORK_CIDR)
+        vpc = aws.ec2.Vpc(
+            "network", cidr_block=str(cidr), enable_dns_hostnames=True, tags=self._tags("network"), opts=self._inside
+        )
+        gateway = aws.ec2.InternetGateway("gateway", vpc_id=vpc.id, tags=self._tags("gateway"), opts=self._inside)
+        routes = aws.ec2.RouteTable("routes", vpc_id=vpc.id, tags=self._tags("routes"), opts=self._inside)
+        aws.ec2.Route(
+            "out", route_table_id=routes.id, destination_cidr_block=ANYWHERE, gateway_id=gateway.id, opts=self._inside
+        )
+        self._vpc, self._subnets = vpc.id, []
+        blocks = cidr.subnets(prefixlen_diff=4)
+        for number, (zone, block) in enumerate(zip(provider.zones(settings), blocks, strict=False), 1):
+            subnet = aws.ec2.Subnet(
+                f"public-{number}", vpc_id=vpc.id, cidr_block=str(block), availability_zone=zone,
+                tags=self._tags(f"public-{number}"), opts=self._inside,
+            )  # fmt: skip
+            aws.ec2.RouteTableAssociation(
+                f"public-{number}", subnet_id=subnet.id, route_table_id=routes.id, opts=self._inside
+            )
+            self._subnets.append(subnet.id)
+
+    def _group(self, role: str) -> aws.ec2.SecurityGroup:
+        """Who may reach a role: browsers its ports, operators SSH; instances may fetch their packages."""
+        group = aws.ec2.SecurityGroup(
+            role, vpc_id=self._vpc, description=f"{role} of {self._settings.stack}",
+            tags=self._tags(role, role=role), opts=self._inside,
+        )  # fmt: skip
+        sources = {"anyone": (ANYWHERE,), "operators": self._settings.ssh_from}
+        for port in PORTS:
+            for number, cidr in enumerate(sources[port.open_to], 1):
+                key = "cidr_ipv6" if ":" in cidr else "cidr_ipv4"
+                aws.vpc.SecurityGroupIngressRule(
+                    f"{role}-{port.number}-{number}", security_group_id=group.id, ip_protocol="tcp",
+                    from_port=port.number, to_port=port.number, **{key: cidr},
+                    tags=self._tags(f"{role}-{port.number}"), opts=self._inside,
+                )  # fmt: skip
+        aws.vpc.SecurityGroupEgressRule(
+            f"{role}-out", security_group_id=group.id, ip_protocol="-1", cidr_ipv4=ANYWHERE,
+            tags=self._tags(f"{role}-out"), opts=self._inside,
+        )  # fmt: skip
+        return group
+
+    # ------------------------------------------------------------------------------------------------- machines
+
+    def _instance_profile(self) -> aws.iam.InstanceProfile:
+        """A role that may do nothing: what an instance needs of AWS, which is who it is."""
+        trust = (
+            '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},'
+            '"Action":"sts:AssumeRole"}]}'
+        )
+        role = aws.iam.Role("instance", assume_role_policy=trust, tags=self._tags("instance"), opts=self._inside)
+        return aws.iam.InstanceProfile("instance", role=role.name, tags=self._tags("instance"), opts=self._inside)
+
+    def _machine(self, instance: Instance, keys: Sequence[str]) -> pulumi.Output[tuple[str, str]]:
+        """One instance; its address and its SSH host key."""
+        settings, name = self._settings, instance.name
+        tags = self._tags(name, role=instance.role)
+        host_key = tls.PrivateKey(name, algorithm="ED25519", opts=self._options())
+        machine = aws.ec2.Instance(
+            name,
+            ami=settings.machine_image,
+            instance_type=provider.machine_type(settings),
+            subnet_id=self._subnets[instance.number % len(self._subnets)],
+            vpc_security_group_ids=[self._groups[instance.role].id],
+            iam_instance_profile=self._profile.name,
+            key_name=self._key.key_name,
+            user_data=first_boot(name, keys, host_key),
+            metadata_options=aws.ec2.InstanceMetadataOptionsArgs(
+                http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1
+            ),
+            root_block_device=aws.ec2.InstanceRootBlockDeviceArgs(
+                volume_type="gp3", volume_size=settings.disk_gb, encrypted=True, tags=tags
+            ),
+            disable_api_termination=settings.production,
+            tags=tags,
+            # Neither a newer image nor another first boot may stop or replace what runs and holds data.
+            opts=pulumi.ResourceOptions.merge(
+                self._kept,
+                pulumi.ResourceOptions(
+                    ignore_changes=["ami", "user_data"], additional_secret_outputs=["user_data", "user_data_base64"]
+                ),
+            ),
+        )
+        address = aws.ec2.Eip(name, domain="vpc", tags=tags, opts=self._kept)
+        aws.ec2.EipAssociation(name, instance_id=machine.id, allocation_id=address.id, opts=self._inside)
+        if settings.domain and instance.first:
+            aws.route53.Record(
+                name, zone_id=settings.dns_zone, name=name_of(settings, instance.role), type="A", ttl=TTL_S,
+                records=[address.public_ip], opts=self._inside,
+            )  # fmt: skip
+        return pulumi.Output.all(address.public_ip, host_key.public_key_openssh).apply(lambda both: (both[0], both[1]))
+
+
+def first_boot(name: str, keys: Sequence[str], host_key: tls.PrivateKey) -> pulumi.Output[str]:
+    """The first-boot text, secret: the host's private key is in it."""
+
+    def text(pair: Sequence[str]) -> str:
+        return cloud_config(
+            FirstBoot(
+                hostname=name, deploy_keys=tuple(keys), host_key=pair[0], host_public_key=pair[1].strip(),
+                metadata="aws",
+            )
+        )  # fmt: skip
+
+    return pulumi.Output.secret(
+        pulumi.Output.all(host_key.private_key_openssh, host_key.public_key_openssh).apply(text)
+    )

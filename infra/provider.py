@@ -1,0 +1,179 @@
+"""What AWS and Google ask of a stack's config: forms, defaults, and what does not go together. No SDK is imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+NETWORK_CIDR = "10.20.0.0/16"
+_PUBLIC_KEY = re.compile(
+    r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
+    r" [A-Za-z0-9+/]+={0,3}( [^\x00-\x1f]*)?"
+)
+
+
+class KeyFileError(ValueError):
+    """The file with the operator's public keys can't be used; the text says why."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How one provider writes its things; `own` are config keys that no other cloud has."""
+
+    name: str
+    region: str
+    zone: str
+    machine_type: str
+    default_type: str
+    arm: str
+    image: str
+    network: str
+    subnet: str
+    zones: int
+    required: tuple[str, ...]
+    own: tuple[str, ...] = ()
+    examples: dict[str, str] = field(default_factory=dict)
+
+
+FORMS = {
+    "aws": Form(
+        name="AWS",
+        region=r"[a-z]{2}(-[a-z]+)+-\d",
+        zone=r"{region}[a-z]",
+        machine_type=r"[a-z][a-z0-9-]*\.[a-z0-9-]+",
+        default_type="t3.small",
+        arm=r"(a1|[a-z]+\d+g[a-z]*)\.",
+        image=r"ami-[0-9a-f]{8,17}",
+        network=r"vpc-[0-9a-f]{8,17}",
+        subnet=r"subnet-[0-9a-f]{8,17}",
+        zones=2,
+        required=("region", "machine_image", "ssh_from"),
+        examples={"region": "eu-central-1", "zones": "eu-central-1a", "machine_type": "t3.small",
+                  "machine_image": "ami-0123456789abcdef0", "existing_network": "vpc-0123456789abcdef0",
+                  "existing_subnets": "subnet-0123456789abcdef0"},
+    ),
+    "gcp": Form(
+        name="Google Cloud",
+        region=r"[a-z]+-[a-z]+\d{1,2}",
+        zone=r"{region}-[a-z]",
+        machine_type=r"[a-z]\d[a-z]?-[a-z0-9-]+",
+        default_type="e2-small",
+        arm=r"(t2a|c4a|n4a)-",
+        image=r"projects/[a-z0-9-]+/global/images/[a-z0-9-]+",
+        network=r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?",
+        subnet=r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?",
+        zones=1,
+        required=("region", "gcp_project", "machine_image", "ssh_from"),
+        own=("gcp_project",),
+        examples={"region": "europe-west3", "zones": "europe-west3-b", "machine_type": "e2-small",
+                  "machine_image": "projects/debian-cloud/global/images/debian-12-bookworm-v20260101",
+                  "existing_network": "my-network", "existing_subnets": "my-subnet"},
+    ),
+}  # fmt: skip
+_REMOTE = ("region", "zones", "gcp_project", "machine_type", "machine_image", "ssh_from", "network_cidr",
+           "existing_network", "existing_subnets", "dns_zone")  # fmt: skip
+_LOCAL = ("image", "subnet")
+
+
+def zones(settings: Any) -> tuple[str, ...]:
+    """The zones to use: those of the config, else the provider's usual first ones (two on AWS, one on Google)."""
+    if settings.zones:
+        return tuple(settings.zones)
+    return tuple(f"{settings.region}{end}" for end in {"aws": ("a", "b"), "gcp": ("-b",)}[settings.cloud])
+
+
+def machine_type(settings: Any) -> str:
+    """The machine type of the config, else the provider's small one."""
+    return str(settings.machine_type or FORMS[settings.cloud].default_type)
+
+
+def public_keys(file: str) -> tuple[str, ...]:
+    """The operator's public keys, one a line. Relative paths start at the repository. Raises KeyFileError."""
+    path = ROOT / Path(file).expanduser()
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise KeyFileError(f"{file} is not there; make a key with `ssh-keygen -t ed25519`, or name yours") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise KeyFileError(f"{file} can't be read: {problem}") from None
+    keys = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    if any("PRIVATE KEY" in key for key in keys):
+        raise KeyFileError(f"{file} is a private key; name the public one, {file}.pub")
+    if not keys or not all(map(_PUBLIC_KEY.fullmatch, keys)):
+        raise KeyFileError(f"{file} is not a public key; it looks like `ssh-ed25519 AAAA… you@laptop`")
+    return keys
+
+
+def problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """`key: what is wrong, what is asked` for everything that this cloud minds. `values` may lack what was wrong."""
+    cloud = values.get("cloud")
+    if cloud == "local":
+        yield from (f"{key}: for the local cloud it means nothing; take it out" for key in _REMOTE if values.get(key))
+        return
+    if cloud not in FORMS:
+        return
+    form = FORMS[cloud]
+    yield from (f"{key}: for {form.name} it means nothing; take it out" for key in _foreign(form, values))
+    # None stands for a value that has been complained of already.
+    for key in [key for key in form.required if values.get(key, "") is not None and not values.get(key)]:
+        yield f"{key}: missing; {_ask(form, key)}"
+    yield from _forms(form, values)
+    yield from _networks(form, values)
+    if values.get("domain") and values.get("dns_zone") == "":
+        yield "dns_zone: missing; a domain needs the zone that its records go to (an id on AWS, a name on Google)"
+    if values.get("dns_zone") and not values.get("domain"):
+        yield "domain: missing; dns_zone alone names nothing"
+    try:
+        public_keys(values.get("ssh_key_file") or "")
+    except KeyFileError as problem:
+        yield f"ssh_key_file: {problem}"
+
+
+def _foreign(form: Form, values: Mapping[str, Any]) -> list[str]:
+    others = {key for other in FORMS.values() for key in other.own} - set(form.own)
+    return [key for key in (*_LOCAL, *sorted(others)) if values.get(key)]
+
+
+def _ask(form: Form, key: str) -> str:
+    if key == "machine_image":
+        return "run `fab images --pin`, which finds Debian 12's newest and writes it here"
+    if key == "ssh_from":
+        return "list the networks that may use SSH, e.g. your own address as 203.0.113.7/32"
+    return (
+        f"write it like {form.examples[key]}" if key in form.examples else "the schema in Pulumi.yaml says what it is"
+    )
+
+
+def _forms(form: Form, values: Mapping[str, Any]) -> Iterator[str]:
+    region = values.get("region") or ""
+    singles = {"region": form.region, "machine_type": form.machine_type, "machine_image": form.image,
+               "existing_network": form.network}  # fmt: skip
+    for key, pattern in singles.items():
+        if values.get(key) and not re.fullmatch(pattern, values[key]):
+            yield f"{key}: {values[key]!r} is not how {form.name} writes it; write it like {form.examples[key]}"
+    for zone in values.get("zones") or ():
+        if not re.fullmatch(form.zone.format(region=re.escape(region)), zone):
+            yield f"zones: {zone!r} is no zone of region {region}; write it like {form.examples['zones']}"
+    if values.get("zones") and len(values["zones"]) != form.zones:
+        yield f"zones: {form.name} uses {form.zones} here; name as many, or leave it out"
+    for subnet in values.get("existing_subnets") or ():
+        if not re.fullmatch(form.subnet, subnet):
+            yield f"existing_subnets: {subnet!r} will not do; write it like {form.examples['existing_subnets']}"
+    kind, wanted = values.get("machine_type") or form.default_type, values.get("architecture")
+    found = "arm64" if re.match(form.arm, kind) else "x86_64"
+    if wanted and found != wanted:
+        yield f"machine_type: {kind} is {found}, architecture says {wanted}; change one (and machine_image with it)"
+
+
+def _networks(form: Form, values: Mapping[str, Any]) -> Iterator[str]:
+    existing, subnets = values.get("existing_network"), values.get("existing_subnets") or ()
+    if existing and values.get("network_cidr"):
+        yield "network_cidr: existing_network has its own; keep one of the two"
+    if existing and len(subnets) != form.zones:
+        yield f"existing_subnets: {len(subnets)} given; existing_network on {form.name} needs {form.zones} public ones"
+    if subnets and not existing:
+        yield "existing_subnets: they belong to an existing_network, which is missing"

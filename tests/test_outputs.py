@@ -1,0 +1,112 @@
+"""Where the contract and the secrets come from."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from rollout import outputs, secret_values
+from rollout.outputs import OutputsError
+
+CONTRACT = json.loads((Path(__file__).parent / "golden" / "clouds" / "aws-dev.json").read_text())["outputs"]["contract"]
+STATE = {"version": 3, "checkpoint": {"latest": {"resources": [{"type": "pulumi:pulumi:Stack", "outputs": {}}]}}}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No state of whoever runs this, and a `pulumi` that is a script of ours."""
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "pulumi"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def cli(folder: Path, says: object, status: int = 0) -> Path:
+    """A `pulumi` that notes its words and answers; where they are noted."""
+    path = folder / "bin" / "pulumi"
+    path.parent.mkdir(exist_ok=True)
+    (folder / "answer").write_text(says if isinstance(says, str) else json.dumps(says))
+    stream = "" if status == 0 else " >&2"
+    path.write_text(f'#!/bin/sh\necho "$@" >> {folder}/words\ncat {folder}/answer{stream}\nexit {status}\n')
+    path.chmod(0o755)
+    return folder / "words"
+
+
+def backend(folder: Path, monkeypatch: pytest.MonkeyPatch, stack_outputs: dict[str, object]) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{folder}/backend")
+    path = folder / "backend/.pulumi/stacks/origin-kit/aws-dev.json"
+    path.parent.mkdir(parents=True)
+    state = json.loads(json.dumps(STATE))
+    state["checkpoint"]["latest"]["resources"][0]["outputs"] = stack_outputs
+    path.write_text(json.dumps(state))
+
+
+def test_a_file_backend_is_read_without_the_cli(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = cli(elsewhere, {}, 1)
+    backend(elsewhere, monkeypatch, {"contract": CONTRACT})
+    found = outputs.load("aws-dev")
+    assert found.contract.to_json()["backend"]["origin"] == "http://203.0.113.20"
+    assert secret_values.read(found) == {}
+    assert not words.exists()
+
+
+def test_secrets_come_from_the_cli_which_has_the_key(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a file backend they are ciphertext; nothing of them is shown by printing the outputs."""
+    words = cli(elsewhere, {"contract": CONTRACT, "secret_env": {"TOKEN": "hush-hush"}})
+    backend(elsewhere, monkeypatch, {"contract": CONTRACT, "secret_env": {"ciphertext": "v1:x"}})
+    found = outputs.load("aws-dev")
+    assert secret_values.read(found) == {"TOKEN": "hush-hush"}
+    assert "hush-hush" not in repr(found)
+    assert words.read_text() == "stack output --json --show-secrets --stack aws-dev --non-interactive\n"
+
+
+def test_any_other_backend_is_the_cli_s(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
+    cli(elsewhere, {"contract": CONTRACT})
+    assert outputs.read("aws-dev").environment == "aws-dev"
+    cli(elsewhere, "error: no stack named 'aws-dev' found", 255)
+    with pytest.raises(OutputsError, match="no stack named 'aws-dev' found"):
+        outputs.read("aws-dev")
+    cli(elsewhere, {})
+    with pytest.raises(OutputsError, match="it is not up; run `fab up --stack aws-dev` first"):
+        outputs.read("aws-dev")
+
+
+def test_without_the_cli_a_file_does(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`fab outputs > FILE`, or Pulumi's own JSON; one that hides its secrets is refused."""
+    monkeypatch.setenv("PATH", str(elsewhere))
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
+    with pytest.raises(OutputsError, match="pass --outputs FILE"):
+        outputs.read("aws-dev")
+    file = elsewhere / "outputs.json"
+    file.write_text(json.dumps(CONTRACT))
+    assert outputs.read("aws-dev", str(file)).environment == "aws-dev"
+    file.write_text(json.dumps({"contract": CONTRACT, "secret_env": {"TOKEN": "x"}}))
+    assert outputs.load("aws-dev", str(file)).secret_env == {"TOKEN": "x"}
+    file.write_text(json.dumps({"contract": CONTRACT, "secret_env": "[secret]"}))
+    with pytest.raises(OutputsError, match="made without --show-secrets"):
+        outputs.load("aws-dev", str(file))
+    for text, said in (("{", "not JSON"), ("[]", "not an object"), ("{}", "hold no contract")):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=said):
+            outputs.load("aws-dev", str(file))
+    with pytest.raises(OutputsError, match="No such file"):
+        outputs.load("aws-dev", str(elsewhere / "nowhere"))
+
+
+def test_a_stack_of_this_machine_that_is_not_up_says_so() -> None:
+    with pytest.raises(OutputsError, match="run `fab up --stack local` first"):
+        outputs.read("local")
+
+
+def test_which_stack(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named, else $STACK, else the one selected in Pulumi, else local; a typo lists what there is."""
+    assert outputs.chosen_stack(None) == "local"
+    monkeypatch.setenv("STACK", "aws-dev")
+    assert outputs.chosen_stack(None) == "aws-dev"
+    assert outputs.chosen_stack("gcp-prod") == "gcp-prod"
+    with pytest.raises(OutputsError, match=r"no stack 'prod'; stacks/ has aws-dev, .*local, local-names"):
+        outputs.chosen_stack("prod")

@@ -1,0 +1,108 @@
+"""Waiting for hosts: bounded, patient, and with a reason each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from infra.contract import Host
+from rollout import hosts, ready
+from rollout.hosts import ConnectError, HostError
+from rollout.ready import Clock
+
+HOST = Host("backend-1", "203.0.113.20", 22, "deploy", ("ssh-ed25519 AAAA",))
+Answer = str | Exception
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now, self.pauses = 0.0, list[float]()
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: self.now, self.sleep)
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Answer]], None]:
+    """What the host does at each try; the last one for ever."""
+
+    def give(what: list[Answer]) -> None:
+        left = list(what)
+
+        @contextmanager
+        def session(host: Host, identity: Path | None) -> Iterator[Any]:
+            answer = left.pop(0) if len(left) > 1 else left[0]
+            if isinstance(answer, Exception):
+                raise answer
+            yield SimpleNamespace(host=host, run=lambda *_: {"text": answer})
+
+        monkeypatch.setattr(hosts, "session", session)
+
+    return give
+
+
+def refused(why: str) -> ConnectError:
+    return ConnectError(HOST, why)
+
+
+def test_it_goes_on_as_soon_as_the_host_is_ready(answers: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each new reason is told once, pauses grow."""
+    time = Time()
+    answers([refused("port 22 timed out"), refused("port 22 timed out"), refused("port 22 refused the connection"),
+             '{"status": "running"}', '{"status": "done"}'])  # fmt: skip
+    ready._one(HOST, None, 300, time.clock)
+    assert capsys.readouterr().out.splitlines() == [
+        "  backend-1    waits: port 22 timed out",
+        "  backend-1    waits: port 22 refused the connection",
+        "  backend-1    waits: its first boot is still running",
+    ]
+    assert time.pauses == sorted(time.pauses)
+    assert len(time.pauses) == 4
+
+
+@pytest.mark.parametrize(
+    "why",
+    ["port 22 refused the connection; sshd is not up", "port 22 timed out after 10 s; does its firewall (ssh_from)",
+     "its host key is not the one in the contract", "it refused the key x for user deploy"],
+)  # fmt: skip
+def test_the_last_reason_is_the_error_when_time_is_up(answers: Any, why: str) -> None:
+    time = Time()
+    answers([refused(why)])
+    with pytest.raises(ConnectError, match="backend-1") as caught:
+        ready._one(HOST, None, 300, time.clock)
+    assert why in str(caught.value)
+    assert 250 < time.now <= 300
+
+
+def test_a_first_boot_that_never_ends_is_told(answers: Any) -> None:
+    answers(['{"status": "running"}'])
+    with pytest.raises(HostError, match="its first boot is still running after 300 s"):
+        ready._one(HOST, None, 300, Time().clock)
+
+
+def test_a_failed_first_boot_is_told_at_once_in_cloud_init_s_words(answers: Any) -> None:
+    time = Time()
+    answers(['{"status": "error", "errors": ["(\'packages\', ProcessExecutionError())"]}'])
+    with pytest.raises(HostError, match=r"its first boot failed: .*packages"):
+        ready._one(HOST, None, 300, time.clock)
+    assert time.pauses == []
+
+
+def test_no_pause_is_longer_than_eight_seconds(answers: Any) -> None:
+    time = Time()
+    answers([refused("port 22 timed out")])
+    with pytest.raises(ConnectError):
+        ready._one(HOST, None, 300, time.clock)
+    assert max(time.pauses) <= 8
