@@ -10,6 +10,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from infra.contract import Host
@@ -68,12 +69,34 @@ def pss_mb(pid: int) -> float:
     return total / 1024
 
 
+CLASSES = {
+    "aws": "ec2.Instance, ec2.Vpc, iam.Role, vpc.SecurityGroupIngressRule",
+    "gcp": "compute.Instance, compute.Network, serviceaccount.Account",
+}
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJKEuSMBaet2WqKLQAGmX5AIBdotxpQcDqIVBB7a99c3"
+
+
+def program_start(cloud: str, folder: Path) -> float:
+    """The whole program, run against a monitor, over bare imports of pulumi and the classes it uses (median ratio)."""
+    (folder / "key.pub").write_text(KEY)
+    modules = sorted({name.split(".")[0] for name in CLASSES[cloud].split(", ")})
+    bare = f"import pulumi, pulumi_tls; from pulumi_{cloud} import {', '.join(modules)}; {CLASSES[cloud]}"
+    ours = f"from tests import graph; graph.program('{cloud}-dev', ssh_key_file='{folder}/key.pub')"
+    times = in_turn(
+        *[partial(subprocess.run, [sys.executable, "-c", code], check=True, cwd=ROOT) for code in (ours, bare)]
+    )
+    return statistics.median(a / b for a, b in zip(*times, strict=True))
+
+
 def line(name: str, value: str, wanted: str) -> None:
     print(f"{name:<58} {value:>12}   wanted {wanted}", flush=True)
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
+        for cloud in CLASSES:
+            ratio = program_start(cloud, Path(folder))
+            line(f"the program on {cloud} / bare imports of what it uses", f"{ratio:.2f} ×", "< 1.3 ×")
         kit = Kit(Path(folder) / "home")
         try:
             measure(kit, Path(folder))
