@@ -75,7 +75,8 @@ def down(_: Context, stack: str | None = None, engine: str | None = None) -> Non
 
     wanted = settings.read(outputs.chosen_stack(stack))
     if wanted.cloud != "local":
-        typed = input(f"This removes {wanted.stack} and its data. Type the stack's name to go on: ")
+        print(f"This removes {wanted.stack} and its data. Type the stack's name to go on: ", end="", flush=True)
+        typed = sys.stdin.readline()  # nobody there is an empty answer
         if typed.strip() != wanted.stack:
             raise infrastructure.InfrastructureError("that is not its name; nothing was removed")
     infrastructure.down(wanted, engine)
