@@ -17,6 +17,8 @@ from invoke.tasks import task
 from rollout import outputs, report
 
 STACK = "environment (default: $STACK, else the stack selected in Pulumi, else local)"
+WAIT = "how long to wait for another ship or deploy, e.g. 90s or 5m (default: a minute)"
+JSON = "every host's answer as JSON on stdout, nothing else"
 OUTPUTS = "read the contract from this file instead of the stack"
 
 
@@ -104,48 +106,88 @@ def ship(_: Context, stack: str | None = None, outputs: str | None = None) -> No
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS, "to": "the release to go to (default: the one before)"})
-def rollback(_: Context, stack: str | None = None, outputs: str | None = None, to: str | None = None) -> None:
-    """Go back to the release before, on every backend host; data stays, migrations are not taken back."""
-    from rollout import outputs as source
-    from rollout import ship as shipping
-
-    served = shipping.rollback(source.read(source.chosen_stack(stack), outputs), to)
-    report.line(f"release {served[0]} serves" if any(served) else "unchanged: that release serves already")
-
-
-@verb(help={"stack": STACK, "outputs": OUTPUTS, "restart": "restart gunicorn and nginx even where nothing changed"})
-def deploy(_: Context, stack: str | None = None, outputs: str | None = None, restart: bool = False) -> None:
+@verb(help={"stack": STACK, "outputs": OUTPUTS, "restart": "restart gunicorn and nginx even where nothing changed",
+            "wait": WAIT, "json": JSON})  # fmt: skip
+def deploy(
+    _: Context, stack: str | None = None, outputs: str | None = None, restart: bool = False, wait: str | None = None,
+    json: bool = False,
+) -> None:  # fmt: skip
     """Make the configuration on every host equal to the contract; restart only what runs on another one."""
     from rollout import deploy as deployment
     from rollout import outputs as source
 
     started = time.monotonic()
+    limit = deployment.seconds(wait)
     found = source.load(source.chosen_stack(stack), outputs)
-    outcomes = deployment.everywhere(found, "deploy", restart=restart)
+    with report.silenced(json):
+        outcomes = deployment.everywhere(found, "deploy", restart=restart, wait_s=limit)
+    if json:
+        report.line(deployment.as_json(outcomes))
+        return
     report.line(deployment.summary(found.contract, outcomes))
     report.line(f"{time.monotonic() - started:.1f} s")
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS})
-def plan(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
+@verb(help={"stack": STACK, "outputs": OUTPUTS, "release": "the application's code instead of the configuration",
+            "to": "the generation or release to go to (default: the one before)", "wait": WAIT})  # fmt: skip
+def rollback(
+    _: Context, stack: str | None = None, outputs: str | None = None, release: bool = False, to: str | None = None,
+    wait: str | None = None,
+) -> None:  # fmt: skip
+    """Go back to the configuration (or with --release the code) before this one; data stays, migrations too."""
+    from rollout import deploy as deployment
+    from rollout import outputs as source
+    from rollout import ship as shipping
+
+    limit = deployment.seconds(wait)
+    found = source.load(source.chosen_stack(stack), outputs)
+    if release:
+        served = shipping.rollback(found.contract, to, limit)
+        report.line(f"release {served[0]} serves" if any(served) else "unchanged: that release serves already")
+        return
+    outcomes = deployment.rollback(found, to, limit)
+    report.line(deployment.summary(found.contract, outcomes))
+    report.line("the contract says otherwise: the next `fab deploy` brings its configuration back")
+
+
+@verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
+def plan(_: Context, stack: str | None = None, outputs: str | None = None, json: bool = False) -> None:
     """Show what a deploy would change and restart, and why; writes nothing."""
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    found = source.load(source.chosen_stack(stack), outputs)
-    for outcome in deployment.everywhere(found, "plan"):
-        report.line(deployment.plan_text(outcome))
+    outcomes = deployment.everywhere(source.load(source.chosen_stack(stack), outputs), "plan")
+    report.line(deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes)))
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS})
-def status(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
+@verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
+def status(_: Context, stack: str | None = None, outputs: str | None = None, json: bool = False) -> None:
     """What every host holds, what its processes loaded, and whether that is the contract."""
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    found = source.load(source.chosen_stack(stack), outputs)
-    report.line(deployment.status_table(deployment.everywhere(found, "status")))
+    outcomes = deployment.everywhere(source.load(source.chosen_stack(stack), outputs), "status")
+    report.line(deployment.as_json(outcomes) if json else deployment.status_table(outcomes))
+
+
+@verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
+def history(_: Context, stack: str | None = None, outputs: str | None = None, json: bool = False) -> None:
+    """What was deployed on every host, when and by whom, and what a rollback can go to."""
+    from rollout import deploy as deployment
+    from rollout import outputs as source
+
+    outcomes = deployment.everywhere(source.load(source.chosen_stack(stack), outputs), "history")
+    report.line(deployment.as_json(outcomes) if json else "\n\n".join(map(deployment.history_text, outcomes)))
+
+
+@verb(help={"stack": STACK, "outputs": OUTPUTS, "lines": "how many of each host"})
+def logs(_: Context, stack: str | None = None, outputs: str | None = None, lines: int = 20) -> None:
+    """The last lines that nginx and the application wrote on every host."""
+    from rollout import deploy as deployment
+    from rollout import outputs as source
+
+    for outcome in deployment.everywhere(source.load(source.chosen_stack(stack), outputs), "logs", count=lines):
+        report.line(f"{outcome.host.name}\n{outcome.result['text'].rstrip()}")
 
 
 @verb(help={"stack": STACK, "pin": "write the newest into the stack's config"})
@@ -163,4 +205,4 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
         report.line(source.report(name, values, found))
 
 
-ns = Collection(up, down, outputs_, images, ship, rollback, deploy, plan, status)
+ns = Collection(up, down, outputs_, images, ship, deploy, rollback, plan, status, history, logs)

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
+import json
 import os
 import platform
+import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from infra.contract import Contract, Host, Json
 from infra.origins import look_alikes, parse_origin
 from rollout import access, hosts, report, secret_values
-from rollout.outputs import Outputs
+from rollout.outputs import ROOT, Outputs
 from rollout.render import render
 from rollout.render.generation import Generation
 
 WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself
 UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.service",)}
+
+
+class RollbackError(ValueError):
+    """There is nothing to go back to; the text says what there is."""
+
+
+class UsageError(ValueError):
+    """An option's value will not do; the text says how to write it."""
+
+
+def seconds(text: str | None) -> int:
+    """How long to wait for another ship or deploy: `90`, `90s` or `5m`; a minute by default. Raises UsageError."""
+    match = re.fullmatch(r"(\d{1,5})([sm]?)", text or str(WAIT_S))
+    if match is None:
+        raise UsageError(f"--wait {text}: write seconds or minutes, e.g. 90s or 5m")
+    return int(match[1]) * (60 if match[2] == "m" else 1)
 
 
 @dataclass(frozen=True)
@@ -43,6 +64,7 @@ def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str]
         "app": contract.application.name,
         "role": role,
         "who": who(),
+        "commit": commit(),
         "wait_s": WAIT_S,
         "generation": generation.to_json(),
         "units": [unit.format(app=contract.application.name) for unit in UNITS[role]],
@@ -54,6 +76,15 @@ def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str]
 def who() -> str:
     """Who deploys, for the lock and the audit line."""
     return f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{platform.node()} (pid {os.getpid()})"
+
+
+@functools.cache
+def commit() -> str | None:
+    """The commit that this checkout of the kit and its stacks is at, for the audit line."""
+    done = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or None
 
 
 def probes(contract: Contract, role: str, generation: Generation) -> Json:
@@ -85,11 +116,17 @@ def _host(origin: str) -> str:
 def everywhere(outputs: Outputs, verb: str, **more: object) -> list[Outcome]:
     """`verb` (deploy, plan or status) on every host, side by side. Raises HostError for the first that failed."""
     contract, secret = outputs.contract, secret_values.read(outputs)
+    more = {
+        "deploy": uuid4().hex[:12],
+        **more,
+    }  # the same for every host, so that a rollback knows what belongs together
 
     def one(pair: tuple[str, Host]) -> Outcome:
         role, host = pair
         with hosts.session(host, access.identity(contract)) as session:
             orders = payload(contract, role, host, secret, verb, **more)
+            if isinstance(orders.get("to"), dict):
+                orders["to"] = orders["to"][host.name]
             with report.busy(host.name) as begin:
                 result = session.run(script(), orders, on_event=lambda event: begin(event["text"]))
         return Outcome(role, host, result)
@@ -110,6 +147,64 @@ def state(result: Json) -> str:
         return "unchanged"
     restarted = ", ".join(sorted(result["restarted"]))
     return f"changed; restarted {restarted}" if restarted else "changed"
+
+
+def rollback(outputs: Outputs, to: str | None, wait_s: int) -> list[Outcome]:
+    """Every host goes back to what it held at the deploy before the last one that changed anything, or to `to`.
+
+    Raises RollbackError where there is no such deploy, HostError for the first host that failed.
+    """
+    looks = everywhere(outputs, "history")
+    wanted = {look.host.name: to for look in looks} if to else before(looks)
+    missing = [look.host.name for look in looks if wanted[look.host.name] not in look.result["kept"]]
+    if to and len(missing) == len(looks):
+        choice = sorted({name for look in looks for name in look.result["kept"]})
+        raise RollbackError(f"generation {to} is on no host; there is {', '.join(choice) or 'none'}")
+    stays = {look.host.name: look.result["current"] for look in looks}
+    goals = {name: stays[name] if name in missing else goal for name, goal in wanted.items()}
+    return everywhere(outputs, "rollback", to=goals, wait_s=wait_s)
+
+
+def before(looks: Sequence[Outcome]) -> dict[str, str]:
+    """What each host held before the last change, from all histories. Raises RollbackError where there is none."""
+    done = ("deployed", "unchanged")
+    held = [
+        {one["deploy"]: one["generation"] for one in look.result["deploys"] if one["result"] in done} for look in looks
+    ]
+    now = [look.result["current"] for look in looks]
+    ids = dict.fromkeys(one["deploy"] for look in looks for one in look.result["deploys"] if one["result"] in done)
+    for identity in ids:
+        then = [states.get(identity, current) for states, current in zip(held, now, strict=True)]
+        if then != now and all(name in look.result["kept"] for name, look in zip(then, looks, strict=True)):
+            return {look.host.name: name for look, name in zip(looks, then, strict=True)}
+    raise RollbackError("there is no configuration before this one on these hosts; `fab deploy` makes one")
+
+
+def as_json(outcomes: Sequence[Outcome]) -> str:
+    """Every host's answer under its name, for other programs."""
+    return json.dumps(
+        {o.host.name: {"role": o.role, "address": o.host.address, **o.result} for o in outcomes}, indent=2
+    )
+
+
+def history_text(outcome: Outcome) -> str:
+    """The deploys of one host, the last first; what a rollback can go to is marked."""
+    result, name = outcome.result, outcome.host.name
+    marks = {**dict.fromkeys(result["kept"], "kept"), result["current"]: "current"}
+    rows = [
+        (
+            one["at"],
+            one["generation"],
+            marks.get(one["generation"], ""),
+            f"{one['seconds']:.1f} s",
+            one["who"],
+            one["result"],
+        )
+        for one in result["deploys"]
+        if one["result"] != "unchanged"
+    ][:20]
+    table = report.table(("at", "generation", "", "took", "who", "result"), rows)
+    return f"{name}\n" + "\n".join(f"  {line}" for line in table.splitlines())
 
 
 def plan_text(outcome: Outcome) -> str:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, TextIO
 
 _lock = threading.Lock()
+_silent = False
 
 Advance = Callable[[float, str], None]
 QUIET_S = 1.5
@@ -24,7 +25,19 @@ def line(text: str, stream: TextIO | None = None) -> None:
 
 def step(who: str, text: str) -> None:
     """`who` is a host or a part of the work, `text` says in the present tense what it does."""
-    line(f"  {who:<12} {text}")
+    if not _silent:
+        line(f"  {who:<12} {text}")
+
+
+@contextmanager
+def silenced(wanted: bool = True) -> Iterator[None]:
+    """No steps meanwhile: stdout is for a program."""
+    global _silent
+    _silent = wanted
+    try:
+        yield
+    finally:
+        _silent = False
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

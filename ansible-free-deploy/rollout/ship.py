@@ -63,7 +63,7 @@ def everywhere(settings: Settings, outputs: Outputs) -> list[bool]:
     return hosts.each(contract.hosts, one)
 
 
-def rollback(contract: Contract, to: str | None) -> list[str | None]:
+def rollback(contract: Contract, to: str | None, wait_s: int) -> list[str | None]:
     """Every backend host goes to the release before, or to release `to`; what each serves now, None for no change.
 
     Raises HostError where there is none.
@@ -72,7 +72,7 @@ def rollback(contract: Contract, to: str | None) -> list[str | None]:
     def one(host: Host) -> str | None:
         with hosts.session(host, access.identity(contract)) as session, report.busy(host.name) as begin:
             orders = release.rollback_orders(contract.application.name, "backend", who(), to)
-            orders["wait_s"] = WAIT_S
+            orders["wait_s"] = wait_s
             result = session.run(release.script(), orders, on_event=lambda event: begin(event["text"]))
         return str(result["release"]) if result["changed"] else None
 

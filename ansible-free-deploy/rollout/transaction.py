@@ -577,6 +577,8 @@ def audit(result: str, seconds: float) -> None:
     line = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "who": PAYLOAD["who"],
+        "commit": PAYLOAD.get("commit"),
+        "deploy": PAYLOAD.get("deploy"),
         "generation": PAYLOAD["generation"]["id"],
         "result": result,
         "seconds": round(seconds, 3),
@@ -644,6 +646,54 @@ def undo(problem: Failed) -> None:
         raise Failed(f"{problem}; going back failed too: {second}", problem.detail + "\n" + second.detail) from problem
 
 
+def kept() -> list[str]:
+    """Generations that are still whole here."""
+    return sorted(path.parent.name for path in GENERATIONS.glob("*/generation.json"))
+
+
+def rollback() -> Json:
+    """Deploy `to`, a generation that is still here."""
+    to = PAYLOAD["to"]
+    if to not in kept():
+        raise Failed("generation {} is not here; there is {}".format(to, ", ".join(kept()) or "none"))
+    PAYLOAD["generation"] = stored(to)
+    PAYLOAD["probes"] = PAYLOAD["generation"]["probes"]
+    return deploy()
+
+
+def stored(name: str) -> Json:
+    """A generation as `deploy` wants it, read back from the disk."""
+    folder = GENERATIONS / name
+    generation: Json = json.loads((folder / "generation.json").read_text())
+    for file in generation["files"]:
+        file["text"] = (folder / file["path"]).read_text()
+    return generation
+
+
+def audit_lines() -> list[Json]:
+    try:
+        lines = AUDIT.read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError):  # a line cut short by a pulled plug
+            found.append(json.loads(line))
+    return found
+
+
+def history() -> Json:
+    """What was deployed here, the last first, and what a rollback can go to."""
+    return {"current": current_id(), "kept": kept(), "deploys": audit_lines()[::-1][: PAYLOAD.get("count", 200)]}
+
+
+def logs() -> Json:
+    """The last lines of the services' journals."""
+    count = str(PAYLOAD.get("count", 20))
+    units = [word for unit in PAYLOAD["units"] for word in ("-u", unit)]
+    return {"text": run("journalctl", *units, "-n", count, "--no-pager", "-o", "short-iso").stdout}
+
+
 def plan() -> Json:
     generation = PAYLOAD["generation"]
     return {
@@ -673,17 +723,17 @@ def status() -> Json:
 def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     started = time.monotonic()
-    if PAYLOAD["verb"] in ("plan", "status"):
-        emit(result={"plan": plan, "status": status}[PAYLOAD["verb"]]())
+    looks = {"plan": plan, "status": status, "history": history, "logs": logs}
+    if PAYLOAD["verb"] in looks:
+        emit(result=looks[PAYLOAD["verb"]]())
         return
     lock = take_lock()
     try:
-        result = deploy()
+        result = {"deploy": deploy, "rollback": rollback}[PAYLOAD["verb"]]()
     except Failed as problem:
         audit(f"failed: {problem}", time.monotonic() - started)
         raise
-    if result["changed"]:
-        audit("deployed", time.monotonic() - started)
+    audit("deployed" if result["changed"] else "unchanged", time.monotonic() - started)
     result["seconds"] = round(time.monotonic() - started, 3)
     emit(result=result)
     lock.close()

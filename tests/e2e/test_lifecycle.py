@@ -63,7 +63,7 @@ def test_up_again_change_and_down(stack: Stack) -> None:
 
     stack.fab("down")
     assert traces(stack.kit) == {"mounts": [], "processes": [], "files": []}
-    assert bridges() == before
+    assert bridges() - before == set()  # others on this host may come and go
     assert "is gone" in stack.fab("down").stdout
 
 
@@ -96,7 +96,7 @@ def test_data_survives_ship_rollback_and_a_pulled_plug(stack: Stack) -> None:
         assert "shipped" in stack.fab("ship").stdout
         assert release_on(stack) != first
         assert rows(stack) == before
-    assert f"release {first.rsplit('/', 1)[1]} serves" in stack.fab("rollback").stdout
+    assert f"release {first.rsplit('/', 1)[1]} serves" in stack.fab("rollback", "--release").stdout
     assert release_on(stack) == first
     assert rows(stack) == before
 

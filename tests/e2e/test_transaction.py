@@ -1,0 +1,163 @@
+"""One deploy on a real host, killed at every step; and the verbs that look back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rollout import deploy, outputs
+from rollout.hosts import HostError
+from tests.e2e.kit import ROOT, Kit, Stack
+
+pytestmark = pytest.mark.machines
+
+SCRIPT = (ROOT / "ansible-free-deploy" / "rollout" / "transaction.py").read_text()
+# In the order in which a deploy that changes everything comes by.
+STEPS = (
+    "stage", "check-django", "check-nginx", "journal", "switch", "link", "restart-gunicorn", "restart-nginx", "probe",
+    "commit",
+)  # fmt: skip
+OLD, NEW = "http://localhost:7001", "http://localhost:7002"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack.of(Kit(tmp_path_factory.mktemp("crash") / "home")) as made:
+        made.write(extra_origins=[OLD])
+        made.fab("up")
+        yield made
+
+
+@pytest.fixture
+def found(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[outputs.Outputs]:
+    """The outputs with the new origin in place of the old one; afterwards the hosts hold the old ones again."""
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(stack.kit.home))
+    stack.fab("deploy")
+    contract = json.loads(stack.fab("outputs").stdout)
+    contract["cors"]["allowed_origins"] = [
+        NEW if origin == OLD else origin for origin in contract["cors"]["allowed_origins"]
+    ]
+    file = stack.kit.home / "new.json"
+    file.write_text(json.dumps(contract))
+    yield outputs.load(stack.name, str(file))
+    file.unlink()
+    stack.fab("deploy")
+
+
+def admitted(stack: Stack) -> set[str]:
+    """Which of the two origins the live backend lets in, asked through nginx and of what gunicorn's workers loaded."""
+    ask = (
+        'python3 -c \'import http.client,sys; c=http.client.HTTPConnection("127.0.0.1",80,timeout=20); '
+        'c.request("GET","/api/products/",headers={"Host":sys.argv[1],"Origin":sys.argv[2]}); r=c.getresponse(); '
+        'print(r.status, r.getheader("Access-Control-Allow-Origin"))\' '
+    )
+    host = stack.contract.backend.hosts[0]
+    name = stack.contract.backend.origin.removeprefix("http://")
+    answers = {origin: stack.kit.ssh(host, f"{ask} {name} {origin}").split() for origin in (OLD, NEW)}
+    assert {status for status, _ in answers.values()} == {"200"}
+    return {origin for origin, (_, answer) in answers.items() if answer == origin}
+
+
+def test_every_step_of_the_transaction_has_its_case() -> None:
+    """A new step without a case here fails."""
+    plain = set(re.findall(r'\bstep\(\s*"([a-z-]+)"', SCRIPT))
+    assert plain | {"restart-gunicorn", "restart-nginx"} == set(STEPS)
+
+
+SAMPLE = ("journal", "link", "restart-nginx")
+ALL_STEPS = [step if step in SAMPLE else pytest.param(step, marks=pytest.mark.soak) for step in STEPS]
+
+
+@pytest.mark.parametrize("step", ALL_STEPS)
+def test_a_kill_at_a_step_leaves_the_old_or_the_new_whole_and_the_next_deploy_works(
+    stack: Stack, found: outputs.Outputs, step: str
+) -> None:
+    """SIGKILL just before the step; then the same deploy goes through, and all of it is new."""
+    with pytest.raises(HostError, match=r"ended with status|was lost"):
+        deploy.everywhere(found, "deploy", die_at=step)
+    first = deploy.everywhere(found, "deploy")
+    assert admitted(stack) == {NEW}
+    assert [one.result["changed"] for one in deploy.everywhere(found, "deploy")] == [False, False]
+    assert any(one.result["changed"] for one in first)
+
+
+@pytest.mark.parametrize(
+    "step", ["switch", *(pytest.param(s, marks=pytest.mark.soak) for s in ("restart-nginx", "commit"))]
+)
+def test_after_a_kill_the_old_configuration_comes_back_whole_as_well(
+    stack: Stack, found: outputs.Outputs, step: str
+) -> None:
+    """Whoever comes next may want the old one: it is undone to it, and serves it."""
+    with pytest.raises(HostError):
+        deploy.everywhere(found, "deploy", die_at=step)
+    stack.fab("deploy")
+    assert admitted(stack) == {OLD}
+    assert "as the contract says" in stack.fab("status").stdout
+
+
+@pytest.mark.parametrize("step", ["link", pytest.param("probe", marks=pytest.mark.soak)])
+def test_a_pulled_plug_at_a_step_boots_into_one_of_the_two(stack: Stack, found: outputs.Outputs, step: str) -> None:
+    """The machine dies with no shutdown; after the boot the next deploy sets it right."""
+    with pytest.raises(HostError):
+        deploy.everywhere(found, "deploy", die_at=step)
+    for record in stack.kit.home.glob("machines/*backend-1*/machine.json"):
+        os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+    stack.fab("up")
+    assert admitted(stack) == {OLD}
+    deploy.everywhere(found, "deploy")
+    assert admitted(stack) == {NEW}
+
+
+def test_a_rollback_goes_to_the_generation_before_and_back(stack: Stack, found: outputs.Outputs) -> None:
+    """No argument needed; history says what was, and by whom."""
+    before = {one.host.name: one.result["generation"] for one in deploy.everywhere(found, "status")}
+    deploy.everywhere(found, "deploy")
+    said = stack.fab("rollback").stdout
+    assert "the next `fab deploy` brings its configuration back" in said
+    assert admitted(stack) == {OLD}
+    assert {one.host.name: one.result["generation"] for one in deploy.everywhere(found, "status")} == before
+    history = json.loads(stack.fab("history", "--json").stdout)["backend-1"]
+    assert history["current"] == before["backend-1"]
+    assert [entry["result"] for entry in history["deploys"][:2]] == ["deployed", "deployed"]
+    assert len({entry["deploy"] for entry in history["deploys"][:2]}) == 2
+    stack.fab("rollback")
+    assert admitted(stack) == {NEW}
+    assert "current" in stack.fab("history").stdout
+    refused = stack.fab("rollback", "--to", "nonsense", status=1)
+    assert "generation nonsense is on no host; there is" in refused.stderr
+
+
+def test_answers_for_other_programs_are_json_and_nothing_else(stack: Stack, found: outputs.Outputs) -> None:
+    for verb in ("plan", "deploy", "status", "history"):
+        answer = json.loads(stack.fab(verb, "--json").stdout)
+        assert set(answer) == {"backend-1", "frontend-1"}
+        assert answer["backend-1"]["role"] == "backend"
+
+
+def test_logs_are_those_of_every_host(stack: Stack) -> None:
+    said = stack.fab("logs", "--lines", "5").stdout
+    assert "backend-1" in said
+    assert "frontend-1" in said
+    assert "nginx" in said
+
+
+def test_two_deploys_at_once_exclude_each_other_by_name(stack: Stack, found: outputs.Outputs, tmp_path: Path) -> None:
+    """The second waits as long as it is told to, then names the first."""
+    host = stack.contract.backend.hosts[0]
+    stack.kit.ssh(
+        host,
+        "echo 'ada since noon' > /run/origin-kit.lock; "
+        "systemd-run -q --unit holder flock /run/origin-kit.lock sleep 60; "
+        "until ! flock -n /run/origin-kit.lock true; do sleep 0.05; done",
+    )
+    refused = stack.fab("deploy", "--wait", "1s", "--restart", status=1)
+    assert "another ship or deploy is running here: ada since noon" in refused.stderr
+    stack.kit.ssh(host, "systemctl stop holder")
+    assert "restarted gunicorn" in stack.fab("deploy", "--restart").stdout
+    assert "write seconds or minutes" in stack.fab("deploy", "--wait", "soon", status=1).stderr

@@ -1,0 +1,76 @@
+"""The operator's side of a deploy: what is asked of which host."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.contract import Host
+from rollout.deploy import Outcome, RollbackError, UsageError, before, history_text, seconds
+
+Line = tuple[str, str, str]
+
+
+def look(name: str, current: str, kept: list[str], *lines: Line) -> Outcome:
+    """A host's history; lines are (deploy, generation, result), the last first."""
+    deploys = [
+        {"deploy": d, "generation": g, "result": r, "at": "2026-11-23T12:00:00+0000", "seconds": 1.0, "who": "ada@x"}
+        for d, g, r in lines
+    ]
+    host = Host(name, "203.0.113.1", 22, "deploy", ())
+    return Outcome("backend", host, {"current": current, "kept": kept, "deploys": deploys})
+
+
+def test_hosts_go_back_together() -> None:
+    """The last change touched the backend only: the frontend stays with what belonged to it then."""
+    backend = look("b", "B2", ["B1", "B2"], ("2", "B2", "deployed"), ("1", "B1", "deployed"))
+    frontend = look("f", "F1", ["F0", "F1"], ("2", "F1", "unchanged"), ("1", "F1", "deployed"), ("0", "F0", "deployed"))
+    assert before([backend, frontend]) == {"b": "B1", "f": "F1"}
+
+
+def test_deploys_that_changed_nothing_are_not_gone_back_to() -> None:
+    host = look("b", "B2", ["B1", "B2"], ("4", "B2", "unchanged"), ("3", "B2", "unchanged"), ("2", "B2", "deployed"),
+                ("1", "B1", "deployed"))  # fmt: skip
+    assert before([host]) == {"b": "B1"}
+
+
+def test_failed_deploys_are_not_gone_back_to() -> None:
+    host = look("b", "B1", ["B0", "B1"], ("2", "B2", "failed: x"), ("1", "B1", "deployed"), ("0", "B0", "deployed"))
+    assert before([host]) == {"b": "B0"}
+
+
+def test_a_host_that_is_new_stays_as_it_is() -> None:
+    old = look("b", "B2", ["B1", "B2"], ("2", "B2", "deployed"), ("1", "B1", "deployed"))
+    new = look("c", "C2", ["C2"], ("2", "C2", "deployed"))
+    assert before([old, new]) == {"b": "B1", "c": "C2"}
+
+
+def test_what_is_no_longer_kept_is_passed_over() -> None:
+    host = look("b", "B3", ["B1", "B3"], ("3", "B3", "deployed"), ("2", "B2", "deployed"), ("1", "B1", "deployed"))
+    assert before([host]) == {"b": "B1"}
+
+
+def test_nothing_before_is_an_error_with_a_next_step() -> None:
+    with pytest.raises(RollbackError, match="`fab deploy` makes one"):
+        before([look("b", "B1", ["B1"], ("1", "B1", "deployed"))])
+
+
+def test_history_marks_what_is_current_and_what_is_kept() -> None:
+    host = look("b", "B2", ["B1", "B2"], ("3", "B2", "unchanged"), ("2", "B2", "deployed"), ("1", "B1", "deployed"))
+    lines = history_text(host).splitlines()
+    assert len(lines) == 4
+    assert "current" in lines[2]
+    assert "kept" in lines[3]
+
+
+@pytest.mark.parametrize(("text", "value"), [(None, 60), ("90", 90), ("90s", 90), ("5m", 300), ("0", 0)])
+def test_how_long_to_wait(text: str | None, value: int) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["soon", "5h", "-1", "", " "])
+def test_how_not_to_say_it(text: str) -> None:
+    if text == "":
+        assert seconds(text) == 60
+        return
+    with pytest.raises(UsageError, match="write seconds or minutes"):
+        seconds(text)
