@@ -14,8 +14,8 @@ import pulumi_aws as aws
 import pulumi_tls as tls
 
 from infra import provider
-from infra.clouds import Hosts, by_role
-from infra.first_boot import FirstBoot, cloud_config
+from infra.clouds import Hosts, by_role, first_boot
+from infra.first_boot import cloud_config
 from infra.settings import Settings
 from infra.topology import PORTS, ROLES, Instance, name_of
 
@@ -128,7 +128,7 @@ class AwsCloud(pulumi.ComponentResource):
             vpc_security_group_ids=[self._groups[instance.role].id],
             iam_instance_profile=self._profile.name,
             key_name=self._key.key_name,
-            user_data=first_boot(name, keys, host_key),
+            user_data=first_boot(cloud_config, "aws", name, keys, host_key),
             metadata_options=aws.ec2.InstanceMetadataOptionsArgs(
                 http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1
             ),
@@ -153,19 +153,3 @@ class AwsCloud(pulumi.ComponentResource):
                 records=[address.public_ip], opts=self._inside,
             )  # fmt: skip
         return pulumi.Output.all(address.public_ip, host_key.public_key_openssh).apply(lambda both: (both[0], both[1]))
-
-
-def first_boot(name: str, keys: Sequence[str], host_key: tls.PrivateKey) -> pulumi.Output[str]:
-    """The first-boot text, secret: the host's private key is in it."""
-
-    def text(pair: Sequence[str]) -> str:
-        return cloud_config(
-            FirstBoot(
-                hostname=name, deploy_keys=tuple(keys), host_key=pair[0], host_public_key=pair[1].strip(),
-                metadata="aws",
-            )
-        )  # fmt: skip
-
-    return pulumi.Output.secret(
-        pulumi.Output.all(host_key.private_key_openssh, host_key.public_key_openssh).apply(text)
-    )

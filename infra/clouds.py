@@ -10,10 +10,20 @@ import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from infra.contract import Host
+from infra.first_boot import FirstBoot
 from infra.settings import Settings
 from infra.topology import ROLES, Instance
 
 Hosts = dict[str, list[Host]]
+
+
+class HostKey(Protocol):
+    """An SSH host key that Pulumi makes (`tls.PrivateKey`)."""
+
+    @property
+    def private_key_openssh(self) -> pulumi.Output[str]: ...
+    @property
+    def public_key_openssh(self) -> pulumi.Output[str]: ...
 
 
 class Cloud(Protocol):
@@ -41,6 +51,18 @@ def by_role(instances: Sequence[Instance], found: Sequence[Sequence[str]]) -> Ho
     for instance, (address, host_key) in zip(instances, found, strict=True):
         hosts[instance.role].append(Host(instance.name, address, 22, "deploy", (host_key.strip(),)))
     return hosts
+
+
+def first_boot(
+    render: Callable[[FirstBoot], str], cloud: str, name: str, keys: Sequence[str], host_key: HostKey
+) -> pulumi.Output[str]:
+    """The first-boot text of one instance, secret: the host's private key is in it."""
+
+    def text(private: str, public: str) -> str:
+        return render(FirstBoot(name, tuple(keys), private, public.strip(), cloud))
+
+    pair = pulumi.Output.all(host_key.private_key_openssh, host_key.public_key_openssh)
+    return pulumi.Output.secret(pair.apply(lambda both: text(*both)))
 
 
 def stack_config() -> dict[str, str]:

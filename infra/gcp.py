@@ -13,8 +13,8 @@ import pulumi_gcp as gcp
 import pulumi_tls as tls
 
 from infra import provider
-from infra.clouds import Hosts, by_role
-from infra.first_boot import FirstBoot, startup_script
+from infra.clouds import Hosts, by_role, first_boot
+from infra.first_boot import startup_script
 from infra.settings import Settings
 from infra.topology import PORTS, ROLES, Instance, name_of
 
@@ -121,7 +121,7 @@ class GcpCloud(pulumi.ComponentResource):
             shielded_instance_config=gcp.compute.InstanceShieldedInstanceConfigArgs(
                 enable_secure_boot=True, enable_vtpm=True, enable_integrity_monitoring=True
             ),
-            metadata=first_boot(name, keys, host_key).apply(
+            metadata=first_boot(startup_script, "gcp", name, keys, host_key).apply(
                 lambda text: {"block-project-ssh-keys": "TRUE", "enable-oslogin": "FALSE", "startup-script": text}
             ),
             labels=labels,
@@ -142,19 +142,3 @@ class GcpCloud(pulumi.ComponentResource):
                 rrdatas=[address.address], opts=self._inside,
             )  # fmt: skip
         return pulumi.Output.all(address.address, host_key.public_key_openssh).apply(lambda both: (both[0], both[1]))
-
-
-def first_boot(name: str, keys: Sequence[str], host_key: tls.PrivateKey) -> pulumi.Output[str]:
-    """The first-boot text, secret: the host's private key is in it."""
-
-    def text(pair: Sequence[str]) -> str:
-        return startup_script(
-            FirstBoot(
-                hostname=name, deploy_keys=tuple(keys), host_key=pair[0], host_public_key=pair[1].strip(),
-                metadata="gcp",
-            )
-        )  # fmt: skip
-
-    return pulumi.Output.secret(
-        pulumi.Output.all(host_key.private_key_openssh, host_key.public_key_openssh).apply(text)
-    )

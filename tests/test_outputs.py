@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -105,6 +106,11 @@ def test_a_stack_of_this_machine_that_is_not_up_says_so() -> None:
 def test_which_stack(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Named, else $STACK, else the one selected in Pulumi, else local; a typo lists what there is."""
     assert outputs.chosen_stack(None) == "local"
+    digest = hashlib.sha1(str(outputs.ROOT / "Pulumi.yaml").encode()).hexdigest()
+    selected = elsewhere / "pulumi" / "workspaces" / f"origin-kit-{digest}-workspace.json"
+    selected.parent.mkdir(parents=True)
+    selected.write_text('{"stack": "organization/origin-kit/gcp-dev"}')
+    assert outputs.chosen_stack(None) == "gcp-dev"
     monkeypatch.setenv("STACK", "aws-dev")
     assert outputs.chosen_stack(None) == "aws-dev"
     assert outputs.chosen_stack("gcp-prod") == "gcp-prod"

@@ -67,6 +67,22 @@ def test_up_again_change_and_down(stack: Stack) -> None:
     assert "is gone" in stack.fab("down").stdout
 
 
+def test_more_hosts_are_deployed_to_and_fewer_are_taken_away(stack: Stack) -> None:
+    """A second backend gets the same release and configuration; the origin stays the first one's; then it goes."""
+    stack.write(backend_count=2)
+    stack.fab("up")
+    contract = stack.contract
+    assert [host.name for host in contract.backend.hosts] == ["backend-1", "backend-2"]
+    assert contract.backend.origin == f"http://{contract.backend.hosts[0].address}"
+    assert stack.fab("status").stdout.count("as the contract says") == 3
+    question = "sha256sum < /etc/origin-kit/current/generation.json; readlink /opt/shop/current"
+    assert len({stack.kit.ssh(host, question) for host in contract.backend.hosts}) == 1
+    stack.write(backend_count=1)
+    assert "backend-2    deletes it" in stack.fab("up").stdout
+    assert len(stack.contract.hosts) == 2
+    assert [path.name for path in stack.kit.home.glob("machines/*backend-2*")] == []
+
+
 def rows(stack: Stack) -> str:
     """What is in the backend's data: products, the secret key's digest, a file in media."""
     return stack.kit.ssh(
