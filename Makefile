@@ -1,7 +1,7 @@
 # Every target sets up what it needs and means `--stack local`. Other environments: `fab --list`.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 MACHINES := systemd-container debootstrap iproute2 openssh-client git
-BROWSER := chromium nginx-light
+BROWSER := chromium nginx-light nftables
 PYTEST := $(SUDO) .venv/bin/pytest
 
 .PHONY: help up down test check bench soak machines browser

@@ -117,11 +117,11 @@ class FirstBoot:
         )
 
 
+_SSH = "systemctl reload-or-restart ssh.service"
 _FINISH = (
     "systemctl daemon-reload",
     "systemctl enable --now origin-kit-metadata.service",
     "rm -f /etc/nginx/sites-enabled/default",
-    "systemctl reload-or-restart ssh.service",
 )
 
 
@@ -151,7 +151,7 @@ def cloud_config(boot: FirstBoot) -> str:
             {"path": path, "permissions": mode, "owner": "root:root", "content": text}
             for path, mode, text in boot.files
         ],
-        "runcmd": [["sh", "-euc", "; ".join([*_FINISH, f"install -D /dev/null {DONE}"])]],
+        "runcmd": [["sh", "-euc", "; ".join([*_FINISH, _SSH, f"install -D /dev/null {DONE}"])]],
     }
     text = "#cloud-config\n" + json.dumps(config, indent=1, ensure_ascii=False) + "\n"  # JSON is YAML
     if (size := len(text.encode())) > LARGEST:
@@ -199,6 +199,13 @@ put /home/deploy/.ssh/authorized_keys 0600 <<'ORIGIN_KIT_END'
 {keys}ORIGIN_KIT_END
 chown deploy: /home/deploy/.ssh/authorized_keys
 
+step='files'
+mkdir -p /etc/sudoers.d
+{puts}
+# From here on the operator can log in, and ask why a later step failed.
+step='SSH'
+{_SSH}
+
 step='packages'
 missing=
 for package in {" ".join(PACKAGES)}; do
@@ -206,13 +213,12 @@ for package in {" ".join(PACKAGES)}; do
 done
 if [ -n "$missing" ]; then
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q
+    # A source that is of no use here may fail; whether these packages come decides.
+    apt-get -q -o Acquire::Retries=5 update || true
     # shellcheck disable=SC2086
-    apt-get install -q -y --no-install-recommends $missing
+    apt-get -q -y -o Acquire::Retries=5 -o Dpkg::Options::=--force-confold install --no-install-recommends $missing
 fi
 
-step='files'
-{puts}
 step='services'
 {chr(10).join(_FINISH)}
 touch {DONE}

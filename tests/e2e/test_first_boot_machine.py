@@ -222,7 +222,7 @@ def test_the_startup_script_makes_the_same_host_and_then_nothing(
 def test_a_first_boot_that_fails_is_told_with_its_step(
     start: Callable[[str, Callable[[Path, FirstBoot], None]], Booted],
 ) -> None:
-    """A package that can't be had: the step's name reaches the one who waits."""
+    """A package that can't be had: the operator can log in already, and the step's name reaches the one who waits."""
 
     def prepare(root: Path, boot: FirstBoot) -> None:
         subprocess.run(["chroot", str(root), "ssh-keygen", "-q", "-A"], check=True)
@@ -232,7 +232,5 @@ def test_a_first_boot_that_fails_is_told_with_its_step(
 
     booted = start("gcp", prepare)
     assert booted.enter("sh", "/root/startup-script").returncode != 0
-    booted.enter("systemctl", "restart", "ssh")
-    booted.enter("sh", "-c", "echo 'deploy ALL=(ALL) NOPASSWD:ALL' > /etc/sudoers.d/x")
     with pytest.raises(hosts.HostError, match="first boot failed: packages"):
         wait(booted)
