@@ -18,6 +18,7 @@ from rollout import outputs, report
 
 STACK = "environment (default: $STACK, else the stack selected in Pulumi, else local)"
 WAIT = "how long to wait for another ship or deploy, e.g. 90s or 5m (default: a minute)"
+BATCH = "how many hosts are switched at a time (default: 1)"
 JSON = "every host's answer as JSON on stdout, nothing else"
 OUTPUTS = "read the contract from this file instead of the stack"
 
@@ -107,10 +108,10 @@ def ship(_: Context, stack: str | None = None, outputs: str | None = None) -> No
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "restart": "restart gunicorn and nginx even where nothing changed",
-            "wait": WAIT, "json": JSON})  # fmt: skip
+            "wait": WAIT, "batch": BATCH, "json": JSON})  # fmt: skip
 def deploy(
     _: Context, stack: str | None = None, outputs: str | None = None, restart: bool = False, wait: str | None = None,
-    json: bool = False,
+    batch: int = 1, json: bool = False,
 ) -> None:  # fmt: skip
     """Make the configuration on every host equal to the contract; restart only what runs on another one."""
     from rollout import deploy as deployment
@@ -120,12 +121,14 @@ def deploy(
     limit = deployment.seconds(wait)
     found = source.load(source.chosen_stack(stack), outputs)
     with report.silenced(json):
-        outcomes = deployment.everywhere(found, "deploy", restart=restart, wait_s=limit)
+        outcomes = deployment.everywhere(found, "deploy", batch=max(1, batch), restart=restart, wait_s=limit)
     if json:
         report.line(deployment.as_json(outcomes))
         return
     report.line(deployment.summary(found.contract, outcomes))
-    report.line(f"{time.monotonic() - started:.1f} s")
+    report.line(
+        "\n".join([*filter(None, [deployment.seconds_by_phase(outcomes)]), f"{time.monotonic() - started:.1f} s"])
+    )
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "release": "the application's code instead of the configuration",

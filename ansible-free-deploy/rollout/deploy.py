@@ -9,18 +9,21 @@ import os
 import platform
 import re
 import subprocess
+import threading
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from infra.contract import Contract, Host, Json
 from infra.origins import look_alikes, parse_origin
-from rollout import access, hosts, report, secret_values
+from rollout import access, hosts, report, scripts, secret_values
+from rollout.hosts import HostError
 from rollout.outputs import ROOT, Outputs
 from rollout.render import render
 from rollout.render.generation import Generation
+from rollout.together import Together
 
 WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself
 UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.service",)}
@@ -44,16 +47,24 @@ def seconds(text: str | None) -> int:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one host reported; `result` is its answer as the transaction gives it."""
+    """What one host reported; `result` is its answer as the transaction gives it, `seconds` what each phase took."""
 
     role: str
     host: Host
     result: Json
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
-def script() -> str:
-    """The text that runs on a host."""
-    return resources.files("rollout").joinpath("transaction.py").read_text()
+class DeployError(ValueError):
+    """Not every host could be done: each with what is wrong there, then what became of the others."""
+
+    def __init__(self, failures: Sequence[HostError]) -> None:
+        own = [failure for failure in failures if not failure.left_alone]
+        others = [failure.host.name for failure in failures if failure.left_alone]
+        lines = [f"{failure}\n{failure.detail}".rstrip() for failure in own]
+        if others:
+            lines.append(f"{', '.join(others)}: left as it was, or back at it, since all hosts change or none")
+        super().__init__("\n".join(lines))
 
 
 def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str], verb: str, **more: object) -> Json:
@@ -113,25 +124,66 @@ def _host(origin: str) -> str:
     return urlsplit(origin).netloc
 
 
-def everywhere(outputs: Outputs, verb: str, **more: object) -> list[Outcome]:
-    """`verb` (deploy, plan or status) on every host, side by side. Raises HostError for the first that failed."""
+def everywhere(outputs: Outputs, verb: str, *, batch: int = 1, **more: object) -> list[Outcome]:
+    """`verb` on every host, side by side. What changes hosts is staged and checked on all of them first, then
+    switched on `batch` hosts at a time; where one fails, all stay or go back. Raises DeployError."""
     contract, secret = outputs.contract, secret_values.read(outputs)
-    more = {
-        "deploy": uuid4().hex[:12],
-        **more,
-    }  # the same for every host, so that a rollback knows what belongs together
+    more = {"deploy": uuid4().hex[:12], "together": len(contract.hosts) > 1, **more}  # one id, so that a rollback
+    together = Together(len(contract.hosts), batch)  # knows what belongs together
+    bounded = threading.BoundedSemaphore(hosts.MOST_AT_ONCE)
+    sessions: list[hosts.Session] = []
 
-    def one(pair: tuple[str, Host]) -> Outcome:
+    def one(pair: tuple[str, Host]) -> Outcome | HostError:
         role, host = pair
-        with hosts.session(host, access.identity(contract)) as session:
-            orders = payload(contract, role, host, secret, verb, **more)
-            if isinstance(orders.get("to"), dict):
-                orders["to"] = orders["to"][host.name]
-            with report.busy(host.name) as begin:
-                result = session.run(script(), orders, on_event=lambda event: begin(event["text"]))
-        return Outcome(role, host, result)
+        turn, failed = _Turn(together, bounded), True
+        try:
+            started = time.monotonic()
+            with hosts.session(host, access.identity(contract)) as session, report.busy(host.name) as begin:
+                sessions.append(session)
+                connected = time.monotonic() - started
+                orders = payload(contract, role, host, secret, verb, **more)
+                if isinstance(orders.get("to"), dict):
+                    orders["to"] = orders["to"][host.name]
+                result = session.run(
+                    scripts.script("transaction"), orders, on_event=lambda event: begin(event["text"]),
+                    on_gate=turn.answer,
+                )  # fmt: skip
+            failed = False
+            return Outcome(role, host, result, {"connect": round(connected, 3), **result.pop("phases", {})})
+        except HostError as problem:
+            return problem
+        finally:
+            turn.over(failed)
 
-    return hosts.each(contract.hosts, one)
+    def stop() -> None:
+        together.stop()
+        for session in sessions:
+            session.connection.close()
+
+    outcomes = hosts.each(contract.hosts, one, stop, at_once=len(contract.hosts))
+    if failures := [outcome for outcome in outcomes if isinstance(outcome, HostError)]:
+        raise DeployError(failures)
+    return outcomes
+
+
+class _Turn:
+    """One host's way through: among the bounded many until it is staged, then as `Together` says."""
+
+    def __init__(self, together: Together, bounded: threading.BoundedSemaphore) -> None:
+        self._together, self._bounded = together, bounded
+        self._staged = False
+        bounded.acquire()
+
+    def answer(self, gate: str) -> str:
+        if not self._staged:
+            self._staged = True
+            self._bounded.release()
+        return self._together.answer(gate)
+
+    def over(self, failed: bool) -> None:
+        if not self._staged:
+            self._bounded.release()
+        self._together.left(staged=self._staged, failed=failed)
 
 
 def summary(contract: Contract, outcomes: Sequence[Outcome]) -> str:
@@ -139,6 +191,15 @@ def summary(contract: Contract, outcomes: Sequence[Outcome]) -> str:
     origins = {"frontend": contract.frontend.origin, "backend": contract.backend.origin}
     rows = [(o.role, o.host.address, origins[o.role], state(o.result)) for o in outcomes]
     return report.table(("role", "address", "origin", "state"), rows)
+
+
+def seconds_by_phase(outcomes: Sequence[Outcome]) -> str:
+    """Where the time went, for each host that changed; a host that did not has nothing to tell."""
+    return "\n".join(
+        f"  {o.host.name:<12} " + " · ".join(f"{name} {spent:.2f} s" for name, spent in o.phases.items() if spent)
+        for o in outcomes
+        if o.result.get("changed")
+    )
 
 
 def state(result: Json) -> str:
@@ -149,10 +210,10 @@ def state(result: Json) -> str:
     return f"changed; restarted {restarted}" if restarted else "changed"
 
 
-def rollback(outputs: Outputs, to: str | None, wait_s: int) -> list[Outcome]:
+def rollback(outputs: Outputs, to: str | None, wait_s: int, batch: int = 1) -> list[Outcome]:
     """Every host goes back to what it held at the deploy before the last one that changed anything, or to `to`.
 
-    Raises RollbackError where there is no such deploy, HostError for the first host that failed.
+    Raises RollbackError where there is no such deploy, DeployError where a host failed.
     """
     looks = everywhere(outputs, "history")
     wanted = {look.host.name: to for look in looks} if to else before(looks)
@@ -162,7 +223,7 @@ def rollback(outputs: Outputs, to: str | None, wait_s: int) -> list[Outcome]:
         raise RollbackError(f"generation {to} is on no host; there is {', '.join(choice) or 'none'}")
     stays = {look.host.name: look.result["current"] for look in looks}
     goals = {name: stays[name] if name in missing else goal for name, goal in wanted.items()}
-    return everywhere(outputs, "rollback", to=goals, wait_s=wait_s)
+    return everywhere(outputs, "rollback", batch=batch, to=goals, wait_s=wait_s)
 
 
 def before(looks: Sequence[Outcome]) -> dict[str, str]:
@@ -183,7 +244,8 @@ def before(looks: Sequence[Outcome]) -> dict[str, str]:
 def as_json(outcomes: Sequence[Outcome]) -> str:
     """Every host's answer under its name, for other programs."""
     return json.dumps(
-        {o.host.name: {"role": o.role, "address": o.host.address, **o.result} for o in outcomes}, indent=2
+        {o.host.name: {"role": o.role, "address": o.host.address, **o.result, "phases": o.phases} for o in outcomes},
+        indent=2,
     )
 
 

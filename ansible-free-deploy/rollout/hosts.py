@@ -7,13 +7,13 @@ first, nothing secret stands in a process list, and one exchange asks and does e
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,21 +26,23 @@ from infra.contract import Host, Json
 CONNECT_TIMEOUT_S = 10
 MOST_AT_ONCE = 32
 _BOOTSTRAP = (
-    "import json,sys;b=sys.stdin.buffer;n,m=map(int,b.readline().split());s=b.read(n);"
-    'PAYLOAD=json.loads(b.read(m));exec(compile(s,"origin-kit","exec"))'
+    "import json,sys;b=sys.stdin.buffer;n,m=map(int,b.readline().split());SCRIPT=b.read(n).decode();"
+    'PAYLOAD=json.loads(b.read(m));exec(compile(SCRIPT,"origin-kit","exec"))'
 )
 _COMMAND = f"sudo -n /usr/bin/python3 -c '{_BOOTSTRAP}'"
 
 Event = Callable[[Json], None]
+Answer = Callable[[str], str]
 T = TypeVar("T")
 
 
 class HostError(ValueError):
     """A host could not be reached, or what ran there failed; `detail` is the host's own output, shortened."""
 
-    def __init__(self, host: Host, text: str, detail: str = "") -> None:
+    def __init__(self, host: Host, text: str, detail: str = "", *, left_alone: bool = False) -> None:
         self.host = host
         self.detail = detail
+        self.left_alone = left_alone  # the host itself is well: it was kept as it was for another's sake
         super().__init__(f"{host.name} ({host.address}): {text}")
 
 
@@ -96,24 +98,33 @@ class Session:
     connection: PinnedConnection
 
     def run(
-        self, script: str, payload: Json, *, blob: Path | None = None, on_event: Event = lambda event: None
+        self,
+        script: str,
+        payload: Json,
+        *,
+        blob: Path | None = None,
+        on_event: Event = lambda event: None,
+        on_gate: Answer | None = None,
     ) -> Json:
         """Run `script` as root and return its `result`; its events are handed on while it runs.
 
-        The script finds `payload` in its global PAYLOAD and the bytes of `blob` on stdin. Raises HostError where it
-        reports an error, dies, or the connection is lost.
+        Where it comes to a gate, it is sent the word that `on_gate` gives for it. The script finds `payload` in its
+        global PAYLOAD and the bytes of `blob` on stdin. Raises HostError where it reports an error, dies, or the
+        connection is lost.
         """
         channel = self.connection.transport.open_session(timeout=CONNECT_TIMEOUT_S)
         channel.exec_command(_COMMAND)
-        writer = threading.Thread(target=_send, args=(channel, script, payload, blob), daemon=True)
+        writer = threading.Thread(target=_send, args=(channel, script, payload, blob, on_gate is None), daemon=True)
         writer.start()
-        result, stray = self._follow(channel, on_event)
+        result, stray = self._follow(channel, on_event, on_gate)
         status = channel.recv_exit_status()
         if result is not None and status == 0:
             return result
         raise self._dead(channel, stray, status)
 
-    def _follow(self, channel: paramiko.Channel, on_event: Event) -> tuple[Json | None, list[str]]:
+    def _follow(
+        self, channel: paramiko.Channel, on_event: Event, on_gate: Answer | None
+    ) -> tuple[Json | None, list[str]]:
         result: Json | None = None
         stray: list[str] = []
         for line in channel.makefile("r"):
@@ -123,9 +134,13 @@ class Session:
                 stray.append(line.rstrip())
                 continue
             if "error" in event:
-                raise HostError(self.host, event["error"], event.get("detail", ""))
+                left_alone = bool(event.get("left_alone"))
+                raise HostError(self.host, event["error"], event.get("detail", ""), left_alone=left_alone)
             if "result" in event:
                 result = event["result"]
+            elif "gate" in event and on_gate:
+                with contextlib.suppress(OSError):  # a connection that is gone shows as the end of the channel
+                    channel.sendall(f"{on_gate(event['gate'])}\n".encode())
             else:
                 on_event(event)
         return result, stray
@@ -134,9 +149,8 @@ class Session:
         words = channel.makefile_stderr("rb").read().decode(errors="replace")
         own = "\n".join([*stray, words]).strip()[-1500:]
         if status == -1:
-            return HostError(
-                self.host, "the connection was lost; run the same command again, it finishes or undoes", own
-            )
+            text = "the connection was lost; what runs there ends by itself: run the same command again to see how"
+            return HostError(self.host, text, own)
         if "sudo" in own and "password" in own:
             return HostError(
                 self.host, f"{self.host.user} may not use sudo without a password; see docs/operating.md", own
@@ -146,7 +160,7 @@ class Session:
         )
 
 
-def _send(channel: paramiko.Channel, script: str, payload: Json, blob: Path | None) -> None:
+def _send(channel: paramiko.Channel, script: str, payload: Json, blob: Path | None, last: bool) -> None:
     text, data = script.encode(), json.dumps(payload).encode()
     try:
         channel.sendall(b"%d %d\n" % (len(text), len(data)) + text + data)
@@ -154,12 +168,13 @@ def _send(channel: paramiko.Channel, script: str, payload: Json, blob: Path | No
             with blob.open("rb") as source:
                 while chunk := source.read(1 << 18):
                     channel.sendall(chunk)
-        channel.shutdown_write()
+        if last:
+            channel.shutdown_write()
     except OSError:
         return  # the reader sees the end of the channel and says why
 
 
-@contextmanager
+@contextlib.contextmanager
 def session(host: Host, identity: Path | None = None) -> Iterator[Session]:
     """An open, verified connection. HostError tells refused, timed out, other key and wrong user apart."""
     try:
@@ -210,9 +225,24 @@ def explain(host: Host, problem: BaseException, identity: Path | None) -> str:
     return f"SSH failed ({problem}); is it an SSH server that listens on {where}?"
 
 
-def each(hosts: Iterable[T], work: Callable[[T], Any]) -> list[Any]:
-    """`work` for every host side by side, results in order; the first failure is raised when all have ended."""
+def each(
+    hosts: Iterable[T],
+    work: Callable[[T], Any],
+    stop: Callable[[], None] = lambda: None,
+    at_once: int = MOST_AT_ONCE,
+) -> list[Any]:
+    """`work` for every host side by side, results in order; the first failure is raised when all have ended.
+
+    `stop` is called where this is interrupted (^C), so that the work that is under way ends soon.
+    """
     todo = list(hosts)
-    with ThreadPoolExecutor(min(MOST_AT_ONCE, max(1, len(todo)))) as pool:
+    pool = ThreadPoolExecutor(min(at_once, max(1, len(todo))))
+    try:
         futures = [pool.submit(work, item) for item in todo]
+        wait(futures)
+    except BaseException:
+        stop()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
     return [future.result() for future in futures]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -22,19 +21,31 @@ import platform
 import pwd
 import re
 import shutil
-import signal
 import stat
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Callable, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
+from typing import Any, BinaryIO, Callable, TextIO  # noqa: UP035 - Python 3.9 has no other
 
-Json = dict[str, Any]
-PAYLOAD: Json = globals().get("PAYLOAD", {})  # put there by the one who started this text
+from rollout.onhost import (
+    PAYLOAD,
+    ROOT,
+    WAIT_S,
+    Failed,
+    Json,
+    emit,
+    journal_of,
+    last_lines,
+    point,
+    run,
+    step,
+    sync,
+    take_lock,
+    wait_for,
+    write_durably,
+)
 
-ROOT = Path(PAYLOAD.get("root", "/"))  # another one in tests only
 APP = str(PAYLOAD.get("app", ""))
 USER = str(PAYLOAD.get("user", APP))
 HOME = ROOT / "opt" / APP
@@ -45,95 +56,19 @@ JOURNAL = HOME / "journal.json"
 DATA = ROOT / "var/lib" / APP
 WORKERS = ROOT / "run" / APP / "workers"
 STAGED = ROOT / "run" / f"origin-kit-ship-{APP}"
-LOCK = ROOT / "run/origin-kit.lock"  # the one that a deploy takes: they exclude each other
 SERVICE = f"{APP}.service"
 KEPT = 5
 KEPT_BACKUPS = 3
-WAIT_S = 40
 IS_ROOT = os.geteuid() == 0
-
-
-class Failed(Exception):
-    """A step failed: what is wrong and the next step, and the failing program's own words."""
-
-    def __init__(self, text: str, detail: str = "") -> None:
-        super().__init__(text)
-        self.detail = detail
-
-
-# ------------------------------------------------------------------------------------------------- talking back
-
-
-def emit(**event: Any) -> None:
-    """One JSON line to the operator. A gone operator does not stop the work."""
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(json.dumps(event) + "\n")
-        sys.stdout.flush()
-
-
-def step(name: str, text: str) -> None:
-    """Announce a step. `PAYLOAD["die_at"]` is the crash tests' way to pull the plug exactly here."""
-    if PAYLOAD.get("die_at") == name:
-        os.kill(os.getpid(), signal.SIGKILL)
-    emit(step=name, text=text)
-
-
-def run(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    """The finished process; all that it says is kept as text."""
-    said = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.run(command, text=True, errors="replace", check=False, **{**said, **more})
 
 
 def systemctl(*words: str) -> subprocess.CompletedProcess[str]:
     return run("systemctl", *words)
 
 
-def journal_of(unit: str) -> str:
-    return run("journalctl", "-u", unit, "-n", "15", "--no-pager", "-o", "cat").stdout
-
-
-def wait_for(question: Callable[[], bool]) -> bool:
-    """Whether the answer becomes yes before the time is up."""
-    end = time.monotonic() + PAYLOAD.get("workers_s", WAIT_S)
-    while not question():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def last_lines(text: str, count: int = 12) -> str:
-    lines = text.strip().splitlines()
-    return "\n".join(lines if len(lines) <= count else ["…", *lines[-count:]])
-
-
-# ------------------------------------------------------------------------------------------------- the lock
-
-
-def take_lock() -> TextIO:
-    """Hold the host's lock until this process ends. Raises Failed that names who holds it when `wait_s` is over."""
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
-    handle = LOCK.open("a+")
-    end, waited = time.monotonic() + PAYLOAD.get("wait_s", 0), False
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            handle.seek(0)
-            owner = handle.read().strip()
-            if time.monotonic() > end:
-                raise Failed(
-                    f"another ship or deploy is running here: {owner}; run this again when it is done"
-                ) from None
-            if not waited:
-                emit(step="wait", text=f"waits for {owner}")
-            waited = True
-            time.sleep(0.1)
-    handle.truncate(0)
-    handle.write("{} since {}".format(PAYLOAD["who"], time.strftime("%Y-%m-%d %H:%M:%S %z")))
-    handle.flush()
-    return handle
+def workers_loaded() -> bool:
+    """Whether every worker has loaded what is current before the time is up."""
+    return wait_for(lambda: loaded() == {served()}, PAYLOAD.get("workers_s", WAIT_S))
 
 
 # ------------------------------------------------------------------------------------------------- what is here
@@ -211,34 +146,6 @@ def facts() -> Json:
 
 
 # ------------------------------------------------------------------------------------------------- files
-
-
-def write_durably(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.new")
-    with new.open("w") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    new.replace(path)
-    sync(path.parent)
-
-
-def sync(folder: Path) -> None:
-    descriptor = os.open(str(folder), os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def point(place: Path, target: str) -> None:
-    """Make `place` a link to `target` by one rename, durably."""
-    new = place.with_name(f".{place.name}.new")
-    with contextlib.suppress(FileNotFoundError):
-        new.unlink()
-    new.symlink_to(target)
-    new.replace(place)
-    sync(place.parent)
 
 
 def discard(folder: Path) -> None:
@@ -671,7 +578,8 @@ def switch(to: str) -> None:
     """Make `to` current, and what runs with it; or everything as it was."""
     os.sync()  # nothing that the link will lead to may be in memory only
     step("journal", "notes the way back")
-    write_durably(JOURNAL, json.dumps({"from": current_id(), "to": to}))
+    write_durably(JOURNAL, json.dumps({"from": current_id(), "to": to}).encode())
+    sync(HOME)
     step("switch", f"switches to release {to}")
     point(CURRENT, f"releases/{to}")
     try:
@@ -684,7 +592,8 @@ def switch(to: str) -> None:
             f"release {to} does not come up: {problem}; {after}. Migrations are not taken back", problem.detail
         ) from problem
     step("commit", "forgets the way back")
-    write_durably(RELEASES / to / "turn", str(max(map(turn_of, names_in(RELEASES))) + 1))
+    write_durably(RELEASES / to / "turn", str(max(map(turn_of, names_in(RELEASES))) + 1).encode())
+    sync(RELEASES / to)
     JOURNAL.unlink()
     sync(HOME)
 
@@ -699,7 +608,7 @@ def restart() -> None:
     if done.returncode:
         raise Failed(f"{SERVICE} does not start", last_lines(done.stdout + journal_of(SERVICE)))
     step("confirm", "waits for the workers")
-    if not wait_for(lambda: loaded() == {served()}):
+    if not workers_loaded():
         raise Failed("no worker has loaded it in time", last_lines(journal_of(SERVICE)))
 
 
@@ -714,7 +623,7 @@ def go_back() -> bool:
     runs = True
     if before and has_service() and loaded() != {served()}:
         systemctl("reset-failed", SERVICE)
-        runs = systemctl("restart", SERVICE).returncode == 0 and wait_for(lambda: loaded() == {served()})
+        runs = systemctl("restart", SERVICE).returncode == 0 and workers_loaded()
     JOURNAL.unlink()
     sync(HOME)
     return runs

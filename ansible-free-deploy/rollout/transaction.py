@@ -2,75 +2,68 @@
 
 Standard library only (Python >= 3.9): this text is sent to the host and runs there as root, as one unit of work. It
 finds its orders in the global PAYLOAD and prints JSON lines: `{"step": ...}` as it goes, then `{"result": ...}` or
-`{"error": ...}`. It writes nothing outside /etc/origin-kit, the links that the generation names, and
-/var/log/origin-kit.
+`{"error": ...}`. It writes nothing outside /etc/origin-kit, the links that the generation names, the unit that goes
+back after a power cut, and /var/log/origin-kit.
 
 The one switch is the rename of /etc/origin-kit/current. Before it a journal says where to go back to; after the checks
-have passed the journal goes away. Whoever finds a journal (the next run, after a crash or a power cut) goes back first.
+have passed the journal goes away. Whoever finds a journal (the next run after a kill, the boot after a power cut) goes
+back first.
 """
 
 from __future__ import annotations
 
 import contextlib
 import difflib
-import fcntl
+import errno
 import http.client
 import json
 import os
-import pwd
 import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
+from typing import Iterator  # noqa: UP035 - Python 3.9 evaluates the alias below
 
-Json = dict[str, Any]
-PAYLOAD: Json = globals().get("PAYLOAD", {})  # put there by the one who started this text
+from rollout import handover
+from rollout.onhost import (
+    PAYLOAD,
+    WAIT_S,
+    Failed,
+    Json,
+    emit,
+    end_step,
+    journal_of,
+    last_lines,
+    phases,
+    point,
+    run,
+    step,
+    sync,
+    take_lock,
+    try_lock,
+    wait_for,
+    write_durably,
+)
+
+SCRIPT: str = globals().get("SCRIPT", "")  # this whole text, for the unit that the work is handed to
 KIT = Path("/etc/origin-kit")
 GENERATIONS = KIT / "generations"
 CURRENT = KIT / "current"
 JOURNAL = KIT / "journal.json"
 AUDIT = Path("/var/log/origin-kit/audit.jsonl")
-LOCK = Path("/run/origin-kit.lock")
 NGINX_STATUS = "/run/origin-kit-nginx.sock"
+NGINX_ENABLED = "/etc/systemd/system/multi-user.target.wants/nginx.service"
 KEPT = 10
-WAIT_S = 40
+STARTED = time.monotonic()
 Answer = tuple[int, dict[str, list[str]], bytes]  # status, headers by lower-case name, body
 
 
-class Failed(Exception):
-    """A step failed: what is wrong and the next step, and the failing program's own words."""
-
-    def __init__(self, text: str, detail: str = "") -> None:
-        super().__init__(text)
-        self.detail = detail
-
-
-# ------------------------------------------------------------------------------------------------- talking back
-
-
-def emit(**event: Any) -> None:
-    """One JSON line to the operator. A gone operator does not stop the work."""
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(json.dumps(event) + "\n")
-        sys.stdout.flush()
-
-
-def step(name: str, text: str) -> None:
-    """Announce a step. `PAYLOAD["die_at"]` is the crash tests' way to pull the plug exactly here."""
-    if PAYLOAD.get("die_at") == name:
-        os.kill(os.getpid(), signal.SIGKILL)
-    emit(step=name, text=text)
-
-
-def run(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    """The finished process; its output is kept as text."""
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **more)
+class LeftAlone(Failed):
+    """Another host failed, or the operator is gone: this one stays, or goes back to, as it was."""
 
 
 def systemctl(*words: str) -> None:
@@ -82,79 +75,7 @@ def systemctl(*words: str) -> None:
         )
 
 
-def journal_of(unit: str) -> str:
-    return run("journalctl", "-u", unit, "-n", "15", "--no-pager", "-o", "cat").stdout
-
-
-def wait_for(question: Callable[[], bool], seconds: float = WAIT_S) -> bool:
-    """The first truthy answer, or the last one when the time is up."""
-    end = time.monotonic() + seconds
-    while True:
-        answer = question()
-        if answer or time.monotonic() > end:
-            return answer
-        time.sleep(0.02)
-
-
-# ------------------------------------------------------------------------------------------------- the lock
-
-
-def take_lock() -> TextIO:
-    """Hold the host's lock until this process ends. Raises Failed that names who holds it when `wait_s` is over."""
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
-    handle = LOCK.open("a+")
-    end, waited = time.monotonic() + PAYLOAD.get("wait_s", 0), False
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            handle.seek(0)
-            owner = handle.read().strip()
-            if time.monotonic() > end:
-                raise Failed(
-                    f"another ship or deploy is running here: {owner}; run this again when it is done"
-                ) from None
-            if not waited:
-                emit(step="wait", text=f"waits for {owner}")
-            waited = True
-            time.sleep(0.1)
-    handle.truncate(0)
-    handle.write("{} since {}".format(PAYLOAD["who"], time.strftime("%Y-%m-%d %H:%M:%S %z")))
-    handle.flush()
-    return handle
-
-
 # ------------------------------------------------------------------------------------------------- files and links
-
-
-def write_durably(path: Path, data: bytes, mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as handle:
-        os.fchmod(descriptor, mode)
-        handle.write(data)
-        handle.flush()
-        os.fsync(descriptor)
-
-
-def sync(folder: Path) -> None:
-    descriptor = os.open(str(folder), os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def point(place: Path, target: str) -> None:
-    """Make `place` a link to `target` by one rename, durably."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    new = place.with_name(f".{place.name}.origin-kit")
-    with contextlib.suppress(FileNotFoundError):
-        new.unlink()
-    new.symlink_to(target)
-    new.rename(place)
-    sync(place.parent)
 
 
 def link_of(path: str | Path) -> str | None:
@@ -308,46 +229,31 @@ def check_nginx(generation: Json) -> None:
         )
 
 
-def environment_of(folder: Path) -> dict[str, str]:
-    """The application's environment as systemd would read it from the generation's two files."""
-    values = {}
-    for name in ("secrets.env", "environment"):
-        path = folder / name
-        if path.exists():
-            for key, quoted in re.findall(
-                r'^([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"$', path.read_text(), re.MULTILINE | re.DOTALL
-            ):
-                values[key] = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL).replace(str(CURRENT), str(folder))
-    return values
+# What a check has no use for: how the service starts, stops and tells that it is up.
+_SERVICE_ONLY = ("Exec", "Type", "Notify", "EnvironmentFile", "RuntimeDirectory", "Kill", "TimeoutStop", "Restart")
+
+
+def limits(unit: str) -> list[str]:
+    """The lines of a service's unit that say who it runs as, and what it may."""
+    own = unit.split("[Service]")[1].split("[Install]")[0]
+    lines = [line for line in own.splitlines() if re.match(r"[A-Z]\w+=", line)]
+    return [line for line in lines if not line.startswith(_SERVICE_ONLY)]
 
 
 def check_django(staged: Path) -> None:
-    """`manage.py check --deploy` as the application's user, under the staged settings, or Failed."""
-    app, where = PAYLOAD["app"], str(release())
-    user = pwd.getpwnam(app)
-    base = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/var/lib/" + app}
+    """`manage.py check --deploy` under the staged settings, as the service's user and within its limits, or Failed."""
+    app, environment = PAYLOAD["app"], Path(PAYLOAD["job"], "environment")
+    environment.write_text((staged / "environment").read_text().replace(str(CURRENT), str(staged)))
+    given = [f"EnvironmentFile={path}" for path in (staged / "secrets.env", environment)]
+    properties = [*limits((staged / "systemd" / f"{app}.service").read_text()), *given]
     done = run(
-        where + "/venv/bin/python",
-        "manage.py",
-        "check",
-        "--deploy",
-        "--fail-level",
-        "ERROR",
-        cwd=where + "/app",
-        env={**base, **environment_of(staged)},
-        user=user.pw_uid,
-        group=user.pw_gid,
-        extra_groups=[],
-    )
+        "systemd-run", "--quiet", "--collect", "--wait", "--pipe", *(f"--property={line}" for line in properties),
+        f"{release()}/venv/bin/python", "manage.py", "check", "--deploy", "--fail-level", "ERROR",
+    )  # fmt: skip
     if done.returncode:
         raise Failed(
-            "the project does not pass its checks with the new settings; nothing was changed", shorten(done.stdout)
+            "the project does not pass its checks with the new settings; nothing was changed", last_lines(done.stdout)
         )
-
-
-def shorten(text: str, lines: int = 12) -> str:
-    kept = text.strip().splitlines()
-    return "\n".join(kept[-lines:] if len(kept) <= lines else ["…", *kept[-lines:]])
 
 
 # ------------------------------------------------------------------------------------------------- switch and restart
@@ -356,18 +262,28 @@ def shorten(text: str, lines: int = 12) -> str:
 def switch(generation: Json) -> None:
     """Make the generation current: the links that are new first exist when `current` does, so one rename does it."""
     remember(generation)
+    units_differ = units_of(CURRENT) != units_of(GENERATIONS / str(generation["id"]))
     step("switch", "switches to generation {}".format(generation["id"]))
     point(CURRENT, "generations/" + generation["id"])
     step("link", "links the files to their places")
     for link in generation["links"]:
         if link_of(link["place"]) != str(CURRENT / link["target"]):
             point(Path(link["place"]), str(CURRENT / link["target"]))
+            units_differ = True
     for place in generation["absent"]:
         if os.path.lexists(place):
             Path(place).unlink()
-    systemctl("daemon-reload")
+    if units_differ:  # it takes systemd longer than all the rest here
+        systemctl("daemon-reload")
     # Debian's own unit; the kit's units are enabled by links of the generation, which `enable` would pin to this one.
-    systemctl("enable", "-q", "nginx.service")
+    if not os.path.lexists(NGINX_ENABLED):
+        systemctl("enable", "-q", "nginx.service")
+
+
+def units_of(folder: Path) -> dict[str, bytes]:
+    """systemd's part of a generation, by path."""
+    base = folder / "systemd"
+    return {str(path.relative_to(base)): path.read_bytes() for path in base.rglob("*") if path.is_file()}
 
 
 def remember(generation: Json) -> None:
@@ -380,7 +296,51 @@ def remember(generation: Json) -> None:
         "places": {place: link_of(place) for place in touched},
         "units": generation["units"],
     }
+    guard_the_boot()
     write_durably(JOURNAL, json.dumps(way).encode(), 0o600)
+    sync(KIT)
+
+
+RECOVER = KIT / "recover.py"
+RECOVER_UNIT = f"""\
+# Written by origin-kit: after a power cut in the middle of a deploy the host boots on the configuration before it.
+[Unit]
+Description=origin-kit: go back to before an unfinished deploy
+DefaultDependencies=no
+After=local-fs.target systemd-remount-fs.service
+Before=sysinit.target
+ConditionPathExists={JOURNAL}
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/python3 -I {RECOVER}
+
+[Install]
+WantedBy=sysinit.target
+"""
+
+
+def guard_the_boot() -> None:
+    """See to it that a boot that finds a journal goes back first: this very text, with orders to do only that."""
+    units = Path("/etc/systemd/system")
+    orders = {"verb": "boot", "who": "the boot after a power cut", "app": PAYLOAD["app"]}
+    text = f"PAYLOAD = {orders!r}\nSCRIPT = {SCRIPT!r}\nexec(compile(SCRIPT, 'origin-kit', 'exec'))\n"
+    unit = units / "origin-kit-recover.service"
+    for path, data in ((RECOVER, text), (unit, RECOVER_UNIT)):
+        if file_state(path) != (data.encode(), 0, 0, 0o644):
+            write_durably(path, data.encode())
+            sync(path.parent)
+    wanted = units / "sysinit.target.wants" / unit.name
+    if link_of(wanted) != str(unit):
+        point(wanted, str(unit))
+
+
+def boot() -> None:
+    """Nothing runs yet: only the files go back, and the audit says so."""
+    way = go_back()
+    run("systemctl", "daemon-reload")
+    audit(f"went back to {way['from'] or 'what was there before'} after a power cut", way["from"])
+    JOURNAL.unlink()
     sync(KIT)
 
 
@@ -397,12 +357,12 @@ def go_back() -> Json:
     else:
         with contextlib.suppress(FileNotFoundError):
             CURRENT.unlink()
-    systemctl("daemon-reload")
     return way
 
 
 def settle(way: Json) -> None:
     """After going back: bring what runs back to what is on disk again, then forget the journal."""
+    systemctl("daemon-reload")
     record = GENERATIONS / str(way["from"]) / "generation.json"
     if way["from"] and record.exists():
         old = json.loads(record.read_text())
@@ -419,7 +379,7 @@ def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") 
     """`systemctl restart` for each service that needs it; done when what runs reports the new generation."""
     for service, units in generation["units"].items():
         for unit in [unit for unit in units if unit.endswith(".socket")]:
-            hold(unit, [u for u in units if u.endswith(".service")])
+            hold_socket(unit, [u for u in units if u.endswith(".service")])
         if service in reasons:
             step(f"{prefix}-{service}", f"restarts {service}: {reasons[service]}")
             run("systemctl", "reset-failed", *units)
@@ -429,7 +389,7 @@ def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") 
             confirm(generation, service)
 
 
-def hold(unit: str, services: list[str]) -> None:
+def hold_socket(unit: str, services: list[str]) -> None:
     """Let systemd hold the listening sockets. Its service has it open until then: one short gap, once."""
     if run("systemctl", "is-active", "-q", unit).returncode == 0 and not listens_elsewhere(unit):
         return
@@ -573,15 +533,16 @@ def prune() -> None:
             shutil.rmtree(str(path))
 
 
-def audit(result: str, seconds: float) -> None:
+def audit(result: str, generation: str | None, **more: object) -> None:
     line = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "who": PAYLOAD["who"],
         "commit": PAYLOAD.get("commit"),
         "deploy": PAYLOAD.get("deploy"),
-        "generation": PAYLOAD["generation"]["id"],
+        "generation": generation,
         "result": result,
-        "seconds": round(seconds, 3),
+        "seconds": round(time.monotonic() - STARTED, 3),
+        **more,
     }
     AUDIT.parent.mkdir(parents=True, exist_ok=True)
     with AUDIT.open("a") as handle:
@@ -607,28 +568,45 @@ def removed_origins(probes: Json) -> list[str]:
     return [] if probes.get("wildcard") else [origin for origin in before if origin not in probes.get("allowed", ())]
 
 
-def deploy() -> Json:
-    generation, probes = PAYLOAD["generation"], dict(PAYLOAD.get("probes", {}))
+def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
+    """What differs, and which service has to restart and why."""
     if release() is None:
         raise Failed("there is no release of {} here yet; run `fab ship` first".format(PAYLOAD["app"]))
-    recover()
     wrong, reasons = differences(generation), stale(generation)
     if PAYLOAD.get("restart"):
         reasons = {service: reasons.get(service, "asked for") for service in generation["fingerprints"]}
+    return wrong, reasons
+
+
+def unchanged(generation: Json) -> Json:
+    return {"changed": False, "restarted": {}, "generation": generation["id"]}
+
+
+def deploy(generation: Json) -> Json:
+    """The whole of it, with the lock held."""
+    recover()
+    probes = dict(PAYLOAD.get("probes", {}))
+    wrong, reasons = work_for(generation)
     if not wrong and not reasons:
-        return {"changed": False, "restarted": {}, "generation": generation["id"]}
+        return unchanged(generation)
     probes["refused"] = [*probes.get("refused", ()), *removed_origins(probes)]
     step("stage", "writes generation {}".format(generation["id"]))
     staged = stage(generation)
     check_ports(generation)
     if wrong:
         validate(generation, staged)
+    end_step()
+    if handover.hold("staged", "abort") != "go":
+        raise LeftAlone("nothing was changed here, as another host failed or the operator left")
     try:
         switch(generation)
-        restart(generation, stale(generation) | reasons if PAYLOAD.get("restart") else stale(generation))
+        restart(generation, stale(generation) | (reasons if PAYLOAD.get("restart") else {}))
         probe(probes)
+        end_step()
+        if handover.hold("switched", "commit") == "undo":
+            raise LeftAlone("another host failed")
         step("commit", "keeps it")
-    except Failed as problem:
+    except (Failed, OSError) as problem:
         undo(problem)
         raise
     JOURNAL.unlink()
@@ -637,13 +615,16 @@ def deploy() -> Json:
     return {"changed": True, "restarted": reasons, "generation": generation["id"], "differs": wrong}
 
 
-def undo(problem: Failed) -> None:
+def undo(problem: Exception) -> None:
+    if not JOURNAL.exists():
+        return
     way = go_back()
     emit(step="undo", text="goes back to {}: {}".format(way["from"] or "what was there before", problem))
     try:
         settle(way)
     except Failed as second:
-        raise Failed(f"{problem}; going back failed too: {second}", problem.detail + "\n" + second.detail) from problem
+        detail = getattr(problem, "detail", "") + "\n" + second.detail
+        raise Failed(f"{problem}; going back failed too: {second}", detail) from problem
 
 
 def kept() -> list[str]:
@@ -651,14 +632,17 @@ def kept() -> list[str]:
     return sorted(path.parent.name for path in GENERATIONS.glob("*/generation.json"))
 
 
-def rollback() -> Json:
-    """Deploy `to`, a generation that is still here."""
+def wanted() -> Json:
+    """The generation that is asked for: the one that came along, or for a rollback one that is still here."""
+    if PAYLOAD["verb"] == "deploy":
+        generation: Json = PAYLOAD["generation"]
+        return generation
     to = PAYLOAD["to"]
     if to not in kept():
         raise Failed("generation {} is not here; there is {}".format(to, ", ".join(kept()) or "none"))
-    PAYLOAD["generation"] = stored(to)
-    PAYLOAD["probes"] = PAYLOAD["generation"]["probes"]
-    return deploy()
+    found = stored(to)
+    PAYLOAD["probes"] = found["probes"]
+    return found
 
 
 def stored(name: str) -> Json:
@@ -720,31 +704,74 @@ def status() -> Json:
     }
 
 
-def main() -> None:
+LOOKS = {"plan": plan, "status": status, "history": history, "logs": logs}
+
+
+def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    started = time.monotonic()
-    looks = {"plan": plan, "status": status, "history": history, "logs": logs}
-    if PAYLOAD["verb"] in looks:
-        emit(result=looks[PAYLOAD["verb"]]())
-        return
-    lock = take_lock()
-    try:
-        result = {"deploy": deploy, "rollback": rollback}[PAYLOAD["verb"]]()
-    except Failed as problem:
-        audit(f"failed: {problem}", time.monotonic() - started)
-        raise
-    audit("deployed" if result["changed"] else "unchanged", time.monotonic() - started)
-    result["seconds"] = round(time.monotonic() - started, 3)
-    emit(result=result)
-    lock.close()
+    verb = PAYLOAD["verb"]
+    if verb in LOOKS:
+        emit(result=LOOKS[verb]())
+    elif verb == "boot":
+        boot()
+    elif "job" in PAYLOAD:
+        do()
+    elif not nothing_to_do():
+        return handover.hand_over(SCRIPT)
+    return 0
 
 
-if __name__ == "__main__":
+def nothing_to_do() -> bool:
+    """Whether all is as wanted; told in the very exchange that asked. Waits for whoever works here first."""
+    lock = try_lock()
+    while lock is None:
+        job = handover.running()
+        if job is None:
+            lock = take_lock()  # a ship, which has no unit of its own
+        else:
+            handover.wait_along(job)
+            lock = try_lock()
+    with lock:
+        generation = wanted()
+        if JOURNAL.exists() or any(work_for(generation)):
+            return False
+        finish(unchanged(generation), "unchanged")
+        return True
+
+
+def do() -> None:
+    """The unit's part."""
+    with take_lock():
+        generation = wanted()
+        try:
+            result = deploy(generation)
+        except (Failed, OSError) as problem:
+            kind = "left alone" if isinstance(problem, LeftAlone) else "failed"
+            audit(f"{kind}: {problem}", generation["id"])
+            raise
+        finish(result, "deployed" if result["changed"] else "unchanged")
+
+
+def finish(result: Json, word: str) -> None:
+    end_step()
+    audit(word, result["generation"])
+    emit(result={**result, "phases": phases, "seconds": round(time.monotonic() - STARTED, 3)})
+
+
+def explain(problem: OSError) -> str:
+    where = problem.filename or KIT
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({where}); make room, then run this again; the host serves what it served"
+    if problem.errno == errno.EROFS:
+        return f"{where} is on a read-only file system; see `dmesg` on the host, which serves what it served"
+    return f"{where}: {problem.strerror or problem}; the host serves what it served; run this again"
+
+
+if __name__ == "__main__" and PAYLOAD:
     try:
-        main()
+        sys.exit(main())
     except Failed as failure:
-        emit(error=str(failure), detail=shorten(failure.detail, 20))
-        sys.exit(1)
+        emit(error=str(failure), detail=last_lines(failure.detail, 20), left_alone=isinstance(failure, LeftAlone))
     except OSError as failure:
-        emit(error=f"the host could not do it: {failure}; nothing is half-done that the next deploy does not undo")
-        sys.exit(1)
+        emit(error=explain(failure), detail="")
+    sys.exit(1)

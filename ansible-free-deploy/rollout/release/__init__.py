@@ -13,10 +13,10 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from infra.contract import Json
+from rollout import scripts
 from rollout.release.archive import digest, pack, tree_digest
 from rollout.release.source import (
     Entry,
@@ -54,7 +54,7 @@ Advance = Callable[[float, str], None]
 
 def script() -> str:
     """The text that runs on a host."""
-    return resources.files("rollout").joinpath("install.py").read_text()
+    return scripts.script("install")
 
 
 @dataclass(frozen=True)

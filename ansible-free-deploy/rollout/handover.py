@@ -1,0 +1,177 @@
+"""Hand the work to a unit of its own, so that it ends by itself whatever becomes of the operator; follow it meanwhile.
+
+Standard library only (Python >= 3.9), like every text that runs on a host. A job is a folder in memory that only root
+can enter: orders, the script, what it says, and what the operator answers.
+
+    payload.json   read and removed by the unit at once: secrets stand in no unit's properties and in no process list
+    events         JSON lines as `onhost.emit` writes them
+    answers        one word a line, from the operator
+    follower       locked by whoever passes these on; unlocked means that the operator is gone
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import shutil
+import time
+from pathlib import Path
+from typing import Callable, Iterator  # noqa: UP035 - Python 3.9 evaluates the aliases below
+
+from rollout.onhost import PAYLOAD, Failed, Json, emit, owner, run, wait_for
+
+JOBS = Path("/run/origin-kit/jobs")
+HOLD_S = 900  # for the other hosts to be staged and checked, or switched
+_START = (
+    "import json,pathlib,sys;j=pathlib.Path(sys.argv[1]);PAYLOAD=json.loads((j/'payload.json').read_text());"
+    "(j/'payload.json').unlink();PAYLOAD['job']=str(j);SCRIPT=(j/'script.py').read_text();"
+    "exec(compile(SCRIPT,'origin-kit','exec'))"
+)
+_POLL_S = 0.02
+_ALIVE_S = 0.5
+
+
+# ------------------------------------------------------------------------------------------------- the operator's side
+
+
+def hand_over(script: str) -> int:
+    """Start the job's unit and follow it to its end; the status for the operator."""
+    sweep()
+    job = JOBS / str(PAYLOAD["deploy"])
+    job.mkdir(parents=True, mode=0o700)
+    JOBS.parent.chmod(0o700)
+    for name, text in (("payload.json", json.dumps(PAYLOAD)), ("script.py", script), ("events", ""), ("answers", "")):
+        (job / name).write_text(text)
+    follower = (job / "follower").open("w")
+    fcntl.flock(follower, fcntl.LOCK_EX)
+    output = [f"--property=Standard{stream}=append:{job}/{name}"
+              for stream, name in (("Output", "events"), ("Error", "errors"))]  # fmt: skip
+    done = run(
+        "systemd-run", "--quiet", "--collect", "--service-type=exec", "--unit", unit_of(job), *output,
+        "/usr/bin/python3", "-I", "-c", _START, str(job),
+    )  # fmt: skip
+    if done.returncode:
+        shutil.rmtree(str(job))
+        raise Failed("systemd can't start the deploy; nothing was changed", done.stdout)
+    ended = follow(job, relay)
+    if ended is None:
+        return 1  # the operator is gone: nobody reads this
+    if not ended:
+        raise Failed("the deploy was killed; run this again: it undoes what was begun", _read(job / "errors"))
+    shutil.rmtree(str(job))
+    return 0 if "result" in ended else 1
+
+
+def relay(event: Json) -> None:
+    emit(**event)
+
+
+def follow(job: Path, tell: Callable[[Json], None], end: float = float("inf")) -> Json | None:
+    """Tell each of the job's events; its last one (`result` or `error`), {} where it was killed, None where the
+    operator or the time (`end`, as time.monotonic() counts) is gone."""
+    for event in events(job):
+        if event:
+            tell(event)
+            if "result" in event or "error" in event:
+                return event
+        elif time.monotonic() > end:
+            return None
+        elif select.select([0], [], [], _POLL_S)[0]:
+            words = os.read(0, 4096)
+            if not words:
+                return None
+            with (job / "answers").open("ab") as answers:
+                answers.write(words)
+    return {}
+
+
+def events(job: Path) -> Iterator[Json]:
+    """The job's events as they come, {} whenever there is none yet; ends with the job's unit."""
+    rest, asked, alive = b"", time.monotonic(), True
+    with (job / "events").open("rb") as source:
+        while True:
+            chunk = source.read()
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from map(json.loads, lines)
+            if chunk:
+                continue
+            if not alive:
+                return
+            if time.monotonic() > asked + _ALIVE_S:
+                alive, asked = lives(job), time.monotonic()
+            yield {}
+
+
+def unit_of(job: Path) -> str:
+    return f"origin-kit-{job.name}.service"
+
+
+def lives(job: Path) -> bool:
+    return run("systemctl", "is-active", "-q", unit_of(job)).returncode == 0
+
+
+def running() -> Path | None:
+    """The job that runs here, if one does."""
+    return next((job for job in sorted(JOBS.glob("*")) if lives(job)), None)
+
+
+def sweep() -> None:
+    """Remove what ended jobs have left that nobody followed to the end."""
+    for job in JOBS.glob("*"):
+        if not lives(job):
+            shutil.rmtree(str(job))
+
+
+def wait_along(job: Path) -> None:
+    """Follow somebody else's job until it ends, or until `wait_s` is over."""
+    whose = owner()
+    emit(step="wait", text=f"waits for {whose}")
+
+    def tell(event: Json) -> None:
+        if "text" in event:
+            emit(step="follow", text=f"there: {event['text']}")
+
+    if follow(job, tell, time.monotonic() + PAYLOAD.get("wait_s", 0)) is None:
+        raise Failed(f"another ship or deploy is running here: {whose}; run this again when it is done")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+# ------------------------------------------------------------------------------------------------- the unit's side
+
+_answered: list[str] = []
+
+
+def hold(gate: str, otherwise: str) -> str:
+    """Tell that this host has come to `gate`, and wait for the word for it; `otherwise` if the operator is gone."""
+    if not PAYLOAD.get("together"):
+        return otherwise if gate == "switched" else "go"
+    emit(gate=gate)
+    job = Path(PAYLOAD["job"])
+    words: list[str] = []
+
+    def answered() -> bool:
+        words[:] = (job / "answers").read_text().split("\n")[:-1]
+        return len(words) > len(_answered) or operator_gone(job)
+
+    wait_for(answered, HOLD_S)
+    word = words[len(_answered)] if len(words) > len(_answered) else otherwise
+    _answered.append(word)
+    return word
+
+
+def operator_gone(job: Path) -> bool:
+    """Whether nobody passes answers on any more."""
+    with (job / "follower").open() as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -1,0 +1,164 @@
+"""What every script that runs on a host shares: talking back, the lock, durable files.
+
+Standard library only (Python >= 3.9). `scripts.script` puts this text before a script's own, as the module that it
+imports; PAYLOAD holds the orders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
+
+Json = dict[str, Any]
+PAYLOAD: Json = globals().get("PAYLOAD", {})  # put there by the one who started this text
+
+ROOT = Path(PAYLOAD.get("root", "/"))  # another one in tests only
+LOCK = ROOT / "run/origin-kit.lock"  # one for ship and deploy: they exclude each other
+WAIT_S = 40
+
+phases: dict[str, float] = {}  # step → seconds that it took
+_under_way: list[tuple[str, float]] = []
+
+
+class Failed(Exception):
+    """A step failed: what is wrong and the next step, and the failing program's own words."""
+
+    def __init__(self, text: str, detail: str = "") -> None:
+        super().__init__(text)
+        self.detail = detail
+
+
+def emit(**event: Any) -> None:
+    """One JSON line to the operator. A gone operator does not stop the work."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+
+def step(name: str, text: str) -> None:
+    """Announce a step. `PAYLOAD["die_at"]` is the crash tests' way to pull the plug exactly here."""
+    if PAYLOAD.get("die_at") == name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    end_step()
+    _under_way.append((name, time.monotonic()))
+    emit(step=name, text=text)
+
+
+def end_step() -> None:
+    """Note how long the step under way took."""
+    while _under_way:
+        name, since = _under_way.pop()
+        phases[name] = round(phases.get(name, 0.0) + time.monotonic() - since, 3)
+
+
+def run(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """The finished process; all that it says is kept as text."""
+    said = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.run(command, text=True, errors="replace", check=False, **{**said, **more})
+
+
+def journal_of(unit: str) -> str:
+    """The unit's last words."""
+    return run("journalctl", "-u", unit, "-n", "15", "--no-pager", "-o", "cat").stdout
+
+
+def wait_for(question: Callable[[], bool], seconds: float = WAIT_S) -> bool:
+    """Whether the answer becomes yes before the time is up."""
+    end = time.monotonic() + seconds
+    while not question():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def last_lines(text: str, count: int = 12) -> str:
+    """The end of a program's words; what is left out shows."""
+    lines = text.strip().splitlines()
+    return "\n".join(lines if len(lines) <= count else ["…", *lines[-count:]])
+
+
+def try_lock() -> TextIO | None:
+    """The host's lock, held until the handle is closed; None where somebody else has it."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    handle = LOCK.open("a+")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        return None
+    handle.truncate(0)
+    handle.write("{}: {} since {}".format(PAYLOAD["who"], verb(), time.strftime("%Y-%m-%d %H:%M:%S %z")))
+    handle.flush()
+    return handle
+
+
+def verb() -> str:
+    return str(PAYLOAD.get("verb") or PAYLOAD.get("action"))
+
+
+def owner() -> str:
+    """Who holds the lock, what for and since when."""
+    try:
+        return LOCK.read_text().strip() or "somebody"
+    except OSError:
+        return "somebody"
+
+
+def take_lock() -> TextIO:
+    """As `try_lock`, after at most `wait_s`. Raises Failed that names who holds it when that is over."""
+    found: list[TextIO] = []
+
+    def taken() -> bool:
+        handle = try_lock()
+        if handle:
+            found.append(handle)
+        return bool(found)
+
+    if not taken():
+        if PAYLOAD.get("wait_s"):
+            emit(step="wait", text=f"waits for {owner()}")
+        if not wait_for(taken, PAYLOAD.get("wait_s", 0)):
+            raise Failed(f"another ship or deploy is running here: {owner()}; run this again when it is done")
+    return found[0]
+
+
+def sync(folder: Path) -> None:
+    """What the folder lists is on the disk."""
+    descriptor = os.open(str(folder), os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """The whole file or the one before; on the disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    descriptor = os.open(str(new), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as handle:
+        os.fchmod(descriptor, mode)
+        handle.write(data)
+        handle.flush()
+        os.fsync(descriptor)
+    new.replace(path)
+
+
+def point(place: Path, target: str) -> None:
+    """Make `place` a link to `target` by one rename, durably."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    new = place.with_name(f".{place.name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        new.unlink()
+    new.symlink_to(target)
+    new.replace(place)
+    sync(place.parent)
