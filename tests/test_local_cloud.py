@@ -337,3 +337,10 @@ def test_a_half_built_image_is_never_used(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(home.LocalCloudError, match="debootstrap is not installed"):
         image.ensure()
     assert not leftover.exists()
+
+
+def test_a_host_that_can_hold_no_more_machines_is_told_what_to_raise() -> None:
+    """What systemd says on the console then is of no help."""
+    said = nspawn._cause("Failed to allocate manager object: Too many open files\nExiting PID 1...")
+    assert "sysctl -w fs.inotify.max_user_instances=1024" in said
+    assert "Kernel panic" in nspawn._cause("Kernel panic")

@@ -66,8 +66,9 @@ def run(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
 
 
 def journal_of(unit: str) -> str:
-    """The unit's last words."""
-    return run("journalctl", "-u", unit, "-n", "15", "--no-pager", "-o", "cat").stdout
+    """The unit's last words, without the frames of tracebacks."""
+    said = run("journalctl", "-u", unit, "-n", "80", "--no-pager", "-o", "cat").stdout
+    return last_lines("\n".join(line for line in said.splitlines() if not line.startswith("  ")), 15)
 
 
 def wait_for(question: Callable[[], bool], seconds: float = WAIT_S) -> bool:

@@ -427,12 +427,20 @@ def listens_elsewhere(unit: str) -> bool:
     return listening != wanted or any(address.split(":")[-1] not in open_now for address in wanted)
 
 
+def gave_up(unit: str) -> bool:
+    """Whether a service that was just started has died since: systemd starts it again and again."""
+    shown = run("systemctl", "show", "-p", "NRestarts,ActiveState", "--value", unit).stdout.split()
+    return shown[:1] != ["0"] or "failed" in shown
+
+
 def confirm(generation: Json, service: str) -> None:
     wanted = generation["fingerprints"][service]
     if service == "gunicorn":
-        if wait_for(lambda: loaded_by_gunicorn() == {(wanted, release())}):
+        unit = PAYLOAD["app"] + ".service"
+        up = lambda: loaded_by_gunicorn() == {(wanted, release())}  # noqa: E731
+        if wait_for(lambda: up() or gave_up(unit)) and up():
             return
-        raise Failed("no gunicorn worker came up with the new configuration", journal_of(PAYLOAD["app"] + ".service"))
+        raise Failed("no gunicorn worker came up with the new configuration", journal_of(unit))
     if not wait_for(lambda: loaded_by_nginx() == wanted):
         raise Failed("nginx did not come up with the new configuration", journal_of("nginx.service"))
 
@@ -593,8 +601,7 @@ def deploy(generation: Json) -> Json:
     step("stage", "writes generation {}".format(generation["id"]))
     staged = stage(generation)
     check_ports(generation)
-    if wrong:
-        validate(generation, staged)
+    validate(generation, staged)
     end_step()
     if handover.hold("staged", "abort") != "go":
         raise LeftAlone("nothing was changed here, as another host failed or the operator left")

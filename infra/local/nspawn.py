@@ -362,7 +362,14 @@ def _await_ssh(machine: Machine) -> None:
         if not running(machine):
             break
         time.sleep(0.02)
-    raise LocalCloudError(f"{machine.name} did not come up within {BOOT_S} s; its console says: {_console(machine)}")
+    raise LocalCloudError(f"{machine.name} did not come up within {BOOT_S} s; {_cause(_console(machine))}")
+
+
+def _cause(console: str) -> str:
+    """What the console's last words mean, where they are known, and the words themselves."""
+    if "Too many open files" in console:  # each machine's systemd holds a few; the kernel counts them all together
+        return "this host's limit is reached: `sysctl -w fs.inotify.max_user_instances=1024` raises it, then try again"
+    return f"its console says: {console}"
 
 
 def _console(machine: Machine) -> str:

@@ -1,0 +1,298 @@
+"""What goes wrong on a host or on the way to it while a deploy runs: each leaves the old or the new, whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from infra.contract import Host, Json
+from rollout import access, deploy, hosts, outputs, scripts
+from tests.e2e.kit import FAB, ROOT, Kit, Stack
+from tests.e2e.test_transaction import NEW, OLD, admitted
+
+pytestmark = pytest.mark.machines
+
+SEED = int(os.environ.get("ORIGIN_KIT_SEED", random.SystemRandom().randrange(1 << 32)))
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack.of(Kit(tmp_path_factory.mktemp("days") / "home")) as made:
+        made.write(extra_origins=[OLD])
+        made.fab("up")
+        yield made
+
+
+@pytest.fixture
+def changed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., outputs.Outputs]]:
+    """Makes outputs with the new origin in place of the old one, and with whatever else is to be different."""
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(stack.kit.home))
+    before = json.loads(stack.fab("outputs").stdout)
+    file = stack.kit.home / "changed.json"
+
+    def make(change: Callable[[Json], None] = lambda contract: None) -> outputs.Outputs:
+        contract = json.loads(json.dumps(before))
+        allowed = contract["cors"]["allowed_origins"]
+        contract["cors"]["allowed_origins"] = [NEW if origin == OLD else origin for origin in allowed]
+        change(contract)
+        file.write_text(json.dumps(contract))
+        return outputs.load(stack.name, str(file))
+
+    yield make
+    stack.fab("deploy")
+    assert admitted(stack) == {OLD}
+
+
+@contextmanager
+def on(stack: Stack, host: Host, begin: str, end: str) -> Iterator[None]:
+    """Something is wrong there meanwhile."""
+    stack.kit.ssh(host, begin)
+    try:
+        yield
+    finally:
+        stack.kit.ssh(host, end)
+
+
+def test_a_site_of_somebody_else_that_nginx_refuses_stops_the_deploy_on_every_host(
+    stack: Stack, changed: Callable[..., outputs.Outputs]
+) -> None:
+    """It is on the frontend, and found while both are staged: the backend is not touched."""
+    frontend, processes = stack.contract.frontend.hosts[0], stack.processes()
+    bad = "/etc/nginx/conf.d/other.conf"
+    with on(stack, frontend, f"echo 'servre {{}}' > {bad}", f"rm {bad}"):
+        with pytest.raises(deploy.DeployError) as caught:
+            deploy.everywhere(changed(), "deploy", restart=True)
+        said = str(caught.value)
+        assert "frontend-1" in said
+        assert "nginx refuses the new configuration; nothing was changed" in said
+        assert 'unknown directive "servre"' in said
+        assert "backend-1: left as it was" in said
+    assert admitted(stack) == {OLD}
+    assert stack.processes() == processes
+
+
+def test_a_host_that_fails_after_the_switch_takes_the_others_back(
+    stack: Stack, changed: Callable[..., outputs.Outputs]
+) -> None:
+    """The frontend's nginx passes its test and does not come up; the backend, if it was first, is back as well."""
+    frontend = stack.contract.frontend.hosts[0]
+    dropin = "/run/systemd/system/nginx.service.d/zz.conf"
+    begin = (
+        f"mkdir -p $(dirname {dropin}); printf '[Service]\\nExecStartPre=/bin/false\\n' > {dropin}; "
+        "systemctl daemon-reload"
+    )
+    with on(stack, frontend, begin, f"rm {dropin}; systemctl daemon-reload; systemctl restart nginx"):
+        with pytest.raises(deploy.DeployError) as caught:
+            deploy.everywhere(changed(), "deploy", restart=True)
+        assert "frontend-1" in str(caught.value)
+        assert "systemctl restart nginx.service failed" in str(caught.value)
+    assert admitted(stack) == {OLD}
+    entries = json.loads(stack.fab("history", "--json").stdout)["backend-1"]["deploys"]
+    assert entries[0]["result"].startswith("left alone")
+
+
+def test_gunicorn_that_does_not_boot_is_taken_back_with_its_words(
+    stack: Stack, changed: Callable[..., outputs.Outputs]
+) -> None:
+    """The project passes its checks, yet the name that gunicorn is to serve is none."""
+    started = time.monotonic()
+    with pytest.raises(deploy.DeployError, match="no gunicorn worker came up") as caught:
+        deploy.everywhere(changed(lambda c: c["application"].update(wsgi="shop.wsgi:nothing")), "deploy")
+    assert "nothing" in str(caught.value)
+    assert time.monotonic() - started < 30, "a service that has died is not waited for"
+    assert admitted(stack) == {OLD}
+
+
+def test_a_full_disk_and_a_read_only_one_change_nothing_and_say_so(
+    stack: Stack, changed: Callable[..., outputs.Outputs]
+) -> None:
+    backend = stack.contract.backend.hosts[0]
+    full = (
+        "set -e; cp -a /etc/origin-kit /run/copy; size=$(du -sk /run/copy | cut -f1); "
+        "mount -t tmpfs -o size=$((size + 64))k kit /etc/origin-kit; cp -a /run/copy/. /etc/origin-kit/; "
+        "dd if=/dev/zero of=/etc/origin-kit/filler bs=1k 2>/dev/null || true"
+    )
+    with on(stack, backend, full, "umount /etc/origin-kit; rm -r /run/copy"):
+        with pytest.raises(deploy.DeployError, match=r"the disk is full .*make room"):
+            deploy.everywhere(changed(), "deploy")
+        assert admitted(stack) == {OLD}
+    read_only = "mount --bind /etc/origin-kit /etc/origin-kit; mount -o remount,bind,ro /etc/origin-kit"
+    with on(stack, backend, read_only, "umount /etc/origin-kit"):
+        with pytest.raises(deploy.DeployError, match="is on a read-only file system"):
+            deploy.everywhere(changed(), "deploy")
+        assert admitted(stack) == {OLD}
+
+
+def test_a_host_that_can_not_be_reached_is_named_and_no_other_is_changed(
+    stack: Stack, changed: Callable[..., outputs.Outputs]
+) -> None:
+    def gone(contract: Json) -> None:
+        contract["frontend"]["hosts"][0]["port"] = 9
+
+    with pytest.raises(deploy.DeployError, match=r"frontend-1 \(.*\): port 9 refused the connection") as caught:
+        deploy.everywhere(changed(gone), "deploy")
+    assert "backend-1: left as it was" in str(caught.value)
+    assert admitted(stack) == {OLD}
+
+
+def test_the_boot_after_a_power_cut_goes_back_by_itself_and_says_so(
+    stack: Stack, changed: Callable[..., outputs.Outputs]
+) -> None:
+    """Nobody deploys in between: the machine starts again, and serves the old."""
+    with pytest.raises(deploy.DeployError):
+        deploy.everywhere(changed(), "deploy", die_at="restart-nginx")
+    backend = stack.contract.backend.hosts[0]
+    assert "/etc/origin-kit/journal.json" in stack.kit.ssh(backend, "ls /etc/origin-kit/journal.json")
+    before = json.loads(stack.kit.ssh(backend, "cat /etc/origin-kit/journal.json"))["from"]
+    for record in stack.kit.home.glob("machines/*backend-1*/machine.json"):
+        os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+    engine = [sys.executable, "-m", "infra.local.engine", "up", "--stack", stack.name]
+    subprocess.run(engine, cwd=ROOT, env=stack.kit.environment, check=True, capture_output=True)
+    assert admitted(stack) == {OLD}
+    status = json.loads(stack.fab("status", "--json").stdout)["backend-1"]
+    assert (status["generation"], status["unfinished"]) == (before, False)
+    assert f"went back to {before} after a power cut" in stack.fab("history").stdout
+
+
+# ------------------------------------------------------------------------------------------------- the way there
+
+
+class Cut:
+    """A relay to one host that is cut for good after `limit` bytes in either direction together."""
+
+    def __init__(self, host: Host, limit: int) -> None:
+        self.left, self.lock = limit, threading.Lock()
+        self.target = (host.address, host.port)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.passed = 0
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        try:
+            near, _ = self.listener.accept()
+        except OSError:
+            return
+        far = socket.create_connection(self.target)
+        for source, sink in ((near, far), (far, near)):
+            threading.Thread(target=self.pump, args=(source, sink, (near, far)), daemon=True).start()
+
+    def pump(self, source: socket.socket, sink: socket.socket, both: tuple[socket.socket, socket.socket]) -> None:
+        try:
+            while data := source.recv(4096):
+                with self.lock:
+                    taken = data[: max(0, self.left)]
+                    self.left -= len(data)
+                    self.passed += len(taken)
+                sink.sendall(taken)
+                if len(taken) < len(data):
+                    break
+        except OSError:
+            pass  # the other direction was cut first
+        for end in both:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def through(relay: Cut) -> Callable[[Json], None]:
+    def change(contract: Json) -> None:
+        contract["backend"]["hosts"][0].update(address="127.0.0.1", port=relay.port)
+
+    return change
+
+
+def ended(stack: Stack) -> None:
+    """Whatever runs there for a deploy has ended by itself."""
+    units = "systemctl list-units -q --plain --no-legend 'origin-kit-*.service' --state=running,activating"
+    stack.kit.ssh(stack.contract.backend.hosts[0], f"while {units} | grep -q .; do sleep 0.1; done")
+
+
+@pytest.mark.parametrize("count", [4, pytest.param(60, marks=pytest.mark.soak)])
+def test_a_connection_cut_at_any_byte_leaves_the_old_or_the_new_and_the_next_deploy_works(
+    stack: Stack, changed: Callable[..., outputs.Outputs], count: int
+) -> None:
+    print(f"ORIGIN_KIT_SEED={SEED}")
+    chance, host = random.Random(SEED), stack.contract.backend.hosts[0]
+    whole = Cut(host, 1 << 30)
+    deploy.everywhere(changed(through(whole)), "deploy")
+    assert admitted(stack) == {NEW}
+    for _ in range(count):
+        stack.fab("deploy")
+        relay = Cut(host, chance.randrange(whole.passed))
+        with pytest.raises(deploy.DeployError):
+            deploy.everywhere(changed(through(relay)), "deploy")
+        ended(stack)
+        assert len(admitted(stack)) == 1
+        assert json.loads(stack.fab("status", "--json").stdout)["backend-1"]["unfinished"] is False
+        deploy.everywhere(changed(), "deploy")
+        assert admitted(stack) == {NEW}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_operator_who_leaves_after_the_switch_leaves_a_finished_host(
+    stack: Stack, changed: Callable[..., outputs.Outputs], number: signal.Signals
+) -> None:
+    """^C and a laptop that dies: what has begun ends by itself, in the new configuration."""
+    changed()
+    words = [FAB, "deploy", "--stack", stack.name, "--outputs", str(stack.kit.home / "changed.json")]
+    with subprocess.Popen(
+        words, cwd=ROOT, env=stack.kit.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        next(line for line in process.stdout if "restarts gunicorn" in line)
+        process.send_signal(number)
+        process.wait(30)
+        said = process.stderr.read()
+    if number == signal.SIGINT:
+        assert process.returncode == 130, said
+        assert "run the same command again" in said
+    ended(stack)
+    assert admitted(stack) == {NEW}
+    assert json.loads(stack.fab("status", "--json").stdout)["backend-1"]["unfinished"] is False
+
+
+def test_whoever_comes_while_another_deploys_follows_it_by_name(
+    stack: Stack, changed: Callable[..., outputs.Outputs]
+) -> None:
+    """The first is held before its switch; the second sees what it does, and finds nothing left to do."""
+    found = changed()
+    host = found.contract.backend.hosts[0]
+    reached, go = threading.Event(), threading.Event()
+
+    def gate(name: str) -> str:
+        reached.set()
+        assert go.wait(60)
+        return "go" if name == "staged" else "commit"
+
+    def first() -> None:
+        orders = deploy.payload(found.contract, "backend", host, {}, "deploy", deploy="first", together=True)
+        orders["who"] = "ada@laptop"
+        with hosts.session(host, access.identity(found.contract)) as session:
+            session.run(scripts.script("transaction"), orders, on_gate=gate)
+
+    runner = threading.Thread(target=first)
+    runner.start()
+    assert reached.wait(60)
+    words = [FAB, "deploy", "--stack", stack.name, "--outputs", str(stack.kit.home / "changed.json"), "--wait", "60s"]
+    with subprocess.Popen(words, cwd=ROOT, env=stack.kit.environment, stdout=subprocess.PIPE, text=True) as second:
+        assert second.stdout
+        said = [next(line for line in second.stdout if "waits for ada@laptop: deploy since" in line)]
+        go.set()
+        said += list(second.stdout)
+    runner.join(60)
+    assert second.returncode == 0
+    assert any("there: switches to generation" in line for line in said)
+    assert any("backend" in line and line.rstrip().endswith("unchanged") for line in said)
+    assert admitted(stack) == {NEW}

@@ -1,0 +1,124 @@
+"""Steady load on both roles while deploys restart everything: nobody who connects anew is ever turned away."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import pytest
+
+from rollout import deploy, outputs
+from tests.e2e.kit import Kit, Stack
+
+pytestmark = pytest.mark.machines
+
+NEW_CLIENTS, KEPT_CLIENTS = 3, 2  # for each role
+PACE_S = 0.01
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack.of(Kit(tmp_path_factory.mktemp("load") / "home")) as made:
+        made.fab("up")
+        yield made
+
+
+@dataclass
+class Load:
+    """What clients saw: `new` connect for each request, `kept` keep their connection as long as they are let."""
+
+    targets: tuple[tuple[str, str], ...]  # origin, path
+    seen: Counter[tuple[str, str]] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def on(self) -> Iterator[Load]:
+        kinds = [("new", NEW_CLIENTS), ("kept", KEPT_CLIENTS)]
+        threads = [
+            threading.Thread(target=self.client, args=(kind, *target))
+            for target in self.targets
+            for kind, count in kinds
+            for _ in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield self
+        finally:
+            self.stop.set()
+            for thread in threads:
+                thread.join(30)
+
+    def client(self, kind: str, origin: str, path: str) -> None:
+        connection = http.client.HTTPConnection(urlsplit(origin).netloc, timeout=20)
+        while not self.stop.wait(PACE_S):
+            result = self.ask(connection, path)
+            with self.lock:
+                self.seen[kind, result] += 1
+            if kind == "new" or result != "ok":
+                connection.close()
+        connection.close()
+
+    def ask(self, connection: http.client.HTTPConnection, path: str) -> str:
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            return "ok" if answer.status == 200 else str(answer.status)
+        except (OSError, http.client.HTTPException) as problem:
+            return type(problem).__name__
+
+    def failed(self, kind: str) -> dict[str, int]:
+        return {result: count for (of, result), count in self.seen.items() if of == kind and result != "ok"}
+
+    def done(self, kind: str) -> int:
+        return self.seen[kind, "ok"]
+
+
+def under_load(stack: Stack, work: Callable[[int], object], turns: int) -> Load:
+    contract = stack.contract
+    load = Load(((contract.backend.origin, "/api/products/"), (contract.frontend.origin, "/")))
+    with load.on():
+        for turn in range(turns):
+            work(turn)
+    return load
+
+
+@pytest.mark.parametrize("turns", [3, pytest.param(50, marks=pytest.mark.soak)])
+def test_deploys_lose_no_request(stack: Stack, monkeypatch: pytest.MonkeyPatch, turns: int) -> None:
+    """Each changes the origins and restarts gunicorn and nginx on both hosts; `nginx -s reload` is the yardstick."""
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(stack.kit.home))
+    contract = json.loads(stack.fab("outputs").stdout)
+    file = stack.kit.home / "turn.json"
+
+    def change(turn: int) -> None:
+        origins = [*contract["cors"]["allowed_origins"], f"http://localhost:{7100 + turn}"]
+        file.write_text(json.dumps({**contract, "cors": {**contract["cors"], "allowed_origins": origins}}))
+        deploy.everywhere(outputs.load(stack.name, str(file)), "deploy", restart=True)
+
+    def reload(_: int) -> None:
+        for _role, host in stack.contract.hosts:
+            stack.kit.ssh(host, "systemctl reload nginx")
+
+    started = time.monotonic()
+    deployed = under_load(stack, change, turns)
+    spent = time.monotonic() - started
+    reloaded = under_load(stack, reload, turns)
+    print(
+        f"\n{turns} deploys in {spent:.0f} s: {deployed.done('new')} new connections, failed {deployed.failed('new')}"
+    )
+    for name, load in (("deploys", deployed), ("nginx -s reload", reloaded)):
+        lost = load.failed("kept")
+        print(f"{name}: {load.done('kept')} on kept connections, lost {lost}: {sum(lost.values()) / turns:.2f} a turn")
+    assert deployed.done("new") > 100 * turns
+    assert deployed.failed("new") == {}
+    clients = 2 * KEPT_CLIENTS  # chance may end one more connection of each under way, however many the turns
+    assert sum(deployed.failed("kept").values()) <= 1.2 * sum(reloaded.failed("kept").values()) + clients
