@@ -746,7 +746,7 @@ def _label_pattern(sample: Origin, name: str) -> Shape:
 def _check_base(name: str, base: str) -> None:
     if not base:
         raise _Refusal(f"has {name} in its last label, so it could be any host; write {_SHAPES}")
-    suffixes = _public_suffixes()
+    suffixes = public_suffixes()
     # The second question finds rules like `*.compute.example`, where each label below is somebody else's.
     if suffixes.is_public(base) or suffixes.is_public(f"{_SAMPLE}.{base}"):
         raise _Refusal(
@@ -760,7 +760,7 @@ def _port_text(origin: Origin) -> str:
 
 
 @functools.cache
-def _public_suffixes():  # type: ignore[no-untyped-def]  # its type would have to be imported: 70 ms
+def public_suffixes():  # type: ignore[no-untyped-def]  # its type would have to be imported: 70 ms
     from publicsuffixlist import PublicSuffixList
 
     return PublicSuffixList()

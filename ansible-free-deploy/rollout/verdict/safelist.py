@@ -1,0 +1,115 @@
+"""What a page may send without asking first. https://fetch.spec.whatwg.org/#cors-safelisted-request-header"""
+
+from __future__ import annotations
+
+import re
+
+from rollout.verdict.values import Headers, Request
+
+SAFE_METHODS = ("GET", "HEAD", "POST")
+NORMALISED = (*SAFE_METHODS, "DELETE", "OPTIONS", "PUT")  # `patch` is not among them: it stays lower case
+FORBIDDEN_METHODS = ("CONNECT", "TRACE", "TRACK")
+MOST_BYTES, MOST_BYTES_TOGETHER = 128, 1024
+
+_UNSAFE_BYTE = re.compile(r'[\x00-\x08\x0a-\x1f"():<>?@\[\\\]{}\x7f]')
+_LANGUAGE = re.compile(r"[0-9A-Za-z *,\-.;=]*")
+_SIMPLE_RANGE = re.compile(r"bytes=([0-9]+)-([0-9]*)", re.IGNORECASE)
+_FORM = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
+_OVERRIDES = ("x-http-method", "x-http-method-override", "x-method-override")
+_FORBIDDEN = frozenset(
+    (
+        "accept-charset", "accept-encoding", "access-control-request-headers", "access-control-request-method",
+        "connection", "content-length", "cookie", "cookie2", "date", "dnt", "expect", "host", "keep-alive",
+        "origin", "referer", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade", "via",
+    )
+)  # fmt: skip
+# Not in the standard, in Chromium (services/network/public/cpp/cors/cors.cc): client hints.
+_NUMBER, _WHOLE = re.compile(r"[0-9]+(\.[0-9]+)?|[0-9]+\.?[0-9]*"), re.compile(r"[0-9]+")
+_HINTS = {
+    "save-data": re.compile(r"on", re.IGNORECASE),
+    "device-memory": _NUMBER,
+    "dpr": _NUMBER,
+    "width": _WHOLE,
+    "viewport-width": _WHOLE,
+}
+
+
+def normal_method(method: str) -> str:
+    """As fetch() sends it. https://fetch.spec.whatwg.org/#concept-method-normalize"""
+    return method.upper() if method.upper() in NORMALISED else method
+
+
+def is_forbidden(name: str, value: str) -> bool:
+    """Scripts can't set it; browsers drop it in silence. https://fetch.spec.whatwg.org/#forbidden-request-header"""
+    name = name.lower()
+    if name in _OVERRIDES:
+        return any(word.strip(" \t").upper() in FORBIDDEN_METHODS for word in value.split(","))
+    return name in _FORBIDDEN or name.startswith(("proxy-", "sec-"))
+
+
+def sent_headers(headers: Headers) -> dict[str, str]:
+    """What is left of a script's headers: lower-case name to value, repeated ones joined, forbidden ones dropped."""
+    sent: dict[str, str] = {}
+    for name, value in headers:
+        if not is_forbidden(name, value):
+            key, value = name.lower(), value.strip(" \t\r\n")
+            sent[key] = f"{sent[key]}, {value}" if key in sent else value
+    return sent
+
+
+def is_safelisted(name: str, value: str) -> bool:
+    """One header, lower-case name, may go without asking."""
+    if len(value.encode()) > MOST_BYTES:
+        return False
+    match name:
+        case "accept":
+            return not _UNSAFE_BYTE.search(value)
+        case "accept-language" | "content-language":
+            return _LANGUAGE.fullmatch(value) is not None
+        case "content-type":
+            return not _UNSAFE_BYTE.search(value) and _essence(value) in _FORM
+        case "range":
+            return _is_simple_range(value)
+    return name in _HINTS and _HINTS[name].fullmatch(value) is not None
+
+
+def _essence(value: str) -> str:
+    return value.partition(";")[0].strip(" \t").lower()
+
+
+def _is_simple_range(value: str) -> bool:
+    """https://fetch.spec.whatwg.org/#simple-range-header-value"""
+    found = _SIMPLE_RANGE.fullmatch(value)
+    return found is not None and (not found[2] or int(found[1]) <= int(found[2]))
+
+
+def unsafe_headers(sent: dict[str, str]) -> tuple[str, ...]:
+    """Names that a preflight must ask for, sorted. https://fetch.spec.whatwg.org/#cors-unsafe-request-header-names"""
+    safe = [name for name, value in sent.items() if is_safelisted(name, value)]
+    too_much = sum(len(sent[name].encode()) for name in safe) > MOST_BYTES_TOGETHER
+    return tuple(sorted(set(sent) - (set() if too_much else set(safe))))
+
+
+def needs_preflight(request: Request) -> tuple[str, ...]:
+    """Why a browser asks first, one reason a line; empty if it doesn't."""
+    method, sent = normal_method(request.method), sent_headers(request.headers)
+    asked = [] if method in SAFE_METHODS else [f"method {method}"]
+    asked += [f"header {_shown(name, sent[name])}" for name in unsafe_headers(sent)]
+    return tuple(asked + ["a listener for upload progress"] * request.listens_to_upload)
+
+
+def _shown(name: str, value: str) -> str:
+    return f"{name}: {value}" if name == "content-type" else name  # values of others may be secret
+
+
+def preflight_headers(request: Request, origin: str | None = None) -> Headers:
+    """What a browser's OPTIONS carries of CORS, to the letter; `origin` is `null` after a tainting redirect.
+
+    https://fetch.spec.whatwg.org/#cors-preflight-fetch-0
+    """
+    names = ",".join(unsafe_headers(sent_headers(request.headers)))
+    return (
+        ("Origin", origin or request.page),
+        ("Access-Control-Request-Method", normal_method(request.method)),
+        *((("Access-Control-Request-Headers", names),) if names else ()),
+    )
