@@ -146,7 +146,7 @@ class Origin:
         """The host as an IP address; None for a name."""
         if self.host.startswith("["):
             return IPv6Address(self.host[1:-1])
-        return IPv4Address(self.host) if _ends_in_number(self.host) else None
+        return IPv4Address(self.host) if ends_in_number(self.host) else None
 
     @property
     def is_ip(self) -> bool:
@@ -403,7 +403,7 @@ def _host(text: str) -> str:
         return _bracketed_host(text[1:-1])
     _check_host_text(text)
     host = text.lower() if text.isascii() else _a_labels(text)
-    if _ends_in_number(host):
+    if ends_in_number(host):
         return _ipv4(host)
     _check_name(host)
     return host
@@ -552,21 +552,21 @@ def _bracketed_host(text: str) -> str:
     return f"[{address.compressed}]"
 
 
-def _ends_in_number(host: str) -> bool:
+def ends_in_number(host: str) -> bool:
     """URL standard, "ends in a number checker": such a host is an IPv4 address or nothing."""
     return re.fullmatch(r"[0-9]+|0x[0-9a-f]*", host.rpartition(".")[2]) is not None
 
 
 def _ipv4(host: str) -> str:
     if not _IPV4.fullmatch(host):
-        read = _browser_ipv4(host)
+        read = browser_ipv4(host)
         says = f"is an odd spelling of {read} to a browser" if read else "ends in a number but is no IPv4 address"
         raise _Refusal(f"has a host that {says}; write four decimal numbers without leading zeros, like 192.0.2.10")
     _check_unicast(IPv4Address(host))
     return host
 
 
-def _browser_ipv4(host: str) -> IPv4Address | None:
+def browser_ipv4(host: str) -> IPv4Address | None:
     """URL standard, "IPv4 parser": octal, hexadecimal and short spellings."""
     try:
         *front, last = [_ipv4_number(part) for part in host.split(".")]

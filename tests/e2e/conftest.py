@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,7 @@ def local_names(kit: Kit) -> Iterator[Environment]:
 
 
 @contextmanager
-def chromium(*environments: Environment) -> Iterator[Browser]:
+def chromium(*environments: Environment, flags: Sequence[str] = ()) -> Iterator[Browser]:
     """Debian's Chromium; the environments' names resolve by its own rules, everything else as ever."""
     rules = [
         f"MAP {urlsplit(role.origin).hostname} {role.hosts[0].address}"
@@ -79,7 +79,7 @@ def chromium(*environments: Environment) -> Iterator[Browser]:
         for role in (up.contract.frontend, up.contract.backend)
     ]
     with sync_playwright() as playwright:
-        arguments = [*FLAGS, f"--host-resolver-rules={', '.join(rules)}"]
+        arguments = [*FLAGS, f"--host-resolver-rules={', '.join(rules)}", *flags]
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
         try:
             yield browser

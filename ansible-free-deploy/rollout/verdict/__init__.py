@@ -24,6 +24,8 @@ from rollout.verdict.check import (
 )
 from rollout.verdict.reasons import Reason
 from rollout.verdict.safelist import (
+    CHROMIUM_DROPS,
+    CHROMIUM_DROPS_ON_REDIRECT,
     FORBIDDEN_METHODS,
     is_forbidden,
     needs_preflight,
@@ -94,12 +96,13 @@ def judge(request: Request, exchanges: Sequence[Exchange]) -> Verdict:
         if found:
             return _blocked(hop, phase, found, notes)
         assert exchange.response is not None
-        location = exchange.response.location
-        if location is None or request.redirect == "manual":
-            return _allowed(hop, phase, exchange.response, notes, opaque=location is not None)
+        answer, location = exchange.response, exchange.response.location
+        opaque = answer.redirects and request.redirect == "manual"
+        if opaque or location is None:
+            return _allowed(hop, phase, answer, notes, opaque)
         if found := _redirect_check(hop, urljoin(hop.request.url, location)):
             return _blocked(hop, phase, found, notes)
-        hop = _next(hop, exchange.response.status, urljoin(hop.request.url, location))
+        hop = _next(hop, answer.status, urljoin(hop.request.url, location))
     raise ValueError(f"what {hop.shown_url} answers is missing")
 
 
@@ -144,16 +147,15 @@ def _judge_preflight(hop: _Hop, answer: Response | None) -> Finding | None:
 
 def _redirect_check(hop: _Hop, url: str) -> Finding | None:
     """https://fetch.spec.whatwg.org/#concept-http-redirect-fetch"""
-    if hop.request.redirect == "error":
-        return Finding(Reason.redirect_refused, without_password(url))
     if hop.number == MOST_REDIRECTS:
         return Finding(Reason.too_many_redirects)
     if urlsplit(url).scheme not in ("http", "https"):
         return Finding(Reason.CorsDisabledScheme, url)
     leaves = hop.cors or origin_of(url) != origin_of(hop.request.page)
-    if leaves and _has_password(url):
-        return Finding(Reason.RedirectContainsCredentials, without_password(url))
-    return None
+    if _has_password(url):
+        reason = Reason.RedirectContainsCredentials if leaves else Reason.url_with_password
+        return Finding(reason, without_password(url))
+    return Finding(Reason.redirect_refused, url) if hop.request.redirect == "error" else None
 
 
 def _next(hop: _Hop, status: int, url: str) -> _Hop:
@@ -163,6 +165,8 @@ def _next(hop: _Hop, status: int, url: str) -> _Hop:
         method, headers = "GET", _without(headers, _BODY_HEADERS)
     if here != there:
         headers = _without(headers, ("authorization",))
+    if there != page:
+        headers = _without(headers, CHROMIUM_DROPS_ON_REDIRECT)
     # Addresses were looked up for the first URL only.
     address = hop.request.address if here.host == there.host else None
     return _Hop(
@@ -178,8 +182,11 @@ def _without(headers: Headers, names: tuple[str, ...]) -> Headers:
 
 
 def _dropped(request: Request) -> tuple[str, ...]:
-    names = sorted({name.lower() for name, value in request.headers if is_forbidden(name, value)})
-    return tuple(f"the browser drops the header {name}: no script may set it" for name in names)
+    names = {name.lower() for name, value in request.headers if is_forbidden(name, value)}
+    notes = [f"the browser drops the header {name}: no script may set it" for name in sorted(names)]
+    if any(name.lower() in CHROMIUM_DROPS for name, _ in request.headers):
+        notes.append("Chromium drops the header user-agent; other browsers ask for it and send it")
+    return tuple(notes)
 
 
 def _hop_notes(hop: _Hop, exchange: Exchange, found: Finding | None) -> tuple[str, ...]:

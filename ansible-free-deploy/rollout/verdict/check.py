@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from infra.origins import browser_ipv4, ends_in_number
 from rollout.verdict.reasons import Reason
 from rollout.verdict.safelist import SAFE_METHODS
 from rollout.verdict.values import Finding, Response
@@ -49,13 +50,18 @@ def _is_url(text: str) -> bool:
     scheme, colon, rest = text.partition(":")
     if not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.\-]*", scheme):
         return False
-    if scheme.lower() not in ("http", "https", "ws", "wss", "ftp"):
-        return True
+    return scheme.lower() not in ("http", "https", "ws", "wss", "ftp") or _has_host(rest)
+
+
+def _has_host(rest: str) -> bool:
+    """https://url.spec.whatwg.org/#concept-host-parser, without its finer points."""
     try:
-        parts = urlsplit(f"//{rest.lstrip('/')}")
-        return bool(parts.hostname) and (parts.port is None or parts.port >= 0) and "%" not in parts.netloc
+        parts = urlsplit("//" + rest.replace("\\", "/").lstrip("/"))
+        host, _ = parts.hostname or "", parts.port
     except ValueError:
         return False
+    numeric = ends_in_number(host) and browser_ipv4(host) is None
+    return bool(host) and not numeric and not re.search(r"[\x00-\x20#%<>^|\x7f]", host)
 
 
 def preflight_check(

@@ -145,7 +145,7 @@ _WORDS = {
     Reason.forbidden_method: (_FETCH + "forbidden-method", "no page may use the method {detail}"),
     Reason.url_with_password: (
         _FETCH + "dom-request",
-        "the page asks for a URL with a user name or password in it, at {detail}; fetch() takes none",
+        "there is a user name or password in the URL, at {detail}; pages can't load such URLs",
     ),
     Reason.redirect_refused: (
         _FETCH + "concept-http-fetch",

@@ -10,10 +10,11 @@ SAFE_METHODS = ("GET", "HEAD", "POST")
 NORMALISED = (*SAFE_METHODS, "DELETE", "OPTIONS", "PUT")  # `patch` is not among them: it stays lower case
 FORBIDDEN_METHODS = ("CONNECT", "TRACE", "TRACK")
 MOST_BYTES, MOST_BYTES_TOGETHER = 128, 1024
+MOST_DIGITS = 18  # Chromium counts in 64 bits
 
 _UNSAFE_BYTE = re.compile(r'[\x00-\x08\x0a-\x1f"():<>?@\[\\\]{}\x7f]')
 _LANGUAGE = re.compile(r"[0-9A-Za-z *,\-.;=]*")
-_SIMPLE_RANGE = re.compile(r"bytes=([0-9]+)-([0-9]*)", re.IGNORECASE)
+_SIMPLE_RANGE = re.compile(r"bytes=([0-9]+)-([0-9]*)")
 _FORM = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 _OVERRIDES = ("x-http-method", "x-http-method-override", "x-method-override")
 _FORBIDDEN = frozenset(
@@ -23,15 +24,18 @@ _FORBIDDEN = frozenset(
         "origin", "referer", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade", "via",
     )
 )  # fmt: skip
+# The standard lets scripts set it, and Firefox does; Chromium drops it (https://crbug.com/571722).
+CHROMIUM_DROPS = ("user-agent",)
 # Not in the standard, in Chromium (services/network/public/cpp/cors/cors.cc): client hints.
-_NUMBER, _WHOLE = re.compile(r"[0-9]+(\.[0-9]+)?|[0-9]+\.?[0-9]*"), re.compile(r"[0-9]+")
+_NUMBER, _WHOLE = re.compile(r"[0-9]+(\.[0-9]+)?"), re.compile(r"[0-9]+")
 _HINTS = {
+    **dict.fromkeys(("device-memory", "downlink", "dpr"), _NUMBER),
+    **dict.fromkeys(("rtt", "width", "viewport-width"), _WHOLE),
+    "ect": re.compile(r"slow-2g|2g|3g|4g"),
+    "intervention": re.compile(r".*"),
     "save-data": re.compile(r"on", re.IGNORECASE),
-    "device-memory": _NUMBER,
-    "dpr": _NUMBER,
-    "width": _WHOLE,
-    "viewport-width": _WHOLE,
 }
+CHROMIUM_DROPS_ON_REDIRECT = tuple(set(_HINTS) - {"intervention", "save-data"})
 
 
 def normal_method(method: str) -> str:
@@ -51,7 +55,7 @@ def sent_headers(headers: Headers) -> dict[str, str]:
     """What is left of a script's headers: lower-case name to value, repeated ones joined, forbidden ones dropped."""
     sent: dict[str, str] = {}
     for name, value in headers:
-        if not is_forbidden(name, value):
+        if not is_forbidden(name, value) and name.lower() not in CHROMIUM_DROPS:
             key, value = name.lower(), value.strip(" \t\r\n")
             sent[key] = f"{sent[key]}, {value}" if key in sent else value
     return sent
@@ -80,7 +84,9 @@ def _essence(value: str) -> str:
 def _is_simple_range(value: str) -> bool:
     """https://fetch.spec.whatwg.org/#simple-range-header-value"""
     found = _SIMPLE_RANGE.fullmatch(value)
-    return found is not None and (not found[2] or int(found[1]) <= int(found[2]))
+    if not found or max(len(found[1]), len(found[2])) > MOST_DIGITS:
+        return False
+    return not found[2] or int(found[1]) <= int(found[2])
 
 
 def unsafe_headers(sent: dict[str, str]) -> tuple[str, ...]:

@@ -50,9 +50,14 @@ class Response:
         return ", ".join(values) if values else None
 
     @property
+    def redirects(self) -> bool:
+        """https://fetch.spec.whatwg.org/#redirect-status"""
+        return self.status in (301, 302, 303, 307, 308)
+
+    @property
     def location(self) -> str | None:
-        """Where it redirects to; None if it is no redirect that a browser follows."""
-        return self.get("Location") if self.status in (301, 302, 303, 307, 308) else None
+        """Where it redirects to; None if there is nothing to follow."""
+        return self.get("Location") if self.redirects else None
 
 
 @dataclass(frozen=True)

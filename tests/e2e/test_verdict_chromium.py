@@ -1,0 +1,140 @@
+"""The verdict, exchange by exchange, against what a real Chromium does with the same bytes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import pytest
+from playwright.sync_api import CDPSession, Page
+
+from rollout.verdict import Reason, Verdict, judge, needs_preflight, preflight_headers
+from tests.e2e.conftest import chromium
+from tests.e2e.exchanges import Case, Maker, Stage, page_answer, servers
+
+pytestmark = [pytest.mark.browser]
+
+SAMPLE, SOAK, BATCH = 150, 1500, 50
+NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
+FETCH = """cases => Promise.all(cases.map(async ({url, options}) => {
+  try {
+    const answer = await fetch(url, options);
+    return {status: answer.status, readable: [...answer.headers.keys()]};
+  } catch (problem) { return {problem: String(problem)}; }
+}))"""
+# Where Chromium has no CORS name for it: its network error's, or why DevTools calls it blocked.
+OTHER_NAMES = {
+    "net::ERR_UNSAFE_PORT": Reason.unsafe_port,
+    "net::ERR_TOO_MANY_REDIRECTS": Reason.too_many_redirects,
+    "net::ERR_UNSAFE_REDIRECT": Reason.CorsDisabledScheme,
+    "net::ERR_FAILED": Reason.redirect_refused,
+    "origin": Reason.url_with_password,
+}
+
+
+@dataclass
+class Watch:
+    """What DevTools reports of failed requests: URL of the first request to reason."""
+
+    urls: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def listen(self, session: CDPSession) -> None:
+        session.on("Network.requestWillBeSent", self._sent)
+        session.on("Network.loadingFailed", self._failed)
+        session.send("Network.enable")
+
+    def _sent(self, event: dict[str, Any]) -> None:
+        self.urls.setdefault(event["requestId"], event["request"]["url"])
+
+    def _failed(self, event: dict[str, Any]) -> None:
+        url = self.urls.get(event["requestId"], "")
+        named = event.get("corsErrorStatus", {}).get("corsError") or event.get("blockedReason")
+        text = named or str(event["errorText"])
+        if named or url not in self.reasons:
+            self.reasons[url] = OTHER_NAMES.get(text, text)
+
+
+def run(page: Page, watch: Watch, cases: list[Case]) -> list[tuple[Any, str]]:
+    """What each fetch() gave, and Chromium's reason where it gave nothing."""
+    got = dict(enumerate(page.evaluate(FETCH, [case.script for case in cases])))
+    failed = {place: cases[place].request.url for place, one in got.items() if "problem" in one}
+    deadline = time.monotonic() + 20
+    while any(url not in watch.reasons for url in failed.values()) and time.monotonic() < deadline:
+        page.evaluate("0")  # lets DevTools' events arrive
+    reasons = {place: watch.reasons.pop(url, "") for place, url in failed.items()}
+    # An interface of this host came or went, as virtual machines do: nothing was answered, so ask again.
+    again = [place for place, reason in reasons.items() if reason == NETWORK_CHANGED]
+    if again:
+        for place, (one, reason) in zip(again, run(page, watch, [cases[place] for place in again]), strict=True):
+            got[place], reasons[place] = one, reason
+    return [(got[place], reasons.get(place, "")) for place in range(len(cases))]
+
+
+def expected(verdict: Verdict) -> Any:
+    return {"status": verdict.status, "readable": list(verdict.readable_headers)} if verdict.allowed else None
+
+
+def difference(stage: Stage, number: int, got: Any, reason: str) -> str | None:
+    """One line if the verdict is not Chromium's."""
+    case = stage.cases[number]
+    verdict = judge(case.request, case.exchanges)
+    browser = None if "problem" in got else got
+    if browser != expected(verdict) or (not verdict.allowed and reason != verdict.reason):
+        return f"#{number}: Chromium {browser or reason}, verdict {expected(verdict) or verdict.reason}, {case}"
+    return difference_in_asking(stage, number)
+
+
+def difference_in_asking(stage: Stage, number: int) -> str | None:
+    """A preflight is sent for the same requests, and says the same."""
+    request = stage.cases[number].request
+    asked = [seen for seen in stage.seen[number, 0] if "access-control-request-method" in seen]
+    should = bool(needs_preflight(request)) and not request.url.startswith(request.page + "/")
+    wanted = {name.lower(): value for name, value in preflight_headers(request)} if should else {}
+    names = ("origin", "access-control-request-method", "access-control-request-headers")
+    said = {name: asked[0][name] for name in names if name in asked[0]} if asked else {}
+    return None if said == wanted else f"#{number}: Chromium asks {said}, verdict {wanted}, {request}"
+
+
+@contextmanager
+def open_page(stage: Stage) -> Iterator[tuple[list[str], Page, Watch]]:
+    stage.pages["/"] = page_answer()
+    with servers(stage, 3) as origins, chromium() as browser:
+        page = browser.new_page()
+        watch = Watch()
+        watch.listen(page.context.new_cdp_session(page))
+        page.goto(origins[0] + "/")
+        yield origins, page, watch
+
+
+def agree(count: int) -> None:
+    seed = int(os.environ.get("ORIGIN_KIT_SEED") or Random().randrange(10**9))
+    print(f"ORIGIN_KIT_SEED={seed}")
+    stage = Stage()
+    with open_page(stage) as (origins, page, watch):
+        maker = Maker(Random(seed), *origins)
+        stage.cases |= {number: maker.case(number) for number in range(count)}
+        differences = []
+        for start in range(0, count, BATCH):
+            numbers = range(start, min(start + BATCH, count))
+            for number, (got, reason) in zip(
+                numbers, run(page, watch, [stage.cases[number] for number in numbers]), strict=True
+            ):
+                differences += [line for line in [difference(stage, number, got, reason)] if line]
+    assert not differences, f"{len(differences)} of {count}, seed {seed}:\n" + "\n".join(differences)
+
+
+def test_the_verdict_is_chromiums_for_a_sample_of_exchanges() -> None:
+    """Allowed or not, why, what is readable, and what a preflight says."""
+    agree(SAMPLE)
+
+
+@pytest.mark.soak
+def test_the_verdict_is_chromiums_for_many_exchanges() -> None:
+    """The same, longer."""
+    agree(SOAK)
