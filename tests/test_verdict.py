@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +25,7 @@ from rollout.verdict import (
     same_site,
 )
 
+ROOT = Path(__file__).parents[1]
 PAGE, API = "https://app.example.com", "https://api.example.com/things/"
 GET = Request(PAGE, API)
 LET_IN = (("Access-Control-Allow-Origin", PAGE), ("Vary", "Origin"))
@@ -540,3 +543,24 @@ def test_a_verdict_says_it_whole() -> None:
     )
     assert verdict.source == "https://fetch.spec.whatwg.org/#concept-cors-check"
     assert verdict.anchor == "missingalloworiginheader"
+
+
+def headings() -> set[str]:
+    text = (ROOT / "docs" / "cors-errors.md").read_text()
+    return set(re.findall(r"^#+ (.+)$", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("one", list(Reason))
+def test_every_reason_has_a_heading_in_the_document(one: Reason) -> None:
+    """So that `docs/cors-errors.md#<anchor>` leads somewhere."""
+    assert str(one) in headings()
+
+
+def test_every_key_and_link_that_the_document_names_exists() -> None:
+    """Stack keys are Pulumi.yaml's, links are headings."""
+    text = (ROOT / "docs" / "cors-errors.md").read_text()
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings()}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
+    keys = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
+    named = set(re.findall(r"`(allow_\w+|expose_headers|extra_origins|max_\w+|timeout_s|domain|frontend_name)\b", text))
+    assert len(named) > 8 and named <= set(keys)
