@@ -42,7 +42,8 @@ def floor_fabfile(folder: Path, kit: Kit, host: Host) -> list[str]:
 
         @task
         def nothing(c):
-            Connection("{host.address}", user="{host.user}", connect_kwargs={{"key_filename": "{key}"}}).run("true")
+            keys = {{"key_filename": "{key}"}}
+            Connection("{host.address}", port={host.port}, user="{host.user}", connect_kwargs=keys).run("true")
     """
     (folder / "fabfile.py").write_text(textwrap.dedent(text))
     return [FAB, "--search-root", str(folder), "nothing"]

@@ -1,0 +1,200 @@
+"""The kit beside tuned Ansible and pyinfra: `python -m tests.peers`, the last part of `make bench`.
+
+The same job through the same relay for all: the files that the kit renders, in their real places, on the same backend
+hosts; `nginx -t` and `manage.py check --deploy` under the new settings; a restart of what they belong to; the same
+questions of allowed and refused origins. Where nothing changed nobody validates, restarts or asks. Contenders take
+turns, A B C A B C; a ratio is taken within a turn, and the median of a cell's ratios is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.contract import Contract
+from tests.bench import floor_fabfile
+from tests.e2e.kit import ROOT, Kit, Stack
+from tests.peers import job, phases, relay
+from tests.peers.contenders import Bench
+
+HOSTS, DELAYS = (1, 4, 16), (0, 20, 100)
+TURNS = {1: 5, 4: 3, 16: 2}
+FLOOR = 1.6
+UP_S = 900
+Contender = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row: the seconds of each contender, turn by turn."""
+
+    kind: str
+    hosts: int
+    delay_ms: int
+    seconds: dict[str, list[float]]
+
+    @property
+    def wanted(self) -> float:
+        if self.delay_ms == 100:
+            return 0.35
+        return 0.5 if self.kind == "unchanged" else 0.6
+
+    def ratio(self, peer: str) -> float:
+        return statistics.median(a / b for a, b in zip(self.seconds["ours"], self.seconds[peer], strict=True))
+
+    def ratio_to_best(self) -> float:
+        return max(self.ratio(peer) for peer in self.seconds if peer not in ("ours", "floor"))
+
+    def row(self) -> str:
+        medians = [f"{statistics.median(self.seconds[name]):.1f} s" for name in ("ours", "Ansible", "pyinfra")]
+        ratio = self.ratio_to_best()
+        cells = [self.kind, self.hosts, f"{self.delay_ms} ms", *medians, f"{ratio:.2f} ×", verdict(ratio, self.wanted)]
+        return row(*cells)
+
+
+def verdict(ratio: float, wanted: float) -> str:
+    return f"≤ {wanted} {'ok' if ratio <= wanted else '**MISSED**'}"
+
+
+class Run:
+    """One run of the bench on one environment."""
+
+    def __init__(self, bench: Bench, contract: Contract, turns: int | None) -> None:
+        self.bench, self.contract, self.turns = bench, contract, turns
+        self.ports = relay.free_ports(len(contract.backend.hosts))
+        self.routes = {
+            port: f"{host.address}:{host.port}" for port, host in zip(self.ports, contract.backend.hosts, strict=True)
+        }
+        self.numbers = itertools.count(10_000)
+
+    def work(self, hosts: int) -> Path:
+        """The folder of a job that no host has had yet."""
+        number = next(self.numbers)
+        contract = job.through(self.contract, self.ports[:hosts])
+        folder = self.bench.folder / f"job-{number}"
+        self.bench.prepare(folder, job.allowing(contract, f"http://localhost:{number}"))
+        return folder
+
+    def cells(self, hosts: int, delay_ms: int) -> Iterator[Cell]:
+        """`unchanged` is the same job again and again, `changed` one of its own each turn."""
+        contenders, turns = self.bench.contenders(), self.turns or TURNS[hosts]
+        last = self.work(hosts)
+        for contender in contenders.values():
+            contender(last)
+        beside = {"floor": self.floor} if hosts == 1 else {}
+        yield Cell("unchanged", hosts, delay_ms, in_turn(contenders | beside, turns, lambda: last))
+        if hosts == 1:
+            self.explain(last, delay_ms)
+        yield Cell("changed", hosts, delay_ms, in_turn(contenders, turns, lambda: self.work(hosts)))
+
+    def floor(self, _: Path) -> None:
+        subprocess.run(self.floor_words(), check=True, cwd=ROOT)
+
+    def floor_words(self) -> list[str]:
+        """A fabfile whose only task runs `true`, through the relay like the others."""
+        [(_, host)] = job.through(self.contract, self.ports[:1]).hosts
+        return floor_fabfile(self.bench.folder, self.bench.stack.kit, host)
+
+    def explain(self, last: Path, delay_ms: int) -> None:
+        """Print where our time beyond the floor goes, both sides phase by phase."""
+        ours = ["deploy", "--stack", self.bench.stack.name, "--outputs", str(last / "outputs.json")]
+        sides, file = (ours, self.floor_words()[1:]), self.bench.folder / "phases.json"
+        environment = self.bench.stack.kit.environment
+        rounds = [[phases.measured(words, environment, file) for words in sides] for _ in range(self.turns or 5)]
+        say(f"\nunchanged, 1 host, {delay_ms} ms: seconds by phase\n")
+        say(row("phase", "floor", "origin-kit", "beyond"))
+        say(row(*["---"] * 4))
+        for phase in (*phases.PHASES, "on the host", "together"):
+            we, floor = (statistics.median(one[side][phase] for one in rounds) for side in (0, 1))
+            name = "of the exchange, on the host" if phase == "on the host" else phase
+            say(row(name, f"{floor:.2f}", f"{we:.2f}", f"{we - floor:+.2f}"))
+        say("")
+
+
+def in_turn(contenders: dict[str, Contender], turns: int, job: Callable[[], Path]) -> dict[str, list[float]]:
+    """Each contender's seconds, taken A B C A B C …; making a job is not part of them."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(turns):
+        for name, contender in contenders.items():
+            work = job()
+            started = time.perf_counter()
+            contender(work)
+            times[name].append(time.perf_counter() - started)
+    return times
+
+
+def row(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def floor_row(cell: Cell) -> str:
+    ratio, floor = cell.ratio("floor"), statistics.median(cell.seconds["floor"])
+    ours = statistics.median(cell.seconds["ours"])
+    return row(f"{cell.delay_ms} ms", f"{floor:.2f} s", f"{ours:.2f} s", f"{ratio:.2f} ×", verdict(ratio, FLOOR))
+
+
+def measure(bench: Bench, hosts: Sequence[int], delays: Sequence[int], turns: int | None) -> list[Cell]:
+    """Every cell, shown as it comes."""
+    found: list[Cell] = []
+    run = Run(bench, bench.stack.contract, turns)
+    for delay_ms in delays:
+        with relay.relayed(delay_ms, run.routes):
+            for count in hosts:
+                for cell in run.cells(count, delay_ms):
+                    found.append(cell)
+                    say(cell.row())
+    return found
+
+
+def report(cells: Sequence[Cell], versions: dict[str, str]) -> None:
+    """The tables of the README."""
+    say(f"\nAnsible is ansible-core {versions['Ansible']}, pyinfra is {versions['pyinfra']}.\n")
+    say(row("", "hosts", "added", "origin-kit", "Ansible", "pyinfra", "ours / best peer", "wanted"))
+    say(row(*["---"] * 8))
+    for cell in sorted(cells, key=lambda cell: (cell.kind == "changed", cell.hosts, cell.delay_ms)):
+        say(cell.row())
+    floors = [cell for cell in cells if "floor" in cell.seconds]
+    if floors:
+        say("\nUnchanged on one host, against a fabfile whose only task runs `true` there:\n")
+        say(row("added", "floor", "origin-kit", "ratio", "wanted"))
+        say(row(*["---"] * 5))
+    for cell in floors:
+        say(floor_row(cell))
+
+
+def numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.peers", description=__doc__)
+    parser.add_argument("--hosts", type=numbers, default=HOSTS, help="e.g. 1,4")
+    parser.add_argument("--delays", type=numbers, default=DELAYS, help="milliseconds, e.g. 0,100")
+    parser.add_argument("--turns", type=int, help="how often each contender works in a cell")
+    chosen = parser.parse_args()
+    # Short: a socket's path, Ansible's below this folder, has at most 108 bytes.
+    with tempfile.TemporaryDirectory(prefix="peers-", dir="/tmp") as name:
+        folder = Path(name)
+        with Stack.of(Kit(folder / "home")) as stack:
+            stack.write(backend_count=max(chosen.hosts))
+            stack.kit.fab("up", "--stack", stack.name, timeout=UP_S)
+            bench = Bench(stack, folder)
+            versions = bench.install()
+            cells = measure(bench, chosen.hosts, chosen.delays, chosen.turns)
+        report(cells, versions)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Who does the job: the kit, Ansible and pyinfra, each as one command line with an environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.contract import Contract
+from tests.e2e.kit import FAB, ROOT, Stack
+from tests.peers import job
+
+HERE = Path(__file__).parent
+PEERS = {"Ansible": "ansible-core", "pyinfra": "pyinfra"}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all contenders have in common: the machines, a folder for what they write, the peers' environments."""
+
+    stack: Stack
+    folder: Path
+
+    @property
+    def key(self) -> Path:
+        return self.stack.kit.home / "ssh" / "id_ed25519"
+
+    def program(self, peer: str, name: str) -> str:
+        return str(self.folder / "venvs" / peer / "bin" / name)
+
+    def install(self) -> dict[str, str]:
+        """Each peer in a throw-away environment of its own; their versions."""
+        return {peer: self._install(peer, package) for peer, package in PEERS.items()}
+
+    def _install(self, peer: str, package: str) -> str:
+        python = self.program(peer, "python")
+        for words in (
+            ["uv", "venv", "-q", "--no-python-downloads", str(self.folder / "venvs" / peer)],
+            ["uv", "pip", "install", "-q", "--compile-bytecode", "--python", python, package],
+        ):
+            subprocess.run(words, check=True)
+        question = f"import importlib.metadata as m; print(m.version({package!r}))"
+        return subprocess.run([python, "-c", question], check=True, capture_output=True, text=True).stdout.strip()
+
+    def contenders(self) -> dict[str, Callable[[Path], None]]:
+        """Name → the work, which gets the folder that `job.write` made."""
+        return {"ours": self.ours, "Ansible": self.ansible, "pyinfra": self.pyinfra}
+
+    def ours(self, work: Path) -> None:
+        words = [FAB, "deploy", "--stack", self.stack.name, "--outputs", str(work / "outputs.json")]
+        run(words, self.stack.kit.environment)
+
+    def ansible(self, work: Path) -> None:
+        run([self.program("Ansible", "ansible-playbook"), "-i", str(work / "inventory.json"), str(work / "site.yml")], {
+            **os.environ,
+            "ANSIBLE_HOME": str(self.folder / "ansible"),
+            "ANSIBLE_FORKS": str(len(json.loads((work / "inventory.json").read_text())["all"]["hosts"])),
+            "ANSIBLE_STRATEGY": "free",
+            "ANSIBLE_PIPELINING": "True",
+            "ANSIBLE_SSH_TRANSFER_METHOD": "piped",
+            "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
+            "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=10m",
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.control),
+        })  # fmt: skip
+
+    @property
+    def control(self) -> Path:
+        """Where Ansible's SSH connections wait for its next run."""
+        return self.folder / "c"
+
+    def pyinfra(self, work: Path) -> None:
+        words = ["-y", str(work / "inventory.py"), str(HERE / "pyinfra" / "deploy.py")]
+        run([self.program("pyinfra", "pyinfra"), *words], dict(os.environ))
+
+    def prepare(self, work: Path, contract: Contract) -> None:
+        """The job for `contract` in a folder, with what each peer wants to be told of the hosts."""
+        work.mkdir()
+        job.write(work, contract)
+        known = work / "known_hosts"
+        known.write_text(job.known_hosts(contract))
+        for name in ("check.sh", "probe.py"):
+            (work / name).write_text((HERE / name).read_text())
+        (work / "site.yml").write_text((HERE / "ansible" / "site.yml").read_text())
+        (work / "inventory.json").write_text(json.dumps(self._ansible_inventory(work, contract, known)))
+        (work / "inventory.py").write_text(f"hosts = {self._pyinfra_inventory(work, contract, known)!r}\n")
+
+    def _ansible_inventory(self, work: Path, contract: Contract, known: Path) -> object:
+        def facts(name: str) -> dict[str, object]:
+            told = json.loads((work / name / "job.json").read_text())
+            return {key: told[key] for key in ("app", "absent", "probes")}
+
+        options = f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
+        hosts = {
+            host.name: {
+                "ansible_host": host.address,
+                "ansible_port": host.port,
+                "ansible_user": host.user,
+                "ansible_ssh_private_key_file": str(self.key),
+                "ansible_ssh_common_args": options,
+                "job": str(work / host.name),
+                **facts(host.name),
+            }
+            for _, host in contract.hosts
+        }
+        return {"all": {"hosts": hosts}}
+
+    def _pyinfra_inventory(self, work: Path, contract: Contract, known: Path) -> object:
+        return [
+            (host.name, {
+                "ssh_hostname": host.address,
+                "ssh_port": host.port,
+                "ssh_user": host.user,
+                "ssh_key": str(self.key),
+                "ssh_known_hosts_file": str(known),
+                "ssh_strict_host_key_checking": "yes",
+                "ssh_look_for_keys": False,
+                "ssh_allow_agent": False,
+                "_sudo": True,
+                "job": str(work / host.name),
+            })
+            for _, host in contract.hosts
+        ]  # fmt: skip
+
+
+def run(words: list[str], environment: dict[str, str]) -> None:
+    """Run it, and show all it said where it fails: a contender that fails is never the faster one."""
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)}: {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
