@@ -17,6 +17,7 @@ check: .venv/test ## format, lint and types
 	.venv/bin/ruff check . && .venv/bin/ruff format --check -q . && .venv/bin/mypy
 bench: .venv/test machines ## the figures in the README, as ratios within one run
 	$(SUDO) .venv/bin/python -m tests.bench
+	$(SUDO) .venv/bin/python -m tests.peers $(PEERS)
 soak: .venv/test machines browser ## the long tests
 	$(PYTEST) -m soak
 

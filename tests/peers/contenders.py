@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE, STDOUT, Popen
 
 from infra.contract import Contract
 from tests.e2e.kit import FAB, ROOT, Stack
@@ -15,6 +19,9 @@ from tests.peers import job
 
 HERE = Path(__file__).parent
 PEERS = {"Ansible": "ansible-core", "pyinfra": "pyinfra"}
+
+
+Contender = Callable[[Path], bool]
 
 
 @dataclass(frozen=True)
@@ -37,43 +44,44 @@ class Bench:
 
     def _install(self, peer: str, package: str) -> str:
         python = self.program(peer, "python")
-        for words in (
-            ["uv", "venv", "-q", "--no-python-downloads", str(self.folder / "venvs" / peer)],
-            ["uv", "pip", "install", "-q", "--compile-bytecode", "--python", python, package],
-        ):
-            subprocess.run(words, check=True)
+        subprocess.run([sys.executable, "-m", "venv", str(self.folder / "venvs" / peer)], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", package], check=True)
         question = f"import importlib.metadata as m; print(m.version({package!r}))"
         return subprocess.run([python, "-c", question], check=True, capture_output=True, text=True).stdout.strip()
 
-    def contenders(self) -> dict[str, Callable[[Path], None]]:
-        """Name → the work, which gets the folder that `job.write` made."""
+    def contenders(self) -> dict[str, Contender]:
+        """Name → the work, which gets the folder that `prepare` made and tells whether anything changed, as it says."""
         return {"ours": self.ours, "Ansible": self.ansible, "pyinfra": self.pyinfra}
 
-    def ours(self, work: Path) -> None:
+    def ours(self, work: Path) -> bool:
         words = [FAB, "deploy", "--stack", self.stack.name, "--outputs", str(work / "outputs.json")]
-        run(words, self.stack.kit.environment)
+        return bool(re.search(r"  changed\b", run(words, self.stack.kit.environment)))
 
-    def ansible(self, work: Path) -> None:
-        run([self.program("Ansible", "ansible-playbook"), "-i", str(work / "inventory.json"), str(work / "site.yml")], {
+    def ansible(self, work: Path) -> bool:
+        inventory = work / "inventory.json"
+        words = [self.program("Ansible", "ansible-playbook"), "-i", str(inventory), str(work / "site.yml")]
+        environment = {
             **os.environ,
             "ANSIBLE_HOME": str(self.folder / "ansible"),
-            "ANSIBLE_FORKS": str(len(json.loads((work / "inventory.json").read_text())["all"]["hosts"])),
+            "ANSIBLE_FORKS": str(len(json.loads(inventory.read_text())["all"]["hosts"])),
             "ANSIBLE_STRATEGY": "free",
             "ANSIBLE_PIPELINING": "True",
             "ANSIBLE_SSH_TRANSFER_METHOD": "piped",
             "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
             "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=10m",
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.control),
-        })  # fmt: skip
+        }
+        return bool(re.search(r"changed=[1-9]", run(words, environment)))
 
     @property
     def control(self) -> Path:
         """Where Ansible's SSH connections wait for its next run."""
         return self.folder / "c"
 
-    def pyinfra(self, work: Path) -> None:
+    def pyinfra(self, work: Path) -> bool:
         words = ["-y", str(work / "inventory.py"), str(HERE / "pyinfra" / "deploy.py")]
-        run([self.program("pyinfra", "pyinfra"), *words], dict(os.environ))
+        said = run([self.program("pyinfra", "pyinfra"), *words], dict(os.environ))
+        return bool(re.search(r"Grand total +\d+ +[1-9]", said))
 
     def prepare(self, work: Path, contract: Contract) -> None:
         """The job for `contract` in a folder, with what each peer wants to be told of the hosts."""
@@ -125,8 +133,15 @@ class Bench:
         ]  # fmt: skip
 
 
-def run(words: list[str], environment: dict[str, str]) -> None:
-    """Run it, and show all it said where it fails: a contender that fails is never the faster one."""
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+def run(words: list[str], environment: dict[str, str]) -> str:
+    """What it says. Where it fails that ends the bench: a contender that fails is never the faster one."""
+    # A session of its own: Ansible's forks outlive it where only the first process is ended.
+    with Popen(words, cwd=ROOT, env=environment, stdout=PIPE, stderr=STDOUT, text=True, start_new_session=True) as done:
+        try:
+            said, _ = done.communicate()
+        except BaseException:
+            os.killpg(done.pid, signal.SIGKILL)
+            raise
     if done.returncode:
-        raise SystemExit(f"{' '.join(words)}: {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+        raise SystemExit(f"{' '.join(words)}: {done.returncode}\n{said[-4000:]}")
+    return said

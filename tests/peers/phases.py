@@ -74,12 +74,13 @@ class OnImport:
 
 
 def main(file: str, started_at: str, *words: str) -> None:
-    started, seen = float(started_at), {}
+    started = float(started_at)
+    seen: Moments = {}
     clocks: dict[str, Callable[[Any], None]] = {
         "rollout.outputs": lambda module: clocked(module, "load", "contract", seen, started),
         "rollout.hosts": lambda module: clocked(module.Session, "run", "exchange", seen, started),
     }
-    sys.meta_path.insert(0, OnImport(clocks))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, OnImport(clocks))
     from fabric import Connection
     from fabric.main import program
 

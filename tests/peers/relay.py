@@ -90,7 +90,9 @@ async def main(milliseconds: str, *routes: str) -> None:
         client = partial(Client, float(milliseconds) / 1000, address, int(port))
         servers.append(await loop.create_server(client, "127.0.0.1", int(listen), backlog=256))
     print("ready", flush=True)
-    await asyncio.gather(*(server.serve_forever() for server in servers))
+    await asyncio.to_thread(sys.stdin.read)  # it ends when whoever started it does, however that ends
+    for server in servers:
+        server.close()
 
 
 def free_ports(count: int) -> list[int]:
@@ -104,7 +106,7 @@ def free_ports(count: int) -> list[int]:
 def relayed(milliseconds: int, routes: dict[int, str]) -> Iterator[None]:
     """A relay in a process of its own for as long as the block runs; `routes` is port → address:port."""
     words = [sys.executable, "-m", "tests.peers.relay", str(milliseconds), *(f"{p}={t}" for p, t in routes.items())]
-    with Popen(words, stdout=PIPE, text=True, cwd=ROOT) as process:
+    with Popen(words, stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT) as process:
         try:
             assert process.stdout and process.stdout.readline() == "ready\n", "the relay did not start"
             yield

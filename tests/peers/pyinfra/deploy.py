@@ -40,9 +40,10 @@ server.shell(
     commands=[shlex.join(["sh", "-c", (peers / "check.sh").read_text(), "check", app])],
     _if=changed("gunicorn", "nginx"),
 )
+systemd.daemon_reload(name="units are read again", _if=changed("gunicorn", "nginx"))
 for service, unit in (("gunicorn", f"{app}.service"), ("nginx", "nginx.service")):
     systemd.service(name=f"{unit} runs", service=unit, running=True)
-    systemd.service(name=f"restart {unit}", service=unit, restarted=True, daemon_reload=True, _if=changed(service))
+    systemd.service(name=f"restart {unit}", service=unit, restarted=True, _if=changed(service))
 server.shell(
     name="it answers the right origins",
     commands=[shlex.join(["python3", "-c", (peers / "probe.py").read_text(), json.dumps(job["probes"])])],
