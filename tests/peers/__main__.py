@@ -25,7 +25,7 @@ from tests.peers import job, phases, relay
 from tests.peers.contenders import Bench, Contender
 
 HOSTS, DELAYS = (1, 4, 16), (0, 20, 100)
-TURNS = {1: 5, 4: 3, 16: 1}  # so that all of it ends within half an hour
+TURNS = {1: 5, 4: 3, 16: 1}
 FLOOR = 1.6
 UP_S = 900
 
