@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
+from infra import patterns
+
 Address = IPv4Address | IPv6Address
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -681,6 +683,8 @@ def parse_shape(text: str, *, production: bool) -> Shape:
 
 
 def _shape(text: str, production: bool) -> Shape:
+    if text.startswith("^"):
+        return _raw_shape(text, production)
     if len(_PLACEHOLDER.findall(text)) + text.count("*") > 1:
         raise _Refusal(f"has more than one placeholder; a shape has one, like {_SHAPES}")
     if octet := _ANY_OCTET_SHAPE.fullmatch(text):
@@ -746,13 +750,58 @@ def _label_pattern(sample: Origin, name: str) -> Shape:
 def _check_base(name: str, base: str) -> None:
     if not base:
         raise _Refusal(f"has {name} in its last label, so it could be any host; write {_SHAPES}")
-    suffixes = public_suffixes()
-    # The second question finds rules like `*.compute.example`, where each label below is somebody else's.
-    if suffixes.is_public(base) or suffixes.is_public(f"{_SAMPLE}.{base}"):
+    if _is_public(base):
         raise _Refusal(
             f"has {name} right below {base}, a public suffix under which anyone gets a name; "
             f"put a label of your own between, like https://{name}.shop.{base}"
         )
+
+
+def _raw_shape(text: str, production: bool) -> Shape:
+    """A regular expression, which a shape beats wherever one fits."""
+    if production:
+        raise _Refusal(f"is a regular expression, for development only; write {_SHAPES}")
+    try:
+        shape = Shape(text, patterns.body(text))
+    except patterns.PatternError as problem:
+        raise _Refusal(f"is a regular expression that {problem}") from None
+    for origin in [_plain(sample, production) for sample in patterns.samples(text)]:
+        for value in look_alikes(origin):
+            if shape.matches(value) and not _akin(origin, value):
+                raise _Refusal(f"is a regular expression that lets in {value[:80]!a}, a stranger; write {_SHAPES}")
+    return shape
+
+
+def _plain(sample: str, production: bool) -> Origin:
+    try:
+        origin = _parse(sample, production)
+    except _Refusal as refusal:
+        raise _Refusal(f"is a regular expression that lets in {sample!a}, which no browser sends: {refusal}") from None
+    if str(origin) != sample:
+        raise _Refusal(f"is a regular expression that lets in {sample!a}, which a browser writes {origin}")
+    return origin
+
+
+def _akin(origin: Origin, value: str) -> bool:
+    """Whether who serves `origin` serves `value` too: the same host, or a sibling under a name that is theirs."""
+    try:
+        other = _parse(value, False)
+    except _Refusal:
+        return False
+    if str(other) != value:
+        return False
+    if other.host == origin.host:
+        return True
+    if origin.address and other.address and not origin.address.is_global:
+        return origin.host.rpartition(".")[0] == other.host.rpartition(".")[0]
+    base = origin.host.partition(".")[2]
+    return "." in base and not origin.is_ip and other.host.partition(".")[2] == base and not _is_public(base)
+
+
+def _is_public(base: str) -> bool:
+    suffixes = public_suffixes()
+    # The second question finds rules like `*.compute.example`, where each label below is somebody else's.
+    return bool(suffixes.is_public(base) or suffixes.is_public(f"{_SAMPLE}.{base}"))
 
 
 def _port_text(origin: Origin) -> str:

@@ -15,7 +15,7 @@ from ipaddress import IPv4Network, ip_network
 from typing import Any, cast
 
 from infra import provider
-from infra.origins import Origin, OriginError, parse_origin
+from infra.origins import Origin, OriginError, Shape, parse_origin, parse_shape
 
 CLOUDS = ("local", "aws", "gcp")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -75,6 +75,7 @@ class Settings:
     workers: int = 2
     env: dict[str, str] = field(default_factory=dict)
     extra_origins: tuple[Origin, ...] = ()
+    allowed_shapes: tuple[Shape, ...] = ()
     allow_all_origins: bool = False
     allow_credentials: bool = False
     allow_methods: tuple[str, ...] = METHODS
@@ -270,6 +271,7 @@ CHECKS: dict[str, Check] = {
     "workers": _integer(1, 256),
     "env": _environment,
     "extra_origins": _strings,
+    "allowed_shapes": _strings,
     "allow_all_origins": _boolean,
     "allow_credentials": _boolean,
     "allow_methods": _methods,
@@ -311,7 +313,8 @@ class _Reader:
         values = {key: self._value(key, check) for key, check in CHECKS.items() if key in self.config}
         for key in [key for key in REQUIRED if key not in self.config]:
             self._problem(key, "missing; the schema in Pulumi.yaml says what it is")
-        values["extra_origins"] = self._origins(values)
+        values["extra_origins"] = self._each("extra_origins", parse_origin, values)
+        values["allowed_shapes"] = self._each("allowed_shapes", parse_shape, values)
         self._together(values)
         self.problems += [f"{self.where}: {text}" for text in provider.problems(values)]
         if self.problems:
@@ -340,14 +343,14 @@ class _Reader:
             self._problem(key, str(problem))
             return None
 
-    def _origins(self, values: Mapping[str, Any]) -> tuple[Origin, ...]:
-        origins: list[Origin] = []
-        for text in values.get("extra_origins") or ():
+    def _each(self, key: str, parse: Callable[..., Any], values: Mapping[str, Any]) -> tuple[Any, ...]:
+        found = []
+        for text in values.get(key) or ():
             try:
-                origins.append(parse_origin(text, production=bool(values.get("production"))))
+                found.append(parse(text, production=bool(values.get("production"))))
             except OriginError as problem:
-                self._problem("extra_origins", str(problem))
-        return tuple(dict.fromkeys(origins))
+                self._problem(key, str(problem))
+        return tuple(dict.fromkeys(found))
 
     @staticmethod
     def _whole_internet(values: Mapping[str, Any]) -> str | None:
@@ -358,6 +361,13 @@ class _Reader:
         production, cloud = values.get("production"), values.get("cloud")
         if production and values.get("allow_all_origins"):
             self._problem("allow_all_origins", "every website could read the answers; list extra_origins in production")
+        if values.get("allow_all_origins") and values.get("allowed_shapes"):
+            self._problem("allowed_shapes", "allow_all_origins lets everything in already; keep one of the two")
+        plain = [origin for origin in values.get("extra_origins") or () if origin.scheme == "http"]
+        if production and values.get("allow_credentials") and (plain or values.get("tls", "off") == "off"):
+            what = plain[0] if plain else "the frontend's own origin"
+            text = f"{what} is plain http: whoever is on the way can act with a visitor's cookies; use https"
+            self._problem("allow_credentials", text)
         if values.get("ssh_from_anywhere") is False and (wide := self._whole_internet(values)):
             self._problem("ssh_from", f"{wide} is the whole internet; name your own, or say ssh_from_anywhere: true")
         if production and cloud == "local":

@@ -103,7 +103,7 @@ def _cors(settings: Settings, frontend: str) -> Cors:
     allowed = dict.fromkeys([frontend, *map(str, settings.extra_origins)])
     return Cors(
         allowed_origins=tuple(allowed),
-        allowed_shapes=("*",) if settings.allow_all_origins else (),
+        allowed_shapes=("*",) if settings.allow_all_origins else tuple(shape.text for shape in settings.allowed_shapes),
         allow_credentials=settings.allow_credentials,
         allow_methods=settings.allow_methods,
         allow_headers=settings.allow_headers,

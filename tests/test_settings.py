@@ -128,6 +128,11 @@ def test_every_shipped_stack_is_valid(stack: str) -> None:
         ({"allow_headers": '["X Y"]'}, "allow_headers: 'X Y' is not a header name"),
         ({"allow_headers": '["*"]'}, "allow_headers: '*' is taken literally"),
         ({"allow_methods": '["put"]'}, "allow_methods: 'put' is not a method; methods are upper case, e.g. PUT"),
+        ({"allowed_shapes": '["https://{x}.com"]'}, "allowed_shapes: 'https://{x}.com' has {x} right below com"),
+        (
+            {"allowed_shapes": '["http://localhost:*"]', "allow_all_origins": "true"},
+            "allowed_shapes: allow_all_origins",
+        ),
         ({"allow_credentials": "true"}, "allow_credentials: browsers never send cookies between two http IPs"),
         ({"max_age_s": "-1"}, "max_age_s: '-1' is not a whole number from 0 to 86400"),
         ({"image": "Bookworm"}, "image: 'Bookworm' will not do; write a Debian release's code name"),
@@ -305,3 +310,11 @@ def test_secrets_of_a_cloud_are_no_unknown_keys(tmp_path: Path) -> None:
     path.write_text("config:\n  origin-kit:cloud: local\n  origin-kit:env.TOKEN:\n    secure: v1:abc\n")
     with pytest.raises(StackFileError, match=r"stacks/x\.secrets"):
         read_config(tmp_path, "x")
+
+
+def test_production_refuses_cookies_over_plain_http() -> None:
+    """Whoever is on the way could act as the visitor."""
+    config = GOOD | {"cloud": "aws", "production": "true", "domain": "shop.de", "allow_credentials": "true"}
+    with pytest.raises(SettingsError) as caught:
+        Settings.read(config, "x")
+    assert any("allow_credentials: the frontend's own origin is plain http" in one for one in caught.value.problems)
