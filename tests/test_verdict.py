@@ -421,6 +421,14 @@ def test_a_blocked_port_is_blocked(port: int) -> None:
     assert (verdict.reason, verdict.phase) == (Reason.unsafe_port, "before")
 
 
+def test_a_port_that_only_the_standard_blocks_is_noted() -> None:
+    """Chromium loads from 4190 and 6679, others don't."""
+    verdict = judge(replace(GET, url="https://api.example.com:4190/"), [Exchange(ANSWER)])
+    assert verdict.allowed and verdict.notes == (
+        "the standard blocks port 4190, and other browsers do; Chromium doesn't yet",
+    )
+
+
 @pytest.mark.parametrize(
     ("page", "there", "here", "expected"),
     [

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socketserver
+import ssl
+import subprocess
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -181,13 +184,18 @@ class Maker:
 
 @dataclass
 class Stage:
-    """What the servers play and what they saw: (number, hop) to the requests' headers, lower-case names."""
+    """What the servers play and what they saw, with lower-case names.
+
+    `asked` is path to the last request's headers, `seen` (number, hop) of a case to all its requests' headers.
+    """
 
     pages: dict[str, Response] = field(default_factory=dict)
     cases: dict[int, Case] = field(default_factory=dict)
+    asked: dict[str, Mapping[str, str]] = field(default_factory=dict)
     seen: dict[tuple[int, int], list[dict[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def answer(self, path: str, headers: Mapping[str, str]) -> Response:
+        self.asked[path] = headers
         if not path.startswith("/case/"):
             return self.pages.get(path, Response(404, (("Content-Length", "0"),)))
         number, hop = (int(part) for part in path.split("/")[2:4])
@@ -199,8 +207,8 @@ class Stage:
 
 
 @contextmanager
-def servers(stage: Stage, count: int) -> Iterator[list[str]]:
-    """Origins of `count` servers on loopback that send the stage's header lines as they are."""
+def servers(stage: Stage, count: int, https: Sequence[ssl.SSLContext] = ()) -> Iterator[list[str]]:
+    """Origins of servers on loopback that send the stage's header lines as they are: `count` by http, then by https."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -220,17 +228,41 @@ def servers(stage: Stage, count: int) -> Iterator[list[str]]:
             body = PAGE if ("Content-Length", str(len(PAGE))) in answer.headers else ""
             self.wfile.write(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
 
+        def setup(self) -> None:
+            context = getattr(self.server, "context", None)
+            if context:
+                self.request = context.wrap_socket(self.request, server_side=True)
+            super().setup()
+
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
         block_on_close = False  # Chromium keeps its connections
         request_queue_size = 128
 
     with ExitStack() as stack:
-        running = [stack.enter_context(Server(("127.0.0.1", 0), Handler)) for _ in range(count)]
+        running = [stack.enter_context(Server(("127.0.0.1", 0), Handler)) for _ in range(count + len(https))]
+        for server, context in zip(running[count:], https, strict=True):
+            server.context = context  # type: ignore[attr-defined]
         for server in running:
             threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
             stack.callback(server.shutdown)
-        yield [f"http://127.0.0.1:{server.server_address[1]}" for server in running]
+        schemes = ["http"] * count + ["https"] * len(https)
+        yield [
+            f"{scheme}://127.0.0.1:{server.server_address[1]}" for scheme, server in zip(schemes, running, strict=True)
+        ]
+
+
+def tls_context(folder: Path) -> ssl.SSLContext:
+    """A server's side of TLS with a certificate that nobody signed."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=test", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True, timeout=30,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 PAGE = "<!doctype html><title>page</title>"

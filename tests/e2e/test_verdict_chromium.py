@@ -23,7 +23,7 @@ SAMPLE, SOAK, BATCH = 150, 1500, 50
 NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 FETCH = """cases => Promise.all(cases.map(async ({url, options}) => {
   try {
-    const answer = await fetch(url, options);
+    const answer = await fetch(url, {...options, signal: AbortSignal.timeout(10000)});
     return {status: answer.status, readable: [...answer.headers.keys()]};
   } catch (problem) { return {problem: String(problem)}; }
 }))"""
@@ -47,10 +47,18 @@ class Watch:
     def listen(self, session: CDPSession) -> None:
         session.on("Network.requestWillBeSent", self._sent)
         session.on("Network.loadingFailed", self._failed)
+        session.on("Audits.issueAdded", self._issue)
         session.send("Network.enable")
+        session.send("Audits.enable")
 
     def _sent(self, event: dict[str, Any]) -> None:
         self.urls.setdefault(event["requestId"], event["request"]["url"])
+
+    def _issue(self, event: dict[str, Any]) -> None:
+        # A policy stops a request before there is one to report on.
+        policy = event["issue"]["details"].get("contentSecurityPolicyIssueDetails", {})
+        if policy.get("blockedURL"):
+            self.reasons[policy["blockedURL"]] = Reason.csp
 
     def _failed(self, event: dict[str, Any]) -> None:
         url = self.urls.get(event["requestId"], "")

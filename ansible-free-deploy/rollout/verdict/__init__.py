@@ -34,7 +34,7 @@ from rollout.verdict.safelist import (
     sent_headers,
     unsafe_headers,
 )
-from rollout.verdict.surroundings import before, cookie_obstacle, same_site
+from rollout.verdict.surroundings import CHROMIUM_LOADS, before, cookie_obstacle, same_site
 from rollout.verdict.values import Exchange, Finding, Headers, Request, Response, Verdict, origin_of, without_password
 
 __all__ = [
@@ -195,6 +195,9 @@ def _hop_notes(hop: _Hop, exchange: Exchange, found: Finding | None) -> tuple[st
         names = {name.lower() for name in tokens(exchange.preflight.get("Access-Control-Allow-Headers")) or ()}
         if "authorization" in sent_headers(hop.request.headers) and "authorization" not in names:
             notes += (AUTHORIZATION_NOTE,)
+    port = origin_of(hop.request.url).port
+    if port in CHROMIUM_LOADS:
+        notes += (f"the standard blocks port {port}, and other browsers do; Chromium doesn't yet",)
     return notes + (("the redirect made the origin `null`",) if hop.tainted else ())
 
 
