@@ -340,6 +340,8 @@ def test_redirect_modes_of_fetch() -> None:
     manual = judge(replace(GET, redirect="manual"), [redirect("/x")])
     assert (manual.allowed, manual.status, manual.readable_headers) == (True, 0, ())
     assert reason(replace(GET, redirect="error"), redirect("/x")) is Reason.redirect_refused
+    assert reason(replace(GET, redirect="error"), redirect("ftp://a.example/")) is Reason.redirect_refused
+    assert reason(replace(GET, redirect="error"), redirect("data:,x")) is Reason.CorsDisabledScheme
 
 
 def test_twenty_redirects_are_followed_and_no_more() -> None:

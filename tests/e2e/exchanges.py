@@ -108,6 +108,7 @@ class Maker:
         origin = self.random.choice([self.api, self.api, self.other, self.page, ""])
         rare = [
             self.api.replace("//", "//ada:secret@"), self.page.replace("//", "//ada@"), "ftp://127.0.0.1", "data:,x",
+            "file:///x", "ftp://ada@127.0.0.1",
             "http://127.0.0.1:6000", "//" + self.other.partition("//")[2],
         ]  # fmt: skip
         return str(origin if self.random.random() < 0.85 else self.random.choice(rare))

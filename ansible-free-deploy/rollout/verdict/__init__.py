@@ -146,16 +146,19 @@ def _judge_preflight(hop: _Hop, answer: Response | None) -> Finding | None:
 
 
 def _redirect_check(hop: _Hop, url: str) -> Finding | None:
-    """https://fetch.spec.whatwg.org/#concept-http-redirect-fetch"""
+    """https://fetch.spec.whatwg.org/#concept-http-redirect-fetch, in Chromium's order."""
     if hop.number == MOST_REDIRECTS:
         return Finding(Reason.too_many_redirects)
-    if urlsplit(url).scheme not in ("http", "https"):
-        return Finding(Reason.CorsDisabledScheme, url)
-    leaves = hop.cors or origin_of(url) != origin_of(hop.request.page)
+    scheme, shown = urlsplit(url).scheme, without_password(url)
+    if scheme in ("data", "file"):
+        return Finding(Reason.CorsDisabledScheme, shown)
+    web = scheme in ("http", "https")
     if _has_password(url):
-        reason = Reason.RedirectContainsCredentials if leaves else Reason.url_with_password
-        return Finding(reason, without_password(url))
-    return Finding(Reason.redirect_refused, url) if hop.request.redirect == "error" else None
+        leaves = hop.cors or not web or origin_of(url) != origin_of(hop.request.page)
+        return Finding(Reason.RedirectContainsCredentials if leaves else Reason.url_with_password, shown)
+    if hop.request.redirect == "error":
+        return Finding(Reason.redirect_refused, shown)
+    return None if web else Finding(Reason.CorsDisabledScheme, shown)
 
 
 def _next(hop: _Hop, status: int, url: str) -> _Hop:
