@@ -52,7 +52,8 @@ class Watch:
         session.send("Audits.enable")
 
     def _sent(self, event: dict[str, Any]) -> None:
-        self.urls.setdefault(event["requestId"], event["request"]["url"])
+        if event.get("type") != "Preflight":  # its failure is told first, and without the reason
+            self.urls.setdefault(event["requestId"], event["request"]["url"])
 
     def _issue(self, event: dict[str, Any]) -> None:
         # A policy stops a request before there is one to report on.
@@ -61,7 +62,9 @@ class Watch:
             self.reasons[policy["blockedURL"]] = Reason.csp
 
     def _failed(self, event: dict[str, Any]) -> None:
-        url = self.urls.get(event["requestId"], "")
+        if event["requestId"] not in self.urls:
+            return
+        url = self.urls[event["requestId"]]
         named = event.get("corsErrorStatus", {}).get("corsError") or event.get("blockedReason")
         text = named or str(event["errorText"])
         if named or url not in self.reasons:
