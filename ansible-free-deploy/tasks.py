@@ -193,6 +193,35 @@ def logs(_: Context, stack: str | None = None, outputs: str | None = None, lines
         report.line(f"{outcome.host.name}\n{outcome.result['text'].rstrip()}")
 
 
+@verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON, "origin": "ask as a page of this origin would",
+            "path": "what it asks for", "method": "and how", "header": "a request header that it sets (repeatable)",
+            "credentials": "and whether it sends cookies",
+            "browser": "have a real Chromium judge the same, side by side",
+            "html": "write one page: the matrix, the exchange behind each cell, the cure"},
+      iterable=["header"])  # fmt: skip
+def doctor(
+    _: Context, stack: str | None = None, outputs: str | None = None, origin: str | None = None,
+    path: str | None = None, method: str = "GET", header: list[str] | None = None, credentials: bool = False,
+    browser: bool = False, html: str | None = None, json: bool = False,
+) -> None:  # fmt: skip
+    """Say what a browser would let a page read, and why not. Status 0: all as intended, 1: not, 2: could not ask."""
+    from rollout import doctor as surgery
+    from rollout import outputs as source
+    from rollout.doctor import page
+
+    found = source.load(source.chosen_stack(stack), outputs)
+    single = origin or path or header or credentials or method != "GET"
+    question = surgery.asked(found.contract, origin, path or "/", method, header or [], credentials) if single else None
+    with report.silenced(json):
+        seen = surgery.examine(found, question)
+        result = surgery.diagnose(seen, origin, browser)
+    if html:
+        page.write(html, result)
+    report.line(surgery.as_text(result, json))
+    if result.status:
+        raise Exit(code=result.status)
+
+
 @verb(help={"stack": STACK, "pin": "write the newest into the stack's config"})
 def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
     """Show the Debian image that a cloud stack is pinned to and the newest one."""
@@ -208,4 +237,4 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
         report.line(source.report(name, values, found))
 
 
-ns = Collection(up, down, outputs_, images, ship, deploy, rollback, plan, status, history, logs)
+ns = Collection(up, down, outputs_, images, ship, deploy, rollback, plan, status, history, logs, doctor)

@@ -437,7 +437,10 @@ def confirm(generation: Json, service: str) -> None:
     wanted = generation["fingerprints"][service]
     if service == "gunicorn":
         unit = PAYLOAD["app"] + ".service"
-        up = lambda: loaded_by_gunicorn() == {(wanted, release())}  # noqa: E731
+
+        def up() -> bool:
+            return loaded_by_gunicorn() == {(wanted, release())}
+
         if wait_for(lambda: up() or gave_up(unit)) and up():
             return
         raise Failed("no gunicorn worker came up with the new configuration", journal_of(unit))
@@ -711,7 +714,33 @@ def status() -> Json:
     }
 
 
-LOOKS = {"plan": plan, "status": status, "history": history, "logs": logs}
+def examine() -> Json:
+    """Everything a diagnosis wants of this host: its state, the diff, and what nginx and gunicorn answer when asked
+    beside each other. PAYLOAD["questions"]: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]]."""
+    return {**plan(), **status(), "answers": [answer(*question) for question in PAYLOAD["questions"]]}
+
+
+def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json:
+    """One raw exchange: {"status": int, "headers": [[name, value], ...]}, or {"problem": text}."""
+    connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=15)
+    try:
+        if via == "gunicorn":
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(15)
+            connection.sock.connect("/run/{}.sock".format(PAYLOAD["app"]))
+        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+        for name, value in headers:
+            connection.putheader(name, value.encode("latin-1"))
+        connection.endheaders()
+        found = connection.getresponse()
+        return {"status": found.status, "headers": [list(pair) for pair in found.getheaders()]}
+    except (OSError, http.client.HTTPException) as problem:
+        return {"problem": str(problem) or type(problem).__name__}
+    finally:
+        connection.close()
+
+
+LOOKS = {"plan": plan, "status": status, "history": history, "logs": logs, "examine": examine}
 
 
 def main() -> int:

@@ -1,0 +1,92 @@
+"""Ask the live environment: the public address from here, each host from within, the page for its policy."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from infra.contract import Contract
+from rollout.verdict import Headers, Response
+
+TIMEOUT_S = 15
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """Nothing came back, and why."""
+
+    problem: str
+
+
+Answer = Response | Unanswered
+
+
+@dataclass(frozen=True)
+class Page:
+    """The frontend as it is served: its policy, and where its config.json says that the backend is."""
+
+    status: int | None
+    csp: str | None = None
+    backend: str | None = None
+    problem: str = ""
+
+
+def resolve(origin: str) -> tuple[str, ...]:
+    """The IPv4 and IPv6 addresses that the origin's host has from here; empty if the name is unknown."""
+    parts = urlsplit(origin)
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+    except OSError:
+        return ()
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def one(address: str, port: int, method: str, target: str, headers: Headers) -> Answer:
+    """One exchange, its header lines as they came."""
+    connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_S)
+    try:
+        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+        for name, value in headers:
+            connection.putheader(name, value.encode("latin-1"))
+        connection.endheaders()
+        found = connection.getresponse()
+        return Response(found.status, tuple(found.getheaders()))
+    except (OSError, http.client.HTTPException) as problem:
+        return Unanswered(str(problem) or type(problem).__name__)
+    finally:
+        connection.close()
+
+
+def many(address: str, port: int, lines: Sequence[tuple[str, str, Headers]]) -> list[Answer]:
+    """As `one`, a few side by side, answers in order."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(lambda line: one(address, port, *line), lines))
+
+
+def page(contract: Contract, address: str) -> Page:
+    """What the frontend serves at `address` under its own name."""
+    parts = urlsplit(contract.frontend.origin)
+    host = (("Host", parts.netloc),)
+    answer = one(address, parts.port or 80, "GET", "/", host)
+    if isinstance(answer, Unanswered):
+        return Page(None, problem=answer.problem)
+    return Page(answer.status, answer.get("Content-Security-Policy"), _backend(address, parts.port or 80, host))
+
+
+def _backend(address: str, port: int, headers: Headers) -> str | None:
+    connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/config.json", headers=dict(headers))
+        found = connection.getresponse()
+        told = json.loads(found.read(65536)) if found.status == 200 else {}
+        return str(told["backend"]) if isinstance(told, dict) and "backend" in told else None
+    except (OSError, ValueError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()

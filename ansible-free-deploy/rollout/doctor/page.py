@@ -1,0 +1,89 @@
+"""The diagnosis as one self-contained page: the matrix in colour, the exchange behind each cell, the cure."""
+
+from __future__ import annotations
+
+from html import escape
+from importlib import resources
+from pathlib import Path
+
+from rollout.deploy import UsageError
+from rollout.doctor import Diagnosis, word
+from rollout.doctor.ask import Unanswered
+from rollout.doctor.findings import Cell, Finding
+
+
+def write(path: str, result: Diagnosis) -> None:
+    """Put the page at `path`. Raises UsageError where that can't be."""
+    try:
+        Path(path).write_text(html(result))
+    except OSError as problem:
+        raise UsageError(f"--html {path} can't be written: {problem.strerror}") from None
+
+
+def html(result: Diagnosis) -> str:
+    """The whole page; nothing in it is loaded from elsewhere."""
+    seen = result.seen
+    verdict = {0: ("ok", "All as intended"), 1: ("wrong", "Not as intended"), 2: ("wrong", "Nothing could be asked")}
+    kind, text = verdict[result.status]
+    views = dict.fromkeys(cell.view for cell in seen.cells)
+    tables = "".join(
+        f"<h2>{_heading(view)}</h2>{_table(result, [cell for cell in seen.cells if cell.view == view])}"
+        for view in views
+    )
+    found = "".join(map(_finding, result.findings))
+    name = escape(seen.contract.environment)
+    style = resources.files("rollout.doctor").joinpath("page.css").read_text()
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>CORS of {name}</title>"
+        f'<meta name=viewport content="width=device-width"><style>{style}</style>'
+        f"<h1>Who may read {escape(seen.contract.backend.origin)} ({name})</h1>"
+        f'<p class="state {kind}">{text}</p>{f"<h2>What is wrong, and the cure</h2><ol>{found}</ol>" if found else ""}'
+        f"{tables}<p><small>Green: a page may read it. Grey: a stranger is refused, as intended. Red: not as intended. "
+        "Open a cell for what was said.</small></p></html>\n"
+    )
+
+
+def _heading(view: str) -> str:
+    return "Asked from here, at the public address" if view == "public" else f"Asked on {escape(view)}, of its nginx"
+
+
+def _finding(one: Finding) -> str:
+    link = f" <small>{escape(one.link)}</small>" if one.link else ""
+    kind = " class=warning" if one.warning else ""
+    return f"<li{kind}>{escape(one.text)}<br><span class=cure>→ {escape(one.cure)}</span>{link}</li>"
+
+
+def _table(result: Diagnosis, cells: list[Cell]) -> str:
+    titles = list(dict.fromkeys(cell.question.endpoint.title for cell in cells))
+    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    body = "".join(
+        f"<tr><td class=origin>{escape(row.origin)}<br><small>{escape(row.why)}</small></td>"
+        + "".join(_cell(result, cell) for cell in cells if cell.question.row == row)
+        + "</tr>"
+        for row in dict.fromkeys(cell.question.row for cell in cells)
+    )
+    return f"<table><tr><th>origin</th>{head}</tr>{body}</table>"
+
+
+def _cell(result: Diagnosis, cell: Cell) -> str:
+    kind = "wrong" if not cell.good else "ok" if cell.question.row.allowed else "refused"
+    outcome = result.browsed.get(cell.key) if cell.view == "public" else None
+    return (
+        f"<td class={kind}><details><summary>{escape(word(cell, outcome))}</summary>"
+        f"<pre>{escape(_exchange(cell))}</pre></details></td>"
+    )
+
+
+def _exchange(cell: Cell) -> str:
+    lines = [cell.verdict.sentence, ""] if cell.verdict and cell.verdict.sentence else []
+    host = cell.question.request.url.split("/")[2]
+    for (method, target, headers), answer in zip(cell.question.lines(host), cell.answers, strict=True):
+        lines += [f"> {method} {target}", *(f"> {name}: {value}" for name, value in headers)]
+        if isinstance(answer, Unanswered):
+            lines += [f"< {answer.problem}", ""]
+        else:
+            shown = [pair for pair in answer.headers if pair[0].lower() != "set-cookie"]
+            lines += [f"< {answer.status}", *(f"< {name}: {value}" for name, value in shown), ""]
+    if not cell.question.endpoint.sent:
+        lines.append("The request itself was not sent, as it could change data; a GET stands for it.")
+    return "\n".join(lines)
