@@ -1,7 +1,7 @@
 # Every target sets up what it needs and means `--stack local`. Other environments: `fab --list`.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 MACHINES := systemd-container debootstrap iproute2 openssh-client git
-BROWSER := chromium nginx-light nftables
+BROWSER := chromium nginx-light nftables openssl
 PYTEST := $(SUDO) .venv/bin/pytest
 
 .PHONY: help up down test check bench soak machines browser
@@ -12,7 +12,7 @@ up: .venv/run machines ## two machines on this host, the example shipped, deploy
 down: .venv/run ## remove them: machines, mounts, bridge, processes and state
 	@$(SUDO) .venv/bin/fab down --stack local
 test: .venv/test machines browser ## every test, on real machines and in a real browser
-	$(PYTEST) -m "not soak"
+	$(PYTEST) -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder
 check: .venv/test ## format, lint and types
 	.venv/bin/ruff check . && .venv/bin/ruff format --check -q . && .venv/bin/mypy
 bench: .venv/test machines ## the figures in the README, as ratios within one run
