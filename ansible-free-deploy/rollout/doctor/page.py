@@ -11,6 +11,8 @@ from rollout.doctor import Diagnosis, word
 from rollout.doctor.ask import Unanswered
 from rollout.doctor.findings import Cell, Finding
 
+Ids = dict[tuple[str, str, str], str]
+
 
 def write(path: str, result: Diagnosis) -> None:
     """Put the page at `path`. Raises UsageError where that can't be."""
@@ -26,10 +28,12 @@ def html(result: Diagnosis) -> str:
     verdict = {0: ("ok", "All as intended"), 1: ("wrong", "Not as intended"), 2: ("wrong", "Nothing could be asked")}
     kind, text = verdict[result.status]
     views = dict.fromkeys(cell.view for cell in seen.cells)
+    ids = {(cell.view, *cell.key): f"cell-{number}" for number, cell in enumerate(seen.cells, 1)}
     tables = "".join(
-        f"<h2>{_heading(view)}</h2>{_table(result, [cell for cell in seen.cells if cell.view == view])}"
+        f"<h2>{_heading(view)}</h2>{_table(result, [cell for cell in seen.cells if cell.view == view], ids)}"
         for view in views
     )
+    panels = "".join(_panel(cell, ids) for cell in seen.cells)
     found = "".join(map(_finding, result.findings))
     name = escape(seen.contract.environment)
     style = resources.files("rollout.doctor").joinpath("page.css").read_text()
@@ -39,7 +43,7 @@ def html(result: Diagnosis) -> str:
         f"<h1>Who may read {escape(seen.contract.backend.origin)} ({name})</h1>"
         f'<p class="state {kind}">{text}</p>{f"<h2>What is wrong, and the cure</h2><ol>{found}</ol>" if found else ""}'
         f"{tables}<p><small>Green: a page may read it. Grey: a stranger is refused, as intended. Red: not as intended. "
-        "Open a cell for what was said.</small></p></html>\n"
+        f"Choose a cell for what was said.</small></p>{panels}</html>\n"
     )
 
 
@@ -53,29 +57,37 @@ def _finding(one: Finding) -> str:
     return f"<li{kind}>{escape(one.text)}<br><span class=cure>→ {escape(one.cure)}</span>{link}</li>"
 
 
-def _table(result: Diagnosis, cells: list[Cell]) -> str:
+def _table(result: Diagnosis, cells: list[Cell], ids: Ids) -> str:
     titles = list(dict.fromkeys(cell.question.endpoint.title for cell in cells))
     head = "".join(f"<th>{escape(title)}</th>" for title in titles)
     body = "".join(
-        f"<tr><td class=origin>{escape(row.origin)}<br><small>{escape(row.why)}</small></td>"
-        + "".join(_cell(result, cell) for cell in cells if cell.question.row == row)
+        f"<tr><th class=origin>{escape(row.origin)}<br><small>{escape(row.why)}</small></th>"
+        + "".join(_cell(result, cell, ids) for cell in cells if cell.question.row == row)
         + "</tr>"
         for row in dict.fromkeys(cell.question.row for cell in cells)
     )
-    return f"<table><tr><th>origin</th>{head}</tr>{body}</table>"
+    return f"<div class=matrix><table><tr><th>origin</th>{head}</tr>{body}</table></div>"
 
 
-def _cell(result: Diagnosis, cell: Cell) -> str:
+def _cell(result: Diagnosis, cell: Cell, ids: Ids) -> str:
     kind = "wrong" if not cell.good else "ok" if cell.question.row.allowed else "refused"
     outcome = result.browsed.get(cell.key) if cell.view == "public" else None
+    return f'<td class={kind}><a href="#{ids[cell.view, *cell.key]}">{escape(word(cell, outcome))}</a></td>'
+
+
+def _panel(cell: Cell, ids: Ids) -> str:
+    """Shown by CSS alone, while it is the target of the page's address."""
+    origin, endpoint = map(escape, cell.key)
+    said = f"<p>{escape(cell.verdict.sentence)}</p>" if cell.verdict and cell.verdict.sentence else ""
     return (
-        f"<td class={kind}><details><summary>{escape(word(cell, outcome))}</summary>"
-        f"<pre>{escape(_exchange(cell))}</pre></details></td>"
+        f'<section class=exchange id="{ids[cell.view, *cell.key]}"><a class=close href="#">close</a>'
+        f"<h3>{origin} → {endpoint} <small>({escape(cell.view)})</small></h3>{said}"
+        f"<pre>{escape(_exchange(cell))}</pre></section>"
     )
 
 
 def _exchange(cell: Cell) -> str:
-    lines = [cell.verdict.sentence, ""] if cell.verdict and cell.verdict.sentence else []
+    lines = []
     host = cell.question.request.url.split("/")[2]
     for (method, target, headers), answer in zip(cell.question.lines(host), cell.answers, strict=True):
         lines += [f"> {method} {target}", *(f"> {name}: {value}" for name, value in headers)]
