@@ -101,9 +101,10 @@ def verdict(question: Question, answers: Sequence[Answer]) -> Verdict | None:
     if any(isinstance(answer, Unanswered) for answer in answers):
         return None
     own = [answer for answer in answers if isinstance(answer, Response)]
-    if question.row.origin == "null":
-        wrong = cors_check("null", question.request.credentials, own[-1])
-        return Verdict(wrong is None, wrong.reason if wrong else None, "request", "", "", question.request.url)
+    if not question.row.allowed:  # what the server says counts, even where the browser has a reason of its own
+        wrong = [cors_check(question.row.origin, question.request.credentials, answer) for answer in own]
+        first = wrong[-1] if all(wrong) else None
+        return Verdict(first is None, first.reason if first else None, "request", "", "", question.request.url)
     preflight = own[0] if len(own) == 2 else None
     try:
         return judge(question.request, [Exchange(own[-1], preflight)])

@@ -12,7 +12,7 @@ from infra.contract import Contract, Json
 from infra.origins import OriginError, parse_origin, parse_shape
 from rollout.doctor.ask import Answer, Page, Unanswered
 from rollout.doctor.questions import STRANGER, Question
-from rollout.verdict import Reason, Verdict, same_site
+from rollout.verdict import Reason, Response, Verdict, same_site
 
 GUIDE = "docs/cors-errors.md"
 
@@ -242,9 +242,26 @@ def _refused(seen: Seen, where: str, view: str, reason: Reason | None, cells: Se
     if first.verdict is None:
         problem = next((a.problem for a in first.answers if isinstance(a, Unanswered)), "nothing came back")
         return Finding(f"{where} does not answer ({problem})", "see `fab status` and `fab logs`", "no-answer")
+    if (beyond := _beyond_headers(first.answers[-1])) and str(reason).endswith("MissingAllowOriginHeader"):
+        return Finding(f"{where}, {titles}: {beyond[0]}; no header can reach it", beyond[1], "what-no-header-can-reach")
     cause, cure = _cause(seen, view, reason, cells)
     text = f"{where}, {titles}, for {who}: {first.verdict.sentence}{'; ' + cause if cause else ''}"
     return Finding(text, cure, first.verdict.anchor)
+
+
+def _beyond_headers(answer: Answer) -> tuple[str, str] | None:
+    """The answers that nginx gives before it knows which site is asked, and what to do about them."""
+    if not isinstance(answer, Response):
+        return None
+    if answer.status == 414:
+        return "414, the URL is too long for nginx to have read the Origin", "shorten it, or send it as a POST's body"
+    server = (answer.get("Server") or "").startswith("nginx")
+    if answer.status == 400 and server and not answer.get("Vary"):
+        return (
+            "400 of another server block, so this name is not this site's",
+            "call the API by the name in the contract",
+        )
+    return None
 
 
 _COOKIES = "set allow_credentials: true, then run `fab deploy`; or send no cookies"

@@ -11,7 +11,7 @@ from infra.origins import OriginError, look_alikes, parse_origin, parse_shape
 from rollout.verdict import Headers, Request, needs_preflight, preflight_headers
 
 MISSING = "origin-kit-doctor"  # a path that no project has
-STRANGER = "https://evil.example"
+STRANGER = "http://evil.example"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -69,7 +69,13 @@ def rows(contract: Contract) -> tuple[Row, ...]:
     for text in () if everyone else contract.cors.allowed_shapes:
         allowed += [Row(sample, True, f"of the shape {text}") for sample in _samples(contract, text)[:1]]
     strangers = [Row(text, everyone, "a look-alike") for text in _look_alikes(contract)]
+    strangers = [row for row in strangers if not everyone or can_call(row.origin, contract)]
     return (*allowed, *strangers, Row(STRANGER, everyone, "a stranger"), Row("null", False, "a sandboxed page"))
+
+
+def can_call(origin: str, contract: Contract) -> bool:
+    """Whether no header is in the way: a page by https may not call an http backend, whatever it says."""
+    return not (origin.startswith("https:") and contract.backend.origin.startswith("http:"))
 
 
 def _samples(contract: Contract, text: str) -> list[str]:
@@ -107,14 +113,23 @@ def _place(host: str, value: str) -> str:
 
 def endpoints(contract: Contract) -> tuple[Endpoint, ...]:
     """What a page meets: data, a change, a page that is missing in Django and in nginx, an upload that is too big."""
-    json = (("Content-Type", "application/json"),)
     return (
         Endpoint("GET /", "/"),
-        Endpoint("PUT / json", "/", "PUT", json),
+        *_change(contract),
         Endpoint("404 of Django", f"/{MISSING}"),
         Endpoint("404 of nginx", f"{contract.application.static_url}{MISSING}"),
         Endpoint("413 of nginx", "/", "POST", body=(contract.application.max_body_mb + 1) << 20),
     )
+
+
+def _change(contract: Contract) -> Iterator[Endpoint]:
+    """A change with JSON, by a method that the contract lets pages use."""
+    typed = any(name.lower() == "content-type" for name in contract.cors.allow_headers)
+    for method in ("PUT", "PATCH", "DELETE", "POST"):
+        if method in contract.cors.allow_methods:
+            headers = (("Content-Type", "application/json"),) if typed else ()
+            yield Endpoint(f"{method} / json" if typed else f"{method} /", "/", method, headers)
+            return
 
 
 def questions(contract: Contract, rows: tuple[Row, ...], endpoints: tuple[Endpoint, ...], csp: str | None,

@@ -1,0 +1,338 @@
+"""What the doctor asks, concludes and tells. Nothing is sent; tests/e2e/test_doctor.py is the live part."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from infra.contract import Contract
+from rollout import doctor
+from rollout.deploy import UsageError
+from rollout.doctor import Cell, Diagnosis, Seen, browser, diagnose
+from rollout.doctor.ask import Answer, Page, Unanswered
+from rollout.doctor.findings import Direct, Finding, HostReport, findings, near_miss
+from rollout.doctor.page import html, write
+from rollout.doctor.questions import STRANGER, Question, endpoints, questions, rows
+from rollout.verdict import Response
+from tests.e2e.kit import ROOT
+from tests.test_render import load
+
+IP, NAMES, OPEN, SHAPES = (load(case) for case in ("local-ip", "names-credentials", "allow-all", "shapes-ipv6"))
+FRONT = IP.frontend.origin
+HEALTHY = {
+    "release": "r1", "unfinished": None, "units": {"nginx.service": "active"}, "diff": {}, "differs": [],
+    "restarts": {},
+}  # fmt: skip
+
+
+def right(contract: Contract) -> Callable[[Question], tuple[Answer, ...]]:
+    """Answers as the kit's nginx gives them."""
+
+    def answers(question: Question) -> tuple[Answer, ...]:
+        cors = contract.cors
+        said = [("Vary", "Origin"), ("Server", "nginx")]
+        if question.row.allowed:
+            said += [("Access-Control-Allow-Origin", question.row.origin),
+                     ("Access-Control-Allow-Methods", ", ".join(cors.allow_methods)),
+                     ("Access-Control-Allow-Headers", ", ".join(cors.allow_headers))]  # fmt: skip
+            said += [("Access-Control-Allow-Credentials", "true")] if cors.allow_credentials else []
+        return tuple(Response(200, tuple(said)) for _ in question.lines("backend"))
+
+    return answers
+
+
+def seen(contract: Contract = IP, answers: Callable[[Question], tuple[Answer, ...]] | None = None,
+         hosts: Sequence[HostReport] = (), **changes: Any) -> Seen:  # fmt: skip
+    """All as intended, but for `changes`."""
+    asked = questions(contract, rows(contract), endpoints(contract), None, contract.cors.allow_credentials)
+    found = [(question, (answers or right(contract))(question)) for question in asked]
+    addresses = {role: (getattr(contract, role).hosts[0].address,) for role in ("frontend", "backend")}
+    whole = Seen(
+        contract=contract,
+        cells=tuple(Cell(question, "public", own, doctor.verdict(question, own)) for question, own in found),
+        direct=(),
+        hosts=tuple(hosts) or (HostReport("backend-1", "10.0.0.2", HEALTHY),),
+        page=Page(200, None, contract.backend.origin),
+        addresses=addresses,
+    )
+    return replace(whole, **changes)
+
+
+def state(**changes: Any) -> HostReport:
+    return HostReport("backend-1", "10.0.0.2", {**HEALTHY, **changes})
+
+
+def said(whole: Seen) -> str:
+    return doctor.told(findings(whole))
+
+
+# ------------------------------------------------------------------------------------------------- questions
+
+
+@pytest.mark.parametrize("contract", [IP, NAMES, OPEN, SHAPES])
+def test_the_rows_are_the_list_its_shapes_and_strangers(contract: Contract) -> None:
+    """Every listed origin, a sample of each shape, look-alikes, a stranger and `null`."""
+    found = rows(contract)
+    texts = [row.origin for row in found]
+    assert len(set(texts)) == len(texts)
+    assert {row.origin for row in found if row.allowed} >= set(contract.cors.allowed_origins)
+    assert sum(row.why.startswith("of the shape") for row in found) == len(
+        [shape for shape in contract.cors.allowed_shapes if shape != "*"]
+    )
+    assert "null" in texts and STRANGER in texts
+    assert {row.allowed for row in found if row.why in ("a look-alike", "a stranger")} == {contract is OPEN}
+
+
+def test_what_could_change_data_is_only_asked_for() -> None:
+    """A PUT's preflight is sent, the PUT never; the upload that is too big announces a body and sends none."""
+    asked = questions(IP, rows(IP), endpoints(IP), None, True)
+    methods = {line[0] for question in asked for line in question.lines("backend") if question.endpoint.body is None}
+    assert methods == {"GET", "OPTIONS"}
+    (upload, *_) = [question for question in asked if question.endpoint.body is not None]
+    announced = dict(list(upload.lines("backend"))[-1][2])["Content-Length"]
+    assert int(announced) == (IP.application.max_body_mb + 1) * 1024 * 1024
+
+
+def test_only_what_the_contract_lets_pages_do_is_expected_of_it() -> None:
+    """The change is made by a method of the list, with JSON only if its header is in the list."""
+    titles = {
+        methods: [endpoint.title for endpoint in endpoints(replace(IP, cors=replace(IP.cors, allow_methods=methods)))][
+            1
+        ]
+        for methods in (("GET", "PUT"), ("GET", "DELETE"), ("GET",))
+    }
+    assert list(titles.values()) == ["PUT / json", "DELETE / json", "404 of Django"]
+    assert endpoints(replace(IP, cors=replace(IP.cors, allow_headers=())))[1].headers == ()
+
+
+# ------------------------------------------------------------------------------------------------- conclusions
+
+
+@pytest.mark.parametrize("contract", [NAMES, replace(IP, cors=replace(IP.cors, allow_credentials=False))])
+def test_all_as_intended_is_status_0_and_no_finding(contract: Contract) -> None:
+    """Nothing is made up."""
+    result = diagnose(seen(contract))
+    assert [finding for finding in result.findings if not finding.warning] == []
+    assert result.status == 0
+
+
+def without(*names: str, status: int | None = None, only: Callable[[Question], bool] = lambda _: True,
+            contract: Contract = IP) -> Callable[[Question], tuple[Answer, ...]]:  # fmt: skip
+    """The right answers less some headers."""
+
+    def answers(question: Question) -> tuple[Answer, ...]:
+        own = [answer for answer in right(contract)(question) if isinstance(answer, Response)]
+        if not only(question):
+            return tuple(own)
+        return tuple(
+            Response(status or answer.status, tuple(pair for pair in answer.headers if pair[0] not in names))
+            for answer in own
+        )
+
+    return answers
+
+
+def added(name: str, value: str) -> Callable[[Question], tuple[Answer, ...]]:
+    def answers(question: Question) -> tuple[Answer, ...]:
+        own = [answer for answer in right(IP)(question) if isinstance(answer, Response)]
+        return tuple(Response(answer.status, (*answer.headers, (name, value))) for answer in own)
+
+    return answers
+
+
+ORIGIN = "Access-Control-Allow-Origin"
+OLD = f'--- a\n+++ b\n-    "http://203.0.113.9" "$http_origin";\n+    "{FRONT}" "$http_origin";\n'
+CASES: list[tuple[str, Seen, str]] = [
+    ("drift", seen(hosts=[state(diff={"nginx/cors.conf": OLD}, restarts={"nginx": "files changed"})]),
+     f"nginx on backend-1 still answers for http://203.0.113.9; the contract says {FRONT}"),
+    ("drift of Django", seen(hosts=[state(diff={"django/x.py": OLD.replace('"', "'")})]),
+     f"Django on backend-1 still answers for http://203.0.113.9; the contract says {FRONT}"),
+    ("other files", seen(hosts=[state(diff={"nginx/a.conf": "--- a\n+++ b\n-gzip on;\n+gzip off;\n"})]),
+     "nginx/a.conf on backend-1 is not what the contract says: there is `gzip on;`, it lacks `gzip off;`"),
+    ("a link", seen(hosts=[state(differs=["links/nginx"])]), "links/nginx on backend-1 is not the link"),
+    ("old process", seen(hosts=[state(restarts={"gunicorn": "it loaded g1"})]),
+     "gunicorn on backend-1 runs on other configuration than its files hold"),
+    ("no release", seen(hosts=[state(release=None)]), "run `fab ship`"),
+    ("cut short", seen(hosts=[state(unfinished="g2")]), "a deploy was cut short on backend-1"),
+    ("unit", seen(hosts=[state(units={"shop.service": "failed"})]), "shop.service on backend-1 is failed"),
+    ("host", seen(hosts=[HostReport("backend-1", "10.0.0.2", None, "no answer on port 22")]),
+     "backend-1 can't be asked: no answer on port 22"),
+    ("not listed", seen(answers=without(ORIGIN)), "it is not in the list that runs there"),
+    ("errors only", seen(answers=without(ORIGIN, only=lambda q: q.endpoint.title[0] == "4")),
+     "`add_header` without `always`"),
+    ("twice", seen(answers=added(ORIGIN, FRONT)), "let only one of them add it"),
+    ("no cookies", seen(NAMES, answers=without("Access-Control-Allow-Credentials", contract=NAMES)),
+     "set allow_credentials: true"),
+    ("let in", seen(answers=lambda q: tuple(
+        Response(200, ((ORIGIN, q.row.origin), ("Access-Control-Allow-Credentials", "true"))) for _ in q.lines("b"))),
+     f"lets in {STRANGER}"),
+    ("414", seen(answers=without(ORIGIN, status=414)), "414, the URL is too long"),
+    ("another block", seen(answers=without(ORIGIN, "Vary", status=400)), "400 of another server block"),
+    ("silence", seen(answers=lambda q: tuple(Unanswered("refused") for _ in q.lines("b"))),
+     "the public address does not answer (refused)"),
+    ("open", seen(OPEN), "every website may read the answers: allow_all_origins is on"),
+    ("moved", seen(addresses={"frontend": ("10.213.7.10",), "backend": ("198.51.100.7",)}),
+     "the address changed since the last `pulumi up`"),
+    ("nowhere", seen(NAMES, addresses={"frontend": (), "backend": ()}), "resolves to nothing from here"),
+    ("no page", seen(page=Page(None, problem="refused")), f"the page {FRONT} does not answer: refused"),
+    ("error page", seen(page=Page(500)), f"the page {FRONT} answers 500"),
+    ("no config.json", seen(page=Page(200)), "config.json does not say where the backend is"),
+    ("old config.json", seen(page=Page(200, None, "http://203.0.113.9")), "sends it to http://203.0.113.9"),
+    ("csp", seen(page=Page(200, "connect-src 'self'", IP.backend.origin)), ""),
+    ("middleware", seen(direct=[Direct("backend-1", FRONT, True, "bad host", ())]), "CorsMiddleware is missing"),
+    ("Django refuses", seen(direct=[Direct("backend-1", FRONT, True, "page", ())]), f"does not let in {FRONT}"),
+    ("Django lets in", seen(direct=[Direct("backend-1", STRANGER, False, "page", (STRANGER,))]),
+     "is CORS_ALLOWED_ORIGIN_REGEXES text instead of a list"),
+    ("two IPs", seen(replace(IP, cors=replace(IP.cors, allow_credentials=True))),
+     "cookies can't travel between two IPs"),
+    ("an address in production", seen(replace(IP, production=True)), "whoever gets it next is let in"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("whole", "wanted"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_each_cause_is_named_with_a_cure(whole: Seen, wanted: str) -> None:
+    """A line that says what is wrong and where, a line that says what to do."""
+    told = said(whole)
+    assert wanted in told
+    for line in told.splitlines()[1::2]:
+        assert line.startswith("   → ")
+
+
+def test_a_proxy_in_front_is_told_from_nginx_itself() -> None:
+    """Two lines on the host are a line of Django's that nginx does not hide; only in front, a proxy's."""
+    twice = seen(answers=added(ORIGIN, FRONT))
+    hosts = tuple(replace(cell, view="backend-1") for cell in twice.cells)
+    assert "Django's line is not hidden" in said(replace(twice, cells=(*twice.cells, *hosts)))
+
+
+def test_the_page_s_policy_counts_for_the_page_alone() -> None:
+    """connect-src without the backend spoils the frontend's own cells."""
+    asked = questions(NAMES, rows(NAMES), endpoints(NAMES), "connect-src 'self'", True)
+    cells = tuple(
+        Cell(question, "public", own, doctor.verdict(question, own))
+        for question in asked
+        for own in [right(NAMES)(question)]
+    )
+    told = said(seen(NAMES, cells=cells))
+    assert "connect-src from the contract" in told and NAMES.frontend.origin in told
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("app.example.com", "https://app.example.com"),
+        ("https://app.example.com/path", "path"),
+        ("http://app.example.com", "one is http, the other https"),
+        ("https://app.example.com:8443", "the port counts"),
+        ("https://www.app.example.com", "www. counts"),
+        ("https://other.example", "not in the contract"),
+    ],
+)
+def test_a_near_miss_is_told_by_what_it_misses(text: str, wanted: str) -> None:
+    """What a Django developer writes and does not see."""
+    front = replace(NAMES.frontend, origin="https://app.example.com")
+    contract = replace(NAMES, frontend=front, cors=replace(NAMES.cors, allowed_origins=("https://app.example.com",)))
+    found = near_miss(text, contract)
+    assert found is not None and wanted in found.text
+
+
+def test_localhost_and_127_0_0_1_are_two_origins() -> None:
+    """The most frequent of them all."""
+    contract = replace(IP, cors=replace(IP.cors, allowed_origins=(FRONT, "http://localhost:8080")))
+    found = near_miss("http://127.0.0.1:8080", contract)
+    assert found is not None and "`127.0.0.1` and `localhost` are two names to a browser" in found.text
+    assert near_miss("http://localhost:8080/", contract) is None
+
+
+def test_silence_everywhere_is_status_2() -> None:
+    """Nothing could be asked is not the same as nothing is right."""
+    hosts = [HostReport("backend-1", "10.0.0.2", None, "no answer")]
+    silent = seen(answers=lambda q: tuple(Unanswered("refused") for _ in q.lines("b")), hosts=hosts)
+    assert diagnose(silent).status == 2
+    assert diagnose(replace(silent, hosts=(state(),))).status == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [(("x", "/", "GET", [], False), "--origin"), ((None, "things", "GET", [], False), "--path things"),
+     ((None, "/", "GET", ["a b: c"], False), "--header 'a b'")],
+)  # fmt: skip
+def test_a_question_that_makes_no_sense_is_refused(words: Any, wanted: str) -> None:
+    """One line, naming the option."""
+    with pytest.raises(UsageError, match=re.escape(wanted)):
+        doctor.asked(IP, *words)
+
+
+def test_one_question_is_one_cell() -> None:
+    """--origin, --path, --method, --header, --credentials."""
+    row, endpoint, credentials = doctor.asked(IP, "http://10.9.9.9/", "/api", "PUT", ["X-Foo", "X-Bar: 2"], True)
+    assert (row[0].origin, row[0].allowed) == ("http://10.9.9.9", False)
+    assert (endpoint[0].method, endpoint[0].headers, credentials) == ("PUT", (("X-Foo", "1"), ("X-Bar", "2")), True)
+
+
+# ------------------------------------------------------------------------------------------------- telling
+
+
+def headings() -> set[str]:
+    text = (ROOT / "docs" / "cors-errors.md").read_text()
+    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("whole", [case[1] for case in CASES], ids=[case[0] for case in CASES])
+def test_findings_link_into_the_guide(whole: Seen) -> None:
+    """Every link leads to a heading."""
+    assert {finding.anchor for finding in findings(whole) if finding.anchor} <= headings()
+
+
+@pytest.fixture
+def result() -> Diagnosis:
+    """A diagnosis with all colours, hostile text in it, and Chromium's view."""
+    whole = seen(answers=without(ORIGIN, only=lambda q: q.endpoint.title[0] == "4"))
+    first = whole.cells[0]
+    hostile = Response(200, (("X-Said", "</pre><script>alert(1)</script>"), ("Set-Cookie", "sessionid=secret")))
+    cells = (replace(first, answers=(hostile,)), *whole.cells[1:])
+    browsed = {cell.key: browser.Outcome(cell.verdict is not None and cell.verdict.allowed, "200") for cell in cells}
+    return Diagnosis(replace(whole, cells=cells), (Finding("<b>wrong</b>", "mend & go", "csp"),), browsed)
+
+
+def test_the_page_is_self_contained_and_escaped(result: Diagnosis) -> None:
+    """Nothing is loaded, nothing that a server said is markup, and no cookie is kept."""
+    text = html(result)
+    assert not re.search(r"<script|src=|@import|url\(|<link|sessionid", text)
+    assert "&lt;b&gt;wrong&lt;/b&gt;" in text and "mend &amp; go" in text
+    for kind in ("ok", "refused", "wrong"):
+        assert f"<td class={kind}>" in text
+    ids = re.findall(r'id="(cell-\d+)"', text)
+    assert len(set(ids)) == len(ids) == len(result.seen.cells)
+    assert set(re.findall(r'href="#(cell-\d+)"', text)) == set(ids)
+
+
+def test_a_page_that_can_not_be_written_is_named(result: Diagnosis, tmp_path: Any) -> None:
+    """No traceback."""
+    with pytest.raises(UsageError, match=r"--html .* can't be written: No such file"):
+        write(str(tmp_path / "none" / "x.html"), result)
+
+
+def test_json_is_the_same_for_programs(result: Diagnosis) -> None:
+    """Cells, findings, status."""
+    told = json.loads(doctor.as_text(result, as_json=True))
+    assert told["status"] == 1 and len(told["cells"]) == len(result.seen.cells)
+    assert told["findings"][0] == {
+        "text": "<b>wrong</b>", "cure": "mend & go", "link": "docs/cors-errors.md#csp", "warning": False,
+    }  # fmt: skip
+
+
+def test_chromium_that_disagrees_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second opinion is never dropped in silence."""
+    whole = seen(NAMES)
+    lies = {whole.cells[0].key: browser.Outcome(False, "MissingAllowOriginHeader")}
+    monkeypatch.setattr(browser, "browse", lambda _: lies)
+    result = diagnose(whole, browse=True)
+    assert result.status == 1
+    assert any("Chromium and the verdict disagree" in finding.text for finding in result.findings)
