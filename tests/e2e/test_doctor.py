@@ -1,0 +1,226 @@
+"""The doctor at a live environment: it is well, it is made ill in each of the usual ways, and every cause is named."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from infra.contract import Host
+from tests.e2e.conftest import ARTEFACTS, FLAGS, Environment
+from tests.e2e.kit import Kit, Stack
+
+pytestmark = pytest.mark.machines
+
+OTHER = "http://10.99.0.7:3000"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack.of(Kit(tmp_path_factory.mktemp("doctor") / "home")) as made:
+        made.write(
+            domain="shop.test",
+            allow_credentials=True,
+            extra_origins=[OTHER],
+            allowed_shapes=["http://{branch}.preview.shop.test"],
+        )
+        made.fab("up")
+        yield made
+
+
+def examine(stack: Stack, *words: str, status: int) -> dict[str, Any]:
+    """`fab doctor --json`."""
+    found: dict[str, Any] = json.loads(stack.fab("doctor", "--json", *words, status=status).stdout)
+    assert found["status"] == status
+    return found
+
+
+def told(found: dict[str, Any]) -> str:
+    return "\n".join(f"{one['text']} → {one['cure']}" for one in found["findings"] if not one["warning"])
+
+
+@pytest.fixture
+def backend(stack: Stack) -> Host:
+    return stack.contract.backend.hosts[0]
+
+
+def test_a_healthy_environment_is_as_intended(stack: Stack) -> None:
+    """Every listed origin may read all five endpoints, every stranger is refused, here and on the host."""
+    found = examine(stack, status=0)
+    assert told(found) == ""
+    assert {cell["view"] for cell in found["cells"]} == {"public", "backend-1"}
+    assert all(cell["as_intended"] for cell in found["cells"])
+    assert {cell["origin"] for cell in found["cells"] if cell["intended"]} == {
+        "http://app.shop.test", OTHER, "http://doctor.preview.shop.test",
+    }  # fmt: skip
+    text = stack.fab("doctor").stdout
+    assert text.rstrip().endswith("all as intended")
+    assert re.search(r"^origin +GET / +PUT / json +404 of Django +404 of nginx +413 of nginx", text, re.MULTILINE)
+
+
+# One careless edit on the host each: file below the current generation, what stands there, what takes its place, and
+# what the doctor has to say of it. The drift of the file is always told as well.
+CONF, CORS, DJANGO = "nginx/origin-kit.conf", "nginx/origin-kit-cors.conf", "django/origin_kit_settings.py"
+MUTATIONS: dict[str, tuple[str, str, str, str]] = {
+    "no always": (CORS, "$origin_kit_allowed     always", "$origin_kit_allowed", "`add_header` without `always`"),
+    "no hiding": (CONF, "proxy_hide_header Access-Control-Allow-Origin;", "", "Django's line is not hidden"),
+    "unescaped": (CONF, r"preview\.shop", "preview.shop", "preview\\.shop"),
+    "unanchored": (CONF, r"preview\.shop\.test$", r"preview\.shop\.test", "lets in http://"),
+    "an old origin": (CONF, "10\\.99\\.0\\.7:3000", "10\\.99\\.0\\.8:3000", "nginx on backend-1"),
+    "middleware below": (
+        DJANGO, 'MIDDLEWARE = [_cors, *(_layer for _layer in globals().get("MIDDLEWARE", ()) if _layer != _cors)]',
+        'MIDDLEWARE = [*globals().get("MIDDLEWARE", ()), _cors]', "stands below the middleware that refuses",
+    ),
+    "no middleware": (DJANGO, "MIDDLEWARE = [_cors, ", "MIDDLEWARE = [", "does not let in http://app.shop.test"),
+    "text for a list": (
+        DJANGO, "CORS_ALLOWED_ORIGIN_REGEXES = [", "CORS_ALLOWED_ORIGIN_REGEXES = '.*' and '.' or [",
+        "is CORS_ALLOWED_ORIGIN_REGEXES text instead of a list",
+    ),
+    "allow-all left on": (
+        DJANGO, "CORS_ALLOW_ALL_ORIGINS = False", "CORS_ALLOW_ALL_ORIGINS = True", "lets in http://evil.example",
+    ),
+}  # fmt: skip
+
+
+@contextmanager
+def edited(stack: Stack, host: Host, path: str, before: str, after: str) -> Iterator[None]:
+    """The file with the edit, and its service on it; afterwards as it was."""
+    file = f"/etc/origin-kit/current/{path}"
+    text = stack.kit.ssh(host, f"cat {file}")
+    assert before in text
+    load = "systemctl restart shop" if path == DJANGO else "systemctl reload nginx"
+
+    def write(new: str) -> None:
+        stack.kit.ssh(host, f"cat > {file} <<'THE-END'\n{new}THE-END\n{load}\n")
+
+    write(text.replace(before, after))
+    try:
+        yield
+    finally:
+        write(text)
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_each_careless_edit_is_named(stack: Stack, backend: Host, name: str) -> None:
+    """By its symptom and by its file, with the cure; without it all is well."""
+    path, before, after, wanted = MUTATIONS[name]
+    with edited(stack, backend, path, before, after):
+        found = told(examine(stack, status=1))
+    assert wanted in found, found
+    assert f"{path} on backend-1" in found or "still answers for" in found, found
+    assert "run `fab deploy`" in found
+
+
+def test_the_cure_is_the_cure(stack: Stack, backend: Host) -> None:
+    """What the doctor says to do mends it."""
+    path, before, after, wanted = MUTATIONS["no hiding"]
+    with edited(stack, backend, path, before, after):
+        assert wanted in told(examine(stack, status=1))
+        stack.fab("deploy")
+        examine(stack, status=0)
+
+
+def test_drift_is_told_in_origins(stack: Stack) -> None:
+    """The contract moved on; the hosts still have the old list."""
+    stack.write(domain="shop.test", allow_credentials=True, extra_origins=["http://10.99.0.8:3000"],
+                allowed_shapes=["http://{branch}.preview.shop.test"])  # fmt: skip
+    file = stack.kit.home / "moved.json"
+    contract = json.loads(stack.fab("outputs").stdout)
+    contract["cors"]["allowed_origins"] = ["http://app.shop.test", "http://10.99.0.8:3000"]
+    file.write_text(json.dumps(contract))
+    found = told(examine(stack, "--outputs", str(file), status=1))
+    assert f"nginx on backend-1 still answers for {OTHER}; the contract says http://10.99.0.8:3000" in found.replace(
+        "Django and nginx", "nginx"
+    )
+    assert f"lets in {OTHER}" not in found  # nobody asked for it: it is neither listed nor a stranger's
+
+
+def test_a_dead_service_is_named(stack: Stack, backend: Host) -> None:
+    """gunicorn is down: nginx's 502 is readable, so the matrix is as intended, and the unit is named all the same."""
+    stack.kit.ssh(backend, "systemctl stop shop.socket shop")
+    try:
+        found = told(examine(stack, status=1))
+    finally:
+        stack.kit.ssh(backend, "systemctl start shop.socket shop")
+    assert "shop.service on backend-1 is inactive" in found
+
+
+def test_nothing_that_answers_is_status_2(stack: Stack) -> None:
+    """Every host is named with the reason."""
+    contract = json.loads(stack.fab("outputs").stdout)
+    with socket.socket() as held:  # bound, not listening: nobody else gets the port, and nobody answers on it
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        for role in ("frontend", "backend"):
+            contract[role]["origin"] = f"http://127.0.0.1:{port}"
+            contract[role]["hosts"][0] |= {"address": "127.0.0.1", "port": port}
+        contract["cors"]["allowed_origins"] = [f"http://127.0.0.1:{port}"]
+        file = stack.kit.home / "nobody.json"
+        file.write_text(json.dumps(contract))
+        found = examine(stack, "--outputs", str(file), status=2)
+    text = told(found)
+    assert "backend-1 can't be asked" in text and "frontend-1 can't be asked" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("--origin", "https://app.shop.test"), "one is https, the other http"),
+        (("--origin", "http://app.shop.test:8080"), "the port counts"),
+        (("--origin", "app.shop.test"), "--origin: "),
+        (("--header", "X-Unknown"), "add it to allow_headers"),
+        (("--method", "PROPFIND"), "add it to allow_methods"),
+        (("--path", "/" + "x" * 9000), "no header can reach it"),
+    ],
+)
+def test_a_question_of_a_person_s_is_answered(stack: Stack, words: tuple[str, ...], wanted: str) -> None:
+    """One cell, and the reason in words."""
+    done = stack.fab("doctor", *words, status=None)
+    assert done.returncode == 1, done.stdout
+    assert wanted in done.stdout + done.stderr
+
+
+def test_cookies_that_can_not_travel_are_explained(local: Environment) -> None:
+    """Two IPs are two sites: with credentials on, the doctor says it; with them off, all is well."""
+    local.kit.fab("doctor", "--stack", "local")
+    contract = json.loads(local.kit.fab("outputs", "--stack", "local").stdout)
+    contract["cors"]["allow_credentials"] = True
+    file = local.kit.home / "cookies.json"
+    file.write_text(json.dumps(contract))
+    done = local.kit.fab("doctor", "--stack", "local", "--outputs", str(file), status=1)
+    assert "cookies can't travel between two IPs" in done.stdout
+
+
+@pytest.mark.browser
+def test_chromium_agrees_on_every_cell_and_the_page_shows_it(stack: Stack, backend: Host, tmp_path: Path) -> None:
+    """A healthy environment and an ill one, side by side with Chromium; the report opens without a network."""
+    healthy, ill = tmp_path / "healthy.html", tmp_path / "ill.html"
+    found = examine(stack, "--browser", "--html", str(healthy), status=0)
+    asked = [cell for cell in found["cells"] if "chromium" in cell]
+    assert len(asked) > 30
+    path, before, after, _ = MUTATIONS["no hiding"]
+    with edited(stack, backend, path, before, after):
+        found = examine(stack, "--browser", "--html", str(ill), status=1)
+    assert "disagree" not in told(found)
+    assert any(cell.get("chromium") == "MultipleAllowOriginValues" for cell in found["cells"])
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000}, color_scheme="light")
+        asked_for: list[str] = []
+        page.on("request", lambda request: asked_for.append(request.url))
+        ARTEFACTS.mkdir(exist_ok=True)
+        for file in (healthy, ill):
+            page.goto(file.as_uri())
+            page.screenshot(path=str(ARTEFACTS / f"doctor-{file.stem}.png"), full_page=True)
+        page.click("td.wrong a")
+        assert "Access-Control-Allow-Origin" in page.inner_text(".exchange:target")
+        page.screenshot(path=str(ARTEFACTS / "doctor-exchange.png"))
+        assert [url for url in asked_for if not url.startswith("file:")] == []
+        browser.close()
