@@ -154,7 +154,8 @@ CASES: list[tuple[str, Seen, str]] = [
      f"Django on backend-1 still answers for http://203.0.113.9; the contract says {FRONT}"),
     ("other files", seen(hosts=[state(diff={"nginx/a.conf": "--- a\n+++ b\n-gzip on;\n+gzip off;\n"})]),
      "nginx/a.conf on backend-1 is not what the contract says: there is `gzip on;`, it lacks `gzip off;`"),
-    ("a link", seen(hosts=[state(differs=["links/nginx"])]), "links/nginx on backend-1 is not the link"),
+    ("a link", seen(hosts=[state(differs=["links/nginx"])]),
+     "links/nginx on backend-1 has another owner, mode or target"),
     ("old process", seen(hosts=[state(restarts={"gunicorn": "it loaded g1"})]),
      "gunicorn on backend-1 runs on other configuration than its files hold"),
     ("no release", seen(hosts=[state(release=None)]), "run `fab ship`"),
@@ -163,7 +164,7 @@ CASES: list[tuple[str, Seen, str]] = [
     ("host", seen(hosts=[HostReport("backend-1", "10.0.0.2", None, "no answer on port 22")]),
      "backend-1 can't be asked: no answer on port 22"),
     ("not listed", seen(answers=without(ORIGIN)), "it is not in the list that runs there"),
-    ("errors only", seen(answers=without(ORIGIN, only=lambda q: q.endpoint.title[0] == "4")),
+    ("errors only", seen(answers=without(ORIGIN, status=404, only=lambda q: q.endpoint.title[0] == "4")),
      "`add_header` without `always`"),
     ("twice", seen(answers=added(ORIGIN, FRONT)), "let only one of them add it"),
     ("no cookies", seen(NAMES, answers=without("Access-Control-Allow-Credentials", contract=NAMES)),
@@ -208,6 +209,14 @@ def test_a_proxy_in_front_is_told_from_nginx_itself() -> None:
     twice = seen(answers=added(ORIGIN, FRONT))
     hosts = tuple(replace(cell, view="backend-1") for cell in twice.cells)
     assert "Django's line is not hidden" in said(replace(twice, cells=(*twice.cells, *hosts)))
+
+
+def test_where_files_are_right_a_plain_deploy_is_no_cure() -> None:
+    """It would find nothing to do: what runs has to be restarted. Where a file differs it is enough."""
+    ill = seen(answers=without(ORIGIN))
+    assert "run `fab deploy --restart`" in said(ill)
+    told = said(replace(ill, hosts=(state(differs=["nginx/a.conf"], diff={"nginx/a.conf": "-a;\n+b;"}),)))
+    assert "--restart" not in told and "run `fab deploy`" in told
 
 
 def test_the_page_s_policy_counts_for_the_page_alone() -> None:

@@ -160,7 +160,17 @@ def stale(generation: Json) -> dict[str, str]:
         loaded = loaded_by_nginx()
         if loaded != wanted["nginx"]:
             reasons["nginx"] = "it runs on other configuration" if loaded else "it does not run under the kit yet"
+    for service in edited(generation):
+        reasons.setdefault(service, "a file of it was changed by hand")
     return reasons
+
+
+def edited(generation: Json) -> set[str]:
+    """Services that may have loaded a file of the current generation which is no longer as it was written."""
+    if current_id() != generation["id"]:
+        return set()
+    wrong = set(differences(generation))
+    return {file["service"] for file in generation["files"] if file["path"] in wrong and file["service"]}
 
 
 # ------------------------------------------------------------------------------------------------- stage and validate
@@ -610,7 +620,7 @@ def deploy(generation: Json) -> Json:
         raise LeftAlone("nothing was changed here, as another host failed or the operator left")
     try:
         switch(generation)
-        restart(generation, stale(generation) | (reasons if PAYLOAD.get("restart") else {}))
+        restart(generation, {**reasons, **stale(generation)})
         probe(probes)
         end_step()
         if handover.hold("switched", "commit") == "undo":

@@ -71,7 +71,7 @@ CONF, CORS, DJANGO = "nginx/origin-kit.conf", "nginx/origin-kit-cors.conf", "dja
 MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     "no always": (CORS, "$origin_kit_allowed     always", "$origin_kit_allowed", "`add_header` without `always`"),
     "no hiding": (CONF, "proxy_hide_header Access-Control-Allow-Origin;", "", "Django's line is not hidden"),
-    "unescaped": (CONF, r"preview\.shop", "preview.shop", "preview\\.shop"),
+    "unescaped": (CONF, r"preview\.shop", "preview.shop", "lets in http://"),
     "unanchored": (CONF, r"preview\.shop\.test$", r"preview\.shop\.test", "lets in http://"),
     "an old origin": (CONF, "10\\.99\\.0\\.7:3000", "10\\.99\\.0\\.8:3000", "nginx on backend-1"),
     "middleware below": (

@@ -31,6 +31,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     yield environment
     subprocess.run(["make", "down"], cwd=ROOT, env=environment, check=True, capture_output=True)
     assert not home.exists()
+    (ROOT / "report.html").unlink(missing_ok=True)
 
 
 def test_the_commands_of_the_readme_work_in_their_order(reader: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -88,11 +88,18 @@ def findings(seen: Seen) -> tuple[Finding, ...]:
         *_hosts(seen),
         *_names(seen),
         *_page(seen),
-        *_cells(seen),
-        *_django(seen),
+        *(_told_where_files_are_right(seen, finding) for finding in (*_cells(seen), *_django(seen))),
         *_contract(seen.contract),
     ]
     return tuple(dict.fromkeys(everything))
+
+
+def _told_where_files_are_right(seen: Seen, finding: Finding) -> Finding:
+    """Where files and processes say that all is as it should be, a plain deploy would find nothing to do."""
+    states = [host.state for host in seen.hosts]
+    if all(s and not (s["diff"] or s["differs"] or s["restarts"] or s["unfinished"]) for s in states):
+        return replace(finding, cure=finding.cure.replace("run `fab deploy`", "run `fab deploy --restart`"))
+    return finding
 
 
 # ------------------------------------------------------------------------------------------------- hosts
@@ -127,7 +134,7 @@ def _drift(name: str, state: Json) -> Iterator[Finding]:
         yield Finding(f"{services} on {name} still answers for {origins}", "run `fab deploy`", "alloworiginmismatch")
     for path in state["differs"]:
         if path not in state["diff"] and path != "current":
-            yield Finding(f"{path} on {name} is not the link that it should be", "run `fab deploy`")
+            yield Finding(f"{path} on {name} has another owner, mode or target than it should", "run `fab deploy`")
     for service, why in state["restarts"].items():
         if why != "it does not run" and not state["diff"]:
             yield Finding(f"{service} on {name} runs on other configuration than its files hold", "run `fab deploy`")
@@ -249,6 +256,23 @@ def _refused(seen: Seen, where: str, view: str, reason: Reason | None, cells: Se
     return Finding(text, cure, first.verdict.anchor)
 
 
+def _only_errors(seen: Seen, view: str, cells: Sequence[Cell]) -> bool:
+    """Whether the same origins are let in wherever the status is one that a plain add_header reaches."""
+    bare = {a.status for cell in cells for a in cell.answers[-1:] if isinstance(a, Response)}
+    origins = {cell.question.row.origin for cell in cells}
+    let_in = any(
+        isinstance(answer, Response) and answer.get("Access-Control-Allow-Origin")
+        for cell in seen.cells
+        if cell.view == view and cell.question.row.origin in origins
+        for answer in cell.answers
+    )
+    return let_in and not bare & _PLAIN
+
+
+# https://nginx.org/en/docs/http/ngx_http_headers_module.html#add_header
+_PLAIN = {200, 201, 204, 206, 301, 302, 303, 304, 307, 308}
+
+
 def _beyond_headers(answer: Answer) -> tuple[str, str] | None:
     """The answers that nginx gives before it knows which site is asked, and what to do about them."""
     if not isinstance(answer, Response):
@@ -273,8 +297,7 @@ def _cause(seen: Seen, view: str, reason: Reason | None, cells: Sequence[Cell]) 
         if view == "public" and all(c.good for c in seen.cells if c.view != "public"):
             return "the hosts themselves send one: a proxy or CDN in front adds another", "let only one of them add it"
         return "Django's line is not hidden (proxy_hide_header), so nginx's is the second", "run `fab deploy`"
-    titles = {cell.question.endpoint.title for cell in cells}
-    if plain == "MissingAllowOriginHeader" and titles and all(title[:1] in "45" for title in titles):
+    if plain == "MissingAllowOriginHeader" and _only_errors(seen, view, cells):
         return "headers are missing on errors: `add_header` without `always`, or overridden there", "run `fab deploy`"
     if plain == "MissingAllowOriginHeader":
         return "it is not in the list that runs there", "run `fab deploy`; others go in extra_origins"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -88,22 +88,34 @@ def _samples(contract: Contract, text: str) -> list[str]:
 
 
 def _look_alikes(contract: Contract) -> list[str]:
-    """A handful that a browser could send: another host around the name, another scheme, another port."""
+    """Some that a browser could send. Of the first origin: another host around the name, another scheme, another port;
+    of each shape what an unescaped dot or a missing end would let in."""
     first = parse_origin(contract.cors.allowed_origins[0], production=False)
     shapes = [s for s in contract.cors.allowed_shapes if s != "*"]
     known = [parse_shape(text, production=contract.production) for text in shapes]
-    found = []
-    for value in look_alikes(first):
-        if value in contract.cors.allowed_origins or any(shape.matches(value) for shape in known):
-            continue
-        try:
-            other = parse_origin(value, production=False)
-        except OriginError:
-            continue
-        if str(other) == value != STRANGER and len(value) < 100:
-            found.append(value)
-    kinds = {(urlsplit(v).scheme, urlsplit(v).port, _place(str(first.host), v)): v for v in reversed(found)}
-    return sorted(kinds.values())[:8]
+
+    def strange(values: Iterable[str]) -> Iterator[str]:
+        for value in values:
+            listed = value in contract.cors.allowed_origins or any(shape.matches(value) for shape in known)
+            if not listed and value != STRANGER and len(value) < 100 and _sent_by_browsers(value):
+                yield value
+
+    near = list(strange(look_alikes(first)))
+    kinds = {(urlsplit(v).scheme, urlsplit(v).port, _place(str(first.host), v)): v for v in reversed(near)}
+    found = sorted(kinds.values())[:8]
+    for text in shapes:
+        for sample in _samples(contract, text)[:1]:
+            dots = [at for at, letter in enumerate(sample) if letter == "."]
+            careless = [f"{sample}.evil.example", *(f"{sample[:at]}x{sample[at + 1 :]}" for at in reversed(dots))]
+            found += list(strange(careless))[:4]
+    return list(dict.fromkeys(found))
+
+
+def _sent_by_browsers(value: str) -> bool:
+    try:
+        return str(parse_origin(value, production=False)) == value
+    except OriginError:
+        return False
 
 
 def _place(host: str, value: str) -> str:
