@@ -160,17 +160,16 @@ def stale(generation: Json) -> dict[str, str]:
         loaded = loaded_by_nginx()
         if loaded != wanted["nginx"]:
             reasons["nginx"] = "it runs on other configuration" if loaded else "it does not run under the kit yet"
-    for service in edited(generation):
-        reasons.setdefault(service, "a file of it was changed by hand")
     return reasons
 
 
-def edited(generation: Json) -> set[str]:
-    """Services that may have loaded a file of the current generation which is no longer as it was written."""
-    if current_id() != generation["id"]:
-        return set()
-    wrong = set(differences(generation))
-    return {file["service"] for file in generation["files"] if file["path"] in wrong and file["service"]}
+def compare(generation: Json) -> tuple[list[str], dict[str, str]]:
+    """What differs on disk, and service → why it has to restart: a file of it that was changed by hand counts too."""
+    wrong, reasons = differences(generation), stale(generation)
+    if current_id() == generation["id"]:
+        edited = {file["service"] for file in generation["files"] if file["path"] in wrong and file["service"]}
+        reasons = {**dict.fromkeys(sorted(edited), "a file of it was changed by hand"), **reasons}
+    return wrong, reasons
 
 
 # ------------------------------------------------------------------------------------------------- stage and validate
@@ -593,7 +592,7 @@ def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
     """What differs, and which service has to restart and why."""
     if release() is None:
         raise Failed("there is no release of {} here yet; run `fab ship` first".format(PAYLOAD["app"]))
-    wrong, reasons = differences(generation), stale(generation)
+    wrong, reasons = compare(generation)
     if PAYLOAD.get("restart"):
         reasons = {service: reasons.get(service, "asked for") for service in generation["fingerprints"]}
     return wrong, reasons
@@ -700,10 +699,11 @@ def logs() -> Json:
 
 def plan() -> Json:
     generation = PAYLOAD["generation"]
+    wrong, reasons = compare(generation)
     return {
-        "differs": differences(generation),
+        "differs": wrong,
         "diff": diff(generation),
-        "restarts": stale(generation),
+        "restarts": reasons,
         "unfinished": JOURNAL.exists(),
         "release": release(),
         "generation": current_id(),
@@ -714,13 +714,14 @@ def status() -> Json:
     """What this host holds and what its processes loaded."""
     active = {unit: run("systemctl", "is-active", unit).stdout.strip() for unit in PAYLOAD["units"]}
     generation = PAYLOAD.get("generation")
+    wrong, reasons = compare(generation) if generation else ([], {})
     return {
         "generation": current_id(),
         "release": release(),
         "units": active,
         "unfinished": JOURNAL.exists(),
-        "differs": differences(generation) if generation else [],
-        "restarts": stale(generation) if generation else {},
+        "differs": wrong,
+        "restarts": reasons,
     }
 
 
