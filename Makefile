@@ -4,7 +4,7 @@ MACHINES := systemd-container debootstrap iproute2 openssh-client git
 BROWSER := chromium nginx-light nftables openssl
 PYTEST := $(SUDO) .venv/bin/pytest
 
-.PHONY: help up down test check bench soak machines browser
+.PHONY: help up down test check bench soak machines browser image
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 up: .venv/run machines ## two machines on this host, the example shipped, deployed and checked
@@ -23,6 +23,8 @@ soak: .venv/test machines browser ## the long tests
 
 machines browser: %:
 	@infra/local/packages.sh $(if $(filter browser,$@),$(BROWSER),$(MACHINES))
+image: .venv/test machines
+	@$(SUDO) .venv/bin/python -c 'from infra.local.image import ensure; ensure()'
 .venv/run: pyproject.toml uv.lock | .tools
 	@.tools/bin/uv sync --quiet --frozen --no-dev --inexact --no-python-downloads && touch $@
 .venv/test: pyproject.toml uv.lock | .tools

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -24,6 +25,11 @@ def missing(marker: str) -> str | None:
     if marker == "machines" and os.geteuid() != 0:
         return "not root"
     return None
+
+
+def pytest_configure() -> None:
+    """A shell that starts a job in the background has it ignore ^C, and so would all that the tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -9,6 +9,9 @@ done
 command -v apt-get >/dev/null || { echo "missing:$missing. Install them with your system's package manager" >&2; exit 1; }
 if [ "$(id -u)" = 0 ]; then as_root=; else as_root="sudo -E"; fi
 echo "  packages     installs$missing"
+# One at a time, as `make -j` may start several.
+exec 9<"$0"
+flock 9
 log=$(mktemp)
 export DEBIAN_FRONTEND=noninteractive
 # nginx is only run by tests, never as this host's own service: nothing that is installed here starts by itself.

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from infra.contract import Contract
 from tests.conftest import missing
-from tests.e2e.kit import ROOT, Kit, manage
+from tests.e2e.kit import OLD, ROOT, Kit, Stack, manage
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -43,6 +43,20 @@ class Environment:
 @pytest.fixture(scope="session")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
     return Kit(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack.of(Kit(tmp_path_factory.mktemp("shared") / "home")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stack(shared: Stack) -> Stack:
+    """The environment that modules share which leave it whole: a local one that lets in OLD."""
+    shared.write(extra_origins=[OLD])
+    shared.fab("up")
+    return shared
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import yaml
 from infra.contract import Contract, Host
 
 ROOT = Path(__file__).parents[2]
+OLD = "http://localhost:7001"
 FAB = str(Path(sys.executable).with_name("fab"))
 
 

@@ -18,20 +18,12 @@ import pytest
 
 from infra.contract import Host, Json
 from rollout import access, deploy, hosts, outputs, scripts
-from tests.e2e.kit import FAB, ROOT, Kit, Stack
-from tests.e2e.test_transaction import NEW, OLD, admitted
+from tests.e2e.kit import FAB, OLD, ROOT, Stack
+from tests.e2e.test_transaction import NEW, admitted
 
 pytestmark = pytest.mark.machines
 
 SEED = int(os.environ.get("ORIGIN_KIT_SEED", random.SystemRandom().randrange(1 << 32)))
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack.of(Kit(tmp_path_factory.mktemp("days") / "home")) as made:
-        made.write(extra_origins=[OLD])
-        made.fab("up")
-        yield made
 
 
 @pytest.fixture

@@ -16,13 +16,6 @@ from tests.e2e.kit import ROOT, Kit, Stack, a_copy_of_the_example
 pytestmark = pytest.mark.machines
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack.of(Kit(tmp_path_factory.mktemp("bad") / "home")) as made:
-        made.fab("up")
-        yield made
-
-
 def said(done: subprocess.CompletedProcess[str]) -> str:
     """Both streams; a traceback is a bug."""
     text = done.stdout + done.stderr

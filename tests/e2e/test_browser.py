@@ -167,6 +167,13 @@ def test_a_custom_header_is_sent_and_its_answer_read(local: Environment) -> None
         assert call(page, "GET", "/api/products/", headers={"X-Other": "7"})["kind"] == "blocked"
 
 
+def test_a_slow_answer_is_waited_for_and_read(local: Environment) -> None:
+    """Longer than a keep-alive is idle, shorter than the slowest request that is allowed."""
+    with page_of(local) as page:
+        answer = call(page, "GET", "/api/slow?seconds=3")
+        assert (answer["kind"], answer["body"]) == ("ok", {"seconds": 3})
+
+
 def test_screenshots_are_kept(local: Environment, tmp_path: Path) -> None:
     """A picture of the page is among the artefacts and is no empty file."""
     with page_of(local) as page:

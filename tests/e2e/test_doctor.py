@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from infra.contract import Host
-from tests.e2e.conftest import ARTEFACTS, FLAGS, Environment
+from tests.e2e.conftest import ARTEFACTS, FLAGS
 from tests.e2e.kit import Kit, Stack
 
 pytestmark = pytest.mark.machines
@@ -187,15 +187,16 @@ def test_a_question_of_a_person_s_is_answered(stack: Stack, words: tuple[str, ..
     assert wanted in done.stdout + done.stderr
 
 
-def test_cookies_that_can_not_travel_are_explained(local: Environment) -> None:
-    """Two IPs are two sites: with credentials on, the doctor says it; with them off, all is well."""
-    local.kit.fab("doctor", "--stack", "local")
-    contract = json.loads(local.kit.fab("outputs", "--stack", "local").stdout)
-    contract["cors"]["allow_credentials"] = True
-    file = local.kit.home / "cookies.json"
+def test_cookies_that_can_not_travel_are_explained(stack: Stack) -> None:
+    """Two IPs are two sites: with credentials on, the doctor says it."""
+    contract = json.loads(stack.fab("outputs").stdout)
+    for role in ("frontend", "backend"):
+        contract[role]["origin"] = f"http://{contract[role]['hosts'][0]['address']}"
+    contract["cors"]["allowed_origins"] = [contract["frontend"]["origin"]]
+    file = stack.kit.home / "cookies.json"
     file.write_text(json.dumps(contract))
-    done = local.kit.fab("doctor", "--stack", "local", "--outputs", str(file), status=1)
-    assert "cookies can't travel between two IPs" in done.stdout
+    found = told(examine(stack, "--outputs", str(file), status=1))
+    assert "cookies can't travel between two IPs" in found
 
 
 @pytest.mark.browser

@@ -16,63 +16,41 @@ from tests.e2e.kit import FAB, ROOT, Kit, Stack, a_copy_of_the_example, manage
 pytestmark = pytest.mark.machines
 
 
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    with Stack.of(Kit(tmp_path / "home")) as made:
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One environment for the whole story: begun and interrupted, grown, rebooted, changed, gone."""
+    with Stack.of(Kit(tmp_path_factory.mktemp("life") / "home")) as made:
         yield made
 
 
-def traces(kit: Kit) -> dict[str, list[str]]:
-    """What an environment under this home leaves on the host: mounts, links, processes, files."""
-    home = str(kit.home)
-    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if home in line]
-    processes = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if home in command and int(folder.name) != os.getpid():
-            processes.append(command)
-    return {"mounts": mounts, "processes": processes, "files": [str(path) for path in kit.home.glob("*")]}
+def interrupted_at(stack: Stack, line: str) -> str:
+    """`fab up`, with ^C as soon as it prints `line`, if it still has to; everything it has said."""
+    running = subprocess.Popen(
+        [FAB, "up", "--stack", stack.name], cwd=ROOT, env=stack.kit.environment, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert running.stdout
+    said = ""
+    for text in running.stdout:
+        said += text
+        if line in text:
+            os.killpg(running.pid, signal.SIGINT)
+            break
+    said += running.stdout.read()
+    assert running.wait(timeout=120) == (130 if line in said else 0), f"^C at {line!r}:\n{said}"
+    assert "Traceback" not in said
+    assert line not in said or "run the same command again" in said
+    return said
 
 
-def links(address: str) -> list[str]:
-    """The bridge that leads to the address, and all that hangs on it or is named like it."""
-    asked = ["ip", "-o", "route", "get", address]
-    way = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
-    return links_like(way[way.index("dev") + 1].removeprefix("ok-"))
-
-
-def links_like(key: str) -> list[str]:
-    shown = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True, check=True).stdout
-    return sorted(line.split()[0] for line in shown.splitlines() if key in line.split()[0])
-
-
-def test_up_again_change_and_down(stack: Stack) -> None:
-    """The second up does nothing, a changed list restarts what reads it, down leaves nothing behind."""
-    first = stack.fab("up").stdout
-    contract = stack.contract
-    assert contract.frontend.origin in first and contract.backend.origin in first
-    running = stack.processes()
-    second = stack.fab("up").stdout
-    assert "nothing to do" in second
-    assert stack.processes() == running
-    assert "unchanged" in stack.fab("deploy").stdout
-
-    stack.write(extra_origins=["http://localhost:9999"])
-    changed = stack.fab("up").stdout
-    assert "http://localhost:9999" in stack.contract.cors.allowed_origins
-    assert "changed" in changed
-    assert stack.processes() != running
-    assert "as the contract says" in stack.fab("status").stdout
-
-    own = links(contract.backend.hosts[0].address)
-    assert own[0].startswith("ok-") and len(own) == 3  # the bridge and a leg for each of the two machines
-    stack.fab("down")
-    assert traces(stack.kit) == {"mounts": [], "processes": [], "files": []}
-    assert links_like(own[0].removeprefix("ok-")) == []  # others on this host may come and go
-    assert "is gone" in stack.fab("down").stdout
+def test_an_interrupted_up_is_finished_by_the_next(stack: Stack) -> None:
+    """^C in every part of it: one line and status 130; a host goes on alone, and the last run has all."""
+    lines = ("runs the program", "creates it", "unpacks release", "migrates the database", "writes generation",
+             "restarts gunicorn")  # fmt: skip
+    stopped = [line for line in lines if line in interrupted_at(stack, line)]
+    assert len(stopped) >= 3, stopped
+    assert "http://" in stack.fab("up").stdout
+    assert "nothing to do" in stack.fab("up").stdout
 
 
 def test_more_hosts_are_deployed_to_and_fewer_are_taken_away(stack: Stack) -> None:
@@ -133,31 +111,55 @@ def test_data_survives_ship_rollback_and_a_pulled_plug(stack: Stack) -> None:
     assert rows(stack) == before
 
 
-def interrupted_at(stack: Stack, line: str) -> str:
-    """`fab up`, with ^C as soon as it prints `line`, if it still has to; everything it has said."""
-    running = subprocess.Popen(
-        [FAB, "up", "--stack", stack.name], cwd=ROOT, env=stack.kit.environment, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
-    assert running.stdout
-    said = ""
-    for text in running.stdout:
-        said += text
-        if line in text:
-            os.killpg(running.pid, signal.SIGINT)
-            break
-    said += running.stdout.read()
-    assert running.wait(timeout=120) == (130 if line in said else 0), f"^C at {line!r}:\n{said}"
-    assert "Traceback" not in said
-    assert line not in said or "run the same command again" in said
-    return said
+def traces(kit: Kit) -> dict[str, list[str]]:
+    """What an environment under this home leaves on the host: mounts, links, processes, files."""
+    home = str(kit.home)
+    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if home in line]
+    processes = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if home in command and int(folder.name) != os.getpid():
+            processes.append(command)
+    return {"mounts": mounts, "processes": processes, "files": [str(path) for path in kit.home.glob("*")]}
 
 
-def test_an_interrupted_up_is_finished_by_the_next(stack: Stack) -> None:
-    """^C in every part of it: one line and status 130; a host goes on alone, and the last run has all."""
-    lines = ("runs the program", "creates it", "unpacks release", "migrates the database", "writes generation",
-             "restarts gunicorn")  # fmt: skip
-    stopped = [line for line in lines if line in interrupted_at(stack, line)]
-    assert len(stopped) >= 3, stopped
-    assert "http://" in stack.fab("up").stdout
-    assert "nothing to do" in stack.fab("up").stdout
+def links(address: str) -> list[str]:
+    """The bridge that leads to the address, and all that hangs on it or is named like it."""
+    asked = ["ip", "-o", "route", "get", address]
+    way = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+    return links_like(way[way.index("dev") + 1].removeprefix("ok-"))
+
+
+def links_like(key: str) -> list[str]:
+    shown = subprocess.run(["ip", "-br", "link"], capture_output=True, text=True, check=True).stdout
+    return sorted(line.split()[0] for line in shown.splitlines() if key in line.split()[0])
+
+
+def test_up_again_change_and_down(stack: Stack) -> None:
+    """The second up does nothing, a changed list restarts what reads it, down leaves nothing behind."""
+    stack.write()
+    first = stack.fab("up").stdout
+    contract = stack.contract
+    assert contract.frontend.origin in first and contract.backend.origin in first
+    running = stack.processes()
+    second = stack.fab("up").stdout
+    assert "nothing to do" in second
+    assert stack.processes() == running
+    assert "unchanged" in stack.fab("deploy").stdout
+
+    stack.write(extra_origins=["http://localhost:9999"])
+    changed = stack.fab("up").stdout
+    assert "http://localhost:9999" in stack.contract.cors.allowed_origins
+    assert "changed" in changed
+    assert stack.processes() != running
+    assert "as the contract says" in stack.fab("status").stdout
+
+    own = links(contract.backend.hosts[0].address)
+    assert own[0].startswith("ok-") and len(own) == 3  # the bridge and a leg for each of the two machines
+    stack.fab("down")
+    assert traces(stack.kit) == {"mounts": [], "processes": [], "files": []}
+    assert links_like(own[0].removeprefix("ok-")) == []  # others on this host may come and go
+    assert "is gone" in stack.fab("down").stdout

@@ -15,19 +15,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from rollout import deploy, outputs
-from tests.e2e.kit import Kit, Stack
+from tests.e2e.kit import Stack
 
 pytestmark = pytest.mark.machines
 
 NEW_CLIENTS, KEPT_CLIENTS = 3, 2  # for each role
 PACE_S = 0.01
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack.of(Kit(tmp_path_factory.mktemp("load") / "home")) as made:
-        made.fab("up")
-        yield made
 
 
 @dataclass

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit import ROOT, Kit, Stack
+from tests.e2e.kit import ROOT, Stack
 
 pytestmark = pytest.mark.machines
 
 SENTINEL = "hush-3f9c-sentinel-77aa"
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack.of(Kit(tmp_path_factory.mktemp("secrets") / "home")) as made:
-        made.fab("up")
-        yield made
 
 
 def test_a_changed_secret_is_a_config_only_deploy_and_stands_nowhere_else(stack: Stack, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rollout import deploy, outputs
-from tests.e2e.kit import ROOT, Kit, Stack
+from tests.e2e.kit import OLD, ROOT, Stack
 
 pytestmark = pytest.mark.machines
 
@@ -22,15 +22,7 @@ STEPS = (
     "stage", "check-django", "check-nginx", "journal", "switch", "link", "restart-gunicorn", "restart-nginx", "probe",
     "commit",
 )  # fmt: skip
-OLD, NEW = "http://localhost:7001", "http://localhost:7002"
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack.of(Kit(tmp_path_factory.mktemp("crash") / "home")) as made:
-        made.write(extra_origins=[OLD])
-        made.fab("up")
-        yield made
+NEW = "http://localhost:7002"
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ def _origins_changed(diff: str) -> str:
 def _lines_changed(diff: str) -> str:
     """The first lines that differ, as a person would quote them."""
     lines = [line for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("---", "+++")]
-    lines = [line for line in lines if "fingerprint" not in line.lower()]
+    lines = [line for line in lines if line[1:].strip() and "fingerprint" not in line.lower()]
     there = [line[1:].strip() for line in lines if line[0] == "-"]
     wanted = [line[1:].strip() for line in lines if line[0] == "+"]
     parts = [f"there is `{there[0]}`"] if there else []

@@ -72,7 +72,8 @@ def _table(result: Diagnosis, cells: list[Cell], ids: Ids) -> str:
 def _cell(result: Diagnosis, cell: Cell, ids: Ids) -> str:
     kind = "wrong" if not cell.good else "ok" if cell.question.row.allowed else "refused"
     outcome = result.browsed.get(cell.key) if cell.view == "public" else None
-    return f'<td class={kind}><a href="#{ids[cell.view, *cell.key]}">{escape(word(cell, outcome))}</a></td>'
+    browsed = f"<br><small>Chromium: {escape(outcome.word)}</small>" if outcome else ""
+    return f'<td class={kind}><a href="#{ids[cell.view, *cell.key]}">{escape(word(cell))}{browsed}</a></td>'
 
 
 def _panel(cell: Cell, ids: Ids) -> str:
