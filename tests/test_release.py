@@ -15,7 +15,7 @@ import pytest
 from rollout import release
 from rollout.release import Release, ReleaseError, Target
 from rollout.release.source import backend_files, hide_password
-from rollout.release.wheels import requirements
+from rollout.release.wheels import requirements, uv
 
 KIT_NEEDS = ("gunicorn", "django-cors-headers")
 
@@ -344,7 +344,7 @@ def test_a_uv_lock_is_followed(tmp_path: Path) -> None:
         '[project]\nname="shop"\nversion="1"\nrequires-python=">=3.10"\ndependencies=["sqlparse<0.5.3", "django<5.3"]\n'
     )
     folder = project(tmp_path / "p", None, **{"pyproject.toml": toml + '[dependency-groups]\ndev=["iniconfig"]\n'})
-    subprocess.run(["uv", "lock", "-q", "--no-python-downloads"], cwd=folder, check=True)
+    uv("lock", "-q", "--no-python-downloads", "--project", str(folder)).check_returncode()
     built = build(folder)
     assert built.wheels
     names = [name for name in built.wheels.names if name.startswith(("sqlparse", "iniconfig"))]

@@ -142,7 +142,7 @@ def _uv_lock(path: Path) -> str:
 
 def _uv_export(path: Path) -> str:
     export = ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate", "-q"]
-    done = _uv(*export, "--no-python-downloads", "--project", str(path.parent))
+    done = uv(*export, "--no-python-downloads", "--project", str(path.parent))
     if done.returncode:
         raise ReleaseError(f"{path}: uv can't read it: {_last(done.stderr)}; run `uv lock` there")
     return done.stdout
@@ -287,7 +287,7 @@ def _resolve(wanted: Requirements, target: Target, scratch: Path) -> list[str]:
     asked.write_text("\n".join([wanted.lines(), *ADDITIONS, INSTALLER]))
     options = ["--generate-hashes", "--no-annotate", "--no-header", "-q"]
     host = ["--python-version", target.python, "--python-platform", target.uv_platform, "--no-python-downloads"]
-    done = _uv("pip", "compile", str(asked), "-o", str(out), *options, *host)
+    done = uv("pip", "compile", str(asked), "-o", str(out), *options, *host)
     if done.returncode:
         why = _reason(done.stderr)
         own = f" (the kit itself asks for {' and '.join(ADDITIONS)})" if any(need in why for need in ADDITIONS) else ""
@@ -369,7 +369,8 @@ def _pip(verb: str, *words: str, lines: list[str], scratch: Path) -> subprocess.
     return done
 
 
-def _uv(*words: str) -> subprocess.CompletedProcess[str]:
+def uv(*words: str) -> subprocess.CompletedProcess[str]:
+    """`uv WORDS`, from PATH or from the kit's own folder of tools, with pip's index. Raises ReleaseError without it."""
     beside = [Path(sys.executable).parent, ROOT / ".tools" / "bin"]
     path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, beside)])
     found = shutil.which("uv", path=path)
