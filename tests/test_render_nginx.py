@@ -441,6 +441,19 @@ def test_application_silent() -> None:
         assert (answer.status, answer.allowed) == (504, [FRONT])
 
 
+def test_a_limit_on_requests_is_readable() -> None:
+    """Somebody's own `limit_req` for the whole server: its 503 has the headers, and preflights are not counted."""
+    limit = "limit_req_zone $binary_remote_addr zone=all:1m rate=1r/m;\nlimit_req zone=all;\n"
+    generation = edited(rendered(load("local-ip"), "backend"), "upstream origin_kit", f"{limit}upstream origin_kit")
+    with running(generation) as site:
+        put_project(site)
+        answers = [site.ask("GET", "/static/site.css", {"Origin": FRONT}) for _ in range(3)]
+        assert [answer.status for answer in answers] == [200, 503, 503]
+        assert all(answer.allowed == [FRONT] and "origin" in answer.vary for answer in answers)
+        assert site.ask("GET", "/static/site.css", {"Origin": STRANGER}).allowed == []
+        assert site.ask("OPTIONS", "/echo/", {"Origin": FRONT, **PREFLIGHT}).status == 204
+
+
 def answer_upgrade(listening: socket.socket) -> None:
     """Play an application that speaks a protocol of its own after 101."""
     listening.settimeout(20)

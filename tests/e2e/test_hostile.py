@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import http.server
+import json
+import os
 import socket
-from collections.abc import Iterable, Iterator
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -67,3 +75,59 @@ def test_the_frontend_lets_nobody_read_it(stack: Stack) -> None:
         for head in answers(*frontend, values, "GET", path, ""):
             assert head.startswith(b"http/1.1 200")
             assert b"access-control-" not in head
+
+
+# ------------------------------------------------------------------------------------------------- second opinions
+
+
+def corscanner(url: str, origin: str, folder: Path) -> object:
+    """What it finds; it makes its origins from the API's host, `origin` it does not want to know."""
+    scanner("cors", "-u", url, "-o", str(folder / "found.json"))
+    return json.loads((folder / "found.json").read_text())
+
+
+def corsair(url: str, origin: str, folder: Path) -> object:
+    """What it finds; it makes its origins from the one that is allowed."""
+    asked = [{"url": url, "verb": verb, "params": "", "headers": {"Origin": origin}} for verb in ("GET", "OPTIONS")]
+    (folder / "asked.json").write_text(json.dumps(asked))
+    scanner("corsair", str(folder / "asked.json"), "-r", str(folder / "report.json"))
+    report = json.loads((folder / "report.json").read_text())
+    assert len(report["report"]) == 2 and report["summary"]["error"] == []
+    return report["summary"]["misconfigured"]
+
+
+def scanner(name: str, *words: str) -> None:
+    # Both would like the list of public suffixes by https, and have one of their own: the proxy that is none says no.
+    environment = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
+    program = Path(sys.executable).with_name(name)
+    done = subprocess.run([program, *words], env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def a_server_that_says_yes() -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Access-Control-Allow-Origin", self.headers.get("Origin", ""))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_OPTIONS = do_GET
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("scan", [corscanner, corsair])
+def test_public_scanners_find_nothing_here_and_something_elsewhere(
+    stack: Stack, tmp_path: Path, scan: Callable[[str, str, Path], object]
+) -> None:
+    contract = stack.contract
+    assert scan(f"{contract.backend.origin}/api/products/", contract.frontend.origin, tmp_path) == []
+    with a_server_that_says_yes() as url:
+        assert scan(url, contract.frontend.origin, tmp_path)
