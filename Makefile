@@ -1,10 +1,11 @@
 # Every target sets up what it needs and means `--stack local`. Other environments: `fab --list`.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
-MACHINES := systemd-container debootstrap iproute2 openssh-client git
-BROWSER := chromium nginx-light nftables openssl
+machines := systemd-container debootstrap iproute2 openssh-client git
+browser := chromium nginx-light nftables openssl
+load := nginx-light wrk
 PYTEST := $(SUDO) .venv/bin/pytest
 
-.PHONY: help up down test check bench soak machines browser image
+.PHONY: help up down test check bench soak machines browser load image
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 up: .venv/run machines ## two machines on this host, the example shipped, deployed and checked
@@ -15,14 +16,15 @@ test: .venv/test machines browser ## every test, on real machines and in a real 
 	$(PYTEST) -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder --durations=40
 check: .venv/test ## format, lint and types
 	.venv/bin/ruff check . && .venv/bin/ruff format --check -q . && .venv/bin/mypy
-bench: .venv/test machines ## the figures in the README, as ratios within one run
+bench: .venv/test machines load ## the figures in the README, as ratios within one run
 	$(SUDO) .venv/bin/python -m tests.bench
+	.venv/bin/python -m tests.cost
 	$(SUDO) .venv/bin/python -m tests.peers $(PEERS)
 soak: .venv/test machines browser ## the long tests
 	$(PYTEST) -m soak
 
-machines browser: %:
-	@infra/local/packages.sh $(if $(filter browser,$@),$(BROWSER),$(MACHINES))
+machines browser load: %:
+	@infra/local/packages.sh $($*)
 image: .venv/test machines
 	@$(SUDO) .venv/bin/python -c 'from infra.local.image import ensure; ensure()'
 .venv/run: pyproject.toml uv.lock | .tools

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from infra.contract import Host
 from rollout.deploy import Outcome, RollbackError, UsageError, before, history_text, seconds
+from tests.e2e.kit import FAB, ROOT
+from tests.test_render import GOLDEN
 
 Line = tuple[str, str, str]
 
@@ -74,3 +82,30 @@ def test_how_not_to_say_it(text: str) -> None:
         return
     with pytest.raises(UsageError, match="write seconds or minutes"):
         seconds(text)
+
+
+def test_a_deploy_imports_nothing_heavy(tmp_path: Path) -> None:
+    """No Pulumi, no gRPC, no cloud's SDK and no bars on the way to a host, which here is nobody."""
+    contract = json.loads((GOLDEN / "local-ip" / "contract.json").read_text())
+    with socket.socket() as held:  # bound, not listening
+        held.bind(("127.0.0.1", 0))
+        for role in ("frontend", "backend"):
+            contract[role]["hosts"][0] |= {"address": "127.0.0.1", "port": held.getsockname()[1]}
+            contract[role]["hosts"][0]["host_keys"] = []
+        (tmp_path / "outputs.json").write_text(json.dumps(contract))
+        words = [
+            sys.executable,
+            "-X",
+            "importtime",
+            FAB,
+            "deploy",
+            "--stack",
+            "local",
+            "--outputs",
+            str(tmp_path / "outputs.json"),
+        ]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "refused the connection" in done.stderr
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "fabric" in loaded and "rollout" in loaded
+    assert loaded & {"pulumi", "grpc", "boto3", "google", "pulumi_aws", "pulumi_gcp", "rich"} == set()

@@ -6,6 +6,7 @@ import http.client
 from urllib.parse import urlsplit
 
 from infra.contract import Contract, Host
+from infra.origins import origin_notes, parse_origin
 from rollout import hosts
 
 TIMEOUT_S = 10
@@ -58,7 +59,7 @@ def _ask(host: Host, origin: str, method: str, headers: dict[str, str]) -> tuple
 
 
 def where_to_look(contract: Contract) -> str:
-    """The two URLs, and lines for the hosts file where the names exist nowhere else."""
+    """The two URLs, lines for the hosts file where the names exist nowhere else, what is easily taken for listed."""
     lines = ["", f"open  {contract.frontend.origin}/", f"api   {contract.backend.origin}/"]
     names = [
         (role.hosts[0].address, urlsplit(role.origin).hostname or "") for role in (contract.frontend, contract.backend)
@@ -69,4 +70,7 @@ def where_to_look(contract: Contract) -> str:
             "for your hosts file (the names exist nowhere else):",
             *(f"{address}  {name}" for address, name in names),
         ]
+    notes = origin_notes(parse_origin(text, production=False) for text in contract.cors.allowed_origins)
+    if notes and not contract.cors.allowed_shapes:  # a shape may hold the other one
+        lines += ["", *notes]
     return "\n".join(lines)
