@@ -120,7 +120,8 @@ def _switches(project: Project, carried: Carried) -> Iterator[Finding]:
     if everyone.value not in (None, False):
         also = ", with the visitor's cookies" if cookies.value is True else ""
         name, cure = project.name("CORS_ALLOW_ALL_ORIGINS"), "the contract lets in the frontend and extra_origins only"
-        text = f"{name} is {shown(everyone.value)}: any website reads the answers{also}"
+        then = "any" if everyone.value is True else "where it is true, any"
+        text = f"{name} is {shown(everyone.value)}: {then} website reads the answers{also}"
         yield Finding(text, everyone.where, cure)
     if cookies.value not in (None, False):
         carried.offered |= {"domain": f"{project.application}.test", "allow_credentials": True}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import operator
 import os.path
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -72,6 +73,8 @@ def shown(value: Any) -> str:
         source = f", from {' and '.join(value.names)}" if value.names else ""
         sure = value.when and value.maybe is not None and not isinstance(value.maybe, Computed)
         text = f"{shown(value.maybe)} if {value.when}" if sure else f"computed at run time{source}"
+    elif isinstance(value, dict) and not known(value):
+        text = shown(unknown(value))
     elif isinstance(value, list):
         text = f"[{', '.join(map(shown, value))}]"
     elif isinstance(value, External):
@@ -289,6 +292,10 @@ class Reader:
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 value = self._value(operand, scope)
                 return not value if known(value) else unknown(value)
+            case ast.BoolOp(values=[first, *rest]):
+                return unknown(self._value(first, scope), *self._perhaps(rest, scope))
+            case ast.IfExp(test=first, body=one, orelse=other):
+                return unknown(self._value(first, scope), *self._perhaps([one, other], scope))
             case ast.JoinedStr(values=values):
                 return _result(lambda *parts: "".join(map(str, parts)), [self._value(one, scope) for one in values])
             case ast.FormattedValue(value=inner):
@@ -309,6 +316,13 @@ class Reader:
             case _:
                 parts = [one for one in ast.iter_child_nodes(node) if isinstance(one, ast.expr)]
                 return unknown(*(self._value(one, scope) for one in parts))
+
+    def _perhaps(self, nodes: list[ast.expr], scope: Scope) -> list[Any]:
+        """Values that are only looked at if another one is so."""
+        self._doubt += 1
+        values = [self._value(node, scope) for node in nodes]
+        self._doubt -= 1
+        return values
 
     def _elements(self, node: ast.expr, scope: Scope) -> list[Any]:
         if not isinstance(node, ast.Starred):
@@ -380,12 +394,9 @@ def _source(node: ast.ImportFrom, scope: Scope) -> str:
 
 
 def _helper(function: ast.FunctionDef) -> bool | None:
-    """Whether a function of the project needs its first argument in the environment; None: it doesn't look it up."""
-    name = function.args.args[0].arg if function.args.args else ""
-    text = ast.unparse(function)
-    if f"environ[{name}]" in text:
-        return True
-    return False if f"environ.get({name}" in text or f"getenv({name}" in text else None
+    """Whether a function of the project needs its first argument in the environment; None: it looks nothing up."""
+    name, text = function.args.args[0].arg if function.args.args else "", ast.unparse(function)
+    return f"environ[{name}]" in text if re.search(r"\b(environ|getenv)\b", text) else None
 
 
 def _operated(op: ast.AST, left: Any, right: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.settings import CHECKS
 from rollout.adopt.cors import Carried, Finding
-from rollout.adopt.evaluate import Computed, known, shown
+from rollout.adopt.evaluate import Computed, Read, known, shown
 from rollout.adopt.project import Project
 from rollout.release import ReleaseError
 from rollout.release.wheels import ADDITIONS
@@ -64,8 +64,14 @@ def _layers(project: Project) -> str:
         return shown(project.get("MIDDLEWARE").value)
     names = [one.maybe if isinstance(one, Computed) else one for one in layers]
     own = [name for name in names if isinstance(name, str) and project.is_own(name)]
+    more = f" and {len(own) - 3} more" if len(own) > 3 else ""
     place = f"CorsMiddleware at place {layers.index(LAYER) + 1}" if LAYER in layers else "no CorsMiddleware"
-    return f"{len(layers)}, {place}" + ("" if COMMON in layers else ", no CommonMiddleware") + _also(", own: ", own)
+    return (
+        f"{len(layers)}, {place}"
+        + ("" if COMMON in layers else ", no CommonMiddleware")
+        + _also(", own: ", own[:3])
+        + more
+    )
 
 
 def _databases(project: Project) -> dict[str, Any]:
@@ -90,8 +96,8 @@ def _moving(project: Project) -> list[str]:
     return [Path(name).name for name in files if name and not name.startswith((":", "file:")) and project.inside(name)]
 
 
-def _needed(project: Project) -> list[str]:
-    return [read.name for read in project.reads if read.required and read.name not in OWN_KEY]
+def _needed(project: Project) -> list[Read]:
+    return [read for read in project.reads if read.required and read.name not in OWN_KEY]
 
 
 def url_path(project: Project, setting: str) -> str | None:
@@ -114,7 +120,7 @@ def found(project: Project, frontend: str | None) -> list[tuple[str, str]]:
         ("middleware", _layers(project)),
         ("databases", "; ".join(f"{alias}: {_database(project, one)}" for alias, one in databases)),
         ("static, media", ", ".join(value if isinstance(value, str) else shown(value) for value in urls)),
-        ("environment", f"{len(project.reads)} variables are read" + _also(", without a default ", _needed(project))),
+        ("environment", f"{len(project.reads)} variables are read, {len(_needed(project)) or 'none'} of them needed"),
         ("frontend", frontend or "no built folder beside it"),
     ]
 
@@ -203,17 +209,18 @@ def _stops(project: Project, frontend: str | None) -> Iterator[Finding]:
     if frontend is None:
         text = "no built frontend was found beside it (dist, build or out with an index.html)"
         yield Finding(text, "", "fill in frontend_path in the file, or run this again with --frontend FOLDER")
-    for read in project.reads:
-        if read.name in _needed(project):
-            text = f"the settings don't load without the environment variable {read.name}"
-            yield Finding(text, read.where, "fill it in below env: in the file, or among the secrets")
+    if needed := _needed(project):
+        cure = "fill them in below env: in the file, or among the secrets"
+        text = _also("the settings don't load without these environment variables: ", [one.name for one in needed])
+        yield Finding(text, needed[0].where, cure)
     if (project.root / ".env").is_file():
         text = "a release has what git doesn't ignore, and a .env is mostly ignored"
         yield Finding(text, ".env", "write what the hosts need of it below env: in the file, or among the secrets")
     for setting in ("STATIC_URL", "MEDIA_URL"):
         if (one := project.get(setting)).value not in (None, "") and url_path(project, setting) is None:
-            cure = f"nginx serves these files itself; write the path into {setting.lower()}"
-            yield Finding(f"{setting} is {shown(one.value)}, no plain path", one.where, cure)
+            text = f"{setting} is {shown(one.value)}" + (", no plain path" if known(one.value) else "")
+            cure = f"nginx serves these files itself, below the stack's {setting.lower()}: write it into the file"
+            yield Finding(text, one.where, cure)
 
 
 def _pins(text: str, file: str) -> Iterator[Finding]:
