@@ -381,6 +381,9 @@ READERS = {
     },
     "import os\nif 'OTHER' in os.environ:\n    X = os.environ['OTHER']\n": {"OTHER": False},
     "import os\ntry:\n    X = os.environ['OTHER']\nexcept KeyError:\n    X = 1\n": {"OTHER": False},
+    "import os\ntry:\n    X = os.environ['NEEDED']\nexcept KeyError:\n    raise SystemExit\n": {"NEEDED": True},
+    "import os\nX = os.getenv('NEEDED')\nif not X:\n    raise SystemExit\n": {"NEEDED": True},
+    "import os\nX = os.getenv('OTHER')\nif X == 'y':\n    raise SystemExit\n": {"OTHER": False},
     "import os\nos.environ.setdefault('OTHER', 'x')\nX = os.environ['OTHER']\n": {"OTHER": False},
     "import os\nif DEBUG:\n    X = os.environ['NEVER']\n": {},
     "import dj_database_url\nDATABASES['default'] = dj_database_url.config(ssl=1)\n": {"DATABASE_URL": False},
@@ -446,6 +449,7 @@ SOURCES: dict[str, Any] = {
     "from other import *": 7,
     "from other import X as Y\nX = Y": 7,
     "try:\n    from other import *\nexcept ImportError:\n    X = 1": 7,
+    "from contextlib import suppress\nwith suppress(ImportError):\n    from other import *": 7,
 }
 UNCERTAIN = {
     "X = f()": "computed at run time",

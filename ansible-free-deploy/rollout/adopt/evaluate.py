@@ -178,6 +178,10 @@ class Reader:
                 self._if(test, body, orelse, scope)
             case ast.Try():
                 self._try(node, scope)
+            case ast.With(items=items, body=body):
+                for item in filter(None, [one.optional_vars for one in items]):
+                    self._store(item, Computed(), scope)
+                self._run(body, scope)
             case ast.Import(names=names):
                 for alias in names:
                     name = alias.asname or alias.name.split(".")[0]
@@ -226,6 +230,8 @@ class Reader:
         if known(condition):
             self._run(body if condition else orelse, scope)
         elif isinstance(body[-1], ast.Raise):
+            for name in condition.names if isinstance(test, ast.UnaryOp) and isinstance(condition, Computed) else ():
+                self._read(name, True, test, scope)  # `if not NAME: raise`
             self._run(orelse, scope)
         else:
             other = replace(scope, names=dict(scope.names))
@@ -238,14 +244,14 @@ class Reader:
     def _try(self, node: ast.Try, scope: Scope) -> None:
         found = [isinstance(one, ast.ImportFrom) and self.find(_source(one, scope)) for one in node.body]
         handlers = [] if all(found) else [one for one in node.handlers if not isinstance(one.body[-1], ast.Raise)]
-        before = dict(scope.names)
-        self._doubt += 1
+        before, doubt = dict(scope.names), bool(handlers)
+        self._doubt += doubt
         self._run([*node.body, *node.orelse], scope)
         for handler in handlers:
             other = replace(scope, names=dict(before))
             self._run(handler.body, other)
             _merge(scope.names, other.names, f"line {node.body[0].lineno} succeeds", None)
-        self._doubt -= 1
+        self._doubt -= doubt
         self._run(node.finalbody, scope)
 
     def _import(self, node: ast.ImportFrom, scope: Scope) -> None:
@@ -346,23 +352,18 @@ class Reader:
         if isinstance(called, ast.Attribute) and called.attr in ("resolve", "absolute"):
             return self._value(called.value, scope)  # a path of a file that was found here
         function = self._value(called, scope)
-        if isinstance(function, ast.FunctionDef) and (required := _helper(function)) is not None:
-            looks, required = True, required and len(given) == 1 and not words
-        else:
-            name = function.name if isinstance(function, External) else ""
-            if name.split(".")[-1] in ("Env", "FileAwareEnv", "AutoConfig"):
-                self._declared |= {word for word, value in words.items() if isinstance(value, list) and len(value) == 2}
-                return External(_READER)
-            if name == "dj_database_url.config":
-                return self._read(words.get("env", "DATABASE_URL"), False, called, scope)
-            if name in _FUNCTIONS:
-                return _result(_FUNCTIONS[name], given, words)
-            looks = name in ("os.getenv", f"{ENVIRON}.get", "decouple.config") or name.split(".")[0] == _READER
-            looks = looks and not name.endswith(".read_env")
-            default = "default" in words or (len(given) > 1 and not isinstance(given[1], External))
-            required = not default and not name.startswith("os.")
-        if looks and given and isinstance(given[0], str):
-            return self._read(given[0], required, called, scope)
+        name = function.name if isinstance(function, External) else ""
+        if name.split(".")[-1] in ("Env", "FileAwareEnv", "AutoConfig"):
+            self._declared |= {word for word, value in words.items() if isinstance(value, list) and len(value) == 2}
+            return External(_READER)
+        if name == "dj_database_url.config":
+            return self._read(words.get("env", "DATABASE_URL"), False, called, scope)
+        if name in _FUNCTIONS:
+            return _result(_FUNCTIONS[name], given, words)
+        required = _helper(function) if isinstance(function, ast.FunctionDef) else _lookup(name)
+        if required is not None and given and isinstance(given[0], str):
+            default = "default" in words or any(not isinstance(one, External) for one in given[1:])  # others are casts
+            return self._read(given[0], required and not default, called, scope)
         return unknown(function, *given, *words.values())
 
     def _read(self, name: str, required: bool, node: ast.AST, scope: Scope) -> Computed:
@@ -397,6 +398,14 @@ def _helper(function: ast.FunctionDef) -> bool | None:
     """Whether a function of the project needs its first argument in the environment; None: it looks nothing up."""
     name, text = function.args.args[0].arg if function.args.args else "", ast.unparse(function)
     return f"environ[{name}]" in text if re.search(r"\b(environ|getenv)\b", text) else None
+
+
+def _lookup(name: str) -> bool | None:
+    """The same of a function from outside."""
+    if name in ("os.getenv", f"{ENVIRON}.get"):
+        return False
+    reader = name == "decouple.config" or name.split(".")[0] == _READER
+    return True if reader and not name.endswith(".read_env") else None
 
 
 def _operated(op: ast.AST, left: Any, right: Any) -> Any:
