@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from invoke.collection import Collection
@@ -222,6 +223,15 @@ def doctor(
         raise Exit(code=result.status)
 
 
+@verb(help={"path": "the folder with manage.py", "stack": "name of the stack to write (default: the application's)",
+            "frontend": "the folder that the page's build writes (default: one beside it, if there is)"})  # fmt: skip
+def adopt(_: Context, path: str, stack: str | None = None, frontend: str | None = None) -> None:
+    """Read a Django project, say what will change and what conflicts, write a stack's config; the project stays."""
+    from rollout import adopt as adoption
+
+    report.line(str(adoption.adopt(Path(path), stack, Path(frontend) if frontend else None)))
+
+
 @verb(help={"stack": STACK, "pin": "write the newest into the stack's config"})
 def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
     """Show the Debian image that a cloud stack is pinned to and the newest one."""
@@ -237,4 +247,4 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
         report.line(source.report(name, values, found))
 
 
-ns = Collection(up, down, outputs_, images, ship, deploy, rollback, plan, status, history, logs, doctor)
+ns = Collection(up, down, outputs_, images, ship, deploy, rollback, plan, status, history, logs, doctor, adopt)

@@ -32,6 +32,28 @@ django.setup()
 names = [name for name in dir(settings) if name.isupper()]
 print(json.dumps({name: getattr(settings, name) for name in names}, default=str))
 """
+# Who has middleware of its own: one that lets everyone in by hand, one of the old kind that only looks on.
+LAYERS = """
+class Everyone:
+    def __init__(self, get_response):
+        self.get_response = get_response
+    def __call__(self, request):
+        response = self.get_response(request)
+        response["Access-Control-Allow-Origin"] = "*"
+        return response
+
+def looks_on(get_response):
+    return lambda request: get_response(request)
+"""
+ASK = """
+import json, sys, django
+django.setup()
+from django.test import Client
+for origin in sys.argv[1:]:
+    browser = Client(headers={"host": "10.213.7.74", "origin": origin})
+    answers = browser.get("/"), browser.options("/", headers={"access-control-request-method": "PUT"})
+    print(json.dumps([[one.status_code, {name.lower(): value for name, value in one.items()}] for one in answers]))
+"""
 CHECK = "from django.core.management import execute_from_command_line as run; run(['manage.py', 'check', '--deploy'])"
 
 
@@ -47,7 +69,7 @@ class Project:
         (folder / "current").symlink_to("releases/one")
         (self.data / "secret_key").write_text(KEY + "\n")
         (self.app / "shop" / "urls.py").write_text("urlpatterns = []\n")
-        for name, text in {"settings.py": settings, "__init__.py": "", **files}.items():
+        for name, text in {"settings.py": settings, "__init__.py": "", "layers.py": LAYERS, **files}.items():
             (self.app / "shop" / name).parent.mkdir(exist_ok=True)
             (self.app / "shop" / name).write_text(text)
         self.write_module(case)
@@ -57,7 +79,7 @@ class Project:
         text = settings_text(contract, contract.backend.hosts[0])
         (self.folder / "django" / "origin_kit_settings.py").write_text(text)
 
-    def run(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(self.folder / "django"),
@@ -66,7 +88,7 @@ class Project:
             "ORIGIN_KIT_DATA": str(self.data),
         }
         return subprocess.run(
-            [sys.executable, "-c", script],
+            [sys.executable, "-c", script, *words],
             cwd=self.app,
             env=environment | env,
             capture_output=True,
@@ -79,6 +101,12 @@ class Project:
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
         return found
+
+    def answers(self, *origins: str) -> list[list[tuple[int, dict[str, str]]]]:
+        """What Django itself answers a page of each origin: to a request, and to a preflight."""
+        done = self.run(ASK, *origins)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 # Projects as they are found: what they have of their own → nothing of it may change what the contract says.
@@ -97,6 +125,11 @@ PROJECTS = {
     "debug, any host": PLAIN + "DEBUG = True\nALLOWED_HOSTS = ['*']\nCSRF_TRUSTED_ORIGINS = ['http://evil.test']\n",
     "set up for https": PLAIN + "SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True\n",
     "names like the module's own": PLAIN + "from os import path as Path\nos = data = release = key = None\n",
+    "its own middleware": PLAIN + "MIDDLEWARE += ['shop.layers.looks_on', 'shop.layers.Everyone']\n",
+    "its own middleware, first": PLAIN + "MIDDLEWARE.insert(0, 'shop.layers.Everyone')\n",
+    "all from the environment": "import os\n" + PLAIN + "DEBUG = os.environ.get('DEBUG', '1') == '1'\n"
+    "ALLOWED_HOSTS = os.environ.get('HOSTS', '*').split(',')\nSECRET_KEY = os.environ['SECRET_KEY']\n"
+    "CORS_ALLOWED_ORIGINS = os.environ.get('ORIGINS', 'http://evil.test').split(',')\n",
     "key from the environment": "import os\n" + PLAIN.replace('"x"', "os.environ['SECRET_KEY']"),
     "key from Django's variable": "import os\n" + PLAIN.replace('"x"', "os.environ['DJANGO_SECRET_KEY']"),
 }
@@ -134,8 +167,23 @@ def test_check_deploy_is_quiet(tmp_path: Path, name: str) -> None:
     assert "corsheaders" not in done.stderr
 
 
+@pytest.mark.parametrize("name", PROJECTS)
+def test_django_answers_as_the_contract_says(tmp_path: Path, name: str) -> None:
+    """An allowed origin is let in under its own name, a preflight is answered; a stranger hears nothing of Django's."""
+    project, contract = Project(tmp_path, PROJECTS[name]), load("local-ip")
+    *let_in, stranger = project.answers(*contract.cors.allowed_origins, "http://evil.test")
+    for origin, ((status, headers), (preflight, allowed)) in zip(contract.cors.allowed_origins, let_in, strict=True):
+        assert (status, headers["access-control-allow-origin"]) == (404, origin)
+        assert (preflight, allowed["access-control-allow-origin"]) == (200, origin)
+        assert "PUT" in allowed["access-control-allow-methods"]
+    (_, headers), (_, allowed) = stranger
+    # What a layer of the project's adds by hand, nginx hides: tests/test_render_nginx.py.
+    assert headers.get("access-control-allow-origin") == ("*" if "its own middleware" in name else None)
+    assert "access-control-allow-origin" not in allowed
+
+
 def test_settings_package(tmp_path: Path) -> None:
-    """A settings package is imported as the project has it."""
+    """A settings package is imported as the project has it, and Django answers by the contract."""
     project = Project(tmp_path, PLAIN)
     (project.app / "shop" / "settings.py").unlink()
     (project.app / "shop" / "settings").mkdir()
@@ -147,6 +195,15 @@ def test_settings_package(tmp_path: Path) -> None:
     text = settings_text(dataclasses.replace(contract, application=application), contract.backend.hosts[0])
     (tmp_path / "django" / "origin_kit_settings.py").write_text(text)
     assert project.settings()["MARK"] == "found"
+    [[(_, headers), _]] = project.answers(contract.frontend.origin)
+    assert headers["access-control-allow-origin"] == contract.frontend.origin
+
+
+def test_a_variable_that_the_settings_need_comes_from_the_stack(tmp_path: Path) -> None:
+    """Without it they don't load, and the error names it; with `env:` of the stack's config they do."""
+    project = Project(tmp_path, "import os\nNAME = os.environ['SHOP_NAME']\n" + PLAIN)
+    assert "KeyError: 'SHOP_NAME'" in project.run(READ).stderr
+    assert project.settings(SHOP_NAME="books")["NAME"] == "books"
 
 
 def test_key_among_the_secrets_wins(tmp_path: Path) -> None:

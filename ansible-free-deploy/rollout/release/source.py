@@ -223,13 +223,13 @@ def backend_files(source: Source) -> list[Entry]:
     """
     paths = _tracked(source.folder) if source.work_tree else []
     if "manage.py" not in paths:  # the whole folder is ignored, or git can't tell
-        paths = list(_walk(source.folder))
+        paths = list(walk(source.folder))
     return _entries(source.folder, (path for path in paths if not _is_data(source.folder, path)), source.label)
 
 
 def frontend_files(folder: Path) -> list[Entry]:
     """Every file of a built folder, sorted; git is not asked, because built files are what it ignores."""
-    return _entries(folder, _walk(folder), str(folder))
+    return _entries(folder, walk(folder), str(folder))
 
 
 def _tracked(folder: Path) -> list[str]:
@@ -245,7 +245,7 @@ def _tracked(folder: Path) -> list[str]:
     return found
 
 
-def _walk(folder: Path) -> Iterator[str]:
+def walk(folder: Path) -> Iterator[str]:
     for here, folders, names in os.walk(folder):
         links = [name for name in folders if Path(here, name).is_symlink()]
         folders[:] = [name for name in folders if name not in links and not _is_by_product(Path(here, name))]

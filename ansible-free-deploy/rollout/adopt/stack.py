@@ -1,0 +1,74 @@
+"""The stack's config as text. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from rollout.adopt.evaluate import Read
+from rollout.adopt.findings import OWN_KEY
+
+_SECRET = re.compile(r"SECRET|PASSW|TOKEN|KEY|DSN|CREDENTIAL|DATABASE_URL|BROKER_URL|REDIS_URL")
+_COMMENTS = {
+    "extra_origins": "Carried over; remove those that no page comes from any more.",
+    "allowed_shapes": "Patterns of the project as shapes. Each lets many origins in.",
+    "domain": "Cookies need both hosts under one domain.",
+    "allow_headers": "The default ones, and the project's own.",
+}
+
+
+def text(values: Mapping[str, Any], offered: Mapping[str, Any], reads: Sequence[Read], stack: str) -> str:
+    """`stacks/Pulumi.<stack>.yaml`, as short and commented as those that come along; `offered` are comments in it."""
+    todo = [] if "frontend_path" in values else [
+        "  # TODO: the folder that your build writes, with an index.html. `fab up` asks for it.",
+        "  # origin-kit:frontend_path: ../frontend/dist",
+    ]  # fmt: skip
+    lines = [
+        "# Written by `fab adopt`. Two machines on this host, known by their addresses; other clouds: see stacks/.",
+        "config:",
+        *(line for key, value in values.items() for line in _commented(key, value, "")),
+        *todo,
+        *(line for key, value in offered.items() for line in _commented(key, value, "# ")),
+        *_environment([read for read in reads if read.name not in OWN_KEY], stack),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(key: str, value: Any) -> str:
+    dumped = yaml.safe_dump(value, default_flow_style=True, width=100_000, allow_unicode=True)
+    return f"origin-kit:{key}: " + dumped.removesuffix("...\n").strip()
+
+
+def _commented(key: str, value: Any, mark: str) -> Iterator[str]:
+    if key in _COMMENTS:
+        yield f"  # {_COMMENTS[key]}"
+    yield f"  {mark}{_line(key, value)}"
+
+
+def _environment(reads: Sequence[Read], stack: str) -> Iterator[str]:
+    secret = [read.name for read in reads if _SECRET.search(read.name)]
+    plain = [read.name for read in reads if read.required and read.name not in secret]
+    others = [read.name for read in reads if read.name not in (*plain, *secret)]
+    if plain:
+        yield "  # The settings don't load without these."
+        yield "  # origin-kit:env:"
+        yield from (f'  #   {name}: ""' for name in plain)
+    if secret:
+        yield f"  # Secrets go to stacks/{stack}.secrets (NAME=value a line, mode 0600):"
+        yield from _wrapped(secret)
+    if others:
+        yield "  # The settings look at these too, and load without them:"
+        yield from _wrapped(others)
+
+
+def _wrapped(names: list[str], width: int = 100) -> Iterator[str]:
+    line = "  #  "
+    for name in names:
+        if len(line) + len(name) > width:
+            yield line
+            line = "  #  "
+        line += f" {name}"
+    yield line
