@@ -161,7 +161,7 @@ def hold(gate: str, otherwise: str) -> str:
         words[:] = (job / "answers").read_text().split("\n")[:-1]
         return len(words) > len(_answered) or operator_gone(job)
 
-    wait_for(answered, HOLD_S)
+    wait_for(answered, HOLD_S, at_least_every_s=_POLL_S)  # the next host waits for this one's answer
     word = words[len(_answered)] if len(words) > len(_answered) else otherwise
     _answered.append(word)
     return word

@@ -23,6 +23,7 @@ PAYLOAD: Json = globals().get("PAYLOAD", {})  # put there by the one who started
 ROOT = Path(PAYLOAD.get("root", "/"))  # another one in tests only
 LOCK = ROOT / "run/origin-kit.lock"  # one for ship and deploy: they exclude each other
 WAIT_S = 40
+_DEAR_S = 2.0
 
 phases: dict[str, float] = {}  # step → seconds that it took
 _under_way: list[tuple[str, float]] = []
@@ -71,13 +72,25 @@ def journal_of(unit: str) -> str:
     return last_lines("\n".join(line for line in said.splitlines() if not line.startswith("  ")), 15)
 
 
-def wait_for(question: Callable[[], bool], seconds: float = WAIT_S) -> bool:
-    """Whether the answer becomes yes before the time is up."""
-    end = time.monotonic() + seconds
+def wait_for(
+    question: Callable[[], bool], seconds: float = WAIT_S, hopeless: Callable[[], bool] = lambda: False,
+    at_least_every_s: float = 0.1,
+) -> bool:  # fmt: skip
+    """Whether the answer becomes yes before the time is up, or before it is `hopeless`, which is dear to find out.
+
+    The longer it takes, the more seldom is it asked: what is waited for may need the processor.
+    """
+    started = time.monotonic()
+    look = started + _DEAR_S
     while not question():
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now > started + seconds:
             return False
-        time.sleep(0.02)
+        if now > look:
+            if hopeless():
+                return question()
+            look = now + _DEAR_S
+        time.sleep(min(at_least_every_s, max(0.02, (now - started) / 20)))
     return True
 
 

@@ -450,7 +450,7 @@ def confirm(generation: Json, service: str) -> None:
         def up() -> bool:
             return loaded_by_gunicorn() == {(wanted, release())}
 
-        if wait_for(lambda: up() or gave_up(unit)) and up():
+        if wait_for(up, hopeless=lambda: gave_up(unit)):
             return
         raise Failed("no gunicorn worker came up with the new configuration", journal_of(unit))
     if not wait_for(lambda: loaded_by_nginx() == wanted):

@@ -2,8 +2,9 @@
 
 The same job through the same relay for all: the files that the kit renders, in their real places, on the same backend
 hosts; `nginx -t` and `manage.py check --deploy` under the new settings; a restart of what they belong to; the same
-questions of allowed and refused origins. Where nothing changed nobody validates, restarts or asks. Contenders take
-turns, A B C A B C; a ratio is taken within a turn, and the median of a cell's ratios is shown.
+questions of allowed and refused origins, on all hosts at once. Where nothing changed nobody validates, restarts or
+asks. Contenders take turns, A B C A B C; a ratio is taken within a turn, and the median of a cell's ratios is shown.
+Beside them stand our own way of one host after the other, and what a change costs the hosts whoever asks for it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from infra.contract import Contract
 from tests.bench import floor_fabfile
 from tests.e2e.kit import ROOT, Kit, Stack
 from tests.peers import job, phases, relay
-from tests.peers.contenders import Bench, Contender
+from tests.peers.contenders import PEERS, Bench, Contender
 
 HOSTS, DELAYS = (1, 4, 16), (0, 20, 100)
 TURNS = {1: 5, 4: 3, 16: 1}
@@ -49,10 +50,13 @@ class Cell:
         return statistics.median(a / b for a, b in zip(self.seconds["ours"], self.seconds[peer], strict=True))
 
     def ratio_to_best(self) -> float:
-        return max(self.ratio(peer) for peer in self.seconds if peer not in ("ours", "floor"))
+        return max(self.ratio(peer) for peer in PEERS)
 
     def row(self) -> str:
-        medians = [f"{statistics.median(self.seconds[name]):.1f} s" for name in ("ours", "Ansible", "pyinfra")]
+        medians = [
+            f"{statistics.median(self.seconds[name]):.1f} s" if name in self.seconds else ""
+            for name in ("ours", "one by one", *PEERS, "the job itself")
+        ]
         ratio = self.ratio_to_best()
         cells = [self.kind, self.hosts, f"{self.delay_ms} ms", *medians, f"{ratio:.2f} ×", verdict(ratio, self.wanted)]
         return row(*cells)
@@ -91,7 +95,9 @@ class Run:
         yield Cell("unchanged", hosts, delay_ms, in_turn(contenders | beside, turns, lambda: last, changes=False))
         if hosts == 1:
             self.explain(last, delay_ms)
-        yield Cell("changed", hosts, delay_ms, in_turn(contenders, turns, lambda: self.work(hosts), changes=True))
+        beside = {"the job itself": self.bench.bare} | ({"one by one": self.bench.one_by_one} if hosts > 1 else {})
+        seconds = in_turn(contenders | beside, turns, lambda: self.work(hosts), changes=True)
+        yield Cell("changed", hosts, delay_ms, seconds)
 
     def floor(self, _: Path) -> bool:
         subprocess.run(self.floor_words(), check=True, cwd=ROOT)
@@ -163,8 +169,9 @@ def measure(bench: Bench, hosts: Sequence[int], delays: Sequence[int], turns: in
 def report(cells: Sequence[Cell], versions: dict[str, str]) -> None:
     """The tables of the README."""
     say(f"\nAnsible is ansible-core {versions['Ansible']}, pyinfra is {versions['pyinfra']}.\n")
-    say(row("", "hosts", "added", "origin-kit", "Ansible", "pyinfra", "ours / best peer", "wanted"))
-    say(row(*["---"] * 8))
+    headings = ("origin-kit", "one by one", *PEERS, "the job itself", "ours / best peer", "wanted")
+    say(row("", "hosts", "added", *headings))
+    say(row(*["---"] * 10))
     for cell in sorted(cells, key=lambda cell: (cell.kind == "changed", cell.hosts, cell.delay_ms)):
         say(cell.row())
     floors = [cell for cell in cells if "floor" in cell.seconds]

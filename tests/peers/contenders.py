@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, STDOUT, Popen
+from typing import Any
 
 from infra.contract import Contract
 from tests.e2e.kit import FAB, ROOT, Stack
@@ -51,19 +53,47 @@ class Bench:
 
     def contenders(self) -> dict[str, Contender]:
         """Name → the work, which gets the folder that `prepare` made and tells whether anything changed, as it says."""
-        return {"ours": self.ours, "Ansible": self.ansible, "pyinfra": self.pyinfra}
+        return {"ours": self.ours, **{peer: getattr(self, peer.lower()) for peer in PEERS}}
 
     def ours(self, work: Path) -> bool:
-        words = [FAB, "deploy", "--stack", self.stack.name, "--outputs", str(work / "outputs.json")]
+        """All hosts at once, as the peers do it."""
+        return self.one_by_one(work, "--batch", str(len(self.hosts(work))))
+
+    def one_by_one(self, work: Path, *more: str) -> bool:
+        words = [FAB, "deploy", "--stack", self.stack.name, "--outputs", str(work / "outputs.json"), *more]
         return bool(re.search(r"  changed\b", run(words, self.stack.kit.environment)))
 
+    def bare(self, work: Path) -> bool:
+        """What a change costs the hosts whoever asks for it: only the checks, restarts and questions, by plain ssh."""
+        for word, host in self.hosts(work).items():
+            check = shlex.join(["sh", "-c", (HERE / "check.sh").read_text(), "check", host["app"]])
+            probe = shlex.join(["python3", "-c", (HERE / "probe.py").read_text(), json.dumps(host["probes"])])
+            restarts = [f"systemctl restart {unit}" for unit in (host["app"], "nginx")]
+            (work / word / "bare.sh").write_text(" && ".join([check, "systemctl daemon-reload", *restarts, probe]))
+        return "failed" not in run(["sh", "-c", "\n".join([*self._side_by_side(work), "wait"])], dict(os.environ))
+
+    def _side_by_side(self, work: Path) -> Iterator[str]:
+        for word, host in self.hosts(work).items():
+            key, options = host["ansible_ssh_private_key_file"], host["ansible_ssh_common_args"]
+            where = f"-p {host['ansible_port']} {host['ansible_user']}@{host['ansible_host']}"
+            yield f"(ssh -i {key} {options} {where} sudo -n sh < {work / word / 'bare.sh'} || echo failed) &"
+
+    def hosts(self, work: Path) -> dict[str, dict[str, Any]]:
+        """What Ansible is told of each host."""
+        found: dict[str, dict[str, Any]] = json.loads((work / "inventory.json").read_text())["all"]["hosts"]
+        return found
+
     def ansible(self, work: Path) -> bool:
-        inventory = work / "inventory.json"
-        words = [self.program("Ansible", "ansible-playbook"), "-i", str(inventory), str(work / "site.yml")]
+        words = [
+            self.program("Ansible", "ansible-playbook"),
+            "-i",
+            str(work / "inventory.json"),
+            str(work / "site.yml"),
+        ]
         environment = {
             **os.environ,
             "ANSIBLE_HOME": str(self.folder / "ansible"),
-            "ANSIBLE_FORKS": str(len(json.loads(inventory.read_text())["all"]["hosts"])),
+            "ANSIBLE_FORKS": str(len(self.hosts(work))),
             "ANSIBLE_STRATEGY": "free",
             "ANSIBLE_PIPELINING": "True",
             "ANSIBLE_SSH_TRANSFER_METHOD": "piped",
