@@ -322,6 +322,12 @@ def test_the_page_is_self_contained_and_escaped(result: Diagnosis) -> None:
     assert set(re.findall(r'href="#(cell-\d+)"', text)) == set(ids)
 
 
+def test_the_page_calls_nothing_wrong_where_there_are_only_warnings(result: Diagnosis) -> None:
+    assert "What is wrong, and the cure" in html(result)
+    calm = replace(result, findings=tuple(replace(one, warning=True) for one in result.findings))
+    assert "What is wrong" not in html(calm) and "Worth knowing" in html(calm)
+
+
 def test_a_page_that_can_not_be_written_is_named(result: Diagnosis, tmp_path: Any) -> None:
     """No traceback."""
     with pytest.raises(UsageError, match=r"--html .* can't be written: No such file"):

@@ -35,13 +35,14 @@ def html(result: Diagnosis) -> str:
     )
     panels = "".join(_panel(cell, ids) for cell in seen.cells)
     found = "".join(map(_finding, result.findings))
+    over = "Worth knowing" if all(one.warning for one in result.findings) else "What is wrong, and the cure"
     name = escape(seen.contract.environment)
     style = resources.files("rollout.doctor").joinpath("page.css").read_text()
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>CORS of {name}</title>"
         f'<meta name=viewport content="width=device-width"><style>{style}</style>'
         f"<h1>Who may read {escape(seen.contract.backend.origin)} ({name})</h1>"
-        f'<p class="state {kind}">{text}</p>{f"<h2>What is wrong, and the cure</h2><ol>{found}</ol>" if found else ""}'
+        f'<p class="state {kind}">{text}</p>{f"<h2>{over}</h2><ol>{found}</ol>" if found else ""}'
         f"{tables}<p><small>Green: a page may read it. Grey: a stranger is refused, as intended. Red: not as intended. "
         f"Choose a cell for what was said.</small></p>{panels}</html>\n"
     )
