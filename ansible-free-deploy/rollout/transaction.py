@@ -12,10 +12,9 @@ back first.
 
 from __future__ import annotations
 
+# What only some of the work needs is imported there: a question that finds nothing to do is to cost a host little.
 import contextlib
-import difflib
 import errno
-import http.client
 import json
 import os
 import re
@@ -23,7 +22,6 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Iterator  # noqa: UP035 - Python 3.9 evaluates the alias below
@@ -122,17 +120,15 @@ def release() -> str | None:
 
 def loaded_by_nginx() -> str | None:
     """The fingerprint that the running nginx loaded, told on its local socket; None where it does not answer."""
-    connection = http.client.HTTPConnection("localhost")
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.settimeout(2)
-    try:
-        connection.sock.connect(NGINX_STATUS)
-        connection.request("GET", "/loaded")
-        return connection.getresponse().read().decode().strip()
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(2)
+        try:
+            connection.connect(NGINX_STATUS)
+            connection.sendall(b"GET /loaded HTTP/1.0\r\n\r\n")
+            head, _, body = b"".join(iter(lambda: connection.recv(4096), b"")).partition(b"\r\n\r\n")
+        except OSError:
+            return None
+    return body.decode().strip() if b" 200 " in head.split(b"\r\n")[0] else None
 
 
 def loaded_by_gunicorn() -> set[tuple[str, str]]:
@@ -213,6 +209,8 @@ def check_nginx(generation: Json) -> None:
     Debian's nginx.conf includes absolute paths, so the staged tree is bound over /etc/nginx in a
     mount namespace of its own. Raises Failed with nginx's words.
     """
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="origin-kit-") as scratch:
         nginx, kit = Path(scratch, "nginx"), Path(scratch, "kit")
         shutil.copytree("/etc/nginx", str(nginx), symlinks=True)
@@ -386,25 +384,40 @@ def settle(way: Json) -> None:
 
 def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") -> None:
     """`systemctl restart` for each service that needs it; done when what runs reports the new generation."""
+    states = told_of([unit for units in generation["units"].values() for unit in units])
+    listening = run("ss", "-Hlnxt").stdout
     for service, units in generation["units"].items():
         for unit in [unit for unit in units if unit.endswith(".socket")]:
-            hold_socket(unit, [u for u in units if u.endswith(".service")])
+            if states[unit]["ActiveState"] != ["active"] or listens_elsewhere(unit, states[unit]["Listen"], listening):
+                hold_socket(unit, [u for u in units if u.endswith(".service")])
         if service in reasons:
             step(f"{prefix}-{service}", f"restarts {service}: {reasons[service]}")
-            run("systemctl", "reset-failed", *units)
             for unit in units:
                 if unit.endswith(".service"):
                     systemctl("restart", unit)
             confirm(generation, service)
 
 
+def told_of(units: list[str]) -> dict[str, dict[str, list[str]]]:
+    """What systemd says of each unit, by property; one question for all, since each costs it as much as a program."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for text in run("systemctl", "show", "-p", "Id,ActiveState,Listen", *units).stdout.split("\n\n"):
+        told: dict[str, list[str]] = {"Id": [], "ActiveState": [], "Listen": []}
+        for line in text.splitlines():
+            name, _, value = line.partition("=")
+            told.setdefault(name, []).append(value)
+        found.update(dict.fromkeys(told["Id"], told))
+    if any(told["ActiveState"] == ["failed"] for told in found.values()):
+        run("systemctl", "reset-failed", *units)
+    return found
+
+
 def hold_socket(unit: str, services: list[str]) -> None:
     """Let systemd hold the listening sockets. Its service has it open until then: one short gap, once."""
-    if run("systemctl", "is-active", "-q", unit).returncode == 0 and not listens_elsewhere(unit):
-        return
     for service in services:
         run("systemctl", "stop", service)
     run("systemctl", "stop", unit)
+    run("systemctl", "reset-failed", unit, *services)
     done = run("systemctl", "start", unit)
     if done.returncode:
         raise Failed(f"{unit} can't listen; `ss -ltnp` on the host shows who does", journal_of(unit))
@@ -424,15 +437,13 @@ def check_ports(generation: Json) -> None:
                 )
 
 
-def listens_elsewhere(unit: str) -> bool:
-    """Whether the socket unit listens on something else than its file says now."""
-    shown = run("systemctl", "show", "-p", "Listen", "--value", unit).stdout.split("\n")
-    listening = {line.split(" ")[0] for line in shown if line}
+def listens_elsewhere(unit: str, told: list[str], open_now: str) -> bool:
+    """Whether the socket unit listens on something else than its file says now; `told` is systemd's word on it."""
     path = Path("/etc/systemd/system", unit)
     wanted = {
         line.split("=", 1)[1].strip() for line in path.read_text().splitlines() if line.startswith("ListenStream=")
     }
-    open_now = run("ss", "-Hlnxt").stdout
+    listening = {line.split(" ")[0] for line in told}
     return listening != wanted or any(address.split(":")[-1] not in open_now for address in wanted)
 
 
@@ -462,6 +473,8 @@ def confirm(generation: Json, service: str) -> None:
 
 def ask(method: str, path: str, headers: dict[str, str]) -> Answer:
     """One request through this host's nginx: status and all headers, names in lower case, values as lists."""
+    import http.client
+
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=WAIT_S)
     try:
         connection.request(method, path, headers=headers)
@@ -524,6 +537,8 @@ def refused(probes: Json, origin: str) -> None:
 
 def diff(generation: Json) -> dict[str, str]:
     """What would change, as unified diffs by path; a file that is secret shows only that it changes."""
+    import difflib
+
     base = GENERATIONS / str(current_id())
     found: dict[str, str] = {}
     for file in generation["files"]:
@@ -733,6 +748,8 @@ def examine() -> Json:
 
 def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json:
     """One raw exchange: {"status": int, "headers": [[name, value], ...]}, or {"problem": text}."""
+    import http.client
+
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=15)
     try:
         if via == "gunicorn":
