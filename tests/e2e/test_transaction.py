@@ -135,6 +135,26 @@ def test_a_rollback_goes_to_the_generation_before_and_back(stack: Stack, found: 
     assert "generation nonsense is on no host; there is" in refused.stderr
 
 
+def test_a_plan_shows_every_file_and_why_what_restarts_and_writes_nothing(stack: Stack, found: outputs.Outputs) -> None:
+    host, processes = stack.contract.backend.hosts[0], stack.processes()
+    places = "/etc/origin-kit /etc/nginx /etc/systemd /opt /run/origin-kit /var/log/origin-kit /var/lib/shop"
+    question = f"find {places} -printf '%p %l %m %u %s %T@\\n' 2>/dev/null | sort | sha256sum"
+    before = stack.kit.ssh(host, question)
+    said = stack.fab("plan", "--outputs", str(stack.kit.home / "new.json")).stdout
+    assert stack.kit.ssh(host, question) == before
+    assert stack.processes() == processes
+    assert "backend-1: would change" in said and "frontend-1: unchanged" in said
+    for service in ("gunicorn", "nginx"):
+        assert f"  restarts {service}: it runs on other configuration" in said
+    for path, old, new in (
+        ("nginx/origin-kit.conf", f'"{OLD}";', f'"{NEW}";'),
+        ("django/origin_kit_settings.py", f"'{OLD}',", f"'{NEW}',"),
+    ):
+        assert f"--- now/{path}" in said and f"+++ new/{path}" in said
+        assert re.search(rf"^  -.*{re.escape(old)}$", said, re.MULTILINE)
+        assert re.search(rf"^  \+.*{re.escape(new)}$", said, re.MULTILINE)
+
+
 def test_answers_for_other_programs_are_json_and_nothing_else(stack: Stack, found: outputs.Outputs) -> None:
     for verb in ("plan", "deploy", "status", "history"):
         answer = json.loads(stack.fab(verb, "--json").stdout)

@@ -75,7 +75,7 @@ class Run:
         self.routes = {
             port: f"{host.address}:{host.port}" for port, host in zip(self.ports, contract.backend.hosts, strict=True)
         }
-        self.numbers = itertools.count(10_000)
+        self.numbers = itertools.count(20_000)
 
     def work(self, hosts: int) -> Path:
         """The folder of a job that no host has had yet."""
