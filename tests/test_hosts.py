@@ -136,6 +136,13 @@ def test_a_script_runs_with_its_orders_and_reports_as_it_goes(tmp_path: Path) ->
     assert events == [{"step": "a", "text": "does it"}]
 
 
+def test_a_connection_that_is_gone_is_no_traceback(tmp_path: Path) -> None:
+    with server(tmp_path) as sound, session(sound.host, sound.identity) as there:
+        there.connection.transport.close()
+        with pytest.raises(HostError, match="the connection was lost before anything was asked; run this again"):
+            there.run("", {})
+
+
 def test_secrets_travel_on_stdin_and_never_in_the_command(tmp_path: Path) -> None:
     """A process list shows commands, not what they read."""
     script = 'import json; print(json.dumps({"result": {}}))'

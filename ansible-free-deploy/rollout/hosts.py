@@ -31,6 +31,8 @@ _BOOTSTRAP = (
 )
 _COMMAND = f"sudo -n /usr/bin/python3 -c '{_BOOTSTRAP}'"
 
+CUT = (OSError, EOFError, paramiko.SSHException)  # how paramiko says that a connection is gone
+
 Event = Callable[[Json], None]
 Answer = Callable[[str], str]
 T = TypeVar("T")
@@ -112,8 +114,11 @@ class Session:
         global PAYLOAD and the bytes of `blob` on stdin. Raises HostError where it reports an error, dies, or the
         connection is lost.
         """
-        channel = self.connection.transport.open_session(timeout=CONNECT_TIMEOUT_S)
-        channel.exec_command(_COMMAND)
+        try:
+            channel = self.connection.transport.open_session(timeout=CONNECT_TIMEOUT_S)
+            channel.exec_command(_COMMAND)
+        except CUT as problem:
+            raise HostError(self.host, "the connection was lost before anything was asked; run this again") from problem
         writer = threading.Thread(target=_send, args=(channel, script, payload, blob, on_gate is None), daemon=True)
         writer.start()
         result, stray = self._follow(channel, on_event, on_gate)
@@ -139,7 +144,7 @@ class Session:
             if "result" in event:
                 result = event["result"]
             elif "gate" in event and on_gate:
-                with contextlib.suppress(OSError):  # a connection that is gone shows as the end of the channel
+                with contextlib.suppress(*CUT):  # a connection that is gone shows as the end of the channel
                     channel.sendall(f"{on_gate(event['gate'])}\n".encode())
             else:
                 on_event(event)
@@ -170,7 +175,7 @@ def _send(channel: paramiko.Channel, script: str, payload: Json, blob: Path | No
                     channel.sendall(chunk)
         if last:
             channel.shutdown_write()
-    except OSError:
+    except CUT:
         return  # the reader sees the end of the channel and says why
 
 
