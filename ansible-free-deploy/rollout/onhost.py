@@ -23,7 +23,7 @@ PAYLOAD: Json = globals().get("PAYLOAD", {})  # put there by the one who started
 ROOT = Path(PAYLOAD.get("root", "/"))  # another one in tests only
 LOCK = ROOT / "run/origin-kit.lock"  # one for ship and deploy: they exclude each other
 WAIT_S = 40
-_DEAR_S = 2.0
+_DEAR_S = 1.0
 
 phases: dict[str, float] = {}  # step → seconds that it took
 _under_way: list[tuple[str, float]] = []
@@ -67,9 +67,10 @@ def run(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
 
 
 def journal_of(unit: str) -> str:
-    """The unit's last words, without the frames of tracebacks."""
-    said = run("journalctl", "-u", unit, "-n", "80", "--no-pager", "-o", "cat").stdout
-    return last_lines("\n".join(line for line in said.splitlines() if not line.startswith("  ")), 15)
+    """The unit's last words, without the frames of tracebacks and what gunicorn says when all is well."""
+    said = run("journalctl", "-u", unit, "-n", "200", "--no-pager", "-o", "cat").stdout
+    telling = [line for line in said.splitlines() if not line.startswith(("  ", "Traceback")) and "[INFO]" not in line]
+    return last_lines("\n".join(telling), 20)
 
 
 def wait_for(
