@@ -384,7 +384,10 @@ def settle(way: Json) -> None:
 
 def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") -> None:
     """`systemctl restart` for each service that needs it; done when what runs reports the new generation."""
-    states = told_of([unit for units in generation["units"].values() for unit in units])
+    every = [unit for units in generation["units"].values() for unit in units]
+    states = told_of(every)
+    if any(told["ActiveState"] == ["failed"] for told in states.values()):
+        run("systemctl", "reset-failed", *every)
     listening = run("ss", "-Hlnxt").stdout
     for service, units in generation["units"].items():
         for unit in [unit for unit in units if unit.endswith(".socket")]:
@@ -407,8 +410,6 @@ def told_of(units: list[str]) -> dict[str, dict[str, list[str]]]:
             name, _, value = line.partition("=")
             told.setdefault(name, []).append(value)
         found.update(dict.fromkeys(told["Id"], told))
-    if any(told["ActiveState"] == ["failed"] for told in found.values()):
-        run("systemctl", "reset-failed", *units)
     return found
 
 
