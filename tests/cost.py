@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import statistics
 import subprocess
 import tempfile
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from rollout.render import Generation
 from tests.test_render import load, rendered
-from tests.test_render_nginx import FRONT, MAIN, Site, program, running
+from tests.test_render_nginx import FRONT, MAIN, Site, listener, program, running
 
 TURNS, SECONDS, CONNECTIONS = 15, 2, 16
 UPSTREAM = """
@@ -31,7 +33,10 @@ def without_cors(generation: Generation) -> Generation:
     gone = (
         r"^ *include snippets/origin-kit-cors\.conf;\n",
         r"^ *proxy_hide_header Access-Control-.*\n",
+        r"^ *error_page 41[68] .*\n",
+        r"^ *# Nobody sees a 418.*\n",
         r"^ *if \(\$origin_kit_preflight\) \{\n.*\n *\}\n",
+        r"^ *location @origin_kit_preflight \{\n(?:.*;\n)+ *\}\n",
     )
     files = []
     for file in generation.files:
@@ -52,12 +57,18 @@ def upstream(site: Site) -> Iterator[None]:
         (folder / "tmp").mkdir()
         (folder / "nginx.conf").write_text(MAIN.format(folder=folder, user="root"))
         (folder / "etc/nginx/conf.d/up.conf").write_text(UPSTREAM.format(folder=site.folder))
-        process = subprocess.Popen([program(), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
+        with listener(socket.AF_UNIX, str(site.folder / "run/shop.sock")) as listening:
+            process = subprocess.Popen(
+                [program(), "-c", str(folder / "nginx.conf")],
+                env={**os.environ, "NGINX": f"{listening.fileno()};"},
+                pass_fds=[listening.fileno()],
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                yield
+            finally:
+                process.terminate()
+                process.wait(timeout=20)
 
 
 def rate(site: Site, path: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,18 +22,12 @@ MAIN = "events {{}}\nhttp {{\n    include {folder}/nginx/origin-kit.conf;\n}}\n"
 
 
 def found(folder: Path, generation: Generation) -> dict[str, str]:
-    """Check → what gixy says of the generation's nginx files.
-
-    Its check of origins follows a header to the map over $http_origin in one step, so the map between is left out.
-    """
+    """Check → what gixy says of the generation's nginx files."""
     for file in generation.files:
         if file.path.startswith("nginx/"):
             place = folder / file.path
             place.parent.mkdir(parents=True, exist_ok=True)
-            text = file.text.replace("include snippets/", f"include {folder}/nginx/")
-            place.write_text(
-                re.sub(r"(Access-Control-Allow-Origin +)\$origin_kit_allowed", r"\1$origin_kit_origin", text)
-            )
+            place.write_text(file.text.replace("include snippets/", f"include {folder}/nginx/"))
     main = folder / "nginx.conf"
     main.write_text(MAIN.format(folder=folder))
     program = Path(sys.executable).with_name("gixy")

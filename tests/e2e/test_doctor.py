@@ -73,7 +73,7 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
     "no hiding": (CONF, "proxy_hide_header Access-Control-Allow-Origin;", "", "Django's line is not hidden"),
     "unescaped": (CONF, r"preview\.shop", "preview.shop", "lets in http://"),
     "unanchored": (CONF, r"preview\.shop\.test$", r"preview\.shop\.test", "lets in http://"),
-    "an old origin": (CONF, "10\\.99\\.0\\.7:3000", "10\\.99\\.0\\.8:3000", "nginx on backend-1"),
+    "an old origin": (CONF, "http://10.99.0.7:3000", "http://10.99.0.8:3000", "nginx on backend-1"),
     "middleware below": (
         DJANGO, 'MIDDLEWARE = [_cors, *(_layer for _layer in globals().get("MIDDLEWARE", ()) if _layer != _cors)]',
         'MIDDLEWARE = [*globals().get("MIDDLEWARE", ()), _cors]', "stands below the middleware that refuses",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from textwrap import indent
 
-from infra.contract import Contract
+from infra.contract import Contract, Cors
 from rollout.render import places
 from rollout.render.cors import Allowed
 from rollout.render.generation import File, Link
@@ -20,7 +22,7 @@ def files(contract: Contract) -> tuple[File, ...]:
     """The sites and the headers that they share."""
     return (
         File("nginx/origin-kit.conf", _backend(contract), "nginx"),
-        File("nginx/origin-kit-cors.conf", fill("origin-kit-cors.conf"), "nginx"),
+        File("nginx/origin-kit-cors.conf", _shared(contract.cors), "nginx"),
     )
 
 
@@ -32,16 +34,56 @@ def links() -> tuple[Link, ...]:
     )
 
 
+@dataclass(frozen=True)
+class _Told:
+    """A header that an allowed origin gets and any other does not."""
+
+    header: str
+    variable: str
+    value: str
+
+    @property
+    def map(self) -> str:
+        """The variable from the one that has the allowed origin."""
+        return f'map $origin_kit_allowed ${self.variable} {{\n    default "{self.value}";\n    "" "";\n}}'
+
+    @property
+    def line(self) -> str:
+        return f"add_header {self.header:<32} {'$' + self.variable:<23} always;"
+
+
+def _always(cors: Cors) -> list[_Told]:
+    """With every answer, where there is something to say."""
+    told = [
+        _Told("Access-Control-Allow-Credentials", "origin_kit_credentials", "true" if cors.allow_credentials else ""),
+        _Told("Access-Control-Expose-Headers", "origin_kit_exposed", ", ".join(cors.expose_headers)),
+    ]
+    return [one for one in told if one.value]
+
+
+def _before(cors: Cors) -> list[_Told]:
+    """With the answer to a preflight alone."""
+    return [
+        _Told("Access-Control-Allow-Methods", "origin_kit_methods", ", ".join(cors.allow_methods)),
+        _Told("Access-Control-Allow-Headers", "origin_kit_headers", ", ".join(cors.allow_headers)),
+        _Told("Access-Control-Max-Age", "origin_kit_max_age", str(cors.max_age_s)),
+    ]
+
+
+def _shared(cors: Cors) -> str:
+    return fill("origin-kit-cors.conf", answer_headers="".join(f"{one.line}\n" for one in _always(cors)))
+
+
 def _backend(contract: Contract) -> str:
     application, cors = contract.application, contract.cors
+    allowed = Allowed.of(contract)
     return fill(
         "backend.conf",
-        origins="\n".join(f"    {line}" for line in origin_lines(Allowed.of(contract), cors.allow_credentials)),
-        credentials="true" if cors.allow_credentials else "",
-        exposed=", ".join(cors.expose_headers),
-        methods=", ".join(cors.allow_methods),
-        headers=", ".join(cors.allow_headers),
-        max_age_s=cors.max_age_s,
+        origins="\n".join(f"    {line}" for line in origin_lines(allowed, cors.allow_credentials)),
+        shortcuts=indent(_shortcuts(allowed, cors), " " * 4),
+        maps="\n".join(one.map for one in (*_always(cors), *_before(cors))),
+        before_headers="\n".join(f"        {one.line}" for one in _before(cors)),
+        emptied="".join(f'        add_header {one.header} "";\n' for one in _always(cors)),
         socket=places.application_socket(application.name),
         listen=listen_lines(),
         max_body_mb=application.max_body_mb,
@@ -65,8 +107,20 @@ def origin_lines(allowed: Allowed, credentials: bool) -> Iterator[str]:
         yield "default $http_origin;" if credentials else 'default "*";'
         return
     yield 'default "";'
+    yield '"" "";'
     yield from (f'"~^{re.escape(origin)}$" "{origin}";' for origin in allowed.origins)
     yield from (f'"~{pattern}" $http_origin;' for pattern in allowed.nginx_patterns)
+
+
+def _shortcuts(allowed: Allowed, cors: Cors) -> str:
+    """The maps' values for each exact origin by comparison: measured, the pattern costs three times as much."""
+    blocks = []
+    for origin in allowed.origins:
+        values = {"origin_kit_allowed": origin} | {one.variable: one.value for one in _always(cors)}
+        lines = "".join(f'    set ${name} "{value}";\n' for name, value in values.items())
+        blocks.append(f'if ($http_origin = "{origin}") {{\n{lines}}}\n')
+    why = "# As the maps have it, without a pattern; theirs is the rest, and what nginx answers before it gets here.\n"
+    return why + "".join(blocks) if blocks else ""
 
 
 def listen_lines() -> str:
