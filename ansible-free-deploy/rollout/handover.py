@@ -5,8 +5,10 @@ can enter: orders, the script, what it says, and what the operator answers.
 
     payload.json   read and removed by the unit at once: secrets stand in no unit's properties and in no process list
     events         JSON lines as `onhost.emit` writes them
-    answers        one word a line, from the operator
+    answers        a pipe: one word a line, from the operator
     follower       locked by whoever passes these on; unlocked means that the operator is gone
+    worker         locked by the unit's process; unlocked means that it has ended. To ask a lock costs nothing, to ask
+                   systemd costs as much as a program: many hosts on few processors would ask more than they work
 """
 
 from __future__ import annotations
@@ -20,16 +22,16 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
-from rollout.onhost import PAYLOAD, Failed, Json, emit, owner, run, wait_for
+from rollout.onhost import PAYLOAD, Failed, Json, emit, owner, pause, run
 
 JOBS = Path("/run/origin-kit/jobs")
 HOLD_S = 900  # for the other hosts to be staged and checked, or switched
 _START = (
-    "import json,pathlib,sys;j=pathlib.Path(sys.argv[1]);PAYLOAD=json.loads((j/'payload.json').read_text());"
+    "import fcntl,json,pathlib,sys;j=pathlib.Path(sys.argv[1]);w=(j/'.worker').open('w');fcntl.flock(w,fcntl.LOCK_EX);"
+    "(j/'.worker').rename(j/'worker');PAYLOAD=json.loads((j/'payload.json').read_text());"
     "(j/'payload.json').unlink();PAYLOAD['job']=str(j);SCRIPT=(j/'script.py').read_text();"
     "exec(compile(SCRIPT,'origin-kit','exec'))"
 )
-_POLL_S = 0.02
 _ALIVE_S = 0.5
 
 
@@ -42,10 +44,11 @@ def hand_over(script: str) -> int:
     job = JOBS / str(PAYLOAD["deploy"])
     job.mkdir(parents=True, mode=0o700)
     JOBS.parent.chmod(0o700)
-    for name, text in (("payload.json", json.dumps(PAYLOAD)), ("script.py", script), ("events", ""), ("answers", "")):
-        (job / name).write_text(text)
     follower = (job / "follower").open("w")
     fcntl.flock(follower, fcntl.LOCK_EX)
+    for name, text in (("payload.json", json.dumps(PAYLOAD)), ("script.py", script), ("events", "")):
+        (job / name).write_text(text)
+    os.mkfifo(str(job / "answers"), 0o600)
     output = [f"--property=Standard{stream}=append:{job}/{name}"
               for stream, name in (("Output", "events"), ("Error", "errors"))]  # fmt: skip
     done = run(
@@ -71,19 +74,24 @@ def relay(event: Json) -> None:
 def follow(job: Path, tell: Callable[[Json], None], end: float = float("inf")) -> Json | None:
     """Tell each of the job's events; its last one (`result` or `error`), {} where it was killed, None where the
     operator or the time (`end`, as time.monotonic() counts) is gone."""
-    for event in events(job):
-        if event:
-            tell(event)
-            if "result" in event or "error" in event:
-                return event
-        elif time.monotonic() > end:
-            return None
-        elif select.select([0], [], [], _POLL_S)[0]:
-            words = os.read(0, 4096)
-            if not words:
+    # Open for reading too: what is written before the unit listens is kept, and nobody waits for it to.
+    answers, last = os.open(str(job / "answers"), os.O_RDWR), time.monotonic()
+    try:
+        for event in events(job):
+            if event:
+                last = time.monotonic()
+                tell(event)
+                if "result" in event or "error" in event:
+                    return event
+            elif time.monotonic() > end:
                 return None
-            with (job / "answers").open("ab") as answers:
-                answers.write(words)
+            elif select.select([0], [], [], pause(last))[0]:
+                words = os.read(0, 4096)
+                if not words:
+                    return None
+                os.write(answers, words)
+    finally:
+        os.close(answers)
     return {}
 
 
@@ -99,7 +107,7 @@ def events(job: Path) -> Iterator[Json]:
                 continue
             if not alive:
                 return
-            if time.monotonic() > asked + _ALIVE_S:
+            if (job / "worker").exists() or time.monotonic() > asked + _ALIVE_S:
                 alive, asked = lives(job), time.monotonic()
             yield {}
 
@@ -109,6 +117,9 @@ def unit_of(job: Path) -> str:
 
 
 def lives(job: Path) -> bool:
+    """Whether the job's unit is there; systemd knows of one whose process has not come to take its lock yet."""
+    if (job / "worker").exists():
+        return not unlocked(job / "worker")
     return run("systemctl", "is-active", "-q", unit_of(job)).returncode == 0
 
 
@@ -118,9 +129,9 @@ def running() -> Path | None:
 
 
 def sweep() -> None:
-    """Remove what ended jobs have left that nobody followed to the end."""
+    """Remove what ended jobs have left that nobody followed to the end; one that is being made has a follower."""
     for job in JOBS.glob("*"):
-        if not lives(job):
+        if unlocked(job / "follower") and not lives(job):
             shutil.rmtree(str(job))
 
 
@@ -133,7 +144,11 @@ def wait_along(job: Path) -> None:
         if "text" in event:
             emit(step="follow", text=f"there: {event['text']}")
 
-    if follow(job, tell, time.monotonic() + PAYLOAD.get("wait_s", 0)) is None:
+    try:
+        ended = follow(job, tell, time.monotonic() + PAYLOAD.get("wait_s", 0))
+    except FileNotFoundError:  # whoever started it has cleared it away
+        return
+    if ended is None:
         raise Failed(f"another ship or deploy is running here: {whose}; run this again when it is done")
 
 
@@ -146,30 +161,36 @@ def _read(path: Path) -> str:
 
 # ------------------------------------------------------------------------------------------------- the unit's side
 
-_answered: list[str] = []
+_answers: list[int] = []  # the open pipe, from the first question on
+_heard: list[str] = []
 
 
 def hold(gate: str, otherwise: str) -> str:
     """Tell that this host has come to `gate`, and wait for the word for it; `otherwise` if the operator is gone."""
     if not PAYLOAD.get("together"):
         return otherwise if gate == "switched" else "go"
+    job, end = Path(PAYLOAD["job"]), time.monotonic() + HOLD_S
+    if not _answers:
+        _answers.append(os.open(str(job / "answers"), os.O_RDWR))
     emit(gate=gate)
-    job = Path(PAYLOAD["job"])
-    words: list[str] = []
-
-    def answered() -> bool:
-        words[:] = (job / "answers").read_text().split("\n")[:-1]
-        return len(words) > len(_answered) or operator_gone(job)
-
-    wait_for(answered, HOLD_S, at_least_every_s=_POLL_S)  # the next host waits for this one's answer
-    word = words[len(_answered)] if len(words) > len(_answered) else otherwise
-    _answered.append(word)
-    return word
+    while not _heard:
+        if select.select(_answers, [], [], _ALIVE_S)[0]:
+            _heard.extend(os.read(_answers[0], 4096).decode().split())
+        elif unlocked(job / "follower") or time.monotonic() > end:
+            return otherwise
+    return _heard.pop(0)
 
 
-def operator_gone(job: Path) -> bool:
-    """Whether nobody passes answers on any more."""
-    with (job / "follower").open() as handle:
+# ------------------------------------------------------------------------------------------------- both sides
+
+
+def unlocked(path: Path) -> bool:
+    """Whether nobody holds the lock on this file any more; nobody does where it is gone."""
+    try:
+        handle = path.open()
+    except FileNotFoundError:
+        return True
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -74,9 +74,8 @@ def journal_of(unit: str) -> str:
 
 
 def wait_for(
-    question: Callable[[], bool], seconds: float = WAIT_S, hopeless: Callable[[], bool] = lambda: False,
-    at_least_every_s: float = 0.1,
-) -> bool:  # fmt: skip
+    question: Callable[[], bool], seconds: float = WAIT_S, hopeless: Callable[[], bool] = lambda: False
+) -> bool:
     """Whether the answer becomes yes before the time is up, or before it is `hopeless`, which is dear to find out.
 
     The longer it takes, the more seldom is it asked: what is waited for may need the processor.
@@ -91,8 +90,13 @@ def wait_for(
             if hopeless():
                 return question()
             look = now + _DEAR_S
-        time.sleep(min(at_least_every_s, max(0.02, (now - started) / 20)))
+        time.sleep(pause(started))
     return True
+
+
+def pause(since: float) -> float:
+    """How long to wait before the next look at something that has not happened since then (time.monotonic())."""
+    return min(0.1, max(0.02, (time.monotonic() - since) / 20))
 
 
 def last_lines(text: str, count: int = 12) -> str:
