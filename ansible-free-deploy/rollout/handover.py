@@ -33,6 +33,7 @@ _START = (
     "exec(compile(SCRIPT,'origin-kit','exec'))"
 )
 _ALIVE_S = 0.5
+_operator = 0  # the standard input
 
 
 # ------------------------------------------------------------------------------------------------- the operator's side
@@ -85,8 +86,8 @@ def follow(job: Path, tell: Callable[[Json], None], end: float = float("inf")) -
                     return event
             elif time.monotonic() > end:
                 return None
-            elif select.select([0], [], [], pause(last))[0]:
-                words = os.read(0, 4096)
+            elif select.select([_operator], [], [], pause(last))[0]:
+                words = os.read(_operator, 4096)
                 if not words:
                     return None
                 os.write(answers, words)

@@ -1,0 +1,152 @@
+"""The folder through which a deploy's unit and its operator talk: locks that say who is there, a pipe for answers."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+from rollout import handover
+
+# Longer than any of these takes; a test that comes to it fails.
+FAR_S = 30.0
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A job as `hand_over` makes it, with this process as the unit that asks."""
+    monkeypatch.setattr(handover, "JOBS", tmp_path)
+    monkeypatch.setattr(handover, "_answers", [])
+    monkeypatch.setattr(handover, "_heard", [])
+    monkeypatch.setattr(handover, "PAYLOAD", {"job": str(tmp_path / "one"), "together": True, "who": "ada"})
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "events").touch()
+    (folder / "follower").touch()
+    os.mkfifo(folder / "answers")
+    yield folder
+    for pipe in handover._answers:
+        os.close(pipe)
+
+
+def locked(path: Path) -> TextIO:
+    handle = path.open("w")
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+def test_a_lock_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
+    """However it ends: what is killed unlocks nothing itself."""
+    path = tmp_path / "worker"
+    text = "import fcntl,sys; f=open(sys.argv[1],'w'); fcntl.flock(f,fcntl.LOCK_EX); print('held',flush=True); input()"
+    words = [sys.executable, "-c", text, str(path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        assert not handover.unlocked(path)
+        process.kill()
+    assert handover.unlocked(path)
+
+
+def test_nobody_holds_what_is_gone(tmp_path: Path) -> None:
+    assert handover.unlocked(tmp_path / "worker")
+
+
+def test_the_operator_is_answered_in_turn(job: Path) -> None:
+    """Two words that came at once answer two questions."""
+    with locked(job / "follower"):
+        pipe = os.open(job / "answers", os.O_RDWR)
+        os.write(pipe, b"go\ncommit\n")
+        assert [handover.hold("staged", "abort"), handover.hold("switched", "commit")] == ["go", "commit"]
+        os.close(pipe)
+
+
+def test_a_word_outlives_who_said_it(job: Path) -> None:
+    """The first question opens the pipe; what is written then stays there when the operator has gone."""
+    with locked(job / "follower"):
+        pipe = os.open(job / "answers", os.O_RDWR)
+        os.write(pipe, b"go\n")
+        assert handover.hold("staged", "abort") == "go"
+        os.write(pipe, b"undo\n")
+        os.close(pipe)
+    assert handover.hold("switched", "commit") == "undo"
+
+
+@pytest.mark.usefixtures("job")
+def test_without_an_operator_the_host_decides() -> None:
+    assert handover.hold("staged", "abort") == "abort"
+    assert handover.hold("switched", "commit") == "commit"
+
+
+@pytest.mark.usefixtures("job")
+def test_alone_nobody_is_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(handover.PAYLOAD, "together", False)
+    assert (handover.hold("staged", "abort"), handover.hold("switched", "commit")) == ("go", "commit")
+    assert capsys.readouterr().out == ""
+
+
+def test_who_follows_passes_words_on(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events come out as they are written, and the operator's word arrives at the unit."""
+    ours, theirs = os.pipe()
+    monkeypatch.setattr(handover, "_operator", ours)
+    told: list[object] = []
+
+    def unit() -> None:
+        with (job / "events").open("a") as events:
+            events.write(json.dumps({"gate": "staged"}) + "\n")
+            events.flush()
+            events.write(json.dumps({"result": handover.hold("staged", "abort")}) + "\n")
+
+    def tell(event: handover.Json) -> None:
+        told.append(event)
+        if "gate" in event:
+            os.write(theirs, b"go\n")
+
+    with locked(job / "follower"), locked(job / "worker"):
+        thread = threading.Thread(target=unit)
+        thread.start()
+        assert handover.follow(job, tell) == {"result": "go"}
+        thread.join(FAR_S)
+    # hold() says its gate as well, on the standard output that is the unit's events on a host
+    assert told == [{"gate": "staged"}, {"result": "go"}]
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_unit_that_was_killed_ends_the_following(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.pipe()
+    monkeypatch.setattr(handover, "_operator", ours)
+    (job / "worker").touch()
+    (job / "events").write_text('{"step": "stage"}\n')
+    told: list[object] = []
+    assert handover.follow(job, told.append) == {}
+    assert told == [{"step": "stage"}]
+    os.close(theirs)
+    os.close(ours)
+
+
+def test_an_operator_that_is_gone_ends_the_following(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.pipe()
+    os.close(theirs)
+    monkeypatch.setattr(handover, "_operator", ours)
+    with locked(job / "worker"):
+        assert handover.follow(job, lambda _: None) is None
+    os.close(ours)
+
+
+def test_sweep_leaves_what_somebody_attends_to(job: Path) -> None:
+    """A folder that is being made has a follower before it has a unit."""
+    (job / "worker").touch()
+    with locked(job / "follower"):
+        handover.sweep()
+        assert job.exists()
+    handover.sweep()
+    assert not job.exists()
