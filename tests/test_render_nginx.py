@@ -505,6 +505,7 @@ POLICIES = {
     "credentials": (cors(load("local-ip"), allow_credentials=True), FRONT, [FRONT], ["true"]),
     "credentials, stranger": (cors(load("local-ip"), allow_credentials=True), STRANGER, [], []),
     "everyone": (load("allow-all"), STRANGER, ["*"], []),
+    "everyone, and one who is listed as well": (load("allow-all"), FRONT, ["*"], []),
     "everyone with credentials": (cors(load("allow-all"), allow_credentials=True), STRANGER, [STRANGER], ["true"]),
 }
 
@@ -514,8 +515,12 @@ def test_policies(name: str) -> None:
     """Credentials go to allowed origins only; to allow everyone is `*`, or the origin itself where `*` would not do."""
     contract, origin, allowed, credentials = POLICIES[name]
     with backend(contract) as site:
-        for method, path in (("GET", "/echo/"), ("GET", "/static/site.css"), ("OPTIONS", "/echo/")):
-            headers = PREFLIGHT if method == "OPTIONS" else {}
+        for method, path, headers in (
+            ("GET", "/echo/", {}),
+            ("GET", "/static/site.css", {}),
+            ("OPTIONS", "/echo/", PREFLIGHT),
+            ("GET", "/echo/", {"Cookie": "c" * 9000}),  # answered by the maps alone
+        ):
             answer = site.ask(method, path, {"Origin": origin, **headers})
             assert answer.allowed == allowed
             assert answer.headers.get_all("Access-Control-Allow-Credentials", []) == credentials

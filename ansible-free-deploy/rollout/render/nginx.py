@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import indent
 
@@ -52,6 +52,9 @@ class _Told:
         return f"add_header {self.header:<32} {'$' + self.variable:<23} always;"
 
 
+_ALLOWED = _Told("Access-Control-Allow-Origin", "origin_kit_allowed", "")  # its value is the origin's own
+
+
 def _always(cors: Cors) -> list[_Told]:
     """With every answer, where there is something to say."""
     told = [
@@ -71,19 +74,19 @@ def _before(cors: Cors) -> list[_Told]:
 
 
 def _shared(cors: Cors) -> str:
-    return fill("origin-kit-cors.conf", answer_headers="".join(f"{one.line}\n" for one in _always(cors)))
+    return fill("origin-kit-cors.conf", headers="\n".join(one.line for one in (_ALLOWED, *_always(cors))))
 
 
 def _backend(contract: Contract) -> str:
     application, cors = contract.application, contract.cors
-    allowed = Allowed.of(contract)
+    allowed, always, before = Allowed.of(contract), _always(cors), _before(cors)
     return fill(
         "backend.conf",
         origins="\n".join(f"    {line}" for line in origin_lines(allowed, cors.allow_credentials)),
-        shortcuts=indent(_shortcuts(allowed, cors), " " * 4),
-        maps="\n".join(one.map for one in (*_always(cors), *_before(cors))),
-        before_headers="\n".join(f"        {one.line}" for one in _before(cors)),
-        emptied="".join(f'        add_header {one.header} "";\n' for one in _always(cors)),
+        shortcuts="\n".join(indent(block, " " * 4) for block in _shortcuts(allowed, always)),
+        maps="\n".join(one.map for one in (*always, *before)),
+        before="\n".join(f"        {one.line}" for one in before),
+        emptied="\n".join(f'        add_header {one.header} "";' for one in (_ALLOWED, *always)),
         socket=places.application_socket(application.name),
         listen=listen_lines(),
         max_body_mb=application.max_body_mb,
@@ -112,15 +115,15 @@ def origin_lines(allowed: Allowed, credentials: bool) -> Iterator[str]:
     yield from (f'"~{pattern}" $http_origin;' for pattern in allowed.nginx_patterns)
 
 
-def _shortcuts(allowed: Allowed, cors: Cors) -> str:
+def _shortcuts(allowed: Allowed, always: Sequence[_Told]) -> Iterator[str]:
     """The maps' values for each exact origin by comparison: measured, the pattern costs three times as much."""
-    blocks = []
+    if allowed.everyone or not allowed.origins:  # everyone's map has no pattern, and another answer
+        return
+    yield "# As the maps have it, without a pattern; theirs is the rest, and what nginx answers before it gets here."
     for origin in allowed.origins:
-        values = {"origin_kit_allowed": origin} | {one.variable: one.value for one in _always(cors)}
+        values = {_ALLOWED.variable: origin} | {one.variable: one.value for one in always}
         lines = "".join(f'    set ${name} "{value}";\n' for name, value in values.items())
-        blocks.append(f'if ($http_origin = "{origin}") {{\n{lines}}}\n')
-    why = "# As the maps have it, without a pattern; theirs is the rest, and what nginx answers before it gets here.\n"
-    return why + "".join(blocks) if blocks else ""
+        yield f'if ($http_origin = "{origin}") {{\n{lines}}}'
 
 
 def listen_lines() -> str:
