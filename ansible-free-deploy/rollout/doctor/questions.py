@@ -70,7 +70,7 @@ def rows(contract: Contract) -> tuple[Row, ...]:
         allowed += [Row(sample, True, f"of the shape {text}") for sample in _samples(contract, text)[:1]]
     strangers = [Row(text, everyone, "a look-alike") for text in _look_alikes(contract)]
     strangers = [row for row in strangers if not everyone or can_call(row.origin, contract)]
-    return (*allowed, *strangers, Row(STRANGER, everyone, "a stranger"), Row("null", False, "a sandboxed page"))
+    return (*allowed, *strangers, Row(STRANGER, everyone, "a stranger"), Row("null", everyone, "a sandboxed page"))
 
 
 def can_call(origin: str, contract: Contract) -> bool:
