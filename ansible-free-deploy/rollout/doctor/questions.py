@@ -151,7 +151,7 @@ def questions(contract: Contract, rows: tuple[Row, ...], endpoints: tuple[Endpoi
     def request(row: Row, endpoint: Endpoint) -> Request:
         own = row.origin == contract.frontend.origin
         return Request(
-            page="https://null.example" if row.origin == "null" else row.origin,
+            page=STRANGER if row.origin == "null" else row.origin,
             url=contract.backend.origin + endpoint.path,
             method=endpoint.method,
             headers=endpoint.headers,
