@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -62,7 +63,7 @@ def test_the_operator_is_answered_in_turn(job: Path) -> None:
     with locked(job / "follower"):
         pipe = os.open(job / "answers", os.O_RDWR)
         os.write(pipe, b"go\ncommit\n")
-        assert [handover.hold("staged", "abort"), handover.hold("switched", "commit")] == ["go", "commit"]
+        assert [handover.ask("staged"), handover.ask("switched")] == ["go", "commit"]
         os.close(pipe)
 
 
@@ -71,23 +72,16 @@ def test_a_word_outlives_who_said_it(job: Path) -> None:
     with locked(job / "follower"):
         pipe = os.open(job / "answers", os.O_RDWR)
         os.write(pipe, b"go\n")
-        assert handover.hold("staged", "abort") == "go"
+        assert handover.ask("staged") == "go"
         os.write(pipe, b"undo\n")
         os.close(pipe)
-    assert handover.hold("switched", "commit") == "undo"
+    assert handover.ask("switched") == "undo"
 
 
 @pytest.mark.usefixtures("job")
-def test_without_an_operator_the_host_decides() -> None:
-    assert handover.hold("staged", "abort") == "abort"
-    assert handover.hold("switched", "commit") == "commit"
-
-
-@pytest.mark.usefixtures("job")
-def test_alone_nobody_is_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(handover.PAYLOAD, "together", False)
-    assert (handover.hold("staged", "abort"), handover.hold("switched", "commit")) == ("go", "commit")
-    assert capsys.readouterr().out == ""
+def test_without_an_operator_there_is_no_answer() -> None:
+    assert handover.ask("staged") is None
+    assert handover.operator_is_gone()
 
 
 def test_who_follows_passes_words_on(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +94,7 @@ def test_who_follows_passes_words_on(job: Path, monkeypatch: pytest.MonkeyPatch)
         with (job / "events").open("a") as events:
             events.write(json.dumps({"gate": "staged"}) + "\n")
             events.flush()
-            events.write(json.dumps({"result": handover.hold("staged", "abort")}) + "\n")
+            events.write(json.dumps({"result": handover.ask("staged")}) + "\n")
 
     def tell(event: handover.Json) -> None:
         told.append(event)
@@ -136,6 +130,23 @@ def test_an_operator_that_is_gone_ends_the_following(job: Path, monkeypatch: pyt
     with locked(job / "worker"):
         assert handover.follow(job, lambda _: None) is None
     os.close(ours)
+
+
+def test_a_sign_of_life_is_no_answer_and_its_lack_ends_it(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator whose line is dead sends no end either: nothing heard for a while is the end."""
+    monkeypatch.setattr(handover, "SILENCE_S", 0.6)
+    ours, theirs = os.pipe()
+    monkeypatch.setattr(handover, "_operator", ours)
+    beats = [threading.Timer(0.4 * number, os.write, (theirs, b"\n")) for number in (1, 2)]
+    started = time.monotonic()
+    with locked(job / "worker"):
+        for beat in beats:
+            beat.start()
+        assert handover.follow(job, lambda _: None) is None
+    assert time.monotonic() - started > 1.2
+    assert handover._heard == []
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_sweep_leaves_what_somebody_attends_to(job: Path) -> None:

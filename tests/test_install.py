@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import io
 import json
 import os
 import re
 import shutil
-import signal
+import stat
 import subprocess
 import sys
 import tarfile
@@ -22,18 +23,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from rollout import release
+from rollout import hosts, release
 from rollout.release import Release, Target
 
 PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
-START = (
-    "import json,sys;b=sys.stdin.buffer;n,m=map(int,b.readline().split());s=b.read(n);"
-    'PAYLOAD=json.loads(b.read(m));exec(compile(s,"origin-kit","exec"))'
-)
-STEPS = sorted(set(re.findall(r'\bstep\(\s*"([a-z]+)"', release.script())))
+START = hosts._BOOTSTRAP
+HERE = Path(release.__file__).parents[1]
+TEXTS = {name: (HERE / f"{name}.py").read_text() for name in ("install", "journal", "two_phase")}
+STEPS = sorted({step for text in TEXTS.values() for step in re.findall(r'\bstep\(\s*"([a-z]+)"', text)})
 
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >> "$ROOT/systemctl.log"
@@ -103,29 +104,35 @@ class Machine:
         with sqlite3.connect(self.data / "db.sqlite3") as database:
             return [row[0] for row in database.execute("select release from seen")]
 
-    def run(self, orders: dict[str, Any], blob: bytes = b"") -> dict[str, Any]:
-        """The result, or the error, of one exec; `said` and `status` tell the rest."""
+    def run(self, orders: dict[str, Any], blob: bytes = b"", *, hang_up: bool = False) -> dict[str, Any]:
+        """The result, or the error, of one exec; `said` and `status` tell the rest. The operator stays on the line,
+        unless it is to `hang_up` behind the last byte."""
         user = {"user": "nobody"} if os.geteuid() == 0 else {}
         text = release.script().encode()
-        data = json.dumps({"root": str(self.root), "workers_s": 0.3, **user, **orders, **self.more}).encode()
+        common = {"root": str(self.root), "workers_s": 0.3, "deploy": uuid4().hex[:12], "who": "tests", **user}
+        data = json.dumps({**common, **orders, **self.more}).encode()
         environment = {
             "PATH": f"{self.root}/fake:{os.environ['PATH']}",
             "ROOT": str(self.root),
             "WORKER": str(os.getpid()),
         }
-        done = subprocess.run(
-            [PYTHON, "-c", START],
-            input=b"%d %d\n" % (len(text), len(data)) + text + data + blob,
-            capture_output=True,
-            check=False,
-            env=environment,
-            cwd="/",
-        )
-        self.status = done.returncode
-        assert not done.stderr, done.stderr.decode()
-        self.said = [json.loads(line) for line in done.stdout.splitlines()]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen([PYTHON, "-c", START], env=environment, cwd="/", **pipes) as process:  # type: ignore[call-overload]
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(b"%d %d\n" % (len(text), len(data)) + text + data + blob)
+                process.stdin.flush()
+            if hang_up:
+                process.stdin.close()
+            out = process.stdout.read()
+            err = process.stderr.read()
+        self.status = process.returncode
+        for errors in (self.root / "run/origin-kit/jobs").glob("*/errors"):
+            err += errors.read_bytes()
+        assert not err, err.decode()
+        self.said = [event for line in out.splitlines() if "beat" not in (event := json.loads(line))]
         last = self.said[-1] if self.said else {}
-        return last.get("result", last)
+        result: dict[str, Any] = last.get("result", last)
+        return {key: value for key, value in result.items() if key not in ("phases", "seconds")}
 
     def facts(self) -> dict[str, Any]:
         return self.run({"action": "facts", "app": "shop"})
@@ -396,7 +403,8 @@ def archive_of(*members: tuple[str, bytes | str | None]) -> bytes:
 def site_orders(blob: bytes, name: str = "0123456789ab") -> dict[str, Any]:
     return {
         "action": "install", "app": "shop", "role": "frontend", "who": "tests", "id": name,
-        "digest": hashlib.sha256(blob).hexdigest(), "label": "page", "commit": None, "lock": None, "installer": None,
+        "digest": hashlib.sha256(blob).hexdigest(), "size": len(blob), "label": "page",
+        "commit": None, "lock": None, "installer": None,
         "wsgi": "", "settings": "", "files": {}, "env": {}, "secrets": {},
     }  # fmt: skip
 
@@ -433,7 +441,7 @@ def test_an_archive_that_reaches_outside_is_refused(
 def test_an_archive_that_is_cut_short_is_refused(old_machine: Machine, keep: float) -> None:
     """A connection that ends in the middle leaves no release, and the message says so."""
     blob = archive_of(*[(f"site/{number}", os.urandom(300)) for number in range(40)])
-    result = old_machine.run(site_orders(blob), blob[: int(len(blob) * keep)])
+    result = old_machine.run(site_orders(blob), blob[: int(len(blob) * keep)], hang_up=True)
     assert "was the connection cut? ship again" in result["error"]
     assert not list((old_machine.home / "releases").glob("0123456789ab*"))
 
@@ -473,15 +481,17 @@ def test_a_kill_at_any_step_is_finished_or_undone_by_the_next_run(
     machine.ship(first)
     forget(machine, second, environment=name == "venv")
     machine.more = {"die_at": name}
-    machine.ship(second)
-    assert machine.status == -signal.SIGKILL
+    assert "the script on the host was killed" in machine.ship(second)["error"]
     machine.more = {}
     assert machine.current in (first.id, second.id)
     assert (machine.home / "current/app/manage.py").exists()
+    restarts = machine.restarts
     if not second.rests_on(machine.facts()):
-        machine.ship(second)
+        assert machine.ship(second)["changed"]
     assert machine.current == second.id
     assert second.rests_on(machine.facts())
+    if name in ("confirm", "commit"):
+        assert machine.restarts == restarts, "what runs already is committed, not taken back to be put there again"
     assert not list(machine.home.rglob("*.partial"))
     workers = [json.loads(path.read_text()) for path in (machine.root / "run/shop/workers").iterdir()]
     assert [worker["release"] for worker in workers] == [str((machine.home / "releases" / second.id).resolve())]
@@ -494,36 +504,76 @@ def forget(machine: Machine, built: Release, environment: bool) -> None:
         shutil.rmtree(machine.home / "venvs")
 
 
-def test_a_kill_while_undoing_is_undone(machine: Machine, two_releases: tuple[Release, Release]) -> None:
+def test_a_kill_while_undoing_is_undone(
+    machine: Machine, two_releases: tuple[Release, Release], tmp_path: Path
+) -> None:
     """A second kill, in the undoing of the first, changes nothing about the outcome."""
     first, second = two_releases
     machine.ship(first)
     (machine.root / "unit").touch()
-    for name in ("confirm", "undo"):
+    never = build(project(tmp_path / "p", **{"never-ready": ""}))
+    for name in ("confirm", "back-release"):
         machine.more = {"die_at": name}
-        machine.ship(second)
-        assert machine.status == -signal.SIGKILL
+        assert "was killed" in machine.ship(never)["error"]
     machine.more = {}
     assert machine.ship(second)["changed"]
     assert second.rests_on(machine.facts())
+
+
+def test_a_release_journal_of_the_kit_before_is_understood(
+    machine: Machine, two_releases: tuple[Release, Release]
+) -> None:
+    """A ship that the commit before this one was cut in: its journal lay beside the releases."""
+    first, second = two_releases
+    machine.ship(first)
+    machine.ship(second)
+    (machine.root / "unit").touch()
+    old = machine.home / "journal.json"
+    old.write_text(json.dumps({"from": first.id, "to": second.id}))
+    assert not machine.facts()["settled"]
+    assert machine.ship(second)["changed"]
+    assert (machine.current, old.exists()) == (second.id, False)
+    assert second.rests_on(machine.facts())
+
+
+def test_the_boot_after_a_power_cut_goes_back_to_the_release_before(
+    machine: Machine, two_releases: tuple[Release, Release]
+) -> None:
+    """The same guard as for configuration: its program is on the disk before the link moves."""
+    first, second = two_releases
+    machine.ship(first)
+    machine.more = {"die_at": "restart"}
+    (machine.root / "unit").touch()
+    machine.ship(second)
+    machine.more = {}
+    assert machine.current == second.id
+    guard = machine.root / "etc/origin-kit/recover.py"
+    text = guard.read_text().replace("PAYLOAD = {", f"PAYLOAD = {{'root': {str(machine.root)!r}, ", 1)
+    environment = {"PATH": f"{machine.root}/fake:/usr/bin:/bin", "ROOT": str(machine.root)}
+    subprocess.run([PYTHON, "-I", "-c", text], env=environment, check=True)
+    assert machine.current == first.id
+    assert not (machine.root / "etc/origin-kit/journal.json").exists()
+    assert "after a power cut" in (machine.root / "var/log/origin-kit/audit.jsonl").read_text()
+    assert (machine.root / "etc/systemd/system/sysinit.target.wants/origin-kit-recover.service").is_symlink()
 
 
 def test_two_at_once_exclude_each_other(machine: Machine, tmp_path: Path) -> None:
     """A second ship names who holds the lock and since when, and touches nothing."""
     import fcntl
 
-    (machine.root / "run").mkdir()
-    with (machine.root / "run/origin-kit.lock").open("w") as handle:
+    (machine.root / "run/origin-kit").mkdir(parents=True)
+    with (machine.root / "run/origin-kit/lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         handle.write("eve@laptop since noon")
         handle.flush()
         blob = archive_of(("site/index.html", b"x"))
         result = machine.run(site_orders(blob), blob)
-    assert (
-        result["error"]
-        == "another ship or deploy is running here: eve@laptop since noon; run this again when it is done"
+    assert result["error"].startswith(
+        "another ship or deploy is running here: eve@laptop since noon. It ends by itself"
     )
     assert not machine.home.exists()
+    assert stat.S_IMODE((machine.root / "run/origin-kit").stat().st_mode) == 0o700
+    assert stat.S_IMODE((machine.root / "run/origin-kit/lock").stat().st_mode) & 0o077 == 0o044  # as it was found
 
 
 # ------------------------------------------------------------------------------------------------- rollback, pruning

@@ -9,21 +9,19 @@ import os
 import platform
 import re
 import subprocess
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 from infra.contract import Contract, Host, Json
 from infra.origins import look_alikes, parse_origin
-from rollout import access, hosts, report, scripts, secret_values
+from rollout import access, change, hosts, report, scripts, secret_values
+from rollout.change import ChangeError
 from rollout.hosts import HostError
 from rollout.outputs import ROOT, Outputs
 from rollout.render import render
 from rollout.render.generation import Generation
-from rollout.together import Together
 
 WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself
 UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.service",)}
@@ -53,18 +51,6 @@ class Outcome:
     host: Host
     result: Json
     phases: Mapping[str, float] = field(default_factory=dict)
-
-
-class DeployError(ValueError):
-    """Not every host could be done: each with what is wrong there, then what became of the others."""
-
-    def __init__(self, failures: Sequence[HostError]) -> None:
-        own = [failure for failure in failures if not failure.left_alone]
-        others = [failure.host.name for failure in failures if failure.left_alone]
-        lines = [f"{failure}\n{failure.detail}".rstrip() for failure in own]
-        if others:
-            lines.append(f"{', '.join(others)}: left as it was, or back at it, since all hosts change or none")
-        super().__init__("\n".join(lines))
 
 
 def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str], verb: str, **more: object) -> Json:
@@ -126,64 +112,25 @@ def _host(origin: str) -> str:
 
 def everywhere(outputs: Outputs, verb: str, *, batch: int = 1, **more: object) -> list[Outcome]:
     """`verb` on every host, side by side. What changes hosts is staged and checked on all of them first, then
-    switched on `batch` hosts at a time; where one fails, all stay or go back. Raises DeployError."""
+    switched on `batch` hosts at a time; where one fails, all stay or go back. Raises ChangeError."""
     contract, secret = outputs.contract, secret_values.read(outputs)
-    more = {"deploy": uuid4().hex[:12], "together": len(contract.hosts) > 1, **more}  # one id, so that a rollback
-    together = Together(len(contract.hosts), batch)  # knows what belongs together
-    bounded = threading.BoundedSemaphore(hosts.MOST_AT_ONCE)
-    sessions: list[hosts.Session] = []
+    more = {"deploy": change.new_transaction(), "together": len(contract.hosts) > 1, **more}
 
-    def one(pair: tuple[str, Host]) -> Outcome | HostError:
-        role, host = pair
-        turn, failed = _Turn(together, bounded), True
-        try:
-            started = time.monotonic()
-            with hosts.session(host, access.identity(contract)) as session, report.busy(host.name) as begin:
-                sessions.append(session)
-                connected = time.monotonic() - started
-                orders = payload(contract, role, host, secret, verb, **more)
-                if isinstance(orders.get("to"), dict):
-                    orders["to"] = orders["to"][host.name]
-                result = session.run(
-                    scripts.script("transaction"), orders, on_event=lambda event: begin(event["text"]),
-                    on_gate=turn.answer,
-                )  # fmt: skip
-            failed = False
-            return Outcome(role, host, result, {"connect": round(connected, 3), **result.pop("phases", {})})
-        except HostError as problem:
-            return problem
-        finally:
-            turn.over(failed)
+    def one(role: str, host: Host, turn: change.Turn) -> Outcome:
+        started = time.monotonic()
+        with hosts.session(host, access.identity(contract)) as session:
+            connected = time.monotonic() - started
+            orders = payload(contract, role, host, secret, verb, **more)
+            if isinstance(orders.get("to"), dict):
+                orders["to"] = orders["to"][host.name]
+            result = turn.run(session, scripts.script("transaction"), orders)
+        return Outcome(role, host, result, {"connect": round(connected, 3), **result.pop("phases", {})})
 
-    def stop() -> None:
-        together.stop()
-        for session in sessions:
-            session.connection.close()
-
-    outcomes = hosts.each(contract.hosts, one, stop, at_once=len(contract.hosts))
+    outcomes = change.carry_out(contract, contract.hosts, one, batch)
+    done = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
     if failures := [outcome for outcome in outcomes if isinstance(outcome, HostError)]:
-        raise DeployError(failures)
-    return outcomes
-
-
-class _Turn:
-    """One host's way through: among the bounded many until it is staged, then as `Together` says."""
-
-    def __init__(self, together: Together, bounded: threading.BoundedSemaphore) -> None:
-        self._together, self._bounded = together, bounded
-        self._staged = False
-        bounded.acquire()
-
-    def answer(self, gate: str) -> str:
-        if not self._staged:
-            self._staged = True
-            self._bounded.release()
-        return self._together.answer(gate)
-
-    def over(self, failed: bool) -> None:
-        if not self._staged:
-            self._bounded.release()
-        self._together.left(staged=self._staged, failed=failed)
+        raise ChangeError(failures, [outcome.host.name for outcome in done if outcome.result.get("changed")])
+    return done
 
 
 def summary(contract: Contract, outcomes: Sequence[Outcome]) -> str:
@@ -213,7 +160,7 @@ def state(result: Json) -> str:
 def rollback(outputs: Outputs, to: str | None, wait_s: int, batch: int = 1) -> list[Outcome]:
     """Every host goes back to what it held at the deploy before the last one that changed anything, or to `to`.
 
-    Raises RollbackError where there is no such deploy, DeployError where a host failed.
+    Raises RollbackError where there is no such deploy, ChangeError where a host failed.
     """
     looks = everywhere(outputs, "history")
     wanted = {look.host.name: to for look in looks} if to else before(looks)
@@ -307,6 +254,8 @@ def _release(result: Json) -> str:
 
 
 def _verdict(result: Json) -> str:
+    if result.get("in_doubt"):
+        return "waits for the outcome on the other hosts: run `fab deploy`"
     if result["unfinished"]:
         return "interrupted: run `fab deploy`"
     if result["differs"]:

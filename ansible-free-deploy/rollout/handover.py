@@ -7,7 +7,7 @@ can enter: orders, the script, what it says, and what the operator answers.
     events         JSON lines as `onhost.emit` writes them
     answers        a pipe: one word a line, from the operator
     follower       locked by whoever passes these on; unlocked means that the operator is gone
-    worker         locked by the unit's process; unlocked means that it has ended. To ask a lock costs nothing, to ask
+    worker         locked by the unit's process; unlocked means that it has ended. Asking a lock costs nothing, asking
                    systemd costs as much as a program: many hosts on few processors would ask more than they work
 """
 
@@ -18,14 +18,27 @@ import json
 import os
 import select
 import shutil
+import subprocess
 import time
 from pathlib import Path
 from typing import Callable, Iterator  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
-from rollout.onhost import PAYLOAD, Failed, Json, emit, owner, pause, run
+from rollout.onhost import (
+    PAYLOAD,
+    ROOT,
+    RUN,
+    SILENCE_S,
+    Failed,
+    Json,
+    emit,
+    held_by,
+    owner,
+    pause,
+    private_folder,
+    run,
+)
 
-JOBS = Path("/run/origin-kit/jobs")
-HOLD_S = 900  # for the other hosts to be staged and checked, or switched
+JOBS = RUN / "jobs"
 _START = (
     "import fcntl,json,pathlib,sys;j=pathlib.Path(sys.argv[1]);w=(j/'.worker').open('w');fcntl.flock(w,fcntl.LOCK_EX);"
     "(j/'.worker').rename(j/'worker');PAYLOAD=json.loads((j/'payload.json').read_text());"
@@ -42,30 +55,50 @@ _operator = 0  # the standard input
 def hand_over(script: str) -> int:
     """Start the job's unit and follow it to its end; the status for the operator."""
     sweep()
+    private_folder(JOBS.parent)
     job = JOBS / str(PAYLOAD["deploy"])
     job.mkdir(parents=True, mode=0o700)
-    JOBS.parent.chmod(0o700)
-    follower = (job / "follower").open("w")
-    fcntl.flock(follower, fcntl.LOCK_EX)
-    for name, text in (("payload.json", json.dumps(PAYLOAD)), ("script.py", script), ("events", "")):
-        (job / name).write_text(text)
-    os.mkfifo(str(job / "answers"), 0o600)
-    output = [f"--property=Standard{stream}=append:{job}/{name}"
-              for stream, name in (("Output", "events"), ("Error", "errors"))]  # fmt: skip
-    done = run(
-        "systemd-run", "--quiet", "--collect", "--service-type=exec", "--unit", unit_of(job), *output,
-        "/usr/bin/python3", "-I", "-c", _START, str(job),
-    )  # fmt: skip
-    if done.returncode:
-        shutil.rmtree(str(job))
-        raise Failed("systemd can't start the deploy; nothing was changed", done.stdout)
-    ended = follow(job, relay)
+    with (job / "follower").open("w") as follower:
+        fcntl.flock(follower, fcntl.LOCK_EX)
+        for name, text in (("payload.json", json.dumps(PAYLOAD)), ("script.py", script), ("events", "")):
+            (job / name).write_text(text)
+        os.mkfifo(str(job / "answers"), 0o600)
+        start_unit(job)
+        ended = follow(job, relay)
     if ended is None:
         return 1  # the operator is gone: nobody reads this
     if not ended:
-        raise Failed("the deploy was killed; run this again: it undoes what was begun", _read(job / "errors"))
+        why = how_it_ended(job)
+        raise Failed(f"the script on the host was killed{why}; run this again: it finishes or undoes what was begun",
+                     _read(job / "errors"))  # fmt: skip
     shutil.rmtree(str(job))
     return 0 if "result" in ended else 1
+
+
+def start_unit(job: Path) -> None:
+    """Start the work in a unit of its own; below another root, where tests run, in a process of its own."""
+    command = ["/usr/bin/python3", "-I", "-c", _START, str(job)]
+    if Path("/") != ROOT:
+        with (job / "events").open("a") as output, (job / "errors").open("a") as errors:
+            subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True, cwd="/"
+            )
+        return
+    output_to = [
+        f"--property=Standard{stream}=append:{job}/{name}"
+        for stream, name in (("Output", "events"), ("Error", "errors"))
+    ]
+    words = ["systemd-run", "--quiet", "--collect", "--service-type=exec", "--unit", unit_of(job), *output_to]
+    done = run(*words, *command)
+    if done.returncode:
+        shutil.rmtree(str(job))
+        raise Failed("systemd can't start the work's unit; nothing was changed", done.stdout)
+
+
+def how_it_ended(job: Path) -> str:
+    """What systemd says of a unit that ended without a word, for a message; it remembers little of one that is gone."""
+    said = run("journalctl", "-u", unit_of(job), "-n", "5", "--no-pager", "-o", "cat").stdout
+    return " (out of memory)" if "oom-kill" in said else ""
 
 
 def relay(event: Json) -> None:
@@ -74,9 +107,9 @@ def relay(event: Json) -> None:
 
 def follow(job: Path, tell: Callable[[Json], None], end: float = float("inf")) -> Json | None:
     """Tell each of the job's events; its last one (`result` or `error`), {} where it was killed, None where the
-    operator or the time (`end`, as time.monotonic() counts) is gone."""
+    operator has left or sent no sign of life, or the time (`end`, as time.monotonic() counts) is over."""
     # Open for reading too: what is written before the unit listens is kept, and nobody waits for it to.
-    answers, last = os.open(str(job / "answers"), os.O_RDWR), time.monotonic()
+    answers, last, heard = os.open(str(job / "answers"), os.O_RDWR), time.monotonic(), time.monotonic()
     try:
         for event in events(job):
             if event:
@@ -84,13 +117,15 @@ def follow(job: Path, tell: Callable[[Json], None], end: float = float("inf")) -
                 tell(event)
                 if "result" in event or "error" in event:
                     return event
-            elif time.monotonic() > end:
+            elif time.monotonic() > min(end, heard + SILENCE_S):
                 return None
             elif select.select([_operator], [], [], pause(last))[0]:
                 words = os.read(_operator, 4096)
                 if not words:
                     return None
-                os.write(answers, words)
+                heard = time.monotonic()
+                if words.strip():  # an empty line is a sign of life
+                    os.write(answers, words)
     finally:
         os.close(answers)
     return {}
@@ -150,7 +185,7 @@ def wait_along(job: Path) -> None:
     except FileNotFoundError:  # whoever started it has cleared it away
         return
     if ended is None:
-        raise Failed(f"another ship or deploy is running here: {whose}; run this again when it is done")
+        raise Failed(held_by(whose))
 
 
 def _read(path: Path) -> str:
@@ -166,19 +201,21 @@ _answers: list[int] = []  # the open pipe, from the first question on
 _heard: list[str] = []
 
 
-def hold(gate: str, otherwise: str) -> str:
-    """Tell that this host has come to `gate`, and wait for the word for it; `otherwise` if the operator is gone."""
-    if not PAYLOAD.get("together"):
-        return otherwise if gate == "switched" else "go"
-    job, end = Path(PAYLOAD["job"]), time.monotonic() + HOLD_S
+def operator_is_gone() -> bool:
+    """Whether nobody passes questions on to an operator any more."""
+    return unlocked(Path(PAYLOAD["job"]) / "follower")
+
+
+def ask(question: str) -> str | None:
+    """The operator's answer to a question, however long it takes; None once the operator is gone."""
     if not _answers:
-        _answers.append(os.open(str(job / "answers"), os.O_RDWR))
-    emit(gate=gate)
+        _answers.append(os.open(str(Path(PAYLOAD["job"]) / "answers"), os.O_RDWR))
+    emit(gate=question)
     while not _heard:
         if select.select(_answers, [], [], _ALIVE_S)[0]:
             _heard.extend(os.read(_answers[0], 4096).decode().split())
-        elif unlocked(job / "follower") or time.monotonic() > end:
-            return otherwise
+        elif operator_is_gone():
+            return None
     return _heard.pop(0)
 
 

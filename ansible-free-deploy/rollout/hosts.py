@@ -24,6 +24,8 @@ from fabric import Config, Connection
 from infra.contract import Host, Json
 
 CONNECT_TIMEOUT_S = 10
+BEAT_S = 5.0  # as `onhost`: both sides send a sign of life this often
+SILENCE_S = 45.0  # a host that has sent none for this long is given up
 MOST_AT_ONCE = 32
 _BOOTSTRAP = (
     "import json,sys;b=sys.stdin.buffer;n,m=map(int,b.readline().split());SCRIPT=b.read(n).decode();"
@@ -33,6 +35,11 @@ _COMMAND = f"sudo -n /usr/bin/python3 -c '{_BOOTSTRAP}'"
 
 CUT = (OSError, EOFError, paramiko.SSHException)  # how paramiko says that a connection is gone
 
+SILENT = (
+    "it has sent no sign of life for {:.0f} s, so it was given up: is it overloaded, or the line down? What runs there "
+    "ends by itself; run the same command again to see how"
+)
+
 Event = Callable[[Json], None]
 Answer = Callable[[str], str]
 T = TypeVar("T")
@@ -41,10 +48,13 @@ T = TypeVar("T")
 class HostError(ValueError):
     """A host could not be reached, or what ran there failed; `detail` is the host's own output, shortened."""
 
-    def __init__(self, host: Host, text: str, detail: str = "", *, left_alone: bool = False) -> None:
+    def __init__(
+        self, host: Host, text: str, detail: str = "", *, left_alone: bool = False, in_doubt: bool = False
+    ) -> None:
         self.host = host
         self.detail = detail
         self.left_alone = left_alone  # the host itself is well: it was kept as it was for another's sake
+        self.in_doubt = in_doubt  # it serves the new one, and waits to hear whether the others do
         super().__init__(f"{host.name} ({host.address}): {text}")
 
 
@@ -119,9 +129,18 @@ class Session:
             channel.exec_command(_COMMAND)
         except CUT as problem:
             raise HostError(self.host, "the connection was lost before anything was asked; run this again") from problem
-        writer = threading.Thread(target=_send, args=(channel, script, payload, blob, on_gate is None), daemon=True)
+        channel.settimeout(SILENCE_S)
+        over = threading.Event()
+        writer = threading.Thread(
+            target=_send, args=(channel, script, payload, blob, None if on_gate is None else over), daemon=True
+        )
         writer.start()
-        result, stray = self._follow(channel, on_event, on_gate)
+        try:
+            result, stray = self._follow(channel, on_event, on_gate)
+        except TimeoutError as problem:
+            raise HostError(self.host, SILENT.format(SILENCE_S)) from problem
+        finally:
+            over.set()
         status = channel.recv_exit_status()
         if result is not None and status == 0:
             return result
@@ -139,8 +158,12 @@ class Session:
                 stray.append(line.rstrip())
                 continue
             if "error" in event:
-                left_alone = bool(event.get("left_alone"))
-                raise HostError(self.host, event["error"], event.get("detail", ""), left_alone=left_alone)
+                left_alone, in_doubt = bool(event.get("left_alone")), bool(event.get("in_doubt"))
+                raise HostError(
+                    self.host, event["error"], event.get("detail", ""), left_alone=left_alone, in_doubt=in_doubt
+                )
+            if "beat" in event:
+                continue
             if "result" in event:
                 result = event["result"]
             elif "gate" in event and on_gate:
@@ -165,7 +188,10 @@ class Session:
         )
 
 
-def _send(channel: paramiko.Channel, script: str, payload: Json, blob: Path | None, last: bool) -> None:
+def _send(
+    channel: paramiko.Channel, script: str, payload: Json, blob: Path | None, over: threading.Event | None
+) -> None:
+    """Send the script, its orders and the blob; then signs of life until it is `over`, if anything is to be asked."""
     text, data = script.encode(), json.dumps(payload).encode()
     try:
         channel.sendall(b"%d %d\n" % (len(text), len(data)) + text + data)
@@ -173,8 +199,11 @@ def _send(channel: paramiko.Channel, script: str, payload: Json, blob: Path | No
             with blob.open("rb") as source:
                 while chunk := source.read(1 << 18):
                     channel.sendall(chunk)
-        if last:
+        if over is None:
             channel.shutdown_write()
+            return
+        while not over.wait(BEAT_S):
+            channel.sendall(b"\n")
     except CUT:
         return  # the reader sees the end of the channel and says why
 

@@ -7,13 +7,16 @@ finds its orders in the global PAYLOAD and the archive on stdin, and prints JSON
     /opt/<app>/releases/<id>   complete as soon as it has this name; <id>.partial before, which the next run sweeps
     /opt/<app>/venvs/<lock>    complete when `.complete` is in it; scripts hold their own path, so it can't be moved
     /opt/<app>/current         the one switch: a link, replaced by one rename
-    /opt/<app>/journal.json    from before the switch until the workers have loaded it; who finds it goes back first
+    /var/cache/origin-kit/incoming/<transaction>   what arrives, before anything is locked; only root enters the folder
+
+The journal of a switch, what a crash leaves and how hosts agree on the outcome: `journal` and `two_phase`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -21,40 +24,45 @@ import platform
 import pwd
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import tarfile
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Callable, TextIO  # noqa: UP035 - Python 3.9 has no other
+from typing import Any, Callable, Iterator  # noqa: UP035 - Python 3.9 has no other
 
+from rollout import handover, journal, transaction, two_phase
+from rollout.journal import audit
 from rollout.onhost import (
     PAYLOAD,
     ROOT,
+    SILENCE_S,
     WAIT_S,
     Failed,
     Json,
     emit,
+    end_step,
     journal_of,
     last_lines,
     point,
+    private_folder,
     run,
+    send_heartbeats,
     step,
     sync,
-    take_lock,
     wait_for,
-    write_durably,
 )
 
+SCRIPT: str = globals().get("SCRIPT", "")  # this whole text, for the unit that the work is handed to
 APP = str(PAYLOAD.get("app", ""))
 USER = str(PAYLOAD.get("user", APP))
 HOME = ROOT / "opt" / APP
 RELEASES = HOME / "releases"
 VENVS = HOME / "venvs"
 CURRENT = HOME / "current"
-JOURNAL = HOME / "journal.json"
 DATA = ROOT / "var/lib" / APP
-WORKERS = ROOT / "run" / APP / "workers"
+INCOMING = ROOT / "var/cache/origin-kit/incoming"
 STAGED = ROOT / "run" / f"origin-kit-ship-{APP}"
 SERVICE = f"{APP}.service"
 KEPT = 5
@@ -64,11 +72,6 @@ IS_ROOT = os.geteuid() == 0
 
 def systemctl(*words: str) -> subprocess.CompletedProcess[str]:
     return run("systemctl", *words)
-
-
-def workers_loaded() -> bool:
-    """Whether every worker has loaded what is current before the time is up."""
-    return wait_for(lambda: loaded() == {served()}, PAYLOAD.get("workers_s", WAIT_S))
 
 
 # ------------------------------------------------------------------------------------------------- what is here
@@ -100,36 +103,14 @@ def complete_venvs() -> list[str]:
 
 
 def turn_of(name: str) -> int:
-    """When this release last became current, as a number that only grows (no clock can turn it back); 0 is never."""
-    try:
-        return int((RELEASES / name / "turn").read_text())
-    except (OSError, ValueError):
-        return 0
-
-
-def loaded() -> set[str]:
-    """The releases that living workers have loaded, as they record it: full paths."""
-    found = set()
-    for record in WORKERS.glob("[0-9]*"):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            if Path("/proc", record.name).exists():
-                found.add(json.loads(record.read_text())["release"])
-    return found
-
-
-def served() -> str:
-    """The folder of the current release, as workers record it."""
-    return os.path.realpath(str(CURRENT))
-
-
-def has_service() -> bool:
-    """Whether there is a service to restart: not before the first deploy, and never on a frontend."""
-    return systemctl("show", "-p", "LoadState", "--value", SERVICE).stdout.strip() == "loaded"
+    """When this release last became current, see `transaction.activation_number`."""
+    return transaction.activation_number(RELEASES / name)
 
 
 def settled() -> bool:
     """Whether no ship was cut short, and what runs is what is current."""
-    return not JOURNAL.exists() and loaded() <= {served()}
+    loaded = {release for _, release in transaction.loaded_by_gunicorn()}
+    return not journal.exists() and loaded <= {os.path.realpath(str(CURRENT))}
 
 
 def facts() -> Json:
@@ -228,40 +209,66 @@ def as_user(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
 # ------------------------------------------------------------------------------------------------- unpack
 
 
-class Blob:
-    """What comes on stdin, hashed as it is read."""
+def receive() -> Path | None:
+    """What the operator sends, in a file of root's; None where nothing is to come. Nothing is locked meanwhile.
 
-    def __init__(self, source: BinaryIO) -> None:
-        self.source = source
-        self.hash = hashlib.sha256()
+    Raises Failed for an archive that arrives cut or damaged, or an operator who stops sending.
+    """
+    if not PAYLOAD.get("digest"):
+        return None
+    private_folder(INCOMING)
+    forget_arrivals()
+    place = INCOMING / str(PAYLOAD["deploy"])
+    seen = hashlib.sha256()
+    with place.open("wb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for chunk in arriving(PAYLOAD["size"]):
+            seen.update(chunk)
+            handle.write(chunk)
+    if seen.hexdigest() != PAYLOAD["digest"]:
+        place.unlink()
+        raise Failed("the release arrives incomplete; was the connection cut? ship again")
+    return place
 
-    def read(self, size: int = -1) -> bytes:
-        data = self.source.read(size)
-        self.hash.update(data)
-        return data
 
-    def digest(self) -> str:
-        while self.read(1 << 20):
-            pass
-        return self.hash.hexdigest()
+def arriving(size: int) -> Iterator[bytes]:
+    """At most `size` bytes of the standard input; Failed where nothing more comes for a while."""
+
+    def too_long(*_: object) -> None:
+        raise Failed(f"nothing has arrived from the operator for {SILENCE_S:.0f} s; is the line down? ship again")
+
+    signal.signal(signal.SIGALRM, too_long)
+    left = size
+    while left:
+        signal.setitimer(signal.ITIMER_REAL, SILENCE_S)
+        chunk = sys.stdin.buffer.read1(min(left, 1 << 18))  # type: ignore[union-attr]
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if not chunk:
+            return
+        left -= len(chunk)
+        yield chunk
+
+
+def forget_arrivals() -> None:
+    """Remove what arrived for a ship that has ended; one under way has a job, or still writes to its file."""
+    for place in INCOMING.iterdir():
+        if handover.unlocked(place) and not (handover.JOBS / place.name).exists():
+            place.unlink()
 
 
 def unpack(partial: Path) -> None:
     """Unpack the archive into `partial`. Raises Failed for one that is cut short or reaches outside of it."""
     step("unpack", "unpacks release {}".format(PAYLOAD["id"]))
     partial.mkdir(parents=True, mode=0o755)
-    blob = Blob(sys.stdin.buffer)
     links: list[tuple[Path, str]] = []
     try:
-        with tarfile.open(fileobj=blob, mode="r|gz") as tar:  # type: ignore[call-overload]
+        with tarfile.open(str(INCOMING / str(PAYLOAD["deploy"])), mode="r|gz") as tar:
             for member in tar:
                 unpack_one(tar, member, partial, links)
     except (tarfile.TarError, EOFError, OSError) as problem:
         if isinstance(problem, OSError) and problem.errno:
             raise
-        raise Failed(f"the release arrives broken ({problem}); was the connection cut? ship again") from problem
-    if blob.digest() != PAYLOAD["digest"]:
-        raise Failed("the release arrives incomplete; was the connection cut? ship again")
+        raise Failed(f"the archive can't be unpacked ({problem}); ship again") from problem
     for place, target in links:  # last, so that no file was written through one
         place.symlink_to(target)
 
@@ -469,7 +476,7 @@ if os.environ.get("DJANGO_SETTINGS_MODULE") != "origin_kit_settings":
 
 
 def try_backend(release: Path) -> None:
-    """What can go wrong with the project goes wrong here, while the old release serves; what changes data is last."""
+    """What can go wrong with the project goes wrong here, while the old release serves and no data has changed."""
     stage_settings()
     django = Django(release)
     step("check", "checks the project")
@@ -477,6 +484,11 @@ def try_backend(release: Path) -> None:
     django.must(django.python_code(IMPORT_WSGI, PAYLOAD["wsgi"]), "importing `wsgi` {}".format(PAYLOAD["wsgi"]))
     step("collectstatic", "collects static files")
     collect_static(django)
+
+
+def migrate(release: Path) -> None:
+    """Change the data: after every host has its release ready, and just before the switch."""
+    django = Django(release)
     saved = back_up(django)
     step("migrate", "migrates the database")
     django.must(django.manage("migrate", "--noinput"), "manage.py migrate", saved)
@@ -574,33 +586,58 @@ def is_sqlite(path: Path) -> bool:
 # ------------------------------------------------------------------------------------------------- switch
 
 
-def switch(to: str) -> None:
-    """Make `to` current, and what runs with it; or everything as it was."""
-    os.sync()  # nothing that the link will lead to may be in memory only
-    step("journal", "notes the way back")
-    write_durably(JOURNAL, json.dumps({"from": current_id(), "to": to}).encode())
-    sync(HOME)
-    step("switch", f"switches to release {to}")
-    point(CURRENT, f"releases/{to}")
-    try:
+class Switch(two_phase.Work):
+    """Make a release that is here current, and what runs with it; or everything as it was."""
+
+    def __init__(self, to: str) -> None:
+        self.to = to
+
+    def stage(self) -> None:
+        """It is here."""
+
+    def switch(self) -> None:
+        os.sync()  # nothing that the link will lead to may be in memory only
+        back = current_id()
+        target = f"releases/{back}" if back else None
+        journal.begin("release", self.to, back, {str(CURRENT): target}, {})
+        step("switch", f"switches to release {self.to}")
+        point(CURRENT, f"releases/{self.to}")
         restart()
-    except Failed as problem:
-        after = (
-            "the one before serves again" if go_back() else "the one before does not come up either: see `fab status`"
-        )
+
+    def keep(self) -> None:
+        transaction.note_activation(RELEASES, self.to)
+
+    def undo(self, problem: Exception) -> None:
+        if not journal.exists():
+            return
+        runs = go_back()
+        if isinstance(problem, two_phase.LeftAlone) and runs:
+            return
+        after = "the one before serves again" if runs else "the one before does not come up either: see `fab logs`"
         raise Failed(
-            f"release {to} does not come up: {problem}; {after}. Migrations are not taken back", problem.detail
+            f"release {self.to} does not come up: {problem}; {after}. Migrations are not taken back",
+            getattr(problem, "detail", ""),
         ) from problem
-    step("commit", "forgets the way back")
-    write_durably(RELEASES / to / "turn", str(max(map(turn_of, names_in(RELEASES))) + 1).encode())
-    sync(RELEASES / to)
-    JOURNAL.unlink()
-    sync(HOME)
+
+
+class Ship(Switch):
+    """Put the release that arrived on this host, and make it current."""
+
+    def stage(self) -> None:
+        prepare_user()
+        release = stage()
+        if PAYLOAD["role"] == "backend":
+            try_backend(release)
+
+    def switch(self) -> None:
+        if PAYLOAD["role"] == "backend":
+            migrate(RELEASES / self.to)
+        super().switch()
 
 
 def restart() -> None:
     """Restart the service where there is one; done when every worker has loaded what is current."""
-    if not has_service():
+    if not transaction.has_service():
         return
     step("restart", f"restarts {APP}")
     systemctl("reset-failed", SERVICE)
@@ -608,25 +645,19 @@ def restart() -> None:
     if done.returncode:
         raise Failed(f"{SERVICE} does not start", last_lines(done.stdout + journal_of(SERVICE)))
     step("confirm", "waits for the workers")
-    if not workers_loaded():
+    if not wait_for(transaction.loads_current_release, PAYLOAD.get("workers_s", WAIT_S)):
         raise Failed("no worker has loaded it in time", last_lines(journal_of(SERVICE)))
 
 
 def go_back() -> bool:
-    """Undo a switch that has not been committed; done twice, it is done once. Whether what is current now runs."""
-    before = json.loads(JOURNAL.read_text())["from"]
-    if before and (RELEASES / before).exists():
-        point(CURRENT, f"releases/{before}")
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            CURRENT.unlink()
-    runs = True
-    if before and has_service() and loaded() != {served()}:
-        systemctl("reset-failed", SERVICE)
-        runs = systemctl("restart", SERVICE).returncode == 0 and workers_loaded()
-    JOURNAL.unlink()
-    sync(HOME)
-    return runs
+    """Undo a switch whose outcome is open; done twice, it is done once. Whether what is current now runs."""
+    step("undo", "goes back to the release before")
+    way = journal.put_links_back()
+    try:
+        transaction.settle(way)
+    except Failed:
+        return False
+    return True
 
 
 def prune() -> None:
@@ -646,45 +677,34 @@ def prune() -> None:
 # ------------------------------------------------------------------------------------------------- the actions
 
 
-def begin() -> TextIO:
-    lock = take_lock()
-    if JOURNAL.exists():
-        step("undo", "undoes a ship that was cut short")
-        go_back()
-    sweep()
-    return lock
-
-
 def install() -> Json:
-    """PAYLOAD: app, role, who, id, digest (of the blob, or None), and for a backend lock, installer, wsgi, settings,
-    files, env, secrets."""
-    with begin():
-        if current_id() == PAYLOAD["id"] and settled():
-            return {"changed": False, "release": PAYLOAD["id"], "previous": previous()}
-        before = current_id()
-        prepare_user()
-        release = stage()
-        if PAYLOAD["role"] == "backend":
-            try_backend(release)
-        switch(PAYLOAD["id"])
-        shutil.rmtree(str(STAGED), ignore_errors=True)
-        prune()
-        return {"changed": True, "release": PAYLOAD["id"], "previous": before}
+    """PAYLOAD: app, role, who, deploy, id, digest and size (of what was sent, or None), and for a backend lock,
+    installer, wsgi, settings, files, env, secrets."""
+    finished = transaction.recover()
+    sweep()
+    if current_id() == PAYLOAD["id"] and settled():
+        return {"changed": finished, "release": PAYLOAD["id"], "previous": previous()}
+    before = current_id()
+    two_phase.run(Ship(PAYLOAD["id"]))
+    shutil.rmtree(str(STAGED), ignore_errors=True)
+    prune()
+    return {"changed": True, "release": PAYLOAD["id"], "previous": before}
 
 
 def rollback() -> Json:
-    """PAYLOAD: app, role, who, to (a release that is still here, or None for the one before)."""
-    with begin():
-        before, to = current_id(), PAYLOAD.get("to") or previous()
-        here = [name for name in complete_releases() if turn_of(name)]
-        if to is None:
-            raise Failed("there is no release before this one here; `fab ship` puts one")
-        if to == before:
-            return {"changed": False, "release": to, "previous": previous()}
-        if to not in here:
-            raise Failed(f"release {to} is not here; there is {', '.join(here) or 'none'}")
-        switch(to)
-        return {"changed": True, "release": to, "previous": before}
+    """PAYLOAD: app, role, who, deploy, to (a release that is still here, or None for the one before)."""
+    finished = transaction.recover()
+    sweep()
+    before, to = current_id(), PAYLOAD.get("to") or previous()
+    here = [name for name in complete_releases() if turn_of(name)]
+    if to is None:
+        raise Failed("there is no release before this one here; `fab ship` puts one")
+    if to == before:
+        return {"changed": finished, "release": to, "previous": previous()}
+    if to not in here:
+        raise Failed(f"release {to} is not here; there is {', '.join(here) or 'none'}")
+    two_phase.run(Switch(to))
+    return {"changed": True, "release": to, "previous": before}
 
 
 def previous() -> str | None:
@@ -693,17 +713,44 @@ def previous() -> str | None:
     return max(served, key=turn_of, default=None)
 
 
+ACTIONS: dict[str, Callable[[], Json]] = {"install": install, "rollback": rollback}
+
+
 def main() -> int:
     os.umask(0o022)
-    actions: dict[str, Callable[[], Json]] = {"facts": facts, "install": install, "rollback": rollback}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        emit(result=actions[PAYLOAD["action"]]())
-        return 0
+        if "job" in PAYLOAD:
+            do()
+            return 0
+        send_heartbeats()
+        if PAYLOAD["action"] == "facts":
+            emit(result=facts())
+            return 0
+        receive()
+        return handover.hand_over(SCRIPT)
     except Failed as problem:
-        emit(error=str(problem), detail=problem.detail)
+        transaction.report_failure(problem)
     except OSError as problem:
         emit(error=explain(problem), detail="")
     return 1
+
+
+def do() -> None:
+    """The unit's part."""
+    asked_for = str(PAYLOAD.get("id") or PAYLOAD.get("to"))
+    try:
+        result = transaction.under_the_lock(ACTIONS[PAYLOAD["action"]])
+    except (Failed, OSError) as problem:
+        audit(f"{transaction.kind_of(problem)}: {problem}", asked_for, "release")
+        raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            (INCOMING / str(PAYLOAD["deploy"])).unlink()
+    end_step()
+    word = {"install": "shipped", "rollback": "rolled back"}[PAYLOAD["action"]]
+    audit(word if result["changed"] else "unchanged", result["release"], "release")
+    transaction.report(result)
 
 
 def explain(problem: OSError) -> str:

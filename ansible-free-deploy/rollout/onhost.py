@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, Callable, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
@@ -21,8 +22,11 @@ Json = dict[str, Any]
 PAYLOAD: Json = globals().get("PAYLOAD", {})  # put there by the one who started this text
 
 ROOT = Path(PAYLOAD.get("root", "/"))  # another one in tests only
-LOCK = ROOT / "run/origin-kit.lock"  # one for ship and deploy: they exclude each other
+RUN = ROOT / "run/origin-kit"  # 0700: nobody but root can open what is in it, a lock included
+LOCK = RUN / "lock"  # one for ship and deploy: they exclude each other
 WAIT_S = 40
+BEAT_S = 5.0  # both sides send a sign of life this often
+SILENCE_S = 30.0  # who has sent none for this long is gone
 _DEAR_S = 1.0
 
 phases: dict[str, float] = {}  # step → seconds that it took
@@ -37,11 +41,25 @@ class Failed(Exception):
         self.detail = detail
 
 
+_emitting = threading.Lock()
+
+
 def emit(**event: Any) -> None:
     """One JSON line to the operator. A gone operator does not stop the work."""
-    with contextlib.suppress(BrokenPipeError):
+    with _emitting, contextlib.suppress(BrokenPipeError):
         sys.stdout.write(json.dumps(event) + "\n")
         sys.stdout.flush()
+
+
+def send_heartbeats() -> None:
+    """Send the operator a sign of life every few seconds, from a thread, until this process ends."""
+
+    def beat() -> None:
+        while True:
+            time.sleep(BEAT_S)
+            emit(beat=True)
+
+    threading.Thread(target=beat, daemon=True).start()
 
 
 def step(name: str, text: str) -> None:
@@ -105,10 +123,17 @@ def last_lines(text: str, count: int = 12) -> str:
     return "\n".join(lines if len(lines) <= count else ["…", *lines[-count:]])
 
 
+def private_folder(folder: Path) -> None:
+    """Make a folder that only root can enter; one that exists becomes one."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+
+
 def try_lock() -> TextIO | None:
     """The host's lock, held until the handle is closed; None where somebody else has it."""
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
-    handle = LOCK.open("a+")
+    private_folder(LOCK.parent)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.fdopen(os.open(str(LOCK), flags, 0o600), "r+")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -132,6 +157,14 @@ def owner() -> str:
         return "somebody"
 
 
+def held_by(whose: str) -> str:
+    """The message for somebody who has waited long enough: who holds the lock, since when, and how that ends."""
+    return (
+        f"another ship or deploy is running here: {whose}. It ends by itself; without its operator it ends "
+        f"{SILENCE_S:.0f} s after the step under way. Run this again then, or wait longer with --wait"
+    )
+
+
 def take_lock() -> TextIO:
     """As `try_lock`, after at most `wait_s`. Raises Failed that names who holds it when that is over."""
     found: list[TextIO] = []
@@ -146,7 +179,7 @@ def take_lock() -> TextIO:
         if PAYLOAD.get("wait_s"):
             emit(step="wait", text=f"waits for {owner()}")
         if not wait_for(taken, PAYLOAD.get("wait_s", 0)):
-            raise Failed(f"another ship or deploy is running here: {owner()}; run this again when it is done")
+            raise Failed(held_by(owner()))
     return found[0]
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from importlib import resources
 
-_SHARED = ("onhost", "handover")
+_SHARED = ("onhost", "handover", "journal", "two_phase")
+_NEEDS = {"transaction": _SHARED, "install": (*_SHARED, "transaction")}
 
 _START = """\
 import sys, types
-sys.modules["rollout"] = types.ModuleType("rollout")
+rollout = sys.modules["rollout"] = types.ModuleType("rollout")
+rollout.TEXTS = {}
 def _module(name, text):
-    module = sys.modules["rollout." + name] = types.ModuleType("rollout." + name)
+    rollout.TEXTS[name] = text
+    module = types.ModuleType("rollout." + name)
+    sys.modules["rollout." + name] = module
+    setattr(rollout, name, module)
     vars(module)["PAYLOAD"] = PAYLOAD
     exec(compile(text, name + ".py", "exec"), vars(module))
 """
@@ -18,8 +23,9 @@ def _module(name, text):
 
 def script(name: str) -> str:
     """`install` or `transaction`, whole: standard library only, orders in the global PAYLOAD."""
-    shared = "".join(f"_module({module!r}, {_text(module)!r})\n" for module in _SHARED)
-    return f'{_START}{shared}exec(compile({_text(name)!r}, "{name}.py", "exec"), globals())\n'
+    start = f"{_START}rollout.START = {_START!r}\n"
+    shared = "".join(f"_module({module!r}, {_text(module)!r})\n" for module in _NEEDS[name])
+    return f'{start}{shared}exec(compile({_text(name)!r}, "{name}.py", "exec"), globals())\n'
 
 
 def _text(name: str) -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from infra.contract import Contract, Host, Json
 from infra.settings import Settings
-from rollout import access, hosts, release, report, secret_values
-from rollout.deploy import WAIT_S, who
+from rollout import access, change, deploy, hosts, release, report, secret_values
+from rollout.change import ChangeError
+from rollout.deploy import WAIT_S
+from rollout.hosts import HostError
 from rollout.outputs import ROOT, Outputs
 from rollout.release import Release, Target
 from rollout.render import render
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -48,53 +53,74 @@ def _say(name: str) -> Callable[[str], None]:
     return lambda text: report.step(name, text)
 
 
-def everywhere(settings: Settings, outputs: Outputs) -> list[bool]:
+def everywhere(settings: Settings, outputs: Outputs, wait_s: int = WAIT_S, batch: int = 1) -> list[bool]:
     """Every host gets the release of its role, side by side; whether it was new there.
 
-    Raises ReleaseError before anything is sent, HostError for the first host that failed.
+    All are made ready first, then the data is migrated and the releases switched, `batch` hosts at a time; where one
+    fails, all stay or go back, but for migrations. Raises ReleaseError before anything is sent, ChangeError for hosts
+    that failed.
     """
-    builder, contract, secrets = Builder(settings), outputs.contract, secret_values.read(outputs)
+    contract, secrets = outputs.contract, secret_values.read(outputs)
+    builder, common = Builder(settings), _common(contract, wait_s)
 
-    def one(pair: tuple[str, Host]) -> bool:
-        role, host = pair
+    def one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         with hosts.session(host, access.identity(contract)) as session:
-            return _one(session, role, contract, builder, secrets)
+            return host, _one(session, role, contract, builder, secrets, common, turn)
 
-    return hosts.each(contract.hosts, one)
+    return [changed for _, changed in _all_or_error(change.carry_out(contract, contract.hosts, one, batch))]
 
 
-def rollback(contract: Contract, to: str | None, wait_s: int) -> list[str | None]:
+def rollback(contract: Contract, to: str | None, wait_s: int, batch: int = 1) -> list[str | None]:
     """Every backend host goes to the release before, or to release `to`; what each serves now, None for no change.
 
-    Raises HostError where there is none.
+    Raises ChangeError where there is none.
     """
+    backends = [(role, host) for role, host in contract.hosts if role == "backend"]
+    common = {**_common(contract, wait_s), "together": len(backends) > 1}
 
-    def one(host: Host) -> str | None:
-        with hosts.session(host, access.identity(contract)) as session, report.busy(host.name) as begin:
-            orders = release.rollback_orders(contract.application.name, "backend", who(), to)
-            orders["wait_s"] = wait_s
-            result = session.run(release.script(), orders, on_event=lambda event: begin(event["text"]))
-        return str(result["release"]) if result["changed"] else None
+    def one(role: str, host: Host, turn: change.Turn) -> tuple[Host, str | None]:
+        with hosts.session(host, access.identity(contract)) as session:
+            orders = {**release.rollback_orders(contract.application.name, role, deploy.who(), to), **common}
+            result = turn.run(session, release.script(), orders)
+        return host, str(result["release"]) if result["changed"] else None
 
-    return hosts.each(contract.backend.hosts, one)
+    return [served for _, served in _all_or_error(change.carry_out(contract, backends, one, batch))]
 
 
-def _one(session: hosts.Session, role: str, contract: Contract, builder: Builder, secrets: dict[str, str]) -> bool:
+def _common(contract: Contract, wait_s: int) -> Json:
+    """What all hosts of one ship are told alike."""
+    return {
+        "deploy": change.new_transaction(),
+        "together": len(contract.hosts) > 1,
+        "wait_s": wait_s,
+    }
+
+
+def _all_or_error(outcomes: Sequence[tuple[Host, T] | HostError]) -> list[tuple[Host, T]]:
+    done = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
+    if failures := [outcome for outcome in outcomes if isinstance(outcome, HostError)]:
+        raise ChangeError(failures, [host.name for host, changed in done if changed])
+    return done
+
+
+def _one(
+    session: hosts.Session, role: str, contract: Contract, builder: Builder, secrets: dict[str, str], common: Json,
+    turn: change.Turn,
+) -> bool:  # fmt: skip
     app, name = contract.application.name, session.host.name
     script = release.script()
-    facts = session.run(script, {"action": "facts", "app": app, "role": role, "who": who()})
+    facts = session.run(script, {"action": "facts", "app": app, "role": role, "who": deploy.who()})
     built = builder.release(role, facts)
     if built.rests_on(facts):
         return False
     with report.progress(name) as advance:
         archive = built.archive(facts, advance)
     orders = built.orders(
-        facts, app, who(), archive=archive, wsgi=contract.application.wsgi, settings=contract.application.settings,
+        facts, app, deploy.who(), archive=archive, wsgi=contract.application.wsgi,
+        settings=contract.application.settings,
         **(_environment(contract, session.host, secrets) if role == "backend" else {}),
     )  # fmt: skip
-    orders["wait_s"] = WAIT_S
-    with report.busy(name) as begin:
-        result = session.run(script, orders, blob=archive, on_event=lambda event: begin(event["text"]))
+    result = turn.run(session, script, {**common, **orders}, blob=archive)
     return bool(result["changed"])
 
 

@@ -3,11 +3,11 @@
 Standard library only (Python >= 3.9): this text is sent to the host and runs there as root, as one unit of work. It
 finds its orders in the global PAYLOAD and prints JSON lines: `{"step": ...}` as it goes, then `{"result": ...}` or
 `{"error": ...}`. It writes nothing outside /etc/origin-kit, the links that the generation names, the unit that goes
-back after a power cut, and /var/log/origin-kit.
+back after a power cut, /run/origin-kit and /var/log/origin-kit.
 
-The one switch is the rename of /etc/origin-kit/current. Before it a journal says where to go back to; after the checks
-have passed the journal goes away. Whoever finds a journal (the next run after a kill, the boot after a power cut) goes
-back first.
+The one switch is the rename of /etc/origin-kit/current. Before it a journal says where to go back to; when the outcome
+is known the journal goes away (`journal`, `two_phase`). Whoever finds a journal (the next run after a kill, the boot
+after a power cut) finishes or undoes that change first, be it a configuration or a release.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Iterator  # noqa: UP035 - Python 3.9 evaluates the alias below
+from typing import Callable, Iterator, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
-from rollout import handover
+from rollout import handover, journal, two_phase
+from rollout.journal import AUDIT, KIT, STARTED, audit, link_of
 from rollout.onhost import (
     PAYLOAD,
+    ROOT,
     WAIT_S,
     Failed,
     Json,
@@ -39,6 +41,7 @@ from rollout.onhost import (
     phases,
     point,
     run,
+    send_heartbeats,
     step,
     sync,
     take_lock,
@@ -48,20 +51,12 @@ from rollout.onhost import (
 )
 
 SCRIPT: str = globals().get("SCRIPT", "")  # this whole text, for the unit that the work is handed to
-KIT = Path("/etc/origin-kit")
 GENERATIONS = KIT / "generations"
 CURRENT = KIT / "current"
-JOURNAL = KIT / "journal.json"
-AUDIT = Path("/var/log/origin-kit/audit.jsonl")
 NGINX_STATUS = "/run/origin-kit-nginx.sock"
 NGINX_ENABLED = "/etc/systemd/system/multi-user.target.wants/nginx.service"
 KEPT = 10
-STARTED = time.monotonic()
 Answer = tuple[int, dict[str, list[str]], bytes]  # status, headers by lower-case name, body
-
-
-class LeftAlone(Failed):
-    """Another host failed, or the operator is gone: this one stays, or goes back to, as it was."""
 
 
 def systemctl(*words: str) -> None:
@@ -74,13 +69,6 @@ def systemctl(*words: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------- files and links
-
-
-def link_of(path: str | Path) -> str | None:
-    try:
-        return str(Path(path).readlink())
-    except OSError:
-        return None
 
 
 def current_id() -> str | None:
@@ -114,7 +102,7 @@ def differences(generation: Json) -> list[str]:
 
 def release() -> str | None:
     """The folder of the release that is current, or None."""
-    path = Path("/opt") / PAYLOAD["app"] / "current"
+    path = Path(ROOT, "opt", PAYLOAD["app"], "current")
     return os.path.realpath(str(path)) if path.exists() else None
 
 
@@ -134,12 +122,27 @@ def loaded_by_nginx() -> str | None:
 def loaded_by_gunicorn() -> set[tuple[str, str]]:
     """What the living workers loaded, as a set of (fingerprint, release)."""
     found = set()
-    for record in Path("/run", PAYLOAD["app"], "workers").glob("[0-9]*"):
+    for record in Path(ROOT, "run", PAYLOAD["app"], "workers").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError):
             if Path("/proc", record.name).exists():
                 data = json.loads(record.read_text())
                 found.add((data["fingerprint"], data["release"]))
     return found
+
+
+def loads_current_release() -> bool:
+    """Whether every worker has loaded the release that is current; also where there is no service to run one."""
+    return not has_service() or {loaded for _, loaded in loaded_by_gunicorn()} == {release()}
+
+
+def has_service() -> bool:
+    """Whether there is a service to restart: not before the first deploy, and never on a frontend."""
+    return run("systemctl", "show", "-p", "LoadState", "--value", service()).stdout.strip() == "loaded"
+
+
+def service() -> str:
+    """The application's unit."""
+    return "{}.service".format(PAYLOAD["app"])
 
 
 def stale(generation: Json) -> dict[str, str]:
@@ -268,7 +271,7 @@ def check_django(staged: Path) -> None:
 
 def switch(generation: Json) -> None:
     """Make the generation current: the links that are new first exist when `current` does, so one rename does it."""
-    remember(generation)
+    write_journal(generation)
     units_differ = units_of(CURRENT) != units_of(GENERATIONS / str(generation["id"]))
     step("switch", "switches to generation {}".format(generation["id"]))
     point(CURRENT, "generations/" + generation["id"])
@@ -293,93 +296,62 @@ def units_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(base)): path.read_bytes() for path in base.rglob("*") if path.is_file()}
 
 
-def remember(generation: Json) -> None:
+def write_journal(generation: Json) -> None:
     """Where to go back to, durably, before anything changes."""
-    step("journal", "notes the way back")
     touched = [link["place"] for link in generation["links"]] + list(generation["absent"])
-    way = {
-        "from": current_id(),
-        "to": generation["id"],
-        "places": {place: link_of(place) for place in touched},
-        "units": generation["units"],
-    }
-    guard_the_boot()
-    write_durably(JOURNAL, json.dumps(way).encode(), 0o600)
-    sync(KIT)
-
-
-RECOVER = KIT / "recover.py"
-RECOVER_UNIT = f"""\
-# Written by origin-kit: after a power cut in the middle of a deploy the host boots on the configuration before it.
-[Unit]
-Description=origin-kit: go back to before an unfinished deploy
-DefaultDependencies=no
-After=local-fs.target systemd-remount-fs.service
-Before=sysinit.target
-ConditionPathExists={JOURNAL}
-
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/python3 -I {RECOVER}
-
-[Install]
-WantedBy=sysinit.target
-"""
-
-
-def guard_the_boot() -> None:
-    """See to it that a boot that finds a journal goes back first: this very text, with orders to do only that."""
-    units = Path("/etc/systemd/system")
-    orders = {"verb": "boot", "who": "the boot after a power cut", "app": PAYLOAD["app"]}
-    text = f"PAYLOAD = {orders!r}\nSCRIPT = {SCRIPT!r}\nexec(compile(SCRIPT, 'origin-kit', 'exec'))\n"
-    unit = units / "origin-kit-recover.service"
-    for path, data in ((RECOVER, text), (unit, RECOVER_UNIT)):
-        if file_state(path) != (data.encode(), 0, 0, 0o644):
-            write_durably(path, data.encode())
-            sync(path.parent)
-    wanted = units / "sysinit.target.wants" / unit.name
-    if link_of(wanted) != str(unit):
-        point(wanted, str(unit))
-
-
-def boot() -> None:
-    """Nothing runs yet: only the files go back, and the audit says so."""
-    way = go_back()
-    run("systemctl", "daemon-reload")
-    audit(f"went back to {way['from'] or 'what was there before'} after a power cut", way["from"])
-    JOURNAL.unlink()
-    sync(KIT)
-
-
-def go_back() -> Json:
-    """Undo what a failed or killed run has switched, by its journal; links first: a second crash repeats it."""
-    way: Json = json.loads(JOURNAL.read_text())
-    for place, target in way["places"].items():
-        if target is None and str(link_of(place) or "").startswith(str(CURRENT)):
-            Path(place).unlink()
-        elif target is not None and link_of(place) != target:
-            point(Path(place), target)
-    if way["from"]:
-        point(CURRENT, "generations/" + way["from"])
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            CURRENT.unlink()
-    return way
+    back = current_id()
+    links = {place: link_of(place) for place in touched}
+    links[str(CURRENT)] = f"generations/{back}" if back else None
+    journal.begin("configuration", str(generation["id"]), back, links, generation["units"])
 
 
 def settle(way: Json) -> None:
-    """After going back: bring what runs back to what is on disk again, then forget the journal."""
+    """After the links have gone back: bring what runs back to what is on disk again.
+
+    The journal goes even where that fails: what did not come up once must not stop every later run.
+    """
+    try:
+        if way["kind"] == "release":
+            settle_release()
+        else:
+            settle_configuration(way)
+    finally:
+        journal.forget()
+
+
+def settle_release() -> None:
+    """Let the service run the release that is current."""
+    if release() is None or loads_current_release():
+        return
+    step("back-release", "restarts {} with the release before".format(PAYLOAD["app"]))
+    run("systemctl", "reset-failed", service())
+    done = run("systemctl", "restart", service())
+    if done.returncode or not wait_for(loads_current_release, PAYLOAD.get("workers_s", WAIT_S)):
+        said = done.stdout + journal_of(service())
+        raise Failed(f"{service()} does not come up with the release before either", said)
+
+
+def settle_configuration(way: Json) -> None:
+    """Let the services run the generation that is current, or stop what only the undone one has brought."""
     systemctl("daemon-reload")
-    record = GENERATIONS / str(way["from"]) / "generation.json"
-    if way["from"] and record.exists():
-        old = json.loads(record.read_text())
+    old = record_of(current_id())
+    if old is not None:
         restart(old, stale(old), "back")
-    else:
-        for units in way["units"].values():
-            run("systemctl", "disable", "--now", *units)
-        run("systemctl", "restart", "nginx.service")
-    JOURNAL.unlink()
-    sync(KIT)
+        return
+    for units in way["units"].values():
+        run("systemctl", "disable", "--now", *units)
+    run("systemctl", "restart", "nginx.service")
+
+
+def record_of(name: str | None) -> Json | None:
+    """What `generation_record` has noted of a generation, or None where there is none."""
+    if name is None:
+        return None
+    try:
+        found: Json = json.loads((GENERATIONS / name / "generation.json").read_text())
+    except FileNotFoundError:
+        return None
+    return found
 
 
 def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") -> None:
@@ -558,41 +530,74 @@ def diff(generation: Json) -> dict[str, str]:
 
 
 def prune() -> None:
-    """Keep the newest generations; the current one always."""
-    kept = sorted(
-        (path for path in GENERATIONS.iterdir() if not path.name.endswith(".partial")),
-        key=lambda path: path.stat().st_mtime,
-        reverse=True,
-    )
-    for path in kept[KEPT:]:
+    """Keep those that served last; the current one always. No clock is asked, unless none of them has a number."""
+    there = [path for path in GENERATIONS.iterdir() if not path.name.endswith(".partial")]
+    by_activation = sorted(there, key=lambda path: (activation_number(path), path.stat().st_mtime), reverse=True)
+    for path in by_activation[KEPT:]:
         if path.name != current_id():
             shutil.rmtree(str(path))
 
 
-def audit(result: str, generation: str | None, **more: object) -> None:
-    line = {
-        "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "who": PAYLOAD["who"],
-        "commit": PAYLOAD.get("commit"),
-        "deploy": PAYLOAD.get("deploy"),
-        "generation": generation,
-        "result": result,
-        "seconds": round(time.monotonic() - STARTED, 3),
-        **more,
-    }
-    AUDIT.parent.mkdir(parents=True, exist_ok=True)
-    with AUDIT.open("a") as handle:
-        handle.write(json.dumps(line) + "\n")
-
-
-def recover() -> None:
-    """Finish what an earlier run left: go back if it had switched, drop what it only half wrote."""
+def recover() -> bool:
+    """Finish or undo what an earlier run left, configuration or release; whether it was finished: the new one stays."""
     GENERATIONS.mkdir(parents=True, exist_ok=True)
     for path in GENERATIONS.glob("*.partial"):
         shutil.rmtree(str(path))
-    if JOURNAL.exists():
-        emit(step="recover", text="undoes what an interrupted run left")
-        settle(go_back())
+    way = journal.read()
+    if way is None:
+        return False
+    journal.tell_unfinished()
+    finished = two_phase.outcome(way, runs_target(way)) == "commit"
+    if finished:
+        keep(way)
+        journal.commit()
+    else:
+        journal.put_links_back()
+        try:
+            settle(way)
+        except Failed as problem:
+            emit(step="recover", text=f"what ran before does not come up again: {problem}")
+    word = "kept" if finished else "went back from"
+    audit(f"{word} {way['to']}, which an interrupted run had left", way["to"] if finished else way["from"], way["kind"])
+    return finished
+
+
+def runs_target(way: Json) -> bool:
+    """Whether what runs here is what the journal leads to, and answers as it should."""
+    if way["kind"] == "release":
+        return Path(str(release())).name == way["to"] and loads_current_release()
+    if current_id() != way["to"]:
+        return False
+    try:
+        now = stored(way["to"])
+        if differences(now) or stale(now):
+            return False
+        probe(now["probes"])
+    except (Failed, OSError):
+        return False
+    return True
+
+
+def keep(way: Json) -> None:
+    """What a commit writes besides the journal's end: the place of this one in the order of those that served."""
+    folder = GENERATIONS if way["kind"] == "configuration" else Path(ROOT, "opt", PAYLOAD["app"], "releases")
+    note_activation(folder, str(way["to"]))
+
+
+def activation_number(folder: Path) -> int:
+    """When this generation or release last became current, as a number that only grows (no clock can turn it back);
+    0 for one that never did, or did before these numbers were kept."""
+    try:
+        return int((folder / "turn").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def note_activation(folder: Path, name: str) -> None:
+    """Give `folder/name` the highest activation number of all in `folder`."""
+    highest = max((activation_number(path) for path in folder.iterdir()), default=0)
+    write_durably(folder / name / "turn", str(highest + 1).encode())
+    sync(folder / name)
 
 
 def removed_origins(probes: Json) -> list[str]:
@@ -618,42 +623,52 @@ def unchanged(generation: Json) -> Json:
     return {"changed": False, "restarted": {}, "generation": generation["id"]}
 
 
+class Deploy(two_phase.Work):
+    """Make this host hold `generation`. `result` is what the operator is told when it is done."""
+
+    def __init__(self, generation: Json) -> None:
+        self.generation = generation
+        self.probes = dict(PAYLOAD.get("probes", {}))
+        self.wrong: list[str] = []
+        self.reasons: dict[str, str] = {}
+
+    def stage(self) -> None:
+        probes = self.probes
+        probes["refused"] = [*probes.get("refused", ()), *removed_origins(probes)]
+        step("stage", "writes generation {}".format(self.generation["id"]))
+        staged = stage(self.generation)
+        check_ports(self.generation)
+        validate(self.generation, staged)
+
+    def switch(self) -> None:
+        switch(self.generation)
+        restart(self.generation, {**self.reasons, **stale(self.generation)})
+        probe(self.probes)
+
+    def keep(self) -> None:
+        note_activation(GENERATIONS, str(self.generation["id"]))
+
+    def undo(self, problem: Exception) -> None:
+        undo(problem)
+
+
 def deploy(generation: Json) -> Json:
     """The whole of it, with the lock held."""
-    recover()
-    probes = dict(PAYLOAD.get("probes", {}))
-    wrong, reasons = work_for(generation)
-    if not wrong and not reasons:
-        return unchanged(generation)
-    probes["refused"] = [*probes.get("refused", ()), *removed_origins(probes)]
-    step("stage", "writes generation {}".format(generation["id"]))
-    staged = stage(generation)
-    check_ports(generation)
-    validate(generation, staged)
-    end_step()
-    if handover.hold("staged", "abort") != "go":
-        raise LeftAlone("nothing was changed here, as another host failed or the operator left")
-    try:
-        switch(generation)
-        restart(generation, {**reasons, **stale(generation)})
-        probe(probes)
-        end_step()
-        if handover.hold("switched", "commit") == "undo":
-            raise LeftAlone("another host failed")
-        step("commit", "keeps it")
-    except (Failed, OSError) as problem:
-        undo(problem)
-        raise
-    JOURNAL.unlink()
-    sync(KIT)
+    finished = recover()
+    work = Deploy(generation)
+    work.wrong, work.reasons = work_for(generation)
+    if not work.wrong and not work.reasons:
+        return {**unchanged(generation), "changed": finished}
+    two_phase.run(work)
     prune()
-    return {"changed": True, "restarted": reasons, "generation": generation["id"], "differs": wrong}
+    return {"changed": True, "restarted": work.reasons, "generation": generation["id"], "differs": work.wrong}
 
 
 def undo(problem: Exception) -> None:
-    if not JOURNAL.exists():
+    """Go back to what the journal says, if a change has got that far."""
+    if not journal.exists():
         return
-    way = go_back()
+    way = journal.put_links_back()
     emit(step="undo", text="goes back to {}: {}".format(way["from"] or "what was there before", problem))
     try:
         settle(way)
@@ -702,8 +717,12 @@ def audit_lines() -> list[Json]:
 
 
 def history() -> Json:
-    """What was deployed here, the last first, and what a rollback can go to."""
-    return {"current": current_id(), "kept": kept(), "deploys": audit_lines()[::-1][: PAYLOAD.get("count", 200)]}
+    """What was deployed and shipped here, the last first, and what a rollback can go to."""
+    lines = audit_lines()[::-1]
+    count = PAYLOAD.get("count", 200)
+    of = {kind: [line for line in lines if line.get("kind", "configuration") == kind][:count]
+          for kind in ("configuration", "release")}  # fmt: skip
+    return {"current": current_id(), "kept": kept(), "deploys": of["configuration"], "ships": of["release"]}
 
 
 def logs() -> Json:
@@ -720,7 +739,8 @@ def plan() -> Json:
         "differs": wrong,
         "diff": diff(generation),
         "restarts": reasons,
-        "unfinished": JOURNAL.exists(),
+        "unfinished": journal.exists(),
+        "in_doubt": journal.in_doubt(),
         "release": release(),
         "generation": current_id(),
     }
@@ -735,7 +755,8 @@ def status() -> Json:
         "generation": current_id(),
         "release": release(),
         "units": active,
-        "unfinished": JOURNAL.exists(),
+        "unfinished": journal.exists(),
+        "in_doubt": journal.in_doubt(),
         "differs": wrong,
         "restarts": reasons,
     }
@@ -769,58 +790,98 @@ def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json
         connection.close()
 
 
-LOOKS = {"plan": plan, "status": status, "history": history, "logs": logs, "examine": examine}
+def outcome() -> Json:
+    """How the transaction PAYLOAD["transaction"] ended here: see `journal.outcome`."""
+    return {"outcome": journal.outcome(PAYLOAD["transaction"])}
+
+
+LOOKS = {"plan": plan, "status": status, "history": history, "logs": logs, "examine": examine, "outcome": outcome}
 
 
 def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     verb = PAYLOAD["verb"]
+    if "job" in PAYLOAD:
+        do()
+        return 0
+    send_heartbeats()
     if verb in LOOKS:
         emit(result=LOOKS[verb]())
-    elif verb == "boot":
-        boot()
-    elif "job" in PAYLOAD:
-        do()
     elif not nothing_to_do():
         return handover.hand_over(SCRIPT)
     return 0
 
 
 def nothing_to_do() -> bool:
-    """Whether all is as wanted; told in the very exchange that asked. Waits for whoever works here first."""
-    lock = try_lock()
-    while lock is None:
-        job = handover.running()
-        if job is None:
-            lock = take_lock()  # a ship, which has no unit of its own
-        else:
-            handover.wait_along(job)
-            lock = try_lock()
-    with lock:
+    """Whether all is as wanted; reported in the very exchange that asked. Waits for whoever works here first."""
+    with lock_after_others():
         generation = wanted()
-        if JOURNAL.exists() or any(work_for(generation)):
+        if journal.exists() or any(work_for(generation)):
             return False
         finish(unchanged(generation), "unchanged")
         return True
 
 
+def lock_after_others() -> TextIO:
+    """The lock; whoever works here meanwhile is followed."""
+    lock = try_lock()
+    while lock is None:
+        job = handover.running()
+        if job is None:
+            lock = take_lock()  # somebody who just looks whether there is anything to do
+        else:
+            handover.wait_along(job)
+            lock = try_lock()
+    return lock
+
+
 def do() -> None:
     """The unit's part."""
-    with take_lock():
-        generation = wanted()
+    generation = wanted()
+    try:
+        result = under_the_lock(lambda: deploy(generation))
+    except (Failed, OSError) as problem:
+        audit(f"{kind_of(problem)}: {problem}", generation["id"], "configuration")
+        raise
+    finish(result, "deployed" if result["changed"] else "unchanged")
+
+
+def under_the_lock(work: Callable[[], Json]) -> Json:
+    """`work` with the host's lock held. It is given back and taken again where the coordinator wants that."""
+    while True:
         try:
-            result = deploy(generation)
-        except (Failed, OSError) as problem:
-            kind = "left alone" if isinstance(problem, LeftAlone) else "failed"
-            audit(f"{kind}: {problem}", generation["id"])
-            raise
-        finish(result, "deployed" if result["changed"] else "unchanged")
+            with take_lock():
+                return work()
+        except two_phase.Yield:
+            two_phase.wait_until_unlocked()
+
+
+def kind_of(problem: Exception) -> str:
+    """How the audit calls a change that did not come about."""
+    if isinstance(problem, two_phase.InDoubt):
+        return "in doubt"
+    return "left alone" if isinstance(problem, two_phase.LeftAlone) else "failed"
 
 
 def finish(result: Json, word: str) -> None:
     end_step()
-    audit(word, result["generation"])
+    audit(word, result["generation"], "configuration")
+    report(result)
+
+
+def report(result: Json) -> None:
+    """The last event of a run that has changed something, or found nothing to change."""
     emit(result={**result, "phases": phases, "seconds": round(time.monotonic() - STARTED, 3)})
+
+
+def report_failure(failure: Failed) -> None:
+    """The last event of a run that has failed."""
+    emit(
+        error=str(failure),
+        detail=last_lines(failure.detail, 20),
+        left_alone=isinstance(failure, two_phase.LeftAlone),
+        in_doubt=isinstance(failure, two_phase.InDoubt),
+    )
 
 
 def explain(problem: OSError) -> str:
@@ -836,7 +897,7 @@ if __name__ == "__main__" and PAYLOAD:
     try:
         sys.exit(main())
     except Failed as failure:
-        emit(error=str(failure), detail=last_lines(failure.detail, 20), left_alone=isinstance(failure, LeftAlone))
+        report_failure(failure)
     except OSError as failure:
         emit(error=explain(failure), detail="")
     sys.exit(1)

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from infra.contract import Host, Json
-from rollout import access, deploy, hosts, outputs, scripts
+from rollout import access, change, deploy, hosts, outputs, scripts
 from tests.e2e.kit import FAB, OLD, ROOT, Stack
 from tests.e2e.test_transaction import NEW, admitted
 
@@ -63,7 +63,7 @@ def test_a_site_of_somebody_else_that_nginx_refuses_stops_the_deploy_on_every_ho
     frontend, processes = stack.contract.frontend.hosts[0], stack.processes()
     bad = "/etc/nginx/conf.d/other.conf"
     with on(stack, frontend, f"echo 'servre {{}}' > {bad}", f"rm {bad}"):
-        with pytest.raises(deploy.DeployError) as caught:
+        with pytest.raises(change.ChangeError) as caught:
             deploy.everywhere(changed(), "deploy", restart=True)
         said = str(caught.value)
         assert "frontend-1" in said
@@ -85,7 +85,7 @@ def test_a_host_that_fails_after_the_switch_takes_the_others_back(
         "systemctl daemon-reload"
     )
     with on(stack, frontend, begin, f"rm {dropin}; systemctl daemon-reload; systemctl restart nginx"):
-        with pytest.raises(deploy.DeployError) as caught:
+        with pytest.raises(change.ChangeError) as caught:
             deploy.everywhere(changed(), "deploy", restart=True)
         assert "frontend-1" in str(caught.value)
         assert "systemctl restart nginx.service failed" in str(caught.value)
@@ -99,7 +99,7 @@ def test_gunicorn_that_does_not_boot_is_taken_back_with_its_words(
 ) -> None:
     """The project passes its checks, yet the name that gunicorn is to serve is none."""
     started = time.monotonic()
-    with pytest.raises(deploy.DeployError, match="no gunicorn worker came up") as caught:
+    with pytest.raises(change.ChangeError, match="no gunicorn worker came up") as caught:
         deploy.everywhere(changed(lambda c: c["application"].update(wsgi="shop.wsgi:nothing")), "deploy")
     assert "nothing" in str(caught.value)
     assert time.monotonic() - started < 30, "a service that has died is not waited for"
@@ -116,12 +116,12 @@ def test_a_full_disk_and_a_read_only_one_change_nothing_and_say_so(
         "dd if=/dev/zero of=/etc/origin-kit/filler bs=1k 2>/dev/null || true"
     )
     with on(stack, backend, full, "umount /etc/origin-kit; rm -r /run/copy"):
-        with pytest.raises(deploy.DeployError, match=r"the disk is full .*make room"):
+        with pytest.raises(change.ChangeError, match=r"the disk is full .*make room"):
             deploy.everywhere(changed(), "deploy")
         assert admitted(stack) == {OLD}
     read_only = "mount --bind /etc/origin-kit /etc/origin-kit; mount -o remount,bind,ro /etc/origin-kit"
     with on(stack, backend, read_only, "umount /etc/origin-kit"):
-        with pytest.raises(deploy.DeployError, match="is on a read-only file system"):
+        with pytest.raises(change.ChangeError, match="is on a read-only file system"):
             deploy.everywhere(changed(), "deploy")
         assert admitted(stack) == {OLD}
 
@@ -132,7 +132,7 @@ def test_a_host_that_can_not_be_reached_is_named_and_no_other_is_changed(
     def gone(contract: Json) -> None:
         contract["frontend"]["hosts"][0]["port"] = 9
 
-    with pytest.raises(deploy.DeployError, match=r"frontend-1 \(.*\): port 9 refused the connection") as caught:
+    with pytest.raises(change.ChangeError, match=r"frontend-1 \(.*\): port 9 refused the connection") as caught:
         deploy.everywhere(changed(gone), "deploy")
     assert "backend-1: left as it was" in str(caught.value)
     assert admitted(stack) == {OLD}
@@ -142,7 +142,7 @@ def test_the_boot_after_a_power_cut_goes_back_by_itself_and_says_so(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
     """Nobody deploys in between: the machine starts again, and serves the old."""
-    with pytest.raises(deploy.DeployError):
+    with pytest.raises(change.ChangeError):
         deploy.everywhere(changed(), "deploy", die_at="restart-nginx")
     backend = stack.contract.backend.hosts[0]
     assert "/etc/origin-kit/journal.json" in stack.kit.ssh(backend, "ls /etc/origin-kit/journal.json")
@@ -225,7 +225,7 @@ def test_a_connection_cut_at_any_byte_leaves_the_old_or_the_new_and_the_next_dep
         relay = Cut(host, chance.randrange(whole.passed))
         try:
             deploy.everywhere(changed(through(relay)), "deploy")
-        except deploy.DeployError:
+        except change.ChangeError:
             told += 1
             ended(stack)
             assert len(admitted(stack)) == 1

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout import deploy, outputs
+from rollout import change, deploy, outputs
 from tests.e2e.kit import OLD, ROOT, Stack
 
 pytestmark = pytest.mark.machines
@@ -72,7 +72,7 @@ def test_a_kill_at_a_step_leaves_the_old_or_the_new_whole_and_the_next_deploy_wo
     stack: Stack, found: outputs.Outputs, step: str
 ) -> None:
     """SIGKILL just before the step; then the same deploy goes through, and all of it is new."""
-    with pytest.raises(deploy.DeployError, match="the deploy was killed; run this again"):
+    with pytest.raises(change.ChangeError, match="the deploy was killed; run this again"):
         deploy.everywhere(found, "deploy", die_at=step)
     first = deploy.everywhere(found, "deploy")
     assert admitted(stack) == {NEW}
@@ -87,7 +87,7 @@ def test_after_a_kill_the_old_configuration_comes_back_whole_as_well(
     stack: Stack, found: outputs.Outputs, step: str
 ) -> None:
     """Whoever comes next may want the old one: it is undone to it, and serves it."""
-    with pytest.raises(deploy.DeployError):
+    with pytest.raises(change.ChangeError):
         deploy.everywhere(found, "deploy", die_at=step)
     stack.fab("deploy")
     assert admitted(stack) == {OLD}
@@ -103,7 +103,7 @@ def test_a_pulled_plug_at_a_step_boots_into_one_of_the_two(stack: Stack, found: 
     """The machine dies with no shutdown and boots with nobody there: it serves the old, whole, and says so; after a
     deploy the new."""
     old = json.loads(stack.fab("status", "--json").stdout)["backend-1"]["generation"]
-    with pytest.raises(deploy.DeployError):
+    with pytest.raises(change.ChangeError):
         deploy.everywhere(found, "deploy", die_at=step)
     for record in stack.kit.home.glob("machines/*backend-1*/machine.json"):
         os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)

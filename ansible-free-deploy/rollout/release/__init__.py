@@ -111,6 +111,7 @@ class Release:
             "label": self.label,
             "commit": self.commit,
             "digest": digest(archive) if archive else None,
+            "size": archive.stat().st_size if archive else 0,
             "lock": self.wheels.lock if self.wheels else None,
             "installer": self.wheels.installer if self.wheels else None,
             "wsgi": wsgi,

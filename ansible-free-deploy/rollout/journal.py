@@ -1,0 +1,265 @@
+"""The journal of a change: written before the first link moves, removed when the outcome is known.
+
+Standard library only (Python >= 3.9), like every text that runs on a host. Configuration and releases share it, and the
+boot guard with it: whoever finds a journal finishes or undoes that change before anything else.
+
+    state       written when                        who finds it after a crash
+    switching   before the first link moves         undoes it, unless what runs is the target and it was alone
+    prepared    this host serves the target and     asks: the outcome is the same on all hosts that took part
+                has told the coordinator so
+    (no file)   committed or undone                 `outcome` knows which of the two
+
+A journal: {"kind": "configuration" | "release", "transaction": id, "participants": [host names], "state": str,
+"from": id or None, "to": id, "links": {place: target or None}, "units": {service: [unit, ...]}}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+
+import rollout
+from rollout import handover
+from rollout.onhost import PAYLOAD, ROOT, Json, emit, point, run, step, sync, write_durably
+
+KIT = ROOT / "etc/origin-kit"
+JOURNAL = KIT / "journal.json"
+OUTCOMES = KIT / "committed.json"  # the transactions that were committed here, the last one last
+AUDIT = ROOT / "var/log/origin-kit/audit.jsonl"
+KEPT_OUTCOMES = 200
+STARTED = time.monotonic()
+
+SWITCHING, PREPARED = "switching", "prepared"
+
+
+def link_of(path: str | Path) -> str | None:
+    """What the link points to, or None where there is no link."""
+    try:
+        return str(Path(path).readlink())
+    except OSError:
+        return None
+
+
+def read() -> Json | None:
+    """The journal of a change whose outcome is open here, or None."""
+    with contextlib.suppress(FileNotFoundError):
+        found: Json = json.loads(JOURNAL.read_text())
+        return found if "links" in found else _of_an_older_kit(found)
+    with contextlib.suppress(FileNotFoundError):
+        return _release_of_an_older_kit(json.loads(_old_release_journal().read_text()))
+    return None
+
+
+def exists() -> bool:
+    """Whether the outcome of a change is open here."""
+    return JOURNAL.exists() or _old_release_journal().exists()
+
+
+def _old_release_journal() -> Path:
+    return ROOT / "opt" / str(PAYLOAD["app"]) / "journal.json"
+
+
+def _of_an_older_kit(found: Json) -> Json:
+    current = "generations/" + found["from"] if found["from"] else None
+    links = {**found["places"], str(KIT / "current"): current}
+    return {**_OLD, **found, "kind": "configuration", "links": links}
+
+
+def _release_of_an_older_kit(found: Json) -> Json:
+    current = "releases/" + found["from"] if found["from"] else None
+    place = str(ROOT / "opt" / str(PAYLOAD["app"]) / "current")
+    return {**_OLD, **found, "kind": "release", "links": {place: current}, "units": {}}
+
+
+_OLD: Json = {"transaction": "", "participants": [], "state": SWITCHING}
+
+
+# ------------------------------------------------------------------------------------------------- a change's course
+
+
+def begin(kind: str, to: str, back: str | None, links: dict[str, str | None], units: Json) -> None:
+    """Write durably what this change goes back to, before it moves its first link.
+
+    `links` says for each place where it points now, in the order in which they are put back.
+    """
+    step("journal", "writes the rollback journal")
+    guard_the_boot()
+    way = {
+        "kind": kind,
+        "transaction": PAYLOAD.get("deploy", ""),
+        "participants": PAYLOAD.get("participants", []),
+        "state": SWITCHING,
+        "from": back,
+        "to": to,
+        "links": links,
+        "units": units,
+    }
+    _write(way)
+
+
+def prepare() -> None:
+    """Note that this host serves the target. From here on it can't decide alone whether that stays."""
+    way = read()
+    assert way is not None
+    _write({**way, "state": PREPARED})
+
+
+def commit() -> None:
+    """Keep the target: durable before the journal goes, so that another host's question has an answer."""
+    way = read()
+    assert way is not None
+    if way["transaction"]:
+        kept = [*committed(), way["transaction"]][-KEPT_OUTCOMES:]
+        write_durably(OUTCOMES, json.dumps(kept).encode(), 0o600)
+        sync(KIT)
+    forget()
+
+
+def forget() -> None:
+    """Remove the journal: what is current stays current."""
+    for path in (JOURNAL, _old_release_journal()):
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            sync(path.parent)
+
+
+def put_links_back() -> Json:
+    """Undo what the change has switched; a second crash repeats it. The journal stays until services follow."""
+    way = read()
+    assert way is not None
+    for place, target in way["links"].items():
+        if target is not None and link_of(place) != target:
+            point(Path(place), target)
+        elif target is None and link_of(place) is not None and _is_ours(place):
+            Path(place).unlink()
+    return way
+
+
+def _is_ours(place: str) -> bool:
+    """Whether a link that was not there before the change is one that the change has made."""
+    target = str(link_of(place))
+    return target.startswith((str(KIT / "current"), "generations/", "releases/"))
+
+
+def _write(way: Json) -> None:
+    write_durably(JOURNAL, json.dumps(way).encode(), 0o600)
+    sync(KIT)
+
+
+# ------------------------------------------------------------------------------------------------- outcomes
+
+
+def committed() -> list[str]:
+    """The transactions that were committed here, the last one last."""
+    try:
+        return [str(one) for one in json.loads(OUTCOMES.read_text())]
+    except (OSError, ValueError):
+        return []
+
+
+def outcome(transaction: str) -> str:
+    """`committed`, `prepared` (open here as well), `under way`, or `undone` (or this host never heard of it)."""
+    if transaction in committed():
+        return "committed"
+    job = handover.JOBS / transaction
+    if job.exists() and handover.lives(job):
+        return "under way"
+    way = read()
+    open_here = way is not None and way["transaction"] == transaction and way["state"] == PREPARED
+    return "prepared" if open_here else "undone"
+
+
+def in_doubt() -> bool:
+    """Whether this host waits to hear how a change ended on the others."""
+    way = read()
+    return way is not None and way["state"] == PREPARED
+
+
+# ------------------------------------------------------------------------------------------------- the boot
+
+RECOVER = KIT / "recover.py"
+UNITS = ROOT / "etc/systemd/system"
+RECOVER_UNIT = f"""\
+# Written by origin-kit: after a power cut in the middle of a change the host boots on what it served before.
+[Unit]
+Description=origin-kit: undo an unfinished change
+DefaultDependencies=no
+After=local-fs.target systemd-remount-fs.service
+Before=sysinit.target
+ConditionPathExists={JOURNAL}
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/python3 -I {RECOVER}
+
+[Install]
+WantedBy=sysinit.target
+"""
+
+
+def guard_the_boot() -> None:
+    """Make sure that a boot that finds a journal handles it first: this text and what it needs, with its own orders."""
+    unit = UNITS / "origin-kit-recover.service"
+    for path, text in ((RECOVER, _boot_text()), (unit, RECOVER_UNIT)):
+        if not _is_roots(path, text.encode()):
+            write_durably(path, text.encode())
+            sync(path.parent)
+    wanted = UNITS / "sysinit.target.wants" / unit.name
+    if link_of(wanted) != str(unit):
+        point(wanted, str(unit))
+
+
+def _boot_text() -> str:
+    """A program of the modules that came along, as `scripts.script` puts one together."""
+    orders = {"who": "the boot after a power cut", "app": PAYLOAD["app"]}
+    texts: dict[str, str] = rollout.TEXTS  # type: ignore[attr-defined]
+    modules = "".join(f"_module({name!r}, {texts[name]!r})\n" for name in ("onhost", "handover", "journal"))
+    return f"PAYLOAD = {orders!r}\n{rollout.START}{modules}sys.modules['rollout.journal'].boot()\n"  # type: ignore[attr-defined]
+
+
+def _is_roots(path: Path, data: bytes) -> bool:
+    try:
+        found = path.lstat()
+        return path.read_bytes() == data and (found.st_uid, found.st_mode & 0o7777) == (os.geteuid(), 0o644)
+    except OSError:
+        return False
+
+
+def boot() -> None:
+    """Nothing runs yet, so only links go back; a change that waits for the other hosts' outcome stays as it is."""
+    way = read()
+    if way is None or way["state"] == PREPARED:
+        return
+    put_links_back()
+    run("systemctl", "daemon-reload")
+    audit(f"went back to {way['from'] or 'what was there before'} after a power cut", way["from"], way["kind"])
+    forget()
+
+
+# ------------------------------------------------------------------------------------------------- the audit
+
+
+def audit(result: str, what: str | None, kind: str, **more: object) -> None:
+    """One line in the host's history. `what` is the generation or the release that it is about."""
+    line = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "who": PAYLOAD["who"],
+        "commit": PAYLOAD.get("commit"),
+        "deploy": PAYLOAD.get("deploy"),
+        "kind": kind,
+        "generation" if kind == "configuration" else "release": what,
+        "result": result,
+        "seconds": round(time.monotonic() - STARTED, 3),
+        **more,
+    }
+    AUDIT.parent.mkdir(parents=True, exist_ok=True)
+    with AUDIT.open("a") as handle:
+        handle.write(json.dumps(line) + "\n")
+
+
+def tell_unfinished() -> None:
+    """A line for the operator: what is found here is handled first."""
+    emit(step="recover", text="finishes or undoes what an interrupted run left")
