@@ -69,7 +69,7 @@ def test_a_site_of_somebody_else_that_nginx_refuses_stops_the_deploy_on_every_ho
         assert "frontend-1" in said
         assert "nginx refuses the new configuration; nothing was changed" in said
         assert 'unknown directive "servre"' in said
-        assert "backend-1: left as it was" in said
+        assert "backend-1: unchanged or rolled back" in said
     assert admitted(stack) == {OLD}
     assert stack.processes() == processes
 
@@ -134,7 +134,7 @@ def test_a_host_that_can_not_be_reached_is_named_and_no_other_is_changed(
 
     with pytest.raises(change.ChangeError, match=r"frontend-1 \(.*\): port 9 refused the connection") as caught:
         deploy.everywhere(changed(gone), "deploy")
-    assert "backend-1: left as it was" in str(caught.value)
+    assert "backend-1: unchanged or rolled back" in str(caught.value)
     assert admitted(stack) == {OLD}
 
 
@@ -272,7 +272,7 @@ def test_whoever_comes_while_another_deploys_follows_it_by_name(
     def gate(name: str) -> str:
         reached.set()
         assert go.wait(60)
-        return "go" if name == "staged" else "commit"
+        return "go:backend-1,frontend-1" if name == "staged" else "commit"
 
     def first() -> None:
         orders = deploy.payload(found.contract, "backend", host, {}, "deploy", deploy="first", together=True)
