@@ -221,7 +221,7 @@ def plan_text(outcome: Outcome) -> str:
     result, name = outcome.result, outcome.host.name
     lines = [f"{name}: {_headline(result)}"]
     if result["unfinished"]:
-        lines.append("  an interrupted deploy is undone first")
+        lines.append("  a change that was interrupted is finished or undone first")
     lines += [f"  restarts {service}: {why}" for service, why in sorted(result["restarts"].items())]
     lines += ["  " + text for diff in result["diff"].values() for text in diff.splitlines()]
     return "\n".join(lines)

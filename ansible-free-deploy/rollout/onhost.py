@@ -26,7 +26,7 @@ RUN = ROOT / "run/origin-kit"  # 0700: nobody but root can open what is in it, a
 LOCK = RUN / "lock"  # one for ship and deploy: they exclude each other
 WAIT_S = 40
 BEAT_S = 5.0  # both sides send a sign of life this often
-SILENCE_S = 30.0  # who has sent none for this long is gone
+SILENCE_S: float = PAYLOAD.get("silence_s", 30.0)  # who has sent none for this long is gone
 _DEAR_S = 1.0
 
 phases: dict[str, float] = {}  # step → seconds that it took

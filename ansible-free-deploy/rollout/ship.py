@@ -53,7 +53,9 @@ def _say(name: str) -> Callable[[str], None]:
     return lambda text: report.step(name, text)
 
 
-def everywhere(settings: Settings, outputs: Outputs, wait_s: int = WAIT_S, batch: int = 1) -> list[bool]:
+def everywhere(
+    settings: Settings, outputs: Outputs, wait_s: int = WAIT_S, batch: int = 1, **more: object
+) -> list[bool]:
     """Every host gets the release of its role, side by side; whether it was new there.
 
     All are made ready first, then the data is migrated and the releases switched, `batch` hosts at a time; where one
@@ -61,7 +63,7 @@ def everywhere(settings: Settings, outputs: Outputs, wait_s: int = WAIT_S, batch
     that failed.
     """
     contract, secrets = outputs.contract, secret_values.read(outputs)
-    builder, common = Builder(settings), _common(contract, wait_s)
+    builder, common = Builder(settings), {**_common(contract, wait_s), **more}
 
     def one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         with hosts.session(host, access.identity(contract)) as session:

@@ -1,0 +1,41 @@
+"""What a host's transaction decides by itself, without a host: which generations stay."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rollout import transaction
+
+
+@pytest.fixture
+def generations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Fifteen that were activated in the order of their names, while a wrong clock went back a year half-way."""
+    folder = tmp_path / "generations"
+    monkeypatch.setattr(transaction, "GENERATIONS", folder)
+    monkeypatch.setattr(transaction, "CURRENT", tmp_path / "current")
+    for number in range(15):
+        name = f"g{number:02d}"
+        (folder / name).mkdir(parents=True)
+        transaction.note_activation(folder, name)
+        when = 1_800_000_000 + number - (365 * 86400 if number >= 8 else 0)
+        os.utime(folder / name, (when, when))
+    (tmp_path / "current").symlink_to("generations/g14")
+    return folder
+
+
+def test_pruning_asks_no_clock(generations: Path) -> None:
+    """The ten that were activated last stay, whatever their times say."""
+    transaction.prune()
+    assert sorted(path.name for path in generations.iterdir()) == [f"g{number:02d}" for number in range(5, 15)]
+
+
+def test_the_current_one_stays_even_if_it_has_no_number(generations: Path) -> None:
+    """A generation that the kit before this one has activated has none; it is older than all that have."""
+    (generations / "g14" / "turn").unlink()
+    transaction.prune()
+    left = sorted(path.name for path in generations.iterdir())
+    assert "g14" in left
+    assert left[:-1] == [f"g{number:02d}" for number in range(4, 14)]
