@@ -14,7 +14,7 @@ import pytest
 
 from rollout import release
 from rollout.release import Release, ReleaseError, Target
-from rollout.release.source import backend_files, hide_password
+from rollout.release.source import backend_files, frontend_files, hide_password
 from rollout.release.wheels import requirements, uv
 
 KIT_NEEDS = ("gunicorn", "django-cors-headers")
@@ -170,6 +170,49 @@ def test_data_and_by_products_stay_at_home(tmp_path: Path, name: str) -> None:
 def test_a_package_called_media_is_code(tmp_path: Path) -> None:
     """Only a folder of uploads is left out; a Django application of that name goes along."""
     assert "media/models.py" in paths(project(tmp_path, **{"media/__init__.py": "", "media/models.py": ""}))
+
+
+def test_links_of_a_built_folder_are_shipped_as_what_they_lead_to(tmp_path: Path) -> None:
+    """nginx follows no link: a file and a folder behind one, and one behind another, are files at both places."""
+    for name in ("v1/index.html", "v1/deep/app.js"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "latest").symlink_to("v1")
+    (tmp_path / "newest").symlink_to("latest")
+    (tmp_path / "v1/beside.html").symlink_to("../index.html")
+    (tmp_path / "index.html").symlink_to("newest/index.html")
+    (tmp_path / "nowhere.js").symlink_to("missing.js")
+    entries = frontend_files(tmp_path)
+    found = {entry.path: entry.here.read_text() for entry in entries}
+    below = {"index.html": "v1/index.html", "beside.html": "v1/index.html", "deep/app.js": "v1/deep/app.js"}
+    wanted = {f"{top}/{name}": text for top in ("v1", "latest", "newest") for name, text in below.items()}
+    assert found == {"index.html": "v1/index.html"} | wanted
+    assert [entry.path for entry in entries] == sorted(found)
+    assert not any(entry.link for entry in entries)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "said"),
+    [
+        ("a/out.txt", "../../out.txt", "outside of the folder; put a copy there"),
+        ("a/out.txt", "/etc/passwd", "outside of the folder; put a copy there"),
+        ("a/out.txt", "way/out.txt", "outside of the folder; put a copy there"),
+        ("a/again", ".", "without end; remove it"),
+        ("a/again", "../a", "without end; remove it"),
+    ],
+)
+def test_a_link_of_a_built_folder_that_leads_out_or_round_is_refused(
+    tmp_path: Path, name: str, target: str, said: str
+) -> None:
+    """By its words or by what lies behind it on this machine; and no folder is packed for ever."""
+    site = tmp_path / "site"
+    (site / "a").mkdir(parents=True)
+    (tmp_path / "out.txt").write_text("outside")
+    if target.startswith("way/"):
+        (site / "a/way").symlink_to(tmp_path.resolve())
+    (site / name).symlink_to(target)
+    with pytest.raises(ReleaseError, match=said):
+        frontend_files(site)
 
 
 def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:

@@ -319,7 +319,7 @@ def test_worker_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("sys.path", [*sys.path])
     monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
     configuration = gunicorn_configuration(tmp_path)
-    folder, worker = tmp_path / "run/shop/workers", SimpleNamespace(pid=4711)
+    folder, worker = tmp_path / "run/shop/workers", SimpleNamespace(pid=4711, wsgi=dict)
     configuration["post_worker_init"](worker)  # type: ignore[operator]
     assert json.loads((folder / "4711").read_text()) == {
         "fingerprint": rendered(load("local-ip"), "backend").fingerprints["gunicorn"],
@@ -329,6 +329,32 @@ def test_worker_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     configuration["child_exit"](None, worker)  # type: ignore[operator]
     configuration["child_exit"](None, worker)  # type: ignore[operator]
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "address"),
+    [
+        ({"REMOTE_ADDR": "", "HTTP_X_REAL_IP": "203.0.113.9"}, "203.0.113.9"),
+        ({"REMOTE_ADDR": "", "HTTP_X_REAL_IP": "2001:db8::9"}, "2001:db8::9"),
+        ({"REMOTE_ADDR": ""}, ""),  # asked past nginx, which only root can do
+    ],
+)
+def test_a_worker_tells_the_application_the_clients_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], address: str
+) -> None:
+    """What nginx says of the connection becomes REMOTE_ADDR; everything else passes through, both ways."""
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
+    seen: list[object] = []
+
+    def application(*given: object) -> list[bytes]:
+        seen.extend(given)
+        return [b"answer"]
+
+    worker = SimpleNamespace(pid=4711, wsgi=application)
+    gunicorn_configuration(tmp_path)["post_worker_init"](worker)  # type: ignore[operator]
+    assert worker.wsgi(dict(environ), print) == [b"answer"]
+    assert seen == [{**environ, "REMOTE_ADDR": address}, print]
 
 
 def test_gunicorn_pins_what_it_was_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

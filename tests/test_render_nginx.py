@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
@@ -112,7 +113,7 @@ class Site:
         address = self.sockets[1].getsockname()[0]
         second = f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
         written = written.replace(" 0.0.0.0:80 ", f" 127.0.0.1:{self.port} ").replace(" [::]:80 ", f" {second} ")
-        return re.sub(r"(?<=[ :])/(etc/origin-kit|opt|var/lib|run)/", rf"{self.folder}/\1/", written)
+        return re.sub(r"(?<=[ :=])/(etc/origin-kit|opt|var/lib|run)/", rf"{self.folder}/\1/", written)
 
     def write(self) -> None:
         current = self.folder / "etc/origin-kit/current"
@@ -461,6 +462,102 @@ def test_a_limit_on_requests_is_readable() -> None:
         assert all(answer.allowed == [FRONT] and "origin" in answer.vary for answer in answers)
         assert site.ask("GET", "/static/site.css", {"Origin": STRANGER}).allowed == []
         assert site.ask("OPTIONS", "/echo/", {"Origin": FRONT, **PREFLIGHT}).status == 204
+
+
+def closes_within(site: Site, beginning: bytes, seconds: float) -> bool:
+    """Whether nginx gives up a connection whose request does not go on."""
+    with socket.create_connection(("127.0.0.1", site.port), timeout=seconds) as connection:
+        connection.sendall(beginning)
+        try:
+            return connection.recv(1) == b""
+        except ConnectionResetError:
+            return True
+        except TimeoutError:
+            return False
+
+
+HEADER, BODY = "client_header_timeout 10s", "client_body_timeout 20s"
+UNFINISHED = b"POST /echo/ HTTP/1.1\r\nHost: 10.213.7.74\r\nContent-Length: 9\r\n\r\nab"
+
+
+@pytest.mark.parametrize(
+    ("role", "limit", "beginning"),
+    [
+        ("backend", HEADER, b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "),
+        ("frontend", HEADER, b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "),
+        ("backend", HEADER, b""),
+        ("backend", BODY, UNFINISHED),
+    ],
+)
+def test_a_request_that_does_not_go_on_is_given_up(role: str, limit: str, beginning: bytes) -> None:
+    """Each of the times that a client has ends the connection."""
+    generation = edited(rendered(load("local-ip"), role), limit, limit.split()[0] + " 1s")
+    with running(generation) as site:
+        assert closes_within(site, beginning, 15)
+
+
+def held_posts(stack: contextlib.ExitStack, site: Site, count: int, address: str) -> None:
+    """Requests from an address (as the test's nginx believes it) that are being worked on until the stack ends."""
+    for _ in range(count):
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", site.port), timeout=20))
+        lines = f"POST /echo/ HTTP/1.1\r\nHost: 10.213.7.74\r\nX-From: {address}\r\nContent-Length: 9\r\n\r\na"
+        connection.sendall(lines.encode())
+
+
+@pytest.mark.parametrize(
+    ("slow", "other", "status"),
+    [
+        ("203.0.113.9", "203.0.113.9", 429),
+        ("203.0.113.9", "203.0.113.8", 200),
+        ("2001:db8:0:1::9", "2001:db8:0:1:a:b:c:d", 429),
+        ("2001:db8:0:1::9", "2001:db8:0:2::9", 200),
+        ("2001:db8:a0a:a0a::9", "2001:db8:a0a:a0a::8", 429),  # a line's end among the bytes
+        ("::ffff:203.0.113.9", "203.0.113.9", 200),
+    ],
+)
+def test_the_limit_counts_by_address_and_network(slow: str, other: str, status: int) -> None:
+    """Three requests of one client, the limit being two: the third is told so, and so is an address in the same /64."""
+    believed = "set_real_ip_from 127.0.0.1;\nreal_ip_header X-From;\nupstream origin_kit"
+    generation = edited(rendered(load("local-ip"), "backend"), "origin_kit_addresses 512;", "origin_kit_addresses 2;")
+    with running(edited(generation, "upstream origin_kit", believed)) as site, contextlib.ExitStack() as stack:
+        put_project(site)
+        held_posts(stack, site, 2, slow)
+        asked = {"Origin": FRONT, "X-From": other}
+        end = time.monotonic() + 20
+        while (answer := site.ask("GET", "/static/site.css", asked)).status != status:
+            assert time.monotonic() < end, answer.status
+        assert (answer.allowed, "origin" in answer.vary) == ([FRONT], True)
+        assert site.ask("OPTIONS", "/echo/", {**asked, **PREFLIGHT}).status == 204  # a preflight is not counted
+
+
+# path → status: what lies beside the files is not for browsers.
+HIDDEN = {
+    "/static/.env": 404,
+    "/static/%2eenv": 404,
+    "/static/deep/.git/config": 404,
+    "/media/.htpasswd": 404,
+    "/media/deep/%2E%2e/.htpasswd": 404,
+    "/static../secret_key": 404,
+    "/static/link.txt": 403,
+    "/media/link.txt": 403,
+    "/media/folder/passwd": 404,
+    "/media/a.b": 200,
+}
+
+
+@pytest.mark.parametrize("path", HIDDEN)
+def test_hidden(site: Site, path: str) -> None:
+    """Dot files, links and what is beside the folder: refused readably, an ordinary file beside them is served."""
+    static, media = site.folder / "opt/shop/current/static", site.folder / "var/lib/shop/media"
+    for folder in (static, media):
+        (folder / "deep/.git").mkdir(parents=True, exist_ok=True)
+        for name in (".env", ".htpasswd", "deep/.git/config", "a.b"):
+            (folder / name).write_text("hidden")
+        for name, target in (("link.txt", "/etc/passwd"), ("folder", "/etc")):
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).symlink_to(target)
+    answer = site.ask("GET", path, {"Origin": FRONT})
+    assert (answer.status, answer.allowed) == (HIDDEN[path], [FRONT])
 
 
 def answer_upgrade(listening: socket.socket) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _SKIPPED = {".git", "__pycache__", ".venv", "node_modules", ".DS_Store", ".mypy_cache", ".pytest_cache"}
@@ -228,8 +228,31 @@ def backend_files(source: Source) -> list[Entry]:
 
 
 def frontend_files(folder: Path) -> list[Entry]:
-    """Every file of a built folder, sorted; git is not asked, because built files are what it ignores."""
-    return _entries(folder, walk(folder), str(folder))
+    """Every file of a built folder, sorted; git is not asked, because built files are what it ignores.
+
+    A link inside of it becomes what it leads to: nginx follows none. Raises ReleaseError for one that leads out or to a
+    folder that it is in.
+    """
+    entries = _entries(folder, walk(folder), str(folder))
+    return sorted((one for entry in entries for one in _followed(folder, entry, ())), key=lambda entry: entry.path)
+
+
+def _followed(folder: Path, entry: Entry, through: tuple[Path, ...]) -> Iterator[Entry]:
+    """The entry, or the files behind a link; `through` are the folders that links have led to on the way."""
+    if entry.link is None:
+        yield entry
+        return
+    root, real = folder.resolve(), entry.here.resolve()
+    label = f"{folder}: {entry.path} is a link"
+    if not real.is_relative_to(root):
+        raise ReleaseError(f"{label} that leads to {real}, outside of the folder; put a copy there")
+    if real in through:
+        raise ReleaseError(f"{label} to a folder that it is in itself, without end; remove it")
+    if real.is_file():
+        yield Entry(entry.path, real, None, False, content_digest(real.read_bytes(), False))
+    for path in sorted(walk(real)):
+        if inner := _entry(root, (real / path).relative_to(root).as_posix(), str(folder)):
+            yield from _followed(root, replace(inner, path=f"{entry.path}/{path}"), (*through, real))
 
 
 def _tracked(folder: Path) -> list[str]:

@@ -7,7 +7,7 @@ import json
 from infra.contract import Contract
 from rollout.render import places
 from rollout.render.generation import File, Link
-from rollout.render.nginx import listen_lines, status_server
+from rollout.render.nginx import MAIN_LINK, addresses, limits, listen_lines, main_file, status_server
 from rollout.render.templates import fill
 
 
@@ -15,6 +15,8 @@ def files(contract: Contract) -> tuple[File, ...]:
     """The site, the headers that its answers share, and config.json, which nginx reads anew for each request."""
     site = fill(
         "frontend.conf",
+        addresses=addresses(),
+        limits=limits(),
         listen=listen_lines(),
         release=places.release(contract.application.name),
         current=places.CURRENT,
@@ -24,6 +26,7 @@ def files(contract: Contract) -> tuple[File, ...]:
     return (
         File("nginx/origin-kit.conf", site, "nginx"),
         File("nginx/origin-kit-page.conf", page, "nginx"),
+        main_file(),
         File("frontend/config.json", config_text(contract)),
     )
 
@@ -33,6 +36,7 @@ def links() -> tuple[Link, ...]:
     return (
         Link("/etc/nginx/conf.d/origin-kit.conf", "nginx/origin-kit.conf"),
         Link("/etc/nginx/snippets/origin-kit-page.conf", "nginx/origin-kit-page.conf"),
+        MAIN_LINK,
     )
 
 

@@ -17,12 +17,18 @@ from rollout.render.units import LISTENERS, proxy_timeout
 # Debian's own site claims port 80 for itself.
 ABSENT = ("/etc/nginx/sites-enabled/default",)
 
+CONNECTIONS = 8192  # of each worker
+REQUESTS_PER_ADDRESS = 512
+
+MAIN_LINK = Link(places.NGINX_MAIN, "nginx/origin-kit-main.conf")
+
 
 def files(contract: Contract) -> tuple[File, ...]:
     """The sites and the headers that they share."""
     return (
         File("nginx/origin-kit.conf", _backend(contract), "nginx"),
         File("nginx/origin-kit-cors.conf", _shared(contract.cors), "nginx"),
+        main_file(),
     )
 
 
@@ -31,7 +37,14 @@ def links() -> tuple[Link, ...]:
     return (
         Link("/etc/nginx/conf.d/origin-kit.conf", "nginx/origin-kit.conf"),
         Link("/etc/nginx/snippets/origin-kit-cors.conf", "nginx/origin-kit-cors.conf"),
+        MAIN_LINK,
     )
+
+
+def main_file() -> File:
+    """What nginx is started with, on either role's hosts."""
+    text = fill("nginx.conf", connections=CONNECTIONS, descriptors=2 * CONNECTIONS)
+    return File(MAIN_LINK.target, text, "nginx")
 
 
 @dataclass(frozen=True)
@@ -91,8 +104,12 @@ def _backend(contract: Contract) -> str:
         listen=listen_lines(),
         max_body_mb=application.max_body_mb,
         proxy_s=proxy_timeout(application),
+        addresses=addresses(),
+        limits=limits(),
         static_url=application.static_url,
+        static_pattern=re.escape(application.static_url),
         media_url=application.media_url,
+        media_pattern=re.escape(application.media_url),
         release=places.release(application.name),
         data=places.data(application.name),
         status=status_server(),
@@ -129,6 +146,16 @@ def _shortcuts(allowed: Allowed, always: Sequence[_Told]) -> Iterator[str]:
 def listen_lines() -> str:
     """`listen` for each socket that nginx.socket holds; the backlog is its, for nginx sets its own otherwise."""
     return "\n".join(f"    listen {address} default_server backlog=4096;" for address in LISTENERS)
+
+
+def addresses() -> str:
+    """The http level's part of `limits`: whom they count."""
+    return fill("addresses.conf").rstrip()
+
+
+def limits() -> str:
+    """The lines of a server that no client can use up."""
+    return fill("limits.conf", requests_per_address=REQUESTS_PER_ADDRESS).rstrip()
 
 
 def status_server() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 CURRENT = "/etc/origin-kit/current"
+NGINX_MAIN = "/etc/nginx/origin-kit-main.conf"
 STATUS_SOCKET = "/run/origin-kit-nginx.sock"
 
 

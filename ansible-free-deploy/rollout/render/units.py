@@ -42,7 +42,12 @@ def nginx_files(application: Application) -> tuple[File, ...]:
     streams = [*LISTENERS, places.STATUS_SOCKET]
     descriptors = range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + len(streams))
     socket = fill("nginx.socket", streams="\n".join(f"ListenStream={stream}" for stream in streams))
-    service = fill("nginx.service", descriptors=":".join(map(str, descriptors)), stop_s=stop_timeout(application))
+    service = fill(
+        "nginx.service",
+        descriptors=":".join(map(str, descriptors)),
+        main=places.NGINX_MAIN,
+        stop_s=stop_timeout(application),
+    )
     return (
         File("systemd/nginx.socket", socket, "nginx"),
         File("systemd/nginx.service.d/origin-kit.conf", service, "nginx"),

@@ -135,9 +135,9 @@ class SessionTests(ApiTestCase):
 
     def test_logging_out_ends_the_session(self):
         self.log_in()
-        self.assertEqual(self.client.get('/api/me/').json(), {'username': 'ada'})
+        self.assertEqual(self.client.get('/api/me/').json(), {'username': 'ada', 'address': '127.0.0.1'})
         self.send('POST', '/api/logout/', **{'X-CSRFToken': self.csrf()})
-        self.assertEqual(self.client.get('/api/me/').json(), {'username': None})
+        self.assertEqual(self.client.get('/api/me/').json(), {'username': None, 'address': '127.0.0.1'})
 
 
 class WritingTests(ApiTestCase):

@@ -67,7 +67,7 @@ def csrf(request):
 
 @api('GET')
 def me(request):
-    return JsonResponse({'username': request.user.get_username() or None})
+    return JsonResponse({'username': request.user.get_username() or None, 'address': request.META['REMOTE_ADDR']})
 
 
 @api('POST', login_to_write=False)

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-FINGERPRINT = "5f71b2ad88e01fe2f66e91afafb3ea75"
+FINGERPRINT = "b7018793325396b72c3b26682e464748"
 WORKERS = Path('/run/shop/workers')
 
 # Both links are followed once, here: a worker that starts anew later still runs what this process was started with.
@@ -30,8 +30,20 @@ forwarded_allow_ips = "*"
 secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
 
 
+def with_address(application):
+    """The WSGI application, told the client's address: behind a Unix socket REMOTE_ADDR is empty. nginx sets X-Real-IP on
+    every request, whatever the client wrote there."""
+
+    def told(environ, start_response):
+        environ["REMOTE_ADDR"] = environ.get("HTTP_X_REAL_IP", "")
+        return application(environ, start_response)
+
+    return told
+
+
 def post_worker_init(worker):
     """Record what this worker has just loaded, whole or not at all."""
+    worker.wsgi = with_address(worker.wsgi)
     record = WORKERS / str(worker.pid)
     unfinished = WORKERS / f".{worker.pid}"
     unfinished.write_text(json.dumps({"fingerprint": FINGERPRINT, "release": str(release)}))
