@@ -21,7 +21,7 @@ STACK = "environment (default: $STACK, else the stack selected in Pulumi, else l
 WAIT = "how long to wait for another ship or deploy, e.g. 90s or 5m (default: a minute)"
 BATCH = "how many hosts are switched at a time (default: 1)"
 JSON = "every host's answer as JSON on stdout, nothing else"
-OUTPUTS = "read the contract from this file instead of the stack"
+OUTPUTS = "read the contract from this file, which says itself of which stack it is"
 
 
 def verb(**more: Any) -> Callable[[Callable[..., None]], Any]:
@@ -33,7 +33,7 @@ def verb(**more: Any) -> Callable[[Callable[..., None]], Any]:
             try:
                 function(*arguments, **options)
             except ValueError as problem:
-                raise Exit(describe(problem), 1) from problem
+                raise Exit(report.harmless(describe(problem)), 1) from problem
             except KeyboardInterrupt:
                 raise Exit(
                     "stopped; run the same command again: it finishes or undoes what was under way", 130
@@ -92,7 +92,7 @@ def outputs_(_: Context, stack: str | None = None, outputs: str | None = None) -
     """The contract as JSON on stdout, nothing else."""
     from rollout import outputs as source
 
-    json.dump(source.read(source.chosen_stack(stack), outputs).to_json(), sys.stdout, indent=2)
+    json.dump(source.read(stack, outputs).to_json(), sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
@@ -103,8 +103,9 @@ def ship(_: Context, stack: str | None = None, outputs: str | None = None) -> No
     from rollout import settings
     from rollout import ship as shipping
 
-    wanted = settings.read(source.chosen_stack(stack))
-    shipped = shipping.everywhere(wanted, source.load(wanted.stack, outputs))
+    found = source.load(stack, outputs)
+    wanted = settings.read(source.chosen_stack(found.contract.environment))
+    shipped = shipping.everywhere(wanted, found)
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
 
 
@@ -120,7 +121,7 @@ def deploy(
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
-    found = source.load(source.chosen_stack(stack), outputs)
+    found = source.load(stack, outputs)
     with report.silenced(json):
         outcomes = deployment.everywhere(found, "deploy", batch=max(1, batch), restart=restart, wait_s=limit)
     if json:
@@ -144,7 +145,7 @@ def rollback(
     from rollout import ship as shipping
 
     limit = deployment.seconds(wait)
-    found = source.load(source.chosen_stack(stack), outputs)
+    found = source.load(stack, outputs)
     if release:
         served = shipping.rollback(found.contract, to, limit)
         report.line(f"release {served[0]} serves" if any(served) else "unchanged: that release serves already")
@@ -160,7 +161,7 @@ def plan(_: Context, stack: str | None = None, outputs: str | None = None, json:
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    outcomes = deployment.everywhere(source.load(source.chosen_stack(stack), outputs), "plan")
+    outcomes = deployment.everywhere(source.load(stack, outputs), "plan")
     report.line(deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes)))
 
 
@@ -170,7 +171,7 @@ def status(_: Context, stack: str | None = None, outputs: str | None = None, jso
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    outcomes = deployment.everywhere(source.load(source.chosen_stack(stack), outputs), "status")
+    outcomes = deployment.everywhere(source.load(stack, outputs), "status")
     report.line(deployment.as_json(outcomes) if json else deployment.status_table(outcomes))
 
 
@@ -180,7 +181,7 @@ def history(_: Context, stack: str | None = None, outputs: str | None = None, js
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    outcomes = deployment.everywhere(source.load(source.chosen_stack(stack), outputs), "history")
+    outcomes = deployment.everywhere(source.load(stack, outputs), "history")
     report.line(deployment.as_json(outcomes) if json else "\n\n".join(map(deployment.history_text, outcomes)))
 
 
@@ -190,7 +191,7 @@ def logs(_: Context, stack: str | None = None, outputs: str | None = None, lines
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    for outcome in deployment.everywhere(source.load(source.chosen_stack(stack), outputs), "logs", count=lines):
+    for outcome in deployment.everywhere(source.load(stack, outputs), "logs", count=lines):
         report.line(f"{outcome.host.name}\n{outcome.result['text'].rstrip()}")
 
 
@@ -210,7 +211,7 @@ def doctor(
     from rollout import outputs as source
     from rollout.doctor import page
 
-    found = source.load(source.chosen_stack(stack), outputs)
+    found = source.load(stack, outputs)
     single = origin or path or header or credentials or method != "GET"
     question = surgery.asked(found.contract, origin, path or "/", method, header or [], credentials) if single else None
     with report.silenced(json):
