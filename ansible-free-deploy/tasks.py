@@ -21,6 +21,8 @@ STACK = "environment (default: $STACK, else the stack selected in Pulumi, else l
 WAIT = "how long to wait for another ship or deploy, e.g. 90s or 5m (default: a minute)"
 BATCH = "how many hosts are switched at a time (default: 1)"
 JSON = "every host's answer as JSON on stdout, nothing else"
+RENAME = "the application's name before: its user and data get the new one, its units go"
+REMOVE = "an application of this kit to remove from the hosts, with its data (repeatable)"
 OUTPUTS = "read the contract from this file, which says itself of which stack it is"
 
 
@@ -52,18 +54,23 @@ def describe(problem: ValueError) -> str:
     return f"{text}\n{detail}" if detail else text
 
 
-@verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)"})
-def up(_: Context, stack: str | None = None, engine: str | None = None) -> None:
+@verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)",
+            "rename-from": RENAME, "remove-application": REMOVE}, iterable=["remove_application"])  # fmt: skip
+def up(
+    _: Context, stack: str | None = None, engine: str | None = None, rename_from: str | None = None,
+    remove_application: list[str] | None = None,
+) -> None:  # fmt: skip
     """Make the environment exist, ship the application, deploy the configuration, check it."""
     from rollout import check, deploy, infrastructure, ready, settings, ship
 
     started = time.monotonic()
     wanted = settings.read(outputs.chosen_stack(stack))
+    moved = ship.moving(rename_from, remove_application or [])
     infrastructure.up(wanted, engine)
     found = outputs.load(wanted.stack)
     contract = found.contract
     ready.wait(contract)
-    shipped = ship.everywhere(wanted, found)
+    shipped = ship.everywhere(wanted, found, moved)
     outcomes = deploy.everywhere(found, "deploy")
     check.from_here(contract)
     report.line("\n" + deploy.summary(contract, outcomes))
@@ -96,17 +103,25 @@ def outputs_(_: Context, stack: str | None = None, outputs: str | None = None) -
     sys.stdout.write("\n")
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS})
-def ship(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
+@verb(help={"stack": STACK, "outputs": OUTPUTS, "rename-from": RENAME, "remove-application": REMOVE},
+      iterable=["remove_application"])  # fmt: skip
+def ship(
+    _: Context, stack: str | None = None, outputs: str | None = None, rename_from: str | None = None,
+    remove_application: list[str] | None = None,
+) -> None:  # fmt: skip
     """Put a release of the application on every host and restart what serves it."""
+    from rollout import deploy as deployment
     from rollout import outputs as source
     from rollout import settings
     from rollout import ship as shipping
 
+    moved = shipping.moving(rename_from, remove_application or [])
     found = source.load(stack, outputs)
     wanted = settings.read(source.chosen_stack(found.contract.environment))
-    shipped = shipping.everywhere(wanted, found)
+    shipped = shipping.everywhere(wanted, found, moved)
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
+    if moved:  # what runs under the old name has stopped: the configuration under the new one belongs to the move
+        report.line(deployment.summary(found.contract, deployment.everywhere(found, "deploy")))
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "restart": "restart gunicorn and nginx even where nothing changed",

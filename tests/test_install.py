@@ -33,7 +33,8 @@ START = (
     "import json,sys;b=sys.stdin.buffer;n,m=map(int,b.readline().split());s=b.read(n);"
     'PAYLOAD=json.loads(b.read(m));exec(compile(s,"origin-kit","exec"))'
 )
-STEPS = sorted(set(re.findall(r'\bstep\(\s*"([a-z]+)"', release.script())))
+INSTALL = Path(release.__file__).parents[1] / "install.py"
+STEPS = sorted(set(re.findall(r'\bstep\(\s*"([a-z]+)"', INSTALL.read_text())))
 
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >> "$ROOT/systemctl.log"

@@ -26,8 +26,9 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Callable, TextIO  # noqa: UP035 - Python 3.9 has no other
+from typing import Any, BinaryIO, Callable, Iterator  # noqa: UP035 - Python 3.9 has no other
 
+from rollout import claims
 from rollout.onhost import (
     PAYLOAD,
     ROOT,
@@ -134,6 +135,7 @@ def settled() -> bool:
 
 def facts() -> Json:
     """What the operator has to know to choose wheels and to see whether there is anything to do."""
+    claims.refuse(APP, PAYLOAD.get("moving"))
     return {
         "python": "{}.{}".format(*sys.version_info),
         "machine": platform.machine(),
@@ -646,13 +648,14 @@ def prune() -> None:
 # ------------------------------------------------------------------------------------------------- the actions
 
 
-def begin() -> TextIO:
-    lock = take_lock()
-    if JOURNAL.exists():
-        step("undo", "undoes a ship that was cut short")
-        go_back()
-    sweep()
-    return lock
+@contextlib.contextmanager
+def begin() -> Iterator[None]:
+    with take_lock(), claims.entered(APP, PAYLOAD.get("moving") or {}):
+        if JOURNAL.exists():
+            step("undo", "undoes a ship that was cut short")
+            go_back()
+        sweep()
+        yield
 
 
 def install() -> Json:

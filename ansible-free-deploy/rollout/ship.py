@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from infra import rules
 from infra.contract import Contract, Host, Json
 from infra.settings import Settings
 from rollout import access, hosts, release, report, secret_values
-from rollout.deploy import WAIT_S, who
+from rollout.deploy import WAIT_S, UsageError, who
 from rollout.outputs import ROOT, Outputs
 from rollout.release import Release, Target
 from rollout.render import render
@@ -48,17 +49,35 @@ def _say(name: str) -> Callable[[str], None]:
     return lambda text: report.step(name, text)
 
 
-def everywhere(settings: Settings, outputs: Outputs) -> list[bool]:
-    """Every host gets the release of its role, side by side; whether it was new there.
+def moving(rename_from: str | None, remove: Sequence[str]) -> dict[str, str]:
+    """What becomes of applications with other names, as hosts are told. Raises UsageError for a name that no
+    application of this kit's may have: it is somebody else's."""
+    fates = {**dict.fromkeys(remove, "removed"), **({rename_from: "renamed"} if rename_from else {})}
+    for option, names in (("--rename-from", [rename_from] if rename_from else []), ("--remove-application", remove)):
+        for name in names:
+            try:
+                rules.application_name(name)
+            except ValueError as problem:
+                raise UsageError(f"{option}: {problem}") from None
+    if rename_from in remove:
+        raise UsageError(f"{rename_from} is to be renamed and to be removed; say one of the two")
+    return fates
 
-    Raises ReleaseError before anything is sent, HostError for the first host that failed.
+
+def everywhere(settings: Settings, outputs: Outputs, moved: Mapping[str, str] | None = None) -> list[bool]:
+    """Every host gets the release of its role, side by side; whether it was new there. `moved` is what `moving` gives.
+
+    Raises ReleaseError before anything is sent, HostError for the first host that failed, UsageError for a move of the
+    application to itself.
     """
+    if outputs.contract.application.name in (moved or {}):
+        raise UsageError(f"{outputs.contract.application.name} is the application's name now; name the one before")
     builder, contract, secrets = Builder(settings), outputs.contract, secret_values.read(outputs)
 
     def one(pair: tuple[str, Host]) -> bool:
         role, host = pair
         with hosts.session(host, access.identity(contract)) as session:
-            return _one(session, role, contract, builder, secrets)
+            return _one(session, role, contract, builder, secrets, dict(moved or {}))
 
     return hosts.each(contract.hosts, one)
 
@@ -79,12 +98,15 @@ def rollback(contract: Contract, to: str | None, wait_s: int) -> list[str | None
     return hosts.each(contract.backend.hosts, one)
 
 
-def _one(session: hosts.Session, role: str, contract: Contract, builder: Builder, secrets: dict[str, str]) -> bool:
+def _one(
+    session: hosts.Session, role: str, contract: Contract, builder: Builder, secrets: dict[str, str],
+    moved: dict[str, str],
+) -> bool:  # fmt: skip
     app, name = contract.application.name, session.host.name
     script = release.script()
-    facts = session.run(script, {"action": "facts", "app": app, "role": role, "who": who()})
+    facts = session.run(script, {"action": "facts", "app": app, "role": role, "who": who(), "moving": moved})
     built = builder.release(role, facts)
-    if built.rests_on(facts):
+    if built.rests_on(facts) and not moved:
         return False
     with report.progress(name) as advance:
         archive = built.archive(facts, advance)
@@ -92,7 +114,7 @@ def _one(session: hosts.Session, role: str, contract: Contract, builder: Builder
         facts, app, who(), archive=archive, wsgi=contract.application.wsgi, settings=contract.application.settings,
         **(_environment(contract, session.host, secrets) if role == "backend" else {}),
     )  # fmt: skip
-    orders["wait_s"] = WAIT_S
+    orders |= {"wait_s": WAIT_S, "moving": moved}
     with report.busy(name) as begin:
         result = session.run(script, orders, blob=archive, on_event=lambda event: begin(event["text"]))
     return bool(result["changed"])

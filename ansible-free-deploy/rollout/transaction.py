@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Iterator  # noqa: UP035 - Python 3.9 evaluates the alias below
 
-from rollout import handover
+from rollout import claims, handover
 from rollout.onhost import (
     PAYLOAD,
     WAIT_S,
@@ -606,6 +606,7 @@ def removed_origins(probes: Json) -> list[str]:
 
 def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
     """What differs, and which service has to restart and why."""
+    claims.check(generation, PAYLOAD["app"])
     if release() is None:
         raise Failed("there is no release of {} here yet; run `fab ship` first".format(PAYLOAD["app"]))
     wrong, reasons = compare(generation)
@@ -715,6 +716,7 @@ def logs() -> Json:
 
 def plan() -> Json:
     generation = PAYLOAD["generation"]
+    claims.check(generation, PAYLOAD["app"])
     wrong, reasons = compare(generation)
     return {
         "differs": wrong,
@@ -728,6 +730,7 @@ def plan() -> Json:
 
 def status() -> Json:
     """What this host holds and what its processes loaded."""
+    claims.refuse_others(PAYLOAD["app"])
     active = {unit: run("systemctl", "is-active", unit).stdout.strip() for unit in PAYLOAD["units"]}
     generation = PAYLOAD.get("generation")
     wrong, reasons = compare(generation) if generation else ([], {})
@@ -819,6 +822,7 @@ def do() -> None:
 
 def finish(result: Json, word: str) -> None:
     end_step()
+    claims.forget_former(PAYLOAD["app"])
     audit(word, result["generation"])
     emit(result={**result, "phases": phases, "seconds": round(time.monotonic() - STARTED, 3)})
 
