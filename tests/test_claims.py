@@ -157,6 +157,11 @@ def deployed(machine: Machine) -> Machine:
     (machine.data / "media/photo").write_text("uploaded")
     generation = machine.root / "etc/origin-kit/generations/one"
     write(generation / "nginx/origin-kit.conf", "root /opt/shop/current/site;\n")
+    write(generation / "systemd/shop.service")
+    record = {"id": "one", "units": {"gunicorn": ["shop.service"], "nginx": ["nginx.service"]},
+              "fingerprints": {"gunicorn": "g", "nginx": "n"}, "links": [], "absent": [],
+              "files": [{"path": "systemd/shop.service"}, {"path": "nginx/origin-kit.conf"}]}  # fmt: skip
+    write(generation / "generation.json", json.dumps(record))
     (machine.root / "etc/origin-kit/current").symlink_to("generations/one")
     for place in ("systemd/system/shop.service", "systemd/system/multi-user.target.wants/shop.service",
                   "systemd/system/nginx.socket", "nginx/conf.d/origin-kit.conf"):  # fmt: skip
@@ -191,7 +196,9 @@ def test_a_rename_keeps_the_data(deployed: Machine) -> None:
     assert (data.stat().st_ino, (data / "media/photo").read_text()) == (inode, "uploaded")
     assert not deployed.data.exists()
     assert not list((deployed.root / "etc/systemd/system").rglob("*.service"))
-    assert [path.name for path in (deployed.root / "etc/nginx/conf.d").iterdir()] == ["theirs.conf"]
+    meanwhile = json.loads((deployed.root / "etc/origin-kit/current/generation.json").read_text())
+    assert (meanwhile["units"], meanwhile["fingerprints"]) == ({"nginx": ["nginx.service"]}, {"nginx": "n"})
+    assert [file["path"] for file in meanwhile["files"]] == ["nginx/origin-kit.conf"]
     assert (deployed.home / "current/site").exists()
     marks = deployed.root / "etc/origin-kit/applications"
     assert [path.name for path in marks.iterdir()] == ["store.json"]
@@ -218,7 +225,8 @@ def test_a_ship_that_fails_puts_the_old_one_back(deployed: Machine, fate: str) -
     result = ship(deployed, "store", BLOB[:-20], moving={"shop": fate})
     assert "ship again" in result["error"]
     after = tree(deployed.root)
-    made = {name for name in after if name.startswith(("opt/store", "var/lib/store"))}
+    new = ("opt/store", "var/lib/store", "etc/origin-kit/generations/one-moved")
+    made = {name for name in after if name.startswith(new)}
     assert {name: state for name, state in after.items() if name not in made} == before
     assert "start shop.service" in (deployed.root / "systemctl.log").read_text()
     said = facts(deployed, "shop").get("error", "")

@@ -7,7 +7,9 @@ Standard library only (Python >= 3.9), like every text that runs on a host. The 
     /etc/origin-kit/move.json                 from before a move until its ship has committed; who finds it goes back
 
 A move takes the old application out of service, gives its user and its data folder the new name (uid and gid stay, so
-no file of the application's is touched), and leaves its code until the new configuration serves.
+no file of the application's is touched), and leaves its code until the new configuration serves. Meanwhile the host is
+on a copy of the old generation without the application: nginx answers 502, readable by pages, and a deploy that fails
+has something to go back to.
 """
 
 from __future__ import annotations
@@ -37,7 +39,6 @@ UNIT_FOLDERS = (
     "run/systemd/generator.early", "run/systemd/generator.late", "usr/local/lib/systemd/system",
     "usr/lib/systemd/system", "lib/systemd/system",
 )  # fmt: skip
-LINKED_FOLDERS = ("etc/systemd/system", "etc/nginx/conf.d", "etc/nginx/snippets", "etc/nginx/sites-enabled")
 # What a ship makes in /opt/<app>; a kit from before the mark is known by it.
 HOME_NAMES = {"releases", "venvs", "current", "journal.json", ".journal.json.new", ".current.new"}
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
@@ -335,11 +336,10 @@ def entered(app: str, moving: dict[str, str]) -> Iterator[None]:
 
 def plan_move(app: str, todo: dict[str, str], fresh: bool) -> Json:
     """All that a move changes, as it is now."""
-    whole = application_of(CURRENT) in todo
-    links = {str(path): str(path.readlink()) for path in links_of(todo, whole)}
+    links = {str(path): str(path.readlink()) for path in links_of(todo)}
     units = [unit for name in todo for unit in units_of(name)]
     active = [unit for unit in units if run("systemctl", "is-active", "-q", unit).returncode == 0]
-    current = str(CURRENT.readlink()) if whole else None
+    current = str(CURRENT.readlink()) if application_of(CURRENT) in todo else None
     return {"to": app, "moving": todo, "fresh": fresh, "links": links, "active": active, "current": current}
 
 
@@ -353,12 +353,30 @@ def application_of(generation: Path) -> str | None:
     return found[1] if found else None
 
 
-def links_of(names: dict[str, str], whole: bool) -> list[Path]:
-    """The kit's links that go with these applications: those of their units, or all where their configuration is the
-    current one."""
+def links_of(names: dict[str, str]) -> list[Path]:
+    """The kit's links to the units of these applications."""
     units = {unit for name in names for unit in units_of(name)}
-    every = [path for folder in LINKED_FOLDERS for path in sorted((ROOT / folder).rglob("*")) if leads_to_the_kit(path)]
-    return [path for path in every if whole or path.name in units]
+    found = sorted((ROOT / "etc/systemd/system").rglob("*"))
+    return [path for path in found if path.name in units and leads_to_the_kit(path)]
+
+
+def without_application(generation: Path) -> Path:
+    """A copy of a generation that runs nginx as it does, and no application."""
+    copy = generation.with_name(f"{generation.name}-moved")
+    if copy.is_dir():
+        shutil.rmtree(str(copy))
+    shutil.copytree(str(generation), str(copy), symlinks=True)
+    record = json.loads((copy / "generation.json").read_text())
+    units = {f"systemd/{unit}" for unit in record["units"].pop("gunicorn", ())}
+    record["fingerprints"].pop("gunicorn", None)
+    record["id"] = copy.name
+    record["files"] = [file for file in record["files"] if file["path"] not in units]
+    record["links"] = [link for link in record["links"] if link["target"] not in units]
+    for unit in units:
+        (copy / unit).unlink()
+    write_durably(copy / "generation.json", json.dumps(record).encode())
+    sync(copy.parent)
+    return copy
 
 
 def move(way: Json) -> None:
@@ -370,11 +388,11 @@ def move(way: Json) -> None:
     for name in way["moving"]:
         for unit in units_of(name):
             run("systemctl", "stop", unit)
+        remove_socket(ROOT / "run" / f"{name}.sock")
     for place in way["links"]:
         remove_link(Path(place))
     if way["current"]:
-        # nginx goes on with what it has loaded, and says so in answers that a page can read, until the deploy.
-        remove_link(CURRENT)
+        point(CURRENT, f"generations/{without_application(CURRENT.resolve()).name}")
     run("systemctl", "daemon-reload")
     for name, fate in way["moving"].items():
         nobody_works_as(name)
@@ -388,6 +406,12 @@ def remove_link(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
         sync(path.parent)
+
+
+def remove_socket(path: Path) -> None:
+    """What systemd leaves of a socket unit that has stopped."""
+    if path.is_socket():
+        path.unlink()
 
 
 def nobody_works_as(name: str) -> None:
