@@ -21,7 +21,9 @@ STACK = "environment (default: $STACK, else the stack selected in Pulumi, else l
 WAIT = "how long to wait for another ship or deploy, e.g. 90s or 5m (default: a minute)"
 BATCH = "how many hosts are switched at a time (default: 1)"
 JSON = "every host's answer as JSON on stdout, nothing else"
-OUTPUTS = "read the contract from this file instead of the stack"
+RENAME = "the application's name before: its user and data get the new one, its units go"
+REMOVE = "an application of this kit to remove from the hosts, with its data (repeatable)"
+OUTPUTS = "read the contract from this file, which says itself of which stack it is"
 
 
 def verb(**more: Any) -> Callable[[Callable[..., None]], Any]:
@@ -33,7 +35,7 @@ def verb(**more: Any) -> Callable[[Callable[..., None]], Any]:
             try:
                 function(*arguments, **options)
             except ValueError as problem:
-                raise Exit(describe(problem), 1) from problem
+                raise Exit(report.harmless(describe(problem)), 1) from problem
             except KeyboardInterrupt:
                 raise Exit(
                     "stopped; run the same command again: it finishes or undoes what was under way", 130
@@ -52,18 +54,23 @@ def describe(problem: ValueError) -> str:
     return f"{text}\n{detail}" if detail else text
 
 
-@verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)"})
-def up(_: Context, stack: str | None = None, engine: str | None = None) -> None:
+@verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)",
+            "rename-from": RENAME, "remove-application": REMOVE}, iterable=["remove_application"])  # fmt: skip
+def up(
+    _: Context, stack: str | None = None, engine: str | None = None, rename_from: str | None = None,
+    remove_application: list[str] | None = None,
+) -> None:  # fmt: skip
     """Make the environment exist, ship the application, deploy the configuration, check it."""
     from rollout import check, deploy, infrastructure, ready, settings, ship
 
     started = time.monotonic()
     wanted = settings.read(outputs.chosen_stack(stack))
+    moved = ship.moving(rename_from, remove_application or [])
     infrastructure.up(wanted, engine)
     found = outputs.load(wanted.stack)
     contract = found.contract
     ready.wait(contract)
-    shipped = ship.everywhere(wanted, found)
+    shipped = ship.everywhere(wanted, found, moved)
     outcomes = deploy.everywhere(found, "deploy")
     check.from_here(contract)
     report.line("\n" + deploy.summary(contract, outcomes))
@@ -92,20 +99,29 @@ def outputs_(_: Context, stack: str | None = None, outputs: str | None = None) -
     """The contract as JSON on stdout, nothing else."""
     from rollout import outputs as source
 
-    json.dump(source.read(source.chosen_stack(stack), outputs).to_json(), sys.stdout, indent=2)
+    json.dump(source.read(stack, outputs).to_json(), sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS})
-def ship(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
+@verb(help={"stack": STACK, "outputs": OUTPUTS, "rename-from": RENAME, "remove-application": REMOVE},
+      iterable=["remove_application"])  # fmt: skip
+def ship(
+    _: Context, stack: str | None = None, outputs: str | None = None, rename_from: str | None = None,
+    remove_application: list[str] | None = None,
+) -> None:  # fmt: skip
     """Put a release of the application on every host and restart what serves it."""
+    from rollout import deploy as deployment
     from rollout import outputs as source
     from rollout import settings
     from rollout import ship as shipping
 
-    wanted = settings.read(source.chosen_stack(stack))
-    shipped = shipping.everywhere(wanted, source.load(wanted.stack, outputs))
+    moved = shipping.moving(rename_from, remove_application or [])
+    found = source.load(stack, outputs)
+    wanted = settings.read(source.chosen_stack(found.contract.environment))
+    shipped = shipping.everywhere(wanted, found, moved)
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
+    if moved:  # what runs under the old name has stopped: the configuration under the new one belongs to the move
+        report.line(deployment.summary(found.contract, deployment.everywhere(found, "deploy")))
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "restart": "restart gunicorn and nginx even where nothing changed",
@@ -120,7 +136,7 @@ def deploy(
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
-    found = source.load(source.chosen_stack(stack), outputs)
+    found = source.load(stack, outputs)
     with report.silenced(json):
         outcomes = deployment.everywhere(found, "deploy", batch=max(1, batch), restart=restart, wait_s=limit)
     if json:
@@ -144,7 +160,7 @@ def rollback(
     from rollout import ship as shipping
 
     limit = deployment.seconds(wait)
-    found = source.load(source.chosen_stack(stack), outputs)
+    found = source.load(stack, outputs)
     if release:
         served = shipping.rollback(found.contract, to, limit)
         report.line(f"release {served[0]} serves" if any(served) else "unchanged: that release serves already")
@@ -160,7 +176,7 @@ def plan(_: Context, stack: str | None = None, outputs: str | None = None, json:
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    outcomes = deployment.everywhere(source.load(source.chosen_stack(stack), outputs), "plan")
+    outcomes = deployment.everywhere(source.load(stack, outputs), "plan")
     report.line(deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes)))
 
 
@@ -170,7 +186,7 @@ def status(_: Context, stack: str | None = None, outputs: str | None = None, jso
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    outcomes = deployment.everywhere(source.load(source.chosen_stack(stack), outputs), "status")
+    outcomes = deployment.everywhere(source.load(stack, outputs), "status")
     report.line(deployment.as_json(outcomes) if json else deployment.status_table(outcomes))
 
 
@@ -180,7 +196,7 @@ def history(_: Context, stack: str | None = None, outputs: str | None = None, js
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    outcomes = deployment.everywhere(source.load(source.chosen_stack(stack), outputs), "history")
+    outcomes = deployment.everywhere(source.load(stack, outputs), "history")
     report.line(deployment.as_json(outcomes) if json else "\n\n".join(map(deployment.history_text, outcomes)))
 
 
@@ -190,7 +206,7 @@ def logs(_: Context, stack: str | None = None, outputs: str | None = None, lines
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    for outcome in deployment.everywhere(source.load(source.chosen_stack(stack), outputs), "logs", count=lines):
+    for outcome in deployment.everywhere(source.load(stack, outputs), "logs", count=lines):
         report.line(f"{outcome.host.name}\n{outcome.result['text'].rstrip()}")
 
 
@@ -210,7 +226,7 @@ def doctor(
     from rollout import outputs as source
     from rollout.doctor import page
 
-    found = source.load(source.chosen_stack(stack), outputs)
+    found = source.load(stack, outputs)
     single = origin or path or header or credentials or method != "GET"
     question = surgery.asked(found.contract, origin, path or "/", method, header or [], credentials) if single else None
     with report.silenced(json):

@@ -1,7 +1,8 @@
 """The stack outputs: the one thing that `infra/` and `ansible-free-deploy/` share.
 
 `infra/` writes it with `to_json`, the rollout reads it with `from_json`; both sides hold the same frozen dataclasses.
-Standard library only, so that reading a contract costs nothing.
+Whoever reads one gets every value checked by the rules that hold for a stack's config: it may come from a file that
+somebody edited, and its names become users, folders, units and file names. No SDK is imported.
 """
 
 from __future__ import annotations
@@ -9,16 +10,37 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+from infra import rules
+from infra.origins import OriginError, parse_origin, parse_shape
+from infra.rules import quote
 
 VERSION = 1
 
 Json = dict[str, Any]
 
 
+ALLOW_ALL = ("*",)
+MOST_HOSTS = 64  # of one role
+CURE = "run `fab up` or `pulumi up` again; a file is made with `fab outputs > FILE`"
+
+Problems = Iterator[str]
+
+
 class ContractError(ValueError):
-    """The outputs are not a contract of this version; the text names the place and the next step."""
+    """The outputs are not a contract of this version; the text names every place and the next step."""
+
+    def __init__(self, problems: str | Iterable[str], cure: str = CURE) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        self.cure = cure
+        super().__init__("\n".join([*self.problems, *filter(None, [cure])]))
+
+    def source(self, name: str) -> None:
+        """Say which file it is about."""
+        self.args = (f"{name}: {self}",)
 
 
 @dataclass(frozen=True)
@@ -97,51 +119,207 @@ class Contract:
 
     @classmethod
     def from_json(cls, data: object) -> Contract:
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote, and check every value.
 
-        Raises ContractError for another version, a missing or unknown field, or a value of the wrong type.
+        Raises ContractError for another version, and with all that is wrong: missing and unknown fields, values of the
+        wrong type, values that the rules refuse.
         """
         if not isinstance(data, dict) or "contract" not in data:
-            raise ContractError("the outputs hold no contract: run `fab up` or `pulumi up` for this stack first")
+            raise ContractError("the outputs hold no contract: run `fab up` or `pulumi up` for this stack first", "")
         if data["contract"] != VERSION:
             raise ContractError(
-                f"contract version {data['contract']!r}, this kit reads {VERSION}: "
-                "run `fab up` or `pulumi up` with this checkout, then deploy again"
+                f"contract version {quote(data['contract'])}, this kit reads {VERSION}: "
+                "run `fab up` or `pulumi up` with this checkout, then deploy again",
+                "",
             )
+        found: list[str] = []
         fields = {key: value for key, value in data.items() if key != "contract"}
-        return typing.cast(Contract, _read(cls, fields, "contract"))
+        contract = _read(cls, fields, "contract", found)
+        found = found or list(problems(contract))
+        if found:
+            raise ContractError(found)
+        return typing.cast(Contract, contract)
 
 
-def _read(kind: Any, value: Any, place: str) -> Any:
-    """Turn JSON `value` into `kind` (a dataclass, a scalar, a tuple or dict of such, or an optional one)."""
+# ------------------------------------------------------------------------------------------------- types
+
+
+def _read(kind: Any, value: Any, place: str, found: list[str]) -> Any:
+    """Turn JSON `value` into `kind` (a dataclass, a scalar, a tuple or dict of such, or an optional one).
+
+    What is wrong is added to `found`; the answer is of use only if that stays empty.
+    """
     if dataclasses.is_dataclass(kind):
-        return _read_dataclass(kind, value, place)
+        return _read_dataclass(kind, value, place, found)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:
-        return None if value is None else _read(arguments[0], value, place)
+        return None if value is None else _read(arguments[0], value, place, found)
     if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(_read(arguments[0], item, f"{place}[{index}]") for index, item in enumerate(value))
+        return tuple(_read(arguments[0], item, f"{place}[{index}]", found) for index, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
-        return {key: _read(arguments[1], item, f"{place}.{key}") for key, item in value.items()}
+        return {key: _read(arguments[1], item, f"{place}.{_shown(key)}", found) for key, item in value.items()}
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)  # Pulumi keeps every number as a double
     if origin is None and type(value) is kind:
         return value
     wanted = getattr(origin or kind, "__name__", str(kind))
-    raise ContractError(f"{place}: {value!r} is not a {wanted}: run `fab up` or `pulumi up` again")
+    found.append(f"{place}: {quote(value)} is not {_article(wanted)} {wanted}")
+    return None
 
 
-def _read_dataclass(kind: Any, value: Any, place: str) -> Any:
+def _read_dataclass(kind: Any, value: Any, place: str, found: list[str]) -> Any:
     if not isinstance(value, dict):
-        raise ContractError(f"{place}: {value!r} is not an object: run `fab up` or `pulumi up` again")
+        found.append(f"{place}: {quote(value)} is not an object")
+        return None
     hints = typing.get_type_hints(kind)
     required = {
         f.name
         for f in dataclasses.fields(kind)
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     }
-    if missing := sorted(required - value.keys()):
-        raise ContractError(f"{place}: {', '.join(missing)} missing: run `fab up` or `pulumi up` again")
-    if unknown := sorted(value.keys() - hints.keys()):
-        raise ContractError(f"{place}: {', '.join(unknown)} unknown to this kit: pull a newer one")
-    return kind(**{key: _read(hints[key], item, f"{place}.{key}") for key, item in value.items()})
+    missing = sorted(required - value.keys())
+    if missing:
+        found.append(f"{place}: {', '.join(missing)} missing")
+    unknown = sorted(value.keys() - hints.keys())
+    if unknown:
+        found.append(f"{place}: {', '.join(map(_shown, unknown))} unknown to this kit: pull a newer one")
+    known = {key: item for key, item in value.items() if key in hints}
+    read = {key: _read(hints[key], item, f"{place}.{key}", found) for key, item in known.items()}
+    return None if missing else kind(**read)
+
+
+def _shown(key: str) -> str:
+    """A key as part of a place: as it is, or quoted where it is no plain word."""
+    return key if key.isidentifier() and key.isascii() and len(key) <= 60 else quote(key)
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
+
+
+# ------------------------------------------------------------------------------------------------- values
+
+
+def problems(contract: Contract) -> Problems:
+    """Everything in the contract that the rules refuse, each with its place and what was expected."""
+    yield from _environment(contract)
+    yield from _application(contract.application)
+    yield from _hosts(contract)
+    yield from _origins(contract)
+    yield from _cors(contract.cors)
+    yield from _together(contract)
+
+
+def _wrong(place: str, check: Callable[[Any], Any], value: Any) -> Problems:
+    """The one problem of this value, if it has one."""
+    try:
+        check(value)
+    except ValueError as problem:
+        yield f"contract.{place}: {problem}"
+
+
+def _environment(contract: Contract) -> Problems:
+    yield from _wrong("project", rules.project_name, contract.project)
+    yield from _wrong("environment", rules.environment_name, contract.environment)
+    yield from _wrong("kind", rules.kind, contract.kind)
+    yield from _wrong("tls", rules.tls, contract.tls)
+    if contract.branch is not None:
+        yield from _wrong("branch", rules.branch_name, contract.branch)
+    if contract.attached_to is not None:
+        yield from _wrong("attached_to", rules.environment_name, contract.attached_to)
+
+
+def _application(application: Application) -> Problems:
+    yield from _wrong("application.name", rules.application_name, application.name)
+    yield from _wrong("application.wsgi", rules.wsgi, application.wsgi)
+    yield from _wrong("application.settings", rules.module, application.settings)
+    yield from _wrong("application.static_url", rules.url_path, application.static_url)
+    yield from _wrong("application.media_url", rules.url_path, application.media_url)
+    if application.static_url == application.media_url:
+        yield f"contract.application.media_url: {rules.SAME_URL}"
+    yield from _wrong("application.max_body_mb", rules.within("max_body_mb"), application.max_body_mb)
+    yield from _wrong("application.timeout_s", rules.within("timeout_s"), application.timeout_s)
+    yield from _wrong("application.workers", rules.within("workers"), application.workers)
+    yield from variables("contract.application.env", application.env)
+
+
+def variables(place: str, values: dict[str, str]) -> Problems:
+    """What is wrong with environment variables; a value is never quoted, since it may be a secret."""
+    for name, value in values.items():
+        try:
+            rules.variable_name(name)
+        except ValueError as problem:
+            yield f"{place}: {problem}"
+            continue
+        try:
+            rules.variable_value(value)
+        except ValueError as problem:
+            yield f"{place}: the value of {name} {problem}"
+
+
+def _hosts(contract: Contract) -> Problems:
+    for role in ("frontend", "backend"):
+        hosts = getattr(contract, role).hosts
+        if not 1 <= len(hosts) <= MOST_HOSTS:
+            yield f"contract.{role}.hosts: {len(hosts)} hosts; expected 1 to {MOST_HOSTS}"
+        for index, host in enumerate(hosts):
+            yield from _host(f"{role}.hosts[{index}]", host)
+    everyone = [host for _, host in contract.hosts]
+    yield from _twice("name", [host.name for host in everyone])
+    yield from _twice("address and port", [f"{host.address} port {host.port}" for host in everyone])
+
+
+def _host(place: str, host: Host) -> Problems:
+    yield from _wrong(f"{place}.name", rules.label, host.name)
+    yield from _wrong(f"{place}.address", rules.address, host.address)
+    yield from _wrong(f"{place}.port", rules.within("port"), host.port)
+    yield from _wrong(f"{place}.user", rules.user_name, host.user)
+    if not host.host_keys:
+        yield f"contract.{place}.host_keys: none; a host without a known key is never connected to"
+    for index, line in enumerate(host.host_keys):
+        yield from _wrong(f"{place}.host_keys[{index}]", rules.host_key, line)
+
+
+def _twice(what: str, values: list[str]) -> Problems:
+    for value in sorted({value for value in values if values.count(value) > 1}):
+        yield f"contract: two hosts have the {what} {quote(value)}"
+
+
+def _origins(contract: Contract) -> Problems:
+    rows = [("frontend.origin", contract.frontend.origin), ("backend.origin", contract.backend.origin)]
+    rows += [(f"cors.allowed_origins[{n}]", text) for n, text in enumerate(contract.cors.allowed_origins)]
+    for place, text in rows:
+        try:
+            canonical = str(parse_origin(text, production=contract.production))
+        except OriginError as problem:
+            yield f"contract.{place}: {problem}"
+            continue
+        if canonical != text:
+            yield f"contract.{place}: {quote(text)} is not written as a browser sends it; write {canonical}"
+    if contract.cors.allowed_shapes == ALLOW_ALL:
+        return
+    for number, text in enumerate(contract.cors.allowed_shapes):
+        try:
+            parse_shape(text, production=contract.production)
+        except OriginError as problem:
+            yield f"contract.cors.allowed_shapes[{number}]: {problem}"
+
+
+def _cors(cors: Cors) -> Problems:
+    for number, text in enumerate(cors.allow_methods):
+        yield from _wrong(f"cors.allow_methods[{number}]", rules.method, text)
+    for number, text in enumerate(cors.allow_headers):
+        yield from _wrong(f"cors.allow_headers[{number}]", rules.header, text)
+    for number, text in enumerate(cors.expose_headers):
+        yield from _wrong(f"cors.expose_headers[{number}]", rules.header, text)
+    yield from _wrong("cors.max_age_s", rules.within("max_age_s"), cors.max_age_s)
+
+
+def _together(contract: Contract) -> Problems:
+    """Cross-field validation."""
+    cors = contract.cors
+    if contract.production and cors.allowed_shapes == ALLOW_ALL:
+        yield f"contract.cors.allowed_shapes: {rules.EVERYONE_IN_PRODUCTION}"
+    if contract.production and cors.allow_credentials:
+        plain = [origin for origin in cors.allowed_origins if origin.startswith("http:")]
+        yield from (f"contract.cors.allow_credentials: {rules.plain_http_credentials(origin)}" for origin in plain[:1])

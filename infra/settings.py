@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_network
 from typing import Any, cast
 
-from infra import provider
+from infra import provider, rules
 from infra.origins import Origin, OriginError, Shape, parse_origin, parse_shape
+from infra.rules import Check, quote
 
 CLOUDS = ("local", "aws", "gcp")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -31,13 +32,7 @@ DEFAULT_HEADERS = (
     "X-CSRFToken",
 )
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
-_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
-_WSGI = re.compile(rf"{_MODULE.pattern}:[A-Za-z_]\w*", re.ASCII)
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_URL_PATH = re.compile(r"/([A-Za-z0-9._~-]+/)+")
 
 
 class SettingsError(ValueError):
@@ -109,48 +104,25 @@ class Settings:
         return _Reader(config, stack).read()
 
 
-Check = Callable[[Any], Any]
-
-
-def _text(pattern: re.Pattern[str], asked: str) -> Check:
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise ValueError(f"{_quote(value)} will not do; {asked}")
-        return value
-
-    return check
-
-
 def _optional(check: Check) -> Check:
     return lambda value: "" if value == "" else check(value)
 
 
-def _one_of(*allowed: str) -> Check:
-    def check(value: Any) -> str:
-        if value not in allowed:
-            raise ValueError(f"{_quote(value)} is none of {', '.join(allowed)}")
-        return cast(str, value)
-
-    return check
-
-
 def _tls(value: Any) -> str:
     # YAML 1.1 readers turn a bare `off` into false.
-    if value not in ("off", "false"):
-        raise ValueError(f"{_quote(value)} is not there yet; write off (plain http)")
-    return "off"
+    return str(rules.tls("off" if value == "false" else value))
 
 
 def _boolean(value: Any) -> bool:
     if value not in ("true", "false"):
-        raise ValueError(f"{_quote(value)} is neither true nor false")
+        raise ValueError(f"{quote(value)} is neither true nor false")
     return bool(value == "true")
 
 
 def _integer(low: int, high: int) -> Check:
     def check(value: Any) -> int:
         if not re.fullmatch(r"\d{1,9}", str(value), re.ASCII) or not low <= int(value) <= high:
-            raise ValueError(f"{_quote(value)} is not a whole number from {low} to {high}")
+            raise ValueError(f"{quote(value)} is not a whole number from {low} to {high}")
         return int(value)
 
     return check
@@ -159,41 +131,36 @@ def _integer(low: int, high: int) -> Check:
 def _strings(value: Any) -> tuple[str, ...]:
     items = _decode(value, list, "a list; write one value a line, each after a dash")
     if wrong := [item for item in items if not isinstance(item, str)]:
-        raise ValueError(f"{_quote(wrong[0])} is not text; put it in quotes")
+        raise ValueError(f"{quote(wrong[0])} is not text; put it in quotes")
     return tuple(items)
 
 
 def _tokens(value: Any) -> tuple[str, ...]:
-    items = _strings(value)
-    if wrong := [item for item in items if not _TOKEN.fullmatch(item)]:
-        raise ValueError(f"{_quote(wrong[0])} is not a header name")
-    if "*" in items:
-        raise ValueError("'*' is taken literally as soon as credentials are sent; name each header")
-    return items
+    return tuple(rules.header(item) for item in _strings(value))
 
 
 def _methods(value: Any) -> tuple[str, ...]:
-    items = _strings(value)
-    if wrong := [item for item in items if not _TOKEN.fullmatch(item) or item != item.upper() or item == "*"]:
-        raise ValueError(f"{_quote(wrong[0])} is not a method; methods are upper case, e.g. PUT")
-    return items
+    return tuple(rules.method(item) for item in _strings(value))
 
 
 def _environment(value: Any) -> dict[str, str]:
     items = _decode(value, dict, "a map of NAME: value")
     for name, item in items.items():
-        if not _ENV_NAME.fullmatch(name):
-            raise ValueError(f"{_quote(name)} is not a variable's name")
-        if not isinstance(item, str) or "\0" in item:
-            raise ValueError(f"{name} is {_quote(item)}, not text; put it in quotes")
+        rules.variable_name(name)
+        if not isinstance(item, str):
+            raise ValueError(f"{name} is {quote(item)}, not text; put it in quotes")
+        try:
+            rules.variable_value(item)
+        except ValueError as problem:
+            raise ValueError(f"the value of {name} {problem}") from None
     return cast(dict[str, str], items)
 
 
 def _domain(value: Any) -> str:
     if not isinstance(value, str) or value != value.lower() or not all(map(_LABEL.fullmatch, value.split("."))):
-        raise ValueError(f"{_quote(value)} is not a domain; write it like shop.example.com")
+        raise ValueError(f"{quote(value)} is not a domain; write it like shop.example.com")
     if "." not in value:
-        raise ValueError(f"{value!r} is a single label; write it like shop.example.com")
+        raise ValueError(f"{quote(value)} is a single label; write it like shop.example.com")
     return value
 
 
@@ -201,7 +168,7 @@ def _subnet(value: Any) -> str:
     try:
         network = IPv4Network(value)
     except ValueError as problem:
-        raise ValueError(f"{_quote(value)} is not a subnet ({problem}); write it like 10.213.7.0/24") from None
+        raise ValueError(f"{quote(value)} is not a subnet ({problem}); write it like 10.213.7.0/24") from None
     if network.prefixlen != 24 or not network.is_private:
         raise ValueError(f"{value} is not a private /24; write it like 10.213.7.0/24")
     return str(network)
@@ -215,14 +182,14 @@ def _cidr(text: str) -> str:
     try:
         return str(ip_network(text))
     except ValueError as problem:
-        raise ValueError(f"{_quote(text)} is no CIDR ({problem}); write it like 203.0.113.0/24") from None
+        raise ValueError(f"{quote(text)} is no CIDR ({problem}); write it like 203.0.113.0/24") from None
 
 
 def _network_cidr(value: Any) -> str:
     try:
         network = IPv4Network(value)
     except ValueError as problem:
-        raise ValueError(f"{_quote(value)} is no network ({problem}); write it like 10.20.0.0/16") from None
+        raise ValueError(f"{quote(value)} is no network ({problem}); write it like 10.20.0.0/16") from None
     if not network.is_private or not 16 <= network.prefixlen <= 24:
         raise ValueError(f"{value} is no private network of /16 to /24; write it like 10.20.0.0/16")
     return str(network)
@@ -234,41 +201,36 @@ def _decode(value: Any, kind: type, asked: str) -> Any:
     except ValueError:
         decoded = value
     if not isinstance(decoded, kind):
-        raise ValueError(f"{_quote(value)} is not {asked}")
+        raise ValueError(f"{quote(value)} is not {asked}")
     return decoded
 
 
-def _quote(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return repr(text if len(text) <= 60 else text[:57] + "...")
-
-
-_label = _text(_LABEL, "write one label of a host name, e.g. app")
-_path = _text(re.compile(r"[^\0\n]+"), "write a folder, relative to the repository's root")
-_url_path = _text(_URL_PATH, "write a path that starts and ends with a slash, e.g. /static/")
+# A folder, a file, a URL: what the shell of nobody reads, and no line break ends.
+_path = rules.text(re.compile(r"[^\0\n]+"), "a folder, relative to the repository's root", 1000)
+_whole_numbers = {key: _integer(*bounds) for key, bounds in rules.BOUNDS.items()}
 
 # One row a key: how its text becomes a value. A key without a default in Settings is required.
 CHECKS: dict[str, Check] = {
-    "cloud": _one_of(*CLOUDS),
+    "cloud": rules.one_of(*CLOUDS),
     "production": _boolean,
     "tls": _tls,
     "domain": _optional(_domain),
-    "frontend_name": _label,
-    "backend_name": _label,
+    "frontend_name": rules.label,
+    "backend_name": rules.label,
     "frontend_count": _integer(1, 64),
     "backend_count": _integer(1, 64),
-    "application": _text(_NAME, "write a short lower-case name, e.g. shop"),
+    "application": rules.application_name,
     "backend_path": _optional(_path),
-    "backend_git": _optional(_text(re.compile(r"[^\s-]\S*"), "write a git URL")),
-    "backend_ref": _optional(_text(re.compile(r"[^\s-]\S*"), "write a branch, tag or commit")),
-    "wsgi": _text(_WSGI, "write module:name, e.g. shop.wsgi:application"),
-    "settings": _text(_MODULE, "write a module, e.g. shop.settings"),
+    "backend_git": _optional(rules.text(re.compile(r"[^\s-]\S*"), "a git URL")),
+    "backend_ref": _optional(rules.text(re.compile(r"[^\s-]\S*"), "a branch, tag or commit")),
+    "wsgi": rules.wsgi,
+    "settings": rules.module,
     "frontend_path": _path,
-    "static_url": _url_path,
-    "media_url": _url_path,
-    "max_body_mb": _integer(1, 100_000),
-    "timeout_s": _integer(1, 3600),
-    "workers": _integer(1, 256),
+    "static_url": rules.url_path,
+    "media_url": rules.url_path,
+    "max_body_mb": _whole_numbers["max_body_mb"],
+    "timeout_s": _whole_numbers["timeout_s"],
+    "workers": _whole_numbers["workers"],
     "env": _environment,
     "extra_origins": _strings,
     "allowed_shapes": _strings,
@@ -277,22 +239,22 @@ CHECKS: dict[str, Check] = {
     "allow_methods": _methods,
     "allow_headers": _tokens,
     "expose_headers": _tokens,
-    "max_age_s": _integer(0, 86_400),
-    "region": _optional(_text(re.compile(r"[a-z0-9-]+"), "write a region, e.g. eu-central-1 or europe-west3")),
+    "max_age_s": _whole_numbers["max_age_s"],
+    "region": _optional(rules.text(re.compile(r"[a-z0-9-]+"), "a region, e.g. eu-central-1 or europe-west3")),
     "zones": _strings,
-    "gcp_project": _optional(_text(re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]"), "write the project's id")),
-    "machine_type": _optional(_text(re.compile(r"[a-z0-9][a-z0-9.-]+"), "write a type, e.g. t3.small or e2-small")),
-    "architecture": _one_of("x86_64", "arm64"),
-    "machine_image": _optional(_text(re.compile(r"\S+"), "run `fab images`, which shows and pins it")),
+    "gcp_project": _optional(rules.text(re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]"), "the project's id")),
+    "machine_type": _optional(rules.text(re.compile(r"[a-z0-9][a-z0-9.-]+"), "a type, e.g. t3.small or e2-small")),
+    "architecture": rules.one_of("x86_64", "arm64"),
+    "machine_image": _optional(rules.text(re.compile(r"\S+"), "an image; run `fab images`, which shows and pins it")),
     "disk_gb": _integer(8, 16_384),
     "ssh_from": _cidrs,
     "ssh_from_anywhere": _boolean,
-    "ssh_key_file": _text(re.compile(r"[^\0\n]+"), "write the path of an SSH public key"),
+    "ssh_key_file": rules.text(re.compile(r"[^\0\n]+"), "the path of an SSH public key"),
     "network_cidr": _optional(_network_cidr),
-    "existing_network": _optional(_text(re.compile(r"[A-Za-z0-9_./-]+"), "write the network's id or name")),
+    "existing_network": _optional(rules.text(re.compile(r"[A-Za-z0-9_./-]+"), "the network's id or name")),
     "existing_subnets": _strings,
-    "dns_zone": _optional(_text(re.compile(r"[A-Za-z0-9-]+"), "write the hosted zone's id or name")),
-    "image": _optional(_text(re.compile(r"[a-z]{3,20}"), "write a Debian release's code name, e.g. bookworm")),
+    "dns_zone": _optional(rules.text(re.compile(r"[A-Za-z0-9-]+"), "the hosted zone's id or name")),
+    "image": _optional(rules.text(re.compile(r"[a-z]{3,20}"), "a Debian release's code name, e.g. bookworm")),
     "memory_mb": _integer(128, 1_048_576),
     "subnet": _optional(_subnet),
 }
@@ -308,6 +270,10 @@ class _Reader:
         self.where = f"stacks/Pulumi.{stack}.yaml"
 
     def read(self) -> Settings:
+        try:
+            rules.environment_name(self.stack)
+        except ValueError as problem:
+            self.problems.append(f"the stack's own name: {problem}")
         for key in sorted(self.config.keys() - CHECKS.keys()):
             self._unknown(key)
         values = {key: self._value(key, check) for key, check in CHECKS.items() if key in self.config}
@@ -322,18 +288,21 @@ class _Reader:
         return Settings(stack=self.stack, **values)
 
     def _problem(self, key: str, text: str) -> None:
-        self.problems.append(f"{self.where}: {key}: {text}")
+        self.problems.append(f"{self.where}: {key if key.isprintable() else quote(key)}: {text}")
 
     def _unknown(self, key: str) -> None:
         if key.startswith("env."):
-            if not _ENV_NAME.fullmatch(key.removeprefix("env.")):
-                self._problem(key, "is not env. and a variable's name")
+            try:
+                rules.variable_name(key.removeprefix("env."))
+            except ValueError as problem:
+                self._problem(key, str(problem))
             if self.config.get("cloud", "local") == "local":
                 self._problem(key, f"a secret; on the local cloud it goes to stacks/{self.stack}.secrets (mode 0600)")
             return
         close = difflib.get_close_matches(key, CHECKS, n=1)
         self._problem(
-            key, "unknown key" + (f"; did you mean {close[0]}?" if close else "; see `config:` in Pulumi.yaml")
+            key,
+            "unknown key" + (f"; did you mean {close[0]}?" if close else "; see `config:` in Pulumi.yaml"),
         )
 
     def _value(self, key: str, check: Check) -> Any:
@@ -360,14 +329,13 @@ class _Reader:
         """What no key can say alone."""
         production, cloud = values.get("production"), values.get("cloud")
         if production and values.get("allow_all_origins"):
-            self._problem("allow_all_origins", "every website could read the answers; list extra_origins in production")
+            self._problem("allow_all_origins", rules.EVERYONE_IN_PRODUCTION)
         if values.get("allow_all_origins") and values.get("allowed_shapes"):
             self._problem("allowed_shapes", "allow_all_origins lets everything in already; keep one of the two")
         plain = [origin for origin in values.get("extra_origins") or () if origin.scheme == "http"]
         if production and values.get("allow_credentials") and (plain or values.get("tls", "off") == "off"):
-            what = plain[0] if plain else "the frontend's own origin"
-            text = f"{what} is plain http: whoever is on the way can act with a visitor's cookies; use https"
-            self._problem("allow_credentials", text)
+            what = str(plain[0]) if plain else "the frontend's own origin"
+            self._problem("allow_credentials", rules.plain_http_credentials(what))
         if values.get("ssh_from_anywhere") is False and (wide := self._whole_internet(values)):
             self._problem("ssh_from", f"{wide} is the whole internet; name your own, or say ssh_from_anywhere: true")
         if production and cloud == "local":
@@ -384,4 +352,4 @@ class _Reader:
                 "browsers never send cookies between two http IPs; set a domain, or leave it false and use tokens",
             )
         if values.get("static_url", "/static/") == values.get("media_url", "/media/"):
-            self._problem("media_url", "the same as static_url; the two need paths of their own")
+            self._problem("media_url", rules.SAME_URL)

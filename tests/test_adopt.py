@@ -556,6 +556,15 @@ def test_names_of_folders_that_say_nothing_are_no_names(tmp_path: Path) -> None:
     assert config(adopted(app, tmp_path / "kit")).application == "book-shop"
 
 
+def test_a_name_that_debian_uses_is_not_proposed(tmp_path: Path) -> None:
+    """A project `news` would be refused as the user that every host has: the next folder's name, or a longer one."""
+    app, script = tmp_path / "mail" / "news", SCRIPT.format("news.settings")
+    files = {"manage.py": script, "news/wsgi.py": script, "news/settings.py": PLAIN.replace("shop.", "news.")}
+    write(tmp_path, "", files)
+    shutil.copytree(tmp_path / "app", app)
+    assert config(adopted(app, tmp_path / "kit")).application == "news-app"
+
+
 def test_the_verb_writes_and_says_so(tmp_path: Path) -> None:
     """Status 0 and a report; a second run refuses with status 1 and one message."""
     stack = f"test-{os.getpid()}-adopt"

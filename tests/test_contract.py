@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +17,18 @@ from infra.contract import Application, Contract, ContractError, Cors, Host, Rol
 from infra.settings import Settings
 from infra.topology import contract as make
 from infra.topology import instances, origin
+from tests.e2e.kit import FAB, ROOT
 from tests.test_settings import GOOD
 
 
 def host(name: str, address: str) -> Host:
-    return Host(name, address, 22, "deploy", ("ssh-ed25519 AAAA",))
+    return Host(
+        name,
+        address,
+        22,
+        "deploy",
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJKEuSMBaet2WqKLQAGmX5AIBdotxpQcDqIVBB7a99c3",),
+    )
 
 
 HOSTS = {"frontend": [host("frontend-1", "10.0.0.2")], "backend": [host("backend-1", "10.0.0.3")]}
@@ -119,3 +131,152 @@ def test_allow_all_is_one_shape() -> None:
     assert example(allow_all_origins="true").cors.allowed_shapes == ("*",)
     assert isinstance(example().application, Application)
     assert isinstance(example().backend, Role)
+
+
+# ------------------------------------------------------------------------------------------------- hostile values
+
+HOSTILE = {
+    "path": "../../etc",
+    "newline": "shop\nUser=root",
+    "NUL": "shop\0",
+    "quotes": "a\"; b'",
+    "option": "-oProxyCommand=touch x",
+    "long": "a" * 100_001,
+    "unicode": "\u0455hop\u202e",
+    "escape": "\x1b]0;owned\x07",
+    "half a character": "\ud800",
+    "negative": -1,
+    "huge": 1e99,
+    "a list": [],
+    "nothing": "",
+}
+# What a value of the application's environment may hold: the kit quotes it, and nothing but the project reads it.
+HARMLESS_IN_ENV = {"path", "newline", "quotes", "option", "unicode", "escape", "nothing"}
+
+
+def whole() -> dict[str, Any]:
+    """A contract in which every field holds something."""
+    data = example(
+        env='{"A": "b"}', allowed_shapes='["http://{branch}.shop.test"]', expose_headers='["X-Total"]'
+    ).to_json()
+    return json.loads(json.dumps(data | {"branch": "feature/x", "attached_to": "staging"}))  # type: ignore[no-any-return]
+
+
+def leaves(data: Any, *way: Any) -> Iterator[tuple[Any, ...]]:
+    """The way to every single value."""
+    if isinstance(data, dict | list):
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from leaves(value, *way, key)
+    else:
+        yield way
+
+
+def put(data: Any, way: tuple[Any, ...], value: Any) -> None:
+    for key in way[:-1]:
+        data = data[key]
+    data[way[-1]] = value
+
+
+LEAVES = [way for way in leaves(whole()) if way != ("contract",)]
+
+
+def test_what_the_hostile_values_are_put_into_is_right_itself() -> None:
+    """So that a refusal is a refusal of the hostile value; and no field is left out."""
+    assert Contract.from_json(whole())
+    assert len(LEAVES) > 40
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("way", LEAVES, ids=lambda way: ".".join(map(str, way)))
+def test_every_field_refuses_hostile_values(way: tuple[Any, ...], what: str) -> None:
+    """Whatever stands in a contract's file: it is refused by its place, in lines that hold nothing of it unescaped."""
+    data = whole()
+    put(data, way, HOSTILE[what])
+    if way[:3] == ("application", "env", "A") and what in HARMLESS_IN_ENV:
+        assert Contract.from_json(data).application.env["A"] == HOSTILE[what]
+        return
+    with pytest.raises(ContractError) as caught:
+        Contract.from_json(data)
+    message = str(caught.value)
+    assert "contract" in message and str(way[0]) in message
+    assert all(line.isprintable() and len(line) < 400 for line in message.splitlines()), message
+
+
+@pytest.mark.parametrize("name", ["A B", "-x", "LD PRELOAD=", "a\nb", "\u202e", "x" * 300])
+def test_a_variable_s_name_is_checked(name: str) -> None:
+    data = whole()
+    data["application"]["env"] = {name: "x"}
+    with pytest.raises(ContractError, match="is not a variable's name"):
+        Contract.from_json(data)
+
+
+@pytest.mark.parametrize(
+    ("way", "value", "said"),
+    [
+        (("application", "name"), "lock", "'lock' is a folder in /run"),
+        (("application", "name"), "www-data", "'www-data' is a user or group of Debian's"),
+        (("application", "name"), "origin-kit-x", "names of the system's own"),
+        (("application", "static_url"), "/../", "expected a path"),
+        (("environment",), "..", "expected the name of a stack"),
+        (("backend", "hosts", 0, "address"), "10.0.0", "expected an IP address"),
+        (("backend", "hosts", 0, "address"), "fe80::1%eth0", "expected an IP address"),
+        (("backend", "hosts", 0, "port"), 0, "not a whole number from 1 to 65535"),
+        (("backend", "hosts", 0, "name"), "frontend-1", "two hosts have the name 'frontend-1'"),
+        (("backend", "hosts", 0, "address"), "10.0.0.2", "two hosts have the address and port '10.0.0.2 port 22'"),
+        (("backend", "hosts", 0, "host_keys", 0), "ssh-ed25519 AAAA", "invalid SSH host key"),
+        (("backend", "hosts", 0, "host_keys", 0), "ssh-dss AAAAB3NzaC1kc3M=", "invalid SSH host key"),
+        (("backend", "hosts", 0, "host_keys"), [], "none; a host without a known key"),
+        (("backend", "hosts"), [], "0 hosts; expected 1 to 64"),
+        (("backend", "origin"), "http://10.0.0.3:80", "write http://10.0.0.3"),
+        (("cors", "allow_headers", 0), "$http_cookie", "is not a header name"),
+        (("cors", "allow_headers", 0), "*", "taken literally"),
+        (("cors", "allow_methods", 0), "put", "methods are upper case"),
+        (("production",), True, "a private address"),
+    ],
+)  # fmt: skip
+def test_what_a_rule_says(way: tuple[Any, ...], value: Any, said: str) -> None:
+    """The rules beyond the shape of a text."""
+    data = whole()
+    put(data, way, value)
+    with pytest.raises(ContractError, match=re.escape(said)):
+        Contract.from_json(data)
+
+
+def test_all_mistakes_come_at_once() -> None:
+    """One line each, with its place, and the next step at the end."""
+    data = whole()
+    for way, value in ((("application", "name"), "../x"), (("tls",), "no"), (("frontend", "hosts", 0, "port"), 99999)):
+        put(data, way, value)
+    with pytest.raises(ContractError) as caught:
+        Contract.from_json(data)
+    lines = str(caught.value).splitlines()
+    places = [line.split(": ")[0] for line in lines[:-1]]
+    assert places == ["contract.tls", "contract.application.name", "contract.frontend.hosts[0].port"]
+    assert "fab outputs" in lines[-1]
+
+
+VERBS = ("plan", "deploy", "ship", "status", "doctor", "logs", "history", "rollback", "outputs")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_refuses_a_hostile_file_before_it_connects(verb: str, tmp_path: Path) -> None:
+    """All of it is named, on one line each, and nobody has knocked at the host's port."""
+    data = whole()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for role, name in (("frontend", "127.0.0.1"), ("backend", "localhost")):
+            data[role]["hosts"][0] |= {"address": name, "port": server.getsockname()[1]}
+        put(data, ("application", "name"), "../../etc")
+        put(data, ("backend", "hosts", 0, "user"), "-oProxyCommand=x")
+        put(data, ("application", "wsgi"), "\x1b[2Jshop")
+        file = tmp_path / "outputs.json"
+        file.write_text(json.dumps(data))
+        words = [FAB, verb, "--outputs", str(file)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr and "\x1b" not in done.stderr
+    for place in ("application.name", "application.wsgi", "backend.hosts[0].user"):
+        assert f"contract.{place}: invalid value" in done.stderr
+    assert done.stderr.startswith(f"{file}: ")

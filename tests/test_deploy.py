@@ -89,9 +89,8 @@ def test_a_deploy_imports_nothing_heavy(tmp_path: Path) -> None:
     contract = json.loads((GOLDEN / "local-ip" / "contract.json").read_text())
     with socket.socket() as held:  # bound, not listening
         held.bind(("127.0.0.1", 0))
-        for role in ("frontend", "backend"):
-            contract[role]["hosts"][0] |= {"address": "127.0.0.1", "port": held.getsockname()[1]}
-            contract[role]["hosts"][0]["host_keys"] = []
+        for role, address in (("frontend", "127.0.0.1"), ("backend", "127.0.0.2")):
+            contract[role]["hosts"][0] |= {"address": address, "port": held.getsockname()[1]}
         (tmp_path / "outputs.json").write_text(json.dumps(contract))
         words = [
             sys.executable,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from rollout import outputs, secret_values
 from rollout.outputs import OutputsError
+from tests.e2e.kit import FAB
 
 CONTRACT = json.loads((Path(__file__).parent / "golden" / "clouds" / "aws-dev.json").read_text())["outputs"]["contract"]
 STATE = {"version": 3, "checkpoint": {"latest": {"resources": [{"type": "pulumi:pulumi:Stack", "outputs": {}}]}}}
@@ -96,6 +98,62 @@ def test_without_the_cli_a_file_does(elsewhere: Path, monkeypatch: pytest.Monkey
             outputs.load("aws-dev", str(file))
     with pytest.raises(OutputsError, match="No such file"):
         outputs.load("aws-dev", str(elsewhere / "nowhere"))
+
+
+def test_a_file_says_which_stack_it_is_of(elsewhere: Path) -> None:
+    """Named as well, the stack has to be the same: else the code of one went to the hosts of the other."""
+    file = elsewhere / "outputs.json"
+    file.write_text(json.dumps(CONTRACT))
+    assert outputs.load(None, str(file)).contract.environment == "aws-dev"
+    with pytest.raises(OutputsError, match="is the contract of stack aws-dev, and --stack says 'gcp-dev'"):
+        outputs.load("gcp-dev", str(file))
+
+
+@pytest.mark.parametrize(
+    "verb", ["ship", "plan", "deploy", "rollback", "status", "history", "logs", "doctor", "outputs"]
+)
+def test_every_verb_refuses_another_stack_s_file(elsewhere: Path, verb: str) -> None:
+    file = elsewhere / "outputs.json"
+    file.write_text(json.dumps(CONTRACT))
+    words = [FAB, verb, "--stack", "local", "--outputs", str(file)]
+    done = subprocess.run(words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert "is the contract of stack aws-dev, and --stack says 'local'" in done.stderr
+
+
+def test_a_ship_takes_the_code_of_the_file_s_stack(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """$STACK and Pulumi's selection are for commands that name nothing; a file of an unknown stack has no code here."""
+    file = elsewhere / "outputs.json"
+    file.write_text(json.dumps(CONTRACT | {"environment": "elsewhere"}))
+    monkeypatch.setenv("STACK", "local")
+    words = [FAB, "ship", "--outputs", str(file)]
+    done = subprocess.run(words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert "there is no stack 'elsewhere'; stacks/ has" in done.stderr
+
+
+def test_a_state_of_another_stack_is_refused(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint that was copied to another name does not lead to the hosts of the first."""
+    backend(elsewhere, monkeypatch, {"contract": CONTRACT | {"environment": "aws-prod"}})
+    with pytest.raises(OutputsError, match="the state of stack aws-dev holds the contract of aws-prod"):
+        outputs.read("aws-dev")
+
+
+@pytest.mark.parametrize("state", ["[]", '{"checkpoint": []}', '{"checkpoint": {"latest": {"resources": [1]}}}', "{"])
+def test_a_broken_state_is_one_message(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    backend(elsewhere, monkeypatch, {})
+    (elsewhere / "backend/.pulumi/stacks/origin-kit/aws-dev.json").write_text(state)
+    with pytest.raises(OutputsError, match=r"aws-dev\.json: not "):
+        outputs.read("aws-dev")
+
+
+@pytest.mark.parametrize("secrets", [["x"], {"A": 1}, {"A B": "hush"}, {"A": "hush\0"}, "hush"])
+def test_secrets_in_a_file_are_checked_and_never_quoted(elsewhere: Path, secrets: object) -> None:
+    file = elsewhere / "outputs.json"
+    file.write_text(json.dumps({"contract": CONTRACT, "secret_env": secrets}))
+    with pytest.raises(ValueError, match="secret_env: ") as caught:
+        outputs.load(None, str(file))
+    assert "hush" not in str(caught.value)
 
 
 def test_a_stack_of_this_machine_that_is_not_up_says_so() -> None:

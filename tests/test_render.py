@@ -193,12 +193,12 @@ def test_kit_names_win() -> None:
 
 
 REFUSED = {
-    "name": (lambda c: application(c, name="shop; rm"), "application.name: 'shop; rm'"),
-    "taken name": (lambda c: application(c, name="nginx"), "the system uses itself"),
+    "name": (lambda c: application(c, name="shop; rm"), "application.name: invalid value 'shop; rm'"),
+    "taken name": (lambda c: application(c, name="nginx"), "'nginx' is a program that the kit runs"),
     "wsgi": (lambda c: application(c, wsgi="shop.wsgi:app --bind=x"), "application.wsgi"),
     "settings": (lambda c: application(c, settings="shop import os"), "application.settings"),
     "static": (lambda c: application(c, static_url="/s{}/"), "application.static_url"),
-    "media": (lambda c: application(c, media_url="/static/"), "is static_url as well"),
+    "media": (lambda c: application(c, media_url="/static/"), "the same as static_url"),
     "method": (lambda c: cors(c, allow_methods=('GET"; evil',)), "cors.allow_methods"),
     "header": (lambda c: cors(c, allow_headers=("$http_cookie",)), "cors.allow_headers"),
     "exposed": (lambda c: cors(c, expose_headers=("a\nb",)), "cors.expose_headers"),
@@ -207,9 +207,9 @@ REFUSED = {
     "shape": (lambda c: cors(c, allowed_shapes=("https://.*",)), "cors.allowed_shapes"),
     "everyone": (
         lambda c: dataclasses.replace(cors(c, allowed_shapes=("*",)), production=True),
-        "lets every website",
+        "every website could read",
     ),
-    "tls": (lambda c: dataclasses.replace(c, tls="acme"), "tls: 'acme'"),
+    "tls": (lambda c: dataclasses.replace(c, tls="acme"), "tls: invalid value 'acme'"),
     "variable": (lambda c: application(c, env={"A B": ""}), "'A B' is not a variable's name"),
     "NUL": (lambda c: application(c, env={"A": "x\0y"}), "the value of A holds a NUL"),
     "surrogate": (lambda c: application(c, env={"A": "\ud800"}), "half a character"),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from rollout import report
+from tests.e2e.kit import FAB, ROOT
 
 WORK = """
     import threading, time
@@ -89,3 +92,74 @@ def test_what_is_quick_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_table_has_columns_as_wide_as_they_need() -> None:
     assert report.table(("a", "long heading"), [("xxxx", "y")]) == "a     long heading\nxxxx  y"
+
+
+# ------------------------------------------------------------------------------------------------- hostile text
+
+EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202etxet\u2066\u2028over\rwritten\x08\x00\x7f\ud800"
+
+
+def evil_in(text: str) -> list[str]:
+    """Characters that a terminal acts on, or that a person can't see."""
+    return [character for character in text if character not in "\n\t" and not character.isprintable()]
+
+
+def test_what_a_terminal_acts_on_is_made_visible() -> None:
+    """Escape sequences, other control characters, direction overrides and separators show as Python writes them."""
+    assert report.harmless(EVIL) == (
+        r"\x1b]0;owned\x07\x1b[2J\x9b31m\u202etxet\u2066\u2028over\rwritten\x08\x00\x7f\ud800"
+    )
+
+
+def test_what_people_write_stays() -> None:
+    """Lines, tabs and every language; a line that ends as Windows does is a line."""
+    text = "größe\tשלום\nمرحبا 你好 👩‍💻\n"
+    assert report.harmless(text) == text
+    assert report.harmless("one\r\ntwo") == "one\ntwo"
+
+
+def test_nothing_that_is_printed_acts_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line, a step, a table, an error; a cell and a step can't begin lines of their own in a table."""
+    report.line(EVIL)
+    report.line(EVIL, sys.stderr)
+    report.step("host", EVIL)
+    report.line(report.table((EVIL, "b"), [("one\ntwo", EVIL)]))
+    with report.busy("host") as begin:
+        begin(EVIL)
+    said = capsys.readouterr()
+    assert evil_in(said.out + said.err) == []
+    assert "one\\ntwo" in said.out
+
+
+def test_json_stays_exact(capsys: pytest.CaptureFixture[str]) -> None:
+    """It has such characters escaped already: what a program reads is what the host wrote."""
+    report.line(json.dumps({"text": EVIL}))
+    assert json.loads(capsys.readouterr().out) == {"text": EVIL}
+
+
+def test_a_bar_shows_any_text() -> None:
+    """What a host does is text, and neither markup nor an escape sequence."""
+    program = f"""
+        import time
+        from rollout import report
+        with report.busy("host-1") as begin:
+            for text in ("[/red] [bold", {EVIL!r}):
+                begin(text)
+                time.sleep(0.3)
+        with report.progress("host-2") as advance:
+            advance(0.5, {EVIL!r})
+            time.sleep(0.3)
+    """
+    said = on_a_terminal(program)
+    assert "[/red] [bold" in said
+    assert "\x1b]0;owned" not in said and "\x1b[2J" not in said and "\u202e" not in said
+
+
+def test_an_error_is_shown_harmless(tmp_path: Path) -> None:
+    """What a file or a host says reaches the terminal by the error's message: the verb's last words."""
+    file = tmp_path / "outputs\x1b[2J.json"
+    file.write_text('{"contract": 1, "\\u001b[31m\\u202e": 0}')
+    done = subprocess.run([FAB, "plan", "--outputs", str(file)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "unknown to this kit" in done.stderr
+    assert evil_in(done.stdout + done.stderr) == []

@@ -32,7 +32,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import Any, Callable, Iterator  # noqa: UP035 - Python 3.9 has no other
 
-from rollout import handover, journal, transaction, two_phase
+from rollout import claims, handover, journal, transaction, two_phase
 from rollout.journal import audit
 from rollout.onhost import (
     PAYLOAD,
@@ -115,6 +115,7 @@ def settled() -> bool:
 
 def facts() -> Json:
     """What the operator has to know to choose wheels and to see whether there is anything to do."""
+    claims.refuse(APP, PAYLOAD.get("moving"))
     return {
         "python": "{}.{}".format(*sys.version_info),
         "machine": platform.machine(),
@@ -681,29 +682,31 @@ def install() -> Json:
     """PAYLOAD: app, role, who, deploy, id, digest and size (of what was sent, or None), and for a backend lock,
     installer, wsgi, settings, files, env, secrets."""
     finished = transaction.recover()
-    sweep()
-    if current_id() == PAYLOAD["id"] and settled():
-        return {"changed": finished, "release": PAYLOAD["id"], "previous": previous()}
-    before = current_id()
-    two_phase.run(Ship(PAYLOAD["id"]))
-    shutil.rmtree(str(STAGED), ignore_errors=True)
-    prune()
+    with claims.entered(APP, PAYLOAD.get("moving") or {}):
+        sweep()
+        if current_id() == PAYLOAD["id"] and settled():
+            return {"changed": finished, "release": PAYLOAD["id"], "previous": previous()}
+        before = current_id()
+        two_phase.run(Ship(PAYLOAD["id"]))
+        shutil.rmtree(str(STAGED), ignore_errors=True)
+        prune()
     return {"changed": True, "release": PAYLOAD["id"], "previous": before}
 
 
 def rollback() -> Json:
     """PAYLOAD: app, role, who, deploy, to (a release that is still here, or None for the one before)."""
     finished = transaction.recover()
-    sweep()
-    before, to = current_id(), PAYLOAD.get("to") or previous()
-    here = [name for name in complete_releases() if turn_of(name)]
-    if to is None:
-        raise Failed("there is no release before this one here; `fab ship` puts one")
-    if to == before:
-        return {"changed": finished, "release": to, "previous": previous()}
-    if to not in here:
-        raise Failed(f"release {to} is not here; there is {', '.join(here) or 'none'}")
-    two_phase.run(Switch(to))
+    with claims.entered(APP, {}):
+        sweep()
+        before, to = current_id(), PAYLOAD.get("to") or previous()
+        here = [name for name in complete_releases() if turn_of(name)]
+        if to is None:
+            raise Failed("there is no release before this one here; `fab ship` puts one")
+        if to == before:
+            return {"changed": finished, "release": to, "previous": previous()}
+        if to not in here:
+            raise Failed(f"release {to} is not here; there is {', '.join(here) or 'none'}")
+        two_phase.run(Switch(to))
     return {"changed": True, "release": to, "previous": before}
 
 

@@ -11,8 +11,9 @@ from hashlib import sha1
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from infra.contract import Contract, ContractError, Json
+from infra.contract import Contract, ContractError, Json, variables
 from infra.local.home import state_dir
+from infra.rules import quote
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "origin-kit"
@@ -31,7 +32,7 @@ def chosen_stack(name: str | None) -> str:
     """`name`, else $STACK, else the stack selected in Pulumi, else `local`. Raises OutputsError for an unknown one."""
     stack = name or os.environ.get("STACK") or _selected() or "local"
     if stack not in stack_names():
-        raise OutputsError(f"there is no stack {stack!r}; stacks/ has {', '.join(stack_names())}")
+        raise OutputsError(f"there is no stack {quote(stack)}; stacks/ has {', '.join(stack_names())}")
     return stack
 
 
@@ -54,15 +55,35 @@ class Outputs:
     secret_env: dict[str, str] = field(default_factory=dict, repr=False)
 
 
-def read(stack: str, file: str | None = None) -> Contract:
-    """The contract of `stack`. Raises OutputsError where there is none, ContractError where it can't be read."""
+def read(stack: str | None, file: str | None = None) -> Contract:
+    """The contract of `stack`. Raises OutputsError where there is none, ContractError where it can't be used."""
     return load(stack, file).contract
 
 
-def load(stack: str, file: str | None = None) -> Outputs:
-    """The outputs of `stack`, or those in a file. Raises as `read` does."""
+def load(stack: str | None, file: str | None = None) -> Outputs:
+    """The outputs of `stack` (or of the one that is chosen where none is named), or those in a file.
+
+    A file says itself which stack it is of: one that is named as well has to be the same. Raises as `read` does.
+    """
     if file:
-        return _of(_load(Path(file)))
+        found = _from_file(Path(file))
+        if stack and stack != found.contract.environment:
+            raise OutputsError(
+                f"{file} is the contract of stack {found.contract.environment}, and --stack says {quote(stack)}: "
+                "leave --stack out, or name that stack's own file"
+            )
+        return found
+    name = chosen_stack(stack)
+    found = _of_stack(name)
+    if found.contract.environment != name:
+        raise OutputsError(
+            f"the state of stack {name} holds the contract of {found.contract.environment}: was it copied or renamed? "
+            f"run `fab up --stack {name}`"
+        )
+    return found
+
+
+def _of_stack(stack: str) -> Outputs:
     checkpoint = kit_checkpoint(stack)
     if checkpoint.exists():
         return _from_checkpoint(checkpoint, stack)
@@ -73,6 +94,14 @@ def load(stack: str, file: str | None = None) -> Outputs:
         base = Path(unquote(urlsplit(backend).path.replace("/~", str(Path.home()), 1)))
         return _from_checkpoint(base / ".pulumi" / "stacks" / PROJECT / f"{stack}.json", stack)
     return _from_cli(stack)
+
+
+def _from_file(path: Path) -> Outputs:
+    try:
+        return _of(_load(path))
+    except ContractError as problem:
+        problem.source(str(path))
+        raise
 
 
 def kit_checkpoint(stack: str) -> Path:
@@ -95,7 +124,7 @@ def _load(path: Path) -> Json:
         data = json.loads(path.read_text())
     except OSError as problem:
         raise OutputsError(f"{path}: {problem.strerror}; name a file made by `fab outputs > FILE`") from None
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise OutputsError(f"{path}: not JSON ({problem}); make it with `fab outputs > FILE`") from None
     if not isinstance(data, dict):
         raise OutputsError(f"{path}: not an object; make it with `fab outputs > FILE`")
@@ -107,21 +136,40 @@ def _of(outputs: Json) -> Outputs:
     inner, secrets = outputs.get("contract"), outputs.get("secret_env") or {}
     if secrets == "[secret]":
         raise OutputsError("the file was made without --show-secrets, and this stack has secrets; make it with them")
-    return Outputs(Contract.from_json(inner if isinstance(inner, dict) else outputs), secrets)
+    contract = Contract.from_json(inner if isinstance(inner, dict) else outputs)
+    return Outputs(contract, _secrets(secrets))
+
+
+def _secrets(given: object) -> dict[str, str]:
+    """The secrets by name. Raises ContractError that never quotes a value."""
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise ContractError("secret_env: expected an object of texts by name")
+    if found := list(variables("secret_env", given)):
+        raise ContractError(found)
+    return given
 
 
 def _from_checkpoint(path: Path, stack: str) -> Outputs:
     if not path.exists():
         raise _not_up(stack)
-    latest = _load(path).get("checkpoint", {}).get("latest") or {}
-    for resource in latest.get("resources") or ():
-        if resource["type"] == "pulumi:pulumi:Stack":
-            outputs = resource.get("outputs") or {}
-            if "secret_env" in outputs:
-                return _from_cli(stack)  # encrypted here; the CLI has the key
-            if "contract" in outputs:
-                return _of(outputs)
+    outputs = _outputs_in(path)
+    if "secret_env" in outputs:
+        return _from_cli(stack)  # encrypted here; the CLI has the key
+    if "contract" in outputs:
+        return _of(outputs)
     raise _not_up(stack)
+
+
+def _outputs_in(checkpoint: Path) -> Json:
+    """The stack's outputs in its state; none where it has none yet."""
+    try:
+        latest = _load(checkpoint).get("checkpoint", {}).get("latest") or {}
+        every = [resource for resource in latest.get("resources") or () if resource["type"] == "pulumi:pulumi:Stack"]
+        return dict(every[0].get("outputs") or {}) if every else {}
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+        if isinstance(problem, OutputsError):
+            raise
+        raise OutputsError(f"{checkpoint}: not a state that Pulumi wrote ({problem!r}); see docs/state.md") from None
 
 
 def _backend_url() -> str:
@@ -146,7 +194,10 @@ def _from_cli(stack: str) -> Outputs:
         raise OutputsError(
             f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:] or ['no reason given']}"
         )
-    outputs = json.loads(done.stdout)
+    try:
+        outputs = json.loads(done.stdout)
+    except ValueError as problem:
+        raise OutputsError(f"`{' '.join(command)}` did not print JSON ({problem}); run it by hand") from None
     if "contract" not in outputs:
         raise _not_up(stack)
     return _of(outputs)

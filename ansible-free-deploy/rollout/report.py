@@ -1,4 +1,8 @@
-"""What the operator sees: one present-tense line a step, a bar for what takes long, a table at the end."""
+"""What the operator sees: one present-tense line a step, a bar for what takes long, a table at the end.
+
+Much of it was written by a host or by a project (exceptions, logs, diffs): everything goes through `harmless`, so that
+it can't act on the terminal. JSON has such characters escaped already and stays exact.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TextIO
 
+from infra.terminal import harmless as harmless
+
 _lock = threading.Lock()
 _silent = False
 
@@ -20,7 +26,7 @@ QUIET_S = 1.5
 def line(text: str, stream: TextIO | None = None) -> None:
     """One line, whole, whoever else is printing."""
     with _lock:
-        print(text, file=stream or sys.stdout, flush=True)
+        print(harmless(text), file=stream or sys.stdout, flush=True)
 
 
 def step(who: str, text: str) -> None:
@@ -42,7 +48,7 @@ def silenced(wanted: bool = True) -> Iterator[None]:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as their widest cell."""
-    everything = [list(headings), *[list(row) for row in rows]]
+    everything = [[harmless(cell).replace("\n", "\\n") for cell in row] for row in (headings, *rows)]
     widths = [max(len(row[column]) for row in everything) for column in range(len(headings))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in everything
@@ -97,10 +103,11 @@ class _Bars:
         task = display.add_task(title, total=None, doing="")
 
         def advance(fraction: float, doing: str) -> None:
+            shown = harmless(doing).replace("\n", " ")[:48]
             if fraction < 0:
-                display.reset(task, total=None, doing=doing[:48])
+                display.reset(task, total=None, doing=shown)
             else:
-                display.update(task, total=1.0, completed=fraction, doing=doing[:48])
+                display.update(task, total=1.0, completed=fraction, doing=shown)
 
         try:
             yield advance
@@ -117,10 +124,10 @@ class _Bars:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # 60 ms that most runs never need
 
         columns = (
-            TextColumn("  {task.description:<12}"),
+            TextColumn("  {task.description:<12}", markup=False),
             BarColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[doing]}"),
+            TextColumn("{task.fields[doing]}", markup=False),
         )
         display = Progress(*columns, transient=True)
         display.start()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from infra import rules
 from infra.contract import Contract, Host, Json
 from infra.settings import Settings
 from rollout import access, change, deploy, hosts, release, report, secret_values
 from rollout.change import ChangeError
-from rollout.deploy import WAIT_S
+from rollout.deploy import WAIT_S, UsageError
 from rollout.hosts import HostError
 from rollout.outputs import ROOT, Outputs
 from rollout.release import Release, Target
@@ -53,17 +54,35 @@ def _say(name: str) -> Callable[[str], None]:
     return lambda text: report.step(name, text)
 
 
+def moving(rename_from: str | None, remove: Sequence[str]) -> dict[str, str]:
+    """What becomes of applications with other names, as hosts are told. Raises UsageError for a name that no
+    application of this kit's may have: it is somebody else's."""
+    fates = {**dict.fromkeys(remove, "removed"), **({rename_from: "renamed"} if rename_from else {})}
+    for option, names in (("--rename-from", [rename_from] if rename_from else []), ("--remove-application", remove)):
+        for name in names:
+            try:
+                rules.application_name(name)
+            except ValueError as problem:
+                raise UsageError(f"{option}: {problem}") from None
+    if rename_from in remove:
+        raise UsageError(f"{rename_from} is to be renamed and to be removed; say one of the two")
+    return fates
+
+
 def everywhere(
-    settings: Settings, outputs: Outputs, wait_s: int = WAIT_S, batch: int = 1, **more: object
-) -> list[bool]:
-    """Every host gets the release of its role, side by side; whether it was new there.
+    settings: Settings, outputs: Outputs, moved: Mapping[str, str] | None = None, *, wait_s: int = WAIT_S,
+    batch: int = 1, **more: object,
+) -> list[bool]:  # fmt: skip
+    """Every host gets the release of its role, side by side; whether it was new there. `moved` is what `moving` gives.
 
     All are made ready first, then the data is migrated and the releases switched, `batch` hosts at a time; where one
     fails, all stay or go back, but for migrations. Raises ReleaseError before anything is sent, ChangeError for hosts
-    that failed.
+    that failed, UsageError for a move of the application to itself.
     """
+    if outputs.contract.application.name in (moved or {}):
+        raise UsageError(f"{outputs.contract.application.name} is the application's name now; name the one before")
     contract, secrets = outputs.contract, secret_values.read(outputs)
-    builder, common = Builder(settings), {**_common(contract, wait_s), **more}
+    builder, common = Builder(settings), {**_common(contract, wait_s), "moving": dict(moved or {}), **more}
 
     def one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         with hosts.session(host, access.identity(contract)) as session:
@@ -111,9 +130,10 @@ def _one(
 ) -> bool:  # fmt: skip
     app, name = contract.application.name, session.host.name
     script = release.script()
-    facts = session.run(script, {"action": "facts", "app": app, "role": role, "who": deploy.who()})
+    facts = session.run(script, {"action": "facts", "app": app, "role": role, "who": deploy.who(),
+                                 "moving": common["moving"]})  # fmt: skip
     built = builder.release(role, facts)
-    if built.rests_on(facts):
+    if built.rests_on(facts) and not common["moving"]:
         return False
     with report.progress(name) as advance:
         archive = built.archive(facts, advance)

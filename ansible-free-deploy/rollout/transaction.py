@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
-from rollout import handover, journal, two_phase
+from rollout import claims, handover, journal, two_phase
 from rollout.journal import AUDIT, KIT, STARTED, audit, link_of
 from rollout.onhost import (
     PAYLOAD,
@@ -176,6 +176,7 @@ def compare(generation: Json) -> tuple[list[str], dict[str, str]]:
 
 def stage(generation: Json) -> Path:
     """Write the whole generation beside the others, durably; nothing reads it yet."""
+    GENERATIONS.mkdir(parents=True, exist_ok=True)
     final = GENERATIONS / str(generation["id"])
     if final.exists() and current_id() != generation["id"]:
         shutil.rmtree(str(final))
@@ -540,7 +541,6 @@ def prune() -> None:
 
 def recover() -> bool:
     """Finish or undo what an earlier run left, configuration or release; whether it was finished: the new one stays."""
-    GENERATIONS.mkdir(parents=True, exist_ok=True)
     for path in GENERATIONS.glob("*.partial"):
         shutil.rmtree(str(path))
     way = journal.read()
@@ -551,6 +551,7 @@ def recover() -> bool:
     if finished:
         keep(way)
         journal.commit()
+        claims.finish_open_move()
     else:
         journal.put_links_back()
         try:
@@ -611,6 +612,7 @@ def removed_origins(probes: Json) -> list[str]:
 
 def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
     """What differs, and which service has to restart and why."""
+    claims.check(generation, PAYLOAD["app"])
     if release() is None:
         raise Failed("there is no release of {} here yet; run `fab ship` first".format(PAYLOAD["app"]))
     wrong, reasons = compare(generation)
@@ -734,6 +736,7 @@ def logs() -> Json:
 
 def plan() -> Json:
     generation = PAYLOAD["generation"]
+    claims.check(generation, PAYLOAD["app"])
     wrong, reasons = compare(generation)
     return {
         "differs": wrong,
@@ -748,6 +751,7 @@ def plan() -> Json:
 
 def status() -> Json:
     """What this host holds and what its processes loaded."""
+    claims.refuse_others(PAYLOAD["app"])
     active = {unit: run("systemctl", "is-active", unit).stdout.strip() for unit in PAYLOAD["units"]}
     generation = PAYLOAD.get("generation")
     wrong, reasons = compare(generation) if generation else ([], {})
@@ -865,6 +869,7 @@ def kind_of(problem: Exception) -> str:
 
 def finish(result: Json, word: str) -> None:
     end_step()
+    claims.forget_former(PAYLOAD["app"])
     audit(word, result["generation"], "configuration")
     report(result)
 

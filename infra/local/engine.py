@@ -38,6 +38,7 @@ from pulumi.runtime.stack import run_in_stack
 from infra.local.checkpoint import Checkpoint, Json, StateError, now
 from infra.local.home import state_dir
 from infra.stackfile import project, read_config
+from infra.terminal import harmless
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALL = "install the pulumi CLI (https://www.pulumi.com/docs/install/)"
@@ -340,7 +341,7 @@ class Log:
 
     def Log(self, request: Any) -> empty_pb2.Empty:
         if request.severity in (engine_pb2.WARNING, engine_pb2.ERROR):
-            print(request.message, file=sys.stderr, flush=True)
+            print(harmless(request.message), file=sys.stderr, flush=True)
         return empty_pb2.Empty()
 
 
@@ -503,7 +504,7 @@ COMMANDS: dict[str, Callable[[Path, str, Deployment], None]] = {
 
 def say(who: str, text: str) -> None:
     """One line a step."""
-    sys.stdout.write(f"  {who:<12} {text}\n")  # one write, so that threads don't mix within a line
+    sys.stdout.write(f"  {who:<12} {harmless(text)}\n")  # one write, so that threads don't mix within a line
     sys.stdout.flush()
 
 
@@ -530,7 +531,7 @@ def execute(command: str, root: Path, stack: str, debug: bool = False) -> int:
     except Exception as problem:  # noqa: BLE001 - whatever the program raises is told in a line; --debug shows it all
         if debug:
             traceback.print_exc()
-        print(describe(problem, root), file=sys.stderr)
+        print(harmless(describe(problem, root)), file=sys.stderr)
         return 1
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from infra import rules
 from rollout.adopt.evaluate import AdoptError, Computed, External, Names, Read, Reader, Setting, parse, shown
 from rollout.release import ReleaseError, local
 from rollout.release.source import Source, walk
@@ -81,10 +82,21 @@ class Project:
 
     @property
     def application(self) -> str:
-        """A name for it: the first of the settings' package and the folders that says something."""
+        """A name for it: the first of the settings' package and the folders that says something and is nobody's."""
         names = [self.settings.split(".")[0], self.root.name, self.root.parent.name]
         fit = [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")[:30] for name in names]
-        return next((name for name in fit if name and name not in _GENERIC), fit[0] or "app")
+        telling = [name for name in fit if name not in _GENERIC]
+        longer = [f"{name[:26]}-app" for name in fit]
+        return next((name for name in (*telling, *fit, *longer) if _may_be_called(name)), "app")
+
+
+def _may_be_called(name: str) -> bool:
+    """Whether the rules let an application have this name: `news` and `mail` are users of Debian's."""
+    try:
+        rules.application_name(name)
+    except ValueError:
+        return False
+    return True
 
 
 def read(path: Path) -> Project:

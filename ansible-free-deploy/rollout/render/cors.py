@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from infra.contract import Contract
+from infra.contract import ALLOW_ALL, Contract
 from infra.origins import parse_shape
-
-ALLOW_ALL = ("*",)
 
 _SUBDOMAIN = re.compile(r"(https?)://\{\w+\}\.([a-z0-9.:-]+)")
 

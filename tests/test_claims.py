@@ -1,0 +1,299 @@
+"""Whose a name is on a host: what the kit did not make it leaves alone, and a move loses no data.
+
+The ship's script runs as on a host, below a root of its own (see test_install). Users are real machines' matter:
+tests/e2e/test_names.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_install import Machine, _machine, archive_of, site_orders
+
+BLOB = archive_of(("site/index.html", b"x"))
+ID = "0123456789ab"
+machine = pytest.fixture(_machine)
+
+
+def ship(machine: Machine, app: str = "shop", blob: bytes = BLOB, **more: Any) -> dict[str, Any]:
+    return machine.run({**site_orders(blob), "app": app, **more}, blob)
+
+
+def facts(machine: Machine, app: str = "shop", **more: Any) -> dict[str, Any]:
+    return machine.run({"action": "facts", "app": app, "who": "tests", **more})
+
+
+# The fakes, and where the kit notes and receives what it has not yet put anywhere.
+OWN = ("fake", "systemctl.log", "run/origin-kit", "var/log/origin-kit", "var/cache/origin-kit")
+
+
+def tree(root: Path) -> dict[str, tuple[int, int, str]]:
+    """Every file below `root` with owner, mode and content; but for the lock and the fakes' own log."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        name = str(path.relative_to(root))
+        if name.startswith(OWN) or name in ("run", "var", "var/log", "var/cache"):
+            continue
+        state = path.lstat()
+        content = str(path.readlink()) if path.is_symlink() else path.read_text() if path.is_file() else ""
+        found[name] = (state.st_uid, state.st_mode, content)
+    return found
+
+
+def write(path: Path, text: str = "x") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+# ------------------------------------------------------------------------------------------------- the mark
+
+SOMEBODY_S: dict[str, Callable[[Path], object]] = {
+    "opt/shop": lambda root: write(root / "opt/shop/bin/shop"),
+    "var/lib/shop": lambda root: write(root / "var/lib/shop/their.db"),
+    "run/shop": lambda root: write(root / "run/shop/pid"),
+    "etc/systemd/system/shop.service": lambda root: write(root / "etc/systemd/system/shop.service"),
+    "usr/lib/systemd/system/shop.service": lambda root: write(root / "usr/lib/systemd/system/shop.service"),
+    "lib/systemd/system/shop.socket": lambda root: write(root / "lib/systemd/system/shop.socket"),
+    "etc/init.d/shop": lambda root: write(root / "etc/init.d/shop"),
+}
+
+
+@pytest.mark.parametrize("what", SOMEBODY_S)
+def test_what_the_kit_did_not_make_is_refused(machine: Machine, what: str) -> None:
+    """A folder or a unit of this name without the mark: named, and nothing is changed, by `facts` and by a ship."""
+    SOMEBODY_S[what](machine.root)
+    before = tree(machine.root)
+    for result in (facts(machine), ship(machine)):
+        assert "the name shop is taken here by what this kit did not make" in result["error"]
+        assert f"/{what}" in result["error"]
+        assert "choose another `application`" in result["error"]
+    assert tree(machine.root) == before
+
+
+def test_a_first_ship_leaves_the_mark(machine: Machine) -> None:
+    """Root's, readable; and what has it is the kit's to ship to again."""
+    assert ship(machine)["changed"]
+    mark = machine.root / "etc/origin-kit/applications/shop.json"
+    assert json.loads(mark.read_text()) == {"application": "shop"}
+    assert (mark.stat().st_uid, mark.stat().st_mode & 0o777) == (os.geteuid(), 0o644)
+    assert "error" not in facts(machine)
+
+
+def test_a_ship_that_died_before_it_made_anything_is_finished(machine: Machine) -> None:
+    """The mark is written before the user and the folders: a kill right behind it leaves nothing unclaimed."""
+    machine.more = {"die_at": "user"}
+    assert "was killed" in ship(machine)["error"]
+    machine.more = {}
+    assert ship(machine)["changed"]
+
+
+@pytest.mark.parametrize("left", ["a release", "nothing yet"])
+def test_a_host_of_an_older_kit_is_taken_over(machine: Machine, left: str) -> None:
+    """A kit from before the mark is known by what it made, a first ship that was cut short included."""
+    if left == "a release":
+        ship(machine)
+        shutil.rmtree(machine.root / "etc")
+    else:
+        (machine.home / "releases").mkdir(parents=True)
+        (machine.home / "venvs").mkdir()
+    assert "error" not in facts(machine)
+    again = archive_of(("site/index.html", b"y"))
+    assert machine.run(site_orders(again, "abcdefabcdef"), again)["changed"]
+    assert (machine.root / "etc/origin-kit/applications/shop.json").exists()
+
+
+def _another_tool(root: Path) -> None:
+    for name in ("releases/20260101", "shared", "repo"):
+        (root / "opt/shop" / name).mkdir(parents=True)
+
+
+def _a_pipe(root: Path) -> None:
+    (root / f"opt/shop/releases/{ID}").mkdir(parents=True)
+    os.mkfifo(root / f"opt/shop/releases/{ID}/release.json")
+
+
+def _a_stranger_s(root: Path) -> None:
+    (root / "opt/shop/releases").mkdir(parents=True)
+    os.chown(root / "opt/shop", 65534, 65534)
+
+
+def _a_link(root: Path) -> None:
+    (root / "elsewhere/releases").mkdir(parents=True)
+    (root / "opt").mkdir()
+    (root / "opt/shop").symlink_to("../elsewhere")
+
+
+@pytest.mark.parametrize("make", [_another_tool, _a_pipe, _a_stranger_s, _a_link])
+def test_what_only_looks_like_it_is_not_taken_over(machine: Machine, make: Callable[[Path], None]) -> None:
+    """Another tool's releases, a pipe that would never end, a folder that is not root's, a link to one."""
+    make(machine.root)
+    for result in (facts(machine), ship(machine)):
+        assert "taken here by what this kit did not make" in result["error"]
+
+
+def test_a_unit_that_came_later_is_seen(machine: Machine) -> None:
+    """A package that brings a unit of this name after the first ship: refused, until a link of the kit's is there."""
+    ship(machine)
+    write(machine.root / "usr/lib/systemd/system/shop.service")
+    assert "usr/lib/systemd/system/shop.service" in facts(machine)["error"]
+    own = machine.root / "etc/systemd/system/shop.service"
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.symlink_to("/etc/origin-kit/current/systemd/shop.service")
+    assert "error" not in facts(machine)
+
+
+# ------------------------------------------------------------------------------------------------- another name
+
+
+@pytest.fixture
+def deployed(machine: Machine) -> Machine:
+    """A host that serves `shop`, with data and the configuration's links."""
+    ship(machine)
+    (machine.data / "media/photo").write_text("uploaded")
+    generation = machine.root / "etc/origin-kit/generations/one"
+    write(generation / "nginx/origin-kit.conf", "root /opt/shop/current/site;\n")
+    write(generation / "systemd/shop.service")
+    record = {"id": "one", "units": {"gunicorn": ["shop.service"], "nginx": ["nginx.service"]},
+              "fingerprints": {"gunicorn": "g", "nginx": "n"}, "links": [], "absent": [],
+              "files": [{"path": "systemd/shop.service"}, {"path": "nginx/origin-kit.conf"}]}  # fmt: skip
+    write(generation / "generation.json", json.dumps(record))
+    (machine.root / "etc/origin-kit/current").symlink_to("generations/one")
+    for place in ("systemd/system/shop.service", "systemd/system/multi-user.target.wants/shop.service",
+                  "systemd/system/nginx.socket", "nginx/conf.d/origin-kit.conf"):  # fmt: skip
+        path = machine.root / "etc" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(f"/etc/origin-kit/current/{place}")
+    write(machine.root / "etc/nginx/conf.d/theirs.conf")
+    return machine
+
+
+def test_another_name_stops_with_the_choices(deployed: Machine) -> None:
+    """The old one would go on running and the new one start empty: named, with the three ways out; nothing changes."""
+    before = tree(deployed.root)
+    for result in (facts(deployed, "store"), ship(deployed, "store")):
+        assert result["error"].startswith(
+            "this host has application shop of this kit, and the stack's config says store"
+        )
+        for way in (
+            "set `application: shop` again",
+            "fab ship --rename-from shop",
+            "fab ship --remove-application shop",
+        ):
+            assert way in result["error"]
+    assert tree(deployed.root) == before
+
+
+def test_a_rename_keeps_the_data(deployed: Machine) -> None:
+    """Its folder has the new name, inode and all; links and mark of the old name are gone, its code stays for now."""
+    inode = deployed.data.stat().st_ino
+    assert ship(deployed, "store", moving={"shop": "renamed"})["changed"]
+    data = deployed.root / "var/lib/store"
+    assert (data.stat().st_ino, (data / "media/photo").read_text()) == (inode, "uploaded")
+    assert not deployed.data.exists()
+    units = {path.name for path in (deployed.root / "etc/systemd/system").rglob("*.service")}
+    assert units == {"origin-kit-recover.service"}  # the boot guard
+    meanwhile = json.loads((deployed.root / "etc/origin-kit/current/generation.json").read_text())
+    assert (meanwhile["units"], meanwhile["fingerprints"]) == ({"nginx": ["nginx.service"]}, {"nginx": "n"})
+    assert [file["path"] for file in meanwhile["files"]] == ["nginx/origin-kit.conf"]
+    assert (deployed.home / "current/site").exists()
+    marks = deployed.root / "etc/origin-kit/applications"
+    assert [path.name for path in marks.iterdir()] == ["store.json"]
+    assert json.loads((marks / "store.json").read_text())["former"] == {"shop": "renamed"}
+    log = (deployed.root / "systemctl.log").read_text()
+    assert "stop shop.socket" in log and "stop shop.service" in log
+    assert "error" not in facts(deployed, "store")
+    assert ship(deployed, "store", moving={"shop": "renamed"})["changed"] is False  # again: nothing to do
+    assert (data / "media/photo").read_text() == "uploaded"
+
+
+def test_a_removal_keeps_the_data_until_the_new_configuration_serves(deployed: Machine) -> None:
+    """A ship stops the old one; its data goes with the deploy that follows."""
+    assert ship(deployed, "store", moving={"shop": "removed"})["changed"]
+    assert (deployed.data / "media/photo").exists()
+    assert not (deployed.root / "var/lib/store/media/photo").exists()
+    assert "error" not in facts(deployed, "store")
+
+
+@pytest.mark.parametrize("fate", ["renamed", "removed"])
+def test_a_ship_that_fails_puts_the_old_one_back(deployed: Machine, fate: str) -> None:
+    """Broken on its way: every link, the data and the mark are as before, and the old units are started."""
+    before = tree(deployed.root)
+    result = ship(deployed, "store", BLOB[:-20], moving={"shop": fate})
+    assert "ship again" in result["error"]
+    after = tree(deployed.root)
+    new = ("opt/store", "var/lib/store", "etc/origin-kit/generations/one-moved")
+    made = {name for name in after if name.startswith(new)}
+    assert {name: state for name, state in after.items() if name not in made} == before
+    assert "start shop.service" in (deployed.root / "systemctl.log").read_text()
+    said = facts(deployed, "shop").get("error", "")
+    assert said == "" if fate == "renamed" else "has application store" in said  # whose first ship has begun
+
+
+@pytest.mark.parametrize("name", ["move", "rename", "user", "unpack", "journal", "switch", "commit", "prune"])
+def test_a_kill_during_a_move_is_undone_or_finished_by_the_next_run(deployed: Machine, name: str) -> None:
+    """SIGKILL at any step: a ship without the flag goes back and asks, unless what runs is the new release already; the
+    same ship again completes the move."""
+    deployed.more = {"die_at": name}
+    assert "was killed" in ship(deployed, "store", moving={"shop": "renamed"})["error"]
+    deployed.more = {}
+    if name not in ("commit", "prune"):
+        assert "this host has application shop" in ship(deployed, "store")["error"]
+        assert (deployed.data / "media/photo").read_text() == "uploaded"
+        assert (deployed.root / "etc/nginx/conf.d/origin-kit.conf").is_symlink()
+    assert "error" not in ship(deployed, "store", moving={"shop": "renamed"})
+    assert (deployed.root / "var/lib/store/media/photo").read_text() == "uploaded"
+    assert not deployed.data.exists()
+    assert not (deployed.root / "etc/origin-kit/move.json").exists()
+
+
+def test_a_rename_never_covers_data(deployed: Machine) -> None:
+    """Where the new name has data of its own already, nothing moves, and the way out is said."""
+    marks = deployed.root / "etc/origin-kit/applications"
+    (marks / "store.json").write_text('{"application": "store"}')
+    data = deployed.root / "var/lib/store"
+    data.mkdir()
+    result = ship(deployed, "store", moving={"shop": "renamed"})
+    assert "store has a user or data of its own here" in result["error"]
+    assert "--remove-application store" in result["error"]
+    assert (deployed.data / "media/photo").exists()
+
+
+def test_a_wrong_name_moves_nothing(deployed: Machine) -> None:
+    result = ship(deployed, "store", moving={"shop": "renamed", "shoop": "removed"})
+    assert "there is no application shoop of this kit here (there is: shop)" in result["error"]
+    assert (deployed.data / "media/photo").exists()
+
+
+def test_five_at_once_are_named_and_go(deployed: Machine) -> None:
+    """What renames of an older kit left: one keeps its data, the others are removed by name."""
+    for name in ("one", "two", "three", "four"):
+        shutil.copytree(deployed.home, deployed.root / "opt" / name, symlinks=True)
+        (deployed.root / "var/lib" / name).mkdir()
+        shutil.chown(deployed.root / "var/lib" / name, "nobody")
+    others = ["four", "one", "three", "two"]
+    assert "has application four, one, shop, three, two of" in facts(deployed, "store")["error"]
+    assert ship(deployed, "store", moving={"shop": "renamed", **dict.fromkeys(others, "removed")})["changed"]
+    assert (deployed.root / "var/lib/store/media/photo").exists()
+    assert "error" not in facts(deployed, "store")
+
+
+def test_removing_a_leftover_leaves_what_serves_in_service(deployed: Machine) -> None:
+    """The configuration is not the leftover's: only the leftover's own units and links go."""
+    other = deployed.root / "etc/systemd/system/old.service"
+    other.symlink_to("/etc/origin-kit/current/systemd/old.service")
+    shutil.copytree(deployed.home, deployed.root / "opt/old", symlinks=True)
+    (deployed.root / "var/lib/old").mkdir()
+    shutil.chown(deployed.root / "var/lib/old", "nobody")
+    assert "error" not in ship(deployed, moving={"old": "removed"})
+    assert not other.is_symlink()
+    assert (deployed.root / "etc/nginx/conf.d/origin-kit.conf").is_symlink()
+    assert (deployed.root / "etc/origin-kit/current").is_symlink()
+    log = (deployed.root / "systemctl.log").read_text()
+    assert "stop old.service" in log and "stop shop.service" not in log
