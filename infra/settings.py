@@ -37,6 +37,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _WSGI = re.compile(rf"{_MODULE.pattern}:[A-Za-z_]\w*", re.ASCII)
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
 _URL_PATH = re.compile(r"/([A-Za-z0-9._~-]+/)+")
 
 
@@ -68,6 +69,7 @@ class Settings:
     backend_path: str = ""
     backend_git: str = ""
     backend_ref: str = ""
+    build_sdists: tuple[str, ...] = ()
     static_url: str = "/static/"
     media_url: str = "/media/"
     max_body_mb: int = 10
@@ -172,6 +174,13 @@ def _tokens(value: Any) -> tuple[str, ...]:
     return items
 
 
+def _packages(value: Any) -> tuple[str, ...]:
+    items = _strings(value)
+    if wrong := [item for item in items if not _PACKAGE.fullmatch(item)]:
+        raise ValueError(f"{_quote(wrong[0])} is not a package's name; write it without a version, e.g. django-foo")
+    return items
+
+
 def _methods(value: Any) -> tuple[str, ...]:
     items = _strings(value)
     if wrong := [item for item in items if not _TOKEN.fullmatch(item) or item != item.upper() or item == "*"]:
@@ -261,6 +270,7 @@ CHECKS: dict[str, Check] = {
     "backend_path": _optional(_path),
     "backend_git": _optional(_text(re.compile(r"[^\s-]\S*"), "write a git URL")),
     "backend_ref": _optional(_text(re.compile(r"[^\s-]\S*"), "write a branch, tag or commit")),
+    "build_sdists": _packages,
     "wsgi": _text(_WSGI, "write module:name, e.g. shop.wsgi:application"),
     "settings": _text(_MODULE, "write a module, e.g. shop.settings"),
     "frontend_path": _path,
