@@ -21,6 +21,7 @@ STACK = "environment (default: $STACK, else the stack selected in Pulumi, else l
 WAIT = "how long to wait for another ship or deploy, e.g. 90s or 5m (default: a minute)"
 BATCH = "how many hosts are switched at a time (default: 1)"
 JSON = "every host's answer as JSON on stdout, nothing else"
+TAKE_OVER = "make another checkout's or user's local stack yours"
 OUTPUTS = "read the contract from this file instead of the stack"
 
 
@@ -52,14 +53,21 @@ def describe(problem: ValueError) -> str:
     return f"{text}\n{detail}" if detail else text
 
 
-@verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)"})
-def up(_: Context, stack: str | None = None, engine: str | None = None) -> None:
+def say_whose(text: str, json: bool) -> None:
+    """Whose stack it is, in front of what is told about it; where that is JSON, on stderr."""
+    if text:
+        report.line(text, sys.stderr if json else None)
+
+
+@verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)",
+            "take-over": TAKE_OVER})  # fmt: skip
+def up(_: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False) -> None:
     """Make the environment exist, ship the application, deploy the configuration, check it."""
     from rollout import check, deploy, infrastructure, ready, settings, ship
 
     started = time.monotonic()
     wanted = settings.read(outputs.chosen_stack(stack))
-    infrastructure.up(wanted, engine)
+    infrastructure.up(wanted, engine, take_over)
     found = outputs.load(wanted.stack)
     contract = found.contract
     ready.wait(contract)
@@ -72,8 +80,8 @@ def up(_: Context, stack: str | None = None, engine: str | None = None) -> None:
     report.line(f"\n{'nothing to do: all is as it should be' if quiet else 'done'}, {time.monotonic() - started:.1f} s")
 
 
-@verb(help={"stack": STACK, "engine": "pulumi or embedded"})
-def down(_: Context, stack: str | None = None, engine: str | None = None) -> None:
+@verb(help={"stack": STACK, "engine": "pulumi or embedded", "take-over": TAKE_OVER})
+def down(_: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False) -> None:
     """Remove the environment and everything in it; anything but a local stack asks for its name."""
     from rollout import infrastructure, settings
 
@@ -83,7 +91,7 @@ def down(_: Context, stack: str | None = None, engine: str | None = None) -> Non
         typed = sys.stdin.readline()  # nobody there is an empty answer
         if typed.strip() != wanted.stack:
             raise infrastructure.InfrastructureError("that is not its name; nothing was removed")
-    infrastructure.down(wanted, engine)
+    infrastructure.down(wanted, engine, take_over)
     report.line(f"{wanted.stack} is gone")
 
 
@@ -104,7 +112,7 @@ def ship(_: Context, stack: str | None = None, outputs: str | None = None) -> No
     from rollout import ship as shipping
 
     wanted = settings.read(source.chosen_stack(stack))
-    shipped = shipping.everywhere(wanted, source.load(wanted.stack, outputs))
+    shipped = shipping.everywhere(wanted, source.load_to_change(wanted.stack, outputs))
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
 
 
@@ -120,7 +128,7 @@ def deploy(
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
-    found = source.load(source.chosen_stack(stack), outputs)
+    found = source.load_to_change(source.chosen_stack(stack), outputs)
     with report.silenced(json):
         outcomes = deployment.everywhere(found, "deploy", batch=max(1, batch), restart=restart, wait_s=limit)
     if json:
@@ -144,7 +152,7 @@ def rollback(
     from rollout import ship as shipping
 
     limit = deployment.seconds(wait)
-    found = source.load(source.chosen_stack(stack), outputs)
+    found = source.load_to_change(source.chosen_stack(stack), outputs)
     if release:
         served = shipping.rollback(found.contract, to, limit)
         report.line(f"release {served[0]} serves" if any(served) else "unchanged: that release serves already")
@@ -160,7 +168,10 @@ def plan(_: Context, stack: str | None = None, outputs: str | None = None, json:
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    outcomes = deployment.everywhere(source.load(source.chosen_stack(stack), outputs), "plan")
+    name = source.chosen_stack(stack)
+    found = source.load(name, outputs)
+    say_whose(source.whose(name, outputs), json)
+    outcomes = deployment.everywhere(found, "plan")
     report.line(deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes)))
 
 
@@ -170,7 +181,10 @@ def status(_: Context, stack: str | None = None, outputs: str | None = None, jso
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    outcomes = deployment.everywhere(source.load(source.chosen_stack(stack), outputs), "status")
+    name = source.chosen_stack(stack)
+    found = source.load(name, outputs)
+    say_whose(source.whose(name, outputs), json)
+    outcomes = deployment.everywhere(found, "status")
     report.line(deployment.as_json(outcomes) if json else deployment.status_table(outcomes))
 
 
