@@ -21,9 +21,10 @@ SHARED_CACHE = Path(os.environ.get("ORIGIN_KIT_CACHE") or "/var/cache/origin-kit
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An environment with a cache of its own, since it is going to be deleted."""
     folder = tmp_path_factory.mktemp("owned")
-    (folder / "cache").mkdir()
-    if SHARED_CACHE.exists():
-        subprocess.run(["cp", "-a", "--link", str(SHARED_CACHE / "images"), str(folder / "cache")], check=True)
+    for whole in [*SHARED_CACHE.glob("images/*-*[0-9a-f]"), *SHARED_CACHE.glob("wheels/[0-9a-f]*")]:
+        place = folder / "cache" / whole.relative_to(SHARED_CACHE)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "-a", "--link", str(whole), str(place)], check=True)
     with Stack.of(Kit(folder / "home", {"ORIGIN_KIT_CACHE": str(folder / "cache")})) as made:
         made.fab("up")
         yield made
