@@ -15,7 +15,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from rollout import outputs, report
+from infra import exits
+from rollout import commandline, outputs, report
 
 STACK = "environment (default: $STACK, else the stack selected in Pulumi, else local)"
 WAIT = "how long to wait for another ship or deploy, e.g. 90s or 5m (default: a minute)"
@@ -23,6 +24,8 @@ BATCH = "how many hosts are switched at a time (default: 1)"
 JSON = "every host's answer as JSON on stdout, nothing else"
 RENAME = "the application's name before: its user and data get the new one, its units go"
 REMOVE = "an application of this kit to remove from the hosts, with its data (repeatable)"
+ALLOW_REPLACE = "a host that may be replaced, and its data lost (repeatable)"
+ALLOW_DELETE = "a host that may be deleted with its data (repeatable)"
 TAKE_OVER = "make another checkout's or user's local stack yours"
 OUTPUTS = "read the contract from this file, which says itself of which stack it is"
 
@@ -36,13 +39,16 @@ def verb(**more: Any) -> Callable[[Callable[..., None]], Any]:
             try:
                 function(*arguments, **options)
             except ValueError as problem:
-                raise Exit(report.harmless(describe(problem)), 1) from problem
+                raise Exit(report.harmless(describe(problem)), exits.status_of(problem)) from problem
+            except PermissionError as problem:
+                text = f"{problem.filename}: permission denied; run it as the user who owns that, or with sudo"
+                raise Exit(report.harmless(text), exits.UNREACHABLE) from problem
             except KeyboardInterrupt:
                 raise Exit(
-                    "stopped; run the same command again: it finishes or undoes what was under way", 130
+                    "stopped; run the same command again: it finishes or undoes what was under way", exits.STOPPED
                 ) from None
 
-        return task(**more)(guarded)
+        return task(klass=commandline.Verb, **more)(guarded)
 
     return wrap
 
@@ -62,19 +68,24 @@ def say_whose(text: str, json: bool) -> None:
 
 
 @verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)",
-            "take-over": TAKE_OVER, "rename-from": RENAME, "remove-application": REMOVE},
-      iterable=["remove_application"])  # fmt: skip
+            "take-over": TAKE_OVER, "rename-from": RENAME, "remove-application": REMOVE,
+            "allow-replace": ALLOW_REPLACE, "allow-delete": ALLOW_DELETE},
+      iterable=["remove_application", "allow_replace", "allow_delete"])  # fmt: skip
 def up(
     _: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False,
     rename_from: str | None = None, remove_application: list[str] | None = None,
+    allow_replace: list[str] | None = None, allow_delete: list[str] | None = None,
 ) -> None:  # fmt: skip
-    """Make the environment exist, ship the application, deploy the configuration, check it."""
+    """Make the environment exist, ship the application, deploy the configuration, check it.
+
+    What holds data is replaced or deleted only after a question, or where --allow-replace or --allow-delete names it.
+    """
     from rollout import check, deploy, infrastructure, ready, settings, ship
 
     started = time.monotonic()
     wanted = settings.read(outputs.chosen_stack(stack))
     moved = ship.moving(rename_from, remove_application or [])
-    infrastructure.up(wanted, engine, take_over)
+    infrastructure.up(wanted, engine, take_over, allow_replace or [], allow_delete or [])
     found = outputs.load(wanted.stack)
     contract = found.contract
     ready.wait(contract)
@@ -87,18 +98,15 @@ def up(
     report.line(f"\n{'nothing to do: all is as it should be' if quiet else 'done'}, {time.monotonic() - started:.1f} s")
 
 
-@verb(help={"stack": STACK, "engine": "pulumi or embedded", "take-over": TAKE_OVER})
-def down(_: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False) -> None:
-    """Remove the environment and everything in it; anything but a local stack asks for its name."""
+@verb(help={"stack": STACK, "engine": "pulumi or embedded", "take-over": TAKE_OVER, "yes": "don't ask"})
+def down(
+    _: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False, yes: bool = False
+) -> None:  # fmt: skip
+    """Remove the environment and everything in it; asks for the stack's name. Refuses production."""
     from rollout import infrastructure, settings
 
     wanted = settings.read(outputs.chosen_stack(stack))
-    if wanted.cloud != "local":
-        print(f"This removes {wanted.stack} and its data. Type the stack's name to go on: ", end="", flush=True)
-        typed = sys.stdin.readline()  # nobody there is an empty answer
-        if typed.strip() != wanted.stack:
-            raise infrastructure.InfrastructureError("that is not its name; nothing was removed")
-    infrastructure.down(wanted, engine, take_over)
+    infrastructure.down(wanted, engine, take_over, yes)
     report.line(f"{wanted.stack} is gone")
 
 
@@ -107,8 +115,7 @@ def outputs_(_: Context, stack: str | None = None, outputs: str | None = None) -
     """The contract as JSON on stdout, nothing else."""
     from rollout import outputs as source
 
-    json.dump(source.read(stack, outputs).to_json(), sys.stdout, indent=2)
-    sys.stdout.write("\n")
+    report.line(json.dumps(source.read(stack, outputs).to_json(), indent=2))
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "rename-from": RENAME, "remove-application": REMOVE},
@@ -146,7 +153,7 @@ def deploy(
     limit = deployment.seconds(wait)
     found = source.load_to_change(stack, outputs)
     with report.silenced(json):
-        outcomes = deployment.everywhere(found, "deploy", batch=max(1, batch), restart=restart, wait_s=limit)
+        outcomes = deployment.everywhere(found, "deploy", batch=batch, restart=restart, wait_s=limit)
     if json:
         report.line(deployment.as_json(outcomes))
         return
@@ -178,16 +185,29 @@ def rollback(
     report.line("the contract says otherwise: the next `fab deploy` brings its configuration back")
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
-def plan(_: Context, stack: str | None = None, outputs: str | None = None, json: bool = False) -> None:
-    """Show what a deploy would change and restart, and why; writes nothing."""
+@verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON, "engine": "pulumi or embedded",
+            "check": "status 1 where anything would change"})  # fmt: skip
+def plan(
+    _: Context, stack: str | None = None, outputs: str | None = None, json: bool = False, engine: str | None = None,
+    check: bool = False,
+) -> None:  # fmt: skip
+    """Show what `fab up` would change of the infrastructure, and what a deploy would change and restart, and why.
+
+    Writes nothing. With --outputs FILE there is no infrastructure to compare with.
+    """
     from rollout import deploy as deployment
+    from rollout import infrastructure, settings
     from rollout import outputs as source
 
     found = source.load(stack, outputs)
     say_whose(source.whose(stack, outputs), json)
+    made = [] if outputs else infrastructure.plan(settings.read(source.chosen_stack(stack)), engine)
+    if not outputs:
+        report.line(infrastructure.plan_text(made, found.contract.environment), sys.stderr if json else None)
     outcomes = deployment.everywhere(found, "plan")
     report.line(deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes)))
+    if check and (made or any(map(deployment.would_change, outcomes))):
+        raise Exit(code=exits.WRONG)
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
@@ -200,6 +220,8 @@ def status(_: Context, stack: str | None = None, outputs: str | None = None, jso
     say_whose(source.whose(stack, outputs), json)
     outcomes = deployment.everywhere(found, "status")
     report.line(deployment.as_json(outcomes) if json else deployment.status_table(outcomes))
+    if not all(map(deployment.as_wanted, outcomes)):
+        raise Exit(code=exits.WRONG)
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
@@ -233,7 +255,7 @@ def doctor(
     path: str | None = None, method: str = "GET", header: list[str] | None = None, credentials: bool = False,
     browser: bool = False, html: str | None = None, json: bool = False,
 ) -> None:  # fmt: skip
-    """Say what a browser would let a page read, and why not. Status 0: all as intended, 1: not, 2: could not ask."""
+    """Say what a browser would let a page read, and why not."""
     from rollout import doctor as surgery
     from rollout import outputs as source
     from rollout.doctor import page
@@ -276,3 +298,5 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
 
 
 ns = Collection(up, down, outputs_, images, ship, deploy, rollback, plan, status, history, logs, doctor, adopt)
+ns.add_task(commandline.overview(ns), default=True)
+commandline.take_over(ns)

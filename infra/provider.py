@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from infra import exits
+
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK_CIDR = "10.20.0.0/16"
 _PUBLIC_KEY = re.compile(
@@ -18,6 +20,8 @@ _PUBLIC_KEY = re.compile(
 
 class KeyFileError(ValueError):
     """The file with the operator's public keys can't be used; the text says why."""
+
+    exit_status = exits.USAGE
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_network
 from typing import Any, cast
 
-from infra import provider, rules
+from infra import exits, provider, rules
 from infra.origins import Origin, OriginError, Shape, parse_origin, parse_shape
 from infra.rules import Check, quote
 
@@ -38,6 +38,8 @@ _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
 
 class SettingsError(ValueError):
     """All that is wrong with a stack's config; `problems` holds one line each."""
+
+    exit_status = exits.USAGE
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems

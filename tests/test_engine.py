@@ -83,6 +83,32 @@ def test_preview_says_and_does_nothing(project: Project) -> None:
     assert not project.checkpoint.path.exists()
 
 
+def test_a_preview_as_json_lists_the_steps_with_what_says_so(project: Project) -> None:
+    """As `pulumi preview --json` does: one reader for both. What is really there counts, and nothing is written."""
+    project.run("up")
+    project.world.journal()
+    (project.world.folder / "b.json").write_text("9")
+    before = project.checkpoint.path.read_text()
+    project.program(TWO.replace('Thing("a")', 'Thing("a", kind="b")').replace("size=2", "size=5"))
+    assert execute("preview", project.root, "dev", as_json=True) == 0
+    steps = json.loads(project.capsys.readouterr().out)["steps"]
+    short = [(one["op"], one["urn"].rsplit("::", 1)[1], one.get("replaceReasons")) for one in steps]
+    assert short == [
+        ("replace", "a", ["kind"]),
+        ("delete", "b", None),
+        ("delete", "a", None),
+        ("create", "a", None),
+        ("create", "b", None),
+    ]
+    project.program(TWO.replace("size=2", "size=5"))
+    assert execute("preview", project.root, "dev", as_json=True) == 0
+    assert json.loads(project.capsys.readouterr().out)["steps"] == [
+        {"op": "update", "urn": "urn:pulumi:dev::tiny::pulumi-python:dynamic/tests:Thing::b", "diffReasons": ["size"]}
+    ]
+    assert project.checkpoint.path.read_text() == before
+    assert project.world.journal() == []
+
+
 def test_up_makes_things_in_the_order_of_their_dependencies_and_then_nothing(project: Project) -> None:
     """Twice the same program: the second run does not touch a thing."""
     project.run("up")

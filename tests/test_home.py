@@ -262,12 +262,13 @@ def test_every_verb_that_changes_something_refuses_another_s_stack(place: Path, 
     state = before_marks(place)
     contract = (ROOT / "tests/golden/clouds/aws-dev.json").read_text()
     outputs = json.loads(contract)["outputs"]
+    outputs["contract"]["environment"] = "local"
     resources = [{"type": "pulumi:pulumi:Stack", "outputs": outputs, "urn": "u", "custom": False}]
     state.write_text(json.dumps({"version": 3, "checkpoint": {"latest": {"resources": resources}}}))
     owner.take("local", ADA)
     before = state.read_bytes()
     done = fab(verb, "--stack", "local")
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.returncode == 2, done.stdout + done.stderr
     assert "belongs to ada in /srv/a" in done.stderr
     assert "--take-over" in done.stderr
     assert "Traceback" not in done.stderr

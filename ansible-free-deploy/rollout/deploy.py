@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from infra import exits
 from infra.contract import Contract, Host, Json
 from infra.origins import look_alikes, parse_origin
 from rollout import access, change, hosts, report, scripts, secret_values
@@ -23,6 +24,7 @@ from rollout.outputs import ROOT, Outputs
 from rollout.render import render
 from rollout.render.generation import Generation
 
+AS_WANTED = "as the contract says"
 WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself
 UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.service",)}
 
@@ -30,9 +32,13 @@ UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.serv
 class RollbackError(ValueError):
     """There is nothing to go back to; the text says what there is."""
 
+    exit_status = exits.USAGE
+
 
 class UsageError(ValueError):
     """An option's value will not do; the text says how to write it."""
+
+    exit_status = exits.USAGE
 
 
 def seconds(text: str | None) -> int:
@@ -253,6 +259,17 @@ def _release(result: Json) -> str:
     return result["release"].rsplit("/", 1)[-1] if result["release"] else "none"
 
 
+def as_wanted(outcome: Outcome) -> bool:
+    """Whether a host holds and runs what the contract says."""
+    return _verdict(outcome.result) == AS_WANTED
+
+
+def would_change(outcome: Outcome) -> bool:
+    """Whether a deploy has anything to do on a host that was asked for a plan."""
+    result = outcome.result
+    return bool(result["release"] is None or result["differs"] or result["restarts"] or result["unfinished"])
+
+
 def _verdict(result: Json) -> str:
     if result.get("in_doubt"):
         return "waits for the outcome on the other hosts: run `fab deploy`"
@@ -264,4 +281,6 @@ def _verdict(result: Json) -> str:
         return (
             "; ".join(f"{service}: {why}" for service, why in sorted(result["restarts"].items())) + ": run `fab deploy`"
         )
-    return "as the contract says"
+    if stopped := sorted(unit for unit, state in result["units"].items() if state != "active"):
+        return f"{', '.join(stopped)}: not running: run `fab logs`, then `fab deploy --restart`"
+    return AS_WANTED

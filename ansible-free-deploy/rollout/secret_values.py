@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 
+from infra import exits
 from rollout.outputs import ROOT, Outputs
 
 _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.ASCII)
@@ -12,6 +13,8 @@ _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.ASCII)
 
 class SecretsError(ValueError):
     """The file with the secrets can't be used; never quotes a value."""
+
+    exit_status = exits.USAGE
 
 
 def read(outputs: Outputs) -> dict[str, str]:

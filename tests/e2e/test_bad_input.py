@@ -39,18 +39,18 @@ def backend(stack: Stack) -> Host:
 def test_a_wrong_host_key_stops_everything(stack: Stack, tmp_path: Path) -> None:
     """The frontend's key where the backend's should be: nothing is sent there."""
     other = list(stack.contract.frontend.hosts[0].host_keys)
-    text = said(stack.fab("deploy", "--outputs", contract_with(stack, tmp_path, host_keys=other), status=1))
+    text = said(stack.fab("deploy", "--outputs", contract_with(stack, tmp_path, host_keys=other), status=4))
     assert "backend-1" in text
     assert "its host key is not the one in the contract" in text
 
 
 def test_a_wrong_user_is_named(stack: Stack, tmp_path: Path) -> None:
-    text = said(stack.fab("deploy", "--outputs", contract_with(stack, tmp_path, user="ubuntu"), status=1))
+    text = said(stack.fab("deploy", "--outputs", contract_with(stack, tmp_path, user="ubuntu"), status=4))
     assert "for user ubuntu" in text
 
 
 def test_a_closed_port_is_named(stack: Stack, tmp_path: Path) -> None:
-    text = said(stack.fab("deploy", "--outputs", contract_with(stack, tmp_path, port=2222), status=1))
+    text = said(stack.fab("deploy", "--outputs", contract_with(stack, tmp_path, port=2222), status=4))
     assert "port 2222 refused the connection" in text
 
 

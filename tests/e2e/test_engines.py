@@ -70,7 +70,7 @@ def test_the_cli_takes_over_what_the_embedded_engine_has_made(stack: Stack) -> N
     assert stack.contract == contract
     assert agrees(stack)
     assert "nothing to change" in stack.fab("up", "--engine", "embedded").stdout
-    stack.fab("down", "--engine", "embedded")
+    stack.fab("down", "--yes", "--engine", "embedded")
     assert list(stack.kit.home.glob("*")) == []
 
 
@@ -83,7 +83,7 @@ def test_the_embedded_engine_takes_over_what_the_cli_has_made(stack: Stack) -> N
     text = stack.fab("up", "--engine", "embedded").stdout
     assert "replaces it: memory_mb changed" in text
     assert agrees(stack)
-    stack.fab("down", "--engine", "pulumi")
+    stack.fab("down", "--yes", "--engine", "pulumi")
     assert list(stack.kit.home.glob("*")) == []
     assert "encryptionsalt" not in stack.path.read_text()
 

@@ -159,7 +159,7 @@ def test_up_again_change_and_down(stack: Stack) -> None:
 
     own = links(contract.backend.hosts[0].address)
     assert own[0].startswith("ok-") and len(own) == 3  # the bridge and a leg for each of the two machines
-    stack.fab("down")
+    stack.fab("down", "--yes")
     assert traces(stack.kit) == {"mounts": [], "processes": [], "files": []}
     assert links_like(own[0].removeprefix("ok-")) == []  # others on this host may come and go
-    assert "is gone" in stack.fab("down").stdout
+    assert "is gone" in stack.fab("down", "--yes").stdout

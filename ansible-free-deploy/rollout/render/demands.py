@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from infra import exits
 from infra.contract import Contract, problems, variables
 
 
 class RenderError(ValueError):
     """The contract or the secrets can't be rendered; one line each."""
+
+    exit_status = exits.USAGE
 
 
 def demand(contract: Contract, secrets: Mapping[str, str]) -> None:
