@@ -51,6 +51,30 @@ def test_what_goes_with_a_replaced_network_is_replaced_too() -> None:
     ]
 
 
+def test_where_the_provider_names_no_key_the_inputs_that_differ_are_named() -> None:
+    """A dynamic provider has no words for it in the CLI."""
+    old = {"inputs": {"memory_mb": 512, "name": "backend-1", "__provider": "a"}}
+    new = {"inputs": {"memory_mb": 768, "name": "backend-1", "__provider": "b"}}
+    found = changes([step("update", "backend-1", oldState=old, newState=new)])
+    assert [str(change) for change in found] == ["backend-1    would update the machine: memory_mb changed"]
+
+
+def test_a_machine_on_a_replaced_network_counts_as_replaced() -> None:
+    """In a preview by the CLI its new network is not known yet, and its provider calls that an update; up replaces it.
+    A cloud's own provider can tell, and is believed."""
+    network = f"urn:pulumi:dev::origin-kit::{NETWORK}::network"
+    steps = [
+        step("replace", "network", NETWORK, replaceReasons=["wanted_subnet"]),
+        step("update", "backend-1", newState={"dependencies": [network]}),
+        step("update", "api", INSTANCE, newState={"dependencies": [network]}),
+    ]
+    machine, instance = changes(steps)[1:]
+    assert str(machine) == "backend-1    would replace the machine: network changed"
+    assert (machine.loses, instance.loses) == (True, False)
+    steps[0] = step("update", "network", NETWORK)  # it comes back after a reboot
+    assert not changes(steps)[1].loses
+
+
 @pytest.mark.parametrize("type_", KEPT)
 def test_whatever_holds_data_or_an_address_is_lost_by_replace_and_delete_alone(type_: str) -> None:
     """An update keeps it, a creation has nothing to lose."""

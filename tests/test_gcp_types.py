@@ -193,6 +193,7 @@ def test_the_records_point_at_the_reserved_addresses() -> None:
     assert records == {"app.example.com.": ["203.0.113.10"], "api.example.com.": ["203.0.113.20"]}
 
 
+@pytest.mark.usefixtures("many_hosts")
 def test_names_keep_google_s_form_and_length() -> None:
     """RFC 1035 labels of at most 63 characters, for the longest stack name that is shipped."""
     for one in messages(graph.program("gcp-staging", backend_count="64")).values():

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 # What may not go without a word: data, and addresses, which somebody else has tomorrow.
@@ -68,14 +68,35 @@ def changes(steps: Iterable[Mapping[str, Any]]) -> list[Change]:
     """One change a resource, in the order of the steps; what stays the same is left out."""
     verbs: dict[str, set[str]] = {}
     keys: dict[str, dict[str, None]] = {}
+    rests_on: dict[str, set[str]] = {}
     for step in steps:
         urn, verb = str(step["urn"]), str(step["op"])
         if verb in _NOTHING or Change(urn, verb).type.startswith("pulumi:"):  # the stack, and providers
             continue
         verbs.setdefault(urn, set()).add(verb)
-        reasons = step.get("replaceReasons") or step.get("diffReasons") or ()
-        keys.setdefault(urn, {}).update(dict.fromkeys(map(str, reasons)))
-    return [Change(urn, _verb(found), tuple(keys[urn])) for urn, found in verbs.items()]
+        keys.setdefault(urn, {}).update(dict.fromkeys(_reasons(step)))
+        rests_on.setdefault(urn, set()).update((step.get("newState") or {}).get("dependencies") or ())
+    found = {urn: Change(urn, _verb(taken), tuple(keys[urn])) for urn, taken in verbs.items()}
+    replaced = {urn for urn, change in found.items() if change.verb == "replace"}
+    return [_with_its_ground(change, rests_on[urn] & replaced) for urn, change in found.items()]
+
+
+def _with_its_ground(change: Change, replaced: Collection[str]) -> Change:
+    """A dynamic provider can't tell, in a preview, that a value which nobody knows yet will be another one: what rests
+    on something that is replaced is taken to be replaced with it. (Providers of a cloud can tell.)"""
+    if change.verb != "update" or not replaced or not change.type.startswith("pulumi-python:dynamic/"):
+        return change
+    return replace(change, verb="replace", keys=tuple(sorted(Change(urn, "replace").name for urn in replaced)))
+
+
+def _reasons(step: Mapping[str, Any]) -> list[str]:
+    """The inputs that say so: named by the provider, else those that differ."""
+    if named := step.get("replaceReasons") or step.get("diffReasons"):
+        return [str(key) for key in named]
+    before, after = (((step.get(state) or {}).get("inputs") or {}) for state in ("oldState", "newState"))
+    if not before or not after:
+        return []
+    return sorted(key for key in after if not key.startswith("__") and before.get(key) != after[key])
 
 
 def _verb(steps: Collection[str]) -> str:
@@ -88,9 +109,9 @@ def _verb(steps: Collection[str]) -> str:
     return "update" if steps <= {"update", "create"} else "delete"
 
 
-def refused(found: Sequence[Change], replace: Collection[str], delete: Collection[str]) -> list[Change]:
+def refused(found: Sequence[Change], to_replace: Collection[str], to_delete: Collection[str]) -> list[Change]:
     """What loses data and was not allowed by name."""
-    allowed = {"replace": replace, "delete": delete}
+    allowed = {"replace": to_replace, "delete": to_delete}
     return [change for change in found if change.loses and change.name not in allowed[change.verb]]
 
 

@@ -34,6 +34,8 @@ INSTALL = "https://www.pulumi.com/docs/install/"
 class InfrastructureError(ValueError):
     """The program for the stack ended with an error that it has printed itself."""
 
+    exit_status = exits.WRONG
+
 
 class EngineChoiceError(InfrastructureError):
     """The engine that was asked for can't do this."""
@@ -357,9 +359,12 @@ def _run(
     if process.returncode:
         for text in complaints(said):
             report.line(text, sys.stderr)
-        raise InfrastructureError(
+        failure = InfrastructureError(
             f"the program for this stack ended with status {process.returncode}; what it said stands above"
         )
+        if own and process.returncode > 0:
+            failure.exit_status = process.returncode
+        raise failure
     return said
 
 

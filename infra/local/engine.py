@@ -36,6 +36,7 @@ from pulumi.runtime.proto import engine_pb2, resource_pb2
 from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
 
+from infra import exits
 from infra.local import owner
 from infra.local.checkpoint import Checkpoint, Json, StateError, now
 from infra.local.home import claim, state_dir
@@ -573,7 +574,7 @@ def execute(
         if debug:
             traceback.print_exc()
         print(harmless(describe(problem, root)), file=sys.stderr)
-        return 1
+        return exits.status_of(problem)
 
 
 def describe(problem: Exception, root: Path) -> str:

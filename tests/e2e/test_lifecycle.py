@@ -53,9 +53,14 @@ def test_an_interrupted_up_is_finished_by_the_next(stack: Stack) -> None:
     assert "nothing to do" in stack.fab("up").stdout
 
 
-def test_more_hosts_are_deployed_to_and_fewer_are_taken_away(stack: Stack) -> None:
-    """A second backend gets the same release and configuration; the origin stays the first one's; then it goes."""
+def test_more_hosts_are_deployed_to_and_fewer_are_taken_away(
+    stack: Stack, request: pytest.FixtureRequest
+) -> None:  # fmt: skip
+    """A second backend, refused until there is a balancer, gets the same release and configuration; the origin stays
+    the first one's; then it goes, when that is allowed by its name."""
     stack.write(backend_count=2)
+    assert "backend_count: 2: without a load balancer" in stack.fab("up", status=2).stderr
+    request.getfixturevalue("many_hosts")
     stack.fab("up")
     contract = stack.contract
     assert [host.name for host in contract.backend.hosts] == ["backend-1", "backend-2"]
@@ -66,7 +71,10 @@ def test_more_hosts_are_deployed_to_and_fewer_are_taken_away(stack: Stack) -> No
     assert len(answers) == 1
     assert contract.frontend.origin in answers.pop()
     stack.write(backend_count=1)
-    assert "backend-2    deletes it" in stack.fab("up").stdout
+    refused = stack.fab("up", status=3)
+    assert "backend-2    would delete the machine; what it holds is lost" in refused.stdout
+    assert f"`fab up --stack {stack.name} --allow-delete backend-2`" in refused.stderr
+    assert "backend-2    deletes it" in stack.fab("up", "--engine", "embedded", "--allow-delete", "backend-2").stdout
     assert len(stack.contract.hosts) == 2
     assert [path.name for path in stack.kit.home.glob("machines/*backend-2*")] == []
 
