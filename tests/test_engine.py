@@ -261,6 +261,17 @@ def test_a_run_killed_between_any_two_steps_is_completed_by_the_next(project: Pr
     assert write > (6 if what == "destroy" else 8), "it wrote too seldom for this test to mean anything"
 
 
+def test_the_program_finds_the_kit_s_backend_whatever_the_login(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under the CLI the variable names where the state is; afterwards it is what it was."""
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://mine")
+    project.program("import os\npulumi.export('backend', os.environ['PULUMI_BACKEND_URL'])")
+    project.run("up")
+    assert json.loads(project.run("outputs")) == {"backend": f"file://{checkpoints_home() / 'state'}"}
+    assert os.environ["PULUMI_BACKEND_URL"] == "s3://mine"
+
+
 REFUSALS = {
     "a secret": 'Thing("a", label=pulumi.Output.secret("x"))',
     "an output": 'pulumi.export("x", pulumi.Output.secret("y"))',

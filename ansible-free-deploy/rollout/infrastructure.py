@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra import exits
-from infra.local import owner
+from infra.local import backend, owner
 from infra.local.home import claim, home, leave, private, refuse_foreign, state_dir
 from infra.settings import Settings
 from infra.stackfile import stack_path
@@ -220,9 +220,28 @@ def _local_backend(stack: str) -> Path:
     if not checkpoint.path.exists():
         checkpoint.write()
     copy = private(claim() / "config") / f"Pulumi.{stack}.yaml"
-    salt = f"\nencryptionsalt: {checkpoint.salt}\n" if checkpoint.salt else ""
-    copy.write_text(stack_path(ROOT, stack).read_text() + salt)
+    copy.write_text(with_salt(stack_path(ROOT, stack).read_text(), checkpoint.salt))
+    for path in unreadable_attributes(state_dir()):
+        path.unlink(missing_ok=True)
     return copy
+
+
+def with_salt(config: str, salt: str | None) -> str:
+    """A stack's config with the state's own salt alone. `pulumi up` by hand leaves one in the tracked file: the same
+    one, which twice would be no YAML, or that of a state which is gone."""
+    kept = [line for line in config.splitlines() if not line.startswith("encryptionsalt:")]
+    return "\n".join([*kept, *([f"encryptionsalt: {salt}"] if salt else []), ""])
+
+
+def unreadable_attributes(backend: Path) -> list[Path]:
+    """What a killed CLI leaves half-written beside its files: checksums, which it can do without but not misread."""
+    found = []
+    for path in backend.glob(".pulumi/**/*.attrs"):
+        try:
+            json.loads(path.read_text())
+        except (OSError, ValueError):
+            found.append(path)
+    return found
 
 
 def forget(stack: str) -> None:
@@ -321,7 +340,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "false",
     }
     if settings.cloud == "local":
-        environment |= {"PULUMI_BACKEND_URL": f"file://{state_dir()}", "PULUMI_CONFIG_PASSPHRASE": passphrase()}
+        environment |= {"PULUMI_BACKEND_URL": backend.url(), "PULUMI_CONFIG_PASSPHRASE": passphrase()}
     return environment
 
 

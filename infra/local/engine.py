@@ -37,7 +37,7 @@ from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
 
 from infra import exits
-from infra.local import owner
+from infra.local import backend, owner
 from infra.local.checkpoint import Checkpoint, Json, StateError, now
 from infra.local.home import claim, state_dir
 from infra.stackfile import project, read_config
@@ -454,7 +454,8 @@ def run_program(root: Path, stack: str, deployment: Deployment) -> None:
     config = {f"{name}:{key}": value for key, value in read_config(root, stack).items()}
     monitor = Monitor(deployment, name, stack, config)
     set_all_config(config)
-    here = Path.cwd()
+    here, login = Path.cwd(), os.environ.get("PULUMI_BACKEND_URL")
+    os.environ["PULUMI_BACKEND_URL"] = backend.url()  # as the CLI has it: the program looks where its state is
     os.chdir(root / str(described.get("main", ".")))
     try:
         asyncio.run(_run(monitor, name, stack, root, deployment.preview))
@@ -464,6 +465,9 @@ def run_program(root: Path, stack: str, deployment: Deployment) -> None:
         raise
     finally:
         os.chdir(here)
+        os.environ.pop("PULUMI_BACKEND_URL")
+        if login is not None:
+            os.environ["PULUMI_BACKEND_URL"] = login
 
 
 async def _run(monitor: Monitor, name: str, stack: str, root: Path, preview: bool) -> None:

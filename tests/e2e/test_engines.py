@@ -88,6 +88,49 @@ def test_the_embedded_engine_takes_over_what_the_cli_has_made(stack: Stack) -> N
     assert "encryptionsalt" not in stack.path.read_text()
 
 
+def test_what_the_cli_leaves_behind_is_not_in_the_way(stack: Stack, tmp_path: Path) -> None:
+    """By hand over the user's own login it is refused and nothing is adopted; over the kit's it writes its salt into
+    the tracked file; a killed one leaves empty files: `up` and `down` go on all the same."""
+    stack.fab("up", "--engine", "pulumi")
+    environment = {
+        **stack.kit.environment, "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
+        "PULUMI_HOME": str(tmp_path / "pulumi"), "PULUMI_CONFIG_PASSPHRASE": "x",
+    }  # fmt: skip
+    (tmp_path / "other").mkdir()
+
+    def by_hand(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = ["pulumi", *words, "--stack", stack.name, "--non-interactive"]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment | more, capture_output=True, text=True, check=False
+        )  # fmt: skip
+
+    other = {"PULUMI_BACKEND_URL": f"file://{tmp_path / 'other'}"}
+    before = stack.path.read_text()
+    by_hand("stack", "init", **other)
+    refused = by_hand("up", "--yes", "--skip-preview", **other)
+    said = refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert "is local, and its state is not in" in said
+    assert f"export PULUMI_BACKEND_URL=file://{stack.kit.home}/state" in said
+    assert "Machine" not in (tmp_path / f"other/.pulumi/stacks/origin-kit/{stack.name}.json").read_text()
+    stack.path.write_text(before)  # it has got the other backend's salt, of another passphrase
+    assert agrees(stack)
+
+    own = {
+        "PULUMI_BACKEND_URL": f"file://{stack.kit.home / 'state'}",
+        "PULUMI_CONFIG_PASSPHRASE": (stack.kit.home / "passphrase").read_text(),
+    }
+    done = by_hand("up", "--yes", "--skip-preview", **own)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "encryptionsalt" in stack.path.read_text()
+    for path in stack.kit.home.glob("state/.pulumi/**/*.attrs"):
+        path.write_text("")
+    assert "nothing to do" in stack.fab("up", "--engine", "pulumi").stdout
+    stack.path.write_text(before + "encryptionsalt: v1:gqYBZ5JaZOI=:v1:of:another\n")
+    stack.fab("down", "--yes", "--engine", "pulumi")
+    assert list(stack.kit.home.glob("*")) == []
+
+
 def test_the_cli_and_the_embedded_engine_keep_each_other_out(stack: Stack) -> None:
     """The lock that one leaves is the lock that the other respects."""
     folder = stack.kit.home / "state/.pulumi/locks/organization/origin-kit" / stack.name
