@@ -24,9 +24,20 @@ class Verb(Task):  # type: ignore[type-arg]
         arguments = super().get_arguments(ignore_unknown_help)
         for argument in arguments:
             argument.names = tuple(name for name in argument.names if name != "h")
+            if argument.positional:
+                argument.kind = _word_for(self.name, argument.names[0])
             if argument.kind is int:
                 argument.kind = _number_for(argument.names[0])
         return arguments
+
+
+def _word_for(verb: str, name: str) -> Any:
+    def read(text: str) -> str:
+        if text.startswith("-"):
+            raise Exit(f"`fab {verb}` needs {name.upper()} before {text}; `fab {verb} --help` says more", exits.USAGE)
+        return text
+
+    return read
 
 
 def _number_for(option: str) -> Any:
@@ -63,15 +74,19 @@ def take_over(verbs: Collection) -> None:
     fabric = sys.modules.get("fabric.main")
     if fabric is None:
         return
-    parse = fabric.program.parse_tasks
+    program = fabric.program
+    parse = program.parse_tasks
 
     def parse_tasks() -> None:
+        words = program.core.unparsed
+        if len(words) > 1 and words[0] in verbs.task_names and words[1] in ("-h", "--help"):
+            program.args.help.value, words[:] = words[0], []  # where it could be taken for the word that a verb needs
         try:
             parse()
         except ParseError as problem:
             raise Exit(explain(problem, verbs), exits.USAGE) from None
 
-    fabric.program.parse_tasks = parse_tasks
+    program.parse_tasks = parse_tasks
 
 
 def explain(problem: ParseError, verbs: Collection) -> str:

@@ -5,16 +5,37 @@ The providers live in an importable module, so that the state holds them by name
 
 from __future__ import annotations
 
+import sys
+import traceback
 from typing import Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
 from infra.local import image, nspawn
-from infra.local.home import short_id
+from infra.local.home import LocalCloudError, short_id
 
 Props = dict[str, Any]
 GONE = ReadResult("", {})
+
+
+class _Plain:
+    """Stands for the `traceback` module in Pulumi's plugin: our own errors say all that a person needs."""
+
+    @staticmethod
+    def format_exc() -> str:
+        problem = sys.exc_info()[1]
+        return str(problem) if isinstance(problem, LocalCloudError) else traceback.format_exc()
+
+
+def _speak_plainly() -> None:
+    """Pulumi's plugin for dynamic providers, which imports this module, reports every error as a traceback."""
+    names = vars(sys.modules["__main__"])
+    if "DynamicResourceProviderServicer" in names and "traceback" in names:
+        names["traceback"] = _Plain
+
+
+_speak_plainly()
 
 
 class NetworkProvider(ResourceProvider):

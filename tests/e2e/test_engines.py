@@ -131,6 +131,21 @@ def test_what_the_cli_leaves_behind_is_not_in_the_way(stack: Stack, tmp_path: Pa
     assert list(stack.kit.home.glob("*")) == []
 
 
+def test_an_error_of_the_local_cloud_is_a_message_under_the_cli_too(stack: Stack) -> None:
+    """Pulumi's plugin would show it as a traceback through this kit's files. Nothing was made."""
+    subprocess.run(["ip", "link", "add", "ok-test-taken", "type", "bridge"], check=True)
+    try:
+        subprocess.run(["ip", "addr", "add", "10.214.253.1/24", "dev", "ok-test-taken"], check=True)
+        stack.write(subnet="10.214.253.0/24")
+        done = stack.fab("up", "--engine", "pulumi", status=1)
+    finally:
+        subprocess.run(["ip", "link", "delete", "ok-test-taken"], check=True)
+    said = done.stdout + done.stderr
+    assert "subnet 10.214.253.0/24 overlaps a network of this host; set another one" in said
+    assert "machines.py" not in said and "LocalCloudError" not in said  # the CLI's own host may add a traceback of its
+    assert list(stack.kit.home.glob("machines/*/machine.json")) == []
+
+
 def test_the_cli_and_the_embedded_engine_keep_each_other_out(stack: Stack) -> None:
     """The lock that one leaves is the lock that the other respects."""
     folder = stack.kit.home / "state/.pulumi/locks/organization/origin-kit" / stack.name

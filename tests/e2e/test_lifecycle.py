@@ -26,8 +26,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def interrupted_at(stack: Stack, line: str) -> str:
     """`fab up`, with ^C as soon as it prints `line`, if it still has to; everything it has said."""
     running = subprocess.Popen(
-        [FAB, "up", "--stack", stack.name], cwd=ROOT, env=stack.kit.environment, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        [FAB, "up", "--stack", stack.name, "--engine", "embedded"], cwd=ROOT, env=stack.kit.environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     assert running.stdout
     said = ""
@@ -115,7 +115,7 @@ def test_data_survives_ship_rollback_and_a_pulled_plug(stack: Stack) -> None:
     for record in stack.kit.home.glob("machines/*/machine.json"):
         os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
     stack.write()
-    assert "has changed: running: true → false" in stack.fab("up").stdout
+    assert "has changed: running: true → false" in stack.fab("up", "--engine", "embedded").stdout
     assert rows(stack) == before
 
 

@@ -94,7 +94,7 @@ def test_the_cache_may_be_deleted_at_any_time(stack: Stack) -> None:
     assert "nothing to do" in stack.fab("up").stdout
     for process in stack.kit.pids("backend-1"):
         os.kill(process, signal.SIGKILL)
-    assert "has changed: running: true → false" in stack.fab("up").stdout
+    assert "has changed: running: true → false" in stack.fab("up", "--engine", "embedded").stdout
     assert note(stack) == "kept"
     assert not Path(stack.kit.variables["ORIGIN_KIT_CACHE"], "images").exists()
 
