@@ -199,14 +199,22 @@ def plan(
     from rollout import infrastructure, settings
     from rollout import outputs as source
 
-    found = source.load(stack, outputs)
     say_whose(source.whose(stack, outputs), json)
-    made = [] if outputs else infrastructure.plan(settings.read(source.chosen_stack(stack)), engine)
-    if not outputs:
-        report.line(infrastructure.plan_text(made, found.contract.environment), sys.stderr if json else None)
-    outcomes = deployment.everywhere(found, "plan")
+    name = None if outputs else source.chosen_stack(stack)
+    made = infrastructure.plan(settings.read(name), engine) if name else infrastructure.Plan()
+    if name:
+        report.line(infrastructure.plan_text(made, name), sys.stderr if json else None)
+    try:
+        found = source.load(stack, outputs)
+    except source.NotUpError as problem:
+        outcomes = []
+        report.line(f"hosts: {problem}", sys.stderr if json else None)
+    else:
+        outcomes = deployment.everywhere(found, "plan")
     report.line(deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes)))
-    if check and (made or any(map(deployment.would_change, outcomes))):
+    if made.problem:
+        raise Exit(code=exits.UNREACHABLE)
+    if check and (made.differs or any(map(deployment.would_change, outcomes))):
         raise Exit(code=exits.WRONG)
 
 

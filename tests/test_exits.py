@@ -119,7 +119,15 @@ def test_a_file_that_is_no_contract_is_2(verb: str, home: Path, tmp_path: Path) 
         assert fab(verb, "--outputs", str(tmp_path / name)).returncode == exits.USAGE
 
 
-@pytest.mark.parametrize("verb", ["outputs", *ON_HOSTS])
+def test_a_plan_is_0_and_its_check_1_where_anything_would_change(home: Path, stack: str) -> None:
+    """A stack that is not up is the greatest change of all, and no error."""
+    for more, status in ((), exits.OK), (("--check",), exits.WRONG):
+        done = fab("plan", "--stack", stack, *more)
+        assert done.returncode == status, done.stderr
+        assert f"infrastructure: nothing is there yet: run `fab up --stack {stack}`" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["outputs", *(verb for verb in ON_HOSTS if verb != "plan")])
 def test_a_stack_that_is_not_up_is_1(verb: str, home: Path, stack: str) -> None:
     """What should be there is not."""
     done = fab(verb, "--stack", stack)
@@ -133,7 +141,7 @@ def test_hosts_that_can_t_be_reached_are_4(verb: str, home: Path, stack: str, tm
     assert done.returncode == exits.UNREACHABLE, done.stderr
 
 
-@pytest.mark.parametrize("verb", ["outputs", *ON_HOSTS])
+@pytest.mark.parametrize("verb", ["outputs", *(verb for verb in ON_HOSTS if verb != "plan")])
 def test_a_cloud_without_the_cli_is_4(verb: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody can be asked."""
     monkeypatch.setenv("PULUMI_HOME", str(home))

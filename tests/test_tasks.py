@@ -177,6 +177,23 @@ def test_a_preview_that_fails_says_why_and_changes_nothing(
     assert [line.split()[0] for line in cloud.told()] == ["preview"]
 
 
+def test_plan_shows_what_it_could_ask_and_says_what_it_could_not(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """Changes by name with the keys; without the CLI no verdict on the infrastructure. Never anything but a preview."""
+    lossy(cloud)
+    wanted = settings.read(cloud.name)
+    found = infrastructure.plan(wanted)
+    lines = infrastructure.plan_text(found, cloud.name).splitlines()
+    assert lines[1] == "  backend-1    would replace the instance: subnetId changed; WHAT IT HOLDS IS LOST"
+    assert lines[-1].endswith("which asks first, or takes --allow-replace backend-1 --allow-delete backend-2")
+    assert [line.split()[0] for line in cloud.told()] == ["preview"]
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    unasked = infrastructure.plan(wanted)
+    assert "could not be asked: the pulumi CLI is not on PATH" in infrastructure.plan_text(unasked, cloud.name)
+    assert not unasked.differs
+
+
 def test_a_cloud_needs_the_cli_and_says_where_to_get_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     name = cloud.name
     done = fab("up", "--stack", name, "--engine", "embedded")

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,17 +96,42 @@ def up(
     _operate("up", settings, chosen, "--skip-preview", "--refresh")
 
 
-def plan(settings: Settings, forced: str | None = None) -> list[Change]:
-    """What `up` would do, without doing any of it. Raises InfrastructureError where that can't be asked."""
-    return look(settings, engine(settings, forced))
+@dataclass(frozen=True)
+class Plan:
+    """What `up` would do; `absent` where nothing of the stack is there yet, `problem` where that could not be asked."""
+
+    changes: Sequence[Change] = ()
+    absent: bool = False
+    problem: InfrastructureError | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether `up` has anything to do."""
+        return self.absent or bool(self.changes)
 
 
-def plan_text(found: Sequence[Change], stack: str) -> str:
+def plan(settings: Settings, forced: str | None = None) -> Plan:
+    """What `up` would do, without doing any of it. Raises EngineChoiceError."""
+    try:
+        chosen = engine(settings, forced)
+        absent = settings.cloud == "local" and not _has_resources(settings.stack)
+        return Plan(absent=absent) if absent else Plan(look(settings, chosen))
+    except EngineChoiceError:
+        raise
+    except InfrastructureError as problem:
+        return Plan(problem=problem)
+
+
+def plan_text(found: Plan, stack: str) -> str:
     """What would change, a line each, and what of it loses data."""
-    if not found:
+    if found.problem:
+        return f"infrastructure: could not be asked: {found.problem}"
+    if found.absent:
+        return f"infrastructure: nothing is there yet: run `fab up --stack {stack}`"
+    if not found.changes:
         return "infrastructure: unchanged"
-    lines = [f"  {change}{'; WHAT IT HOLDS IS LOST' if change.loses else ''}" for change in found]
-    losses = refused(found, (), ())
+    lines = [f"  {change}{'; WHAT IT HOLDS IS LOST' if change.loses else ''}" for change in found.changes]
+    losses = refused(found.changes, (), ())
     ending = f", which asks first, or takes {flags(losses)}" if losses else ""
     return "\n".join(["infrastructure: would change", *lines, f"  run `fab up --stack {stack}`{ending}"])
 

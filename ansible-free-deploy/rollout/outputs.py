@@ -29,6 +29,10 @@ class OutputsError(ValueError):
         self.exit_status = exit_status
 
 
+class NotUpError(OutputsError):
+    """The stack is there, and nothing of it has been made."""
+
+
 def stack_names() -> list[str]:
     """Every stack that has a config file in stacks/."""
     return sorted(path.name.split(".", 1)[1].removesuffix(".yaml") for path in (ROOT / "stacks").glob("Pulumi.*.yaml"))
@@ -159,10 +163,8 @@ def _is_local(stack: str) -> bool:
     return read_config(ROOT, stack).get("cloud") == "local"
 
 
-def _not_up(stack: str) -> OutputsError:
-    return OutputsError(
-        f"stack {stack!r} has no outputs: it is not up; run `fab up --stack {stack}` first", exits.WRONG
-    )
+def _not_up(stack: str) -> NotUpError:
+    return NotUpError(f"stack {stack!r} has no outputs: it is not up; run `fab up --stack {stack}` first", exits.WRONG)
 
 
 def _load(path: Path) -> Json:
