@@ -467,7 +467,7 @@ def ask(method: str, path: str, headers: dict[str, str]) -> Answer:
 def probe(probes: Json) -> None:
     """Ask as a browser would. `probes`: {"host": str, "allowed": [origin], "refused": [origin], "wildcard": bool} or
     {"host": str, "pages": {path: text it must hold}}."""
-    step("probe", "asks as a browser would")
+    step("probe", "probes with browser-like requests")
     for path, text in probes.get("pages", {}).items():
         status, _, body = ask("GET", path, {"Host": probes["host"]})
         if status != 200 or text.encode() not in body:

@@ -204,10 +204,10 @@ def through(relay: Cut) -> Callable[[Json], None]:
     return change
 
 
-def ended(stack: Stack) -> None:
-    """Whatever runs there for a deploy has ended by itself."""
+def ended(stack: Stack, host: Host | None = None) -> None:
+    """Whatever runs for a deploy or a ship on the host (the backend by default) has ended by itself."""
     units = "systemctl list-units -q --plain --no-legend 'origin-kit-*.service' --state=running,activating"
-    stack.kit.ssh(stack.contract.backend.hosts[0], f"while {units} | grep -q .; do sleep 0.1; done")
+    stack.kit.ssh(host or stack.contract.backend.hosts[0], f"while {units} | grep -q .; do sleep 0.1; done")
 
 
 @pytest.mark.parametrize("count", [4, pytest.param(60, marks=pytest.mark.soak)])
