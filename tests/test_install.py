@@ -57,7 +57,7 @@ import origin_kit_settings
 if verb == FAILING:
     raise RuntimeError(verb + " goes wrong")
 if verb == "collectstatic":
-    pathlib.Path(os.environ["ORIGIN_KIT_RELEASE"], "static", "style.css").write_text("body {}")
+    pathlib.Path(os.environ["ORIGIN_KIT_STATIC"], "style.css").write_text("body {}")
 if verb == "migrate" and "--check" in sys.argv:
     sys.exit(WAITING)
 if verb == "migrate":
@@ -396,7 +396,7 @@ def archive_of(*members: tuple[str, bytes | str | None]) -> bytes:
 def site_orders(blob: bytes, name: str = "0123456789ab") -> dict[str, Any]:
     return {
         "action": "install", "app": "shop", "role": "frontend", "who": "tests", "id": name,
-        "digest": hashlib.sha256(blob).hexdigest(), "label": "page", "commit": None, "lock": None, "installer": None,
+        "digest": hashlib.sha256(blob).hexdigest(), "label": "page", "commit": None, "lock": None,
         "wsgi": "", "settings": "", "files": {}, "env": {}, "secrets": {},
     }  # fmt: skip
 

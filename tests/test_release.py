@@ -41,7 +41,6 @@ def index(tmp_path: Path) -> Callable[..., str]:
                 wheel.writestr(f"{facts}/RECORD", "")
         return f"--no-index\n--find-links {folder}\n"
 
-    make("pip-98.0-py3-none-any")
     return make
 
 
@@ -263,7 +262,7 @@ def test_the_kit_s_own_needs_come_along(tmp_path: Path) -> None:
     assert built.wheels
     assert "gunicorn-23.0.0-py3-none-any.whl" in built.wheels.names
     assert any(name.startswith("django_cors_headers-") for name in built.wheels.names)
-    assert built.wheels.installer in built.wheels.names
+    assert not any(name.startswith("pip-") for name in built.wheels.names)
 
 
 def source_package(folder: Path, pinned: str, extension: bool) -> str:
@@ -279,7 +278,6 @@ def source_package(folder: Path, pinned: str, extension: bool) -> str:
     (top / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     with tarfile.open(folder / f"{name}-1.0.tar.gz", "w:gz") as tar:
         tar.add(top, top.name)
-    (folder / "pip-98.0-py3-none-any.whl").unlink()
     return pinned.replace("--no-index\n", "") + f"{name}==1.0\n"
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from importlib import resources
 
-_SHARED = ("onhost", "handover")
+# In the order in which they import each other; a script that has no use for one does not cost its host the reading.
+_SHARED = {
+    "install": ("onhost", "handover", "envfile", "links", "wheelfiles", "untrusted", "confined"),
+    "transaction": ("onhost", "handover", "envfile", "untrusted", "confined"),
+}
 
 _START = """\
 import sys, types
@@ -18,7 +22,7 @@ def _module(name, text):
 
 def script(name: str) -> str:
     """`install` or `transaction`, whole: standard library only, orders in the global PAYLOAD."""
-    shared = "".join(f"_module({module!r}, {_text(module)!r})\n" for module in _SHARED)
+    shared = "".join(f"_module({module!r}, {_text(module)!r})\n" for module in _SHARED[name])
     return f'{_START}{shared}exec(compile({_text(name)!r}, "{name}.py", "exec"), globals())\n'
 
 
