@@ -183,6 +183,27 @@ def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
         backend_files(release.local(folder))
 
 
+def test_a_link_that_leads_out_by_way_of_another_is_refused(tmp_path: Path) -> None:
+    """Each is inside by its own words; the host would follow both."""
+    folder = project(tmp_path / "p", **{"deep/er/x.py": ""})
+    (folder / "d").symlink_to("deep/er")
+    (folder / "passwd").symlink_to("d/../../../etc/passwd")
+    with pytest.raises(ReleaseError, match=r"passwd is a link to d/\.\./\.\./\.\./etc/passwd, outside of the folder"):
+        backend_files(release.local(folder))
+
+
+def test_a_wheel_that_would_replace_the_interpreter_is_refused_before_anything_is_sent(
+    tmp_path: Path, index: Callable[..., str], pinned: str
+) -> None:
+    """The message names the wheel, the file and what to do."""
+    index("evil-1.0-py3-none-any")
+    with zipfile.ZipFile(tmp_path / "index" / "evil-1.0-py3-none-any.whl", "a") as wheel:
+        wheel.writestr("evil-1.0.data/scripts/python3", "#!/bin/sh\n")
+    wanted = r"evil-1\.0-py3-none-any\.whl: .*would replace the environment's own bin/python3; pin another version"
+    with pytest.raises(ReleaseError, match=wanted):
+        build(project(tmp_path / "p", pinned + "evil\n"))
+
+
 # ------------------------------------------------------------------------------------------------- the archive
 
 

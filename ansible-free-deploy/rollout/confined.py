@@ -138,7 +138,7 @@ class Confined:
         finally:
             self._kill(process)
         late = status != 0 and time.monotonic() - started >= limit_s
-        return Ended(status, said.decode(errors="replace"), late, limit_s)
+        return Ended(status, _printable(said), late, limit_s)
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
         """Nothing of it lives afterwards. Where all is well systemd has seen to that already."""
@@ -168,6 +168,11 @@ def own_users() -> list[str]:
     except (OSError, ValueError):
         possible = False
     return ["PrivateUsers=true"] if possible else []
+
+
+def _printable(said: bytes) -> str:
+    """Its text, without what would steer the terminal that it ends up in."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", said.decode(errors="replace"))
 
 
 def _listen(

@@ -233,9 +233,9 @@ def as_user(*command: str, **more: Any) -> confined.Ended:
 _place: list[confined.Confined] = []  # where the application's code runs, from the first command on
 
 
-def in_data(script: str, *words: str) -> confined.Ended:
+def in_data(script: str, *words: str, **more: Any) -> confined.Ended:
     """Run lines of this text in the data folder, by the system's own Python, as the application's user."""
-    return as_user(sys.executable, "-I", "-c", script, str(DATA), *words, limit_s=confined.LONG_LIMIT_S)
+    return as_user(sys.executable, "-I", "-c", script, str(DATA), *words, **more)
 
 
 # ------------------------------------------------------------------------------------------------- unpack
@@ -550,11 +550,15 @@ def collect_static(django: Django) -> None:
     static, fresh, old = (django.release / name for name in ("static", "static.partial", "static.old"))
     remove(fresh)
     remove(old)
-    with tempfile.TemporaryFile(dir=str(RELEASES)) as handed_over:
-        django.must(django.collect(handed_over), "manage.py collectstatic")
-        handed_over.seek(0)
-        fresh.mkdir(mode=0o755)
-        untrusted.receive(handed_over, fresh)
+    try:
+        with tempfile.TemporaryFile(dir=str(RELEASES)) as handed_over:
+            django.must(django.collect(handed_over), "manage.py collectstatic")
+            handed_over.seek(0)
+            fresh.mkdir(mode=0o755)
+            untrusted.receive(handed_over, fresh)
+    except BaseException:
+        remove(fresh)
+        raise
     if os.path.lexists(str(static)):
         static.rename(old)
     fresh.rename(static)
@@ -566,7 +570,7 @@ def back_up(django: Django) -> str:
     if in_data(HAS_SQLITE).returncode or django.manage("migrate", "--check").returncode == 0:
         return ""
     step("backup", "backs up the database")
-    done = in_data(BACK_UP, str(PAYLOAD["id"]), str(KEPT_BACKUPS))
+    done = in_data(BACK_UP, str(PAYLOAD["id"]), str(KEPT_BACKUPS), limit_s=confined.LONG_LIMIT_S)
     if done.returncode:
         raise Failed("the database can't be backed up, so it is not migrated", last_lines(done.stdout))
     return f"; a copy of the database from before is in {last_lines(done.stdout, 1)}"
