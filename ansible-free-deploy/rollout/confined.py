@@ -32,7 +32,7 @@ from rollout.onhost import PAYLOAD, ROOT, Failed, run
 
 LIMIT_S = 600  # for one command; a ship's PAYLOAD["limit_s"] is the tests' way to another one
 LONG_LIMIT_S = 3600  # for what works on the database: migrations and copies
-STOP_S = 5  # from SIGTERM to SIGKILL
+STOP_S = 5  # for systemd to end what is left of a command
 KEPT = 1 << 18  # bytes of what a command says
 MOST_HANDED_OVER = 4 << 30  # bytes of what a command hands over
 
@@ -46,7 +46,11 @@ _LEAST = (
     "NoNewPrivileges=true", "CapabilityBoundingSet=", "ProtectSystem=strict", "ProtectHome=true", "PrivateDevices=true",
     "ProtectKernelTunables=true", "ProtectControlGroups=true", "RestrictSUIDSGID=true",
 )  # fmt: skip
-_OWN = ("PrivateTmp=true", "ProtectProc=invisible", "KillMode=control-group", f"TimeoutStopSec={STOP_S}")
+# SIGKILL: a child that was left behind may ignore any other, and waiting for it would make a success a time-out.
+_OWN = (
+    "PrivateTmp=true", "ProtectProc=invisible", "KillMode=control-group", "KillSignal=SIGKILL",
+    f"TimeoutStopSec={STOP_S}",
+)  # fmt: skip
 _PLAIN = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 _PIPE_HOLDS = 1 << 20  # bytes at most, and so what is left to read when everybody is gone
 

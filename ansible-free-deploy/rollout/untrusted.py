@@ -189,8 +189,8 @@ def _copy(source: BinaryIO, out: BinaryIO, size: int) -> None:
 
 def _broken(what: str) -> Failed:
     return Failed(
-        f"the static files did not arrive whole ({what}); does the project print to the standard output at its exit, "
-        "or tamper with collectstatic?"
+        f"the static files did not arrive whole ({what}): collectstatic was killed, or a process of the application's "
+        "user tampers with it; ship again"
     )
 
 

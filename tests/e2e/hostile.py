@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from infra.contract import Host
 from tests.e2e.kit import ROOT, Kit, Stack
 
 APP = Path(__file__).with_name("hostile_app")
 # Everything that only root may change, and that no deploy of the kit changes once a pair is set up.
-_HOLDINGS = "find /etc /usr /root -xdev -path /etc/origin-kit -prune -o -printf '%p %u %g %m %l\\n'"
+_HOLDINGS = (
+    "find /etc /usr/bin /usr/sbin /usr/local /usr/lib/systemd /root -xdev -path /etc/origin-kit -prune -o "
+    "-printf '%p %u %g %m %l\\n' | sort"
+)
+_BEFORE = "/run/hostile-before"
 # What lies in /opt and is not root's, can be written by others, or is a link or worse among static files.
 _STRANGE = (
     "find /opt ! -user root -o ! -group root -o ! -type l -perm /7022; "
@@ -28,11 +33,11 @@ _LEFT = (
 
 @dataclass(frozen=True)
 class Hostile:
-    """The stack, the copy of the project that it ships, and what the backend's root owned once it was up."""
+    """The stack, its backend, and the copy of the project that it ships."""
 
     stack: Stack
+    backend: Host
     project: Path
-    before: set[str]
 
     def becomes(self, mode: str, requirements: str = "") -> None:
         """Another release of it; see hostile_app/README.md for the modes."""
@@ -41,21 +46,15 @@ class Hostile:
         (self.project / "requirements.txt").write_text(requirements + own)
 
     def ssh(self, command: str) -> str:
-        return self.stack.kit.ssh(self.stack.contract.backend.hosts[0], command)
+        return self.stack.kit.ssh(self.backend, command)
 
-    def damage(self) -> set[str]:
-        """What changed owner, mode or target, is strange in /opt, or still runs; none of it is wanted."""
-        now = holdings(self.stack)
-        return (now ^ self.before) | set(self.ssh(f"{_STRANGE}; {_LEFT}; true").splitlines())
+    def damage(self) -> str:
+        """What changed owner, group, mode or target since it was up, is strange in /opt, or still runs."""
+        return self.ssh(f"{_HOLDINGS} | diff {_BEFORE} -; {_STRANGE}; {_LEFT}; true")
 
     def attacks(self) -> str:
         """What the application notes that it could do."""
         return self.ssh("cat /var/lib/trap/attacks")
-
-
-def holdings(stack: Stack) -> set[str]:
-    """Path, owner, group, mode and target of everything on the backend that is root's own."""
-    return set(stack.kit.ssh(stack.contract.backend.hosts[0], _HOLDINGS).splitlines())
 
 
 @contextmanager
@@ -70,6 +69,8 @@ def hostile_pair(home: Path) -> Iterator[Hostile]:
                 backend_path=str(project.relative_to(ROOT)),
             )  # fmt: skip
             stack.fab("up")
-            yield Hostile(stack, project, holdings(stack))
+            pair = Hostile(stack, stack.contract.backend.hosts[0], project)
+            pair.ssh(f"{_HOLDINGS} > {_BEFORE}")
+            yield pair
     finally:
         shutil.rmtree(project)

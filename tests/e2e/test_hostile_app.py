@@ -43,7 +43,7 @@ def the_host_stays_root_s(hostile: Hostile) -> Iterator[None]:
     """Owners, groups, modes and targets in /etc, /usr and /root are what they were, /opt is root's alone, and nothing
     of the application's runs but its service."""
     yield
-    assert hostile.damage() == set()
+    assert hostile.damage() == ""
 
 
 def test_the_attacks_are_real(hostile: Hostile) -> None:
@@ -57,7 +57,7 @@ def test_the_attacks_are_real(hostile: Hostile) -> None:
     attacks = hostile.attacks()
     assert "saw " in attacks and "collectstatic" in attacks
     assert "left a child behind" in attacks
-    assert "3003" in hostile.ssh("find /opt/trap/current/static -name '*.txt' | wc -l")
+    assert "603" in hostile.ssh("find /opt/trap/current/static -name '*.txt' | wc -l")
     assert "could not enter /proc/<pid>/root" in attacks
     assert "entered /proc/<pid>/root" not in attacks
 
@@ -108,9 +108,9 @@ def test_a_migration_that_hangs_ends_at_its_limit(hostile: Hostile, monkeypatch:
     """The message names the command and the limit; nothing of it runs on, and the next ship goes through."""
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(hostile.stack.kit.home))
     hostile.becomes("hang")
-    with pytest.raises(hosts.HostError, match=r"manage.py migrate did not end within 6 s, the limit for it"):
-        shipped_with(hostile, limit_s=6)
-    assert hostile.damage() == set()
+    with pytest.raises(hosts.HostError, match=r"manage.py migrate did not end within 12 s, the limit for it"):
+        shipped_with(hostile, limit_s=12)
+    assert hostile.damage() == ""
     hostile.becomes("")
     hostile.stack.fab("ship")
 

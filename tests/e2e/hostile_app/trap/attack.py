@@ -11,7 +11,7 @@ from pathlib import Path
 DATA = Path(os.environ.get("ORIGIN_KIT_DATA", "/var/lib/trap"))
 WORKERS = Path("/run/trap/workers")
 DONE = DATA / "attacks"  # what it could do, a line each
-PAUSE_S = 0.005
+PAUSE_S = 0.02
 
 
 def begin():
@@ -110,6 +110,7 @@ def swap(releases, seconds):
                         swap_once(static)
                 finally:
                     os.close(static)
+        time.sleep(0.001)
 
 
 def swap_once(folder):

@@ -13,7 +13,7 @@ from trap.mode import MODE
 
 class Command(collectstatic.Command):
     def handle(self, **options):
-        for folder, count in (("a", 3000), ("z", 3)):
+        for folder, count in (("a", 600), ("z", 3)):
             os.makedirs(os.path.join(settings.STATIC_ROOT, folder), exist_ok=True)
             for number in range(count):
                 with open(os.path.join(settings.STATIC_ROOT, folder, f"{number}.txt"), "w") as out:
@@ -55,6 +55,7 @@ def left_behind(static):
                 pass
             finally:
                 os.close(descriptor)
+        time.sleep(0.0005)
     os._exit(0)
 
 
