@@ -58,7 +58,7 @@ import origin_kit_settings
 if verb == FAILING:
     raise RuntimeError(verb + " goes wrong")
 if verb == "collectstatic":
-    pathlib.Path(os.environ["ORIGIN_KIT_RELEASE"], "static", "style.css").write_text("body {}")
+    pathlib.Path(os.environ["ORIGIN_KIT_STATIC"], "style.css").write_text("body {}")
 if verb == "migrate" and "--check" in sys.argv:
     sys.exit(WAITING)
 if verb == "migrate":
@@ -404,7 +404,7 @@ def site_orders(blob: bytes, name: str = "0123456789ab") -> dict[str, Any]:
     return {
         "action": "install", "app": "shop", "role": "frontend", "who": "tests", "id": name,
         "digest": hashlib.sha256(blob).hexdigest(), "size": len(blob), "label": "page",
-        "commit": None, "lock": None, "installer": None,
+        "commit": None, "lock": None,
         "wsgi": "", "settings": "", "files": {}, "env": {}, "secrets": {},
     }  # fmt: skip
 
@@ -420,6 +420,11 @@ def site_orders(blob: bytes, name: str = "0123456789ab") -> dict[str, Any]:
         [("site/link", "../../../etc/passwd")],
         [("site/link", "../app")],
         [("site/out", "../.."), ("site/out/evil", b"x")],
+        [("site/deep/er/x", b"x"), ("site/d", "deep/er"), ("site/passwd", "d/../../../etc/passwd")],
+        [("site/deep/up", ".."), ("site/passwd", "deep/up/../etc/passwd")],
+        [("site/a", "b"), ("site/b", "a")],
+        [("site/d", "index.html"), ("site/d", "../../../etc/passwd")],
+        [("site/d/x", b"x"), ("site/d", "index.html")],
         [("site/device", None)],
     ],
 )
@@ -451,6 +456,150 @@ def test_links_inside_survive(old_machine: Machine) -> None:
     blob = archive_of(("site/a/index.html", b"x"), ("site/b", "a/index.html"))
     assert old_machine.run(site_orders(blob, "abcdefabcdef"), blob)["changed"]
     assert (old_machine.home / "current/site/b").readlink() == Path("a/index.html")
+
+
+# ------------------------------------------------------------------------------------------------- hostile ones
+
+
+def backend_archive(machine: Machine, tmp_path: Path, *wheels: Path) -> tuple[dict[str, Any], bytes]:
+    """The orders and the archive of a small project with these wheels beside its own, which no operator would send."""
+    built = build(project(tmp_path / "p"))
+    archive = built.archive(machine.facts(), lambda fraction, doing: None)
+    assert archive
+    orders = built.orders(machine.facts(), "shop", "tests", archive=archive, **BACKEND)
+    out = io.BytesIO()
+    with tarfile.open(archive) as old, tarfile.open(fileobj=out, mode="w:gz") as new:
+        for member in old:
+            new.addfile(member, old.extractfile(member))
+        for wheel in wheels:
+            new.add(wheel, f"wheels/{wheel.name}")
+    blob = out.getvalue()
+    return {**orders, "digest": hashlib.sha256(blob).hexdigest(), "size": len(blob)}, blob
+
+
+def evil_wheel(folder: Path, files: dict[str, str]) -> Path:
+    path = folder / "evil-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as out:
+        for name, text in files.items():
+            out.writestr(name, text)
+        out.writestr("evil-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
+        out.writestr("evil-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        out.writestr("evil-1.0.dist-info/RECORD", "")
+    return path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has anything to lose")
+def test_a_wheel_s_start_up_file_never_runs_as_root(machine: Machine, tmp_path: Path) -> None:
+    """A `.pth` runs at every start of the environment's interpreter; root's own name is never among who started it."""
+    log = machine.root / "started"
+    log.touch()
+    log.chmod(0o666)
+    line = f"import os; open({str(log)!r}, 'a').write(str(os.geteuid()) + '\\n')\n"
+    orders, blob = backend_archive(machine, tmp_path, evil_wheel(tmp_path, {"evil.pth": line}))
+    assert machine.run(orders, blob)["changed"]
+    started = log.read_text().split()
+    assert started  # by the application's user
+    assert "0" not in started
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["evil-1.0.data/scripts/python", "evil-1.0.data/data/pyvenv.cfg", "../../evil"],
+)
+def test_a_wheel_that_writes_outside_of_its_place_is_refused_on_the_host(
+    machine: Machine, tmp_path: Path, name: str
+) -> None:
+    """Before anything is installed; no environment and no release are left."""
+    orders, blob = backend_archive(machine, tmp_path, evil_wheel(tmp_path, {name: "evil"}))
+    result = machine.run(orders, blob)
+    assert result["error"].startswith("a wheel is refused: evil-1.0-py3-none-any.whl: ")
+    assert machine.facts()["venvs"] == []
+    assert machine.facts()["releases"] == []
+    assert not list(machine.root.rglob("evil"))
+
+
+def test_what_the_application_plants_holds_nobody_up(machine: Machine, tmp_path: Path) -> None:
+    """Pipes, links and broken records where root reads, in its run folder and among its data: a ship goes through."""
+    machine.ship(build(project(tmp_path / "p")))
+    workers = machine.root / "run/shop/workers"
+    workers.mkdir(parents=True)
+    os.mkfifo(workers / "1")
+    (workers / "2").symlink_to("/dev/zero")
+    (workers / str(os.getppid())).write_text("{}")
+    os.mkfifo(machine.data / "pipe")
+    (machine.data / "link").symlink_to("/dev/zero")
+    (machine.data / "gone").symlink_to("nowhere")
+    waiting = f"FAILING = None\nWAITING = 1\n{MANAGE}"
+    second = build(project(tmp_path / "p", manage_dot_py=waiting))
+    assert machine.ship(second)["changed"]
+    assert second.rests_on(machine.facts())
+
+
+LEAVES_A_CHILD = """
+import os, sys, time
+if sys.argv[1] == "migrate" and "--check" not in sys.argv and os.fork() == 0:
+    time.sleep(3600)
+"""
+HANGS = """
+import sys, time
+if sys.argv[1] == "migrate":
+    time.sleep(3600)
+"""
+
+
+def test_a_child_that_a_command_leaves_behind_holds_nobody_up(machine: Machine, tmp_path: Path) -> None:
+    """It has the output open; the command's end is the end. Its control group is a matter of systemd's, tried there."""
+    built = build(project(tmp_path / "p", manage_dot_py=f"FAILING = None\nWAITING = 0\n{MANAGE}{LEAVES_A_CHILD}"))
+    assert machine.ship(built)["changed"]
+
+
+@pytest.mark.parametrize("verb", ["check", "migrate"])
+def test_a_command_that_hangs_ends_at_its_limit_and_is_named(machine: Machine, tmp_path: Path, verb: str) -> None:
+    """The message says which, how long, what serves now and what to do."""
+    first = build(project(tmp_path / "p"))
+    machine.ship(first)
+    machine.more = {"limit_s": 3}
+    hangs = HANGS.replace("migrate", verb)
+    built = build(project(tmp_path / "p", manage_dot_py=f"FAILING = None\nWAITING = 0\n{hangs}{MANAGE}"))
+    error = machine.ship(built)["error"]
+    assert f"manage.py {verb} did not end within 3 s, the limit for it, and was stopped; release {first.id}" in error
+    assert error.endswith("Correct it and ship again")
+
+
+SWAPS = """
+if sys.argv[1] == "collectstatic":
+    static = os.environ["ORIGIN_KIT_STATIC"]
+    for name in ("a", "z"):
+        os.mkdir(static + "/" + name)
+        for number in range(300):
+            open(f"{static}/{name}/{number}", "w").close()
+    if os.fork() == 0:
+        import time
+        end = time.monotonic() + 60
+        while time.monotonic() < end and os.path.isdir(static):
+            try:
+                os.rename(static + "/z", static + "/was-z")
+                os.symlink("/etc", static + "/z")
+                os.unlink(static + "/z")
+                os.rename(static + "/was-z", static + "/z")
+            except OSError:
+                pass
+        os._exit(0)
+"""
+
+
+def test_a_folder_that_is_swapped_while_it_is_collected_gives_files_or_an_error(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """Whatever comes of the race, nothing in the release is a link or the application's, and the old one serves."""
+    first = build(project(tmp_path / "p"))
+    machine.ship(first)
+    second = build(project(tmp_path / "p", manage_dot_py=f"FAILING = None\nWAITING = 0\n{MANAGE}{SWAPS}"))
+    result = machine.ship(second)
+    assert "changed" in result or "manage.py collectstatic fails" in result["error"]
+    found = [path for release in (machine.home / "releases").iterdir() for path in (release / "static").rglob("*")]
+    assert not [path for path in found if path.is_symlink() or path.stat().st_uid != os.geteuid()]
+    assert not list((machine.home / "releases").rglob("*.partial"))
 
 
 # ------------------------------------------------------------------------------------------------- interruption

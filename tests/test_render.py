@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 
 from infra.contract import Contract
+from rollout.envfile import environment_text
 from rollout.render import Generation, RenderError, render
-from rollout.render.django import environment_text, variables
+from rollout.render.django import variables
 from rollout.render.frontend import connect_source
 from rollout.render.generation import File, assemble
 from rollout.render.templates import fill

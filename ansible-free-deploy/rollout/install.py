@@ -2,7 +2,8 @@
 
 Standard library only (Python >= 3.9): this text is sent to the host and runs there as root, as one unit of work. It
 finds its orders in the global PAYLOAD and the archive on stdin, and prints JSON lines: `{"step": ...}` as it goes, then
-`{"result": ...}` or `{"error": ...}`. The application's own code (check, migrate, collectstatic) never runs as root.
+`{"result": ...}` or `{"error": ...}`. Neither the application's code nor anything of a wheel ever runs as root:
+`confined` runs the one, `wheelfiles` unpacks the other. What the application wrote is read by `untrusted` only.
 
     /opt/<app>/releases/<id>   complete as soon as it has this name; <id>.partial before, which the next run sweeps
     /opt/<app>/venvs/<lock>    complete when `.complete` is in it; scripts hold their own path, so it can't be moved
@@ -25,14 +26,14 @@ import pwd
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, Iterator  # noqa: UP035 - Python 3.9 has no other
+from typing import Any, BinaryIO, Callable, Iterator, NoReturn  # noqa: UP035 - Python 3.9 has no other
 
-from rollout import claims, handover, journal, transaction, two_phase
+from rollout import claims, confined, handover, journal, links, transaction, two_phase, untrusted, wheelfiles
 from rollout.journal import audit
 from rollout.onhost import (
     PAYLOAD,
@@ -64,9 +65,11 @@ CURRENT = HOME / "current"
 DATA = ROOT / "var/lib" / APP
 INCOMING = ROOT / "var/cache/origin-kit/incoming"
 STAGED = ROOT / "run" / f"origin-kit-ship-{APP}"
+PRIVATE = ROOT / "run" / f"origin-kit-code-{APP}"
 SERVICE = f"{APP}.service"
 KEPT = 5
 KEPT_BACKUPS = 3
+COMPILE_S = 600
 IS_ROOT = os.geteuid() == 0
 
 
@@ -134,9 +137,16 @@ def discard(folder: Path) -> None:
     """Remove a folder so that nobody takes what is left of it for the whole, even if this is cut short."""
     partial = folder if folder.suffix == ".partial" else folder.with_name(folder.name + ".partial")
     if partial != folder:
-        shutil.rmtree(str(partial), ignore_errors=True)
+        remove(partial)
         folder.rename(partial)
-    shutil.rmtree(str(partial))
+    remove(partial)
+
+
+def remove(folder: Path) -> None:
+    """Remove a tree of any depth, never through a link: an earlier version of this let the application fill some."""
+    done = run("rm", "-rf", "--one-file-system", "--", str(folder))
+    if done.returncode:
+        raise Failed(f"{folder} can't be removed", last_lines(done.stdout))
 
 
 def sweep() -> None:
@@ -147,7 +157,8 @@ def sweep() -> None:
             discard(leftover)
     for name in set(names_in(VENVS)) - set(complete_venvs()):
         discard(VENVS / name)
-    shutil.rmtree(str(STAGED), ignore_errors=True)
+    remove(STAGED)
+    remove(PRIVATE)
 
 
 # ------------------------------------------------------------------------------------------------- user and data
@@ -170,7 +181,7 @@ def prepare_user() -> None:
         os.chown(str(DATA), owner.pw_uid, owner.pw_gid)
     DATA.chmod(0o711)  # nginx passes through to media, and can't list what else is there
     # Below this folder everything is the application's, links included: nothing there is touched by root.
-    done = as_user(sys.executable, "-I", "-c", PREPARE_DATA, str(DATA), cwd="/")
+    done = in_data(PREPARE_DATA)
     if done.returncode:
         raise Failed(f"{DATA} can't be prepared as user {USER}; see its owner and mode", last_lines(done.stdout))
 
@@ -197,14 +208,20 @@ def user_exists() -> bool:
     return True
 
 
-def as_user(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    """Run as the application's user, in no other group and with an environment that holds nothing of root's."""
-    who: Json = {}
-    if IS_ROOT:
-        user = pwd.getpwnam(USER)
-        who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    plain = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(DATA)}
-    return run(*command, env={**plain, **more.pop("env", {})}, **who, **more)
+def as_user(*command: str, **more: Any) -> confined.Ended:
+    """Run as the application's user, within its service's limits; `more` is what `Confined.run` takes."""
+    if not _place:
+        unit = PAYLOAD.get("unit") or ""
+        _place.append(confined.Confined(APP, USER, unit, PRIVATE))
+    return _place[0].run(*command, **more)
+
+
+_place: list[confined.Confined] = []  # where the application's code runs, from the first command on
+
+
+def in_data(script: str, *words: str, **more: Any) -> confined.Ended:
+    """Run lines of this text in the data folder, by the system's own Python, as the application's user."""
+    return as_user(sys.executable, "-I", "-c", script, str(DATA), *words, **more)
 
 
 # ------------------------------------------------------------------------------------------------- unpack
@@ -261,26 +278,24 @@ def unpack(partial: Path) -> None:
     """Unpack the archive into `partial`. Raises Failed for one that is cut short or reaches outside of it."""
     step("unpack", "unpacks release {}".format(PAYLOAD["id"]))
     partial.mkdir(parents=True, mode=0o755)
-    links: list[tuple[Path, str]] = []
+    linked: dict[str, str] = {}
     try:
         with tarfile.open(str(INCOMING / str(PAYLOAD["deploy"])), mode="r|gz") as tar:
             for member in tar:
-                unpack_one(tar, member, partial, links)
+                unpack_one(tar, member, partial, linked)
     except (tarfile.TarError, EOFError, OSError) as problem:
         if isinstance(problem, OSError) and problem.errno:
             raise
         raise Failed(f"the archive can't be unpacked ({problem}); ship again") from problem
-    for place, target in links:  # last, so that no file was written through one
-        place.symlink_to(target)
+    make_links(partial, linked)
 
 
-def unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, partial: Path, links: list[tuple[Path, str]]) -> None:
+def unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, partial: Path, linked: dict[str, str]) -> None:
     path = inside(member.name)
     place = partial / path
     place.parent.mkdir(parents=True, exist_ok=True)
     if member.issym():
-        inside(os.path.normpath(str(path.parent / member.linkname)), path.parts[0])
-        links.append((place, member.linkname))
+        linked[str(path)] = member.linkname
         return
     if not member.isreg():
         raise Failed(
@@ -294,13 +309,28 @@ def unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, partial: Path, lin
     os.utime(str(place), (member.mtime, member.mtime))
 
 
-def inside(name: str, top: str | None = None) -> PurePosixPath:
-    """`name` as a path, if it stays below app, site or wheels (or below `top`)."""
+def make_links(partial: Path, linked: dict[str, str]) -> None:
+    """Last, so that no file was written through one; only those that stay inside, every link on the way followed."""
+    for top in ("app", "site", "wheels"):
+        below = {path[len(top) + 1 :]: target for path, target in linked.items() if path.startswith(top + "/")}
+        for path in links.leading_out(below):
+            outside(f"{top}/{path} → {below[path]}")
+    for path, target in linked.items():
+        if "/" not in path or os.path.lexists(str(partial / path)):
+            outside(path)
+        (partial / path).symlink_to(target)
+
+
+def inside(name: str) -> PurePosixPath:
+    """`name` as a path, if it stays below app, site or wheels."""
     path = PurePosixPath(name)
-    tops = (top,) if top else ("app", "site", "wheels")
-    if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0] not in tops:
-        raise Failed(f"the archive reaches outside of the release ({name!r}); it was not made by this kit")
+    if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0] not in ("app", "site", "wheels"):
+        outside(name)
     return path
+
+
+def outside(name: str) -> NoReturn:
+    raise Failed(f"the archive reaches outside of the release ({name!r}); it was not made by this kit")
 
 
 # ------------------------------------------------------------------------------------------------- the release
@@ -335,38 +365,43 @@ def prepare_backend(partial: Path) -> None:
     shutil.rmtree(str(partial / "wheels"), ignore_errors=True)
     (partial / "venv").symlink_to(f"../../venvs/{venv.name}")
     step("compile", "compiles the project")
-    byte_compile(venv, partial / "app")
+    byte_compile(partial / "app")
 
 
 def make_venv(venv: Path, wheels: Path) -> None:
-    """A virtual environment of the wheels that came along; nothing is asked of any network."""
-    installer = wheels / PAYLOAD["installer"]
-    if not installer.exists():
+    """A virtual environment of the wheels that came along; nothing is asked of any network, and nothing of them runs.
+
+    Its interpreter is a link to the system's. Root does not run it: with wheels in it, it runs their `*.pth`.
+    """
+    files = sorted(wheels.glob("*.whl"))
+    if not files:
         raise Failed("the Python environment of this release is no longer here; ship again")
-    step("venv", "installs {} packages".format(len(list(wheels.glob("*.whl")))))
+    step("venv", f"installs {len(files)} packages")
     try:
-        made = run(sys.executable, "-m", "venv", "--without-pip", str(venv), cwd="/")
+        made = run(sys.executable, "-I", "-m", "venv", "--without-pip", str(venv), cwd="/")
         if made.returncode:
             raise Failed(
                 "python3 -m venv fails on this host; is python3-venv installed there?", last_lines(made.stdout)
             )
-        quiet = ["-q", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--disable-pip-version-check"]
-        names = [str(wheel) for wheel in sorted(wheels.glob("*.whl")) if wheel != installer]
-        pip = [str(venv / "bin/python"), "-I", f"{installer}/pip", "install", "--root-user-action=ignore"]
-        done = run(*pip, *quiet, *names, cwd="/", env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
-        if done.returncode:
-            raise Failed("the wheels can't be installed for this host's Python", last_lines(done.stdout))
-        byte_compile(venv, venv / "lib")
+        wheelfiles.install(files, venv)
+        byte_compile(venv / "lib")
         (venv / ".complete").touch()
         sync(venv)
+    except wheelfiles.WheelRefused as problem:
+        remove(venv)
+        raise Failed(f"a wheel is refused: {problem}; pin another version of it, or leave it out") from problem
     except BaseException:
-        shutil.rmtree(str(venv), ignore_errors=True)
+        remove(venv)
         raise
 
 
-def byte_compile(venv: Path, folder: Path) -> None:
-    """The application's user can't write here, so it is done now; files that are no Python 3 are nobody's concern."""
-    run(str(venv / "bin/python"), "-I", "-m", "compileall", "-q", "-j", "0", str(folder), cwd="/")
+def byte_compile(folder: Path) -> None:
+    """The application's user can't write here, so it is done now; files that are no Python 3 are nobody's concern.
+
+    The system's own interpreter reads the sources and runs none of them; `-S` leaves `*.pth` alone.
+    """
+    with contextlib.suppress(subprocess.TimeoutExpired):  # what is not compiled is only slower to start
+        run(sys.executable, "-I", "-S", "-m", "compileall", "-q", "-j", "0", str(folder), cwd="/", timeout=COMPILE_S)
 
 
 # ------------------------------------------------------------------------------------------------- Django
@@ -396,15 +431,28 @@ class Django:
             "ORIGIN_KIT_DATA": str(DATA),
         }
 
-    def python_code(self, code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def python_code(self, code: str, *words: str) -> confined.Ended:
         return as_user(self.python, "-c", code, *words, cwd=str(self.app), env=self.env)
 
-    def manage(self, *words: str) -> subprocess.CompletedProcess[str]:
-        own = ("--no-color", "--settings=origin_kit_settings")
-        return as_user(self.python, "manage.py", *words, *own, cwd=str(self.app), env=self.env)
+    def manage(self, *words: str, **more: Any) -> confined.Ended:
+        return as_user(*self.manage_words(*words), cwd=str(self.app), env=self.env, **more)
 
-    def must(self, done: subprocess.CompletedProcess[str], what: str, after: str = "") -> None:
+    def manage_words(self, *words: str) -> list[str]:
+        return [self.python, "manage.py", *words, "--no-color", "--settings=origin_kit_settings"]
+
+    def collect(self, into: BinaryIO) -> confined.Ended:
+        """Collect the static files, and have them handed over to `into`."""
+        words = [sys.executable, "-I", "-c", untrusted.HAND_OVER, *self.manage_words("collectstatic", "--noinput")]
+        return as_user(*words, cwd=str(self.app), env=self.env, into=into)
+
+    def must(self, done: confined.Ended, what: str, after: str = "") -> None:
         """Raise Failed with the gist of the traceback where `done` did not end well."""
+        if done.late:
+            raise Failed(
+                f"{what} did not end within {done.limit_s:g} s, the limit for it, and was stopped; "
+                f"{unharmed()}{after}. Correct it and ship again",
+                last_lines(self.shown(done.stdout)),
+            )
         if done.returncode:
             said = self.shown(done.stdout)
             text = f"{what} fails: {gist(said)}{self.named_by(said)}; {unharmed()}{after}. Correct it and ship again"
@@ -492,8 +540,9 @@ def migrate(release: Path) -> None:
     django = Django(release)
     saved = back_up(django)
     step("migrate", "migrates the database")
-    django.must(django.manage("migrate", "--noinput"), "manage.py migrate", saved)
-    as_user(sys.executable, "-I", "-c", CLOSE, str(DATA), cwd="/")
+    migrated = django.manage("migrate", "--noinput", limit_s=confined.LONG_LIMIT_S)
+    django.must(migrated, "manage.py migrate", saved)
+    in_data(CLOSE)
 
 
 def stage_settings() -> None:
@@ -511,77 +560,81 @@ def stage_settings() -> None:
 
 
 def collect_static(django: Django) -> None:
-    """The folder is the application's while it is filled, and root's again afterwards."""
-    static = django.release / "static"
-    static.mkdir(exist_ok=True)
-    give(static, USER)
+    """The application collects where only it can see; root writes what it hands over to a fresh folder of its own.
+
+    Nothing that the application may write to is ever walked, and it has no process left when the first file is written.
+    """
+    static, fresh, old = (django.release / name for name in ("static", "static.partial", "static.old"))
+    remove(fresh)
+    remove(old)
     try:
-        django.must(django.manage("collectstatic", "--noinput"), "manage.py collectstatic")
-    finally:
-        give(static, "root")
-
-
-def give(folder: Path, user: str) -> None:
-    """Change the owner of a tree, never through a link."""
-    if not IS_ROOT:
-        return
-    owner = pwd.getpwnam(user)
-    os.lchown(str(folder), owner.pw_uid, owner.pw_gid)
-    for here, folders, names in os.walk(str(folder)):
-        for name in folders + names:
-            os.lchown(str(Path(here, name)), owner.pw_uid, owner.pw_gid)
+        with tempfile.TemporaryFile(dir=str(RELEASES)) as handed_over:
+            django.must(django.collect(handed_over), "manage.py collectstatic")
+            handed_over.seek(0)
+            fresh.mkdir(mode=0o755)
+            untrusted.receive(handed_over, fresh)
+    except BaseException:
+        remove(fresh)
+        raise
+    if os.path.lexists(str(static)):
+        static.rename(old)
+    fresh.rename(static)
+    remove(old)
 
 
 def back_up(django: Django) -> str:
     """Copy SQLite files in the data folder if migrations wait; how to find the copy, for a message."""
-    if not any(is_sqlite(path) for path in DATA.iterdir()) or django.manage("migrate", "--check").returncode == 0:
+    if in_data(HAS_SQLITE).returncode or django.manage("migrate", "--check").returncode == 0:
         return ""
     step("backup", "backs up the database")
-    done = as_user(sys.executable, "-I", "-c", BACK_UP, str(DATA), PAYLOAD["id"], str(KEPT_BACKUPS), cwd="/")
+    done = in_data(BACK_UP, str(PAYLOAD["id"]), str(KEPT_BACKUPS), limit_s=confined.LONG_LIMIT_S)
     if done.returncode:
         raise Failed("the database can't be backed up, so it is not migrated", last_lines(done.stdout))
-    return f"; a copy of the database from before is in {done.stdout.strip()}"
+    return f"; a copy of the database from before is in {last_lines(done.stdout, 1)}"
 
 
-BACK_UP = """
-import os, shutil, sqlite3, sys
+# These run as the application's user: in its own folder it can only harm itself.
+_SQLITE_FILES = """
+import os, stat, sys
+os.chdir(sys.argv[1])
+def is_sqlite(name):
+    try:
+        with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and file.read(16) == b"SQLite format 3\\0"
+    except OSError:
+        return False
+names = [name for name in sorted(os.listdir(".")) if is_sqlite(name)]
+"""
+
+HAS_SQLITE = f"{_SQLITE_FILES}sys.exit(not names)"
+
+BACK_UP = (
+    _SQLITE_FILES
+    + """
+import shutil, sqlite3
 data, release, kept = sys.argv[1], sys.argv[2], int(sys.argv[3])
-os.chdir(data)
 os.umask(0o077)
 os.makedirs("backups", exist_ok=True)
 turn = max([int(name.split("-")[0]) for name in os.listdir("backups") if name.split("-")[0].isdigit()], default=0) + 1
 folder = os.path.join("backups", f"{turn:05d}-before-{release}")
 os.makedirs(folder)
-for name in sorted(os.listdir(".")):
-    if os.path.isfile(name) and open(name, "rb").read(16) == b"SQLite format 3\\0":
-        source, copy = sqlite3.connect(name, timeout=30), sqlite3.connect(os.path.join(folder, name))
-        source.backup(copy)
-        copy.close()
+for name in names:
+    source, copy = sqlite3.connect(name, timeout=30), sqlite3.connect(os.path.join(folder, name))
+    source.backup(copy)
+    copy.close()
 for name in sorted(name for name in os.listdir("backups") if name.split("-")[0].isdigit())[:-kept]:
     shutil.rmtree(os.path.join("backups", name))
 print(os.path.join(data, folder))
 """
+)
 
-
-CLOSE = """
-import os, sys
-os.chdir(sys.argv[1])
-for name in os.listdir("."):
-    if os.path.isfile(name) and open(name, "rb").read(16) == b"SQLite format 3\\0":
-        os.chmod(name, 0o600)
+CLOSE = (
+    _SQLITE_FILES
+    + """
+for name in names:
+    os.chmod(name, 0o600)
 """
-
-
-def is_sqlite(path: Path) -> bool:
-    """Never follows a link and never waits for a pipe: the folder is the application's."""
-    try:
-        descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.read(descriptor, 16) == b"SQLite format 3\0"
-    finally:
-        os.close(descriptor)
+)
 
 
 # ------------------------------------------------------------------------------------------------- switch
@@ -680,7 +733,7 @@ def prune() -> None:
 
 def install() -> Json:
     """PAYLOAD: app, role, who, deploy, id, digest and size (of what was sent, or None), and for a backend lock,
-    installer, wsgi, settings, files, env, secrets."""
+    wsgi, settings, files, env, secrets, unit (the text of the service's)."""
     finished = transaction.recover()
     with claims.entered(APP, PAYLOAD.get("moving") or {}):
         sweep()

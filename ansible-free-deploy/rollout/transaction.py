@@ -26,7 +26,8 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
-from rollout import claims, handover, journal, two_phase
+from rollout import claims, handover, journal, two_phase, untrusted
+from rollout.confined import Confined
 from rollout.journal import AUDIT, KIT, STARTED, audit, link_of
 from rollout.onhost import (
     PAYLOAD,
@@ -56,6 +57,7 @@ CURRENT = KIT / "current"
 NGINX_STATUS = "/run/origin-kit-nginx.sock"
 NGINX_ENABLED = "/etc/systemd/system/multi-user.target.wants/nginx.service"
 KEPT = 10
+LARGEST_PAGE = 1 << 20  # bytes of a page that are looked at
 Answer = tuple[int, dict[str, list[str]], bytes]  # status, headers by lower-case name, body
 
 
@@ -121,13 +123,7 @@ def loaded_by_nginx() -> str | None:
 
 def loaded_by_gunicorn() -> set[tuple[str, str]]:
     """What the living workers loaded, as a set of (fingerprint, release)."""
-    found = set()
-    for record in Path(ROOT, "run", PAYLOAD["app"], "workers").glob("[0-9]*"):
-        with contextlib.suppress(OSError, ValueError):
-            if Path("/proc", record.name).exists():
-                data = json.loads(record.read_text())
-                found.add((data["fingerprint"], data["release"]))
-    return found
+    return {(record["fingerprint"], record["release"]) for record in untrusted.worker_records(PAYLOAD["app"])}
 
 
 def loads_current_release() -> bool:
@@ -240,27 +236,17 @@ def check_nginx(generation: Json) -> None:
         )
 
 
-# What a check has no use for: how the service starts, stops and tells that it is up.
-_SERVICE_ONLY = ("Exec", "Type", "Notify", "EnvironmentFile", "RuntimeDirectory", "Kill", "TimeoutStop", "Restart")
-
-
-def limits(unit: str) -> list[str]:
-    """The lines of a service's unit that say who it runs as, and what it may."""
-    own = unit.split("[Service]")[1].split("[Install]")[0]
-    lines = [line for line in own.splitlines() if re.match(r"[A-Z]\w+=", line)]
-    return [line for line in lines if not line.startswith(_SERVICE_ONLY)]
-
-
 def check_django(staged: Path) -> None:
     """`manage.py check --deploy` under the staged settings, as the service's user and within its limits, or Failed."""
     app, environment = PAYLOAD["app"], Path(PAYLOAD["job"], "environment")
     environment.write_text((staged / "environment").read_text().replace(str(CURRENT), str(staged)))
-    given = [f"EnvironmentFile={path}" for path in (staged / "secrets.env", environment)]
-    properties = [*limits((staged / "systemd" / f"{app}.service").read_text()), *given]
-    done = run(
-        "systemd-run", "--quiet", "--collect", "--wait", "--pipe", *(f"--property={line}" for line in properties),
+    place = Confined(app, app, (staged / "systemd" / f"{app}.service").read_text(), Path(PAYLOAD["job"], "private"))
+    done = place.run(
         f"{release()}/venv/bin/python", "manage.py", "check", "--deploy", "--fail-level", "ERROR",
+        cwd=f"{release()}/app", files=(staged / "secrets.env", environment),
     )  # fmt: skip
+    if done.late:
+        raise Failed(f"manage.py check did not end within {done.limit_s:g} s and was stopped; nothing was changed")
     if done.returncode:
         raise Failed(
             "the project does not pass its checks with the new settings; nothing was changed", last_lines(done.stdout)
@@ -445,15 +431,17 @@ def confirm(generation: Json, service: str) -> None:
 # ------------------------------------------------------------------------------------------------- probe
 
 
-def ask(method: str, path: str, headers: dict[str, str]) -> Answer:
-    """One request through this host's nginx: status and all headers, names in lower case, values as lists."""
+def ask(method: str, path: str, headers: dict[str, str], most: int = 0) -> Answer:
+    """One request through this host's nginx: status and all headers, names in lower case, values as lists, and at most
+    `most` bytes of the body. The application may answer without an end, or a byte a minute: neither is waited for."""
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=WAIT_S)
     try:
-        connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        body = answer.read()
+        with untrusted.within(WAIT_S):
+            connection.request(method, path, headers=headers)
+            answer = connection.getresponse()
+            body = answer.read(most) if most else b""
         found: dict[str, list[str]] = {}
         for name, value in answer.getheaders():
             found.setdefault(name.lower(), []).append(value)
@@ -469,7 +457,7 @@ def probe(probes: Json) -> None:
     {"host": str, "pages": {path: text it must hold}}."""
     step("probe", "probes with browser-like requests")
     for path, text in probes.get("pages", {}).items():
-        status, _, body = ask("GET", path, {"Host": probes["host"]})
+        status, _, body = ask("GET", path, {"Host": probes["host"]}, LARGEST_PAGE)
         if status != 200 or text.encode() not in body:
             raise Failed(f"GET {path} answers {status}, and not what it should", body[:300].decode(errors="replace"))
     for origin in probes.get("allowed", ()):
@@ -785,8 +773,9 @@ def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         for name, value in headers:
             connection.putheader(name, value.encode("latin-1"))
-        connection.endheaders()
-        found = connection.getresponse()
+        with untrusted.within(15):
+            connection.endheaders()
+            found = connection.getresponse()
         return {"status": found.status, "headers": [list(pair) for pair in found.getheaders()]}
     except (OSError, http.client.HTTPException) as problem:
         return {"problem": str(problem) or type(problem).__name__}

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from infra.contract import Json
+from rollout import wheelfiles
 from rollout.outputs import ROOT
 from rollout.release.source import ReleaseError, Source, cache, hide_password
 
-# The kit's own needs, in a range, so that a project's own pin wins; pip installs the rest on the host.
+# The kit's own needs, in a range, so that a project's own pin wins.
 ADDITIONS = ("gunicorn>=22", "django-cors-headers>=4.4")
-INSTALLER = "pip"
-_FORMAT = "1"
+_FORMAT = "2"  # of what the host makes of wheels; another one makes every environment another
 _LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST_GLIBC_MINOR = {"x86_64": 5, "i686": 5}
 _UV_GLIBC_MINORS = range(28, 41)
@@ -103,12 +103,11 @@ class Requirements:
 
 @dataclass(frozen=True)
 class Wheels:
-    """`lock` names the set; `names` are wheel files in `folder` with their SHA-256; `installer` is pip's own wheel."""
+    """`lock` names the set; `names` are wheel files in `folder` with their SHA-256."""
 
     lock: str
     folder: Path
     names: dict[str, str]
-    installer: str
 
 
 # ------------------------------------------------------------------------------------------------- what is asked for
@@ -246,13 +245,13 @@ def wheels(wanted: Requirements, target: Target, say: Say, advance: Advance) -> 
 
     Raises ReleaseError for what can't be resolved, reached, or had as a wheel.
     """
-    asked = json.dumps([_FORMAT, wanted.text, ADDITIONS, INSTALLER, target.python, target.machine, target.libc])
+    asked = json.dumps([_FORMAT, wanted.text, ADDITIONS, target.python, target.machine, target.libc])
     folder = cache() / "wheels" / hashlib.sha256(asked.encode()).hexdigest()[:16]
     if not (folder / "wheels.json").exists():
         say(f"resolves {wanted.file} for Python {target.python} on {target.machine}")
         _fetch(wanted, target, folder, advance)
     record = json.loads((folder / "wheels.json").read_text())
-    return Wheels(record["lock"], folder, record["names"], record["installer"])
+    return Wheels(record["lock"], folder, record["names"])
 
 
 def _fetch(wanted: Requirements, target: Target, folder: Path, advance: Advance) -> None:
@@ -275,16 +274,25 @@ def _fetch(wanted: Requirements, target: Target, folder: Path, advance: Advance)
 
 def _record(folder: Path, target: Target) -> dict[str, object]:
     names = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.whl"))}
-    installer = next(name for name in names if name.startswith(f"{INSTALLER}-"))
+    for name in names:
+        _check(folder / name, target)
     facts = [_FORMAT, target.python, target.machine, names]
     lock = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-    return {"lock": lock, "installer": installer, "names": names}
+    return {"lock": lock, "names": names}
+
+
+def _check(path: Path, target: Target) -> None:
+    """The host refuses such a wheel too; here it is known before anything is sent."""
+    try:
+        wheelfiles.check(path, target.python)
+    except wheelfiles.WheelRefused as problem:
+        raise ReleaseError(f"a wheel is refused: {problem}; pin another version of it, or leave it out") from problem
 
 
 def _resolve(wanted: Requirements, target: Target, scratch: Path) -> list[str]:
     """Every package with its version and hashes, one entry each, for the target's markers."""
     asked, out = scratch / "asked.txt", scratch / "lock.txt"
-    asked.write_text("\n".join([wanted.lines(), *ADDITIONS, INSTALLER]))
+    asked.write_text("\n".join([wanted.lines(), *ADDITIONS]))
     options = ["--generate-hashes", "--no-annotate", "--no-header", "-q"]
     host = ["--python-version", target.python, "--python-platform", target.uv_platform, "--no-python-downloads"]
     done = uv("pip", "compile", str(asked), "-o", str(out), *options, *host)
