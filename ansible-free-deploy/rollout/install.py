@@ -584,7 +584,10 @@ def collect_static(django: Django) -> None:
 
 def back_up(django: Django) -> str:
     """Copy SQLite files in the data folder if migrations wait; how to find the copy, for a message."""
-    if in_data(HAS_SQLITE).returncode or django.manage("migrate", "--check").returncode == 0:
+    found = in_data(HAS_SQLITE)
+    if found.returncode not in (0, _NONE):  # not to know is no reason to migrate without a copy
+        raise Failed(f"{DATA} can't be searched for databases as user {USER}", last_lines(found.stdout))
+    if found.returncode == _NONE or django.manage("migrate", "--check").returncode == 0:
         return ""
     step("backup", "backs up the database")
     done = in_data(BACK_UP, str(PAYLOAD["id"]), str(KEPT_BACKUPS), limit_s=confined.LONG_LIMIT_S)
@@ -606,7 +609,8 @@ def is_sqlite(name):
 names = [name for name in sorted(os.listdir(".")) if is_sqlite(name)]
 """
 
-HAS_SQLITE = f"{_SQLITE_FILES}sys.exit(not names)"
+_NONE = 10
+HAS_SQLITE = f"{_SQLITE_FILES}sys.exit(0 if names else {_NONE})"
 
 BACK_UP = (
     _SQLITE_FILES

@@ -132,6 +132,8 @@ try:
             count += 1
     sys.stdout.buffer.write(json.dumps(["", count]).encode() + b"\n")
     sys.stdout.buffer.flush()
+except OSError as problem:
+    sys.exit(f"a static file changes while it is read: {problem.filename}: {problem.strerror}")
 finally:
     shutil.rmtree(folder, ignore_errors=True)
 """
