@@ -24,6 +24,7 @@ JSON = "every host's answer as JSON on stdout, nothing else"
 RENAME = "the application's name before: its user and data get the new one, its units go"
 REMOVE = "an application of this kit to remove from the hosts, with its data (repeatable)"
 OUTPUTS = "read the contract from this file, which says itself of which stack it is"
+TAKE_OVER = "make another checkout's or user's local stack yours"
 
 
 def verb(**more: Any) -> Callable[[Callable[..., None]], Any]:
@@ -54,11 +55,18 @@ def describe(problem: ValueError) -> str:
     return f"{text}\n{detail}" if detail else text
 
 
+def say_whose(text: str, json: bool) -> None:
+    """Whose stack it is, in front of what is told about it; where that is JSON, on stderr."""
+    if text:
+        report.line(text, sys.stderr if json else None)
+
+
 @verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)",
-            "rename-from": RENAME, "remove-application": REMOVE}, iterable=["remove_application"])  # fmt: skip
+            "rename-from": RENAME, "remove-application": REMOVE,
+            "take-over": TAKE_OVER}, iterable=["remove_application"])  # fmt: skip
 def up(
     _: Context, stack: str | None = None, engine: str | None = None, rename_from: str | None = None,
-    remove_application: list[str] | None = None,
+    remove_application: list[str] | None = None, take_over: bool = False,
 ) -> None:  # fmt: skip
     """Make the environment exist, ship the application, deploy the configuration, check it."""
     from rollout import check, deploy, infrastructure, ready, settings, ship
@@ -66,7 +74,7 @@ def up(
     started = time.monotonic()
     wanted = settings.read(outputs.chosen_stack(stack))
     moved = ship.moving(rename_from, remove_application or [])
-    infrastructure.up(wanted, engine)
+    infrastructure.up(wanted, engine, take_over)
     found = outputs.load(wanted.stack)
     contract = found.contract
     ready.wait(contract)
@@ -79,8 +87,8 @@ def up(
     report.line(f"\n{'nothing to do: all is as it should be' if quiet else 'done'}, {time.monotonic() - started:.1f} s")
 
 
-@verb(help={"stack": STACK, "engine": "pulumi or embedded"})
-def down(_: Context, stack: str | None = None, engine: str | None = None) -> None:
+@verb(help={"stack": STACK, "engine": "pulumi or embedded", "take-over": TAKE_OVER})
+def down(_: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False) -> None:
     """Remove the environment and everything in it; anything but a local stack asks for its name."""
     from rollout import infrastructure, settings
 
@@ -90,7 +98,7 @@ def down(_: Context, stack: str | None = None, engine: str | None = None) -> Non
         typed = sys.stdin.readline()  # nobody there is an empty answer
         if typed.strip() != wanted.stack:
             raise infrastructure.InfrastructureError("that is not its name; nothing was removed")
-    infrastructure.down(wanted, engine)
+    infrastructure.down(wanted, engine, take_over)
     report.line(f"{wanted.stack} is gone")
 
 
@@ -116,7 +124,7 @@ def ship(
     from rollout import ship as shipping
 
     moved = shipping.moving(rename_from, remove_application or [])
-    found = source.load(stack, outputs)
+    found = source.load_to_change(stack, outputs)
     wanted = settings.read(source.chosen_stack(found.contract.environment))
     shipped = shipping.everywhere(wanted, found, moved)
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
@@ -136,7 +144,7 @@ def deploy(
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
-    found = source.load(stack, outputs)
+    found = source.load_to_change(stack, outputs)
     with report.silenced(json):
         outcomes = deployment.everywhere(found, "deploy", batch=max(1, batch), restart=restart, wait_s=limit)
     if json:
@@ -160,7 +168,7 @@ def rollback(
     from rollout import ship as shipping
 
     limit = deployment.seconds(wait)
-    found = source.load(stack, outputs)
+    found = source.load_to_change(stack, outputs)
     if release:
         served = shipping.rollback(found.contract, to, limit)
         report.line(f"release {served[0]} serves" if any(served) else "unchanged: that release serves already")
@@ -176,7 +184,9 @@ def plan(_: Context, stack: str | None = None, outputs: str | None = None, json:
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    outcomes = deployment.everywhere(source.load(stack, outputs), "plan")
+    found = source.load(stack, outputs)
+    say_whose(source.whose(found.contract.environment, outputs), json)
+    outcomes = deployment.everywhere(found, "plan")
     report.line(deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes)))
 
 
@@ -186,7 +196,9 @@ def status(_: Context, stack: str | None = None, outputs: str | None = None, jso
     from rollout import deploy as deployment
     from rollout import outputs as source
 
-    outcomes = deployment.everywhere(source.load(stack, outputs), "status")
+    found = source.load(stack, outputs)
+    say_whose(source.whose(found.contract.environment, outputs), json)
+    outcomes = deployment.everywhere(found, "status")
     report.line(deployment.as_json(outcomes) if json else deployment.status_table(outcomes))
 
 

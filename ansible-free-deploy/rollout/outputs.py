@@ -12,7 +12,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from infra.contract import Contract, ContractError, Json, variables
-from infra.local.home import state_dir
+from infra.local.home import home, state_dir, tighten, user_name
+from infra.local.owner import Owner, owner_of, take
 from infra.rules import quote
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,9 +85,9 @@ def load(stack: str | None, file: str | None = None) -> Outputs:
 
 
 def _of_stack(stack: str) -> Outputs:
-    checkpoint = kit_checkpoint(stack)
-    if checkpoint.exists():
-        return _from_checkpoint(checkpoint, stack)
+    if kit_has(stack):
+        tighten()
+        return _from_checkpoint(kit_checkpoint(stack), stack)
     if _is_local(stack):
         raise _not_up(stack)
     backend = _backend_url()
@@ -107,6 +108,40 @@ def _from_file(path: Path) -> Outputs:
 def kit_checkpoint(stack: str) -> Path:
     """The state of a local stack, in the kit's own file backend."""
     return state_dir() / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+
+
+def kit_has(stack: str) -> bool:
+    """Whether this is a local stack that is up. Raises OutputsError where it may be, and only root can tell."""
+    path = kit_checkpoint(stack)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError:
+        if _is_local(stack):
+            raise OutputsError(f"{home()} is {user_name(home().stat().st_uid)}'s alone; run it with sudo") from None
+        return False
+    return True
+
+
+def load_to_change(stack: str | None, file: str | None = None) -> Outputs:
+    """As `load`, for a verb that changes hosts. Raises OwnerError for a local stack of another checkout or user."""
+    found = load(stack, file)
+    name = found.contract.environment
+    if file is None and kit_has(name):
+        take(name, Owner.here(ROOT))
+    return found
+
+
+def whose(stack: str, file: str | None = None) -> str:
+    """A line that says whose a local stack is; empty for any other, or an environment read from a file."""
+    theirs = owner_of(stack) if file is None and kit_has(stack) else None
+    if theirs is None:
+        return ""
+    mine = Owner.here(ROOT)
+    if theirs.is_same(mine):
+        return f"stack {stack} of {theirs}"
+    return f"stack {stack} of {theirs}: NOT of this checkout ({mine}); what follows is about theirs"
 
 
 def _is_local(stack: str) -> bool:

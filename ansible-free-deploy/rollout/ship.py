@@ -47,7 +47,9 @@ class Builder:
             else release.local(ROOT / wanted.backend_path)
         )
         with report.progress("release") as advance:
-            return release.build_backend(source, wanted.wsgi, wanted.settings, target, _say("release"), advance)
+            return release.build_backend(
+                source, wanted.wsgi, wanted.settings, target, _say("release"), advance, wanted.build_sdists
+            )
 
 
 def _say(name: str) -> Callable[[str], None]:
