@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Iterator  # noqa: UP035 - Python 3.9 evaluates the alias below
 
-from rollout import handover
+from rollout import handover, seal
 from rollout.onhost import (
     PAYLOAD,
     WAIT_S,
@@ -34,6 +34,7 @@ from rollout.onhost import (
     Json,
     emit,
     end_step,
+    hide,
     journal_of,
     last_lines,
     phases,
@@ -46,6 +47,7 @@ from rollout.onhost import (
     wait_for,
     write_durably,
 )
+from rollout.seal import is_secret
 
 SCRIPT: str = globals().get("SCRIPT", "")  # this whole text, for the unit that the work is handed to
 KIT = Path("/etc/origin-kit")
@@ -106,7 +108,29 @@ def differences(generation: Json) -> list[str]:
     ]
     wrong += [link["place"] for link in generation["links"] if link_of(link["place"]) != str(CURRENT / link["target"])]
     wrong += [place for place in generation["absent"] if os.path.lexists(place)]
-    return wrong
+    return wrong + left_secrets(generation)
+
+
+def left_secrets(generation: Json) -> list[str]:
+    """What still holds secrets that were replaced, though this generation is current: a commit removes them, and a
+    run that was killed may not have come to it."""
+    if current_id() != generation["id"]:
+        return []
+    left = [*GENERATIONS.glob("*.partial"), *old_secrets(generation["id"])]
+    return [str(path.relative_to(KIT)) for path in left]
+
+
+def old_secrets(current: str) -> list[Path]:
+    """Secret files of other generations that do not hold what the current one's hold."""
+    found = []
+    for name, record in records().items():
+        for file in record["files"]:
+            path = GENERATIONS / name / file["path"]
+            if name == current or not is_secret(file) or not path.exists():
+                continue
+            if file_state(path) != file_state(CURRENT / file["path"]):
+                found.append(path)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------- what runs
@@ -192,7 +216,8 @@ def stage(generation: Json) -> Path:
 def generation_record(generation: Json) -> Json:
     """What a rollback has to know later: everything but the text, which the files hold."""
     files = [{"path": file["path"], "mode": file["mode"], "service": file["service"]} for file in generation["files"]]
-    return dict(generation, files=files, probes=PAYLOAD.get("probes", {}))
+    turn = max(map(turn_of, records().values()), default=0) + 1
+    return dict(generation, files=files, probes=PAYLOAD.get("probes", {}), turn=turn)
 
 
 def validate(generation: Json, staged: Path) -> None:
@@ -250,7 +275,7 @@ def limits(unit: str) -> list[str]:
 def check_django(staged: Path) -> None:
     """`manage.py check --deploy` under the staged settings, as the service's user and within its limits, or Failed."""
     app, environment = PAYLOAD["app"], Path(PAYLOAD["job"], "environment")
-    environment.write_text((staged / "environment").read_text().replace(str(CURRENT), str(staged)))
+    environment.write_bytes((staged / "environment").read_bytes().replace(bytes(CURRENT), bytes(staged)))
     given = [f"EnvironmentFile={path}" for path in (staged / "secrets.env", environment)]
     properties = [*limits((staged / "systemd" / f"{app}.service").read_text()), *given]
     done = run(
@@ -547,26 +572,46 @@ def diff(generation: Json) -> dict[str, str]:
         before = old[0].decode(errors="replace") if old else ""
         if before == file["text"] and old and old[3] == file["mode"]:
             continue
-        if file["mode"] & 0o077 == 0:
+        if is_secret(file) or (old and is_secret({"mode": old[3]})):
             found[file["path"]] = "(secret: differs)\n"
             continue
         lines = difflib.unified_diff(
             before.splitlines(True), file["text"].splitlines(True), "now/" + file["path"], "new/" + file["path"]
         )
-        found[file["path"]] = "".join(lines) or "(mode or owner differs)\n"
+        # A plain value may become a secret, or have been one in the file that is there.
+        found[file["path"]] = hide("".join(lines)) or "(mode or owner differs)\n"
     return found
 
 
 def prune() -> None:
-    """Keep the newest generations; the current one always."""
-    kept = sorted(
-        (path for path in GENERATIONS.iterdir() if not path.name.endswith(".partial")),
-        key=lambda path: path.stat().st_mtime,
-        reverse=True,
-    )
-    for path in kept[KEPT:]:
-        if path.name != current_id():
-            shutil.rmtree(str(path))
+    """Keep the newest generations, the current one always; secrets only where they are the current one's.
+
+    A secret that was replaced leaves with this. Nobody but root needs to read what is not current.
+    """
+    current = str(current_id())
+    here = records()
+    newest = sorted(here, key=lambda name: (turn_of(here[name]), modified(name)), reverse=True)[:KEPT]
+    for path in list(GENERATIONS.iterdir()):
+        if path.name not in (*newest, current):
+            partial = path.with_name(path.name + ".partial")  # half a generation must not look like one
+            path.rename(partial)
+            shutil.rmtree(str(partial))
+    for path in old_secrets(current):
+        path.unlink()
+        sync(path.parent)
+    GENERATIONS.chmod(0o711)
+    for name in newest:
+        if name != current:
+            (GENERATIONS / name).chmod(0o700)
+
+
+def modified(name: str) -> float:
+    return (GENERATIONS / name).stat().st_mtime
+
+
+def turn_of(record: Json) -> int:
+    """When this generation was made, as a number that only grows: no clock can turn it back."""
+    return int(record.get("turn", 0))
 
 
 def audit(result: str, generation: str | None, **more: object) -> None:
@@ -576,12 +621,13 @@ def audit(result: str, generation: str | None, **more: object) -> None:
         "commit": PAYLOAD.get("commit"),
         "deploy": PAYLOAD.get("deploy"),
         "generation": generation,
-        "result": result,
+        "result": hide(result),
         "seconds": round(time.monotonic() - STARTED, 3),
         **more,
     }
     AUDIT.parent.mkdir(parents=True, exist_ok=True)
     with AUDIT.open("a") as handle:
+        os.fchmod(handle.fileno(), 0o600)  # before there were keys it named digests that cover secrets
         handle.write(json.dumps(line) + "\n")
 
 
@@ -663,15 +709,29 @@ def undo(problem: Exception) -> None:
 
 
 def kept() -> list[str]:
-    """Generations that are still whole here."""
-    return sorted(path.parent.name for path in GENERATIONS.glob("*/generation.json"))
+    """Generations that are still whole here, but perhaps for their secrets."""
+    return sorted(records())
+
+
+def records() -> dict[str, Json]:
+    """What is known of the generations that are here: everything but the text of their files."""
+    found: dict[str, Json] = {}
+    for path in GENERATIONS.glob("*/generation.json"):
+        if path.parent.suffix != ".partial":
+            with contextlib.suppress(OSError, ValueError):  # changed by hand: nobody can go back to it
+                found[path.parent.name] = json.loads(path.read_text())
+    return found
+
+
+def given(*, make_key: bool = False) -> Json:
+    """The generation that came along, with this host's marks."""
+    return seal.sealed(PAYLOAD["generation"], seal.key(make=make_key))
 
 
 def wanted() -> Json:
     """The generation that is asked for: the one that came along, or for a rollback one that is still here."""
     if PAYLOAD["verb"] == "deploy":
-        generation: Json = PAYLOAD["generation"]
-        return generation
+        return given(make_key=True)
     to = PAYLOAD["to"]
     if to not in kept():
         raise Failed("generation {} is not here; there is {}".format(to, ", ".join(kept()) or "none"))
@@ -681,12 +741,16 @@ def wanted() -> Json:
 
 
 def stored(name: str) -> Json:
-    """A generation as `deploy` wants it, read back from the disk."""
-    folder = GENERATIONS / name
-    generation: Json = json.loads((folder / "generation.json").read_text())
+    """A generation as `deploy` wants it, read back from the disk; its secrets are today's, whatever they were.
+
+    So a rollback brings back no secret that was replaced, and needs none to be kept.
+    """
+    generation = records()[name]
     for file in generation["files"]:
-        file["text"] = (folder / file["path"]).read_text()
-    return generation
+        folder = CURRENT if is_secret(file) and current_id() else GENERATIONS / name
+        file["text"] = (folder / file["path"]).read_bytes().decode()
+    by = seal.key(make=True)
+    return seal.sealed(seal.unsealed(generation, by), by)
 
 
 def audit_lines() -> list[Json]:
@@ -703,18 +767,33 @@ def audit_lines() -> list[Json]:
 
 def history() -> Json:
     """What was deployed here, the last first, and what a rollback can go to."""
-    return {"current": current_id(), "kept": kept(), "deploys": audit_lines()[::-1][: PAYLOAD.get("count", 200)]}
+    deploys = audit_lines()[::-1][: PAYLOAD.get("count", 200)]
+    return {"current": current_id(), "kept": kept(), "leads_to": leads_to(), "deploys": deploys}
+
+
+def leads_to() -> dict[str, str]:
+    """What a rollback to each generation that is here makes current: itself, or itself with today's secrets."""
+    found = {}
+    for name, record in records().items():
+        secrets = [
+            {**file, "text": (CURRENT / file["path"]).read_bytes().decode()}
+            for file in record["files"]
+            if is_secret(file) and (CURRENT / file["path"]).exists()
+        ]
+        by = seal.key()
+        found[name] = seal.sealed_id(seal.unsealed_id(record, by), secrets, by)
+    return found
 
 
 def logs() -> Json:
     """The last lines of the services' journals."""
     count = str(PAYLOAD.get("count", 20))
     units = [word for unit in PAYLOAD["units"] for word in ("-u", unit)]
-    return {"text": run("journalctl", *units, "-n", count, "--no-pager", "-o", "short-iso").stdout}
+    return {"text": hide(run("journalctl", *units, "-n", count, "--no-pager", "-o", "short-iso").stdout)}
 
 
 def plan() -> Json:
-    generation = PAYLOAD["generation"]
+    generation = given()
     wrong, reasons = compare(generation)
     return {
         "differs": wrong,
@@ -729,8 +808,7 @@ def plan() -> Json:
 def status() -> Json:
     """What this host holds and what its processes loaded."""
     active = {unit: run("systemctl", "is-active", unit).stdout.strip() for unit in PAYLOAD["units"]}
-    generation = PAYLOAD.get("generation")
-    wrong, reasons = compare(generation) if generation else ([], {})
+    wrong, reasons = compare(given()) if PAYLOAD.get("generation") else ([], {})
     return {
         "generation": current_id(),
         "release": release(),

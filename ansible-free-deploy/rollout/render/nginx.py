@@ -21,7 +21,7 @@ ABSENT = ("/etc/nginx/sites-enabled/default",)
 def files(contract: Contract) -> tuple[File, ...]:
     """The sites and the headers that they share."""
     return (
-        File("nginx/origin-kit.conf", _backend(contract), "nginx"),
+        File("nginx/origin-kit.conf", _backend(contract), "nginx", reports=True),
         File("nginx/origin-kit-cors.conf", _shared(contract.cors), "nginx"),
     )
 
