@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_network
 from typing import Any, cast
 
-from infra import provider
+from infra import provider, variables
 from infra.origins import Origin, OriginError, Shape, parse_origin, parse_shape
 
 CLOUDS = ("local", "aws", "gcp")
@@ -184,8 +184,10 @@ def _environment(value: Any) -> dict[str, str]:
     for name, item in items.items():
         if not _ENV_NAME.fullmatch(name):
             raise ValueError(f"{_quote(name)} is not a variable's name")
-        if not isinstance(item, str) or "\0" in item:
+        if not isinstance(item, str):
             raise ValueError(f"{name} is {_quote(item)}, not text; put it in quotes")
+        if problem := variables.problem(name, item):
+            raise ValueError(f"the value of {name} {problem}")
     return cast(dict[str, str], items)
 
 

@@ -230,6 +230,13 @@ REFUSED = {
     "tls": (lambda c: dataclasses.replace(c, tls="acme"), "tls: 'acme'"),
     "variable": (lambda c: application(c, env={"A B": ""}), "'A B' is not a variable's name"),
     "NUL": (lambda c: application(c, env={"A": "x\0y"}), "the value of A holds a NUL"),
+    "no character": (lambda c: application(c, env={"A": "\ufffe"}), "the value of A holds U+FFFE"),
+    "no character above": (lambda c: application(c, env={"A": "\U0010ffff"}), "the value of A holds U+10FFFF"),
+    "too long": (lambda c: application(c, env={"A": "x" * 131_070}), "the value of A is longer than the 131071 bytes"),
+    "too much": (
+        lambda c: application(c, env={f"A{i}": "x" * 130_000 for i in range(9)}),
+        "more than 1 MiB together",
+    ),
     "surrogate": (lambda c: application(c, env={"A": "\ud800"}), "half a character"),
 }
 

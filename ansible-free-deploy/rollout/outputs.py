@@ -92,7 +92,7 @@ def _not_up(stack: str) -> OutputsError:
 
 def _load(path: Path) -> Json:
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_bytes())
     except OSError as problem:
         raise OutputsError(f"{path}: {problem.strerror}; name a file made by `fab outputs > FILE`") from None
     except ValueError as problem:
@@ -107,6 +107,8 @@ def _of(outputs: Json) -> Outputs:
     inner, secrets = outputs.get("contract"), outputs.get("secret_env") or {}
     if secrets == "[secret]":
         raise OutputsError("the file was made without --show-secrets, and this stack has secrets; make it with them")
+    if not isinstance(secrets, dict):
+        raise OutputsError("the output `secret_env` is not a map of NAME: value; run `fab up` or `pulumi up` again")
     return Outputs(Contract.from_json(inner if isinstance(inner, dict) else outputs), secrets)
 
 
@@ -141,7 +143,7 @@ def _from_cli(stack: str) -> Outputs:
             "install it (https://www.pulumi.com/docs/install/) or pass --outputs FILE"
         )
     command = ["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise OutputsError(
             f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:] or ['no reason given']}"

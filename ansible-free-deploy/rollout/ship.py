@@ -100,6 +100,6 @@ def _one(session: hosts.Session, role: str, contract: Contract, builder: Builder
 
 def _environment(contract: Contract, host: Host, secrets: dict[str, str]) -> dict[str, dict[str, str]]:
     """What `manage.py` runs under: the very settings that the next deploy will put there."""
-    generation = render(contract, "backend", host, {})
+    generation = render(contract, "backend", host, secrets)
     files = {file.path: file.text for file in generation.files if file.path.startswith("django/")}
     return {"files": files, "env": contract.application.env, "secrets": secrets}

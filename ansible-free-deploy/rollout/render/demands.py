@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from infra import variables
 from infra.contract import Contract
 from infra.origins import OriginError, parse_origin, parse_shape
 from rollout.render.cors import ALLOW_ALL
@@ -31,10 +32,14 @@ class RenderError(ValueError):
 
 def demand(contract: Contract, secrets: Mapping[str, str]) -> None:
     """Raise RenderError with everything that must not reach a file."""
-    problems = [*_patterns(contract), *_origins(contract), *_limits(contract), *_variables(contract, secrets)]
-    if problems:
-        cure = "correct the stack's config, then run `fab up`"
-        raise RenderError("\n".join(f"contract: {problem}; {cure}" for problem in problems))
+    problems = [*_patterns(contract), *_origins(contract), *_limits(contract)]
+    problems += _variables("application.env", contract.application.env)
+    lines = [f"contract: {problem}; correct the stack's config, then run `fab up`" for problem in problems]
+    lines += [f"{problem}; set it again" for problem in _variables("secrets", secrets)]
+    if not lines and _together(contract.application.env, secrets) > variables.LONGEST_TOGETHER:
+        lines = [f"application.env and secrets: more than {variables.LONGEST_TOGETHER >> 20} MiB together; use files"]
+    if lines:
+        raise RenderError("\n".join(lines))
 
 
 def _patterns(contract: Contract) -> Iterator[str]:
@@ -83,11 +88,14 @@ def _limits(contract: Contract) -> Iterator[str]:
         yield f"tls: {contract.tls!r} is not there yet, only 'off'"
 
 
-def _variables(contract: Contract, secrets: Mapping[str, str]) -> Iterator[str]:
-    for place, variables in (("application.env", contract.application.env), ("secrets", secrets)):
-        for name, value in variables.items():
-            # Values stay out of messages: they may be secrets.
-            if not _VARIABLE.fullmatch(name):
-                yield f"{place}: {name!r} is not a variable's name"
-            elif re.search("[\0\ud800-\udfff]", value):
-                yield f"{place}: the value of {name} holds a NUL or half a character"
+def _variables(place: str, values: Mapping[str, object]) -> Iterator[str]:
+    """Values stay out of messages: they may be secrets."""
+    for name, value in values.items():
+        if not _VARIABLE.fullmatch(name):
+            yield f"{place}: {name!r} is not a variable's name"
+        elif problem := variables.problem(name, value):
+            yield f"{place}: the value of {name} {problem}"
+
+
+def _together(*parts: Mapping[str, str]) -> int:
+    return sum(variables.size(name, value) for part in parts for name, value in part.items())
