@@ -26,6 +26,7 @@ from rollout.render.generation import Generation
 from rollout.together import Together
 
 WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself
+_SHOWN = 3  # paths in a table
 ONLY_SECRETS = (
     "the last deploy changed nothing but secrets, and a rollback brings back no secret: set the value that you want "
     "and run `fab deploy`, or name a generation of `fab history`: `fab rollback --to ID`"
@@ -320,12 +321,22 @@ def _release(result: Json) -> str:
 
 
 def _verdict(result: Json) -> str:
+    """What is not as it should be, each with its cure; the first thing about the configuration, and the release."""
+    found = [_configuration(result), _release_changed(result.get("release_changed", []), _release(result))]
+    return "; ".join(filter(None, found)) or "as the contract says"
+
+
+def _configuration(result: Json) -> str:
     if result["unfinished"]:
         return "interrupted: run `fab deploy`"
     if result["differs"]:
         return "differs from the contract: run `fab deploy`"
-    if result["restarts"]:
-        return (
-            "; ".join(f"{service}: {why}" for service, why in sorted(result["restarts"].items())) + ": run `fab deploy`"
-        )
-    return "as the contract says"
+    reasons = "; ".join(f"{service}: {why}" for service, why in sorted(result["restarts"].items()))
+    return f"{reasons}: run `fab deploy`" if reasons else ""
+
+
+def _release_changed(paths: Sequence[str], release: str) -> str:
+    if not paths:
+        return ""
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return f"release {release} was changed on the host ({', '.join(paths[:_SHOWN])}{more}): run `fab ship`"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-_SHARED = ("onhost", "handover", "seal")
+_SHARED = ("onhost", "handover", "seal", "manifest")
 
 _START = """\
 import sys, types

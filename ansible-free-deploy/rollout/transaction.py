@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Iterator  # noqa: UP035 - Python 3.9 evaluates the alias below
 
-from rollout import handover, seal
+from rollout import handover, manifest, seal
 from rollout.onhost import (
     PAYLOAD,
     WAIT_S,
@@ -140,6 +140,18 @@ def release() -> str | None:
     """The folder of the release that is current, or None."""
     path = Path("/opt") / PAYLOAD["app"] / "current"
     return os.path.realpath(str(path)) if path.exists() else None
+
+
+def changed_in_release() -> list[str]:
+    """What of the current release, and of the environment that it runs in, is not as it was shipped."""
+    folder = release()
+    if folder is None:
+        return []
+    venv = Path(folder, "venv")
+    if venv.is_symlink() and not (venv / ".complete").exists():
+        return ["venv"]
+    inner = manifest.changes(venv.resolve()) if venv.is_symlink() else []
+    return [*manifest.changes(Path(folder)), *(f"venv/{path}" for path in inner)]
 
 
 def loaded_by_nginx() -> str | None:
@@ -816,6 +828,7 @@ def status() -> Json:
         "unfinished": JOURNAL.exists(),
         "differs": wrong,
         "restarts": reasons,
+        "release_changed": changed_in_release(),
     }
 
 

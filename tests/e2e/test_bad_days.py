@@ -157,6 +157,35 @@ def test_the_boot_after_a_power_cut_goes_back_by_itself_and_says_so(
     assert f"went back to {before} after a power cut" in stack.fab("history").stdout
 
 
+def test_a_release_that_was_changed_on_the_host_is_seen_and_mended(stack: Stack) -> None:
+    """Code, environment and page, edited with the old size and time: `status` names them, `ship` brings them back."""
+    backend, frontend = stack.contract.backend.hosts[0], stack.contract.frontend.hosts[0]
+    assert "as the contract says" in stack.fab("status").stdout
+    view, wheel, page = (
+        "/opt/shop/current/app/catalog/api.py",
+        "$(ls /opt/shop/current/venv/lib/python3*/site-packages/django/shortcuts.py)",
+        "/opt/shop/current/site/index.html",
+    )
+    code = stack.kit.ssh(backend, f"sha256sum {view} {wheel}"), stack.kit.ssh(frontend, f"sha256sum {page}")
+    edit = "set -e; touch -r {0} /run/t; printf X | dd of={0} conv=notrunc status=none; touch -r /run/t {0}"
+    stack.kit.ssh(backend, edit.format(view) + "; " + edit.format(wheel))
+    stack.kit.ssh(frontend, edit.format(page))
+
+    status = stack.fab("status").stdout
+    assert "was changed on the host (app/catalog/api.py, venv/lib/python3" in status
+    assert "was changed on the host (site/index.html): run `fab ship`" in status
+    assert "was changed on the host" in stack.fab("doctor", status=None).stdout
+    assert "unchanged" in stack.fab("deploy").stdout
+    processes = stack.processes()
+    assert "shipped" in stack.fab("ship").stdout
+    assert code == (stack.kit.ssh(backend, f"sha256sum {view} {wheel}"), stack.kit.ssh(frontend, f"sha256sum {page}"))
+    assert stack.processes() != processes
+    assert "was changed" not in stack.fab("status").stdout
+    assert "unchanged" in stack.fab("ship").stdout
+    assert "unchanged" in stack.fab("deploy").stdout
+    assert admitted(stack) == {OLD}
+
+
 # ------------------------------------------------------------------------------------------------- the way there
 
 
