@@ -13,7 +13,6 @@ finds its orders in the global PAYLOAD and the archive on stdin, and prints JSON
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -38,11 +37,13 @@ from rollout.onhost import (
     emit,
     journal_of,
     last_lines,
+    note_full,
     point,
     run,
     step,
     sync,
     take_lock,
+    trouble,
     wait_for,
     write_durably,
 )
@@ -361,6 +362,7 @@ def stage() -> Path:
         record = {key: PAYLOAD.get(key) for key in ("id", "role", "label", "commit", "lock", "who")}
         (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
     except BaseException:
+        note_full()
         shutil.rmtree(str(partial), ignore_errors=True)
         raise
     if serves:
@@ -799,13 +801,7 @@ def main() -> int:
 
 
 def explain(problem: OSError) -> str:
-    where = problem.filename or HOME
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(str(HOME if HOME.exists() else ROOT)).free >> 20
-        return f"the disk is full ({free} MiB free at {HOME}); make room, then ship again; {unharmed()}"
-    if problem.errno == errno.EROFS:
-        return f"{where} is on a read-only file system; see `dmesg` on the host; {unharmed()}"
-    return f"{where}: {problem.strerror or problem}; {unharmed()}; ship again"
+    return f"{trouble(problem, HOME)}; {unharmed()}"
 
 
 if PAYLOAD:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 # What only some of the work needs is imported there: a question that finds nothing to do is to cost a host little.
 import contextlib
-import errno
 import json
 import os
 import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -43,6 +43,7 @@ from rollout.onhost import (
     step,
     sync,
     take_lock,
+    trouble,
     try_lock,
     wait_for,
     write_durably,
@@ -267,10 +268,20 @@ def check_nginx(generation: Json) -> None:
         )
         done = run("unshare", "-m", "sh", "-c", script, "sh", str(KIT), str(nginx), str(kit))
     if done.returncode:
-        raise Failed(
-            "nginx refuses the new configuration; nothing was changed. Is another site on this host at fault?",
-            done.stdout.replace(scratch, ""),
-        )
+        places = [link["place"] for link in generation["links"]]
+        raise Failed(f"{why_nginx(done, places)}; nothing was changed", done.stdout.replace(scratch, ""))
+
+
+def why_nginx(done: subprocess.CompletedProcess[str], places: list[str]) -> str:
+    """Why the test of nginx failed: nginx itself, or what it takes to ask it; `places` are the kit's own files."""
+    if done.returncode == 127:
+        return "nginx is not installed on this host (Debian: nginx-light)"
+    if not re.search(r"^nginx: ", done.stdout, re.MULTILINE):
+        return "nginx can't be tested: a mount namespace of its own is refused to root here"
+    where = re.search(r" in (/\S+):\d+$", done.stdout, re.MULTILINE)
+    if where and where[1] not in places and not where[1].startswith(str(KIT)):
+        return f"nginx refuses the new configuration because of {where[1]}, which is not this kit's"
+    return "nginx refuses the new configuration"
 
 
 # What a check has no use for: how the service starts, stops and tells that it is up.
@@ -295,9 +306,24 @@ def check_django(staged: Path) -> None:
         f"{release()}/venv/bin/python", "manage.py", "check", "--deploy", "--fail-level", "ERROR",
     )  # fmt: skip
     if done.returncode:
-        raise Failed(
-            "the project does not pass its checks with the new settings; nothing was changed", last_lines(done.stdout)
-        )
+        raise Failed(f"{why_django(done)}; nothing was changed", last_lines(done.stdout))
+
+
+_SYSTEMD_EXITS = range(200, 250)  # systemd.exec(5): it did not come to start the program
+_NOT_ASKED = ("Failed to connect to bus", "Failed to start transient", "Failed to create bus")
+
+
+def why_django(done: subprocess.CompletedProcess[str]) -> str:
+    """Why the checks failed: the project, what is left of it here, or who starts them."""
+    if paths := changed_in_release():
+        return f"the project fails its checks, and its release was changed on the host ({paths[0]}): run `fab ship`"
+    if done.stdout.lstrip().startswith(_NOT_ASKED):
+        return "systemd can't start the project's checks; see `systemctl status` on the host"
+    if done.returncode in _SYSTEMD_EXITS and not done.stdout.strip():
+        return f"the release's Python can't be started there (systemd's status {done.returncode}): run `fab ship`"
+    if not done.stdout.strip():
+        return f"the project's checks ended with status {done.returncode} and no word; out of memory?"
+    return "the project does not pass its checks with the new settings"
 
 
 # ------------------------------------------------------------------------------------------------- switch and restart
@@ -441,7 +467,10 @@ def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") 
 def told_of(units: list[str]) -> dict[str, dict[str, list[str]]]:
     """What systemd says of each unit, by property; one question for all, since each costs it as much as a program."""
     found: dict[str, dict[str, list[str]]] = {}
-    for text in run("systemctl", "show", "-p", "Id,ActiveState,Listen", *units).stdout.split("\n\n"):
+    done = run("systemctl", "show", "-p", "Id,ActiveState,Listen", *units)
+    if done.returncode:
+        raise Failed("systemd does not answer; see `systemctl status` on the host", done.stdout)
+    for text in done.stdout.split("\n\n"):
         told: dict[str, list[str]] = {"Id": [], "ActiveState": [], "Listen": []}
         for line in text.splitlines():
             name, _, value = line.partition("=")
@@ -819,7 +848,7 @@ def plan() -> Json:
 
 def status() -> Json:
     """What this host holds and what its processes loaded."""
-    active = {unit: run("systemctl", "is-active", unit).stdout.strip() for unit in PAYLOAD["units"]}
+    active = {unit: activity(unit) for unit in PAYLOAD["units"]}
     wrong, reasons = compare(given()) if PAYLOAD.get("generation") else ([], {})
     return {
         "generation": current_id(),
@@ -830,6 +859,12 @@ def status() -> Json:
         "restarts": reasons,
         "release_changed": changed_in_release(),
     }
+
+
+def activity(unit: str) -> str:
+    """systemd's one word on a unit."""
+    said = run("systemctl", "is-active", unit).stdout.strip()
+    return said if re.fullmatch("[a-z-]+", said) else "unknown: systemd does not answer"
 
 
 def examine() -> Json:
@@ -915,12 +950,7 @@ def finish(result: Json, word: str) -> None:
 
 
 def explain(problem: OSError) -> str:
-    where = problem.filename or KIT
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full ({where}); make room, then run this again; the host serves what it served"
-    if problem.errno == errno.EROFS:
-        return f"{where} is on a read-only file system; see `dmesg` on the host, which serves what it served"
-    return f"{where}: {problem.strerror or problem}; the host serves what it served; run this again"
+    return f"{trouble(problem, KIT)}; the host serves what it served"
 
 
 if __name__ == "__main__" and PAYLOAD:
