@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_network
 from typing import Any, cast
 
-from infra import provider, rules
+from infra import provider, rules, variables
 from infra.origins import Origin, OriginError, Shape, parse_origin, parse_shape
 from infra.rules import Check, quote
 
@@ -160,10 +160,8 @@ def _environment(value: Any) -> dict[str, str]:
         rules.variable_name(name)
         if not isinstance(item, str):
             raise ValueError(f"{name} is {quote(item)}, not text; put it in quotes")
-        try:
-            rules.variable_value(item)
-        except ValueError as problem:
-            raise ValueError(f"the value of {name} {problem}") from None
+        if problem := variables.problem(name, item):
+            raise ValueError(f"the value of {name} {problem}")
     return cast(dict[str, str], items)
 
 

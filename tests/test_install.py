@@ -18,8 +18,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -621,7 +622,7 @@ def killed_machine() -> Iterator[Machine]:
         yield machine
 
 
-@pytest.mark.parametrize("name", [step for step in STEPS if step != "undo"])
+@pytest.mark.parametrize("name", [step for step in STEPS if step not in ("undo", "replace")])
 def test_a_kill_at_any_step_is_finished_or_undone_by_the_next_run(
     killed_machine: Machine, two_releases: tuple[Release, Release], name: str
 ) -> None:
@@ -723,6 +724,175 @@ def test_two_at_once_exclude_each_other(machine: Machine, tmp_path: Path) -> Non
     assert not machine.home.exists()
     assert stat.S_IMODE((machine.root / "run/origin-kit").stat().st_mode) == 0o700
     assert stat.S_IMODE((machine.root / "run/origin-kit/lock").stat().st_mode) & 0o077 == 0o044  # as it was found
+
+
+# ------------------------------------------------------------------------------------------------- changed by hand
+
+
+def edit(path: Path, text: str = "x = 'edited'\n") -> None:
+    """As an editor leaves it, but with size and time as they were where it can be."""
+    before = path.stat()
+    path.write_text(text.ljust(before.st_size, "#")[: before.st_size])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def rot(folder: Path, inside: str) -> None:
+    """As a disk that loses a bit: no time tells."""
+    edit(folder / inside)
+    entries = json.loads((folder / "manifest.json").read_text())
+    found = (folder / inside).stat()
+    entries[inside]["stat"][-2:] = [found.st_mtime_ns, found.st_ctime_ns]
+    (folder / "manifest.json").write_text(json.dumps(entries))
+
+
+def lib(machine: Machine) -> Path:
+    return next((machine.home / "current/venv/lib").glob("python3*/site-packages"))
+
+
+def to_app(inside: str, change: Callable[[Path], None]) -> Callable[[Machine], None]:
+    return lambda machine: change(machine.home / "current" / inside)
+
+
+HAND = {
+    "edited": to_app("app/shop/settings.py", edit),
+    "gone": to_app("app/shop/wsgi.py", Path.unlink),
+    "mode": to_app("app/manage.py", lambda path: path.chmod(0o600)),
+    "owner": to_app("static/style.css", lambda path: os.chown(path, 1, 1)),
+    "new": to_app("app/shop/local_settings.py", lambda path: path.write_text("DEBUG = True\n") and None),
+    "link": to_app("app/manage.py", lambda path: (path.unlink(), path.symlink_to("/etc/passwd"), None)[-1]),
+    "folder": to_app("static", lambda path: path.chmod(0o700)),
+    "rotten": lambda machine: rot(machine.home / "current", "app/shop/settings.py"),
+    "package edited": lambda machine: edit(lib(machine) / "gunicorn.py"),
+    "package gone": lambda machine: (lib(machine) / "gunicorn.py").unlink(),
+    "package rotten": lambda machine: rot(
+        (machine.home / "current/venv").resolve(),
+        str((lib(machine) / "gunicorn.py").resolve().relative_to((machine.home / "current/venv").resolve())),
+    ),
+    "python gone": lambda machine: (machine.home / "current/venv/bin/python").unlink(),
+    "unfinished": lambda machine: (machine.home / "current/venv/.complete").unlink(),
+    "record broken": to_app("manifest.json", lambda path: path.write_text("{") and None),
+}
+
+
+@pytest.fixture(scope="module")
+def hand_machine() -> Iterator[Machine]:
+    yield from _machine()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+@pytest.mark.parametrize("case", HAND)
+def test_a_release_that_was_changed_on_the_host_is_seen_and_mended(
+    hand_machine: Machine, two_releases: tuple[Release, Release], case: str
+) -> None:
+    """The same ship again brings back what was shipped, and restarts what runs; then all is well."""
+    machine, (built, _) = hand_machine, two_releases
+    machine.ship(built)
+    (machine.root / "unit").touch()
+    assert built.rests_on(machine.facts())
+    restarts = machine.restarts
+    HAND[case](machine)
+    assert not built.rests_on(machine.facts())
+    assert machine.ship(built)["changed"]
+    assert machine.restarts == restarts + 1
+    assert built.rests_on(machine.facts())
+    assert (machine.home / "current/app/shop/settings.py").read_text() == "NAME = 'shop'\n"
+    assert not (machine.home / "current/app/shop/local_settings.py").exists()
+    assert (machine.home / "current/static/style.css").read_text() == "body {}"
+    assert (lib(machine) / "gunicorn.py").read_text() == "def run(): ...\n"
+    assert not list(machine.home.rglob("*.partial"))
+    assert machine.run({"action": "facts", "app": "shop"})["venvs"] == [built.wheels.lock if built.wheels else ""]
+    assert len(list((machine.home / "venvs").iterdir())) == 1
+
+
+def test_what_is_as_it_was_shipped_is_whole_whatever_its_times(machine: Machine, tmp_path: Path) -> None:
+    """A copy of the disk has other times; Python leaves caches; and what was shipped before there were records."""
+    built = build(project(tmp_path / "p"))
+    machine.ship(built)
+    for path in (machine.home / "current/app").rglob("*.py"):
+        path.touch()
+    cache = machine.home / "current/app/shop/__pycache__"
+    (cache / "more.cpython-311.opt-1.pyc").write_bytes(b"")
+    assert built.rests_on(machine.facts())
+    for folder in (machine.home / "current", machine.home / "current/venv"):
+        (folder / "manifest.json").unlink()
+    edit(machine.home / "current/app/shop/settings.py")
+    assert built.rests_on(machine.facts())
+
+
+def test_a_changed_environment_is_replaced_for_every_release_that_runs_in_it(machine: Machine, tmp_path: Path) -> None:
+    """It is not reused by the next release, and the one before can be gone back to."""
+    old = build(project(tmp_path / "p"))
+    machine.ship(old)
+    (machine.root / "unit").touch()
+    (lib(machine) / "gunicorn.py").unlink()
+    new = build(project(tmp_path / "p", shop__views_dot_py="x = 1\n"))
+    assert machine.facts()["venvs"] == []
+    assert machine.ship(new)["changed"]
+    assert (lib(machine) / "gunicorn.py").exists()
+    assert machine.facts()["releases"] == sorted([old.id, new.id])
+    assert machine.run(release.rollback_orders("shop", "backend", "tests"))["release"] == old.id
+    assert (lib(machine) / "gunicorn.py").exists()
+
+
+MENDING = ("unpack", "compile", "check", "replace", "journal", "switch", "restart", "confirm", "commit", "prune")
+MENDING_SAMPLE = ("check", "replace", "journal", "confirm")
+MENDING_STEPS = [step if step in MENDING_SAMPLE else pytest.param(step, marks=pytest.mark.soak) for step in MENDING]
+
+
+@pytest.mark.parametrize("name", MENDING_STEPS)
+def test_a_kill_while_mending_leaves_something_that_serves_and_the_next_ship_mends(
+    hand_machine: Machine, two_releases: tuple[Release, Release], name: str
+) -> None:
+    """Until its place is taken the changed release goes on serving."""
+    machine, (built, _) = hand_machine, two_releases
+    machine.ship(built)
+    (machine.root / "unit").touch()
+    edit(machine.home / "current/app/shop/settings.py")
+    machine.more = {"die_at": name}
+    assert "was killed" in machine.ship(built)["error"]
+    machine.more = {}
+    assert (machine.home / "current/static/style.css").exists()
+    if name != "prune":
+        assert not built.rests_on(machine.facts())
+        restarts = machine.restarts
+        assert machine.ship(built)["changed"]
+        assert machine.restarts > restarts
+    assert built.rests_on(machine.facts())
+    assert (machine.home / "current/app/shop/settings.py").read_text() == "NAME = 'shop'\n"
+
+
+def test_a_page_is_there_all_the_time_while_it_is_mended(machine: Machine, tmp_path: Path) -> None:
+    """One exchange of names: nobody who looks finds nothing."""
+    built = page(tmp_path / "page")
+    machine.ship(built)
+    place, missed, stop = machine.home / "current/site/index.html", [], threading.Event()
+    edit(place, "<h1>evil</h1>")
+
+    def look() -> None:
+        while not stop.is_set():
+            if not place.exists():
+                missed.append(True)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        assert machine.ship(built)["changed"]
+    finally:
+        stop.set()
+        watcher.join()
+    assert place.read_text() == "<h1>shop</h1>"
+    assert missed == []
+
+
+def test_a_release_that_no_longer_passes_its_checks_does_not_take_the_changed_one_s_place(
+    machine: Machine, tmp_path: Path
+) -> None:
+    built = build(project(tmp_path / "p"))
+    machine.ship(built)
+    edit(machine.home / "current/app/shop/settings.py")
+    before = (machine.home / "current/app/shop/settings.py").read_text()
+    assert "fails" in machine.ship(built, files={"django/origin_kit_settings.py": "import nothing\n"})["error"]
+    assert (machine.home / "current/app/shop/settings.py").read_text() == before
 
 
 # ------------------------------------------------------------------------------------------------- rollback, pruning

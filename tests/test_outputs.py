@@ -66,6 +66,14 @@ def test_secrets_come_from_the_cli_which_has_the_key(elsewhere: Path, monkeypatc
     assert words.read_text() == "stack output --json --show-secrets --stack aws-dev --non-interactive\n"
 
 
+def test_secrets_that_are_no_map_are_said_to_be_none(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
+    cli(elsewhere, {"contract": CONTRACT, "secret_env": ["hush-hush"]})
+    with pytest.raises(outputs.OutputsError, match="not a map of NAME: value") as caught:
+        outputs.load("aws-dev")
+    assert "hush-hush" not in str(caught.value)
+
+
 def test_any_other_backend_is_the_cli_s(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
     cli(elsewhere, {"contract": CONTRACT})

@@ -16,7 +16,6 @@ The journal of a switch, what a crash leaves and how hosts agree on the outcome:
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -33,7 +32,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Callable, Iterator, NoReturn  # noqa: UP035 - Python 3.9 has no other
 
-from rollout import claims, confined, handover, journal, links, transaction, two_phase, untrusted, wheelfiles
+from rollout import claims, confined, handover, journal, links, manifest, transaction, two_phase, untrusted, wheelfiles
 from rollout.journal import audit
 from rollout.onhost import (
     PAYLOAD,
@@ -46,12 +45,14 @@ from rollout.onhost import (
     end_step,
     journal_of,
     last_lines,
+    note_full,
     point,
     private_folder,
     run,
     send_heartbeats,
     step,
     sync,
+    trouble,
     wait_for,
 )
 
@@ -93,8 +94,30 @@ def names_in(folder: Path) -> list[str]:
 
 
 def complete_releases() -> list[str]:
-    """Releases that need nothing sent: unpacked whole, and with the environment that they run in."""
-    return [name for name in names_in(RELEASES) if (RELEASES / name / "venv/.complete").exists() or is_site(name)]
+    """Releases that need nothing sent: as they were unpacked, and with the environment that they run in."""
+    return [name for name in names_in(RELEASES) if is_whole(name)]
+
+
+def is_whole(name: str) -> bool:
+    """Whether a release and its environment are there and as they were made; the current one is read to the byte."""
+    release, thorough = RELEASES / name, name == current_id()
+    if is_site(name):
+        return not changes(release, thorough)
+    if not (release / "venv/.complete").exists():
+        return False
+    return not (changes(release, thorough) or changes(Path(os.path.realpath(str(release / "venv"))), thorough))
+
+
+_read_before: dict[Path, list[str]] = {}  # to the byte, which takes a second in a large environment
+
+
+def changes(folder: Path, thorough: bool) -> list[str]:
+    """As `manifest.changes`; a thorough look is taken once."""
+    if not thorough:
+        return _read_before.get(folder) or manifest.changes(folder)
+    if folder not in _read_before:
+        _read_before[folder] = manifest.changes(folder, thorough=True)
+    return _read_before[folder]
 
 
 def is_site(name: str) -> bool:
@@ -102,7 +125,23 @@ def is_site(name: str) -> bool:
 
 
 def complete_venvs() -> list[str]:
-    return [name for name in names_in(VENVS) if (VENVS / name / ".complete").exists()]
+    """The locks that have an environment here that is as it was made."""
+    return sorted({lock_of(name) for name in names_in(VENVS) if is_complete_venv(name)})
+
+
+def is_complete_venv(name: str) -> bool:
+    venv = VENVS / name
+    return (venv / ".complete").exists() and not changes(venv, thorough=False)
+
+
+def lock_of(venv: str) -> str:
+    """An environment has the name of its lock; one that replaces a changed one that still serves has a number more."""
+    return venv.split("-")[0]
+
+
+def used_venvs() -> set[str]:
+    """Names of the environments that releases run in."""
+    return {Path(os.path.realpath(str(RELEASES / name / "venv"))).name for name in names_in(RELEASES)}
 
 
 def turn_of(name: str) -> int:
@@ -111,9 +150,12 @@ def turn_of(name: str) -> int:
 
 
 def settled() -> bool:
-    """Whether no ship was cut short, and what runs is what is current."""
+    """Whether no ship was cut short, what runs is what is current, and that is as it was shipped."""
     loaded = {release for _, release in transaction.loaded_by_gunicorn()}
-    return not journal.exists() and loaded <= {os.path.realpath(str(CURRENT))}
+    if journal.exists() or not loaded <= {os.path.realpath(str(CURRENT))}:
+        return False
+    name = current_id()
+    return name is None or (turn_of(name) > 0 and is_whole(name))
 
 
 def facts() -> Json:
@@ -155,8 +197,9 @@ def sweep() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("*.partial"):
             discard(leftover)
-    for name in set(names_in(VENVS)) - set(complete_venvs()):
-        discard(VENVS / name)
+    for name in set(names_in(VENVS)) - used_venvs():
+        if not is_complete_venv(name):
+            discard(VENVS / name)
     remove(STAGED)
     remove(PRIVATE)
 
@@ -337,13 +380,16 @@ def outside(name: str) -> NoReturn:
 
 
 def stage() -> Path:
-    """The release under its own name, with the environment that it runs in."""
-    final = RELEASES / str(PAYLOAD["id"])
+    """The release under its own name, with the environment that it runs in.
+
+    Where it replaces one that serves and was changed, it has another name until `put`.
+    """
+    final, partial = RELEASES / str(PAYLOAD["id"]), RELEASES / "{}.partial".format(PAYLOAD["id"])
     if PAYLOAD["id"] in complete_releases():
         return final
-    if final.exists():
+    serves = current_id() == PAYLOAD["id"]
+    if final.exists() and not serves:
         discard(final)
-    partial = RELEASES / (PAYLOAD["id"] + ".partial")
     if not PAYLOAD["digest"]:
         raise Failed("release {} is no longer here; ship again".format(PAYLOAD["id"]))
     try:
@@ -352,20 +398,65 @@ def stage() -> Path:
             prepare_backend(partial)
         record = {key: PAYLOAD.get(key) for key in ("id", "role", "label", "commit", "lock", "who")}
         (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
-        partial.rename(final)
-    finally:
+    except BaseException:
+        note_full()
         shutil.rmtree(str(partial), ignore_errors=True)
+        raise
+    if serves:
+        return partial
+    partial.rename(final)
     return final
 
 
+def put(release: Path) -> None:
+    """Note what a release holds that has passed its checks; one that replaces a changed one takes its place."""
+    manifest.write(release)
+    _read_before.clear()
+    if release.suffix == ".partial":
+        step("replace", "replaces release {}, which was changed here".format(PAYLOAD["id"]))
+        os.sync()
+        exchange(release, release.with_suffix(""))
+        sync(RELEASES)
+        shutil.rmtree(str(release))
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Each gets the other's name, at once: `current` leads to a whole release all the time (renameat2(2))."""
+    import ctypes
+
+    here, exchange_both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange_both):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(other))
+
+
 def prepare_backend(partial: Path) -> None:
-    venv = VENVS / PAYLOAD["lock"]
+    venv = venv_for(str(PAYLOAD["lock"]))
     if not (venv / ".complete").exists():
         make_venv(venv, partial / "wheels")
+        run_in(venv)
     shutil.rmtree(str(partial / "wheels"), ignore_errors=True)
     (partial / "venv").symlink_to(f"../../venvs/{venv.name}")
     step("compile", "compiles the project")
     byte_compile(partial / "app")
+
+
+def venv_for(lock: str) -> Path:
+    """The environment for this lock that is as it was made, or a name for a new one: scripts in it hold its path, so
+    it can't be moved to where a changed one still serves."""
+    names = [name for name in names_in(VENVS) if lock_of(name) == lock]
+    whole = [name for name in names if is_complete_venv(name)]
+    free = (name for name in (lock, *(f"{lock}-{number}" for number in range(2, 1000))) if name not in names)
+    return VENVS / (whole[0] if whole else next(free))
+
+
+def run_in(venv: Path) -> None:
+    """Lead the releases that are here to an environment that replaces a changed one of the same lock."""
+    for name in names_in(RELEASES):
+        link = RELEASES / name / "venv"
+        if link.is_symlink() and lock_of(link.readlink().name) == lock_of(venv.name):
+            point(link, f"../../venvs/{venv.name}")
 
 
 def make_venv(venv: Path, wheels: Path) -> None:
@@ -385,6 +476,7 @@ def make_venv(venv: Path, wheels: Path) -> None:
             )
         wheelfiles.install(files, venv)
         byte_compile(venv / "lib")
+        manifest.write(venv)
         (venv / ".complete").touch()
         sync(venv)
     except wheelfiles.WheelRefused as problem:
@@ -683,13 +775,14 @@ class Ship(Switch):
 
     def stage(self) -> None:
         prepare_user()
-        release = stage()
+        self.staged = stage()
         if PAYLOAD["role"] == "backend":
-            try_backend(release)
+            try_backend(self.staged)
 
     def switch(self) -> None:
         if PAYLOAD["role"] == "backend":
-            migrate(RELEASES / self.to)
+            migrate(self.staged)
+        put(self.staged)
         super().switch()
 
 
@@ -728,7 +821,7 @@ def prune() -> None:
     used = {os.path.realpath(str(RELEASES / name / "venv")) for name in names_in(RELEASES)}
     for name in names_in(VENVS):
         if os.path.realpath(str(VENVS / name)) not in used:
-            (VENVS / name / ".complete").unlink()
+            (VENVS / name / ".complete").unlink(missing_ok=True)
             discard(VENVS / name)
 
 
@@ -814,13 +907,7 @@ def do() -> None:
 
 
 def explain(problem: OSError) -> str:
-    where = problem.filename or HOME
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(str(HOME if HOME.exists() else ROOT)).free >> 20
-        return f"the disk is full ({free} MiB free at {HOME}); make room, then ship again; {unharmed()}"
-    if problem.errno == errno.EROFS:
-        return f"{where} is on a read-only file system; see `dmesg` on the host; {unharmed()}"
-    return f"{where}: {problem.strerror or problem}; {unharmed()}; ship again"
+    return f"{trouble(problem, HOME)}; {unharmed()}"
 
 
 if PAYLOAD:

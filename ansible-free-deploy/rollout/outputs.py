@@ -156,7 +156,7 @@ def _not_up(stack: str) -> OutputsError:
 
 def _load(path: Path) -> Json:
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_bytes())
     except OSError as problem:
         raise OutputsError(f"{path}: {problem.strerror}; name a file made by `fab outputs > FILE`") from None
     except (ValueError, RecursionError) as problem:
@@ -224,7 +224,7 @@ def _from_cli(stack: str) -> Outputs:
             "install it (https://www.pulumi.com/docs/install/) or pass --outputs FILE"
         )
     command = ["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise OutputsError(
             f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:] or ['no reason given']}"

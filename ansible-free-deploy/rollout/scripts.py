@@ -5,7 +5,18 @@ from __future__ import annotations
 from importlib import resources
 
 # In the order in which they import each other.
-_SHARED = ("onhost", "handover", "journal", "two_phase", "claims", "envfile", "untrusted", "confined")
+_SHARED = (
+    "onhost",
+    "handover",
+    "journal",
+    "two_phase",
+    "claims",
+    "envfile",
+    "untrusted",
+    "confined",
+    "seal",
+    "manifest",
+)
 _NEEDS = {"transaction": _SHARED, "install": (*_SHARED, "links", "wheelfiles", "transaction")}
 
 _START = """\

@@ -150,7 +150,7 @@ def _one(
 
 def _environment(contract: Contract, host: Host, secrets: dict[str, str]) -> Json:
     """What `manage.py` runs under: the very settings and the service's limits that the next deploy puts there."""
-    generation = render(contract, "backend", host, {})
+    generation = render(contract, "backend", host, secrets)
     texts = {file.path: file.text for file in generation.files}
     files = {path: text for path, text in texts.items() if path.startswith("django/")}
     unit = texts[f"systemd/{contract.application.name}.service"]

@@ -14,20 +14,20 @@ from __future__ import annotations
 
 # What only some of the work needs is imported there: a question that finds nothing to do is to cost a host little.
 import contextlib
-import errno
 import json
 import os
 import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Callable, Iterator, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
-from rollout import claims, handover, journal, two_phase, untrusted
-from rollout.confined import Confined
+from rollout import claims, handover, journal, manifest, seal, two_phase, untrusted
+from rollout.confined import Confined, Ended
 from rollout.journal import AUDIT, KIT, STARTED, audit, link_of
 from rollout.onhost import (
     PAYLOAD,
@@ -37,6 +37,7 @@ from rollout.onhost import (
     Json,
     emit,
     end_step,
+    hide,
     journal_of,
     last_lines,
     phases,
@@ -46,10 +47,12 @@ from rollout.onhost import (
     step,
     sync,
     take_lock,
+    trouble,
     try_lock,
     wait_for,
     write_durably,
 )
+from rollout.seal import is_secret
 
 SCRIPT: str = globals().get("SCRIPT", "")  # this whole text, for the unit that the work is handed to
 GENERATIONS = KIT / "generations"
@@ -96,7 +99,29 @@ def differences(generation: Json) -> list[str]:
     ]
     wrong += [link["place"] for link in generation["links"] if link_of(link["place"]) != str(CURRENT / link["target"])]
     wrong += [place for place in generation["absent"] if os.path.lexists(place)]
-    return wrong
+    return wrong + left_secrets(generation)
+
+
+def left_secrets(generation: Json) -> list[str]:
+    """What still holds secrets that were replaced, though this generation is current: a commit removes them, and a
+    run that was killed may not have come to it."""
+    if current_id() != generation["id"]:
+        return []
+    left = [*GENERATIONS.glob("*.partial"), *old_secrets(generation["id"])]
+    return [str(path.relative_to(KIT)) for path in left]
+
+
+def old_secrets(current: str) -> list[Path]:
+    """Secret files of other generations that do not hold what the current one's hold."""
+    found = []
+    for name, record in records().items():
+        for file in record["files"]:
+            path = GENERATIONS / name / file["path"]
+            if name == current or not is_secret(file) or not path.exists():
+                continue
+            if file_state(path) != file_state(CURRENT / file["path"]):
+                found.append(path)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------- what runs
@@ -106,6 +131,18 @@ def release() -> str | None:
     """The folder of the release that is current, or None."""
     path = Path(ROOT, "opt", PAYLOAD["app"], "current")
     return os.path.realpath(str(path)) if path.exists() else None
+
+
+def changed_in_release() -> list[str]:
+    """What of the current release, and of the environment that it runs in, is not as it was shipped."""
+    folder = release()
+    if folder is None:
+        return []
+    venv = Path(folder, "venv")
+    if venv.is_symlink() and not (venv / ".complete").exists():
+        return ["venv"]
+    inner = manifest.changes(venv.resolve()) if venv.is_symlink() else []
+    return [*manifest.changes(Path(folder)), *(f"venv/{path}" for path in inner)]
 
 
 def loaded_by_nginx() -> str | None:
@@ -230,16 +267,26 @@ def check_nginx(generation: Json) -> None:
         )
         done = run("unshare", "-m", "sh", "-c", script, "sh", str(KIT), str(nginx), str(kit))
     if done.returncode:
-        raise Failed(
-            "nginx refuses the new configuration; nothing was changed. Is another site on this host at fault?",
-            done.stdout.replace(scratch, ""),
-        )
+        places = [link["place"] for link in generation["links"]]
+        raise Failed(f"{why_nginx(done, places)}; nothing was changed", done.stdout.replace(scratch, ""))
+
+
+def why_nginx(done: subprocess.CompletedProcess[str], places: list[str]) -> str:
+    """Why the test of nginx failed: nginx itself, or what it takes to ask it; `places` are the kit's own files."""
+    if done.returncode == 127:
+        return "nginx is not installed on this host (Debian: nginx-light)"
+    if not re.search(r"^nginx: ", done.stdout, re.MULTILINE):
+        return "nginx can't be tested: a mount namespace of its own is refused to root here"
+    where = re.search(r" in (/\S+):\d+$", done.stdout, re.MULTILINE)
+    if where and where[1] not in places and not where[1].startswith(str(KIT)):
+        return f"nginx refuses the new configuration because of {where[1]}, which is not this kit's"
+    return "nginx refuses the new configuration"
 
 
 def check_django(staged: Path) -> None:
     """`manage.py check --deploy` under the staged settings, as the service's user and within its limits, or Failed."""
     app, environment = PAYLOAD["app"], Path(PAYLOAD["job"], "environment")
-    environment.write_text((staged / "environment").read_text().replace(str(CURRENT), str(staged)))
+    environment.write_bytes((staged / "environment").read_bytes().replace(bytes(CURRENT), bytes(staged)))
     place = Confined(app, app, (staged / "systemd" / f"{app}.service").read_text(), Path(PAYLOAD["job"], "private"))
     done = place.run(
         f"{release()}/venv/bin/python", "manage.py", "check", "--deploy", "--fail-level", "ERROR",
@@ -248,9 +295,24 @@ def check_django(staged: Path) -> None:
     if done.late:
         raise Failed(f"manage.py check did not end within {done.limit_s:g} s and was stopped; nothing was changed")
     if done.returncode:
-        raise Failed(
-            "the project does not pass its checks with the new settings; nothing was changed", last_lines(done.stdout)
-        )
+        raise Failed(f"{why_django(done)}; nothing was changed", last_lines(done.stdout))
+
+
+_SYSTEMD_EXITS = range(200, 250)  # systemd.exec(5): it did not come to start the program
+_NOT_ASKED = ("Failed to connect to bus", "Failed to start transient", "Failed to create bus")
+
+
+def why_django(done: subprocess.CompletedProcess[str] | Ended) -> str:
+    """Why the checks failed: the project, what is left of it here, or who starts them."""
+    if paths := changed_in_release():
+        return f"the project fails its checks, and its release was changed on the host ({paths[0]}): run `fab ship`"
+    if done.stdout.lstrip().startswith(_NOT_ASKED):
+        return "systemd can't start the project's checks; see `systemctl status` on the host"
+    if done.returncode in _SYSTEMD_EXITS and not done.stdout.strip():
+        return f"the release's Python can't be started there (systemd's status {done.returncode}): run `fab ship`"
+    if not done.stdout.strip():
+        return f"the project's checks ended with status {done.returncode} and no word; out of memory?"
+    return "the project does not pass its checks with the new settings"
 
 
 # ------------------------------------------------------------------------------------------------- switch and restart
@@ -332,13 +394,7 @@ def settle_configuration(way: Json) -> None:
 
 def record_of(name: str | None) -> Json | None:
     """What `generation_record` has noted of a generation, or None where there is none."""
-    if name is None:
-        return None
-    try:
-        found: Json = json.loads((GENERATIONS / name / "generation.json").read_text())
-    except FileNotFoundError:
-        return None
-    return found
+    return records().get(name) if name else None
 
 
 def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") -> None:
@@ -363,7 +419,10 @@ def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") 
 def told_of(units: list[str]) -> dict[str, dict[str, list[str]]]:
     """What systemd says of each unit, by property; one question for all, since each costs it as much as a program."""
     found: dict[str, dict[str, list[str]]] = {}
-    for text in run("systemctl", "show", "-p", "Id,ActiveState,Listen", *units).stdout.split("\n\n"):
+    done = run("systemctl", "show", "-p", "Id,ActiveState,Listen", *units)
+    if done.returncode:
+        raise Failed("systemd does not answer; see `systemctl status` on the host", done.stdout)
+    for text in done.stdout.split("\n\n"):
         told: dict[str, list[str]] = {"Id": [], "ActiveState": [], "Listen": []}
         for line in text.splitlines():
             name, _, value = line.partition("=")
@@ -508,23 +567,41 @@ def diff(generation: Json) -> dict[str, str]:
         before = old[0].decode(errors="replace") if old else ""
         if before == file["text"] and old and old[3] == file["mode"]:
             continue
-        if file["mode"] & 0o077 == 0:
+        if is_secret(file) or (old and is_secret({"mode": old[3]})):
             found[file["path"]] = "(secret: differs)\n"
             continue
         lines = difflib.unified_diff(
             before.splitlines(True), file["text"].splitlines(True), "now/" + file["path"], "new/" + file["path"]
         )
-        found[file["path"]] = "".join(lines) or "(mode or owner differs)\n"
+        # A plain value may become a secret, or have been one in the file that is there.
+        found[file["path"]] = hide("".join(lines)) or "(mode or owner differs)\n"
     return found
 
 
 def prune() -> None:
-    """Keep those that served last; the current one always. No clock is asked, unless none of them has a number."""
-    there = [path for path in GENERATIONS.iterdir() if not path.name.endswith(".partial")]
-    by_activation = sorted(there, key=lambda path: (activation_number(path), path.stat().st_mtime), reverse=True)
-    for path in by_activation[KEPT:]:
-        if path.name != current_id():
-            shutil.rmtree(str(path))
+    """Keep the newest generations, the current one always; secrets only where they are the current one's.
+
+    A secret that was replaced leaves with this. Nobody but root needs to read what is not current.
+    """
+    current = str(current_id())
+    newest = sorted(records(), key=by_activation, reverse=True)[:KEPT]
+    for path in list(GENERATIONS.iterdir()):
+        if path.name not in (*newest, current):
+            partial = path.with_name(path.name + ".partial")  # half a generation must not look like one
+            path.rename(partial)
+            shutil.rmtree(str(partial))
+    for path in old_secrets(current):
+        path.unlink()
+        sync(path.parent)
+    GENERATIONS.chmod(0o711)
+    for name in newest:
+        if name != current:
+            (GENERATIONS / name).chmod(0o700)
+
+
+def by_activation(name: str) -> tuple[int, float]:
+    """The order in which generations served. No clock is asked, but for those from before there were numbers."""
+    return activation_number(GENERATIONS / name), (GENERATIONS / name).stat().st_mtime
 
 
 def recover() -> bool:
@@ -554,7 +631,9 @@ def recover() -> bool:
 def runs_target(way: Json) -> bool:
     """Whether what runs here is what the journal leads to, and answers as it should."""
     if way["kind"] == "release":
-        return Path(str(release())).name == way["to"] and loads_current_release()
+        # A fresh copy in the place of a changed one has the same name: workers can't tell which of the two they loaded.
+        renewed = way["from"] == way["to"]
+        return not renewed and Path(str(release())).name == way["to"] and loads_current_release()
     if current_id() != way["to"]:
         return False
     try:
@@ -668,15 +747,29 @@ def undo(problem: Exception) -> None:
 
 
 def kept() -> list[str]:
-    """Generations that are still whole here."""
-    return sorted(path.parent.name for path in GENERATIONS.glob("*/generation.json"))
+    """Generations that are still whole here, but perhaps for their secrets."""
+    return sorted(records())
+
+
+def records() -> dict[str, Json]:
+    """What is known of the generations that are here: everything but the text of their files."""
+    found: dict[str, Json] = {}
+    for path in GENERATIONS.glob("*/generation.json"):
+        if path.parent.suffix != ".partial":
+            with contextlib.suppress(OSError, ValueError):  # changed by hand: nobody can go back to it
+                found[path.parent.name] = json.loads(path.read_text())
+    return found
+
+
+def given(*, make_key: bool = False) -> Json:
+    """The generation that came along, with this host's marks."""
+    return seal.sealed(PAYLOAD["generation"], seal.key(make=make_key))
 
 
 def wanted() -> Json:
     """The generation that is asked for: the one that came along, or for a rollback one that is still here."""
     if PAYLOAD["verb"] == "deploy":
-        generation: Json = PAYLOAD["generation"]
-        return generation
+        return given(make_key=True)
     to = PAYLOAD["to"]
     if to not in kept():
         raise Failed("generation {} is not here; there is {}".format(to, ", ".join(kept()) or "none"))
@@ -686,12 +779,16 @@ def wanted() -> Json:
 
 
 def stored(name: str) -> Json:
-    """A generation as `deploy` wants it, read back from the disk."""
-    folder = GENERATIONS / name
-    generation: Json = json.loads((folder / "generation.json").read_text())
+    """A generation as `deploy` wants it, read back from the disk; its secrets are today's, whatever they were.
+
+    So a rollback brings back no secret that was replaced, and needs none to be kept.
+    """
+    generation = records()[name]
     for file in generation["files"]:
-        file["text"] = (folder / file["path"]).read_text()
-    return generation
+        folder = CURRENT if is_secret(file) and current_id() else GENERATIONS / name
+        file["text"] = (folder / file["path"]).read_bytes().decode()
+    by = seal.key(make=True)
+    return seal.sealed(seal.unsealed(generation, by), by)
 
 
 def audit_lines() -> list[Json]:
@@ -712,18 +809,33 @@ def history() -> Json:
     count = PAYLOAD.get("count", 200)
     of = {kind: [line for line in lines if line.get("kind", "configuration") == kind][:count]
           for kind in ("configuration", "release")}  # fmt: skip
-    return {"current": current_id(), "kept": kept(), "deploys": of["configuration"], "ships": of["release"]}
+    here = {"current": current_id(), "kept": kept(), "leads_to": leads_to()}
+    return {**here, "deploys": of["configuration"], "ships": of["release"]}
+
+
+def leads_to() -> dict[str, str]:
+    """What a rollback to each generation that is here makes current: itself, or itself with today's secrets."""
+    found = {}
+    for name, record in records().items():
+        secrets = [
+            {**file, "text": (CURRENT / file["path"]).read_bytes().decode()}
+            for file in record["files"]
+            if is_secret(file) and (CURRENT / file["path"]).exists()
+        ]
+        by = seal.key()
+        found[name] = seal.sealed_id(seal.unsealed_id(record, by), secrets, by)
+    return found
 
 
 def logs() -> Json:
     """The last lines of the services' journals."""
     count = str(PAYLOAD.get("count", 20))
     units = [word for unit in PAYLOAD["units"] for word in ("-u", unit)]
-    return {"text": run("journalctl", *units, "-n", count, "--no-pager", "-o", "short-iso").stdout}
+    return {"text": hide(run("journalctl", *units, "-n", count, "--no-pager", "-o", "short-iso").stdout)}
 
 
 def plan() -> Json:
-    generation = PAYLOAD["generation"]
+    generation = given()
     claims.check(generation, PAYLOAD["app"])
     wrong, reasons = compare(generation)
     return {
@@ -740,9 +852,8 @@ def plan() -> Json:
 def status() -> Json:
     """What this host holds and what its processes loaded."""
     claims.refuse_others(PAYLOAD["app"])
-    active = {unit: run("systemctl", "is-active", unit).stdout.strip() for unit in PAYLOAD["units"]}
-    generation = PAYLOAD.get("generation")
-    wrong, reasons = compare(generation) if generation else ([], {})
+    active = {unit: activity(unit) for unit in PAYLOAD["units"]}
+    wrong, reasons = compare(given()) if PAYLOAD.get("generation") else ([], {})
     return {
         "generation": current_id(),
         "release": release(),
@@ -751,7 +862,14 @@ def status() -> Json:
         "in_doubt": journal.in_doubt(),
         "differs": wrong,
         "restarts": reasons,
+        "release_changed": changed_in_release(),
     }
+
+
+def activity(unit: str) -> str:
+    """systemd's one word on a unit."""
+    said = run("systemctl", "is-active", unit).stdout.strip()
+    return said if re.fullmatch("[a-z-]+", said) else "unknown: systemd does not answer"
 
 
 def examine() -> Json:
@@ -832,7 +950,7 @@ def do() -> None:
     """The unit's part."""
     generation = wanted()
     try:
-        result = under_the_lock(lambda: deploy(generation))
+        result = under_the_lock(lambda: deploy(wanted()))  # asked again: another deploy may have come between
     except (Failed, OSError) as problem:
         audit(f"{kind_of(problem)}: {problem}", generation["id"], "configuration")
         raise
@@ -879,12 +997,7 @@ def report_failure(failure: Failed) -> None:
 
 
 def explain(problem: OSError) -> str:
-    where = problem.filename or KIT
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full ({where}); make room, then run this again; the host serves what it served"
-    if problem.errno == errno.EROFS:
-        return f"{where} is on a read-only file system; see `dmesg` on the host, which serves what it served"
-    return f"{where}: {problem.strerror or problem}; the host serves what it served; run this again"
+    return f"{trouble(problem, KIT)}; the host serves what it served"
 
 
 if __name__ == "__main__" and PAYLOAD:
