@@ -141,7 +141,7 @@ def facts() -> Json:
         "machine": platform.machine(),
         "libc": platform.libc_ver()[1] if platform.libc_ver()[0] == "glibc" else "",
         "release": current_id(),
-        "settled": settled(),
+        "settled": settled() and not claims.pending(APP),
         "releases": complete_releases(),
         "venvs": complete_venvs(),
     }
@@ -690,6 +690,13 @@ def rollback() -> Json:
         return {"changed": True, "release": to, "previous": before}
 
 
+def put_back() -> Json:
+    """Another host's ship failed: a move to another name is taken back here as well."""
+    with take_lock():
+        claims.put_back()
+    return {"changed": True}
+
+
 def previous() -> str | None:
     """The release that served before the current one, if it is still here."""
     served = [name for name in complete_releases() if turn_of(name) and name != current_id()]
@@ -698,7 +705,9 @@ def previous() -> str | None:
 
 def main() -> int:
     os.umask(0o022)
-    actions: dict[str, Callable[[], Json]] = {"facts": facts, "install": install, "rollback": rollback}
+    actions: dict[str, Callable[[], Json]] = {
+        "facts": facts, "install": install, "rollback": rollback, "put_back": put_back,
+    }  # fmt: skip
     try:
         emit(result=actions[PAYLOAD["action"]]())
         return 0

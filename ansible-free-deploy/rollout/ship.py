@@ -11,6 +11,7 @@ from infra.contract import Contract, Host, Json
 from infra.settings import Settings
 from rollout import access, hosts, release, report, secret_values
 from rollout.deploy import WAIT_S, UsageError, who
+from rollout.hosts import HostError
 from rollout.outputs import ROOT, Outputs
 from rollout.release import Release, Target
 from rollout.render import render
@@ -79,7 +80,26 @@ def everywhere(settings: Settings, outputs: Outputs, moved: Mapping[str, str] | 
         with hosts.session(host, access.identity(contract)) as session:
             return _one(session, role, contract, builder, secrets, dict(moved or {}))
 
-    return hosts.each(contract.hosts, one)
+    try:
+        return hosts.each(contract.hosts, one)
+    except HostError:
+        if moved:
+            _put_back(contract)
+        raise
+
+
+def _put_back(contract: Contract) -> None:
+    """A move is done on all hosts or none: where one failed, the others take theirs back."""
+
+    def one(pair: tuple[str, Host]) -> None:
+        orders = {"action": "put_back", "app": contract.application.name, "who": who(), "wait_s": WAIT_S}
+        try:
+            with hosts.session(pair[1], access.identity(contract)) as session, report.busy(pair[1].name) as begin:
+                session.run(release.script(), orders, on_event=lambda event: begin(event["text"]))
+        except HostError as problem:
+            report.step(pair[1].name, f"can't take the move back ({problem}); the next `fab ship` does")
+
+    hosts.each(contract.hosts, one)
 
 
 def rollback(contract: Contract, to: str | None, wait_s: int) -> list[str | None]:

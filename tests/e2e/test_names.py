@@ -185,7 +185,8 @@ def test_a_rename_whose_ship_fails_leaves_the_old_one_serving(stack: Stack, data
             text = said(stack.fab("ship", *file, "--rename-from", "shop", status=1))
         finally:
             stack.write()
-    assert "puts shop back in service" in text
+    assert re.search("backend-1 +puts shop back in service", text)
+    assert re.search("frontend-1 +puts shop back in service", text)
     assert evil_in(text) == []
     assert r"RuntimeError: \x1b]0;owned\x07" in text
     assert serves(stack)
