@@ -301,6 +301,8 @@ def test_until_the_new_configuration_serves_there_is_a_way_back(deployed: Machin
     new = ("opt/store", "etc/origin-kit/generations/one-moved")
     assert {name: state for name, state in after.items() if not name.startswith(new)} == before
     assert "error" not in facts(deployed)
+    assert ship(deployed, "store", moving={"shop": "removed"})["changed"]  # as if for the first time
+    assert (deployed.root / "var/lib/store/secret_key").exists()
 
 
 def test_a_rename_never_covers_data(deployed: Machine) -> None:

@@ -493,6 +493,8 @@ def unmove(way: Json) -> None:
         remove_file(mark_of(way["to"]))
     else:
         write_mark(way["to"])
+    if not user_of(way["to"]) and not os.path.lexists(str(data_of(way["to"]))):
+        remove_file(home_of(way["to"]) / "current")  # a ship that finds it would have nothing to do
     failed = [unit for unit in way["active"] if run("systemctl", "start", unit).returncode]
     remove_file(MOVE)
     if failed:
