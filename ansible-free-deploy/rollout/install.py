@@ -166,7 +166,7 @@ def facts() -> Json:
         "machine": platform.machine(),
         "libc": platform.libc_ver()[1] if platform.libc_ver()[0] == "glibc" else "",
         "release": current_id(),
-        "settled": settled(),
+        "settled": settled() and not claims.pending(APP),
         "releases": complete_releases(),
         "venvs": complete_venvs(),
     }

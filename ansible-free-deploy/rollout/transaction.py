@@ -616,7 +616,7 @@ def recover() -> bool:
     if finished:
         keep(way)
         journal.commit()
-        claims.finish_open_move()
+        claims.finish_open_move(PAYLOAD["app"])
     else:
         journal.put_links_back()
         try:
