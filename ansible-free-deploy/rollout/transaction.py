@@ -263,12 +263,18 @@ def check_nginx(generation: Json) -> None:
                     (nginx / place[len("/etc/nginx/") :]).unlink()
         script = (
             'mount --bind "$1/generations" "$3/generations" && mount --rbind "$3" "$1" && '
-            'mount --bind "$2" /etc/nginx && exec nginx -t -q'
+            'mount --bind "$2" /etc/nginx && exec nginx -t -q -c "$4"'
         )
-        done = run("unshare", "-m", "sh", "-c", script, "sh", str(KIT), str(nginx), str(kit))
+        done = run("unshare", "-m", "sh", "-c", script, "sh", str(KIT), str(nginx), str(kit), main_file(generation))
     if done.returncode:
         places = [link["place"] for link in generation["links"]]
         raise Failed(f"{why_nginx(done, places)}; nothing was changed", done.stdout.replace(scratch, ""))
+
+
+def main_file(generation: Json) -> str:
+    """The file that nginx starts with: the generation's own, or Debian's for one of an older kit."""
+    own = "/etc/nginx/origin-kit-main.conf"
+    return own if own in [link["place"] for link in generation["links"]] else "/etc/nginx/nginx.conf"
 
 
 def why_nginx(done: subprocess.CompletedProcess[str], places: list[str]) -> str:
