@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import paramiko
 from fabric import Config, Connection
@@ -132,9 +132,9 @@ class Session:
         except CUT as problem:
             raise HostError(self.host, f"{self._not_begun()}; run this again") from problem
         channel.settimeout(SILENCE_S)
-        over = threading.Event()
+        over, source = threading.Event(), self._open(blob)
         writer = threading.Thread(
-            target=_send, args=(channel, script, payload, blob, None if on_gate is None else over), daemon=True
+            target=_send, args=(channel, script, payload, source, None if on_gate is None else over), daemon=True
         )
         writer.start()
         try:
@@ -147,6 +147,14 @@ class Session:
         if result is not None and status == 0:
             return result
         raise self._dead(channel, stray, status)
+
+    def _open(self, blob: Path | None) -> BinaryIO | None:
+        try:
+            return blob.open("rb") if blob else None
+        except OSError as problem:
+            raise HostError(
+                self.host, f"{blob} can't be read any more ({problem.strerror}); run this again"
+            ) from problem
 
     def _follow(
         self, channel: paramiko.Channel, on_event: Event, on_gate: Answer | None
@@ -238,15 +246,15 @@ def _signal(number: int) -> str:
 
 
 def _send(
-    channel: paramiko.Channel, script: str, payload: Json, blob: Path | None, over: threading.Event | None
+    channel: paramiko.Channel, script: str, payload: Json, blob: BinaryIO | None, over: threading.Event | None
 ) -> None:
     """Send the script, its orders and the blob; then signs of life until it is `over`, if anything is to be asked."""
     text, data = script.encode(), json.dumps(payload).encode()
     try:
         channel.sendall(b"%d %d\n" % (len(text), len(data)) + text + data)
         if blob:
-            with blob.open("rb") as source:
-                while chunk := source.read(1 << 18):
+            with blob:
+                while chunk := blob.read(1 << 18):
                     channel.sendall(chunk)
         if over is None:
             channel.shutdown_write()
