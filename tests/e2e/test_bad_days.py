@@ -137,7 +137,7 @@ def test_no_room_for_another_file_is_not_called_a_full_disk_of_many_gigabytes(
     )
     backend, frontend = stack.contract.backend.hosts[0], stack.contract.frontend.hosts[0]
     with on(stack, backend, small.format("/etc/origin-kit"), "umount /etc/origin-kit; rm -r /run/copy"):
-        with pytest.raises(deploy.DeployError, match=r"etc/origin-kit: \d+ MiB free, but no inodes"):
+        with pytest.raises(change.ChangeError, match=r"etc/origin-kit: \d+ MiB free, but no inodes"):
             deploy.everywhere(changed(), "deploy")
         assert admitted(stack) == {OLD}
     begin = "echo '<h1>edited' > /opt/shop/current/site/index.html; " + small.format("/opt/shop")
@@ -154,7 +154,7 @@ def test_a_missing_nginx_is_nobody_else_s_site(stack: Stack, changed: Callable[.
     frontend, program = stack.contract.frontend.hosts[0], "/usr/sbin/nginx"
     with (
         on(stack, frontend, f"mv {program} {program}.away", f"mv {program}.away {program}"),
-        pytest.raises(deploy.DeployError, match=r"nginx is not installed on this host .*; nothing was changed"),
+        pytest.raises(change.ChangeError, match=r"nginx is not installed on this host .*; nothing was changed"),
     ):
         deploy.everywhere(changed(), "deploy", restart=True)
     assert admitted(stack) == {OLD}
