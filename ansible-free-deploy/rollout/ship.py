@@ -122,7 +122,8 @@ def _common(contract: Contract, wait_s: int) -> Json:
 def _all_or_error(outcomes: Sequence[tuple[Host, T] | HostError]) -> list[tuple[Host, T]]:
     done = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
     if failures := [outcome for outcome in outcomes if isinstance(outcome, HostError)]:
-        raise ChangeError(failures, [host.name for host, changed in done if changed])
+        kept = [host.name for host, changed in done if changed]
+        raise ChangeError(failures, kept, but="; migrations that have run stay")
     return done
 
 
