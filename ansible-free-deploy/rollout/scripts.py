@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-_SHARED = ("onhost", "handover", "journal", "two_phase", "claims")
+_SHARED = ("onhost", "handover", "journal", "two_phase", "claims", "logins")
 _NEEDS = {"transaction": _SHARED, "install": (*_SHARED, "transaction")}
 
 _START = """\
