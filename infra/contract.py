@@ -108,6 +108,8 @@ class Contract:
     # Some readers of Pulumi's state drop what is null.
     branch: str | None = None
     attached_to: str | None = None
+    # Who may log in, as OpenSSH public key lines; none where the stack has no such list.
+    ssh_keys: tuple[str, ...] = ()
 
     @property
     def hosts(self) -> tuple[tuple[str, Host], ...]:
@@ -228,6 +230,8 @@ def _environment(contract: Contract) -> Problems:
         yield from _wrong("branch", rules.branch_name, contract.branch)
     if contract.attached_to is not None:
         yield from _wrong("attached_to", rules.environment_name, contract.attached_to)
+    for index, line in enumerate(contract.ssh_keys):
+        yield from _wrong(f"ssh_keys[{index}]", rules.login_key, line)
 
 
 def _application(application: Application) -> Problems:

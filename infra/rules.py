@@ -40,6 +40,8 @@ HOST_KEY_KINDS = (
     "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa",
 )  # fmt: skip
 
+LOGIN_KEY_KINDS = (*HOST_KEY_KINDS, "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")
+
 # The application's name is also a user, a group, /opt/<name>, /var/lib/<name>, /run/<name>, <name>.service and
 # <name>.socket. Listed is what Debian or this kit calls so; tests/e2e/test_names.py compares it with a real machine.
 # What else a host has is found there, before anything is changed.
@@ -153,6 +155,14 @@ def host_key(value: Any) -> str:
     if len(words) < 2 or words[0] not in HOST_KEY_KINDS or not _is_key(words[0], words[1]):
         raise ValueError(f"invalid SSH host key {quote(value)}: expected a line like `ssh-ed25519 AAAA…`")
     return str(value)
+
+
+def login_key(value: Any) -> str:
+    """An OpenSSH public key line of a person: kind, base64, and perhaps a comment. Options are not taken."""
+    words = value.split(None, 2) if isinstance(value, str) and _PRINTABLE.fullmatch(value) else []
+    if len(words) < 2 or words[0] not in LOGIN_KEY_KINDS or not _is_key(words[0], words[1]):
+        raise ValueError(f"invalid SSH public key {quote(value)}: expected a line like `ssh-ed25519 AAAA… ada@laptop`")
+    return str(value).strip()
 
 
 def _is_key(kind_of_key: str, encoded: str) -> bool:

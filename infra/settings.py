@@ -32,6 +32,8 @@ DEFAULT_HEADERS = (
     "X-CSRFToken",
 )
 
+MOST_KEYS = 8_000  # bytes, of the 16 KiB of a first-boot text on AWS
+
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
 
@@ -88,6 +90,7 @@ class Settings:
     disk_gb: int = 20
     ssh_from: tuple[str, ...] = ()
     ssh_from_anywhere: bool = False
+    ssh_keys: tuple[str, ...] = ()
     ssh_key_file: str = "~/.ssh/id_ed25519.pub"
     network_cidr: str = ""
     existing_network: str = ""
@@ -187,6 +190,13 @@ def _cidrs(value: Any) -> tuple[str, ...]:
     return tuple(_cidr(item) for item in _strings(value))
 
 
+def _login_keys(value: Any) -> tuple[str, ...]:
+    keys = tuple(rules.login_key(item) for item in _strings(value))
+    if (size := sum(map(len, keys))) > MOST_KEYS:
+        raise ValueError(f"{size} bytes of keys, a first boot takes {MOST_KEYS}; list fewer, or ed25519 ones")
+    return keys
+
+
 def _cidr(text: str) -> str:
     try:
         return str(ip_network(text))
@@ -259,6 +269,7 @@ CHECKS: dict[str, Check] = {
     "disk_gb": _integer(8, 16_384),
     "ssh_from": _cidrs,
     "ssh_from_anywhere": _boolean,
+    "ssh_keys": _login_keys,
     "ssh_key_file": rules.text(re.compile(r"[^\0\n]+"), "the path of an SSH public key"),
     "network_cidr": _optional(_network_cidr),
     "existing_network": _optional(rules.text(re.compile(r"[A-Za-z0-9_./-]+"), "the network's id or name")),
@@ -291,6 +302,8 @@ class _Reader:
             self._problem(key, "missing; the schema in Pulumi.yaml says what it is")
         values["extra_origins"] = self._each("extra_origins", parse_origin, values)
         values["allowed_shapes"] = self._each("allowed_shapes", parse_shape, values)
+        if values.get("ssh_keys"):  # the file is for who has no list
+            values["ssh_key_file"] = ""
         self._together(values)
         self.problems += [f"{self.where}: {text}" for text in provider.problems(values)]
         if self.problems:

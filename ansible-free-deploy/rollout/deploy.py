@@ -126,7 +126,7 @@ def everywhere(outputs: Outputs, verb: str, *, batch: int = 1, **more: object) -
         started = time.monotonic()
         with hosts.session(host, access.identity(contract)) as session:
             connected = time.monotonic() - started
-            orders = payload(contract, role, host, secret, verb, **more)
+            orders = payload(contract, role, host, secret, verb, **access.logins(contract, session), **more)
             if isinstance(orders.get("to"), dict):
                 orders["to"] = orders["to"][host.name]
             result = turn.run(session, scripts.script("transaction"), orders)

@@ -111,6 +111,13 @@ class Session:
     host: Host
     connection: PinnedConnection
 
+    @property
+    def login_key(self) -> str | None:
+        """Kind and data of the public key that this login used, as an authorized_keys line has them."""
+        handler = self.connection.transport.auth_handler
+        key = getattr(handler, "private_key", None)
+        return f"{key.get_name()} {key.get_base64()}" if key else None
+
     def run(
         self,
         script: str,

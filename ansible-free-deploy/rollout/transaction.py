@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
-from rollout import claims, handover, journal, manifest, seal, two_phase, untrusted
+from rollout import claims, handover, journal, logins, manifest, seal, two_phase, untrusted
 from rollout.confined import Confined, Ended
 from rollout.journal import AUDIT, KIT, STARTED, audit, link_of
 from rollout.onhost import (
@@ -844,9 +844,10 @@ def plan() -> Json:
     generation = given()
     claims.check(generation, PAYLOAD["app"])
     wrong, reasons = compare(generation)
+    access = logins.differences()
     return {
-        "differs": wrong,
-        "diff": diff(generation),
+        "differs": [*wrong, *access],
+        "diff": {**diff(generation), **access},
         "restarts": reasons,
         "unfinished": journal.exists(),
         "in_doubt": journal.in_doubt(),
@@ -866,7 +867,7 @@ def status() -> Json:
         "units": active,
         "unfinished": journal.exists(),
         "in_doubt": journal.in_doubt(),
-        "differs": wrong,
+        "differs": [*wrong, *logins.differences()],
         "restarts": reasons,
         "release_changed": changed_in_release(),
     }
@@ -933,6 +934,8 @@ def nothing_to_do() -> bool:
     """Whether all is as wanted; reported in the very exchange that asked. Waits for whoever works here first."""
     with lock_after_others():
         generation = wanted()
+        claims.check(generation, PAYLOAD["app"])
+        logins.settle()
         if journal.exists() or any(work_for(generation)):
             return False
         finish(unchanged(generation), "unchanged")
