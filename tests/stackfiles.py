@@ -29,7 +29,7 @@ class StackFile:
 
 @contextmanager
 def like(stack: str) -> Iterator[StackFile]:
-    name = f"{stack}-{os.getpid()}"
+    name = f"test-{stack}-{os.getpid()}"  # .gitignore knows the prefix
     made = StackFile(name, ROOT / "stacks" / f"Pulumi.{name}.yaml")
     made.path.write_text((ROOT / "stacks" / f"Pulumi.{stack}.yaml").read_text())
     try:
