@@ -17,7 +17,7 @@ from invoke.tasks import task
 
 from rollout import outputs, report
 
-STACK = "environment (default: $STACK, else the stack selected in Pulumi, else local)"
+STACK = "environment (default: $STACK, else $PULUMI_STACK, else the stack selected in Pulumi, else local)"
 WAIT = "how long to wait for another ship or deploy, e.g. 90s or 5m (default: a minute)"
 BATCH = "how many hosts are switched at a time (default: 1)"
 JSON = "every host's answer as JSON on stdout, nothing else"
@@ -61,6 +61,36 @@ def say_whose(text: str, json: bool) -> None:
         report.line(text, sys.stderr if json else None)
 
 
+def named(stack: str | None, json: bool = False) -> str:
+    """The stack's name, after a first line that says which it is and what has chosen it; with `json` on stderr."""
+    choice = outputs.choose(stack)
+    report.line(str(choice), sys.stderr if json else None)
+    return choice.name
+
+
+def read(
+    stack: str | None, file: str | None, json: bool = False, strict: bool = True, apply: bool = False,
+    change: bool = False,
+) -> outputs.Outputs:  # fmt: skip
+    """What `outputs.load` gives, after that line and with what else a person has to know. To `apply` it takes the
+    infrastructure that the config needs, and to `change` hosts it takes the owner of a local stack."""
+    if file:
+        found = outputs.load(stack, file)
+        report.line(f"stack {found.contract.environment} ({file})", sys.stderr if json else None)
+        return found
+    name = named(stack, json)
+    if change:
+        found = outputs.load_to_change(name, strict=strict)
+    else:
+        found = outputs.load(name, strict=strict)
+        say_whose(outputs.whose(name), json)
+    if apply:
+        outputs.ready(found)
+    for note in found.notes:
+        report.line(note, sys.stderr if json else None)
+    return found
+
+
 @verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)",
             "rename-from": RENAME, "remove-application": REMOVE,
             "take-over": TAKE_OVER}, iterable=["remove_application"])  # fmt: skip
@@ -72,7 +102,7 @@ def up(
     from rollout import check, deploy, infrastructure, ready, settings, ship
 
     started = time.monotonic()
-    wanted = settings.read(outputs.chosen_stack(stack))
+    wanted = settings.read(named(stack))
     moved = ship.moving(rename_from, remove_application or [])
     infrastructure.up(wanted, engine, take_over)
     found = outputs.load(wanted.stack)
@@ -89,11 +119,11 @@ def up(
 
 @verb(help={"stack": STACK, "engine": "pulumi or embedded", "take-over": TAKE_OVER})
 def down(_: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False) -> None:
-    """Remove the environment and everything in it; anything but a local stack asks for its name."""
+    """Remove the environment and everything in it; asks for its name, unless it is a local one that --stack names."""
     from rollout import infrastructure, settings
 
-    wanted = settings.read(outputs.chosen_stack(stack))
-    if wanted.cloud != "local":
+    wanted = settings.read(named(stack))
+    if wanted.cloud != "local" or stack is None:
         print(f"This removes {wanted.stack} and its data. Type the stack's name to go on: ", end="", flush=True)
         typed = sys.stdin.readline()  # nobody there is an empty answer
         if typed.strip() != wanted.stack:
@@ -105,9 +135,7 @@ def down(_: Context, stack: str | None = None, engine: str | None = None, take_o
 @verb(name="outputs", help={"stack": STACK, "outputs": OUTPUTS})
 def outputs_(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
     """The contract as JSON on stdout, nothing else."""
-    from rollout import outputs as source
-
-    json.dump(source.read(stack, outputs).to_json(), sys.stdout, indent=2)
+    json.dump(read(stack, outputs, json=True).contract.to_json(), sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
@@ -124,8 +152,8 @@ def ship(
     from rollout import ship as shipping
 
     moved = shipping.moving(rename_from, remove_application or [])
-    found = source.load_to_change(stack, outputs)
-    wanted = settings.read(source.chosen_stack(found.contract.environment))
+    found = read(stack, outputs, change=True)
+    wanted = settings.read(source.chosen_stack(found.contract.environment), key_file=False)
     shipped = shipping.everywhere(wanted, found, moved)
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
     if moved:  # what runs under the old name has stopped: the configuration under the new one belongs to the move
@@ -140,11 +168,10 @@ def deploy(
 ) -> None:  # fmt: skip
     """Make the configuration on every host equal to the contract; restart only what runs on another one."""
     from rollout import deploy as deployment
-    from rollout import outputs as source
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
-    found = source.load_to_change(stack, outputs)
+    found = read(stack, outputs, json, apply=True, change=True)
     with report.silenced(json):
         outcomes = deployment.everywhere(found, "deploy", batch=max(1, batch), restart=restart, wait_s=limit)
     if json:
@@ -164,11 +191,10 @@ def rollback(
 ) -> None:  # fmt: skip
     """Go back to the configuration (or with --release the code) before this one; data stays, migrations too."""
     from rollout import deploy as deployment
-    from rollout import outputs as source
     from rollout import ship as shipping
 
     limit = deployment.seconds(wait)
-    found = source.load_to_change(stack, outputs)
+    found = read(stack, outputs, strict=False, change=True)
     if release:
         served = shipping.rollback(found.contract, to, limit)
         report.line(f"release {served[0]} serves" if any(served) else "unchanged: that release serves already")
@@ -182,11 +208,8 @@ def rollback(
 def plan(_: Context, stack: str | None = None, outputs: str | None = None, json: bool = False) -> None:
     """Show what a deploy would change and restart, and why; writes nothing."""
     from rollout import deploy as deployment
-    from rollout import outputs as source
 
-    found = source.load(stack, outputs)
-    say_whose(source.whose(found.contract.environment, outputs), json)
-    outcomes = deployment.everywhere(found, "plan")
+    outcomes = deployment.everywhere(read(stack, outputs, json), "plan")
     report.line(deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes)))
 
 
@@ -194,11 +217,8 @@ def plan(_: Context, stack: str | None = None, outputs: str | None = None, json:
 def status(_: Context, stack: str | None = None, outputs: str | None = None, json: bool = False) -> None:
     """What every host holds, what its processes loaded, and whether that is the contract."""
     from rollout import deploy as deployment
-    from rollout import outputs as source
 
-    found = source.load(stack, outputs)
-    say_whose(source.whose(found.contract.environment, outputs), json)
-    outcomes = deployment.everywhere(found, "status")
+    outcomes = deployment.everywhere(read(stack, outputs, json), "status")
     report.line(deployment.as_json(outcomes) if json else deployment.status_table(outcomes))
 
 
@@ -206,9 +226,8 @@ def status(_: Context, stack: str | None = None, outputs: str | None = None, jso
 def history(_: Context, stack: str | None = None, outputs: str | None = None, json: bool = False) -> None:
     """What was deployed on every host, when and by whom, and what a rollback can go to."""
     from rollout import deploy as deployment
-    from rollout import outputs as source
 
-    outcomes = deployment.everywhere(source.load(stack, outputs), "history")
+    outcomes = deployment.everywhere(read(stack, outputs, json, strict=False), "history")
     report.line(deployment.as_json(outcomes) if json else "\n\n".join(map(deployment.history_text, outcomes)))
 
 
@@ -216,9 +235,8 @@ def history(_: Context, stack: str | None = None, outputs: str | None = None, js
 def logs(_: Context, stack: str | None = None, outputs: str | None = None, lines: int = 20) -> None:
     """The last lines that nginx and the application wrote on every host."""
     from rollout import deploy as deployment
-    from rollout import outputs as source
 
-    for outcome in deployment.everywhere(source.load(stack, outputs), "logs", count=lines):
+    for outcome in deployment.everywhere(read(stack, outputs, strict=False), "logs", count=lines):
         report.line(f"{outcome.host.name}\n{outcome.result['text'].rstrip()}")
 
 
@@ -235,10 +253,9 @@ def doctor(
 ) -> None:  # fmt: skip
     """Say what a browser would let a page read, and why not. Status 0: all as intended, 1: not, 2: could not ask."""
     from rollout import doctor as surgery
-    from rollout import outputs as source
     from rollout.doctor import page
 
-    found = source.load(stack, outputs)
+    found = read(stack, outputs, json)
     single = origin or path or header or credentials or method != "GET"
     question = surgery.asked(found.contract, origin, path or "/", method, header or [], credentials) if single else None
     with report.silenced(json):
@@ -265,7 +282,7 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
     """Show the Debian image that a cloud stack is pinned to and the newest one."""
     from rollout import images as source
 
-    name = outputs.chosen_stack(stack)
+    name = named(stack)
     values = source.config(name)
     found = source.newest(values)
     if pin:

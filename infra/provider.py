@@ -135,6 +135,12 @@ def problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield "dns_zone: missing; a domain needs the zone that its records go to (an id on AWS, a name on Google)"
     if values.get("dns_zone") and not values.get("domain"):
         yield "domain: missing; dns_zone alone names nothing"
+
+
+def key_file_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the file of public keys, which only those need who make instances."""
+    if values.get("cloud") not in FORMS:
+        return
     try:
         public_keys(values.get("ssh_key_file") or "")
     except KeyFileError as problem:

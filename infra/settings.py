@@ -101,12 +101,13 @@ class Settings:
     subnet: str = ""
 
     @classmethod
-    def read(cls, config: Mapping[str, str], stack: str) -> Settings:
+    def read(cls, config: Mapping[str, str], stack: str, key_file: bool = True) -> Settings:
         """Settings from `config`, a flat map of plain keys to strings (objects and arrays as JSON), as Pulumi has it.
 
+        Without `key_file` the file that `ssh_key_file` names is not read: who deploys need not have it.
         Raises SettingsError with every problem found.
         """
-        return _Reader(config, stack).read()
+        return _Reader(config, stack, key_file).read()
 
 
 def _optional(check: Check) -> Check:
@@ -284,9 +285,10 @@ REQUIRED = ("cloud", "application", "wsgi", "settings", "frontend_path")
 
 
 class _Reader:
-    def __init__(self, config: Mapping[str, str], stack: str) -> None:
+    def __init__(self, config: Mapping[str, str], stack: str, key_file: bool) -> None:
         self.config = config
         self.stack = stack
+        self.key_file = key_file
         self.problems: list[str] = []
         self.where = f"stacks/Pulumi.{stack}.yaml"
 
@@ -306,6 +308,8 @@ class _Reader:
             values["ssh_key_file"] = ""
         self._together(values)
         self.problems += [f"{self.where}: {text}" for text in provider.problems(values)]
+        if self.key_file:
+            self.problems += [f"{self.where}: {text}" for text in provider.key_file_problems(values)]
         if self.problems:
             raise SettingsError(self.problems)
         return Settings(stack=self.stack, **values)

@@ -80,6 +80,8 @@ class Cloud(Mocks):
             public, private = _key(args.name)
             secret = {rpc._special_sig_key: rpc._special_secret_sig, "value": private}
             state |= {"privateKeyOpenssh": secret, "publicKeyOpenssh": public + "\n"}
+        if args.typ == "pulumi-python:dynamic/local:Network":
+            state |= {"bridge": "ok-1", "subnet": "10.213.1.0/24"}
         if args.typ == "pulumi-python:dynamic/local:Machine":
             state |= {"address": address(args.name), "host_key": _key(args.name)[0]}
         if args.typ == "gcp:serviceaccount/account:Account":
