@@ -18,7 +18,7 @@ from invoke.tasks import task
 from infra import exits
 from rollout import commandline, outputs, report
 
-STACK = "environment (default: $STACK, else the stack selected in Pulumi, else local)"
+STACK = "environment (default: $STACK, else $PULUMI_STACK, else the stack selected in Pulumi, else local)"
 WAIT = "how long to wait for another ship or deploy, e.g. 90s or 5m (default: a minute)"
 BATCH = "how many hosts are switched at a time (default: 1)"
 JSON = "every host's answer as JSON on stdout, nothing else"
@@ -67,6 +67,36 @@ def say_whose(text: str, json: bool) -> None:
         report.line(text, sys.stderr if json else None)
 
 
+def named(stack: str | None, json: bool = False) -> str:
+    """The stack's name, after a first line that says which it is and what has chosen it; with `json` on stderr."""
+    choice = outputs.choose(stack)
+    report.line(str(choice), sys.stderr if json else None)
+    return choice.name
+
+
+def read(
+    stack: str | None, file: str | None, json: bool = False, strict: bool = True, apply: bool = False,
+    change: bool = False,
+) -> outputs.Outputs:  # fmt: skip
+    """What `outputs.load` gives, after that line and with what else a person has to know. To `apply` it takes the
+    infrastructure that the config needs, and to `change` hosts it takes the owner of a local stack."""
+    if file:
+        found = outputs.load(stack, file)
+        report.line(f"stack {found.contract.environment} ({file})", sys.stderr if json else None)
+        return found
+    name = named(stack, json)
+    if change:
+        found = outputs.load_to_change(name, strict=strict)
+    else:
+        found = outputs.load(name, strict=strict)
+        say_whose(outputs.whose(name), json)
+    if apply:
+        outputs.ready(found)
+    for note in found.notes:
+        report.line(note, sys.stderr if json else None)
+    return found
+
+
 @verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)",
             "take-over": TAKE_OVER, "rename-from": RENAME, "remove-application": REMOVE,
             "allow-replace": ALLOW_REPLACE, "allow-delete": ALLOW_DELETE},
@@ -83,7 +113,7 @@ def up(
     from rollout import check, deploy, infrastructure, ready, settings, ship
 
     started = time.monotonic()
-    wanted = settings.read(outputs.chosen_stack(stack))
+    wanted = settings.read(named(stack))
     moved = ship.moving(rename_from, remove_application or [])
     infrastructure.up(wanted, engine, take_over, allow_replace or [], allow_delete or [])
     found = outputs.load(wanted.stack)
@@ -105,7 +135,7 @@ def down(
     """Remove the environment and everything in it; asks for the stack's name. Refuses production."""
     from rollout import infrastructure, settings
 
-    wanted = settings.read(outputs.chosen_stack(stack))
+    wanted = settings.read(named(stack))
     infrastructure.down(wanted, engine, take_over, yes)
     report.line(f"{wanted.stack} is gone")
 
@@ -113,9 +143,7 @@ def down(
 @verb(name="outputs", help={"stack": STACK, "outputs": OUTPUTS})
 def outputs_(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
     """The contract as JSON on stdout, nothing else."""
-    from rollout import outputs as source
-
-    report.line(json.dumps(source.read(stack, outputs).to_json(), indent=2))
+    report.line(json.dumps(read(stack, outputs, json=True).contract.to_json(), indent=2))
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "rename-from": RENAME, "remove-application": REMOVE},
@@ -131,8 +159,8 @@ def ship(
     from rollout import ship as shipping
 
     moved = shipping.moving(rename_from, remove_application or [])
-    found = source.load_to_change(stack, outputs)
-    wanted = settings.read(source.chosen_stack(found.contract.environment))
+    found = read(stack, outputs, change=True)
+    wanted = settings.read(source.chosen_stack(found.contract.environment), key_file=False)
     shipped = shipping.everywhere(wanted, found, moved)
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
     if moved:  # what runs under the old name has stopped: the configuration under the new one belongs to the move
@@ -147,11 +175,10 @@ def deploy(
 ) -> None:  # fmt: skip
     """Make the configuration on every host equal to the contract; restart only what runs on another one."""
     from rollout import deploy as deployment
-    from rollout import outputs as source
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
-    found = source.load_to_change(stack, outputs)
+    found = read(stack, outputs, json, apply=True, change=True)
     with report.silenced(json):
         outcomes = deployment.everywhere(found, "deploy", batch=batch, restart=restart, wait_s=limit)
     if json:
@@ -171,11 +198,10 @@ def rollback(
 ) -> None:  # fmt: skip
     """Go back to the configuration (or with --release the code) before this one; data stays, migrations too."""
     from rollout import deploy as deployment
-    from rollout import outputs as source
     from rollout import ship as shipping
 
     limit = deployment.seconds(wait)
-    found = source.load_to_change(stack, outputs)
+    found = read(stack, outputs, strict=False, change=True)
     if release:
         served = shipping.rollback(found.contract, to, limit)
         report.line(f"release {served[0]} serves" if any(served) else "unchanged: that release serves already")
@@ -199,18 +225,17 @@ def plan(
     from rollout import infrastructure, settings
     from rollout import outputs as source
 
-    say_whose(source.whose(stack, outputs), json)
-    name = None if outputs else source.chosen_stack(stack)
-    made = infrastructure.plan(settings.read(name), engine) if name else infrastructure.Plan()
-    if name:
-        report.line(infrastructure.plan_text(made, name), sys.stderr if json else None)
+    found = None
     try:
-        found = source.load(stack, outputs)
+        found = read(stack, outputs, json)
     except source.NotUpError as problem:
-        outcomes = []
         report.line(f"hosts: {problem}", sys.stderr if json else None)
-    else:
-        outcomes = deployment.everywhere(found, "plan")
+    made = infrastructure.Plan()
+    if not outputs:
+        name = source.chosen_stack(stack)
+        made = infrastructure.plan(settings.read(name), engine)
+        report.line(infrastructure.plan_text(made, name), sys.stderr if json else None)
+    outcomes = deployment.everywhere(found, "plan") if found else []
     report.line(deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes)))
     if made.problem:
         raise Exit(code=exits.UNREACHABLE)
@@ -222,11 +247,8 @@ def plan(
 def status(_: Context, stack: str | None = None, outputs: str | None = None, json: bool = False) -> None:
     """What every host holds, what its processes loaded, and whether that is the contract."""
     from rollout import deploy as deployment
-    from rollout import outputs as source
 
-    found = source.load(stack, outputs)
-    say_whose(source.whose(stack, outputs), json)
-    outcomes = deployment.everywhere(found, "status")
+    outcomes = deployment.everywhere(read(stack, outputs, json), "status")
     report.line(deployment.as_json(outcomes) if json else deployment.status_table(outcomes))
     if not all(map(deployment.as_wanted, outcomes)):
         raise Exit(code=exits.WRONG)
@@ -236,9 +258,8 @@ def status(_: Context, stack: str | None = None, outputs: str | None = None, jso
 def history(_: Context, stack: str | None = None, outputs: str | None = None, json: bool = False) -> None:
     """What was deployed on every host, when and by whom, and what a rollback can go to."""
     from rollout import deploy as deployment
-    from rollout import outputs as source
 
-    outcomes = deployment.everywhere(source.load(stack, outputs), "history")
+    outcomes = deployment.everywhere(read(stack, outputs, json, strict=False), "history")
     report.line(deployment.as_json(outcomes) if json else "\n\n".join(map(deployment.history_text, outcomes)))
 
 
@@ -246,9 +267,8 @@ def history(_: Context, stack: str | None = None, outputs: str | None = None, js
 def logs(_: Context, stack: str | None = None, outputs: str | None = None, lines: int = 20) -> None:
     """The last lines that nginx and the application wrote on every host."""
     from rollout import deploy as deployment
-    from rollout import outputs as source
 
-    for outcome in deployment.everywhere(source.load(stack, outputs), "logs", count=lines):
+    for outcome in deployment.everywhere(read(stack, outputs, strict=False), "logs", count=lines):
         report.line(f"{outcome.host.name}\n{outcome.result['text'].rstrip()}")
 
 
@@ -265,10 +285,9 @@ def doctor(
 ) -> None:  # fmt: skip
     """Say what a browser would let a page read, and why not."""
     from rollout import doctor as surgery
-    from rollout import outputs as source
     from rollout.doctor import page
 
-    found = source.load(stack, outputs)
+    found = read(stack, outputs, json)
     single = origin or path or header or credentials or method != "GET"
     question = surgery.asked(found.contract, origin, path or "/", method, header or [], credentials) if single else None
     with report.silenced(json):
@@ -295,7 +314,7 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
     """Show the Debian image that a cloud stack is pinned to and the newest one."""
     from rollout import images as source
 
-    name = outputs.chosen_stack(stack)
+    name = named(stack)
     values = source.config(name)
     found = source.newest(values)
     if pin:

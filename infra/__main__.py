@@ -2,7 +2,7 @@
 
 import pulumi
 
-from infra import clouds, topology
+from infra import clouds, topology, wanted
 from infra.settings import Settings, SettingsError
 
 try:
@@ -13,6 +13,7 @@ cloud = clouds.choose(settings.cloud)(settings, topology.instances(settings))
 contract = cloud.hosts.apply(lambda hosts: topology.contract(settings, pulumi.get_project(), hosts))
 
 pulumi.export("contract", contract.apply(lambda whole: whole.to_json()))
+pulumi.export("infrastructure", wanted.infrastructure(settings))
 pulumi.export("frontend_origin", contract.apply(lambda whole: whole.frontend.origin))
 pulumi.export("backend_origin", contract.apply(lambda whole: whole.backend.origin))
 if secrets := clouds.secret_env():

@@ -14,7 +14,7 @@ import pulumi_aws as aws
 import pulumi_tls as tls
 
 from infra import provider
-from infra.clouds import Hosts, by_role, first_boot
+from infra.clouds import Hosts, by_role, first_boot, login_keys
 from infra.first_boot import cloud_config
 from infra.settings import Settings
 from infra.topology import PORTS, ROLES, Instance, name_of
@@ -36,9 +36,7 @@ class AwsCloud(pulumi.ComponentResource):
         self._kept = self._options(provider=self._provider, protect=settings.production)
         self._network()
         self._groups = {role: self._group(role) for role in ROLES}
-        self._profile = self._instance_profile()
-        keys = provider.public_keys(settings.ssh_key_file)
-        self._key = aws.ec2.KeyPair("operator", public_key=keys[0], tags=self._tags("operator"), opts=self._inside)
+        keys = login_keys(settings)
         machines = [self._machine(instance, keys) for instance in instances]
         self.hosts = pulumi.Output.all(*machines).apply(lambda found: by_role(instances, found))
         self.register_outputs({})
@@ -48,11 +46,23 @@ class AwsCloud(pulumi.ComponentResource):
     ) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, provider=provider, protect=protect or None)
 
+    @staticmethod
+    def _but(
+        options: pulumi.ResourceOptions, ignore: list[str], secret: list[str] | None = None
+    ) -> pulumi.ResourceOptions:
+        """The options, with inputs whose changes are ignored and outputs that are secret."""
+        more = pulumi.ResourceOptions(ignore_changes=ignore, additional_secret_outputs=secret)
+        return pulumi.ResourceOptions.merge(options, more)
+
     def _tags(self, name: str, **more: str) -> dict[str, str]:
-        stack = self._settings.stack
+        application, stack = self._settings.application, self._settings.stack
         return {
-            "Name": f"{pulumi.get_project()}-{stack}-{name}", "project": pulumi.get_project(), "stack": stack, **more
-        }  # fmt: skip
+            "Name": f"{application}-{stack}-{name}",
+            "application": application,
+            "project": pulumi.get_project(),
+            "stack": stack,
+            **more,
+        }
 
     # ------------------------------------------------------------------------------------------------- network
 
@@ -85,10 +95,16 @@ class AwsCloud(pulumi.ComponentResource):
 
     def _group(self, role: str) -> aws.ec2.SecurityGroup:
         """Who may reach a role: browsers its ports, operators SSH; instances may fetch their packages."""
+        whose = f"{role} of {self._settings.application} {self._settings.stack}"
         group = aws.ec2.SecurityGroup(
-            role, vpc_id=self._vpc, description=f"{role} of {self._settings.stack}",
-            tags=self._tags(role, role=role), opts=self._inside,
-        )  # fmt: skip
+            role,
+            vpc_id=self._vpc,
+            name=whose,
+            description=whose,
+            tags=self._tags(role, role=role),
+            # Neither can be changed; groups that exist keep theirs.
+            opts=self._but(self._inside, ignore=["name", "description"]),
+        )
         sources = {"anyone": (ANYWHERE,), "operators": self._settings.ssh_from}
         for port in PORTS:
             for number, cidr in enumerate(sources[port.open_to], 1):
@@ -106,15 +122,6 @@ class AwsCloud(pulumi.ComponentResource):
 
     # ------------------------------------------------------------------------------------------------- machines
 
-    def _instance_profile(self) -> aws.iam.InstanceProfile:
-        """A role that may do nothing: what an instance needs of AWS, which is who it is."""
-        trust = (
-            '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},'
-            '"Action":"sts:AssumeRole"}]}'
-        )
-        role = aws.iam.Role("instance", assume_role_policy=trust, tags=self._tags("instance"), opts=self._inside)
-        return aws.iam.InstanceProfile("instance", role=role.name, tags=self._tags("instance"), opts=self._inside)
-
     def _machine(self, instance: Instance, keys: Sequence[str]) -> pulumi.Output[tuple[str, str]]:
         """One instance; its address and its SSH host key."""
         settings, name = self._settings, instance.name
@@ -126,8 +133,6 @@ class AwsCloud(pulumi.ComponentResource):
             instance_type=provider.machine_type(settings),
             subnet_id=self._subnets[instance.number % len(self._subnets)],
             vpc_security_group_ids=[self._groups[instance.role].id],
-            iam_instance_profile=self._profile.name,
-            key_name=self._key.key_name,
             user_data=first_boot(cloud_config, "aws", name, keys, host_key),
             metadata_options=aws.ec2.InstanceMetadataOptionsArgs(
                 http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1
@@ -137,12 +142,10 @@ class AwsCloud(pulumi.ComponentResource):
             ),
             disable_api_termination=settings.production,
             tags=tags,
-            # Neither a newer image nor another first boot may stop or replace what runs and holds data.
-            opts=pulumi.ResourceOptions.merge(
-                self._kept,
-                pulumi.ResourceOptions(
-                    ignore_changes=["ami", "user_data"], additional_secret_outputs=["user_data", "user_data_base64"]
-                ),
+            # Neither a newer image nor another first boot may stop or replace what runs and holds data; nor may the key
+            # pair that earlier versions of this kit gave to an instance, which is part of it for life.
+            opts=self._but(
+                self._kept, ignore=["ami", "user_data", "key_name"], secret=["user_data", "user_data_base64"]
             ),
         )
         address = aws.ec2.Eip(name, domain="vpc", tags=tags, opts=self._kept)

@@ -9,6 +9,7 @@ from typing import Protocol, cast
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
+from infra import provider
 from infra.contract import Host
 from infra.first_boot import FirstBoot
 from infra.settings import Settings
@@ -63,6 +64,11 @@ def first_boot(
 
     pair = pulumi.Output.all(host_key.private_key_openssh, host_key.public_key_openssh)
     return pulumi.Output.secret(pair.apply(lambda both: text(*both)))
+
+
+def login_keys(settings: Settings) -> tuple[str, ...]:
+    """Who may log in at the first boot: `ssh_keys`, else the keys in the operator's own file."""
+    return settings.ssh_keys or provider.public_keys(settings.ssh_key_file)
 
 
 def stack_config() -> dict[str, str]:

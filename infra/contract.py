@@ -17,6 +17,7 @@ from typing import Any
 from infra import exits, rules
 from infra.origins import OriginError, parse_origin, parse_shape
 from infra.rules import quote
+from infra.variables import problem as variable_problem
 
 VERSION = 1
 
@@ -109,6 +110,8 @@ class Contract:
     # Some readers of Pulumi's state drop what is null.
     branch: str | None = None
     attached_to: str | None = None
+    # Who may log in, as OpenSSH public key lines; none where the stack has no such list.
+    ssh_keys: tuple[str, ...] = ()
 
     @property
     def hosts(self) -> tuple[tuple[str, Host], ...]:
@@ -229,6 +232,8 @@ def _environment(contract: Contract) -> Problems:
         yield from _wrong("branch", rules.branch_name, contract.branch)
     if contract.attached_to is not None:
         yield from _wrong("attached_to", rules.environment_name, contract.attached_to)
+    for index, line in enumerate(contract.ssh_keys):
+        yield from _wrong(f"ssh_keys[{index}]", rules.login_key, line)
 
 
 def _application(application: Application) -> Problems:
@@ -253,10 +258,8 @@ def variables(place: str, values: dict[str, str]) -> Problems:
         except ValueError as problem:
             yield f"{place}: {problem}"
             continue
-        try:
-            rules.variable_value(value)
-        except ValueError as problem:
-            yield f"{place}: the value of {name} {problem}"
+        if found := variable_problem(name, value):
+            yield f"{place}: the value of {name} {found}"
 
 
 def _hosts(contract: Contract) -> Problems:

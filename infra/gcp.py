@@ -12,14 +12,24 @@ import pulumi
 import pulumi_gcp as gcp
 import pulumi_tls as tls
 
-from infra import provider
-from infra.clouds import Hosts, by_role, first_boot
+from infra import names, provider
+from infra.clouds import Hosts, by_role, first_boot, login_keys
 from infra.first_boot import startup_script
 from infra.settings import Settings
 from infra.topology import PORTS, ROLES, Instance, name_of
 
 ANYWHERE = "0.0.0.0/0"
 TTL_S = 60
+FOR_LIFE = [
+    "bootDisk.initializeParams.image",
+    "bootDisk.initializeParams.labels",
+    'metadata["startup-script"]',
+]
+
+
+def by_family(networks: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Those of IPv4, and those of IPv6."""
+    return [one for one in networks if ":" not in one], [one for one in networks if ":" in one]
 
 
 class GcpCloud(pulumi.ComponentResource):
@@ -33,23 +43,31 @@ class GcpCloud(pulumi.ComponentResource):
         self._provider = gcp.Provider(
             "gcp", project=settings.gcp_project, region=settings.region, opts=pulumi.ResourceOptions(parent=self)
         )
-        self._inside = pulumi.ResourceOptions(parent=self, provider=self._provider)
-        self._kept = pulumi.ResourceOptions(parent=self, provider=self._provider, protect=settings.production or None)
+        # A name can't be changed, only given anew: what exists keeps its own, whatever the stack is called today.
+        self._inside = pulumi.ResourceOptions(parent=self, provider=self._provider, ignore_changes=["name"])
+        self._kept = pulumi.ResourceOptions(
+            parent=self, provider=self._provider, ignore_changes=["name"], protect=settings.production or None
+        )
         self._make_network()
         self._accounts = {role: self._account(role) for role in ROLES}
         for role in ROLES:
             self._firewalls(role)
-        keys = provider.public_keys(settings.ssh_key_file)
+        keys = login_keys(settings)
         machines = [self._machine(instance, keys) for instance in instances]
         self.hosts = pulumi.Output.all(*machines).apply(lambda found: by_role(instances, found))
         self.register_outputs({})
 
     def _full(self, name: str) -> str:
-        """A name of this stack's in the project, at most 63 characters."""
-        return f"{pulumi.get_project()}-{self._settings.stack}-{name}"
+        """A name of this application's stack in the project."""
+        return names.dashed(self._settings.application, self._settings.stack, name)
 
     def _labels(self, **more: str) -> dict[str, str]:
-        return {"project": pulumi.get_project(), "stack": self._settings.stack, **more}
+        return {
+            "application": self._settings.application,
+            "project": pulumi.get_project(),
+            "stack": names.label(self._settings.stack),
+            **more,
+        }
 
     # ------------------------------------------------------------------------------------------------- network
 
@@ -70,24 +88,35 @@ class GcpCloud(pulumi.ComponentResource):
 
     def _account(self, role: str) -> gcp.serviceaccount.Account:
         """Who the instances of a role are: a service account without any role. Firewall rules name it."""
+        settings = self._settings
         return gcp.serviceaccount.Account(
-            role, account_id=f"{role}-{self._settings.stack}"[:30], display_name=self._full(role), opts=self._inside
+            role,
+            account_id=names.dashed(role, settings.application, settings.stack, longest=names.LONGEST_ACCOUNT),
+            display_name=self._full(role),
+            opts=pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(ignore_changes=["account_id"])),
         )
 
     def _firewalls(self, role: str) -> None:
-        sources = {"anyone": [ANYWHERE], "operators": list(self._settings.ssh_from)}
-        for who, cidrs in sources.items():
-            ports = [str(port.number) for port in PORTS if port.open_to == who]
-            gcp.compute.Firewall(
-                f"{role}-{who}",
-                name=self._full(f"{role}-{who}"),
-                network=self._network,
-                direction="INGRESS",
-                source_ranges=cidrs,
-                target_service_accounts=[self._accounts[role].email],
-                allows=[gcp.compute.FirewallAllowArgs(protocol="tcp", ports=ports)],
-                opts=self._inside,
-            )
+        """Who may reach a role: browsers its ports, operators SSH. Google takes one family of addresses a rule."""
+        ipv4, ipv6 = by_family(self._settings.ssh_from)
+        self._firewall(role, "anyone", [ANYWHERE])
+        self._firewall(role, "operators", ipv4)
+        self._firewall(role, "operators", ipv6, suffix="-ipv6")
+
+    def _firewall(self, role: str, who: str, sources: Sequence[str], suffix: str = "") -> None:
+        if not sources:
+            return
+        ports = [str(port.number) for port in PORTS if port.open_to == who]
+        gcp.compute.Firewall(
+            f"{role}-{who}{suffix}",
+            name=self._full(f"{role}-{who}{suffix}"),
+            network=self._network,
+            direction="INGRESS",
+            source_ranges=list(sources),
+            target_service_accounts=[self._accounts[role].email],
+            allows=[gcp.compute.FirewallAllowArgs(protocol="tcp", ports=ports)],
+            opts=self._inside,
+        )
 
     # ------------------------------------------------------------------------------------------------- machines
 
@@ -126,19 +155,17 @@ class GcpCloud(pulumi.ComponentResource):
             ),
             labels=labels,
             deletion_protection=settings.production,
-            allow_stopping_for_update=False,
-            # Neither a newer image nor another first boot may stop or replace what runs and holds data.
+            # Another machine type needs a stop, as on AWS; `fab up` asks before.
+            allow_stopping_for_update=True,
+            # Neither a newer image, another first boot nor a disk's labels may stop or replace what holds data.
             opts=pulumi.ResourceOptions.merge(
                 self._kept,
-                pulumi.ResourceOptions(
-                    ignore_changes=["bootDisk.initializeParams.image", 'metadata["startup-script"]'],
-                    additional_secret_outputs=["metadata"],
-                ),
+                pulumi.ResourceOptions(ignore_changes=FOR_LIFE, additional_secret_outputs=["metadata"]),
             ),
         )
         if settings.domain and instance.first:
             gcp.dns.RecordSet(
                 name, managed_zone=settings.dns_zone, name=name_of(settings, instance.role) + ".", type="A", ttl=TTL_S,
-                rrdatas=[address.address], opts=self._inside,
+                rrdatas=[address.address], opts=pulumi.ResourceOptions(parent=self, provider=self._provider),
             )  # fmt: skip
         return pulumi.Output.all(address.address, host_key.public_key_openssh).apply(lambda both: (both[0], both[1]))

@@ -8,14 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra import exits
+from infra import exits, rules
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK_CIDR = "10.20.0.0/16"
-_PUBLIC_KEY = re.compile(
-    r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
-    r" [A-Za-z0-9+/]+={0,3}( [^\x00-\x1f]*)?"
-)
 
 
 class KeyFileError(ValueError):
@@ -78,8 +74,8 @@ FORMS = {
                   "existing_network": "my-network", "existing_subnets": "my-subnet"},
     ),
 }  # fmt: skip
-_REMOTE = ("region", "zones", "gcp_project", "machine_type", "machine_image", "ssh_from", "network_cidr",
-           "existing_network", "existing_subnets", "dns_zone")  # fmt: skip
+_REMOTE = ("region", "zones", "gcp_project", "machine_type", "machine_image", "ssh_from", "ssh_keys",
+           "network_cidr", "existing_network", "existing_subnets", "dns_zone")  # fmt: skip
 _LOCAL = ("image", "subnet")
 
 
@@ -96,20 +92,30 @@ def machine_type(settings: Any) -> str:
 
 
 def public_keys(file: str) -> tuple[str, ...]:
-    """The operator's public keys, one a line. Relative paths start at the repository. Raises KeyFileError."""
+    """The operator's public keys, one a line; none for no file. Relative paths start at the repository.
+
+    Raises KeyFileError.
+    """
+    if not file:
+        return ()
     path = ROOT / Path(file).expanduser()
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
-        raise KeyFileError(f"{file} is not there; make a key with `ssh-keygen -t ed25519`, or name yours") from None
+        raise KeyFileError(
+            f"{file} is not there; list who may log in as ssh_keys, or make a key with `ssh-keygen -t ed25519`"
+        ) from None
     except (OSError, UnicodeDecodeError) as problem:
         raise KeyFileError(f"{file} can't be read: {problem}") from None
     keys = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
     if any("PRIVATE KEY" in key for key in keys):
         raise KeyFileError(f"{file} is a private key; name the public one, {file}.pub")
-    if not keys or not all(map(_PUBLIC_KEY.fullmatch, keys)):
-        raise KeyFileError(f"{file} is not a public key; it looks like `ssh-ed25519 AAAA… you@laptop`")
-    return keys
+    if not keys:
+        raise KeyFileError(f"{file} holds no public key; a line of one looks like `ssh-ed25519 AAAA… you@laptop`")
+    try:
+        return tuple(map(rules.login_key, keys))
+    except ValueError:
+        raise KeyFileError(f"{file} is not a public key; it looks like `ssh-ed25519 AAAA… you@laptop`") from None
 
 
 def problems(values: Mapping[str, Any]) -> Iterator[str]:
@@ -131,6 +137,12 @@ def problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield "dns_zone: missing; a domain needs the zone that its records go to (an id on AWS, a name on Google)"
     if values.get("dns_zone") and not values.get("domain"):
         yield "domain: missing; dns_zone alone names nothing"
+
+
+def key_file_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the file of public keys, which only those need who make instances."""
+    if values.get("cloud") not in FORMS:
+        return
     try:
         public_keys(values.get("ssh_key_file") or "")
     except KeyFileError as problem:

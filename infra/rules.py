@@ -17,7 +17,6 @@ from typing import Any
 Check = Callable[[Any], Any]
 
 LONGEST = 255  # of a text that has no limit of its own
-LONGEST_VARIABLE = 100_000  # Linux gives a process no longer one (MAX_ARG_STRLEN)
 
 # Bounds of whole numbers, by key; seconds and MiB.
 BOUNDS = {
@@ -40,6 +39,8 @@ _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u
 HOST_KEY_KINDS = (
     "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa",
 )  # fmt: skip
+
+LOGIN_KEY_KINDS = (*HOST_KEY_KINDS, "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")
 
 # The application's name is also a user, a group, /opt/<name>, /var/lib/<name>, /run/<name>, <name>.service and
 # <name>.socket. Listed is what Debian or this kit calls so; tests/e2e/test_names.py compares it with a real machine.
@@ -156,6 +157,14 @@ def host_key(value: Any) -> str:
     return str(value)
 
 
+def login_key(value: Any) -> str:
+    """An OpenSSH public key line of a person: kind, base64, and perhaps a comment. Options are not taken."""
+    words = value.split(None, 2) if isinstance(value, str) and _PRINTABLE.fullmatch(value) else []
+    if len(words) < 2 or words[0] not in LOGIN_KEY_KINDS or not _is_key(words[0], words[1]):
+        raise ValueError(f"invalid SSH public key {quote(value)}: expected a line like `ssh-ed25519 AAAA… ada@laptop`")
+    return str(value).strip()
+
+
 def _is_key(kind_of_key: str, encoded: str) -> bool:
     """Whether the base64 text begins as keys of this kind do (RFC 4253, section 6.6), with something behind it."""
     if len(encoded) > 8192:
@@ -189,14 +198,6 @@ def variable_name(value: Any) -> str:
     if not isinstance(value, str) or not _VARIABLE.fullmatch(value) or len(value) > LONGEST:
         raise ValueError(f"{quote(value)} is not a variable's name")
     return value
-
-
-def variable_value(value: str) -> None:
-    """Raise ValueError for what no process can be given; the value may be a secret, so it is never quoted."""
-    if re.search("[\0\ud800-\udfff]", value):
-        raise ValueError("holds a NUL or half a character, which no process can be given")
-    if len(value.encode()) > LONGEST_VARIABLE:
-        raise ValueError(f"is longer than {LONGEST_VARIABLE} bytes, which no process can be given")
 
 
 EVERYONE_IN_PRODUCTION = "every website could read the answers; list extra_origins in production"

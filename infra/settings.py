@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_network
 from typing import Any, cast
 
-from infra import exits, provider, rules
+from infra import exits, provider, rules, variables
 from infra.origins import Origin, OriginError, Shape, parse_origin, parse_shape
 from infra.rules import Check, quote
 
@@ -33,9 +33,10 @@ DEFAULT_HEADERS = (
     "X-CSRFToken",
 )
 
+MOST_KEYS = 8_000  # bytes, of the 16 KiB of a first-boot text on AWS
+
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
-
 
 UNBALANCED = "ORIGIN_KIT_WITHOUT_BALANCER"  # 1: for the kit's own tests and figures, which take many hosts
 
@@ -94,6 +95,7 @@ class Settings:
     disk_gb: int = 20
     ssh_from: tuple[str, ...] = ()
     ssh_from_anywhere: bool = False
+    ssh_keys: tuple[str, ...] = ()
     ssh_key_file: str = "~/.ssh/id_ed25519.pub"
     network_cidr: str = ""
     existing_network: str = ""
@@ -104,12 +106,13 @@ class Settings:
     subnet: str = ""
 
     @classmethod
-    def read(cls, config: Mapping[str, str], stack: str) -> Settings:
+    def read(cls, config: Mapping[str, str], stack: str, key_file: bool = True) -> Settings:
         """Settings from `config`, a flat map of plain keys to strings (objects and arrays as JSON), as Pulumi has it.
 
+        Without `key_file` the file that `ssh_key_file` names is not read: who deploys need not have it.
         Raises SettingsError with every problem found.
         """
-        return _Reader(config, stack).read()
+        return _Reader(config, stack, key_file).read()
 
 
 def _optional(check: Check) -> Check:
@@ -166,10 +169,8 @@ def _environment(value: Any) -> dict[str, str]:
         rules.variable_name(name)
         if not isinstance(item, str):
             raise ValueError(f"{name} is {quote(item)}, not text; put it in quotes")
-        try:
-            rules.variable_value(item)
-        except ValueError as problem:
-            raise ValueError(f"the value of {name} {problem}") from None
+        if problem := variables.problem(name, item):
+            raise ValueError(f"the value of {name} {problem}")
     return cast(dict[str, str], items)
 
 
@@ -193,6 +194,13 @@ def _subnet(value: Any) -> str:
 
 def _cidrs(value: Any) -> tuple[str, ...]:
     return tuple(_cidr(item) for item in _strings(value))
+
+
+def _login_keys(value: Any) -> tuple[str, ...]:
+    keys = tuple(rules.login_key(item) for item in _strings(value))
+    if (size := sum(map(len, keys))) > MOST_KEYS:
+        raise ValueError(f"{size} bytes of keys, a first boot takes {MOST_KEYS}; list fewer, or ed25519 ones")
+    return keys
 
 
 def _cidr(text: str) -> str:
@@ -267,6 +275,7 @@ CHECKS: dict[str, Check] = {
     "disk_gb": _integer(8, 16_384),
     "ssh_from": _cidrs,
     "ssh_from_anywhere": _boolean,
+    "ssh_keys": _login_keys,
     "ssh_key_file": rules.text(re.compile(r"[^\0\n]+"), "the path of an SSH public key"),
     "network_cidr": _optional(_network_cidr),
     "existing_network": _optional(rules.text(re.compile(r"[A-Za-z0-9_./-]+"), "the network's id or name")),
@@ -281,9 +290,10 @@ REQUIRED = ("cloud", "application", "wsgi", "settings", "frontend_path")
 
 
 class _Reader:
-    def __init__(self, config: Mapping[str, str], stack: str) -> None:
+    def __init__(self, config: Mapping[str, str], stack: str, key_file: bool) -> None:
         self.config = config
         self.stack = stack
+        self.key_file = key_file
         self.problems: list[str] = []
         self.where = f"stacks/Pulumi.{stack}.yaml"
 
@@ -299,8 +309,12 @@ class _Reader:
             self._problem(key, "missing; the schema in Pulumi.yaml says what it is")
         values["extra_origins"] = self._each("extra_origins", parse_origin, values)
         values["allowed_shapes"] = self._each("allowed_shapes", parse_shape, values)
+        if values.get("ssh_keys"):  # the file is for who has no list
+            values["ssh_key_file"] = ""
         self._together(values)
         self.problems += [f"{self.where}: {text}" for text in provider.problems(values)]
+        if self.key_file:
+            self.problems += [f"{self.where}: {text}" for text in provider.key_file_problems(values)]
         if self.problems:
             raise SettingsError(self.problems)
         return Settings(stack=self.stack, **values)

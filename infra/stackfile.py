@@ -12,6 +12,7 @@ import yaml
 from infra import exits
 
 PROJECT_FILE = "Pulumi.yaml"
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class StackFileError(ValueError):
@@ -77,7 +78,7 @@ def as_text(value: Any) -> str:
 
 def _mapping(path: Path, name: str) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text())
+        data = yaml.load(path.read_text(), Loader=_Loader)  # a safe one, in C where it is built
     except OSError as problem:
         raise StackFileError(f"{name}: {problem.strerror}; run this from the project's folder") from None
     except yaml.MarkedYAMLError as problem:

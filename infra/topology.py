@@ -82,6 +82,7 @@ def contract(settings: Settings, project: str, hosts: Mapping[str, Sequence[Host
         frontend=Role(origins["frontend"], tuple(hosts["frontend"])),
         backend=Role(origins["backend"], tuple(hosts["backend"])),
         cors=_cors(settings, origins["frontend"]),
+        ssh_keys=settings.ssh_keys,
     )
 
 

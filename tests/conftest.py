@@ -51,6 +51,8 @@ def many_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def no_colour_no_stack() -> Iterator[None]:
     """Tests see the same output whoever runs them."""
-    before = {name: os.environ.pop(name, None) for name in ("STACK", "FORCE_COLOR", "PULUMI_BACKEND_URL")}
+    before = {
+        name: os.environ.pop(name, None) for name in ("STACK", "PULUMI_STACK", "FORCE_COLOR", "PULUMI_BACKEND_URL")
+    }
     yield
     os.environ.update({name: value for name, value in before.items() if value is not None})

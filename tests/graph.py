@@ -76,14 +76,14 @@ class Cloud(Mocks):
         identity = f"{args.typ.rpartition(':')[2]}.{args.name}"
         if args.typ in ("aws:ec2/eip:Eip", "gcp:compute/address:Address"):
             state["publicIp" if args.typ.startswith("aws") else "address"] = address(args.name)
-        if args.typ in ("aws:iam/role:Role", "aws:iam/instanceProfile:InstanceProfile"):
-            state["name"] = identity
-        if args.typ == "aws:ec2/keyPair:KeyPair":
-            state["keyName"] = identity
         if args.typ == "tls:index/privateKey:PrivateKey":
             public, private = _key(args.name)
             secret = {rpc._special_sig_key: rpc._special_secret_sig, "value": private}
             state |= {"privateKeyOpenssh": secret, "publicKeyOpenssh": public + "\n"}
+        if args.typ == "pulumi-python:dynamic/local:Network":
+            state |= {"bridge": "ok-1", "subnet": "10.213.1.0/24"}
+        if args.typ == "pulumi-python:dynamic/local:Machine":
+            state |= {"address": address(args.name), "host_key": _key(args.name)[0]}
         if args.typ == "gcp:serviceaccount/account:Account":
             state["email"] = f"{state['accountId']}@my-project.iam.gserviceaccount.com"
         return identity if args.custom else None, state

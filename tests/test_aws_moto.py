@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from tests import graph
@@ -129,7 +130,7 @@ def route_association(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
 
 def group(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
     made = aws.ask(
-        aws.ec2, "CreateSecurityGroup", GroupName=node.name, VpcId=inputs.pop("vpcId"),
+        aws.ec2, "CreateSecurityGroup", GroupName=inputs.pop("name"), VpcId=inputs.pop("vpcId"),
         Description=inputs.pop("description"), TagSpecifications=tagged("security-group", tags),
     )  # fmt: skip
     identity = str(made["GroupId"])
@@ -157,27 +158,6 @@ def rule(operation: str) -> Callable[[Aws, Node, Json, Json], str]:
     return apply
 
 
-def role(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
-    pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
-    policy = inputs.pop("assumeRolePolicy")
-    aws.ask(aws.iam, "CreateRole", RoleName=node.id, AssumeRolePolicyDocument=policy, Tags=pairs)
-    return node.id
-
-
-def profile(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
-    pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
-    aws.ask(aws.iam, "CreateInstanceProfile", InstanceProfileName=node.id, Tags=pairs)
-    aws.ask(aws.iam, "AddRoleToInstanceProfile", InstanceProfileName=node.id, RoleName=inputs.pop("role"))
-    return node.id
-
-
-def key_pair(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
-    material = inputs.pop("publicKey").encode()
-    specification = tagged("key-pair", tags)
-    aws.ask(aws.ec2, "ImportKeyPair", KeyName=node.id, PublicKeyMaterial=material, TagSpecifications=specification)
-    return node.id
-
-
 def instance(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
     options, disk = inputs.pop("metadataOptions"), inputs.pop("rootBlockDevice")
     keep = inputs.pop("disableApiTermination")
@@ -186,8 +166,6 @@ def instance(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
         "InstanceType": inputs.pop("instanceType"),
         "SubnetId": inputs.pop("subnetId"),
         "SecurityGroupIds": inputs.pop("vpcSecurityGroupIds"),
-        "IamInstanceProfile": {"Name": inputs.pop("iamInstanceProfile")},
-        "KeyName": inputs.pop("keyName"),
         "UserData": inputs.pop("userData")["secret"],
         "MetadataOptions": {
             "HttpEndpoint": options.pop("httpEndpoint"),
@@ -248,9 +226,6 @@ TRANSLATE: dict[str, Callable[[Aws, Node, Json, Json], str]] = {
     "aws:ec2/securityGroup:SecurityGroup": group,
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": rule("AuthorizeSecurityGroupIngress"),
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": rule("AuthorizeSecurityGroupEgress"),
-    "aws:iam/role:Role": role,
-    "aws:iam/instanceProfile:InstanceProfile": profile,
-    "aws:ec2/keyPair:KeyPair": key_pair,
     "aws:ec2/instance:Instance": instance,
     "aws:ec2/eip:Eip": eip,
     "aws:ec2/eipAssociation:EipAssociation": eip_association,
@@ -274,7 +249,7 @@ def machines(aws: Aws) -> dict[str, Json]:
     for reservation in aws.ec2.describe_instances()["Reservations"]:
         for one in reservation["Instances"]:
             name = next(tag["Value"] for tag in one["Tags"] if tag["Key"] == "Name")
-            found[name.split("-", 4)[-1]] = one
+            found[name.split("-", 3)[-1]] = one
     return found
 
 
@@ -346,12 +321,41 @@ def test_the_records_point_at_the_elastic_addresses(aws: Aws) -> None:
     }
 
 
-def test_the_instance_s_role_may_do_nothing(aws: Aws) -> None:
+def test_an_instance_has_neither_an_identity_nor_a_key_pair(aws: Aws) -> None:
+    """It can ask AWS for nothing, and who may log in is in nobody's account."""
     built = graph.program("aws-prod")
     aws.apply(built)
-    name = built.of("aws:iam/role:Role")[0].id
-    assert aws.iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"] == []
-    assert aws.iam.list_role_policies(RoleName=name)["PolicyNames"] == []
+    assert {node.type for node in built.nodes if ":iam/" in node.type or "keyPair" in node.type} == set()
+    for one in machines(aws).values():
+        assert "KeyName" not in one
+        assert "IamInstanceProfile" not in one
+
+
+def test_two_applications_with_a_stack_of_one_name_share_an_account(aws: Aws) -> None:
+    """Each has everything of its own, and what is whose is in the tags."""
+    aws.apply(graph.program("aws-dev"))
+    aws.apply(graph.program("aws-dev", application="store"))
+    found = {}
+    for reservation in aws.ec2.describe_instances()["Reservations"]:
+        for one in reservation["Instances"]:
+            tags = {tag["Key"]: tag["Value"] for tag in one["Tags"]}
+            found[tags["Name"]] = (tags["application"], one["VpcId"])
+    assert set(found) == {f"{app}-aws-dev-{role}-1" for app in ("shop", "store") for role in ("frontend", "backend")}
+    assert len(set(found.values())) == 2
+
+
+def test_one_application_twice_in_one_network_is_refused(aws: Aws) -> None:
+    """The same names in a network that is there already: AWS refuses, nothing is adopted."""
+    vpc = aws.ec2.create_vpc(CidrBlock="10.30.0.0/16")["Vpc"]["VpcId"]
+    subnets = []
+    for number in (0, 1):
+        made = aws.ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.30.{number}.0/24")
+        subnets.append(made["Subnet"]["SubnetId"])
+    config = {"existing_network": vpc, "existing_subnets": json.dumps(subnets)}
+    aws.apply(graph.program("aws-dev", **config))
+    with pytest.raises(ClientError, match=r"InvalidGroup\.Duplicate"):
+        aws.apply(graph.program("aws-dev", **config))
+    aws.apply(graph.program("aws-dev", application="store", **config))
 
 
 def test_the_first_boot_text_arrives_whole(aws: Aws) -> None:

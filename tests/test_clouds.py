@@ -123,12 +123,12 @@ TAGLESS = {
 
 
 def untagged(built: Graph) -> list[str]:
-    """Resources that can have tags or labels and lack the project's or the stack's."""
+    """Resources that can have tags or labels and lack the application's, the project's or the stack's."""
     cloud = [node for node in built.nodes if node.type.split(":")[0] in ("aws", "gcp") and node.type not in TAGLESS]
     return [
         node.name
         for node in cloud
-        if not {"project", "stack"} <= set(node.inputs.get("tags", node.inputs.get("labels", {})))
+        if not {"application", "project", "stack"} <= set(node.inputs.get("tags", node.inputs.get("labels", {})))
     ]
 
 
@@ -150,8 +150,13 @@ def talkative(built: Graph) -> list[str]:
 def loses_data(built: Graph) -> list[str]:
     """Instances that a newer image or another first boot would stop or replace."""
     wanted = {
-        "aws:ec2/instance:Instance": {"ami", "userData"},
-        "gcp:compute/instance:Instance": {"bootDisk.initializeParams.image", 'metadata["startup-script"]'},
+        "aws:ec2/instance:Instance": {"ami", "userData", "keyName"},
+        "gcp:compute/instance:Instance": {
+            "bootDisk.initializeParams.image",
+            "bootDisk.initializeParams.labels",
+            'metadata["startup-script"]',
+            "name",
+        },
     }
     return [
         node.name for kind, ignored in wanted.items() for node in built.of(kind) if not ignored <= set(node.ignores)
@@ -178,7 +183,26 @@ def unprotected(built: Graph) -> list[str]:
     ]
 
 
-PROPERTIES = (ssh_from_everywhere, unencrypted, unreserved, plain_secrets, untagged, talkative, loses_data, unprotected)
+def anonymous(built: Graph) -> list[str]:
+    """Names at Google that do not begin with the application's, or are of another one's: names are unique a project."""
+    application = built.outputs["contract"]["application"]["name"]
+    named = [node for node in built.nodes if node.type.startswith("gcp:compute/")]
+    return [node.name for node in named if not str(node.inputs["name"]).startswith(f"{application}-")] + [
+        node.name for node in built.of("gcp:serviceaccount/account:Account")
+        if f"-{application}-" not in node.inputs["accountId"]
+    ]  # fmt: skip
+
+
+def identified(built: Graph) -> list[str]:
+    """Instances that may ask the cloud for something, though no key of the config needs it; and key pairs."""
+    return [node.name for node in built.nodes if ":iam/" in node.type or node.type == "aws:ec2/keyPair:KeyPair"] + [
+        node.name for node in built.of("aws:ec2/instance:Instance")
+        if {"iamInstanceProfile", "keyName"} & set(node.inputs)
+    ]  # fmt: skip
+
+
+PROPERTIES = (ssh_from_everywhere, unencrypted, unreserved, plain_secrets, untagged, talkative, loses_data, unprotected,
+              anonymous, identified)  # fmt: skip
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -226,6 +250,10 @@ BREAKS: list[tuple[str, Callable[[Graph], list[str]], str, Callable[[dict[str, A
     ("gcp-dev", talkative, INSTANCE["gcp"], setting("shieldedInstanceConfig", "enableSecureBoot", to=False), {}),
     ("aws-dev", loses_data, INSTANCE["aws"], setting("ami", to="ami-1"), {"ignores": ("ami",)}),
     ("gcp-dev", loses_data, INSTANCE["gcp"], setting("name", to="x"), {"ignores": ()}),
+    ("gcp-dev", anonymous, "gcp:compute/network:Network", setting("name", to="origin-kit-gcp-dev-network"), {}),
+    ("gcp-dev", anonymous, "gcp:serviceaccount/account:Account", setting("accountId", to="backend-gcp-dev"), {}),
+    ("aws-dev", identified, INSTANCE["aws"], setting("keyName", to="operator"), {}),
+    ("aws-dev", identified, INSTANCE["aws"], setting("iamInstanceProfile", to="everything"), {}),
     ("aws-prod", unprotected, "aws:ec2/eip:Eip", setting("domain", to="vpc"), {"protect": False}),
     ("aws-prod", unprotected, INSTANCE["aws"], setting("disableApiTermination", to=False), {}),
     ("gcp-prod", unprotected, INSTANCE["gcp"], setting("deletionProtection", to=False), {}),

@@ -15,7 +15,10 @@ from typing import Any
 import google.auth.credentials
 import pytest
 from google.cloud import compute_v1, dns
+from hypothesis import given
+from hypothesis import strategies as st
 
+from infra import names
 from tests import graph
 from tests.graph import Graph, Node
 from tests.test_clouds import KEY
@@ -97,7 +100,7 @@ def instance(node: Node, inputs: Json) -> Any:
             items=[compute_v1.Items(key=key, value=value) for key, value in inputs.pop("metadata")["secret"].items()]
         ),
     )  # fmt: skip
-    assert inputs.pop("allowStoppingForUpdate") is False
+    assert inputs.pop("allowStoppingForUpdate") is True
     assert not disk, disk
     assert not parameters, parameters
     return made
@@ -193,12 +196,50 @@ def test_the_records_point_at_the_reserved_addresses() -> None:
     assert records == {"app.example.com.": ["203.0.113.10"], "api.example.com.": ["203.0.113.20"]}
 
 
+NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
 @pytest.mark.usefixtures("many_hosts")
 def test_names_keep_google_s_form_and_length() -> None:
     """RFC 1035 labels of at most 63 characters, for the longest stack name that is shipped."""
     for one in messages(graph.program("gcp-staging", backend_count="64")).values():
         name = getattr(one, "name", "x")
-        assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name), name
+        assert NAME.fullmatch(name), name
+
+
+words = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", fullmatch=True)
+applications = st.from_regex(r"[a-z][a-z0-9-]{0,29}", fullmatch=True)
+
+
+@given(applications, words, st.sampled_from(["network", "backend-operators-ipv6", "frontend-64"]))
+def test_every_stack_s_names_are_of_google_s_form(application: str, stack: str, name: str) -> None:
+    """Whatever the stack is called: names, accounts and labels are taken by Google."""
+    assert NAME.fullmatch(names.dashed(application, stack, name))
+    assert re.fullmatch(r"[a-z][-a-z0-9]{4,28}[a-z0-9]", names.dashed("backend", application, stack, longest=30))
+    assert re.fullmatch(r"[a-z0-9_-]{1,63}", names.label(stack))
+
+
+def test_names_that_are_cut_never_become_one() -> None:
+    """Two stacks with the same first thirty characters, or that differ in what Google does not take."""
+    cases = [("shop", "a" * 40 + end) for end in "xyz"] + [("shop", "eu.1"), ("shop", "eu_1"), ("shop", "EU-1")]
+    accounts = {names.dashed("frontend", *case, longest=30) for case in cases}
+    assert len(accounts) == len(cases)
+
+
+def test_two_applications_with_a_stack_of_one_name_share_a_project() -> None:
+    """No name of the one is the other's: networks, rules, addresses, machines and accounts."""
+    shop, store = (messages(graph.program("gcp-dev", application=name)) for name in ("shop", "store"))
+    taken = [{str(getattr(one, "name", one)) for one in made.values()} for made in (shop, store)]
+    assert not taken[0] & taken[1]
+
+
+def test_each_family_of_addresses_has_a_rule_of_its_own() -> None:
+    """Google refuses a rule with both."""
+    made = messages(graph.program("gcp-dev", ssh_from='["203.0.113.0/24", "2001:db8::/32"]'))
+    found = {name: list(one.source_ranges) for (kind, name), one in made.items() if kind == "Firewall"}
+    assert found["backend-operators"] == ["203.0.113.0/24"]
+    assert found["backend-operators-ipv6"] == ["2001:db8::/32"]
+    assert "backend-anyone-ipv6" not in found
 
 
 BREAKS: list[tuple[str, Callable[[Json], None], str]] = [

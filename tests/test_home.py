@@ -172,6 +172,8 @@ def test_down_leaves_what_is_not_the_kit_s(place: Path) -> None:
     (place / "config/Pulumi.local.yaml").touch()
     (place / "state/gate.lock").touch()
     state.with_name("local.json.bak").touch()
+    for killed in (state.with_name(".local.json.new"), place / "owners/local.json.7.new", place / f"{home.MARK}.7.new"):
+        killed.touch()
     infrastructure.forget("local")
     left = {name for name in files(place) if (place / name).is_file()}
     assert left == foreign | {home.MARK}

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rollout import outputs, secret_values
 from rollout.outputs import OutputsError
+from tests import stackfiles
 from tests.e2e.kit import FAB
+from tests.stackfiles import StackFile
 
 CONTRACT = json.loads((Path(__file__).parent / "golden" / "clouds" / "aws-dev.json").read_text())["outputs"]["contract"]
 STATE = {"version": 3, "checkpoint": {"latest": {"resources": [{"type": "pulumi:pulumi:Stack", "outputs": {}}]}}}
@@ -27,6 +32,17 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def stack() -> Iterator[StackFile]:
+    """aws-dev, with an image; its contract is `recorded(stack)`."""
+    with stackfiles.like("aws-dev") as made:
+        yield made
+
+
+def recorded(stack: StackFile, **more: object) -> dict[str, Any]:
+    return {"contract": CONTRACT | {"environment": stack.name}, **more}
+
+
 def cli(folder: Path, says: object, status: int = 0) -> Path:
     """A `pulumi` that notes its words and answers; where they are noted."""
     path = folder / "bin" / "pulumi"
@@ -38,38 +54,52 @@ def cli(folder: Path, says: object, status: int = 0) -> Path:
     return folder / "words"
 
 
-def backend(folder: Path, monkeypatch: pytest.MonkeyPatch, stack_outputs: dict[str, object]) -> None:
+def backend(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, stack_outputs: dict[str, Any], stack: str = "aws-dev"
+) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{folder}/backend")
-    path = folder / "backend/.pulumi/stacks/origin-kit/aws-dev.json"
-    path.parent.mkdir(parents=True)
+    path = folder / f"backend/.pulumi/stacks/origin-kit/{stack}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     state = json.loads(json.dumps(STATE))
     state["checkpoint"]["latest"]["resources"][0]["outputs"] = stack_outputs
     path.write_text(json.dumps(state))
 
 
-def test_a_file_backend_is_read_without_the_cli(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_backend_is_read_without_the_cli(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
     words = cli(elsewhere, {}, 1)
-    backend(elsewhere, monkeypatch, {"contract": CONTRACT})
-    found = outputs.load("aws-dev")
+    backend(elsewhere, monkeypatch, recorded(stack), stack.name)
+    found = outputs.load(stack.name)
     assert found.contract.to_json()["backend"]["origin"] == "http://203.0.113.20"
     assert secret_values.read(found) == {}
     assert not words.exists()
 
 
-def test_secrets_come_from_the_cli_which_has_the_key(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_come_from_the_cli_which_has_the_key(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
     """In a file backend they are ciphertext; nothing of them is shown by printing the outputs."""
-    words = cli(elsewhere, {"contract": CONTRACT, "secret_env": {"TOKEN": "hush-hush"}})
-    backend(elsewhere, monkeypatch, {"contract": CONTRACT, "secret_env": {"ciphertext": "v1:x"}})
-    found = outputs.load("aws-dev")
+    words = cli(elsewhere, recorded(stack, secret_env={"TOKEN": "hush-hush"}))
+    backend(elsewhere, monkeypatch, recorded(stack, secret_env={"ciphertext": "v1:x"}), stack.name)
+    found = outputs.load(stack.name)
     assert secret_values.read(found) == {"TOKEN": "hush-hush"}
     assert "hush-hush" not in repr(found)
-    assert words.read_text() == "stack output --json --show-secrets --stack aws-dev --non-interactive\n"
+    assert words.read_text() == f"stack output --json --show-secrets --stack {stack.name} --non-interactive\n"
 
 
-def test_any_other_backend_is_the_cli_s(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_that_are_no_map_are_said_to_be_none(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
-    cli(elsewhere, {"contract": CONTRACT})
-    assert outputs.read("aws-dev").environment == "aws-dev"
+    cli(elsewhere, {"contract": CONTRACT, "secret_env": ["hush-hush"]})
+    with pytest.raises(outputs.OutputsError, match="not a map of NAME: value") as caught:
+        outputs.load("aws-dev")
+    assert "hush-hush" not in str(caught.value)
+
+
+def test_any_other_backend_is_the_cli_s(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
+    cli(elsewhere, recorded(stack))
+    assert outputs.read(stack.name).environment == stack.name
     cli(elsewhere, "error: no stack named 'aws-dev' found", 255)
     with pytest.raises(OutputsError, match="no stack named 'aws-dev' found"):
         outputs.read("aws-dev")
@@ -161,16 +191,203 @@ def test_a_stack_of_this_machine_that_is_not_up_says_so() -> None:
         outputs.read("local")
 
 
+# ------------------------------------------------------------------------------------------------- which stack
+
+
+def select(folder: Path, workspace: object, root: Path = outputs.ROOT) -> None:
+    """What `pulumi stack select` leaves."""
+    digest = hashlib.sha1(str(root / "Pulumi.yaml").encode()).hexdigest()
+    path = folder / "pulumi" / "workspaces" / f"origin-kit-{digest}-workspace.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(workspace if isinstance(workspace, str) else json.dumps(workspace))
+
+
 def test_which_stack(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Named, else $STACK, else the one selected in Pulumi, else local; a typo lists what there is."""
-    assert outputs.chosen_stack(None) == "local"
-    digest = hashlib.sha1(str(outputs.ROOT / "Pulumi.yaml").encode()).hexdigest()
-    selected = elsewhere / "pulumi" / "workspaces" / f"origin-kit-{digest}-workspace.json"
-    selected.parent.mkdir(parents=True)
-    selected.write_text('{"stack": "organization/origin-kit/gcp-dev"}')
-    assert outputs.chosen_stack(None) == "gcp-dev"
+    """Named, else $STACK, else $PULUMI_STACK, else the one selected in Pulumi, else local; and it says which."""
+    assert str(outputs.choose(None)) == "stack local (the default)"
+    select(elsewhere, {"stack": "organization/origin-kit/gcp-dev"})
+    assert str(outputs.choose(None)) == "stack gcp-dev (selected in Pulumi)"
+    monkeypatch.setenv("PULUMI_STACK", "organization/origin-kit/aws-staging")
+    assert str(outputs.choose(None)) == "stack aws-staging ($PULUMI_STACK)"
     monkeypatch.setenv("STACK", "aws-dev")
-    assert outputs.chosen_stack(None) == "aws-dev"
-    assert outputs.chosen_stack("gcp-prod") == "gcp-prod"
+    assert str(outputs.choose(None)) == "stack aws-dev ($STACK)"
+    assert str(outputs.choose("gcp-prod")) == "stack gcp-prod (--stack)"
     with pytest.raises(OutputsError, match=r"no stack 'prod'; stacks/ has aws-dev, .*local, local-names"):
-        outputs.chosen_stack("prod")
+        outputs.choose("prod")
+    monkeypatch.setenv("STACK", "prod")
+    with pytest.raises(OutputsError, match=r"no stack 'prod' \(\$STACK\); stacks/ has aws-dev"):
+        outputs.choose(None)
+
+
+def test_the_selection_is_that_of_the_backend(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CLI keeps one selection a backend; another backend's is none; what an older CLI wrote counts after it."""
+    stacks = {"file://~": "organization/origin-kit/gcp-dev", "s3://bucket": "organization/origin-kit/aws-prod"}
+    select(elsewhere, {"stacks": stacks})
+    assert outputs.chosen_stack(None) == "local"
+    (elsewhere / "pulumi" / "credentials.json").write_text('{"current": "file://~"}')
+    assert outputs.chosen_stack(None) == "gcp-dev"
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
+    assert outputs.chosen_stack(None) == "aws-prod"
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "gs://bucket")
+    select(elsewhere, {"stacks": stacks, "stack": "gcp-staging"})
+    assert outputs.chosen_stack(None) == "gcp-staging"
+
+
+def test_the_selection_is_found_through_a_link(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pulumi names its file by the path that the shell shows, links and all."""
+    (elsewhere / "link").symlink_to(outputs.ROOT)
+    select(elsewhere, {"stack": "aws-prod"}, elsewhere / "link")
+    assert outputs.chosen_stack(None) == "local"
+    monkeypatch.setenv("PWD", str(elsewhere / "link" / "docs"))
+    assert outputs.chosen_stack(None) == "aws-prod"
+
+
+@pytest.mark.parametrize("workspace", ["", "[]", '{"stacks": 3}', '{"stacks": ["x"]}', '{"stack": ""}'])
+def test_a_workspace_file_that_tells_nothing_selects_nothing(elsewhere: Path, workspace: str) -> None:
+    select(elsewhere, workspace)
+    assert outputs.chosen_stack(None) == "local"
+
+
+@pytest.mark.skipif(shutil.which("pulumi") is None, reason="the pulumi CLI is not on PATH")
+def test_what_the_cli_selects_is_chosen(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile) -> None:
+    """The real CLI, on a file backend of this test's own: its selection and the kit's are one."""
+    (elsewhere / "state").mkdir()
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{elsewhere}/state")
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "x")
+    monkeypatch.setenv("PULUMI_SKIP_UPDATE_CHECK", "true")
+    state = elsewhere / f"state/.pulumi/stacks/origin-kit/{stack.name}.json"
+    state.parent.mkdir(parents=True)
+    whole = {"version": 3, "checkpoint": {"stack": f"organization/origin-kit/{stack.name}"}}
+    state.write_text(json.dumps(whole))
+    words = ["pulumi", "stack", "select", stack.name, "--non-interactive"]
+    subprocess.run(words, cwd=outputs.ROOT, check=True, timeout=60)
+    assert str(outputs.choose(None)) == f"stack {stack.name} (selected in Pulumi)"
+
+
+def first_line(*words: str) -> str:
+    """The line that names the stack, of a verb that goes no further: nothing is up."""
+    done = subprocess.run([FAB, *words], cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1 and "run `fab up" in done.stderr, done.stdout + done.stderr
+    return next(line for line in (done.stdout + done.stderr).splitlines() if line.startswith("stack "))
+
+
+@pytest.mark.parametrize("verb", ["ship", "plan", "deploy", "rollback", "status", "history", "logs", "doctor"])
+def test_every_verb_names_its_stack_and_what_chose_it(elsewhere: Path, verb: str) -> None:
+    """In its first line: a command that means another environment than its reader shows it before it does anything."""
+    assert first_line(verb) == "stack local (the default)"
+
+
+def test_what_other_programs_read_has_the_name_on_stderr(elsewhere: Path) -> None:
+    for words in (["outputs"], ["status", "--json"], ["deploy", "--json"]):
+        done = subprocess.run([FAB, *words], cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60)
+        assert done.stdout == ""
+        assert done.stderr.startswith("stack local (the default)\n")
+
+
+# ------------------------------------------------------------------------------------------------- config
+
+
+def test_an_edit_of_the_config_is_in_the_contract(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
+    """The outputs are those of the last `pulumi up`; what is wanted of the hosts is what the config says now."""
+    backend(elsewhere, monkeypatch, recorded(stack), stack.name)
+    stack.edit(extra_origins=["https://other.example.com"], workers=5)
+    found = outputs.ready(outputs.load(stack.name))
+    assert "https://other.example.com" in found.contract.cors.allowed_origins
+    assert found.contract.application.workers == 5
+    assert found.contract.to_json()["backend"]["hosts"][0]["address"] == "203.0.113.20"
+    assert found.notes == []
+
+
+def test_a_deploy_stops_where_other_infrastructure_is_needed(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
+    """It names each key with what there is and what is asked, and `fab up`; others may look, and read the same."""
+    infrastructure = {"cloud": "aws", "machine_type": "t3.small", "ssh_from": ["203.0.113.0/24"], "frontend_count": 1}
+    backend(elsewhere, monkeypatch, recorded(stack, infrastructure=infrastructure), stack.name)
+    stack.edit(frontend_count=2, machine_type="t3.large", workers=5)
+    found = outputs.load(stack.name)
+    assert [str(one) for one in found.pending] == ["frontend_count: 1 → 2", "machine_type: t3.small → t3.large"]
+    assert found.notes[0] == f"frontend_count: 1 → 2: needs other infrastructure: run `fab up --stack {stack.name}`"
+    assert found.contract.application.workers == 5
+    words = [FAB, "deploy", "--stack", stack.name]
+    done = subprocess.run(words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert done.stderr.splitlines() == [
+        f"stacks/Pulumi.{stack.name}.yaml needs other infrastructure: run `fab up --stack {stack.name}`; "
+        "nothing was changed",
+        "  frontend_count: 1 → 2",
+        "  machine_type: t3.small → t3.large",
+    ]
+
+
+def test_outputs_of_the_program_before_are_compared_as_far_as_they_go(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
+    """Counts, production and names stand in the contract itself; what else there was is unknown, and stops nothing."""
+    backend(elsewhere, monkeypatch, recorded(stack), stack.name)
+    stack.edit(machine_type="t3.large", region="eu-west-1")
+    assert outputs.load(stack.name).pending == ()
+    stack.edit(backend_count=3, domain="shop.example.com", dns_zone="Z1", production=True)
+    found = outputs.load(stack.name)
+    assert [one.key for one in found.pending] == ["production", "domain", "backend_count"]
+    assert found.contract.frontend.origin == "http://203.0.113.10"  # until there is a record for the name
+
+
+def test_names_of_the_program_before_are_read_from_its_origins(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
+    named = json.loads(json.dumps(recorded(stack)))
+    named["contract"]["frontend"]["origin"] = "http://app.shop.example.com"
+    named["contract"]["backend"]["origin"] = "http://api.shop.example.com"
+    backend(elsewhere, monkeypatch, named, stack.name)
+    stack.edit(domain="shop.example.com", dns_zone="Z1", backend_name="django")
+    found = outputs.load(stack.name)
+    assert [str(one) for one in found.pending] == ["backend_name: api → django"]
+    assert found.contract.backend.origin == "http://api.shop.example.com"
+    stack.edit(domain="", dns_zone="", backend_name="api")
+    assert [str(one) for one in outputs.load(stack.name).pending] == ['domain: shop.example.com → ""']
+
+
+def test_a_local_state_is_a_local_stack_s(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile) -> None:
+    """A stack that was local and is now said to be on a cloud is not deployed to its local machines."""
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
+    path = outputs.kit_checkpoint(stack.name)
+    path.parent.mkdir(parents=True)
+    state = json.loads(json.dumps(STATE))
+    state["checkpoint"]["latest"]["resources"][0]["outputs"] = recorded(stack)
+    path.write_text(json.dumps(state))
+    with pytest.raises(OutputsError, match="cloud: local → aws"):
+        outputs.ready(outputs.load(stack.name))
+
+
+@pytest.mark.parametrize("verb", ["ship", "plan", "deploy", "status", "doctor", "outputs"])
+def test_every_mistake_of_the_config_stops_what_goes_by_it(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile, verb: str
+) -> None:
+    """All of them at once, and nothing is done."""
+    backend(elsewhere, monkeypatch, recorded(stack), stack.name)
+    stack.edit(workers="many", max_age_s=-1, extra_origins=["nonsense"], wrokers=3)
+    words = [FAB, verb, "--stack", stack.name]
+    done = subprocess.run(words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    for key in ("workers", "max_age_s", "extra_origins", "wrokers"):
+        assert f"stacks/Pulumi.{stack.name}.yaml: {key}: " in done.stderr
+
+
+def test_a_way_back_needs_no_valid_config(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile) -> None:
+    """rollback, history and logs go by the outputs of the last `fab up` then, and say so."""
+    backend(elsewhere, monkeypatch, recorded(stack), stack.name)
+    stack.edit(workers="many")
+    found = outputs.load(stack.name, strict=False)
+    assert found.contract.to_json() == outputs._of(recorded(stack)).contract.to_json()
+    assert "workers: 'many' is not a whole number" in found.notes[0]
+    assert "the outputs of the last `fab up` count" in found.notes[0]
+
+
+def test_who_deploys_needs_no_public_key(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile) -> None:
+    """`ssh_key_file` is for the instances that `fab up` makes; a runner that deploys has a key in its agent."""
+    monkeypatch.setenv("HOME", str(elsewhere))
+    backend(elsewhere, monkeypatch, recorded(stack), stack.name)
+    assert outputs.ready(outputs.load(stack.name)).contract.environment == stack.name

@@ -45,7 +45,6 @@ def index(tmp_path: Path) -> Callable[..., str]:
                 wheel.writestr(f"{facts}/RECORD", "")
         return f"--no-index\n--find-links {folder}\n"
 
-    make("pip-98.0-py3-none-any")
     return make
 
 
@@ -234,6 +233,27 @@ def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
         backend_files(release.local(folder))
 
 
+def test_a_link_that_leads_out_by_way_of_another_is_refused(tmp_path: Path) -> None:
+    """Each is inside by its own words; the host would follow both."""
+    folder = project(tmp_path / "p", **{"deep/er/x.py": ""})
+    (folder / "d").symlink_to("deep/er")
+    (folder / "passwd").symlink_to("d/../../../etc/passwd")
+    with pytest.raises(ReleaseError, match=r"passwd is a link to d/\.\./\.\./\.\./etc/passwd, outside of the folder"):
+        backend_files(release.local(folder))
+
+
+def test_a_wheel_that_would_replace_the_interpreter_is_refused_before_anything_is_sent(
+    tmp_path: Path, index: Callable[..., str], pinned: str
+) -> None:
+    """The message names the wheel, the file and what to do."""
+    index("evil-1.0-py3-none-any")
+    with zipfile.ZipFile(tmp_path / "index" / "evil-1.0-py3-none-any.whl", "a") as wheel:
+        wheel.writestr("evil-1.0.data/scripts/python3", "#!/bin/sh\n")
+    wanted = r"evil-1\.0-py3-none-any\.whl: .*would replace the environment's own bin/python3; pin another version"
+    with pytest.raises(ReleaseError, match=wanted):
+        build(project(tmp_path / "p", pinned + "evil\n"))
+
+
 # ------------------------------------------------------------------------------------------------- the archive
 
 
@@ -407,7 +427,7 @@ def test_the_kit_s_own_needs_come_along(tmp_path: Path) -> None:
     assert built.wheels
     assert "gunicorn-23.0.0-py3-none-any.whl" in built.wheels.names
     assert any(name.startswith("django_cors_headers-") for name in built.wheels.names)
-    assert built.wheels.installer in built.wheels.names
+    assert not any(name.startswith("pip-") for name in built.wheels.names)
 
 
 def source_package(folder: Path, pinned: str, extension: bool = False) -> str:
@@ -425,7 +445,6 @@ def source_package(folder: Path, pinned: str, extension: bool = False) -> str:
     (top / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     with tarfile.open(folder / f"{name}-1.0.tar.gz", "w:gz") as tar:
         tar.add(top, top.name)
-    (folder / "pip-98.0-py3-none-any.whl").unlink()
     return pinned.replace("--no-index\n", "") + f"{name}==1.0\n"
 
 

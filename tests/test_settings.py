@@ -139,6 +139,8 @@ def test_every_shipped_stack_is_valid(stack: str) -> None:
         ({"env": "[1]"}, "env: '[1]' is not a map of NAME: value"),
         ({"env": '{"A B": "x"}'}, "env: 'A B' is not a variable's name"),
         ({"env": '{"A": 1}'}, "env: A is 1, not text; put it in quotes"),
+        ({"env": json.dumps({"A": "x\0"})}, "env: the value of A holds a NUL"),
+        ({"env": json.dumps({"A": "x\ufffe"})}, "env: the value of A holds U+FFFE, which is no character"),
         ({"extra_origins": "http://localhost:1"}, "extra_origins: 'http://localhost:1' is not a list"),
         ({"extra_origins": '["localhost:8080"]'}, "extra_origins: "),
         ({"allow_headers": '["X Y"]'}, "allow_headers: 'X Y' is not a header name"),
@@ -275,7 +277,7 @@ def test_a_good_config_of_a_cloud_is_read(cloud: str) -> None:
         ("aws", {"existing_network": "my-vpc", "existing_subnets": '["subnet-01234567", "subnet-01234568"]'},
          "existing_network: 'my-vpc' is not how AWS writes it"),
         ("aws", {"network_cidr": "8.8.0.0/16"}, "network_cidr: 8.8.0.0/16 is no private network"),
-        ("aws", {"ssh_key_file": "~/nowhere.pub"}, "ssh_key_file: ~/nowhere.pub is not there; make a key"),
+        ("aws", {"ssh_key_file": "~/nowhere.pub"}, "ssh_key_file: ~/nowhere.pub is not there; list who may log"),
         ("aws", {"env.2X": "y"}, "env.2X: '2X' is not a variable's name"),
     ],
 )  # fmt: skip
@@ -294,13 +296,35 @@ def test_the_whole_internet_may_be_let_in_by_saying_so() -> None:
     [
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n", "is a private key; name the public one"),
         ("hello\n", "is not a public key"),
-        ("", "is not a public key"),
+        ("", "holds no public key"),
         (KEY + "ssh-ed25519 !!!\n", "is not a public key"),
     ],
 )
 def test_a_key_file_that_is_not_one_is_told(an_operator: Path, text: str, said: str) -> None:
     (an_operator / ".ssh" / "id_ed25519.pub").write_text(text)
     found = remote_problems("aws")
+    assert len(found) == 1
+    assert said in found[0]
+
+
+def test_a_list_of_keys_needs_no_file(an_operator: Path) -> None:
+    """Who may log in is in the config then; a colleague's own file means nothing."""
+    (an_operator / ".ssh" / "id_ed25519.pub").unlink()
+    assert remote_problems("aws", ssh_keys=json.dumps([KEY.strip()])) == []
+    assert len(remote_problems("aws")) == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (["hello"], "ssh_keys: invalid SSH public key 'hello': expected a line like"),
+        ([f"command=x {KEY.strip()}"], "ssh_keys: invalid SSH public key"),
+        ([KEY], "ssh_keys: invalid SSH public key"),
+        ([KEY.strip()] * 99, "bytes of keys, a first boot takes 8000"),
+    ],
+)
+def test_a_key_in_the_list_that_is_none_is_told(keys: list[str], said: str) -> None:
+    found = remote_problems("aws", ssh_keys=json.dumps(keys))
     assert len(found) == 1
     assert said in found[0]
 

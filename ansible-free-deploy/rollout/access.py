@@ -1,12 +1,13 @@
-"""Which SSH key opens a host."""
+"""Which SSH key opens a host, and which ones should."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from infra.contract import Contract
+from infra.contract import Contract, Json
 from infra.local.home import operator_key_path
+from rollout.hosts import Session
 from rollout.outputs import kit_has
 
 
@@ -17,3 +18,10 @@ def identity(contract: Contract) -> Path | None:
     if kit_has(contract.environment):
         return operator_key_path()
     return None
+
+
+def logins(contract: Contract, session: Session) -> Json:
+    """The orders for `rollout.logins` on the host; none where the stack has no list of keys."""
+    if not contract.ssh_keys:
+        return {}
+    return {"logins": {"user": session.host.user, "keys": list(contract.ssh_keys), "own": session.login_key}}

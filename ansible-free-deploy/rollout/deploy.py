@@ -26,6 +26,11 @@ from rollout.render.generation import Generation
 
 AS_WANTED = "as the contract says"
 WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself
+_SHOWN = 3  # paths in a table
+ONLY_SECRETS = (
+    "the last deploy changed nothing but secrets, and a rollback brings back no secret: set the value that you want "
+    "and run `fab deploy`, or name a generation of `fab history`: `fab rollback --to ID`"
+)
 UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.service",)}
 
 
@@ -70,6 +75,7 @@ def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str]
         "commit": commit(),
         "wait_s": WAIT_S,
         "generation": generation.to_json(),
+        "secrets": dict(secret) if role == "backend" else {},  # so that no message from there quotes one
         "units": [unit.format(app=contract.application.name) for unit in UNITS[role]],
         "probes": probes(contract, role, generation),
         **more,
@@ -126,7 +132,7 @@ def everywhere(outputs: Outputs, verb: str, *, batch: int = 1, **more: object) -
         started = time.monotonic()
         with hosts.session(host, access.identity(contract)) as session:
             connected = time.monotonic() - started
-            orders = payload(contract, role, host, secret, verb, **more)
+            orders = payload(contract, role, host, secret, verb, **access.logins(contract, session), **more)
             if isinstance(orders.get("to"), dict):
                 orders["to"] = orders["to"][host.name]
             result = turn.run(session, scripts.script("transaction"), orders)
@@ -190,8 +196,15 @@ def before(looks: Sequence[Outcome]) -> dict[str, str]:
     for identity in ids:
         then = [states.get(identity, current) for states, current in zip(held, now, strict=True)]
         if then != now and all(name in look.result["kept"] for name, look in zip(then, looks, strict=True)):
+            if [_led_to(name, look) for name, look in zip(then, looks, strict=True)] == now:
+                raise RollbackError(ONLY_SECRETS)
             return {look.host.name: name for look, name in zip(looks, then, strict=True)}
     raise RollbackError("there is no configuration before this one on these hosts; `fab deploy` makes one")
+
+
+def _led_to(name: str, look: Outcome) -> str:
+    """What a rollback to a generation makes current: it takes today's secrets, so perhaps another one."""
+    return str(look.result.get("leads_to", {}).get(name, name))
 
 
 def as_json(outcomes: Sequence[Outcome]) -> str:
@@ -205,7 +218,8 @@ def as_json(outcomes: Sequence[Outcome]) -> str:
 def history_text(outcome: Outcome) -> str:
     """The deploys of one host, the last first; what a rollback can go to is marked."""
     result, name = outcome.result, outcome.host.name
-    marks = {**dict.fromkeys(result["kept"], "kept"), result["current"]: "current"}
+    marks = {kept: "kept" if _led_to(kept, outcome) == kept else "kept, with today's secrets"
+             for kept in result["kept"]} | {result["current"]: "current"}  # fmt: skip
     rows = [
         (
             one["at"],
@@ -267,10 +281,17 @@ def as_wanted(outcome: Outcome) -> bool:
 def would_change(outcome: Outcome) -> bool:
     """Whether a deploy has anything to do on a host that was asked for a plan."""
     result = outcome.result
-    return bool(result["release"] is None or result["differs"] or result["restarts"] or result["unfinished"])
+    keys = ("differs", "restarts", "unfinished")
+    return result["release"] is None or any(result[key] for key in keys)
 
 
 def _verdict(result: Json) -> str:
+    """What is not as it should be, each with its cure; the first thing about the configuration, and the release."""
+    found = [_configuration(result), _release_changed(result.get("release_changed", []), _release(result))]
+    return "; ".join(filter(None, found)) or AS_WANTED
+
+
+def _configuration(result: Json) -> str:
     if result.get("in_doubt"):
         return "waits for the outcome on the other hosts: run `fab deploy`"
     if result["unfinished"]:
@@ -278,9 +299,15 @@ def _verdict(result: Json) -> str:
     if result["differs"]:
         return "differs from the contract: run `fab deploy`"
     if result["restarts"]:
-        return (
-            "; ".join(f"{service}: {why}" for service, why in sorted(result["restarts"].items())) + ": run `fab deploy`"
-        )
+        reasons = "; ".join(f"{service}: {why}" for service, why in sorted(result["restarts"].items()))
+        return f"{reasons}: run `fab deploy`"
     if stopped := sorted(unit for unit, state in result["units"].items() if state != "active"):
         return f"{', '.join(stopped)}: not running: run `fab logs`, then `fab deploy --restart`"
-    return AS_WANTED
+    return ""
+
+
+def _release_changed(paths: Sequence[str], release: str) -> str:
+    if not paths:
+        return ""
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return f"release {release} was changed on the host ({', '.join(paths[:_SHOWN])}{more}): run `fab ship`"

@@ -273,7 +273,8 @@ def unreadable_attributes(backend: Path) -> list[Path]:
 def forget(stack: str) -> None:
     """Remove the empty state of a local stack, and with the last one what all shared, but for the image cache."""
     path = kit_checkpoint(stack)
-    for leftover in [*path.parent.glob(f"{stack}.json*"), *_history(stack)]:
+    unfinished = path.parent.glob(f".{stack}.json*")  # of a run that was killed
+    for leftover in [*path.parent.glob(f"{stack}.json*"), *unfinished, *_history(stack)]:
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     (home() / "config" / f"Pulumi.{stack}.yaml").unlink(missing_ok=True)
     owner.forget(stack)

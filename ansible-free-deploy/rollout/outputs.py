@@ -1,4 +1,5 @@
-"""Where the contract comes from: a file, a file backend's checkpoint, or the Pulumi CLI; the cheapest that has it."""
+"""Where the contract comes from: hosts from the outputs (a file backend's checkpoint or the Pulumi CLI, whatever is
+cheaper), what is wanted of them from the stack's config; or all of it from a file."""
 
 from __future__ import annotations
 
@@ -6,16 +7,18 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from hashlib import sha1
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from infra import exits
+from infra import exits, wanted
 from infra.contract import Contract, ContractError, Json, variables
 from infra.local.home import home, state_dir, tighten, user_name
 from infra.local.owner import Owner, owner_of, take
 from infra.rules import quote
+from infra.settings import SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "origin-kit"
@@ -38,31 +41,95 @@ def stack_names() -> list[str]:
     return sorted(path.name.split(".", 1)[1].removesuffix(".yaml") for path in (ROOT / "stacks").glob("Pulumi.*.yaml"))
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A stack, and what has chosen it."""
+
+    name: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"stack {self.name} ({self.source})"
+
+
+def choose(name: str | None) -> Choice:
+    """`name`, else $STACK, else what Pulumi would take ($PULUMI_STACK, then the selected stack), else `local`.
+
+    Raises OutputsError for an unknown one, which names who has chosen it.
+    """
+    chosen = next(choice for choice in _choices(name) if choice.name)
+    if chosen.name not in stack_names():
+        whose = "" if name else f" ({chosen.source})"
+        raise OutputsError(f"there is no stack {quote(chosen.name)}{whose}; stacks/ has {', '.join(stack_names())}")
+    return chosen
+
+
 def chosen_stack(name: str | None) -> str:
-    """`name`, else $STACK, else the stack selected in Pulumi, else `local`. Raises OutputsError for an unknown one."""
-    stack = name or os.environ.get("STACK") or _selected() or "local"
-    if stack not in stack_names():
-        raise OutputsError(f"there is no stack {quote(stack)}; stacks/ has {', '.join(stack_names())}")
-    return stack
+    """The name of the stack that `choose` chooses."""
+    return choose(name).name
 
 
-def _selected() -> str | None:
-    """What `pulumi stack select` wrote: ~/.pulumi/workspaces/<project>-<sha1 of Pulumi.yaml's path>-workspace.json."""
-    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
-    digest = sha1(str(ROOT / "Pulumi.yaml").encode(), usedforsecurity=False).hexdigest()
+def _choices(name: str | None) -> Iterator[Choice]:
+    yield Choice(name or "", "--stack")
+    yield Choice(os.environ.get("STACK", ""), "$STACK")
+    yield Choice(os.environ.get("PULUMI_STACK", "").rsplit("/", 1)[-1], "$PULUMI_STACK")
+    yield Choice(_selected(), "selected in Pulumi")
+    yield Choice("local", "the default")
+
+
+def _selected() -> str:
+    """What `pulumi stack select` wrote for the backend of now; empty where it wrote nothing."""
+    for folder in _project_folders():
+        name = f"{PROJECT}-{sha1(str(folder / 'Pulumi.yaml').encode(), usedforsecurity=False).hexdigest()}"
+        try:
+            workspace = json.loads((_pulumi_home() / "workspaces" / f"{name}-workspace.json").read_text())
+            by_backend = workspace.get("stacks") or {}
+            chosen = by_backend.get(_backend_url()) or workspace.get("stack")  # the second is what older CLIs wrote
+        except (OSError, ValueError, AttributeError):
+            continue
+        if chosen:
+            return str(chosen).rsplit("/", 1)[-1]
+    return ""
+
+
+def _project_folders() -> Iterator[Path]:
+    """Where this checkout is, first as the shell names it: Pulumi doesn't resolve links in the names of its files."""
+    here = Path(os.environ.get("PWD", "/"))
+    yield from (folder for folder in (here, *here.parents) if folder != ROOT and _is_root(folder))
+    yield ROOT
+
+
+def _is_root(folder: Path) -> bool:
     try:
-        chosen = json.loads((home / "workspaces" / f"{PROJECT}-{digest}-workspace.json").read_text()).get("stack")
-    except (OSError, ValueError):
-        return None
-    return str(chosen).rsplit("/", 1)[-1] if chosen else None
+        return folder.is_absolute() and folder.samefile(ROOT)
+    except OSError:
+        return False
+
+
+def _pulumi_home() -> Path:
+    return Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a deploy starts from: the contract, and apart from it the application's secrets by name."""
+    """What a deploy starts from: the contract, and apart from it the application's secrets by name.
+
+    `infrastructure` is what the hosts were made from (see infra/wanted.py), `pending` the keys of the config that need
+    other infrastructure, `problem` why the config can't be used where that was asked for.
+    """
 
     contract: Contract
     secret_env: dict[str, str] = field(default_factory=dict, repr=False)
+    infrastructure: Json = field(default_factory=dict)
+    pending: tuple[wanted.Pending, ...] = ()
+    problem: str = ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person has to know of these outputs, a line each."""
+        stack = self.contract.environment
+        waits = [f"{one}: needs other infrastructure: run `fab up --stack {stack}`" for one in self.pending]
+        return [self.problem, *waits] if self.problem else waits
 
 
 def read(stack: str | None, file: str | None = None) -> Contract:
@@ -70,10 +137,12 @@ def read(stack: str | None, file: str | None = None) -> Contract:
     return load(stack, file).contract
 
 
-def load(stack: str | None, file: str | None = None) -> Outputs:
-    """The outputs of `stack` (or of the one that is chosen where none is named), or those in a file.
+def load(stack: str | None, file: str | None = None, strict: bool = True) -> Outputs:
+    """What is wanted of the hosts of `stack` (or of the stack that is chosen where none is named): the hosts come from
+    its outputs, the rest from its config. A file says itself which stack it is of, and all comes from it.
 
-    A file says itself which stack it is of: one that is named as well has to be the same. Raises as `read` does.
+    Raises as `read` does; SettingsError and StackFileError for a config with mistakes, unless not `strict`: then the
+    outputs count as they are, and `problem` says so.
     """
     if file:
         found = _from_file(Path(file))
@@ -90,13 +159,40 @@ def load(stack: str | None, file: str | None = None) -> Outputs:
             f"the state of stack {name} holds the contract of {found.contract.environment}: was it copied or renamed? "
             f"run `fab up --stack {name}`"
         )
-    return found
+    return _wanted(found, name, strict)
+
+
+def ready(found: Outputs) -> Outputs:
+    """The same outputs. Raises OutputsError where the config needs other infrastructure than there is."""
+    if not found.pending:
+        return found
+    stack = found.contract.environment
+    raise OutputsError(
+        f"stacks/Pulumi.{stack}.yaml needs other infrastructure: run `fab up --stack {stack}`; nothing was changed\n"
+        + "\n".join(f"  {one}" for one in found.pending)
+    )
+
+
+def _wanted(found: Outputs, stack: str, strict: bool) -> Outputs:
+    from infra.stackfile import StackFileError  # YAML: what reads its outputs from a file never needs it
+    from rollout import settings
+
+    try:
+        config = settings.read(stack, key_file=False)
+    except (SettingsError, StackFileError) as problem:
+        if strict:
+            raise
+        return replace(found, problem=f"{problem}\nfor now the outputs of the last `fab up` count")
+    there = wanted.applied(found.contract, found.infrastructure)
+    waits = wanted.pending(config, there)
+    return replace(found, contract=wanted.contract(config, found.contract, there, waits), pending=waits)
 
 
 def _of_stack(stack: str) -> Outputs:
     if kit_has(stack):
         tighten()
-        return _from_checkpoint(kit_checkpoint(stack), stack)
+        found = _from_checkpoint(kit_checkpoint(stack), stack)
+        return replace(found, infrastructure={"cloud": "local", **found.infrastructure})
     if _is_local(stack):
         raise _not_up(stack)
     backend = _backend_url()
@@ -135,10 +231,11 @@ def kit_has(stack: str) -> bool:
     return True
 
 
-def load_to_change(stack: str | None, file: str | None = None) -> Outputs:
+def load_to_change(stack: str | None, file: str | None = None, strict: bool = True) -> Outputs:
     """As `load`, for a verb that changes hosts. Raises OwnerError for a local stack of another checkout or user."""
-    found = load(stack, file)
-    if file is None and kit_has(name := chosen_stack(stack)):
+    found = load(stack, file, strict)
+    name = found.contract.environment
+    if file is None and kit_has(name):
         take(name, Owner.here(ROOT))
     return found
 
@@ -158,7 +255,7 @@ def whose(named: str | None, file: str | None = None) -> str:
 
 
 def _is_local(stack: str) -> bool:
-    from infra.stackfile import read_config  # YAML, which a deploy of a stack that is up never needs
+    from infra.stackfile import read_config
 
     return read_config(ROOT, stack).get("cloud") == "local"
 
@@ -169,7 +266,7 @@ def _not_up(stack: str) -> NotUpError:
 
 def _load(path: Path) -> Json:
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_bytes())
     except OSError as problem:
         raise OutputsError(f"{path}: {problem.strerror}; name a file made by `fab outputs > FILE`") from None
     except (ValueError, RecursionError) as problem:
@@ -185,7 +282,8 @@ def _of(outputs: Json) -> Outputs:
     if secrets == "[secret]":
         raise OutputsError("the file was made without --show-secrets, and this stack has secrets; make it with them")
     contract = Contract.from_json(inner if isinstance(inner, dict) else outputs)
-    return Outputs(contract, _secrets(secrets))
+    infrastructure = outputs.get("infrastructure")
+    return Outputs(contract, _secrets(secrets), infrastructure if isinstance(infrastructure, dict) else {})
 
 
 def _secrets(given: object) -> dict[str, str]:
@@ -223,9 +321,8 @@ def _outputs_in(checkpoint: Path) -> Json:
 def _backend_url() -> str:
     if url := os.environ.get("PULUMI_BACKEND_URL"):
         return url
-    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     try:
-        return str(json.loads((home / "credentials.json").read_text()).get("current") or "")
+        return str(json.loads((_pulumi_home() / "credentials.json").read_text()).get("current") or "")
     except (OSError, ValueError):
         return ""
 
@@ -238,7 +335,7 @@ def _from_cli(stack: str) -> Outputs:
             exits.UNREACHABLE,
         )
     command = ["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise OutputsError(
             f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:] or ['no reason given']}",

@@ -7,6 +7,9 @@ from infra.stackfile import read_config
 from rollout.outputs import ROOT
 
 
-def read(stack: str) -> Settings:
-    """Raises SettingsError with every problem, StackFileError for a file that is no YAML."""
-    return Settings.read(read_config(ROOT, stack), stack)
+def read(stack: str, key_file: bool = True) -> Settings:
+    """Raises SettingsError with every problem, StackFileError for a file that is no YAML.
+
+    Without `key_file` the operator's public keys need not be here: only `fab up` takes them.
+    """
+    return Settings.read(read_config(ROOT, stack), stack, key_file)

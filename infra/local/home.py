@@ -182,8 +182,9 @@ def leave() -> list[str]:
 
 
 _FILES = (
-    "passphrase", "config/Pulumi.*.yaml", "owners/*.json", "owners/.lock", "ssh/id_ed25519*", "ssh/.lock",
-    "state/gate.lock", "state/.pulumi/meta.yaml*", "state/.pulumi/stacks/*/*.json.*", "machines/.lock",
+    "passphrase", "config/Pulumi.*.yaml", "owners/*.json", "owners/*.new", "owners/.lock", f"{MARK}.*.new",
+    "ssh/id_ed25519*", "ssh/.lock", "state/gate.lock", "state/.pulumi/meta.yaml*", "state/.pulumi/stacks/*/*.json.*",
+    "machines/.lock",
 )  # fmt: skip
 _FOLDERS = ("machines", "config", "owners", "ssh", "state/.pulumi/stacks/*", "state/.pulumi/stacks", "state/.pulumi",
             "state")  # fmt: skip

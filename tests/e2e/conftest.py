@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from infra.contract import Contract
 from tests.conftest import missing
+from tests.e2e.hostile import Hostile, hostile_pair
 from tests.e2e.kit import OLD, ROOT, Kit, Stack, manage
 
 FLAGS = [
@@ -54,9 +55,17 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def stack(shared: Stack) -> Stack:
     """The environment that modules share which leave it whole: a local one that lets in OLD."""
-    shared.write(extra_origins=[OLD])
+    shared.usual = {"extra_origins": [OLD]}
+    shared.write()
     shared.fab("up")
     return shared
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
+    """A pair whose application attacks its host: every new script of root's is tried by it."""
+    with hostile_pair(tmp_path_factory.mktemp("hostile") / "home") as pair:
+        yield pair
 
 
 @contextmanager

@@ -76,16 +76,18 @@ class Kit:
 
 
 class Stack:
-    """A stack file of this test's own; gone when the test is."""
+    """A stack file of this test's own, gone when the test is; `usual` keys stand in it unless told otherwise."""
 
     def __init__(self, kit: Kit) -> None:
         self.kit = kit
         self.name = f"test-{uuid4().hex[:6]}"
         self.path = ROOT / "stacks" / f"Pulumi.{self.name}.yaml"
+        self.usual: dict[str, object] = {}
         self.write()
 
     def write(self, **config: object) -> None:
-        """The local stack's config with these keys on top."""
+        """The local stack's config with the usual keys and these on top."""
+        config = self.usual | config
         base = yaml.safe_load((ROOT / "stacks" / "Pulumi.local.yaml").read_text())["config"]
         self.path.write_text(
             yaml.safe_dump({"config": base | {f"origin-kit:{key}": value for key, value in config.items()}})

@@ -102,11 +102,13 @@ class Release:
         files: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
+        unit: str = "",
     ) -> Json:
         """The payload of the `install` action; `archive` is what `archive()` gave, and goes along as the blob: made
         again here if it is whole no longer.
 
         `files` are by path below the folder that stands for the generation, `django/origin_kit_settings.py` among them.
+        `unit` is the text of the application's service: its code is run within the same limits.
         """
         return {
             "action": "install",
@@ -119,12 +121,12 @@ class Release:
             "digest": self._digest(facts, archive) if archive else None,
             "size": archive.stat().st_size if archive else 0,
             "lock": self.wheels.lock if self.wheels else None,
-            "installer": self.wheels.installer if self.wheels else None,
             "wsgi": wsgi,
             "settings": settings,
             "files": dict(files or {}),
             "env": dict(env or {}),
             "secrets": dict(secrets or {}),
+            "unit": unit,
         }
 
     def _digest(self, facts: Json, archive: Path) -> str:

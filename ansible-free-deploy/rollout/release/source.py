@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from infra.local.home import cache, cache_folder, locked
+from rollout import links
 
 _SKIPPED = {".git", "__pycache__", ".venv", "node_modules", ".DS_Store", ".mypy_cache", ".pytest_cache"}
 T = TypeVar("T")
@@ -282,7 +283,7 @@ def _followed(folder: Path, entry: Entry, through: tuple[Path, ...]) -> Iterator
     if real.is_file():
         yield Entry(entry.path, real, None, False, content_digest(real.read_bytes(), False))
     for path in sorted(walk(real)):
-        if inner := _entry(root, (real / path).relative_to(root).as_posix(), str(folder)):
+        if inner := _entry(root, (real / path).relative_to(root).as_posix()):
             yield from _followed(root, replace(inner, path=f"{entry.path}/{path}"), (*through, real))
 
 
@@ -319,14 +320,19 @@ def _is_data(folder: Path, path: str) -> bool:
 
 
 def _entries(folder: Path, paths: Iterable[str], label: str) -> list[Entry]:
-    return [entry for path in sorted(paths) if (entry := _entry(folder, path, label)) is not None]
+    entries = [entry for path in sorted(paths) if (entry := _entry(folder, path)) is not None]
+    # Followed by names, as the host will: what lies behind a link on this machine is not what lies there.
+    linked = {entry.path: entry.link for entry in entries if entry.link is not None}
+    for path in links.leading_out(linked):
+        raise ReleaseError(f"{label}: {path} is a link to {linked[path]}, outside of the folder; put a copy there")
+    return entries
 
 
-def _entry(folder: Path, path: str, label: str) -> Entry | None:
+def _entry(folder: Path, path: str) -> Entry | None:
     here = folder / path
     mode = here.lstat().st_mode
     if stat.S_ISLNK(mode):
-        link = _inner_link(folder, here, label)
+        link = str(here.readlink())
         return Entry(path, here, link, False, hashlib.sha256(b"link " + link.encode()).hexdigest())
     if not stat.S_ISREG(mode):
         return None
@@ -337,14 +343,3 @@ def _entry(folder: Path, path: str, label: str) -> Entry | None:
 def content_digest(data: bytes, executable: bool) -> str:
     """What makes a file of a release another one."""
     return hashlib.sha256((b"x" if executable else b"-") + data).hexdigest()
-
-
-def _inner_link(folder: Path, here: Path, label: str) -> str:
-    target = here.readlink()
-    # Resolved by words, as the host will: what lies behind it on this machine is not what lies there.
-    inner = Path(os.path.normpath(here.parent.relative_to(folder) / target))
-    if target.is_absolute() or inner.parts[:1] == ("..",):
-        raise ReleaseError(
-            f"{label}: {here.relative_to(folder)} is a link to {target}, outside of the folder; put a copy there"
-        )
-    return str(target)

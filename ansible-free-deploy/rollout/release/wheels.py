@@ -23,14 +23,14 @@ from typing import Any
 
 from infra.contract import Json
 from infra.local.home import cache_folder, locked, user_name
+from rollout import wheelfiles
 from rollout.outputs import ROOT
 from rollout.release.archive import digest
 from rollout.release.source import ReleaseError, Source, hide_password
 
-# The kit's own needs, in a range, so that a project's own pin wins; pip installs the rest on the host.
+# The kit's own needs, in a range, so that a project's own pin wins.
 ADDITIONS = ("gunicorn>=22", "django-cors-headers>=4.4")
-INSTALLER = "pip"
-_FORMAT = "1"
+_FORMAT = "2"  # of what the host makes of wheels; another one makes every environment another
 _LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST_GLIBC_MINOR = {"x86_64": 5, "i686": 5}
 _UV_GLIBC_MINORS = range(28, 41)
@@ -107,13 +107,12 @@ class Requirements:
 
 @dataclass(frozen=True)
 class Wheels:
-    """`lock` names the set; `names` are wheel files in `folder` with their SHA-256; `installer` is pip's own wheel;
-    `fetch_again` has the same ones in place of what is damaged."""
+    """`lock` names the set; `names` are wheel files in `folder` with their SHA-256; `fetch_again` has the same ones in
+    place of what is damaged."""
 
     lock: str
     folder: Path
     names: dict[str, str]
-    installer: str
     fetch_again: Callable[[Advance], None] = field(compare=False, repr=False)
 
     def files(self, advance: Advance) -> list[Path]:
@@ -264,21 +263,21 @@ def wheels(wanted: Requirements, target: Target, say: Say, advance: Advance, may
     ReleaseError for what can't be resolved, reached, or had as a wheel.
     """
     builds = sorted(map(_normal, may_build))
-    asked = [_FORMAT, wanted.text, ADDITIONS, INSTALLER, target.python, target.machine, target.libc, *builds]
+    asked = [_FORMAT, wanted.text, ADDITIONS, target.python, target.machine, target.libc, *builds]
     folder = cache_folder("wheels") / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
     record = _recorded(folder)
     if record is None:
         say(f"resolves {wanted.file} for Python {target.python} on {target.machine}")
         record = _fetch(wanted, target, folder, builds, advance)
     again = functools.partial(_fetch_again, wanted, target, folder, builds, record["lock"])
-    return Wheels(record["lock"], folder, record["names"], record["installer"], again)
+    return Wheels(record["lock"], folder, record["names"], again)
 
 
 def _recorded(folder: Path) -> Json | None:
     """What a fetch has noted; None where there was none, or its note is cut."""
     try:
         record: Json = json.loads((folder / "wheels.json").read_text())
-        return record if {"lock", "names", "installer"} <= record.keys() else None
+        return record if {"lock", "names"} <= record.keys() else None
     except (FileNotFoundError, ValueError):
         return None
 
@@ -320,10 +319,19 @@ def _fetch(
 
 def _record(folder: Path, target: Target) -> Json:
     names = {path.name: digest(path) for path in sorted(folder.glob("*.whl"))}
-    installer = next(name for name in names if name.startswith(f"{INSTALLER}-"))
+    for name in names:
+        _check(folder / name, target)
     facts = [_FORMAT, target.python, target.machine, names]
     lock = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-    return {"lock": lock, "installer": installer, "names": names}
+    return {"lock": lock, "names": names}
+
+
+def _check(path: Path, target: Target) -> None:
+    """The host refuses such a wheel too; here it is known before anything is sent."""
+    try:
+        wheelfiles.check(path, target.python)
+    except wheelfiles.WheelRefused as problem:
+        raise ReleaseError(f"a wheel is refused: {problem}; pin another version of it, or leave it out") from problem
 
 
 def _resolve(
@@ -349,7 +357,7 @@ def _resolve(
 
 def _compile(lines: list[str], target: Target, scratch: Path) -> subprocess.CompletedProcess[str]:
     asked = scratch / "asked.txt"
-    asked.write_text("\n".join([*lines, *ADDITIONS, INSTALLER]) + "\n")
+    asked.write_text("\n".join([*lines, *ADDITIONS]) + "\n")
     options = ["--generate-hashes", "--no-annotate", "--no-header", "-q", "--no-build", "--find-links", str(scratch)]
     host = ["--python-version", target.python, "--python-platform", target.uv_platform, "--no-python-downloads"]
     host += ["--python", sys.executable]  # else uv runs that of a .venv in the folder where somebody happens to be

@@ -1,0 +1,75 @@
+"""An edit of the stack's config: seen by every verb, applied by `fab deploy`, agreed with by the program."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.kit import OLD, ROOT, Stack
+from tests.e2e.test_bad_input import said
+from tests.e2e.test_transaction import NEW, admitted
+
+pytestmark = pytest.mark.machines
+
+
+@pytest.fixture(autouse=True)
+def as_before(stack: Stack) -> Iterator[None]:
+    """The next module finds config and hosts as they were."""
+    yield
+    stack.write()
+    stack.fab("deploy")
+
+
+def preview(stack: Stack) -> str:
+    """What the program would do now."""
+    words = [sys.executable, "-m", "infra.local.engine", "preview", "--stack", stack.name]
+    return subprocess.run(words, cwd=ROOT, env=stack.kit.environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_an_edit_goes_from_the_file_to_the_hosts_without_the_program(stack: Stack) -> None:
+    """Plan, status and doctor see it, deploy applies it, and again finds nothing; `fab up` then changes nothing."""
+    assert admitted(stack) == {OLD}
+    stack.write(extra_origins=[NEW], workers=3, max_body_mb=3, env={"FEATURE_X": "on"})
+    plan = stack.fab("plan").stdout
+    assert plan.startswith(f"stack {stack.name} (--stack)\n")
+    assert "backend-1: would change" in plan and NEW in plan and "FEATURE_X" in plan
+    assert "differs from the contract: run `fab deploy`" in stack.fab("status").stdout
+    assert f"still answers for {OLD}; the contract says {NEW}" in stack.fab("doctor", status=1).stdout
+    assert NEW in stack.fab("outputs").stdout
+
+    assert "restarted gunicorn, nginx" in stack.fab("deploy").stdout
+    assert admitted(stack) == {NEW}
+    assert "all as intended" in stack.fab("doctor").stdout
+    assert stack.fab("status").stdout.count("as the contract says") == 2
+
+    processes = stack.processes()
+    assert "changed;" not in stack.fab("deploy").stdout
+    assert "nothing to change" in preview(stack)
+    assert "nothing to do" in stack.fab("up").stdout
+    assert stack.processes() == processes
+
+
+def test_an_edit_that_needs_other_machines_stops_a_deploy(stack: Stack) -> None:
+    """It names the keys and `fab up`; what else was edited is not applied alone, and those who look are told."""
+    stack.write(extra_origins=[NEW], frontend_count=2, memory_mb=640)
+    text = said(stack.fab("deploy", status=1))
+    assert f"needs other infrastructure: run `fab up --stack {stack.name}`; nothing was changed" in text
+    assert "frontend_count: 1 → 2" in text and "memory_mb: 512 → 640" in text
+    assert admitted(stack) == {OLD}
+    plan = stack.fab("plan").stdout
+    assert "frontend_count: 1 → 2: needs other infrastructure: run `fab up" in plan
+    assert NEW in plan
+
+
+def test_mistakes_in_the_config_stop_a_deploy_and_not_the_way_back(stack: Stack) -> None:
+    """All of them are told; history still shows what a rollback can go to."""
+    stack.write(workers="many", extra_origins=["nonsense"], max_age_s=-1, wrokers=2)
+    for verb in ("deploy", "plan", "status", "doctor"):
+        text = said(stack.fab(verb, status=1))
+        for key in ("workers", "extra_origins", "max_age_s", "wrokers"):
+            assert f"stacks/Pulumi.{stack.name}.yaml: {key}: " in text
+    history = stack.fab("history").stdout
+    assert "for now the outputs of the last `fab up` count" in history and "current" in history

@@ -1,0 +1,255 @@
+"""What a change of each config key needs, on each cloud: the table in docs/operating.md is what really happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.contract import Contract
+from infra.local.machines import MachineProvider, NetworkProvider
+from infra.settings import CHECKS, CLOUDS, SettingsError
+from infra.stackfile import as_text
+from infra.wanted import EFFECTS, Effect, effect
+from rollout import outputs
+from rollout.render import render
+from tests import graph, stackfiles
+from tests.graph import IMAGES, ROOT, Graph, Node
+from tests.stackfiles import StackFile
+from tests.test_clouds import KEY
+
+OPERATING = ROOT / "docs" / "operating.md"
+TABLE = re.compile(r"(<!-- table of effects:[^\n]*-->\n)(.*?)(<!-- end of table -->)", re.DOTALL)
+BASE = {"local": "local-names", "aws": "aws-staging", "gcp": "gcp-staging"}
+
+GIT = "https://example.com/shop.git"
+NETWORKS = {
+    "aws": {"existing_network": "vpc-0123456789abcdef0", "existing_subnets": ["subnet-0123456a", "subnet-0123456b"]},
+    "gcp": {"existing_network": "mine", "existing_subnets": ["my-subnet"]},
+    "local": {"existing_network": "mine", "existing_subnets": ["my-subnet"]},
+}
+OTHER_SUBNETS = {"aws": ["subnet-0123456c", "subnet-0123456d"], "gcp": ["another"], "local": ["another"]}
+
+# What a key is changed to, on every cloud or by cloud; and what stands in the config before the change.
+CHANGES: dict[str, object] = {
+    "production": True, "tls": "acme", "domain": "other.example.com", "frontend_name": "www", "backend_name": "django",
+    "frontend_count": 2, "backend_count": 2, "application": "store", "backend_path": "examples", "backend_git": GIT,
+    "backend_ref": "main", "wsgi": "shop.other:application", "settings": "shop.other", "frontend_path": "examples",
+    "static_url": "/assets/", "media_url": "/uploads/", "max_body_mb": 20, "timeout_s": 60, "workers": 3,
+    "env": {"FEATURE": "on"}, "extra_origins": ["https://other.example.com"],
+    "allowed_shapes": ["https://{branch}.preview.example.com"], "allow_all_origins": True,
+    "allow_methods": ["GET"], "allow_headers": ["X-Other"], "expose_headers": ["X-Other"], "max_age_s": 60,
+    "gcp_project": "other-project", "architecture": "arm64", "disk_gb": 40, "ssh_from": ["198.51.100.0/24"],
+    "ssh_from_anywhere": True, "ssh_key_file": "~/.ssh/other.pub", "network_cidr": "10.30.0.0/16",
+    "dns_zone": "Z9876543210OTHER", "image": "trixie", "memory_mb": 768, "subnet": "10.213.7.0/24",
+}  # fmt: skip
+BY_CLOUD: dict[str, dict[str, object]] = {
+    "allow_credentials": {"local": False, "aws": True, "gcp": True},
+    "region": {"local": "eu-west-1", "aws": "eu-west-1", "gcp": "europe-west4"},
+    "zones": {"local": ["a"], "aws": ["eu-central-1b", "eu-central-1c"], "gcp": ["europe-west3-c"]},
+    "machine_type": {"local": "t3.large", "aws": "t3.large", "gcp": "e2-medium"},
+    "machine_image": {
+        "local": "ami-0", "aws": "ami-0fedcba9876543210",
+        "gcp": "projects/debian-cloud/global/images/debian-12-bookworm-v20270101",
+    },
+    "existing_subnets": dict(OTHER_SUBNETS),
+}  # fmt: skip
+TOGETHER: dict[str, dict[str, dict[str, object]]] = {
+    "existing_network": dict(NETWORKS),
+    "cloud": {
+        "local": {"cloud": "aws", "region": "eu-central-1", "machine_image": IMAGES["aws"], "ssh_from": ["10.0.0.0/8"],
+                  "dns_zone": "Z1"},
+        "aws": {"cloud": "gcp", "region": "europe-west3", "machine_image": IMAGES["gcp"], "gcp_project": "my-project"},
+        "gcp": {"cloud": "aws", "region": "eu-central-1", "machine_image": IMAGES["aws"], "gcp_project": ""},
+    },
+}  # fmt: skip
+BEFORE: dict[str, dict[str, dict[str, object]]] = {
+    "backend_ref": {cloud: {"backend_git": GIT} for cloud in CLOUDS},
+    "existing_subnets": {cloud: NETWORKS[cloud] for cloud in ("aws", "gcp")},
+}
+
+# Inputs whose change makes new instances, by the providers' schemas: of the instance itself, or of what it is in.
+TAKES_INSTANCES = {
+    "pulumi:providers:aws": {"region"},
+    "pulumi:providers:gcp": {"region", "project"},
+    "aws:ec2/vpc:Vpc": {"cidrBlock"},
+    "aws:ec2/subnet:Subnet": {"availabilityZone", "cidrBlock"},
+    "aws:ec2/keyPair:KeyPair": {"publicKey"},
+    "aws:ec2/instance:Instance": {"subnetId", "keyName", "availabilityZone"},
+    "gcp:compute/subnetwork:Subnetwork": {"ipCidrRange", "region"},
+    "gcp:compute/instance:Instance": {"zone", "networkInterfaces", "bootDisk"},
+}
+LOCAL = {
+    "pulumi-python:dynamic/local:Network": NetworkProvider(),
+    "pulumi-python:dynamic/local:Machine": MachineProvider(),
+}
+
+
+def changed(key: str, cloud: str) -> dict[str, object]:
+    """The keys to edit, with their new values."""
+    if key in TOGETHER:
+        return TOGETHER[key][cloud]
+    return {key: BY_CLOUD[key][cloud] if key in BY_CLOUD else CHANGES[key]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def an_operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Somebody with two SSH keys, no state and no selection."""
+    home = tmp_path_factory.mktemp("operator")
+    (home / ".ssh").mkdir()
+    (home / ".ssh" / "id_ed25519.pub").write_text(KEY)
+    (home / ".ssh" / "other.pub").write_text(KEY.replace("IJKE", "IJKF"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.setenv("ORIGIN_KIT_HOME", str(home / "kit"))
+        patch.setenv("PULUMI_BACKEND_URL", f"file://{home}/backend")
+        yield home
+
+
+@pytest.fixture
+def stack(cloud: str) -> Iterator[StackFile]:
+    with stackfiles.like(BASE[cloud]) as made:
+        yield made
+
+
+def state(home: Path, cloud: str, stack: StackFile, of: Graph, **more: Any) -> None:
+    """What a run of the program leaves: its outputs, in the backend."""
+    base = home / "kit" / "state" if cloud == "local" else home / "backend"
+    path = base / ".pulumi" / "stacks" / "origin-kit" / f"{stack.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    resource = {"type": "pulumi:pulumi:Stack", "outputs": {**of.outputs, **more}}
+    path.write_text(json.dumps({"version": 3, "checkpoint": {"latest": {"resources": [resource]}}}))
+
+
+def run(stack: StackFile, config: dict[str, object]) -> Graph:
+    """The program's graph with these keys on top of the file."""
+    return graph.program(stack.name, **{key: as_text(value) for key, value in config.items()})
+
+
+def differences(one: Graph, other: Graph) -> tuple[set[tuple[str, str]], bool]:
+    """Inputs (type, property) that differ, without those that the program ignores; and whether those do as well."""
+    first, second = ({(node.type, node.name): node for node in found.nodes} for found in (one, other))
+    found, ignored = set(), False
+    for key in first.keys() | second.keys():
+        before, after = first.get(key), second.get(key)
+        if before is None or after is None:
+            found.add((key[0], "exists"))
+            continue
+        own = {name for name in before.inputs.keys() | after.inputs.keys() if name != "__provider"}
+        if (before.protect, before.parent) != (after.protect, after.parent):
+            found.add((key[0], "protect"))
+        for name in own:
+            if _kept(before, name) != _kept(after, name):
+                found.add((key[0], name))
+            elif before.inputs.get(name) != after.inputs.get(name):
+                ignored = True
+    return found, ignored
+
+
+def _kept(node: Node, name: str) -> Any:
+    """An input without what `ignore_changes` takes out of it."""
+    value = json.loads(json.dumps(node.inputs.get(name)))
+    for path in node.ignores:
+        words = [word for word in re.split(r'[.\[\]"]+', path) if word]
+        if words[0].replace("_d", "D") != name:
+            continue
+        if len(words) == 1:
+            return None
+        inner = value.get("secret", value)
+        for word in words[1:-1]:
+            inner = inner[word]
+        inner.pop(words[-1], None)
+    return value
+
+
+def new_machines(one: Graph, other: Graph, found: set[tuple[str, str]]) -> bool:
+    """Whether machines that are there make way for new ones."""
+    if any(name in TAKES_INSTANCES.get(kind, ()) for kind, name in found):
+        return True
+    before = {(node.type, node.name): node for node in one.nodes}
+    pairs = [(before[node.type, node.name], node) for node in other.nodes if (node.type, node.name) in before]
+    return any(LOCAL[old.type].diff("", old.inputs, new.inputs).replaces for old, new in pairs if old.type in LOCAL)
+
+
+def observed(one: Graph, other: Graph) -> Effect:
+    """What the program makes of the change."""
+    found, ignored = differences(one, other)
+    if found:
+        return Effect.REPLACES if new_machines(one, other, found) else Effect.IN_PLACE
+    if ignored:
+        return Effect.NEW_HOSTS
+    return Effect.CONFIG if one.outputs["contract"] != other.outputs["contract"] else Effect.UNUSED
+
+
+def generations(contract: Contract) -> list[object]:
+    return [render(contract, role, host, {}).to_json() for role, host in contract.hosts]
+
+
+CASES = [(key, cloud) for key in EFFECTS for cloud in CLOUDS]
+
+
+@pytest.mark.parametrize(("key", "cloud"), CASES)
+def test_a_changed_key_does_what_the_table_says(key: str, cloud: str, stack: StackFile, an_operator: Path) -> None:
+    """The program and every verb of `fab` see it as the table says, and agree about the contract."""
+    before, edits, expected = BEFORE.get(key, {}).get(cloud, {}), changed(key, cloud), effect(key, cloud)
+    try:
+        stack.edit(**before)
+        first = run(stack, before)
+        state(an_operator, cloud, stack, first)
+        unchanged = outputs.load(stack.name)
+        stack.edit(**edits)
+        found = outputs.load(stack.name)
+    except SettingsError:
+        assert expected in (Effect.UNUSED, Effect.CHECK)
+        return
+    assert unchanged.contract == Contract.from_json(first.outputs["contract"])
+    assert unchanged.pending == ()
+    waits = {one.key for one in found.pending}
+    assert (key in waits) == (expected in (Effect.IN_PLACE, Effect.REPLACES))
+    assert not waits or key in waits
+    if key == "cloud":
+        return
+    second = run(stack, {**before, **edits})
+    by_program = observed(first, second)
+    told = generations(found.contract) != generations(unchanged.contract)
+    if expected is Effect.CONFIG:
+        assert by_program is Effect.CONFIG and told
+    elif expected is Effect.RELEASE:  # the program makes nothing of it, but for the application's name
+        assert by_program in (Effect.UNUSED, Effect.CONFIG) and told == (key == "application")
+    elif expected is Effect.CHECK:
+        assert by_program is Effect.UNUSED and not told
+    else:
+        assert by_program is expected
+        assert not told or key == "production"
+    if not waits:
+        assert found.contract == Contract.from_json(second.outputs["contract"])
+    state(an_operator, cloud, stack, second)
+    after = outputs.load(stack.name)
+    assert after.pending == () and after.contract == Contract.from_json(second.outputs["contract"])
+
+
+def effects_table() -> str:
+    """Every key and its effect on each cloud, as a Markdown table."""
+    rows = ["| key | local | AWS | Google |", "|---|---|---|---|"]
+    rows += [f"| `{key}` | " + " | ".join(effects) + " |" for key, effects in EFFECTS.items()]
+    return "\n".join(rows) + "\n"
+
+
+def test_every_key_has_its_row() -> None:
+    """A key that `Settings` reads has an effect, in the same order as in the schema."""
+    assert list(EFFECTS) == list(CHECKS)
+
+
+def test_the_table_in_the_docs_is_this_one() -> None:
+    """docs/operating.md says what the code does; UPDATE_DOCS=1 writes the table."""
+    text = OPERATING.read_text()
+    if os.environ.get("UPDATE_DOCS"):
+        text = TABLE.sub(lambda match: match[1] + effects_table() + match[3], text)
+        OPERATING.write_text(text)
+    found = TABLE.search(text)
+    assert found is not None and found[2] == effects_table()
