@@ -193,7 +193,7 @@ def test_h_is_help_on_every_verb(verb: str, home: Path) -> None:
 def test_a_reader_that_leaves_is_no_error(home: Path, stack: str, tmp_path: Path) -> None:
     """`fab outputs | head -3`: the status is the verb's own."""
     done = fab("outputs", "--outputs", str(unreachable(tmp_path, stack)), closed=True)
-    assert (done.returncode, done.stderr) == (exits.OK, "")
+    assert (done.returncode, "BrokenPipe" in done.stderr) == (exits.OK, False)
 
 
 def host(name: str) -> Host:
