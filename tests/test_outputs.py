@@ -91,7 +91,7 @@ def test_secrets_come_from_the_cli_which_has_the_key(
 def test_secrets_that_are_no_map_are_said_to_be_none(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
     cli(elsewhere, {"contract": CONTRACT, "secret_env": ["hush-hush"]})
-    with pytest.raises(outputs.OutputsError, match="not a map of NAME: value") as caught:
+    with pytest.raises(outputs.ContractError, match="secret_env: expected an object of texts by name") as caught:
         outputs.load("aws-dev")
     assert "hush-hush" not in str(caught.value)
 
