@@ -11,7 +11,7 @@ help: ## list the targets
 up: .venv/run machines ## two machines on this host, the example shipped, deployed and checked
 	@$(SUDO) .venv/bin/fab up --stack local
 down: .venv/run ## remove them: machines, mounts, bridge, processes and state
-	@$(SUDO) .venv/bin/fab down --stack local
+	@$(SUDO) .venv/bin/fab down --stack local --yes
 test: .venv/test machines browser ## every test, on real machines and in a real browser
 	$(PYTEST) -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder --durations=40
 check: .venv/test ## format, lint and types

@@ -15,7 +15,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from rollout import outputs, report
+from infra import exits
+from rollout import commandline, outputs, report
 
 STACK = "environment (default: $STACK, else $PULUMI_STACK, else the stack selected in Pulumi, else local)"
 WAIT = "how long to wait for another ship or deploy, e.g. 90s or 5m (default: a minute)"
@@ -23,8 +24,10 @@ BATCH = "how many hosts are switched at a time (default: 1)"
 JSON = "every host's answer as JSON on stdout, nothing else"
 RENAME = "the application's name before: its user and data get the new one, its units go"
 REMOVE = "an application of this kit to remove from the hosts, with its data (repeatable)"
-OUTPUTS = "read the contract from this file, which says itself of which stack it is"
+ALLOW_REPLACE = "a host that may be replaced, and its data lost (repeatable)"
+ALLOW_DELETE = "a host that may be deleted with its data (repeatable)"
 TAKE_OVER = "make another checkout's or user's local stack yours"
+OUTPUTS = "read the contract from this file, which says itself of which stack it is"
 
 
 def verb(**more: Any) -> Callable[[Callable[..., None]], Any]:
@@ -36,13 +39,16 @@ def verb(**more: Any) -> Callable[[Callable[..., None]], Any]:
             try:
                 function(*arguments, **options)
             except ValueError as problem:
-                raise Exit(report.harmless(describe(problem)), 1) from problem
+                raise Exit(report.harmless(describe(problem)), exits.status_of(problem)) from problem
+            except PermissionError as problem:
+                text = f"{problem.filename}: permission denied; run it as the user who owns that, or with sudo"
+                raise Exit(report.harmless(text), exits.UNREACHABLE) from problem
             except KeyboardInterrupt:
                 raise Exit(
-                    "stopped; run the same command again: it finishes or undoes what was under way", 130
+                    "stopped; run the same command again: it finishes or undoes what was under way", exits.STOPPED
                 ) from None
 
-        return task(**more)(guarded)
+        return task(klass=commandline.Verb, **more)(guarded)
 
     return wrap
 
@@ -92,19 +98,24 @@ def read(
 
 
 @verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)",
-            "rename-from": RENAME, "remove-application": REMOVE,
-            "take-over": TAKE_OVER}, iterable=["remove_application"])  # fmt: skip
+            "take-over": TAKE_OVER, "rename-from": RENAME, "remove-application": REMOVE,
+            "allow-replace": ALLOW_REPLACE, "allow-delete": ALLOW_DELETE},
+      iterable=["remove_application", "allow_replace", "allow_delete"])  # fmt: skip
 def up(
-    _: Context, stack: str | None = None, engine: str | None = None, rename_from: str | None = None,
-    remove_application: list[str] | None = None, take_over: bool = False,
+    _: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False,
+    rename_from: str | None = None, remove_application: list[str] | None = None,
+    allow_replace: list[str] | None = None, allow_delete: list[str] | None = None,
 ) -> None:  # fmt: skip
-    """Make the environment exist, ship the application, deploy the configuration, check it."""
+    """Make the environment exist, ship the application, deploy the configuration, check it.
+
+    What holds data is replaced or deleted only after a question, or where --allow-replace or --allow-delete names it.
+    """
     from rollout import check, deploy, infrastructure, ready, settings, ship
 
     started = time.monotonic()
     wanted = settings.read(named(stack))
     moved = ship.moving(rename_from, remove_application or [])
-    infrastructure.up(wanted, engine, take_over)
+    infrastructure.up(wanted, engine, take_over, allow_replace or [], allow_delete or [])
     found = outputs.load(wanted.stack)
     contract = found.contract
     ready.wait(contract)
@@ -117,26 +128,22 @@ def up(
     report.line(f"\n{'nothing to do: all is as it should be' if quiet else 'done'}, {time.monotonic() - started:.1f} s")
 
 
-@verb(help={"stack": STACK, "engine": "pulumi or embedded", "take-over": TAKE_OVER})
-def down(_: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False) -> None:
-    """Remove the environment and everything in it; asks for its name, unless it is a local one that --stack names."""
+@verb(help={"stack": STACK, "engine": "pulumi or embedded", "take-over": TAKE_OVER, "yes": "don't ask"})
+def down(
+    _: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False, yes: bool = False
+) -> None:  # fmt: skip
+    """Remove the environment and everything in it; asks for the stack's name. Refuses production."""
     from rollout import infrastructure, settings
 
     wanted = settings.read(named(stack))
-    if wanted.cloud != "local" or stack is None:
-        print(f"This removes {wanted.stack} and its data. Type the stack's name to go on: ", end="", flush=True)
-        typed = sys.stdin.readline()  # nobody there is an empty answer
-        if typed.strip() != wanted.stack:
-            raise infrastructure.InfrastructureError("that is not its name; nothing was removed")
-    infrastructure.down(wanted, engine, take_over)
+    infrastructure.down(wanted, engine, take_over, yes)
     report.line(f"{wanted.stack} is gone")
 
 
 @verb(name="outputs", help={"stack": STACK, "outputs": OUTPUTS})
 def outputs_(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
     """The contract as JSON on stdout, nothing else."""
-    json.dump(read(stack, outputs, json=True).contract.to_json(), sys.stdout, indent=2)
-    sys.stdout.write("\n")
+    report.line(json.dumps(read(stack, outputs, json=True).contract.to_json(), indent=2))
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "rename-from": RENAME, "remove-application": REMOVE},
@@ -173,7 +180,7 @@ def deploy(
     limit = deployment.seconds(wait)
     found = read(stack, outputs, json, apply=True, change=True)
     with report.silenced(json):
-        outcomes = deployment.everywhere(found, "deploy", batch=max(1, batch), restart=restart, wait_s=limit)
+        outcomes = deployment.everywhere(found, "deploy", batch=batch, restart=restart, wait_s=limit)
     if json:
         report.line(deployment.as_json(outcomes))
         return
@@ -204,13 +211,36 @@ def rollback(
     report.line("the contract says otherwise: the next `fab deploy` brings its configuration back")
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
-def plan(_: Context, stack: str | None = None, outputs: str | None = None, json: bool = False) -> None:
-    """Show what a deploy would change and restart, and why; writes nothing."""
-    from rollout import deploy as deployment
+@verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON, "engine": "pulumi or embedded",
+            "check": "status 1 where anything would change"})  # fmt: skip
+def plan(
+    _: Context, stack: str | None = None, outputs: str | None = None, json: bool = False, engine: str | None = None,
+    check: bool = False,
+) -> None:  # fmt: skip
+    """Show what `fab up` would change of the infrastructure, and what a deploy would change and restart, and why.
 
-    outcomes = deployment.everywhere(read(stack, outputs, json), "plan")
+    Writes nothing. With --outputs FILE there is no infrastructure to compare with.
+    """
+    from rollout import deploy as deployment
+    from rollout import infrastructure, settings
+    from rollout import outputs as source
+
+    found = None
+    try:
+        found = read(stack, outputs, json)
+    except source.NotUpError as problem:
+        report.line(f"hosts: {problem}", sys.stderr if json else None)
+    made = infrastructure.Plan()
+    if not outputs:
+        name = source.chosen_stack(stack)
+        made = infrastructure.plan(settings.read(name), engine)
+        report.line(infrastructure.plan_text(made, name), sys.stderr if json else None)
+    outcomes = deployment.everywhere(found, "plan") if found else []
     report.line(deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes)))
+    if made.problem:
+        raise Exit(code=exits.UNREACHABLE)
+    if check and (made.differs or any(map(deployment.would_change, outcomes))):
+        raise Exit(code=exits.WRONG)
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
@@ -220,6 +250,8 @@ def status(_: Context, stack: str | None = None, outputs: str | None = None, jso
 
     outcomes = deployment.everywhere(read(stack, outputs, json), "status")
     report.line(deployment.as_json(outcomes) if json else deployment.status_table(outcomes))
+    if not all(map(deployment.as_wanted, outcomes)):
+        raise Exit(code=exits.WRONG)
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
@@ -251,7 +283,7 @@ def doctor(
     path: str | None = None, method: str = "GET", header: list[str] | None = None, credentials: bool = False,
     browser: bool = False, html: str | None = None, json: bool = False,
 ) -> None:  # fmt: skip
-    """Say what a browser would let a page read, and why not. Status 0: all as intended, 1: not, 2: could not ask."""
+    """Say what a browser would let a page read, and why not."""
     from rollout import doctor as surgery
     from rollout.doctor import page
 
@@ -293,3 +325,5 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
 
 
 ns = Collection(up, down, outputs_, images, ship, deploy, rollback, plan, status, history, logs, doctor, adopt)
+ns.add_task(commandline.overview(ns), default=True)
+commandline.take_over(ns)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra import rules
+from infra import exits, rules
 from infra.origins import OriginError, parse_origin, parse_shape
 from infra.rules import quote
 from infra.variables import problem as variable_problem
@@ -33,6 +33,8 @@ Problems = Iterator[str]
 
 class ContractError(ValueError):
     """The outputs are not a contract of this version; the text names every place and the next step."""
+
+    exit_status = exits.USAGE
 
     def __init__(self, problems: str | Iterable[str], cure: str = CURE) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)

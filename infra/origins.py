@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
-from infra import patterns
+from infra import exits, patterns
 
 Address = IPv4Address | IPv6Address
 
@@ -114,6 +114,8 @@ _WRITE = f"write scheme, host and port only, like {_EXAMPLE}"
 
 class OriginError(ValueError):
     """Not an origin, or not one for this environment. The text is one line: value, wrong part, how to write it."""
+
+    exit_status = exits.USAGE
 
 
 class _Refusal(ValueError):

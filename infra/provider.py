@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra import rules
+from infra import exits, rules
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK_CIDR = "10.20.0.0/16"
@@ -16,6 +16,8 @@ NETWORK_CIDR = "10.20.0.0/16"
 
 class KeyFileError(ValueError):
     """The file with the operator's public keys can't be used; the text says why."""
+
+    exit_status = exits.USAGE
 
 
 @dataclass(frozen=True)

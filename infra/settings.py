@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_network
 from typing import Any, cast
 
-from infra import provider, rules, variables
+from infra import exits, provider, rules, variables
 from infra.origins import Origin, OriginError, Shape, parse_origin, parse_shape
 from infra.rules import Check, quote
 
@@ -37,9 +38,13 @@ MOST_KEYS = 8_000  # bytes, of the 16 KiB of a first-boot text on AWS
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
 
+UNBALANCED = "ORIGIN_KIT_WITHOUT_BALANCER"  # 1: for the kit's own tests and figures, which take many hosts
+
 
 class SettingsError(ValueError):
     """All that is wrong with a stack's config; `problems` holds one line each."""
+
+    exit_status = exits.USAGE
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -352,6 +357,15 @@ class _Reader:
     def _whole_internet(values: Mapping[str, Any]) -> str | None:
         return next((text for text in values.get("ssh_from") or () if ip_network(text).prefixlen == 0), None)
 
+    def _refuse_many(self, key: str, count: int) -> None:
+        if count > 1 and os.environ.get(UNBALANCED) != "1":
+            self._problem(
+                key,
+                f"{count}: without a load balancer, which this kit doesn't have yet, each host would have a database "
+                "and a secret key of its own, and all requests would go to the first; set it to 1 (`fab up` asks "
+                "before it removes the others)",
+            )
+
     def _together(self, values: Mapping[str, Any]) -> None:
         """What no key can say alone."""
         production, cloud = values.get("production"), values.get("cloud")
@@ -363,6 +377,8 @@ class _Reader:
         if production and values.get("allow_credentials") and (plain or values.get("tls", "off") == "off"):
             what = str(plain[0]) if plain else "the frontend's own origin"
             self._problem("allow_credentials", rules.plain_http_credentials(what))
+        for key in ("frontend_count", "backend_count"):
+            self._refuse_many(key, values.get(key) or 1)
         if values.get("ssh_from_anywhere") is False and (wide := self._whole_internet(values)):
             self._problem("ssh_from", f"{wide} is the whole internet; name your own, or say ssh_from_anywhere: true")
         if production and cloud == "local":

@@ -9,12 +9,16 @@ from typing import Any
 
 import yaml
 
+from infra import exits
+
 PROJECT_FILE = "Pulumi.yaml"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class StackFileError(ValueError):
     """A file of the project that can't be read; the text names the file, the line where there is one, and the cure."""
+
+    exit_status = exits.USAGE
 
 
 def project(root: Path) -> dict[str, Any]:

@@ -80,7 +80,7 @@ EFFECTS: dict[str, tuple[Effect, Effect, Effect]] = {
     "existing_subnets": (UNUSED, REPLACES, REPLACES),
     "dns_zone": (UNUSED, IN_PLACE, IN_PLACE),
     "image": (REPLACES, UNUSED, UNUSED),
-    "memory_mb": (REPLACES, UNUSED, UNUSED),
+    "memory_mb": (IN_PLACE, UNUSED, UNUSED),
     "subnet": (REPLACES, UNUSED, UNUSED),
 }
 

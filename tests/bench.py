@@ -102,12 +102,12 @@ def main() -> None:
         try:
             measure(kit, Path(folder))
         finally:
-            kit.fab("down", "--stack", STACK)
+            kit.fab("down", "--yes", "--stack", STACK)
 
 
 def measure(kit: Kit, folder: Path) -> None:
     kit.fab("up", "--stack", STACK)
-    kit.fab("down", "--stack", STACK)
+    kit.fab("down", "--yes", "--stack", STACK)
     line(
         "warm `fab up` from an existing base image",
         f"{seconds(lambda: kit.fab('up', '--stack', STACK)):.1f} s",

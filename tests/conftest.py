@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from infra.settings import UNBALANCED
+
 NEEDS = {
     "machines": ("systemd-nspawn", "debootstrap", "ip"),
     "browser": ("chromium",),
@@ -38,6 +40,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if os.environ.get("CI") == "true":
                 pytest.fail(f"CI must be able to run this, but: {reason}", pytrace=False)
             pytest.skip(reason)
+
+
+@pytest.fixture
+def many_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts above 1 are taken, as they will be when the load balancer comes."""
+    monkeypatch.setenv(UNBALANCED, "1")
 
 
 @pytest.fixture(scope="session", autouse=True)

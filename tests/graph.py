@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
+import pytest
 from pulumi.runtime import rpc
 from pulumi.runtime.config import set_all_config
 from pulumi.runtime.mocks import MockMonitor, MockResourceArgs, Mocks
 from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
 
+from infra.local import backend
 from infra.stackfile import read_config
 
 ROOT = Path(__file__).parents[1]
@@ -146,7 +148,9 @@ def _program(stack: str, given: tuple[tuple[str, str], ...]) -> Graph:
         configure(Settings(project=PROJECT, stack=stack, monitor=recorder, engine=Silent(), dry_run=False))
         await run_in_stack(lambda: run_path(ROOT / "infra"))
 
-    asyncio.run(run())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PULUMI_BACKEND_URL", backend.url())  # a local stack runs over no other
+        asyncio.run(run())
     return Graph(tuple(recorder.nodes), recorder.outputs)
 
 

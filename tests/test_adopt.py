@@ -578,7 +578,7 @@ def test_the_verb_writes_and_says_so(tmp_path: Path) -> None:
         assert first.returncode == 0, first.stderr
         assert f"wrote stacks/{path.name}; next: `fab up --stack {stack}`" in first.stdout
         assert Settings.read(read_config(ROOT, stack), stack).frontend_path == "examples/frontend"
-        assert second.returncode == 1
+        assert second.returncode == 2
         assert second.stderr.strip().splitlines() == [
             f"stacks/{path.name} is there already; pass --stack NAME for another one, or remove it first"
         ]

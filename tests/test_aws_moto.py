@@ -297,6 +297,7 @@ def test_metadata_disks_and_deletion_are_as_they_should(aws: Aws, stack: str) ->
         assert kept["DisableApiTermination"]["Value"] is (stack == "aws-prod")
 
 
+@pytest.mark.usefixtures("many_hosts")
 def test_both_zones_have_a_public_subnet_with_a_way_out(aws: Aws) -> None:
     aws.apply(graph.program("aws-dev", backend_count="2"))
     vpcs = [vpc["VpcId"] for vpc in aws.ec2.describe_vpcs()["Vpcs"] if vpc["CidrBlock"] == "10.20.0.0/16"]

@@ -311,6 +311,7 @@ def test_secrets_are_an_output_of_their_own_and_secret(cloud: str) -> None:
     assert "secret_env" not in graph.program(f"{cloud}-dev").outputs
 
 
+@pytest.mark.usefixtures("many_hosts")
 def test_many_instances_spread_over_both_zones() -> None:
     built = graph.program("aws-dev", backend_count="3")
     subnets = [node.inputs["subnetId"] for node in built.of("aws:ec2/instance:Instance") if "backend" in node.name]

@@ -13,7 +13,7 @@ import pytest
 
 from infra.contract import Contract
 from infra.local.machines import MachineProvider, NetworkProvider
-from infra.settings import CHECKS, CLOUDS, SettingsError
+from infra.settings import CHECKS, CLOUDS, UNBALANCED, SettingsError
 from infra.stackfile import as_text
 from infra.wanted import EFFECTS, Effect, effect
 from rollout import outputs
@@ -108,6 +108,7 @@ def an_operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("HOME", str(home))
         patch.setenv("ORIGIN_KIT_HOME", str(home / "kit"))
         patch.setenv("PULUMI_BACKEND_URL", f"file://{home}/backend")
+        patch.setenv(UNBALANCED, "1")
         yield home
 
 

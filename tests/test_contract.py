@@ -113,6 +113,7 @@ def test_an_ipv6_address_is_bracketed() -> None:
     assert origin(Settings.read(GOOD, "x"), "backend", "FD00:0::7") == "http://[fd00::7]"
 
 
+@pytest.mark.usefixtures("many_hosts")
 def test_instances_keep_their_numbers_while_counts_grow() -> None:
     """A second frontend does not renumber the backends, so nothing that exists is replaced."""
     before = {i.name: i.number for i in instances(Settings.read(GOOD, "x"))}

@@ -263,7 +263,7 @@ def test_silence_everywhere_is_status_2() -> None:
     """Nothing could be asked is not the same as nothing is right."""
     hosts = [HostReport("backend-1", "10.0.0.2", None, "no answer")]
     silent = seen(answers=lambda q: tuple(Unanswered("refused") for _ in q.lines("b")), hosts=hosts)
-    assert diagnose(silent).status == 2
+    assert diagnose(silent).status == 4
     assert diagnose(replace(silent, hosts=(state(),))).status == 1
 
 

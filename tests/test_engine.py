@@ -83,6 +83,32 @@ def test_preview_says_and_does_nothing(project: Project) -> None:
     assert not project.checkpoint.path.exists()
 
 
+def test_a_preview_as_json_lists_the_steps_with_what_says_so(project: Project) -> None:
+    """As `pulumi preview --json` does: one reader for both. What is really there counts, and nothing is written."""
+    project.run("up")
+    project.world.journal()
+    (project.world.folder / "b.json").write_text("9")
+    before = project.checkpoint.path.read_text()
+    project.program(TWO.replace('Thing("a")', 'Thing("a", kind="b")').replace("size=2", "size=5"))
+    assert execute("preview", project.root, "dev", as_json=True) == 0
+    steps = json.loads(project.capsys.readouterr().out)["steps"]
+    short = [(one["op"], one["urn"].rsplit("::", 1)[1], one.get("replaceReasons")) for one in steps]
+    assert short == [
+        ("replace", "a", ["kind"]),
+        ("delete", "b", None),
+        ("delete", "a", None),
+        ("create", "a", None),
+        ("create", "b", None),
+    ]
+    project.program(TWO.replace("size=2", "size=5"))
+    assert execute("preview", project.root, "dev", as_json=True) == 0
+    assert json.loads(project.capsys.readouterr().out)["steps"] == [
+        {"op": "update", "urn": "urn:pulumi:dev::tiny::pulumi-python:dynamic/tests:Thing::b", "diffReasons": ["size"]}
+    ]
+    assert project.checkpoint.path.read_text() == before
+    assert project.world.journal() == []
+
+
 def test_up_makes_things_in_the_order_of_their_dependencies_and_then_nothing(project: Project) -> None:
     """Twice the same program: the second run does not touch a thing."""
     project.run("up")
@@ -235,6 +261,17 @@ def test_a_run_killed_between_any_two_steps_is_completed_by_the_next(project: Pr
     assert write > (6 if what == "destroy" else 8), "it wrote too seldom for this test to mean anything"
 
 
+def test_the_program_finds_the_kit_s_backend_whatever_the_login(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under the CLI the variable names where the state is; afterwards it is what it was."""
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://mine")
+    project.program("import os\npulumi.export('backend', os.environ['PULUMI_BACKEND_URL'])")
+    project.run("up")
+    assert json.loads(project.run("outputs")) == {"backend": f"file://{checkpoints_home() / 'state'}"}
+    assert os.environ["PULUMI_BACKEND_URL"] == "s3://mine"
+
+
 REFUSALS = {
     "a secret": 'Thing("a", label=pulumi.Output.secret("x"))',
     "an output": 'pulumi.export("x", pulumi.Output.secret("y"))',
@@ -270,7 +307,7 @@ def test_another_cloud_is_refused_before_anything_runs(project: Project) -> None
 def test_a_second_run_is_kept_out_and_a_dead_one_is_not_in_the_way(project: Project) -> None:
     """The lock is the CLI's own kind: a file that names who holds it."""
     with project.checkpoint.locked():
-        said = project.run("up", status=1)
+        said = project.run("up", status=4)
         assert f"pid {os.getpid()}" in said
         folder = checkpoints_home() / "state/.pulumi/locks/organization/tiny/dev"
         lock = json.loads(next(folder.glob("*.json")).read_text())
@@ -287,7 +324,7 @@ def test_a_lock_of_another_host_is_never_taken_for_dead(project: Project) -> Non
     folder = checkpoints_home() / "state/.pulumi/locks/organization/tiny/dev"
     folder.mkdir(parents=True)
     (folder / "x.json").write_text('{"pid": 1, "username": "ada", "hostname": "elsewhere", "timestamp": "x"}')
-    assert "ada@elsewhere" in project.run("up", status=1)
+    assert "ada@elsewhere" in project.run("up", status=4)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +340,7 @@ def test_a_state_that_can_t_be_read_is_left_alone(project: Project, text: str, s
     path = project.checkpoint.path
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    assert says in project.run("up", status=1)
+    assert says in project.run("up", status=4)
     assert path.read_text() == text
 
 

@@ -199,6 +199,7 @@ def test_the_records_point_at_the_reserved_addresses() -> None:
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
+@pytest.mark.usefixtures("many_hosts")
 def test_names_keep_google_s_form_and_length() -> None:
     """RFC 1035 labels of at most 63 characters, for the longest stack name that is shipped."""
     for one in messages(graph.program("gcp-staging", backend_count="64")).values():

@@ -270,7 +270,7 @@ def test_every_verb_that_changes_something_refuses_another_s_stack(place: Path, 
     owner.take("local", ADA)
     before = state.read_bytes()
     done = fab(verb, "--stack", "local")
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.returncode == 2, done.stdout + done.stderr
     assert "belongs to ada in /srv/a" in done.stderr
     assert "--take-over" in done.stderr
     assert "Traceback" not in done.stderr

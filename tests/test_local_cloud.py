@@ -66,13 +66,20 @@ def test_another_recipe_is_another_image(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("memory_mb", 512), ("image", "trixie"), ("subnet", "10.1.2.0/24"), ("bridge", "ok-1"), ("number", 65)],
+    [("image", "trixie"), ("subnet", "10.1.2.0/24"), ("bridge", "ok-1"), ("number", 65)],
 )
-def test_another_size_image_or_place_replaces_the_machine(key: str, value: object) -> None:
+def test_another_image_or_place_replaces_the_machine(key: str, value: object) -> None:
     """What can't change in place is listed, and the old one goes first because it holds the address."""
     props: dict[str, Any] = {**MACHINE, "bridge": "ok-0", "subnet": "10.1.1.0/24", "running": True}
     found = MachineProvider().diff("id", props, {**props, key: value})
     assert (found.changes, found.replaces, found.delete_before_replace) == (True, [key], True)
+
+
+def test_another_memory_limit_changes_the_machine_in_place() -> None:
+    """More memory is no reason to lose the data; nor is a machine that an older version of the kit has made."""
+    props: dict[str, Any] = {**MACHINE, "bridge": "b", "subnet": "s", "running": True, "limit": "cgroup"}
+    found = MachineProvider().diff("id", props, {**props, "memory_mb": 768})
+    assert (found.changes, found.replaces) == (True, [])
 
 
 def test_a_stopped_machine_is_updated_not_replaced() -> None:
@@ -401,6 +408,8 @@ machine = nspawn.Machine(
 )
 if sys.argv[1] == "create":
     print(nspawn.create(machine).limit)
+if sys.argv[1] == "resize":
+    print(nspawn.resize(nspawn.load("inner"), 320).memory_mb)
 if sys.argv[1] == "running":
     print(nspawn.running(nspawn.load("inner")))
 if sys.argv[1] == "delete":
@@ -452,6 +461,9 @@ def test_where_systemd_runs_a_machine_is_a_unit_of_it(
         assert inside("python3", "-c", ON_A_HOST_WITH_SYSTEMD, "running") == "True"
         shown = inside("systemctl", "show", "origin-kit-okinner", "-p", "ActiveState", "-p", "MemoryMax")
         assert set(shown.split()) == {"ActiveState=active", f"MemoryMax={256 << 20}"}
+        assert inside("python3", "-c", ON_A_HOST_WITH_SYSTEMD, "resize") == "320"
+        shown = inside("systemctl", "show", "origin-kit-okinner", "-p", "ActiveState", "-p", "MemoryMax")
+        assert set(shown.split()) == {"ActiveState=active", f"MemoryMax={320 << 20}"}
         inside("python3", "-c", ON_A_HOST_WITH_SYSTEMD, "delete")
         assert inside("systemctl", "list-units", "--all", "--no-legend", "origin-kit-*") == ""
         assert "machines/inner" not in inside("cat", "/proc/mounts")
@@ -479,6 +491,34 @@ def test_memory_is_limited_or_said_not_to_be(world: World) -> None:
         assert int(group.read_text()) == 256 * 2**20
     else:
         assert made.outs["limit"] in ("systemd", "nothing")
+
+
+@pytest.mark.machines
+def test_a_running_machine_gets_another_memory_limit(world: World) -> None:
+    """It runs on, its files stay, the limit is the new one at once; less than it uses now is refused."""
+    made = world.machines.create(world.props)
+    init = world.machine.pid
+    changed = world.machines.update(made.id, made.outs, {**world.props, "memory_mb": 384})
+    assert (changed.outs["memory_mb"], world.machine.memory_mb, world.machine.pid) == (384, 384, init)
+    group = Path("/sys/fs/cgroup/memory", world.machine.unit, "memory.limit_in_bytes")
+    if changed.outs["limit"] == "cgroup":
+        assert int(group.read_text()) == 384 * 2**20
+        with pytest.raises(home.LocalCloudError, match=r"memory_mb: 1 is less than the \d+ MiB that its processes use"):
+            world.machines.update(made.id, changed.outs, {**world.props, "memory_mb": 1})
+        assert int(group.read_text()) == 384 * 2**20
+    assert nspawn.running(world.machine)
+
+
+@pytest.mark.machines
+def test_a_machine_that_no_state_knows_is_taken_back_or_left_alone(world: World) -> None:
+    """The state was lost: the same machine comes back with its data, one of another address is never deleted for it."""
+    world.machines.create(world.props)
+    init = world.machine.pid
+    again = world.machines.create({**world.props, "memory_mb": 320})
+    assert (world.machine.pid, again.outs["memory_mb"], world.machine.memory_mb) == (init, 320, 320)
+    with pytest.raises(home.LocalCloudError, match="is in no stack's state and has another container, address"):
+        world.machines.create({**world.props, "number": 65})
+    assert nspawn.running(world.machine)
 
 
 @pytest.mark.machines

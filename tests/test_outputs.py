@@ -271,10 +271,18 @@ def first_line(*words: str) -> str:
     return next(line for line in (done.stdout + done.stderr).splitlines() if line.startswith("stack "))
 
 
-@pytest.mark.parametrize("verb", ["ship", "plan", "deploy", "rollback", "status", "history", "logs", "doctor"])
+def fab_plan() -> str:
+    """A plan of a stack that is not up is one all the same."""
+    return subprocess.run(
+        [FAB, "plan"], cwd=outputs.ROOT, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+
+@pytest.mark.parametrize("verb", ["ship", "deploy", "rollback", "status", "history", "logs", "doctor"])
 def test_every_verb_names_its_stack_and_what_chose_it(elsewhere: Path, verb: str) -> None:
     """In its first line: a command that means another environment than its reader shows it before it does anything."""
     assert first_line(verb) == "stack local (the default)"
+    assert fab_plan().startswith("stack local (the default)\n")
 
 
 def test_what_other_programs_read_has_the_name_on_stderr(elsewhere: Path) -> None:
@@ -300,6 +308,7 @@ def test_an_edit_of_the_config_is_in_the_contract(
     assert found.notes == []
 
 
+@pytest.mark.usefixtures("many_hosts")
 def test_a_deploy_stops_where_other_infrastructure_is_needed(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
 ) -> None:
@@ -322,6 +331,7 @@ def test_a_deploy_stops_where_other_infrastructure_is_needed(
     ]
 
 
+@pytest.mark.usefixtures("many_hosts")
 def test_outputs_of_the_program_before_are_compared_as_far_as_they_go(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
 ) -> None:

@@ -58,9 +58,17 @@ def schema() -> dict[str, dict[str, object]]:
 
 def test_a_good_config_is_read() -> None:
     """Values arrive in their types, and what is not said has the schema's default."""
-    read = Settings.read(GOOD | {"backend_count": "3", "extra_origins": '["HTTP://Localhost:8080/"]'}, "x")
-    assert (read.backend_count, read.max_age_s, read.production) == (3, 600, False)
+    read = Settings.read(GOOD | {"workers": "3", "extra_origins": '["HTTP://Localhost:8080/"]'}, "x")
+    assert (read.workers, read.max_age_s, read.production) == (3, 600, False)
     assert [str(origin) for origin in read.extra_origins] == ["http://localhost:8080"]
+
+
+@pytest.mark.parametrize("key", ["frontend_count", "backend_count"])
+def test_a_count_above_one_is_refused_with_the_reason(key: str) -> None:
+    """Two hosts of a role would be two sites: two databases, two secret keys, and all requests to the first."""
+    with pytest.raises(SettingsError, match=f"{key}: 2: without a load balancer.*; set it to 1"):
+        Settings.read(GOOD | {key: "2"}, "x")
+    assert Settings.read(GOOD | {key: "1"}, "x").backend_count == 1
 
 
 def test_the_schema_and_the_settings_have_the_same_keys() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pty
 import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -17,66 +21,197 @@ from tests.test_clouds import KEY
 IMAGE = "ami-0123456789abcdef0"
 
 
+@dataclass
+class Cloud:
+    """A stack on AWS, and a `pulumi` that notes what it was told and previews `steps`."""
+
+    folder: Path
+    name: str
+    steps: list[dict[str, object]] = field(default_factory=list)
+
+    def write(self, base: str) -> None:
+        """The config of one of the stacks here, with an image."""
+        text = (ROOT / "stacks" / f"Pulumi.{base}.yaml").read_text()
+        self.path.write_text(text.replace("config:\n", f"config:\n  origin-kit:machine_image: {IMAGE}\n", 1))
+
+    @property
+    def path(self) -> Path:
+        return ROOT / "stacks" / f"Pulumi.{self.name}.yaml"
+
+    def would(self, verb: str, name: str, type_: str = "aws:ec2/instance:Instance", *keys: str) -> None:
+        urn = f"urn:pulumi:{self.name}::origin-kit::origin-kit:aws:Cloud${type_}::{name}"
+        self.steps.append({"op": verb, "urn": urn, "replaceReasons": list(keys)})
+        (self.folder / "preview.json").write_text(json.dumps({"steps": self.steps}))
+
+    def told(self) -> list[str]:
+        """Every command that `pulumi` was given, read once."""
+        words = self.folder / "words"
+        lines = words.read_text().splitlines() if words.exists() else []
+        words.unlink(missing_ok=True)
+        return lines
+
+
 @pytest.fixture
-def cloud_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path]:
-    """A stack on AWS, and a `pulumi` that notes what it was told."""
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "id_ed25519.pub").write_text(KEY)
-    name = f"test-{os.getpid()}"
-    text = (
-        (ROOT / "stacks" / "Pulumi.aws-prod.yaml")
-        .read_text()
-        .replace("config:\n", f"config:\n  origin-kit:machine_image: {IMAGE}\n", 1)
-    )
-    path = ROOT / "stacks" / f"Pulumi.{name}.yaml"
-    path.write_text(text)
+    made = Cloud(tmp_path, f"test-{os.getpid()}")
+    made.write("aws-staging")
+    (tmp_path / "preview.json").write_text('{"steps": []}')
     program = tmp_path / "bin" / "pulumi"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/words\n')
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/words\n[ "$1" != preview ] || exec cat {tmp_path}/preview.json\n'
+    )
     program.chmod(0o755)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    yield name, tmp_path / "words"  # type: ignore[misc]
-    path.unlink()
+    yield made
+    made.path.unlink()
 
 
-def fab(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run([FAB, *words], cwd=ROOT, input=typed, capture_output=True, text=True, check=False, timeout=60)
+def fab(*words: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
+    """`fab WORDS` with nobody there, or with somebody at a terminal who has `typed` something."""
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, (typed or "").encode())
+        stdin = subprocess.DEVNULL if typed is None else theirs
+        return subprocess.run(
+            [FAB, *words], cwd=ROOT, stdin=stdin, capture_output=True, text=True, check=False, timeout=60
+        )  # fmt: skip
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
-def test_down_of_a_cloud_asks_for_the_stack_s_name(cloud_stack: tuple[str, Path]) -> None:
-    """Anything but the name typed out removes nothing."""
-    name, words = cloud_stack
-    for typed in ("yes\n", "\n", "", f"{name}x\n"):
-        done = fab("down", "--stack", name, typed=typed)
-        assert done.returncode == 1
+def test_down_asks_for_the_stack_s_name(cloud: Cloud) -> None:
+    """Anything but the name typed out at a terminal removes nothing, nor does nobody being there."""
+    for typed in ("yes\n", "\n", "\x04", f"{cloud.name}x\n", None):
+        done = fab("down", "--stack", cloud.name, typed=typed)
+        assert done.returncode == (3 if typed in ("\x04", None) else 2), typed
         assert "nothing was removed" in done.stderr
         assert "Traceback" not in done.stderr
-    assert not words.exists()
-    assert fab("down", "--stack", name, typed=f"{name}\n").returncode == 0
-    assert words.read_text() == f"destroy --yes --skip-preview --stack {name}\n"
+    assert cloud.told() == []
+    assert fab("down", "--stack", cloud.name, typed=f"{cloud.name}\n").returncode == 0
+    assert cloud.told() == [f"destroy --stack {cloud.name} --yes"]
+    assert fab("down", "--stack", cloud.name, "--yes").returncode == 0
+    assert cloud.told() == [f"destroy --stack {cloud.name} --yes"]
 
 
-def test_a_cloud_needs_the_cli_and_says_where_to_get_it(
-    cloud_stack: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name, _ = cloud_stack
+def test_down_of_a_local_stack_asks_as_well() -> None:
+    """It holds data as others do; `make down` says --yes."""
+    done = fab("down", "--stack", "local")
+    assert done.returncode == 3
+    assert "to remove local and its data, add --yes" in done.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--yes",)])
+def test_down_of_production_is_refused_before_anything(cloud: Cloud, words: tuple[str, ...]) -> None:
+    """`destroy` would remove routes, rules and names before it fails on the protected instance; it is never run."""
+    cloud.write("aws-prod")
+    done = fab("down", "--stack", cloud.name, *words, typed=f"{cloud.name}\n")
+    assert done.returncode == 2
+    assert f"stack {cloud.name} is production; nothing was removed" in done.stderr
+    assert f"`pulumi state unprotect --all --stack {cloud.name}`" in done.stderr
+    assert cloud.told() == []
+
+
+def lossy(cloud: Cloud) -> None:
+    cloud.would("replace", "backend-1", "aws:ec2/instance:Instance", "subnetId")
+    cloud.would("delete", "backend-2")
+    cloud.would("delete", "backend-2", "aws:ec2/eip:Eip")
+    cloud.would("replace", "backend-22-1", "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule", "cidrIpv4")
+
+
+def test_up_replaces_and_deletes_nothing_that_holds_data_unasked(cloud: Cloud) -> None:
+    """With nobody there it stops before anything, names each with the reason, and says how to allow it."""
+    lossy(cloud)
+    done = fab("up", "--stack", cloud.name)
+    assert done.returncode == 3
+    assert "backend-1    would replace the instance: subnetId changed; what it holds is lost" in done.stdout
+    assert "backend-2    would delete the public address; what it holds is lost" in done.stdout
+    assert "backend-22-1" not in done.stdout
+    assert (
+        f"`fab up --stack {cloud.name} --allow-replace backend-1 --allow-delete backend-2`"
+        in done.stderr
+    )  # fmt: skip
+    assert [line.split()[0] for line in cloud.told()] == ["preview"]
+
+
+@pytest.mark.parametrize("typed", ["yes\n", "backend-1\n", "\n"])
+def test_any_answer_but_all_names_changes_nothing(cloud: Cloud, typed: str) -> None:
+    """A `y` typed without reading is not enough."""
+    lossy(cloud)
+    done = fab("up", "--stack", cloud.name, typed=typed)
+    assert done.returncode == 2
+    assert "Type the names to go on (backend-1 backend-2): " in done.stdout
+    assert "these are not the names; nothing was changed" in done.stderr
+    assert [line.split()[0] for line in cloud.told()] == ["preview"]
+
+
+def test_up_goes_on_where_each_loss_is_allowed(cloud: Cloud) -> None:
+    """By options, or by the names typed; and at once where nothing is lost."""
+    lossy(cloud)
+    wanted = settings.read(cloud.name)
+    infrastructure.up(wanted, None, allow_replace=["backend-1"], allow_delete=["backend-2"])
+    assert [line.split()[0] for line in cloud.told()] == ["preview", "up"]
+    fab("up", "--stack", cloud.name, typed="backend-1, backend-2\n")
+    assert [line.split()[0] for line in cloud.told()][:2] == ["preview", "up"]
+    cloud.steps.clear()
+    cloud.would("update", "backend-1")
+    infrastructure.up(wanted, None)
+    assert [line.split()[0] for line in cloud.told()] == ["preview", "up"]
+
+
+def test_a_preview_that_fails_says_why_and_changes_nothing(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    """Its JSON holds the reasons: these are shown, and no `up` follows."""
+    program = cloud.folder / "bin" / "pulumi"
+    said = {"diagnostics": [{"severity": "error", "message": "backend-1 is protected"}, {"severity": "info"}]}
+    (cloud.folder / "preview.json").write_text(json.dumps(said))
+    program.write_text(program.read_text().replace("exec cat", "! cat") + "exit 255\n")
+    with pytest.raises(InfrastructureError, match="ended with status 255"):
+        infrastructure.up(settings.read(cloud.name), None)
+    assert capsys.readouterr().err == "backend-1 is protected\n"
+    assert [line.split()[0] for line in cloud.told()] == ["preview"]
+
+
+def test_plan_shows_what_it_could_ask_and_says_what_it_could_not(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """Changes by name with the keys; without the CLI no verdict on the infrastructure. Never anything but a preview."""
+    lossy(cloud)
+    wanted = settings.read(cloud.name)
+    found = infrastructure.plan(wanted)
+    lines = infrastructure.plan_text(found, cloud.name).splitlines()
+    assert lines[1] == "  backend-1    would replace the instance: subnetId changed; WHAT IT HOLDS IS LOST"
+    assert lines[-1].endswith("which asks first, or takes --allow-replace backend-1 --allow-delete backend-2")
+    assert [line.split()[0] for line in cloud.told()] == ["preview"]
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    unasked = infrastructure.plan(wanted)
+    assert "could not be asked: the pulumi CLI is not on PATH" in infrastructure.plan_text(unasked, cloud.name)
+    assert not unasked.differs
+
+
+def test_a_cloud_needs_the_cli_and_says_where_to_get_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = cloud.name
     done = fab("up", "--stack", name, "--engine", "embedded")
     assert "the embedded engine serves the local cloud only; install the Pulumi CLI for aws" in done.stderr
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     assert "the pulumi CLI is not on PATH; install it" in fab("up", "--stack", name).stderr
-    assert fab("up", "--stack", name, "--engine", "terraform").returncode == 1
+    assert fab("up", "--stack", name, "--engine", "terraform").returncode == 2
 
 
 def test_all_mistakes_of_a_config_reach_the_person(tmp_path: Path) -> None:
-    """One line each, with file and key; status 1."""
+    """One line each, with file and key; status 2."""
     path = ROOT / "stacks" / f"Pulumi.test-{os.getpid()}-x.yaml"
     path.write_text("config:\n  origin-kit:cloud: aws\n  origin-kit:max_age_s: soon\n")
     try:
         done = fab("up", "--stack", path.name.split(".")[1])
     finally:
         path.unlink()
-    assert done.returncode == 1
+    assert done.returncode == 2
     lines = done.stderr.strip().splitlines()
     assert all(line.startswith(f"stacks/{path.name}: ") for line in lines)
     assert {line.split(": ")[1] for line in lines} >= {
@@ -91,7 +226,7 @@ def test_all_mistakes_of_a_config_reach_the_person(tmp_path: Path) -> None:
 
 def test_an_unknown_stack_and_broken_yaml_are_one_line() -> None:
     done = fab("deploy", "--stack", "lokal")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("there is no stack 'lokal'; stacks/ has aws-dev, ")
     path = ROOT / "stacks" / f"Pulumi.test-{os.getpid()}-y.yaml"
     path.write_text("config:\n  a: b\n   c: d\n")
@@ -99,7 +234,7 @@ def test_an_unknown_stack_and_broken_yaml_are_one_line() -> None:
         done = fab("up", "--stack", path.name.split(".")[1])
     finally:
         path.unlink()
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"{path.name}: line 3: not YAML" in done.stderr
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import uuid4
 
+from infra import exits
 from infra.contract import Contract, Host, Json
 from rollout import access, hosts, report, scripts
 from rollout.coordinator import Coordinator, how_it_ended
-from rollout.hosts import HostError
+from rollout.hosts import ConnectError, HostError
 
 STOP_S = 20.0  # how long the first ^C waits for hosts that have switched to hear that they go back
 
@@ -31,6 +32,8 @@ class ChangeError(ValueError):
         if kept:
             lines.append(f"{', '.join(kept)}: changed; run the same command again, which brings the rest along")
         super().__init__("\n".join(lines))
+        unreachable = bool(own) and all(isinstance(failure, ConnectError) for failure in own)
+        self.exit_status = exits.UNREACHABLE if unreachable else exits.WRONG
 
 
 def new_transaction() -> str:

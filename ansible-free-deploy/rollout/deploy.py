@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from infra import exits
 from infra.contract import Contract, Host, Json
 from infra.origins import look_alikes, parse_origin
 from rollout import access, change, hosts, report, scripts, secret_values
@@ -23,6 +24,7 @@ from rollout.outputs import ROOT, Outputs
 from rollout.render import render
 from rollout.render.generation import Generation
 
+AS_WANTED = "as the contract says"
 WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself
 _SHOWN = 3  # paths in a table
 ONLY_SECRETS = (
@@ -35,9 +37,13 @@ UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.serv
 class RollbackError(ValueError):
     """There is nothing to go back to; the text says what there is."""
 
+    exit_status = exits.USAGE
+
 
 class UsageError(ValueError):
     """An option's value will not do; the text says how to write it."""
+
+    exit_status = exits.USAGE
 
 
 def seconds(text: str | None) -> int:
@@ -267,10 +273,22 @@ def _release(result: Json) -> str:
     return result["release"].rsplit("/", 1)[-1] if result["release"] else "none"
 
 
+def as_wanted(outcome: Outcome) -> bool:
+    """Whether a host holds and runs what the contract says."""
+    return _verdict(outcome.result) == AS_WANTED
+
+
+def would_change(outcome: Outcome) -> bool:
+    """Whether a deploy has anything to do on a host that was asked for a plan."""
+    result = outcome.result
+    keys = ("differs", "restarts", "unfinished")
+    return result["release"] is None or any(result[key] for key in keys)
+
+
 def _verdict(result: Json) -> str:
     """What is not as it should be, each with its cure; the first thing about the configuration, and the release."""
     found = [_configuration(result), _release_changed(result.get("release_changed", []), _release(result))]
-    return "; ".join(filter(None, found)) or "as the contract says"
+    return "; ".join(filter(None, found)) or AS_WANTED
 
 
 def _configuration(result: Json) -> str:
@@ -280,8 +298,12 @@ def _configuration(result: Json) -> str:
         return "interrupted: run `fab deploy`"
     if result["differs"]:
         return "differs from the contract: run `fab deploy`"
-    reasons = "; ".join(f"{service}: {why}" for service, why in sorted(result["restarts"].items()))
-    return f"{reasons}: run `fab deploy`" if reasons else ""
+    if result["restarts"]:
+        reasons = "; ".join(f"{service}: {why}" for service, why in sorted(result["restarts"].items()))
+        return f"{reasons}: run `fab deploy`"
+    if stopped := sorted(unit for unit, state in result["units"].items() if state != "active"):
+        return f"{', '.join(stopped)}: not running: run `fab logs`, then `fab deploy --restart`"
+    return ""
 
 
 def _release_changed(paths: Sequence[str], release: str) -> str:

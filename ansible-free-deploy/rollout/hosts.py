@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, TypeVar
 import paramiko
 from fabric import Config, Connection
 
+from infra import exits
 from infra.contract import Host, Json
 
 CONNECT_TIMEOUT_S = 10
@@ -62,6 +63,8 @@ class HostError(ValueError):
 
 class ConnectError(HostError):
     """No connection came about: not up yet, refused, timed out, another key, a wrong user. Nothing was sent."""
+
+    exit_status = exits.UNREACHABLE
 
 
 class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no types

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from infra import exits
 from infra.stackfile import read_config, stack_path
 from rollout.outputs import ROOT
 
@@ -17,6 +18,8 @@ _KEY = "origin-kit:machine_image"
 
 class ImagesError(ValueError):
     """No image could be found, or the config can't be changed; the text says why and the next step."""
+
+    exit_status = exits.UNREACHABLE
 
 
 def config(stack: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -9,62 +10,212 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.local import owner
+from infra import exits
+from infra.local import backend, owner
 from infra.local.home import claim, home, leave, private, refuse_foreign, state_dir
 from infra.settings import Settings
 from infra.stackfile import stack_path
 from infra.topology import instances
-from rollout import report
-from rollout.outputs import PROJECT, ROOT, kit_checkpoint
+from rollout import question, report
+from rollout.changes import Change, changes, flags, refused
+from rollout.outputs import PROJECT, ROOT, kit_checkpoint, kit_has
 
 if TYPE_CHECKING:
     from infra.local import nspawn
 
+_EMBEDDED = (sys.executable, "-m", "infra.local.engine")
 INSTALL = "https://www.pulumi.com/docs/install/"
 
 
 class InfrastructureError(ValueError):
-    """The program could not run, or ended with an error that it has printed itself."""
+    """The program for the stack ended with an error that it has printed itself."""
+
+    exit_status = exits.WRONG
+
+
+class EngineChoiceError(InfrastructureError):
+    """The engine that was asked for can't do this."""
+
+    exit_status = exits.USAGE
+
+
+class AnswerError(InfrastructureError):
+    """What was typed is not what was asked for."""
+
+    exit_status = exits.USAGE
+
+
+class ProductionError(InfrastructureError):
+    """The stack is protected."""
+
+    exit_status = exits.USAGE
+
+
+class NotInstalledError(InfrastructureError):
+    """Nobody can be asked: a program or root's rights are missing."""
+
+    exit_status = exits.UNREACHABLE
 
 
 def engine(settings: Settings, forced: str | None) -> str:
-    """`pulumi` or `embedded`. Raises InfrastructureError where the forced or needed one can't be had."""
+    """`pulumi` or `embedded`. Raises EngineChoiceError where that can't do it, NotInstalledError for a missing CLI."""
     installed = shutil.which("pulumi") is not None
     if forced not in (None, "pulumi", "embedded"):
-        raise InfrastructureError(f"--engine {forced}: there are two, pulumi and embedded")
+        raise EngineChoiceError(f"--engine {forced}: there are two, pulumi and embedded")
     if forced == "embedded" and settings.cloud != "local":
-        raise InfrastructureError(
+        raise EngineChoiceError(
             f"the embedded engine serves the local cloud only; install the Pulumi CLI for {settings.cloud}: {INSTALL}"
         )
     if not installed and (forced == "pulumi" or settings.cloud != "local"):
-        raise InfrastructureError(f"the pulumi CLI is not on PATH; install it: {INSTALL}")
+        raise NotInstalledError(f"the pulumi CLI is not on PATH; install it: {INSTALL}")
     return forced or ("pulumi" if installed else "embedded")
 
 
-def up(settings: Settings, forced: str | None, take_over: bool = False) -> None:
+def up(
+    settings: Settings,
+    forced: str | None,
+    take_over: bool = False,
+    allow_replace: Collection[str] = (),
+    allow_delete: Collection[str] = (),
+) -> None:
     """Make what exists equal to what the stack declares, after a look at what is really there.
 
-    Raises OwnerError for a local stack that another checkout or user has made, unless told to take it over.
+    What holds data is replaced or deleted only where it is allowed by name, or a person agrees. Raises as `permit`,
+    and OwnerError for a local stack that another checkout or user has made, unless told to take it over.
     """
     chosen = engine(settings, forced)
     report.step("infra", f"runs the program for stack {settings.stack} ({chosen} engine)")
     if settings.cloud == "local":
         prepare_local(settings, take_over)
-    _operate("up", settings, chosen, "--refresh")
+    permit(settings.stack, look(settings, chosen), allow_replace, allow_delete)
+    _operate("up", settings, chosen, "--skip-preview", "--refresh")
 
 
-def down(settings: Settings, forced: str | None, take_over: bool = False) -> None:
-    """Remove everything that the stack has made; nothing to do is fine. Raises as `up` does."""
+@dataclass(frozen=True)
+class Plan:
+    """What `up` would do; `absent` where nothing of the stack is there yet, `problem` where that could not be asked."""
+
+    changes: Sequence[Change] = ()
+    absent: bool = False
+    problem: InfrastructureError | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether `up` has anything to do."""
+        return self.absent or bool(self.changes)
+
+
+def plan(settings: Settings, forced: str | None = None) -> Plan:
+    """What `up` would do, without doing any of it. Raises EngineChoiceError."""
+    try:
+        chosen = engine(settings, forced)
+        absent = settings.cloud == "local" and not _has_resources(settings.stack)
+        return Plan(absent=absent) if absent else Plan(look(settings, chosen))
+    except EngineChoiceError:
+        raise
+    except InfrastructureError as problem:
+        return Plan(problem=problem)
+
+
+def plan_text(found: Plan, stack: str) -> str:
+    """What would change, a line each, and what of it loses data."""
+    if found.problem:
+        return f"infrastructure: could not be asked: {found.problem}"
+    if found.absent:
+        return f"infrastructure: nothing is there yet: run `fab up --stack {stack}`"
+    if not found.changes:
+        return "infrastructure: unchanged"
+    lines = [f"  {change}{'; WHAT IT HOLDS IS LOST' if change.loses else ''}" for change in found.changes]
+    losses = refused(found.changes, (), ())
+    ending = f", which asks first, or takes {flags(losses)}" if losses else ""
+    return "\n".join(["infrastructure: would change", *lines, f"  run `fab up --stack {stack}`{ending}"])
+
+
+def look(settings: Settings, chosen: str) -> list[Change]:
+    """What the engine says that it would do, after a look at what is really there."""
+    if settings.cloud == "local" and not _has_resources(settings.stack):
+        return []  # there is nothing yet that could be lost
+    if chosen == "embedded":
+        said = _run([*_EMBEDDED, "preview", "--json", "--stack", settings.stack], own=True, captured=True)
+    else:
+        said = _run(
+            [*_pulumi("preview", settings), "--json", "--refresh", "--non-interactive"],
+            _environment(settings),
+            captured=True,
+        )
+    return changes(json.loads(said).get("steps") or ())
+
+
+def permit(stack: str, found: Sequence[Change], allow_replace: Collection[str], allow_delete: Collection[str]) -> None:
+    """Return where nothing that holds data would be lost, or a person agrees to that, on a terminal or by name.
+
+    Raises QuestionError where nobody can be asked, AnswerError for any answer but the names.
+    """
+    losses = refused(found, allow_replace, allow_delete)
+    if not losses:
+        return
+    names = list(dict.fromkeys(change.name for change in losses))
+    for change in losses:
+        report.line(f"{change}; what it holds is lost")
+    typed = question.ask(
+        f"Type {'the name' if len(names) == 1 else 'the names'} to go on ({' '.join(names)}): ",
+        f"nothing was changed: {', '.join(names)} would be lost, and there is no terminal to ask on. Undo the edit in "
+        f"stacks/Pulumi.{stack}.yaml, or save the data and run `fab up --stack {stack} {flags(losses)}`",
+    )
+    if sorted(typed.replace(",", " ").split()) != sorted(names):
+        raise AnswerError("these are not the names; nothing was changed")
+
+
+def _has_resources(stack: str) -> bool:
+    from infra.local.checkpoint import Checkpoint
+
+    return kit_has(stack) and bool(Checkpoint(state_dir(), PROJECT, stack).load().resources)
+
+
+def refuse_production(settings: Settings) -> None:
+    """Raises ProductionError, before anything is touched, for a stack that its config protects."""
+    if settings.production:
+        stack = settings.stack
+        raise ProductionError(
+            f"stack {stack} is production; nothing was removed. To remove it with all its data: save the data, set "
+            f"`production: false` in stacks/Pulumi.{stack}.yaml, then run `fab up --stack {stack}`, "
+            f"`pulumi state unprotect --all --stack {stack}` and `fab down --stack {stack}`"
+        )
+
+
+def ask_before_down(settings: Settings) -> None:
+    """Return where the stack's name was typed. Raises QuestionError or AnswerError, and removes nothing."""
+    typed = question.ask(
+        f"This removes {settings.stack} and its data. Type the stack's name to go on: ",
+        f"nothing was removed: there is no terminal to ask on; to remove {settings.stack} and its data, add --yes",
+    )
+    if typed != settings.stack:
+        raise AnswerError("that is not its name; nothing was removed")
+
+
+def down(settings: Settings, forced: str | None, take_over: bool = False, yes: bool = False) -> None:
+    """Remove everything that the stack has made; nothing to do is fine.
+
+    Raises ProductionError for a protected stack, OwnerError as `up` does, and unless `yes` as `ask_before_down`: all of
+    them before anything is touched.
+    """
+    refuse_production(settings)
     chosen = engine(settings, forced)
+    if settings.cloud == "local":
+        refuse_foreign()
+        if home().exists() and not take_over:
+            owner.refuse_other(settings.stack, owner.Owner.here(ROOT))
+    if not yes:
+        ask_before_down(settings)
     report.step("infra", f"removes stack {settings.stack} ({chosen} engine)")
     if settings.cloud != "local":
         _operate("destroy", settings, chosen)
         return
-    refuse_foreign()
     if not home().exists():
         return
     owner.take(settings.stack, owner.Owner.here(ROOT), take_over)
@@ -74,12 +225,15 @@ def down(settings: Settings, forced: str | None, take_over: bool = False) -> Non
 
 
 def _operate(command: str, settings: Settings, chosen: str, *more: str) -> None:
-    stack = ["--stack", settings.stack]
     if chosen == "embedded":
-        _run([sys.executable, "-m", "infra.local.engine", command, *stack], own=True)
+        _run([*_EMBEDDED, command, "--stack", settings.stack], own=True)
         return
+    _run([*_pulumi(command, settings), "--yes", *more], _environment(settings))
+
+
+def _pulumi(command: str, settings: Settings) -> list[str]:
     own = ["--config-file", str(_local_backend(settings.stack))] if settings.cloud == "local" else []
-    _run(["pulumi", command, "--yes", "--skip-preview", *more, *stack, *own], _environment(settings))
+    return ["pulumi", command, "--stack", settings.stack, *own]
 
 
 def _local_backend(stack: str) -> Path:
@@ -92,9 +246,28 @@ def _local_backend(stack: str) -> Path:
     if not checkpoint.path.exists():
         checkpoint.write()
     copy = private(claim() / "config") / f"Pulumi.{stack}.yaml"
-    salt = f"\nencryptionsalt: {checkpoint.salt}\n" if checkpoint.salt else ""
-    copy.write_text(stack_path(ROOT, stack).read_text() + salt)
+    copy.write_text(with_salt(stack_path(ROOT, stack).read_text(), checkpoint.salt))
+    for path in unreadable_attributes(state_dir()):
+        path.unlink(missing_ok=True)
     return copy
+
+
+def with_salt(config: str, salt: str | None) -> str:
+    """A stack's config with the state's own salt alone. `pulumi up` by hand leaves one in the tracked file: the same
+    one, which twice would be no YAML, or that of a state which is gone."""
+    kept = [line for line in config.splitlines() if not line.startswith("encryptionsalt:")]
+    return "\n".join([*kept, *([f"encryptionsalt: {salt}"] if salt else []), ""])
+
+
+def unreadable_attributes(backend: Path) -> list[Path]:
+    """What a killed CLI leaves half-written beside its files: checksums, which it can do without but not misread."""
+    found = []
+    for path in backend.glob(".pulumi/**/*.attrs"):
+        try:
+            json.loads(path.read_text())
+        except (OSError, ValueError):
+            found.append(path)
+    return found
 
 
 def forget(stack: str) -> None:
@@ -140,7 +313,7 @@ def prepare_local(settings: Settings, take_over: bool = False) -> None:
     from infra.local import image, nspawn
 
     if os.geteuid() != 0:
-        raise InfrastructureError(
+        raise NotInstalledError(
             "the local cloud makes machines and mounts: it needs root; run it with sudo, or `make up`"
         )
     owner.take(settings.stack, owner.Owner.here(ROOT), take_over)
@@ -164,11 +337,7 @@ def _makes_machines(settings: Settings, mine: Mapping[str, nspawn.Machine]) -> b
     from infra.local import image
 
     release = image.release_of(image.path(settings.image).name)
-    there = {
-        name
-        for name, machine in mine.items()
-        if machine.memory_mb == settings.memory_mb and image.release_of(machine.image) == release
-    }
+    there = {name for name, machine in mine.items() if image.release_of(machine.image) == release}
     return not {instance.name for instance in instances(settings)} <= there
 
 
@@ -195,9 +364,10 @@ def _environment(settings: Settings) -> dict[str, str]:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "false",
     }
     if settings.cloud == "local":
-        environment |= {"PULUMI_BACKEND_URL": f"file://{state_dir()}", "PULUMI_CONFIG_PASSPHRASE": passphrase()}
+        environment |= {"PULUMI_BACKEND_URL": backend.url(), "PULUMI_CONFIG_PASSPHRASE": passphrase()}
     return environment
 
 
@@ -212,22 +382,42 @@ def passphrase() -> str:
     return path.read_text()
 
 
-def _run(command: list[str], environment: dict[str, str] | None = None, own: bool = False) -> None:
-    """Run to the end, ^C or not. Raises InfrastructureError.
+def _run(
+    command: list[str], environment: dict[str, str] | None = None, own: bool = False, captured: bool = False
+) -> str:  # fmt: skip
+    """Run to the end, ^C or not; what it writes to stdout, where that is to be `captured`. Raises InfrastructureError.
 
     The CLI sees ^C itself. Our `own` engine does not, and so neither does what it runs: it is told by SIGTERM, which
     ends it silently while it still imports, and later when the step under way is done.
     """
     # The child inherits the mask. (Not by preexec_fn: ^C during its fork would leave a lock of `logging` held.)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT} if own else ())
-    with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
+    stdout = subprocess.PIPE if captured else None
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stdout, text=True) as process:
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            status = process.wait()
+            said = process.communicate()[0] or ""
         except KeyboardInterrupt:
             if own:
                 process.terminate()
-            process.wait()
+            process.communicate()
             raise
-    if status:
-        raise InfrastructureError(f"the program for this stack ended with status {status}; what it said stands above")
+    if process.returncode:
+        for text in complaints(said):
+            report.line(text, sys.stderr)
+        failure = InfrastructureError(
+            f"the program for this stack ended with status {process.returncode}; what it said stands above"
+        )
+        if own and process.returncode > 0:
+            failure.exit_status = process.returncode
+        raise failure
+    return said
+
+
+def complaints(said: str) -> list[str]:
+    """The errors in what `pulumi preview --json` printed; what is no such JSON is given back as it is."""
+    try:
+        diagnostics = json.loads(said).get("diagnostics") or ()
+    except (ValueError, AttributeError):
+        return said.split("\n")[:40] if said else []
+    return [str(one.get("message", "")).strip() for one in diagnostics if one.get("severity") == "error"]

@@ -13,7 +13,7 @@ from hashlib import sha1
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from infra import wanted
+from infra import exits, wanted
 from infra.contract import Contract, ContractError, Json, variables
 from infra.local.home import home, state_dir, tighten, user_name
 from infra.local.owner import Owner, owner_of, take
@@ -26,6 +26,14 @@ PROJECT = "origin-kit"
 
 class OutputsError(ValueError):
     """There are no outputs to deploy from; the text says why and the next step."""
+
+    def __init__(self, text: str, exit_status: int = exits.USAGE) -> None:
+        super().__init__(text)
+        self.exit_status = exit_status
+
+
+class NotUpError(OutputsError):
+    """The stack is there, and nothing of it has been made."""
 
 
 def stack_names() -> list[str]:
@@ -216,7 +224,9 @@ def kit_has(stack: str) -> bool:
         return False
     except PermissionError:
         if _is_local(stack):
-            raise OutputsError(f"{home()} is {user_name(home().stat().st_uid)}'s alone; run it with sudo") from None
+            raise OutputsError(
+                f"{home()} is {user_name(home().stat().st_uid)}'s alone; run it with sudo", exits.UNREACHABLE
+            ) from None
         return False
     return True
 
@@ -230,9 +240,12 @@ def load_to_change(stack: str | None, file: str | None = None, strict: bool = Tr
     return found
 
 
-def whose(stack: str, file: str | None = None) -> str:
+def whose(named: str | None, file: str | None = None) -> str:
     """A line that says whose a local stack is; empty for any other, or an environment read from a file."""
-    theirs = owner_of(stack) if file is None and kit_has(stack) else None
+    if file is not None:
+        return ""
+    stack = chosen_stack(named)
+    theirs = owner_of(stack) if kit_has(stack) else None
     if theirs is None:
         return ""
     mine = Owner.here(ROOT)
@@ -247,8 +260,8 @@ def _is_local(stack: str) -> bool:
     return read_config(ROOT, stack).get("cloud") == "local"
 
 
-def _not_up(stack: str) -> OutputsError:
-    return OutputsError(f"stack {stack!r} has no outputs: it is not up; run `fab up --stack {stack}` first")
+def _not_up(stack: str) -> NotUpError:
+    return NotUpError(f"stack {stack!r} has no outputs: it is not up; run `fab up --stack {stack}` first", exits.WRONG)
 
 
 def _load(path: Path) -> Json:
@@ -318,18 +331,22 @@ def _from_cli(stack: str) -> Outputs:
     if shutil.which("pulumi") is None:
         raise OutputsError(
             f"stack {stack!r} needs the pulumi CLI to read its outputs, which is not on PATH; "
-            "install it (https://www.pulumi.com/docs/install/) or pass --outputs FILE"
+            "install it (https://www.pulumi.com/docs/install/) or pass --outputs FILE",
+            exits.UNREACHABLE,
         )
     command = ["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise OutputsError(
-            f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:] or ['no reason given']}"
+            f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:] or ['no reason given']}",
+            exits.UNREACHABLE,
         )
     try:
         outputs = json.loads(done.stdout)
     except ValueError as problem:
-        raise OutputsError(f"`{' '.join(command)}` did not print JSON ({problem}); run it by hand") from None
+        raise OutputsError(
+            f"`{' '.join(command)}` did not print JSON ({problem}); run it by hand", exits.UNREACHABLE
+        ) from None
     if "contract" not in outputs:
         raise _not_up(stack)
     return _of(outputs)

@@ -7,6 +7,7 @@ it can't act on the terminal. JSON has such characters escaped already and stays
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
 import time
@@ -25,8 +26,19 @@ QUIET_S = 1.5
 
 def line(text: str, stream: TextIO | None = None) -> None:
     """One line, whole, whoever else is printing."""
+    to = stream or sys.stdout
     with _lock:
-        print(harmless(text), file=stream or sys.stdout, flush=True)
+        try:
+            print(harmless(text), file=to, flush=True)
+        except BrokenPipeError:
+            _send_nowhere(to)
+
+
+def _send_nowhere(stream: TextIO) -> None:
+    """Whoever read it (`| head`) has enough: a verb still goes on to its end, and its exit status is its own."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def step(who: str, text: str) -> None:

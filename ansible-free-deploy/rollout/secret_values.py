@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import stat
 
-from infra import variables
+from infra import exits, variables
 from rollout.outputs import ROOT, Outputs
 
 _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=([^\n]*)", re.ASCII)
@@ -13,6 +13,8 @@ _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=([^\n]*)", re.ASCII)
 
 class SecretsError(ValueError):
     """The file with the secrets can't be used; never quotes a value."""
+
+    exit_status = exits.USAGE
 
 
 def read(outputs: Outputs) -> dict[str, str]:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from infra import exits
+
 Json = dict[str, Any]
 
 VERSION = 3
@@ -26,6 +28,8 @@ _SECRET = "4dabf18193072939515e22adb298388d"  # the key that marks a special val
 
 class StateError(ValueError):
     """The state can't be used as it is; the text says why and the next step."""
+
+    exit_status = exits.UNREACHABLE
 
 
 def now() -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pulumi
 
 from infra.clouds import Hosts, by_role
+from infra.local import backend
 from infra.local.home import LocalCloudError
 from infra.local.machines import Machine, Network
 from infra.local.owner import Owner, refuse_other
@@ -25,6 +26,10 @@ class LocalCloud(pulumi.ComponentResource):
     def __init__(self, settings: Settings, instances: Sequence[Instance]) -> None:
         try:
             refuse_other(settings.stack, Owner.here(CHECKOUT))  # `pulumi up` by hand comes through here alone
+        except LocalCloudError as problem:
+            raise pulumi.RunError(str(problem)) from None
+        try:
+            backend.refuse_other(settings.stack)
         except LocalCloudError as problem:
             raise pulumi.RunError(str(problem)) from None
         super().__init__("origin-kit:local:Cloud", settings.stack)

@@ -4,6 +4,7 @@ The SDK runs the program as ever and talks to `Monitor` instead of a gRPC server
 that the CLI can take over at any time. What is not served is refused by name.
 
     python -m infra.local.engine preview|up|refresh|destroy|outputs --stack NAME
+    python -m infra.local.engine preview --json --stack NAME
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from pulumi.runtime.proto import engine_pb2, resource_pb2
 from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
 
-from infra.local import owner
+from infra import exits
+from infra.local import backend, owner
 from infra.local.checkpoint import Checkpoint, Json, StateError, now
 from infra.local.home import claim, state_dir
 from infra.stackfile import project, read_config
@@ -73,10 +75,15 @@ class Deployment:
 
     def __init__(self, checkpoint: Checkpoint, preview: bool, say: Callable[[str, str], None]) -> None:
         self.checkpoint, self.preview, self._say = checkpoint, preview, say
-        self.changes = 0
+        self.steps: list[Json] = []  # as `pulumi preview --json` lists them
         self._before = list(checkpoint.resources)
         self._done: list[Json] = []
         self._lock = threading.RLock()
+
+    @property
+    def changes(self) -> int:
+        """How many steps were taken, or would be."""
+        return len(self.steps)
 
     # ---------------------------------------------------------------- state
 
@@ -157,9 +164,11 @@ class Deployment:
         return done
 
     def _update(self, provider: ResourceProvider, old: Json, state: Json) -> Json:
-        self._step(state, "update")
+        self._step(state, "update", _changed(old, state))
         if self.preview:
-            return {**state, "id": old["id"], "outputs": {**old["outputs"], **state["inputs"]}}
+            planned = {**state, "id": old["id"], "outputs": {**old["outputs"], **state["inputs"]}}
+            self.settle(planned)
+            return planned
         with self._pending("updating", old):
             result = provider.update(old["id"], old["outputs"], _plain(state["inputs"]))
             outputs = {**(result.outs or {}), PROVIDER: state["inputs"][PROVIDER]}
@@ -169,7 +178,7 @@ class Deployment:
 
     def _replace(self, provider: ResourceProvider, old: Json, state: Json, why: Sequence[str]) -> Json:
         """Delete first what rests on it, then itself, then create; the rest comes again when the program asks."""
-        self._step(state, "replace", f": {', '.join(why)} changed")
+        self._step(state, "replace", why)
         for dependent in reversed(list(self._resting_on(old["urn"]))):
             self.remove(dependent)
         self.remove(old)
@@ -230,8 +239,10 @@ class Deployment:
             self.checkpoint.pending.remove(note)
             self._write()
 
-    def _step(self, state: Json, verb: str, why: str = "") -> None:
-        self.changes += 1
+    def _step(self, state: Json, verb: str, keys: Sequence[str] = ()) -> None:
+        reasons = {"replaceReasons" if verb == "replace" else "diffReasons": list(keys)} if keys else {}
+        self.steps.append({"op": verb, "urn": state["urn"], **reasons})
+        why = f": {', '.join(keys)} changed" if keys else ""
         self._say(_name(state), (f"would {verb} it" if self.preview else f"{verb}s it") + why)
 
 
@@ -414,6 +425,12 @@ def _plain(inputs: Json) -> Json:
     return {key: value for key, value in inputs.items() if key != PROVIDER}
 
 
+def _changed(old: Json, state: Json) -> list[str]:
+    """The inputs that are others now; what a provider finds changed by itself (a machine that stopped) is none."""
+    before, after = _plain(old["inputs"]), _plain(state["inputs"])
+    return sorted(key for key, value in after.items() if not isinstance(value, Unknown) and before.get(key) != value)
+
+
 def _name(state: Json) -> str:
     return str(state["urn"]).rsplit("::", 1)[1]
 
@@ -437,7 +454,8 @@ def run_program(root: Path, stack: str, deployment: Deployment) -> None:
     config = {f"{name}:{key}": value for key, value in read_config(root, stack).items()}
     monitor = Monitor(deployment, name, stack, config)
     set_all_config(config)
-    here = Path.cwd()
+    here, login = Path.cwd(), os.environ.get("PULUMI_BACKEND_URL")
+    os.environ["PULUMI_BACKEND_URL"] = backend.url()  # as the CLI has it: the program looks where its state is
     os.chdir(root / str(described.get("main", ".")))
     try:
         asyncio.run(_run(monitor, name, stack, root, deployment.preview))
@@ -447,6 +465,9 @@ def run_program(root: Path, stack: str, deployment: Deployment) -> None:
         raise
     finally:
         os.chdir(here)
+        os.environ.pop("PULUMI_BACKEND_URL")
+        if login is not None:
+            os.environ["PULUMI_BACKEND_URL"] = login
 
 
 async def _run(monitor: Monitor, name: str, stack: str, root: Path, preview: bool) -> None:
@@ -483,7 +504,8 @@ def take_stack(command: str, root: Path, stack: str, take_over: bool) -> None:
 
 
 def preview(root: Path, stack: str, deployment: Deployment) -> None:
-    """Say what `up` would do."""
+    """Look, then say what `up` would do."""
+    deployment.refresh()
     run_program(root, stack, deployment)
     deployment.remove_undeclared()
 
@@ -519,8 +541,16 @@ def say(who: str, text: str) -> None:
     sys.stdout.flush()
 
 
-def execute(command: str, root: Path, stack: str, debug: bool = False, take_over: bool = False) -> int:
-    """Run one command; the exit status. What went wrong is printed, without a traceback unless `debug`."""
+def silent(_who: str, _text: str) -> None:
+    """For a program that reads."""
+
+
+def execute(
+    command: str, root: Path, stack: str, debug: bool = False, take_over: bool = False, as_json: bool = False
+) -> int:
+    """Run one command; the exit status. What went wrong is printed, without a traceback unless `debug`. A preview
+    `as_json` prints its steps as `pulumi preview --json` does, and nothing else."""
+    tell = silent if as_json else say
     try:
         checkpoint = Checkpoint(state_dir(), str(project(root)["name"]), stack)
         if command == "outputs":
@@ -530,12 +560,14 @@ def execute(command: str, root: Path, stack: str, debug: bool = False, take_over
             refuse_other_clouds(root, stack)
         take_stack(command, root, stack, take_over)
         with checkpoint.locked():
-            deployment = Deployment(checkpoint.load(), command == "preview", say)
+            deployment = Deployment(checkpoint.load(), command == "preview", tell)
             COMMANDS[command](root, stack, deployment)
         if command == "destroy":
             owner.forget(stack)
+        if as_json:
+            print(json.dumps({"steps": deployment.steps}))
         if not deployment.changes:
-            say("infra", "nothing to change")
+            tell("infra", "nothing to change")
         return 0
     except Stopped:
         return 130
@@ -546,7 +578,7 @@ def execute(command: str, root: Path, stack: str, debug: bool = False, take_over
         if debug:
             traceback.print_exc()
         print(harmless(describe(problem, root)), file=sys.stderr)
-        return 1
+        return exits.status_of(problem)
 
 
 def describe(problem: Exception, root: Path) -> str:
@@ -577,8 +609,13 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--cwd", type=Path, default=ROOT, help="folder with Pulumi.yaml")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.add_argument("--take-over", action="store_true", help="make another checkout's stack this one's")
+    parser.add_argument("--json", action="store_true", help="print what a preview has found as JSON, nothing else")
     options = parser.parse_args(words)
-    return execute(options.command, options.cwd.resolve(), options.stack, options.debug, options.take_over)
+    if options.json and options.command != "preview":
+        parser.error("--json goes with preview")
+    return execute(
+        options.command, options.cwd.resolve(), options.stack, options.debug, options.take_over, options.json
+    )
 
 
 __all__ = ["StateError", "execute", "main"]

@@ -5,16 +5,37 @@ The providers live in an importable module, so that the state holds them by name
 
 from __future__ import annotations
 
+import sys
+import traceback
 from typing import Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
 from infra.local import image, nspawn
-from infra.local.home import short_id
+from infra.local.home import LocalCloudError, short_id
 
 Props = dict[str, Any]
 GONE = ReadResult("", {})
+
+
+class _Plain:
+    """Stands for the `traceback` module in Pulumi's plugin: our own errors say all that a person needs."""
+
+    @staticmethod
+    def format_exc() -> str:
+        problem = sys.exc_info()[1]
+        return str(problem) if isinstance(problem, LocalCloudError) else traceback.format_exc()
+
+
+def _speak_plainly() -> None:
+    """Pulumi's plugin for dynamic providers, which imports this module, reports every error as a traceback."""
+    names = vars(sys.modules["__main__"])
+    if "DynamicResourceProviderServicer" in names and "traceback" in names:
+        names["traceback"] = _Plain
+
+
+_speak_plainly()
 
 
 class NetworkProvider(ResourceProvider):
@@ -47,10 +68,11 @@ class NetworkProvider(ResourceProvider):
 
 
 class MachineProvider(ResourceProvider):
-    """A Debian machine under systemd-nspawn. Changing `image` or `memory_mb` replaces it, and its data with it."""
+    """A Debian machine under systemd-nspawn. `memory_mb` changes while it runs; what is FIXED replaces it, and its
+    data with it."""
 
     serialize_as_secret_always = False
-    FIXED = ("name", "stack", "number", "image", "memory_mb", "bridge", "subnet")
+    FIXED = ("name", "stack", "number", "image", "bridge", "subnet")
 
     def planned_id(self, props: Props) -> str:
         """The machine's folder, which `create` will give."""
@@ -68,14 +90,16 @@ class MachineProvider(ResourceProvider):
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
         replaces = [key for key in self.FIXED if not self._same(olds.get(key), news.get(key))]
-        return DiffResult(bool(replaces) or not olds.get("running", True), replaces, delete_before_replace=True)
+        changes = not self._same(olds.get("memory_mb"), news.get("memory_mb")) or not olds.get("running", True)
+        return DiffResult(bool(replaces) or changes, replaces, delete_before_replace=True)
 
     def update(self, id_: str, _olds: Props, news: Props) -> UpdateResult:
-        """A stopped machine comes back with everything that was on it."""
+        """A machine gets its memory while it runs; a stopped one comes back with everything that was on it."""
         found = nspawn.load(id_)
         if found is None:
-            raise nspawn.LocalCloudError(f"machine {id_} is gone; run `fab up` again, which makes it anew")
-        return UpdateResult(self._outputs(news, nspawn.start(found)))
+            raise nspawn.LocalCloudError(f"machine {id_} is gone; run `fab up` again, which recreates it")
+        resized = nspawn.resize(found, int(news["memory_mb"]))
+        return UpdateResult(self._outputs(news, nspawn.start(resized)))
 
     def delete(self, id_: str, _props: Props) -> None:
         nspawn.delete(id_)

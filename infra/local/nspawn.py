@@ -28,6 +28,7 @@ BOOT_S = 30
 STOP_S = 15
 _FIRST_HOST = 10  # .1 is this host; the rest below is left for people
 _SIGNATURE = "origin-kit "
+_FIXED = ("id", "name", "container", "address", "bridge", "image", "first_user")
 _NETWORK_LOCK = Path("/run/origin-kit-network.lock")  # where only root may write
 
 
@@ -203,10 +204,14 @@ class Machine:
         return f"origin-kit-{self.container}"
 
     def same_as(self, other: Machine) -> bool:
-        """Whether nothing but what a start changes is different."""
-        return replace(self, pid=0, started="", ssh_after_s=0.0, limit="", host_key="", complete=False) == replace(
-            other, pid=0, started="", ssh_after_s=0.0, limit="", host_key="", complete=False
-        )
+        """Whether nothing but what a start or `resize` changes is different."""
+        return not self.differences(other)
+
+    def differences(self, other: Machine) -> list[str]:
+        """What can't be changed once a machine is there. It stays on its base: an image of the same release counts
+        as the same one."""
+        mine, theirs = ({**asdict(one), "image": image.release_of(one.image)} for one in (self, other))
+        return [key for key in _FIXED if mine[key] != theirs[key]]
 
 
 def load(identity: str) -> Machine | None:
@@ -231,11 +236,20 @@ def _save(machine: Machine) -> Machine:
 
 
 def create(machine: Machine) -> Machine:
-    """Make it and wait until it answers SSH. A failure or an interruption leaves nothing behind."""
+    """Make it and wait until it answers SSH. A failure or an interruption leaves nothing behind.
+
+    Raises LocalCloudError where one that is in no state is there already, made differently: it may hold data.
+    """
     claim()
     found = load(machine.id)
-    if found and found.complete and found.same_as(machine):
-        return start(found)
+    if found and found.complete:
+        if found.same_as(machine):
+            return start(resize(found, machine.memory_mb))
+        raise LocalCloudError(
+            f"{machine.folder} holds a machine that is in no stack's state and has another "
+            f"{', '.join(found.differences(machine))}; it was left as it is. Save its data (the folder upper in there) "
+            "and remove it by `fab down`"
+        )
     delete(machine.id)
     try:
         private(machine.folder)
@@ -255,6 +269,36 @@ def start(machine: Machine) -> Machine:
     stop(machine, orderly=False)
     _mount(machine)
     return _start(machine)
+
+
+def resize(machine: Machine, memory_mb: int) -> Machine:
+    """Give it another memory limit: at once where it runs, with the next start where it does not.
+
+    Raises LocalCloudError where its processes need more than that now: the kernel would kill some of them.
+    """
+    if memory_mb == machine.memory_mb:
+        return machine
+    wanted = replace(machine, memory_mb=memory_mb)
+    if running(machine):
+        needed = max([_in_use_mb(group) for group in _groups_of_a_running(machine)], default=0)
+        if memory_mb < needed:
+            raise LocalCloudError(
+                f"{machine.name}: memory_mb: {memory_mb} is less than the {needed} MiB that its processes use now; "
+                "stop some of them, or set it higher"
+            )
+        if machine.limit == "systemd":
+            _resize_unit(wanted)
+        else:
+            for group in _groups_of_a_running(machine):
+                _limit(group, memory_mb)
+    return _save(wanted)
+
+
+def _resize_unit(machine: Machine) -> None:
+    command = ["systemctl", "set-property", "--runtime", machine.unit, f"MemoryMax={machine.memory_mb}M"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LocalCloudError(f"{machine.name}: `{' '.join(command)}` failed: {done.stderr.strip()}")
 
 
 def stands(machine: Machine) -> bool:
@@ -402,13 +446,40 @@ def _groups(machine: Machine) -> list[Path]:
     return found
 
 
+def _groups_of_a_running(machine: Machine) -> list[Path]:
+    """The control groups that a machine was started in."""
+    name = machine.unit
+    if machine.limit == "systemd":
+        shown = subprocess.run(
+            ["systemctl", "show", "-p", "ControlGroup", "--value", machine.unit],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        name = shown.stdout.strip().lstrip("/")
+    groups = [Path("/sys/fs/cgroup") / hierarchy / name for hierarchy in _HIERARCHIES]
+    return [group for group in groups if group.is_dir()]
+
+
 def _limit(group: Path, memory_mb: int) -> bool:
     """Hold a group to its memory; False where it counts no memory."""
     for name in ("memory.limit_in_bytes", "memory.max"):
         if (group / name).exists():
-            (group / name).write_text(str(memory_mb * 2**20))
+            try:
+                (group / name).write_text(str(memory_mb * 2**20))
+            except OSError as problem:
+                raise LocalCloudError(
+                    f"{group / name}: the kernel refuses {memory_mb} MiB ({problem.strerror}); set memory_mb higher"
+                ) from None
             return True
     return False
+
+
+def _in_use_mb(group: Path) -> int:
+    """MiB that the processes of a group can't give back; the page cache doesn't count. 0 where memory isn't counted."""
+    try:
+        words = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except OSError:
+        return 0
+    return int(words.get("total_rss") or words.get("anon") or 0) // 2**20
 
 
 def _await_ssh(machine: Machine) -> None:

@@ -11,6 +11,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from infra import exits
 from infra.local.home import LocalCloudError, claim, home, locked, user_name, write_whole
 
 ROOT_USER = "root"
@@ -18,6 +19,8 @@ ROOT_USER = "root"
 
 class OwnerError(LocalCloudError):
     """The stack is another checkout's or user's; the text says whose, and the next step."""
+
+    exit_status = exits.USAGE
 
 
 @dataclass(frozen=True)

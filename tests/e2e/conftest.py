@@ -78,7 +78,7 @@ def environment(kit: Kit, stack: str) -> Iterator[Environment]:
         up.backend(manage(up.contract.application.name, f"createdemo ada {PASSWORD}"))
         yield up
     finally:
-        kit.fab("down", "--stack", stack)
+        kit.fab("down", "--yes", "--stack", stack)
 
 
 @pytest.fixture(scope="session")

@@ -101,7 +101,7 @@ class Stack:
             yield made
         finally:
             made.write()
-            made.fab("down", status=None)
+            made.fab("down", "--yes", status=None)
             made.path.unlink()
 
     def fab(self, verb: str, *words: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:

@@ -151,7 +151,7 @@ def test_a_dead_service_is_named(stack: Stack, backend: Host) -> None:
     assert "shop.service on backend-1 is inactive" in found
 
 
-def test_nothing_that_answers_is_status_2(stack: Stack) -> None:
+def test_nothing_that_answers_is_status_4(stack: Stack) -> None:
     """Every host is named with the reason."""
     contract = json.loads(stack.fab("outputs").stdout)
     with socket.socket() as held:  # bound, not listening: nobody else gets the port, and nobody answers on it
@@ -163,7 +163,7 @@ def test_nothing_that_answers_is_status_2(stack: Stack) -> None:
         contract["cors"]["allowed_origins"] = [f"http://127.0.0.1:{port}"]
         file = stack.kit.home / "nobody.json"
         file.write_text(json.dumps(contract))
-        found = examine(stack, "--outputs", str(file), status=2)
+        found = examine(stack, "--outputs", str(file), status=4)
     text = told(found)
     assert "backend-1 can't be asked" in text and "frontend-1 can't be asked" in text
 

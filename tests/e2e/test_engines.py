@@ -70,22 +70,80 @@ def test_the_cli_takes_over_what_the_embedded_engine_has_made(stack: Stack) -> N
     assert stack.contract == contract
     assert agrees(stack)
     assert "nothing to change" in stack.fab("up", "--engine", "embedded").stdout
-    stack.fab("down", "--engine", "embedded")
+    stack.fab("down", "--yes", "--engine", "embedded")
     assert list(stack.kit.home.glob("*")) == []
 
 
 def test_the_embedded_engine_takes_over_what_the_cli_has_made(stack: Stack) -> None:
-    """The other way round; and the CLI removes what the embedded engine has replaced."""
+    """The other way round; and the CLI removes what the embedded engine has changed."""
     stack.fab("up", "--engine", "pulumi")
     assert "nothing to change" in stack.fab("up", "--engine", "embedded").stdout
     assert agrees(stack)
     stack.write(memory_mb=384)
     text = stack.fab("up", "--engine", "embedded").stdout
-    assert "replaces it: memory_mb changed" in text
+    assert "backend-1    updates it: memory_mb changed" in text
     assert agrees(stack)
-    stack.fab("down", "--engine", "pulumi")
+    stack.fab("down", "--yes", "--engine", "pulumi")
     assert list(stack.kit.home.glob("*")) == []
     assert "encryptionsalt" not in stack.path.read_text()
+
+
+def test_what_the_cli_leaves_behind_is_not_in_the_way(stack: Stack, tmp_path: Path) -> None:
+    """By hand over the user's own login it is refused and nothing is adopted; over the kit's it writes its salt into
+    the tracked file; a killed one leaves empty files: `up` and `down` go on all the same."""
+    stack.fab("up", "--engine", "pulumi")
+    environment = {
+        **stack.kit.environment, "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
+        "PULUMI_HOME": str(tmp_path / "pulumi"), "PULUMI_CONFIG_PASSPHRASE": "x",
+    }  # fmt: skip
+    (tmp_path / "other").mkdir()
+
+    def by_hand(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = ["pulumi", *words, "--stack", stack.name, "--non-interactive"]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment | more, capture_output=True, text=True, check=False
+        )  # fmt: skip
+
+    other = {"PULUMI_BACKEND_URL": f"file://{tmp_path / 'other'}"}
+    before = stack.path.read_text()
+    by_hand("stack", "init", **other)
+    refused = by_hand("up", "--yes", "--skip-preview", **other)
+    said = refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert "is local, and its state is not in" in said
+    assert f"export PULUMI_BACKEND_URL=file://{stack.kit.home}/state" in said
+    assert "Machine" not in (tmp_path / f"other/.pulumi/stacks/origin-kit/{stack.name}.json").read_text()
+    stack.path.write_text(before)  # it has got the other backend's salt, of another passphrase
+    assert agrees(stack)
+
+    own = {
+        "PULUMI_BACKEND_URL": f"file://{stack.kit.home / 'state'}",
+        "PULUMI_CONFIG_PASSPHRASE": (stack.kit.home / "passphrase").read_text(),
+    }
+    done = by_hand("up", "--yes", "--skip-preview", **own)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "encryptionsalt" in stack.path.read_text()
+    for path in stack.kit.home.glob("state/.pulumi/**/*.attrs"):
+        path.write_text("")
+    assert "nothing to do" in stack.fab("up", "--engine", "pulumi").stdout
+    stack.path.write_text(before + "encryptionsalt: v1:gqYBZ5JaZOI=:v1:of:another\n")
+    stack.fab("down", "--yes", "--engine", "pulumi")
+    assert list(stack.kit.home.glob("*")) == []
+
+
+def test_an_error_of_the_local_cloud_is_a_message_under_the_cli_too(stack: Stack) -> None:
+    """Pulumi's plugin would show it as a traceback through this kit's files. Nothing was made."""
+    subprocess.run(["ip", "link", "add", "ok-test-taken", "type", "bridge"], check=True)
+    try:
+        subprocess.run(["ip", "addr", "add", "10.214.253.1/24", "dev", "ok-test-taken"], check=True)
+        stack.write(subnet="10.214.253.0/24")
+        done = stack.fab("up", "--engine", "pulumi", status=1)
+    finally:
+        subprocess.run(["ip", "link", "delete", "ok-test-taken"], check=True)
+    said = done.stdout + done.stderr
+    assert "subnet 10.214.253.0/24 overlaps a network of this host; set another one" in said
+    assert "machines.py" not in said and "LocalCloudError" not in said  # the CLI's own host may add a traceback of its
+    assert list(stack.kit.home.glob("machines/*/machine.json")) == []
 
 
 def test_the_cli_and_the_embedded_engine_keep_each_other_out(stack: Stack) -> None:
@@ -95,6 +153,6 @@ def test_the_cli_and_the_embedded_engine_keep_each_other_out(stack: Stack) -> No
     lock = {"pid": os.getpid(), "username": "ada", "hostname": os.uname().nodename, "timestamp": "2026-01-01T00:00:00Z"}
     (folder / "held.json").write_text(json.dumps(lock))
     for engine in ("pulumi", "embedded"):
-        done = stack.fab("up", "--engine", engine, status=1)
+        done = stack.fab("up", "--engine", engine, status=4)
         assert f"locked by ada@{os.uname().nodename}" in done.stdout + done.stderr
     (folder / "held.json").unlink()

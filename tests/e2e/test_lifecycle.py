@@ -26,8 +26,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def interrupted_at(stack: Stack, line: str) -> str:
     """`fab up`, with ^C as soon as it prints `line`, if it still has to; everything it has said."""
     running = subprocess.Popen(
-        [FAB, "up", "--stack", stack.name], cwd=ROOT, env=stack.kit.environment, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        [FAB, "up", "--stack", stack.name, "--engine", "embedded"], cwd=ROOT, env=stack.kit.environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     assert running.stdout
     said = ""
@@ -53,9 +53,14 @@ def test_an_interrupted_up_is_finished_by_the_next(stack: Stack) -> None:
     assert "nothing to do" in stack.fab("up").stdout
 
 
-def test_more_hosts_are_deployed_to_and_fewer_are_taken_away(stack: Stack) -> None:
-    """A second backend gets the same release and configuration; the origin stays the first one's; then it goes."""
+def test_more_hosts_are_deployed_to_and_fewer_are_taken_away(
+    stack: Stack, request: pytest.FixtureRequest
+) -> None:  # fmt: skip
+    """A second backend, refused until there is a balancer, gets the same release and configuration; the origin stays
+    the first one's; then it goes, when that is allowed by its name."""
     stack.write(backend_count=2)
+    assert "backend_count: 2: without a load balancer" in stack.fab("up", status=2).stderr
+    request.getfixturevalue("many_hosts")
     stack.fab("up")
     contract = stack.contract
     assert [host.name for host in contract.backend.hosts] == ["backend-1", "backend-2"]
@@ -66,7 +71,10 @@ def test_more_hosts_are_deployed_to_and_fewer_are_taken_away(stack: Stack) -> No
     assert len(answers) == 1
     assert contract.frontend.origin in answers.pop()
     stack.write(backend_count=1)
-    assert "backend-2    deletes it" in stack.fab("up").stdout
+    refused = stack.fab("up", status=3)
+    assert "backend-2    would delete the machine; what it holds is lost" in refused.stdout
+    assert f"`fab up --stack {stack.name} --allow-delete backend-2`" in refused.stderr
+    assert "backend-2    deletes it" in stack.fab("up", "--engine", "embedded", "--allow-delete", "backend-2").stdout
     assert len(stack.contract.hosts) == 2
     assert [path.name for path in stack.kit.home.glob("machines/*backend-2*")] == []
 
@@ -107,7 +115,7 @@ def test_data_survives_ship_rollback_and_a_pulled_plug(stack: Stack) -> None:
     for record in stack.kit.home.glob("machines/*/machine.json"):
         os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
     stack.write()
-    assert "has changed: running: true → false" in stack.fab("up").stdout
+    assert "has changed: running: true → false" in stack.fab("up", "--engine", "embedded").stdout
     assert rows(stack) == before
 
 
@@ -159,7 +167,7 @@ def test_up_again_change_and_down(stack: Stack) -> None:
 
     own = links(contract.backend.hosts[0].address)
     assert own[0].startswith("ok-") and len(own) == 3  # the bridge and a leg for each of the two machines
-    stack.fab("down")
+    stack.fab("down", "--yes")
     assert traces(stack.kit) == {"mounts": [], "processes": [], "files": []}
     assert links_like(own[0].removeprefix("ok-")) == []  # others on this host may come and go
-    assert "is gone" in stack.fab("down").stdout
+    assert "is gone" in stack.fab("down", "--yes").stdout

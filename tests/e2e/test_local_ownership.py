@@ -60,8 +60,8 @@ def test_another_checkout_with_a_stack_of_that_name_changes_nothing(stack: Stack
     Looking is allowed, and says whose it is."""
     note(stack, "first")
     running = stack.processes()
-    for words in (("up",), ("down",), ("deploy",), ("ship",), ("rollback",)):
-        said = fab(stack, other, *words, status=1)
+    for words in (("up",), ("down", "--yes"), ("deploy",), ("ship",), ("rollback",)):
+        said = fab(stack, other, *words, status=2)
         assert f"stack '{stack.name}' belongs to" in said
         assert f"and this is root in {other}; nothing was changed" in said
         assert "--take-over" in said
@@ -78,11 +78,11 @@ def test_a_stack_is_taken_over_only_when_told_to(stack: Stack, other: Path) -> N
     running = stack.processes()
     shutil.copy(stack.path, other / "stacks")
     assert "nothing to do" in fab(stack, other, "up", "--take-over")
-    assert "belongs to root in" in stack.fab("deploy", status=1).stderr
-    assert "belongs to root in" in stack.fab("down", status=1).stderr
+    assert "belongs to root in" in stack.fab("deploy", status=2).stderr
+    assert "belongs to root in" in stack.fab("down", "--yes", status=2).stderr
     assert "nothing to do" in stack.fab("up", "--take-over").stdout
     assert stack.processes() == running
-    assert "belongs to root in" in fab(stack, other, "down", status=1)
+    assert "belongs to root in" in fab(stack, other, "down", "--yes", status=2)
 
 
 def test_the_cache_may_be_deleted_at_any_time(stack: Stack) -> None:
@@ -94,7 +94,7 @@ def test_the_cache_may_be_deleted_at_any_time(stack: Stack) -> None:
     assert "nothing to do" in stack.fab("up").stdout
     for process in stack.kit.pids("backend-1"):
         os.kill(process, signal.SIGKILL)
-    assert "has changed: running: true → false" in stack.fab("up").stdout
+    assert "has changed: running: true → false" in stack.fab("up", "--engine", "embedded").stdout
     assert note(stack) == "kept"
     assert not Path(stack.kit.variables["ORIGIN_KIT_CACHE"], "images").exists()
 
@@ -107,9 +107,9 @@ def test_an_open_home_is_closed_and_foreign_files_in_it_stay(stack: Stack) -> No
     stack.fab("status")
     assert home.stat().st_mode & 0o777 == 0o700
     (home / "machines/mine.txt").write_text("x")
-    assert f"leaves {home}/machines, which is not the kit's" in stack.fab("down").stdout
+    assert f"leaves {home}/machines, which is not the kit's" in stack.fab("down", "--yes").stdout
     assert {path.name for path in home.rglob("*")} == {".origin-kit-home", "machines", "mine.txt"}
     assert str(home) not in Path("/proc/self/mounts").read_text()
     (home / "machines/mine.txt").unlink()
-    stack.fab("down")
+    stack.fab("down", "--yes")
     assert not home.exists()

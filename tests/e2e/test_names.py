@@ -221,5 +221,5 @@ def test_a_removed_application_takes_its_data_with_it(stack: Stack, data: str, t
 @pytest.mark.parametrize("option", ["--rename-from", "--remove-application"])
 def test_what_is_the_system_s_is_never_moved_or_removed(stack: Stack, tmp_path: Path, option: str) -> None:
     """`apt` has a folder in /var/lib, and none of this kit's: refused before anybody is asked."""
-    text = said(stack.fab("ship", *named(stack, tmp_path, "store"), option, "apt", status=1))
+    text = said(stack.fab("ship", *named(stack, tmp_path, "store"), option, "apt", status=2))
     assert re.search(rf"{option}: 'apt' is a folder in /var/lib", text)

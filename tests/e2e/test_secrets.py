@@ -65,10 +65,10 @@ def test_a_secrets_file_that_others_can_read_is_refused(stack: Stack) -> None:
     try:
         path.write_text(f"API_TOKEN={SENTINEL}\n")
         path.chmod(0o644)
-        assert "chmod 600" in stack.fab("deploy", status=1).stderr
+        assert "chmod 600" in stack.fab("deploy", status=2).stderr
         path.chmod(0o600)
         path.write_text(f"# mine\nAPI TOKEN={SENTINEL}\n")
-        refused = stack.fab("deploy", status=1)
+        refused = stack.fab("deploy", status=2)
         assert "line 2: not NAME=value" in refused.stderr
         assert SENTINEL not in refused.stderr + refused.stdout
         path.write_text(f"API_TOKEN={SENTINEL}\n")

@@ -133,7 +133,7 @@ def test_a_rollback_goes_to_the_generation_before_and_back(stack: Stack, found: 
     stack.fab("rollback")
     assert admitted(stack) == {NEW}
     assert "current" in stack.fab("history").stdout
-    refused = stack.fab("rollback", "--to", "nonsense", status=1)
+    refused = stack.fab("rollback", "--to", "nonsense", status=2)
     assert "generation nonsense is on no host; there is" in refused.stderr
 
 
@@ -184,4 +184,4 @@ def test_two_deploys_at_once_exclude_each_other_by_name(stack: Stack, found: out
     assert "another ship or deploy is running here: ada since noon" in refused.stderr
     stack.kit.ssh(host, "systemctl stop holder")
     assert "restarted gunicorn" in stack.fab("deploy", "--restart").stdout
-    assert "write seconds or minutes" in stack.fab("deploy", "--wait", "soon", status=1).stderr
+    assert "write seconds or minutes" in stack.fab("deploy", "--wait", "soon", status=2).stderr

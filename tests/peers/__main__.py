@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.contract import Contract
+from infra.settings import UNBALANCED
 from tests.bench import floor_fabfile
 from tests.e2e.kit import ROOT, Kit, Stack
 from tests.peers import job, phases, relay
@@ -196,7 +197,7 @@ def main() -> None:
     # Short: a socket's path, Ansible's below this folder, has at most 108 bytes.
     with tempfile.TemporaryDirectory(prefix="peers-", dir="/tmp") as name:
         folder = Path(name)
-        with Stack.of(Kit(folder / "home")) as stack:
+        with Stack.of(Kit(folder / "home", {UNBALANCED: "1"})) as stack:
             stack.write(backend_count=max(chosen.hosts))
             stack.kit.fab("up", "--stack", stack.name, timeout=UP_S)
             bench = Bench(stack, folder)

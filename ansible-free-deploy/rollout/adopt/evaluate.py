@@ -14,12 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from infra import exits
+
 ENVIRON = "os.environ"
 _READER = "an environment reader"  # decouple's config, an instance of django-environ's or environs' Env
 
 
 class AdoptError(ValueError):
     """The project can't be read, or the stack's config not be written; the text says where, and the next step."""
+
+    exit_status = exits.USAGE
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from infra import exits
 from infra.contract import Contract, Host, Json
 from infra.origins import OriginError, parse_origin, parse_shape
 from rollout import access, deploy, hosts, report, scripts, secret_values
@@ -173,11 +174,11 @@ class Diagnosis:
 
     @property
     def status(self) -> int:
-        """0 all as intended, 1 something differs, 2 nothing could be asked."""
+        """As every verb's exit status (infra/exits.py): all as intended, something differs, nothing could be asked."""
         seen = self.seen
         if all(host.state is None for host in seen.hosts) and all(cell.verdict is None for cell in seen.cells):
-            return 2
-        return 1 if any(not finding.warning for finding in self.findings) else 0
+            return exits.UNREACHABLE
+        return exits.WRONG if any(not finding.warning for finding in self.findings) else exits.OK
 
 
 def diagnose(seen: Seen, origin: str | None = None, browse: bool = False) -> Diagnosis:
@@ -249,7 +250,7 @@ def as_text(result: Diagnosis, as_json: bool = False) -> str:
     """For a person: the matrix, the findings, one last line. Or the same as JSON."""
     if as_json:
         return json.dumps(to_json(result), indent=2)
-    last = {0: "all as intended", 1: "not as intended", 2: "nothing could be asked"}[result.status]
+    last = {0: "all as intended", 1: "not as intended", 4: "nothing could be asked"}[result.status]
     return "\n\n".join(filter(None, [matrix(result), told(result.findings), last]))
 
 

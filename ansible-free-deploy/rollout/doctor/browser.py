@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from infra import exits
 from infra.origins import DEFAULT_PORTS
 from rollout.doctor.findings import Seen
 from rollout.doctor.questions import Row
@@ -29,6 +30,8 @@ async (questions) => Promise.all(questions.map(async ({url, method, headers, cre
 
 class BrowserError(ValueError):
     """No browser to ask; says what to install."""
+
+    exit_status = exits.UNREACHABLE
 
 
 @dataclass(frozen=True)

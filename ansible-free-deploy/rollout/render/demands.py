@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from infra import exits
 from infra.contract import Contract, problems, variables
 from infra.variables import LONGEST_TOGETHER, size
 
 
 class RenderError(ValueError):
     """The contract or the secrets can't be rendered; one line each."""
+
+    exit_status = exits.USAGE
 
 
 def demand(contract: Contract, secrets: Mapping[str, str]) -> None:

@@ -1,0 +1,113 @@
+"""How `fab` takes the words of a command line: what is misspelt is one line and status 2, `-h` is help everywhere."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from typing import Any
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit, ParseError
+from invoke.parser.argument import Argument
+from invoke.tasks import Task, task
+
+from infra import exits
+
+
+class Verb(Task):  # type: ignore[type-arg]
+    """A task that leaves `-h` to help, and whose numbers have to be numbers."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """As Invoke's, without a short name that stands for help."""
+        arguments = super().get_arguments(ignore_unknown_help)
+        for argument in arguments:
+            argument.names = tuple(name for name in argument.names if name != "h")
+            if argument.positional:
+                argument.kind = _word_for(self.name, argument.names[0])
+            if argument.kind is int:
+                argument.kind = _number_for(argument.names[0])
+        return arguments
+
+
+def _word_for(verb: str, name: str) -> Any:
+    def read(text: str) -> str:
+        if text.startswith("-"):
+            raise Exit(f"`fab {verb}` needs {name.upper()} before {text}; `fab {verb} --help` says more", exits.USAGE)
+        return text
+
+    return read
+
+
+def _number_for(option: str) -> Any:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000):
+            raise Exit(f"--{option} {text}: write a whole number from 1", exits.USAGE)
+        return int(text)
+
+    return read
+
+
+def overview(verbs: Collection) -> Any:
+    """The task that a bare `fab` runs: the verbs, a line each."""
+
+    @task(name="verbs")
+    def show(_: Context) -> None:
+        """The verbs, a line each."""
+        lines = [f"  {name:<10} {(verbs[name].__doc__ or '').strip().splitlines()[0]}" for name in names(verbs)]
+        print("\n".join(["usage: fab VERB [--stack NAME] [options]; `fab VERB --help` shows them", "", *lines]))
+
+    return show
+
+
+def names(verbs: Collection) -> list[str]:
+    """The verbs in the order that they were added in."""
+    return [name for name in verbs.task_names if name != "verbs"]
+
+
+def take_over(verbs: Collection) -> None:
+    """Have the running `fab` report a command line that can't be used as all else is reported.
+
+    Fabric's program is made before it loads this; its own report is status 1, and for a number a traceback.
+    """
+    fabric = sys.modules.get("fabric.main")
+    if fabric is None:
+        return
+    program = fabric.program
+    parse = program.parse_tasks
+
+    def parse_tasks() -> None:
+        words = program.core.unparsed
+        if len(words) > 1 and words[0] in verbs.task_names and words[1] in ("-h", "--help"):
+            program.args.help.value, words[:] = words[0], []  # where it could be taken for the word that a verb needs
+        try:
+            parse()
+        except ParseError as problem:
+            raise Exit(explain(problem, verbs), exits.USAGE) from None
+
+    program.parse_tasks = parse_tasks
+
+
+def explain(problem: ParseError, verbs: Collection) -> str:
+    """What is wrong with the words, and what was probably meant."""
+    text = str(problem).strip()
+    word = text.split("'")[1] if text.startswith("No idea what '") else ""
+    if option := re.match(r"Flag <Argument: (\w+).*needed value", text):
+        return f"--{option[1].replace('_', '-')} needs a value; `fab VERB --help` shows the options"
+    if not word:
+        return f"{text} `fab VERB --help` shows the options"
+    verb = problem.context.name if problem.context else None
+    if word.startswith("-") and verb in verbs.task_names:
+        known = [f"--{name}" for argument in verbs[verb].get_arguments(True) for name in _long(argument)]
+        return _no_such(f"`fab {verb}` has no option {word}", word, known, f"`fab {verb} --help` shows them")
+    return _no_such(f"there is no verb {word}", word, names(verbs), f"there is {', '.join(names(verbs))}")
+
+
+def _long(argument: Argument) -> list[str]:
+    return [name.replace("_", "-") for name in (*argument.names, argument.attr_name or "") if len(name) > 1]
+
+
+def _no_such(what: str, word: str, known: list[str], otherwise: str) -> str:
+    close = difflib.get_close_matches(word.split("=")[0], known, n=1)
+    return f"{what}; did you mean {close[0]}?" if close else f"{what}; {otherwise}"

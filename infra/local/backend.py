@@ -1,0 +1,58 @@
+"""Local stacks keep their state in the kit's own file backend, whichever engine runs and whatever the login."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from infra.local.home import LocalCloudError, home, state_dir
+
+
+def url() -> str:
+    """The backend of local stacks, as Pulumi writes it."""
+    return f"file://{state_dir()}"
+
+
+def refuse_other(stack: str) -> None:
+    """Raises LocalCloudError where the program runs over another backend: a second state would take the machines in
+    (their names are the same), and a `destroy` of that one would remove them."""
+    current = _current()
+    if _folder(current) == state_dir().resolve():
+        return
+    raise LocalCloudError(
+        f"stack {stack} is local, and its state is not in {current or 'the backend that you are logged in to'}; "
+        f"nothing was changed. {_right_way(stack)}"
+    )
+
+
+def _right_way(stack: str) -> str:
+    passphrase = home() / "passphrase"
+    if not passphrase.exists():
+        return f"Run `fab up --stack {stack}`, which uses the kit's own"
+    return (
+        "Run these two:\n"
+        f"  export PULUMI_BACKEND_URL={url()} PULUMI_CONFIG_PASSPHRASE_FILE={passphrase}\n"
+        f"  pulumi up --stack {stack}"
+    )
+
+
+def _current() -> str:
+    """What Pulumi takes: the variable, else the login."""
+    if chosen := os.environ.get("PULUMI_BACKEND_URL"):
+        return chosen
+    pulumi = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    try:
+        return str(json.loads((pulumi / "credentials.json").read_text()).get("current") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _folder(backend: str) -> Path | None:
+    """The folder of a file backend."""
+    if not backend.startswith("file://"):
+        return None
+    # file://~ and file://relative have their first part where a URL has its host.
+    parts = urlsplit(backend)
+    return Path(unquote(parts.netloc + parts.path)).expanduser().resolve()

@@ -1,0 +1,80 @@
+"""Where the state of a local stack is: in the kit's own backend, or the program refuses to run."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infra.local import backend
+from infra.local.home import LocalCloudError
+from rollout.infrastructure import unreadable_attributes, with_salt
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "home"
+    (place / "state").mkdir(parents=True)
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(place))
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "pulumi"))
+    monkeypatch.delenv("PULUMI_BACKEND_URL", raising=False)
+    return place
+
+
+def login(tmp_path: Path, url: str) -> None:
+    (tmp_path / "pulumi").mkdir(exist_ok=True)
+    (tmp_path / "pulumi" / "credentials.json").write_text(json.dumps({"current": url}))
+
+
+def test_the_kit_s_own_backend_is_taken(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the variable, in whatever spelling, or by a login; the variable counts more."""
+    for url in (f"file://{home}/state", f"file://{home}/state/", f"file://{home}/../home/state"):
+        monkeypatch.setenv("PULUMI_BACKEND_URL", url)
+        backend.refuse_other("local")
+    monkeypatch.delenv("PULUMI_BACKEND_URL")
+    login(tmp_path, f"file://{home}/state")
+    backend.refuse_other("local")
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///srv/other")
+    with pytest.raises(LocalCloudError, match="its state is not in file:///srv/other; nothing was changed"):
+        backend.refuse_other("local")
+
+
+@pytest.mark.parametrize("url", ["https://api.pulumi.com", "file://~", "s3://bucket", "gs://bucket", ""])
+def test_another_backend_is_refused_with_what_to_do(home: Path, tmp_path: Path, url: str) -> None:
+    """A second state would adopt the machines, and its destroy would remove them."""
+    login(tmp_path, url)
+    with pytest.raises(LocalCloudError, match=re.escape("Run `fab up --stack local`, which uses the kit's own")):
+        backend.refuse_other("local")
+    (home / "passphrase").write_text("x")
+    with pytest.raises(LocalCloudError) as refused:
+        backend.refuse_other("local")
+    assert str(refused.value).splitlines()[1:] == [
+        f"  export PULUMI_BACKEND_URL=file://{home}/state PULUMI_CONFIG_PASSPHRASE_FILE={home}/passphrase",
+        "  pulumi up --stack local",
+    ]
+
+
+def test_a_stack_s_config_has_one_salt_and_it_is_the_state_s() -> None:
+    """`pulumi up` by hand wrote one into the tracked file: no second line, and none of a state that is gone."""
+    config = "config:\n  origin-kit:cloud: local\n"
+    assert with_salt(config, None) == config
+    for before in (config, config + "encryptionsalt: v1:a=:v1:b\n", "encryptionsalt: v1:old\n" + config):
+        assert yaml.safe_load(with_salt(before, "v1:a=:v1:b")) == {
+            "config": {"origin-kit:cloud": "local"},
+            "encryptionsalt": "v1:a=:v1:b",
+        }
+        assert "encryptionsalt" not in with_salt(before, None)
+
+
+def test_only_attributes_that_can_t_be_read_are_removed(tmp_path: Path) -> None:
+    """A killed CLI leaves an empty file; whole ones stay, and so does everything else."""
+    folder = tmp_path / ".pulumi" / "stacks" / "origin-kit"
+    folder.mkdir(parents=True)
+    (folder / "local.json").write_text("")
+    (folder / "local.json.attrs").write_text("")
+    (folder / "local.json.bak.attrs").write_text('{"md5": "x"}')
+    (tmp_path / ".pulumi" / "meta.yaml.attrs").write_text('{"md5')
+    assert {path.name for path in unreadable_attributes(tmp_path)} == {"local.json.attrs", "meta.yaml.attrs"}

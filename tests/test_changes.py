@@ -1,0 +1,109 @@
+"""What an `up` would do, read from the steps of either engine, and what of that loses data."""
+
+from __future__ import annotations
+
+import pytest
+
+from rollout.changes import KEPT, changes, flags, refused
+
+MACHINE = "origin-kit:local:Cloud$pulumi-python:dynamic/local:Machine"
+NETWORK = "origin-kit:local:Cloud$pulumi-python:dynamic/local:Network"
+INSTANCE = "origin-kit:aws:Cloud$aws:ec2/instance:Instance"
+
+
+def step(verb: str, name: str, type_: str = MACHINE, **more: object) -> dict[str, object]:
+    return {"op": verb, "urn": f"urn:pulumi:dev::origin-kit::{type_}::{name}", **more}
+
+
+def test_what_stays_the_same_is_no_change() -> None:
+    """Nor are the stack itself, providers, and what is only read."""
+    steps = [
+        step("same", "backend-1"),
+        step("read", "backend-2"),
+        step("create", "x", "pulumi:pulumi:Stack"),
+        step("replace", "aws", "origin-kit:aws:Cloud$pulumi:providers:aws"),
+    ]
+    assert [change.name for change in changes(steps)] == []
+
+
+def test_a_replacement_of_the_cli_is_one_change() -> None:
+    """The CLI lists it in three steps, each with the keys; with delete-before-replace in another order."""
+    reasons = {"replaceReasons": ["subnetId"]}
+    for verbs in (
+        ("create-replacement", "replace", "delete-replaced"),
+        ("delete-replaced", "replace", "create-replacement"),
+    ):
+        found = changes([step(verb, "backend-1", INSTANCE, **reasons) for verb in verbs])
+        assert [str(change) for change in found] == ["backend-1    would replace the instance: subnetId changed"]
+        assert found[0].loses
+
+
+def test_what_goes_with_a_replaced_network_is_replaced_too() -> None:
+    """The embedded engine deletes it and creates it again: to a person that is a replacement."""
+    steps = [
+        step("replace", "network", NETWORK, replaceReasons=["wanted_subnet"]),
+        step("delete", "backend-1"),
+        step("create", "backend-1"),
+    ]
+    assert [(change.name, change.verb, change.loses) for change in changes(steps)] == [
+        ("network", "replace", False),
+        ("backend-1", "replace", True),
+    ]
+
+
+def test_where_the_provider_names_no_key_the_inputs_that_differ_are_named() -> None:
+    """A dynamic provider has no words for it in the CLI."""
+    old = {"inputs": {"memory_mb": 512, "name": "backend-1", "__provider": "a"}}
+    new = {"inputs": {"memory_mb": 768, "name": "backend-1", "__provider": "b"}}
+    found = changes([step("update", "backend-1", oldState=old, newState=new)])
+    assert [str(change) for change in found] == ["backend-1    would update the machine: memory_mb changed"]
+
+
+def test_a_machine_on_a_replaced_network_counts_as_replaced() -> None:
+    """In a preview by the CLI its new network is not known yet, and its provider calls that an update; up replaces it.
+    A cloud's own provider can tell, and is believed."""
+    network = f"urn:pulumi:dev::origin-kit::{NETWORK}::network"
+    steps = [
+        step("replace", "network", NETWORK, replaceReasons=["wanted_subnet"]),
+        step("update", "backend-1", newState={"dependencies": [network]}),
+        step("update", "api", INSTANCE, newState={"dependencies": [network]}),
+    ]
+    machine, instance = changes(steps)[1:]
+    assert str(machine) == "backend-1    would replace the machine: network changed"
+    assert (machine.loses, instance.loses) == (True, False)
+    steps[0] = step("update", "network", NETWORK)  # it comes back after a reboot
+    assert not changes(steps)[1].loses
+
+
+@pytest.mark.parametrize("type_", KEPT)
+def test_whatever_holds_data_or_an_address_is_lost_by_replace_and_delete_alone(type_: str) -> None:
+    """An update keeps it, a creation has nothing to lose."""
+    verbs = {verb: changes([step(verb, "x", type_)])[0].loses for verb in ("create", "update", "replace", "delete")}
+    assert verbs == {"create": False, "update": False, "replace": True, "delete": True}
+
+
+def test_a_rule_of_a_firewall_holds_nothing() -> None:
+    """It is replaced and deleted without a question."""
+    found = changes([step("replace", "backend-22-1", "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")])
+    assert [change.verb for change in found] == ["replace"]
+    assert refused(found, (), ()) == []
+
+
+def test_a_step_that_is_not_known_counts_as_a_loss() -> None:
+    """A newer CLI may call it what it likes: it is asked for rather than let through."""
+    assert changes([step("obliterate", "backend-1")])[0].loses
+
+
+def test_only_what_is_named_is_allowed() -> None:
+    """By name and by what becomes of it: leave to replace is none to delete."""
+    found = changes([step("replace", "backend-1"), step("delete", "backend-2"), step("replace", "frontend-1")])
+    assert [change.name for change in refused(found, (), ())] == ["backend-1", "backend-2", "frontend-1"]
+    assert [change.name for change in refused(found, ["backend-1", "backend-2"], [])] == ["backend-2", "frontend-1"]
+    assert refused(found, ["backend-1", "frontend-1"], ["backend-2"]) == []
+    assert flags(found) == "--allow-replace backend-1 --allow-delete backend-2 --allow-replace frontend-1"
+
+
+def test_an_instance_and_its_address_are_one_name() -> None:
+    """Their option is given once."""
+    found = changes([step("delete", "backend-2", INSTANCE), step("delete", "backend-2", "aws:ec2/eip:Eip")])
+    assert flags(found) == "--allow-delete backend-2"

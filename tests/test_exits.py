@@ -1,0 +1,235 @@
+"""The exit status of every verb: one table of what it means, and one of cases that each verb is put through."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tasks
+from infra import exits
+from infra.contract import Host
+from rollout import change, hosts, outputs
+from rollout.deploy import Outcome, as_wanted, would_change
+from tests.e2e.kit import FAB, ROOT
+
+# What each verb needs besides --stack or --outputs.
+VERBS: dict[str, tuple[str, ...]] = {
+    "up": (), "down": ("--yes",), "outputs": (), "images": (), "ship": (), "deploy": (), "rollback": (), "plan": (),
+    "status": (), "history": (), "logs": (), "doctor": (), "adopt": (),
+}  # fmt: skip
+ON_HOSTS = ("deploy", "rollback", "plan", "status", "history", "logs", "doctor", "ship")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def stack() -> Iterator[str]:
+    """A local stack of this test's own, that is not up."""
+    name = f"test-{os.getpid()}-exits"
+    path = ROOT / "stacks" / f"Pulumi.{name}.yaml"
+    path.write_text((ROOT / "stacks" / "Pulumi.local.yaml").read_text())
+    yield name
+    path.unlink()
+
+
+def fab(*words: str, path: str | None = None, closed: bool = False) -> subprocess.CompletedProcess[str]:
+    """`fab WORDS` with no terminal; its stdout is closed before it writes where that is asked for."""
+    environment = {**os.environ, **({"PATH": path} if path else {})}
+    reading, writing = os.pipe()
+    if closed:
+        os.close(reading)
+    try:
+        done = subprocess.run(
+            [FAB, *words], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, text=True, check=False, timeout=60,
+            stdout=writing if closed else subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+        if not closed:
+            os.close(reading)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def unreachable(folder: Path, stack: str) -> Path:
+    """A contract whose hosts refuse every connection."""
+    contract = json.loads((ROOT / "tests/golden/clouds/aws-dev.json").read_text())["outputs"]["contract"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    for number, role in enumerate(("frontend", "backend"), 1):
+        contract[role]["hosts"][0] |= {"address": f"127.0.0.{number}", "port": port}
+        contract[role]["origin"] = f"http://127.0.0.1:{port}" if role == "frontend" else f"http://localhost:{port}"
+    contract["cors"]["allowed_origins"] = [contract["frontend"]["origin"]]
+    path = folder / "contract.json"
+    path.write_text(json.dumps({**contract, "environment": stack}))
+    return path
+
+
+def test_every_verb_is_in_these_tables() -> None:
+    assert set(tasks.ns.task_names) - {"verbs"} == set(VERBS)
+
+
+def test_the_guide_has_the_same_statuses() -> None:
+    """The table in docs/operating.md, from top to bottom."""
+    text = (ROOT / "docs/operating.md").read_text().split("## Exit status")[1].split("\n## ")[0]
+    told = [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
+    assert told == [exits.OK, exits.WRONG, exits.USAGE, exits.QUESTION, exits.UNREACHABLE, exits.STOPPED]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_misspelt_option_is_2(verb: str) -> None:
+    """One line, which names the verb's own options."""
+    done = fab(verb, "--sstack", "x")
+    assert done.returncode == exits.USAGE
+    said = "needs PATH before --sstack" if verb == "adopt" else "has no option --sstack; did you mean --stack?"
+    assert done.stderr.startswith(f"`fab {verb}` {said}"), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "adopt"])
+def test_an_unknown_stack_is_2(verb: str, home: Path) -> None:
+    done = fab(verb, "--stack", "lokal", *VERBS[verb])
+    assert (done.returncode, done.stderr.split(";")[0]) == (exits.USAGE, "there is no stack 'lokal'")
+
+
+@pytest.mark.parametrize("verb", ["up", "down", "ship", "images"])
+def test_a_config_that_is_no_yaml_is_2(verb: str, home: Path, stack: str, tmp_path: Path) -> None:
+    (ROOT / "stacks" / f"Pulumi.{stack}.yaml").write_text("config:\n  a: b\n   c: d\n")
+    more = ("--outputs", str(unreachable(tmp_path, stack))) if verb == "ship" else VERBS[verb]
+    done = fab(verb, "--stack", stack, *more)
+    assert done.returncode == exits.USAGE
+    assert "line 3: not YAML" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["outputs", *ON_HOSTS])
+def test_a_file_that_is_no_contract_is_2(verb: str, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[]")
+    for name in ("x.json", "missing.json"):
+        assert fab(verb, "--outputs", str(tmp_path / name)).returncode == exits.USAGE
+
+
+def test_a_plan_is_0_and_its_check_1_where_anything_would_change(home: Path, stack: str) -> None:
+    """A stack that is not up is the greatest change of all, and no error."""
+    for more, status in ((), exits.OK), (("--check",), exits.WRONG):
+        done = fab("plan", "--stack", stack, *more)
+        assert done.returncode == status, done.stderr
+        assert f"infrastructure: nothing is there yet: run `fab up --stack {stack}`" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["outputs", *(verb for verb in ON_HOSTS if verb != "plan")])
+def test_a_stack_that_is_not_up_is_1(verb: str, home: Path, stack: str) -> None:
+    """What should be there is not."""
+    done = fab(verb, "--stack", stack)
+    assert (done.returncode, "run `fab up" in done.stderr) == (exits.WRONG, True), done.stderr
+
+
+@pytest.mark.parametrize("verb", ON_HOSTS)
+def test_hosts_that_can_t_be_reached_are_4(verb: str, home: Path, stack: str, tmp_path: Path) -> None:
+    """No answer is no verdict: neither all well nor something wrong."""
+    done = fab(verb, "--outputs", str(unreachable(tmp_path, stack)))
+    assert done.returncode == exits.UNREACHABLE, done.stderr
+
+
+@pytest.mark.parametrize("verb", ["outputs", *(verb for verb in ON_HOSTS if verb != "plan")])
+def test_a_cloud_without_the_cli_is_4(verb: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can be asked."""
+    monkeypatch.setenv("PULUMI_HOME", str(home))
+    done = fab(verb, "--stack", "aws-dev", path="/usr/bin:/bin")
+    assert (done.returncode, "needs the pulumi CLI" in done.stderr) == (exits.UNREACHABLE, True), done.stderr
+
+
+@pytest.mark.parametrize("words", [("down",), ("down", "--stack", "local")])
+def test_a_question_without_a_terminal_is_3(words: tuple[str, ...], home: Path) -> None:
+    assert fab(*words).returncode == exits.QUESTION
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("stauts",), "there is no verb stauts; did you mean status?"),
+        (("xyzzy",), "there is no verb xyzzy; there is up, down, "),
+        (("deploy", "--batch", "x"), "--batch x: write a whole number from 1"),
+        (("deploy", "--batch", "0"), "--batch 0: write a whole number from 1"),
+        (("logs", "--lines", "abc"), "--lines abc: write a whole number from 1"),
+        (("logs", "--lines", "-3"), "--lines -3: write a whole number from 1"),
+        (("logs", "--lines"), "--lines needs a value"),
+        (("deploy", "--wait", "soon"), "--wait soon: write seconds or minutes"),
+    ],
+)
+def test_words_that_can_t_be_used_are_one_line_and_2(words: tuple[str, ...], said: str, home: Path) -> None:
+    done = fab(*words)
+    assert done.returncode == exits.USAGE
+    assert done.stderr.startswith(said), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_fab_alone_shows_the_verbs() -> None:
+    """A line each, and none of Fabric's options."""
+    done = fab()
+    assert done.returncode == exits.OK
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == list(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_h_is_help_on_every_verb(verb: str, home: Path) -> None:
+    """Nothing runs, and no option takes the letter."""
+    done = fab(verb, "-h")
+    assert done.returncode == exits.OK
+    assert done.stdout.startswith(f"Usage: fab [--core-opts] {verb} ")
+    assert "  -h" not in done.stdout
+
+
+def test_a_reader_that_leaves_is_no_error(home: Path, stack: str, tmp_path: Path) -> None:
+    """`fab outputs | head -3`: the status is the verb's own."""
+    done = fab("outputs", "--outputs", str(unreachable(tmp_path, stack)), closed=True)
+    assert (done.returncode, "BrokenPipe" in done.stderr) == (exits.OK, False)
+
+
+def host(name: str) -> Host:
+    return Host(name, "192.0.2.1", 22, "deploy", ())
+
+
+def test_hosts_count_as_unreachable_only_where_none_says_otherwise() -> None:
+    """One that was reached and failed is something wrong; one kept as it was for another's sake has no say."""
+    away, wrong = hosts.ConnectError(host("a"), "timed out"), hosts.HostError(host("b"), "the disk is full")
+    kept = hosts.HostError(host("c"), "", left_alone=True)
+    assert change.ChangeError([away, kept]).exit_status == exits.UNREACHABLE
+    assert change.ChangeError([away, wrong]).exit_status == exits.WRONG
+
+
+def test_what_is_no_error_of_ours_is_1() -> None:
+    assert exits.status_of(ValueError("a bug")) == exits.WRONG
+    assert exits.status_of(outputs.OutputsError("x")) == exits.USAGE
+
+
+WELL = {
+    "generation": "g", "release": "/opt/shop/releases/r", "units": {"nginx.service": "active"}, "unfinished": False,
+    "differs": [], "restarts": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "well", "changes"),
+    [
+        ({}, True, False),
+        ({"differs": ["/etc/nginx/x"]}, False, True),
+        ({"restarts": {"gunicorn": "runs another generation"}}, False, True),
+        ({"unfinished": True}, False, True),
+        ({"units": {"nginx.service": "active", "shop.service": "failed"}}, False, False),
+    ],
+)
+def test_status_and_plan_tell_a_host_that_is_as_wanted(more: dict[str, object], well: bool, changes: bool) -> None:
+    """`fab status` is 1 for a service that does not run; `fab plan --check` is 1 for what a deploy would change."""
+    outcome = Outcome("backend", host("backend-1"), {**WELL, **more})
+    assert (as_wanted(outcome), would_change(outcome)) == (well, changes)
