@@ -24,6 +24,7 @@ JSON = "every host's answer as JSON on stdout, nothing else"
 RENAME = "the application's name before: its user and data get the new one, its units go"
 REMOVE = "an application of this kit to remove from the hosts, with its data (repeatable)"
 OUTPUTS = "read the contract from this file, which says itself of which stack it is"
+TAKE_OVER = "make another checkout's or user's local stack yours"
 
 
 def verb(**more: Any) -> Callable[[Callable[..., None]], Any]:
@@ -62,27 +63,31 @@ def named(stack: str | None, json: bool = False) -> str:
 
 
 def read(
-    stack: str | None, file: str | None, json: bool = False, strict: bool = True, apply: bool = False
-) -> outputs.Outputs:
-    """What `outputs.load` gives, after that line and with what else a person has to know. To `apply` it takes the
-    infrastructure that the config needs."""
+    stack: str | None, file: str | None, json: bool = False, *, strict: bool = True, change: bool = False,
+    apply: bool = False,
+) -> outputs.Outputs:  # fmt: skip
+    """What `outputs.load` gives, after that line and with what else a person has to know. To `change` hosts it takes
+    that the stack is ours, to `apply` the config the infrastructure that this needs."""
+    stream = sys.stderr if json else None
     if file:
         found = outputs.load(stack, file)
-        report.line(f"stack {found.contract.environment} ({file})", sys.stderr if json else None)
+        report.line(f"stack {found.contract.environment} ({file})", stream)
         return found
-    found = outputs.load(named(stack, json), strict=strict)
+    name = named(stack, json)
+    found = outputs.load_to_change(name, strict=strict) if change else outputs.load(name, strict=strict)
     if apply:
         outputs.ready(found)
-    for note in found.notes:
-        report.line(note, sys.stderr if json else None)
+    for note in filter(None, [outputs.whose(name), *found.notes]):
+        report.line(note, stream)
     return found
 
 
 @verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)",
-            "rename-from": RENAME, "remove-application": REMOVE}, iterable=["remove_application"])  # fmt: skip
+            "rename-from": RENAME, "remove-application": REMOVE,
+            "take-over": TAKE_OVER}, iterable=["remove_application"])  # fmt: skip
 def up(
     _: Context, stack: str | None = None, engine: str | None = None, rename_from: str | None = None,
-    remove_application: list[str] | None = None,
+    remove_application: list[str] | None = None, take_over: bool = False,
 ) -> None:  # fmt: skip
     """Make the environment exist, ship the application, deploy the configuration, check it."""
     from rollout import check, deploy, infrastructure, ready, settings, ship
@@ -90,7 +95,7 @@ def up(
     started = time.monotonic()
     wanted = settings.read(named(stack))
     moved = ship.moving(rename_from, remove_application or [])
-    infrastructure.up(wanted, engine)
+    infrastructure.up(wanted, engine, take_over)
     found = outputs.load(wanted.stack)
     contract = found.contract
     ready.wait(contract)
@@ -103,8 +108,8 @@ def up(
     report.line(f"\n{'nothing to do: all is as it should be' if quiet else 'done'}, {time.monotonic() - started:.1f} s")
 
 
-@verb(help={"stack": STACK, "engine": "pulumi or embedded"})
-def down(_: Context, stack: str | None = None, engine: str | None = None) -> None:
+@verb(help={"stack": STACK, "engine": "pulumi or embedded", "take-over": TAKE_OVER})
+def down(_: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False) -> None:
     """Remove the environment and everything in it; asks for its name, unless it is a local one that --stack names."""
     from rollout import infrastructure, settings
 
@@ -114,7 +119,7 @@ def down(_: Context, stack: str | None = None, engine: str | None = None) -> Non
         typed = sys.stdin.readline()  # nobody there is an empty answer
         if typed.strip() != wanted.stack:
             raise infrastructure.InfrastructureError("that is not its name; nothing was removed")
-    infrastructure.down(wanted, engine)
+    infrastructure.down(wanted, engine, take_over)
     report.line(f"{wanted.stack} is gone")
 
 
@@ -138,7 +143,7 @@ def ship(
     from rollout import ship as shipping
 
     moved = shipping.moving(rename_from, remove_application or [])
-    found = read(stack, outputs)
+    found = read(stack, outputs, change=True)
     wanted = settings.read(source.chosen_stack(found.contract.environment), key_file=False)
     shipped = shipping.everywhere(wanted, found, moved)
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
@@ -157,7 +162,7 @@ def deploy(
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
-    found = read(stack, outputs, json, apply=True)
+    found = read(stack, outputs, json, change=True, apply=True)
     with report.silenced(json):
         outcomes = deployment.everywhere(found, "deploy", batch=max(1, batch), restart=restart, wait_s=limit)
     if json:
@@ -180,7 +185,7 @@ def rollback(
     from rollout import ship as shipping
 
     limit = deployment.seconds(wait)
-    found = read(stack, outputs, strict=False)
+    found = read(stack, outputs, strict=False, change=True)
     if release:
         served = shipping.rollback(found.contract, to, limit)
         report.line(f"release {served[0]} serves" if any(served) else "unchanged: that release serves already")

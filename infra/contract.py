@@ -17,6 +17,7 @@ from typing import Any
 from infra import rules
 from infra.origins import OriginError, parse_origin, parse_shape
 from infra.rules import quote
+from infra.variables import problem as variable_problem
 
 VERSION = 1
 
@@ -251,10 +252,8 @@ def variables(place: str, values: dict[str, str]) -> Problems:
         except ValueError as problem:
             yield f"{place}: {problem}"
             continue
-        try:
-            rules.variable_value(value)
-        except ValueError as problem:
-            yield f"{place}: the value of {name} {problem}"
+        if found := variable_problem(name, value):
+            yield f"{place}: the value of {name} {found}"
 
 
 def _hosts(contract: Contract) -> Problems:

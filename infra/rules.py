@@ -17,7 +17,6 @@ from typing import Any
 Check = Callable[[Any], Any]
 
 LONGEST = 255  # of a text that has no limit of its own
-LONGEST_VARIABLE = 100_000  # Linux gives a process no longer one (MAX_ARG_STRLEN)
 
 # Bounds of whole numbers, by key; seconds and MiB.
 BOUNDS = {
@@ -189,14 +188,6 @@ def variable_name(value: Any) -> str:
     if not isinstance(value, str) or not _VARIABLE.fullmatch(value) or len(value) > LONGEST:
         raise ValueError(f"{quote(value)} is not a variable's name")
     return value
-
-
-def variable_value(value: str) -> None:
-    """Raise ValueError for what no process can be given; the value may be a secret, so it is never quoted."""
-    if re.search("[\0\ud800-\udfff]", value):
-        raise ValueError("holds a NUL or half a character, which no process can be given")
-    if len(value.encode()) > LONGEST_VARIABLE:
-        raise ValueError(f"is longer than {LONGEST_VARIABLE} bytes, which no process can be given")
 
 
 EVERYONE_IN_PRODUCTION = "every website could read the answers; list extra_origins in production"

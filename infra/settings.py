@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_network
 from typing import Any, cast
 
-from infra import provider, rules
+from infra import provider, rules, variables
 from infra.origins import Origin, OriginError, Shape, parse_origin, parse_shape
 from infra.rules import Check, quote
 
@@ -33,6 +33,7 @@ DEFAULT_HEADERS = (
 )
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
 
 
 class SettingsError(ValueError):
@@ -63,6 +64,7 @@ class Settings:
     backend_path: str = ""
     backend_git: str = ""
     backend_ref: str = ""
+    build_sdists: tuple[str, ...] = ()
     static_url: str = "/static/"
     media_url: str = "/media/"
     max_body_mb: int = 10
@@ -140,6 +142,15 @@ def _tokens(value: Any) -> tuple[str, ...]:
     return tuple(rules.header(item) for item in _strings(value))
 
 
+def _packages(value: Any) -> tuple[str, ...]:
+    items = _strings(value)
+    if wrong := [item for item in items if not _PACKAGE.fullmatch(item)]:
+        raise ValueError(
+            f"{rules.quote(wrong[0])} is not a package's name; write it without a version, e.g. django-foo"
+        )
+    return items
+
+
 def _methods(value: Any) -> tuple[str, ...]:
     return tuple(rules.method(item) for item in _strings(value))
 
@@ -150,10 +161,8 @@ def _environment(value: Any) -> dict[str, str]:
         rules.variable_name(name)
         if not isinstance(item, str):
             raise ValueError(f"{name} is {quote(item)}, not text; put it in quotes")
-        try:
-            rules.variable_value(item)
-        except ValueError as problem:
-            raise ValueError(f"the value of {name} {problem}") from None
+        if problem := variables.problem(name, item):
+            raise ValueError(f"the value of {name} {problem}")
     return cast(dict[str, str], items)
 
 
@@ -224,6 +233,7 @@ CHECKS: dict[str, Check] = {
     "backend_path": _optional(_path),
     "backend_git": _optional(rules.text(re.compile(r"[^\s-]\S*"), "a git URL")),
     "backend_ref": _optional(rules.text(re.compile(r"[^\s-]\S*"), "a branch, tag or commit")),
+    "build_sdists": _packages,
     "wsgi": rules.wsgi,
     "settings": rules.module,
     "frontend_path": _path,

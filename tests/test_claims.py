@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from rollout import claims
+from rollout.onhost import Failed
 from tests.test_install import Machine, _machine, archive_of, site_orders
 
 BLOB = archive_of(("site/index.html", b"x"))
@@ -31,7 +33,10 @@ def facts(machine: Machine, app: str = "shop", **more: Any) -> dict[str, Any]:
 
 
 # The fakes, and where the kit notes and receives what it has not yet put anywhere.
-OWN = ("fake", "systemctl.log", "run/origin-kit", "var/log/origin-kit", "var/cache/origin-kit")
+OWN = (
+    "fake", "systemctl.log", "run/origin-kit", "var/log/origin-kit", "var/cache/origin-kit",
+    "etc/origin-kit/committed.json", "etc/origin-kit/recover.py", "etc/systemd/system/origin-kit-recover.service",
+)  # fmt: skip
 
 
 def tree(root: Path) -> dict[str, tuple[int, int, str]]:
@@ -149,6 +154,42 @@ def test_a_unit_that_came_later_is_seen(machine: Machine) -> None:
     assert "error" not in facts(machine)
 
 
+def generation(place: Path, absent: Path, *units: str) -> dict[str, Any]:
+    links = [{"place": str(place), "target": "nginx/origin-kit.conf"}]
+    return {"id": "one", "links": links, "absent": [str(absent)], "units": {"gunicorn": units} if units else {}}
+
+
+def test_a_deploy_takes_its_own_places_only(tmp_path: Path) -> None:
+    """Empty, or a link of the kit's: a deploy may link there. Debian's default site is a link, and may go."""
+    place, absent = tmp_path / "origin-kit.conf", tmp_path / "default"
+    absent.symlink_to("../sites-available/default")
+    claims.refuse_foreign_places(generation(place, absent), "ok-none")
+    place.symlink_to("/etc/origin-kit/current/nginx/origin-kit.conf")
+    claims.refuse_foreign_places(generation(place, absent), "ok-none")
+
+
+@pytest.mark.parametrize("what", ["file", "link", "masked", "folder", "absent"])
+def test_a_deploy_replaces_nothing_of_somebody_s(tmp_path: Path, what: str) -> None:
+    """A file, a link elsewhere, a masked unit; and a site that somebody wrote where Debian has a link."""
+    place, absent = tmp_path / "origin-kit.conf", tmp_path / "default"
+    make = {
+        "file": lambda: place.write_text("x"),
+        "link": lambda: place.symlink_to("/srv/origin-kit.conf"),
+        "masked": lambda: place.symlink_to("/dev/null"),
+        "folder": place.mkdir,
+        "absent": lambda: absent.write_text("x"),
+    }
+    make[what]()
+    with pytest.raises(Failed, match=f"{absent if what == 'absent' else place}: not this kit's, and a deploy would"):
+        claims.refuse_foreign_places(generation(place, absent), "ok-none")
+
+
+def test_a_generation_of_another_application_is_refused(tmp_path: Path) -> None:
+    """A rollback to before a rename would start units whose user is gone."""
+    with pytest.raises(Failed, match=r"generation one is of another application \(shop.service\), and this is store"):
+        claims.refuse_foreign_places(generation(tmp_path / "a", tmp_path / "b", "shop.socket", "shop.service"), "store")
+
+
 # ------------------------------------------------------------------------------------------------- another name
 
 
@@ -204,7 +245,6 @@ def test_a_rename_keeps_the_data(deployed: Machine) -> None:
     assert [file["path"] for file in meanwhile["files"]] == ["nginx/origin-kit.conf"]
     assert (deployed.home / "current/site").exists()
     marks = deployed.root / "etc/origin-kit/applications"
-    assert [path.name for path in marks.iterdir()] == ["store.json"]
     assert json.loads((marks / "store.json").read_text())["former"] == {"shop": "renamed"}
     log = (deployed.root / "systemctl.log").read_text()
     assert "stop shop.socket" in log and "stop shop.service" in log
@@ -250,7 +290,22 @@ def test_a_kill_during_a_move_is_undone_or_finished_by_the_next_run(deployed: Ma
     assert "error" not in ship(deployed, "store", moving={"shop": "renamed"})
     assert (deployed.root / "var/lib/store/media/photo").read_text() == "uploaded"
     assert not deployed.data.exists()
-    assert not (deployed.root / "etc/origin-kit/move.json").exists()
+
+
+def test_until_the_new_configuration_serves_there_is_a_way_back(deployed: Machine) -> None:
+    """A move that has shipped here is taken back whole by a ship of the old name."""
+    before = tree(deployed.root)
+    ship(deployed, "store", moving={"shop": "renamed"})
+    assert "error" not in ship(deployed, "store")  # more code under the new name: the move stands
+    assert (deployed.root / "var/lib/store/media/photo").exists()
+    assert facts(deployed)["settled"] is False
+    ship(deployed)
+    after = tree(deployed.root)
+    new = ("opt/store", "etc/origin-kit/generations/one-moved")
+    assert {name: state for name, state in after.items() if not name.startswith(new)} == before
+    assert "error" not in facts(deployed)
+    assert ship(deployed, "store", moving={"shop": "removed"})["changed"]  # as if for the first time
+    assert (deployed.root / "var/lib/store/secret_key").exists()
 
 
 def test_a_rename_never_covers_data(deployed: Machine) -> None:

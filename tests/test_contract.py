@@ -141,7 +141,7 @@ HOSTILE = {
     "NUL": "shop\0",
     "quotes": "a\"; b'",
     "option": "-oProxyCommand=touch x",
-    "long": "a" * 100_001,
+    "long": "a" * 140_000,
     "unicode": "\u0455hop\u202e",
     "escape": "\x1b]0;owned\x07",
     "half a character": "\ud800",

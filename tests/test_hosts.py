@@ -27,6 +27,7 @@ class Door(paramiko.ServerInterface):
         self.allowed = allowed
         self.command = threading.Event()
         self.words = b""
+        self.refuses = False
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey"
@@ -36,6 +37,8 @@ class Door(paramiko.ServerInterface):
         return paramiko.common.AUTH_SUCCESSFUL if right else paramiko.common.AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
+        if self.refuses:
+            return paramiko.common.OPEN_FAILED_RESOURCE_SHORTAGE
         return paramiko.common.OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
@@ -56,6 +59,8 @@ class Server:
         self.user_key = user_key
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.seen: list[bytes] = []
+        self.answers_status, self.breaks = True, False
+        self.doors: list[Door] = []
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
@@ -78,6 +83,7 @@ class Server:
         transport = paramiko.Transport(client)
         transport.add_server_key(self.host_key)
         door = Door(self.user_key)
+        self.doors.append(door)
         if self.kind == "hangs up":
             door.check_auth_publickey = lambda username, key: transport.close()  # type: ignore[method-assign,assignment,return-value]
         transport.start_server(server=door)
@@ -93,10 +99,14 @@ class Server:
         while chunk := channel.recv(1 << 16):
             sent += chunk
         self.seen.append(sent)
+        if self.breaks:
+            channel.get_transport().sock.close()
+            return
         done = subprocess.run([sys.executable, "-c", text], input=sent, capture_output=True, check=False)
         channel.sendall(done.stdout)
         channel.sendall_stderr(done.stderr)
-        channel.send_exit_status(done.returncode)
+        if self.answers_status:
+            channel.send_exit_status(done.returncode)
         channel.close()
 
 
@@ -285,3 +295,67 @@ def test_what_was_read_is_json(tmp_path: Path) -> None:
     script = "print('warning: x'); import json; print(json.dumps({'result': {'a': 1}}))"
     with server(tmp_path) as there, session(there.host, there.identity) as connection:
         assert json.dumps(connection.run(script, {})) == '{"a": 1}'
+
+
+WORDS = {
+    "bash: line 1: sudo: command not found": (127, "sudo is not installed there"),
+    "sh: 1: sudo: not found": (127, "sudo is not installed there"),
+    "sudo: /usr/bin/python3: command not found": (1, "python3 is not installed there"),
+    "sudo: a password is required": (1, "may not use sudo without a password"),
+    "deploy is not in the sudoers file.": (1, "may not use sudo without a password"),
+    "This account is currently not available.": (1, "has no shell there"),
+    "OSError: [Errno 28] No space left on device": (1, "a disk there is full"),
+    "OSError: [Errno 12] Cannot allocate memory": (1, "out of memory"),
+    '  File "origin-kit", line 3\nSyntaxError: invalid syntax': (1, "python3 is too old"),
+    "TypeError: 'type' object is not subscriptable": (1, "python3 is too old"),
+    "Traceback (most recent call last):\nKeyError: 'x'": (1, "a bug, please report it"),
+    "": (137, "was killed by SIGKILL; out of memory?"),
+    " ": (143, "was killed by SIGTERM"),
+    "  ": (-1, "was killed; out of memory?"),
+    "   ": (199, "was killed by signal 71"),
+    "    ": (3, "ended with status 3"),
+}
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_a_script_that_gives_no_answer_is_told_by_its_cause(words: str) -> None:
+    """Missing programs, too little of everything, a signal: what the host says itself decides."""
+    status, said = WORDS[words]
+    assert said in hosts.why_dead("deploy", words, status)
+
+
+def test_a_script_that_is_killed_is_no_lost_connection(tmp_path: Path) -> None:
+    """sshd gives no status for a program that a signal ended; the connection is there still."""
+    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+        there.answers_status = False
+        with pytest.raises(HostError, match="the script on the host was killed") as caught:
+            connection.run("import os; os.kill(os.getpid(), 9)", {})
+        assert "lost" not in str(caught.value)
+
+
+def test_a_connection_that_breaks_meanwhile_is_a_lost_one(tmp_path: Path) -> None:
+    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+        there.breaks = True
+        with pytest.raises(HostError, match="the connection was lost; what runs there ends by itself"):
+            connection.run("", {})
+
+
+def test_a_host_that_starts_no_program_is_no_lost_connection(tmp_path: Path) -> None:
+    """sshd at its MaxSessions, or without room for a process."""
+    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+        there.doors[0].refuses = True
+        with pytest.raises(HostError, match="it starts no program for us"):
+            connection.run("", {})
+
+
+def test_stray_bytes_before_the_answer_are_no_traceback(tmp_path: Path) -> None:
+    """A shell's start-up file may greet in any encoding, and in anything that happens to be JSON."""
+    script = 'import sys; sys.stdout.buffer.write(b"gr\\xfc\\xdfe\\n42\\n"); print(\'{"result": {}}\')'
+    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+        assert connection.run(script, {}) == {}
+
+
+def test_no_message_sends_to_the_command_that_shows_it(tmp_path: Path) -> None:
+    """`fab status` reads these."""
+    problem = OSError(113, "No route to host")
+    assert "fab status" not in hosts.explain(Host("b", "203.0.113.1", 22, "deploy", ()), problem, None)

@@ -18,8 +18,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ import origin_kit_settings
 if verb == FAILING:
     raise RuntimeError(verb + " goes wrong")
 if verb == "collectstatic":
-    pathlib.Path(os.environ["ORIGIN_KIT_RELEASE"], "static", "style.css").write_text("body {}")
+    pathlib.Path(os.environ["ORIGIN_KIT_STATIC"], "style.css").write_text("body {}")
 if verb == "migrate" and "--check" in sys.argv:
     sys.exit(WAITING)
 if verb == "migrate":
@@ -404,7 +405,7 @@ def site_orders(blob: bytes, name: str = "0123456789ab") -> dict[str, Any]:
     return {
         "action": "install", "app": "shop", "role": "frontend", "who": "tests", "id": name,
         "digest": hashlib.sha256(blob).hexdigest(), "size": len(blob), "label": "page",
-        "commit": None, "lock": None, "installer": None,
+        "commit": None, "lock": None,
         "wsgi": "", "settings": "", "files": {}, "env": {}, "secrets": {},
     }  # fmt: skip
 
@@ -420,6 +421,11 @@ def site_orders(blob: bytes, name: str = "0123456789ab") -> dict[str, Any]:
         [("site/link", "../../../etc/passwd")],
         [("site/link", "../app")],
         [("site/out", "../.."), ("site/out/evil", b"x")],
+        [("site/deep/er/x", b"x"), ("site/d", "deep/er"), ("site/passwd", "d/../../../etc/passwd")],
+        [("site/deep/up", ".."), ("site/passwd", "deep/up/../etc/passwd")],
+        [("site/a", "b"), ("site/b", "a")],
+        [("site/d", "index.html"), ("site/d", "../../../etc/passwd")],
+        [("site/d/x", b"x"), ("site/d", "index.html")],
         [("site/device", None)],
     ],
 )
@@ -453,6 +459,150 @@ def test_links_inside_survive(old_machine: Machine) -> None:
     assert (old_machine.home / "current/site/b").readlink() == Path("a/index.html")
 
 
+# ------------------------------------------------------------------------------------------------- hostile ones
+
+
+def backend_archive(machine: Machine, tmp_path: Path, *wheels: Path) -> tuple[dict[str, Any], bytes]:
+    """The orders and the archive of a small project with these wheels beside its own, which no operator would send."""
+    built = build(project(tmp_path / "p"))
+    archive = built.archive(machine.facts(), lambda fraction, doing: None)
+    assert archive
+    orders = built.orders(machine.facts(), "shop", "tests", archive=archive, **BACKEND)
+    out = io.BytesIO()
+    with tarfile.open(archive) as old, tarfile.open(fileobj=out, mode="w:gz") as new:
+        for member in old:
+            new.addfile(member, old.extractfile(member))
+        for wheel in wheels:
+            new.add(wheel, f"wheels/{wheel.name}")
+    blob = out.getvalue()
+    return {**orders, "digest": hashlib.sha256(blob).hexdigest(), "size": len(blob)}, blob
+
+
+def evil_wheel(folder: Path, files: dict[str, str]) -> Path:
+    path = folder / "evil-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as out:
+        for name, text in files.items():
+            out.writestr(name, text)
+        out.writestr("evil-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
+        out.writestr("evil-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        out.writestr("evil-1.0.dist-info/RECORD", "")
+    return path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has anything to lose")
+def test_a_wheel_s_start_up_file_never_runs_as_root(machine: Machine, tmp_path: Path) -> None:
+    """A `.pth` runs at every start of the environment's interpreter; root's own name is never among who started it."""
+    log = machine.root / "started"
+    log.touch()
+    log.chmod(0o666)
+    line = f"import os; open({str(log)!r}, 'a').write(str(os.geteuid()) + '\\n')\n"
+    orders, blob = backend_archive(machine, tmp_path, evil_wheel(tmp_path, {"evil.pth": line}))
+    assert machine.run(orders, blob)["changed"]
+    started = log.read_text().split()
+    assert started  # by the application's user
+    assert "0" not in started
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["evil-1.0.data/scripts/python", "evil-1.0.data/data/pyvenv.cfg", "../../evil"],
+)
+def test_a_wheel_that_writes_outside_of_its_place_is_refused_on_the_host(
+    machine: Machine, tmp_path: Path, name: str
+) -> None:
+    """Before anything is installed; no environment and no release are left."""
+    orders, blob = backend_archive(machine, tmp_path, evil_wheel(tmp_path, {name: "evil"}))
+    result = machine.run(orders, blob)
+    assert result["error"].startswith("a wheel is refused: evil-1.0-py3-none-any.whl: ")
+    assert machine.facts()["venvs"] == []
+    assert machine.facts()["releases"] == []
+    assert not list(machine.root.rglob("evil"))
+
+
+def test_what_the_application_plants_holds_nobody_up(machine: Machine, tmp_path: Path) -> None:
+    """Pipes, links and broken records where root reads, in its run folder and among its data: a ship goes through."""
+    machine.ship(build(project(tmp_path / "p")))
+    workers = machine.root / "run/shop/workers"
+    workers.mkdir(parents=True)
+    os.mkfifo(workers / "1")
+    (workers / "2").symlink_to("/dev/zero")
+    (workers / str(os.getppid())).write_text("{}")
+    os.mkfifo(machine.data / "pipe")
+    (machine.data / "link").symlink_to("/dev/zero")
+    (machine.data / "gone").symlink_to("nowhere")
+    waiting = f"FAILING = None\nWAITING = 1\n{MANAGE}"
+    second = build(project(tmp_path / "p", manage_dot_py=waiting))
+    assert machine.ship(second)["changed"]
+    assert second.rests_on(machine.facts())
+
+
+LEAVES_A_CHILD = """
+import os, sys, time
+if sys.argv[1] == "migrate" and "--check" not in sys.argv and os.fork() == 0:
+    time.sleep(3600)
+"""
+HANGS = """
+import sys, time
+if sys.argv[1] == "migrate":
+    time.sleep(3600)
+"""
+
+
+def test_a_child_that_a_command_leaves_behind_holds_nobody_up(machine: Machine, tmp_path: Path) -> None:
+    """It has the output open; the command's end is the end. Its control group is a matter of systemd's, tried there."""
+    built = build(project(tmp_path / "p", manage_dot_py=f"FAILING = None\nWAITING = 0\n{MANAGE}{LEAVES_A_CHILD}"))
+    assert machine.ship(built)["changed"]
+
+
+@pytest.mark.parametrize("verb", ["check", "migrate"])
+def test_a_command_that_hangs_ends_at_its_limit_and_is_named(machine: Machine, tmp_path: Path, verb: str) -> None:
+    """The message says which, how long, what serves now and what to do."""
+    first = build(project(tmp_path / "p"))
+    machine.ship(first)
+    machine.more = {"limit_s": 3}
+    hangs = HANGS.replace("migrate", verb)
+    built = build(project(tmp_path / "p", manage_dot_py=f"FAILING = None\nWAITING = 0\n{hangs}{MANAGE}"))
+    error = machine.ship(built)["error"]
+    assert f"manage.py {verb} did not end within 3 s, the limit for it, and was stopped; release {first.id}" in error
+    assert error.endswith("Correct it and ship again")
+
+
+SWAPS = """
+if sys.argv[1] == "collectstatic":
+    static = os.environ["ORIGIN_KIT_STATIC"]
+    for name in ("a", "z"):
+        os.mkdir(static + "/" + name)
+        for number in range(300):
+            open(f"{static}/{name}/{number}", "w").close()
+    if os.fork() == 0:
+        import time
+        end = time.monotonic() + 60
+        while time.monotonic() < end and os.path.isdir(static):
+            try:
+                os.rename(static + "/z", static + "/was-z")
+                os.symlink("/etc", static + "/z")
+                os.unlink(static + "/z")
+                os.rename(static + "/was-z", static + "/z")
+            except OSError:
+                pass
+        os._exit(0)
+"""
+
+
+def test_a_folder_that_is_swapped_while_it_is_collected_gives_files_or_an_error(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """Whatever comes of the race, nothing in the release is a link or the application's, and the old one serves."""
+    first = build(project(tmp_path / "p"))
+    machine.ship(first)
+    second = build(project(tmp_path / "p", manage_dot_py=f"FAILING = None\nWAITING = 0\n{MANAGE}{SWAPS}"))
+    result = machine.ship(second)
+    assert "changed" in result or "manage.py collectstatic fails" in result["error"]
+    found = [path for release in (machine.home / "releases").iterdir() for path in (release / "static").rglob("*")]
+    assert not [path for path in found if path.is_symlink() or path.stat().st_uid != os.geteuid()]
+    assert not list((machine.home / "releases").rglob("*.partial"))
+
+
 # ------------------------------------------------------------------------------------------------- interruption
 
 
@@ -472,7 +622,7 @@ def killed_machine() -> Iterator[Machine]:
         yield machine
 
 
-@pytest.mark.parametrize("name", [step for step in STEPS if step != "undo"])
+@pytest.mark.parametrize("name", [step for step in STEPS if step not in ("undo", "replace")])
 def test_a_kill_at_any_step_is_finished_or_undone_by_the_next_run(
     killed_machine: Machine, two_releases: tuple[Release, Release], name: str
 ) -> None:
@@ -574,6 +724,175 @@ def test_two_at_once_exclude_each_other(machine: Machine, tmp_path: Path) -> Non
     assert not machine.home.exists()
     assert stat.S_IMODE((machine.root / "run/origin-kit").stat().st_mode) == 0o700
     assert stat.S_IMODE((machine.root / "run/origin-kit/lock").stat().st_mode) & 0o077 == 0o044  # as it was found
+
+
+# ------------------------------------------------------------------------------------------------- changed by hand
+
+
+def edit(path: Path, text: str = "x = 'edited'\n") -> None:
+    """As an editor leaves it, but with size and time as they were where it can be."""
+    before = path.stat()
+    path.write_text(text.ljust(before.st_size, "#")[: before.st_size])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def rot(folder: Path, inside: str) -> None:
+    """As a disk that loses a bit: no time tells."""
+    edit(folder / inside)
+    entries = json.loads((folder / "manifest.json").read_text())
+    found = (folder / inside).stat()
+    entries[inside]["stat"][-2:] = [found.st_mtime_ns, found.st_ctime_ns]
+    (folder / "manifest.json").write_text(json.dumps(entries))
+
+
+def lib(machine: Machine) -> Path:
+    return next((machine.home / "current/venv/lib").glob("python3*/site-packages"))
+
+
+def to_app(inside: str, change: Callable[[Path], None]) -> Callable[[Machine], None]:
+    return lambda machine: change(machine.home / "current" / inside)
+
+
+HAND = {
+    "edited": to_app("app/shop/settings.py", edit),
+    "gone": to_app("app/shop/wsgi.py", Path.unlink),
+    "mode": to_app("app/manage.py", lambda path: path.chmod(0o600)),
+    "owner": to_app("static/style.css", lambda path: os.chown(path, 1, 1)),
+    "new": to_app("app/shop/local_settings.py", lambda path: path.write_text("DEBUG = True\n") and None),
+    "link": to_app("app/manage.py", lambda path: (path.unlink(), path.symlink_to("/etc/passwd"), None)[-1]),
+    "folder": to_app("static", lambda path: path.chmod(0o700)),
+    "rotten": lambda machine: rot(machine.home / "current", "app/shop/settings.py"),
+    "package edited": lambda machine: edit(lib(machine) / "gunicorn.py"),
+    "package gone": lambda machine: (lib(machine) / "gunicorn.py").unlink(),
+    "package rotten": lambda machine: rot(
+        (machine.home / "current/venv").resolve(),
+        str((lib(machine) / "gunicorn.py").resolve().relative_to((machine.home / "current/venv").resolve())),
+    ),
+    "python gone": lambda machine: (machine.home / "current/venv/bin/python").unlink(),
+    "unfinished": lambda machine: (machine.home / "current/venv/.complete").unlink(),
+    "record broken": to_app("manifest.json", lambda path: path.write_text("{") and None),
+}
+
+
+@pytest.fixture(scope="module")
+def hand_machine() -> Iterator[Machine]:
+    yield from _machine()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+@pytest.mark.parametrize("case", HAND)
+def test_a_release_that_was_changed_on_the_host_is_seen_and_mended(
+    hand_machine: Machine, two_releases: tuple[Release, Release], case: str
+) -> None:
+    """The same ship again brings back what was shipped, and restarts what runs; then all is well."""
+    machine, (built, _) = hand_machine, two_releases
+    machine.ship(built)
+    (machine.root / "unit").touch()
+    assert built.rests_on(machine.facts())
+    restarts = machine.restarts
+    HAND[case](machine)
+    assert not built.rests_on(machine.facts())
+    assert machine.ship(built)["changed"]
+    assert machine.restarts == restarts + 1
+    assert built.rests_on(machine.facts())
+    assert (machine.home / "current/app/shop/settings.py").read_text() == "NAME = 'shop'\n"
+    assert not (machine.home / "current/app/shop/local_settings.py").exists()
+    assert (machine.home / "current/static/style.css").read_text() == "body {}"
+    assert (lib(machine) / "gunicorn.py").read_text() == "def run(): ...\n"
+    assert not list(machine.home.rglob("*.partial"))
+    assert machine.run({"action": "facts", "app": "shop"})["venvs"] == [built.wheels.lock if built.wheels else ""]
+    assert len(list((machine.home / "venvs").iterdir())) == 1
+
+
+def test_what_is_as_it_was_shipped_is_whole_whatever_its_times(machine: Machine, tmp_path: Path) -> None:
+    """A copy of the disk has other times; Python leaves caches; and what was shipped before there were records."""
+    built = build(project(tmp_path / "p"))
+    machine.ship(built)
+    for path in (machine.home / "current/app").rglob("*.py"):
+        path.touch()
+    cache = machine.home / "current/app/shop/__pycache__"
+    (cache / "more.cpython-311.opt-1.pyc").write_bytes(b"")
+    assert built.rests_on(machine.facts())
+    for folder in (machine.home / "current", machine.home / "current/venv"):
+        (folder / "manifest.json").unlink()
+    edit(machine.home / "current/app/shop/settings.py")
+    assert built.rests_on(machine.facts())
+
+
+def test_a_changed_environment_is_replaced_for_every_release_that_runs_in_it(machine: Machine, tmp_path: Path) -> None:
+    """It is not reused by the next release, and the one before can be gone back to."""
+    old = build(project(tmp_path / "p"))
+    machine.ship(old)
+    (machine.root / "unit").touch()
+    (lib(machine) / "gunicorn.py").unlink()
+    new = build(project(tmp_path / "p", shop__views_dot_py="x = 1\n"))
+    assert machine.facts()["venvs"] == []
+    assert machine.ship(new)["changed"]
+    assert (lib(machine) / "gunicorn.py").exists()
+    assert machine.facts()["releases"] == sorted([old.id, new.id])
+    assert machine.run(release.rollback_orders("shop", "backend", "tests"))["release"] == old.id
+    assert (lib(machine) / "gunicorn.py").exists()
+
+
+MENDING = ("unpack", "compile", "check", "replace", "journal", "switch", "restart", "confirm", "commit", "prune")
+MENDING_SAMPLE = ("check", "replace", "journal", "confirm")
+MENDING_STEPS = [step if step in MENDING_SAMPLE else pytest.param(step, marks=pytest.mark.soak) for step in MENDING]
+
+
+@pytest.mark.parametrize("name", MENDING_STEPS)
+def test_a_kill_while_mending_leaves_something_that_serves_and_the_next_ship_mends(
+    hand_machine: Machine, two_releases: tuple[Release, Release], name: str
+) -> None:
+    """Until its place is taken the changed release goes on serving."""
+    machine, (built, _) = hand_machine, two_releases
+    machine.ship(built)
+    (machine.root / "unit").touch()
+    edit(machine.home / "current/app/shop/settings.py")
+    machine.more = {"die_at": name}
+    assert "was killed" in machine.ship(built)["error"]
+    machine.more = {}
+    assert (machine.home / "current/static/style.css").exists()
+    if name != "prune":
+        assert not built.rests_on(machine.facts())
+        restarts = machine.restarts
+        assert machine.ship(built)["changed"]
+        assert machine.restarts > restarts
+    assert built.rests_on(machine.facts())
+    assert (machine.home / "current/app/shop/settings.py").read_text() == "NAME = 'shop'\n"
+
+
+def test_a_page_is_there_all_the_time_while_it_is_mended(machine: Machine, tmp_path: Path) -> None:
+    """One exchange of names: nobody who looks finds nothing."""
+    built = page(tmp_path / "page")
+    machine.ship(built)
+    place, missed, stop = machine.home / "current/site/index.html", [], threading.Event()
+    edit(place, "<h1>evil</h1>")
+
+    def look() -> None:
+        while not stop.is_set():
+            if not place.exists():
+                missed.append(True)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        assert machine.ship(built)["changed"]
+    finally:
+        stop.set()
+        watcher.join()
+    assert place.read_text() == "<h1>shop</h1>"
+    assert missed == []
+
+
+def test_a_release_that_no_longer_passes_its_checks_does_not_take_the_changed_one_s_place(
+    machine: Machine, tmp_path: Path
+) -> None:
+    built = build(project(tmp_path / "p"))
+    machine.ship(built)
+    edit(machine.home / "current/app/shop/settings.py")
+    before = (machine.home / "current/app/shop/settings.py").read_text()
+    assert "fails" in machine.ship(built, files={"django/origin_kit_settings.py": "import nothing\n"})["error"]
+    assert (machine.home / "current/app/shop/settings.py").read_text() == before
 
 
 # ------------------------------------------------------------------------------------------------- rollback, pruning

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -110,7 +111,7 @@ class World:
         return found
 
     def ssh(self, command: str) -> subprocess.CompletedProcess[str]:
-        known = home.home() / "known"
+        known = home.home().with_name("known")
         known.write_text(f"{self.machine.address} {self.machine.host_key}\n")
         options = [
             "-oBatchMode=yes",
@@ -157,7 +158,7 @@ def test_a_machine_answers_ssh_with_the_key_that_was_made_with_it(world: World) 
 def test_a_machine_outlives_what_started_it_and_comes_back_with_its_data(world: World) -> None:
     """Killed without a shutdown it reads as stopped; an update starts it, and what was on it is there."""
     made = world.machines.create(world.props)
-    world.ssh("echo kept > note; sync")
+    world.ssh("echo kept > note; sync note")
     os.kill(world.machine.pid, signal.SIGKILL)
     assert nspawn._wait(lambda: not nspawn.running(world.machine), 5)
     read = world.machines.read(world.id, made.outs)
@@ -165,6 +166,158 @@ def test_a_machine_outlives_what_started_it_and_comes_back_with_its_data(world: 
     assert world.machines.diff(world.id, read.outs, world.props).changes
     world.machines.update(world.id, read.outs, world.props)
     assert world.ssh("cat note").stdout == "kept\n"
+
+
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+def copy_of_the_cache(folder: Path) -> Path:
+    """A cache of this test's own with the base image in it: the shared one is used by others."""
+    target = folder / "images" / image.path().name
+    target.parent.mkdir(parents=True)
+    subprocess.run(["cp", "-al", str(image.path()), str(target)], check=True)
+    return folder
+
+
+@pytest.mark.machines
+def test_the_cache_may_be_deleted_under_a_running_machine(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands on the home's own base: it runs on, starts again, and another one is made, all without a rebuild."""
+    cache = copy_of_the_cache(tmp_path / "cache")
+    monkeypatch.setenv("ORIGIN_KIT_CACHE", str(cache))
+    made = world.machines.create(world.props)
+    shutil.rmtree(cache)
+    assert world.ssh("dpkg --audit && sudo -n systemctl restart systemd-journald && echo up").stdout == "up\n"
+    assert world.machines.read(world.id, made.outs).outs["running"] is True
+    os.kill(world.machine.pid, signal.SIGKILL)
+    assert nspawn._wait(lambda: not nspawn.running(world.machine), 5)
+    world.machines.update(world.id, made.outs, world.props)
+    assert world.ssh("true").returncode == 0
+    second = {**world.props, "name": "backend-2", "number": 65}
+    try:
+        world.machines.create(second)
+    finally:
+        world.machines.delete(world.machines.planned_id(second), {})
+    assert not cache.exists()
+
+
+@pytest.mark.machines
+def test_a_machine_whose_base_was_deleted_is_mended_with_its_data(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older version mounted machines on the cache: such a one is dead though its processes live, and reads as
+    stopped; an update brings it back on the same base, put back, with its data."""
+    cache = copy_of_the_cache(tmp_path / "cache")
+    kept = copy_of_the_cache(tmp_path / "kept")
+    monkeypatch.setenv("ORIGIN_KIT_CACHE", str(cache))
+    with monkeypatch.context() as older:
+        older.setattr(image, "bases", lambda: cache / "images")
+        made = world.machines.create(world.props)
+    world.ssh("echo kept > note; sync note")
+    shutil.rmtree(cache)
+    assert nspawn.running(world.machine)
+    assert world.ssh("cat note").returncode != 0
+    read = world.machines.read(world.id, made.outs)
+    assert read.outs["running"] is False
+    kept.rename(cache)
+    world.machines.update(world.id, read.outs, world.props)
+    assert world.ssh("cat note").stdout == "kept\n"
+    shutil.rmtree(cache)
+    assert world.ssh("cat note").stdout == "kept\n"
+
+
+@pytest.mark.machines
+def test_a_stopped_machine_keeps_the_base_that_it_was_made_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer version of the kit makes another image: what is there stays on its own, until it is removed."""
+    made = world.machines.create(world.props)
+    world.ssh("echo kept > note; sync note")
+    old = world.machine.image
+    os.kill(world.machine.pid, signal.SIGKILL)
+    assert nspawn._wait(lambda: not nspawn.running(world.machine), 5)
+    monkeypatch.setattr(image, "PACKAGES", (*image.PACKAGES, "one-more"))
+    assert image.path().name != old
+    read = world.machines.read(world.id, made.outs)
+    assert world.machines.diff(world.id, read.outs, world.props).replaces == []
+    world.machines.update(world.id, read.outs, world.props)
+    assert world.ssh("cat note").stdout == "kept\n"
+    assert f"lowerdir={home.home()}/bases/{old}," in Path("/proc/self/mounts").read_text()
+    nspawn.delete(world.id)
+    assert not (home.home() / "bases" / old).exists()
+
+
+def test_a_base_that_can_t_be_had_again_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gone from home and cache, and of a recipe that this version no longer has: nothing is built in its place."""
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ORIGIN_KIT_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(
+        home.LocalCloudError, match="the base image bookworm-0123, which a machine was made on, is gone"
+    ):
+        image.base("bookworm-0123")
+
+
+@pytest.mark.machines
+def test_a_base_half_put_into_the_home_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed run left goes; a disk that is full is named, and nothing half stays."""
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
+    tree = tmp_path / "tree"
+    (tree / "etc").mkdir(parents=True)
+    (tree / "etc/big").write_bytes(b"x" * 200_000)
+    image.bases().mkdir(parents=True)
+    (image.bases() / "b-1.partial").mkdir()
+    held = image.hold("b-1", tree)
+    assert (held / "etc/big").samefile(tree / "etc/big")
+    assert [path.name for path in image.bases().glob("b-*")] == ["b-1"]
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], check=True)
+    try:
+        monkeypatch.setenv("ORIGIN_KIT_HOME", str(small))
+        with pytest.raises(home.LocalCloudError, match=r"can't be put into .*No space left on device; make room"):
+            image.hold("b-1", tree)
+        assert list(image.bases().glob("b-*")) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.machines
+def test_a_home_with_a_set_uid_file_is_closed_to_other_users(world: World) -> None:
+    """A file that root in a machine makes set-uid can't be reached by a user of this host, nor can the base's."""
+    world.machines.create(world.props)
+    world.ssh("sudo -n install -m 4755 /bin/bash /opt/root-shell")
+    inside = world.machine.root / "opt/root-shell"
+    assert inside.stat().st_mode & 0o4000
+    base = image.bases() / world.machine.image / "usr/bin/su"
+    for path in (inside, base, image.path() / "usr/bin/su"):
+        done = subprocess.run(
+            [*NOBODY, "sh", "-c", 'exec "$0" -c "id -u"', str(path)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert "Permission denied" in done.stderr, path
+    assert [path for path in home.home().rglob("machines/*") if path.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.machines
+def test_a_bridge_of_another_home_is_not_shared(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home that was moved keeps its bridge; another one at its old path would have the same name for its own."""
+    moved = tmp_path / "moved"
+    home.home().rename(moved)
+    with pytest.raises(home.LocalCloudError, match=f"{world.network.id} belongs to another home of the kit, made at"):
+        world.networks.create({"stack": "t", "wanted_subnet": ""})
+    assert world.networks.read(world.network.id, world.network.outs).outs["up"] is False
+    world.networks.delete(world.network.id, {})
+    assert Path("/sys/class/net", world.network.id).exists()
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(moved))
+    assert world.networks.read(world.network.id, world.network.outs).outs["up"] is True
+
+
+@pytest.mark.machines
+def test_a_bridge_that_nobody_has_signed_is_the_state_s(world: World) -> None:
+    """Older versions signed none: the one that a state names is its home's, and is signed then."""
+    subprocess.run(["ip", "link", "set", world.network.id, "alias", ""], check=True)
+    assert world.networks.read(world.network.id, world.network.outs).outs["up"] is True
+    alias = Path("/sys/class/net", world.network.id, "ifalias").read_text()
+    assert alias == f"origin-kit {home.identity()} {home.home()}\n"
 
 
 @pytest.mark.machines
@@ -185,7 +338,7 @@ def test_delete_leaves_nothing_and_may_be_repeated(world: World) -> None:
     world.machines.delete(world.id, {})
     world.machines.delete(world.id, {})
     assert world.traces() == []
-    assert not Path(f"/proc/{pid}").exists()
+    assert nspawn._wait(lambda: not Path(f"/proc/{pid}").exists(), 5)  # until its parent has taken note
     assert list(Path("/sys/fs/cgroup").glob(f"**/{unit}")) == []
 
 
@@ -242,11 +395,12 @@ import sys
 from infra.local import image, nspawn
 network = nspawn.create_network("ok-inner", "")
 machine = nspawn.Machine(
-    id="inner", name="backend-1", container="okinner", address=network.address(3), bridge=network.bridge, image="x",
+    id="inner", name="backend-1", container="okinner", address=network.address(3), bridge=network.bridge,
+    image=image.path().name,
     memory_mb=256, first_user=image.first_user(),
 )
 if sys.argv[1] == "create":
-    print(nspawn.create(machine, image.ensure()).limit)
+    print(nspawn.create(machine).limit)
 if sys.argv[1] == "running":
     print(nspawn.running(nspawn.load("inner")))
 if sys.argv[1] == "delete":
@@ -272,7 +426,8 @@ def test_where_systemd_runs_a_machine_is_a_unit_of_it(
     command = nspawn._nspawn
     monkeypatch.setattr(nspawn, "_nspawn", lambda machine: [*command(machine), *more])
     outer = replace(world.wanted, first_user=0, memory_mb=1024)
-    outer = nspawn.create(outer, plain)
+    image.hold(outer.image, plain)
+    outer = nspawn.create(outer)
 
     def inside(*words: str) -> str:
         enter = [

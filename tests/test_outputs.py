@@ -91,6 +91,14 @@ def test_secrets_come_from_the_cli_which_has_the_key(
     assert words.read_text().splitlines() == [f"stack output {options}", f"config {options}"]
 
 
+def test_secrets_that_are_no_map_are_said_to_be_none(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
+    cli(elsewhere, {"contract": CONTRACT, "secret_env": ["hush-hush"]})
+    with pytest.raises(outputs.ContractError, match="secret_env: expected an object of texts by name") as caught:
+        outputs.load("aws-dev")
+    assert "hush-hush" not in str(caught.value)
+
+
 def configured(**secrets: str) -> dict[str, object]:
     """What `pulumi config --json --show-secrets` says of secrets."""
     values = {f"origin-kit:env.{name}": {"value": value, "secret": True} for name, value in secrets.items()}

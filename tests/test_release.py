@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import stat
 import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,8 +17,9 @@ import pytest
 
 from rollout import release
 from rollout.release import Release, ReleaseError, Target
+from rollout.release.archive import forget_old
 from rollout.release.source import backend_files, frontend_files, hide_password
-from rollout.release.wheels import requirements, uv
+from rollout.release.wheels import Requirements, requirements, uv, wheels
 
 KIT_NEEDS = ("gunicorn", "django-cors-headers")
 
@@ -41,7 +45,6 @@ def index(tmp_path: Path) -> Callable[..., str]:
                 wheel.writestr(f"{facts}/RECORD", "")
         return f"--no-index\n--find-links {folder}\n"
 
-    make("pip-98.0-py3-none-any")
     return make
 
 
@@ -61,7 +64,9 @@ def project(folder: Path, needs: str | None = "", **files: str) -> Path:
     return folder
 
 
-def build(folder: Path, target: Target | None = None, said: list[str] | None = None) -> Release:
+def build(
+    folder: Path, target: Target | None = None, said: list[str] | None = None, may_build: tuple[str, ...] = ()
+) -> Release:
     say = (said if said is not None else []).append
     return release.build_backend(
         release.local(folder),
@@ -70,6 +75,7 @@ def build(folder: Path, target: Target | None = None, said: list[str] | None = N
         target or Target(),
         say,
         lambda part, doing: None,
+        may_build,
     )
 
 
@@ -227,6 +233,27 @@ def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
         backend_files(release.local(folder))
 
 
+def test_a_link_that_leads_out_by_way_of_another_is_refused(tmp_path: Path) -> None:
+    """Each is inside by its own words; the host would follow both."""
+    folder = project(tmp_path / "p", **{"deep/er/x.py": ""})
+    (folder / "d").symlink_to("deep/er")
+    (folder / "passwd").symlink_to("d/../../../etc/passwd")
+    with pytest.raises(ReleaseError, match=r"passwd is a link to d/\.\./\.\./\.\./etc/passwd, outside of the folder"):
+        backend_files(release.local(folder))
+
+
+def test_a_wheel_that_would_replace_the_interpreter_is_refused_before_anything_is_sent(
+    tmp_path: Path, index: Callable[..., str], pinned: str
+) -> None:
+    """The message names the wheel, the file and what to do."""
+    index("evil-1.0-py3-none-any")
+    with zipfile.ZipFile(tmp_path / "index" / "evil-1.0-py3-none-any.whl", "a") as wheel:
+        wheel.writestr("evil-1.0.data/scripts/python3", "#!/bin/sh\n")
+    wanted = r"evil-1\.0-py3-none-any\.whl: .*would replace the environment's own bin/python3; pin another version"
+    with pytest.raises(ReleaseError, match=wanted):
+        build(project(tmp_path / "p", pinned + "evil\n"))
+
+
 # ------------------------------------------------------------------------------------------------- the archive
 
 
@@ -253,7 +280,101 @@ def test_a_file_that_changes_meanwhile_is_no_release(tmp_path: Path, pinned: str
     (folder / "manage.py").write_text("another")
     with pytest.raises(ReleaseError, match=r"manage\.py changes while it is packed; ship again"):
         built.archive({"releases": [], "venvs": []}, lambda part, doing: None)
-    assert not list((tmp_path / "cache/releases").iterdir())
+    assert [path.name for path in (tmp_path / "cache/releases").iterdir()] == [".lock"]
+
+
+BARE: dict[str, object] = {"releases": [], "venvs": []}
+
+
+def packed(built: Release) -> Path:
+    place = built.archive(BARE, lambda part, doing: None)
+    assert place
+    return place
+
+
+def sent(place: Path) -> set[str]:
+    with tarfile.open(place) as tar:
+        return set(tar.getnames())
+
+
+@pytest.mark.parametrize("damage", ["vanished", "cut", "emptied", "its note vanished"])
+def test_a_damaged_archive_is_made_again_the_same(tmp_path: Path, pinned: str, damage: str) -> None:
+    """Whatever became of it in the cache, what is sent is whole, and to the byte what other hosts got."""
+    built = build(project(tmp_path / "p", pinned))
+    place = packed(built)
+    before = place.read_bytes()
+    match damage:
+        case "vanished":
+            place.unlink()
+        case "cut":
+            place.write_bytes(before[:-20])
+        case "emptied":
+            place.write_bytes(b"")
+        case "its note vanished":
+            place.with_name(f"{place.name}.json").unlink()
+    assert packed(built) == place
+    if damage != "its note vanished":  # with it goes the time of the first packing
+        assert place.read_bytes() == before
+    assert "app/manage.py" in sent(place)
+
+
+@pytest.mark.parametrize("damage", ["vanished", "cut"])
+def test_an_archive_that_is_damaged_before_it_is_sent_is_made_again(tmp_path: Path, pinned: str, damage: str) -> None:
+    """The orders name the digest of what is there when they are written."""
+    built = build(project(tmp_path / "p", pinned))
+    place = packed(built)
+    before = place.read_bytes()
+    place.unlink() if damage == "vanished" else place.write_bytes(before[:100])
+    orders = built.orders(BARE, "shop", "ada", archive=place)
+    assert place.read_bytes() == before
+    assert orders["digest"] == hashlib.sha256(before).hexdigest()
+
+
+def test_an_archive_that_another_run_may_send_is_not_forgotten(tmp_path: Path) -> None:
+    """Only old ones go, those used last stay, and their notes go with them."""
+    for number in range(12):
+        place = tmp_path / f"{number:02}.tar.gz"
+        place.write_bytes(b"x")
+        place.with_name(f"{place.name}.json").write_text("{}")
+        os.utime(place, (number, number)) if number < 3 else None
+    forget_old(tmp_path, 8)
+    assert sorted(path.name for path in tmp_path.glob("*.gz")) == [f"{number:02}.tar.gz" for number in range(3, 12)]
+    assert len(list(tmp_path.glob("*.json"))) == 9
+
+
+@pytest.mark.parametrize("damage", ["cut", "vanished", "all vanished", "its list is cut", "its list vanished"])
+def test_a_damaged_wheel_is_fetched_again(tmp_path: Path, pinned: str, damage: str) -> None:
+    """What a crash or a full disk has cut is known by its hash: the host gets whole wheels, under the same id."""
+    folder = project(tmp_path / "p", pinned)
+    built = build(folder)
+    assert built.wheels
+    one = next(built.wheels.folder.glob("gunicorn-*.whl"))
+    match damage:
+        case "cut":
+            one.write_bytes(one.read_bytes()[:-10])
+        case "vanished":
+            one.unlink()
+        case "all vanished":
+            shutil.rmtree(built.wheels.folder)
+        case "its list is cut":
+            (built.wheels.folder / "wheels.json").write_text('{"lock": "x')
+        case "its list vanished":
+            (built.wheels.folder / "wheels.json").unlink()
+    again = build(folder)
+    assert again.id == built.id
+    with tarfile.open(packed(again)) as tar:
+        for name, expected in built.wheels.names.items():
+            member = tar.extractfile(f"wheels/{name}")
+            assert member
+            assert hashlib.sha256(member.read()).hexdigest() == expected
+
+
+def test_what_a_fetch_left_in_the_cache_is_nobody_else_s_to_read(tmp_path: Path, pinned: str) -> None:
+    """Wheels, archives and repositories may hold private code."""
+    (tmp_path / "cache/wheels").mkdir(parents=True, mode=0o755)
+    packed(build(project(tmp_path / "p", pinned)))
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "cache").iterdir()}
+    assert modes == {"wheels": 0o700, "releases": 0o700}
 
 
 # ------------------------------------------------------------------------------------------------- wheels
@@ -306,30 +427,88 @@ def test_the_kit_s_own_needs_come_along(tmp_path: Path) -> None:
     assert built.wheels
     assert "gunicorn-23.0.0-py3-none-any.whl" in built.wheels.names
     assert any(name.startswith("django_cors_headers-") for name in built.wheels.names)
-    assert built.wheels.installer in built.wheels.names
+    assert not any(name.startswith("pip-") for name in built.wheels.names)
 
 
-def source_package(folder: Path, pinned: str, extension: bool) -> str:
-    """An sdist, pure or with a part to be compiled, and requirements that name it; its build asks the real index."""
+def source_package(folder: Path, pinned: str, extension: bool = False) -> str:
+    """An sdist, pure or with a part to be compiled, and requirements that name it; its build asks the real index, and
+    leaves a file `built` beside it."""
     name = "origin_kit_tests_only"
     top = folder / f"{name}-1.0"
     top.mkdir()
     parts = f", ext_modules=[setuptools.Extension('{name}', ['{name}.c'])]" if extension else f", py_modules=['{name}']"
-    (top / "setup.py").write_text(f"import setuptools\nsetuptools.setup(name='{name}', version='1.0'{parts})\n")
+    note = f"open({str(folder / 'built')!r}, 'w').close()"
+    (top / "setup.py").write_text(f"import setuptools\n{note}\nsetuptools.setup(name='{name}', version='1.0'{parts})\n")
     start = f"PyMODINIT_FUNC PyInit_{name}(void) {{ return 0; }}"
     (top / f"{name}.c").write_text(f"#include <Python.h>\n{start}\n")
     (top / f"{name}.py").write_text("")
     (top / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     with tarfile.open(folder / f"{name}-1.0.tar.gz", "w:gz") as tar:
         tar.add(top, top.name)
-    (folder / "pip-98.0-py3-none-any.whl").unlink()
     return pinned.replace("--no-index\n", "") + f"{name}==1.0\n"
 
 
-def test_a_pure_package_without_a_wheel_is_built_here(tmp_path: Path, pinned: str) -> None:
-    """An sdist becomes a wheel on this side, if it is good for every machine."""
-    built = build(project(tmp_path / "p", source_package(tmp_path / "index", pinned, extension=False)))
+@pytest.mark.parametrize("asked", ["=={version}", ">=0.5", " @ file://{folder}/origin_kit_tests_only-1.0.tar.gz"])
+def test_code_of_a_package_without_a_wheel_is_not_run_here(tmp_path: Path, pinned: str, asked: str) -> None:
+    """Neither resolving nor fetching runs a setup.py on the operator's machine; the message names package and key."""
+    needs = source_package(tmp_path / "index", pinned)
+    wanted = "origin_kit_tests_only" + asked.format(version="1.0", folder=tmp_path / "index")
+    folder = project(tmp_path / "p", None)
+    (folder / "pyproject.toml").write_text(f"[project]\nname='p'\nversion='1'\ndependencies=[{wanted!r}]\n")
+    found = requirements(release.local(folder))
+    text = needs.replace("origin_kit_tests_only==1.0\n", "") + found.text
+    with pytest.raises(ReleaseError) as problem:
+        wheels(Requirements(text, found.path), Target(), lambda text: None, lambda part, doing: None)
+    assert "of origin-kit-tests-only; building from source would run that code here" in str(problem.value)
+    assert "`build_sdists: [origin-kit-tests-only]`" in str(problem.value)
+    assert not (tmp_path / "index/built").exists()
+    assert not list((tmp_path / "cache/wheels").iterdir())
+
+
+def test_an_interpreter_that_lies_about_is_not_run(
+    tmp_path: Path, pinned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the .venv nor a pip.py of the folder where somebody happens to be."""
+    here = tmp_path / "here"
+    (here / ".venv/bin").mkdir(parents=True)
+    (here / ".venv/pyvenv.cfg").write_text("home = /usr/bin\n")
+    (here / ".venv/bin/python").write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\nexec {sys.executable} "$@"\n')
+    (here / ".venv/bin/python").chmod(0o755)
+    (here / "pip.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    monkeypatch.chdir(here)
+    build(project(tmp_path / "p", pinned))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_a_wheel_needs_may_not_be_built_either(tmp_path: Path, index: Callable[..., str], pinned: str) -> None:
+    """A package that nobody named, since another one needs it, is held to the same rule."""
+    source_package(tmp_path / "index", pinned)
+    with zipfile.ZipFile(tmp_path / "index/origin_kit_tests_above-1.0-py3-none-any.whl", "w") as wheel:
+        needs = "Requires-Dist: origin_kit_tests_only"
+        wheel.writestr(
+            "origin_kit_tests_above-1.0.dist-info/METADATA",
+            f"Metadata-Version: 2.1\nName: origin_kit_tests_above\nVersion: 1.0\n{needs}\n",
+        )
+        wheel.writestr(
+            "origin_kit_tests_above-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        wheel.writestr("origin_kit_tests_above-1.0.dist-info/RECORD", "")
+    folder = project(tmp_path / "p", pinned.replace("--no-index\n", "") + "origin_kit_tests_above\n")
+    with pytest.raises(ReleaseError, match="of origin-kit-tests-only; building"):
+        build(folder)
+    assert not (tmp_path / "index/built").exists()
+    allowed = build(folder, may_build=("Origin_Kit.Tests-only", "never-asked-for"))
+    assert allowed.wheels
+    assert {name.split("-")[0] for name in allowed.wheels.names} >= {"origin_kit_tests_above", "origin_kit_tests_only"}
+
+
+def test_a_pure_package_without_a_wheel_is_built_where_the_stack_says_so(tmp_path: Path, pinned: str) -> None:
+    """An sdist that `build_sdists` names becomes a wheel on this side, if it is good for every machine."""
+    folder = project(tmp_path / "p", source_package(tmp_path / "index", pinned))
+    built = build(folder, may_build=("origin-kit-tests-only",))
     assert built.wheels
+    assert (tmp_path / "index/built").exists()
     assert any(
         name.startswith("origin_kit_tests_only-1.0-") and name.endswith("-none-any.whl") for name in built.wheels.names
     )
@@ -339,9 +518,9 @@ def test_a_compiled_package_without_a_wheel_is_named(tmp_path: Path, pinned: str
     """What would have to be compiled for the host is an error with two cures; nothing half-done stays."""
     needs = source_package(tmp_path / "index", pinned, extension=True)
     with pytest.raises(
-        ReleaseError, match=r"origin-kit-tests-only==1\.0 has no wheel.*; pin a version that has one, or"
+        ReleaseError, match=r"origin_kit_tests_only==1\.0 has no wheel.*; pin a version that has one, or"
     ):
-        build(project(tmp_path / "p", needs))
+        build(project(tmp_path / "p", needs), may_build=("origin-kit-tests-only",))
     assert not list((tmp_path / "cache/wheels").iterdir())
 
 
@@ -530,6 +709,48 @@ def test_a_branch_moves(repository: Path) -> None:
     assert release.from_git(str(repository), str(old.commit), "backend") == old.__class__(
         old.folder, old.label.replace("main", str(old.commit)), old.roof, commit=old.commit
     )
+
+
+@pytest.mark.parametrize("damage", ["a file is cut", "a file vanished", "of an older version"])
+def test_a_damaged_tree_in_the_cache_is_unpacked_again(repository: Path, damage: str) -> None:
+    """What is shipped is the commit, not what became of it in the cache."""
+    source = release.from_git(str(repository), "main", "backend")
+    wsgi = source.folder / "shop/wsgi.py"
+    before = wsgi.read_text()
+    match damage:
+        case "a file is cut":
+            wsgi.write_text(before[:5])
+        case "a file vanished":
+            wsgi.unlink()
+        case "of an older version":  # which kept no index
+            wsgi.unlink()
+            next(source.roof.parent.glob("*.index")).unlink()
+    shutil.rmtree(repository / "backend")
+    assert release.from_git(str(repository), "main", "backend") == source
+    assert wsgi.read_text() == before
+
+
+@pytest.mark.parametrize("ref", ["main", "short"])
+@pytest.mark.parametrize("damage", ["empty", "no objects", "locked", "left over"])
+def test_a_half_made_repository_in_the_cache_is_made_again(repository: Path, ref: str, damage: str) -> None:
+    """A run that was killed, or a full disk, is no reason to fail the next time."""
+    wanted = {"short": git(repository, "rev-parse", "v1^{commit}")[:8]}.get(ref, ref)
+    release.from_git(str(repository), "v1", "backend")
+    store = next(path for path in (repository.parent / "cache/git").iterdir() if path.is_dir())
+    match damage:
+        case "empty":
+            shutil.rmtree(store / "git")
+            (store / "git").mkdir()
+        case "no objects":
+            shutil.rmtree(store / "git/objects")
+        case "locked":
+            (store / "git/shallow.lock").touch()
+        case "left over":
+            (store / "git-killed").mkdir()
+            (store / "tree-killed").mkdir()
+    source = release.from_git(str(repository), wanted, "backend")
+    assert (source.folder / "manage.py").exists()
+    assert not list(store.glob("*-killed"))
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 
 from infra.contract import Contract
+from rollout.envfile import environment_text
 from rollout.render import Generation, RenderError, render
-from rollout.render.django import environment_text, variables
+from rollout.render.django import variables
 from rollout.render.frontend import connect_source
 from rollout.render.generation import File, assemble
 from rollout.render.templates import fill
@@ -135,8 +136,26 @@ def test_fingerprint_covers_mode_and_path() -> None:
     def mark(file: File) -> str:
         return assemble([file], [], [], {"nginx": ()}).fingerprints["nginx"]
 
-    marks = [mark(File("a", "x", "nginx")), mark(File("b", "x", "nginx")), mark(File("a", "x", "nginx", 0o600))]
+    marks = [mark(File("a", "x", "nginx")), mark(File("b", "x", "nginx")), mark(File("a", "x", "nginx", 0o640))]
     assert len(set(marks)) == 3
+
+
+def test_what_everybody_may_read_does_not_depend_on_a_secret() -> None:
+    """No digest of it that could be tried out: a PIN has ten thousand values."""
+    contract = load("local-ip")
+    one, other = (render(contract, "backend", contract.backend.hosts[0], {"PIN": pin}) for pin in ("1234", "4321"))
+    assert one.id == other.id
+    assert one.fingerprints == other.fingerprints
+    assert [file.path for file, twin in zip(one.files, other.files, strict=True) if file != twin] == ["secrets.env"]
+
+
+def test_a_value_that_looks_like_a_mark_stays_as_it_is() -> None:
+    """Only the files that report a fingerprint have it put in."""
+    mark = "@fingerprint:gunicorn@ @{release}"
+    contract = application(load("local-ip"), env={"A": mark})
+    generation = render(contract, "backend", contract.backend.hosts[0], {"B": mark})
+    assert f'A="{mark}"' in text(generation, "environment")
+    assert f'B="{mark}"' in text(generation, "secrets.env")
 
 
 def test_secrets_only_in_their_file() -> None:
@@ -212,6 +231,13 @@ REFUSED = {
     "tls": (lambda c: dataclasses.replace(c, tls="acme"), "tls: invalid value 'acme'"),
     "variable": (lambda c: application(c, env={"A B": ""}), "'A B' is not a variable's name"),
     "NUL": (lambda c: application(c, env={"A": "x\0y"}), "the value of A holds a NUL"),
+    "no character": (lambda c: application(c, env={"A": "\ufffe"}), "the value of A holds U+FFFE"),
+    "no character above": (lambda c: application(c, env={"A": "\U0010ffff"}), "the value of A holds U+10FFFF"),
+    "too long": (lambda c: application(c, env={"A": "x" * 131_070}), "the value of A is longer than the 131071 bytes"),
+    "too much": (
+        lambda c: application(c, env={f"A{i}": "x" * 130_000 for i in range(9)}),
+        "more than 1 MiB together",
+    ),
     "surrogate": (lambda c: application(c, env={"A": "\ud800"}), "half a character"),
 }
 

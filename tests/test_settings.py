@@ -131,6 +131,8 @@ def test_every_shipped_stack_is_valid(stack: str) -> None:
         ({"env": "[1]"}, "env: '[1]' is not a map of NAME: value"),
         ({"env": '{"A B": "x"}'}, "env: 'A B' is not a variable's name"),
         ({"env": '{"A": 1}'}, "env: A is 1, not text; put it in quotes"),
+        ({"env": json.dumps({"A": "x\0"})}, "env: the value of A holds a NUL"),
+        ({"env": json.dumps({"A": "x\ufffe"})}, "env: the value of A holds U+FFFE, which is no character"),
         ({"extra_origins": "http://localhost:1"}, "extra_origins: 'http://localhost:1' is not a list"),
         ({"extra_origins": '["localhost:8080"]'}, "extra_origins: "),
         ({"allow_headers": '["X Y"]'}, "allow_headers: 'X Y' is not a header name"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.settings import SettingsError
-from rollout import infrastructure
+from rollout import infrastructure, settings
 from rollout.infrastructure import InfrastructureError
 from tests.e2e.kit import FAB, ROOT
 from tests.test_clouds import KEY
@@ -106,7 +106,7 @@ def test_an_unknown_stack_and_broken_yaml_are_one_line() -> None:
 def test_without_root_the_local_cloud_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(InfrastructureError, match="it needs root; run it with sudo, or `make up`"):
-        infrastructure.prepare_local("")
+        infrastructure.prepare_local(settings.read("local"))
 
 
 def test_describe_tells_our_errors_from_bugs() -> None:

@@ -16,9 +16,11 @@ def generations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "generations"
     monkeypatch.setattr(transaction, "GENERATIONS", folder)
     monkeypatch.setattr(transaction, "CURRENT", tmp_path / "current")
+    monkeypatch.setattr(transaction, "old_secrets", lambda current: [])
     for number in range(15):
         name = f"g{number:02d}"
         (folder / name).mkdir(parents=True)
+        (folder / name / "generation.json").write_text("{}")
         transaction.note_activation(folder, name)
         when = 1_800_000_000 + number - (365 * 86400 if number >= 8 else 0)
         os.utime(folder / name, (when, when))

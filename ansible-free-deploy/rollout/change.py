@@ -19,14 +19,15 @@ T = TypeVar("T")
 
 
 class ChangeError(ValueError):
-    """Not every host could be done: each with what is wrong there, then what became of the others."""
+    """Not every host could be done: each with what is wrong there, then what became of the others. `but` is what can't
+    be rolled back."""
 
-    def __init__(self, failures: Sequence[HostError], kept: Sequence[str] = ()) -> None:
+    def __init__(self, failures: Sequence[HostError], kept: Sequence[str] = (), *, but: str = "") -> None:
         own = [failure for failure in failures if not failure.left_alone]
         others = [failure.host.name for failure in failures if failure.left_alone]
         lines = [f"{failure}\n{failure.detail}".rstrip() for failure in own]
         if others:
-            lines.append(f"{', '.join(others)}: unchanged or rolled back, since all hosts change or none")
+            lines.append(f"{', '.join(others)}: unchanged or rolled back, since all hosts change or none{but}")
         if kept:
             lines.append(f"{', '.join(kept)}: changed; run the same command again, which brings the rest along")
         super().__init__("\n".join(lines))

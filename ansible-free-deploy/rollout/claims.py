@@ -4,7 +4,7 @@ Standard library only (Python >= 3.9), like every text that runs on a host. The 
 /opt/<app>, /var/lib/<app>, /run/<app> and two units. What the kit did not make it leaves alone.
 
     /etc/origin-kit/applications/<app>.json   the mark: root's, written before anything of that name is made
-    /etc/origin-kit/move.json                 from before a move until its ship has committed; who finds it goes back
+    /etc/origin-kit/move.json                 from before a move until the new configuration serves; says the way back
 
 A move takes the old application out of service, gives its user and its data folder the new name (uid and gid stay, so
 no file of the application's is touched), and leaves its code until the new configuration serves. Meanwhile the host is
@@ -230,9 +230,9 @@ def write_mark(app: str, **more: object) -> None:
 def refuse(app: str, moving: dict[str, str] | None = None) -> None:
     """Raise Failed where the name is somebody else's here, or another application of the kit's is.
 
-    `moving`: name → what becomes of it, "renamed" or "removed". Asked while a move is unfinished, it is silent.
+    `moving`: name → what becomes of it, "renamed" or "removed". Silent where a ship has to take a move back first.
     """
-    if MOVE.exists():
+    if pending(app):
         return
     found = conflicts(app)
     if found:
@@ -248,12 +248,27 @@ def refuse(app: str, moving: dict[str, str] | None = None) -> None:
 def refuse_others(app: str, moving: dict[str, str] | None = None) -> None:
     """Raise Failed where another application of the kit's is here that nothing is said about."""
     left = [name for name in others(app) if name not in (moving or {})]
-    if left and not MOVE.exists():
+    if left and not pending(app):
         raise Failed(
             f"this host has application {', '.join(left)} of this kit, and the stack's config says {app}; nothing was "
             f"changed. Choose: set `application: {left[0]}` again; `fab ship --rename-from {left[0]}` keeps its data "
             f"under the new name; `fab ship --remove-application {left[0]}` deletes it with its data"
         )
+
+
+def pending(app: str) -> bool:
+    """Whether a move was cut short, or is to another name than this: the next ship takes it back."""
+    way = read_move()
+    return bool(way) and not (way.get("shipped") and way["to"] == app)
+
+
+def read_move() -> Json:
+    """The journal of the move that is under way; empty where none is."""
+    try:
+        way: Json = json.loads(MOVE.read_text())
+    except FileNotFoundError:
+        return {}
+    return way
 
 
 def refuse_move(app: str, name: str, fate: str) -> None:
@@ -301,8 +316,12 @@ def refuse_foreign_places(generation: Json, app: str) -> None:
 
 def check(generation: Json, app: str) -> None:
     """What a deploy asks before it writes anything."""
-    if MOVE.exists():
-        raise Failed("a move of the application to another name was cut short; run the same `fab ship` again")
+    if pending(app):
+        way = read_move()
+        names = ", ".join(way["moving"])
+        raise Failed(
+            f"the move from {names} to {way['to']} is unfinished here; run `fab ship`: it puts {names} back first"
+        )
     refuse(app)
     refuse_foreign_places(generation, app)
 
@@ -314,9 +333,8 @@ def check(generation: Json, app: str) -> None:
 def entered(app: str, moving: dict[str, str]) -> Iterator[None]:
     """The name is the kit's, and marked, while a ship works; a move that it asks for is done first, and undone where
     the ship fails."""
-    if MOVE.exists():
-        emit(step="unmove", text="undoes a move to another name that was cut short")
-        unmove(json.loads(MOVE.read_text()))
+    if pending(app):
+        put_back()
     refuse(app, moving)
     todo = {name: fate for name, fate in moving.items() if name in others(app)}
     fresh = not mark_of(app).exists()
@@ -334,7 +352,28 @@ def entered(app: str, moving: dict[str, str]) -> Iterator[None]:
     except BaseException as problem:
         take_back(way, problem)
         raise
-    finish_move(way)
+    note_shipped(way)
+
+
+def note_shipped(way: Json) -> None:
+    """The ship has committed: the move stands, and from the deploy on there is no way back."""
+    write_durably(MOVE, json.dumps({**way, "shipped": True}).encode(), 0o600)
+    sync(KIT)
+
+
+def finish_open_move(app: str) -> None:
+    """The release that a move was made for has been committed by a later run: so is the move."""
+    way = read_move()
+    if way and way["to"] == app:
+        note_shipped(way)
+
+
+def put_back() -> None:
+    """What was moved and does not serve yet is as it was before."""
+    way = read_move()
+    if way:
+        emit(step="unmove", text=f"puts {', '.join(way['moving'])} back in service")
+        unmove(way)
 
 
 def plan_move(app: str, todo: dict[str, str], fresh: bool) -> Json:
@@ -393,7 +432,7 @@ def move(way: Json) -> None:
             run("systemctl", "stop", unit)
         remove_socket(ROOT / "run" / f"{name}.sock")
     for place in way["links"]:
-        remove_link(Path(place))
+        remove_file(Path(place))
     if way["current"]:
         point(CURRENT, f"generations/{without_application(CURRENT.resolve()).name}")
     run("systemctl", "daemon-reload")
@@ -405,7 +444,7 @@ def move(way: Json) -> None:
     write_mark(way["to"], former=way["moving"])
 
 
-def remove_link(path: Path) -> None:
+def remove_file(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
         sync(path.parent)
@@ -449,15 +488,14 @@ def must_run(*command: str) -> None:
 
 def take_back(way: Json, problem: BaseException) -> None:
     """Undo a move after its ship failed; where that fails too, say both."""
-    emit(step="unmove", text=f"puts {', '.join(way['moving'])} back in service")
     try:
-        unmove(way)
+        put_back()
     except (Failed, OSError) as second:
         raise Failed(f"{problem}; going back to {', '.join(way['moving'])} failed too: {second}") from problem
 
 
 def unmove(way: Json) -> None:
-    """Everything as the journal says; done twice, it is done once."""
+    """Everything as the journal says; done twice, it is done once. What the ship has put beside it stays."""
     for name, fate in way["moving"].items():
         if fate == "renamed":
             rename(way["to"], name)
@@ -467,29 +505,15 @@ def unmove(way: Json) -> None:
         point(Path(place), target)
     run("systemctl", "daemon-reload")
     if way["fresh"]:
-        remove_link(mark_of(way["to"]))
+        remove_file(mark_of(way["to"]))
     else:
         write_mark(way["to"])
+    if not user_of(way["to"]) and not os.path.lexists(str(data_of(way["to"]))):
+        remove_file(home_of(way["to"]) / "current")  # a ship that finds it would have nothing to do
     failed = [unit for unit in way["active"] if run("systemctl", "start", unit).returncode]
-    MOVE.unlink()
-    sync(KIT)
+    remove_file(MOVE)
     if failed:
         raise Failed(f"{failed[0]} does not start again; see `fab logs`", journal_of(failed[0]))
-
-
-def finish_open_move() -> None:
-    """The release that a move was made for has been committed by a later run: so is the move."""
-    if MOVE.exists():
-        finish_move(json.loads(MOVE.read_text()))
-
-
-def finish_move(way: Json) -> None:
-    """The ship has committed: there is no way back any more, and a deploy removes what is left of the old names."""
-    for name, fate in way["moving"].items():
-        if fate == "renamed":
-            remove_link(mark_of(name))
-    MOVE.unlink()
-    sync(KIT)
 
 
 # ------------------------------------------------------------------------------------------------- a deploy's part
@@ -500,8 +524,10 @@ def forget_former(app: str) -> None:
 
     What can't be removed now is tried again by the next deploy, and said.
     """
+    if not pending(app):
+        remove_file(MOVE)  # from here on there is no way back
     moved = read_mark(app).get("former", {})
-    if not moved or MOVE.exists():
+    if not moved:
         return
     try:
         for name, fate in moved.items():
@@ -521,7 +547,7 @@ def forget(name: str, fate: str) -> None:
             must_run("userdel", name)
         remove_tree(data_of(name))
     remove_tree(home_of(name))
-    remove_link(mark_of(name))
+    remove_file(mark_of(name))
 
 
 def remove_tree(folder: Path) -> None:

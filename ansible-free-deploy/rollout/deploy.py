@@ -24,6 +24,11 @@ from rollout.render import render
 from rollout.render.generation import Generation
 
 WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself
+_SHOWN = 3  # paths in a table
+ONLY_SECRETS = (
+    "the last deploy changed nothing but secrets, and a rollback brings back no secret: set the value that you want "
+    "and run `fab deploy`, or name a generation of `fab history`: `fab rollback --to ID`"
+)
 UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.service",)}
 
 
@@ -64,6 +69,7 @@ def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str]
         "commit": commit(),
         "wait_s": WAIT_S,
         "generation": generation.to_json(),
+        "secrets": dict(secret) if role == "backend" else {},  # so that no message from there quotes one
         "units": [unit.format(app=contract.application.name) for unit in UNITS[role]],
         "probes": probes(contract, role, generation),
         **more,
@@ -184,8 +190,15 @@ def before(looks: Sequence[Outcome]) -> dict[str, str]:
     for identity in ids:
         then = [states.get(identity, current) for states, current in zip(held, now, strict=True)]
         if then != now and all(name in look.result["kept"] for name, look in zip(then, looks, strict=True)):
+            if [_led_to(name, look) for name, look in zip(then, looks, strict=True)] == now:
+                raise RollbackError(ONLY_SECRETS)
             return {look.host.name: name for look, name in zip(looks, then, strict=True)}
     raise RollbackError("there is no configuration before this one on these hosts; `fab deploy` makes one")
+
+
+def _led_to(name: str, look: Outcome) -> str:
+    """What a rollback to a generation makes current: it takes today's secrets, so perhaps another one."""
+    return str(look.result.get("leads_to", {}).get(name, name))
 
 
 def as_json(outcomes: Sequence[Outcome]) -> str:
@@ -199,7 +212,8 @@ def as_json(outcomes: Sequence[Outcome]) -> str:
 def history_text(outcome: Outcome) -> str:
     """The deploys of one host, the last first; what a rollback can go to is marked."""
     result, name = outcome.result, outcome.host.name
-    marks = {**dict.fromkeys(result["kept"], "kept"), result["current"]: "current"}
+    marks = {kept: "kept" if _led_to(kept, outcome) == kept else "kept, with today's secrets"
+             for kept in result["kept"]} | {result["current"]: "current"}  # fmt: skip
     rows = [
         (
             one["at"],
@@ -254,14 +268,24 @@ def _release(result: Json) -> str:
 
 
 def _verdict(result: Json) -> str:
+    """What is not as it should be, each with its cure; the first thing about the configuration, and the release."""
+    found = [_configuration(result), _release_changed(result.get("release_changed", []), _release(result))]
+    return "; ".join(filter(None, found)) or "as the contract says"
+
+
+def _configuration(result: Json) -> str:
     if result.get("in_doubt"):
         return "waits for the outcome on the other hosts: run `fab deploy`"
     if result["unfinished"]:
         return "interrupted: run `fab deploy`"
     if result["differs"]:
         return "differs from the contract: run `fab deploy`"
-    if result["restarts"]:
-        return (
-            "; ".join(f"{service}: {why}" for service, why in sorted(result["restarts"].items())) + ": run `fab deploy`"
-        )
-    return "as the contract says"
+    reasons = "; ".join(f"{service}: {why}" for service, why in sorted(result["restarts"].items()))
+    return f"{reasons}: run `fab deploy`" if reasons else ""
+
+
+def _release_changed(paths: Sequence[str], release: str) -> str:
+    if not paths:
+        return ""
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return f"release {release} was changed on the host ({', '.join(paths[:_SHOWN])}{more}): run `fab ship`"

@@ -10,13 +10,15 @@ import base64
 import contextlib
 import json
 import os
+import re
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import paramiko
 from fabric import Config, Connection
@@ -128,11 +130,11 @@ class Session:
             channel = self.connection.transport.open_session(timeout=CONNECT_TIMEOUT_S)
             channel.exec_command(_COMMAND)
         except CUT as problem:
-            raise HostError(self.host, "the connection was lost before anything was asked; run this again") from problem
+            raise HostError(self.host, f"{self._not_begun()}; run this again") from problem
         channel.settimeout(SILENCE_S)
-        over = threading.Event()
+        over, source = threading.Event(), self._open(blob)
         writer = threading.Thread(
-            target=_send, args=(channel, script, payload, blob, None if on_gate is None else over), daemon=True
+            target=_send, args=(channel, script, payload, source, None if on_gate is None else over), daemon=True
         )
         writer.start()
         try:
@@ -146,16 +148,27 @@ class Session:
             return result
         raise self._dead(channel, stray, status)
 
+    def _open(self, blob: Path | None) -> BinaryIO | None:
+        try:
+            return blob.open("rb") if blob else None
+        except OSError as problem:
+            raise HostError(
+                self.host, f"{blob} can't be read any more ({problem.strerror}); run this again"
+            ) from problem
+
     def _follow(
         self, channel: paramiko.Channel, on_event: Event, on_gate: Answer | None
     ) -> tuple[Json | None, list[str]]:
         result: Json | None = None
         stray: list[str] = []
-        for line in channel.makefile("r"):
+        for line in channel.makefile("rb"):
             try:
                 event = json.loads(line)
             except ValueError:
-                stray.append(line.rstrip())
+                stray.append(line.decode(errors="replace").rstrip())
+                continue
+            if not isinstance(event, dict):
+                stray.append(str(event))
                 continue
             if "error" in event:
                 left_alone, in_doubt = bool(event.get("left_alone")), bool(event.get("in_doubt"))
@@ -173,31 +186,75 @@ class Session:
                 on_event(event)
         return result, stray
 
+    def _not_begun(self) -> str:
+        if self._is_lost():
+            return "the connection was lost before anything was asked"
+        return "it starts no program for us: too many sessions, or out of memory or processes? nothing was sent"
+
+    def _is_lost(self) -> bool:
+        """Whether the connection itself is gone. (paramiko ends the channels of a broken one before it says so.)"""
+        transport = self.connection.transport
+        return not transport.is_active() or transport.saved_exception is not None
+
     def _dead(self, channel: paramiko.Channel, stray: list[str], status: int) -> HostError:
         words = channel.makefile_stderr("rb").read().decode(errors="replace")
         own = "\n".join([*stray, words]).strip()[-1500:]
-        if status == -1:
+        if status == -1 and self._is_lost():
             text = "the connection was lost; what runs there ends by itself: run the same command again to see how"
             return HostError(self.host, text, own)
-        if "sudo" in own and "password" in own:
-            return HostError(
-                self.host, f"{self.host.user} may not use sudo without a password; see docs/operating.md", own
-            )
-        return HostError(
-            self.host, f"the script on the host ended with status {status}; run the same command again", own
-        )
+        return HostError(self.host, why_dead(self.host.user, own, status), own)
+
+
+# What stands in the way of the script → what to say; in the words of the shell, sudo and Python. `{}` is the user.
+_IN_THE_WAY = {
+    r"python3: (command not found|No such file)": "/usr/bin/python3 is not installed there; install python3",
+    r"sudo: (command )?not found|not found: sudo": "sudo is not installed there; {} needs it, without a password",
+    r"sudo.*password|not in the sudoers|must have a tty": (
+        "{} may not use sudo without a password; see docs/operating.md"
+    ),
+    r"This account is|nologin": "user {} has no shell there; the contract names another user than may log in",
+    r"No space left on device": "a disk there is full; see `df -h` and `df -i` there, and make room",
+    r"Read-only file system": "a file system there is read-only; see `dmesg` there",
+    r"MemoryError|Cannot allocate memory|can't start new thread|fork: ": (
+        "it is out of memory or processes; see `free -h` there, then run the same command again"
+    ),
+    r"SyntaxError|'type' object is not subscriptable": "its /usr/bin/python3 is too old; the kit needs 3.9 or newer",
+    r"Traceback \(most recent": "the kit's own script failed there: a bug, please report it",
+}
+
+
+def why_dead(user: str, words: str, status: int) -> str:
+    """Why the script ended without an answer: what it or what starts it said, or the signal that ended it."""
+    for pattern, text in _IN_THE_WAY.items():
+        if re.search(pattern, words):
+            return text.format(user)
+    if status == -1 or status > _BY_SIGNAL:  # sshd tells a signal as no status, a shell as 128 and its number
+        by = f" by {_signal(status - _BY_SIGNAL)}" if status > _BY_SIGNAL else ""
+        text = f"the script on the host was killed{by}; out of memory? see `journalctl -k` there"
+        return f"{text}; run the same command again"
+    return f"the script on the host ended with status {status}; run the same command again"
+
+
+_BY_SIGNAL = 128
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _send(
-    channel: paramiko.Channel, script: str, payload: Json, blob: Path | None, over: threading.Event | None
+    channel: paramiko.Channel, script: str, payload: Json, blob: BinaryIO | None, over: threading.Event | None
 ) -> None:
     """Send the script, its orders and the blob; then signs of life until it is `over`, if anything is to be asked."""
     text, data = script.encode(), json.dumps(payload).encode()
     try:
         channel.sendall(b"%d %d\n" % (len(text), len(data)) + text + data)
         if blob:
-            with blob.open("rb") as source:
-                while chunk := source.read(1 << 18):
+            with blob:
+                while chunk := blob.read(1 << 18):
                     channel.sendall(chunk)
         if over is None:
             channel.shutdown_write()
@@ -252,7 +309,8 @@ def explain(host: Host, problem: BaseException, identity: Path | None) -> str:
         return f"{where} refused the connection; sshd is not up there (yet): wait, or run `fab up`"
     if isinstance(problem, OSError):
         return (
-            f"{where} can't be reached ({os.strerror(problem.errno) if problem.errno else problem}); run `fab status`"
+            f"{where} can't be reached ({os.strerror(problem.errno) if problem.errno else problem}); "
+            "is it running, and is there a way from here to it? `fab up` starts it where it can"
         )
     if "not found in known_hosts" in str(problem):
         return "it offers no host key of the kind in the contract: somebody else answers; nothing was sent"

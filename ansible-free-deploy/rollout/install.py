@@ -2,7 +2,8 @@
 
 Standard library only (Python >= 3.9): this text is sent to the host and runs there as root, as one unit of work. It
 finds its orders in the global PAYLOAD and the archive on stdin, and prints JSON lines: `{"step": ...}` as it goes, then
-`{"result": ...}` or `{"error": ...}`. The application's own code (check, migrate, collectstatic) never runs as root.
+`{"result": ...}` or `{"error": ...}`. Neither the application's code nor anything of a wheel ever runs as root:
+`confined` runs the one, `wheelfiles` unpacks the other. What the application wrote is read by `untrusted` only.
 
     /opt/<app>/releases/<id>   complete as soon as it has this name; <id>.partial before, which the next run sweeps
     /opt/<app>/venvs/<lock>    complete when `.complete` is in it; scripts hold their own path, so it can't be moved
@@ -15,7 +16,6 @@ The journal of a switch, what a crash leaves and how hosts agree on the outcome:
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -25,14 +25,14 @@ import pwd
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, Iterator  # noqa: UP035 - Python 3.9 has no other
+from typing import Any, BinaryIO, Callable, Iterator, NoReturn  # noqa: UP035 - Python 3.9 has no other
 
-from rollout import claims, handover, journal, transaction, two_phase
+from rollout import claims, confined, handover, journal, links, manifest, transaction, two_phase, untrusted, wheelfiles
 from rollout.journal import audit
 from rollout.onhost import (
     PAYLOAD,
@@ -45,12 +45,14 @@ from rollout.onhost import (
     end_step,
     journal_of,
     last_lines,
+    note_full,
     point,
     private_folder,
     run,
     send_heartbeats,
     step,
     sync,
+    trouble,
     wait_for,
 )
 
@@ -64,9 +66,11 @@ CURRENT = HOME / "current"
 DATA = ROOT / "var/lib" / APP
 INCOMING = ROOT / "var/cache/origin-kit/incoming"
 STAGED = ROOT / "run" / f"origin-kit-ship-{APP}"
+PRIVATE = ROOT / "run" / f"origin-kit-code-{APP}"
 SERVICE = f"{APP}.service"
 KEPT = 5
 KEPT_BACKUPS = 3
+COMPILE_S = 600
 IS_ROOT = os.geteuid() == 0
 
 
@@ -90,8 +94,30 @@ def names_in(folder: Path) -> list[str]:
 
 
 def complete_releases() -> list[str]:
-    """Releases that need nothing sent: unpacked whole, and with the environment that they run in."""
-    return [name for name in names_in(RELEASES) if (RELEASES / name / "venv/.complete").exists() or is_site(name)]
+    """Releases that need nothing sent: as they were unpacked, and with the environment that they run in."""
+    return [name for name in names_in(RELEASES) if is_whole(name)]
+
+
+def is_whole(name: str) -> bool:
+    """Whether a release and its environment are there and as they were made; the current one is read to the byte."""
+    release, thorough = RELEASES / name, name == current_id()
+    if is_site(name):
+        return not changes(release, thorough)
+    if not (release / "venv/.complete").exists():
+        return False
+    return not (changes(release, thorough) or changes(Path(os.path.realpath(str(release / "venv"))), thorough))
+
+
+_read_before: dict[Path, list[str]] = {}  # to the byte, which takes a second in a large environment
+
+
+def changes(folder: Path, thorough: bool) -> list[str]:
+    """As `manifest.changes`; a thorough look is taken once."""
+    if not thorough:
+        return _read_before.get(folder) or manifest.changes(folder)
+    if folder not in _read_before:
+        _read_before[folder] = manifest.changes(folder, thorough=True)
+    return _read_before[folder]
 
 
 def is_site(name: str) -> bool:
@@ -99,7 +125,23 @@ def is_site(name: str) -> bool:
 
 
 def complete_venvs() -> list[str]:
-    return [name for name in names_in(VENVS) if (VENVS / name / ".complete").exists()]
+    """The locks that have an environment here that is as it was made."""
+    return sorted({lock_of(name) for name in names_in(VENVS) if is_complete_venv(name)})
+
+
+def is_complete_venv(name: str) -> bool:
+    venv = VENVS / name
+    return (venv / ".complete").exists() and not changes(venv, thorough=False)
+
+
+def lock_of(venv: str) -> str:
+    """An environment has the name of its lock; one that replaces a changed one that still serves has a number more."""
+    return venv.split("-")[0]
+
+
+def used_venvs() -> set[str]:
+    """Names of the environments that releases run in."""
+    return {Path(os.path.realpath(str(RELEASES / name / "venv"))).name for name in names_in(RELEASES)}
 
 
 def turn_of(name: str) -> int:
@@ -108,9 +150,12 @@ def turn_of(name: str) -> int:
 
 
 def settled() -> bool:
-    """Whether no ship was cut short, and what runs is what is current."""
+    """Whether no ship was cut short, what runs is what is current, and that is as it was shipped."""
     loaded = {release for _, release in transaction.loaded_by_gunicorn()}
-    return not journal.exists() and loaded <= {os.path.realpath(str(CURRENT))}
+    if journal.exists() or not loaded <= {os.path.realpath(str(CURRENT))}:
+        return False
+    name = current_id()
+    return name is None or (turn_of(name) > 0 and is_whole(name))
 
 
 def facts() -> Json:
@@ -121,7 +166,7 @@ def facts() -> Json:
         "machine": platform.machine(),
         "libc": platform.libc_ver()[1] if platform.libc_ver()[0] == "glibc" else "",
         "release": current_id(),
-        "settled": settled(),
+        "settled": settled() and not claims.pending(APP),
         "releases": complete_releases(),
         "venvs": complete_venvs(),
     }
@@ -134,9 +179,16 @@ def discard(folder: Path) -> None:
     """Remove a folder so that nobody takes what is left of it for the whole, even if this is cut short."""
     partial = folder if folder.suffix == ".partial" else folder.with_name(folder.name + ".partial")
     if partial != folder:
-        shutil.rmtree(str(partial), ignore_errors=True)
+        remove(partial)
         folder.rename(partial)
-    shutil.rmtree(str(partial))
+    remove(partial)
+
+
+def remove(folder: Path) -> None:
+    """Remove a tree of any depth, never through a link: an earlier version of this let the application fill some."""
+    done = run("rm", "-rf", "--one-file-system", "--", str(folder))
+    if done.returncode:
+        raise Failed(f"{folder} can't be removed", last_lines(done.stdout))
 
 
 def sweep() -> None:
@@ -145,9 +197,11 @@ def sweep() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("*.partial"):
             discard(leftover)
-    for name in set(names_in(VENVS)) - set(complete_venvs()):
-        discard(VENVS / name)
-    shutil.rmtree(str(STAGED), ignore_errors=True)
+    for name in set(names_in(VENVS)) - used_venvs():
+        if not is_complete_venv(name):
+            discard(VENVS / name)
+    remove(STAGED)
+    remove(PRIVATE)
 
 
 # ------------------------------------------------------------------------------------------------- user and data
@@ -170,7 +224,7 @@ def prepare_user() -> None:
         os.chown(str(DATA), owner.pw_uid, owner.pw_gid)
     DATA.chmod(0o711)  # nginx passes through to media, and can't list what else is there
     # Below this folder everything is the application's, links included: nothing there is touched by root.
-    done = as_user(sys.executable, "-I", "-c", PREPARE_DATA, str(DATA), cwd="/")
+    done = in_data(PREPARE_DATA)
     if done.returncode:
         raise Failed(f"{DATA} can't be prepared as user {USER}; see its owner and mode", last_lines(done.stdout))
 
@@ -197,14 +251,20 @@ def user_exists() -> bool:
     return True
 
 
-def as_user(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    """Run as the application's user, in no other group and with an environment that holds nothing of root's."""
-    who: Json = {}
-    if IS_ROOT:
-        user = pwd.getpwnam(USER)
-        who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    plain = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(DATA)}
-    return run(*command, env={**plain, **more.pop("env", {})}, **who, **more)
+def as_user(*command: str, **more: Any) -> confined.Ended:
+    """Run as the application's user, within its service's limits; `more` is what `Confined.run` takes."""
+    if not _place:
+        unit = PAYLOAD.get("unit") or ""
+        _place.append(confined.Confined(APP, USER, unit, PRIVATE))
+    return _place[0].run(*command, **more)
+
+
+_place: list[confined.Confined] = []  # where the application's code runs, from the first command on
+
+
+def in_data(script: str, *words: str, **more: Any) -> confined.Ended:
+    """Run lines of this text in the data folder, by the system's own Python, as the application's user."""
+    return as_user(sys.executable, "-I", "-c", script, str(DATA), *words, **more)
 
 
 # ------------------------------------------------------------------------------------------------- unpack
@@ -261,26 +321,24 @@ def unpack(partial: Path) -> None:
     """Unpack the archive into `partial`. Raises Failed for one that is cut short or reaches outside of it."""
     step("unpack", "unpacks release {}".format(PAYLOAD["id"]))
     partial.mkdir(parents=True, mode=0o755)
-    links: list[tuple[Path, str]] = []
+    linked: dict[str, str] = {}
     try:
         with tarfile.open(str(INCOMING / str(PAYLOAD["deploy"])), mode="r|gz") as tar:
             for member in tar:
-                unpack_one(tar, member, partial, links)
+                unpack_one(tar, member, partial, linked)
     except (tarfile.TarError, EOFError, OSError) as problem:
         if isinstance(problem, OSError) and problem.errno:
             raise
         raise Failed(f"the archive can't be unpacked ({problem}); ship again") from problem
-    for place, target in links:  # last, so that no file was written through one
-        place.symlink_to(target)
+    make_links(partial, linked)
 
 
-def unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, partial: Path, links: list[tuple[Path, str]]) -> None:
+def unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, partial: Path, linked: dict[str, str]) -> None:
     path = inside(member.name)
     place = partial / path
     place.parent.mkdir(parents=True, exist_ok=True)
     if member.issym():
-        inside(os.path.normpath(str(path.parent / member.linkname)), path.parts[0])
-        links.append((place, member.linkname))
+        linked[str(path)] = member.linkname
         return
     if not member.isreg():
         raise Failed(
@@ -294,26 +352,44 @@ def unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, partial: Path, lin
     os.utime(str(place), (member.mtime, member.mtime))
 
 
-def inside(name: str, top: str | None = None) -> PurePosixPath:
-    """`name` as a path, if it stays below app, site or wheels (or below `top`)."""
+def make_links(partial: Path, linked: dict[str, str]) -> None:
+    """Last, so that no file was written through one; only those that stay inside, every link on the way followed."""
+    for top in ("app", "site", "wheels"):
+        below = {path[len(top) + 1 :]: target for path, target in linked.items() if path.startswith(top + "/")}
+        for path in links.leading_out(below):
+            outside(f"{top}/{path} → {below[path]}")
+    for path, target in linked.items():
+        if "/" not in path or os.path.lexists(str(partial / path)):
+            outside(path)
+        (partial / path).symlink_to(target)
+
+
+def inside(name: str) -> PurePosixPath:
+    """`name` as a path, if it stays below app, site or wheels."""
     path = PurePosixPath(name)
-    tops = (top,) if top else ("app", "site", "wheels")
-    if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0] not in tops:
-        raise Failed(f"the archive reaches outside of the release ({name!r}); it was not made by this kit")
+    if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0] not in ("app", "site", "wheels"):
+        outside(name)
     return path
+
+
+def outside(name: str) -> NoReturn:
+    raise Failed(f"the archive reaches outside of the release ({name!r}); it was not made by this kit")
 
 
 # ------------------------------------------------------------------------------------------------- the release
 
 
 def stage() -> Path:
-    """The release under its own name, with the environment that it runs in."""
-    final = RELEASES / str(PAYLOAD["id"])
+    """The release under its own name, with the environment that it runs in.
+
+    Where it replaces one that serves and was changed, it has another name until `put`.
+    """
+    final, partial = RELEASES / str(PAYLOAD["id"]), RELEASES / "{}.partial".format(PAYLOAD["id"])
     if PAYLOAD["id"] in complete_releases():
         return final
-    if final.exists():
+    serves = current_id() == PAYLOAD["id"]
+    if final.exists() and not serves:
         discard(final)
-    partial = RELEASES / (PAYLOAD["id"] + ".partial")
     if not PAYLOAD["digest"]:
         raise Failed("release {} is no longer here; ship again".format(PAYLOAD["id"]))
     try:
@@ -322,51 +398,102 @@ def stage() -> Path:
             prepare_backend(partial)
         record = {key: PAYLOAD.get(key) for key in ("id", "role", "label", "commit", "lock", "who")}
         (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
-        partial.rename(final)
-    finally:
+    except BaseException:
+        note_full()
         shutil.rmtree(str(partial), ignore_errors=True)
+        raise
+    if serves:
+        return partial
+    partial.rename(final)
     return final
 
 
+def put(release: Path) -> None:
+    """Note what a release holds that has passed its checks; one that replaces a changed one takes its place."""
+    manifest.write(release)
+    _read_before.clear()
+    if release.suffix == ".partial":
+        step("replace", "replaces release {}, which was changed here".format(PAYLOAD["id"]))
+        os.sync()
+        exchange(release, release.with_suffix(""))
+        sync(RELEASES)
+        shutil.rmtree(str(release))
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Each gets the other's name, at once: `current` leads to a whole release all the time (renameat2(2))."""
+    import ctypes
+
+    here, exchange_both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange_both):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(other))
+
+
 def prepare_backend(partial: Path) -> None:
-    venv = VENVS / PAYLOAD["lock"]
+    venv = venv_for(str(PAYLOAD["lock"]))
     if not (venv / ".complete").exists():
         make_venv(venv, partial / "wheels")
+        run_in(venv)
     shutil.rmtree(str(partial / "wheels"), ignore_errors=True)
     (partial / "venv").symlink_to(f"../../venvs/{venv.name}")
     step("compile", "compiles the project")
-    byte_compile(venv, partial / "app")
+    byte_compile(partial / "app")
+
+
+def venv_for(lock: str) -> Path:
+    """The environment for this lock that is as it was made, or a name for a new one: scripts in it hold its path, so
+    it can't be moved to where a changed one still serves."""
+    names = [name for name in names_in(VENVS) if lock_of(name) == lock]
+    whole = [name for name in names if is_complete_venv(name)]
+    free = (name for name in (lock, *(f"{lock}-{number}" for number in range(2, 1000))) if name not in names)
+    return VENVS / (whole[0] if whole else next(free))
+
+
+def run_in(venv: Path) -> None:
+    """Lead the releases that are here to an environment that replaces a changed one of the same lock."""
+    for name in names_in(RELEASES):
+        link = RELEASES / name / "venv"
+        if link.is_symlink() and lock_of(link.readlink().name) == lock_of(venv.name):
+            point(link, f"../../venvs/{venv.name}")
 
 
 def make_venv(venv: Path, wheels: Path) -> None:
-    """A virtual environment of the wheels that came along; nothing is asked of any network."""
-    installer = wheels / PAYLOAD["installer"]
-    if not installer.exists():
+    """A virtual environment of the wheels that came along; nothing is asked of any network, and nothing of them runs.
+
+    Its interpreter is a link to the system's. Root does not run it: with wheels in it, it runs their `*.pth`.
+    """
+    files = sorted(wheels.glob("*.whl"))
+    if not files:
         raise Failed("the Python environment of this release is no longer here; ship again")
-    step("venv", "installs {} packages".format(len(list(wheels.glob("*.whl")))))
+    step("venv", f"installs {len(files)} packages")
     try:
-        made = run(sys.executable, "-m", "venv", "--without-pip", str(venv), cwd="/")
+        made = run(sys.executable, "-I", "-m", "venv", "--without-pip", str(venv), cwd="/")
         if made.returncode:
             raise Failed(
                 "python3 -m venv fails on this host; is python3-venv installed there?", last_lines(made.stdout)
             )
-        quiet = ["-q", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--disable-pip-version-check"]
-        names = [str(wheel) for wheel in sorted(wheels.glob("*.whl")) if wheel != installer]
-        pip = [str(venv / "bin/python"), "-I", f"{installer}/pip", "install", "--root-user-action=ignore"]
-        done = run(*pip, *quiet, *names, cwd="/", env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
-        if done.returncode:
-            raise Failed("the wheels can't be installed for this host's Python", last_lines(done.stdout))
-        byte_compile(venv, venv / "lib")
+        wheelfiles.install(files, venv)
+        byte_compile(venv / "lib")
+        manifest.write(venv)
         (venv / ".complete").touch()
         sync(venv)
+    except wheelfiles.WheelRefused as problem:
+        remove(venv)
+        raise Failed(f"a wheel is refused: {problem}; pin another version of it, or leave it out") from problem
     except BaseException:
-        shutil.rmtree(str(venv), ignore_errors=True)
+        remove(venv)
         raise
 
 
-def byte_compile(venv: Path, folder: Path) -> None:
-    """The application's user can't write here, so it is done now; files that are no Python 3 are nobody's concern."""
-    run(str(venv / "bin/python"), "-I", "-m", "compileall", "-q", "-j", "0", str(folder), cwd="/")
+def byte_compile(folder: Path) -> None:
+    """The application's user can't write here, so it is done now; files that are no Python 3 are nobody's concern.
+
+    The system's own interpreter reads the sources and runs none of them; `-S` leaves `*.pth` alone.
+    """
+    with contextlib.suppress(subprocess.TimeoutExpired):  # what is not compiled is only slower to start
+        run(sys.executable, "-I", "-S", "-m", "compileall", "-q", "-j", "0", str(folder), cwd="/", timeout=COMPILE_S)
 
 
 # ------------------------------------------------------------------------------------------------- Django
@@ -396,15 +523,28 @@ class Django:
             "ORIGIN_KIT_DATA": str(DATA),
         }
 
-    def python_code(self, code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def python_code(self, code: str, *words: str) -> confined.Ended:
         return as_user(self.python, "-c", code, *words, cwd=str(self.app), env=self.env)
 
-    def manage(self, *words: str) -> subprocess.CompletedProcess[str]:
-        own = ("--no-color", "--settings=origin_kit_settings")
-        return as_user(self.python, "manage.py", *words, *own, cwd=str(self.app), env=self.env)
+    def manage(self, *words: str, **more: Any) -> confined.Ended:
+        return as_user(*self.manage_words(*words), cwd=str(self.app), env=self.env, **more)
 
-    def must(self, done: subprocess.CompletedProcess[str], what: str, after: str = "") -> None:
+    def manage_words(self, *words: str) -> list[str]:
+        return [self.python, "manage.py", *words, "--no-color", "--settings=origin_kit_settings"]
+
+    def collect(self, into: BinaryIO) -> confined.Ended:
+        """Collect the static files, and have them handed over to `into`."""
+        words = [sys.executable, "-I", "-c", untrusted.HAND_OVER, *self.manage_words("collectstatic", "--noinput")]
+        return as_user(*words, cwd=str(self.app), env=self.env, into=into)
+
+    def must(self, done: confined.Ended, what: str, after: str = "") -> None:
         """Raise Failed with the gist of the traceback where `done` did not end well."""
+        if done.late:
+            raise Failed(
+                f"{what} did not end within {done.limit_s:g} s, the limit for it, and was stopped; "
+                f"{unharmed()}{after}. Correct it and ship again",
+                last_lines(self.shown(done.stdout)),
+            )
         if done.returncode:
             said = self.shown(done.stdout)
             text = f"{what} fails: {gist(said)}{self.named_by(said)}; {unharmed()}{after}. Correct it and ship again"
@@ -492,8 +632,9 @@ def migrate(release: Path) -> None:
     django = Django(release)
     saved = back_up(django)
     step("migrate", "migrates the database")
-    django.must(django.manage("migrate", "--noinput"), "manage.py migrate", saved)
-    as_user(sys.executable, "-I", "-c", CLOSE, str(DATA), cwd="/")
+    migrated = django.manage("migrate", "--noinput", limit_s=confined.LONG_LIMIT_S)
+    django.must(migrated, "manage.py migrate", saved)
+    in_data(CLOSE)
 
 
 def stage_settings() -> None:
@@ -511,77 +652,85 @@ def stage_settings() -> None:
 
 
 def collect_static(django: Django) -> None:
-    """The folder is the application's while it is filled, and root's again afterwards."""
-    static = django.release / "static"
-    static.mkdir(exist_ok=True)
-    give(static, USER)
+    """The application collects where only it can see; root writes what it hands over to a fresh folder of its own.
+
+    Nothing that the application may write to is ever walked, and it has no process left when the first file is written.
+    """
+    static, fresh, old = (django.release / name for name in ("static", "static.partial", "static.old"))
+    remove(fresh)
+    remove(old)
     try:
-        django.must(django.manage("collectstatic", "--noinput"), "manage.py collectstatic")
-    finally:
-        give(static, "root")
-
-
-def give(folder: Path, user: str) -> None:
-    """Change the owner of a tree, never through a link."""
-    if not IS_ROOT:
-        return
-    owner = pwd.getpwnam(user)
-    os.lchown(str(folder), owner.pw_uid, owner.pw_gid)
-    for here, folders, names in os.walk(str(folder)):
-        for name in folders + names:
-            os.lchown(str(Path(here, name)), owner.pw_uid, owner.pw_gid)
+        with tempfile.TemporaryFile(dir=str(RELEASES)) as handed_over:
+            django.must(django.collect(handed_over), "manage.py collectstatic")
+            handed_over.seek(0)
+            fresh.mkdir(mode=0o755)
+            untrusted.receive(handed_over, fresh)
+    except BaseException:
+        remove(fresh)
+        raise
+    if os.path.lexists(str(static)):
+        static.rename(old)
+    fresh.rename(static)
+    remove(old)
 
 
 def back_up(django: Django) -> str:
     """Copy SQLite files in the data folder if migrations wait; how to find the copy, for a message."""
-    if not any(is_sqlite(path) for path in DATA.iterdir()) or django.manage("migrate", "--check").returncode == 0:
+    found = in_data(HAS_SQLITE)
+    if found.returncode not in (0, _NONE):  # not to know is no reason to migrate without a copy
+        raise Failed(f"{DATA} can't be searched for databases as user {USER}", last_lines(found.stdout))
+    if found.returncode == _NONE or django.manage("migrate", "--check").returncode == 0:
         return ""
     step("backup", "backs up the database")
-    done = as_user(sys.executable, "-I", "-c", BACK_UP, str(DATA), PAYLOAD["id"], str(KEPT_BACKUPS), cwd="/")
+    done = in_data(BACK_UP, str(PAYLOAD["id"]), str(KEPT_BACKUPS), limit_s=confined.LONG_LIMIT_S)
     if done.returncode:
         raise Failed("the database can't be backed up, so it is not migrated", last_lines(done.stdout))
-    return f"; a copy of the database from before is in {done.stdout.strip()}"
+    return f"; a copy of the database from before is in {last_lines(done.stdout, 1)}"
 
 
-BACK_UP = """
-import os, shutil, sqlite3, sys
+# These run as the application's user: in its own folder it can only harm itself.
+_SQLITE_FILES = """
+import os, stat, sys
+os.chdir(sys.argv[1])
+def is_sqlite(name):
+    try:
+        with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and file.read(16) == b"SQLite format 3\\0"
+    except OSError:
+        return False
+names = [name for name in sorted(os.listdir(".")) if is_sqlite(name)]
+"""
+
+_NONE = 10
+HAS_SQLITE = f"{_SQLITE_FILES}sys.exit(0 if names else {_NONE})"
+
+BACK_UP = (
+    _SQLITE_FILES
+    + """
+import shutil, sqlite3
 data, release, kept = sys.argv[1], sys.argv[2], int(sys.argv[3])
-os.chdir(data)
 os.umask(0o077)
 os.makedirs("backups", exist_ok=True)
 turn = max([int(name.split("-")[0]) for name in os.listdir("backups") if name.split("-")[0].isdigit()], default=0) + 1
 folder = os.path.join("backups", f"{turn:05d}-before-{release}")
 os.makedirs(folder)
-for name in sorted(os.listdir(".")):
-    if os.path.isfile(name) and open(name, "rb").read(16) == b"SQLite format 3\\0":
-        source, copy = sqlite3.connect(name, timeout=30), sqlite3.connect(os.path.join(folder, name))
-        source.backup(copy)
-        copy.close()
+for name in names:
+    source, copy = sqlite3.connect(name, timeout=30), sqlite3.connect(os.path.join(folder, name))
+    source.backup(copy)
+    copy.close()
 for name in sorted(name for name in os.listdir("backups") if name.split("-")[0].isdigit())[:-kept]:
     shutil.rmtree(os.path.join("backups", name))
 print(os.path.join(data, folder))
 """
+)
 
-
-CLOSE = """
-import os, sys
-os.chdir(sys.argv[1])
-for name in os.listdir("."):
-    if os.path.isfile(name) and open(name, "rb").read(16) == b"SQLite format 3\\0":
-        os.chmod(name, 0o600)
+CLOSE = (
+    _SQLITE_FILES
+    + """
+for name in names:
+    os.chmod(name, 0o600)
 """
-
-
-def is_sqlite(path: Path) -> bool:
-    """Never follows a link and never waits for a pipe: the folder is the application's."""
-    try:
-        descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.read(descriptor, 16) == b"SQLite format 3\0"
-    finally:
-        os.close(descriptor)
+)
 
 
 # ------------------------------------------------------------------------------------------------- switch
@@ -626,13 +775,14 @@ class Ship(Switch):
 
     def stage(self) -> None:
         prepare_user()
-        release = stage()
+        self.staged = stage()
         if PAYLOAD["role"] == "backend":
-            try_backend(release)
+            try_backend(self.staged)
 
     def switch(self) -> None:
         if PAYLOAD["role"] == "backend":
-            migrate(RELEASES / self.to)
+            migrate(self.staged)
+        put(self.staged)
         super().switch()
 
 
@@ -671,7 +821,7 @@ def prune() -> None:
     used = {os.path.realpath(str(RELEASES / name / "venv")) for name in names_in(RELEASES)}
     for name in names_in(VENVS):
         if os.path.realpath(str(VENVS / name)) not in used:
-            (VENVS / name / ".complete").unlink()
+            (VENVS / name / ".complete").unlink(missing_ok=True)
             discard(VENVS / name)
 
 
@@ -680,7 +830,7 @@ def prune() -> None:
 
 def install() -> Json:
     """PAYLOAD: app, role, who, deploy, id, digest and size (of what was sent, or None), and for a backend lock,
-    installer, wsgi, settings, files, env, secrets."""
+    wsgi, settings, files, env, secrets, unit (the text of the service's)."""
     finished = transaction.recover()
     with claims.entered(APP, PAYLOAD.get("moving") or {}):
         sweep()
@@ -757,13 +907,7 @@ def do() -> None:
 
 
 def explain(problem: OSError) -> str:
-    where = problem.filename or HOME
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(str(HOME if HOME.exists() else ROOT)).free >> 20
-        return f"the disk is full ({free} MiB free at {HOME}); make room, then ship again; {unharmed()}"
-    if problem.errno == errno.EROFS:
-        return f"{where} is on a read-only file system; see `dmesg` on the host; {unharmed()}"
-    return f"{where}: {problem.strerror or problem}; {unharmed()}; ship again"
+    return f"{trouble(problem, HOME)}; {unharmed()}"
 
 
 if PAYLOAD:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import rollout
 from rollout import handover
-from rollout.onhost import PAYLOAD, ROOT, Json, emit, point, run, step, sync, write_durably
+from rollout.onhost import PAYLOAD, ROOT, Json, emit, hide, point, run, step, sync, write_durably
 
 KIT = ROOT / "etc/origin-kit"
 JOURNAL = KIT / "journal.json"
@@ -251,12 +251,13 @@ def audit(result: str, what: str | None, kind: str, **more: object) -> None:
         "deploy": PAYLOAD.get("deploy"),
         "kind": kind,
         "generation" if kind == "configuration" else "release": what,
-        "result": result,
+        "result": hide(result),
         "seconds": round(time.monotonic() - STARTED, 3),
         **more,
     }
     AUDIT.parent.mkdir(parents=True, exist_ok=True)
     with AUDIT.open("a") as handle:
+        os.fchmod(handle.fileno(), 0o600)  # an older kit named digests there that cover secrets
         handle.write(json.dumps(line) + "\n")
 
 

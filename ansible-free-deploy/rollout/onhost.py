@@ -7,6 +7,7 @@ imports; PAYLOAD holds the orders.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -37,15 +38,31 @@ class Failed(Exception):
     """A step failed: what is wrong and the next step, and the failing program's own words."""
 
     def __init__(self, text: str, detail: str = "") -> None:
+        if "No space left on device" in detail and (found := full()):
+            note_full()
+            text = f"{text}; the disk is full ({found})"
         super().__init__(text)
         self.detail = detail
+
+
+_SHORTEST_HIDDEN = 4  # a shorter one is in every text, and to leave it out of each would tell it
+
+
+def hide(text: str) -> str:
+    """`text` without the values of secrets, which a failing program may quote."""
+    for value in PAYLOAD.get("secrets", {}).values():
+        for part in sorted({value, *value.splitlines()}, key=len, reverse=True):
+            if len(part) >= _SHORTEST_HIDDEN:
+                text = text.replace(part, "(secret)")
+    return text
 
 
 _emitting = threading.Lock()
 
 
 def emit(**event: Any) -> None:
-    """One JSON line to the operator. A gone operator does not stop the work."""
+    """One JSON line to the operator, with no secret in what people read. A gone operator does not stop the work."""
+    event.update({key: hide(event[key]) for key in ("text", "error", "detail") if event.get(key)})
     with _emitting, contextlib.suppress(BrokenPipeError):
         sys.stdout.write(json.dumps(event) + "\n")
         sys.stdout.flush()
@@ -79,9 +96,76 @@ def end_step() -> None:
 
 
 def run(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    """The finished process; all that it says is kept as text."""
+    """The finished process; all that it says is kept as text. Raises Failed for a program that is not here."""
     said = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.run(command, text=True, errors="replace", check=False, **{**said, **more})
+    try:
+        done = subprocess.run(command, text=True, errors="replace", check=False, **{**said, **more})
+    except FileNotFoundError as problem:
+        if problem.filename != command[0]:
+            raise
+        raise Failed(f"the program {command[0]} is not installed on this host") from problem
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        text = f"it was killed by {name}" + ("; out of memory? see `journalctl -k`" if name == "SIGKILL" else "")
+        done.stdout = f"{done.stdout or ''}\n{text}".lstrip()
+    return done
+
+
+# ------------------------------------------------------------------------------------------------- what the disk says
+
+_FULL_BELOW = 1 << 20
+_PLACES = ("etc/origin-kit", "opt/{app}", "var/lib/{app}", "var/log", "run", "tmp", "")
+
+
+def full() -> str:
+    """Which of the file systems that the kit writes to has no room left, and of what kind; empty where all have."""
+    seen: dict[int, str] = {}
+    for place in _PLACES:
+        path = ROOT / place.format(app=PAYLOAD.get("app", ""))
+        with contextlib.suppress(OSError):
+            found, device = os.statvfs(str(path)), path.stat().st_dev
+            if text := _lacks(found):
+                seen.setdefault(device, f"{path}: {text}")
+    return "; ".join(seen.values())
+
+
+def _lacks(found: os.statvfs_result) -> str:
+    free = found.f_bavail * found.f_frsize
+    if free < _FULL_BELOW:
+        return f"{free >> 10} KiB free"
+    if found.f_files and not found.f_favail:
+        return f"{free >> 20} MiB free, but no inodes: no room for another file, however small"
+    return ""
+
+
+_noted: list[str] = []
+
+
+def note_full() -> None:
+    """Remember what is full, before what filled it is cleared away."""
+    if not _noted and (found := full()):
+        _noted.append(found)
+
+
+def trouble(problem: OSError, where: object) -> str:
+    """What this host's system refuses, and what to do about it; `where` if the system names no place."""
+    place = problem.filename or where
+    if problem.errno == errno.ENOSPC:
+        found = (_noted or [full()])[0]
+        if found:
+            return f"the disk is full ({found}); make room, then run this again"
+        return f"no room for {place}, though no disk is full now: `df -h`, `df -i` and quotas on the host tell"
+    if problem.errno == errno.EDQUOT:
+        return f"the disk quota of root is used up ({place}); raise it or make room, then run this again"
+    if problem.errno == errno.EROFS:
+        return f"{place} is on a read-only file system; see `dmesg` on the host"
+    if problem.errno == errno.EIO:
+        return f"the disk fails at {place}; see `dmesg` on the host"
+    if problem.errno in (errno.ENOMEM, errno.EAGAIN):
+        return "the host is out of memory or processes; see `free -h` there, then run this again"
+    if problem.errno in (errno.EMFILE, errno.ENFILE):
+        return "the host has too many files open; see `lsof | wc -l` there, then run this again"
+    return f"{place}: {problem.strerror or problem}; run this again"
 
 
 def journal_of(unit: str) -> str:

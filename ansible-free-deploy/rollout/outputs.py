@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 from infra import wanted
 from infra.contract import Contract, ContractError, Json, variables
-from infra.local.home import state_dir
+from infra.local.home import home, state_dir, tighten, user_name
+from infra.local.owner import Owner, owner_of, take
 from infra.rules import quote
 from infra.settings import SettingsError
 
@@ -195,9 +196,9 @@ def _secrets_in_config(stack: str) -> dict[str, str]:
 
 
 def _of_stack(stack: str) -> Outputs:
-    checkpoint = kit_checkpoint(stack)
-    if checkpoint.exists():
-        found = _from_checkpoint(checkpoint, stack)
+    if kit_has(stack):
+        tighten()
+        found = _from_checkpoint(kit_checkpoint(stack), stack)
         return replace(found, infrastructure={"cloud": "local", **found.infrastructure})
     if _is_local(stack):
         raise _not_up(stack)
@@ -221,6 +222,40 @@ def kit_checkpoint(stack: str) -> Path:
     return state_dir() / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
 
 
+def kit_has(stack: str) -> bool:
+    """Whether this is a local stack that is up. Raises OutputsError where it may be, and only root can tell."""
+    path = kit_checkpoint(stack)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError:
+        if _is_local(stack):
+            raise OutputsError(f"{home()} is {user_name(home().stat().st_uid)}'s alone; run it with sudo") from None
+        return False
+    return True
+
+
+def load_to_change(stack: str | None, file: str | None = None, strict: bool = True) -> Outputs:
+    """As `load`, for a verb that changes hosts. Raises OwnerError for a local stack of another checkout or user."""
+    found = load(stack, file, strict)
+    name = found.contract.environment
+    if file is None and kit_has(name):
+        take(name, Owner.here(ROOT))
+    return found
+
+
+def whose(stack: str, file: str | None = None) -> str:
+    """A line that says whose a local stack is; empty for any other, or an environment read from a file."""
+    theirs = owner_of(stack) if file is None and kit_has(stack) else None
+    if theirs is None:
+        return ""
+    mine = Owner.here(ROOT)
+    if theirs.is_same(mine):
+        return f"stack {stack} of {theirs}"
+    return f"stack {stack} of {theirs}: NOT of this checkout ({mine}); what follows is about theirs"
+
+
 def _is_local(stack: str) -> bool:
     from infra.stackfile import read_config
 
@@ -233,7 +268,7 @@ def _not_up(stack: str) -> OutputsError:
 
 def _load(path: Path) -> Json:
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_bytes())
     except OSError as problem:
         raise OutputsError(f"{path}: {problem.strerror}; name a file made by `fab outputs > FILE`") from None
     except (ValueError, RecursionError) as problem:
@@ -309,7 +344,7 @@ def _ask_cli(*words: str, stack: str) -> Json:
             "install it (https://www.pulumi.com/docs/install/) or pass --outputs FILE"
         )
     command = ["pulumi", *words, "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise OutputsError(
             f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:] or ['no reason given']}"

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from importlib import resources
 
-_SHARED = ("onhost", "handover", "journal", "two_phase", "claims")
-_NEEDS = {"transaction": _SHARED, "install": (*_SHARED, "transaction")}
+# In the order in which they import each other.
+_SHARED = (
+    "onhost",
+    "handover",
+    "journal",
+    "two_phase",
+    "claims",
+    "envfile",
+    "untrusted",
+    "confined",
+    "seal",
+    "manifest",
+)
+_NEEDS = {"transaction": _SHARED, "install": (*_SHARED, "links", "wheelfiles", "transaction")}
 
 _START = """\
 import sys, types

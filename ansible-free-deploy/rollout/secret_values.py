@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import stat
 
+from infra import variables
 from rollout.outputs import ROOT, Outputs
 
-_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.ASCII)
+_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=([^\n]*)", re.ASCII)
 
 
 class SecretsError(ValueError):
@@ -17,7 +18,7 @@ class SecretsError(ValueError):
 def read(outputs: Outputs) -> dict[str, str]:
     """The stack's own secret outputs, and over them stacks/<stack>.secrets: `NAME=value` a line, 0600, git-ignored.
 
-    Raises SecretsError for a file that others can read, or a line that is not NAME=value.
+    Raises SecretsError for a file that others can read, or with every line of it that can't be taken as it is.
     """
     path = ROOT / "stacks" / f"{outputs.contract.environment}.secrets"
     name = f"stacks/{path.name}"
@@ -25,12 +26,49 @@ def read(outputs: Outputs) -> dict[str, str]:
         return dict(outputs.secret_env)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise SecretsError(f"{name}: others on this machine can read it; run `chmod 600 {name}`")
-    found = dict(outputs.secret_env)
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
+    try:
+        return {**outputs.secret_env, **parse(path.read_bytes())}
+    except SecretsError as problem:
+        raise SecretsError("\n".join(f"{name}: {line}" for line in str(problem).splitlines())) from None
+
+
+def parse(data: bytes) -> dict[str, str]:
+    """The values by name. A line ends with a line feed and with nothing else; blank ones and those with # are skipped.
+
+    Raises SecretsError with one line for each that is not exactly NAME=value.
+    """
+    found: dict[str, str] = {}
+    problems = []
+    for number, raw in enumerate(data.split(b"\n"), 1):
+        try:
+            read = _line(raw)
+        except SecretsError as problem:
+            problems.append(f"line {number}: {problem}")
             continue
-        match = _LINE.fullmatch(line)
-        if not match:
-            raise SecretsError(f"{name}: line {number}: not NAME=value")
-        found[match[1]] = match[2]
+        if read and read[0] in found:
+            problems.append(f"line {number}: {read[0]} stands above already; keep one of the two")
+        elif read:
+            found[read[0]] = read[1]
+    if problems:
+        raise SecretsError("\n".join(problems))
     return found
+
+
+def _line(raw: bytes) -> tuple[str, str] | None:
+    """Name and value; None for a line that holds none. Raises SecretsError, which quotes no value."""
+    try:
+        line = raw.decode()
+    except UnicodeDecodeError:
+        raise SecretsError("not UTF-8; save the file as UTF-8") from None
+    if line.startswith("\ufeff"):
+        raise SecretsError("begins with a byte order mark; save the file as UTF-8 without one")
+    if line.endswith("\r"):
+        raise SecretsError("ends with a carriage return, as on Windows; save the file with Unix line ends")
+    if not line.strip() or line.lstrip().startswith("#"):
+        return None
+    match = _LINE.fullmatch(line)
+    if not match:
+        raise SecretsError("not NAME=value")
+    if problem := variables.problem(match[1], match[2]):
+        raise SecretsError(f"the value of {match[1]} {problem}")
+    return match[1], match[2]

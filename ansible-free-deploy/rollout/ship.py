@@ -47,7 +47,9 @@ class Builder:
             else release.local(ROOT / wanted.backend_path)
         )
         with report.progress("release") as advance:
-            return release.build_backend(source, wanted.wsgi, wanted.settings, target, _say("release"), advance)
+            return release.build_backend(
+                source, wanted.wsgi, wanted.settings, target, _say("release"), advance, wanted.build_sdists
+            )
 
 
 def _say(name: str) -> Callable[[str], None]:
@@ -120,7 +122,8 @@ def _common(contract: Contract, wait_s: int) -> Json:
 def _all_or_error(outcomes: Sequence[tuple[Host, T] | HostError]) -> list[tuple[Host, T]]:
     done = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
     if failures := [outcome for outcome in outcomes if isinstance(outcome, HostError)]:
-        raise ChangeError(failures, [host.name for host, changed in done if changed])
+        kept = [host.name for host, changed in done if changed]
+        raise ChangeError(failures, kept, but="; migrations that have run stay")
     return done
 
 
@@ -146,8 +149,10 @@ def _one(
     return bool(result["changed"])
 
 
-def _environment(contract: Contract, host: Host, secrets: dict[str, str]) -> dict[str, dict[str, str]]:
-    """What `manage.py` runs under: the very settings that the next deploy will put there."""
-    generation = render(contract, "backend", host, {})
-    files = {file.path: file.text for file in generation.files if file.path.startswith("django/")}
-    return {"files": files, "env": contract.application.env, "secrets": secrets}
+def _environment(contract: Contract, host: Host, secrets: dict[str, str]) -> Json:
+    """What `manage.py` runs under: the very settings and the service's limits that the next deploy puts there."""
+    generation = render(contract, "backend", host, secrets)
+    texts = {file.path: file.text for file in generation.files}
+    files = {path: text for path, text in texts.items() if path.startswith("django/")}
+    unit = texts[f"systemd/{contract.application.name}.service"]
+    return {"files": files, "env": contract.application.env, "secrets": secrets, "unit": unit}

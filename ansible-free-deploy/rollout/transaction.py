@@ -14,19 +14,20 @@ from __future__ import annotations
 
 # What only some of the work needs is imported there: a question that finds nothing to do is to cost a host little.
 import contextlib
-import errno
 import json
 import os
 import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Callable, Iterator, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
-from rollout import claims, handover, journal, two_phase
+from rollout import claims, handover, journal, manifest, seal, two_phase, untrusted
+from rollout.confined import Confined, Ended
 from rollout.journal import AUDIT, KIT, STARTED, audit, link_of
 from rollout.onhost import (
     PAYLOAD,
@@ -36,6 +37,7 @@ from rollout.onhost import (
     Json,
     emit,
     end_step,
+    hide,
     journal_of,
     last_lines,
     phases,
@@ -45,10 +47,12 @@ from rollout.onhost import (
     step,
     sync,
     take_lock,
+    trouble,
     try_lock,
     wait_for,
     write_durably,
 )
+from rollout.seal import is_secret
 
 SCRIPT: str = globals().get("SCRIPT", "")  # this whole text, for the unit that the work is handed to
 GENERATIONS = KIT / "generations"
@@ -56,6 +60,7 @@ CURRENT = KIT / "current"
 NGINX_STATUS = "/run/origin-kit-nginx.sock"
 NGINX_ENABLED = "/etc/systemd/system/multi-user.target.wants/nginx.service"
 KEPT = 10
+LARGEST_PAGE = 1 << 20  # bytes of a page that are looked at
 Answer = tuple[int, dict[str, list[str]], bytes]  # status, headers by lower-case name, body
 
 
@@ -94,7 +99,29 @@ def differences(generation: Json) -> list[str]:
     ]
     wrong += [link["place"] for link in generation["links"] if link_of(link["place"]) != str(CURRENT / link["target"])]
     wrong += [place for place in generation["absent"] if os.path.lexists(place)]
-    return wrong
+    return wrong + left_secrets(generation)
+
+
+def left_secrets(generation: Json) -> list[str]:
+    """What still holds secrets that were replaced, though this generation is current: a commit removes them, and a
+    run that was killed may not have come to it."""
+    if current_id() != generation["id"]:
+        return []
+    left = [*GENERATIONS.glob("*.partial"), *old_secrets(generation["id"])]
+    return [str(path.relative_to(KIT)) for path in left]
+
+
+def old_secrets(current: str) -> list[Path]:
+    """Secret files of other generations that do not hold what the current one's hold."""
+    found = []
+    for name, record in records().items():
+        for file in record["files"]:
+            path = GENERATIONS / name / file["path"]
+            if name == current or not is_secret(file) or not path.exists():
+                continue
+            if file_state(path) != file_state(CURRENT / file["path"]):
+                found.append(path)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------- what runs
@@ -104,6 +131,18 @@ def release() -> str | None:
     """The folder of the release that is current, or None."""
     path = Path(ROOT, "opt", PAYLOAD["app"], "current")
     return os.path.realpath(str(path)) if path.exists() else None
+
+
+def changed_in_release() -> list[str]:
+    """What of the current release, and of the environment that it runs in, is not as it was shipped."""
+    folder = release()
+    if folder is None:
+        return []
+    venv = Path(folder, "venv")
+    if venv.is_symlink() and not (venv / ".complete").exists():
+        return ["venv"]
+    inner = manifest.changes(venv.resolve()) if venv.is_symlink() else []
+    return [*manifest.changes(Path(folder)), *(f"venv/{path}" for path in inner)]
 
 
 def loaded_by_nginx() -> str | None:
@@ -121,13 +160,7 @@ def loaded_by_nginx() -> str | None:
 
 def loaded_by_gunicorn() -> set[tuple[str, str]]:
     """What the living workers loaded, as a set of (fingerprint, release)."""
-    found = set()
-    for record in Path(ROOT, "run", PAYLOAD["app"], "workers").glob("[0-9]*"):
-        with contextlib.suppress(OSError, ValueError):
-            if Path("/proc", record.name).exists():
-                data = json.loads(record.read_text())
-                found.add((data["fingerprint"], data["release"]))
-    return found
+    return {(record["fingerprint"], record["release"]) for record in untrusted.worker_records(PAYLOAD["app"])}
 
 
 def loads_current_release() -> bool:
@@ -230,41 +263,62 @@ def check_nginx(generation: Json) -> None:
                     (nginx / place[len("/etc/nginx/") :]).unlink()
         script = (
             'mount --bind "$1/generations" "$3/generations" && mount --rbind "$3" "$1" && '
-            'mount --bind "$2" /etc/nginx && exec nginx -t -q'
+            'mount --bind "$2" /etc/nginx && exec nginx -t -q -c "$4"'
         )
-        done = run("unshare", "-m", "sh", "-c", script, "sh", str(KIT), str(nginx), str(kit))
+        done = run("unshare", "-m", "sh", "-c", script, "sh", str(KIT), str(nginx), str(kit), main_file(generation))
     if done.returncode:
-        raise Failed(
-            "nginx refuses the new configuration; nothing was changed. Is another site on this host at fault?",
-            done.stdout.replace(scratch, ""),
-        )
+        places = [link["place"] for link in generation["links"]]
+        raise Failed(f"{why_nginx(done, places)}; nothing was changed", done.stdout.replace(scratch, ""))
 
 
-# What a check has no use for: how the service starts, stops and tells that it is up.
-_SERVICE_ONLY = ("Exec", "Type", "Notify", "EnvironmentFile", "RuntimeDirectory", "Kill", "TimeoutStop", "Restart")
+def main_file(generation: Json) -> str:
+    """The file that nginx starts with: the generation's own, or Debian's for one of an older kit."""
+    own = "/etc/nginx/origin-kit-main.conf"
+    return own if own in [link["place"] for link in generation["links"]] else "/etc/nginx/nginx.conf"
 
 
-def limits(unit: str) -> list[str]:
-    """The lines of a service's unit that say who it runs as, and what it may."""
-    own = unit.split("[Service]")[1].split("[Install]")[0]
-    lines = [line for line in own.splitlines() if re.match(r"[A-Z]\w+=", line)]
-    return [line for line in lines if not line.startswith(_SERVICE_ONLY)]
+def why_nginx(done: subprocess.CompletedProcess[str], places: list[str]) -> str:
+    """Why the test of nginx failed: nginx itself, or what it takes to ask it; `places` are the kit's own files."""
+    if done.returncode == 127:
+        return "nginx is not installed on this host (Debian: nginx-light)"
+    if not re.search(r"^nginx: ", done.stdout, re.MULTILINE):
+        return "nginx can't be tested: a mount namespace of its own is refused to root here"
+    where = re.search(r" in (/\S+):\d+$", done.stdout, re.MULTILINE)
+    if where and where[1] not in places and not where[1].startswith(str(KIT)):
+        return f"nginx refuses the new configuration because of {where[1]}, which is not this kit's"
+    return "nginx refuses the new configuration"
 
 
 def check_django(staged: Path) -> None:
     """`manage.py check --deploy` under the staged settings, as the service's user and within its limits, or Failed."""
     app, environment = PAYLOAD["app"], Path(PAYLOAD["job"], "environment")
-    environment.write_text((staged / "environment").read_text().replace(str(CURRENT), str(staged)))
-    given = [f"EnvironmentFile={path}" for path in (staged / "secrets.env", environment)]
-    properties = [*limits((staged / "systemd" / f"{app}.service").read_text()), *given]
-    done = run(
-        "systemd-run", "--quiet", "--collect", "--wait", "--pipe", *(f"--property={line}" for line in properties),
+    environment.write_bytes((staged / "environment").read_bytes().replace(bytes(CURRENT), bytes(staged)))
+    place = Confined(app, app, (staged / "systemd" / f"{app}.service").read_text(), Path(PAYLOAD["job"], "private"))
+    done = place.run(
         f"{release()}/venv/bin/python", "manage.py", "check", "--deploy", "--fail-level", "ERROR",
+        cwd=f"{release()}/app", files=(staged / "secrets.env", environment),
     )  # fmt: skip
+    if done.late:
+        raise Failed(f"manage.py check did not end within {done.limit_s:g} s and was stopped; nothing was changed")
     if done.returncode:
-        raise Failed(
-            "the project does not pass its checks with the new settings; nothing was changed", last_lines(done.stdout)
-        )
+        raise Failed(f"{why_django(done)}; nothing was changed", last_lines(done.stdout))
+
+
+_SYSTEMD_EXITS = range(200, 250)  # systemd.exec(5): it did not come to start the program
+_NOT_ASKED = ("Failed to connect to bus", "Failed to start transient", "Failed to create bus")
+
+
+def why_django(done: subprocess.CompletedProcess[str] | Ended) -> str:
+    """Why the checks failed: the project, what is left of it here, or who starts them."""
+    if paths := changed_in_release():
+        return f"the project fails its checks, and its release was changed on the host ({paths[0]}): run `fab ship`"
+    if done.stdout.lstrip().startswith(_NOT_ASKED):
+        return "systemd can't start the project's checks; see `systemctl status` on the host"
+    if done.returncode in _SYSTEMD_EXITS and not done.stdout.strip():
+        return f"the release's Python can't be started there (systemd's status {done.returncode}): run `fab ship`"
+    if not done.stdout.strip():
+        return f"the project's checks ended with status {done.returncode} and no word; out of memory?"
+    return "the project does not pass its checks with the new settings"
 
 
 # ------------------------------------------------------------------------------------------------- switch and restart
@@ -346,13 +400,7 @@ def settle_configuration(way: Json) -> None:
 
 def record_of(name: str | None) -> Json | None:
     """What `generation_record` has noted of a generation, or None where there is none."""
-    if name is None:
-        return None
-    try:
-        found: Json = json.loads((GENERATIONS / name / "generation.json").read_text())
-    except FileNotFoundError:
-        return None
-    return found
+    return records().get(name) if name else None
 
 
 def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") -> None:
@@ -377,7 +425,10 @@ def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") 
 def told_of(units: list[str]) -> dict[str, dict[str, list[str]]]:
     """What systemd says of each unit, by property; one question for all, since each costs it as much as a program."""
     found: dict[str, dict[str, list[str]]] = {}
-    for text in run("systemctl", "show", "-p", "Id,ActiveState,Listen", *units).stdout.split("\n\n"):
+    done = run("systemctl", "show", "-p", "Id,ActiveState,Listen", *units)
+    if done.returncode:
+        raise Failed("systemd does not answer; see `systemctl status` on the host", done.stdout)
+    for text in done.stdout.split("\n\n"):
         told: dict[str, list[str]] = {"Id": [], "ActiveState": [], "Listen": []}
         for line in text.splitlines():
             name, _, value = line.partition("=")
@@ -445,15 +496,17 @@ def confirm(generation: Json, service: str) -> None:
 # ------------------------------------------------------------------------------------------------- probe
 
 
-def ask(method: str, path: str, headers: dict[str, str]) -> Answer:
-    """One request through this host's nginx: status and all headers, names in lower case, values as lists."""
+def ask(method: str, path: str, headers: dict[str, str], most: int = 0) -> Answer:
+    """One request through this host's nginx: status and all headers, names in lower case, values as lists, and at most
+    `most` bytes of the body. The application may answer without an end, or a byte a minute: neither is waited for."""
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=WAIT_S)
     try:
-        connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        body = answer.read()
+        with untrusted.within(WAIT_S):
+            connection.request(method, path, headers=headers)
+            answer = connection.getresponse()
+            body = answer.read(most) if most else b""
         found: dict[str, list[str]] = {}
         for name, value in answer.getheaders():
             found.setdefault(name.lower(), []).append(value)
@@ -467,9 +520,9 @@ def ask(method: str, path: str, headers: dict[str, str]) -> Answer:
 def probe(probes: Json) -> None:
     """Ask as a browser would. `probes`: {"host": str, "allowed": [origin], "refused": [origin], "wildcard": bool} or
     {"host": str, "pages": {path: text it must hold}}."""
-    step("probe", "asks as a browser would")
+    step("probe", "probes with browser-like requests")
     for path, text in probes.get("pages", {}).items():
-        status, _, body = ask("GET", path, {"Host": probes["host"]})
+        status, _, body = ask("GET", path, {"Host": probes["host"]}, LARGEST_PAGE)
         if status != 200 or text.encode() not in body:
             raise Failed(f"GET {path} answers {status}, and not what it should", body[:300].decode(errors="replace"))
     for origin in probes.get("allowed", ()):
@@ -520,23 +573,41 @@ def diff(generation: Json) -> dict[str, str]:
         before = old[0].decode(errors="replace") if old else ""
         if before == file["text"] and old and old[3] == file["mode"]:
             continue
-        if file["mode"] & 0o077 == 0:
+        if is_secret(file) or (old and is_secret({"mode": old[3]})):
             found[file["path"]] = "(secret: differs)\n"
             continue
         lines = difflib.unified_diff(
             before.splitlines(True), file["text"].splitlines(True), "now/" + file["path"], "new/" + file["path"]
         )
-        found[file["path"]] = "".join(lines) or "(mode or owner differs)\n"
+        # A plain value may become a secret, or have been one in the file that is there.
+        found[file["path"]] = hide("".join(lines)) or "(mode or owner differs)\n"
     return found
 
 
 def prune() -> None:
-    """Keep those that served last; the current one always. No clock is asked, unless none of them has a number."""
-    there = [path for path in GENERATIONS.iterdir() if not path.name.endswith(".partial")]
-    by_activation = sorted(there, key=lambda path: (activation_number(path), path.stat().st_mtime), reverse=True)
-    for path in by_activation[KEPT:]:
-        if path.name != current_id():
-            shutil.rmtree(str(path))
+    """Keep the newest generations, the current one always; secrets only where they are the current one's.
+
+    A secret that was replaced leaves with this. Nobody but root needs to read what is not current.
+    """
+    current = str(current_id())
+    newest = sorted(records(), key=by_activation, reverse=True)[:KEPT]
+    for path in list(GENERATIONS.iterdir()):
+        if path.name not in (*newest, current):
+            partial = path.with_name(path.name + ".partial")  # half a generation must not look like one
+            path.rename(partial)
+            shutil.rmtree(str(partial))
+    for path in old_secrets(current):
+        path.unlink()
+        sync(path.parent)
+    GENERATIONS.chmod(0o711)
+    for name in newest:
+        if name != current:
+            (GENERATIONS / name).chmod(0o700)
+
+
+def by_activation(name: str) -> tuple[int, float]:
+    """The order in which generations served. No clock is asked, but for those from before there were numbers."""
+    return activation_number(GENERATIONS / name), (GENERATIONS / name).stat().st_mtime
 
 
 def recover() -> bool:
@@ -551,7 +622,7 @@ def recover() -> bool:
     if finished:
         keep(way)
         journal.commit()
-        claims.finish_open_move()
+        claims.finish_open_move(PAYLOAD["app"])
     else:
         journal.put_links_back()
         try:
@@ -566,7 +637,9 @@ def recover() -> bool:
 def runs_target(way: Json) -> bool:
     """Whether what runs here is what the journal leads to, and answers as it should."""
     if way["kind"] == "release":
-        return Path(str(release())).name == way["to"] and loads_current_release()
+        # A fresh copy in the place of a changed one has the same name: workers can't tell which of the two they loaded.
+        renewed = way["from"] == way["to"]
+        return not renewed and Path(str(release())).name == way["to"] and loads_current_release()
     if current_id() != way["to"]:
         return False
     try:
@@ -680,15 +753,29 @@ def undo(problem: Exception) -> None:
 
 
 def kept() -> list[str]:
-    """Generations that are still whole here."""
-    return sorted(path.parent.name for path in GENERATIONS.glob("*/generation.json"))
+    """Generations that are still whole here, but perhaps for their secrets."""
+    return sorted(records())
+
+
+def records() -> dict[str, Json]:
+    """What is known of the generations that are here: everything but the text of their files."""
+    found: dict[str, Json] = {}
+    for path in GENERATIONS.glob("*/generation.json"):
+        if path.parent.suffix != ".partial":
+            with contextlib.suppress(OSError, ValueError):  # changed by hand: nobody can go back to it
+                found[path.parent.name] = json.loads(path.read_text())
+    return found
+
+
+def given(*, make_key: bool = False) -> Json:
+    """The generation that came along, with this host's marks."""
+    return seal.sealed(PAYLOAD["generation"], seal.key(make=make_key))
 
 
 def wanted() -> Json:
     """The generation that is asked for: the one that came along, or for a rollback one that is still here."""
     if PAYLOAD["verb"] == "deploy":
-        generation: Json = PAYLOAD["generation"]
-        return generation
+        return given(make_key=True)
     to = PAYLOAD["to"]
     if to not in kept():
         raise Failed("generation {} is not here; there is {}".format(to, ", ".join(kept()) or "none"))
@@ -698,12 +785,16 @@ def wanted() -> Json:
 
 
 def stored(name: str) -> Json:
-    """A generation as `deploy` wants it, read back from the disk."""
-    folder = GENERATIONS / name
-    generation: Json = json.loads((folder / "generation.json").read_text())
+    """A generation as `deploy` wants it, read back from the disk; its secrets are today's, whatever they were.
+
+    So a rollback brings back no secret that was replaced, and needs none to be kept.
+    """
+    generation = records()[name]
     for file in generation["files"]:
-        file["text"] = (folder / file["path"]).read_text()
-    return generation
+        folder = CURRENT if is_secret(file) and current_id() else GENERATIONS / name
+        file["text"] = (folder / file["path"]).read_bytes().decode()
+    by = seal.key(make=True)
+    return seal.sealed(seal.unsealed(generation, by), by)
 
 
 def audit_lines() -> list[Json]:
@@ -724,18 +815,33 @@ def history() -> Json:
     count = PAYLOAD.get("count", 200)
     of = {kind: [line for line in lines if line.get("kind", "configuration") == kind][:count]
           for kind in ("configuration", "release")}  # fmt: skip
-    return {"current": current_id(), "kept": kept(), "deploys": of["configuration"], "ships": of["release"]}
+    here = {"current": current_id(), "kept": kept(), "leads_to": leads_to()}
+    return {**here, "deploys": of["configuration"], "ships": of["release"]}
+
+
+def leads_to() -> dict[str, str]:
+    """What a rollback to each generation that is here makes current: itself, or itself with today's secrets."""
+    found = {}
+    for name, record in records().items():
+        secrets = [
+            {**file, "text": (CURRENT / file["path"]).read_bytes().decode()}
+            for file in record["files"]
+            if is_secret(file) and (CURRENT / file["path"]).exists()
+        ]
+        by = seal.key()
+        found[name] = seal.sealed_id(seal.unsealed_id(record, by), secrets, by)
+    return found
 
 
 def logs() -> Json:
     """The last lines of the services' journals."""
     count = str(PAYLOAD.get("count", 20))
     units = [word for unit in PAYLOAD["units"] for word in ("-u", unit)]
-    return {"text": run("journalctl", *units, "-n", count, "--no-pager", "-o", "short-iso").stdout}
+    return {"text": hide(run("journalctl", *units, "-n", count, "--no-pager", "-o", "short-iso").stdout)}
 
 
 def plan() -> Json:
-    generation = PAYLOAD["generation"]
+    generation = given()
     claims.check(generation, PAYLOAD["app"])
     wrong, reasons = compare(generation)
     return {
@@ -752,9 +858,8 @@ def plan() -> Json:
 def status() -> Json:
     """What this host holds and what its processes loaded."""
     claims.refuse_others(PAYLOAD["app"])
-    active = {unit: run("systemctl", "is-active", unit).stdout.strip() for unit in PAYLOAD["units"]}
-    generation = PAYLOAD.get("generation")
-    wrong, reasons = compare(generation) if generation else ([], {})
+    active = {unit: activity(unit) for unit in PAYLOAD["units"]}
+    wrong, reasons = compare(given()) if PAYLOAD.get("generation") else ([], {})
     return {
         "generation": current_id(),
         "release": release(),
@@ -763,7 +868,14 @@ def status() -> Json:
         "in_doubt": journal.in_doubt(),
         "differs": wrong,
         "restarts": reasons,
+        "release_changed": changed_in_release(),
     }
+
+
+def activity(unit: str) -> str:
+    """systemd's one word on a unit."""
+    said = run("systemctl", "is-active", unit).stdout.strip()
+    return said if re.fullmatch("[a-z-]+", said) else "unknown: systemd does not answer"
 
 
 def examine() -> Json:
@@ -785,8 +897,9 @@ def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         for name, value in headers:
             connection.putheader(name, value.encode("latin-1"))
-        connection.endheaders()
-        found = connection.getresponse()
+        with untrusted.within(15):
+            connection.endheaders()
+            found = connection.getresponse()
         return {"status": found.status, "headers": [list(pair) for pair in found.getheaders()]}
     except (OSError, http.client.HTTPException) as problem:
         return {"problem": str(problem) or type(problem).__name__}
@@ -843,7 +956,7 @@ def do() -> None:
     """The unit's part."""
     generation = wanted()
     try:
-        result = under_the_lock(lambda: deploy(generation))
+        result = under_the_lock(lambda: deploy(wanted()))  # asked again: another deploy may have come between
     except (Failed, OSError) as problem:
         audit(f"{kind_of(problem)}: {problem}", generation["id"], "configuration")
         raise
@@ -890,12 +1003,7 @@ def report_failure(failure: Failed) -> None:
 
 
 def explain(problem: OSError) -> str:
-    where = problem.filename or KIT
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full ({where}); make room, then run this again; the host serves what it served"
-    if problem.errno == errno.EROFS:
-        return f"{where} is on a read-only file system; see `dmesg` on the host, which serves what it served"
-    return f"{where}: {problem.strerror or problem}; the host serves what it served; run this again"
+    return f"{trouble(problem, KIT)}; the host serves what it served"
 
 
 if __name__ == "__main__" and PAYLOAD:

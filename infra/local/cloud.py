@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pulumi
 
 from infra.clouds import Hosts, by_role
+from infra.local.home import LocalCloudError
 from infra.local.machines import Machine, Network
+from infra.local.owner import Owner, refuse_other
 from infra.settings import Settings
 from infra.topology import Instance
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class LocalCloud(pulumi.ComponentResource):
@@ -18,6 +23,10 @@ class LocalCloud(pulumi.ComponentResource):
     hosts: pulumi.Output[Hosts]
 
     def __init__(self, settings: Settings, instances: Sequence[Instance]) -> None:
+        try:
+            refuse_other(settings.stack, Owner.here(CHECKOUT))  # `pulumi up` by hand comes through here alone
+        except LocalCloudError as problem:
+            raise pulumi.RunError(str(problem)) from None
         super().__init__("origin-kit:local:Cloud", settings.stack)
         self._inside = pulumi.ResourceOptions(parent=self)
         self._settings = settings

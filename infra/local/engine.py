@@ -35,8 +35,9 @@ from pulumi.runtime.proto import engine_pb2, resource_pb2
 from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
 
+from infra.local import owner
 from infra.local.checkpoint import Checkpoint, Json, StateError, now
-from infra.local.home import state_dir
+from infra.local.home import claim, state_dir
 from infra.stackfile import project, read_config
 from infra.terminal import harmless
 
@@ -471,6 +472,16 @@ def refuse_other_clouds(root: Path, stack: str) -> None:
         raise EngineError(f"stack {stack} is on {cloud}: the embedded engine serves the local cloud only; {INSTALL}")
 
 
+def take_stack(command: str, root: Path, stack: str, take_over: bool) -> None:
+    """Raises LocalCloudError for another checkout's or user's stack, and for a home that is not the kit's."""
+    mine = owner.Owner.here(root)
+    if command != "preview":
+        owner.take(stack, mine, take_over)
+    else:
+        claim()  # for the lock
+        owner.refuse_other(stack, mine)
+
+
 def preview(root: Path, stack: str, deployment: Deployment) -> None:
     """Say what `up` would do."""
     run_program(root, stack, deployment)
@@ -508,7 +519,7 @@ def say(who: str, text: str) -> None:
     sys.stdout.flush()
 
 
-def execute(command: str, root: Path, stack: str, debug: bool = False) -> int:
+def execute(command: str, root: Path, stack: str, debug: bool = False, take_over: bool = False) -> int:
     """Run one command; the exit status. What went wrong is printed, without a traceback unless `debug`."""
     try:
         checkpoint = Checkpoint(state_dir(), str(project(root)["name"]), stack)
@@ -517,9 +528,12 @@ def execute(command: str, root: Path, stack: str, debug: bool = False) -> int:
             return 0
         if command != "destroy":
             refuse_other_clouds(root, stack)
+        take_stack(command, root, stack, take_over)
         with checkpoint.locked():
             deployment = Deployment(checkpoint.load(), command == "preview", say)
             COMMANDS[command](root, stack, deployment)
+        if command == "destroy":
+            owner.forget(stack)
         if not deployment.changes:
             say("infra", "nothing to change")
         return 0
@@ -562,8 +576,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--stack", default="local")
     parser.add_argument("--cwd", type=Path, default=ROOT, help="folder with Pulumi.yaml")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("--take-over", action="store_true", help="make another checkout's stack this one's")
     options = parser.parse_args(words)
-    return execute(options.command, options.cwd.resolve(), options.stack, options.debug)
+    return execute(options.command, options.cwd.resolve(), options.stack, options.debug, options.take_over)
 
 
 __all__ = ["StateError", "execute", "main"]

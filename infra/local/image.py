@@ -9,11 +9,11 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from infra.local.home import LocalCloudError, cache, locked
+from infra.local.home import LocalCloudError, cache, cache_folder, home, locked
 
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "openssh-server", "nginx-light", "python3", "python3-venv", "sudo", "iproute2",
@@ -101,6 +101,11 @@ def key(release: str) -> str:
     return f"{release}-{sha256(recipe.encode()).hexdigest()[:12]}"
 
 
+def release_of(name: str) -> str:
+    """The Debian release of a key."""
+    return name.rpartition("-")[0]
+
+
 def path(release: str = "") -> Path:
     """Where the image of a release is, made or not; empty means this host's own."""
     return cache() / "images" / key(release or host_release())
@@ -113,7 +118,7 @@ def ready(release: str = "") -> bool:
 
 def ensure(release: str = "", on_progress: Progress = lambda fraction, text: None) -> Path:
     """The image, built if it is not there. Raises LocalCloudError for no root, no tools, no disk, no mirror."""
-    final = path(release)
+    final = cache_folder("images") / path(release).name
     with locked(final.parent / f"{final.name}.lock"):
         for leftover in final.parent.glob(f"{final.name}.partial*"):
             shutil.rmtree(leftover)
@@ -126,6 +131,70 @@ def ensure(release: str = "", on_progress: Progress = lambda fraction, text: Non
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
     return final
+
+
+def bases() -> Path:
+    """The home's own bases, by key. Machines are mounted on these, so that the cache may be deleted at any time."""
+    return home() / "bases"
+
+
+def known(name: str) -> bool:
+    """Whether the base of this key is at hand, in the home or in the cache."""
+    return (bases() / name).is_dir() or (cache() / "images" / name).is_dir()
+
+
+def base(name: str, on_progress: Progress = lambda fraction, text: None) -> Path:
+    """The home's base by this key: held already, or taken from the cache, or built there first.
+
+    Raises LocalCloudError as `ensure` does, and for a base that this kit's recipe no longer makes.
+    """
+    if (bases() / name).is_dir():
+        return bases() / name
+    cached, release = cache() / "images" / name, release_of(name)
+    if not cached.is_dir():
+        if key(release) != name:
+            raise LocalCloudError(
+                f"the base image {name}, which a machine was made on, is gone from {bases()} and {cached.parent}, and "
+                "this version of the kit makes another one; put it back, or run `fab down` and `fab up` to replace the "
+                "machine and its data"
+            )
+        ensure(release, on_progress)
+    return hold(name, cached)
+
+
+def hold(name: str, tree: Path) -> Path:
+    """Have a base in the home: hard links, which cost no space, or a copy where the home is on another disk."""
+    final = bases() / name
+    with locked(bases() / ".lock"):
+        for leftover in bases().glob("*.partial"):
+            shutil.rmtree(leftover)
+        if not final.is_dir():
+            partial = final.with_name(f"{name}.partial")
+            try:
+                _copy(tree, partial)
+                partial.rename(final)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    return final
+
+
+def _copy(tree: Path, target: Path) -> None:
+    same_disk = tree.stat().st_dev == target.parent.stat().st_dev
+    how = "--link" if same_disk else "--reflink=auto"
+    done = subprocess.run(["cp", "-a", how, str(tree), str(target)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        why = done.stderr.strip().splitlines()[-1]
+        raise LocalCloudError(f"the base image can't be put into {target.parent}: {why}; make room, then run it again")
+
+
+def drop_outdated(used: Iterable[str]) -> None:
+    """Remove the home's bases that no machine stands on and no new machine would."""
+    if not bases().is_dir():
+        return
+    with locked(bases() / ".lock"):
+        for folder in bases().glob("*-*"):
+            if folder.name not in used and key(release_of(folder.name)) != folder.name:
+                shutil.rmtree(folder)
 
 
 def _demand(folder: Path) -> None:

@@ -31,7 +31,7 @@ class NetworkProvider(ResourceProvider):
         return CreateResult(network.bridge, {**props, "bridge": network.bridge, "subnet": network.subnet, "up": True})
 
     def read(self, id_: str, props: Props) -> ReadResult:
-        return ReadResult(id_, {**props, "up": nspawn.network_is_up(id_)})
+        return ReadResult(id_, {**props, "up": nspawn.keep_network(id_)})
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
         replaces = [key for key in ("stack", "wanted_subnet") if olds.get(key) != news.get(key)]
@@ -58,13 +58,13 @@ class MachineProvider(ResourceProvider):
 
     def create(self, props: Props) -> CreateResult:
         wanted = self._machine(props)
-        return CreateResult(wanted.id, self._outputs(props, nspawn.create(wanted, image.ensure(props["image"]))))
+        return CreateResult(wanted.id, self._outputs(props, nspawn.create(wanted)))
 
     def read(self, id_: str, props: Props) -> ReadResult:
         found = nspawn.load(id_)
         if found is None or not found.complete:
             return GONE
-        return ReadResult(id_, {**props, "running": nspawn.running(found)})
+        return ReadResult(id_, {**props, "running": nspawn.running(found) and nspawn.stands(found)})
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
         replaces = [key for key in self.FIXED if not self._same(olds.get(key), news.get(key))]
@@ -75,7 +75,7 @@ class MachineProvider(ResourceProvider):
         found = nspawn.load(id_)
         if found is None:
             raise nspawn.LocalCloudError(f"machine {id_} is gone; run `fab up` again, which makes it anew")
-        return UpdateResult(self._outputs(news, nspawn.start(found, image.ensure(news["image"]))))
+        return UpdateResult(self._outputs(news, nspawn.start(found)))
 
     def delete(self, id_: str, _props: Props) -> None:
         nspawn.delete(id_)

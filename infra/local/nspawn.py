@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from infra.local import image
-from infra.local.home import LocalCloudError, home, locked, make_key, operator_key
+from infra.local.home import LocalCloudError, claim, home, identity, locked, make_key, operator_key, private
 
 RANGE = IPv4Network("10.213.0.0/16")
 BOOT_S = 30
 STOP_S = 15
 _FIRST_HOST = 10  # .1 is this host; the rest below is left for people
+_SIGNATURE = "origin-kit "
+_NETWORK_LOCK = Path("/run/origin-kit-network.lock")  # where only root may write
 
 
 # ------------------------------------------------------------------------------------------------- networks
@@ -75,10 +77,15 @@ def free_subnet(identity: str, occupied: Iterable[IPv4Network]) -> str:
 
 
 def create_network(bridge: str, wanted: str) -> Network:
-    """The bridge, up, with its address; one that exists already keeps its subnet. `wanted` empty picks a free one."""
-    with locked(Path("/run/lock/origin-kit-network.lock")):
+    """The bridge, up, with its address; one that exists already keeps its subnet. `wanted` empty picks a free one.
+
+    Raises LocalCloudError where it is another home's, or `wanted` is taken.
+    """
+    with locked(_NETWORK_LOCK):
         existing = [link for link in _ip_json("-4", "addr", "show", "dev", bridge, allow=True) if link.get("addr_info")]
         if existing:
+            _refuse_other_home(bridge)
+            _sign(bridge)
             info = existing[0]["addr_info"][0]
             return Network(bridge, str(IPv4Network(f"{info['local']}/{info['prefixlen']}", strict=False)))
         if wanted and any(IPv4Network(wanted).overlaps(other) for other in taken()):
@@ -88,18 +95,54 @@ def create_network(bridge: str, wanted: str) -> Network:
         network = Network(bridge, wanted or free_subnet(bridge, taken()))
         delete_network(bridge)
         _ip("link", "add", bridge, "type", "bridge")
+        _sign(bridge)
         _ip("addr", "add", f"{network.host_address}/24", "dev", bridge)
         _ip("link", "set", bridge, "up")
         return network
 
 
+def _sign(bridge: str) -> None:
+    """Names come from the home's path: after a move, another home at that path would find this bridge."""
+    _ip("link", "set", bridge, "alias", f"{_SIGNATURE}{identity()} {home()}"[:255])
+
+
+def _signed_by(bridge: str) -> tuple[str, str]:
+    """Id and path of the home that made it; empty where nobody has signed it, as older versions did not."""
+    try:
+        alias = Path("/sys/class/net", bridge, "ifalias").read_text().strip()
+    except OSError:
+        return "", ""
+    who, _, where = alias.removeprefix(_SIGNATURE).partition(" ")
+    return (who, where) if alias.startswith(_SIGNATURE) else ("", "")
+
+
+def _is_another_home_s(bridge: str) -> bool:
+    return _signed_by(bridge)[0] not in ("", identity())
+
+
+def _refuse_other_home(bridge: str) -> None:
+    if _is_another_home_s(bridge):
+        raise LocalCloudError(
+            f"the bridge {bridge} belongs to another home of the kit, made at {_signed_by(bridge)[1]} and moved or "
+            f"deleted: set another ORIGIN_KIT_HOME; where that home is gone, run `ip link delete {bridge}`"
+        )
+
+
 def network_is_up(bridge: str) -> bool:
-    """Whether the bridge is there."""
-    return Path("/sys/class/net", bridge).exists()
+    """Whether the bridge is there, and this home's."""
+    return Path("/sys/class/net", bridge).exists() and not _is_another_home_s(bridge)
+
+
+def keep_network(bridge: str) -> bool:
+    """Whether a bridge of this home's state is there; it is signed where an older version did not."""
+    up = network_is_up(bridge)
+    if up and not _signed_by(bridge)[0]:
+        _sign(bridge)
+    return up
 
 
 def delete_network(bridge: str) -> None:
-    """Remove the bridge; none is fine."""
+    """Remove the bridge; none is fine, and another home's stays."""
     if network_is_up(bridge):
         _ip("link", "delete", bridge)
 
@@ -174,6 +217,12 @@ def load(identity: str) -> Machine | None:
         return None
 
 
+def machines() -> list[Machine]:
+    """Every machine of this home, whatever stack it is of."""
+    found = [load(folder.name) for folder in sorted((home() / "machines").glob("*"))]
+    return [machine for machine in found if machine is not None]
+
+
 def _save(machine: Machine) -> Machine:
     new = machine.folder / "machine.json.new"
     new.write_text(json.dumps(asdict(machine), indent=1))
@@ -181,33 +230,44 @@ def _save(machine: Machine) -> Machine:
     return machine
 
 
-def create(machine: Machine, base: Path) -> Machine:
+def create(machine: Machine) -> Machine:
     """Make it and wait until it answers SSH. A failure or an interruption leaves nothing behind."""
+    claim()
     found = load(machine.id)
     if found and found.complete and found.same_as(machine):
-        return start(found, base)
+        return start(found)
     delete(machine.id)
     try:
-        machine.folder.mkdir(parents=True)
+        private(machine.folder)
         _save(machine)
-        _mount(machine, base)
+        _mount(machine)
         return _save(replace(_start(_furnish(machine)), complete=True))
     except BaseException:
         delete(machine.id)
         raise
 
 
-def start(machine: Machine, base: Path) -> Machine:
-    """Bring a stopped machine up again, with its data; one that runs is left alone."""
-    if running(machine):
+def start(machine: Machine) -> Machine:
+    """Bring a stopped machine up again, with its data and on the base that it was made on; one that runs is left alone.
+    One whose base was deleted under it is dead, though its processes live: it is stopped first."""
+    if running(machine) and stands(machine):
         return machine
-    _mount(machine, base)
+    stop(machine, orderly=False)
+    _mount(machine)
     return _start(machine)
 
 
-def _mount(machine: Machine, base: Path) -> None:
-    if machine.root.is_mount():
-        return
+def stands(machine: Machine) -> bool:
+    """Whether a running machine still sees the files of its base."""
+    try:
+        return any(path.name == "env" for path in Path(f"/proc/{machine.pid}/root/usr/bin").iterdir())
+    except OSError:
+        return False
+
+
+def _mount(machine: Machine) -> None:
+    base = image.base(machine.image)
+    _unmount(machine.root)  # what a killed run, or a base that is gone, has left
     for part in ("upper", "work", "root"):
         (machine.folder / part).mkdir(exist_ok=True)
     os.chown(machine.folder / "upper", machine.first_user, machine.first_user)
@@ -416,12 +476,10 @@ def delete(identity: str) -> None:
         for hierarchy in _HIERARCHIES:
             _remove_groups(Path("/sys/fs/cgroup") / hierarchy / machine.unit)
         _remove_link(machine)
-    if root.is_mount() and not _wait(lambda: _unmounted(root), STOP_S):
-        raise LocalCloudError(
-            f"{root} can't be unmounted: something still uses it (`fuser -vm {root}`); then run it again"
-        )
+    _unmount(root)
     if folder.exists():
         shutil.rmtree(folder)
+    image.drop_outdated(found.image for found in machines())
 
 
 def _kill_strays(root: Path) -> None:
@@ -433,6 +491,13 @@ def _kill_strays(root: Path) -> None:
                 for pid in [*filter(_is_init, _children(int(folder.name))), int(folder.name)]:
                     os.kill(pid, signal.SIGKILL)
                     _wait(lambda pid=pid: not _start_time(pid), STOP_S)  # type: ignore[misc]
+
+
+def _unmount(root: Path) -> None:
+    if root.is_mount() and not _wait(lambda: _unmounted(root), STOP_S):
+        raise LocalCloudError(
+            f"{root} can't be unmounted: something still uses it (`fuser -vm {root}`); then run it again"
+        )
 
 
 def _unmounted(root: Path) -> bool:

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from infra.contract import Contract
 from tests.conftest import missing
+from tests.e2e.hostile import Hostile, hostile_pair
 from tests.e2e.kit import OLD, ROOT, Kit, Stack, manage
 
 FLAGS = [
@@ -58,6 +59,13 @@ def stack(shared: Stack) -> Stack:
     shared.write()
     shared.fab("up")
     return shared
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
+    """A pair whose application attacks its host: every new script of root's is tried by it."""
+    with hostile_pair(tmp_path_factory.mktemp("hostile") / "home") as pair:
+        yield pair
 
 
 @contextmanager

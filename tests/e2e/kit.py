@@ -48,9 +48,13 @@ class Kit:
     def contract(self, stack: str) -> Contract:
         return Contract.from_json(json.loads(self.fab("outputs", "--stack", stack).stdout))
 
+    def pids(self, name: str) -> list[int]:
+        """The first process of each machine of this name, as this host numbers it."""
+        return [json.loads(record.read_text())["pid"] for record in self.home.glob(f"machines/*{name}*/machine.json")]
+
     def ssh(self, host: Host, command: str, check: bool = True) -> str:
         """Run a shell command as root on a host, through SSH, with the contract's key and no other."""
-        known = self.home / f"known-{host.name}-{host.address}"
+        known = self.home.with_name(f"{self.home.name}-known-{host.name}-{host.address}")
         known.write_text("".join(f"{host.address} {key}\n" for key in host.host_keys))
         options = [
             "-oBatchMode=yes",
@@ -120,6 +124,16 @@ def manage(app: str, words: str) -> str:
         f"ORIGIN_KIT_RELEASE=/opt/{app}/current ORIGIN_KIT_DATA=/var/lib/{app}"
     )
     return f"cd /opt/{app}/current/app && sudo -u {app} env {settings} ../venv/bin/python manage.py {words}"
+
+
+def copy_of_the_checkout(folder: Path) -> Path:
+    """What runs of this checkout, somewhere else."""
+    ignored = shutil.ignore_patterns("__pycache__", "artifacts")
+    for name in ("infra", "ansible-free-deploy", "stacks", "examples"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in ("Pulumi.yaml", "pyproject.toml", "uv.lock", "fabfile.py"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
 
 
 @contextmanager

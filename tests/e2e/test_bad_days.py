@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -67,7 +68,7 @@ def test_a_site_of_somebody_else_that_nginx_refuses_stops_the_deploy_on_every_ho
             deploy.everywhere(changed(), "deploy", restart=True)
         said = str(caught.value)
         assert "frontend-1" in said
-        assert "nginx refuses the new configuration; nothing was changed" in said
+        assert f"nginx refuses the new configuration because of {bad}, which is not this kit's; nothing was" in said
         assert 'unknown directive "servre"' in said
         assert "backend-1: unchanged or rolled back" in said
     assert admitted(stack) == {OLD}
@@ -126,6 +127,51 @@ def test_a_full_disk_and_a_read_only_one_change_nothing_and_say_so(
         assert admitted(stack) == {OLD}
 
 
+def test_no_room_for_another_file_is_not_called_a_full_disk_of_many_gigabytes(
+    stack: Stack, changed: Callable[..., outputs.Outputs]
+) -> None:
+    """`df -h` shows room: it is the inodes that lack, for configuration and for code."""
+    small = (
+        "set -e; cp -a {0} /run/copy; mount -t tmpfs -o nr_inodes=$(($(find /run/copy | wc -l) + 50)) kit {0}; "
+        "cp -a /run/copy/. {0}/; mkdir {0}/filler; i=0; while true > {0}/filler/$i; do i=$((i+1)); done 2>/dev/null"
+    )
+    backend, frontend = stack.contract.backend.hosts[0], stack.contract.frontend.hosts[0]
+    with on(stack, backend, small.format("/etc/origin-kit"), "umount /etc/origin-kit; rm -r /run/copy"):
+        with pytest.raises(change.ChangeError, match=r"etc/origin-kit: \d+ MiB free, but no inodes"):
+            deploy.everywhere(changed(), "deploy")
+        assert admitted(stack) == {OLD}
+    begin = "echo '<h1>edited' > /opt/shop/current/site/index.html; " + small.format("/opt/shop")
+    with on(stack, frontend, begin, "umount /opt/shop; rm -r /run/copy"):
+        said = stack.fab("ship", status=1).stderr
+        assert re.search(r"opt/shop: \d+ MiB free, but no inodes", said)
+        assert "goes on serving" in said
+        assert "edited" in stack.kit.ssh(frontend, "cat /opt/shop/current/site/index.html")
+    assert "shipped" in stack.fab("ship").stdout
+    assert "unchanged" in stack.fab("ship").stdout
+
+
+def test_a_missing_nginx_is_nobody_else_s_site(stack: Stack, changed: Callable[..., outputs.Outputs]) -> None:
+    frontend, program = stack.contract.frontend.hosts[0], "/usr/sbin/nginx"
+    with (
+        on(stack, frontend, f"mv {program} {program}.away", f"mv {program}.away {program}"),
+        pytest.raises(change.ChangeError, match=r"nginx is not installed on this host .*; nothing was changed"),
+    ):
+        deploy.everywhere(changed(), "deploy", restart=True)
+    assert admitted(stack) == {OLD}
+
+
+def test_a_killed_script_is_no_lost_connection(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the real sshd and the real sudo, by the signal that the kernel sends where memory runs out."""
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(stack.kit.home))
+    contract = stack.contract
+    with (
+        hosts.session(contract.backend.hosts[0], access.identity(contract)) as session,
+        pytest.raises(hosts.HostError, match=r"was killed.*out of memory.*run the same command again") as caught,
+    ):
+        session.run("import os; os.kill(os.getpid(), 9)", {})
+    assert "lost" not in str(caught.value)
+
+
 def test_a_host_that_can_not_be_reached_is_named_and_no_other_is_changed(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
@@ -155,6 +201,35 @@ def test_the_boot_after_a_power_cut_goes_back_by_itself_and_says_so(
     status = json.loads(stack.fab("status", "--json").stdout)["backend-1"]
     assert (status["generation"], status["unfinished"]) == (before, False)
     assert f"went back to {before} after a power cut" in stack.fab("history").stdout
+
+
+def test_a_release_that_was_changed_on_the_host_is_seen_and_mended(stack: Stack) -> None:
+    """Code, environment and page, edited with the old size and time: `status` names them, `ship` brings them back."""
+    backend, frontend = stack.contract.backend.hosts[0], stack.contract.frontend.hosts[0]
+    assert "as the contract says" in stack.fab("status").stdout
+    view, wheel, page = (
+        "/opt/shop/current/app/catalog/api.py",
+        "$(ls /opt/shop/current/venv/lib/python3*/site-packages/django/shortcuts.py)",
+        "/opt/shop/current/site/index.html",
+    )
+    code = stack.kit.ssh(backend, f"sha256sum {view} {wheel}"), stack.kit.ssh(frontend, f"sha256sum {page}")
+    edit = "set -e; touch -r {0} /run/t; printf X | dd of={0} conv=notrunc status=none; touch -r /run/t {0}"
+    stack.kit.ssh(backend, edit.format(view) + "; " + edit.format(wheel))
+    stack.kit.ssh(frontend, edit.format(page))
+
+    status = stack.fab("status").stdout
+    assert "was changed on the host (app/catalog/api.py, venv/lib/python3" in status
+    assert "was changed on the host (site/index.html): run `fab ship`" in status
+    assert "was changed on the host" in stack.fab("doctor", status=None).stdout
+    assert "unchanged" in stack.fab("deploy").stdout
+    processes = stack.processes()
+    assert "shipped" in stack.fab("ship").stdout
+    assert code == (stack.kit.ssh(backend, f"sha256sum {view} {wheel}"), stack.kit.ssh(frontend, f"sha256sum {page}"))
+    assert stack.processes() != processes
+    assert "was changed" not in stack.fab("status").stdout
+    assert "unchanged" in stack.fab("ship").stdout
+    assert "unchanged" in stack.fab("deploy").stdout
+    assert admitted(stack) == {OLD}
 
 
 # ------------------------------------------------------------------------------------------------- the way there
@@ -204,10 +279,10 @@ def through(relay: Cut) -> Callable[[Json], None]:
     return change
 
 
-def ended(stack: Stack) -> None:
-    """Whatever runs there for a deploy has ended by itself."""
+def ended(stack: Stack, host: Host | None = None) -> None:
+    """Whatever runs for a deploy or a ship on the host (the backend by default) has ended by itself."""
     units = "systemctl list-units -q --plain --no-legend 'origin-kit-*.service' --state=running,activating"
-    stack.kit.ssh(stack.contract.backend.hosts[0], f"while {units} | grep -q .; do sleep 0.1; done")
+    stack.kit.ssh(host or stack.contract.backend.hosts[0], f"while {units} | grep -q .; do sleep 0.1; done")
 
 
 @pytest.mark.parametrize("count", [4, pytest.param(60, marks=pytest.mark.soak)])

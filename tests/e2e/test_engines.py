@@ -30,7 +30,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 def pulumi(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
     """The CLI as a person would run it over the kit's own backend."""
     home = stack.kit.home
-    config = home / "by-hand.yaml"
+    config = home.with_name(f"{home.name}-by-hand.yaml")
     kept = home / "config" / f"Pulumi.{stack.name}.yaml"
     salt = [line for line in kept.read_text().splitlines() if "encryptionsalt" in line] if kept.exists() else []
     config.write_text("\n".join([stack_path(ROOT, stack.name).read_text(), *salt, ""]))

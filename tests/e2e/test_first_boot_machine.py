@@ -122,7 +122,8 @@ def start(
 
         monkeypatch.setattr(nspawn, "_furnish", furnish)
         made.append(wanted)
-        return Booted(nspawn.create(wanted, debian), boot, key)
+        image.hold(wanted.image, debian)
+        return Booted(nspawn.create(wanted), boot, key)
 
     try:
         yield start

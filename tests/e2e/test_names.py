@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import pytest
 
 from infra import rules
-from tests.e2e.kit import ROOT, Stack, a_copy_of_the_example, manage
+from tests.e2e.kit import OLD, ROOT, Stack, a_copy_of_the_example, manage
 from tests.e2e.test_bad_input import said
 from tests.test_report import EVIL, evil_in
 
@@ -100,11 +100,11 @@ def test_a_host_of_an_older_kit_is_taken_over(stack: Stack) -> None:
     assert "nothing to do" in stack.fab("up").stdout
     with a_copy_of_the_example() as copy:
         (copy / "shop" / "new.py").write_text("NEW = True\n")
-        stack.write(backend_path=str(copy.relative_to(ROOT)))
+        stack.write(extra_origins=[OLD], backend_path=str(copy.relative_to(ROOT)))
         try:
             stack.fab("ship")
         finally:
-            stack.write()
+            stack.write(extra_origins=[OLD])
     assert on_backend(stack, "cat /etc/origin-kit/applications/shop.json") == '{"application": "shop"}'
 
 
@@ -180,12 +180,13 @@ def test_a_rename_whose_ship_fails_leaves_the_old_one_serving(stack: Stack, data
     with a_copy_of_the_example() as copy:
         settings = copy / "shop" / "settings.py"
         settings.write_text(settings.read_text() + f"\nraise RuntimeError({EVIL.replace(chr(0xD800), '')!r})\n")
-        stack.write(backend_path=str(copy.relative_to(ROOT)))
+        stack.write(extra_origins=[OLD], backend_path=str(copy.relative_to(ROOT)))
         try:
             text = said(stack.fab("ship", *file, "--rename-from", "shop", status=1))
         finally:
-            stack.write()
-    assert "puts shop back in service" in text
+            stack.write(extra_origins=[OLD])
+    assert re.search("backend-1 +puts shop back in service", text)
+    assert re.search("frontend-1 +puts shop back in service", text)
     assert evil_in(text) == []
     assert r"RuntimeError: \x1b]0;owned\x07" in text
     assert serves(stack)
@@ -200,11 +201,11 @@ def test_a_removed_application_takes_its_data_with_it(stack: Stack, data: str, t
     with a_copy_of_the_example() as copy:
         settings = copy / "shop" / "settings.py"
         settings.write_text(settings.read_text() + "\nimport sys\nprint('loud \u202e\u2066word', file=sys.stderr)\n")
-        stack.write(backend_path=str(copy.relative_to(ROOT)))
+        stack.write(extra_origins=[OLD], backend_path=str(copy.relative_to(ROOT)))
         try:
             said(stack.fab("ship", *file, "--remove-application", "shop"))
         finally:
-            stack.write()
+            stack.write(extra_origins=[OLD])
     assert of_name(stack, "shop") == ""
     assert serves(stack)
     logs = stack.fab("logs", *file, "--lines", "200").stdout

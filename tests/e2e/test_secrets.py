@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from infra.contract import Json
+from rollout.render import render
 from tests.e2e.kit import ROOT, Stack
 
 pytestmark = pytest.mark.machines
@@ -50,7 +55,7 @@ def test_a_changed_secret_is_a_config_only_deploy_and_stands_nowhere_else(stack:
         if one != "0":
             assert stack.kit.ssh(backend, f"stat -Lc '%a %U' {one}").strip() == "600 root"
     assert stack.kit.ssh(frontend, everywhere, check=False).split() == ["0"]
-    home = [path for path in stack.kit.home.rglob("*") if path.is_file() and "machines" not in path.parts]
+    home = [path for path in stack.kit.home.rglob("*") if path.is_file() and not {"machines", "bases"} & {*path.parts}]
     assert not [path for path in home if SENTINEL.encode() in path.read_bytes()]
 
 
@@ -70,3 +75,99 @@ def test_a_secrets_file_that_others_can_read_is_refused(stack: Stack) -> None:
         assert SENTINEL not in stack.fab("deploy").stdout
     finally:
         path.unlink()
+
+
+# Each reaches the process byte for byte through a file that systemd parses.
+AWKWARD = (
+    "",
+    " blanks ",
+    "quo\"te and 'this' and `that`",
+    "$HOME ${HOME} $(id)",
+    "back\\slash \\n \\\\ end\\",
+    "line\nbreak\n",
+    "cut\\\nline",
+    "tab\tand\rreturn",
+    "# no comment; nor this",
+    "u\u2028u2029\u2029 v\x0bv f\x0cf \x1c\x1d\x1e \x85 nbsp\xa0",
+    "\x01\x02\x1b[31mred\x1b[0m\x7f",
+    "\ufeffmark",
+    "\U0001f986 \U0010fffd \ue000",
+    "%n %h %%",
+    "@fingerprint:gunicorn@ @{release} @fingerprint:nginx@",
+    "/etc/origin-kit/current",
+    "x" * 131_000,
+)
+
+
+@pytest.fixture
+def given(stack: Stack, tmp_path: Path) -> Iterator[Callable[..., list[str]]]:
+    """Options that have `fab` start from the stack's outputs with these secrets and plain values."""
+    contract = json.loads(stack.fab("outputs").stdout)
+    file = tmp_path / "outputs.json"
+
+    def make(secrets: dict[str, str], **env: str) -> list[str]:
+        changed: Json = json.loads(json.dumps(contract))
+        changed["application"]["env"].update(env)
+        file.write_text(json.dumps({"contract": changed, "secret_env": secrets}))
+        return ["--outputs", str(file)]
+
+    yield make
+    stack.fab("deploy")
+
+
+def on_backend(stack: Stack, command: str) -> str:
+    return stack.kit.ssh(stack.contract.backend.hosts[0], command)
+
+
+def test_awkward_values_reach_the_process_byte_for_byte(stack: Stack, given: Callable[..., list[str]]) -> None:
+    """Secrets and plain values, as the kernel shows them for a process that serves."""
+    secrets = {f"SECRET_{index}": value for index, value in enumerate(AWKWARD)}
+    plain = {f"PLAIN_{index}": value for index, value in enumerate(AWKWARD)}
+    stack.fab("deploy", *given(secrets, **plain))
+    worker = "$(ls /run/shop/workers | grep -m1 .)"
+    data = base64.b64decode(on_backend(stack, f"base64 -w0 /proc/{worker}/environ"))
+    found = dict(item.split("=", 1) for item in data.decode().split("\0") if item)
+    assert {name: found.get(name) for name in {**secrets, **plain}} == {**secrets, **plain}
+
+
+def test_a_pin_can_not_be_found_from_what_others_on_the_host_may_read(
+    stack: Stack, given: Callable[..., list[str]]
+) -> None:
+    """They know the kit and the contract, and render it with each of the ten thousand: nothing tells the right one."""
+    stack.fab("deploy", *given({"PIN": "4711"}))
+    public = (
+        "sudo -u nobody sh -c 'cat /etc/origin-kit/current/*/* /var/log/origin-kit/*; readlink /etc/origin-kit/current;"
+        " find /etc/origin-kit /run/shop /opt/shop/releases' 2>&1; cat /run/shop/workers/*"
+    )
+    seen = set(re.findall(r"[0-9a-f]{16,}", on_backend(stack, public)))
+    contract, host = stack.contract, stack.contract.backend.hosts[0]
+    tried = []
+    for pin in ("4711", "4712"):
+        generation = render(contract, "backend", host, {"PIN": pin})
+        tried.append(seen & {generation.id, *generation.fingerprints.values()})
+    assert tried[0] == tried[1] != set()
+    assert stack.kit.ssh(host, "stat -c '%a %U' /etc/origin-kit/key").split() == ["600", "root"]
+
+
+def test_a_secret_that_was_replaced_leaves_the_disk_and_no_rollback_brings_it_back(
+    stack: Stack, given: Callable[..., list[str]]
+) -> None:
+    """Its generations stay for their configuration; the history says that they come without their secrets."""
+    old = {"TOKEN": "rotate-me-1f3a"}
+    stack.fab("deploy", *given(old, COLOUR="red"))
+    stack.fab("deploy", *given(old, COLOUR="blue"))
+    assert on_backend(stack, "grep -rlF rotate-me-1f3a /etc /var /run /opt | wc -l").strip() != "0"
+    new = given({"TOKEN": "fresh-77b2"}, COLOUR="blue")
+    stack.fab("deploy", *new)
+    assert on_backend(stack, "grep -rlF rotate-me-1f3a /etc /var /run /opt | wc -l").strip() == "0"
+    assert "kept, with today's secrets" in stack.fab("history").stdout
+    assert "nothing but secrets" in stack.fab("rollback", *new, status=1).stderr
+
+    backend = json.loads(stack.fab("history", "--json").stdout)["backend-1"]
+    done = [line["generation"] for line in backend["deploys"] if line["result"] == "deployed"]
+    stack.fab("rollback", *new, "--to", done[2])
+    environ = "cat /proc/$(ls /run/shop/workers | grep -m1 .)/environ | tr '\\0' '\\n' | grep -E '^(TOKEN|COLOUR)='"
+    assert sorted(on_backend(stack, environ).split()) == ["COLOUR=red", "TOKEN=fresh-77b2"]
+    assert on_backend(stack, "grep -rlF rotate-me-1f3a /etc /var /run /opt | wc -l").strip() == "0"
+    stack.fab("deploy", *new)
+    assert "unchanged" in stack.fab("deploy", *new).stdout

@@ -118,6 +118,9 @@ def _hosts(seen: Seen) -> Iterator[Finding]:
         for unit, what in state["units"].items():
             if what != "active":
                 yield Finding(f"{unit} on {host.name} is {what}", "see `fab logs`, then run `fab deploy`", "no-answer")
+        if paths := state.get("release_changed"):
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            yield Finding(f"the release on {host.name} was changed on the host: {paths[0]}{more}", "run `fab ship`")
         yield from _drift(host.name, state)
 
 
@@ -132,8 +135,10 @@ def _drift(name: str, state: Json) -> Iterator[Finding]:
     for origins, paths in by_origins.items():
         services = " and ".join(sorted({_SERVICES.get(path.split("/")[0], path) for path in paths}))
         yield Finding(f"{services} on {name} still answers for {origins}", "run `fab deploy`", "alloworiginmismatch")
+    if any(path.startswith(_OTHERS) for path in state["differs"]):
+        yield Finding(f"{name} still keeps secrets that were replaced", "run `fab deploy`", warning=True)
     for path in [] if _other_generation(state) else state["differs"]:
-        if path not in state["diff"] and path != "current":
+        if path not in state["diff"] and path != "current" and not path.startswith(_OTHERS):
             yield Finding(f"{path} on {name} has another owner, mode or target than it should", "run `fab deploy`")
     for service, why in state["restarts"].items():
         if why != "it does not run" and not state["diff"]:
@@ -145,6 +150,7 @@ def _other_generation(state: Json) -> bool:
     return bool("current" in state["differs"] and state["diff"])
 
 
+_OTHERS = "generations/"  # files of other generations than the one that is compared
 _SERVICES = {"nginx": "nginx", "django": "Django"}
 _LITERAL = re.compile(r'"(https?://[^"\\^$]+)"|\'(https?://[^\'\\^$]+)\'')
 

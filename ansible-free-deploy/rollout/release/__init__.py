@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from infra.contract import Json
+from infra.local.home import cache_folder, locked
 from rollout import scripts
-from rollout.release.archive import digest, pack, tree_digest
+from rollout.release.archive import forget_old, pack, sound, tree_digest
 from rollout.release.source import (
     Entry,
     ReleaseError,
     Source,
     backend_files,
-    cache,
     from_git,
     frontend_files,
     local,
@@ -46,7 +46,6 @@ __all__ = [
 
 FORMAT = "1"  # of what the host makes of an archive; another one makes every id another
 _KEPT_ARCHIVES = 8
-_packing = threading.Lock()
 
 Say = Callable[[str], None]
 Advance = Callable[[float, str], None]
@@ -74,15 +73,21 @@ class Release:
 
     @told()
     def archive(self, facts: Json, on_progress: Advance) -> Path | None:
-        """The file for a host with these facts, made where it is not there yet; None for one that has it unpacked."""
+        """The file for a host with these facts, made where it is not there yet, or not whole; None for one that has it
+        unpacked."""
         if self.id in facts["releases"]:
             return None
-        sent = self._wheels_for(facts)
-        place = cache() / "releases" / f"{self.id}{'-wheels' if sent else ''}.tar.gz"
-        with _packing:
-            if not place.exists():
-                pack(place, "app" if self.role == "backend" else "site", self.entries, sent, on_progress)
-                _forget_old(place.parent)
+        bare = self.wheels is not None and self.wheels.lock not in facts["venvs"]
+        place = cache_folder("releases") / f"{self.id}{'-wheels' if bare else ''}.tar.gz"
+        with locked(place.parent / ".lock"):
+            if sound(place):
+                os.utime(place)  # it is in use: not the one to be forgotten
+                return place
+            for leftover in place.parent.glob("new-*"):  # of a run that was killed
+                leftover.unlink()
+            sent = self.wheels.files(on_progress) if self.wheels and bare else []
+            pack(place, "app" if self.role == "backend" else "site", self.entries, sent, on_progress)
+            forget_old(place.parent, _KEPT_ARCHIVES)
         return place
 
     def orders(
@@ -97,10 +102,13 @@ class Release:
         files: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
+        unit: str = "",
     ) -> Json:
-        """The payload of the `install` action; `archive` is what `archive()` gave, and goes along as the blob.
+        """The payload of the `install` action; `archive` is what `archive()` gave, and goes along as the blob: made
+        again here if it is whole no longer.
 
         `files` are by path below the folder that stands for the generation, `django/origin_kit_settings.py` among them.
+        `unit` is the text of the application's service: its code is run within the same limits.
         """
         return {
             "action": "install",
@@ -110,21 +118,27 @@ class Release:
             "id": self.id,
             "label": self.label,
             "commit": self.commit,
-            "digest": digest(archive) if archive else None,
+            "digest": self._digest(facts, archive) if archive else None,
             "size": archive.stat().st_size if archive else 0,
             "lock": self.wheels.lock if self.wheels else None,
-            "installer": self.wheels.installer if self.wheels else None,
             "wsgi": wsgi,
             "settings": settings,
             "files": dict(files or {}),
             "env": dict(env or {}),
             "secrets": dict(secrets or {}),
+            "unit": unit,
         }
 
-    def _wheels_for(self, facts: Json) -> list[Path]:
-        if self.wheels is None or self.wheels.lock in facts["venvs"]:
-            return []
-        return [self.wheels.folder / name for name in self.wheels.names]
+    def _digest(self, facts: Json, archive: Path) -> str:
+        found = sound(archive)
+        if found is None:
+            self.archive(facts, lambda part, doing: None)
+            found = sound(archive)
+        if found is None:
+            raise ReleaseError(
+                f"{archive} vanishes as soon as it is made; is something cleaning up there? run it again"
+            )
+        return found
 
 
 def rollback_orders(app: str, role: str, who: str, to: str | None = None) -> Json:
@@ -134,16 +148,18 @@ def rollback_orders(app: str, role: str, who: str, to: str | None = None) -> Jso
 
 @told()
 def build_backend(
-    source: Source, wsgi: str, settings: str, target: Target, on_step: Say, on_progress: Advance
-) -> Release:
+    source: Source, wsgi: str, settings: str, target: Target, on_step: Say, on_progress: Advance,
+    may_build: Collection[str] = (),
+) -> Release:  # fmt: skip
     """The release of a Django project for one kind of host. Nothing is packed yet; unchanged, it takes milliseconds.
+    Of its requirements only those in `may_build` are built from source, which runs their code here.
 
     Raises ReleaseError for a project that lacks its modules or requirements, or whose wheels can't be had.
     """
     entries = backend_files(source)
     _has_module(source, entries, "wsgi", wsgi.split(":")[0])
     _has_module(source, entries, "settings", settings)
-    fetched = wheels(requirements(source), target, on_step, on_progress)
+    fetched = wheels(requirements(source), target, on_step, on_progress, may_build)
     return Release(_id("backend", entries, fetched), "backend", source.label, source.commit, tuple(entries), fetched)
 
 
@@ -172,9 +188,3 @@ def _has_module(source: Source, entries: list[Entry], key: str, module: str) -> 
 def _id(role: str, entries: list[Entry], fetched: Wheels | None) -> str:
     facts = [FORMAT, role, tree_digest(entries), fetched.lock if fetched else None]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-
-
-def _forget_old(folder: Path) -> None:
-    archives = sorted(folder.glob("*.tar.gz"), key=lambda path: path.stat().st_mtime)
-    for path in archives[:-_KEPT_ARCHIVES]:
-        path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import io
 import json
@@ -12,31 +13,69 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+from infra.local.home import write_whole
 from rollout.release.source import Entry, ReleaseError, content_digest
 
 Advance = Callable[[float, str], None]
+_MAY_BE_SENT_S = 600
 
 
 def pack(place: Path, tree: str, entries: Iterable[Entry], wheels: Iterable[Path], advance: Advance) -> None:
-    """Write `place`, whole or not at all: the entries under `tree`, the wheels under `wheels`.
+    """Write `place`, whole or not at all, and a note beside it: the entries under `tree`, the wheels under `wheels`.
 
-    Times are the moment of packing, for all hosts alike: nginx makes ETags of them, so they may not stand still.
-    Raises ReleaseError where a file is no longer what the release's id was made of.
+    Times are the moment of the first packing, for all hosts alike: nginx makes ETags of them, so they may not stand
+    still. Packed again, it is the same to the byte. Raises ReleaseError where a file is no longer what the release's id
+    was made of.
     """
     listed: list[tuple[str, Path, Entry | None]] = [(f"{tree}/{entry.path}", entry.here, entry) for entry in entries]
     listed += [(f"wheels/{path.name}", path, None) for path in wheels]
-    place.parent.mkdir(parents=True, exist_ok=True)
+    now = _note(place).get("packed") or int(time.time())
     descriptor, scratch = tempfile.mkstemp(dir=place.parent, prefix="new-")
     try:
-        with os.fdopen(descriptor, "wb") as out, tarfile.open(fileobj=out, mode="w:gz", compresslevel=1) as tar:
-            now = int(time.time())
+        with (
+            os.fdopen(descriptor, "wb") as out,
+            gzip.GzipFile("", "wb", 1, out, mtime=now) as zipped,
+            tarfile.open(fileobj=zipped, mode="w") as tar,
+        ):
             for number, (name, here, entry) in enumerate(listed):
                 advance(number / len(listed), "packs " + here.name)
                 _add(tar, name, here, entry, now)
+        write_whole(_note_path(place), json.dumps({"packed": now, "sha256": digest(Path(scratch))}))
         Path(scratch).rename(place)
     finally:
         Path(scratch).unlink(missing_ok=True)
+
+
+def sound(place: Path) -> str | None:
+    """The SHA-256 of an archive that is what was packed; None where it has vanished, or is cut."""
+    try:
+        found = digest(place)
+    except FileNotFoundError:
+        return None
+    return found if found == _note(place).get("sha256") else None
+
+
+def forget_old(folder: Path, kept: int) -> None:
+    """Keep the archives that were used last, and those that another run may be about to send."""
+    archives = sorted(folder.glob("*.tar.gz"), key=lambda path: path.stat().st_mtime)
+    for path in archives[:-kept]:
+        if path.stat().st_mtime < time.time() - _MAY_BE_SENT_S:
+            path.unlink(missing_ok=True)
+            _note_path(path).unlink(missing_ok=True)
+
+
+def _note_path(place: Path) -> Path:
+    return place.with_name(place.name + ".json")
+
+
+def _note(place: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(_note_path(place).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def digest(place: Path) -> str:

@@ -10,12 +10,17 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
+
+from infra.local.home import cache, cache_folder, locked
+from rollout import links
 
 _SKIPPED = {".git", "__pycache__", ".venv", "node_modules", ".DS_Store", ".mypy_cache", ".pytest_cache"}
+T = TypeVar("T")
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
@@ -40,15 +45,6 @@ def told() -> Iterator[None]:
             "; make room there" if problem.errno == errno.ENOSPC else "; see its owner and mode, and $ORIGIN_KIT_CACHE"
         )
         raise ReleaseError(f"{problem.filename or cache()}: {problem.strerror or problem}{full}") from problem
-
-
-def cache() -> Path:
-    """What can be made again: $ORIGIN_KIT_CACHE, else /var/cache/origin-kit for root and the user's own for others."""
-    if chosen := os.environ.get("ORIGIN_KIT_CACHE"):
-        return Path(chosen).absolute()
-    if os.geteuid() == 0:
-        return Path("/var/cache/origin-kit")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "origin-kit"
 
 
 @dataclass(frozen=True)
@@ -93,12 +89,17 @@ def from_git(url: str, ref: str = "", inside: str = "") -> Source:
 
     Raises ReleaseError for a repository that can't be reached, an unknown ref, or no Django project at `inside`.
     """
-    store = cache() / "git" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    store = cache_folder("git") / hashlib.sha256(url.encode()).hexdigest()[:16]
     name = hide_password(url)
-    commit = _resolve(url, ref, store)
-    tree = store / commit
-    if not tree.exists():
-        _unpack(url, name, commit, store, tree)
+    with locked(store / ".lock"):
+        for leftover in [*store.glob("git-*"), *store.glob("tree-*")]:  # of runs that were killed
+            shutil.rmtree(leftover)
+        commit = _resolve(url, ref, store)
+        tree = store / commit
+        if not _is_whole(tree):
+            _on_store(store, lambda bare: _unpack(url, name, commit, bare, tree))
+    if (tree / ".gitmodules").exists():
+        raise ReleaseError(f"{name} has git submodules, which are not fetched; clone it and set backend_path")
     folder = tree / inside if inside else tree
     if not folder.resolve().is_relative_to(tree.resolve()):
         raise ReleaseError(f"backend_path: {inside} leaves the repository {name}; write a folder inside of it")
@@ -130,12 +131,33 @@ def _resolve(url: str, ref: str, store: Path) -> str:
     names = [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"{ref}^{{}}", ref] if ref else ["HEAD"]
     if found := next((listed[name] for name in names if name in listed), None):
         return found
-    if _COMMIT.fullmatch(ref):
-        _fetch(url, "", store)
-        done = _git("rev-parse", "--verify", "-q", ref + "^{commit}", at=store / "git")
-        if done.returncode == 0:
-            return done.stdout.strip()
+    short = _on_store(store, lambda bare: _resolve_short(url, ref, bare)) if _COMMIT.fullmatch(ref) else None
+    if short:
+        return short
     raise ReleaseError(_unknown_ref(url, ref, listed))
+
+
+def _resolve_short(url: str, ref: str, bare: Path) -> str | None:
+    _fetch(url, "", bare)
+    done = _git("rev-parse", "--verify", "-q", ref + "^{commit}", at=bare)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _on_store(store: Path, work: Callable[[Path], T]) -> T:
+    """`work` on the bare repository that is kept; where that fails, once more on a new one: a killed run or a full disk
+    may have left a broken one."""
+    bare = store / "git"
+    if bare.exists():
+        with suppress(ReleaseError):
+            return work(bare)
+    fresh = Path(tempfile.mkdtemp(dir=store, prefix="git-"))
+    try:
+        done = work(fresh)
+        shutil.rmtree(bare, ignore_errors=True)
+        fresh.rename(bare)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return done
 
 
 def _unknown_ref(url: str, ref: str, listed: Iterable[str]) -> str:
@@ -145,28 +167,36 @@ def _unknown_ref(url: str, ref: str, listed: Iterable[str]) -> str:
     return f"backend_ref: {hide_password(url)} has no branch, tag or commit {ref or 'HEAD'!r}; {there}"
 
 
-def _unpack(url: str, name: str, commit: str, store: Path, tree: Path) -> None:
-    """Write the files of `commit` to `tree`, whole or not at all."""
-    _fetch(url, commit, store)
-    scratch = Path(tempfile.mkdtemp(dir=store, prefix="tree-"))
+def _unpack(url: str, name: str, commit: str, bare: Path, tree: Path) -> None:
+    """Write the files of `commit` to `tree`, whole or not at all, and beside it git's index of them."""
+    _fetch(url, commit, bare)
+    scratch = Path(tempfile.mkdtemp(dir=tree.parent, prefix="tree-"))
+    _index(tree).unlink(missing_ok=True)
     try:
-        done = _git(f"--work-tree={scratch}", "checkout", "-f", "-q", commit, "--", ".", at=store / "git")
-        if done.returncode:
+        checkout = [f"--work-tree={scratch}", "checkout", "-f", "-q", commit, "--", "."]
+        if _git(*checkout, at=bare, index=_index(tree)).returncode:
             raise ReleaseError(f"backend_ref: {name} has no commit {commit}; has it been pushed?")
-        if (scratch / ".gitmodules").exists():
-            raise ReleaseError(f"{name} has git submodules, which are not fetched; clone it and set backend_path")
-        scratch.chmod(0o755)
-        if not tree.exists():
-            scratch.rename(tree)
+        shutil.rmtree(tree, ignore_errors=True)  # damaged, or there would be nothing to do
+        scratch.rename(tree)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _fetch(url: str, commit: str, store: Path) -> None:
+def _is_whole(tree: Path) -> bool:
+    """Whether an unpacked commit still has every file as git wrote it; git looks at times and sizes first."""
+    bare = tree.parent / "git"
+    if not (tree.is_dir() and bare.is_dir() and _index(tree).exists()):
+        return False
+    return _git(f"--work-tree={tree}", "diff", "--quiet", at=bare, index=_index(tree)).returncode == 0
+
+
+def _index(tree: Path) -> Path:
+    return tree.with_name(f"{tree.name}.index")
+
+
+def _fetch(url: str, commit: str, bare: Path) -> None:
     """Have `commit` in the store; not every server hands out one that no branch points at, so all branches then."""
-    bare = store / "git"
-    if not bare.exists():
-        bare.mkdir(parents=True)
+    if not (bare / "HEAD").exists():
         _git("init", "-q", "--bare", ".", at=bare)
     if commit and _git("cat-file", "-e", commit + "^{commit}", at=bare).returncode == 0:
         return
@@ -178,8 +208,10 @@ def _fetch(url: str, commit: str, store: Path) -> None:
     )
 
 
-def _git(*words: str, at: Path | None = None) -> subprocess.CompletedProcess[str]:
+def _git(*words: str, at: Path | None = None, index: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes", **os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    if index:
+        environment["GIT_INDEX_FILE"] = str(index)
     where = ["-C", str(at)] if at else []
     # Under sudo the folder is somebody else's; only listing is asked for there.
     settings = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
@@ -251,7 +283,7 @@ def _followed(folder: Path, entry: Entry, through: tuple[Path, ...]) -> Iterator
     if real.is_file():
         yield Entry(entry.path, real, None, False, content_digest(real.read_bytes(), False))
     for path in sorted(walk(real)):
-        if inner := _entry(root, (real / path).relative_to(root).as_posix(), str(folder)):
+        if inner := _entry(root, (real / path).relative_to(root).as_posix()):
             yield from _followed(root, replace(inner, path=f"{entry.path}/{path}"), (*through, real))
 
 
@@ -288,14 +320,19 @@ def _is_data(folder: Path, path: str) -> bool:
 
 
 def _entries(folder: Path, paths: Iterable[str], label: str) -> list[Entry]:
-    return [entry for path in sorted(paths) if (entry := _entry(folder, path, label)) is not None]
+    entries = [entry for path in sorted(paths) if (entry := _entry(folder, path)) is not None]
+    # Followed by names, as the host will: what lies behind a link on this machine is not what lies there.
+    linked = {entry.path: entry.link for entry in entries if entry.link is not None}
+    for path in links.leading_out(linked):
+        raise ReleaseError(f"{label}: {path} is a link to {linked[path]}, outside of the folder; put a copy there")
+    return entries
 
 
-def _entry(folder: Path, path: str, label: str) -> Entry | None:
+def _entry(folder: Path, path: str) -> Entry | None:
     here = folder / path
     mode = here.lstat().st_mode
     if stat.S_ISLNK(mode):
-        link = _inner_link(folder, here, label)
+        link = str(here.readlink())
         return Entry(path, here, link, False, hashlib.sha256(b"link " + link.encode()).hexdigest())
     if not stat.S_ISREG(mode):
         return None
@@ -306,14 +343,3 @@ def _entry(folder: Path, path: str, label: str) -> Entry | None:
 def content_digest(data: bytes, executable: bool) -> str:
     """What makes a file of a release another one."""
     return hashlib.sha256((b"x" if executable else b"-") + data).hexdigest()
-
-
-def _inner_link(folder: Path, here: Path, label: str) -> str:
-    target = here.readlink()
-    # Resolved by words, as the host will: what lies behind it on this machine is not what lies there.
-    inner = Path(os.path.normpath(here.parent.relative_to(folder) / target))
-    if target.is_absolute() or inner.parts[:1] == ("..",):
-        raise ReleaseError(
-            f"{label}: {here.relative_to(folder)} is a link to {target}, outside of the folder; put a copy there"
-        )
-    return str(target)

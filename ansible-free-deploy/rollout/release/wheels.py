@@ -6,6 +6,7 @@ Two tools, because neither does both: `uv` resolves for another machine (pip eva
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -15,23 +16,26 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from infra.contract import Json
+from infra.local.home import cache_folder, locked, user_name
+from rollout import wheelfiles
 from rollout.outputs import ROOT
-from rollout.release.source import ReleaseError, Source, cache, hide_password
+from rollout.release.archive import digest
+from rollout.release.source import ReleaseError, Source, hide_password
 
-# The kit's own needs, in a range, so that a project's own pin wins; pip installs the rest on the host.
+# The kit's own needs, in a range, so that a project's own pin wins.
 ADDITIONS = ("gunicorn>=22", "django-cors-headers>=4.4")
-INSTALLER = "pip"
-_FORMAT = "1"
+_FORMAT = "2"  # of what the host makes of wheels; another one makes every environment another
 _LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST_GLIBC_MINOR = {"x86_64": 5, "i686": 5}
 _UV_GLIBC_MINORS = range(28, 41)
-_NO_MATCH = re.compile(r"No matching distribution found for ([A-Za-z0-9._-]+)(==\S+)?")
+_NO_MATCH = re.compile(r"No matching distribution found for ([A-Za-z0-9._-]+?)(?===|$|\s)")
+_WITHOUT_WHEEL = re.compile(r"(?:Wheels are required|Building source distributions) for `([A-Za-z0-9._-]+)`")
 _INDEX = re.compile(r"-i\b|-f\b|--index-url|--extra-index-url|--find-links|--trusted-host|--no-index")
 _SAME_INDEX = (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_EXTRA_INDEX_URL", "UV_INDEX"))
 
@@ -103,12 +107,23 @@ class Requirements:
 
 @dataclass(frozen=True)
 class Wheels:
-    """`lock` names the set; `names` are wheel files in `folder` with their SHA-256; `installer` is pip's own wheel."""
+    """`lock` names the set; `names` are wheel files in `folder` with their SHA-256; `fetch_again` has the same ones in
+    place of what is damaged."""
 
     lock: str
     folder: Path
     names: dict[str, str]
-    installer: str
+    fetch_again: Callable[[Advance], None] = field(compare=False, repr=False)
+
+    def files(self, advance: Advance) -> list[Path]:
+        """Every wheel, whole: what has vanished from the cache or is cut is fetched again.
+
+        Raises ReleaseError where the index has it no longer.
+        """
+        found = [self.folder / name for name in self.names]
+        if any(not path.is_file() or digest(path) != self.names[path.name] for path in found):
+            self.fetch_again(advance)
+        return found
 
 
 # ------------------------------------------------------------------------------------------------- what is asked for
@@ -241,106 +256,177 @@ _READERS: dict[str, Callable[[Path], str | None]] = {
 # ------------------------------------------------------------------------------------------------- what is fetched
 
 
-def wheels(wanted: Requirements, target: Target, say: Say, advance: Advance) -> Wheels:
+def wheels(wanted: Requirements, target: Target, say: Say, advance: Advance, may_build: Collection[str] = ()) -> Wheels:
     """The wheels of `wanted` and of the kit's own needs for `target`; the second time from the cache, without network.
 
-    Raises ReleaseError for what can't be resolved, reached, or had as a wheel.
+    Only packages in `may_build` are built from source, since that runs their code as whoever runs this. Raises
+    ReleaseError for what can't be resolved, reached, or had as a wheel.
     """
-    asked = json.dumps([_FORMAT, wanted.text, ADDITIONS, INSTALLER, target.python, target.machine, target.libc])
-    folder = cache() / "wheels" / hashlib.sha256(asked.encode()).hexdigest()[:16]
-    if not (folder / "wheels.json").exists():
+    builds = sorted(map(_normal, may_build))
+    asked = [_FORMAT, wanted.text, ADDITIONS, target.python, target.machine, target.libc, *builds]
+    folder = cache_folder("wheels") / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+    record = _recorded(folder)
+    if record is None:
         say(f"resolves {wanted.file} for Python {target.python} on {target.machine}")
-        _fetch(wanted, target, folder, advance)
-    record = json.loads((folder / "wheels.json").read_text())
-    return Wheels(record["lock"], folder, record["names"], record["installer"])
+        record = _fetch(wanted, target, folder, builds, advance)
+    again = functools.partial(_fetch_again, wanted, target, folder, builds, record["lock"])
+    return Wheels(record["lock"], folder, record["names"], again)
 
 
-def _fetch(wanted: Requirements, target: Target, folder: Path, advance: Advance) -> None:
-    """Fill `folder`, whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def _recorded(folder: Path) -> Json | None:
+    """What a fetch has noted; None where there was none, or its note is cut."""
+    try:
+        record: Json = json.loads((folder / "wheels.json").read_text())
+        return record if {"lock", "names"} <= record.keys() else None
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _fetch_again(
+    wanted: Requirements, target: Target, folder: Path, may_build: list[str], lock: str, advance: Advance
+) -> None:
+    """The very same wheels in place of damaged ones: the release's id is made of them."""
+    try:
+        pinned = None if may_build else (folder / "lock.txt").read_text()
+    except FileNotFoundError:
+        pinned = None
+    if _fetch(wanted, target, folder, may_build, advance, pinned)["lock"] != lock:
+        raise ReleaseError(f"{folder}: wheels there were damaged, and the index has others now; run it again")
+
+
+def _fetch(
+    wanted: Requirements, target: Target, folder: Path, may_build: list[str], advance: Advance,
+    pinned: str | None = None,
+) -> Json:  # fmt: skip
+    """Fill `folder`, whole or not at all, in place of what may be there. `pinned` are resolved requirements, if any."""
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix="new-"))
     try:
         advance(0.05, f"resolves {wanted.file}")
-        pinned = _resolve(wanted, target, scratch)
-        advance(0.3, f"fetches {len(pinned)} wheels")
-        _download(pinned, wanted, target, scratch, advance)
-        (scratch / "wheels.json").write_text(json.dumps(_record(scratch, target), indent=1))
-        scratch.chmod(0o755)
-        if not folder.exists():
+        lines = _lines_of(pinned) if pinned else _resolve(wanted, target, scratch, may_build, advance)
+        (scratch / "lock.txt").write_text("\n".join(lines) + "\n")
+        advance(0.3, f"fetches {len(lines)} wheels")
+        _download(lines, wanted, target, scratch)
+        record = _record(scratch, target)
+        (scratch / "wheels.json").write_text(json.dumps(record, indent=1))
+        with locked(folder.parent / ".lock"):
+            shutil.rmtree(folder, ignore_errors=True)
             scratch.rename(folder)
         advance(1.0, "has all wheels")
+        return record
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _record(folder: Path, target: Target) -> dict[str, object]:
-    names = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.whl"))}
-    installer = next(name for name in names if name.startswith(f"{INSTALLER}-"))
+def _record(folder: Path, target: Target) -> Json:
+    names = {path.name: digest(path) for path in sorted(folder.glob("*.whl"))}
+    for name in names:
+        _check(folder / name, target)
     facts = [_FORMAT, target.python, target.machine, names]
     lock = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-    return {"lock": lock, "installer": installer, "names": names}
+    return {"lock": lock, "names": names}
 
 
-def _resolve(wanted: Requirements, target: Target, scratch: Path) -> list[str]:
-    """Every package with its version and hashes, one entry each, for the target's markers."""
-    asked, out = scratch / "asked.txt", scratch / "lock.txt"
-    asked.write_text("\n".join([wanted.lines(), *ADDITIONS, INSTALLER]))
-    options = ["--generate-hashes", "--no-annotate", "--no-header", "-q"]
-    host = ["--python-version", target.python, "--python-platform", target.uv_platform, "--no-python-downloads"]
-    done = uv("pip", "compile", str(asked), "-o", str(out), *options, *host)
-    if done.returncode:
-        why = _reason(done.stderr)
-        own = f" (the kit itself asks for {' and '.join(ADDITIONS)})" if any(need in why for need in ADDITIONS) else ""
-        raise ReleaseError(
-            f"{wanted.path} can't be resolved for Python {target.python}: {why}{own}", _detail(done.stderr)
-        )
-    return re.sub(r" \\\n\s+", " ", out.read_text()).splitlines()
+def _check(path: Path, target: Target) -> None:
+    """The host refuses such a wheel too; here it is known before anything is sent."""
+    try:
+        wheelfiles.check(path, target.python)
+    except wheelfiles.WheelRefused as problem:
+        raise ReleaseError(f"a wheel is refused: {problem}; pin another version of it, or leave it out") from problem
 
 
-def _download(pinned: list[str], wanted: Requirements, target: Target, scratch: Path, advance: Advance) -> None:
-    """All at once; what has no wheel is built here, one by one."""
-    options = [line for line in wanted.text.splitlines() if _INDEX.match(line)]
-    left = {_name(line): line for line in pinned if line and not line.startswith(("-", "#"))}
-    from_source = [name for name, line in left.items() if " @ " in line and not line.split()[2].endswith(".whl")]
+def _resolve(
+    wanted: Requirements, target: Target, scratch: Path, may_build: list[str], advance: Advance
+) -> list[str]:  # fmt: skip
+    """Every package with its version and hashes, one entry each, for the target's markers. What has no wheel is built
+    where that is allowed; resolving alone would run a source distribution's code to ask for its needs."""
+    lines, built = wanted.lines().splitlines(), set[str]()
     while True:
-        for name in from_source:
-            advance(-1, f"builds {name}, which has no wheel")
-            _build(left.pop(name), options, wanted, target, scratch)
-        done = _download_wheels([*options, *left.values()], target, scratch)
+        done = _compile(lines, target, scratch)
         if done.returncode == 0:
-            return
-        from_source = [name for name in {_normal(m[1]) for m in _NO_MATCH.finditer(done.stderr)} if name in left]
-        if not from_source:
-            raise ReleaseError(
-                f"{wanted.path}: pip can't fetch: {_reason(done.stderr)}; is the package index in reach?"
-            )
+            return _lines_of((scratch / "lock.txt").read_text())
+        lacking = {_normal(name) for name in _WITHOUT_WHEEL.findall(done.stderr)}
+        if refused := sorted(lacking - set(may_build)):
+            raise ReleaseError(_no_wheel(wanted, target, refused))
+        if lacking <= built:
+            raise _unresolved(wanted, target, done.stderr)
+        for name in sorted(lacking - built):
+            advance(-1, f"builds {name}, which has no wheel")
+            lines = _build(name, lines, wanted, target, scratch)
+        built |= lacking
 
 
-def _download_wheels(lines: list[str], target: Target, scratch: Path) -> subprocess.CompletedProcess[str]:
+def _compile(lines: list[str], target: Target, scratch: Path) -> subprocess.CompletedProcess[str]:
+    asked = scratch / "asked.txt"
+    asked.write_text("\n".join([*lines, *ADDITIONS]) + "\n")
+    options = ["--generate-hashes", "--no-annotate", "--no-header", "-q", "--no-build", "--find-links", str(scratch)]
+    host = ["--python-version", target.python, "--python-platform", target.uv_platform, "--no-python-downloads"]
+    host += ["--python", sys.executable]  # else uv runs that of a .venv in the folder where somebody happens to be
+    return uv("pip", "compile", str(asked), "-o", str(scratch / "lock.txt"), *options, *host)
+
+
+def _lines_of(text: str) -> list[str]:
+    """uv's output, each package with its hashes on one line."""
+    return re.sub(r" \\\n\s+", " ", text).splitlines()
+
+
+def _unresolved(wanted: Requirements, target: Target, said: str) -> ReleaseError:
+    why = _reason(said)
+    own = f" (the kit itself asks for {' and '.join(ADDITIONS)})" if any(need in why for need in ADDITIONS) else ""
+    return ReleaseError(f"{wanted.path} can't be resolved for Python {target.python}: {why}{own}", _detail(said))
+
+
+def _no_wheel(wanted: Requirements, target: Target, names: list[str]) -> str:
+    who = user_name(os.geteuid())
+    return (
+        f"{wanted.file}: no wheel for Python {target.python} on {target.machine} (glibc {target.libc}) of "
+        f"{', '.join(names)}; building from source would run that code here as {who}: pin a version that has a wheel, "
+        f"put one on your own index, or allow it in the stack's config: `build_sdists: [{', '.join(names)}]`"
+    )
+
+
+def _download(pinned: list[str], wanted: Requirements, target: Target, scratch: Path) -> None:
+    options = [*_index_options(wanted), f"--find-links {scratch}"]
     platforms = [word for platform in target.platforms for word in ("--platform", platform)]
     host = ["--python-version", target.python, "--implementation", "cp", "--abi", target.abi, *platforms]
-    return _pip("download", "--only-binary=:all:", "-d", str(scratch), *host, lines=lines, scratch=scratch)
+    binary = ["--only-binary=:all:", "-d", str(scratch)]
+    packages = [line for line in pinned if line and not line.startswith(("-", "#"))]
+    done = _pip("download", *binary, *host, lines=[*options, *packages], scratch=scratch)
+    if done.returncode == 0:
+        return
+    if lacking := sorted({_normal(name) for name in _NO_MATCH.findall(done.stderr)}):
+        raise ReleaseError(_no_wheel(wanted, target, lacking))
+    raise ReleaseError(f"{wanted.path}: pip can't fetch: {_reason(done.stderr)}; is the package index in reach?")
 
 
-def _build(line: str, options: list[str], wanted: Requirements, target: Target, scratch: Path) -> None:
-    """A wheel from source; good for any host only if there is nothing compiled in it."""
+def _index_options(wanted: Requirements) -> list[str]:
+    return [line for line in wanted.text.splitlines() if _INDEX.match(line)]
+
+
+def _build(name: str, lines: list[str], wanted: Requirements, target: Target, scratch: Path) -> list[str]:
+    """A wheel from source into `scratch`; good for any host only if there is nothing compiled in it. Returns the
+    requirements with its version in place of where it was from. What building needs comes as wheels."""
+    place = next((number for number, line in enumerate(lines) if _name(line) == name), None)
+    line = name if place is None else re.sub(r"\s;.*?(?=\s--hash|$)", "", lines[place])
     built = Path(tempfile.mkdtemp(dir=scratch, prefix="built-"))
-    done = _pip("wheel", "-w", str(built), lines=[*options, line], scratch=scratch)
+    options = ["--only-binary=:all:", f"--no-binary={name}", "-w", str(built)]
+    done = _pip("wheel", *options, lines=[*_index_options(wanted), line], scratch=scratch)
     found = list(built.glob("*.whl"))
-    name = line.split(" --hash")[0]
+    shown = line.split(" --hash")[0]
     if done.returncode or not found:
         raise ReleaseError(
-            f"{wanted.file}: {name} has no wheel, and building one here fails; "
+            f"{wanted.file}: {shown} has no wheel, and building one here fails; "
             "pin a version that has one, or put a wheel on your own index",
             _detail(done.stderr),
         )
     if not found[0].name.endswith("-none-any.whl"):
         raise ReleaseError(
-            f"{wanted.file}: {name} has no wheel for Python {target.python} on {target.machine} (glibc {target.libc}) "
+            f"{wanted.file}: {shown} has no wheel for Python {target.python} on {target.machine} (glibc {target.libc}) "
             "and is not pure Python; pin a version that has one, or put such a wheel on your own index"
         )
     found[0].rename(scratch / found[0].name)
     shutil.rmtree(built)
+    pin = f"{name}=={found[0].name.split('-')[1]}"
+    return [*lines, pin] if place is None else [*lines[:place], pin, *lines[place + 1 :]]
 
 
 def _name(line: str) -> str:
@@ -357,7 +443,8 @@ def _normal(name: str) -> str:
 def _pip(verb: str, *words: str, lines: list[str], scratch: Path) -> subprocess.CompletedProcess[str]:
     asked = scratch / "pip.txt"
     asked.write_text("\n".join(lines) + "\n")
-    command = [sys.executable, "-m", "pip", verb, "--no-deps", "--no-input", "-q", "--disable-pip-version-check"]
+    # -P: a pip.py in the folder where somebody happens to be is not run.
+    command = [sys.executable, "-P", "-m", "pip", verb, "--no-deps", "--no-input", "-q", "--disable-pip-version-check"]
     environment = dict(os.environ)
     for pip, uv in _SAME_INDEX:
         if uv in environment:
@@ -386,7 +473,7 @@ def _pip_index() -> dict[str, str]:
     """The index that pip is set up with, as uv wants to hear it: uv reads none of pip's configuration."""
     given = {uv: os.environ[pip] for pip, uv in _SAME_INDEX if pip in os.environ}
     if "UV_DEFAULT_INDEX" not in given.keys() | os.environ.keys():
-        command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+        command = [sys.executable, "-P", "-m", "pip", "config", "get", "global.index-url"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         given |= {"UV_DEFAULT_INDEX": done.stdout.strip()} if done.returncode == 0 else {}
     return given

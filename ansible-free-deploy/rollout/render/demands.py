@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from infra.contract import Contract, problems, variables
+from infra.variables import LONGEST_TOGETHER, size
 
 
 class RenderError(ValueError):
@@ -17,6 +18,12 @@ class RenderError(ValueError):
 def demand(contract: Contract, secrets: Mapping[str, str]) -> None:
     """Raise RenderError with everything that must not reach a file."""
     found = [*problems(contract), *variables("secrets", dict(secrets))]
+    if not found and _together(contract.application.env, secrets) > LONGEST_TOGETHER:
+        found = [f"application.env and secrets: more than {LONGEST_TOGETHER >> 20} MiB together; use files"]
     if found:
         cure = "correct the stack's config, then run `fab up`"
         raise RenderError("\n".join(f"{problem}; {cure}" for problem in found))
+
+
+def _together(*parts: Mapping[str, str]) -> int:
+    return sum(size(name, value) for part in parts for name, value in part.items())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from infra.contract import Contract, Host
+from rollout.envfile import environment_text
 from rollout.render import places
 from rollout.render.cors import Allowed
 from rollout.render.generation import File
@@ -65,15 +65,6 @@ def variables(contract: Contract, secrets: Mapping[str, str]) -> dict[str, str]:
         "ORIGIN_KIT_RELEASE": places.release(application.name),
         "ORIGIN_KIT_DATA": places.data(application.name),
     }
-
-
-def environment_text(values: Mapping[str, str]) -> str:
-    """Lines for systemd's EnvironmentFile= (systemd.exec(5)): quoted; a POSIX shell reads them alike."""
-    return "".join(f'{name}="{_escaped(value)}"\n' for name, value in sorted(values.items()))
-
-
-def _escaped(value: str) -> str:
-    return re.sub(r'(["\\$`])', r"\\\1", value)
 
 
 def _list(values: Iterable[str]) -> str:

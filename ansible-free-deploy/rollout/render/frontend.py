@@ -24,7 +24,7 @@ def files(contract: Contract) -> tuple[File, ...]:
     )
     page = fill("origin-kit-page.conf", connect=connect_source(contract.backend.origin))
     return (
-        File("nginx/origin-kit.conf", site, "nginx"),
+        File("nginx/origin-kit.conf", site, "nginx", reports=True),
         File("nginx/origin-kit-page.conf", page, "nginx"),
         main_file(),
         File("frontend/config.json", config_text(contract)),

@@ -12,12 +12,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class File:
-    """`path` is inside the generation; `service` is `nginx`, `gunicorn`, or empty where a change restarts nothing."""
+    """`path` is inside the generation; `service` is `nginx`, `gunicorn`, or empty where a change restarts nothing.
+
+    `reports` says that the text holds `@fingerprint:SERVICE@`, for its process to report; anywhere else that is text.
+    """
 
     path: str
     text: str
     service: str = ""
     mode: int = 0o644
+    reports: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,11 @@ class Link:
 
 @dataclass(frozen=True)
 class Generation:
-    """`absent` are places that must not exist; `fingerprints` and `units` are by service, units in starting order."""
+    """`absent` are places that must not exist; `fingerprints` and `units` are by service, units in starting order.
+
+    `id` and `fingerprints` cover the files that everybody on the host may read: they are no secret themselves. What
+    the secret files add, the host computes under a key of its own (`rollout.seal`).
+    """
 
     id: str
     files: tuple[File, ...]
@@ -47,20 +55,34 @@ class Generation:
 def assemble(
     files: Iterable[File], links: Iterable[Link], absent: Iterable[str], units: Mapping[str, tuple[str, ...]]
 ) -> Generation:
-    """A generation from its parts; `@fingerprint:SERVICE@` in a text becomes the digest over that service's files."""
+    """A generation from its parts, with its fingerprints where its files report them."""
     parts = tuple(sorted(files, key=lambda file: file.path))
-    fingerprints = {service: _digest([f for f in parts if f.service == service]) for service in units}
-    stamped = tuple(dataclasses.replace(f, text=_stamp(f.text, fingerprints)) for f in parts)
+    readable = [file for file in parts if file.mode & 0o077]
+    fingerprints = {service: _digest([f for f in readable if f.service == service]) for service in units}
+    stamped = tuple(_stamp(file, fingerprints) for file in parts)
     links, absent = tuple(links), tuple(absent)
-    return Generation(_digest([*stamped, *links, *absent])[:16], stamped, links, absent, fingerprints, dict(units))
+    identity = _digest([*[file for file in stamped if file.mode & 0o077], *links, *absent])[:16]
+    return Generation(identity, stamped, links, absent, fingerprints, dict(units))
 
 
-def _stamp(text: str, fingerprints: Mapping[str, str]) -> str:
-    for service, digest in fingerprints.items():
-        text = text.replace(f"@fingerprint:{service}@", digest)
-    return text
+def _stamp(file: File, fingerprints: Mapping[str, str]) -> File:
+    if not file.reports:
+        return file
+    return dataclasses.replace(
+        file, text=file.text.replace(f"@fingerprint:{file.service}@", fingerprints[file.service])
+    )
 
 
 def _digest(parts: Iterable[File | Link | str]) -> str:
-    plain = [part if isinstance(part, str) else dataclasses.astuple(part) for part in parts]
+    plain = [_plain(part) for part in parts]
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:32]
+
+
+def _plain(part: File | Link | str) -> object:
+    match part:
+        case File():
+            return part.path, part.text, part.service, part.mode
+        case Link():
+            return part.place, part.target
+        case _:
+            return part

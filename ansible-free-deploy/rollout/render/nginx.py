@@ -26,7 +26,7 @@ MAIN_LINK = Link(places.NGINX_MAIN, "nginx/origin-kit-main.conf")
 def files(contract: Contract) -> tuple[File, ...]:
     """The sites and the headers that they share."""
     return (
-        File("nginx/origin-kit.conf", _backend(contract), "nginx"),
+        File("nginx/origin-kit.conf", _backend(contract), "nginx", reports=True),
         File("nginx/origin-kit-cors.conf", _shared(contract.cors), "nginx"),
         main_file(),
     )

@@ -70,7 +70,7 @@ def gunicorn_files(application: Application) -> tuple[File, ...]:
     return (
         File(f"systemd/{app}.socket", socket, "gunicorn"),
         File(f"systemd/{app}.service", _gunicorn_service(application), "gunicorn"),
-        File("gunicorn/gunicorn.conf.py", _gunicorn_configuration(application), "gunicorn"),
+        File("gunicorn/gunicorn.conf.py", _gunicorn_configuration(application), "gunicorn", reports=True),
     )
 
 

@@ -93,7 +93,7 @@ class TokenTests(ApiTestCase):
 
     def test_a_token_says_who_it_is(self):
         answer = self.client.get('/api/me/', headers={'Authorization': f'Token {self.token()}'})
-        self.assertEqual(answer.json(), {'username': 'ada'})
+        self.assertEqual(answer.json(), {'username': 'ada', 'address': '127.0.0.1'})
 
     def test_a_wrong_or_forgotten_token_is_401(self):
         login = {'Authorization': f'Token {self.token()}'}

@@ -92,7 +92,7 @@ SILENCED_SYSTEM_CHECKS = [
 
 # Files. A release is replaced as a whole, so what the application writes lies outside of it.
 STATIC_URL = '/static/'
-STATIC_ROOT = str(_release / "static")
+STATIC_ROOT = _os.environ.get("ORIGIN_KIT_STATIC") or str(_release / "static")  # elsewhere while they are collected
 
 
 def _in_release(path):

@@ -1,0 +1,223 @@
+"""What a host adds to the marks of a generation that holds secrets, and which secrets it keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from infra.contract import Json
+from rollout import journal, onhost, seal, transaction
+from rollout.render import Generation, render
+from rollout.transaction import KEPT
+from tests.test_render import application, load
+
+KEY = b"k" * 32
+
+
+def generation(pin: str = "1234", **env: str) -> Json:
+    contract = application(load("local-ip"), env=env)
+    return sent(render(contract, "backend", contract.backend.hosts[0], {"PIN": pin}))
+
+
+def sent(rendered: Generation) -> Json:
+    """As it comes to the host."""
+    found: Json = json.loads(json.dumps(rendered.to_json()))
+    return found
+
+
+def readable(generation: Json) -> str:
+    """All of it that other users of the host can see."""
+    shown = {**generation, "files": [file for file in generation["files"] if file["mode"] & 0o077]}
+    return json.dumps(shown)
+
+
+def test_a_pin_can_not_be_tried_out_without_the_key() -> None:
+    """With another key every value gives other marks; with the host's key the same value gives the same."""
+    ours = seal.sealed(generation("1234"), KEY)
+    assert ours == seal.sealed(generation("1234"), KEY)
+    assert readable(ours) != readable(seal.sealed(generation("4321"), KEY))
+    assert readable(ours) != readable(seal.sealed(generation("1234"), b"x" * 32))
+
+
+def test_a_secret_changes_the_marks_of_the_service_that_reads_it_alone() -> None:
+    """gunicorn restarts for another secret, nginx does not; the configuration's own digest stays visible."""
+    one, other = seal.sealed(generation("1234"), KEY), seal.sealed(generation("4321"), KEY)
+    assert one["id"] != other["id"]
+    assert one["id"].split("-")[0] == other["id"].split("-")[0] == generation()["id"]
+    assert one["fingerprints"]["gunicorn"] != other["fingerprints"]["gunicorn"]
+    assert one["fingerprints"]["nginx"] == other["fingerprints"]["nginx"] == generation()["fingerprints"]["nginx"]
+
+
+def test_gunicorn_reports_the_sealed_fingerprint() -> None:
+    sealed = seal.sealed(generation(), KEY)
+    (configuration,) = [f["text"] for f in sealed["files"] if f["path"] == "gunicorn/gunicorn.conf.py"]
+    assert f'FINGERPRINT = "{sealed["fingerprints"]["gunicorn"]}"' in configuration
+
+
+def test_a_frontend_has_nothing_to_seal() -> None:
+    contract = load("local-ip")
+    plain = sent(render(contract, "frontend", contract.frontend.hosts[0], {}))
+    assert seal.sealed(plain, KEY) == plain == seal.unsealed(plain, KEY)
+
+
+def test_sealing_can_be_undone_by_the_host_that_sealed() -> None:
+    assert seal.unsealed(seal.sealed(generation(), KEY), KEY) == generation()
+
+
+def test_digests_of_before_there_were_keys_do_not_go_on() -> None:
+    """They cover the secrets: what is made of such a generation shows neither, and is still one thing."""
+    old = {**generation(), "id": "0123456789abcdef", "fingerprints": {"gunicorn": "f" * 32, "nginx": "e" * 32}}
+    for file in old["files"]:
+        file["text"] = file["text"].replace(generation()["fingerprints"]["gunicorn"], "f" * 32)
+    now = seal.sealed(seal.unsealed(old, KEY), KEY)
+    assert "f" * 32 not in readable(now)
+    assert "0123456789abcdef" not in readable(now)
+    assert now == seal.sealed(seal.unsealed(old, KEY), KEY)
+    assert now["fingerprints"]["nginx"] == "e" * 32
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A host's /etc/origin-kit, elsewhere."""
+    kit = tmp_path / "kit"
+    (kit / "generations").mkdir(parents=True)
+    for name, path in (("KIT", ""), ("GENERATIONS", "generations"), ("CURRENT", "current")):
+        monkeypatch.setattr(transaction, name, kit / path)
+    for name, path in (("KIT", ""), ("JOURNAL", "journal.json"), ("OUTCOMES", "committed.json")):
+        monkeypatch.setattr(journal, name, kit / path)
+    monkeypatch.setitem(journal.PAYLOAD, "app", "none")
+    monkeypatch.setattr(seal, "KEY", kit / "key")
+    monkeypatch.setattr(seal, "_found", [])
+    return kit
+
+
+def test_the_key_is_made_once_and_for_root_alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever only looks writes nothing; one that others could have read is replaced."""
+    assert seal.key() == seal.key()
+    assert not (place / "key").exists()
+    made = seal.key(make=True)
+    assert (place / "key").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setattr(seal, "_found", [])
+    assert seal.key(make=True) == made
+    (place / "key").chmod(0o644)
+    monkeypatch.setattr(seal, "_found", [])
+    assert seal.key(make=True) != made
+    assert (place / "key").stat().st_mode & 0o777 == 0o600
+
+
+def commit(rendered: Json) -> str:
+    """What a deploy leaves behind, without its services."""
+    made = seal.sealed(rendered, seal.key(make=True))
+    transaction.stage(made)
+    transaction.point(transaction.CURRENT, f"generations/{made['id']}")
+    transaction.note_activation(transaction.GENERATIONS, made["id"])
+    transaction.prune()
+    return str(made["id"])
+
+
+def holders(place: Path, text: str) -> list[str]:
+    return [str(path.relative_to(place)) for path in sorted(place.rglob("*.env")) if text in path.read_text()]
+
+
+def test_a_secret_that_was_replaced_leaves_with_the_commit(place: Path) -> None:
+    """The generations that held it stay, for their configuration."""
+    first, second = commit(generation("1234")), commit(generation("1234", A="b"))
+    assert len(holders(place, "1234")) == 2
+    third = commit(generation("4321", A="b"))
+    assert holders(place, "1234") == []
+    assert holders(place, "4321") == [f"generations/{third}/secrets.env"]
+    assert transaction.kept() == sorted([first, second, third])
+
+
+def test_a_rollback_takes_todays_secrets(place: Path) -> None:
+    """Configuration goes back, a secret that was replaced does not; the history says where it leads."""
+    first, second = commit(generation("1234")), commit(generation("4321", A="b"))
+    again = transaction.stored(first)
+    assert again["id"] not in (first, second)
+    assert again["id"] == transaction.leads_to()[first] == commit(generation("4321"))
+    assert transaction.leads_to()[second] == second
+    texts = {file["path"]: file["text"] for file in again["files"]}
+    assert 'PIN="4321"' in texts["secrets.env"]
+    assert 'A="b"' not in texts["environment"]
+
+
+def test_a_rollback_to_what_has_the_same_secrets_is_that_generation(place: Path) -> None:
+    first = commit(generation("1234"))
+    commit(generation("1234", A="b"))
+    assert transaction.stored(first)["id"] == transaction.leads_to()[first] == first
+    texts = {file["path"]: file["text"] for file in transaction.stored(first)["files"]}
+    assert texts == {file["path"]: file["text"] for file in seal.sealed(generation("1234"), seal.key())["files"]}
+
+
+def test_a_commit_that_was_killed_before_it_cleared_up_is_finished_by_the_next_deploy(place: Path) -> None:
+    """A secret that should be gone is a difference, and so is one that a killed deploy has half written."""
+    first, second = commit(generation("1234")), commit(generation("4321"))
+    sealed = seal.sealed(generation("4321"), seal.key())
+    assert transaction.left_secrets(sealed) == []
+    (place / "generations" / first / "secrets.env").write_text("PIN=1234")
+    (place / "generations" / "x.partial").mkdir()
+    assert transaction.left_secrets(sealed) == ["generations/x.partial", f"generations/{first}/secrets.env"]
+    transaction.recover()
+    assert commit(generation("4321")) == second
+    assert transaction.left_secrets(sealed) == []
+
+
+def test_only_what_is_current_can_be_read_and_nobody_can_list_the_rest(place: Path) -> None:
+    first, second = commit(generation("1234")), commit(generation("4321"))
+    modes = {name: (place / "generations" / name).stat().st_mode & 0o777 for name in (first, second, "")}
+    assert modes == {first: 0o700, second: 0o755, "": 0o711}
+
+
+def test_the_newest_are_kept_whatever_the_clock_says(place: Path) -> None:
+    """A clock that was turned back makes a new generation look old."""
+    made = []
+    for number in range(KEPT + 2):
+        made.append(commit(generation(A=str(number))))
+        os.utime(place / "generations" / made[-1], (1e9 - number, 1e9 - number))
+    assert transaction.kept() == sorted(made[-KEPT:])
+
+
+def test_a_generation_whose_record_is_broken_is_no_traceback(place: Path) -> None:
+    first, second = commit(generation("1234")), commit(generation("4321"))
+    (place / "generations" / first / "generation.json").write_text("{")
+    assert transaction.kept() == [second]
+    transaction.prune()
+    assert not (place / "generations" / first).exists()
+
+
+def test_a_value_with_a_carriage_return_survives_a_rollback(place: Path) -> None:
+    first = commit(generation("one\rtwo\r\n"))
+    assert 'PIN="one\rtwo\r\n"\n' in [file["text"] for file in transaction.stored(first)["files"]]
+
+
+def test_a_plan_shows_no_secret_that_was_or_becomes_a_plain_value(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The diff of `environment` holds the line that goes away."""
+    contract = application(load("local-ip"), env={"TOKEN": "hush-hush"})
+    commit(sent(render(contract, "backend", contract.backend.hosts[0], {})))
+    later = render(application(contract, env={}), "backend", contract.backend.hosts[0], {"TOKEN": "hush-hush"})
+    monkeypatch.setitem(onhost.PAYLOAD, "secrets", {"TOKEN": "hush-hush"})
+    shown = transaction.diff(seal.sealed(sent(later), seal.key()))
+    assert "hush-hush" not in json.dumps(shown)
+    assert "TOKEN" in shown["environment"]
+    assert shown["secrets.env"] == "(secret: differs)\n"
+
+
+def test_no_message_quotes_a_secret(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A project that fails quotes what it was given; one that is two letters long is in every text."""
+    values = {"DSN": "postgres://u:hush@h", "PEM": "-----BEGIN\nMIIEvQ==\n", "A": "ab"}
+    monkeypatch.setitem(onhost.PAYLOAD, "secrets", values)
+    onhost.emit(error="bad 'postgres://u:hush@h'", detail="…\nMIIEvQ==\nabout")
+    assert json.loads(capsys.readouterr().out) == {"error": "bad '(secret)'", "detail": "…\n(secret)\nabout"}
+
+
+def test_the_audit_is_for_root_and_holds_no_secret(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "AUDIT", place / "audit.jsonl")
+    for name, value in (("who", "ada@x"), ("secrets", {"TOKEN": "hush-hush"})):
+        monkeypatch.setitem(onhost.PAYLOAD, name, value)
+    (place / "audit.jsonl").touch(0o644)
+    journal.audit("failed: no hush-hush there", "0123", "configuration")
+    assert "hush" not in (place / "audit.jsonl").read_text()
+    assert (place / "audit.jsonl").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,142 @@
+"""What a host says on its bad days: the true cause, whatever the system's own word for it is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from rollout import onhost, transaction
+from rollout.onhost import Failed, run, trouble
+
+GIB = 1 << 30
+
+
+@pytest.fixture(autouse=True)
+def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onhost, "ROOT", tmp_path)
+    monkeypatch.setattr(onhost, "_noted", [])
+
+
+def disk(monkeypatch: pytest.MonkeyPatch, free: int, inodes: int, of: int = 65_536) -> None:
+    """What the kernel tells of every file system."""
+    told = SimpleNamespace(f_bavail=free // 4096, f_frsize=4096, f_favail=inodes, f_files=of)
+    monkeypatch.setattr(os, "statvfs", lambda path: told)
+
+
+def said(number: int, name: str | None = None) -> str:
+    return trouble(OSError(number, os.strerror(number), name), "/etc/origin-kit")
+
+
+def test_a_full_disk_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk(monkeypatch, 8192, 100)
+    assert said(errno.ENOSPC).startswith("the disk is full (")
+    assert "8 KiB free); make room, then run this again" in said(errno.ENOSPC)
+
+
+def test_no_inodes_are_not_no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`df -h` shows room: what lacks is named."""
+    disk(monkeypatch, 60 * GIB, 0)
+    assert "61440 MiB free, but no inodes" in said(errno.ENOSPC)
+
+
+def test_a_file_system_that_counts_no_inodes_has_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """btrfs says 0 of 0."""
+    disk(monkeypatch, 60 * GIB, 0, of=0)
+    assert "though no disk is full now" in said(errno.ENOSPC, "/opt/x")
+    assert "/opt/x" in said(errno.ENOSPC, "/opt/x")
+
+
+def test_what_was_full_is_told_after_it_was_cleared_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release that did not fit is removed before anybody reads why."""
+    disk(monkeypatch, 60 * GIB, 0)
+    onhost.note_full()
+    disk(monkeypatch, 60 * GIB, 9999)
+    assert "no inodes" in said(errno.ENOSPC)
+
+
+OTHERS = {
+    errno.EDQUOT: "the disk quota of root is used up (/opt/x)",
+    errno.EROFS: "/opt/x is on a read-only file system; see `dmesg`",
+    errno.EIO: "the disk fails at /opt/x",
+    errno.ENOMEM: "out of memory",
+    errno.EAGAIN: "out of memory or processes",
+    errno.EMFILE: "too many files open",
+    errno.EACCES: "/opt/x: Permission denied; run this again",
+}
+
+
+@pytest.mark.parametrize("number", OTHERS)
+def test_each_refusal_has_words_of_its_own(number: int) -> None:
+    assert OTHERS[number] in said(number, "/opt/x")
+
+
+def test_a_program_that_finds_no_room_is_not_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip's message says that the wheels can't be installed; the cause goes with it, if it is so."""
+    disk(monkeypatch, 0, 0)
+    failed = Failed("the wheels can't be installed", "OSError: [Errno 28] No space left on device")
+    assert str(failed).startswith("the wheels can't be installed; the disk is full (")
+    disk(monkeypatch, 60 * GIB, 99)
+    assert str(Failed("x", "of yesterday: No space left on device")) == "x"
+
+
+def test_a_missing_program_is_named() -> None:
+    with pytest.raises(Failed, match="the program no-such-program is not installed on this host"):
+        run("no-such-program", "--version")
+    with pytest.raises(FileNotFoundError):
+        run("true", cwd="/nowhere/at/all")
+
+
+def test_a_program_that_was_killed_says_so() -> None:
+    """Its own words may be none."""
+    assert (
+        run("sh", "-c", "echo begun; kill -9 $$").stdout.splitlines()[-1].startswith("it was killed by SIGKILL; out of")
+    )
+    assert run("sh", "-c", "kill -15 $$").stdout == "it was killed by SIGTERM"
+
+
+def done(status: int, words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.CompletedProcess([], status, words)
+
+
+NGINX = {
+    (127, "sh: 1: exec: nginx: not found"): "nginx is not installed on this host",
+    (1, "unshare: unshare failed: Operation not permitted"): "nginx can't be tested: a mount namespace",
+    (32, "mount: /etc/nginx: permission denied."): "nginx can't be tested: a mount namespace",
+    (1, 'nginx: [emerg] unknown directive "x" in /etc/nginx/conf.d/other.conf:1\nnginx: configuration file'): (
+        "because of /etc/nginx/conf.d/other.conf, which is not this kit's"
+    ),
+    (1, 'nginx: [emerg] unknown directive "x" in /etc/nginx/conf.d/origin-kit.conf:1'): "refuses the new configuration",
+    (1, "nginx: [emerg] bind() to 0.0.0.0:80 failed"): "refuses the new configuration",
+}
+
+
+@pytest.mark.parametrize("case", NGINX)
+def test_why_nginx_was_not_satisfied(case: tuple[int, str]) -> None:
+    """Another site is named where nginx names it, and suspected nowhere else."""
+    text = transaction.why_nginx(done(*case), ["/etc/nginx/conf.d/origin-kit.conf"])
+    assert NGINX[case] in text
+    assert ("not this kit's" in text) == ("other.conf" in case[1])
+
+
+DJANGO = {
+    (1, "SystemCheckError: …"): "the project does not pass its checks",
+    (203, ""): "the release's Python can't be started there (systemd's status 203): run `fab ship`",
+    (1, "Failed to connect to bus: No such file or directory"): "systemd can't start the project's checks",
+    (255, ""): "ended with status 255 and no word",
+}
+
+
+@pytest.mark.parametrize("case", DJANGO)
+def test_why_the_project_s_checks_failed(case: tuple[int, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transaction, "changed_in_release", list)
+    assert DJANGO[case] in transaction.why_django(done(*case))
+
+
+def test_a_changed_release_is_blamed_before_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transaction, "changed_in_release", lambda: ["app/shop/views.py"])
+    assert "its release was changed on the host (app/shop/views.py)" in transaction.why_django(done(1, "x"))
