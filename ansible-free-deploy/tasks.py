@@ -61,11 +61,12 @@ def up(
     remove_application: list[str] | None = None,
 ) -> None:  # fmt: skip
     """Make the environment exist, ship the application, deploy the configuration, check it."""
-    from rollout import check, deploy, infrastructure, ready, settings, ship
+    from rollout import check, deploy, infrastructure, python, ready, settings, ship
 
     started = time.monotonic()
     wanted = settings.read(outputs.chosen_stack(stack))
     moved = ship.moving(rename_from, remove_application or [])
+    python.refuse_other(wanted)
     infrastructure.up(wanted, engine)
     found = outputs.load(wanted.stack)
     contract = found.contract
@@ -257,8 +258,9 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
     values = source.config(name)
     found = source.newest(values)
     if pin:
-        source.pin(name, found)
-        report.line(f"stacks/Pulumi.{name}.yaml: machine_image: {found}")
+        zones = source.zones(values)
+        source.pin(name, found, zones)
+        report.line(f"stacks/Pulumi.{name}.yaml: machine_image: {found}{source.told(zones)}")
     else:
         report.line(source.report(name, values, found))
 

@@ -247,6 +247,7 @@ def test_a_good_config_of_a_cloud_is_read(cloud: str) -> None:
         ("gcp", {"machine_type": "t3.small"}, "machine_type: 't3.small' is not how Google Cloud writes it"),
         ("aws", {"machine_image": "(none)"}, "machine_image: missing; run `fab images --pin`"),
         ("aws", {"machine_image": "debian-12"}, "machine_image: 'debian-12' is not how AWS writes it"),
+        ("gcp", {"image": "buster"}, "image: 'buster' is no Debian that the kit supports; it is trixie or bookworm"),
         ("gcp", {"machine_image": "ami-0123456789abcdef0"}, "machine_image: 'ami-0123456789abcdef0' is not how Google"),
         ("gcp", {"gcp_project": "(none)"}, "gcp_project: missing"),
         ("aws", {"gcp_project": "my-project"}, "gcp_project: for AWS it means nothing"),
