@@ -61,12 +61,13 @@ def up(
     remove_application: list[str] | None = None,
 ) -> None:  # fmt: skip
     """Make the environment exist, ship the application, deploy the configuration, check it."""
-    from rollout import check, deploy, infrastructure, python, ready, settings, ship
+    from rollout import check, deploy, infrastructure, python, ready, settings, ship, whose
 
     started = time.monotonic()
     wanted = settings.read(outputs.chosen_stack(stack))
     moved = ship.moving(rename_from, remove_application or [])
     python.refuse_other(wanted)
+    whose.refuse_other(wanted, moved)
     infrastructure.up(wanted, engine)
     found = outputs.load(wanted.stack)
     contract = found.contract
