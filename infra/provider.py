@@ -114,9 +114,9 @@ def public_keys(file: str) -> tuple[str, ...]:
     if not keys:
         raise KeyFileError(f"{file} holds no public key; a line of one looks like `ssh-ed25519 AAAA… you@laptop`")
     try:
-        return tuple(map(rules.login_key, keys))
-    except ValueError:
-        raise KeyFileError(f"{file} is not a public key; it looks like `ssh-ed25519 AAAA… you@laptop`") from None
+        return rules.login_keys(keys)
+    except ValueError as problem:
+        raise KeyFileError(f"{file}: {problem}") from None
 
 
 def problems(values: Mapping[str, Any]) -> Iterator[str]:

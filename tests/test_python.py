@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,15 @@ from infra.local import image
 from infra.settings import Settings
 from rollout import python
 from rollout.python import PythonError
+from tests.graph import ROOT
 
-SETTINGS = Settings("x", "aws", "shop", "shop.wsgi:application", "shop.settings", "page", backend_path="backend")
+SETTINGS = Settings("aws-dev", "aws", "shop", "shop.wsgi:application", "shop.settings", "page", backend_path="backend")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path}")
 
 
 def check(folder: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, settings: Settings) -> None:
@@ -32,7 +40,11 @@ def test_a_python_that_debian_13_has_is_taken(tmp_path: Path, monkeypatch: pytes
     ("settings", "wanted", "said"),
     [
         (replace(SETTINGS, image="bookworm"), ">=3.12", "Debian 12 has Python 3.11; choose Debian 13: `image: trixie`"),
-        (SETTINGS, "<3.13", "Debian 13 has Python 3.13; choose Debian 12: `image: bookworm` in stacks/Pulumi.x.yaml"),
+        (
+            SETTINGS,
+            "<3.13",
+            "Debian 13 has Python 3.13; choose Debian 12: `image: bookworm` in stacks/Pulumi.aws-dev.yaml",
+        ),
         (SETTINGS, ">=3.14", "no Debian that the kit supports has that one"),
         (replace(SETTINGS, cloud="local", image="bookworm"), ">=3.12", "Debian 12 has Python 3.11; choose Debian 13"),
     ],
@@ -58,3 +70,12 @@ def test_a_project_elsewhere_or_without_a_word_is_looked_at_when_shipped(
     check(tmp_path, monkeypatch, ">=3.99", replace(SETTINGS, backend_git="https://example.com/shop"))
     (tmp_path / "backend" / "pyproject.toml").unlink()
     python.refuse_other(SETTINGS)
+
+
+def test_hosts_that_are_there_are_not_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another Debian would replace them."""
+    state = json.loads((ROOT / "tests/state/c449aef/aws-dev.json").read_text())
+    path = tmp_path / ".pulumi" / "stacks" / "origin-kit" / "aws-dev.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"version": 3, "checkpoint": {"latest": state["deployment"]}}))
+    check(tmp_path, monkeypatch, ">=3.99", SETTINGS)

@@ -286,9 +286,10 @@ def test_the_whole_internet_may_be_let_in_by_saying_so() -> None:
     ("text", "said"),
     [
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n", "is a private key; name the public one"),
-        ("hello\n", "is not a public key"),
+        ("hello\n", "invalid SSH public key 'hello'"),
         ("", "holds no public key"),
-        (KEY + "ssh-ed25519 !!!\n", "is not a public key"),
+        (KEY + "ssh-ed25519 !!!\n", "invalid SSH public key 'ssh-ed25519 !!!'"),
+        (KEY * 99, "bytes of SSH keys, a first boot takes 8000; list fewer"),
     ],
 )
 def test_a_key_file_that_is_not_one_is_told(an_operator: Path, text: str, said: str) -> None:
@@ -311,7 +312,7 @@ def test_a_list_of_keys_needs_no_file(an_operator: Path) -> None:
         (["hello"], "ssh_keys: invalid SSH public key 'hello': expected a line like"),
         ([f"command=x {KEY.strip()}"], "ssh_keys: invalid SSH public key"),
         ([KEY], "ssh_keys: invalid SSH public key"),
-        ([KEY.strip()] * 99, "bytes of keys, a first boot takes 8000"),
+        ([KEY.strip()] * 99, "bytes of SSH keys, a first boot takes 8000"),
     ],
 )
 def test_a_key_in_the_list_that_is_none_is_told(keys: list[str], said: str) -> None:

@@ -9,6 +9,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from infra import debian
 from infra.settings import Settings
+from rollout import outputs
 from rollout.outputs import ROOT
 
 
@@ -19,16 +20,14 @@ class PythonError(ValueError):
 def refuse_other(settings: Settings) -> None:
     """Raises PythonError where the project's `requires-python` is not met by Debian's own Python on the hosts.
 
-    A project in a git repository is looked at when it is shipped; so is one that says nothing.
+    A project in a git repository is looked at when it is shipped; so is one that says nothing, and one whose hosts are
+    there already.
     """
-    file = ROOT / settings.backend_path / "pyproject.toml"
-    wanted = None if settings.backend_git else requires(file)
+    wanted = None if settings.backend_git else requires(ROOT / settings.backend_path)
     release = release_of(settings)
-    if wanted is None or release is None:
+    if wanted is None or release is None or meets(release, wanted) or outputs.recorded(settings.stack):
         return
     version = "{}.{}".format(*release.python)
-    if SpecifierSet(wanted).contains(f"{version}.99") or SpecifierSet(wanted).contains(version):
-        return
     raise PythonError(
         f"{settings.backend_path}/pyproject.toml: requires-python is {wanted!r}, and {release} has Python {version}; "
         + cure(wanted, settings.stack)
@@ -37,16 +36,27 @@ def refuse_other(settings: Settings) -> None:
 
 def cure(wanted: str, stack: str) -> str:
     """What to do about a Python that the hosts lack."""
-    fits = [one for one in debian.RELEASES.values() if SpecifierSet(wanted).contains("{}.{}.99".format(*one.python))]
-    if not fits:
+    fits = fitting(wanted)
+    if fits is None:
         return "no Debian that the kit supports has that one: change requires-python"
-    return f"choose {fits[0]}: `image: {fits[0].name}` in stacks/Pulumi.{stack}.yaml, for hosts that are not made yet"
+    return f"choose {fits}: `image: {fits.name}` in stacks/Pulumi.{stack}.yaml"
 
 
-def requires(file: Path) -> str | None:
+def meets(release: debian.Release, wanted: str) -> bool:
+    """Whether this Debian's Python is one of those. Its patch release is not known here: the highest counts."""
+    version = "{}.{}".format(*release.python)
+    return any(SpecifierSet(wanted).contains(text) for text in (version, f"{version}.99"))
+
+
+def fitting(wanted: str) -> debian.Release | None:
+    """The newest Debian whose Python is one of those."""
+    return next((one for one in debian.RELEASES.values() if meets(one, wanted)), None)
+
+
+def requires(folder: Path) -> str | None:
     """The project's `requires-python`; None where it says nothing that can be read."""
     try:
-        found = tomllib.loads(file.read_text()).get("project", {}).get("requires-python")
+        found = tomllib.loads((folder / "pyproject.toml").read_text()).get("project", {}).get("requires-python")
         SpecifierSet(found or "")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, InvalidSpecifier, TypeError, AttributeError):
         return None
