@@ -101,11 +101,13 @@ def up(
 
     What holds data is replaced or deleted only after a question, or where --allow-replace or --allow-delete names it.
     """
-    from rollout import check, deploy, infrastructure, ready, settings, ship
+    from rollout import check, deploy, infrastructure, python, ready, settings, ship, whose
 
     started = time.monotonic()
     wanted = settings.read(named(stack))
     moved = ship.moving(rename_from, remove_application or [])
+    python.refuse_other(wanted)
+    whose.refuse_other(wanted, moved)
     infrastructure.up(wanted, engine, take_over, allow_replace or [], allow_delete or [])
     found = outputs.load(wanted.stack)
     contract = found.contract
@@ -309,8 +311,9 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
     values = source.config(name)
     found = source.newest(values)
     if pin:
-        source.pin(name, found)
-        report.line(f"stacks/Pulumi.{name}.yaml: machine_image: {found}")
+        zones = source.zones(values)
+        source.pin(name, found, zones)
+        report.line(f"stacks/Pulumi.{name}.yaml: machine_image: {found}{source.told(zones)}")
     else:
         report.line(source.report(name, values, found))
 

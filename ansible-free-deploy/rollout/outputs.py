@@ -373,3 +373,11 @@ def _ask_cli(*words: str, stack: str) -> Json:
 
 
 __all__ = ["ContractError", "OutputsError", "chosen_stack", "kit_checkpoint", "read", "stack_names"]
+
+
+def recorded(stack: str) -> Contract | None:
+    """The contract that the stack's state holds, whatever the config says; None where there is none to be read."""
+    try:
+        return _of_stack(stack).contract
+    except (OutputsError, ContractError):
+        return None
