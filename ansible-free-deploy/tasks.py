@@ -61,12 +61,6 @@ def describe(problem: ValueError) -> str:
     return f"{text}\n{detail}" if detail else text
 
 
-def say_whose(text: str, json: bool) -> None:
-    """Whose stack it is, in front of what is told about it; where that is JSON, on stderr."""
-    if text:
-        report.line(text, sys.stderr if json else None)
-
-
 def named(stack: str | None, json: bool = False) -> str:
     """The stack's name, after a first line that says which it is and what has chosen it; with `json` on stderr."""
     choice = outputs.choose(stack)
@@ -75,25 +69,22 @@ def named(stack: str | None, json: bool = False) -> str:
 
 
 def read(
-    stack: str | None, file: str | None, json: bool = False, strict: bool = True, apply: bool = False,
-    change: bool = False,
+    stack: str | None, file: str | None, json: bool = False, *, strict: bool = True, change: bool = False,
+    apply: bool = False,
 ) -> outputs.Outputs:  # fmt: skip
-    """What `outputs.load` gives, after that line and with what else a person has to know. To `apply` it takes the
-    infrastructure that the config needs, and to `change` hosts it takes the owner of a local stack."""
+    """What `outputs.load` gives, after that line and with what else a person has to know. To `change` hosts it takes
+    that the stack is ours, to `apply` the config the infrastructure that this needs."""
+    stream = sys.stderr if json else None
     if file:
         found = outputs.load(stack, file)
-        report.line(f"stack {found.contract.environment} ({file})", sys.stderr if json else None)
+        report.line(f"stack {found.contract.environment} ({file})", stream)
         return found
     name = named(stack, json)
-    if change:
-        found = outputs.load_to_change(name, strict=strict)
-    else:
-        found = outputs.load(name, strict=strict)
-        say_whose(outputs.whose(name), json)
+    found = outputs.load_to_change(name, strict=strict) if change else outputs.load(name, strict=strict)
     if apply:
         outputs.ready(found)
-    for note in found.notes:
-        report.line(note, sys.stderr if json else None)
+    for note in filter(None, [outputs.whose(name), *found.notes]):
+        report.line(note, stream)
     return found
 
 
@@ -110,11 +101,13 @@ def up(
 
     What holds data is replaced or deleted only after a question, or where --allow-replace or --allow-delete names it.
     """
-    from rollout import check, deploy, infrastructure, ready, settings, ship
+    from rollout import check, deploy, infrastructure, python, ready, settings, ship, whose
 
     started = time.monotonic()
     wanted = settings.read(named(stack))
     moved = ship.moving(rename_from, remove_application or [])
+    python.refuse_other(wanted)
+    whose.refuse_other(wanted, moved)
     infrastructure.up(wanted, engine, take_over, allow_replace or [], allow_delete or [])
     found = outputs.load(wanted.stack)
     contract = found.contract
@@ -178,7 +171,7 @@ def deploy(
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
-    found = read(stack, outputs, json, apply=True, change=True)
+    found = read(stack, outputs, json, change=True, apply=True)
     with report.silenced(json):
         outcomes = deployment.everywhere(found, "deploy", batch=batch, restart=restart, wait_s=limit)
     if json:
@@ -318,8 +311,9 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
     values = source.config(name)
     found = source.newest(values)
     if pin:
-        source.pin(name, found)
-        report.line(f"stacks/Pulumi.{name}.yaml: machine_image: {found}")
+        zones = source.zones(values)
+        source.pin(name, found, zones)
+        report.line(f"stacks/Pulumi.{name}.yaml: machine_image: {found}{source.told(zones)}")
     else:
         report.line(source.report(name, values, found))
 

@@ -14,6 +14,8 @@ DONE = "/var/lib/origin-kit-first-boot/done"
 FAILED = "/var/lib/origin-kit-first-boot/failed"
 PACKAGES = ("nginx-light", "python3-venv", "nftables", "sudo")
 LARGEST = 16_384  # bytes of user data that EC2 takes
+# The way to the packages comes late: on AWS an instance has no public address until the reserved one is attached.
+TRIES, PAUSE_S = 60, 5
 
 _HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PUBLIC_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}( [^\x00-\x1f\x7f]*)?")
@@ -125,6 +127,45 @@ _FINISH = (
 )
 
 
+def _packages() -> str:
+    """Shell: install what is missing, again and again until it is there or the tries are used up."""
+    return f"""\
+missing() {{
+    for package in {" ".join(PACKAGES)}; do
+        dpkg-query -W -f '${{Status}}' "$package" 2>/dev/null | grep -q 'ok installed' || printf ' %s' "$package"
+    done
+}}
+export DEBIAN_FRONTEND=noninteractive
+tries=0
+while wanted=$(missing) && [ -n "$wanted" ]; do
+    tries=$((tries + 1))
+    [ $tries -le {TRIES} ] || {{ echo "no packages ($wanted ) after {TRIES} tries: is there a way out?"; exit 1; }}
+    # A source that is of no use here may fail; whether these packages come decides.
+    apt-get -q -o Acquire::Retries=2 -o Acquire::http::Timeout=20 update || true
+    # shellcheck disable=SC2086
+    apt-get -q -y -o Acquire::Retries=2 -o Acquire::http::Timeout=20 -o DPkg::Lock::Timeout=60 \\
+        -o Dpkg::Options::=--force-confold install --no-install-recommends $wanted || sleep {PAUSE_S}
+done
+"""
+
+
+def _cloud_init_steps() -> str:
+    """Shell: the steps that follow what cloud-init does itself; what they fail at is left in `FAILED`, in a line."""
+    failed = "first boot failed at $step; see /var/log/cloud-init-output.log"
+    return f"""\
+mkdir -p {DONE.rpartition("/")[0]}
+step=start
+trap '[ -e {DONE} ] || echo "{failed}" > {FAILED}' EXIT
+step=SSH
+{_SSH}
+step=packages
+{_packages()}
+step=services
+{chr(10).join(_FINISH)}
+touch {DONE}
+"""
+
+
 def cloud_config(boot: FirstBoot) -> str:
     """User data for cloud-init (https://cloudinit.readthedocs.io/en/latest/reference/modules.html), at most 16 KiB.
 
@@ -145,13 +186,11 @@ def cloud_config(boot: FirstBoot) -> str:
                 "ssh_authorized_keys": list(boot.keys),
             }
         ],
-        "package_update": True,
-        "packages": list(PACKAGES),
         "write_files": [
             {"path": path, "permissions": mode, "owner": "root:root", "content": text}
             for path, mode, text in boot.files
         ],
-        "runcmd": [["sh", "-euc", "; ".join([*_FINISH, _SSH, f"install -D /dev/null {DONE}"])]],
+        "runcmd": [["sh", "-euc", _cloud_init_steps()]],
     }
     text = "#cloud-config\n" + json.dumps(config, indent=1, ensure_ascii=False) + "\n"  # JSON is YAML
     if (size := len(text.encode())) > LARGEST:
@@ -207,18 +246,7 @@ step='SSH'
 {_SSH}
 
 step='packages'
-missing=
-for package in {" ".join(PACKAGES)}; do
-    dpkg-query -W -f '${{Status}}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
-done
-if [ -n "$missing" ]; then
-    export DEBIAN_FRONTEND=noninteractive
-    # A source that is of no use here may fail; whether these packages come decides.
-    apt-get -q -o Acquire::Retries=5 update || true
-    # shellcheck disable=SC2086
-    apt-get -q -y -o Acquire::Retries=5 -o Dpkg::Options::=--force-confold install --no-install-recommends $missing
-fi
-
+{_packages()}
 step='services'
 {chr(10).join(_FINISH)}
 touch {DONE}

@@ -98,14 +98,12 @@ class GcpCloud(pulumi.ComponentResource):
 
     def _firewalls(self, role: str) -> None:
         """Who may reach a role: browsers its ports, operators SSH. Google takes one family of addresses a rule."""
-        ipv4, ipv6 = by_family(self._settings.ssh_from)
         self._firewall(role, "anyone", [ANYWHERE])
-        self._firewall(role, "operators", ipv4)
-        self._firewall(role, "operators", ipv6, suffix="-ipv6")
+        families = filter(None, by_family(self._settings.ssh_from))
+        for suffix, sources in zip(("", "-ipv6"), families, strict=False):
+            self._firewall(role, "operators", sources, suffix)
 
     def _firewall(self, role: str, who: str, sources: Sequence[str], suffix: str = "") -> None:
-        if not sources:
-            return
         ports = [str(port.number) for port in PORTS if port.open_to == who]
         gcp.compute.Firewall(
             f"{role}-{who}{suffix}",

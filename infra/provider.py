@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra import exits, rules
+from infra import debian, exits, rules
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK_CIDR = "10.20.0.0/16"
@@ -70,20 +70,23 @@ FORMS = {
         required=("region", "gcp_project", "machine_image", "ssh_from"),
         own=("gcp_project",),
         examples={"region": "europe-west3", "zones": "europe-west3-b", "machine_type": "e2-small",
-                  "machine_image": "projects/debian-cloud/global/images/debian-12-bookworm-v20260101",
+                  "machine_image": "projects/debian-cloud/global/images/debian-13-trixie-v20260101",
                   "existing_network": "my-network", "existing_subnets": "my-subnet"},
     ),
 }  # fmt: skip
 _REMOTE = ("region", "zones", "gcp_project", "machine_type", "machine_image", "ssh_from", "ssh_keys",
            "network_cidr", "existing_network", "existing_subnets", "dns_zone")  # fmt: skip
-_LOCAL = ("image", "subnet")
+_LOCAL = ("subnet",)
 
 
 def zones(settings: Any) -> tuple[str, ...]:
     """The zones to use: those of the config, else the provider's usual first ones (two on AWS, one on Google)."""
-    if settings.zones:
-        return tuple(settings.zones)
-    return tuple(f"{settings.region}{end}" for end in {"aws": ("a", "b"), "gcp": ("-b",)}[settings.cloud])
+    return tuple(settings.zones) or usual_zones(settings.cloud, settings.region)
+
+
+def usual_zones(cloud: str, region: str) -> tuple[str, ...]:
+    """Those that nearly every account has; where one is missing, `fab images --pin` names others in the config."""
+    return tuple(f"{region}{end}" for end in {"aws": ("a", "b"), "gcp": ("-b",)}[cloud])
 
 
 def machine_type(settings: Any) -> str:
@@ -113,9 +116,9 @@ def public_keys(file: str) -> tuple[str, ...]:
     if not keys:
         raise KeyFileError(f"{file} holds no public key; a line of one looks like `ssh-ed25519 AAAA… you@laptop`")
     try:
-        return tuple(map(rules.login_key, keys))
-    except ValueError:
-        raise KeyFileError(f"{file} is not a public key; it looks like `ssh-ed25519 AAAA… you@laptop`") from None
+        return rules.login_keys(keys)
+    except ValueError as problem:
+        raise KeyFileError(f"{file}: {problem}") from None
 
 
 def problems(values: Mapping[str, Any]) -> Iterator[str]:
@@ -131,6 +134,8 @@ def problems(values: Mapping[str, Any]) -> Iterator[str]:
     # None stands for a value that has been complained of already.
     for key in [key for key in form.required if values.get(key, "") is not None and not values.get(key)]:
         yield f"{key}: missing; {_ask(form, key)}"
+    if values.get("image") and values["image"] not in debian.RELEASES:
+        yield f"image: {values['image']!r} is no Debian that the kit supports; it is {' or '.join(debian.RELEASES)}"
     yield from _forms(form, values)
     yield from _networks(form, values)
     if values.get("domain") and values.get("dns_zone") == "":
@@ -156,7 +161,7 @@ def _foreign(form: Form, values: Mapping[str, Any]) -> list[str]:
 
 def _ask(form: Form, key: str) -> str:
     if key == "machine_image":
-        return "run `fab images --pin`, which finds Debian 12's newest and writes it here"
+        return "run `fab images --pin`, which finds Debian's newest and writes it here"
     if key == "ssh_from":
         return "list the networks that may use SSH, e.g. your own address as 203.0.113.7/32"
     return (

@@ -10,12 +10,13 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 Check = Callable[[Any], Any]
 
+MOST_KEYS = 8_000  # bytes
 LONGEST = 255  # of a text that has no limit of its own
 
 # Bounds of whole numbers, by key; seconds and MiB.
@@ -163,6 +164,14 @@ def login_key(value: Any) -> str:
     if len(words) < 2 or words[0] not in LOGIN_KEY_KINDS or not _is_key(words[0], words[1]):
         raise ValueError(f"invalid SSH public key {quote(value)}: expected a line like `ssh-ed25519 AAAA… ada@laptop`")
     return str(value).strip()
+
+
+def login_keys(values: Iterable[Any]) -> tuple[str, ...]:
+    """Those who may log in, as many as a first boot takes: on AWS all of its text is 16 KiB at most."""
+    keys = tuple(map(login_key, values))
+    if (size := sum(map(len, keys))) > MOST_KEYS:
+        raise ValueError(f"{size} bytes of SSH keys, a first boot takes {MOST_KEYS}; list fewer, or ed25519 ones")
+    return keys
 
 
 def _is_key(kind_of_key: str, encoded: str) -> bool:

@@ -33,8 +33,6 @@ DEFAULT_HEADERS = (
     "X-CSRFToken",
 )
 
-MOST_KEYS = 8_000  # bytes, of the 16 KiB of a first-boot text on AWS
-
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
 
@@ -197,10 +195,7 @@ def _cidrs(value: Any) -> tuple[str, ...]:
 
 
 def _login_keys(value: Any) -> tuple[str, ...]:
-    keys = tuple(rules.login_key(item) for item in _strings(value))
-    if (size := sum(map(len, keys))) > MOST_KEYS:
-        raise ValueError(f"{size} bytes of keys, a first boot takes {MOST_KEYS}; list fewer, or ed25519 ones")
-    return keys
+    return rules.login_keys(_strings(value))
 
 
 def _cidr(text: str) -> str:

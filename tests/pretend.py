@@ -1,8 +1,9 @@
 """Providers that the real Pulumi CLI talks to in tests: `aws`, `gcp` and `tls`, without a cloud behind them.
 
 The engine, the program, the state and the steps are Pulumi's own. Pretended is what a cloud's provider says: whether a
-changed input is updated in place or replaces the resource. `IN_PLACE` is that knowledge, taken from the schemas of the
-Terraform providers that Pulumi's are built from (no `ForceNew`); whatever is not listed counts as replacing.
+changed input is updated in place or replaces the resource. `IN_PLACE` is that knowledge: what has no `ForceNew` in the
+Terraform providers that Pulumi's are built from. Instances and service accounts were read in their source, the others
+are written from memory; whatever is not listed counts as replacing.
 """
 
 from __future__ import annotations

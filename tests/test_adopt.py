@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from infra.local import image
 from infra.settings import Settings, SettingsError
 from infra.stackfile import read_config
 from rollout.adopt import DEFAULTS, Adopted, AdoptError, adopt
@@ -647,3 +648,17 @@ def test_doccano(tmp_path: Path) -> None:
     assert reads["DATABASE_URL"] is reads["CELERY_BROKER_URL"] is reads["SECRET_KEY"] is False
     assert "AWS_ACCESS_KEY_ID" not in reads  # another module of the package needs it
     assert "DATABASE_URL" in result.config.read_text().split("doccano.secrets")[1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "written"), [(">=3.12", "trixie"), (">=3.11", None), ("<3.12", None), (">=3.99", None), ("what", None)]
+)
+def test_a_project_that_this_host_s_python_does_not_run_gets_the_debian_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, written: str | None
+) -> None:
+    """Before any machine is made; a Python that no Debian has is for `fab up` to refuse."""
+    monkeypatch.setattr(image, "host_release", lambda: "bookworm")
+    pyproject = f'[project]\nname = "shop"\nrequires-python = "{wanted}"\n'
+    result = adopted(write(tmp_path, files={"pyproject.toml": pyproject}), tmp_path / "kit")
+    assert result.values.get("image") == written
+    assert config(result).image == (written or "")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from infra import rules
 from infra.contract import Contract
 from rollout import doctor
 from rollout.deploy import UsageError
@@ -90,13 +91,24 @@ def test_the_rows_are_the_list_its_shapes_and_strangers(contract: Contract) -> N
 
 
 def test_what_could_change_data_is_only_asked_for() -> None:
-    """A PUT's preflight is sent, the PUT never; the upload that is too big announces a body and sends none."""
+    """A PUT's preflight is sent, the PUT never; the upload that is too big announces a body and sends none.
+
+    It is too big for every host: one that still allows more than the contract would wait for it.
+    """
     asked = questions(IP, rows(IP), endpoints(IP), None, True)
     methods = {line[0] for question in asked for line in question.lines("backend") if question.endpoint.body is None}
     assert methods == {"GET", "OPTIONS"}
     (upload, *_) = [question for question in asked if question.endpoint.body is not None]
     announced = dict(list(upload.lines("backend"))[-1][2])["Content-Length"]
-    assert int(announced) == (IP.application.max_body_mb + 1) * 1024 * 1024
+    assert int(announced) > rules.BOUNDS["max_body_mb"][1] * 1024 * 1024
+
+
+def test_another_generation_is_told_by_what_differs_in_it() -> None:
+    """After an edit of the config every file is in another folder than it should be; only the changed one is named."""
+    differs = ["current", "nginx/a.conf", "secrets.env", "systemd/nginx.socket"]
+    told = said(seen(hosts=[state(differs=differs, diff={"nginx/a.conf": "-a;\n+b;"})]))
+    assert "nginx/a.conf on backend-1 is not what the contract says" in told
+    assert "another owner, mode or target" not in told
 
 
 def test_only_what_the_contract_lets_pages_do_is_expected_of_it() -> None:

@@ -52,6 +52,45 @@ def test_the_startup_script_is_sound_shell() -> None:
     assert done.returncode == 0
 
 
+def packages_from(folder: Path, works_at: int) -> subprocess.CompletedProcess[str]:
+    """The step that fetches packages, where apt-get works from its so-many-eth install on."""
+    bin_ = folder / "bin"
+    bin_.mkdir()
+    fakes = {
+        "dpkg-query": f"[ -e {folder}/installed ] && echo 'install ok installed'",
+        "apt-get": f'case "$*" in *update) exit 100;; esac; echo try >> {folder}/tries; '
+        f"[ $(wc -l < {folder}/tries) -ge {works_at} ] && touch {folder}/installed",
+        "sleep": f"echo $1 >> {folder}/slept",
+    }
+    for name, text in fakes.items():
+        (bin_ / name).write_text(f"#!/bin/sh\n{text}\n")
+        (bin_ / name).chmod(0o755)
+    return subprocess.run(
+        ["sh", "-euc", first_boot._packages()], env={"PATH": f"{bin_}:/usr/bin:/bin"}, capture_output=True, text=True
+    )
+
+
+def test_packages_are_tried_for_until_there_is_a_way_out(tmp_path: Path) -> None:
+    """On AWS the public address comes after the first boot has begun."""
+    done = packages_from(tmp_path, works_at=4)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "slept").read_text().split() == ["5"] * 3
+
+
+def test_packages_that_never_come_are_told(tmp_path: Path) -> None:
+    done = packages_from(tmp_path, works_at=1000)
+    assert done.returncode == 1
+    assert "after 60 tries: is there a way out?" in done.stdout
+
+
+def test_the_cloud_init_steps_are_sound_shell_and_leave_their_failure(tmp_path: Path) -> None:
+    """What went wrong first is what `fab up` says, not that a script of cloud-init's failed."""
+    text = first_boot._cloud_init_steps().replace("/var/lib/origin-kit-first-boot", str(tmp_path / "marks"))
+    done = subprocess.run(["sh", "-euc", text], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True)
+    assert done.returncode != 0
+    assert (tmp_path / "marks" / "failed").read_text().startswith("first boot failed at SSH; see")
+
+
 @pytest.mark.skipif(shutil.which("nft", path="/usr/sbin") is None, reason="nftables is not installed")
 @pytest.mark.parametrize("metadata", ["aws", "gcp"])
 def test_the_rules_are_sound_and_may_be_loaded_twice(metadata: str, tmp_path: Path) -> None:

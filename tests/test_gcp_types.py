@@ -240,6 +240,8 @@ def test_each_family_of_addresses_has_a_rule_of_its_own() -> None:
     assert found["backend-operators"] == ["203.0.113.0/24"]
     assert found["backend-operators-ipv6"] == ["2001:db8::/32"]
     assert "backend-anyone-ipv6" not in found
+    alone = messages(graph.program("gcp-dev", ssh_from='["2001:db8::/32"]'))
+    assert list(alone["Firewall", "backend-operators"].source_ranges) == ["2001:db8::/32"]
 
 
 BREAKS: list[tuple[str, Callable[[Json], None], str]] = [

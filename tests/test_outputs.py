@@ -43,13 +43,14 @@ def recorded(stack: StackFile, **more: object) -> dict[str, Any]:
     return {"contract": CONTRACT | {"environment": stack.name}, **more}
 
 
-def cli(folder: Path, says: object, status: int = 0) -> Path:
-    """A `pulumi` that notes its words and answers; where they are noted."""
+def cli(folder: Path, says: object, status: int = 0, config: object = None) -> Path:
+    """A `pulumi` that notes its words and answers, `pulumi config` with the second; where they are noted."""
     path = folder / "bin" / "pulumi"
     path.parent.mkdir(exist_ok=True)
-    (folder / "answer").write_text(says if isinstance(says, str) else json.dumps(says))
+    (folder / "answer-stack").write_text(says if isinstance(says, str) else json.dumps(says))
+    (folder / "answer-config").write_text(json.dumps(config or {}))
     stream = "" if status == 0 else " >&2"
-    path.write_text(f'#!/bin/sh\necho "$@" >> {folder}/words\ncat {folder}/answer{stream}\nexit {status}\n')
+    path.write_text(f'#!/bin/sh\necho "$@" >> {folder}/words\ncat {folder}/answer-$1{stream}\nexit {status}\n')
     path.chmod(0o755)
     return folder / "words"
 
@@ -80,12 +81,14 @@ def test_secrets_come_from_the_cli_which_has_the_key(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
 ) -> None:
     """In a file backend they are ciphertext; nothing of them is shown by printing the outputs."""
-    words = cli(elsewhere, recorded(stack, secret_env={"TOKEN": "hush-hush"}))
+    words = cli(elsewhere, recorded(stack, secret_env={"TOKEN": "hush-hush"}), config=configured(TOKEN="hush-hush"))
     backend(elsewhere, monkeypatch, recorded(stack, secret_env={"ciphertext": "v1:x"}), stack.name)
+    stack.edit(**{"env.TOKEN": {"secure": "v1:x"}})
     found = outputs.load(stack.name)
     assert secret_values.read(found) == {"TOKEN": "hush-hush"}
     assert "hush-hush" not in repr(found)
-    assert words.read_text() == f"stack output --json --show-secrets --stack {stack.name} --non-interactive\n"
+    options = f"--json --show-secrets --stack {stack.name} --non-interactive"
+    assert words.read_text().splitlines() == [f"stack output {options}", f"config {options}"]
 
 
 def test_secrets_that_are_no_map_are_said_to_be_none(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +97,38 @@ def test_secrets_that_are_no_map_are_said_to_be_none(elsewhere: Path, monkeypatc
     with pytest.raises(outputs.ContractError, match="secret_env: expected an object of texts by name") as caught:
         outputs.load("aws-dev")
     assert "hush-hush" not in str(caught.value)
+
+
+def configured(**secrets: str) -> dict[str, object]:
+    """What `pulumi config --json --show-secrets` says of secrets."""
+    values = {f"origin-kit:env.{name}": {"value": value, "secret": True} for name, value in secrets.items()}
+    return {"origin-kit:cloud": {"value": "aws", "secret": False}, **values}
+
+
+def test_a_changed_secret_needs_no_pulumi_up(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
+    """`pulumi config set --secret` and `fab deploy`: what the config holds now counts, a removed one is gone."""
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
+    cli(elsewhere, recorded(stack, secret_env={"TOKEN": "old", "GONE": "old"}), config=configured(TOKEN="new", KEY="k"))
+    stack.edit(**{"env.TOKEN": {"secure": "v1:x"}, "env.KEY": {"secure": "v1:y"}})
+    assert outputs.load(stack.name).secret_env == {"TOKEN": "new", "KEY": "k"}
+    stack.edit(**{"env.TOKEN": None, "env.KEY": None})
+    assert outputs.load(stack.name).secret_env == {}
+
+
+@pytest.mark.skipif(shutil.which("pulumi") is None, reason="the pulumi CLI is not on PATH")
+def test_the_real_cli_tells_the_secrets_of_the_config(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
+    """As people set them, on a file backend of this test's own; any value comes as it is."""
+    backend(elsewhere, monkeypatch, recorded(stack), stack.name)
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "x")
+    monkeypatch.setenv("PULUMI_SKIP_UPDATE_CHECK", "true")
+    words = ["pulumi", "config", "set", "--secret", "env.TOKEN", "--stack", stack.name, "--non-interactive"]
+    value = "a 'b' \"c\" ü $D \\"
+    subprocess.run([*words, "--", value], cwd=outputs.ROOT, check=True, timeout=60)
+    assert outputs.load(stack.name).secret_env == {"TOKEN": value}
 
 
 def test_any_other_backend_is_the_cli_s(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile) -> None:
@@ -313,12 +348,13 @@ def test_a_deploy_stops_where_other_infrastructure_is_needed(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
 ) -> None:
     """It names each key with what there is and what is asked, and `fab up`; others may look, and read the same."""
-    infrastructure = {"cloud": "aws", "machine_type": "t3.small", "ssh_from": ["203.0.113.0/24"], "frontend_count": 1}
+    infrastructure = {"cloud": "aws", "machine_type": "t3.small", "ssh_from": ["198.51.100.0/24"], "later": 1}
     backend(elsewhere, monkeypatch, recorded(stack, infrastructure=infrastructure), stack.name)
-    stack.edit(frontend_count=2, machine_type="t3.large", workers=5)
+    stack.edit(machine_type="t3.large", workers=5)
     found = outputs.load(stack.name)
-    assert [str(one) for one in found.pending] == ["frontend_count: 1 → 2", "machine_type: t3.small → t3.large"]
-    assert found.notes[0] == f"frontend_count: 1 → 2: needs other infrastructure: run `fab up --stack {stack.name}`"
+    keys = ["machine_type: t3.small → t3.large", 'ssh_from: ["198.51.100.0/24"] → ["203.0.113.0/24"]']
+    assert [str(one) for one in found.pending] == keys
+    assert found.notes[0] == f"{keys[0]}: needs other infrastructure: run `fab up --stack {stack.name}`"
     assert found.contract.application.workers == 5
     words = [FAB, "deploy", "--stack", stack.name]
     done = subprocess.run(words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60)
@@ -326,8 +362,7 @@ def test_a_deploy_stops_where_other_infrastructure_is_needed(
     assert done.stderr.splitlines() == [
         f"stacks/Pulumi.{stack.name}.yaml needs other infrastructure: run `fab up --stack {stack.name}`; "
         "nothing was changed",
-        "  frontend_count: 1 → 2",
-        "  machine_type: t3.small → t3.large",
+        *(f"  {key}" for key in keys),
     ]
 
 
@@ -339,10 +374,22 @@ def test_outputs_of_the_program_before_are_compared_as_far_as_they_go(
     backend(elsewhere, monkeypatch, recorded(stack), stack.name)
     stack.edit(machine_type="t3.large", region="eu-west-1")
     assert outputs.load(stack.name).pending == ()
-    stack.edit(backend_count=3, domain="shop.example.com", dns_zone="Z1", production=True)
+    stack.edit(domain="shop.example.com", dns_zone="Z1", production=True)
     found = outputs.load(stack.name)
-    assert [one.key for one in found.pending] == ["production", "domain", "backend_count"]
+    assert [one.key for one in found.pending] == ["production", "domain"]
     assert found.contract.frontend.origin == "http://203.0.113.10"  # until there is a record for the name
+
+
+def test_hosts_of_the_program_before_are_counted(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
+    two = json.loads(json.dumps(recorded(stack)))
+    hosts = two["contract"]["backend"]["hosts"]
+    hosts.append(hosts[0] | {"name": "backend-2", "address": "203.0.113.21"})
+    backend(elsewhere, monkeypatch, two, stack.name)
+    found = outputs.load(stack.name)
+    assert [str(one) for one in found.pending] == ["backend_count: 2 → 1"]
+    assert len(found.contract.backend.hosts) == 2
 
 
 def test_names_of_the_program_before_are_read_from_its_origins(

@@ -257,6 +257,7 @@ def test_a_good_config_of_a_cloud_is_read(cloud: str) -> None:
         ("gcp", {"machine_type": "t3.small"}, "machine_type: 't3.small' is not how Google Cloud writes it"),
         ("aws", {"machine_image": "(none)"}, "machine_image: missing; run `fab images --pin`"),
         ("aws", {"machine_image": "debian-12"}, "machine_image: 'debian-12' is not how AWS writes it"),
+        ("gcp", {"image": "buster"}, "image: 'buster' is no Debian that the kit supports; it is trixie or bookworm"),
         ("gcp", {"machine_image": "ami-0123456789abcdef0"}, "machine_image: 'ami-0123456789abcdef0' is not how Google"),
         ("gcp", {"gcp_project": "(none)"}, "gcp_project: missing"),
         ("aws", {"gcp_project": "my-project"}, "gcp_project: for AWS it means nothing"),
@@ -295,9 +296,10 @@ def test_the_whole_internet_may_be_let_in_by_saying_so() -> None:
     ("text", "said"),
     [
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n", "is a private key; name the public one"),
-        ("hello\n", "is not a public key"),
+        ("hello\n", "invalid SSH public key 'hello'"),
         ("", "holds no public key"),
-        (KEY + "ssh-ed25519 !!!\n", "is not a public key"),
+        (KEY + "ssh-ed25519 !!!\n", "invalid SSH public key 'ssh-ed25519 !!!'"),
+        (KEY * 99, "bytes of SSH keys, a first boot takes 8000; list fewer"),
     ],
 )
 def test_a_key_file_that_is_not_one_is_told(an_operator: Path, text: str, said: str) -> None:
@@ -320,7 +322,7 @@ def test_a_list_of_keys_needs_no_file(an_operator: Path) -> None:
         (["hello"], "ssh_keys: invalid SSH public key 'hello': expected a line like"),
         ([f"command=x {KEY.strip()}"], "ssh_keys: invalid SSH public key"),
         ([KEY], "ssh_keys: invalid SSH public key"),
-        ([KEY.strip()] * 99, "bytes of keys, a first boot takes 8000"),
+        ([KEY.strip()] * 99, "bytes of SSH keys, a first boot takes 8000"),
     ],
 )
 def test_a_key_in_the_list_that_is_none_is_told(keys: list[str], said: str) -> None:

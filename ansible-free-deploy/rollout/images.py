@@ -1,19 +1,20 @@
-"""The Debian image of a stack: found once, pinned in its config. A newer one never touches a running instance."""
+"""The Debian image and the zones of a stack: found once, pinned in its config. Newer ones touch no running instance."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra import exits
+from infra import debian, exits, provider
 from infra.stackfile import read_config, stack_path
 from rollout.outputs import ROOT
 
 DEBIAN_ON_AWS = "136693071363"  # Debian's own account: https://wiki.debian.org/Cloud/AmazonEC2Image
 _ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
-_KEY = "origin-kit:machine_image"
+_KEY, _ZONES = "origin-kit:machine_image", "origin-kit:zones"
 
 
 class ImagesError(ValueError):
@@ -34,8 +35,13 @@ def config(stack: str) -> dict[str, str]:
     return values
 
 
+def release(values: Mapping[str, str]) -> debian.Release:
+    """The Debian release that new hosts of this stack get."""
+    return debian.RELEASES.get(values.get("image", ""), debian.RELEASES[debian.DEFAULT])
+
+
 def newest(values: Mapping[str, str]) -> str:
-    """The newest Debian 12 image for the config's cloud, region and architecture.
+    """The newest image of the config's Debian release for its cloud, region and architecture.
 
     Raises ImagesError for no SDK, no credentials, no network, or no image.
     """
@@ -48,7 +54,7 @@ def _aws(values: Mapping[str, str]) -> str:
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError:
         raise ImagesError("boto3 is not installed; run `uv sync --group aws`") from None
-    name = f"debian-12-{_ARCHITECTURES[values.get('architecture', 'x86_64')]}-*"
+    name = f"debian-{release(values).number}-{_ARCHITECTURES[values.get('architecture', 'x86_64')]}-*"
     filters = [{"Name": "name", "Values": [name]}, {"Name": "state", "Values": ["available"]}]
     try:
         client = boto3.client("ec2", region_name=values["region"])
@@ -67,7 +73,7 @@ def _gcp(values: Mapping[str, str]) -> str:
         from google.cloud import compute_v1
     except ImportError:
         raise ImagesError("google-cloud-compute is not installed; run `uv sync --group gcp`") from None
-    family = "debian-12-arm64" if values.get("architecture") == "arm64" else "debian-12"
+    family = f"debian-{release(values).number}" + ("-arm64" if values.get("architecture") == "arm64" else "")
     try:
         image = compute_v1.ImagesClient().get_from_family(project="debian-cloud", family=family)
     except (GoogleAPIError, GoogleAuthError) as problem:
@@ -75,15 +81,75 @@ def _gcp(values: Mapping[str, str]) -> str:
     return f"projects/debian-cloud/global/images/{image.name}"
 
 
+def zones(values: Mapping[str, str]) -> tuple[str, ...]:
+    """Zones for the config, where it names none and the account lacks one of the usual; else none.
+
+    Raises ImagesError as `newest` does, and where the account has too few.
+    """
+    if json.loads(values.get("zones") or "[]"):
+        return ()
+    cloud, kind = values["cloud"], values.get("machine_type") or provider.FORMS[values["cloud"]].default_type
+    usual = provider.usual_zones(cloud, values["region"])
+    there = {"aws": _zones_on_aws, "gcp": _zones_on_google}[cloud](values, kind)
+    if set(usual) <= set(there):
+        return ()
+    if len(there) < len(usual):
+        raise ImagesError(
+            f"{values['region']} has {kind} in {', '.join(there) or 'no zone'} for this account, {len(usual)} needed: "
+            "choose another machine_type or region"
+        )
+    return tuple(there[: len(usual)])
+
+
+def _zones_on_aws(values: Mapping[str, str], kind: str) -> list[str]:
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    offered = [{"Name": "instance-type", "Values": [kind]}]
+    usable = [{"Name": "zone-type", "Values": ["availability-zone"]}, {"Name": "state", "Values": ["available"]}]
+    try:
+        client = boto3.client("ec2", region_name=values["region"])
+        found = client.describe_availability_zones(Filters=usable)["AvailabilityZones"]
+        has = client.describe_instance_type_offerings(LocationType="availability-zone", Filters=offered)
+    except (BotoCoreError, ClientError) as problem:
+        raise ImagesError(f"AWS did not answer for {values['region']}: {problem}; are you logged in?") from problem
+    kinds = {one["Location"] for one in has["InstanceTypeOfferings"]}
+    return sorted(one["ZoneName"] for one in found if one["ZoneName"] in kinds)
+
+
+def _zones_on_google(values: Mapping[str, str], kind: str) -> list[str]:
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud import compute_v1
+
+    request = compute_v1.AggregatedListMachineTypesRequest(project=values["gcp_project"], filter=f'name="{kind}"')
+    try:
+        pages = compute_v1.MachineTypesClient().aggregated_list(request)
+        places = [place for place, held in pages if held.machine_types]
+    except (GoogleAPIError, GoogleAuthError) as problem:
+        raise ImagesError(f"Google did not answer for {values['region']}: {problem}; are you logged in?") from problem
+    names = [place.removeprefix("zones/") for place in places]
+    return sorted(name for name in names if name.startswith(f"{values['region']}-"))
+
+
 FINDERS: dict[str, Callable[[Mapping[str, str]], str]] = {"aws": _aws, "gcp": _gcp}
 
 
-def pin(stack: str, image: str, root: Path = ROOT) -> None:
-    """Write the image into the stack's config; every other byte of the file stays. Raises ImagesError for odd files."""
+def pin(stack: str, image: str, zones: Sequence[str] = (), root: Path = ROOT) -> None:
+    """Write the image, and zones if any, into the stack's config; every other byte of the file stays.
+
+    Raises ImagesError for odd files.
+    """
+    _write(stack, _KEY, image, root)
+    if zones:
+        _write(stack, _ZONES, f"[{', '.join(zones)}]", root)
+
+
+def _write(stack: str, key: str, value: str, root: Path) -> None:
     path = stack_path(root, stack)
     text = path.read_text()
-    line = f"  {_KEY}: {image}"
-    known = re.compile(rf"^[ \t]+{_KEY}:.*$", re.MULTILINE)
+    line = f"  {key}: {value}"
+    known = re.compile(rf"^[ \t]+{key}:.*$", re.MULTILINE)
     cloud = re.compile(r"^[ \t]+origin-kit:cloud:.*$", re.MULTILINE)
     new = (
         known.sub(line, text, count=1) if known.search(text) else cloud.sub(lambda m: f"{m[0]}\n{line}", text, count=1)
@@ -93,11 +159,17 @@ def pin(stack: str, image: str, root: Path = ROOT) -> None:
     path.write_text(new)
 
 
+def told(zones: Sequence[str]) -> str:
+    """What is said of zones that were pinned too."""
+    return f", zones: {', '.join(zones)} (the account lacks one of the usual)" if zones else ""
+
+
 def report(stack: str, values: Mapping[str, Any], found: str) -> str:
     """What is pinned and what is newest, and how to change it."""
     pinned = values.get("machine_image") or "nothing"
     if pinned == found:
         return f"pinned and newest: {found}"
     return (
-        f"pinned: {pinned}\nnewest: {found}\n`fab images --pin --stack {stack}` pins the newest; running instances stay"
+        f"pinned: {pinned}\nnewest of {release(values)}: {found}\n"
+        f"`fab images --pin --stack {stack}` pins the newest; running instances stay"
     )

@@ -185,7 +185,22 @@ def _wanted(found: Outputs, stack: str, strict: bool) -> Outputs:
         return replace(found, problem=f"{problem}\nfor now the outputs of the last `fab up` count")
     there = wanted.applied(found.contract, found.infrastructure)
     waits = wanted.pending(config, there)
-    return replace(found, contract=wanted.contract(config, found.contract, there, waits), pending=waits)
+    contract = wanted.contract(config, found.contract, there, waits)
+    secret_env = found.secret_env if config.cloud == "local" else _secrets_in_config(stack)
+    return replace(found, contract=contract, pending=waits, secret_env=secret_env)
+
+
+def _secrets_in_config(stack: str) -> dict[str, str]:
+    """The secrets that the stack's config holds now, by name: those in the outputs are from the last `pulumi up`."""
+    from infra.stackfile import stack_values
+
+    prefix = f"{PROJECT}:"
+    names = [key.removeprefix(prefix) for key in stack_values(ROOT, stack)]
+    if not any(name.startswith("env.") for name in names):
+        return {}
+    config = _ask_cli("config", stack=stack)
+    start = f"{prefix}env."
+    return _secrets({key.removeprefix(start): one["value"] for key, one in config.items() if key.startswith(start)})
 
 
 def _of_stack(stack: str) -> Outputs:
@@ -328,13 +343,21 @@ def _backend_url() -> str:
 
 
 def _from_cli(stack: str) -> Outputs:
+    outputs = _ask_cli("stack", "output", stack=stack)
+    if "contract" not in outputs:
+        raise _not_up(stack)
+    return _of(outputs)
+
+
+def _ask_cli(*words: str, stack: str) -> Json:
+    """What `pulumi WORDS` says of the stack, secrets decrypted. Raises OutputsError where it can't."""
     if shutil.which("pulumi") is None:
         raise OutputsError(
-            f"stack {stack!r} needs the pulumi CLI to read its outputs, which is not on PATH; "
+            f"stack {stack!r} needs the pulumi CLI to read its outputs and secrets, which is not on PATH; "
             "install it (https://www.pulumi.com/docs/install/) or pass --outputs FILE",
             exits.UNREACHABLE,
         )
-    command = ["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
+    command = ["pulumi", *words, "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise OutputsError(
@@ -342,14 +365,19 @@ def _from_cli(stack: str) -> Outputs:
             exits.UNREACHABLE,
         )
     try:
-        outputs = json.loads(done.stdout)
-    except ValueError as problem:
+        return dict(json.loads(done.stdout))
+    except (ValueError, TypeError) as problem:
         raise OutputsError(
             f"`{' '.join(command)}` did not print JSON ({problem}); run it by hand", exits.UNREACHABLE
         ) from None
-    if "contract" not in outputs:
-        raise _not_up(stack)
-    return _of(outputs)
 
 
 __all__ = ["ContractError", "OutputsError", "chosen_stack", "kit_checkpoint", "read", "stack_names"]
+
+
+def recorded(stack: str) -> Contract | None:
+    """The contract that the stack's state holds, whatever the config says; None where there is none to be read."""
+    try:
+        return _of_stack(stack).contract
+    except (OutputsError, ContractError):
+        return None

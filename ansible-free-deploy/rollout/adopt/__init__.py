@@ -12,8 +12,11 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from infra import debian
+from infra.local import image
+from infra.local.home import LocalCloudError
 from infra.settings import Settings
-from rollout import report
+from rollout import python, report
 from rollout.adopt.cors import Finding, carry
 from rollout.adopt.evaluate import AdoptError
 from rollout.adopt.findings import changes, findings, found, new, url_path
@@ -75,11 +78,23 @@ def adopt(
         "wsgi": project.wsgi,
         "settings": project.settings,
         **({"frontend_path": page} if page else {}),
+        **_image(project),
         **_urls(project),
         **carried.values,
     }
     config.write_text(text(values, carried.offered, project.reads, name))
     return Adopted(project, values, tuple(findings(project, carried, page)), config)
+
+
+def _image(project: Project) -> dict[str, str]:
+    """Another Debian than this host's, where the project's Python is there and not here."""
+    try:
+        here = debian.RELEASES.get(image.host_release())
+    except LocalCloudError:
+        return {}
+    wanted = python.requires(project.root)
+    fits = python.fitting(wanted) if wanted and here and not python.meets(here, wanted) else None
+    return {"image": fits.name} if fits else {}
 
 
 def _urls(project: Project) -> dict[str, str]:

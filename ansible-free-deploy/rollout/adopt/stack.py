@@ -15,6 +15,7 @@ _SECRET = re.compile(r"SECRET|PASSW|TOKEN|KEY|DSN|CREDENTIAL|DATABASE_URL|BROKER
 _COMMENTS = {
     "extra_origins": "Carried over; remove those that no page comes from any more.",
     "allowed_shapes": "Patterns of the project as shapes. Each lets many origins in.",
+    "image": "This host's own Debian has another Python than the project's requires-python.",
     "domain": "Cookies need both hosts under one domain.",
     "allow_headers": "The default ones, and the project's own.",
 }

@@ -137,12 +137,17 @@ def _drift(name: str, state: Json) -> Iterator[Finding]:
         yield Finding(f"{services} on {name} still answers for {origins}", "run `fab deploy`", "alloworiginmismatch")
     if any(path.startswith(_OTHERS) for path in state["differs"]):
         yield Finding(f"{name} still keeps secrets that were replaced", "run `fab deploy`", warning=True)
-    for path in state["differs"]:
+    for path in [] if _other_generation(state) else state["differs"]:
         if path not in state["diff"] and path != "current" and not path.startswith(_OTHERS):
             yield Finding(f"{path} on {name} has another owner, mode or target than it should", "run `fab deploy`")
     for service, why in state["restarts"].items():
         if why != "it does not run" and not state["diff"]:
             yield Finding(f"{service} on {name} runs on other configuration than its files hold", "run `fab deploy`")
+
+
+def _other_generation(state: Json) -> bool:
+    """Whether the host holds another generation: every file differs then in place, and the diff says what matters."""
+    return bool("current" in state["differs"] and state["diff"])
 
 
 _OTHERS = "generations/"  # files of other generations than the one that is compared

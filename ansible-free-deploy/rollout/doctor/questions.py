@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from infra import rules
 from infra.contract import Contract
 from infra.origins import OriginError, look_alikes, parse_origin, parse_shape
 from rollout.verdict import Headers, Request, needs_preflight, preflight_headers
@@ -13,11 +14,13 @@ from rollout.verdict import Headers, Request, needs_preflight, preflight_headers
 MISSING = "origin-kit-doctor"  # a path that no project has
 STRANGER = "http://evil.example"
 _SAFE = ("GET", "HEAD", "OPTIONS")
+# Above every limit that a config may hold: a host with a larger one than the contract's would wait for such a body.
+_TOO_LARGE = (rules.BOUNDS["max_body_mb"][1] + 1) << 20
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A column: `fetch(path, {method, headers})`. `body` is a Content-Length that is announced and never sent."""
+    """A column: `fetch(path, {method, headers})`. `body` is what a browser sends; here it is only announced."""
 
     title: str
     path: str
@@ -54,7 +57,7 @@ class Question:
         if self.row.origin == "null" or needs_preflight(self.request):
             asked = preflight_headers(self.request) if self.row.origin != "null" else _NULL_PREFLIGHT
             yield "OPTIONS", self.endpoint.path, origin + tuple(pair for pair in asked if pair[0].lower() != "origin")
-        body = () if self.endpoint.body is None else (("Content-Length", str(self.endpoint.body)),)
+        body = () if self.endpoint.body is None else (("Content-Length", str(_TOO_LARGE)),)
         method = self.endpoint.method if self.endpoint.sent else "GET"
         yield method, self.endpoint.path, origin + self.endpoint.headers + body
 

@@ -1,0 +1,81 @@
+"""The project's Python against that of the hosts, before any machine is made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from infra.local import image
+from infra.settings import Settings
+from rollout import python
+from rollout.python import PythonError
+from tests.graph import ROOT
+
+SETTINGS = Settings("aws-dev", "aws", "shop", "shop.wsgi:application", "shop.settings", "page", backend_path="backend")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path}")
+
+
+def check(folder: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, settings: Settings) -> None:
+    (folder / "backend").mkdir()
+    (folder / "backend" / "pyproject.toml").write_text(f'[project]\nname = "shop"\nrequires-python = "{wanted}"\n')
+    monkeypatch.setattr(python, "ROOT", folder)
+    python.refuse_other(settings)
+
+
+@pytest.mark.parametrize("wanted", [">=3.11", ">=3.12,<4", "~=3.13", ">=3.13.2", "==3.13.*", "", "nonsense"])
+def test_a_python_that_debian_13_has_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    """Debian's own patch release is not known here: any of 3.13 counts. What can't be read is pip's to judge."""
+    check(tmp_path, monkeypatch, wanted, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted", "said"),
+    [
+        (replace(SETTINGS, image="bookworm"), ">=3.12", "Debian 12 has Python 3.11; choose Debian 13: `image: trixie`"),
+        (
+            SETTINGS,
+            "<3.13",
+            "Debian 13 has Python 3.13; choose Debian 12: `image: bookworm` in stacks/Pulumi.aws-dev.yaml",
+        ),
+        (SETTINGS, ">=3.14", "no Debian that the kit supports has that one"),
+        (replace(SETTINGS, cloud="local", image="bookworm"), ">=3.12", "Debian 12 has Python 3.11; choose Debian 13"),
+    ],
+)
+def test_another_python_is_refused_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings, wanted: str, said: str
+) -> None:
+    with pytest.raises(PythonError) as problem:
+        check(tmp_path, monkeypatch, wanted, settings)
+    assert str(problem.value).startswith(f"backend/pyproject.toml: requires-python is '{wanted}', and Debian")
+    assert said in str(problem.value)
+
+
+def test_a_local_machine_has_its_host_s_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "host_release", lambda: "bookworm")
+    with pytest.raises(PythonError, match="Debian 12 has Python"):
+        check(tmp_path, monkeypatch, ">=3.12", replace(SETTINGS, cloud="local"))
+
+
+def test_a_project_elsewhere_or_without_a_word_is_looked_at_when_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(tmp_path, monkeypatch, ">=3.99", replace(SETTINGS, backend_git="https://example.com/shop"))
+    (tmp_path / "backend" / "pyproject.toml").unlink()
+    python.refuse_other(SETTINGS)
+
+
+def test_hosts_that_are_there_are_not_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another Debian would replace them."""
+    state = json.loads((ROOT / "tests/state/c449aef/aws-dev.json").read_text())
+    path = tmp_path / ".pulumi" / "stacks" / "origin-kit" / "aws-dev.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"version": 3, "checkpoint": {"latest": state["deployment"]}}))
+    check(tmp_path, monkeypatch, ">=3.99", SETTINGS)
