@@ -188,7 +188,7 @@ def test_a_rename_whose_ship_fails_leaves_the_old_one_serving(stack: Stack, data
     assert re.search("backend-1 +puts shop back in service", text)
     assert re.search("frontend-1 +puts shop back in service", text)
     assert evil_in(text) == []
-    assert r"RuntimeError: \x1b]0;owned\x07" in text
+    assert "RuntimeError: ]0;owned" in text  # the host has left the control characters out already
     assert serves(stack)
     assert rows(stack, "shop") == data
     assert on_backend(stack, "getent passwd store", check=False) == ""

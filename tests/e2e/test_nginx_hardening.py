@@ -21,7 +21,7 @@ import pytest
 from playwright.sync_api import Page, Request
 
 from infra.contract import Host
-from rollout import transaction
+from rollout.confined import limits
 from tests.e2e.conftest import Environment, chromium, page_of
 from tests.e2e.kit import Stack
 
@@ -504,7 +504,7 @@ def test_an_applications_usual_work_goes_on_within_the_units_limits(up: Environm
     other people's files, packets, namespaces and processes are out of reach. What it uploads nginx can read."""
     host = backend(up)
     unit = up.kit.ssh(host, "cat /etc/systemd/system/shop.service")
-    properties = " ".join(f"--property={quote(line)}" for line in transaction.limits(unit))
+    properties = " ".join(f"--property={quote(line)}" for line in limits(unit))
     python = f"/opt/shop/current/venv/bin/python -c {quote(USUAL)} /var/lib/shop"
     try:
         said = up.kit.ssh(host, f"systemd-run --quiet --collect --wait --pipe {properties} {python}")

@@ -28,7 +28,7 @@ STEPS = (
     "user", "unpack", "compile", "check", "collectstatic", "migrate", "journal", "switch", "restart", "confirm",
     "commit", "prune",
 )  # fmt: skip
-ELSEWHERE = {"venv", "backup", "undo"}  # tests/test_install.py
+ELSEWHERE = {"venv", "backup", "replace", "undo"}  # tests/test_install.py
 
 
 def test_every_step_of_a_ship_has_its_case() -> None:
