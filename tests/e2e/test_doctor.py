@@ -157,9 +157,9 @@ def test_nothing_that_answers_is_status_2(stack: Stack) -> None:
     with socket.socket() as held:  # bound, not listening: nobody else gets the port, and nobody answers on it
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
-        for role in ("frontend", "backend"):
+        for role, address in (("frontend", "127.0.0.1"), ("backend", "127.0.0.2")):
             contract[role]["origin"] = f"http://127.0.0.1:{port}"
-            contract[role]["hosts"][0] |= {"address": "127.0.0.1", "port": port}
+            contract[role]["hosts"][0] |= {"address": address, "port": port}
         contract["cors"]["allowed_origins"] = [f"http://127.0.0.1:{port}"]
         file = stack.kit.home / "nobody.json"
         file.write_text(json.dumps(contract))
