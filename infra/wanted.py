@@ -81,7 +81,7 @@ EFFECTS: dict[str, tuple[Effect, Effect, Effect]] = {
     "existing_network": (UNUSED, REPLACES, REPLACES),
     "existing_subnets": (UNUSED, REPLACES, REPLACES),
     "dns_zone": (UNUSED, IN_PLACE, IN_PLACE),
-    "image": (REPLACES, NEW_HOSTS, NEW_HOSTS),
+    "image": (REPLACES, CHECK, CHECK),
     "memory_mb": (IN_PLACE, UNUSED, UNUSED),
     "subnet": (REPLACES, UNUSED, UNUSED),
 }

@@ -46,7 +46,7 @@ CHANGES: dict[str, object] = {
     "allowed_shapes": ["https://{branch}.preview.example.com"], "allow_all_origins": True,
     "allow_methods": ["GET"], "allow_headers": ["X-Other"], "expose_headers": ["X-Other"], "max_age_s": 60,
     "gcp_project": "other-project", "architecture": "arm64", "disk_gb": 40, "ssh_from": ["198.51.100.0/24"],
-    "ssh_from_anywhere": True, "ssh_key_file": "~/.ssh/other.pub", "network_cidr": "10.30.0.0/16",
+    "ssh_from_anywhere": True, "ssh_keys": [KEY.replace("IJKE", "IJKF").strip()], "ssh_key_file": "~/.ssh/other.pub", "network_cidr": "10.30.0.0/16",
     "dns_zone": "Z9876543210OTHER", "image": "trixie", "memory_mb": 768, "subnet": "10.213.7.0/24",
 }  # fmt: skip
 BY_CLOUD: dict[str, dict[str, object]] = {
@@ -218,11 +218,15 @@ def test_a_changed_key_does_what_the_table_says(key: str, cloud: str, stack: Sta
         return
     second = run(stack, {**before, **edits})
     by_program = observed(first, second)
-    told = generations(found.contract) != generations(unchanged.contract)
+    told = (generations(found.contract), found.contract.ssh_keys) != (
+        generations(unchanged.contract), unchanged.contract.ssh_keys,
+    )  # fmt: skip
     if expected is Effect.CONFIG:
-        assert by_program is Effect.CONFIG and told
+        first_boot = (Effect.NEW_HOSTS,) if key == "ssh_keys" else ()  # of hosts that are made later
+        assert by_program in (Effect.CONFIG, *first_boot) and told
     elif expected is Effect.RELEASE:  # the program makes nothing of it, but for the application's name
-        assert by_program in (Effect.UNUSED, Effect.CONFIG) and told == (key == "application")
+        names = (Effect.IN_PLACE,) if key == "application" else ()  # tags, which the next `fab up` brings along
+        assert by_program in (Effect.UNUSED, Effect.CONFIG, *names) and told == (key == "application")
     elif expected is Effect.CHECK:
         assert by_program is Effect.UNUSED and not told
     else:
