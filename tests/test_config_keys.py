@@ -46,7 +46,8 @@ CHANGES: dict[str, object] = {
     "allowed_shapes": ["https://{branch}.preview.example.com"], "allow_all_origins": True,
     "allow_methods": ["GET"], "allow_headers": ["X-Other"], "expose_headers": ["X-Other"], "max_age_s": 60,
     "gcp_project": "other-project", "architecture": "arm64", "disk_gb": 40, "ssh_from": ["198.51.100.0/24"],
-    "ssh_from_anywhere": True, "ssh_keys": [KEY.replace("IJKE", "IJKF").strip()], "ssh_key_file": "~/.ssh/other.pub", "network_cidr": "10.30.0.0/16",
+    "ssh_from_anywhere": True, "ssh_keys": [KEY.replace("IJKE", "IJKF").strip()],
+    "ssh_key_file": "~/.ssh/other.pub", "network_cidr": "10.30.0.0/16",
     "dns_zone": "Z9876543210OTHER", "image": "trixie", "memory_mb": 768, "subnet": "10.213.7.0/24",
 }  # fmt: skip
 BY_CLOUD: dict[str, dict[str, object]] = {
