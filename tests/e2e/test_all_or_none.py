@@ -33,7 +33,8 @@ def slower(stack: Stack) -> Iterator[Path]:
 def sides(stack: Stack, file: Path) -> dict[str, str]:
     """Host → `old`, `new`, or `?` for one that waits to hear how the change ended."""
     found = {}
-    for name, host in json.loads(stack.fab("status", "--json", "--outputs", str(file)).stdout).items():
+    said = stack.fab("status", "--json", "--outputs", str(file), status=None).stdout
+    for name, host in json.loads(said).items():
         new = not host["differs"] and not host["restarts"]
         found[name] = "?" if host["in_doubt"] else "new" if new else "old"
     return found

@@ -36,7 +36,7 @@ def test_an_edit_goes_from_the_file_to_the_hosts_without_the_program(stack: Stac
     plan = stack.fab("plan").stdout
     assert plan.startswith(f"stack {stack.name} (--stack)\n")
     assert "backend-1: would change" in plan and NEW in plan and "FEATURE_X" in plan
-    assert "differs from the contract: run `fab deploy`" in stack.fab("status").stdout
+    assert "differs from the contract: run `fab deploy`" in stack.fab("status", status=1).stdout
     assert f"still answers for {OLD}; the contract says {NEW}" in stack.fab("doctor", status=1).stdout
     assert NEW in stack.fab("outputs").stdout
 
