@@ -55,7 +55,7 @@ def test_an_edit_goes_from_the_file_to_the_hosts_without_the_program(stack: Stac
 def test_an_edit_that_needs_other_machines_stops_a_deploy(stack: Stack) -> None:
     """It names the keys and `fab up`; what else was edited is not applied alone, and those who look are told."""
     stack.write(extra_origins=[NEW], memory_mb=640)
-    text = said(stack.fab("deploy", status=1))
+    text = said(stack.fab("deploy", status=2))
     assert f"needs other infrastructure: run `fab up --stack {stack.name}`; nothing was changed" in text
     assert "memory_mb: 512 → 640" in text
     assert admitted(stack) == {OLD}
@@ -68,7 +68,7 @@ def test_mistakes_in_the_config_stop_a_deploy_and_not_the_way_back(stack: Stack)
     """All of them are told; history still shows what a rollback can go to."""
     stack.write(workers="many", extra_origins=["nonsense"], max_age_s=-1, wrokers=2)
     for verb in ("deploy", "plan", "status", "doctor"):
-        text = said(stack.fab(verb, status=1))
+        text = said(stack.fab(verb, status=2))
         for key in ("workers", "extra_origins", "max_age_s", "wrokers"):
             assert f"stacks/Pulumi.{stack.name}.yaml: {key}: " in text
     history = stack.fab("history").stdout
