@@ -66,7 +66,7 @@ def test_another_checkout_with_a_stack_of_that_name_changes_nothing(stack: Stack
         assert f"and this is root in {other}; nothing was changed" in said
         assert "--take-over" in said
     assert f"NOT of this checkout (root in {other})" in fab(stack, other, "status")
-    assert f"NOT of this checkout (root in {other})" in fab(stack, other, "plan", "--json")
+    assert f"NOT of this checkout (root in {other})" in fab(stack, other, "plan", "--json", status=4)
     assert stack.processes() == running
     assert note(stack) == "first"
     assert "NOT of" not in stack.fab("status").stdout
