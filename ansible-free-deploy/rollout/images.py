@@ -23,15 +23,21 @@ class ImagesError(ValueError):
     exit_status = exits.UNREACHABLE
 
 
+class StackError(ImagesError):
+    """The stack's config names no cloud, or no region, that has images to find."""
+
+    exit_status = exits.USAGE
+
+
 def config(stack: str) -> dict[str, str]:
     """The stack's config. Raises ImagesError for a stack whose cloud has no images to find."""
     values = read_config(ROOT, stack)
     if values.get("cloud") not in FINDERS:
-        raise ImagesError(
+        raise StackError(
             f"stack {stack} is on {values.get('cloud')}: its machines are made here, there is nothing to pin"
         )
     if not values.get("region"):
-        raise ImagesError(f"stacks/Pulumi.{stack}.yaml: region: missing; images are looked for there")
+        raise StackError(f"stacks/Pulumi.{stack}.yaml: region: missing; images are looked for there")
     return values
 
 
