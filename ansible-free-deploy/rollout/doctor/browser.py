@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,14 @@ def _rules(seen: Seen, rows: list[Row], port: int) -> Iterator[str]:
     yield f"MAP {urlsplit(seen.contract.backend.origin).hostname} {seen.contract.backend.hosts[0].address}"
 
 
+class _Pages(ThreadingHTTPServer):
+    """Serves the pages that ask. A browser that opens a connection and closes it unused is a normal day."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def _blank_pages(seen: Seen) -> Iterator[int]:
     """A server for blank pages, the frontend's with the policy that the live one sends; its port."""
@@ -93,7 +102,7 @@ def _blank_pages(seen: Seen) -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             """Nobody reads it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Pages(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server.server_address[1]
