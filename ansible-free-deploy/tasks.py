@@ -265,6 +265,20 @@ def logs(_: Context, stack: str | None = None, outputs: str | None = None, lines
         report.line(f"{outcome.host.name}\n{outcome.result['text'].rstrip()}")
 
 
+@verb(help={"stack": STACK, "outputs": OUTPUTS})
+def manage(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
+    """Run a management command on the first backend: fab manage -- createsuperuser.
+
+    It runs with the service's user, environment, settings and limits, interactive where there is a terminal.
+    """
+    from rollout import manage as management
+
+    words = commandline.words_for_manage()
+    found = read(stack, outputs, json=True, strict=False)
+    if status := management.run(found.contract, words):
+        raise Exit(f"manage.py {words[0]} ended with status {status}", exits.WRONG)
+
+
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON, "origin": "ask as a page of this origin would",
             "path": "what it asks for", "method": "and how", "header": "a request header that it sets (repeatable)",
             "credentials": "and whether it sends cookies",
@@ -318,6 +332,6 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
         report.line(source.report(name, values, found))
 
 
-ns = Collection(up, down, outputs_, images, ship, deploy, rollback, plan, status, history, logs, doctor, adopt)
+ns = Collection(up, down, outputs_, images, ship, deploy, rollback, plan, status, history, logs, manage, doctor, adopt)
 ns.add_task(commandline.overview(ns), default=True)
 commandline.take_over(ns)

@@ -22,9 +22,9 @@ from tests.e2e.kit import FAB, ROOT
 # What each verb needs besides --stack or --outputs.
 VERBS: dict[str, tuple[str, ...]] = {
     "up": (), "down": ("--yes",), "outputs": (), "images": (), "ship": (), "deploy": (), "rollback": (), "plan": (),
-    "status": (), "history": (), "logs": (), "doctor": (), "adopt": (),
+    "status": (), "history": (), "logs": (), "manage": ("--", "check"), "doctor": (), "adopt": (),
 }  # fmt: skip
-ON_HOSTS = ("deploy", "rollback", "plan", "status", "history", "logs", "doctor", "ship")
+ON_HOSTS = ("deploy", "rollback", "plan", "status", "history", "logs", "manage", "doctor", "ship")
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_a_config_that_is_no_yaml_is_2(verb: str, home: Path, stack: str, tmp_pa
 def test_a_file_that_is_no_contract_is_2(verb: str, home: Path, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]")
     for name in ("x.json", "missing.json"):
-        assert fab(verb, "--outputs", str(tmp_path / name)).returncode == exits.USAGE
+        assert fab(verb, "--outputs", str(tmp_path / name), *VERBS[verb]).returncode == exits.USAGE
 
 
 def test_a_plan_is_0_and_its_check_1_where_anything_would_change(home: Path, stack: str) -> None:
@@ -130,14 +130,14 @@ def test_a_plan_is_0_and_its_check_1_where_anything_would_change(home: Path, sta
 @pytest.mark.parametrize("verb", ["outputs", *(verb for verb in ON_HOSTS if verb != "plan")])
 def test_a_stack_that_is_not_up_is_1(verb: str, home: Path, stack: str) -> None:
     """What should be there is not."""
-    done = fab(verb, "--stack", stack)
+    done = fab(verb, "--stack", stack, *VERBS[verb])
     assert (done.returncode, "run `fab up" in done.stderr) == (exits.WRONG, True), done.stderr
 
 
 @pytest.mark.parametrize("verb", ON_HOSTS)
 def test_hosts_that_can_t_be_reached_are_4(verb: str, home: Path, stack: str, tmp_path: Path) -> None:
     """No answer is no verdict: neither all well nor something wrong."""
-    done = fab(verb, "--outputs", str(unreachable(tmp_path, stack)))
+    done = fab(verb, "--outputs", str(unreachable(tmp_path, stack)), *VERBS[verb])
     assert done.returncode == exits.UNREACHABLE, done.stderr
 
 
@@ -145,7 +145,7 @@ def test_hosts_that_can_t_be_reached_are_4(verb: str, home: Path, stack: str, tm
 def test_a_cloud_without_the_cli_is_4(verb: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody can be asked."""
     monkeypatch.setenv("PULUMI_HOME", str(home))
-    done = fab(verb, "--stack", "aws-dev", path="/usr/bin:/bin")
+    done = fab(verb, "--stack", "aws-dev", *VERBS[verb], path="/usr/bin:/bin")
     assert (done.returncode, "needs the pulumi CLI" in done.stderr) == (exits.UNREACHABLE, True), done.stderr
 
 

@@ -84,9 +84,27 @@ def take_over(verbs: Collection) -> None:
         try:
             parse()
         except ParseError as problem:
+            if words[:1] == ["manage"]:
+                raise Exit(f"{explain(problem, verbs)}. {_MANAGE}", exits.USAGE) from None
             raise Exit(explain(problem, verbs), exits.USAGE) from None
+        if program.core.remainder:
+            if [context.name for context in program.tasks] != ["manage"]:
+                raise Exit("only `fab manage` takes words after --", exits.USAGE)
+            program.core.remainder = ""  # Fabric would run it on the hosts of its own options
 
     program.parse_tasks = parse_tasks
+
+
+_MANAGE = "The command stands after --, e.g. `fab manage -- createsuperuser`"
+
+
+def words_for_manage(argv: list[str] | None = None) -> list[str]:
+    """What stands after the first `--` of the command line, word by word. Raises Exit where nothing does."""
+    words = argv or sys.argv
+    found = words[words.index("--") + 1 :] if "--" in words else []
+    if not found:
+        raise Exit(_MANAGE, exits.USAGE)
+    return found
 
 
 def explain(problem: ParseError, verbs: Collection) -> str:

@@ -475,6 +475,7 @@ def make_venv(venv: Path, wheels: Path) -> None:
                 "python3 -m venv fails on this host; is python3-venv installed there?", last_lines(made.stdout)
             )
         wheelfiles.install(files, venv)
+        tell_who_runs_manage_by_hand(venv)
         byte_compile(venv / "lib")
         manifest.write(venv)
         (venv / ".complete").touch()
@@ -485,6 +486,22 @@ def make_venv(venv: Path, wheels: Path) -> None:
     except BaseException:
         remove(venv)
         raise
+
+
+# Read by `site` when an interpreter of this environment starts: a line that begins with `import` is run.
+_BY_HAND = (
+    "import os, sys; "
+    'getattr(sys, "orig_argv", ())[1:2] == ["manage.py"] '
+    'and os.environ.get("DJANGO_SETTINGS_MODULE") != "origin_kit_settings" '
+    'and sys.stderr.write("manage.py: this runs without the settings and variables of the service; '
+    'write `sudo origin-kit-manage COMMAND`, or `fab manage -- COMMAND` from your machine\\n")\n'
+)
+
+
+def tell_who_runs_manage_by_hand(venv: Path) -> None:
+    """Leave a line in the environment that says what to write in place of `../venv/bin/python manage.py`."""
+    for folder in (venv / "lib").glob("python3*/site-packages"):
+        (folder / "origin_kit_by_hand.pth").write_text(_BY_HAND)
 
 
 def byte_compile(folder: Path) -> None:

@@ -12,7 +12,7 @@ from rollout.render.cors import Allowed
 from rollout.render.generation import File
 from rollout.render.templates import fill
 
-MODULE = "origin_kit_settings"
+MODULE = places.SETTINGS_MODULE
 
 
 def files(contract: Contract, host: Host, secrets: Mapping[str, str]) -> tuple[File, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 CURRENT = "/etc/origin-kit/current"
 NGINX_MAIN = "/etc/nginx/origin-kit-main.conf"
+MANAGE = "/usr/local/sbin/origin-kit-manage"
+SETTINGS_MODULE = "origin_kit_settings"
 STATUS_SOCKET = "/run/origin-kit-nginx.sock"
 
 

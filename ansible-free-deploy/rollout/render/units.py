@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra.contract import Application
+from rollout.confined import limits
 from rollout.render import places
 from rollout.render.generation import File, Link
 from rollout.render.templates import fill
@@ -71,6 +72,7 @@ def gunicorn_files(application: Application) -> tuple[File, ...]:
         File(f"systemd/{app}.socket", socket, "gunicorn"),
         File(f"systemd/{app}.service", _gunicorn_service(application), "gunicorn"),
         File("gunicorn/gunicorn.conf.py", _gunicorn_configuration(application), "gunicorn", reports=True),
+        File("bin/manage", _manage(application), mode=0o755),
     )
 
 
@@ -82,6 +84,7 @@ def gunicorn_links(application: Application) -> tuple[Link, ...]:
         Link(f"/etc/systemd/system/{service}", f"systemd/{service}"),
         Link(f"/etc/systemd/system/sockets.target.wants/{socket}", f"systemd/{socket}"),
         Link(f"/etc/systemd/system/multi-user.target.wants/{service}", f"systemd/{service}"),
+        Link(places.MANAGE, "bin/manage"),
     )
 
 
@@ -96,6 +99,18 @@ def _gunicorn_service(application: Application) -> str:
         timeout_s=application.timeout_s,
         graceful_timeout_s=graceful_timeout(application),
         stop_s=stop_timeout(application),
+    )
+
+
+def _manage(application: Application) -> str:
+    """The command that runs `manage.py` as the service runs: the lines of its unit that say as whom and within what."""
+    unit = _gunicorn_service(application)
+    given = [line for line in unit.splitlines() if line.startswith(("EnvironmentFile=", "WorkingDirectory="))]
+    return fill(
+        "manage",
+        release=repr(places.release(application.name)),
+        properties="[\n" + "".join(f"    {line!r},\n" for line in [*given, *limits(unit)]) + "]",
+        module=places.SETTINGS_MODULE,
     )
 
 
