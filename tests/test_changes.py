@@ -46,9 +46,16 @@ def test_what_goes_with_a_replaced_network_is_replaced_too() -> None:
         step("create", "backend-1"),
     ]
     assert [(change.name, change.verb, change.loses) for change in changes(steps)] == [
-        ("network", "replace", False),
         ("backend-1", "replace", True),
+        ("network", "replace", False),
     ]
+
+
+def test_changes_are_listed_by_name() -> None:
+    """The CLI works on several resources at once, and lists them in another order each time."""
+    steps = [step("update", name) for name in ("frontend-1", "network", "backend-1")]
+    for listed in (steps, steps[::-1]):
+        assert [change.name for change in changes(listed)] == ["backend-1", "frontend-1", "network"]
 
 
 def test_where_the_provider_names_no_key_the_inputs_that_differ_are_named() -> None:
@@ -68,11 +75,11 @@ def test_a_machine_on_a_replaced_network_counts_as_replaced() -> None:
         step("update", "backend-1", newState={"dependencies": [network]}),
         step("update", "api", INSTANCE, newState={"dependencies": [network]}),
     ]
-    machine, instance = changes(steps)[1:]
+    instance, machine, _ = changes(steps)
     assert str(machine) == "backend-1    would replace the machine: network changed"
     assert (machine.loses, instance.loses) == (True, False)
     steps[0] = step("update", "network", NETWORK)  # it comes back after a reboot
-    assert not changes(steps)[1].loses
+    assert not any(change.loses for change in changes(steps))
 
 
 @pytest.mark.parametrize("type_", KEPT)

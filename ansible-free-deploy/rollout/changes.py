@@ -65,7 +65,8 @@ class Change:
 
 
 def changes(steps: Iterable[Mapping[str, Any]]) -> list[Change]:
-    """One change a resource, in the order of the steps; what stays the same is left out."""
+    """One change a resource, by name; what stays the same is left out. (The CLI's own order differs from run to run: it
+    works on several resources at once.)"""
     verbs: dict[str, set[str]] = {}
     keys: dict[str, dict[str, None]] = {}
     rests_on: dict[str, set[str]] = {}
@@ -78,7 +79,8 @@ def changes(steps: Iterable[Mapping[str, Any]]) -> list[Change]:
         rests_on.setdefault(urn, set()).update((step.get("newState") or {}).get("dependencies") or ())
     found = {urn: Change(urn, _verb(taken), tuple(keys[urn])) for urn, taken in verbs.items()}
     replaced = {urn for urn, change in found.items() if change.verb == "replace"}
-    return [_with_its_ground(change, rests_on[urn] & replaced) for urn, change in found.items()]
+    listed = sorted(found.values(), key=lambda change: (change.name, change.urn))
+    return [_with_its_ground(change, rests_on[change.urn] & replaced) for change in listed]
 
 
 def _with_its_ground(change: Change, replaced: Collection[str]) -> Change:
