@@ -17,7 +17,7 @@ import pytest
 
 from infra.contract import Host
 from rollout import hosts
-from rollout.hosts import HostError, session
+from rollout.hosts import HostError, Identity, session
 
 
 class Door(paramiko.ServerInterface):
@@ -61,7 +61,15 @@ class Server:
         self.seen: list[bytes] = []
         self.answers_status, self.breaks = True, False
         self.doors: list[Door] = []
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.serving = threading.Thread(target=self._serve, daemon=True)
+        self.serving.start()
+
+    def close(self) -> None:
+        """Take no more connections. A thread that still waits could take one of the next server, whose descriptor has
+        the same number, and greet it with this one's key."""
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.serving.join(10)
+        self.socket.close()
 
     @property
     def host(self) -> Host:
@@ -119,7 +127,7 @@ def server(folder: Path, kind: str = "sound") -> Iterator[Server]:
     try:
         yield made
     finally:
-        made.socket.close()
+        made.close()
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +136,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refusal(host: Host, identity: Path) -> str:
-    with pytest.raises(HostError) as caught, session(host, identity):
+    with pytest.raises(HostError) as caught, session(host, Identity(identity)):
         pass
     return str(caught.value)
 
@@ -143,14 +151,14 @@ def test_a_script_runs_with_its_orders_and_reports_as_it_goes(tmp_path: Path) ->
     blob = tmp_path / "blob"
     blob.write_bytes(b"x" * 300_000)
     events = []
-    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+    with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         result = connection.run(script, {"what": "it"}, blob=blob, on_event=events.append)
     assert result == {"got": 300_000}
     assert events == [{"step": "a", "text": "does it"}]
 
 
 def test_a_connection_that_is_gone_is_no_traceback(tmp_path: Path) -> None:
-    with server(tmp_path) as sound, session(sound.host, sound.identity) as there:
+    with server(tmp_path) as sound, session(sound.host, Identity(sound.identity)) as there:
         there.connection.transport.close()
         with pytest.raises(HostError, match="the connection was lost before anything was asked; run this again"):
             there.run("", {})
@@ -159,7 +167,7 @@ def test_a_connection_that_is_gone_is_no_traceback(tmp_path: Path) -> None:
 def test_secrets_travel_on_stdin_and_never_in_the_command(tmp_path: Path) -> None:
     """A process list shows commands, not what they read."""
     script = 'import json; print(json.dumps({"result": {}}))'
-    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+    with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         connection.run(script, {"secret": "hush-hush"})
         assert b"hush-hush" in there.seen[0]
     assert "hush-hush" not in hosts._COMMAND
@@ -179,7 +187,7 @@ def test_secrets_travel_on_stdin_and_never_in_the_command(tmp_path: Path) -> Non
 def test_a_script_that_fails_is_told_with_the_host_s_name(tmp_path: Path, script: str, says: str) -> None:
     with (
         server(tmp_path) as there,
-        session(there.host, there.identity) as connection,
+        session(there.host, Identity(there.identity)) as connection,
         pytest.raises(HostError) as caught,
     ):
         connection.run(script, {})
@@ -189,7 +197,9 @@ def test_a_script_that_fails_is_told_with_the_host_s_name(tmp_path: Path, script
 def test_another_host_key_ends_it_before_anything_is_sent(tmp_path: Path) -> None:
     other = paramiko.ECDSAKey.generate()
     with server(tmp_path) as there:
-        said = refusal(replace(there.host, host_keys=(f"{other.get_name()} {other.get_base64()}",)), there.identity)
+        said = refusal(
+            replace(there.host, host_keys=(f"{other.get_name()} {other.get_base64()}",)), Identity(there.identity)
+        )
         assert there.seen == []
     assert "host key is not the one in the contract" in said
     assert "nothing was sent" in said
@@ -199,7 +209,9 @@ def test_a_host_key_of_another_kind_ends_it_too(tmp_path: Path) -> None:
     """Only an Ed25519 key is pinned, the server has only an ECDSA key: there is nothing to agree on."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "k")], check=True)
     with server(tmp_path) as there:
-        said = refusal(replace(there.host, host_keys=((tmp_path / "k.pub").read_text().strip(),)), there.identity)
+        said = refusal(
+            replace(there.host, host_keys=((tmp_path / "k.pub").read_text().strip(),)), Identity(there.identity)
+        )
     assert "host key" in said
 
 
@@ -273,7 +285,7 @@ def test_neither_ssh_config_nor_known_hosts_of_the_user_decide(tmp_path: Path, m
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "config").write_text("Host 127.0.0.1\n  HostName 127.0.0.2\n  Port 1\n")
     monkeypatch.setenv("HOME", str(tmp_path))
-    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+    with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         assert connection.run('import json; print(json.dumps({"result": {"ok": True}}))', {}) == {"ok": True}
 
 
@@ -296,7 +308,7 @@ def test_hosts_are_worked_on_side_by_side_and_the_first_failure_is_told() -> Non
 def test_what_was_read_is_json(tmp_path: Path) -> None:
     """A script's stray output, a warning say, disturbs nobody."""
     script = "print('warning: x'); import json; print(json.dumps({'result': {'a': 1}}))"
-    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+    with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         assert json.dumps(connection.run(script, {})) == '{"a": 1}'
 
 
@@ -329,7 +341,7 @@ def test_a_script_that_gives_no_answer_is_told_by_its_cause(words: str) -> None:
 
 def test_a_script_that_is_killed_is_no_lost_connection(tmp_path: Path) -> None:
     """sshd gives no status for a program that a signal ended; the connection is there still."""
-    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+    with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         there.answers_status = False
         with pytest.raises(HostError, match="the script on the host was killed") as caught:
             connection.run("import os; os.kill(os.getpid(), 9)", {})
@@ -337,7 +349,7 @@ def test_a_script_that_is_killed_is_no_lost_connection(tmp_path: Path) -> None:
 
 
 def test_a_connection_that_breaks_meanwhile_is_a_lost_one(tmp_path: Path) -> None:
-    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+    with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         there.breaks = True
         with pytest.raises(HostError, match="the connection was lost; what runs there ends by itself"):
             connection.run("", {})
@@ -345,7 +357,7 @@ def test_a_connection_that_breaks_meanwhile_is_a_lost_one(tmp_path: Path) -> Non
 
 def test_a_host_that_starts_no_program_is_no_lost_connection(tmp_path: Path) -> None:
     """sshd at its MaxSessions, or without room for a process."""
-    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+    with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         there.doors[0].refuses = True
         with pytest.raises(HostError, match="it starts no program for us"):
             connection.run("", {})
@@ -354,11 +366,11 @@ def test_a_host_that_starts_no_program_is_no_lost_connection(tmp_path: Path) -> 
 def test_stray_bytes_before_the_answer_are_no_traceback(tmp_path: Path) -> None:
     """A shell's start-up file may greet in any encoding, and in anything that happens to be JSON."""
     script = 'import sys; sys.stdout.buffer.write(b"gr\\xfc\\xdfe\\n42\\n"); print(\'{"result": {}}\')'
-    with server(tmp_path) as there, session(there.host, there.identity) as connection:
+    with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         assert connection.run(script, {}) == {}
 
 
 def test_no_message_sends_to_the_command_that_shows_it(tmp_path: Path) -> None:
     """`fab status` reads these."""
     problem = OSError(113, "No route to host")
-    assert "fab status" not in hosts.explain(Host("b", "203.0.113.1", 22, "deploy", ()), problem, None)
+    assert "fab status" not in hosts.explain(Host("b", "203.0.113.1", 22, "deploy", ()), problem)

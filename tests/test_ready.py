@@ -12,7 +12,7 @@ import pytest
 
 from infra.contract import Host
 from rollout import hosts, ready
-from rollout.hosts import ConnectError, HostError
+from rollout.hosts import ConnectError, HostError, Identity
 from rollout.ready import Clock
 
 HOST = Host("backend-1", "203.0.113.20", 22, "deploy", ("ssh-ed25519 AAAA",))
@@ -62,7 +62,7 @@ def test_it_goes_on_as_soon_as_the_host_is_ready(answers: Any, capsys: pytest.Ca
     time = Time()
     answers([refused("port 22 timed out"), refused("port 22 timed out"), refused("port 22 refused the connection"),
              '{"status": "running"}', '{"status": "done"}'])  # fmt: skip
-    ready._one(HOST, None, 300, time.clock)
+    ready._one(HOST, Identity(), 300, time.clock)
     assert capsys.readouterr().out.splitlines() == [
         "  backend-1    waits: port 22 timed out",
         "  backend-1    waits: port 22 refused the connection",
@@ -81,7 +81,7 @@ def test_the_last_reason_is_the_error_when_time_is_up(answers: Any, why: str) ->
     time = Time()
     answers([refused(why)])
     with pytest.raises(ConnectError, match="backend-1") as caught:
-        ready._one(HOST, None, 300, time.clock)
+        ready._one(HOST, Identity(), 300, time.clock)
     assert why in str(caught.value)
     assert 250 < time.now <= 300
 
@@ -89,14 +89,14 @@ def test_the_last_reason_is_the_error_when_time_is_up(answers: Any, why: str) ->
 def test_a_first_boot_that_never_ends_is_told(answers: Any) -> None:
     answers(['{"status": "running"}'])
     with pytest.raises(HostError, match="its first boot is still running after 300 s"):
-        ready._one(HOST, None, 300, Time().clock)
+        ready._one(HOST, Identity(), 300, Time().clock)
 
 
 def test_a_failed_first_boot_is_told_at_once_in_cloud_init_s_words(answers: Any) -> None:
     time = Time()
     answers(['{"status": "error", "errors": ["(\'packages\', ProcessExecutionError())"]}'])
     with pytest.raises(HostError, match=r"its first boot failed: .*packages"):
-        ready._one(HOST, None, 300, time.clock)
+        ready._one(HOST, Identity(), 300, time.clock)
     assert time.pauses == []
 
 
@@ -104,5 +104,5 @@ def test_no_pause_is_longer_than_eight_seconds(answers: Any) -> None:
     time = Time()
     answers([refused("port 22 timed out")])
     with pytest.raises(ConnectError):
-        ready._one(HOST, None, 300, time.clock)
+        ready._one(HOST, Identity(), 300, time.clock)
     assert max(time.pauses) <= 8

@@ -7,17 +7,18 @@ from pathlib import Path
 
 from infra.contract import Contract, Json
 from infra.local.home import operator_key_path
-from rollout.hosts import Session
+from rollout.hosts import Identity, Session
 from rollout.outputs import kit_has
 
 
-def identity(contract: Contract) -> Path | None:
-    """$ORIGIN_KIT_SSH_KEY, or the kit's own key for machines it made itself; None means your agent and default keys."""
+def identity(contract: Contract) -> Identity:
+    """$ORIGIN_KIT_SSH_KEY, or the kit's own key for machines it made itself, else your agent and the keys that your SSH
+    configuration names."""
     if chosen := os.environ.get("ORIGIN_KIT_SSH_KEY"):
-        return Path(chosen)
+        return Identity(Path(chosen))
     if kit_has(contract.environment):
-        return operator_key_path()
-    return None
+        return Identity(operator_key_path(), own_config=False)
+    return Identity()
 
 
 def logins(contract: Contract, session: Session) -> Json:

@@ -22,9 +22,13 @@ from typing import Any, BinaryIO, TypeVar
 
 import paramiko
 from fabric import Config, Connection
+from paramiko.auth_strategy import AuthFailure
 
 from infra import exits
 from infra.contract import Host, Json
+from rollout import ssh_config, ssh_jump, ssh_keys
+from rollout.ssh_config import SshConfig
+from rollout.ssh_keys import Keys
 
 CONNECT_TIMEOUT_S = 10
 BEAT_S = 5.0  # as `onhost`: both sides send a sign of life this often
@@ -67,22 +71,36 @@ class ConnectError(HostError):
     exit_status = exits.UNREACHABLE
 
 
+@dataclass(frozen=True)
+class Identity:
+    """Who logs in: with the key in `file` alone, or with whatever keys the operator has; `own_config` tells whether the
+    operator's SSH configuration counts. (It does not for machines that the kit has made here.)"""
+
+    file: Path | None = None
+    own_config: bool = True
+
+
 class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no types
     """Fabric's connection, except that an unknown or other host key ends it; Fabric's own accepts any."""
 
-    def __init__(self, host: Host, identity: Path | None) -> None:
-        keys = {"pkey": load_key(identity), "look_for_keys": False, "allow_agent": False} if identity else {}
-        # Neither ~/.ssh/config nor fabric.yaml may redirect a deploy to another host.
+    def __init__(self, host: Host, identity: Identity) -> None:
+        self._set(jump=None)
+        ssh = ssh_config.read(host) if identity.own_config else SshConfig(host.address, host.port, agent="none")
+        # fabric.yaml may not redirect a deploy, and what ssh_config(5) says is in `ssh` already.
         config = Config(overrides={"load_ssh_configs": False, "timeouts": {"connect": CONNECT_TIMEOUT_S}}, lazy=True)
         super().__init__(
-            host.address,
+            ssh.hostname,
             user=host.user,
-            port=host.port,
+            port=ssh.port,
             config=config,
-            connect_kwargs={"banner_timeout": CONNECT_TIMEOUT_S, "auth_timeout": CONNECT_TIMEOUT_S, **keys},
+            connect_kwargs={
+                "banner_timeout": CONNECT_TIMEOUT_S,
+                "auth_timeout": CONNECT_TIMEOUT_S,
+                "auth_strategy": Keys(host.user, ssh, identity.file),
+            },
         )
         self.client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        name = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
+        name = ssh.hostname if ssh.port == 22 else f"[{ssh.hostname}]:{ssh.port}"
         for line in host.host_keys:
             try:
                 kind, data = line.split()[:2]
@@ -90,21 +108,19 @@ class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no typ
             except (paramiko.SSHException, ValueError, IndexError, UnicodeDecodeError) as problem:
                 raise ValueError(f"the contract holds a host key that is none ({line!r}); run `fab up`") from problem
             self.client.get_host_keys().add(name, kind, key)
+        if ssh_jump.is_used(ssh):
+            self._set(jump=ssh_jump.Jump(host, ssh, CONNECT_TIMEOUT_S))
+            self.connect_kwargs["sock"] = self.jump.socket
+
+    def close(self) -> None:
+        """End the connection, and the way to it."""
+        super().close()
+        if self.jump:
+            self.jump.close()
+            self._set(jump=None)
 
 
-def load_key(path: Path) -> paramiko.PKey:
-    """A private key. (By file name paramiko tries it as every kind in turn, and reports the last one's complaint.)
-
-    Raises ValueError that names the file and what is wrong with it.
-    """
-    try:
-        return paramiko.PKey.from_path(path)
-    except OSError as problem:
-        raise ValueError(f"the key {path} can't be read: {problem.strerror}; see ORIGIN_KIT_SSH_KEY") from problem
-    except (TypeError, paramiko.PasswordRequiredException) as problem:
-        raise ValueError(f"the key {path} has a passphrase: add it to an agent, unset ORIGIN_KIT_SSH_KEY") from problem
-    except (ValueError, paramiko.SSHException, UnicodeDecodeError) as problem:
-        raise ValueError(f"{path} is no private key ({problem}); see ORIGIN_KIT_SSH_KEY") from problem
+OWN = Identity()
 
 
 @dataclass(frozen=True)
@@ -276,7 +292,7 @@ def _send(
 
 
 @contextlib.contextmanager
-def session(host: Host, identity: Path | None = None) -> Iterator[Session]:
+def session(host: Host, identity: Identity = OWN) -> Iterator[Session]:
     """An open, verified connection. HostError tells refused, timed out, other key and wrong user apart."""
     try:
         connection = PinnedConnection(host, identity)
@@ -284,9 +300,14 @@ def session(host: Host, identity: Path | None = None) -> Iterator[Session]:
         raise HostError(host, str(problem)) from problem
     try:
         connection.open()
-    except (OSError, EOFError, paramiko.SSHException) as problem:
+    except BaseException as problem:
+        way = connection.jump.problem() if connection.jump and isinstance(problem, CUT) else None
         connection.close()
-        raise ConnectError(host, explain(host, problem, identity)) from problem
+        if isinstance(problem, CUT):
+            raise ConnectError(host, way or explain(host, problem)) from problem
+        if isinstance(problem, ValueError):
+            raise HostError(host, str(problem)) from problem
+        raise
     connection.transport.set_keepalive(15)
     try:
         yield Session(host, connection)
@@ -294,7 +315,7 @@ def session(host: Host, identity: Path | None = None) -> Iterator[Session]:
         connection.close()
 
 
-def explain(host: Host, problem: BaseException, identity: Path | None) -> str:
+def explain(host: Host, problem: BaseException) -> str:
     """Why a connection did not come about, and the next step."""
     where = f"port {host.port}"
     if isinstance(problem, paramiko.BadHostKeyException):
@@ -302,11 +323,8 @@ def explain(host: Host, problem: BaseException, identity: Path | None) -> str:
             "its host key is not the one in the contract: somebody else answers, or it was rebuilt. "
             "Run `fab up` if you rebuilt it; nothing was sent"
         )
-    if isinstance(problem, paramiko.AuthenticationException):
-        if "EOF" in str(problem) or "imeout" in str(problem):
-            return f"{where} hung up during the login ({problem}); is it starting, or out of memory? try again"
-        key = f"the key {identity}" if identity else "your SSH keys"
-        return f"it refused {key} for user {host.user}; check the user in the contract and the key you deploy with"
+    if isinstance(problem, AuthFailure):
+        return ssh_keys.explain(problem)
     if isinstance(problem, paramiko.ssh_exception.NoValidConnectionsError):
         errors = list(problem.errors.values())
         problem = errors[0] if errors else problem

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 from fabric.runners import Remote
 
 from infra.contract import Contract, Host
 from rollout import access, hosts, report
-from rollout.hosts import HostError
+from rollout.hosts import HostError, Identity
 from rollout.render import places
 
 _NOT_DEPLOYED = 69  # EX_UNAVAILABLE of sysexits.h: no status of manage.py's own
@@ -31,7 +30,7 @@ def run(contract: Contract, words: list[str]) -> int:
     return status
 
 
-def _run(host: Host, identity: Path | None, words: list[str]) -> int:
+def _run(host: Host, identity: Identity, words: list[str]) -> int:
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     with hosts.session(host, identity) as session:
         try:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from infra import first_boot
 from infra.contract import Contract, Host
 from infra.local.home import operator_key_path
 from rollout import access, hosts, report
-from rollout.hosts import ConnectError, HostError, Session
+from rollout.hosts import ConnectError, HostError, Identity, Session
 
 LIMIT_S = 300.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
@@ -41,7 +40,7 @@ def wait(contract: Contract, limit_s: float = LIMIT_S, clock: Clock | None = Non
     hosts.each([host for _, host in contract.hosts], lambda host: _one(host, identity, limit_s, clock or Clock()))
 
 
-def _one(host: Host, identity: Path | None, limit_s: float, clock: Clock) -> None:
+def _one(host: Host, identity: Identity, limit_s: float, clock: Clock) -> None:
     end, pause, said = clock.now() + limit_s, FIRST_PAUSE_S, ""
     while True:
         try:
@@ -61,9 +60,9 @@ def _one(host: Host, identity: Path | None, limit_s: float, clock: Clock) -> Non
         pause = min(pause * 1.5, LONGEST_PAUSE_S)
 
 
-def _unfinished(session: Session, identity: Path | None) -> str | None:
+def _unfinished(session: Session, identity: Identity) -> str | None:
     """Why the host is not ready although it lets us in; None when it is. Machines of the kit's own boot whole."""
-    if identity == operator_key_path():
+    if identity.file == operator_key_path():
         return None
     text = session.run(ASK, {"question": first_boot.QUESTION})["text"]
     verdict = first_boot.verdict(text)

@@ -58,6 +58,7 @@ class Kit:
         known.write_text("".join(f"{host.address} {key}\n" for key in host.host_keys))
         options = [
             "-oBatchMode=yes",
+            "-oIdentityAgent=none",
             f"-oUserKnownHostsFile={known}",
             "-oStrictHostKeyChecking=yes",
             "-oConnectTimeout=10",
