@@ -354,6 +354,12 @@ def test_secrets_reach_the_application_and_nothing_else(machine: Machine, tmp_pa
 
 # ------------------------------------------------------------------------------------------------- bad projects
 
+UNWRITABLE = """
+try:
+    open("shop.log", "w")
+except OSError as problem: raise ValueError("no handler") from problem
+"""
+
 
 @pytest.mark.parametrize(
     ("files", "wanted"),
@@ -371,6 +377,21 @@ def test_secrets_reach_the_application_and_nothing_else(machine: Machine, tmp_pa
             "X in the project's settings names it",
         ),
         ({"shop__settings_dot_py": "def (\n"}, "SyntaxError"),
+        ({"shop__wsgi_dot_py": "async def application(scope, receive, send): ...\n"}, "holds an ASGI application"),
+        (
+            {"shop__wsgi_dot_py": "class App:\n    async def __call__(self, *_): ...\napplication = App()\n"},
+            "name the module with get_wsgi_application()",
+        ),
+        (
+            {"shop__settings_dot_py": UNWRITABLE},
+            "no handler; PermissionError: [Errno 13] Permission denied: 'shop.log' (shop/settings.py, line 4)",
+        ),
+        ({"shop__settings_dot_py": UNWRITABLE}, "its path is in ORIGIN_KIT_DATA"),
+        ({"shop__settings_dot_py": "DEBUG = 1\nif DEBUG:\n    X = 'y'\n"}, "they use it (shop/settings.py, line 2)"),
+        (
+            {"shop__settings_dot_py": "from .base import *\nX = not DEBUG\n", "shop__base_dot_py": "DEBUG = 1 == 1\n"},
+            "Have it come out false on the host: DEBUG = 1 == 1 (shop/base.py, line 1)",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_project_is_named(
@@ -380,6 +401,20 @@ def test_what_is_wrong_with_a_project_is_named(
     result = old_machine.ship(build(project(tmp_path / "p", **files)))
     assert wanted in result["error"]
     assert len(result["error"].splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "DEBUG = True\nX = [1]\n",
+        "import os\nDEBUG = bool(os.environ.get('DEBUG'))\nif DEBUG:\n    raise SystemExit\n",
+        "DEBUG = True\ndef later():\n    return DEBUG\n",
+        "DEBUG = True\nDEBUG = DEBUG and False\nif DEBUG:\n    raise SystemExit\n",
+    ],
+)
+def test_debug_is_no_matter_where_nothing_rests_on_it(old_machine: Machine, tmp_path: Path, settings: str) -> None:
+    """Unused, false by then, or used when the kit has set it."""
+    assert old_machine.ship(build(project(tmp_path / "p", shop__settings_dot_py=settings)))["changed"]
 
 
 # ------------------------------------------------------------------------------------------------- bad archives

@@ -32,6 +32,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Callable, Iterator, NoReturn  # noqa: UP035 - Python 3.9 has no other
 
+import rollout
 from rollout import claims, confined, handover, journal, links, manifest, transaction, two_phase, untrusted, wheelfiles
 from rollout.journal import audit
 from rollout.onhost import (
@@ -71,6 +72,7 @@ SERVICE = f"{APP}.service"
 KEPT = 5
 KEPT_BACKUPS = 3
 COMPILE_S = 600
+SHOWN_USES = 3
 IS_ROOT = os.geteuid() == 0
 
 
@@ -564,7 +566,8 @@ class Django:
             )
         if done.returncode:
             said = self.shown(done.stdout)
-            text = f"{what} fails: {gist(said)}{self.named_by(said)}; {unharmed()}{after}. Correct it and ship again"
+            why = f"{gist(said)}{where_to_write(said)}{self.named_by(said)}"
+            text = f"{what} fails: {why}; {unharmed()}{after}. Correct it and ship again"
             raise Failed(text, last_lines(said))
 
     def shown(self, said: str) -> str:
@@ -594,7 +597,19 @@ def gist(said: str) -> str:
     )
     found = re.findall(r"^\S*: \(\w+\.E\d+\).*", said, re.MULTILINE)  # what Django's own checks found
     frames = re.findall(r'^  File "(?!manage\.py|the kit)([^"/<][^"]*)", line (\d+)', block, re.MULTILINE)
-    return "; ".join([text, *found[:2]]) + (" ({}, line {})".format(*frames[-1]) if frames else "")
+    file_problem = re.findall(rf"^{_FILE_PROBLEM}: .*", said, re.MULTILINE)  # of the exception behind the last one
+    causes = [line for line in file_problem[-1:] if line not in text]
+    return "; ".join([text, *causes, *found[:2]]) + (" ({}, line {})".format(*frames[-1]) if frames else "")
+
+
+# A file that the project wants to write, most often a log: the exception that reaches the end may not name it.
+_FILE_PROBLEM = r"(?:PermissionError|FileNotFoundError|NotADirectoryError|IsADirectoryError|OSError)"
+
+
+def where_to_write(said: str) -> str:
+    """What to do about a file that can't be written because it is beside the code."""
+    paths = re.findall(r"(?:Read-only file system|Permission denied): '([^']+)'", said)
+    return f" (only {DATA} can be written: its path is in ORIGIN_KIT_DATA)" if paths else ""
 
 
 def unharmed() -> str:
@@ -623,9 +638,13 @@ for name in sorted(filter(str.isupper, settings)):
 """
 
 IMPORT_WSGI = """
-import importlib, os, sys
+import importlib, inspect, os, sys
 module, _, name = sys.argv[1].partition(":")
 found = importlib.import_module(module)
+called = getattr(found, name or "application", None)
+if inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(getattr(called, "__call__", None)):
+    cure = "name the module with get_wsgi_application() (wsgi.py)"
+    raise ImportError(f"{module} holds an ASGI application, and gunicorn serves WSGI here; {cure}")
 if not callable(getattr(found, name or "application", None)):
     raise ImportError(f"{module} has nothing callable by the name of {name or 'application'!r}")
 if os.environ.get("DJANGO_SETTINGS_MODULE") != "origin_kit_settings":
@@ -640,8 +659,25 @@ def try_backend(release: Path) -> None:
     step("check", "checks the project")
     django.must(django.manage("check"), "manage.py check")
     django.must(django.python_code(IMPORT_WSGI, PAYLOAD["wsgi"]), "importing `wsgi` {}".format(PAYLOAD["wsgi"]))
+    refuse_settings_of_development(django)
     step("collectstatic", "collects static files")
     collect_static(django)
+
+
+def refuse_settings_of_development(django: Django) -> None:
+    """Raise Failed where DEBUG was true while the project's settings were read, and they use it."""
+    done = django.python_code(rollout.TEXTS["debug_branches"], PAYLOAD["settings"])  # type: ignore[attr-defined]
+    django.must(done, "reading `settings` {}".format(PAYLOAD["settings"]))
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"uses"')]
+    uses = answers[-1]["uses"] if answers else []
+    if not uses:
+        return
+    where = "; ".join(uses[:SHOWN_USES]) + (f" and {len(uses) - SHOWN_USES} more" if len(uses) > SHOWN_USES else "")
+    raise Failed(
+        f"DEBUG is true while the settings are read, and they use it ({where}), so settings for development would "
+        f"serve although DEBUG ends as False. Have it come out false on the host: {answers[-1]['set'] or 'it is set'}; "
+        f"a variable that it reads goes into `env` of the stack's config. {unharmed().capitalize()}"
+    )
 
 
 def migrate(release: Path) -> None:

@@ -18,7 +18,7 @@ _SHARED = (
     "manifest",
     "logins",
 )
-_NEEDS = {"transaction": _SHARED, "install": (*_SHARED, "links", "wheelfiles", "transaction")}
+_NEEDS = {"transaction": _SHARED, "install": (*_SHARED, "links", "wheelfiles", "debug_branches", "transaction")}
 
 _START = """\
 import sys, types
