@@ -33,7 +33,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Callable, Iterator, NoReturn  # noqa: UP035 - Python 3.9 has no other
 
 import rollout
-from rollout import claims, confined, handover, journal, links, manifest, transaction, two_phase, untrusted, wheelfiles
+from rollout import (
+    claims,
+    confined,
+    handover,
+    journal,
+    links,
+    manifest,
+    modules,
+    transaction,
+    two_phase,
+    untrusted,
+    wheelfiles,
+)
 from rollout.journal import audit
 from rollout.onhost import (
     PAYLOAD,
@@ -74,6 +86,7 @@ KEPT_BACKUPS = 3
 COMPILE_S = 600
 SHOWN_USES = 3
 IS_ROOT = os.geteuid() == 0
+IS_BACKEND = PAYLOAD.get("role") == "backend"
 
 
 def systemctl(*words: str) -> subprocess.CompletedProcess[str]:
@@ -790,25 +803,62 @@ for name in names:
 
 
 class Switch(two_phase.Work):
-    """Make a release that is here current, and what runs with it; or everything as it was."""
+    """Make a release that is here current, and what runs with it; or everything as it was.
+
+    Where the live configuration names modules that the release lacks, the one that names its own is switched with it.
+    """
 
     def __init__(self, to: str) -> None:
         self.to = to
+        self.along: transaction.Deploy | None = None  # the configuration that is switched with it
 
     def stage(self) -> None:
-        """It is here."""
+        self.stage_configuration(RELEASES / self.to)
+
+    def stage_configuration(self, code: Path) -> None:
+        """Get the configuration ready that this release needs, if it is not the live one."""
+        live = transaction.CURRENT
+        if not IS_BACKEND or PAYLOAD.get("moving") or not live.exists() or not modules.missing(live, code):
+            return
+        generation = self.configuration(code)
+        claims.check(generation, APP)
+        self.along = transaction.Deploy(generation, code)
+        self.along.stage()
+
+    def configuration(self, code: Path) -> Json:
+        """The last configuration that served and names modules of this release. Raises Failed where there is none."""
+        here = sorted(transaction.kept(), key=transaction.by_activation, reverse=True)
+        for name in here:
+            if not modules.missing(transaction.GENERATIONS / name, code):
+                PAYLOAD["probes"] = (found := transaction.stored(name))["probes"]
+                return found
+        lacking = modules.missing(transaction.CURRENT, code)[0]
+        raise Failed(f"release {self.to} has no module {lacking!r}, which every configuration here names; {unharmed()}")
 
     def switch(self) -> None:
         os.sync()  # nothing that the link will lead to may be in memory only
         back = current_id()
-        target = f"releases/{back}" if back else None
-        journal.begin("release", self.to, back, {str(CURRENT): target}, {})
+        links = {str(CURRENT): f"releases/{back}" if back else None}
+        if self.along:
+            transaction.write_journal(self.along.generation, links, self.to)
+        else:
+            journal.begin("release", self.to, back, links, {})
         step("switch", f"switches to release {self.to}")
         point(CURRENT, f"releases/{self.to}")
-        restart()
+        if self.along:
+            self.along.switch_to()
+        else:
+            restart()
 
     def keep(self) -> None:
         transaction.note_activation(RELEASES, self.to)
+        if self.along:
+            self.along.keep()
+            transaction.prune()
+
+    def also(self) -> Json:
+        """What is told of the configuration that was switched along: its id."""
+        return {"configuration": self.along.generation["id"]} if self.along else {}
 
     def undo(self, problem: Exception) -> None:
         if not journal.exists():
@@ -829,11 +879,16 @@ class Ship(Switch):
     def stage(self) -> None:
         prepare_user()
         self.staged = stage()
-        if PAYLOAD["role"] == "backend":
+        if IS_BACKEND:
             try_backend(self.staged)
+            self.stage_configuration(self.staged)
+
+    def configuration(self, code: Path) -> Json:
+        """The one that came along."""
+        return transaction.given(make_key=True)
 
     def switch(self) -> None:
-        if PAYLOAD["role"] == "backend":
+        if IS_BACKEND:
             migrate(self.staged)
         put(self.staged)
         super().switch()
@@ -883,17 +938,18 @@ def prune() -> None:
 
 def install() -> Json:
     """PAYLOAD: app, role, who, deploy, id, digest and size (of what was sent, or None), and for a backend lock,
-    wsgi, settings, files, env, secrets, unit (the text of the service's)."""
+    wsgi, settings, files, env, secrets, unit (the text of the service's), generation (all of the configuration, for the
+    release that can't do without it) and its probes."""
     finished = transaction.recover()
     with claims.entered(APP, PAYLOAD.get("moving") or {}):
         sweep()
         if current_id() == PAYLOAD["id"] and settled():
             return {"changed": finished, "release": PAYLOAD["id"], "previous": previous()}
-        before = current_id()
-        two_phase.run(Ship(PAYLOAD["id"]))
+        before, ship = current_id(), Ship(PAYLOAD["id"])
+        two_phase.run(ship)
         shutil.rmtree(str(STAGED), ignore_errors=True)
         prune()
-    return {"changed": True, "release": PAYLOAD["id"], "previous": before}
+    return {"changed": True, "release": PAYLOAD["id"], "previous": before, **ship.also()}
 
 
 def rollback() -> Json:
@@ -909,8 +965,9 @@ def rollback() -> Json:
             return {"changed": finished, "release": to, "previous": previous()}
         if to not in here:
             raise Failed(f"release {to} is not here; there is {', '.join(here) or 'none'}")
-        two_phase.run(Switch(to))
-    return {"changed": True, "release": to, "previous": before}
+        switch = Switch(to)
+        two_phase.run(switch)
+    return {"changed": True, "release": to, "previous": before, **switch.also()}
 
 
 def previous() -> str | None:
@@ -954,6 +1011,8 @@ def do() -> None:
         with contextlib.suppress(FileNotFoundError):
             (INCOMING / str(PAYLOAD["deploy"])).unlink()
     end_step()
+    if "configuration" in result:
+        audit("deployed", result["configuration"], "configuration")
     word = {"install": "shipped", "rollback": "rolled back"}[PAYLOAD["action"]]
     audit(word if result["changed"] else "unchanged", result["release"], "release")
     transaction.report(result)

@@ -10,7 +10,8 @@ boot guard with it: whoever finds a journal finishes or undoes that change befor
     (no file)   committed or undone                 `outcome` knows which of the two
 
 A journal: {"kind": "configuration" | "release", "transaction": id, "participants": [host names], "state": str,
-"from": id or None, "to": id, "links": {place: target or None}, "units": {service: [unit, ...]}}.
+"from": id or None, "to": id, "links": {place: target or None}, "units": {service: [unit, ...]}, "release": id of the
+release that is switched along with a configuration, or None}.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Mapping  # noqa: UP035 - Python 3.9 on hosts
 
 import rollout
 from rollout import handover
@@ -74,13 +76,20 @@ def _release_of_an_older_kit(found: Json) -> Json:
     return {**_OLD, **found, "kind": "release", "links": {place: current}, "units": {}}
 
 
-_OLD: Json = {"transaction": "", "participants": [], "state": SWITCHING}
+_OLD: Json = {"release": None, "transaction": "", "participants": [], "state": SWITCHING}
 
 
 # ------------------------------------------------------------------------------------------------- a change's course
 
 
-def begin(kind: str, to: str, back: str | None, links: dict[str, str | None], units: Json) -> None:
+def begin(
+    kind: str,
+    to: str,
+    back: str | None,
+    links: Mapping[str, str | None],
+    units: Json,
+    release: str | None = None,
+) -> None:
     """Write durably what this change goes back to, before it moves its first link.
 
     `links` says for each place where it points now, in the order in which they are put back.
@@ -96,6 +105,7 @@ def begin(kind: str, to: str, back: str | None, links: dict[str, str | None], un
         "to": to,
         "links": links,
         "units": units,
+        "release": release,
     }
     _write(way)
 

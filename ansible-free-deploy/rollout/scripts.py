@@ -16,6 +16,7 @@ _SHARED = (
     "confined",
     "seal",
     "manifest",
+    "modules",
     "logins",
 )
 _NEEDS = {"transaction": _SHARED, "install": (*_SHARED, "links", "wheelfiles", "debug_branches", "transaction")}

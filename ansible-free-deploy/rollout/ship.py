@@ -155,4 +155,7 @@ def _environment(contract: Contract, host: Host, secrets: dict[str, str]) -> Jso
     texts = {file.path: file.text for file in generation.files}
     files = {path: text for path, text in texts.items() if path.startswith("django/")}
     unit = texts[f"systemd/{contract.application.name}.service"]
-    return {"files": files, "env": contract.application.env, "secrets": secrets, "unit": unit}
+    return {
+        "files": files, "env": contract.application.env, "secrets": secrets, "unit": unit,
+        "generation": generation.to_json(), "probes": deploy.probes(contract, "backend", generation),
+    }  # fmt: skip

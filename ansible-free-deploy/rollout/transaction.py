@@ -24,9 +24,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Iterator, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
+from typing import Callable, Iterator, Mapping, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
-from rollout import claims, handover, journal, logins, manifest, seal, two_phase, untrusted
+from rollout import claims, handover, journal, logins, manifest, modules, seal, two_phase, untrusted
 from rollout.confined import Confined, Ended
 from rollout.journal import AUDIT, KIT, STARTED, audit, link_of
 from rollout.onhost import (
@@ -232,10 +232,11 @@ def generation_record(generation: Json) -> Json:
     return dict(generation, files=files, probes=PAYLOAD.get("probes", {}))
 
 
-def validate(generation: Json, staged: Path) -> None:
+def validate(generation: Json, staged: Path, code: str) -> None:
+    """Try the staged generation with the release in the folder `code`. Raises Failed; nothing was changed then."""
     if "gunicorn" in generation["fingerprints"]:
         step("check-django", "checks the project with the staged settings")
-        check_django(staged)
+        check_django(staged, code)
     step("check-nginx", "tests nginx on the staged tree")
     check_nginx(generation)
 
@@ -289,19 +290,21 @@ def why_nginx(done: subprocess.CompletedProcess[str], places: list[str]) -> str:
     return "nginx refuses the new configuration"
 
 
-def check_django(staged: Path) -> None:
+def check_django(staged: Path, code: str) -> None:
     """`manage.py check --deploy` under the staged settings, as the service's user and within its limits, or Failed."""
     app, environment = PAYLOAD["app"], Path(PAYLOAD["job"], "environment")
     environment.write_bytes((staged / "environment").read_bytes().replace(bytes(CURRENT), bytes(staged)))
     place = Confined(app, app, (staged / "systemd" / f"{app}.service").read_text(), Path(PAYLOAD["job"], "private"))
     done = place.run(
-        f"{release()}/venv/bin/python", "manage.py", "check", "--deploy", "--fail-level", "ERROR",
-        cwd=f"{release()}/app", files=(staged / "secrets.env", environment),
+        f"{code}/venv/bin/python", "manage.py", "check", "--deploy", "--fail-level", "ERROR",
+        cwd=f"{code}/app", files=(staged / "secrets.env", environment),
     )  # fmt: skip
     if done.late:
         raise Failed(f"manage.py check did not end within {done.limit_s:g} s and was stopped; nothing was changed")
     if done.returncode:
-        raise Failed(f"{why_django(done)}; nothing was changed", last_lines(done.stdout))
+        lacking = modules.missing(staged, Path(code))
+        why = modules.needs_ship(lacking[0]) if lacking else why_django(done)
+        raise Failed(f"{why}; nothing was changed", last_lines(done.stdout))
 
 
 _SYSTEMD_EXITS = range(200, 250)  # systemd.exec(5): it did not come to start the program
@@ -325,8 +328,8 @@ def why_django(done: subprocess.CompletedProcess[str] | Ended) -> str:
 
 
 def switch(generation: Json) -> None:
-    """Make the generation current: the links that are new first exist when `current` does, so one rename does it."""
-    write_journal(generation)
+    """Make the generation current, whose journal is written: the links that are new first exist when `current` does,
+    so one rename does it."""
     units_differ = units_of(CURRENT) != units_of(GENERATIONS / str(generation["id"]))
     step("switch", "switches to generation {}".format(generation["id"]))
     point(CURRENT, "generations/" + generation["id"])
@@ -351,13 +354,14 @@ def units_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(base)): path.read_bytes() for path in base.rglob("*") if path.is_file()}
 
 
-def write_journal(generation: Json) -> None:
-    """Where to go back to, durably, before anything changes."""
+def write_journal(generation: Json, also: Mapping[str, str | None], code: str | None = None) -> None:
+    """Where to go back to, durably, before anything changes. `also` are links that are switched along with it, to the
+    release `code`."""
     touched = [link["place"] for link in generation["links"]] + list(generation["absent"])
     back = current_id()
     links = {place: link_of(place) for place in touched}
     links[str(CURRENT)] = f"generations/{back}" if back else None
-    journal.begin("configuration", str(generation["id"]), back, links, generation["units"])
+    journal.begin("configuration", str(generation["id"]), back, {**links, **also}, generation["units"], code)
 
 
 def settle(way: Json) -> None:
@@ -654,8 +658,10 @@ def runs_target(way: Json) -> bool:
 
 def keep(way: Json) -> None:
     """What a commit writes besides the journal's end: the place of this one in the order of those that served."""
-    folder = GENERATIONS if way["kind"] == "configuration" else Path(ROOT, "opt", PAYLOAD["app"], "releases")
-    note_activation(folder, str(way["to"]))
+    releases = Path(ROOT, "opt", PAYLOAD["app"], "releases")
+    note_activation(GENERATIONS if way["kind"] == "configuration" else releases, str(way["to"]))
+    if way["release"]:
+        note_activation(releases, way["release"])
 
 
 def activation_number(folder: Path) -> int:
@@ -699,10 +705,11 @@ def unchanged(generation: Json) -> Json:
 
 
 class Deploy(two_phase.Work):
-    """Make this host hold `generation`. `result` is what the operator is told when it is done."""
+    """Make this host hold `generation`, tried with the release in the folder `code` (the current one)."""
 
-    def __init__(self, generation: Json) -> None:
+    def __init__(self, generation: Json, code: Path | None = None) -> None:
         self.generation = generation
+        self.code = str(code or release())
         self.probes = dict(PAYLOAD.get("probes", {}))
         self.wrong: list[str] = []
         self.reasons: dict[str, str] = {}
@@ -713,9 +720,14 @@ class Deploy(two_phase.Work):
         step("stage", "writes generation {}".format(self.generation["id"]))
         staged = stage(self.generation)
         check_ports(self.generation)
-        validate(self.generation, staged)
+        validate(self.generation, staged, self.code)
 
     def switch(self) -> None:
+        write_journal(self.generation, {})
+        self.switch_to()
+
+    def switch_to(self) -> None:
+        """Make it current and let it run, with the journal written."""
         switch(self.generation)
         restart(self.generation, {**self.reasons, **stale(self.generation)})
         probe(self.probes)

@@ -103,12 +103,15 @@ class Release:
         env: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
         unit: str = "",
+        generation: Json | None = None,
+        probes: Json | None = None,
     ) -> Json:
         """The payload of the `install` action; `archive` is what `archive()` gave, and goes along as the blob: made
         again here if it is whole no longer.
 
         `files` are by path below the folder that stands for the generation, `django/origin_kit_settings.py` among them.
-        `unit` is the text of the application's service: its code is run within the same limits.
+        `unit` is the text of the application's service: its code is run within the same limits. `generation` and
+        `probes` are the configuration of the host, for a release that the one there can't run.
         """
         return {
             "action": "install",
@@ -127,6 +130,8 @@ class Release:
             "env": dict(env or {}),
             "secrets": dict(secrets or {}),
             "unit": unit,
+            "generation": generation,
+            "probes": probes or {},
         }
 
     def _digest(self, facts: Json, archive: Path) -> str:
