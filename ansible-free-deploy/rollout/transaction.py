@@ -545,6 +545,8 @@ def allowed(probes: Json, origin: str) -> None:
                 f"the application does not answer: {kind} from {origin} gives {status}",
                 journal_of(PAYLOAD["app"] + ".service"),
             )
+        if status >= 500:  # CORS can still be judged, and code before this one would not load anybody's data
+            step("probe", f"warning: {kind} / answers {status}: the application itself fails; see `fab logs`")
         if headers.get("access-control-allow-origin") != expected:
             raise Failed(
                 "a {} from {} must carry one Access-Control-Allow-Origin, it has {}".format(
@@ -882,11 +884,19 @@ def activity(unit: str) -> str:
 def examine() -> Json:
     """Everything a diagnosis wants of this host: its state, the diff, and what nginx and gunicorn answer when asked
     beside each other. PAYLOAD["questions"]: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]]."""
-    return {**plan(), **status(), "answers": [answer(*question) for question in PAYLOAD["questions"]]}
+    answers = [answer(*question) for question in PAYLOAD["questions"]]
+    failed = any(one.get("status", 0) >= 500 for one in answers)
+    words = hide(journal_of(PAYLOAD["app"] + ".service")) if failed and has_service() else ""
+    return {**plan(), **status(), "answers": answers, "last_words": words}
+
+
+# What gunicorn writes for an application that raised instead of answering.
+_OWN_PAGE = b"<h1><p>Internal Server Error</p></h1>"
 
 
 def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json:
-    """One raw exchange: {"status": int, "headers": [[name, value], ...]}, or {"problem": text}."""
+    """One raw exchange: {"status": int, "headers": [[name, value], ...], "bare": whether gunicorn wrote its error page
+    itself}, or {"problem": text}."""
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=15)
@@ -901,7 +911,8 @@ def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json
         with untrusted.within(15):
             connection.endheaders()
             found = connection.getresponse()
-        return {"status": found.status, "headers": [list(pair) for pair in found.getheaders()]}
+            bare = found.status == 500 and _OWN_PAGE in found.read(1000)
+        return {"status": found.status, "headers": [list(pair) for pair in found.getheaders()], "bare": bare}
     except (OSError, http.client.HTTPException) as problem:
         return {"problem": str(problem) or type(problem).__name__}
     finally:
