@@ -49,8 +49,8 @@ class Finding:
 _EXPLAINS: dict[Kind, frozenset[Kind]] = {
     Kind.HOST: frozenset({Kind.SILENT}),
     Kind.NAME: frozenset({Kind.SILENT, Kind.FAILS, Kind.CORS}),
-    Kind.NO_RELEASE: frozenset({Kind.STOPPED, Kind.SILENT, Kind.FAILS}),
-    Kind.STOPPED: frozenset({Kind.SILENT, Kind.FAILS}),
+    Kind.NO_RELEASE: frozenset({Kind.STOPPED, Kind.FAILS, Kind.SILENT, Kind.CORS}),
+    Kind.STOPPED: frozenset({Kind.FAILS, Kind.SILENT, Kind.CORS}),
     Kind.DRIFT: frozenset({Kind.CORS}),
     Kind.FAILS: frozenset({Kind.SILENT, Kind.CORS}),
 }

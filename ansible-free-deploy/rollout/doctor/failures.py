@@ -30,7 +30,7 @@ def failures(seen: Seen) -> Iterator[Finding]:
         yield Finding(
             f"{method} {seen.contract.backend.origin}{target} answers {status}{there}: {_what(status, bare)}; "
             f"{_cors(cells)}{last_words(seen, views)}",
-            "see `fab logs`", kind=Kind.FAILS, places=_places(status, views),
+            "see `fab logs`", "5xx", kind=Kind.FAILS, places=_places(status, views),
             reach=frozenset(map(failing_of, views)),
         )  # fmt: skip
 
@@ -78,7 +78,7 @@ def _cors(cells: Sequence[Cell]) -> str:
     asked = [cell for cell in cells if cell.question.row.allowed]
     if all(cell.judged_right for cell in asked):
         return "CORS is not the reason"
-    return "its pages see a CORS error besides, as the answer lacks the headers"
+    return "CORS is not the reason, though a page sees a CORS error, as the answer lacks the headers"
 
 
 def _places(status: int, views: Sequence[str]) -> frozenset[str]:

@@ -58,15 +58,17 @@ def _hosts(seen: Seen) -> Iterator[Finding]:
             yield Finding(f"{host.name} has no release of the application", "run `fab ship`, then `fab deploy`",
                           kind=Kind.NO_RELEASE, reach=_application(served))  # fmt: skip
         if state["unfinished"]:
-            yield Finding(f"a deploy was cut short on {host.name}", "run `fab deploy`, which undoes it first")
+            yield Finding(f"a deploy was cut short on {host.name}", "run `fab deploy`, which undoes it first",
+                          kind=Kind.DRIFT, reach=served)  # fmt: skip
         for unit, what in state["units"].items():
             if what != "active":
                 reach = served if unit.startswith("nginx.") else _application(served)
                 yield Finding(f"{unit} on {host.name} is {what}", "see `fab logs`, then run `fab deploy`", "no-answer",
-                              kind=Kind.STOPPED, reach=reach)  # fmt: skip
+                              kind=Kind.STOPPED, places=reach, reach=reach)  # fmt: skip
         if paths := state.get("release_changed"):
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-            yield Finding(f"the release on {host.name} was changed on the host: {paths[0]}{more}", "run `fab ship`")
+            yield Finding(f"the release on {host.name} was changed on the host: {paths[0]}{more}", "run `fab ship`",
+                          kind=Kind.DRIFT)  # fmt: skip
         yield from (replace(one, kind=Kind.DRIFT, reach=served) for one in _drift(host.name, state))
 
 
@@ -92,7 +94,9 @@ def _served(seen: Seen, host: HostReport) -> frozenset[str]:
 
 def _application(served: frozenset[str]) -> frozenset[str]:
     """The places of what the application fails to answer there; of a frontend it is the page."""
-    return frozenset(PAGE if view == PAGE else application_of(view) for view in served)
+    return frozenset(
+        place for view in served for place in ([PAGE] if view == PAGE else [application_of(view), failing_of(view)])
+    )
 
 
 def _drift(name: str, state: Json) -> Iterator[Finding]:
@@ -359,11 +363,12 @@ def _django(seen: Seen) -> Iterator[Finding]:
 
 
 def _no_verdict(seen: Seen, one: Direct) -> Finding:
+    words = "" if any(cell.failing for cell in seen.cells) else last_words(seen, [one.host])  # told there already
     what = "a preflight" if one.kind == "page" else "a preflight with a wrong Host"
     whose = "gunicorn's own error page, so the project's failed too" if one.bare else "the application itself fails"
     return Finding(
         f"gunicorn on {one.host} answers {one.status} to {what}: {whose}; whether CorsMiddleware is in place could not "
-        f"be asked{last_words(seen, [one.host])}", "see `fab logs`", kind=Kind.SILENT,
+        f"be asked{words}", "see `fab logs`", kind=Kind.SILENT,
         places=frozenset([failing_of(one.host)]),
     )  # fmt: skip
 

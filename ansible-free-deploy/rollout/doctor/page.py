@@ -26,7 +26,7 @@ def write(path: str, result: Diagnosis) -> None:
 def html(result: Diagnosis) -> str:
     """The whole page; nothing in it is loaded from elsewhere."""
     seen = result.seen
-    verdict = {0: ("ok", "All as intended"), 1: ("wrong", "Not as intended"), 4: ("wrong", "Nothing could be asked")}
+    verdict = {0: ("ok", "All as intended"), 1: ("wrong", "Not as intended"), 4: ("silent", "Nothing could be asked")}
     kind, text = verdict[result.status]
     views = dict.fromkeys(cell.view for cell in seen.cells)
     ids = {(cell.view, *cell.key): f"cell-{number}" for number, cell in enumerate(seen.cells, 1)}
