@@ -231,14 +231,18 @@ def test_up_is_not_done_over_an_api_that_fails(stack: Stack) -> None:
 
 
 def test_error_pages_that_fail_accuse_no_middleware(stack: Stack) -> None:
-    """gunicorn's own 500 for a missing page, as the project's 404 page and its 500 page fail: that is what is told."""
+    """One for a wrong Host answers nobody here. One for a missing page ends in gunicorn's own 500: that is told."""
     with a_copy_of_the_example() as project:
         settings = project / "shop" / "settings.py"
         settings.write_text(settings.read_text() + STORAGES)
-        (project / "pages").mkdir()
-        for status in (400, 404, 500):
-            (project / "pages" / f"{status}.html").write_text(STYLED)
+        pages = project / "pages"
+        pages.mkdir()
+        (pages / "400.html").write_text(STYLED)
+        (pages / "500.html").write_text(STYLED)
         with shipped(stack, project):
+            assert told(examine(stack, status=0)) == ""
+            (pages / "404.html").write_text(STYLED)
+            stack.fab("ship")
             found = told(examine(stack, status=1))
     assert "CorsMiddleware" not in found
     assert "/origin-kit-doctor answers 500" in found
