@@ -114,9 +114,8 @@ def up(
     ready.wait(contract)
     shipped = ship.everywhere(wanted, found, moved)
     outcomes = deploy.everywhere(found, "deploy")
-    check.from_here(contract)
     report.line("\n" + deploy.summary(contract, outcomes))
-    report.line(check.where_to_look(contract))
+    report.line(check.where_to_look(contract, check.from_here(contract)))
     quiet = not any(shipped) and not any(o.result["changed"] for o in outcomes)
     report.line(f"\n{'nothing to do: all is as it should be' if quiet else 'done'}, {time.monotonic() - started:.1f} s")
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from infra.contract import Contract
+import pytest
+
+from infra.contract import Contract, Host
 from rollout import check
 from tests.test_render import cors, load
 
@@ -38,3 +44,62 @@ def test_half_of_localhost_and_127_0_0_1_is_told() -> None:
     assert "two origins" not in check.where_to_look(cors(load("local-ip"), allowed_origins=(one, other)))
     with_shape = cors(load("local-ip"), allowed_origins=(one,), allowed_shapes=("http://127.0.0.1:*",))
     assert "two origins" not in check.where_to_look(with_shape)
+
+
+FRONT, API = "http://app.shop.test", "http://api.shop.test"
+
+
+@contextmanager
+def answering(page: int, api: int) -> Iterator[Contract]:
+    """A contract whose hosts are both here and answer `/` so; preflights are right."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(api if str(self.headers["Host"]).startswith("api.") else page)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_OPTIONS(self) -> None:
+            self.send_response(204)
+            self.send_header("Access-Control-Allow-Origin", self.headers["Origin"])
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        port = server.server_address[1]
+        contract = named(load("local-ip"), f"{FRONT}:{port}", f"{API}:{port}")
+        yield dataclasses.replace(
+            contract,
+            frontend=dataclasses.replace(contract.frontend, hosts=(here(contract.frontend.hosts[0]),)),
+            backend=dataclasses.replace(contract.backend, hosts=(here(contract.backend.hosts[0]),)),
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def here(host: Host) -> Host:
+    return dataclasses.replace(host, address="127.0.0.1")
+
+
+@pytest.mark.parametrize("api", [200, 302, 401, 404])
+def test_an_api_without_anything_at_its_root_is_well(api: int) -> None:
+    """4xx of `/` is an answer; it is shown where a person would open it."""
+    with answering(200, api) as contract:
+        assert check.from_here(contract) == api
+    assert ("(answers 404)" in check.where_to_look(contract, api)) == (api == 404)
+
+
+@pytest.mark.parametrize(
+    ("page", "api", "url"), [(200, 500, API), (200, 502, API), (500, 200, FRONT), (503, 404, FRONT)]
+)
+def test_5xx_is_never_done(page: int, api: int, url: str) -> None:
+    """The message has the URL, the status and the next step."""
+    with answering(page, api) as contract, pytest.raises(check.CheckError) as raised:
+        check.from_here(contract)
+    text = str(raised.value)
+    assert f"GET {url}:" in text and f"answers {page if url == FRONT else api}" in text and "`fab logs`" in text

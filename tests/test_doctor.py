@@ -158,6 +158,10 @@ def added(name: str, value: str) -> Callable[[Question], tuple[Answer, ...]]:
     return answers
 
 
+def silence(question: Question) -> tuple[Answer, ...]:
+    return tuple(Unanswered("refused") for _ in question.lines("b"))
+
+
 ORIGIN = "Access-Control-Allow-Origin"
 OLD = f'--- a\n+++ b\n-    "http://203.0.113.9" "$http_origin";\n+    "{FRONT}" "$http_origin";\n'
 CASES: list[tuple[str, Seen, str]] = [
@@ -187,7 +191,7 @@ CASES: list[tuple[str, Seen, str]] = [
      f"lets in {STRANGER}"),
     ("414", seen(answers=without(ORIGIN, status=414)), "414, the URL is too long"),
     ("another block", seen(answers=without(ORIGIN, "Vary", status=400)), "400 of another server block"),
-    ("silence", seen(answers=lambda q: tuple(Unanswered("refused") for _ in q.lines("b"))),
+    ("silence", seen(answers=silence),
      "the public address does not answer (refused)"),
     ("open", seen(OPEN), "every website may read the answers: allow_all_origins is on"),
     ("moved", seen(addresses={"frontend": ("10.213.7.10",), "backend": ("198.51.100.7",)}),
@@ -213,8 +217,10 @@ def test_each_cause_is_named_with_a_cure(whole: Seen, wanted: str) -> None:
     """A line that says what is wrong and where, a line that says what to do."""
     told = said(whole)
     assert wanted in told
-    for line in told.splitlines()[1::2]:
-        assert line.startswith("   → ")
+    lines = told.splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"\d", line):
+            assert lines[number + 1].startswith("   → ")
 
 
 def test_a_proxy_in_front_is_told_from_nginx_itself() -> None:
@@ -271,12 +277,13 @@ def test_localhost_and_127_0_0_1_are_two_origins() -> None:
     assert near_miss("http://localhost:8080/", contract) is None
 
 
-def test_silence_everywhere_is_status_2() -> None:
+def test_silence_everywhere_is_status_4() -> None:
     """Nothing could be asked is not the same as nothing is right."""
     hosts = [HostReport("backend-1", "10.0.0.2", None, "no answer")]
-    silent = seen(answers=lambda q: tuple(Unanswered("refused") for _ in q.lines("b")), hosts=hosts)
+    silent = seen(answers=silence, hosts=hosts, page=Page(None, problem="refused"))
     assert diagnose(silent).status == 4
     assert diagnose(replace(silent, hosts=(state(),))).status == 1
+    assert diagnose(replace(silent, page=Page(200, None, IP.backend.origin))).status == 1
 
 
 @pytest.mark.parametrize(
@@ -295,6 +302,147 @@ def test_one_question_is_one_cell() -> None:
     row, endpoint, credentials = doctor.asked(IP, "http://10.9.9.9/", "/api", "PUT", ["X-Foo", "X-Bar: 2"], True)
     assert (row[0].origin, row[0].allowed) == ("http://10.9.9.9", False)
     assert (endpoint[0].method, endpoint[0].headers, credentials) == ("PUT", (("X-Foo", "1"), ("X-Bar", "2")), True)
+
+
+# ------------------------------------------------------------------------------------------------- no answer, and 5xx
+
+
+def failing(status: int, *names: str) -> Callable[[Question], tuple[Answer, ...]]:
+    """The right answers, but GET / has this status, and less the `names`; nginx answers preflights itself."""
+    spoilt = without(*names, status=status)
+
+    def answers(question: Question) -> tuple[Answer, ...]:
+        own = right(IP)(question)
+        return (*own[:-1], spoilt(question)[-1]) if question.endpoint.title == "GET /" else own
+
+    return answers
+
+
+def also_on_the_host(whole: Seen) -> Seen:
+    """The same answers as nginx on backend-1 gives."""
+    return replace(whole, cells=(*whole.cells, *(replace(cell, view="backend-1") for cell in whole.cells)))
+
+
+NO_HOST = HostReport("backend-1", IP.backend.hosts[0].address, None, "no answer on port 22")
+NOTHING = seen(
+    answers=silence, page=Page(None, problem="refused"), addresses={"frontend": (), "backend": ()},
+    hosts=[NO_HOST, HostReport("frontend-1", IP.frontend.hosts[0].address, None, "no answer on port 22")],
+)  # fmt: skip
+
+
+def test_nothing_answers_is_one_finding_and_accuses_nobody() -> None:
+    """What could not be asked is listed under it; no origin is said to be let in or kept out, Chromium is not asked."""
+    (only,) = findings(NOTHING)
+    assert only.text.startswith("nothing answers")
+    under = "\n".join(one.text for one in only.follows)
+    for part in ("backend-1 can't be asked", "frontend-1 can't be asked", "the page", "the public address does not"):
+        assert part in under
+    everything = doctor.as_text(diagnose(NOTHING, browse=True))
+    assert "lets in" not in everything and "let in" not in everything and "!" not in everything
+    assert everything.endswith("nothing could be asked")
+    told = json.loads(doctor.as_text(diagnose(NOTHING), as_json=True))
+    assert {cell["as_intended"] for cell in told["cells"]} == {None}
+    assert [one["text"] for one in told["findings"][0]["follows"]] == [one.text for one in only.follows]
+
+
+def test_the_browser_s_view_of_what_did_not_answer_is_no_disagreement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no verdict there is nothing to disagree with."""
+    whole = seen(NAMES)
+    mute = replace(whole.cells[0], answers=(Unanswered("reset"),), verdict=None)
+    monkeypatch.setattr(browser, "browse", lambda _: {mute.key: browser.Outcome(False, "net::ERR_FAILED")})
+    told = doctor.told(diagnose(replace(whole, cells=(mute, *whole.cells[1:])), browse=True).findings)
+    assert "disagree" not in told and "the public address does not answer (reset)" in told
+
+
+@pytest.mark.parametrize(
+    ("whole", "root", "under"),
+    [
+        (seen(answers=silence, hosts=[NO_HOST]), "backend-1 can't be asked", "the public address does not answer"),
+        (
+            seen(page=Page(None, problem="refused"),
+                 hosts=[state(), HostReport("frontend-1", IP.frontend.hosts[0].address, None, "no answer")]),
+            "frontend-1 can't be asked", "does not answer: refused",
+        ),
+        (seen(answers=failing(502), hosts=[HostReport("backend-1", IP.backend.hosts[0].address, {**HEALTHY, "units": {
+            "shop.service": "failed"}})]), "shop.service on backend-1 is failed", "answers 502"),
+        (also_on_the_host(seen(answers=without(ORIGIN), hosts=[HostReport("backend-1", IP.backend.hosts[0].address, {
+            **HEALTHY, "diff": {"nginx/a.conf": "-a;\n+b;"}})])), "nginx/a.conf on backend-1 is not what",
+         "it is not in the list that runs there"),
+        (seen(answers=without(ORIGIN), addresses={"frontend": ("10.213.7.10",), "backend": ("198.51.100.7",)}),
+         "resolves to 198.51.100.7", "it is not in the list that runs there"),
+        (seen(answers=failing(500, ORIGIN)), "GET http://10.213.7.74/ answers 500", "GET /, for "),
+    ],
+)  # fmt: skip
+def test_what_follows_from_a_cause_is_listed_under_it(whole: Seen, root: str, under: str) -> None:
+    """One root cause is one finding, and it is the first."""
+    first, *others = findings(whole)
+    assert root in first.text
+    assert any(under in one.text for one in first.follows)
+    assert not any(under in one.text for one in others)
+    assert "what follows from it" in said(whole) and "what follows from it" in html(Diagnosis(whole, (first,), {}))
+
+
+def test_one_host_s_trouble_explains_nothing_of_another_s() -> None:
+    """A frontend that can't be asked is not why the API is silent."""
+    whole = seen(answers=silence, hosts=[state(), HostReport("frontend-1", IP.frontend.hosts[0].address, None, "no")])
+    assert [one.follows for one in findings(whole)] == [(), ()]
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_5xx_is_never_as_intended(status: int) -> None:
+    """One finding with the URL and the status, though every origin may read it; the cells show the status."""
+    whole = also_on_the_host(seen(answers=failing(status)))
+    result = diagnose(whole)
+    (only,) = result.findings
+    assert only.text.startswith(f"GET http://10.213.7.74/ answers {status}: ")
+    assert only.text.endswith("CORS is not the reason") and "`fab logs`" in only.cure
+    assert result.status == 1
+    text = doctor.as_text(result)
+    assert f"ok {status} !" in text and f"refused {status} !" in text and "ok 200" in text
+    assert "all as intended" not in text
+    told = json.loads(doctor.as_text(result, as_json=True))
+    assert {cell["as_intended"] for cell in told["cells"] if cell["status"] == status} == {False}
+    assert f"ok {status} !" in html(result)
+
+
+def test_5xx_names_who_answers_so_and_how_its_log_ends() -> None:
+    """Only one of two views: it is named. The last exception of the log is quoted, and a long line is cut."""
+    words = "Internal Server Error: /\nOSError: [Errno 30] Read-only file system: 'visits.txt'\nlast line"
+    whole = seen(hosts=[state(last_words=words)])
+    ill = [replace(cell, view="backend-1") for cell in seen(answers=failing(500)).cells]
+    (only,) = findings(replace(whole, cells=(*whole.cells, *ill)))
+    assert "answers 500 (nginx on backend-1)" in only.text
+    assert only.text.endswith("its log ends with: OSError: [Errno 30] Read-only file system: 'visits.txt'")
+
+
+def test_an_error_page_that_fails_is_told_as_such() -> None:
+    """gunicorn wrote the answer itself: neither its 500 nor its missing headers say anything about CorsMiddleware."""
+    host = replace(state(), bare=frozenset({("GET", "/")}))
+    page, refusal = (Direct("backend-1", FRONT, True, kind, (), status=500, bare=True) for kind in ("page", "bad host"))
+    told = said(also_on_the_host(seen(answers=failing(500), hosts=[host], direct=[page, refusal])))
+    assert "and so does its own error page (the answer is gunicorn's)" in told
+    assert "whether CorsMiddleware is in place could not be asked" in told
+    assert "is missing" not in told and "does not let in" not in told
+
+
+def test_the_wrong_host_is_asked_in_a_preflight_once() -> None:
+    """CorsMiddleware answers it itself, if it stands first: Django notices no wrong Host and logs nothing."""
+    asked = doctor._direct("api.shop.test", rows(NAMES))
+    wrong = [line for _, kind, line in asked if kind == "bad host"]
+    assert len(wrong) == 1
+    assert all(line[1] == "OPTIONS" for _, _, line in asked)
+    assert all("Access-Control-Request-Method" in dict(line[3]) for _, _, line in asked)
+
+
+def test_what_gunicorn_does_not_answer_is_told() -> None:
+    """It was silence before: no answer is a finding, and no verdict on the middleware."""
+    told = said(seen(direct=[Direct("backend-1", FRONT, True, "page", None, problem="timed out")]))
+    assert "gunicorn on backend-1 does not answer (timed out)" in told and "does not let in" not in told
+
+
+def test_a_config_json_that_could_not_be_read_accuses_nobody() -> None:
+    told = said(seen(page=Page(200, config_problem="it answers 500")))
+    assert "config.json could not be read (it answers 500)" in told and "does not say" not in told
 
 
 # ------------------------------------------------------------------------------------------------- telling
@@ -352,7 +500,7 @@ def test_json_is_the_same_for_programs(result: Diagnosis) -> None:
     told = json.loads(doctor.as_text(result, as_json=True))
     assert told["status"] == 1 and len(told["cells"]) == len(result.seen.cells)
     assert told["findings"][0] == {
-        "text": "<b>wrong</b>", "cure": "mend & go", "link": "docs/cors-errors.md#csp", "warning": False,
+        "text": "<b>wrong</b>", "cure": "mend & go", "link": "docs/cors-errors.md#csp", "warning": False, "follows": [],
     }  # fmt: skip
 
 

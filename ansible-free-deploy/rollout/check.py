@@ -16,51 +16,72 @@ class CheckError(ValueError):
     """What a browser would get is not what the contract promises."""
 
 
-def from_here(contract: Contract) -> None:
-    """One look at every host by its address, under its public name. Raises CheckError that names host and cure."""
-    hosts.each(
+def from_here(contract: Contract) -> int:
+    """One look at every host by its address, under its public name: the page, and the API's `/` with its preflight.
+
+    The status of the API's `/`: an API may well have nothing there (404), but it never fails. Raises CheckError that
+    names host, URL and cure.
+    """
+    looks = hosts.each(
         contract.hosts,
         lambda pair: _frontend(contract, pair[1]) if pair[0] == "frontend" else _backend(contract, pair[1]),
     )
+    return max(int(status) for (role, _), status in zip(contract.hosts, looks, strict=True) if role == "backend")
 
 
-def _frontend(contract: Contract, host: Host) -> None:
+def _frontend(contract: Contract, host: Host) -> int:
     status, _ = _ask(host, contract.frontend.origin, "GET", {})
+    if status >= 500:
+        raise _fails(host, contract.frontend.origin, status)
     if status != 200:
         raise CheckError(f"{host.name} ({host.address}): the page answers {status}; run `fab status`, then `fab ship`")
+    return status
 
 
-def _backend(contract: Contract, host: Host) -> None:
+def _backend(contract: Contract, host: Host) -> int:
     origin = contract.frontend.origin
     headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
-    status, answered = _ask(host, contract.backend.origin, "OPTIONS", headers)
+    preflight, answered = _ask(host, contract.backend.origin, "OPTIONS", headers)
     expected = ["*"] if contract.cors.allowed_shapes == ("*",) and not contract.cors.allow_credentials else [origin]
-    if not 200 <= status < 300 or answered != expected:
+    if not 200 <= preflight < 300 or answered != expected:
         raise CheckError(
-            f"{host.name} ({host.address}): a preflight from {origin} gets {status} and "
+            f"{host.name} ({host.address}): a preflight from {origin} gets {preflight} and "
             f"Access-Control-Allow-Origin {answered or 'none'}; run `fab deploy`"
         )
+    status, _ = _ask(host, contract.backend.origin, "GET", {"Origin": origin})
+    if status >= 500:
+        raise _fails(host, contract.backend.origin, status)
+    return status
+
+
+def _fails(host: Host, origin: str, status: int) -> CheckError:
+    return CheckError(
+        f"GET {origin}/ answers {status} ({host.name}, {host.address}): all is deployed, but what runs there fails; "
+        "see `fab logs`, then `fab doctor`"
+    )
 
 
 def _ask(host: Host, origin: str, method: str, headers: dict[str, str]) -> tuple[int, list[str]]:
+    """Status and Access-Control-Allow-Origin lines. The body is the application's, and may be without an end."""
     connection = http.client.HTTPConnection(host.address, urlsplit(origin).port or 80, timeout=TIMEOUT_S)
     try:
         connection.request(method, "/", headers={"Host": urlsplit(origin).netloc, **headers})
         answer = connection.getresponse()
-        answer.read()
         return answer.status, answer.headers.get_all("Access-Control-Allow-Origin") or []
     except (OSError, http.client.HTTPException) as problem:
         raise CheckError(
-            f"{host.name} ({host.address}): port 80 does not answer from here ({problem}); "
+            f"{host.name} ({host.address}): port {urlsplit(origin).port or 80} does not answer from here ({problem}); "
             "does its firewall let this machine in?"
         ) from None
     finally:
         connection.close()
 
 
-def where_to_look(contract: Contract) -> str:
-    """The two URLs, lines for the hosts file where the names exist nowhere else, what is easily taken for listed."""
-    lines = ["", f"open  {contract.frontend.origin}/", f"api   {contract.backend.origin}/"]
+def where_to_look(contract: Contract, api: int = 200) -> str:
+    """The two URLs, with the status of the API's `/` where that is 4xx; lines for the hosts file where the names exist
+    nowhere else; what is easily taken for listed."""
+    answers = f"  (answers {api})" if api >= 400 else ""
+    lines = ["", f"open  {contract.frontend.origin}/", f"api   {contract.backend.origin}/{answers}"]
     names = [
         (role.hosts[0].address, urlsplit(role.origin).hostname or "") for role in (contract.frontend, contract.backend)
     ]

@@ -529,8 +529,9 @@ def probe(probes: Json) -> None:
         status, _, body = ask("GET", path, {"Host": probes["host"]}, LARGEST_PAGE)
         if status != 200 or text.encode() not in body:
             raise Failed(f"GET {path} answers {status}, and not what it should", body[:300].decode(errors="replace"))
-    for origin in probes.get("allowed", ()):
-        allowed(probes, origin)
+    worst = max((allowed(probes, origin) for origin in probes.get("allowed", ())), default=0)
+    if worst >= 500:  # told, not undone: it may well be data that is missing, and CORS is judged all the same
+        step("probe", f"warning: GET / answers {worst}: the application itself fails; see `fab logs`")
     for origin in probes.get("refused", ()):
         refused(probes, origin)
 
@@ -541,8 +542,10 @@ def exchange(probes: Json, origin: str) -> Iterator[tuple[str, Answer]]:
     yield "GET", ask("GET", "/", {"Host": probes["host"], "Origin": origin})
 
 
-def allowed(probes: Json, origin: str) -> None:
+def allowed(probes: Json, origin: str) -> int:
+    """The higher status of preflight and GET. Raises Failed where a browser would not let the page read them."""
     expected = ["*"] if probes.get("wildcard") else [origin]
+    worst = 0
     for kind, (status, headers, _) in exchange(probes, origin):
         if status in (502, 503, 504):
             raise Failed(
@@ -555,6 +558,8 @@ def allowed(probes: Json, origin: str) -> None:
                     kind, origin, headers.get("access-control-allow-origin", "none")
                 )
             )
+        worst = max(worst, status)
+    return worst
 
 
 def refused(probes: Json, origin: str) -> None:
@@ -894,11 +899,19 @@ def activity(unit: str) -> str:
 def examine() -> Json:
     """Everything a diagnosis wants of this host: its state, the diff, and what nginx and gunicorn answer when asked
     beside each other. PAYLOAD["questions"]: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]]."""
-    return {**plan(), **status(), "answers": [answer(*question) for question in PAYLOAD["questions"]]}
+    answers = [answer(*question) for question in PAYLOAD["questions"]]
+    failed = any(one.get("status", 0) >= 500 for one in answers)
+    words = hide(journal_of(PAYLOAD["app"] + ".service")) if failed and has_service() else ""
+    return {**plan(), **status(), "answers": answers, "last_words": words}
+
+
+# What gunicorn writes for an application that raised instead of answering.
+_OWN_PAGE = b"<h1><p>Internal Server Error</p></h1>"
 
 
 def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json:
-    """One raw exchange: {"status": int, "headers": [[name, value], ...]}, or {"problem": text}."""
+    """One raw exchange: {"status": int, "headers": [[name, value], ...], "bare": whether gunicorn wrote its error page
+    itself}, or {"problem": text}."""
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=15)
@@ -913,7 +926,8 @@ def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json
         with untrusted.within(15):
             connection.endheaders()
             found = connection.getresponse()
-        return {"status": found.status, "headers": [list(pair) for pair in found.getheaders()]}
+            bare = found.status == 500 and _OWN_PAGE in found.read(1000)
+        return {"status": found.status, "headers": [list(pair) for pair in found.getheaders()], "bare": bare}
     except (OSError, http.client.HTTPException) as problem:
         return {"problem": str(problem) or type(problem).__name__}
     finally:

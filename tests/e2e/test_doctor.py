@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from playwright.sync_api import sync_playwright
 
 from infra.contract import Host
 from tests.e2e.conftest import ARTEFACTS, FLAGS
-from tests.e2e.kit import Kit, Stack
+from tests.e2e.kit import ROOT, Kit, Stack, a_copy_of_the_example
 
 pytestmark = pytest.mark.machines
 
@@ -44,7 +45,9 @@ def examine(stack: Stack, *words: str, status: int) -> dict[str, Any]:
 
 
 def told(found: dict[str, Any]) -> str:
-    return "\n".join(f"{one['text']} → {one['cure']}" for one in found["findings"] if not one["warning"])
+    """Root causes and what follows from them, less mere warnings."""
+    roots = [one for one in found["findings"] if not one["warning"]]
+    return "\n".join(f"{one['text']} → {one['cure']}" for root in roots for one in (root, *root["follows"]))
 
 
 @pytest.fixture
@@ -142,17 +145,117 @@ def test_drift_is_told_in_origins(stack: Stack) -> None:
 
 
 def test_a_dead_service_is_named(stack: Stack, backend: Host) -> None:
-    """gunicorn is down: nginx's 502 is readable, so the matrix is as intended, and the unit is named all the same."""
+    """gunicorn is down: nginx's 502 is readable, and still not as intended. The unit is the cause and comes first."""
     stack.kit.ssh(backend, "systemctl stop shop.socket shop")
     try:
-        found = told(examine(stack, status=1))
+        found = examine(stack, status=1)
     finally:
         stack.kit.ssh(backend, "systemctl start shop.socket shop")
-    assert "shop.service on backend-1 is inactive" in found
+    first, *others = found["findings"]
+    assert "on backend-1 is inactive" in first["text"]
+    assert any("answers 502" in one["text"] for one in first["follows"])
+    assert not any("answers 502" in one["text"] or "does not answer" in one["text"] for one in others)
 
 
-def test_nothing_that_answers_is_status_4(stack: Stack) -> None:
-    """Every host is named with the reason."""
+def test_the_questions_leave_nothing_in_the_log(stack: Stack, backend: Host) -> None:
+    """A healthy application notices no wrong Host: not a line of its journal is the doctor's."""
+    (mark,) = stack.kit.ssh(backend, "journalctl -n 0 --show-cursor -o cat").split("-- cursor: ")[1:]
+    examine(stack, status=0)
+    text = stack.kit.ssh(backend, f"journalctl -u shop.service --no-pager -o cat --after-cursor='{mark.strip()}'")
+    assert "DisallowedHost" not in text and "origin-kit-doctor.invalid" not in text and "Traceback" not in text
+    assert "/origin-kit-doctor" in text  # the 404 that it asks for: the journal was read, and Django writes to it
+
+
+# A project as people have them: it writes beside its code, and its error pages need a file that no build has made.
+BESIDE = """
+from pathlib import Path as _P
+from django.http import JsonResponse as _J
+from django.urls import path as _path
+
+def _count(request):
+    (_P(__file__).parent / "visits.txt").open("a").write("one")
+    return _J({})
+
+urlpatterns = [_path("api/count/", _count), *urlpatterns]
+"""
+STYLED = "{% load static %}<link href=\"{% static 'built/missing.css' %}\">sorry"
+STORAGES = """
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
+}
+TEMPLATES[0]["DIRS"] = [*TEMPLATES[0]["DIRS"], BASE_DIR / "pages"]
+"""
+
+
+@contextmanager
+def shipped(stack: Stack, project: Path, up: int = 0) -> Iterator[str]:
+    """The stack with this project's release, and what `fab up` said of it; afterwards with the usual one."""
+    stack.write(backend_path=str(project.relative_to(ROOT)))
+    try:
+        done = stack.fab("up", status=up)
+        yield done.stdout + done.stderr
+    finally:
+        stack.write()
+        stack.fab("up")
+
+
+def test_a_500_is_told_with_its_cause(stack: Stack, tmp_path: Path) -> None:
+    """A view that writes beside the code: readable by every origin, and not as intended."""
+    with a_copy_of_the_example() as project:
+        urls = project / "shop" / "urls.py"
+        urls.write_text(urls.read_text() + BESIDE)
+        with shipped(stack, project) as said:
+            assert "done" in said  # `/` answers: nobody has told `up` of this path
+            found = examine(stack, "--path", "/api/count/", "--html", str(tmp_path / "500.html"), status=1)
+            text = stack.fab("doctor", "--path", "/api/count/", status=1).stdout
+    (one,) = [one for one in found["findings"] if "answers 500" in one["text"]]
+    assert one["text"].startswith("GET http://api.shop.test/api/count/ answers 500: the application itself fails")
+    assert "CORS is not the reason" in one["text"] and "Read-only file system" in one["text"]
+    assert {(cell["status"], cell["allowed"], cell["as_intended"]) for cell in found["cells"]} == {(500, True, False)}
+    assert "ok 500 !" in text and "all as intended" not in text
+    keep(tmp_path / "500.html")
+
+
+def test_up_is_not_done_over_an_api_that_fails(stack: Stack) -> None:
+    """It is deployed and stays so, for it may have to be mended there; URL, status and next step are told."""
+    with a_copy_of_the_example() as project:
+        urls = project / "shop" / "urls.py"
+        urls.write_text(urls.read_text() + BESIDE.replace("api/count/", ""))
+        with shipped(stack, project, up=1) as said:
+            assert "GET http://api.shop.test/ answers 500" in said and "`fab logs`" in said
+            assert "done," not in said and "nothing to do" not in said
+            assert "warning: GET / answers 500" in said  # of the transaction's own probe
+            stack.fab("status")  # every host holds and runs what the contract says
+            assert "GET http://api.shop.test/ answers 500: the" in told(examine(stack, status=1))
+
+
+def test_error_pages_that_fail_accuse_no_middleware(stack: Stack) -> None:
+    """One for a wrong Host answers nobody here. One for a missing page ends in gunicorn's own 500: that is told."""
+    with a_copy_of_the_example() as project:
+        settings = project / "shop" / "settings.py"
+        settings.write_text(settings.read_text() + STORAGES)
+        pages = project / "pages"
+        pages.mkdir()
+        (pages / "400.html").write_text(STYLED)
+        (pages / "500.html").write_text(STYLED)
+        with shipped(stack, project):
+            assert told(examine(stack, status=0)) == ""
+            (pages / "404.html").write_text(STYLED)
+            stack.fab("ship")
+            found = told(examine(stack, status=1))
+    assert "CorsMiddleware" not in found
+    assert "/origin-kit-doctor answers 500" in found
+    assert "so does its own error page (the answer is gunicorn's)" in found
+
+
+def keep(page: Path) -> None:
+    ARTEFACTS.mkdir(exist_ok=True)
+    shutil.copy(page, ARTEFACTS / f"doctor-{page.name}")
+
+
+def test_nothing_that_answers_is_status_4(stack: Stack, tmp_path: Path) -> None:
+    """One finding: nothing answers. Every host is named under it with the reason; no origin is accused of anything."""
     contract = json.loads(stack.fab("outputs").stdout)
     with socket.socket() as held:  # bound, not listening: nobody else gets the port, and nobody answers on it
         held.bind(("127.0.0.1", 0))
@@ -163,9 +266,12 @@ def test_nothing_that_answers_is_status_4(stack: Stack) -> None:
         contract["cors"]["allowed_origins"] = [f"http://127.0.0.1:{port}"]
         file = stack.kit.home / "nobody.json"
         file.write_text(json.dumps(contract))
-        found = examine(stack, "--outputs", str(file), status=4)
+        found = examine(stack, "--outputs", str(file), "--html", str(tmp_path / "nothing.html"), status=4)
     text = told(found)
+    assert found["findings"][0]["text"].startswith("nothing answers")
     assert "backend-1 can't be asked" in text and "frontend-1 can't be asked" in text
+    assert "lets in" not in text and {cell["as_intended"] for cell in found["cells"]} == {None}
+    keep(tmp_path / "nothing.html")
 
 
 @pytest.mark.parametrize(

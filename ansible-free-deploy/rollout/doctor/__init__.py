@@ -18,8 +18,10 @@ from infra.origins import OriginError, parse_origin, parse_shape
 from rollout import access, deploy, hosts, report, scripts, secret_values
 from rollout.doctor import ask, browser
 from rollout.doctor.ask import Answer, Unanswered
-from rollout.doctor.findings import Cell, Direct, Finding, HostReport, Seen, findings, near_miss
+from rollout.doctor.causes import Finding, Kind
+from rollout.doctor.findings import findings, near_miss
 from rollout.doctor.questions import Endpoint, Question, Row, endpoints, questions, rows
+from rollout.doctor.seen import PUBLIC, Cell, Direct, HostReport, Seen
 from rollout.hosts import HostError
 from rollout.outputs import Outputs
 from rollout.verdict import Exchange, Headers, Response, Verdict, judge
@@ -27,6 +29,7 @@ from rollout.verdict.check import cors_check
 
 __all__ = ["Cell", "Diagnosis", "Finding", "Seen", "as_text", "asked", "diagnose", "examine"]
 
+FOLLOWS = "what follows from it"
 _WRONG_HOST = "origin-kit-doctor.invalid"
 
 
@@ -84,7 +87,7 @@ def _public(contract: Contract, address: str, cells: Sequence[Question]) -> list
     parts = urlsplit(contract.backend.origin)
     lines = [line for question in cells for line in question.lines(parts.netloc)]
     answers = ask.many(address, parts.port or 80, lines)
-    return _judged("public", cells, parts.netloc, answers)
+    return _judged(PUBLIC, cells, parts.netloc, answers)
 
 
 def _judged(view: str, cells: Sequence[Question], host: str, answers: Sequence[Answer]) -> list[Cell]:
@@ -128,25 +131,31 @@ def _host(outputs: Outputs, role: str, host: Host, cells: Sequence[Question], as
             state = session.run(scripts.script("transaction"), orders)
     except HostError as problem:
         return HostReport(host.name, host.address, None, str(problem).split(": ", 1)[-1]), [], []
-    answers = [_answer(one) for one in state.pop("answers")]
-    found = _judged(host.name, cells, name, answers[: len(lines)]) if lines else []
+    told = state.pop("answers")
+    found = _judged(host.name, cells, name, [_answer(one) for one in told[: len(lines)]]) if lines else []
     own = [
-        Direct(host.name, row.origin, row.allowed, kind, _lines(answer))
-        for (row, kind, _), answer in zip(direct, answers[len(lines) :], strict=True)
-    ]
-    return HostReport(host.name, host.address, state), found, own
+        Direct(host.name, row.origin, row.allowed, kind, _lines(_answer(one)), one.get("status", 0),
+               one.get("bare", False), one.get("problem", ""))
+        for (row, kind, _), one in zip(direct, told[len(lines) :], strict=True)
+    ]  # fmt: skip
+    bare = frozenset((str(line[1]), str(line[2])) for line, one in zip(lines, told, strict=False) if one.get("bare"))
+    return HostReport(host.name, host.address, state, bare=bare), found, own
 
 
 def _direct(name: str, asking: Sequence[Row]) -> list[tuple[Row, str, list[object]]]:
-    """Past nginx: each origin on a page, and the allowed ones on a refusal."""
-    found: list[tuple[Row, str, list[object]]] = []
-    for row in asking:
-        headers = [["Host", name], ["Origin", row.origin]]
-        found.append((row, "page", ["gunicorn", "GET", "/", headers]))
-        if row.allowed:
-            wrong = [["Host", _WRONG_HOST], ["Origin", row.origin]]
-            found.append((row, "bad host", ["gunicorn", "GET", "/", wrong]))
-    return found
+    """Past nginx: a preflight of each origin, and one of an allowed origin with a Host that Django refuses.
+
+    Preflights, because CorsMiddleware answers them itself: no view runs. If it stands first, not even the wrong Host is
+    noticed, and nobody's log has a line of it; what stands above it and asks for the Host would refuse.
+    """
+    found = [(row, "page", _preflight(name, row)) for row in asking]
+    first = next((row for row in asking if row.allowed), None)
+    return [*found, (first, "bad host", _preflight(_WRONG_HOST, first))] if first else found
+
+
+def _preflight(name: str, row: Row) -> list[object]:
+    headers = [["Host", name], ["Origin", row.origin], ["Access-Control-Request-Method", "GET"]]
+    return ["gunicorn", "OPTIONS", "/", headers]
 
 
 def _answer(one: Json) -> Answer:
@@ -175,8 +184,7 @@ class Diagnosis:
     @property
     def status(self) -> int:
         """As every verb's exit status (infra/exits.py): all as intended, something differs, nothing could be asked."""
-        seen = self.seen
-        if all(host.state is None for host in seen.hosts) and all(cell.verdict is None for cell in seen.cells):
+        if self.seen.unanswered:
             return exits.UNREACHABLE
         return exits.WRONG if any(not finding.warning for finding in self.findings) else exits.OK
 
@@ -185,8 +193,8 @@ def diagnose(seen: Seen, origin: str | None = None, browse: bool = False) -> Dia
     """What it all means. `origin` is one that somebody expected to work. Raises browser.BrowserError."""
     found = list(findings(seen))
     if origin and (near := near_miss(origin, seen.contract)):
-        found.insert(0, near)
-    browsed = browser.browse(seen) if browse else {}
+        found.insert(1 if found and found[0].kind is Kind.NOTHING else 0, near)
+    browsed = browser.browse(seen) if browse and any(cell.verdict for cell in public(seen)) else {}
     found += [
         Finding(
             f"Chromium and the verdict disagree on {cell.question.row.origin}, {cell.question.endpoint.title}: "
@@ -194,7 +202,7 @@ def diagnose(seen: Seen, origin: str | None = None, browse: bool = False) -> Dia
             "please report it: a bug of the kit",
         )
         for cell in public(seen)
-        if (outcome := browsed.get(cell.key)) and not agree(cell, outcome)
+        if (outcome := browsed.get(cell.key)) and cell.verdict and not agree(cell, outcome)
     ]
     return Diagnosis(seen, tuple(found), browsed)
 
@@ -205,21 +213,26 @@ def agree(cell: Cell, outcome: browser.Outcome) -> bool:
 
 
 def public(seen: Seen) -> list[Cell]:
-    return [cell for cell in seen.cells if cell.view == "public"]
+    return [cell for cell in seen.cells if cell.view == PUBLIC]
 
 
 def _word(cell: Cell) -> str:
     if cell.verdict is None:
         return "no answer"
     if cell.verdict.allowed:
-        return "ok"
+        return f"ok {cell.status}"
     return "refused" if not cell.question.row.allowed else str(cell.verdict.reason)
 
 
 def word(cell: Cell, outcome: browser.Outcome | None = None) -> str:
-    """A cell in a word or two; `!` marks what is not as intended."""
-    said = _word(cell) if cell.good else f"{'let in' if cell.verdict and cell.verdict.allowed else _word(cell)} !"
-    return f"{said} | {outcome.word}" if outcome else said
+    """A cell in a word or two, with its status; `!` marks what is not as intended, `?` what could not be asked."""
+    said = _word(cell)
+    if cell.verdict and cell.verdict.allowed and not cell.judged_right:
+        said = f"let in {cell.status}"
+    elif cell.failing and not (cell.verdict and cell.verdict.allowed):
+        said = f"{said} {cell.status}"
+    mark = " ?" if cell.verdict is None else "" if cell.good else " !"
+    return f"{said}{mark} | {outcome.word}" if outcome else f"{said}{mark}"
 
 
 def matrix(result: Diagnosis) -> str:
@@ -238,12 +251,18 @@ def matrix(result: Diagnosis) -> str:
 
 
 def told(found: Sequence[Finding]) -> str:
-    """The findings, numbered, each with its cure and where to read on."""
+    """The root causes, numbered, each with its cure and where to read on, and with what follows from it."""
     lines = []
     for number, finding in enumerate(found, 1):
-        lines.append(f"{number}. {'(warning) ' if finding.warning else ''}{finding.text}")
+        lines.append(f"{number}. {_said(finding)}")
         lines.append(f"   → {finding.cure}{f'  ({finding.link})' if finding.link else ''}")
+        if finding.follows:
+            lines += [f"   {FOLLOWS}:", *(f"   - {_said(one)}" for one in finding.follows)]
     return "\n".join(lines)
+
+
+def _said(finding: Finding) -> str:
+    return f"{'(warning) ' if finding.warning else ''}{finding.text}"
 
 
 def as_text(result: Diagnosis, as_json: bool = False) -> str:
@@ -259,23 +278,32 @@ def to_json(result: Diagnosis) -> Json:
     return {
         "environment": result.seen.contract.environment,
         "status": result.status,
-        "findings": [
-            {"text": one.text, "cure": one.cure, "link": one.link, "warning": one.warning} for one in result.findings
-        ],
+        "findings": [_finding(one) for one in result.findings],
         "cells": [_cell(result, cell) for cell in result.seen.cells],
     }
 
 
+def _finding(one: Finding) -> Json:
+    return {
+        "text": one.text,
+        "cure": one.cure,
+        "link": one.link,
+        "warning": one.warning,
+        "follows": [_finding(other) for other in one.follows],
+    }
+
+
 def _cell(result: Diagnosis, cell: Cell) -> Json:
-    outcome = result.browsed.get(cell.key) if cell.view == "public" else None
+    outcome = result.browsed.get(cell.key) if cell.view == PUBLIC else None
     return {
         "view": cell.view,
         "origin": cell.key[0],
         "endpoint": cell.key[1],
+        "status": cell.status,
         "intended": cell.question.row.allowed,
         "allowed": cell.verdict.allowed if cell.verdict else None,
         "reason": cell.verdict.reason if cell.verdict else None,
         "sentence": cell.verdict.sentence if cell.verdict else "",
-        "as_intended": cell.good,
+        "as_intended": cell.good if cell.verdict else None,
         **({"chromium": outcome.word} if outcome else {}),
     }

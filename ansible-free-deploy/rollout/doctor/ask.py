@@ -29,12 +29,13 @@ Answer = Response | Unanswered
 
 @dataclass(frozen=True)
 class Page:
-    """The frontend as it is served: its policy, and where its config.json says that the backend is."""
+    """The frontend as it is served: its policy, and where its config.json says that the backend is, if it was read."""
 
     status: int | None
     csp: str | None = None
     backend: str | None = None
     problem: str = ""
+    config_problem: str = ""  # why config.json could not be read
 
 
 def resolve(origin: str) -> tuple[str, ...]:
@@ -76,17 +77,23 @@ def page(contract: Contract, address: str) -> Page:
     answer = one(address, parts.port or 80, "GET", "/", host)
     if isinstance(answer, Unanswered):
         return Page(None, problem=answer.problem)
-    return Page(answer.status, answer.get("Content-Security-Policy"), _backend(address, parts.port or 80, host))
+    backend, problem = _backend(address, parts.port or 80, host)
+    return Page(answer.status, answer.get("Content-Security-Policy"), backend, config_problem=problem)
 
 
-def _backend(address: str, port: int, headers: Headers) -> str | None:
+def _backend(address: str, port: int, headers: Headers) -> tuple[str | None, str]:
+    """What config.json says, and why it could not be asked, if so."""
     connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/config.json", headers=dict(headers))
         found = connection.getresponse()
-        told = json.loads(found.read(65536)) if found.status == 200 else {}
-        return str(told["backend"]) if isinstance(told, dict) and "backend" in told else None
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
+        if found.status != 200:
+            return None, f"it answers {found.status}" if found.status >= 500 else ""
+        told = json.loads(found.read(65536))
+        return (str(told["backend"]) if isinstance(told, dict) and "backend" in told else None), ""
+    except (OSError, http.client.HTTPException) as problem:
+        return None, str(problem) or type(problem).__name__
+    except ValueError:  # it is no JSON
+        return None, ""
     finally:
         connection.close()

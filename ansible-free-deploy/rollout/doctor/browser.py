@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from infra import exits
 from infra.origins import DEFAULT_PORTS
-from rollout.doctor.findings import Seen
 from rollout.doctor.questions import Row
+from rollout.doctor.seen import Seen
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync")  # fmt: skip

@@ -4,94 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from infra.contract import Contract, Json
 from infra.origins import OriginError, parse_origin, parse_shape
-from rollout.doctor.ask import Answer, Page, Unanswered
-from rollout.doctor.questions import STRANGER, Question
-from rollout.verdict import Reason, Response, Verdict, same_site
+from rollout.doctor.ask import Answer, Unanswered
+from rollout.doctor.causes import GUIDE, Finding, Kind, by_cause
+from rollout.doctor.failures import application_of, failing_of, failures, last_words, only_failures
+from rollout.doctor.questions import STRANGER
+from rollout.doctor.seen import PAGE, PUBLIC, Cell, Direct, HostReport, Seen, where
+from rollout.verdict import Reason, Response, same_site
 
-GUIDE = "docs/cors-errors.md"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong and what mends it; `anchor` is a heading of the guide. A `warning` leaves the status at 0."""
-
-    text: str
-    cure: str
-    anchor: str = ""
-    warning: bool = False
-
-    @property
-    def link(self) -> str:
-        return f"{GUIDE}#{self.anchor}" if self.anchor else ""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One question, who answered it (`public` or a host's name), and what a browser makes of the answers."""
-
-    question: Question
-    view: str
-    answers: tuple[Answer, ...]
-    verdict: Verdict | None  # None: nothing came back
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.question.row.origin, self.question.endpoint.title
-
-    @property
-    def good(self) -> bool:
-        return self.verdict is not None and self.verdict.allowed == self.question.row.allowed
-
-
-@dataclass(frozen=True)
-class Direct:
-    """Django's own decision, asked past nginx: the Access-Control-Allow-Origin lines of its answer."""
-
-    host: str
-    origin: str
-    allowed: bool
-    kind: str  # `page`, or `bad host`: a refusal by a middleware
-    lines: tuple[str, ...] | None  # None: nothing came back
-
-
-@dataclass(frozen=True)
-class HostReport:
-    """What a host said of itself, or why it could not be asked."""
-
-    name: str
-    address: str
-    state: Json | None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """All that was asked."""
-
-    contract: Contract
-    cells: tuple[Cell, ...]
-    direct: tuple[Direct, ...]
-    hosts: tuple[HostReport, ...]
-    page: Page
-    addresses: dict[str, tuple[str, ...]]  # role → what its name resolves to from here
+__all__ = ["GUIDE", "Cell", "Direct", "Finding", "HostReport", "Seen", "findings", "near_miss"]
 
 
 def findings(seen: Seen) -> tuple[Finding, ...]:
-    """Every cause, the ones nearest to the hosts first; one line each however many cells it spoils."""
+    """Every root cause, the ones nearest to the hosts first, and under each what follows from it; one line each however
+    many cells it spoils. A question without an answer is no verdict."""
     everything = [
+        *_nothing(seen),
         *_hosts(seen),
         *_names(seen),
         *_page(seen),
+        *failures(seen),
         *(_told_where_files_are_right(seen, finding) for finding in (*_cells(seen), *_django(seen))),
         *_contract(seen.contract),
     ]
-    return tuple(dict.fromkeys(everything))
+    return by_cause(everything)
 
 
 def _told_where_files_are_right(seen: Seen, finding: Finding) -> Finding:
@@ -107,21 +48,55 @@ def _told_where_files_are_right(seen: Seen, finding: Finding) -> Finding:
 
 def _hosts(seen: Seen) -> Iterator[Finding]:
     for host in seen.hosts:
+        served = _served(seen, host)
         if host.state is None:
-            yield Finding(f"{host.name} can't be asked: {host.problem}", "see docs/operating.md")
+            yield Finding(f"{host.name} can't be asked: {host.problem}", "see docs/operating.md", kind=Kind.HOST,
+                          reach=served)  # fmt: skip
             continue
         state = host.state
         if state["release"] is None:
-            yield Finding(f"{host.name} has no release of the application", "run `fab ship`, then `fab deploy`")
+            yield Finding(f"{host.name} has no release of the application", "run `fab ship`, then `fab deploy`",
+                          kind=Kind.NO_RELEASE, reach=_application(served))  # fmt: skip
         if state["unfinished"]:
-            yield Finding(f"a deploy was cut short on {host.name}", "run `fab deploy`, which undoes it first")
+            yield Finding(f"a deploy was cut short on {host.name}", "run `fab deploy`, which undoes it first",
+                          kind=Kind.DRIFT, reach=served)  # fmt: skip
         for unit, what in state["units"].items():
             if what != "active":
-                yield Finding(f"{unit} on {host.name} is {what}", "see `fab logs`, then run `fab deploy`", "no-answer")
+                reach = served if unit.startswith("nginx.") else _application(served)
+                yield Finding(f"{unit} on {host.name} is {what}", "see `fab logs`, then run `fab deploy`", "no-answer",
+                              kind=Kind.STOPPED, places=reach, reach=reach)  # fmt: skip
         if paths := state.get("release_changed"):
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-            yield Finding(f"the release on {host.name} was changed on the host: {paths[0]}{more}", "run `fab ship`")
-        yield from _drift(host.name, state)
+            yield Finding(f"the release on {host.name} was changed on the host: {paths[0]}{more}", "run `fab ship`",
+                          kind=Kind.DRIFT)  # fmt: skip
+        yield from (replace(one, kind=Kind.DRIFT, reach=served) for one in _drift(host.name, state))
+
+
+def _nothing(seen: Seen) -> Iterator[Finding]:
+    if seen.unanswered:
+        yield Finding(
+            "nothing answers: neither a host nor the page nor the API could be asked, so nothing was judged",
+            "see that this machine has a network and that the hosts run, then ask again", "no-answer",
+            kind=Kind.NOTHING,
+        )  # fmt: skip
+
+
+def _served(seen: Seen, host: HostReport) -> frozenset[str]:
+    """Who answers by this host: its own view, and what is asked at its address."""
+    roles = {"frontend": (seen.contract.frontend, PAGE), "backend": (seen.contract.backend, PUBLIC)}
+    return frozenset([host.name]) | {
+        view
+        for name, (role, view) in roles.items()
+        if host.address == (seen.addresses[name] or (role.hosts[0].address,))[0]
+        and host.name in [one.name for one in role.hosts]
+    }
+
+
+def _application(served: frozenset[str]) -> frozenset[str]:
+    """The places of what the application fails to answer there; of a frontend it is the page."""
+    return frozenset(
+        place for view in served for place in ([PAGE] if view == PAGE else [application_of(view), failing_of(view)])
+    )
 
 
 def _drift(name: str, state: Json) -> Iterator[Finding]:
@@ -191,13 +166,14 @@ def _names(seen: Seen) -> Iterator[Finding]:
         if not found:
             yield Finding(
                 f"the {name}'s name {host} resolves to nothing from here; its hosts were asked by address",
-                f"point {host} at {known[0]}; see `fab outputs`", "no-answer", warning=True,
+                f"point {host} at {known[0]}; see `fab outputs`", "no-answer", warning=True, kind=Kind.NAME,
             )  # fmt: skip
         elif not set(found) & set(known):
             yield Finding(
                 f"{host} resolves to {', '.join(found)}; the contract says {', '.join(known)}: the address changed "
                 "since the last `pulumi up`, or the DNS record did not follow",
-                "run `fab up`, and wait for the record's TTL", "no-answer",
+                "run `fab up`, and wait for the record's TTL", "no-answer", kind=Kind.NAME,
+                reach=frozenset([PAGE if name == "frontend" else PUBLIC]),
             )  # fmt: skip
 
 
@@ -206,12 +182,20 @@ def _names(seen: Seen) -> Iterator[Finding]:
 
 def _page(seen: Seen) -> Iterator[Finding]:
     page, contract = seen.page, seen.contract
+    url, places = contract.frontend.origin, frozenset([PAGE])
     if page.status is None:
         yield Finding(
-            f"the page {contract.frontend.origin} does not answer: {page.problem}", "see `fab status`", "no-answer"
-        )
+            f"the page {url} does not answer: {page.problem}", "see `fab status`", "no-answer", kind=Kind.SILENT,
+            places=places,
+        )  # fmt: skip
     elif page.status != 200:
-        yield Finding(f"the page {contract.frontend.origin} answers {page.status}", "run `fab ship`, then `fab deploy`")
+        cure = "see `fab logs`" if page.status >= 500 else "run `fab ship`, then `fab deploy`"
+        yield Finding(f"the page {url} answers {page.status}", cure, kind=Kind.FAILS, places=places)
+    elif page.config_problem:
+        yield Finding(
+            f"the page's config.json could not be read ({page.config_problem}): where it sends the page is not known",
+            "see `fab status` and `fab logs`", kind=Kind.SILENT, places=places,
+        )  # fmt: skip
     elif page.backend is None:
         yield Finding("the page's config.json does not say where the backend is", "run `fab deploy`")
     elif page.backend != contract.backend.origin:
@@ -227,7 +211,8 @@ def _page(seen: Seen) -> Iterator[Finding]:
 def _cells(seen: Seen) -> Iterator[Finding]:
     for view in dict.fromkeys(cell.view for cell in seen.cells):
         cells = [cell for cell in seen.cells if cell.view == view]
-        yield from _wrong(seen, view, [cell for cell in cells if not cell.good])
+        yield from _silent(view, [cell for cell in cells if cell.verdict is None])
+        yield from _wrong(seen, view, [cell for cell in cells if cell.verdict and not cell.judged_right])
         if len(cells) > 1 and all(_open(cell) for cell in cells if cell.question.row.origin == STRANGER):
             yield Finding(
                 "every website may read the answers: allow_all_origins is on",
@@ -239,32 +224,45 @@ def _open(cell: Cell) -> bool:
     return cell.question.row.allowed and cell.verdict is not None and cell.verdict.allowed
 
 
+def _silent(view: str, cells: Sequence[Cell]) -> Iterator[Finding]:
+    """What could not be asked: no verdict."""
+    problems = [answer.problem for cell in cells for answer in cell.answers if isinstance(answer, Unanswered)]
+    for problem in list(dict.fromkeys(problems))[:1]:
+        yield Finding(
+            f"{where(view)} does not answer ({problem})", "see `fab status` and `fab logs`", "no-answer",
+            kind=Kind.SILENT, places=frozenset([view]),
+        )  # fmt: skip
+
+
 def _wrong(seen: Seen, view: str, cells: Sequence[Cell]) -> Iterator[Finding]:
-    where = "the public address" if view == "public" else f"nginx on {view}"
     for origin in dict.fromkeys(cell.question.row.origin for cell in cells if not cell.question.row.allowed):
         yield Finding(
-            f"{where} lets in {origin}, which the contract does not: a pattern without its end, or with a bare dot?",
-            "run `fab deploy`, which writes every pattern anchored and escaped", "alloworiginmismatch",
+            f"{where(view)} lets in {origin}, which the contract does not: a pattern without its end, or with a bare "
+            "dot?", "run `fab deploy`, which writes every pattern anchored and escaped", "alloworiginmismatch",
+            kind=Kind.CORS, places=frozenset([view]),
         )  # fmt: skip
     kept = [cell for cell in cells if cell.question.row.allowed]
-    for reason in dict.fromkeys(cell.verdict.reason if cell.verdict else None for cell in kept):
-        same = [cell for cell in kept if (cell.verdict.reason if cell.verdict else None) == reason]
-        yield _refused(seen, where, view, reason, same)
+    for reason in dict.fromkeys(cell.verdict.reason for cell in kept if cell.verdict):
+        yield _refused(seen, view, reason, [cell for cell in kept if cell.verdict and cell.verdict.reason == reason])
 
 
-def _refused(seen: Seen, where: str, view: str, reason: Reason | None, cells: Sequence[Cell]) -> Finding:
+def _refused(seen: Seen, view: str, reason: Reason | None, cells: Sequence[Cell]) -> Finding:
     """One cause for all cells that fail alike."""
-    first = cells[0]
+    first = cells[0].verdict
+    assert first
     titles = ", ".join(dict.fromkeys(cell.question.endpoint.title for cell in cells))
     who = ", ".join(dict.fromkeys(cell.question.row.origin for cell in cells))
-    if first.verdict is None:
-        problem = next((a.problem for a in first.answers if isinstance(a, Unanswered)), "nothing came back")
-        return Finding(f"{where} does not answer ({problem})", "see `fab status` and `fab logs`", "no-answer")
-    if (beyond := _beyond_headers(first.answers[-1])) and str(reason).endswith("MissingAllowOriginHeader"):
-        return Finding(f"{where}, {titles}: {beyond[0]}; no header can reach it", beyond[1], "what-no-header-can-reach")
+    asked = f"{where(view)}, {titles}"
+    missing = str(reason).endswith("MissingAllowOriginHeader")
+    if missing and (beyond := _beyond_headers(cells[0].answers[-1])):
+        return Finding(f"{asked}: {beyond[0]}; no header can reach it", beyond[1], "what-no-header-can-reach")
+    if missing and only_failures(cells):
+        return Finding(f"{asked}, for {who}: {first.sentence}", "mend what answers 5xx first", first.anchor,
+                       kind=Kind.CORS, places=frozenset([failing_of(view)]))  # fmt: skip
     cause, cure = _cause(seen, view, reason, cells)
-    text = f"{where}, {titles}, for {who}: {first.verdict.sentence}{'; ' + cause if cause else ''}"
-    return Finding(text, cure, first.verdict.anchor)
+    text = f"{asked}, for {who}: {first.sentence}{'; ' + cause if cause else ''}"
+    kind = Kind.CORS if cure.startswith("run `fab deploy`") else Kind.OTHER
+    return Finding(text, cure, first.anchor, kind=kind, places=frozenset([view]))
 
 
 def _only_errors(seen: Seen, view: str, cells: Sequence[Cell]) -> bool:
@@ -305,7 +303,10 @@ _COOKIES = "set allow_credentials: true, then run `fab deploy`; or send no cooki
 def _cause(seen: Seen, view: str, reason: Reason | None, cells: Sequence[Cell]) -> tuple[str, str]:
     plain = str(reason or "").removeprefix("Preflight")
     if plain == "MultipleAllowOriginValues":
-        if view == "public" and all(c.good for c in seen.cells if c.view != "public"):
+        hosts = [cell for cell in seen.cells if cell.view != PUBLIC and cell.verdict]
+        if view == PUBLIC and not hosts:
+            return "Django's line is not hidden, or a proxy in front adds another", "let only one of them add it"
+        if view == PUBLIC and all(cell.judged_right for cell in hosts):
             return "the hosts themselves send one: a proxy or CDN in front adds another", "let only one of them add it"
         return "Django's line is not hidden (proxy_hide_header), so nginx's is the second", "run `fab deploy`"
     if plain == "MissingAllowOriginHeader" and _only_errors(seen, view, cells):
@@ -329,25 +330,47 @@ def _cause(seen: Seen, view: str, reason: Reason | None, cells: Sequence[Cell]) 
 
 
 def _django(seen: Seen) -> Iterator[Finding]:
+    """What Django decides where nginx is not in front. Without an answer of Django's there is no verdict on it."""
+    missing = {(one.host, one.origin) for one in seen.direct if one.kind == "page" and not one.lines}
     for one in seen.direct:
+        places = frozenset([one.host])
         if one.lines is None:
-            continue  # the units and the cells say so already
-        if one.allowed and one.kind == "bad host" and not one.lines:
             yield Finding(
-                f"Django on {one.host} refuses a wrong Host without CORS headers: CorsMiddleware is missing, or stands "
-                "below the middleware that refuses", "put it first; the kit does: run `fab deploy`",
-                "missingalloworiginheader",
+                f"gunicorn on {one.host} does not answer ({one.problem or 'nothing came back'})",
+                "see `fab status` and `fab logs`", "no-answer", kind=Kind.SILENT,
+                places=frozenset([application_of(one.host)]),
+            )  # fmt: skip
+        elif one.allowed and not one.lines and one.status >= 500:
+            yield _no_verdict(seen, one)
+        elif one.allowed and one.kind == "bad host" and not one.lines and (one.host, one.origin) not in missing:
+            yield Finding(
+                f"Django on {one.host} answers {one.status} to a preflight with a wrong Host, without CORS headers: "
+                "CorsMiddleware is missing, or stands below the middleware that refuses",
+                "put it first; the kit does: run `fab deploy`", "missingalloworiginheader", kind=Kind.CORS,
+                places=places,
             )  # fmt: skip
         elif one.allowed and one.kind == "page" and not one.lines:
             yield Finding(
                 f"Django on {one.host} does not let in {one.origin}: CORS_ALLOWED_ORIGINS or CorsMiddleware is not as "
-                "the contract says", "run `fab deploy`", "missingalloworiginheader",
+                "the contract says", "run `fab deploy`", "missingalloworiginheader", kind=Kind.CORS, places=places,
             )  # fmt: skip
         elif not one.allowed and one.lines:
             yield Finding(
                 f"Django on {one.host} lets in {one.origin} (nginx hides it): is CORS_ALLOWED_ORIGIN_REGEXES text "
                 "instead of a list, or one of its patterns without an end?", "run `fab deploy`", "alloworiginmismatch",
+                kind=Kind.CORS, places=places,
             )  # fmt: skip
+
+
+def _no_verdict(seen: Seen, one: Direct) -> Finding:
+    words = "" if any(cell.failing for cell in seen.cells) else last_words(seen, [one.host])  # told there already
+    what = "a preflight" if one.kind == "page" else "a preflight with a wrong Host"
+    whose = "gunicorn's own error page, so the project's failed too" if one.bare else "the application itself fails"
+    return Finding(
+        f"gunicorn on {one.host} answers {one.status} to {what}: {whose}; whether CorsMiddleware is in place could not "
+        f"be asked{words}", "see `fab logs`", kind=Kind.SILENT,
+        places=frozenset([failing_of(one.host)]),
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------- the contract

@@ -7,9 +7,10 @@ from importlib import resources
 from pathlib import Path
 
 from rollout.deploy import UsageError
-from rollout.doctor import Diagnosis, word
+from rollout.doctor import FOLLOWS, Diagnosis, word
 from rollout.doctor.ask import Unanswered
-from rollout.doctor.findings import Cell, Finding
+from rollout.doctor.causes import Finding
+from rollout.doctor.seen import PUBLIC, Cell
 
 Ids = dict[tuple[str, str, str], str]
 
@@ -25,7 +26,7 @@ def write(path: str, result: Diagnosis) -> None:
 def html(result: Diagnosis) -> str:
     """The whole page; nothing in it is loaded from elsewhere."""
     seen = result.seen
-    verdict = {0: ("ok", "All as intended"), 1: ("wrong", "Not as intended"), 4: ("wrong", "Nothing could be asked")}
+    verdict = {0: ("ok", "All as intended"), 1: ("wrong", "Not as intended"), 4: ("silent", "Nothing could be asked")}
     kind, text = verdict[result.status]
     views = dict.fromkeys(cell.view for cell in seen.cells)
     ids = {(cell.view, *cell.key): f"cell-{number}" for number, cell in enumerate(seen.cells, 1)}
@@ -43,19 +44,22 @@ def html(result: Diagnosis) -> str:
         f'<meta name=viewport content="width=device-width"><style>{style}</style>'
         f"<h1>Who may read {escape(seen.contract.backend.origin)} ({name})</h1>"
         f'<p class="state {kind}">{text}</p>{f"<h2>{over}</h2><ol>{found}</ol>" if found else ""}'
-        f"{tables}<p><small>Green: a page may read it. Grey: a stranger is refused, as intended. Red: not as intended. "
-        f"Choose a cell for what was said.</small></p>{panels}</html>\n"
+        f"{tables}<p><small>Green: a page may read it. Grey: a stranger is refused, as intended. Red: not as intended, "
+        f"or it answers 5xx. Striped: no answer, so no verdict. Choose a cell for what was "
+        f"said.</small></p>{panels}</html>\n"
     )
 
 
 def _heading(view: str) -> str:
-    return "Asked from here, at the public address" if view == "public" else f"Asked on {escape(view)}, of its nginx"
+    return "Asked from here, at the public address" if view == PUBLIC else f"Asked on {escape(view)}, of its nginx"
 
 
 def _finding(one: Finding) -> str:
     link = f" <small>{escape(one.link)}</small>" if one.link else ""
     kind = " class=warning" if one.warning else ""
-    return f"<li{kind}>{escape(one.text)}<br><span class=cure>→ {escape(one.cure)}</span>{link}</li>"
+    follows = "".join(f"<li>{escape(other.text)}" for other in one.follows)
+    under = f"<p class=follows>{FOLLOWS}:</p><ul>{follows}</ul>" if follows else ""
+    return f"<li{kind}>{escape(one.text)}<br><span class=cure>→ {escape(one.cure)}</span>{link}{under}</li>"
 
 
 def _table(result: Diagnosis, cells: list[Cell], ids: Ids) -> str:
@@ -71,8 +75,9 @@ def _table(result: Diagnosis, cells: list[Cell], ids: Ids) -> str:
 
 
 def _cell(result: Diagnosis, cell: Cell, ids: Ids) -> str:
-    kind = "wrong" if not cell.good else "ok" if cell.question.row.allowed else "refused"
-    outcome = result.browsed.get(cell.key) if cell.view == "public" else None
+    kind = "ok" if cell.question.row.allowed else "refused"
+    kind = "silent" if cell.verdict is None else kind if cell.good else "wrong"
+    outcome = result.browsed.get(cell.key) if cell.view == PUBLIC else None
     browsed = f"<br><small>Chromium: {escape(outcome.word)}</small>" if outcome else ""
     return f'<td class={kind}><a href="#{ids[cell.view, *cell.key]}">{escape(word(cell))}{browsed}</a></td>'
 
