@@ -9,6 +9,7 @@ _SHARED = (
     "onhost",
     "handover",
     "journal",
+    "shipped",
     "two_phase",
     "claims",
     "envfile",

@@ -26,9 +26,9 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
-from rollout import claims, handover, journal, logins, manifest, seal, two_phase, untrusted
+from rollout import claims, handover, journal, logins, manifest, seal, shipped, two_phase, untrusted
 from rollout.confined import Confined, Ended
-from rollout.journal import AUDIT, KIT, STARTED, audit, link_of
+from rollout.journal import KIT, STARTED, audit, link_of
 from rollout.onhost import (
     PAYLOAD,
     ROOT,
@@ -131,6 +131,12 @@ def release() -> str | None:
     """The folder of the release that is current, or None."""
     path = Path(ROOT, "opt", PAYLOAD["app"], "current")
     return os.path.realpath(str(path)) if path.exists() else None
+
+
+def current_release() -> str | None:
+    """The id of the release that is current, or None."""
+    folder = release()
+    return Path(folder).name if folder else None
 
 
 def changed_in_release() -> list[str]:
@@ -629,8 +635,11 @@ def recover() -> bool:
             settle(way)
         except Failed as problem:
             emit(step="recover", text=f"what ran before does not come up again: {problem}")
-    word = "kept" if finished else "went back from"
-    audit(f"{word} {way['to']}, which an interrupted run had left", way["to"] if finished else way["from"], way["kind"])
+    if finished:  # under the name of the change that it was
+        text, more = f"kept {way['to']}", {"deploy": way["transaction"], "previous": way["from"]}
+    else:
+        text, more = f"went back from {way['to']}", {}
+    audit(f"{text}, which an interrupted run had left", way["to"] if finished else way["from"], way["kind"], **more)
     return finished
 
 
@@ -797,26 +806,23 @@ def stored(name: str) -> Json:
     return seal.sealed(seal.unsealed(generation, by), by)
 
 
-def audit_lines() -> list[Json]:
-    try:
-        lines = AUDIT.read_text().splitlines()
-    except OSError:
-        return []
-    found = []
-    for line in lines:
-        with contextlib.suppress(ValueError):  # a line cut short by a pulled plug
-            found.append(json.loads(line))
-    return found
-
-
 def history() -> Json:
     """What was deployed and shipped here, the last first, and what a rollback can go to."""
-    lines = audit_lines()[::-1]
-    count = PAYLOAD.get("count", 200)
-    of = {kind: [line for line in lines if line.get("kind", "configuration") == kind][:count]
-          for kind in ("configuration", "release")}  # fmt: skip
-    here = {"current": current_id(), "kept": kept(), "leads_to": leads_to()}
-    return {**here, "deploys": of["configuration"], "ships": of["release"]}
+    lines, count = shipped.audit_lines(), PAYLOAD.get("count", 200)
+    return {
+        "current": current_id(),
+        "kept": kept(),
+        "leads_to": leads_to(),
+        "deploys": shipped.lines_of("configuration", lines)[:count],
+        "release": current_release(),
+        "releases": shipped.served(),
+        "ships": shipped.ships(lines)[:count],
+    }
+
+
+def releases() -> Json:
+    """What a rollback of the code has to know."""
+    return shipped.look(current_release())
 
 
 def leads_to() -> dict[str, str]:
@@ -861,9 +867,12 @@ def status() -> Json:
     claims.refuse_others(PAYLOAD["app"])
     active = {unit: activity(unit) for unit in PAYLOAD["units"]}
     wrong, reasons = compare(given()) if PAYLOAD.get("generation") else ([], {})
+    serves = current_release()
     return {
         "generation": current_id(),
         "release": release(),
+        "revision": shipped.revision(serves) if serves else None,
+        "last_ship": shipped.last_change(shipped.ships(shipped.audit_lines()), serves),
         "units": active,
         "unfinished": journal.exists(),
         "in_doubt": journal.in_doubt(),
@@ -913,7 +922,10 @@ def outcome() -> Json:
     return {"outcome": journal.outcome(PAYLOAD["transaction"])}
 
 
-LOOKS = {"plan": plan, "status": status, "history": history, "logs": logs, "examine": examine, "outcome": outcome}
+LOOKS = {
+    "plan": plan, "status": status, "history": history, "releases": releases, "logs": logs, "examine": examine,
+    "outcome": outcome,
+}  # fmt: skip
 
 
 def main() -> int:
