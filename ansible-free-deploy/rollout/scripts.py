@@ -14,6 +14,7 @@ _SHARED = (
     "claims",
     "envfile",
     "untrusted",
+    "logfiles",
     "confined",
     "seal",
     "manifest",

@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
-from rollout import claims, handover, journal, logins, manifest, seal, shipped, two_phase, untrusted
+from rollout import claims, handover, journal, logfiles, logins, manifest, seal, shipped, two_phase, untrusted
 from rollout.confined import Confined, Ended
 from rollout.journal import KIT, STARTED, audit, link_of
 from rollout.onhost import (
@@ -60,6 +60,7 @@ CURRENT = KIT / "current"
 NGINX_STATUS = "/run/origin-kit-nginx.sock"
 NGINX_ENABLED = "/etc/systemd/system/multi-user.target.wants/nginx.service"
 KEPT = 10
+USER_AGENT = "origin-kit"  # for who reads the logs; nothing goes by it, since anybody can send it
 LARGEST_PAGE = 1 << 20  # bytes of a page that are looked at
 Answer = tuple[int, dict[str, list[str]], bytes]  # status, headers by lower-case name, body
 
@@ -508,19 +509,22 @@ def ask(method: str, path: str, headers: dict[str, str], most: int = 0) -> Answe
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=WAIT_S)
+    status = None
     try:
         with untrusted.within(WAIT_S):
-            connection.request(method, path, headers=headers)
+            connection.request(method, path, headers={"User-Agent": USER_AGENT, **headers})
             answer = connection.getresponse()
+            status = answer.status
             body = answer.read(most) if most else b""
         found: dict[str, list[str]] = {}
         for name, value in answer.getheaders():
             found.setdefault(name.lower(), []).append(value)
-        return answer.status, found, body
+        return status, found, body
     except (OSError, http.client.HTTPException) as problem:
         raise Failed(f"nginx does not answer on port 80: {problem}") from problem
     finally:
         connection.close()
+        logfiles.note("nginx", method, path, status)
 
 
 def probe(probes: Json) -> None:
@@ -840,10 +844,8 @@ def leads_to() -> dict[str, str]:
 
 
 def logs() -> Json:
-    """The last lines of the services' journals."""
-    count = str(PAYLOAD.get("count", 20))
-    units = [word for unit in PAYLOAD["units"] for word in ("-u", unit)]
-    return {"text": hide(run("journalctl", *units, "-n", count, "--no-pager", "-o", "short-iso").stdout)}
+    """The last that nginx and the application wrote."""
+    return {"text": hide(logfiles.last(PAYLOAD.get("count", 20), PAYLOAD["units"]))}
 
 
 def plan() -> Json:
@@ -899,6 +901,7 @@ def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=15)
+    status = None
     try:
         if via == "gunicorn":
             connection.sock = socket.socket(socket.AF_UNIX)
@@ -910,11 +913,13 @@ def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json
         with untrusted.within(15):
             connection.endheaders()
             found = connection.getresponse()
-        return {"status": found.status, "headers": [list(pair) for pair in found.getheaders()]}
+        status = found.status
+        return {"status": status, "headers": [list(pair) for pair in found.getheaders()]}
     except (OSError, http.client.HTTPException) as problem:
         return {"problem": str(problem) or type(problem).__name__}
     finally:
         connection.close()
+        logfiles.note(via, method, target, status)
 
 
 def outcome() -> Json:
