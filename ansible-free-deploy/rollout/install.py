@@ -799,6 +799,8 @@ class Ship(Switch):
 
     def switch(self) -> None:
         if PAYLOAD["role"] == "backend":
+            if gone := shipped.no_longer_held(current_id(), self.to):
+                emit(step="note", text=f"does not hold these migrations, which stay applied: {', '.join(gone)}")
             self.copy = migrate(self.staged)
         put(self.staged)
         super().switch()

@@ -16,6 +16,7 @@ from rollout.onhost import PAYLOAD, ROOT, Json
 
 RELEASES = ROOT / "opt" / str(PAYLOAD.get("app", "")) / "releases"
 UNKNOWN = "commit unknown"
+MOST_SHIPS = 200  # that are told of
 SHIPPED, ROLLED_BACK, KEPT = "shipped", "rolled back", "kept "  # what the audit calls a change of the release
 
 
@@ -54,7 +55,7 @@ def revision(name: str) -> str:
     page."""
     noted = record(name)
     commit = noted.get("commit")
-    return str(noted.get("revision") or (f"{commit[:12]} (changes unknown)" if commit else UNKNOWN))
+    return str(noted.get("revision") or (f"{commit[:12]}, changes unknown" if commit else UNKNOWN))
 
 
 def served() -> list[str]:
@@ -62,10 +63,10 @@ def served() -> list[str]:
     return sorted(path.parent.name for path in RELEASES.glob("*/turn") if path.parent.suffix != ".partial")
 
 
-def migrations(name: str) -> list[str]:
+def migrations(name: str | None) -> list[str]:
     """The migrations that a release holds, of the project and of what it is installed with, as Django names them."""
     found = set()
-    for top in (RELEASES / name / "app", RELEASES / name / "venv"):
+    for top in (RELEASES / str(name) / "app", RELEASES / str(name) / "venv"):
         for here, _, files in os.walk(os.path.realpath(str(top))):
             if Path(here).name == "migrations":
                 app = Path(here).parent.name
@@ -100,6 +101,11 @@ def last_change(found: list[Json], current: str | None) -> Json | None:
     return None
 
 
+def no_longer_held(before: str | None, name: str) -> list[str]:
+    """The migrations that release `before` holds and `name` does not; they stay applied."""
+    return sorted(set(migrations(before)) - set(migrations(name))) if before not in (None, name) else []
+
+
 def look(current: str | None) -> Json:
     """What a rollback of the code has to know."""
     found = ships(audit_lines())
@@ -107,6 +113,6 @@ def look(current: str | None) -> Json:
     return {
         "current": current,
         "last": last_change(found, current),
-        "ships": found,
+        "ships": found[:MOST_SHIPS],
         "kept": {name: {"revision": revision(name), "migrations": migrations(name)} for name in here},
     }
