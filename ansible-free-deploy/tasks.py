@@ -27,6 +27,7 @@ REMOVE = "an application of this kit to remove from the hosts, with its data (re
 ALLOW_REPLACE = "a host that may be replaced, and its data lost (repeatable)"
 ALLOW_DELETE = "a host that may be deleted with its data (repeatable)"
 TAKE_OVER = "make another checkout's or user's local stack yours"
+CODE_OF = "only the hosts of this role: frontend or backend"
 OUTPUTS = "read the contract from this file, which says itself of which stack it is"
 
 
@@ -182,21 +183,29 @@ def deploy(
     )
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS, "release": "the application's code instead of the configuration",
-            "to": "the generation or release to go to (default: the one before)", "wait": WAIT})  # fmt: skip
+@verb(help={"stack": STACK, "outputs": OUTPUTS,
+            "release": "the application's code instead of the configuration: what the last ship changed",
+            "to": "the generation or release to go to (default: the one before)", "wait": WAIT, "role": CODE_OF,
+            "past-migrations": "go back even where the older code does not know migrations that stay"})  # fmt: skip
 def rollback(
     _: Context, stack: str | None = None, outputs: str | None = None, release: bool = False, to: str | None = None,
-    wait: str | None = None,
+    wait: str | None = None, role: str | None = None, past_migrations: bool = False,
 ) -> None:  # fmt: skip
     """Go back to the configuration (or with --release the code) before this one; data stays, migrations too."""
     from rollout import deploy as deployment
-    from rollout import ship as shipping
+    from rollout import rollback as way_back
 
-    limit = deployment.seconds(wait)
+    limit, only = deployment.seconds(wait), deployment.role_of(role)
+    if (only or past_migrations) and not release:
+        raise deployment.UsageError(
+            "--role and --past-migrations go with --release; configuration goes back everywhere"
+        )
     found = read(stack, outputs, strict=False, change=True)
     if release:
-        served = shipping.rollback(found.contract, to, limit)
-        report.line(f"release {served[0]} serves" if any(served) else "unchanged: that release serves already")
+        done = way_back.rollback(found, to, only, past_migrations, limit)
+        report.line("\n".join(done) if done else "unchanged: that release serves already")
+        if done:
+            report.line("the next `fab ship` (or `fab up`) ships what is here again")
         return
     outcomes = deployment.rollback(found, to, limit)
     report.line(deployment.summary(found.contract, outcomes))
@@ -248,19 +257,22 @@ def status(_: Context, stack: str | None = None, outputs: str | None = None, jso
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
 def history(_: Context, stack: str | None = None, outputs: str | None = None, json: bool = False) -> None:
-    """What was deployed on every host, when and by whom, and what a rollback can go to."""
+    """What was deployed and shipped on every host, when and by whom, and what a rollback can go to."""
     from rollout import deploy as deployment
 
     outcomes = deployment.everywhere(read(stack, outputs, json, strict=False), "history")
     report.line(deployment.as_json(outcomes) if json else "\n\n".join(map(deployment.history_text, outcomes)))
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS, "lines": "how many of each host"})
-def logs(_: Context, stack: str | None = None, outputs: str | None = None, lines: int = 20) -> None:
-    """The last lines that nginx and the application wrote on every host."""
+@verb(help={"stack": STACK, "outputs": OUTPUTS, "lines": "how many of each host", "role": CODE_OF})
+def logs(
+    _: Context, stack: str | None = None, outputs: str | None = None, lines: int = 20, role: str | None = None
+) -> None:  # fmt: skip
+    """The last that nginx (requests and errors) and the application wrote on every host, by time."""
     from rollout import deploy as deployment
 
-    for outcome in deployment.everywhere(read(stack, outputs, strict=False), "logs", count=lines):
+    only = deployment.role_of(role)
+    for outcome in deployment.everywhere(read(stack, outputs, strict=False), "logs", only=only, count=lines):
         report.line(f"{outcome.host.name}\n{outcome.result['text'].rstrip()}")
 
 

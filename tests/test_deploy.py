@@ -11,21 +11,25 @@ from pathlib import Path
 import pytest
 
 from infra.contract import Host
-from rollout.deploy import Outcome, RollbackError, UsageError, before, history_text, seconds
+from rollout.deploy import Outcome, RollbackError, UsageError, as_wanted, before, history_text, seconds, status_table
 from tests.e2e.kit import FAB, ROOT
 from tests.test_render import GOLDEN
 
 Line = tuple[str, str, str]
 
 
-def look(name: str, current: str, kept: list[str], *lines: Line) -> Outcome:
-    """A host's history; lines are (deploy, generation, result), the last first."""
+MADE = {"at": "2026-11-23T12:00:00+0000", "seconds": 1.0, "who": "ada@x"}
+
+
+def look(name: str, current: str, kept: list[str], *lines: Line, **ships: object) -> Outcome:
+    """A host's history; lines are (deploy, generation, result), the last first. `ships` as the host tells of them."""
     deploys = [
-        {"deploy": d, "generation": g, "result": r, "at": "2026-11-23T12:00:00+0000", "seconds": 1.0, "who": "ada@x"}
-        for d, g, r in lines
+        {"deploy": d, "generation": g, "result": r, "number": 10 * (len(lines) - place), **MADE}
+        for place, (d, g, r) in enumerate(lines)
     ]
     host = Host(name, "203.0.113.1", 22, "deploy", ())
-    return Outcome("backend", host, {"current": current, "kept": kept, "deploys": deploys})
+    here = {"current": current, "kept": kept, "release": None, "releases": [], "ships": [], **ships}
+    return Outcome("backend", host, {**here, "deploys": deploys})
 
 
 def test_hosts_go_back_together() -> None:
@@ -68,6 +72,45 @@ def test_history_marks_what_is_current_and_what_is_kept() -> None:
     assert len(lines) == 4
     assert "current" in lines[2]
     assert "kept" in lines[3]
+
+
+def test_history_shows_ships_among_deploys_with_the_application_s_commit() -> None:
+    """In the order of the host's own record, whatever its clock says; what can be gone back to is marked."""
+    ships = [
+        {"release": "R3", "revision": "c3+changes", "result": "failed: migrate", "number": 22, **MADE},
+        {
+            "release": "R2",
+            "revision": "c2",
+            "result": "shipped",
+            "number": 21,
+            **MADE,
+            "at": "2020-01-01T00:00:00+0000",
+        },
+        {"release": "R2", "revision": "c2", "result": "unchanged", "number": 12, **MADE},
+        {"release": "R1", "revision": "commit unknown", "result": "shipped", "number": 11, **MADE},
+    ]
+    lines = (("2", "B2", "deployed"), ("1", "B1", "deployed"))
+    said = history_text(look("b", "B2", ["B1", "B2"], *lines, ships=ships, release="R2", releases=["R1", "R2"]))
+    rows = [line.split() for line in said.splitlines()[2:]]
+    assert [row[1:4] for row in rows] == [
+        ["ship", "R3", "c3+changes"], ["ship", "R2", "current"], ["deploy", "B2", "current"], ["ship", "R1", "kept"],
+        ["deploy", "B1", "kept"],
+    ]  # fmt: skip
+    assert ("c2" in rows[1], "commit unknown" in said, "ada@x" in rows[1], rows[1][-1]) == (True, True, True, "shipped")
+
+
+def test_status_shows_which_code_serves_and_that_it_was_rolled_back() -> None:
+    """As the contract says is the configuration, then; that is nothing wrong."""
+    result = {
+        "generation": "g", "release": "/opt/shop/releases/91bc", "revision": "c1", "unfinished": False, "differs": [],
+        "restarts": {}, "units": {"nginx.service": "active"}, "last_ship": {"result": "shipped", "previous": "3f2a"},
+    }  # fmt: skip
+    host = Host("frontend-1", "203.0.113.1", 22, "deploy", ())
+    table = status_table([Outcome("frontend", host, result)])
+    assert table.splitlines()[1].split()[3:5] == ["91bc", "c1"] and table.endswith("  as the contract says")
+    back = Outcome("frontend", host, {**result, "last_ship": {"result": "rolled back", "previous": "3f2a"}})
+    assert "  configuration as the contract says; its page was rolled back from release 3f2a" in status_table([back])
+    assert as_wanted(back)
 
 
 @pytest.mark.parametrize(("text", "value"), [(None, 60), ("90", 90), ("90s", 90), ("5m", 300), ("0", 0)])

@@ -165,6 +165,9 @@ def test_a_question_without_a_terminal_is_3(words: tuple[str, ...], home: Path) 
         (("logs", "--lines", "-3"), "--lines -3: write a whole number from 1"),
         (("logs", "--lines"), "--lines needs a value"),
         (("deploy", "--wait", "soon"), "--wait soon: write seconds or minutes"),
+        (("logs", "--role", "x"), "--role x: there are two, frontend and backend"),
+        (("rollback", "--role", "frontend"), "--role and --past-migrations go with --release"),
+        (("rollback", "--past-migrations"), "--role and --past-migrations go with --release"),
     ],
 )
 def test_words_that_can_t_be_used_are_one_line_and_2(words: tuple[str, ...], said: str, home: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -28,7 +29,7 @@ from uuid import uuid4
 
 import pytest
 
-from rollout import hosts, release
+from rollout import hosts, release, scripts
 from rollout.release import Release, Target
 
 PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
@@ -224,6 +225,9 @@ def build(folder: Path) -> Release:
 
 def failing(verb: str) -> str:
     return f"FAILING = {verb!r}\nWAITING = 1\n{MANAGE}"
+
+
+WAITING = f"FAILING = None\nWAITING = 1\n{MANAGE}"
 
 
 def page(folder: Path, text: str = "<h1>shop</h1>") -> Release:
@@ -951,6 +955,110 @@ def test_rollback_goes_to_the_release_before(machine: Machine, tmp_path: Path) -
         machine.run(named)["error"]
         == f"release feedfeedfeed is not here; there is {', '.join(sorted([first.id, second.id]))}"
     )
+
+
+def look(machine: Machine, verb: str = "releases") -> dict[str, Any]:
+    """What the host says of its releases, by the script that looks."""
+    orders = {"verb": verb, "app": "shop", "root": str(machine.root), "who": "tests", "units": []}
+    program = f"PAYLOAD = {orders!r}\n{scripts.script('transaction')}"
+    done = subprocess.run([PYTHON, "-"], input=program, capture_output=True, text=True, check=True, cwd="/")
+    return dict(json.loads(done.stdout.splitlines()[-1])["result"])
+
+
+def audit(machine: Machine) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (machine.root / "var/log/origin-kit/audit.jsonl").read_text().splitlines()]
+
+
+def test_a_rollback_goes_only_from_where_it_was_to_go_from(machine: Machine, tmp_path: Path) -> None:
+    """Somebody else may have shipped since the operator looked."""
+    pages = [page(tmp_path / str(number), f"<h1>{number}</h1>") for number in range(3)]
+    for built in pages:
+        machine.ship(built)
+    orders = release.rollback_orders("shop", "frontend", "tests", pages[0].id, leaving=pages[1].id)
+    said = f"release {pages[2].id} serves here by now, no longer {pages[1].id}; run this again"
+    assert machine.run(orders)["error"] == said
+    assert machine.current == pages[2].id
+
+
+def test_a_host_tells_what_the_last_ship_replaced_and_of_which_commit_it_is(machine: Machine, tmp_path: Path) -> None:
+    """A rollback is a change as well; a ship that changes nothing is none, and neither is a fresh copy."""
+    pages = (page(tmp_path / str(number), f"<h1>{number}</h1>") for number in range(2))
+    first, second = (dataclasses.replace(one, commit=word * 40) for one, word in zip(pages, "cd", strict=True))
+    second = dataclasses.replace(second, changed=True)
+    for built in (first, second, second):
+        machine.ship(built)
+    last = look(machine)["last"]
+    assert (last["release"], last["previous"], last["revision"]) == (second.id, first.id, "dddddddddddd+changes")
+    edit(machine.home / "current/site/index.html")
+    assert machine.ship(second)["changed"]
+    assert look(machine)["last"]["deploy"] == last["deploy"]
+    machine.run(release.rollback_orders("shop", "frontend", "tests"))
+    last = look(machine)["last"]
+    assert (last["result"], last["release"], last["previous"]) == ("rolled back", first.id, second.id)
+    kept = look(machine)["kept"]
+    assert {name: one["revision"] for name, one in kept.items()} == {
+        first.id: "c" * 12, second.id: "dddddddddddd+changes"
+    }  # fmt: skip
+
+
+def test_what_an_older_kit_has_shipped_is_understood(machine: Machine, tmp_path: Path) -> None:
+    """Lines without what they replaced, releases without the state of their tree; a page had no commit at all."""
+    first, second = (page(tmp_path / str(number), f"<h1>{number}</h1>") for number in range(2))
+    machine.ship(first)
+    machine.ship(second)
+    old = ("revision", "previous", "copy")
+    lines = [{key: value for key, value in line.items() if key not in old} for line in audit(machine)]
+    (machine.root / "var/log/origin-kit/audit.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name, commit in ((first.id, None), (second.id, "e" * 40)):
+        place = machine.home / "releases" / name / "release.json"
+        noted = {key: value for key, value in json.loads(place.read_text()).items() if key != "revision"}
+        place.write_text(json.dumps({**noted, "commit": commit}))
+    seen = look(machine)
+    assert (seen["last"]["release"], seen["last"]["previous"]) == (second.id, first.id)
+    assert seen["kept"][first.id]["revision"] == "commit unknown"
+    assert seen["last"]["revision"] == "eeeeeeeeeeee, changes unknown"
+    (machine.root / "var/log/origin-kit/audit.jsonl").unlink()
+    assert look(machine)["last"] is None
+
+
+def test_an_interrupted_ship_that_is_kept_is_the_change_that_it_was(machine: Machine, tmp_path: Path) -> None:
+    """The next run finishes it under its own name, so that all hosts of that ship go back together."""
+    first, second = (page(tmp_path / str(number), f"<h1>{number}</h1>") for number in range(2))
+    machine.ship(first)
+    machine.more = {"die_at": "commit", "deploy": "0123456789ab"}
+    assert "was killed" in machine.ship(second)["error"]
+    machine.more = {}
+    machine.ship(second)
+    last = look(machine)["last"]
+    assert (last["deploy"], last["release"], last["previous"]) == ("0123456789ab", second.id, first.id)
+
+
+def test_a_host_names_the_migrations_of_a_release_and_where_the_copy_is(machine: Machine, tmp_path: Path) -> None:
+    """Those of the project and of what it is installed with; nothing is run for it."""
+    first = build(
+        project(tmp_path / "p", shop__migrations__0001_initial_dot_py="", shop__migrations____init___dot_py="")
+    )
+    machine.ship(first)
+    second = build(
+        project(tmp_path / "p", shop__migrations__0002_more_dot_py="raise SystemExit\n", manage_dot_py=WAITING)
+    )
+    machine.ship(second)
+    names = lib(machine) / "allauth/account/migrations"
+    names.mkdir(parents=True)
+    (names / "0001_initial.py").touch()
+    kept = look(machine)["kept"]
+    assert kept[first.id]["migrations"] == ["account.0001_initial", "shop.0001_initial"]
+    assert kept[second.id]["migrations"] == ["account.0001_initial", "shop.0001_initial", "shop.0002_more"]
+    copy = audit(machine)[-1]["copy"]
+    assert copy == str(machine.data / f"backups/00001-before-{second.id}")
+
+
+def test_a_ship_says_which_migrations_it_does_not_hold(machine: Machine, tmp_path: Path) -> None:
+    """Older code that is shipped crosses them as a rollback does; it was asked for by name, so it is a note."""
+    machine.ship(build(project(tmp_path / "new", shop__migrations__0002_more_dot_py="")))
+    assert machine.ship(build(project(tmp_path / "old")))["changed"]
+    notes = [event["text"] for event in machine.said if event.get("step") == "note"]
+    assert notes == ["does not hold these migrations, which stay applied: shop.0002_more"]
 
 
 def test_five_releases_are_kept(machine: Machine, tmp_path: Path) -> None:

@@ -775,3 +775,103 @@ def test_a_repository_out_of_reach(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=r"backend_git: .*/gone can't be read: .*; check the URL"):
         release.from_git(str(tmp_path / "gone"))
     assert hide_password("https://me:secret@example.com/x.git") == "https://example.com/x.git"
+
+
+# ------------------------------------------------------------------------------------------------- which commit
+
+
+def revisions(repository: Path) -> tuple[str, str]:
+    """Of the project and of the page."""
+    page = repository / "web" / "dist"
+    page.mkdir(parents=True, exist_ok=True)
+    (page / "index.html").write_text("<h1>shop</h1>")
+    return build(repository / "backend").revision, release.build_frontend(page).revision
+
+
+def test_a_release_says_of_which_commit_it_is(repository: Path, pinned: str) -> None:
+    """Data and by-products are not shipped, so they are no changes; other times of a file are none either."""
+    (repository / ".gitignore").write_text("dist/\n")
+    (repository / "web").mkdir()
+    (repository / "web/page.ts").write_text("let x;")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "a page")
+    commit = git(repository, "rev-parse", "HEAD")[:12]
+    (repository / "backend/db.sqlite3").write_text("rows")
+    (repository / "backend/media").mkdir()
+    (repository / "backend/media/photo").write_text("x")
+    for path in (repository / "backend").rglob("*.py"):
+        os.utime(path, (1, 1))
+    assert revisions(repository) == (commit, commit)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "of_project", "of_page"),
+    [
+        ("backend/shop/settings.py", "X = 1\n", True, False),
+        ("backend/more.py", "", True, False),
+        ("backend/new.py", None, True, False),
+        ("web/page.ts", "let y;", False, True),
+        ("README", "about\n", False, False),
+    ],
+)
+def test_a_tree_with_changes_says_so(
+    repository: Path, pinned: str, path: str, text: str | None, of_project: bool, of_page: bool
+) -> None:
+    """Edited, new or removed: what would be shipped is not what the commit has. For a built page its sources count."""
+    (repository / ".gitignore").write_text("dist/\n")
+    (repository / "web").mkdir()
+    (repository / "web/page.ts").write_text("let x;")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "a page")
+    if text is None:
+        (repository / path).unlink()
+    else:
+        (repository / path).write_text(text)
+    commit = git(repository, "rev-parse", "HEAD")[:12]
+    more = {True: "+changes", False: ""}
+    assert revisions(repository) == (commit + more[of_project], commit + more[of_page])
+
+
+def test_an_executable_bit_is_a_change(repository: Path, pinned: str) -> None:
+    (repository / "backend/manage.py").chmod(0o755)
+    assert build(repository / "backend").revision.endswith("+changes")
+
+
+def test_a_filter_of_the_repository_is_not_run(repository: Path, pinned: str, tmp_path: Path) -> None:
+    """Under sudo it would run as root."""
+    (repository / ".gitattributes").write_text("*.py filter=evil\n")
+    git(repository, "config", "filter.evil.clean", f"touch {tmp_path}/ran; cat")
+    (repository / "backend/shop/settings.py").write_text("X = 1\n")
+    assert build(repository / "backend").revision.endswith("+changes")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_large_file_that_git_has_a_pointer_to_is_no_change(repository: Path, pinned: str) -> None:
+    """Git LFS: the commit holds a digest of the content."""
+    picture = repository / "backend/picture.png"
+    digest = hashlib.sha256(b"pixels").hexdigest()
+    picture.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize 6\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "a picture")
+    picture.write_bytes(b"pixels")
+    assert build(repository / "backend").revision == git(repository, "rev-parse", "HEAD")[:12]
+    picture.write_bytes(b"others")
+    assert build(repository / "backend").revision.endswith("+changes")
+
+
+def test_what_git_does_not_know_is_of_no_commit(tmp_path: Path, repository: Path, pinned: str) -> None:
+    """No repository at all, or a folder in one that it ignores."""
+    assert build(project(tmp_path / "p", pinned)).revision == "no git"
+    (repository / ".gitignore").write_text("copies/\n")
+    assert build(project(repository / "copies/p", pinned)).revision == "no git"
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist/index.html").write_text("x")
+    assert release.build_frontend(tmp_path / "dist").revision == "no git"
+
+
+def test_a_commit_from_git_is_that_commit(repository: Path, pinned: str) -> None:
+    source = release.from_git(str(repository), "v1", "backend")
+    built = release.build_backend(
+        source, "shop.wsgi:application", "shop.settings", Target(), lambda text: None, lambda part, doing: None
+    )
+    assert built.revision == git(repository, "rev-parse", "v1^{commit}")[:12]

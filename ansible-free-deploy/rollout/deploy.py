@@ -10,7 +10,7 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -27,10 +27,12 @@ from rollout.render.generation import Generation
 AS_WANTED = "as the contract says"
 WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself
 _SHOWN = 3  # paths in a table
+_SHOWN_LINES = 20  # of a host's history
 ONLY_SECRETS = (
     "the last deploy changed nothing but secrets, and a rollback brings back no secret: set the value that you want "
     "and run `fab deploy`, or name a generation of `fab history`: `fab rollback --to ID`"
 )
+WHAT = {"frontend": "page", "backend": "code"}  # what a release is, by role
 UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.service",)}
 
 
@@ -52,6 +54,13 @@ def seconds(text: str | None) -> int:
     if match is None:
         raise UsageError(f"--wait {text}: write seconds or minutes, e.g. 90s or 5m")
     return int(match[1]) * (60 if match[2] == "m" else 1)
+
+
+def role_of(text: str | None) -> str | None:
+    """A role as it is named on the command line. Raises UsageError."""
+    if text not in (None, *WHAT):
+        raise UsageError(f"--role {text}: there are two, {' and '.join(WHAT)}")
+    return text
 
 
 @dataclass(frozen=True)
@@ -122,9 +131,12 @@ def _host(origin: str) -> str:
     return urlsplit(origin).netloc
 
 
-def everywhere(outputs: Outputs, verb: str, *, batch: int = 1, **more: object) -> list[Outcome]:
-    """`verb` on every host, side by side. What changes hosts is staged and checked on all of them first, then
-    switched on `batch` hosts at a time; where one fails, all stay or go back. Raises ChangeError."""
+def everywhere(
+    outputs: Outputs, verb: str, *, batch: int = 1, only: str | None = None, **more: object
+) -> list[Outcome]:  # fmt: skip
+    """`verb` on every host, or on those of the role `only`, side by side. What changes hosts is staged and checked on
+    all of them first, then switched on `batch` hosts at a time; where one fails, all stay or go back. Raises
+    ChangeError."""
     contract, secret = outputs.contract, secret_values.read(outputs)
     more = {"deploy": change.new_transaction(), "together": len(contract.hosts) > 1, **more}
 
@@ -138,7 +150,8 @@ def everywhere(outputs: Outputs, verb: str, *, batch: int = 1, **more: object) -
             result = turn.run(session, scripts.script("transaction"), orders)
         return Outcome(role, host, result, {"connect": round(connected, 3), **result.pop("phases", {})})
 
-    outcomes = change.carry_out(contract, contract.hosts, one, batch)
+    pairs = [(role, host) for role, host in contract.hosts if only in (None, role)]
+    outcomes = change.carry_out(contract, pairs, one, batch)
     done = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
     if failures := [outcome for outcome in outcomes if isinstance(outcome, HostError)]:
         raise ChangeError(failures, [outcome.host.name for outcome in done if outcome.result.get("changed")])
@@ -216,24 +229,35 @@ def as_json(outcomes: Sequence[Outcome]) -> str:
 
 
 def history_text(outcome: Outcome) -> str:
-    """The deploys of one host, the last first; what a rollback can go to is marked."""
-    result, name = outcome.result, outcome.host.name
+    """The deploys and ships of one host, the last first; what a rollback can go to is marked."""
+    lines = [
+        (line["number"], row)
+        for rows in (_deploys(outcome), _ships(outcome.result))
+        for line, row in rows
+        if line["result"] != "unchanged"
+    ]
+    rows = [row for _, row in sorted(lines, reverse=True)][:_SHOWN_LINES]
+    table = report.table(("at", "what", "id", "", "commit", "took", "who", "result"), rows)
+    return f"{outcome.host.name}\n" + "\n".join(f"  {line}" for line in table.splitlines())
+
+
+def _deploys(outcome: Outcome) -> Iterator[tuple[Json, tuple[str, ...]]]:
+    result = outcome.result
     marks = {kept: "kept" if _led_to(kept, outcome) == kept else "kept, with today's secrets"
              for kept in result["kept"]} | {result["current"]: "current"}  # fmt: skip
-    rows = [
-        (
-            one["at"],
-            one["generation"],
-            marks.get(one["generation"], ""),
-            f"{one['seconds']:.1f} s",
-            one["who"],
-            one["result"],
-        )
-        for one in result["deploys"]
-        if one["result"] != "unchanged"
-    ][:20]
-    table = report.table(("at", "generation", "", "took", "who", "result"), rows)
-    return f"{name}\n" + "\n".join(f"  {line}" for line in table.splitlines())
+    for line in result["deploys"]:
+        yield line, _row(line, "deploy", line["generation"], marks, "")
+
+
+def _ships(result: Json) -> Iterator[tuple[Json, tuple[str, ...]]]:
+    marks = dict.fromkeys(result["releases"], "kept") | {result["release"]: "current"}
+    for line in result["ships"]:
+        yield line, _row(line, "ship", line["release"], marks, line["revision"])
+
+
+def _row(line: Json, what: str, name: str | None, marks: Mapping[str, str], commit: str) -> tuple[str, ...]:
+    took = f"{line['seconds']:.1f} s"
+    return line["at"], what, name or "none", marks.get(name or "", ""), commit, took, line["who"], line["result"]
 
 
 def plan_text(outcome: Outcome) -> str:
@@ -261,16 +285,26 @@ def status_table(outcomes: Sequence[Outcome]) -> str:
             o.host.address,
             o.result["generation"] or "none",
             _release(o.result),
+            o.result.get("revision") or "",
             " ".join(f"{unit}={state}" for unit, state in o.result["units"].items()),
-            _verdict(o.result),
+            _state(o),
         )
         for o in outcomes
     ]
-    return report.table(("host", "address", "generation", "release", "units", "state"), rows)
+    return report.table(("host", "address", "generation", "release", "commit", "units", "state"), rows)
 
 
 def _release(result: Json) -> str:
     return result["release"].rsplit("/", 1)[-1] if result["release"] else "none"
+
+
+def _state(outcome: Outcome) -> str:
+    """What is to be said of a host; that its code is not what was shipped last is nothing wrong: a person wanted it."""
+    verdict, line = _verdict(outcome.result), outcome.result.get("last_ship") or {}
+    if line.get("result") != "rolled back":
+        return verdict
+    back = f"its {WHAT[outcome.role]} was rolled back from release {line['previous'] or 'unknown'}"
+    return f"{'configuration ' if verdict == AS_WANTED else ''}{verdict}; {back}: `fab ship` ships what is here"
 
 
 def as_wanted(outcome: Outcome) -> bool:

@@ -41,6 +41,7 @@ from rollout import (
     links,
     manifest,
     modules,
+    shipped,
     transaction,
     two_phase,
     untrusted,
@@ -411,7 +412,7 @@ def stage() -> Path:
         unpack(partial)
         if PAYLOAD["role"] == "backend":
             prepare_backend(partial)
-        record = {key: PAYLOAD.get(key) for key in ("id", "role", "label", "commit", "lock", "who")}
+        record = {key: PAYLOAD.get(key) for key in ("id", "role", "label", "commit", "revision", "lock", "who")}
         (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
     except BaseException:
         note_full()
@@ -693,14 +694,17 @@ def refuse_settings_of_development(django: Django) -> None:
     )
 
 
-def migrate(release: Path) -> None:
-    """Change the data: after every host has its release ready, and just before the switch."""
+def migrate(release: Path) -> str:
+    """Change the data: after every host has its release ready, and just before the switch. Where the copy from before
+    is, if one was made."""
     django = Django(release)
-    saved = back_up(django)
+    copy = back_up(django)
     step("migrate", "migrates the database")
     migrated = django.manage("migrate", "--noinput", limit_s=confined.LONG_LIMIT_S)
+    saved = f"; a copy of the database from before is in {copy}" if copy else ""
     django.must(migrated, "manage.py migrate", saved)
     in_data(CLOSE)
+    return copy
 
 
 def stage_settings() -> None:
@@ -741,7 +745,7 @@ def collect_static(django: Django) -> None:
 
 
 def back_up(django: Django) -> str:
-    """Copy SQLite files in the data folder if migrations wait; how to find the copy, for a message."""
+    """Copy SQLite files in the data folder if migrations wait; where the copy is."""
     found = in_data(HAS_SQLITE)
     if found.returncode not in (0, _NONE):  # not to know is no reason to migrate without a copy
         raise Failed(f"{DATA} can't be searched for databases as user {USER}", last_lines(found.stdout))
@@ -751,7 +755,8 @@ def back_up(django: Django) -> str:
     done = in_data(BACK_UP, str(PAYLOAD["id"]), str(KEPT_BACKUPS), limit_s=confined.LONG_LIMIT_S)
     if done.returncode:
         raise Failed("the database can't be backed up, so it is not migrated", last_lines(done.stdout))
-    return f"; a copy of the database from before is in {last_lines(done.stdout, 1)}"
+    told = done.stdout.strip()  # by a process of the application's user
+    return told if re.fullmatch(rf"{re.escape(str(DATA))}/backups/\d+-before-[0-9a-f]+", told) else f"{DATA}/backups"
 
 
 # These run as the application's user: in its own folder it can only harm itself.
@@ -874,7 +879,9 @@ class Switch(two_phase.Work):
 
 
 class Ship(Switch):
-    """Put the release that arrived on this host, and make it current."""
+    """Put the release that arrived on this host, and make it current. `copy` is of the database before migrations."""
+
+    copy = ""
 
     def stage(self) -> None:
         prepare_user()
@@ -889,7 +896,9 @@ class Ship(Switch):
 
     def switch(self) -> None:
         if IS_BACKEND:
-            migrate(self.staged)
+            if gone := shipped.no_longer_held(current_id(), self.to):
+                emit(step="note", text=f"does not hold these migrations, which stay applied: {', '.join(gone)}")
+            self.copy = migrate(self.staged)
         put(self.staged)
         super().switch()
 
@@ -949,11 +958,13 @@ def install() -> Json:
         two_phase.run(ship)
         shutil.rmtree(str(STAGED), ignore_errors=True)
         prune()
-    return {"changed": True, "release": PAYLOAD["id"], "previous": before, **ship.also()}
+    copy = {"copy": ship.copy} if ship.copy else {}
+    return {"changed": True, "release": PAYLOAD["id"], "previous": before, **copy, **ship.also()}
 
 
 def rollback() -> Json:
-    """PAYLOAD: app, role, who, deploy, to (a release that is still here, or None for the one before)."""
+    """PAYLOAD: app, role, who, deploy, to (a release that is still here, or None for the one before), from (the one
+    that is to be left, if it matters)."""
     finished = transaction.recover()
     with claims.entered(APP, {}):
         sweep()
@@ -963,6 +974,8 @@ def rollback() -> Json:
             raise Failed("there is no release before this one here; `fab ship` puts one")
         if to == before:
             return {"changed": finished, "release": to, "previous": previous()}
+        if PAYLOAD.get("from") not in (None, before):
+            raise Failed(f"release {before} serves here by now, no longer {PAYLOAD['from']}; run this again")
         if to not in here:
             raise Failed(f"release {to} is not here; there is {', '.join(here) or 'none'}")
         switch = Switch(to)
@@ -1013,8 +1026,13 @@ def do() -> None:
     end_step()
     if "configuration" in result:
         audit("deployed", result["configuration"], "configuration")
-    word = {"install": "shipped", "rollback": "rolled back"}[PAYLOAD["action"]]
-    audit(word if result["changed"] else "unchanged", result["release"], "release")
+    word = {"install": shipped.SHIPPED, "rollback": shipped.ROLLED_BACK}[PAYLOAD["action"]]
+    told = {"revision": shipped.revision(str(result["release"]))}
+    # What an earlier run had left and this one has finished has a line of its own.
+    changed = PAYLOAD["deploy"] in journal.committed()
+    if changed:
+        told.update({key: result[key] for key in ("previous", "copy") if key in result})
+    audit(word if changed else "unchanged", result["release"], "release", **told)
     transaction.report(result)
 
 

@@ -6,6 +6,7 @@ import sys
 from typing import ClassVar
 
 from infra import exits
+from infra.terminal import harmless
 
 
 class QuestionError(ValueError):
@@ -18,7 +19,7 @@ def ask(text: str, otherwise: str) -> str:
     """What is typed at the terminal. Raises QuestionError with `otherwise` where there is none, or it is closed."""
     if not sys.stdin.isatty():
         raise QuestionError(otherwise)
-    print(text, end="", flush=True)
+    print(harmless(text), end="", flush=True)  # it may quote what a host or a project has named
     typed = sys.stdin.readline()
     if not typed:
         raise QuestionError(otherwise)

@@ -84,33 +84,16 @@ def everywhere(
     if outputs.contract.application.name in (moved or {}):
         raise UsageError(f"{outputs.contract.application.name} is the application's name now; name the one before")
     contract, secrets = outputs.contract, secret_values.read(outputs)
-    builder, common = Builder(settings), {**_common(contract, wait_s), "moving": dict(moved or {}), **more}
+    builder, common = Builder(settings), {**common_orders(contract, wait_s), "moving": dict(moved or {}), **more}
 
     def one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         with hosts.session(host, access.identity(contract)) as session:
             return host, _one(session, role, contract, builder, secrets, common, turn)
 
-    return [changed for _, changed in _all_or_error(change.carry_out(contract, contract.hosts, one, batch))]
+    return [changed for _, changed in all_or_error(change.carry_out(contract, contract.hosts, one, batch))]
 
 
-def rollback(contract: Contract, to: str | None, wait_s: int, batch: int = 1) -> list[str | None]:
-    """Every backend host goes to the release before, or to release `to`; what each serves now, None for no change.
-
-    Raises ChangeError where there is none.
-    """
-    backends = [(role, host) for role, host in contract.hosts if role == "backend"]
-    common = {**_common(contract, wait_s), "together": len(backends) > 1}
-
-    def one(role: str, host: Host, turn: change.Turn) -> tuple[Host, str | None]:
-        with hosts.session(host, access.identity(contract)) as session:
-            orders = {**release.rollback_orders(contract.application.name, role, deploy.who(), to), **common}
-            result = turn.run(session, release.script(), orders)
-        return host, str(result["release"]) if result["changed"] else None
-
-    return [served for _, served in _all_or_error(change.carry_out(contract, backends, one, batch))]
-
-
-def _common(contract: Contract, wait_s: int) -> Json:
+def common_orders(contract: Contract, wait_s: int) -> Json:
     """What all hosts of one ship are told alike."""
     return {
         "deploy": change.new_transaction(),
@@ -119,7 +102,8 @@ def _common(contract: Contract, wait_s: int) -> Json:
     }
 
 
-def _all_or_error(outcomes: Sequence[tuple[Host, T] | HostError]) -> list[tuple[Host, T]]:
+def all_or_error(outcomes: Sequence[tuple[Host, T] | HostError]) -> list[tuple[Host, T]]:
+    """What the hosts answered. Raises ChangeError where one failed."""
     done = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
     if failures := [outcome for outcome in outcomes if isinstance(outcome, HostError)]:
         kept = [host.name for host, changed in done if changed]

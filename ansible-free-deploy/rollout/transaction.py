@@ -26,9 +26,21 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
-from rollout import claims, handover, journal, logins, manifest, modules, seal, two_phase, untrusted
+from rollout import (
+    claims,
+    handover,
+    journal,
+    logfiles,
+    logins,
+    manifest,
+    modules,
+    seal,
+    shipped,
+    two_phase,
+    untrusted,
+)
 from rollout.confined import Confined, Ended
-from rollout.journal import AUDIT, KIT, STARTED, audit, link_of
+from rollout.journal import KIT, STARTED, audit, link_of
 from rollout.onhost import (
     PAYLOAD,
     ROOT,
@@ -60,6 +72,7 @@ CURRENT = KIT / "current"
 NGINX_STATUS = "/run/origin-kit-nginx.sock"
 NGINX_ENABLED = "/etc/systemd/system/multi-user.target.wants/nginx.service"
 KEPT = 10
+USER_AGENT = "origin-kit"  # for who reads the logs; nothing goes by it, since anybody can send it
 LARGEST_PAGE = 1 << 20  # bytes of a page that are looked at
 Answer = tuple[int, dict[str, list[str]], bytes]  # status, headers by lower-case name, body
 
@@ -131,6 +144,12 @@ def release() -> str | None:
     """The folder of the release that is current, or None."""
     path = Path(ROOT, "opt", PAYLOAD["app"], "current")
     return os.path.realpath(str(path)) if path.exists() else None
+
+
+def current_release() -> str | None:
+    """The id of the release that is current, or None."""
+    folder = release()
+    return Path(folder).name if folder else None
 
 
 def changed_in_release() -> list[str]:
@@ -506,19 +525,22 @@ def ask(method: str, path: str, headers: dict[str, str], most: int = 0) -> Answe
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=WAIT_S)
+    status = None
     try:
         with untrusted.within(WAIT_S):
-            connection.request(method, path, headers=headers)
+            connection.request(method, path, headers={"User-Agent": USER_AGENT, **headers})
             answer = connection.getresponse()
+            status = answer.status
             body = answer.read(most) if most else b""
         found: dict[str, list[str]] = {}
         for name, value in answer.getheaders():
             found.setdefault(name.lower(), []).append(value)
-        return answer.status, found, body
+        return status, found, body
     except (OSError, http.client.HTTPException) as problem:
         raise Failed(f"nginx does not answer on port 80: {problem}") from problem
     finally:
         connection.close()
+        logfiles.note("nginx", method, path, status)
 
 
 def probe(probes: Json) -> None:
@@ -638,8 +660,11 @@ def recover() -> bool:
             settle(way)
         except Failed as problem:
             emit(step="recover", text=f"what ran before does not come up again: {problem}")
-    word = "kept" if finished else "went back from"
-    audit(f"{word} {way['to']}, which an interrupted run had left", way["to"] if finished else way["from"], way["kind"])
+    if finished:  # under the name of the change that it was
+        text, more = f"kept {way['to']}", {"deploy": way["transaction"], "previous": way["from"]}
+    else:
+        text, more = f"went back from {way['to']}", {}
+    audit(f"{text}, which an interrupted run had left", way["to"] if finished else way["from"], way["kind"], **more)
     return finished
 
 
@@ -814,26 +839,23 @@ def stored(name: str) -> Json:
     return seal.sealed(seal.unsealed(generation, by), by)
 
 
-def audit_lines() -> list[Json]:
-    try:
-        lines = AUDIT.read_text().splitlines()
-    except OSError:
-        return []
-    found = []
-    for line in lines:
-        with contextlib.suppress(ValueError):  # a line cut short by a pulled plug
-            found.append(json.loads(line))
-    return found
-
-
 def history() -> Json:
     """What was deployed and shipped here, the last first, and what a rollback can go to."""
-    lines = audit_lines()[::-1]
-    count = PAYLOAD.get("count", 200)
-    of = {kind: [line for line in lines if line.get("kind", "configuration") == kind][:count]
-          for kind in ("configuration", "release")}  # fmt: skip
-    here = {"current": current_id(), "kept": kept(), "leads_to": leads_to()}
-    return {**here, "deploys": of["configuration"], "ships": of["release"]}
+    lines, count = shipped.audit_lines(), PAYLOAD.get("count", 200)
+    return {
+        "current": current_id(),
+        "kept": kept(),
+        "leads_to": leads_to(),
+        "deploys": shipped.lines_of("configuration", lines)[:count],
+        "release": current_release(),
+        "releases": shipped.served(),
+        "ships": shipped.ships(lines)[:count],
+    }
+
+
+def releases() -> Json:
+    """What a rollback of the code has to know."""
+    return shipped.look(current_release())
 
 
 def leads_to() -> dict[str, str]:
@@ -851,10 +873,8 @@ def leads_to() -> dict[str, str]:
 
 
 def logs() -> Json:
-    """The last lines of the services' journals."""
-    count = str(PAYLOAD.get("count", 20))
-    units = [word for unit in PAYLOAD["units"] for word in ("-u", unit)]
-    return {"text": hide(run("journalctl", *units, "-n", count, "--no-pager", "-o", "short-iso").stdout)}
+    """The last that nginx and the application wrote."""
+    return {"text": hide(logfiles.last(PAYLOAD.get("count", 20), PAYLOAD["units"]))}
 
 
 def plan() -> Json:
@@ -878,9 +898,12 @@ def status() -> Json:
     claims.refuse_others(PAYLOAD["app"])
     active = {unit: activity(unit) for unit in PAYLOAD["units"]}
     wrong, reasons = compare(given()) if PAYLOAD.get("generation") else ([], {})
+    serves = current_release()
     return {
         "generation": current_id(),
         "release": release(),
+        "revision": shipped.revision(serves) if serves else None,
+        "last_ship": shipped.last_change(shipped.ships(shipped.audit_lines()), serves),
         "units": active,
         "unfinished": journal.exists(),
         "in_doubt": journal.in_doubt(),
@@ -915,6 +938,7 @@ def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=15)
+    status = None
     try:
         if via == "gunicorn":
             connection.sock = socket.socket(socket.AF_UNIX)
@@ -927,11 +951,13 @@ def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json
             connection.endheaders()
             found = connection.getresponse()
             bare = found.status == 500 and _OWN_PAGE in found.read(1000)
-        return {"status": found.status, "headers": [list(pair) for pair in found.getheaders()], "bare": bare}
+        status = found.status
+        return {"status": status, "headers": [list(pair) for pair in found.getheaders()], "bare": bare}
     except (OSError, http.client.HTTPException) as problem:
         return {"problem": str(problem) or type(problem).__name__}
     finally:
         connection.close()
+        logfiles.note(via, method, target, status)
 
 
 def outcome() -> Json:
@@ -939,7 +965,10 @@ def outcome() -> Json:
     return {"outcome": journal.outcome(PAYLOAD["transaction"])}
 
 
-LOOKS = {"plan": plan, "status": status, "history": history, "logs": logs, "examine": examine, "outcome": outcome}
+LOOKS = {
+    "plan": plan, "status": status, "history": history, "releases": releases, "logs": logs, "examine": examine,
+    "outcome": outcome,
+}  # fmt: skip
 
 
 def main() -> int:

@@ -23,6 +23,7 @@ LARGEST_RECORD = 4096  # bytes of what a worker says it loaded
 MOST_RECORDS = 4096
 MOST_FILES = 200_000  # of a release's static files
 LARGEST_HEADER = 16_384
+LARGEST_TAIL = 4 << 20  # bytes of a log
 _DEEPEST = 40
 _LONGEST_NAME = 255
 _SAFE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -98,6 +99,29 @@ def _in_unit(process: int, unit: str) -> bool:
         return False
     groups = [line.split(":", 2)[2] for line in lines if line.split(":", 2)[1] in ("", "name=systemd")]
     return any(unit in group.split("/") for group in groups)
+
+
+# ------------------------------------------------------------------------------------------------- what it logs
+
+
+def tail(folder: Path, name: str, most: int) -> list[str]:
+    """The last lines of a file in a folder of root's, at most `most` and LARGEST_TAIL bytes; none where there is no
+    such file, and one that says so where it is no regular file."""
+    try:
+        with _folder(folder) as opened:
+            descriptor = os.open(name, _SAFE, dir_fd=opened)
+    except FileNotFoundError:
+        return []
+    except OSError as problem:
+        return [f"{folder / name} is not shown: {problem.strerror}"]
+    with os.fdopen(descriptor, "rb") as source:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            return [f"{folder / name} is not shown: it is no regular file"]
+        begin = max(0, found.st_size - LARGEST_TAIL)
+        source.seek(begin)
+        lines = source.read(LARGEST_TAIL).decode(errors="replace").split("\n")
+        return [line for line in lines[1 if begin else 0 :] if line][-most:]
 
 
 # ------------------------------------------------------------------------------------------------- what it hands over

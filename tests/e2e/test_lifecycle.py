@@ -108,7 +108,7 @@ def test_data_survives_ship_rollback_and_a_pulled_plug(stack: Stack) -> None:
         assert "shipped" in stack.fab("ship").stdout
         assert release_on(stack) != first
         assert rows(stack) == before
-    assert f"release {first.rsplit('/', 1)[1]} serves" in stack.fab("rollback", "--release").stdout
+    assert f"→ {first.rsplit('/', 1)[1]} (" in stack.fab("rollback", "--release").stdout
     assert release_on(stack) == first
     assert rows(stack) == before
 

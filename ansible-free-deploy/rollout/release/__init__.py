@@ -27,6 +27,7 @@ from rollout.release.source import (
     from_git,
     frontend_files,
     local,
+    page,
     told,
 )
 from rollout.release.wheels import Target, Wheels, requirements, wheels
@@ -45,6 +46,8 @@ __all__ = [
 ]
 
 FORMAT = "1"  # of what the host makes of an archive; another one makes every id another
+NO_GIT = "no git"
+CHANGED = "+changes"  # behind a commit: the files were not as in it
 _KEPT_ARCHIVES = 8
 
 Say = Callable[[str], None]
@@ -58,7 +61,8 @@ def script() -> str:
 
 @dataclass(frozen=True)
 class Release:
-    """`id` is twelve hex digits over everything that is shipped; `label` says where it is from."""
+    """`id` is twelve hex digits over everything that is shipped; `label` says where it is from, `commit` and `changed`
+    what git says of that place."""
 
     id: str
     role: str
@@ -66,6 +70,14 @@ class Release:
     commit: str | None
     entries: tuple[Entry, ...]
     wheels: Wheels | None = None
+    changed: bool = False
+
+    @property
+    def revision(self) -> str:
+        """The application's commit, for people."""
+        if self.commit is None:
+            return NO_GIT
+        return self.commit[:12] + (CHANGED if self.changed else "")
 
     def rests_on(self, facts: Json) -> bool:
         """Whether a host with these facts serves this release already, with nothing half-done."""
@@ -121,6 +133,7 @@ class Release:
             "id": self.id,
             "label": self.label,
             "commit": self.commit,
+            "revision": self.revision,
             "digest": self._digest(facts, archive) if archive else None,
             "size": archive.stat().st_size if archive else 0,
             "lock": self.wheels.lock if self.wheels else None,
@@ -146,9 +159,10 @@ class Release:
         return found
 
 
-def rollback_orders(app: str, role: str, who: str, to: str | None = None) -> Json:
-    """The payload of the `rollback` action: to the release that served before this one, or to the one named."""
-    return {"action": "rollback", "app": app, "role": role, "who": who, "to": to}
+def rollback_orders(app: str, role: str, who: str, to: str | None = None, leaving: str | None = None) -> Json:
+    """The payload of the `rollback` action: to the release that served before this one, or to the one named; only if
+    `leaving` still serves, where it is given."""
+    return {"action": "rollback", "app": app, "role": role, "who": who, "to": to, "from": leaving}
 
 
 @told()
@@ -165,7 +179,10 @@ def build_backend(
     _has_module(source, entries, "wsgi", wsgi.split(":")[0])
     _has_module(source, entries, "settings", settings)
     fetched = wheels(requirements(source), target, on_step, on_progress, may_build)
-    return Release(_id("backend", entries, fetched), "backend", source.label, source.commit, tuple(entries), fetched)
+    return Release(
+        _id("backend", entries, fetched), "backend", source.label, source.commit, tuple(entries), fetched,
+        source.changed,
+    )  # fmt: skip
 
 
 @told()
@@ -177,7 +194,10 @@ def build_frontend(folder: Path) -> Release:
     if not any(entry.path == "index.html" for entry in entries):
         what = "has no index.html" if entries else "is empty"
         raise ReleaseError(f"frontend_path: {folder} {what}; name the folder that your build writes, e.g. dist")
-    return Release(_id("frontend", entries, None), "frontend", str(folder), None, tuple(entries))
+    source = page(folder)
+    return Release(
+        _id("frontend", entries, None), "frontend", source.label, source.commit, tuple(entries), changed=source.changed
+    )
 
 
 def _has_module(source: Source, entries: list[Entry], key: str, module: str) -> None:

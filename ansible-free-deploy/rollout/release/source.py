@@ -51,7 +51,8 @@ def told() -> Iterator[None]:
 class Source:
     """`folder` holds manage.py; `label` names it in messages; `roof` is the highest folder that belongs to it.
 
-    `work_tree` says that git knows which files are by-products; `commit` is the one checked out, where there is one.
+    `work_tree` says that git knows which files are by-products; `commit` is the one checked out, where there is one,
+    and `changed` says that the files are not as in it.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Source:
     roof: Path
     work_tree: bool = False
     commit: str | None = None
+    changed: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,23 @@ def local(folder: Path) -> Source:
     """A folder of this machine. Raises ReleaseError where there is none, or it is no Django project."""
     here = folder.resolve()
     top = _git_top(here) if here.is_dir() else None
-    return _django(Source(here, str(folder), top or here, top is not None, _head(top) if top else None), "backend_path")
+    commit = _head(top) if top and _knows(here, "manage.py") else None
+    changed = commit is not None and _is_changed(here)
+    return _django(Source(here, str(folder), top or here, top is not None, commit, changed), "backend_path")
+
+
+@told()
+def page(folder: Path) -> Source:
+    """A folder of built files. Where git knows none of them, the commit is that of the sources around it."""
+    here = folder.resolve()
+    top = _git_top(here) if here.is_dir() else None
+    commit = _head(top) if top else None
+    if top is None or commit is None:
+        return Source(folder, str(folder), here)
+    sources = here
+    while sources != top and not _git("ls-files", "-z", "--", ".", at=sources).stdout:
+        sources = sources.parent
+    return Source(folder, str(folder), top, True, commit, _is_changed(sources))
 
 
 @told()
@@ -217,8 +235,9 @@ def _git(*words: str, at: Path | None = None, index: Path | None = None) -> subp
     settings = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
     try:
         return subprocess.run(
-            ["git", *settings, *where, *words], capture_output=True, text=True, check=False, env=environment
-        )
+            ["git", *settings, *where, *words], capture_output=True, encoding="utf-8", errors="surrogateescape",
+            check=False, env=environment,
+        )  # fmt: skip
     except FileNotFoundError:
         raise ReleaseError("git is not installed; install it: `apt-get install git`") from None
 
@@ -243,6 +262,54 @@ def _git_top(folder: Path) -> Path | None:
 def _head(top: Path) -> str | None:
     done = _git("rev-parse", "-q", "--verify", "HEAD", at=top)
     return done.stdout.strip() or None
+
+
+def _knows(folder: Path, name: str) -> bool:
+    """Whether git tracks a file, or would: one in a folder that it ignores is of no commit."""
+    return bool(_git("ls-files", "--cached", "--others", "--exclude-standard", "--", name, at=folder).stdout)
+
+
+def _is_changed(folder: Path) -> bool:
+    """Whether what would be shipped of a folder is not as in the commit that is checked out.
+
+    `git diff` and `git status` may run filters that the repository's own config names, under sudo as root; so git lists
+    names and digests, and the contents are compared here.
+    """
+    new = _git("ls-files", "-z", "--others", "--exclude-standard", at=folder).stdout
+    listed = _git("ls-tree", "-r", "-z", "HEAD", at=folder).stdout
+    if any(_is_shipped(folder, name) for name in _names(new)):
+        return True
+    entries = (line.partition("\t") for line in _names(listed))
+    return any(not _is_as_in(folder, name, *facts.split()) for facts, _, name in entries if _is_shipped(folder, name))
+
+
+def _names(listed: str) -> list[str]:
+    return [name for name in listed.split("\0") if name]
+
+
+def _is_shipped(folder: Path, name: str) -> bool:
+    return not _SKIPPED.intersection(name.split("/")) and not _is_data(folder, name)
+
+
+def _is_as_in(folder: Path, name: str, mode: str, kind: str, digest: str) -> bool:
+    """Whether a file is as a line of `git ls-tree` says; a submodule is taken to be."""
+    path = folder / name
+    if kind != "blob":
+        return True
+    if not os.path.lexists(path) or (path.is_dir() and not path.is_symlink()):
+        return False
+    found = path.lstat().st_mode
+    data = os.fsencode(path.readlink()) if stat.S_ISLNK(found) else path.read_bytes()
+    if mode != ("120000" if stat.S_ISLNK(found) else "100755" if found & 0o100 else "100644"):
+        return False
+    hashed = hashlib.new("sha256" if len(digest) == 64 else "sha1", b"blob %d\0" % len(data) + data)
+    return hashed.hexdigest() == digest or _is_large_file(folder, digest, data)
+
+
+def _is_large_file(folder: Path, digest: str, data: bytes) -> bool:
+    """Whether the commit has a pointer of Git LFS in the place of this content."""
+    noted = _git("cat-file", "blob", digest, at=folder).stdout[:200]
+    return noted.startswith("version https://git-lfs") and f"sha256:{hashlib.sha256(data).hexdigest()}" in noted
 
 
 # ------------------------------------------------------------------------------------------------- which files go
