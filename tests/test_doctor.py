@@ -345,6 +345,13 @@ def test_nothing_answers_is_one_finding_and_accuses_nobody() -> None:
     assert [one["text"] for one in told["findings"][0]["follows"]] == [one.text for one in only.follows]
 
 
+def test_a_name_that_leads_elsewhere_does_not_follow_from_silence() -> None:
+    """The name service answered: that is a finding of its own, after the silence."""
+    elsewhere = replace(NOTHING, addresses={"frontend": (), "backend": ("198.51.100.7",)})
+    silence_first, name, *_ = findings(elsewhere)
+    assert silence_first.text.startswith("nothing answers") and "resolves to 198.51.100.7" in name.text
+
+
 def test_the_browser_s_view_of_what_did_not_answer_is_no_disagreement(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no verdict there is nothing to disagree with."""
     whole = seen(NAMES)

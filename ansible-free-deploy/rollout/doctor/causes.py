@@ -73,5 +73,7 @@ def by_cause(found: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def _explains(root: Finding, one: Finding) -> bool:
     if root.kind is Kind.NOTHING:
-        return one.kind in (Kind.HOST, Kind.NAME, Kind.SILENT)
+        return one.kind in (Kind.HOST, Kind.SILENT) or (
+            one.kind is Kind.NAME and one.warning
+        )  # unknown without a network
     return one.kind in _EXPLAINS.get(root.kind, ()) and bool(root.reach & one.places)
