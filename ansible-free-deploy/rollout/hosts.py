@@ -25,9 +25,9 @@ from fabric import Config, Connection
 
 from infra import exits
 from infra.contract import Host, Json
+from rollout.onhost import BEAT_S
 
 CONNECT_TIMEOUT_S = 10
-BEAT_S = 5.0  # as `onhost`: both sides send a sign of life this often
 SILENCE_S = 45.0  # a host that has sent none for this long is given up
 MOST_AT_ONCE = 32
 _BOOTSTRAP = (

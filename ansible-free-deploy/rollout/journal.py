@@ -23,9 +23,8 @@ from pathlib import Path
 
 import rollout
 from rollout import handover
-from rollout.onhost import PAYLOAD, ROOT, Json, emit, hide, point, run, step, sync, write_durably
+from rollout.onhost import KIT, PAYLOAD, ROOT, Json, emit, hide, point, run, step, sync, write_durably
 
-KIT = ROOT / "etc/origin-kit"
 JOURNAL = KIT / "journal.json"
 OUTCOMES = KIT / "committed.json"  # the transactions that were committed here, the last one last
 AUDIT = ROOT / "var/log/origin-kit/audit.jsonl"

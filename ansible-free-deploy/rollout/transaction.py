@@ -28,8 +28,9 @@ from typing import Callable, Iterator, TextIO  # noqa: UP035 - Python 3.9 evalua
 
 from rollout import claims, handover, journal, logins, manifest, seal, two_phase, untrusted
 from rollout.confined import Confined, Ended
-from rollout.journal import AUDIT, KIT, STARTED, audit, link_of
+from rollout.journal import AUDIT, STARTED, audit, link_of
 from rollout.onhost import (
+    KIT,
     PAYLOAD,
     ROOT,
     WAIT_S,
