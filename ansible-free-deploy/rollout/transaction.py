@@ -1016,7 +1016,7 @@ def report_failure(failure: Failed) -> None:
         error=str(failure),
         detail=last_lines(failure.detail, 20),
         left_alone=isinstance(failure, two_phase.LeftAlone),
-        in_doubt=isinstance(failure, two_phase.InDoubt),
+        in_doubt=journal.in_doubt(),
     )
 
 
