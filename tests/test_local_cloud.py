@@ -543,6 +543,10 @@ def test_a_host_that_can_hold_no_more_machines_is_told_what_to_raise() -> None:
     """What systemd says on the console then is of no help."""
     said = nspawn._cause("Failed to allocate manager object: Too many open files\nExiting PID 1...")
     assert "sysctl -w fs.inotify.max_user_instances=1024" in said
+    network = nspawn._cause(
+        "See 'systemctl status systemd-networkd.service' for details.\n[  OK  ] Reached target Network."
+    )
+    assert "sysctl -w fs.inotify.max_user_instances=1024" in network
     assert "Kernel panic" in nspawn._cause("Kernel panic")
 
 

@@ -526,8 +526,13 @@ def _no_boot(machine: Machine, why: str) -> LocalCloudError:
 
 def _cause(console: str) -> str:
     """What the console's last words mean, where they are known, and the words themselves."""
-    if "Too many open files" in console:  # each machine's systemd holds a few; the kernel counts them all together
-        return "this host's limit is reached: `sysctl -w fs.inotify.max_user_instances=1024` raises it, then try again"
+    # Each machine's systemd holds a few of these, and the kernel counts all machines together. It is named only where
+    # init itself finds none left; where the network finds none, it just fails.
+    raises = "`sysctl -w fs.inotify.max_user_instances=1024` raises it, then try again"
+    if "Too many open files" in console:
+        return f"this host's limit is reached: {raises}"
+    if "systemd-networkd.service' for details" in console:
+        return f"its network failed; with many machines, this host's limit is the usual cause: {raises}; {console}"
     return f"its console says: {console}"
 
 
