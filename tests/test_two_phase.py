@@ -158,7 +158,10 @@ class Line:
         environment = {"PATH": f"{host.root}/fake:{os.environ['PATH']}"}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self.process: Any = subprocess.Popen([sys.executable, "-c", hosts._BOOTSTRAP], env=environment, **pipes)  # type: ignore[call-overload]
-        text, data = script().encode(), json.dumps({"root": str(host.root), "app": "shop", **orders}).encode()
+        text, data = (
+            script().encode(),
+            json.dumps({"root": str(host.root), "app": "shop", "silence_s": 300, **orders}).encode(),
+        )
         self.process.stdin.write(b"%d %d\n" % (len(text), len(data)) + text + data)
         self.process.stdin.flush()
 
