@@ -6,16 +6,20 @@ tests/e2e/test_names.py.
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rollout import claims
+from rollout import claims, scripts
 from rollout.onhost import Failed
 from tests.test_install import Machine, _machine, archive_of, site_orders
 
@@ -95,6 +99,7 @@ def test_a_ship_that_died_before_it_made_anything_is_finished(machine: Machine) 
     """The mark is written before the user and the folders: a kill right behind it leaves nothing unclaimed."""
     machine.more = {"die_at": "user"}
     assert "was killed" in ship(machine)["error"]
+    assert (machine.root / "etc/origin-kit/applications/shop.json").exists()
     machine.more = {}
     assert ship(machine)["changed"]
 
@@ -141,6 +146,43 @@ def test_what_only_looks_like_it_is_not_taken_over(machine: Machine, make: Calla
     make(machine.root)
     for result in (facts(machine), ship(machine)):
         assert "taken here by what this kit did not make" in result["error"]
+
+
+def test_data_of_another_user_is_not_taken(machine: Machine) -> None:
+    """A folder that was the kit's and has been given away."""
+    ship(machine)
+    os.chown(machine.data, 12345, 12345)
+    assert "which is not a folder of user shop's" in facts(machine)["error"]
+
+
+USUAL = {"uid": 990, "gid": 990, "shell": "/usr/sbin/nologin", "home": "/var/lib/shop", "group": 990, "members": []}
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({}, ""),
+        ({"uid": 0}, "with uid 0"),
+        ({"uid": 1001}, "with uid 1001"),
+        ({"gid": 0, "group": 0}, "and gid 0"),
+        ({"shell": "/bin/bash"}, "with the login shell /bin/bash"),
+        ({"shell": ""}, "with the login shell /bin/sh"),
+        ({"home": "/home/shop"}, "with the home /home/shop"),
+        ({"group": 991}, "whose group is not its own"),
+        ({"members": ["ada"]}, "whose group is not its own"),
+    ],
+)
+def test_a_user_that_no_ship_makes_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, other: dict[str, Any], says: str
+) -> None:
+    """Whatever the mark says: root's id, a person's, a login, another home, others in its group."""
+    now = USUAL | other
+    user = pwd.struct_passwd(("shop", "x", now["uid"], now["gid"], "", now["home"], now["shell"]))
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: user)
+    monkeypatch.setattr(grp, "getgrnam", lambda name: grp.struct_group(("shop", "x", now["group"], now["members"])))
+    found = list(claims.unfit_user("shop"))
+    assert len(found) == bool(says)
+    assert says in "".join(found)
 
 
 def test_a_unit_that_came_later_is_seen(machine: Machine) -> None:
@@ -318,6 +360,50 @@ def test_a_rename_never_covers_data(deployed: Machine) -> None:
     assert "store has a user or data of its own here" in result["error"]
     assert "--remove-application store" in result["error"]
     assert (deployed.data / "media/photo").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_mount_in_the_data_stops_a_move(deployed: Machine) -> None:
+    """A rename would leave it, and a removal would empty another disk."""
+    media = deployed.data / "media"
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(media)], check=True)
+    try:
+        assert f"{media} is a mount of its own" in ship(deployed, "store", moving={"shop": "renamed"})["error"]
+    finally:
+        subprocess.run(["umount", str(media)], check=True)
+    assert (media / "photo").exists()
+
+
+def test_a_process_of_the_old_one_stops_a_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would go on writing where nobody looks any more."""
+    own = pwd.struct_passwd(("shop", "x", os.geteuid(), os.getegid(), "", "/var/lib/shop", "/usr/sbin/nologin"))
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: own)
+    with pytest.raises(Failed, match=r"process \d+ \(.*\) of user shop still runs; end it, then ship again"):
+        claims.nobody_works_as("shop")
+
+
+def forget_former(machine: Machine, app: str) -> None:
+    """What a deploy does when the new configuration serves."""
+    shared = scripts.script("transaction").rsplit("exec(compile(", 1)[0]
+    text = f"PAYLOAD = { ({'root': str(machine.root), 'app': app, 'who': 'tests'})!r}\n{shared}"
+    text += f"from rollout import claims\nclaims.forget_former({app!r})\n"
+    path = f"{machine.root}/fake:{os.environ['PATH']}"
+    subprocess.run([sys.executable, "-c", text], check=True, env={"PATH": path, "ROOT": str(machine.root)})
+
+
+@pytest.mark.parametrize("fate", ["renamed", "removed"])
+def test_nothing_of_the_former_name_is_left_when_the_new_one_serves(deployed: Machine, fate: str) -> None:
+    """Code, mark, and the generations that hold its secrets; data only where it was asked for."""
+    ship(deployed, "store", moving={"shop": fate})
+    kit = deployed.root / "etc/origin-kit"
+    write(kit / "generations/two/nginx/origin-kit.conf", "root /opt/store/current/site;\n")
+    (kit / "current").unlink()
+    (kit / "current").symlink_to("generations/two")
+    forget_former(deployed, "store")
+    assert not any(path.exists() for path in (deployed.home, deployed.data, kit / "applications/shop.json"))
+    assert [path.name for path in (kit / "generations").iterdir()] == ["two"]
+    assert (deployed.root / "var/lib/store/media/photo").exists() is (fate == "renamed")
+    assert json.loads((kit / "applications/store.json").read_text()) == {"application": "store"}
 
 
 def test_a_wrong_name_moves_nothing(deployed: Machine) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pytest
 
 from infra.contract import Host
 from rollout import hosts
-from rollout.hosts import HostError, Identity, session
+from rollout.hosts import HostError, Identity, LostError, session
 
 
 class Door(paramiko.ServerInterface):
@@ -114,11 +114,12 @@ class Server:
             channel.get_transport().sock.close()
             return
         done = subprocess.run([sys.executable, "-c", text], input=sent, capture_output=True, check=False)
-        channel.sendall(done.stdout)
-        channel.sendall_stderr(done.stderr)
-        if self.answers_status:
-            channel.send_exit_status(done.returncode)
-        channel.close()
+        with suppress(OSError):  # the client has given up
+            channel.sendall(done.stdout)
+            channel.sendall_stderr(done.stderr)
+            if self.answers_status:
+                channel.send_exit_status(done.returncode)
+            channel.close()
 
 
 @contextmanager
@@ -351,8 +352,19 @@ def test_a_script_that_is_killed_is_no_lost_connection(tmp_path: Path) -> None:
 def test_a_connection_that_breaks_meanwhile_is_a_lost_one(tmp_path: Path) -> None:
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         there.breaks = True
-        with pytest.raises(HostError, match="the connection was lost; what runs there ends by itself"):
+        with pytest.raises(LostError, match="the connection was lost; what runs there ends by itself"):
             connection.run("", {})
+
+
+def test_a_host_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line may be dead without an end, or the host frozen: it is lost, and nobody waits for it longer."""
+    monkeypatch.setattr(hosts, "SILENCE_S", 1.0)
+    with (
+        server(tmp_path) as there,
+        session(there.host, Identity(there.identity)) as connection,
+        pytest.raises(LostError, match="it has sent no sign of life for 1 s, so it was given up"),
+    ):
+        connection.run("import time; time.sleep(5); print('{\"result\": {}}')", {})
 
 
 def test_a_host_that_starts_no_program_is_no_lost_connection(tmp_path: Path) -> None:

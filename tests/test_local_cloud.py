@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -538,4 +543,68 @@ def test_a_host_that_can_hold_no_more_machines_is_told_what_to_raise() -> None:
     """What systemd says on the console then is of no help."""
     said = nspawn._cause("Failed to allocate manager object: Too many open files\nExiting PID 1...")
     assert "sysctl -w fs.inotify.max_user_instances=1024" in said
+    network = nspawn._cause(
+        "See 'systemctl status systemd-networkd.service' for details.\n[  OK  ] Reached target Network."
+    )
+    assert "sysctl -w fs.inotify.max_user_instances=1024" in network
     assert "Kernel panic" in nspawn._cause("Kernel panic")
+
+
+@pytest.fixture
+def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Where a machine may answer, and nobody does yet; half a second without a sign of life is too long."""
+    monkeypatch.setattr(nspawn, "BOOT_S", 0.5)
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number: int = server.getsockname()[1]
+    monkeypatch.setattr(nspawn, "SSH_PORT", number)
+    return number
+
+
+@contextmanager
+def booting(script: str) -> Iterator[nspawn.Machine]:
+    """A machine whose init is this Python script."""
+    with subprocess.Popen([sys.executable, "-c", script]) as init:
+        fields = {"id": "m", "name": "backend-1", "container": "", "address": "127.0.0.1", "bridge": "", "image": ""}
+        machine = nspawn.Machine(**fields, memory_mb=1, pid=init.pid, started=nspawn._start_time(init.pid))
+        try:
+            yield machine
+        finally:
+            init.kill()
+
+
+def test_a_machine_that_goes_on_booting_is_waited_for(port: int) -> None:
+    """On a host that is busy with other things a boot takes long, and what it has worked grows all the time."""
+
+    def answer() -> None:
+        time.sleep(2)
+        with socket.create_server(("127.0.0.1", port)) as server:
+            server.accept()[0].sendall(b"SSH-2.0-x\r\n")
+
+    thread = threading.Thread(target=answer)
+    with booting("while True: pass") as machine:
+        thread.start()
+        nspawn._await_ssh(machine)
+    thread.join()
+
+
+def test_a_machine_that_stands_still_is_given_up(port: int) -> None:
+    with (
+        booting("import time; time.sleep(60)") as machine,
+        pytest.raises(home.LocalCloudError, match=r"nothing has happened in it for 0\.5 s; its console"),
+    ):
+        nspawn._await_ssh(machine)
+
+
+def test_a_machine_that_works_without_end_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nspawn, "LONGEST_BOOT_S", 1.5)
+    with (
+        booting("while True: pass") as machine,
+        pytest.raises(home.LocalCloudError, match=r"did not come up: it is still at it after 1\.5 s"),
+    ):
+        nspawn._await_ssh(machine)
+
+
+def test_a_machine_that_has_ended_says_so(port: int) -> None:
+    with booting("") as machine, pytest.raises(home.LocalCloudError, match="did not come up: it has ended"):
+        nspawn._await_ssh(machine)

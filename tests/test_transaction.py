@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from rollout import transaction
+from rollout import journal, transaction
+from rollout.onhost import Failed
 
 
 @pytest.fixture
@@ -41,3 +43,14 @@ def test_the_current_one_stays_even_if_it_has_no_number(generations: Path) -> No
     left = sorted(path.name for path in generations.iterdir())
     assert "g14" in left
     assert left[:-1] == [f"g{number:02d}" for number in range(4, 14)]
+
+
+@pytest.mark.parametrize("state", [journal.SWITCHING, journal.PREPARED])
+def test_a_run_that_ends_after_its_vote_says_that_it_is_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], state: str
+) -> None:
+    """Also one that was killed: the journal knows, whatever the failure is."""
+    monkeypatch.setattr(journal, "JOURNAL", tmp_path / "journal.json")
+    journal.JOURNAL.write_text(json.dumps({"links": {}, "state": state}))
+    transaction.report_failure(Failed("the script on the host was killed"))
+    assert json.loads(capsys.readouterr().out)["in_doubt"] is (state == journal.PREPARED)

@@ -25,7 +25,7 @@ from rollout.coordinator import Coordinator, how_it_ended
 
 # What a host does: its links are `old` or `new`, and "what runs" is a file that says which of the two was started.
 WORK = """
-import json, os, signal, sys
+import json, os, signal, sys, time
 from pathlib import Path
 from rollout import handover, journal, two_phase
 from rollout.onhost import ROOT, Failed, emit, point, step, take_lock
@@ -42,6 +42,8 @@ class Change(two_phase.Work):
         journal.begin("release", "new", "old", {str(LINK): "releases/old"}, {})
         point(LINK, "releases/new")
         start()
+        while PAYLOAD.get("fails") == "waits" and not handover.operator_is_gone():
+            time.sleep(0.02)
         if PAYLOAD.get("fails") == "switch":
             raise Failed("does not come up")
 
@@ -156,7 +158,10 @@ class Line:
         environment = {"PATH": f"{host.root}/fake:{os.environ['PATH']}"}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self.process: Any = subprocess.Popen([sys.executable, "-c", hosts._BOOTSTRAP], env=environment, **pipes)  # type: ignore[call-overload]
-        text, data = script().encode(), json.dumps({"root": str(host.root), "app": "shop", **orders}).encode()
+        text, data = (
+            script().encode(),
+            json.dumps({"root": str(host.root), "app": "shop", "silence_s": 300, **orders}).encode(),
+        )
         self.process.stdin.write(b"%d %d\n" % (len(text), len(data)) + text + data)
         self.process.stdin.flush()
 
@@ -196,12 +201,14 @@ class Line:
 
 @dataclass
 class Run:
-    """One run of the operator over all hosts. `cuts` is host's number → (direction, message)."""
+    """One run of the operator over all hosts. `cuts` is host's number → (direction, message), `leaves` → the step after
+    which its line is cut."""
 
     hosts: list[Host]
     verb: str = "change"
     cuts: dict[int, tuple[str, int]] = field(default_factory=dict)
     fails: dict[int, str] = field(default_factory=dict)
+    leaves: dict[int, str] = field(default_factory=dict)
     transaction: str = "t1"
     heard: dict[str, str] = field(default_factory=dict)
     counted: dict[tuple[int, str], int] = field(default_factory=dict)
@@ -227,6 +234,8 @@ class Run:
                 self.coordinator.waits_for_lock(host.name)
             elif "step" in event:
                 self.coordinator.works(host.name)
+            if "step" in event and event["step"] == self.leaves.get(number):
+                break
             if "gate" in event:
                 if not line.answer(self.coordinator.answer(host.name, event["gate"])):
                     break
@@ -327,6 +336,13 @@ def test_an_operator_cut_from_everybody_after_the_votes_leaves_one_outcome(tmp_p
     assert [host.state for host in there] == ["new?", "new?"]
     assert set(Run(there, verb="recover", transaction="t2").carry_out().heard.values()) == {"done"}
     assert settled(there) == {"new"}
+
+
+def test_a_host_that_has_lost_its_operator_before_its_vote_goes_back_at_once(tmp_path: Path) -> None:
+    """It need not wait for the next run: without its vote nobody can have decided to commit."""
+    there = some_hosts(tmp_path, 2)
+    Run(there, leaves={0: "journal"}, fails={0: "waits"}).carry_out()
+    assert settled(there) == {"old"}
 
 
 def test_two_changes_at_once_both_end(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from infra import exits
 from infra.contract import Contract, Host, Json
 from rollout import access, hosts, report, scripts
 from rollout.coordinator import Coordinator, how_it_ended
-from rollout.hosts import ConnectError, HostError
+from rollout.hosts import ConnectError, HostError, LostError
 
 STOP_S = 20.0  # how long the first ^C waits for hosts that have switched to hear that they go back
 
@@ -26,7 +26,13 @@ class ChangeError(ValueError):
     def __init__(self, failures: Sequence[HostError], kept: Sequence[str] = (), *, but: str = "") -> None:
         own = [failure for failure in failures if not failure.left_alone]
         others = [failure.host.name for failure in failures if failure.left_alone]
+        in_doubt = [failure.host.name for failure in own if failure.in_doubt]
         lines = [f"{failure}\n{failure.detail}".rstrip() for failure in own]
+        if in_doubt:
+            lines.append(
+                f"{', '.join(in_doubt)}: serves the new one, unless it has heard that the change was undone; run the "
+                "same command again, which asks all hosts how it ended"
+            )
         if others:
             lines.append(f"{', '.join(others)}: unchanged or rolled back, since all hosts change or none{but}")
         if kept:
@@ -49,6 +55,7 @@ class Turn:
     coordinator: Coordinator
     bounded: threading.BoundedSemaphore
     sessions: list[hosts.Session]
+    voted: bool = field(default=False, init=False)  # it serves the target, and waits for the outcome
     _ready: bool = field(default=False, init=False)
 
     def run(self, session: hosts.Session, script: str, orders: Json, **more: object) -> Json:
@@ -73,6 +80,7 @@ class Turn:
         if question == "staged" and not self._ready:
             self._ready = True
             self.bounded.release()
+        self.voted = self.voted or question == "switched"
         return self.coordinator.answer(self.host.name, question)
 
     def begin(self) -> None:
@@ -107,6 +115,7 @@ def carry_out(
             failed = False
             return result
         except HostError as problem:
+            problem.in_doubt = problem.in_doubt or (turn.voted and isinstance(problem, LostError))
             return problem
         finally:
             turn.over(failed)

@@ -26,9 +26,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rollout import two_phase
-from rollout.onhost import PAYLOAD, ROOT, Failed, Json, emit, journal_of, point, run, step, sync, write_durably
+from rollout.onhost import KIT, PAYLOAD, ROOT, Failed, Json, emit, journal_of, point, run, step, sync, write_durably
 
-KIT = ROOT / "etc/origin-kit"
 MARKS = KIT / "applications"
 MOVE = KIT / "move.json"
 CURRENT = KIT / "current"

@@ -27,11 +27,11 @@ from paramiko.auth_strategy import AuthFailure
 from infra import exits
 from infra.contract import Host, Json
 from rollout import ssh_config, ssh_jump, ssh_keys
+from rollout.onhost import BEAT_S
 from rollout.ssh_config import SshConfig
 from rollout.ssh_keys import Keys
 
 CONNECT_TIMEOUT_S = 10
-BEAT_S = 5.0  # as `onhost`: both sides send a sign of life this often
 SILENCE_S = 45.0  # a host that has sent none for this long is given up
 MOST_AT_ONCE = 32
 _BOOTSTRAP = (
@@ -61,8 +61,12 @@ class HostError(ValueError):
         self.host = host
         self.detail = detail
         self.left_alone = left_alone  # the host itself is well: it was kept as it was for another's sake
-        self.in_doubt = in_doubt  # it serves the new one, and waits to hear whether the others do
+        self.in_doubt = in_doubt  # it serves the new one, and may not have heard whether the others do
         super().__init__(f"{host.name} ({host.address}): {text}")
+
+
+class LostError(HostError):
+    """The connection was lost, or nothing more was heard: what was started may still run there."""
 
 
 class ConnectError(HostError):
@@ -166,7 +170,7 @@ class Session:
         try:
             result, stray = self._follow(channel, on_event, on_gate)
         except TimeoutError as problem:
-            raise HostError(self.host, SILENT.format(SILENCE_S)) from problem
+            raise LostError(self.host, SILENT.format(SILENCE_S)) from problem
         finally:
             over.set()
         status = channel.recv_exit_status()
@@ -227,7 +231,7 @@ class Session:
         own = "\n".join([*stray, words]).strip()[-1500:]
         if status == -1 and self._is_lost():
             text = "the connection was lost; what runs there ends by itself: run the same command again to see how"
-            return HostError(self.host, text, own)
+            return LostError(self.host, text, own)
         return HostError(self.host, why_dead(self.host.user, own, status), own)
 
 

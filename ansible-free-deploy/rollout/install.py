@@ -52,12 +52,10 @@ from rollout.onhost import (
     PAYLOAD,
     ROOT,
     SILENCE_S,
-    WAIT_S,
     Failed,
     Json,
     emit,
     end_step,
-    journal_of,
     last_lines,
     note_full,
     point,
@@ -67,7 +65,6 @@ from rollout.onhost import (
     step,
     sync,
     trouble,
-    wait_for,
 )
 
 SCRIPT: str = globals().get("SCRIPT", "")  # this whole text, for the unit that the work is handed to
@@ -81,17 +78,12 @@ DATA = ROOT / "var/lib" / APP
 INCOMING = ROOT / "var/cache/origin-kit/incoming"
 STAGED = ROOT / "run" / f"origin-kit-ship-{APP}"
 PRIVATE = ROOT / "run" / f"origin-kit-code-{APP}"
-SERVICE = f"{APP}.service"
 KEPT = 5
 KEPT_BACKUPS = 3
 COMPILE_S = 600
 SHOWN_USES = 3
 IS_ROOT = os.geteuid() == 0
 IS_BACKEND = PAYLOAD.get("role") == "backend"
-
-
-def systemctl(*words: str) -> subprocess.CompletedProcess[str]:
-    return run("systemctl", *words)
 
 
 # ------------------------------------------------------------------------------------------------- what is here
@@ -908,13 +900,9 @@ def restart() -> None:
     if not transaction.has_service():
         return
     step("restart", f"restarts {APP}")
-    systemctl("reset-failed", SERVICE)
-    done = systemctl("restart", SERVICE)
-    if done.returncode:
-        raise Failed(f"{SERVICE} does not start", last_lines(done.stdout + journal_of(SERVICE)))
+    transaction.restart_service()
     step("confirm", "waits for the workers")
-    if not wait_for(transaction.loads_current_release, PAYLOAD.get("workers_s", WAIT_S)):
-        raise Failed("no worker has loaded it in time", last_lines(journal_of(SERVICE)))
+    transaction.await_workers()
 
 
 def go_back() -> bool:

@@ -25,9 +25,8 @@ from typing import Mapping  # noqa: UP035 - Python 3.9 on hosts
 
 import rollout
 from rollout import handover
-from rollout.onhost import PAYLOAD, ROOT, Json, emit, hide, point, run, step, sync, write_durably
+from rollout.onhost import KIT, PAYLOAD, ROOT, Json, emit, hide, point, run, step, sync, write_durably
 
-KIT = ROOT / "etc/origin-kit"
 JOURNAL = KIT / "journal.json"
 OUTCOMES = KIT / "committed.json"  # the transactions that were committed here, the last one last
 AUDIT = ROOT / "var/log/origin-kit/audit.jsonl"

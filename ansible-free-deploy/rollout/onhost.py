@@ -23,6 +23,7 @@ Json = dict[str, Any]
 PAYLOAD: Json = globals().get("PAYLOAD", {})  # put there by the one who started this text
 
 ROOT = Path(PAYLOAD.get("root", "/"))  # another one in tests only
+KIT = ROOT / "etc/origin-kit"
 RUN = ROOT / "run/origin-kit"  # 0700: nobody but root can open what is in it, a lock included
 LOCK = RUN / "lock"  # one for ship and deploy: they exclude each other
 WAIT_S = 40

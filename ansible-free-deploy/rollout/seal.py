@@ -13,11 +13,10 @@ from __future__ import annotations
 import json
 import os
 import stat
-from pathlib import Path
 
-from rollout.onhost import Json, write_durably
+from rollout.onhost import KIT, Json, write_durably
 
-KEY = Path("/etc/origin-kit/key")
+KEY = KIT / "key"
 _KEY_BYTES = 32
 _found: list[bytes] = []  # one key a process: what it makes up is compared with itself
 

@@ -40,8 +40,9 @@ from rollout import (
     untrusted,
 )
 from rollout.confined import Confined, Ended
-from rollout.journal import KIT, STARTED, audit, link_of
+from rollout.journal import STARTED, audit, link_of
 from rollout.onhost import (
+    KIT,
     PAYLOAD,
     ROOT,
     WAIT_S,
@@ -402,11 +403,25 @@ def settle_release() -> None:
     if release() is None or loads_current_release():
         return
     step("back-release", "restarts {} with the release before".format(PAYLOAD["app"]))
+    try:
+        restart_service()
+        await_workers()
+    except Failed as problem:
+        raise Failed(f"{service()} does not come up with the release before either", problem.detail) from problem
+
+
+def restart_service() -> None:
+    """Restart the application's service, even one that systemd has given up."""
     run("systemctl", "reset-failed", service())
     done = run("systemctl", "restart", service())
-    if done.returncode or not wait_for(loads_current_release, PAYLOAD.get("workers_s", WAIT_S)):
-        said = done.stdout + journal_of(service())
-        raise Failed(f"{service()} does not come up with the release before either", said)
+    if done.returncode:
+        raise Failed(f"{service()} does not start", last_lines(done.stdout + journal_of(service())))
+
+
+def await_workers() -> None:
+    """Wait until every worker has loaded the release that is current."""
+    if not wait_for(loads_current_release, PAYLOAD.get("workers_s", WAIT_S)):
+        raise Failed("no worker has loaded it in time", last_lines(journal_of(service())))
 
 
 def settle_configuration(way: Json) -> None:
@@ -1056,7 +1071,7 @@ def report_failure(failure: Failed) -> None:
         error=str(failure),
         detail=last_lines(failure.detail, 20),
         left_alone=isinstance(failure, two_phase.LeftAlone),
-        in_doubt=isinstance(failure, two_phase.InDoubt),
+        in_doubt=journal.in_doubt(),
     )
 
 
