@@ -25,6 +25,7 @@ class Effect(StrEnum):
     CONFIG = "config-only"
     RELEASE = "release"
     IN_PLACE = "in place"
+    STOPS = "stops"
     REPLACES = "**replaces**"
     NEW_HOSTS = "new hosts"
     CHECK = "check"
@@ -32,7 +33,7 @@ class Effect(StrEnum):
 
 
 CONFIG, RELEASE, CHECK, UNUSED = Effect.CONFIG, Effect.RELEASE, Effect.CHECK, Effect.UNUSED
-IN_PLACE, REPLACES, NEW_HOSTS = Effect.IN_PLACE, Effect.REPLACES, Effect.NEW_HOSTS
+IN_PLACE, STOPS, REPLACES, NEW_HOSTS = Effect.IN_PLACE, Effect.STOPS, Effect.REPLACES, Effect.NEW_HOSTS
 
 # One row a key: its effect on each of CLOUDS. tests/test_config_keys.py changes each key and holds the table.
 EFFECTS: dict[str, tuple[Effect, Effect, Effect]] = {
@@ -69,7 +70,7 @@ EFFECTS: dict[str, tuple[Effect, Effect, Effect]] = {
     "region": (UNUSED, REPLACES, REPLACES),
     "zones": (UNUSED, REPLACES, REPLACES),
     "gcp_project": (UNUSED, UNUSED, REPLACES),
-    "machine_type": (UNUSED, IN_PLACE, IN_PLACE),
+    "machine_type": (UNUSED, STOPS, STOPS),
     "architecture": (UNUSED, CHECK, CHECK),
     "machine_image": (UNUSED, NEW_HOSTS, NEW_HOSTS),
     "disk_gb": (UNUSED, IN_PLACE, REPLACES),
@@ -108,7 +109,7 @@ def effect(key: str, cloud: str) -> Effect:
 
 def infrastructure(settings: Settings) -> Json:
     """What the cloud's resources are made from, by key, with the defaults that the cloud has filled in. JSON types."""
-    keys = [key for key in EFFECTS if effect(key, settings.cloud) in (IN_PLACE, REPLACES)]
+    keys = [key for key in EFFECTS if effect(key, settings.cloud) in (IN_PLACE, STOPS, REPLACES)]
     values = {key: getattr(settings, key) for key in keys} | _defaults(settings)
     for key in _without_effect(settings):
         values.pop(key, None)

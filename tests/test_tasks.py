@@ -14,6 +14,7 @@ import pytest
 
 from infra.settings import SettingsError
 from rollout import infrastructure, settings
+from rollout.changes import Allowed
 from rollout.infrastructure import InfrastructureError
 from tests.e2e.kit import FAB, ROOT
 from tests.test_clouds import KEY
@@ -153,7 +154,7 @@ def test_up_goes_on_where_each_loss_is_allowed(cloud: Cloud) -> None:
     """By options, or by the names typed; and at once where nothing is lost."""
     lossy(cloud)
     wanted = settings.read(cloud.name)
-    infrastructure.up(wanted, None, allow_replace=["backend-1"], allow_delete=["backend-2"])
+    infrastructure.up(wanted, None, allowed=Allowed(replace=["backend-1"], delete=["backend-2"]))
     assert [line.split()[0] for line in cloud.told()] == ["preview", "up"]
     fab("up", "--stack", cloud.name, typed="backend-1, backend-2\n")
     assert [line.split()[0] for line in cloud.told()][:2] == ["preview", "up"]
@@ -161,6 +162,38 @@ def test_up_goes_on_where_each_loss_is_allowed(cloud: Cloud) -> None:
     cloud.would("update", "backend-1")
     infrastructure.up(wanted, None)
     assert [line.split()[0] for line in cloud.told()] == ["preview", "up"]
+
+
+STOPPED = "backend-1    would update the instance: instanceType changed; it is stopped for a minute or two, and answers"
+
+
+def test_up_stops_no_instance_unasked(cloud: Cloud) -> None:
+    """Another machine type: plan shows it, up asks, or takes the option; with nobody there it is status 3."""
+    cloud.would("update", "backend-1", "aws:ec2/instance:Instance", "instanceType")
+    wanted = settings.read(cloud.name)
+    shown = infrastructure.plan_text(infrastructure.plan(wanted), cloud.name)
+    assert f"  {STOPPED}" in shown and "which asks first, or takes --allow-stop backend-1" in shown
+    cloud.told()
+    done = fab("up", "--stack", cloud.name)
+    assert done.returncode == 3
+    assert STOPPED in done.stdout
+    assert "nothing was changed: backend-1 would be stopped for a while, and there is no terminal" in done.stderr
+    assert f"or run `fab up --stack {cloud.name} --allow-stop backend-1`" in done.stderr
+    assert fab("up", "--stack", cloud.name, typed="y\n").returncode == 2
+    assert [line.split()[0] for line in cloud.told()] == ["preview", "preview"]
+    fab("up", "--stack", cloud.name, typed="backend-1\n")
+    assert [line.split()[0] for line in cloud.told()][:2] == ["preview", "up"]
+    fab("up", "--stack", cloud.name, "--allow-stop", "backend-1")
+    assert [line.split()[0] for line in cloud.told()][:2] == ["preview", "up"]
+
+
+def test_losses_and_stops_are_one_question(cloud: Cloud) -> None:
+    """Each with what becomes of it."""
+    cloud.would("delete", "backend-2")
+    cloud.would("update", "backend-1", "aws:ec2/instance:Instance", "instanceType")
+    done = fab("up", "--stack", cloud.name)
+    assert "backend-2 would be lost, and backend-1 would be stopped for a while, and there is no" in done.stderr
+    assert "--allow-delete backend-2 --allow-stop backend-1`" in done.stderr
 
 
 def test_a_preview_that_fails_says_why_and_changes_nothing(
