@@ -133,8 +133,8 @@ def down(
     from rollout import infrastructure, settings
 
     wanted = settings.read(named(stack))
-    infrastructure.down(wanted, engine, take_over, yes)
-    report.line(f"{wanted.stack} is gone")
+    removed = infrastructure.down(wanted, engine, take_over, yes)
+    report.line(f"{wanted.stack} is gone" if removed else f"there is nothing of {wanted.stack} to remove")
 
 
 @verb(name="outputs", help={"stack": STACK, "outputs": OUTPUTS})

@@ -21,7 +21,7 @@ from infra.local.home import claim, home, leave, private, refuse_foreign, state_
 from infra.settings import Settings
 from infra.stackfile import stack_path
 from infra.topology import instances
-from rollout import question, report
+from rollout import cloudstack, question, report
 from rollout.changes import Allowed, Change, changes, flags, refused
 from rollout.outputs import PROJECT, ROOT, kit_checkpoint, kit_has
 
@@ -92,6 +92,8 @@ def up(
     report.step("infra", f"runs the program for stack {settings.stack} ({chosen} engine)")
     if settings.cloud == "local":
         prepare_local(settings, take_over)
+    else:
+        cloudstack.require(settings.stack, _environment(settings))
     permit(settings.stack, look(settings, chosen), allowed or Allowed())
     _operate("up", settings, chosen, "--skip-preview", "--refresh")
 
@@ -102,7 +104,7 @@ class Plan:
 
     changes: Sequence[Change] = ()
     absent: bool = False
-    problem: InfrastructureError | None = None
+    problem: ValueError | None = None
 
     @property
     def differs(self) -> bool:
@@ -114,12 +116,19 @@ def plan(settings: Settings, forced: str | None = None) -> Plan:
     """What `up` would do, without doing any of it. Raises EngineChoiceError."""
     try:
         chosen = engine(settings, forced)
-        absent = settings.cloud == "local" and not _has_resources(settings.stack)
+        absent = not _is_there(settings)
         return Plan(absent=absent) if absent else Plan(look(settings, chosen))
     except EngineChoiceError:
         raise
-    except InfrastructureError as problem:
+    except (InfrastructureError, cloudstack.StackError) as problem:
         return Plan(problem=problem)
+
+
+def _is_there(settings: Settings) -> bool:
+    """Whether there is anything of this stack. Raises StackError where its backend does not answer."""
+    if settings.cloud == "local":
+        return _has_resources(settings.stack)
+    return cloudstack.exists(settings.stack, _environment(settings))
 
 
 def plan_text(found: Plan, stack: str) -> str:
@@ -216,8 +225,8 @@ def ask_before_down(settings: Settings) -> None:
         raise AnswerError("that is not its name; nothing was removed")
 
 
-def down(settings: Settings, forced: str | None, take_over: bool = False, yes: bool = False) -> None:
-    """Remove everything that the stack has made; nothing to do is fine.
+def down(settings: Settings, forced: str | None, take_over: bool = False, yes: bool = False) -> bool:
+    """Remove everything that the stack has made, and the stack; whether there was anything.
 
     Raises ProductionError for a protected stack, OwnerError as `up` does, and unless `yes` as `ask_before_down`: all of
     them before anything is touched.
@@ -228,18 +237,23 @@ def down(settings: Settings, forced: str | None, take_over: bool = False, yes: b
         refuse_foreign()
         if home().exists() and not take_over:
             owner.refuse_other(settings.stack, owner.Owner.here(ROOT))
+    elif not cloudstack.exists(settings.stack, _environment(settings)):
+        return False
     if not yes:
         ask_before_down(settings)
     report.step("infra", f"removes stack {settings.stack} ({chosen} engine)")
     if settings.cloud != "local":
         _operate("destroy", settings, chosen)
-        return
+        cloudstack.remove(settings.stack, _environment(settings))
+        return True
     if not home().exists():
-        return
+        return False
     owner.take(settings.stack, owner.Owner.here(ROOT), take_over)
-    if kit_checkpoint(settings.stack).exists():
+    there = kit_checkpoint(settings.stack).exists()
+    if there:
         _operate("destroy", settings, chosen)
     forget(settings.stack)
+    return there
 
 
 def _operate(command: str, settings: Settings, chosen: str, *more: str) -> None:

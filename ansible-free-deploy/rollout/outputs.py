@@ -359,6 +359,8 @@ def _ask_cli(*words: str, stack: str) -> Json:
         )
     command = ["pulumi", *words, "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode and "no stack named" in done.stderr:
+        raise _not_up(stack)
     if done.returncode:
         raise OutputsError(
             f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:] or ['no reason given']}",
