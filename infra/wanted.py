@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra import provider, topology
+from infra import provider, rules, topology
 from infra.contract import Contract, Json
 from infra.settings import CLOUDS, Settings
 
@@ -130,6 +130,23 @@ def _without_effect(settings: Settings) -> list[str]:
     """Keys that mean nothing beside the others."""
     labels = [] if settings.domain else ["frontend_name", "backend_name"]
     return [*labels, "network_cidr"] if settings.existing_network else labels
+
+
+def made_from(settings: Settings, role: str) -> Json:
+    """What a role's release is made from, by key. JSON types, and no password: a host keeps it. (`application` is the
+    host's own matter: it refuses another one.)"""
+    keys = [key for key in EFFECTS if effect(key, settings.cloud) is RELEASE and key != "application"]
+    values = {key: getattr(settings, key) for key in keys if (key == "frontend_path") == (role == "frontend")}
+    if "backend_git" in values:
+        values["backend_git"] = rules.hide_password(values["backend_git"])
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def to_ship(asked: Mapping[str, Any], there: Mapping[str, Any] | None) -> list[str]:
+    """The keys whose values are others than those that the release which is `there` was made from, with both; none
+    where nobody has written that down."""
+    known = [key for key in asked if key in (there or {})]
+    return [str(Pending(key, there[key], asked[key])) for key in known if there and there[key] != asked[key]]
 
 
 def applied(contract: Contract, recorded: Mapping[str, Any]) -> Json:

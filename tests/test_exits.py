@@ -227,9 +227,10 @@ WELL = {
         ({"restarts": {"gunicorn": "runs another generation"}}, False, True),
         ({"unfinished": True}, False, True),
         ({"units": {"nginx.service": "active", "shop.service": "failed"}}, False, False),
+        ({"to_ship": ["backend_ref: v1 → v2"]}, False, True),
     ],
 )
 def test_status_and_plan_tell_a_host_that_is_as_wanted(more: dict[str, object], well: bool, changes: bool) -> None:
-    """`fab status` is 1 for a service that does not run; `fab plan --check` is 1 for what a deploy would change."""
+    """`fab status` is 1 for a service that does not run; `fab plan --check` is 1 for what `fab up` would change."""
     outcome = Outcome("backend", host("backend-1"), {**WELL, **more})
     assert (as_wanted(outcome), would_change(outcome)) == (well, changes)

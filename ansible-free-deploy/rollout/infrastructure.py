@@ -235,6 +235,7 @@ def down(settings: Settings, forced: str | None, take_over: bool = False, yes: b
     chosen = engine(settings, forced)
     if settings.cloud == "local":
         refuse_foreign()
+        backend.refuse_renamed(settings.stack)
         if home().exists() and not take_over:
             owner.refuse_other(settings.stack, owner.Owner.here(ROOT))
     elif not cloudstack.exists(settings.stack, _environment(settings)):
@@ -348,6 +349,7 @@ def prepare_local(settings: Settings, take_over: bool = False) -> None:
         raise NotInstalledError(
             "the local cloud makes machines and mounts: it needs root; run it with sudo, or `make up`"
         )
+    backend.refuse_renamed(settings.stack)
     owner.take(settings.stack, owner.Owner.here(ROOT), take_over)
     mine = {machine.name: machine for machine in nspawn.machines() if _is_of(settings.stack, machine.id)}
     for name, machine in mine.items():

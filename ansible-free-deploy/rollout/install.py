@@ -32,7 +32,19 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Callable, Iterator, NoReturn  # noqa: UP035 - Python 3.9 has no other
 
-from rollout import claims, confined, handover, journal, links, manifest, transaction, two_phase, untrusted, wheelfiles
+from rollout import (
+    claims,
+    confined,
+    handover,
+    journal,
+    links,
+    made_from,
+    manifest,
+    transaction,
+    two_phase,
+    untrusted,
+    wheelfiles,
+)
 from rollout.journal import audit
 from rollout.onhost import (
     PAYLOAD,
@@ -166,6 +178,7 @@ def facts() -> Json:
         "machine": platform.machine(),
         "libc": platform.libc_ver()[1] if platform.libc_ver()[0] == "glibc" else "",
         "release": current_id(),
+        "made_from": made_from.of(HOME, current_id()),
         "settled": settled() and not claims.pending(APP),
         "releases": complete_releases(),
         "venvs": complete_venvs(),
@@ -785,6 +798,15 @@ class Ship(Switch):
         put(self.staged)
         super().switch()
 
+    def keep(self) -> None:
+        super().keep()
+        note_what_it_was_made_from()
+
+
+def note_what_it_was_made_from() -> None:
+    if PAYLOAD.get("made_from") is not None:
+        made_from.note(HOME, str(PAYLOAD["id"]), PAYLOAD["made_from"])
+
 
 def restart() -> None:
     """Restart the service where there is one; done when every worker has loaded what is current."""
@@ -835,6 +857,7 @@ def install() -> Json:
     with claims.entered(APP, PAYLOAD.get("moving") or {}):
         sweep()
         if current_id() == PAYLOAD["id"] and settled():
+            note_what_it_was_made_from()
             return {"changed": finished, "release": PAYLOAD["id"], "previous": previous()}
         before = current_id()
         two_phase.run(Ship(PAYLOAD["id"]))

@@ -16,6 +16,7 @@ _SHARED = (
     "confined",
     "seal",
     "manifest",
+    "made_from",
     "logins",
 )
 _NEEDS = {"transaction": _SHARED, "install": (*_SHARED, "links", "wheelfiles", "transaction")}

@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
-from rollout import claims, handover, journal, logins, manifest, seal, two_phase, untrusted
+from rollout import claims, handover, journal, logins, made_from, manifest, seal, two_phase, untrusted
 from rollout.confined import Confined, Ended
 from rollout.journal import AUDIT, KIT, STARTED, audit, link_of
 from rollout.onhost import (
@@ -131,6 +131,12 @@ def release() -> str | None:
     """The folder of the release that is current, or None."""
     path = Path(ROOT, "opt", PAYLOAD["app"], "current")
     return os.path.realpath(str(path)) if path.exists() else None
+
+
+def release_made_from() -> Json | None:
+    """The keys of the config that the current release was made from, as they were then."""
+    folder = release()
+    return made_from.of(Path(ROOT, "opt", PAYLOAD["app"]), Path(folder).name) if folder else None
 
 
 def changed_in_release() -> list[str]:
@@ -852,6 +858,7 @@ def plan() -> Json:
         "unfinished": journal.exists(),
         "in_doubt": journal.in_doubt(),
         "release": release(),
+        "made_from": release_made_from(),
         "generation": current_id(),
     }
 
@@ -864,6 +871,7 @@ def status() -> Json:
     return {
         "generation": current_id(),
         "release": release(),
+        "made_from": release_made_from(),
         "units": active,
         "unfinished": journal.exists(),
         "in_doubt": journal.in_doubt(),
@@ -987,7 +995,7 @@ def finish(result: Json, word: str) -> None:
     end_step()
     claims.forget_former(PAYLOAD["app"])
     audit(word, result["generation"], "configuration")
-    report(result)
+    report({**result, "made_from": release_made_from()})
 
 
 def report(result: Json) -> None:
