@@ -318,9 +318,10 @@ def forget(stack: str) -> None:
 
 
 def _in_use() -> bool:
-    """Whether another stack is there, or is just being made."""
+    """Whether another stack is there, or is just being made. What a renamed one leaves (`.bak`) is none."""
     base = state_dir() / ".pulumi"
-    return any([*base.glob("stacks/*/*.json*"), *base.glob("locks/**/*.json"), *home().glob("owners/*.json")])
+    states = [path for suffix in ("json", "json.gz") for path in base.glob(f"stacks/*/*.{suffix}")]
+    return any([*states, *base.glob("locks/**/*.json"), *home().glob("owners/*.json")])
 
 
 def _remove_orphans() -> None:
