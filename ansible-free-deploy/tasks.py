@@ -121,6 +121,8 @@ def up(
     check.from_here(contract)
     report.line("\n" + deploy.summary(contract, outcomes))
     report.line(check.where_to_look(contract))
+    if unsaved := check.unsaved(wanted):
+        report.line(f"\n{unsaved}")
     quiet = not any(shipped) and not any(o.result["changed"] for o in outcomes)
     report.line(f"\n{'nothing to do: all is as it should be' if quiet else 'done'}, {time.monotonic() - started:.1f} s")
 
