@@ -4,6 +4,7 @@ machines := systemd-container debootstrap iproute2 openssh-client git
 browser := chromium nginx-light nftables openssl
 load := nginx-light wrk
 PYTEST := $(SUDO) .venv/bin/pytest
+FAB := install -m 0755 ansible-free-deploy/fab .venv/bin/fab
 
 .PHONY: help up down test check bench soak machines browser load image
 help: ## list the targets
@@ -27,9 +28,9 @@ machines browser load: %:
 	@infra/local/packages.sh $($*)
 image: .venv/test machines
 	@$(SUDO) .venv/bin/python -c 'from infra.local.image import ensure; ensure()'
-.venv/run: pyproject.toml uv.lock | .tools
-	@.tools/bin/uv sync --quiet --frozen --no-dev --inexact --no-python-downloads && touch $@
-.venv/test: pyproject.toml uv.lock | .tools
-	@.tools/bin/uv sync --quiet --frozen --inexact --no-python-downloads && touch $@ .venv/run
+.venv/run: pyproject.toml uv.lock ansible-free-deploy/fab | .tools
+	@.tools/bin/uv sync --quiet --frozen --no-dev --inexact --no-python-downloads && $(FAB) && touch $@
+.venv/test: pyproject.toml uv.lock ansible-free-deploy/fab | .tools
+	@.tools/bin/uv sync --quiet --frozen --inexact --no-python-downloads && $(FAB) && touch $@ .venv/run
 .tools:
 	@infra/local/packages.sh python3-venv && python3 -m venv $@.new && $@.new/bin/pip install -q uv && mv $@.new $@

@@ -26,6 +26,7 @@ RENAME = "the application's name before: its user and data get the new one, its 
 REMOVE = "an application of this kit to remove from the hosts, with its data (repeatable)"
 ALLOW_REPLACE = "a host that may be replaced, and its data lost (repeatable)"
 ALLOW_DELETE = "a host that may be deleted with its data (repeatable)"
+ALLOW_STOP = "a host that may be stopped and started again (repeatable)"
 TAKE_OVER = "make another checkout's or user's local stack yours"
 CODE_OF = "only the hosts of this role: frontend or backend"
 OUTPUTS = "read the contract from this file, which says itself of which stack it is"
@@ -91,25 +92,28 @@ def read(
 
 @verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)",
             "take-over": TAKE_OVER, "rename-from": RENAME, "remove-application": REMOVE,
-            "allow-replace": ALLOW_REPLACE, "allow-delete": ALLOW_DELETE},
-      iterable=["remove_application", "allow_replace", "allow_delete"])  # fmt: skip
+            "allow-replace": ALLOW_REPLACE, "allow-delete": ALLOW_DELETE, "allow-stop": ALLOW_STOP},
+      iterable=["remove_application", "allow_replace", "allow_delete", "allow_stop"])  # fmt: skip
 def up(
     _: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False,
     rename_from: str | None = None, remove_application: list[str] | None = None,
     allow_replace: list[str] | None = None, allow_delete: list[str] | None = None,
+    allow_stop: list[str] | None = None,
 ) -> None:  # fmt: skip
     """Make the environment exist, ship the application, deploy the configuration, check it.
 
-    What holds data is replaced or deleted only after a question, or where --allow-replace or --allow-delete names it.
+    What holds data is replaced or deleted, and a host stopped for a while, only after a question, or where
+    --allow-replace, --allow-delete or --allow-stop names it.
     """
-    from rollout import check, deploy, infrastructure, python, ready, settings, ship, whose
+    from rollout import changes, check, deploy, infrastructure, python, ready, settings, ship, whose
 
     started = time.monotonic()
     wanted = settings.read(named(stack))
     moved = ship.moving(rename_from, remove_application or [])
     python.refuse_other(wanted)
     whose.refuse_other(wanted, moved)
-    infrastructure.up(wanted, engine, take_over, allow_replace or [], allow_delete or [])
+    allowed = changes.Allowed(allow_replace or (), allow_delete or (), allow_stop or ())
+    infrastructure.up(wanted, engine, take_over, allowed)
     found = outputs.load(wanted.stack)
     contract = found.contract
     ready.wait(contract)
@@ -117,6 +121,8 @@ def up(
     outcomes = deploy.everywhere(found, "deploy")
     report.line("\n" + deploy.summary(contract, outcomes))
     report.line(check.where_to_look(contract, check.from_here(contract)))
+    if unsaved := check.unsaved(wanted):
+        report.line(f"\n{unsaved}")
     quiet = not any(shipped) and not any(o.result["changed"] for o in outcomes)
     report.line(f"\n{'nothing to do: all is as it should be' if quiet else 'done'}, {time.monotonic() - started:.1f} s")
 
@@ -129,8 +135,8 @@ def down(
     from rollout import infrastructure, settings
 
     wanted = settings.read(named(stack))
-    infrastructure.down(wanted, engine, take_over, yes)
-    report.line(f"{wanted.stack} is gone")
+    removed = infrastructure.down(wanted, engine, take_over, yes)
+    report.line(f"{wanted.stack} is gone" if removed else f"there is nothing of {wanted.stack} to remove")
 
 
 @verb(name="outputs", help={"stack": STACK, "outputs": OUTPUTS})

@@ -73,6 +73,11 @@ def quote(value: object) -> str:
     return repr(short) if isinstance(value, str) else short
 
 
+def hide_password(url: str) -> str:
+    """`url` as it may be printed: without the user and password that it may hold."""
+    return re.sub(r"//[^/@\s]*@", "//", url)
+
+
 def text(pattern: re.Pattern[str], expected: str, longest: int = LONGEST) -> Check:
     """The check for a text that is wholly of this pattern."""
 

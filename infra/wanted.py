@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra import provider, topology
+from infra import provider, rules, topology
 from infra.contract import Contract, Json
 from infra.settings import CLOUDS, Settings
 
@@ -25,6 +25,7 @@ class Effect(StrEnum):
     CONFIG = "config-only"
     RELEASE = "release"
     IN_PLACE = "in place"
+    STOPS = "stops"
     REPLACES = "**replaces**"
     NEW_HOSTS = "new hosts"
     CHECK = "check"
@@ -32,7 +33,7 @@ class Effect(StrEnum):
 
 
 CONFIG, RELEASE, CHECK, UNUSED = Effect.CONFIG, Effect.RELEASE, Effect.CHECK, Effect.UNUSED
-IN_PLACE, REPLACES, NEW_HOSTS = Effect.IN_PLACE, Effect.REPLACES, Effect.NEW_HOSTS
+IN_PLACE, STOPS, REPLACES, NEW_HOSTS = Effect.IN_PLACE, Effect.STOPS, Effect.REPLACES, Effect.NEW_HOSTS
 
 # One row a key: its effect on each of CLOUDS. tests/test_config_keys.py changes each key and holds the table.
 EFFECTS: dict[str, tuple[Effect, Effect, Effect]] = {
@@ -69,7 +70,7 @@ EFFECTS: dict[str, tuple[Effect, Effect, Effect]] = {
     "region": (UNUSED, REPLACES, REPLACES),
     "zones": (UNUSED, REPLACES, REPLACES),
     "gcp_project": (UNUSED, UNUSED, REPLACES),
-    "machine_type": (UNUSED, IN_PLACE, IN_PLACE),
+    "machine_type": (UNUSED, STOPS, STOPS),
     "architecture": (UNUSED, CHECK, CHECK),
     "machine_image": (UNUSED, NEW_HOSTS, NEW_HOSTS),
     "disk_gb": (UNUSED, IN_PLACE, REPLACES),
@@ -108,7 +109,7 @@ def effect(key: str, cloud: str) -> Effect:
 
 def infrastructure(settings: Settings) -> Json:
     """What the cloud's resources are made from, by key, with the defaults that the cloud has filled in. JSON types."""
-    keys = [key for key in EFFECTS if effect(key, settings.cloud) in (IN_PLACE, REPLACES)]
+    keys = [key for key in EFFECTS if effect(key, settings.cloud) in (IN_PLACE, STOPS, REPLACES)]
     values = {key: getattr(settings, key) for key in keys} | _defaults(settings)
     for key in _without_effect(settings):
         values.pop(key, None)
@@ -129,6 +130,23 @@ def _without_effect(settings: Settings) -> list[str]:
     """Keys that mean nothing beside the others."""
     labels = [] if settings.domain else ["frontend_name", "backend_name"]
     return [*labels, "network_cidr"] if settings.existing_network else labels
+
+
+def made_from(settings: Settings, role: str) -> Json:
+    """What a role's release is made from, by key. JSON types, and no password: a host keeps it. (`application` is the
+    host's own matter: it refuses another one.)"""
+    keys = [key for key in EFFECTS if effect(key, settings.cloud) is RELEASE and key != "application"]
+    values = {key: getattr(settings, key) for key in keys if (key == "frontend_path") == (role == "frontend")}
+    if "backend_git" in values:
+        values["backend_git"] = rules.hide_password(values["backend_git"])
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def to_ship(asked: Mapping[str, Any], there: Mapping[str, Any] | None) -> list[str]:
+    """The keys whose values are others than those that the release which is `there` was made from, with both; none
+    where nobody has written that down."""
+    known = [key for key in asked if key in (there or {})]
+    return [str(Pending(key, there[key], asked[key])) for key in known if there and there[key] != asked[key]]
 
 
 def applied(contract: Contract, recorded: Mapping[str, Any]) -> Json:

@@ -245,11 +245,15 @@ class Cli:
             path.write_text(json.dumps(state))
             self.run("stack", "import", "--stack", self.stack, "--file", str(path))
 
-    def steps(self) -> dict[str, str]:
-        """What a preview would do: `type name` → operation, without what stays."""
+    def preview(self) -> list[Json]:
+        """The steps of a preview, as the CLI prints them."""
         text = self.run("preview", "--stack", self.stack, "--json", status=None)
         assert "steps" in text, text
-        found = json.loads(text[text.index("{") :])["steps"]
+        return list(json.loads(text[text.index("{") :])["steps"])
+
+    def steps(self) -> dict[str, str]:
+        """What a preview would do: `type name` → operation, without what stays."""
+        found = self.preview()
         return {" ".join(type_and_name(step["urn"])): step["op"] for step in found if step["op"] != "same"}
 
 

@@ -57,6 +57,35 @@ def test_another_backend_is_refused_with_what_to_do(home: Path, tmp_path: Path, 
     ]
 
 
+def state(home: Path, stack: str, *names: object) -> None:
+    """A state whose dynamic resources were made with these names of the stack."""
+    resources = [{"type": "pulumi:pulumi:Stack"}, {"type": "origin-kit:local:Cloud"}]
+    resources += [{"type": "pulumi-python:dynamic/local:Machine", "inputs": {"stack": name}} for name in names]
+    path = home / "state" / ".pulumi" / "stacks" / "origin-kit" / f"{stack}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"version": 3, "checkpoint": {"latest": {"resources": resources}}}))
+
+
+def test_a_renamed_stack_is_refused_with_the_way_back(home: Path) -> None:
+    """Its machines bear the stack's name for life; what is not renamed, or can't be read, is no reason to refuse."""
+    (home / "passphrase").write_text("x")
+    state(home, "shop", "local", "local")
+    with pytest.raises(LocalCloudError) as refused:
+        backend.refuse_renamed("shop")
+    assert str(refused.value).splitlines() == [
+        "stack shop was local, and its machines are known by that name; nothing was changed. Rename it back. "
+        "Run these two:",
+        f"  export PULUMI_BACKEND_URL=file://{home}/state PULUMI_CONFIG_PASSPHRASE_FILE={home}/passphrase",
+        "  pulumi stack rename local --stack shop",
+    ]
+    for names in ([], ["shop"], [None], [7]):
+        state(home, "shop", *names)
+        backend.refuse_renamed("shop")
+    (home / "state" / ".pulumi" / "stacks" / "origin-kit" / "shop.json").write_text("{")
+    backend.refuse_renamed("shop")
+    backend.refuse_renamed("never-up")
+
+
 def test_a_stack_s_config_has_one_salt_and_it_is_the_state_s() -> None:
     """`pulumi up` by hand wrote one into the tracked file: no second line, and none of a state that is gone."""
     config = "config:\n  origin-kit:cloud: local\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollout.changes import KEPT, changes, flags, refused
+from rollout.changes import KEPT, STOPS, Allowed, changes, flags, refused
 
 MACHINE = "origin-kit:local:Cloud$pulumi-python:dynamic/local:Machine"
 NETWORK = "origin-kit:local:Cloud$pulumi-python:dynamic/local:Network"
@@ -93,7 +93,7 @@ def test_a_rule_of_a_firewall_holds_nothing() -> None:
     """It is replaced and deleted without a question."""
     found = changes([step("replace", "backend-22-1", "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")])
     assert [change.verb for change in found] == ["replace"]
-    assert refused(found, (), ()) == []
+    assert refused(found, Allowed()) == []
 
 
 def test_a_step_that_is_not_known_counts_as_a_loss() -> None:
@@ -104,9 +104,12 @@ def test_a_step_that_is_not_known_counts_as_a_loss() -> None:
 def test_only_what_is_named_is_allowed() -> None:
     """By name and by what becomes of it: leave to replace is none to delete."""
     found = changes([step("replace", "backend-1"), step("delete", "backend-2"), step("replace", "frontend-1")])
-    assert [change.name for change in refused(found, (), ())] == ["backend-1", "backend-2", "frontend-1"]
-    assert [change.name for change in refused(found, ["backend-1", "backend-2"], [])] == ["backend-2", "frontend-1"]
-    assert refused(found, ["backend-1", "frontend-1"], ["backend-2"]) == []
+    assert [change.name for change in refused(found, Allowed())] == ["backend-1", "backend-2", "frontend-1"]
+    assert [change.name for change in refused(found, Allowed(replace=["backend-1", "backend-2"]))] == [
+        "backend-2",
+        "frontend-1",
+    ]
+    assert refused(found, Allowed(["backend-1", "frontend-1"], ["backend-2"])) == []
     assert flags(found) == "--allow-replace backend-1 --allow-delete backend-2 --allow-replace frontend-1"
 
 
@@ -114,3 +117,36 @@ def test_an_instance_and_its_address_are_one_name() -> None:
     """Their option is given once."""
     found = changes([step("delete", "backend-2", INSTANCE), step("delete", "backend-2", "aws:ec2/eip:Eip")])
     assert flags(found) == "--allow-delete backend-2"
+
+
+MACHINE_TYPE = {"aws:ec2/instance:Instance": "instanceType", "gcp:compute/instance:Instance": "machineType"}
+
+
+@pytest.mark.parametrize("type_", MACHINE_TYPE)
+def test_another_machine_type_stops_the_instance_and_is_asked_about(type_: str) -> None:
+    """On both clouds alike: leave to replace or delete it is none to stop it."""
+    found = changes([step("update", "backend-1", type_, diffReasons=[MACHINE_TYPE[type_], "tags"])])
+    assert (found[0].stops, found[0].loses) == (True, False)
+    assert refused(found, Allowed(["backend-1"], ["backend-1"])) == found
+    assert refused(found, Allowed(stop=["backend-1"])) == []
+    assert flags(found) == "--allow-stop backend-1"
+
+
+@pytest.mark.parametrize(("type_", "key"), [(type_, key) for type_, keys in STOPS.items() for key in sorted(keys)])
+def test_whatever_a_provider_stops_an_instance_for_is_asked_about(type_: str, key: str) -> None:
+    """The key alone, or what is in it."""
+    for path in (key, f"{key}.part", f"{key}[0].part"):
+        assert changes([step("update", "x", type_, diffReasons=[path])])[0].stops
+
+
+def test_what_changes_while_an_instance_runs_is_not_asked_about() -> None:
+    """Labels, a larger disk, another machine's key; nor is an instance stopped that is made or replaced."""
+    quiet = [
+        step("update", "a", INSTANCE, diffReasons=["tags", "rootBlockDevice.volumeSize"]),
+        step("update", "b", "gcp:compute/instance:Instance", diffReasons=["labels", "metadata"]),
+        step("update", "c", MACHINE, diffReasons=["memory_mb"]),
+        step("create", "d", INSTANCE, diffReasons=["instanceType"]),
+    ]
+    assert not any(change.asks for change in changes(quiet))
+    replaced = changes([step("replace", "e", INSTANCE, replaceReasons=["instanceType"])])
+    assert flags(replaced) == "--allow-replace e"

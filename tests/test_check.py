@@ -11,7 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from infra.contract import Contract, Host
-from rollout import check
+from rollout import check, settings
+from tests import stackfiles
+from tests.graph import ROOT
 from tests.test_render import cors, load
 
 
@@ -22,6 +24,18 @@ def named(contract: Contract, frontend: str, backend: str) -> Contract:
         frontend=dataclasses.replace(contract.frontend, origin=frontend),
         backend=dataclasses.replace(contract.backend, origin=backend),
     )
+
+
+@pytest.mark.parametrize(
+    ("stack", "said"), [("aws-prod", True), ("gcp-prod", True), ("aws-staging", False), ("local", False)]
+)
+def test_production_on_a_cloud_is_told_that_nothing_backs_it_up(stack: str, said: bool) -> None:
+    """Where the data is, and where it says what to do; the page it names has that part."""
+    with stackfiles.like(stack) as made:
+        found = check.unsaved(settings.read(made.name, key_file=False))
+    assert ("nothing backs up /var/lib/shop yet" in found) == said
+    assert bool(found) == said
+    assert "\n## Backups\n" in (ROOT / "docs" / "clouds.md").read_text()
 
 
 def test_both_urls_are_given() -> None:

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from infra.contract import Contract
+from infra.contract import Contract, Host
 from infra.local.machines import MachineProvider, NetworkProvider
 from infra.settings import CHECKS, CLOUDS, UNBALANCED, SettingsError
 from infra.stackfile import as_text
-from infra.wanted import EFFECTS, Effect, effect
-from rollout import outputs
+from infra.wanted import EFFECTS, Effect, effect, made_from, to_ship
+from rollout import deploy, outputs, settings
+from rollout.changes import STOPS
 from rollout.render import render
 from tests import graph, stackfiles
 from tests.graph import IMAGES, ROOT, Graph, Node
@@ -183,7 +184,11 @@ def observed(one: Graph, other: Graph) -> Effect:
     """What the program makes of the change."""
     found, ignored = differences(one, other)
     if found:
-        return Effect.REPLACES if new_machines(one, other, found) else Effect.IN_PLACE
+        if new_machines(one, other, found):
+            return Effect.REPLACES
+        account = "serviceAccount"  # it keeps its id, and so its address, which the graph makes from the new one
+        stops = any(name in STOPS.get(kind, ()) for kind, name in found if name != account)
+        return Effect.STOPS if stops else Effect.IN_PLACE
     if ignored:
         return Effect.NEW_HOSTS
     return Effect.CONFIG if one.outputs["contract"] != other.outputs["contract"] else Effect.UNUSED
@@ -191,6 +196,22 @@ def observed(one: Graph, other: Graph) -> Effect:
 
 def generations(contract: Contract) -> list[object]:
     return [render(contract, role, host, {}).to_json() for role, host in contract.hosts]
+
+
+def asked_to_ship(one: outputs.Outputs, other: outputs.Outputs) -> set[str]:
+    """The keys that plan and status name when a host has the release that `one` asked for, and `other` is wanted."""
+    told = set()
+    for role in ("frontend", "backend"):
+        changes = to_ship(other.made_from[role], one.made_from[role])
+        result = {"release": "/r", "differs": [], "restarts": {}, "unfinished": False, "units": {}, "diff": {},
+                  "to_ship": changes}  # fmt: skip
+        outcome = deploy.Outcome(role, Host(role, "192.0.2.1", 22, "deploy", ()), result)
+        assert deploy.as_wanted(outcome) == (not changes)
+        assert deploy.would_change(outcome) == bool(changes)
+        keys = {change.partition(":")[0] for change in changes}
+        assert all(f"  {change}: `fab ship` takes it" in deploy.plan_text(outcome) for change in changes)
+        told |= keys
+    return told
 
 
 CASES = [(key, cloud) for key in EFFECTS for cloud in CLOUDS]
@@ -213,7 +234,7 @@ def test_a_changed_key_does_what_the_table_says(key: str, cloud: str, stack: Sta
     assert unchanged.contract == Contract.from_json(first.outputs["contract"])
     assert unchanged.pending == ()
     waits = {one.key for one in found.pending}
-    assert (key in waits) == (expected in (Effect.IN_PLACE, Effect.REPLACES))
+    assert (key in waits) == (expected in (Effect.IN_PLACE, Effect.STOPS, Effect.REPLACES))
     assert not waits or key in waits
     if key == "cloud":
         return
@@ -222,6 +243,7 @@ def test_a_changed_key_does_what_the_table_says(key: str, cloud: str, stack: Sta
     told = (generations(found.contract), found.contract.ssh_keys) != (
         generations(unchanged.contract), unchanged.contract.ssh_keys,
     )  # fmt: skip
+    assert asked_to_ship(unchanged, found) == ({key} if expected is Effect.RELEASE and key != "application" else set())
     if expected is Effect.CONFIG:
         first_boot = (Effect.NEW_HOSTS,) if key == "ssh_keys" else ()  # of hosts that are made later
         assert by_program in (Effect.CONFIG, *first_boot) and told
@@ -260,3 +282,18 @@ def test_the_table_in_the_docs_is_this_one() -> None:
         OPERATING.write_text(text)
     found = TABLE.search(text)
     assert found is not None and found[2] == effects_table()
+
+
+def test_what_nobody_has_written_down_is_not_guessed() -> None:
+    """A release from before hosts noted it, or a key that is newer than the note."""
+    assert to_ship({"backend_ref": "v2"}, None) == []
+    assert to_ship({"backend_ref": "v2", "newer": 1}, {"backend_ref": "v1"}) == ["backend_ref: v1 → v2"]
+    assert to_ship({}, {"backend_ref": "v1"}) == []
+
+
+def test_a_host_never_keeps_the_password_of_a_repository() -> None:
+    """It may stand in `backend_git`; what is noted on a host, and shown, is the URL without it."""
+    with stackfiles.like("local") as stack:
+        stack.edit(backend_git="https://me:secret@example.com/shop.git")
+        noted = made_from(settings.read(stack.name), "backend")
+    assert noted["backend_git"] == GIT

@@ -181,7 +181,7 @@ def test_fab_alone_shows_the_verbs() -> None:
     """A line each, and none of Fabric's options."""
     done = fab()
     assert done.returncode == exits.OK
-    assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == list(VERBS)
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:-2]] == list(VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -197,6 +197,19 @@ def test_a_reader_that_leaves_is_no_error(home: Path, stack: str, tmp_path: Path
     """`fab outputs | head -3`: the status is the verb's own."""
     done = fab("outputs", "--outputs", str(unreachable(tmp_path, stack)), closed=True)
     assert (done.returncode, "BrokenPipe" in done.stderr) == (exits.OK, False)
+
+
+@pytest.mark.parametrize("words", [("-h",), ("--help",)])
+def test_help_without_a_verb_is_the_verbs(words: tuple[str, ...]) -> None:
+    """As `fab` alone prints them; Fabric's own options are one command further."""
+    done = fab(*words)
+    assert (done.returncode, done.stdout) == (exits.OK, fab().stdout)
+    assert "`fab --help fabric` shows the options of Fabric itself" in done.stdout
+    assert "  deploy     " in done.stdout and "--prompt-for-login-password" not in done.stdout
+    own = fab("--help", "fabric")
+    assert own.returncode == exits.OK and "--prompt-for-login-password" in own.stdout
+    wrong = fab("--help", "deplyo")
+    assert (wrong.returncode, wrong.stderr) == (exits.USAGE, "there is no verb deplyo; did you mean deploy?\n")
 
 
 def host(name: str) -> Host:
@@ -230,9 +243,10 @@ WELL = {
         ({"restarts": {"gunicorn": "runs another generation"}}, False, True),
         ({"unfinished": True}, False, True),
         ({"units": {"nginx.service": "active", "shop.service": "failed"}}, False, False),
+        ({"to_ship": ["backend_ref: v1 → v2"]}, False, True),
     ],
 )
 def test_status_and_plan_tell_a_host_that_is_as_wanted(more: dict[str, object], well: bool, changes: bool) -> None:
-    """`fab status` is 1 for a service that does not run; `fab plan --check` is 1 for what a deploy would change."""
+    """`fab status` is 1 for a service that does not run; `fab plan --check` is 1 for what `fab up` would change."""
     outcome = Outcome("backend", host("backend-1"), {**WELL, **more})
     assert (as_wanted(outcome), would_change(outcome)) == (well, changes)

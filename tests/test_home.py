@@ -184,6 +184,17 @@ def test_down_leaves_what_is_not_the_kit_s(place: Path) -> None:
     assert not place.exists()
 
 
+def test_what_a_rename_left_behind_is_no_stack(place: Path) -> None:
+    """`pulumi stack rename`, there and back, leaves backups under the other name: they don't keep the home."""
+    before_marks(place)
+    owner.take("local", ADA)
+    for name in ("two.json.bak", "two.json.bak.attrs"):
+        (place / "state/.pulumi/stacks/origin-kit" / name).write_text("{}")
+    (place / "machines/local-backend-1-0").rmdir()
+    infrastructure.forget("local")
+    assert not place.exists()
+
+
 def test_the_last_stack_takes_the_home_along_and_no_other(place: Path) -> None:
     """Another stack, one that is just being made, and another project's in the same backend keep it."""
     for other in (

@@ -257,6 +257,25 @@ def test_first_ship_puts_everything_in_its_place(machine: Machine, tmp_path: Pat
     assert not (machine.root / "run/origin-kit-ship-shop").exists()
 
 
+def test_what_a_release_was_made_from_is_noted(machine: Machine, tmp_path: Path) -> None:
+    """With the release; other keys that lead to the same one are noted without shipping it, and a way back tells what
+    the release before was made from. Without a note nothing is said."""
+    first, second = build(project(tmp_path / "p")), build(project(tmp_path / "q", shop__new_dot_py="x = 1\n"))
+    machine.ship(first)
+    assert machine.facts()["made_from"] is None
+    machine.more = {"made_from": {"backend_ref": "v1"}}
+    assert machine.ship(first)["changed"] is False
+    assert machine.facts()["made_from"] == {"backend_ref": "v1"}
+    machine.more = {"made_from": {"backend_ref": "v2"}}
+    machine.ship(second)
+    assert machine.facts()["made_from"] == {"backend_ref": "v2"}
+    machine.more = {}
+    machine.run(release.rollback_orders("shop", "backend", "tests"))
+    assert machine.facts()["made_from"] == {"backend_ref": "v1"}
+    (machine.home / "made_from.json").write_text("{")
+    assert machine.facts()["made_from"] is None
+
+
 def test_same_release_again_is_no_change(machine: Machine, tmp_path: Path) -> None:
     """Shipping what is current sends nothing, runs nothing and restarts nothing."""
     built = build(project(tmp_path / "p"))

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from infra.local.machines import MachineProvider, NetworkProvider
+from rollout.changes import changes
 from tests import graph, pretend
 from tests.graph import ROOT, Graph, Node
 from tests.test_clouds import KEY
@@ -163,8 +164,10 @@ def old(debug: str, tmp_path: Path) -> Callable[[str], pretend.Cli]:
 @pytest.mark.parametrize("stack", ["aws-prod", "gcp-prod"])
 def test_the_real_cli_s_preview_agrees(old: Callable[[str], pretend.Cli], stack: str) -> None:
     """The engine itself, over the old state: the same steps as the model's, nothing precious among the losses."""
-    found = {key: what for key, what in old(stack).steps().items() if key.split()[0] in pretend.IN_PLACE}
+    made = old(stack)
+    found = {key: what for key, what in made.steps().items() if key.split()[0] in pretend.IN_PLACE}
     assert losses(found) == {}
+    assert not any(change.stops for change in changes(made.preview()))
     assert found == steps(stack, graph.program(stack))
 
 
@@ -197,6 +200,26 @@ def test_another_machine_type_is_an_update_in_place(stack: str) -> None:
     found = steps(stack, graph.program(stack, machine_type={"aws": "t3.large", "gcp": "e2-standard-2"}[stack[:3]]))
     assert losses(found) == {}
     assert found[f"{INSTANCES[stack[:3]]} backend-1"] == "update"
+
+
+@cli
+@pytest.mark.parametrize("stack", ["aws-prod", "gcp-prod"])
+def test_the_real_cli_s_preview_of_another_machine_type_is_asked_about(
+    old: Callable[[str], pretend.Cli], stack: str
+) -> None:  # fmt: skip
+    """`fab up` reads from its events that both instances are stopped for a while, and why."""
+    kind = {"aws": "t3.large", "gcp": "e2-standard-2"}[stack[:3]]
+    asked = [change for change in changes(old(stack, machine_type=kind).preview()) if change.asks]
+    key = {"aws": "instanceType", "gcp": "machineType"}[stack[:3]]
+    assert {change.name: (change.option, key in change.keys) for change in asked} == {
+        "frontend-1": ("stop", True), "backend-1": ("stop", True)
+    }  # fmt: skip
+
+
+def test_google_may_stop_an_instance_for_an_update() -> None:
+    """Without that its provider refuses another machine type; `fab up` asks before."""
+    nodes = [node for node in graph.program("gcp-prod").nodes if node.type == INSTANCES["gcp"]]
+    assert [node.inputs["allowStoppingForUpdate"] for node in nodes] == [True, True]
 
 
 def test_the_model_sees_a_replacement() -> None:

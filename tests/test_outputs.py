@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rollout import outputs, secret_values
-from rollout.outputs import OutputsError
+from rollout.outputs import NotUpError, OutputsError
 from tests import stackfiles
 from tests.e2e.kit import FAB
 from tests.stackfiles import StackFile
@@ -135,8 +135,11 @@ def test_any_other_backend_is_the_cli_s(elsewhere: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
     cli(elsewhere, recorded(stack))
     assert outputs.read(stack.name).environment == stack.name
-    cli(elsewhere, "error: no stack named 'aws-dev' found", 255)
-    with pytest.raises(OutputsError, match="no stack named 'aws-dev' found"):
+    cli(elsewhere, "error: no stack named 'aws-dev' found", 6)
+    with pytest.raises(NotUpError, match="it is not up; run `fab up"):
+        outputs.read("aws-dev")
+    cli(elsewhere, "error: access denied", 255)
+    with pytest.raises(OutputsError, match="access denied"):
         outputs.read("aws-dev")
     cli(elsewhere, {})
     with pytest.raises(OutputsError, match="it is not up; run `fab up --stack aws-dev` first"):

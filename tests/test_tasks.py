@@ -14,6 +14,7 @@ import pytest
 
 from infra.settings import SettingsError
 from rollout import infrastructure, settings
+from rollout.changes import Allowed
 from rollout.infrastructure import InfrastructureError
 from tests.e2e.kit import FAB, ROOT
 from tests.test_clouds import KEY
@@ -44,11 +45,11 @@ class Cloud:
         (self.folder / "preview.json").write_text(json.dumps({"steps": self.steps}))
 
     def told(self) -> list[str]:
-        """Every command that `pulumi` was given, read once; reading the outputs is none."""
+        """Every command that `pulumi` was given, read once; reading is none."""
         words = self.folder / "words"
         lines = words.read_text().splitlines() if words.exists() else []
         words.unlink(missing_ok=True)
-        return [line for line in lines if not line.startswith("stack output")]
+        return [line for line in lines if not line.startswith(("stack output", "stack ls"))]
 
 
 @pytest.fixture
@@ -60,8 +61,10 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     (tmp_path / "preview.json").write_text('{"steps": []}')
     program = tmp_path / "bin" / "pulumi"
     program.parent.mkdir()
+    (tmp_path / "stacks.json").write_text(json.dumps([{"name": "other"}, {"name": f"acme/{made.name}"}]))
     program.write_text(
         f'#!/bin/sh\necho "$@" >> {tmp_path}/words\n[ "$1" != preview ] || exec cat {tmp_path}/preview.json\n'
+        f'[ "$1 $2" != "stack ls" ] || exec cat {tmp_path}/stacks.json\n'
     )
     program.chmod(0o755)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -92,10 +95,47 @@ def test_down_asks_for_the_stack_s_name(cloud: Cloud) -> None:
         assert "nothing was removed" in done.stderr
         assert "Traceback" not in done.stderr
     assert cloud.told() == []
+    removed = [f"destroy --stack {cloud.name} --yes",
+               f"stack rm --stack {cloud.name} --yes --preserve-config --non-interactive"]  # fmt: skip
     assert fab("down", "--stack", cloud.name, typed=f"{cloud.name}\n").returncode == 0
-    assert cloud.told() == [f"destroy --stack {cloud.name} --yes"]
+    assert cloud.told() == removed
     assert fab("down", "--stack", cloud.name, "--yes").returncode == 0
+    assert cloud.told() == removed
+
+
+@pytest.mark.parametrize("there", [[], [{"name": "other"}]])
+def test_down_of_a_stack_that_pulumi_does_not_have_says_so(cloud: Cloud, there: list[object]) -> None:
+    """Nothing to remove is fine, and no question."""
+    (cloud.folder / "stacks.json").write_text(json.dumps(there))
+    done = fab("down", "--stack", cloud.name)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"there is nothing of {cloud.name} to remove")
+    assert cloud.told() == []
+
+
+def test_down_keeps_a_stack_that_holds_the_key_to_its_secrets(cloud: Cloud) -> None:
+    """Pulumi's cloud keeps a key a stack: without the stack nobody could read the config's secrets any more."""
+    secret = "config:\n  origin-kit:env.TOKEN:\n    secure: AAABAA==\n"
+    cloud.path.write_text(cloud.path.read_text().replace("config:\n", secret, 1))
+    done = fab("down", "--stack", cloud.name, "--yes")
+    assert done.returncode == 0
+    assert f"keeps the empty stack {cloud.name}: Pulumi holds the key to the secrets in its config" in done.stdout
     assert cloud.told() == [f"destroy --stack {cloud.name} --yes"]
+    cloud.path.write_text("encryptionsalt: v1:abc\n" + cloud.path.read_text())
+    fab("down", "--stack", cloud.name, "--yes")
+    assert cloud.told()[1].startswith("stack rm ")
+
+
+def test_a_stack_that_pulumi_does_not_have_gets_the_next_step(cloud: Cloud) -> None:
+    """`up` says where it comes from, `plan` that nothing is there; nothing is made in passing."""
+    (cloud.folder / "stacks.json").write_text("[]")
+    done = fab("up", "--stack", cloud.name)
+    assert done.returncode == 2
+    assert f"Run `pulumi stack init {cloud.name}`, or `pulumi login` to the backend that has it" in done.stderr
+    assert infrastructure.plan(settings.read(cloud.name)).absent
+    (cloud.folder / "stacks.json").write_text("pulumi: what?")
+    assert fab("up", "--stack", cloud.name).returncode == 4
+    assert "is this the login that you want?" in fab("down", "--stack", cloud.name, "--yes").stderr
+    assert cloud.told() == []
 
 
 def test_down_of_a_local_stack_asks_as_well() -> None:
@@ -153,7 +193,7 @@ def test_up_goes_on_where_each_loss_is_allowed(cloud: Cloud) -> None:
     """By options, or by the names typed; and at once where nothing is lost."""
     lossy(cloud)
     wanted = settings.read(cloud.name)
-    infrastructure.up(wanted, None, allow_replace=["backend-1"], allow_delete=["backend-2"])
+    infrastructure.up(wanted, None, allowed=Allowed(replace=["backend-1"], delete=["backend-2"]))
     assert [line.split()[0] for line in cloud.told()] == ["preview", "up"]
     fab("up", "--stack", cloud.name, typed="backend-1, backend-2\n")
     assert [line.split()[0] for line in cloud.told()][:2] == ["preview", "up"]
@@ -163,6 +203,38 @@ def test_up_goes_on_where_each_loss_is_allowed(cloud: Cloud) -> None:
     assert [line.split()[0] for line in cloud.told()] == ["preview", "up"]
 
 
+STOPPED = "backend-1    would update the instance: instanceType changed; it is stopped for a minute or two, and answers"
+
+
+def test_up_stops_no_instance_unasked(cloud: Cloud) -> None:
+    """Another machine type: plan shows it, up asks, or takes the option; with nobody there it is status 3."""
+    cloud.would("update", "backend-1", "aws:ec2/instance:Instance", "instanceType")
+    wanted = settings.read(cloud.name)
+    shown = infrastructure.plan_text(infrastructure.plan(wanted), cloud.name)
+    assert f"  {STOPPED}" in shown and "which asks first, or takes --allow-stop backend-1" in shown
+    cloud.told()
+    done = fab("up", "--stack", cloud.name)
+    assert done.returncode == 3
+    assert STOPPED in done.stdout
+    assert "nothing was changed: backend-1 would be stopped for a while, and there is no terminal" in done.stderr
+    assert f"or run `fab up --stack {cloud.name} --allow-stop backend-1`" in done.stderr
+    assert fab("up", "--stack", cloud.name, typed="y\n").returncode == 2
+    assert [line.split()[0] for line in cloud.told()] == ["preview", "preview"]
+    fab("up", "--stack", cloud.name, typed="backend-1\n")
+    assert [line.split()[0] for line in cloud.told()][:2] == ["preview", "up"]
+    fab("up", "--stack", cloud.name, "--allow-stop", "backend-1")
+    assert [line.split()[0] for line in cloud.told()][:2] == ["preview", "up"]
+
+
+def test_losses_and_stops_are_one_question(cloud: Cloud) -> None:
+    """Each with what becomes of it."""
+    cloud.would("delete", "backend-2")
+    cloud.would("update", "backend-1", "aws:ec2/instance:Instance", "instanceType")
+    done = fab("up", "--stack", cloud.name)
+    assert "backend-2 would be lost, and backend-1 would be stopped for a while, and there is no" in done.stderr
+    assert "--allow-delete backend-2 --allow-stop backend-1`" in done.stderr
+
+
 def test_a_preview_that_fails_says_why_and_changes_nothing(
     cloud: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
@@ -170,7 +242,7 @@ def test_a_preview_that_fails_says_why_and_changes_nothing(
     program = cloud.folder / "bin" / "pulumi"
     said = {"diagnostics": [{"severity": "error", "message": "backend-1 is protected"}, {"severity": "info"}]}
     (cloud.folder / "preview.json").write_text(json.dumps(said))
-    program.write_text(program.read_text().replace("exec cat", "! cat") + "exit 255\n")
+    program.write_text(program.read_text().replace("exec cat", "! cat", 1) + "exit 255\n")
     with pytest.raises(InfrastructureError, match="ended with status 255"):
         infrastructure.up(settings.read(cloud.name), None)
     assert capsys.readouterr().err == "backend-1 is protected\n"

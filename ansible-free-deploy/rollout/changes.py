@@ -1,8 +1,9 @@
-"""What an `up` would do to the infrastructure, and what of that loses data. Pure: from the steps that
+"""What an `up` would do to the infrastructure, and what of that loses data or stops a host. Pure: from the steps that
 `pulumi preview --json` (or the embedded engine's) lists."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,16 @@ KEPT = {
     "aws:ec2/eip:Eip": "public address",
     "gcp:compute/address:Address": "public address",
 }
+
+# Inputs that a cloud changes on a stopped instance only: its provider stops it, changes it, and starts it again.
+STOPS = {
+    "aws:ec2/instance:Instance": {"instanceType", "userData", "userDataBase64"},
+    "gcp:compute/instance:Instance": {
+        "machineType", "minCpuPlatform", "serviceAccount", "enableDisplay", "shieldedInstanceConfig",
+        "advancedMachineFeatures", "confidentialInstanceConfig", "scheduling", "networkInterfaces",
+        "networkPerformanceConfig",
+    },
+}  # fmt: skip
 
 # Pulumi's own names of its steps. `same`, `read` and `refresh` change nothing; a replacement is listed in two or three.
 _REPLACES = {"replace", "create-replacement", "delete-replaced", "import-replacement"}
@@ -58,6 +69,29 @@ class Change:
     def loses(self) -> bool:
         """Whether data, or a public address, goes with it."""
         return self.type in KEPT and self.verb in ("replace", "delete")
+
+    @property
+    def stops(self) -> bool:
+        """Whether the instance is stopped for a while."""
+        tops = {re.split(r"[.\[]", key)[0] for key in self.keys}
+        return self.verb == "update" and not tops.isdisjoint(STOPS.get(self.type, ()))
+
+    @property
+    def asks(self) -> bool:
+        """Whether it needs a word before."""
+        return self.loses or self.stops
+
+    @property
+    def option(self) -> str:
+        """Its part of the option that allows it: replace, delete or stop."""
+        return "stop" if self.stops else self.verb
+
+    @property
+    def consequence(self) -> str:
+        """What a person has to know before they agree."""
+        if self.loses:
+            return "what it holds is lost"
+        return "it is stopped for a minute or two, and answers nothing; its data stays" if self.stops else ""
 
     def __str__(self) -> str:
         why = f": {', '.join(self.keys)} changed" if self.keys else ""
@@ -111,12 +145,20 @@ def _verb(steps: Collection[str]) -> str:
     return "update" if steps <= {"update", "create"} else "delete"
 
 
-def refused(found: Sequence[Change], to_replace: Collection[str], to_delete: Collection[str]) -> list[Change]:
-    """What loses data and was not allowed by name."""
-    allowed = {"replace": to_replace, "delete": to_delete}
-    return [change for change in found if change.loses and change.name not in allowed[change.verb]]
+@dataclass(frozen=True)
+class Allowed:
+    """The names that may be replaced, deleted and stopped."""
+
+    replace: Collection[str] = ()
+    delete: Collection[str] = ()
+    stop: Collection[str] = ()
+
+
+def refused(found: Sequence[Change], allowed: Allowed) -> list[Change]:
+    """What loses data or stops a host, and was not allowed by name."""
+    return [change for change in found if change.asks and change.name not in getattr(allowed, change.option)]
 
 
 def flags(found: Iterable[Change]) -> str:
     """The options that allow these."""
-    return " ".join(dict.fromkeys(f"--allow-{change.verb} {change.name}" for change in found))
+    return " ".join(dict.fromkeys(f"--allow-{change.option} {change.name}" for change in found))

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from infra.contract import Contract, Host
 from infra.origins import origin_notes, parse_origin
+from infra.settings import Settings
 from rollout import hosts
 
 TIMEOUT_S = 10
@@ -75,6 +76,16 @@ def _ask(host: Host, origin: str, method: str, headers: dict[str, str]) -> tuple
         ) from None
     finally:
         connection.close()
+
+
+def unsaved(settings: Settings) -> str:
+    """What nobody does yet for the data of a production stack on a cloud; empty for any other."""
+    if settings.cloud == "local" or not settings.production:
+        return ""
+    return (
+        f"nothing backs up /var/lib/{settings.application} yet: have the cloud take snapshots of the instances' "
+        "disks on a schedule (docs/clouds.md, Backups)"
+    )
 
 
 def where_to_look(contract: Contract, api: int = 200) -> str:

@@ -15,6 +15,8 @@ from invoke.tasks import Task, task
 
 from infra import exits
 
+FABRIC = "fabric"  # the word with which `fab --help` shows Fabric's own options
+
 
 class Verb(Task):  # type: ignore[type-arg]
     """A task that leaves `-h` to help, and whose numbers have to be numbers."""
@@ -55,10 +57,16 @@ def overview(verbs: Collection) -> Any:
     @task(name="verbs")
     def show(_: Context) -> None:
         """The verbs, a line each."""
-        lines = [f"  {name:<10} {(verbs[name].__doc__ or '').strip().splitlines()[0]}" for name in names(verbs)]
-        print("\n".join(["usage: fab VERB [--stack NAME] [options]; `fab VERB --help` shows them", "", *lines]))
+        print(overview_text(verbs))
 
     return show
+
+
+def overview_text(verbs: Collection) -> str:
+    """The verbs, a line each, and where more is."""
+    lines = [f"  {name:<10} {(verbs[name].__doc__ or '').strip().splitlines()[0]}" for name in names(verbs)]
+    ending = f"`fab --help {FABRIC}` shows the options of Fabric itself"
+    return "\n".join(["usage: fab VERB [--stack NAME] [options]; `fab VERB --help` shows them", "", *lines, "", ending])
 
 
 def names(verbs: Collection) -> list[str]:
@@ -75,7 +83,7 @@ def take_over(verbs: Collection) -> None:
     if fabric is None:
         return
     program = fabric.program
-    parse = program.parse_tasks
+    parse, finish, options = program.parse_tasks, program.parse_cleanup, program.print_help
 
     def parse_tasks() -> None:
         words = program.core.unparsed
@@ -92,7 +100,16 @@ def take_over(verbs: Collection) -> None:
                 raise Exit("only `fab manage` takes words after --", exits.USAGE)
             program.core.remainder = ""  # Fabric would run it on the hosts of its own options
 
-    program.parse_tasks = parse_tasks
+    def parse_cleanup() -> None:
+        if program.args.help.value == FABRIC:
+            options()
+            raise Exit
+        try:
+            finish()
+        except ParseError as problem:  # `fab --help WORD`
+            raise Exit(explain(problem, verbs), exits.USAGE) from None
+
+    program.parse_tasks, program.parse_cleanup = parse_tasks, parse_cleanup
 
 
 _MANAGE = "The command stands after --, e.g. `fab manage -- createsuperuser`"

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from infra import exits
+from infra import exits, wanted
 from infra.contract import Contract, Host, Json
 from infra.origins import look_alikes, parse_origin
 from rollout import access, change, hosts, report, scripts, secret_values
@@ -148,6 +148,8 @@ def everywhere(
             if isinstance(orders.get("to"), dict):
                 orders["to"] = orders["to"][host.name]
             result = turn.run(session, scripts.script("transaction"), orders)
+        if "made_from" in result:
+            result["to_ship"] = wanted.to_ship(outputs.made_from.get(role, {}), result.pop("made_from"))
         return Outcome(role, host, result, {"connect": round(connected, 3), **result.pop("phases", {})})
 
     pairs = [(role, host) for role, host in contract.hosts if only in (None, role)]
@@ -176,10 +178,9 @@ def seconds_by_phase(outcomes: Sequence[Outcome]) -> str:
 
 def state(result: Json) -> str:
     """A host's state in a few words."""
-    if not result["changed"]:
-        return "unchanged"
     restarted = ", ".join(sorted(result["restarted"]))
-    return f"changed; restarted {restarted}" if restarted else "changed"
+    what = "changed" if result["changed"] else "unchanged"
+    return "; ".join(filter(None, [what, restarted and f"restarted {restarted}", _to_ship(result)]))
 
 
 def rollback(outputs: Outputs, to: str | None, wait_s: int, batch: int = 1) -> list[Outcome]:
@@ -267,6 +268,7 @@ def plan_text(outcome: Outcome) -> str:
     if result["unfinished"]:
         lines.append("  a change that was interrupted is finished or undone first")
     lines += [f"  restarts {service}: {why}" for service, why in sorted(result["restarts"].items())]
+    lines += [f"  {change}: `fab ship` takes it" for change in result.get("to_ship", ())]
     lines += ["  " + text for diff in result["diff"].values() for text in diff.splitlines()]
     return "\n".join(lines)
 
@@ -274,7 +276,9 @@ def plan_text(outcome: Outcome) -> str:
 def _headline(result: Json) -> str:
     if result["release"] is None:
         return "has no release yet; run `fab ship` first"
-    return "would change" if result["differs"] or result["restarts"] else "unchanged"
+    if result["differs"] or result["restarts"]:
+        return "would change"
+    return "needs a ship" if result.get("to_ship") else "unchanged"
 
 
 def status_table(outcomes: Sequence[Outcome]) -> str:
@@ -313,15 +317,16 @@ def as_wanted(outcome: Outcome) -> bool:
 
 
 def would_change(outcome: Outcome) -> bool:
-    """Whether a deploy has anything to do on a host that was asked for a plan."""
+    """Whether a deploy or a ship has anything to do on a host that was asked for a plan."""
     result = outcome.result
-    keys = ("differs", "restarts", "unfinished")
-    return result["release"] is None or any(result[key] for key in keys)
+    keys = ("differs", "restarts", "unfinished", "to_ship")
+    return result["release"] is None or any(result.get(key) for key in keys)
 
 
 def _verdict(result: Json) -> str:
     """What is not as it should be, each with its cure; the first thing about the configuration, and the release."""
-    found = [_configuration(result), _release_changed(result.get("release_changed", []), _release(result))]
+    changed = _release_changed(result.get("release_changed", []), _release(result))
+    found = [_configuration(result), changed, _to_ship(result)]
     return "; ".join(filter(None, found)) or AS_WANTED
 
 
@@ -338,6 +343,12 @@ def _configuration(result: Json) -> str:
     if stopped := sorted(unit for unit, state in result["units"].items() if state != "active"):
         return f"{', '.join(stopped)}: not running: run `fab logs`, then `fab deploy --restart`"
     return ""
+
+
+def _to_ship(result: Json) -> str:
+    """The keys of the config that the release was not made from."""
+    keys = [change.partition(":")[0] for change in result.get("to_ship", ())]
+    return f"{', '.join(keys)} changed: run `fab ship`" if keys else ""
 
 
 def _release_changed(paths: Sequence[str], release: str) -> str:

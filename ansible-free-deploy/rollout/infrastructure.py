@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +21,8 @@ from infra.local.home import claim, home, leave, private, refuse_foreign, state_
 from infra.settings import Settings
 from infra.stackfile import stack_path
 from infra.topology import instances
-from rollout import question, report
-from rollout.changes import Change, changes, flags, refused
+from rollout import cloudstack, question, report
+from rollout.changes import Allowed, Change, changes, flags, refused
 from rollout.outputs import PROJECT, ROOT, kit_checkpoint, kit_has
 
 if TYPE_CHECKING:
@@ -80,19 +80,21 @@ def up(
     settings: Settings,
     forced: str | None,
     take_over: bool = False,
-    allow_replace: Collection[str] = (),
-    allow_delete: Collection[str] = (),
+    allowed: Allowed | None = None,
 ) -> None:
     """Make what exists equal to what the stack declares, after a look at what is really there.
 
-    What holds data is replaced or deleted only where it is allowed by name, or a person agrees. Raises as `permit`,
-    and OwnerError for a local stack that another checkout or user has made, unless told to take it over.
+    What holds data is replaced or deleted, and a host stopped, only where that is allowed by name, or a person agrees.
+    Raises as `permit`, and OwnerError for a local stack that another checkout or user has made, unless told to take it
+    over.
     """
     chosen = engine(settings, forced)
     report.step("infra", f"runs the program for stack {settings.stack} ({chosen} engine)")
     if settings.cloud == "local":
         prepare_local(settings, take_over)
-    permit(settings.stack, look(settings, chosen), allow_replace, allow_delete)
+    else:
+        cloudstack.require(settings.stack, _environment(settings))
+    permit(settings.stack, look(settings, chosen), allowed or Allowed())
     _operate("up", settings, chosen, "--skip-preview", "--refresh")
 
 
@@ -102,7 +104,7 @@ class Plan:
 
     changes: Sequence[Change] = ()
     absent: bool = False
-    problem: InfrastructureError | None = None
+    problem: ValueError | None = None
 
     @property
     def differs(self) -> bool:
@@ -114,12 +116,19 @@ def plan(settings: Settings, forced: str | None = None) -> Plan:
     """What `up` would do, without doing any of it. Raises EngineChoiceError."""
     try:
         chosen = engine(settings, forced)
-        absent = settings.cloud == "local" and not _has_resources(settings.stack)
+        absent = not _is_there(settings)
         return Plan(absent=absent) if absent else Plan(look(settings, chosen))
     except EngineChoiceError:
         raise
-    except InfrastructureError as problem:
+    except (InfrastructureError, cloudstack.StackError) as problem:
         return Plan(problem=problem)
+
+
+def _is_there(settings: Settings) -> bool:
+    """Whether there is anything of this stack. Raises StackError where its backend does not answer."""
+    if settings.cloud == "local":
+        return _has_resources(settings.stack)
+    return cloudstack.exists(settings.stack, _environment(settings))
 
 
 def plan_text(found: Plan, stack: str) -> str:
@@ -130,10 +139,14 @@ def plan_text(found: Plan, stack: str) -> str:
         return f"infrastructure: nothing is there yet: run `fab up --stack {stack}`"
     if not found.changes:
         return "infrastructure: unchanged"
-    lines = [f"  {change}{'; WHAT IT HOLDS IS LOST' if change.loses else ''}" for change in found.changes]
-    losses = refused(found.changes, (), ())
-    ending = f", which asks first, or takes {flags(losses)}" if losses else ""
+    lines = [f"  {'; '.join(filter(None, [str(change), _warning(change)]))}" for change in found.changes]
+    asked = refused(found.changes, Allowed())
+    ending = f", which asks first, or takes {flags(asked)}" if asked else ""
     return "\n".join(["infrastructure: would change", *lines, f"  run `fab up --stack {stack}`{ending}"])
+
+
+def _warning(change: Change) -> str:
+    return change.consequence.upper() if change.loses else change.consequence
 
 
 def look(settings: Settings, chosen: str) -> list[Change]:
@@ -151,24 +164,38 @@ def look(settings: Settings, chosen: str) -> list[Change]:
     return changes(json.loads(said).get("steps") or ())
 
 
-def permit(stack: str, found: Sequence[Change], allow_replace: Collection[str], allow_delete: Collection[str]) -> None:
-    """Return where nothing that holds data would be lost, or a person agrees to that, on a terminal or by name.
+def permit(stack: str, found: Sequence[Change], allowed: Allowed) -> None:
+    """Return where nothing that holds data would be lost and no host be stopped, or a person agrees to that, on a
+    terminal or by name.
 
     Raises QuestionError where nobody can be asked, AnswerError for any answer but the names.
     """
-    losses = refused(found, allow_replace, allow_delete)
-    if not losses:
+    asked = refused(found, allowed)
+    if not asked:
         return
-    names = list(dict.fromkeys(change.name for change in losses))
-    for change in losses:
-        report.line(f"{change}; what it holds is lost")
+    names = list(dict.fromkeys(change.name for change in asked))
+    for change in asked:
+        report.line(f"{change}; {change.consequence}")
     typed = question.ask(
         f"Type {'the name' if len(names) == 1 else 'the names'} to go on ({' '.join(names)}): ",
-        f"nothing was changed: {', '.join(names)} would be lost, and there is no terminal to ask on. Undo the edit in "
-        f"stacks/Pulumi.{stack}.yaml, or save the data and run `fab up --stack {stack} {flags(losses)}`",
+        f"nothing was changed: {_fates(asked)}, and there is no terminal to ask on. Undo the edit in "
+        f"stacks/Pulumi.{stack}.yaml, or {_beforehand(asked)}run `fab up --stack {stack} {flags(asked)}`",
     )
     if sorted(typed.replace(",", " ").split()) != sorted(names):
         raise AnswerError("these are not the names; nothing was changed")
+
+
+def _fates(asked: Sequence[Change]) -> str:
+    """What would become of whom."""
+    fates = {
+        "would be lost": dict.fromkeys(change.name for change in asked if change.loses),
+        "would be stopped for a while": dict.fromkeys(change.name for change in asked if change.stops),
+    }
+    return ", and ".join(f"{', '.join(names)} {fate}" for fate, names in fates.items() if names)
+
+
+def _beforehand(asked: Sequence[Change]) -> str:
+    return "save the data and " if any(change.loses for change in asked) else ""
 
 
 def _has_resources(stack: str) -> bool:
@@ -198,8 +225,8 @@ def ask_before_down(settings: Settings) -> None:
         raise AnswerError("that is not its name; nothing was removed")
 
 
-def down(settings: Settings, forced: str | None, take_over: bool = False, yes: bool = False) -> None:
-    """Remove everything that the stack has made; nothing to do is fine.
+def down(settings: Settings, forced: str | None, take_over: bool = False, yes: bool = False) -> bool:
+    """Remove everything that the stack has made, and the stack; whether there was anything.
 
     Raises ProductionError for a protected stack, OwnerError as `up` does, and unless `yes` as `ask_before_down`: all of
     them before anything is touched.
@@ -208,20 +235,26 @@ def down(settings: Settings, forced: str | None, take_over: bool = False, yes: b
     chosen = engine(settings, forced)
     if settings.cloud == "local":
         refuse_foreign()
+        backend.refuse_renamed(settings.stack)
         if home().exists() and not take_over:
             owner.refuse_other(settings.stack, owner.Owner.here(ROOT))
+    elif not cloudstack.exists(settings.stack, _environment(settings)):
+        return False
     if not yes:
         ask_before_down(settings)
     report.step("infra", f"removes stack {settings.stack} ({chosen} engine)")
     if settings.cloud != "local":
         _operate("destroy", settings, chosen)
-        return
+        cloudstack.remove(settings.stack, _environment(settings))
+        return True
     if not home().exists():
-        return
+        return False
     owner.take(settings.stack, owner.Owner.here(ROOT), take_over)
-    if kit_checkpoint(settings.stack).exists():
+    there = kit_checkpoint(settings.stack).exists()
+    if there:
         _operate("destroy", settings, chosen)
     forget(settings.stack)
+    return there
 
 
 def _operate(command: str, settings: Settings, chosen: str, *more: str) -> None:
@@ -285,9 +318,10 @@ def forget(stack: str) -> None:
 
 
 def _in_use() -> bool:
-    """Whether another stack is there, or is just being made."""
+    """Whether another stack is there, or is just being made. What a renamed one leaves (`.bak`) is none."""
     base = state_dir() / ".pulumi"
-    return any([*base.glob("stacks/*/*.json*"), *base.glob("locks/**/*.json"), *home().glob("owners/*.json")])
+    states = [path for suffix in ("json", "json.gz") for path in base.glob(f"stacks/*/*.{suffix}")]
+    return any([*states, *base.glob("locks/**/*.json"), *home().glob("owners/*.json")])
 
 
 def _remove_orphans() -> None:
@@ -316,6 +350,7 @@ def prepare_local(settings: Settings, take_over: bool = False) -> None:
         raise NotInstalledError(
             "the local cloud makes machines and mounts: it needs root; run it with sudo, or `make up`"
         )
+    backend.refuse_renamed(settings.stack)
     owner.take(settings.stack, owner.Owner.here(ROOT), take_over)
     mine = {machine.name: machine for machine in nspawn.machines() if _is_of(settings.stack, machine.id)}
     for name, machine in mine.items():

@@ -39,6 +39,7 @@ from rollout import (
     handover,
     journal,
     links,
+    made_from,
     manifest,
     modules,
     shipped,
@@ -174,6 +175,7 @@ def facts() -> Json:
         "machine": platform.machine(),
         "libc": platform.libc_ver()[1] if platform.libc_ver()[0] == "glibc" else "",
         "release": current_id(),
+        "made_from": made_from.of(HOME, current_id()),
         "settled": settled() and not claims.pending(APP),
         "releases": complete_releases(),
         "venvs": complete_venvs(),
@@ -894,6 +896,15 @@ class Ship(Switch):
         put(self.staged)
         super().switch()
 
+    def keep(self) -> None:
+        super().keep()
+        note_what_it_was_made_from()
+
+
+def note_what_it_was_made_from() -> None:
+    if PAYLOAD.get("made_from") is not None:
+        made_from.note(HOME, str(PAYLOAD["id"]), PAYLOAD["made_from"])
+
 
 def restart() -> None:
     """Restart the service where there is one; done when every worker has loaded what is current."""
@@ -941,6 +952,7 @@ def install() -> Json:
     with claims.entered(APP, PAYLOAD.get("moving") or {}):
         sweep()
         if current_id() == PAYLOAD["id"] and settled():
+            note_what_it_was_made_from()
             return {"changed": finished, "release": PAYLOAD["id"], "previous": previous()}
         before, ship = current_id(), Ship(PAYLOAD["id"])
         two_phase.run(ship)

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha1
 from pathlib import Path
@@ -15,10 +15,12 @@ from urllib.parse import unquote, urlsplit
 
 from infra import exits, wanted
 from infra.contract import Contract, ContractError, Json, variables
+from infra.local import backend
 from infra.local.home import home, state_dir, tighten, user_name
 from infra.local.owner import Owner, owner_of, take
 from infra.rules import quote
 from infra.settings import SettingsError
+from infra.topology import ROLES
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "origin-kit"
@@ -115,13 +117,15 @@ class Outputs:
     """What a deploy starts from: the contract, and apart from it the application's secrets by name.
 
     `infrastructure` is what the hosts were made from (see infra/wanted.py), `pending` the keys of the config that need
-    other infrastructure, `problem` why the config can't be used where that was asked for.
+    other infrastructure, `made_from` what each role's release should be made from (nothing where no config was read),
+    `problem` why the config can't be used where that was asked for.
     """
 
     contract: Contract
     secret_env: dict[str, str] = field(default_factory=dict, repr=False)
     infrastructure: Json = field(default_factory=dict)
     pending: tuple[wanted.Pending, ...] = ()
+    made_from: Mapping[str, Json] = field(default_factory=dict)
     problem: str = ""
 
     @property
@@ -155,6 +159,7 @@ def load(stack: str | None, file: str | None = None, strict: bool = True) -> Out
     name = chosen_stack(stack)
     found = _of_stack(name)
     if found.contract.environment != name:
+        backend.refuse_renamed(name)
         raise OutputsError(
             f"the state of stack {name} holds the contract of {found.contract.environment}: was it copied or renamed? "
             f"run `fab up --stack {name}`"
@@ -187,7 +192,8 @@ def _wanted(found: Outputs, stack: str, strict: bool) -> Outputs:
     waits = wanted.pending(config, there)
     contract = wanted.contract(config, found.contract, there, waits)
     secret_env = found.secret_env if config.cloud == "local" else _secrets_in_config(stack)
-    return replace(found, contract=contract, pending=waits, secret_env=secret_env)
+    made_from = {role: wanted.made_from(config, role) for role in ROLES}
+    return replace(found, contract=contract, pending=waits, made_from=made_from, secret_env=secret_env)
 
 
 def _secrets_in_config(stack: str) -> dict[str, str]:
@@ -210,9 +216,9 @@ def _of_stack(stack: str) -> Outputs:
         return replace(found, infrastructure={"cloud": "local", **found.infrastructure})
     if _is_local(stack):
         raise _not_up(stack)
-    backend = _backend_url()
-    if backend.startswith("file://"):
-        base = Path(unquote(urlsplit(backend).path.replace("/~", str(Path.home()), 1)))
+    login = _backend_url()
+    if login.startswith("file://"):
+        base = Path(unquote(urlsplit(login).path.replace("/~", str(Path.home()), 1)))
         return _from_checkpoint(base / ".pulumi" / "stacks" / PROJECT / f"{stack}.json", stack)
     return _from_cli(stack)
 
@@ -359,6 +365,8 @@ def _ask_cli(*words: str, stack: str) -> Json:
         )
     command = ["pulumi", *words, "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode and "no stack named" in done.stderr:
+        raise _not_up(stack)
     if done.returncode:
         raise OutputsError(
             f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:] or ['no reason given']}",

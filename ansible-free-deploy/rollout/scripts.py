@@ -19,6 +19,7 @@ _SHARED = (
     "seal",
     "manifest",
     "modules",
+    "made_from",
     "logins",
 )
 _NEEDS = {"transaction": _SHARED, "install": (*_SHARED, "links", "wheelfiles", "debug_branches", "transaction")}

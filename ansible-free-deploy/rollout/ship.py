@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from infra import rules
+from infra import rules, wanted
 from infra.contract import Contract, Host, Json
 from infra.settings import Settings
 from rollout import access, change, deploy, hosts, release, report, secret_values
@@ -38,17 +38,17 @@ class Builder:
             return self._made[role, target]
 
     def _build(self, target: Target | None) -> Release:
-        wanted = self.settings
+        config = self.settings
         if target is None:
-            return release.build_frontend(ROOT / wanted.frontend_path)
+            return release.build_frontend(ROOT / config.frontend_path)
         source = (
-            release.from_git(wanted.backend_git, wanted.backend_ref, wanted.backend_path)
-            if wanted.backend_git
-            else release.local(ROOT / wanted.backend_path)
+            release.from_git(config.backend_git, config.backend_ref, config.backend_path)
+            if config.backend_git
+            else release.local(ROOT / config.backend_path)
         )
         with report.progress("release") as advance:
             return release.build_backend(
-                source, wanted.wsgi, wanted.settings, target, _say("release"), advance, wanted.build_sdists
+                source, config.wsgi, config.settings, target, _say("release"), advance, config.build_sdists
             )
 
 
@@ -119,8 +119,8 @@ def _one(
     script = release.script()
     facts = session.run(script, {"action": "facts", "app": app, "role": role, "who": deploy.who(),
                                  "moving": common["moving"]})  # fmt: skip
-    built = builder.release(role, facts)
-    if built.rests_on(facts) and not common["moving"]:
+    built, made_from = builder.release(role, facts), wanted.made_from(builder.settings, role)
+    if built.rests_on(facts) and facts["made_from"] == made_from and not common["moving"]:
         return False
     with report.progress(name) as advance:
         archive = built.archive(facts, advance)
@@ -129,7 +129,7 @@ def _one(
         settings=contract.application.settings,
         **(_environment(contract, session.host, secrets) if role == "backend" else {}),
     )  # fmt: skip
-    result = turn.run(session, script, {**common, **orders}, blob=archive)
+    result = turn.run(session, script, {**common, **orders, "made_from": made_from}, blob=archive)
     return bool(result["changed"])
 
 

@@ -32,6 +32,7 @@ from rollout import (
     journal,
     logfiles,
     logins,
+    made_from,
     manifest,
     modules,
     seal,
@@ -151,6 +152,12 @@ def current_release() -> str | None:
     """The id of the release that is current, or None."""
     folder = release()
     return Path(folder).name if folder else None
+
+
+def release_made_from() -> Json | None:
+    """The keys of the config that the current release was made from, as they were then."""
+    folder = release()
+    return made_from.of(Path(ROOT, "opt", PAYLOAD["app"]), Path(folder).name) if folder else None
 
 
 def changed_in_release() -> list[str]:
@@ -904,6 +911,7 @@ def plan() -> Json:
         "unfinished": journal.exists(),
         "in_doubt": journal.in_doubt(),
         "release": release(),
+        "made_from": release_made_from(),
         "generation": current_id(),
     }
 
@@ -919,6 +927,7 @@ def status() -> Json:
         "release": release(),
         "revision": shipped.revision(serves) if serves else None,
         "last_ship": shipped.last_change(shipped.ships(shipped.audit_lines()), serves),
+        "made_from": release_made_from(),
         "units": active,
         "unfinished": journal.exists(),
         "in_doubt": journal.in_doubt(),
@@ -1057,7 +1066,7 @@ def finish(result: Json, word: str) -> None:
     end_step()
     claims.forget_former(PAYLOAD["app"])
     audit(word, result["generation"], "configuration")
-    report(result)
+    report({**result, "made_from": release_made_from()})
 
 
 def report(result: Json) -> None:

@@ -28,14 +28,40 @@ def refuse_other(stack: str) -> None:
 
 
 def _right_way(stack: str) -> str:
-    passphrase = home() / "passphrase"
-    if not passphrase.exists():
+    if not (home() / "passphrase").exists():
         return f"Run `fab up --stack {stack}`, which uses the kit's own"
-    return (
-        "Run these two:\n"
-        f"  export PULUMI_BACKEND_URL={url()} PULUMI_CONFIG_PASSPHRASE_FILE={passphrase}\n"
-        f"  pulumi up --stack {stack}"
-    )
+    return _run_these(f"pulumi up --stack {stack}")
+
+
+def _run_these(command: str) -> str:
+    passphrase = home() / "passphrase"
+    export = f"export PULUMI_BACKEND_URL={url()} PULUMI_CONFIG_PASSPHRASE_FILE={passphrase}"
+    return f"Run these two:\n  {export}\n  {command}"
+
+
+def refuse_renamed(stack: str) -> None:
+    """Raises LocalCloudError for what `pulumi stack rename` leaves: the machines of a local stack are known by its name
+    for life, so under another one all of them would be replaced."""
+    former = _made_as(stack) - {stack}
+    if former:
+        before = sorted(former)[0]
+        raise LocalCloudError(
+            f"stack {stack} was {before}, and its machines are known by that name; nothing was changed. Rename it "
+            "back. " + _run_these(f"pulumi stack rename {before} --stack {stack}")
+        )
+
+
+def _made_as(stack: str) -> set[str]:
+    """The names of the stack that its machines and its network were made with."""
+    found = set()
+    for path in state_dir().glob(f".pulumi/stacks/*/{stack}.json"):
+        try:
+            resources = (json.loads(path.read_text())["checkpoint"].get("latest") or {}).get("resources") or ()
+            named = [one["inputs"].get("stack") for one in resources if "dynamic/local:" in one["type"]]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # whoever reads the state itself says what is wrong with it
+        found |= {name for name in named if isinstance(name, str)}
+    return found
 
 
 def _current() -> str:

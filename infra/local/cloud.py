@@ -26,10 +26,8 @@ class LocalCloud(pulumi.ComponentResource):
     def __init__(self, settings: Settings, instances: Sequence[Instance]) -> None:
         try:
             refuse_other(settings.stack, Owner.here(CHECKOUT))  # `pulumi up` by hand comes through here alone
-        except LocalCloudError as problem:
-            raise pulumi.RunError(str(problem)) from None
-        try:
             backend.refuse_other(settings.stack)
+            backend.refuse_renamed(settings.stack)
         except LocalCloudError as problem:
             raise pulumi.RunError(str(problem)) from None
         super().__init__("origin-kit:local:Cloud", settings.stack)

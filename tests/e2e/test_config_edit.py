@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.kit import OLD, ROOT, Stack
+from tests.e2e.kit import OLD, ROOT, Stack, a_copy_of_the_example
 from tests.e2e.test_bad_input import said
 from tests.e2e.test_transaction import NEW, admitted
 
@@ -62,6 +64,38 @@ def test_an_edit_that_needs_other_machines_stops_a_deploy(stack: Stack) -> None:
     plan = stack.fab("plan").stdout
     assert "memory_mb: 512 → 640: needs other infrastructure: run `fab up" in plan
     assert NEW in plan
+
+
+def test_an_edit_that_needs_a_ship_is_told_until_it_is_shipped(stack: Stack) -> None:
+    """Every key that a release is made from: plan and status name it and `fab ship`, a deploy says it too. The next
+    ship takes it, also where it comes to the same release, and then nobody says anything more."""
+    with a_copy_of_the_example() as copy:
+        page = copy / "dist"
+        shutil.copytree(ROOT / "examples" / "frontend", page)
+        edits = {
+            "backend_path": str(copy.relative_to(ROOT)), "frontend_path": str(page.relative_to(ROOT)),
+            "backend_git": "https://example.com/shop.git", "build_sdists": ["django-foo"],
+        }  # fmt: skip
+        for key, value in edits.items():
+            stack.write(**{key: value})
+            text = stack.fab("plan", "--check", status=1).stdout
+            assert f"  {key}: " in text and f"→ {wanted_text(value)}: `fab ship` takes it" in text
+            assert f"{key} changed: run `fab ship`" in stack.fab("status", status=1).stdout
+        stack.write(backend_git=edits["backend_git"], backend_ref="v2")
+        assert "backend_git, backend_ref changed: run `fab ship`" in stack.fab("status", status=1).stdout
+        stack.write(build_sdists=edits["build_sdists"])
+        assert "unchanged; build_sdists changed: run `fab ship`" in stack.fab("deploy").stdout
+        processes = stack.processes()
+        assert "unchanged: every host has this release already" in stack.fab("ship").stdout
+        assert stack.processes() == processes
+        assert stack.fab("status").stdout.count("as the contract says") == 2
+        assert "ship" not in stack.fab("plan", "--check").stdout
+    stack.write()
+    stack.fab("ship")
+
+
+def wanted_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def test_mistakes_in_the_config_stop_a_deploy_and_not_the_way_back(stack: Stack) -> None:

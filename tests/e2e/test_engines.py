@@ -131,6 +131,43 @@ def test_what_the_cli_leaves_behind_is_not_in_the_way(stack: Stack, tmp_path: Pa
     assert list(stack.kit.home.glob("*")) == []
 
 
+def test_a_renamed_local_stack_is_refused_and_whole_when_it_is_renamed_back(stack: Stack) -> None:
+    """Its machines are known by the stack's name: under another one every verb, and `pulumi up` by hand, would replace
+    them or take them for somebody else's."""
+    stack.fab("up", "--engine", "pulumi")
+    stack.kit.ssh(stack.contract.backend.hosts[0], "echo two hundred orders > /var/lib/shop/orders")
+    running, own = stack.processes(), {
+        **stack.kit.environment, "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
+        "PULUMI_BACKEND_URL": f"file://{stack.kit.home / 'state'}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(stack.kit.home / "passphrase"),
+    }  # fmt: skip
+    other = f"{stack.name}-2"
+
+    def by_hand(*words: str) -> subprocess.CompletedProcess[str]:
+        command = ["pulumi", *words, "--non-interactive"]
+        return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=False)
+
+    done = by_hand("stack", "rename", other, "--stack", stack.name)
+    assert done.returncode == 0, done.stderr
+    try:
+        way_back = f"pulumi stack rename {stack.name} --stack {other}"
+        for verb, *words in (["up"], ["up", "--take-over"], ["down", "--yes"], ["plan"], ["deploy"], ["status"]):
+            refused = stack.kit.fab(verb, "--stack", other, *words, status=1)
+            assert f"stack {other} was {stack.name}" in refused.stderr and way_back in refused.stderr
+            assert "Traceback" not in refused.stderr
+        refused = by_hand("up", "--yes", "--skip-preview", "--stack", other)
+        assert refused.returncode != 0
+        assert way_back in refused.stdout + refused.stderr
+    finally:
+        done = by_hand(*way_back.split()[1:])
+    assert done.returncode == 0, done.stderr
+    assert stack.processes() == running
+    assert "nothing to do" in stack.fab("up", "--engine", "pulumi").stdout
+    assert "two hundred" in stack.kit.ssh(stack.contract.backend.hosts[0], "cat /var/lib/shop/orders")
+    stack.fab("down", "--yes", "--engine", "pulumi")
+    assert list(stack.kit.home.glob("*")) == []
+
+
 def test_an_error_of_the_local_cloud_is_a_message_under_the_cli_too(stack: Stack) -> None:
     """Pulumi's plugin would show it as a traceback through this kit's files. Nothing was made."""
     subprocess.run(["ip", "link", "add", "ok-test-taken", "type", "bridge"], check=True)

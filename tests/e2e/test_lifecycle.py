@@ -170,4 +170,4 @@ def test_up_again_change_and_down(stack: Stack) -> None:
     stack.fab("down", "--yes")
     assert traces(stack.kit) == {"mounts": [], "processes": [], "files": []}
     assert links_like(own[0].removeprefix("ok-")) == []  # others on this host may come and go
-    assert "is gone" in stack.fab("down", "--yes").stdout
+    assert f"there is nothing of {stack.name} to remove" in stack.fab("down", "--yes").stdout

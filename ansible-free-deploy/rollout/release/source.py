@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from infra.local.home import cache, cache_folder, locked
+from infra.rules import hide_password as hide_password
 from rollout import links
 
 _SKIPPED = {".git", "__pycache__", ".venv", "node_modules", ".DS_Store", ".mypy_cache", ".pytest_cache"}
@@ -123,11 +124,6 @@ def from_git(url: str, ref: str = "", inside: str = "") -> Source:
         raise ReleaseError(f"backend_path: {inside} leaves the repository {name}; write a folder inside of it")
     label = f"{name} at {ref or 'HEAD'} ({commit[:10]})" + (f", {inside}" if inside else "")
     return _django(Source(folder, label, tree, commit=commit), "backend_path")
-
-
-def hide_password(url: str) -> str:
-    """`url` as it may be printed: without the user and password that it may hold."""
-    return re.sub(r"//[^/@\s]*@", "//", url)
 
 
 def _django(source: Source, key: str) -> Source:

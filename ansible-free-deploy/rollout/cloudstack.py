@@ -1,0 +1,80 @@
+"""A cloud stack in Pulumi's backend: whether it is there, and its removal once nothing is left of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+
+from infra import exits
+from infra.stackfile import stack_path
+from rollout import report
+from rollout.outputs import ROOT
+
+
+class StackError(ValueError):
+    """Pulumi's backend does not answer, or has no such stack; the text says the next step."""
+
+    def __init__(self, text: str, exit_status: int) -> None:
+        super().__init__(text)
+        self.exit_status = exit_status
+
+
+def exists(stack: str, environment: Mapping[str, str]) -> bool:
+    """Whether the backend that Pulumi is logged in to has this stack. Raises StackError where it does not answer."""
+    command = ["pulumi", "stack", "ls", "--json", "--non-interactive"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False)
+    why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+    try:
+        names = [str(one["name"]) for one in json.loads(done.stdout)] if done.returncode == 0 else None
+    except (ValueError, TypeError, KeyError):
+        names, why = None, "what it printed is not the list of stacks"
+    if names is None:
+        raise StackError(f"`{' '.join(command)}` failed: {why}; is this the login that you want?", exits.UNREACHABLE)
+    return stack in {name.rsplit("/", 1)[-1] for name in names}
+
+
+def require(stack: str, environment: Mapping[str, str]) -> None:
+    """Raises StackError where there is no such stack, or as `exists` does."""
+    if not exists(stack, environment):
+        raise StackError(
+            f"Pulumi has no stack {stack} where it is logged in to; nothing was changed. Run `pulumi stack init "
+            f"{stack}`, or `pulumi login` to the backend that has it",
+            exits.USAGE,
+        )
+
+
+def remove(stack: str, environment: Mapping[str, str]) -> None:
+    """Remove the empty stack; its config file stays. Raises StackError where Pulumi refuses.
+
+    A stack without which the secrets in that file could never be read again stays as well.
+    """
+    if goes_with_its_secrets(stack_path(ROOT, stack).read_text()):
+        report.step(
+            "infra", f"keeps the empty stack {stack}: Pulumi holds the key to the secrets in its config with it"
+        )
+        return
+    command = ["pulumi", "stack", "rm", "--stack", stack, "--yes", "--preserve-config", "--non-interactive"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        raise StackError(
+            f"all of {stack} is removed, and its empty stack is not: {why}; run `{' '.join(command[:5])}`", exits.WRONG
+        )
+
+
+def goes_with_its_secrets(config: str) -> bool:
+    """Whether a stack's config holds secrets, and the key to them is the stack's own in Pulumi's cloud: passphrases and
+    key services of a cloud leave their part in the file."""
+    import yaml
+
+    found = yaml.safe_load(config) or {}
+    if found.get("encryptionsalt") or found.get("encryptedkey"):
+        return False
+    return _holds_secret(found.get("config"))
+
+
+def _holds_secret(value: object) -> bool:
+    if isinstance(value, dict):
+        return "secure" in value or any(map(_holds_secret, value.values()))
+    return isinstance(value, list) and any(map(_holds_secret, value))
