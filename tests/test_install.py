@@ -511,6 +511,15 @@ def test_an_archive_that_is_cut_short_is_refused(old_machine: Machine, keep: flo
     assert not list((old_machine.home / "releases").glob("0123456789ab*"))
 
 
+def test_an_upload_that_stops_is_given_up_and_has_held_no_lock(machine: Machine) -> None:
+    """The line is dead without an end: the host waits for a while, and another ship is not kept out by that."""
+    blob = archive_of(("site/index.html", b"x" * 5000))
+    orders = site_orders(blob, "0123456789aa") | {"silence_s": 0.5}
+    result = machine.run(orders, blob[:100])
+    assert result["error"] == "nothing has arrived from the operator for 0 s; is the line down? ship again"
+    assert not (machine.root / "run/origin-kit/lock").exists()
+
+
 def test_links_inside_survive(old_machine: Machine) -> None:
     """A link to another file of the same release arrives as a link."""
     blob = archive_of(("site/a/index.html", b"x"), ("site/b", "a/index.html"))
