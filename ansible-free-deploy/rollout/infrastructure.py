@@ -329,16 +329,12 @@ def prepare_local(settings: Settings, take_over: bool = False) -> None:
 
 
 def _is_of(stack: str, identity: str) -> bool:
-    return bool(re.fullmatch(rf"{re.escape(stack)}-(frontend|backend)-\d+-[0-9a-f]{{8}}", identity))
+    return bool(re.fullmatch(rf"{re.escape(stack)}-(frontend|backend)-\d+(-\d+)?-[0-9a-f]{{8}}", identity))
 
 
 def _makes_machines(settings: Settings, mine: Mapping[str, nspawn.Machine]) -> bool:
-    """Whether one is missing or will be replaced: those that are there stay on the base that they were made on."""
-    from infra.local import image
-
-    release = image.release_of(image.path(settings.image).name)
-    there = {name for name, machine in mine.items() if image.release_of(machine.image) == release}
-    return not {instance.name for instance in instances(settings)} <= there
+    """Whether one is missing: those that are there stay on the base that they were made on."""
+    return not {instance.resource for instance in instances(settings)} <= mine.keys()
 
 
 def _build(key: str) -> None:
