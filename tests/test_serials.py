@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ import pytest
 
 from infra.contract import Contract, Host
 from infra.serials import Serials
+from infra.stackfile import with_key
+from rollout.changes import changes
+from rollout.replace import only
+from rollout.replace.config import KEY as KEY_OF_SERIALS
 from tests import graph, pretend
-from tests.graph import Graph, Node
+from tests.graph import ROOT, Graph, Node
 from tests.test_clouds import KEY
-from tests.test_old_state import step
+from tests.test_old_state import cli, old_state, step
 
 PHASES = ("1", "1+2", "2+1", "2-1", "2")
 PRODUCTION = {"aws": "aws-prod", "gcp": "gcp-prod"}
@@ -137,6 +142,43 @@ def test_on_google_the_address_is_given_up_before_it_is_taken() -> None:
         assert names.index("backend-1") < names.index("backend-1-2")
     leaving = next(node for node in program("gcp", "2+1").of(INSTANCE["gcp"]) if node.name == "backend-1")
     assert "accessConfigs" not in leaving.inputs["networkInterfaces"][0]
+
+
+@pytest.fixture(scope="module")
+def debug() -> Iterator[str]:
+    with pretend.providers() as places:
+        yield places
+
+
+@cli
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_the_real_cli_does_the_same_over_an_old_state(debug: str, cloud: str, tmp_path: Path) -> None:
+    """Each run over what the one before has left, from a state of commit c449aef: what it loses is what `fab replace`
+    allows in that run; and Pulumi refuses to remove the old one before its protection is lifted."""
+    stack = PRODUCTION[cloud]
+    made = pretend.Cli(ROOT, ROOT / ".venv" / "bin" / "python", tmp_path / "cli", stack, debug)
+    made.init(pretend.stack_config(ROOT, stack), pretend.shown(old_state(stack)))
+    file = made.project / "stacks" / f"Pulumi.{stack}.yaml"
+    up = ("up", "--stack", stack, "--yes", "--skip-preview")
+    made.run(*up)
+    allowed: dict[str, tuple[str, ...]] = {"2+1": ("public address backend-1-standby",), "2": ("instance backend-1",)}
+    built = program(cloud, "1")
+    for phase in PHASES[1:]:
+        if phase == "2-1":
+            file.write_text(with_key(file.read_text(), KEY_OF_SERIALS, '{backend-1: "2"}'))
+            said = made.run("preview", "--stack", stack, "--json", status=1)
+            assert "protected" in said
+        file.write_text(with_key(file.read_text(), KEY_OF_SERIALS, f'{{backend-1: "{phase}"}}'))
+        text = made.run("preview", "--stack", stack, "--json")
+        found = changes(json.loads(text[text.index("{") :])["steps"])
+        only(*allowed.get(phase, ()))(found)
+        after = program(cloud, phase)
+        mine = {f"{change.type} {change.name}": change.verb for change in found if change.type in pretend.IN_PLACE}
+        assert mine == steps(built, after)
+        made.run(*up)
+        built = after
+    contract = json.loads(made.run("stack", "output", "contract", "--json", "--stack", stack))
+    assert contract == built.outputs["contract"]
 
 
 def test_what_is_public_keeps_its_name(tmp_path: Path) -> None:

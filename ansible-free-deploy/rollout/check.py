@@ -16,10 +16,11 @@ class CheckError(ValueError):
     """What a browser would get is not what the contract promises."""
 
 
-def from_here(contract: Contract) -> None:
-    """One look at every host by its address, under its public name. Raises CheckError that names host and cure."""
+def from_here(contract: Contract, only: str = "") -> None:
+    """One look at every host, or at the one named `only`, by its address, under its public name. Raises CheckError that
+    names host and cure."""
     hosts.each(
-        contract.hosts,
+        [pair for pair in contract.hosts if only in ("", pair[1].name)],
         lambda pair: _frontend(contract, pair[1]) if pair[0] == "frontend" else _backend(contract, pair[1]),
     )
 

@@ -122,11 +122,12 @@ def _host(origin: str) -> str:
     return urlsplit(origin).netloc
 
 
-def everywhere(outputs: Outputs, verb: str, *, batch: int = 1, **more: object) -> list[Outcome]:
-    """`verb` on every host, side by side. What changes hosts is staged and checked on all of them first, then
-    switched on `batch` hosts at a time; where one fails, all stay or go back. Raises ChangeError."""
+def everywhere(outputs: Outputs, verb: str, *, batch: int = 1, only: str = "", **more: object) -> list[Outcome]:
+    """`verb` on every host, or on the one named `only`, side by side. What changes hosts is staged and checked on all
+    first, then switched on `batch` hosts at a time; where one fails, all stay or go back. Raises ChangeError."""
     contract, secret = outputs.contract, secret_values.read(outputs)
-    more = {"deploy": change.new_transaction(), "together": len(contract.hosts) > 1, **more}
+    pairs = [pair for pair in contract.hosts if only in ("", pair[1].name)]
+    more = {"deploy": change.new_transaction(), "together": len(pairs) > 1, **more}
 
     def one(role: str, host: Host, turn: change.Turn) -> Outcome:
         started = time.monotonic()
@@ -138,7 +139,7 @@ def everywhere(outputs: Outputs, verb: str, *, batch: int = 1, **more: object) -
             result = turn.run(session, scripts.script("transaction"), orders)
         return Outcome(role, host, result, {"connect": round(connected, 3), **result.pop("phases", {})})
 
-    outcomes = change.carry_out(contract, contract.hosts, one, batch)
+    outcomes = change.carry_out(contract, pairs, one, batch)
     done = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
     if failures := [outcome for outcome in outcomes if isinstance(outcome, HostError)]:
         raise ChangeError(failures, [outcome.host.name for outcome in done if outcome.result.get("changed")])
@@ -292,6 +293,8 @@ def _verdict(result: Json) -> str:
 
 
 def _configuration(result: Json) -> str:
+    if result.get("replaced"):
+        return str(result["replaced"])
     if result.get("in_doubt"):
         return "waits for the outcome on the other hosts: run `fab deploy`"
     if result["unfinished"]:

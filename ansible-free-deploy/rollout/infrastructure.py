@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,6 +94,17 @@ def up(
         prepare_local(settings, take_over)
     permit(settings.stack, look(settings, chosen), allow_replace, allow_delete)
     _operate("up", settings, chosen, "--skip-preview", "--refresh")
+
+
+def run_up(settings: Settings, chosen: str, permitted: Callable[[Sequence[Change]], None]) -> bool:
+    """Make what exists equal to what the stack declares, if `permitted` raises nothing about what that would change;
+    whether it changes anything."""
+    if settings.cloud == "local":
+        prepare_local(settings)
+    found = look(settings, chosen)
+    permitted(found)
+    _operate("up", settings, chosen, "--skip-preview", "--refresh")
+    return bool(found)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from infra import exits, wanted
-from infra.contract import Contract, ContractError, Json, variables
+from infra.contract import Contract, ContractError, Host, Json, variables
 from infra.local.home import home, state_dir, tighten, user_name
 from infra.local.owner import Owner, owner_of, take
 from infra.rules import quote
@@ -115,7 +115,8 @@ class Outputs:
     """What a deploy starts from: the contract, and apart from it the application's secrets by name.
 
     `infrastructure` is what the hosts were made from (see infra/wanted.py), `pending` the keys of the config that need
-    other infrastructure, `problem` why the config can't be used where that was asked for.
+    other infrastructure, `problem` why the config can't be used where that was asked for. `standby` is the machine that
+    will serve as a host, by the host's name, while that is replaced.
     """
 
     contract: Contract
@@ -123,6 +124,7 @@ class Outputs:
     infrastructure: Json = field(default_factory=dict)
     pending: tuple[wanted.Pending, ...] = ()
     problem: str = ""
+    standby: dict[str, Host] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:
@@ -297,8 +299,13 @@ def _of(outputs: Json) -> Outputs:
     if secrets == "[secret]":
         raise OutputsError("the file was made without --show-secrets, and this stack has secrets; make it with them")
     contract = Contract.from_json(inner if isinstance(inner, dict) else outputs)
-    infrastructure = outputs.get("infrastructure")
-    return Outputs(contract, _secrets(secrets), infrastructure if isinstance(infrastructure, dict) else {})
+    infrastructure, standby = outputs.get("infrastructure"), outputs.get("standby")
+    return Outputs(
+        contract,
+        _secrets(secrets),
+        infrastructure if isinstance(infrastructure, dict) else {},
+        standby={name: Host.from_json(f"standby.{name}", host) for name, host in dict(standby or {}).items()},
+    )
 
 
 def _secrets(given: object) -> dict[str, str]:

@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
-from rollout import claims, handover, journal, logins, manifest, seal, two_phase, untrusted
+from rollout import claims, handover, journal, logins, manifest, replacement, seal, two_phase, untrusted
 from rollout.confined import Confined, Ended
 from rollout.journal import AUDIT, KIT, STARTED, audit, link_of
 from rollout.onhost import (
@@ -870,6 +870,7 @@ def status() -> Json:
         "differs": [*wrong, *logins.differences()],
         "restarts": reasons,
         "release_changed": changed_in_release(),
+        "replaced": replacement.told(),
     }
 
 
@@ -971,6 +972,7 @@ def under_the_lock(work: Callable[[], Json]) -> Json:
     while True:
         try:
             with take_lock():
+                replacement.refuse()
                 return work()
         except two_phase.Yield:
             two_phase.wait_until_unlocked()
