@@ -32,7 +32,19 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Callable, Iterator, NoReturn  # noqa: UP035 - Python 3.9 has no other
 
-from rollout import claims, confined, handover, journal, links, manifest, transaction, two_phase, untrusted, wheelfiles
+from rollout import (
+    claims,
+    confined,
+    handover,
+    journal,
+    links,
+    manifest,
+    replacement,
+    transaction,
+    two_phase,
+    untrusted,
+    wheelfiles,
+)
 from rollout.appdata import APP, DATA, IS_ROOT, PRIVATE, USER, as_user, in_data, prepare_user
 from rollout.journal import audit
 from rollout.onhost import (
@@ -157,6 +169,7 @@ def settled() -> bool:
 def facts() -> Json:
     """What the operator has to know to choose wheels and to see whether there is anything to do."""
     claims.refuse(APP, PAYLOAD.get("moving"))
+    replacement.refuse()
     return {
         "python": "{}.{}".format(*sys.version_info),
         "machine": platform.machine(),

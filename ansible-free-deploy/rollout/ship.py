@@ -136,8 +136,8 @@ def _one(
 ) -> bool:  # fmt: skip
     app, name = contract.application.name, session.host.name
     script = release.script()
-    facts = session.run(script, {"action": "facts", "app": app, "role": role, "who": deploy.who(),
-                                 "moving": common["moving"]})  # fmt: skip
+    asked = {"action": "facts", "app": app, "role": role, "who": deploy.who()}
+    facts = session.run(script, {**common, **asked})
     built = builder.release(role, facts)
     if built.rests_on(facts) and not common["moving"]:
         return False

@@ -359,7 +359,7 @@ class _Work:
         """The release that the source gives for a host, built; and the one that it serves."""
         with hosts.session(host, access.identity(contract)) as session:
             asked = {"action": "facts", "app": contract.application.name, "role": self.role, "who": deploy.who()}
-            facts = session.run(script(), {**asked, "moving": {}})
+            facts = session.run(script(), {**asked, "moving": {}, "replacement": self._id if self._journal else ""})
         return ship.Builder(self.settings).release(self.role, facts).id, facts["release"]
 
     def _refuse_another_release(self, found: Outputs) -> None:
