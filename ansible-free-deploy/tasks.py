@@ -139,6 +139,24 @@ def down(
     report.line(f"{wanted.stack} is gone" if removed else f"there is nothing of {wanted.stack} to remove")
 
 
+@verb(help={"name": "the host, as `fab status` lists it", "stack": STACK, "engine": "pulumi or embedded",
+            "yes": "don't ask", "abort": "remove the new machine again; the old one serves as before",
+            "keep-copy": "leave the copy of the data in the kit's home"})  # fmt: skip
+def replace(
+    _: Context, name: str, stack: str | None = None, engine: str | None = None, yes: bool = False, abort: bool = False,
+    keep_copy: bool = False,
+) -> None:  # fmt: skip
+    """Give a host a new machine, with its data, address and release; the old one is removed last.
+
+    A run that was stopped is continued by the next. Until the new machine has the address, --abort takes it back.
+    """
+    from rollout import replace as replacing
+    from rollout import settings
+
+    wanted = settings.read(named(stack))
+    report.line(replacing.replace(name, wanted, engine, yes=yes, abort=abort, keep_copy=keep_copy))
+
+
 @verb(name="outputs", help={"stack": STACK, "outputs": OUTPUTS})
 def outputs_(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
     """The contract as JSON on stdout, nothing else."""
@@ -349,6 +367,8 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
         report.line(source.report(name, values, found))
 
 
-ns = Collection(up, down, outputs_, images, ship, deploy, rollback, plan, status, history, logs, manage, doctor, adopt)
+ns = Collection(
+    up, down, replace, outputs_, images, ship, deploy, rollback, plan, status, history, logs, manage, doctor, adopt
+)
 ns.add_task(commandline.overview(ns), default=True)
 commandline.take_over(ns)

@@ -1,20 +1,26 @@
 """The Pulumi program: settings → cloud → topology → outputs."""
 
+from dataclasses import asdict
+
 import pulumi
 
 from infra import clouds, topology, wanted
+from infra.serials import ARRIVING
 from infra.settings import Settings, SettingsError
 
 try:
     settings = Settings.read(clouds.stack_config(), pulumi.get_stack())
 except SettingsError as problem:
     raise pulumi.RunError(f"the stack's config will not do:\n{problem}") from None
-cloud = clouds.choose(settings.cloud)(settings, topology.instances(settings))
+instances = topology.instances(settings)
+cloud = clouds.choose(settings.cloud)(settings, instances)
 contract = cloud.hosts.apply(lambda hosts: topology.contract(settings, pulumi.get_project(), hosts))
 
 pulumi.export("contract", contract.apply(lambda whole: whole.to_json()))
 pulumi.export("infrastructure", wanted.infrastructure(settings))
 pulumi.export("frontend_origin", contract.apply(lambda whole: whole.frontend.origin))
 pulumi.export("backend_origin", contract.apply(lambda whole: whole.backend.origin))
+if any(instance.standing == ARRIVING for instance in instances):
+    pulumi.export("standby", cloud.standby.apply(lambda hosts: {name: asdict(host) for name, host in hosts.items()}))
 if secrets := clouds.secret_env():
     pulumi.export("secret_env", pulumi.Output.secret(secrets))

@@ -14,8 +14,10 @@ import pulumi_aws as aws
 import pulumi_tls as tls
 
 from infra import provider
-from infra.clouds import Hosts, by_role, first_boot, login_keys
+from infra.clouds import Hosts, arriving, by_role, first_boot, login_keys
+from infra.contract import Host
 from infra.first_boot import cloud_config
+from infra.serials import LEAVING
 from infra.settings import Settings
 from infra.topology import PORTS, ROLES, Instance, name_of
 
@@ -27,24 +29,29 @@ class AwsCloud(pulumi.ComponentResource):
     """`hosts` is what exists, by role, first one first."""
 
     hosts: pulumi.Output[Hosts]
+    standby: pulumi.Output[dict[str, Host]]
 
     def __init__(self, settings: Settings, instances: Sequence[Instance]) -> None:
         super().__init__("origin-kit:aws:Cloud", settings.stack)
         self._settings = settings
         self._provider = aws.Provider("aws", region=settings.region, opts=self._options())
         self._inside = self._options(provider=self._provider)
-        self._kept = self._options(provider=self._provider, protect=settings.production)
         self._network()
         self._groups = {role: self._group(role) for role in ROLES}
         keys = login_keys(settings)
-        machines = [self._machine(instance, keys) for instance in instances]
-        self.hosts = pulumi.Output.all(*machines).apply(lambda found: by_role(instances, found))
+        machines = pulumi.Output.all(*[self._machine(instance, keys) for instance in instances])
+        self.hosts = machines.apply(lambda found: by_role(instances, found))
+        self.standby = machines.apply(lambda found: arriving(instances, found))
         self.register_outputs({})
 
     def _options(
         self, provider: pulumi.ProviderResource | None = None, protect: bool | None = None
     ) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, provider=provider, protect=protect or None)
+
+    def _kept(self, protected: bool) -> pulumi.ResourceOptions:
+        """For what holds data, or an address that is known."""
+        return self._options(provider=self._provider, protect=protected)
 
     @staticmethod
     def _but(
@@ -124,8 +131,9 @@ class AwsCloud(pulumi.ComponentResource):
 
     def _machine(self, instance: Instance, keys: Sequence[str]) -> pulumi.Output[tuple[str, str]]:
         """One instance; its address and its SSH host key."""
-        settings, name = self._settings, instance.name
+        settings, name = self._settings, instance.resource
         tags = self._tags(name, role=instance.role)
+        protected = settings.production and instance.protected
         host_key = tls.PrivateKey(name, algorithm="ED25519", opts=self._options())
         machine = aws.ec2.Instance(
             name,
@@ -140,19 +148,33 @@ class AwsCloud(pulumi.ComponentResource):
             root_block_device=aws.ec2.InstanceRootBlockDeviceArgs(
                 volume_type="gp3", volume_size=settings.disk_gb, encrypted=True, tags=tags
             ),
-            disable_api_termination=settings.production,
+            disable_api_termination=protected,
             tags=tags,
             # Neither a newer image nor another first boot may stop or replace what runs and holds data; nor may the key
             # pair that earlier versions of this kit gave to an instance, which is part of it for life.
             opts=self._but(
-                self._kept, ignore=["ami", "user_data", "key_name"], secret=["user_data", "user_data_base64"]
+                self._kept(protected),
+                ignore=["ami", "user_data", "key_name"],
+                secret=["user_data", "user_data_base64"],
             ),
         )
-        address = aws.ec2.Eip(name, domain="vpc", tags=tags, opts=self._kept)
-        aws.ec2.EipAssociation(name, instance_id=machine.id, allocation_id=address.id, opts=self._inside)
+        return pulumi.Output.all(self._address(instance, machine), host_key.public_key_openssh).apply(
+            lambda both: (both[0], both[1])
+        )
+
+    def _address(self, instance: Instance, machine: aws.ec2.Instance) -> pulumi.Output[str]:
+        """How it is reached. The host's address is the host's, whichever machine serves; an arriving machine has one
+        of its own until then, and one that leaves has none any more."""
+        settings, name = self._settings, instance.name if instance.serves else f"{instance.name}-standby"
+        if instance.standing == LEAVING:
+            return pulumi.Output.from_input("")
+        kept = self._kept(settings.production and instance.serves)
+        address = aws.ec2.Eip(name, domain="vpc", tags=self._tags(name, role=instance.role), opts=kept)
+        moves = pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(delete_before_replace=True))
+        aws.ec2.EipAssociation(name, instance_id=machine.id, allocation_id=address.id, opts=moves)
         if settings.domain and instance.first:
             aws.route53.Record(
                 name, zone_id=settings.dns_zone, name=name_of(settings, instance.role), type="A", ttl=TTL_S,
                 records=[address.public_ip], opts=self._inside,
             )  # fmt: skip
-        return pulumi.Output.all(address.public_ip, host_key.public_key_openssh).apply(lambda both: (both[0], both[1]))
+        return address.public_ip

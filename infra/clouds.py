@@ -12,6 +12,7 @@ from pulumi.runtime.config import CONFIG, get_config_env
 from infra import provider
 from infra.contract import Host
 from infra.first_boot import FirstBoot
+from infra.serials import ARRIVING
 from infra.settings import Settings
 from infra.topology import ROLES, Instance
 
@@ -28,9 +29,10 @@ class HostKey(Protocol):
 
 
 class Cloud(Protocol):
-    """What `__main__` asks of a cloud: the hosts by role, in the order of `instances`."""
+    """What `__main__` asks of a cloud: the hosts by role, in the order of `instances`, and `arriving` ones."""
 
     hosts: pulumi.Output[Hosts]
+    standby: pulumi.Output[dict[str, Host]]
 
 
 _WHERE = {
@@ -50,8 +52,19 @@ def by_role(instances: Sequence[Instance], found: Sequence[Sequence[str]]) -> Ho
     """Hosts from the address and the SSH host key of every instance, in the same order."""
     hosts: Hosts = {role: [] for role in ROLES}
     for instance, (address, host_key) in zip(instances, found, strict=True):
-        hosts[instance.role].append(Host(instance.name, address, 22, "deploy", (host_key.strip(),)))
+        if instance.serves:
+            hosts[instance.role].append(_host(instance, address, host_key))
     return hosts
+
+
+def arriving(instances: Sequence[Instance], found: Sequence[Sequence[str]]) -> dict[str, Host]:
+    """By the host's name, the machine that will serve as it and does not yet."""
+    pairs = zip(instances, found, strict=True)
+    return {one.name: _host(one, *where) for one, where in pairs if one.standing == ARRIVING}
+
+
+def _host(instance: Instance, address: str, host_key: str) -> Host:
+    return Host(instance.name, address, 22, "deploy", (host_key.strip(),))
 
 
 def first_boot(

@@ -56,6 +56,16 @@ class Host:
     user: str
     host_keys: tuple[str, ...]
 
+    @classmethod
+    def from_json(cls, place: str, data: object) -> Host:
+        """Read what `dataclasses.asdict` wrote, and check every value. Raises ContractError with all that is wrong."""
+        found: list[str] = []
+        host = _read(cls, data, f"contract.{place}", found)
+        found = found or list(_host(place, host))
+        if found:
+            raise ContractError(found)
+        return typing.cast(Host, host)
+
 
 @dataclass(frozen=True)
 class Role:

@@ -13,8 +13,10 @@ import pulumi_gcp as gcp
 import pulumi_tls as tls
 
 from infra import names, provider
-from infra.clouds import Hosts, by_role, first_boot, login_keys
+from infra.clouds import Hosts, arriving, by_role, first_boot, login_keys
+from infra.contract import Host
 from infra.first_boot import startup_script
+from infra.serials import ARRIVING, LEAVING
 from infra.settings import Settings
 from infra.topology import PORTS, ROLES, Instance, name_of
 
@@ -36,6 +38,7 @@ class GcpCloud(pulumi.ComponentResource):
     """`hosts` is what exists, by role, first one first."""
 
     hosts: pulumi.Output[Hosts]
+    standby: pulumi.Output[dict[str, Host]]
 
     def __init__(self, settings: Settings, instances: Sequence[Instance]) -> None:
         super().__init__("origin-kit:gcp:Cloud", settings.stack)
@@ -45,17 +48,20 @@ class GcpCloud(pulumi.ComponentResource):
         )
         # A name can't be changed, only given anew: what exists keeps its own, whatever the stack is called today.
         self._inside = pulumi.ResourceOptions(parent=self, provider=self._provider, ignore_changes=["name"])
-        self._kept = pulumi.ResourceOptions(
-            parent=self, provider=self._provider, ignore_changes=["name"], protect=settings.production or None
-        )
         self._make_network()
         self._accounts = {role: self._account(role) for role in ROLES}
         for role in ROLES:
             self._firewalls(role)
         keys = login_keys(settings)
-        machines = [self._machine(instance, keys) for instance in instances]
-        self.hosts = pulumi.Output.all(*machines).apply(lambda found: by_role(instances, found))
+        self._made: dict[str, gcp.compute.Instance] = {}
+        machines = pulumi.Output.all(*[self._machine(instance, keys) for instance in instances])
+        self.hosts = machines.apply(lambda found: by_role(instances, found))
+        self.standby = machines.apply(lambda found: arriving(instances, found))
         self.register_outputs({})
+
+    def _kept(self, protected: bool) -> pulumi.ResourceOptions:
+        """For what holds data, or an address that is known."""
+        return pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(protect=protected or None))
 
     def _full(self, name: str) -> str:
         """A name of this application's stack in the project."""
@@ -120,13 +126,13 @@ class GcpCloud(pulumi.ComponentResource):
 
     def _machine(self, instance: Instance, keys: Sequence[str]) -> pulumi.Output[tuple[str, str]]:
         """One instance; its address and its SSH host key."""
-        settings, name, labels = self._settings, instance.name, self._labels(role=instance.role)
+        settings, name, labels = self._settings, instance.resource, self._labels(role=instance.role)
+        protected = settings.production and instance.protected
         host_key = tls.PrivateKey(name, algorithm="ED25519", opts=pulumi.ResourceOptions(parent=self))
-        address = gcp.compute.Address(
-            name, name=self._full(name), region=settings.region, address_type="EXTERNAL", labels=labels,
-            opts=self._kept,
-        )  # fmt: skip
-        gcp.compute.Instance(
+        address = self._address(instance) if instance.serves else None
+        # Of two machines that are one host's the older one goes first: it gives the address up.
+        older = self._made.get(instance.name)
+        self._made[instance.name] = machine = gcp.compute.Instance(
             name,
             name=self._full(name),
             zone=provider.zones(settings)[0],
@@ -139,7 +145,7 @@ class GcpCloud(pulumi.ComponentResource):
             network_interfaces=[
                 gcp.compute.InstanceNetworkInterfaceArgs(
                     subnetwork=self._subnet,
-                    access_configs=[gcp.compute.InstanceNetworkInterfaceAccessConfigArgs(nat_ip=address.address)],
+                    access_configs=_access(instance, address),
                 )
             ],
             service_account=gcp.compute.InstanceServiceAccountArgs(
@@ -152,18 +158,48 @@ class GcpCloud(pulumi.ComponentResource):
                 lambda text: {"block-project-ssh-keys": "TRUE", "enable-oslogin": "FALSE", "startup-script": text}
             ),
             labels=labels,
-            deletion_protection=settings.production,
+            deletion_protection=protected,
             # Another machine type needs a stop, as on AWS; `fab up` asks before.
             allow_stopping_for_update=True,
             # Neither a newer image, another first boot nor a disk's labels may stop or replace what holds data.
             opts=pulumi.ResourceOptions.merge(
-                self._kept,
-                pulumi.ResourceOptions(ignore_changes=FOR_LIFE, additional_secret_outputs=["metadata"]),
+                self._kept(protected),
+                pulumi.ResourceOptions(
+                    ignore_changes=FOR_LIFE, additional_secret_outputs=["metadata"], depends_on=[older] if older else []
+                ),
             ),
         )
+        found = address.address if address else _own_address(instance, machine)
+        return pulumi.Output.all(found, host_key.public_key_openssh).apply(lambda both: (both[0], both[1]))
+
+    def _address(self, instance: Instance) -> gcp.compute.Address:
+        """The host's address, whichever machine serves, and its name."""
+        settings, name = self._settings, instance.name
+        address = gcp.compute.Address(
+            name, name=self._full(name), region=settings.region, address_type="EXTERNAL",
+            labels=self._labels(role=instance.role), opts=self._kept(settings.production),
+        )  # fmt: skip
         if settings.domain and instance.first:
             gcp.dns.RecordSet(
                 name, managed_zone=settings.dns_zone, name=name_of(settings, instance.role) + ".", type="A", ttl=TTL_S,
                 rrdatas=[address.address], opts=pulumi.ResourceOptions(parent=self, provider=self._provider),
             )  # fmt: skip
-        return pulumi.Output.all(address.address, host_key.public_key_openssh).apply(lambda both: (both[0], both[1]))
+        return address
+
+
+def _access(
+    instance: Instance, address: gcp.compute.Address | None
+) -> list[gcp.compute.InstanceNetworkInterfaceAccessConfigArgs] | None:
+    """How the internet reaches it: an arriving machine has an address of its own until it gets the host's; one that
+    leaves has none any more."""
+    if instance.standing == LEAVING:
+        return None
+    if address is None:
+        return [gcp.compute.InstanceNetworkInterfaceAccessConfigArgs()]
+    return [gcp.compute.InstanceNetworkInterfaceAccessConfigArgs(nat_ip=address.address)]
+
+
+def _own_address(instance: Instance, machine: gcp.compute.Instance) -> pulumi.Output[str]:
+    if instance.standing != ARRIVING:
+        return pulumi.Output.from_input("")
+    return machine.network_interfaces.apply(lambda found: str((found[0].access_configs or [])[0].nat_ip or ""))

@@ -18,6 +18,7 @@ from typing import Any, cast
 from infra import exits, provider, rules, variables
 from infra.origins import Origin, OriginError, Shape, parse_origin, parse_shape
 from infra.rules import Check, quote
+from infra.serials import Serials
 
 CLOUDS = ("local", "aws", "gcp")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -102,6 +103,7 @@ class Settings:
     image: str = ""
     memory_mb: int = 512
     subnet: str = ""
+    serials: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, config: Mapping[str, str], stack: str, key_file: bool = True) -> Settings:
@@ -170,6 +172,15 @@ def _environment(value: Any) -> dict[str, str]:
         if problem := variables.problem(name, item):
             raise ValueError(f"the value of {name} {problem}")
     return cast(dict[str, str], items)
+
+
+def _serials(value: Any) -> dict[str, str]:
+    """By host; one that has its first machine is left out."""
+    items = _decode(value, dict, "a map of host: serial; `fab replace` writes it")
+    found = {name: str(Serials.parse(str(item))) for name, item in items.items()}
+    if len([text for text in found.values() if not text.isdigit()]) > 1:
+        raise ValueError("more than one host is being replaced; finish one first: `fab replace NAME`")
+    return {name: text for name, text in found.items() if text != "1"}
 
 
 def _domain(value: Any) -> str:
@@ -279,6 +290,7 @@ CHECKS: dict[str, Check] = {
     "image": _optional(rules.text(re.compile(r"[a-z]{3,20}"), "a Debian release's code name, e.g. bookworm")),
     "memory_mb": _integer(128, 1_048_576),
     "subnet": _optional(_subnet),
+    "serials": _serials,
 }
 
 REQUIRED = ("cloud", "application", "wsgi", "settings", "frontend_path")
@@ -374,6 +386,9 @@ class _Reader:
             self._problem("allow_credentials", rules.plain_http_credentials(what))
         for key in ("frontend_count", "backend_count"):
             self._refuse_many(key, values.get(key) or 1)
+        hosts = {f"{role}-{n + 1}" for role in ("frontend", "backend") for n in range(values.get(f"{role}_count") or 1)}
+        for name in sorted((values.get("serials") or {}).keys() - hosts):
+            self._problem("serials", f"there is no host {quote(name)}; take it out")
         if values.get("ssh_from_anywhere") is False and (wide := self._whole_internet(values)):
             self._problem("ssh_from", f"{wide} is the whole internet; name your own, or say ssh_from_anywhere: true")
         if production and cloud == "local":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,32 @@ def stack_values(root: Path, stack: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise StackFileError(f"{name}: config: must be a map of keys to values")
     return {str(key): value for key, value in config.items()}
+
+
+def with_key(text: str, key: str, value: str | None) -> str:
+    """The text of a stack's config with this key at this value (YAML, on one line), or without it; every other byte
+    stays. Raises StackFileError where it has no place for it."""
+    lines = text.splitlines(keepends=True)
+    place = next((n for n, line in enumerate(lines) if re.match(rf"[ \t]+{re.escape(key)}[ \t]*:", line)), None)
+    if place is not None:
+        end = place + 1
+        while end < len(lines) and lines[end].strip() and _indent(lines[end]) > _indent(lines[place]):
+            end += 1
+        indent = " " * _indent(lines[place])
+        lines[place:end] = [f"{indent}{key}: {value}\n"] if value is not None else []
+        return "".join(lines)
+    if value is None:
+        return text
+    head = next((n for n, line in enumerate(lines) if line.rstrip() == "config:"), None)
+    if head is None or head + 1 >= len(lines):
+        raise StackFileError(f"there is no line `config:` to write after; add `{key}: {value}` yourself")
+    below = next((line for line in lines[head + 1 :] if line.strip() and not line.lstrip().startswith("#")), "  ")
+    lines.insert(head + 1, f"{' ' * _indent(below)}{key}: {value}\n")
+    return "".join(lines)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 def as_text(value: Any) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from infra.contract import Application, Contract, Cors, Host, Role
 from infra.origins import parse_origin
+from infra.serials import Serials, resource
 from infra.settings import Settings
 
 ROLES = ("frontend", "backend")
@@ -23,17 +24,34 @@ class Port:
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance to build; `number` counts over all roles from 0 and is stable while counts grow."""
+    """One instance to build; `number` counts over all roles from 0 and is stable while counts grow.
+
+    `name` is the host's. While a host is replaced it has two instances, of two serials: one serves, the other one has a
+    `standing`.
+    """
 
     name: str
     role: str
     number: int
     ports: tuple[Port, ...]
+    serial: int = 1
+    standing: str = ""
+    protected: bool = True
+
+    @property
+    def resource(self) -> str:
+        """The name of what only this instance has."""
+        return resource(self.name, self.serial)
+
+    @property
+    def serves(self) -> bool:
+        """Whether it has the host's address."""
+        return not self.standing
 
     @property
     def first(self) -> bool:
         """Whether the role's origin leads to it."""
-        return self.number % _MOST_PER_ROLE == 0
+        return self.serves and self.number % _MOST_PER_ROLE == 0
 
 
 # Browsers call both roles, so both are open to everyone; nothing calls from one role to the other.
@@ -41,12 +59,13 @@ PORTS = (Port(80, "anyone"), Port(443, "anyone"), Port(22, "operators"))
 
 
 def instances(settings: Settings) -> tuple[Instance, ...]:
-    """Every instance of the environment, frontends first."""
+    """Every instance of the environment, frontends first; the older one first of two that are one host's."""
     counts = {"frontend": settings.frontend_count, "backend": settings.backend_count}
+    hosts = [(role, index, f"{role}-{index + 1}") for role in ROLES for index in range(counts[role])]
     return tuple(
-        Instance(f"{role}-{index + 1}", role, ROLES.index(role) * _MOST_PER_ROLE + index, PORTS)
-        for role in ROLES
-        for index in range(counts[role])
+        Instance(name, role, ROLES.index(role) * _MOST_PER_ROLE + index, PORTS, *machine)
+        for role, index, name in hosts
+        for machine in Serials.parse(settings.serials.get(name, "1")).machines()
     )
 
 

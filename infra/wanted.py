@@ -82,9 +82,10 @@ EFFECTS: dict[str, tuple[Effect, Effect, Effect]] = {
     "existing_network": (UNUSED, REPLACES, REPLACES),
     "existing_subnets": (UNUSED, REPLACES, REPLACES),
     "dns_zone": (UNUSED, IN_PLACE, IN_PLACE),
-    "image": (REPLACES, CHECK, CHECK),
+    "image": (NEW_HOSTS, CHECK, CHECK),
     "memory_mb": (IN_PLACE, UNUSED, UNUSED),
     "subnet": (REPLACES, UNUSED, UNUSED),
+    "serials": (IN_PLACE, IN_PLACE, IN_PLACE),
 }
 
 _NAMES = ("domain", "frontend_name", "backend_name")
@@ -159,6 +160,7 @@ def applied(contract: Contract, recorded: Mapping[str, Any]) -> Json:
         "frontend_count": len(contract.frontend.hosts),
         "backend_count": len(contract.backend.hosts),
         **_names(contract),
+        "serials": {},
         **recorded,
     }
 

@@ -85,7 +85,11 @@ class Cloud(Mocks):
         if args.typ == "pulumi-python:dynamic/local:Network":
             state |= {"bridge": "ok-1", "subnet": "10.213.1.0/24"}
         if args.typ == "pulumi-python:dynamic/local:Machine":
-            state |= {"address": address(args.name), "host_key": _key(args.name)[0]}
+            serves = args.name if state.get("standing") else "-".join(args.name.split("-")[:2])
+            state |= {"address": address(serves), "host_key": _key(args.name)[0]}
+        if args.typ == "gcp:compute/instance:Instance":
+            for access in state["networkInterfaces"][0].get("accessConfigs", []):
+                access.setdefault("natIp", address(args.name))  # what Google would choose
         if args.typ == "gcp:serviceaccount/account:Account":
             state["email"] = f"{state['accountId']}@my-project.iam.gserviceaccount.com"
         return identity if args.custom else None, state
@@ -95,9 +99,9 @@ class Cloud(Mocks):
 
 
 def address(name: str) -> str:
-    """frontend-1 is 203.0.113.10, backend-1 is 203.0.113.20 and so on."""
-    role, number = name.rsplit("-", 1)
-    return f"203.0.113.{({'frontend': 9, 'backend': 19}[role]) + int(number)}"
+    """frontend-1 is 203.0.113.10, backend-1 is 203.0.113.20 and so on; what stands beside it 100 more."""
+    role, number, *more = name.split("-")  # backend-1-2, backend-1-standby: of a host that is being replaced
+    return f"203.0.113.{({'frontend': 9, 'backend': 19}[role]) + int(number) + (100 if more else 0)}"
 
 
 class Recorder(MockMonitor):

@@ -23,6 +23,7 @@ from tests.e2e.kit import FAB, ROOT
 VERBS: dict[str, tuple[str, ...]] = {
     "up": (), "down": ("--yes",), "outputs": (), "images": (), "ship": (), "deploy": (), "rollback": (), "plan": (),
     "status": (), "history": (), "logs": (), "manage": ("--", "check"), "doctor": (), "adopt": (),
+    "replace": ("backend-1",),
 }  # fmt: skip
 ON_HOSTS = ("deploy", "rollback", "plan", "status", "history", "logs", "manage", "doctor", "ship")
 
@@ -92,7 +93,8 @@ def test_a_misspelt_option_is_2(verb: str) -> None:
     """One line, which names the verb's own options."""
     done = fab(verb, "--sstack", "x")
     assert done.returncode == exits.USAGE
-    said = "needs PATH before --sstack" if verb == "adopt" else "has no option --sstack; did you mean --stack?"
+    first = {"adopt": "PATH", "replace": "NAME"}.get(verb)
+    said = f"needs {first} before --sstack" if first else "has no option --sstack; did you mean --stack?"
     assert done.stderr.startswith(f"`fab {verb}` {said}"), done.stderr
     assert len(done.stderr.splitlines()) == 1
 

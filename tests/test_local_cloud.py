@@ -71,13 +71,32 @@ def test_another_recipe_is_another_image(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("image", "trixie"), ("subnet", "10.1.2.0/24"), ("bridge", "ok-1"), ("number", 65)],
+    [("subnet", "10.1.2.0/24"), ("bridge", "ok-1"), ("number", 65)],
 )
-def test_another_image_or_place_replaces_the_machine(key: str, value: object) -> None:
+def test_another_place_replaces_the_machine(key: str, value: object) -> None:
     """What can't change in place is listed, and the old one goes first because it holds the address."""
     props: dict[str, Any] = {**MACHINE, "bridge": "ok-0", "subnet": "10.1.1.0/24", "running": True}
     found = MachineProvider().diff("id", props, {**props, key: value})
     assert (found.changes, found.replaces, found.delete_before_replace) == (True, [key], True)
+
+
+def test_another_image_is_for_new_machines() -> None:
+    """As on the clouds: `fab replace` takes a host's data to one, and nothing is lost in passing."""
+    props: dict[str, Any] = {**MACHINE, "bridge": "b", "subnet": "10.1.1.0/24", "running": True}
+    assert not MachineProvider().diff("id", props, {**props, "image": "trixie"}).changes
+
+
+def test_two_machines_of_one_host_share_no_name_and_no_address() -> None:
+    """While it is replaced; the one that serves has the host's address, whichever it is."""
+    provider = MachineProvider()
+    props: dict[str, Any] = {**MACHINE, "bridge": "b", "subnet": "10.1.1.0/24", "image": "bookworm"}
+    new = {**props, "name": "backend-1-2", "serial": 2}
+    machines = [provider._machine(one) for one in (props, {**new, "standing": "arriving"})]
+    for what in ("id", "name", "container", "address", "unit"):
+        assert getattr(machines[0], what) != getattr(machines[1], what)
+    assert provider._machine(new).address == provider._machine(props).address
+    found = provider.diff("id", {**new, "standing": "arriving", "running": True}, new)
+    assert (found.changes, found.replaces) == (True, [])
 
 
 def test_another_memory_limit_changes_the_machine_in_place() -> None:

@@ -28,8 +28,8 @@ import pytest
 
 from infra.contract import Contract
 from infra.origins import look_alikes, parse_origin
-from rollout.render import Generation
-from tests.test_render import GOLDEN, cors, load, rendered, text
+from rollout.render import Generation, closed
+from tests.test_render import GOLDEN, SECRETS, cors, load, rendered, text
 
 pytestmark = pytest.mark.nginx
 
@@ -438,6 +438,33 @@ def test_application_down() -> None:
         ):
             answer = site.ask(method, path, {"Origin": FRONT, **headers})
             assert (answer.status, answer.allowed) == (status, [FRONT])
+
+
+def test_a_host_that_takes_no_writes_says_so_readably() -> None:
+    """While it is replaced: a 503 with the time to come back for every method; preflights and files as ever; a stranger
+    reads nothing. The application's units have no place, so that no boot starts them; its settings stay."""
+    contract = load("local-ip")
+    usual, now = rendered(contract, "backend"), closed(contract, contract.backend.hosts[0], SECRETS)
+    assert {link.place for link in usual.links} - {link.place for link in now.links} == set(now.absent) - set(
+        usual.absent
+    )
+    assert {file.path for file in usual.files} - {file.path for file in now.files} == {
+        "gunicorn/gunicorn.conf.py", "systemd/shop.service", "systemd/shop.socket"
+    }  # fmt: skip
+    assert now.id != usual.id and "gunicorn" not in now.fingerprints
+    with running(now) as site:
+        put_project(site)
+        for method, path, headers, status in (
+            ("GET", "/echo/", {}, 503),
+            ("PUT", "/echo/", {}, 503),
+            ("POST", "/admin/", {}, 503),
+            ("OPTIONS", "/echo/", PREFLIGHT, 204),
+            ("GET", "/static/site.css", {}, 200),
+        ):
+            answer = site.ask(method, path, {"Origin": FRONT, **headers})
+            assert (answer.status, answer.allowed) == (status, [FRONT])
+            assert (answer.headers["Retry-After"] == "30") == (status == 503)
+            assert site.ask(method, path, {"Origin": "http://evil.example", **headers}).allowed == []
 
 
 def test_application_silent() -> None:

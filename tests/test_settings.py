@@ -360,3 +360,14 @@ def test_production_refuses_cookies_over_plain_http() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.read(config, "x")
     assert any("allow_credentials: the frontend's own origin is plain http" in one for one in caught.value.problems)
+
+
+def test_serials_are_of_hosts_that_are_there_and_one_at_a_time() -> None:
+    """What `fab replace` writes; a host with its first machine is left out."""
+    good = Settings.read(GOOD | {"serials": '{"backend-1": 2, "frontend-1": "1"}'}, "x")
+    assert good.serials == {"backend-1": "2"}
+    assert problems(serials='{"backend-2": "2"}') == [
+        "stacks/Pulumi.x.yaml: serials: there is no host 'backend-2'; take it out"
+    ]
+    assert "more than one host is being replaced" in problems(serials='{"backend-1": "1+2", "frontend-1": "2+1"}')[0]
+    assert "fab replace" in problems(serials='{"backend-1": "1+3"}')[0]

@@ -17,17 +17,20 @@ class CheckError(ValueError):
     """What a browser would get is not what the contract promises."""
 
 
-def from_here(contract: Contract) -> int:
-    """One look at every host by its address, under its public name: the page, and the API's `/` with its preflight.
+def from_here(contract: Contract, only: str = "") -> int:
+    """One look at every host, or at the one named `only`, by its address, under its public name: the page, and the
+    API's `/` with its preflight.
 
     The status of the API's `/`: an API may well have nothing there (404), but it never fails. Raises CheckError that
     names host, URL and cure.
     """
+    pairs = [pair for pair in contract.hosts if only in ("", pair[1].name)]
     looks = hosts.each(
-        contract.hosts,
+        pairs,
         lambda pair: _frontend(contract, pair[1]) if pair[0] == "frontend" else _backend(contract, pair[1]),
     )
-    return max(int(status) for (role, _), status in zip(contract.hosts, looks, strict=True) if role == "backend")
+    backends = [int(status) for (role, _), status in zip(pairs, looks, strict=True) if role == "backend"]
+    return max(backends, default=200)
 
 
 def _frontend(contract: Contract, host: Host) -> int:

@@ -464,7 +464,9 @@ def nobody_works_as(name: str) -> None:
         with contextlib.suppress(OSError):
             if folder.stat().st_uid == user.pw_uid:
                 command = (folder / "comm").read_text().strip()
-                raise Failed(f"process {folder.name} ({command}) of user {name} still runs; end it, then ship again")
+                raise Failed(
+                    f"process {folder.name} ({command}) of user {name} still runs; end it, then run this again"
+                )
 
 
 def rename(old: str, new: str) -> None:

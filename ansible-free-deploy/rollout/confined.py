@@ -23,9 +23,10 @@ import re
 import selectors
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, Mapping, NamedTuple, Sequence  # noqa: UP035 - Python 3.9 on hosts
+from typing import Any, BinaryIO, Iterable, Mapping, NamedTuple, Sequence  # noqa: UP035 - Python 3.9 on hosts
 
 from rollout.envfile import environment_text
 from rollout.onhost import PAYLOAD, ROOT, Failed, run
@@ -80,22 +81,26 @@ class Confined:
         env: Mapping[str, str] | None = None,
         files: Sequence[Path] = (),
         limit_s: float = LIMIT_S,
-        into: BinaryIO | None = None,
+        into: Any = None,
+        most: int | None = None,
+        source: Iterable[bytes] | None = None,
     ) -> Ended:
         """Run it to its end, or to its time limit. `files` are environment files of root's; with `into` its standard
-        output goes there and is bounded, and only its errors are kept as text."""
+        output goes there, `most` bytes of it, and only its errors are kept as text. `source` is its standard input."""
+        sink = _Bounded(into, MOST_HANDED_OVER if most is None else most) if into else None
         limit_s = PAYLOAD.get("limit_s", limit_s)
         variables = {"HOME": str(self.data), **(env or {})}
         output = subprocess.PIPE if into else subprocess.STDOUT
-        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": output}
+        given_in = subprocess.DEVNULL if source is None else subprocess.PIPE
+        pipes: dict[str, Any] = {"stdin": given_in, "stdout": subprocess.PIPE, "stderr": output}
         if Path("/") != ROOT:  # a test's own root, which no systemd looks after
             process = subprocess.Popen(command, cwd=cwd, env={**_PLAIN, **variables}, **self._plain(), **pipes)
-            return self._end(process, limit_s, limit_s, into)
+            return self._end(process, limit_s, limit_s, sink, source)
         self._sweep()
         with self._secret_file(variables) as given:
             words = self._unit_words([*files, given], cwd, limit_s)
             process = subprocess.Popen([*words, *(word.replace("$", "$$") for word in command)], **pipes)
-            return self._end(process, limit_s, limit_s + 3 * STOP_S, into)
+            return self._end(process, limit_s, limit_s + 3 * STOP_S, sink, source)
 
     def _plain(self) -> dict[str, Any]:
         if os.geteuid() != 0:
@@ -132,10 +137,14 @@ class Confined:
             path.unlink()
             self.private.rmdir()
 
-    def _end(self, process: subprocess.Popen[bytes], limit_s: float, patience: float, into: Any) -> Ended:
+    def _end(
+        self, process: subprocess.Popen[bytes], limit_s: float, patience: float, sink: Any, source: Any
+    ) -> Ended:  # fmt: skip
         started = time.monotonic()
+        if source is not None:
+            threading.Thread(target=_feed, args=(process, source), daemon=True).start()
         try:
-            said, ended = _listen(process, started + patience, into)
+            said, ended = _listen(process, started + patience, sink)
             if not ended:
                 self._kill(process)
             status = process.wait(STOP_S)
@@ -174,6 +183,14 @@ def own_users() -> list[str]:
     return ["PrivateUsers=true"] if possible else []
 
 
+def _feed(process: subprocess.Popen[bytes], source: Iterable[bytes]) -> None:
+    """Hand its input over. One that ends before it has read all says itself why."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError, ValueError), process.stdin as pipe:
+        for chunk in source:
+            pipe.write(chunk)
+
+
 def _printable(said: bytes) -> str:
     """Its text, without what would steer the terminal that it ends up in."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", said.decode(errors="replace"))
@@ -182,15 +199,15 @@ def _printable(said: bytes) -> str:
 def _listen(
     process: subprocess.Popen[bytes],
     end: float,
-    into: BinaryIO | None,
+    sink: Any,
 ) -> tuple[bytes, bool]:
     """The end of what it says until it has ended, and whether it has. Its pipes may stay open: others may hold them."""
     said, watched = bytearray(), os.pidfd_open(process.pid)
     keep = _Tail(said)
     sinks: dict[int, Any] = {}
-    for pipe, sink in ((process.stdout, _Bounded(into) if into else keep), (process.stderr, keep)):
+    for pipe, to in ((process.stdout, sink or keep), (process.stderr, keep)):
         if pipe:
-            sinks[pipe.fileno()] = sink
+            sinks[pipe.fileno()] = to
     with contextlib.closing(selectors.DefaultSelector()) as selector:
         for one in (watched, *sinks):
             selector.register(one, selectors.EVENT_READ)
@@ -222,11 +239,11 @@ class _Tail:
 class _Bounded:
     """Writes to a file, up to a limit."""
 
-    def __init__(self, out: BinaryIO) -> None:
-        self.out, self.left = out, MOST_HANDED_OVER
+    def __init__(self, out: BinaryIO, most: int) -> None:
+        self.out, self.left, self.most = out, most, most
 
     def write(self, data: bytes) -> None:
         self.left -= len(data)
         if self.left < 0:
-            raise Failed(f"it hands over more than {MOST_HANDED_OVER >> 30} GiB; serve such files from elsewhere")
+            raise Failed(f"it hands over more than {self.most >> 30} GiB; serve such files from elsewhere")
         self.out.write(data)

@@ -134,11 +134,12 @@ def _host(origin: str) -> str:
 def everywhere(
     outputs: Outputs, verb: str, *, batch: int = 1, only: str | None = None, **more: object
 ) -> list[Outcome]:  # fmt: skip
-    """`verb` on every host, or on those of the role `only`, side by side. What changes hosts is staged and checked on
-    all of them first, then switched on `batch` hosts at a time; where one fails, all stay or go back. Raises
-    ChangeError."""
+    """`verb` on every host, or on the role or the host that `only` names, side by side. What changes hosts is staged
+    and checked on all of them first, then switched on `batch` hosts at a time; where one fails, all stay or go back.
+    Raises ChangeError."""
     contract, secret = outputs.contract, secret_values.read(outputs)
-    more = {"deploy": change.new_transaction(), "together": len(contract.hosts) > 1, **more}
+    pairs = [(role, host) for role, host in contract.hosts if only in (None, "", role, host.name)]
+    more = {"deploy": change.new_transaction(), "together": len(pairs) > 1, **more}
 
     def one(role: str, host: Host, turn: change.Turn) -> Outcome:
         started = time.monotonic()
@@ -152,7 +153,6 @@ def everywhere(
             result["to_ship"] = wanted.to_ship(outputs.made_from.get(role, {}), result.pop("made_from"))
         return Outcome(role, host, result, {"connect": round(connected, 3), **result.pop("phases", {})})
 
-    pairs = [(role, host) for role, host in contract.hosts if only in (None, role)]
     outcomes = change.carry_out(contract, pairs, one, batch)
     done = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
     if failures := [outcome for outcome in outcomes if isinstance(outcome, HostError)]:
@@ -331,6 +331,8 @@ def _verdict(result: Json) -> str:
 
 
 def _configuration(result: Json) -> str:
+    if result.get("replaced"):
+        return str(result["replaced"])
     if result.get("in_doubt"):
         return "waits for the outcome on the other hosts: run `fab deploy`"
     if result["unfinished"]:

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,6 +96,17 @@ def up(
         cloudstack.require(settings.stack, _environment(settings))
     permit(settings.stack, look(settings, chosen), allowed or Allowed())
     _operate("up", settings, chosen, "--skip-preview", "--refresh")
+
+
+def run_up(settings: Settings, chosen: str, permitted: Callable[[Sequence[Change]], None]) -> bool:
+    """Make what exists equal to what the stack declares, if `permitted` raises nothing about what that would change;
+    whether it changes anything."""
+    if settings.cloud == "local":
+        prepare_local(settings)
+    found = look(settings, chosen)
+    permitted(found)
+    _operate("up", settings, chosen, "--skip-preview", "--refresh")
+    return bool(found)
 
 
 @dataclass(frozen=True)
@@ -364,16 +375,12 @@ def prepare_local(settings: Settings, take_over: bool = False) -> None:
 
 
 def _is_of(stack: str, identity: str) -> bool:
-    return bool(re.fullmatch(rf"{re.escape(stack)}-(frontend|backend)-\d+-[0-9a-f]{{8}}", identity))
+    return bool(re.fullmatch(rf"{re.escape(stack)}-(frontend|backend)-\d+(-\d+)?-[0-9a-f]{{8}}", identity))
 
 
 def _makes_machines(settings: Settings, mine: Mapping[str, nspawn.Machine]) -> bool:
-    """Whether one is missing or will be replaced: those that are there stay on the base that they were made on."""
-    from infra.local import image
-
-    release = image.release_of(image.path(settings.image).name)
-    there = {name for name, machine in mine.items() if image.release_of(machine.image) == release}
-    return not {instance.name for instance in instances(settings)} <= there
+    """Whether one is missing: those that are there stay on the base that they were made on."""
+    return not {instance.resource for instance in instances(settings)} <= mine.keys()
 
 
 def _build(key: str) -> None:

@@ -61,12 +61,15 @@ def hide(text: str) -> str:
 _emitting = threading.Lock()
 
 
-def emit(**event: Any) -> None:
-    """One JSON line to the operator, with no secret in what people read. A gone operator does not stop the work."""
+def emit(**event: Any) -> bool:
+    """One JSON line to the operator, with no secret in what people read; False where the operator is gone, which does
+    not stop the work."""
     event.update({key: hide(event[key]) for key in ("text", "error", "detail") if event.get(key)})
     with _emitting, contextlib.suppress(BrokenPipeError):
         sys.stdout.write(json.dumps(event) + "\n")
         sys.stdout.flush()
+        return True
+    return False
 
 
 def send_heartbeats() -> None:

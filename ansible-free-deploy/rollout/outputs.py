@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from infra import exits, wanted
-from infra.contract import Contract, ContractError, Json, variables
+from infra.contract import Contract, ContractError, Host, Json, variables
 from infra.local import backend
 from infra.local.home import home, state_dir, tighten, user_name
 from infra.local.owner import Owner, owner_of, take
@@ -118,7 +118,8 @@ class Outputs:
 
     `infrastructure` is what the hosts were made from (see infra/wanted.py), `pending` the keys of the config that need
     other infrastructure, `made_from` what each role's release should be made from (nothing where no config was read),
-    `problem` why the config can't be used where that was asked for.
+    `problem` why the config can't be used where that was asked for. `standby` is the machine that will serve as a host,
+    by the host's name, while that is replaced.
     """
 
     contract: Contract
@@ -127,6 +128,7 @@ class Outputs:
     pending: tuple[wanted.Pending, ...] = ()
     made_from: Mapping[str, Json] = field(default_factory=dict)
     problem: str = ""
+    standby: dict[str, Host] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:
@@ -303,8 +305,13 @@ def _of(outputs: Json) -> Outputs:
     if secrets == "[secret]":
         raise OutputsError("the file was made without --show-secrets, and this stack has secrets; make it with them")
     contract = Contract.from_json(inner if isinstance(inner, dict) else outputs)
-    infrastructure = outputs.get("infrastructure")
-    return Outputs(contract, _secrets(secrets), infrastructure if isinstance(infrastructure, dict) else {})
+    infrastructure, standby = outputs.get("infrastructure"), outputs.get("standby")
+    return Outputs(
+        contract,
+        _secrets(secrets),
+        infrastructure if isinstance(infrastructure, dict) else {},
+        standby={name: Host.from_json(f"standby.{name}", host) for name, host in dict(standby or {}).items()},
+    )
 
 
 def _secrets(given: object) -> dict[str, str]:

@@ -21,8 +21,13 @@ _SHARED = (
     "modules",
     "made_from",
     "logins",
+    "replacement",
 )
-_NEEDS = {"transaction": _SHARED, "install": (*_SHARED, "links", "wheelfiles", "debug_branches", "transaction")}
+_NEEDS = {
+    "transaction": _SHARED,
+    "install": (*_SHARED, "appdata", "links", "wheelfiles", "debug_branches", "transaction"),
+    "data_copy": (*_SHARED, "appdata"),
+}
 
 _START = """\
 import sys, types
@@ -39,7 +44,7 @@ def _module(name, text):
 
 
 def script(name: str) -> str:
-    """`install` or `transaction`, whole: standard library only, orders in the global PAYLOAD."""
+    """`install`, `transaction` or `data_copy`, whole: standard library only, orders in the global PAYLOAD."""
     start = f"{_START}rollout.START = {_START!r}\n"
     shared = "".join(f"_module({module!r}, {_text(module)!r})\n" for module in _NEEDS[name])
     return f'{start}{shared}exec(compile({_text(name)!r}, "{name}.py", "exec"), globals())\n'

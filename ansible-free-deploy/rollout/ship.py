@@ -73,9 +73,10 @@ def moving(rename_from: str | None, remove: Sequence[str]) -> dict[str, str]:
 
 def everywhere(
     settings: Settings, outputs: Outputs, moved: Mapping[str, str] | None = None, *, wait_s: int = WAIT_S,
-    batch: int = 1, **more: object,
+    batch: int = 1, only: str = "", **more: object,
 ) -> list[bool]:  # fmt: skip
-    """Every host gets the release of its role, side by side; whether it was new there. `moved` is what `moving` gives.
+    """Every host, or the one named `only`, gets the release of its role, side by side; whether it was new there.
+    `moved` is what `moving` gives.
 
     All are made ready first, then the data is migrated and the releases switched, `batch` hosts at a time; where one
     fails, all stay or go back, but for migrations. Raises ReleaseError before anything is sent, ChangeError for hosts
@@ -84,13 +85,15 @@ def everywhere(
     if outputs.contract.application.name in (moved or {}):
         raise UsageError(f"{outputs.contract.application.name} is the application's name now; name the one before")
     contract, secrets = outputs.contract, secret_values.read(outputs)
-    builder, common = Builder(settings), {**common_orders(contract, wait_s), "moving": dict(moved or {}), **more}
+    pairs = [pair for pair in contract.hosts if only in ("", pair[1].name)]
+    common = {**common_orders(contract, wait_s), "together": len(pairs) > 1, "moving": dict(moved or {}), **more}
+    builder = Builder(settings)
 
     def one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         with hosts.session(host, access.identity(contract)) as session:
             return host, _one(session, role, contract, builder, secrets, common, turn)
 
-    return [changed for _, changed in all_or_error(change.carry_out(contract, contract.hosts, one, batch))]
+    return [changed for _, changed in all_or_error(change.carry_out(contract, pairs, one, batch))]
 
 
 def common_orders(contract: Contract, wait_s: int) -> Json:
@@ -117,8 +120,8 @@ def _one(
 ) -> bool:  # fmt: skip
     app, name = contract.application.name, session.host.name
     script = release.script()
-    facts = session.run(script, {"action": "facts", "app": app, "role": role, "who": deploy.who(),
-                                 "moving": common["moving"]})  # fmt: skip
+    asked = {"action": "facts", "app": app, "role": role, "who": deploy.who()}
+    facts = session.run(script, {**common, **asked})
     built, made_from = builder.release(role, facts), wanted.made_from(builder.settings, role)
     if built.rests_on(facts) and facts["made_from"] == made_from and not common["moving"]:
         return False

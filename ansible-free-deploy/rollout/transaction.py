@@ -35,6 +35,7 @@ from rollout import (
     made_from,
     manifest,
     modules,
+    replacement,
     seal,
     shipped,
     two_phase,
@@ -934,6 +935,7 @@ def status() -> Json:
         "differs": [*wrong, *logins.differences()],
         "restarts": reasons,
         "release_changed": changed_in_release(),
+        "replaced": replacement.told(),
     }
 
 
@@ -1050,6 +1052,7 @@ def under_the_lock(work: Callable[[], Json]) -> Json:
     while True:
         try:
             with take_lock():
+                replacement.refuse()
                 return work()
         except two_phase.Yield:
             two_phase.wait_until_unlocked()

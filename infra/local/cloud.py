@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pulumi
 
-from infra.clouds import Hosts, by_role
+from infra.clouds import Hosts, arriving, by_role
+from infra.contract import Host
 from infra.local import backend
 from infra.local.home import LocalCloudError
 from infra.local.machines import Machine, Network
@@ -22,6 +23,7 @@ class LocalCloud(pulumi.ComponentResource):
     """One network and one machine per instance. `hosts` is what exists, by role, first one first."""
 
     hosts: pulumi.Output[Hosts]
+    standby: pulumi.Output[dict[str, Host]]
 
     def __init__(self, settings: Settings, instances: Sequence[Instance]) -> None:
         try:
@@ -34,18 +36,26 @@ class LocalCloud(pulumi.ComponentResource):
         self._inside = pulumi.ResourceOptions(parent=self)
         self._settings = settings
         self._network = Network("network", stack=settings.stack, subnet=settings.subnet, opts=self._inside)
-        machines = [(instance, self._machine(instance)) for instance in instances]
-        found = [pulumi.Output.all(machine.address, machine.host_key) for _, machine in machines]
-        self.hosts = pulumi.Output.all(*found).apply(lambda all_of_them: by_role(instances, all_of_them))
+        self._made: dict[str, Machine] = {}
+        machines = [self._machine(instance) for instance in instances]
+        found = pulumi.Output.all(*[pulumi.Output.all(machine.address, machine.host_key) for machine in machines])
+        self.hosts = found.apply(lambda all_of_them: by_role(instances, all_of_them))
+        self.standby = found.apply(lambda all_of_them: arriving(instances, all_of_them))
         self.register_outputs({})
 
     def _machine(self, instance: Instance) -> Machine:
-        return Machine(
-            instance.name,
+        # Of two machines that are one host's the older one goes first: it gives the address up.
+        older = self._made.get(instance.name)
+        after = pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(depends_on=[older] if older else []))
+        self._made[instance.name] = made = Machine(
+            instance.resource,
             stack=self._settings.stack,
+            serial=instance.serial,
+            standing=instance.standing,
             number=instance.number,
             network=self._network,
             image=self._settings.image,
             memory_mb=self._settings.memory_mb,
-            opts=self._inside,
+            opts=after,
         )
+        return made

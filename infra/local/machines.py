@@ -68,11 +68,11 @@ class NetworkProvider(ResourceProvider):
 
 
 class MachineProvider(ResourceProvider):
-    """A Debian machine under systemd-nspawn. `memory_mb` changes while it runs; what is FIXED replaces it, and its
-    data with it."""
+    """A Debian machine under systemd-nspawn. `memory_mb` changes while it runs, its address with a restart; what is
+    FIXED replaces it, and its data with it. `image` is for new machines: `fab replace` takes the data to one."""
 
     serialize_as_secret_always = False
-    FIXED = ("name", "stack", "number", "image", "bridge", "subnet")
+    FIXED = ("name", "stack", "number", "bridge", "subnet")
 
     def planned_id(self, props: Props) -> str:
         """The machine's folder, which `create` will give."""
@@ -91,15 +91,18 @@ class MachineProvider(ResourceProvider):
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
         replaces = [key for key in self.FIXED if not self._same(olds.get(key), news.get(key))]
         changes = not self._same(olds.get("memory_mb"), news.get("memory_mb")) or not olds.get("running", True)
+        changes = changes or (olds.get("standing") or "") != (news.get("standing") or "")
         return DiffResult(bool(replaces) or changes, replaces, delete_before_replace=True)
 
     def update(self, id_: str, _olds: Props, news: Props) -> UpdateResult:
-        """A machine gets its memory while it runs; a stopped one comes back with everything that was on it."""
+        """A machine gets its memory while it runs, another address with a restart; a stopped one comes back with
+        everything that was on it."""
         found = nspawn.load(id_)
         if found is None:
             raise nspawn.LocalCloudError(f"machine {id_} is gone; run `fab up` again, which recreates it")
         resized = nspawn.resize(found, int(news["memory_mb"]))
-        return UpdateResult(self._outputs(news, nspawn.start(resized)))
+        moved = nspawn.readdress(resized, self._address(news))
+        return UpdateResult(self._outputs(news, nspawn.start(moved)))
 
     def delete(self, id_: str, _props: Props) -> None:
         nspawn.delete(id_)
@@ -110,17 +113,25 @@ class MachineProvider(ResourceProvider):
         return new is None or not isinstance(new, str | int | float) or old == new
 
     def _machine(self, props: Props) -> nspawn.Machine:
-        number, network = int(props["number"]), nspawn.Network(props["bridge"], props["subnet"])
+        # Two machines that are one host's have serials that follow each other.
+        letter = chr(ord(props["name"][0]) + (int(props.get("serial") or 1) + 1) % 2)
         return nspawn.Machine(
             id=self.planned_id(props),
             name=props["name"],
-            container=f"{short_id(props['stack'])}{props['name'][0]}{number % 64}",
-            address=network.address(number),
-            bridge=network.bridge,
+            container=f"{short_id(props['stack'])}{letter}{int(props['number']) % 64}",
+            address=self._address(props),
+            bridge=props["bridge"],
             image=image.path(props["image"]).name,
             memory_mb=int(props["memory_mb"]),
             first_user=image.first_user(),
         )
+
+    @staticmethod
+    def _address(props: Props) -> str:
+        """The host's, but for a machine that is not the one that serves."""
+        network = nspawn.Network(props["bridge"], props["subnet"])
+        standing = props.get("standing") or ""
+        return network.spare(standing) if standing else network.address(int(props["number"]))
 
     @staticmethod
     def _outputs(props: Props, machine: nspawn.Machine) -> Props:
@@ -155,8 +166,13 @@ class Machine(Resource, module="local", name="Machine"):
         image: str,
         memory_mb: int,
         opts: pulumi.ResourceOptions,
+        serial: int = 1,
+        standing: str = "",
     ) -> None:
+        # What most machines have not is not in their state, as it never was.
+        special = {**({"serial": serial} if serial > 1 else {}), **({"standing": standing} if standing else {})}
         props = {
+            **special,
             "name": name, "stack": stack, "number": number, "image": image, "memory_mb": memory_mb,
             "bridge": network.bridge, "subnet": network.subnet,
             "address": None, "host_key": None, "running": None, "limit": None,

@@ -29,6 +29,7 @@ LONGEST_BOOT_S = 300
 SSH_PORT = 22
 STOP_S = 15
 _FIRST_HOST = 10  # .1 is this host; the rest below is left for people
+_SPARE = {"arriving": 250, "leaving": 251}  # of a host that is being replaced, one at a time
 _SIGNATURE = "origin-kit "
 _FIXED = ("id", "name", "container", "address", "bridge", "image", "first_user")
 _NETWORK_LOCK = Path("/run/origin-kit-network.lock")  # where only root may write
@@ -52,6 +53,10 @@ class Network:
     def address(self, number: int) -> str:
         """The address of the machine with this number, from 0."""
         return str(IPv4Network(self.subnet)[_FIRST_HOST + number])
+
+    def spare(self, standing: str) -> str:
+        """The address of a machine that stands beside the one that serves: it is `arriving` or `leaving`."""
+        return str(IPv4Network(self.subnet)[_SPARE[standing]])
 
 
 def taken() -> list[IPv4Network]:
@@ -296,6 +301,50 @@ def resize(machine: Machine, memory_mb: int) -> Machine:
     return _save(wanted)
 
 
+def readdress(machine: Machine, address: str) -> Machine:
+    """Give it another address, for its next start: one that runs is shut down."""
+    if address == machine.address:
+        return machine
+    stop(machine)
+    _mount(machine)
+    moved = replace(machine, address=address)
+    for path, text in _network_files(moved).items():
+        _write_inside(machine.root, path, text, machine.first_user)
+    _forget_neighbour(machine.bridge, address)
+    return _save(moved)
+
+
+def _write_inside(root: Path, path: str, text: str, owner: int) -> None:
+    """Put a file into a machine that has run: its root may have put a link anywhere, and none is followed."""
+    *folders, name = path.split("/")
+    here = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for folder in folders:
+            inner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+            os.close(here)
+            here = inner
+        new = f".{name}.origin-kit"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new, dir_fd=here)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=here)
+        with os.fdopen(descriptor, "w") as handle:
+            os.fchown(descriptor, owner, owner)
+            os.fchmod(descriptor, 0o644)
+            handle.write(text)
+            handle.flush()
+            os.fsync(descriptor)
+        os.rename(new, name, src_dir_fd=here, dst_dir_fd=here)
+    except OSError as problem:
+        raise LocalCloudError(f"{root}/{path}: {problem.strerror}; its address can't be changed") from problem
+    finally:
+        os.close(here)
+
+
+def _forget_neighbour(bridge: str, address: str) -> None:
+    """This host may still know another machine under that address."""
+    subprocess.run(["ip", "neigh", "del", address, "dev", bridge], capture_output=True, check=False)
+
+
 def _resize_unit(machine: Machine) -> None:
     command = ["systemctl", "set-property", "--runtime", machine.unit, f"MemoryMax={machine.memory_mb}M"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -331,22 +380,28 @@ def _mount(machine: Machine) -> None:
 
 def _furnish(machine: Machine) -> Machine:
     """What makes it this machine: name, address, host key, who may log in."""
-    root, network = machine.root, IPv4Network(f"{machine.address}/24", strict=False)
+    root = machine.root
     (root / "etc/hostname").write_text(machine.name + "\n")
-    (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{machine.address} {machine.name}\n")
-    unit = root / "etc/systemd/network/10-host0.network"
-    unit.write_text(
-        f"[Match]\nName=host0\n\n[Network]\nAddress={machine.address}/{network.prefixlen}\nLinkLocalAddressing=no\n"
-    )
+    for place, text in _network_files(machine).items():
+        (root / place).write_text(text)
     key = root / "etc/ssh/ssh_host_ed25519_key"
     make_key(key, machine.name)
     authorized = root / "home/deploy/.ssh/authorized_keys"
     authorized.write_text(operator_key().with_suffix(".pub").read_text())
     authorized.chmod(0o600)
-    mine = [root / "etc/hostname", root / "etc/hosts", unit, key, key.with_suffix(".pub")]
+    mine = [root / "etc/hostname", *(root / place for place in _network_files(machine)), key, key.with_suffix(".pub")]
     for path, user in [*((path, 0) for path in mine), (authorized, 1000)]:
         os.chown(path, machine.first_user + user, machine.first_user + user)
     return replace(machine, host_key=" ".join(key.with_suffix(".pub").read_text().split()[:2]))
+
+
+def _network_files(machine: Machine) -> dict[str, str]:
+    """What says its address, by path."""
+    unit = f"[Match]\nName=host0\n\n[Network]\nAddress={machine.address}/24\nLinkLocalAddressing=no\n"
+    return {
+        "etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n{machine.address} {machine.name}\n",
+        "etc/systemd/network/10-host0.network": unit,
+    }
 
 
 def _start(machine: Machine) -> Machine:

@@ -9,7 +9,7 @@ from rollout.render import django, frontend, nginx, units
 from rollout.render.demands import RenderError, demand
 from rollout.render.generation import File, Generation, Link, assemble
 
-__all__ = ["File", "Generation", "Link", "RenderError", "render"]
+__all__ = ["File", "Generation", "Link", "RenderError", "closed", "render"]
 
 
 def render(contract: Contract, role: str, host: Host, secrets: Mapping[str, str]) -> Generation:
@@ -20,6 +20,19 @@ def render(contract: Contract, role: str, host: Host, secrets: Mapping[str, str]
     """
     demand(contract, secrets)
     return {"backend": _backend, "frontend": _frontend}[role](contract, host, secrets)
+
+
+def closed(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Generation:
+    """The configuration of a backend that takes no writes: nginx answers 503, and nothing starts the application, a
+    boot included. What else the ordinary one has stays, so that going back to it needs nothing."""
+    demand(contract, secrets)
+    application = contract.application
+    return assemble(
+        [*django.files(contract, host, secrets), *nginx.files(contract, closed=True), *units.nginx_files(application)],
+        [*nginx.links(), *units.nginx_links()],
+        [*nginx.ABSENT, *(link.place for link in units.gunicorn_links(application))],
+        {"nginx": units.names("backend", application)["nginx"]},
+    )
 
 
 def _backend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Generation:

@@ -19,14 +19,15 @@ ABSENT = ("/etc/nginx/sites-enabled/default",)
 
 CONNECTIONS = 8192  # of each worker
 REQUESTS_PER_ADDRESS = 512
+RETRY_AFTER_S = 30  # said while a host takes no writes
 
 MAIN_LINK = Link(places.NGINX_MAIN, "nginx/origin-kit-main.conf")
 
 
-def files(contract: Contract) -> tuple[File, ...]:
-    """The sites and the headers that they share."""
+def files(contract: Contract, closed: bool = False) -> tuple[File, ...]:
+    """The sites and the headers that they share. A `closed` one answers that it is busy, readable by pages."""
     return (
-        File("nginx/origin-kit.conf", _backend(contract), "nginx", reports=True),
+        File("nginx/origin-kit.conf", _backend(contract, closed), "nginx", reports=True),
         File("nginx/origin-kit-cors.conf", _shared(contract.cors), "nginx"),
         main_file(),
     )
@@ -90,9 +91,10 @@ def _shared(cors: Cors) -> str:
     return fill("origin-kit-cors.conf", headers="\n".join(one.line for one in (_ALLOWED, *_always(cors))))
 
 
-def _backend(contract: Contract) -> str:
+def _backend(contract: Contract, closed: bool) -> str:
     application, cors = contract.application, contract.cors
     allowed, always, before = Allowed.of(contract), _always(cors), _before(cors)
+    passed = fill("proxy.conf", proxy_s=proxy_timeout(application))
     return fill(
         "backend.conf",
         origins="\n".join(f"    {line}" for line in origin_lines(allowed, cors.allow_credentials)),
@@ -103,7 +105,7 @@ def _backend(contract: Contract) -> str:
         socket=places.application_socket(application.name),
         listen=listen_lines(),
         max_body_mb=application.max_body_mb,
-        proxy_s=proxy_timeout(application),
+        application=(fill("closed.conf", retry_after_s=RETRY_AFTER_S) if closed else passed).rstrip(),
         addresses=addresses(),
         limits=limits(),
         static_url=application.static_url,

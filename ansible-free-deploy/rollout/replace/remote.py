@@ -1,0 +1,61 @@
+"""What `fab replace` does on the old and on the new host, one connection each."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from infra.contract import Contract, Host, Json
+from rollout import access, deploy, hosts, report, scripts, secret_values
+from rollout.hosts import HostError
+from rollout.outputs import Outputs
+from rollout.render import closed
+
+
+class Remote:
+    """The actions of `data_copy` on one host."""
+
+    def __init__(self, contract: Contract, host: Host, replacement: str) -> None:
+        self.contract, self.host, self.replacement = contract, host, replacement
+
+    def act(
+        self, action: str, *, blob: Path | None = None, take: Callable[[bytes], None] = lambda data: None,
+        orders: Mapping[str, object] | None = None,
+    ) -> Json:  # fmt: skip
+        """One action's result; what it copies off is given to `take`. Raises HostError."""
+
+        def on_event(event: Json) -> None:
+            if "data" in event:
+                take(base64.b64decode(event["data"]))
+            elif "text" in event:
+                report.step(self.host.name, event["text"])
+
+        payload = {
+            "action": action,
+            "app": self.contract.application.name,
+            "who": deploy.who(),
+            "wait_s": deploy.WAIT_S,
+            "replacement": self.replacement,
+            "name": self.host.name,
+            **(orders or {}),
+        }
+        with hosts.session(self.host, access.identity(self.contract)) as session:
+            try:
+                return session.run(scripts.script("data_copy"), payload, blob=blob, on_event=on_event)
+            except OSError as problem:  # of the copy, on this side
+                raise HostError(self.host, f"the copy can't be written here: {problem.strerror}") from problem
+
+
+def take_no_writes(outputs: Outputs, host: Host, replacement: str) -> None:
+    """Put the configuration there that answers 503 and starts no application. Raises ChangeError."""
+    generation = closed(outputs.contract, host, secret_values.read(outputs))
+    deploy.everywhere(
+        outputs, "deploy", only=host.name, replacement=replacement, generation=generation.to_json(),
+        probes={"wildcard": True}, units=["nginx.service"],  # no origin gets another answer than 503
+    )  # fmt: skip
+
+
+def closed_id(outputs: Outputs, host: Host) -> str:
+    """The id of that configuration, without what a host's secrets add to it."""
+    return closed(outputs.contract, host, secret_values.read(outputs)).id

@@ -1,0 +1,192 @@
+"""The application's data, from one folder to another: what runs as its user on the old and on the new host."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollout import data_copy
+from rollout.onhost import Failed
+
+ORDERS = '''
+import os, signal, sqlite3, sys
+base = sqlite3.connect(sys.argv[1])
+base.execute("pragma journal_mode = wal")
+base.execute('create table "the ""orders""" (id integer primary key)')
+base.execute("create virtual table words using fts5(text)")
+base.executemany('insert into "the ""orders""" values (?)', [(number,) for number in range(100)])
+base.commit()
+os.kill(os.getpid(), signal.SIGKILL)
+'''
+
+
+def run(script: str, folder: Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-I", "-c", script, str(folder)]
+    return subprocess.run(command, input=given, capture_output=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """What an application may leave: a database whose last writes are in its log alone, and oddities."""
+    folder = tmp_path / "data"
+    (folder / "media" / "a b").mkdir(parents=True)
+    (folder / "media" / "a b" / "\u00fc\n.txt").write_text("odd name")
+    (folder / "secret_key").write_text("s3cret")
+    (folder / "secret_key").chmod(0o600)
+    (folder / "closed").mkdir()
+    (folder / "closed" / "inside").write_text("x")
+    (folder / "closed").chmod(0o500)
+    (folder / "link").symlink_to("/etc/shadow")
+    os.mkfifo(folder / "pipe")
+    (folder / "broken.sqlite3").write_bytes(b"SQLite format 3\0" + b"x" * 5000)
+    done = subprocess.run([sys.executable, "-c", ORDERS, str(folder / "shop.db")], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (folder / "shop.db-wal").stat().st_size > 0
+    return folder
+
+
+def manifest(archive: bytes) -> list[Any]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        found = tar.extractfile("manifest")
+        assert found is not None
+        return [json.loads(line) for line in found.read().splitlines()]
+
+
+def test_what_was_copied_is_what_is_restored(data: Path, tmp_path: Path) -> None:
+    """Rows of the write-ahead log too; modes, times, links as links; what can't be copied is told."""
+    read = run(data_copy.READ, data)
+    assert read.returncode == 0, read.stderr
+    told = data_copy.summary(read.stderr.decode())
+    assert told["left_out"] == [1, "pipe"] and told["as_they_are"] == [1, "broken.sqlite3"]
+    assert told["of_others"] == [0]
+    lines = {line[0]: line for line in manifest(read.stdout)}
+    assert lines["shop.db"][1] == "sqlite" and lines["shop.db"][5]['the "orders"'] == 100
+    assert not {"shop.db-wal", "shop.db-shm", "pipe"} & lines.keys()
+    assert lines["link"] == ["link", "link", "/etc/shadow"]
+    assert lines["closed"] == ["closed", "folder", 0o500]
+    other = tmp_path / "other"
+    other.mkdir()
+    written = run(data_copy.WRITE, other, read.stdout)
+    assert written.returncode == 0, written.stderr
+    again = data_copy.summary(written.stdout.decode())
+    assert {key: again[key] for key in again} == {key: told[key] for key in again}
+    base = sqlite3.connect(other / "shop.db")
+    assert base.execute('select count(*) from "the ""orders"""').fetchone() == (100,)
+    assert (other / "secret_key").stat().st_mode & 0o777 == 0o600
+    assert (other / "media" / "a b").stat().st_mtime == (data / "media" / "a b").stat().st_mtime
+    assert (other / "broken.sqlite3").read_bytes() == (data / "broken.sqlite3").read_bytes()
+
+
+def rewritten(archive: bytes, change: Any) -> bytes:
+    """The archive with each member as `change` gives it: (name, content or None) or nothing."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as old, tarfile.open(fileobj=out, mode="w") as new:
+        for member in old:
+            file = old.extractfile(member) if member.isreg() else None
+            found = change(member, file.read() if file else None)
+            if found is not None:
+                member, content = found
+                member.size = len(content or b"")
+                new.addfile(member, io.BytesIO(content) if content is not None else None)
+    return out.getvalue()
+
+
+def one_bit(member: tarfile.TarInfo, content: bytes | None) -> Any:
+    return (member, b"S3cret") if member.name == "data/secret_key" else (member, content)
+
+
+def one_less(member: tarfile.TarInfo, content: bytes | None) -> Any:
+    return None if member.name == "data/secret_key" else (member, content)
+
+
+def out_of_it(member: tarfile.TarInfo, content: bytes | None) -> Any:
+    member.name = member.name.replace("data/secret_key", "data/../escaped")
+    return member, content
+
+
+def through_a_link(member: tarfile.TarInfo, content: bytes | None) -> Any:
+    member.name = member.name.replace("data/secret_key", "data/link/escaped")
+    return member, content
+
+
+def one_more(member: tarfile.TarInfo, content: bytes | None) -> Any:
+    return (member, (content or b"").replace(b'["secret_key"', b'["secret_kez"')) if member.name == "manifest" else (
+        member, content
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (one_bit, "secret_key is not as it was copied"),
+        (one_less, "is not as it was copied"),
+        (one_more, "is not as it was copied"),
+        (out_of_it, "reaches outside of the data folder"),
+        (through_a_link, "/etc/shadow|link/escaped"),
+    ],
+)
+def test_what_is_not_as_it_was_copied_is_refused(data: Path, tmp_path: Path, change: Any, said: str) -> None:
+    """A file with one byte changed, one that is missing, a path that leads out."""
+    archive = rewritten(run(data_copy.READ, data).stdout, change)
+    other = tmp_path / "other"
+    other.mkdir()
+    written = run(data_copy.WRITE, other, archive)
+    assert written.returncode != 0
+    assert any(part in written.stderr.decode() for part in said.split("|")), written.stderr
+    assert not (tmp_path / "escaped").exists()
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
+def test_an_archive_that_is_cut_short_is_refused(data: Path, tmp_path: Path, part: float) -> None:
+    archive = run(data_copy.READ, data).stdout
+    other = tmp_path / "other"
+    other.mkdir()
+    whole = archive.rindex(b"manifest")
+    assert run(data_copy.WRITE, other, archive[: int(whole * part)]).returncode != 0
+
+
+def test_an_earlier_try_leaves_nothing(data: Path) -> None:
+    """Folders that their owner has closed included."""
+    assert run(data_copy.EMPTY, data).returncode == 0
+    assert list(data.iterdir()) == []
+
+
+def test_data_that_is_larger_than_the_operator_s_disk_is_not_sent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the application has made there (a sparse file of a terabyte), the operator's disk is not filled."""
+    monkeypatch.setitem(data_copy.PAYLOAD, "most", 3 << 20)
+    monkeypatch.setitem(data_copy.PAYLOAD, "place", "/var/lib/origin-kit/replace")
+    sender = data_copy.Sender()
+    sender.write(b"x" * (2 << 20))
+    assert capsys.readouterr().out.count('"data"') == 8
+    with pytest.raises(Failed, match="larger than the 3 MiB that are free in /var/lib/origin-kit/replace"):
+        sender.write(b"x" * (2 << 20))
+
+
+def test_what_runs_on_hosts_is_for_python_3_9_and_its_own_library() -> None:
+    """This script, what it shares with others, and what it has the application's user run."""
+    folder = Path(data_copy.__file__).parent
+    texts = [(folder / f"{name}.py").read_text() for name in ("data_copy", "appdata", "replacement", "confined")]
+    for text in (*texts, data_copy.READ, data_copy.WRITE, data_copy.EMPTY):
+        tree = ast.parse(text, feature_version=(3, 9))
+        imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names | {"rollout"}
+
+
+def test_what_the_application_says_of_its_data_is_for_people_only() -> None:
+    """Whatever it is, root takes it for a text, or for nothing."""
+    for said in ("", "no json", "[1]", "[" * 100_000, "3"):
+        assert data_copy.summary(said) == {}
