@@ -69,6 +69,7 @@ class Settings:
     backend_path: str = ""
     backend_git: str = ""
     backend_ref: str = ""
+    requirements: str = ""
     build_sdists: tuple[str, ...] = ()
     static_url: str = "/static/"
     media_url: str = "/media/"
@@ -243,6 +244,7 @@ CHECKS: dict[str, Check] = {
     "backend_path": _optional(_path),
     "backend_git": _optional(rules.text(re.compile(r"[^\s-]\S*"), "a git URL")),
     "backend_ref": _optional(rules.text(re.compile(r"[^\s-]\S*"), "a branch, tag or commit")),
+    "requirements": _optional(_path),
     "build_sdists": _packages,
     "wsgi": rules.wsgi,
     "settings": rules.module,

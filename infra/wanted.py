@@ -48,6 +48,7 @@ EFFECTS: dict[str, tuple[Effect, Effect, Effect]] = {
     "backend_path": (RELEASE, RELEASE, RELEASE),
     "backend_git": (RELEASE, RELEASE, RELEASE),
     "backend_ref": (RELEASE, RELEASE, RELEASE),
+    "requirements": (RELEASE, RELEASE, RELEASE),
     "build_sdists": (RELEASE, RELEASE, RELEASE),
     "wsgi": (CONFIG, CONFIG, CONFIG),
     "settings": (CONFIG, CONFIG, CONFIG),

@@ -48,7 +48,14 @@ class Builder:
         )
         with report.progress("release") as advance:
             return release.build_backend(
-                source, wanted.wsgi, wanted.settings, target, _say("release"), advance, wanted.build_sdists
+                source,
+                wanted.wsgi,
+                wanted.settings,
+                target,
+                _say("release"),
+                advance,
+                wanted.build_sdists,
+                wanted.requirements,
             )
 
 

@@ -19,6 +19,7 @@ from infra.contract import Json
 from infra.local.home import cache_folder, locked
 from rollout import scripts
 from rollout.release.archive import forget_old, pack, sound, tree_digest
+from rollout.release.needs import requirements
 from rollout.release.source import (
     Entry,
     ReleaseError,
@@ -29,7 +30,8 @@ from rollout.release.source import (
     local,
     told,
 )
-from rollout.release.wheels import Target, Wheels, requirements, wheels
+from rollout.release.target import Target
+from rollout.release.wheels import Wheels, wheels
 
 __all__ = [
     "Release",
@@ -77,7 +79,7 @@ class Release:
         unpacked."""
         if self.id in facts["releases"]:
             return None
-        bare = self.wheels is not None and self.wheels.lock not in facts["venvs"]
+        bare = self.wheels if self.wheels and self.wheels.lock not in facts["venvs"] else None
         place = cache_folder("releases") / f"{self.id}{'-wheels' if bare else ''}.tar.gz"
         with locked(place.parent / ".lock"):
             if sound(place):
@@ -85,7 +87,7 @@ class Release:
                 return place
             for leftover in place.parent.glob("new-*"):  # of a run that was killed
                 leftover.unlink()
-            sent = self.wheels.files(on_progress) if self.wheels and bare else []
+            sent = {path: bare.names[path.name] for path in bare.files(on_progress)} if bare else {}
             pack(place, "app" if self.role == "backend" else "site", self.entries, sent, on_progress)
             forget_old(place.parent, _KEPT_ARCHIVES)
         return place
@@ -121,6 +123,7 @@ class Release:
             "digest": self._digest(facts, archive) if archive else None,
             "size": archive.stat().st_size if archive else 0,
             "lock": self.wheels.lock if self.wheels else None,
+            "wheels": self.wheels.names if self.wheels else {},
             "wsgi": wsgi,
             "settings": settings,
             "files": dict(files or {}),
@@ -149,17 +152,18 @@ def rollback_orders(app: str, role: str, who: str, to: str | None = None) -> Jso
 @told()
 def build_backend(
     source: Source, wsgi: str, settings: str, target: Target, on_step: Say, on_progress: Advance,
-    may_build: Collection[str] = (),
+    may_build: Collection[str] = (), needs: str = "",
 ) -> Release:  # fmt: skip
     """The release of a Django project for one kind of host. Nothing is packed yet; unchanged, it takes milliseconds.
-    Of its requirements only those in `may_build` are built from source, which runs their code here.
+    Of its requirements only those in `may_build` are built from source, which runs their code here. `needs` is the file
+    that names them, where it is not the usual one.
 
     Raises ReleaseError for a project that lacks its modules or requirements, or whose wheels can't be had.
     """
     entries = backend_files(source)
     _has_module(source, entries, "wsgi", wsgi.split(":")[0])
     _has_module(source, entries, "settings", settings)
-    fetched = wheels(requirements(source), target, on_step, on_progress, may_build)
+    fetched = wheels(requirements(source, needs), target, on_step, on_progress, may_build)
     return Release(_id("backend", entries, fetched), "backend", source.label, source.commit, tuple(entries), fetched)
 
 

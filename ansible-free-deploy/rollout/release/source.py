@@ -109,7 +109,7 @@ def from_git(url: str, ref: str = "", inside: str = "") -> Source:
 
 def hide_password(url: str) -> str:
     """`url` as it may be printed: without the user and password that it may hold."""
-    return re.sub(r"//[^/@\s]*@", "//", url)
+    return re.sub(r"//[^/\s]*@", "//", url)
 
 
 def _django(source: Source, key: str) -> Source:
