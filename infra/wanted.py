@@ -50,6 +50,7 @@ EFFECTS: dict[str, tuple[Effect, Effect, Effect]] = {
     "backend_ref": (RELEASE, RELEASE, RELEASE),
     "requirements": (RELEASE, RELEASE, RELEASE),
     "build_sdists": (RELEASE, RELEASE, RELEASE),
+    "ship_also": (RELEASE, RELEASE, RELEASE),
     "wsgi": (CONFIG, CONFIG, CONFIG),
     "settings": (CONFIG, CONFIG, CONFIG),
     "frontend_path": (RELEASE, RELEASE, RELEASE),

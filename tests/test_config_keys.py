@@ -40,6 +40,7 @@ CHANGES: dict[str, object] = {
     "production": True, "tls": "acme", "domain": "other.example.com", "frontend_name": "www", "backend_name": "django",
     "frontend_count": 2, "backend_count": 2, "application": "store", "backend_path": "examples", "backend_git": GIT,
     "backend_ref": "main", "requirements": "more.txt", "build_sdists": ["django-foo"],
+    "ship_also": ["ca.pem"],
     "wsgi": "shop.other:application", "settings": "shop.other", "frontend_path": "examples",
     "static_url": "/assets/", "media_url": "/uploads/", "max_body_mb": 20, "timeout_s": 60, "workers": 3,
     "env": {"FEATURE": "on"}, "extra_origins": ["https://other.example.com"],

@@ -245,6 +245,9 @@ def test_first_ship_puts_everything_in_its_place(machine: Machine, tmp_path: Pat
     assert (here / "static/style.css").read_text() == "body {}"
     assert (here / "venv/bin/gunicorn").stat().st_mode & 0o111
     assert machine.seen == [built.id]
+    for folder in (here / "app", (here / "venv").resolve()):  # nobody but root and the application's user
+        assert folder.stat().st_mode & 0o777 == 0o750
+    assert (here / "static").stat().st_mode & 0o777 == 0o755
     assert (machine.data / "secret_key").stat().st_mode & 0o777 == 0o600
     assert (machine.data / "media").stat().st_mode & 0o777 == 0o755
     assert (machine.data / "db.sqlite3").stat().st_mode & 0o777 == 0o600

@@ -397,6 +397,7 @@ def stage() -> Path:
         unpack(partial)
         if PAYLOAD["role"] == "backend":
             prepare_backend(partial)
+            for_the_application_alone(partial / "app")
         record = {key: PAYLOAD.get(key) for key in ("id", "role", "label", "commit", "lock", "who")}
         (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
     except BaseException:
@@ -443,6 +444,13 @@ def prepare_backend(partial: Path) -> None:
     byte_compile(partial / "app")
 
 
+def for_the_application_alone(folder: Path) -> None:
+    """Code and its environment are read by the application's user; nginx and others can't enter."""
+    if IS_ROOT:
+        os.chown(str(folder), 0, pwd.getpwnam(USER).pw_gid)
+    folder.chmod(0o750)
+
+
 def venv_for(lock: str) -> Path:
     """The environment for this lock that is as it was made, or a name for a new one: scripts in it hold its path, so
     it can't be moved to where a changed one still serves."""
@@ -475,6 +483,7 @@ def make_venv(venv: Path, wheels: Path) -> None:
             )
         wheelfiles.install(files, venv)
         byte_compile(venv / "lib")
+        for_the_application_alone(venv)
         manifest.write(venv)
         (venv / ".complete").touch()
         sync(venv)

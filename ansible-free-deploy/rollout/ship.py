@@ -40,7 +40,7 @@ class Builder:
     def _build(self, target: Target | None) -> Release:
         wanted = self.settings
         if target is None:
-            return release.build_frontend(ROOT / wanted.frontend_path)
+            return release.build_frontend(ROOT / wanted.frontend_path, _say("release"), wanted.ship_also)
         source = (
             release.from_git(wanted.backend_git, wanted.backend_ref, wanted.backend_path)
             if wanted.backend_git
@@ -56,6 +56,7 @@ class Builder:
                 advance,
                 wanted.build_sdists,
                 wanted.requirements,
+                wanted.ship_also,
             )
 
 

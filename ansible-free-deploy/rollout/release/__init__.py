@@ -18,16 +18,17 @@ from pathlib import Path
 from infra.contract import Json
 from infra.local.home import cache_folder, locked
 from rollout import scripts
+from rollout.release import left_out
 from rollout.release.archive import forget_old, pack, sound, tree_digest
 from rollout.release.needs import requirements
 from rollout.release.source import (
     Entry,
     ReleaseError,
     Source,
-    backend_files,
     from_git,
-    frontend_files,
     local,
+    pick_backend,
+    pick_frontend,
     told,
 )
 from rollout.release.target import Target
@@ -46,7 +47,7 @@ __all__ = [
     "script",
 ]
 
-FORMAT = "1"  # of what the host makes of an archive; another one makes every id another
+FORMAT = "2"  # of what the host makes of an archive; another one makes every id another
 _KEPT_ARCHIVES = 8
 
 Say = Callable[[str], None]
@@ -152,30 +153,36 @@ def rollback_orders(app: str, role: str, who: str, to: str | None = None) -> Jso
 @told()
 def build_backend(
     source: Source, wsgi: str, settings: str, target: Target, on_step: Say, on_progress: Advance,
-    may_build: Collection[str] = (), needs: str = "",
+    may_build: Collection[str] = (), needs: str = "", ship_also: Collection[str] = (),
 ) -> Release:  # fmt: skip
     """The release of a Django project for one kind of host. Nothing is packed yet; unchanged, it takes milliseconds.
     Of its requirements only those in `may_build` are built from source, which runs their code here. `needs` is the file
-    that names them, where it is not the usual one.
+    that names them, where it is not the usual one; `ship_also` names files that are left out otherwise.
 
     Raises ReleaseError for a project that lacks its modules or requirements, or whose wheels can't be had.
     """
-    entries = backend_files(source)
+    picked = pick_backend(source, ship_also)
+    entries = picked.entries
     _has_module(source, entries, "wsgi", wsgi.split(":")[0])
     _has_module(source, entries, "settings", settings)
+    for line in left_out.lines(picked.left_out):
+        on_step(line)
     fetched = wheels(requirements(source, needs), target, on_step, on_progress, may_build)
     return Release(_id("backend", entries, fetched), "backend", source.label, source.commit, tuple(entries), fetched)
 
 
 @told()
-def build_frontend(folder: Path) -> Release:
+def build_frontend(folder: Path, on_step: Say = lambda text: None, ship_also: Collection[str] = ()) -> Release:
     """The release of a folder of built files. Raises ReleaseError where there is none, or no index.html in it."""
     if not folder.is_dir():
         raise ReleaseError(f"frontend_path: there is no folder {folder}; build the page first, or correct the path")
-    entries = frontend_files(folder)
+    picked = pick_frontend(folder, ship_also)
+    entries = picked.entries
     if not any(entry.path == "index.html" for entry in entries):
         what = "has no index.html" if entries else "is empty"
         raise ReleaseError(f"frontend_path: {folder} {what}; name the folder that your build writes, e.g. dist")
+    for line in left_out.lines(picked.left_out):
+        on_step(line)
     return Release(_id("frontend", entries, None), "frontend", str(folder), None, tuple(entries))
 
 
