@@ -7,7 +7,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -93,7 +93,9 @@ def serving(user: str = "") -> Iterator[Index]:
             self.send_header("Content-Type", "text/html" if self.path.startswith("/simple") else "application/zip")
             self.send_header("Content-Length", str(len(data or b"")))
             self.end_headers()
-            self.wfile.write(data or b"")
+            if self.command == "GET":
+                with suppress(ConnectionError):  # who asks may have read enough
+                    self.wfile.write(data or b"")
 
         do_HEAD = do_GET
 

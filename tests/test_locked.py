@@ -215,6 +215,14 @@ def test_what_is_locked_in_part_is_not_locked(tmp_path: Path, ours: Index, lines
         build(project(tmp_path / "p", **{"requirements.txt": f"--index-url {ours.url}\n" + lines.format(**known)}))
 
 
+def test_a_package_by_its_address_is_not_added_a_second_time(tmp_path: Path, ours: Index) -> None:
+    """A wheel that a list names by its URL counts with the version in its name."""
+    urls = [f"{name} @ {ours.file_url(name, '98.0')}" for name in ("gunicorn", "django-cors-headers")]
+    built = build(project(tmp_path / "p", **{"requirements.txt": "\n".join([*urls, ""])}))
+    assert sorted(digests(built)) == ["django_cors_headers", "gunicorn"]
+    assert not [path for path in ours.asked if path.startswith("/simple")]
+
+
 # ------------------------------------------------------------------------------------------------- workspaces
 
 

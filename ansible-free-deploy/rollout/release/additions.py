@@ -60,12 +60,12 @@ LIST: tuple[Addition, ...] = (
 
 
 def missing(have: Mapping[str, str], wanted: Requirements) -> list[Addition]:
-    """What is to be added to the versions that the project has, by normal names.
+    """What is to be added to the versions that the project has, by normal names; "" is one that nobody has said.
 
     Raises ReleaseError for versions that are too old, or that nothing of the list fits.
     """
     for need in map(Requirement, ADDITIONS):
-        if need.name in have and not need.specifier.contains(have[need.name], prereleases=True):
+        if have.get(need.name) and not need.specifier.contains(have[need.name], prereleases=True):
             raise ReleaseError(
                 f"{wanted.file} has {need.name}=={have[need.name]}, and the kit needs {need}; raise it there, or leave "
                 "it out: the kit brings its own"
@@ -94,7 +94,7 @@ def _unmet(one: Addition, have: Mapping[str, str]) -> list[Requirement]:
     return [
         need
         for need in map(Requirement, one.needs)
-        if (need.name in have and not need.specifier.contains(Version(have[need.name]), prereleases=True))
+        if (have.get(need.name) and not need.specifier.contains(Version(have[need.name]), prereleases=True))
         or (need.name not in have and need.name not in listed)
     ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -160,7 +160,10 @@ def _choice(package: Package, source: Source, wanted: Requirements, locked: Hash
     address = hide_password(source.url or "") or (wanted.path.parent / (source.path or "")).resolve().as_uri()
     told = tuple(f"{kind}:{value}" for kind, value in source.hashes.items() if kind in _STRONG)
     hashes = told or tuple(sorted((locked or {}).get(name, ())))
-    return Choice(name, version, address, hashes, build=not urlsplit(address).path.endswith(".whl"))
+    found = Choice(name, version, address, hashes, build=not urlsplit(address).path.endswith(".whl"))
+    if version or found.build:
+        return found
+    return replace(found, version=found.filename.split("-")[1])
 
 
 def _is_folder(one: Choice) -> bool:

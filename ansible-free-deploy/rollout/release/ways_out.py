@@ -29,4 +29,4 @@ def hint(names: Iterable[str], wanted: Requirements) -> str:
     known = [f"instead of {name}: {_INSTEAD[name]}" for name in names if name in _INSTEAD]
     if files := other_requirements(wanted):
         known.append(f"the project has other requirements too, e.g. `requirements: {files[0]}` in the stack's config")
-    return f". {'; '.join(known)}" if known else ""
+    return f"; {'; '.join(known)}" if known else ""

@@ -78,12 +78,10 @@ def wheels(wanted: Requirements, target: Target, say: Say, advance: Advance, may
     kit = [one.line for one in additions.LIST]
     asked = [_FORMAT, wanted.text, local, kit, target.version, target.machine, target.libc, *builds]
     folder = cache_folder("wheels") / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-    fetch = _Fetch(wanted, target, builds, folder)
+    fetch = _Fetch(wanted, target, builds, folder, say)
     record = _recorded(folder)
     if record is None:
         say(f"resolves {wanted.file} for Python {target.python} on {target.machine}")
-        for place in wanted.local:
-            say(f"builds {place.name} from {place}, which is part of the project; that runs its build here")
         record = fetch.all(advance)
         if not record["locked"]:
             say(f"{wanted.file} locks nothing: these versions are today's; a lock with hashes keeps them")
@@ -95,7 +93,9 @@ def _content(folder: Path) -> str:
     paths = (
         [folder] if folder.is_file() else [folder / path for path in sorted(walk(folder))] if folder.is_dir() else []
     )
-    files = [(str(path), content_digest(path.read_bytes(), False)) for path in paths if path.is_file()]
+    files = [
+        (os.path.relpath(path, folder), content_digest(path.read_bytes(), False)) for path in paths if path.is_file()
+    ]
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
@@ -119,6 +119,7 @@ class _Fetch:
     target: Target
     may_build: list[str]
     folder: Path
+    say: Say
 
     def all(self, advance: Advance, choices: list[Choice] | None = None) -> Json:
         """Fill the folder, whole or not at all, in place of what may be there; `choices` are known ones, if any."""
@@ -179,7 +180,7 @@ class _Fetch:
                 found = choose(text, self.wanted, self.target, self.may_build)
             else:
                 found = self._compiled(scratch, advance)
-            have = {one.name: one.version for one in found if one.version}
+            have = {one.name: one.version for one in found}
             added = additions.missing(have, self.wanted)
             return [*found, *(self._own(added, scratch) if added else [])]
         except NoWheel as problem:
@@ -269,6 +270,7 @@ class _Fetch:
 
     def _built_folder(self, folder: Path, scratch: Path) -> Path:
         """The wheel of a package of the project's own, built as `uv sync` would, from a copy: nothing is left there."""
+        self.say(f"builds {folder.name} from {folder}, which is part of the project; that runs its build here")
         built, copy = (Path(tempfile.mkdtemp(dir=scratch, prefix=prefix)) for prefix in ("built-", "copy-"))
         for path in walk(folder):
             if (folder / path).is_file():
