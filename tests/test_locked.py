@@ -171,6 +171,21 @@ def test_sources_that_only_a_lock_can_honour_are_never_resolved_past(
     assert public.asked == []
 
 
+def test_a_list_next_to_such_a_source_is_not_resolved_past_it_either(tmp_path: Path, public: Index) -> None:
+    """`requirements.txt` has only the name; with its hash, or from a folder, the list says enough."""
+    toml = '[project]\nname = "shop"\nversion = "1"\n[tool.uv.sources]\nPricing = { workspace = true }\n'
+    with pytest.raises(ReleaseError, match=r"pricing is from elsewhere by \[tool.uv.sources\] in .*; run `uv lock`"):
+        build(project(tmp_path / "p", **{"pyproject.toml": toml, "requirements.txt": "pricing>=1\n"}))
+    assert public.asked == []
+
+
+@pytest.mark.parametrize("text", ["packages = 1\n", "packages = [1]\n", '[[packages]]\nname = "x"\nwheels = [1]\n'])
+def test_a_lock_that_is_none_is_an_error_and_no_traceback(tmp_path: Path, text: str) -> None:
+    """Whatever somebody has written into it."""
+    with pytest.raises(ReleaseError, match=r"pylock\.toml is no lock that can be read"):
+        build(project(tmp_path / "p", **{"pylock.toml": 'lock-version = "1.0"\n' + text}))
+
+
 AWAY = "https://files.invalid/pricing-1"
 PYLOCK = 'lock-version = "1.0"\ncreated-by = "a person"\n[[packages]]\nname = "pricing"\n'
 

@@ -89,16 +89,20 @@ class NoWheel(Exception):
 
 def _read(text: str, wanted: Requirements, locked: Hashes | None) -> Pylock:
     facts: dict[str, Any] = tomllib.loads(text)
+    try:
+        _prepare(facts, wanted, locked)
+        return Pylock.from_dict(facts)
+    except (PylockValidationError, AttributeError, KeyError, TypeError) as problem:
+        raise ReleaseError(f"{wanted.path} is no lock that can be read: {problem}; lock it again") from None
+
+
+def _prepare(facts: dict[str, Any], wanted: Requirements, locked: Hashes | None) -> None:
     if locked is not None:
         _only_locked(facts.get("packages", []), wanted, locked)
     for package in facts.get("packages", []):
         if not package.get("wheels") and not any(key in package for key in ("vcs", "directory", "archive", "sdist")):
             raise ReleaseError(f"{wanted.path}: {package.get('name')} is from nowhere; export the file anew")
         _only_strong(package, wanted)
-    try:
-        return Pylock.from_dict(facts)
-    except PylockValidationError as problem:
-        raise ReleaseError(f"{wanted.path} is no lock that can be read: {problem}; export it anew") from None
 
 
 def _only_strong(package: dict[str, Any], wanted: Requirements) -> None:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from packaging.utils import canonicalize_name
 
 from rollout.outputs import ROOT
 from rollout.release.source import ReleaseError, Source
@@ -120,14 +123,15 @@ def _workspace_above(folder: Path) -> Path | None:
         if not (parent / "pyproject.toml").is_file():
             continue
         workspace = _uv_settings(parent / "pyproject.toml").get("workspace")
-        if workspace is not None:
+        if isinstance(workspace, dict):
             return parent if _is_member(folder, parent, workspace) else None
     return None
 
 
 def _is_member(folder: Path, root: Path, workspace: dict[str, Any]) -> bool:
     def matches(key: str) -> bool:
-        return any(folder in root.glob(pattern.rstrip("/")) for pattern in workspace.get(key, []))
+        patterns = [pattern for pattern in workspace.get(key, []) if not pattern.startswith("/")]
+        return any(folder in root.glob(pattern.rstrip("/")) for pattern in patterns)
 
     return matches("members") and not matches("exclude")
 
@@ -150,8 +154,9 @@ def _of_uv_lock(path: Path, project: Path, roof: Path | None = None) -> Requirem
     text = "".join(
         _text(one) for one in dict.fromkeys([path, _beside(path, "pyproject.toml"), project / "pyproject.toml"])
     )
-    sources = [package.get("source", {}) for package in _toml(path).get("package", [])]
-    folders = [root / place for one in sources for place in (one.get("editable"), one.get("directory")) if place]
+    with _readable(path):
+        sources = [package.get("source", {}) for package in _toml(path).get("package", [])]
+        folders = [root / place for one in sources for place in (one.get("editable"), one.get("directory")) if place]
     return Requirements(text, path, project, roof, _own(folders, project, roof))
 
 
@@ -170,8 +175,9 @@ def _uv_settings(pyproject: Path) -> dict[str, Any]:
 
 
 def _pylock(path: Path, source: Source) -> Requirements:
-    packages = _toml(path).get("packages", [])
-    folders = [path.parent / one["directory"]["path"] for one in packages if "path" in one.get("directory", {})]
+    with _readable(path):
+        packages = _toml(path).get("packages", [])
+        folders = [path.parent / one["directory"]["path"] for one in packages if "path" in one.get("directory", {})]
     return Requirements(_text(path), path, source.folder, source.roof, _own(folders, source.folder, source.roof))
 
 
@@ -187,19 +193,15 @@ def _pyproject(path: Path, source: Source) -> Requirements | None:
             )
         return None
     if names := sorted(_uv_settings(path).get("sources", {})):
-        raise ReleaseError(f"{path}: [tool.uv.sources] says where {_listed(names)} is from; run `uv lock` there")
+        raise ReleaseError(f"{path}: [tool.uv.sources] says where {', '.join(names)} is from; run `uv lock` there")
     wishes = poetry.get("dependencies", {})
     apart = [name for name, wish in wishes.items() if isinstance(wish, dict) and _POETRY_SOURCES & wish.keys()]
     if apart or poetry.get("source"):
-        what = f"says where {_listed(sorted(apart))} is from" if apart else "names sources of its own"
+        what = f"says where {', '.join(sorted(apart))} is from" if apart else "names sources of its own"
         raise ReleaseError(f"{path}: [tool.poetry] {what}; run `poetry lock`, then {_POETRY}")
     if found.get("tool", {}).get("pdm", {}).get("source"):
         raise ReleaseError(f"{path}: [tool.pdm] names sources of its own; run `pdm lock`, then {_PDM}")
     return _of_lines("\n".join(project["dependencies"]) + "\n", path, source)
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names)
 
 
 _POETRY_SOURCES = {"path", "git", "url", "source"}
@@ -221,7 +223,23 @@ def _foreign(tool: str, export: str) -> Callable[[Path, Source], Requirements | 
 
 
 def _plain(path: Path, source: Source) -> Requirements:
-    return _of_lines("\n".join(_lines(path)) + "\n", path, source)
+    found = _of_lines("\n".join(_lines(path)) + "\n", path, source)
+    for folder in dict.fromkeys([path.parent, source.folder]):
+        if (folder / "pyproject.toml").is_file():
+            _refuse_bare_names(found, folder / "pyproject.toml")
+    return found
+
+
+def _refuse_bare_names(wanted: Requirements, pyproject: Path) -> None:
+    """A list that names a package which the project takes from elsewhere, and neither says so nor has its hash."""
+    elsewhere = {canonicalize_name(name) for name in _uv_settings(pyproject).get("sources", {})}
+    bare = [line for line in wanted.text.splitlines() if "@" not in line and "--hash" not in line]
+    names = {canonicalize_name(re.split(r"[\s=\[;<>~!]", line, maxsplit=1)[0]) for line in bare if line[:1].isalnum()}
+    if found := sorted(elsewhere & names):
+        raise ReleaseError(
+            f"{wanted.path}: {', '.join(found)} is from elsewhere by [tool.uv.sources] in {pyproject}, and has no hash "
+            "here; run `uv lock` there"
+        )
 
 
 def _of_lines(text: str, path: Path, source: Source) -> Requirements:
@@ -300,6 +318,15 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ReleaseError(f"{path} is not UTF-8 (PowerShell's `>` writes UTF-16); save it as UTF-8") from None
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """A file of TOML that is not made as the tool makes it is an error for people."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as problem:
+        raise ReleaseError(f"{path} is no lock that can be read: {problem!r}; lock it again") from None
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from infra.contract import Json
@@ -31,6 +30,7 @@ from rollout.release import additions, ways_out
 from rollout.release.additions import ADDITIONS
 from rollout.release.archive import digest
 from rollout.release.chosen import Choice, Hashes, NoWheel, choose, wrong_hash
+from rollout.release.lines import hashes_of, name_of, shown, with_built, without_hashes
 from rollout.release.needs import Requirements, requirements
 from rollout.release.source import ReleaseError, content_digest, walk
 from rollout.release.target import Target
@@ -40,7 +40,6 @@ __all__ = ["ADDITIONS", "Requirements", "Target", "Wheels", "requirements", "uv"
 
 _FORMAT = "3"  # of what the host makes of wheels; another one makes every environment another
 _WITHOUT_WHEEL = re.compile(r"(?:Wheels are required|Building source distributions) for `([A-Za-z0-9._-]+)`")
-_HASH = re.compile(r"\s--hash[ =]([a-z0-9]+:[0-9a-fA-F]+)")
 
 Say = Callable[[str], None]
 Advance = Callable[[float, str], None]
@@ -202,13 +201,13 @@ class _Fetch:
         """Every package of a list, for the target's markers. What has no wheel is built where that is allowed;
         resolving alone would run a source distribution's code to ask for its needs."""
         locks = hashes_of(self.wanted)
-        lines = [self._local(line, scratch, advance) for line in _without_hashes(self.wanted.text)]
+        lines = [self._local(line, scratch, advance) for line in without_hashes(self.wanted.text)]
         built = set[str]()
         while True:
             done = self._uv_compile(lines, scratch, self.wanted.path.parent)
             if done.returncode == 0:
                 text = (scratch / "pylock.toml").read_text()
-                return choose(text, self.wanted, self.target, self.may_build, _with_built(locks, scratch))
+                return choose(text, self.wanted, self.target, self.may_build, with_built(locks, scratch))
             lacking = {str(canonicalize_name(name)) for name in _WITHOUT_WHEEL.findall(done.stderr)}
             if refused := sorted(lacking - set(self.may_build)):
                 raise NoWheel(refused)
@@ -293,11 +292,11 @@ class _Fetch:
             if "HASHES" in done.stderr:
                 raise ReleaseError(wrong_hash(self.wanted, name))
             raise ReleaseError(
-                f"{self.wanted.file}: {_shown(line)} has no wheel, and building one here fails; "
+                f"{self.wanted.file}: {shown(line)} has no wheel, and building one here fails; "
                 f"pin a version that has one, or put a wheel on your own index{self._hint([name])}",
                 detail(done.stderr),
             )
-        return self._taken(_shown(line), built, scratch)
+        return self._taken(shown(line), built, scratch)
 
     def _taken(self, shown: str, built: Path, scratch: Path) -> Path:
         """The wheel that was built, if it is good for any host: there is nothing compiled in it."""
@@ -314,7 +313,7 @@ class _Fetch:
 
     def _build_line(self, name: str, lines: list[str], scratch: Path, locks: Hashes | None) -> list[str]:
         """The lines with the wheel that was built in place of where the package was from; nothing else can be taken."""
-        place = next((number for number, line in enumerate(lines) if _name(line) == name), None)
+        place = next((number for number, line in enumerate(lines) if name_of(line) == name), None)
         line = name if place is None else re.sub(r"\s;.*?(?=\s--hash|$)", "", lines[place])
         allowed = "".join(f" --hash={one}" for one in (locks or {}).get(name, ()))
         wheel = self._built(name, line + allowed, scratch)
@@ -380,53 +379,3 @@ class _Fetch:
 
     def _hint(self, names: list[str]) -> str:
         return ways_out.hint(names, self.wanted)
-
-
-# ------------------------------------------------------------------------------------------------- lines
-
-
-def hashes_of(wanted: Requirements) -> dict[str, tuple[str, ...]] | None:
-    """The hashes that lines allow, by normal name; None where they have none.
-
-    Raises ReleaseError where some have and some have not: what is locked in part is not locked.
-    """
-    found: dict[str, tuple[str, ...]] = {}
-    bare = []
-    for line in wanted.text.splitlines():
-        if line.startswith(("-", "#", "/")) or not line.strip():
-            continue
-        hashes = tuple(text.lower() for text in _HASH.findall(line))
-        name = _name(line)
-        found[name] = (*found.get(name, ()), *hashes)
-        bare += [] if hashes else [name]
-    if not any(found.values()):
-        return None
-    if bare:
-        raise ReleaseError(
-            f"{wanted.path} has a --hash for some packages and none for {', '.join(bare)}; pip refuses that too: "
-            "lock it again, e.g. with `uv pip compile --generate-hashes`"
-        )
-    return found
-
-
-def _without_hashes(text: str) -> list[str]:
-    return [_HASH.sub("", line) for line in text.splitlines()]
-
-
-def _with_built(locks: Hashes | None, scratch: Path) -> Hashes | None:
-    """What was just built has a hash that no list could know."""
-    if locks is None:
-        return None
-    built = {str(canonicalize_name(path.name.partition("-")[0])): path for path in scratch.glob("*.whl")}
-    return {**locks, **{name: (f"sha256:{digest(path)}",) for name, path in built.items()}}
-
-
-def _shown(line: str) -> str:
-    return re.split(r"\s--hash|\s@\s", line)[0]
-
-
-def _name(line: str) -> str:
-    try:
-        return str(canonicalize_name(Requirement(_HASH.sub("", line)).name))
-    except InvalidRequirement:
-        return str(canonicalize_name(re.split(r"[\s=@\[;<>~!]", line, maxsplit=1)[0]))
