@@ -9,6 +9,7 @@ import pytest
 
 from rollout import release
 from rollout.release import Release, ReleaseError, Target
+from rollout.release.needs import requirements
 from rollout.release.tools import uv, without_warnings
 from tests.loopback import Index, serving
 
@@ -449,3 +450,36 @@ def test_a_package_without_a_wheel_comes_with_the_way_out(tmp_path: Path, ours: 
     }
     with pytest.raises(ReleaseError, match=rf"instead of {name}: {wanted}.*`requirements: requirements/prod"):
         build(project(tmp_path / "p", **files))
+
+
+# ------------------------------------------------------------------------------------------------- which file
+
+
+@pytest.mark.parametrize(
+    ("files", "named", "found"),
+    [
+        ({"requirements/production.txt": "a\n", "requirements/local.txt": "b\n"}, "", "production.txt"),
+        ({"requirements/production.txt": "a\n", "requirements.txt": "b\n"}, "", "requirements.txt"),
+        ({"requirements/prod.txt": "a\n", "requirements.txt": "b\n"}, "requirements/prod.txt", "prod.txt"),
+        ({"pylock.prod.toml": PYLOCK, "requirements.txt": "b\n"}, "pylock.prod.toml", "pylock.prod.toml"),
+    ],
+)  # fmt: skip
+def test_the_file_that_the_stack_names_is_read(tmp_path: Path, files: dict[str, str], named: str, found: str) -> None:
+    """`requirements:` wins; without it production's list is found where there is no other."""
+    assert requirements(release.local(project(tmp_path / "p", **files)), named).file == found
+
+
+@pytest.mark.parametrize(
+    ("files", "named", "wanted"),
+    [
+        ({"requirements/dev.txt": "a\n"}, "", r"says nowhere what it needs .*`requirements: requirements/dev.txt`"),
+        ({}, "gone.txt", r"requirements: .*gone.txt does not exist; correct it"),
+        ({}, "../elsewhere.txt", r"requirements: .* is outside of the repository"),
+        ({"requirements.txt": "-r requirements.txt\n"}, "", r"requirements.txt includes itself"),
+        ({"pyproject.toml": "[tool.poetry.dependencies]\ndjango = '5'\n"}, "", r"only read by poetry, .* no lock"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, files: dict[str, str], named: str, wanted: str) -> None:
+    """With another one of the project's, where there is one."""
+    with pytest.raises(ReleaseError, match=wanted):
+        requirements(release.local(project(tmp_path / "p", **files)), named)
