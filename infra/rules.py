@@ -75,7 +75,7 @@ def quote(value: object) -> str:
 
 def hide_password(url: str) -> str:
     """`url` as it may be printed: without the user and password that it may hold."""
-    return re.sub(r"//[^/@\s]*@", "//", url)
+    return re.sub(r"//[^/\s]*@", "//", url)
 
 
 def text(pattern: re.Pattern[str], expected: str, longest: int = LONGEST) -> Check:

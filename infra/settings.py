@@ -70,7 +70,9 @@ class Settings:
     backend_path: str = ""
     backend_git: str = ""
     backend_ref: str = ""
+    requirements: str = ""
     build_sdists: tuple[str, ...] = ()
+    ship_also: tuple[str, ...] = ()
     static_url: str = "/static/"
     media_url: str = "/media/"
     max_body_mb: int = 10
@@ -254,7 +256,9 @@ CHECKS: dict[str, Check] = {
     "backend_path": _optional(_path),
     "backend_git": _optional(rules.text(re.compile(r"[^\s-]\S*"), "a git URL")),
     "backend_ref": _optional(rules.text(re.compile(r"[^\s-]\S*"), "a branch, tag or commit")),
+    "requirements": _optional(_path),
     "build_sdists": _packages,
+    "ship_also": _strings,
     "wsgi": rules.wsgi,
     "settings": rules.module,
     "frontend_path": _path,

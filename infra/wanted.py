@@ -49,7 +49,9 @@ EFFECTS: dict[str, tuple[Effect, Effect, Effect]] = {
     "backend_path": (RELEASE, RELEASE, RELEASE),
     "backend_git": (RELEASE, RELEASE, RELEASE),
     "backend_ref": (RELEASE, RELEASE, RELEASE),
+    "requirements": (RELEASE, RELEASE, RELEASE),
     "build_sdists": (RELEASE, RELEASE, RELEASE),
+    "ship_also": (RELEASE, RELEASE, RELEASE),
     "wsgi": (CONFIG, CONFIG, CONFIG),
     "settings": (CONFIG, CONFIG, CONFIG),
     "frontend_path": (RELEASE, RELEASE, RELEASE),
@@ -137,7 +139,8 @@ def made_from(settings: Settings, role: str) -> Json:
     """What a role's release is made from, by key. JSON types, and no password: a host keeps it. (`application` is the
     host's own matter: it refuses another one.)"""
     keys = [key for key in EFFECTS if effect(key, settings.cloud) is RELEASE and key != "application"]
-    values = {key: getattr(settings, key) for key in keys if (key == "frontend_path") == (role == "frontend")}
+    others = {"frontend": {*keys} - {"frontend_path", "ship_also"}, "backend": {"frontend_path"}}[role]
+    values = {key: getattr(settings, key) for key in keys if key not in others}
     if "backend_git" in values:
         values["backend_git"] = rules.hide_password(values["backend_git"])
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

@@ -40,7 +40,8 @@ OTHER_SUBNETS = {"aws": ["subnet-0123456c", "subnet-0123456d"], "gcp": ["another
 CHANGES: dict[str, object] = {
     "production": True, "tls": "acme", "domain": "other.example.com", "frontend_name": "www", "backend_name": "django",
     "frontend_count": 2, "backend_count": 2, "application": "store", "backend_path": "examples", "backend_git": GIT,
-    "backend_ref": "main", "build_sdists": ["django-foo"],
+    "backend_ref": "main", "requirements": "more.txt", "build_sdists": ["django-foo"],
+    "ship_also": ["ca.pem"],
     "wsgi": "shop.other:application", "settings": "shop.other", "frontend_path": "examples",
     "static_url": "/assets/", "media_url": "/uploads/", "max_body_mb": 20, "timeout_s": 60, "workers": 3,
     "env": {"FEATURE": "on"}, "extra_origins": ["https://other.example.com"],

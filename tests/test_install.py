@@ -250,6 +250,9 @@ def test_first_ship_puts_everything_in_its_place(machine: Machine, tmp_path: Pat
     assert (here / "static/style.css").read_text() == "body {}"
     assert (here / "venv/bin/gunicorn").stat().st_mode & 0o111
     assert machine.seen == [built.id]
+    for folder in (here / "app", (here / "venv").resolve()):  # nobody but root and the application's user
+        assert folder.stat().st_mode & 0o777 == 0o750
+    assert (here / "static").stat().st_mode & 0o777 == 0o755
     assert (machine.data / "secret_key").stat().st_mode & 0o777 == 0o600
     assert (machine.data / "media").stat().st_mode & 0o777 == 0o755
     assert (machine.data / "db.sqlite3").stat().st_mode & 0o777 == 0o600
@@ -400,6 +403,13 @@ except OSError as problem: raise ValueError("no handler") from problem
             {"shop__settings_dot_py": "X = ['gone.apps']\n", "shop__wsgi_dot_py": "import gone.apps\n"},
             "X in the project's settings names it",
         ),
+        (
+            {
+                "shop__settings_dot_py": "import warnings\nwarnings.warn('no heating here')\nX = ['gone.apps']\n",
+                "shop__wsgi_dot_py": "import gone.apps\n",
+            },
+            "'gone' (shop/wsgi.py, line 1); X in the project's settings names it",
+        ),
         ({"shop__settings_dot_py": "def (\n"}, "SyntaxError"),
         ({"shop__wsgi_dot_py": "async def application(scope, receive, send): ...\n"}, "holds an ASGI application"),
         (
@@ -543,7 +553,8 @@ def backend_archive(machine: Machine, tmp_path: Path, *wheels: Path) -> tuple[di
         for wheel in wheels:
             new.add(wheel, f"wheels/{wheel.name}")
     blob = out.getvalue()
-    return {**orders, "digest": hashlib.sha256(blob).hexdigest(), "size": len(blob)}, blob
+    expected = {**orders["wheels"], **{wheel.name: hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels}}
+    return {**orders, "digest": hashlib.sha256(blob).hexdigest(), "size": len(blob), "wheels": expected}, blob
 
 
 def evil_wheel(folder: Path, files: dict[str, str]) -> Path:
@@ -585,6 +596,25 @@ def test_a_wheel_that_writes_outside_of_its_place_is_refused_on_the_host(
     assert machine.facts()["venvs"] == []
     assert machine.facts()["releases"] == []
     assert not list(machine.root.rglob("evil"))
+
+
+@pytest.mark.parametrize("what", ["another one", "one more", "one less"])
+def test_a_wheel_that_was_not_locked_is_refused_on_the_host(machine: Machine, tmp_path: Path, what: str) -> None:
+    """The orders name every wheel with its SHA-256: the archive alone decides nothing."""
+    orders, blob = backend_archive(machine, tmp_path, evil_wheel(tmp_path, {"evil.py": ""}))
+    name = "evil-1.0-py3-none-any.whl"
+    match what:
+        case "another one":
+            orders["wheels"][name] = "0" * 64
+        case "one more":
+            del orders["wheels"][name]
+        case "one less":
+            orders["wheels"]["missing-1.0-py3-none-any.whl"] = "0" * 64
+    said = machine.run(orders, blob)["error"]
+    shown = "missing-1.0" if what == "one less" else "evil-1.0"
+    wanted = "is not the wheel that was locked" if what == "another one" else "is not among the wheels of the orders"
+    assert said.startswith(f"{shown}-py3-none-any.whl {wanted}")
+    assert machine.facts()["venvs"] == machine.facts()["releases"] == []
 
 
 def test_what_the_application_plants_holds_nobody_up(machine: Machine, tmp_path: Path) -> None:
@@ -1121,6 +1151,7 @@ def test_facts_are_a_target(machine: Machine) -> None:
     target = Target.of(machine.facts())
     assert target.machine == os.uname().machine
     assert target.platforms[0].startswith("manylinux_2_")
+    assert re.fullmatch(re.escape(target.python) + r"\.\d+", target.version)
 
 
 def test_the_script_is_for_python_3_9_and_its_own_library() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from rollout.release.additions import ADDITIONS
 from rollout.render.django import settings_text
 from tests.test_render import cors, load
 
@@ -325,3 +326,24 @@ def test_values_are_literals(tmp_path: Path) -> None:
     nasty = "'\"\\\n#{}" + '"""'
     project.write_module("local-ip", expose_headers=(nasty,))
     assert project.settings()["CORS_EXPOSE_HEADERS"] == [nasty]
+
+
+def test_the_oldest_django_cors_headers_that_the_kit_takes_answers_the_same(tmp_path: Path) -> None:
+    """A project's own pin may be as old as `ADDITIONS` says, because the settings have had these names since then. Asks
+    the real index."""
+    oldest = next(need for need in ADDITIONS if need.startswith("django-cors-headers")).replace(">=", "==") + ".0"
+    words = ["install", "-q", "--no-deps", "--only-binary=:all:", "--target", str(tmp_path / "old"), oldest]
+    subprocess.run([sys.executable, "-m", "pip", *words], check=True, capture_output=True)
+    made = Project(tmp_path / "host", PLAIN)
+    paths = os.pathsep.join([str(made.folder / "django"), str(tmp_path / "old")])
+    version = made.run("import corsheaders; print(corsheaders.__file__)", PYTHONPATH=paths)
+    assert str(tmp_path / "old") in version.stdout
+    origins = [load("local-ip").frontend.origin, "http://evil.test", "null"]
+    done = made.run(ASK, *origins, PYTHONPATH=paths)
+    assert done.returncode == 0, done.stderr
+
+    def told(answers: list[list[tuple[int, dict[str, str]]]]) -> list[list[tuple[int, dict[str, str]]]]:
+        return [[(status, {k: v for k, v in told.items() if k != "vary"}) for status, told in one] for one in answers]
+
+    assert told([json.loads(line) for line in done.stdout.splitlines()]) == told(made.answers(*origins))
+    assert made.run(CHECK, PYTHONPATH=paths).returncode == 0

@@ -170,6 +170,7 @@ def facts() -> Json:
     replacement.refuse()
     return {
         "python": "{}.{}".format(*sys.version_info),
+        "python_full": platform.python_version(),
         "machine": platform.machine(),
         "libc": platform.libc_ver()[1] if platform.libc_ver()[0] == "glibc" else "",
         "release": current_id(),
@@ -341,6 +342,7 @@ def stage() -> Path:
         unpack(partial)
         if PAYLOAD["role"] == "backend":
             prepare_backend(partial)
+            for_the_application_alone(partial / "app")
         record = {key: PAYLOAD.get(key) for key in ("id", "role", "label", "commit", "revision", "lock", "who")}
         (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
     except BaseException:
@@ -387,6 +389,13 @@ def prepare_backend(partial: Path) -> None:
     byte_compile(partial / "app")
 
 
+def for_the_application_alone(folder: Path) -> None:
+    """Code and its environment are read by the application's user; nginx and others can't enter."""
+    if IS_ROOT:
+        os.chown(str(folder), 0, pwd.getpwnam(USER).pw_gid)
+    folder.chmod(0o750)
+
+
 def venv_for(lock: str) -> Path:
     """The environment for this lock that is as it was made, or a name for a new one: scripts in it hold its path, so
     it can't be moved to where a changed one still serves."""
@@ -409,9 +418,7 @@ def make_venv(venv: Path, wheels: Path) -> None:
 
     Its interpreter is a link to the system's. Root does not run it: with wheels in it, it runs their `*.pth`.
     """
-    files = sorted(wheels.glob("*.whl"))
-    if not files:
-        raise Failed("the Python environment of this release is no longer here; ship again")
+    files = ordered_wheels(wheels)
     step("venv", f"installs {len(files)} packages")
     try:
         made = run(sys.executable, "-I", "-m", "venv", "--without-pip", str(venv), cwd="/")
@@ -422,6 +429,7 @@ def make_venv(venv: Path, wheels: Path) -> None:
         wheelfiles.install(files, venv)
         tell_who_runs_manage_by_hand(venv)
         byte_compile(venv / "lib")
+        for_the_application_alone(venv)
         manifest.write(venv)
         (venv / ".complete").touch()
         sync(venv)
@@ -447,6 +455,28 @@ def tell_who_runs_manage_by_hand(venv: Path) -> None:
     """Leave a line in the environment that says what to write in place of `../venv/bin/python manage.py`."""
     for folder in (venv / "lib").glob("python3*/site-packages"):
         (folder / "origin_kit_by_hand.pth").write_text(_BY_HAND)
+
+
+def ordered_wheels(folder: Path) -> list[Path]:
+    """The wheels that came along, if they are those of the orders, by name and to the byte. Else raises Failed."""
+    found = {path.name: path for path in sorted(folder.glob("*"))}
+    if not found:
+        raise Failed("the Python environment of this release is no longer here; ship again")
+    ordered = PAYLOAD.get("wheels") or {}
+    if other := sorted(found.keys() ^ ordered.keys()):
+        raise Failed(f"{other[0]} is not among the wheels of the orders, or missing; ship again")
+    for name, path in found.items():
+        if sha256_of(path) != ordered[name]:
+            raise Failed(f"{name} is not the wheel that was locked (another SHA-256); ship again")
+    return list(found.values())
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as source:
+        while chunk := source.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def byte_compile(folder: Path) -> None:
@@ -527,7 +557,8 @@ class Django:
             if named == missing[1] or named.startswith(missing[1] + "."):
                 return f"; `{key}` in the stack's config names it"
         done = self.python_code(WHO_NAMES_IT, missing[1])
-        names = ", ".join(done.stdout.split()) if done.returncode == 0 else ""
+        # Its warnings are in the same output, so names are marked as such.
+        names = ", ".join(re.findall(r"^named: (\w+)$", done.stdout, re.MULTILINE)) if done.returncode == 0 else ""
         return f"; {names} in the project's settings names it" if names else "; is it among its requirements?"
 
 
@@ -576,7 +607,7 @@ settings = vars(importlib.import_module("origin_kit_settings"))
 for name in sorted(filter(str.isupper, settings)):
     for text in texts(settings[name]):
         if text == wanted or text.startswith(wanted + ".") or wanted.startswith(text + "."):
-            print(name)
+            print(f"\\nnamed: {name}")
             break
 """
 

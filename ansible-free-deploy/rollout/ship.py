@@ -40,7 +40,7 @@ class Builder:
     def _build(self, target: Target | None) -> Release:
         config = self.settings
         if target is None:
-            return release.build_frontend(ROOT / config.frontend_path)
+            return release.build_frontend(ROOT / config.frontend_path, _say("release"), config.ship_also)
         source = (
             release.from_git(config.backend_git, config.backend_ref, config.backend_path)
             if config.backend_git
@@ -48,7 +48,15 @@ class Builder:
         )
         with report.progress("release") as advance:
             return release.build_backend(
-                source, config.wsgi, config.settings, target, _say("release"), advance, config.build_sdists
+                source,
+                config.wsgi,
+                config.settings,
+                target,
+                _say("release"),
+                advance,
+                config.build_sdists,
+                config.requirements,
+                config.ship_also,
             )
 
 

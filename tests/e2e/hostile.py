@@ -19,9 +19,10 @@ _HOLDINGS = (
     "-printf '%p %u %g %m %l\\n' | sort"
 )
 _BEFORE = "/run/hostile-before"
-# What lies in /opt and is not root's, can be written by others, or is a link or worse among static files.
+# What lies in /opt and is not root's, can be written by others, or is a link or worse among static files. Code and its
+# environment are folders that the application's group may enter and read.
 _STRANGE = (
-    "find /opt ! -user root -o ! -group root -o ! -type l -perm /7022; "
+    "find /opt ! -user root -o ! -group root ! '(' -type d -group trap -perm 0750 ')' -o ! -type l -perm /7022; "
     "find /opt/trap/releases -path '*/static' -type l -o -path '*/static/*' ! -type f ! -type d"
 )
 # Units and processes of the application's code that outlived the command that they were started for.

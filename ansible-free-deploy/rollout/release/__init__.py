@@ -18,19 +18,22 @@ from pathlib import Path
 from infra.contract import Json
 from infra.local.home import cache_folder, locked
 from rollout import scripts
+from rollout.release import left_out
 from rollout.release.archive import forget_old, pack, sound, tree_digest
+from rollout.release.needs import requirements
 from rollout.release.source import (
     Entry,
     ReleaseError,
     Source,
-    backend_files,
     from_git,
-    frontend_files,
     local,
     page,
+    pick_backend,
+    pick_frontend,
     told,
 )
-from rollout.release.wheels import Target, Wheels, requirements, wheels
+from rollout.release.target import Target
+from rollout.release.wheels import Wheels, wheels
 
 __all__ = [
     "Release",
@@ -45,7 +48,7 @@ __all__ = [
     "script",
 ]
 
-FORMAT = "1"  # of what the host makes of an archive; another one makes every id another
+FORMAT = "2"  # of what the host makes of an archive; another one makes every id another
 NO_GIT = "no git"
 CHANGED = "+changes"  # behind a commit: the files were not as in it
 _KEPT_ARCHIVES = 8
@@ -89,7 +92,7 @@ class Release:
         unpacked."""
         if self.id in facts["releases"]:
             return None
-        bare = self.wheels is not None and self.wheels.lock not in facts["venvs"]
+        bare = self.wheels if self.wheels and self.wheels.lock not in facts["venvs"] else None
         place = cache_folder("releases") / f"{self.id}{'-wheels' if bare else ''}.tar.gz"
         with locked(place.parent / ".lock"):
             if sound(place):
@@ -97,7 +100,7 @@ class Release:
                 return place
             for leftover in place.parent.glob("new-*"):  # of a run that was killed
                 leftover.unlink()
-            sent = self.wheels.files(on_progress) if self.wheels and bare else []
+            sent = {path: bare.names[path.name] for path in bare.files(on_progress)} if bare else {}
             pack(place, "app" if self.role == "backend" else "site", self.entries, sent, on_progress)
             forget_old(place.parent, _KEPT_ARCHIVES)
         return place
@@ -137,6 +140,7 @@ class Release:
             "digest": self._digest(facts, archive) if archive else None,
             "size": archive.stat().st_size if archive else 0,
             "lock": self.wheels.lock if self.wheels else None,
+            "wheels": self.wheels.names if self.wheels else {},
             "wsgi": wsgi,
             "settings": settings,
             "files": dict(files or {}),
@@ -168,17 +172,21 @@ def rollback_orders(app: str, role: str, who: str, to: str | None = None, leavin
 @told()
 def build_backend(
     source: Source, wsgi: str, settings: str, target: Target, on_step: Say, on_progress: Advance,
-    may_build: Collection[str] = (),
+    may_build: Collection[str] = (), needs: str = "", ship_also: Collection[str] = (),
 ) -> Release:  # fmt: skip
     """The release of a Django project for one kind of host. Nothing is packed yet; unchanged, it takes milliseconds.
-    Of its requirements only those in `may_build` are built from source, which runs their code here.
+    Of its requirements only those in `may_build` are built from source, which runs their code here. `needs` is the file
+    that names them, where it is not the usual one; `ship_also` names files that are left out otherwise.
 
     Raises ReleaseError for a project that lacks its modules or requirements, or whose wheels can't be had.
     """
-    entries = backend_files(source)
+    picked = pick_backend(source, ship_also)
+    entries = picked.entries
     _has_module(source, entries, "wsgi", wsgi.split(":")[0])
     _has_module(source, entries, "settings", settings)
-    fetched = wheels(requirements(source), target, on_step, on_progress, may_build)
+    for line in left_out.lines(picked.left_out):
+        on_step(line)
+    fetched = wheels(requirements(source, needs), target, on_step, on_progress, may_build)
     return Release(
         _id("backend", entries, fetched), "backend", source.label, source.commit, tuple(entries), fetched,
         source.changed,
@@ -186,14 +194,17 @@ def build_backend(
 
 
 @told()
-def build_frontend(folder: Path) -> Release:
+def build_frontend(folder: Path, on_step: Say = lambda text: None, ship_also: Collection[str] = ()) -> Release:
     """The release of a folder of built files. Raises ReleaseError where there is none, or no index.html in it."""
     if not folder.is_dir():
         raise ReleaseError(f"frontend_path: there is no folder {folder}; build the page first, or correct the path")
-    entries = frontend_files(folder)
+    picked = pick_frontend(folder, ship_also)
+    entries = picked.entries
     if not any(entry.path == "index.html" for entry in entries):
         what = "has no index.html" if entries else "is empty"
         raise ReleaseError(f"frontend_path: {folder} {what}; name the folder that your build writes, e.g. dist")
+    for line in left_out.lines(picked.left_out):
+        on_step(line)
     source = page(folder)
     return Release(
         _id("frontend", entries, None), "frontend", source.label, source.commit, tuple(entries), changed=source.changed

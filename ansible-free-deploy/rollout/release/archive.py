@@ -11,7 +11,7 @@ import os
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,16 @@ Advance = Callable[[float, str], None]
 _MAY_BE_SENT_S = 600
 
 
-def pack(place: Path, tree: str, entries: Iterable[Entry], wheels: Iterable[Path], advance: Advance) -> None:
-    """Write `place`, whole or not at all, and a note beside it: the entries under `tree`, the wheels under `wheels`.
+def pack(place: Path, tree: str, entries: Iterable[Entry], wheels: Mapping[Path, str], advance: Advance) -> None:
+    """Write `place`, whole or not at all, and a note beside it: the entries under `tree`, the wheels, each with its
+    SHA-256, under `wheels`.
 
     Times are the moment of the first packing, for all hosts alike: nginx makes ETags of them, so they may not stand
     still. Packed again, it is the same to the byte. Raises ReleaseError where a file is no longer what the release's id
     was made of.
     """
-    listed: list[tuple[str, Path, Entry | None]] = [(f"{tree}/{entry.path}", entry.here, entry) for entry in entries]
-    listed += [(f"wheels/{path.name}", path, None) for path in wheels]
+    listed: list[tuple[str, Path, Entry | str]] = [(f"{tree}/{entry.path}", entry.here, entry) for entry in entries]
+    listed += [(f"wheels/{path.name}", path, expected) for path, expected in wheels.items()]
     now = _note(place).get("packed") or int(time.time())
     descriptor, scratch = tempfile.mkstemp(dir=place.parent, prefix="new-")
     try:
@@ -84,10 +85,11 @@ def digest(place: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _add(tar: tarfile.TarFile, name: str, here: Path, entry: Entry | None, now: int) -> None:
+def _add(tar: tarfile.TarFile, name: str, here: Path, entry: Entry | str, now: int) -> None:
+    """A file or link of the application, or a wheel of this SHA-256."""
     member = tarfile.TarInfo(name)
-    member.mtime, member.mode = now, 0o755 if entry and entry.executable else 0o644
-    if entry and entry.link is not None:
+    member.mtime, member.mode = now, 0o755 if isinstance(entry, Entry) and entry.executable else 0o644
+    if isinstance(entry, Entry) and entry.link is not None:
         member.type, member.linkname = tarfile.SYMTYPE, entry.link
         tar.addfile(member)
         return
@@ -96,11 +98,15 @@ def _add(tar: tarfile.TarFile, name: str, here: Path, entry: Entry | None, now: 
     tar.addfile(member, io.BytesIO(data))
 
 
-def _read(here: Path, entry: Entry | None) -> bytes:
+def _read(here: Path, entry: Entry | str) -> bytes:
     """The content at once, and only if it is what the id says."""
     with contextlib.suppress(FileNotFoundError):
         data = here.read_bytes()
-        if entry is None or content_digest(data, entry.executable) == entry.digest:
+        if isinstance(entry, str):
+            same = hashlib.sha256(data).hexdigest() == entry
+        else:
+            same = content_digest(data, entry.executable) == entry.digest
+        if same:
             return data
     raise ReleaseError(f"{here} changes while it is packed; ship again when it is at rest")
 

@@ -10,7 +10,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +19,12 @@ from typing import TypeVar
 from infra.local.home import cache, cache_folder, locked
 from infra.rules import hide_password as hide_password
 from rollout import links
+from rollout.release import left_out
 
-_SKIPPED = {".git", "__pycache__", ".venv", "node_modules", ".DS_Store", ".mypy_cache", ".pytest_cache"}
+_SKIPPED = {
+    ".git", ".hg", ".svn", "__pycache__", ".venv", "node_modules", ".DS_Store", ".mypy_cache", ".pytest_cache",
+    ".ruff_cache", ".tox", ".nox", ".idea", ".vscode",
+}  # fmt: skip
 T = TypeVar("T")
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
@@ -273,18 +277,18 @@ def _is_changed(folder: Path) -> bool:
     """
     new = _git("ls-files", "-z", "--others", "--exclude-standard", at=folder).stdout
     listed = _git("ls-tree", "-r", "-z", "HEAD", at=folder).stdout
-    if any(_is_shipped(folder, name) for name in _names(new)):
+    if any(_is_shipped(name) for name in _names(new)):
         return True
     entries = (line.partition("\t") for line in _names(listed))
-    return any(not _is_as_in(folder, name, *facts.split()) for facts, _, name in entries if _is_shipped(folder, name))
+    return any(not _is_as_in(folder, name, *facts.split()) for facts, _, name in entries if _is_shipped(name))
 
 
 def _names(listed: str) -> list[str]:
     return [name for name in listed.split("\0") if name]
 
 
-def _is_shipped(folder: Path, name: str) -> bool:
-    return not _SKIPPED.intersection(name.split("/")) and not _is_data(folder, name)
+def _is_shipped(name: str) -> bool:
+    return not (_SKIPPED.intersection(name.split("/")) or name.startswith("media/") or left_out.why(name, True, ()))
 
 
 def _is_as_in(folder: Path, name: str, mode: str, kind: str, digest: str) -> bool:
@@ -311,25 +315,64 @@ def _is_large_file(folder: Path, digest: str, data: bytes) -> bool:
 # ------------------------------------------------------------------------------------------------- which files go
 
 
-def backend_files(source: Source) -> list[Entry]:
-    """The project's files, sorted: what git does not ignore, or else all but the usual by-products.
+@dataclass(frozen=True)
+class Picked:
+    """The files of a release, sorted, and those that stay here: (path, why)."""
 
-    Never data: an SQLite database and uploads beside the code stay here. Raises ReleaseError for a link that leads out.
+    entries: list[Entry]
+    left_out: list[tuple[str, str]]
+
+
+def pick_backend(source: Source, ship_also: Collection[str] = ()) -> Picked:
+    """The project's files: what git does not ignore, or else all but the usual by-products; never secrets or data, but
+    for what `ship_also` names. Raises ReleaseError for a link that leads out.
     """
-    paths = _tracked(source.folder) if source.work_tree else []
+    paths = _listed(source.folder) if source.work_tree else {}
     if "manage.py" not in paths:  # the whole folder is ignored, or git can't tell
-        paths = list(walk(source.folder))
-    return _entries(source.folder, (path for path in paths if not _is_data(source.folder, path)), source.label)
+        paths = dict.fromkeys(walk(source.folder), source.commit is not None and not source.work_tree)
+    taken, left = [], dict[str, str]()
+    for path, tracked in sorted(paths.items()):
+        if path.endswith(".pyc"):
+            continue
+        uploads = path.startswith("media/") and not (source.folder / "media" / "__init__.py").exists()
+        if uploads and not left_out.is_named(path, ship_also):
+            left["media/"] = "uploads"
+        elif reason := left_out.why(path, tracked, ship_also) or _password_in(source.folder / path, path, ship_also):
+            left[path] = reason
+        else:
+            taken.append(path)
+    return Picked(_entries(source.folder, taken, source.label), list(left.items()))
 
 
-def frontend_files(folder: Path) -> list[Entry]:
-    """Every file of a built folder, sorted; git is not asked, because built files are what it ignores.
+def _password_in(here: Path, path: str, ship_also: Collection[str]) -> str | None:
+    if not left_out.may_hold_a_password(path) or left_out.is_named(path, ship_also) or not here.is_file():
+        return None
+    holds = left_out.holds_a_password(here.read_text(encoding="utf-8", errors="replace"))
+    return "a URL in it holds a password; write ${VARIABLE} there" if holds else None
+
+
+def backend_files(source: Source) -> list[Entry]:
+    """The project's files, as `pick_backend` has them."""
+    return pick_backend(source).entries
+
+
+def pick_frontend(folder: Path, ship_also: Collection[str] = ()) -> Picked:
+    """Every file of a built folder, sorted, but for secrets and databases; git is not asked, because built files are
+    what it ignores.
 
     A link inside of it becomes what it leads to: nginx follows none. Raises ReleaseError for one that leads out or to a
     folder that it is in.
     """
     entries = _entries(folder, walk(folder), str(folder))
-    return sorted((one for entry in entries for one in _followed(folder, entry, ())), key=lambda entry: entry.path)
+    whole = sorted((one for entry in entries for one in _followed(folder, entry, ())), key=lambda entry: entry.path)
+    left = [(one.path, reason) for one in whole if (reason := left_out.why(one.path, True, ship_also))]
+    names = {path for path, _ in left}
+    return Picked([one for one in whole if one.path not in names], left)
+
+
+def frontend_files(folder: Path) -> list[Entry]:
+    """The page's files, as `pick_frontend` has them."""
+    return pick_frontend(folder).entries
 
 
 def _followed(folder: Path, entry: Entry, through: tuple[Path, ...]) -> Iterator[Entry]:
@@ -350,16 +393,21 @@ def _followed(folder: Path, entry: Entry, through: tuple[Path, ...]) -> Iterator
             yield from _followed(root, replace(inner, path=f"{entry.path}/{path}"), (*through, real))
 
 
-def _tracked(folder: Path) -> list[str]:
-    """What git tracks or does not ignore, repositories inside of it included; empty where git can't tell."""
-    listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", at=folder).stdout.split("\0")
-    found: list[str] = []
-    for name in {name.rstrip("/") for name in listed if name and not _SKIPPED.intersection(name.split("/"))}:
+def _listed(folder: Path) -> dict[str, bool]:
+    """What git tracks (True) or does not ignore, repositories inside of it included; empty where git can't tell."""
+    tracked = set(_git("ls-files", "-z", "--cached", at=folder).stdout.split("\0"))
+    others = set(_git("ls-files", "-z", "--others", "--exclude-standard", at=folder).stdout.split("\0"))
+    found: dict[str, bool] = {}
+    for listed in filter(None, tracked | others):
+        name = listed.rstrip("/")
         here = folder / name
+        if _SKIPPED.intersection(name.split("/")):
+            continue
         if here.is_dir() and not here.is_symlink():
-            found += [f"{name}/{inner}" for inner in _tracked(here)] if (here / ".git").exists() else []
+            inside = _listed(here) if (here / ".git").exists() else {}
+            found |= {f"{name}/{inner}": known for inner, known in inside.items()}
         elif os.path.lexists(here):
-            found.append(name)
+            found[name] = listed in tracked
     return found
 
 
@@ -374,12 +422,6 @@ def walk(folder: Path) -> Iterator[str]:
 
 def _is_by_product(folder: Path) -> bool:
     return folder.name in _SKIPPED or (folder / "pyvenv.cfg").exists()
-
-
-def _is_data(folder: Path, path: str) -> bool:
-    if path.startswith("media/"):
-        return not (folder / "media" / "__init__.py").exists()
-    return path.rsplit("/", 1)[-1].startswith("db.sqlite3") or path.endswith((".pyc", ".sqlite3-journal"))
 
 
 def _entries(folder: Path, paths: Iterable[str], label: str) -> list[Entry]:

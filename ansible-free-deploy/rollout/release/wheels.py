@@ -1,7 +1,8 @@
 """What the project needs, as wheels for the host's Python, resolved and fetched on this side.
 
-Two tools, because neither does both: `uv` resolves for another machine (pip evaluates markers for the one it runs on),
-`pip` fetches files without installing them. What was fetched is kept by the digest of what was asked for.
+The way of a package: its lock (or, without one, `uv pip compile`) → `chosen`, the very files with their hashes → `pip
+download` of exactly these → their digests, which the host is told and checks. What was fetched is kept by the digest of
+what was asked for.
 """
 
 from __future__ import annotations
@@ -15,94 +16,33 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.utils import canonicalize_name
 
 from infra.contract import Json
 from infra.local.home import cache_folder, locked, user_name
 from rollout import wheelfiles
-from rollout.outputs import ROOT
+from rollout.release import additions, ways_out
+from rollout.release.additions import ADDITIONS
 from rollout.release.archive import digest
-from rollout.release.source import ReleaseError, Source, hide_password
+from rollout.release.chosen import Choice, Hashes, NoWheel, choose, wrong_hash
+from rollout.release.lines import hashes_of, name_of, shown, with_built, without_hashes
+from rollout.release.needs import Requirements, requirements
+from rollout.release.source import ReleaseError, content_digest, walk
+from rollout.release.target import Target
+from rollout.release.tools import INDEX, credentials, detail, last, pip, reason, uv, write_private
 
-# The kit's own needs, in a range, so that a project's own pin wins.
-ADDITIONS = ("gunicorn>=22", "django-cors-headers>=4.4")
-_FORMAT = "2"  # of what the host makes of wheels; another one makes every environment another
-_LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-_OLDEST_GLIBC_MINOR = {"x86_64": 5, "i686": 5}
-_UV_GLIBC_MINORS = range(28, 41)
-_NO_MATCH = re.compile(r"No matching distribution found for ([A-Za-z0-9._-]+?)(?===|$|\s)")
+__all__ = ["ADDITIONS", "Requirements", "Target", "Wheels", "requirements", "uv", "wheels"]
+
+_FORMAT = "3"  # of what the host makes of wheels; another one makes every environment another
 _WITHOUT_WHEEL = re.compile(r"(?:Wheels are required|Building source distributions) for `([A-Za-z0-9._-]+)`")
-_INDEX = re.compile(r"-i\b|-f\b|--index-url|--extra-index-url|--find-links|--trusted-host|--no-index")
-_SAME_INDEX = (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_EXTRA_INDEX_URL", "UV_INDEX"))
 
 Say = Callable[[str], None]
 Advance = Callable[[float, str], None]
-
-
-@dataclass(frozen=True)
-class Target:
-    """The host that wheels are for. `python` is major.minor, `machine` as `uname -m` says, `libc` glibc's version."""
-
-    python: str = "3.11"
-    machine: str = "x86_64"
-    libc: str = "2.36"
-
-    @classmethod
-    def of(cls, facts: Json) -> Target:
-        """From what a host answered to the `facts` action."""
-        return cls(facts["python"], facts["machine"], facts["libc"])
-
-    @property
-    def abi(self) -> str:
-        """CPython's own tag, e.g. cp311 (PEP 425)."""
-        return "cp" + self.python.replace(".", "")
-
-    @property
-    def platforms(self) -> tuple[str, ...]:
-        """The platform tags that this host can load (PEP 600), newest first; wheels without a platform always count."""
-        oldest = _OLDEST_GLIBC_MINOR.get(self.machine, 17)
-        tags = []
-        for minor in range(self._glibc_minor, oldest - 1, -1):
-            tags.append(f"manylinux_2_{minor}_{self.machine}")
-            if minor in _LEGACY_TAGS:
-                tags.append(f"{_LEGACY_TAGS[minor]}_{self.machine}")
-        return tuple(tags)
-
-    @property
-    def uv_platform(self) -> str:
-        """The nearest that `uv --python-platform` knows; it matters for markers only, `platforms` choose the files."""
-        if self.machine not in ("x86_64", "aarch64"):
-            raise ReleaseError(f"hosts of kind {self.machine} are not served; use x86_64 or aarch64 machines")
-        minor = min(self._glibc_minor, _UV_GLIBC_MINORS[-1])
-        return f"{self.machine}-manylinux" + (f"_2_{minor}" if minor in _UV_GLIBC_MINORS else "2014")
-
-    @property
-    def _glibc_minor(self) -> int:
-        match = re.match(r"2\.(\d+)", self.libc)
-        if not match:
-            raise ReleaseError(f"the host's C library is {self.libc or 'not glibc'}; use a glibc system, e.g. Debian")
-        return int(match[1])
-
-
-@dataclass(frozen=True)
-class Requirements:
-    """What a project asks for: `text` determines it, `path` is the file that it is from."""
-
-    text: str
-    path: Path
-
-    @property
-    def file(self) -> str:
-        """How messages call it."""
-        return self.path.name
-
-    def lines(self) -> str:
-        """As pip reads them; a uv.lock is turned into them only when it is new."""
-        return _uv_export(self.path) if self.path.name == "uv.lock" else self.text
 
 
 @dataclass(frozen=True)
@@ -126,372 +66,316 @@ class Wheels:
         return found
 
 
-# ------------------------------------------------------------------------------------------------- what is asked for
-
-
-def requirements(source: Source) -> Requirements:
-    """The project's lock, else its requirements, from its folder or the nearest one above inside the same repository.
-
-    Raises ReleaseError where there are none, or they are in a form that only another tool reads.
-    """
-    for folder in _folders(source):
-        for name, read in _READERS.items():
-            if (folder / name).is_file() and (found := read(folder / name)) is not None:
-                return Requirements(found, folder / name)
-    looked = ", ".join(dict.fromkeys(str(folder) for folder in _folders(source)))
-    raise ReleaseError(
-        f"{source.label} says nowhere what it needs (looked in {looked}); "
-        "put a requirements.txt, uv.lock, pylock.toml or pyproject.toml with dependencies beside manage.py"
-    )
-
-
-def _folders(source: Source) -> list[Path]:
-    above = [source.folder, *source.folder.parents]
-    inside = above[: above.index(source.roof) + 1] if source.roof in above else above[:1]
-    return [folder for folder in inside if folder != ROOT]  # the kit's own lock says nothing about the application
-
-
-def _uv_lock(path: Path) -> str:
-    return _text(path) + _text(_beside(path, "pyproject.toml"))
-
-
-def _uv_export(path: Path) -> str:
-    export = ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate", "-q"]
-    done = uv(*export, "--no-python-downloads", "--project", str(path.parent))
-    if done.returncode:
-        raise ReleaseError(f"{path}: uv can't read it: {_last(done.stderr)}; run `uv lock` there")
-    return done.stdout
-
-
-def _pylock(path: Path) -> str:
-    """PEP 751. Only packages from an index, and no groups: those markers are none that a requirement can have."""
-    lines = []
-    for package in _toml(path).get("packages", []):
-        name, marker = package["name"], package.get("marker", "")
-        if "version" not in package or "dependency_groups" in marker or "extras" in marker:
-            raise ReleaseError(
-                f"{path}: {name} is from a folder or a repository, or belongs to a group; "
-                "export it anew without those, or write a requirements.txt"
-            )
-        lines.append(f"{name}=={package['version']}" + (f" ; {marker}" if marker else ""))
-    return "\n".join(lines) + "\n"
-
-
-def _plain(path: Path) -> str:
-    """A requirements file with what it includes in place."""
-    lines = []
-    for line in _text(path).replace("\\\n", " ").splitlines():
-        stripped = re.sub(r"(^|\s)#.*", "", line).strip()
-        include = re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", stripped)
-        if include:
-            lines.append(_included(path, include[1]))
-        elif re.match(r"(-e\b|--editable|\.{0,2}/|\.$)", stripped) or re.search(r"@\s*(file:|\.)", stripped):
-            raise ReleaseError(
-                f"{path}: `{stripped}` is a folder of this machine; remove the line if it is the project itself, "
-                "which goes along as it is, or name a wheel on an index"
-            )
-        elif constraint := re.match(r"(?:-c|--constraint)[ =]?\s*(\S+)", stripped):
-            lines += _constraints(path, constraint[1])
-        elif stripped:
-            lines.append(stripped)
-    return "\n".join(lines) + "\n"
-
-
-def _included(path: Path, name: str) -> str:
-    return _plain(_beside(path, name))
-
-
-def _constraints(path: Path, name: str) -> list[str]:
-    """The file by its full name, and its text as comments, so that a change of it is a change of what is asked for."""
-    other = _beside(path, name)
-    return [f"-c {other.resolve()}", *(f"# {line}" for line in _text(other).splitlines())]
-
-
-def _beside(path: Path, name: str) -> Path:
-    other = path.parent / name
-    if not other.is_file():
-        raise ReleaseError(f"{path} needs {name} beside it, and there is no such file; add it, or correct the line")
-    return other
-
-
-def _foreign(tool: str, export: str) -> Callable[[Path], str | None]:
-    def read(path: Path) -> str | None:
-        if (path.parent / "requirements.txt").is_file():
-            return None
-        raise ReleaseError(f"{path} is only read by {tool}; beside it, run `{export}`")
-
-    return read
-
-
-def _pyproject(path: Path) -> str | None:
-    project = _toml(path).get("project", {})
-    return "\n".join(project["dependencies"]) + "\n" if "dependencies" in project else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ReleaseError(f"{path} is not UTF-8 (PowerShell's `>` writes UTF-16); save it as UTF-8") from None
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(_text(path))
-    except tomllib.TOMLDecodeError as problem:
-        raise ReleaseError(f"{path}: no TOML: {problem}; correct it") from None
-
-
-# In this order: a lock says more than a list of wishes.
-_READERS: dict[str, Callable[[Path], str | None]] = {
-    "uv.lock": _uv_lock,
-    "pylock.toml": _pylock,
-    "poetry.lock": _foreign("poetry", "poetry export -f requirements.txt -o requirements.txt"),
-    "Pipfile.lock": _foreign("pipenv", "pipenv requirements > requirements.txt"),
-    "requirements.txt": _plain,
-    "pyproject.toml": _pyproject,
-}
-
-
-# ------------------------------------------------------------------------------------------------- what is fetched
-
-
 def wheels(wanted: Requirements, target: Target, say: Say, advance: Advance, may_build: Collection[str] = ()) -> Wheels:
     """The wheels of `wanted` and of the kit's own needs for `target`; the second time from the cache, without network.
 
-    Only packages in `may_build` are built from source, since that runs their code as whoever runs this. Raises
-    ReleaseError for what can't be resolved, reached, or had as a wheel.
+    Only packages in `may_build`, and the project's own ones, are built from source, since that runs their code as
+    whoever runs this. Raises ReleaseError for what can't be resolved, reached, had as a wheel, or has another hash.
     """
-    builds = sorted(map(_normal, may_build))
-    asked = [_FORMAT, wanted.text, ADDITIONS, target.python, target.machine, target.libc, *builds]
+    builds = sorted(str(canonicalize_name(name)) for name in may_build)
+    local = [_content(folder) for folder in wanted.local]
+    kit = [one.line for one in additions.LIST]
+    asked = [_FORMAT, wanted.text, local, kit, target.version, target.machine, target.libc, *builds]
     folder = cache_folder("wheels") / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+    fetch = _Fetch(wanted, target, builds, folder, say)
     record = _recorded(folder)
     if record is None:
         say(f"resolves {wanted.file} for Python {target.python} on {target.machine}")
-        record = _fetch(wanted, target, folder, builds, advance)
-    again = functools.partial(_fetch_again, wanted, target, folder, builds, record["lock"])
-    return Wheels(record["lock"], folder, record["names"], again)
+        record = fetch.all(advance)
+        if not record["locked"]:
+            say(f"{wanted.file} locks nothing: these versions are today's; a lock with hashes keeps them")
+    return Wheels(record["lock"], folder, record["names"], functools.partial(fetch.again, record["lock"]))
+
+
+def _content(folder: Path) -> str:
+    """Of a folder, or a file: another content is another package, under the same name and version."""
+    paths = (
+        [folder] if folder.is_file() else [folder / path for path in sorted(walk(folder))] if folder.is_dir() else []
+    )
+    files = [
+        (os.path.relpath(path, folder), content_digest(path.read_bytes(), False)) for path in paths if path.is_file()
+    ]
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 def _recorded(folder: Path) -> Json | None:
     """What a fetch has noted; None where there was none, or its note is cut."""
     try:
         record: Json = json.loads((folder / "wheels.json").read_text())
-        return record if {"lock", "names"} <= record.keys() else None
+        return record if {"lock", "names", "locked", "choices"} <= record.keys() else None
     except (FileNotFoundError, ValueError):
         return None
 
 
-def _fetch_again(
-    wanted: Requirements, target: Target, folder: Path, may_build: list[str], lock: str, advance: Advance
-) -> None:
-    """The very same wheels in place of damaged ones: the release's id is made of them."""
-    try:
-        pinned = None if may_build else (folder / "lock.txt").read_text()
-    except FileNotFoundError:
-        pinned = None
-    if _fetch(wanted, target, folder, may_build, advance, pinned)["lock"] != lock:
-        raise ReleaseError(f"{folder}: wheels there were damaged, and the index has others now; run it again")
+# ------------------------------------------------------------------------------------------------- one fetch
 
 
-def _fetch(
-    wanted: Requirements, target: Target, folder: Path, may_build: list[str], advance: Advance,
-    pinned: str | None = None,
-) -> Json:  # fmt: skip
-    """Fill `folder`, whole or not at all, in place of what may be there. `pinned` are resolved requirements, if any."""
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix="new-"))
-    try:
-        advance(0.05, f"resolves {wanted.file}")
-        lines = _lines_of(pinned) if pinned else _resolve(wanted, target, scratch, may_build, advance)
-        (scratch / "lock.txt").write_text("\n".join(lines) + "\n")
-        advance(0.3, f"fetches {len(lines)} wheels")
-        _download(lines, wanted, target, scratch)
-        record = _record(scratch, target)
-        (scratch / "wheels.json").write_text(json.dumps(record, indent=1))
-        with locked(folder.parent / ".lock"):
-            shutil.rmtree(folder, ignore_errors=True)
-            scratch.rename(folder)
-        advance(1.0, "has all wheels")
-        return record
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+@dataclass(frozen=True)
+class _Fetch:
+    """Fills `folder` with the wheels of `wanted` for `target`."""
 
+    wanted: Requirements
+    target: Target
+    may_build: list[str]
+    folder: Path
+    say: Say
 
-def _record(folder: Path, target: Target) -> Json:
-    names = {path.name: digest(path) for path in sorted(folder.glob("*.whl"))}
-    for name in names:
-        _check(folder / name, target)
-    facts = [_FORMAT, target.python, target.machine, names]
-    lock = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-    return {"lock": lock, "names": names}
+    def all(self, advance: Advance, choices: list[Choice] | None = None) -> Json:
+        """Fill the folder, whole or not at all, in place of what may be there; `choices` are known ones, if any."""
+        scratch = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix="new-"))
+        try:
+            advance(0.05, f"resolves {self.wanted.file}")
+            found = choices or self._chosen(scratch, advance)
+            built = [one for one in found if one.build]
+            for one in built:
+                advance(-1, f"builds {one.name}")
+                self._build(one, scratch)
+            advance(0.3, f"fetches {len(found) - len(built)} wheels")
+            self._download([one for one in found if not one.build], scratch)
+            record = self._record(scratch, found)
+            (scratch / "wheels.json").write_text(json.dumps(record, indent=1))
+            with locked(self.folder.parent / ".lock"):
+                shutil.rmtree(self.folder, ignore_errors=True)
+                scratch.rename(self.folder)
+            advance(1.0, "has all wheels")
+            return record
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
+    def again(self, lock: str, advance: Advance) -> None:
+        """The very same wheels in place of damaged ones: the release's id is made of them."""
+        record = _recorded(self.folder)
+        choices = [Choice(**{**one, "hashes": tuple(one["hashes"])}) for one in record["choices"]] if record else None
+        if self.all(advance, choices)["lock"] != lock:
+            raise ReleaseError(f"{self.folder}: wheels there were damaged, and the index has others now; run it again")
 
-def _check(path: Path, target: Target) -> None:
-    """The host refuses such a wheel too; here it is known before anything is sent."""
-    try:
-        wheelfiles.check(path, target.python)
-    except wheelfiles.WheelRefused as problem:
-        raise ReleaseError(f"a wheel is refused: {problem}; pin another version of it, or leave it out") from problem
+    def _record(self, folder: Path, choices: list[Choice]) -> Json:
+        names = {path.name: digest(path) for path in sorted(folder.glob("*.whl"))}
+        for name in names:
+            self._check(folder / name)
+        facts = [_FORMAT, self.target.python, self.target.machine, names]
+        lock = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+        # What was built is gone with the folder, and a repository's address may hold a password: resolved again then.
+        again = any(one.build or str(folder) in one.address for one in choices)
+        known = [] if again else [asdict(one) for one in choices]
+        return {"lock": lock, "names": names, "locked": self._locked() is not None, "choices": known}
 
+    def _check(self, path: Path) -> None:
+        """The host refuses such a wheel too; here it is known before anything is sent."""
+        try:
+            wheelfiles.check(path, self.target.python)
+        except wheelfiles.WheelRefused as problem:
+            raise ReleaseError(
+                f"a wheel is refused: {problem}; pin another version of it, or leave it out"
+            ) from problem
 
-def _resolve(
-    wanted: Requirements, target: Target, scratch: Path, may_build: list[str], advance: Advance
-) -> list[str]:  # fmt: skip
-    """Every package with its version and hashes, one entry each, for the target's markers. What has no wheel is built
-    where that is allowed; resolving alone would run a source distribution's code to ask for its needs."""
-    lines, built = wanted.lines().splitlines(), set[str]()
-    while True:
-        done = _compile(lines, target, scratch)
-        if done.returncode == 0:
-            return _lines_of((scratch / "lock.txt").read_text())
-        lacking = {_normal(name) for name in _WITHOUT_WHEEL.findall(done.stderr)}
-        if refused := sorted(lacking - set(may_build)):
-            raise ReleaseError(_no_wheel(wanted, target, refused))
-        if lacking <= built:
-            raise _unresolved(wanted, target, done.stderr)
-        for name in sorted(lacking - built):
-            advance(-1, f"builds {name}, which has no wheel")
-            lines = _build(name, lines, wanted, target, scratch)
-        built |= lacking
+    # --------------------------------------------------------------------------------------------- what is chosen
 
+    def _chosen(self, scratch: Path, advance: Advance) -> list[Choice]:
+        """The project's packages, then the kit's own."""
+        try:
+            if self.wanted.is_lock:
+                text = self._exported() if self.wanted.file == "uv.lock" else self.wanted.text
+                found = choose(text, self.wanted, self.target, self.may_build)
+            else:
+                found = self._compiled(scratch, advance)
+            have = {one.name: one.version for one in found}
+            added = additions.missing(have, self.wanted)
+            return [*found, *(self._own(added, scratch) if added else [])]
+        except NoWheel as problem:
+            raise ReleaseError(self._no_wheel(problem.names)) from None
 
-def _compile(lines: list[str], target: Target, scratch: Path) -> subprocess.CompletedProcess[str]:
-    asked = scratch / "asked.txt"
-    asked.write_text("\n".join([*lines, *ADDITIONS]) + "\n")
-    options = ["--generate-hashes", "--no-annotate", "--no-header", "-q", "--no-build", "--find-links", str(scratch)]
-    host = ["--python-version", target.python, "--python-platform", target.uv_platform, "--no-python-downloads"]
-    host += ["--python", sys.executable]  # else uv runs that of a .venv in the folder where somebody happens to be
-    return uv("pip", "compile", str(asked), "-o", str(scratch / "lock.txt"), *options, *host)
+    def _exported(self) -> str:
+        export = ["export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "-q", "--format", "pylock.toml"]
+        root = self.wanted.path.parent
+        done = uv(*export, "--no-python-downloads", "--project", str(self.wanted.project or root), at=root)
+        if done.returncode:
+            raise ReleaseError(f"{self.wanted.path}: uv can't read it: {last(done.stderr)}; run `uv lock` there")
+        return done.stdout
 
+    def _locked(self) -> Hashes | None:
+        """The hashes of a lock; None for what no hash is known of but today's."""
+        return {} if self.wanted.is_lock else hashes_of(self.wanted)
 
-def _lines_of(text: str) -> list[str]:
-    """uv's output, each package with its hashes on one line."""
-    return re.sub(r" \\\n\s+", " ", text).splitlines()
+    def _compiled(self, scratch: Path, advance: Advance) -> list[Choice]:
+        """Every package of a list, for the target's markers. What has no wheel is built where that is allowed;
+        resolving alone would run a source distribution's code to ask for its needs."""
+        locks = hashes_of(self.wanted)
+        lines = [self._local(line, scratch, advance) for line in without_hashes(self.wanted.text)]
+        built = set[str]()
+        while True:
+            done = self._uv_compile(lines, scratch, self.wanted.path.parent)
+            if done.returncode == 0:
+                text = (scratch / "pylock.toml").read_text()
+                return choose(text, self.wanted, self.target, self.may_build, with_built(locks, scratch))
+            lacking = {str(canonicalize_name(name)) for name in _WITHOUT_WHEEL.findall(done.stderr)}
+            if refused := sorted(lacking - set(self.may_build)):
+                raise NoWheel(refused)
+            if lacking <= built:
+                raise self._unresolved(done.stderr)
+            for name in sorted(lacking - built):
+                advance(-1, f"builds {name}, which has no wheel")
+                lines = self._build_line(name, lines, scratch, locks)
+            built |= lacking
 
+    def _uv_compile(self, lines: list[str], scratch: Path, at: Path, *more: str) -> subprocess.CompletedProcess[str]:
+        asked = scratch / "asked.txt"
+        write_private(asked, "\n".join(lines) + "\n")
+        (scratch / "pylock.toml").unlink(missing_ok=True)
+        options = ["--format", "pylock.toml", "-o", str(scratch / "pylock.toml"), "--no-header", "-q", "--no-build"]
+        host = ["--python-version", self.target.version, "--python-platform", self.target.uv_platform]
+        host += ["--no-python-downloads", "--python", sys.executable]  # else uv runs that of a .venv that lies about
+        # uv asks the index of the environment before that of the lines, pip after it; so do we: a list that says where
+        # its packages are from is not served from elsewhere.
+        own_index = any(re.match(r"-i\b|--index-url|--no-index", line) for line in lines)
+        try:
+            return uv("pip", "compile", str(asked), *options, *host, *more, at=at, own_index=own_index)
+        finally:
+            asked.unlink()
 
-def _unresolved(wanted: Requirements, target: Target, said: str) -> ReleaseError:
-    why = _reason(said)
-    own = f" (the kit itself asks for {' and '.join(ADDITIONS)})" if any(need in why for need in ADDITIONS) else ""
-    return ReleaseError(f"{wanted.path} can't be resolved for Python {target.python}: {why}{own}", _detail(said))
+    def _own(self, added: list[additions.Addition], scratch: Path) -> list[Choice]:
+        """The kit's additions, by the kit's own hashes: from the index that this machine is set up with, or from that
+        of the project."""
+        kit = Requirements("\n".join(one.line for one in added), Path("the kit's own list"))
+        for index in ([], self._index_options()):
+            lines = [*index, *(one.pin for one in added)]
+            done = self._uv_compile(lines, scratch, self.wanted.path.parent, "--no-deps")
+            if done.returncode == 0:
+                return choose((scratch / "pylock.toml").read_text(), kit, self.target, [], hashes_of(kit))
+        names = " and ".join(one.pin for one in added)
+        raise ReleaseError(f"{names}, which the kit adds, can't be had: {reason(done.stderr)}", detail(done.stderr))
 
+    # --------------------------------------------------------------------------------------------- what is built
 
-def _no_wheel(wanted: Requirements, target: Target, names: list[str]) -> str:
-    who = user_name(os.geteuid())
-    return (
-        f"{wanted.file}: no wheel for Python {target.python} on {target.machine} (glibc {target.libc}) of "
-        f"{', '.join(names)}; building from source would run that code here as {who}: pin a version that has a wheel, "
-        f"put one on your own index, or allow it in the stack's config: `build_sdists: [{', '.join(names)}]`"
-    )
+    def _local(self, line: str, scratch: Path, advance: Advance) -> str:
+        """A line that is a folder or wheel of the project's own, as a requirement for the wheel that it becomes."""
+        if not line.startswith("/"):
+            return line
+        path, _, marker = line.partition(" ;")
+        wheel = Path(path)
+        if wheel.suffix != ".whl":
+            advance(-1, f"builds {wheel.name}, which is part of the project")
+            wheel = self._built_folder(wheel, scratch)
+        name = canonicalize_name(wheel.name.partition("-")[0])
+        return f"{name} @ {wheel.as_uri()}" + (f" ;{marker}" if marker else "")
 
+    def _build(self, one: Choice, scratch: Path) -> None:
+        """A wheel of what has none, into `scratch`."""
+        place = Path(unquote(urlsplit(one.address).path))
+        if one.address.startswith("file:") and place.is_dir():
+            self._built_folder(place, scratch)
+        else:
+            self._built(one.name, one.line, scratch)
 
-def _download(pinned: list[str], wanted: Requirements, target: Target, scratch: Path) -> None:
-    options = [*_index_options(wanted), f"--find-links {scratch}"]
-    platforms = [word for platform in target.platforms for word in ("--platform", platform)]
-    host = ["--python-version", target.python, "--implementation", "cp", "--abi", target.abi, *platforms]
-    binary = ["--only-binary=:all:", "-d", str(scratch)]
-    packages = [line for line in pinned if line and not line.startswith(("-", "#"))]
-    done = _pip("download", *binary, *host, lines=[*options, *packages], scratch=scratch)
-    if done.returncode == 0:
-        return
-    if lacking := sorted({_normal(name) for name in _NO_MATCH.findall(done.stderr)}):
-        raise ReleaseError(_no_wheel(wanted, target, lacking))
-    raise ReleaseError(f"{wanted.path}: pip can't fetch: {_reason(done.stderr)}; is the package index in reach?")
+    def _built_folder(self, folder: Path, scratch: Path) -> Path:
+        """The wheel of a package of the project's own, built as `uv sync` would, from a copy: nothing is left there."""
+        self.say(f"builds {folder.name} from {folder}, which is part of the project; that runs its build here")
+        built, copy = (Path(tempfile.mkdtemp(dir=scratch, prefix=prefix)) for prefix in ("built-", "copy-"))
+        for path in walk(folder):
+            if (folder / path).is_file():
+                (copy / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(folder / path, copy / path)
+        words = ["build", "--wheel", "-q", "--no-create-gitignore", "--no-python-downloads", "--python", sys.executable]
+        done = uv(*words, "-o", str(built), str(copy), at=copy)
+        shutil.rmtree(copy)
+        if done.returncode:
+            raise ReleaseError(f"{folder} can't be built: {last(done.stderr)}; `uv build` there shows more",
+                               detail(done.stderr))  # fmt: skip
+        return self._taken(folder.name, built, scratch)
 
+    def _built(self, name: str, line: str, scratch: Path) -> Path:
+        """A wheel from source; what building needs comes as wheels."""
+        built = Path(tempfile.mkdtemp(dir=scratch, prefix="built-"))
+        options = ["--only-binary=:all:", f"--no-binary={name}", "-w", str(built)]
+        done = pip("wheel", *options, lines=[*self._index_options(), *self._let_in(), line], scratch=scratch)
+        if done.returncode:
+            if "HASHES" in done.stderr:
+                raise ReleaseError(wrong_hash(self.wanted, name))
+            raise ReleaseError(
+                f"{self.wanted.file}: {shown(line)} has no wheel, and building one here fails; "
+                f"pin a version that has one, or put a wheel on your own index{self._hint([name])}",
+                detail(done.stderr),
+            )
+        return self._taken(shown(line), built, scratch)
 
-def _index_options(wanted: Requirements) -> list[str]:
-    return [line for line in wanted.text.splitlines() if _INDEX.match(line)]
+    def _taken(self, shown: str, built: Path, scratch: Path) -> Path:
+        """The wheel that was built, if it is good for any host: there is nothing compiled in it."""
+        found = next(built.glob("*.whl"))
+        if not found.name.endswith("-none-any.whl"):
+            raise ReleaseError(
+                f"{self.wanted.file}: {shown} has no wheel for {self.target} "
+                "and is not pure Python; pin a version that has one, or put such a wheel on your own index"
+                + self._hint([found.name.partition("-")[0]])
+            )
+        place = found.rename(scratch / found.name)
+        shutil.rmtree(built)
+        return place
 
+    def _build_line(self, name: str, lines: list[str], scratch: Path, locks: Hashes | None) -> list[str]:
+        """The lines with the wheel that was built in place of where the package was from; nothing else can be taken."""
+        place = next((number for number, line in enumerate(lines) if name_of(line) == name), None)
+        line = name if place is None else re.sub(r"\s;.*?(?=\s--hash|$)", "", lines[place])
+        allowed = "".join(f" --hash={one}" for one in (locks or {}).get(name, ()))
+        wheel = self._built(name, line + allowed, scratch)
+        pin = f"{name} @ {wheel.as_uri()}"
+        return [*lines, pin] if place is None else [*lines[:place], pin, *lines[place + 1 :]]
 
-def _build(name: str, lines: list[str], wanted: Requirements, target: Target, scratch: Path) -> list[str]:
-    """A wheel from source into `scratch`; good for any host only if there is nothing compiled in it. Returns the
-    requirements with its version in place of where it was from. What building needs comes as wheels."""
-    place = next((number for number, line in enumerate(lines) if _name(line) == name), None)
-    line = name if place is None else re.sub(r"\s;.*?(?=\s--hash|$)", "", lines[place])
-    built = Path(tempfile.mkdtemp(dir=scratch, prefix="built-"))
-    options = ["--only-binary=:all:", f"--no-binary={name}", "-w", str(built)]
-    done = _pip("wheel", *options, lines=[*_index_options(wanted), line], scratch=scratch)
-    found = list(built.glob("*.whl"))
-    shown = line.split(" --hash")[0]
-    if done.returncode or not found:
-        raise ReleaseError(
-            f"{wanted.file}: {shown} has no wheel, and building one here fails; "
-            "pin a version that has one, or put a wheel on your own index",
-            _detail(done.stderr),
+    # --------------------------------------------------------------------------------------------- what is fetched
+
+    def _download(self, choices: list[Choice], scratch: Path) -> None:
+        """Exactly these files, each from its own address; pip refuses one with another hash."""
+        here = [one for one in choices if one.address.startswith(scratch.as_uri())]
+        with_hash = [one.line for one in choices if one not in here and one.hashes]
+        without = [one.line for one in choices if one not in here and not one.hashes]
+        platforms = [word for platform in self.target.platforms for word in ("--platform", platform)]
+        host = ["--python-version", self.target.python, "--implementation", "cp", "--abi", self.target.abi, *platforms]
+        for lines, more in ((with_hash, ["--require-hashes"]), (without, [])):
+            if lines:
+                options = ["--only-binary=:all:", "-d", str(scratch), *host, *more]
+                done = pip("download", *options, lines=[*self._let_in(), *lines], scratch=scratch)
+                if done.returncode:
+                    raise self._not_fetched(done.stderr)
+        self._expect([one for one in choices if one not in here], scratch)
+
+    def _expect(self, choices: list[Choice], scratch: Path) -> None:
+        """What is here is what was chosen, to the byte: the hash is looked at once more, by our own hand."""
+        for one in choices:
+            allowed = {text for text in one.hashes if text.startswith("sha256:")}
+            path = scratch / one.filename
+            if not path.is_file() or (allowed and f"sha256:{digest(path)}" not in allowed):
+                raise ReleaseError(wrong_hash(self.wanted, f"{one.name}=={one.version}"))
+
+    def _not_fetched(self, said: str) -> ReleaseError:
+        if "DO NOT MATCH THE HASHES" in said:
+            name = re.search(r"^\s+(\S+) @ \S+|^\s+(\S+) from ", said.partition("HASHES")[2], re.MULTILINE)
+            return ReleaseError(wrong_hash(self.wanted, name[1] or name[2] if name else "a package"))
+        if re.search(r"\b40[13]\b", said):
+            return ReleaseError(
+                f"{self.wanted.path}: an index asks for a user and password: {reason(said)}; "
+                "give them as uv and pip take them (UV_INDEX_<NAME>_USERNAME and _PASSWORD, ~/.netrc, keyring)"
+            )
+        return ReleaseError(f"{self.wanted.path}: pip can't fetch: {reason(said)}; is the package index in reach?")
+
+    def _let_in(self) -> list[str]:
+        folders = dict.fromkeys([self.wanted.path.parent, self.wanted.project or self.wanted.path.parent])
+        return credentials(self.wanted.text.splitlines(), folders)
+
+    def _index_options(self) -> list[str]:
+        return [line for line in self.wanted.text.splitlines() if not self.wanted.is_lock and INDEX.match(line)]
+
+    # --------------------------------------------------------------------------------------------- what is said
+
+    def _unresolved(self, said: str) -> ReleaseError:
+        return ReleaseError(
+            f"{self.wanted.path} can't be resolved for Python {self.target.python}: {reason(said)}", detail(said)
         )
-    if not found[0].name.endswith("-none-any.whl"):
-        raise ReleaseError(
-            f"{wanted.file}: {shown} has no wheel for Python {target.python} on {target.machine} (glibc {target.libc}) "
-            "and is not pure Python; pin a version that has one, or put such a wheel on your own index"
+
+    def _no_wheel(self, names: list[str]) -> str:
+        return (
+            f"{self.wanted.file}: no wheel for {self.target} of {', '.join(names)}; building from source would run "
+            f"that code here as {user_name(os.geteuid())}: pin a version that has a wheel, put one on your own index, "
+            f"or allow it in the stack's config: `build_sdists: [{', '.join(names)}]`{self._hint(names)}"
         )
-    found[0].rename(scratch / found[0].name)
-    shutil.rmtree(built)
-    pin = f"{name}=={found[0].name.split('-')[1]}"
-    return [*lines, pin] if place is None else [*lines[:place], pin, *lines[place + 1 :]]
 
-
-def _name(line: str) -> str:
-    return _normal(re.split(r"[\s=@\[;]", line, maxsplit=1)[0])
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-# ------------------------------------------------------------------------------------------------- the two tools
-
-
-def _pip(verb: str, *words: str, lines: list[str], scratch: Path) -> subprocess.CompletedProcess[str]:
-    asked = scratch / "pip.txt"
-    asked.write_text("\n".join(lines) + "\n")
-    # -P: a pip.py in the folder where somebody happens to be is not run.
-    command = [sys.executable, "-P", "-m", "pip", verb, "--no-deps", "--no-input", "-q", "--disable-pip-version-check"]
-    environment = dict(os.environ)
-    for pip, uv in _SAME_INDEX:
-        if uv in environment:
-            environment.setdefault(pip, environment[uv])
-    done = subprocess.run(
-        [*command, *words, "-r", str(asked)], capture_output=True, text=True, check=False, env=environment
-    )
-    asked.unlink()
-    return done
-
-
-def uv(*words: str) -> subprocess.CompletedProcess[str]:
-    """`uv WORDS`, from PATH or from the kit's own folder of tools, with pip's index. Raises ReleaseError without it."""
-    beside = [Path(sys.executable).parent, ROOT / ".tools" / "bin"]
-    path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, beside)])
-    found = shutil.which("uv", path=path)
-    if found is None:
-        raise ReleaseError(
-            "uv, which resolves the project's dependencies, is not on PATH; install it: `pip install uv`"
-        )
-    environment = {**_pip_index(), **{key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}}
-    return subprocess.run([found, *words], capture_output=True, text=True, check=False, env=environment)
-
-
-def _pip_index() -> dict[str, str]:
-    """The index that pip is set up with, as uv wants to hear it: uv reads none of pip's configuration."""
-    given = {uv: os.environ[pip] for pip, uv in _SAME_INDEX if pip in os.environ}
-    if "UV_DEFAULT_INDEX" not in given.keys() | os.environ.keys():
-        command = [sys.executable, "-P", "-m", "pip", "config", "get", "global.index-url"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        given |= {"UV_DEFAULT_INDEX": done.stdout.strip()} if done.returncode == 0 else {}
-    return given
-
-
-def _reason(said: str) -> str:
-    """A tool's own words up to where it quotes others, on one line and not too many."""
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("warning")]
-    text = " ".join(re.sub(r"^(error|ERROR|cause|hint|╰─▶|×):?\s*", "", line) for line in lines)
-    text = hide_password(re.split(r"\[std(?:err|out)\]|Traceback", text)[0].strip())
-    return text if len(text) <= 400 else text[:397] + "..."
-
-
-def _detail(said: str) -> str:
-    """The end of what a tool said, where that is more than `_reason` shows."""
-    lines = said.strip().splitlines()
-    return hide_password("\n".join(lines[-12:])) if len(lines) > 6 else ""
-
-
-def _last(said: str) -> str:
-    return hide_password((said.strip().splitlines() or ["no reason given"])[-1])
+    def _hint(self, names: list[str]) -> str:
+        return ways_out.hint(names, self.wanted)

@@ -1,0 +1,32 @@
+"""What is usually taken instead of a package that has no wheel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rollout.release.needs import Requirements, other_requirements
+
+_INSTEAD = {
+    "psycopg2": "psycopg2-binary, the same code as a wheel",
+    "psycopg-c": "psycopg[binary]",
+    "psycopg": "psycopg[binary]",
+    "mysqlclient": "PyMySQL (`pymysql.install_as_MySQLdb()` in the settings)",
+    "uwsgi": "nothing: gunicorn serves here, leave it out",
+    "pyuwsgi": "nothing: gunicorn serves here, leave it out",
+    "python-ldap": "ldap3, or bonsai",
+    "pycrypto": "pycryptodome",
+    "pil": "Pillow",
+    "xmlsec": "a newer xmlsec, which has wheels",
+    "m2crypto": "cryptography",
+    "python-levenshtein": "rapidfuzz",
+    "pylibmc": "pymemcache",
+    "backports-zoneinfo": "nothing: Python has zoneinfo since 3.9; mark it `; python_version < '3.9'`",
+}
+
+
+def hint(names: Iterable[str], wanted: Requirements) -> str:
+    """Ways out that are known for these packages, and other requirements files of the project; "" for none."""
+    known = [f"instead of {name}: {_INSTEAD[name]}" for name in names if name in _INSTEAD]
+    if files := other_requirements(wanted):
+        known.append(f"the project has other requirements too, e.g. `requirements: {files[0]}` in the stack's config")
+    return f"; {'; '.join(known)}" if known else ""

@@ -1,0 +1,130 @@
+"""What is locked is what runs on the host: a workspace, a private index, a wrong hash; and what is never shipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.e2e.kit import ROOT, Kit, Stack, manage
+from tests.e2e.test_bad_input import said
+from tests.loopback import serving, sha256
+
+pytestmark = pytest.mark.machines
+UV = os.pathsep.join([os.environ["PATH"], str(ROOT / ".tools/bin")])
+PASSWORD = "open-sesame-4711"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An environment and a cache of its own, so that every file is fetched here."""
+    folder = tmp_path_factory.mktemp("locked")
+    kit = Kit(folder / "home", {"PIP_NO_CACHE_DIR": "1"})
+    with Stack.of(kit) as made:
+        yield made
+
+
+@pytest.fixture
+def top() -> Iterator[Path]:
+    """A folder below the repository, where a stack can name it; the example is in `backend`."""
+    folder = ROOT / "artifacts" / f"locked-{uuid4().hex[:6]}"
+    shutil.copytree(ROOT / "examples/backend", folder / "backend", ignore=shutil.ignore_patterns("__pycache__"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def on_the_backend(stack: Stack, command: str, check: bool = True) -> str:
+    return stack.kit.ssh(stack.contract.backend.hosts[0], command, check)
+
+
+def test_a_workspace_ships_and_imports_its_own_package(stack: Stack, top: Path) -> None:
+    """The lock is one folder above, the package of the settings is the workspace's; secrets and dumps stay here, and
+    nobody but the application reads its code."""
+    hatch = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+    head = 'version = "1"\nrequires-python = ">=3.11"\n'
+    needs = 'dependencies = ["django==5.2.19", "pricing"]\n[tool.uv.sources]\npricing = { workspace = true }\n'
+    write(top, **{
+        "pyproject.toml": '[tool.uv.workspace]\nmembers = ["backend", "packages/*"]\n',
+        "packages/pricing/pyproject.toml": f'[project]\nname = "pricing"\n{head}{hatch}',
+        "packages/pricing/src/pricing/__init__.py": 'FROM = "this workspace"\n',
+        "backend/pyproject.toml": f'[project]\nname = "shop"\n{head}{needs}',
+        "backend/.env": "DATABASE_URL=postgres://stranger\n",
+        "backend/dump.sql": "x",
+        "backend/id_rsa": "x",
+    })  # fmt: skip
+    (top / "backend/requirements.txt").unlink()
+    settings = top / "backend/shop/settings.py"
+    settings.write_text(settings.read_text() + 'import pricing\nassert pricing.FROM == "this workspace"\n')
+    uv = shutil.which("uv", path=UV)
+    assert uv
+    subprocess.run([uv, "lock", "-q", "--no-python-downloads", "--python", sys.executable], cwd=top, check=True)
+
+    stack.write(backend_path=str((top / "backend").relative_to(ROOT)))
+    text = said(stack.fab("up"))
+    for line in ("builds pricing from", "leaves out .env:", "leaves out dump.sql:", "leaves out id_rsa:"):
+        assert line in text
+    assert "locks nothing" not in text
+    shell = manage("shop", "shell -c 'import pricing; print(pricing.FROM, pricing.__file__)'")
+    assert "this workspace /opt/shop/" in on_the_backend(stack, shell)
+    assert (
+        on_the_backend(stack, "cd /opt/shop/current/app && find . -name '.env*' -o -name 'id_*' -o -name '*.sql'") == ""
+    )
+    for folder in ("app", "venv/"):
+        look = f"setpriv --reuid=www-data --regid=www-data --clear-groups ls /opt/shop/current/{folder} 2>&1"
+        assert "Permission denied" in on_the_backend(stack, look, check=False)
+    assert "nothing to do" in said(stack.fab("up"))
+
+
+def wheels_of_the_example(folder: Path) -> dict[str, bytes]:
+    words = ["download", "-q", "--only-binary=:all:", "-d", str(folder), "django==5.2.19", "gunicorn==27.0.1"]
+    subprocess.run([sys.executable, "-m", "pip", *words, "django-cors-headers==4.9.0"], check=True)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_private_index_and_a_wrong_hash(stack: Stack, top: Path, tmp_path: Path) -> None:
+    """With a password in the environment everything comes from the index and the password reaches no file; a package
+    that is published anew is refused before a host hears of it."""
+    with serving(f"ada:{PASSWORD}") as index:
+        index.files.update(wheels_of_the_example(tmp_path / "wheels"))
+        pins = [
+            f"{name.split('-')[0]}=={name.split('-')[1]} --hash=sha256:{sha256(data)}"
+            for name, data in index.files.items()
+        ]
+        where = "--index-url http://ada:${OUR_INDEX_PASSWORD}@" + f"{index.address}/simple"
+        (top / "backend/requirements.txt").write_text("\n".join([where, *pins, ""]))
+        stack.write(backend_path=str((top / "backend").relative_to(ROOT)))
+        stack.kit.variables["OUR_INDEX_PASSWORD"] = PASSWORD
+        try:
+            text = said(stack.fab("up"))
+            assert "locks nothing" not in text and PASSWORD not in text
+            assert any("/files/" in path for path in index.asked)
+            search = f"grep -rlF {PASSWORD} /opt/shop /etc /var/log /var/lib/shop /run/origin-kit /var/cache/origin-kit"
+            assert on_the_backend(stack, f"{search} 2>/dev/null", check=False) == ""
+            assert subprocess.run(["grep", "-rlF", PASSWORD, str(stack.kit.home)], capture_output=True).stdout == b""
+
+            before = on_the_backend(stack, "readlink /opt/shop/current; wc -l < /var/log/origin-kit/audit.jsonl")
+            processes = stack.processes()
+            django = next(pin for pin in pins if pin.startswith("django==") or pin.startswith("Django=="))
+            wrong = [pin if pin != django else f"{django.split(':')[0]}:{'0' * 64}" for pin in pins]
+            (top / "backend/requirements.txt").write_text("\n".join([where, *wrong, ""]))
+            refused = said(stack.fab("ship", status=1))
+            assert "django==5.2.19: what its index has is not what requirements.txt locks (another hash)" in refused
+            assert PASSWORD not in refused
+            after = on_the_backend(stack, "readlink /opt/shop/current; wc -l < /var/log/origin-kit/audit.jsonl")
+            assert (after, stack.processes()) == (before, processes)
+        finally:
+            del stack.kit.variables["OUR_INDEX_PASSWORD"]

@@ -1,0 +1,485 @@
+"""What is locked is what is installed, format by format, against indexes on loopback: ours, and a stranger's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rollout import release
+from rollout.release import Release, ReleaseError, Target
+from rollout.release.needs import requirements
+from rollout.release.tools import uv, without_warnings
+from tests.loopback import Index, serving
+
+NO = "0" * 64
+FORMATS = ["requirements.txt", "uv.lock", "pylock.toml"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORIGIN_KIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def ours() -> Iterator[Index]:
+    """The project's own index, with all that a project needs, the kit's additions included."""
+    with serving() as index:
+        for name in ("gunicorn", "django-cors-headers", "pricing"):
+            index.put(name, "98.0", "ours = True")
+        yield index
+
+
+@pytest.fixture
+def public(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
+    """The index that this machine is set up with. A stranger has put a `pricing` there as well."""
+    with serving() as index:
+        for version in ("98.0", "99.0"):
+            index.put("pricing", version, "ours = False")
+        index.put("gunicorn", "98.0", "ours = True")
+        index.put("django-cors-headers", "98.0", "ours = True")
+        monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+        monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+        yield index
+
+
+def project(folder: Path, **files: str) -> Path:
+    texts = {"manage.py": "", "shop/__init__.py": "", "shop/settings.py": "", "shop/wsgi.py": "application = print\n"}
+    for name, text in {**texts, **files}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def build(folder: Path, said: list[str] | None = None, may_build: tuple[str, ...] = (), **target: str) -> Release:
+    say = (said if said is not None else []).append
+    return release.build_backend(
+        release.local(folder), "shop.wsgi:application", "shop.settings", Target(**target), say, lambda *_: None,
+        may_build,
+    )  # fmt: skip
+
+
+def digests(built: Release) -> dict[str, str]:
+    assert built.wheels
+    return {name.split("-")[0]: sha for name, sha in built.wheels.names.items()}
+
+
+def lock(form: str, index: Index, hashes: dict[str, str], file_url: str = "") -> dict[str, str]:
+    """A project's files that lock gunicorn, django-cors-headers and pricing 98.0 with these hashes, from `index`."""
+    if form == "requirements.txt":
+        lines = [f"{name}==98.0 --hash=sha256:{sha}" for name, sha in hashes.items()]
+        return {"requirements.txt": "\n".join([f"--index-url {index.url}", *lines, ""])}
+    wheels = {name: (file_url or index.file_url(name, "98.0"), sha) for name, sha in hashes.items()}
+    if form == "pylock.toml":
+        packages = [
+            f'[[packages]]\nname = "{name}"\nversion = "98.0"\nindex = "{index.url}"\n'
+            f'wheels = [{{ url = "{url}", hashes = {{ sha256 = "{sha}" }} }}]\n'
+            for name, (url, sha) in wheels.items()
+        ]
+        return {"pylock.toml": 'lock-version = "1.0"\ncreated-by = "a person"\n' + "\n".join(packages)}
+    packages = [
+        f'[[package]]\nname = "{name}"\nversion = "98.0"\nsource = {{ registry = "{index.url}" }}\n'
+        f'wheels = [{{ url = "{url}", hash = "sha256:{sha}" }}]\n'
+        for name, (url, sha) in wheels.items()
+    ]
+    needs = "".join(f'{{ name = "{name}" }},' for name in hashes)
+    own = f'[[package]]\nname = "shop"\nversion = "1"\nsource = {{ virtual = "." }}\ndependencies = [{needs}]\n'
+    sources = "".join(f'{name} = {{ index = "ours" }}\n' for name in hashes)
+    pyproject = (
+        f'[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = {list(hashes)}\n'
+        f'[tool.uv.sources]\n{sources}[[tool.uv.index]]\nname = "ours"\nurl = "{index.url}"\nexplicit = true\n'
+    )
+    text = 'version = 1\nrevision = 3\nrequires-python = ">=3.11"\n' + "\n".join([*packages, own])
+    return {"pyproject.toml": pyproject, "uv.lock": text}
+
+
+def hashes(index: Index) -> dict[str, str]:
+    return {name: index.put(name, "98.0", "ours = True") for name in ("gunicorn", "django-cors-headers", "pricing")}
+
+
+# ------------------------------------------------------------------------------------------------- dependency confusion
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_lock_s_own_index_is_the_only_one_asked(tmp_path: Path, ours: Index, public: Index, form: str) -> None:
+    """What the lock names comes from where the lock says; the stranger's package is not even asked for."""
+    wanted = hashes(ours)
+    built = build(project(tmp_path / "p", **lock(form, ours, wanted)))
+    assert digests(built)["pricing"] == wanted["pricing"]
+    assert not [path for path in public.asked if "pricing" in path]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_another_hash_than_the_lock_s_is_refused(tmp_path: Path, ours: Index, form: str) -> None:
+    """By the package's name, before anything is sent, and nothing of it stays in the cache."""
+    wanted = hashes(ours) | {"pricing": NO}
+    with pytest.raises(ReleaseError, match=r"pricing.*: what its index has is not what .* locks \(another hash\)"):
+        build(project(tmp_path / "p", **lock(form, ours, wanted)))
+    assert not [path for path in (tmp_path / "cache/wheels").iterdir() if path.name != ".lock"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_package_that_was_published_anew_is_refused(tmp_path: Path, ours: Index, form: str) -> None:
+    """The same name and version, other content: the lock was made of the one before."""
+    files = lock(form, ours, hashes(ours))
+    ours.put("pricing", "98.0", "ours = 'no longer'")
+    with pytest.raises(ReleaseError, match=r"pricing.* \(another hash\)"):
+        build(project(tmp_path / "p", **files))
+
+
+def test_a_list_that_names_its_index_is_not_served_from_the_machine_s(
+    tmp_path: Path, ours: Index, public: Index
+) -> None:
+    """uv would take the index of its environment first; without hashes the stranger's newer package would win."""
+    text = f"--index-url {ours.url}\npricing\ngunicorn\ndjango-cors-headers\n"
+    built = build(project(tmp_path / "p", **{"requirements.txt": text}))
+    assert digests(built)["pricing"] == hashes(ours)["pricing"]
+    assert not [path for path in public.asked if "pricing" in path]
+
+
+def test_an_extra_index_wins_over_the_public_one(tmp_path: Path, ours: Index, public: Index) -> None:
+    """The first index that knows a name is the only one for it, whatever versions others offer."""
+    text = f"--extra-index-url {ours.url}\npricing\ngunicorn\ndjango-cors-headers\n"
+    assert digests(build(project(tmp_path / "p", **{"requirements.txt": text})))["pricing"] == hashes(ours)["pricing"]
+
+
+@pytest.mark.parametrize(
+    ("toml", "wanted"),
+    [
+        ("[tool.uv.sources]\npricing = { workspace = true }", r"\[tool.uv.sources\] says .*; run `uv lock`"),
+        ("[tool.uv.sources]\npricing = { path = '../pricing' }", r"where pricing is from"),
+        ("[tool.uv.sources]\npricing = { git = 'https://git.invalid/pricing' }", r"where pricing is from"),
+        ("[tool.uv.sources]\npricing = { index = 'ours' }", r"where pricing is from"),
+        ("[tool.uv.sources]\npricing = { url = 'https://files.invalid/pricing.whl' }", r"where pricing is from"),
+        ("[tool.poetry.dependencies]\npricing = { path = '../pricing' }", r"where pricing is from; run `poetry lock`"),
+        ("[tool.poetry.dependencies]\npricing = { version = '1', source = 'ours' }", r"where pricing is from"),
+        ("[[tool.poetry.source]]\nname = 'ours'\nurl = 'https://ours.invalid'", r"names sources of its own"),
+        ("[[tool.pdm.source]]\nname = 'ours'\nurl = 'https://ours.invalid'", r"sources of its own; run `pdm lock`"),
+    ],
+)  # fmt: skip
+def test_sources_that_only_a_lock_can_honour_are_never_resolved_past(
+    tmp_path: Path, public: Index, toml: str, wanted: str
+) -> None:
+    """Without a lock a list of names says less than the project does: it stops, with the command that locks."""
+    text = f'[project]\nname = "shop"\nversion = "1"\ndependencies = ["pricing"]\n{toml}\n'
+    with pytest.raises(ReleaseError, match=wanted):
+        build(project(tmp_path / "p", **{"pyproject.toml": text}))
+    assert public.asked == []
+
+
+def test_a_list_next_to_such_a_source_is_not_resolved_past_it_either(tmp_path: Path, public: Index) -> None:
+    """`requirements.txt` has only the name; with its hash, or from a folder, the list says enough."""
+    toml = '[project]\nname = "shop"\nversion = "1"\n[tool.uv.sources]\nPricing = { workspace = true }\n'
+    with pytest.raises(ReleaseError, match=r"pricing is from elsewhere by \[tool.uv.sources\] in .*; run `uv lock`"):
+        build(project(tmp_path / "p", **{"pyproject.toml": toml, "requirements.txt": "pricing>=1\n"}))
+    assert public.asked == []
+
+
+@pytest.mark.parametrize("text", ["packages = 1\n", "packages = [1]\n", '[[packages]]\nname = "x"\nwheels = [1]\n'])
+def test_a_lock_that_is_none_is_an_error_and_no_traceback(tmp_path: Path, text: str) -> None:
+    """Whatever somebody has written into it."""
+    with pytest.raises(ReleaseError, match=r"pylock\.toml is no lock that can be read"):
+        build(project(tmp_path / "p", **{"pylock.toml": 'lock-version = "1.0"\n' + text}))
+
+
+AWAY = "https://files.invalid/pricing-1"
+PYLOCK = 'lock-version = "1.0"\ncreated-by = "a person"\n[[packages]]\nname = "pricing"\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({"requirements.txt": "-e git+file:///nowhere/pricing#egg=pricing\n"}, r"pricing|Git"),
+        ({"requirements.txt": "-e ../pricing\n"}, r"`-e \.\./pricing` is a folder of this machine"),
+        ({"requirements.txt": "pricing @ file:///elsewhere/pricing\n"}, r"is a folder of this machine"),
+        ({"requirements.txt": "-r https://elsewhere.invalid/more.txt\n"}, r"needs https://elsewhere.invalid/more.txt"),
+        ({"pylock.toml": PYLOCK + 'vcs = { type = "git", url = "https://git.invalid/pricing", commit-id = "abc" }\n'},
+         r"pricing is from the repository git\+https://git.invalid/pricing@abc.*`build_sdists: \[pricing\]`"),
+        ({"pylock.toml": PYLOCK + 'directory = { path = "../pricing" }\n'}, r"pricing is the folder .*outside of"),
+        ({"pylock.toml": PYLOCK + f'archive = {{ url = "{AWAY}.tar.gz", hashes = {{ sha256 = "00" }} }}\n'},
+         r"no wheel for .* of pricing"),
+        ({"pylock.toml": PYLOCK}, r"pricing is from nowhere"),
+        ({"pylock.toml": PYLOCK + f'version = "1"\nwheels = [{{ url = "{AWAY}-py3-none-any.whl" }}]\n'},
+         r"pricing has no sha256"),
+    ],
+)  # fmt: skip
+def test_a_source_that_can_t_be_honoured_is_refused_by_name(
+    tmp_path: Path, public: Index, files: dict[str, str], wanted: str
+) -> None:
+    """A folder, a repository, an archive: never replaced by a package of the same name from an index."""
+    with pytest.raises(ReleaseError, match=wanted):
+        build(project(tmp_path / "p", **files))
+    assert not [path for path in public.asked if "pricing" in path]
+
+
+@pytest.mark.parametrize(
+    ("lines", "wanted"),
+    [
+        ("gunicorn==98.0 --hash=sha256:{gunicorn}\npricing==98.0\n", r"a --hash for some .* none for pricing"),
+        ("gunicorn==98.0 --hash=sha256:{gunicorn}\nabove==1.0 --hash=sha256:{above}\n", r"pricing is needed too"),
+    ],
+)  # fmt: skip
+def test_what_is_locked_in_part_is_not_locked(tmp_path: Path, ours: Index, lines: str, wanted: str) -> None:
+    """As pip has it: one hash means that every package has one, those that others need included."""
+    known = hashes(ours) | {"above": ours.put("above", "1.0", "", "pricing")}
+    with pytest.raises(ReleaseError, match=wanted):
+        build(project(tmp_path / "p", **{"requirements.txt": f"--index-url {ours.url}\n" + lines.format(**known)}))
+
+
+def test_a_package_by_its_address_is_not_added_a_second_time(tmp_path: Path, ours: Index) -> None:
+    """A wheel that a list names by its URL counts with the version in its name."""
+    urls = [f"{name} @ {ours.file_url(name, '98.0')}" for name in ("gunicorn", "django-cors-headers")]
+    built = build(project(tmp_path / "p", **{"requirements.txt": "\n".join([*urls, ""])}))
+    assert sorted(digests(built)) == ["django_cors_headers", "gunicorn"]
+    assert not [path for path in ours.asked if path.startswith("/simple")]
+
+
+# ------------------------------------------------------------------------------------------------- workspaces
+
+
+def workspace(top: Path, locked: bool = True) -> Path:
+    """A uv workspace whose lock is at the top, the Django project one of its members; returns that member."""
+    hatch = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+    head = 'version = "1"\nrequires-python = ">=3.11"\n'
+    files = {
+        "pyproject.toml": '[tool.uv.workspace]\nmembers = ["apps/*", "packages/*"]\n',
+        "packages/pricing/pyproject.toml": f'[project]\nname = "pricing"\n{head}{hatch}',
+        "packages/pricing/src/pricing/__init__.py": "ours = True\n",
+        "apps/shop/pyproject.toml": f'[project]\nname = "shop"\n{head}dependencies = ["pricing", "gunicorn", '
+        '"django-cors-headers"]\n[tool.uv.sources]\npricing = { workspace = true }\n',
+    }
+    member = project(top / "apps/shop")
+    project(top, **files)
+    (top / "manage.py").unlink()
+    if locked:
+        uv("lock", "-q", "--no-python-downloads", at=top).check_returncode()
+    return member
+
+
+def test_the_lock_of_a_workspace_is_found_and_its_own_package_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package of that name is the workspace's, whatever the index has, and nothing is left beside its source. Asks
+    the real index."""
+    member = workspace(tmp_path / "ws")
+    said: list[str] = []
+    built = build(member, said)
+    assert built.wheels
+    names = [name for name in built.wheels.names if name.startswith("pricing")]
+    assert names == ["pricing-1-py3-none-any.whl"]
+    assert any("builds pricing from" in line for line in said)
+    assert not any("locks nothing" in line for line in said)
+    assert sorted(path.name for path in (tmp_path / "ws/packages/pricing").iterdir()) == ["pyproject.toml", "src"]
+    (tmp_path / "ws/packages/pricing/src/pricing/__init__.py").write_text("ours = 2\n")
+    assert build(member).id != built.id
+
+
+def test_a_workspace_without_a_lock_is_refused(tmp_path: Path, public: Index) -> None:
+    """The cure is one command, and nobody is asked for a package of that name meanwhile."""
+    with pytest.raises(ReleaseError, match=r"uv workspace .*/ws, which has no uv\.lock; run `uv lock` there"):
+        build(workspace(tmp_path / "ws", locked=False))
+    assert public.asked == []
+
+
+def test_a_package_of_the_same_repository_is_built_from_there(tmp_path: Path, ours: Index) -> None:
+    """`./packages/pricing` in a requirements file: from the folder, not by its name. Asks the real index."""
+    files = {
+        "packages/pricing/setup.py": "import setuptools\n"
+        "setuptools.setup(name='pricing', version='7', py_modules=['pricing'])\n",
+        "packages/pricing/pricing.py": "ours = True\n",
+        "requirements.txt": f"--extra-index-url {ours.url}\n-e ./packages/pricing\n"
+        "gunicorn==98.0\ndjango-cors-headers==98.0\n",
+    }
+    built = build(project(tmp_path / "p", **files))
+    assert built.wheels
+    assert "pricing-7-py3-none-any.whl" in built.wheels.names
+    assert not [path for path in ours.asked if "pricing" in path]
+
+
+# ------------------------------------------------------------------------------------------------- the kit's own
+
+
+def test_the_kit_s_additions_are_of_its_own_list(tmp_path: Path) -> None:
+    """By the kit's hashes, in a second step; what the project locks stays as it is. Asks the real index."""
+    said: list[str] = []
+    built = build(project(tmp_path / "p", **{"requirements.txt": "django==4.1.13\n"}), said)
+    from rollout.release.additions import LIST
+
+    known = {one.name: one.sha256 for one in LIST if one.pin in ("gunicorn==27.0.1", "django-cors-headers==4.4.0")}
+    found = digests(built)
+    assert found["gunicorn"] == known["gunicorn"]
+    assert found["django_cors_headers"] == known["django-cors-headers"]  # 4.9 is for newer Djangos
+    assert built.wheels and "Django-4.1.13-py3-none-any.whl" in built.wheels.names
+
+
+def test_the_kit_s_list_says_what_its_wheels_need(tmp_path: Path) -> None:
+    """`needs` is the wheel's own metadata. Asks the real index."""
+    import email
+    import subprocess
+    import sys
+    import zipfile
+
+    from packaging.requirements import Requirement
+
+    from rollout.release.additions import LIST
+
+    for one in LIST:
+        asked = tmp_path / "asked.txt"
+        asked.write_text(one.line + "\n")
+        words = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--require-hashes", "-d", str(tmp_path)]
+        subprocess.run([*words, "-r", str(asked)], check=True)
+        name, _, version = one.pin.partition("==")
+        with zipfile.ZipFile(next(tmp_path.glob(f"{name.replace('-', '_')}-{version}-*.whl"))) as archive:
+            path = next(path for path in archive.namelist() if path.endswith(".dist-info/METADATA"))
+            told = email.message_from_bytes(archive.read(path)).get_all("Requires-Dist") or []
+        plain = {(need.name.lower(), str(need.specifier)) for need in map(Requirement, told) if not need.marker}
+        assert plain == {(need.name, str(need.specifier)) for need in map(Requirement, one.needs)}
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        ({"gunicorn": "20.1"}, r"has gunicorn==20\.1, and the kit needs gunicorn>=22; raise it there, or leave it out"),
+        ({"django-cors-headers": "3.4", "gunicorn": "98.0"}, r"django-cors-headers==3\.4, and the kit needs .*>=3\.5"),
+        ({"gunicorn": "98.0"}, r"has no django, and the kit's django-cors-headers==3\.14\.0 needs django>=3\.2"),
+        ({"gunicorn": "98.0", "django": "3.1"}, r"has django==3\.1, and the kit's .* needs django>=3\.2; change that"),
+    ],
+)
+def test_a_conflict_with_the_kit_s_own_needs_is_a_message(
+    tmp_path: Path, ours: Index, names: dict[str, str], wanted: str
+) -> None:
+    """Never another version than the locked one."""
+    lines = "".join(f"{name}=={version} --hash=sha256:{ours.put(name, version)}\n" for name, version in names.items())
+    with pytest.raises(ReleaseError, match=wanted):
+        build(project(tmp_path / "p", **{"requirements.txt": f"--index-url {ours.url}\n{lines}"}))
+
+
+# ------------------------------------------------------------------------------------------------- credentials
+
+PASSWORD = "open-sesame-4711"
+
+
+@pytest.mark.parametrize("way", ["variables", "URL", "netrc", "pip's variable"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_credentials_are_taken_as_uv_and_pip_take_them_and_stay_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], form: str, way: str
+) -> None:
+    """From an explicit index with a password everything arrives, and the password is in no output, no file of the cache
+    and nothing that is sent."""
+    with serving(f"ada:{PASSWORD}") as index:
+        files = lock(form, index, hashes(index))
+        match way:
+            case "variables":
+                if form != "uv.lock":
+                    monkeypatch.setenv("UV_INDEX", f"ours={index.url}")
+                monkeypatch.setenv("UV_INDEX_OURS_USERNAME", "ada")
+                monkeypatch.setenv("UV_INDEX_OURS_PASSWORD", PASSWORD)
+                files = {name: text.replace(f"--index-url {index.url}\n", "") for name, text in files.items()}
+            case "URL":
+                monkeypatch.setenv("TOKEN", PASSWORD)
+                monkeypatch.setenv("UV_INDEX", index.url_with_user)
+                with_token = "--index-url http://ada:${TOKEN}@" + index.address + "/simple"
+                files = {name: text.replace(f"--index-url {index.url}", with_token) for name, text in files.items()}
+            case "netrc":
+                netrc = tmp_path / "netrc"
+                netrc.write_text(f"machine 127.0.0.1\nlogin ada\npassword {PASSWORD}\n")
+                netrc.chmod(0o600)
+                monkeypatch.setenv("NETRC", str(netrc))
+            case "pip's variable":
+                monkeypatch.setenv("PIP_INDEX_URL", index.url_with_user)
+                files = {name: text.replace(f"--index-url {index.url}\n", "") for name, text in files.items()}
+        said: list[str] = []
+        built = build(project(tmp_path / "p", **files), said)
+        assert built.wheels
+        archive = built.archive({"releases": [], "venvs": []}, lambda *_: None)
+        assert archive
+        monkeypatch.delenv("NETRC", raising=False)
+        for path in (tmp_path / "cache").rglob("*"):
+            if path.is_file() and path.suffix in ("", ".json", ".txt", ".toml"):
+                assert PASSWORD not in path.read_text(errors="replace"), path
+        orders = built.orders({"releases": [], "venvs": []}, "shop", "ada", archive=archive)
+        assert PASSWORD not in "".join([*said, *capfd.readouterr(), str(orders), repr(built)])
+
+
+def test_a_wrong_password_is_said_without_it(tmp_path: Path) -> None:
+    """The message says that an index asks for one, and how it is given."""
+    with serving("ada:right") as index:
+        files = lock("pylock.toml", index, hashes(index))
+        with pytest.raises(ReleaseError, match=r"asks for a user and password.*UV_INDEX_<NAME>_USERNAME") as problem:
+            build(project(tmp_path / "p", **files))
+        lines = f"--index-url http://ada:{PASSWORD}@{index.address}/simple\npricing\n"
+        with pytest.raises(ReleaseError) as other:
+            build(project(tmp_path / "q", **{"requirements.txt": lines}))
+    for one in (problem.value, other.value):
+        assert PASSWORD not in f"{one}{one.detail}"
+
+
+# ------------------------------------------------------------------------------------------------- markers, messages
+
+
+@pytest.mark.parametrize(("full", "taken"), [("3.11.2", True), ("3.11.1", False), ("3.11.2+", True)])
+def test_markers_are_of_the_host_s_full_version(tmp_path: Path, ours: Index, full: str, taken: bool) -> None:
+    """`python_full_version` is compared with all three numbers of the host's Python."""
+    text = f"--index-url {ours.url}\npricing ; python_full_version >= '3.11.2'\ngunicorn\ndjango-cors-headers\n"
+    built = build(project(tmp_path / "p", **{"requirements.txt": text}), full=full)
+    assert ("pricing" in digests(built)) is taken
+
+
+def test_warnings_are_no_reason() -> None:
+    """A warning, and the lines that belong to it, are left out of what a tool gives as its reason."""
+    said = "warning: X fails\n  cause: it is broken\n\n     [stderr]\n     more\nerror: No solution\n  cause: because\n"
+    assert without_warnings(said).split() == ["error:", "No", "solution", "cause:", "because"]
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("psycopg2", "psycopg2-binary"), ("psycopg-c", r"psycopg\[binary\]"), ("mysqlclient", "PyMySQL")],
+)
+def test_a_package_without_a_wheel_comes_with_the_way_out(tmp_path: Path, ours: Index, name: str, wanted: str) -> None:
+    """What is usually taken instead, and the project's other requirements."""
+    ours.files[f"{name.replace('-', '_')}-1.0.tar.gz"] = b"x"
+    files = {
+        "requirements.txt": f"--index-url {ours.url}\n{name}==1.0\n",
+        "requirements/local.txt": "",
+        "requirements/production.txt": "",
+    }
+    with pytest.raises(ReleaseError, match=rf"instead of {name}: {wanted}.*`requirements: requirements/prod"):
+        build(project(tmp_path / "p", **files))
+
+
+# ------------------------------------------------------------------------------------------------- which file
+
+
+@pytest.mark.parametrize(
+    ("files", "named", "found"),
+    [
+        ({"requirements/production.txt": "a\n", "requirements/local.txt": "b\n"}, "", "production.txt"),
+        ({"requirements/production.txt": "a\n", "requirements.txt": "b\n"}, "", "requirements.txt"),
+        ({"requirements/prod.txt": "a\n", "requirements.txt": "b\n"}, "requirements/prod.txt", "prod.txt"),
+        ({"pylock.prod.toml": PYLOCK, "requirements.txt": "b\n"}, "pylock.prod.toml", "pylock.prod.toml"),
+    ],
+)  # fmt: skip
+def test_the_file_that_the_stack_names_is_read(tmp_path: Path, files: dict[str, str], named: str, found: str) -> None:
+    """`requirements:` wins; without it production's list is found where there is no other."""
+    assert requirements(release.local(project(tmp_path / "p", **files)), named).file == found
+
+
+@pytest.mark.parametrize(
+    ("files", "named", "wanted"),
+    [
+        ({"requirements/dev.txt": "a\n"}, "", r"says nowhere what it needs .*`requirements: requirements/dev.txt`"),
+        ({}, "gone.txt", r"requirements: .*gone.txt does not exist; correct it"),
+        ({}, "../elsewhere.txt", r"requirements: .* is outside of the repository"),
+        ({"requirements.txt": "-r requirements.txt\n"}, "", r"requirements.txt includes itself"),
+        ({"pyproject.toml": "[tool.poetry.dependencies]\ndjango = '5'\n"}, "", r"only read by poetry, .* no lock"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, files: dict[str, str], named: str, wanted: str) -> None:
+    """With another one of the project's, where there is one."""
+    with pytest.raises(ReleaseError, match=wanted):
+        requirements(release.local(project(tmp_path / "p", **files)), named)
