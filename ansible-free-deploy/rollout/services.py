@@ -20,7 +20,7 @@ def notes(settings: Settings) -> list[str]:
             if settings.backend_git
             else release.local(ROOT / settings.backend_path)
         )
-        found = detection.needed(project.read(source.folder, settings.settings, settings.wsgi))
+        found = detection.lines(project.read(source.folder, settings.settings, settings.wsgi))
     except ValueError as problem:
         return [f"note: what the project needs next to gunicorn is not known: {problem}"]
     return [f"note: {one}" for one in found]

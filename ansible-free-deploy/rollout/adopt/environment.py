@@ -79,6 +79,11 @@ def reader(name: str) -> External | None:
     return External(f"{_READER} ({kind})")
 
 
+def concerns(name: str) -> bool:
+    """Whether a name from outside has to do with the environment."""
+    return name.split(".")[0] in ("os", "environ", "environs", "decouple", "starlette") or name.startswith(_READER)
+
+
 def prefixed(name: str) -> bool:
     """Whether it is environs' `with env.prefixed("SHOP_")`."""
     return name.startswith(_READER) and name.endswith(").prefixed")

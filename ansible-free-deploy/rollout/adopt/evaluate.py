@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rollout.adopt import environment
 from rollout.adopt.environment import ENVIRON
-from rollout.adopt.expressions import Doubt, Expressions, said, short, told
+from rollout.adopt.expressions import CHANGES, Doubt, Expressions, said, short, stored, told
 from rollout.adopt.values import (
     NOTHING,
     AdoptError,
@@ -33,7 +33,6 @@ from rollout.adopt.values import (
     unknown,
 )  # fmt: skip
 
-_CHANGES = ("append", "extend", "insert", "remove", "update", "setdefault")
 _ENDINGS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}
 _REACHES_ALL = {"exec", "eval", "locals", "globals", "include", "vars"}
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -118,7 +117,7 @@ class Reader(Expressions):
                 self._store(target, self.value(value, scope), scope)
             case ast.AugAssign(target=target, op=op, value=value):
                 self._store(target, operated(op, self.value(target, scope), self.value(value, scope)), scope)
-            case ast.Expr(value=ast.Call(func=ast.Attribute(value=target, attr=attr), args=args)) if attr in _CHANGES:
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=target, attr=attr), args=args)) if attr in CHANGES:
                 self._change(target, attr, [self.value(one, scope) for one in args], scope)
             case ast.Expr(value=value):
                 return self._aside(value, scope)
@@ -233,7 +232,7 @@ class Reader(Expressions):
 
     def _if(self, node: ast.If, scope: Scope) -> bool:
         condition = self.value(node.test, scope)
-        self.switch(node.test, _stored(node), scope)
+        self.switch(node.test, node, scope)
         if known(condition):
             return self.run(node.body if condition else node.orelse, scope)
         if self._stops(node.body, scope):
@@ -354,7 +353,7 @@ class Reader(Expressions):
         with self.doubting(None):
             for body in ("body", "orelse"):
                 inner = replace(scope, names=dict(scope.names), returned=None)
-                for name in _stored(node):
+                for name in stored(node):
                     inner.names[name] = Setting(Computed())
                 self.run([one for one in getattr(node, body, []) if isinstance(one, ast.stmt)], inner)
         self._bind_all(node, scope)
@@ -365,7 +364,7 @@ class Reader(Expressions):
                 before = scope.names.get(inner.id, Setting()).value
                 grows = isinstance(before, list) and _only_grows(node, inner.id)
                 self._bind(inner.id, [*before, Computed()] if grows else Computed(), inner, scope)
-            elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in _CHANGES:
+            elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in CHANGES:
                 self._change(inner.func.value, inner.func.attr, [Computed()], scope)
 
     def _whole_module(self, alias: ast.alias, node: ast.stmt, scope: Scope) -> None:
@@ -418,22 +417,6 @@ def _source(node: ast.ImportFrom, scope: Scope) -> str:
     package = scope.module.split(".")[: None if scope.file.name == "__init__.py" else -1]
     base = package[: len(package) - node.level + 1] if node.level else []
     return ".".join([*base, *filter(None, [node.module])])
-
-
-def _stored(node: ast.AST) -> tuple[str, ...]:
-    """The names that a statement may set, in their order."""
-    return tuple(dict.fromkeys(_targets(node)))
-
-
-def _targets(node: ast.AST) -> Iterator[str]:
-    for one in ast.walk(node):
-        match one:
-            case ast.Name(id=name, ctx=ast.Store()):
-                yield name
-            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store()):
-                yield name
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr)) if attr in _CHANGES:
-                yield name
 
 
 def _only_grows(node: ast.AST, name: str) -> bool:

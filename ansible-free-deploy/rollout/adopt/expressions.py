@@ -32,13 +32,14 @@ from rollout.adopt.values import (
     unset,
 )  # fmt: skip
 
+CHANGES = ("append", "extend", "insert", "remove", "update", "setdefault")
 _SAID = {
     "corsheaders.defaults.default_headers": [
         "accept", "authorization", "content-type", "user-agent", "x-csrftoken", "x-requested-with",
     ],
     "corsheaders.defaults.default_methods": ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"],
 }  # fmt: skip
-_STEPS, _CALLS, _DEEP, _ITEMS = 150_000, 1_000, 6, 100
+_STEPS, _CALLS, _DEEP, _ITEMS = 60_000, 1_000, 6, 100
 
 
 @dataclass
@@ -74,6 +75,7 @@ class Expressions:
     _prefix: str = ""
     steps: int = 0
     _calls: int = 0
+    _lookups: dict[int, bool] = field(default_factory=dict)
     _depth: int = 0
 
     def module(self, name: str) -> Names:
@@ -206,7 +208,7 @@ class Expressions:
 
     def _choice(self, test: ast.expr, one: ast.expr, other: ast.expr, scope: Scope) -> Any:
         condition = self.value(test, scope)
-        self.switch(test, (), scope)
+        self.switch(test, test, scope)
         if known(condition):
             return self.value(one if condition else other, scope)
         holds, text = truth(condition), told(test, condition)
@@ -217,11 +219,11 @@ class Expressions:
         made = joined(yes, no, short(test), condition)
         return replace(made, maybe=None, when="") if isinstance(made, Computed) else made
 
-    def switch(self, test: ast.expr, names: tuple[str, ...], scope: Scope) -> None:
-        """Note a branch on DEBUG that is not surely off."""
+    def switch(self, test: ast.expr, node: ast.AST, scope: Scope) -> None:
+        """Note a branch on DEBUG."""
         if any(isinstance(one, ast.Name) and one.id == "DEBUG" for one in ast.walk(test)):
             debug = scope.names.get("DEBUG", Setting()).value
-            self.switches.append(Switch(debug, short(test), names, self.where(scope.file, test)))
+            self.switches.append(Switch(debug, short(test), stored(node), self.where(scope.file, test)))
 
     def _each(self, elt: ast.expr, loop: ast.comprehension, scope: Scope) -> Any:
         """A comprehension over a list that is said, one item after the other."""
@@ -328,7 +330,7 @@ class Expressions:
         """A function of the project: which variables it looks up, and what it returns in an empty environment. Its
         value is computed at run time, whatever it is."""
         self._calls += 1
-        if self._calls > _CALLS or self._depth >= _DEEP:
+        if self._calls > _CALLS or self._depth >= _DEEP or not self._looks_up(function, _DEEP):
             return unknown(*given, *words.values())
         inner = self._bound(function, given, words)
         site, self._site = self._site, self._site or self.where(scope.file, call)
@@ -346,6 +348,20 @@ class Expressions:
         sure = [value for value, holds in returned if holds]
         plain = unset(sure[0]) if sure else NOTHING if returned else None
         return replace(unknown(*given, *words.values(), *(value for value, _ in returned)), unset=plain)
+
+    def _looks_up(self, function: Function, deep: int) -> bool:
+        """Whether a function, or one that it calls, has to do with the environment."""
+        if id(function.node) not in self._lookups:
+            names = {one.id for one in ast.walk(function.node) if isinstance(one, ast.Name)}
+            values = [function.scope.names.get(name, Setting()).value for name in sorted(names)]
+            outside = bool(names & {"os", "environ", "getenv"}) or any(
+                isinstance(one, External) and environment.concerns(one.name) for one in values
+            )
+            called = [one for one in values if isinstance(one, Function) and one.node is not function.node]
+            self._lookups[id(function.node)] = outside or (
+                deep > 0 and any(self._looks_up(one, deep - 1) for one in called)
+            )
+        return self._lookups[id(function.node)]
 
     def _bound(self, function: Function, given: list[Any], words: dict[str, Any]) -> Scope:
         arguments, outer = function.node.args, function.scope
@@ -369,6 +385,22 @@ class Expressions:
     def sure(self) -> bool:
         """Whether this is reached in an empty environment."""
         return all(one.holds for one in self._doubts)
+
+
+def stored(node: ast.AST) -> tuple[str, ...]:
+    """The names that a statement may set, in their order."""
+    return tuple(dict.fromkeys(_targets(node)))
+
+
+def _targets(node: ast.AST) -> Iterator[str]:
+    for one in ast.walk(node):
+        match one:
+            case ast.Name(id=name, ctx=ast.Store()):
+                yield name
+            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store()):
+                yield name
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr)) if attr in CHANGES:
+                yield name
 
 
 def said(name: str) -> Any:

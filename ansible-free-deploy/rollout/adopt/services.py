@@ -131,6 +131,11 @@ def needed(project: Project) -> tuple[Service, ...]:
     return (*_asgi(project), *_databases(project, texts), *_others(project, texts))
 
 
+def lines(project: Project) -> list[str]:
+    """One line for each."""
+    return [str(one) for one in needed(project)]
+
+
 def _texts(project: Project) -> list[Setting]:
     """Every text that the settings hold, and where; what stands in a branch that never runs is among it."""
     return [one for file in project.files for one in _of_file(project, file)]

@@ -70,7 +70,7 @@ def _written(node: ast.AST) -> ast.expr | None:
 def _is_beside(target: ast.expr, reader: Reader, scope: Scope) -> bool:
     value = reader.value(target, scope)
     if isinstance(value, (str, Path)) and str(value):
-        return _inside(value, reader.root) and not str(value).startswith("/tmp")
+        return _inside(value, reader.root)
     return bool(_CODE.search(ast.unparse(target)))
 
 
