@@ -231,6 +231,7 @@ else:
         ('bool(int(os.environ.get("DEBUG", 1)))', "0"),
         ('bool(os.environ.get("DEBUG", "yes"))', ""),
         ('config("DEBUG", default=True, cast=bool)', "false"),
+        ('flag("DEBUG", "True")', "False"),
     ],
 )
 def test_debug_is_switched_off_where_the_project_reads_it(tmp_path: Path, read: str, text: str) -> None:
@@ -239,6 +240,12 @@ def test_debug_is_switched_off_where_the_project_reads_it(tmp_path: Path, read: 
 import os, environ
 from decouple import config
 env = environ.Env()
+FLAGS = {{"True": True, "False": False}}
+def flag(name, default):
+    text = os.getenv(name, default)
+    if text not in FLAGS:
+        raise ValueError(name)
+    return FLAGS[text]
 DEBUG = {read}
 if DEBUG:
     EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"

@@ -340,13 +340,13 @@ class Expressions:
                 if isinstance(function.node, ast.Lambda):
                     value = self.value(function.node.body, inner)
                     return replace(unknown(value), unset=unset(value))
-                self.run(function.node.body, inner)
+                stopped = self.run(function.node.body, inner)
         finally:
             self._depth -= 1
             self._site = site
         returned = inner.returned or []
         sure = [value for value, holds in returned if holds]
-        plain = unset(sure[0]) if sure else NOTHING if returned else None
+        plain = unset(sure[0]) if sure else NOTHING if returned or stopped else None
         return replace(unknown(*given, *words.values(), *(value for value, _ in returned)), unset=plain)
 
     def _looks_up(self, function: Function, deep: int) -> bool:

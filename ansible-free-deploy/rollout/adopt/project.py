@@ -27,6 +27,7 @@ _ALIASES = {
 }
 _SOCKETS = re.compile(r"\bProtocolTypeRouter\b|websocket_urlpatterns|\bas_asgi\(\)")
 _TEMPLATES = {"cookiecutter.json": "cookiecutter", "copier.yml": "copier copy", "copier.yaml": "copier copy"}
+_COMMANDS = re.compile(r"(^|/)management/commands/")
 _NOT_SERVED = re.compile(r"(^|/)((tests?|migrations)/|test[^/]*\.py$)")
 # Names that say nothing about what the project is.
 _GENERIC = {"config", "conf", "core", "project", "settings", "app", "backend", "server", "api", "src", "django", "site"}
@@ -154,7 +155,12 @@ def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Pr
         classes=tuple(reader.classes),
         switches=tuple(first.switches),
         debug_off=off,
-        writes=tuple(one for file in served for one in writes.places(blank.fresh(), file, file in reader.files)),
+        writes=tuple(
+            one
+            for file in served
+            if not _COMMANDS.search(file.as_posix())  # what a developer runs
+            for one in writes.places(blank.fresh(), file, file in reader.files)
+        ),
         sockets=tuple(one for file in served for one in _sockets(reader, file)),
         shipped=shipped,
     )
@@ -169,11 +175,11 @@ def _switch_off(blank: Reader, first: Reader, settings: str) -> tuple[str, str] 
     if asked is None or len(asked.names) != 1:
         return None
     name = asked.names[0]
-    for text in ("false", "0", ""):
+    for text in ("false", "False", "0", ""):
         tried = blank.fresh({name: text})
         found = tried.module(settings).get("DEBUG", Setting()).value
         values = [found, *(one.debug for one in tried.switches)]
-        if all(not isinstance(value, Computed) and not value for value in values):
+        if all(truth(value) is False for value in values):
             return name, text
     return None
 
