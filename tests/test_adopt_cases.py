@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.local import image
+from rollout import services
 from rollout.adopt import Adopted, AdoptError, adopt
 from rollout.adopt.packages import below_floor, of_text
 from rollout.adopt.services import lines
@@ -379,6 +380,15 @@ def test_what_runs_next_to_gunicorn_is_told(tmp_path: Path, more: str) -> None:
     assert f"{name}: " in decisions(result) and words in decisions(result)
     assert any(line.startswith(f"{name}: ") and words in line for line in lines(result.project))
     assert "guest:word" not in decisions(result)
+
+
+def test_the_verbs_tell_the_same_of_the_project_that_is_shipped(tmp_path: Path) -> None:
+    """One line each; a project that can't be read any more is one line as well, never the end of the verb."""
+    app = write(tmp_path, PLAIN + "ASGI_APPLICATION = 'shop.asgi.application'\n")
+    found = config(adopted(app, tmp_path / "kit"))
+    assert [line.split(":")[1].strip() for line in services.notes(found)] == ["ASGI"]
+    (app / "shop" / "settings.py").write_text("print 'x'\n")
+    assert "is not known" in services.notes(found)[0]
 
 
 def test_a_plain_project_needs_nothing_next_to_gunicorn(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ LINES = (
     "del A", "A = lambda x: A", "*A, B = A", "A = 'x'.join(A)", "A = int(A)", "A = Path(A)", "from x import *",
     "if A: B = 1", "if not A: raise ValueError", "assert A", "with A as B: A = B", "for A in B: B.append(A)",
     "try: A = B\nexcept A: B = A", "def f(a, *b, c=A, **d):\n    if a: return f(a)\n    return b", "class A(B): A = B",
-    "while A: B = A", "globals().update(A)", "include(A)", "exec(A)", "A = 10 ** 9 ** 9", "A: int", "return", "sys.exit()",
+    "while A: B = A", "globals().update(A)", "include(A)", "exec(A)", "A = 10 ** 9 ** 9", "A: int", "return",
+    "sys.exit()",
 )  # fmt: skip
 START = "import os, sys, environ\nfrom pathlib import Path\nenv = environ.Env()\nA, B = ['x'], {'x': 1}\n"
 
