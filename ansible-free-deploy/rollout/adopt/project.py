@@ -132,7 +132,8 @@ def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Pr
     first.module(chosen.module)
     off = _switch_off(blank, first, chosen.module)
     reader = blank.fresh(dict([off] if off else []))
-    names = reader.module(chosen.module)
+    names = dict(reader.module(chosen.module))
+    names |= {name: one for name, one in first.module(chosen.module).items() if name == "DEBUG"}  # as it is today
     source = replace(source, folder=root)
     needs = _needs(source)
     served = [file for file in files if file not in hidden]
