@@ -90,6 +90,12 @@ def read(
     return found
 
 
+def tell(notes: list[str]) -> None:
+    """Lines under a verb's result, where there are any."""
+    if notes:
+        report.line("\n" + "\n".join(notes))
+
+
 @verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)",
             "take-over": TAKE_OVER, "rename-from": RENAME, "remove-application": REMOVE,
             "allow-replace": ALLOW_REPLACE, "allow-delete": ALLOW_DELETE, "allow-stop": ALLOW_STOP},
@@ -105,7 +111,7 @@ def up(
     What holds data is replaced or deleted, and a host stopped for a while, only after a question, or where
     --allow-replace, --allow-delete or --allow-stop names it.
     """
-    from rollout import changes, check, deploy, infrastructure, python, ready, settings, ship, whose
+    from rollout import changes, check, deploy, infrastructure, python, ready, services, settings, ship, whose
 
     started = time.monotonic()
     wanted = settings.read(named(stack))
@@ -123,6 +129,7 @@ def up(
     report.line(check.where_to_look(contract, check.from_here(contract)))
     if unsaved := check.unsaved(wanted):
         report.line(f"\n{unsaved}")
+    tell(services.notes(wanted))
     quiet = not any(shipped) and not any(o.result["changed"] for o in outcomes)
     report.line(f"\n{'nothing to do: all is as it should be' if quiet else 'done'}, {time.monotonic() - started:.1f} s")
 
@@ -172,7 +179,7 @@ def ship(
     """Put a release of the application on every host and restart what serves it."""
     from rollout import deploy as deployment
     from rollout import outputs as source
-    from rollout import settings
+    from rollout import services, settings
     from rollout import ship as shipping
 
     moved = shipping.moving(rename_from, remove_application or [])
@@ -180,6 +187,7 @@ def ship(
     wanted = settings.read(source.chosen_stack(found.contract.environment), key_file=False)
     shipped = shipping.everywhere(wanted, found, moved)
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
+    tell(services.notes(wanted))
     if moved:  # what runs under the old name has stopped: the configuration under the new one belongs to the move
         report.line(deployment.summary(found.contract, deployment.everywhere(found, "deploy")))
 
@@ -327,6 +335,7 @@ def doctor(
 ) -> None:  # fmt: skip
     """Say what a browser would let a page read, and why not."""
     from rollout import doctor as surgery
+    from rollout import services, settings
     from rollout.doctor import page
 
     found = read(stack, outputs, json)
@@ -338,17 +347,26 @@ def doctor(
     if html:
         page.write(html, result)
     report.line(surgery.as_text(result, json))
+    if not json and not outputs:  # a file of outputs names no folder of the project's
+        tell(services.notes(settings.read(found.contract.environment, key_file=False)))
     if result.status:
         raise Exit(code=result.status)
 
 
 @verb(help={"path": "the folder with manage.py", "stack": "name of the stack to write (default: the application's)",
-            "frontend": "the folder that the page's build writes (default: one beside it, if there is)"})  # fmt: skip
-def adopt(_: Context, path: str, stack: str | None = None, frontend: str | None = None) -> None:
+            "frontend": "the folder that the page's build writes (default: one beside it, if there is)",
+            "settings": "the settings module to deploy with (default: the one that wsgi.py or manage.py names)",
+            "wsgi": "the WSGI callable, module:name (default: the one that the settings or a wsgi.py name)",
+            "force": "replace the stack's file, if there is one"})  # fmt: skip
+def adopt(
+    _: Context, path: str, stack: str | None = None, frontend: str | None = None, settings: str | None = None,
+    wsgi: str | None = None, force: bool = False,
+) -> None:  # fmt: skip
     """Read a Django project, say what will change and what conflicts, write a stack's config; the project stays."""
     from rollout import adopt as adoption
 
-    report.line(str(adoption.adopt(Path(path), stack, Path(frontend) if frontend else None)))
+    page = Path(frontend) if frontend else None
+    report.line(str(adoption.adopt(Path(path), stack, page, settings=settings, wsgi=wsgi, force=force)))
 
 
 @verb(help={"stack": STACK, "pin": "write the newest into the stack's config"})

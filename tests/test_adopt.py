@@ -19,8 +19,9 @@ from infra.local import image
 from infra.settings import Settings, SettingsError
 from infra.stackfile import read_config
 from rollout.adopt import DEFAULTS, Adopted, AdoptError, adopt
-from rollout.adopt.evaluate import Computed, Reader, known, shown
+from rollout.adopt.evaluate import Reader
 from rollout.adopt.findings import TABLE, changes
+from rollout.adopt.values import Computed, known, shown
 from rollout.render.django import settings_text
 from tests.e2e.kit import FAB, ROOT
 from tests.test_render import load
@@ -329,7 +330,7 @@ def test_no_common_middleware_is_no_obstacle(tmp_path: Path) -> None:
     [
         ("shop.settings.production", "shop.settings.dev", "shop.settings.production", "named by wsgi.py"),
         ("shop.settings.dev", "shop.settings.dev", "shop.settings.production", "looks like the one for production"),
-        ("shop.settings.base", "shop.settings.base", "shop.settings.base", "named by wsgi.py and manage.py"),
+        ("shop.settings.base", "shop.settings.base", "shop.settings.production", "looks like the one for production"),
         ("missing.settings", "shop.settings.dev", "shop.settings.production", "looks like the one for production"),
         ("shop.settings", "shop.settings", "shop.settings.production", "looks like the one for production"),
     ],
@@ -408,7 +409,7 @@ def test_the_config_has_room_for_what_is_needed(tmp_path: Path) -> None:
     names = ("SECRET_KEY", "SHOP_NAME", "STRIPE_SECRET")
     lines = "".join(f"{name}_ = os.environ['{name}']\n" for name in names)
     text = adopted(write(tmp_path, PLAIN + "import os\n" + lines), tmp_path / "kit").config.read_text()
-    assert '  # origin-kit:env:\n  #   SHOP_NAME: ""\n' in text
+    assert "  # origin-kit:env:\n  #   SHOP_NAME: <text>\n" in text
     assert "stacks/shop.secrets (NAME=value a line, mode 0600):\n  #   STRIPE_SECRET\n" in text
     assert " SECRET_KEY" not in text
 
@@ -581,7 +582,7 @@ def test_the_verb_writes_and_says_so(tmp_path: Path) -> None:
         assert Settings.read(read_config(ROOT, stack), stack).frontend_path == "examples/frontend"
         assert second.returncode == 2
         assert second.stderr.strip().splitlines() == [
-            f"stacks/{path.name} is there already; pass --stack NAME for another one, or remove it first"
+            f"stacks/{path.name} is there already; pass --stack NAME for another one, or --force to replace it"
         ]
     finally:
         path.unlink(missing_ok=True)
@@ -640,7 +641,8 @@ def test_doccano(tmp_path: Path) -> None:
     assert found.frontend_path == str(root / "backend" / "client" / "dist")
     assert (found.static_url, found.media_url, found.extra_origins) == ("/static/", "/media/", ())
     assert "middleware     10, CorsMiddleware at place 9, own: api.middleware.HeaderAuthMiddleware" in report
-    assert "CORS_ORIGIN_ALLOW_ALL is True if DEBUG: where it is true, any website reads the answers (config" in said
+    assert "DEBUG is True while the settings are read" in said and "CORS_ORIGIN_ALLOW_ALL" in said
+    assert found.env == {"DEBUG": "false"}
     assert "pyproject.toml is only read by poetry" in said
     assert result.project.get("DEBUG").value is False
     assert "computed at run time, from DATABASE_URL" in report

@@ -676,10 +676,10 @@ def test_no_page(tmp_path: Path, name: str | None, wanted: str) -> None:
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Iterator[Path]:
+def repository(tmp_path: Path, pinned: str) -> Iterator[Path]:
     """A project with two commits on main, the first one tagged v1, the project in a folder of its own."""
     top = tmp_path / "repository"
-    project(top / "backend")
+    project(top / "backend", pinned)
     git(top, "init", "-q")
     git(top, "add", ".")
     git(top, "commit", "-q", "-m", "one")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -58,11 +60,29 @@ def fitting(wanted: str) -> debian.Release | None:
 def requires(folder: Path) -> str | None:
     """The project's `requires-python`; None where it says nothing that can be read."""
     try:
-        found = tomllib.loads((folder / "pyproject.toml").read_text()).get("project", {}).get("requires-python")
+        data = tomllib.loads((folder / "pyproject.toml").read_text())
+        found = data.get("project", {}).get("requires-python") or _of_poetry(data)
         SpecifierSet(found or "")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, InvalidSpecifier, TypeError, AttributeError):
         return None
     return str(found) if found else None
+
+
+def _of_poetry(data: dict[str, Any]) -> str | None:
+    """What Poetry's own table says, as a specifier: `^3.11` is `>=3.11,<4`, `~3.11` is `>=3.11,<3.12`."""
+    text = data.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python")
+    if not isinstance(text, str) or "|" in text:
+        return None
+    parts = []
+    for part in filter(None, re.split(r"[,\s]+", re.sub(r"([<>=!~^]) +", r"\1", text))):
+        sign, number = part[0], part[1:].split(".")
+        if sign == "^":
+            parts.append(f">={part[1:]},<{int(number[0]) + 1}")
+        elif sign == "~" and part[1] != "=":
+            parts.append(f">={part[1:]},<{number[0]}.{int(number[1]) + 1}" if len(number) > 1 else f"=={part[1:]}.*")
+        else:
+            parts.append(f"=={part}" if part[0].isdigit() else part)
+    return ",".join(part for part in parts if part != "*") or None
 
 
 def release_of(settings: Settings) -> debian.Release | None:

@@ -18,10 +18,11 @@ from infra.local.home import LocalCloudError
 from infra.settings import Settings
 from rollout import python, report
 from rollout.adopt.cors import Finding, carry
-from rollout.adopt.evaluate import AdoptError
-from rollout.adopt.findings import changes, findings, found, new, url_path
+from rollout.adopt.decisions import findings
+from rollout.adopt.findings import changes, found, new, url_path
 from rollout.adopt.project import Project, read
 from rollout.adopt.stack import text
+from rollout.adopt.values import AdoptError
 from rollout.outputs import ROOT
 from rollout.release.source import told
 
@@ -47,7 +48,7 @@ class Adopted:
         stack = self.config.name.removeprefix("Pulumi.").removesuffix(".yaml")
         parts = [
             f"reads {place(project.manage)}: runs nothing of it, changes nothing in it",
-            _table(found(project, self.values.get("frontend_path"))),
+            _table(found(project, self.values.get("frontend_path"), self.values.get("image", ""))),
             "on the host the kit's settings module comes after the project's",
             _table([("setting", "now", "then", "where"), *rows]),
             _filled("sets too: " + ", ".join(new(project))),
@@ -60,16 +61,20 @@ class Adopted:
 
 @told()
 def adopt(
-    path: Path, stack: str | None = None, frontend: Path | None = None, stacks: Path = ROOT / "stacks"
-) -> Adopted:
-    """Raises AdoptError for what is no Django project, for a frontend that is none, and for a stack that exists."""
-    project = read(path)
+    path: Path, stack: str | None = None, frontend: Path | None = None, stacks: Path = ROOT / "stacks", *,
+    settings: str | None = None, wsgi: str | None = None, force: bool = False,
+) -> Adopted:  # fmt: skip
+    """Raises AdoptError for what is no Django project, for a frontend that is none, and for a stack that exists, unless
+    `force` is to replace its file. The file is written last, when all that there is to say has been said."""
+    project = read(path, settings, wsgi)
     name = stack or project.application
     if not _STACK.fullmatch(name):
         raise AdoptError(f"--stack {name!r} is no name for a stack; use letters, digits, - and _")
     config = stacks / f"Pulumi.{name}.yaml"
-    if config.exists():
-        raise AdoptError(f"{place(config)} is there already; pass --stack NAME for another one, or remove it first")
+    if config.exists() and not force:
+        raise AdoptError(
+            f"{place(config)} is there already; pass --stack NAME for another one, or --force to replace it"
+        )
     page, carried = _frontend(project, frontend), carry(project)
     values = {
         "cloud": "local",
@@ -81,9 +86,13 @@ def adopt(
         **_image(project),
         **_urls(project),
         **carried.values,
+        **({"env": dict([project.debug_off])} if project.debug_off else {}),
     }
+    folder = ROOT / page if page else None
+    result = Adopted(project, values, tuple(findings(project, carried, page, folder)), config)
+    str(result)
     config.write_text(text(values, carried.offered, project.reads, name))
-    return Adopted(project, values, tuple(findings(project, carried, page)), config)
+    return result
 
 
 def _image(project: Project) -> dict[str, str]:

@@ -11,11 +11,12 @@ from typing import Any
 from infra.origins import OriginError, parse_origin, parse_shape
 from infra.settings import CHECKS, DEFAULT_HEADERS
 from infra.stackfile import as_text
-from rollout.adopt.evaluate import Computed, known, shown
+from rollout.adopt import headers
+from rollout.adopt.headers import SAFELISTED
 from rollout.adopt.project import Project
+from rollout.adopt.values import Computed, known, shown
 
 _EVERY_PATH = ("^.*$", ".*", "^/.*$", "^", "", "^/")
-_SAFELISTED = ("accept", "accept-language", "content-language")
 # One place of a pattern where much fits: a set or a group of sets, repeated.
 _MANY = re.compile(r"\(?(?:\?:|\?P<\w+>)?(?:\[[^]]+\]|\\[wd]|\.)(?:[+*]|\{\d*,?\d*\})\)?(?:\(\?:[^()]*\)\??)?")
 
@@ -52,7 +53,19 @@ def carry(project: Project) -> Carried:
         ("CORS_PREFLIGHT_MAX_AGE", "max_age_s"),
     ):
         carried.findings += _list(project, carried, setting, key)
+    carried.findings += list(_by_hand(project, carried))
     return carried
+
+
+def _by_hand(project: Project, carried: Carried) -> Iterator[Finding]:
+    """What its own code writes, each line of it."""
+    for one in project.by_hand:
+        if one.header == headers.SIGNAL:
+            cure = "nginx asks no code: write those origins into extra_origins or allowed_shapes"
+            yield Finding("a handler of corsheaders' signal decides about origins", one.where, cure)
+        else:
+            cure = headers.carry(one, carried.values)
+            yield Finding(f"the project's own code writes {one.header}", one.where, cure)
 
 
 def _origins(project: Project, carried: Carried) -> Iterator[Finding]:
@@ -140,7 +153,7 @@ def _list(project: Project, carried: Carried, setting: str, key: str) -> Iterato
         return
     try:
         value = CHECKS[key](as_text(found.value)) if known(found.value) else None
-    except ValueError as problem:
+    except (ValueError, TypeError) as problem:
         yield Finding(f"{setting}: {problem}", found.where, f"left out: write {key} into the file")
         return
     if value is None:
@@ -148,7 +161,7 @@ def _list(project: Project, carried: Carried, setting: str, key: str) -> Iterato
         yield Finding(f"{setting} is {shown(found.value)}", found.where, cure)
         return
     if key == "allow_headers":
-        usual = {name.lower() for name in (*DEFAULT_HEADERS, *_SAFELISTED)}
+        usual = {name.lower() for name in (*DEFAULT_HEADERS, *SAFELISTED)}
         own = [name for name in value if name.lower() not in usual]
         value = [*DEFAULT_HEADERS, *own] if own else None
     if value not in (None, ()):

@@ -6,375 +6,399 @@ Literals, lists that grow, paths from `__file__`, imports inside the project; al
 from __future__ import annotations
 
 import ast
-import operator
-import os.path
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from infra import exits
+from rollout.adopt import environment
+from rollout.adopt.environment import ENVIRON
+from rollout.adopt.expressions import CHANGES, Doubt, Expressions, said, short, stored, told
+from rollout.adopt.values import (
+    NOTHING,
+    AdoptError,
+    Computed,
+    External,
+    Function,
+    Names,
+    Scope,
+    Setting,
+    bounded,
+    changed,
+    known,
+    merge,
+    operated,
+    truth,
+    unknown,
+)  # fmt: skip
 
-ENVIRON = "os.environ"
-_READER = "an environment reader"  # decouple's config, an instance of django-environ's or environs' Env
-
-
-class AdoptError(ValueError):
-    """The project can't be read, or the stack's config not be written; the text says where, and the next step."""
-
-    exit_status = exits.USAGE
-
-
-@dataclass(frozen=True)
-class Computed:
-    """What only a run can tell: the variables and the condition that it hangs on, and what it is where that holds."""
-
-    names: tuple[str, ...] = ()
-    when: str = ""
-    maybe: Any = None
-
-
-@dataclass(frozen=True)
-class External:
-    """A name from outside of what is read, dotted: `os.environ`, `list`, `environ.Env`."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A value, and the file and line that said it last; None where nothing did."""
-
-    value: Any = None
-    where: str = ""
-
-
-@dataclass(frozen=True)
-class Read:
-    """An environment variable that is looked up; without a `required` one the settings don't load."""
-
-    name: str
-    required: bool
-    where: str
-
-
-Names = dict[str, Setting]
+_ENDINGS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}
+_REACHES_ALL = {"exec", "eval", "locals", "globals", "include", "vars"}
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_SPLIT_SETTINGS = ("split_settings.tools.include", "split_settings.tools.optional")
+_CLASSES_OF_SETTINGS = ("configurations.Configuration", "configurations.base.Configuration")
 
 
 @dataclass
-class Scope:
-    """The module that is being read."""
+class Reader(Expressions):
+    """Modules below `root`, each read once. `notes` are what may set more than is read, `files` what was read, `hidden`
+    are files that are here and are not shipped, `missing` the imports of such."""
 
-    module: str
-    file: Path
-    names: Names
-
-
-def shown(value: Any) -> str:
-    """A value for a person, shortened; never a guess."""
-    if isinstance(value, Computed):
-        source = f", from {' and '.join(value.names)}" if value.names else ""
-        sure = value.when and value.maybe is not None and not isinstance(value.maybe, Computed)
-        text = f"{shown(value.maybe)} if {value.when}" if sure else f"computed at run time{source}"
-    elif isinstance(value, dict) and not known(value):
-        text = shown(unknown(value))
-    elif isinstance(value, list):
-        text = f"[{', '.join(map(shown, value))}]"
-    elif isinstance(value, External):
-        text = value.name
-    else:
-        text = "not set" if value is None else str(value) if isinstance(value, Path) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def known(value: Any) -> bool:
-    """Whether all of it is said."""
-    if isinstance(value, (list, dict)):
-        return all(map(known, value.values() if isinstance(value, dict) else value))
-    return not isinstance(value, (Computed, External, ast.AST))
-
-
-def unknown(*values: Any) -> Computed:
-    """What comes of values in a way that is not followed: it hangs on the same variables."""
-    return Computed(tuple(sorted(_variables(values))))
-
-
-def _variables(values: Iterable[Any]) -> set[str]:
-    inner = [list(one.values()) if isinstance(one, dict) else one for one in values]
-    own = {name for one in inner if isinstance(one, Computed) for name in one.names}
-    return own.union(*(_variables(one) for one in inner if isinstance(one, list)))
-
-
-def _product(left: Any, right: Any) -> int:
-    if not isinstance(left, int) or not isinstance(right, int):
-        raise TypeError  # text times a number can be any size
-    return left * right
-
-
-_OPERATORS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add, ast.Mult: _product, ast.Div: operator.truediv, ast.Eq: operator.eq, ast.NotEq: operator.ne,
-    ast.Is: operator.eq, ast.IsNot: operator.ne, ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b,
-}  # fmt: skip
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "str": str, "bool": bool, "list": list, "tuple": list, "re.compile": lambda pattern, *_: pattern,
-    "pathlib.Path": Path, "os.path.join": os.path.join, "os.path.dirname": os.path.dirname,
-    "os.path.abspath": os.path.normpath, "os.path.realpath": os.path.normpath, "os.path.normpath": os.path.normpath,
-}  # fmt: skip
-_SAID = {
-    "corsheaders.defaults.default_headers": [
-        "accept", "authorization", "content-type", "user-agent", "x-csrftoken", "x-requested-with",
-    ],
-    "corsheaders.defaults.default_methods": ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"],
-}  # fmt: skip
-_CHANGES = ("append", "extend", "insert", "remove", "update", "setdefault")
-
-
-@dataclass
-class Reader:
-    """Modules below `root`, each read once; `reads` and `notes` are what was met in them."""
-
-    root: Path
-    reads: dict[str, Read] = field(default_factory=dict)
+    hidden: Collection[Path] = ()
     notes: list[Setting] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    missing: list[Setting] = field(default_factory=list)
+    classes: list[Setting] = field(default_factory=list)
     _modules: dict[str, Names] = field(default_factory=dict)
-    _declared: set[str] = field(default_factory=set)
-    _doubt: int = 0  # how many conditions deep that only a run can tell
+
+    def fresh(self, given: Mapping[str, str] | None = None) -> Reader:
+        """Another one for the same project, which has read nothing yet; `given` is an environment to try."""
+        return Reader(self.root, given or {}, hidden=self.hidden)
+
+    def short(self, file: Path) -> str:
+        """A file as messages name it."""
+        return str(file.relative_to(self.root) if file.is_relative_to(self.root) else file)
 
     def find(self, module: str) -> Path | None:
-        """The file of a module of the project."""
+        """The file of a module of the project that is shipped."""
+        return next((file for file in self._files(module) if file not in self.hidden), None)
+
+    def _files(self, module: str) -> list[Path]:
+        if not _MODULE.fullmatch(module):
+            return []
         base = self.root.joinpath(*module.split("."))
-        return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
+        return [file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
 
     def module(self, name: str) -> Names:
         """The names that a module of the project has at its end; none for any other module."""
         file = self.find(name)
-        if name not in self._modules and file is not None:
+        if name not in self._modules and file is not None and not self.spent():
             self._modules[name] = {}  # first, since modules import each other
-            self._run(parse(file).body, Scope(name, file, self._modules[name]))
+            self.files.append(file)
+            self._apart(parse(file).body, Scope(name, file, self._modules[name]))
         return self._modules.get(name, {})
 
-    def where(self, file: Path, node: ast.AST) -> str:
-        """`file:line` as messages have it."""
-        return f"{file.relative_to(self.root)}:{getattr(node, 'lineno', 1)}"
+    def _apart(self, statements: Iterable[ast.stmt], scope: Scope) -> None:
+        """Another file. One that ends the process is read to its end all the same."""
+        with self.doubting(self.sure() or None):
+            for statement in statements:
+                self._guarded(statement, scope)
 
     # ------------------------------------------------------------------------------------------------- statements
 
-    def _run(self, statements: Iterable[ast.stmt], scope: Scope) -> None:
-        for statement in statements:
-            self._statement(statement, scope)
+    def run(self, statements: Iterable[ast.stmt], scope: Scope) -> bool:
+        """Whether the end of the statements is never reached."""
+        before = len(self._doubts)
+        try:
+            return any(self._guarded(statement, scope) for statement in statements)
+        finally:
+            del self._doubts[before:]
 
-    def _statement(self, node: ast.stmt, scope: Scope) -> None:
+    def _guarded(self, node: ast.stmt, scope: Scope) -> bool:
+        """A statement. One that is too deep for this reader is like one that only a run can tell."""
+        try:
+            if self.spent():
+                self._bind_all(node, scope)
+                return False
+            return self._statement(node, scope)
+        except (RecursionError, MemoryError):
+            self._bind_all(node, scope)
+            self.notes.append(Setting("an expression is too deep to be read", self.where(scope.file, node)))
+            return False
+
+    def _statement(self, node: ast.stmt, scope: Scope) -> bool:
         match node:
             case ast.Assign(targets=targets, value=value):
-                found = self._value(value, scope)
+                found = self.value(value, scope)
                 for target in targets:
                     self._store(target, found, scope)
             case ast.AnnAssign(target=target, value=ast.expr() as value):
-                self._store(target, self._value(value, scope), scope)
+                self._store(target, self.value(value, scope), scope)
             case ast.AugAssign(target=target, op=op, value=value):
-                self._store(target, _operated(op, self._value(target, scope), self._value(value, scope)), scope)
-            case ast.Expr(value=ast.Call(func=ast.Attribute(value=target, attr=attr), args=args)) if attr in _CHANGES:
-                self._change(target, attr, [self._value(one, scope) for one in args], scope)
+                self._store(target, operated(op, self.value(target, scope), self.value(value, scope)), scope)
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=target, attr=attr), args=args)) if attr in CHANGES:
+                self._change(target, attr, [self.value(one, scope) for one in args], scope)
             case ast.Expr(value=value):
-                self._aside(value, scope)
-            case ast.If(test=test, body=body, orelse=orelse):
-                self._if(test, body, orelse, scope)
+                return self._aside(value, scope)
+            case ast.If():
+                return self._if(node, scope)
+            case ast.Assert(test=test):
+                self._demand(ast.UnaryOp(ast.Not(), test), self._not(self.value(test, scope)), scope)
             case ast.Try():
-                self._try(node, scope)
-            case ast.With(items=items, body=body):
-                for item in filter(None, [one.optional_vars for one in items]):
-                    self._store(item, Computed(), scope)
-                self._run(body, scope)
+                return self._try(node, scope)
+            case ast.With():
+                return self._with(node, scope)
             case ast.Import(names=names):
                 for alias in names:
-                    name = alias.asname or alias.name.split(".")[0]
-                    self._bind(name, External(alias.name if alias.asname else name), node, scope)
+                    self._whole_module(alias, node, scope)
             case ast.ImportFrom():
                 self._import(node, scope)
             case ast.FunctionDef(name=name):
-                self._bind(name, node, node, scope)
+                self._bind(name, Function(node, scope), node, scope)
+            case ast.ClassDef():
+                self._class(node, scope)
+            case ast.Delete(targets=targets):
+                for target in targets:
+                    if isinstance(target, ast.Name):
+                        scope.names.pop(target.id, None)
+            case ast.Return(value=value):
+                if scope.returned is not None:
+                    scope.returned.append((self.value(value, scope) if value else None, self.sure()))
+                return True
+            case ast.Raise():
+                return True
             case _:
                 self._fog(node, scope)
+        return False
 
     def _bind(self, name: str, value: Any, node: ast.AST, scope: Scope) -> None:
-        scope.names[name] = Setting(value, self.where(scope.file, node))
+        scope.names[name] = Setting(bounded(value), self.where(scope.file, node))
 
     def _store(self, target: ast.expr, value: Any, scope: Scope) -> None:
         match target:
             case ast.Name(id=name):
                 self._bind(name, value, target, scope)
-            case ast.Tuple(elts=elts):
+            case ast.Starred(value=inner):
+                self._store(inner, unknown(value), scope)
+            case ast.Tuple(elts=elts) | ast.List(elts=elts):
                 each = value if isinstance(value, list) and len(value) == len(elts) else [unknown(value)] * len(elts)
                 for element, one in zip(elts, each, strict=True):
                     self._store(element, one, scope)
             case ast.Subscript(value=inner, slice=place):
-                old, key = self._value(inner, scope), self._value(place, scope)
+                old, key = self.value(inner, scope), self.value(place, scope)
                 if old == External(ENVIRON):
-                    self._declared.add(str(key))
+                    self.declare(key, value)
                 elif isinstance(old, dict):
                     self._store(inner, {**old, key: value} if isinstance(key, str) else unknown(old, value), scope)
+                elif isinstance(old, list):
+                    self._store(inner, _replaced(old, key, value), scope)
 
     def _change(self, target: ast.expr, attr: str, given: list[Any], scope: Scope) -> None:
         """A list or dict that is changed in place is another one from here on."""
-        old = self._value(target, scope)
+        old = self.value(target, scope)
         if old == External(ENVIRON):
-            self._declared |= {str(one) for one in given[:1]}
+            self.declare(given[0] if given else None, given[1] if len(given) > 1 else None)
+        elif old == External("globals()"):
+            self.notes.append(Setting(f"`{short(target)}.{attr}(…)` may set anything", self.where(scope.file, target)))
         elif isinstance(old, (list, dict)):
-            self._store(target, _changed(old, attr, given), scope)
+            self._store(target, changed(old, attr, given), scope)
 
-    def _aside(self, node: ast.expr, scope: Scope) -> None:
+    def _aside(self, node: ast.expr, scope: Scope) -> bool:
         """A call for its effects; one that gets hold of all names may set any of them."""
-        self._value(node, scope)
-        if {"exec", "locals", "globals", "include"} & {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}:
-            self.notes.append(Setting(f"`{_short(node)}` may set anything", self.where(scope.file, node)))
+        if isinstance(node, ast.Call):
+            function = self.value(node.func, scope)
+            name = function.name if isinstance(function, External) else ""
+            if name in _ENDINGS:
+                return True
+            if name == _SPLIT_SETTINGS[0] and self._included(node, scope):
+                return False
+        self.value(node, scope)
+        if _REACHES_ALL & {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}:
+            self.notes.append(Setting(f"`{short(node)}` may set anything", self.where(scope.file, node)))
+        return False
 
-    def _if(self, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt], scope: Scope) -> None:
-        condition = self._value(test, scope)
+    def _included(self, node: ast.Call, scope: Scope) -> bool:
+        """django-split-settings: files that are run as if they stood here. Whether all of them are known by name."""
+        patterns, sure = [], True
+        for one in node.args:
+            nodes = (
+                one.value.elts
+                if isinstance(one, ast.Starred) and isinstance(one.value, (ast.Tuple, ast.List))
+                else [one]
+            )
+            for inner in nodes:
+                found = self._pattern(inner, scope)
+                patterns += found
+                sure = sure and bool(found)
+        for pattern in patterns:
+            for file in sorted(scope.file.parent.glob(pattern)) if not pattern.startswith("/") else []:
+                if file in self.hidden:
+                    self.missing.append(Setting(file, self.where(scope.file, node)))
+                elif file.suffix == ".py" and file not in self.files and file.is_relative_to(self.root):
+                    self.files.append(file)
+                    self.run(parse(file).body, replace(scope, file=file))
+        return sure
+
+    def _pattern(self, node: ast.expr, scope: Scope) -> list[str]:
+        value = self.value(node.value if isinstance(node, ast.Starred) else node, scope)
+        if isinstance(node, ast.Call) and node.args and self.value(node.func, scope) == External(_SPLIT_SETTINGS[1]):
+            value = self.value(node.args[0], scope)
+        items = value if isinstance(value, list) else [value]
+        good = [one for one in items if isinstance(one, str) and one and ".." not in one.split("/")]
+        return good if len(good) == len(items) else []
+
+    # ------------------------------------------------------------------------------------------------- branches
+
+    def _if(self, node: ast.If, scope: Scope) -> bool:
+        condition = self.value(node.test, scope)
+        self.switch(node.test, node, scope)
         if known(condition):
-            self._run(body if condition else orelse, scope)
-        elif isinstance(body[-1], ast.Raise):
-            for name in condition.names if isinstance(test, ast.UnaryOp) and isinstance(condition, Computed) else ():
-                self._read(name, True, test, scope)  # `if not NAME: raise`
-            self._run(orelse, scope)
+            return self.run(node.body if condition else node.orelse, scope)
+        if self._stops(node.body, scope):
+            self._demand(node.test, condition, scope)
+            return self.run(node.orelse, scope)
+        holds, text = truth(condition), told(node.test, condition)
+        other = replace(scope, names=dict(scope.names))
+        with self.doubting(holds):
+            yes = self.run(node.body, scope)
+        with self.doubting(None if holds is None else not holds, text):
+            no = self.run(node.orelse, other)
+        if yes and no:
+            return True
+        if yes or no:  # what follows is reached by the other branch alone
+            if yes:
+                scope.names.clear()
+                scope.names.update(other.names)
+            self._doubts.append(Doubt(None if holds is None else holds is no, text if yes else ""))
         else:
-            other = replace(scope, names=dict(scope.names))
-            self._doubt += 1
-            self._run(body, scope)
-            self._run(orelse, other)
-            self._doubt -= 1
-            _merge(scope.names, other.names, _short(test), condition)
+            merge(scope.names, other.names, short(node.test), condition)
+        return False
 
-    def _try(self, node: ast.Try, scope: Scope) -> None:
-        found = [isinstance(one, ast.ImportFrom) and self.find(_source(one, scope)) for one in node.body]
-        handlers = [] if all(found) else [one for one in node.handlers if not isinstance(one.body[-1], ast.Raise)]
-        before, doubt = dict(scope.names), bool(handlers)
-        self._doubt += doubt
-        self._run([*node.body, *node.orelse], scope)
+    def _not(self, value: Any) -> Any:
+        holds = truth(value)
+        return not value if known(value) else replace(unknown(value), unset=NOTHING if holds is None else not holds)
+
+    def _demand(self, test: ast.expr, condition: Any, scope: Scope) -> None:
+        """`if TEST: raise`: where an empty environment ends there, the variables of the test are needed."""
+        if isinstance(condition, Computed) and truth(condition):
+            names = condition.names
+            several = len(names) > 1 and isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And)
+            for name in names:
+                others = [one for one in names if one != name]
+                self.read(name, True, test, scope, unless=f"{' or '.join(others)} is set" if several else "")
+
+    def _stops(self, body: list[ast.stmt], scope: Scope) -> bool:
+        """Whether a body raises or exits in an empty environment."""
+        for node in body:
+            match node:
+                case ast.Raise():
+                    return True
+                case ast.Expr(value=ast.Call(func=called)) if self.value(called, scope) in _ENDING_NAMES:
+                    return True
+                case ast.Return():
+                    return False
+                case ast.If(test=test, body=inner, orelse=other):
+                    holds = truth(self.value(test, scope))
+                    chosen = inner if holds else other if holds is False else []
+                    if chosen and self._stops(chosen, scope):
+                        return True
+                    if chosen and isinstance(chosen[-1], ast.Return):
+                        return False
+        return False
+
+    def _try(self, node: ast.Try, scope: Scope) -> bool:
+        handlers = [] if self._is_sure(node.body, scope) else [
+            one for one in node.handlers if not self._stops(one.body, scope)
+        ]  # fmt: skip
+        if not handlers:
+            return self.run([*node.body, *node.orelse, *node.finalbody], scope)
+        before, lookups, ends = dict(scope.names), self.strict, []
+        with self.doubting(None) as doubt:
+            doubt.holds = False  # whatever it looks up is caught
+            ends.append(self.run([*node.body, *node.orelse], scope))
+        fails = self.strict > lookups
         for handler in handlers:
             other = replace(scope, names=dict(before))
-            self._run(handler.body, other)
-            _merge(scope.names, other.names, f"line {node.body[0].lineno} succeeds", None)
-        self._doubt -= doubt
-        self._run(node.finalbody, scope)
+            if handler.name:
+                other.names[handler.name] = Setting(Computed())
+            with self.doubting(True if fails else None):
+                ends.append(self.run(handler.body, other))
+            if ends[0] and not ends[-1]:
+                scope.names.clear()
+                scope.names.update(other.names)
+            elif not ends[-1]:
+                condition = Computed(unset=False) if fails else None
+                merge(scope.names, other.names, f"line {node.body[0].lineno} succeeds", condition or Computed())
+        return self.run(node.finalbody, scope) or all(ends)
 
-    def _import(self, node: ast.ImportFrom, scope: Scope) -> None:
-        source = _source(node, scope)
-        if node.names[0].name != "*":
-            found = self.module(source)
-            for alias in node.names:
-                name = f"{source}.{alias.name}"
-                value = found[alias.name].value if alias.name in found else _SAID.get(name, External(name))
-                self._bind(alias.asname or alias.name, value, node, scope)
-        elif self.find(source):
-            scope.names |= {name: one for name, one in self.module(source).items() if not name.startswith("_")}
-        else:
-            self.notes.append(Setting(f"`{_short(node)}` is not in the project", self.where(scope.file, node)))
+    def _is_sure(self, body: list[ast.stmt], scope: Scope) -> bool:
+        """Whether it only imports what is in the project."""
+        return all(isinstance(one, ast.ImportFrom) and self.find(_source(one, scope)) is not None for one in body)
+
+    def _with(self, node: ast.With, scope: Scope) -> bool:
+        prefix = self._prefix
+        suppresses = False
+        for item in node.items:
+            value = self.value(item.context_expr, scope)
+            call = item.context_expr
+            if isinstance(call, ast.Call):
+                function = self.value(call.func, scope)
+                name = function.name if isinstance(function, External) else ""
+                given = self.value(call.args[0], scope) if call.args else None
+                if environment.prefixed(name) and isinstance(given, str):
+                    self._prefix += given
+                suppresses = suppresses or name == "contextlib.suppress"
+            if item.optional_vars:
+                self._store(item.optional_vars, unknown(value), scope)
+        try:
+            if not suppresses or self._is_sure(node.body, scope):
+                return self.run(node.body, scope)
+            with self.doubting(False):
+                self.run(node.body, scope)
+            return False
+        finally:
+            self._prefix = prefix
+
+    def _class(self, node: ast.ClassDef, scope: Scope) -> None:
+        """A class is followed for what it looks up alone; one of django-configurations holds settings."""
+        bases = [self.value(base, scope) for base in node.bases]
+        if any(isinstance(base, External) and base.name in _CLASSES_OF_SETTINGS for base in bases):
+            self.classes.append(Setting(node.name, self.where(scope.file, node)))
+        self.run(node.body, replace(scope, names=dict(scope.names), returned=None))
+        self._bind(node.name, Computed(), node, scope)
 
     def _fog(self, node: ast.stmt, scope: Scope) -> None:
         """Loops and the like: what they may set is not said any more, a list that they may change has unknown parts."""
+        with self.doubting(None):
+            for body in ("body", "orelse"):
+                inner = replace(scope, names=dict(scope.names), returned=None)
+                for name in stored(node):
+                    inner.names[name] = Setting(Computed())
+                self.run([one for one in getattr(node, body, []) if isinstance(one, ast.stmt)], inner)
+        self._bind_all(node, scope)
+
+    def _bind_all(self, node: ast.stmt, scope: Scope) -> None:
         for inner in ast.walk(node):
             if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
-                self._bind(inner.id, Computed(), inner, scope)
-            elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in _CHANGES:
+                before = scope.names.get(inner.id, Setting()).value
+                grows = isinstance(before, list) and _only_grows(node, inner.id)
+                self._bind(inner.id, [*before, Computed()] if grows else Computed(), inner, scope)
+            elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in CHANGES:
                 self._change(inner.func.value, inner.func.attr, [Computed()], scope)
 
-    # ------------------------------------------------------------------------------------------------- expressions
+    def _whole_module(self, alias: ast.alias, node: ast.stmt, scope: Scope) -> None:
+        name = alias.asname or alias.name.split(".")[0]
+        self._bind(name, External(alias.name if alias.asname else name), node, scope)
+        self._hides(alias.name, node, scope)
 
-    def _value(self, node: ast.expr, scope: Scope) -> Any:
-        match node:
-            case ast.Constant(value=value):
-                return value
-            case ast.Name(id="__file__"):
-                return str(scope.file)
-            case ast.Name(id=name):
-                return scope.names[name].value if name in scope.names else External(name)
-            case ast.List(elts=elts) | ast.Tuple(elts=elts) | ast.Set(elts=elts):
-                return [one for element in elts for one in self._elements(element, scope)]
-            case ast.Dict(keys=keys, values=values):
-                return self._dict(keys, [self._value(one, scope) for one in values], scope)
-            case ast.BinOp(left=left, op=op, right=right):
-                return _operated(op, self._value(left, scope), self._value(right, scope))
-            case ast.Compare(left=left, ops=[op], comparators=[right]):
-                name, among = self._value(left, scope), self._value(right, scope)
-                looks = among == External(ENVIRON) and isinstance(name, str)
-                return self._read(name, False, node, scope) if looks else _operated(op, name, among)
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                value = self._value(operand, scope)
-                return not value if known(value) else unknown(value)
-            case ast.BoolOp(values=[first, *rest]):
-                return unknown(self._value(first, scope), *self._perhaps(rest, scope))
-            case ast.IfExp(test=first, body=one, orelse=other):
-                return unknown(self._value(first, scope), *self._perhaps([one, other], scope))
-            case ast.JoinedStr(values=values):
-                return _result(lambda *parts: "".join(map(str, parts)), [self._value(one, scope) for one in values])
-            case ast.FormattedValue(value=inner):
-                return self._value(inner, scope)
-            case ast.Attribute(value=inner, attr=attr):
-                return _attribute(self._value(inner, scope), attr)
-            case ast.Subscript(value=inner, slice=place):
-                old, key = self._value(inner, scope), self._value(place, scope)
-                looks = old == External(ENVIRON) and isinstance(key, str)
-                return self._read(key, True, node, scope) if looks else _result(operator.getitem, [old, key])
-            case ast.Call(func=function, args=args, keywords=keywords):
-                words = {word.arg: self._value(word.value, scope) for word in keywords if word.arg}
-                return self._call(function, [self._value(one, scope) for one in args], words, scope)
-            case ast.ListComp(elt=ast.Name(id=name), generators=[ast.comprehension(target=ast.Name(id=each)) as loop]):
-                items = self._value(loop.iter, scope)
-                kept = isinstance(items, list) and all(one == name for one in [each, *map(ast.unparse, loop.ifs)])
-                return [one for one in items if one] if kept else unknown(items)
-            case _:
-                parts = [one for one in ast.iter_child_nodes(node) if isinstance(one, ast.expr)]
-                return unknown(*(self._value(one, scope) for one in parts))
+    def _hides(self, module: str, node: ast.stmt, scope: Scope) -> bool:
+        """Whether it is a module that is here and is not shipped; that is noted."""
+        files = [file for file in self._files(module) if file in self.hidden]
+        self.missing += [Setting(file, self.where(scope.file, node)) for file in files]
+        return bool(files)
 
-    def _perhaps(self, nodes: list[ast.expr], scope: Scope) -> list[Any]:
-        """Values that are only looked at if another one is so."""
-        self._doubt += 1
-        values = [self._value(node, scope) for node in nodes]
-        self._doubt -= 1
-        return values
+    def _import(self, node: ast.ImportFrom, scope: Scope) -> None:
+        source = _source(node, scope)
+        hides = self._hides(source, node, scope)
+        found = self.module(source)
+        if node.names[0].name != "*":
+            for alias in node.names:
+                name = f"{source}.{alias.name}"
+                if alias.name not in found:
+                    self._hides(name, node, scope)
+                value = found[alias.name].value if alias.name in found else said(name)
+                self._bind(alias.asname or alias.name, value, node, scope)
+        elif self.find(source):
+            listed = found.get("__all__", Setting()).value
+            names = listed if isinstance(listed, list) and known(listed) else None
+            scope.names |= {name: one for name, one in found.items()
+                            if (name in names if names is not None else not name.startswith("_"))}  # fmt: skip
+        elif not hides:
+            self.notes.append(Setting(f"`{short(node)}` is not in the project", self.where(scope.file, node)))
 
-    def _elements(self, node: ast.expr, scope: Scope) -> list[Any]:
-        if not isinstance(node, ast.Starred):
-            return [self._value(node, scope)]
-        inner = self._value(node.value, scope)
-        return inner if isinstance(inner, list) else [unknown(inner)]
 
-    def _dict(self, keys: list[ast.expr | None], values: list[Any], scope: Scope) -> Any:
-        found: dict[Any, Any] = {}
-        for key, value in zip(keys, values, strict=True):
-            name = self._value(key, scope) if key else None
-            if isinstance(name, (str, int)):
-                found[name] = value
-            elif key is None and isinstance(value, dict):
-                found |= value
-            else:
-                return unknown(found, *values)
-        return found
-
-    def _call(self, called: ast.expr, given: list[Any], words: dict[str, Any], scope: Scope) -> Any:
-        if isinstance(called, ast.Attribute) and called.attr in ("resolve", "absolute"):
-            return self._value(called.value, scope)  # a path of a file that was found here
-        function = self._value(called, scope)
-        name = function.name if isinstance(function, External) else ""
-        if name.split(".")[-1] in ("Env", "FileAwareEnv", "AutoConfig"):
-            self._declared |= {word for word, value in words.items() if isinstance(value, list) and len(value) == 2}
-            return External(_READER)
-        if name == "dj_database_url.config":
-            return self._read(words.get("env", "DATABASE_URL"), False, called, scope)
-        if name in _FUNCTIONS:
-            return _result(_FUNCTIONS[name], given, words)
-        required = _helper(function) if isinstance(function, ast.FunctionDef) else _lookup(name)
-        if required is not None and given and isinstance(given[0], str):
-            default = "default" in words or any(not isinstance(one, External) for one in given[1:])  # others are casts
-            return self._read(given[0], required and not default, called, scope)
-        return unknown(function, *given, *words.values())
-
-    def _read(self, name: str, required: bool, node: ast.AST, scope: Scope) -> Computed:
-        required = required and not self._doubt and name not in self._declared
-        if name not in self.reads or (required and not self.reads[name].required):
-            self.reads[name] = Read(name, required, self.where(scope.file, node))
-        return Computed((name,))
+_ENDING_NAMES = tuple(External(name) for name in sorted(_ENDINGS))
 
 
 def parse(file: Path) -> ast.Module:
@@ -384,11 +408,8 @@ def parse(file: Path) -> ast.Module:
     except (SyntaxError, ValueError) as problem:
         line = getattr(problem, "lineno", None) or 1
         raise AdoptError(f"{file}:{line} is no Python 3 ({problem}); correct it, then run this again") from None
-
-
-def _short(node: ast.AST) -> str:
-    text = ast.unparse(node)
-    return text if len(text) <= 50 else text[:47] + "..."
+    except (RecursionError, MemoryError):
+        raise AdoptError(f"{file} is nested too deep to be read; correct it, then run this again") from None
 
 
 def _source(node: ast.ImportFrom, scope: Scope) -> str:
@@ -398,80 +419,18 @@ def _source(node: ast.ImportFrom, scope: Scope) -> str:
     return ".".join([*base, *filter(None, [node.module])])
 
 
-def _helper(function: ast.FunctionDef) -> bool | None:
-    """Whether a function of the project needs its first argument in the environment; None: it looks nothing up."""
-    name, text = function.args.args[0].arg if function.args.args else "", ast.unparse(function)
-    return f"environ[{name}]" in text if re.search(r"\b(environ|getenv)\b", text) else None
+def _only_grows(node: ast.AST, name: str) -> bool:
+    """Whether a list is only added to in a loop."""
+    return not any(
+        isinstance(target, ast.Name) and target.id == name
+        for one in ast.walk(node)
+        if isinstance(one, (ast.Assign, ast.For, ast.AnnAssign))
+        for target in (one.targets if isinstance(one, ast.Assign) else [one.target])
+    )
 
 
-def _lookup(name: str) -> bool | None:
-    """The same of a function from outside."""
-    if name in ("os.getenv", f"{ENVIRON}.get"):
-        return False
-    reader = name == "decouple.config" or name.split(".")[0] == _READER
-    return True if reader and not name.endswith(".read_env") else None
-
-
-def _operated(op: ast.AST, left: Any, right: Any) -> Any:
-    """`left op right`; a list with an unknown part is still a list."""
-    if isinstance(op, ast.Add) and (isinstance(left, list) or isinstance(right, list)):
-        sides = [side if isinstance(side, list) else [unknown(side)] for side in (left, right)]
-        return sides[0] + sides[1]
-    return _result(_OPERATORS[type(op)], [left, right]) if type(op) in _OPERATORS else unknown(left, right)
-
-
-def _result(function: Callable[..., Any], given: list[Any], words: dict[str, Any] | None = None) -> Any:
-    """What a function without effects returns, where its arguments are said."""
-    if function is list and len(given) == 1 and isinstance(given[0], list):
-        return given[0]
-    everything = [*given, *(words or {}).values()]
-    shallow = function is operator.getitem and isinstance(given[0], (list, dict)) and known(given[1])
-    try:
-        return function(*given, **(words or {})) if shallow or all(map(known, everything)) else unknown(*everything)
-    except (TypeError, ValueError, LookupError, ArithmeticError):
-        return unknown(*everything)
-
-
-def _attribute(inner: Any, name: str) -> Any:
-    if isinstance(inner, External):
-        return _SAID.get(f"{inner.name}.{name}", External(f"{inner.name}.{name}"))
-    if isinstance(inner, Path) and name in ("parent", "parents", "name"):
-        return list(inner.parents) if name == "parents" else getattr(inner, name)
-    return unknown(inner)
-
-
-def _changed(old: Any, attr: str, given: list[Any]) -> Any:
-    match attr, old, given:
-        case "append", list(), [one]:
-            return [*old, one]
-        case "extend", list(), [list() as more]:
-            return [*old, *more]
-        case "insert", list(), [int() as place, one]:
-            return [*old[:place], one, *old[place:]]
-        case "remove", list(), [one] if known(one):
-            return [kept for kept in old if kept != one]
-        case "update", dict(), [dict() as more]:
-            return {**old, **more}
-        case "setdefault", dict(), [str() as key, value]:
-            return {key: value, **old}
-    return [*old, unknown(*given)] if isinstance(old, list) else unknown(old, *given)
-
-
-def _merge(yes: Names, no: Names, when: str, condition: Any) -> None:
-    """Into `yes` what is so whether or not the condition holds; the rest as what hangs on it."""
-    for name in yes.keys() | no.keys():
-        one, other = yes.get(name, Setting()), no.get(name, Setting())
-        if one.value != other.value:
-            yes[name] = Setting(_joined(one.value, other.value, when, condition), one.where or other.where)
-
-
-def _joined(yes: Any, no: Any, when: str, condition: Any) -> Any:
-    if isinstance(yes, dict) and isinstance(no, dict) and yes.keys() == no.keys():
-        return {key: yes[key] if yes[key] == no[key] else _joined(yes[key], no[key], when, condition) for key in yes}
-    if isinstance(yes, list) and isinstance(no, list):
-        longer, text = (yes, when) if len(yes) > len(no) else (no, f"not ({when})")
-        shorter = no if longer is yes else yes
-        if all(one in longer for one in shorter):
-            names = unknown(condition).names
-            return [one if one in shorter else Computed(names, text, one) for one in longer]
-    return replace(unknown(yes, no, condition), when=when, maybe=yes)
+def _replaced(old: list[Any], key: Any, value: Any) -> Any:
+    """A list with one item replaced; `TEMPLATES[0]["DIRS"] = …` comes here."""
+    if isinstance(key, int) and -len(old) <= key < len(old):
+        return [value if number == key % len(old) else one for number, one in enumerate(old)]
+    return [*old, unknown(value)]

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from infra.settings import CHECKS
-from rollout.adopt.cors import Carried, Finding
-from rollout.adopt.evaluate import Computed, Read, known, shown
+from rollout import python
+from rollout.adopt.environment import Read
 from rollout.adopt.project import Project
+from rollout.adopt.values import Computed, known, shown
 from rollout.release import ReleaseError
-from rollout.release.wheels import ADDITIONS
 
 LAYER = "corsheaders.middleware.CorsMiddleware"
 COMMON = "django.middleware.common.CommonMiddleware"
 OWN_KEY = ("SECRET_KEY", "DJANGO_SECRET_KEY")  # the kit sees to these
 _SQLITE = ("sqlite3", "spatialite")
-_UNREAD = "what it sets is not in this report; the kit's module still comes after it"
 _OVER_HTTP = "False: plain http carries no Secure cookie"
 
 # What the kit's module sets: the value of the project's that it leaves as it is, if any, and what becomes of others.
@@ -42,7 +40,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "SECURE_SSL_REDIRECT": (False, "False: no browser follows a preflight's redirect"),
     "SESSION_COOKIE_SECURE": (False, _OVER_HTTP),
     "CSRF_COOKIE_SECURE": (False, _OVER_HTTP),
-    "SILENCED_SYSTEM_CHECKS": (None, "four more, which say the same of plain http"),
+    "SILENCED_SYSTEM_CHECKS": (None, "and security.W004, W008, W012, W016, which say the same of plain http"),
     "STATIC_URL": (None, "{static_url}"),
     "STATIC_ROOT": (None, "/opt/{application}/current/static"),
     "DATABASES": (None, "/var/lib/{application}"),
@@ -54,7 +52,7 @@ TABLE: dict[str, tuple[Any, str]] = {
 GONE = ("CORS_MODEL", "CORS_REPLACE_HTTPS_REFERER")  # settings that corsheaders' own check refuses today
 
 
-def _also(before: str, names: Sequence[str]) -> str:
+def also(before: str, names: Sequence[str]) -> str:
     return before + ", ".join(names) if names else ""
 
 
@@ -69,7 +67,7 @@ def _layers(project: Project) -> str:
     return (
         f"{len(layers)}, {place}"
         + ("" if COMMON in layers else ", no CommonMiddleware")
-        + _also(", own: ", own[:3])
+        + also(", own: ", own[:3])
         + more
     )
 
@@ -89,14 +87,14 @@ def _database(project: Project, database: Any) -> str:
     return f"{engine}, {project.said(database.get('NAME'))}" if engine else shown(database)
 
 
-def _moving(project: Project) -> list[str]:
+def moving(project: Project) -> list[str]:
     """Names of the SQLite files that go from beside the code to where data lies."""
     sqlite = [one for one in _databases(project).values() if _engine(one) in _SQLITE]
     files = [str(one.get("NAME") or "") for one in sqlite if known(one.get("NAME"))]
     return [Path(name).name for name in files if name and not name.startswith((":", "file:")) and project.inside(name)]
 
 
-def _needed(project: Project) -> list[Read]:
+def needed(project: Project) -> list[Read]:
     return [read for read in project.reads if read.required and read.name not in OWN_KEY]
 
 
@@ -109,18 +107,20 @@ def url_path(project: Project, setting: str) -> str | None:
         return None
 
 
-def found(project: Project, frontend: str | None) -> list[tuple[str, str]]:
-    """One row for each thing that a deploy rests on."""
+def found(project: Project, frontend: str | None, image: str = "") -> list[tuple[str, str]]:
+    """One row for each thing that a deploy rests on; `image` is the Debian that was chosen for the project's Python."""
     needs, databases = project.needs, _databases(project).items()
     urls = [project.get(name).value for name in ("STATIC_URL", "MEDIA_URL")]
+    wanted = python.requires(project.manage)
     return [
-        ("settings", f"{project.settings}, {project.why}" + _also("; there are also ", project.others)),
+        ("settings", f"{project.settings}, {project.why}" + also("; there are also ", project.others)),
         ("wsgi", project.wsgi),
+        *([("python", wanted + (f", so image: {image}" if image else ""))] if wanted else []),
         ("requirements", "none that can be used" if isinstance(needs, ReleaseError) else project.short(needs.path)),
         ("middleware", _layers(project)),
         ("databases", "; ".join(f"{alias}: {_database(project, one)}" for alias, one in databases)),
         ("static, media", ", ".join(value if isinstance(value, str) else shown(value) for value in urls)),
-        ("environment", f"{len(project.reads)} variables are read, {len(_needed(project)) or 'none'} of them needed"),
+        ("environment", f"{len(project.reads)} variables are read, {len(needed(project)) or 'none'} of them needed"),
         ("frontend", frontend or "no built folder beside it"),
     ]
 
@@ -149,9 +149,10 @@ def _change(project: Project, setting: str, values: Mapping[str, Any]) -> tuple[
             return "written in the file", then
         case "SECRET_KEY" if value in [Computed((name,)) for name in OWN_KEY]:
             return None
-        case "INSTALLED_APPS" if value := project.items(setting):
-            return None if "corsheaders" in value else (f"{len(value)} apps", then)
-        case "MIDDLEWARE" if value:
+        case "INSTALLED_APPS" if isinstance(value, list):
+            more = "" if all(map(known, value)) else " or more"
+            return None if "corsheaders" in value else (f"{len(value)} apps{more}", then)
+        case "MIDDLEWARE" if isinstance(value, list):
             return None if value[:1] == [LAYER] else (_layers(project).split(", own")[0], then)
         case "DATABASES":
             return _files(project, then)
@@ -165,8 +166,8 @@ def _change(project: Project, setting: str, values: Mapping[str, Any]) -> tuple[
 
 def _files(project: Project, then: str) -> tuple[str, str] | None:
     """Which SQLite files move; where only a run can tell, that as well."""
-    if moving := _moving(project):
-        return ", ".join(moving), then
+    if files := moving(project):
+        return ", ".join(files), then
     open_ = [one for one in _databases(project).values() if _engine(one) is None or not known(one.get("NAME"))]
     sqlite = [one for one in open_ if _engine(one) in (None, *_SQLITE)]
     return (_database(project, sqlite[0]), f"{then}, if it is SQLite beside the code") if sqlite else None
@@ -176,102 +177,3 @@ def new(project: Project) -> list[str]:
     """What the kit's module sets and the project doesn't."""
     names = [setting for setting in TABLE if project.get(setting).where == ""]
     return ["every other CORS_*", *(name for name in names if not name.startswith("CORS_"))]
-
-
-# ------------------------------------------------------------------------------------------------- decisions
-
-
-def findings(project: Project, carried: Carried, frontend: str | None) -> list[Finding]:
-    """What conflicts or is open, what stops a deploy first."""
-    return [
-        *_stops(project, frontend),
-        *carried.findings,
-        *_headers(project, carried),
-        *_cookies(project),
-        *_data(project),
-        *(Finding(str(note.value), note.where, _UNREAD) for note in project.notes),
-    ]
-
-
-def _stops(project: Project, frontend: str | None) -> Iterator[Finding]:
-    if project.manage != project.root:
-        name = project.manage.name
-        cure = f"put a manage.py beside {name}/; backend_path is that folder already"
-        yield Finding(f"manage.py is inside the package {name}, whose modules are found from above it", "", cure)
-    for one in project.insists:
-        cure = "write os.environ.setdefault(…): the kit's settings module has to come first"
-        yield Finding(f"DJANGO_SETTINGS_MODULE is overwritten with {one.value}", one.where, cure)
-    if isinstance(project.needs, ReleaseError):
-        text, _, cure = str(project.needs).rpartition("; ")
-        yield Finding(text, "", cure)
-    else:
-        yield from _pins(project.needs.text, project.short(project.needs.path))
-    if frontend is None:
-        text = "no built frontend was found beside it (dist, build or out with an index.html)"
-        yield Finding(text, "", "fill in frontend_path in the file, or run this again with --frontend FOLDER")
-    if needed := _needed(project):
-        cure = "fill them in below env: in the file, or among the secrets"
-        text = _also("the settings don't load without these environment variables: ", [one.name for one in needed])
-        yield Finding(text, needed[0].where, cure)
-    if (project.root / ".env").is_file():
-        text = "a release has what git doesn't ignore, and a .env is mostly ignored"
-        yield Finding(text, ".env", "write what the hosts need of it below env: in the file, or among the secrets")
-    for setting in ("STATIC_URL", "MEDIA_URL"):
-        if (one := project.get(setting)).value not in (None, "") and url_path(project, setting) is None:
-            text = f"{setting} is {shown(one.value)}" + (", no plain path" if known(one.value) else "")
-            cure = f"nginx serves these files itself, below the stack's {setting.lower()}: write it into the file"
-            yield Finding(text, one.where, cure)
-
-
-def _pins(text: str, file: str) -> Iterator[Finding]:
-    for need in ADDITIONS:
-        name, least = need.split(">=")
-        pattern = rf"^(?:name = \"{name}\"\nversion = \"|{name}(?![\w.-])[^\n;]*?(==|~=|<=?)\s*)(\d+)(?:\.(\d+))?"
-        pin = re.search(pattern, text, re.MULTILINE | re.IGNORECASE)
-        if pin and [int(pin[2]), int(pin[3] or 0)] < [int(part) for part in f"{least}.0".split(".")[:2]]:
-            said = pin[0].splitlines()[-1]
-            cure = f"the kit needs {need}: raise it there"
-            yield Finding(f"{name} is held at {said if '=' in said else pin[2]}", file, cure)
-
-
-def _headers(project: Project, carried: Carried) -> Iterator[Finding]:
-    for one in project.by_hand:
-        if one.value == "corsheaders.signals":
-            cure = "nginx asks no code: write those origins into extra_origins or allowed_shapes"
-            yield Finding("a handler of corsheaders' signal decides about origins", one.where, cure)
-        else:
-            cure = "nginx hides it and writes the contract's: origins that it lets in go into extra_origins"
-            yield Finding(f"the project's own code writes {one.value}", one.where, cure)
-    old = "corsheaders.middleware.CorsPostCsrfMiddleware"
-    if old in project.items("MIDDLEWARE"):
-        yield Finding(f"{old} is gone since 4.0", project.get("MIDDLEWARE").where, "remove it from MIDDLEWARE")
-    allowed, trusted = carried.values.get("extra_origins", []), project.get("CSRF_TRUSTED_ORIGINS")
-    if dropped := [str(one) for one in project.items("CSRF_TRUSTED_ORIGINS") if known(one) and one not in allowed]:
-        cure = "the backend's own needs no entry; others go into extra_origins, *.example.com into allowed_shapes"
-        yield Finding(_also("CSRF_TRUSTED_ORIGINS loses ", dropped), trusted.where, cure)
-
-
-def _cookies(project: Project) -> Iterator[Finding]:
-    for cookie in ("SESSION_COOKIE", "CSRF_COOKIE"):
-        same, domain = project.get(f"{cookie}_SAMESITE"), project.get(f"{cookie}_DOMAIN")
-        if same.value == "None":
-            cure = "remove it: with both names under one domain Django's own Lax is enough"
-            text = f"{cookie}_SAMESITE 'None' needs https: over http browsers drop the cookie, the admin's too"
-            yield Finding(text, same.where, cure)
-        if domain.value:
-            text = f"{cookie}_DOMAIN is {shown(domain.value)}: under another name browsers drop the cookie"
-            yield Finding(text, domain.where, "set the stack's `domain` to that, or remove it")
-
-
-def _data(project: Project) -> Iterator[Finding]:
-    where, moving = project.get("DATABASES").where, _moving(project)
-    for alias, one in _databases(project).items():
-        if (engine := _engine(one)) and engine not in _SQLITE:
-            text = f"DATABASES[{alias!r}] is {engine} on {shown(one.get('HOST') or 'localhost')}; the kit installs none"
-            yield Finding(text, where, "name one that the backend's hosts reach")
-    if len(set(moving)) < len(moving):
-        yield Finding("two SQLite files of one name would become one", where, "name them differently")
-    root = project.get("MEDIA_ROOT")
-    if root.value and known(root.value) and not project.inside(root.value):
-        cure = "nginx serves /var/lib only: put them beside the code, or serve them elsewhere"
-        yield Finding(f"MEDIA_ROOT {shown(root.value)} is outside of the project", root.where, cure)

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from infra import rules
-from rollout.adopt.evaluate import AdoptError, Computed, External, Names, Read, Reader, Setting, parse, shown
+from rollout.adopt import modules, packages, writes
+from rollout.adopt.environment import Read
+from rollout.adopt.evaluate import Reader, parse
+from rollout.adopt.expressions import Switch
+from rollout.adopt.headers import Written, written
+from rollout.adopt.packages import Package
+from rollout.adopt.values import AdoptError, Computed, External, Function, Names, Setting, shown, truth
 from rollout.release import ReleaseError, local
-from rollout.release.source import Source, walk
+from rollout.release.source import Source, backend_files, walk
 from rollout.release.wheels import Requirements, requirements
 
-VARIABLE = "DJANGO_SETTINGS_MODULE"
-_PRODUCTION = re.compile(r"(\w*_)?(prod|production|live|deploy)(_\w*)?")
-_DEVELOPMENT = re.compile(r"(\w*_)?(dev|devel|development|local|test|tests|testing|ci|debug)(_\w*)?")
 _ALIASES = {
     "CORS_ALLOWED_ORIGINS": "CORS_ORIGIN_WHITELIST",
     "CORS_ALLOWED_ORIGIN_REGEXES": "CORS_ORIGIN_REGEX_WHITELIST",
     "CORS_ALLOW_ALL_ORIGINS": "CORS_ORIGIN_ALLOW_ALL",
 }
-_BY_HAND = re.compile(r"(?i:access-control-[a-z-]+)|corsheaders\.signals")
+_SOCKETS = re.compile(r"\bProtocolTypeRouter\b|websocket_urlpatterns|\bas_asgi\(\)")
+_TEMPLATES = {"cookiecutter.json": "cookiecutter", "copier.yml": "copier copy", "copier.yaml": "copier copy"}
+_COMMANDS = re.compile(r"(^|/)management/commands/")
 _NOT_SERVED = re.compile(r"(^|/)((tests?|migrations)/|test[^/]*\.py$)")
 # Names that say nothing about what the project is.
 _GENERIC = {"config", "conf", "core", "project", "settings", "app", "backend", "server", "api", "src", "django", "site"}
@@ -44,8 +47,17 @@ class Project:
     reads: tuple[Read, ...]
     notes: tuple[Setting, ...]
     needs: Requirements | ReleaseError
-    by_hand: tuple[Setting, ...]  # what its code says of CORS beside the settings
+    by_hand: tuple[Written, ...]  # what its code says of CORS beside the settings
     insists: tuple[Setting, ...]  # on a settings module of its own
+    packages: tuple[Package, ...]
+    files: tuple[Path, ...]  # the settings
+    missing: tuple[Setting, ...]  # what the settings import and a release doesn't have
+    classes: tuple[Setting, ...]  # of settings, which django-configurations reads
+    switches: tuple[Switch, ...]  # branches on DEBUG
+    debug_off: tuple[str, str] | None  # the variable and the text that switch DEBUG off
+    writes: tuple[Setting, ...]  # places of the code that write next to it
+    sockets: tuple[Setting, ...]
+    shipped: frozenset[Path]
 
     def name(self, setting: str) -> str:
         """The setting as the project calls it: django-cors-headers has old names for some."""
@@ -55,7 +67,7 @@ class Project:
     def get(self, setting: str) -> Setting:
         """A setting by its name of today; its value is None where it isn't set."""
         found = self.names.get(self.name(setting), Setting())
-        return replace(found, value=Computed()) if isinstance(found.value, (External, ast.AST)) else found
+        return replace(found, value=Computed()) if isinstance(found.value, (External, Function)) else found
 
     def items(self, setting: str) -> list[Any]:
         """A list's items, those among them that are computed too."""
@@ -99,41 +111,118 @@ def _may_be_called(name: str) -> bool:
     return True
 
 
-def read(path: Path) -> Project:
-    """The project whose manage.py is in `path`. Raises AdoptError where there is none, or it can't be made out."""
+def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Project:
+    """The project whose manage.py is in `path`, with the modules that are named. Raises AdoptError where there is
+    none, or it can't be made out."""
     folder = _folder(path)
-    trees = {file: parse(file) for file in _own_files(folder) if file.name in ("wsgi.py", "manage.py")}
+    files = _own_files(folder)
+    trees = {file: parse(file) for file in files if file.name in ("wsgi.py", "manage.py")}
     wsgis = [file for file in trees if file.name == "wsgi.py"]
-    by_wsgi = [name for file in wsgis for name in _named(trees[file])]
-    by_manage = _named(trees[folder / "manage.py"])
-    root = next((base for base in (folder, folder.parent) if any(map(Reader(base).find, by_wsgi + by_manage))), folder)
-    settings, why, others = _settings(root, by_wsgi, by_manage)
-    reader = Reader(root)
-    names = reader.module(settings)
-    source = replace(local(folder), folder=root)
+    by_wsgi = [name for file in wsgis for name in modules.named(trees[file])]
+    by_manage = modules.named(trees[folder / "manage.py"])
+    source = local(folder)
+    shipped = _shipped(source, files)
+    hidden = frozenset(files) - shipped
+    asked = [settings] if settings else []
+    root = next((base for base in (folder, folder.parent)
+                 if any(map(Reader(base, hidden=hidden).find, asked + by_wsgi + by_manage))), folder)  # fmt: skip
+    blank = Reader(root, hidden=hidden)
+    chosen = modules.choose(blank, by_wsgi, by_manage, [one for one in files if one not in hidden], settings)
+    first = blank.fresh()
+    first.module(chosen.module)
+    off = _switch_off(blank, first, chosen.module)
+    reader = blank.fresh(dict([off] if off else []))
+    names = dict(reader.module(chosen.module))
+    names |= {name: one for name, one in first.module(chosen.module).items() if name == "DEBUG"}  # as it is today
+    source = replace(source, folder=root)
+    needs = _needs(source)
+    served = [file for file in files if file not in hidden]
     return Project(
         root=root,
         manage=folder,
-        settings=settings,
-        why=why,
-        others=others,
-        wsgi=_wsgi(reader, names, wsgis),
+        settings=chosen.module,
+        why=chosen.why,
+        others=chosen.others,
+        wsgi=modules.callable_for_wsgi(reader, names, wsgis, wsgi),
         names=names,
-        reads=tuple(reader.reads[name] for name in sorted(reader.reads)),
+        reads=tuple(first.reads[name] for name in sorted(first.reads)),
         notes=tuple(reader.notes),
-        needs=_needs(source),
-        by_hand=tuple(one for file in _own_files(folder) for one in _by_hand(reader, file)),
-        insists=tuple(one for file, tree in trees.items() for one in _insisting(reader, file, tree)),
+        needs=needs,
+        by_hand=tuple(one for file in served for one in written(blank.fresh(), file)),
+        insists=tuple(one for file, tree in trees.items() for one in modules.insisting(reader, file, tree)),
+        packages=_packages(root, folder, needs),
+        files=tuple(dict.fromkeys(reader.files)),
+        missing=tuple(dict.fromkeys(reader.missing)),
+        classes=tuple(reader.classes),
+        switches=tuple(first.switches),
+        debug_off=off,
+        writes=tuple(
+            one
+            for file in served
+            if not _COMMANDS.search(file.as_posix())  # what a developer runs
+            for one in writes.places(blank.fresh(), file, file in reader.files)
+        ),
+        sockets=tuple(one for file in served for one in _sockets(reader, file)),
+        shipped=shipped,
     )
+
+
+def _switch_off(blank: Reader, first: Reader, settings: str) -> tuple[str, str] | None:
+    """The variable that DEBUG is read from, and the text for which it is off while the settings are read; None where it
+    is off anyway, or one variable alone doesn't do it."""
+    debug = first.module(settings).get("DEBUG", Setting()).value
+    on = [one for one in first.switches if isinstance(one.debug, Computed) and truth(one.debug)]
+    asked = next((one.debug for one in on), debug if isinstance(debug, Computed) and truth(debug) else None)
+    if asked is None or len(asked.names) != 1:
+        return None
+    name = asked.names[0]
+    for text in ("false", "False", "0", ""):
+        tried = blank.fresh({name: text})
+        found = tried.module(settings).get("DEBUG", Setting()).value
+        values = [found, *(one.debug for one in tried.switches)]
+        if all(truth(value) is False for value in values):
+            return name, text
+    return None
+
+
+def _packages(root: Path, folder: Path, needs: Requirements | ReleaseError) -> tuple[Package, ...]:
+    """What the kit installs from comes first; what other files of the project name counts as well."""
+    first = [] if isinstance(needs, ReleaseError) else packages.of_text(needs.text, needs.path.name)
+    more = [one for place in dict.fromkeys((folder, root)) for one in packages.named_anywhere(place)]
+    return tuple(first or more)
+
+
+def _shipped(source: Source, files: list[Path]) -> frozenset[Path]:
+    """What goes into a release; everything where that can't be told yet."""
+    try:
+        return frozenset(entry.here for entry in backend_files(source))
+    except ReleaseError:
+        return frozenset(files)
+
+
+def _sockets(reader: Reader, file: Path) -> Iterator[Setting]:
+    """Where the project speaks WebSocket."""
+    for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
+        if _SOCKETS.search(line):
+            yield Setting(f"{reader.short(file)} has WebSocket consumers", f"{reader.short(file)}:{number}")
+            return
 
 
 def _folder(path: Path) -> Path:
     if not path.is_dir():
         raise AdoptError(f"there is no folder {path}; name the one with manage.py")
+    for above in (path.resolve(), *path.resolve().parents[:2]):
+        for name, tool in _TEMPLATES.items():
+            if (above / name).is_file() and (above == path.resolve() or "{{" in str(path.resolve().relative_to(above))):
+                raise AdoptError(f"{above} is a template for projects ({name}), not a project; "
+                                 f"make one from it (`{tool} {above}`), then adopt that")  # fmt: skip
     if not (path / "manage.py").is_file():
-        found = sorted(path.glob("*/manage.py"))
+        found = sorted([*path.glob("*/manage.py"), *path.glob("*/*/manage.py")])
         hint = f"did you mean {found[0].parent}?" if found else "name the folder that holds it"
         raise AdoptError(f"{path} has no manage.py, so it is no Django project; {hint}")
+    if "{{" in (path / "manage.py").read_text(errors="replace"):
+        raise AdoptError(f"{path} is a template for projects (manage.py has {{{{ … }}}}), not a project; "
+                         f"make one from it (`django-admin startproject --template`), then adopt that")  # fmt: skip
     return path.resolve()
 
 
@@ -143,98 +232,8 @@ def _own_files(folder: Path) -> list[Path]:
     return [folder / path for path in sorted(found, key=lambda path: (path.count("/"), path))]
 
 
-# ------------------------------------------------------------------------------------------------- modules
-
-
-def _named(tree: ast.AST) -> list[str]:
-    """The settings modules that a script puts into the environment."""
-    values = [value for _, value in _given(tree)]
-    strings = [one.value for value in values for one in ast.walk(value) if isinstance(one, ast.Constant)]
-    return [name for name in strings if isinstance(name, str) and re.fullmatch(r"[\w.]+", name)]
-
-
-def _given(tree: ast.AST) -> Iterator[tuple[ast.AST, ast.expr]]:
-    """Each statement that sets the variable, with what it sets it to."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.Call(func=ast.Attribute(attr="setdefault"), args=[ast.Constant(value=name), value]):
-                if name == VARIABLE:
-                    yield node, value
-            case ast.Assign(targets=[ast.Subscript(slice=ast.Constant(value=name))], value=value):
-                if name == VARIABLE:
-                    yield node, value
-
-
-def _insisting(reader: Reader, file: Path, tree: ast.AST) -> Iterator[Setting]:
-    """Where the variable is overwritten, so that no other settings module can come first."""
-    for node, value in _given(tree):
-        if isinstance(node, ast.Assign):
-            yield Setting(ast.unparse(value), reader.where(file, node))
-
-
-def _settings(root: Path, by_wsgi: list[str], by_manage: list[str]) -> tuple[str, str, tuple[str, ...]]:
-    """The settings module to deploy with, why that one, and which others there are."""
-    beside = sorted({name for named in by_wsgi + by_manage for name in _beside(root, named)})
-    found = [(name, "named by wsgi.py") for name in by_wsgi if not _is(_DEVELOPMENT, name)]
-    found += [(name, "it looks like the one for production") for name in beside if _is(_PRODUCTION, name)]
-    found += [(name, "named by wsgi.py") for name in by_wsgi] + [(name, "named by manage.py") for name in by_manage]
-    found += [(name, "the only ones found") for name in ("settings", f"{root.name}.settings")]
-    for name, why in found:
-        if {"INSTALLED_APPS", "ROOT_URLCONF"} & Reader(root).module(name).keys():
-            both = why == "named by wsgi.py" and name in by_manage
-            others = {one for one in (*beside, *by_wsgi, *by_manage) if Reader(root).find(one)} - {name}
-            return name, "named by wsgi.py and manage.py" if both else why, tuple(sorted(others))
-    named = ", ".join(dict.fromkeys(by_wsgi + by_manage)) or "none"
-    raise AdoptError(f"{root}: no settings found (wsgi.py and manage.py name {named}); set {VARIABLE} in wsgi.py")
-
-
-def _is(pattern: re.Pattern[str], module: str) -> bool:
-    return pattern.fullmatch(module.split(".")[-1]) is not None
-
-
-def _beside(root: Path, module: str) -> list[str]:
-    """The other modules of a settings package; for a plain module those with `settings` in their name."""
-    file = Reader(root).find(module)
-    if file is None:
-        return []
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    names = [path.stem for path in file.parent.glob("*.py") if path.stem != "__init__"]
-    if not re.search(r"settings|config", file.parent.name):
-        names = [name for name in names if "settings" in name]
-    return [f"{package}.{name}".lstrip(".") for name in names]
-
-
-def _wsgi(reader: Reader, names: Names, files: list[Path]) -> str:
-    """`module:name`, from WSGI_APPLICATION or the first wsgi.py with an `application`."""
-    said = names.get("WSGI_APPLICATION", Setting()).value
-    if isinstance(said, str) and reader.find(said.rpartition(".")[0]):
-        return ":".join(said.rsplit(".", 1))
-    for file in files:
-        module = ".".join(file.relative_to(reader.root).with_suffix("").parts)
-        if "application" in Reader(reader.root).module(module):
-            return f"{module}:application"
-    raise AdoptError(
-        f"{reader.root}: there is no WSGI callable (WSGI_APPLICATION, or a wsgi.py with `application`); "
-        "gunicorn needs one: add the wsgi.py that `django-admin startproject` writes"
-    )
-
-
-# ------------------------------------------------------------------------------------------------- the rest
-
-
 def _needs(source: Source) -> Requirements | ReleaseError:
     try:
         return requirements(source)
     except ReleaseError as problem:
         return problem
-
-
-def _by_hand(reader: Reader, file: Path) -> Iterator[Setting]:
-    """The first place of a file that names a CORS header, or takes part in corsheaders' decision."""
-    text = file.read_text(errors="replace")
-    with suppress(AdoptError):  # templates of files are no Python, and nothing to us
-        for node in ast.walk(parse(file)) if re.search(_BY_HAND, text) else ():
-            word = node.module if isinstance(node, ast.ImportFrom) else getattr(node, "value", None)
-            if isinstance(word, str) and re.fullmatch(_BY_HAND, word):
-                yield Setting(word, reader.where(file, node))
-                return

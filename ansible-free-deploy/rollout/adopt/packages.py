@@ -1,0 +1,145 @@
+"""The packages that a project names, in whichever file: for what a host will lack, and what can't be installed there.
+Only reads; what is installed is decided by `rollout.release.wheels`."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+# Packages that come as source alone → the same with wheels. Without such a name: what else helps.
+_WITH_WHEELS = {
+    "psycopg2": "psycopg2-binary (the same module), or psycopg[binary] with Django 4.2 and later",
+    "mysqlclient": "PyMySQL, which needs two lines in the settings",
+    "python-ldap": "ldap3, where the project can take that",
+    "uwsgi": "nothing: gunicorn serves here, leave it out",
+    "pygraphviz": "a version on an index of yours that has a wheel",
+    "pycairo": "a version on an index of yours that has a wheel",
+    "dbus-python": "nothing that a server needs: leave it out",
+}
+
+
+@dataclass(frozen=True)
+class Package:
+    """One line: `name` in the index's spelling, `specifier` as it is written, `extras` in brackets."""
+
+    name: str
+    specifier: str = ""
+    extras: tuple[str, ...] = ()
+    file: str = ""
+
+
+def normal(name: str) -> str:
+    """As the index spells it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def of_text(text: str, file: str) -> list[Package]:
+    """Those of a file's text: a lock's or a list of requirements."""
+    name = file.rsplit("/", 1)[-1]
+    if name in ("uv.lock", "poetry.lock", "pylock.toml"):
+        return list(_locked(text, file))
+    if name == "Pipfile.lock":
+        return [
+            Package(normal(one[0]), one[1], (), file)
+            for one in re.findall(r'"([\w.-]+)":\s*{[^{}]*?"version":\s*"([^"]+)"', text)
+        ]
+    return [found for line in text.splitlines() if (found := _line(line, file))]
+
+
+def _locked(text: str, file: str) -> Iterator[Package]:
+    for name, version in re.findall(r'^name = "([^"]+)"\nversion = "([^"]+)"', text, re.MULTILINE):
+        yield Package(normal(name), f"=={version}", (), file)
+
+
+def _line(line: str, file: str) -> Package | None:
+    text = re.sub(r"(^|\s)#.*|\s--hash=\S+|\\$", "", line).strip()
+    try:
+        found = Requirement(text)
+    except InvalidRequirement:
+        return None
+    return Package(normal(found.name), str(found.specifier), tuple(sorted(found.extras)), file)
+
+
+def named_anywhere(folder: Path) -> list[Package]:
+    """All that the project's own files name, whether or not the kit can install from them."""
+    found: list[Package] = []
+    for pattern in ("*requirements*.txt", "requirements/*.txt", "Pipfile.lock", "poetry.lock"):
+        for path in sorted(folder.glob(pattern)):
+            found += of_text(_text(path), path.relative_to(folder).as_posix())
+    return found + _of_pyproject(folder)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        return ""
+
+
+def _of_pyproject(folder: Path) -> list[Package]:
+    try:
+        data: Mapping[str, Any] = tomllib.loads(_text(folder / "pyproject.toml"))
+    except tomllib.TOMLDecodeError:
+        return []
+    project, tool = data.get("project"), data.get("tool")
+    lines = project.get("dependencies") if isinstance(project, dict) else None
+    poetry = tool.get("poetry") if isinstance(tool, dict) else None
+    names = poetry.get("dependencies") if isinstance(poetry, dict) else None
+    plain = [one for one in lines if isinstance(one, str)] if isinstance(lines, list) else []
+    found = [one for line in plain if (one := _line(line, "pyproject.toml"))]
+    listed = names if isinstance(names, dict) else {}
+    return found + [Package(normal(name), "", (), "pyproject.toml") for name in listed if name != "python"]
+
+
+# ------------------------------------------------------------------------------------------------- pins
+
+
+def below_floor(packages: list[Package], floor: Mapping[str, str]) -> Iterator[tuple[Package, str]]:
+    """Each package that is held below what is needed, with that need; `floor` is name → least version."""
+    for one in packages:
+        if one.name in floor and not _may_be(one.specifier, floor[one.name]):
+            yield one, f"{one.name}>={floor[one.name]}"
+
+
+def _may_be(specifier: str, least: str) -> bool:
+    """Whether a specifier leaves room for `least` or anything newer."""
+    try:
+        limits = SpecifierSet(specifier)
+        return all(_leaves_room(limit.operator, limit.version, Version(least)) for limit in limits)
+    except (InvalidSpecifier, InvalidVersion):
+        return True
+
+
+def _leaves_room(operator: str, text: str, least: Version) -> bool:
+    version = Version(text.removesuffix(".*"))
+    match operator:
+        case "==" | "===":
+            return _padded(version, least) >= least.release if text.endswith(".*") else version >= least
+        case "<=":
+            return version >= least
+        case "<":
+            return version > least
+        case "~=":
+            return version.release[:-1] >= least.release[: len(version.release) - 1]
+    return True
+
+
+def _padded(version: Version, least: Version) -> tuple[int, ...]:
+    return version.release + (999,) * (len(least.release) - len(version.release))
+
+
+def without_wheel(packages: list[Package]) -> Iterator[tuple[Package, str]]:
+    """Those that are known to come as source alone, and what to take instead."""
+    for one in packages:
+        if one.name in _WITH_WHEELS:
+            yield one, _WITH_WHEELS[one.name]
+        elif one.name == "psycopg" and "c" in one.extras:
+            yield one, "psycopg[binary], which is the same code as a wheel"

@@ -1,0 +1,399 @@
+"""`fab adopt` on the shapes that real projects have: each is said in the report, and none ends it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from infra.local import image
+from rollout import services
+from rollout.adopt import Adopted, AdoptError, adopt
+from rollout.adopt.packages import below_floor, of_text
+from rollout.adopt.services import lines
+from tests.test_adopt import PLAIN, adopted, config, decisions, with_settings, write
+
+FROM_CALL = """
+def more(apps, layers):
+    return apps, layers
+INSTALLED_APPS, MIDDLEWARE = more(INSTALLED_APPS, MIDDLEWARE)
+"""
+
+
+def git(app: Path) -> None:
+    """Commit what is not ignored."""
+    for words in (["init", "-q"], ["add", "-A"], ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "x"]):
+        subprocess.run(["git", "-C", str(app), *words], check=True, capture_output=True)
+
+
+def row(result: Adopted, name: str) -> str:
+    """The line of the report that begins with a word."""
+    return next(line for line in str(result).splitlines() if line.strip().startswith(name))
+
+
+# ------------------------------------------------------------------------------------------------- which settings
+
+
+def test_lists_that_a_function_returns_are_computed_at_run_time(tmp_path: Path) -> None:
+    """The report is whole, and no list is said to be empty."""
+    result = adopted(write(tmp_path, PLAIN + FROM_CALL), tmp_path / "kit")
+    assert "computed at run time  CorsMiddleware first" in row(result, "MIDDLEWARE")
+    assert "computed at run time" in row(result, "INSTALLED_APPS")
+    assert "[]" not in row(result, "INSTALLED_APPS")
+
+
+def test_settings_in_parts_are_read_where_they_are_included(tmp_path: Path) -> None:
+    """django-split-settings: the parts are read in their order; a part that nobody can name may set anything."""
+    files = {
+        "shop/settings.py": "",
+        "shop/settings/__init__.py": "from split_settings.tools import include, optional\n"
+        'include("parts/*.py", optional("local.py"))\n',
+        "shop/settings/parts/common.py": PLAIN,
+    }
+    result = adopted(write(tmp_path, "", files), tmp_path / "kit")
+    assert config(result).settings == "shop.settings"
+    assert "1 apps" in row(result, "INSTALLED_APPS")
+    files["shop/settings/__init__.py"] = "from split_settings.tools import include\ninclude(f'{which()}.py')\n"
+    result = adopted(write(tmp_path / "open", "", files), tmp_path / "open" / "kit")
+    assert config(result).settings == "shop.settings"
+    assert "may set anything" in decisions(result)
+
+
+def test_the_only_settings_there_are_are_taken_and_others_listed(tmp_path: Path) -> None:
+    """Where the environment names the module: the one candidate, or a message with all of them and the option."""
+    bare = "application = None\n"
+    files = {
+        "shop/settings.py": "", "shop/wsgi.py": bare, "manage.py": "import sys\n",
+        "shop/settings/__init__.py": "\n", "shop/settings/base.py": PLAIN,
+    }  # fmt: skip
+    app = write(tmp_path, "", files)
+    result = adopted(app, tmp_path / "kit")
+    assert config(result).settings == "shop.settings.base"
+    assert "--settings MODULE takes another one" in str(result)
+    (app / "shop" / "settings" / "second.py").write_text(PLAIN)
+    with pytest.raises(AdoptError, match=r"candidates: shop\.settings\.base, shop\.settings\.second.*--settings"):
+        adopt(app, stacks=tmp_path / "none")
+    result = adopted(app, tmp_path / "second", settings="shop.settings.second", wsgi="shop.wsgi")
+    found = config(result)
+    assert (found.settings, found.wsgi) == ("shop.settings.second", "shop.wsgi:application")
+
+
+@pytest.mark.parametrize("option", [{"settings": "shop.nothing"}, {"wsgi": "shop.nothing:application"}])
+def test_a_named_module_has_to_be_there(tmp_path: Path, option: dict[str, str]) -> None:
+    with pytest.raises(AdoptError, match=r"--(settings|wsgi) shop\.nothing"):
+        adopt(write(tmp_path), stacks=tmp_path, **option)  # type: ignore[arg-type]
+    assert not list(tmp_path.glob("Pulumi.*"))
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"cookiecutter.json": "{}"}, r"is a template for projects .*cookiecutter "),
+        ({"manage.py": "x = '{{ project_name }}'"}, r"is a template for projects .*startproject --template"),
+    ],
+)
+def test_a_template_for_projects_is_recognised(tmp_path: Path, files: dict[str, str], words: str) -> None:
+    with pytest.raises(AdoptError, match=words):
+        adopt(write(tmp_path, PLAIN, files), stacks=tmp_path)
+
+
+def test_force_replaces_the_file_of_the_stack(tmp_path: Path) -> None:
+    app, stacks = write(tmp_path), tmp_path / "stacks"
+    stacks.mkdir()
+    (stacks / "Pulumi.shop.yaml").write_text("old")
+    with pytest.raises(AdoptError, match="--force"):
+        adopt(app, stacks=stacks)
+    assert (stacks / "Pulumi.shop.yaml").read_text() == "old"
+    adopt(app, stacks=stacks, force=True)
+    assert "origin-kit:settings: shop.settings" in (stacks / "Pulumi.shop.yaml").read_text()
+
+
+def test_settings_that_are_classes_are_told(tmp_path: Path) -> None:
+    """django-configurations: a module's names are all that the kit's module takes over."""
+    more = "from configurations import Configuration\nclass Live(Configuration):\n    DEBUG = True\n"
+    assert "Live is a class of settings (django-configurations)" in with_settings(tmp_path, more)[1]
+
+
+# ------------------------------------------------------------------------------------------------- installing
+
+
+def test_the_python_and_its_debian_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Poetry's way of writing it counts as well; one that no Debian has is to decide."""
+    monkeypatch.setattr(image, "host_release", lambda: "bookworm")
+    poetry = '[tool.poetry.dependencies]\npython = "^3.13"\n'
+    result = adopted(write(tmp_path, files={"pyproject.toml": poetry}), tmp_path / "kit")
+    assert ">=3.13,<4, so image: trixie" in row(result, "python")
+    future = '[project]\nname = "shop"\nrequires-python = ">=3.99"\n'
+    result = adopted(write(tmp_path / "b", files={"pyproject.toml": future}), tmp_path / "b" / "kit")
+    assert "no Debian has such a Python" in decisions(result)
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [("psycopg2==2.9.10", "psycopg2-binary"), ("psycopg[c]>=3.2", "psycopg[binary]"), ("mysqlclient", "PyMySQL")],
+)
+def test_a_package_without_a_wheel_is_told_before_there_are_machines(tmp_path: Path, line: str, instead: str) -> None:
+    result = adopted(write(tmp_path, files={"requirements.txt": f"django\n{line}\n"}), tmp_path / "kit")
+    assert instead in decisions(result)
+    assert f"build_sdists: [{line.split('=')[0].split('[')[0]}]".rstrip(">") in decisions(result)
+
+
+@pytest.mark.parametrize(
+    ("line", "below"),
+    [
+        ("gunicorn==20.1.0", True), ("gunicorn<22", True), ("gunicorn~=21.0", True), ("gunicorn==21.*", True),
+        ("gunicorn<=21.2", True), ("gunicorn==22.0", False), ("gunicorn~=22.0", False), ("gunicorn>=3", False),
+        ("gunicorn<23", False), ("gunicorn", False), ("gunicorn @ https://example.com/x.whl", False),
+    ],
+)  # fmt: skip
+def test_every_way_to_hold_a_version_is_compared_with_the_floor(line: str, below: bool) -> None:
+    assert bool(list(below_floor(of_text(line, "requirements.txt"), {"gunicorn": "22"}))) is below
+
+
+def test_pins_of_every_kind_of_file_are_read(tmp_path: Path) -> None:
+    """A lock's too; and what Django itself asks of asgiref."""
+    lock = 'version = 1\n[[package]]\nname = "gunicorn"\nversion = "20.1.0"\n'
+    files = {"requirements.txt": "", "uv.lock": lock, "pyproject.toml": '[project]\nname = "x"\nversion = "1"\n'}
+    assert "gunicorn is held at ==20.1.0 (uv.lock)" in with_settings(tmp_path / "a", "", files)[1]
+    said = with_settings(tmp_path / "b", "", {"requirements.txt": "django>=5.2,<5.3\nasgiref==3.8.0\n"})[1]
+    assert "asgiref is held at ==3.8.0 (requirements.txt)" in said and "Django 5.2 needs asgiref>=3.8.1" in said
+
+
+def test_a_lock_of_poetry_says_what_to_run(tmp_path: Path) -> None:
+    said = with_settings(tmp_path, "", {"requirements.txt": "", "poetry.lock": "x"})[1]
+    assert "poetry export -f requirements.txt" in said
+
+
+# ------------------------------------------------------------------------------------------------- variables
+
+NEEDS = {
+    "PORT = env.int('A', 8000)": {"A": False},
+    "PORT = env.int('A', default_port())": {"A": False},
+    "PORT = env.int('A')": {"A": True},
+    "URL = env('A', str, 'x')": {"A": False},
+    "URL = env('A', str)": {"A": True},
+    "DATABASES['default'] = env.db()": {"DATABASE_URL": True},
+    "DATABASES['default'] = env.db(default='sqlite://:memory:')": {"DATABASE_URL": False},
+    "def must(name):\n    value = os.environ.get(name)\n    if value is None:\n        raise ValueError(name)\n"
+    "    return value\nX = must('A')": {"A": True},
+    "def may(name, default=None):\n    value = os.environ.get(name, default)\n    if value is None:\n"
+    "        raise ValueError(name)\n    return value\nX = may('A', 'x')\nY = may('B')": {"A": False, "B": True},
+    "def may(name, default=None):\n    try:\n        return os.environ[name]\n    except KeyError:\n"
+    "        if default is not None:\n            return default\n        raise\n"
+    "X = may('A', 'x')\nY = may('B')": {"A": False, "B": True},
+    "PORT = int(os.environ.get('A', 0))\nif not 1024 <= PORT < 65536:\n    raise ValueError": {"A": True},
+    "PORT = int(os.environ.get('A', 8000))\nif not 1024 <= PORT < 65536:\n    raise ValueError": {"A": False},
+    "assert os.environ.get('A'), 'say A'": {"A": True},
+    "X = os.environ.get('A') or os.environ['B']": {"A": False, "B": True},
+    "def under(path):\n    return os.path.join(os.environ.get('HOME', '/'), path)\nX = under('a')": {"HOME": False},
+    "X = env.path('/srv/media', '/x')": {},
+    "with envs.prefixed('SHOP_'):\n    X = envs.str('A')": {"SHOP_A": True},
+    "X = {name: os.environ.get(name) for name in ('A',)}": {},
+    "X = [os.environ[name] for name in ('A', 'B')]": {"A": True, "B": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("more", NEEDS)
+def test_a_variable_is_needed_where_nothing_loads_without_it(tmp_path: Path, more: str) -> None:
+    """Defaults, helpers, checks that raise; a path is no variable."""
+    start = "import os\nimport environ, environs\nenv = environ.Env()\nenvs = environs.Env()\n"
+    result = adopted(write(tmp_path, PLAIN + start + more + "\n"), tmp_path / "kit")
+    assert {read.name: read.required for read in result.project.reads} == NEEDS[more]
+
+
+def test_a_url_or_its_parts(tmp_path: Path) -> None:
+    """The parts are needed unless the URL is set; the branch with a server is told; no empty value is offered."""
+    more = """
+import os, environ
+env = environ.Env()
+if os.getenv("DATABASE_URL"):
+    DATABASES = {"default": env.db("DATABASE_URL")}
+else:
+    DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": env.str("POSTGRES_DB"),
+                             "PORT": env.int("POSTGRES_PORT")}}
+"""
+    result = adopted(write(tmp_path, PLAIN + more), tmp_path / "kit")
+    said, text = decisions(result), result.config.read_text()
+    assert "POSTGRES_DB (unless DATABASE_URL is set)" in said
+    assert "one of its branches is postgresql; the kit installs none" in said
+    assert "POSTGRES_PORT: <a number>  (unless DATABASE_URL is set)" in text
+    assert '""' not in text
+
+
+# ------------------------------------------------------------------------------------------------- DEBUG
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        ('env.bool("DEBUG", True)', "false"),
+        ('os.environ.get("DEBUG", "True") == "True"', "false"),
+        ('bool(int(os.environ.get("DEBUG", 1)))', "0"),
+        ('bool(os.environ.get("DEBUG", "yes"))', ""),
+        ('config("DEBUG", default=True, cast=bool)', "false"),
+        ('flag("DEBUG", "True")', "False"),
+    ],
+)
+def test_debug_is_switched_off_where_the_project_reads_it(tmp_path: Path, read: str, text: str) -> None:
+    """The branches that would run are told, and the stack's file has the variable that switches them off."""
+    more = f"""
+import os, environ
+from decouple import config
+env = environ.Env()
+FLAGS = {{"True": True, "False": False}}
+def flag(name, default):
+    text = os.getenv(name, default)
+    if text not in FLAGS:
+        raise ValueError(name)
+    return FLAGS[text]
+DEBUG = {read}
+if DEBUG:
+    EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+"""
+    found, said, _ = with_settings(tmp_path, more)
+    assert found.env == {"DEBUG": text}
+    assert "`DEBUG` sets EMAIL_BACKEND" in said and f'env: DEBUG: "{text}" is in the file' in said
+
+
+def test_branches_of_a_debug_that_is_written_are_told(tmp_path: Path) -> None:
+    """They run though DEBUG ends as False; those of a DEBUG that is off don't."""
+    branch = "if DEBUG:\n    CACHES = {}\n"
+    assert "`DEBUG` sets CACHES" in with_settings(tmp_path / "a", f"DEBUG = True\n{branch}")[1]
+    assert "DEBUG" not in with_settings(tmp_path / "b", branch)[1]
+    off = "import os\nDEBUG = os.environ.get('DEBUG') == '1'\n"
+    found, said, _ = with_settings(tmp_path / "c", off + branch)
+    assert (found.env, "DEBUG" in said) == ({}, False)
+
+
+# ------------------------------------------------------------------------------------------------- files and cookies
+
+
+def test_places_that_write_next_to_the_code_are_told(tmp_path: Path) -> None:
+    """Log files, file caches, folders of settings, and calls that open such a path; not what goes elsewhere."""
+    more = """
+LOGGING = {"version": 1, "handlers": {"file": {"filename": BASE_DIR / "logs" / "a.log"}}}
+FILES = "django.core.cache.backends.filebased.FileBasedCache"
+CACHES = {"default": {"BACKEND": FILES, "LOCATION": str(BASE_DIR / "c")}}
+UPLOAD_DIR = BASE_DIR / "uploads"
+EXPORT_DIR = "/srv/export"
+(BASE_DIR / "logs").mkdir(exist_ok=True)
+"""
+    views = (
+        "from django.conf import settings\n"
+        "def count():\n    with open(settings.BASE_DIR / 'index' / 'n', 'a') as n:\n        n.write('1')\n"
+        "def look():\n    return open(settings.BASE_DIR / 'n').read()\n"
+        "def elsewhere():\n    open('/srv/n', 'w')\n"
+    )
+    _, said, _ = with_settings(tmp_path, more, {"shop/views.py": views})
+    settings = ("LOGGING['file'] is logs/a.log", "CACHES['default'] is c", "UPLOAD_DIR is uploads")
+    for words in (*settings, "(shop/settings.py:17)", "(shop/views.py:3)", "ORIGIN_KIT_DATA"):
+        assert words in said
+    assert "/srv" not in said and "views.py:6" not in said
+
+
+def test_a_static_root_with_files_of_the_project_is_told(tmp_path: Path) -> None:
+    files = {"static/site/main.css": "x"}
+    said = with_settings(tmp_path, "STATIC_ROOT = BASE_DIR / 'static'\n", files)[1]
+    assert "STATIC_ROOT static holds files of the project (static/site/main.css)" in said
+
+
+def test_what_git_ignores_is_not_the_project_s(tmp_path: Path) -> None:
+    """Its origins don't count, and that it stays here is told; the same file without git is shipped."""
+    files = {"shop/local.py": "CORS_ALLOWED_ORIGINS = ['https://a.example.com']\n", ".gitignore": "local.py\n"}
+    app = write(tmp_path, PLAIN + "from shop.local import *\n", files)
+    git(app)
+    result = adopted(app, tmp_path / "kit")
+    assert config(result).extra_origins == ()
+    assert "shop/local.py is ignored by git, so it is not shipped" in decisions(result)
+    found, said, _ = with_settings(tmp_path / "plain", "from shop.local import *\n", files)
+    assert [str(one) for one in found.extra_origins] == ["https://a.example.com"]
+    assert "ignored by git, so" not in said
+
+
+@pytest.mark.parametrize("name", ["__Secure-sessionid", "__Host-sessionid"])
+def test_a_cookie_s_name_that_plain_http_loses_is_told(tmp_path: Path, name: str) -> None:
+    said = with_settings(tmp_path, f"SESSION_COOKIE_NAME = '{name}'\n")[1]
+    assert f"SESSION_COOKIE_NAME is '{name}': plain http loses" in said and "name it 'sessionid'" in said
+
+
+def test_a_page_that_asks_its_own_host_is_told(tmp_path: Path) -> None:
+    """It was made for a development server's proxy; one that reads config.json knows better."""
+    page = {
+        "dist/app.js": "fetch('/api/plants/').then(show)\n",
+        "dist/other.js": "fetch('data.json'); fetch('/app.js')",
+    }
+    said = with_settings(tmp_path / "a", "", page)[1]
+    assert "the page asks /api/plants/ of its own host" in said and "(app.js:1)" in said and "other.js" not in said
+    page["dist/start.js"] = "fetch('/config.json')\n"
+    assert "of its own host" not in with_settings(tmp_path / "b", "", page)[1]
+
+
+# ------------------------------------------------------------------------------------------------- headers by hand
+
+
+def test_every_header_that_code_writes_is_read(tmp_path: Path) -> None:
+    """Middleware, decorators and views, in each way to set one; what is said goes over, the rest is told to be lost."""
+    own = """
+EXTRA = ["X-Plot", "X-Row"]
+class Own:
+    def __call__(self, request):
+        r = self.get_response(request)
+        r["Access-Control-Allow-Origin"] = "https://page.example.com"
+        r["Access-Control-Allow-Headers"] = "Content-Type, X-Key"
+        r.headers["Access-Control-Expose-Headers"] = ", ".join(EXTRA)
+        r.setdefault("Access-Control-Allow-Methods", "GET, POST")
+        r["Access-Control-Max-Age"] = str(self.age)
+        return r
+"""
+    view = "def view(request):\n    return HttpResponse(headers={'Access-Control-Expose-Headers': 'X-Count'})\n"
+    found, said, _ = with_settings(tmp_path, "", {"shop/own.py": own, "shop/views.py": view})
+    assert [str(one) for one in found.extra_origins] == ["https://page.example.com"]
+    assert "X-Key" in found.allow_headers and found.allow_headers.count("Content-Type") == 1
+    assert found.expose_headers == ("X-Plot", "X-Row", "X-Count")
+    assert found.allow_methods == ("GET", "POST")
+    assert said.count("the project's own code writes") == 6
+    assert "is computed at run time and is lost: write what is needed into max_age_s" in said
+
+
+# ------------------------------------------------------------------------------------------------- services
+
+SERVICES = {
+    "ASGI_APPLICATION = 'shop.asgi.application'": ("ASGI", "WebSockets answer 404"),
+    "INSTALLED_APPS += ['channels']": ("ASGI", "channels is in INSTALLED_APPS"),
+    "CELERY_BROKER_URL = 'amqp://guest:word@mq//'": ("Celery", "tasks that are sent are not worked on"),
+    "BROKER = 'amqp://guest:word@mq//'": ("RabbitMQ", "amqp://mq//"),
+    "RQ_QUEUES = {'default': {}}": ("RQ", "no worker runs here yet"),
+    "CACHES = {'default': {'BACKEND': 'django_redis.cache.RedisCache'}}": ("Redis", "no Redis"),
+    "CACHES = {'default': {'BACKEND': 'django.core.cache.backends.memcached.X'}}": ("Memcached", "no memcached"),
+    "DATABASES = {'default': {'ENGINE': 'django.db.backends.mysql', 'NAME': 'x'}}": ("MySQL", "mysql on 'localhost'"),
+    "ELASTICSEARCH_DSL = {}": ("Elasticsearch", "so search fails"),
+    "DEFAULT_FILE_STORAGE = 'storages.backends.s3boto3.S3Boto3Storage'": ("object storage", "in a bucket"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("more", SERVICES)
+def test_what_runs_next_to_gunicorn_is_told(tmp_path: Path, more: str) -> None:
+    """In adopt, and a line each for the verbs that ship; no password in it."""
+    result = adopted(write(tmp_path, PLAIN + more + "\n"), tmp_path / "kit")
+    name, words = SERVICES[more]
+    assert f"{name}: " in decisions(result) and words in decisions(result)
+    assert any(line.startswith(f"{name}: ") and words in line for line in lines(result.project))
+    assert "guest:word" not in decisions(result)
+
+
+def test_the_verbs_tell_the_same_of_the_project_that_is_shipped(tmp_path: Path) -> None:
+    """One line each; a project that can't be read any more is one line as well, never the end of the verb."""
+    app = write(tmp_path, PLAIN + "ASGI_APPLICATION = 'shop.asgi.application'\n")
+    found = config(adopted(app, tmp_path / "kit"))
+    assert [line.split(":")[1].strip() for line in services.notes(found)] == ["ASGI"]
+    (app / "shop" / "settings.py").write_text("print 'x'\n")
+    assert "is not known" in services.notes(found)[0]
+
+
+def test_a_plain_project_needs_nothing_next_to_gunicorn(tmp_path: Path) -> None:
+    """SQLite, the local memory cache, mail by SMTP and an asgi.py as startproject writes it."""
+    asgi = "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n"
+    more = "CACHES = {'default': {'BACKEND': 'django.core.cache.backends.locmem.LocMemCache'}}\nEMAIL_HOST = 'mx'\n"
+    result = adopted(write(tmp_path, PLAIN + more, {"shop/asgi.py": asgi}), tmp_path / "kit")
+    assert lines(result.project) == []
