@@ -40,7 +40,10 @@ UNIT_FOLDERS = (
     "usr/lib/systemd/system", "lib/systemd/system",
 )  # fmt: skip
 # What a ship makes in /opt/<app>; a kit from before the mark is known by it.
-HOME_NAMES = {"releases", "venvs", "current", "journal.json", ".journal.json.new", ".current.new"}
+HOME_NAMES = {
+    "releases", "venvs", "current", "journal.json", ".journal.json.new", ".current.new", "made_from.json",
+    ".made_from.json.new",
+}  # fmt: skip
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
 
 

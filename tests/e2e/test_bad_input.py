@@ -88,8 +88,9 @@ def test_a_project_that_does_not_import_leaves_the_old_release_serving(stack: St
     assert "shop.settings" in text
     assert "No module named 'nothing_of_that_name'" in text
     assert len(done.stderr.splitlines()) < 20
-    assert stack.fab("status").stdout == before
+    assert "backend_path changed: run `fab ship`" in stack.fab("status", status=1).stdout
     stack.write()
+    assert stack.fab("status").stdout == before
     assert "unchanged" in stack.fab("ship").stdout
 
 

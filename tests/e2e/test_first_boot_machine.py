@@ -76,7 +76,7 @@ class Booted:
         """As root through SSH and sudo; the host key is pinned."""
         script = "import json,subprocess; d=subprocess.run(['sh','-c',PAYLOAD['c']],stdout=-1,stderr=-2,text=True)\n"
         script += "print(json.dumps({'result': {'out': d.stdout}}))"
-        with hosts.session(self.host, self.key) as session:
+        with hosts.session(self.host, hosts.Identity(self.key)) as session:
             return str(session.run(script, {"c": command})["out"])
 
     def ssh(self, user: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -135,7 +135,7 @@ def start(
 
 def wait(booted: Booted) -> None:
     """As `fab up` does: until SSH answers with the pinned key and the first boot is done."""
-    ready._one(booted.host, booted.key, 90, Clock())
+    ready._one(booted.host, hosts.Identity(booted.key), 90, Clock())
 
 
 def holds(booted: Booted) -> None:
@@ -208,7 +208,7 @@ def test_the_startup_script_makes_the_same_host_and_then_nothing(
         (root / "root/startup-script").write_text(startup_script(boot))
 
     booted = start("gcp", prepare)
-    with pytest.raises(hosts.ConnectError, match="host key"), hosts.session(booted.host, booted.key):
+    with pytest.raises(hosts.ConnectError, match="host key"), hosts.session(booted.host, hosts.Identity(booted.key)):
         pass
     for _ in range(2):
         done = booted.enter("sh", "/root/startup-script")
