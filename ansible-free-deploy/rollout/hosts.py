@@ -64,6 +64,11 @@ class HostError(ValueError):
         self.in_doubt = in_doubt  # it serves the new one, and may not have heard whether the others do
         super().__init__(f"{host.name} ({host.address}): {text}")
 
+    def add(self, text: str) -> None:
+        """Say more of it: what only the operator's side knows."""
+        if text:
+            self.args = (f"{self.args[0]}; {text}",)
+
 
 class LostError(HostError):
     """The connection was lost, or nothing more was heard: what was started may still run there."""

@@ -636,6 +636,15 @@ def try_backend(release: Path) -> None:
     refuse_settings_of_development(django)
     step("collectstatic", "collects static files")
     collect_static(django)
+    tell_of_error_pages(django)
+
+
+def tell_of_error_pages(django: Django) -> None:
+    """A note for each page of the project for errors that fails itself; it is no reason not to serve the rest."""
+    done = django.python_code(rollout.TEXTS["error_pages"])  # type: ignore[attr-defined]
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"failing"')]
+    for name, why in sorted((answers[-1]["failing"] if answers else {}).items()):
+        emit(step="note", text=f"{name} of the project fails itself ({why}): visitors get a bare 500 in its place")
 
 
 def refuse_settings_of_development(django: Django) -> None:

@@ -25,7 +25,7 @@ _SHARED = (
 )
 _NEEDS = {
     "transaction": _SHARED,
-    "install": (*_SHARED, "appdata", "links", "wheelfiles", "debug_branches", "transaction"),
+    "install": (*_SHARED, "appdata", "links", "wheelfiles", "debug_branches", "error_pages", "transaction"),
     "data_copy": (*_SHARED, "appdata"),
 }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from infra import rules, wanted
@@ -28,6 +30,11 @@ class Builder:
     settings: Settings
     _made: dict[tuple[str, Target | None], Release] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def folder(self) -> Path | None:
+        """The project's folder, where it is on this machine."""
+        return None if self.settings.backend_git else ROOT / self.settings.backend_path
 
     def release(self, role: str, facts: Json) -> Release:
         """Raises ReleaseError for an application that can't be shipped."""
@@ -140,8 +147,26 @@ def _one(
         settings=contract.application.settings,
         **(_environment(contract, session.host, secrets) if role == "backend" else {}),
     )  # fmt: skip
-    result = turn.run(session, script, {**common, **orders, "made_from": made_from}, blob=archive)
+    try:
+        result = turn.run(session, script, {**common, **orders, "made_from": made_from}, blob=archive)
+    except HostError as problem:
+        problem.add(not_shipped(str(problem), builder.folder, built))
+        raise
     return bool(result["changed"])
+
+
+def not_shipped(text: str, folder: Path | None, built: Release) -> str:
+    """What to say of a module that the host misses, if it is in the project's folder and was not shipped; else nothing.
+
+    `text` is the host's error, `folder` the project's, where it is here.
+    """
+    missing = re.search(r"No module named '([\w.]+)'", text)
+    if missing is None or folder is None:
+        return ""
+    base = missing[1].replace(".", "/")
+    shipped = {entry.path for entry in built.entries}
+    here = [name for name in (f"{base}.py", f"{base}/__init__.py") if (folder / name).is_file() and name not in shipped]
+    return f"{here[0]} is in {folder.name} here and was not shipped, because git ignores it" if here else ""
 
 
 def _environment(contract: Contract, host: Host, secrets: dict[str, str]) -> Json:

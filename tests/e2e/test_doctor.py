@@ -241,7 +241,8 @@ def test_error_pages_that_fail_accuse_no_middleware(stack: Stack) -> None:
         pages.mkdir()
         (pages / "400.html").write_text(STYLED)
         (pages / "500.html").write_text(STYLED)
-        with shipped(stack, project):
+        with shipped(stack, project) as said:
+            assert "400.html of the project fails itself (" in said and "500.html of the project" in said
             assert told(examine(stack, status=0)) == ""
             (pages / "404.html").write_text(STYLED)
             stack.fab("ship")
