@@ -79,3 +79,35 @@ def test_hosts_that_are_there_are_not_asked_about(tmp_path: Path, monkeypatch: p
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"version": 3, "checkpoint": {"latest": state["deployment"]}}))
     check(tmp_path, monkeypatch, ">=3.99", SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (
+            "requirements.txt",
+            "Django[argon2]==6.1\n",
+            "backend/requirements.txt: Django 6 needs Python '>=3.12', and",
+        ),
+        ("requirements.txt", "# django==6\ndjango-environ==0.1\ndjango>=5.2\n", ""),
+        ("uv.lock", '[[package]]\nname = "django"\nversion = "6.0.1"\n', "backend/uv.lock: Django 6 needs Python"),
+        ("poetry.lock", '[[package]]\nname = "Django"\nversion = "5.2.1"\n', ""),
+        ("requirements.txt", "Django\n", ""),
+    ],
+)
+def test_a_django_that_needs_a_newer_python_is_refused_as_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, said: str
+) -> None:
+    """Resolving would say so too, with machines made by then; and the project itself says nothing."""
+    (tmp_path / "backend").mkdir()
+    (tmp_path / "backend" / name).write_text(text)
+    monkeypatch.setattr(python, "ROOT", tmp_path)
+    settings = replace(SETTINGS, image="bookworm")
+    if not said:
+        python.refuse_other(settings)
+        return
+    with pytest.raises(PythonError) as problem:
+        python.refuse_other(settings)
+    assert str(problem.value).startswith(said)
+    assert "choose Debian 13: `image: trixie`" in str(problem.value)
+    python.refuse_other(SETTINGS)

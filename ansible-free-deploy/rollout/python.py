@@ -1,9 +1,10 @@
-"""Whether the project's Python is the hosts': asked before any machine is made. It reads one file of the project."""
+"""Whether the project's Python is the hosts': asked before any machine is made. It reads the project's own files."""
 
 from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,30 @@ class PythonError(ValueError):
     exit_status = exits.USAGE
 
 
+@dataclass(frozen=True)
+class Demand:
+    """What asks for a Python, in words, and which ones: a version specifier."""
+
+    who: str
+    wanted: str
+
+
 def refuse_other(settings: Settings) -> None:
-    """Raises PythonError where the project's `requires-python` is not met by Debian's own Python on the hosts.
+    """Raises PythonError where the project asks for another Python than Debian's own on the hosts.
 
     A project in a git repository is looked at when it is shipped; so is one that says nothing, and one whose hosts are
     there already.
     """
-    wanted = None if settings.backend_git else requires(ROOT / settings.backend_path)
     release = release_of(settings)
-    if wanted is None or release is None or meets(release, wanted) or outputs.recorded(settings.stack):
+    if settings.backend_git or release is None or outputs.recorded(settings.stack):
         return
-    version = "{}.{}".format(*release.python)
-    raise PythonError(
-        f"{settings.backend_path}/pyproject.toml: requires-python is {wanted!r}, and {release} has Python {version}; "
-        + cure(wanted, settings.stack)
-    )
+    for demand in demands(ROOT / settings.backend_path):
+        if not meets(release, demand.wanted):
+            version = "{}.{}".format(*release.python)
+            raise PythonError(
+                f"{settings.backend_path}/{demand.who} {demand.wanted!r}, and {release} has Python {version}; "
+                + cure(demand.wanted, settings.stack)
+            )
 
 
 def cure(wanted: str, stack: str) -> str:
@@ -58,14 +68,42 @@ def fitting(wanted: str) -> debian.Release | None:
 
 
 def requires(folder: Path) -> str | None:
-    """The project's `requires-python`; None where it says nothing that can be read."""
+    """All that the project asks of its Python, as one specifier; None where it asks for nothing that can be read."""
+    return ",".join(demand.wanted for demand in demands(folder)) or None
+
+
+def demands(folder: Path) -> list[Demand]:
+    """`requires-python`, and the Python that the Django needs which the project holds on to."""
+    return [*_declared(folder), *_of_django(folder)]
+
+
+def _declared(folder: Path) -> list[Demand]:
     try:
         data = tomllib.loads((folder / "pyproject.toml").read_text())
         found = data.get("project", {}).get("requires-python") or _of_poetry(data)
         SpecifierSet(found or "")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, InvalidSpecifier, TypeError, AttributeError):
-        return None
-    return str(found) if found else None
+        return []
+    return [Demand("pyproject.toml: requires-python is", str(found))] if found else []
+
+
+# Django's FAQ, "What Python version can I use with Django?": major versions that need more than each Debian here has.
+_DJANGO = {6: ">=3.12"}
+_LISTED = re.compile(r"^\s*django\s*(?:\[[^]]*\])?\s*(?:==|~=|>=)\s*(\d+)\.", re.IGNORECASE | re.MULTILINE)
+_LOCKED = re.compile(r"^name = \"django\"\nversion = \"(\d+)\.", re.IGNORECASE | re.MULTILINE)
+_FILES = {"requirements.txt": _LISTED, "uv.lock": _LOCKED, "poetry.lock": _LOCKED, "pdm.lock": _LOCKED,
+          "pylock.toml": _LOCKED}  # fmt: skip
+
+
+def _of_django(folder: Path) -> list[Demand]:
+    for name, pattern in _FILES.items():
+        try:
+            found = pattern.search((folder / name).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            continue
+        if found and (wanted := _DJANGO.get(int(found[1]))):
+            return [Demand(f"{name}: Django {found[1]} needs Python", wanted)]
+    return []
 
 
 def _of_poetry(data: dict[str, Any]) -> str | None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
+from packaging.specifiers import SpecifierSet
+
+from infra import debian
 from rollout.release.needs import Requirements, other_requirements
 
 _INSTEAD = {
@@ -22,6 +26,22 @@ _INSTEAD = {
     "pylibmc": "pymemcache",
     "backports-zoneinfo": "nothing: Python has zoneinfo since 3.9; mark it `; python_version < '3.9'`",
 }
+
+
+def other_python(said: str) -> str:
+    """The Debian whose Python a package asks for, where that is why uv finds no solution; "" otherwise."""
+    asked = re.search(r"does not satisfy Python((?:>=|>|==|~=)[\d.]+)", said)
+    if asked is None:
+        return ""
+    wanted = SpecifierSet(asked[1])
+    fits = [one for one in debian.RELEASES.values() if wanted.contains("{}.{}.99".format(*one.python))]
+    if not fits:
+        return ""
+    version = "{}.{}".format(*fits[0].python)
+    return (
+        f"; {fits[0]} has Python {version}: `image: {fits[0].name}` in the stack's config, and `fab replace NAME` for "
+        "a host that is there"
+    )
 
 
 def hint(names: Iterable[str], wanted: Requirements) -> str:

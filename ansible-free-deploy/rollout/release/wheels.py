@@ -366,9 +366,8 @@ class _Fetch:
     # --------------------------------------------------------------------------------------------- what is said
 
     def _unresolved(self, said: str) -> ReleaseError:
-        return ReleaseError(
-            f"{self.wanted.path} can't be resolved for Python {self.target.python}: {reason(said)}", detail(said)
-        )
+        text = f"{self.wanted.path} can't be resolved for Python {self.target.python}: {reason(said)}"
+        return ReleaseError(f"{text}{ways_out.other_python(said)}", detail(said))
 
     def _no_wheel(self, names: list[str]) -> str:
         return (
