@@ -95,10 +95,15 @@ def other_files(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: "prod" not in name)
 
 
+_FOR_WORK = re.compile(r"dev|test|lint|docs?$|\bci\b|local", re.IGNORECASE)
+
+
 def other_requirements(wanted: Requirements) -> list[str]:
-    """As `other_files`, of the project that asks, without the file that it asks in."""
+    """As `other_files`, of the project that asks, without the file that it asks in, and those for who works on it."""
     folder = wanted.project
-    return [name for name in other_files(folder) if folder / name != wanted.path] if folder else []
+    if folder is None:
+        return []
+    return [name for name in other_files(folder) if folder / name != wanted.path and not _FOR_WORK.search(name)]
 
 
 def _others(source: Source) -> str:
