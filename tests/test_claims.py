@@ -378,7 +378,7 @@ def test_a_process_of_the_old_one_stops_a_move(monkeypatch: pytest.MonkeyPatch) 
     """It would go on writing where nobody looks any more."""
     own = pwd.struct_passwd(("shop", "x", os.geteuid(), os.getegid(), "", "/var/lib/shop", "/usr/sbin/nologin"))
     monkeypatch.setattr(pwd, "getpwnam", lambda name: own)
-    with pytest.raises(Failed, match=r"process \d+ \(.*\) of user shop still runs; end it, then ship again"):
+    with pytest.raises(Failed, match=r"process \d+ \(.*\) of user shop still runs; end it, then run this again"):
         claims.nobody_works_as("shop")
 
 

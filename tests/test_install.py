@@ -35,7 +35,7 @@ from rollout.release import Release, Target
 PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
 START = hosts._BOOTSTRAP
 HERE = Path(release.__file__).parents[1]
-TEXTS = {name: (HERE / f"{name}.py").read_text() for name in ("install", "journal", "two_phase")}
+TEXTS = {name: (HERE / f"{name}.py").read_text() for name in ("install", "appdata", "journal", "two_phase")}
 STEPS = sorted({step for text in TEXTS.values() for step in re.findall(r'\bstep\(\s*"([a-z]+)"', text)})
 
 SYSTEMCTL = """#!/bin/sh

@@ -383,6 +383,7 @@ def prepare_backend(partial: Path) -> None:
     if not (venv / ".complete").exists():
         make_venv(venv, partial / "wheels")
         run_in(venv)
+    for_the_application_alone(venv)  # its user may be another one than when the environment was made
     shutil.rmtree(str(partial / "wheels"), ignore_errors=True)
     (partial / "venv").symlink_to(f"../../venvs/{venv.name}")
     step("compile", "compiles the project")

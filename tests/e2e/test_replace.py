@@ -209,7 +209,23 @@ def ended_at(stack: Stack, name: str, by: signal.Signals, lines: int = 0) -> str
             break
     said += running.stdout.read()
     running.wait(timeout=120)
+    wait_for_the_engine(stack)
     return said
+
+
+def wait_for_the_engine(stack: Stack) -> None:
+    """The engine is a process of its own and goes on to its end: until then the stack is locked, with its name."""
+    end = time.monotonic() + 120
+    while any(lock_is_held(path) for path in stack.kit.home.glob("state/.pulumi/locks/**/*.json")):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def lock_is_held(path: Path) -> bool:
+    try:
+        return Path("/proc", str(json.loads(path.read_text())["pid"])).exists()
+    except (OSError, ValueError):  # given back, or not written yet
+        return path.exists()
 
 
 def rows_by_machine(stack: Stack) -> dict[str, int]:

@@ -58,7 +58,7 @@ def shipped(stack: Stack, page: Path) -> Iterator[Stack]:
 
 
 def releases(stack: Stack) -> dict[str, str]:
-    answers = json.loads(stack.fab("status", "--json").stdout)
+    answers = json.loads(stack.fab("status", "--json", status=None).stdout)
     return {name: one["release"].rsplit("/", 1)[-1] for name, one in answers.items()}
 
 
@@ -158,7 +158,8 @@ def test_logs_show_what_users_ask_and_not_what_the_kit_does(shipped: Stack) -> N
     while not all(word in (text := shipped.fab("logs", "--lines", "300").stdout) for word in wanted):
         assert time.monotonic() < deadline, [word for word in wanted if word not in text]
     assert "127.0.0.1 - - " in text and text.count("127.0.0.1 - - ") == 1
-    assert not any(line.endswith("Not Found: /") for line in text.splitlines())
+    looks = text.count('"GET / HTTP/1.1" 404')  # of `fab up`, over the network
+    assert sum(line.endswith("Not Found: /") for line in text.splitlines()) <= looks
     assert "nginx access" in text.split("frontend-1\n")[1]
     only = shipped.fab("logs", "--role", "frontend").stdout
     assert "frontend-1" in only and "backend-1" not in only

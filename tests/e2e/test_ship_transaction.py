@@ -22,7 +22,7 @@ from tests.e2e.test_bad_days import ended
 pytestmark = pytest.mark.machines
 
 HERE = ROOT / "ansible-free-deploy" / "rollout"
-SCRIPTS = [(HERE / f"{name}.py").read_text() for name in ("install", "journal", "two_phase")]
+SCRIPTS = [(HERE / f"{name}.py").read_text() for name in ("install", "appdata", "journal", "two_phase")]
 # In the order in which a ship with other code comes by; `venv` only with other requirements, `backup` with migrations.
 STEPS = (
     "user", "unpack", "compile", "check", "collectstatic", "migrate", "journal", "switch", "restart", "confirm",

@@ -194,8 +194,8 @@ class _Work:
         first = first_step(serials_of(self.settings, self.name), self.journal.old)
         everything, todo = steps(self.role, self.settings.production), steps(self.role, self.settings.production, first)
         for step in todo:
-            report.step("replace", f"{everything.index(step) + 1}/{len(everything)} {step.text}")
             try:
+                report.step("replace", f"{everything.index(step) + 1}/{len(everything)} {step.text}")
                 getattr(self, step.name)()
             except (ValueError, OSError, KeyboardInterrupt):
                 self._failed(step)
