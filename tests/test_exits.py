@@ -21,7 +21,8 @@ from tests.e2e.kit import FAB, ROOT
 
 # What each verb needs besides --stack or --outputs.
 VERBS: dict[str, tuple[str, ...]] = {
-    "up": (), "down": ("--yes",), "replace": ("backend-1",), "outputs": (), "images": (), "ship": (), "deploy": (), "rollback": (), "plan": (),
+    "up": (), "down": ("--yes",), "replace": ("backend-1",), "outputs": (), "images": (), "ship": (), "deploy": (),
+    "rollback": (), "plan": (),
     "status": (), "history": (), "logs": (), "manage": ("--", "check"), "doctor": (), "adopt": (),
 }  # fmt: skip
 ON_HOSTS = ("deploy", "rollback", "plan", "status", "history", "logs", "manage", "doctor", "ship")
