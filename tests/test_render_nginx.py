@@ -449,7 +449,7 @@ def test_a_host_that_takes_no_writes_says_so_readably() -> None:
         usual.absent
     )
     assert {file.path for file in usual.files} - {file.path for file in now.files} == {
-        "gunicorn/gunicorn.conf.py", "systemd/shop.service", "systemd/shop.socket"
+        "bin/manage", "gunicorn/gunicorn.conf.py", "systemd/shop.service", "systemd/shop.socket"
     }  # fmt: skip
     assert now.id != usual.id and "gunicorn" not in now.fingerprints
     with running(now) as site:

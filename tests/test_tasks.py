@@ -232,7 +232,7 @@ def test_losses_and_stops_are_one_question(cloud: Cloud) -> None:
     cloud.would("update", "backend-1", "aws:ec2/instance:Instance", "instanceType")
     done = fab("up", "--stack", cloud.name)
     assert "backend-2 would be lost, and backend-1 would be stopped for a while, and there is no" in done.stderr
-    assert "--allow-delete backend-2 --allow-stop backend-1`" in done.stderr
+    assert "--allow-stop backend-1 --allow-delete backend-2`" in done.stderr
 
 
 def test_a_preview_that_fails_says_why_and_changes_nothing(

@@ -60,7 +60,8 @@ def test_a_workspace_ships_and_imports_its_own_package(stack: Stack, top: Path) 
     write(top, **{
         "pyproject.toml": '[tool.uv.workspace]\nmembers = ["backend", "packages/*"]\n',
         "packages/pricing/pyproject.toml": f'[project]\nname = "pricing"\n{head}{hatch}',
-        "packages/pricing/src/pricing/__init__.py": 'FROM = "this workspace"\n',
+        # Other text each time: a package that was built before comes from the cache, and nothing is said of it.
+        "packages/pricing/src/pricing/__init__.py": f'FROM = "this workspace"  # {uuid4().hex}\n',
         "backend/pyproject.toml": f'[project]\nname = "shop"\n{head}{needs}',
         "backend/.env": "DATABASE_URL=postgres://stranger\n",
         "backend/dump.sql": "x",

@@ -24,7 +24,7 @@ from tests.e2e.kit import FAB, ROOT, Kit, Stack, manage
 pytestmark = pytest.mark.machines
 PASSWORD = "correct-horse-battery"
 BACKEND = [step.name for step in steps("backend", production=False)]
-SAMPLED = ("copy", "ship", "switch", "remove")
+SAMPLED = ("ship", "switch")
 ENGINES = [
     "embedded",
     pytest.param(
