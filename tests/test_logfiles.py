@@ -93,7 +93,12 @@ def test_what_the_kit_asked_is_left_out_line_by_line(host: Path, monkeypatch: py
         + access(NOON + 1, "OPTIONS /", 204, "127.0.0.1")
     )
     (host / "nginx/error.log").write_text(error(NOON + 1, OPEN, "GET /static/none?a=b", "127.0.0.1"))
-    journal(host, (NOON + 0.2, "Not Found: /"), (NOON + 0.3, "[django.request] Not Found: /none"))
+    journal(
+        host,
+        (NOON + 0.2, "Not Found: /"),
+        (NOON + 0.3, "[django.request] Not Found: /none"),
+        (NOON + 4, "Method Not Allowed: /"),  # by then nobody waited for the answer
+    )
     assert said() == []
 
 

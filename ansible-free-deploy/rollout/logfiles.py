@@ -20,7 +20,9 @@ from rollout.onhost import ROOT, Json, run, write_durably
 NGINX = ROOT / "var/log/nginx"
 ASKED = AUDIT.with_name("asked.jsonl")
 MOST_NOTED = 512 << 10  # bytes; of more than that the older half goes
-LATE_S = 2.0  # between a line and our note of the same request
+# Between a line and our note of the same request, on a machine with much to do. Wide is harmless: for each note one
+# line goes, and those that could be taken for it say the same.
+LATE_S = 5.0
 _ACCESS = re.compile(r'(\S+) .*?\[([^\]]+)\] "(\S+) (\S+)[^"]*" (\d{3}) ')
 _ERROR = re.compile(r"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) ")
 # The whole line, without a place where a client's own words could stand for what comes behind them.
@@ -104,11 +106,14 @@ def _is_warning(one: Json, text: str) -> bool:
     """Django's line on an answer of 4xx, as it is or behind what a formatter writes."""
     from http import HTTPStatus
 
-    if one["status"] not in range(400, 500):
+    if one["status"] is None:  # nobody waited for the end of it
+        reasons = [status.phrase for status in HTTPStatus if 400 <= status < 500]
+    elif one["status"] in range(400, 500) and one["status"] in list(HTTPStatus):
+        reasons = [HTTPStatus(one["status"]).phrase]
+    else:
         return False
-    reason = HTTPStatus(one["status"]).phrase if one["status"] in list(HTTPStatus) else ""
-    said = re.escape("{}: {}".format(reason, one["target"].partition("?")[0]))
-    return bool(reason) and bool(re.fullmatch(rf"(?:.{{0,80}}\b(?:WARNING|django\.request)\b.{{0,40}})?{said}", text))
+    said = "(?:{}): {}".format("|".join(map(re.escape, reasons)), re.escape(one["target"].partition("?")[0]))
+    return bool(re.fullmatch(rf"(?:.{{0,80}}\b(?:WARNING|django\.request)\b.{{0,40}})?{said}", text))
 
 
 # ------------------------------------------------------------------------------------------------- what is said
