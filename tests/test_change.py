@@ -24,7 +24,7 @@ class Session:
     def __init__(self, host: Host, questions: tuple[str, ...], ends: Callable[[Host], Json]) -> None:
         self.host, self.questions, self.ends = host, questions, ends
 
-    def run(self, _script: str, _orders: Json, *, on_gate: Callable[[str], str], **_: Any) -> Json:
+    def run(self, _orders: Json, *, on_gate: Callable[[str], str], **_: Any) -> Json:
         for question in self.questions:
             on_gate(question)
         return self.ends(self.host)
@@ -42,7 +42,7 @@ def carried_out(questions: tuple[str, ...], ends: Callable[[Host], Json]) -> Hos
     """The failure of a change of one host that goes like this."""
 
     def one(_role: str, host: Host, turn: change.Turn) -> Json:
-        return turn.run(Session(host, questions, ends), "", {})  # type: ignore[arg-type]
+        return turn.run(Session(host, questions, ends), {})  # type: ignore[arg-type]
 
     (found,) = change.carry_out(Contract.from_json(CONTRACT), [("backend", host("backend-1"))], one)
     assert isinstance(found, HostError)

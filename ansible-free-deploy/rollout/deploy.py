@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from infra import exits, wanted
 from infra.contract import Contract, Host, Json
 from infra.origins import look_alikes, parse_origin
-from rollout import access, change, hosts, report, scripts, secret_values
+from rollout import access, change, hosts, report, secret_values
 from rollout.change import ChangeError
 from rollout.hosts import HostError
 from rollout.outputs import ROOT, Outputs
@@ -148,7 +148,7 @@ def everywhere(
             orders = payload(contract, role, host, secret, verb, **access.logins(contract, session), **more)
             if isinstance(orders.get("to"), dict):
                 orders["to"] = orders["to"][host.name]
-            result = turn.run(session, scripts.script("transaction"), orders)
+            result = turn.run(session, orders)
         if "made_from" in result:
             result["to_ship"] = wanted.to_ship(outputs.made_from.get(role, {}), result.pop("made_from"))
         return Outcome(role, host, result, {"connect": round(connected, 3), **result.pop("phases", {})})

@@ -134,9 +134,8 @@ def _one(
     turn: change.Turn,
 ) -> bool:  # fmt: skip
     app, name = contract.application.name, session.host.name
-    script = release.script()
-    asked = {"action": "facts", "app": app, "role": role, "who": deploy.who()}
-    facts = session.run(script, {**common, **asked})
+    asked = {"verb": "facts", "app": app, "role": role, "who": deploy.who()}
+    facts = session.run({**common, **asked})
     built, made_from = builder.release(role, facts), wanted.made_from(builder.settings, role)
     if built.rests_on(facts) and facts["made_from"] == made_from and not common["moving"]:
         return False
@@ -148,7 +147,7 @@ def _one(
         **(_environment(contract, session.host, secrets) if role == "backend" else {}),
     )  # fmt: skip
     try:
-        result = turn.run(session, script, {**common, **orders, "made_from": made_from}, blob=archive)
+        result = turn.run(session, {**common, **orders, "made_from": made_from}, blob=archive)
     except HostError as problem:
         problem.add(not_shipped(str(problem), builder.folder, built))
         raise

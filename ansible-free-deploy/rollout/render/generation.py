@@ -37,7 +37,7 @@ class Generation:
     """`absent` are places that must not exist; `fingerprints` and `units` are by service, units in starting order.
 
     `id` and `fingerprints` cover the files that everybody on the host may read: they are no secret themselves. What
-    the secret files add, the host computes under a key of its own (`rollout.seal`).
+    the secret files add, the host computes under a key of its own (`on_host.seal`).
     """
 
     id: str
