@@ -11,7 +11,7 @@ import pytest
 from infra.contract import Json
 from on_host import audit, journal, places, recovery, runtime, seal
 from on_host.activation import note_activation
-from on_host.configuration import state, switch
+from on_host.configuration import outline, state, switch
 from on_host.configuration.state import KEPT
 from on_host.files import point
 from on_host.orders import ORDERS
@@ -225,3 +225,40 @@ def test_the_audit_is_for_root_and_holds_no_secret(place: Path, monkeypatch: pyt
     audit.write("failed: no hush-hush there", "0123", "configuration")
     assert "hush" not in (place / "audit.jsonl").read_text()
     assert (place / "audit.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def outline_of(secrets: dict[str, str]) -> Json:
+    contract = load("local-ip")
+    return json.loads(json.dumps(render(contract, "backend", contract.backend.hosts[0], secrets).outline()))
+
+
+def test_a_status_is_told_without_any_secret(place: Path) -> None:
+    """The outline holds no text; the names of secrets are enough, whatever their values are."""
+    commit(generation("1234"))
+    wanted = outline_of({"PIN": ""})
+    assert not any("text" in file for file in wanted["files"])
+    assert outline.compare(wanted)[0] == outline.compare(outline_of({"PIN": "other"}))[0] == unlinked(wanted)
+
+
+def unlinked(wanted: Json) -> list[str]:
+    """What differs in a test for want of links into /etc, and by what is on this machine."""
+    return [link["place"] for link in wanted["links"]] + [path for path in wanted["absent"] if Path(path).exists()]
+
+
+@pytest.mark.parametrize("path", ["environment", "secrets.env"])
+def test_a_status_tells_of_an_edit_by_hand(place: Path, path: str) -> None:
+    """A secret file's edit shows in the mark that the current generation's name should have."""
+    commit(generation("1234"))
+    file = places.CONFIGURATION / path
+    file.write_text(file.read_text() + "MORE=1\n")
+    wrong, reasons = outline.compare(outline_of({"PIN": ""}))
+    assert {"environment": path in wrong, "secrets.env": "current" in wrong}[path]
+    assert "gunicorn" in reasons
+
+
+def test_a_status_tells_of_other_configuration(place: Path) -> None:
+    commit(generation("1234"))
+    contract = application(load("local-ip"), env={"NEW": "1"})
+    other = render(contract, "backend", contract.backend.hosts[0], {"PIN": ""}).outline()
+    wrong, _ = outline.compare(json.loads(json.dumps(other)))
+    assert wrong[:2] == ["current", "environment"]

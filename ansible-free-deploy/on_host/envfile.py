@@ -1,4 +1,4 @@
-"""Environment files as systemd reads them. Pure, standard library only: it runs on hosts as well."""
+"""Environment files as systemd reads them. Pure; both sides use it."""
 
 from __future__ import annotations
 
@@ -13,3 +13,9 @@ def environment_text(values: Mapping[str, str]) -> str:
 
 def _escaped(value: str) -> str:
     return re.sub(r'(["\\$`])', r"\\\1", value)
+
+
+def environment(text: str) -> dict[str, str]:
+    """The values in what `environment_text` has written."""
+    found = re.findall(r'^([^=\n]+)="((?:[^"\\]|\\.)*)"$', text, re.MULTILINE | re.DOTALL)
+    return {name: re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL) for name, value in found}

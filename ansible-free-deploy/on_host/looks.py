@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from on_host import audit, claims, journal, logfiles, logins, places, replacement, shipped
+from on_host.configuration import outline
 from on_host.configuration.state import compare, current_id, diff, given, kept, leads_to
 from on_host.disk import trouble
+from on_host.envfile import environment
 from on_host.orders import ORDERS, Json
 from on_host.probe import answer
 from on_host.release.state import changed_in_release, release_made_from
-from on_host.runtime import Failed, emit, hide, send_heartbeats
+from on_host.runtime import Failed, emit, hide, hide_also, send_heartbeats
 from on_host.services import activity, has_service, journal_of, service
 from on_host.work import report_failure
 
@@ -34,6 +36,7 @@ def releases() -> Json:
 
 def logs() -> Json:
     """The last that nginx and the application wrote."""
+    hide_also(secret for file in outline.current_secrets() for secret in environment(file["text"]).values())
     return {"text": hide(logfiles.last(ORDERS.get("count", 20), ORDERS["units"]))}
 
 
@@ -58,7 +61,10 @@ def status() -> Json:
     """What this host holds and what its processes loaded."""
     claims.refuse_others(places.app())
     active = {unit: activity(unit) for unit in ORDERS["units"]}
-    wrong, reasons = compare(given()) if ORDERS.get("generation") else ([], {})
+    if "outline" in ORDERS:
+        wrong, reasons = outline.compare(ORDERS["outline"])
+    else:  # a diagnosis has all of it
+        wrong, reasons = compare(given())
     serves = places.current_id()
     return {
         "generation": current_id(),

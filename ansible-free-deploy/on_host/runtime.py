@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Callable  # noqa: UP035 - Python 3.9 on hosts
+from typing import Any, Callable, Iterable  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host.disk import full, note_full
 from on_host.orders import ORDERS
@@ -37,9 +37,17 @@ class Failed(Exception):
 _SHORTEST_HIDDEN = 4  # a shorter one is in every text, and to leave it out of each would tell it
 
 
+_hidden: list[str] = []
+
+
+def hide_also(values: Iterable[str]) -> None:
+    """Let no message hold these values, which did not come with the orders."""
+    _hidden.extend(values)
+
+
 def hide(text: str) -> str:
     """`text` without the values of secrets, which a failing program may quote."""
-    for value in ORDERS.get("secrets", {}).values():
+    for value in (*ORDERS.get("secrets", {}).values(), *_hidden):
         for part in sorted({value, *value.splitlines()}, key=len, reverse=True):
             if len(part) >= _SHORTEST_HIDDEN:
                 text = text.replace(part, "(secret)")

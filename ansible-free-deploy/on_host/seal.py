@@ -54,16 +54,22 @@ def sealed(generation: Json, by: bytes) -> Json:
     secrets = [file for file in generation["files"] if is_secret(file)]
     if not secrets:
         return generation
-    marks = {}
-    for service, digest in generation["fingerprints"].items():
-        own = [file for file in secrets if file["service"] == service]
-        marks[service] = f"{digest}-{_mark(by, own)}" if own else digest
+    marks = sealed_fingerprints(generation["fingerprints"], secrets, by)
     return {
         **generation,
         "id": sealed_id(generation["id"], secrets, by),
         "fingerprints": marks,
         "files": [_stamped(file, generation["fingerprints"], marks) for file in generation["files"]],
     }
+
+
+def sealed_fingerprints(digests: dict[str, str], secrets: list[Json], by: bytes) -> dict[str, str]:
+    """The fingerprints of services that read these secret files beside others with these digests."""
+    marks = {}
+    for service, digest in digests.items():
+        own = [file for file in secrets if file["service"] == service]
+        marks[service] = f"{digest}-{_mark(by, own)}" if own else digest
+    return marks
 
 
 def sealed_id(digest: str, secrets: list[Json], by: bytes) -> str:

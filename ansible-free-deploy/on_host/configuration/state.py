@@ -16,6 +16,7 @@ from on_host.seal import is_secret
 from on_host.services import loaded_by_gunicorn, loaded_by_nginx
 
 KEPT = 10
+BY_HAND = "a file of it was changed by hand"  # why a service has to restart
 
 
 def current_id() -> str | None:
@@ -39,13 +40,16 @@ def differences(generation: Json) -> list[str]:
     wrong += [
         f["path"] for f in generation["files"] if file_state(base / f["path"]) != (f["text"].encode(), 0, 0, f["mode"])
     ]
-    wrong += [
-        link["place"]
-        for link in generation["links"]
-        if link_of(link["place"]) != str(places.CONFIGURATION / link["target"])
-    ]
-    wrong += [place for place in generation["absent"] if os.path.lexists(place)]
-    return wrong + left_secrets(generation)
+    return wrong + misplaced(generation) + left_secrets(generation)
+
+
+def misplaced(generation: Json) -> list[str]:
+    """Links of the generation that point elsewhere, and places that are to be empty and are not."""
+    wrong = []
+    for link in generation["links"]:
+        if link_of(link["place"]) != str(places.CONFIGURATION / link["target"]):
+            wrong.append(link["place"])
+    return wrong + [place for place in generation["absent"] if os.path.lexists(place)]
 
 
 def left_secrets(generation: Json) -> list[str]:
@@ -92,7 +96,7 @@ def compare(generation: Json) -> tuple[list[str], dict[str, str]]:
     wrong, reasons = differences(generation), stale(generation)
     if current_id() == generation["id"]:
         edited = {file["service"] for file in generation["files"] if file["path"] in wrong and file["service"]}
-        reasons = {**dict.fromkeys(sorted(edited), "a file of it was changed by hand"), **reasons}
+        reasons = {**dict.fromkeys(sorted(edited), BY_HAND), **reasons}
     return wrong, reasons
 
 
