@@ -135,7 +135,7 @@ def test_the_python_and_its_debian_are_told(tmp_path: Path, monkeypatch: pytest.
         ("psycopg2==2.9.10", "psycopg2-binary"),
         ("psycopg[c]>=3.2", "psycopg[binary]"),
         ("mysqlclient", "PyMySQL"),
-        ("uwsgi==2.0.31", "since gunicorn serves here: remove its line from requirements.txt"),
+        ("uwsgi==2.0.31", "remove its line from requirements.txt, since gunicorn serves here"),
     ],
 )
 def test_a_package_without_a_wheel_is_told_before_there_are_machines(tmp_path: Path, line: str, instead: str) -> None:

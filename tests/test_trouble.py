@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rollout import onhost, transaction
+from rollout import install, onhost, transaction
 from rollout.onhost import Failed, run, trouble
 
 GIB = 1 << 30
@@ -140,3 +140,54 @@ def test_why_the_project_s_checks_failed(case: tuple[int, str], monkeypatch: pyt
 def test_a_changed_release_is_blamed_before_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transaction, "changed_in_release", lambda: ["app/shop/views.py"])
     assert "its release was changed on the host (app/shop/views.py)" in transaction.why_django(done(1, "x"))
+
+
+def test_workers_that_the_kernel_has_killed_are_counted() -> None:
+    """gunicorn's own words. One that it has ended itself, as too slow, is not short of memory."""
+    said = (
+        "[392] [ERROR] Worker (pid:395) was sent SIGKILL! Perhaps out of memory?\n"
+        "[409] [INFO] Booting worker with pid: 409\n"
+        "[392] [CRITICAL] WORKER TIMEOUT (pid:396)\n"
+        "[392] [ERROR] Worker (pid:396) was sent SIGKILL! Perhaps out of memory?\n"
+        "[392] [ERROR] Worker (pid:409) was sent SIGKILL! Perhaps out of memory?\n"
+    )
+    assert onhost.killed_in(said) == 2
+    assert onhost.killed_in("[INFO] Worker exiting (pid: 395)\n") == 0
+
+
+def test_a_probe_does_not_pass_while_workers_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They came up and answered, so nothing else would say so."""
+    monkeypatch.setattr(transaction, "has_service", lambda: True)
+    monkeypatch.setattr(transaction, "service", lambda: "shop.service")
+    monkeypatch.setattr(transaction, "workers_killed", lambda unit: 2)
+    monkeypatch.setattr(transaction, "journal_of", lambda unit: "")
+    with pytest.raises(Failed, match=r"the kernel has killed 2 of gunicorn's workers.*memory_mb"):
+        transaction.probe({})
+
+
+def test_a_database_file_beside_the_code_comes_with_the_place_to_write() -> None:
+    """SQLite names no path, and calls no reason."""
+    said = "Traceback (most recent call last):\nsqlite3.OperationalError: unable to open database file\n"
+    assert "can be written: its path is in ORIGIN_KIT_DATA" in install.where_to_write(said)
+    assert install.where_to_write("ValueError: no\n") == ""
+
+
+def test_what_django_s_checks_warn_of_is_told_by_its_id() -> None:
+    """A bundle that nobody has built is most often no more than a warning; a long list is cut."""
+    said = (
+        "System check identified some issues:\n\nWARNINGS:\n"
+        "?: (django_vite.W001) Cannot read Vite manifest file\n\tHINT: Make sure.\n"
+        "shop.Item.price: (fields.W340) null has no effect\n\nSystem check identified 2 issues (0 silenced).\n"
+    )
+    assert install.warnings_of(said) == [
+        "(django_vite.W001) Cannot read Vite manifest file",
+        "(fields.W340) null has no effect",
+    ]
+    assert install.warnings_of("?: (a.W1) x\n" * 7)[-1] == "2 more"
+    assert install.warnings_of("System check identified no issues (0 silenced).\n") == []
+
+
+def test_a_static_file_that_nobody_has_built_comes_with_its_cure() -> None:
+    why = "ValueError: Missing staticfiles manifest entry for 'shop/app.css'"
+    assert "collectstatic has not found it: build it before a ship" in install.static_file_to_build(why)
+    assert install.static_file_to_build("ValueError: no") == ""

@@ -81,6 +81,7 @@ KEPT = 5
 KEPT_BACKUPS = 3
 COMPILE_S = 600
 SHOWN_USES = 3
+SHOWN_WARNINGS = 5
 IS_BACKEND = PAYLOAD.get("role") == "backend"
 
 
@@ -583,7 +584,7 @@ _FILE_PROBLEM = r"(?:PermissionError|FileNotFoundError|NotADirectoryError|IsADir
 
 def where_to_write(said: str) -> str:
     """What to do about a file that can't be written because it is beside the code."""
-    paths = re.findall(r"(?:Read-only file system|Permission denied): '([^']+)'", said)
+    paths = re.findall(r"(?:Read-only file system|Permission denied): '([^']+)'|unable to open database file", said)
     return f" (only {DATA} can be written: its path is in ORIGIN_KIT_DATA)" if paths else ""
 
 
@@ -632,7 +633,10 @@ def try_backend(release: Path) -> None:
     stage_settings()
     django = Django(release)
     step("check", "checks the project")
-    django.must(django.manage("check"), "manage.py check")
+    checked = django.manage("check")
+    django.must(checked, "manage.py check")
+    for text in warnings_of(django.shown(checked.stdout)):
+        emit(step="note", text=f"manage.py check warns: {text}")
     django.must(django.python_code(IMPORT_WSGI, PAYLOAD["wsgi"]), "importing `wsgi` {}".format(PAYLOAD["wsgi"]))
     refuse_settings_of_development(django)
     step("collectstatic", "collects static files")
@@ -640,12 +644,30 @@ def try_backend(release: Path) -> None:
     tell_of_error_pages(django)
 
 
+def warnings_of(said: str) -> list[str]:
+    """What Django's checks warn of, with their ids: a file that a build should have made is most often told so."""
+    found = re.findall(r"^\S+: (\([\w.]+\.W\d+\) .*)", said, re.MULTILINE)
+    more = [f"{len(found) - SHOWN_WARNINGS} more"] if len(found) > SHOWN_WARNINGS else []
+    return [*found[:SHOWN_WARNINGS], *more]
+
+
 def tell_of_error_pages(django: Django) -> None:
     """A note for each page of the project for errors that fails itself; it is no reason not to serve the rest."""
     done = django.python_code(rollout.TEXTS["error_pages"])  # type: ignore[attr-defined]
     answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"failing"')]
     for name, why in sorted((answers[-1]["failing"] if answers else {}).items()):
-        emit(step="note", text=f"{name} of the project fails itself ({why}): visitors get a bare 500 in its place")
+        emit(step="note", text=f"{name} of the project fails itself ({why}): visitors get a bare 500 in its place"
+                               f"{static_file_to_build(why)}")  # fmt: skip
+
+
+def static_file_to_build(why: str) -> str:
+    """What to do where a template names a static file that collectstatic has not found."""
+    if "Missing staticfiles manifest entry" not in why:
+        return ""
+    return (
+        ", and so does each page that names such a file; collectstatic has not found it: build it before a ship, into "
+        "an app's static folder or one of STATICFILES_DIRS, not into STATIC_ROOT"
+    )
 
 
 def refuse_settings_of_development(django: Django) -> None:

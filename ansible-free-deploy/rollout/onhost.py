@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -177,6 +178,25 @@ def journal_of(unit: str) -> str:
     said = run("journalctl", "-u", unit, "-n", "200", "--no-pager", "-o", "cat").stdout
     telling = [line for line in said.splitlines() if not line.startswith(("  ", "Traceback")) and "[INFO]" not in line]
     return last_lines("\n".join(telling), 20)
+
+
+_LATELY = "-10min"
+_KILLED = re.compile(r"Worker \(pid:(\d+)\) was sent SIGKILL")
+_TOO_SLOW = re.compile(r"WORKER TIMEOUT \(pid:(\d+)\)")  # gunicorn ends these itself
+
+
+def workers_killed(unit: str) -> int:
+    """How many of gunicorn's workers the kernel has killed lately, since this run of the service began."""
+    run_id = run("systemctl", "show", "-p", "InvocationID", "--value", unit).stdout.strip()
+    if not re.fullmatch("[0-9a-f]{32}", run_id):
+        return 0
+    words = (f"_SYSTEMD_INVOCATION_ID={run_id}", f"--since={_LATELY}", "-n", "2000", "--no-pager", "-q", "-o", "cat")
+    return killed_in(run("journalctl", *words).stdout)
+
+
+def killed_in(said: str) -> int:
+    """How many workers a log of gunicorn's says were killed, without those that it has ended as too slow."""
+    return len(set(_KILLED.findall(said)) - set(_TOO_SLOW.findall(said)))
 
 
 def wait_for(

@@ -65,6 +65,7 @@ from rollout.onhost import (
     trouble,
     try_lock,
     wait_for,
+    workers_killed,
     write_durably,
 )
 from rollout.seal import is_secret
@@ -579,6 +580,17 @@ def probe(probes: Json) -> None:
         step("probe", f"warning: GET / answers {worst}: the application itself fails; see `fab logs`")
     for origin in probes.get("refused", ()):
         refused(probes, origin)
+    refuse_killed_workers()
+
+
+def refuse_killed_workers() -> None:
+    """Raises Failed where workers came up and the kernel has killed some since: they answer now and then only."""
+    if has_service() and (killed := workers_killed(service())):
+        raise Failed(
+            f"the kernel has killed {killed} of gunicorn's workers since they started, for want of memory; give the "
+            "host more (memory_mb or machine_type in the stack's config, then `fab up`), or have fewer `workers`",
+            journal_of(service()),
+        )
 
 
 def exchange(probes: Json, origin: str) -> Iterator[tuple[str, Answer]]:
@@ -930,6 +942,7 @@ def status() -> Json:
         "last_ship": shipped.last_change(shipped.ships(shipped.audit_lines()), serves),
         "made_from": release_made_from(),
         "units": active,
+        "workers_killed": workers_killed(service()) if has_service() else 0,
         "unfinished": journal.exists(),
         "in_doubt": journal.in_doubt(),
         "differs": [*wrong, *logins.differences()],

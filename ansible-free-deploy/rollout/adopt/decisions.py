@@ -96,9 +96,10 @@ def _installing(project: Project) -> Iterator[Finding]:
     yield from _pins(project)
     for one, instead in packages.without_wheel(list(project.packages)):
         text = f"{one.name}{one.specifier} comes as source alone, and the kit installs wheels"
+        cure = f"take {instead}"
         if instead.startswith("nothing, "):
-            instead += f": {ways_out.removal(one.name, one.file)}"
-        yield Finding(text, one.file, f"take {instead}")
+            cure = f"{ways_out.removal(one.name, one.file)}, {instead.removeprefix('nothing, ')}"
+        yield Finding(text, one.file, cure)
     wanted = python.requires(project.manage)
     if wanted and python.fitting(wanted) is None:
         there = ", ".join("{}.{} ({})".format(*one.python, one) for one in debian.RELEASES.values())
