@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -159,10 +161,13 @@ def test_a_probe_does_not_pass_while_workers_are_killed(monkeypatch: pytest.Monk
     """They came up and answered, so nothing else would say so."""
     monkeypatch.setattr(transaction, "has_service", lambda: True)
     monkeypatch.setattr(transaction, "service", lambda: "shop.service")
-    monkeypatch.setattr(transaction, "workers_killed", lambda unit: 2)
+    now = time.time()
+    asked: list[str] = []
+    monkeypatch.setattr(transaction, "workers_killed", lambda unit, since: asked.append(since) or 2)
     monkeypatch.setattr(transaction, "journal_of", lambda unit: "")
-    with pytest.raises(Failed, match=r"the kernel has killed 2 of gunicorn's workers.*memory_mb"):
+    with pytest.raises(Failed, match=r"does not stay up: the kernel has killed 2 of gunicorn's workers.*memory_mb"):
         transaction.probe({})
+    assert re.fullmatch(r"@\d+", asked[0]) and now - 3600 < int(asked[0][1:]) <= now  # the clock on the wall
 
 
 def test_a_database_file_beside_the_code_comes_with_the_place_to_write() -> None:

@@ -180,17 +180,17 @@ def journal_of(unit: str) -> str:
     return last_lines("\n".join(telling), 20)
 
 
-_LATELY = "-10min"
+_LATELY = "-5min"
 _KILLED = re.compile(r"Worker \(pid:(\d+)\) was sent SIGKILL")
 _TOO_SLOW = re.compile(r"WORKER TIMEOUT \(pid:(\d+)\)")  # gunicorn ends these itself
 
 
-def workers_killed(unit: str) -> int:
-    """How many of gunicorn's workers the kernel has killed lately, since this run of the service began."""
+def workers_killed(unit: str, since: str = _LATELY) -> int:
+    """How many of gunicorn's workers the kernel has killed in this run of the service, lately or since a time."""
     run_id = run("systemctl", "show", "-p", "InvocationID", "--value", unit).stdout.strip()
     if not re.fullmatch("[0-9a-f]{32}", run_id):
         return 0
-    words = (f"_SYSTEMD_INVOCATION_ID={run_id}", f"--since={_LATELY}", "-n", "2000", "--no-pager", "-q", "-o", "cat")
+    words = (f"_SYSTEMD_INVOCATION_ID={run_id}", f"--since={since}", "-n", "2000", "--no-pager", "-q", "-o", "cat")
     return killed_in(run("journalctl", *words).stdout)
 
 

@@ -430,7 +430,7 @@ def restart_service() -> None:
 def await_workers() -> None:
     """Wait until every worker has loaded the release that is current."""
     if not wait_for(loads_current_release, PAYLOAD.get("workers_s", WAIT_S)):
-        raise Failed("no worker has loaded it in time", last_lines(journal_of(service())))
+        raise Failed(f"no worker has loaded it in time{for_want_of_memory()}", last_lines(journal_of(service())))
 
 
 def settle_configuration(way: Json) -> None:
@@ -535,7 +535,7 @@ def confirm(generation: Json, service: str) -> None:
 
         if wait_for(up, hopeless=lambda: gave_up(unit)):
             return
-        raise Failed("no gunicorn worker came up with the new configuration", journal_of(unit))
+        raise Failed(f"no gunicorn worker came up with the new configuration{for_want_of_memory()}", journal_of(unit))
     if not wait_for(lambda: loaded_by_nginx() == wanted):
         raise Failed("nginx did not come up with the new configuration", journal_of("nginx.service"))
 
@@ -585,12 +585,22 @@ def probe(probes: Json) -> None:
 
 def refuse_killed_workers() -> None:
     """Raises Failed where workers came up and the kernel has killed some since: they answer now and then only."""
-    if has_service() and (killed := workers_killed(service())):
-        raise Failed(
-            f"the kernel has killed {killed} of gunicorn's workers since they started, for want of memory; give the "
-            "host more (memory_mb or machine_type in the stack's config, then `fab up`), or have fewer `workers`",
-            journal_of(service()),
-        )
+    if has_service() and (why := for_want_of_memory()):
+        raise Failed(f"the application does not stay up{why}", journal_of(service()))
+
+
+def for_want_of_memory() -> str:
+    """That the kernel has killed workers since this began, and what to do: the end of a message; "" where it has not.
+
+    What was killed before counts no more: somebody may have given the host more memory since.
+    """
+    began = time.time() - (time.monotonic() - STARTED)
+    if not (killed := workers_killed(service(), f"@{int(began)}")):
+        return ""
+    return (
+        f": the kernel has killed {killed} of gunicorn's workers, for want of memory; give the host more (memory_mb or "
+        "machine_type in the stack's config, then `fab up`), or have fewer `workers`"
+    )
 
 
 def exchange(probes: Json, origin: str) -> Iterator[tuple[str, Answer]]:

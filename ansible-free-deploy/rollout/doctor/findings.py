@@ -67,7 +67,7 @@ def _hosts(seen: Seen) -> Iterator[Finding]:
                               kind=Kind.STOPPED, places=reach, reach=reach)  # fmt: skip
         if killed := state.get("workers_killed"):
             text = (
-                f"the kernel has killed {killed} of gunicorn's workers on {host.name} in the last 10 minutes, "
+                f"the kernel has killed {killed} of gunicorn's workers on {host.name} in the last 5 minutes, "
                 "for want of memory"
             )
             cure = "give the host more (memory_mb or machine_type, then `fab up`), or have fewer `workers`"
