@@ -131,12 +131,18 @@ def test_the_python_and_its_debian_are_told(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("line", "instead"),
-    [("psycopg2==2.9.10", "psycopg2-binary"), ("psycopg[c]>=3.2", "psycopg[binary]"), ("mysqlclient", "PyMySQL")],
+    [
+        ("psycopg2==2.9.10", "psycopg2-binary"),
+        ("psycopg[c]>=3.2", "psycopg[binary]"),
+        ("mysqlclient", "PyMySQL"),
+        ("uwsgi==2.0.31", "remove its line from requirements.txt, since gunicorn serves here"),
+    ],
 )
 def test_a_package_without_a_wheel_is_told_before_there_are_machines(tmp_path: Path, line: str, instead: str) -> None:
+    """Each has to be compiled, so `build_sdists`, which is for pure Python, is not offered."""
     result = adopted(write(tmp_path, files={"requirements.txt": f"django\n{line}\n"}), tmp_path / "kit")
     assert instead in decisions(result)
-    assert f"build_sdists: [{line.split('=')[0].split('[')[0]}]".rstrip(">") in decisions(result)
+    assert "build_sdists" not in decisions(result)
 
 
 @pytest.mark.parametrize(
@@ -397,3 +403,115 @@ def test_a_plain_project_needs_nothing_next_to_gunicorn(tmp_path: Path) -> None:
     more = "CACHES = {'default': {'BACKEND': 'django.core.cache.backends.locmem.LocMemCache'}}\nEMAIL_HOST = 'mx'\n"
     result = adopted(write(tmp_path, PLAIN + more, {"shop/asgi.py": asgi}), tmp_path / "kit")
     assert lines(result.project) == []
+
+
+# ------------------------------------------------------------------------------------------------- from real projects
+
+
+def test_code_that_this_python_cannot_read_ends_nothing(tmp_path: Path) -> None:
+    """A file that another one imports: the report is whole, and says which file, why, and which Debian may read it."""
+    newer = "from shop.serial import thing\nFILES = open('x', 'w')\n"
+    files = {"shop/serial.py": "thing = 1 ) 2\n", "shop/views.py": newer}
+    result = adopted(write(tmp_path, files=files), tmp_path / "kit")
+    assert "this file is not valid Python 3." in decisions(result)
+    assert "(shop/serial.py:1)" in decisions(result)
+    assert "if it is written for a newer Python, Debian 13 has 3.13: `image: trixie`" in decisions(result)
+    settings = write(tmp_path / "b", PLAIN.replace("SECRET_KEY", "from shop.serial import *\nSECRET_KEY"), files)
+    result = adopted(settings, tmp_path / "b" / "kit")
+    assert decisions(result).count("(shop/serial.py:1)") == 1
+
+
+def test_settings_that_take_development_in_give_way_to_production(tmp_path: Path) -> None:
+    """`settings/__init__.py` imports dev, and wsgi.py names the package: a host runs prod, and why is told."""
+    files = {
+        "shop/settings.py": "",
+        "shop/settings/__init__.py": "try:\n    from .dev import *\nexcept ImportError:\n    from .prod import *\n",
+        "shop/settings/base.py": PLAIN,
+        "shop/settings/dev.py": "from .base import *\nDEBUG = True\n",
+        "shop/settings/prod.py": "from .base import *\nDEBUG = False\n",
+    }
+    result = adopted(write(tmp_path, "", files), tmp_path / "kit")
+    assert config(result).settings == "shop.settings.prod"
+    assert "shop.settings, which wsgi.py names, takes shop/settings/dev.py in" in row(result, "settings")
+    del files["shop/settings/prod.py"]
+    result = adopted(write(tmp_path / "b", "", files), tmp_path / "b" / "kit")
+    assert config(result).settings == "shop.settings"
+
+
+def test_a_server_that_only_a_variable_asks_for_is_no_note_of_up(tmp_path: Path) -> None:
+    """SQLite is what there is without it: adopt says so, and nothing else repeats that a server is missing."""
+    source = PLAIN + (
+        "import os\n"
+        "if os.getenv('DB_ENGINE', 'sqlite') == 'postgres':\n"
+        "    one = {'ENGINE': 'django.db.backends.postgresql', 'NAME': 'shop'}\n"
+        "else:\n"
+        "    one = {'ENGINE': 'django.db.backends.sqlite3', 'NAME': BASE_DIR / 'db.sqlite3'}\n"
+        "DATABASES = {'default': one}\n"
+    )
+    result = adopted(write(tmp_path, source), tmp_path / "kit")
+    assert "but SQLite where none of its variables is set, which the hosts have" in decisions(result)
+    assert "nothing for SQLite; otherwise name one" in decisions(result)
+    assert lines(result.project) == []
+
+
+def test_places_that_settings_make_next_to_the_code_are_told(tmp_path: Path) -> None:
+    """A queue's file, and a folder of the project's own naming that holds nothing yet; what is there is left alone."""
+    source = PLAIN + (
+        "HUEY = {'filename': str(BASE_DIR / 'data' / 'tasks.sqlite3')}\n"
+        "SHOP_FAVICON_FOLDER = str(BASE_DIR / 'data' / 'favicons')\n"
+        "SHOP_FONT_DIR = BASE_DIR / 'shop' / 'fonts'\n"
+        "TEST_OUTPUT_DIR = BASE_DIR / 'junit'\n"
+        "FRONTEND_DIST_DIR = BASE_DIR / 'dist'\n"
+        "import os\n"
+        "SHOP_STORE_PATH = os.environ.get('SHOP_STORE', str(BASE_DIR / 'store'))\n"
+    )
+    result = adopted(write(tmp_path, source, {"shop/fonts/a.txt": "x"}), tmp_path / "kit")
+    told = decisions(result)
+    assert "HUEY['filename'] is data/tasks.sqlite3, next to the code" in told
+    assert "SHOP_FAVICON_FOLDER is data/favicons, next to the code" in told
+    assert "SHOP_STORE_PATH is store where SHOP_STORE is not set, next to the code" in told
+    assert "or set SHOP_STORE in env: to a path below /var/lib/shop" in told
+    assert not any(name in told for name in ("SHOP_FONT_DIR", "TEST_OUTPUT_DIR", "FRONTEND_DIST_DIR"))
+
+
+def test_scripts_and_helpers_of_tests_are_not_what_a_host_runs(tmp_path: Path) -> None:
+    """A file whose name no import can write, and folders of tests whatever they are called."""
+    writes = "open('CHANGELOG.md', 'w')\n"
+    files = {"scripts/make-changelog.py": writes, "shop/tests_e2e/helpers.py": writes, "conftest.py": writes}
+    assert "CHANGELOG" not in decisions(adopted(write(tmp_path, files=files), tmp_path / "kit"))
+
+
+def test_of_a_uv_lock_only_what_is_installed_counts(tmp_path: Path) -> None:
+    """An extra or a group of its own is locked as well, and the kit installs neither."""
+    lock = """version = 1
+[[package]]
+name = "shop"
+version = "1.0"
+source = { virtual = "." }
+dependencies = [{ name = "django" }, { name = "chosen", extra = ["fast"] }]
+[package.optional-dependencies]
+mariadb = [{ name = "mysqlclient" }]
+[[package]]
+name = "django"
+version = "5.2.1"
+[[package]]
+name = "chosen"
+version = "1.0"
+[package.optional-dependencies]
+fast = [{ name = "uwsgi" }]
+slow = [{ name = "pycairo" }]
+[[package]]
+name = "mysqlclient"
+version = "2.2.8"
+[[package]]
+name = "uwsgi"
+version = "2.0.31"
+[[package]]
+name = "pycairo"
+version = "1.0"
+"""
+    assert {one.name for one in of_text(lock, "uv.lock")} == {"shop", "django", "chosen", "uwsgi"}
+    pyproject = "[project]\nname = 'shop'\n"
+    told = decisions(adopted(write(tmp_path, files={"uv.lock": lock, "pyproject.toml": pyproject}), tmp_path / "kit"))
+    assert "uwsgi==2.0.31 comes as source alone" in told and "`uv remove uwsgi`" in told
+    assert "mysqlclient" not in told

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -519,3 +520,20 @@ def test_chromium_that_disagrees_is_a_finding(monkeypatch: pytest.MonkeyPatch) -
     result = diagnose(whole, browse=True)
     assert result.status == 1
     assert any("Chromium and the verdict disagree" in finding.text for finding in result.findings)
+
+
+def test_workers_that_are_killed_are_a_finding() -> None:
+    """Each request may be answered all the same, by the next worker, so no cell shows it."""
+    whole = seen(hosts=[state(workers_killed=3)])
+    assert "the kernel has killed 3 of gunicorn's workers on backend-1" in said(whole)
+    assert "memory_mb" in said(whole)
+    assert doctor.diagnose(whole).status == 1
+
+
+def test_a_log_without_an_exception_comes_with_a_way_to_see_it() -> None:
+    """A project may log in a format of its own, without tracebacks."""
+    words = "level=ERROR module=log message=Internal Server Error: /\n"
+    (only,) = findings(replace(seen(answers=failing(500)), hosts=(state(last_words=words),)))
+    host = urlsplit(seen().contract.backend.origin).netloc
+    assert f"from django.test import Client; Client(HTTP_HOST='{host}').get('/')" in only.cure
+    assert "fab manage -- shell -c" in only.cure

@@ -111,3 +111,16 @@ def test_a_django_that_needs_a_newer_python_is_refused_as_early(
     assert str(problem.value).startswith(said)
     assert "choose Debian 13: `image: trixie`" in str(problem.value)
     python.refuse_other(SETTINGS)
+
+
+def test_what_stands_above_manage_py_counts_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`src/manage.py` below the pyproject.toml of its repository; a project with requirements of its own is its own."""
+    (tmp_path / "backend").mkdir()
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'p'\nrequires-python = '>=3.12'\n")
+    monkeypatch.setattr(python, "ROOT", tmp_path)
+    settings = replace(SETTINGS, image="bookworm")
+    with pytest.raises(PythonError, match=r"backend/\.\./pyproject\.toml: requires-python is '>=3\.12'"):
+        python.refuse_other(settings)
+    (tmp_path / "backend" / "requirements.txt").write_text("django\n")
+    python.refuse_other(settings)

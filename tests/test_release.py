@@ -504,6 +504,27 @@ def test_what_a_wheel_needs_may_not_be_built_either(tmp_path: Path, index: Calla
     assert {name.split("-")[0] for name in allowed.wheels.names} >= {"origin_kit_tests_above", "origin_kit_tests_only"}
 
 
+def test_all_packages_without_a_wheel_are_named_at_once(tmp_path: Path, pinned: str) -> None:
+    """uv names one and stops; nobody has to try again for each of them."""
+    needs = source_package(tmp_path / "index", pinned)
+    other = tmp_path / "index/origin_kit_tests_only-1.0.tar.gz"
+    shutil.copy(other, other.with_name("origin_kit_tests_too-1.0.tar.gz"))
+    with pytest.raises(ReleaseError) as problem:
+        build(project(tmp_path / "p", needs + "origin_kit_tests_too==1.0\n"))
+    assert "of origin-kit-tests-only, origin-kit-tests-too; building from source" in str(problem.value)
+    assert "`build_sdists: [origin-kit-tests-only, origin-kit-tests-too]`" in str(problem.value)
+
+
+def test_no_build_is_offered_for_what_has_to_be_compiled(tmp_path: Path, pinned: str) -> None:
+    """`build_sdists` makes pure wheels alone, so it would be a dead end for these."""
+    (tmp_path / "index/uwsgi-2.0.31.tar.gz").write_bytes(b"")
+    with pytest.raises(ReleaseError) as problem:
+        build(project(tmp_path / "p", pinned + "uwsgi==2.0.31\n"))
+    assert "of uwsgi, which has to be compiled: pin a version that has a wheel" in str(problem.value)
+    assert "nothing, since gunicorn serves here: remove its line from requirements.txt" in str(problem.value)
+    assert "build_sdists" not in str(problem.value)
+
+
 def test_a_pure_package_without_a_wheel_is_built_where_the_stack_says_so(tmp_path: Path, pinned: str) -> None:
     """An sdist that `build_sdists` names becomes a wheel on this side, if it is good for every machine."""
     folder = project(tmp_path / "p", source_package(tmp_path / "index", pinned))

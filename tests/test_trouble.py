@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from on_host import disk as disk_of_host
-from on_host import places
+from on_host import places, probe, services
 from on_host.configuration import check
 from on_host.disk import trouble
+from on_host.release import check as release_check
+from on_host.release import django
 from on_host.runtime import Failed, run
 
 GIB = 1 << 30
@@ -143,3 +147,58 @@ def test_why_the_project_s_checks_failed(case: tuple[int, str], monkeypatch: pyt
 def test_a_changed_release_is_blamed_before_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "changed_in_release", lambda: ["app/shop/views.py"])
     assert "its release was changed on the host (app/shop/views.py)" in check.why_django(done(1, "x"))
+
+
+def test_workers_that_the_kernel_has_killed_are_counted() -> None:
+    """gunicorn's own words. One that it has ended itself, as too slow, is not short of memory."""
+    said = (
+        "[392] [ERROR] Worker (pid:395) was sent SIGKILL! Perhaps out of memory?\n"
+        "[409] [INFO] Booting worker with pid: 409\n"
+        "[392] [CRITICAL] WORKER TIMEOUT (pid:396)\n"
+        "[392] [ERROR] Worker (pid:396) was sent SIGKILL! Perhaps out of memory?\n"
+        "[392] [ERROR] Worker (pid:409) was sent SIGKILL! Perhaps out of memory?\n"
+    )
+    assert services.killed_in(said) == 2
+    assert services.killed_in("[INFO] Worker exiting (pid: 395)\n") == 0
+
+
+def test_a_probe_does_not_pass_while_workers_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They came up and answered, so nothing else would say so."""
+    monkeypatch.setattr(probe, "has_service", lambda: True)
+    monkeypatch.setattr(services, "service", lambda: "shop.service")
+    monkeypatch.setattr(probe, "service", lambda: "shop.service")
+    now = time.time()
+    asked: list[str] = []
+    monkeypatch.setattr(services, "workers_killed", lambda unit, since: asked.append(since) or 2)
+    monkeypatch.setattr(probe, "journal_of", lambda unit: "")
+    with pytest.raises(Failed, match=r"does not stay up: the kernel has killed 2 of gunicorn's workers.*memory_mb"):
+        probe.probe({})
+    assert re.fullmatch(r"@\d+", asked[0]) and now - 3600 < int(asked[0][1:]) <= now  # the clock on the wall
+
+
+def test_a_database_file_beside_the_code_comes_with_the_place_to_write() -> None:
+    """SQLite names no path, and calls no reason."""
+    said = "Traceback (most recent call last):\nsqlite3.OperationalError: unable to open database file\n"
+    assert "can be written: its path is in ORIGIN_KIT_DATA" in django.where_to_write(said)
+    assert django.where_to_write("ValueError: no\n") == ""
+
+
+def test_what_django_s_checks_warn_of_is_told_by_its_id() -> None:
+    """A bundle that nobody has built is most often no more than a warning; a long list is cut."""
+    said = (
+        "System check identified some issues:\n\nWARNINGS:\n"
+        "?: (django_vite.W001) Cannot read Vite manifest file\n\tHINT: Make sure.\n"
+        "shop.Item.price: (fields.W340) null has no effect\n\nSystem check identified 2 issues (0 silenced).\n"
+    )
+    assert release_check.warnings_of(said) == [
+        "(django_vite.W001) Cannot read Vite manifest file",
+        "(fields.W340) null has no effect",
+    ]
+    assert release_check.warnings_of("?: (a.W1) x\n" * 7)[-1] == "2 more"
+    assert release_check.warnings_of("System check identified no issues (0 silenced).\n") == []
+
+
+def test_a_static_file_that_nobody_has_built_comes_with_its_cure() -> None:
+    why = "ValueError: Missing staticfiles manifest entry for 'shop/app.css'"
+    assert "collectstatic has not found it: build it before a ship" in release_check.static_file_to_build(why)
+    assert release_check.static_file_to_build("ValueError: no") == ""

@@ -11,7 +11,7 @@ from on_host.orders import ORDERS, Json
 from on_host.probe import answer
 from on_host.release.state import changed_in_release, release_made_from
 from on_host.runtime import Failed, emit, hide, hide_also, send_heartbeats
-from on_host.services import activity, has_service, journal_of, service
+from on_host.services import activity, has_service, journal_of, service, workers_killed
 from on_host.work import report_failure
 
 
@@ -73,6 +73,7 @@ def status() -> Json:
         "last_ship": shipped.last_change(shipped.ships(audit.lines()), serves),
         "made_from": release_made_from(),
         "units": active,
+        "workers_killed": workers_killed(service()) if has_service() else 0,
         "unfinished": journal.exists(),
         "in_doubt": journal.in_doubt(),
         "differs": [*wrong, *logins.differences()],

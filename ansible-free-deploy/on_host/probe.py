@@ -8,7 +8,7 @@ from typing import Iterator  # noqa: UP035 - Python 3.9 on hosts
 from on_host import logfiles, places, untrusted
 from on_host.orders import Json
 from on_host.runtime import WAIT_S, Failed, step
-from on_host.services import journal_of, service
+from on_host.services import for_want_of_memory, has_service, journal_of, service
 
 USER_AGENT = "origin-kit"  # for who reads the logs; nothing goes by it, since anybody can send it
 LARGEST_PAGE = 1 << 20  # bytes of a page that are looked at
@@ -52,6 +52,14 @@ def probe(probes: Json) -> None:
         step("probe", f"warning: GET / answers {worst}: the application itself fails; see `fab logs`")
     for origin in probes.get("refused", ()):
         refused(probes, origin)
+    refuse_killed_workers()
+
+
+def refuse_killed_workers() -> None:
+    """Raises Failed where workers came up and the kernel has killed some since: they answer now and then only."""
+    why = for_want_of_memory() if has_service() else ""
+    if why:
+        raise Failed(f"the application does not stay up{why}", journal_of(service()))
 
 
 def exchange(probes: Json, origin: str) -> Iterator[tuple[str, Answer]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from pathlib import Path
 
 from on_host import places, untrusted
+from on_host.audit import STARTED
 from on_host.orders import ORDERS, Json
 from on_host.runtime import WAIT_S, Failed, last_lines, run, wait_for
 
@@ -54,10 +56,44 @@ def restart_service() -> None:
         raise Failed(f"{service()} does not start", last_lines(done.stdout + journal_of(service())))
 
 
+_LATELY = "-5min"
+_KILLED = re.compile(r"Worker \(pid:(\d+)\) was sent SIGKILL")
+_TOO_SLOW = re.compile(r"WORKER TIMEOUT \(pid:(\d+)\)")  # gunicorn ends these itself
+
+
+def workers_killed(unit: str, since: str = _LATELY) -> int:
+    """How many of gunicorn's workers the kernel has killed in this run of the service, lately or since a time."""
+    run_id = run("systemctl", "show", "-p", "InvocationID", "--value", unit).stdout.strip()
+    if not re.fullmatch("[0-9a-f]{32}", run_id):
+        return 0
+    words = (f"_SYSTEMD_INVOCATION_ID={run_id}", f"--since={since}", "-n", "2000", "--no-pager", "-q", "-o", "cat")
+    return killed_in(run("journalctl", *words).stdout)
+
+
+def killed_in(said: str) -> int:
+    """How many workers a log of gunicorn's says were killed, without those that it has ended as too slow."""
+    return len(set(_KILLED.findall(said)) - set(_TOO_SLOW.findall(said)))
+
+
+def for_want_of_memory() -> str:
+    """That the kernel has killed workers since this began, and what to do: the end of a message; "" where it has not.
+
+    What was killed before counts no more: somebody may have given the host more memory since.
+    """
+    began = time.time() - (time.monotonic() - STARTED)
+    killed = workers_killed(service(), f"@{int(began)}")
+    if not killed:
+        return ""
+    return (
+        f": the kernel has killed {killed} of gunicorn's workers, for want of memory; give the host more (memory_mb or "
+        "machine_type in the stack's config, then `fab up`), or have fewer `workers`"
+    )
+
+
 def await_workers() -> None:
     """Wait until every worker has loaded the release that is current."""
     if not wait_for(loads_current_release, ORDERS.get("workers_s", WAIT_S)):
-        raise Failed("no worker has loaded it in time", last_lines(journal_of(service())))
+        raise Failed(f"no worker has loaded it in time{for_want_of_memory()}", last_lines(journal_of(service())))
 
 
 def loads_current_release() -> bool:

@@ -365,6 +365,8 @@ def _configuration(result: Json) -> str:
         return f"{reasons}: run `fab deploy`"
     if stopped := sorted(unit for unit, state in result["units"].items() if state != "active"):
         return f"{', '.join(stopped)}: not running: run `fab logs`, then `fab deploy --restart`"
+    if killed := result.get("workers_killed"):
+        return f"{killed} of gunicorn's workers were killed in the last 5 min, for want of memory: see `fab doctor`"
     return ""
 
 

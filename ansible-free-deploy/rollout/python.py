@@ -74,7 +74,19 @@ def requires(folder: Path) -> str | None:
 
 def demands(folder: Path) -> list[Demand]:
     """`requires-python`, and the Python that the Django needs which the project holds on to."""
-    return [*_declared(folder), *_of_django(folder)]
+    up, here = _where_it_says(folder)
+    return [Demand("../" * up + one.who, one.wanted) for one in (*_declared(here), *_of_django(here))]
+
+
+def _where_it_says(folder: Path) -> tuple[int, Path]:
+    """The nearest folder of the repository that says what the project needs, its own or one above, and how far up."""
+    here = folder.resolve()
+    for up, place in enumerate((here, *here.parents)):
+        if any((place / name).is_file() for name in ("pyproject.toml", *_FILES, "Pipfile")):
+            return up, place
+        if (place / ".git").exists():
+            break
+    return 0, here
 
 
 def _declared(folder: Path) -> list[Demand]:

@@ -24,6 +24,7 @@ from on_host.orders import ORDERS, Json
 from on_host.runtime import Failed, run, step, wait_for
 from on_host.services import (
     NGINX_ENABLED,
+    for_want_of_memory,
     gave_up,
     hold_socket,
     journal_of,
@@ -121,7 +122,7 @@ def confirm(generation: Json, name: str) -> None:
 
         if wait_for(up, hopeless=lambda: gave_up(unit)):
             return
-        raise Failed("no gunicorn worker came up with the new configuration", journal_of(unit))
+        raise Failed(f"no gunicorn worker came up with the new configuration{for_want_of_memory()}", journal_of(unit))
     if not wait_for(lambda: loaded_by_nginx() == wanted):
         raise Failed("nginx did not come up with the new configuration", journal_of("nginx.service"))
 

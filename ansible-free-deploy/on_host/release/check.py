@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from on_host.runtime import Failed, emit, step
 from on_host.user import IS_ROOT
 
 SHOWN_USES = 3
+SHOWN_WARNINGS = 5
 
 
 def try_backend(release: Path) -> None:
@@ -23,7 +25,10 @@ def try_backend(release: Path) -> None:
     stage_settings()
     django = Django(release)
     step("check", "checks the project")
-    django.must(django.manage("check"), "manage.py check")
+    checked = django.manage("check")
+    django.must(checked, "manage.py check")
+    for text in warnings_of(django.shown(checked.stdout)):
+        emit(step="note", text=f"manage.py check warns: {text}")
     loaded = django.program("load_project", ORDERS["wsgi"], ORDERS["settings"])
     django.must(loaded, "importing `wsgi` {}".format(ORDERS["wsgi"]))
     refuse_settings_of_development(printed(loaded, "debug"))
@@ -32,11 +37,29 @@ def try_backend(release: Path) -> None:
     tell_of_error_pages(django)
 
 
+def warnings_of(said: str) -> list[str]:
+    """What Django's checks warn of, with their ids: a file that a build should have made is most often told so."""
+    found = re.findall(r"^\S+: (\([\w.]+\.W\d+\) .*)", said, re.MULTILINE)
+    more = [f"{len(found) - SHOWN_WARNINGS} more"] if len(found) > SHOWN_WARNINGS else []
+    return [*found[:SHOWN_WARNINGS], *more]
+
+
 def tell_of_error_pages(django: Django) -> None:
     """A note for each page of the project for errors that fails itself; it is no reason not to serve the rest."""
     failing = printed(django.program("error_pages"), "failing")
     for name, why in sorted(failing.items()):
-        emit(step="note", text=f"{name} of the project fails itself ({why}): visitors get a bare 500 in its place")
+        text = f"{name} of the project fails itself ({why}): visitors get a bare 500 in its place"
+        emit(step="note", text=text + static_file_to_build(why))
+
+
+def static_file_to_build(why: str) -> str:
+    """What to do where a template names a static file that collectstatic has not found."""
+    if "Missing staticfiles manifest entry" not in why:
+        return ""
+    return (
+        ", and so does each page that names such a file; collectstatic has not found it: build it before a ship, into "
+        "an app's static folder or one of STATICFILES_DIRS, not into STATIC_ROOT"
+    )
 
 
 def refuse_settings_of_development(debug: Json) -> None:

@@ -115,5 +115,5 @@ _FILE_PROBLEM = r"(?:PermissionError|FileNotFoundError|NotADirectoryError|IsADir
 
 def where_to_write(said: str) -> str:
     """What to do about a file that can't be written because it is beside the code."""
-    paths = re.findall(r"(?:Read-only file system|Permission denied): '([^']+)'", said)
+    paths = re.findall(r"(?:Read-only file system|Permission denied): '([^']+)'|unable to open database file", said)
     return f" (only {places.data()} can be written: its path is in ORIGIN_KIT_DATA)" if paths else ""

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from packaging.specifiers import SpecifierSet
+
 from infra import debian
 from rollout import python
 from rollout.adopt import packages, page, services, writes
@@ -13,8 +15,8 @@ from rollout.adopt.cors import Carried, Finding
 from rollout.adopt.findings import also, moving, needed, url_path
 from rollout.adopt.project import Project
 from rollout.adopt.services import Service
-from rollout.adopt.values import known, shown, truth
-from rollout.release import ReleaseError
+from rollout.adopt.values import RUNNING, Setting, known, shown, truth
+from rollout.release import ReleaseError, ways_out
 from rollout.release.wheels import ADDITIONS
 
 _UNREAD = "what it sets is not in this report; the kit's module still comes after it"
@@ -32,6 +34,7 @@ def findings(project: Project, carried: Carried, frontend: str | None, folder: P
     return [
         *_stops(project, frontend),
         *_installing(project),
+        *_unreadable(project),
         *_debug(project),
         *carried.findings,
         *_headers(project, carried),
@@ -40,7 +43,7 @@ def findings(project: Project, carried: Carried, frontend: str | None, folder: P
         *_data(project),
         *_beside(project),
         *_page(folder),
-        *(Finding(str(note.value), note.where, _UNREAD) for note in project.notes),
+        *(Finding(str(note.value), note.where, _UNREAD) for note in _notes(project)),
     ]
 
 
@@ -93,7 +96,10 @@ def _installing(project: Project) -> Iterator[Finding]:
     yield from _pins(project)
     for one, instead in packages.without_wheel(list(project.packages)):
         text = f"{one.name}{one.specifier} comes as source alone, and the kit installs wheels"
-        yield Finding(text, one.file, f"take {instead}; or allow it with build_sdists: [{one.name}]")
+        cure = f"take {instead}"
+        if instead.startswith("nothing, "):
+            cure = f"{ways_out.removal(one.name, one.file)}, {instead.removeprefix('nothing, ')}"
+        yield Finding(text, one.file, cure)
     wanted = python.requires(project.manage)
     if wanted and python.fitting(wanted) is None:
         there = ", ".join("{}.{} ({})".format(*one.python, one) for one in debian.RELEASES.values())
@@ -102,6 +108,30 @@ def _installing(project: Project) -> Iterator[Finding]:
             "pyproject.toml",
             "change it there",
         )
+
+
+def _unreadable(project: Project) -> Iterator[Finding]:
+    """Files that are not Python here: they may be written for a newer one, which the hosts have or don't have."""
+    found = project.unreadable
+    wanted = python.requires(project.manage)
+    newer = [one for one in debian.RELEASES.values() if "{}.{}".format(*one.python) != RUNNING]
+    if wanted and not SpecifierSet(wanted).contains(RUNNING):
+        cure = f"nothing, if it is written for Python {wanted}: the hosts have that"
+    elif newer:
+        version = "{}.{}".format(*newer[0].python)
+        cure = f"correct it; if it is written for a newer Python, {newer[0]} has {version}: `image: {newer[0].name}`"
+    else:
+        cure = "correct it"
+    for one in found[:_MANY]:
+        yield Finding(f"this file is {one.value}, so it is not in this report", one.where, cure)
+    if len(found) > _MANY:
+        yield Finding(f"{len(found) - _MANY} more files are not valid Python {RUNNING}", "", cure)
+
+
+def _notes(project: Project) -> list[Setting]:
+    """What may set more than is read, but for files that have a finding of their own."""
+    told = {one.where for one in project.unreadable}
+    return [one for one in project.notes if one.where not in told]
 
 
 def _pins(project: Project) -> Iterator[Finding]:
@@ -199,10 +229,13 @@ def _data(project: Project) -> Iterator[Finding]:
 
 def _beside(project: Project) -> Iterator[Finding]:
     """What is written next to the code, and what is served from there."""
-    for one in (*writes.of_settings(project.names, project.root), *project.writes)[:_MANY]:
+    found = [*writes.of_settings(project.names, project.root, project.shipped), *project.writes]
+    for one in found[:_MANY]:
         text = str(one.value)
-        yield Finding(text if "next to the code" in text else f"{text}, next to the code", one.where, _DATA)
-    rest = len([*writes.of_settings(project.names, project.root), *project.writes]) - _MANY
+        variable = re.search(r" where (\w+) is not set$", text)
+        more = f"; or set {variable[1]} in env: to a path below /var/lib/{project.application}" if variable else ""
+        yield Finding(text if "next to the code" in text else f"{text}, next to the code", one.where, _DATA + more)
+    rest = len(found) - _MANY
     if rest > 0:
         yield Finding(f"{rest} more places write next to the code", "", _DATA)
     root = project.get("STATIC_ROOT")

@@ -22,6 +22,7 @@ from rollout.adopt.values import (
     External,
     Function,
     Names,
+    NotPython,
     Scope,
     Setting,
     bounded,
@@ -74,10 +75,21 @@ class Reader(Expressions):
         """The names that a module of the project has at its end; none for any other module."""
         file = self.find(name)
         if name not in self._modules and file is not None and not self.spent():
+            imported = bool(self._modules)
             self._modules[name] = {}  # first, since modules import each other
             self.files.append(file)
-            self._apart(parse(file).body, Scope(name, file, self._modules[name]))
+            self._apart(self._parsed(file, imported), Scope(name, file, self._modules[name]))
         return self._modules.get(name, {})
+
+    def _parsed(self, file: Path, imported: bool) -> list[ast.stmt]:
+        """The statements of a file. One that another module imports, and that is not Python here, is only noted."""
+        try:
+            return parse(file).body
+        except NotPython as problem:
+            if not imported:
+                raise
+            self.notes.append(Setting(f"this file is {problem.reason}", f"{self.short(file)}:{problem.line}"))
+            return []
 
     def _apart(self, statements: Iterable[ast.stmt], scope: Scope) -> None:
         """Another file. One that ends the process is read to its end all the same."""
@@ -406,8 +418,7 @@ def parse(file: Path) -> ast.Module:
     try:
         return ast.parse(file.read_bytes(), str(file))
     except (SyntaxError, ValueError) as problem:
-        line = getattr(problem, "lineno", None) or 1
-        raise AdoptError(f"{file}:{line} is no Python 3 ({problem}); correct it, then run this again") from None
+        raise NotPython(file, getattr(problem, "lineno", None) or 1, getattr(problem, "msg", problem)) from None
     except (RecursionError, MemoryError):
         raise AdoptError(f"{file} is nested too deep to be read; correct it, then run this again") from None
 

@@ -57,8 +57,10 @@ def choose(
             raise AdoptError(f"--settings {asked}: there is no such module in {reader.root}{_listed(reader, files)}")
         return Chosen(asked, "named by --settings", _others(reader, asked, beside, by_wsgi, by_manage))
     plain = [name for name in by_wsgi if not _is(_DEVELOPMENT, name)]
-    found = [(name, "named by wsgi.py") for name in plain if not _is(_BASE, name)]
-    found += [(name, "it looks like the one for production") for name in beside if _is(_PRODUCTION, name)]
+    live = [name for name in beside if _is(_PRODUCTION, name)]
+    dev = _of_development(reader, plain) if live else {}
+    found = [(name, "named by wsgi.py") for name in plain if not _is(_BASE, name) and name not in dev]
+    found += [(name, _looks_live(dev)) for name in live]
     found += [(name, "named by wsgi.py") for name in (*plain, *by_wsgi)]
     found += [(name, "named by manage.py") for name in by_manage]
     found += [(name, "the only ones found") for name in ("settings", f"{reader.root.name}.settings")]
@@ -69,6 +71,25 @@ def choose(
             return Chosen(name, why, _others(reader, name, beside, by_wsgi, by_manage))
     told = ", ".join(dict.fromkeys(by_wsgi + by_manage)) or "none"
     return _candidate(reader, files, told)
+
+
+def _of_development(reader: Reader, names: list[str]) -> dict[str, str]:
+    """Those that take DEBUG, switched on, from a module for development, and the file that is."""
+    found = {}
+    for name in names:
+        try:
+            debug = reader.fresh().module(name).get("DEBUG", Setting())
+        except AdoptError:
+            continue
+        file = debug.where.partition(":")[0]
+        if debug.value is True and _DEVELOPMENT.fullmatch(file.rpartition("/")[2].removesuffix(".py")):
+            found[name] = file
+    return found
+
+
+def _looks_live(dev: dict[str, str]) -> str:
+    told = "".join(f"; {name}, which wsgi.py names, takes {file} in" for name, file in dev.items())
+    return f"it looks like the one for production{told}"
 
 
 def _candidate(reader: Reader, files: Sequence[Path], told: str) -> Chosen:

@@ -19,10 +19,10 @@ _WITH_WHEELS = {
     "psycopg2": "psycopg2-binary (the same module), or psycopg[binary] with Django 4.2 and later",
     "mysqlclient": "PyMySQL, which needs two lines in the settings",
     "python-ldap": "ldap3, where the project can take that",
-    "uwsgi": "nothing: gunicorn serves here, leave it out",
+    "uwsgi": "nothing, since gunicorn serves here",
     "pygraphviz": "a version on an index of yours that has a wheel",
     "pycairo": "a version on an index of yours that has a wheel",
-    "dbus-python": "nothing that a server needs: leave it out",
+    "dbus-python": "nothing, since no server needs it",
 }
 
 
@@ -55,8 +55,35 @@ def of_text(text: str, file: str) -> list[Package]:
 
 
 def _locked(text: str, file: str) -> Iterator[Package]:
+    wanted = _default_of_uv(text) if file.endswith("uv.lock") else None
     for name, version in re.findall(r'^name = "([^"]+)"\nversion = "([^"]+)"', text, re.MULTILINE):
-        yield Package(normal(name), f"=={version}", (), file)
+        if wanted is None or normal(name) in wanted:
+            yield Package(normal(name), f"=={version}", (), file)
+
+
+def _default_of_uv(text: str) -> set[str] | None:
+    """The packages of a uv.lock that its own projects need without extras and groups; None where that can't be told."""
+    try:
+        listed = tomllib.loads(text).get("package", [])
+        known = {one["name"]: one for one in listed}
+        own = [one["name"] for one in listed if {"virtual", "editable"} & one.get("source", {}).keys()]
+        return _reached(known, own) or None
+    except (tomllib.TOMLDecodeError, AttributeError, KeyError, TypeError):
+        return None
+
+
+def _reached(known: Mapping[str, Any], names: list[str]) -> set[str]:
+    """These packages and all that they need, with the extras that are asked for."""
+    found, left = set[tuple[str, str]](), [(name, "") for name in names]
+    while left:
+        if (one := left.pop()) in found or one[0] not in known:
+            continue
+        found.add(one)
+        name, extra = one
+        facts = known[name]
+        needs = facts.get("optional-dependencies", {}).get(extra, []) if extra else facts.get("dependencies", [])
+        left += [(need["name"], more) for need in needs for more in ("", *need.get("extra", []))]
+    return {normal(name) for name, _ in found}
 
 
 def _line(line: str, file: str) -> Package | None:

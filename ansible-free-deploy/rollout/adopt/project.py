@@ -15,7 +15,7 @@ from rollout.adopt.evaluate import Reader, parse
 from rollout.adopt.expressions import Switch
 from rollout.adopt.headers import Written, written
 from rollout.adopt.packages import Package
-from rollout.adopt.values import AdoptError, Computed, External, Function, Names, Setting, shown, truth
+from rollout.adopt.values import AdoptError, Computed, External, Function, Names, NotPython, Setting, shown, truth
 from rollout.release import ReleaseError, local
 from rollout.release.source import Source, backend_files, walk
 from rollout.release.wheels import Requirements, requirements
@@ -28,7 +28,7 @@ _ALIASES = {
 _SOCKETS = re.compile(r"\bProtocolTypeRouter\b|websocket_urlpatterns|\bas_asgi\(\)")
 _TEMPLATES = {"cookiecutter.json": "cookiecutter", "copier.yml": "copier copy", "copier.yaml": "copier copy"}
 _COMMANDS = re.compile(r"(^|/)management/commands/")
-_NOT_SERVED = re.compile(r"(^|/)((tests?|migrations)/|test[^/]*\.py$)")
+_NOT_SERVED = re.compile(r"(^|/)((tests?(_\w+)?|\w+_tests?|e2e|migrations)/|(test[^/]*|conftest)\.py$)")
 # Names that say nothing about what the project is.
 _GENERIC = {"config", "conf", "core", "project", "settings", "app", "backend", "server", "api", "src", "django", "site"}
 
@@ -58,6 +58,19 @@ class Project:
     writes: tuple[Setting, ...]  # places of the code that write next to it
     sockets: tuple[Setting, ...]
     shipped: frozenset[Path]
+
+    @property
+    def unreadable(self) -> tuple[Setting, ...]:
+        """Files of the project that are not valid Python here, each with the reason."""
+        found = []
+        for file in sorted(one for one in self.shipped if is_served(one.relative_to(self.manage))):
+            try:
+                parse(file)
+            except NotPython as problem:
+                found.append(Setting(problem.reason, f"{self.short(file)}:{problem.line}"))
+            except AdoptError:
+                continue  # nested too deep: Python itself may read it
+        return tuple(found)
 
     def name(self, setting: str) -> str:
         """The setting as the project calls it: django-cors-headers has old names for some."""
@@ -226,9 +239,14 @@ def _folder(path: Path) -> Path:
     return path.resolve()
 
 
+def is_served(path: Path) -> bool:
+    """Whether a file of the project is code that a host may import; tests and migrations are not looked at."""
+    return path.suffix == ".py" and path.stem.isidentifier() and not _NOT_SERVED.search(path.as_posix())
+
+
 def _own_files(folder: Path) -> list[Path]:
     """The project's Python files, the ones nearest to manage.py first; no tests, no migrations."""
-    found = [path for path in walk(folder) if path.endswith(".py") and not _NOT_SERVED.search(path)]
+    found = [path for path in walk(folder) if is_served(Path(path))]
     return [folder / path for path in sorted(found, key=lambda path: (path.count("/"), path))]
 
 

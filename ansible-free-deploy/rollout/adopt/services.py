@@ -25,6 +25,7 @@ class Service:
     effect: str
     cure: str
     where: str = ""
+    optional: bool = False  # wanted only where a variable asks for it, and whoever sets that names the server
 
     def __str__(self) -> str:
         return f"{self.name}: {self.effect} ({self.why}); {self.cure}"
@@ -132,8 +133,8 @@ def needed(project: Project) -> tuple[Service, ...]:
 
 
 def lines(project: Project) -> list[str]:
-    """One line for each."""
-    return [str(one) for one in needed(project)]
+    """One line for each that is wanted whatever the environment is."""
+    return [str(one) for one in needed(project) if not one.optional]
 
 
 def _texts(project: Project) -> list[Setting]:
@@ -182,10 +183,16 @@ def _databases(project: Project, texts: list[Setting]) -> Iterator[Service]:
     value = found.value if isinstance(found.value, dict) else {"default": found.value}
     told: set[str] = set()
     for alias, one in value.items():
+        optional = _is_sqlite(unset(one))
         for name, text in _servers(f"DATABASES[{alias!r}]", one, texts, project):
-            if name not in told:
-                told.add(name)
-                yield Service(name, text, "the kit installs none on the hosts", f"name one {_REACHED}", found.where)
+            if name in told:
+                continue
+            told.add(name)
+            effect, cure = "the kit installs none on the hosts", f"name one {_REACHED}"
+            if optional:
+                text = f"{text}, but SQLite where none of its variables is set, which the hosts have"
+                cure = f"nothing for SQLite; otherwise {cure}"
+            yield Service(name, text, effect, cure, found.where, optional)
 
 
 def _servers(place: str, database: Any, texts: list[Setting], project: Project) -> Iterator[tuple[str, str]]:
@@ -210,6 +217,11 @@ def _servers(place: str, database: Any, texts: list[Setting], project: Project) 
             for name in sorted(names):
                 yield name, f"{place} is computed at run time, and {how.format(name.split()[0].lower())}"
             return
+
+
+def _is_sqlite(database: Any) -> bool:
+    engine = database.get("ENGINE") if isinstance(database, dict) else None
+    return isinstance(engine, str) and engine.rpartition(".")[2] in ("sqlite3", "spatialite")
 
 
 def _server(engine: str) -> str | None:

@@ -6,6 +6,7 @@ import ast
 import json
 import operator
 import os.path
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +14,23 @@ from typing import Any
 
 from infra import exits
 
+RUNNING = "{}.{}".format(*sys.version_info)  # the Python that reads the project
+
 
 class AdoptError(ValueError):
     """The project can't be read, or the stack's config not be written; the text says where, and the next step."""
 
     exit_status = exits.USAGE
+
+
+class NotPython(AdoptError):
+    """A file that the Python which runs `fab` can't read: it has a mistake, or is written for a newer Python."""
+
+    def __init__(self, file: object, line: int, problem: object) -> None:
+        self.line, self.reason = line, f"not valid Python {RUNNING} ({problem})"
+        super().__init__(
+            f"{file}:{line} is {self.reason}; correct it, or, if it is written for a newer Python, run `fab` with that"
+        )
 
 
 class _Nothing:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rollout.adopt.evaluate import Reader, parse
 from rollout.adopt.modules import module_name
-from rollout.adopt.values import AdoptError, Scope, Setting
+from rollout.adopt.values import AdoptError, Computed, Scope, Setting, unset
 
 _CODE = re.compile(r"\b(BASE_DIR|ROOT_DIR|PROJECT_DIR|PROJECT_ROOT|PROJECT_PATH|BASE_PATH|APPS_DIR|__file__)\b")
 _WORTH_A_LOOK = re.compile(
@@ -25,6 +25,11 @@ _WRITING = re.compile(r"[wax+]")
 _NAMED = re.compile(
     r"\w*(LOG|LOGS|INDEX|INDICES|UPLOAD|UPLOADS|CACHE|TMP|TEMP|EXPORT|EXPORTS|BACKUP|BACKUPS|OUTPUT|STORAGE|ARCHIVE|MAIL|EMAIL|SESSION|DATA|"
     r"FILE_UPLOAD_TEMP|SENDFILE|PROTECTED|PRIVATE\w*)_?(DIR|DIRECTORY|ROOT|PATH|FILE|FILENAME|FOLDER|FILE_PATH)"
+)
+# Other settings that name a file or folder: where nothing of the project is there, it is made at run time.
+_PLACE = re.compile(r"\w+_(DIR|DIRECTORY|ROOT|PATH|FILE|FILENAME|FOLDER|TMP|TEMP)")
+_BUILT = re.compile(
+    r"(^|_)(STATIC|TEMPLATES?|FRONTEND|DIST|BUILD|ASSETS|WEBPACK|VITE|MANIFEST|BUNDLE|SRC|NODE|TESTS?)_"
 )
 _OWN_ROWS = ("MEDIA_ROOT", "STATIC_ROOT", "STATICFILES_DIRS", "LOCALE_PATHS", "FIXTURE_DIRS")
 
@@ -83,11 +88,16 @@ def _short(node: ast.AST) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def of_settings(names: Mapping[str, Setting], root: Path) -> Iterator[Setting]:
-    """Settings that have Django, or a package, write next to the code."""
+def of_settings(names: Mapping[str, Setting], root: Path, shipped: Collection[Path]) -> Iterator[Setting]:
+    """Settings that have Django, a package or the project write next to the code."""
     for name, one in names.items():
-        if name not in _OWN_ROWS and _NAMED.fullmatch(name) and _is_path(one.value, root):
-            yield Setting(f"{name} is {_relative(one.value, root)}", one.where)
+        place = unset(one.value)
+        if name in _OWN_ROWS or name.startswith("TEST_") or not _is_path(place, root):
+            continue
+        if _NAMED.fullmatch(name) or _is_made(name, place, root, shipped):
+            variables = one.value.names if isinstance(one.value, Computed) else ()
+            where_not_set = f" where {' or '.join(variables)} is not set" if variables else ""
+            yield Setting(f"{name} is {_relative(place, root)}{where_not_set}", one.where)
     for path, value in _inner(names):
         if _is_path(value, root):
             yield Setting(f"{path} is {_relative(value, root)}", names[path.split("[")[0]].where)
@@ -99,11 +109,20 @@ def _inner(names: Mapping[str, Setting]) -> Iterator[tuple[str, Any]]:
         ("LOGGING", _of(names, "LOGGING", "handlers"), "filename"),
         ("CACHES", _of(names, "CACHES"), "LOCATION"),
         ("HAYSTACK_CONNECTIONS", _of(names, "HAYSTACK_CONNECTIONS"), "PATH"),
+        ("HUEY", {"filename": _of(names, "HUEY")}, "filename"),
     ):
         for alias, group in groups.items():
             if not isinstance(group, dict) or (name == "CACHES" and "filebased" not in str(group.get("BACKEND"))):
                 continue
             yield f"{name}[{alias!r}]", group.get(key)
+
+
+def _is_made(name: str, value: str | Path, root: Path, shipped: Collection[Path]) -> bool:
+    """Whether a setting names a place below the project's folder that holds nothing of it."""
+    place = Path(value)
+    if not _PLACE.fullmatch(name) or _BUILT.search(name) or not place.is_absolute() or place == root:
+        return False
+    return not any(file.is_relative_to(place) for file in shipped)
 
 
 def _of(names: Mapping[str, Setting], name: str, key: str | None = None) -> dict[str, Any]:

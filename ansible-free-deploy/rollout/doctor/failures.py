@@ -14,6 +14,7 @@ _GATEWAY = (502, 504)  # nginx's own, for an application that does not answer
 # The line of a log that names an exception: `OSError: ...`, `django.core.exceptions.ImproperlyConfigured: ...`.
 _EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: \S|^[\w.]*(Error|Exception|DoesNotExist)$")
 _LONGEST = 200
+_ENDS_WITH = "; its log ends with: "
 
 
 def failures(seen: Seen) -> Iterator[Finding]:
@@ -27,10 +28,13 @@ def failures(seen: Seen) -> Iterator[Finding]:
         views = list(dict.fromkeys(cell.view for cell in cells))
         there = "" if set(views) == everywhere else f" ({', '.join(map(where, views))})"
         bare = any((method, target) in host.bare for host in seen.hosts)
+        words, cure = last_words(seen, views), "see `fab logs`"
+        if words and not names_exception(words) and method == "GET" and status not in _GATEWAY:
+            cure = f"its log names no exception: {_by_hand(seen, target)} shows it"
         yield Finding(
             f"{method} {seen.contract.backend.origin}{target} answers {status}{there}: {_what(status, bare)}; "
-            f"{_cors(cells)}{last_words(seen, views)}",
-            "see `fab logs`", "5xx", kind=Kind.FAILS, places=_places(status, views),
+            f"{_cors(cells)}{words}",
+            cure, "5xx", kind=Kind.FAILS, places=_places(status, views),
             reach=frozenset(map(failing_of, views)),
         )  # fmt: skip
 
@@ -57,8 +61,20 @@ def last_words(seen: Seen, views: Sequence[str]) -> str:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if telling := [line for line in lines if _EXCEPTION.match(line)] or lines:
             last = telling[-1]
-            return f"; its log ends with: {last[:_LONGEST]}{'…' if len(last) > _LONGEST else ''}"
+            return f"{_ENDS_WITH}{last[:_LONGEST]}{'…' if len(last) > _LONGEST else ''}"
     return ""
+
+
+def names_exception(words: str) -> bool:
+    """Whether the last words of a log, as `last_words` has them, are an exception."""
+    return _EXCEPTION.match(words.removeprefix(_ENDS_WITH)) is not None
+
+
+def _by_hand(seen: Seen, target: str) -> str:
+    """The command that asks the application without a server, so that its exception reaches the terminal."""
+    host = urlsplit(seen.contract.backend.origin).netloc
+    code = f"from django.test import Client; Client(HTTP_HOST='{host}').get('{target}')"
+    return f'`fab manage -- shell -c "{code}"`'
 
 
 def _failed(cell: Cell) -> Iterator[tuple[str, str, int]]:

@@ -65,6 +65,13 @@ def _hosts(seen: Seen) -> Iterator[Finding]:
                 reach = served if unit.startswith("nginx.") else _application(served)
                 yield Finding(f"{unit} on {host.name} is {what}", "see `fab logs`, then run `fab deploy`", "no-answer",
                               kind=Kind.STOPPED, places=reach, reach=reach)  # fmt: skip
+        if killed := state.get("workers_killed"):
+            text = (
+                f"the kernel has killed {killed} of gunicorn's workers on {host.name} in the last 5 minutes, "
+                "for want of memory"
+            )
+            cure = "give the host more (memory_mb or machine_type, then `fab up`), or have fewer `workers`"
+            yield Finding(text, cure, "5xx", kind=Kind.STOPPED, reach=_application(served))
         if paths := state.get("release_changed"):
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             yield Finding(f"the release on {host.name} was changed on the host: {paths[0]}{more}", "run `fab ship`",

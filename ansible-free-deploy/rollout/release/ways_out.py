@@ -15,8 +15,8 @@ _INSTEAD = {
     "psycopg-c": "psycopg[binary]",
     "psycopg": "psycopg[binary]",
     "mysqlclient": "PyMySQL (`pymysql.install_as_MySQLdb()` in the settings)",
-    "uwsgi": "nothing: gunicorn serves here, leave it out",
-    "pyuwsgi": "nothing: gunicorn serves here, leave it out",
+    "uwsgi": "nothing, since gunicorn serves here",
+    "pyuwsgi": "nothing, since gunicorn serves here",
     "python-ldap": "ldap3, or bonsai",
     "pycrypto": "pycryptodome",
     "pil": "Pillow",
@@ -26,6 +26,28 @@ _INSTEAD = {
     "pylibmc": "pymemcache",
     "backports-zoneinfo": "nothing: Python has zoneinfo since 3.9; mark it `; python_version < '3.9'`",
 }
+
+# What they hold is compiled, and the kit builds pure Python alone: `build_sdists` is no way out for these.
+_COMPILED = {
+    "psycopg2", "psycopg-c", "mysqlclient", "uwsgi", "pyuwsgi", "python-ldap", "pycrypto", "pil", "xmlsec", "m2crypto",
+    "python-levenshtein", "pylibmc", "pygraphviz", "pycairo", "dbus-python",
+}  # fmt: skip
+
+
+def is_compiled(name: str) -> bool:
+    """Whether a package is known to need a compiler."""
+    return name in _COMPILED
+
+
+def allow(names: Iterable[str]) -> str:
+    """The key that has these built here, for those among them that can be."""
+    plain = [name for name in names if not is_compiled(name)]
+    return f"allow it in the stack's config: `build_sdists: [{', '.join(plain)}]`" if plain else ""
+
+
+def removal(name: str, file: str) -> str:
+    """How a package is taken out of a lock or a list."""
+    return f"`uv remove {name}`" if file.endswith("uv.lock") else f"remove its line from {file}"
 
 
 def other_python(said: str) -> str:
@@ -46,7 +68,13 @@ def other_python(said: str) -> str:
 
 def hint(names: Iterable[str], wanted: Requirements) -> str:
     """Ways out that are known for these packages, and other requirements files of the project; "" for none."""
-    known = [f"instead of {name}: {_INSTEAD[name]}" for name in names if name in _INSTEAD]
+    known = []
+    for name in names:
+        instead = _INSTEAD.get(name, "")
+        if instead.startswith("nothing, "):
+            instead += f": {removal(name, wanted.file)}"
+        if instead:
+            known.append(f"instead of {name}: {instead}")
     if files := other_requirements(wanted):
         known.append(f"the project has other requirements too, e.g. `requirements: {files[0]}` in the stack's config")
     return f"; {'; '.join(known)}" if known else ""

@@ -202,14 +202,20 @@ class _Fetch:
         resolving alone would run a source distribution's code to ask for its needs."""
         locks = hashes_of(self.wanted)
         lines = [self._local(line, scratch, advance) for line in without_hashes(self.wanted.text)]
-        built = set[str]()
+        built, refused = set[str](), set[str]()
         while True:
             done = self._uv_compile(lines, scratch, self.wanted.path.parent)
-            if done.returncode == 0:
+            if done.returncode == 0 and not refused:
                 text = (scratch / "pylock.toml").read_text()
                 return choose(text, self.wanted, self.target, self.may_build, with_built(locks, scratch))
             lacking = {str(canonicalize_name(name)) for name in _WITHOUT_WHEEL.findall(done.stderr)}
-            if refused := sorted(lacking - set(self.may_build)):
+            more = lacking - set(self.may_build) - refused
+            rest = [line for line in lines if name_of(line) not in more]
+            refused |= more
+            if more and rest != lines:  # uv names one at a time: without that one it names the next
+                lines = rest
+                continue
+            if refused:
                 raise NoWheel(refused)
             if lacking <= built:
                 raise self._unresolved(done.stderr)
@@ -370,11 +376,16 @@ class _Fetch:
         return ReleaseError(f"{text}{ways_out.other_python(said)}", detail(said))
 
     def _no_wheel(self, names: list[str]) -> str:
-        return (
-            f"{self.wanted.file}: no wheel for {self.target} of {', '.join(names)}; building from source would run "
-            f"that code here as {user_name(os.geteuid())}: pin a version that has a wheel, put one on your own index, "
-            f"or allow it in the stack's config: `build_sdists: [{', '.join(names)}]`{self._hint(names)}"
-        )
+        text = f"{self.wanted.file}: no wheel for {self.target} of {', '.join(names)}"
+        if allow := ways_out.allow(names):
+            user = user_name(os.geteuid())
+            text += (
+                f"; building from source would run that code here as {user}: pin a version that has a wheel, put one "
+                f"on your own index, or {allow}"
+            )
+        else:
+            text += ", which has to be compiled: pin a version that has a wheel, or put one on your own index"
+        return text + self._hint(names)
 
     def _hint(self, names: list[str]) -> str:
         return ways_out.hint(names, self.wanted)
