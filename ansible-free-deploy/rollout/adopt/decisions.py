@@ -18,6 +18,7 @@ from rollout.release import ReleaseError
 from rollout.release.wheels import ADDITIONS
 
 _UNREAD = "what it sets is not in this report; the kit's module still comes after it"
+_LOOK = "look there yourself for CORS headers and for files that are written next to the code; it ships as it is"
 _DATA = (
     'write below os.environ.get("ORIGIN_KIT_DATA", BASE_DIR): '
     "a release is read-only on the hosts, and that folder outlives it"
@@ -41,7 +42,15 @@ def findings(project: Project, carried: Carried, frontend: str | None, folder: P
         *_beside(project),
         *_page(folder),
         *(Finding(str(note.value), note.where, _UNREAD) for note in project.notes),
+        *_unread(project),
     ]
+
+
+def _unread(project: Project) -> Iterator[Finding]:
+    if project.unread:
+        more = f" and {len(project.unread) - 1} more" if len(project.unread) > 1 else ""
+        text = f"{project.unread[0]}{more}, so what is written there is not in this report"
+        yield Finding(text, "", _LOOK)
 
 
 def _stops(project: Project, frontend: str | None) -> Iterator[Finding]:
@@ -91,9 +100,9 @@ def _installing(project: Project) -> Iterator[Finding]:
         text, _, cure = str(project.needs).rpartition("; ")
         yield Finding(text, "", cure)
     yield from _pins(project)
-    for one, instead in packages.without_wheel(list(project.packages)):
-        text = f"{one.name}{one.specifier} comes as source alone, and the kit installs wheels"
-        yield Finding(text, one.file, f"take {instead}; or allow it with build_sdists: [{one.name}]")
+    for line, file, instead in packages.without_wheel(list(project.packages)):
+        text = f"{line} comes as source alone, is compiled, and the kit installs wheels"
+        yield Finding(text, file, f"take {instead}; or put a wheel of it on your own index")
     wanted = python.requires(project.manage)
     if wanted and python.fitting(wanted) is None:
         there = ", ".join("{}.{} ({})".format(*one.python, one) for one in debian.RELEASES.values())
