@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from packaging.specifiers import SpecifierSet
 
@@ -27,10 +27,13 @@ _INSTEAD = {
     "backports-zoneinfo": "nothing: Python has zoneinfo since 3.9; mark it `; python_version < '3.9'`",
 }
 
+# Those of them that are compiled: building makes a wheel that the kit refuses.
+_COMPILED = _INSTEAD.keys() - {"psycopg", "backports-zoneinfo"}
+
 
 def other_python(said: str) -> str:
     """The Debian whose Python a package asks for, where that is why uv finds no solution; "" otherwise."""
-    asked = re.search(r"does not satisfy Python((?:>=|>|==|~=)[\d.]+)", said)
+    asked = re.search(r"(?:does not satisfy|requires) Python ?((?:>=|>|==|~=)[\d.]+)", said)
     if asked is None:
         return ""
     wanted = SpecifierSet(asked[1])
@@ -39,14 +42,24 @@ def other_python(said: str) -> str:
         return ""
     version = "{}.{}".format(*fits[0].python)
     return (
-        f"; {fits[0]} has Python {version}: `image: {fits[0].name}` in the stack's config, and `fab replace NAME` for "
-        "a host that is there"
+        f"; {fits[0]} has Python {version}: `image: {fits[0].name}` in the stack's config. It counts for new machines: "
+        "`fab down` and `fab up` where nothing was shipped yet; else `fab replace NAME`, with the source that serves "
+        "there, and ship this one then"
     )
 
 
-def hint(names: Iterable[str], wanted: Requirements) -> str:
+def allow(names: Sequence[str]) -> str:
+    """The key that has these built here; "" where it would help for none: what is compiled can't be shipped."""
+    pure = [name for name in names if name not in _COMPILED]
+    if not pure:
+        return ""
+    rest = "" if len(pure) == len(names) else " (the others are compiled, and would be refused then)"
+    return f", or allow it in the stack's config: `build_sdists: [{', '.join(pure)}]`{rest}"
+
+
+def hint(names: Sequence[str], wanted: Requirements) -> str:
     """Ways out that are known for these packages, and other requirements files of the project; "" for none."""
     known = [f"instead of {name}: {_INSTEAD[name]}" for name in names if name in _INSTEAD]
-    if files := other_requirements(wanted):
+    if files := other_requirements(wanted, names):
         known.append(f"the project has other requirements too, e.g. `requirements: {files[0]}` in the stack's config")
     return f"; {'; '.join(known)}" if known else ""

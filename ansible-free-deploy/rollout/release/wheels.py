@@ -39,6 +39,7 @@ from rollout.release.tools import INDEX, credentials, detail, last, pip, reason,
 __all__ = ["ADDITIONS", "Requirements", "Target", "Wheels", "requirements", "uv", "wheels"]
 
 _FORMAT = "3"  # of what the host makes of wheels; another one makes every environment another
+_MOST_WITHOUT_WHEEL = 20  # that are looked for before they are told
 _WITHOUT_WHEEL = re.compile(r"(?:Wheels are required|Building source distributions) for `([A-Za-z0-9._-]+)`")
 
 Say = Callable[[str], None]
@@ -209,14 +210,27 @@ class _Fetch:
                 text = (scratch / "pylock.toml").read_text()
                 return choose(text, self.wanted, self.target, self.may_build, with_built(locks, scratch))
             lacking = {str(canonicalize_name(name)) for name in _WITHOUT_WHEEL.findall(done.stderr)}
-            if refused := sorted(lacking - set(self.may_build)):
-                raise NoWheel(refused)
+            if refused := lacking - set(self.may_build):
+                raise NoWheel(sorted(refused | self._more_without_wheel(refused, lines, scratch)))
             if lacking <= built:
                 raise self._unresolved(done.stderr)
             for name in sorted(lacking - built):
                 advance(-1, f"builds {name}, which has no wheel")
                 lines = self._build_line(name, lines, scratch, locks)
             built |= lacking
+
+    def _more_without_wheel(self, known: set[str], lines: list[str], scratch: Path) -> set[str]:
+        """Which others would be refused next, were it not for those: uv stops at the first."""
+        found, apart = set(known), scratch / "apart.txt"
+        for _ in range(_MOST_WITHOUT_WHEEL):
+            apart.write_text("".join(f"{name} ; python_version < '0'\n" for name in sorted(found)))
+            done = self._uv_compile(lines, scratch, self.wanted.path.parent, "--overrides", str(apart))
+            more = {str(canonicalize_name(name)) for name in _WITHOUT_WHEEL.findall(done.stderr)} - found
+            if not more:
+                break
+            found |= more
+        apart.unlink(missing_ok=True)
+        return found - set(self.may_build)
 
     def _uv_compile(self, lines: list[str], scratch: Path, at: Path, *more: str) -> subprocess.CompletedProcess[str]:
         asked = scratch / "asked.txt"
@@ -252,12 +266,13 @@ class _Fetch:
         if not line.startswith("/"):
             return line
         path, _, marker = line.partition(" ;")
-        wheel = Path(path)
+        extras = re.search(r"\[[^]/]*\]$", path)
+        wheel = Path(path.removesuffix(extras[0]) if extras else path)
         if wheel.suffix != ".whl":
             advance(-1, f"builds {wheel.name}, which is part of the project")
             wheel = self._built_folder(wheel, scratch)
         name = canonicalize_name(wheel.name.partition("-")[0])
-        return f"{name} @ {wheel.as_uri()}" + (f" ;{marker}" if marker else "")
+        return f"{name}{extras[0] if extras else ''} @ {wheel.as_uri()}" + (f" ;{marker}" if marker else "")
 
     def _build(self, one: Choice, scratch: Path) -> None:
         """A wheel of what has none, into `scratch`."""
@@ -372,8 +387,8 @@ class _Fetch:
     def _no_wheel(self, names: list[str]) -> str:
         return (
             f"{self.wanted.file}: no wheel for {self.target} of {', '.join(names)}; building from source would run "
-            f"that code here as {user_name(os.geteuid())}: pin a version that has a wheel, put one on your own index, "
-            f"or allow it in the stack's config: `build_sdists: [{', '.join(names)}]`{self._hint(names)}"
+            f"that code here as {user_name(os.geteuid())}: pin a version that has a wheel, put one on your own index"
+            f"{ways_out.allow(names)}{self._hint(names)}"
         )
 
     def _hint(self, names: list[str]) -> str:
