@@ -393,6 +393,8 @@ except OSError as problem: raise ValueError("no handler") from problem
     [
         ({"shop__settings_dot_py": "import gone\n"}, "No module named 'gone' (shop/settings.py, line 1)"),
         ({"shop__settings_dot_py": "import gone\n"}, "is it among its requirements?"),
+        ({"shop__settings_dot_py": "import environ\n"}, "it comes with the package django-environ: add that"),
+        ({"shop__settings_dot_py": "import shop.mine\n"}, "shop/mine.py is not among the project's files: write it"),
         ({"shop__wsgi_dot_py": "import gone\n"}, "No module named 'gone' (shop/wsgi.py, line 1)"),
         ({"shop__wsgi_dot_py": "app = 1\n"}, "nothing callable by the name of 'application'"),
         (

@@ -560,7 +560,28 @@ class Django:
         done = self.python_code(WHO_NAMES_IT, missing[1])
         # Its warnings are in the same output, so names are marked as such.
         names = ", ".join(re.findall(r"^named: (\w+)$", done.stdout, re.MULTILINE)) if done.returncode == 0 else ""
-        return f"; {names} in the project's settings names it" if names else "; is it among its requirements?"
+        if own := self.of_project(missing[1]):
+            return f"; {own} is not among the project's files: write it, or have git take it"
+        named = f"; {names} in the project's settings names it" if names else ""
+        package = PACKAGES.get(missing[1].split(".")[0])
+        if package:
+            return f"{named}; it comes with the package {package}: add that to its requirements"
+        return named or "; is it among its requirements?"
+
+    def of_project(self, module: str) -> str:
+        """The file that a module of the project's own would be in; "" for a module from elsewhere."""
+        top, *inner = module.split(".")
+        return f"{'/'.join([top, *inner])}.py" if inner and (self.app / top).is_dir() else ""
+
+
+# Modules whose package has another name, or that Python itself had once.
+PACKAGES = {
+    "pkg_resources": "setuptools<81", "distutils": "setuptools", "cgi": "legacy-cgi", "imp": "zombie-imp",
+    "environ": "django-environ", "decouple": "python-decouple", "dotenv": "python-dotenv", "PIL": "Pillow",
+    "yaml": "PyYAML", "MySQLdb": "mysqlclient", "dateutil": "python-dateutil", "jwt": "PyJWT", "magic": "python-magic",
+    "bs4": "beautifulsoup4", "ldap": "python-ldap", "rest_framework": "djangorestframework",
+    "debug_toolbar": "django-debug-toolbar", "allauth": "django-allauth", "storages": "django-storages",
+}  # fmt: skip
 
 
 def gist(said: str) -> str:

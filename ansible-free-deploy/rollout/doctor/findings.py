@@ -54,6 +54,10 @@ def _hosts(seen: Seen) -> Iterator[Finding]:
                           reach=served)  # fmt: skip
             continue
         state = host.state
+        if state["release"] is None and state.get("generation", "") is None:
+            yield Finding(f"nothing was shipped to {host.name} or deployed there yet", "run `fab up`",
+                          kind=Kind.NO_RELEASE, reach=served | _application(served))  # fmt: skip
+            continue
         if state["release"] is None:
             yield Finding(f"{host.name} has no release of the application", "run `fab ship`, then `fab deploy`",
                           kind=Kind.NO_RELEASE, reach=_application(served))  # fmt: skip
