@@ -389,17 +389,23 @@ def test_what_follows_from_a_cause_is_listed_under_it(whole: Seen, root: str, un
     assert "what follows from it" in said(whole) and "what follows from it" in html(Diagnosis(whole, (first,), {}))
 
 
-def test_a_host_that_nothing_was_shipped_to_is_one_finding() -> None:
+@pytest.mark.parametrize(
+    ("release", "text", "cure"),
+    [
+        (None, "nothing was shipped or deployed to {} yet", "run `fab up`"),
+        ("r1", "no configuration was deployed to {} yet", "run `fab deploy`"),
+    ],
+)
+def test_a_host_that_nothing_was_deployed_to_is_one_finding(release: str | None, text: str, cure: str) -> None:
     """That nothing runs or answers there, and that no file is as it should be, follows from it."""
     files = {"nginx/a.conf": "+b;", "environment": '+X="1"', "systemd/shop.service": "+[Unit]"}
     units = {"nginx.service": "inactive", "shop.service": "inactive"}
-    new = {"release": None, "generation": None, "diff": files, "differs": ["current", *files], "units": units}
+    new = {"release": release, "generation": None, "diff": files, "differs": ["current", *files], "units": units}
     hosts = [HostReport("backend-1", IP.backend.hosts[0].address, {**HEALTHY, **new}),
              HostReport("frontend-1", IP.frontend.hosts[0].address, {**HEALTHY, **new})]  # fmt: skip
     found = findings(seen(answers=silence, hosts=hosts, page=Page(None, problem="refused")))
     new_hosts = ("backend-1", "frontend-1")
-    assert [one.text for one in found] == [f"nothing was shipped to {name} or deployed there yet" for name in new_hosts]
-    assert {one.cure for one in found} == {"run `fab up`"}
+    assert [(one.text, one.cure) for one in found] == [(text.format(name), cure) for name in new_hosts]
 
 
 def test_one_host_s_trouble_explains_nothing_of_another_s() -> None:

@@ -412,6 +412,14 @@ except OSError as problem: raise ValueError("no handler") from problem
             },
             "'gone' (shop/wsgi.py, line 1); X in the project's settings names it",
         ),
+        (
+            {"shop__settings_dot_py": "raise OSError('connection to server at \"::1\", port 5432 failed: refused')\n"},
+            "; the kit installs no PostgreSQL: name one that this host reaches",
+        ),
+        (
+            {"shop__settings_dot_py": "raise OSError('Error 111 connecting to localhost:6379. Connection refused.')\n"},
+            "; the kit installs no Redis: name one that this host reaches",
+        ),
         ({"shop__settings_dot_py": "def (\n"}, "SyntaxError"),
         ({"shop__wsgi_dot_py": "async def application(scope, receive, send): ...\n"}, "holds an ASGI application"),
         (

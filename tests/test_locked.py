@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from rollout import release
 from rollout.release import Release, ReleaseError, Target
 from rollout.release.needs import requirements
 from rollout.release.tools import uv, without_asides
+from rollout.release.wheels import older
 from tests.loopback import Index, serving, wheel
 
 NO = "0" * 64
@@ -472,6 +474,32 @@ def test_the_folder_above_with_an_extra_is_the_project_s_own_package(tmp_path: P
     found = requirements(replace(release.local(folder), roof=tmp_path / "p"))
     assert found.text == f"{tmp_path}/p[test]\n{tmp_path}/p[a,b] ; python_version > '3'\n"
     assert set(found.local) == {tmp_path / "p"}
+
+
+def test_a_version_that_is_older_for_want_of_a_wheel_is_told(tmp_path: Path, ours: Index) -> None:
+    """Without a lock the newest with a wheel is taken, which may be years old; a pin is a choice."""
+    ours.put("search", "1.0")
+    ours.files["search-2.0.tar.gz"] = b"x"
+    text = f"--index-url {ours.url}\ngunicorn\ndjango-cors-headers\n"
+    said: list[str] = []
+    build(project(tmp_path / "a", **{"requirements.txt": text + "search>=1\n"}), said)
+    assert any("takes search 1.0, since newer versions have no wheel" in line for line in said)
+    assert not any("takes gunicorn" in line for line in said)
+    said.clear()
+    build(project(tmp_path / "b", **{"requirements.txt": text + "search==1.0\n"}), said)
+    assert not any("takes search" in line for line in said)
+
+
+def test_an_old_wheel_may_have_a_newer_version_without_one() -> None:
+    """By the time that the index got it; what is young, or built here, is not asked about."""
+
+    def package(name: str, **more: object) -> dict[str, object]:
+        return {"name": name, "version": "1", "wheels": [{"url": "https://x.org/a.whl", **more}]}
+
+    times = {"old": datetime(2020, 1, 1, tzinfo=UTC), "young": datetime.now(UTC)}
+    lock = {"packages": [*(package(name, **{"upload-time": time}) for name, time in times.items()), package("direct"),
+                         package("deep"), {"name": "built", "version": "1", "directory": {"path": "."}}]}  # fmt: skip
+    assert older(lock, {"direct", "young"}) == [("old", "1"), ("direct", "1")]
 
 
 def test_building_is_not_offered_for_what_is_compiled(tmp_path: Path, ours: Index) -> None:

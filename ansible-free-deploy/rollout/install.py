@@ -540,7 +540,7 @@ class Django:
             )
         if done.returncode:
             said = self.shown(done.stdout)
-            why = f"{gist(said)}{where_to_write(said)}{self.named_by(said)}"
+            why = f"{gist(said)}{where_to_write(said)}{no_server(said)}{self.named_by(said)}"
             text = f"{what} fails: {why}; {unharmed()}{after}. Correct it and ship again"
             raise Failed(text, last_lines(said))
 
@@ -600,6 +600,20 @@ def gist(said: str) -> str:
 
 # A file that the project wants to write, most often a log: the exception that reaches the end may not name it.
 _FILE_PROBLEM = r"(?:PermissionError|FileNotFoundError|NotADirectoryError|IsADirectoryError|OSError)"
+
+
+_SERVERS = {"5432": "PostgreSQL", "3306": "MySQL", "6379": "Redis", "5672": "RabbitMQ", "9200": "Elasticsearch"}
+_NOT_REACHED = r"(?i)refused|can't connect|could not connect|unreachable|timed? ?out"
+
+
+def no_server(said: str) -> str:
+    """Which server the project asked for in vain, by its port: the kit has none on the hosts."""
+    for line in said.splitlines():
+        port = re.search(rf"(?:\bport |:)({'|'.join(_SERVERS)})\b", line)
+        if port and re.search(_NOT_REACHED, line):
+            name = _SERVERS[port[1]]
+            return f"; the kit installs no {name}: name one that this host reaches, in env: or among the secrets"
+    return ""
 
 
 def where_to_write(said: str) -> str:

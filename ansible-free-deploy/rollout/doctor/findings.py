@@ -54,8 +54,10 @@ def _hosts(seen: Seen) -> Iterator[Finding]:
                           reach=served)  # fmt: skip
             continue
         state = host.state
-        if state["release"] is None and state.get("generation", "") is None:
-            yield Finding(f"nothing was shipped to {host.name} or deployed there yet", "run `fab up`",
+        if state.get("generation", "") is None:  # so nothing runs there, and no file is there yet
+            shipped = state["release"] is not None
+            text = "no configuration was deployed to {} yet" if shipped else "nothing was shipped or deployed to {} yet"
+            yield Finding(text.format(host.name), "run `fab deploy`" if shipped else "run `fab up`",
                           kind=Kind.NO_RELEASE, reach=served | _application(served))  # fmt: skip
             continue
         if state["release"] is None:

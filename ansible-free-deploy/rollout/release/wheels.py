@@ -16,8 +16,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -86,6 +88,18 @@ def wheels(wanted: Requirements, target: Target, say: Say, advance: Advance, may
         if not record["locked"]:
             say(f"{wanted.file} locks nothing: these versions are today's; a lock with hashes keeps them")
     return Wheels(record["lock"], folder, record["names"], functools.partial(fetch.again, record["lock"]))
+
+
+def older(lock: Json, direct: Collection[str]) -> list[tuple[str, str]]:
+    """Name and version of the packages that may have a newer version without a wheel: those whose wheel is a year old,
+    and those that the project asks for itself, where the index does not tell when it got a file."""
+    found, year_ago = [], datetime.now(UTC) - timedelta(days=365)
+    for package in lock.get("packages", []):
+        name, version, files = package["name"], package.get("version"), package.get("wheels", [])
+        since = [one["upload-time"] for one in files if "upload-time" in one]
+        if version and files and (max(since) < year_ago if since else name in direct):
+            found.append((name, version))
+    return found
 
 
 def _content(folder: Path) -> str:
@@ -208,6 +222,8 @@ class _Fetch:
             done = self._uv_compile(lines, scratch, self.wanted.path.parent)
             if done.returncode == 0:
                 text = (scratch / "pylock.toml").read_text()
+                if locks is None:
+                    self._tell_older(text, scratch)
                 return choose(text, self.wanted, self.target, self.may_build, with_built(locks, scratch))
             lacking = {str(canonicalize_name(name)) for name in _WITHOUT_WHEEL.findall(done.stderr)}
             if refused := lacking - set(self.may_build):
@@ -218,6 +234,19 @@ class _Fetch:
                 advance(-1, f"builds {name}, which has no wheel")
                 lines = self._build_line(name, lines, scratch, locks)
             built |= lacking
+
+    def _tell_older(self, lock: str, scratch: Path) -> None:
+        """Say which packages are older than today's, because the newer ones have no wheel: nobody chose that."""
+        direct = {name_of(line) for line in self.wanted.text.splitlines() if line[:1].isalnum() and "==" not in line}
+        for name, version in older(tomllib.loads(lock), direct):
+            lines = [*self._index_options(), f"{name}>{version}"]
+            more = ("--no-deps", "--prerelease", "disallow")
+            done = self._uv_compile(lines, scratch, self.wanted.path.parent, *more)
+            if name in {str(canonicalize_name(one)) for one in _WITHOUT_WHEEL.findall(done.stderr)}:
+                self.say(
+                    f"takes {name} {version}, since newer versions have no wheel; to have one of those, ask for "
+                    f"`{name}>{version}` in {self.wanted.file} and allow `build_sdists: [{name}]`"
+                )
 
     def _more_without_wheel(self, known: set[str], lines: list[str], scratch: Path) -> set[str]:
         """Which others would be refused next, were it not for those: uv stops at the first."""
