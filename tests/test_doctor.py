@@ -408,6 +408,14 @@ def test_a_host_that_nothing_was_deployed_to_is_one_finding(release: str | None,
     assert [(one.text, one.cure) for one in found] == [(text.format(name), cure) for name in new_hosts]
 
 
+@pytest.mark.parametrize(("led", "found"), [(("/en/shop/", 500), 1), (("/en/shop/", 200), 0), (None, 0)])
+def test_where_redirects_lead_is_asked_too(led: tuple[str, int] | None, found: int) -> None:
+    """`/` answers 302 all is well, and the page that it leads to fails."""
+    texts = [one.text for one in findings(seen(led=led))]
+    assert len(texts) == found
+    assert all("GET http://10.213.7.74/ leads to /en/shop/, which answers 500" in text for text in texts)
+
+
 def test_one_host_s_trouble_explains_nothing_of_another_s() -> None:
     """A frontend that can't be asked is not why the API is silent."""
     whole = seen(answers=silence, hosts=[state(), HostReport("frontend-1", IP.frontend.hosts[0].address, None, "no")])
