@@ -343,6 +343,19 @@ EXPORT_DIR = "/srv/export"
     assert "/srv" not in said and "views.py:6" not in said
 
 
+def test_paths_that_a_lambda_makes_are_read(tmp_path: Path) -> None:
+    """`location = lambda x: …`, as many older projects have it; a search index next to the code among them."""
+    more = """
+import os
+location = lambda x: os.path.join(os.path.dirname(os.path.realpath(__file__)), x)
+STATIC_ROOT = location("public/static")
+HAYSTACK_CONNECTIONS = {"default": {"ENGINE": "haystack.backends.whoosh_backend.E", "PATH": location("index")}}
+"""
+    _, said, whole = with_settings(tmp_path, more)
+    assert "HAYSTACK_CONNECTIONS['default'] is shop/index, next to the code (shop/settings.py:15)" in said
+    assert "shop/public/static" in whole
+
+
 def test_a_static_root_with_files_of_the_project_is_told(tmp_path: Path) -> None:
     files = {"static/site/main.css": "x"}
     said = with_settings(tmp_path, "STATIC_ROOT = BASE_DIR / 'static'\n", files)[1]
