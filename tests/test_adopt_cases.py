@@ -118,6 +118,55 @@ def test_settings_that_are_classes_are_told(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------- installing
 
 
+NEWER = "def f(x):\n    return f'{x['a'] !r:{'>' + '('}}' + 'Access-Control-Allow-Origin'\ntype A[T] = list[T]\n(\n"
+
+
+def test_a_file_in_a_newer_grammar_does_not_end_it(tmp_path: Path) -> None:
+    """Views that settings and their neighbours import: told in one line, and the rest is read."""
+    views = "from shop.newer import f\nopen(BASE_DIR / 'n', 'w')\nr['Access-Control-Allow-Origin'] = 'https://a.org'\n"
+    files = {"shop/newer.py": NEWER, "shop/views.py": views, "shop/starter/manage.py": "{{ x }} y\n"}
+    found, said, _ = with_settings(tmp_path, "from shop.newer import f\n", files)
+    assert "this file is not valid Python 3." in said
+    assert "so it is not in this report (shop/newer.py:2)" in said or "report (shop/newer.py:3)" in said
+    assert [str(one) for one in found.extra_origins] == ["https://a.org"]
+
+
+def test_settings_in_a_newer_grammar_are_told_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(
+        AdoptError, match=r"shop/settings\.py:\d+ is not valid Python 3\.\d+ .*newer Python.*UV_PYTHON="
+    ):
+        adopt(write(tmp_path, PLAIN + "(\n"), stacks=tmp_path)
+
+
+def test_the_python_of_requirements_above_or_included_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django 6 in a file that another one includes, above the folder with manage.py."""
+    monkeypatch.setattr(image, "host_release", lambda: "bookworm")
+    app = write(tmp_path, files={"requirements.txt": ""})
+    (app / "requirements").mkdir()
+    (app / "requirements.txt").write_text("-r requirements/live.txt\n")
+    (app / "requirements" / "live.txt").write_text("-r base.txt\n")
+    (app / "requirements" / "base.txt").write_text("Django>=6.0,<6.1\n")
+    assert ">=3.12, so image: trixie" in row(adopted(app, tmp_path / "kit"), "python")
+    inner = write(tmp_path / "top", files={"requirements.txt": ""})
+    (tmp_path / "top" / "requirements.txt").write_text("django==6.0.8\n")
+    (tmp_path / "top" / "pyproject.toml").write_text("[project]\nname = 'x'\nrequires-python = '>=3.12'\n")
+    git(tmp_path / "top")
+    assert "python         >=3.12, so image: trixie" in row(adopted(inner, tmp_path / "top" / "kit"), "python")
+
+
+def test_only_settings_are_called_others(tmp_path: Path) -> None:
+    """A package `config` holds urls.py and wsgi.py as well."""
+    files = {
+        "manage.py": "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.config.settings')\n",
+        "shop/config/settings.py": PLAIN, "shop/config/urls.py": "x = 1\n", "shop/config/wsgi.py": "x = 1\n",
+        "shop/config/local_settings.py": "x = 1\n", "shop/settings.py": "",
+        "shop/wsgi.py": "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.config.settings')\n"
+                        "application = None\n",
+    }  # fmt: skip
+    said = row(adopted(write(tmp_path, "", files), tmp_path / "kit"), "settings")
+    assert said.endswith("there are also shop.config.local_settings")
+
+
 def test_the_python_and_its_debian_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Poetry's way of writing it counts as well; one that no Debian has is to decide."""
     monkeypatch.setattr(image, "host_release", lambda: "bookworm")
@@ -139,10 +188,10 @@ def test_the_python_and_its_debian_are_told(tmp_path: Path, monkeypatch: pytest.
     ],
 )
 def test_a_package_without_a_wheel_is_told_before_there_are_machines(tmp_path: Path, line: str, instead: str) -> None:
-    """Each has to be compiled, so `build_sdists`, which is for pure Python, is not offered."""
+    """It is called as the project calls it. Building is not offered: what comes of it can't be shipped."""
     result = adopted(write(tmp_path, files={"requirements.txt": f"django\n{line}\n"}), tmp_path / "kit")
     assert instead in decisions(result)
-    assert "build_sdists" not in decisions(result)
+    assert f"{line} comes as source alone" in decisions(result) and "build_sdists" not in decisions(result)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +244,7 @@ NEEDS = {
     "def under(path):\n    return os.path.join(os.environ.get('HOME', '/'), path)\nX = under('a')": {"HOME": False},
     "X = env.path('/srv/media', '/x')": {},
     "with envs.prefixed('SHOP_'):\n    X = envs.str('A')": {"SHOP_A": True},
+    "if 'A' in os.environ:\n    X = 1\n    if os.environ['A'].startswith('x'):\n        X = 2": {"A": False},
     "X = {name: os.environ.get(name) for name in ('A',)}": {},
     "X = [os.environ[name] for name in ('A', 'B')]": {"A": True, "B": True},
 }  # fmt: skip
@@ -298,6 +348,19 @@ EXPORT_DIR = "/srv/export"
     assert "/srv" not in said and "views.py:6" not in said
 
 
+def test_paths_that_a_lambda_makes_are_read(tmp_path: Path) -> None:
+    """`location = lambda x: …`, as many older projects have it; a search index next to the code among them."""
+    more = """
+import os
+location = lambda x: os.path.join(os.path.dirname(os.path.realpath(__file__)), x)
+STATIC_ROOT = location("public/static")
+HAYSTACK_CONNECTIONS = {"default": {"ENGINE": "haystack.backends.whoosh_backend.E", "PATH": location("index")}}
+"""
+    _, said, whole = with_settings(tmp_path, more)
+    assert "HAYSTACK_CONNECTIONS['default'] is shop/index, next to the code (shop/settings.py:15)" in said
+    assert "shop/public/static" in whole
+
+
 def test_a_static_root_with_files_of_the_project_is_told(tmp_path: Path) -> None:
     files = {"static/site/main.css": "x"}
     said = with_settings(tmp_path, "STATIC_ROOT = BASE_DIR / 'static'\n", files)[1]
@@ -386,6 +449,15 @@ def test_what_runs_next_to_gunicorn_is_told(tmp_path: Path, more: str) -> None:
     assert f"{name}: " in decisions(result) and words in decisions(result)
     assert any(line.startswith(f"{name}: ") and words in line for line in lines(result.project))
     assert "guest:word" not in decisions(result)
+
+
+def test_websockets_without_channels_are_told(tmp_path: Path) -> None:
+    """An ASGI callable of the project's own, as the most used template has it."""
+    asgi = (
+        "async def application(scope, receive, send):\n    if scope['type'] == 'websocket':\n        await ws(scope)\n"
+    )
+    said = with_settings(tmp_path, "", {"config/asgi.py": asgi})[1]
+    assert "ASGI: config/asgi.py has WebSocket consumers" in said and "WebSockets answer 404" in said
 
 
 def test_the_verbs_tell_the_same_of_the_project_that_is_shipped(tmp_path: Path) -> None:

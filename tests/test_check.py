@@ -64,12 +64,17 @@ FRONT, API = "http://app.shop.test", "http://api.shop.test"
 
 
 @contextmanager
-def answering(page: int, api: int) -> Iterator[Contract]:
-    """A contract whose hosts are both here and answer `/` so; preflights are right."""
+def answering(page: int, api: int, *led: tuple[str, int]) -> Iterator[Contract]:
+    """A contract whose hosts are both here and answer `/` so; preflights are right. `led` is where each redirect of the
+    API's leads, and what is answered there."""
+    leads = dict(zip(["/", *(target for target, _ in led)], [target for target, _ in led], strict=False))
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(api if str(self.headers["Host"]).startswith("api.") else page)
+            is_api = str(self.headers["Host"]).startswith("api.")
+            self.send_response(dict(led).get(self.path, api) if is_api else page)
+            if is_api and self.path in leads:
+                self.send_header("Location", leads[self.path])
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -106,6 +111,20 @@ def test_an_api_without_anything_at_its_root_is_well(api: int) -> None:
     with answering(200, api) as contract:
         assert check.from_here(contract) == api
     assert ("(answers 404)" in check.where_to_look(contract, api)) == (api == 404)
+
+
+def test_5xx_behind_redirects_is_never_done_either() -> None:
+    """A browser follows them, within the API or out of it; one without an end is no verdict."""
+    with (
+        answering(200, 302, ("/en/", 301), ("/en/shop/?all=1", 500)) as contract,
+        pytest.raises(
+            check.CheckError, match=r"GET http://api\.shop\.test:\d+/ leads to /en/shop/\?all=1, which answers 500 "
+        ),
+    ):
+        check.from_here(contract)
+    for led in ([("/en/", 200)], [("/en/", 302), ("/en/", 302)], [("https://elsewhere.test/", 500)], [("/", 302)]):
+        with answering(200, 302, *led) as contract:
+            assert check.from_here(contract) == 302
 
 
 @pytest.mark.parametrize(

@@ -390,6 +390,33 @@ def test_what_follows_from_a_cause_is_listed_under_it(whole: Seen, root: str, un
     assert "what follows from it" in said(whole) and "what follows from it" in html(Diagnosis(whole, (first,), {}))
 
 
+@pytest.mark.parametrize(
+    ("release", "text", "cure"),
+    [
+        (None, "nothing was shipped or deployed to {} yet", "run `fab up`"),
+        ("r1", "no configuration was deployed to {} yet", "run `fab deploy`"),
+    ],
+)
+def test_a_host_that_nothing_was_deployed_to_is_one_finding(release: str | None, text: str, cure: str) -> None:
+    """That nothing runs or answers there, and that no file is as it should be, follows from it."""
+    files = {"nginx/a.conf": "+b;", "environment": '+X="1"', "systemd/shop.service": "+[Unit]"}
+    units = {"nginx.service": "inactive", "shop.service": "inactive"}
+    new = {"release": release, "generation": None, "diff": files, "differs": ["current", *files], "units": units}
+    hosts = [HostReport("backend-1", IP.backend.hosts[0].address, {**HEALTHY, **new}),
+             HostReport("frontend-1", IP.frontend.hosts[0].address, {**HEALTHY, **new})]  # fmt: skip
+    found = findings(seen(answers=silence, hosts=hosts, page=Page(None, problem="refused")))
+    new_hosts = ("backend-1", "frontend-1")
+    assert [(one.text, one.cure) for one in found] == [(text.format(name), cure) for name in new_hosts]
+
+
+@pytest.mark.parametrize(("led", "found"), [(("/en/shop/", 500), 1), (("/en/shop/", 200), 0), (None, 0)])
+def test_where_redirects_lead_is_asked_too(led: tuple[str, int] | None, found: int) -> None:
+    """`/` answers 302 all is well, and the page that it leads to fails."""
+    texts = [one.text for one in findings(seen(led=led))]
+    assert len(texts) == found
+    assert all("GET http://10.213.7.74/ leads to /en/shop/, which answers 500" in text for text in texts)
+
+
 def test_one_host_s_trouble_explains_nothing_of_another_s() -> None:
     """A frontend that can't be asked is not why the API is silent."""
     whole = seen(answers=silence, hosts=[state(), HostReport("frontend-1", IP.frontend.hosts[0].address, None, "no")])

@@ -394,6 +394,8 @@ except OSError as problem: raise ValueError("no handler") from problem
     [
         ({"shop__settings_dot_py": "import gone\n"}, "No module named 'gone' (shop/settings.py, line 1)"),
         ({"shop__settings_dot_py": "import gone\n"}, "is it among its requirements?"),
+        ({"shop__settings_dot_py": "import environ\n"}, "it comes with the package django-environ: add that"),
+        ({"shop__settings_dot_py": "import shop.mine\n"}, "shop/mine.py is not among the project's files: write it"),
         ({"shop__wsgi_dot_py": "import gone\n"}, "No module named 'gone' (shop/wsgi.py, line 1)"),
         ({"shop__wsgi_dot_py": "app = 1\n"}, "nothing callable by the name of 'application'"),
         (
@@ -410,6 +412,14 @@ except OSError as problem: raise ValueError("no handler") from problem
                 "shop__wsgi_dot_py": "import gone.apps\n",
             },
             "'gone' (shop/wsgi.py, line 1); X in the project's settings names it",
+        ),
+        (
+            {"shop__settings_dot_py": "raise OSError('connection to server at \"::1\", port 5432 failed: refused')\n"},
+            "; the kit installs no PostgreSQL: name one that this host reaches",
+        ),
+        (
+            {"shop__settings_dot_py": "raise OSError('Error 111 connecting to localhost:6379. Connection refused.')\n"},
+            "; the kit installs no Redis: name one that this host reaches",
         ),
         ({"shop__settings_dot_py": "def (\n"}, "SyntaxError"),
         ({"shop__wsgi_dot_py": "async def application(scope, receive, send): ...\n"}, "holds an ASGI application"),

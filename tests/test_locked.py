@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ import pytest
 from rollout import release
 from rollout.release import Release, ReleaseError, Target
 from rollout.release.needs import requirements
-from rollout.release.tools import uv, without_warnings
-from tests.loopback import Index, serving
+from rollout.release.tools import uv, without_asides
+from rollout.release.wheels import older
+from tests.loopback import Index, serving, wheel
 
 NO = "0" * 64
 FORMATS = ["requirements.txt", "uv.lock", "pylock.toml"]
@@ -433,7 +436,8 @@ def test_markers_are_of_the_host_s_full_version(tmp_path: Path, ours: Index, ful
 def test_warnings_are_no_reason() -> None:
     """A warning, and the lines that belong to it, are left out of what a tool gives as its reason."""
     said = "warning: X fails\n  cause: it is broken\n\n     [stderr]\n     more\nerror: No solution\n  cause: because\n"
-    assert without_warnings(said).split() == ["error:", "No", "solution", "cause:", "because"]
+    said += "\nhint: consider `--python-version`\n  or another\n"
+    assert without_asides(said).split() == ["error:", "No", "solution", "cause:", "because"]
 
 
 @pytest.mark.parametrize(
@@ -450,6 +454,85 @@ def test_a_package_without_a_wheel_comes_with_the_way_out(tmp_path: Path, ours: 
     }
     with pytest.raises(ReleaseError, match=rf"instead of {name}: {wanted}.*`requirements: requirements/prod"):
         build(project(tmp_path / "p", **files))
+
+
+@pytest.mark.parametrize("line", ["./own-1.0-py3-none-any.whl[more]", "own[more] @ ./own-1.0-py3-none-any.whl"])
+def test_extras_of_the_project_s_own_packages_count(tmp_path: Path, ours: Index, line: str) -> None:
+    """As they do for a package of an index; a marker behind them too."""
+    file, data = wheel("own", "1.0", "", "pricing==98.0 ; extra == 'more'\nProvides-Extra: more")
+    text = f"--index-url {ours.url}\ngunicorn\ndjango-cors-headers\n{line} ; python_version > '3'\n"
+    folder = project(tmp_path / "p", **{"requirements.txt": text})
+    (folder / file).write_bytes(data)
+    assert {"own", "pricing"} <= digests(build(folder)).keys()
+
+
+def test_the_folder_above_with_an_extra_is_the_project_s_own_package(tmp_path: Path) -> None:
+    """`..[test]`, as a site that shows a package off has it, is that folder and no package of an index."""
+    folder = project(tmp_path / "p/site", **{"requirements.txt": "..[test]\n-e ..[a,b] ; python_version > '3'\n"})
+    (tmp_path / "p/pyproject.toml").write_text("[project]\nname = 'own'\nversion = '1'\n")
+    (tmp_path / "p/.git").mkdir()
+    found = requirements(replace(release.local(folder), roof=tmp_path / "p"))
+    assert found.text == f"{tmp_path}/p[test]\n{tmp_path}/p[a,b] ; python_version > '3'\n"
+    assert set(found.local) == {tmp_path / "p"}
+
+
+def test_a_version_that_is_older_for_want_of_a_wheel_is_told(tmp_path: Path, ours: Index) -> None:
+    """Without a lock the newest with a wheel is taken, which may be years old; a pin is a choice."""
+    ours.put("search", "1.0")
+    ours.files["search-2.0.tar.gz"] = b"x"
+    text = f"--index-url {ours.url}\ngunicorn\ndjango-cors-headers\n"
+    said: list[str] = []
+    build(project(tmp_path / "a", **{"requirements.txt": text + "search>=1\n"}), said)
+    assert any("takes search 1.0, since newer versions have no wheel" in line for line in said)
+    assert not any("takes gunicorn" in line for line in said)
+    said.clear()
+    build(project(tmp_path / "b", **{"requirements.txt": text + "search==1.0\n"}), said)
+    assert not any("takes search" in line for line in said)
+
+
+def test_an_old_wheel_may_have_a_newer_version_without_one() -> None:
+    """By the time that the index got it; what is young, or built here, is not asked about."""
+
+    def package(name: str, **more: object) -> dict[str, object]:
+        return {"name": name, "version": "1", "wheels": [{"url": "https://x.org/a.whl", **more}]}
+
+    times = {"old": datetime(2020, 1, 1, tzinfo=UTC), "young": datetime.now(UTC)}
+    lock = {"packages": [*(package(name, **{"upload-time": time}) for name, time in times.items()), package("direct"),
+                         package("deep"), {"name": "built", "version": "1", "directory": {"path": "."}}]}  # fmt: skip
+    assert older(lock, {"direct", "young"}) == [("old", "1"), ("direct", "1")]
+
+
+def test_building_is_not_offered_for_what_is_compiled(tmp_path: Path, ours: Index) -> None:
+    """All that has no wheel is told at once; only what may be pure Python can be allowed; a file that names it too, or
+    is read already, is no way out."""
+    for name in ("uwsgi", "promise", "pglocks"):
+        ours.files[f"{name}-1.0.tar.gz"] = b"x"
+    files = {
+        "requirements.txt": "-r requirements/production.txt\n",
+        "requirements/production.txt": f"--index-url {ours.url}\nuwsgi==1.0\npromise==1.0\npglocks==1.0\n",
+        "requirements/base.txt": "gunicorn\n",
+    }
+    with pytest.raises(ReleaseError) as problem:
+        build(project(tmp_path / "p", **files))
+    said = str(problem.value)
+    assert "of pglocks, promise, uwsgi; building from source" in said
+    assert "`build_sdists: [pglocks, promise]` (the others are compiled" in said
+    assert "`requirements: requirements/base.txt`" in said
+    del ours.files["promise-1.0.tar.gz"], ours.files["pglocks-1.0.tar.gz"]
+    (tmp_path / "p/requirements.txt").write_text(f"--index-url {ours.url}\nuwsgi==1.0\n")
+    with pytest.raises(ReleaseError) as problem:
+        build(tmp_path / "p")
+    assert "build_sdists" not in str(problem.value)
+
+
+def test_a_python_that_is_too_old_is_told_without_the_tool_s_options(tmp_path: Path, ours: Index) -> None:
+    """uv's hint names an option that nobody can set here; the way to another Debian holds for hosts that are there."""
+    ours.put("django", "6.0", "x = 1", "gunicorn\nRequires-Python: >=3.12")
+    with pytest.raises(ReleaseError) as problem:
+        build(project(tmp_path / "p", **{"requirements.txt": f"--index-url {ours.url}\ndjango==6.0\n"}), full="3.11.2")
+    said = f"{problem.value}\n{problem.value.detail}"
+    assert "--python-version" not in said
+    assert "`image: trixie`" in said and "`fab down` and `fab up` where nothing was shipped yet" in said
 
 
 # ------------------------------------------------------------------------------------------------- which file

@@ -200,6 +200,17 @@ def test_settings_package(tmp_path: Path) -> None:
     assert headers["access-control-allow-origin"] == contract.frontend.origin
 
 
+@pytest.mark.parametrize("flow", ["django.setup()", "import origin_kit_settings"])
+def test_a_package_that_reads_settings_while_it_is_imported(tmp_path: Path, flow: str) -> None:
+    """`from .celery import app` in its __init__.py is the common case: it gets the project's own, which are whole by
+    then, and whoever reads settings afterwards gets the kit's."""
+    early = "from django.conf import settings\nEARLY = settings.ROOT_URLCONF\n"
+    project = Project(tmp_path, PLAIN + "DEBUG = True\n", **{"__init__.py": early})
+    last = "import os, shop; print(shop.EARLY, settings.DEBUG, os.environ['DJANGO_SETTINGS_MODULE'])"
+    done = project.run(f"import django\nfrom django.conf import settings\n{flow}\n{last}\n")
+    assert done.stdout.split() == ["shop.urls", "False", "origin_kit_settings"], done.stderr
+
+
 def test_a_variable_that_the_settings_need_comes_from_the_stack(tmp_path: Path) -> None:
     """Without it they don't load, and the error names it; with `env:` of the stack's config they do."""
     project = Project(tmp_path, "import os\nNAME = os.environ['SHOP_NAME']\n" + PLAIN)

@@ -9,6 +9,7 @@ from infra.contract import Contract, Host
 from infra.origins import origin_notes, parse_origin
 from infra.settings import Settings
 from rollout import hosts
+from rollout.doctor import ask
 
 TIMEOUT_S = 10
 
@@ -55,13 +56,18 @@ def _backend(contract: Contract, host: Host) -> int:
     status, _ = _ask(host, contract.backend.origin, "GET", {"Origin": origin})
     if status >= 500:
         raise _fails(host, contract.backend.origin, status)
+    end = ask.led(host.address, contract.backend.origin, (("Origin", origin),)) if 300 <= status < 400 else None
+    if end and end[1] >= 500:
+        raise _fails(host, contract.backend.origin, end[1], end[0])
     return status
 
 
-def _fails(host: Host, origin: str, status: int) -> CheckError:
+def _fails(host: Host, origin: str, status: int, led_to: str = "") -> CheckError:
+    """`led_to` is where redirects from `/` lead, which is what a browser shows."""
+    leads = f"/ leads to {led_to}, which" if led_to else "/"
     return CheckError(
-        f"GET {origin}/ answers {status} ({host.name}, {host.address}): all is deployed, but what runs there fails; "
-        "see `fab logs`, then `fab doctor`"
+        f"GET {origin}{leads} answers {status} ({host.name}, {host.address}): all is deployed, but what runs there "
+        "fails; see `fab logs`, then `fab doctor`"
     )
 
 

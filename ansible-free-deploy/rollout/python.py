@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from infra import debian, exits
 from infra.settings import Settings
 from rollout import outputs
 from rollout.outputs import ROOT
+from rollout.release import ReleaseError, local
+from rollout.release.needs import Requirements, requirements
 
 
 class PythonError(ValueError):
@@ -39,7 +42,7 @@ def refuse_other(settings: Settings) -> None:
     release = release_of(settings)
     if settings.backend_git or release is None or outputs.recorded(settings.stack):
         return
-    for demand in demands(ROOT / settings.backend_path):
+    for demand in demands(ROOT / settings.backend_path, settings.requirements):
         if not meets(release, demand.wanted):
             version = "{}.{}".format(*release.python)
             raise PythonError(
@@ -69,34 +72,43 @@ def fitting(wanted: str) -> debian.Release | None:
 
 def requires(folder: Path) -> str | None:
     """All that the project asks of its Python, as one specifier; None where it asks for nothing that can be read."""
-    return ",".join(demand.wanted for demand in demands(folder)) or None
+    wanted = [part.strip() for demand in demands(folder) for part in demand.wanted.split(",")]
+    return ",".join(dict.fromkeys(wanted)) or None
 
 
-def demands(folder: Path) -> list[Demand]:
-    """`requires-python`, and the Python that the Django needs which the project holds on to."""
-    up, here = _where_it_says(folder)
-    return [Demand("../" * up + one.who, one.wanted) for one in (*_declared(here), *_of_django(here))]
+def demands(folder: Path, file: str = "") -> list[Demand]:
+    """`requires-python`, and the Python that the Django needs which the project holds on to. Both may stand above
+    `folder`, where its requirements are; `file` is what the stack's config calls these."""
+    needs = _needs(folder, file)
+    folders = dict.fromkeys([folder, needs.path.parent] if needs else _up_to_the_roof(folder))
+    declared = next(filter(None, (_declared(one, folder) for one in folders)), [])
+    return [*declared, *(_of_lines(needs, folder) if needs else _of_django(folder))]
 
 
-def _where_it_says(folder: Path) -> tuple[int, Path]:
-    """The nearest folder of the repository that says what the project needs, its own or one above, and how far up."""
-    here = folder.resolve()
-    for up, place in enumerate((here, *here.parents)):
-        if any((place / name).is_file() for name in ("pyproject.toml", *_FILES, "Pipfile")):
-            return up, place
-        if (place / ".git").exists():
-            break
-    return 0, here
+def _up_to_the_roof(folder: Path) -> list[Path]:
+    """The folder and those above it, as far as its repository goes; of one in none itself alone."""
+    above = [folder.resolve(), *folder.resolve().parents]
+    roof = next((number for number, place in enumerate(above) if (place / ".git").exists()), 0)
+    return above[: roof + 1]
 
 
-def _declared(folder: Path) -> list[Demand]:
+def _needs(folder: Path, file: str) -> Requirements | None:
+    """What the kit would install from; None where that can't be told."""
     try:
-        data = tomllib.loads((folder / "pyproject.toml").read_text())
+        return requirements(local(folder), file)
+    except ReleaseError:
+        return None
+
+
+def _declared(folder: Path, project: Path) -> list[Demand]:
+    path = folder / "pyproject.toml"
+    try:
+        data = tomllib.loads(path.read_text())
         found = data.get("project", {}).get("requires-python") or _of_poetry(data)
         SpecifierSet(found or "")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, InvalidSpecifier, TypeError, AttributeError):
         return []
-    return [Demand("pyproject.toml: requires-python is", str(found))] if found else []
+    return [Demand(f"{os.path.relpath(path, project)}: requires-python is", str(found))] if found else []
 
 
 # Django's FAQ, "What Python version can I use with Django?": major versions that need more than each Debian here has.
@@ -107,14 +119,26 @@ _FILES = {"requirements.txt": _LISTED, "uv.lock": _LOCKED, "poetry.lock": _LOCKE
           "pylock.toml": _LOCKED}  # fmt: skip
 
 
+def _of_lines(needs: Requirements, project: Path) -> list[Demand]:
+    """By the lock, or the lines with all that they include."""
+    found = (_LOCKED if needs.is_lock else _LISTED).search(needs.text)
+    return _of_version(found[1], os.path.relpath(needs.path, project)) if found else []
+
+
+def _of_version(major: str, name: str) -> list[Demand]:
+    wanted = _DJANGO.get(int(major))
+    return [Demand(f"{name}: Django {major} needs Python", wanted)] if wanted else []
+
+
 def _of_django(folder: Path) -> list[Demand]:
+    """By a file that only another tool can install from."""
     for name, pattern in _FILES.items():
         try:
             found = pattern.search((folder / name).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
             continue
-        if found and (wanted := _DJANGO.get(int(found[1]))):
-            return [Demand(f"{name}: Django {found[1]} needs Python", wanted)]
+        if found:
+            return _of_version(found[1], name)
     return []
 
 

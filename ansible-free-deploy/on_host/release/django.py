@@ -65,7 +65,7 @@ class Django:
             )
         if done.returncode:
             said = self.shown(done.stdout)
-            why = f"{gist(said)}{where_to_write(said)}{self.named_by(said)}"
+            why = f"{gist(said)}{where_to_write(said)}{no_server(said)}{self.named_by(said)}"
             text = f"{what} fails: {why}; {unharmed()}{after}. Correct it and ship again"
             raise Failed(text, last_lines(said))
 
@@ -85,7 +85,29 @@ class Django:
         done = self.program("who_names", missing[1])
         # Its warnings are in the same output, so names are marked as such.
         names = ", ".join(re.findall(r"^named: (\w+)$", done.stdout, re.MULTILINE)) if done.returncode == 0 else ""
-        return f"; {names} in the project's settings names it" if names else "; is it among its requirements?"
+        own = self.of_project(missing[1])
+        if own:
+            return f"; {own} is not among the project's files: write it, or have git take it"
+        named = f"; {names} in the project's settings names it" if names else ""
+        package = PACKAGES.get(missing[1].split(".")[0])
+        if package:
+            return f"{named}; it comes with the package {package}: add that to its requirements"
+        return named or "; is it among its requirements?"
+
+    def of_project(self, module: str) -> str:
+        """The file that a module of the project's own would be in; "" for a module from elsewhere."""
+        top, *inner = module.split(".")
+        return f"{'/'.join([top, *inner])}.py" if inner and (self.app / top).is_dir() else ""
+
+
+# Modules whose package has another name, or that Python itself had once.
+PACKAGES = {
+    "pkg_resources": "setuptools<81", "distutils": "setuptools", "cgi": "legacy-cgi", "imp": "zombie-imp",
+    "environ": "django-environ", "decouple": "python-decouple", "dotenv": "python-dotenv", "PIL": "Pillow",
+    "yaml": "PyYAML", "MySQLdb": "mysqlclient", "dateutil": "python-dateutil", "jwt": "PyJWT", "magic": "python-magic",
+    "bs4": "beautifulsoup4", "ldap": "python-ldap", "rest_framework": "djangorestframework",
+    "debug_toolbar": "django-debug-toolbar", "allauth": "django-allauth", "storages": "django-storages",
+}  # fmt: skip
 
 
 def printed(done: confined.Ended, key: str) -> Json:
@@ -111,6 +133,20 @@ def gist(said: str) -> str:
 
 # A file that the project wants to write, most often a log: the exception that reaches the end may not name it.
 _FILE_PROBLEM = r"(?:PermissionError|FileNotFoundError|NotADirectoryError|IsADirectoryError|OSError)"
+
+
+_SERVERS = {"5432": "PostgreSQL", "3306": "MySQL", "6379": "Redis", "5672": "RabbitMQ", "9200": "Elasticsearch"}
+_NOT_REACHED = r"(?i)refused|can't connect|could not connect|unreachable|timed? ?out"
+
+
+def no_server(said: str) -> str:
+    """Which server the project asked for in vain, by its port: the kit has none on the hosts."""
+    for line in said.splitlines():
+        port = re.search(rf"(?:\bport |:)({'|'.join(_SERVERS)})\b", line)
+        if port and re.search(_NOT_REACHED, line):
+            name = _SERVERS[port[1]]
+            return f"; the kit installs no {name}: name one that this host reaches, in env: or among the secrets"
+    return ""
 
 
 def where_to_write(said: str) -> str:

@@ -15,7 +15,7 @@ from rollout.adopt.cors import Carried, Finding
 from rollout.adopt.findings import also, moving, needed, url_path
 from rollout.adopt.project import Project
 from rollout.adopt.services import Service
-from rollout.adopt.values import RUNNING, Setting, known, shown, truth
+from rollout.adopt.values import RUNNING, known, shown, truth
 from rollout.release import ReleaseError, ways_out
 from rollout.release.wheels import ADDITIONS
 
@@ -43,7 +43,7 @@ def findings(project: Project, carried: Carried, frontend: str | None, folder: P
         *_data(project),
         *_beside(project),
         *_page(folder),
-        *(Finding(str(note.value), note.where, _UNREAD) for note in _notes(project)),
+        *(Finding(str(note.value), note.where, _UNREAD) for note in project.notes),
     ]
 
 
@@ -94,12 +94,13 @@ def _installing(project: Project) -> Iterator[Finding]:
         text, _, cure = str(project.needs).rpartition("; ")
         yield Finding(text, "", cure)
     yield from _pins(project)
-    for one, instead in packages.without_wheel(list(project.packages)):
-        text = f"{one.name}{one.specifier} comes as source alone, and the kit installs wheels"
-        cure = f"take {instead}"
+    for line, file, instead in packages.without_wheel(list(project.packages)):
+        text = f"{line} comes as source alone, is compiled, and the kit installs wheels"
+        cure = f"take {instead}; or put a wheel of it on your own index"
         if instead.startswith("nothing, "):
-            cure = f"{ways_out.removal(one.name, one.file)}, {instead.removeprefix('nothing, ')}"
-        yield Finding(text, one.file, cure)
+            name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
+            cure = f"{ways_out.removal(name, file)}, {instead.removeprefix('nothing, ')}"
+        yield Finding(text, file, cure)
     wanted = python.requires(project.manage)
     if wanted and python.fitting(wanted) is None:
         there = ", ".join("{}.{} ({})".format(*one.python, one) for one in debian.RELEASES.values())
@@ -126,12 +127,6 @@ def _unreadable(project: Project) -> Iterator[Finding]:
         yield Finding(f"this file is {one.value}, so it is not in this report", one.where, cure)
     if len(found) > _MANY:
         yield Finding(f"{len(found) - _MANY} more files are not valid Python {RUNNING}", "", cure)
-
-
-def _notes(project: Project) -> list[Setting]:
-    """What may set more than is read, but for files that have a finding of their own."""
-    told = {one.where for one in project.unreadable}
-    return [one for one in project.notes if one.where not in told]
 
 
 def _pins(project: Project) -> Iterator[Finding]:

@@ -51,11 +51,12 @@ class Reader(Expressions):
     files: list[Path] = field(default_factory=list)
     missing: list[Setting] = field(default_factory=list)
     classes: list[Setting] = field(default_factory=list)
+    unread: dict[Path, str] = field(default_factory=dict)  # in another grammar; one for all readers of the project
     _modules: dict[str, Names] = field(default_factory=dict)
 
     def fresh(self, given: Mapping[str, str] | None = None) -> Reader:
         """Another one for the same project, which has read nothing yet; `given` is an environment to try."""
-        return Reader(self.root, given or {}, hidden=self.hidden)
+        return Reader(self.root, given or {}, hidden=self.hidden, unread=self.unread)
 
     def short(self, file: Path) -> str:
         """A file as messages name it."""
@@ -75,21 +76,19 @@ class Reader(Expressions):
         """The names that a module of the project has at its end; none for any other module."""
         file = self.find(name)
         if name not in self._modules and file is not None and not self.spent():
-            imported = bool(self._modules)
             self._modules[name] = {}  # first, since modules import each other
-            self.files.append(file)
-            self._apart(self._parsed(file, imported), Scope(name, file, self._modules[name]))
+            if tree := self.tree(file):
+                self.files.append(file)
+                self._apart(tree.body, Scope(name, file, self._modules[name]))
         return self._modules.get(name, {})
 
-    def _parsed(self, file: Path, imported: bool) -> list[ast.stmt]:
-        """The statements of a file. One that another module imports, and that is not Python here, is only noted."""
+    def tree(self, file: Path) -> ast.Module | None:
+        """What is in a file; None, and a note, for one in another grammar than this Python's."""
         try:
-            return parse(file).body
-        except NotPython as problem:
-            if not imported:
-                raise
-            self.notes.append(Setting(f"this file is {problem.reason}", f"{self.short(file)}:{problem.line}"))
-            return []
+            return parse(file)
+        except AdoptError as problem:
+            self.unread[file] = str(problem).partition("; ")[0].removeprefix(f"{self.root}/")
+            return None
 
     def _apart(self, statements: Iterable[ast.stmt], scope: Scope) -> None:
         """Another file. One that ends the process is read to its end all the same."""
@@ -227,9 +226,11 @@ class Reader(Expressions):
             for file in sorted(scope.file.parent.glob(pattern)) if not pattern.startswith("/") else []:
                 if file in self.hidden:
                     self.missing.append(Setting(file, self.where(scope.file, node)))
-                elif file.suffix == ".py" and file not in self.files and file.is_relative_to(self.root):
+                    continue
+                fits = file.suffix == ".py" and file not in self.files and file.is_relative_to(self.root)
+                if fits and (tree := self.tree(file)):
                     self.files.append(file)
-                    self.run(parse(file).body, replace(scope, file=file))
+                    self.run(tree.body, replace(scope, file=file))
         return sure
 
     def _pattern(self, node: ast.expr, scope: Scope) -> list[str]:
@@ -247,7 +248,7 @@ class Reader(Expressions):
         self.switch(node.test, node, scope)
         if known(condition):
             return self.run(node.body if condition else node.orelse, scope)
-        if self._stops(node.body, scope):
+        if self._may_stop(node.body, scope, truth(condition)):
             self._demand(node.test, condition, scope)
             return self.run(node.orelse, scope)
         holds, text = truth(condition), told(node.test, condition)
@@ -280,6 +281,11 @@ class Reader(Expressions):
                 others = [one for one in names if one != name]
                 self.read(name, True, test, scope, unless=f"{' or '.join(others)} is set" if several else "")
 
+    def _may_stop(self, body: list[ast.stmt], scope: Scope, holds: bool | None) -> bool:
+        """As `_stops`. What is looked up only where the condition before `body` holds is looked up only there."""
+        with self.doubting(holds):
+            return self._stops(body, scope)
+
     def _stops(self, body: list[ast.stmt], scope: Scope) -> bool:
         """Whether a body raises or exits in an empty environment."""
         for node in body:
@@ -301,7 +307,7 @@ class Reader(Expressions):
 
     def _try(self, node: ast.Try, scope: Scope) -> bool:
         handlers = [] if self._is_sure(node.body, scope) else [
-            one for one in node.handlers if not self._stops(one.body, scope)
+            one for one in node.handlers if not self._may_stop(one.body, scope, None)
         ]  # fmt: skip
         if not handlers:
             return self.run([*node.body, *node.orelse, *node.finalbody], scope)
@@ -414,7 +420,7 @@ _ENDING_NAMES = tuple(External(name) for name in sorted(_ENDINGS))
 
 
 def parse(file: Path) -> ast.Module:
-    """Raises AdoptError for what is no Python."""
+    """Raises AdoptError for what is no Python, or is written for a newer one than this."""
     try:
         return ast.parse(file.read_bytes(), str(file))
     except (SyntaxError, ValueError) as problem:

@@ -328,9 +328,10 @@ class Expressions:
         self, function: Function, given: list[Any], words: dict[str, Any], call: ast.AST, scope: Scope
     ) -> Any:  # fmt: skip
         """A function of the project: which variables it looks up, and what it returns in an empty environment. Its
-        value is computed at run time, whatever it is."""
+        value is computed at run time, whatever it is; that of a lambda is its expression's."""
         self._calls += 1
-        if self._calls > _CALLS or self._depth >= _DEEP or not self._looks_up(function, _DEEP):
+        is_worth_it = isinstance(function.node, ast.Lambda) or self._looks_up(function, _DEEP)
+        if self._calls > _CALLS or self._depth >= _DEEP or not is_worth_it:
             return unknown(*given, *words.values())
         inner = self._bound(function, given, words)
         site, self._site = self._site, self._site or self.where(scope.file, call)
@@ -339,7 +340,7 @@ class Expressions:
             with self.doubting(True):
                 if isinstance(function.node, ast.Lambda):
                     value = self.value(function.node.body, inner)
-                    return replace(unknown(value), unset=unset(value))
+                    return value if known(value) else replace(unknown(value), unset=unset(value))
                 stopped = self.run(function.node.body, inner)
         finally:
             self._depth -= 1

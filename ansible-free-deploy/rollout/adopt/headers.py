@@ -12,9 +12,9 @@ from typing import Any
 from infra.origins import OriginError, parse_origin
 from infra.settings import CHECKS, DEFAULT_HEADERS
 from infra.stackfile import as_text
-from rollout.adopt.evaluate import Reader, parse
+from rollout.adopt.evaluate import Reader
 from rollout.adopt.modules import module_name
-from rollout.adopt.values import AdoptError, Scope, known
+from rollout.adopt.values import Scope, known
 
 SIGNAL = "corsheaders.signals"
 SAFELISTED = ("accept", "accept-language", "content-language")
@@ -41,14 +41,13 @@ def written(reader: Reader, file: Path) -> list[Written]:
     text = file.read_text(errors="replace")
     if not _WORTH_A_LOOK.search(text):
         return []
-    try:
-        tree = parse(file)
-        name = module_name(reader.root, file)
-        scope = Scope(name, file, dict(reader.module(name)))
-        return [Written(header, _literal(reader, node, scope), reader.where(file, place))
-                for header, node, place in _places(tree)]  # fmt: skip
-    except AdoptError:  # templates of files are no Python, and nothing to us
+    tree = reader.tree(file)
+    if tree is None:
         return []
+    name = module_name(reader.root, file)
+    scope = Scope(name, file, dict(reader.module(name)))
+    return [Written(header, _literal(reader, node, scope), reader.where(file, place))
+            for header, node, place in _places(tree)]  # fmt: skip
 
 
 def _places(tree: ast.Module) -> list[tuple[str, ast.expr | None, ast.AST]]:

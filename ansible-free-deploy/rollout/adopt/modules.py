@@ -132,10 +132,9 @@ def module_name(root: Path, file: Path) -> str:
 
 def _are_settings(reader: Reader, name: str) -> bool:
     """Whether a module is one of settings, or may be: something of it is not read here."""
-    try:
-        names = reader.module(name)
-    except AdoptError:
-        return reader.find(name) is not None  # it says what is wrong when it is read for good
+    names = reader.module(name)
+    if reader.find(name) in reader.unread:
+        return True  # what is wrong is said when it is read for good
     return bool(_SAY_SO & names.keys()) or (bool(names or reader.notes) and bool(reader.notes or reader.classes))
 
 
@@ -147,15 +146,19 @@ def _is(pattern: re.Pattern[str], module: str) -> bool:
     return pattern.fullmatch(module.split(".")[-1]) is not None
 
 
+def _is_one_of_several(name: str) -> bool:
+    return any(_is(pattern, name) for pattern in (_PRODUCTION, _DEVELOPMENT, _BASE))
+
+
 def _beside(reader: Reader, module: str) -> list[str]:
-    """The other modules of a settings package; for a plain module those with `settings` in their name."""
+    """The other modules of a settings package; in any other folder those that are called like settings."""
     file = reader.find(module)
     if file is None:
         return []
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     names = [path.stem for path in file.parent.glob("*.py") if path.stem != "__init__"]
-    if not re.search(r"settings|config", file.parent.name):
-        names = [name for name in names if "settings" in name]
+    if not re.search(r"settings", file.parent.name):
+        names = [name for name in names if "settings" in name or _is_one_of_several(name)]
     return [f"{package}.{name}".lstrip(".") for name in names]
 
 

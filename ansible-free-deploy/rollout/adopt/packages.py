@@ -16,6 +16,7 @@ from packaging.version import InvalidVersion, Version
 
 # Packages that come as source alone → the same with wheels. Without such a name: what else helps.
 _WITH_WHEELS = {
+    "psycopg-c": "psycopg-binary (the same code as a wheel), or psycopg alone",
     "psycopg2": "psycopg2-binary (the same module), or psycopg[binary] with Django 4.2 and later",
     "mysqlclient": "PyMySQL, which needs two lines in the settings",
     "python-ldap": "ldap3, where the project can take that",
@@ -163,10 +164,11 @@ def _padded(version: Version, least: Version) -> tuple[int, ...]:
     return version.release + (999,) * (len(least.release) - len(version.release))
 
 
-def without_wheel(packages: list[Package]) -> Iterator[tuple[Package, str]]:
-    """Those that are known to come as source alone, and what to take instead."""
+def without_wheel(packages: list[Package]) -> Iterator[tuple[str, str, str]]:
+    """Those that are known to come as source alone, with what is compiled in them: how they are written, in which
+    file, and what to take instead."""
     for one in packages:
         if one.name in _WITH_WHEELS:
-            yield one, _WITH_WHEELS[one.name]
+            yield f"{one.name}{one.specifier}", one.file, _WITH_WHEELS[one.name]
         elif one.name == "psycopg" and "c" in one.extras:
-            yield one, "psycopg[binary], which is the same code as a wheel"
+            yield f"psycopg[c]{one.specifier}", one.file, "psycopg[binary], which is the same code as a wheel"

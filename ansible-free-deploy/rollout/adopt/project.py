@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,9 @@ _ALIASES = {
     "CORS_ALLOWED_ORIGIN_REGEXES": "CORS_ORIGIN_REGEX_WHITELIST",
     "CORS_ALLOW_ALL_ORIGINS": "CORS_ORIGIN_ALLOW_ALL",
 }
-_SOCKETS = re.compile(r"\bProtocolTypeRouter\b|websocket_urlpatterns|\bas_asgi\(\)")
+_SOCKETS = re.compile(
+    r"\bProtocolTypeRouter\b|websocket_urlpatterns|\bas_asgi\(\)|[\"']websocket(\.(connect|accept|receive|send))?[\"']"
+)
 _TEMPLATES = {"cookiecutter.json": "cookiecutter", "copier.yml": "copier copy", "copier.yaml": "copier copy"}
 _COMMANDS = re.compile(r"(^|/)management/commands/")
 _NOT_SERVED = re.compile(r"(^|/)((tests?(_\w+)?|\w+_tests?|e2e|migrations)/|(test[^/]*|conftest)\.py$)")
@@ -129,7 +133,7 @@ def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Pr
     none, or it can't be made out."""
     folder = _folder(path)
     files = _own_files(folder)
-    trees = {file: parse(file) for file in files if file.name in ("wsgi.py", "manage.py")}
+    trees = _scripts(folder, files)
     wsgis = [file for file in trees if file.name == "wsgi.py"]
     by_wsgi = [name for file in wsgis for name in modules.named(trees[file])]
     by_manage = modules.named(trees[folder / "manage.py"])
@@ -141,6 +145,8 @@ def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Pr
                  if any(map(Reader(base, hidden=hidden).find, asked + by_wsgi + by_manage))), folder)  # fmt: skip
     blank = Reader(root, hidden=hidden)
     chosen = modules.choose(blank, by_wsgi, by_manage, [one for one in files if one not in hidden], settings)
+    if file := blank.find(chosen.module):
+        parse(file)  # without the settings themselves there is nothing to say
     first = blank.fresh()
     first.module(chosen.module)
     off = _switch_off(blank, first, chosen.module)
@@ -178,6 +184,16 @@ def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Pr
         sockets=tuple(one for file in served for one in _sockets(reader, file)),
         shipped=shipped,
     )
+
+
+def _scripts(folder: Path, files: list[Path]) -> dict[Path, ast.Module]:
+    """manage.py and every wsgi.py and manage.py besides, which may be templates for other projects."""
+    found = {folder / "manage.py": parse(folder / "manage.py")}
+    for file in files:
+        if file.name in ("wsgi.py", "manage.py") and file not in found:
+            with suppress(AdoptError):
+                found[file] = parse(file)
+    return {file: found[file] for file in files if file in found}
 
 
 def _switch_off(blank: Reader, first: Reader, settings: str) -> tuple[str, str] | None:

@@ -29,7 +29,8 @@ class NotPython(AdoptError):
     def __init__(self, file: object, line: int, problem: object) -> None:
         self.line, self.reason = line, f"not valid Python {RUNNING} ({problem})"
         super().__init__(
-            f"{file}:{line} is {self.reason}; correct it, or, if it is written for a newer Python, run `fab` with that"
+            f"{file}:{line} is {self.reason}; correct it, or, if it is written for a newer Python, install that and "
+            "give it to the kit: `UV_PYTHON=python3.13 make -B .venv/run`"
         )
 
 

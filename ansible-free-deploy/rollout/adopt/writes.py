@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rollout.adopt.evaluate import Reader, parse
+from rollout.adopt.evaluate import Reader
 from rollout.adopt.modules import module_name
-from rollout.adopt.values import AdoptError, Computed, Scope, Setting, unset
+from rollout.adopt.values import Computed, Scope, Setting, unset
 
 _CODE = re.compile(r"\b(BASE_DIR|ROOT_DIR|PROJECT_DIR|PROJECT_ROOT|PROJECT_PATH|BASE_PATH|APPS_DIR|__file__)\b")
 _WORTH_A_LOOK = re.compile(
@@ -38,9 +38,8 @@ def places(reader: Reader, file: Path, is_settings: bool) -> Iterator[Setting]:
     """Calls of a file that write to a path next to the code."""
     if not _WORTH_A_LOOK.search(file.read_text(errors="replace")):
         return
-    try:
-        tree = parse(file)
-    except AdoptError:
+    tree = reader.tree(file)
+    if tree is None:
         return
     name = module_name(reader.root, file)
     scope = Scope(name, file, dict(reader.module(name)))

@@ -40,7 +40,9 @@ def examine(outputs: Outputs, asked: tuple[tuple[Row, ...], tuple[Endpoint, ...]
     page = ask.page(contract, (addresses["frontend"] or (contract.frontend.hosts[0].address,))[0])
     wanted = asked or (rows(contract), endpoints(contract), contract.cors.allow_credentials)
     cells = questions(contract, wanted[0], wanted[1], page.csp, wanted[2])
-    public = _public(contract, (addresses["backend"] or (contract.backend.hosts[0].address,))[0], cells)
+    address = (addresses["backend"] or (contract.backend.hosts[0].address,))[0]
+    public = _public(contract, address, cells)
+    led = None if asked else ask.led(address, contract.backend.origin, (("Origin", contract.frontend.origin),))
     within = hosts.each(contract.hosts, lambda pair: _host(outputs, *pair, cells, wanted[0]))
     return Seen(
         contract=contract,
@@ -49,6 +51,7 @@ def examine(outputs: Outputs, asked: tuple[tuple[Row, ...], tuple[Endpoint, ...]
         hosts=tuple(host for host, _, _ in within),
         page=page,
         addresses=addresses,
+        led=led,
     )
 
 

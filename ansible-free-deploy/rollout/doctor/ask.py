@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from infra.contract import Contract
 from rollout.verdict import Headers, Response
@@ -62,6 +62,26 @@ def one(address: str, port: int, method: str, target: str, headers: Headers) -> 
         return Unanswered(str(problem) or type(problem).__name__)
     finally:
         connection.close()
+
+
+_HOPS = 10  # browsers follow twenty
+
+
+def led(address: str, origin: str, headers: Headers) -> tuple[str, int] | None:
+    """Where redirects from `/` lead within `origin`, and what is answered there; None for one without redirects, that
+    leads elsewhere, or that does not answer."""
+    parts, target = urlsplit(origin), "/"
+    for hop in range(_HOPS):
+        answer = one(address, parts.port or 80, "GET", target, (("Host", parts.netloc), *headers))
+        if isinstance(answer, Unanswered):
+            return None
+        if not (answer.redirects and answer.get("Location")):
+            return (target, answer.status) if hop else None
+        place = urlsplit(urljoin(f"{origin}{target}", answer.get("Location") or ""))
+        if (place.scheme, place.netloc) != (parts.scheme, parts.netloc):
+            return None
+        target = (place.path or "/") + (f"?{place.query}" if place.query else "")
+    return None
 
 
 def many(address: str, port: int, lines: Sequence[tuple[str, str, Headers]]) -> list[Answer]:

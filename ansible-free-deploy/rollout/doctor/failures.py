@@ -23,6 +23,7 @@ def failures(seen: Seen) -> Iterator[Finding]:
     for cell in seen.cells:
         for asked in dict.fromkeys(_failed(cell)):
             found.setdefault(asked, []).append(cell)
+    yield from _led(seen)
     everywhere = {cell.view for cell in seen.cells}
     for (method, target, status), cells in found.items():
         views = list(dict.fromkeys(cell.view for cell in cells))
@@ -36,6 +37,18 @@ def failures(seen: Seen) -> Iterator[Finding]:
             f"{_cors(cells)}{words}",
             cure, "5xx", kind=Kind.FAILS, places=_places(status, views),
             reach=frozenset(map(failing_of, views)),
+        )  # fmt: skip
+
+
+def _led(seen: Seen) -> Iterator[Finding]:
+    """A page that asks `/` gets what the redirects lead to."""
+    if seen.led and seen.led[1] >= 500:
+        target, status = seen.led
+        hosts = [host.name for host in seen.hosts]
+        yield Finding(
+            f"GET {seen.contract.backend.origin}/ leads to {target}, which answers {status}: {_what(status, False)}"
+            f"{last_words(seen, hosts)}",
+            "see `fab logs`", "5xx", kind=Kind.FAILS, places=frozenset(["public"]),
         )  # fmt: skip
 
 

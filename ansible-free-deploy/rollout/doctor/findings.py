@@ -54,6 +54,12 @@ def _hosts(seen: Seen) -> Iterator[Finding]:
                           reach=served)  # fmt: skip
             continue
         state = host.state
+        if state.get("generation", "") is None:  # so nothing runs there, and no file is there yet
+            shipped = state["release"] is not None
+            text = "no configuration was deployed to {} yet" if shipped else "nothing was shipped or deployed to {} yet"
+            yield Finding(text.format(host.name), "run `fab deploy`" if shipped else "run `fab up`",
+                          kind=Kind.NO_RELEASE, reach=served | _application(served))  # fmt: skip
+            continue
         if state["release"] is None:
             yield Finding(f"{host.name} has no release of the application", "run `fab ship`, then `fab deploy`",
                           kind=Kind.NO_RELEASE, reach=_application(served))  # fmt: skip

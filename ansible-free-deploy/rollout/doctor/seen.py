@@ -85,6 +85,7 @@ class Seen:
     hosts: tuple[HostReport, ...]
     page: Page
     addresses: dict[str, tuple[str, ...]]  # role → what its name resolves to from here
+    led: tuple[str, int] | None = None  # where redirects from `/` of the backend end, and the status there
 
     @property
     def unanswered(self) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,8 @@ from rollout.outputs import ROOT
 from rollout.release.source import ReleaseError, Source
 
 _URL = re.compile(r"[a-z+]+://", re.IGNORECASE)
-_LOCAL = re.compile(r"(?:-e\b|--editable)[ =]*(?P<editable>\S+)|(?P<path>(?:\.{1,2}/|/)\S*|\.{1,2}$|\.\[\S*)")
+_LOCAL = re.compile(r"(?:-e\b|--editable)[ =]*(?P<editable>\S+)|(?P<path>(?:\.{1,2}/|/)\S*|\.{1,2}(?:\[\S*|$))")
+_EXTRAS = re.compile(r"\[[\w\s,.-]*\](?=\s*(?:@|;|$))")
 _AT_FILE = re.compile(r"[\w.\[\],-]+\s*@\s*(?:file:(?://)?(?P<file>/\S*)|(?P<path>\.\S*))")
 
 
@@ -98,12 +99,23 @@ def other_files(folder: Path) -> list[str]:
 _FOR_WORK = re.compile(r"dev|test|lint|docs?$|\bci\b|local", re.IGNORECASE)
 
 
-def other_requirements(wanted: Requirements) -> list[str]:
-    """As `other_files`, of the project that asks, without the file that it asks in, and those for who works on it."""
+def other_requirements(wanted: Requirements, without: Collection[str] = ()) -> list[str]:
+    """As `other_files`, of the project that asks, without the file that it asks in, those for who works on it, and
+    those that name one of the packages in `without` as well."""
     folder = wanted.project
     if folder is None:
         return []
-    return [name for name in other_files(folder) if folder / name != wanted.path and not _FOR_WORK.search(name)]
+    names = [name for name in other_files(folder) if folder / name != wanted.path and not _FOR_WORK.search(name)]
+    return [name for name in names if not _name_one(folder / name, without)]
+
+
+def _name_one(path: Path, packages: Collection[str]) -> bool:
+    try:
+        found = {canonicalize_name(re.split(r"[\s=\[;<>~!@]", line, maxsplit=1)[0]) for line in _lines(path)}
+    except ReleaseError:
+        return True  # nobody could install from it
+    extras = {"psycopg-c"} if any(re.match(r"psycopg\[[^]]*\bc\b", line) for line in _lines(path)) else set()
+    return not found.isdisjoint(packages) or not extras.isdisjoint(packages)
 
 
 def _others(source: Source) -> str:
@@ -257,7 +269,7 @@ def _of_lines(text: str, path: Path, source: Source) -> Requirements:
             continue
         _refuse_stranger(place, line, path, source)
         local.append(place)
-        lines.append(str(place) + (line[line.index(" ;") :] if " ;" in line else ""))
+        lines.append(_whole(place, line))
     return Requirements("\n".join(lines) + "\n" if lines else "", path, source.folder, source.roof, tuple(local))
 
 
@@ -266,7 +278,7 @@ def _local_path(line: str, folder: Path) -> Path | None:
     given = next((text for text in match.groupdict().values() if text), None) if match else None
     if given is None or (_URL.match(given) and not given.startswith("file:")):
         return None  # `-e git+https://…` is a repository's, and refused when it is resolved
-    return (folder / re.sub(r"\[.*\]$", "", re.sub(r"^file:(//)?", "", given))).resolve()
+    return (folder / re.sub(r"\[[^]/]*\]$", "", re.sub(r"^file:(//)?", "", given))).resolve()
 
 
 def _refuse_stranger(place: Path, line: str, path: Path, source: Source) -> None:
@@ -302,7 +314,13 @@ def _lines(path: Path, above: tuple[Path, ...] = ()) -> list[str]:
 def _from_the_top(line: str, path: Path, above: tuple[Path, ...]) -> str:
     """A folder that an included file names, by its full name."""
     place = _local_path(line, path.parent) if above else None
-    return str(place) + (line[line.index(" ;") :] if " ;" in line else "") if place else line
+    return _whole(place, line) if place else line
+
+
+def _whole(place: Path, line: str) -> str:
+    """A line that names a folder, with that in full; its extras and its marker stay."""
+    extras = _EXTRAS.search(line.partition(" ;")[0])
+    return str(place) + (extras[0] if extras else "") + (line[line.index(" ;") :] if " ;" in line else "")
 
 
 def _constraints(path: Path, name: str) -> list[str]:

@@ -180,17 +180,18 @@ def hidden(said: str) -> str:
 
 def reason(said: str) -> str:
     """A tool's own words up to where it quotes others, on one line and not too many; its warnings are left out."""
-    lines = [line.strip() for line in without_warnings(said).splitlines() if line.strip()]
+    lines = [line.strip() for line in without_asides(said).splitlines() if line.strip()]
     text = " ".join(re.sub(r"^(error|ERROR|cause|hint|╰─▶|×):?\s*", "", line) for line in lines)
     text = hidden(re.split(r"\[std(?:err|out)\]|Traceback", text)[0].strip())
     return text if len(text) <= 400 else text[:397] + "..."
 
 
-def without_warnings(said: str) -> str:
-    """A warning and what belongs to it, which is indented, are no reason."""
+def without_asides(said: str) -> str:
+    """A warning and a hint, with what belongs to it, which is indented, are no reason: hints name the tool's own
+    options, which nobody can set here."""
     kept, skipped = [], False
     for line in said.splitlines():
-        skipped = bool(re.match(r"\s*(warning|WARNING|DEPRECATION)\b", line)) or (
+        skipped = bool(re.match(r"\s*(warning|WARNING|DEPRECATION|hint)\b", line)) or (
             skipped and line[:1] in ("", " ", "\t")
         )
         kept += [] if skipped else [line]
@@ -199,11 +200,11 @@ def without_warnings(said: str) -> str:
 
 def detail(said: str) -> str:
     """The end of what a tool said, where that is more than `reason` shows."""
-    lines = said.strip().splitlines()
+    lines = without_asides(said).strip().splitlines()
     return hidden("\n".join(lines[-12:])) if len(lines) > 6 else ""
 
 
 def last(said: str) -> str:
     """The last line that is no warning."""
-    lines: Sequence[str] = without_warnings(said).strip().splitlines() or ["no reason given"]
+    lines: Sequence[str] = without_asides(said).strip().splitlines() or ["no reason given"]
     return hidden(lines[-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from packaging.specifiers import SpecifierSet
 
@@ -27,22 +27,8 @@ _INSTEAD = {
     "backports-zoneinfo": "nothing: Python has zoneinfo since 3.9; mark it `; python_version < '3.9'`",
 }
 
-# What they hold is compiled, and the kit builds pure Python alone: `build_sdists` is no way out for these.
-_COMPILED = {
-    "psycopg2", "psycopg-c", "mysqlclient", "uwsgi", "pyuwsgi", "python-ldap", "pycrypto", "pil", "xmlsec", "m2crypto",
-    "python-levenshtein", "pylibmc", "pygraphviz", "pycairo", "dbus-python",
-}  # fmt: skip
-
-
-def is_compiled(name: str) -> bool:
-    """Whether a package is known to need a compiler."""
-    return name in _COMPILED
-
-
-def allow(names: Iterable[str]) -> str:
-    """The key that has these built here, for those among them that can be."""
-    plain = [name for name in names if not is_compiled(name)]
-    return f"allow it in the stack's config: `build_sdists: [{', '.join(plain)}]`" if plain else ""
+# Those of them that are compiled: building makes a wheel that the kit refuses.
+_COMPILED = _INSTEAD.keys() - {"psycopg", "backports-zoneinfo"}
 
 
 def removal(name: str, file: str) -> str:
@@ -52,7 +38,7 @@ def removal(name: str, file: str) -> str:
 
 def other_python(said: str) -> str:
     """The Debian whose Python a package asks for, where that is why uv finds no solution; "" otherwise."""
-    asked = re.search(r"does not satisfy Python((?:>=|>|==|~=)[\d.]+)", said)
+    asked = re.search(r"(?:does not satisfy|requires) Python ?((?:>=|>|==|~=)[\d.]+)", said)
     if asked is None:
         return ""
     wanted = SpecifierSet(asked[1])
@@ -61,12 +47,22 @@ def other_python(said: str) -> str:
         return ""
     version = "{}.{}".format(*fits[0].python)
     return (
-        f"; {fits[0]} has Python {version}: `image: {fits[0].name}` in the stack's config, and `fab replace NAME` for "
-        "a host that is there"
+        f"; {fits[0]} has Python {version}: `image: {fits[0].name}` in the stack's config. It counts for new machines: "
+        "`fab down` and `fab up` where nothing was shipped yet; else `fab replace NAME`, with the source that serves "
+        "there, and ship this one then"
     )
 
 
-def hint(names: Iterable[str], wanted: Requirements) -> str:
+def allow(names: Sequence[str]) -> str:
+    """The key that has these built here; "" where it would help for none: what is compiled can't be shipped."""
+    pure = [name for name in names if name not in _COMPILED]
+    if not pure:
+        return ""
+    rest = "" if len(pure) == len(names) else " (the others are compiled, and would be refused then)"
+    return f", or allow it in the stack's config: `build_sdists: [{', '.join(pure)}]`{rest}"
+
+
+def hint(names: Sequence[str], wanted: Requirements) -> str:
     """Ways out that are known for these packages, and other requirements files of the project; "" for none."""
     known = []
     for name in names:
@@ -75,6 +71,6 @@ def hint(names: Iterable[str], wanted: Requirements) -> str:
             instead += f": {removal(name, wanted.file)}"
         if instead:
             known.append(f"instead of {name}: {instead}")
-    if files := other_requirements(wanted):
+    if files := other_requirements(wanted, names):
         known.append(f"the project has other requirements too, e.g. `requirements: {files[0]}` in the stack's config")
     return f"; {'; '.join(known)}" if known else ""

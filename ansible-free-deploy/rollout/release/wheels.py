@@ -16,8 +16,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -39,6 +41,7 @@ from rollout.release.tools import INDEX, credentials, detail, last, pip, reason,
 __all__ = ["ADDITIONS", "Requirements", "Target", "Wheels", "requirements", "uv", "wheels"]
 
 _FORMAT = "3"  # of what the host makes of wheels; another one makes every environment another
+_MOST_WITHOUT_WHEEL = 20  # that are looked for before they are told
 _WITHOUT_WHEEL = re.compile(r"(?:Wheels are required|Building source distributions) for `([A-Za-z0-9._-]+)`")
 
 Say = Callable[[str], None]
@@ -85,6 +88,18 @@ def wheels(wanted: Requirements, target: Target, say: Say, advance: Advance, may
         if not record["locked"]:
             say(f"{wanted.file} locks nothing: these versions are today's; a lock with hashes keeps them")
     return Wheels(record["lock"], folder, record["names"], functools.partial(fetch.again, record["lock"]))
+
+
+def older(lock: Json, direct: Collection[str]) -> list[tuple[str, str]]:
+    """Name and version of the packages that may have a newer version without a wheel: those whose wheel is a year old,
+    and those that the project asks for itself, where the index does not tell when it got a file."""
+    found, year_ago = [], datetime.now(UTC) - timedelta(days=365)
+    for package in lock.get("packages", []):
+        name, version, files = package["name"], package.get("version"), package.get("wheels", [])
+        since = [one["upload-time"] for one in files if "upload-time" in one]
+        if version and files and (max(since) < year_ago if since else name in direct):
+            found.append((name, version))
+    return found
 
 
 def _content(folder: Path) -> str:
@@ -207,22 +222,44 @@ class _Fetch:
             done = self._uv_compile(lines, scratch, self.wanted.path.parent)
             if done.returncode == 0 and not refused:
                 text = (scratch / "pylock.toml").read_text()
+                if locks is None:
+                    self._tell_older(text, scratch)
                 return choose(text, self.wanted, self.target, self.may_build, with_built(locks, scratch))
             lacking = {str(canonicalize_name(name)) for name in _WITHOUT_WHEEL.findall(done.stderr)}
-            more = lacking - set(self.may_build) - refused
-            rest = [line for line in lines if name_of(line) not in more]
-            refused |= more
-            if more and rest != lines:  # uv names one at a time: without that one it names the next
-                lines = rest
-                continue
-            if refused:
-                raise NoWheel(refused)
+            if refused := lacking - set(self.may_build):
+                raise NoWheel(sorted(refused | self._more_without_wheel(refused, lines, scratch)))
             if lacking <= built:
                 raise self._unresolved(done.stderr)
             for name in sorted(lacking - built):
                 advance(-1, f"builds {name}, which has no wheel")
                 lines = self._build_line(name, lines, scratch, locks)
             built |= lacking
+
+    def _tell_older(self, lock: str, scratch: Path) -> None:
+        """Say which packages are older than today's, because the newer ones have no wheel: nobody chose that."""
+        direct = {name_of(line) for line in self.wanted.text.splitlines() if line[:1].isalnum() and "==" not in line}
+        for name, version in older(tomllib.loads(lock), direct):
+            lines = [*self._index_options(), f"{name}>{version}"]
+            more = ("--no-deps", "--prerelease", "disallow")
+            done = self._uv_compile(lines, scratch, self.wanted.path.parent, *more)
+            if name in {str(canonicalize_name(one)) for one in _WITHOUT_WHEEL.findall(done.stderr)}:
+                self.say(
+                    f"takes {name} {version}, since newer versions have no wheel; to have one of those, ask for "
+                    f"`{name}>{version}` in {self.wanted.file} and allow `build_sdists: [{name}]`"
+                )
+
+    def _more_without_wheel(self, known: set[str], lines: list[str], scratch: Path) -> set[str]:
+        """Which others would be refused next, were it not for those: uv stops at the first."""
+        found, apart = set(known), scratch / "apart.txt"
+        for _ in range(_MOST_WITHOUT_WHEEL):
+            apart.write_text("".join(f"{name} ; python_version < '0'\n" for name in sorted(found)))
+            done = self._uv_compile(lines, scratch, self.wanted.path.parent, "--overrides", str(apart))
+            more = {str(canonicalize_name(name)) for name in _WITHOUT_WHEEL.findall(done.stderr)} - found
+            if not more:
+                break
+            found |= more
+        apart.unlink(missing_ok=True)
+        return found - set(self.may_build)
 
     def _uv_compile(self, lines: list[str], scratch: Path, at: Path, *more: str) -> subprocess.CompletedProcess[str]:
         asked = scratch / "asked.txt"
@@ -258,12 +295,13 @@ class _Fetch:
         if not line.startswith("/"):
             return line
         path, _, marker = line.partition(" ;")
-        wheel = Path(path)
+        extras = re.search(r"\[[^]/]*\]$", path)
+        wheel = Path(path.removesuffix(extras[0]) if extras else path)
         if wheel.suffix != ".whl":
             advance(-1, f"builds {wheel.name}, which is part of the project")
             wheel = self._built_folder(wheel, scratch)
         name = canonicalize_name(wheel.name.partition("-")[0])
-        return f"{name} @ {wheel.as_uri()}" + (f" ;{marker}" if marker else "")
+        return f"{name}{extras[0] if extras else ''} @ {wheel.as_uri()}" + (f" ;{marker}" if marker else "")
 
     def _build(self, one: Choice, scratch: Path) -> None:
         """A wheel of what has none, into `scratch`."""
@@ -377,15 +415,13 @@ class _Fetch:
 
     def _no_wheel(self, names: list[str]) -> str:
         text = f"{self.wanted.file}: no wheel for {self.target} of {', '.join(names)}"
-        if allow := ways_out.allow(names):
+        allow = ways_out.allow(names)
+        if allow:
             user = user_name(os.geteuid())
-            text += (
-                f"; building from source would run that code here as {user}: pin a version that has a wheel, put one "
-                f"on your own index, or {allow}"
-            )
+            why = f"; building from source would run that code here as {user}"
         else:
-            text += ", which has to be compiled: pin a version that has a wheel, or put one on your own index"
-        return text + self._hint(names)
+            why = ", which has to be compiled"
+        return f"{text}{why}: pin a version that has a wheel, put one on your own index{allow}{self._hint(names)}"
 
     def _hint(self, names: list[str]) -> str:
         return ways_out.hint(names, self.wanted)

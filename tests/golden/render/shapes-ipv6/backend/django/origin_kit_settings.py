@@ -6,6 +6,9 @@ The project's own settings come first; what follows depends on where it runs.
 import os as _os
 from pathlib import Path as _Path
 
+from django.conf import empty as _empty
+from django.conf import settings as _settings
+
 _release = _Path(_os.environ.get("ORIGIN_KIT_RELEASE", '/opt/shop/current'))
 _data = _Path(_os.environ.get("ORIGIN_KIT_DATA", '/var/lib/shop'))
 
@@ -16,7 +19,15 @@ _key = _key or (_data / "secret_key").read_text().strip()
 _os.environ.setdefault("DJANGO_SECRET_KEY", _key)
 _os.environ.setdefault("SECRET_KEY", _key)
 
-from shop.settings import *  # noqa: E402, F403
+# A package of the project may read settings while it is imported, which is now, since they are in it. This module is not
+# whole yet, so it gets the project's own; afterwards everybody gets this one.
+_this = _os.environ.get("DJANGO_SETTINGS_MODULE", __name__)
+_os.environ["DJANGO_SETTINGS_MODULE"] = "shop.settings"
+try:
+    from shop.settings import *  # noqa: F403
+finally:
+    _os.environ["DJANGO_SETTINGS_MODULE"] = _this
+    _settings._wrapped = _empty
 
 SECRET_KEY = _key
 DEBUG = False
