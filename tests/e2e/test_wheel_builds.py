@@ -96,6 +96,11 @@ def lock(backend: Path, index: Index, source: bytes, other: str = "", more: str 
     (backend / "requirements.txt").write_text(text.replace(sha256(source), other or sha256(source)))
 
 
+def ship(stack: Stack, status: int = 0) -> subprocess.CompletedProcess[str]:
+    """`fab ship` with the time that a compiler and a build need on a busy machine."""
+    return stack.kit.fab("ship", "--stack", stack.name, status=status, timeout=900)
+
+
 def left(stack: Stack) -> list[str]:
     """Build machines, their mounts and processes."""
     folders = [str(path) for path in (stack.kit.home / "builds").glob("*/") if path.is_dir()]
@@ -142,7 +147,7 @@ def test_a_package_of_c_code_is_built_and_imported(stack: Stack, index: Index, b
     assert left(stack)
 
     before = time.monotonic()
-    shipped = said(stack.fab("ship"))
+    shipped = said(ship(stack))
     first = time.monotonic() - before
     assert "builds okdemo 1.0 for Python 3.11 on a build machine" in shipped
     assert left(stack) == []
@@ -164,7 +169,7 @@ def test_a_package_of_c_code_is_built_and_imported(stack: Stack, index: Index, b
 def test_a_missing_header_is_named(stack: Stack, index: Index, backend: Path) -> None:
     """The compiler's first reason and the way out, on one line; the release before serves on."""
     lock(backend, index, sdist(uuid4().hex, [], include="#include <libpq-fe.h>"))
-    failed = said(stack.fab("ship", status=1))
+    failed = said(ship(stack, status=1))
     assert "okdemo 1.0 has no wheel, and building one fails: okdemo.c:3:10: fatal error: libpq-fe.h: " in failed
     assert "pin a version that has a wheel, or put one on your own index" in failed
     assert left(stack) == []

@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 Needs = Callable[[list[str], Path], None]  # fetches wheels for these requirements into a folder
 
 _KINDS = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz")
-_USUAL = ["setuptools>=40.8.0"]  # PEP 517, for a source that doesn't say
+_USUAL = ["setuptools>=40.8.0", "wheel"]  # what pip takes for a source that doesn't say
 _ROUNDS = 5
 _LARGEST = 2**20  # of a pyproject.toml
 # Its name, then the wheel itself, so that nothing is looked for in a folder that a stranger has written.
@@ -235,5 +235,5 @@ def first_reason(said: str) -> str:
     for pattern in _REASONS:
         for line in lines:
             if re.match(pattern, line):
-                return line[:300]
-    return (lines or ["no reason given"])[-1][:300]
+                return line[:300].rstrip(".")
+    return (lines or ["no reason given"])[-1][:300].rstrip(".")
