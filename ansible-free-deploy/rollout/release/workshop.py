@@ -118,13 +118,14 @@ class Workshop:
             return found
         what = f"{name} {version}".rstrip()
         say(f"builds {what} for Python {self.target.python} on a build machine")
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="new-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="origin-kit-build-") as scratch:
             out = self._built(what, version, source, needs, say, Path(scratch))
             wheel = self._taken(name, version, out, Path(scratch))
             shutil.rmtree(folder, ignore_errors=True)  # damaged, or of another run meanwhile
             folder.mkdir()
-            write_whole(folder / "sha256", digest(wheel))
-            return wheel.rename(folder / wheel.name)
+            kept = Path(shutil.copy(wheel, folder / wheel.name))
+            write_whole(folder / "sha256", digest(wheel))  # last: without it the wheel doesn't count
+            return kept
 
     def _built(self, what: str, version: str, source: Path, needs: Needs, say: Say, scratch: Path) -> Path:
         """What the machine has written. A build may ask for more when it has begun (PEP 517): then once more."""
