@@ -12,10 +12,17 @@ class Release:
     name: str
     number: int
     python: tuple[int, int]
+    glibc: str
 
     def __str__(self) -> str:
         return f"Debian {self.number}"
 
 
-RELEASES = {one.name: one for one in (Release("trixie", 13, (3, 13)), Release("bookworm", 12, (3, 11)))}
+RELEASES = {one.name: one for one in (Release("trixie", 13, (3, 13), "2.41"), Release("bookworm", 12, (3, 11), "2.36"))}
 DEFAULT = "trixie"  # of new hosts on the clouds; a local machine has its host's own
+
+
+def of(python: str, glibc: str) -> Release | None:
+    """The release with this Python (major.minor) and C library; None for one that the kit knows nothing about."""
+    found = (one for one in RELEASES.values() if ("{}.{}".format(*one.python), one.glibc) == (python, glibc))
+    return next(found, None)

@@ -95,12 +95,13 @@ class Turn:
 
 
 def carry_out(
-    contract: Contract, pairs: Sequence[tuple[str, Host]], one: Callable[[str, Host, Turn], T], batch: int = 1
-) -> list[T | HostError]:
+    contract: Contract, pairs: Sequence[tuple[str, Host]], one: Callable[[str, Host, Turn], T], batch: int = 1,
+    on_stop: Callable[[], None] = lambda: None,
+) -> list[T | HostError]:  # fmt: skip
     """`one(role, host, turn)` for every host side by side; a host's failure is its result.
 
-    ^C has every host that has switched go back, if the outcome is not yet decided, and ends when they have, or at the
-    second ^C; a host that hears nothing more undoes what it did, or asks at the next run.
+    ^C calls `on_stop`, has every host that has switched go back, if the outcome is not yet decided, and ends when they
+    have, or at the second ^C; a host that hears nothing more undoes what it did, or asks at the next run.
     """
     coordinator = Coordinator([host.name for _, host in pairs], batch, _Outcomes(contract))
     bounded = threading.BoundedSemaphore(hosts.MOST_AT_ONCE)
@@ -123,6 +124,7 @@ def carry_out(
     def stop() -> None:
         coordinator.stop()
         try:
+            on_stop()
             if coordinator.outcome == "undo":
                 report.step("stop", "rolls back; press ^C again to leave the hosts to themselves")
             coordinator.wait_until_answered(STOP_S)

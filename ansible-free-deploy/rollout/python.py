@@ -86,10 +86,15 @@ def demands(folder: Path, file: str = "") -> list[Demand]:
 
 
 def _up_to_the_roof(folder: Path) -> list[Path]:
-    """The folder and those above it, as far as its repository goes; of one in none itself alone."""
+    """The folder and those above it, up to the first that says what it needs, or to the top of the repository; of one
+    in no repository itself alone."""
     above = [folder.resolve(), *folder.resolve().parents]
-    roof = next((number for number, place in enumerate(above) if (place / ".git").exists()), 0)
-    return above[: roof + 1]
+    for number, place in enumerate(above):
+        if any((place / name).is_file() for name in ("pyproject.toml", *_FILES, "Pipfile")):
+            return above[: number + 1]
+        if (place / ".git").exists():
+            break
+    return [folder]
 
 
 def _needs(folder: Path, file: str) -> Requirements | None:

@@ -17,7 +17,7 @@ from rollout.change import ChangeError
 from rollout.deploy import WAIT_S, UsageError
 from rollout.hosts import HostError
 from rollout.outputs import ROOT, Outputs
-from rollout.release import Release, Target
+from rollout.release import Release, Target, Workshop
 from rollout.render import render
 
 T = TypeVar("T")
@@ -30,6 +30,14 @@ class Builder:
     settings: Settings
     _made: dict[tuple[str, Target | None], Release] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _workshops: list[Workshop] = field(default_factory=list)
+    _stopped: bool = False
+
+    def stop(self) -> None:
+        """End what is built, from another thread."""
+        self._stopped = True
+        for workshop in self._workshops:
+            workshop.stop()
 
     @property
     def folder(self) -> Path | None:
@@ -53,6 +61,10 @@ class Builder:
             if config.backend_git
             else release.local(ROOT / config.backend_path)
         )
+        workshop = Workshop.of(target)
+        self._workshops += [workshop] if workshop else []
+        if self._stopped:
+            self.stop()
         with report.progress("release") as advance:
             return release.build_backend(
                 source,
@@ -64,6 +76,7 @@ class Builder:
                 config.build_sdists,
                 config.requirements,
                 config.ship_also,
+                workshop,
             )
 
 
@@ -108,7 +121,7 @@ def everywhere(
         with hosts.session(host, access.identity(contract)) as session:
             return host, _one(session, role, contract, builder, secrets, common, turn)
 
-    return [changed for _, changed in all_or_error(change.carry_out(contract, pairs, one, batch))]
+    return [changed for _, changed in all_or_error(change.carry_out(contract, pairs, one, batch, builder.stop))]
 
 
 def common_orders(pairs: Sequence[tuple[str, Host]], wait_s: int) -> Json:

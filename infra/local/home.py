@@ -185,9 +185,10 @@ _FILES = (
     "passphrase", "config/Pulumi.*.yaml", "owners/*.json", "owners/*.new", "owners/.lock", f"{MARK}.*.new",
     "ssh/id_ed25519*", "ssh/.lock", "state/gate.lock", "state/.pulumi/meta.yaml*", "state/.pulumi/stacks/*/*.json.*",
     "machines/.lock", "replace/*.json", "replace/*.new", "replace/*.partial", "replace/*.lock",
+    "builds/.lock",
 )  # fmt: skip
-_FOLDERS = ("machines", "replace", "config", "owners", "ssh", "state/.pulumi/stacks/*", "state/.pulumi/stacks",
-            "state/.pulumi", "state")  # fmt: skip
+_FOLDERS = ("machines", "builds", "replace", "config", "owners", "ssh", "state/.pulumi/stacks/*",
+            "state/.pulumi/stacks", "state/.pulumi", "state")  # fmt: skip
 
 
 def _remove_empty(folder: Path) -> None:

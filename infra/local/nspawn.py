@@ -362,18 +362,26 @@ def stands(machine: Machine) -> bool:
 
 def _mount(machine: Machine) -> None:
     base = image.base(machine.image)
-    _unmount(machine.root)  # what a killed run, or a base that is gone, has left
+    unmount(machine.root)  # what a killed run, or a base that is gone, has left
+    mount_overlay(machine.folder, base, machine.first_user, machine.name)
+
+
+def mount_overlay(folder: Path, base: Path, owner: int, name: str) -> None:
+    """Mount `folder`/root: what is written there goes to `folder`/upper, and `base` stays as it is.
+
+    Raises LocalCloudError where the kernel refuses.
+    """
     for part in ("upper", "work", "root"):
-        (machine.folder / part).mkdir(exist_ok=True)
-    os.chown(machine.folder / "upper", machine.first_user, machine.first_user)
-    layers = f"lowerdir={base},upperdir={machine.folder}/upper,workdir={machine.folder}/work"
+        (folder / part).mkdir(exist_ok=True)
+    os.chown(folder / "upper", owner, owner)
+    layers = f"lowerdir={base},upperdir={folder}/upper,workdir={folder}/work"
     done = subprocess.run(
-        ["mount", "-t", "overlay", f"origin-kit-{machine.container}", "-o", layers, str(machine.root)],
+        ["mount", "-t", "overlay", f"origin-kit-{folder.name}", "-o", layers, str(folder / "root")],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         raise LocalCloudError(
-            f"{machine.name}: the overlay can't be mounted ({done.stderr.strip()}); it needs root, and a home on a "
+            f"{name}: the overlay can't be mounted ({done.stderr.strip()}); it needs root, and a home on a "
             "plain disk: set ORIGIN_KIT_HOME to a folder that is not itself on an overlay"
         )
 
@@ -628,31 +636,38 @@ def delete(identity: str) -> None:
     machine, root = load(identity), folder / "root"
     if machine:
         stop(machine, orderly=False)
-    _kill_strays(root)
+    kill_strays(root)
     if machine:
         if Path("/run/systemd/system").is_dir():
             subprocess.run(["systemctl", "reset-failed", machine.unit], capture_output=True, check=False)
         for hierarchy in _HIERARCHIES:
             _remove_groups(Path("/sys/fs/cgroup") / hierarchy / machine.unit)
         _remove_link(machine)
-    _unmount(root)
+    unmount(root)
     if folder.exists():
         shutil.rmtree(folder)
     image.drop_outdated(found.image for found in machines())
 
 
-def _kill_strays(root: Path) -> None:
+def kill_strays(root: Path) -> None:
     """A run that was killed between the start and the note of it left a machine that nobody has written down."""
     needle = b"\0-D\0" + bytes(root) + b"\0"
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if needle in (folder / "cmdline").read_bytes():
-                for pid in [*filter(_is_init, _children(int(folder.name))), int(folder.name)]:
-                    os.kill(pid, signal.SIGKILL)
-                    _wait(lambda pid=pid: not _start_time(pid), STOP_S)  # type: ignore[misc]
+                end(int(folder.name))
 
 
-def _unmount(root: Path) -> None:
+def end(supervisor: int) -> None:
+    """Kill what a running nspawn has started, then itself, and wait until all of it is gone."""
+    for pid in [*filter(_is_init, _children(supervisor)), supervisor]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        _wait(lambda pid=pid: not _start_time(pid), STOP_S)  # type: ignore[misc]
+
+
+def unmount(root: Path) -> None:
+    """Raises LocalCloudError where something still uses it."""
     if root.is_mount() and not _wait(lambda: _unmounted(root), STOP_S):
         raise LocalCloudError(
             f"{root} can't be unmounted: something still uses it (`fuser -vm {root}`); then run it again"

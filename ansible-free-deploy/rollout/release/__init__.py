@@ -33,12 +33,14 @@ from rollout.release.source import (
 )
 from rollout.release.target import Target
 from rollout.release.wheels import Wheels, wheels
+from rollout.release.workshop import Workshop
 
 __all__ = [
     "Release",
     "ReleaseError",
     "Source",
     "Target",
+    "Workshop",
     "build_backend",
     "build_frontend",
     "from_git",
@@ -166,10 +168,12 @@ def rollback_orders(app: str, role: str, who: str, to: str | None = None, leavin
 def build_backend(
     source: Source, wsgi: str, settings: str, target: Target, on_step: Say, on_progress: Advance,
     may_build: Collection[str] = (), needs: str = "", ship_also: Collection[str] = (),
+    workshop: Workshop | None = None,
 ) -> Release:  # fmt: skip
     """The release of a Django project for one kind of host. Nothing is packed yet; unchanged, it takes milliseconds.
-    Of its requirements only those in `may_build` are built from source, which runs their code here. `needs` is the file
-    that names them, where it is not the usual one; `ship_also` names files that are left out otherwise.
+    What has no wheel is built in `workshop`; without one only what is in `may_build`, which runs its code here.
+    `needs` is the file that names them, where it is not the usual one; `ship_also` names files that are left out
+    otherwise.
 
     Raises ReleaseError for a project that lacks its modules or requirements, or whose wheels can't be had.
     """
@@ -179,7 +183,7 @@ def build_backend(
     _has_module(source, entries, "settings", settings)
     for line in left_out.lines(picked.left_out):
         on_step(line)
-    fetched = wheels(requirements(source, needs), target, on_step, on_progress, may_build)
+    fetched = wheels(requirements(source, needs), target, on_step, on_progress, may_build, workshop)
     return Release(
         _id("backend", entries, fetched), "backend", source.label, source.commit, tuple(entries), fetched,
         source.changed,

@@ -79,10 +79,10 @@ def _note(place: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def digest(place: Path) -> str:
-    """SHA-256 of a file, in hex."""
+def digest(place: Path, kind: str = "sha256") -> str:
+    """A hash of a file, in hex."""
     with place.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+        return hashlib.file_digest(handle, kind).hexdigest()
 
 
 def _add(tar: tarfile.TarFile, name: str, here: Path, entry: Entry | str, now: int) -> None:

@@ -57,9 +57,10 @@ class Choice:
 
 
 def choose(
-    text: str, wanted: Requirements, target: Target, may_build: Collection[str], locked: Hashes | None = None
+    text: str, wanted: Requirements, target: Target, may_build: Collection[str] | None, locked: Hashes | None = None
 ) -> list[Choice]:
     """The choices for `target` of a `pylock.toml`; `locked` are the only hashes that count, where there are some.
+    `may_build` are the packages that may come as source; None lets all.
 
     Raises ReleaseError for what is not for this Python, has no wheel, no hash, other hashes, or a source that can't be
     honoured: all packages of a kind at once.
@@ -73,10 +74,18 @@ def choose(
         raise ReleaseError(f"{wanted.path} does not fit {target}: {problem}") from None
     found = [one for package, source in selected if (one := _choice(package, source, wanted, locked)) is not None]
     _refuse_strangers(found, wanted, may_build)
-    without = [one.name for one in found if one.build and not _is_folder(one) and one.name not in may_build]
-    if without:
-        raise NoWheel(without)
+    without = [one.name for one in found if one.build and not _is_folder(one)]
+    if may_build is not None and (refused := sorted(set(without) - set(may_build))):
+        raise NoWheel(refused)
     return found
+
+
+def from_line(name: str, line: str, hashes: Iterable[str]) -> Choice:
+    """The source that a requirement with an address means."""
+    address = re.sub(r"\s--hash.*", "", line.partition(" @ ")[2] or line).strip()
+    told = re.search(rf"[#&]((?:{'|'.join(_STRONG)}))=([0-9a-fA-F]+)", address)
+    own = (f"{told[1]}:{told[2].lower()}",) if told else ()
+    return Choice(name, "", address, own or tuple(sorted(hashes)), build=True)
 
 
 class NoWheel(Exception):
@@ -174,7 +183,7 @@ def _is_folder(one: Choice) -> bool:
     return one.address.startswith("file:") and Path(unquote(urlsplit(one.address).path)).is_dir()
 
 
-def _refuse_strangers(found: Iterable[Choice], wanted: Requirements, may_build: Collection[str]) -> None:
+def _refuse_strangers(found: Iterable[Choice], wanted: Requirements, may_build: Collection[str] | None) -> None:
     """Folders that are not of the project's repository, and repositories that may not be built."""
     roof = (wanted.roof or wanted.path.parent).resolve()
     for one in found:
@@ -187,7 +196,7 @@ def _refuse_strangers(found: Iterable[Choice], wanted: Requirements, may_build: 
                 f"{wanted.path}: {one.name} is the folder {unquote(place)}, outside of the repository; "
                 "move it inside, or put a wheel of it on an index of your own"
             )
-        if "+" in scheme and one.name not in may_build:
+        if "+" in scheme and may_build is not None and one.name not in may_build:
             raise ReleaseError(
                 f"{wanted.path}: {one.name} is from the repository {address}: building it runs its code here; put a "
                 f"wheel on your own index, or allow it in the stack's config: `build_sdists: [{one.name}]`"

@@ -12,6 +12,7 @@ from rollout.release.archive import digest
 from rollout.release.chosen import Hashes
 from rollout.release.needs import Requirements
 from rollout.release.source import ReleaseError
+from rollout.release.tools import INDEX, credentials
 
 _HASH = re.compile(r"\s--hash[ =]([a-z0-9]+:[0-9a-fA-F]+)")
 
@@ -64,3 +65,18 @@ def name_of(line: str) -> str:
         return str(canonicalize_name(Requirement(_HASH.sub("", line)).name))
     except InvalidRequirement:
         return str(canonicalize_name(re.split(r"[\s=@\[;<>~!]", line, maxsplit=1)[0]))
+
+
+def index_options(wanted: Requirements) -> list[str]:
+    """The lines that name indexes. A lock names its files' addresses instead."""
+    return [line for line in wanted.text.splitlines() if not wanted.is_lock and INDEX.match(line)]
+
+
+def let_in(wanted: Requirements) -> list[str]:
+    """Options that let pip in where uv is let in."""
+    return credentials(wanted.text.splitlines(), places(wanted))
+
+
+def places(wanted: Requirements) -> list[Path]:
+    """The folders whose configuration of uv counts."""
+    return list(dict.fromkeys([wanted.path.parent, wanted.project or wanted.path.parent]))

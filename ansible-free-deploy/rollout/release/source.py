@@ -112,15 +112,8 @@ def from_git(url: str, ref: str = "", inside: str = "") -> Source:
 
     Raises ReleaseError for a repository that can't be reached, an unknown ref, or no Django project at `inside`.
     """
-    store = cache_folder("git") / hashlib.sha256(url.encode()).hexdigest()[:16]
-    name = hide_password(url)
-    with locked(store / ".lock"):
-        for leftover in [*store.glob("git-*"), *store.glob("tree-*")]:  # of runs that were killed
-            shutil.rmtree(leftover)
-        commit = _resolve(url, ref, store)
-        tree = store / commit
-        if not _is_whole(tree):
-            _on_store(store, lambda bare: _unpack(url, name, commit, bare, tree))
+    tree, name = repository(url, ref), hide_password(url)
+    commit = tree.name
     if (tree / ".gitmodules").exists():
         raise ReleaseError(f"{name} has git submodules, which are not fetched; clone it and set backend_path")
     folder = tree / inside if inside else tree
@@ -128,6 +121,19 @@ def from_git(url: str, ref: str = "", inside: str = "") -> Source:
         raise ReleaseError(f"backend_path: {inside} leaves the repository {name}; write a folder inside of it")
     label = f"{name} at {ref or 'HEAD'} ({commit[:10]})" + (f", {inside}" if inside else "")
     return _django(Source(folder, label, tree, commit=commit), "backend_path")
+
+
+def repository(url: str, ref: str = "") -> Path:
+    """The files of a commit, in the cache; the folder's name is the commit's. Raises ReleaseError as `from_git`."""
+    store = cache_folder("git") / hashlib.sha256(url.encode()).hexdigest()[:16]
+    with locked(store / ".lock"):
+        for leftover in [*store.glob("git-*"), *store.glob("tree-*")]:  # of runs that were killed
+            shutil.rmtree(leftover)
+        commit = _resolve(url, ref, store)
+        tree = store / commit
+        if not _is_whole(tree):
+            _on_store(store, lambda bare: _unpack(url, hide_password(url), commit, bare, tree))
+    return tree
 
 
 def _django(source: Source, key: str) -> Source:

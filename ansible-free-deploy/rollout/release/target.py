@@ -50,7 +50,7 @@ class Target:
             tags.append(f"manylinux_2_{minor}_{self.machine}")
             if minor in _LEGACY_TAGS:
                 tags.append(f"{_LEGACY_TAGS[minor]}_{self.machine}")
-        return tuple(tags)
+        return (*tags, f"linux_{self.machine}")  # built for this very system
 
     @property
     def uv_platform(self) -> str:

@@ -6,6 +6,7 @@ them. Both are told of the same indexes. Passwords travel in the environment and
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -49,7 +50,7 @@ def uv(*words: str, at: Path | None = None, own_index: bool = False) -> subproce
         environment = {key: value for key, value in environment.items() if key not in names}
     else:
         environment = {**pip_indexes(), **environment}
-    more = ["--no-config"] if own_index else []
+    more = ["--no-config"] if own_index and "--config-file" not in words else []
     return subprocess.run(
         [found, *words, *more], capture_output=True, text=True, check=False, env=environment, cwd=at,
         stdin=subprocess.DEVNULL,
@@ -68,6 +69,30 @@ def pip(verb: str, *words: str, lines: Iterable[str], scratch: Path) -> subproce
         )
     finally:
         asked.unlink()
+
+
+# pip's own way to a file, with its certificates, proxies, netrc and keyring: `pip download` would run a source's build.
+_FETCH = """
+import sys
+from pip._internal.commands import create_command
+from pip._internal.network.utils import HEADERS, raise_for_status, response_chunks
+command = create_command("download")
+options, (address, place) = command.parse_args(sys.argv[1:])
+with command.main_context(), command.get_default_session(options) as session, open(place, "wb") as out:
+    answer = session.get(address, headers=HEADERS, stream=True)
+    raise_for_status(answer)
+    out.writelines(response_chunks(answer))
+"""
+
+
+def fetch(address: str, place: Path, lines: Iterable[str]) -> subprocess.CompletedProcess[str]:
+    """Have one file, whatever it is, and run nothing of it; `lines` are options that say who is let in where."""
+    urls = [os.path.expandvars(word) for line in lines for word in re.findall(r"https?://\S+", line)]
+    given = [os.environ.get("PIP_EXTRA_INDEX_URL", ""), *(url for url in urls if "@" in urlsplit(url).netloc)]
+    return subprocess.run(
+        [sys.executable, "-P", "-c", _FETCH, address, str(place)], capture_output=True, text=True, check=False,
+        stdin=subprocess.DEVNULL, env={**os.environ, "PIP_EXTRA_INDEX_URL": " ".join(filter(None, given))},
+    )  # fmt: skip
 
 
 def write_private(path: Path, text: str) -> None:
@@ -123,6 +148,17 @@ def credentials(lines: Iterable[str], folders: Iterable[Path]) -> list[str]:
 
 
 INDEX = re.compile(r"-i\b|-f\b|--index-url|--extra-index-url|--find-links|--trusted-host|--no-index")
+
+
+def settings_of_indexes(folders: Iterable[Path]) -> str:
+    """The indexes of the projects in these folders, and of this user, as a configuration of uv's has them."""
+    own = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "uv"
+    text = ""
+    for path in [*(folder / name for folder in folders for name in ("pyproject.toml", "uv.toml")), own / "uv.toml"]:
+        for index in _uv_settings(path).get("index", []):
+            pairs = {key: value for key, value in index.items() if isinstance(value, str | bool)}
+            text += "[[index]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in pairs.items())
+    return text
 
 
 def _words(variable: str) -> list[str]:

@@ -7,6 +7,7 @@ what was asked for.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -21,7 +22,6 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
@@ -31,12 +31,14 @@ from on_host import wheelfiles
 from rollout.release import additions, ways_out
 from rollout.release.additions import ADDITIONS
 from rollout.release.archive import digest
-from rollout.release.chosen import Choice, Hashes, NoWheel, choose, wrong_hash
-from rollout.release.lines import hashes_of, name_of, shown, with_built, without_hashes
+from rollout.release.building import Building
+from rollout.release.chosen import Choice, Hashes, NoWheel, choose, from_line, wrong_hash
+from rollout.release.lines import hashes_of, index_options, let_in, name_of, places, with_built, without_hashes
 from rollout.release.needs import Requirements, requirements
 from rollout.release.source import ReleaseError, content_digest, walk
 from rollout.release.target import Target
-from rollout.release.tools import INDEX, credentials, detail, last, pip, reason, uv, write_private
+from rollout.release.tools import detail, last, pip, reason, settings_of_indexes, uv, write_private
+from rollout.release.workshop import Workshop
 
 __all__ = ["ADDITIONS", "Requirements", "Target", "Wheels", "requirements", "uv", "wheels"]
 
@@ -69,18 +71,22 @@ class Wheels:
         return found
 
 
-def wheels(wanted: Requirements, target: Target, say: Say, advance: Advance, may_build: Collection[str] = ()) -> Wheels:
+def wheels(
+    wanted: Requirements, target: Target, say: Say, advance: Advance, may_build: Collection[str] = (),
+    workshop: Workshop | None = None,
+) -> Wheels:  # fmt: skip
     """The wheels of `wanted` and of the kit's own needs for `target`; the second time from the cache, without network.
 
-    Only packages in `may_build`, and the project's own ones, are built from source, since that runs their code as
-    whoever runs this. Raises ReleaseError for what can't be resolved, reached, had as a wheel, or has another hash.
+    What has no wheel is built in `workshop`. Without one only packages in `may_build`, and the project's own ones, are
+    built from source, since that runs their code as whoever runs this. Raises ReleaseError for what can't be resolved,
+    reached, had as a wheel, or has another hash.
     """
     builds = sorted(str(canonicalize_name(name)) for name in may_build)
     local = [_content(folder) for folder in wanted.local]
     kit = [one.line for one in additions.LIST]
     asked = [_FORMAT, wanted.text, local, kit, target.version, target.machine, target.libc, *builds]
     folder = cache_folder("wheels") / hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-    fetch = _Fetch(wanted, target, builds, folder, say)
+    fetch = _Fetch(wanted, target, builds, folder, say, workshop)
     record = _recorded(folder)
     if record is None:
         say(f"resolves {wanted.file} for Python {target.python} on {target.machine}")
@@ -134,17 +140,31 @@ class _Fetch:
     may_build: list[str]
     folder: Path
     say: Say
+    workshop: Workshop | None = None
+
+    @property
+    def building(self) -> Building:
+        """How what has no wheel becomes one."""
+        return Building(self.wanted, self.target, self.say, self.workshop, self._fetch_needs)
+
+    @property
+    def allowed(self) -> list[str] | None:
+        """What may be built: None for all, on a build machine."""
+        return None if self.workshop else self.may_build
 
     def all(self, advance: Advance, choices: list[Choice] | None = None) -> Json:
         """Fill the folder, whole or not at all, in place of what may be there; `choices` are known ones, if any."""
         scratch = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix="new-"))
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            if self.workshop:
+                stack.enter_context(self.workshop.open())
             advance(0.05, f"resolves {self.wanted.file}")
             found = choices or self._chosen(scratch, advance)
             built = [one for one in found if one.build]
             for one in built:
                 advance(-1, f"builds {one.name}")
-                self._build(one, scratch)
+                self.building.wheel(one, scratch)
             advance(0.3, f"fetches {len(found) - len(built)} wheels")
             self._download([one for one in found if not one.build], scratch)
             record = self._record(scratch, found)
@@ -154,8 +174,6 @@ class _Fetch:
                 scratch.rename(self.folder)
             advance(1.0, "has all wheels")
             return record
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
 
     def again(self, lock: str, advance: Advance) -> None:
         """The very same wheels in place of damaged ones: the release's id is made of them."""
@@ -191,7 +209,7 @@ class _Fetch:
         try:
             if self.wanted.is_lock:
                 text = self._exported() if self.wanted.file == "uv.lock" else self.wanted.text
-                found = choose(text, self.wanted, self.target, self.may_build)
+                found = choose(text, self.wanted, self.target, self.allowed)
             else:
                 found = self._compiled(scratch, advance)
             have = {one.name: one.version for one in found}
@@ -224,9 +242,10 @@ class _Fetch:
                 text = (scratch / "pylock.toml").read_text()
                 if locks is None:
                     self._tell_older(text, scratch)
-                return choose(text, self.wanted, self.target, self.may_build, with_built(locks, scratch))
+                return choose(text, self.wanted, self.target, self.allowed, with_built(locks, scratch))
             lacking = {str(canonicalize_name(name)) for name in _WITHOUT_WHEEL.findall(done.stderr)}
-            if refused := lacking - set(self.may_build):
+            refused = set() if self.allowed is None else lacking - set(self.allowed)
+            if refused:
                 raise NoWheel(sorted(refused | self._more_without_wheel(refused, lines, scratch)))
             if lacking <= built:
                 raise self._unresolved(done.stderr)
@@ -239,13 +258,14 @@ class _Fetch:
         """Say which packages are older than today's, because the newer ones have no wheel: nobody chose that."""
         direct = {name_of(line) for line in self.wanted.text.splitlines() if line[:1].isalnum() and "==" not in line}
         for name, version in older(tomllib.loads(lock), direct):
-            lines = [*self._index_options(), f"{name}>{version}"]
+            lines = [*index_options(self.wanted), f"{name}>{version}"]
             more = ("--no-deps", "--prerelease", "disallow")
             done = self._uv_compile(lines, scratch, self.wanted.path.parent, *more)
             if name in {str(canonicalize_name(one)) for one in _WITHOUT_WHEEL.findall(done.stderr)}:
+                allow = "" if self.workshop else f" and allow `build_sdists: [{name}]`"
                 self.say(
                     f"takes {name} {version}, since newer versions have no wheel; to have one of those, ask for "
-                    f"`{name}>{version}` in {self.wanted.file} and allow `build_sdists: [{name}]`"
+                    f"`{name}>{version}` in {self.wanted.file}{allow}"
                 )
 
     def _more_without_wheel(self, known: set[str], lines: list[str], scratch: Path) -> set[str]:
@@ -261,26 +281,37 @@ class _Fetch:
         apart.unlink(missing_ok=True)
         return found - set(self.may_build)
 
-    def _uv_compile(self, lines: list[str], scratch: Path, at: Path, *more: str) -> subprocess.CompletedProcess[str]:
-        asked = scratch / "asked.txt"
+    def _uv_compile(
+        self, lines: list[str], scratch: Path, at: Path, *more: str, source: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """What the lines mean for the target, as wheels. `source` is the one package that may be source: uv is told
+        that it needs nothing, so that it has no reason to run its build and ask."""
+        asked, config = scratch / "asked.txt", scratch / "uv.toml"
         write_private(asked, "\n".join(lines) + "\n")
         (scratch / "pylock.toml").unlink(missing_ok=True)
-        options = ["--format", "pylock.toml", "-o", str(scratch / "pylock.toml"), "--no-header", "-q", "--no-build"]
+        options = ["--format", "pylock.toml", "-o", str(scratch / "pylock.toml"), "--no-header", "-q"]
         host = ["--python-version", self.target.version, "--python-platform", self.target.uv_platform]
         host += ["--no-python-downloads", "--python", sys.executable]  # else uv runs that of a .venv that lies about
         # uv asks the index of the environment before that of the lines, pip after it; so do we: a list that says where
         # its packages are from is not served from elsewhere.
         own_index = any(re.match(r"-i\b|--index-url|--no-index", line) for line in lines)
+        if source:
+            indexes = "" if own_index else settings_of_indexes(places(self.wanted))
+            write_private(config, f"{indexes}[[dependency-metadata]]\nname = {json.dumps(source)}\n")
+            options += ["--config-file", str(config)]
+        else:
+            options += ["--no-build"]
         try:
             return uv("pip", "compile", str(asked), *options, *host, *more, at=at, own_index=own_index)
         finally:
             asked.unlink()
+            config.unlink(missing_ok=True)
 
     def _own(self, added: list[additions.Addition], scratch: Path) -> list[Choice]:
         """The kit's additions, by the kit's own hashes: from the index that this machine is set up with, or from that
         of the project."""
         kit = Requirements("\n".join(one.line for one in added), Path("the kit's own list"))
-        for index in ([], self._index_options()):
+        for index in ([], index_options(self.wanted)):
             lines = [*index, *(one.pin for one in added)]
             done = self._uv_compile(lines, scratch, self.wanted.path.parent, "--no-deps")
             if done.returncode == 0:
@@ -299,70 +330,41 @@ class _Fetch:
         wheel = Path(path.removesuffix(extras[0]) if extras else path)
         if wheel.suffix != ".whl":
             advance(-1, f"builds {wheel.name}, which is part of the project")
-            wheel = self._built_folder(wheel, scratch)
+            wheel = self.building.folder(wheel, scratch)
         name = canonicalize_name(wheel.name.partition("-")[0])
         return f"{name}{extras[0] if extras else ''} @ {wheel.as_uri()}" + (f" ;{marker}" if marker else "")
-
-    def _build(self, one: Choice, scratch: Path) -> None:
-        """A wheel of what has none, into `scratch`."""
-        place = Path(unquote(urlsplit(one.address).path))
-        if one.address.startswith("file:") and place.is_dir():
-            self._built_folder(place, scratch)
-        else:
-            self._built(one.name, one.line, scratch)
-
-    def _built_folder(self, folder: Path, scratch: Path) -> Path:
-        """The wheel of a package of the project's own, built as `uv sync` would, from a copy: nothing is left there."""
-        self.say(f"builds {folder.name} from {folder}, which is part of the project; that runs its build here")
-        built, copy = (Path(tempfile.mkdtemp(dir=scratch, prefix=prefix)) for prefix in ("built-", "copy-"))
-        for path in walk(folder):
-            if (folder / path).is_file():
-                (copy / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(folder / path, copy / path)
-        words = ["build", "--wheel", "-q", "--no-create-gitignore", "--no-python-downloads", "--python", sys.executable]
-        done = uv(*words, "-o", str(built), str(copy), at=copy)
-        shutil.rmtree(copy)
-        if done.returncode:
-            raise ReleaseError(f"{folder} can't be built: {last(done.stderr)}; `uv build` there shows more",
-                               detail(done.stderr))  # fmt: skip
-        return self._taken(folder.name, built, scratch)
-
-    def _built(self, name: str, line: str, scratch: Path) -> Path:
-        """A wheel from source; what building needs comes as wheels."""
-        built = Path(tempfile.mkdtemp(dir=scratch, prefix="built-"))
-        options = ["--only-binary=:all:", f"--no-binary={name}", "-w", str(built)]
-        done = pip("wheel", *options, lines=[*self._index_options(), *self._let_in(), line], scratch=scratch)
-        if done.returncode:
-            if "HASHES" in done.stderr:
-                raise ReleaseError(wrong_hash(self.wanted, name))
-            raise ReleaseError(
-                f"{self.wanted.file}: {shown(line)} has no wheel, and building one here fails; "
-                f"pin a version that has one, or put a wheel on your own index{self._hint([name])}",
-                detail(done.stderr),
-            )
-        return self._taken(shown(line), built, scratch)
-
-    def _taken(self, shown: str, built: Path, scratch: Path) -> Path:
-        """The wheel that was built, if it is good for any host: there is nothing compiled in it."""
-        found = next(built.glob("*.whl"))
-        if not found.name.endswith("-none-any.whl"):
-            raise ReleaseError(
-                f"{self.wanted.file}: {shown} has no wheel for {self.target} "
-                "and is not pure Python; pin a version that has one, or put such a wheel on your own index"
-                + self._hint([found.name.partition("-")[0]])
-            )
-        place = found.rename(scratch / found.name)
-        shutil.rmtree(built)
-        return place
 
     def _build_line(self, name: str, lines: list[str], scratch: Path, locks: Hashes | None) -> list[str]:
         """The lines with the wheel that was built in place of where the package was from; nothing else can be taken."""
         place = next((number for number, line in enumerate(lines) if name_of(line) == name), None)
         line = name if place is None else re.sub(r"\s;.*?(?=\s--hash|$)", "", lines[place])
-        allowed = "".join(f" --hash={one}" for one in (locks or {}).get(name, ()))
-        wheel = self._built(name, line + allowed, scratch)
+        if self.workshop:
+            wheel = self.building.wheel(self._source(name, line, lines, scratch, locks), scratch)
+        else:
+            allowed = "".join(f" --hash={one}" for one in (locks or {}).get(name, ()))
+            wheel = self.building.here(name, line + allowed, scratch)
         pin = f"{name} @ {wheel.as_uri()}"
         return [*lines, pin] if place is None else [*lines[:place], pin, *lines[place + 1 :]]
+
+    def _source(self, name: str, line: str, lines: list[str], scratch: Path, locks: Hashes | None) -> Choice:
+        """The source of a package that a line names, found without running anything of it."""
+        if " @ " in line or "://" in line:
+            return from_line(name, line, (locks or {}).get(name, ()))
+        options = [other for other in lines if other.startswith("-")]
+        done = self._uv_compile([*options, line], scratch, self.wanted.path.parent, "--no-deps", source=name)
+        if done.returncode:
+            raise self._unresolved(done.stderr)
+        text = (scratch / "pylock.toml").read_text()
+        return next(one for one in choose(text, self.wanted, self.target, None, locks) if one.name == name)
+
+    def _fetch_needs(self, name: str, lines: list[str], folder: Path) -> None:
+        """Wheels of what the build of a package asks for, today's versions: no lock says anything of them."""
+        wanted = Requirements("\n".join(lines), Path(f"the build of {name}"))
+        done = self._uv_compile([*index_options(self.wanted), *lines], folder, self.wanted.path.parent)
+        if done.returncode:
+            raise ReleaseError(f"the build of {name} needs {', '.join(lines)}: {reason(done.stderr)}")
+        text = (folder / "pylock.toml").read_text()
+        self._download(choose(text, wanted, self.target, []), folder)
 
     # --------------------------------------------------------------------------------------------- what is fetched
 
@@ -376,7 +378,7 @@ class _Fetch:
         for lines, more in ((with_hash, ["--require-hashes"]), (without, [])):
             if lines:
                 options = ["--only-binary=:all:", "-d", str(scratch), *host, *more]
-                done = pip("download", *options, lines=[*self._let_in(), *lines], scratch=scratch)
+                done = pip("download", *options, lines=[*let_in(self.wanted), *lines], scratch=scratch)
                 if done.returncode:
                     raise self._not_fetched(done.stderr)
         self._expect([one for one in choices if one not in here], scratch)
@@ -399,13 +401,6 @@ class _Fetch:
                 "give them as uv and pip take them (UV_INDEX_<NAME>_USERNAME and _PASSWORD, ~/.netrc, keyring)"
             )
         return ReleaseError(f"{self.wanted.path}: pip can't fetch: {reason(said)}; is the package index in reach?")
-
-    def _let_in(self) -> list[str]:
-        folders = dict.fromkeys([self.wanted.path.parent, self.wanted.project or self.wanted.path.parent])
-        return credentials(self.wanted.text.splitlines(), folders)
-
-    def _index_options(self) -> list[str]:
-        return [line for line in self.wanted.text.splitlines() if not self.wanted.is_lock and INDEX.match(line)]
 
     # --------------------------------------------------------------------------------------------- what is said
 

@@ -1,0 +1,193 @@
+"""What has no wheel and becomes one: on a build machine where one can be made for the hosts, else here.
+
+Here it is the operator who runs the build, so only the project's own packages and those that the stack's config names
+are built, and only what is pure Python can be shipped.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urldefrag, urlsplit
+
+from rollout.release import left_out, ways_out
+from rollout.release.archive import digest
+from rollout.release.chosen import Choice, wrong_hash
+from rollout.release.lines import index_options, let_in, shown
+from rollout.release.needs import Requirements
+from rollout.release.source import ReleaseError, hide_password, repository, walk
+from rollout.release.target import Target
+from rollout.release.tools import detail, fetch, last, pip, uv
+from rollout.release.workshop import BuildFailed, Workshop
+
+_COMPILED = {".c", ".cc", ".cpp", ".cxx", ".pyx", ".rs", ".f", ".f90"}
+
+Say = Callable[[str], None]
+FetchNeeds = Callable[[str, list[str], Path], None]
+
+
+@dataclass(frozen=True)
+class Building:
+    """Builds for `target` what `wanted` asks for. `fetch_needs` has wheels of what the build of a package needs."""
+
+    wanted: Requirements
+    target: Target
+    say: Say
+    workshop: Workshop | None
+    fetch_needs: FetchNeeds
+
+    def wheel(self, one: Choice, scratch: Path) -> Path:
+        """A wheel of what has none, in `scratch`."""
+        place = _folder_of(one)
+        if place is not None:
+            return self.folder(place, scratch, one.name, one.version)
+        if self.workshop is None:
+            return self.here(one.name, one.line, scratch)
+        name = re.sub(r"[^\w.+-]", "_", one.filename)
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
+            source = Path(folder) / (name or "source.tar.gz")
+            self._fetch(one, source)
+            return self._on_machine(self.workshop, one.name, one.version, source, scratch)
+
+    def folder(self, folder: Path, scratch: Path, name: str = "", version: str = "") -> Path:
+        """The wheel of a package of the project's own, built from a copy: nothing is left there. What is not pure
+        Python is built on the build machine, if there is one."""
+        if self.workshop is None:
+            return self._folder_here(folder, scratch)
+        if not any(Path(path).suffix in _COMPILED for path in walk(folder)):
+            built = self._folder_here(folder, scratch, pure=False)
+            if _is_pure(built):
+                return built
+            built.unlink()
+        with tempfile.TemporaryDirectory(dir=scratch) as packed:
+            source = Path(packed) / "source.tar.gz"
+            _pack(folder, source)
+            return self._on_machine(self.workshop, name or folder.name, version, source, scratch)
+
+    # --------------------------------------------------------------------------------------------- on a machine
+
+    def _on_machine(self, workshop: Workshop, name: str, version: str, source: Path, scratch: Path) -> Path:
+        try:
+            built = workshop.wheel(
+                name, version, source, lambda lines, folder: self.fetch_needs(name, lines, folder), self.say
+            )
+        except BuildFailed as problem:
+            raise ReleaseError(
+                f"{self.wanted.file}: {problem.what} has no wheel, and building one fails: {problem.why}; the "
+                "build machine can't have more Debian packages yet: pin a version that has a wheel, or put one on "
+                f"your own index{ways_out.hint([name], self.wanted)}",
+                problem.detail,
+            ) from None
+        return Path(shutil.copy(built, scratch / built.name))
+
+    def _fetch(self, one: Choice, source: Path) -> None:
+        """The source, by its hash; nothing of it is run. Raises ReleaseError for another hash."""
+        if "+" in urlsplit(one.address).scheme:
+            _pack(self._repository(one), source)
+            return
+        done = fetch(urldefrag(one.address).url, source, [*index_options(self.wanted), *let_in(self.wanted)])
+        if done.returncode:
+            raise ReleaseError(f"{self.wanted.path}: {one.name} can't be fetched: {last(done.stderr)}")
+        if one.hashes and not any(f"{kind}:{digest(source, kind)}" in one.hashes for kind in _kinds(one)):
+            raise ReleaseError(wrong_hash(self.wanted, f"{one.name}=={one.version}"))
+
+    def _repository(self, one: Choice) -> Path:
+        """The folder of a repository that holds the package, at the commit that is locked."""
+        parts = urlsplit(one.address.partition("+")[2])
+        path, _, ref = parts.path.partition("@")
+        inside = unquote(dict(parse_qsl(parts.fragment)).get("subdirectory", ""))
+        try:
+            tree = repository(parts._replace(path=path, fragment="").geturl(), ref)
+        except ReleaseError as problem:
+            text = re.sub(r"^backend_(git|ref): ", "", str(problem))
+            raise ReleaseError(f"{self.wanted.path}: {one.name}: {text}") from None
+        folder = tree / inside
+        if not folder.is_dir() or not folder.resolve().is_relative_to(tree.resolve()):
+            raise ReleaseError(
+                f"{self.wanted.path}: {one.name}: {hide_password(one.address)} has no folder {inside}; correct it there"
+            )
+        return folder
+
+    # --------------------------------------------------------------------------------------------- here
+
+    def _folder_here(self, folder: Path, scratch: Path, pure: bool = True) -> Path:
+        """As `uv sync` would build it."""
+        self.say(f"builds {folder.name} from {folder}, which is part of the project; that runs its build here")
+        built, copy = (Path(tempfile.mkdtemp(dir=scratch, prefix=prefix)) for prefix in ("built-", "copy-"))
+        for path in walk(folder):
+            if (folder / path).is_file():
+                (copy / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(folder / path, copy / path)
+        words = ["build", "--wheel", "-q", "--no-create-gitignore", "--no-python-downloads", "--python", sys.executable]
+        done = uv(*words, "-o", str(built), str(copy), at=copy)
+        shutil.rmtree(copy)
+        if done.returncode:
+            raise ReleaseError(f"{folder} can't be built: {last(done.stderr)}; `uv build` there shows more",
+                               detail(done.stderr))  # fmt: skip
+        return self._taken(folder.name, built, scratch, pure)
+
+    def here(self, name: str, line: str, scratch: Path) -> Path:
+        """A wheel from source; what building needs comes as wheels."""
+        built = Path(tempfile.mkdtemp(dir=scratch, prefix="built-"))
+        options = ["--only-binary=:all:", f"--no-binary={name}", "-w", str(built)]
+        done = pip("wheel", *options, lines=[*index_options(self.wanted), *let_in(self.wanted), line], scratch=scratch)
+        if done.returncode:
+            if "HASHES" in done.stderr:
+                raise ReleaseError(wrong_hash(self.wanted, name))
+            raise ReleaseError(
+                f"{self.wanted.file}: {shown(line)} has no wheel, and building one here fails; "
+                "pin a version that has one, or put a wheel on your own index"
+                f"{ways_out.hint([name], self.wanted)}",
+                detail(done.stderr),
+            )
+        return self._taken(shown(line), built, scratch)
+
+    def _taken(self, what: str, built: Path, scratch: Path, pure: bool = True) -> Path:
+        """The wheel that was built here; with `pure` only if it is good for any host: nothing compiled is in it."""
+        found = next(built.glob("*.whl"))
+        if pure and not _is_pure(found):
+            raise ReleaseError(
+                f"{self.wanted.file}: {what} has no wheel for {self.target} "
+                "and is not pure Python; pin a version that has one, or put such a wheel on your own index"
+                + ways_out.hint([found.name.partition("-")[0]], self.wanted)
+            )
+        place = found.rename(scratch / found.name)
+        shutil.rmtree(built)
+        return place
+
+
+def _is_pure(wheel: Path) -> bool:
+    return wheel.name.endswith("-none-any.whl")
+
+
+def _folder_of(one: Choice) -> Path | None:
+    place = Path(unquote(urlsplit(one.address).path))
+    return place if one.address.startswith("file:") and place.is_dir() else None
+
+
+def _kinds(one: Choice) -> set[str]:
+    return {text.partition(":")[0] for text in one.hashes}
+
+
+def _pack(folder: Path, place: Path) -> None:
+    """The files of a folder as an archive of source, secrets left out; the same content is the same to the byte."""
+
+    def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
+        info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
+        info.mode = 0o755 if info.mode & 0o100 else 0o644
+        return info
+
+    with (
+        place.open("wb") as out,
+        gzip.GzipFile("", "wb", 1, out, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as tar,
+    ):
+        for path in sorted(path for path in walk(folder) if left_out.why(path, tracked=True) is None):
+            tar.add(folder / path, f"source/{path}", recursive=False, filter=plain)

@@ -1,0 +1,240 @@
+"""From a source to a wheel for one kind of host, on a build machine of the hosts' own Debian.
+
+The machine has no network: what a build asks for is fetched on this side, as wheels, and given along. What was built is
+kept by the SHA-256 of its source, so that it is built once.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import tarfile
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from infra import debian
+from infra.local import build_machine
+from infra.local.build_machine import BuildError
+from infra.local.home import cache_folder, write_whole
+from rollout.release.archive import digest
+from rollout.release.source import ReleaseError
+from rollout.release.target import Target
+
+Say = Callable[[str], None]
+Needs = Callable[[list[str], Path], None]  # fetches wheels for these requirements into a folder
+
+_KINDS = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz")
+_USUAL = ["setuptools>=40.8.0", "wheel"]  # what pip takes for a source that doesn't say
+_ROUNDS = 5
+_LARGEST = 2**20  # of a pyproject.toml
+# Its name, then the wheel itself, so that nothing is looked for in a folder that a stranger has written.
+_SCRIPT = """
+set -eu
+{version}
+python3 -m venv venv >&2
+venv/bin/python -m pip wheel -q --disable-pip-version-check --no-input --no-cache-dir --no-index --find-links needs \
+    --no-deps --use-pep517 -w out {source} >&2
+cd out
+set -- *.whl
+printf '%s\\n' "$1"
+cat "$1"
+"""
+
+
+class Machine(Protocol):
+    """What is asked of a build machine."""
+
+    def install(self) -> None:
+        """Get the compiler."""
+
+    def build(self, script: str, given: dict[str, Path], out: Path) -> None:
+        """Run a script without rights, its output into `out`."""
+
+    def stop(self) -> None:
+        """End what runs, from another thread."""
+
+
+Make = Callable[[str, Say], AbstractContextManager[Machine]]
+
+
+class BuildFailed(ReleaseError):
+    """`what` could not be built; `why` is the first reason that the build gave."""
+
+    def __init__(self, what: str, why: str, said: str = "") -> None:
+        self.what, self.why = what, why
+        super().__init__(f"{what} can't be built: {why}", said)
+
+
+@dataclass
+class Workshop:
+    """Builds for hosts of one kind. Its machine is made at the first build and removed when `open` ends."""
+
+    release: debian.Release
+    target: Target
+    make: Make = build_machine.made
+    _machine: Machine | None = field(default=None, init=False)
+    _stack: ExitStack = field(default_factory=ExitStack, init=False)
+    _stopped: bool = field(default=False, init=False)
+
+    @classmethod
+    def of(cls, target: Target) -> Workshop | None:
+        """None where this machine can't make one for such hosts."""
+        release = debian.of(target.python, target.libc)
+        if release is None or build_machine.lacking(release.name, target.machine):
+            return None
+        return cls(release, target)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """The machine lives until the block ends."""
+        with self._stack:
+            try:
+                yield
+            finally:
+                self._machine = None
+
+    def stop(self) -> None:
+        """End what is built, from another thread: the block's thread clears up."""
+        self._stopped = True
+        if self._machine is not None:
+            self._machine.stop()
+
+    def wheel(self, name: str, version: str, source: Path, needs: Needs, say: Say) -> Path:
+        """The wheel of an archive of source, in the cache; `version` is empty where nobody knows it yet.
+
+        Raises BuildFailed with the first reason.
+        """
+        folder = cache_folder("built") / f"{digest(source)}-{self.release.name}-{self.target.machine}"
+        if found := _kept(folder):
+            return found
+        what = f"{name} {version}".rstrip()
+        say(f"builds {what} for Python {self.target.python} on a build machine")
+        with tempfile.TemporaryDirectory(prefix="origin-kit-build-") as scratch:
+            out = self._built(what, version, source, needs, say, Path(scratch))
+            wheel = self._taken(name, version, out, Path(scratch))
+            shutil.rmtree(folder, ignore_errors=True)  # damaged, or of another run meanwhile
+            folder.mkdir()
+            kept = Path(shutil.copy(wheel, folder / wheel.name))
+            write_whole(folder / "sha256", digest(wheel))  # last: without it the wheel doesn't count
+            return kept
+
+    def _built(self, what: str, version: str, source: Path, needs: Needs, say: Say, scratch: Path) -> Path:
+        """What the machine has written. A build may ask for more when it has begun (PEP 517): then once more."""
+        asked, out = _static_needs(source), scratch / "out"
+        given = "source" + next((kind for kind in _KINDS if source.name.endswith(kind)), ".tar.gz")
+        # A source without its repository can't ask git for its version.
+        known = f"export SETUPTOOLS_SCM_PRETEND_VERSION={shlex.quote(version)}" if version else ""
+        script = _SCRIPT.format(version=known, source=given)
+        for _ in range(_ROUNDS):
+            folder = Path(tempfile.mkdtemp(dir=scratch, prefix="needs-"))
+            if asked:
+                needs(asked, folder)
+            wheels = {f"needs/{path.name}": path for path in folder.glob("*.whl")}
+            machine = self._there(say)
+            try:
+                machine.build(script, {given: source, **wheels}, out)
+                return out
+            except BuildError as problem:
+                more = _lacks(problem.said)
+                if more is None or more in asked:
+                    why = first_reason(problem.said) if problem.said else str(problem)
+                    raise BuildFailed(what, why) from None
+                asked = [*asked, more]
+        raise BuildFailed(what, f"it asks for more and more packages: {', '.join(asked)}")
+
+    def _there(self, say: Say) -> Machine:
+        if self._machine is None:
+            machine = self._stack.enter_context(self.make(self.release.name, say))
+            self._machine = machine
+            if self._stopped:
+                machine.stop()
+            machine.install()
+        return self._machine
+
+    def _taken(self, name: str, version: str, out: Path, scratch: Path) -> Path:
+        """The wheel in an output, if it is the one that was asked for and the hosts can load it."""
+        what = f"{name} {version}".rstrip()
+        with out.open("rb") as content:
+            file = content.readline(256).decode(errors="replace").strip()
+            if "/" in file:
+                raise BuildFailed(what, f"its build leaves no wheel, but {file[:80]!r}")
+            try:
+                found, built_version, _, tags = parse_wheel_filename(file)
+            except InvalidWheelFilename:
+                raise BuildFailed(what, f"its build leaves no wheel, but {file[:80]!r}") from None
+            if version and (found, str(built_version)) != (canonicalize_name(name), version):
+                raise BuildFailed(what, f"its build makes {file}, which is another package or version")
+            if not tags & set(self.target.tags):
+                raise BuildFailed(what, f"its build makes {file}, which {self.target} can't load")
+            with (scratch / file).open("wb") as wheel:
+                shutil.copyfileobj(content, wheel)
+        return scratch / file
+
+
+def _kept(folder: Path) -> Path | None:
+    """The wheel that was built before, if it is whole."""
+    found = next(folder.glob("*.whl"), None)
+    note = folder / "sha256"
+    return found if found and note.is_file() and note.read_text() == digest(found) else None
+
+
+def _static_needs(source: Path) -> list[str]:
+    """What a build needs by its pyproject.toml, read from the archive. Nothing is unpacked."""
+    text = _read(source, "pyproject.toml")
+    try:
+        found = tomllib.loads(text).get("build-system", {}).get("requires")
+    except (tomllib.TOMLDecodeError, AttributeError):
+        found = None  # its build says so itself, in better words
+    return [str(one) for one in found] if isinstance(found, list) else list(_USUAL)
+
+
+def _read(source: Path, name: str) -> str:
+    """A file at the top of an archive; "" where there is none."""
+    try:
+        if source.name.endswith(".zip"):
+            with zipfile.ZipFile(source) as zipped:
+                found = next((one for one in zipped.namelist() if re.fullmatch(rf"[^/]+/{name}", one)), None)
+                return zipped.open(found).read(_LARGEST).decode() if found else ""
+        with tarfile.open(source) as tar:
+            members = (one for one in tar if one.isfile() and re.fullmatch(rf"(\./)?[^/]+/{name}", one.name))
+            member = next(members, None)
+            content = tar.extractfile(member) if member else None
+            return content.read(_LARGEST).decode() if content else ""
+    except (tarfile.TarError, zipfile.BadZipFile, UnicodeDecodeError, EOFError):
+        return ""
+
+
+def _lacks(said: str) -> str | None:
+    """What pip looked for among the wheels that were given and did not find."""
+    found = re.search(r"No matching distribution found for (\S[^\n(]*)", said)
+    return found[1].strip() if found else None
+
+
+# What compilers and builds say first, before what follows from it.
+_REASONS = (
+    r"^.*fatal error: .*$",
+    r"^.*\b(?:not found|No such file or directory)\b.*$",
+    r"^.*(?:Rust|Cargo|cargo|rustc).*$",
+    r"^.*\berror: (?!subprocess-exited|metadata-generation|command ).*$",
+    r"^\w*(?:Error|Exception): .*$",
+)
+_FRAME = re.compile(r"^(?:[\s│|]|error: |ERROR: |╰─>|×)+")
+
+
+def first_reason(said: str) -> str:
+    """The line of a failed build that says why, on one line and not too long."""
+    lines = [line for raw in said.splitlines() if (line := _FRAME.sub("", raw).strip())]
+    for pattern in _REASONS:
+        for line in lines:
+            if re.match(pattern, line):
+                return line[:300].rstrip(".")
+    return (lines or ["no reason given"])[-1][:300].rstrip(".")
