@@ -69,8 +69,10 @@ def hand_over(script: str) -> int:
         return 1  # the operator is gone: nobody reads this
     if not ended:
         why = how_it_ended(job)
-        raise Failed(f"the script on the host was killed{why}; run this again: it finishes or undoes what was begun",
-                     _read(job / "errors"))  # fmt: skip
+        raise Failed(
+            f"the script on the host was killed{why}; run the same command again: it finishes or undoes what was begun",
+            _read(job / "errors"),
+        )
     shutil.rmtree(str(job))
     return 0 if "result" in ended else 1
 

@@ -120,12 +120,14 @@ def common_orders(contract: Contract, wait_s: int) -> Json:
     }
 
 
-def all_or_error(outcomes: Sequence[tuple[Host, T] | HostError]) -> list[tuple[Host, T]]:
-    """What the hosts answered. Raises ChangeError where one failed."""
+def all_or_error(
+    outcomes: Sequence[tuple[Host, T] | HostError], again: Mapping[str, str] | None = None
+) -> list[tuple[Host, T]]:
+    """What the hosts answered. Raises ChangeError where one failed; `again` is as there."""
     done = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
     if failures := [outcome for outcome in outcomes if isinstance(outcome, HostError)]:
         kept = [host.name for host, changed in done if changed]
-        raise ChangeError(failures, kept, but="; migrations that have run stay")
+        raise ChangeError(failures, kept, but="; migrations that have run stay", again=again)
     return done
 
 
