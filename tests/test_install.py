@@ -388,6 +388,16 @@ except OSError as problem: raise ValueError("no handler") from problem
 """
 
 
+# What django-configurations says where the kit has not been told which class it is.
+UNNAMED = """
+text = "django-configurations settings importer wasn't correctly installed. Please use one of the starter functions"
+raise ValueError(text)
+"""
+UNDEFINED = """
+raise ValueError("Configuration cannot be imported, environment variable DJANGO_CONFIGURATION is undefined.")
+"""
+
+
 @pytest.mark.parametrize(
     ("files", "wanted"),
     [
@@ -421,6 +431,8 @@ except OSError as problem: raise ValueError("no handler") from problem
             "no handler; PermissionError: [Errno 13] Permission denied: 'shop.log' (shop/settings.py, line 4)",
         ),
         ({"shop__settings_dot_py": UNWRITABLE}, "its path is in ORIGIN_KIT_DATA"),
+        ({"shop__settings_dot_py": UNNAMED}, "are classes: name one by DJANGO_CONFIGURATION in `env` of the stack's"),
+        ({"shop__wsgi_dot_py": UNDEFINED}, "are classes: name one by DJANGO_CONFIGURATION in `env` of the stack's"),
         ({"shop__settings_dot_py": "DEBUG = 1\nif DEBUG:\n    X = 'y'\n"}, "they use it (shop/settings.py, line 2)"),
         (
             {"shop__settings_dot_py": "from .base import *\nX = not DEBUG\n", "shop__base_dot_py": "DEBUG = 1 == 1\n"},

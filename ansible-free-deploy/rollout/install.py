@@ -540,7 +540,7 @@ class Django:
             )
         if done.returncode:
             said = self.shown(done.stdout)
-            why = f"{gist(said)}{where_to_write(said)}{self.named_by(said)}"
+            why = f"{gist(said)}{where_to_write(said)}{class_to_name(said)}{self.named_by(said)}"
             text = f"{what} fails: {why}; {unharmed()}{after}. Correct it and ship again"
             raise Failed(text, last_lines(said))
 
@@ -585,6 +585,14 @@ def where_to_write(said: str) -> str:
     """What to do about a file that can't be written because it is beside the code."""
     paths = re.findall(r"(?:Read-only file system|Permission denied): '([^']+)'", said)
     return f" (only {DATA} can be written: its path is in ORIGIN_KIT_DATA)" if paths else ""
+
+
+def class_to_name(said: str) -> str:
+    """What to do about settings of django-configurations whose class is not known: manage.py and wsgi.py may have a
+    default for it, but then its values would come after the kit's."""
+    unnamed = r"django-configurations settings importer wasn't|variable DJANGO_CONFIGURATION is undefined"
+    cure = "; the settings are classes: name one by DJANGO_CONFIGURATION in `env` of the stack's config"
+    return cure if re.search(unnamed, said) else ""
 
 
 def unharmed() -> str:

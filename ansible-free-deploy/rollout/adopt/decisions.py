@@ -9,6 +9,7 @@ from pathlib import Path
 from infra import debian
 from rollout import python
 from rollout.adopt import packages, page, services, writes
+from rollout.adopt.classes import VARIABLE
 from rollout.adopt.cors import Carried, Finding
 from rollout.adopt.findings import also, moving, needed, url_path
 from rollout.adopt.project import Project
@@ -52,13 +53,7 @@ def _stops(project: Project, frontend: str | None) -> Iterator[Finding]:
     for one in project.insists:
         cure = "write os.environ.setdefault(…): the kit's settings module has to come first"
         yield Finding(f"DJANGO_SETTINGS_MODULE is overwritten with {one.value}", one.where, cure)
-    for one in project.classes:
-        cure = "put the names into a plain module that reads them from the class, and name that with --settings"
-        yield Finding(
-            f"{one.value} is a class of settings (django-configurations); the kit reads a module's names",
-            one.where,
-            cure,
-        )
+    yield from _classes(project)
     for one in project.missing:
         text = f"{project.short(one.value)} is ignored by git, so it is not shipped; what it sets is not in this report"
         yield Finding(
@@ -81,6 +76,20 @@ def _stops(project: Project, frontend: str | None) -> Iterator[Finding]:
             text = f"{setting} is {shown(one.value)}" + (", no plain path" if known(one.value) else "")
             cure = f"nginx serves these files itself, below the stack's {setting.lower()}: write it into the file"
             yield Finding(text, one.where, cure)
+
+
+def _classes(project: Project) -> Iterator[Finding]:
+    """django-configurations: a variable says which class the settings are."""
+    others = [str(one.value) for one in project.classes if one.value != project.configuration]
+    if project.configuration:
+        where = next((one.where for one in project.classes if one.value == project.configuration), "")
+        text = f"{project.configuration} is a class of settings (django-configurations)"
+        cure = f'env: {VARIABLE}: "{project.configuration}" is in the file for that; change it there for another class'
+        yield Finding(text + also("; there are also ", others), where, cure)
+    elif project.classes:
+        text = "the settings are classes (django-configurations), and none is named; here is what all have in common"
+        cure = also(f"write env: {VARIABLE}, one of ", others) + ", into the file, and look at its CORS settings there"
+        yield Finding(text, project.classes[0].where, cure)
 
 
 # ------------------------------------------------------------------------------------------------- installing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from infra.contract import Contract, Host
+from infra.contract import Application, Contract, Host
 from rollout.envfile import environment_text
 from rollout.render import places
 from rollout.render.cors import Allowed
@@ -13,6 +13,7 @@ from rollout.render.generation import File
 from rollout.render.templates import fill
 
 MODULE = places.SETTINGS_MODULE
+CONFIGURATION = "DJANGO_CONFIGURATION"  # names the class of settings in a project with django-configurations
 
 
 def files(contract: Contract, host: Host, secrets: Mapping[str, str]) -> tuple[File, ...]:
@@ -30,6 +31,7 @@ def settings_text(contract: Contract, host: Host) -> str:
     return fill(
         f"{MODULE}.py",
         settings=application.settings,
+        **_of_class(application),
         release=repr(places.release(application.name)),
         data=repr(places.data(application.name)),
         allowed_hosts=_list(allowed_hosts(contract, host)),
@@ -46,6 +48,14 @@ def settings_text(contract: Contract, host: Host) -> str:
         static_url=repr(application.static_url),
         media_url=repr(application.media_url),
     )
+
+
+def _of_class(application: Application) -> dict[str, str]:
+    """What is added where the settings are a class of django-configurations; nothing for any other project."""
+    parts = {"class_first": "first", "class_read": "class", "class_last": "last"}
+    if CONFIGURATION not in application.env:
+        return dict.fromkeys(parts, "")
+    return {hole: fill(f"configurations-{name}", settings=application.settings) for hole, name in parts.items()}
 
 
 def allowed_hosts(contract: Contract, host: Host) -> tuple[str, ...]:
