@@ -34,7 +34,7 @@ from rollout.release.lines import hashes_of, name_of, shown, with_built, without
 from rollout.release.needs import Requirements, requirements
 from rollout.release.source import ReleaseError, content_digest, walk
 from rollout.release.target import Target
-from rollout.release.tools import INDEX, credentials, detail, last, pip, reason, uv, write_private
+from rollout.release.tools import INDEX, credentials, detail, keyring, last, pip, reason, uv, write_private
 
 __all__ = ["ADDITIONS", "Requirements", "Target", "Wheels", "requirements", "uv", "wheels"]
 
@@ -287,7 +287,13 @@ class _Fetch:
         """A wheel from source; what building needs comes as wheels."""
         built = Path(tempfile.mkdtemp(dir=scratch, prefix="built-"))
         options = ["--only-binary=:all:", f"--no-binary={name}", "-w", str(built)]
-        done = pip("wheel", *options, lines=[*self._index_options(), *self._let_in(), line], scratch=scratch)
+        done = pip(
+            "wheel",
+            *options,
+            lines=[*self._index_options(), *self._let_in(), line],
+            scratch=scratch,
+            folders=self._folders,
+        )
         if done.returncode:
             if "HASHES" in done.stderr:
                 raise ReleaseError(wrong_hash(self.wanted, name))
@@ -332,7 +338,8 @@ class _Fetch:
         for lines, more in ((with_hash, ["--require-hashes"]), (without, [])):
             if lines:
                 options = ["--only-binary=:all:", "-d", str(scratch), *host, *more]
-                done = pip("download", *options, lines=[*self._let_in(), *lines], scratch=scratch)
+                asked = [*self._let_in(), *lines]
+                done = pip("download", *options, lines=asked, scratch=scratch, folders=self._folders)
                 if done.returncode:
                     raise self._not_fetched(done.stderr)
         self._expect([one for one in choices if one not in here], scratch)
@@ -349,16 +356,17 @@ class _Fetch:
         if "DO NOT MATCH THE HASHES" in said:
             name = re.search(r"^\s+(\S+) @ \S+|^\s+(\S+) from ", said.partition("HASHES")[2], re.MULTILINE)
             return ReleaseError(wrong_hash(self.wanted, name[1] or name[2] if name else "a package"))
-        if re.search(r"\b40[13]\b", said):
-            return ReleaseError(
-                f"{self.wanted.path}: an index asks for a user and password: {reason(said)}; "
-                "give them as uv and pip take them (UV_INDEX_<NAME>_USERNAME and _PASSWORD, ~/.netrc, keyring)"
-            )
+        if cure := _let_in_by(said, self._folders):
+            return ReleaseError(f"{self.wanted.path}: an index asks for a user and password: {reason(said)}{cure}")
         return ReleaseError(f"{self.wanted.path}: pip can't fetch: {reason(said)}; is the package index in reach?")
 
+    @property
+    def _folders(self) -> list[Path]:
+        """Those whose uv settings count."""
+        return list(dict.fromkeys([self.wanted.path.parent, self.wanted.project or self.wanted.path.parent]))
+
     def _let_in(self) -> list[str]:
-        folders = dict.fromkeys([self.wanted.path.parent, self.wanted.project or self.wanted.path.parent])
-        return credentials(self.wanted.text.splitlines(), folders)
+        return credentials(self.wanted.text.splitlines(), self._folders)
 
     def _index_options(self) -> list[str]:
         return [line for line in self.wanted.text.splitlines() if not self.wanted.is_lock and INDEX.match(line)]
@@ -367,7 +375,7 @@ class _Fetch:
 
     def _unresolved(self, said: str) -> ReleaseError:
         text = f"{self.wanted.path} can't be resolved for Python {self.target.python}: {reason(said)}"
-        return ReleaseError(f"{text}{ways_out.other_python(said)}", detail(said))
+        return ReleaseError(f"{text}{ways_out.other_python(said)}{_let_in_by(said, self._folders)}", detail(said))
 
     def _no_wheel(self, names: list[str]) -> str:
         return (
@@ -378,3 +386,15 @@ class _Fetch:
 
     def _hint(self, names: list[str]) -> str:
         return ways_out.hint(names, self.wanted)
+
+
+def _let_in_by(said: str, folders: list[Path]) -> str:
+    """How a user and password are given, where an index asks for them; "" where none does."""
+    if not re.search(r"\b40[13]\b", said):
+        return ""
+    if keyring(folders) and shutil.which("keyring") is None:
+        return "; a keyring is to be asked for them, and there is no program `keyring` on PATH: install it"
+    return (
+        "; give them as uv and pip take them (UV_INDEX_<NAME>_USERNAME and _PASSWORD, ~/.netrc, or a keyring with "
+        "UV_KEYRING_PROVIDER=subprocess and a user in the index's URL)"
+    )
