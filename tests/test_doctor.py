@@ -422,6 +422,41 @@ def test_5xx_names_who_answers_so_and_how_its_log_ends() -> None:
     assert only.text.endswith("its log ends with: OSError: [Errno 30] Read-only file system: 'visits.txt'")
 
 
+FILE = "/var/lib/shop/errors.log"
+
+
+@pytest.mark.parametrize(
+    ("log", "words", "cure"),
+    [
+        ({"files": {FILE: "Internal Server Error: /\nValueError: no such plant"}},
+         f"{FILE} on backend-1 ends with: ValueError: no such plant", f"see {FILE} on backend-1"),
+        ({"files": {FILE: ""}}, f"the journal has no word of it, the project's LOGGING writes to {FILE}",
+         f"see {FILE} on backend-1"),
+        ({"others": ["graypy.GELFUDPHandler"]},
+         "the journal has no word of it, the project's LOGGING sends it to graypy.GELFUDPHandler", "look there"),
+        ({}, "the project's LOGGING sends such errors nowhere",
+         "give the logger django.request a handler, e.g. logging.StreamHandler"),
+        ({"journal": True}, "CORS is not the reason", "see `fab logs`"),
+        (None, "CORS is not the reason", "see `fab logs`"),
+    ],
+)  # fmt: skip
+def test_5xx_without_a_word_in_the_journal_says_where_the_log_is(
+    log: dict[str, Any] | None, words: str, cure: str
+) -> None:
+    """A project may log to a file, or elsewhere; the finding names it, and its last exception where it can be read."""
+    log = None if log is None else {"files": {}, "journal": False, "others": [], **log}
+    whole = also_on_the_host(seen(answers=failing(500), hosts=[state(last_words="", request_log=log)]))
+    (only,) = findings(whole)
+    assert only.text.endswith(words) and cure in only.cure
+
+
+def test_the_journal_s_word_counts_before_any_file() -> None:
+    log = {"files": {FILE: "KeyError: 'old'"}, "journal": True, "others": []}
+    host = state(last_words="OSError: new", request_log=log)
+    (only,) = findings(also_on_the_host(seen(answers=failing(500), hosts=[host])))
+    assert only.text.endswith("its log ends with: OSError: new") and FILE not in only.text
+
+
 def test_an_error_page_that_fails_is_told_as_such() -> None:
     """gunicorn wrote the answer itself: neither its 500 nor its missing headers say anything about CorsMiddleware."""
     host = replace(state(), bare=frozenset({("GET", "/")}))

@@ -24,8 +24,17 @@ _SHARED = (
     "replacement",
 )
 _NEEDS = {
-    "transaction": _SHARED,
-    "install": (*_SHARED, "appdata", "links", "wheelfiles", "debug_branches", "error_pages", "transaction"),
+    "transaction": (*_SHARED, "request_log"),
+    "install": (
+        *_SHARED,
+        "request_log",
+        "appdata",
+        "links",
+        "wheelfiles",
+        "debug_branches",
+        "error_pages",
+        "transaction",
+    ),
     "data_copy": (*_SHARED, "appdata"),
 }
 

@@ -26,6 +26,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, TextIO  # noqa: UP035 - Python 3.9 evaluates the aliases below
 
+import rollout
 from rollout import (
     claims,
     handover,
@@ -44,9 +45,11 @@ from rollout import (
 from rollout.confined import Confined, Ended
 from rollout.journal import STARTED, audit, link_of
 from rollout.onhost import (
+    EXCEPTION,
     KIT,
     PAYLOAD,
     ROOT,
+    RUN,
     WAIT_S,
     Failed,
     Json,
@@ -948,10 +951,48 @@ def activity(unit: str) -> str:
 def examine() -> Json:
     """Everything a diagnosis wants of this host: its state, the diff, and what nginx and gunicorn answer when asked
     beside each other. PAYLOAD["questions"]: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]]."""
+    started = time.time()
     answers = [answer(*question) for question in PAYLOAD["questions"]]
-    failed = any(one.get("status", 0) >= 500 for one in answers)
-    words = hide(journal_of(PAYLOAD["app"] + ".service")) if failed and has_service() else ""
-    return {**plan(), **status(), "answers": answers, "last_words": words}
+    words, log = "", None
+    if any(one.get("status", 0) >= 500 for one in answers) and has_service():
+        words = journal_of(service(), since=started)
+        if not EXCEPTION.search(words):
+            log = request_log()
+            words = journal_of(service(), since=started)  # a line may be written later than its answer
+    return {**plan(), **status(), "answers": answers, "last_words": hide(words), "request_log": log}
+
+
+def request_log() -> Json | None:
+    """Where the project's log of failed requests goes, and how it ends there; None where the project can't say."""
+    app, code = PAYLOAD["app"], release()
+    if code is None:
+        return None
+    # Not by the name of what a ship runs, which goes on meanwhile.
+    unit = f"origin-kit-asked-{app}-{os.getpid()}"
+    place = Confined(app, app, (CURRENT / "systemd" / f"{app}.service").read_text(), RUN / unit, unit)
+    done = place.run(
+        f"{code}/venv/bin/python", "-c", rollout.TEXTS["request_log"],  # type: ignore[attr-defined]
+        cwd=f"{code}/app", files=(CURRENT / "secrets.env", CURRENT / "environment"), limit_s=30,
+    )  # fmt: skip
+    lines = [line for line in done.stdout.splitlines() if line.startswith('{"request_log"')]
+    return told_by_the_project(hide(lines[-1])) if lines else None
+
+
+_MOST_FILES, _MOST_TEXT = 5, 4_000
+
+
+def told_by_the_project(line: str) -> Json | None:
+    """What it says of its log, in the form that it should have and with bounds; None for anything else."""
+    try:
+        found = json.loads(line)["request_log"]
+        files = list(found["files"].items())[:_MOST_FILES]
+        return {
+            "files": {str(path)[:_MOST_TEXT]: str(end)[-_MOST_TEXT:] for path, end in files},
+            "journal": found["journal"] is True,
+            "others": [str(name)[:200] for name in found["others"][:_MOST_FILES]],
+        }
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 # What gunicorn writes for an application that raised instead of answering.

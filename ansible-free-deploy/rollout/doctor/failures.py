@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
+from infra.contract import Json
 from rollout.doctor.causes import Finding, Kind
-from rollout.doctor.seen import Cell, Seen, where
+from rollout.doctor.seen import PUBLIC, Cell, Seen, where
+from rollout.onhost import EXCEPTION
 from rollout.verdict import Response
 
 _GATEWAY = (502, 504)  # nginx's own, for an application that does not answer
-# The line of a log that names an exception: `OSError: ...`, `django.core.exceptions.ImproperlyConfigured: ...`.
-_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: \S|^[\w.]*(Error|Exception|DoesNotExist)$")
+_FAB_LOGS = "see `fab logs`"
+_HANDLER = (
+    "give the logger django.request a handler, e.g. logging.StreamHandler, whose lines `fab logs` shows; "
+    "with disable_existing_loggers at its default of True, Django's own loggers are off"
+)
 _LONGEST = 200
 
 
@@ -30,7 +34,8 @@ def failures(seen: Seen) -> Iterator[Finding]:
         yield Finding(
             f"{method} {seen.contract.backend.origin}{target} answers {status}{there}: {_what(status, bare)}; "
             f"{_cors(cells)}{last_words(seen, views)}",
-            "see `fab logs`", "5xx", kind=Kind.FAILS, places=_places(status, views),
+            next((where for _, where in _words(seen, views)), _FAB_LOGS), "5xx",
+            kind=Kind.FAILS, places=_places(status, views),
             reach=frozenset(map(failing_of, views)),
         )  # fmt: skip
 
@@ -51,14 +56,47 @@ def only_failures(cells: Sequence[Cell]) -> bool:
 
 
 def last_words(seen: Seen, views: Sequence[str]) -> str:
-    """Where the log of a host that answers so ends, if it has told: the last exception, or the last line."""
-    hosts = [host for host in seen.hosts if host.name in views or "public" in views]
-    for text in (host.state.get("last_words", "") for host in hosts if host.state):
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        if telling := [line for line in lines if _EXCEPTION.match(line)] or lines:
-            last = telling[-1]
-            return f"; its log ends with: {last[:_LONGEST]}{'…' if len(last) > _LONGEST else ''}"
-    return ""
+    """How the log of a host that answers so ends, if it has told: the last exception, or where to look for it."""
+    return next((text for text, _ in _words(seen, views)), "")
+
+
+def _words(seen: Seen, views: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What the log of each host that answers so says, and where to see more of it."""
+    for host in seen.hosts:
+        if host.state and (host.name in views or PUBLIC in views):
+            journal, log = str(host.state.get("last_words", "")), host.state.get("request_log")
+            exception = _told(journal)[0]
+            if exception or (log is None and journal.strip()):
+                yield f"; its log ends with: {exception or _told(journal)[1]}", _FAB_LOGS
+            elif log and (found := _elsewhere(host.name, log)):
+                yield found
+
+
+def _elsewhere(host: str, log: Json) -> tuple[str, str] | None:
+    """Where the project's LOGGING sends the error of a request, if that is not the journal."""
+    files, others = list(log["files"]), log["others"]
+    for path, end in log["files"].items():
+        if exception := _told(end)[0]:
+            return f"; {path} on {host} ends with: {exception}", f"see {path} on {host}"
+    silent = "; the journal has no word of it, the project's LOGGING"
+    if files:
+        return f"{silent} writes to {' and '.join(files)}", f"see {files[0]} on {host}"
+    if others:
+        return f"{silent} sends it to {' and '.join(others)}", "look there"
+    if not log["journal"]:
+        return "; the project's LOGGING sends such errors nowhere", _HANDLER
+    return None
+
+
+def _told(text: str) -> tuple[str, str]:
+    """The last exception of a log, and its last line; both shortened, "" for none."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [line for line in lines if EXCEPTION.match(line)]
+    return _short(named[-1:]), _short(lines[-1:])
+
+
+def _short(lines: Sequence[str]) -> str:
+    return "".join(line[:_LONGEST] + ("…" if len(line) > _LONGEST else "") for line in lines)
 
 
 def _failed(cell: Cell) -> Iterator[tuple[str, str, int]]:
