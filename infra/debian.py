@@ -13,6 +13,11 @@ class Release:
     number: int
     python: tuple[int, int]
 
+    @property
+    def version(self) -> str:
+        """Its Python's, e.g. "3.13"."""
+        return "{}.{}".format(*self.python)
+
     def __str__(self) -> str:
         return f"Debian {self.number}"
 

@@ -10,6 +10,12 @@ import re
 from pathlib import Path
 
 
+def files_of(module: str) -> list[str]:
+    """The files that a module can be, from where modules are imported from."""
+    path = module.replace(".", "/")
+    return [f"{path}.py", f"{path}/__init__.py"]
+
+
 def named(generation: Path) -> list[str]:
     """The modules that a generation's files name: the project's settings, and the one with the WSGI application."""
     found = []
@@ -37,6 +43,5 @@ def needs_ship(module: str) -> str:
 
 def has(release: Path, module: str) -> bool:
     """Whether the code, or a package that it is installed with, has this module."""
-    path = module.replace(".", "/")
     folders = [release / "app", *(release / "venv/lib").glob("python3*/site-packages")]
-    return any((folder / f"{path}{end}").exists() for folder in folders for end in (".py", "/__init__.py"))
+    return any((folder / file).exists() for folder in folders for file in files_of(module))

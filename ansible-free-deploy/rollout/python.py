@@ -41,9 +41,8 @@ def refuse_other(settings: Settings) -> None:
         return
     for demand in demands(ROOT / settings.backend_path):
         if not meets(release, demand.wanted):
-            version = "{}.{}".format(*release.python)
             raise PythonError(
-                f"{settings.backend_path}/{demand.who} {demand.wanted!r}, and {release} has Python {version}; "
+                f"{settings.backend_path}/{demand.who} {demand.wanted!r}, and {release} has Python {release.version}; "
                 + cure(demand.wanted, settings.stack)
             )
 
@@ -58,8 +57,7 @@ def cure(wanted: str, stack: str) -> str:
 
 def meets(release: debian.Release, wanted: str) -> bool:
     """Whether this Debian's Python is one of those. Its patch release is not known here: the highest counts."""
-    version = "{}.{}".format(*release.python)
-    return any(SpecifierSet(wanted).contains(text) for text in (version, f"{version}.99"))
+    return any(SpecifierSet(wanted).contains(text) for text in (release.version, f"{release.version}.99"))
 
 
 def fitting(wanted: str) -> debian.Release | None:

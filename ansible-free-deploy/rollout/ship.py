@@ -16,6 +16,7 @@ from rollout import access, change, deploy, hosts, release, report, secret_value
 from rollout.change import ChangeError
 from rollout.deploy import WAIT_S, UsageError
 from rollout.hosts import HostError
+from rollout.modules import files_of
 from rollout.outputs import ROOT, Outputs
 from rollout.release import Release, Target
 from rollout.render import render
@@ -165,9 +166,8 @@ def not_shipped(text: str, folder: Path | None, built: Release) -> str:
     missing = re.search(r"No module named '([\w.]+)'", text)
     if missing is None or folder is None:
         return ""
-    base = missing[1].replace(".", "/")
     shipped = {entry.path for entry in built.entries}
-    here = [name for name in (f"{base}.py", f"{base}/__init__.py") if (folder / name).is_file() and name not in shipped]
+    here = [name for name in files_of(missing[1]) if (folder / name).is_file() and name not in shipped]
     return f"{here[0]} is in {folder.name} here and was not shipped, because git ignores it" if here else ""
 
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from rollout.adopt.environment import Lookup
 from rollout.adopt.values import NOTHING, Computed, External, Names, Scope, Setting, unset
+from rollout.render import places
 
 if TYPE_CHECKING:
     from rollout.adopt.expressions import Expressions
 
-VARIABLE = "DJANGO_CONFIGURATION"
+VARIABLE = places.CONFIGURATION
 CONFIGURATION, SCHEMA, PLAIN, MADE = "django-configurations", "pydantic-settings", "a class", "what a class makes"
 _BASES = {
     "configurations.Configuration": CONFIGURATION,

@@ -105,7 +105,7 @@ def _installing(project: Project) -> Iterator[Finding]:
         yield Finding(text, one.file, f"take {instead}; or allow it with build_sdists: [{one.name}]")
     wanted = python.requires(project.manage)
     if wanted and python.fitting(wanted) is None:
-        there = ", ".join("{}.{} ({})".format(*one.python, one) for one in debian.RELEASES.values())
+        there = ", ".join(f"{one.version} ({one})" for one in debian.RELEASES.values())
         yield Finding(
             f"requires-python is {wanted!r}, and no Debian has such a Python: {there}",
             "pyproject.toml",

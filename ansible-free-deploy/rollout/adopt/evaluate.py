@@ -32,6 +32,7 @@ from rollout.adopt.values import (
     truth,
     unknown,
 )  # fmt: skip
+from rollout.modules import files_of
 
 _ENDINGS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}
 _REACHES_ALL = {"exec", "eval", "locals", "globals", "include", "vars"}
@@ -66,8 +67,7 @@ class Reader(Expressions):
     def _files(self, module: str) -> list[Path]:
         if not _MODULE.fullmatch(module):
             return []
-        base = self.root.joinpath(*module.split("."))
-        return [file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
+        return [file for name in files_of(module) if (file := self.root / name).is_file()]
 
     def module(self, name: str) -> Names:
         """The names that a module of the project has at its end; none for any other module."""

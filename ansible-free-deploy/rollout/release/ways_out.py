@@ -1,20 +1,21 @@
-"""What is usually taken instead of a package that has no wheel."""
+"""What is usually taken instead of a package that has no wheel. `fab adopt` and a ship say the same."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-from packaging.specifiers import SpecifierSet
-
-from infra import debian
+from rollout import python
 from rollout.release.needs import Requirements, other_requirements
 
-_INSTEAD = {
-    "psycopg2": "psycopg2-binary, the same code as a wheel",
+INSTEAD = {
+    "psycopg2": "psycopg2-binary, the same code as a wheel, or psycopg[binary] with Django 4.2 and later",
     "psycopg-c": "psycopg[binary]",
     "psycopg": "psycopg[binary]",
     "mysqlclient": "PyMySQL (`pymysql.install_as_MySQLdb()` in the settings)",
+    "pygraphviz": "a version on an index of yours that has a wheel",
+    "pycairo": "a version on an index of yours that has a wheel",
+    "dbus-python": "nothing that a server needs: leave it out",
     "uwsgi": "nothing: gunicorn serves here, leave it out",
     "pyuwsgi": "nothing: gunicorn serves here, leave it out",
     "python-ldap": "ldap3, or bonsai",
@@ -26,6 +27,8 @@ _INSTEAD = {
     "pylibmc": "pymemcache",
     "backports-zoneinfo": "nothing: Python has zoneinfo since 3.9; mark it `; python_version < '3.9'`",
 }
+# Those of them that no index has a wheel of, in any version.
+NEVER_A_WHEEL = ("psycopg2", "psycopg-c", "mysqlclient", "python-ldap", "uwsgi", "pygraphviz", "pycairo", "dbus-python")
 
 
 def other_python(said: str) -> str:
@@ -33,20 +36,18 @@ def other_python(said: str) -> str:
     asked = re.search(r"does not satisfy Python((?:>=|>|==|~=)[\d.]+)", said)
     if asked is None:
         return ""
-    wanted = SpecifierSet(asked[1])
-    fits = [one for one in debian.RELEASES.values() if wanted.contains("{}.{}.99".format(*one.python))]
-    if not fits:
+    fits = python.fitting(asked[1])
+    if fits is None:
         return ""
-    version = "{}.{}".format(*fits[0].python)
     return (
-        f"; {fits[0]} has Python {version}: `image: {fits[0].name}` in the stack's config, and `fab replace NAME` for "
+        f"; {fits} has Python {fits.version}: `image: {fits.name}` in the stack's config, and `fab replace NAME` for "
         "a host that is there"
     )
 
 
 def hint(names: Iterable[str], wanted: Requirements) -> str:
     """Ways out that are known for these packages, and other requirements files of the project; "" for none."""
-    known = [f"instead of {name}: {_INSTEAD[name]}" for name in names if name in _INSTEAD]
+    known = [f"instead of {name}: {INSTEAD[name]}" for name in names if name in INSTEAD]
     if files := other_requirements(wanted):
         known.append(f"the project has other requirements too, e.g. `requirements: {files[0]}` in the stack's config")
     return f"; {'; '.join(known)}" if known else ""

@@ -13,7 +13,6 @@ from rollout.render.generation import File
 from rollout.render.templates import fill
 
 MODULE = places.SETTINGS_MODULE
-CONFIGURATION = "DJANGO_CONFIGURATION"  # names the class of settings in a project with django-configurations
 
 
 def files(contract: Contract, host: Host, secrets: Mapping[str, str]) -> tuple[File, ...]:
@@ -53,7 +52,7 @@ def settings_text(contract: Contract, host: Host) -> str:
 def _of_class(application: Application) -> dict[str, str]:
     """What is added where the settings are a class of django-configurations; nothing for any other project."""
     parts = {"class_first": "first", "class_read": "class", "class_last": "last"}
-    if CONFIGURATION not in application.env:
+    if places.CONFIGURATION not in application.env:
         return dict.fromkeys(parts, "")
     return {hole: fill(f"configurations-{name}", settings=application.settings) for hole, name in parts.items()}
 
