@@ -132,9 +132,12 @@ def up(
     report.line(check.where_to_look(contract, check.from_here(contract)))
     if unsaved := check.unsaved(wanted):
         report.line(f"\n{unsaved}")
-    tell(services.notes(wanted))
+    notes = services.notes(wanted)
+    tell(notes)
     quiet = not any(shipped) and not any(o.result["changed"] for o in outcomes)
-    report.line(f"\n{'nothing to do: all is as it should be' if quiet else 'done'}, {time.monotonic() - started:.1f} s")
+    what = "nothing to do: all is as it should be" if quiet else "done"
+    rest = ", but for what is noted above" if notes else ""
+    report.line(f"\n{what}{rest}, {time.monotonic() - started:.1f} s")
 
 
 @verb(stopped=CHANGES, help={"stack": STACK, "engine": "pulumi or embedded", "take-over": TAKE_OVER,
@@ -352,9 +355,10 @@ def doctor(
         result = surgery.diagnose(seen, origin, browser)
     if html:
         page.write(html, result)
-    report.line(surgery.as_text(result, json))
+    notes = []
     if not json and not outputs:  # a file of outputs names no folder of the project's
-        tell(services.notes(settings.read(found.contract.environment, key_file=False)))
+        notes = services.notes(settings.read(found.contract.environment, key_file=False))
+    report.line(surgery.as_text(result, json, notes))
     if result.status:
         raise Exit(code=result.status)
 

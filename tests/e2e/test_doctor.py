@@ -226,20 +226,27 @@ LOGGING = {
     "handlers": {"file": {"class": "logging.FileHandler", "filename": _os.environ["ORIGIN_KIT_DATA"] + "/errors.log"}},
     "root": {"handlers": ["file"], "level": "WARNING"},
 }
+ASGI_APPLICATION = "shop.asgi.application"
+SESSION_COOKIE_NAME = "__Secure-shop"
 """
 NOWHERE = TO_A_FILE.replace('"logging.FileHandler", "filename": _os.environ["ORIGIN_KIT_DATA"] + "/errors.log"',
                             '"logging.NullHandler"')  # fmt: skip
 
 
-def test_a_500_whose_log_is_a_file_is_told_with_its_cause_too(stack: Stack) -> None:
+def test_what_does_not_work_is_noted_and_a_log_that_is_a_file_is_read(stack: Stack) -> None:
     """The journal is silent: the doctor asks the project where its log goes, and reads its end as its own user. Where
-    it goes nowhere, that is said."""
+    it goes nowhere, that is said. What the hosts lack is noted by `up`, `ship` and `doctor`, never called done."""
     with a_copy_of_the_example() as project:
         urls, settings = project / "shop" / "urls.py", project / "shop" / "settings.py"
         plain = settings.read_text()
         urls.write_text(urls.read_text() + BESIDE)
         settings.write_text(plain + TO_A_FILE)
-        with shipped(stack, project):
+        with shipped(stack, project) as said:
+            for text in (said, stack.fab("ship").stdout, stack.fab("doctor").stdout):
+                assert "note: ASGI: WebSockets answer 404" in text
+                assert "note: SESSION_COOKIE_NAME is '__Secure-shop': plain http loses" in text
+            assert "done, but for what is noted above" in said
+            assert "all as intended, but for what is noted above" in text
             found = examine(stack, "--path", "/api/count/", status=1)
             (one,) = [one for one in found["findings"] if "answers 500" in one["text"]]
             log = "/var/lib/shop/errors.log on backend-1"

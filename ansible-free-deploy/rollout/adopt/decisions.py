@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra import debian
-from rollout import python
+from rollout import cookies, python
 from rollout.adopt import packages, page, services, writes
 from rollout.adopt.classes import VARIABLE
 from rollout.adopt.cors import Carried, Finding
@@ -180,11 +180,17 @@ def _cookies(project: Project) -> Iterator[Finding]:
         if domain.value:
             text = f"{cookie}_DOMAIN is {shown(domain.value)}: under another name browsers drop the cookie"
             yield Finding(text, domain.where, "set the stack's `domain` to that, or remove it")
-        name = project.get(f"{cookie}_NAME")
-        if isinstance(name.value, str) and name.value.startswith(("__Secure-", "__Host-")):
-            plain = name.value.split("-", 1)[1]
-            text = f"{cookie}_NAME is {name.value!r}: plain http loses a cookie of that name, so a log-in answers 403"
-            cure = f'name it {plain!r} on plain http, e.g. from os.environ["{cookie}_NAME"] and env: in the file'
+    yield from lost_cookies(project)
+
+
+def lost_cookies(project: Project) -> Iterator[Finding]:
+    """Cookies whose names need https."""
+    for setting in ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME"):
+        name = project.get(setting)
+        plain = cookies.without_prefix(name.value) if isinstance(name.value, str) else None
+        if plain is not None:
+            text = f"{setting} is {name.value!r}: plain http loses a cookie of that name, so a log-in answers 403"
+            cure = f'name it {plain!r} on plain http, e.g. from os.environ["{setting}"] and env: in the file'
             yield Finding(text, name.where, cure)
 
 

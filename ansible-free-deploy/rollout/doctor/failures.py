@@ -1,4 +1,4 @@
-"""What answers 5xx: whether a page may read it or not, it is never as intended. Pure."""
+"""What is never as intended, whether a page may read it or not: answers with 5xx, cookies that browsers drop. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from infra.contract import Json
+from rollout import cookies
 from rollout.doctor.causes import Finding, Kind
 from rollout.doctor.seen import PUBLIC, Cell, Seen, where
 from rollout.onhost import EXCEPTION
@@ -38,6 +39,26 @@ def failures(seen: Seen) -> Iterator[Finding]:
             kind=Kind.FAILS, places=_places(status, views),
             reach=frozenset(map(failing_of, views)),
         )  # fmt: skip
+
+
+def lost_cookies(seen: Seen) -> Iterator[Finding]:
+    """Cookies that the API sets and browsers drop, since it is reached by plain http; each once."""
+    if not seen.contract.backend.origin.startswith("http:"):
+        return
+    answers = [answer for cell in seen.cells for answer in cell.answers if isinstance(answer, Response)]
+    lines = [value for one in answers for name, value in one.headers if name.lower() == "set-cookie"]
+    for name, line in {line.partition("=")[0].strip(): line for line in lines}.items():
+        plain = cookies.without_prefix(name)
+        if plain is not None:
+            yield Finding(
+                f"the API sets the cookie {name!r} over plain http, and browsers drop it: a cookie of that name needs "
+                "https, so a log-in answers 403", f"name it {plain!r} on plain http",
+            )  # fmt: skip
+        elif cookies.is_marked_secure(line):
+            yield Finding(
+                f"the API sets the cookie {name!r}, and it is marked Secure: over plain http browsers drop it",
+                "set it without Secure on plain http", warning=True,
+            )  # fmt: skip
 
 
 def failing_of(view: str) -> str:
