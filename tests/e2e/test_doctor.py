@@ -243,7 +243,7 @@ def test_what_does_not_work_is_noted_and_a_log_that_is_a_file_is_read(stack: Sta
         settings.write_text(plain + TO_A_FILE)
         with shipped(stack, project) as said:
             for text in (said, stack.fab("ship").stdout, stack.fab("doctor").stdout):
-                assert "note: ASGI: WebSockets answer 404" in text
+                assert "note: ASGI: gunicorn serves the WSGI application alone, so WebSockets answer 404" in text
                 assert "note: SESSION_COOKIE_NAME is '__Secure-shop': plain http loses" in text
             assert "done, but for what is noted above" in said
             assert "all as intended, but for what is noted above" in text
