@@ -290,8 +290,11 @@ def status(_: Context, stack: str | None = None, outputs: str | None = None, jso
     """What every host holds, what its processes loaded, and whether that is the contract."""
     from rollout import deploy as deployment
 
-    outcomes = deployment.everywhere(read(stack, outputs, json), "status")
+    found = read(stack, outputs, json, strict=False)
+    outcomes = deployment.everywhere(found, "status")
     report.line(deployment.as_json(outcomes) if json else deployment.status_table(outcomes))
+    if found.problem:
+        raise Exit(code=exits.USAGE)
     if not all(map(deployment.as_wanted, outcomes)):
         raise Exit(code=exits.WRONG)
 

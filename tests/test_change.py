@@ -27,7 +27,7 @@ class Session:
     def __init__(self, host: Host, questions: tuple[str, ...], ends: Callable[[Host], Json]) -> None:
         self.host, self.questions, self.ends = host, questions, ends
 
-    def run(self, _script: str, _orders: Json, *, on_gate: Callable[[str], str], **_: Any) -> Json:
+    def run(self, _orders: Json, *, on_gate: Callable[[str], str], **_: Any) -> Json:
         for question in self.questions:
             on_gate(question)
         return self.ends(self.host)
@@ -45,7 +45,7 @@ def carried_out(questions: tuple[str, ...], ends: Callable[[Host], Json]) -> Hos
     """The failure of a change of one host that goes like this."""
 
     def one(_role: str, host: Host, turn: change.Turn) -> Json:
-        return turn.run(Session(host, questions, ends), "", {})  # type: ignore[arg-type]
+        return turn.run(Session(host, questions, ends), {})  # type: ignore[arg-type]
 
     (found,) = change.carry_out(Contract.from_json(CONTRACT), [("backend", host("backend-1"))], one)
     assert isinstance(found, HostError)
@@ -95,7 +95,7 @@ class Stoppable:
     def close(self) -> None:
         self.closed.set()
 
-    def run(self, _script: str, _orders: Json, *, on_gate: Callable[[str], str], **_: Any) -> Json:
+    def run(self, _orders: Json, *, on_gate: Callable[[str], str], **_: Any) -> Json:
         return self.goes_on(self, on_gate)
 
 
@@ -124,7 +124,7 @@ def stopped(names: list[str], goes_on: Callable[..., Json], **more: Any) -> chan
                 assert turn.coordinator._moved.wait_for(lambda: turn.coordinator.outcome, 30)
             return goes_on(session, ask)
 
-        return turn.run(Stoppable(host, then), "", {})  # type: ignore[arg-type]
+        return turn.run(Stoppable(host, then), {})  # type: ignore[arg-type]
 
     pairs = [(name.partition("-")[0], host(name)) for name in names]
     with pytest.raises(change.Stopped) as caught:
@@ -172,7 +172,7 @@ def test_no_host_gets_orders_after_the_interrupt() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         with turn.coordinator._moved:
             assert turn.coordinator._moved.wait_for(lambda: turn.coordinator.outcome, 30)
-        return turn.run(Stoppable(host, lambda *_: given.append(host) or {}), "", {})  # type: ignore[arg-type,func-returns-value]
+        return turn.run(Stoppable(host, lambda *_: given.append(host) or {}), {})  # type: ignore[arg-type,func-returns-value]
 
     with pytest.raises(change.Stopped, match="run `fab rollback --release --to b1`"):
         change.carry_out(Contract.from_json(CONTRACT), [("backend", host("backend-1"))], one, again=WAYS)

@@ -12,16 +12,15 @@ import os
 import pwd
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rollout import claims, scripts
-from rollout.onhost import Failed
-from tests.test_install import Machine, _machine, archive_of, site_orders
+from on_host import claims
+from on_host.runtime import Failed
+from tests.test_install import PACKAGE, Machine, _machine, archive_of, in_a_process, site_orders
 
 BLOB = archive_of(("site/index.html", b"x"))
 ID = "0123456789ab"
@@ -33,13 +32,13 @@ def ship(machine: Machine, app: str = "shop", blob: bytes = BLOB, **more: Any) -
 
 
 def facts(machine: Machine, app: str = "shop", **more: Any) -> dict[str, Any]:
-    return machine.run({"action": "facts", "app": app, "who": "tests", **more})
+    return machine.run({"verb": "facts", "app": app, "who": "tests", **more})
 
 
 # The fakes, and where the kit notes and receives what it has not yet put anywhere.
 OWN = (
     "fake", "systemctl.log", "run/origin-kit", "var/log/origin-kit", "var/cache/origin-kit",
-    "etc/origin-kit/committed.json", "etc/origin-kit/recover.py", "etc/systemd/system/origin-kit-recover.service",
+    "etc/origin-kit/committed.json", "etc/origin-kit/recover.pyz", "etc/systemd/system/origin-kit-recover.service",
 )  # fmt: skip
 
 
@@ -384,11 +383,7 @@ def test_a_process_of_the_old_one_stops_a_move(monkeypatch: pytest.MonkeyPatch) 
 
 def forget_former(machine: Machine, app: str) -> None:
     """What a deploy does when the new configuration serves."""
-    shared = scripts.script("transaction").rsplit("exec(compile(", 1)[0]
-    text = f"PAYLOAD = { ({'root': str(machine.root), 'app': app, 'who': 'tests'})!r}\n{shared}"
-    text += f"from rollout import claims\nclaims.forget_former({app!r})\n"
-    path = f"{machine.root}/fake:{os.environ['PATH']}"
-    subprocess.run([sys.executable, "-c", text], check=True, env={"PATH": path, "ROOT": str(machine.root)})
+    in_a_process(machine, PACKAGE, f"from on_host import claims\nclaims.forget_former({app!r})\n")
 
 
 @pytest.mark.parametrize("fate", ["renamed", "removed"])

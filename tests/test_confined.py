@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from rollout import confined
-from rollout.confined import Confined, limits
-from rollout.onhost import Failed
+from on_host import confined, places
+from on_host.confined import Confined, limits
+from on_host.runtime import Failed
 
 PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable  # one that anybody may run
 UNIT = """\
@@ -45,7 +45,7 @@ WantedBy=x
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Confined:
-    monkeypatch.setattr(confined, "ROOT", tmp_path)
+    monkeypatch.setattr(places, "ROOT", tmp_path)
     return Confined("shop", "nobody", UNIT, tmp_path / "private")
 
 

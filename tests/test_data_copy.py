@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import io
 import json
 import os
@@ -16,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from rollout import data_copy
-from rollout.onhost import Failed
+from on_host import as_user, data_copy
+from on_host.runtime import Failed
 
 ORDERS = '''
 import os, signal, sqlite3, sys
@@ -31,8 +30,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 '''
 
 
-def run(script: str, folder: Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-I", "-c", script, str(folder)]
+def run(action: str, folder: Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-I", "-c", as_user.text("copy_data"), action, str(folder)]
     return subprocess.run(command, input=given, capture_output=True, timeout=60, check=False)
 
 
@@ -65,7 +64,7 @@ def manifest(archive: bytes) -> list[Any]:
 
 def test_what_was_copied_is_what_is_restored(data: Path, tmp_path: Path) -> None:
     """Rows of the write-ahead log too; modes, times, links as links; what can't be copied is told."""
-    read = run(data_copy.READ, data)
+    read = run("read", data)
     assert read.returncode == 0, read.stderr
     told = data_copy.summary(read.stderr.decode())
     assert told["left_out"] == [1, "pipe"] and told["as_they_are"] == [1, "broken.sqlite3"]
@@ -77,7 +76,7 @@ def test_what_was_copied_is_what_is_restored(data: Path, tmp_path: Path) -> None
     assert lines["closed"] == ["closed", "folder", 0o500]
     other = tmp_path / "other"
     other.mkdir()
-    written = run(data_copy.WRITE, other, read.stdout)
+    written = run("write", other, read.stdout)
     assert written.returncode == 0, written.stderr
     again = data_copy.summary(written.stdout.decode())
     assert {key: again[key] for key in again} == {key: told[key] for key in again}
@@ -138,10 +137,10 @@ def one_more(member: tarfile.TarInfo, content: bytes | None) -> Any:
 )
 def test_what_is_not_as_it_was_copied_is_refused(data: Path, tmp_path: Path, change: Any, said: str) -> None:
     """A file with one byte changed, one that is missing, a path that leads out."""
-    archive = rewritten(run(data_copy.READ, data).stdout, change)
+    archive = rewritten(run("read", data).stdout, change)
     other = tmp_path / "other"
     other.mkdir()
-    written = run(data_copy.WRITE, other, archive)
+    written = run("write", other, archive)
     assert written.returncode != 0
     assert any(part in written.stderr.decode() for part in said.split("|")), written.stderr
     assert not (tmp_path / "escaped").exists()
@@ -149,16 +148,16 @@ def test_what_is_not_as_it_was_copied_is_refused(data: Path, tmp_path: Path, cha
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
 def test_an_archive_that_is_cut_short_is_refused(data: Path, tmp_path: Path, part: float) -> None:
-    archive = run(data_copy.READ, data).stdout
+    archive = run("read", data).stdout
     other = tmp_path / "other"
     other.mkdir()
     whole = archive.rindex(b"manifest")
-    assert run(data_copy.WRITE, other, archive[: int(whole * part)]).returncode != 0
+    assert run("write", other, archive[: int(whole * part)]).returncode != 0
 
 
 def test_an_earlier_try_leaves_nothing(data: Path) -> None:
     """Folders that their owner has closed included."""
-    assert run(data_copy.EMPTY, data).returncode == 0
+    assert run("empty", data).returncode == 0
     assert list(data.iterdir()) == []
 
 
@@ -166,24 +165,13 @@ def test_data_that_is_larger_than_the_operator_s_disk_is_not_sent(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever the application has made there (a sparse file of a terabyte), the operator's disk is not filled."""
-    monkeypatch.setitem(data_copy.PAYLOAD, "most", 3 << 20)
-    monkeypatch.setitem(data_copy.PAYLOAD, "place", "/var/lib/origin-kit/replace")
+    monkeypatch.setitem(data_copy.ORDERS, "most", 3 << 20)
+    monkeypatch.setitem(data_copy.ORDERS, "place", "/var/lib/origin-kit/replace")
     sender = data_copy.Sender()
     sender.write(b"x" * (2 << 20))
     assert capsys.readouterr().out.count('"data"') == 8
     with pytest.raises(Failed, match="larger than the 3 MiB that are free in /var/lib/origin-kit/replace"):
         sender.write(b"x" * (2 << 20))
-
-
-def test_what_runs_on_hosts_is_for_python_3_9_and_its_own_library() -> None:
-    """This script, what it shares with others, and what it has the application's user run."""
-    folder = Path(data_copy.__file__).parent
-    texts = [(folder / f"{name}.py").read_text() for name in ("data_copy", "appdata", "replacement", "confined")]
-    for text in (*texts, data_copy.READ, data_copy.WRITE, data_copy.EMPTY):
-        tree = ast.parse(text, feature_version=(3, 9))
-        imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-        imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names | {"rollout"}
 
 
 def test_what_the_application_says_of_its_data_is_for_people_only() -> None:

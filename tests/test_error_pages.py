@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit import ROOT
+from on_host import as_user
 
-TEXT = (ROOT / "ansible-free-deploy/rollout/error_pages.py").read_text()
+TEXT = as_user.text("error_pages")
 SETTINGS = """
 SECRET_KEY, ROOT_URLCONF, DEBUG = "x", "urls", False
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": ["pages"]}]

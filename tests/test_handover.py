@@ -15,7 +15,7 @@ from typing import TextIO
 
 import pytest
 
-from rollout import handover
+from on_host import handover
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(handover, "JOBS", tmp_path)
     monkeypatch.setattr(handover, "_answers", [])
     monkeypatch.setattr(handover, "_heard", [])
-    monkeypatch.setattr(handover, "PAYLOAD", {"job": str(tmp_path / "one"), "together": True, "who": "ada"})
+    monkeypatch.setattr(handover, "ORDERS", {"job": str(tmp_path / "one"), "together": True, "who": "ada"})
     folder = tmp_path / "one"
     folder.mkdir()
     (folder / "events").touch()

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import shlex
 import socket
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import paramiko
 import pytest
 
 from infra.contract import Host
 from rollout import hosts
+from rollout import program as programs
 from rollout.hosts import HostError, Identity, LostError, session
+from tests.programs import bootstrap, doing
 
 
 class Door(paramiko.ServerInterface):
@@ -52,6 +57,8 @@ class Server:
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind = kind
+        self.folder = folder
+        self.commands: list[str] = []
         self.host_key = paramiko.ECDSAKey.generate()
         user_key = paramiko.ECDSAKey.generate()
         self.identity = folder / "id"
@@ -103,23 +110,30 @@ class Server:
             self._run(channel, door.words.decode())
 
     def _run(self, channel: paramiko.Channel, command: str) -> None:
-        """The command of the kit, by this interpreter instead of root's."""
-        assert command.startswith("sudo -n /usr/bin/python3 -c '")
-        text = command.removeprefix("sudo -n /usr/bin/python3 -c '").removesuffix("'")
-        sent = b""
-        while chunk := channel.recv(1 << 16):
-            sent += chunk
-        self.seen.append(sent)
+        """The command of the kit, by this interpreter instead of root's, with its programs in this server's folder."""
+        self.commands.append(command)
+        assert shlex.split(command)[:-1] == ["sudo", "-n", "/usr/bin/python3", "-I", "-c"]
         if self.breaks:
+            channel.recv(1)
             channel.get_transport().sock.close()
             return
-        done = subprocess.run([sys.executable, "-c", text], input=sent, capture_output=True, check=False)
-        with suppress(OSError):  # the client has given up
-            channel.sendall(done.stdout)
-            channel.sendall_stderr(done.stderr)
-            if self.answers_status:
-                channel.send_exit_status(done.returncode)
-            channel.close()
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen([sys.executable, "-I", "-c", bootstrap(self.folder)], **pipes) as process:  # type: ignore[call-overload]
+            threading.Thread(target=self._pass_on, args=(channel, process.stdin), daemon=True).start()
+            with suppress(OSError):  # the client has given up
+                for line in process.stdout:
+                    channel.sendall(line)
+                channel.sendall_stderr(process.stderr.read())
+                if self.answers_status:
+                    channel.send_exit_status(process.wait())
+                channel.close()
+
+    def _pass_on(self, channel: paramiko.Channel, into: BinaryIO) -> None:
+        with suppress(OSError), into:
+            while chunk := channel.recv(1 << 16):
+                self.seen.append(chunk)
+                into.write(chunk)
+                into.flush()
 
 
 @contextmanager
@@ -144,34 +158,70 @@ def refusal(host: Host, identity: Path) -> str:
 
 def test_a_script_runs_with_its_orders_and_reports_as_it_goes(tmp_path: Path) -> None:
     """One exec: script, payload and blob on stdin; events one by one; the result at the end."""
-    script = (
+    program = doing(
         "import sys,json\n"
-        'print(json.dumps({"step": "a", "text": "does " + PAYLOAD["what"]}))\n'
+        'print(json.dumps({"step": "a", "text": "does " + orders["what"]}))\n'
         'print(json.dumps({"result": {"got": len(sys.stdin.buffer.read())}}))\n'
     )
     blob = tmp_path / "blob"
     blob.write_bytes(b"x" * 300_000)
     events = []
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
-        result = connection.run(script, {"what": "it"}, blob=blob, on_event=events.append)
+        result = connection.run({"what": "it"}, program=program, blob=blob, on_event=events.append)
     assert result == {"got": 300_000}
     assert events == [{"step": "a", "text": "does it"}]
+
+
+def test_a_program_travels_once(tmp_path: Path) -> None:
+    """The second time its digest is enough; another program is another digest. Few are kept."""
+    orders = {"verb": "x"}
+    texts = [f'print(\'{{"result": {{"number": {number}}}}}\')' for number in range(6)]
+    with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
+        for text, number in [*((text, number) for number, text in enumerate(texts)), (texts[5], 5)]:
+            there.seen.clear()
+            assert connection.run(orders, program=doing(text)) == {"number": number}
+        assert b"".join(there.seen) == doing(texts[5]).head(orders)
+    kept = tmp_path / "run/origin-kit/programs"
+    assert sorted(path.name for path in kept.iterdir()) == sorted(doing(text).digest for text in texts[2:])
+    assert (kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777) == (0o700, 0o700)
+
+
+def test_an_unchanged_question_costs_little(tmp_path: Path) -> None:
+    """What starts the program there and the orders of a small question: less than one round trip's window."""
+    with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
+        program = doing("print('{\"result\": {}}')")
+        connection.run({"verb": "x"}, program=program)
+        assert len(there.commands[0]) + len(program.head({"verb": "x"})) < 4000
+
+
+def test_a_damaged_program_is_not_started(tmp_path: Path) -> None:
+    program = replace(doing("print('{\"result\": {}}')"), digest="0" * 64)
+    with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
+        with pytest.raises(HostError) as caught:
+            connection.run({}, program=program)
+        assert "arrives incomplete" in caught.value.detail
+        assert not (tmp_path / "run").exists()
+
+
+def test_the_same_sources_are_the_same_program() -> None:
+    """Whenever they were checked out, so that it travels once for everybody."""
+    assert programs.pack(programs.sources()) == programs.current()
 
 
 def test_a_connection_that_is_gone_is_no_traceback(tmp_path: Path) -> None:
     with server(tmp_path) as sound, session(sound.host, Identity(sound.identity)) as there:
         there.connection.transport.close()
         with pytest.raises(HostError, match="the connection was lost before anything was asked; run this again"):
-            there.run("", {})
+            there.run({})
 
 
 def test_secrets_travel_on_stdin_and_never_in_the_command(tmp_path: Path) -> None:
     """A process list shows commands, not what they read."""
-    script = 'import json; print(json.dumps({"result": {}}))'
+    program = doing('import json; print(json.dumps({"result": {}}))')
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
-        connection.run(script, {"secret": "hush-hush"})
-        assert b"hush-hush" in there.seen[0]
-    assert "hush-hush" not in hosts._COMMAND
+        connection.run({"secret": "hush-hush"}, program=program)
+        assert zlib.compress(json.dumps({"secret": "hush-hush"}).encode()) in b"".join(there.seen)
+        assert "hush-hush" not in there.commands[0]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +241,7 @@ def test_a_script_that_fails_is_told_with_the_host_s_name(tmp_path: Path, script
         session(there.host, Identity(there.identity)) as connection,
         pytest.raises(HostError) as caught,
     ):
-        connection.run(script, {})
+        connection.run({}, program=doing(script))
     assert says in str(caught.value)
 
 
@@ -287,7 +337,8 @@ def test_neither_ssh_config_nor_known_hosts_of_the_user_decide(tmp_path: Path, m
     (tmp_path / ".ssh" / "config").write_text("Host 127.0.0.1\n  HostName 127.0.0.2\n  Port 1\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
-        assert connection.run('import json; print(json.dumps({"result": {"ok": True}}))', {}) == {"ok": True}
+        program = doing('import json; print(json.dumps({"result": {"ok": True}}))')
+        assert connection.run({}, program=program) == {"ok": True}
 
 
 def test_hosts_are_worked_on_side_by_side_and_the_first_failure_is_told() -> None:
@@ -310,7 +361,7 @@ def test_what_was_read_is_json(tmp_path: Path) -> None:
     """A script's stray output, a warning say, disturbs nobody."""
     script = "print('warning: x'); import json; print(json.dumps({'result': {'a': 1}}))"
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
-        assert json.dumps(connection.run(script, {})) == '{"a": 1}'
+        assert json.dumps(connection.run({}, program=doing(script))) == '{"a": 1}'
 
 
 WORDS = {
@@ -344,8 +395,8 @@ def test_a_script_that_is_killed_is_no_lost_connection(tmp_path: Path) -> None:
     """sshd gives no status for a program that a signal ended; the connection is there still."""
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         there.answers_status = False
-        with pytest.raises(HostError, match="the script on the host was killed") as caught:
-            connection.run("import os; os.kill(os.getpid(), 9)", {})
+        with pytest.raises(HostError, match="the work on the host was killed") as caught:
+            connection.run({}, program=doing("import os; os.kill(os.getpid(), 9)"))
         assert "lost" not in str(caught.value)
 
 
@@ -353,7 +404,7 @@ def test_a_connection_that_breaks_meanwhile_is_a_lost_one(tmp_path: Path) -> Non
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         there.breaks = True
         with pytest.raises(LostError, match="the connection was lost; what runs there ends by itself"):
-            connection.run("", {})
+            connection.run({})
 
 
 def test_a_host_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,7 +415,7 @@ def test_a_host_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.M
         session(there.host, Identity(there.identity)) as connection,
         pytest.raises(LostError, match="it has sent no sign of life for 1 s, so it was given up"),
     ):
-        connection.run("import time; time.sleep(5); print('{\"result\": {}}')", {})
+        connection.run({}, program=doing("import time; time.sleep(5); print('{\"result\": {}}')"))
 
 
 def test_a_host_that_starts_no_program_is_no_lost_connection(tmp_path: Path) -> None:
@@ -372,14 +423,14 @@ def test_a_host_that_starts_no_program_is_no_lost_connection(tmp_path: Path) -> 
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         there.doors[0].refuses = True
         with pytest.raises(HostError, match="it starts no program for us"):
-            connection.run("", {})
+            connection.run({})
 
 
 def test_stray_bytes_before_the_answer_are_no_traceback(tmp_path: Path) -> None:
     """A shell's start-up file may greet in any encoding, and in anything that happens to be JSON."""
     script = 'import sys; sys.stdout.buffer.write(b"gr\\xfc\\xdfe\\n42\\n"); print(\'{"result": {}}\')'
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
-        assert connection.run(script, {}) == {}
+        assert connection.run({}, program=doing(script)) == {}
 
 
 def test_no_message_sends_to_the_command_that_shows_it(tmp_path: Path) -> None:

@@ -29,13 +29,15 @@ from uuid import uuid4
 
 import pytest
 
-from rollout import hosts, release, scripts
+import on_host
+from rollout import program, release
 from rollout.release import Release, Target
+from tests.programs import begin, bootstrap
 
 PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
-START = hosts._BOOTSTRAP
-HERE = Path(release.__file__).parents[1]
-TEXTS = {name: (HERE / f"{name}.py").read_text() for name in ("install", "appdata", "journal", "two_phase")}
+PACKAGE = Path(on_host.__file__).parents[1]
+OF_A_SHIP = re.compile("on_host/(release/.*|user|journal|two_phase)[.]py")
+TEXTS = {path: text for path, text in program.sources().items() if OF_A_SHIP.fullmatch(path)}
 STEPS = sorted({step for text in TEXTS.values() for step in re.findall(r'\bstep\(\s*"([a-z]+)"', text)})
 
 SYSTEMCTL = """#!/bin/sh
@@ -110,19 +112,18 @@ class Machine:
         """The result, or the error, of one exec; `said` and `status` tell the rest. The operator stays on the line,
         unless it is to `hang_up` behind the last byte."""
         user = {"user": "nobody"} if os.geteuid() == 0 else {}
-        text = release.script().encode()
         common = {"root": str(self.root), "workers_s": 0.3, "deploy": uuid4().hex[:12], "who": "tests", **user}
         common["silence_s"] = 300  # this operator sends no sign of life, and a busy machine takes its time
-        data = json.dumps({**common, **orders, **self.more}).encode()
         environment = {
             "PATH": f"{self.root}/fake:{os.environ['PATH']}",
             "ROOT": str(self.root),
             "WORKER": str(os.getpid()),
         }
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with subprocess.Popen([PYTHON, "-c", START], env=environment, cwd="/", **pipes) as process:  # type: ignore[call-overload]
+        with subprocess.Popen([PYTHON, "-I", "-c", bootstrap(self.root)], env=environment, cwd="/", **pipes) as process:  # type: ignore[call-overload]
+            begin(process, program.current(), {**common, **orders, **self.more})
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(b"%d %d\n" % (len(text), len(data)) + text + data + blob)
+                process.stdin.write(blob)
                 process.stdin.flush()
             if hang_up:
                 process.stdin.close()
@@ -138,7 +139,7 @@ class Machine:
         return {key: value for key, value in result.items() if key not in ("phases", "seconds")}
 
     def facts(self) -> dict[str, Any]:
-        return self.run({"action": "facts", "app": "shop"})
+        return self.run({"verb": "facts", "app": "shop"})
 
     def ship(self, built: Release, **more: Any) -> dict[str, Any]:
         facts = self.facts()
@@ -494,7 +495,7 @@ def archive_of(*members: tuple[str, bytes | str | None]) -> bytes:
 
 def site_orders(blob: bytes, name: str = "0123456789ab") -> dict[str, Any]:
     return {
-        "action": "install", "app": "shop", "role": "frontend", "who": "tests", "id": name,
+        "verb": "ship", "app": "shop", "role": "frontend", "who": "tests", "id": name,
         "digest": hashlib.sha256(blob).hexdigest(), "size": len(blob), "label": "page",
         "commit": None, "lock": None,
         "wsgi": "", "settings": "", "files": {}, "env": {}, "secrets": {},
@@ -751,7 +752,7 @@ def test_a_kill_at_any_step_is_finished_or_undone_by_the_next_run(
     machine.ship(first)
     forget(machine, second, environment=name == "venv")
     machine.more = {"die_at": name}
-    assert "the script on the host was killed" in machine.ship(second)["error"]
+    assert "the work on the host was killed" in machine.ship(second)["error"]
     machine.more = {}
     assert machine.current in (first.id, second.id)
     assert (machine.home / "current/app/manage.py").exists()
@@ -817,10 +818,11 @@ def test_the_boot_after_a_power_cut_goes_back_to_the_release_before(
     machine.ship(second)
     machine.more = {}
     assert machine.current == second.id
-    guard = machine.root / "etc/origin-kit/recover.py"
-    text = guard.read_text().replace("PAYLOAD = {", f"PAYLOAD = {{'root': {str(machine.root)!r}, ", 1)
-    environment = {"PATH": f"{machine.root}/fake:/usr/bin:/bin", "ROOT": str(machine.root)}
-    subprocess.run([PYTHON, "-I", "-c", text], env=environment, check=True)
+    guard = machine.root / "etc/origin-kit/recover.pyz"
+    assert guard.read_bytes() == program.current().data
+    boot = f"ExecStart=/usr/bin/python3 -I {guard} boot shop\n"
+    assert boot in (machine.root / "etc/systemd/system/origin-kit-recover.service").read_text()
+    in_a_process(machine, guard, "from on_host.__main__ import start; sys.argv[1:] = ['boot', 'shop']; start()")
     assert machine.current == first.id
     assert not (machine.root / "etc/origin-kit/journal.json").exists()
     assert "after a power cut" in (machine.root / "var/log/origin-kit/audit.jsonl").read_text()
@@ -920,7 +922,7 @@ def test_a_release_that_was_changed_on_the_host_is_seen_and_mended(
     assert (machine.home / "current/static/style.css").read_text() == "body {}"
     assert (lib(machine) / "gunicorn.py").read_text() == "def run(): ...\n"
     assert not list(machine.home.rglob("*.partial"))
-    assert machine.run({"action": "facts", "app": "shop"})["venvs"] == [built.wheels.lock if built.wheels else ""]
+    assert machine.run({"verb": "facts", "app": "shop"})["venvs"] == [built.wheels.lock if built.wheels else ""]
     assert len(list((machine.home / "venvs").iterdir())) == 1
 
 
@@ -1039,11 +1041,17 @@ def test_rollback_goes_to_the_release_before(machine: Machine, tmp_path: Path) -
 
 
 def look(machine: Machine, verb: str = "releases") -> dict[str, Any]:
-    """What the host says of its releases, by the script that looks."""
-    orders = {"verb": verb, "app": "shop", "root": str(machine.root), "who": "tests", "units": []}
-    program = f"PAYLOAD = {orders!r}\n{scripts.script('transaction')}"
-    done = subprocess.run([PYTHON, "-"], input=program, capture_output=True, text=True, check=True, cwd="/")
-    return dict(json.loads(done.stdout.splitlines()[-1])["result"])
+    """What the host says of its releases, as it says it to an operator."""
+    return machine.run({"verb": verb, "app": "shop", "units": []})
+
+
+def in_a_process(machine: Machine, package: Path, text: str) -> None:
+    """Run lines on this machine's files, with the kit's package from `package`, and no operator."""
+    orders = {"root": str(machine.root), "app": "shop", "who": "tests"}
+    begin = f"import sys; sys.path.insert(0, {str(package)!r}); from on_host.orders import ORDERS\n"
+    environment = {"PATH": f"{machine.root}/fake:/usr/bin:/bin", "ROOT": str(machine.root)}
+    words = [PYTHON, "-I", "-c", f"{begin}ORDERS.update({orders!r})\n{text}"]
+    subprocess.run(words, env=environment, check=True)
 
 
 def audit(machine: Machine) -> list[dict[str, Any]]:
@@ -1176,9 +1184,10 @@ def test_facts_are_a_target(machine: Machine) -> None:
     assert re.fullmatch(re.escape(target.python) + r"\.\d+", target.version)
 
 
-def test_the_script_is_for_python_3_9_and_its_own_library() -> None:
-    """The script parses as Python 3.9 and imports nothing outside of the standard library."""
-    tree = ast.parse(release.script(), feature_version=(3, 9))
+@pytest.mark.parametrize("path", sorted(program.sources()))
+def test_what_runs_on_a_host_is_for_python_3_9_and_its_own_library(path: str) -> None:
+    """It parses as Python 3.9 and imports nothing outside of the standard library and its own package."""
+    tree = ast.parse(program.sources()[path], feature_version=(3, 9))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names
+    assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names | {"on_host"}

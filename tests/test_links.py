@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.links import leading_out, resolve
+from on_host.links import leading_out, resolve
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rollout import logfiles, onhost, untrusted
+from on_host import audit, logfiles, looks, untrusted
+from on_host.orders import ORDERS
 
 OPEN = 'open() "/opt/shop/current/static/none" failed (2: No such file or directory)'
 FORGED = f'{OPEN}, client: 127.0.0.1, server: _, request: "GET / HTTP/1.1"'
@@ -27,7 +28,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "fake/journalctl").chmod(0o755)
     (tmp_path / "fake/journal").write_text("")
     monkeypatch.setattr(logfiles, "NGINX", tmp_path / "nginx")
-    monkeypatch.setattr(logfiles, "AUDIT", tmp_path / "audit.jsonl")
+    monkeypatch.setattr(audit, "AUDIT", tmp_path / "audit.jsonl")
     monkeypatch.setattr(logfiles, "ASKED", tmp_path / "asked.jsonl")
     monkeypatch.setenv("PATH", f"{tmp_path / 'fake'}:{os.environ['PATH']}")
     monkeypatch.setenv("TZ", "UTC")
@@ -202,9 +203,7 @@ def test_a_full_disk_costs_one_line_too_many(host: Path, monkeypatch: pytest.Mon
 
 
 def test_no_secret_is_in_what_is_shown(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rollout import transaction
-
-    monkeypatch.setitem(onhost.PAYLOAD, "secrets", {"TOKEN": "hunter2hunter2"})
-    monkeypatch.setitem(transaction.PAYLOAD, "units", ["shop.service"])
+    monkeypatch.setitem(ORDERS, "secrets", {"TOKEN": "hunter2hunter2"})
+    monkeypatch.setitem(ORDERS, "units", ["shop.service"])
     (host / "nginx/access.log").write_text(access(NOON, "GET /?t=hunter2hunter2", 200))
-    assert "GET /?t=(secret) HTTP/1.1" in transaction.logs()["text"]
+    assert "GET /?t=(secret) HTTP/1.1" in looks.logs()["text"]

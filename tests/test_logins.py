@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from rollout import logins
-from rollout.logins import Change
-from rollout.onhost import Failed
+from on_host import logins, places
+from on_host.logins import Change
+from on_host.runtime import Failed
 from tests.graph import _key
 
 ADA, BOB, EVE, KIT = (f"{_key(name)[0]} {name}@laptop" for name in ("ada", "bob", "eve", "kit"))
@@ -86,8 +86,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     who = pwd.getpwuid(os.geteuid())
     home = Path(f"{tmp_path}{who.pw_dir}")
     (home / ".ssh").mkdir(parents=True)
-    monkeypatch.setattr(logins, "ROOT", tmp_path)
-    monkeypatch.setattr(logins, "PAYLOAD", {"logins": {"user": who.pw_name, "keys": [ADA, EVE], "own": key(ADA)}})
+    monkeypatch.setattr(places, "ROOT", tmp_path)
+    monkeypatch.setattr(logins, "ORDERS", {"logins": {"user": who.pw_name, "keys": [ADA, EVE], "own": key(ADA)}})
     return home / ".ssh"
 
 
@@ -126,7 +126,7 @@ def test_no_link_is_followed(host: Path, tmp_path: Path) -> None:
 
 def test_without_a_list_nothing_is_touched(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (host / "authorized_keys").write_text(f"{BOB}\n")
-    monkeypatch.setattr(logins, "PAYLOAD", {})
+    monkeypatch.setattr(logins, "ORDERS", {})
     assert logins.settle() is False
     assert logins.differences() == {}
     assert (host / "authorized_keys").read_text() == f"{BOB}\n"
@@ -134,6 +134,6 @@ def test_without_a_list_nothing_is_touched(host: Path, monkeypatch: pytest.Monke
 
 def test_an_unknown_user_is_told(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     orders: dict[str, Any] = {"logins": {"user": "nobody-here", "keys": [ADA], "own": None}}
-    monkeypatch.setattr(logins, "PAYLOAD", orders)
+    monkeypatch.setattr(logins, "ORDERS", orders)
     with pytest.raises(Failed, match="there is no user nobody-here here"):
         logins.settle()

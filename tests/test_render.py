@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from infra.contract import Contract
-from rollout.envfile import environment_text
+from on_host.envfile import environment_text
 from rollout.render import Generation, RenderError, render
 from rollout.render.django import variables
 from rollout.render.frontend import connect_source

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.kit import ROOT
+from on_host import as_user
 
-TEXT = (ROOT / "ansible-free-deploy/rollout/request_log.py").read_text()
+TEXT = as_user.text("request_log")
 FILE = '{"class": "logging.FileHandler", "filename": "%s"}'
 MAIL = '{"class": "django.utils.log.AdminEmailHandler"}'
 

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from infra.contract import Json
-from rollout import journal, onhost, seal, transaction
+from on_host import audit, journal, places, recovery, runtime, seal
+from on_host.activation import note_activation
+from on_host.configuration import outline, state, switch
+from on_host.configuration.state import KEPT
+from on_host.files import point
+from on_host.orders import ORDERS
 from rollout.render import Generation, render
-from rollout.transaction import KEPT
 from tests.test_render import application, load
 
 KEY = b"k" * 32
@@ -84,11 +88,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A host's /etc/origin-kit, elsewhere."""
     kit = tmp_path / "kit"
     (kit / "generations").mkdir(parents=True)
-    for name, path in (("KIT", ""), ("GENERATIONS", "generations"), ("CURRENT", "current")):
-        monkeypatch.setattr(transaction, name, kit / path)
-    for name, path in (("KIT", ""), ("JOURNAL", "journal.json"), ("OUTCOMES", "committed.json")):
-        monkeypatch.setattr(journal, name, kit / path)
-    monkeypatch.setitem(journal.PAYLOAD, "app", "none")
+    paths = {"KIT": "", "GENERATIONS": "generations", "CONFIGURATION": "current", "JOURNAL": "journal.json"}
+    for name, path in paths.items():
+        monkeypatch.setattr(places, name, kit / path)
+    monkeypatch.setattr(journal, "OUTCOMES", kit / "committed.json")
+    monkeypatch.setitem(ORDERS, "app", "none")
     monkeypatch.setattr(seal, "KEY", kit / "key")
     monkeypatch.setattr(seal, "_found", [])
     return kit
@@ -111,10 +115,10 @@ def test_the_key_is_made_once_and_for_root_alone(place: Path, monkeypatch: pytes
 def commit(rendered: Json) -> str:
     """What a deploy leaves behind, without its services."""
     made = seal.sealed(rendered, seal.key(make=True))
-    transaction.stage(made)
-    transaction.point(transaction.CURRENT, f"generations/{made['id']}")
-    transaction.note_activation(transaction.GENERATIONS, made["id"])
-    transaction.prune()
+    switch.stage(made)
+    point(places.CONFIGURATION, f"generations/{made['id']}")
+    note_activation(places.GENERATIONS, made["id"])
+    switch.prune()
     return str(made["id"])
 
 
@@ -129,16 +133,16 @@ def test_a_secret_that_was_replaced_leaves_with_the_commit(place: Path) -> None:
     third = commit(generation("4321", A="b"))
     assert holders(place, "1234") == []
     assert holders(place, "4321") == [f"generations/{third}/secrets.env"]
-    assert transaction.kept() == sorted([first, second, third])
+    assert state.kept() == sorted([first, second, third])
 
 
 def test_a_rollback_takes_todays_secrets(place: Path) -> None:
     """Configuration goes back, a secret that was replaced does not; the history says where it leads."""
     first, second = commit(generation("1234")), commit(generation("4321", A="b"))
-    again = transaction.stored(first)
+    again = state.stored(first)
     assert again["id"] not in (first, second)
-    assert again["id"] == transaction.leads_to()[first] == commit(generation("4321"))
-    assert transaction.leads_to()[second] == second
+    assert again["id"] == state.leads_to()[first] == commit(generation("4321"))
+    assert state.leads_to()[second] == second
     texts = {file["path"]: file["text"] for file in again["files"]}
     assert 'PIN="4321"' in texts["secrets.env"]
     assert 'A="b"' not in texts["environment"]
@@ -147,8 +151,8 @@ def test_a_rollback_takes_todays_secrets(place: Path) -> None:
 def test_a_rollback_to_what_has_the_same_secrets_is_that_generation(place: Path) -> None:
     first = commit(generation("1234"))
     commit(generation("1234", A="b"))
-    assert transaction.stored(first)["id"] == transaction.leads_to()[first] == first
-    texts = {file["path"]: file["text"] for file in transaction.stored(first)["files"]}
+    assert state.stored(first)["id"] == state.leads_to()[first] == first
+    texts = {file["path"]: file["text"] for file in state.stored(first)["files"]}
     assert texts == {file["path"]: file["text"] for file in seal.sealed(generation("1234"), seal.key())["files"]}
 
 
@@ -156,13 +160,13 @@ def test_a_commit_that_was_killed_before_it_cleared_up_is_finished_by_the_next_d
     """A secret that should be gone is a difference, and so is one that a killed deploy has half written."""
     first, second = commit(generation("1234")), commit(generation("4321"))
     sealed = seal.sealed(generation("4321"), seal.key())
-    assert transaction.left_secrets(sealed) == []
+    assert state.left_secrets(sealed) == []
     (place / "generations" / first / "secrets.env").write_text("PIN=1234")
     (place / "generations" / "x.partial").mkdir()
-    assert transaction.left_secrets(sealed) == ["generations/x.partial", f"generations/{first}/secrets.env"]
-    transaction.recover()
+    assert state.left_secrets(sealed) == ["generations/x.partial", f"generations/{first}/secrets.env"]
+    recovery.recover()
     assert commit(generation("4321")) == second
-    assert transaction.left_secrets(sealed) == []
+    assert state.left_secrets(sealed) == []
 
 
 def test_only_what_is_current_can_be_read_and_nobody_can_list_the_rest(place: Path) -> None:
@@ -177,20 +181,20 @@ def test_the_newest_are_kept_whatever_the_clock_says(place: Path) -> None:
     for number in range(KEPT + 2):
         made.append(commit(generation(A=str(number))))
         os.utime(place / "generations" / made[-1], (1e9 - number, 1e9 - number))
-    assert transaction.kept() == sorted(made[-KEPT:])
+    assert state.kept() == sorted(made[-KEPT:])
 
 
 def test_a_generation_whose_record_is_broken_is_no_traceback(place: Path) -> None:
     first, second = commit(generation("1234")), commit(generation("4321"))
     (place / "generations" / first / "generation.json").write_text("{")
-    assert transaction.kept() == [second]
-    transaction.prune()
+    assert state.kept() == [second]
+    switch.prune()
     assert not (place / "generations" / first).exists()
 
 
 def test_a_value_with_a_carriage_return_survives_a_rollback(place: Path) -> None:
     first = commit(generation("one\rtwo\r\n"))
-    assert 'PIN="one\rtwo\r\n"\n' in [file["text"] for file in transaction.stored(first)["files"]]
+    assert 'PIN="one\rtwo\r\n"\n' in [file["text"] for file in state.stored(first)["files"]]
 
 
 def test_a_plan_shows_no_secret_that_was_or_becomes_a_plain_value(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,8 +202,8 @@ def test_a_plan_shows_no_secret_that_was_or_becomes_a_plain_value(place: Path, m
     contract = application(load("local-ip"), env={"TOKEN": "hush-hush"})
     commit(sent(render(contract, "backend", contract.backend.hosts[0], {})))
     later = render(application(contract, env={}), "backend", contract.backend.hosts[0], {"TOKEN": "hush-hush"})
-    monkeypatch.setitem(onhost.PAYLOAD, "secrets", {"TOKEN": "hush-hush"})
-    shown = transaction.diff(seal.sealed(sent(later), seal.key()))
+    monkeypatch.setitem(ORDERS, "secrets", {"TOKEN": "hush-hush"})
+    shown = state.diff(seal.sealed(sent(later), seal.key()))
     assert "hush-hush" not in json.dumps(shown)
     assert "TOKEN" in shown["environment"]
     assert shown["secrets.env"] == "(secret: differs)\n"
@@ -208,16 +212,53 @@ def test_a_plan_shows_no_secret_that_was_or_becomes_a_plain_value(place: Path, m
 def test_no_message_quotes_a_secret(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A project that fails quotes what it was given; one that is two letters long is in every text."""
     values = {"DSN": "postgres://u:hush@h", "PEM": "-----BEGIN\nMIIEvQ==\n", "A": "ab"}
-    monkeypatch.setitem(onhost.PAYLOAD, "secrets", values)
-    onhost.emit(error="bad 'postgres://u:hush@h'", detail="…\nMIIEvQ==\nabout")
+    monkeypatch.setitem(ORDERS, "secrets", values)
+    runtime.emit(error="bad 'postgres://u:hush@h'", detail="…\nMIIEvQ==\nabout")
     assert json.loads(capsys.readouterr().out) == {"error": "bad '(secret)'", "detail": "…\n(secret)\nabout"}
 
 
 def test_the_audit_is_for_root_and_holds_no_secret(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "AUDIT", place / "audit.jsonl")
+    monkeypatch.setattr(audit, "AUDIT", place / "audit.jsonl")
     for name, value in (("who", "ada@x"), ("secrets", {"TOKEN": "hush-hush"})):
-        monkeypatch.setitem(onhost.PAYLOAD, name, value)
+        monkeypatch.setitem(ORDERS, name, value)
     (place / "audit.jsonl").touch(0o644)
-    journal.audit("failed: no hush-hush there", "0123", "configuration")
+    audit.write("failed: no hush-hush there", "0123", "configuration")
     assert "hush" not in (place / "audit.jsonl").read_text()
     assert (place / "audit.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def outline_of(secrets: dict[str, str]) -> Json:
+    contract = load("local-ip")
+    return json.loads(json.dumps(render(contract, "backend", contract.backend.hosts[0], secrets).outline()))
+
+
+def test_a_status_is_told_without_any_secret(place: Path) -> None:
+    """The outline holds no text; the names of secrets are enough, whatever their values are."""
+    commit(generation("1234"))
+    wanted = outline_of({"PIN": ""})
+    assert not any("text" in file for file in wanted["files"])
+    assert outline.compare(wanted)[0] == outline.compare(outline_of({"PIN": "other"}))[0] == unlinked(wanted)
+
+
+def unlinked(wanted: Json) -> list[str]:
+    """What differs in a test for want of links into /etc, and by what is on this machine."""
+    return [link["place"] for link in wanted["links"]] + [path for path in wanted["absent"] if Path(path).exists()]
+
+
+@pytest.mark.parametrize("path", ["environment", "secrets.env"])
+def test_a_status_tells_of_an_edit_by_hand(place: Path, path: str) -> None:
+    """A secret file's edit shows in the mark that the current generation's name should have."""
+    commit(generation("1234"))
+    file = places.CONFIGURATION / path
+    file.write_text(file.read_text() + "MORE=1\n")
+    wrong, reasons = outline.compare(outline_of({"PIN": ""}))
+    assert {"environment": path in wrong, "secrets.env": "current" in wrong}[path]
+    assert "gunicorn" in reasons
+
+
+def test_a_status_tells_of_other_configuration(place: Path) -> None:
+    commit(generation("1234"))
+    contract = application(load("local-ip"), env={"NEW": "1"})
+    other = render(contract, "backend", contract.backend.hosts[0], {"PIN": ""}).outline()
+    wrong, _ = outline.compare(json.loads(json.dumps(other)))
+    assert wrong[:2] == ["current", "environment"]

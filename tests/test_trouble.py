@@ -10,16 +10,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from rollout import onhost, transaction
-from rollout.onhost import Failed, run, trouble
+from on_host import disk as disk_of_host
+from on_host import places
+from on_host.configuration import check
+from on_host.disk import trouble
+from on_host.runtime import Failed, run
 
 GIB = 1 << 30
 
 
 @pytest.fixture(autouse=True)
 def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onhost, "ROOT", tmp_path)
-    monkeypatch.setattr(onhost, "_noted", [])
+    monkeypatch.setattr(places, "ROOT", tmp_path)
+    monkeypatch.setattr(disk_of_host, "_noted", [])
 
 
 def disk(monkeypatch: pytest.MonkeyPatch, free: int, inodes: int, of: int = 65_536) -> None:
@@ -54,7 +57,7 @@ def test_a_file_system_that_counts_no_inodes_has_enough(monkeypatch: pytest.Monk
 def test_what_was_full_is_told_after_it_was_cleared_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """A release that did not fit is removed before anybody reads why."""
     disk(monkeypatch, 60 * GIB, 0)
-    onhost.note_full()
+    disk_of_host.note_full()
     disk(monkeypatch, 60 * GIB, 9999)
     assert "no inodes" in said(errno.ENOSPC)
 
@@ -118,7 +121,7 @@ NGINX = {
 @pytest.mark.parametrize("case", NGINX)
 def test_why_nginx_was_not_satisfied(case: tuple[int, str]) -> None:
     """Another site is named where nginx names it, and suspected nowhere else."""
-    text = transaction.why_nginx(done(*case), ["/etc/nginx/conf.d/origin-kit.conf"])
+    text = check.why_nginx(done(*case), ["/etc/nginx/conf.d/origin-kit.conf"])
     assert NGINX[case] in text
     assert ("not this kit's" in text) == ("other.conf" in case[1])
 
@@ -133,10 +136,10 @@ DJANGO = {
 
 @pytest.mark.parametrize("case", DJANGO)
 def test_why_the_project_s_checks_failed(case: tuple[int, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transaction, "changed_in_release", list)
-    assert DJANGO[case] in transaction.why_django(done(*case))
+    monkeypatch.setattr(check, "changed_in_release", list)
+    assert DJANGO[case] in check.why_django(done(*case))
 
 
 def test_a_changed_release_is_blamed_before_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transaction, "changed_in_release", lambda: ["app/shop/views.py"])
-    assert "its release was changed on the host (app/shop/views.py)" in transaction.why_django(done(1, "x"))
+    monkeypatch.setattr(check, "changed_in_release", lambda: ["app/shop/views.py"])
+    assert "its release was changed on the host (app/shop/views.py)" in check.why_django(done(1, "x"))

@@ -7,6 +7,7 @@ is the kit's own coordinator, behind lines that can be cut at a message, in eith
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -20,31 +21,37 @@ from typing import Any
 
 import pytest
 
-from rollout import hosts, scripts
+from rollout import program as programs
 from rollout.coordinator import Coordinator, how_it_ended
+from rollout.program import Program
+from tests.programs import begin, bootstrap
 
 # What a host does: its links are `old` or `new`, and "what runs" is a file that says which of the two was started.
 WORK = """
 import json, os, signal, sys, time
 from pathlib import Path
-from rollout import handover, journal, two_phase
-from rollout.onhost import ROOT, Failed, emit, point, step, take_lock
+from on_host import handover, journal, two_phase
+from on_host.files import point
+from on_host.lock import take_lock
+from on_host.orders import ORDERS
+from on_host.places import ROOT
+from on_host.runtime import Failed, emit, step
 
 LINK, RUNS = ROOT / "opt/shop/current", ROOT / "runs"
 
 class Change(two_phase.Work):
     def stage(self):
         step("stage", "gets ready")
-        if PAYLOAD.get("fails") == "stage":
+        if ORDERS.get("fails") == "stage":
             raise Failed("can't get ready")
 
     def switch(self):
         journal.begin("release", "new", "old", {str(LINK): "releases/old"}, {})
         point(LINK, "releases/new")
         start()
-        while PAYLOAD.get("fails") == "waits" and not handover.operator_is_gone():
+        while ORDERS.get("fails") == "waits" and not handover.operator_is_gone():
             time.sleep(0.02)
-        if PAYLOAD.get("fails") == "switch":
+        if ORDERS.get("fails") == "switch":
             raise Failed("does not come up")
 
     def keep(self):
@@ -73,16 +80,16 @@ def recover():
 
 def change():
     recover()
-    if PAYLOAD["verb"] == "recover" or LINK.readlink().name == "new":
+    if ORDERS["verb"] == "recover" or LINK.readlink().name == "new":
         return
     two_phase.run(Change())
 
 def main():
-    if "job" not in PAYLOAD:
-        if PAYLOAD["verb"] == "outcome":
-            emit(result={"outcome": journal.outcome(PAYLOAD["transaction"])})
+    if "job" not in ORDERS:
+        if ORDERS["verb"] == "outcome":
+            emit(result={"outcome": journal.outcome(ORDERS["transaction"])})
             return 0
-        return handover.hand_over(SCRIPT)
+        return handover.hand_over()
     try:
         while True:
             try:
@@ -97,15 +104,26 @@ def main():
         return 1
     emit(result={})
     return 0
-
-sys.exit(main())
 """
 
 
-def script() -> str:
-    """The modules that a host's scripts share, and this test's work."""
-    shared = scripts.script("transaction").rsplit("exec(compile(", 1)[0]
-    return shared + WORK
+@functools.cache
+def kit_with_work() -> Program:
+    """The kit's program, with this test's work among its verbs."""
+    sources = programs.sources()
+    main = sources["on_host/__main__.py"]
+    assert '"first-boot": "first_boot",' in main
+    verbs = '"change": "work", "recover": "work",'.replace("work", "work_of_tests")
+    main = main.replace('"first-boot": "first_boot",', verbs)
+    return programs.pack({**sources, "on_host/__main__.py": main, "on_host/work_of_tests.py": WORK})
+
+
+# A job whose process starts slowly is active, as systemd would say.
+SYSTEMCTL = """#!/bin/sh
+[ "$1" = is-active ] || exit 0
+name=${3#origin-kit-}
+exec pgrep -f " job ${0%/fake/*}/run/origin-kit/jobs/${name%.service}$" > /dev/null
+"""
 
 
 @dataclass
@@ -122,7 +140,7 @@ class Host:
         (root / "runs").write_text("old")
         (root / "fake").mkdir()
         for program in ("systemctl", "journalctl"):
-            (root / "fake" / program).write_text('#!/bin/sh\n[ "$1" != is-active ]\n')
+            (root / "fake" / program).write_text(SYSTEMCTL)
             (root / "fake" / program).chmod(0o755)
         return cls(name, root)
 
@@ -157,13 +175,11 @@ class Line:
         self.cut_at = cut
         environment = {"PATH": f"{host.root}/fake:{os.environ['PATH']}"}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process: Any = subprocess.Popen([sys.executable, "-c", hosts._BOOTSTRAP], env=environment, **pipes)  # type: ignore[call-overload]
-        text, data = (
-            script().encode(),
-            json.dumps({"root": str(host.root), "app": "shop", "silence_s": 300, **orders}).encode(),
-        )
-        self.process.stdin.write(b"%d %d\n" % (len(text), len(data)) + text + data)
-        self.process.stdin.flush()
+        self.process: Any = subprocess.Popen(
+            [sys.executable, "-I", "-c", bootstrap(host.root)], env=environment, **pipes
+        )  # type: ignore[call-overload]
+        orders = {"root": str(host.root), "app": "shop", "silence_s": 300, **orders}
+        begin(self.process, kit_with_work(), orders)
 
     def passes(self, way: str) -> bool:
         """Whether one more message gets through in this direction; where not, the line is dead from now on."""

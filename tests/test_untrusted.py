@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from rollout import untrusted
-from rollout.onhost import Failed
-from rollout.untrusted import receive, within, worker_records
+from on_host import places, untrusted
+from on_host.runtime import Failed
+from on_host.untrusted import receive, within, worker_records
 
 GOOD = {"fingerprint": "f", "release": "/opt/shop/releases/a"}
 
@@ -22,7 +22,7 @@ GOOD = {"fingerprint": "f", "release": "/opt/shop/releases/a"}
 @pytest.fixture
 def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of records below a root of the test's own, where a living process counts as one of the unit's."""
-    monkeypatch.setattr(untrusted, "ROOT", tmp_path)
+    monkeypatch.setattr(places, "ROOT", tmp_path)
     folder = tmp_path / "run/shop/workers"
     folder.mkdir(parents=True)
     return folder
@@ -88,13 +88,13 @@ def test_a_flood_of_names_is_read_up_to_a_limit(workers: Path, monkeypatch: pyte
 
 
 def test_no_folder_is_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(untrusted, "ROOT", tmp_path)
+    monkeypatch.setattr(places, "ROOT", tmp_path)
     assert worker_records("shop") == []
 
 
 def test_a_process_outside_of_the_unit_is_no_worker(workers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a host the process has to be in the unit's control group: process 1 lives and is in no application's."""
-    monkeypatch.setattr(untrusted, "ROOT", Path("/"))
+    monkeypatch.setattr(places, "ROOT", Path("/"))
     assert not untrusted._in_unit(1, "shop.service")
     assert not untrusted._in_unit(99999999, "shop.service")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rollout import wheelfiles
-from rollout.wheelfiles import WheelRefused
+from on_host import wheelfiles
+from on_host.wheelfiles import WheelRefused
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 PACKAGES = f"lib/python{PYTHON}/site-packages"

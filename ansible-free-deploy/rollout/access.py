@@ -22,7 +22,7 @@ def identity(contract: Contract) -> Identity:
 
 
 def logins(contract: Contract, session: Session) -> Json:
-    """The orders for `rollout.logins` on the host; none where the stack has no list of keys."""
+    """The orders for `on_host.logins` on the host; none where the stack has no list of keys."""
     if not contract.ssh_keys:
         return {}
     return {"logins": {"user": session.host.user, "keys": list(contract.ssh_keys), "own": session.login_key}}

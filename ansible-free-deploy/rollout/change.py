@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from infra import exits
 from infra.contract import Contract, Host, Json
-from rollout import access, hosts, report, scripts
+from rollout import access, hosts, report
 from rollout.coordinator import UNDO, Coordinator, how_it_ended
 from rollout.hosts import AGAIN, ConnectError, HostError, LostError
 
@@ -71,8 +71,8 @@ class Turn:
     voted: bool = field(default=False, init=False)  # it serves the target, and waits for the outcome
     _ready: bool = field(default=False, init=False)
 
-    def run(self, session: hosts.Session, script: str, orders: Json, **more: object) -> Json:
-        """Run the script on the host; what it asks is answered, what it does is shown. Raises HostError where the
+    def run(self, session: hosts.Session, orders: Json, **more: object) -> Json:
+        """Have the orders carried out; what it asks is answered, what it does is shown. Raises HostError where the
         change is to be undone before it has begun here."""
         if not self.coordinator.begins(self.host.name):
             raise HostError(self.host, "nothing was changed here", left_alone=True)
@@ -84,7 +84,7 @@ class Turn:
                 if "text" in event:
                     begin(event["text"])
 
-            return session.run(script, orders, on_event=on_event, on_gate=self._answer, **more)  # type: ignore[arg-type]
+            return session.run(orders, on_event=on_event, on_gate=self._answer, **more)  # type: ignore[arg-type]
 
     def _note(self, step: str) -> None:
         if step == "wait":
@@ -196,7 +196,7 @@ class _Outcomes:
                 continue
             try:
                 with hosts.session(host, access.identity(self._contract)) as session:
-                    found.append(str(session.run(scripts.script("transaction"), orders)["outcome"]))
+                    found.append(str(session.run(orders)["outcome"]))
             except HostError:
                 return "unknown"
         return "unknown" if "under way" in found else how_it_ended(found)

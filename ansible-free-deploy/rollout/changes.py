@@ -1,5 +1,7 @@
-"""What an `up` would do to the infrastructure, and what of that loses data or stops a host. Pure: from the steps that
-`pulumi preview --json` (or the embedded engine's) lists."""
+"""What an `up` would do to the infrastructure, and what of that loses data or stops a host. Pure.
+
+It reads the steps that `pulumi preview --json` (or the embedded engine's) lists.
+"""
 
 from __future__ import annotations
 

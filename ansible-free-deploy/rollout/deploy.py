@@ -10,14 +10,14 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from infra import exits, wanted
 from infra.contract import Contract, Host, Json
 from infra.origins import look_alikes, parse_origin
-from rollout import access, change, hosts, report, scripts, secret_values
+from rollout import access, change, hosts, report, secret_values
 from rollout.change import ChangeError
 from rollout.hosts import HostError
 from rollout.outputs import ROOT, Outputs
@@ -34,6 +34,7 @@ ONLY_SECRETS = (
     "and run `fab deploy`, or name a generation of `fab history`: `fab rollback --to ID`"
 )
 WHAT = {"frontend": "page", "backend": "code"}  # what a release is, by role
+LOOKS_BACK = ("history", "releases", "logs")  # verbs that ask of a host what it remembers
 UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.service",)}
 
 
@@ -74,9 +75,8 @@ class Outcome:
     phases: Mapping[str, float] = field(default_factory=dict)
 
 
-def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str], verb: str, **more: object) -> Json:
-    """The orders for one host: what it should hold and how to find out whether it works."""
-    generation = render(contract, role, host, secret)
+def orders(contract: Contract, role: str, verb: str, **more: object) -> Json:
+    """The orders for a host of `role` that needs no configuration to carry them out."""
     return {
         "verb": verb,
         "app": contract.application.name,
@@ -84,12 +84,33 @@ def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str]
         "who": who(),
         "commit": commit(),
         "wait_s": WAIT_S,
+        "units": [unit.format(app=contract.application.name) for unit in UNITS[role]],
+        **more,
+    }
+
+
+def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str], verb: str, **more: object) -> Json:
+    """The orders for one host: what it should hold and how to find out whether it works."""
+    generation = render(contract, role, host, secret)
+    return {
+        **orders(contract, role, verb),
         "generation": generation.to_json(),
         "secrets": dict(secret) if role == "backend" else {},  # so that no message from there quotes one
-        "units": [unit.format(app=contract.application.name) for unit in UNITS[role]],
         "probes": probes(contract, role, generation),
         **more,
     }
+
+
+def _orders_for(outputs: Outputs, verb: str) -> Callable[[str, Host], Json]:
+    """What to send to each host. Verbs that look back send no configuration, and no secret leaves this machine."""
+    contract = outputs.contract
+    if verb in LOOKS_BACK:
+        return lambda role, host: orders(contract, role, verb)
+    if verb == "status":
+        names = dict.fromkeys(secret_values.names(outputs), "")
+        return lambda role, host: orders(contract, role, verb, outline=render(contract, role, host, names).outline())
+    secret = secret_values.read(outputs)
+    return lambda role, host: payload(contract, role, host, secret, verb)
 
 
 def who() -> str:
@@ -139,7 +160,7 @@ def everywhere(
     """`verb` on every host, or on the role or the host that `only` names, side by side. What changes hosts is staged
     and checked on all of them first, then switched on `batch` hosts at a time; where one fails, all stay or go back.
     Raises ChangeError; `again` is as there."""
-    contract, secret = outputs.contract, secret_values.read(outputs)
+    contract, orders_of = outputs.contract, _orders_for(outputs, verb)
     pairs = [(role, host) for role, host in contract.hosts if only in (None, "", role, host.name)]
     more = {"deploy": change.new_transaction(), "together": len(pairs) > 1, **more}
 
@@ -147,10 +168,10 @@ def everywhere(
         started = time.monotonic()
         with hosts.session(host, access.identity(contract)) as session:
             connected = time.monotonic() - started
-            orders = payload(contract, role, host, secret, verb, **access.logins(contract, session), **more)
-            if isinstance(orders.get("to"), dict):
-                orders["to"] = orders["to"][host.name]
-            result = turn.run(session, scripts.script("transaction"), orders)
+            sent = {**orders_of(role, host), **access.logins(contract, session), **more}
+            if isinstance(sent.get("to"), dict):
+                sent["to"] = sent["to"][host.name]
+            result = turn.run(session, sent)
         if "made_from" in result:
             result["to_ship"] = wanted.to_ship(outputs.made_from.get(role, {}), result.pop("made_from"))
         return Outcome(role, host, result, {"connect": round(connected, 3), **result.pop("phases", {})})

@@ -1,7 +1,8 @@
 """SSH: one connection and one exec per host, keys pinned by the contract, hosts side by side.
 
-What runs there is a standard-library script that arrives on stdin with its payload, so that nothing has to be installed
-first, nothing secret stands in a process list, and one exchange asks and does everything.
+What runs there is the package `on_host`, which needs nothing but Debian's Python. It travels once, its orders arrive on
+standard input: nothing has to be installed first, nothing secret stands in a process list, and one exchange asks and
+does everything.
 """
 
 from __future__ import annotations
@@ -26,20 +27,16 @@ from paramiko.auth_strategy import AuthFailure
 
 from infra import exits
 from infra.contract import Host, Json
+from on_host.runtime import BEAT_S
+from rollout import program as programs
 from rollout import ssh_config, ssh_jump, ssh_keys
-from rollout.onhost import BEAT_S
+from rollout.program import Program
 from rollout.ssh_config import SshConfig
 from rollout.ssh_keys import Keys
 
 CONNECT_TIMEOUT_S = 10
 SILENCE_S = 45.0  # a host that has sent none for this long is given up
 MOST_AT_ONCE = 32
-_BOOTSTRAP = (
-    "import json,sys;b=sys.stdin.buffer;n,m=map(int,b.readline().split());SCRIPT=b.read(n).decode();"
-    'PAYLOAD=json.loads(b.read(m));exec(compile(SCRIPT,"origin-kit","exec"))'
-)
-_COMMAND = f"sudo -n /usr/bin/python3 -c '{_BOOTSTRAP}'"
-
 CUT = (OSError, EOFError, paramiko.SSHException)  # how paramiko says that a connection is gone
 
 # What a person runs after a failure. For a rollback it is another command: see `HostError.told`.
@@ -154,36 +151,34 @@ class Session:
 
     def run(
         self,
-        script: str,
-        payload: Json,
+        orders: Json,
         *,
+        program: Program | None = None,
         blob: Path | None = None,
         on_event: Event = lambda event: None,
         on_gate: Answer | None = None,
     ) -> Json:
-        """Run `script` as root and return its `result`; its events are handed on while it runs.
+        """Have `orders` carried out as root, and return the `result`; events are handed on while it runs.
 
-        Where it comes to a gate, it is sent the word that `on_gate` gives for it. The script finds `payload` in its
-        global PAYLOAD and the bytes of `blob` on stdin. Raises HostError where it reports an error, dies, or the
-        connection is lost.
+        Where the work comes to a gate, it is sent the word that `on_gate` gives for it. The bytes of `blob` follow on
+        its standard input. `program` is the kit's own, but in tests. Raises HostError where the work reports an error,
+        dies, or the connection is lost.
         """
+        program = program or programs.current()
         try:
             channel = self.connection.transport.open_session(timeout=CONNECT_TIMEOUT_S)
-            channel.exec_command(_COMMAND)
+            channel.exec_command(programs.command())
         except CUT as problem:
             raise HostError(self.host, f"{self._not_begun()}; run this again") from problem
         channel.settimeout(SILENCE_S)
-        over, source = threading.Event(), self._open(blob)
-        writer = threading.Thread(
-            target=_send, args=(channel, script, payload, source, None if on_gate is None else over), daemon=True
-        )
-        writer.start()
+        sender = _Sender(channel, program, orders, self._open(blob), keeps_alive=on_gate is not None)
+        sender.start()
         try:
-            result, stray = self._follow(channel, on_event, on_gate)
+            result, stray = self._follow(channel, sender, on_event, on_gate)
         except TimeoutError as problem:
             raise LostError(self.host, SILENT.format(SILENCE_S)) from problem
         finally:
-            over.set()
+            sender.stop()
         status = channel.recv_exit_status()
         if result is not None and status == 0:
             return result
@@ -198,7 +193,7 @@ class Session:
             ) from problem
 
     def _follow(
-        self, channel: paramiko.Channel, on_event: Event, on_gate: Answer | None
+        self, channel: paramiko.Channel, sender: _Sender, on_event: Event, on_gate: Answer | None
     ) -> tuple[Json | None, list[str]]:
         result: Json | None = None
         stray: list[str] = []
@@ -217,6 +212,9 @@ class Session:
                     self.host, event["error"], event.get("detail", ""), left_alone=left_alone, in_doubt=in_doubt
                 )
             if "beat" in event:
+                continue
+            if "program" in event:
+                sender.go_on(send_program=event["program"] == "missing")
                 continue
             if "result" in event:
                 result = event["result"]
@@ -246,7 +244,7 @@ class Session:
         return HostError(self.host, why_dead(self.host.user, own, status), own)
 
 
-# What stands in the way of the script → what to say; in the words of the shell, sudo and Python. `{}` is the user.
+# What stands in the way of the program → what to say; in the words of the shell, sudo and Python. `{}` is the user.
 _IN_THE_WAY = {
     r"python3: (command not found|No such file)": "/usr/bin/python3 is not installed there; install python3",
     r"sudo: (command )?not found|not found: sudo": "sudo is not installed there; {} needs it, without a password",
@@ -260,20 +258,20 @@ _IN_THE_WAY = {
         f"it is out of memory or processes; see `free -h` there, then run {AGAIN}"
     ),
     r"SyntaxError|'type' object is not subscriptable": "its /usr/bin/python3 is too old; the kit needs 3.9 or newer",
-    r"Traceback \(most recent": "the kit's own script failed there: a bug, please report it",
+    r"Traceback \(most recent": "the kit's own program failed there: a bug, please report it",
 }
 
 
 def why_dead(user: str, words: str, status: int) -> str:
-    """Why the script ended without an answer: what it or what starts it said, or the signal that ended it."""
+    """Why the program ended without an answer: what it or what starts it said, or the signal that ended it."""
     for pattern, text in _IN_THE_WAY.items():
         if re.search(pattern, words):
             return text.format(user)
     if status == -1 or status > _BY_SIGNAL:  # sshd tells a signal as no status, a shell as 128 and its number
         by = f" by {_signal(status - _BY_SIGNAL)}" if status > _BY_SIGNAL else ""
-        text = f"the script on the host was killed{by}; out of memory? see `journalctl -k` there"
+        text = f"the work on the host was killed{by}; out of memory? see `journalctl -k` there"
         return f"{text}; run {AGAIN}"
-    return f"the script on the host ended with status {status}; run {AGAIN}"
+    return f"the work on the host ended with status {status}; run {AGAIN}"
 
 
 _BY_SIGNAL = 128
@@ -286,24 +284,54 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _send(
-    channel: paramiko.Channel, script: str, payload: Json, blob: BinaryIO | None, over: threading.Event | None
-) -> None:
-    """Send the script, its orders and the blob; then signs of life until it is `over`, if anything is to be asked."""
-    text, data = script.encode(), json.dumps(payload).encode()
-    try:
-        channel.sendall(b"%d %d\n" % (len(text), len(data)) + text + data)
-        if blob:
-            with blob:
-                while chunk := blob.read(1 << 18):
-                    channel.sendall(chunk)
-        if over is None:
-            channel.shutdown_write()
+class _Sender(threading.Thread):
+    """Sends the orders, the program where it is missing there, and the blob; then signs of life until it is stopped, if
+    the work may ask anything."""
+
+    def __init__(
+        self, channel: paramiko.Channel, program: Program, orders: Json, blob: BinaryIO | None, *, keeps_alive: bool
+    ) -> None:
+        super().__init__(daemon=True)
+        self._channel = channel
+        self._program = program
+        self._orders = orders
+        self._blob = blob
+        self._keeps_alive = keeps_alive
+        self._is_missing = False
+        self._told = threading.Event()  # the other side has said whether it has the program
+        self._over = threading.Event()
+
+    def go_on(self, *, send_program: bool) -> None:
+        self._is_missing = send_program
+        self._told.set()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._told.set()
+
+    def run(self) -> None:
+        try:
+            self._channel.sendall(self._program.head(self._orders))
+            self._told.wait()
+            if self._over.is_set():
+                return
+            if self._is_missing:
+                self._channel.sendall(self._program.data)
+            self._send_blob()
+            if not self._keeps_alive:
+                self._channel.shutdown_write()
+                return
+            while not self._over.wait(BEAT_S):
+                self._channel.sendall(b"\n")
+        except CUT:
+            return  # the reader sees the end of the channel and says why
+
+    def _send_blob(self) -> None:
+        if self._blob is None:
             return
-        while not over.wait(BEAT_S):
-            channel.sendall(b"\n")
-    except CUT:
-        return  # the reader sees the end of the channel and says why
+        with self._blob as source:
+            while chunk := source.read(1 << 18):
+                self._channel.sendall(chunk)
 
 
 @contextlib.contextmanager

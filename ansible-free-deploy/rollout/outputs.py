@@ -1,5 +1,7 @@
-"""Where the contract comes from: hosts from the outputs (a file backend's checkpoint or the Pulumi CLI, whatever is
-cheaper), what is wanted of them from the stack's config; or all of it from a file."""
+"""Where the contract comes from: hosts from the outputs, what is wanted of them from the config; or all from a file.
+
+Outputs are read from a file backend's checkpoint or asked of the Pulumi CLI, whatever is cheaper.
+"""
 
 from __future__ import annotations
 

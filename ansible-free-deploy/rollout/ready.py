@@ -15,13 +15,6 @@ from rollout.hosts import ConnectError, HostError, Identity, Session
 LIMIT_S = 300.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
 
-# Runs on the host, as everything does, with the question in its orders.
-ASK = """
-import json, subprocess
-done = subprocess.run(["sh", "-c", PAYLOAD["question"]], stdout=subprocess.PIPE, universal_newlines=True)
-print(json.dumps({"result": {"text": done.stdout}}))
-"""
-
 
 @dataclass(frozen=True)
 class Clock:
@@ -64,7 +57,7 @@ def _unfinished(session: Session, identity: Identity) -> str | None:
     """Why the host is not ready although it lets us in; None when it is. Machines of the kit's own boot whole."""
     if identity.file == operator_key_path():
         return None
-    text = session.run(ASK, {"question": first_boot.QUESTION})["text"]
+    text = session.run({"verb": "first-boot", "question": first_boot.QUESTION})["text"]
     verdict = first_boot.verdict(text)
     if verdict not in (None, "running"):
         raise HostError(session.host, f"its first boot failed: {verdict}; destroy and create it again", text.strip())

@@ -69,7 +69,7 @@ def rollback(
         way = own[host.name]
         orders = release.rollback_orders(contract.application.name, role, deploy.who(), way.to, way.leaving or None)
         with hosts.session(host, access.identity(contract)) as session:
-            return host, bool(turn.run(session, release.script(), {**orders, **common})["changed"])
+            return host, bool(turn.run(session, {**orders, **common})["changed"])
 
     again = {way.host.name: f"`fab rollback --release --to {way.to}`" for way in ways}
     all_or_error(change.carry_out(contract, pairs, one, batch, again=again), again)

@@ -34,6 +34,14 @@ def read(outputs: Outputs) -> dict[str, str]:
         raise SecretsError("\n".join(f"{name}: {line}" for line in str(problem).splitlines())) from None
 
 
+def names(outputs: Outputs) -> frozenset[str]:
+    """The names of the secrets, for whoever needs no value; those of the stack alone where the file can't be used."""
+    try:
+        return frozenset(read(outputs))
+    except SecretsError:
+        return frozenset(outputs.secret_env)
+
+
 def parse(data: bytes) -> dict[str, str]:
     """The values by name. A line ends with a line feed and with nothing else; blank ones and those with # are skipped.
 

@@ -12,11 +12,11 @@ from typing import TypeVar
 from infra import rules, wanted
 from infra.contract import Contract, Host, Json
 from infra.settings import Settings
+from on_host.release.modules import files_of
 from rollout import access, change, deploy, hosts, release, report, secret_values
 from rollout.change import ChangeError
 from rollout.deploy import WAIT_S, UsageError
 from rollout.hosts import HostError
-from rollout.modules import files_of
 from rollout.outputs import ROOT, Outputs
 from rollout.release import Release, Target
 from rollout.render import render
@@ -137,9 +137,8 @@ def _one(
     turn: change.Turn,
 ) -> bool:  # fmt: skip
     app, name = contract.application.name, session.host.name
-    script = release.script()
-    asked = {"action": "facts", "app": app, "role": role, "who": deploy.who()}
-    facts = session.run(script, {**common, **asked})
+    asked = {"verb": "facts", "app": app, "role": role, "who": deploy.who()}
+    facts = session.run({**common, **asked})
     built, made_from = builder.release(role, facts), wanted.made_from(builder.settings, role)
     if built.rests_on(facts) and facts["made_from"] == made_from and not common["moving"]:
         return False
@@ -151,7 +150,7 @@ def _one(
         **(_environment(contract, session.host, secrets) if role == "backend" else {}),
     )  # fmt: skip
     try:
-        result = turn.run(session, script, {**common, **orders, "made_from": made_from}, blob=archive)
+        result = turn.run(session, {**common, **orders, "made_from": made_from}, blob=archive)
     except HostError as problem:
         problem.add(not_shipped(str(problem), builder.folder, built))
         raise

@@ -18,9 +18,10 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from infra.contract import Host, Json
-from rollout import access, change, deploy, hosts, outputs, scripts
+from rollout import access, change, deploy, hosts, outputs
 from tests.e2e.kit import FAB, OLD, ROOT, Stack
 from tests.e2e.test_transaction import NEW, admitted
+from tests.programs import doing
 
 pytestmark = pytest.mark.machines
 
@@ -168,7 +169,7 @@ def test_a_killed_script_is_no_lost_connection(stack: Stack, monkeypatch: pytest
         hosts.session(contract.backend.hosts[0], access.identity(contract)) as session,
         pytest.raises(hosts.HostError, match=r"was killed.*out of memory.*run the same command again") as caught,
     ):
-        session.run("import os; os.kill(os.getpid(), 9)", {})
+        session.run({}, program=doing("import os; os.kill(os.getpid(), 9)"))
     assert "lost" not in str(caught.value)
 
 
@@ -359,7 +360,7 @@ def test_whoever_comes_while_another_deploys_follows_it_by_name(
         orders = deploy.payload(found.contract, "backend", host, {}, "deploy", deploy="first", together=True)
         orders["who"] = "ada@laptop"
         with hosts.session(host, access.identity(found.contract)) as session:
-            session.run(scripts.script("transaction"), orders, on_gate=gate)
+            session.run(orders, on_gate=gate)
 
     runner = threading.Thread(target=first)
     runner.start()

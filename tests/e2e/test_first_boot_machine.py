@@ -16,6 +16,7 @@ from infra.local import home, image, nspawn
 from infra.local.machines import NetworkProvider
 from rollout import hosts, ready
 from rollout.ready import Clock
+from tests.programs import doing
 
 pytestmark = pytest.mark.machines
 
@@ -74,10 +75,10 @@ class Booted:
 
     def root(self, command: str) -> str:
         """As root through SSH and sudo; the host key is pinned."""
-        script = "import json,subprocess; d=subprocess.run(['sh','-c',PAYLOAD['c']],stdout=-1,stderr=-2,text=True)\n"
-        script += "print(json.dumps({'result': {'out': d.stdout}}))"
+        text = "import json,subprocess; d=subprocess.run(['sh','-c',orders['c']],stdout=-1,stderr=-2,text=True)\n"
+        text += "print(json.dumps({'result': {'out': d.stdout}}))"
         with hosts.session(self.host, hosts.Identity(self.key)) as session:
-            return str(session.run(script, {"c": command})["out"])
+            return str(session.run({"c": command}, program=doing(text))["out"])
 
     def ssh(self, user: str, *options: str) -> subprocess.CompletedProcess[str]:
         strict = [

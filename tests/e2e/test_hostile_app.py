@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from infra.contract import Json
-from rollout import access, change, hosts, outputs, release, settings, ship
+from rollout import access, change, hosts, outputs, settings, ship
 from tests.e2e.hostile import Hostile
 
 pytestmark = pytest.mark.machines
@@ -27,7 +27,7 @@ def shipped_with(hostile: Hostile, **more: object) -> Json:
     found = outputs.load(stack.name, None)
     contract, host = found.contract, found.contract.backend.hosts[0]
     with hosts.session(host, access.identity(contract)) as session:
-        facts = session.run(release.script(), {"action": "facts", "app": "trap", "role": "backend", "who": "tests"})
+        facts = session.run({"verb": "facts", "app": "trap", "role": "backend", "who": "tests"})
         built = ship.Builder(settings.read(stack.name)).release("backend", facts)
         archive = built.archive(facts, lambda fraction, doing: None)
         application = contract.application
@@ -36,7 +36,7 @@ def shipped_with(hostile: Hostile, **more: object) -> Json:
             **ship._environment(contract, host, {}),
         )  # fmt: skip
         orders |= {"deploy": change.new_transaction(), **more}
-        return session.run(release.script(), orders, blob=archive, on_gate=lambda question: "go")
+        return session.run(orders, blob=archive, on_gate=lambda question: "go")
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ import pytest
 from playwright.sync_api import Page, Request
 
 from infra.contract import Host
-from rollout.confined import limits
+from on_host.confined import limits
 from tests.e2e.conftest import Environment, chromium, page_of
 from tests.e2e.kit import Stack
 

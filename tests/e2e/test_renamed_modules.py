@@ -107,7 +107,7 @@ def test_a_kill_at_any_step_is_finished_or_undone_by_the_next_run(
     before = served(own)
     with a_copy_of_the_example() as copy:
         own.write(**renamed(copy))
-        with pytest.raises(change.ChangeError, match="the script on the host was killed"):
+        with pytest.raises(change.ChangeError, match="the work on the host was killed"):
             ship.everywhere(settings.read(own.name), outputs.load(own.name), die_at=step)
         own.fab("ship")
         assert "garden.serve:application" in served(own)

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from rollout import change, outputs, settings, ship
+from rollout import change, outputs, program, settings, ship
 from tests.e2e.kit import FAB, ROOT, Stack, a_copy_of_the_example
 from tests.e2e.test_bad_days import ended
 
 pytestmark = pytest.mark.machines
 
-HERE = ROOT / "ansible-free-deploy" / "rollout"
-SCRIPTS = [(HERE / f"{name}.py").read_text() for name in ("install", "appdata", "journal", "two_phase")]
+OF_A_SHIP = re.compile("on_host/(release/.*|user|journal|two_phase)[.]py")
+SOURCES = [text for path, text in program.sources().items() if OF_A_SHIP.fullmatch(path)]
 # In the order in which a ship with other code comes by; `venv` only with other requirements, `backup` with migrations.
 STEPS = (
     "user", "unpack", "compile", "check", "collectstatic", "migrate", "journal", "switch", "restart", "confirm",
@@ -33,7 +33,7 @@ ELSEWHERE = {"venv", "backup", "replace", "undo"}  # tests/test_install.py
 
 def test_every_step_of_a_ship_has_its_case() -> None:
     """A new step without a case here fails."""
-    assert {step for text in SCRIPTS for step in re.findall(r'\bstep\(\s*"([a-z-]+)"', text)} == {*STEPS} | ELSEWHERE
+    assert {step for text in SOURCES for step in re.findall(r'\bstep\(\s*"([a-z-]+)"', text)} == {*STEPS} | ELSEWHERE
 
 
 class Application:
@@ -93,7 +93,7 @@ def test_a_kill_at_a_step_leaves_one_release_whole_and_the_next_ship_works(appli
     """SIGKILL just before the step, on every host that comes by it. What is open afterwards shows."""
     before = application.served()
     number = application.edit()
-    with pytest.raises(change.ChangeError, match="the script on the host was killed"):
+    with pytest.raises(change.ChangeError, match="the work on the host was killed"):
         application.ship(die_at=step)
     status = application.status()
     if status["unfinished"]:

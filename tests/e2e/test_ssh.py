@@ -18,6 +18,7 @@ from infra.contract import Host
 from rollout import hosts, ssh_config, ssh_keys
 from rollout.hosts import ConnectError, HostError, Identity, session
 from tests.e2e.kit import Kit, Stack
+from tests.programs import doing
 
 pytestmark = pytest.mark.machines
 USER = "ada"
@@ -129,7 +130,7 @@ def give(agent: Path, key: Path, passphrase: str = "") -> None:
 
 def enters(host: Host, identity: Identity = OWN) -> bool:
     with session(host, identity) as there:
-        return bool(there.run(ANSWER, {})["well"])
+        return bool(there.run({}, program=doing(ANSWER))["well"])
 
 
 def refusal(host: Host, identity: Identity = OWN) -> str:
@@ -267,8 +268,8 @@ def test_a_host_is_reached_through_a_jump_host(
     blob = tmp_path / "blob"
     blob.write_bytes(os.urandom(3_000_000))
     with session(there) as connection:
-        script = 'import json, sys; print(json.dumps({"result": {"got": len(sys.stdin.buffer.read())}}))'
-        assert connection.run(script, {}, blob=blob) == {"got": 3_000_000}
+        text = 'import json, sys; print(json.dumps({"result": {"got": len(sys.stdin.buffer.read())}}))'
+        assert connection.run({}, program=doing(text), blob=blob) == {"got": 3_000_000}
     assert f"Accepted publickey for {USER} from {servers[0].address} " in servers[1].log()
     wrong = replace(there, host_keys=(servers[0].key,))
     assert "its host key is not the one in the contract" in refusal(wrong)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from rollout import change, deploy, outputs
+from rollout import change, deploy, outputs, program
 from tests.e2e.kit import OLD, ROOT, Stack
 
 pytestmark = pytest.mark.machines
 
-HERE = ROOT / "ansible-free-deploy" / "rollout"
-SCRIPTS = [(HERE / f"{name}.py").read_text() for name in ("transaction", "journal", "two_phase")]
+OF_A_DEPLOY = re.compile("on_host/(configuration/.*|recovery|probe|journal|two_phase)[.]py")
+SOURCES = [text for path, text in program.sources().items() if OF_A_DEPLOY.fullmatch(path)]
 # In the order in which a deploy that changes everything comes by.
 STEPS = (
     "stage", "check-django", "check-nginx", "journal", "switch", "link", "restart-gunicorn", "restart-nginx", "probe",
@@ -60,7 +60,7 @@ def admitted(stack: Stack) -> set[str]:
 
 def test_every_step_of_the_transaction_has_its_case() -> None:
     """A new step without a case here fails."""
-    plain = {step for script in SCRIPTS for step in re.findall(r'\bstep\(\s*"([a-z-]+)"', script)}
+    plain = {step for text in SOURCES for step in re.findall(r'\bstep\(\s*"([a-z-]+)"', text)}
     undoing = {"back-release"}  # tests/test_install.py
     assert plain - undoing | {"restart-gunicorn", "restart-nginx"} == set(STEPS)
 
@@ -74,7 +74,7 @@ def test_a_kill_at_a_step_leaves_the_old_or_the_new_whole_and_the_next_deploy_wo
     stack: Stack, found: outputs.Outputs, step: str
 ) -> None:
     """SIGKILL just before the step; then the same deploy goes through, and all of it is new."""
-    with pytest.raises(change.ChangeError, match="the script on the host was killed; run the same command again"):
+    with pytest.raises(change.ChangeError, match="the work on the host was killed; run the same command again"):
         deploy.everywhere(found, "deploy", die_at=step)
     first = deploy.everywhere(found, "deploy")
     assert admitted(stack) == {NEW}

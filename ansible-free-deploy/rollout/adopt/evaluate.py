@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from on_host.release.modules import files_of
 from rollout.adopt import classes, environment
 from rollout.adopt.environment import ENVIRON
 from rollout.adopt.expressions import CHANGES, Doubt, Expressions, said, short, stored, told
@@ -32,7 +33,6 @@ from rollout.adopt.values import (
     truth,
     unknown,
 )  # fmt: skip
-from rollout.modules import files_of
 
 _ENDINGS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}
 _REACHES_ALL = {"exec", "eval", "locals", "globals", "include", "vars"}

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from infra import exits
 from infra.contract import Contract, Host, Json
 from infra.origins import OriginError, parse_origin, parse_shape
-from rollout import access, deploy, hosts, report, scripts, secret_values
+from rollout import access, deploy, hosts, report, secret_values
 from rollout.doctor import ask, browser
 from rollout.doctor.ask import Answer, Unanswered
 from rollout.doctor.causes import Finding, Kind
@@ -128,7 +128,7 @@ def _host(outputs: Outputs, role: str, host: Host, cells: Sequence[Question], as
     try:
         with hosts.session(host, access.identity(contract)) as session, report.busy(host.name) as begin:
             begin("is asked")
-            state = session.run(scripts.script("transaction"), orders)
+            state = session.run(orders)
     except HostError as problem:
         return HostReport(host.name, host.address, None, str(problem).split(": ", 1)[-1]), [], []
     told = state.pop("answers")

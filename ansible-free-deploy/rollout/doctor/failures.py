@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from infra.contract import Json
+from on_host.services import EXCEPTION
 from rollout import cookies
 from rollout.doctor.causes import Finding, Kind
 from rollout.doctor.seen import PUBLIC, Cell, Seen, where
-from rollout.onhost import EXCEPTION
 from rollout.verdict import Response
 
 _GATEWAY = (502, 504)  # nginx's own, for an application that does not answer

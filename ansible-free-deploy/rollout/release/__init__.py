@@ -3,7 +3,7 @@
 source = release.local(folder)                     # or release.from_git(url, ref, inside)
 built = release.build_backend(source, wsgi, settings, Target.of(facts), on_step, on_progress)
 if not built.rests_on(facts):
-    session.run(script, built.orders(facts, …), blob=built.archive(facts, on_progress))
+    session.run(built.orders(facts, …), blob=built.archive(facts, on_progress))
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from pathlib import Path
 
 from infra.contract import Json
 from infra.local.home import cache_folder, locked
-from rollout import scripts
-from rollout.modules import files_of
+from on_host.release.modules import files_of
 from rollout.release import left_out
 from rollout.release.archive import forget_old, pack, sound, tree_digest
 from rollout.release.needs import requirements
@@ -46,7 +45,6 @@ __all__ = [
     "from_git",
     "local",
     "rollback_orders",
-    "script",
 ]
 
 FORMAT = "2"  # of what the host makes of an archive; another one makes every id another
@@ -56,11 +54,6 @@ _KEPT_ARCHIVES = 8
 
 Say = Callable[[str], None]
 Advance = Callable[[float, str], None]
-
-
-def script() -> str:
-    """The text that runs on a host."""
-    return scripts.script("install")
 
 
 @dataclass(frozen=True)
@@ -122,7 +115,7 @@ class Release:
         generation: Json | None = None,
         probes: Json | None = None,
     ) -> Json:
-        """The payload of the `install` action; `archive` is what `archive()` gave, and goes along as the blob: made
+        """The orders of a ship; `archive` is what `archive()` gave, and goes along as the blob: made
         again here if it is whole no longer.
 
         `files` are by path below the folder that stands for the generation, `django/origin_kit_settings.py` among them.
@@ -130,7 +123,7 @@ class Release:
         `probes` are the configuration of the host, for a release that the one there can't run.
         """
         return {
-            "action": "install",
+            "verb": "ship",
             "app": app,
             "role": self.role,
             "who": who,
@@ -165,9 +158,9 @@ class Release:
 
 
 def rollback_orders(app: str, role: str, who: str, to: str | None = None, leaving: str | None = None) -> Json:
-    """The payload of the `rollback` action: to the release that served before this one, or to the one named; only if
+    """The orders of a rollback of the code: to the release that served before this one, or to the one named; only if
     `leaving` still serves, where it is given."""
-    return {"action": "rollback", "app": app, "role": role, "who": who, "to": to, "from": leaving}
+    return {"verb": "rollback-release", "app": app, "role": role, "who": who, "to": to, "from": leaving}
 
 
 @told()

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from infra.local.home import cache, cache_folder, locked
 from infra.rules import hide_password as hide_password
-from rollout import links
+from on_host import links
 from rollout.release import left_out
 
 _SKIPPED = {

@@ -25,7 +25,7 @@ from packaging.utils import canonicalize_name
 
 from infra.contract import Json
 from infra.local.home import cache_folder, locked, user_name
-from rollout import wheelfiles
+from on_host import wheelfiles
 from rollout.release import additions, ways_out
 from rollout.release.additions import ADDITIONS
 from rollout.release.archive import digest

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from infra.contract import Application, Contract, Host
-from rollout.envfile import environment_text
+from on_host.envfile import environment_text
 from rollout.render import places
 from rollout.render.cors import Allowed
 from rollout.render.generation import File

@@ -37,7 +37,7 @@ class Generation:
     """`absent` are places that must not exist; `fingerprints` and `units` are by service, units in starting order.
 
     `id` and `fingerprints` cover the files that everybody on the host may read: they are no secret themselves. What
-    the secret files add, the host computes under a key of its own (`rollout.seal`).
+    the secret files add, the host computes under a key of its own (`on_host.seal`).
     """
 
     id: str
@@ -51,6 +51,16 @@ class Generation:
         """JSON types, secrets included: for the wire, never for a log."""
         return dataclasses.asdict(self)
 
+    def outline(self) -> dict[str, Any]:
+        """JSON types without any text: what a host needs to say whether it holds this. Of a readable file its SHA-256;
+        of a secret one nothing but its name, so whoever asks needs no secret."""
+        files = [
+            {"path": file.path, "mode": file.mode, "service": file.service, "sha256": _sha256(file.text)}
+            for file in self.files
+            if file.mode & 0o077
+        ]
+        return {**dataclasses.asdict(self), "files": files}
+
 
 def assemble(
     files: Iterable[File], links: Iterable[Link], absent: Iterable[str], units: Mapping[str, tuple[str, ...]]
@@ -63,6 +73,10 @@ def assemble(
     links, absent = tuple(links), tuple(absent)
     identity = _digest([*[file for file in stamped if file.mode & 0o077], *links, *absent])[:16]
     return Generation(identity, stamped, links, absent, fingerprints, dict(units))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _stamp(file: File, fingerprints: Mapping[str, str]) -> File:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infra.contract import Application
-from rollout.confined import limits
+from on_host.confined import limits
 from rollout.render import places
 from rollout.render.generation import File, Link
 from rollout.render.templates import fill

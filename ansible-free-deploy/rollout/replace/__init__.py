@@ -19,7 +19,6 @@ from rollout import access, check, deploy, hosts, infrastructure, outputs, quest
 from rollout import settings as source
 from rollout.changes import Change
 from rollout.outputs import Outputs
-from rollout.release import script
 from rollout.replace import remote
 from rollout.replace.config import serials_of, with_serials
 from rollout.replace.remote import Remote
@@ -358,8 +357,8 @@ class _Work:
     def _built(self, contract: Contract, host: Host) -> tuple[str, str | None]:
         """The release that the source gives for a host, built; and the one that it serves."""
         with hosts.session(host, access.identity(contract)) as session:
-            asked = {"action": "facts", "app": contract.application.name, "role": self.role, "who": deploy.who()}
-            facts = session.run(script(), {**asked, "moving": {}, "replacement": self._id if self._journal else ""})
+            asked = {"verb": "facts", "app": contract.application.name, "role": self.role, "who": deploy.who()}
+            facts = session.run({**asked, "moving": {}, "replacement": self._id if self._journal else ""})
         return ship.Builder(self.settings).release(self.role, facts).id, facts["release"]
 
     def _refuse_another_release(self, found: Outputs) -> None:

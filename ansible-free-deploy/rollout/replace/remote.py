@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from infra.contract import Contract, Host, Json
-from rollout import access, deploy, hosts, report, scripts, secret_values
+from rollout import access, deploy, hosts, report, secret_values
 from rollout.hosts import HostError
 from rollout.outputs import Outputs
 from rollout.render import closed
@@ -32,7 +32,7 @@ class Remote:
                 report.step(self.host.name, event["text"])
 
         payload = {
-            "action": action,
+            "verb": action,
             "app": self.contract.application.name,
             "who": deploy.who(),
             "wait_s": deploy.WAIT_S,
@@ -42,7 +42,7 @@ class Remote:
         }
         with hosts.session(self.host, access.identity(self.contract)) as session:
             try:
-                return session.run(scripts.script("data_copy"), payload, blob=blob, on_event=on_event)
+                return session.run(payload, blob=blob, on_event=on_event)
             except OSError as problem:  # of the copy, on this side
                 raise HostError(self.host, f"the copy can't be written here: {problem.strerror}") from problem
 

@@ -1,0 +1,49 @@
+"""Start what the orders ask for. On a host this package runs as root, from the folder that `bootstrap` has made.
+
+python3 FOLDER job JOB        the unit's part of a change: its orders are in the folder JOB
+python3 PROGRAM boot APP      the boot after a power cut in the middle of a change
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+
+from on_host.orders import ORDERS, Json, take_over
+
+# Verb → the module that does it. Imported when the orders are known, and only what the verb needs: a question that
+# finds nothing to do is to cost a host little.
+MODULE_OF = {
+    **dict.fromkeys(("plan", "status", "history", "releases", "logs", "examine", "outcome"), "looks"),
+    **dict.fromkeys(("deploy", "rollback"), "configuration.deploy"),
+    **dict.fromkeys(("facts", "ship", "rollback-release"), "release.verbs"),
+    **dict.fromkeys(("close", "copy", "reopen", "restore", "settle"), "data_copy"),
+    "first-boot": "first_boot",
+}
+
+
+def main(orders: Json) -> int:
+    """Do what the orders say; the exit status. Whatever there is to tell goes to standard output, as JSON lines."""
+    ORDERS.update(orders)
+    os.umask(0o022)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    status: int = importlib.import_module("on_host." + MODULE_OF[orders["verb"]]).main()
+    return status
+
+
+def start() -> int:
+    """The two ways that need no operator."""
+    way, what = sys.argv[1:3]
+    if way == "job":
+        return main(take_over(what))
+    ORDERS.update({"who": "the boot after a power cut", "app": what})
+    from on_host import journal
+
+    journal.boot()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(start())

@@ -1,0 +1,157 @@
+"""Make this host hold one generation, or leave it as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TextIO
+
+from on_host import audit, claims, handover, journal, logins, places, two_phase
+from on_host.activation import note_activation
+from on_host.configuration.check import validate
+from on_host.configuration.state import compare, given, kept, removed_origins, stale, stored
+from on_host.configuration.switch import prune, restart, stage, switch, write_journal
+from on_host.disk import trouble
+from on_host.lock import take_lock, try_lock
+from on_host.orders import ORDERS, Json
+from on_host.probe import probe
+from on_host.recovery import recover, undo
+from on_host.release.state import release_made_from
+from on_host.runtime import Failed, emit, end_step, send_heartbeats, step
+from on_host.services import check_ports
+from on_host.work import kind_of, report, report_failure, under_the_lock
+
+
+def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
+    """What differs, and which service has to restart and why."""
+    claims.check(generation, places.app())
+    if places.current_folder() is None:
+        raise Failed(f"there is no release of {places.app()} here yet; run `fab ship` first")
+    wrong, reasons = compare(generation)
+    if ORDERS.get("restart"):
+        reasons = {service: reasons.get(service, "asked for") for service in generation["fingerprints"]}
+    return wrong, reasons
+
+
+def unchanged(generation: Json) -> Json:
+    return {"changed": False, "restarted": {}, "generation": generation["id"]}
+
+
+class Deploy(two_phase.Work):
+    """Make this host hold `generation`, tried with the release in the folder `code` (the current one)."""
+
+    def __init__(self, generation: Json, code: Path | None = None) -> None:
+        self.generation = generation
+        self.code = str(code or places.current_folder())
+        self.probes = dict(ORDERS.get("probes", {}))
+        self.wrong: list[str] = []
+        self.reasons: dict[str, str] = {}
+
+    def stage(self) -> None:
+        probes = self.probes
+        probes["refused"] = [*probes.get("refused", ()), *removed_origins(probes)]
+        step("stage", "writes generation {}".format(self.generation["id"]))
+        staged = stage(self.generation)
+        check_ports(self.generation)
+        validate(self.generation, staged, self.code)
+
+    def switch(self) -> None:
+        write_journal(self.generation, {})
+        self.switch_to()
+
+    def switch_to(self) -> None:
+        """Make it current and let it run, with the journal written."""
+        switch(self.generation)
+        restart(self.generation, {**self.reasons, **stale(self.generation)})
+        probe(self.probes)
+
+    def keep(self) -> None:
+        note_activation(places.GENERATIONS, str(self.generation["id"]))
+
+    def undo(self, problem: Exception) -> None:
+        undo(problem)
+
+
+def deploy(generation: Json) -> Json:
+    """The whole of it, with the lock held."""
+    finished = recover()
+    work = Deploy(generation)
+    work.wrong, work.reasons = work_for(generation)
+    if not work.wrong and not work.reasons:
+        return {**unchanged(generation), "changed": finished}
+    two_phase.run(work)
+    prune()
+    return {"changed": True, "restarted": work.reasons, "generation": generation["id"], "differs": work.wrong}
+
+
+def wanted() -> Json:
+    """The generation that is asked for: the one that came along, or for a rollback one that is still here."""
+    if ORDERS["verb"] == "deploy":
+        return given(make_key=True)
+    to = ORDERS["to"]
+    if to not in kept():
+        raise Failed("generation {} is not here; there is {}".format(to, ", ".join(kept()) or "none"))
+    found = stored(to)
+    ORDERS["probes"] = found["probes"]
+    return found
+
+
+def main() -> int:
+    """Change something: in the unit's process, or by handing it over to one. Nothing to change is told at once."""
+    try:
+        if "job" in ORDERS:
+            do()
+            return 0
+        send_heartbeats()
+        return 0 if nothing_to_do() else handover.hand_over()
+    except Failed as failure:
+        report_failure(failure)
+    except OSError as failure:
+        emit(error=explain(failure), detail="")
+    return 1
+
+
+def nothing_to_do() -> bool:
+    """Whether all is as wanted; reported in the very exchange that asked. Waits for whoever works here first."""
+    with lock_after_others():
+        generation = wanted()
+        claims.check(generation, places.app())
+        logins.settle()
+        if journal.exists() or any(work_for(generation)):
+            return False
+        finish(unchanged(generation), "unchanged")
+        return True
+
+
+def lock_after_others() -> TextIO:
+    """The lock; whoever works here meanwhile is followed."""
+    lock = try_lock()
+    while lock is None:
+        job = handover.running()
+        if job is None:
+            lock = take_lock()  # somebody who just looks whether there is anything to do
+        else:
+            handover.wait_along(job)
+            lock = try_lock()
+    return lock
+
+
+def do() -> None:
+    """The unit's part."""
+    generation = wanted()
+    try:
+        result = under_the_lock(lambda: deploy(wanted()))  # asked again: another deploy may have come between
+    except (Failed, OSError) as problem:
+        audit.write(f"{kind_of(problem)}: {problem}", generation["id"], "configuration")
+        raise
+    finish(result, "deployed" if result["changed"] else "unchanged")
+
+
+def finish(result: Json, word: str) -> None:
+    end_step()
+    claims.forget_former(places.app())
+    audit.write(word, result["generation"], "configuration")
+    report({**result, "made_from": release_made_from()})
+
+
+def explain(problem: OSError) -> str:
+    return f"{trouble(problem, places.KIT)}; the host serves what it served"

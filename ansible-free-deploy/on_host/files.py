@@ -1,0 +1,70 @@
+"""Files and links that are whole and on the disk, or as they were before."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+from on_host.orders import Json
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that only root can enter; one that exists becomes one."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+
+
+def sync(folder: Path) -> None:
+    """What the folder lists is on the disk."""
+    descriptor = os.open(str(folder), os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """The whole file or the one before; on the disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    descriptor = os.open(str(new), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as handle:
+        os.fchmod(descriptor, mode)
+        handle.write(data)
+        handle.flush()
+        os.fsync(descriptor)
+    new.replace(path)
+
+
+def point(place: Path, target: str) -> None:
+    """Make `place` a link to `target` by one rename, durably."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    new = place.with_name(f".{place.name}.new")
+    with contextlib.suppress(FileNotFoundError):
+        new.unlink()
+    new.symlink_to(target)
+    new.replace(place)
+    sync(place.parent)
+
+
+def link_of(path: str | Path) -> str | None:
+    """What the link points to, or None where there is no link."""
+    try:
+        return str(Path(path).readlink())
+    except OSError:
+        return None
+
+
+def json_lines(path: Path) -> list[tuple[int, Json]]:
+    """The objects in a file of JSON lines, each with its place; none where there is no file."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for number, line in enumerate(lines):
+        with contextlib.suppress(ValueError):  # a line cut short by a pulled plug
+            found.append((number, json.loads(line)))
+    return found

@@ -1,0 +1,221 @@
+"""Hand the work to a unit of its own, so that it ends by itself whatever becomes of the operator; follow it meanwhile.
+
+A job is a folder in memory that only root can enter: orders, what the work says, and what the operator answers.
+
+    orders.json    read and removed by the unit at once: secrets stand in no unit's properties and in no process list
+    events         JSON lines as `runtime.emit` writes them
+    answers        a pipe: one word a line, from the operator
+    follower       locked by whoever passes these on; unlocked means that the operator is gone
+    worker         locked by the unit's process; unlocked means that it has ended. Asking a lock costs nothing, asking
+                   systemd costs as much as a program: many hosts on few processors would ask more than they work
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Callable, Iterator  # noqa: UP035 - Python 3.9 evaluates the aliases below
+
+from on_host import places
+from on_host.files import private_folder
+from on_host.lock import held_by, owner
+from on_host.orders import ORDERS, Json
+from on_host.runtime import SILENCE_S, Failed, emit, pause, run
+
+JOBS = places.RUN / "jobs"
+PROGRAM = Path(__file__).resolve().parent.parent  # the folder that this package is in
+_ALIVE_S = 0.5
+_operator = 0  # the standard input
+
+
+# ------------------------------------------------------------------------------------------------- the operator's side
+
+
+def hand_over() -> int:
+    """Start the job's unit and follow it to its end; the status for the operator."""
+    sweep()
+    private_folder(JOBS.parent)
+    job = JOBS / str(ORDERS["deploy"])
+    job.mkdir(parents=True, mode=0o700)
+    with (job / "follower").open("w") as follower:
+        fcntl.flock(follower, fcntl.LOCK_EX)
+        (job / "orders.json").write_text(json.dumps(ORDERS))
+        (job / "events").touch()
+        os.mkfifo(str(job / "answers"), 0o600)
+        start_unit(job)
+        ended = follow(job, relay)
+    if ended is None:
+        return 1  # the operator is gone: nobody reads this
+    if not ended:
+        why = how_it_ended(job)
+        text = f"the work on the host was killed{why}; run the same command again: it finishes or undoes what was begun"
+        raise Failed(text, _read(job / "errors"))
+    shutil.rmtree(str(job))
+    return 0 if "result" in ended else 1
+
+
+def start_unit(job: Path) -> None:
+    """Start the work in a unit of its own; below another root, where tests run, in a process of its own."""
+    command = ["/usr/bin/python3", "-I", str(PROGRAM), "job", str(job)]
+    if Path("/") != places.ROOT:
+        with (job / "events").open("a") as output, (job / "errors").open("a") as errors:
+            subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True, cwd="/"
+            )
+        return
+    output_to = [
+        f"--property=Standard{stream}=append:{job}/{name}"
+        for stream, name in (("Output", "events"), ("Error", "errors"))
+    ]
+    words = ["systemd-run", "--quiet", "--collect", "--service-type=exec", "--unit", unit_of(job), *output_to]
+    done = run(*words, *command)
+    if done.returncode:
+        shutil.rmtree(str(job))
+        raise Failed("systemd can't start the work's unit; nothing was changed", done.stdout)
+
+
+def how_it_ended(job: Path) -> str:
+    """What systemd says of a unit that ended without a word, for a message; it remembers little of one that is gone."""
+    said = run("journalctl", "-u", unit_of(job), "-n", "5", "--no-pager", "-o", "cat").stdout
+    return " (out of memory)" if "oom-kill" in said else ""
+
+
+def relay(event: Json) -> None:
+    emit(**event)
+
+
+def follow(job: Path, tell: Callable[[Json], None], end: float = float("inf")) -> Json | None:
+    """Tell each of the job's events; its last one (`result` or `error`), {} where it was killed, None where the
+    operator has left or sent no sign of life, or the time (`end`, as time.monotonic() counts) is over."""
+    # Open for reading too: what is written before the unit listens is kept, and nobody waits for it to.
+    answers, last, heard = os.open(str(job / "answers"), os.O_RDWR), time.monotonic(), time.monotonic()
+    try:
+        for event in events(job):
+            if event:
+                last = time.monotonic()
+                tell(event)
+                if "result" in event or "error" in event:
+                    return event
+            elif time.monotonic() > min(end, heard + SILENCE_S):
+                return None
+            elif select.select([_operator], [], [], pause(last))[0]:
+                words = os.read(_operator, 4096)
+                if not words:
+                    return None
+                heard = time.monotonic()
+                if words.strip():  # an empty line is a sign of life
+                    os.write(answers, words)
+    finally:
+        os.close(answers)
+    return {}
+
+
+def events(job: Path) -> Iterator[Json]:
+    """The job's events as they come, {} whenever there is none yet; ends with the job's unit."""
+    rest, asked, alive = b"", time.monotonic(), True
+    with (job / "events").open("rb") as source:
+        while True:
+            chunk = source.read()
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from map(json.loads, lines)
+            if chunk:
+                continue
+            if not alive:
+                return
+            if (job / "worker").exists() or time.monotonic() > asked + _ALIVE_S:
+                alive, asked = lives(job), time.monotonic()
+            yield {}
+
+
+def unit_of(job: Path) -> str:
+    return f"origin-kit-{job.name}.service"
+
+
+def lives(job: Path) -> bool:
+    """Whether the job's unit is there; systemd knows of one whose process has not come to take its lock yet."""
+    if (job / "worker").exists():
+        return not unlocked(job / "worker")
+    return run("systemctl", "is-active", "-q", unit_of(job)).returncode == 0
+
+
+def running() -> Path | None:
+    """The job that runs here, if one does."""
+    return next((job for job in sorted(JOBS.glob("*")) if lives(job)), None)
+
+
+def sweep() -> None:
+    """Remove what ended jobs have left that nobody followed to the end; one that is being made has a follower."""
+    for job in JOBS.glob("*"):
+        if unlocked(job / "follower") and not lives(job):
+            shutil.rmtree(str(job))
+
+
+def wait_along(job: Path) -> None:
+    """Follow somebody else's job until it ends, or until `wait_s` is over."""
+    whose = owner()
+    emit(step="wait", text=f"waits for {whose}")
+
+    def tell(event: Json) -> None:
+        if "text" in event:
+            emit(step="follow", text=f"there: {event['text']}")
+
+    try:
+        ended = follow(job, tell, time.monotonic() + ORDERS.get("wait_s", 0))
+    except FileNotFoundError:  # whoever started it has cleared it away
+        return
+    if ended is None:
+        raise Failed(held_by(whose))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+# ------------------------------------------------------------------------------------------------- the unit's side
+
+_answers: list[int] = []  # the open pipe, from the first question on
+_heard: list[str] = []
+
+
+def operator_is_gone() -> bool:
+    """Whether nobody passes questions on to an operator any more."""
+    return unlocked(Path(ORDERS["job"]) / "follower")
+
+
+def ask(question: str) -> str | None:
+    """The operator's answer to a question, however long it takes; None once the operator is gone."""
+    if not _answers:
+        _answers.append(os.open(str(Path(ORDERS["job"]) / "answers"), os.O_RDWR))
+    emit(gate=question)
+    while not _heard:
+        if select.select(_answers, [], [], _ALIVE_S)[0]:
+            _heard.extend(os.read(_answers[0], 4096).decode().split())
+        elif operator_is_gone():
+            return None
+    return _heard.pop(0)
+
+
+# ------------------------------------------------------------------------------------------------- both sides
+
+
+def unlocked(path: Path) -> bool:
+    """Whether nobody holds the lock on this file any more; nobody does where it is gone."""
+    try:
+        handle = path.open()
+    except FileNotFoundError:
+        return True
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

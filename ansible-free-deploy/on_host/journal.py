@@ -1,0 +1,194 @@
+"""The journal of a change: written before the first link moves, removed when the outcome is known.
+
+Configuration and releases share it, and the boot guard with it: whoever finds a journal finishes or undoes that
+change before anything else.
+
+    state       written when                        who finds it after a crash
+    switching   before the first link moves         undoes it, unless what runs is the target and it was alone
+    prepared    this host serves the target and     asks: the outcome is the same on all hosts that took part
+                has told the coordinator so
+    (no file)   committed or undone                 `outcome` knows which of the two
+
+A journal: {"kind": "configuration" | "release", "transaction": id, "participants": [host names], "state": str,
+"from": id or None, "to": id, "links": {place: target or None}, "units": {service: [unit, ...]}, "release": id of the
+release that is switched along with a configuration, or None}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Mapping  # noqa: UP035 - Python 3.9 on hosts
+
+from on_host import audit, guard, handover, places
+from on_host.files import link_of, point, sync, write_durably
+from on_host.orders import ORDERS, Json
+from on_host.runtime import emit, run, step
+
+OUTCOMES = places.KIT / "committed.json"  # the transactions that were committed here, the last one last
+KEPT_OUTCOMES = 200
+
+SWITCHING, PREPARED = "switching", "prepared"
+
+
+def read() -> Json | None:
+    """The journal of a change whose outcome is open here, or None."""
+    with contextlib.suppress(FileNotFoundError):
+        found: Json = json.loads(places.JOURNAL.read_text())
+        return found if "links" in found else _of_an_older_kit(found)
+    with contextlib.suppress(FileNotFoundError):
+        return _release_of_an_older_kit(json.loads(_old_release_journal().read_text()))
+    return None
+
+
+def exists() -> bool:
+    """Whether the outcome of a change is open here."""
+    return places.JOURNAL.exists() or _old_release_journal().exists()
+
+
+def _old_release_journal() -> Path:
+    return places.ROOT / "opt" / str(ORDERS["app"]) / "journal.json"
+
+
+def _of_an_older_kit(found: Json) -> Json:
+    current = "generations/" + found["from"] if found["from"] else None
+    links = {**found["places"], str(places.KIT / "current"): current}
+    return {**_OLD, **found, "kind": "configuration", "links": links}
+
+
+def _release_of_an_older_kit(found: Json) -> Json:
+    current = "releases/" + found["from"] if found["from"] else None
+    place = str(places.ROOT / "opt" / str(ORDERS["app"]) / "current")
+    return {**_OLD, **found, "kind": "release", "links": {place: current}, "units": {}}
+
+
+_OLD: Json = {"release": None, "transaction": "", "participants": [], "state": SWITCHING}
+
+
+# ------------------------------------------------------------------------------------------------- a change's course
+
+
+def begin(
+    kind: str,
+    to: str,
+    back: str | None,
+    links: Mapping[str, str | None],
+    units: Json,
+    release: str | None = None,
+) -> None:
+    """Write durably what this change goes back to, before it moves its first link.
+
+    `links` says for each place where it points now, in the order in which they are put back.
+    """
+    step("journal", "writes the rollback journal")
+    guard.guard_the_boot()
+    way = {
+        "kind": kind,
+        "transaction": ORDERS.get("deploy", ""),
+        "participants": ORDERS.get("participants", []),
+        "state": SWITCHING,
+        "from": back,
+        "to": to,
+        "links": links,
+        "units": units,
+        "release": release,
+    }
+    _write(way)
+
+
+def prepare() -> None:
+    """Note that this host serves the target. From here on it can't decide alone whether that stays."""
+    way = read()
+    assert way is not None
+    _write({**way, "state": PREPARED})
+
+
+def commit() -> None:
+    """Keep the target: durable before the journal goes, so that another host's question has an answer."""
+    way = read()
+    assert way is not None
+    if way["transaction"]:
+        kept = [*committed(), way["transaction"]][-KEPT_OUTCOMES:]
+        write_durably(OUTCOMES, json.dumps(kept).encode(), 0o600)
+        sync(places.KIT)
+    forget()
+
+
+def forget() -> None:
+    """Remove the journal: what is current stays current."""
+    for path in (places.JOURNAL, _old_release_journal()):
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            sync(path.parent)
+
+
+def put_links_back() -> Json:
+    """Undo what the change has switched; a second crash repeats it. The journal stays until services follow."""
+    way = read()
+    assert way is not None
+    for place, target in way["links"].items():
+        if target is not None and link_of(place) != target:
+            point(Path(place), target)
+        elif target is None and link_of(place) is not None and _is_ours(place):
+            Path(place).unlink()
+    return way
+
+
+def _is_ours(place: str) -> bool:
+    """Whether a link that was not there before the change is one that the change has made."""
+    target = str(link_of(place))
+    return target.startswith((str(places.KIT / "current"), "generations/", "releases/"))
+
+
+def _write(way: Json) -> None:
+    write_durably(places.JOURNAL, json.dumps(way).encode(), 0o600)
+    sync(places.KIT)
+
+
+# ------------------------------------------------------------------------------------------------- outcomes
+
+
+def committed() -> list[str]:
+    """The transactions that were committed here, the last one last."""
+    try:
+        return [str(one) for one in json.loads(OUTCOMES.read_text())]
+    except (OSError, ValueError):
+        return []
+
+
+def outcome(transaction: str) -> str:
+    """`committed`, `prepared` (open here as well), `under way`, or `undone` (or this host never heard of it)."""
+    if transaction in committed():
+        return "committed"
+    job = handover.JOBS / transaction
+    if job.exists() and handover.lives(job):
+        return "under way"
+    way = read()
+    open_here = way is not None and way["transaction"] == transaction and way["state"] == PREPARED
+    return "prepared" if open_here else "undone"
+
+
+def in_doubt() -> bool:
+    """Whether this host waits to hear how a change ended on the others."""
+    way = read()
+    return way is not None and way["state"] == PREPARED
+
+
+# ------------------------------------------------------------------------------------------------- the boot
+
+
+def boot() -> None:
+    """Nothing runs yet, so only links go back; a change that waits for the other hosts' outcome stays as it is."""
+    way = read()
+    if way is None or way["state"] == PREPARED:
+        return
+    put_links_back()
+    run("systemctl", "daemon-reload")
+    audit.write(f"went back to {way['from'] or 'what was there before'} after a power cut", way["from"], way["kind"])
+    forget()
+
+
+def tell_unfinished() -> None:
+    """A line for the operator: what is found here is handled first."""
+    emit(step="recover", text="finishes or undoes what an interrupted run left")

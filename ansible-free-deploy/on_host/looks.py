@@ -1,0 +1,122 @@
+"""The verbs that only look. Each answers in one exchange and waits for nobody."""
+
+from __future__ import annotations
+
+import time
+
+from on_host import audit, claims, journal, logfiles, logins, places, project_log, replacement, shipped
+from on_host.configuration import outline
+from on_host.configuration.state import compare, current_id, diff, given, kept, leads_to
+from on_host.disk import trouble
+from on_host.envfile import environment
+from on_host.orders import ORDERS, Json
+from on_host.probe import answer
+from on_host.release.state import changed_in_release, release_made_from
+from on_host.runtime import Failed, emit, hide, hide_also, send_heartbeats
+from on_host.services import EXCEPTION, activity, has_service, journal_of, service
+from on_host.work import report_failure
+
+
+def history() -> Json:
+    """What was deployed and shipped here, the last first, and what a rollback can go to."""
+    lines, count = audit.lines(), ORDERS.get("count", 200)
+    return {
+        "current": current_id(),
+        "kept": kept(),
+        "leads_to": leads_to(),
+        "deploys": shipped.lines_of("configuration", lines)[:count],
+        "release": places.current_id(),
+        "releases": shipped.served(),
+        "ships": shipped.ships(lines)[:count],
+    }
+
+
+def releases() -> Json:
+    """What a rollback of the code has to know."""
+    return shipped.look(places.current_id())
+
+
+def logs() -> Json:
+    """The last that nginx and the application wrote."""
+    hide_also(secret for file in outline.current_secrets() for secret in environment(file["text"]).values())
+    return {"text": hide(logfiles.last(ORDERS.get("count", 20), ORDERS["units"]))}
+
+
+def plan() -> Json:
+    generation = given()
+    claims.check(generation, places.app())
+    wrong, reasons = compare(generation)
+    access = logins.differences()
+    return {
+        "differs": [*wrong, *access],
+        "diff": {**diff(generation), **access},
+        "restarts": reasons,
+        "unfinished": journal.exists(),
+        "in_doubt": journal.in_doubt(),
+        "release": places.current_folder(),
+        "made_from": release_made_from(),
+        "generation": current_id(),
+    }
+
+
+def status() -> Json:
+    """What this host holds and what its processes loaded."""
+    claims.refuse_others(places.app())
+    active = {unit: activity(unit) for unit in ORDERS["units"]}
+    if "outline" in ORDERS:
+        wrong, reasons = outline.compare(ORDERS["outline"])
+    else:  # a diagnosis has all of it
+        wrong, reasons = compare(given())
+    serves = places.current_id()
+    return {
+        "generation": current_id(),
+        "release": places.current_folder(),
+        "revision": shipped.revision(serves) if serves else None,
+        "last_ship": shipped.last_change(shipped.ships(audit.lines()), serves),
+        "made_from": release_made_from(),
+        "units": active,
+        "unfinished": journal.exists(),
+        "in_doubt": journal.in_doubt(),
+        "differs": [*wrong, *logins.differences()],
+        "restarts": reasons,
+        "release_changed": changed_in_release(),
+        "replaced": replacement.told(),
+    }
+
+
+def examine() -> Json:
+    """Everything a diagnosis wants of this host: its state, the diff, and what nginx and gunicorn answer when asked
+    beside each other. ORDERS["questions"]: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]]."""
+    started = time.time()
+    answers = [answer(*question) for question in ORDERS["questions"]]
+    words, log = "", None
+    if any(one.get("status", 0) >= 500 for one in answers) and has_service():
+        words = journal_of(service(), since=started)
+        if not EXCEPTION.search(words):
+            log = project_log.destinations()
+            words = journal_of(service(), since=started)  # a line may be written later than its answer
+    return {**plan(), **status(), "answers": answers, "last_words": hide(words), "request_log": log}
+
+
+def outcome() -> Json:
+    """How the transaction ORDERS["transaction"] ended here: see `journal.outcome`."""
+    return {"outcome": journal.outcome(ORDERS["transaction"])}
+
+
+LOOKS = {
+    "plan": plan, "status": status, "history": history, "releases": releases, "logs": logs, "examine": examine,
+    "outcome": outcome,
+}  # fmt: skip
+
+
+def main() -> int:
+    """Answer the question."""
+    try:
+        send_heartbeats()
+        emit(result=LOOKS[ORDERS["verb"]]())
+        return 0
+    except Failed as failure:
+        report_failure(failure)
+    except OSError as problem:
+        emit(error=f"{trouble(problem, places.KIT)}; the host serves what it served")
+    return 1

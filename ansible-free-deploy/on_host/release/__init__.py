@@ -1,0 +1,1 @@
+"""The application on this host: releases, the Python environments that they run in, and switching between them."""

@@ -1,0 +1,126 @@
+"""What arrives from the operator, and unpacking it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import sys
+import tarfile
+from pathlib import Path, PurePosixPath
+from typing import Iterator, NoReturn  # noqa: UP035 - Python 3.9 on hosts
+
+from on_host import handover, links, places
+from on_host.files import private_folder
+from on_host.orders import ORDERS
+from on_host.runtime import SILENCE_S, Failed, step
+
+INCOMING = places.ROOT / "var/cache/origin-kit/incoming"
+
+
+def receive() -> Path | None:
+    """What the operator sends, in a file of root's; None where nothing is to come. Nothing is locked meanwhile.
+
+    Raises Failed for an archive that arrives cut or damaged, or an operator who stops sending.
+    """
+    if not ORDERS.get("digest"):
+        return None
+    private_folder(INCOMING)
+    forget_arrivals()
+    place = INCOMING / str(ORDERS["deploy"])
+    seen = hashlib.sha256()
+    with place.open("wb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for chunk in arriving(ORDERS["size"]):
+            seen.update(chunk)
+            handle.write(chunk)
+    if seen.hexdigest() != ORDERS["digest"]:
+        place.unlink()
+        raise Failed("the release arrives incomplete; was the connection cut? ship again")
+    return place
+
+
+def arriving(size: int) -> Iterator[bytes]:
+    """At most `size` bytes of the standard input; Failed where nothing more comes for a while."""
+
+    def too_long(*_: object) -> None:
+        raise Failed(f"nothing has arrived from the operator for {SILENCE_S:.0f} s; is the line down? ship again")
+
+    signal.signal(signal.SIGALRM, too_long)
+    left = size
+    while left:
+        signal.setitimer(signal.ITIMER_REAL, SILENCE_S)
+        chunk = sys.stdin.buffer.read1(min(left, 1 << 18))  # type: ignore[union-attr]
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if not chunk:
+            return
+        left -= len(chunk)
+        yield chunk
+
+
+def forget_arrivals() -> None:
+    """Remove what arrived for a ship that has ended; one under way has a job, or still writes to its file."""
+    for place in INCOMING.iterdir():
+        if handover.unlocked(place) and not (handover.JOBS / place.name).exists():
+            place.unlink()
+
+
+def unpack(partial: Path) -> None:
+    """Unpack the archive into `partial`. Raises Failed for one that is cut short or reaches outside of it."""
+    step("unpack", "unpacks release {}".format(ORDERS["id"]))
+    partial.mkdir(parents=True, mode=0o755)
+    linked: dict[str, str] = {}
+    try:
+        with tarfile.open(str(INCOMING / str(ORDERS["deploy"])), mode="r|gz") as tar:
+            for member in tar:
+                unpack_one(tar, member, partial, linked)
+    except (tarfile.TarError, EOFError, OSError) as problem:
+        if isinstance(problem, OSError) and problem.errno:
+            raise
+        raise Failed(f"the archive can't be unpacked ({problem}); ship again") from problem
+    make_links(partial, linked)
+
+
+def unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, partial: Path, linked: dict[str, str]) -> None:
+    path = inside(member.name)
+    place = partial / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if member.issym():
+        linked[str(path)] = member.linkname
+        return
+    if not member.isreg():
+        raise Failed(
+            f"the archive holds {member.name}, which is neither a file nor a link; it was not made by this kit"
+        )
+    source = tar.extractfile(member)
+    descriptor = os.open(str(place), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(descriptor, "wb") as handle:
+        shutil.copyfileobj(source, handle, 1 << 20)  # type: ignore[arg-type]
+        os.fchmod(descriptor, 0o755 if member.mode & 0o100 else 0o644)
+    os.utime(str(place), (member.mtime, member.mtime))
+
+
+def make_links(partial: Path, linked: dict[str, str]) -> None:
+    """Last, so that no file was written through one; only those that stay inside, every link on the way followed."""
+    for top in ("app", "site", "wheels"):
+        below = {path[len(top) + 1 :]: target for path, target in linked.items() if path.startswith(top + "/")}
+        for path in links.leading_out(below):
+            outside(f"{top}/{path} → {below[path]}")
+    for path, target in linked.items():
+        if "/" not in path or os.path.lexists(str(partial / path)):
+            outside(path)
+        (partial / path).symlink_to(target)
+
+
+def inside(name: str) -> PurePosixPath:
+    """`name` as a path, if it stays below app, site or wheels."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0] not in ("app", "site", "wheels"):
+        outside(name)
+    return path
+
+
+def outside(name: str) -> NoReturn:
+    raise Failed(f"the archive reaches outside of the release ({name!r}); it was not made by this kit")
