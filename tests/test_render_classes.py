@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from on_host import as_user
+from on_host.as_user import load_project
+from on_host.release.django import class_to_name
 from rollout.render.django import settings_text
 from tests.test_render import load
 from tests.test_render_settings import CHECK, CORS_FIRST, KEY, READ, Project
@@ -120,3 +123,21 @@ def test_a_class_that_is_not_there_is_named(tmp_path: Path, package: Path) -> No
     done = Host(tmp_path, package, "Production").run(READ)
     assert "env: DJANGO_CONFIGURATION is 'Production', and shop.settings has no such class" in done.stderr
     assert "it has ['Common', 'Dev', 'Prod']" in done.stderr
+
+
+WSGI = """
+import os
+os.environ.setdefault("DJANGO_CONFIGURATION", "Prod")
+from configurations.wsgi import get_wsgi_application
+application = get_wsgi_application()
+"""
+
+
+@pytest.mark.parametrize("wsgi", [WSGI, "import shop.settings\napplication = print\n"])
+def test_a_class_that_the_stack_does_not_name_is_refused(tmp_path: Path, package: Path, wsgi: str) -> None:
+    """wsgi.py's default would do, but then its values come after the kit's: whoever the class lets in is let in."""
+    host = Project(tmp_path, CLASSES, **{"wsgi.py": wsgi})
+    paths = os.pathsep.join([str(host.folder / "django"), str(package)])
+    done = host.run(as_user.text("load_project"), "shop.wsgi:application", "shop.settings", PYTHONPATH=paths)
+    assert done.returncode == 1
+    assert load_project.CLASSES in done.stderr + class_to_name(done.stderr)

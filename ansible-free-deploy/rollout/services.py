@@ -1,7 +1,7 @@
 """What of the project that is shipped will not work on its hosts, a line each.
 
-That is what it wants running next to gunicorn and they don't have, and cookies that plain http loses. The project is read
-as text, as `fab adopt` reads it.
+That is what it wants running next to gunicorn and they don't have, and cookies that plain http loses. The project is
+read as text, as `fab adopt` reads it.
 """
 
 from __future__ import annotations
