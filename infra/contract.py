@@ -128,6 +128,10 @@ class Contract:
         """Every host with its role, backends first: they learn a new origin before the page that has it."""
         return tuple(("backend", h) for h in self.backend.hosts) + tuple(("frontend", h) for h in self.frontend.hosts)
 
+    def chosen(self, only: str | None) -> tuple[tuple[str, Host], ...]:
+        """The hosts of the role or the host that `only` names, as `hosts` gives them; all where it names none."""
+        return tuple(pair for pair in self.hosts if only in (None, "", pair[0], pair[1].name))
+
     def to_json(self) -> Json:
         """The contract as JSON types, `contract` (the version) first."""
         return {"contract": VERSION, **dataclasses.asdict(self)}

@@ -100,6 +100,20 @@ def test_a_misspelt_option_is_2(verb: str) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("manage", "check"), "The command stands after --, e.g. `fab manage -- createsuperuser`"),
+        (("replace",), "`fab replace` needs NAME; `fab replace --help` says more"),
+        (("adopt",), "`fab adopt` needs PATH; `fab adopt --help` says more"),
+        (("manage", "--stak", "x"), "`fab manage` has no option --stak; did you mean --stack?"),
+    ],
+)
+def test_what_a_verb_needs_is_said_in_one_line(words: tuple[str, ...], said: str) -> None:
+    done = fab(*words)
+    assert (done.returncode, done.stderr.strip()) == (exits.USAGE, said)
+
+
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "adopt"])
 def test_an_unknown_stack_is_2(verb: str, home: Path) -> None:
     done = fab(verb, "--stack", "lokal", *VERBS[verb])

@@ -24,7 +24,7 @@ def from_here(contract: Contract, only: str = "") -> int:
     The status of the API's `/`: an API may well have nothing there (404), but it never fails. Raises CheckError that
     names host, URL and cure.
     """
-    pairs = [pair for pair in contract.hosts if only in ("", pair[1].name)]
+    pairs = contract.chosen(only)
     looks = hosts.each(
         pairs,
         lambda pair: _frontend(contract, pair[1]) if pair[0] == "frontend" else _backend(contract, pair[1]),

@@ -92,8 +92,8 @@ def take_over(verbs: Collection) -> None:
         try:
             parse()
         except ParseError as problem:
-            if words[:1] == ["manage"]:
-                raise Exit(f"{explain(problem, verbs)}. {_MANAGE}", exits.USAGE) from None
+            if words[:1] == ["manage"] and not unknown_word(problem).startswith("-"):
+                raise Exit(_MANAGE, exits.USAGE) from None  # the command, without the -- before it
             raise Exit(explain(problem, verbs), exits.USAGE) from None
         if program.core.remainder:
             if [context.name for context in program.tasks] != ["manage"]:
@@ -126,8 +126,9 @@ def words_for_manage(argv: list[str] | None = None) -> list[str]:
 
 def explain(problem: ParseError, verbs: Collection) -> str:
     """What is wrong with the words, and what was probably meant."""
-    text = str(problem).strip()
-    word = text.split("'")[1] if text.startswith("No idea what '") else ""
+    text, word = str(problem).strip(), unknown_word(problem)
+    if lacking := re.match(r"'(\w+)' did not receive required positional arguments: '(\w+)'", text):
+        return f"`fab {lacking[1]}` needs {lacking[2].upper()}; `fab {lacking[1]} --help` says more"
     if option := re.match(r"Flag <Argument: (\w+).*needed value", text):
         return f"--{option[1].replace('_', '-')} needs a value; `fab VERB --help` shows the options"
     if not word:
@@ -137,6 +138,12 @@ def explain(problem: ParseError, verbs: Collection) -> str:
         known = [f"--{name}" for argument in verbs[verb].get_arguments(True) for name in _long(argument)]
         return _no_such(f"`fab {verb}` has no option {word}", word, known, f"`fab {verb} --help` shows them")
     return _no_such(f"there is no verb {word}", word, names(verbs), f"there is {', '.join(names(verbs))}")
+
+
+def unknown_word(problem: ParseError) -> str:
+    """The word that means nothing, if that is the problem; otherwise empty."""
+    text = str(problem).strip()
+    return text.split("'")[1] if text.startswith("No idea what '") else ""
 
 
 def _long(argument: Argument) -> list[str]:

@@ -161,7 +161,7 @@ def everywhere(
     and checked on all of them first, then switched on `batch` hosts at a time; where one fails, all stay or go back.
     Raises ChangeError; `again` is as there."""
     contract, orders_of = outputs.contract, _orders_for(outputs, verb)
-    pairs = [(role, host) for role, host in contract.hosts if only in (None, "", role, host.name)]
+    pairs = contract.chosen(only)
     more = {"deploy": change.new_transaction(), "together": len(pairs) > 1, **more}
 
     def one(role: str, host: Host, turn: change.Turn) -> Outcome:

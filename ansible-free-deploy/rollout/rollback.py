@@ -63,7 +63,7 @@ def rollback(
     ask_before(ways, past_migrations)
     contract, own = outputs.contract, {way.host.name: way for way in ways}
     pairs = [(role, host) for role, host in contract.hosts if host.name in own]
-    common = {**common_orders(contract, wait_s), "together": len(pairs) > 1}
+    common = common_orders(pairs, wait_s)
 
     def one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         way = own[host.name]

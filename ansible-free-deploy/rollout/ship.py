@@ -101,8 +101,8 @@ def everywhere(
     if outputs.contract.application.name in (moved or {}):
         raise UsageError(f"{outputs.contract.application.name} is the application's name now; name the one before")
     contract, secrets = outputs.contract, secret_values.read(outputs)
-    pairs = [pair for pair in contract.hosts if only in ("", pair[1].name)]
-    common = {**common_orders(contract, wait_s), "together": len(pairs) > 1, "moving": dict(moved or {}), **more}
+    pairs = contract.chosen(only)
+    common = {**common_orders(pairs, wait_s), "moving": dict(moved or {}), **more}
     builder = Builder(settings)
 
     def one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
@@ -112,11 +112,11 @@ def everywhere(
     return [changed for _, changed in all_or_error(change.carry_out(contract, pairs, one, batch))]
 
 
-def common_orders(contract: Contract, wait_s: int) -> Json:
-    """What all hosts of one ship are told alike."""
+def common_orders(pairs: Sequence[tuple[str, Host]], wait_s: int) -> Json:
+    """What all hosts of one change of the code are told alike."""
     return {
         "deploy": change.new_transaction(),
-        "together": len(contract.hosts) > 1,
+        "together": len(pairs) > 1,
         "wait_s": wait_s,
     }
 

@@ -373,7 +373,8 @@ class _Work:
 
 
 def _host(contract: Contract, name: str) -> Host:
-    return next(host for _, host in contract.hosts if host.name == name)
+    ((_, host),) = contract.chosen(name)
+    return host
 
 
 def _told(told: dict[str, object]) -> str:
