@@ -32,8 +32,13 @@ CODE_OF = "only the hosts of this role: frontend or backend"
 OUTPUTS = "read the contract from this file, which says itself of which stack it is"
 
 
-def verb(**more: Any) -> Callable[[Callable[..., None]], Any]:
-    """A task whose foreseeable failures are one message and a status, never a traceback."""
+CHANGES = "run the same command again: it finishes or undoes what was under way"
+LOOKS = "nothing was changed"
+
+
+def verb(stopped: str = LOOKS, **more: Any) -> Callable[[Callable[..., None]], Any]:
+    """A task whose foreseeable failures are one message and a status, never a traceback. `stopped` is what is true
+    after ^C, unless what was stopped knows better."""
 
     def wrap(function: Callable[..., None]) -> Any:
         @functools.wraps(function)
@@ -45,10 +50,8 @@ def verb(**more: Any) -> Callable[[Callable[..., None]], Any]:
             except PermissionError as problem:
                 text = f"{problem.filename}: permission denied; run it as the user who owns that, or with sudo"
                 raise Exit(report.harmless(text), exits.UNREACHABLE) from problem
-            except KeyboardInterrupt:
-                raise Exit(
-                    "stopped; run the same command again: it finishes or undoes what was under way", exits.STOPPED
-                ) from None
+            except KeyboardInterrupt as problem:
+                raise Exit(f"stopped; {str(problem) or stopped}", exits.STOPPED) from None
 
         return task(klass=commandline.Verb, **more)(guarded)
 
@@ -96,7 +99,7 @@ def tell(notes: list[str]) -> None:
         report.line("\n" + "\n".join(notes))
 
 
-@verb(help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)",
+@verb(stopped=CHANGES, help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)",
             "take-over": TAKE_OVER, "rename-from": RENAME, "remove-application": REMOVE,
             "allow-replace": ALLOW_REPLACE, "allow-delete": ALLOW_DELETE, "allow-stop": ALLOW_STOP},
       iterable=["remove_application", "allow_replace", "allow_delete", "allow_stop"])  # fmt: skip
@@ -129,12 +132,16 @@ def up(
     report.line(check.where_to_look(contract, check.from_here(contract)))
     if unsaved := check.unsaved(wanted):
         report.line(f"\n{unsaved}")
-    tell(services.notes(wanted))
+    notes = services.notes(wanted)
+    tell(notes)
     quiet = not any(shipped) and not any(o.result["changed"] for o in outcomes)
-    report.line(f"\n{'nothing to do: all is as it should be' if quiet else 'done'}, {time.monotonic() - started:.1f} s")
+    what = "nothing to do: all is as it should be" if quiet else "done"
+    rest = ", but for what is noted above" if notes else ""
+    report.line(f"\n{what}{rest}, {time.monotonic() - started:.1f} s")
 
 
-@verb(help={"stack": STACK, "engine": "pulumi or embedded", "take-over": TAKE_OVER, "yes": "don't ask"})
+@verb(stopped=CHANGES, help={"stack": STACK, "engine": "pulumi or embedded", "take-over": TAKE_OVER,
+                             "yes": "don't ask"})  # fmt: skip
 def down(
     _: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False, yes: bool = False
 ) -> None:  # fmt: skip
@@ -146,7 +153,8 @@ def down(
     report.line(f"{wanted.stack} is gone" if removed else f"there is nothing of {wanted.stack} to remove")
 
 
-@verb(help={"name": "the host, as `fab status` lists it", "stack": STACK, "engine": "pulumi or embedded",
+@verb(stopped=CHANGES,
+      help={"name": "the host, as `fab status` lists it", "stack": STACK, "engine": "pulumi or embedded",
             "yes": "don't ask", "abort": "remove the new machine again; the old one serves as before",
             "keep-copy": "leave the copy of the data in the kit's home"})  # fmt: skip
 def replace(
@@ -170,7 +178,7 @@ def outputs_(_: Context, stack: str | None = None, outputs: str | None = None) -
     report.line(json.dumps(read(stack, outputs, json=True).contract.to_json(), indent=2))
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS, "rename-from": RENAME, "remove-application": REMOVE},
+@verb(stopped=CHANGES, help={"stack": STACK, "outputs": OUTPUTS, "rename-from": RENAME, "remove-application": REMOVE},
       iterable=["remove_application"])  # fmt: skip
 def ship(
     _: Context, stack: str | None = None, outputs: str | None = None, rename_from: str | None = None,
@@ -192,7 +200,8 @@ def ship(
         report.line(deployment.summary(found.contract, deployment.everywhere(found, "deploy")))
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS, "restart": "restart gunicorn and nginx even where nothing changed",
+@verb(stopped=CHANGES,
+      help={"stack": STACK, "outputs": OUTPUTS, "restart": "restart gunicorn and nginx even where nothing changed",
             "wait": WAIT, "batch": BATCH, "json": JSON})  # fmt: skip
 def deploy(
     _: Context, stack: str | None = None, outputs: str | None = None, restart: bool = False, wait: str | None = None,
@@ -311,7 +320,7 @@ def logs(
         report.line(f"{outcome.host.name}\n{outcome.result['text'].rstrip()}")
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS})
+@verb(stopped="the command on the host was ended as well", help={"stack": STACK, "outputs": OUTPUTS})
 def manage(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
     """Run a management command on the first backend: fab manage -- createsuperuser.
 
@@ -349,9 +358,10 @@ def doctor(
         result = surgery.diagnose(seen, origin, browser)
     if html:
         page.write(html, result)
-    report.line(surgery.as_text(result, json))
+    notes = []
     if not json and not outputs:  # a file of outputs names no folder of the project's
-        tell(services.notes(settings.read(found.contract.environment, key_file=False)))
+        notes = services.notes(settings.read(found.contract.environment, key_file=False))
+    report.line(surgery.as_text(result, json, notes))
     if result.status:
         raise Exit(code=result.status)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from packaging.specifiers import SpecifierSet
+
 
 @dataclass(frozen=True)
 class Release:
@@ -13,6 +15,11 @@ class Release:
     number: int
     python: tuple[int, int]
     glibc: str
+
+    @property
+    def version(self) -> str:
+        """Its Python's, e.g. "3.13"."""
+        return "{}.{}".format(*self.python)
 
     def __str__(self) -> str:
         return f"Debian {self.number}"
@@ -26,3 +33,13 @@ def of(python: str, glibc: str) -> Release | None:
     """The release with this Python (major.minor) and C library; None for one that the kit knows nothing about."""
     found = (one for one in RELEASES.values() if ("{}.{}".format(*one.python), one.glibc) == (python, glibc))
     return next(found, None)
+
+
+def meets(release: Release, wanted: str) -> bool:
+    """Whether this Debian's Python is one of those. Its patch release is not known here: the highest counts."""
+    return any(SpecifierSet(wanted).contains(text) for text in (release.version, f"{release.version}.99"))
+
+
+def fitting(wanted: str) -> Release | None:
+    """The newest release whose Python is one of those."""
+    return next((one for one in RELEASES.values() if meets(one, wanted)), None)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from infra import variables
+
 Check = Callable[[Any], Any]
 
 MOST_KEYS = 8_000  # bytes
@@ -32,7 +34,6 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _WSGI = re.compile(rf"{_MODULE.pattern}:[A-Za-z_]\w*", re.ASCII)
 _URL_PATH = re.compile(r"/(?:(?!\.{1,2}/)[A-Za-z0-9._~-]+/)+")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # RFC 9110, section 5.6.2, without the dollar sign, which nginx expands.
 _TOKEN = re.compile(r"[!#%&'*+.^_`|~0-9A-Za-z-]+")
 _METHOD = re.compile(r"[!#%&'+.^_`|~0-9A-Z-]+")
@@ -209,7 +210,7 @@ def header(value: Any) -> str:
 
 def variable_name(value: Any) -> str:
     """The name of an environment variable."""
-    if not isinstance(value, str) or not _VARIABLE.fullmatch(value) or len(value) > LONGEST:
+    if not isinstance(value, str) or not variables.NAME.fullmatch(value) or len(value) > LONGEST:
         raise ValueError(f"{quote(value)} is not a variable's name")
     return value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LONGEST = 131_071  # bytes of NAME=value: execve(2), MAX_ARG_STRLEN, without its NUL
 LONGEST_TOGETHER = 1 << 20  # half of what Linux leaves for arguments and environment at its usual stack limit
 

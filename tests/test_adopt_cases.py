@@ -469,6 +469,12 @@ def test_the_verbs_tell_the_same_of_the_project_that_is_shipped(tmp_path: Path) 
     assert "is not known" in services.notes(found)[0]
 
 
+def test_the_verbs_tell_of_a_cookie_s_name_that_plain_http_loses(tmp_path: Path) -> None:
+    app = write(tmp_path, PLAIN + "SESSION_COOKIE_NAME = '__Secure-sessionid'\n")
+    (line,) = services.notes(config(adopted(app, tmp_path / "kit")))
+    assert "SESSION_COOKIE_NAME is '__Secure-sessionid': plain http loses a cookie of that name" in line
+
+
 def test_a_plain_project_needs_nothing_next_to_gunicorn(tmp_path: Path) -> None:
     """SQLite, the local memory cache, mail by SMTP and an asgi.py as startproject writes it."""
     asgi = "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rollout.adopt.evaluate import Reader
 from rollout.adopt.values import AdoptError, shown
+from tests.test_adopt import PLAIN, adopted, decisions, write
 
 LINES = (
     "A = [A, A]", "A += [A]", "A = A + A", "B = A * A", "A = f'{A}{A}'", "A, B = B", "A[0] = B", "A['x'] = A",
@@ -62,3 +63,26 @@ STANDARD = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))[::6]
 def test_the_standard_library_is_read_as_settings(file: Path) -> None:
     """Not settings at all, and still no traceback."""
     read(file.parent, file.stem)
+
+
+READS = "import os\ndef of(name):\n    return os.environ[name]\n"
+LONG = {
+    "X = [" + "1," * 70_000 + "]\nCORS_ALLOWED_ORIGINS = ['http://late.example.com']\n": "60000 expressions",
+    READS + "".join(f"V{n} = of('A{n}')\n" for n in range(1_100)): "1000 calls",
+    READS + "".join(f"def of{n}(name):\n    return of{n - 1 or ''}(name)\n" for n in range(1, 9))
+    + "X = of8('LATE')\n": "6 levels of calls",
+    "import os\nN = [" + ", ".join(f"'A{n}'" for n in range(130)) + "]\nX = [os.environ[n] for n in N]\n": "100 items",
+    "import os\nN = [" + ", ".join(f"'A{n}'" for n in range(130)) + "]\nX = list(map(os.getenv, N))\n": "100 items",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", LONG)
+def test_where_reading_stops_is_said(tmp_path: Path, text: str) -> None:
+    """Each limit of the reader leaves something out, so the report says which one, where, and once."""
+    found = adopted(write(tmp_path, PLAIN + text), tmp_path / "kit")
+    said = [line for line in decisions(found).splitlines() if "as far as this reads" in line]
+    assert len(said) == 1 and LONG[text] in said[0] and "(shop/settings.py:" in said[0], said
+
+
+def test_usual_settings_stay_below_every_limit(tmp_path: Path) -> None:
+    assert "as far as this reads" not in decisions(adopted(write(tmp_path), tmp_path / "kit"))

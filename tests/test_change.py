@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from infra.contract import Contract, Host, Json
 from rollout import change
 from rollout.change import ChangeError
-from rollout.hosts import HostError, LostError
+from rollout.hosts import AGAIN, HostError, LostError
 from tests.test_outputs import CONTRACT
 
 
@@ -75,3 +78,113 @@ def test_hosts_in_doubt_are_named_with_the_next_step() -> None:
         "which asks all hosts how it ended"
     )
     assert lines[2].startswith("frontend-1: unchanged or rolled back")
+
+
+# ------------------------------------------------------------------------------------------------- ^C
+
+WAYS = {"backend-1": "`fab rollback --release --to b1`", "frontend-1": "`fab rollback --release --to f1`"}
+
+
+class Stoppable:
+    """Stands for a host's session; `goes_on` is how its work ends once the operator has pressed ^C."""
+
+    def __init__(self, host: Host, goes_on: Callable[[Stoppable, Callable[[str], str]], Json]) -> None:
+        self.host, self.goes_on = host, goes_on
+        self.connection, self.closed = self, threading.Event()
+
+    def close(self) -> None:
+        self.closed.set()
+
+    def run(self, _orders: Json, *, on_gate: Callable[[str], str], **_: Any) -> Json:
+        return self.goes_on(self, on_gate)
+
+
+def completes(_session: Stoppable, _ask: Callable[[str], str]) -> Json:
+    return {"changed": True}
+
+
+def is_slow(session: Stoppable, _ask: Callable[[str], str]) -> Json:
+    session.closed.wait(30)
+    raise LostError(session.host, "the connection was lost")
+
+
+def asks(session: Stoppable, ask: Callable[[str], str]) -> Json:
+    assert ask("staged") == "abort"
+    raise HostError(session.host, "nothing was changed here", left_alone=True)
+
+
+def stopped(names: list[str], goes_on: Callable[..., Json], **more: Any) -> change.Stopped:
+    """What ^C gives in a change of these hosts, after each has its orders."""
+    pressed = threading.Barrier(len(names), lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    def one(_role: str, host: Host, turn: change.Turn) -> Json:
+        def then(session: Stoppable, ask: Callable[[str], str]) -> Json:
+            pressed.wait(30)
+            with turn.coordinator._moved:
+                assert turn.coordinator._moved.wait_for(lambda: turn.coordinator.outcome, 30)
+            return goes_on(session, ask)
+
+        return turn.run(Stoppable(host, then), {})  # type: ignore[arg-type]
+
+    pairs = [(name.partition("-")[0], host(name)) for name in names]
+    with pytest.raises(change.Stopped) as caught:
+        change.carry_out(Contract.from_json(CONTRACT), pairs, one, **more)
+    return caught.value
+
+
+def test_a_host_that_goes_on_alone_is_waited_for_and_said_to_be_done(capsys: pytest.CaptureFixture[str]) -> None:
+    """It asks nobody, so ^C does not take it back; a rollback that is done must not be run again: it would go back
+    once more."""
+    found = stopped(["backend-1"], completes, again=WAYS)
+    assert str(found) == "every host has carried it out, so there is nothing left to do"
+    said = capsys.readouterr().out
+    assert "backend-1 goes on alone and ends by itself; waits for it" in said
+    assert "rolls back" not in said
+
+
+def test_a_rollback_that_is_left_to_itself_names_where_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command with the target can be run again, whatever has become of the hosts."""
+    monkeypatch.setattr(change, "STOP_S", 0.1)
+    assert str(stopped(["backend-1"], is_slow, again=WAYS)) == (
+        "run `fab rollback --release --to b1`: it finishes what was under way"
+    )
+
+
+def test_hosts_that_are_taken_back_are_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
+    said = str(stopped(["backend-1", "frontend-1"], asks, again=WAYS))
+    assert said == f"run {WAYS['backend-1']} and {WAYS['frontend-1']}: it finishes what was under way"
+    assert "rolls back; press ^C again" in capsys.readouterr().out
+
+
+def test_what_can_be_repeated_has_no_words_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """A deploy or a ship; and a verb that only looks does not speak of going back."""
+    assert str(stopped(["backend-1"], completes)) == ""
+    capsys.readouterr()
+    assert str(stopped(["backend-1"], completes, changes=False)) == ""
+    assert capsys.readouterr().out == ""
+
+
+def test_no_host_gets_orders_after_the_interrupt() -> None:
+    """While a release is built here, ^C ends that; nothing is begun afterwards."""
+    given = []
+
+    def one(_role: str, host: Host, turn: change.Turn) -> Json:
+        os.kill(os.getpid(), signal.SIGINT)
+        with turn.coordinator._moved:
+            assert turn.coordinator._moved.wait_for(lambda: turn.coordinator.outcome, 30)
+        return turn.run(Stoppable(host, lambda *_: given.append(host) or {}), {})  # type: ignore[arg-type,func-returns-value]
+
+    with pytest.raises(change.Stopped, match="run `fab rollback --release --to b1`"):
+        change.carry_out(Contract.from_json(CONTRACT), [("backend", host("backend-1"))], one, again=WAYS)
+    assert given == []
+
+
+def test_a_rollback_is_never_told_to_run_the_same_command_again() -> None:
+    """Each run of it goes back by one more; the one that names its target does not."""
+    failures = [LostError(host("backend-1"), f"the connection was lost; what runs there ends by itself: run {AGAIN}")]
+    doubt = [HostError(host("frontend-1"), "the connection was lost", in_doubt=True)]
+    said = str(ChangeError([*failures, *doubt], ["backend-1"], again=WAYS))
+    assert AGAIN not in said
+    assert f"ends by itself: run {WAYS['backend-1']}" in said
+    assert f"run {WAYS['frontend-1']}, which asks all hosts how it ended" in said
+    assert f"backend-1: changed; run {WAYS['backend-1']} and {WAYS['frontend-1']}, which brings the rest along" in said

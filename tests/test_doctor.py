@@ -450,6 +450,74 @@ def test_5xx_names_who_answers_so_and_how_its_log_ends() -> None:
     assert only.text.endswith("its log ends with: OSError: [Errno 30] Read-only file system: 'visits.txt'")
 
 
+@pytest.mark.parametrize(
+    ("cookie", "status", "words"),
+    [
+        ("__Secure-sessionid=x; Path=/; Secure", 1, "a cookie of that name needs https, so a log-in answers 403"),
+        ("__host-csrf=x; Path=/; Secure", 1, "name it 'csrf' on plain http"),
+        ("lang=de; Path=/; Secure", 0, "it is marked Secure: over plain http browsers drop it"),
+        ("lang=de; Path=/", 0, ""),
+        ("secure=1; Path=/insecure", 0, ""),
+    ],
+)
+def test_a_cookie_that_plain_http_loses_is_a_finding(cookie: str, status: int, words: str) -> None:
+    """Once, however many answers set it; one whose log-in fails for it is wrong, any other worth knowing."""
+
+    def answers(question: Question) -> tuple[Answer, ...]:
+        return tuple(replace(one, headers=(*one.headers, ("Set-Cookie", cookie))) for one in right(IP)(question))
+
+    result = diagnose(also_on_the_host(seen(answers=answers)))
+    assert result.status == status
+    assert [cookie.split("=")[0] in one.text for one in result.findings] == [True] * bool(words)
+    assert words in doctor.told(result.findings)
+
+
+def test_nothing_is_all_as_intended_over_what_is_noted() -> None:
+    """A WebSocket that is a 404, or workers that don't run: the last line is no other truth than the notes."""
+    healthy = diagnose(seen())
+    assert doctor.as_text(healthy).splitlines()[-1] == "all as intended"
+    noted = doctor.as_text(healthy, notes=["note: ASGI: WebSockets answer 404"]).splitlines()
+    assert noted[-3] == "note: ASGI: WebSockets answer 404"
+    assert noted[-1] == "all as intended, but for what is noted above"
+    wrong = doctor.as_text(diagnose(seen(answers=failing(500))), notes=["note: x"]).splitlines()
+    assert wrong[-1] == "not as intended"
+
+
+FILE = "/var/lib/shop/errors.log"
+
+
+@pytest.mark.parametrize(
+    ("log", "words", "cure"),
+    [
+        ({"files": {FILE: "Internal Server Error: /\nValueError: no such plant"}},
+         f"{FILE} on backend-1 ends with: ValueError: no such plant", f"see {FILE} on backend-1"),
+        ({"files": {FILE: ""}}, f"the journal has no word of it, the project's LOGGING writes to {FILE}",
+         f"see {FILE} on backend-1"),
+        ({"others": ["graypy.GELFUDPHandler"]},
+         "the journal has no word of it, the project's LOGGING sends it to graypy.GELFUDPHandler", "look there"),
+        ({}, "the project's LOGGING sends such errors nowhere",
+         "give the logger django.request a handler, e.g. logging.StreamHandler"),
+        ({"journal": True}, "CORS is not the reason", "see `fab logs`"),
+        (None, "CORS is not the reason", "see `fab logs`"),
+    ],
+)  # fmt: skip
+def test_5xx_without_a_word_in_the_journal_says_where_the_log_is(
+    log: dict[str, Any] | None, words: str, cure: str
+) -> None:
+    """A project may log to a file, or elsewhere; the finding names it, and its last exception where it can be read."""
+    log = None if log is None else {"files": {}, "journal": False, "others": [], **log}
+    whole = also_on_the_host(seen(answers=failing(500), hosts=[state(last_words="", request_log=log)]))
+    (only,) = findings(whole)
+    assert only.text.endswith(words) and cure in only.cure
+
+
+def test_the_journal_s_word_counts_before_any_file() -> None:
+    log = {"files": {FILE: "KeyError: 'old'"}, "journal": True, "others": []}
+    host = state(last_words="OSError: new", request_log=log)
+    (only,) = findings(also_on_the_host(seen(answers=failing(500), hosts=[host])))
+    assert only.text.endswith("its log ends with: OSError: new") and FILE not in only.text
+
+
 def test_an_error_page_that_fails_is_told_as_such() -> None:
     """gunicorn wrote the answer itself: neither its 500 nor its missing headers say anything about CorsMiddleware."""
     host = replace(state(), bare=frozenset({("GET", "/")}))

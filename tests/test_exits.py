@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from invoke.exceptions import Exit
 
 import tasks
 from infra import exits
@@ -266,3 +267,34 @@ def test_status_and_plan_tell_a_host_that_is_as_wanted(more: dict[str, object], 
     """`fab status` is 1 for a service that does not run; `fab plan --check` is 1 for what `fab up` would change."""
     outcome = Outcome("backend", host("backend-1"), {**WELL, **more})
     assert (as_wanted(outcome), would_change(outcome)) == (well, changes)
+
+
+CHANGING = ("up", "down", "replace", "ship", "deploy")
+
+
+@pytest.mark.parametrize("verb", [name for name in VERBS if name != "adopt"])
+def test_what_is_said_after_an_interrupt_is_true_of_the_verb(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only looks has changed nothing; what may be repeated says so; a rollback is never among that."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tasks, "named", interrupted)
+    monkeypatch.setattr(tasks, "read", interrupted)
+    monkeypatch.setattr("sys.argv", ["fab", verb, "--", "check"])
+    with pytest.raises(Exit) as caught:
+        tasks.ns[verb].body(None, *(VERBS[verb] if verb == "replace" else ()))
+    assert caught.value.code == exits.STOPPED
+    said = str(caught.value.message)
+    assert ("run the same command again" in said) is (verb in CHANGING)
+    assert ("nothing was changed" in said) is (verb not in (*CHANGING, "manage"))
+
+
+def test_a_change_that_was_stopped_says_itself_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise change.Stopped("run `fab rollback --to 0123abcd`: it finishes what was under way")
+
+    monkeypatch.setattr(tasks, "read", interrupted)
+    with pytest.raises(Exit) as caught:
+        tasks.ns["rollback"].body(None)
+    assert caught.value.message == "stopped; run `fab rollback --to 0123abcd`: it finishes what was under way"

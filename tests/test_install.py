@@ -389,6 +389,24 @@ except OSError as problem: raise ValueError("no handler") from problem
 """
 
 
+# What Django says of a project that fails its checks.
+CHECKS = """
+import sys
+print("SystemCheckError: System check identified some issues:\\n\\nERRORS:\\n"
+      "shop.Plant.beds: (fields.E304) Reverse accessor 'Bed.plants' clashes.\\n\\tHINT: Add related_name.\\n"
+      "?: (corsheaders.E013) Origin 'a' in CORS_ALLOWED_ORIGINS is missing scheme or netloc\\n")
+sys.exit(1)
+"""
+# What django-configurations says where the kit has not been told which class it is.
+UNNAMED = """
+text = "django-configurations settings importer wasn't correctly installed. Please use one of the starter functions"
+raise ValueError(text)
+"""
+UNDEFINED = """
+raise ValueError("Configuration cannot be imported, environment variable DJANGO_CONFIGURATION is undefined.")
+"""
+
+
 @pytest.mark.parametrize(
     ("files", "wanted"),
     [
@@ -432,6 +450,10 @@ except OSError as problem: raise ValueError("no handler") from problem
             "no handler; PermissionError: [Errno 13] Permission denied: 'shop.log' (shop/settings.py, line 4)",
         ),
         ({"shop__settings_dot_py": UNWRITABLE}, "its path is in ORIGIN_KIT_DATA"),
+        ({"manage_dot_py": CHECKS}, "identified some issues:; shop.Plant.beds: (fields.E304) Reverse accessor"),
+        ({"manage_dot_py": CHECKS}, "?: (corsheaders.E013) Origin 'a' in CORS_ALLOWED_ORIGINS is missing scheme"),
+        ({"shop__settings_dot_py": UNNAMED}, "are classes: name one by DJANGO_CONFIGURATION in `env` of the stack's"),
+        ({"shop__wsgi_dot_py": UNDEFINED}, "are classes: name one by DJANGO_CONFIGURATION in `env` of the stack's"),
         ({"shop__settings_dot_py": "DEBUG = 1\nif DEBUG:\n    X = 'y'\n"}, "they use it (shop/settings.py, line 2)"),
         (
             {"shop__settings_dot_py": "from .base import *\nX = not DEBUG\n", "shop__base_dot_py": "DEBUG = 1 == 1\n"},

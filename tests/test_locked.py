@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -407,6 +408,80 @@ def test_credentials_are_taken_as_uv_and_pip_take_them_and_stay_here(
                 assert PASSWORD not in path.read_text(errors="replace"), path
         orders = built.orders({"releases": [], "venvs": []}, "shop", "ada", archive=archive)
         assert PASSWORD not in "".join([*said, *capfd.readouterr(), str(orders), repr(built)])
+
+
+KEYRING = """#!/bin/sh
+echo "$@" >> "$(dirname "$0")/asked"
+case "$*" in
+  "--mode=creds --output=json get "*) echo '{{"username": "ada", "password": "{password}"}}' ;;
+  "get "*" ada") echo {password} ;;
+  *) exit 1 ;;
+esac
+"""  # as the program of that name answers pip and uv
+
+
+@pytest.fixture
+def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program `keyring` that knows ada's password; the file where it writes what it was asked."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "keyring").write_text(KEYRING.format(password=PASSWORD))
+    (folder / "keyring").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder / "asked"
+
+
+@pytest.mark.parametrize("way", ["uv's variable", "pip's variable", "pyproject.toml", "pip's configuration"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_keyring_is_asked_where_uv_or_pip_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], keyring: Path, form: str,
+    way: str,
+) -> None:  # fmt: skip
+    """Whichever of the two is told, both let themselves in; the password is nowhere afterwards."""
+    with serving(f"ada:{PASSWORD}") as index:
+        with_user = f"http://ada@{index.address}/simple"
+        files = {name: text.replace(f"--index-url {index.url}", f"--index-url {with_user}").replace(
+            f'url = "{index.url}"\nexplicit', f'url = "{with_user}"\nexplicit')
+            for name, text in lock(form, index, hashes(index)).items()}  # fmt: skip
+        if form == "pylock.toml":
+            monkeypatch.setenv("UV_INDEX", f"ours={index.url}")
+            monkeypatch.setenv("UV_INDEX_OURS_USERNAME", "ada")
+        match way:
+            case "uv's variable":
+                monkeypatch.setenv("UV_KEYRING_PROVIDER", "subprocess")
+            case "pip's variable":
+                monkeypatch.setenv("PIP_KEYRING_PROVIDER", "subprocess")
+            case "pip's configuration":
+                config = Path(os.environ["HOME"]) / ".config" / "pip" / "pip.conf"
+                config.parent.mkdir(parents=True)
+                config.write_text("[global]\nkeyring-provider = subprocess\n")
+            case "pyproject.toml":
+                asked = '[tool.uv]\nkeyring-provider = "subprocess"\n'
+                files["pyproject.toml"] = files.get("pyproject.toml", "") + asked
+        said: list[str] = []
+        built = build(project(tmp_path / "p", **files), said)
+    assert built.wheels and index.address in keyring.read_text()
+    for path in (tmp_path / "cache").rglob("*"):
+        if path.is_file() and path.suffix in ("", ".json", ".txt", ".toml"):
+            assert PASSWORD not in path.read_text(errors="replace"), path
+    assert PASSWORD not in "".join([*said, *capfd.readouterr(), repr(built)])
+
+
+def test_a_keyring_that_nobody_speaks_of_is_not_asked(tmp_path: Path, keyring: Path) -> None:
+    """And the message says how it would be."""
+    with serving(f"ada:{PASSWORD}") as index:
+        files = lock("requirements.txt", index, hashes(index))
+        with pytest.raises(ReleaseError, match=r"UV_KEYRING_PROVIDER=subprocess and a user in the index's URL"):
+            build(project(tmp_path / "p", **files))
+    assert not keyring.exists()
+
+
+def test_a_keyring_that_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_KEYRING_PROVIDER", "subprocess")
+    with serving(f"ada:{PASSWORD}") as index:
+        files = lock("pylock.toml", index, hashes(index))
+        with pytest.raises(ReleaseError, match="there is no program `keyring` on PATH: install it"):
+            build(project(tmp_path / "p", **files))
 
 
 def test_a_wrong_password_is_said_without_it(tmp_path: Path) -> None:

@@ -690,7 +690,8 @@ def test_shapes() -> None:
     [
         ("/", 200, b"this is index.html"),
         ("/index.html", 200, b"this is index.html"),
-        ("/a/view/of/the/page", 200, b"this is index.html"),
+        ("/a/view/of/the/page", 404, None),
+        ("/api/plants/", 404, None),
         ("/app.js", 200, b"this is app.js"),
         ("/docs/", 200, b"this is docs/index.html"),
         ("/.well-known/x.txt", 200, b"this is .well-known/x.txt"),
@@ -708,6 +709,29 @@ def test_page(page: Site, path: str, status: int, body: bytes | None) -> None:
     assert answer.headers.get_all("Content-Security-Policy") == ["connect-src 'self' http://10.213.7.74"]
     assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
     assert answer.headers.get_all("Cache-Control") == ["no-cache"]
+
+
+# How browsers ask for a page, and how its script asks for data, an image for its file.
+NAVIGATION = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+OF_ITS_PARTS = ("*/*", "application/json", "image/avif,image/webp,*/*;q=0.8", "text/css,*/*;q=0.1")
+
+
+@pytest.mark.parametrize("path", ["/a/view/of/the/page", "/@john.doe", "/plants/", "/v1.2/notes"])
+def test_a_view_of_the_page_is_for_who_asks_for_html(page: Site, path: str) -> None:
+    """A person who opens it, dots and all; a script that asks its own host for what the backend serves reads a 404,
+    never the page."""
+    answer = page.ask("GET", path, {"Accept": NAVIGATION})
+    assert (answer.status, answer.body) == (200, b"this is index.html")
+    assert answer.headers["Content-Type"] == "text/html"
+    for accept in OF_ITS_PARTS:
+        refused = page.ask("GET", path, {"Accept": accept})
+        assert refused.status == 404, accept
+        assert refused.headers.get_all("Vary") == ["Accept"]
+
+
+def test_what_is_hidden_is_missing_for_a_person_too(page: Site) -> None:
+    for path in ("/.env", "/.git/config", "/.git/", "/docs/.none"):
+        assert page.ask("GET", path, {"Accept": NAVIGATION}).status == 404
 
 
 def test_page_is_cached(page: Site) -> None:

@@ -68,10 +68,11 @@ class Ended(NamedTuple):
 
 
 class Confined:
-    """The place where one application's code runs. `unit` is the text of its service, `private` a folder of root's."""
+    """The place where one application's code runs. `unit` is the text of its service, `private` a folder of root's.
+    What runs under one `name` takes the place of what a killed run has left under it."""
 
-    def __init__(self, app: str, user: str, unit: str, private: Path) -> None:
-        self.name = f"origin-kit-code-{app}.service"
+    def __init__(self, app: str, user: str, unit: str, private: Path, name: str = "") -> None:
+        self.name = f"{name or f'origin-kit-code-{app}'}.service"
         self.data = places.ROOT / "var/lib" / app
         self.user, self.unit, self.private = user, unit, private
         self._swept = False
@@ -117,7 +118,7 @@ class Confined:
             *(f"EnvironmentFile={path}" for path in files),
         ]  # fmt: skip
         start = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", f"--unit={self.name}"]
-        start.append(f"--description={self.user}: code of the application, run by a ship or a deploy")
+        start.append(f"--description={self.user}: code of the application, run by origin-kit")
         return [*start, *(f"--property={line}" for line in properties), "--"]
 
     def _sweep(self) -> None:

@@ -54,7 +54,7 @@ def hand_over() -> int:
         return 1  # the operator is gone: nobody reads this
     if not ended:
         why = how_it_ended(job)
-        text = f"the work on the host was killed{why}; run this again: it finishes or undoes what was begun"
+        text = f"the work on the host was killed{why}; run the same command again: it finishes or undoes what was begun"
         raise Failed(text, _read(job / "errors"))
     shutil.rmtree(str(job))
     return 0 if "result" in ended else 1

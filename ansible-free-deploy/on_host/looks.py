@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from on_host import audit, claims, journal, logfiles, logins, places, replacement, shipped
+import time
+
+from on_host import audit, claims, journal, logfiles, logins, places, project_log, replacement, shipped
 from on_host.configuration import outline
 from on_host.configuration.state import compare, current_id, diff, given, kept, leads_to
 from on_host.disk import trouble
@@ -11,7 +13,7 @@ from on_host.orders import ORDERS, Json
 from on_host.probe import answer
 from on_host.release.state import changed_in_release, release_made_from
 from on_host.runtime import Failed, emit, hide, hide_also, send_heartbeats
-from on_host.services import activity, has_service, journal_of, service, workers_killed
+from on_host.services import EXCEPTION, activity, has_service, journal_of, service, workers_killed
 from on_host.work import report_failure
 
 
@@ -86,10 +88,15 @@ def status() -> Json:
 def examine() -> Json:
     """Everything a diagnosis wants of this host: its state, the diff, and what nginx and gunicorn answer when asked
     beside each other. ORDERS["questions"]: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]]."""
+    started = time.time()
     answers = [answer(*question) for question in ORDERS["questions"]]
-    failed = any(one.get("status", 0) >= 500 for one in answers)
-    words = hide(journal_of(service())) if failed and has_service() else ""
-    return {**plan(), **status(), "answers": answers, "last_words": words}
+    words, log = "", None
+    if any(one.get("status", 0) >= 500 for one in answers) and has_service():
+        words = journal_of(service(), since=started)
+        if not EXCEPTION.search(words):
+            log = project_log.destinations()
+            words = journal_of(service(), since=started)  # a line may be written later than its answer
+    return {**plan(), **status(), "answers": answers, "last_words": hide(words), "request_log": log}
 
 
 def outcome() -> Json:

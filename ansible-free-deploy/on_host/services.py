@@ -31,9 +31,15 @@ def activity(unit: str) -> str:
     return said if re.fullmatch("[a-z-]+", said) else "unknown: systemd does not answer"
 
 
-def journal_of(unit: str) -> str:
-    """The unit's last words, without the frames of tracebacks and what gunicorn says when all is well."""
-    said = run("journalctl", "-u", unit, "-n", "200", "--no-pager", "-o", "cat").stdout
+# The line of a log that names an exception: `OSError: ...`, `django.core.exceptions.ImproperlyConfigured: ...`.
+EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: \S|^[\w.]*(Error|Exception|DoesNotExist)$", re.MULTILINE)
+
+
+def journal_of(unit: str, since: float | None = None) -> str:
+    """The unit's last words, without the frames of tracebacks and what gunicorn says when all is well; of the time
+    `since` then alone, where that is given."""
+    begin = [] if since is None else [f"--since=@{since:.0f}"]
+    said = run("journalctl", "-u", unit, *begin, "-n", "200", "-q", "--no-pager", "-o", "cat").stdout
     telling = [line for line in said.splitlines() if not line.startswith(("  ", "Traceback")) and "[INFO]" not in line]
     return last_lines("\n".join(telling), 20)
 

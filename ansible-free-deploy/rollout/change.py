@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import uuid4
@@ -11,8 +11,8 @@ from uuid import uuid4
 from infra import exits
 from infra.contract import Contract, Host, Json
 from rollout import access, hosts, report
-from rollout.coordinator import Coordinator, how_it_ended
-from rollout.hosts import ConnectError, HostError, LostError
+from rollout.coordinator import UNDO, Coordinator, how_it_ended
+from rollout.hosts import AGAIN, ConnectError, HostError, LostError
 
 STOP_S = 20.0  # how long the first ^C waits for hosts that have switched to hear that they go back
 
@@ -21,25 +21,38 @@ T = TypeVar("T")
 
 class ChangeError(ValueError):
     """Not every host could be done: each with what is wrong there, then what became of the others. `but` is what can't
-    be rolled back."""
+    be rolled back; `again` is, for each host, what to run where the same command again is not it."""
 
-    def __init__(self, failures: Sequence[HostError], kept: Sequence[str] = (), *, but: str = "") -> None:
+    def __init__(
+        self, failures: Sequence[HostError], kept: Sequence[str] = (), *, but: str = "",
+        again: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         own = [failure for failure in failures if not failure.left_alone]
         others = [failure.host.name for failure in failures if failure.left_alone]
         in_doubt = [failure.host.name for failure in own if failure.in_doubt]
-        lines = [f"{failure}\n{failure.detail}".rstrip() for failure in own]
+        lines = [f"{failure.told(_commands(again, [failure.host.name]))}\n{failure.detail}".rstrip() for failure in own]
         if in_doubt:
             lines.append(
-                f"{', '.join(in_doubt)}: serves the new one, unless it has heard that the change was undone; run the "
-                "same command again, which asks all hosts how it ended"
+                f"{', '.join(in_doubt)}: serves the new one, unless it has heard that the change was undone; run "
+                f"{_commands(again, in_doubt)}, which asks all hosts how it ended"
             )
         if others:
             lines.append(f"{', '.join(others)}: unchanged or rolled back, since all hosts change or none{but}")
         if kept:
-            lines.append(f"{', '.join(kept)}: changed; run the same command again, which brings the rest along")
+            rest = [failure.host.name for failure in failures]
+            lines.append(f"{', '.join(kept)}: changed; run {_commands(again, rest)}, which brings the rest along")
         super().__init__("\n".join(lines))
         unreachable = bool(own) and all(isinstance(failure, ConnectError) for failure in own)
         self.exit_status = exits.UNREACHABLE if unreachable else exits.WRONG
+
+
+class Stopped(KeyboardInterrupt):
+    """^C during a change. The text is what to run next; "" where the same command may be run again."""
+
+
+def _commands(again: Mapping[str, str] | None, names: Iterable[str]) -> str:
+    """What to run for these hosts."""
+    return " and ".join(dict.fromkeys(again[name] for name in names)) if again else AGAIN
 
 
 def new_transaction() -> str:
@@ -59,7 +72,10 @@ class Turn:
     _ready: bool = field(default=False, init=False)
 
     def run(self, session: hosts.Session, orders: Json, **more: object) -> Json:
-        """Have the orders carried out; what it asks is answered, what it does is shown."""
+        """Have the orders carried out; what it asks is answered, what it does is shown. Raises HostError where the
+        change is to be undone before it has begun here."""
+        if not self.coordinator.begins(self.host.name):
+            raise HostError(self.host, "nothing was changed here", left_alone=True)
         self.sessions.append(session)
         with report.busy(self.host.name) as begin:
 
@@ -95,17 +111,19 @@ class Turn:
 
 
 def carry_out(
-    contract: Contract, pairs: Sequence[tuple[str, Host]], one: Callable[[str, Host, Turn], T], batch: int = 1,
-    on_stop: Callable[[], None] = lambda: None,
+    contract: Contract, pairs: Sequence[tuple[str, Host]], one: Callable[[str, Host, Turn], T], batch: int = 1, *,
+    changes: bool = True, again: Mapping[str, str] | None = None, on_stop: Callable[[], None] = lambda: None,
 ) -> list[T | HostError]:  # fmt: skip
     """`one(role, host, turn)` for every host side by side; a host's failure is its result.
 
-    ^C calls `on_stop`, has every host that has switched go back, if the outcome is not yet decided, and ends when they
-    have, or at the second ^C; a host that hears nothing more undoes what it did, or asks at the next run.
+    ^C calls `on_stop`, has every host that has switched go back, if the outcome is not yet decided, waits for one that
+    decides alone, and ends when they have, or at the second ^C; a host that hears nothing more undoes what it did, or
+    asks at the next run. Raises Stopped then. `again` is as in ChangeError; without `changes` the hosts are only asked.
     """
     coordinator = Coordinator([host.name for _, host in pairs], batch, _Outcomes(contract))
     bounded = threading.BoundedSemaphore(hosts.MOST_AT_ONCE)
     sessions: list[hosts.Session] = []
+    carried_out: list[str] = []
 
     def turn_of(pair: tuple[str, Host]) -> T | HostError:
         role, host = pair
@@ -114,6 +132,7 @@ def carry_out(
         try:
             result = one(role, host, turn)
             failed = False
+            carried_out.append(host.name)
             return result
         except HostError as problem:
             problem.in_doubt = problem.in_doubt or (turn.voted and isinstance(problem, LostError))
@@ -125,14 +144,33 @@ def carry_out(
         coordinator.stop()
         try:
             on_stop()
-            if coordinator.outcome == "undo":
-                report.step("stop", "rolls back; press ^C again to leave the hosts to themselves")
-            coordinator.wait_until_answered(STOP_S)
+            if changes:
+                _say_what_becomes(coordinator)
+                coordinator.wait_until_answered(STOP_S)
         finally:
             for session in sessions:
                 session.connection.close()
 
-    return hosts.each(pairs, turn_of, stop, at_once=max(1, len(pairs)))
+    try:
+        return hosts.each(pairs, turn_of, stop, at_once=max(1, len(pairs)))
+    except KeyboardInterrupt:
+        raise Stopped(_next([host.name for _, host in pairs], carried_out, again)) from None
+
+
+def _say_what_becomes(coordinator: Coordinator) -> None:
+    if alone := coordinator.decides_alone:
+        report.step("stop", f"{alone} goes on alone and ends by itself; waits for it; press ^C again to leave it")
+    elif coordinator.outcome == UNDO:
+        report.step("stop", "rolls back; press ^C again to leave the hosts to themselves")
+
+
+def _next(names: Sequence[str], carried_out: Sequence[str], again: Mapping[str, str] | None) -> str:
+    """What to run after ^C, where that is not the same command again."""
+    if again is None:
+        return ""
+    if set(names) <= set(carried_out):
+        return "every host has carried it out, so there is nothing left to do"
+    return f"run {_commands(again, names)}: it finishes what was under way"
 
 
 class _Outcomes:

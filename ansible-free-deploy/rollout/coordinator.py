@@ -41,6 +41,7 @@ class Coordinator:
         self._batch = batch
         self._ask_how_it_ended = ask_how_it_ended
         self._participants: list[str] = []
+        self._begun = set[str]()
         self._moved = threading.Condition()
         self.outcome: str | None = None
 
@@ -50,6 +51,21 @@ class Coordinator:
             _, transaction, names = question.split(":", 2)
             return self._ask_how_it_ended(transaction, names.split(","))
         return {"staged": self._at_staged, "again": self._at_again, "switched": self._at_switched}[question](host)
+
+    def begins(self, host: str) -> bool:
+        """Whether a host may be given its orders: not once the change is to be undone."""
+        with self._moved:
+            if self.outcome != UNDO:
+                self._begun.add(host)
+            return self.outcome != UNDO
+
+    @property
+    def decides_alone(self) -> str | None:
+        """The host that has its orders and asks nobody, as it is the only one with anything to do."""
+        with self._moved:
+            names = self._order if len(self._order) == 1 else self._participants
+            alone = names[0] if len(names) == 1 else ""
+            return alone if alone in self._begun and self._state[alone] != "left" else None
 
     def waits_for_lock(self, host: str) -> None:
         """Somebody else has the lock of this host."""
@@ -75,10 +91,15 @@ class Coordinator:
             self._moved.notify_all()
 
     def wait_until_answered(self, seconds: float) -> bool:
-        """Whether, in time, no host is left between its readiness and its end: each has had its word and has ended."""
+        """Whether, in time, no host is left between its readiness and its end: each has had its word and has ended.
+        One that decides alone has ended, too."""
         busy = ("staged", "switching", "prepared")
+
+        def all_have_ended() -> bool:
+            return self.decides_alone is None and not any(state in busy for state in self._state.values())
+
         with self._moved:
-            return self._moved.wait_for(lambda: not any(state in busy for state in self._state.values()), seconds)
+            return self._moved.wait_for(all_have_ended, seconds)
 
     def _set(self, host: str, state: str) -> None:
         with self._moved:

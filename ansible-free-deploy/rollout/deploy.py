@@ -26,6 +26,7 @@ from rollout.render.generation import Generation
 
 AS_WANTED = "as the contract says"
 WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself
+_CHANGING = ("deploy", "rollback")  # the verbs that change hosts; the others look
 _SHOWN = 3  # paths in a table
 _SHOWN_LINES = 20  # of a host's history
 ONLY_SECRETS = (
@@ -153,11 +154,12 @@ def _host(origin: str) -> str:
 
 
 def everywhere(
-    outputs: Outputs, verb: str, *, batch: int = 1, only: str | None = None, **more: object
+    outputs: Outputs, verb: str, *, batch: int = 1, only: str | None = None, again: Mapping[str, str] | None = None,
+    **more: object,
 ) -> list[Outcome]:  # fmt: skip
     """`verb` on every host, or on the role or the host that `only` names, side by side. What changes hosts is staged
     and checked on all of them first, then switched on `batch` hosts at a time; where one fails, all stay or go back.
-    Raises ChangeError."""
+    Raises ChangeError; `again` is as there."""
     contract, orders_of = outputs.contract, _orders_for(outputs, verb)
     pairs = contract.chosen(only)
     more = {"deploy": change.new_transaction(), "together": len(pairs) > 1, **more}
@@ -174,10 +176,11 @@ def everywhere(
             result["to_ship"] = wanted.to_ship(outputs.made_from.get(role, {}), result.pop("made_from"))
         return Outcome(role, host, result, {"connect": round(connected, 3), **result.pop("phases", {})})
 
-    outcomes = change.carry_out(contract, pairs, one, batch)
+    outcomes = change.carry_out(contract, pairs, one, batch, changes=verb in _CHANGING, again=again)
     done = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
     if failures := [outcome for outcome in outcomes if isinstance(outcome, HostError)]:
-        raise ChangeError(failures, [outcome.host.name for outcome in done if outcome.result.get("changed")])
+        changed = [outcome.host.name for outcome in done if outcome.result.get("changed")]
+        raise ChangeError(failures, changed, again=again)
     return done
 
 
@@ -217,7 +220,8 @@ def rollback(outputs: Outputs, to: str | None, wait_s: int, batch: int = 1) -> l
         raise RollbackError(f"generation {to} is on no host; there is {', '.join(choice) or 'none'}")
     stays = {look.host.name: look.result["current"] for look in looks}
     goals = {name: stays[name] if name in missing else goal for name, goal in wanted.items()}
-    return everywhere(outputs, "rollback", batch=batch, to=goals, wait_s=wait_s)
+    again = {name: f"`fab rollback --to {goal}`" for name, goal in goals.items()}
+    return everywhere(outputs, "rollback", batch=batch, again=again, to=goals, wait_s=wait_s)
 
 
 def before(looks: Sequence[Outcome]) -> dict[str, str]:

@@ -39,9 +39,11 @@ SILENCE_S = 45.0  # a host that has sent none for this long is given up
 MOST_AT_ONCE = 32
 CUT = (OSError, EOFError, paramiko.SSHException)  # how paramiko says that a connection is gone
 
+# What a person runs after a failure. For a rollback it is another command: see `HostError.told`.
+AGAIN = "the same command again"
 SILENT = (
     "it has sent no sign of life for {:.0f} s, so it was given up: is it overloaded, or the line down? What runs there "
-    "ends by itself; run the same command again to see how"
+    f"ends by itself; run {AGAIN} to see how"
 )
 
 Event = Callable[[Json], None]
@@ -60,6 +62,10 @@ class HostError(ValueError):
         self.left_alone = left_alone  # the host itself is well: it was kept as it was for another's sake
         self.in_doubt = in_doubt  # it serves the new one, and may not have heard whether the others do
         super().__init__(f"{host.name} ({host.address}): {text}")
+
+    def told(self, again: str = AGAIN) -> str:
+        """The text for a person, with `again` as what to run where it says so."""
+        return str(self).replace(AGAIN, again)
 
     def add(self, text: str) -> None:
         """Say more of it: what only the operator's side knows."""
@@ -233,7 +239,7 @@ class Session:
         words = channel.makefile_stderr("rb").read().decode(errors="replace")
         own = "\n".join([*stray, words]).strip()[-1500:]
         if status == -1 and self._is_lost():
-            text = "the connection was lost; what runs there ends by itself: run the same command again to see how"
+            text = f"the connection was lost; what runs there ends by itself: run {AGAIN} to see how"
             return LostError(self.host, text, own)
         return HostError(self.host, why_dead(self.host.user, own, status), own)
 
@@ -249,7 +255,7 @@ _IN_THE_WAY = {
     r"No space left on device": "a disk there is full; see `df -h` and `df -i` there, and make room",
     r"Read-only file system": "a file system there is read-only; see `dmesg` there",
     r"MemoryError|Cannot allocate memory|can't start new thread|fork: ": (
-        "it is out of memory or processes; see `free -h` there, then run the same command again"
+        f"it is out of memory or processes; see `free -h` there, then run {AGAIN}"
     ),
     r"SyntaxError|'type' object is not subscriptable": "its /usr/bin/python3 is too old; the kit needs 3.9 or newer",
     r"Traceback \(most recent": "the kit's own program failed there: a bug, please report it",
@@ -264,8 +270,8 @@ def why_dead(user: str, words: str, status: int) -> str:
     if status == -1 or status > _BY_SIGNAL:  # sshd tells a signal as no status, a shell as 128 and its number
         by = f" by {_signal(status - _BY_SIGNAL)}" if status > _BY_SIGNAL else ""
         text = f"the work on the host was killed{by}; out of memory? see `journalctl -k` there"
-        return f"{text}; run the same command again"
-    return f"the work on the host ended with status {status}; run the same command again"
+        return f"{text}; run {AGAIN}"
+    return f"the work on the host ended with status {status}; run {AGAIN}"
 
 
 _BY_SIGNAL = 128

@@ -43,31 +43,19 @@ def refuse_other(settings: Settings) -> None:
     if settings.backend_git or release is None or outputs.recorded(settings.stack):
         return
     for demand in demands(ROOT / settings.backend_path, settings.requirements):
-        if not meets(release, demand.wanted):
-            version = "{}.{}".format(*release.python)
+        if not debian.meets(release, demand.wanted):
             raise PythonError(
-                f"{settings.backend_path}/{demand.who} {demand.wanted!r}, and {release} has Python {version}; "
+                f"{settings.backend_path}/{demand.who} {demand.wanted!r}, and {release} has Python {release.version}; "
                 + cure(demand.wanted, settings.stack)
             )
 
 
 def cure(wanted: str, stack: str) -> str:
     """What to do about a Python that the hosts lack."""
-    fits = fitting(wanted)
+    fits = debian.fitting(wanted)
     if fits is None:
         return "no Debian that the kit supports has that one: change requires-python"
     return f"choose {fits}: `image: {fits.name}` in stacks/Pulumi.{stack}.yaml"
-
-
-def meets(release: debian.Release, wanted: str) -> bool:
-    """Whether this Debian's Python is one of those. Its patch release is not known here: the highest counts."""
-    version = "{}.{}".format(*release.python)
-    return any(SpecifierSet(wanted).contains(text) for text in (version, f"{version}.99"))
-
-
-def fitting(wanted: str) -> debian.Release | None:
-    """The newest Debian whose Python is one of those."""
-    return next((one for one in debian.RELEASES.values() if meets(one, wanted)), None)
 
 
 def requires(folder: Path) -> str | None:

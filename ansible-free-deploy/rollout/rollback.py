@@ -71,7 +71,8 @@ def rollback(
         with hosts.session(host, access.identity(contract)) as session:
             return host, bool(turn.run(session, {**orders, **common})["changed"])
 
-    all_or_error(change.carry_out(contract, pairs, one, batch))
+    again = {way.host.name: f"`fab rollback --release --to {way.to}`" for way in ways}
+    all_or_error(change.carry_out(contract, pairs, one, batch, again=again), again)
     stay = [f"{look.host.name}: stays at {_current(look)}" for look in looks if look.host.name not in own]
     return [*map(str, ways), *stay, *map(left_applied, (way for way in ways if way.migrations))]
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from infra import rules, wanted
 from infra.contract import Contract, Host, Json
 from infra.settings import Settings
+from on_host.release.modules import files_of
 from rollout import access, change, deploy, hosts, release, report, secret_values
 from rollout.change import ChangeError
 from rollout.deploy import WAIT_S, UsageError
@@ -121,7 +122,7 @@ def everywhere(
         with hosts.session(host, access.identity(contract)) as session:
             return host, _one(session, role, contract, builder, secrets, common, turn)
 
-    return [changed for _, changed in all_or_error(change.carry_out(contract, pairs, one, batch, builder.stop))]
+    return [changed for _, changed in all_or_error(change.carry_out(contract, pairs, one, batch, on_stop=builder.stop))]
 
 
 def common_orders(pairs: Sequence[tuple[str, Host]], wait_s: int) -> Json:
@@ -133,12 +134,14 @@ def common_orders(pairs: Sequence[tuple[str, Host]], wait_s: int) -> Json:
     }
 
 
-def all_or_error(outcomes: Sequence[tuple[Host, T] | HostError]) -> list[tuple[Host, T]]:
-    """What the hosts answered. Raises ChangeError where one failed."""
+def all_or_error(
+    outcomes: Sequence[tuple[Host, T] | HostError], again: Mapping[str, str] | None = None
+) -> list[tuple[Host, T]]:
+    """What the hosts answered. Raises ChangeError where one failed; `again` is as there."""
     done = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
     if failures := [outcome for outcome in outcomes if isinstance(outcome, HostError)]:
         kept = [host.name for host, changed in done if changed]
-        raise ChangeError(failures, kept, but="; migrations that have run stay")
+        raise ChangeError(failures, kept, but="; migrations that have run stay", again=again)
     return done
 
 
@@ -175,9 +178,8 @@ def not_shipped(text: str, folder: Path | None, built: Release) -> str:
     missing = re.search(r"No module named '([\w.]+)'", text)
     if missing is None or folder is None:
         return ""
-    base = missing[1].replace(".", "/")
     shipped = {entry.path for entry in built.entries}
-    here = [name for name in (f"{base}.py", f"{base}/__init__.py") if (folder / name).is_file() and name not in shipped]
+    here = [name for name in files_of(missing[1]) if (folder / name).is_file() and name not in shipped]
     return f"{here[0]} is in {folder.name} here and was not shipped, because git ignores it" if here else ""
 
 

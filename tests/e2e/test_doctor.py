@@ -217,6 +217,50 @@ def test_a_500_is_told_with_its_cause(stack: Stack, tmp_path: Path) -> None:
     keep(tmp_path / "500.html")
 
 
+# A project whose log never comes to the journal.
+TO_A_FILE = """
+import os as _os
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"file": {"class": "logging.FileHandler", "filename": _os.environ["ORIGIN_KIT_DATA"] + "/errors.log"}},
+    "root": {"handlers": ["file"], "level": "WARNING"},
+}
+ASGI_APPLICATION = "shop.asgi.application"
+SESSION_COOKIE_NAME = "__Secure-shop"
+"""
+NOWHERE = TO_A_FILE.replace('"logging.FileHandler", "filename": _os.environ["ORIGIN_KIT_DATA"] + "/errors.log"',
+                            '"logging.NullHandler"')  # fmt: skip
+
+
+def test_what_does_not_work_is_noted_and_a_log_that_is_a_file_is_read(stack: Stack) -> None:
+    """The journal is silent: the doctor asks the project where its log goes, and reads its end as its own user. Where
+    it goes nowhere, that is said. What the hosts lack is noted by `up`, `ship` and `doctor`, never called done."""
+    with a_copy_of_the_example() as project:
+        urls, settings = project / "shop" / "urls.py", project / "shop" / "settings.py"
+        plain = settings.read_text()
+        urls.write_text(urls.read_text() + BESIDE)
+        settings.write_text(plain + TO_A_FILE)
+        with shipped(stack, project) as said:
+            for text in (said, stack.fab("ship").stdout, stack.fab("doctor").stdout):
+                assert "note: ASGI: gunicorn serves the WSGI application alone, so WebSockets answer 404" in text
+                assert "note: SESSION_COOKIE_NAME is '__Secure-shop': plain http loses" in text
+            assert "done, but for what is noted above" in said
+            assert "all as intended, but for what is noted above" in text
+            found = examine(stack, "--path", "/api/count/", status=1)
+            (one,) = [one for one in found["findings"] if "answers 500" in one["text"]]
+            log = "/var/lib/shop/errors.log on backend-1"
+            assert f"; {log} ends with: OSError: [Errno 30] Read-only file system" in one["text"]
+            assert one["cure"] == f"see {log}"
+            settings.write_text(plain + NOWHERE)
+            stack.fab("ship")
+            found = examine(stack, "--path", "/api/count/", status=1)
+            (one,) = [one for one in found["findings"] if "answers 500" in one["text"]]
+            assert one["text"].endswith("the project's LOGGING sends such errors nowhere")
+    left = stack.kit.ssh(stack.contract.backend.hosts[0], "systemctl list-units --all 'origin-kit-asked-*' --no-legend")
+    assert left.strip() == ""
+
+
 def test_up_is_not_done_over_an_api_that_fails(stack: Stack) -> None:
     """It is deployed and stays so, for it may have to be mended there; URL, status and next step are told."""
     with a_copy_of_the_example() as project:

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import time
 import urllib.error
@@ -128,6 +129,29 @@ def test_a_release_is_gone_to_by_its_name(shipped: Stack) -> None:
     said = shipped.fab("rollback", "--release", "--to", newest).stdout
     assert releases(shipped)["backend-1"] == newest and "frontend-1: page" not in said
     assert "serves already" in shipped.fab("rollback", "--release", "--to", newest).stdout
+
+
+def test_an_interrupt_of_a_rollback_of_one_host_is_told_as_it_is(shipped: Stack) -> None:
+    """The host decides alone and goes on: ^C waits for it, says that it is done, and names no command that would go
+    back once more."""
+    before = releases(shipped)
+    words = [FAB, "rollback", "--stack", shipped.name, "--release", "--role", "frontend"]
+    with subprocess.Popen(
+        words, cwd=ROOT, env=shipped.kit.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout and process.stderr
+        lines = [next(line for line in process.stdout if "frontend-1" in line and "switches to" in line)]
+        process.send_signal(signal.SIGINT)
+        lines += process.stdout.readlines()
+        said = process.stderr.read()
+        assert process.wait(60) == 130, said
+    told = "".join(lines)
+    assert "frontend-1 goes on alone and ends by itself" in told and "rolls back" not in told
+    assert "every host has carried it out, so there is nothing left to do" in said
+    after = releases(shipped)
+    assert after["frontend-1"] != before["frontend-1"] and after["backend-1"] == before["backend-1"]
+    shipped.fab("rollback", "--release", "--to", before["frontend-1"])
+    assert releases(shipped) == before
 
 
 def get(url: str, agent: str) -> int:

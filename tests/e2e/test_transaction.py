@@ -74,7 +74,7 @@ def test_a_kill_at_a_step_leaves_the_old_or_the_new_whole_and_the_next_deploy_wo
     stack: Stack, found: outputs.Outputs, step: str
 ) -> None:
     """SIGKILL just before the step; then the same deploy goes through, and all of it is new."""
-    with pytest.raises(change.ChangeError, match="the work on the host was killed; run this again"):
+    with pytest.raises(change.ChangeError, match="the work on the host was killed; run the same command again"):
         deploy.everywhere(found, "deploy", die_at=step)
     first = deploy.everywhere(found, "deploy")
     assert admitted(stack) == {NEW}

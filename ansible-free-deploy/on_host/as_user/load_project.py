@@ -75,6 +75,17 @@ def _settings_files(folder: str) -> list[str]:
     return [path for path in dict.fromkeys(paths) if path.startswith(os.path.realpath(folder) + os.sep)]
 
 
+CLASSES = "the settings are classes: name one by DJANGO_CONFIGURATION in `env` of the stack's config"
+
+
+def refuse_unnamed_class() -> None:
+    """Raise ImportError where django-configurations has set a class's values over the kit's. manage.py and wsgi.py may
+    have a default for the class, but only of one that the stack names does the kit's module take the values first."""
+    kit = vars(importlib.import_module("origin_kit_settings"))
+    if "CONFIGURATION" in kit and "_by_importer" not in kit:
+        raise ImportError(CLASSES)
+
+
 def load(wsgi: str) -> None:
     """Import what gunicorn serves. Raises ImportError where it can't serve it under the kit's settings."""
     module, _, name = wsgi.partition(":")
@@ -91,7 +102,7 @@ def load(wsgi: str) -> None:
 
 def main(wsgi: str, settings: str) -> None:
     load(wsgi)
-    importlib.import_module("origin_kit_settings")
+    refuse_unnamed_class()
     print(json.dumps({"debug": debug(settings, os.path.realpath("."))}))
 
 

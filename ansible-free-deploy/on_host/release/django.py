@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from on_host import confined, places
-from on_host.as_user import text
+from on_host.as_user import load_project, text
 from on_host.orders import ORDERS, Json
 from on_host.release.state import unharmed
 from on_host.runtime import Failed, last_lines
@@ -65,7 +65,7 @@ class Django:
             )
         if done.returncode:
             said = self.shown(done.stdout)
-            why = f"{gist(said)}{where_to_write(said)}{no_server(said)}{self.named_by(said)}"
+            why = f"{gist(said)}{where_to_write(said)}{no_server(said)}{class_to_name(said)}{self.named_by(said)}"
             text = f"{what} fails: {why}; {unharmed()}{after}. Correct it and ship again"
             raise Failed(text, last_lines(said))
 
@@ -147,6 +147,12 @@ def no_server(said: str) -> str:
             name = _SERVERS[port[1]]
             return f"; the kit installs no {name}: name one that this host reaches, in env: or among the secrets"
     return ""
+
+
+def class_to_name(said: str) -> str:
+    """What to do about settings of django-configurations whose class is not known."""
+    unnamed = r"django-configurations settings importer wasn't|variable DJANGO_CONFIGURATION is undefined"
+    return "; " + load_project.CLASSES if re.search(unnamed, said) else ""
 
 
 def where_to_write(said: str) -> str:

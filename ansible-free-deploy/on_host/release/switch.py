@@ -42,7 +42,7 @@ class Switch(two_phase.Work):
     def stage_configuration(self, code: Path) -> None:
         """Get the configuration ready that this release needs, if it is not the live one."""
         live = places.CONFIGURATION
-        if not places.is_backend() or ORDERS.get("moving") or not live.exists() or not modules.missing(live, code):
+        if not places.is_backend() or ORDERS.get("moving") or not live.exists() or modules.fits(live, code):
             return
         generation = self.configuration(code)
         claims.check(generation, places.app())
@@ -53,11 +53,12 @@ class Switch(two_phase.Work):
         """The last configuration that served and names modules of this release. Raises Failed where there is none."""
         here = sorted(state.kept(), key=state.by_activation, reverse=True)
         for name in here:
-            if not modules.missing(places.GENERATIONS / name, code):
+            if modules.fits(places.GENERATIONS / name, code):
                 ORDERS["probes"] = (found := state.stored(name))["probes"]
                 return found
-        lacking = modules.missing(places.CONFIGURATION, code)[0]
-        raise Failed(f"release {self.to} has no module {lacking!r}, which every configuration here names; {unharmed()}")
+        lacking = modules.missing(places.CONFIGURATION, code)
+        why = f"has no module {lacking[0]!r}, which every" if lacking else "has settings in classes, of which no"
+        raise Failed(f"release {self.to} {why} configuration here names{'' if lacking else ' one'}; {unharmed()}")
 
     def switch(self) -> None:
         os.sync()  # nothing that the link will lead to may be in memory only

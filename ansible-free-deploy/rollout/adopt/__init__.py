@@ -17,6 +17,7 @@ from infra.local import image
 from infra.local.home import LocalCloudError
 from infra.settings import Settings
 from rollout import python, report
+from rollout.adopt.classes import VARIABLE
 from rollout.adopt.cors import Finding, carry
 from rollout.adopt.decisions import findings
 from rollout.adopt.findings import changes, found, new, url_path
@@ -86,7 +87,7 @@ def adopt(
         **_image(project),
         **_urls(project),
         **carried.values,
-        **({"env": dict([project.debug_off])} if project.debug_off else {}),
+        **_environment(project),
     }
     folder = ROOT / page if page else None
     result = Adopted(project, values, tuple(findings(project, carried, page, folder)), config)
@@ -102,8 +103,15 @@ def _image(project: Project) -> dict[str, str]:
     except LocalCloudError:
         return {}
     wanted = python.requires(project.root)
-    fits = python.fitting(wanted) if wanted and here and not python.meets(here, wanted) else None
+    fits = debian.fitting(wanted) if wanted and here and not debian.meets(here, wanted) else None
     return {"image": fits.name} if fits else {}
+
+
+def _environment(project: Project) -> dict[str, dict[str, str]]:
+    """What the settings need so that they are read as a host has to."""
+    classes = {VARIABLE: project.configuration} if project.configuration else {}
+    found = classes | dict([project.debug_off] if project.debug_off else [])
+    return {"env": found} if found else {}
 
 
 def _urls(project: Project) -> dict[str, str]:

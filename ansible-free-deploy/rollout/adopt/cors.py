@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.origins import OriginError, parse_origin, parse_shape
-from infra.settings import CHECKS, DEFAULT_HEADERS
+from infra.settings import CHECKS
 from infra.stackfile import as_text
 from rollout.adopt import headers
-from rollout.adopt.headers import SAFELISTED
 from rollout.adopt.project import Project
 from rollout.adopt.values import Computed, known, shown
 
@@ -161,9 +160,8 @@ def _list(project: Project, carried: Carried, setting: str, key: str) -> Iterato
         yield Finding(f"{setting} is {shown(found.value)}", found.where, cure)
         return
     if key == "allow_headers":
-        usual = {name.lower() for name in (*DEFAULT_HEADERS, *SAFELISTED)}
-        own = [name for name in value if name.lower() not in usual]
-        value = [*DEFAULT_HEADERS, *own] if own else None
+        own, whole = headers.of_its_own(key, value)
+        value = whole if own else None
     if value not in (None, ()):
         carried.values[key] = value if isinstance(value, int) else list(value)
 

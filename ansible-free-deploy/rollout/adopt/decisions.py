@@ -9,8 +9,9 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 
 from infra import debian
-from rollout import python
+from rollout import cookies, python
 from rollout.adopt import packages, page, services, writes
+from rollout.adopt.classes import VARIABLE
 from rollout.adopt.cors import Carried, Finding
 from rollout.adopt.findings import also, moving, needed, url_path
 from rollout.adopt.project import Project
@@ -55,13 +56,7 @@ def _stops(project: Project, frontend: str | None) -> Iterator[Finding]:
     for one in project.insists:
         cure = "write os.environ.setdefault(…): the kit's settings module has to come first"
         yield Finding(f"DJANGO_SETTINGS_MODULE is overwritten with {one.value}", one.where, cure)
-    for one in project.classes:
-        cure = "put the names into a plain module that reads them from the class, and name that with --settings"
-        yield Finding(
-            f"{one.value} is a class of settings (django-configurations); the kit reads a module's names",
-            one.where,
-            cure,
-        )
+    yield from _classes(project)
     for one in project.missing:
         text = f"{project.short(one.value)} is ignored by git, so it is not shipped; what it sets is not in this report"
         yield Finding(
@@ -86,6 +81,20 @@ def _stops(project: Project, frontend: str | None) -> Iterator[Finding]:
             yield Finding(text, one.where, cure)
 
 
+def _classes(project: Project) -> Iterator[Finding]:
+    """django-configurations: a variable says which class the settings are."""
+    others = [str(one.value) for one in project.classes if one.value != project.configuration]
+    if project.configuration:
+        where = next((one.where for one in project.classes if one.value == project.configuration), "")
+        text = f"{project.configuration} is a class of settings (django-configurations)"
+        cure = f'env: {VARIABLE}: "{project.configuration}" is in the file for that; change it there for another class'
+        yield Finding(text + also("; there are also ", others), where, cure)
+    elif project.classes:
+        text = "the settings are classes (django-configurations), and none is named; here is what all have in common"
+        cure = also(f"write env: {VARIABLE}, one of ", others) + ", into the file, and look at its CORS settings there"
+        yield Finding(text, project.classes[0].where, cure)
+
+
 # ------------------------------------------------------------------------------------------------- installing
 
 
@@ -102,8 +111,8 @@ def _installing(project: Project) -> Iterator[Finding]:
             cure = f"{ways_out.removal(name, file)}, {instead.removeprefix('nothing, ')}"
         yield Finding(text, file, cure)
     wanted = python.requires(project.manage)
-    if wanted and python.fitting(wanted) is None:
-        there = ", ".join("{}.{} ({})".format(*one.python, one) for one in debian.RELEASES.values())
+    if wanted and debian.fitting(wanted) is None:
+        there = ", ".join(f"{one.version} ({one})" for one in debian.RELEASES.values())
         yield Finding(
             f"requires-python is {wanted!r}, and no Debian has such a Python: {there}",
             "pyproject.toml",
@@ -196,11 +205,17 @@ def _cookies(project: Project) -> Iterator[Finding]:
         if domain.value:
             text = f"{cookie}_DOMAIN is {shown(domain.value)}: under another name browsers drop the cookie"
             yield Finding(text, domain.where, "set the stack's `domain` to that, or remove it")
-        name = project.get(f"{cookie}_NAME")
-        if isinstance(name.value, str) and name.value.startswith(("__Secure-", "__Host-")):
-            plain = name.value.split("-", 1)[1]
-            text = f"{cookie}_NAME is {name.value!r}: plain http loses a cookie of that name, so a log-in answers 403"
-            cure = f'name it {plain!r} on plain http, e.g. from os.environ["{cookie}_NAME"] and env: in the file'
+    yield from lost_cookies(project)
+
+
+def lost_cookies(project: Project) -> Iterator[Finding]:
+    """Cookies whose names need https."""
+    for setting in ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME"):
+        name = project.get(setting)
+        plain = cookies.without_prefix(name.value) if isinstance(name.value, str) else None
+        if plain is not None:
+            text = f"{setting} is {name.value!r}: plain http loses a cookie of that name, so a log-in answers 403"
+            cure = f'name it {plain!r} on plain http, e.g. from os.environ["{setting}"] and env: in the file'
             yield Finding(text, name.where, cure)
 
 

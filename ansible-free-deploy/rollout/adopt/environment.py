@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from infra import variables
 from rollout.adopt.values import NOTHING, External, boolean, unset
 
 ENVIRON = "os.environ"
 _READER = "an environment reader"  # an instance of django-environ's or environs' Env, decouple's config
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _CLASSES = ("Env", "FileAwareEnv", "FileAwareMapping", "AutoConfig", "Config", "EnvConfig")
 _READY = {"decouple.config": "decouple", "starlette.config.config": "decouple"}
@@ -67,7 +67,7 @@ _CASTS: dict[str, Callable[[str], Any]] = {
 
 def is_name(name: object) -> bool:
     """Whether it can be a variable's: a path or a sentence can't."""
-    return isinstance(name, str) and _VARIABLE.fullmatch(name) is not None
+    return isinstance(name, str) and variables.NAME.fullmatch(name) is not None
 
 
 def reader(name: str) -> External | None:

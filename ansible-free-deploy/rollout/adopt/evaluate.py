@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rollout.adopt import environment
+from on_host.release.modules import files_of
+from rollout.adopt import classes, environment
 from rollout.adopt.environment import ENVIRON
 from rollout.adopt.expressions import CHANGES, Doubt, Expressions, said, short, stored, told
 from rollout.adopt.values import (
@@ -38,7 +39,6 @@ _ENDINGS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}
 _REACHES_ALL = {"exec", "eval", "locals", "globals", "include", "vars"}
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _SPLIT_SETTINGS = ("split_settings.tools.include", "split_settings.tools.optional")
-_CLASSES_OF_SETTINGS = ("configurations.Configuration", "configurations.base.Configuration")
 
 
 @dataclass
@@ -69,8 +69,7 @@ class Reader(Expressions):
     def _files(self, module: str) -> list[Path]:
         if not _MODULE.fullmatch(module):
             return []
-        base = self.root.joinpath(*module.split("."))
-        return [file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
+        return [file for name in files_of(module) if (file := self.root / name).is_file()]
 
     def module(self, name: str) -> Names:
         """The names that a module of the project has at its end; none for any other module."""
@@ -359,12 +358,15 @@ class Reader(Expressions):
             self._prefix = prefix
 
     def _class(self, node: ast.ClassDef, scope: Scope) -> None:
-        """A class is followed for what it looks up alone; one of django-configurations holds settings."""
+        """A class: what it looks up, and its attributes where it is one that is followed."""
         bases = [self.value(base, scope) for base in node.bases]
-        if any(isinstance(base, External) and base.name in _CLASSES_OF_SETTINGS for base in bases):
+        inner = dict(scope.names)
+        self.run(node.body, replace(scope, names=inner, returned=None))
+        body = {name: one for name, one in inner.items() if one is not scope.names.get(name)}
+        found = classes.made(self, node, bases, body, scope)
+        if found and found.kind == classes.CONFIGURATION:
             self.classes.append(Setting(node.name, self.where(scope.file, node)))
-        self.run(node.body, replace(scope, names=dict(scope.names), returned=None))
-        self._bind(node.name, Computed(), node, scope)
+        self._bind(node.name, found or Computed(), node, scope)
 
     def _fog(self, node: ast.stmt, scope: Scope) -> None:
         """Loops and the like: what they may set is not said any more, a list that they may change has unknown parts."""

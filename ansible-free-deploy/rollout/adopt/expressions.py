@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rollout.adopt import environment
+from rollout.adopt import classes, environment
+from rollout.adopt.classes import Group
 from rollout.adopt.environment import ENVIRON, Lookup, Read
 from rollout.adopt.values import (
     FUNCTIONS,
@@ -74,6 +75,7 @@ class Expressions:
     _site: str = ""  # where the project's own function was called from settings
     _prefix: str = ""
     steps: int = 0
+    limits: dict[str, Setting] = field(default_factory=dict)  # where something was left out, by which limit
     _calls: int = 0
     _lookups: dict[int, bool] = field(default_factory=dict)
     _depth: int = 0
@@ -105,11 +107,20 @@ class Expressions:
     def value(self, node: ast.expr, scope: Scope) -> Any:
         """What an expression is. After as many as no settings have, the rest is computed at run time."""
         self.steps += 1
-        return Computed() if self.spent() else bounded(self._value(node, scope))
+        if not self.spent():
+            return bounded(self._value(node, scope))
+        self._limit(f"{_STEPS} expressions", node, scope)
+        return Computed()
 
     def spent(self) -> bool:
         """Whether more was read than any settings have."""
         return self.steps > _STEPS
+
+    def _limit(self, what: str, node: ast.AST, scope: Scope) -> None:
+        """Note the first place that a limit leaves out."""
+        if what not in self.limits:
+            text = f"{what} are as far as this reads: what comes after is computed at run time"
+            self.limits[what] = Setting(text, self.where(scope.file, node))
 
     def _value(self, node: ast.expr, scope: Scope) -> Any:
         match node:
@@ -228,6 +239,8 @@ class Expressions:
     def _each(self, elt: ast.expr, loop: ast.comprehension, scope: Scope) -> Any:
         """A comprehension over a list that is said, one item after the other."""
         items = self.value(loop.iter, scope)
+        if isinstance(items, list) and len(items) > _ITEMS:
+            self._limit(f"{_ITEMS} items of a list", loop.iter, scope)
         if not isinstance(items, list) or not isinstance(loop.target, ast.Name) or len(items) > _ITEMS:
             with self.doubting(None):
                 return unknown(items, self.value(elt, replace(scope, names=dict(scope.names))))
@@ -244,6 +257,8 @@ class Expressions:
         return found
 
     def _attribute(self, inner: Any, name: str) -> Any:
+        if isinstance(inner, Group):
+            return inner.attributes[name].value if name in inner.attributes else unknown(inner)
         if isinstance(inner, External):
             if self.find(inner.name):
                 return self.module(inner.name).get(name, Setting(External(f"{inner.name}.{name}"))).value
@@ -269,6 +284,8 @@ class Expressions:
             function = self.value(node.func, scope)
         if isinstance(function, Function):
             return self._invoke(function, given, words, node, scope)
+        if isinstance(function, Group):
+            return classes.instance(self, function, words)
         return self._outside(
             function.name if isinstance(function, External) else "", function, given, words, node, scope
         )
@@ -279,8 +296,13 @@ class Expressions:
         if instance := environment.reader(name):
             self._declared |= environment.schemes(words)
             return instance
+        if late := classes.late(name, given, words):
+            return late
         if name == "map" and len(given) == 2 and isinstance(given[0], External) and isinstance(given[1], list):
-            return [self._looked(given[0].name, [one], {}, node, scope) for one in given[1][:_ITEMS]]
+            if len(given[1]) > _ITEMS:
+                self._limit(f"{_ITEMS} items of a list", node, scope)
+                return unknown(given[1])
+            return [self._looked(given[0].name, [one], {}, node, scope) for one in given[1]]
         if name in FUNCTIONS:
             return result(FUNCTIONS[name], given, words)
         return self._looked(name, given, words, node, scope, function)
@@ -330,8 +352,11 @@ class Expressions:
         """A function of the project: which variables it looks up, and what it returns in an empty environment. Its
         value is computed at run time, whatever it is; that of a lambda is its expression's."""
         self._calls += 1
-        is_worth_it = isinstance(function.node, ast.Lambda) or self._looks_up(function, _DEEP)
-        if self._calls > _CALLS or self._depth >= _DEEP or not is_worth_it:
+        if not isinstance(function.node, ast.Lambda) and not self._looks_up(function):
+            return unknown(*given, *words.values())
+        if self._calls > _CALLS or self._depth >= _DEEP:
+            what = f"{_CALLS} calls of own functions" if self._calls > _CALLS else f"{_DEEP} levels of calls"
+            self._limit(what, call, scope)
             return unknown(*given, *words.values())
         inner = self._bound(function, given, words)
         site, self._site = self._site, self._site or self.where(scope.file, call)
@@ -346,22 +371,24 @@ class Expressions:
             self._depth -= 1
             self._site = site
         returned = inner.returned or []
+        if len(returned) == 1 and isinstance(returned[0][0], Group):
+            return returned[0][0]
         sure = [value for value, holds in returned if holds]
         plain = unset(sure[0]) if sure else NOTHING if returned or stopped else None
         return replace(unknown(*given, *words.values(), *(value for value, _ in returned)), unset=plain)
 
-    def _looks_up(self, function: Function, deep: int) -> bool:
+    def _looks_up(self, function: Function) -> bool:
         """Whether a function, or one that it calls, has to do with the environment."""
         if id(function.node) not in self._lookups:
+            self._lookups[id(function.node)] = False  # functions call each other in a circle
             names = {one.id for one in ast.walk(function.node) if isinstance(one, ast.Name)}
             values = [function.scope.names.get(name, Setting()).value for name in sorted(names)]
             outside = bool(names & {"os", "environ", "getenv"}) or any(
-                isinstance(one, External) and environment.concerns(one.name) for one in values
+                isinstance(one, Group) or (isinstance(one, External) and environment.concerns(one.name))
+                for one in values
             )
             called = [one for one in values if isinstance(one, Function) and one.node is not function.node]
-            self._lookups[id(function.node)] = outside or (
-                deep > 0 and any(self._looks_up(one, deep - 1) for one in called)
-            )
+            self._lookups[id(function.node)] = outside or any(self._looks_up(one) for one in called)
         return self._lookups[id(function.node)]
 
     def _bound(self, function: Function, given: list[Any], words: dict[str, Any]) -> Scope:

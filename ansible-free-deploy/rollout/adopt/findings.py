@@ -16,7 +16,7 @@ from rollout.release import ReleaseError
 LAYER = "corsheaders.middleware.CorsMiddleware"
 COMMON = "django.middleware.common.CommonMiddleware"
 OWN_KEY = ("SECRET_KEY", "DJANGO_SECRET_KEY")  # the kit sees to these
-_SQLITE = ("sqlite3", "spatialite")
+SQLITE = ("sqlite3", "spatialite")
 _OVER_HTTP = "False: plain http carries no Secure cookie"
 
 # What the kit's module sets: the value of the project's that it leaves as it is, if any, and what becomes of others.
@@ -89,7 +89,7 @@ def _database(project: Project, database: Any) -> str:
 
 def moving(project: Project) -> list[str]:
     """Names of the SQLite files that go from beside the code to where data lies."""
-    sqlite = [one for one in _databases(project).values() if _engine(one) in _SQLITE]
+    sqlite = [one for one in _databases(project).values() if _engine(one) in SQLITE]
     files = [str(one.get("NAME") or "") for one in sqlite if known(one.get("NAME"))]
     return [Path(name).name for name in files if name and not name.startswith((":", "file:")) and project.inside(name)]
 
@@ -169,7 +169,7 @@ def _files(project: Project, then: str) -> tuple[str, str] | None:
     if files := moving(project):
         return ", ".join(files), then
     open_ = [one for one in _databases(project).values() if _engine(one) is None or not known(one.get("NAME"))]
-    sqlite = [one for one in open_ if _engine(one) in (None, *_SQLITE)]
+    sqlite = [one for one in open_ if _engine(one) in (None, *SQLITE)]
     return (_database(project, sqlite[0]), f"{then}, if it is SQLite beside the code") if sqlite else None
 
 

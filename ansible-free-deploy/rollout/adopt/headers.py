@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,10 @@ _KEYS = {
     "access-control-allow-headers": "allow_headers",
     "access-control-expose-headers": "expose_headers",
     "access-control-allow-methods": "allow_methods",
+    "access-control-max-age": "max_age_s",
+    "access-control-allow-credentials": "allow_credentials",
 }
+_LISTS = ("allow_headers", "expose_headers", "allow_methods")
 
 
 @dataclass(frozen=True)
@@ -95,18 +98,24 @@ def carry(one: Written, values: dict[str, Any]) -> str:
         return _origin(one.value, values, lost)
     if one.value is None:
         return f"{lost}; its value is computed at run time and is lost: {_instead(header)}"
-    if key := _KEYS.get(header):
+    if (key := _KEYS.get(header)) in _LISTS:
         return _list(key, one.value, values, lost)
-    if header == "access-control-max-age":
+    if key == "max_age_s":
         return _age(one.value, values, lost)
-    if header == "access-control-allow-credentials" and one.value.lower() == "true":
+    if key == "allow_credentials" and one.value.lower() == "true":
         return f"{lost}: set allow_credentials: true, and domain, which cookies need"
     return f"{lost}; it is lost"
 
 
 def _instead(header: str) -> str:
-    key = {**_KEYS, "access-control-max-age": "max_age_s", "access-control-allow-credentials": "allow_credentials"}
-    return f"write what is needed into {key[header]}" if header in key else "no key of the stack sets it"
+    return f"write what is needed into {_KEYS[header]}" if header in _KEYS else "no key of the stack sets it"
+
+
+def of_its_own(key: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """What of a list is not the default of its key, and the whole list with the default where that has one."""
+    usual = {name.lower() for name in (*DEFAULT_HEADERS, *SAFELISTED)} if key == "allow_headers" else set()
+    own = [name for name in names if name.lower() not in usual]
+    return own, [*DEFAULT_HEADERS, *own] if key == "allow_headers" else own
 
 
 def _origin(value: str | None, values: dict[str, Any], lost: str) -> str:
@@ -127,10 +136,9 @@ def _list(key: str, text: str, values: dict[str, Any], lost: str) -> str:
         checked = [str(name) for name in CHECKS[key](as_text(names))]
     except ValueError as problem:
         return f"{lost}; it is lost, since {problem}: write {key} into the file"
-    usual = {name.lower() for name in (*DEFAULT_HEADERS, *SAFELISTED)} if key == "allow_headers" else set()
-    own = [name for name in checked if name.lower() not in usual]
+    own, whole = of_its_own(key, checked)
     if own:
-        _add(values, key, [*DEFAULT_HEADERS, *own] if key == "allow_headers" else own)
+        _add(values, key, whole)
         return f"{lost}; {', '.join(own)} {'is' if len(own) == 1 else 'are'} carried over into {key}"
     return f"{lost}, which lets in the same"
 

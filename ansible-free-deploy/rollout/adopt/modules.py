@@ -12,7 +12,7 @@ from rollout.adopt.evaluate import Reader
 from rollout.adopt.values import AdoptError, Names, Setting
 
 VARIABLE = "DJANGO_SETTINGS_MODULE"
-_PRODUCTION = re.compile(r"(\w*_)?(prod|production|live|deploy|deployment)(_\w*)?")
+PRODUCTION = re.compile(r"(\w*_)?(prod|production|live|deploy|deployment)(_\w*)?")
 _DEVELOPMENT = re.compile(r"(\w*_)?(dev|devel|development|local|test|tests|testing|ci|debug)(_\w*)?")
 _BASE = re.compile(r"(\w*_)?(base|common|default|defaults|shared)(_\w*)?")
 _SAY_SO = {"INSTALLED_APPS", "ROOT_URLCONF"}
@@ -27,22 +27,22 @@ class Chosen:
     others: tuple[str, ...]
 
 
-def named(tree: ast.AST) -> list[str]:
-    """The settings modules that a script puts into the environment."""
-    values = [value for _, value in given(tree)]
+def named(tree: ast.AST, variable: str = VARIABLE) -> list[str]:
+    """The settings modules that a script puts into the environment; or what it puts into another variable."""
+    values = [value for _, value in given(tree, variable)]
     strings = [one.value for value in values for one in ast.walk(value) if isinstance(one, ast.Constant)]
     return [name for name in strings if isinstance(name, str) and re.fullmatch(r"[A-Za-z_][\w.]*\w", name)]
 
 
-def given(tree: ast.AST) -> Iterator[tuple[ast.AST, ast.expr]]:
+def given(tree: ast.AST, variable: str = VARIABLE) -> Iterator[tuple[ast.AST, ast.expr]]:
     """Each statement that sets the variable, with what it sets it to."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute(attr="setdefault"), args=[ast.Constant(value=name), value]):
-                if name == VARIABLE:
+                if name == variable:
                     yield node, value
             case ast.Assign(targets=[ast.Subscript(slice=ast.Constant(value=name))], value=value):
-                if name == VARIABLE:
+                if name == variable:
                     yield node, value
 
 
@@ -57,7 +57,7 @@ def choose(
             raise AdoptError(f"--settings {asked}: there is no such module in {reader.root}{_listed(reader, files)}")
         return Chosen(asked, "named by --settings", _others(reader, asked, beside, by_wsgi, by_manage))
     plain = [name for name in by_wsgi if not _is(_DEVELOPMENT, name)]
-    live = [name for name in beside if _is(_PRODUCTION, name)]
+    live = [name for name in beside if _is(PRODUCTION, name)]
     dev = _of_development(reader, plain) if live else {}
     found = [(name, "named by wsgi.py") for name in plain if not _is(_BASE, name) and name not in dev]
     found += [(name, _looks_live(dev)) for name in live]
@@ -95,7 +95,7 @@ def _looks_live(dev: dict[str, str]) -> str:
 def _candidate(reader: Reader, files: Sequence[Path], told: str) -> Chosen:
     """The only module that can be meant, though nobody names it."""
     there = candidates(reader, files)
-    live = [name for name in there if _is(_PRODUCTION, name)]
+    live = [name for name in there if _is(PRODUCTION, name)]
     for names in (there, live):
         if len(names) == 1:
             others = tuple(name for name in there if name != names[0])
@@ -147,7 +147,7 @@ def _is(pattern: re.Pattern[str], module: str) -> bool:
 
 
 def _is_one_of_several(name: str) -> bool:
-    return any(_is(pattern, name) for pattern in (_PRODUCTION, _DEVELOPMENT, _BASE))
+    return any(_is(pattern, name) for pattern in (PRODUCTION, _DEVELOPMENT, _BASE))
 
 
 def _beside(reader: Reader, module: str) -> list[str]:

@@ -12,19 +12,11 @@ from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-# Packages that come as source alone → the same with wheels. Without such a name: what else helps.
-_WITH_WHEELS = {
-    "psycopg-c": "psycopg-binary (the same code as a wheel), or psycopg alone",
-    "psycopg2": "psycopg2-binary (the same module), or psycopg[binary] with Django 4.2 and later",
-    "mysqlclient": "PyMySQL, which needs two lines in the settings",
-    "python-ldap": "ldap3, where the project can take that",
-    "uwsgi": "nothing, since gunicorn serves here",
-    "pygraphviz": "a version on an index of yours that has a wheel",
-    "pycairo": "a version on an index of yours that has a wheel",
-    "dbus-python": "nothing, since no server needs it",
-}
+from rollout.release import ways_out
+from rollout.release.needs import is_pylock
 
 
 @dataclass(frozen=True)
@@ -37,19 +29,14 @@ class Package:
     file: str = ""
 
 
-def normal(name: str) -> str:
-    """As the index spells it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def of_text(text: str, file: str) -> list[Package]:
     """Those of a file's text: a lock's or a list of requirements."""
     name = file.rsplit("/", 1)[-1]
-    if name in ("uv.lock", "poetry.lock", "pylock.toml"):
+    if name in ("uv.lock", "poetry.lock") or is_pylock(Path(name)):
         return list(_locked(text, file))
     if name == "Pipfile.lock":
         return [
-            Package(normal(one[0]), one[1], (), file)
+            Package(canonicalize_name(one[0]), one[1], (), file)
             for one in re.findall(r'"([\w.-]+)":\s*{[^{}]*?"version":\s*"([^"]+)"', text)
         ]
     return [found for line in text.splitlines() if (found := _line(line, file))]
@@ -58,8 +45,8 @@ def of_text(text: str, file: str) -> list[Package]:
 def _locked(text: str, file: str) -> Iterator[Package]:
     wanted = _default_of_uv(text) if file.endswith("uv.lock") else None
     for name, version in re.findall(r'^name = "([^"]+)"\nversion = "([^"]+)"', text, re.MULTILINE):
-        if wanted is None or normal(name) in wanted:
-            yield Package(normal(name), f"=={version}", (), file)
+        if wanted is None or canonicalize_name(name) in wanted:
+            yield Package(canonicalize_name(name), f"=={version}", (), file)
 
 
 def _default_of_uv(text: str) -> set[str] | None:
@@ -84,7 +71,7 @@ def _reached(known: Mapping[str, Any], names: list[str]) -> set[str]:
         facts = known[name]
         needs = facts.get("optional-dependencies", {}).get(extra, []) if extra else facts.get("dependencies", [])
         left += [(need["name"], more) for need in needs for more in ("", *need.get("extra", []))]
-    return {normal(name) for name, _ in found}
+    return {canonicalize_name(name) for name, _ in found}
 
 
 def _line(line: str, file: str) -> Package | None:
@@ -93,7 +80,7 @@ def _line(line: str, file: str) -> Package | None:
         found = Requirement(text)
     except InvalidRequirement:
         return None
-    return Package(normal(found.name), str(found.specifier), tuple(sorted(found.extras)), file)
+    return Package(canonicalize_name(found.name), str(found.specifier), tuple(sorted(found.extras)), file)
 
 
 def named_anywhere(folder: Path) -> list[Package]:
@@ -124,7 +111,7 @@ def _of_pyproject(folder: Path) -> list[Package]:
     plain = [one for one in lines if isinstance(one, str)] if isinstance(lines, list) else []
     found = [one for line in plain if (one := _line(line, "pyproject.toml"))]
     listed = names if isinstance(names, dict) else {}
-    return found + [Package(normal(name), "", (), "pyproject.toml") for name in listed if name != "python"]
+    return found + [Package(canonicalize_name(name), "", (), "pyproject.toml") for name in listed if name != "python"]
 
 
 # ------------------------------------------------------------------------------------------------- pins
@@ -168,7 +155,8 @@ def without_wheel(packages: list[Package]) -> Iterator[tuple[str, str, str]]:
     """Those that are known to come as source alone, with what is compiled in them: how they are written, in which
     file, and what to take instead."""
     for one in packages:
-        if one.name in _WITH_WHEELS:
-            yield f"{one.name}{one.specifier}", one.file, _WITH_WHEELS[one.name]
-        elif one.name == "psycopg" and "c" in one.extras:
-            yield f"psycopg[c]{one.specifier}", one.file, "psycopg[binary], which is the same code as a wheel"
+        is_c = one.name == "psycopg" and "c" in one.extras
+        name = "psycopg-c" if is_c else one.name
+        if name in ways_out.NEVER_A_WHEEL:
+            written = f"psycopg[c]{one.specifier}" if is_c else f"{one.name}{one.specifier}"
+            yield written, one.file, ways_out.INSTEAD[name]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from infra import rules
-from rollout.adopt import modules, packages, writes
+from rollout.adopt import classes, modules, packages, writes
 from rollout.adopt.environment import Read
 from rollout.adopt.evaluate import Reader, parse
 from rollout.adopt.expressions import Switch
@@ -57,6 +57,7 @@ class Project:
     files: tuple[Path, ...]  # the settings
     missing: tuple[Setting, ...]  # what the settings import and a release doesn't have
     classes: tuple[Setting, ...]  # of settings, which django-configurations reads
+    configuration: str  # the one of them that is read; "" where none is, or none can be made out
     switches: tuple[Switch, ...]  # branches on DEBUG
     debug_off: tuple[str, str] | None  # the variable and the text that switch DEBUG off
     writes: tuple[Setting, ...]  # places of the code that write next to it
@@ -148,11 +149,16 @@ def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Pr
     if file := blank.find(chosen.module):
         parse(file)  # without the settings themselves there is nothing to say
     first = blank.fresh()
-    first.module(chosen.module)
-    off = _switch_off(blank, first, chosen.module)
+    there = classes.configurations(first.module(chosen.module))
+    configuration, by = classes.chosen(there, _configurations_named(trees, wsgis), modules.PRODUCTION)
+
+    def settings_of(reader: Reader) -> Names:
+        return classes.configured(reader.module(chosen.module), configuration)
+
+    off = _switch_off(blank, first, settings_of)
     reader = blank.fresh(dict([off] if off else []))
-    names = dict(reader.module(chosen.module))
-    names |= {name: one for name, one in first.module(chosen.module).items() if name == "DEBUG"}  # as it is today
+    names = dict(settings_of(reader))
+    names |= {name: one for name, one in settings_of(first).items() if name == "DEBUG"}  # as it is today
     source = replace(source, folder=root)
     needs = _needs(source)
     served = [file for file in files if file not in hidden]
@@ -160,12 +166,12 @@ def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Pr
         root=root,
         manage=folder,
         settings=chosen.module,
-        why=chosen.why,
+        why=chosen.why + (f"; class {configuration} ({by})" if configuration else ""),
         others=chosen.others,
         wsgi=modules.callable_for_wsgi(reader, names, wsgis, wsgi),
         names=names,
         reads=tuple(first.reads[name] for name in sorted(first.reads)),
-        notes=tuple(reader.notes),
+        notes=(*reader.notes, *reader.limits.values()),
         needs=needs,
         by_hand=tuple(one for file in served for one in written(blank.fresh(), file)),
         insists=tuple(one for file, tree in trees.items() for one in modules.insisting(reader, file, tree)),
@@ -173,6 +179,7 @@ def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Pr
         files=tuple(dict.fromkeys(reader.files)),
         missing=tuple(dict.fromkeys(reader.missing)),
         classes=tuple(reader.classes),
+        configuration=configuration,
         switches=tuple(first.switches),
         debug_off=off,
         writes=tuple(
@@ -196,10 +203,18 @@ def _scripts(folder: Path, files: list[Path]) -> dict[Path, ast.Module]:
     return {file: found[file] for file in files if file in found}
 
 
-def _switch_off(blank: Reader, first: Reader, settings: str) -> tuple[str, str] | None:
+def _configurations_named(trees: Mapping[Path, ast.Module], wsgis: list[Path]) -> list[str]:
+    """The classes of django-configurations that wsgi.py and then manage.py name."""
+    files = [*wsgis, *(file for file in trees if file not in wsgis)]
+    return [name for file in files for name in modules.named(trees[file], classes.VARIABLE)]
+
+
+def _switch_off(
+    blank: Reader, first: Reader, settings_of: Callable[[Reader], Names]
+) -> tuple[str, str] | None:  # fmt: skip
     """The variable that DEBUG is read from, and the text for which it is off while the settings are read; None where it
     is off anyway, or one variable alone doesn't do it."""
-    debug = first.module(settings).get("DEBUG", Setting()).value
+    debug = settings_of(first).get("DEBUG", Setting()).value
     on = [one for one in first.switches if isinstance(one.debug, Computed) and truth(one.debug)]
     asked = next((one.debug for one in on), debug if isinstance(debug, Computed) and truth(debug) else None)
     if asked is None or len(asked.names) != 1:
@@ -207,7 +222,7 @@ def _switch_off(blank: Reader, first: Reader, settings: str) -> tuple[str, str] 
     name = asked.names[0]
     for text in ("false", "False", "0", ""):
         tried = blank.fresh({name: text})
-        found = tried.module(settings).get("DEBUG", Setting()).value
+        found = settings_of(tried).get("DEBUG", Setting()).value
         values = [found, *(one.debug for one in tried.switches)]
         if all(truth(value) is False for value in values):
             return name, text

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollout.adopt.evaluate import parse
+from rollout.adopt.findings import SQLITE
 from rollout.adopt.project import Project
 from rollout.adopt.values import AdoptError, Computed, Setting, known, unset
 
@@ -117,8 +118,9 @@ _ENGINES = {
     "postgresql": "PostgreSQL", "postgresql_psycopg2": "PostgreSQL", "postgres": "PostgreSQL",
     "postgis": "PostgreSQL with PostGIS", "mysql": "MySQL", "oracle": "Oracle", "mssql": "SQL Server",
 }  # fmt: skip
-_ENGINE = re.compile(r"(?:[\w.]+\.backends\.)(postgresql_psycopg2|postgresql|postgis|mysql|oracle)|(mssql)")
-_URL = re.compile(r"(postgresql|postgres|postgis|mysql|oracle|mssql)(?:\+\w+)?://")
+_ENGINE_NAMES = "|".join(sorted(_ENGINES, key=len, reverse=True))
+_ENGINE = re.compile(rf"(?:[\w.]+\.backends\.)({_ENGINE_NAMES})|(mssql)")
+_URL = re.compile(rf"({_ENGINE_NAMES})(?:\+\w+)?://")
 _DRIVERS = {
     "psycopg": "PostgreSQL", "psycopg2": "PostgreSQL", "psycopg2-binary": "PostgreSQL", "asyncpg": "PostgreSQL",
     "mysqlclient": "MySQL", "pymysql": "MySQL", "mysql-connector-python": "MySQL",
@@ -226,7 +228,7 @@ def _is_sqlite(database: Any) -> bool:
 
 def _server(engine: str) -> str | None:
     last = engine.rpartition(".")[2]
-    return None if last in ("", "sqlite3", "spatialite", "dummy") else _ENGINES.get(last, engine)
+    return None if last in ("", "dummy", *SQLITE) else _ENGINES.get(last, engine)
 
 
 def _host(database: Any) -> str:

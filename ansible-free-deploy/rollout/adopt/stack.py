@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from rollout.adopt.classes import VARIABLE
 from rollout.adopt.environment import Read
 from rollout.adopt.findings import OWN_KEY
 
@@ -57,7 +58,10 @@ def _environment(reads: Sequence[Read], given: Mapping[str, str], stack: str) ->
     plain = [read for read in asked if read.required and read.name not in secret]
     others = [read.name for read in asked if read not in plain and read.name not in secret]
     if given:
-        yield "  # DEBUG is off while the settings are read, too."
+        if VARIABLE in given:
+            yield "  # The class of django-configurations that a host runs."
+        if given.keys() - {VARIABLE}:
+            yield "  # DEBUG is off while the settings are read, too."
         yield "  origin-kit:env:"
         yield from (f"    {name}: {_text(value)}" for name, value in given.items())
     if plain:

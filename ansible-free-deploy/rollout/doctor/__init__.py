@@ -268,12 +268,13 @@ def _said(finding: Finding) -> str:
     return f"{'(warning) ' if finding.warning else ''}{finding.text}"
 
 
-def as_text(result: Diagnosis, as_json: bool = False) -> str:
-    """For a person: the matrix, the findings, one last line. Or the same as JSON."""
+def as_text(result: Diagnosis, as_json: bool = False, notes: Sequence[str] = ()) -> str:
+    """For a person: the matrix, the findings, `notes` on what was not asked, one last line. Or the same as JSON."""
     if as_json:
         return json.dumps(to_json(result), indent=2)
-    last = {0: "all as intended", 1: "not as intended", 4: "nothing could be asked"}[result.status]
-    return "\n\n".join(filter(None, [matrix(result), told(result.findings), last]))
+    rest = ", but for what is noted above" if notes else ""
+    last = {0: f"all as intended{rest}", 1: "not as intended", 4: "nothing could be asked"}[result.status]
+    return "\n\n".join(filter(None, [matrix(result), told(result.findings), "\n".join(notes), last]))
 
 
 def to_json(result: Diagnosis) -> Json:

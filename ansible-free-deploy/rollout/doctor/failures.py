@@ -1,18 +1,23 @@
-"""What answers 5xx: whether a page may read it or not, it is never as intended. Pure."""
+"""What is never as intended, whether a page may read it or not: answers with 5xx, cookies that browsers drop. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
+from infra.contract import Json
+from on_host.services import EXCEPTION
+from rollout import cookies
 from rollout.doctor.causes import Finding, Kind
-from rollout.doctor.seen import Cell, Seen, where
+from rollout.doctor.seen import PUBLIC, Cell, Seen, where
 from rollout.verdict import Response
 
 _GATEWAY = (502, 504)  # nginx's own, for an application that does not answer
-# The line of a log that names an exception: `OSError: ...`, `django.core.exceptions.ImproperlyConfigured: ...`.
-_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: \S|^[\w.]*(Error|Exception|DoesNotExist)$")
+_FAB_LOGS = "see `fab logs`"
+_HANDLER = (
+    "give the logger django.request a handler, e.g. logging.StreamHandler, whose lines `fab logs` shows; "
+    "with disable_existing_loggers at its default of True, Django's own loggers are off"
+)
 _LONGEST = 200
 _ENDS_WITH = "; its log ends with: "
 
@@ -29,13 +34,11 @@ def failures(seen: Seen) -> Iterator[Finding]:
         views = list(dict.fromkeys(cell.view for cell in cells))
         there = "" if set(views) == everywhere else f" ({', '.join(map(where, views))})"
         bare = any((method, target) in host.bare for host in seen.hosts)
-        words, cure = last_words(seen, views), "see `fab logs`"
-        if words and not names_exception(words) and method == "GET" and status not in _GATEWAY:
-            cure = f"its log names no exception: {_by_hand(seen, target)} shows it"
         yield Finding(
             f"{method} {seen.contract.backend.origin}{target} answers {status}{there}: {_what(status, bare)}; "
-            f"{_cors(cells)}{words}",
-            cure, "5xx", kind=Kind.FAILS, places=_places(status, views),
+            f"{_cors(cells)}{last_words(seen, views)}",
+            _cure(seen, views, method, target, status), "5xx",
+            kind=Kind.FAILS, places=_places(status, views),
             reach=frozenset(map(failing_of, views)),
         )  # fmt: skip
 
@@ -50,6 +53,35 @@ def _led(seen: Seen) -> Iterator[Finding]:
             f"{last_words(seen, hosts)}",
             "see `fab logs`", "5xx", kind=Kind.FAILS, places=frozenset(["public"]),
         )  # fmt: skip
+
+
+def lost_cookies(seen: Seen) -> Iterator[Finding]:
+    """Cookies that the API sets and browsers drop, since it is reached by plain http; each once."""
+    if not seen.contract.backend.origin.startswith("http:"):
+        return
+    answers = [answer for cell in seen.cells for answer in cell.answers if isinstance(answer, Response)]
+    lines = [value for one in answers for name, value in one.headers if name.lower() == "set-cookie"]
+    for name, line in {line.partition("=")[0].strip(): line for line in lines}.items():
+        plain = cookies.without_prefix(name)
+        if plain is not None:
+            yield Finding(
+                f"the API sets the cookie {name!r} over plain http, and browsers drop it: a cookie of that name needs "
+                "https, so a log-in answers 403", f"name it {plain!r} on plain http",
+            )  # fmt: skip
+        elif cookies.is_marked_secure(line):
+            yield Finding(
+                f"the API sets the cookie {name!r}, and it is marked Secure: over plain http browsers drop it",
+                "set it without Secure on plain http", warning=True,
+            )  # fmt: skip
+
+
+def _cure(seen: Seen, views: Sequence[str], method: str, target: str, status: int) -> str:
+    """Where the reason of a 5xx is to be seen."""
+    text, place = next(_words(seen, views), ("", _FAB_LOGS))
+    named = text.startswith(_ENDS_WITH) and EXCEPTION.match(text.removeprefix(_ENDS_WITH))
+    if place == _FAB_LOGS and text and not named and method == "GET" and status not in _GATEWAY:
+        return f"its log names no exception: {_by_hand(seen, target)} shows it"
+    return place
 
 
 def failing_of(view: str) -> str:
@@ -68,19 +100,47 @@ def only_failures(cells: Sequence[Cell]) -> bool:
 
 
 def last_words(seen: Seen, views: Sequence[str]) -> str:
-    """Where the log of a host that answers so ends, if it has told: the last exception, or the last line."""
-    hosts = [host for host in seen.hosts if host.name in views or "public" in views]
-    for text in (host.state.get("last_words", "") for host in hosts if host.state):
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        if telling := [line for line in lines if _EXCEPTION.match(line)] or lines:
-            last = telling[-1]
-            return f"{_ENDS_WITH}{last[:_LONGEST]}{'…' if len(last) > _LONGEST else ''}"
-    return ""
+    """How the log of a host that answers so ends, if it has told: the last exception, or where to look for it."""
+    return next((text for text, _ in _words(seen, views)), "")
 
 
-def names_exception(words: str) -> bool:
-    """Whether the last words of a log, as `last_words` has them, are an exception."""
-    return _EXCEPTION.match(words.removeprefix(_ENDS_WITH)) is not None
+def _words(seen: Seen, views: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What the log of each host that answers so says, and where to see more of it."""
+    for host in seen.hosts:
+        if host.state and (host.name in views or PUBLIC in views):
+            journal, log = str(host.state.get("last_words", "")), host.state.get("request_log")
+            exception = _told(journal)[0]
+            if exception or (log is None and journal.strip()):
+                yield f"{_ENDS_WITH}{exception or _told(journal)[1]}", _FAB_LOGS
+            elif log and (found := _elsewhere(host.name, log)):
+                yield found
+
+
+def _elsewhere(host: str, log: Json) -> tuple[str, str] | None:
+    """Where the project's LOGGING sends the error of a request, if that is not the journal."""
+    files, others = list(log["files"]), log["others"]
+    for path, end in log["files"].items():
+        if exception := _told(end)[0]:
+            return f"; {path} on {host} ends with: {exception}", f"see {path} on {host}"
+    silent = "; the journal has no word of it, the project's LOGGING"
+    if files:
+        return f"{silent} writes to {' and '.join(files)}", f"see {files[0]} on {host}"
+    if others:
+        return f"{silent} sends it to {' and '.join(others)}", "look there"
+    if not log["journal"]:
+        return "; the project's LOGGING sends such errors nowhere", _HANDLER
+    return None
+
+
+def _told(text: str) -> tuple[str, str]:
+    """The last exception of a log, and its last line; both shortened, "" for none."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [line for line in lines if EXCEPTION.match(line)]
+    return _short(named[-1:]), _short(lines[-1:])
+
+
+def _short(lines: Sequence[str]) -> str:
+    return "".join(line[:_LONGEST] + ("…" if len(line) > _LONGEST else "") for line in lines)
 
 
 def _by_hand(seen: Seen, target: str) -> str:

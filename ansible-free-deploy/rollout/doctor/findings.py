@@ -12,7 +12,7 @@ from infra.contract import Contract, Json
 from infra.origins import OriginError, parse_origin, parse_shape
 from rollout.doctor.ask import Answer, Unanswered
 from rollout.doctor.causes import GUIDE, Finding, Kind, by_cause
-from rollout.doctor.failures import application_of, failing_of, failures, last_words, only_failures
+from rollout.doctor.failures import application_of, failing_of, failures, last_words, lost_cookies, only_failures
 from rollout.doctor.questions import STRANGER
 from rollout.doctor.seen import PAGE, PUBLIC, Cell, Direct, HostReport, Seen, where
 from rollout.verdict import Reason, Response, same_site
@@ -29,6 +29,7 @@ def findings(seen: Seen) -> tuple[Finding, ...]:
         *_names(seen),
         *_page(seen),
         *failures(seen),
+        *lost_cookies(seen),
         *(_told_where_files_are_right(seen, finding) for finding in (*_cells(seen), *_django(seen))),
         *_contract(seen.contract),
     ]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from infra.contract import Json
 from infra.local.home import cache_folder, locked
+from on_host.release.modules import files_of
 from rollout.release import left_out
 from rollout.release.archive import forget_old, pack, sound, tree_digest
 from rollout.release.needs import requirements
@@ -209,13 +210,12 @@ def build_frontend(folder: Path, on_step: Say = lambda text: None, ship_also: Co
 
 
 def _has_module(source: Source, entries: list[Entry], key: str, module: str) -> None:
-    base = module.replace(".", "/")
-    shipped = {entry.path for entry in entries}
-    if shipped & {f"{base}.py", f"{base}/__init__.py"}:
+    files, shipped = files_of(module), {entry.path for entry in entries}
+    if shipped.intersection(files):
         return
-    if (source.folder / f"{base}.py").exists():
-        raise ReleaseError(f"{key}: {base}.py in {source.label} is ignored by git, so it is not shipped; un-ignore it")
-    raise ReleaseError(f"{key}: {source.label} has no {base}.py for {module!r}; correct `{key}` in the stack's config")
+    if here := [file for file in files if (source.folder / file).exists()]:
+        raise ReleaseError(f"{key}: {here[0]} in {source.label} is ignored by git, so it is not shipped; un-ignore it")
+    raise ReleaseError(f"{key}: {source.label} has no {files[0]} for {module!r}; correct `{key}` in the stack's config")
 
 
 def _id(role: str, entries: list[Entry], fetched: Wheels | None) -> str:

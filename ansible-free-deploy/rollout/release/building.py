@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, unquote, urldefrag, urlsplit
 from rollout.release import left_out, ways_out
 from rollout.release.archive import digest
 from rollout.release.chosen import Choice, wrong_hash
-from rollout.release.lines import index_options, let_in, shown
+from rollout.release.lines import index_options, let_in, places, shown
 from rollout.release.needs import Requirements
 from rollout.release.source import ReleaseError, hide_password, repository, walk
 from rollout.release.target import Target
@@ -92,7 +92,8 @@ class Building:
         if "+" in urlsplit(one.address).scheme:
             _pack(self._repository(one), source)
             return
-        done = fetch(urldefrag(one.address).url, source, [*index_options(self.wanted), *let_in(self.wanted)])
+        lines = [*index_options(self.wanted), *let_in(self.wanted)]
+        done = fetch(urldefrag(one.address).url, source, lines, places(self.wanted))
         if done.returncode:
             raise ReleaseError(f"{self.wanted.path}: {one.name} can't be fetched: {last(done.stderr)}")
         if one.hashes and not any(f"{kind}:{digest(source, kind)}" in one.hashes for kind in _kinds(one)):
@@ -137,7 +138,8 @@ class Building:
         """A wheel from source; what building needs comes as wheels."""
         built = Path(tempfile.mkdtemp(dir=scratch, prefix="built-"))
         options = ["--only-binary=:all:", f"--no-binary={name}", "-w", str(built)]
-        done = pip("wheel", *options, lines=[*index_options(self.wanted), *let_in(self.wanted), line], scratch=scratch)
+        lines = [*index_options(self.wanted), *let_in(self.wanted), line]
+        done = pip("wheel", *options, lines=lines, scratch=scratch, folders=places(self.wanted))
         if done.returncode:
             if "HASHES" in done.stderr:
                 raise ReleaseError(wrong_hash(self.wanted, name))

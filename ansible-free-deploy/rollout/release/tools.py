@@ -6,6 +6,7 @@ them. Both are told of the same indexes. Passwords travel in the environment and
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -28,6 +29,7 @@ _SAME = (
     ("PIP_FIND_LINKS", "UV_FIND_LINKS", "find-links"),
     ("PIP_NO_INDEX", "UV_NO_INDEX", "no-index"),
 )
+_KEYRING = ("PIP_KEYRING_PROVIDER", "UV_KEYRING_PROVIDER", "keyring-provider")  # the same of a keyring
 _OLD_NAMES = {"UV_INDEX_URL": "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL": "UV_INDEX"}
 _SECRET = re.compile(r"(UV_INDEX_.*_(PASSWORD|USERNAME)|UV_.*TOKEN|.*_PASSWORD)")
 
@@ -52,21 +54,25 @@ def uv(*words: str, at: Path | None = None, own_index: bool = False) -> subproce
         environment = {**pip_indexes(), **environment}
     more = ["--no-config"] if own_index and "--config-file" not in words else []
     return subprocess.run(
-        [found, *words, *more], capture_output=True, text=True, check=False, env=environment, cwd=at,
-        stdin=subprocess.DEVNULL,
+        [found, *words, *more], capture_output=True, text=True, check=False, cwd=at, stdin=subprocess.DEVNULL,
+        env={**environment, **keyring(filter(None, [at]))},
     )  # fmt: skip
 
 
-def pip(verb: str, *words: str, lines: Iterable[str], scratch: Path) -> subprocess.CompletedProcess[str]:
-    """`pip VERB WORDS` for requirements `lines`, which it reads from a file that nobody else may read."""
+def pip(
+    verb: str, *words: str, lines: Iterable[str], scratch: Path, folders: Iterable[Path] = ()
+) -> subprocess.CompletedProcess[str]:
+    """`pip VERB WORDS` for requirements `lines`, which it reads from a file that nobody else may read. `folders` are
+    those whose uv settings count."""
     asked = scratch / "pip.txt"
     write_private(asked, "\n".join(lines) + "\n")
     # -P: a pip.py in the folder where somebody happens to be is not run.
     command = [sys.executable, "-P", "-m", "pip", verb, "--no-deps", "--no-input", "-q", "--disable-pip-version-check"]
     try:
         return subprocess.run(
-            [*command, *words, "-r", str(asked)], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-        )
+            [*command, *words, "-r", str(asked)], capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL, env={**os.environ, **keyring(folders)},
+        )  # fmt: skip
     finally:
         asked.unlink()
 
@@ -85,13 +91,17 @@ with command.main_context(), command.get_default_session(options) as session, op
 """
 
 
-def fetch(address: str, place: Path, lines: Iterable[str]) -> subprocess.CompletedProcess[str]:
-    """Have one file, whatever it is, and run nothing of it; `lines` are options that say who is let in where."""
+def fetch(
+    address: str, place: Path, lines: Iterable[str], folders: Iterable[Path] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Have one file, whatever it is, and run nothing of it; `lines` are options that say who is let in where, `folders`
+    those whose uv settings count."""
     urls = [os.path.expandvars(word) for line in lines for word in re.findall(r"https?://\S+", line)]
     given = [os.environ.get("PIP_EXTRA_INDEX_URL", ""), *(url for url in urls if "@" in urlsplit(url).netloc)]
     return subprocess.run(
         [sys.executable, "-P", "-c", _FETCH, address, str(place)], capture_output=True, text=True, check=False,
-        stdin=subprocess.DEVNULL, env={**os.environ, "PIP_EXTRA_INDEX_URL": " ".join(filter(None, given))},
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **keyring(folders), "PIP_EXTRA_INDEX_URL": " ".join(filter(None, given))},
     )  # fmt: skip
 
 
@@ -126,21 +136,41 @@ def pip_indexes() -> dict[str, str]:
     return found
 
 
-def _pip_config() -> dict[str, str]:
+def _pip_config() -> Mapping[str, str]:
+    places = ("HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "PIP_CONFIG_FILE")
+    return _pip_config_of(tuple(os.environ.get(name) for name in places))
+
+
+@functools.cache
+def _pip_config_of(_places: tuple[str | None, ...]) -> Mapping[str, str]:
     command = [sys.executable, "-P", "-m", "pip", "config", "list", "--disable-pip-version-check"]
     said = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
     pairs = re.findall(r"^global\.([a-z-]+)=(['\"])(.*)\2$", said, re.MULTILINE)
     return {key: value.replace("\\n", " ") for key, _, value in pairs}
 
 
+def keyring(folders: Iterable[Path]) -> dict[str, str]:
+    """The variables with which both tools ask a keyring, where one of them is told to: in the environment, in pip's
+    configuration, in uv's of these folders or of this user. (Without input, pip asks none unless it is told to.)"""
+    ours, theirs, key = _KEYRING
+    told = [os.environ.get(theirs), os.environ.get(ours)]
+    settings = [_uv_settings(path) for path in _uv_files(folders)]
+    told += [one for found in settings for one in (found.get(key), found.get("pip", {}).get(key))]
+    if not any(told):
+        told.append(_pip_config().get(key))
+    if not {"subprocess", "import"}.intersection(filter(None, told)):
+        return {}
+    return {ours: os.environ.get(ours, "subprocess"), theirs: os.environ.get(theirs, "subprocess")}
+
+
 def credentials(lines: Iterable[str], folders: Iterable[Path]) -> list[str]:
     """Options that let pip in where uv is let in: the indexes that carry a user and password, or whose name has them in
     `UV_INDEX_<NAME>_USERNAME` and `…_PASSWORD`. pip asks none of them for a package: it is given whole addresses.
 
-    netrc files and keyring are read by both tools themselves.
+    netrc files and keyrings are read by both tools themselves, of a keyring the password of the user in the URL.
     """
     named = dict(_named_indexes(folders))
-    urls = [word for line in lines for word in re.findall(r"https?://\S+", line)]
+    urls = [word for line in lines for word in re.findall(r"https?://[^\s\"']+", line)]
     urls += [word for name in (*_OLD_NAMES, *(one for _, one, _ in _SAME)) for word in _words(name)]
     with_user = [url for url in (*urls, *named.values()) if "@" in urlsplit(url).netloc]
     with_user += [found for name, url in named.items() if (found := _let_in(name, url))]
@@ -152,9 +182,8 @@ INDEX = re.compile(r"-i\b|-f\b|--index-url|--extra-index-url|--find-links|--trus
 
 def settings_of_indexes(folders: Iterable[Path]) -> str:
     """The indexes of the projects in these folders, and of this user, as a configuration of uv's has them."""
-    own = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "uv"
     text = ""
-    for path in [*(folder / name for folder in folders for name in ("pyproject.toml", "uv.toml")), own / "uv.toml"]:
+    for path in _uv_files(folders):
         for index in _uv_settings(path).get("index", []):
             pairs = {key: value for key, value in index.items() if isinstance(value, str | bool)}
             text += "[[index]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in pairs.items())
@@ -171,8 +200,7 @@ def _is_named(word: str) -> bool:
 
 
 def _named_indexes(folders: Iterable[Path]) -> Iterator[tuple[str, str]]:
-    own = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "uv"
-    for path in [*(folder / name for folder in folders for name in ("pyproject.toml", "uv.toml")), own / "uv.toml"]:
+    for path in _uv_files(folders):
         for index in _uv_settings(path).get("index", []):
             if isinstance(index, dict) and isinstance(index.get("url"), str):
                 yield str(index.get("name", index["url"])), index["url"]
@@ -180,6 +208,12 @@ def _named_indexes(folders: Iterable[Path]) -> Iterator[tuple[str, str]]:
         for word in filter(_is_named, os.environ.get(variable, "").split()):
             name, _, url = word.partition("=")
             yield name, url
+
+
+def _uv_files(folders: Iterable[Path]) -> list[Path]:
+    """Where uv's settings are: of these folders, and of this user."""
+    own = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "uv"
+    return [*(folder / name for folder in folders for name in ("pyproject.toml", "uv.toml")), own / "uv.toml"]
 
 
 def _uv_settings(path: Path) -> dict[str, Any]:
@@ -199,7 +233,9 @@ def _let_in(name: str, url: str) -> str | None:
         return None
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{quote(user or '', safe='')}:{quote(password or '', safe='')}@{host}").geturl()
+    # Without a password the keyring is asked for this user's.
+    secret = "" if password is None else f":{quote(password, safe='')}"
+    return parts._replace(netloc=f"{quote(user or '', safe='')}{secret}@{host}").geturl()
 
 
 # ------------------------------------------------------------------------------------------------- what they said

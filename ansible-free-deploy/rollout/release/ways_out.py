@@ -1,20 +1,21 @@
-"""What is usually taken instead of a package that has no wheel."""
+"""What is usually taken instead of a package that has no wheel. `fab adopt` and a ship say the same."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from packaging.specifiers import SpecifierSet
-
 from infra import debian
 from rollout.release.needs import Requirements, other_requirements
 
-_INSTEAD = {
-    "psycopg2": "psycopg2-binary, the same code as a wheel",
+INSTEAD = {
+    "psycopg2": "psycopg2-binary, the same code as a wheel, or psycopg[binary] with Django 4.2 and later",
     "psycopg-c": "psycopg[binary]",
     "psycopg": "psycopg[binary]",
     "mysqlclient": "PyMySQL (`pymysql.install_as_MySQLdb()` in the settings)",
+    "pygraphviz": "a version on an index of yours that has a wheel",
+    "pycairo": "a version on an index of yours that has a wheel",
+    "dbus-python": "nothing, since no server needs it",
     "uwsgi": "nothing, since gunicorn serves here",
     "pyuwsgi": "nothing, since gunicorn serves here",
     "python-ldap": "ldap3, or bonsai",
@@ -26,9 +27,11 @@ _INSTEAD = {
     "pylibmc": "pymemcache",
     "backports-zoneinfo": "nothing: Python has zoneinfo since 3.9; mark it `; python_version < '3.9'`",
 }
+# Those of them that no index has a wheel of, in any version.
+NEVER_A_WHEEL = ("psycopg2", "psycopg-c", "mysqlclient", "python-ldap", "uwsgi", "pygraphviz", "pycairo", "dbus-python")
 
 # Those of them that are compiled: building makes a wheel that the kit refuses.
-_COMPILED = _INSTEAD.keys() - {"psycopg", "backports-zoneinfo"}
+_COMPILED = INSTEAD.keys() - {"psycopg", "backports-zoneinfo"}
 
 
 def removal(name: str, file: str) -> str:
@@ -41,13 +44,11 @@ def other_python(said: str) -> str:
     asked = re.search(r"(?:does not satisfy|requires) Python ?((?:>=|>|==|~=)[\d.]+)", said)
     if asked is None:
         return ""
-    wanted = SpecifierSet(asked[1])
-    fits = [one for one in debian.RELEASES.values() if wanted.contains("{}.{}.99".format(*one.python))]
-    if not fits:
+    fits = debian.fitting(asked[1])
+    if fits is None:
         return ""
-    version = "{}.{}".format(*fits[0].python)
     return (
-        f"; {fits[0]} has Python {version}: `image: {fits[0].name}` in the stack's config. It counts for new machines: "
+        f"; {fits} has Python {fits.version}: `image: {fits.name}` in the stack's config. It counts for new machines: "
         "`fab down` and `fab up` where nothing was shipped yet; else `fab replace NAME`, with the source that serves "
         "there, and ship this one then"
     )
@@ -66,7 +67,7 @@ def hint(names: Sequence[str], wanted: Requirements) -> str:
     """Ways out that are known for these packages, and other requirements files of the project; "" for none."""
     known = []
     for name in names:
-        instead = _INSTEAD.get(name, "")
+        instead = INSTEAD.get(name, "")
         if instead.startswith("nothing, "):
             instead += f": {removal(name, wanted.file)}"
         if instead:

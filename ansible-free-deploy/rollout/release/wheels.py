@@ -37,7 +37,7 @@ from rollout.release.lines import hashes_of, index_options, let_in, name_of, pla
 from rollout.release.needs import Requirements, requirements
 from rollout.release.source import ReleaseError, content_digest, walk
 from rollout.release.target import Target
-from rollout.release.tools import detail, last, pip, reason, settings_of_indexes, uv, write_private
+from rollout.release.tools import detail, keyring, last, pip, reason, settings_of_indexes, uv, write_private
 from rollout.release.workshop import Workshop
 
 __all__ = ["ADDITIONS", "Requirements", "Target", "Wheels", "requirements", "uv", "wheels"]
@@ -378,7 +378,8 @@ class _Fetch:
         for lines, more in ((with_hash, ["--require-hashes"]), (without, [])):
             if lines:
                 options = ["--only-binary=:all:", "-d", str(scratch), *host, *more]
-                done = pip("download", *options, lines=[*let_in(self.wanted), *lines], scratch=scratch)
+                asked, folders = [*let_in(self.wanted), *lines], places(self.wanted)
+                done = pip("download", *options, lines=asked, scratch=scratch, folders=folders)
                 if done.returncode:
                     raise self._not_fetched(done.stderr)
         self._expect([one for one in choices if one not in here], scratch)
@@ -395,18 +396,15 @@ class _Fetch:
         if "DO NOT MATCH THE HASHES" in said:
             name = re.search(r"^\s+(\S+) @ \S+|^\s+(\S+) from ", said.partition("HASHES")[2], re.MULTILINE)
             return ReleaseError(wrong_hash(self.wanted, name[1] or name[2] if name else "a package"))
-        if re.search(r"\b40[13]\b", said):
-            return ReleaseError(
-                f"{self.wanted.path}: an index asks for a user and password: {reason(said)}; "
-                "give them as uv and pip take them (UV_INDEX_<NAME>_USERNAME and _PASSWORD, ~/.netrc, keyring)"
-            )
+        if cure := _let_in_by(said, places(self.wanted)):
+            return ReleaseError(f"{self.wanted.path}: an index asks for a user and password: {reason(said)}{cure}")
         return ReleaseError(f"{self.wanted.path}: pip can't fetch: {reason(said)}; is the package index in reach?")
 
     # --------------------------------------------------------------------------------------------- what is said
 
     def _unresolved(self, said: str) -> ReleaseError:
         text = f"{self.wanted.path} can't be resolved for Python {self.target.python}: {reason(said)}"
-        return ReleaseError(f"{text}{ways_out.other_python(said)}", detail(said))
+        return ReleaseError(f"{text}{ways_out.other_python(said)}{_let_in_by(said, places(self.wanted))}", detail(said))
 
     def _no_wheel(self, names: list[str]) -> str:
         text = f"{self.wanted.file}: no wheel for {self.target} of {', '.join(names)}"
@@ -420,3 +418,15 @@ class _Fetch:
 
     def _hint(self, names: list[str]) -> str:
         return ways_out.hint(names, self.wanted)
+
+
+def _let_in_by(said: str, folders: list[Path]) -> str:
+    """How a user and password are given, where an index asks for them; "" where none does."""
+    if not re.search(r"\b40[13]\b", said):
+        return ""
+    if keyring(folders) and shutil.which("keyring") is None:
+        return "; a keyring is to be asked for them, and there is no program `keyring` on PATH: install it"
+    return (
+        "; give them as uv and pip take them (UV_INDEX_<NAME>_USERNAME and _PASSWORD, ~/.netrc, or a keyring with "
+        "UV_KEYRING_PROVIDER=subprocess and a user in the index's URL)"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from infra.contract import Contract, Host
+from infra.contract import Application, Contract, Host
 from on_host.envfile import environment_text
 from rollout.render import places
 from rollout.render.cors import Allowed
@@ -30,6 +30,7 @@ def settings_text(contract: Contract, host: Host) -> str:
     return fill(
         f"{MODULE}.py",
         settings=application.settings,
+        **_of_project(application),
         release=repr(places.release(application.name)),
         data=repr(places.data(application.name)),
         allowed_hosts=_list(allowed_hosts(contract, host)),
@@ -46,6 +47,14 @@ def settings_text(contract: Contract, host: Host) -> str:
         static_url=repr(application.static_url),
         media_url=repr(application.media_url),
     )
+
+
+def _of_project(application: Application) -> dict[str, str]:
+    """How the project's settings are read, and what comes last: of a class of django-configurations, or of a module."""
+    if places.CONFIGURATION not in application.env:
+        return {"project": fill("settings-plain", settings=application.settings).rstrip(), "class_last": ""}
+    read = fill("configurations-read", settings=application.settings).rstrip()
+    return {"project": read, "class_last": fill("configurations-last")}
 
 
 def allowed_hosts(contract: Contract, host: Host) -> tuple[str, ...]:

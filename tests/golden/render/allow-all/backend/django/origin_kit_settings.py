@@ -6,9 +6,6 @@ The project's own settings come first; what follows depends on where it runs.
 import os as _os
 from pathlib import Path as _Path
 
-from django.conf import empty as _empty
-from django.conf import settings as _settings
-
 _release = _Path(_os.environ.get("ORIGIN_KIT_RELEASE", '/opt/shop/current'))
 _data = _Path(_os.environ.get("ORIGIN_KIT_DATA", '/var/lib/shop'))
 
@@ -21,6 +18,9 @@ _os.environ.setdefault("SECRET_KEY", _key)
 
 # A package of the project may read settings while it is imported, which is now, since they are in it. This module is not
 # whole yet, so it gets the project's own; afterwards everybody gets this one.
+from django.conf import empty as _empty  # noqa: E402
+from django.conf import settings as _settings  # noqa: E402
+
 _this = _os.environ.get("DJANGO_SETTINGS_MODULE", __name__)
 _os.environ["DJANGO_SETTINGS_MODULE"] = "shop.settings"
 try:
@@ -28,7 +28,6 @@ try:
 finally:
     _os.environ["DJANGO_SETTINGS_MODULE"] = _this
     _settings._wrapped = _empty
-
 SECRET_KEY = _key
 DEBUG = False
 ALLOWED_HOSTS = [
