@@ -22,6 +22,7 @@ from infra.contract import Host
 from rollout import hosts
 from rollout import program as programs
 from rollout.hosts import HostError, Identity, LostError, session
+from tests.e2e.kit import ROOT
 from tests.programs import bootstrap, doing
 
 
@@ -243,6 +244,21 @@ def test_a_script_that_fails_is_told_with_the_host_s_name(tmp_path: Path, script
     ):
         connection.run({}, program=doing(script))
     assert says in str(caught.value)
+
+
+def test_what_is_no_ssh_server_leaves_no_traceback_of_a_library(tmp_path: Path) -> None:
+    """In a process of its own, where nothing handles what libraries log."""
+    text = (
+        "import sys; from pathlib import Path; from infra.contract import Host; from rollout import hosts\n"
+        "host = Host('b', '127.0.0.1', int(sys.argv[1]), 'deploy', (sys.argv[3],))\n"
+        "try:\n    hosts.session(host, hosts.Identity(Path(sys.argv[2]))).__enter__()\n"
+        "except hosts.ConnectError as problem:\n    print(problem)\n"
+    )
+    with server(tmp_path) as there, socket.create_server(("127.0.0.1", 0)) as other:
+        threading.Thread(target=lambda: other.accept()[0].close(), daemon=True).start()
+        words = [sys.executable, "-c", text, str(other.getsockname()[1]), str(there.identity), there.host.host_keys[0]]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.startswith("b (127.0.0.1): ") and done.stderr == ""
 
 
 def test_another_host_key_ends_it_before_anything_is_sent(tmp_path: Path) -> None:

@@ -245,7 +245,8 @@ def test_a_failed_build_says_the_compiler_s_reason_and_a_way_out(tmp_path: Path,
     assert str(problem.value) == (
         "requirements.txt: psycopg2 2.9 has no wheel, and building one fails: ./psycopg/psycopg.h:35:10: fatal error: "
         "libpq-fe.h: No such file or directory; the build machine can't have more Debian packages yet: pin a version "
-        "that has a wheel, or put one on your own index; instead of psycopg2: psycopg2-binary, the same code as a wheel"
+        "that has a wheel, or put one on your own index; instead of psycopg2: psycopg2-binary, the same code as a "
+        "wheel, or psycopg[binary] with Django 4.2 and later"
     )
     assert machines.removed == 1
     assert not list((tmp_path / "cache/built").iterdir()) and not list((tmp_path / "cache/wheels").glob("*/"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import logging
 import os
 import re
 import signal
@@ -37,6 +38,9 @@ from rollout.ssh_keys import Keys
 CONNECT_TIMEOUT_S = 10
 SILENCE_S = 45.0  # a host that has sent none for this long is given up
 MOST_AT_ONCE = 32
+# paramiko logs the traceback of a connection that fails, and Python shows what nobody handles; we say what is wrong.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
 CUT = (OSError, EOFError, paramiko.SSHException)  # how paramiko says that a connection is gone
 
 # What a person runs after a failure. For a rollback it is another command: see `HostError.told`.
