@@ -17,7 +17,7 @@ test: .venv/test machines browser ## every test, on real machines and in a real 
 	$(PYTEST) -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder --durations=40
 check: .venv/test ## format, lint and types
 	.venv/bin/ruff check . && .venv/bin/ruff format --check -q . && .venv/bin/mypy
-bench: .venv/test machines load ## the figures in the README, as ratios within one run
+bench: .venv/test machines load ## the figures in docs/benchmarks.md, as ratios within one run
 	$(SUDO) .venv/bin/python -m tests.bench
 	.venv/bin/python -m tests.cost
 	$(SUDO) .venv/bin/python -m tests.peers $(PEERS)

@@ -1,4 +1,4 @@
-"""The figures of the README: `make bench`. Ratios are taken within one run, in turn."""
+"""The figures of docs/benchmarks.md: `make bench`. Ratios are taken within one run, in turn."""
 
 from __future__ import annotations
 

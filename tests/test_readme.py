@@ -1,4 +1,4 @@
-"""The README says what is true."""
+"""The README and the pages of docs/ say what is true."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import test_exits
 from tests.e2e.kit import FAB, ROOT
 
 README = ROOT / "README.md"
+KEYS = ROOT / "docs" / "configuration.md"
+VERBS_PAGE = ROOT / "docs" / "verbs.md"
+OF_THE_ROOT = ("README", "CONTRIBUTING", "SECURITY", "CHANGELOG")
+PAGES = [*(ROOT / f"{name}.md" for name in OF_THE_ROOT), *sorted(ROOT.glob("docs/*.md"))]
+MOST_LINES = 120
 TABLE = re.compile(r"(<!-- config table:[^\n]*-->\n)(.*?)(<!-- end of config table -->)", re.DOTALL)
 
 
@@ -30,21 +36,40 @@ def config_table() -> str:
 
 
 def test_the_config_table_is_the_schema() -> None:
-    """README and Pulumi.yaml can't drift apart; UPDATE_README=1 rewrites the table."""
-    text = README.read_text()
-    if os.environ.get("UPDATE_README"):
-        README.write_text(TABLE.sub(lambda match: match[1] + config_table() + match[3], text))
-        text = README.read_text()
+    """docs/configuration.md and Pulumi.yaml can't drift apart; UPDATE_DOCS=1 rewrites the table."""
+    text = KEYS.read_text()
+    if os.environ.get("UPDATE_DOCS"):
+        KEYS.write_text(TABLE.sub(lambda match: match[1] + config_table() + match[3], text))
+        text = KEYS.read_text()
     found = TABLE.search(text)
     assert found is not None
     assert found[2] == config_table()
 
 
-def test_every_verb_of_the_readme_exists() -> None:
-    """Each `fab <verb>` in the README is one that `fab --list` has."""
+def test_the_readme_is_short() -> None:
+    """A reader takes it in at one sitting; what is longer has a page in docs/."""
+    assert len(README.read_text().splitlines()) <= MOST_LINES
+
+
+def verbs() -> set[str]:
+    """The verbs that `fab --list` has."""
     listed = subprocess.run([FAB, "--list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    verbs = set(re.findall(r"^\s{2}([a-z-]+)", listed, re.MULTILINE))
-    assert set(re.findall(r"fab ([a-z]+)", README.read_text())) <= verbs
+    found = set(re.findall(r"^  ([a-z-]+) {2,}", listed, re.MULTILINE))
+    return found - {"verbs"}  # the list itself
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_verb_of_a_page_exists(page: Path) -> None:
+    """Each `fab <verb>` is one that `fab --list` has."""
+    named = set(re.findall(r"(?:^|`)fab ([a-z]+)", page.read_text(), re.MULTILINE))
+    assert named <= verbs()
+
+
+def test_the_page_of_verbs_has_every_verb() -> None:
+    """A row for each, and the table of exit statuses tries each."""
+    rows = re.findall(r"^\| `fab ([a-z]+)", VERBS_PAGE.read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(verbs())
+    assert set(test_exits.VERBS) == verbs()
 
 
 @pytest.mark.parametrize(
@@ -56,20 +81,37 @@ def test_fab_finds_its_tasks_from_everywhere(folder: str) -> None:
     assert "deploy" in done.stdout
 
 
-def test_every_make_target_of_the_readme_exists() -> None:
-    """`make` alone lists the targets, and the README names no other."""
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_make_target_of_a_page_exists(page: Path) -> None:
+    """`make` alone lists the targets, and no page names another."""
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"^  make (\w+)", listed, re.MULTILINE))
-    named = set(re.findall(r"^make (\w+)$|`make (\w+)`", README.read_text(), re.MULTILINE))
+    named = set(re.findall(r"^make (\w+)$|`make (\w+)`", page.read_text(), re.MULTILINE))
     assert {one or other for one, other in named} <= targets
 
 
-def test_every_link_of_the_docs_leads_somewhere() -> None:
-    """A relative link in README or docs names a file that exists."""
-    for page in [README, *ROOT.glob("docs/*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as Git hosts make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    """A relative link names a file that exists, and a heading that is in it."""
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
+        if "://" in target:
+            continue
+        file = page.parent / target if target else page
+        assert file.exists(), f"{page.name}: {target}"
+        assert not anchor or anchor in anchors(file), f"{page.name}: {target}#{anchor}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    """docs/README.md leads to every page of docs/."""
+    text = (ROOT / "docs" / "README.md").read_text()
+    pages = {page.name for page in ROOT.glob("docs/*.md")} - {"README.md"}
+    assert pages <= set(re.findall(r"\]\(([\w-]+\.md)", text))
 
 
 def test_no_path_of_a_machine_is_in_the_project() -> None:

@@ -1,4 +1,4 @@
-"""The README's own commands, as a reader types them."""
+"""The commands of the README and of the page of verbs, as a reader types them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.machines
 
 
 def commands() -> list[str]:
-    """Every command line of the README, in order: `sh` blocks and the verbs' table."""
-    text = (ROOT / "README.md").read_text()
+    """Every command line of the two pages, in order: `sh` blocks and the verbs' table."""
+    text = (ROOT / "README.md").read_text() + (ROOT / "docs" / "verbs.md").read_text()
     blocks = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines() if line]
     return blocks + re.findall(r"^\| `(fab [a-z]+)` \|", text, re.MULTILINE)
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
+import re
 import statistics
 import subprocess
 import tempfile
@@ -30,6 +32,7 @@ HOSTS, DELAYS = (1, 4, 16), (0, 20, 100)
 TURNS = {1: 5, 4: 3, 16: 1}
 FLOOR = 1.6
 UP_S = 900
+PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 @dataclass(frozen=True)
@@ -167,21 +170,37 @@ def measure(bench: Bench, hosts: Sequence[int], delays: Sequence[int], turns: in
     return found
 
 
-def report(cells: Sequence[Cell], versions: dict[str, str]) -> None:
-    """The tables of the README."""
-    say(f"\nAnsible is ansible-core {versions['Ansible']}, pyinfra is {versions['pyinfra']}.\n")
+def cells_table(cells: Sequence[Cell]) -> list[str]:
+    """Every cell, in the order of the page."""
     headings = ("origin-kit", "one by one", *PEERS, "the job itself", "ours / best peer", "wanted")
-    say(row("", "hosts", "added", *headings))
-    say(row(*["---"] * 10))
-    for cell in sorted(cells, key=lambda cell: (cell.kind == "changed", cell.hosts, cell.delay_ms)):
-        say(cell.row())
-    floors = [cell for cell in cells if "floor" in cell.seconds]
-    if floors:
-        say("\nUnchanged on one host, against a fabfile whose only task runs `true` there:\n")
-        say(row("added", "floor", "origin-kit", "ratio", "wanted"))
-        say(row(*["---"] * 5))
-    for cell in floors:
-        say(floor_row(cell))
+    ordered = sorted(cells, key=lambda cell: (cell.kind == "changed", cell.hosts, cell.delay_ms))
+    return [row("", "hosts", "added", *headings), row(*["---"] * 10), *(cell.row() for cell in ordered)]
+
+
+def floors_table(cells: Sequence[Cell]) -> list[str]:
+    """Those of one host where nothing changed."""
+    floors = [floor_row(cell) for cell in cells if "floor" in cell.seconds]
+    return [row("added", "floor", "origin-kit", "ratio", "wanted"), row(*["---"] * 5), *floors]
+
+
+def report(cells: Sequence[Cell], versions: dict[str, str]) -> None:
+    """The tables of docs/benchmarks.md; UPDATE_DOCS=1 writes them there."""
+    say(f"\nAnsible is ansible-core {versions['Ansible']}, pyinfra is {versions['pyinfra']}.\n")
+    say("\n".join(cells_table(cells)))
+    floors = floors_table(cells)
+    say("\nUnchanged on one host, against a fabfile whose only task runs `true` there:\n")
+    say("\n".join(floors))
+    if os.environ.get("UPDATE_DOCS"):
+        PAGE.write_text(with_tables(PAGE.read_text(), cells_table(cells), floors))
+
+
+def with_tables(page: str, cells: Sequence[str], floors: Sequence[str]) -> str:
+    """The page with these two tables in place of its own."""
+    for name, lines in (("cells", cells), ("floors", floors)):
+        pattern = rf"(<!-- {name}:[^\n]*-->\n).*?(\n<!-- end -->)"
+        text = "\n".join(lines)
+        page = re.sub(pattern, lambda found, text=text: found[1] + text + found[2], page, flags=re.DOTALL)
+    return page
 
 
 def numbers(text: str) -> list[int]:

@@ -1,0 +1,42 @@
+"""docs/benchmarks.md shows what the bench measures, and does not call a miss a success."""
+
+from __future__ import annotations
+
+import re
+
+from tests.e2e.kit import ROOT
+from tests.peers import __main__ as peers
+
+PAGE = (ROOT / "docs" / "benchmarks.md").read_text()
+
+
+def rows(table: str) -> list[list[str]]:
+    """The cells of a table of the page, the two lines of its head first."""
+    found = re.search(rf"<!-- {table}:[^\n]*-->\n(.*?)\n<!-- end -->", PAGE, re.DOTALL)
+    assert found, table
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in found[1].splitlines()]
+
+
+def test_the_page_has_every_cell_of_the_bench() -> None:
+    """Each kind of job, number of hosts and delay, in the order in which the bench shows them."""
+    head, _, *lines = rows("cells")
+    assert peers.row(*head) == peers.cells_table([])[0]
+    kinds = ("unchanged", "changed")
+    measured = [(kind, hosts, ms) for kind in kinds for hosts in peers.HOSTS for ms in peers.DELAYS]
+    assert [(kind, int(hosts), int(added.split()[0])) for kind, hosts, added, *_ in lines] == measured
+
+
+def test_a_miss_is_called_a_miss() -> None:
+    """The last cell is what the bench makes of the ratio next to it."""
+    for kind, hosts, added, *_, ratio, wanted in rows("cells")[2:]:
+        cell = peers.Cell(kind, int(hosts), int(added.split()[0]), {})
+        assert wanted == peers.verdict(float(ratio.split()[0]), cell.wanted)
+    for *_, ratio, wanted in rows("floors")[2:]:
+        assert wanted == peers.verdict(float(ratio.split()[0]), peers.FLOOR)
+
+
+def test_the_bench_writes_its_tables_where_they_are() -> None:
+    """What stands around them stays."""
+    written = peers.with_tables(PAGE, ["one"], ["two"])
+    assert "-->\none\n<!-- end -->" in written and "-->\ntwo\n<!-- end -->" in written
+    assert written.startswith(PAGE.split("<!-- cells")[0])
