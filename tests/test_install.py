@@ -1201,3 +1201,21 @@ def test_what_runs_on_a_host_is_for_python_3_9_and_its_own_library(path: str) ->
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names | {"on_host"}
+
+
+def test_files_that_a_power_cut_has_taken_are_not_taken_for_whole(
+    machine: Machine, two_releases: tuple[Release, Release]
+) -> None:
+    """A release has its name before its files need be on the disk: one that never served is compared as well."""
+    first, second = two_releases
+    machine.ship(first)
+    machine.more = {"die_at": "check"}
+    machine.ship(second)
+    machine.more = {}
+    file = next((machine.home / "releases" / second.id / "app").rglob("*.py"))
+    text = file.read_text()
+    assert text
+    file.write_text("")
+    assert machine.ship(second)["changed"]
+    assert machine.current == second.id
+    assert file.read_text() == text

@@ -52,6 +52,7 @@ def stage() -> Path:
             for_the_application_alone(partial / "app")
         record = {key: ORDERS.get(key) for key in ("id", "role", "label", "commit", "revision", "lock", "who")}
         (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
+        manifest.write(partial)  # what a power cut takes of it from here on is missed by the next ship
     except BaseException:
         note_full()
         shutil.rmtree(str(partial), ignore_errors=True)

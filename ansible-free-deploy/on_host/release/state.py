@@ -24,6 +24,8 @@ def complete_releases() -> list[str]:
 def is_whole(name: str) -> bool:
     """Whether a release and its environment are there and as they were made; the current one is read to the byte."""
     release, thorough = places.releases() / name, name == places.current_id()
+    if not turn_of(name) and not (release / manifest.NAME).exists():
+        return False  # nobody knows what it should hold
     if is_site(name):
         return not changes(release, thorough)
     if not (release / "venv/.complete").exists():
