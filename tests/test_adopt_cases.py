@@ -593,3 +593,21 @@ version = "1.0"
     told = decisions(adopted(write(tmp_path, files={"uv.lock": lock, "pyproject.toml": pyproject}), tmp_path / "kit"))
     assert "uwsgi==2.0.31 comes as source alone" in told and "`uv remove uwsgi`" in told
     assert "mysqlclient" not in told
+
+
+@pytest.mark.parametrize(
+    ("lines", "cure"),
+    [
+        ("COMPRESS_OFFLINE = True\n", "set COMPRESS_ENABLED = False in the settings where"),
+        (
+            "import os\nCOMPRESS_OFFLINE = True\nCOMPRESS_ENABLED = os.environ.get('SQUEEZE', '1') == '1'\n",
+            'set SQUEEZE: "False" in env:',
+        ),
+    ],
+)
+def test_a_compressor_that_needs_a_run_of_its_own_is_told(tmp_path: Path, lines: str, cure: str) -> None:
+    """A ship has no such step yet, so the way round is said before a machine is made."""
+    said = decisions(adopted(write(tmp_path, PLAIN + lines), tmp_path / "kit"))
+    assert "COMPRESS_OFFLINE asks for `manage.py compress`" in said and cure in said
+    quiet = decisions(adopted(write(tmp_path / "off", PLAIN + "COMPRESS_OFFLINE = False\n"), tmp_path / "off" / "kit"))
+    assert "COMPRESS" not in quiet

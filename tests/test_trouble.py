@@ -202,3 +202,5 @@ def test_a_static_file_that_nobody_has_built_comes_with_its_cure() -> None:
     why = "ValueError: Missing staticfiles manifest entry for 'shop/app.css'"
     assert "collectstatic has not found it: build it before a ship" in release_check.static_file_to_build(why)
     assert release_check.static_file_to_build("ValueError: no") == ""
+    offline = "OfflineGenerationError: You may need to run 'python manage.py compress'"
+    assert "have COMPRESS_ENABLED come out False" in release_check.static_file_to_build(offline)

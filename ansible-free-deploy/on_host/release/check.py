@@ -54,6 +54,11 @@ def tell_of_error_pages(django: Django) -> None:
 
 def static_file_to_build(why: str) -> str:
     """What to do where a template names a static file that collectstatic has not found."""
+    if "OfflineGenerationError" in why:
+        return (
+            ", and so does each page that compresses; a ship does not run `manage.py compress` yet: have "
+            "COMPRESS_ENABLED come out False, by its variable in `env` if the settings read one"
+        )
     if "Missing staticfiles manifest entry" not in why:
         return ""
     return (

@@ -16,7 +16,7 @@ from rollout.adopt.cors import Carried, Finding
 from rollout.adopt.findings import also, moving, needed, url_path
 from rollout.adopt.project import Project
 from rollout.adopt.services import Service
-from rollout.adopt.values import RUNNING, known, shown, truth
+from rollout.adopt.values import RUNNING, Computed, known, shown, truth
 from rollout.release import ReleaseError, ways_out
 from rollout.release.wheels import ADDITIONS
 
@@ -37,6 +37,7 @@ def findings(project: Project, carried: Carried, frontend: str | None, folder: P
         *_installing(project),
         *_unreadable(project),
         *_debug(project),
+        *_compressor(project),
         *carried.findings,
         *_headers(project, carried),
         *_cookies(project),
@@ -183,6 +184,21 @@ def _debug(project: Project) -> Iterator[Finding]:
 
 
 # ------------------------------------------------------------------------------------------------- headers and cookies
+
+
+def _compressor(project: Project) -> Iterator[Finding]:
+    """django-compressor needs a run of its own before a release serves, where it compresses offline."""
+    offline = project.get("COMPRESS_OFFLINE")
+    if not truth(offline.value):
+        return
+    enabled = project.get("COMPRESS_ENABLED").value
+    variables = enabled.names if isinstance(enabled, Computed) else ()
+    if variables:
+        cure = f'set {variables[0]}: "False" in env:'
+    else:
+        cure = "set COMPRESS_ENABLED = False in the settings where the environment has ORIGIN_KIT_RELEASE"
+    text = "COMPRESS_OFFLINE asks for `manage.py compress` before each release serves, and a ship does not run that yet"
+    yield Finding(text, offline.where, f"{cure}: files are served uncompressed then")
 
 
 def _headers(project: Project, carried: Carried) -> Iterator[Finding]:
