@@ -27,8 +27,18 @@ INSTEAD = {
     "pylibmc": "pymemcache",
     "backports-zoneinfo": "nothing: Python has zoneinfo since 3.9; mark it `; python_version < '3.9'`",
 }
-# Those of them that no index has a wheel of, in any version.
-NEVER_A_WHEEL = ("psycopg2", "psycopg-c", "mysqlclient", "python-ldap", "uwsgi", "pygraphviz", "pycairo", "dbus-python")
+# Those of them that no index has a wheel of, in any version, and the Debian packages that a build of them needs beyond
+# what a build machine has.
+NEVER_A_WHEEL: dict[str, tuple[str, ...]] = {
+    "psycopg2": ("libpq-dev",),
+    "psycopg-c": ("libpq-dev",),
+    "mysqlclient": ("default-libmysqlclient-dev",),
+    "python-ldap": ("libldap-dev", "libsasl2-dev"),
+    "uwsgi": (),
+    "pygraphviz": ("libgraphviz-dev",),
+    "pycairo": ("libcairo2-dev",),
+    "dbus-python": ("libdbus-1-dev", "libglib2.0-dev"),
+}
 
 # Those of them that are compiled: building makes a wheel that the kit refuses.
 _COMPILED = INSTEAD.keys() - {"psycopg", "backports-zoneinfo"}
