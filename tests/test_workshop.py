@@ -18,7 +18,7 @@ from infra.local.build_machine import BuildError
 from rollout import release
 from rollout.release import Release, ReleaseError, Target, Workshop
 from rollout.release.tools import uv
-from rollout.release.workshop import first_reason
+from rollout.release.workshop import first_reason, why_none
 from tests.loopback import Index, serving, sha256, wheel
 
 TAG = "cp311-cp311-linux_x86_64"
@@ -245,7 +245,8 @@ def test_a_failed_build_says_the_compiler_s_reason_and_a_way_out(tmp_path: Path,
     assert str(problem.value) == (
         "requirements.txt: psycopg2 2.9 has no wheel, and building one fails: ./psycopg/psycopg.h:35:10: fatal error: "
         "libpq-fe.h: No such file or directory; the build machine can't have more Debian packages yet: pin a version "
-        "that has a wheel, or put one on your own index; instead of psycopg2: psycopg2-binary, the same code as a wheel"
+        "that has a wheel, or put one on your own index; instead of psycopg2: psycopg2-binary, the same code as a "
+        "wheel, or psycopg[binary] with Django 4.2 and later"
     )
     assert machines.removed == 1
     assert not list((tmp_path / "cache/built").iterdir()) and not list((tmp_path / "cache/wheels").glob("*/"))
@@ -327,19 +328,70 @@ def test_a_repository_is_built_at_its_commit(tmp_path: Path, index: Index) -> No
 def test_a_host_that_no_machine_here_is_like_is_refused_as_before(
     tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another Python, C library or processor, no root, no systemd-nspawn: there is no workshop, and the message has the
-    ways out."""
+    """There is no workshop, and the message has the ways out."""
     assert Workshop.of(Target("3.12", "x86_64", "2.39")) is None
-    assert Workshop.of(Target("3.11", "sparc", "2.36")) is None
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert Workshop.of(Target()) is None
-    monkeypatch.undo()
     monkeypatch.setenv("ORIGIN_KIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
     with pytest.raises(ReleaseError, match=r"no wheel for Python 3.11 .* of fast; .*build_sdists: \[fast\]"):
         release.build_backend(
             release.local(project(tmp_path / "p")), "shop.wsgi:application", "shop.settings", Target(), print, print
         )
+
+
+@dataclass(frozen=True)
+class Here:
+    """This machine, as far as a build machine asks for it."""
+
+    machine: str = "x86_64"
+    user: int = 0
+    programs: tuple[str, ...] = ("systemd-nspawn", "debootstrap")
+
+
+@pytest.mark.parametrize(
+    ("here", "target", "why"),
+    [
+        (Here(), Target("3.12", libc="2.39"), "the kit knows no Debian with Python 3.12 and glibc 2.39"),
+        (Here("aarch64"), Target(), "this machine is aarch64, the hosts are x86_64"),
+        (Here(user=1000), Target(), "it needs root"),
+        (Here(programs=("debootstrap",)), Target(), "systemd-nspawn is not installed"),
+        (Here(programs=("systemd-nspawn",)), Target(), "debootstrap is not installed"),
+    ],
+)
+def test_what_stands_against_a_build_machine_is_one_reason(
+    monkeypatch: pytest.MonkeyPatch, here: Here, target: Target, why: str
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: here.machine)
+    monkeypatch.setattr("os.geteuid", lambda: here.user)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}" if name in here.programs else None)
+    monkeypatch.setattr("infra.local.image.ready", lambda release: False)
+    assert why_none(target) == why
+    assert Workshop.of(target) is None
+
+
+LOCKED = 'lock-version = "1.0"\ncreated-by = "a person"\n[[packages]]\nname = "fast"\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "may_build"),
+    [
+        ({"requirements.txt": "fast==1.0\n"}, ()),
+        ({"requirements.txt": "fast==1.0\n"}, ("fast",)),
+        ({"requirements.txt": "uwsgi==1.0\n"}, ()),
+        ({"pylock.toml": LOCKED + 'vcs = { type = "git", url = "https://git.invalid/fast", commit-id = "abc" }\n'}, ()),
+    ],
+    ids=["without a wheel", "allowed and fails", "compiled", "a repository"],
+)  # fmt: skip
+def test_a_refusal_says_why_there_is_no_build_machine(
+    tmp_path: Path, index: Index, files: dict[str, str], may_build: tuple[str, ...]
+) -> None:
+    """Whatever is refused for want of one."""
+    index.files["uwsgi-1.0.tar.gz"] = sdist("uwsgi")
+    why = r", and no build machine can be made \(the kit knows no Debian with Python 3\.12 and glibc 2\.39\)"
+    with pytest.raises(ReleaseError, match=why):
+        release.build_backend(
+            release.local(project(tmp_path / "p", "", **files)), "shop.wsgi:application", "shop.settings",
+            Target("3.12", libc="2.39"), print, print, may_build,
+        )  # fmt: skip
 
 
 def test_a_project_s_own_index_is_asked_for_the_source(tmp_path: Path, index: Index) -> None:

@@ -89,9 +89,7 @@ class Workshop:
     def of(cls, target: Target) -> Workshop | None:
         """None where this machine can't make one for such hosts."""
         release = debian.of(target.python, target.libc)
-        if release is None or build_machine.lacking(release.name, target.machine):
-            return None
-        return cls(release, target)
+        return None if release is None or why_none(target) else cls(release, target)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -178,6 +176,20 @@ class Workshop:
             with (scratch / file).open("wb") as wheel:
                 shutil.copyfileobj(content, wheel)
         return scratch / file
+
+
+def why_none(target: Target) -> str:
+    """Why no build machine for such hosts can be made here; "" where one can."""
+    release = debian.of(target.python, target.libc)
+    if release is None:
+        return f"the kit knows no Debian with Python {target.python} and glibc {target.libc}"
+    return build_machine.lacking(release.name, target.machine)
+
+
+def without_one(target: Target) -> str:
+    """The reason as a clause of what is refused for want of a build machine."""
+    why = why_none(target)
+    return f", and no build machine can be made ({why})" if why else ""
 
 
 def _kept(folder: Path) -> Path | None:
