@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -146,10 +147,10 @@ def test_a_source_distribution_is_built_once_and_kept(tmp_path: Path, index: Ind
     assert names(again) == names(first) and machines.made == ["bookworm"]
 
 
-def from_source(folder: Path, machines: Machines) -> Path:
-    """The wheel of one source, without an index."""
+def from_source(folder: Path, machines: Machines, text: str = "") -> Path:
+    """The wheel of one source, without an index; another `text` is another source."""
     source = folder / "fast-1.0.tar.gz"
-    source.write_bytes(sdist("fast"))
+    source.write_bytes(sdist("fast", text=text))
     workshop = machines.workshop
     with workshop.open():
         return workshop.wheel("fast", "1.0", source, lambda lines, into: None, lambda text: None)
@@ -163,6 +164,24 @@ def test_a_damaged_wheel_is_built_again(tmp_path: Path) -> None:
     kept.write_bytes(whole[:-1])
     assert from_source(tmp_path, machines).read_bytes() == whole
     assert from_source(tmp_path, machines) == kept and len(machines.made) == 2
+
+
+def test_of_what_was_built_that_stays_which_was_used_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build removes the oldest ones; a wheel that was taken from the cache a moment ago is none of them."""
+    monkeypatch.setattr("rollout.release.workshop.KEPT_WHEELS", 3)
+    machines = Machines([f"fast-1.0-{TAG}.whl"] * 2)
+    used = from_source(tmp_path, machines).parent
+    built = used.parent
+    for number in range(5):
+        (built / f"old-{number}").mkdir()
+        (built / f"old-{number}" / "x.whl").touch()
+        os.utime(built / f"old-{number}", (number, number))
+    os.utime(used, (0, 0))
+    from_source(tmp_path, machines)
+    from_source(tmp_path, machines, "2")
+    left = {path.name for path in built.iterdir() if path.is_dir()}
+    assert {used.name, "old-4"} < left and len(left) == 3
+    assert len(machines.made) == 2
 
 
 def test_a_hash_of_the_lock_is_held_to_before_anything_is_built(tmp_path: Path, index: Index) -> None:
@@ -249,7 +268,7 @@ def test_a_failed_build_says_the_compiler_s_reason_and_a_way_out(tmp_path: Path,
         "wheel, or psycopg[binary] with Django 4.2 and later"
     )
     assert machines.removed == 1
-    assert not list((tmp_path / "cache/built").iterdir()) and not list((tmp_path / "cache/wheels").glob("*/"))
+    assert not list((tmp_path / "cache/built").glob("*/")) and not list((tmp_path / "cache/wheels").glob("*/"))
 
 
 @pytest.mark.parametrize(
@@ -292,7 +311,7 @@ def test_another_wheel_than_the_one_asked_for_is_refused(tmp_path: Path, answer:
 
     with pytest.raises(ReleaseError, match=why):
         from_source(tmp_path, Liars([]))
-    assert not list((tmp_path / "cache/built").iterdir())
+    assert not list((tmp_path / "cache/built").glob("*/"))
 
 
 def test_a_package_of_the_project_with_a_part_to_compile_is_built_there(tmp_path: Path, index: Index) -> None:
