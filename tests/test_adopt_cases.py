@@ -185,6 +185,7 @@ def test_the_python_and_its_debian_are_told(tmp_path: Path, monkeypatch: pytest.
         ("psycopg[c]>=3.2", "libpq-dev", "psycopg[binary]"),
         ("mysqlclient", "default-libmysqlclient-dev", "PyMySQL"),
         ("python-ldap", "libldap-dev and libsasl2-dev", "ldap3"),
+        ("pycairo", "libcairo2-dev", "→ put a wheel of it on your own index"),
         ("dbus-python", "libdbus-1-dev", "remove its line from requirements.txt, since no server needs it"),
     ],
 )
@@ -198,6 +199,12 @@ def test_a_package_that_no_build_machine_can_build_is_told_before_there_are_mach
     assert f"{line} comes as source alone and has to be compiled; a build needs {library}" in said
     assert instead in said
     assert "build_sdists" not in said and "leave it in" not in said
+
+
+def test_a_package_that_has_wheels_by_now_is_no_finding(tmp_path: Path) -> None:
+    """pygraphviz has them since 2.0."""
+    said = decisions(adopted(write(tmp_path, files={"requirements.txt": "pygraphviz\n"}), tmp_path / "kit"))
+    assert "pygraphviz" not in said
 
 
 def test_a_package_that_a_build_machine_can_build_is_told_with_where_that_is(tmp_path: Path) -> None:

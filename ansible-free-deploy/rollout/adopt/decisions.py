@@ -121,7 +121,8 @@ def _source_alone(one: packages.SourceAlone) -> Finding:
     else:
         text += "it is built where `fab` can make a build machine (root, systemd-nspawn, hosts of this architecture)"
     if not one.instead.startswith("nothing, "):
-        return Finding(text, one.file, f"take {one.instead}; or put a wheel of it on your own index")
+        take = f"take {one.instead}; or " if one.instead else ""
+        return Finding(text, one.file, f"{take}put a wheel of it on your own index")
     name = re.split(r"[^\w.-]", one.written, maxsplit=1)[0]
     cure = f"{ways_out.removal(name, one.file)}, {one.instead.removeprefix('nothing, ')}"
     return Finding(text, one.file, cure if one.lacks else f"{cure}; or leave it in where it is built")

@@ -154,7 +154,7 @@ def _padded(version: Version, least: Version) -> tuple[int, ...]:
 @dataclass(frozen=True)
 class SourceAlone:
     """A package that no index has a wheel of, as it is `written` in `file`; `lacks` are the Debian packages without
-    which it can't be built on a build machine."""
+    which it can't be built on a build machine. `instead` is empty where nothing is known."""
 
     written: str
     file: str
@@ -169,4 +169,4 @@ def without_wheel(packages: list[Package]) -> Iterator[SourceAlone]:
         name = "psycopg-c" if is_c else one.name
         if name in ways_out.NEVER_A_WHEEL:
             written = f"psycopg[c]{one.specifier}" if is_c else f"{one.name}{one.specifier}"
-            yield SourceAlone(written, one.file, ways_out.INSTEAD[name], ways_out.NEVER_A_WHEEL[name])
+            yield SourceAlone(written, one.file, ways_out.INSTEAD.get(name, ""), ways_out.NEVER_A_WHEEL[name])
