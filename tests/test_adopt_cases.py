@@ -179,19 +179,40 @@ def test_the_python_and_its_debian_are_told(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("line", "instead"),
+    ("line", "library", "instead"),
     [
-        ("psycopg2==2.9.10", "psycopg2-binary"),
-        ("psycopg[c]>=3.2", "psycopg[binary]"),
-        ("mysqlclient", "PyMySQL"),
-        ("uwsgi==2.0.31", "remove its line from requirements.txt, since gunicorn serves here"),
+        ("psycopg2==2.9.10", "libpq-dev", "psycopg2-binary"),
+        ("psycopg[c]>=3.2", "libpq-dev", "psycopg[binary]"),
+        ("mysqlclient", "default-libmysqlclient-dev", "PyMySQL"),
+        ("python-ldap", "libldap-dev and libsasl2-dev", "ldap3"),
+        ("pycairo", "libcairo2-dev", "→ put a wheel of it on your own index"),
+        ("dbus-python", "libdbus-1-dev", "remove its line from requirements.txt, since no server needs it"),
     ],
 )
-def test_a_package_without_a_wheel_is_told_before_there_are_machines(tmp_path: Path, line: str, instead: str) -> None:
-    """It is called as the project calls it. Building is not offered: what comes of it can't be shipped."""
+def test_a_package_that_no_build_machine_can_build_is_told_before_there_are_machines(
+    tmp_path: Path, line: str, library: str, instead: str
+) -> None:
+    """It is called as the project calls it, with the library that is missing. `build_sdists` is not offered: what comes
+    of it can't be shipped."""
     result = adopted(write(tmp_path, files={"requirements.txt": f"django\n{line}\n"}), tmp_path / "kit")
-    assert instead in decisions(result)
-    assert f"{line} comes as source alone" in decisions(result) and "build_sdists" not in decisions(result)
+    said = decisions(result)
+    assert f"{line} comes as source alone and has to be compiled; a build needs {library}" in said
+    assert instead in said
+    assert "build_sdists" not in said and "leave it in" not in said
+
+
+def test_a_package_that_has_wheels_by_now_is_no_finding(tmp_path: Path) -> None:
+    """pygraphviz has them since 2.0."""
+    said = decisions(adopted(write(tmp_path, files={"requirements.txt": "pygraphviz\n"}), tmp_path / "kit"))
+    assert "pygraphviz" not in said
+
+
+def test_a_package_that_a_build_machine_can_build_is_told_with_where_that_is(tmp_path: Path) -> None:
+    """uwsgi is plain C: a ship builds it, and fails where no build machine can be made."""
+    said = decisions(adopted(write(tmp_path, files={"requirements.txt": "uwsgi==2.0.31\n"}), tmp_path / "kit"))
+    assert "uwsgi==2.0.31 comes as source alone" in said
+    assert "it is built where `fab` can make a build machine (root, systemd-nspawn, hosts of this architecture)" in said
+    assert "remove its line from requirements.txt, since gunicorn serves here; or leave it in" in said
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rollout import release
+from rollout.outputs import ROOT
 from rollout.release import Release, ReleaseError, Target
 from rollout.release.needs import requirements
 from rollout.release.tools import uv, without_asides
@@ -107,6 +109,17 @@ def hashes(index: Index) -> dict[str, str]:
 
 
 # ------------------------------------------------------------------------------------------------- dependency confusion
+
+
+def test_the_chapter_on_dependency_confusion_names_the_formats_that_are_tested_here() -> None:
+    """docs/security.md has it: in its table stands each of them, and none that nothing here holds."""
+    text = (ROOT / "docs/security.md").read_text()
+    _, _, rest = text.partition("\n## Dependency confusion\n")
+    chapter = rest.partition("\n## ")[0]
+    written_as = [line.split("|")[1] for line in chapter.splitlines() if line.startswith("|")]
+    named = re.findall(r"`([\w.-]+\.(?:txt|lock|toml))`", " ".join(written_as))
+    assert sorted(named) == sorted(FORMATS)
+    assert f"`tests/{Path(__file__).name}`" in chapter
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -590,7 +603,7 @@ def test_building_is_not_offered_for_what_is_compiled(tmp_path: Path, ours: Inde
     with pytest.raises(ReleaseError) as problem:
         build(project(tmp_path / "p", **files))
     said = str(problem.value)
-    assert "of pglocks, promise, uwsgi; building from source" in said
+    assert "of pglocks, promise, uwsgi" in said and "; building from source" in said
     assert "`build_sdists: [pglocks, promise]` (the others are compiled" in said
     assert "`requirements: requirements/base.txt`" in said
     del ours.files["promise-1.0.tar.gz"], ours.files["pglocks-1.0.tar.gz"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -18,7 +19,7 @@ from infra.local.build_machine import BuildError
 from rollout import release
 from rollout.release import Release, ReleaseError, Target, Workshop
 from rollout.release.tools import uv
-from rollout.release.workshop import first_reason
+from rollout.release.workshop import first_reason, why_none
 from tests.loopback import Index, serving, sha256, wheel
 
 TAG = "cp311-cp311-linux_x86_64"
@@ -146,10 +147,10 @@ def test_a_source_distribution_is_built_once_and_kept(tmp_path: Path, index: Ind
     assert names(again) == names(first) and machines.made == ["bookworm"]
 
 
-def from_source(folder: Path, machines: Machines) -> Path:
-    """The wheel of one source, without an index."""
+def from_source(folder: Path, machines: Machines, text: str = "") -> Path:
+    """The wheel of one source, without an index; another `text` is another source."""
     source = folder / "fast-1.0.tar.gz"
-    source.write_bytes(sdist("fast"))
+    source.write_bytes(sdist("fast", text=text))
     workshop = machines.workshop
     with workshop.open():
         return workshop.wheel("fast", "1.0", source, lambda lines, into: None, lambda text: None)
@@ -163,6 +164,24 @@ def test_a_damaged_wheel_is_built_again(tmp_path: Path) -> None:
     kept.write_bytes(whole[:-1])
     assert from_source(tmp_path, machines).read_bytes() == whole
     assert from_source(tmp_path, machines) == kept and len(machines.made) == 2
+
+
+def test_of_what_was_built_that_stays_which_was_used_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build removes the oldest ones; a wheel that was taken from the cache a moment ago is none of them."""
+    monkeypatch.setattr("rollout.release.workshop.KEPT_WHEELS", 3)
+    machines = Machines([f"fast-1.0-{TAG}.whl"] * 2)
+    used = from_source(tmp_path, machines).parent
+    built = used.parent
+    for number in range(5):
+        (built / f"old-{number}").mkdir()
+        (built / f"old-{number}" / "x.whl").touch()
+        os.utime(built / f"old-{number}", (number, number))
+    os.utime(used, (0, 0))
+    from_source(tmp_path, machines)
+    from_source(tmp_path, machines, "2")
+    left = {path.name for path in built.iterdir() if path.is_dir()}
+    assert {used.name, "old-4"} < left and len(left) == 3
+    assert len(machines.made) == 2
 
 
 def test_a_hash_of_the_lock_is_held_to_before_anything_is_built(tmp_path: Path, index: Index) -> None:
@@ -249,7 +268,7 @@ def test_a_failed_build_says_the_compiler_s_reason_and_a_way_out(tmp_path: Path,
         "wheel, or psycopg[binary] with Django 4.2 and later"
     )
     assert machines.removed == 1
-    assert not list((tmp_path / "cache/built").iterdir()) and not list((tmp_path / "cache/wheels").glob("*/"))
+    assert not list((tmp_path / "cache/built").glob("*/")) and not list((tmp_path / "cache/wheels").glob("*/"))
 
 
 @pytest.mark.parametrize(
@@ -292,7 +311,7 @@ def test_another_wheel_than_the_one_asked_for_is_refused(tmp_path: Path, answer:
 
     with pytest.raises(ReleaseError, match=why):
         from_source(tmp_path, Liars([]))
-    assert not list((tmp_path / "cache/built").iterdir())
+    assert not list((tmp_path / "cache/built").glob("*/"))
 
 
 def test_a_package_of_the_project_with_a_part_to_compile_is_built_there(tmp_path: Path, index: Index) -> None:
@@ -328,19 +347,70 @@ def test_a_repository_is_built_at_its_commit(tmp_path: Path, index: Index) -> No
 def test_a_host_that_no_machine_here_is_like_is_refused_as_before(
     tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another Python, C library or processor, no root, no systemd-nspawn: there is no workshop, and the message has the
-    ways out."""
+    """There is no workshop, and the message has the ways out."""
     assert Workshop.of(Target("3.12", "x86_64", "2.39")) is None
-    assert Workshop.of(Target("3.11", "sparc", "2.36")) is None
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert Workshop.of(Target()) is None
-    monkeypatch.undo()
     monkeypatch.setenv("ORIGIN_KIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
     with pytest.raises(ReleaseError, match=r"no wheel for Python 3.11 .* of fast; .*build_sdists: \[fast\]"):
         release.build_backend(
             release.local(project(tmp_path / "p")), "shop.wsgi:application", "shop.settings", Target(), print, print
         )
+
+
+@dataclass(frozen=True)
+class Here:
+    """This machine, as far as a build machine asks for it."""
+
+    machine: str = "x86_64"
+    user: int = 0
+    programs: tuple[str, ...] = ("systemd-nspawn", "debootstrap")
+
+
+@pytest.mark.parametrize(
+    ("here", "target", "why"),
+    [
+        (Here(), Target("3.12", libc="2.39"), "the kit knows no Debian with Python 3.12 and glibc 2.39"),
+        (Here("aarch64"), Target(), "this machine is aarch64, the hosts are x86_64"),
+        (Here(user=1000), Target(), "it needs root"),
+        (Here(programs=("debootstrap",)), Target(), "systemd-nspawn is not installed"),
+        (Here(programs=("systemd-nspawn",)), Target(), "debootstrap is not installed"),
+    ],
+)
+def test_what_stands_against_a_build_machine_is_one_reason(
+    monkeypatch: pytest.MonkeyPatch, here: Here, target: Target, why: str
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: here.machine)
+    monkeypatch.setattr("os.geteuid", lambda: here.user)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}" if name in here.programs else None)
+    monkeypatch.setattr("infra.local.image.ready", lambda release: False)
+    assert why_none(target) == why
+    assert Workshop.of(target) is None
+
+
+LOCKED = 'lock-version = "1.0"\ncreated-by = "a person"\n[[packages]]\nname = "fast"\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "may_build"),
+    [
+        ({"requirements.txt": "fast==1.0\n"}, ()),
+        ({"requirements.txt": "fast==1.0\n"}, ("fast",)),
+        ({"requirements.txt": "uwsgi==1.0\n"}, ()),
+        ({"pylock.toml": LOCKED + 'vcs = { type = "git", url = "https://git.invalid/fast", commit-id = "abc" }\n'}, ()),
+    ],
+    ids=["without a wheel", "allowed and fails", "compiled", "a repository"],
+)  # fmt: skip
+def test_a_refusal_says_why_there_is_no_build_machine(
+    tmp_path: Path, index: Index, files: dict[str, str], may_build: tuple[str, ...]
+) -> None:
+    """Whatever is refused for want of one."""
+    index.files["uwsgi-1.0.tar.gz"] = sdist("uwsgi")
+    why = r", and no build machine can be made \(the kit knows no Debian with Python 3\.12 and glibc 2\.39\)"
+    with pytest.raises(ReleaseError, match=why):
+        release.build_backend(
+            release.local(project(tmp_path / "p", "", **files)), "shop.wsgi:application", "shop.settings",
+            Target("3.12", libc="2.39"), print, print, may_build,
+        )  # fmt: skip
 
 
 def test_a_project_s_own_index_is_asked_for_the_source(tmp_path: Path, index: Index) -> None:

@@ -49,7 +49,7 @@ def lacking(release: str, machine: str) -> str:
     if machine != platform.machine():
         return f"this machine is {platform.machine()}, the hosts are {machine}"
     if os.geteuid() != 0:
-        return "a build machine needs root"
+        return "it needs root"
     if shutil.which("systemd-nspawn") is None:
         return "systemd-nspawn is not installed"
     if not image.ready(release) and shutil.which("debootstrap") is None:

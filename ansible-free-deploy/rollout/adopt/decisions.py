@@ -104,13 +104,7 @@ def _installing(project: Project) -> Iterator[Finding]:
         text, _, cure = str(project.needs).rpartition("; ")
         yield Finding(text, "", cure)
     yield from _pins(project)
-    for line, file, instead in packages.without_wheel(list(project.packages)):
-        text = f"{line} comes as source alone, is compiled, and the kit installs wheels"
-        cure = f"take {instead}; or put a wheel of it on your own index"
-        if instead.startswith("nothing, "):
-            name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
-            cure = f"{ways_out.removal(name, file)}, {instead.removeprefix('nothing, ')}"
-        yield Finding(text, file, cure)
+    yield from map(_source_alone, packages.without_wheel(list(project.packages)))
     wanted = python.requires(project.manage)
     if wanted and debian.fitting(wanted) is None:
         there = ", ".join(f"{one.version} ({one})" for one in debian.RELEASES.values())
@@ -119,6 +113,20 @@ def _installing(project: Project) -> Iterator[Finding]:
             "pyproject.toml",
             "change it there",
         )
+
+
+def _source_alone(one: packages.SourceAlone) -> Finding:
+    text = f"{one.written} comes as source alone and has to be compiled; "
+    if one.lacks:
+        text += f"a build needs {' and '.join(one.lacks)}, which the kit's build machine doesn't have"
+    else:
+        text += "it is built where `fab` can make a build machine (root, systemd-nspawn, hosts of this architecture)"
+    if not one.instead.startswith("nothing, "):
+        take = f"take {one.instead}; or " if one.instead else ""
+        return Finding(text, one.file, f"{take}put a wheel of it on your own index")
+    name = re.split(r"[^\w.-]", one.written, maxsplit=1)[0]
+    cure = f"{ways_out.removal(name, one.file)}, {one.instead.removeprefix('nothing, ')}"
+    return Finding(text, one.file, cure if one.lacks else f"{cure}; or leave it in where it is built")
 
 
 def _unreadable(project: Project) -> Iterator[Finding]:

@@ -151,12 +151,22 @@ def _padded(version: Version, least: Version) -> tuple[int, ...]:
     return version.release + (999,) * (len(least.release) - len(version.release))
 
 
-def without_wheel(packages: list[Package]) -> Iterator[tuple[str, str, str]]:
-    """Those that are known to come as source alone, with what is compiled in them: how they are written, in which
-    file, and what to take instead."""
+@dataclass(frozen=True)
+class SourceAlone:
+    """A package that no index has a wheel of, as it is `written` in `file`; `lacks` are the Debian packages without
+    which it can't be built on a build machine. `instead` is empty where nothing is known."""
+
+    written: str
+    file: str
+    instead: str
+    lacks: tuple[str, ...]
+
+
+def without_wheel(packages: list[Package]) -> Iterator[SourceAlone]:
+    """Those that are known to come as source alone, with something to compile in them."""
     for one in packages:
         is_c = one.name == "psycopg" and "c" in one.extras
         name = "psycopg-c" if is_c else one.name
         if name in ways_out.NEVER_A_WHEEL:
             written = f"psycopg[c]{one.specifier}" if is_c else f"{one.name}{one.specifier}"
-            yield written, one.file, ways_out.INSTEAD[name]
+            yield SourceAlone(written, one.file, ways_out.INSTEAD.get(name, ""), ways_out.NEVER_A_WHEEL[name])

@@ -19,7 +19,7 @@ from infra.local.home import write_whole
 from rollout.release.source import Entry, ReleaseError, content_digest
 
 Advance = Callable[[float, str], None]
-_MAY_BE_SENT_S = 600
+_MAY_BE_USED_S = 600
 
 
 def pack(place: Path, tree: str, entries: Iterable[Entry], wheels: Mapping[Path, str], advance: Advance) -> None:
@@ -60,11 +60,15 @@ def sound(place: Path) -> str | None:
 
 def forget_old(folder: Path, kept: int) -> None:
     """Keep the archives that were used last, and those that another run may be about to send."""
-    archives = sorted(folder.glob("*.tar.gz"), key=lambda path: path.stat().st_mtime)
-    for path in archives[:-kept]:
-        if path.stat().st_mtime < time.time() - _MAY_BE_SENT_S:
-            path.unlink(missing_ok=True)
-            _note_path(path).unlink(missing_ok=True)
+    for path in out_of_use(folder.glob("*.tar.gz"), kept):
+        path.unlink(missing_ok=True)
+        _note_path(path).unlink(missing_ok=True)
+
+
+def out_of_use(paths: Iterable[Path], kept: int) -> list[Path]:
+    """All but the `kept` ones that were used last, by their times, and those that another run may be about to use."""
+    used = sorted((path.stat().st_mtime, path) for path in paths)
+    return [path for time_used, path in used[:-kept] if time_used < time.time() - _MAY_BE_USED_S]
 
 
 def _note_path(place: Path) -> Path:

@@ -25,7 +25,7 @@ from rollout.release.needs import Requirements
 from rollout.release.source import ReleaseError, hide_password, repository, walk
 from rollout.release.target import Target
 from rollout.release.tools import detail, fetch, last, pip, uv
-from rollout.release.workshop import BuildFailed, Workshop
+from rollout.release.workshop import BuildFailed, Workshop, without_one
 
 _COMPILED = {".c", ".cc", ".cpp", ".cxx", ".pyx", ".rs", ".f", ".f90"}
 
@@ -144,8 +144,8 @@ class Building:
             if "HASHES" in done.stderr:
                 raise ReleaseError(wrong_hash(self.wanted, name))
             raise ReleaseError(
-                f"{self.wanted.file}: {shown(line)} has no wheel, and building one here fails; "
-                "pin a version that has one, or put a wheel on your own index"
+                f"{self.wanted.file}: {shown(line)} has no wheel, and building one here fails"
+                f"{without_one(self.target)}; pin a version that has one, or put a wheel on your own index"
                 f"{ways_out.hint([name], self.wanted)}",
                 detail(done.stderr),
             )
@@ -157,8 +157,8 @@ class Building:
         if pure and not _is_pure(found):
             raise ReleaseError(
                 f"{self.wanted.file}: {what} has no wheel for {self.target} "
-                "and is not pure Python; pin a version that has one, or put such a wheel on your own index"
-                + ways_out.hint([found.name.partition("-")[0]], self.wanted)
+                f"and is not pure Python{without_one(self.target)}; pin a version that has one, or put such a wheel "
+                "on your own index" + ways_out.hint([found.name.partition("-")[0]], self.wanted)
             )
         place = found.rename(scratch / found.name)
         shutil.rmtree(built)

@@ -30,6 +30,7 @@ from packaging.utils import canonicalize_name
 from rollout.release.needs import Requirements
 from rollout.release.source import ReleaseError, hide_password
 from rollout.release.target import Target
+from rollout.release.workshop import without_one
 
 _STRONG = ("sha256", "sha384", "sha512")
 Hashes = Mapping[str, Collection[str]]  # normal name → what a lock of lines allows, as "sha256:…"
@@ -73,7 +74,7 @@ def choose(
             raise NoWheel([lacking[1]]) from None
         raise ReleaseError(f"{wanted.path} does not fit {target}: {problem}") from None
     found = [one for package, source in selected if (one := _choice(package, source, wanted, locked)) is not None]
-    _refuse_strangers(found, wanted, may_build)
+    _refuse_strangers(found, wanted, target, may_build)
     without = [one.name for one in found if one.build and not _is_folder(one)]
     if may_build is not None and (refused := sorted(set(without) - set(may_build))):
         raise NoWheel(refused)
@@ -183,7 +184,9 @@ def _is_folder(one: Choice) -> bool:
     return one.address.startswith("file:") and Path(unquote(urlsplit(one.address).path)).is_dir()
 
 
-def _refuse_strangers(found: Iterable[Choice], wanted: Requirements, may_build: Collection[str] | None) -> None:
+def _refuse_strangers(
+    found: Iterable[Choice], wanted: Requirements, target: Target, may_build: Collection[str] | None
+) -> None:
     """Folders that are not of the project's repository, and repositories that may not be built."""
     roof = (wanted.roof or wanted.path.parent).resolve()
     for one in found:
@@ -198,6 +201,7 @@ def _refuse_strangers(found: Iterable[Choice], wanted: Requirements, may_build: 
             )
         if "+" in scheme and may_build is not None and one.name not in may_build:
             raise ReleaseError(
-                f"{wanted.path}: {one.name} is from the repository {address}: building it runs its code here; put a "
-                f"wheel on your own index, or allow it in the stack's config: `build_sdists: [{one.name}]`"
+                f"{wanted.path}: {one.name} is from the repository {address}: building it runs its code here"
+                f"{without_one(target)}; put a wheel on your own index, "
+                f"or allow it in the stack's config: `build_sdists: [{one.name}]`"
             )

@@ -13,8 +13,7 @@ INSTEAD = {
     "psycopg-c": "psycopg[binary]",
     "psycopg": "psycopg[binary]",
     "mysqlclient": "PyMySQL (`pymysql.install_as_MySQLdb()` in the settings)",
-    "pygraphviz": "a version on an index of yours that has a wheel",
-    "pycairo": "a version on an index of yours that has a wheel",
+    "pygraphviz": "pygraphviz 2, which has wheels",
     "dbus-python": "nothing, since no server needs it",
     "uwsgi": "nothing, since gunicorn serves here",
     "pyuwsgi": "nothing, since gunicorn serves here",
@@ -27,11 +26,20 @@ INSTEAD = {
     "pylibmc": "pymemcache",
     "backports-zoneinfo": "nothing: Python has zoneinfo since 3.9; mark it `; python_version < '3.9'`",
 }
-# Those of them that no index has a wheel of, in any version.
-NEVER_A_WHEEL = ("psycopg2", "psycopg-c", "mysqlclient", "python-ldap", "uwsgi", "pygraphviz", "pycairo", "dbus-python")
+# What no index has a wheel of, in any version, and the Debian packages that a build of them needs beyond
+# what a build machine has.
+NEVER_A_WHEEL: dict[str, tuple[str, ...]] = {
+    "psycopg2": ("libpq-dev",),
+    "psycopg-c": ("libpq-dev",),
+    "mysqlclient": ("default-libmysqlclient-dev",),
+    "python-ldap": ("libldap-dev", "libsasl2-dev"),
+    "uwsgi": (),
+    "pycairo": ("libcairo2-dev",),
+    "dbus-python": ("libdbus-1-dev", "libglib2.0-dev"),
+}
 
-# Those of them that are compiled: building makes a wheel that the kit refuses.
-_COMPILED = INSTEAD.keys() - {"psycopg", "backports-zoneinfo"}
+# What is compiled: building it here makes a wheel that the kit refuses.
+_COMPILED = (INSTEAD.keys() | NEVER_A_WHEEL.keys()) - {"psycopg", "backports-zoneinfo"}
 
 
 def removal(name: str, file: str) -> str:

@@ -38,7 +38,7 @@ from rollout.release.needs import Requirements, requirements
 from rollout.release.source import ReleaseError, content_digest, walk
 from rollout.release.target import Target
 from rollout.release.tools import detail, keyring, last, pip, reason, settings_of_indexes, uv, write_private
-from rollout.release.workshop import Workshop
+from rollout.release.workshop import Workshop, without_one
 
 __all__ = ["ADDITIONS", "Requirements", "Target", "Wheels", "requirements", "uv", "wheels"]
 
@@ -411,9 +411,9 @@ class _Fetch:
         allow = ways_out.allow(names)
         if allow:
             user = user_name(os.geteuid())
-            why = f"; building from source would run that code here as {user}"
+            why = f"{without_one(self.target)}; building from source would run that code here as {user}"
         else:
-            why = ", which has to be compiled"
+            why = f", which has to be compiled{without_one(self.target)}"
         return f"{text}{why}: pin a version that has a wheel, put one on your own index{allow}{self._hint(names)}"
 
     def _hint(self, names: list[str]) -> str:

@@ -6,6 +6,7 @@ kept by the SHA-256 of its source, so that it is built once.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -24,8 +25,8 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from infra import debian
 from infra.local import build_machine
 from infra.local.build_machine import BuildError
-from infra.local.home import cache_folder, write_whole
-from rollout.release.archive import digest
+from infra.local.home import cache_folder, locked, write_whole
+from rollout.release.archive import digest, out_of_use
 from rollout.release.source import ReleaseError
 from rollout.release.target import Target
 
@@ -35,6 +36,7 @@ Needs = Callable[[list[str], Path], None]  # fetches wheels for these requiremen
 _KINDS = (".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz")
 _USUAL = ["setuptools>=40.8.0", "wheel"]  # what pip takes for a source that doesn't say
 _ROUNDS = 5
+KEPT_WHEELS = 100  # of what was built, those used last
 _LARGEST = 2**20  # of a pyproject.toml
 # Its name, then the wheel itself, so that nothing is looked for in a folder that a stranger has written.
 _SCRIPT = """
@@ -89,9 +91,7 @@ class Workshop:
     def of(cls, target: Target) -> Workshop | None:
         """None where this machine can't make one for such hosts."""
         release = debian.of(target.python, target.libc)
-        if release is None or build_machine.lacking(release.name, target.machine):
-            return None
-        return cls(release, target)
+        return None if release is None or why_none(target) else cls(release, target)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -114,17 +114,22 @@ class Workshop:
         Raises BuildFailed with the first reason.
         """
         folder = cache_folder("built") / f"{digest(source)}-{self.release.name}-{self.target.machine}"
-        if found := _kept(folder):
-            return found
+        with locked(folder.parent / ".lock"):
+            if found := _kept(folder):
+                os.utime(folder)  # it is in use: not the one to be forgotten
+                return found
         what = f"{name} {version}".rstrip()
         say(f"builds {what} for Python {self.target.python} on a build machine")
         with tempfile.TemporaryDirectory(prefix="origin-kit-build-") as scratch:
             out = self._built(what, version, source, needs, say, Path(scratch))
             wheel = self._taken(name, version, out, Path(scratch))
-            shutil.rmtree(folder, ignore_errors=True)  # damaged, or of another run meanwhile
-            folder.mkdir()
-            kept = Path(shutil.copy(wheel, folder / wheel.name))
-            write_whole(folder / "sha256", digest(wheel))  # last: without it the wheel doesn't count
+            with locked(folder.parent / ".lock"):
+                shutil.rmtree(folder, ignore_errors=True)  # damaged, or of another run meanwhile
+                folder.mkdir()
+                kept = Path(shutil.copy(wheel, folder / wheel.name))
+                write_whole(folder / "sha256", digest(wheel))  # last: without it the wheel doesn't count
+                for old in out_of_use(folder.parent.glob("*/"), KEPT_WHEELS):
+                    shutil.rmtree(old)
             return kept
 
     def _built(self, what: str, version: str, source: Path, needs: Needs, say: Say, scratch: Path) -> Path:
@@ -178,6 +183,20 @@ class Workshop:
             with (scratch / file).open("wb") as wheel:
                 shutil.copyfileobj(content, wheel)
         return scratch / file
+
+
+def why_none(target: Target) -> str:
+    """Why no build machine for such hosts can be made here; "" where one can."""
+    release = debian.of(target.python, target.libc)
+    if release is None:
+        return f"the kit knows no Debian with Python {target.python} and glibc {target.libc}"
+    return build_machine.lacking(release.name, target.machine)
+
+
+def without_one(target: Target) -> str:
+    """The reason as a clause of what is refused for want of a build machine."""
+    why = why_none(target)
+    return f", and no build machine can be made ({why})" if why else ""
 
 
 def _kept(folder: Path) -> Path | None:
