@@ -1203,6 +1203,18 @@ def test_what_runs_on_a_host_is_for_python_3_9_and_its_own_library(path: str) ->
     assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names | {"on_host"}
 
 
+def test_a_release_that_was_tried_is_whole_though_it_never_served(
+    machine: Machine, two_releases: tuple[Release, Release]
+) -> None:
+    """Whoever asked before its static files came, and comes after, need not send it again."""
+    first, second = two_releases
+    machine.ship(first)
+    machine.more = {"die_at": "migrate"}
+    machine.ship(second)
+    machine.more = {}
+    assert second.id in machine.facts()["releases"]
+
+
 def test_files_that_a_power_cut_has_taken_are_not_taken_for_whole(
     machine: Machine, two_releases: tuple[Release, Release]
 ) -> None:

@@ -38,7 +38,10 @@ EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: \S|^[\w.]*(Error|Exception|DoesNotExi
 def journal_of(unit: str, since: float | None = None) -> str:
     """The unit's last words, without the frames of tracebacks and what gunicorn says when all is well; of the time
     `since` then alone, where that is given."""
-    begin = [] if since is None else [f"--since=@{since:.0f}"]
+    begin = []
+    if since is not None:
+        run("journalctl", "--sync")  # what was said until now may still be on its way into the journal
+        begin = [f"--since=@{since:.6f}"]
     said = run("journalctl", "-u", unit, *begin, "-n", "200", "-q", "--no-pager", "-o", "cat").stdout
     telling = [line for line in said.splitlines() if not line.startswith(("  ", "Traceback")) and "[INFO]" not in line]
     return last_lines("\n".join(telling), 20)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from on_host import places, untrusted
 from on_host.orders import ORDERS, Json
+from on_host.release import manifest
 from on_host.release.django import Django, printed
 from on_host.release.folders import remove
 from on_host.release.state import unharmed
@@ -34,6 +35,7 @@ def try_backend(release: Path) -> None:
     refuse_settings_of_development(printed(loaded, "debug"))
     step("collectstatic", "collects static files")
     collect_static(django)
+    manifest.write(release)
     tell_of_error_pages(django)
 
 
