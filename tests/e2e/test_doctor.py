@@ -276,6 +276,7 @@ def test_up_is_not_done_over_an_api_that_fails(stack: Stack) -> None:
             assert "GET http://api.shop.test/ answers 500: the" in told(examine(stack, status=1))
 
 
+@pytest.mark.soak
 def test_error_pages_that_fail_accuse_no_middleware(stack: Stack) -> None:
     """One for a wrong Host answers nobody here. One for a missing page ends in gunicorn's own 500: that is told."""
     with a_copy_of_the_example() as project:

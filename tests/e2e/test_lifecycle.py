@@ -53,6 +53,7 @@ def test_an_interrupted_up_is_finished_by_the_next(stack: Stack) -> None:
     assert "nothing to do" in stack.fab("up").stdout
 
 
+@pytest.mark.soak
 def test_more_hosts_are_deployed_to_and_fewer_are_taken_away(
     stack: Stack, request: pytest.FixtureRequest
 ) -> None:  # fmt: skip

@@ -195,6 +195,7 @@ def test_a_rename_whose_ship_fails_leaves_the_old_one_serving(stack: Stack, data
     assert "nothing to do" in stack.fab("up").stdout
 
 
+@pytest.mark.soak
 def test_a_removed_application_takes_its_data_with_it(stack: Stack, data: str, tmp_path: Path) -> None:
     """Named, it goes with user, data and secrets once the new one serves. What the project logs is harmless as well."""
     file = named(stack, tmp_path, "store")

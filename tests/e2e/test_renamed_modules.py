@@ -66,6 +66,7 @@ def test_a_rename_in_code_and_stack_goes_through(own: Stack) -> None:
     own.write()
 
 
+@pytest.mark.soak
 def test_one_that_does_not_come_up_leaves_both_as_they_were(own: Stack) -> None:
     """A failing release takes its configuration back with it."""
     own.fab("up")

@@ -24,7 +24,7 @@ from tests.e2e.kit import FAB, ROOT, Kit, Stack, manage
 pytestmark = pytest.mark.machines
 PASSWORD = "correct-horse-battery"
 BACKEND = [step.name for step in steps("backend", production=False)]
-SAMPLED = ("ship", "switch")
+SAMPLED = ("switch",)
 ENGINES = [
     "embedded",
     pytest.param(
@@ -178,6 +178,7 @@ def test_all_that_was_acknowledged_is_on_the_new_machine(stack: Stack, engine: s
     assert stack.kit.ssh(now.backend.hosts[0], "ls /etc/origin-kit/replacement.json || true", check=False) == ""
 
 
+@pytest.mark.soak
 def test_a_frontend_gets_another_machine_too(stack: Stack) -> None:
     """It has no data: nothing is copied, and its address stays."""
     before = stack.contract
@@ -289,6 +290,7 @@ def test_taken_back_the_old_machine_serves_as_before(stack: Stack) -> None:
     assert list(stack.kit.home.glob("replace/*.tar")) == []
 
 
+@pytest.mark.soak
 def test_stopped_by_the_person_it_serves_again_at_once(stack: Stack) -> None:
     """^C while the data is restored: the old machine takes writes again, the new one waits for the next try, which
     makes a copy of its own."""

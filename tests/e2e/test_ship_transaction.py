@@ -140,7 +140,15 @@ def test_a_host_that_fails_takes_the_other_back(application: Application) -> Non
     assert application.served() == before
 
 
-@pytest.mark.parametrize("after", ["unpacks release", "checks the project", "migrates the database", "switches to"])
+PHASES = [
+    pytest.param("unpacks release", marks=pytest.mark.soak),
+    pytest.param("checks the project", marks=pytest.mark.soak),
+    "migrates the database",
+    "switches to",
+]
+
+
+@pytest.mark.parametrize("after", PHASES)
 def test_the_first_interrupt_ends_a_ship_in_every_phase(application: Application, after: str) -> None:
     """^C: both hosts are on one release afterwards, nothing is locked, and the next ship works."""
     before, number = application.served(), application.edit()

@@ -166,6 +166,7 @@ def test_a_package_of_c_code_is_built_and_imported(stack: Stack, index: Index, b
     assert text in stack.kit.ssh(host, look)
 
 
+@pytest.mark.soak
 def test_a_missing_header_is_named(stack: Stack, index: Index, backend: Path) -> None:
     """The compiler's first reason and the way out, on one line; the release before serves on."""
     lock(backend, index, sdist(uuid4().hex, [], include="#include <libpq-fe.h>"))
