@@ -90,6 +90,28 @@ def test_a_workspace_ships_and_imports_its_own_package(stack: Stack, top: Path) 
     assert "nothing to do" in said(stack.fab("up"))
 
 
+def test_an_explicit_index_is_the_only_one_asked_for_its_package(stack: Stack, top: Path) -> None:
+    """And for nothing else: the rest comes from where this machine gets its packages."""
+    with serving() as index:
+        index.put("pricing", "98.0", 'FROM = "the explicit index"')
+        needs = [line for line in (top / "backend/requirements.txt").read_text().splitlines() if line[:1].isalpha()]
+        write(top, **{
+            "backend/pyproject.toml": '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\n'
+            f"dependencies = {[*needs, 'pricing']}\n[tool.uv.sources]\npricing = {{ index = 'ours' }}\n"
+            f'[[tool.uv.index]]\nname = "ours"\nurl = "{index.url}"\nexplicit = true\n',
+        })  # fmt: skip
+        (top / "backend/requirements.txt").unlink()
+        uv = shutil.which("uv", path=UV)
+        assert uv
+        words = [uv, "lock", "-q", "--no-python-downloads", "--python", sys.executable]
+        subprocess.run(words, cwd=top / "backend", check=True)
+        stack.write(backend_path=str((top / "backend").relative_to(ROOT)))
+        assert "locks nothing" not in said(stack.fab("up"))
+        assert {path.split("/")[2] for path in index.asked if path.startswith("/simple/")} == {"pricing"}
+        shell = manage("shop", "shell -c 'import pricing; print(pricing.FROM)'")
+        assert "the explicit index" in on_the_backend(stack, shell)
+
+
 def wheels_of_the_example(folder: Path) -> dict[str, bytes]:
     words = ["download", "-q", "--only-binary=:all:", "-d", str(folder), "django==5.2.19", "gunicorn==27.0.1"]
     subprocess.run([sys.executable, "-m", "pip", *words, "django-cors-headers==4.9.0"], check=True)
