@@ -292,7 +292,7 @@ def ended(stack: Stack, host: Host | None = None) -> None:
     stack.kit.ssh(host or stack.contract.backend.hosts[0], f"while {units} | grep -q .; do sleep 0.1; done")
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(60, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [2, pytest.param(60, marks=pytest.mark.soak)])
 def test_a_connection_cut_at_any_byte_leaves_the_old_or_the_new_and_the_next_deploy_works(
     stack: Stack, changed: Callable[..., outputs.Outputs], count: int
 ) -> None:

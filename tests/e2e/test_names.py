@@ -174,6 +174,7 @@ def test_a_renamed_application_is_asked_about_and_keeps_its_data(stack: Stack, d
     assert "nothing to do" in stack.fab("up").stdout
 
 
+@pytest.mark.soak
 def test_a_rename_whose_ship_fails_leaves_the_old_one_serving(stack: Stack, data: str, tmp_path: Path) -> None:
     """The project does not load: user, data and units are as before; its words can't act on the terminal."""
     file = named(stack, tmp_path, "store")
