@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
+
+import pytest
 
 
 def wheel(name: str, version: str, content: str = "", *needs: str) -> tuple[str, bytes]:
@@ -31,6 +34,15 @@ def wheel(name: str, version: str, content: str = "", *needs: str) -> tuple[str,
         for path, text in texts.items():
             archive.writestr(zipfile.ZipInfo(path), text)
     return f"{module}-{version}-py3-none-any.whl", out.getvalue()
+
+
+def fetch_everything_below(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches and a home of its own for the kit, uv and pip, so that every file is fetched anew."""
+    monkeypatch.setenv("ORIGIN_KIT_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(folder / "uv"))
+    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setenv("HOME", str(folder / "home"))
 
 
 def sha256(data: bytes) -> str:

@@ -20,7 +20,8 @@ import pytest
 
 from on_host import claims
 from on_host.runtime import Failed
-from tests.test_install import PACKAGE, Machine, _machine, archive_of, in_a_process, site_orders
+from tests.archives import archive_of
+from tests.test_install import PACKAGE, Machine, _machine, in_a_process, site_orders
 
 BLOB = archive_of(("site/index.html", b"x"))
 ID = "0123456789ab"

@@ -32,6 +32,7 @@ import pytest
 import on_host
 from rollout import program, release
 from rollout.release import Release, Target
+from tests.archives import archive_of
 from tests.programs import begin, bootstrap
 
 PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
@@ -146,6 +147,13 @@ class Machine:
         archive = built.archive(facts, lambda fraction, doing: None)
         orders = built.orders(facts, "shop", "tests", archive=archive, **{**BACKEND, **more})
         return self.run(orders, archive.read_bytes() if archive else b"")
+
+    def killed(self, step: str, built: Release, **more: Any) -> str:
+        """What is said of a ship whose process on the host is killed when it comes to `step`."""
+        self.more = {"die_at": step, **more}
+        said = str(self.ship(built)["error"])
+        self.more = {}
+        return said
 
     def steps(self) -> list[str]:
         return [event["step"] for event in self.said if "step" in event]
@@ -487,22 +495,6 @@ def test_debug_is_no_matter_where_nothing_rests_on_it(old_machine: Machine, tmp_
 # ------------------------------------------------------------------------------------------------- bad archives
 
 
-def archive_of(*members: tuple[str, bytes | str | None]) -> bytes:
-    """An archive: bytes are a file, text is the target of a link, None is a device."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as tar:
-        for name, content in members:
-            member = tarfile.TarInfo(name)
-            if isinstance(content, bytes):
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-                continue
-            member.type = tarfile.SYMTYPE if isinstance(content, str) else tarfile.CHRTYPE
-            member.linkname = content or ""
-            tar.addfile(member)
-    return out.getvalue()
-
-
 def site_orders(blob: bytes, name: str = "0123456789ab") -> dict[str, Any]:
     return {
         "verb": "ship", "app": "shop", "role": "frontend", "who": "tests", "id": name,
@@ -761,9 +753,7 @@ def test_a_kill_at_any_step_is_finished_or_undone_by_the_next_run(
     machine, (first, second) = killed_machine, two_releases
     machine.ship(first)
     forget(machine, second, environment=name == "venv")
-    machine.more = {"die_at": name}
-    assert "the work on the host was killed" in machine.ship(second)["error"]
-    machine.more = {}
+    assert "the work on the host was killed" in machine.killed(name, second)
     assert machine.current in (first.id, second.id)
     assert (machine.home / "current/app/manage.py").exists()
     restarts = machine.restarts
@@ -794,9 +784,7 @@ def test_a_kill_while_undoing_is_undone(
     (machine.root / "unit").touch()
     never = build(project(tmp_path / "p", **{"never-ready": ""}))
     for name in ("confirm", "back-release"):
-        machine.more = {"die_at": name}
-        assert "was killed" in machine.ship(never)["error"]
-    machine.more = {}
+        assert "was killed" in machine.killed(name, never)
     assert machine.ship(second)["changed"]
     assert second.rests_on(machine.facts())
 
@@ -823,10 +811,8 @@ def test_the_boot_after_a_power_cut_goes_back_to_the_release_before(
     """The same guard as for configuration: its program is on the disk before the link moves."""
     first, second = two_releases
     machine.ship(first)
-    machine.more = {"die_at": "restart"}
     (machine.root / "unit").touch()
-    machine.ship(second)
-    machine.more = {}
+    machine.killed("restart", second)
     assert machine.current == second.id
     guard = machine.root / "etc/origin-kit/recover.pyz"
     assert guard.read_bytes() == program.current().data
@@ -980,9 +966,7 @@ def test_a_kill_while_mending_leaves_something_that_serves_and_the_next_ship_men
     machine.ship(built)
     (machine.root / "unit").touch()
     edit(machine.home / "current/app/shop/settings.py")
-    machine.more = {"die_at": name}
-    assert "was killed" in machine.ship(built)["error"]
-    machine.more = {}
+    assert "was killed" in machine.killed(name, built)
     assert (machine.home / "current/static/style.css").exists()
     if name != "prune":
         assert not built.rests_on(machine.facts())
@@ -1124,9 +1108,7 @@ def test_an_interrupted_ship_that_is_kept_is_the_change_that_it_was(machine: Mac
     """The next run finishes it under its own name, so that all hosts of that ship go back together."""
     first, second = (page(tmp_path / str(number), f"<h1>{number}</h1>") for number in range(2))
     machine.ship(first)
-    machine.more = {"die_at": "commit", "deploy": "0123456789ab"}
-    assert "was killed" in machine.ship(second)["error"]
-    machine.more = {}
+    assert "was killed" in machine.killed("commit", second, deploy="0123456789ab")
     machine.ship(second)
     last = look(machine)["last"]
     assert (last["deploy"], last["release"], last["previous"]) == ("0123456789ab", second.id, first.id)
@@ -1209,9 +1191,7 @@ def test_a_release_that_was_tried_is_whole_though_it_never_served(
     """Whoever asked before its static files came, and comes after, need not send it again."""
     first, second = two_releases
     machine.ship(first)
-    machine.more = {"die_at": "migrate"}
-    machine.ship(second)
-    machine.more = {}
+    machine.killed("migrate", second)
     assert second.id in machine.facts()["releases"]
 
 
@@ -1221,9 +1201,7 @@ def test_files_that_a_power_cut_has_taken_are_not_taken_for_whole(
     """A release has its name before its files need be on the disk: one that never served is compared as well."""
     first, second = two_releases
     machine.ship(first)
-    machine.more = {"die_at": "check"}
-    machine.ship(second)
-    machine.more = {}
+    machine.killed("check", second)
     file = next((machine.home / "releases" / second.id / "app").rglob("*.py"))
     text = file.read_text()
     assert text

@@ -17,7 +17,7 @@ from rollout.release import Release, ReleaseError, Target
 from rollout.release.needs import requirements
 from rollout.release.tools import uv, without_asides
 from rollout.release.wheels import older
-from tests.loopback import Index, serving, wheel
+from tests.loopback import Index, fetch_everything_below, serving, wheel
 
 NO = "0" * 64
 FORMATS = ["requirements.txt", "uv.lock", "pylock.toml"]
@@ -25,11 +25,7 @@ FORMATS = ["requirements.txt", "uv.lock", "pylock.toml"]
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ORIGIN_KIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
-    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
-    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    fetch_everything_below(tmp_path, monkeypatch)
 
 
 @pytest.fixture

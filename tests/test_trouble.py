@@ -164,7 +164,6 @@ def test_workers_that_the_kernel_has_killed_are_counted() -> None:
 
 def test_a_probe_does_not_pass_while_workers_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """They came up and answered, so nothing else would say so."""
-    monkeypatch.setattr(probe, "has_service", lambda: True)
     monkeypatch.setattr(services, "service", lambda: "shop.service")
     monkeypatch.setattr(probe, "service", lambda: "shop.service")
     now = time.time()

@@ -20,7 +20,8 @@ from rollout import release
 from rollout.release import Release, ReleaseError, Target, Workshop
 from rollout.release.tools import uv
 from rollout.release.workshop import first_reason, why_none
-from tests.loopback import Index, serving, sha256, wheel
+from tests.archives import archive_of
+from tests.loopback import Index, fetch_everything_below, serving, sha256, wheel
 
 TAG = "cp311-cp311-linux_x86_64"
 
@@ -72,22 +73,12 @@ def sdist(name: str, version: str = "1.0", **files: str) -> bytes:
         "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         **files,
     }
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as tar:
-        for path, text in texts.items():
-            info = tarfile.TarInfo(f"{name}-{version}/{path}")
-            info.size = len(text)
-            tar.addfile(info, io.BytesIO(text.encode()))
-    return out.getvalue()
+    return archive_of(*((f"{name}-{version}/{path}", text.encode()) for path, text in texts.items()))
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ORIGIN_KIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
-    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
-    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    fetch_everything_below(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -6,15 +6,23 @@ import time
 
 from on_host import audit, claims, journal, logfiles, logins, places, project_log, replacement, shipped
 from on_host.configuration import outline
-from on_host.configuration.state import compare, current_id, diff, given, kept, leads_to
-from on_host.disk import trouble
+from on_host.configuration.state import (
+    compare,
+    current_id,
+    current_record,
+    diff,
+    given,
+    kept,
+    leads_to,
+    with_todays_text,
+)
 from on_host.envfile import environment
 from on_host.orders import ORDERS, Json
 from on_host.probe import answer
 from on_host.release.state import changed_in_release, release_made_from
-from on_host.runtime import Failed, emit, hide, hide_also, send_heartbeats
+from on_host.runtime import hide, hide_also
 from on_host.services import EXCEPTION, activity, has_service, journal_of, service, workers_killed
-from on_host.work import report_failure
+from on_host.work import still_serves, told
 
 
 def history() -> Json:
@@ -38,7 +46,8 @@ def releases() -> Json:
 
 def logs() -> Json:
     """The last that nginx and the application wrote."""
-    hide_also(secret for file in outline.current_secrets() for secret in environment(file["text"]).values())
+    secrets = with_todays_text(current_record()["files"])
+    hide_also(secret for file in secrets for secret in environment(file["text"]).values())
     return {"text": hide(logfiles.last(ORDERS.get("count", 20), ORDERS["units"]))}
 
 
@@ -60,13 +69,16 @@ def plan() -> Json:
 
 
 def status() -> Json:
+    """What this host holds and what its processes loaded, compared with the outline of what it should hold."""
+    found = held()
+    wrong, reasons = outline.compare(ORDERS["outline"])
+    return {**found, "differs": [*wrong, *logins.differences()], "restarts": reasons}
+
+
+def held() -> Json:
     """What this host holds and what its processes loaded."""
     claims.refuse_others(places.app())
     active = {unit: activity(unit) for unit in ORDERS["units"]}
-    if "outline" in ORDERS:
-        wrong, reasons = outline.compare(ORDERS["outline"])
-    else:  # a diagnosis has all of it
-        wrong, reasons = compare(given())
     serves = places.current_id()
     return {
         "generation": current_id(),
@@ -75,11 +87,9 @@ def status() -> Json:
         "last_ship": shipped.last_change(shipped.ships(audit.lines()), serves),
         "made_from": release_made_from(),
         "units": active,
-        "workers_killed": workers_killed(service()) if has_service() else 0,
+        "workers_killed": workers_killed(service()),
         "unfinished": journal.exists(),
         "in_doubt": journal.in_doubt(),
-        "differs": [*wrong, *logins.differences()],
-        "restarts": reasons,
         "release_changed": changed_in_release(),
         "replaced": replacement.told(),
     }
@@ -96,7 +106,7 @@ def examine() -> Json:
         if not EXCEPTION.search(words):
             log = project_log.destinations()
             words = journal_of(service(), since=started)  # a line may be written later than its answer
-    return {**plan(), **status(), "answers": answers, "last_words": hide(words), "request_log": log}
+    return {**plan(), **held(), "answers": answers, "last_words": hide(words), "request_log": log}
 
 
 def outcome() -> Json:
@@ -112,12 +122,4 @@ LOOKS = {
 
 def main() -> int:
     """Answer the question."""
-    try:
-        send_heartbeats()
-        emit(result=LOOKS[ORDERS["verb"]]())
-        return 0
-    except Failed as failure:
-        report_failure(failure)
-    except OSError as problem:
-        emit(error=f"{trouble(problem, places.KIT)}; the host serves what it served")
-    return 1
+    return told(LOOKS[ORDERS["verb"]], still_serves)

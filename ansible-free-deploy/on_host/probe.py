@@ -8,7 +8,7 @@ from typing import Iterator  # noqa: UP035 - Python 3.9 on hosts
 from on_host import logfiles, places, untrusted
 from on_host.orders import Json
 from on_host.runtime import WAIT_S, Failed, step
-from on_host.services import for_want_of_memory, has_service, journal_of, service
+from on_host.services import for_want_of_memory, journal_of, service
 
 USER_AGENT = "origin-kit"  # for who reads the logs; nothing goes by it, since anybody can send it
 LARGEST_PAGE = 1 << 20  # bytes of a page that are looked at
@@ -57,7 +57,7 @@ def probe(probes: Json) -> None:
 
 def refuse_killed_workers() -> None:
     """Raises Failed where workers came up and the kernel has killed some since: they answer now and then only."""
-    why = for_want_of_memory() if has_service() else ""
+    why = for_want_of_memory()
     if why:
         raise Failed(f"the application does not stay up{why}", journal_of(service()))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from on_host import audit, claims, journal, places, two_phase
 from on_host.activation import note_activation
-from on_host.configuration.state import current_id, differences, stale, stored
+from on_host.configuration.state import compare, current_id, stored
 from on_host.configuration.switch import settle_configuration
 from on_host.orders import Json
 from on_host.probe import probe
@@ -54,7 +54,7 @@ def runs_target(way: Json) -> bool:
         return False
     try:
         now = stored(way["to"])
-        if differences(now) or stale(now):
+        if any(compare(now)):
             return False
         probe(now["probes"])
     except (Failed, OSError):

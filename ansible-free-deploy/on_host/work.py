@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import Callable  # noqa: UP035 - Python 3.9 on hosts
 
-from on_host import journal, replacement, two_phase
+from on_host import journal, places, replacement, two_phase
 from on_host.audit import STARTED
+from on_host.disk import trouble
 from on_host.lock import take_lock
 from on_host.orders import Json
-from on_host.runtime import Failed, emit, last_lines, phases
+from on_host.runtime import Failed, emit, last_lines, phases, send_heartbeats
 
 
 def under_the_lock(work: Callable[[], Json]) -> Json:
@@ -21,6 +22,34 @@ def under_the_lock(work: Callable[[], Json]) -> Json:
                 return work()
         except two_phase.Yield:
             two_phase.wait_until_unlocked()
+
+
+def told(look: Callable[[], Json], explain: Callable[[OSError], str]) -> int:
+    """Have a question answered; the status of this process. `explain` is as in `ended`."""
+
+    def answer() -> int:
+        send_heartbeats()
+        emit(result=look())
+        return 0
+
+    return ended(answer, explain)
+
+
+def ended(whole: Callable[[], int], explain: Callable[[OSError], str]) -> int:
+    """The status of this process after `whole` of what a verb does. What fails is told, with `explain` for what the
+    system refuses."""
+    try:
+        return whole()
+    except Failed as problem:
+        report_failure(problem)
+    except OSError as problem:
+        emit(error=explain(problem), detail="")
+    return 1
+
+
+def still_serves(problem: OSError) -> str:
+    """What the system refuses, where the configuration is as it was."""
+    return f"{trouble(problem, places.KIT)}; the host serves what it served"
 
 
 def kind_of(problem: Exception) -> str:

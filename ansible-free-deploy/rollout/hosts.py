@@ -314,6 +314,10 @@ class _Sender(threading.Thread):
         self._told.set()
 
     def run(self) -> None:
+        with self._blob or contextlib.nullcontext():
+            self._send()
+
+    def _send(self) -> None:
         try:
             self._channel.sendall(self._program.head(self._orders))
             self._told.wait()
@@ -331,11 +335,8 @@ class _Sender(threading.Thread):
             return  # the reader sees the end of the channel and says why
 
     def _send_blob(self) -> None:
-        if self._blob is None:
-            return
-        with self._blob as source:
-            while chunk := source.read(1 << 18):
-                self._channel.sendall(chunk)
+        while chunk := self._blob.read(1 << 18) if self._blob else b"":
+            self._channel.sendall(chunk)
 
 
 @contextlib.contextmanager

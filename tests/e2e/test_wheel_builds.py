@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.archives import archive_of
 from tests.e2e.kit import FAB, ROOT, Kit, Stack, a_copy_of_the_example, manage
 from tests.e2e.test_bad_input import said
 from tests.loopback import Index, serving, sha256
@@ -48,13 +47,7 @@ def sdist(text: str, paths: list[str], include: str = "") -> bytes:
     """A source distribution of the module `okdemo`, whose setup.py looks around."""
     files = {"setup.py": _SETUP.format(paths=paths), "okdemo.c": _C.format(text=text, include=include),
              "PKG-INFO": "Metadata-Version: 2.1\nName: okdemo\nVersion: 1.0\n"}  # fmt: skip
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(f"okdemo-1.0/{name}")
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content.encode()))
-    return out.getvalue()
+    return archive_of(*((f"okdemo-1.0/{name}", content.encode()) for name, content in files.items()))
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,14 @@ from on_host.activation import note_activation
 from on_host.configuration.check import validate
 from on_host.configuration.state import compare, given, kept, removed_origins, stale, stored
 from on_host.configuration.switch import prune, restart, stage, switch, write_journal
-from on_host.disk import trouble
 from on_host.lock import take_lock, try_lock
 from on_host.orders import ORDERS, Json
 from on_host.probe import probe
 from on_host.recovery import recover, undo
 from on_host.release.state import release_made_from
-from on_host.runtime import Failed, emit, end_step, send_heartbeats, step
+from on_host.runtime import Failed, end_step, send_heartbeats, step
 from on_host.services import check_ports
-from on_host.work import kind_of, report, report_failure, under_the_lock
+from on_host.work import ended, kind_of, report, still_serves, under_the_lock
 
 
 def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
@@ -97,17 +96,13 @@ def wanted() -> Json:
 
 def main() -> int:
     """Change something: in the unit's process, or by handing it over to one. Nothing to change is told at once."""
-    try:
-        if "job" in ORDERS:
-            do()
-            return 0
-        send_heartbeats()
-        return 0 if nothing_to_do() else handover.hand_over()
-    except Failed as failure:
-        report_failure(failure)
-    except OSError as failure:
-        emit(error=explain(failure), detail="")
-    return 1
+    return ended(do if "job" in ORDERS else asked, still_serves)
+
+
+def asked() -> int:
+    """The part of the process that the operator has started."""
+    send_heartbeats()
+    return 0 if nothing_to_do() else handover.hand_over()
 
 
 def nothing_to_do() -> bool:
@@ -135,7 +130,7 @@ def lock_after_others() -> TextIO:
     return lock
 
 
-def do() -> None:
+def do() -> int:
     """The unit's part."""
     generation = wanted()
     try:
@@ -144,6 +139,7 @@ def do() -> None:
         audit.write(f"{kind_of(problem)}: {problem}", generation["id"], "configuration")
         raise
     finish(result, "deployed" if result["changed"] else "unchanged")
+    return 0
 
 
 def finish(result: Json, word: str) -> None:
@@ -151,7 +147,3 @@ def finish(result: Json, word: str) -> None:
     claims.forget_former(places.app())
     audit.write(word, result["generation"], "configuration")
     report({**result, "made_from": release_made_from()})
-
-
-def explain(problem: OSError) -> str:
-    return f"{trouble(problem, places.KIT)}; the host serves what it served"

@@ -33,14 +33,14 @@ def file_state(path: Path) -> tuple[bytes, int, int, int] | None:
         return None
 
 
-def differences(generation: Json) -> list[str]:
-    """Paths of the generation whose bytes, owner or mode are not those on disk, and links that point elsewhere."""
+def edited(generation: Json) -> list[Json]:
+    """The files of the generation whose bytes, owner or mode are not those on disk."""
     base = places.GENERATIONS / generation["id"]
-    wrong = [] if current_id() == generation["id"] else ["current"]
-    wrong += [
-        f["path"] for f in generation["files"] if file_state(base / f["path"]) != (f["text"].encode(), 0, 0, f["mode"])
+    return [
+        file
+        for file in generation["files"]
+        if file_state(base / file["path"]) != (file["text"].encode(), 0, 0, file["mode"])
     ]
-    return wrong + misplaced(generation) + left_secrets(generation)
 
 
 def misplaced(generation: Json) -> list[str]:
@@ -91,12 +91,19 @@ def stale(generation: Json) -> dict[str, str]:
     return reasons
 
 
-def compare(generation: Json) -> tuple[list[str], dict[str, str]]:
-    """What differs on disk, and service → why it has to restart: a file of it that was changed by hand counts too."""
-    wrong, reasons = differences(generation), stale(generation)
-    if current_id() == generation["id"]:
-        edited = {file["service"] for file in generation["files"] if file["path"] in wrong and file["service"]}
-        reasons = {**dict.fromkeys(sorted(edited), BY_HAND), **reasons}
+def compare(generation: Json, changed: list[Json] | None = None) -> tuple[list[str], dict[str, str]]:
+    """What differs on disk, and service → why it has to restart: a file of it that was changed by hand counts too.
+
+    `changed` are the files that differ, where the generation came without their texts.
+    """
+    changed = edited(generation) if changed is None else changed
+    is_current = current_id() == generation["id"]
+    wrong = [*([] if is_current else ["current"]), *(file["path"] for file in changed)]
+    wrong += [*misplaced(generation), *left_secrets(generation)]
+    reasons = stale(generation)
+    if is_current:
+        services = {file["service"] for file in changed if file["service"]}
+        reasons = {**dict.fromkeys(sorted(services), BY_HAND), **reasons}
     return wrong, reasons
 
 
@@ -173,16 +180,26 @@ def stored(name: str) -> Json:
 
 def leads_to() -> dict[str, str]:
     """What a rollback to each generation that is here makes current: itself, or itself with today's secrets."""
-    found = {}
-    for name, record in records().items():
-        secrets = [
-            {**file, "text": (places.CONFIGURATION / file["path"]).read_bytes().decode()}
-            for file in record["files"]
-            if is_secret(file) and (places.CONFIGURATION / file["path"]).exists()
-        ]
-        by = seal.key()
-        found[name] = seal.sealed_id(seal.unsealed_id(record, by), secrets, by)
+    by = seal.key()
+    return {
+        name: seal.sealed_id(seal.unsealed_id(record, by), with_todays_text(record["files"]), by)
+        for name, record in records().items()
+    }
+
+
+def with_todays_text(files: list[Json]) -> list[Json]:
+    """The secret ones of these files, each with the text that it has in the current generation."""
+    found = []
+    for file in files:
+        path = places.CONFIGURATION / file["path"]
+        if is_secret(file) and path.exists():
+            found.append({**file, "text": path.read_bytes().decode(errors="replace")})
     return found
+
+
+def current_record() -> Json:
+    """What is known of the generation that is current; of none at all nothing."""
+    return record_of(current_id()) or {"files": [], "fingerprints": {}}
 
 
 def removed_origins(probes: Json) -> list[str]:

@@ -64,8 +64,10 @@ def stage() -> Path:
 
 
 def put(release: Path) -> None:
-    """Note what a release holds that has passed its checks; one that replaces a changed one takes its place."""
-    manifest.write(release)
+    """A release that has passed its checks, and whose contents are noted; one that replaces a changed one takes its
+    place."""
+    if not (release / manifest.NAME).exists():  # an older kit has unpacked it
+        manifest.write(release)
     forget_what_was_read()
     if release.suffix == ".partial":
         step("replace", "replaces release {}, which was changed here".format(ORDERS["id"]))

@@ -12,13 +12,20 @@ from on_host import audit, claims, handover, journal, places, replacement, shipp
 from on_host.disk import trouble
 from on_host.orders import ORDERS, Json
 from on_host.recovery import recover
-from on_host.release import made_from
 from on_host.release.stage import sweep
-from on_host.release.state import complete_releases, complete_venvs, previous, settled, turn_of, unharmed
+from on_host.release.state import (
+    complete_releases,
+    complete_venvs,
+    previous,
+    release_made_from,
+    settled,
+    turn_of,
+    unharmed,
+)
 from on_host.release.switch import Ship, Switch, note_what_it_was_made_from, prune
 from on_host.release.unpack import INCOMING, receive
-from on_host.runtime import Failed, emit, end_step, send_heartbeats
-from on_host.work import kind_of, report, report_failure, under_the_lock
+from on_host.runtime import Failed, end_step, send_heartbeats
+from on_host.work import ended, kind_of, report, told, under_the_lock
 
 
 def facts() -> Json:
@@ -31,7 +38,7 @@ def facts() -> Json:
         "machine": platform.machine(),
         "libc": platform.libc_ver()[1] if platform.libc_ver()[0] == "glibc" else "",
         "release": places.current_id(),
-        "made_from": made_from.of(places.current_id()),
+        "made_from": release_made_from(),
         "settled": settled() and not claims.pending(places.app()),
         "releases": complete_releases(),
         "venvs": complete_venvs(),
@@ -82,24 +89,19 @@ WORK: dict[str, Callable[[], Json]] = {"ship": install, "rollback-release": roll
 
 def main() -> int:
     """Tell what is here, or change it: in the unit's process, or by handing it over to one."""
-    try:
-        if "job" in ORDERS:
-            do()
-            return 0
-        send_heartbeats()
-        if ORDERS["verb"] == "facts":
-            emit(result=facts())
-            return 0
-        receive()
-        return handover.hand_over()
-    except Failed as problem:
-        report_failure(problem)
-    except OSError as problem:
-        emit(error=explain(problem), detail="")
-    return 1
+    if ORDERS["verb"] == "facts":
+        return told(facts, explain)
+    return ended(do if "job" in ORDERS else asked, explain)
 
 
-def do() -> None:
+def asked() -> int:
+    """The part of the process that the operator has started."""
+    send_heartbeats()
+    receive()
+    return handover.hand_over()
+
+
+def do() -> int:
     """The unit's part."""
     asked_for = str(ORDERS.get("id") or ORDERS.get("to"))
     try:
@@ -114,13 +116,14 @@ def do() -> None:
     if "configuration" in result:
         audit.write("deployed", result["configuration"], "configuration")
     word = {"ship": shipped.SHIPPED, "rollback-release": shipped.ROLLED_BACK}[ORDERS["verb"]]
-    told = {"revision": shipped.revision(str(result["release"]))}
+    more = {"revision": shipped.revision(str(result["release"]))}
     # What an earlier run had left and this one has finished has a line of its own.
     changed = ORDERS["deploy"] in journal.committed()
     if changed:
-        told.update({key: result[key] for key in ("previous", "copy") if key in result})
-    audit.write(word if changed else "unchanged", result["release"], "release", **told)
+        more.update({key: result[key] for key in ("previous", "copy") if key in result})
+    audit.write(word if changed else "unchanged", result["release"], "release", **more)
     report(result)
+    return 0
 
 
 def explain(problem: OSError) -> str:

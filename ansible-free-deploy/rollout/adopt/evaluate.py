@@ -51,7 +51,7 @@ class Reader(Expressions):
     files: list[Path] = field(default_factory=list)
     missing: list[Setting] = field(default_factory=list)
     classes: list[Setting] = field(default_factory=list)
-    unread: dict[Path, str] = field(default_factory=dict)  # in another grammar; one for all readers of the project
+    unread: set[Path] = field(default_factory=set)  # in another grammar; one for all readers of the project
     _modules: dict[str, Names] = field(default_factory=dict)
 
     def fresh(self, given: Mapping[str, str] | None = None) -> Reader:
@@ -85,8 +85,8 @@ class Reader(Expressions):
         """What is in a file; None, and a note, for one in another grammar than this Python's."""
         try:
             return parse(file)
-        except AdoptError as problem:
-            self.unread[file] = str(problem).partition("; ")[0].removeprefix(f"{self.root}/")
+        except AdoptError:
+            self.unread.add(file)
             return None
 
     def _apart(self, statements: Iterable[ast.stmt], scope: Scope) -> None:

@@ -51,7 +51,7 @@ def _led(seen: Seen) -> Iterator[Finding]:
         yield Finding(
             f"GET {seen.contract.backend.origin}/ leads to {target}, which answers {status}: {_what(status, False)}"
             f"{last_words(seen, hosts)}",
-            "see `fab logs`", "5xx", kind=Kind.FAILS, places=frozenset(["public"]),
+            _FAB_LOGS, "5xx", kind=Kind.FAILS, places=frozenset([PUBLIC]),
         )  # fmt: skip
 
 
