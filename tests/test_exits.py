@@ -89,6 +89,16 @@ def test_the_guide_has_the_same_statuses() -> None:
     assert told == [exits.OK, exits.WRONG, exits.USAGE, exits.QUESTION, exits.UNREACHABLE, exits.STOPPED]
 
 
+def test_control_c_before_any_verb_has_begun_is_130(tmp_path: Path) -> None:
+    """While Python still reads Fabric: one line, and nothing has happened."""
+    (tmp_path / "fabric").mkdir()
+    (tmp_path / "fabric" / "__init__.py").touch()
+    (tmp_path / "fabric" / "main.py").write_text("raise KeyboardInterrupt\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([FAB, "status"], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (exits.STOPPED, "stopped; nothing was changed\n")
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_misspelt_option_is_2(verb: str) -> None:
     """One line, which names the verb's own options."""
