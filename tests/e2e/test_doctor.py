@@ -352,6 +352,12 @@ def test_cookies_that_can_not_travel_are_explained(stack: Stack) -> None:
 
 
 @pytest.mark.browser
+def test_chromium_s_reason_is_waited_for(stack: Stack) -> None:
+    """The page hears of a failure before DevTools tells why; with one question nothing else gives it time."""
+    found = examine(stack, "--origin", "http://evil.example", "--browser", status=1)
+    assert [cell["chromium"] for cell in found["cells"] if "chromium" in cell] == ["MissingAllowOriginHeader"]
+
+
 def test_chromium_agrees_on_every_cell_and_the_page_shows_it(stack: Stack, backend: Host, tmp_path: Path) -> None:
     """A healthy environment and an ill one, side by side with Chromium; the report opens without a network."""
     healthy, ill = tmp_path / "healthy.html", tmp_path / "ill.html"

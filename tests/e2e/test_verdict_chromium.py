@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import CDPSession, Page
 
+from rollout.doctor.browser import NETWORK_CHANGED
 from rollout.verdict import Reason, Verdict, judge, needs_preflight, preflight_headers
 from tests.e2e.conftest import chromium
 from tests.e2e.exchanges import Case, Maker, Stage, page_answer, servers
@@ -20,7 +21,6 @@ from tests.e2e.exchanges import Case, Maker, Stage, page_answer, servers
 pytestmark = [pytest.mark.browser]
 
 SAMPLE, SOAK, BATCH = 150, 1500, 50
-NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 FETCH = """cases => Promise.all(cases.map(async ({url, options}) => {
   try {
     const answer = await fetch(url, {...options, signal: AbortSignal.timeout(10000)});

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
          "--disable-background-networking", "--disable-component-update", "--disable-sync")  # fmt: skip
 NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 _TRIES = 5
+_REASONS_S = 5.0  # Chromium's reason may come after the page has heard of the failure
 _NAMES = ("chromium", "google-chrome", "chromium-browser", "chrome")
 _ASK = """
 async (questions) => Promise.all(questions.map(async ({url, method, headers, credentials, body}) => {
@@ -141,6 +143,10 @@ def _row(chromium: Any, seen: Seen, origin: str) -> dict[tuple[str, str], Outcom
              "credentials": "include" if q.request.credentials else "omit"}
             for number, q in enumerate(cells)
         ])  # fmt: skip
+        unread = {str(number) for number, status in enumerate(statuses) if not status}
+        deadline = time.monotonic() + _REASONS_S
+        while unread - reasons.keys() and time.monotonic() < deadline:
+            page.evaluate("0")  # lets DevTools' events arrive
         return {
             (origin, q.endpoint.title): Outcome(
                 status > 0, f"{status}" if status else reasons.get(str(number), "blocked")
