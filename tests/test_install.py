@@ -440,6 +440,10 @@ raise ValueError("Configuration cannot be imported, environment variable DJANGO_
             "'gone' (shop/wsgi.py, line 1); X in the project's settings names it",
         ),
         (
+            {"shop__settings_dot_py": "X = ['json']\n", "shop__wsgi_dot_py": "import json.gone\n"},
+            "(shop/wsgi.py, line 1); shop/wsgi.py asks for it, and the installed json has none: pin another version",
+        ),
+        (
             {"shop__settings_dot_py": "raise OSError('connection to server at \"::1\", port 5432 failed: refused')\n"},
             "; the kit installs no PostgreSQL: name one that this host reaches",
         ),

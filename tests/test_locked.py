@@ -563,11 +563,13 @@ def test_the_folder_above_with_an_extra_is_the_project_s_own_package(tmp_path: P
 def test_a_version_that_is_older_for_want_of_a_wheel_is_told(tmp_path: Path, ours: Index) -> None:
     """Without a lock the newest with a wheel is taken, which may be years old; a pin is a choice."""
     ours.put("search", "1.0")
+    ours.put("search", "2.1.dev0")
     ours.files["search-2.0.tar.gz"] = b"x"
     text = f"--index-url {ours.url}\ngunicorn\ndjango-cors-headers\n"
     said: list[str] = []
     build(project(tmp_path / "a", **{"requirements.txt": text + "search>=1\n"}), said)
-    assert any("takes search 1.0, since newer versions have no wheel" in line for line in said)
+    assert any("takes search 1.0, since newer versions have no wheel; for the newest, ask for `search>=2.0`" in line
+               for line in said)  # fmt: skip
     assert not any("takes gunicorn" in line for line in said)
     said.clear()
     build(project(tmp_path / "b", **{"requirements.txt": text + "search==1.0\n"}), said)

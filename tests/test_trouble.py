@@ -182,6 +182,41 @@ def test_a_database_file_beside_the_code_comes_with_the_place_to_write() -> None
     assert django.where_to_write("ValueError: no\n") == ""
 
 
+_THERE = "/opt/shop/venv/lib/python3.11/site-packages"
+
+
+@pytest.mark.parametrize(
+    ("file", "missing", "said"),
+    [
+        (
+            f"{_THERE}/haystack/fields.py",
+            "ModuleNotFoundError: No module named 'django.utils.datetime_safe'",
+            "; haystack asks for it, and the installed django has none: pin another version of django or haystack, "
+            "or add the package that brings it",
+        ),
+        (
+            f"{_THERE}/haystack/fields.py",
+            "ImportError: cannot import name 'ungettext' from 'django.utils.translation' "
+            f"({_THERE}/django/utils/translation/__init__.py)",
+            "; haystack asks for it, and the installed django has none: pin another version of django or haystack",
+        ),
+        (
+            "shop/views.py",
+            f"ImportError: cannot import name 'ungettext' from 'django.utils' ({_THERE}/django/utils/__init__.py)",
+            "; shop/views.py asks for it, and the installed django has none: pin another version of django",
+        ),
+        (f"{_THERE}/django/apps.py", "ModuleNotFoundError: No module named 'django.gone'", ""),
+        ("shop/views.py", "ImportError: cannot import name 'x' from 'shop.views' (shop/views.py)", ""),
+        ("shop/views.py", "ModuleNotFoundError: No module named 'gone'", ""),
+    ],
+)
+def test_packages_that_do_not_fit_are_both_named(file: str, missing: str, said: str) -> None:
+    """A package for an older Django asks for what is gone; a circle in the project's own code is another matter."""
+    assert (
+        django.misfit(f'Traceback (most recent call last):\n  File "{file}", line 3, in <module>\n{missing}\n') == said
+    )
+
+
 def test_what_django_s_checks_warn_of_is_told_by_its_id() -> None:
     """A bundle that nobody has built is most often no more than a warning; a long list is cut."""
     said = (

@@ -20,8 +20,8 @@ def texts(value: object) -> Iterator[str]:
 
 
 def names(module: str, text: str) -> bool:
-    """Whether `text` is the module, something in it, or a package that it is in."""
-    return text == module or text.startswith(module + ".") or module.startswith(text + ".")
+    """Whether `text` is the module or something in it; a package that it is in asks for nothing in particular."""
+    return text == module or text.startswith(module + ".")
 
 
 def main(module: str) -> None:

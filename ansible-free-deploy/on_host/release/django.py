@@ -74,10 +74,10 @@ class Django:
         return said.replace(f"{self.app}/", "").replace(f"{places.staged()}/django/", "the kit's ")
 
     def named_by(self, said: str) -> str:
-        """Which setting named the module that can't be imported, if that is what happened."""
+        """Who asked for what can't be imported, if that is what happened: a setting, a package or a file."""
         missing = re.search(r"No module named '([^']+)'", said)
         if not missing:
-            return ""
+            return misfit(said)
         for key in ("settings", "wsgi"):
             named = ORDERS[key].split(":")[0]
             if named == missing[1] or named.startswith(missing[1] + "."):
@@ -92,7 +92,7 @@ class Django:
         package = PACKAGES.get(missing[1].split(".")[0])
         if package:
             return f"{named}; it comes with the package {package}: add that to its requirements"
-        return named or "; is it among its requirements?"
+        return named or misfit(said) or "; is it among its requirements?"
 
     def of_project(self, module: str) -> str:
         """The file that a module of the project's own would be in; "" for a module from elsewhere."""
@@ -117,9 +117,13 @@ def printed(done: confined.Ended, key: str) -> Json:
     return found
 
 
+def last_traceback(said: str) -> str:
+    return said.rsplit("Traceback (most recent call last):", 1)[-1]
+
+
 def gist(said: str) -> str:
     """The exception of the last traceback and the project's own line, on one line."""
-    block = said.rsplit("Traceback (most recent call last):", 1)[-1]
+    block = last_traceback(said)
     lines = [line.rstrip() for line in block.splitlines() if line.strip() and not line.startswith(" ")]
     text = next(
         (line for line in lines if re.match(r"[A-Za-z_][\w.]*(:|$)", line)), lines[-1] if lines else "no reason"
@@ -133,6 +137,29 @@ def gist(said: str) -> str:
 
 # A file that the project wants to write, most often a log: the exception that reaches the end may not name it.
 _FILE_PROBLEM = r"(?:PermissionError|FileNotFoundError|NotADirectoryError|IsADirectoryError|OSError)"
+
+
+# Python finds the package before it misses what is in it. Each ends with the package that lacks something.
+_LACKS_MODULE = r"No module named '(\w+)\."
+_LACKS_NAME = r"cannot import name '\w+' from '(\w+)[\w.]*' \(\S*/site-packages/"
+_ASKER = r'^  File "(?:\S*/site-packages/(\w+)[^"]*|([^"/<][^"]*))", line'
+
+
+def misfit(said: str) -> str:
+    """Which file or package asks an installed package for what its version does not have, if that is what happened."""
+    block = last_traceback(said)
+    module, name = re.search(_LACKS_MODULE, block), re.search(_LACKS_NAME, block)
+    askers = re.findall(_ASKER, block, re.MULTILINE)
+    lacks = module or name
+    if not lacks or not askers:
+        return ""
+    package, file = askers[-1]
+    if package == lacks[1]:
+        return ""
+    versions = " or ".join(filter(None, (lacks[1], package)))
+    more = ", or add the package that brings it" if module else ""
+    cure = f"pin another version of {versions}{more}"
+    return f"; {package or file} asks for it, and the installed {lacks[1]} has none: {cure}"
 
 
 _SERVERS = {"5432": "PostgreSQL", "3306": "MySQL", "6379": "Redis", "5672": "RabbitMQ", "9200": "Elasticsearch"}

@@ -261,12 +261,18 @@ class _Fetch:
             lines = [*index_options(self.wanted), f"{name}>{version}"]
             more = ("--no-deps", "--prerelease", "disallow")
             done = self._uv_compile(lines, scratch, self.wanted.path.parent, *more)
-            if name in {str(canonicalize_name(one)) for one in _WITHOUT_WHEEL.findall(done.stderr)}:
-                allow = "" if self.workshop else f" and allow `build_sdists: [{name}]`"
-                self.say(
-                    f"takes {name} {version}, since newer versions have no wheel; to have one of those, ask for "
-                    f"`{name}>{version}` in {self.wanted.file}{allow}"
-                )
+            if name not in {str(canonicalize_name(one)) for one in _WITHOUT_WHEEL.findall(done.stderr)}:
+                continue
+            done = self._uv_compile(lines, scratch, self.wanted.path.parent, *more, source=name)
+            if done.returncode:
+                continue
+            packages = tomllib.loads((scratch / "pylock.toml").read_text())["packages"]
+            newest = next(one["version"] for one in packages if one["name"] == name)
+            allow = "" if self.workshop else f" and allow `build_sdists: [{name}]`"
+            self.say(
+                f"takes {name} {version}, since newer versions have no wheel; for the newest, ask for "
+                f"`{name}>={newest}` in {self.wanted.file}{allow}"
+            )
 
     def _more_without_wheel(self, known: set[str], lines: list[str], scratch: Path) -> set[str]:
         """Which others would be refused next, were it not for those: uv stops at the first."""
