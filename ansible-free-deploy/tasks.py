@@ -18,7 +18,10 @@ from invoke.tasks import task
 from infra import exits
 from rollout import commandline, outputs, report
 
-STACK = "environment (default: $STACK, else $PULUMI_STACK, else the stack selected in Pulumi, else local)"
+STACK = (
+    "environment (default: $STACK, else $PULUMI_STACK, else the stack selected in Pulumi, else"
+    " local)"
+)
 WAIT = "how long to wait for another ship or deploy, e.g. 90s or 5m (default: a minute)"
 BATCH = "how many hosts are switched at a time (default: 1)"
 JSON = "every host's answer as JSON on stdout, nothing else"
@@ -37,8 +40,8 @@ LOOKS = "nothing was changed"
 
 
 def verb(stopped: str = LOOKS, **more: Any) -> Callable[[Callable[..., None]], Any]:
-    """A task whose foreseeable failures are one message and a status, never a traceback. `stopped` is what is true
-    after ^C, unless what was stopped knows better."""
+    """A task whose foreseeable failures are one message and a status, never a traceback. `stopped`
+    is what is true after ^C, unless what was stopped knows better."""
 
     def wrap(function: Callable[..., None]) -> Any:
         @functools.wraps(function)
@@ -46,9 +49,14 @@ def verb(stopped: str = LOOKS, **more: Any) -> Callable[[Callable[..., None]], A
             try:
                 function(*arguments, **options)
             except ValueError as problem:
-                raise Exit(report.harmless(describe(problem)), exits.status_of(problem)) from problem
+                raise Exit(
+                    report.harmless(describe(problem)), exits.status_of(problem)
+                ) from problem
             except PermissionError as problem:
-                text = f"{problem.filename}: permission denied; run it as the user who owns that, or with sudo"
+                text = (
+                    f"{problem.filename}: permission denied; run it as the user who owns that, or"
+                    " with sudo"
+                )
                 raise Exit(report.harmless(text), exits.UNREACHABLE) from problem
             except KeyboardInterrupt as problem:
                 raise Exit(f"stopped; {str(problem) or stopped}", exits.STOPPED) from None
@@ -59,33 +67,47 @@ def verb(stopped: str = LOOKS, **more: Any) -> Callable[[Callable[..., None]], A
 
 
 def describe(problem: ValueError) -> str:
-    """An error for a person: ours as it is, any other with its kind, since it is a bug of the kit."""
+    """An error for a person: ours as it is, any other with its kind, since it is a bug of the
+    kit."""
     ours = type(problem).__module__.split(".")[0] in ("rollout", "infra")
     detail = getattr(problem, "detail", "")
-    text = str(problem) if ours else f"{type(problem).__name__}: {problem} (a bug in the kit: please report it)"
+    text = (
+        str(problem)
+        if ours
+        else f"{type(problem).__name__}: {problem} (a bug in the kit: please report it)"
+    )
     return f"{text}\n{detail}" if detail else text
 
 
 def named(stack: str | None, json: bool = False) -> str:
-    """The stack's name, after a first line that says which it is and what has chosen it; with `json` on stderr."""
+    """The stack's name, after a first line that says which it is and what has chosen it; with
+    `json` on stderr."""
     choice = outputs.choose(stack)
     report.line(str(choice), sys.stderr if json else None)
     return choice.name
 
 
 def read(
-    stack: str | None, file: str | None, json: bool = False, *, strict: bool = True, change: bool = False,
+    stack: str | None,
+    file: str | None,
+    json: bool = False,
+    *,
+    strict: bool = True,
+    change: bool = False,
     apply: bool = False,
-) -> outputs.Outputs:  # fmt: skip
-    """What `outputs.load` gives, after that line and with what else a person has to know. To `change` hosts it takes
-    that the stack is ours, to `apply` the config the infrastructure that this needs."""
+) -> outputs.Outputs:
+    """What `outputs.load` gives, after that line and with what else a person has to know. To
+    `change` hosts it takes that the stack is ours, to `apply` the config the infrastructure that
+    this needs."""
     stream = sys.stderr if json else None
     if file:
         found = outputs.load(stack, file)
         report.line(f"stack {found.contract.environment} ({file})", stream)
         return found
     name = named(stack, json)
-    found = outputs.load_to_change(name, strict=strict) if change else outputs.load(name, strict=strict)
+    found = (
+        outputs.load_to_change(name, strict=strict) if change else outputs.load(name, strict=strict)
+    )
     if apply:
         outputs.ready(found)
     for note in filter(None, [outputs.whose(name), *found.notes]):
@@ -99,22 +121,49 @@ def tell(notes: list[str]) -> None:
         report.line("\n" + "\n".join(notes))
 
 
-@verb(stopped=CHANGES, help={"stack": STACK, "engine": "pulumi or embedded (default: the CLI where it is installed)",
-            "take-over": TAKE_OVER, "rename-from": RENAME, "remove-application": REMOVE,
-            "allow-replace": ALLOW_REPLACE, "allow-delete": ALLOW_DELETE, "allow-stop": ALLOW_STOP},
-      iterable=["remove_application", "allow_replace", "allow_delete", "allow_stop"])  # fmt: skip
+@verb(
+    stopped=CHANGES,
+    help={
+        "stack": STACK,
+        "engine": "pulumi or embedded (default: the CLI where it is installed)",
+        "take-over": TAKE_OVER,
+        "rename-from": RENAME,
+        "remove-application": REMOVE,
+        "allow-replace": ALLOW_REPLACE,
+        "allow-delete": ALLOW_DELETE,
+        "allow-stop": ALLOW_STOP,
+    },
+    iterable=["remove_application", "allow_replace", "allow_delete", "allow_stop"],
+)
 def up(
-    _: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False,
-    rename_from: str | None = None, remove_application: list[str] | None = None,
-    allow_replace: list[str] | None = None, allow_delete: list[str] | None = None,
+    _: Context,
+    stack: str | None = None,
+    engine: str | None = None,
+    take_over: bool = False,
+    rename_from: str | None = None,
+    remove_application: list[str] | None = None,
+    allow_replace: list[str] | None = None,
+    allow_delete: list[str] | None = None,
     allow_stop: list[str] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Make the environment exist, ship the application, deploy the configuration, check it.
 
-    What holds data is replaced or deleted, and a host stopped for a while, only after a question, or where
+    What holds data is replaced or deleted, and a host stopped for a while, only after a question,
+    or where
     --allow-replace, --allow-delete or --allow-stop names it.
     """
-    from rollout import changes, check, deploy, infrastructure, python, ready, services, settings, ship, whose
+    from rollout import (
+        changes,
+        check,
+        deploy,
+        infrastructure,
+        python,
+        ready,
+        services,
+        settings,
+        ship,
+        whose,
+    )
 
     started = time.monotonic()
     wanted = settings.read(named(stack))
@@ -140,30 +189,57 @@ def up(
     report.line(f"\n{what}{rest}, {time.monotonic() - started:.1f} s")
 
 
-@verb(stopped=CHANGES, help={"stack": STACK, "engine": "pulumi or embedded", "take-over": TAKE_OVER,
-                             "yes": "don't ask"})  # fmt: skip
+@verb(
+    stopped=CHANGES,
+    help={
+        "stack": STACK,
+        "engine": "pulumi or embedded",
+        "take-over": TAKE_OVER,
+        "yes": "don't ask",
+    },
+)
 def down(
-    _: Context, stack: str | None = None, engine: str | None = None, take_over: bool = False, yes: bool = False
-) -> None:  # fmt: skip
-    """Remove the environment and everything in it; asks for the stack's name. Refuses production."""
+    _: Context,
+    stack: str | None = None,
+    engine: str | None = None,
+    take_over: bool = False,
+    yes: bool = False,
+) -> None:
+    """Remove the environment and everything in it; asks for the stack's name. Refuses
+    production."""
     from rollout import infrastructure, settings
 
     wanted = settings.read(named(stack))
     removed = infrastructure.down(wanted, engine, take_over, yes)
-    report.line(f"{wanted.stack} is gone" if removed else f"there is nothing of {wanted.stack} to remove")
+    report.line(
+        f"{wanted.stack} is gone" if removed else f"there is nothing of {wanted.stack} to remove"
+    )
 
 
-@verb(stopped=CHANGES,
-      help={"name": "the host, as `fab status` lists it", "stack": STACK, "engine": "pulumi or embedded",
-            "yes": "don't ask", "abort": "remove the new machine again; the old one serves as before",
-            "keep-copy": "leave the copy of the data in the kit's home"})  # fmt: skip
+@verb(
+    stopped=CHANGES,
+    help={
+        "name": "the host, as `fab status` lists it",
+        "stack": STACK,
+        "engine": "pulumi or embedded",
+        "yes": "don't ask",
+        "abort": "remove the new machine again; the old one serves as before",
+        "keep-copy": "leave the copy of the data in the kit's home",
+    },
+)
 def replace(
-    _: Context, name: str, stack: str | None = None, engine: str | None = None, yes: bool = False, abort: bool = False,
+    _: Context,
+    name: str,
+    stack: str | None = None,
+    engine: str | None = None,
+    yes: bool = False,
+    abort: bool = False,
     keep_copy: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """Give a host a new machine, with its data, address and release; the old one is removed last.
 
-    A run that was stopped is continued by the next. Until the new machine has the address, --abort takes it back.
+    A run that was stopped is continued by the next. Until the new machine has the address, --abort
+    takes it back.
     """
     from rollout import replace as replacing
     from rollout import settings
@@ -178,12 +254,18 @@ def outputs_(_: Context, stack: str | None = None, outputs: str | None = None) -
     report.line(json.dumps(read(stack, outputs, json=True).contract.to_json(), indent=2))
 
 
-@verb(stopped=CHANGES, help={"stack": STACK, "outputs": OUTPUTS, "rename-from": RENAME, "remove-application": REMOVE},
-      iterable=["remove_application"])  # fmt: skip
+@verb(
+    stopped=CHANGES,
+    help={"stack": STACK, "outputs": OUTPUTS, "rename-from": RENAME, "remove-application": REMOVE},
+    iterable=["remove_application"],
+)
 def ship(
-    _: Context, stack: str | None = None, outputs: str | None = None, rename_from: str | None = None,
+    _: Context,
+    stack: str | None = None,
+    outputs: str | None = None,
+    rename_from: str | None = None,
     remove_application: list[str] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Put a release of the application on every host and restart what serves it."""
     from rollout import deploy as deployment
     from rollout import outputs as source
@@ -196,43 +278,82 @@ def ship(
     shipped = shipping.everywhere(wanted, found, moved)
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
     tell(services.notes(wanted))
-    if moved:  # what runs under the old name has stopped: the configuration under the new one belongs to the move
+    # What runs under the old name has stopped: the configuration under the new one belongs to
+    # the move.
+    if moved:
         report.line(deployment.summary(found.contract, deployment.everywhere(found, "deploy")))
 
 
-@verb(stopped=CHANGES,
-      help={"stack": STACK, "outputs": OUTPUTS, "restart": "restart gunicorn and nginx even where nothing changed",
-            "wait": WAIT, "batch": BATCH, "json": JSON})  # fmt: skip
+@verb(
+    stopped=CHANGES,
+    help={
+        "stack": STACK,
+        "outputs": OUTPUTS,
+        "restart": "restart gunicorn and nginx even where nothing changed",
+        "wait": WAIT,
+        "batch": BATCH,
+        "json": JSON,
+    },
+)
 def deploy(
-    _: Context, stack: str | None = None, outputs: str | None = None, restart: bool = False, wait: str | None = None,
-    batch: int = 1, json: bool = False,
-) -> None:  # fmt: skip
-    """Make the configuration on every host equal to the contract; restart only what runs on another one."""
+    _: Context,
+    stack: str | None = None,
+    outputs: str | None = None,
+    restart: bool = False,
+    wait: str | None = None,
+    batch: int = 1,
+    json: bool = False,
+) -> None:
+    """Make the configuration on every host equal to the contract; restart only what runs on another
+    one."""
     from rollout import deploy as deployment
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
     found = read(stack, outputs, json, change=True, apply=True)
     with report.silenced(json):
-        outcomes = deployment.everywhere(found, "deploy", batch=batch, restart=restart, wait_s=limit)
+        outcomes = deployment.everywhere(
+            found, "deploy", batch=batch, restart=restart, wait_s=limit
+        )
     if json:
         report.line(deployment.as_json(outcomes))
         return
     report.line(deployment.summary(found.contract, outcomes))
     report.line(
-        "\n".join([*filter(None, [deployment.seconds_by_phase(outcomes)]), f"{time.monotonic() - started:.1f} s"])
+        "\n".join(
+            [
+                *filter(None, [deployment.seconds_by_phase(outcomes)]),
+                f"{time.monotonic() - started:.1f} s",
+            ]
+        )
     )
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS,
-            "release": "the application's code instead of the configuration: what the last ship changed",
-            "to": "the generation or release to go to (default: the one before)", "wait": WAIT, "role": CODE_OF,
-            "past-migrations": "go back even where the older code does not know migrations that stay"})  # fmt: skip
+@verb(
+    help={
+        "stack": STACK,
+        "outputs": OUTPUTS,
+        "release": (
+            "the application's code instead of the configuration: what the last ship changed"
+        ),
+        "to": "the generation or release to go to (default: the one before)",
+        "wait": WAIT,
+        "role": CODE_OF,
+        "past-migrations": "go back even where the older code does not know migrations that stay",
+    }
+)
 def rollback(
-    _: Context, stack: str | None = None, outputs: str | None = None, release: bool = False, to: str | None = None,
-    wait: str | None = None, role: str | None = None, past_migrations: bool = False,
-) -> None:  # fmt: skip
-    """Go back to the configuration (or with --release the code) before this one; data stays, migrations too."""
+    _: Context,
+    stack: str | None = None,
+    outputs: str | None = None,
+    release: bool = False,
+    to: str | None = None,
+    wait: str | None = None,
+    role: str | None = None,
+    past_migrations: bool = False,
+) -> None:
+    """Go back to the configuration (or with --release the code) before this one; data stays,
+    migrations too."""
     from rollout import deploy as deployment
     from rollout import rollback as way_back
 
@@ -253,13 +374,25 @@ def rollback(
     report.line("the contract says otherwise: the next `fab deploy` brings its configuration back")
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON, "engine": "pulumi or embedded",
-            "check": "status 1 where anything would change"})  # fmt: skip
+@verb(
+    help={
+        "stack": STACK,
+        "outputs": OUTPUTS,
+        "json": JSON,
+        "engine": "pulumi or embedded",
+        "check": "status 1 where anything would change",
+    }
+)
 def plan(
-    _: Context, stack: str | None = None, outputs: str | None = None, json: bool = False, engine: str | None = None,
+    _: Context,
+    stack: str | None = None,
+    outputs: str | None = None,
+    json: bool = False,
+    engine: str | None = None,
     check: bool = False,
-) -> None:  # fmt: skip
-    """Show what `fab up` would change of the infrastructure, and what a deploy would change and restart, and why.
+) -> None:
+    """Show what `fab up` would change of the infrastructure, and what a deploy would change and
+    restart, and why.
 
     Writes nothing. With --outputs FILE there is no infrastructure to compare with.
     """
@@ -278,7 +411,9 @@ def plan(
         made = infrastructure.plan(settings.read(name), engine)
         report.line(infrastructure.plan_text(made, name), sys.stderr if json else None)
     outcomes = deployment.everywhere(found, "plan") if found else []
-    report.line(deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes)))
+    report.line(
+        deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes))
+    )
     if made.problem:
         raise Exit(code=exits.UNREACHABLE)
     if check and (made.differs or any(map(deployment.would_change, outcomes))):
@@ -286,7 +421,9 @@ def plan(
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
-def status(_: Context, stack: str | None = None, outputs: str | None = None, json: bool = False) -> None:
+def status(
+    _: Context, stack: str | None = None, outputs: str | None = None, json: bool = False
+) -> None:
     """What every host holds, what its processes loaded, and whether that is the contract."""
     from rollout import deploy as deployment
 
@@ -300,31 +437,48 @@ def status(_: Context, stack: str | None = None, outputs: str | None = None, jso
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
-def history(_: Context, stack: str | None = None, outputs: str | None = None, json: bool = False) -> None:
-    """What was deployed and shipped on every host, when and by whom, and what a rollback can go to."""
+def history(
+    _: Context, stack: str | None = None, outputs: str | None = None, json: bool = False
+) -> None:
+    """What was deployed and shipped on every host, when and by whom, and what a rollback can go
+    to."""
     from rollout import deploy as deployment
 
     outcomes = deployment.everywhere(read(stack, outputs, json, strict=False), "history")
-    report.line(deployment.as_json(outcomes) if json else "\n\n".join(map(deployment.history_text, outcomes)))
+    report.line(
+        deployment.as_json(outcomes)
+        if json
+        else "\n\n".join(map(deployment.history_text, outcomes))
+    )
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "lines": "how many of each host", "role": CODE_OF})
 def logs(
-    _: Context, stack: str | None = None, outputs: str | None = None, lines: int = 20, role: str | None = None
-) -> None:  # fmt: skip
-    """The last that nginx (requests and errors) and the application wrote on every host, by time."""
+    _: Context,
+    stack: str | None = None,
+    outputs: str | None = None,
+    lines: int = 20,
+    role: str | None = None,
+) -> None:
+    """The last that nginx (requests and errors) and the application wrote on every host, by
+    time."""
     from rollout import deploy as deployment
 
     only = deployment.role_of(role)
-    for outcome in deployment.everywhere(read(stack, outputs, strict=False), "logs", only=only, count=lines):
+    for outcome in deployment.everywhere(
+        read(stack, outputs, strict=False), "logs", only=only, count=lines
+    ):
         report.line(f"{outcome.host.name}\n{outcome.result['text'].rstrip()}")
 
 
-@verb(stopped="the command on the host was ended as well", help={"stack": STACK, "outputs": OUTPUTS})
+@verb(
+    stopped="the command on the host was ended as well", help={"stack": STACK, "outputs": OUTPUTS}
+)
 def manage(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
     """Run a management command on the first backend: fab manage -- createsuperuser.
 
-    It runs with the service's user, environment, settings and limits, interactive where there is a terminal.
+    It runs with the service's user, environment, settings and limits, interactive where there is a
+    terminal.
     """
     from rollout import manage as management
 
@@ -334,17 +488,34 @@ def manage(_: Context, stack: str | None = None, outputs: str | None = None) -> 
         raise Exit(f"manage.py {words[0]} ended with status {status}", exits.WRONG)
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON, "origin": "ask as a page of this origin would",
-            "path": "what it asks for", "method": "and how", "header": "a request header that it sets (repeatable)",
-            "credentials": "and whether it sends cookies",
-            "browser": "have a real Chromium judge the same, side by side",
-            "html": "write one page: the matrix, the exchange behind each cell, the cure"},
-      iterable=["header"])  # fmt: skip
+@verb(
+    help={
+        "stack": STACK,
+        "outputs": OUTPUTS,
+        "json": JSON,
+        "origin": "ask as a page of this origin would",
+        "path": "what it asks for",
+        "method": "and how",
+        "header": "a request header that it sets (repeatable)",
+        "credentials": "and whether it sends cookies",
+        "browser": "have a real Chromium judge the same, side by side",
+        "html": "write one page: the matrix, the exchange behind each cell, the cure",
+    },
+    iterable=["header"],
+)
 def doctor(
-    _: Context, stack: str | None = None, outputs: str | None = None, origin: str | None = None,
-    path: str | None = None, method: str = "GET", header: list[str] | None = None, credentials: bool = False,
-    browser: bool = False, html: str | None = None, json: bool = False,
-) -> None:  # fmt: skip
+    _: Context,
+    stack: str | None = None,
+    outputs: str | None = None,
+    origin: str | None = None,
+    path: str | None = None,
+    method: str = "GET",
+    header: list[str] | None = None,
+    credentials: bool = False,
+    browser: bool = False,
+    html: str | None = None,
+    json: bool = False,
+) -> None:
     """Say what a browser would let a page read, and why not."""
     from rollout import doctor as surgery
     from rollout import services, settings
@@ -352,7 +523,11 @@ def doctor(
 
     found = read(stack, outputs, json)
     single = origin or path or header or credentials or method != "GET"
-    question = surgery.asked(found.contract, origin, path or "/", method, header or [], credentials) if single else None
+    question = (
+        surgery.asked(found.contract, origin, path or "/", method, header or [], credentials)
+        if single
+        else None
+    )
     with report.silenced(json):
         seen = surgery.examine(found, question)
         result = surgery.diagnose(seen, origin, browser)
@@ -366,20 +541,37 @@ def doctor(
         raise Exit(code=result.status)
 
 
-@verb(help={"path": "the folder with manage.py", "stack": "name of the stack to write (default: the application's)",
-            "frontend": "the folder that the page's build writes (default: one beside it, if there is)",
-            "settings": "the settings module to deploy with (default: the one that wsgi.py or manage.py names)",
-            "wsgi": "the WSGI callable, module:name (default: the one that the settings or a wsgi.py name)",
-            "force": "replace the stack's file, if there is one"})  # fmt: skip
+@verb(
+    help={
+        "path": "the folder with manage.py",
+        "stack": "name of the stack to write (default: the application's)",
+        "frontend": "the folder that the page's build writes (default: one beside it, if there is)",
+        "settings": (
+            "the settings module to deploy with (default: the one that wsgi.py or manage.py names)"
+        ),
+        "wsgi": (
+            "the WSGI callable, module:name (default: the one that the settings or a wsgi.py name)"
+        ),
+        "force": "replace the stack's file, if there is one",
+    }
+)
 def adopt(
-    _: Context, path: str, stack: str | None = None, frontend: str | None = None, settings: str | None = None,
-    wsgi: str | None = None, force: bool = False,
-) -> None:  # fmt: skip
-    """Read a Django project, say what will change and what conflicts, write a stack's config; the project stays."""
+    _: Context,
+    path: str,
+    stack: str | None = None,
+    frontend: str | None = None,
+    settings: str | None = None,
+    wsgi: str | None = None,
+    force: bool = False,
+) -> None:
+    """Read a Django project, say what will change and what conflicts, write a stack's config; the
+    project stays."""
     from rollout import adopt as adoption
 
     page = Path(frontend) if frontend else None
-    report.line(str(adoption.adopt(Path(path), stack, page, settings=settings, wsgi=wsgi, force=force)))
+    report.line(
+        str(adoption.adopt(Path(path), stack, page, settings=settings, wsgi=wsgi, force=force))
+    )
 
 
 @verb(help={"stack": STACK, "pin": "write the newest into the stack's config"})
@@ -399,7 +591,21 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
 
 
 ns = Collection(
-    up, down, replace, outputs_, images, ship, deploy, rollback, plan, status, history, logs, manage, doctor, adopt
+    up,
+    down,
+    replace,
+    outputs_,
+    images,
+    ship,
+    deploy,
+    rollback,
+    plan,
+    status,
+    history,
+    logs,
+    manage,
+    doctor,
+    adopt,
 )
 ns.add_task(commandline.overview(ns), default=True)
 commandline.take_over(ns)

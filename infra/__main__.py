@@ -21,6 +21,9 @@ pulumi.export("infrastructure", wanted.infrastructure(settings))
 pulumi.export("frontend_origin", contract.apply(lambda whole: whole.frontend.origin))
 pulumi.export("backend_origin", contract.apply(lambda whole: whole.backend.origin))
 if any(instance.standing == ARRIVING for instance in instances):
-    pulumi.export("standby", cloud.standby.apply(lambda hosts: {name: asdict(host) for name, host in hosts.items()}))
+    pulumi.export(
+        "standby",
+        cloud.standby.apply(lambda hosts: {name: asdict(host) for name, host in hosts.items()}),
+    )
 if secrets := clouds.secret_env():
     pulumi.export("secret_env", pulumi.Output.secret(secrets))

@@ -1,7 +1,8 @@
 """AWS: the same attributes as every cloud, so that `topology.py` can't tell which one it is.
 
-A network of its own (or an existing one), a security group per role, and per instance an EC2 machine with an Elastic IP
-and an SSH host key. The address in the contract is the Elastic IP's: an instance's own `public_ip` changes with a stop.
+A network of its own (or an existing one), a security group per role, and per instance an EC2
+machine with an Elastic IP and an SSH host key. The address in the contract is the Elastic IP's: an
+instance's own `public_ip` changes with a stop.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class AwsCloud(pulumi.ComponentResource):
             **more,
         }
 
-    # ------------------------------------------------------------------------------------------------- network
+    # -------------------------------------------------------------------------------------- network
 
     def _network(self) -> None:
         settings = self._settings
@@ -81,27 +82,46 @@ class AwsCloud(pulumi.ComponentResource):
             return
         cidr = IPv4Network(settings.network_cidr or provider.NETWORK_CIDR)
         vpc = aws.ec2.Vpc(
-            "network", cidr_block=str(cidr), enable_dns_hostnames=True, tags=self._tags("network"), opts=self._inside
+            "network",
+            cidr_block=str(cidr),
+            enable_dns_hostnames=True,
+            tags=self._tags("network"),
+            opts=self._inside,
         )
-        gateway = aws.ec2.InternetGateway("gateway", vpc_id=vpc.id, tags=self._tags("gateway"), opts=self._inside)
-        routes = aws.ec2.RouteTable("routes", vpc_id=vpc.id, tags=self._tags("routes"), opts=self._inside)
+        gateway = aws.ec2.InternetGateway(
+            "gateway", vpc_id=vpc.id, tags=self._tags("gateway"), opts=self._inside
+        )
+        routes = aws.ec2.RouteTable(
+            "routes", vpc_id=vpc.id, tags=self._tags("routes"), opts=self._inside
+        )
         aws.ec2.Route(
-            "out", route_table_id=routes.id, destination_cidr_block=ANYWHERE, gateway_id=gateway.id, opts=self._inside
+            "out",
+            route_table_id=routes.id,
+            destination_cidr_block=ANYWHERE,
+            gateway_id=gateway.id,
+            opts=self._inside,
         )
         self._vpc, self._subnets = vpc.id, []
         blocks = cidr.subnets(prefixlen_diff=4)
-        for number, (zone, block) in enumerate(zip(provider.zones(settings), blocks, strict=False), 1):
+        for number, (zone, block) in enumerate(
+            zip(provider.zones(settings), blocks, strict=False), 1
+        ):
             subnet = aws.ec2.Subnet(
-                f"public-{number}", vpc_id=vpc.id, cidr_block=str(block), availability_zone=zone,
-                tags=self._tags(f"public-{number}"), opts=self._inside,
-            )  # fmt: skip
+                f"public-{number}",
+                vpc_id=vpc.id,
+                cidr_block=str(block),
+                availability_zone=zone,
+                tags=self._tags(f"public-{number}"),
+                opts=self._inside,
+            )
             aws.ec2.RouteTableAssociation(
                 f"public-{number}", subnet_id=subnet.id, route_table_id=routes.id, opts=self._inside
             )
             self._subnets.append(subnet.id)
 
     def _group(self, role: str) -> aws.ec2.SecurityGroup:
-        """Who may reach a role: browsers its ports, operators SSH; instances may fetch their packages."""
+        """Who may reach a role: browsers its ports, operators SSH; instances may fetch their
+        packages."""
         whose = f"{role} of {self._settings.application} {self._settings.stack}"
         group = aws.ec2.SecurityGroup(
             role,
@@ -117,17 +137,26 @@ class AwsCloud(pulumi.ComponentResource):
             for number, cidr in enumerate(sources[port.open_to], 1):
                 key = "cidr_ipv6" if ":" in cidr else "cidr_ipv4"
                 aws.vpc.SecurityGroupIngressRule(
-                    f"{role}-{port.number}-{number}", security_group_id=group.id, ip_protocol="tcp",
-                    from_port=port.number, to_port=port.number, **{key: cidr},
-                    tags=self._tags(f"{role}-{port.number}"), opts=self._inside,
-                )  # fmt: skip
+                    f"{role}-{port.number}-{number}",
+                    security_group_id=group.id,
+                    ip_protocol="tcp",
+                    from_port=port.number,
+                    to_port=port.number,
+                    **{key: cidr},
+                    tags=self._tags(f"{role}-{port.number}"),
+                    opts=self._inside,
+                )
         aws.vpc.SecurityGroupEgressRule(
-            f"{role}-out", security_group_id=group.id, ip_protocol="-1", cidr_ipv4=ANYWHERE,
-            tags=self._tags(f"{role}-out"), opts=self._inside,
-        )  # fmt: skip
+            f"{role}-out",
+            security_group_id=group.id,
+            ip_protocol="-1",
+            cidr_ipv4=ANYWHERE,
+            tags=self._tags(f"{role}-out"),
+            opts=self._inside,
+        )
         return group
 
-    # ------------------------------------------------------------------------------------------------- machines
+    # ------------------------------------------------------------------------------------- machines
 
     def _machine(self, instance: Instance, keys: Sequence[str]) -> pulumi.Output[tuple[str, str]]:
         """One instance; its address and its SSH host key."""
@@ -150,31 +179,44 @@ class AwsCloud(pulumi.ComponentResource):
             ),
             disable_api_termination=protected,
             tags=tags,
-            # Neither a newer image nor another first boot may stop or replace what runs and holds data; nor may the key
-            # pair that earlier versions of this kit gave to an instance, which is part of it for life.
+            # Neither a newer image nor another first boot may stop or replace what runs and holds
+            # data; nor may the key pair that earlier versions of this kit gave to an instance,
+            # which is part of it for life.
             opts=self._but(
                 self._kept(protected),
                 ignore=["ami", "user_data", "key_name"],
                 secret=["user_data", "user_data_base64"],
             ),
         )
-        return pulumi.Output.all(self._address(instance, machine), host_key.public_key_openssh).apply(
-            lambda both: (both[0], both[1])
-        )
+        return pulumi.Output.all(
+            self._address(instance, machine), host_key.public_key_openssh
+        ).apply(lambda both: (both[0], both[1]))
 
     def _address(self, instance: Instance, machine: aws.ec2.Instance) -> pulumi.Output[str]:
-        """How it is reached. The host's address is the host's, whichever machine serves; an arriving machine has one
-        of its own until then, and one that leaves has none any more."""
-        settings, name = self._settings, instance.name if instance.serves else f"{instance.name}-standby"
+        """How it is reached. The host's address is the host's, whichever machine serves; an
+        arriving machine has one of its own until then, and one that leaves has none any more."""
+        settings, name = (
+            self._settings,
+            (instance.name if instance.serves else f"{instance.name}-standby"),
+        )
         if instance.standing == LEAVING:
             return pulumi.Output.from_input("")
         kept = self._kept(settings.production and instance.serves)
-        address = aws.ec2.Eip(name, domain="vpc", tags=self._tags(name, role=instance.role), opts=kept)
-        moves = pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(delete_before_replace=True))
+        address = aws.ec2.Eip(
+            name, domain="vpc", tags=self._tags(name, role=instance.role), opts=kept
+        )
+        moves = pulumi.ResourceOptions.merge(
+            self._inside, pulumi.ResourceOptions(delete_before_replace=True)
+        )
         aws.ec2.EipAssociation(name, instance_id=machine.id, allocation_id=address.id, opts=moves)
         if settings.domain and instance.first:
             aws.route53.Record(
-                name, zone_id=settings.dns_zone, name=name_of(settings, instance.role), type="A", ttl=TTL_S,
-                records=[address.public_ip], opts=self._inside,
-            )  # fmt: skip
+                name,
+                zone_id=settings.dns_zone,
+                name=name_of(settings, instance.role),
+                type="A",
+                ttl=TTL_S,
+                records=[address.public_ip],
+                opts=self._inside,
+            )
         return address.public_ip

@@ -1,4 +1,5 @@
-"""The clouds by name. Only the chosen one is imported: `import pulumi_aws` alone costs half a second."""
+"""The clouds by name. Only the chosen one is imported: `import pulumi_aws` alone costs half a
+second."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class HostKey(Protocol):
 
 
 class Cloud(Protocol):
-    """What `__main__` asks of a cloud: the hosts by role, in the order of `instances`, and `arriving` ones."""
+    """What `__main__` asks of a cloud: the hosts by role, in the order of `instances`, and
+    `arriving` ones."""
 
     hosts: pulumi.Output[Hosts]
     standby: pulumi.Output[dict[str, Host]]
@@ -45,7 +47,10 @@ _WHERE = {
 def choose(name: str) -> Callable[[Settings, Sequence[Instance]], Cloud]:
     """The component class of a cloud."""
     module, attribute = _WHERE[name]
-    return cast(Callable[[Settings, Sequence[Instance]], Cloud], getattr(importlib.import_module(module), attribute))
+    return cast(
+        Callable[[Settings, Sequence[Instance]], Cloud],
+        getattr(importlib.import_module(module), attribute),
+    )
 
 
 def by_role(instances: Sequence[Instance], found: Sequence[Sequence[str]]) -> Hosts:
@@ -68,7 +73,11 @@ def _host(instance: Instance, address: str, host_key: str) -> Host:
 
 
 def first_boot(
-    render: Callable[[FirstBoot], str], cloud: str, name: str, keys: Sequence[str], host_key: HostKey
+    render: Callable[[FirstBoot], str],
+    cloud: str,
+    name: str,
+    keys: Sequence[str],
+    host_key: HostKey,
 ) -> pulumi.Output[str]:
     """The first-boot text of one instance, secret: the host's private key is in it."""
 
@@ -88,10 +97,16 @@ def stack_config() -> dict[str, str]:
     """This project's config as Pulumi hands it to the program: plain keys, every value a string."""
     prefix = f"{pulumi.get_project()}:"
     everything = {**get_config_env(), **CONFIG.get()}
-    return {key.removeprefix(prefix): value for key, value in everything.items() if key.startswith(prefix)}
+    return {
+        key.removeprefix(prefix): value
+        for key, value in everything.items()
+        if key.startswith(prefix)
+    }
 
 
 def secret_env() -> dict[str, str]:
     """The application's secrets: `pulumi config set --secret env.NAME`, by NAME."""
     config = stack_config()
-    return {key.removeprefix("env."): value for key, value in config.items() if key.startswith("env.")}
+    return {
+        key.removeprefix("env."): value for key, value in config.items() if key.startswith("env.")
+    }

@@ -1,8 +1,9 @@
 """The stack outputs: the one thing that `infra/` and `ansible-free-deploy/` share.
 
-`infra/` writes it with `to_json`, the rollout reads it with `from_json`; both sides hold the same frozen dataclasses.
-Whoever reads one gets every value checked by the rules that hold for a stack's config: it may come from a file that
-somebody edited, and its names become users, folders, units and file names. No SDK is imported.
+`infra/` writes it with `to_json`, the rollout reads it with `from_json`; both sides hold the same
+frozen dataclasses. Whoever reads one gets every value checked by the rules that hold for a stack's
+config: it may come from a file that somebody edited, and its names become users, folders, units and
+file names. No SDK is imported.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ Problems = Iterator[str]
 
 
 class ContractError(ValueError):
-    """The outputs are not a contract of this version; the text names every place and the next step."""
+    """The outputs are not a contract of this version; the text names every place and the next
+    step."""
 
     exit_status = exits.USAGE
 
@@ -48,7 +50,8 @@ class ContractError(ValueError):
 
 @dataclass(frozen=True)
 class Host:
-    """One instance. `address` is where SSH and browsers reach it; `host_keys` are OpenSSH public key lines."""
+    """One instance. `address` is where SSH and browsers reach it; `host_keys` are OpenSSH public
+    key lines."""
 
     name: str
     address: str
@@ -58,7 +61,8 @@ class Host:
 
     @classmethod
     def from_json(cls, place: str, data: object) -> Host:
-        """Read what `dataclasses.asdict` wrote, and check every value. Raises ContractError with all that is wrong."""
+        """Read what `dataclasses.asdict` wrote, and check every value. Raises ContractError with
+        all that is wrong."""
         found: list[str] = []
         host = _read(cls, data, f"contract.{place}", found)
         found = found or list(_host(place, host))
@@ -92,8 +96,9 @@ class Application:
 
 @dataclass(frozen=True)
 class Cors:
-    """The one list. `allowed_shapes` are shapes (`https://{branch}.example.com`), never raw patterns; `*` alone means
-    every origin and exists in development only. `max_age_s` is in seconds."""
+    """The one list. `allowed_shapes` are shapes (`https://{branch}.example.com`), never raw
+    patterns; `*` alone means every origin and exists in development only. `max_age_s` is in
+    seconds."""
 
     allowed_origins: tuple[str, ...]
     allowed_shapes: tuple[str, ...]
@@ -125,11 +130,15 @@ class Contract:
 
     @property
     def hosts(self) -> tuple[tuple[str, Host], ...]:
-        """Every host with its role, backends first: they learn a new origin before the page that has it."""
-        return tuple(("backend", h) for h in self.backend.hosts) + tuple(("frontend", h) for h in self.frontend.hosts)
+        """Every host with its role, backends first: they learn a new origin before the page that
+        has it."""
+        return tuple(("backend", h) for h in self.backend.hosts) + tuple(
+            ("frontend", h) for h in self.frontend.hosts
+        )
 
     def chosen(self, only: str | None) -> tuple[tuple[str, Host], ...]:
-        """The hosts of the role or the host that `only` names, as `hosts` gives them; all where it names none."""
+        """The hosts of the role or the host that `only` names, as `hosts` gives them; all where it
+        names none."""
         return tuple(pair for pair in self.hosts if only in (None, "", pair[0], pair[1].name))
 
     def to_json(self) -> Json:
@@ -140,11 +149,13 @@ class Contract:
     def from_json(cls, data: object) -> Contract:
         """Read what `to_json` wrote, and check every value.
 
-        Raises ContractError for another version, and with all that is wrong: missing and unknown fields, values of the
-        wrong type, values that the rules refuse.
+        Raises ContractError for another version, and with all that is wrong: missing and unknown
+        fields, values of the wrong type, values that the rules refuse.
         """
         if not isinstance(data, dict) or "contract" not in data:
-            raise ContractError("the outputs hold no contract: run `fab up` or `pulumi up` for this stack first", "")
+            raise ContractError(
+                "the outputs hold no contract: run `fab up` or `pulumi up` for this stack first", ""
+            )
         if data["contract"] != VERSION:
             raise ContractError(
                 f"contract version {quote(data['contract'])}, this kit reads {VERSION}: "
@@ -160,11 +171,12 @@ class Contract:
         return typing.cast(Contract, contract)
 
 
-# ------------------------------------------------------------------------------------------------- types
+# -------------------------------------------------------------------------------------------- types
 
 
 def _read(kind: Any, value: Any, place: str, found: list[str]) -> Any:
-    """Turn JSON `value` into `kind` (a dataclass, a scalar, a tuple or dict of such, or an optional one).
+    """Turn JSON `value` into `kind` (a dataclass, a scalar, a tuple or dict of such, or an optional
+    one).
 
     What is wrong is added to `found`; the answer is of use only if that stays empty.
     """
@@ -174,9 +186,15 @@ def _read(kind: Any, value: Any, place: str, found: list[str]) -> Any:
     if origin is types.UnionType:
         return None if value is None else _read(arguments[0], value, place, found)
     if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(_read(arguments[0], item, f"{place}[{index}]", found) for index, item in enumerate(value))
+        return tuple(
+            _read(arguments[0], item, f"{place}[{index}]", found)
+            for index, item in enumerate(value)
+        )
     if origin is dict and isinstance(value, dict):
-        return {key: _read(arguments[1], item, f"{place}.{_shown(key)}", found) for key, item in value.items()}
+        return {
+            key: _read(arguments[1], item, f"{place}.{_shown(key)}", found)
+            for key, item in value.items()
+        }
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)  # Pulumi keeps every number as a double
     if origin is None and type(value) is kind:
@@ -201,7 +219,9 @@ def _read_dataclass(kind: Any, value: Any, place: str, found: list[str]) -> Any:
         found.append(f"{place}: {', '.join(missing)} missing")
     unknown = sorted(value.keys() - hints.keys())
     if unknown:
-        found.append(f"{place}: {', '.join(map(_shown, unknown))} unknown to this kit: pull a newer one")
+        found.append(
+            f"{place}: {', '.join(map(_shown, unknown))} unknown to this kit: pull a newer one"
+        )
     known = {key: item for key, item in value.items() if key in hints}
     read = {key: _read(hints[key], item, f"{place}.{key}", found) for key, item in known.items()}
     return None if missing else kind(**read)
@@ -216,11 +236,12 @@ def _article(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"
 
 
-# ------------------------------------------------------------------------------------------------- values
+# ------------------------------------------------------------------------------------------- values
 
 
 def problems(contract: Contract) -> Problems:
-    """Everything in the contract that the rules refuse, each with its place and what was expected."""
+    """Everything in the contract that the rules refuse, each with its place and what was
+    expected."""
     yield from _environment(contract)
     yield from _application(contract.application)
     yield from _hosts(contract)
@@ -258,14 +279,17 @@ def _application(application: Application) -> Problems:
     yield from _wrong("application.media_url", rules.url_path, application.media_url)
     if application.static_url == application.media_url:
         yield f"contract.application.media_url: {rules.SAME_URL}"
-    yield from _wrong("application.max_body_mb", rules.within("max_body_mb"), application.max_body_mb)
+    yield from _wrong(
+        "application.max_body_mb", rules.within("max_body_mb"), application.max_body_mb
+    )
     yield from _wrong("application.timeout_s", rules.within("timeout_s"), application.timeout_s)
     yield from _wrong("application.workers", rules.within("workers"), application.workers)
     yield from variables("contract.application.env", application.env)
 
 
 def variables(place: str, values: dict[str, str]) -> Problems:
-    """What is wrong with environment variables; a value is never quoted, since it may be a secret."""
+    """What is wrong with environment variables; a value is never quoted, since it may be a
+    secret."""
     for name, value in values.items():
         try:
             rules.variable_name(name)
@@ -305,8 +329,13 @@ def _twice(what: str, values: list[str]) -> Problems:
 
 
 def _origins(contract: Contract) -> Problems:
-    rows = [("frontend.origin", contract.frontend.origin), ("backend.origin", contract.backend.origin)]
-    rows += [(f"cors.allowed_origins[{n}]", text) for n, text in enumerate(contract.cors.allowed_origins)]
+    rows = [
+        ("frontend.origin", contract.frontend.origin),
+        ("backend.origin", contract.backend.origin),
+    ]
+    rows += [
+        (f"cors.allowed_origins[{n}]", text) for n, text in enumerate(contract.cors.allowed_origins)
+    ]
     for place, text in rows:
         try:
             canonical = str(parse_origin(text, production=contract.production))
@@ -314,7 +343,10 @@ def _origins(contract: Contract) -> Problems:
             yield f"contract.{place}: {problem}"
             continue
         if canonical != text:
-            yield f"contract.{place}: {quote(text)} is not written as a browser sends it; write {canonical}"
+            yield (
+                f"contract.{place}: {quote(text)} is not written as a browser sends it; write"
+                f" {canonical}"
+            )
     if contract.cors.allowed_shapes == ALLOW_ALL:
         return
     for number, text in enumerate(contract.cors.allowed_shapes):
@@ -341,4 +373,7 @@ def _together(contract: Contract) -> Problems:
         yield f"contract.cors.allowed_shapes: {rules.EVERYONE_IN_PRODUCTION}"
     if contract.production and cors.allow_credentials:
         plain = [origin for origin in cors.allowed_origins if origin.startswith("http:")]
-        yield from (f"contract.cors.allow_credentials: {rules.plain_http_credentials(origin)}" for origin in plain[:1])
+        yield from (
+            f"contract.cors.allow_credentials: {rules.plain_http_credentials(origin)}"
+            for origin in plain[:1]
+        )

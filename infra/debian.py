@@ -25,19 +25,30 @@ class Release:
         return f"Debian {self.number}"
 
 
-RELEASES = {one.name: one for one in (Release("trixie", 13, (3, 13), "2.41"), Release("bookworm", 12, (3, 11), "2.36"))}
+RELEASES = {
+    one.name: one
+    for one in (Release("trixie", 13, (3, 13), "2.41"), Release("bookworm", 12, (3, 11), "2.36"))
+}
 DEFAULT = "trixie"  # of new hosts on the clouds; a local machine has its host's own
 
 
 def of(python: str, glibc: str) -> Release | None:
-    """The release with this Python (major.minor) and C library; None for one that the kit knows nothing about."""
-    found = (one for one in RELEASES.values() if ("{}.{}".format(*one.python), one.glibc) == (python, glibc))
+    """The release with this Python (major.minor) and C library; None for one that the kit knows
+    nothing about."""
+    found = (
+        one
+        for one in RELEASES.values()
+        if ("{}.{}".format(*one.python), one.glibc) == (python, glibc)
+    )
     return next(found, None)
 
 
 def meets(release: Release, wanted: str) -> bool:
-    """Whether this Debian's Python is one of those. Its patch release is not known here: the highest counts."""
-    return any(SpecifierSet(wanted).contains(text) for text in (release.version, f"{release.version}.99"))
+    """Whether this Debian's Python is one of those. Its patch release is not known here: the
+    highest counts."""
+    return any(
+        SpecifierSet(wanted).contains(text) for text in (release.version, f"{release.version}.99")
+    )
 
 
 def fitting(wanted: str) -> Release | None:

@@ -1,4 +1,5 @@
-"""The exit statuses of every verb. An error class says its own as `exit_status`; one that doesn't is WRONG."""
+"""The exit statuses of every verb. An error class says its own as `exit_status`; one that doesn't
+is WRONG."""
 
 OK = 0
 WRONG = 1  # something is wrong on the hosts, or a finding is red

@@ -1,7 +1,8 @@
 """What an instance does at its first boot, as text. Pure; the same facts for both clouds.
 
-AWS runs it as cloud-init user data, once. Google's Debian image has no cloud-init but an agent that runs a startup
-script at every boot: that one is idempotent, and cheap when there is nothing left to do.
+AWS runs it as cloud-init user data, once. Google's Debian image has no cloud-init but an agent that
+runs a startup script at every boot: that one is idempotent, and cheap when there is nothing left to
+do.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ DONE = "/var/lib/origin-kit-first-boot/done"
 FAILED = "/var/lib/origin-kit-first-boot/failed"
 PACKAGES = ("nginx-light", "python3-venv", "nftables", "sudo")
 LARGEST = 16_384  # bytes of user data that EC2 takes
-# The way to the packages comes late: on AWS an instance has no public address until the reserved one is attached.
+# The way to the packages comes late: on AWS an instance has no public address until the reserved
+# one is attached.
 TRIES, PAUSE_S = 60, 5
 
 _HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PUBLIC_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}( [^\x00-\x1f\x7f]*)?")
-_PRIVATE_KEY = re.compile(r"-----BEGIN OPENSSH PRIVATE KEY-----\n[A-Za-z0-9+/=\n]+-----END OPENSSH PRIVATE KEY-----\n*")
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN OPENSSH PRIVATE KEY-----\n[A-Za-z0-9+/=\n]+-----END OPENSSH PRIVATE KEY-----\n*"
+)
 
 SSHD = """\
 # Keys only, one user only, and only the host key that the contract names.
@@ -31,8 +35,10 @@ HostKey /etc/ssh/ssh_host_ed25519_key
 """
 # The metadata service tells credentials and the first-boot text to whoever asks: only root may.
 _RULES = {
-    "aws": "        ip daddr 169.254.169.254 meta skuid != 0 counter reject\n"
-    "        ip6 daddr fd00:ec2::254 meta skuid != 0 counter reject\n",
+    "aws": (
+        "        ip daddr 169.254.169.254 meta skuid != 0 counter reject\n"
+        "        ip6 daddr fd00:ec2::254 meta skuid != 0 counter reject\n"
+    ),
     # On Google that address is the DNS server as well.
     "gcp": "        ip daddr 169.254.169.254 tcp dport 80 meta skuid != 0 counter reject\n",
 }
@@ -52,12 +58,14 @@ ExecStart=/usr/sbin/nft -f /etc/origin-kit-metadata.nft
 WantedBy=multi-user.target
 """
 
-# Asked as root over SSH. cloud-init's own status where it is installed; elsewhere the marks that the script leaves.
+# Asked as root over SSH. cloud-init's own status where it is installed; elsewhere the marks that
+# the script leaves.
 QUESTION = (
     "if command -v cloud-init >/dev/null; then cloud-init status --format=json; "
     f'elif [ -e {FAILED} ]; then printf \'{{"status": "error", "errors": ["%s"]}}\' '
     f'"$(tr -d \'\\\\\\\\"\\\\n\' < {FAILED})"; '
-    f'elif [ -e {DONE} ]; then echo \'{{"status": "done"}}\'; else echo \'{{"status": "running"}}\'; fi'
+    f'elif [ -e {DONE} ]; then echo \'{{"status": "done"}}\'; else echo \'{{"status":'
+    ' "running"}\'; fi'
 )
 
 
@@ -67,8 +75,9 @@ class FirstBootError(ValueError):
 
 @dataclass(frozen=True)
 class FirstBoot:
-    """One instance's. `host_key` is an OpenSSH private key (secret), `deploy_keys` and `host_public_key` are OpenSSH
-    public key lines, `metadata` is `aws` or `gcp`. Raises FirstBootError for anything else."""
+    """One instance's. `host_key` is an OpenSSH private key (secret), `deploy_keys` and
+    `host_public_key` are OpenSSH public key lines, `metadata` is `aws` or `gcp`. Raises
+    FirstBootError for anything else."""
 
     hostname: str
     deploy_keys: tuple[str, ...]
@@ -78,20 +87,27 @@ class FirstBoot:
 
     def __post_init__(self) -> None:
         if not _HOSTNAME.fullmatch(self.hostname):
-            raise FirstBootError(f"{self.hostname!r} is no host name; write one label, e.g. backend-1")
+            raise FirstBootError(
+                f"{self.hostname!r} is no host name; write one label, e.g. backend-1"
+            )
         if not self.deploy_keys:
             raise FirstBootError("no key may log in; give at least one public key")
         for line in (*self.deploy_keys, self.host_public_key):
             if not _PUBLIC_KEY.fullmatch(line):
-                raise FirstBootError(f"{line[:60]!r} is no OpenSSH public key; it looks like `ssh-ed25519 AAAA…`")
+                raise FirstBootError(
+                    f"{line[:60]!r} is no OpenSSH public key; it looks like `ssh-ed25519 AAAA…`"
+                )
         if not _PRIVATE_KEY.fullmatch(self.host_key):
             raise FirstBootError("the host key is no OpenSSH private key")
         if self.metadata not in _RULES:
-            raise FirstBootError(f"{self.metadata!r} is no cloud with a metadata service; there are aws and gcp")
+            raise FirstBootError(
+                f"{self.metadata!r} is no cloud with a metadata service; there are aws and gcp"
+            )
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Who may log in: kind and key of each line. A comment is anybody's text, and means nothing to sshd."""
+        """Who may log in: kind and key of each line. A comment is anybody's text, and means nothing
+        to sshd."""
         return tuple(" ".join(line.split()[:2]) for line in self.deploy_keys)
 
     @property
@@ -128,29 +144,34 @@ _FINISH = (
 
 
 def _packages() -> str:
-    """Shell: install what is missing, again and again until it is there or the tries are used up."""
+    """Shell: install what is missing, again and again until it is there or the tries are used
+    up."""
+    status = "dpkg-query -W -f '${Status}' \"$package\" 2>/dev/null"
+    give_up = f'echo "no packages ($wanted ) after {TRIES} tries: is there a way out?"; exit 1'
+    install = "-o Dpkg::Options::=--force-confold install --no-install-recommends $wanted"
     return f"""\
 missing() {{
     for package in {" ".join(PACKAGES)}; do
-        dpkg-query -W -f '${{Status}}' "$package" 2>/dev/null | grep -q 'ok installed' || printf ' %s' "$package"
+        {status} | grep -q 'ok installed' || printf ' %s' "$package"
     done
 }}
 export DEBIAN_FRONTEND=noninteractive
 tries=0
 while wanted=$(missing) && [ -n "$wanted" ]; do
     tries=$((tries + 1))
-    [ $tries -le {TRIES} ] || {{ echo "no packages ($wanted ) after {TRIES} tries: is there a way out?"; exit 1; }}
+    [ $tries -le {TRIES} ] || {{ {give_up}; }}
     # A source that is of no use here may fail; whether these packages come decides.
     apt-get -q -o Acquire::Retries=2 -o Acquire::http::Timeout=20 update || true
     # shellcheck disable=SC2086
     apt-get -q -y -o Acquire::Retries=2 -o Acquire::http::Timeout=20 -o DPkg::Lock::Timeout=60 \\
-        -o Dpkg::Options::=--force-confold install --no-install-recommends $wanted || sleep {PAUSE_S}
+        {install} || sleep {PAUSE_S}
 done
 """
 
 
 def _cloud_init_steps() -> str:
-    """Shell: the steps that follow what cloud-init does itself; what they fail at is left in `FAILED`, in a line."""
+    """Shell: the steps that follow what cloud-init does itself; what they fail at is left in
+    `FAILED`, in a line."""
     failed = "first boot failed at $step; see /var/log/cloud-init-output.log"
     return f"""\
 mkdir -p {DONE.rpartition("/")[0]}
@@ -167,7 +188,8 @@ touch {DONE}
 
 
 def cloud_config(boot: FirstBoot) -> str:
-    """User data for cloud-init (https://cloudinit.readthedocs.io/en/latest/reference/modules.html), at most 16 KiB.
+    """User data for cloud-init (https://cloudinit.readthedocs.io/en/latest/reference/modules.html),
+    at most 16 KiB.
 
     Raises FirstBootError for a larger one.
     """
@@ -177,7 +199,10 @@ def cloud_config(boot: FirstBoot) -> str:
         "ssh_pwauth": False,
         "ssh_deletekeys": True,
         "ssh_genkeytypes": [],
-        "ssh_keys": {"ed25519_private": boot.host_key, "ed25519_public": boot.host_public_key + "\n"},
+        "ssh_keys": {
+            "ed25519_private": boot.host_key,
+            "ed25519_public": boot.host_public_key + "\n",
+        },
         "users": [
             {
                 "name": "deploy",
@@ -192,15 +217,22 @@ def cloud_config(boot: FirstBoot) -> str:
         ],
         "runcmd": [["sh", "-euc", _cloud_init_steps()]],
     }
-    text = "#cloud-config\n" + json.dumps(config, indent=1, ensure_ascii=False) + "\n"  # JSON is YAML
+    text = (
+        "#cloud-config\n" + json.dumps(config, indent=1, ensure_ascii=False) + "\n"
+    )  # JSON is YAML
     if (size := len(text.encode())) > LARGEST:
-        raise FirstBootError(f"the first-boot text has {size} bytes, EC2 takes {LARGEST}; list fewer SSH keys")
+        raise FirstBootError(
+            f"the first-boot text has {size} bytes, EC2 takes {LARGEST}; list fewer SSH keys"
+        )
     return text
 
 
 def startup_script(boot: FirstBoot) -> str:
     """A POSIX shell script for Google's agent; what it fails at is left in `FAILED`, in a line."""
-    puts = "".join(f"put {path} {mode} <<'ORIGIN_KIT_END'\n{text}ORIGIN_KIT_END\n" for path, mode, text in boot.files)
+    puts = "".join(
+        f"put {path} {mode} <<'ORIGIN_KIT_END'\n{text}ORIGIN_KIT_END\n"
+        for path, mode, text in boot.files
+    )
     keys = "".join(f"{line}\n" for line in boot.keys)
     return f"""#!/bin/sh
 set -eu
@@ -254,7 +286,8 @@ touch {DONE}
 
 
 def verdict(text: str) -> str | None:
-    """None when the first boot is done, `running` while it runs, else its own reason. `text` answers QUESTION."""
+    """None when the first boot is done, `running` while it runs, else its own reason. `text`
+    answers QUESTION."""
     try:
         answer = json.loads(text)
         status, errors = str(answer["status"]), [str(error) for error in answer.get("errors") or ()]

@@ -1,7 +1,8 @@
-"""Google Cloud: the same attributes as every cloud, so that `topology.py` can't tell which one it is.
+"""Google Cloud: the same attributes as every cloud, so that `topology.py` can't tell which one it
+is.
 
-A network of its own (or an existing one), firewall rules by service account, and per instance a shielded machine with a
-reserved address and an SSH host key.
+A network of its own (or an existing one), firewall rules by service account, and per instance a
+shielded machine with a reserved address and an SSH host key.
 """
 
 from __future__ import annotations
@@ -44,10 +45,16 @@ class GcpCloud(pulumi.ComponentResource):
         super().__init__("origin-kit:gcp:Cloud", settings.stack)
         self._settings = settings
         self._provider = gcp.Provider(
-            "gcp", project=settings.gcp_project, region=settings.region, opts=pulumi.ResourceOptions(parent=self)
+            "gcp",
+            project=settings.gcp_project,
+            region=settings.region,
+            opts=pulumi.ResourceOptions(parent=self),
         )
-        # A name can't be changed, only given anew: what exists keeps its own, whatever the stack is called today.
-        self._inside = pulumi.ResourceOptions(parent=self, provider=self._provider, ignore_changes=["name"])
+        # A name can't be changed, only given anew: what exists keeps its own, whatever the stack is
+        # called today.
+        self._inside = pulumi.ResourceOptions(
+            parent=self, provider=self._provider, ignore_changes=["name"]
+        )
         self._make_network()
         self._accounts = {role: self._account(role) for role in ROLES}
         for role in ROLES:
@@ -61,7 +68,9 @@ class GcpCloud(pulumi.ComponentResource):
 
     def _kept(self, protected: bool) -> pulumi.ResourceOptions:
         """For what holds data, or an address that is known."""
-        return pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(protect=protected or None))
+        return pulumi.ResourceOptions.merge(
+            self._inside, pulumi.ResourceOptions(protect=protected or None)
+        )
 
     def _full(self, name: str) -> str:
         """A name of this application's stack in the project."""
@@ -75,7 +84,7 @@ class GcpCloud(pulumi.ComponentResource):
             **more,
         }
 
-    # ------------------------------------------------------------------------------------------------- network
+    # -------------------------------------------------------------------------------------- network
 
     def _make_network(self) -> None:
         settings = self._settings
@@ -87,23 +96,33 @@ class GcpCloud(pulumi.ComponentResource):
             "network", name=self._full("network"), auto_create_subnetworks=False, opts=self._inside
         )
         subnet = gcp.compute.Subnetwork(
-            "public", name=self._full("public"), network=network.id, region=settings.region,
-            ip_cidr_range=settings.network_cidr or provider.NETWORK_CIDR, opts=self._inside,
-        )  # fmt: skip
+            "public",
+            name=self._full("public"),
+            network=network.id,
+            region=settings.region,
+            ip_cidr_range=settings.network_cidr or provider.NETWORK_CIDR,
+            opts=self._inside,
+        )
         self._network, self._subnet = network.id, subnet.id
 
     def _account(self, role: str) -> gcp.serviceaccount.Account:
-        """Who the instances of a role are: a service account without any role. Firewall rules name it."""
+        """Who the instances of a role are: a service account without any role. Firewall rules name
+        it."""
         settings = self._settings
         return gcp.serviceaccount.Account(
             role,
-            account_id=names.dashed(role, settings.application, settings.stack, longest=names.LONGEST_ACCOUNT),
+            account_id=names.dashed(
+                role, settings.application, settings.stack, longest=names.LONGEST_ACCOUNT
+            ),
             display_name=self._full(role),
-            opts=pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(ignore_changes=["account_id"])),
+            opts=pulumi.ResourceOptions.merge(
+                self._inside, pulumi.ResourceOptions(ignore_changes=["account_id"])
+            ),
         )
 
     def _firewalls(self, role: str) -> None:
-        """Who may reach a role: browsers its ports, operators SSH. Google takes one family of addresses a rule."""
+        """Who may reach a role: browsers its ports, operators SSH. Google takes one family of
+        addresses a rule."""
         self._firewall(role, "anyone", [ANYWHERE])
         families = filter(None, by_family(self._settings.ssh_from))
         for suffix, sources in zip(("", "-ipv6"), families, strict=False):
@@ -122,13 +141,15 @@ class GcpCloud(pulumi.ComponentResource):
             opts=self._inside,
         )
 
-    # ------------------------------------------------------------------------------------------------- machines
+    # ------------------------------------------------------------------------------------- machines
 
     def _machine(self, instance: Instance, keys: Sequence[str]) -> pulumi.Output[tuple[str, str]]:
         """One instance; its address and its SSH host key."""
         settings, name, labels = self._settings, instance.resource, self._labels(role=instance.role)
         protected = settings.production and instance.protected
-        host_key = tls.PrivateKey(name, algorithm="ED25519", opts=pulumi.ResourceOptions(parent=self))
+        host_key = tls.PrivateKey(
+            name, algorithm="ED25519", opts=pulumi.ResourceOptions(parent=self)
+        )
         address = self._address(instance) if instance.serves else None
         # Of two machines that are one host's the older one goes first: it gives the address up.
         older = self._made.get(instance.name)
@@ -139,7 +160,10 @@ class GcpCloud(pulumi.ComponentResource):
             machine_type=provider.machine_type(settings),
             boot_disk=gcp.compute.InstanceBootDiskArgs(
                 initialize_params=gcp.compute.InstanceBootDiskInitializeParamsArgs(
-                    image=settings.machine_image, size=settings.disk_gb, type="pd-balanced", labels=labels
+                    image=settings.machine_image,
+                    size=settings.disk_gb,
+                    type="pd-balanced",
+                    labels=labels,
                 )
             ),
             network_interfaces=[
@@ -155,43 +179,61 @@ class GcpCloud(pulumi.ComponentResource):
                 enable_secure_boot=True, enable_vtpm=True, enable_integrity_monitoring=True
             ),
             metadata=first_boot(startup_script, "gcp", name, keys, host_key).apply(
-                lambda text: {"block-project-ssh-keys": "TRUE", "enable-oslogin": "FALSE", "startup-script": text}
+                lambda text: {
+                    "block-project-ssh-keys": "TRUE",
+                    "enable-oslogin": "FALSE",
+                    "startup-script": text,
+                }
             ),
             labels=labels,
             deletion_protection=protected,
             # Another machine type needs a stop, as on AWS; `fab up` asks before.
             allow_stopping_for_update=True,
-            # Neither a newer image, another first boot nor a disk's labels may stop or replace what holds data.
+            # Neither a newer image, another first boot nor a disk's labels may stop or replace what
+            # holds data.
             opts=pulumi.ResourceOptions.merge(
                 self._kept(protected),
                 pulumi.ResourceOptions(
-                    ignore_changes=FOR_LIFE, additional_secret_outputs=["metadata"], depends_on=[older] if older else []
+                    ignore_changes=FOR_LIFE,
+                    additional_secret_outputs=["metadata"],
+                    depends_on=[older] if older else [],
                 ),
             ),
         )
         found = address.address if address else _own_address(instance, machine)
-        return pulumi.Output.all(found, host_key.public_key_openssh).apply(lambda both: (both[0], both[1]))
+        return pulumi.Output.all(found, host_key.public_key_openssh).apply(
+            lambda both: (both[0], both[1])
+        )
 
     def _address(self, instance: Instance) -> gcp.compute.Address:
         """The host's address, whichever machine serves, and its name."""
         settings, name = self._settings, instance.name
         address = gcp.compute.Address(
-            name, name=self._full(name), region=settings.region, address_type="EXTERNAL",
-            labels=self._labels(role=instance.role), opts=self._kept(settings.production),
-        )  # fmt: skip
+            name,
+            name=self._full(name),
+            region=settings.region,
+            address_type="EXTERNAL",
+            labels=self._labels(role=instance.role),
+            opts=self._kept(settings.production),
+        )
         if settings.domain and instance.first:
             gcp.dns.RecordSet(
-                name, managed_zone=settings.dns_zone, name=name_of(settings, instance.role) + ".", type="A", ttl=TTL_S,
-                rrdatas=[address.address], opts=pulumi.ResourceOptions(parent=self, provider=self._provider),
-            )  # fmt: skip
+                name,
+                managed_zone=settings.dns_zone,
+                name=name_of(settings, instance.role) + ".",
+                type="A",
+                ttl=TTL_S,
+                rrdatas=[address.address],
+                opts=pulumi.ResourceOptions(parent=self, provider=self._provider),
+            )
         return address
 
 
 def _access(
     instance: Instance, address: gcp.compute.Address | None
 ) -> list[gcp.compute.InstanceNetworkInterfaceAccessConfigArgs] | None:
-    """How the internet reaches it: an arriving machine has an address of its own until it gets the host's; one that
-    leaves has none any more."""
+    """How the internet reaches it: an arriving machine has an address of its own until it gets the
+    host's; one that leaves has none any more."""
     if instance.standing == LEAVING:
         return None
     if address is None:
@@ -202,4 +244,6 @@ def _access(
 def _own_address(instance: Instance, machine: gcp.compute.Instance) -> pulumi.Output[str]:
     if instance.standing != ARRIVING:
         return pulumi.Output.from_input("")
-    return machine.network_interfaces.apply(lambda found: str((found[0].access_configs or [])[0].nat_ip or ""))
+    return machine.network_interfaces.apply(
+        lambda found: str((found[0].access_configs or [])[0].nat_ip or "")
+    )

@@ -1,7 +1,9 @@
-"""Names of cloud resources: the application's and the stack's name in each, in the form that the cloud takes. Pure.
+"""Names of cloud resources: the application's and the stack's name in each, in the form that the
+cloud takes. Pure.
 
-A name that has to be changed or shortened ends with a digest of the whole, so that two long ones never become one.
-Two stacks whose names are the same collide at the cloud, which refuses the second; nothing is adopted.
+A name that has to be changed or shortened ends with a digest of the whole, so that two long ones
+never become one. Two stacks whose names are the same collide at the cloud, which refuses the
+second; nothing is adopted.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ LONGEST_ACCOUNT = 30
 
 
 def dashed(*words: str, longest: int = LONGEST_LABEL) -> str:
-    """The words with dashes between them, as Google takes them: lower-case letters, digits and dashes, a letter first.
+    """The words with dashes between them, as Google takes them: lower-case letters, digits and
+    dashes, a letter first.
 
     Unchanged where that is their form already and they fit in `longest`.
     """

@@ -1,9 +1,10 @@
 """Origins: parse, normalise, refuse; shapes to patterns. Pure, no pulumi import.
 
-`str(Origin)` is byte for byte what a browser sends in `Origin:` (Fetch standard, "Origin header"; URL standard, "host
-serializing"). A few harmless spellings are forgiven (upper case, a default port, one trailing slash, blanks around);
-everything else that a browser would not send, or that a person did not mean, is an OriginError with one line:
-the value, the part of it that is wrong, and how to write it. A password is never shown.
+`str(Origin)` is byte for byte what a browser sends in `Origin:` (Fetch standard, "Origin header";
+URL standard, "host serializing"). A few harmless spellings are forgiven (upper case, a default
+port, one trailing slash, blanks around); everything else that a browser would not send, or that a
+person did not mean, is an OriginError with one line: the value, the part of it that is wrong, and
+how to write it. A password is never shown.
 """
 
 from __future__ import annotations
@@ -113,7 +114,8 @@ _WRITE = f"write scheme, host and port only, like {_EXAMPLE}"
 
 
 class OriginError(ValueError):
-    """Not an origin, or not one for this environment. The text is one line: value, wrong part, how to write it."""
+    """Not an origin, or not one for this environment. The text is one line: value, wrong part, how
+    to write it."""
 
     exit_status = exits.USAGE
 
@@ -127,8 +129,8 @@ class _Refusal(ValueError):
 class Origin:
     """Scheme, host and port as browsers serialise them; made by `parse_origin`.
 
-    `host` is an A-label name, a dotted IPv4 address or a bracketed, compressed IPv6 address; `port` is None where it
-    is the scheme's default.
+    `host` is an A-label name, a dotted IPv4 address or a bracketed, compressed IPv6 address; `port`
+    is None where it is the scheme's default.
     """
 
     scheme: str
@@ -166,7 +168,8 @@ class Origin:
 
 
 def parse_origin(text: str, *, production: bool) -> Origin:
-    """The origin that a browser would send for `text`; `production` also refuses what the internet cannot reach.
+    """The origin that a browser would send for `text`; `production` also refuses what the internet
+    cannot reach.
 
     Raises OriginError.
     """
@@ -177,17 +180,20 @@ def parse_origin(text: str, *, production: bool) -> Origin:
 
 
 def loopback_twin(origin: Origin) -> Origin | None:
-    """The other origin of the pair `localhost` and `127.0.0.1` with the same scheme and port, if it is one of them."""
+    """The other origin of the pair `localhost` and `127.0.0.1` with the same scheme and port, if it
+    is one of them."""
     twins = {"localhost": "127.0.0.1", "127.0.0.1": "localhost"}
     return Origin(origin.scheme, twins[origin.host], origin.port) if origin.host in twins else None
 
 
 def origin_notes(origins: Iterable[Origin]) -> list[str]:
-    """One line for each of `localhost` and `127.0.0.1` that is listed without the other: half of what was meant."""
+    """One line for each of `localhost` and `127.0.0.1` that is listed without the other: half of
+    what was meant."""
     listed = list(dict.fromkeys(origins))
     pairs = [(origin, loopback_twin(origin)) for origin in listed]
     return [
-        f"`localhost` and `127.0.0.1` are two origins: add {twin} if the page of {origin} is opened under that name too"
+        f"`localhost` and `127.0.0.1` are two origins: add {twin} if the page of {origin} is opened"
+        " under that name too"
         for origin, twin in pairs
         if twin is not None and twin not in listed
     ]
@@ -208,46 +214,79 @@ def _parse(text: str, production: bool) -> Origin:
 
 # ---- the value as a whole
 
-# What a person most likely did, first match first. Text, not compiled: importing this module stays cheap.
+# What a person most likely did, first match first. Text, not compiled: importing this module stays
+# cheap.
 _WHOLE = (
     (
-        r"Calling (__str__|\[?toString)|\bOutput(\[|<|\b.*\bobject at\b)|04da6b54-80e4-46f7-96ec-b56ff0331ba9",
-        "holds the text of an unresolved Pulumi output; use its value (inside .apply), or write the origin itself",
+        (
+            r"Calling (__str__|\[?toString)|\bOutput(\[|<|\b.*\bobject"
+            r" at\b)|04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+        ),
+        (
+            "holds the text of an unresolved Pulumi output; use its value (inside .apply), or write"
+            " the origin itself"
+        ),
     ),
-    (r"\[secret\]", "holds Pulumi's mask over a secret; an origin is public: export it as a plain output"),
+    (
+        r"\[secret\]",
+        "holds Pulumi's mask over a secret; an origin is public: export it as a plain output",
+    ),
     (
         r"\Anull\Z",
-        "is what pages without an origin send, anyone's included, so it is never allowed; serve the page over http(s) "
-        f"and write its origin, like {_EXAMPLE}",
+        (
+            "is what pages without an origin send, anyone's included, so it is never allowed;"
+            f" serve the page over http(s) and write its origin, like {_EXAMPLE}"
+        ),
     ),
-    (r"\A\*\Z", f"is every origin; list each one, like {_EXAMPLE}, or set allow_all_origins in development"),
-    (r"\A(none|undefined|nil|nan|true|false)\Z", f"is what an unset variable prints; write one like {_EXAMPLE}"),
+    (
+        r"\A\*\Z",
+        f"is every origin; list each one, like {_EXAMPLE}, or set allow_all_origins in development",
+    ),
+    (
+        r"\A(none|undefined|nil|nan|true|false)\Z",
+        f"is what an unset variable prints; write one like {_EXAMPLE}",
+    ),
     (r"[\r\n]", "holds a line break, so perhaps several values; write one origin an item"),
     (r"[\"'`‘’‚‛“”„‟«»‹›]", f"holds a quotation mark; write the bare origin, like {_EXAMPLE}"),
     (
         r"[${}<>]|%(?![0-9a-f]{2})\w+%|%\(|%[sdv]\b",
-        f"holds a template or an unset variable that nothing filled in; write the origin itself, like {_EXAMPLE}",
+        (
+            "holds a template or an unset variable that nothing filled in; write the origin"
+            f" itself, like {_EXAMPLE}"
+        ),
     ),
     (r"[,;|]|://.*://|\A\[.*://", "holds several values; write one origin an item"),
     (r"[ \t]", "holds a blank; an origin has none, and several origins are one an item"),
     (r"\\", f"holds a backslash, which browsers read as a slash; {_WRITE}"),
-    (r"\*", "holds a wildcard, which only shapes may; an origin is exact, one for each host and port"),
+    (
+        r"\*",
+        "holds a wildcard, which only shapes may; an origin is exact, one for each host and port",
+    ),
 )
 _USER = re.compile(r"@|%40|[＠﹫]", re.IGNORECASE)
-_AFTER_USER = re.compile(r"(?:(?P<scheme>https?)://)?[^/\\?#]*@(?P<host>[a-z0-9.:\[\]-]{1,80})/?", re.IGNORECASE)
-# Default-ignorable letters and marks: drawn as nothing, though no format character (Unicode, DerivedCoreProperties).
-_IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+_AFTER_USER = re.compile(
+    r"(?:(?P<scheme>https?)://)?[^/\\?#]*@(?P<host>[a-z0-9.:\[\]-]{1,80})/?", re.IGNORECASE
+)
+# Default-ignorable letters and marks: drawn as nothing, though no format character (Unicode,
+# DerivedCoreProperties).
+_IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp")
 
 
 def _prepare(text: object) -> str:
-    """`text` without blanks around, a final newline; refuses what is no text, and anything with a user in it."""
+    """`text` without blanks around, a final newline; refuses what is no text, and anything with a
+    user in it."""
     if not isinstance(text, str):
         raise _Refusal(f"is {_kind(text)}, not text; write an origin in quotes, like '{_EXAMPLE}'")
     if len(text) > _MOST_CHARACTERS:
         raise _Refusal(f"has {len(text)} characters, more than any origin; {_WRITE}")
     if _USER.search(text):
-        raise _Refusal(f"has a user or password before the '@', which origins never hold; {_without_user(text)}")
+        raise _Refusal(
+            "has a user or password before the '@', which origins never hold;"
+            f" {_without_user(text)}"
+        )
     return text.removesuffix("\n").removesuffix("\r").strip(" \t")
 
 
@@ -264,7 +303,9 @@ def _without_user(text: str) -> str:
 
 def _check_whole(text: str) -> None:
     if not text:
-        raise _Refusal(f"is empty; was the variable that it came from unset? Write an origin like {_EXAMPLE}")
+        raise _Refusal(
+            f"is empty; was the variable that it came from unset? Write an origin like {_EXAMPLE}"
+        )
     for pattern, why in _WHOLE:
         if re.search(pattern, text, re.IGNORECASE):
             raise _Refusal(why)
@@ -274,7 +315,9 @@ def _check_whole(text: str) -> None:
 
 def _check_character(character: str) -> None:
     if unicodedata.category(character) in _INVISIBLE_CATEGORIES or _IGNORABLE.match(character):
-        raise _Refusal(f"holds an invisible or control character, {_named(character)}; type it anew without")
+        raise _Refusal(
+            f"holds an invisible or control character, {_named(character)}; type it anew without"
+        )
     if character == "\N{IDEOGRAPHIC FULL STOP}":
         raise _Refusal(f"holds {_named(character)}; write a plain dot")
     plain = unicodedata.normalize("NFKC", character)
@@ -290,7 +333,11 @@ def _named(character: str) -> str:
 def _shown(text: object) -> str:
     """The value as an error may show it: escaped, shortened, without user, password or query."""
     if not isinstance(text, str):
-        return ascii(text)[:60] if text is None or isinstance(text, (bool, int, float)) else "the value"
+        return (
+            ascii(text)[:60]
+            if text is None or isinstance(text, (bool, int, float))
+            else "the value"
+        )
     if _USER.search(text):
         match = _AFTER_USER.fullmatch(text.strip(" \t\r\n"))
         scheme = (match and match["scheme"]) or ""
@@ -335,7 +382,10 @@ def _authority(rest: str) -> str:
 
 def _without_scheme(text: str, production: bool) -> str:
     if broken := _BROKEN_SCHEME.fullmatch(text):
-        return f"has no '://' after its scheme; {_suggest(broken[1], _authority(broken[2]), production)}"
+        return (
+            "has no '://' after its scheme;"
+            f" {_suggest(broken[1], _authority(broken[2]), production)}"
+        )
     if (other := _OTHER_SCHEME.match(text)) and other[1].lower() != "localhost" and not _ipv6(text):
         return _other_scheme(other[1].lower(), "", production)
     authority = _authority(text.removeprefix("://").removeprefix("//"))
@@ -343,13 +393,22 @@ def _without_scheme(text: str, production: bool) -> str:
     both = [_suggest(scheme, authority, production) for scheme in ("http", "https")]
     if _WRITE in both:
         return f"has no scheme; {_WRITE}"
-    return f"has no scheme; {both[0]} or {both[1].removeprefix('write ')}, whichever the page is opened with"
+    return (
+        f"has no scheme; {both[0]} or {both[1].removeprefix('write ')}, whichever the page is"
+        " opened with"
+    )
 
 
 def _other_scheme(scheme: str, authority: str, production: bool) -> str:
     meant = "http" if scheme == "ws" else "https"
-    because = "pages opened from files have no origin" if scheme == "file" else "pages come by http or https"
-    return f"has the scheme {scheme[:30]!a}, but {because}; {_suggest(meant, authority, production)}"
+    because = (
+        "pages opened from files have no origin"
+        if scheme == "file"
+        else "pages come by http or https"
+    )
+    return (
+        f"has the scheme {scheme[:30]!a}, but {because}; {_suggest(meant, authority, production)}"
+    )
 
 
 def _split_rest(scheme: str, rest: str, production: bool) -> str:
@@ -363,7 +422,10 @@ def _split_rest(scheme: str, rest: str, production: bool) -> str:
     parts += ["a query"] if query is not None else []
     parts += ["a fragment"] if fragment is not None else []
     if parts:
-        raise _Refusal(f"has {' and '.join(parts)}, which no origin has; {_suggest(scheme, authority, production)}")
+        raise _Refusal(
+            f"has {' and '.join(parts)}, which no origin has;"
+            f" {_suggest(scheme, authority, production)}"
+        )
     return authority
 
 
@@ -371,7 +433,10 @@ def _split_port(authority: str, scheme: str, production: bool) -> tuple[str, str
     if bracketed := re.fullmatch(r"(\[[^\[\]]*\])(?::(.*))?", authority):
         return bracketed[1], bracketed[2]
     if "[" in authority or "]" in authority:
-        raise _Refusal("has a stray bracket in its host; only an IPv6 address has them, like http://[2001:db8::1]:8080")
+        raise _Refusal(
+            "has a stray bracket in its host; only an IPv6 address has them, like"
+            " http://[2001:db8::1]:8080"
+        )
     if authority.count(":") > 1:
         if _ipv6(authority):
             fix = _suggest(scheme, f"[{authority}]", production)
@@ -385,13 +450,18 @@ def _port(text: str) -> int:
     if not text:
         raise _Refusal("has an empty port; drop the ':' or write a number after it")
     if not re.fullmatch(r"[0-9]+", text):
-        raise _Refusal(f"has the port {_shown(text)}, not a number; write one from 1 to 65535 in plain digits")
+        raise _Refusal(
+            f"has the port {_shown(text)}, not a number; write one from 1 to 65535 in plain digits"
+        )
     if text.startswith("0") and text.strip("0"):
         raise _Refusal(f"has a zero-padded port; browsers write {text.lstrip('0')[:20]}")
     if len(text) > 5 or not 1 <= int(text) <= 65535:
         raise _Refusal(f"has the port {text[:20]}; write one from 1 to 65535")
     if int(text) in BAD_PORTS:
-        raise _Refusal(f"has the port {text}, which browsers block (Fetch standard, 'bad port'); use one like 8080")
+        raise _Refusal(
+            f"has the port {text}, which browsers block (Fetch standard, 'bad port'); use one like"
+            " 8080"
+        )
     return int(text)
 
 
@@ -417,15 +487,26 @@ def _check_host_text(text: str) -> None:
     if not text:
         raise _Refusal(f"has no host before its port; {_WRITE}")
     if "%" in text:
-        raise _Refusal("has a percent sign in its host; write the characters themselves, not their codes")
+        raise _Refusal(
+            "has a percent sign in its host; write the characters themselves, not their codes"
+        )
     if "_" in text:
-        raise _Refusal("has an underscore in its host; names of hosts have letters, digits and hyphens: rename it")
+        raise _Refusal(
+            "has an underscore in its host; names of hosts have letters, digits and hyphens:"
+            " rename it"
+        )
     if wrong := re.search(r"[^A-Za-z0-9.\-\x80-\U0010ffff]", text):
-        raise _Refusal(f"has {wrong[0]!a} in its host; names of hosts have letters, digits, hyphens and dots")
+        raise _Refusal(
+            f"has {wrong[0]!a} in its host; names of hosts have letters, digits, hyphens and dots"
+        )
     if text.endswith("."):
-        raise _Refusal("has a trailing dot after its host, a different origin to a browser; drop the dot")
+        raise _Refusal(
+            "has a trailing dot after its host, a different origin to a browser; drop the dot"
+        )
     if "" in text.split("."):
-        raise _Refusal("has an empty label in its host (two dots in a row, or one at the start); drop the dot")
+        raise _Refusal(
+            "has an empty label in its host (two dots in a row, or one at the start); drop the dot"
+        )
     if any(label in _UNSET_LABELS for label in text.lower().split(".")):
         raise _Refusal(f"has {text!a} as host, which is what an unset variable prints; {_WRITE}")
 
@@ -446,7 +527,9 @@ def _check_label(label: str) -> None:
     if label.startswith("xn--"):
         _check_a_label(label, place)
     elif label[2:4] == "--":
-        raise _Refusal(f"has {place}, with two hyphens in third place, reserved for xn-- names; rename it")
+        raise _Refusal(
+            f"has {place}, with two hyphens in third place, reserved for xn-- names; rename it"
+        )
 
 
 def _check_a_label(label: str, place: str) -> None:
@@ -457,7 +540,10 @@ def _check_a_label(label: str, place: str) -> None:
     except ValueError:
         valid = False
     if not valid:
-        raise _Refusal(f"has {place}, which is no valid xn-- label (IDNA 2008); write the name in its own letters")
+        raise _Refusal(
+            f"has {place}, which is no valid xn-- label (IDNA 2008); write the name in its own"
+            " letters"
+        )
 
 
 def _a_labels(text: str) -> str:
@@ -468,7 +554,9 @@ def _a_labels(text: str) -> str:
         name = idna.encode(text, uts46=True).decode()
         _check_bidi(name)
     except ValueError as problem:
-        raise _Refusal(f"has a host that is no valid international name ({ascii(str(problem))[1:-1]})") from None
+        raise _Refusal(
+            f"has a host that is no valid international name ({ascii(str(problem))[1:-1]})"
+        ) from None
     for label in text.split("."):
         _check_scripts(label, name)
     return name
@@ -479,12 +567,15 @@ def _check_bidi(name: str) -> None:
     import idna
 
     labels = idna.decode(name).split(".")
-    if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in "".join(labels)):
+    if any(
+        unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in "".join(labels)
+    ):
         for label in labels:
             idna.check_bidi(label, check_ltr=True)
 
 
-# Scripts that are written together; any other mixture inside a label is how look-alike names are made (UTS 39).
+# Scripts that are written together; any other mixture inside a label is how look-alike names are
+# made (UTS 39).
 _WRITTEN_TOGETHER = (
     {"CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"},
     {"CJK", "HANGUL"},
@@ -497,7 +588,10 @@ def _check_scripts(label: str, name: str) -> None:
     letters.pop("MODIFIER", None)
     if len(letters) > 1 and not any(letters.keys() <= together for together in _WRITTEN_TOGETHER):
         mixed = ", ".join(_named(character) for character in letters.values())
-        raise _Refusal(f"mixes scripts within one label ({mixed}); use one script, or write {name} if it is meant")
+        raise _Refusal(
+            f"mixes scripts within one label ({mixed}); use one script, or write {name} if it is"
+            " meant"
+        )
 
 
 def _script(character: str) -> str:
@@ -546,12 +640,19 @@ def _ipv6(text: str) -> IPv6Address | None:
 
 def _bracketed_host(text: str) -> str:
     if "%" in text:
-        raise _Refusal("has an IPv6 zone id ('%...'), which no browser sends; write the address without it")
+        raise _Refusal(
+            "has an IPv6 zone id ('%...'), which no browser sends; write the address without it"
+        )
     address = _ipv6(text)
     if address is None:
-        raise _Refusal("has no valid IPv6 address in its brackets; write one like http://[2001:db8::1]:8080")
+        raise _Refusal(
+            "has no valid IPv6 address in its brackets; write one like http://[2001:db8::1]:8080"
+        )
     if any(address in network for network in _IPV4_IN_IPV6) and int(address) > 1:
-        raise _Refusal(f"has an IPv4 address inside an IPv6 one; write {IPv4Address(int(address) & 0xFFFFFFFF)}")
+        raise _Refusal(
+            "has an IPv4 address inside an IPv6 one; write"
+            f" {IPv4Address(int(address) & 0xFFFFFFFF)}"
+        )
     _check_unicast(address)
     return f"[{address.compressed}]"
 
@@ -564,8 +665,15 @@ def ends_in_number(host: str) -> bool:
 def _ipv4(host: str) -> str:
     if not _IPV4.fullmatch(host):
         read = browser_ipv4(host)
-        says = f"is an odd spelling of {read} to a browser" if read else "ends in a number but is no IPv4 address"
-        raise _Refusal(f"has a host that {says}; write four decimal numbers without leading zeros, like 192.0.2.10")
+        says = (
+            f"is an odd spelling of {read} to a browser"
+            if read
+            else "ends in a number but is no IPv4 address"
+        )
+        raise _Refusal(
+            f"has a host that {says}; write four decimal numbers without leading zeros, like"
+            " 192.0.2.10"
+        )
     _check_unicast(IPv4Address(host))
     return host
 
@@ -590,9 +698,15 @@ def _ipv4_number(text: str) -> int:
 
 def _check_unicast(address: Address) -> None:
     if address.is_unspecified or address in ip_network("0.0.0.0/8"):
-        raise _Refusal(f"has {address} as host, where servers listen; write the address that the page is opened by")
+        raise _Refusal(
+            f"has {address} as host, where servers listen; write the address that the page is"
+            " opened by"
+        )
     if address.is_multicast or address == IPv4Address("255.255.255.255"):
-        raise _Refusal(f"has {address} as host, a multicast or broadcast address; write the address of one machine")
+        raise _Refusal(
+            f"has {address} as host, a multicast or broadcast address; write the address of one"
+            " machine"
+        )
 
 
 # ---- production
@@ -608,7 +722,9 @@ _NOT_ON_THE_INTERNET = {
     "onion": "reachable over Tor only (RFC 7686)",
     "alt": "outside the DNS (RFC 9476)",
     "home.arpa": "a home network's (RFC 8375)",
-} | dict.fromkeys(("lan", "home", "corp", "intranet", "private"), "a local network's, not in the DNS")
+} | dict.fromkeys(
+    ("lan", "home", "corp", "intranet", "private"), "a local network's, not in the DNS"
+)
 _PRODUCTION_HELP = "in production write what visitors open"
 
 
@@ -618,7 +734,10 @@ def _check_production(origin: Origin) -> None:
         _check_global(address)
         return
     if "." not in origin.host:
-        raise _Refusal(f"has the single label {origin.host!a} as host, unknown to the internet; {_PRODUCTION_HELP}")
+        raise _Refusal(
+            f"has the single label {origin.host!a} as host, unknown to the internet;"
+            f" {_PRODUCTION_HELP}"
+        )
     for name, why in _NOT_ON_THE_INTERNET.items():
         if f".{origin.host}".endswith(f".{name}"):
             raise _Refusal(f"has a host under .{name}, {why}; {_PRODUCTION_HELP}")
@@ -626,7 +745,8 @@ def _check_production(origin: Origin) -> None:
 
 def _check_global(address: Address) -> None:
     what = next((what for network, what in _RANGES if address in network), None)
-    # Python's own table grows with its version, hence the rows above; it stays as the net below them.
+    # Python's own table grows with its version, hence the rows above; it stays as the net below
+    # them.
     unallocated = address.version == 6 and address not in _GLOBAL_UNICAST
     if what is None and (unallocated or not address.is_global):
         what = "an address that is not globally reachable"
@@ -639,18 +759,24 @@ def _check_global(address: Address) -> None:
 _PLACEHOLDER = re.compile(r"\{[a-z][a-z0-9_]{0,30}\}")
 _SAMPLE = "q0zx"  # stands in for a placeholder while the rest is parsed as an origin
 _ANY_PORT_SHAPE = re.compile(r"(.*):\*/?", re.DOTALL)
-_ANY_OCTET_SHAPE = re.compile(r"(https?://[0-9]+\.[0-9]+\.[0-9]+)\.\*((?::[^/*]*)?)/?", re.IGNORECASE)
+_ANY_OCTET_SHAPE = re.compile(
+    r"(https?://[0-9]+\.[0-9]+\.[0-9]+)\.\*((?::[^/*]*)?)/?", re.IGNORECASE
+)
 _RAW_REGEX = re.compile(r"[\\^$()|+?]|\.\*|\[(?![0-9a-f:.]+\])", re.IGNORECASE)
 _ANY_PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
-_SHAPES = "https://{branch}.preview.example.com, or in development http://192.168.1.*:3000, http://localhost:*"
+_SHAPES = (
+    "https://{branch}.preview.example.com, or in development http://192.168.1.*:3000,"
+    " http://localhost:*"
+)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Many origins that differ in one place: a label, a last octet or a port. Made by `parse_shape`.
+    """Many origins that differ in one place: a label, a last octet or a port. Made by
+    `parse_shape`.
 
-    `text` is the shape as the contract holds it, `body` its pattern without anchors, the same for Python and PCRE:
-    no `"`, no capture, nothing that depends on flags, and at most 62 steps back.
+    `text` is the shape as the contract holds it, `body` its pattern without anchors, the same for
+    Python and PCRE: no `"`, no capture, nothing that depends on flags, and at most 62 steps back.
     """
 
     text: str
@@ -658,7 +784,8 @@ class Shape:
 
     @property
     def python_pattern(self) -> str:
-        r"""For `re.match`, as django-cors-headers applies it; `\Z`, since `$` also stands before a final newline."""
+        r"""For `re.match`, as django-cors-headers applies it; `\Z`, since `$` also stands before a
+        final newline."""
         return rf"\A{self.body}\Z"
 
     @property
@@ -672,11 +799,12 @@ class Shape:
 
 
 def parse_shape(text: str, *, production: bool) -> Shape:
-    """A shape from its text: `https://{branch}.preview.example.com`, `https://pr-{n}.preview.example.com`, and in
-    development also `http://192.168.1.*:3000`, `http://localhost:*` and `http://127.0.0.1:*`.
+    """A shape from its text: `https://{branch}.preview.example.com`,
+    `https://pr-{n}.preview.example.com`, and in development also `http://192.168.1.*:3000`,
+    `http://localhost:*` and `http://127.0.0.1:*`.
 
-    Raises OriginError, also for what would let strangers in: a placeholder right below a public suffix, public
-    addresses, http in production, and raw patterns.
+    Raises OriginError, also for what would let strangers in: a placeholder right below a public
+    suffix, public addresses, http in production, and raw patterns.
     """
     try:
         return _shape(_prepare(text), production)
@@ -696,7 +824,10 @@ def _shape(text: str, production: bool) -> Shape:
     if _RAW_REGEX.search(_PLACEHOLDER.sub("", text)):
         raise _Refusal(f"is a regular expression or a template, not a shape; write {_SHAPES}")
     if "*" in text:
-        raise _Refusal(f"has a '*' where only a name fits; write one whole label as a placeholder, like {_SHAPES}")
+        raise _Refusal(
+            "has a '*' where only a name fits; write one whole label as a placeholder, like"
+            f" {_SHAPES}"
+        )
     return _label_shape(text, production)
 
 
@@ -705,25 +836,38 @@ def _octet_shape(front: str, port: str, production: bool) -> Shape:
         raise _Refusal("is a shape over addresses, for development only; list each origin")
     first = _parse(f"{front}.1{port}", production)
     if first.address is None or first.address.is_global:
-        raise _Refusal("spans public addresses, other people's among them; use a private network, or list each origin")
+        raise _Refusal(
+            "spans public addresses, other people's among them; use a private network, or list each"
+            " origin"
+        )
     before, after = f"{first.scheme}://{first.host.removesuffix('1')}", _port_text(first)
     return Shape(f"{before}*{after}", re.escape(before) + _OCTET + re.escape(after))
 
 
 def _port_shape(front: str, production: bool) -> Shape:
     if production:
-        raise _Refusal("is a shape over ports, for development only; list each origin with its port")
+        raise _Refusal(
+            "is a shape over ports, for development only; list each origin with its port"
+        )
     origin = _parse(front, production)
     if origin.host not in ("localhost", "127.0.0.1") or re.search(r":[0-9]+\Z", front):
-        raise _Refusal("has '*' as port of a host other than localhost or 127.0.0.1; list each port as an origin")
+        raise _Refusal(
+            "has '*' as port of a host other than localhost or 127.0.0.1; list each port as an"
+            " origin"
+        )
     default = DEFAULT_PORTS[origin.scheme]  # a browser leaves it out
-    return Shape(f"{origin}:*", rf"{re.escape(str(origin))}(?::(?!{default}(?![0-9]))(?:{_ANY_PORT}))?")
+    return Shape(
+        f"{origin}:*", rf"{re.escape(str(origin))}(?::(?!{default}(?![0-9]))(?:{_ANY_PORT}))?"
+    )
 
 
 def _label_shape(text: str, production: bool) -> Shape:
     placeholder = _PLACEHOLDER.search(text)
     if placeholder is None:
-        raise _Refusal(f"has no placeholder (lower case, in braces); write {_SHAPES}, or list it as an exact origin")
+        raise _Refusal(
+            f"has no placeholder (lower case, in braces); write {_SHAPES}, or list it as an exact"
+            " origin"
+        )
     if _SAMPLE in text.lower():
         raise _Refusal(f"holds {_SAMPLE!r}, which this kit keeps for itself in shapes; rename it")
     name = placeholder[0]
@@ -732,7 +876,9 @@ def _label_shape(text: str, production: bool) -> Shape:
     except _Refusal as refusal:
         raise _Refusal(str(refusal).replace(_SAMPLE, name)) from None
     if production and sample.scheme != "https":
-        raise _Refusal("is an http shape, which anyone on the way can serve; use https in production")
+        raise _Refusal(
+            "is an http shape, which anyone on the way can serve; use https in production"
+        )
     return _label_pattern(sample, name)
 
 
@@ -740,7 +886,9 @@ def _label_pattern(sample: Origin, name: str) -> Shape:
     labels = sample.host.split(".")
     place = next((index for index, label in enumerate(labels) if _SAMPLE in label), None)
     if place is None or labels[place].startswith("xn--"):
-        raise _Refusal("has its placeholder in an international label; write that label in ASCII letters")
+        raise _Refusal(
+            "has its placeholder in an international label; write that label in ASCII letters"
+        )
     base = ".".join(labels[place + 1 :])
     _check_base(name, base)
     before, after = str(sample).split(_SAMPLE)
@@ -770,7 +918,10 @@ def _raw_shape(text: str, production: bool) -> Shape:
     for origin in [_plain(sample, production) for sample in patterns.samples(text)]:
         for value in look_alikes(origin):
             if shape.matches(value) and not _akin(origin, value):
-                raise _Refusal(f"is a regular expression that lets in {value[:80]!a}, a stranger; write {_SHAPES}")
+                raise _Refusal(
+                    f"is a regular expression that lets in {value[:80]!a}, a stranger; write"
+                    f" {_SHAPES}"
+                )
     return shape
 
 
@@ -778,14 +929,19 @@ def _plain(sample: str, production: bool) -> Origin:
     try:
         origin = _parse(sample, production)
     except _Refusal as refusal:
-        raise _Refusal(f"is a regular expression that lets in {sample!a}, which no browser sends: {refusal}") from None
+        raise _Refusal(
+            f"is a regular expression that lets in {sample!a}, which no browser sends: {refusal}"
+        ) from None
     if str(origin) != sample:
-        raise _Refusal(f"is a regular expression that lets in {sample!a}, which a browser writes {origin}")
+        raise _Refusal(
+            f"is a regular expression that lets in {sample!a}, which a browser writes {origin}"
+        )
     return origin
 
 
 def _akin(origin: Origin, value: str) -> bool:
-    """Whether who serves `origin` serves `value` too: the same host, or a sibling under a name that is theirs."""
+    """Whether who serves `origin` serves `value` too: the same host, or a sibling under a name that
+    is theirs."""
     try:
         other = _parse(value, False)
     except _Refusal:
@@ -797,12 +953,18 @@ def _akin(origin: Origin, value: str) -> bool:
     if origin.address and other.address and not origin.address.is_global:
         return origin.host.rpartition(".")[0] == other.host.rpartition(".")[0]
     base = origin.host.partition(".")[2]
-    return "." in base and not origin.is_ip and other.host.partition(".")[2] == base and not _is_public(base)
+    return (
+        "." in base
+        and not origin.is_ip
+        and other.host.partition(".")[2] == base
+        and not _is_public(base)
+    )
 
 
 def _is_public(base: str) -> bool:
     suffixes = public_suffixes()
-    # The second question finds rules like `*.compute.example`, where each label below is somebody else's.
+    # The second question finds rules like `*.compute.example`, where each label below is somebody
+    # else's.
     return bool(suffixes.is_public(base) or suffixes.is_public(f"{_SAMPLE}.{base}"))
 
 
@@ -823,25 +985,66 @@ _SPECIAL = "!$&'()*+,;=^_`{|}~\"<>%\\\x01\x08\x0b\x1f\x7f\xa0\xad"
 
 
 def look_alikes(origin: Origin) -> list[str]:
-    """Values that resemble `origin` and must not pass for it; the origin itself is never among them.
+    """Values that resemble `origin` and must not pass for it; the origin itself is never among
+    them.
 
-    Each fits into one header line as it is: Latin-1, no CR, LF or NUL, no blanks at its ends. Some are origins of other
-    pages (another port, the parent domain): leave those out that are allowed on their own.
+    Each fits into one header line as it is: Latin-1, no CR, LF or NUL, no blanks at its ends. Some
+    are origins of other pages (another port, the parent domain): leave those out that are allowed
+    on their own.
     """
-    every = [*_other_hosts(origin), *_other_ports(origin), *_other_schemes(origin), *_no_origins(origin)]
+    every = [
+        *_other_hosts(origin),
+        *_other_ports(origin),
+        *_other_schemes(origin),
+        *_no_origins(origin),
+    ]
     return [value for value in dict.fromkeys(every) if value != str(origin)]
 
 
 def _other_hosts(origin: Origin) -> list[str]:
     host = origin.host
-    names = [f"evil{host}", f"evil-{host}", f"evil.{host}", f"www.{host}", f"{host}.evil.example", f"{host}evil"]
-    names += [f"{host}-evil.example", f"{host}0", host[:-1], host[1:], host.partition(".")[2] or "evil.example"]
+    names = [
+        f"evil{host}",
+        f"evil-{host}",
+        f"evil.{host}",
+        f"www.{host}",
+        f"{host}.evil.example",
+        f"{host}evil",
+    ]
+    names += [
+        f"{host}-evil.example",
+        f"{host}0",
+        host[:-1],
+        host[1:],
+        host.partition(".")[2] or "evil.example",
+    ]
     names += [f"{host}.", f"{host}..", f".{host}", host.upper(), host.title(), host.swapcase()]
-    names += [f"{host[:at]}{by}{host[at + 1 :]}" for at in _places(host, ".:-") for by in ("x", "", "/", "%2e")]
-    names += [f"{host}{special}.evil.example" for special in _SPECIAL] + [f"{special}{host}" for special in _SPECIAL]
-    names += [f"{'a' * 64}.{host}", f"{host}.{'a' * 64}", f"{'a.' * 120}{host}", f"{host}{'a' * 4000}"]
-    names += [f"user@{host}", f"user:pass@{host}", f"{host}@evil.example", f"{host}:80@evil.example"]
-    names += [f"evil.example/{host}", f"evil.example#{host}", f"evil.example?{host}", f"evil.example\\@{host}"]
+    names += [
+        f"{host[:at]}{by}{host[at + 1 :]}"
+        for at in _places(host, ".:-")
+        for by in ("x", "", "/", "%2e")
+    ]
+    names += [f"{host}{special}.evil.example" for special in _SPECIAL] + [
+        f"{special}{host}" for special in _SPECIAL
+    ]
+    names += [
+        f"{'a' * 64}.{host}",
+        f"{host}.{'a' * 64}",
+        f"{'a.' * 120}{host}",
+        f"{host}{'a' * 4000}",
+    ]
+    names += [
+        f"user@{host}",
+        f"user:pass@{host}",
+        f"{host}@evil.example",
+        f"{host}:80@evil.example",
+    ]
+    names += [
+        f"evil.example/{host}",
+        f"evil.example#{host}",
+        f"evil.example?{host}",
+        f"evil.example\\@{host}",
+    ]
     return [f"{origin.scheme}://{name}{_port_text(origin)}" for name in names]
 
 
@@ -851,19 +1054,77 @@ def _places(text: str, characters: str) -> list[int]:
 
 def _other_ports(origin: Origin) -> list[str]:
     front, number = f"{origin.scheme}://{origin.host}", origin.port or DEFAULT_PORTS[origin.scheme]
-    ports = [f":{number}", "", ":", f":{number}0", f":0{number}", f":{number % 65535 + 1}", ":0", ":1", ":65536", ":*"]
+    ports = [
+        f":{number}",
+        "",
+        ":",
+        f":{number}0",
+        f":0{number}",
+        f":{number % 65535 + 1}",
+        ":0",
+        ":1",
+        ":65536",
+        ":*",
+    ]
     return [front + port for port in ports]
 
 
 def _other_schemes(origin: Origin) -> list[str]:
     rest = str(origin).removeprefix(origin.scheme)
-    schemes = ["http", "https", "HTTP", "Https", "ws", "wss", "ftp", "file", "httpx", "xhttp", "chrome-extension"]
-    return [scheme + rest for scheme in schemes] + [rest, rest.removeprefix(":"), rest.removeprefix("://")]
+    schemes = [
+        "http",
+        "https",
+        "HTTP",
+        "Https",
+        "ws",
+        "wss",
+        "ftp",
+        "file",
+        "httpx",
+        "xhttp",
+        "chrome-extension",
+    ]
+    return [scheme + rest for scheme in schemes] + [
+        rest,
+        rest.removeprefix(":"),
+        rest.removeprefix("://"),
+    ]
 
 
 def _no_origins(origin: Origin) -> list[str]:
     text = str(origin)
-    after = ["/", "//", "/evil", "?", "?x", "#", ";", ",", ".evil.example", "evil", "\x01", "\x7f", "\t.x", "\xe9"]
-    several = [f"{text} https://evil.example", f"https://evil.example {text}", f"https://evil.example,{text}"]
-    whole = ["null", "NULL", "*", "undefined", "https://", "https://evil.example", text.upper(), text * 2, "a" * 4000]
-    return [text + end for end in after] + several + whole + [f"({text})", f'"{text}"', f"\x01{text}"]
+    after = [
+        "/",
+        "//",
+        "/evil",
+        "?",
+        "?x",
+        "#",
+        ";",
+        ",",
+        ".evil.example",
+        "evil",
+        "\x01",
+        "\x7f",
+        "\t.x",
+        "\xe9",
+    ]
+    several = [
+        f"{text} https://evil.example",
+        f"https://evil.example {text}",
+        f"https://evil.example,{text}",
+    ]
+    whole = [
+        "null",
+        "NULL",
+        "*",
+        "undefined",
+        "https://",
+        "https://evil.example",
+        text.upper(),
+        text * 2,
+        "a" * 4000,
+    ]
+    return (
+        [text + end for end in after] + several + whole + [f"({text})", f'"{text}"', f"\x01{text}"]
+    )

@@ -1,4 +1,5 @@
-"""What AWS and Google ask of a stack's config: forms, defaults, and what does not go together. No SDK is imported."""
+"""What AWS and Google ask of a stack's config: forms, defaults, and what does not go together. No
+SDK is imported."""
 
 from __future__ import annotations
 
@@ -52,9 +53,14 @@ FORMS = {
         subnet=r"subnet-[0-9a-f]{8,17}",
         zones=2,
         required=("region", "machine_image", "ssh_from"),
-        examples={"region": "eu-central-1", "zones": "eu-central-1a", "machine_type": "t3.small",
-                  "machine_image": "ami-0123456789abcdef0", "existing_network": "vpc-0123456789abcdef0",
-                  "existing_subnets": "subnet-0123456789abcdef0"},
+        examples={
+            "region": "eu-central-1",
+            "zones": "eu-central-1a",
+            "machine_type": "t3.small",
+            "machine_image": "ami-0123456789abcdef0",
+            "existing_network": "vpc-0123456789abcdef0",
+            "existing_subnets": "subnet-0123456789abcdef0",
+        },
     ),
     "gcp": Form(
         name="Google Cloud",
@@ -69,23 +75,41 @@ FORMS = {
         zones=1,
         required=("region", "gcp_project", "machine_image", "ssh_from"),
         own=("gcp_project",),
-        examples={"region": "europe-west3", "zones": "europe-west3-b", "machine_type": "e2-small",
-                  "machine_image": "projects/debian-cloud/global/images/debian-13-trixie-v20260101",
-                  "existing_network": "my-network", "existing_subnets": "my-subnet"},
+        examples={
+            "region": "europe-west3",
+            "zones": "europe-west3-b",
+            "machine_type": "e2-small",
+            "machine_image": "projects/debian-cloud/global/images/debian-13-trixie-v20260101",
+            "existing_network": "my-network",
+            "existing_subnets": "my-subnet",
+        },
     ),
-}  # fmt: skip
-_REMOTE = ("region", "zones", "gcp_project", "machine_type", "machine_image", "ssh_from", "ssh_keys",
-           "network_cidr", "existing_network", "existing_subnets", "dns_zone")  # fmt: skip
+}
+_REMOTE = (
+    "region",
+    "zones",
+    "gcp_project",
+    "machine_type",
+    "machine_image",
+    "ssh_from",
+    "ssh_keys",
+    "network_cidr",
+    "existing_network",
+    "existing_subnets",
+    "dns_zone",
+)
 _LOCAL = ("subnet",)
 
 
 def zones(settings: Any) -> tuple[str, ...]:
-    """The zones to use: those of the config, else the provider's usual first ones (two on AWS, one on Google)."""
+    """The zones to use: those of the config, else the provider's usual first ones (two on AWS, one
+    on Google)."""
     return tuple(settings.zones) or usual_zones(settings.cloud, settings.region)
 
 
 def usual_zones(cloud: str, region: str) -> tuple[str, ...]:
-    """Those that nearly every account has; where one is missing, `fab images --pin` names others in the config."""
+    """Those that nearly every account has; where one is missing, `fab images --pin` names others in
+    the config."""
     return tuple(f"{region}{end}" for end in {"aws": ("a", "b"), "gcp": ("-b",)}[cloud])
 
 
@@ -95,7 +119,8 @@ def machine_type(settings: Any) -> str:
 
 
 def public_keys(file: str) -> tuple[str, ...]:
-    """The operator's public keys, one a line; none for no file. Relative paths start at the repository.
+    """The operator's public keys, one a line; none for no file. Relative paths start at the
+    repository.
 
     Raises KeyFileError.
     """
@@ -106,7 +131,8 @@ def public_keys(file: str) -> tuple[str, ...]:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
         raise KeyFileError(
-            f"{file} is not there; list who may log in as ssh_keys, or make a key with `ssh-keygen -t ed25519`"
+            f"{file} is not there; list who may log in as ssh_keys, or make a key with `ssh-keygen"
+            " -t ed25519`"
         ) from None
     except (OSError, UnicodeDecodeError) as problem:
         raise KeyFileError(f"{file} can't be read: {problem}") from None
@@ -114,7 +140,9 @@ def public_keys(file: str) -> tuple[str, ...]:
     if any("PRIVATE KEY" in key for key in keys):
         raise KeyFileError(f"{file} is a private key; name the public one, {file}.pub")
     if not keys:
-        raise KeyFileError(f"{file} holds no public key; a line of one looks like `ssh-ed25519 AAAA… you@laptop`")
+        raise KeyFileError(
+            f"{file} holds no public key; a line of one looks like `ssh-ed25519 AAAA… you@laptop`"
+        )
     try:
         return rules.login_keys(keys)
     except ValueError as problem:
@@ -122,24 +150,39 @@ def public_keys(file: str) -> tuple[str, ...]:
 
 
 def problems(values: Mapping[str, Any]) -> Iterator[str]:
-    """`key: what is wrong, what is asked` for everything that this cloud minds. `values` may lack what was wrong."""
+    """`key: what is wrong, what is asked` for everything that this cloud minds. `values` may lack
+    what was wrong."""
     cloud = values.get("cloud")
     if cloud == "local":
-        yield from (f"{key}: for the local cloud it means nothing; take it out" for key in _REMOTE if values.get(key))
+        yield from (
+            f"{key}: for the local cloud it means nothing; take it out"
+            for key in _REMOTE
+            if values.get(key)
+        )
         return
     if cloud not in FORMS:
         return
     form = FORMS[cloud]
-    yield from (f"{key}: for {form.name} it means nothing; take it out" for key in _foreign(form, values))
+    yield from (
+        f"{key}: for {form.name} it means nothing; take it out" for key in _foreign(form, values)
+    )
     # None stands for a value that has been complained of already.
-    for key in [key for key in form.required if values.get(key, "") is not None and not values.get(key)]:
+    for key in [
+        key for key in form.required if values.get(key, "") is not None and not values.get(key)
+    ]:
         yield f"{key}: missing; {_ask(form, key)}"
     if values.get("image") and values["image"] not in debian.RELEASES:
-        yield f"image: {values['image']!r} is no Debian that the kit supports; it is {' or '.join(debian.RELEASES)}"
+        yield (
+            f"image: {values['image']!r} is no Debian that the kit supports; it is"
+            f" {' or '.join(debian.RELEASES)}"
+        )
     yield from _forms(form, values)
     yield from _networks(form, values)
     if values.get("domain") and values.get("dns_zone") == "":
-        yield "dns_zone: missing; a domain needs the zone that its records go to (an id on AWS, a name on Google)"
+        yield (
+            "dns_zone: missing; a domain needs the zone that its records go to (an id on AWS, a"
+            " name on Google)"
+        )
     if values.get("dns_zone") and not values.get("domain"):
         yield "domain: missing; dns_zone alone names nothing"
 
@@ -165,29 +208,47 @@ def _ask(form: Form, key: str) -> str:
     if key == "ssh_from":
         return "list the networks that may use SSH, e.g. your own address as 203.0.113.7/32"
     return (
-        f"write it like {form.examples[key]}" if key in form.examples else "the schema in Pulumi.yaml says what it is"
+        f"write it like {form.examples[key]}"
+        if key in form.examples
+        else "the schema in Pulumi.yaml says what it is"
     )
 
 
 def _forms(form: Form, values: Mapping[str, Any]) -> Iterator[str]:
     region = values.get("region") or ""
-    singles = {"region": form.region, "machine_type": form.machine_type, "machine_image": form.image,
-               "existing_network": form.network}  # fmt: skip
+    singles = {
+        "region": form.region,
+        "machine_type": form.machine_type,
+        "machine_image": form.image,
+        "existing_network": form.network,
+    }
     for key, pattern in singles.items():
         if values.get(key) and not re.fullmatch(pattern, values[key]):
-            yield f"{key}: {values[key]!r} is not how {form.name} writes it; write it like {form.examples[key]}"
+            yield (
+                f"{key}: {values[key]!r} is not how {form.name} writes it; write it like"
+                f" {form.examples[key]}"
+            )
     for zone in values.get("zones") or ():
         if not re.fullmatch(form.zone.format(region=re.escape(region)), zone):
-            yield f"zones: {zone!r} is no zone of region {region}; write it like {form.examples['zones']}"
+            yield (
+                f"zones: {zone!r} is no zone of region {region}; write it like"
+                f" {form.examples['zones']}"
+            )
     if values.get("zones") and len(values["zones"]) != form.zones:
         yield f"zones: {form.name} uses {form.zones} here; name as many, or leave it out"
     for subnet in values.get("existing_subnets") or ():
         if not re.fullmatch(form.subnet, subnet):
-            yield f"existing_subnets: {subnet!r} will not do; write it like {form.examples['existing_subnets']}"
+            yield (
+                f"existing_subnets: {subnet!r} will not do; write it like"
+                f" {form.examples['existing_subnets']}"
+            )
     kind, wanted = values.get("machine_type") or form.default_type, values.get("architecture")
     found = "arm64" if re.match(form.arm, kind) else "x86_64"
     if wanted and found != wanted:
-        yield f"machine_type: {kind} is {found}, architecture says {wanted}; change one (and machine_image with it)"
+        yield (
+            f"machine_type: {kind} is {found}, architecture says {wanted}; change one (and"
+            " machine_image with it)"
+        )
 
 
 def _networks(form: Form, values: Mapping[str, Any]) -> Iterator[str]:
@@ -195,6 +256,9 @@ def _networks(form: Form, values: Mapping[str, Any]) -> Iterator[str]:
     if existing and values.get("network_cidr"):
         yield "network_cidr: existing_network has its own; keep one of the two"
     if existing and len(subnets) != form.zones:
-        yield f"existing_subnets: {len(subnets)} given; existing_network on {form.name} needs {form.zones} public ones"
+        yield (
+            f"existing_subnets: {len(subnets)} given; existing_network on {form.name} needs"
+            f" {form.zones} public ones"
+        )
     if subnets and not existing:
         yield "existing_subnets: they belong to an existing_network, which is missing"

@@ -1,7 +1,8 @@
 """What one value may look like: one rule for each kind, whoever reads it.
 
-`infra.settings` applies the rules to a stack's config, `infra.contract` to the outputs, which may come from a file that
-somebody edited. Each check returns its value or raises ValueError with what was expected; the caller names the place.
+`infra.settings` applies the rules to a stack's config, `infra.contract` to the outputs, which may
+come from a file that somebody edited. Each check returns its value or raises ValueError with what
+was expected; the caller names the place.
 """
 
 from __future__ import annotations
@@ -37,33 +38,57 @@ _URL_PATH = re.compile(r"/(?:(?!\.{1,2}/)[A-Za-z0-9._~-]+/)+")
 # RFC 9110, section 5.6.2, without the dollar sign, which nginx expands.
 _TOKEN = re.compile(r"[!#%&'*+.^_`|~0-9A-Za-z-]+")
 _METHOD = re.compile(r"[!#%&'+.^_`|~0-9A-Z-]+")
-_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+_PRINTABLE = re.compile(
+    r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+"
+)
 HOST_KEY_KINDS = (
-    "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa",
-)  # fmt: skip
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "ssh-rsa",
+)
 
-LOGIN_KEY_KINDS = (*HOST_KEY_KINDS, "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")
+LOGIN_KEY_KINDS = (
+    *HOST_KEY_KINDS,
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+)
 
-# The application's name is also a user, a group, /opt/<name>, /var/lib/<name>, /run/<name>, <name>.service and
-# <name>.socket. Listed is what Debian or this kit calls so; tests/e2e/test_names.py compares it with a real machine.
-# What else a host has is found there, before anything is changed.
+# The application's name is also a user, a group, /opt/<name>, /var/lib/<name>, /run/<name>,
+# <name>.service and <name>.socket. Listed is what Debian or this kit calls so;
+# tests/e2e/test_names.py compares it with a real machine. What else a host has is found there,
+# before anything is changed.
 RESERVED = {
     "a user or group of Debian's": """
-        root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc nobody nogroup
-        messagebus sshd ssh adm audio cdrom dialout dip disk fax floppy kmem operator plugdev sasl shadow src staff
-        sudo tape tty users utmp video voice input kvm render sgx crontab netdev polkitd tcpdump uuidd chrony""",
+        root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc
+        nobody nogroup messagebus sshd ssh adm audio cdrom dialout dip disk fax floppy kmem
+        operator plugdev sasl shadow src staff sudo tape tty users utmp video voice input
+        kvm render sgx crontab netdev polkitd tcpdump uuidd chrony""",
     "a folder in /var/lib": """
-        apt dbus dpkg misc pam private python systemd ucf polkit-1 cloud dhcp logrotate git os-prober""",
+        apt dbus dpkg misc pam private python systemd ucf polkit-1 cloud dhcp logrotate git
+        os-prober""",
     "a folder in /run": """
-        adduser credentials host initctl lock log mount motd network runit screen shm udev user""",
+        adduser credentials host initctl lock log mount motd network runit screen shm udev
+        user""",
     "a unit of Debian's": """
-        console-getty cron cryptdisks cryptdisks-early debug-shell dpkg-db-backup emergency exim4 fstrim getty-static
-        hwclock ifup kmod kmod-static-nodes modprobe networking procps quotaon rc rc-local rescue rsyslog syslog
-        system-update-cleanup timers unattended-upgrades x11-common""",
+        console-getty cron cryptdisks cryptdisks-early debug-shell dpkg-db-backup emergency
+        exim4 fstrim getty-static hwclock ifup kmod kmod-static-nodes modprobe networking
+        procps quotaon rc rc-local rescue rsyslog syslog system-update-cleanup timers
+        unattended-upgrades x11-common""",
     "a program that the kit runs or may run": """
-        nginx gunicorn postgres postgresql redis redis-server valkey haproxy certbot letsencrypt deploy""",
+        nginx gunicorn postgres postgresql redis redis-server valkey haproxy certbot
+        letsencrypt deploy""",
 }
-_RESERVED_FAMILIES = ("systemd-", "origin-kit", "apt-", "initrd-", "cloud-", "nginx-", "postgresql-")
+_RESERVED_FAMILIES = (
+    "systemd-",
+    "origin-kit",
+    "apt-",
+    "initrd-",
+    "cloud-",
+    "nginx-",
+    "postgresql-",
+)
 _REASONS = {name: reason for reason, names in RESERVED.items() for name in names.split()}
 
 
@@ -117,7 +142,9 @@ def within(key: str) -> Check:
 
 label = text(_LABEL, "one label of a host name, e.g. app")
 # A stack's name is part of file names (stacks/<name>.secrets).
-environment_name = text(re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), "the name of a stack, e.g. staging", 100)
+environment_name = text(
+    re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), "the name of a stack, e.g. staging", 100
+)
 project_name = text(re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), "the name of a Pulumi project", 100)
 branch_name = text(re.compile(r"(?!.*\.\.)\w[\w./+@#=-]*"), "the name of a branch")
 module = text(_MODULE, "a module, e.g. shop.settings")
@@ -131,12 +158,18 @@ _application_name = text(re.compile(r"[a-z][a-z0-9-]{0,29}"), "a short lower-cas
 
 
 def application_name(value: Any) -> str:
-    """A name for user, group, folders and units that is nobody's yet, as far as one can know without a host."""
+    """A name for user, group, folders and units that is nobody's yet, as far as one can know
+    without a host."""
     name = str(_application_name(value))
     family = next((start for start in _RESERVED_FAMILIES if name.startswith(start)), None)
-    reason = _REASONS.get(name) or (f"the start of names of the system's own ({family}…)" if family else None)
+    reason = _REASONS.get(name) or (
+        f"the start of names of the system's own ({family}…)" if family else None
+    )
     if reason:
-        raise ValueError(f"{name!r} is {reason}: its user, folders and units would be mixed up; choose another name")
+        raise ValueError(
+            f"{name!r} is {reason}: its user, folders and units would be mixed up; choose another"
+            " name"
+        )
     return name
 
 
@@ -160,28 +193,38 @@ def host_key(value: Any) -> str:
     """An OpenSSH public key line of a host: kind, base64, and perhaps a comment."""
     words = value.split(None, 2) if isinstance(value, str) and _PRINTABLE.fullmatch(value) else []
     if len(words) < 2 or words[0] not in HOST_KEY_KINDS or not _is_key(words[0], words[1]):
-        raise ValueError(f"invalid SSH host key {quote(value)}: expected a line like `ssh-ed25519 AAAA…`")
+        raise ValueError(
+            f"invalid SSH host key {quote(value)}: expected a line like `ssh-ed25519 AAAA…`"
+        )
     return str(value)
 
 
 def login_key(value: Any) -> str:
-    """An OpenSSH public key line of a person: kind, base64, and perhaps a comment. Options are not taken."""
+    """An OpenSSH public key line of a person: kind, base64, and perhaps a comment. Options are not
+    taken."""
     words = value.split(None, 2) if isinstance(value, str) and _PRINTABLE.fullmatch(value) else []
     if len(words) < 2 or words[0] not in LOGIN_KEY_KINDS or not _is_key(words[0], words[1]):
-        raise ValueError(f"invalid SSH public key {quote(value)}: expected a line like `ssh-ed25519 AAAA… ada@laptop`")
+        raise ValueError(
+            f"invalid SSH public key {quote(value)}: expected a line like `ssh-ed25519 AAAA…"
+            " ada@laptop`"
+        )
     return str(value).strip()
 
 
 def login_keys(values: Iterable[Any]) -> tuple[str, ...]:
-    """Those who may log in, as many as a first boot takes: on AWS all of its text is 16 KiB at most."""
+    """Those who may log in, as many as a first boot takes: on AWS all of its text is 16 KiB at
+    most."""
     keys = tuple(map(login_key, values))
     if (size := sum(map(len, keys))) > MOST_KEYS:
-        raise ValueError(f"{size} bytes of SSH keys, a first boot takes {MOST_KEYS}; list fewer, or ed25519 ones")
+        raise ValueError(
+            f"{size} bytes of SSH keys, a first boot takes {MOST_KEYS}; list fewer, or ed25519 ones"
+        )
     return keys
 
 
 def _is_key(kind_of_key: str, encoded: str) -> bool:
-    """Whether the base64 text begins as keys of this kind do (RFC 4253, section 6.6), with something behind it."""
+    """Whether the base64 text begins as keys of this kind do (RFC 4253, section 6.6), with
+    something behind it."""
     if len(encoded) > 8192:
         return False
     try:
@@ -221,4 +264,6 @@ SAME_URL = "the same as static_url; the two need paths of their own"
 
 def plain_http_credentials(origin: str) -> str:
     """Why cookies and this http origin do not go together in production."""
-    return f"{origin} is plain http: whoever is on the way can act with a visitor's cookies; use https"
+    return (
+        f"{origin} is plain http: whoever is on the way can act with a visitor's cookies; use https"
+    )

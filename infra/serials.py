@@ -1,12 +1,13 @@
 """Which machine stands for a host: the first one made for it, or a later one. Pure.
 
-`fab replace` writes it into the stack's config, a step at a time; the Pulumi program makes what it says:
+`fab replace` writes it into the stack's config, a step at a time; the Pulumi program makes what it
+says:
 
-    "1"      machine 1 serves, and is the only one (so it is for every host that the config does not name)
-    "1+2"    machine 1 serves; machine 2 stands by, with an address of its own until it gets the host's
-    "2+1"    machine 2 serves at the host's address; machine 1 is kept, with all that it holds
-    "2-1"    as before, and machine 1 is no longer protected (production)
-    "2"      machine 2 serves, and is the only one
+    "1"      machine 1 serves, and is the only one (so it is for every host that the config does not
+    name) "1+2"    machine 1 serves; machine 2 stands by, with an address of its own until it gets
+    the host's "2+1"    machine 2 serves at the host's address; machine 1 is kept, with all that it
+    holds "2-1"    as before, and machine 1 is no longer protected (production) "2"      machine 2
+    serves, and is the only one
 """
 
 from __future__ import annotations
@@ -32,8 +33,14 @@ class Serials:
         match = _FORM.fullmatch(text)
         other = int(match[3]) if match and match[3] else None
         serves = int(match[1]) if match else 0
-        if not match or (other and abs(serves - other) != 1) or (match[2] == "-" and (other or 0) > serves):
-            raise ValueError(f"{text!r} says no machine; `fab replace` writes it like 2, 1+2, 2+1 or 2-1")
+        if (
+            not match
+            or (other and abs(serves - other) != 1)
+            or (match[2] == "-" and (other or 0) > serves)
+        ):
+            raise ValueError(
+                f"{text!r} says no machine; `fab replace` writes it like 2, 1+2, 2+1 or 2-1"
+            )
         return cls(serves, other, match[2] != "-")
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """Stack config → one frozen `Settings`.
 
-Every mistake is found in one pass and reported as `stacks/Pulumi.<stack>.yaml: key: what is wrong, what is asked`.
-No pulumi import: the rollout reads the same settings to know which folders to ship.
+Every mistake is found in one pass and reported as `stacks/Pulumi.<stack>.yaml: key: what is wrong,
+what is asked`. No pulumi import: the rollout reads the same settings to know which folders to ship.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ DEFAULT_HEADERS = (
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
 
-UNBALANCED = "ORIGIN_KIT_WITHOUT_BALANCER"  # 1: for the kit's own tests and figures, which take many hosts
+UNBALANCED = (  # 1: for the kit's own tests and figures, which take many hosts
+    "ORIGIN_KIT_WITHOUT_BALANCER"
+)
 
 
 class SettingsError(ValueError):
@@ -52,7 +54,8 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """A stack's config, checked. Counts are per role, `timeout_s` and `max_age_s` in seconds, sizes in MiB."""
+    """A stack's config, checked. Counts are per role, `timeout_s` and `max_age_s` in seconds, sizes
+    in MiB."""
 
     stack: str
     cloud: str
@@ -109,10 +112,11 @@ class Settings:
 
     @classmethod
     def read(cls, config: Mapping[str, str], stack: str, key_file: bool = True) -> Settings:
-        """Settings from `config`, a flat map of plain keys to strings (objects and arrays as JSON), as Pulumi has it.
+        """Settings from `config`, a flat map of plain keys to strings (objects and arrays as JSON),
+        as Pulumi has it.
 
-        Without `key_file` the file that `ssh_key_file` names is not read: who deploys need not have it.
-        Raises SettingsError with every problem found.
+        Without `key_file` the file that `ssh_key_file` names is not read: who deploys need not have
+        it. Raises SettingsError with every problem found.
         """
         return _Reader(config, stack, key_file).read()
 
@@ -156,7 +160,8 @@ def _packages(value: Any) -> tuple[str, ...]:
     items = _strings(value)
     if wrong := [item for item in items if not _PACKAGE.fullmatch(item)]:
         raise ValueError(
-            f"{rules.quote(wrong[0])} is not a package's name; write it without a version, e.g. django-foo"
+            f"{rules.quote(wrong[0])} is not a package's name; write it without a version, e.g."
+            " django-foo"
         )
     return items
 
@@ -181,12 +186,18 @@ def _serials(value: Any) -> dict[str, str]:
     items = _decode(value, dict, "a map of host: serial; `fab replace` writes it")
     found = {name: str(Serials.parse(str(item))) for name, item in items.items()}
     if len([text for text in found.values() if not text.isdigit()]) > 1:
-        raise ValueError("more than one host is being replaced; finish one first: `fab replace NAME`")
+        raise ValueError(
+            "more than one host is being replaced; finish one first: `fab replace NAME`"
+        )
     return {name: text for name, text in found.items() if text != "1"}
 
 
 def _domain(value: Any) -> str:
-    if not isinstance(value, str) or value != value.lower() or not all(map(_LABEL.fullmatch, value.split("."))):
+    if (
+        not isinstance(value, str)
+        or value != value.lower()
+        or not all(map(_LABEL.fullmatch, value.split(".")))
+    ):
         raise ValueError(f"{quote(value)} is not a domain; write it like shop.example.com")
     if "." not in value:
         raise ValueError(f"{quote(value)} is a single label; write it like shop.example.com")
@@ -197,7 +208,9 @@ def _subnet(value: Any) -> str:
     try:
         network = IPv4Network(value)
     except ValueError as problem:
-        raise ValueError(f"{quote(value)} is not a subnet ({problem}); write it like 10.213.7.0/24") from None
+        raise ValueError(
+            f"{quote(value)} is not a subnet ({problem}); write it like 10.213.7.0/24"
+        ) from None
     if network.prefixlen != 24 or not network.is_private:
         raise ValueError(f"{value} is not a private /24; write it like 10.213.7.0/24")
     return str(network)
@@ -215,14 +228,18 @@ def _cidr(text: str) -> str:
     try:
         return str(ip_network(text))
     except ValueError as problem:
-        raise ValueError(f"{quote(text)} is no CIDR ({problem}); write it like 203.0.113.0/24") from None
+        raise ValueError(
+            f"{quote(text)} is no CIDR ({problem}); write it like 203.0.113.0/24"
+        ) from None
 
 
 def _network_cidr(value: Any) -> str:
     try:
         network = IPv4Network(value)
     except ValueError as problem:
-        raise ValueError(f"{quote(value)} is no network ({problem}); write it like 10.20.0.0/16") from None
+        raise ValueError(
+            f"{quote(value)} is no network ({problem}); write it like 10.20.0.0/16"
+        ) from None
     if not network.is_private or not 16 <= network.prefixlen <= 24:
         raise ValueError(f"{value} is no private network of /16 to /24; write it like 10.20.0.0/16")
     return str(network)
@@ -276,22 +293,34 @@ CHECKS: dict[str, Check] = {
     "allow_headers": _tokens,
     "expose_headers": _tokens,
     "max_age_s": _whole_numbers["max_age_s"],
-    "region": _optional(rules.text(re.compile(r"[a-z0-9-]+"), "a region, e.g. eu-central-1 or europe-west3")),
+    "region": _optional(
+        rules.text(re.compile(r"[a-z0-9-]+"), "a region, e.g. eu-central-1 or europe-west3")
+    ),
     "zones": _strings,
-    "gcp_project": _optional(rules.text(re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]"), "the project's id")),
-    "machine_type": _optional(rules.text(re.compile(r"[a-z0-9][a-z0-9.-]+"), "a type, e.g. t3.small or e2-small")),
+    "gcp_project": _optional(
+        rules.text(re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]"), "the project's id")
+    ),
+    "machine_type": _optional(
+        rules.text(re.compile(r"[a-z0-9][a-z0-9.-]+"), "a type, e.g. t3.small or e2-small")
+    ),
     "architecture": rules.one_of("x86_64", "arm64"),
-    "machine_image": _optional(rules.text(re.compile(r"\S+"), "an image; run `fab images`, which shows and pins it")),
+    "machine_image": _optional(
+        rules.text(re.compile(r"\S+"), "an image; run `fab images`, which shows and pins it")
+    ),
     "disk_gb": _integer(8, 16_384),
     "ssh_from": _cidrs,
     "ssh_from_anywhere": _boolean,
     "ssh_keys": _login_keys,
     "ssh_key_file": rules.text(re.compile(r"[^\0\n]+"), "the path of an SSH public key"),
     "network_cidr": _optional(_network_cidr),
-    "existing_network": _optional(rules.text(re.compile(r"[A-Za-z0-9_./-]+"), "the network's id or name")),
+    "existing_network": _optional(
+        rules.text(re.compile(r"[A-Za-z0-9_./-]+"), "the network's id or name")
+    ),
     "existing_subnets": _strings,
     "dns_zone": _optional(rules.text(re.compile(r"[A-Za-z0-9-]+"), "the hosted zone's id or name")),
-    "image": _optional(rules.text(re.compile(r"[a-z]{3,20}"), "a Debian release's code name, e.g. bookworm")),
+    "image": _optional(
+        rules.text(re.compile(r"[a-z]{3,20}"), "a Debian release's code name, e.g. bookworm")
+    ),
     "memory_mb": _integer(128, 1_048_576),
     "subnet": _optional(_subnet),
     "serials": _serials,
@@ -315,7 +344,9 @@ class _Reader:
             self.problems.append(f"the stack's own name: {problem}")
         for key in sorted(self.config.keys() - CHECKS.keys()):
             self._unknown(key)
-        values = {key: self._value(key, check) for key, check in CHECKS.items() if key in self.config}
+        values = {
+            key: self._value(key, check) for key, check in CHECKS.items() if key in self.config
+        }
         for key in [key for key in REQUIRED if key not in self.config]:
             self._problem(key, "missing; the schema in Pulumi.yaml says what it is")
         values["extra_origins"] = self._each("extra_origins", parse_origin, values)
@@ -325,7 +356,9 @@ class _Reader:
         self._together(values)
         self.problems += [f"{self.where}: {text}" for text in provider.problems(values)]
         if self.key_file:
-            self.problems += [f"{self.where}: {text}" for text in provider.key_file_problems(values)]
+            self.problems += [
+                f"{self.where}: {text}" for text in provider.key_file_problems(values)
+            ]
         if self.problems:
             raise SettingsError(self.problems)
         return Settings(stack=self.stack, **values)
@@ -340,12 +373,17 @@ class _Reader:
             except ValueError as problem:
                 self._problem(key, str(problem))
             if self.config.get("cloud", "local") == "local":
-                self._problem(key, f"a secret; on the local cloud it goes to stacks/{self.stack}.secrets (mode 0600)")
+                self._problem(
+                    key,
+                    f"a secret; on the local cloud it goes to stacks/{self.stack}.secrets (mode"
+                    " 0600)",
+                )
             return
         close = difflib.get_close_matches(key, CHECKS, n=1)
         self._problem(
             key,
-            "unknown key" + (f"; did you mean {close[0]}?" if close else "; see `config:` in Pulumi.yaml"),
+            "unknown key"
+            + (f"; did you mean {close[0]}?" if close else "; see `config:` in Pulumi.yaml"),
         )
 
     def _value(self, key: str, check: Check) -> Any:
@@ -355,7 +393,9 @@ class _Reader:
             self._problem(key, str(problem))
             return None
 
-    def _each(self, key: str, parse: Callable[..., Any], values: Mapping[str, Any]) -> tuple[Any, ...]:
+    def _each(
+        self, key: str, parse: Callable[..., Any], values: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
         found = []
         for text in values.get(key) or ():
             try:
@@ -366,15 +406,17 @@ class _Reader:
 
     @staticmethod
     def _whole_internet(values: Mapping[str, Any]) -> str | None:
-        return next((text for text in values.get("ssh_from") or () if ip_network(text).prefixlen == 0), None)
+        return next(
+            (text for text in values.get("ssh_from") or () if ip_network(text).prefixlen == 0), None
+        )
 
     def _refuse_many(self, key: str, count: int) -> None:
         if count > 1 and os.environ.get(UNBALANCED) != "1":
             self._problem(
                 key,
-                f"{count}: without a load balancer, which this kit doesn't have yet, each host would have a database "
-                "and a secret key of its own, and all requests would go to the first; set it to 1 (`fab up` asks "
-                "before it removes the others)",
+                f"{count}: without a load balancer, which this kit doesn't have yet, each host"
+                " would have a database and a secret key of its own, and all requests would go to"
+                " the first; set it to 1 (`fab up` asks before it removes the others)",
             )
 
     def _together(self, values: Mapping[str, Any]) -> None:
@@ -383,30 +425,53 @@ class _Reader:
         if production and values.get("allow_all_origins"):
             self._problem("allow_all_origins", rules.EVERYONE_IN_PRODUCTION)
         if values.get("allow_all_origins") and values.get("allowed_shapes"):
-            self._problem("allowed_shapes", "allow_all_origins lets everything in already; keep one of the two")
+            self._problem(
+                "allowed_shapes",
+                "allow_all_origins lets everything in already; keep one of the two",
+            )
         plain = [origin for origin in values.get("extra_origins") or () if origin.scheme == "http"]
-        if production and values.get("allow_credentials") and (plain or values.get("tls", "off") == "off"):
+        if (
+            production
+            and values.get("allow_credentials")
+            and (plain or values.get("tls", "off") == "off")
+        ):
             what = str(plain[0]) if plain else "the frontend's own origin"
             self._problem("allow_credentials", rules.plain_http_credentials(what))
         for key in ("frontend_count", "backend_count"):
             self._refuse_many(key, values.get(key) or 1)
-        hosts = {f"{role}-{n + 1}" for role in ("frontend", "backend") for n in range(values.get(f"{role}_count") or 1)}
+        hosts = {
+            f"{role}-{n + 1}"
+            for role in ("frontend", "backend")
+            for n in range(values.get(f"{role}_count") or 1)
+        }
         for name in sorted((values.get("serials") or {}).keys() - hosts):
             self._problem("serials", f"there is no host {quote(name)}; take it out")
         if values.get("ssh_from_anywhere") is False and (wide := self._whole_internet(values)):
-            self._problem("ssh_from", f"{wide} is the whole internet; name your own, or say ssh_from_anywhere: true")
+            self._problem(
+                "ssh_from",
+                f"{wide} is the whole internet; name your own, or say ssh_from_anywhere: true",
+            )
         if production and cloud == "local":
             self._problem("production", "the local cloud is for development; set it to false")
         if not values.get("backend_git", "") and values.get("backend_path", "") == "":
-            self._problem("backend_path", "missing, and so is backend_git; name the folder with manage.py")
+            self._problem(
+                "backend_path", "missing, and so is backend_git; name the folder with manage.py"
+            )
         if values.get("backend_ref") and not values.get("backend_git"):
             self._problem("backend_ref", "there is no backend_git that it belongs to")
         if values.get("frontend_name", "app") == values.get("backend_name", "api"):
-            self._problem("frontend_name", "the same as backend_name; the two need names of their own")
-        if values.get("allow_credentials") and values.get("domain", "") == "" and values.get("tls", "off") == "off":
+            self._problem(
+                "frontend_name", "the same as backend_name; the two need names of their own"
+            )
+        if (
+            values.get("allow_credentials")
+            and values.get("domain", "") == ""
+            and values.get("tls", "off") == "off"
+        ):
             self._problem(
                 "allow_credentials",
-                "browsers never send cookies between two http IPs; set a domain, or leave it false and use tokens",
+                "browsers never send cookies between two http IPs; set a domain, or leave it false"
+                " and use tokens",
             )
         if values.get("static_url", "/static/") == values.get("media_url", "/media/"):
             self._problem("media_url", rules.SAME_URL)

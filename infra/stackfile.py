@@ -17,7 +17,8 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class StackFileError(ValueError):
-    """A file of the project that can't be read; the text names the file, the line where there is one, and the cure."""
+    """A file of the project that can't be read; the text names the file, the line where there is
+    one, and the cure."""
 
     exit_status = exits.USAGE
 
@@ -33,38 +34,52 @@ def stack_path(root: Path, stack: str) -> Path:
 
 
 def read_config(root: Path, stack: str) -> dict[str, str]:
-    """This project's own keys (without the namespace), every value a string: defaults of the schema, then the stack's.
+    """This project's own keys (without the namespace), every value a string: defaults of the
+    schema, then the stack's.
 
-    Secrets of a cloud (`env.NAME`, encrypted) are left out: the program hands them on. Raises StackFileError for a
-    missing or broken file and for other encrypted values, which only the Pulumi CLI can read.
+    Secrets of a cloud (`env.NAME`, encrypted) are left out: the program hands them on. Raises
+    StackFileError for a missing or broken file and for other encrypted values, which only the
+    Pulumi CLI can read.
     """
     described = project(root)
     prefix = f"{described['name']}:"
     schema = described.get("config") or {}
     values = {
-        key: entry["default"] for key, entry in schema.items() if isinstance(entry, Mapping) and "default" in entry
+        key: entry["default"]
+        for key, entry in schema.items()
+        if isinstance(entry, Mapping) and "default" in entry
     }
     given = stack_values(root, stack)
-    own = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix) or ":" not in key}
+    own = {
+        key.removeprefix(prefix): value
+        for key, value in given.items()
+        if key.startswith(prefix) or ":" not in key
+    }
     for name, value in own.items():
         if not (isinstance(value, dict) and set(value) == {"secure"}):
             values[name] = value
         elif own.get("cloud") == "local" or not name.startswith("env."):
             raise StackFileError(
-                f"{stack_path(root, stack).relative_to(root)}: {name}: is encrypted; only the Pulumi CLI can read it "
-                f"(on the local cloud put secrets into stacks/{stack}.secrets)"
+                f"{stack_path(root, stack).relative_to(root)}: {name}: is encrypted; only the"
+                " Pulumi CLI can read it (on the local cloud put secrets into"
+                f" stacks/{stack}.secrets)"
             )
     return {key: as_text(value) for key, value in values.items()}
 
 
 def stack_values(root: Path, stack: str) -> dict[str, Any]:
-    """The `config:` of a stack's file, keys as written. Raises StackFileError as `read_config` does."""
+    """The `config:` of a stack's file, keys as written. Raises StackFileError as `read_config`
+    does."""
     path = stack_path(root, stack)
     name = str(path.relative_to(root))
     if not path.exists():
-        known = sorted(found.name.split(".", 1)[1].removesuffix(".yaml") for found in path.parent.glob("Pulumi.*.yaml"))
+        known = sorted(
+            found.name.split(".", 1)[1].removesuffix(".yaml")
+            for found in path.parent.glob("Pulumi.*.yaml")
+        )
         raise StackFileError(
-            f"there is no stack {stack!r} ({name} is missing); there is {', '.join(known) or 'none yet'}"
+            f"there is no stack {stack!r} ({name} is missing); there is"
+            f" {', '.join(known) or 'none yet'}"
         )
     config = _mapping(path, name).get("config") or {}
     if not isinstance(config, dict):
@@ -73,13 +88,18 @@ def stack_values(root: Path, stack: str) -> dict[str, Any]:
 
 
 def with_key(text: str, key: str, value: str | None) -> str:
-    """The text of a stack's config with this key at this value (YAML, on one line), or without it; every other byte
-    stays. Raises StackFileError where it has no place for it."""
+    """The text of a stack's config with this key at this value (YAML, on one line), or without it;
+    every other byte stays. Raises StackFileError where it has no place for it."""
     lines = text.splitlines(keepends=True)
-    place = next((n for n, line in enumerate(lines) if re.match(rf"[ \t]+{re.escape(key)}[ \t]*:", line)), None)
+    place = next(
+        (n for n, line in enumerate(lines) if re.match(rf"[ \t]+{re.escape(key)}[ \t]*:", line)),
+        None,
+    )
     if place is not None:
         end = place + 1
-        while end < len(lines) and lines[end].strip() and _indent(lines[end]) > _indent(lines[place]):
+        while (
+            end < len(lines) and lines[end].strip() and _indent(lines[end]) > _indent(lines[place])
+        ):
             end += 1
         indent = " " * _indent(lines[place])
         lines[place:end] = [f"{indent}{key}: {value}\n"] if value is not None else []
@@ -88,8 +108,13 @@ def with_key(text: str, key: str, value: str | None) -> str:
         return text
     head = next((n for n, line in enumerate(lines) if line.rstrip() == "config:"), None)
     if head is None or head + 1 >= len(lines):
-        raise StackFileError(f"there is no line `config:` to write after; add `{key}: {value}` yourself")
-    below = next((line for line in lines[head + 1 :] if line.strip() and not line.lstrip().startswith("#")), "  ")
+        raise StackFileError(
+            f"there is no line `config:` to write after; add `{key}: {value}` yourself"
+        )
+    below = next(
+        (line for line in lines[head + 1 :] if line.strip() and not line.lstrip().startswith("#")),
+        "  ",
+    )
     lines.insert(head + 1, f"{' ' * _indent(below)}{key}: {value}\n")
     return "".join(lines)
 
@@ -107,7 +132,9 @@ def _mapping(path: Path, name: str) -> dict[str, Any]:
     try:
         data = yaml.load(path.read_text(), Loader=_Loader)  # a safe one, in C where it is built
     except OSError as problem:
-        raise StackFileError(f"{name}: {problem.strerror}; run this from the project's folder") from None
+        raise StackFileError(
+            f"{name}: {problem.strerror}; run this from the project's folder"
+        ) from None
     except yaml.MarkedYAMLError as problem:
         line = problem.problem_mark.line + 1 if problem.problem_mark else 1
         raise StackFileError(

@@ -1,4 +1,5 @@
-"""What every cloud builds, without naming one: instances, ports, who may talk to whom, and the origins that follow."""
+"""What every cloud builds, without naming one: instances, ports, who may talk to whom, and the
+origins that follow."""
 
 from __future__ import annotations
 
@@ -26,8 +27,8 @@ class Port:
 class Instance:
     """One instance to build; `number` counts over all roles from 0 and is stable while counts grow.
 
-    `name` is the host's. While a host is replaced it has two instances, of two serials: one serves, the other one has a
-    `standing`.
+    `name` is the host's. While a host is replaced it has two instances, of two serials: one serves,
+    the other one has a `standing`.
     """
 
     name: str
@@ -59,9 +60,12 @@ PORTS = (Port(80, "anyone"), Port(443, "anyone"), Port(22, "operators"))
 
 
 def instances(settings: Settings) -> tuple[Instance, ...]:
-    """Every instance of the environment, frontends first; the older one first of two that are one host's."""
+    """Every instance of the environment, frontends first; the older one first of two that are one
+    host's."""
     counts = {"frontend": settings.frontend_count, "backend": settings.backend_count}
-    hosts = [(role, index, f"{role}-{index + 1}") for role in ROLES for index in range(counts[role])]
+    hosts = [
+        (role, index, f"{role}-{index + 1}") for role in ROLES for index in range(counts[role])
+    ]
     return tuple(
         Instance(name, role, ROLES.index(role) * _MOST_PER_ROLE + index, PORTS, *machine)
         for role, index, name in hosts
@@ -123,7 +127,11 @@ def _cors(settings: Settings, frontend: str) -> Cors:
     allowed = dict.fromkeys([frontend, *map(str, settings.extra_origins)])
     return Cors(
         allowed_origins=tuple(allowed),
-        allowed_shapes=("*",) if settings.allow_all_origins else tuple(shape.text for shape in settings.allowed_shapes),
+        allowed_shapes=(
+            ("*",)
+            if settings.allow_all_origins
+            else tuple(shape.text for shape in settings.allowed_shapes)
+        ),
         allow_credentials=settings.allow_credentials,
         allow_methods=settings.allow_methods,
         allow_headers=settings.allow_headers,

@@ -6,16 +6,22 @@ import re
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LONGEST = 131_071  # bytes of NAME=value: execve(2), MAX_ARG_STRLEN, without its NUL
-LONGEST_TOGETHER = 1 << 20  # half of what Linux leaves for arguments and environment at its usual stack limit
+LONGEST_TOGETHER = (
+    1 << 20
+)  # half of what Linux leaves for arguments and environment at its usual stack limit
 
 _PLANES = range(0, 0x110000, 0x10000)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# systemd takes these for invalid UTF-8 and leaves the variable out (unichar_is_valid in its basic/utf8.c).
-_NO_CHARACTER = re.compile("[\ufdd0-\ufdef" + "".join(f"{chr(p + 0xFFFE)}{chr(p + 0xFFFF)}" for p in _PLANES) + "]")
+# systemd takes these for invalid UTF-8 and leaves the variable out (unichar_is_valid in its
+# basic/utf8.c).
+_NO_CHARACTER = re.compile(
+    "[\ufdd0-\ufdef" + "".join(f"{chr(p + 0xFFFE)}{chr(p + 0xFFFF)}" for p in _PLANES) + "]"
+)
 
 
 def problem(name: str, value: object) -> str | None:
-    """What keeps `value` from reaching a process as it is, or None. Quotes nothing of it: it may be a secret."""
+    """What keeps `value` from reaching a process as it is, or None. Quotes nothing of it: it may be
+    a secret."""
     if not isinstance(value, str):
         return "is not text; put it in quotes"
     if "\0" in value:
@@ -23,9 +29,15 @@ def problem(name: str, value: object) -> str | None:
     if _SURROGATE.search(value):
         return "holds half a character (a lone surrogate)"
     if found := _NO_CHARACTER.search(value):
-        return f"holds U+{ord(found[0]):04X}, which is no character: systemd would leave the variable out"
+        return (
+            f"holds U+{ord(found[0]):04X}, which is no character: systemd would leave the"
+            " variable out"
+        )
     if size(name, value) > LONGEST:
-        return f"is longer than the {LONGEST} bytes that Linux takes for one variable; put it in a file"
+        return (
+            f"is longer than the {LONGEST} bytes that Linux takes for one variable; put it in a"
+            " file"
+        )
     return None
 
 

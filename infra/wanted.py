@@ -1,7 +1,9 @@
-"""What a stack's config asks for, compared with what its outputs say that there is. Pure, no pulumi import.
+"""What a stack's config asks for, compared with what its outputs say that there is. Pure, no pulumi
+import.
 
-The Pulumi program exports `infrastructure(settings)` beside the contract. Every verb computes the contract again from
-the config and the hosts of the outputs, and `pending` names the keys that only `fab up` can follow.
+The Pulumi program exports `infrastructure(settings)` beside the contract. Every verb computes the
+contract again from the config and the hosts of the outputs, and `pending` names the keys that only
+`fab up` can follow.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from infra.settings import CLOUDS, Settings
 
 
 class Effect(StrEnum):
-    """What has to run after a key has changed, and what that does. The value is the word in docs/operating.md."""
+    """What has to run after a key has changed, and what that does. The value is the word in
+    docs/operating.md."""
 
     CONFIG = "config-only"
     RELEASE = "release"
@@ -33,9 +36,15 @@ class Effect(StrEnum):
 
 
 CONFIG, RELEASE, CHECK, UNUSED = Effect.CONFIG, Effect.RELEASE, Effect.CHECK, Effect.UNUSED
-IN_PLACE, STOPS, REPLACES, NEW_HOSTS = Effect.IN_PLACE, Effect.STOPS, Effect.REPLACES, Effect.NEW_HOSTS
+IN_PLACE, STOPS, REPLACES, NEW_HOSTS = (
+    Effect.IN_PLACE,
+    Effect.STOPS,
+    Effect.REPLACES,
+    Effect.NEW_HOSTS,
+)
 
-# One row a key: its effect on each of CLOUDS. tests/test_config_keys.py changes each key and holds the table.
+# One row a key: its effect on each of CLOUDS. tests/test_config_keys.py changes each key and holds
+# the table.
 EFFECTS: dict[str, tuple[Effect, Effect, Effect]] = {
     "cloud": (REPLACES, REPLACES, REPLACES),
     "production": (UNUSED, IN_PLACE, IN_PLACE),
@@ -111,12 +120,15 @@ def effect(key: str, cloud: str) -> Effect:
 
 
 def infrastructure(settings: Settings) -> Json:
-    """What the cloud's resources are made from, by key, with the defaults that the cloud has filled in. JSON types."""
+    """What the cloud's resources are made from, by key, with the defaults that the cloud has filled
+    in. JSON types."""
     keys = [key for key in EFFECTS if effect(key, settings.cloud) in (IN_PLACE, STOPS, REPLACES)]
     values = {key: getattr(settings, key) for key in keys} | _defaults(settings)
     for key in _without_effect(settings):
         values.pop(key, None)
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
+    }
 
 
 def _defaults(settings: Settings) -> Json:
@@ -136,27 +148,38 @@ def _without_effect(settings: Settings) -> list[str]:
 
 
 def made_from(settings: Settings, role: str) -> Json:
-    """What a role's release is made from, by key. JSON types, and no password: a host keeps it. (`application` is the
-    host's own matter: it refuses another one.)"""
-    keys = [key for key in EFFECTS if effect(key, settings.cloud) is RELEASE and key != "application"]
-    others = {"frontend": {*keys} - {"frontend_path", "ship_also"}, "backend": {"frontend_path"}}[role]
+    """What a role's release is made from, by key. JSON types, and no password: a host keeps it.
+    (`application` is the host's own matter: it refuses another one.)"""
+    keys = [
+        key for key in EFFECTS if effect(key, settings.cloud) is RELEASE and key != "application"
+    ]
+    others = {"frontend": {*keys} - {"frontend_path", "ship_also"}, "backend": {"frontend_path"}}[
+        role
+    ]
     values = {key: getattr(settings, key) for key in keys if key not in others}
     if "backend_git" in values:
         values["backend_git"] = rules.hide_password(values["backend_git"])
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
+    }
 
 
 def to_ship(asked: Mapping[str, Any], there: Mapping[str, Any] | None) -> list[str]:
-    """The keys whose values are others than those that the release which is `there` was made from, with both; none
-    where nobody has written that down."""
+    """The keys whose values are others than those that the release which is `there` was made from,
+    with both; none where nobody has written that down."""
     known = [key for key in asked if key in (there or {})]
-    return [str(Pending(key, there[key], asked[key])) for key in known if there and there[key] != asked[key]]
+    return [
+        str(Pending(key, there[key], asked[key]))
+        for key in known
+        if there and there[key] != asked[key]
+    ]
 
 
 def applied(contract: Contract, recorded: Mapping[str, Any]) -> Json:
     """What the infrastructure that there is was made from, by key.
 
-    `recorded` is what the program exported. Outputs from before it did so hold less: counts, production and names.
+    `recorded` is what the program exported. Outputs from before it did so hold less: counts,
+    production and names.
     """
     return {
         "production": contract.production,
@@ -169,7 +192,9 @@ def applied(contract: Contract, recorded: Mapping[str, Any]) -> Json:
 
 
 def _names(contract: Contract) -> Json:
-    frontend, backend = (urlsplit(role.origin).hostname or "" for role in (contract.frontend, contract.backend))
+    frontend, backend = (
+        urlsplit(role.origin).hostname or "" for role in (contract.frontend, contract.backend)
+    )
     try:
         ip_address(frontend)
     except ValueError:
@@ -185,11 +210,13 @@ def pending(settings: Settings, there: Mapping[str, Any]) -> tuple[Pending, ...]
     return tuple(Pending(key, there[key], asked[key]) for key in known if there[key] != asked[key])
 
 
-def contract(settings: Settings, recorded: Contract, there: Mapping[str, Any], waits: Sequence[Pending]) -> Contract:
+def contract(
+    settings: Settings, recorded: Contract, there: Mapping[str, Any], waits: Sequence[Pending]
+) -> Contract:
     """The contract that the config asks of the hosts that there are: what `fab deploy` applies.
 
-    While names and `production` wait for `fab up` (and `fab deploy` refuses), the names are those that there are, and
-    the rules those of development, which both sides meet.
+    While names and `production` wait for `fab up` (and `fab deploy` refuses), the names are those
+    that there are, and the rules those of development, which both sides meet.
     """
     late = {one.key for one in waits}
     if late & set(_NAMES):

@@ -43,7 +43,8 @@ def floor_fabfile(folder: Path, kit: Kit, host: Host) -> list[str]:
         @task
         def nothing(c):
             keys = {{"key_filename": "{key}"}}
-            Connection("{host.address}", port={host.port}, user="{host.user}", connect_kwargs=keys).run("true")
+            there = dict(port={host.port}, user="{host.user}", connect_kwargs=keys)
+            Connection("{host.address}", **there).run("true")
     """
     (folder / "fabfile.py").write_text(textwrap.dedent(text))
     return [FAB, "--search-root", str(folder), "nothing"]
@@ -66,7 +67,9 @@ def pss_mb(pid: int) -> float:
             rollup = Path("/proc", str(one), "smaps_rollup").read_text()
         except OSError:
             continue
-        total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+        total += sum(
+            int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")
+        )
     return total / 1024
 
 
@@ -78,13 +81,20 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJKEuSMBaet2WqKLQAGmX5AIBdotxpQcDqIVB
 
 
 def program_start(cloud: str, folder: Path) -> float:
-    """The whole program, run against a monitor, over bare imports of pulumi and the classes it uses (median ratio)."""
+    """The whole program, run against a monitor, over bare imports of pulumi and the classes it uses
+    (median ratio)."""
     (folder / "key.pub").write_text(KEY)
     modules = sorted({name.split(".")[0] for name in CLASSES[cloud].split(", ")})
-    bare = f"import pulumi, pulumi_tls; from pulumi_{cloud} import {', '.join(modules)}; {CLASSES[cloud]}"
+    bare = (
+        f"import pulumi, pulumi_tls; from pulumi_{cloud} import {', '.join(modules)};"
+        f" {CLASSES[cloud]}"
+    )
     ours = f"from tests import graph; graph.program('{cloud}-dev', ssh_key_file='{folder}/key.pub')"
     times = in_turn(
-        *[partial(subprocess.run, [sys.executable, "-c", code], check=True, cwd=ROOT) for code in (ours, bare)]
+        *[
+            partial(subprocess.run, [sys.executable, "-c", code], check=True, cwd=ROOT)
+            for code in (ours, bare)
+        ]
     )
     return statistics.median(a / b for a, b in zip(*times, strict=True))
 
@@ -97,7 +107,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for cloud in CLASSES:
             ratio = program_start(cloud, Path(folder))
-            line(f"the program on {cloud} / bare imports of what it uses", f"{ratio:.2f} ×", "< 1.3 ×")
+            line(
+                f"the program on {cloud} / bare imports of what it uses",
+                f"{ratio:.2f} ×",
+                "< 1.3 ×",
+            )
         kit = Kit(Path(folder) / "home")
         try:
             measure(kit, Path(folder))
@@ -113,18 +127,29 @@ def measure(kit: Kit, folder: Path) -> None:
         f"{seconds(lambda: kit.fab('up', '--stack', STACK)):.1f} s",
         "< 25 s",
     )
-    line("the second, no-change run", f"{seconds(lambda: kit.fab('up', '--stack', STACK)):.2f} s", "< 4 s")
+    line(
+        "the second, no-change run",
+        f"{seconds(lambda: kit.fab('up', '--stack', STACK)):.2f} s",
+        "< 4 s",
+    )
     for record in sorted(kit.home.glob("machines/*/machine.json")):
         data = json.loads(record.read_text())
-        line(f"memory of {data['name']} (summed PSS)", f"{pss_mb(data['pid']):.0f} MiB", "< 120 MiB")
+        line(
+            f"memory of {data['name']} (summed PSS)", f"{pss_mb(data['pid']):.0f} MiB", "< 120 MiB"
+        )
         line(f"SSH on {data['name']} after its start", f"{data['ssh_after_s']:.2f} s", "< 3 s")
     backend = kit.contract(STACK).backend.hosts[0]
     floor = floor_fabfile(folder, kit, backend)
     ours, theirs = in_turn(
-        lambda: kit.fab("deploy", "--stack", STACK), lambda: subprocess.run(floor, check=True, cwd=ROOT)
+        lambda: kit.fab("deploy", "--stack", STACK),
+        lambda: subprocess.run(floor, check=True, cwd=ROOT),
     )
     line("a fabfile whose only task runs `true` (median)", f"{statistics.median(theirs):.2f} s", "")
-    line("`fab deploy` with nothing to do, two hosts (median)", f"{statistics.median(ours):.2f} s", "")
+    line(
+        "`fab deploy` with nothing to do, two hosts (median)",
+        f"{statistics.median(ours):.2f} s",
+        "",
+    )
     ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
     line("  ratio, pair by pair (median)", f"{ratio:.2f} ×", "< 1.6 ×")
 

@@ -1,4 +1,5 @@
-"""What tests need of this machine; where it is missing they are skipped by name, and fail with CI=true."""
+"""What tests need of this machine; where it is missing they are skipped by name, and fail with
+CI=true."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def missing(marker: str) -> str | None:
 
 
 def pytest_configure() -> None:
-    """A shell that starts a job in the background has it ignore ^C, and so would all that the tests start."""
+    """A shell that starts a job in the background has it ignore ^C, and so would all that the tests
+    start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -52,7 +54,8 @@ def many_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_colour_no_stack() -> Iterator[None]:
     """Tests see the same output whoever runs them."""
     before = {
-        name: os.environ.pop(name, None) for name in ("STACK", "PULUMI_STACK", "FORCE_COLOR", "PULUMI_BACKEND_URL")
+        name: os.environ.pop(name, None)
+        for name in ("STACK", "PULUMI_STACK", "FORCE_COLOR", "PULUMI_BACKEND_URL")
     }
     yield
     os.environ.update({name: value for name, value in before.items() if value is not None})

@@ -1,4 +1,5 @@
-"""What CORS costs nginx: requests a second with the rendered configuration over the same without it, in turn."""
+"""What CORS costs nginx: requests a second with the rendered configuration over the same without
+it, in turn."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ server {{
 def without_cors(generation: Generation) -> Generation:
     """The same files less what is there for CORS."""
     gone = (
-        r"^    include snippets/origin-kit-cors\.conf;\n(?:.*\n)*?(?=    location / \{)",  # the server's own part
+        # The server's own part.
+        r"^    include snippets/origin-kit-cors\.conf;\n(?:.*\n)*?(?=    location / \{)",
         r"^ *include snippets/origin-kit-cors\.conf;\n",
         r"^ *proxy_hide_header Access-Control-.*\n",
     )
@@ -92,8 +94,9 @@ def ratios(path: str) -> list[float]:
             (static / "site.css").write_text("body { color: black }\n" * 50)
             stack.enter_context(upstream(site))
         assert [bool(site.ask("GET", path, {"Origin": FRONT}).allowed) for site in sites] == [
-            True, not path.startswith("/static/"),
-        ]  # fmt: skip
+            True,
+            not path.startswith("/static/"),
+        ]
         for site in sites:
             rate(site, path)
         pairs = []
@@ -105,11 +108,17 @@ def ratios(path: str) -> list[float]:
 
 
 def main() -> None:
-    for title, path in (("a proxied request", "/api/products/"), ("a static file", "/static/site.css")):
+    for title, path in (
+        ("a proxied request", "/api/products/"),
+        ("a static file", "/static/site.css"),
+    ):
         found = ratios(path)
         low, _, high = statistics.quantiles(found, n=4)
         shown = f"{statistics.median(found):.3f} ×"
-        print(f"{f'nginx with CORS / without: {title}':<58} {shown:>12}   wanted ≥ 0.97 × ({low:.3f} to {high:.3f})")
+        print(
+            f"{f'nginx with CORS / without: {title}':<58} {shown:>12}   wanted ≥ 0.97 × ({low:.3f}"
+            f" to {high:.3f})"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The program's resource graph for a stack, by running the program through the SDK against a monitor that records."""
+"""The program's resource graph for a stack, by running the program through the SDK against a
+monitor that records."""
 
 from __future__ import annotations
 
@@ -71,7 +72,8 @@ class Graph:
 
 
 class Cloud(Mocks):
-    """Answers as a cloud would, with addresses for documentation (RFC 5737), the same ones every time."""
+    """Answers as a cloud would, with addresses for documentation (RFC 5737), the same ones every
+    time."""
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         state = {key: _plain(value) for key, value in args.inputs.items()}
@@ -95,13 +97,20 @@ class Cloud(Mocks):
         return identity if args.custom else None, state
 
     def call(self, args: Any) -> tuple[dict[str, Any], None]:
-        raise AssertionError(f"the program asks the cloud: {args.token}; its answer would change between runs")
+        raise AssertionError(
+            f"the program asks the cloud: {args.token}; its answer would change between runs"
+        )
 
 
 def address(name: str) -> str:
-    """frontend-1 is 203.0.113.10, backend-1 is 203.0.113.20 and so on; what stands beside it 100 more."""
-    role, number, *more = name.split("-")  # backend-1-2, backend-1-standby: of a host that is being replaced
-    return f"203.0.113.{({'frontend': 9, 'backend': 19}[role]) + int(number) + (100 if more else 0)}"
+    """frontend-1 is 203.0.113.10, backend-1 is 203.0.113.20 and so on; what stands beside it 100
+    more."""
+    role, number, *more = name.split(
+        "-"
+    )  # backend-1-2, backend-1-standby: of a host that is being replaced
+    return (
+        f"203.0.113.{({'frontend': 9, 'backend': 19}[role]) + int(number) + (100 if more else 0)}"
+    )
 
 
 class Recorder(MockMonitor):
@@ -118,10 +127,16 @@ class Recorder(MockMonitor):
         parent = request.parent.rpartition("::")[2] or None
         self.nodes.append(
             Node(
-                request.type, request.name, parent, _marked(inputs), bool(request.protect),
-                tuple(request.ignoreChanges), tuple(request.additionalSecretOutputs), getattr(answer, "id", ""),
+                request.type,
+                request.name,
+                parent,
+                _marked(inputs),
+                bool(request.protect),
+                tuple(request.ignoreChanges),
+                tuple(request.additionalSecretOutputs),
+                getattr(answer, "id", ""),
             )
-        )  # fmt: skip
+        )
         return answer
 
     def RegisterResourceOutputs(self, request: Any) -> Any:
@@ -131,7 +146,8 @@ class Recorder(MockMonitor):
 
 
 def program(stack: str, **config: str) -> Graph:
-    """Run the program for a stack of `stacks/`, with these config values (as text) on top; the image is pinned.
+    """Run the program for a stack of `stacks/`, with these config values (as text) on top; the
+    image is pinned.
 
     It is run once per stack and config; everyone gets a copy of their own.
     """
@@ -142,14 +158,18 @@ def program(stack: str, **config: str) -> Graph:
 def _program(stack: str, given: tuple[tuple[str, str], ...]) -> Graph:
     config = dict(given)
     values = read_config(ROOT, stack)
-    values |= {"machine_image": IMAGES.get(values["cloud"], "")} if values["cloud"] in IMAGES else {}
+    values |= (
+        {"machine_image": IMAGES.get(values["cloud"], "")} if values["cloud"] in IMAGES else {}
+    )
     secret = [key for key in config if key.startswith("env.")]
     everything = {f"{PROJECT}:{key}": value for key, value in {**values, **config}.items()}
     set_all_config(everything, [f"{PROJECT}:{key}" for key in secret])
     recorder = Recorder()
 
     async def run() -> None:
-        configure(Settings(project=PROJECT, stack=stack, monitor=recorder, engine=Silent(), dry_run=False))
+        configure(
+            Settings(project=PROJECT, stack=stack, monitor=recorder, engine=Silent(), dry_run=False)
+        )
         await run_in_stack(lambda: run_path(ROOT / "infra"))
 
     with pytest.MonkeyPatch.context() as patch:
@@ -201,12 +221,21 @@ def _hidden(value: Any) -> Any:
 
 
 def _key(name: str) -> tuple[str, str]:
-    """A key pair in OpenSSH's form that is the same for the same name. Only its form counts here."""
+    """A key pair in OpenSSH's form that is the same for the same name. Only its form counts
+    here."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
-    # OpenSSH's own private form holds a random number; a fixed text of that form keeps golden files still.
+    public = (
+        key.public_key()
+        .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        .decode()
+    )
+    # OpenSSH's own private form holds a random number; a fixed text of that form keeps golden files
+    # still.
     middle = hashlib.sha512(name.encode()).hexdigest()
-    return public, f"-----BEGIN OPENSSH PRIVATE KEY-----\n{middle}\n-----END OPENSSH PRIVATE KEY-----\n"
+    return (
+        public,
+        f"-----BEGIN OPENSSH PRIVATE KEY-----\n{middle}\n-----END OPENSSH PRIVATE KEY-----\n",
+    )

@@ -81,7 +81,10 @@ class Index:
         if kind == "files":
             return self.files.get(name)
         found = [file for file in self.files if file.split("-")[0].replace("_", "-") == name]
-        links = [f'<a href="/files/{file}#sha256={sha256(self.files[file])}">{file}</a>' for file in found]
+        links = [
+            f'<a href="/files/{file}#sha256={sha256(self.files[file])}">{file}</a>'
+            for file in found
+        ]
         return "".join(links).encode() if found else None
 
 
@@ -102,7 +105,10 @@ def serving(user: str = "") -> Iterator[Index]:
             index.asked.append(self.path)
             data = index.answer(self.path)
             self.send_response(404 if data is None else 200)
-            self.send_header("Content-Type", "text/html" if self.path.startswith("/simple") else "application/zip")
+            self.send_header(
+                "Content-Type",
+                "text/html" if self.path.startswith("/simple") else "application/zip",
+            )
             self.send_header("Content-Length", str(len(data or b"")))
             self.end_headers()
             if self.command == "GET":

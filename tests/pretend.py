@@ -1,9 +1,11 @@
-"""Providers that the real Pulumi CLI talks to in tests: `aws`, `gcp` and `tls`, without a cloud behind them.
+"""Providers that the real Pulumi CLI talks to in tests: `aws`, `gcp` and `tls`, without a cloud
+behind them.
 
-The engine, the program, the state and the steps are Pulumi's own. Pretended is what a cloud's provider says: whether a
-changed input is updated in place or replaces the resource. `IN_PLACE` is that knowledge: what has no `ForceNew` in the
-Terraform providers that Pulumi's are built from. Instances and service accounts were read in their source, the others
-are written from memory; whatever is not listed counts as replacing.
+The engine, the program, the state and the steps are Pulumi's own. Pretended is what a cloud's
+provider says: whether a changed input is updated in place or replaces the resource. `IN_PLACE` is
+that knowledge: what has no `ForceNew` in the Terraform providers that Pulumi's are built from.
+Instances and service accounts were read in their source, the others are written from memory;
+whatever is not listed counts as replacing.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ Json = dict[str, Any]
 SECRET = "4dabf18193072939515e22adb298388d"
 PASSPHRASE = "only for tests"
 
-# By type: the inputs that a provider updates where they are; `a.b` is a property of an object or of its items.
+# By type: the inputs that a provider updates where they are; `a.b` is a property of an object or of
+# its items.
 IN_PLACE: dict[str, set[str]] = {
     "aws:ec2/vpc:Vpc": {"tags", "enableDnsHostnames"},
     "aws:ec2/internetGateway:InternetGateway": {"tags"},
@@ -45,18 +48,39 @@ IN_PLACE: dict[str, set[str]] = {
     "aws:ec2/routeTableAssociation:RouteTableAssociation": {"routeTableId"},
     "aws:ec2/securityGroup:SecurityGroup": {"tags"},
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": {
-        "tags", "description", "cidrIpv4", "cidrIpv6", "ipProtocol", "fromPort", "toPort",
+        "tags",
+        "description",
+        "cidrIpv4",
+        "cidrIpv6",
+        "ipProtocol",
+        "fromPort",
+        "toPort",
     },
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": {
-        "tags", "description", "cidrIpv4", "cidrIpv6", "ipProtocol", "fromPort", "toPort",
+        "tags",
+        "description",
+        "cidrIpv4",
+        "cidrIpv6",
+        "ipProtocol",
+        "fromPort",
+        "toPort",
     },
     "aws:iam/role:Role": {"tags", "assumeRolePolicy", "description"},
     "aws:iam/instanceProfile:InstanceProfile": {"tags", "role"},
     "aws:ec2/keyPair:KeyPair": {"tags"},
-    # An instance's type and its user data are changed by stopping it; its profile and groups while it runs.
+    # An instance's type and its user data are changed by stopping it; its profile and groups while
+    # it runs.
     "aws:ec2/instance:Instance": {
-        "tags", "instanceType", "userData", "iamInstanceProfile", "vpcSecurityGroupIds", "disableApiTermination",
-        "metadataOptions", "rootBlockDevice.tags", "rootBlockDevice.volumeSize", "rootBlockDevice.volumeType",
+        "tags",
+        "instanceType",
+        "userData",
+        "iamInstanceProfile",
+        "vpcSecurityGroupIds",
+        "disableApiTermination",
+        "metadataOptions",
+        "rootBlockDevice.tags",
+        "rootBlockDevice.volumeSize",
+        "rootBlockDevice.volumeType",
     },
     "aws:ec2/eip:Eip": {"tags"},
     "aws:ec2/eipAssociation:EipAssociation": set(),
@@ -64,17 +88,27 @@ IN_PLACE: dict[str, set[str]] = {
     "gcp:compute/network:Network": set(),
     "gcp:compute/subnetwork:Subnetwork": set(),
     "gcp:compute/firewall:Firewall": {
-        "sourceRanges", "allows", "targetServiceAccounts", "description",
+        "sourceRanges",
+        "allows",
+        "targetServiceAccounts",
+        "description",
     },
     "gcp:compute/address:Address": {"labels"},
     "gcp:compute/instance:Instance": {
-        "labels", "metadata", "machineType", "deletionProtection", "allowStoppingForUpdate", "serviceAccount",
-        "shieldedInstanceConfig", "networkInterfaces.accessConfigs", "desiredStatus",
+        "labels",
+        "metadata",
+        "machineType",
+        "deletionProtection",
+        "allowStoppingForUpdate",
+        "serviceAccount",
+        "shieldedInstanceConfig",
+        "networkInterfaces.accessConfigs",
+        "desiredStatus",
     },
     "gcp:serviceaccount/account:Account": {"displayName", "description"},
     "gcp:dns/recordSet:RecordSet": {"rrdatas", "ttl"},
     "tls:index/privateKey:PrivateKey": set(),
-}  # fmt: skip
+}
 # Pulumi names these itself where the program does not.
 NAMED = {
     "aws:iam/role:Role": "name",
@@ -105,7 +139,11 @@ def changed_paths(old: Any, new: Any, path: str = "") -> Iterator[str]:
 def replacing(kind: str, paths: set[str]) -> set[str]:
     """Those of the changed inputs that replace the resource."""
     known = IN_PLACE[kind]
-    return {path for path in paths if not any(path == one or path.startswith(f"{one}.") for one in known)}
+    return {
+        path
+        for path in paths
+        if not any(path == one or path.startswith(f"{one}.") for one in known)
+    }
 
 
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
@@ -133,7 +171,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
     def Configure(self, request: Any, context: Any) -> Any:
-        return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True, acceptResources=False)
+        return provider_pb2.ConfigureResponse(
+            acceptSecrets=True, supportsPreview=True, acceptResources=False
+        )
 
     def Check(self, request: Any, context: Any) -> Any:
         kind, name = type_and_name(request.urn)
@@ -152,17 +192,25 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             inputs.pop("__defaults", None)
         paths = set(changed_paths(old, new))
         some = provider_pb2.DiffResponse.DIFF_SOME if paths else provider_pb2.DiffResponse.DIFF_NONE
-        return provider_pb2.DiffResponse(changes=some, diffs=sorted(paths), replaces=sorted(replacing(kind, paths)))
+        return provider_pb2.DiffResponse(
+            changes=some, diffs=sorted(paths), replaces=sorted(replacing(kind, paths))
+        )
 
     def Create(self, request: Any, context: Any) -> Any:
         kind, name = type_and_name(request.urn)
         inputs = MessageToDict(request.properties)
         plain = {key: _plain(value) for key, value in inputs.items()}
-        asked = MockResourceArgs(typ=kind, name=name, inputs=plain, provider="", resource_id="", custom=True)
+        asked = MockResourceArgs(
+            typ=kind, name=name, inputs=plain, provider="", resource_id="", custom=True
+        )
         identity, state = graph.Cloud().new_resource(asked)
         # What the program marked as secret stays so; the mocks' answer comes without the marks.
-        state = {key: inputs.get(key, value) if key in inputs else value for key, value in state.items()}
-        return provider_pb2.CreateResponse(id="" if request.preview else identity, properties=_struct(state))
+        state = {
+            key: inputs.get(key, value) if key in inputs else value for key, value in state.items()
+        }
+        return provider_pb2.CreateResponse(
+            id="" if request.preview else identity, properties=_struct(state)
+        )
 
     def Update(self, request: Any, context: Any) -> Any:
         return provider_pb2.UpdateResponse(
@@ -185,7 +233,8 @@ def _struct(value: Json) -> struct_pb2.Struct:
 
 @contextmanager
 def providers() -> Iterator[str]:
-    """The three providers on loopback; what PULUMI_DEBUG_PROVIDERS has to be for the CLI to attach to them."""
+    """The three providers on loopback; what PULUMI_DEBUG_PROVIDERS has to be for the CLI to attach
+    to them."""
     servers = []
     places = []
     for package in ("aws", "gcp", "tls"):
@@ -203,15 +252,19 @@ def providers() -> Iterator[str]:
 
 
 class Cli:
-    """The real CLI for one stack, with a backend of its own, in a copy of what a checkout's program is started from.
+    """The real CLI for one stack, with a backend of its own, in a copy of what a checkout's program
+    is started from.
 
-    The copy is there because the CLI writes into the stack's config file; modules come from the checkout itself.
+    The copy is there because the CLI writes into the stack's config file; modules come from the
+    checkout itself.
     """
 
     def __init__(self, checkout: Path, python: Path, folder: Path, stack: str, debug: str) -> None:
         self.project, self.stack = folder / "project", stack
         (folder / "backend").mkdir(parents=True)
-        shutil.copytree(checkout / "infra", self.project / "infra", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            checkout / "infra", self.project / "infra", ignore=shutil.ignore_patterns("__pycache__")
+        )
         shutil.copy(checkout / "Pulumi.yaml", self.project)
         self.environment = {
             **os.environ,
@@ -227,7 +280,9 @@ class Cli:
     def run(self, *words: str, status: int | None = 0) -> str:
         """What it says on stdout."""
         command = ["pulumi", "-C", str(self.project), *words, "--non-interactive"]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=300
+        )
         said = f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert status is None or done.returncode == status, said
         return done.stdout
@@ -236,11 +291,18 @@ class Cli:
         """Make the stack with this config, and this state if there is one."""
         file = self.project / "stacks" / f"Pulumi.{self.stack}.yaml"
         file.parent.mkdir()
-        file.write_text(yaml.safe_dump({"config": {f"{graph.PROJECT}:{key}": item for key, item in values.items()}}))
+        file.write_text(
+            yaml.safe_dump(
+                {"config": {f"{graph.PROJECT}:{key}": item for key, item in values.items()}}
+            )
+        )
         self.run("stack", "init", "--stack", self.stack)
         if state:
             salt = yaml.safe_load(file.read_text())["encryptionsalt"]
-            state["deployment"]["secrets_providers"] = {"type": "passphrase", "state": {"salt": salt}}
+            state["deployment"]["secrets_providers"] = {
+                "type": "passphrase",
+                "state": {"salt": salt},
+            }
             path = self.project / "state.json"
             path.write_text(json.dumps(state))
             self.run("stack", "import", "--stack", self.stack, "--file", str(path))
@@ -254,18 +316,25 @@ class Cli:
     def steps(self) -> dict[str, str]:
         """What a preview would do: `type name` → operation, without what stays."""
         found = self.preview()
-        return {" ".join(type_and_name(step["urn"])): step["op"] for step in found if step["op"] != "same"}
+        return {
+            " ".join(type_and_name(step["urn"])): step["op"]
+            for step in found
+            if step["op"] != "same"
+        }
 
 
 def hidden(state: Json) -> Json:
-    """A state of `pulumi stack export --show-secrets` without private keys and without what differs every time."""
+    """A state of `pulumi stack export --show-secrets` without private keys and without what differs
+    every time."""
 
     def hide(found: Json) -> Json:
         if "plaintext" not in found:
             return found
         value = json.loads(found["plaintext"])
         parts = value if isinstance(value, dict) else {"": value}
-        parts = {key: "hidden" if "PRIVATE KEY" in str(item) else item for key, item in parts.items()}
+        parts = {
+            key: "hidden" if "PRIVATE KEY" in str(item) else item for key, item in parts.items()
+        }
         return {**found, "plaintext": json.dumps(parts if isinstance(value, dict) else parts[""])}
 
     state = json.loads(json.dumps(state), object_hook=hide)
@@ -293,7 +362,8 @@ def stack_config(checkout: Path, stack: str) -> Json:
 
 
 def main() -> None:
-    """`python -m tests.pretend CHECKOUT FOLDER`: write the state of every cloud stack as that checkout makes it."""
+    """`python -m tests.pretend CHECKOUT FOLDER`: write the state of every cloud stack as that
+    checkout makes it."""
     checkout, target = (Path(word).resolve() for word in sys.argv[1:])
     target.mkdir(parents=True, exist_ok=True)
     with providers() as debug:
@@ -304,7 +374,9 @@ def main() -> None:
                 cli.init(stack_config(checkout, stack))
                 cli.run("up", "--stack", stack, "--yes", "--skip-preview")
                 state = json.loads(cli.run("stack", "export", "--stack", stack, "--show-secrets"))
-            (target / f"{stack}.json").write_text(json.dumps(hidden(state), indent=1, sort_keys=True) + "\n")
+            (target / f"{stack}.json").write_text(
+                json.dumps(hidden(state), indent=1, sort_keys=True) + "\n"
+            )
 
 
 if __name__ == "__main__":

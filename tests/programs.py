@@ -17,16 +17,22 @@ BOOTSTRAP = resources.files("on_host").joinpath("bootstrap.py").read_text()
 
 
 def doing(text: str) -> Program:
-    """A program of nothing but these lines, which find their orders in `orders` and give their status back."""
+    """A program of nothing but these lines, which find their orders in `orders` and give their
+    status back."""
     body = textwrap.indent(text, "    ")
     return program.pack(
-        {"on_host/__init__.py": "", "on_host/__main__.py": f"def main(orders):\n{body}\n    return 0\n"}
+        {
+            "on_host/__init__.py": "",
+            "on_host/__main__.py": f"def main(orders):\n{body}\n    return 0\n",
+        }
     )
 
 
 def bootstrap(root: Path) -> str:
     """What starts a program on a host, for one whose files are below `root`."""
-    return BOOTSTRAP.replace('"/run/origin-kit/programs"', repr(str(root / "run/origin-kit/programs")))
+    return BOOTSTRAP.replace(
+        '"/run/origin-kit/programs"', repr(str(root / "run/origin-kit/programs"))
+    )
 
 
 def begin(process: Any, wanted: Program, orders: Json) -> None:

@@ -15,7 +15,8 @@ from tests.graph import IMAGES, ROOT
 
 @dataclass(frozen=True)
 class StackFile:
-    """A copy of another stack's file with an image pinned; `edit` gives keys other values, None takes one out."""
+    """A copy of another stack's file with an image pinned; `edit` gives keys other values, None
+    takes one out."""
 
     name: str
     path: Path

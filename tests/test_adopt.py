@@ -1,4 +1,5 @@
-"""`fab adopt`: what is read of a project, what is said of it, what is written. Nothing of a project is ever run."""
+"""`fab adopt`: what is read of a project, what is said of it, what is written. Nothing of a project
+is ever run."""
 
 from __future__ import annotations
 
@@ -27,9 +28,13 @@ from tests.e2e.kit import FAB, ROOT
 from tests.test_render import load
 from tests.test_render_settings import PROJECTS, Project
 
-SCRIPT = "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', '{}')\napplication = get_wsgi_application()\n"
+SCRIPT = (
+    "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', '{}')\napplication ="
+    " get_wsgi_application()\n"
+)
 COMMON = "django.middleware.common.CommonMiddleware"
 CORS = "corsheaders.middleware.CorsMiddleware"
+SQLITE = "django.db.backends.sqlite3"
 PLAIN = f"""
 from pathlib import Path
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -39,16 +44,19 @@ ROOT_URLCONF = "shop.urls"
 WSGI_APPLICATION = "shop.wsgi.application"
 INSTALLED_APPS = ["django.contrib.auth"]
 MIDDLEWARE = ["{COMMON}"]
-DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}}}}
+DATABASES = {{"default": {{"ENGINE": "{SQLITE}", "NAME": BASE_DIR / "db.sqlite3"}}}}
 """
 
 
-# What the project's own module says otherwise than the kit's in front of it (kinds of lists and order of apps aside).
+# What the project's own module says otherwise than the kit's in front of it (kinds of lists and
+# order of apps aside).
 COMPARE = """
 import origin_kit_settings as after
 import shop.settings as before
 def plain(name, value):
-    return sorted(value) if name == "INSTALLED_APPS" else list(value) if isinstance(value, tuple) else value
+    if name == "INSTALLED_APPS":
+        return sorted(value)
+    return list(value) if isinstance(value, tuple) else value
 for name, value in vars(before).items():
     if name.isupper() and plain(name, value) != plain(name, getattr(after, name, ())):
         print(name)
@@ -56,11 +64,15 @@ for name, value in vars(before).items():
 
 
 def write(folder: Path, settings: str = PLAIN, files: Mapping[str, str] | None = None) -> Path:
-    """A project in `folder`/app; `files` come on top by their path below it, an empty one is left out."""
+    """A project in `folder`/app; `files` come on top by their path below it, an empty one is left
+    out."""
     usual = {
-        "manage.py": SCRIPT.format("shop.settings"), "shop/wsgi.py": SCRIPT.format("shop.settings"),
-        "shop/settings.py": settings, "requirements.txt": "django>=5.2\n", "dist/index.html": "<!doctype html>",
-    }  # fmt: skip
+        "manage.py": SCRIPT.format("shop.settings"),
+        "shop/wsgi.py": SCRIPT.format("shop.settings"),
+        "shop/settings.py": settings,
+        "requirements.txt": "django>=5.2\n",
+        "dist/index.html": "<!doctype html>",
+    }
     for name, text in (usual | dict(files or {})).items():
         if text:
             (folder / "app" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -71,8 +83,15 @@ def write(folder: Path, settings: str = PLAIN, files: Mapping[str, str] | None =
 def fingerprint(folder: Path) -> list[tuple[str, int, int, str]]:
     """Every file's path, mode, time of change and content."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return [(str(path), path.stat().st_mode, path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
-            for path in files]  # fmt: skip
+    return [
+        (
+            str(path),
+            path.stat().st_mode,
+            path.stat().st_mtime_ns,
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+        for path in files
+    ]
 
 
 def adopted(app: Path, kit: Path, **options: Any) -> Adopted:
@@ -95,23 +114,35 @@ def decisions(result: Adopted) -> str:
     return "\n".join(map(str, result.findings))
 
 
-def with_settings(tmp_path: Path, more: str, files: Mapping[str, str] | None = None) -> tuple[Settings, str, str]:
-    """The config, the decisions and the whole report for a plain project with `more` in its settings."""
+def with_settings(
+    tmp_path: Path, more: str, files: Mapping[str, str] | None = None
+) -> tuple[Settings, str, str]:
+    """The config, the decisions and the whole report for a plain project with `more` in its
+    settings."""
     result = adopted(write(tmp_path, PLAIN + more, files), tmp_path / "kit")
     return config(result), decisions(result), str(result)
 
 
-# ------------------------------------------------------------------------------------------------- the example
+# -------------------------------------------------------------------------------------- the example
 
 
 def test_the_example_is_adopted_as_its_own_stack_has_it(tmp_path: Path) -> None:
-    """The written config names what stacks/Pulumi.local.yaml names, and nothing is left to decide."""
+    """The written config names what stacks/Pulumi.local.yaml names, and nothing is left to
+    decide."""
     result, shipped = (
         adopted(ROOT / "examples" / "backend", tmp_path),
         Settings.read(read_config(ROOT, "local"), "local"),
     )
     found = config(result)
-    for key in ("application", "backend_path", "wsgi", "settings", "frontend_path", "static_url", "media_url"):
+    for key in (
+        "application",
+        "backend_path",
+        "wsgi",
+        "settings",
+        "frontend_path",
+        "static_url",
+        "media_url",
+    ):
         assert getattr(found, key) == getattr(shipped, key)
     assert result.findings == ()
     assert str(result).splitlines()[:-1] == [
@@ -125,15 +156,42 @@ def test_the_example_is_adopted_as_its_own_stack_has_it(tmp_path: Path) -> None:
         "  environment    0 variables are read, none of them needed",
         "  frontend       examples/frontend",
         "on the host the kit's settings module comes after the project's",
-        "  setting         now                   then                                          where",
-        "  DEBUG           True                  False                                         shop/settings.py:26",
-        "  SECRET_KEY      written in the file   the host's own, or the one among the secrets  shop/settings.py:23",
-        "  ALLOWED_HOSTS   []                    the backend's own name and address            shop/settings.py:28",
-        "  INSTALLED_APPS  7 apps                with corsheaders                              shop/settings.py:33",
-        "  MIDDLEWARE      7, no CorsMiddleware  CorsMiddleware first                          shop/settings.py:43",
-        "  DATABASES       db.sqlite3            /var/lib/shop                                 shop/settings.py:76",
-        "  MEDIA_ROOT      media                 /var/lib/shop/media                           shop/settings.py:122",
-        "  sets too: every other CORS_*, CSRF_TRUSTED_ORIGINS, SECURE_SSL_REDIRECT, SESSION_COOKIE_SECURE,",
+        (
+            "  setting         now                   then                                         "
+            " where"
+        ),
+        (
+            "  DEBUG           True                  False                                        "
+            " shop/settings.py:26"
+        ),
+        (
+            "  SECRET_KEY      written in the file   the host's own, or the one among the secrets "
+            " shop/settings.py:23"
+        ),
+        (
+            "  ALLOWED_HOSTS   []                    the backend's own name and address           "
+            " shop/settings.py:28"
+        ),
+        (
+            "  INSTALLED_APPS  7 apps                with corsheaders                             "
+            " shop/settings.py:33"
+        ),
+        (
+            "  MIDDLEWARE      7, no CorsMiddleware  CorsMiddleware first                         "
+            " shop/settings.py:43"
+        ),
+        (
+            "  DATABASES       db.sqlite3            /var/lib/shop                                "
+            " shop/settings.py:76"
+        ),
+        (
+            "  MEDIA_ROOT      media                 /var/lib/shop/media                          "
+            " shop/settings.py:122"
+        ),
+        (
+            "  sets too: every other CORS_*, CSRF_TRUSTED_ORIGINS, SECURE_SSL_REDIRECT,"
+            " SESSION_COOKIE_SECURE,"
+        ),
         "  CSRF_COOKIE_SECURE, SILENCED_SYSTEM_CHECKS, STATIC_ROOT, LOGGING",
     ]
     assert str(result).splitlines()[-1].endswith("Pulumi.shop.yaml; next: `fab up --stack shop`")
@@ -143,23 +201,39 @@ def test_the_table_of_changes_is_what_the_settings_module_sets() -> None:
     """Every setting that the rendered module assigns has a row, and no other has."""
     contract = load("local-ip")
     tree = ast.parse(settings_text(contract, contract.backend.hosts[0]))
-    stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    stored = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
     assert {name for name in stored if name.isupper()} == set(TABLE)
 
 
 @pytest.mark.parametrize("name", PROJECTS)
 def test_the_report_names_what_really_changes(tmp_path: Path, name: str) -> None:
-    """Each setting that a real Django has otherwise behind the kit's module has a row, and no other has."""
+    """Each setting that a real Django has otherwise behind the kit's module has a row, and no other
+    has."""
     host = Project(tmp_path, PROJECTS[name])
-    for file, text in (("manage.py", SCRIPT), ("shop/wsgi.py", SCRIPT), ("requirements.txt", "django\n")):
+    for file, text in (
+        ("manage.py", SCRIPT),
+        ("shop/wsgi.py", SCRIPT),
+        ("requirements.txt", "django\n"),
+    ):
         (host.app / file).write_text(text.format("shop.settings"))
     result = adopted(host.app, tmp_path / "kit", frontend=ROOT / "examples" / "frontend")
     found = config(result)
-    host.write_module("local-ip", allow_headers=found.allow_headers, allow_methods=found.allow_methods,
-                      expose_headers=found.expose_headers, max_age_s=found.max_age_s)  # fmt: skip
+    host.write_module(
+        "local-ip",
+        allow_headers=found.allow_headers,
+        allow_methods=found.allow_methods,
+        expose_headers=found.expose_headers,
+        max_age_s=found.max_age_s,
+    )
     done = host.run(COMPARE)
     assert done.returncode == 0, done.stderr
-    assert {row[0] for row in changes(result.project, DEFAULTS | result.values)} == {*done.stdout.split()}
+    assert {row[0] for row in changes(result.project, DEFAULTS | result.values)} == {
+        *done.stdout.split()
+    }
 
 
 def test_nothing_of_the_project_runs(tmp_path: Path) -> None:
@@ -169,19 +243,29 @@ def test_nothing_of_the_project_runs(tmp_path: Path) -> None:
     assert config(adopted(app, tmp_path / "kit")).settings == "shop.settings"
 
 
-# ------------------------------------------------------------------------------------------------- its own CORS
+# ------------------------------------------------------------------------------------- its own CORS
 
 
 def test_own_origins_go_over_in_a_browser_s_spelling(tmp_path: Path) -> None:
-    """What parse_origin makes of them is in the config; what it refuses is told with its words and left out."""
+    """What parse_origin makes of them is in the config; what it refuses is told with its words and
+    left out."""
     more = """
-CORS_ALLOWED_ORIGINS = ["https://shop.example.com", "https://App.example.com:443/", "localhost:3000"]
-CORS_ALLOWED_ORIGINS += ("https://x.example.com/login",)
+CORS_ALLOWED_ORIGINS = ["https://shop.example.com", "https://App.example.com:443/"]
+CORS_ALLOWED_ORIGINS += ("localhost:3000", "https://x.example.com/login",)
 """
     found, said, _ = with_settings(tmp_path, more)
-    assert [str(origin) for origin in found.extra_origins] == ["https://shop.example.com", "https://app.example.com"]
-    assert "'https://App.example.com:443/' never matches what a browser sends (shop/settings.py:13)" in said
-    assert "'localhost:3000' has no scheme; write http://localhost:3000 or https://localhost:3000" in said
+    assert [str(origin) for origin in found.extra_origins] == [
+        "https://shop.example.com",
+        "https://app.example.com",
+    ]
+    assert (
+        "'https://App.example.com:443/' never matches what a browser sends (shop/settings.py:13)"
+        in said
+    )
+    assert (
+        "'localhost:3000' has no scheme; write http://localhost:3000 or https://localhost:3000"
+        in said
+    )
     assert "has a path ('/login')" in said
 
 
@@ -196,37 +280,59 @@ CORS_PREFLIGHT_MAX_AGE = 60 * 60
 """
     found, said, _ = with_settings(tmp_path, more)
     assert found.allow_headers[-1] == "X-Shop" and len(found.allow_headers) == 10
-    assert (found.allow_methods, found.expose_headers, found.max_age_s) == (("GET", "POST"), ("X-Total",), 3600)
+    assert (found.allow_methods, found.expose_headers, found.max_age_s) == (
+        ("GET", "POST"),
+        ("X-Total",),
+        3600,
+    )
     assert said == ""
 
 
 # What the project says → what has to be decided.
 CONFLICTS = {
-    "CORS_ALLOWED_ORIGINS = 'https://a.example.com'": "each of its characters is taken for an origin",
+    "CORS_ALLOWED_ORIGINS = 'https://a.example.com'": (
+        "each of its characters is taken for an origin"
+    ),
     "CORS_ORIGIN_WHITELIST = ['*']": "CORS_ORIGIN_WHITELIST: '*' is every origin",
     "CORS_ALLOWED_ORIGIN_REGEXES = r'^https://a\\.example\\.com$'": "is text, not a list",
     "CORS_ALLOWED_ORIGIN_REGEXES = ['']": "holds an empty pattern: every website is let in",
-    "CORS_ALLOWED_ORIGIN_REGEXES = [r'^http://203\\.0\\.113\\.7']": "if it means http://203.0.113.7, write",
-    "CORS_ALLOWED_ORIGIN_REGEXES = [r'^http://203\\.0\\.113\\.[5-9]']": "lets in whatever begins or ends like it",
-    "CORS_ALLOWED_ORIGIN_REGEXES = [r'^https://.*\\.com$']": "has a bare dot, which is any character",
+    "CORS_ALLOWED_ORIGIN_REGEXES = [r'^http://203\\.0\\.113\\.7']": (
+        "if it means http://203.0.113.7, write"
+    ),
+    "CORS_ALLOWED_ORIGIN_REGEXES = [r'^http://203\\.0\\.113\\.[5-9]']": (
+        "lets in whatever begins or ends like it"
+    ),
+    "CORS_ALLOWED_ORIGIN_REGEXES = [r'^https://.*\\.com$']": (
+        "has a bare dot, which is any character"
+    ),
     "CORS_ALLOW_ALL_ORIGINS = True": "any website reads the answers (shop/settings.py:11)",
-    "CORS_ORIGIN_ALLOW_ALL = CORS_ALLOW_CREDENTIALS = True": "any website reads the answers, with the visitor's",
+    "CORS_ORIGIN_ALLOW_ALL = CORS_ALLOW_CREDENTIALS = True": (
+        "any website reads the answers, with the visitor's"
+    ),
     "CORS_ALLOW_CREDENTIALS = True": "browsers send no cookies between two bare addresses",
     "CORS_URLS_REGEX = r'^/api/.*$'": "pages on allowed origins may read every path",
     "CORS_ALLOW_METHODS = 'GET'": "CORS_ALLOW_METHODS: 'GET' is not a list",
     "CORS_ALLOW_HEADERS = ['*']": "'*' is taken literally",
     "CORS_PREFLIGHT_MAX_AGE = 10**9": "CORS_PREFLIGHT_MAX_AGE is computed at run time",
-    "CSRF_TRUSTED_ORIGINS = ['https://admin.example.com']": "CSRF_TRUSTED_ORIGINS loses https://admin.example.com",
+    "CSRF_TRUSTED_ORIGINS = ['https://admin.example.com']": (
+        "CSRF_TRUSTED_ORIGINS loses https://admin.example.com"
+    ),
     "SESSION_COOKIE_SAMESITE = 'None'": "over http browsers drop the cookie",
     "CSRF_COOKIE_DOMAIN = '.example.com'": "under another name browsers drop the cookie",
-    "STATIC_URL = 'https://cdn.example.com/s/'": "STATIC_URL is 'https://cdn.example.com/s/', no plain path",
+    "STATIC_URL = 'https://cdn.example.com/s/'": (
+        "STATIC_URL is 'https://cdn.example.com/s/', no plain path"
+    ),
     "MEDIA_ROOT = '/srv/media'": "MEDIA_ROOT '/srv/media' is outside of the project",
     "MIDDLEWARE += ['corsheaders.middleware.CorsPostCsrfMiddleware']": "is gone since 4.0",
-    "DATABASES['x'] = {'ENGINE': 'django.db.backends.sqlite3', 'NAME': 'var/db.sqlite3'}": "would become one",
-    "DATABASES = {'default': {'ENGINE': 'django.db.backends.postgresql', 'HOST': 'db'}}": "postgresql on 'db'",
+    "DATABASES['x'] = {'ENGINE': 'django.db.backends.sqlite3', 'NAME': 'var/db.sqlite3'}": (
+        "would become one"
+    ),
+    "DATABASES = {'default': {'ENGINE': 'django.db.backends.postgresql', 'HOST': 'db'}}": (
+        "postgresql on 'db'"
+    ),
     "from secret_settings import *": "`from secret_settings import *` is not in the project",
     "django_heroku.settings(locals())": "may set anything",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("more", CONFLICTS)
@@ -249,7 +355,9 @@ def test_conflict_is_told(tmp_path: Path, more: str) -> None:
 )
 def test_a_pattern_is_offered_as_a_shape(tmp_path: Path, pattern: str, shape: str) -> None:
     """As a comment: letting many in is a decision."""
-    result = adopted(write(tmp_path, PLAIN + f"CORS_ALLOWED_ORIGIN_REGEXES = [r'{pattern}']\n"), tmp_path / "kit")
+    result = adopted(
+        write(tmp_path, PLAIN + f"CORS_ALLOWED_ORIGIN_REGEXES = [r'{pattern}']\n"), tmp_path / "kit"
+    )
     assert config(result).allowed_shapes == ()
     assert shape in decisions(result)
     line = next(line for line in result.config.read_text().splitlines() if "allowed_shapes" in line)
@@ -267,7 +375,7 @@ def test_credentials_are_offered_with_a_domain(tmp_path: Path) -> None:
     assert (config(result).domain, config(result).allow_credentials) == ("shop.test", True)
 
 
-# ------------------------------------------------------------------------------------------------- middleware
+# --------------------------------------------------------------------------------------- middleware
 
 
 def test_own_corsheaders_is_placed_first(tmp_path: Path) -> None:
@@ -276,7 +384,9 @@ def test_own_corsheaders_is_placed_first(tmp_path: Path) -> None:
     _, _, report = with_settings(tmp_path / "a", last)
     assert "middleware     2, CorsMiddleware at place 2" in report
     assert "INSTALLED_APPS " not in report
-    _, _, report = with_settings(tmp_path / "b", last.replace(f"+= ['{CORS}']", f".insert(0, '{CORS}')"))
+    _, _, report = with_settings(
+        tmp_path / "b", last.replace(f"+= ['{CORS}']", f".insert(0, '{CORS}')")
+    )
     assert "MIDDLEWARE " not in report
 
 
@@ -293,7 +403,8 @@ def test_own_corsheaders_is_placed_first(tmp_path: Path) -> None:
     ],
 )
 def test_a_pin_that_the_kit_can_t_live_with_is_told(tmp_path: Path, pin: str, told: bool) -> None:
-    """The kit asks for its own least versions beside the project's; a pin below them can't be resolved."""
+    """The kit asks for its own least versions beside the project's; a pin below them can't be
+    resolved."""
     app = write(tmp_path)
     (app / "requirements.txt").write_text(f"django\n{pin}\n")
     assert ("the kit needs " in decisions(adopted(app, tmp_path / "kit"))) is told
@@ -301,10 +412,20 @@ def test_a_pin_that_the_kit_can_t_live_with_is_told(tmp_path: Path, pin: str, to
 
 def test_a_middleware_that_writes_the_headers_is_found(tmp_path: Path) -> None:
     """Its file and line, however it is spelt; tests of the project don't count."""
-    own = "class Own:\n    def __call__(self, request):\n        r['access-control-allow-origin'] = '*'\n"
+    own = (
+        "class Own:\n    def __call__(self, request):\n        r['access-control-allow-origin'] ="
+        " '*'\n"
+    )
     more = "MIDDLEWARE.append('shop.middleware.Own')\n"
-    _, said, report = with_settings(tmp_path, more, {"shop/middleware.py": own, "shop/tests/test_own.py": own})
-    assert said.count("the project's own code writes access-control-allow-origin (shop/middleware.py:3)") == 1
+    _, said, report = with_settings(
+        tmp_path, more, {"shop/middleware.py": own, "shop/tests/test_own.py": own}
+    )
+    assert (
+        said.count(
+            "the project's own code writes access-control-allow-origin (shop/middleware.py:3)"
+        )
+        == 1
+    )
     assert said.count("own code") == 1
     assert "own: shop.middleware.Own" in report
 
@@ -322,38 +443,73 @@ def test_no_common_middleware_is_no_obstacle(tmp_path: Path) -> None:
     assert said == ""
 
 
-# ------------------------------------------------------------------------------------------------- which settings
+# ----------------------------------------------------------------------------------- which settings
 
 
 @pytest.mark.parametrize(
     ("wsgi", "manage", "chosen", "why"),
     [
-        ("shop.settings.production", "shop.settings.dev", "shop.settings.production", "named by wsgi.py"),
-        ("shop.settings.dev", "shop.settings.dev", "shop.settings.production", "looks like the one for production"),
-        ("shop.settings.base", "shop.settings.base", "shop.settings.production", "looks like the one for production"),
-        ("missing.settings", "shop.settings.dev", "shop.settings.production", "looks like the one for production"),
-        ("shop.settings", "shop.settings", "shop.settings.production", "looks like the one for production"),
+        (
+            "shop.settings.production",
+            "shop.settings.dev",
+            "shop.settings.production",
+            "named by wsgi.py",
+        ),
+        (
+            "shop.settings.dev",
+            "shop.settings.dev",
+            "shop.settings.production",
+            "looks like the one for production",
+        ),
+        (
+            "shop.settings.base",
+            "shop.settings.base",
+            "shop.settings.production",
+            "looks like the one for production",
+        ),
+        (
+            "missing.settings",
+            "shop.settings.dev",
+            "shop.settings.production",
+            "looks like the one for production",
+        ),
+        (
+            "shop.settings",
+            "shop.settings",
+            "shop.settings.production",
+            "looks like the one for production",
+        ),
     ],
 )
-def test_one_of_a_settings_package_is_chosen(tmp_path: Path, wsgi: str, manage: str, chosen: str, why: str) -> None:
-    """What wsgi.py names, unless that is for development or says nothing; then what is called production."""
+def test_one_of_a_settings_package_is_chosen(
+    tmp_path: Path, wsgi: str, manage: str, chosen: str, why: str
+) -> None:
+    """What wsgi.py names, unless that is for development or says nothing; then what is called
+    production."""
     files = {
         "manage.py": SCRIPT.format(manage),
         "shop/wsgi.py": SCRIPT.format(wsgi),
         "shop/settings/__init__.py": "\n",
         "shop/settings/base.py": PLAIN,
         "shop/settings/dev.py": "from .base import *\nDEBUG = True\n",
-        "shop/settings/production.py": "from shop.settings.base import *\nMIDDLEWARE = ['a.B'] + MIDDLEWARE\n",
+        "shop/settings/production.py": (
+            "from shop.settings.base import *\nMIDDLEWARE = ['a.B'] + MIDDLEWARE\n"
+        ),
     }
     app = write(tmp_path, "", files)
     result = adopted(app, tmp_path / "kit")
     assert config(result).settings == chosen
-    assert f"{chosen}, {'it ' if 'looks' in why else ''}{why}; there are also shop.settings" in str(result)
+    assert f"{chosen}, {'it ' if 'looks' in why else ''}{why}; there are also shop.settings" in str(
+        result
+    )
 
 
 def test_a_plain_module_beside_others_is_chosen_by_its_name(tmp_path: Path) -> None:
     """settings_production.py beside settings.py, where wsgi.py names none."""
-    more = {"shop/settings_production.py": "from .settings import *\n", "shop/wsgi.py": "application = None\n"}
+    more = {
+        "shop/settings_production.py": "from .settings import *\n",
+        "shop/wsgi.py": "application = None\n",
+    }
     assert with_settings(tmp_path, "", more)[0].settings == "shop.settings_production"
 
 
@@ -366,35 +522,62 @@ def test_overwriting_the_variable_is_told(tmp_path: Path) -> None:
     assert "write os.environ.setdefault(…)" in said
 
 
-# ------------------------------------------------------------------------------------------------- the environment
+# ---------------------------------------------------------------------------------- the environment
 
 BOTH = {"NEEDED": True, "OTHER": False}
 READERS = {
     "import os\nX = os.environ['NEEDED']\nY = os.environ.get('OTHER')\n": BOTH,
     "from os import environ as e, getenv\nX = e['NEEDED']\nY = getenv('OTHER', 'x')\n": BOTH,
-    "import environ\nenv = environ.Env(OTHER=(bool, False))\nX = env.db('NEEDED')\nY = env('OTHER')\n": BOTH,
-    "from environs import Env\nenv = Env()\nenv.read_env()\nX = env.list('NEEDED')\nY = env.int('OTHER', 1)\n": BOTH,
-    "from decouple import config\nX = config('NEEDED', cast=bool)\nY = config('OTHER', default=1)\n": BOTH,
-    "import os\ndef must(name):\n    return os.environ[name]\nX = must('NEEDED')\n": {"NEEDED": True},
-    "import os\nif 'OTHER' in os.environ and os.environ['OTHER']:\n    X = os.environ['OTHER']\n": {"OTHER": False},
-    "import os\nX = os.environ['OTHER'] if 'OTHER' in os.environ else None\n": {"OTHER": False},
-    "import os\ndef may(key):\n    return next(filter(None, map(os.environ.get, [key])))\nX = may('OTHER')\n": {
-        "OTHER": False,
+    """
+import environ
+env = environ.Env(OTHER=(bool, False))
+X = env.db('NEEDED')
+Y = env('OTHER')
+""": BOTH,
+    """
+from environs import Env
+env = Env()
+env.read_env()
+X = env.list('NEEDED')
+Y = env.int('OTHER', 1)
+""": BOTH,
+    """
+from decouple import config
+X = config('NEEDED', cast=bool)
+Y = config('OTHER', default=1)
+""": BOTH,
+    "import os\ndef must(name):\n    return os.environ[name]\nX = must('NEEDED')\n": {
+        "NEEDED": True
     },
+    "import os\nif 'OTHER' in os.environ and os.environ['OTHER']:\n    X = os.environ['OTHER']\n": {
+        "OTHER": False
+    },
+    "import os\nX = os.environ['OTHER'] if 'OTHER' in os.environ else None\n": {"OTHER": False},
+    """
+import os
+def may(key):
+    return next(filter(None, map(os.environ.get, [key])))
+X = may('OTHER')
+""": {"OTHER": False},
     "import os\nif 'OTHER' in os.environ:\n    X = os.environ['OTHER']\n": {"OTHER": False},
     "import os\ntry:\n    X = os.environ['OTHER']\nexcept KeyError:\n    X = 1\n": {"OTHER": False},
-    "import os\ntry:\n    X = os.environ['NEEDED']\nexcept KeyError:\n    raise SystemExit\n": {"NEEDED": True},
+    "import os\ntry:\n    X = os.environ['NEEDED']\nexcept KeyError:\n    raise SystemExit\n": {
+        "NEEDED": True
+    },
     "import os\nX = os.getenv('NEEDED')\nif not X:\n    raise SystemExit\n": {"NEEDED": True},
     "import os\nX = os.getenv('OTHER')\nif X == 'y':\n    raise SystemExit\n": {"OTHER": False},
     "import os\nos.environ.setdefault('OTHER', 'x')\nX = os.environ['OTHER']\n": {"OTHER": False},
     "import os\nif DEBUG:\n    X = os.environ['NEVER']\n": {},
-    "import dj_database_url\nDATABASES['default'] = dj_database_url.config(ssl=1)\n": {"DATABASE_URL": False},
-}  # fmt: skip
+    "import dj_database_url\nDATABASES['default'] = dj_database_url.config(ssl=1)\n": {
+        "DATABASE_URL": False
+    },
+}
 
 
 @pytest.mark.parametrize("more", READERS)
 def test_variables_are_told_needed_or_not(tmp_path: Path, more: str) -> None:
-    """What settings look up in the environment, in the ways that are common; a branch that never runs looks up none."""
+    """What settings look up in the environment, in the ways that are common; a branch that never
+    runs looks up none."""
     result = adopted(write(tmp_path, PLAIN + more), tmp_path / "kit")
     assert {read.name: read.required for read in result.project.reads} == READERS[more]
     assert ("don't load without these environment variables: NEEDED" in decisions(result)) is (
@@ -405,17 +588,21 @@ def test_variables_are_told_needed_or_not(tmp_path: Path, more: str) -> None:
 
 
 def test_the_config_has_room_for_what_is_needed(tmp_path: Path) -> None:
-    """Plain ones below env:, secrets by name for their file; the two keys that the kit sees to are not asked for."""
+    """Plain ones below env:, secrets by name for their file; the two keys that the kit sees to are
+    not asked for."""
     names = ("SECRET_KEY", "SHOP_NAME", "STRIPE_SECRET")
     lines = "".join(f"{name}_ = os.environ['{name}']\n" for name in names)
-    text = adopted(write(tmp_path, PLAIN + "import os\n" + lines), tmp_path / "kit").config.read_text()
+    text = adopted(
+        write(tmp_path, PLAIN + "import os\n" + lines), tmp_path / "kit"
+    ).config.read_text()
     assert "  # origin-kit:env:\n  #   SHOP_NAME: <text>\n" in text
     assert "stacks/shop.secrets (NAME=value a line, mode 0600):\n  #   STRIPE_SECRET\n" in text
     assert " SECRET_KEY" not in text
 
 
 def test_settings_from_the_environment_are_never_guessed(tmp_path: Path) -> None:
-    """Origins, hosts and switches that come from there are said to, and the default in the source is not taken."""
+    """Origins, hosts and switches that come from there are said to, and the default in the source
+    is not taken."""
     more = """
 import environ
 env = environ.Env()
@@ -426,23 +613,34 @@ STATIC_URL = env("STATIC", default="/s/")
 """
     found, said, report = with_settings(tmp_path, more)
     assert (found.extra_origins, found.static_url) == ((), "/static/")
-    assert "CORS_ALLOWED_ORIGINS is computed at run time, from ORIGINS (shop/settings.py:15)" in said
+    assert (
+        "CORS_ALLOWED_ORIGINS is computed at run time, from ORIGINS (shop/settings.py:15)" in said
+    )
     assert "STATIC_URL is computed at run time, from STATIC" in said
     assert "DEBUG " in report and "computed at run time, from DEBUG" in report
     assert "computed at run time, from HOSTS" in report
 
 
-# ------------------------------------------------------------------------------------------------- reading
+# ------------------------------------------------------------------------------------------ reading
 
 SOURCES: dict[str, Any] = {
     "X = ['a'] + ['b']": ["a", "b"],
-    "X = ['a']\nX += ('b',)\nX.append('c')\nX.insert(0, 'd')\nX.remove('a')\nX.extend(['e'])": ["d", "b", "c", "e"],
+    "X = ['a']\nX += ('b',)\nX.append('c')\nX.insert(0, 'd')\nX.remove('a')\nX.extend(['e'])": [
+        "d",
+        "b",
+        "c",
+        "e",
+    ],
     "Y = ['a']\nX = [*Y, 'b']": ["a", "b"],
     "Y = ['a', None]\nX = [y for y in Y if y]": ["a"],
     "A, X = 1, 2": 2,
     "X: int = 3": 3,
     "X = 60 * 60": 3600,
-    "X = {'a': 1}\nX['b'] = {'c': 2}\nX['b']['c'] = 3\nX.update({'d': 4})": {"a": 1, "b": {"c": 3}, "d": 4},
+    "X = {'a': 1}\nX['b'] = {'c': 2}\nX['b']['c'] = 3\nX.update({'d': 4})": {
+        "a": 1,
+        "b": {"c": 3},
+        "d": 4,
+    },
     "D = False\nif D:\n    X = 1\nelif not D:\n    X = 2\nelse:\n    X = 3": 2,
     "E = 'prod'\nX = 1\nif E == 'prod':\n    X = 2": 2,
     "P = 'a'\nX = f'{P}/b'": "a/b",
@@ -476,7 +674,8 @@ def value(folder: Path, source: str) -> Any:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_what_source_says_is_read(tmp_path: Path, source: str) -> None:
-    """Literals, lists as they grow, paths, conditions that the source itself settles, modules of the project."""
+    """Literals, lists as they grow, paths, conditions that the source itself settles, modules of
+    the project."""
     expected = SOURCES[source]
     if isinstance(expected, str):
         expected = expected.replace("ROOT", str(tmp_path))
@@ -491,17 +690,22 @@ def test_what_only_a_run_can_tell_is_said_to_be_so(tmp_path: Path, source: str) 
     assert shown(found) == UNCERTAIN[source]
 
 
-# ------------------------------------------------------------------------------------------------- mistakes
+# ----------------------------------------------------------------------------------------- mistakes
 
 
 def test_mistakes_are_one_line_with_the_next_step(tmp_path: Path) -> None:
-    """No folder, no manage.py, one a folder down, no Python, no settings, no WSGI callable, no page, a taken name."""
+    """No folder, no manage.py, one a folder down, no Python, no settings, no WSGI callable, no
+    page, a taken name."""
     app, bare, kit = write(tmp_path), tmp_path / "bare", tmp_path / "stacks"
     bare.mkdir()
     kit.mkdir()
     broken = write(tmp_path / "broken", PLAIN + "print 'x'\n")
     lost = write(tmp_path / "lost", "X = 1\n")
-    asgi = write(tmp_path / "asgi", PLAIN.replace("WSGI_APPLICATION", "ASGI_APPLICATION"), {"shop/wsgi.py": "x = 1\n"})
+    asgi = write(
+        tmp_path / "asgi",
+        PLAIN.replace("WSGI_APPLICATION", "ASGI_APPLICATION"),
+        {"shop/wsgi.py": "x = 1\n"},
+    )
     (kit / "Pulumi.taken.yaml").write_text("mine")
     for path, options, words in (
         (tmp_path / "none", {}, "there is no folder"),
@@ -559,9 +763,14 @@ def test_names_of_folders_that_say_nothing_are_no_names(tmp_path: Path) -> None:
 
 
 def test_a_name_that_debian_uses_is_not_proposed(tmp_path: Path) -> None:
-    """A project `news` would be refused as the user that every host has: the next folder's name, or a longer one."""
+    """A project `news` would be refused as the user that every host has: the next folder's name, or
+    a longer one."""
     app, script = tmp_path / "mail" / "news", SCRIPT.format("news.settings")
-    files = {"manage.py": script, "news/wsgi.py": script, "news/settings.py": PLAIN.replace("shop.", "news.")}
+    files = {
+        "manage.py": script,
+        "news/wsgi.py": script,
+        "news/settings.py": PLAIN.replace("shop.", "news."),
+    }
     write(tmp_path, "", files)
     shutil.copytree(tmp_path / "app", app)
     assert config(adopted(app, tmp_path / "kit")).application == "news-app"
@@ -574,26 +783,38 @@ def test_the_verb_writes_and_says_so(tmp_path: Path) -> None:
     command = [FAB, "adopt", "backend", "--stack", stack, "--frontend", "frontend"]
     try:
         first, second = (
-            subprocess.run(command, cwd=ROOT / "examples", capture_output=True, text=True, check=False)
+            subprocess.run(
+                command, cwd=ROOT / "examples", capture_output=True, text=True, check=False
+            )
             for _ in range(2)
-        )  # fmt: skip
+        )
         assert first.returncode == 0, first.stderr
         assert f"wrote stacks/{path.name}; next: `fab up --stack {stack}`" in first.stdout
         assert Settings.read(read_config(ROOT, stack), stack).frontend_path == "examples/frontend"
         assert second.returncode == 2
         assert second.stderr.strip().splitlines() == [
-            f"stacks/{path.name} is there already; pass --stack NAME for another one, or --force to replace it"
+            f"stacks/{path.name} is there already; pass --stack NAME for another one, or --force to"
+            " replace it"
         ]
     finally:
         path.unlink(missing_ok=True)
 
 
-# ------------------------------------------------------------------------------------------------- two real ones
+# ------------------------------------------------------------------------------------ two real ones
 
 
 def fetched(name: str, version: str, folder: Path) -> Path:
-    """A project from the package registry, unpacked; its code is never run, nor is anything built."""
-    wanted = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "-q", "-d", str(folder)]
+    """A project from the package registry, unpacked; its code is never run, nor is anything
+    built."""
+    wanted = [
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-input",
+        "--disable-pip-version-check",
+        "-q",
+        "-d",
+        str(folder),
+    ]
     command = [sys.executable, "-m", "pip", "download", *wanted, f"{name}=={version}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -607,22 +828,40 @@ def fetched(name: str, version: str, folder: Path) -> Path:
 
 
 def test_squad(tmp_path: Path) -> None:
-    """A quality dashboard: own corsheaders with every origin allowed, lists that are filtered, `exec` at the end."""
+    """A quality dashboard: own corsheaders with every origin allowed, lists that are filtered,
+    `exec` at the end."""
     root = fetched("squad", "1.98", tmp_path)
     with pytest.raises(AdoptError, match=r"did you mean .*squad/squad\?"):
         adopted(root, tmp_path / "above")
     page = ROOT / "examples" / "frontend"
     result = adopted(root / "squad", tmp_path / "kit", frontend=page)
     found, said, report = config(result), decisions(result), str(result)
-    assert (found.settings, found.wsgi, found.application) == ("squad.settings", "squad.wsgi:application", "squad")
-    assert (found.backend_path, found.static_url, found.allow_methods) == (str(root), "/static/", ("GET", "HEAD"))
+    assert (found.settings, found.wsgi, found.application) == (
+        "squad.settings",
+        "squad.wsgi:application",
+        "squad",
+    )
+    assert (found.backend_path, found.static_url, found.allow_methods) == (
+        str(root),
+        "/static/",
+        ("GET", "HEAD"),
+    )
     assert "manage.py is inside the package squad" in said
-    assert "CORS_ORIGIN_ALLOW_ALL is True: any website reads the answers (squad/settings.py:418)" in said
+    assert (
+        "CORS_ORIGIN_ALLOW_ALL is True: any website reads the answers (squad/settings.py:418)"
+        in said
+    )
     assert "says nowhere what it needs" in said
-    assert "SQUAD_EXTRA_SETTINGS" in said and "`from squad.local_settings import *` is not in the project" in said
+    assert (
+        "SQUAD_EXTRA_SETTINGS" in said
+        and "`from squad.local_settings import *` is not in the project" in said
+    )
     assert "middleware     12, CorsMiddleware at place 2\n" in report
     last = result.project.items("MIDDLEWARE")[-1]
-    assert (last.maybe, last.when) == ("allauth.account.middleware.AccountMiddleware", "find_spec('allauth')")
+    assert (last.maybe, last.when) == (
+        "allauth.account.middleware.AccountMiddleware",
+        "find_spec('allauth')",
+    )
     assert result.project.get("DEBUG").value == Computed(("ENV",))
     reads = {read.name: read.required for read in result.project.reads}
     assert {"SECRET_KEY", "DATABASE", "SQUAD_CELERY_BROKER_URL", "SENTRY_DSN"} <= reads.keys()
@@ -630,17 +869,23 @@ def test_squad(tmp_path: Path) -> None:
 
 
 def test_doccano(tmp_path: Path) -> None:
-    """An annotation tool: a settings package over environs, manage.py for development, wsgi.py for production."""
+    """An annotation tool: a settings package over environs, manage.py for development, wsgi.py for
+    production."""
     root = fetched("doccano", "1.8.4", tmp_path)
     result = adopted(root / "backend", tmp_path / "kit")
     found, said, report = config(result), decisions(result), str(result)
     assert (found.settings, found.wsgi, found.application) == (
-        "config.settings.production", "config.wsgi:application", "doccano",
-    )  # fmt: skip
+        "config.settings.production",
+        "config.wsgi:application",
+        "doccano",
+    )
     assert "named by wsgi.py; there are also config.settings.aws, config.settings.base" in report
     assert found.frontend_path == str(root / "backend" / "client" / "dist")
     assert (found.static_url, found.media_url, found.extra_origins) == ("/static/", "/media/", ())
-    assert "middleware     10, CorsMiddleware at place 9, own: api.middleware.HeaderAuthMiddleware" in report
+    assert (
+        "middleware     10, CorsMiddleware at place 9, own: api.middleware.HeaderAuthMiddleware"
+        in report
+    )
     assert "DEBUG is True while the settings are read" in said and "CORS_ORIGIN_ALLOW_ALL" in said
     assert found.env == {"DEBUG": "false"}
     assert "pyproject.toml is only read by poetry" in said
@@ -653,7 +898,8 @@ def test_doccano(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "written"), [(">=3.12", "trixie"), (">=3.11", None), ("<3.12", None), (">=3.99", None), ("what", None)]
+    ("wanted", "written"),
+    [(">=3.12", "trixie"), (">=3.11", None), ("<3.12", None), (">=3.99", None), ("what", None)],
 )
 def test_a_project_that_this_host_s_python_does_not_run_gets_the_debian_that_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, written: str | None

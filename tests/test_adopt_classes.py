@@ -1,4 +1,5 @@
-"""`fab adopt` where settings stand in classes: django-configurations, and pydantic-settings read in settings.py."""
+"""`fab adopt` where settings stand in classes: django-configurations, and pydantic-settings read in
+settings.py."""
 
 from __future__ import annotations
 
@@ -44,28 +45,42 @@ class Prod(Common):
     DEBUG = False
     CORS_ALLOWED_ORIGINS = Common.CORS_ALLOWED_ORIGINS + ["https://live.example.com"]
 """
-FILES = {"manage.py": SCRIPT, "shop/wsgi.py": SCRIPT, "requirements.txt": "django\ndjango-configurations\n"}
+FILES = {
+    "manage.py": SCRIPT,
+    "shop/wsgi.py": SCRIPT,
+    "requirements.txt": "django\ndjango-configurations\n",
+}
 
 
 def test_a_class_of_settings_is_read_as_the_settings_that_it_makes(tmp_path: Path) -> None:
-    """The one for production, its bases included; a value looks up a variable by django-configurations' rules."""
+    """The one for production, its bases included; a value looks up a variable by
+    django-configurations' rules."""
     result = adopted(write(tmp_path, CLASSES, FILES), tmp_path / "kit")
     found, said = config(result), decisions(result)
-    assert "shop.settings, named by wsgi.py and manage.py; class Prod (it looks like the one for production)" in row(
-        result, "settings"
+    assert (
+        "shop.settings, named by wsgi.py and manage.py; class Prod (it looks like the one for"
+        " production)" in row(result, "settings")
     )
     assert "1 apps" in row(result, "INSTALLED_APPS")
-    assert [str(one) for one in found.extra_origins] == ["https://page.example.com", "https://live.example.com"]
+    assert [str(one) for one in found.extra_origins] == [
+        "https://page.example.com",
+        "https://live.example.com",
+    ]
     reads = {one.name: one.required for one in result.project.reads}
     assert reads["DJANGO_MAIL_HOST"] is True and reads["SHOP_PAGE_SIZE"] is False
     assert reads["DATABASE_URL"] is False
     assert "the settings don't load without these environment variables: DJANGO_MAIL_HOST" in said
     assert found.env == {"DJANGO_CONFIGURATION": "Prod"}
     assert "Prod is a class of settings (django-configurations)" in said
-    assert 'env: DJANGO_CONFIGURATION: "Prod" is in the file' in said and "there are also Common, Dev" in said
+    assert (
+        'env: DJANGO_CONFIGURATION: "Prod" is in the file' in said
+        and "there are also Common, Dev" in said
+    )
 
 
-def test_the_class_that_the_scripts_name_is_taken_where_none_looks_like_production(tmp_path: Path) -> None:
+def test_the_class_that_the_scripts_name_is_taken_where_none_looks_like_production(
+    tmp_path: Path,
+) -> None:
     """DEBUG is switched off there by the variable of its value."""
     without = CLASSES[: CLASSES.index("class Prod")]
     result = adopted(write(tmp_path, without, FILES), tmp_path / "kit")
@@ -76,11 +91,16 @@ def test_the_class_that_the_scripts_name_is_taken_where_none_looks_like_producti
 
 def test_several_classes_of_which_none_is_named_are_listed(tmp_path: Path) -> None:
     text = CLASSES.replace("class Prod", "class Other")
-    plain = {name: one.replace('os.environ.setdefault("DJANGO_CONFIGURATION", "Dev")\n', "")
-             for name, one in FILES.items()}  # fmt: skip
+    plain = {
+        name: one.replace('os.environ.setdefault("DJANGO_CONFIGURATION", "Dev")\n', "")
+        for name, one in FILES.items()
+    }
     result = adopted(write(tmp_path, text, plain), tmp_path / "kit")
     said = decisions(result)
-    assert "the settings are classes (django-configurations), and none is named; here is what all have" in said
+    assert (
+        "the settings are classes (django-configurations), and none is named; here is what all have"
+        in said
+    )
     assert "env: DJANGO_CONFIGURATION, one of Common, Dev, Other, into the file" in said
     assert "1, no CorsMiddleware" in row(result, "middleware")
     assert "computed at run time" in row(result, "INSTALLED_APPS")
@@ -125,13 +145,18 @@ if DEBUG:
 
 
 def test_fields_of_pydantic_settings_are_variables(tmp_path: Path) -> None:
-    """With the prefix or their alias; needed where they have no default; what they give is computed at run time."""
+    """With the prefix or their alias; needed where they have no default; what they give is computed
+    at run time."""
     result = adopted(write(tmp_path, PLAIN + READ, {"shop/config.py": SCHEMA}), tmp_path / "kit")
     assert {one.name: (one.required, one.kind) for one in result.project.reads} == {
-        "SHOP_DEBUG": (False, "bool"), "SHOP_MAIL_HOST": (True, ""), "SHOP_NAME": (False, ""),
-        "SHOP_PAGE_SIZE": (False, "int"), "API_TOKEN": (False, ""), "DATABASE_URL": (True, ""),
+        "SHOP_DEBUG": (False, "bool"),
+        "SHOP_MAIL_HOST": (True, ""),
+        "SHOP_NAME": (False, ""),
+        "SHOP_PAGE_SIZE": (False, "int"),
+        "API_TOKEN": (False, ""),
+        "DATABASE_URL": (True, ""),
         "SHOP_ORIGINS": (False, "json"),
-    }  # fmt: skip
+    }
     said, text = decisions(result), result.config.read_text()
     assert "without these environment variables: DATABASE_URL, SHOP_MAIL_HOST" in said
     assert "CORS_ALLOWED_ORIGINS is computed at run time, from SHOP_ORIGINS" in said
@@ -142,22 +167,37 @@ def test_fields_of_pydantic_settings_are_variables(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reads"),
     [
-        ("class S(BaseSettings):\n    x: int\n    class Config:\n        env_prefix = 'A_'\n", {"A_X": True}),
-        ("class S(BaseSettings):\n    model_config = {'env_prefix': 'A_'}\n    x: int\n", {"A_X": True}),
+        (
+            "class S(BaseSettings):\n    x: int\n    class Config:\n        env_prefix = 'A_'\n",
+            {"A_X": True},
+        ),
+        (
+            "class S(BaseSettings):\n    model_config = {'env_prefix': 'A_'}\n    x: int\n",
+            {"A_X": True},
+        ),
         ("class S(BaseSettings):\n    x: int = Field(env='B')\n", {"B": True}),
         ("class S(BaseSettings):\n    x: list = Field(default_factory=list)\n", {"X": False}),
-        ("class P(BaseSettings):\n    y: int\nclass S(BaseSettings):\n    p: P = P()\n", {"Y": True}),
+        (
+            "class P(BaseSettings):\n    y: int\nclass S(BaseSettings):\n    p: P = P()\n",
+            {"Y": True},
+        ),
         ("class S(BaseSettings):\n    _x: int\n    n: ClassVar[int] = 1\n", {}),
         ("class S:\n    x: int\n", {}),
     ],
 )
 def test_ways_to_write_fields(tmp_path: Path, text: str, reads: dict[str, bool]) -> None:
-    start = "from typing import ClassVar\nfrom pydantic import Field\nfrom pydantic_settings import BaseSettings\n"
+    start = (
+        "from typing import ClassVar\nfrom pydantic import Field\nfrom pydantic_settings import"
+        " BaseSettings\n"
+    )
     result = adopted(write(tmp_path, PLAIN + start + text + "s = S()\n"), tmp_path / "kit")
     assert {one.name: one.required for one in result.project.reads} == reads
 
 
 def test_a_class_that_settings_read_literally_is_read(tmp_path: Path) -> None:
-    more = "class Site:\n    origins = ['https://page.example.com']\nCORS_ALLOWED_ORIGINS = Site.origins\n"
+    more = (
+        "class Site:\n    origins = ['https://page.example.com']\nCORS_ALLOWED_ORIGINS ="
+        " Site.origins\n"
+    )
     found = config(adopted(write(tmp_path, PLAIN + more), tmp_path / "kit"))
     assert [str(one) for one in found.extra_origins] == ["https://page.example.com"]

@@ -1,7 +1,7 @@
 """The graph for AWS, applied to a model of AWS's APIs that is not ours (moto), and read back.
 
-The translator maps every input of every resource, and fails on one that it does not know. Enums are held against
-botocore's own service model, since moto takes any text for them.
+The translator maps every input of every resource, and fails on one that it does not know. Enums are
+held against botocore's own service model, since moto takes any text for them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ Json = dict[str, Any]
 def an_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "id_ed25519.pub").write_text(KEY)
-    for name, value in {"HOME": str(tmp_path), "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}.items():
+    for name, value in {
+        "HOME": str(tmp_path),
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+    }.items():
         monkeypatch.setenv(name, value)
 
 
@@ -45,7 +49,9 @@ def enums(client: Any, operation: str, request: Json) -> None:
             for item in value:
                 walk(shape.member, item, place)
         elif getattr(shape, "enum", None):
-            assert value in shape.enum, f"{operation}{place}: {value!r} is none of {len(shape.enum)} known values"
+            assert value in shape.enum, (
+                f"{operation}{place}: {value!r} is none of {len(shape.enum)} known values"
+            )
 
     walk(shape, request, "")
 
@@ -71,7 +77,9 @@ class Aws:
             inputs = self.real(json.loads(json.dumps(node.inputs)))
             tags = inputs.pop("tags", None)
             self.ids[node.id] = TRANSLATE[node.type](self, node, inputs, tags)
-            assert not inputs, f"{node.type} {node.name}: the translator does not map {sorted(inputs)}"
+            assert not inputs, (
+                f"{node.type} {node.name}: the translator does not map {sorted(inputs)}"
+            )
 
     def real(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -82,11 +90,21 @@ class Aws:
 
 
 def tagged(kind: str, tags: Json) -> list[Json]:
-    return [{"ResourceType": kind, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}]
+    return [
+        {
+            "ResourceType": kind,
+            "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+        }
+    ]
 
 
 def vpc(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
-    made = aws.ask(aws.ec2, "CreateVpc", CidrBlock=inputs.pop("cidrBlock"), TagSpecifications=tagged("vpc", tags))
+    made = aws.ask(
+        aws.ec2,
+        "CreateVpc",
+        CidrBlock=inputs.pop("cidrBlock"),
+        TagSpecifications=tagged("vpc", tags),
+    )
     identity = str(made["Vpc"]["VpcId"])
     dns = {"Value": inputs.pop("enableDnsHostnames")}
     aws.ask(aws.ec2, "ModifyVpcAttribute", VpcId=identity, EnableDnsHostnames=dns)
@@ -94,7 +112,9 @@ def vpc(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
 
 
 def gateway(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
-    made = aws.ask(aws.ec2, "CreateInternetGateway", TagSpecifications=tagged("internet-gateway", tags))
+    made = aws.ask(
+        aws.ec2, "CreateInternetGateway", TagSpecifications=tagged("internet-gateway", tags)
+    )
     identity = str(made["InternetGateway"]["InternetGatewayId"])
     aws.ask(aws.ec2, "AttachInternetGateway", InternetGatewayId=identity, VpcId=inputs.pop("vpcId"))
     return identity
@@ -102,37 +122,55 @@ def gateway(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
 
 def table(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
     made = aws.ask(
-        aws.ec2, "CreateRouteTable", VpcId=inputs.pop("vpcId"), TagSpecifications=tagged("route-table", tags)
+        aws.ec2,
+        "CreateRouteTable",
+        VpcId=inputs.pop("vpcId"),
+        TagSpecifications=tagged("route-table", tags),
     )
     return str(made["RouteTable"]["RouteTableId"])
 
 
 def route(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
     aws.ask(
-        aws.ec2, "CreateRoute", RouteTableId=inputs.pop("routeTableId"), GatewayId=inputs.pop("gatewayId"),
+        aws.ec2,
+        "CreateRoute",
+        RouteTableId=inputs.pop("routeTableId"),
+        GatewayId=inputs.pop("gatewayId"),
         DestinationCidrBlock=inputs.pop("destinationCidrBlock"),
-    )  # fmt: skip
+    )
     return node.id
 
 
 def subnet(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
     made = aws.ask(
-        aws.ec2, "CreateSubnet", VpcId=inputs.pop("vpcId"), CidrBlock=inputs.pop("cidrBlock"),
-        AvailabilityZone=inputs.pop("availabilityZone"), TagSpecifications=tagged("subnet", tags),
-    )  # fmt: skip
+        aws.ec2,
+        "CreateSubnet",
+        VpcId=inputs.pop("vpcId"),
+        CidrBlock=inputs.pop("cidrBlock"),
+        AvailabilityZone=inputs.pop("availabilityZone"),
+        TagSpecifications=tagged("subnet", tags),
+    )
     return str(made["Subnet"]["SubnetId"])
 
 
 def route_association(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
     table, subnet = inputs.pop("routeTableId"), inputs.pop("subnetId")
-    return str(aws.ask(aws.ec2, "AssociateRouteTable", RouteTableId=table, SubnetId=subnet)["AssociationId"])
+    return str(
+        aws.ask(aws.ec2, "AssociateRouteTable", RouteTableId=table, SubnetId=subnet)[
+            "AssociationId"
+        ]
+    )
 
 
 def group(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
     made = aws.ask(
-        aws.ec2, "CreateSecurityGroup", GroupName=inputs.pop("name"), VpcId=inputs.pop("vpcId"),
-        Description=inputs.pop("description"), TagSpecifications=tagged("security-group", tags),
-    )  # fmt: skip
+        aws.ec2,
+        "CreateSecurityGroup",
+        GroupName=inputs.pop("name"),
+        VpcId=inputs.pop("vpcId"),
+        Description=inputs.pop("description"),
+        TagSpecifications=tagged("security-group", tags),
+    )
     identity = str(made["GroupId"])
     # Pulumi's group begins without AWS's own rule that lets everything out.
     everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
@@ -150,9 +188,12 @@ def rule(operation: str) -> Callable[[Aws, Node, Json, Json], str]:
         if "cidrIpv6" in inputs:
             permission["Ipv6Ranges"] = [{"CidrIpv6": inputs.pop("cidrIpv6")}]
         aws.ask(
-            aws.ec2, operation, GroupId=inputs.pop("securityGroupId"), IpPermissions=[permission],
+            aws.ec2,
+            operation,
+            GroupId=inputs.pop("securityGroupId"),
+            IpPermissions=[permission],
             TagSpecifications=tagged("security-group-rule", tags),
-        )  # fmt: skip
+        )
         return node.id
 
     return apply
@@ -176,7 +217,8 @@ def instance(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
             {
                 "DeviceName": "/dev/xvda",
                 "Ebs": {
-                    "VolumeType": disk.pop("volumeType"), "VolumeSize": disk.pop("volumeSize"),
+                    "VolumeType": disk.pop("volumeType"),
+                    "VolumeSize": disk.pop("volumeSize"),
                     "Encrypted": disk.pop("encrypted"),
                 },
             }
@@ -184,18 +226,26 @@ def instance(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
         "TagSpecifications": [*tagged("instance", tags), *tagged("volume", disk.pop("tags"))],
         "MinCount": 1,
         "MaxCount": 1,
-    }  # fmt: skip
+    }
     assert not options, options
     assert not disk, disk
     identity = str(aws.ask(aws.ec2, "RunInstances", **request)["Instances"][0]["InstanceId"])
     # moto drops this one where it stands in run_instances.
-    aws.ask(aws.ec2, "ModifyInstanceAttribute", InstanceId=identity, DisableApiTermination={"Value": keep})
+    aws.ask(
+        aws.ec2,
+        "ModifyInstanceAttribute",
+        InstanceId=identity,
+        DisableApiTermination={"Value": keep},
+    )
     return identity
 
 
 def eip(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
     made = aws.ask(
-        aws.ec2, "AllocateAddress", Domain=inputs.pop("domain"), TagSpecifications=tagged("elastic-ip", tags)
+        aws.ec2,
+        "AllocateAddress",
+        Domain=inputs.pop("domain"),
+        TagSpecifications=tagged("elastic-ip", tags),
     )
     aws.ids[graph.address(node.name)] = str(made["PublicIp"])
     return str(made["AllocationId"])
@@ -203,16 +253,24 @@ def eip(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
 
 def eip_association(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
     allocation, machine = inputs.pop("allocationId"), inputs.pop("instanceId")
-    return str(aws.ask(aws.ec2, "AssociateAddress", AllocationId=allocation, InstanceId=machine)["AssociationId"])
+    return str(
+        aws.ask(aws.ec2, "AssociateAddress", AllocationId=allocation, InstanceId=machine)[
+            "AssociationId"
+        ]
+    )
 
 
 def record(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
     entry = {
-        "Name": inputs.pop("name"), "Type": inputs.pop("type"), "TTL": inputs.pop("ttl"),
+        "Name": inputs.pop("name"),
+        "Type": inputs.pop("type"),
+        "TTL": inputs.pop("ttl"),
         "ResourceRecords": [{"Value": value} for value in inputs.pop("records")],
-    }  # fmt: skip
+    }
     changes = {"Changes": [{"Action": "CREATE", "ResourceRecordSet": entry}]}
-    aws.ask(aws.dns, "ChangeResourceRecordSets", HostedZoneId=inputs.pop("zoneId"), ChangeBatch=changes)
+    aws.ask(
+        aws.dns, "ChangeResourceRecordSets", HostedZoneId=inputs.pop("zoneId"), ChangeBatch=changes
+    )
     return node.id
 
 
@@ -224,7 +282,9 @@ TRANSLATE: dict[str, Callable[[Aws, Node, Json, Json], str]] = {
     "aws:ec2/subnet:Subnet": subnet,
     "aws:ec2/routeTableAssociation:RouteTableAssociation": route_association,
     "aws:ec2/securityGroup:SecurityGroup": group,
-    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": rule("AuthorizeSecurityGroupIngress"),
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": rule(
+        "AuthorizeSecurityGroupIngress"
+    ),
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": rule("AuthorizeSecurityGroupEgress"),
     "aws:ec2/instance:Instance": instance,
     "aws:ec2/eip:Eip": eip,
@@ -237,9 +297,13 @@ TRANSLATE: dict[str, Callable[[Aws, Node, Json, Json], str]] = {
 def aws() -> Iterator[Aws]:
     with mock_aws():
         made = Aws()
-        zone = made.dns.create_hosted_zone(Name="example.com", CallerReference="x")["HostedZone"]["Id"]
+        zone = made.dns.create_hosted_zone(Name="example.com", CallerReference="x")["HostedZone"][
+            "Id"
+        ]
         made.ids["Z0123456789EXAMPLE"] = zone.rpartition("/")[2]
-        image = made.ec2.register_image(Name="debian-12", RootDeviceName="/dev/xvda", Architecture="x86_64")
+        image = made.ec2.register_image(
+            Name="debian-12", RootDeviceName="/dev/xvda", Architecture="x86_64"
+        )
         made.ids[graph.IMAGES["aws"]] = image["ImageId"]
         yield made
 
@@ -258,9 +322,12 @@ STACKS = ["aws-dev", "aws-staging", "aws-prod"]
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_stack_is_taken_by_aws_s_own_model(aws: Aws, stack: str) -> None:
-    """Every resource is mapped, every enum is known, and two machines run, each with its Elastic IP."""
+    """Every resource is mapped, every enum is known, and two machines run, each with its Elastic
+    IP."""
     aws.apply(graph.program(stack))
-    addresses = {one["InstanceId"]: one["PublicIp"] for one in aws.ec2.describe_addresses()["Addresses"]}
+    addresses = {
+        one["InstanceId"]: one["PublicIp"] for one in aws.ec2.describe_addresses()["Addresses"]
+    }
     assert set(machines(aws)) == {"frontend-1", "backend-1"}
     for name, one in machines(aws).items():
         assert addresses[one["InstanceId"]] == aws.ids[graph.address(name)]
@@ -271,14 +338,20 @@ def test_ports_answer_whom_they_should(aws: Aws, stack: str) -> None:
     """Browsers reach 80 and 443 of both roles, operators alone reach 22, nobody anything else."""
     aws.apply(graph.program(stack))
     for one in machines(aws).values():
-        groups = aws.ec2.describe_security_groups(GroupIds=[group["GroupId"] for group in one["SecurityGroups"]])
+        groups = aws.ec2.describe_security_groups(
+            GroupIds=[group["GroupId"] for group in one["SecurityGroups"]]
+        )
         open_to = {
             (rule["FromPort"], rule["ToPort"], source["CidrIp"])
             for group in groups["SecurityGroups"]
             for rule in group["IpPermissions"]
             for source in rule["IpRanges"]
         }
-        assert open_to == {(80, 80, "0.0.0.0/0"), (443, 443, "0.0.0.0/0"), (22, 22, "203.0.113.0/24")}
+        assert open_to == {
+            (80, 80, "0.0.0.0/0"),
+            (443, 443, "0.0.0.0/0"),
+            (22, 22, "203.0.113.0/24"),
+        }
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -286,35 +359,51 @@ def test_metadata_disks_and_deletion_are_as_they_should(aws: Aws, stack: str) ->
     """IMDSv2 with one hop, encrypted gp3, and in production nothing that an API call terminates."""
     aws.apply(graph.program(stack))
     for one in machines(aws).values():
-        assert (one["MetadataOptions"]["HttpTokens"], one["MetadataOptions"]["HttpPutResponseHopLimit"]) == (
+        assert (
+            one["MetadataOptions"]["HttpTokens"],
+            one["MetadataOptions"]["HttpPutResponseHopLimit"],
+        ) == (
             "required",
             1,
         )
         volume = one["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
         shown = aws.ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]
         assert (shown["Encrypted"], shown["VolumeType"], shown["Size"]) == (True, "gp3", 20)
-        kept = aws.ec2.describe_instance_attribute(InstanceId=one["InstanceId"], Attribute="disableApiTermination")
+        kept = aws.ec2.describe_instance_attribute(
+            InstanceId=one["InstanceId"], Attribute="disableApiTermination"
+        )
         assert kept["DisableApiTermination"]["Value"] is (stack == "aws-prod")
 
 
 @pytest.mark.usefixtures("many_hosts")
 def test_both_zones_have_a_public_subnet_with_a_way_out(aws: Aws) -> None:
     aws.apply(graph.program("aws-dev", backend_count="2"))
-    vpcs = [vpc["VpcId"] for vpc in aws.ec2.describe_vpcs()["Vpcs"] if vpc["CidrBlock"] == "10.20.0.0/16"]
+    vpcs = [
+        vpc["VpcId"]
+        for vpc in aws.ec2.describe_vpcs()["Vpcs"]
+        if vpc["CidrBlock"] == "10.20.0.0/16"
+    ]
     subnets = aws.ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": vpcs}])["Subnets"]
     assert {subnet["AvailabilityZone"] for subnet in subnets} == {"eu-central-1a", "eu-central-1b"}
     for subnet in subnets:
         wanted = [{"Name": "association.subnet-id", "Values": [subnet["SubnetId"]]}]
         routes = aws.ec2.describe_route_tables(Filters=wanted)["RouteTables"][0]["Routes"]
         assert any(
-            r.get("GatewayId", "").startswith("igw-") and r["DestinationCidrBlock"] == "0.0.0.0/0" for r in routes
+            r.get("GatewayId", "").startswith("igw-") and r["DestinationCidrBlock"] == "0.0.0.0/0"
+            for r in routes
         )
 
 
 def test_the_records_point_at_the_elastic_addresses(aws: Aws) -> None:
     aws.apply(graph.program("aws-prod"))
-    sets = aws.dns.list_resource_record_sets(HostedZoneId=aws.ids["Z0123456789EXAMPLE"])["ResourceRecordSets"]
-    records = {one["Name"].rstrip("."): one["ResourceRecords"][0]["Value"] for one in sets if one["Type"] == "A"}
+    sets = aws.dns.list_resource_record_sets(HostedZoneId=aws.ids["Z0123456789EXAMPLE"])[
+        "ResourceRecordSets"
+    ]
+    records = {
+        one["Name"].rstrip("."): one["ResourceRecords"][0]["Value"]
+        for one in sets
+        if one["Type"] == "A"
+    }
     assert records == {
         "app.example.com": aws.ids[graph.address("frontend-1")],
         "api.example.com": aws.ids[graph.address("backend-1")],
@@ -325,7 +414,9 @@ def test_an_instance_has_neither_an_identity_nor_a_key_pair(aws: Aws) -> None:
     """It can ask AWS for nothing, and who may log in is in nobody's account."""
     built = graph.program("aws-prod")
     aws.apply(built)
-    assert {node.type for node in built.nodes if ":iam/" in node.type or "keyPair" in node.type} == set()
+    assert {
+        node.type for node in built.nodes if ":iam/" in node.type or "keyPair" in node.type
+    } == set()
     for one in machines(aws).values():
         assert "KeyName" not in one
         assert "IamInstanceProfile" not in one
@@ -340,7 +431,9 @@ def test_two_applications_with_a_stack_of_one_name_share_an_account(aws: Aws) ->
         for one in reservation["Instances"]:
             tags = {tag["Key"]: tag["Value"] for tag in one["Tags"]}
             found[tags["Name"]] = (tags["application"], one["VpcId"])
-    assert set(found) == {f"{app}-aws-dev-{role}-1" for app in ("shop", "store") for role in ("frontend", "backend")}
+    assert set(found) == {
+        f"{app}-aws-dev-{role}-1" for app in ("shop", "store") for role in ("frontend", "backend")
+    }
     assert len(set(found.values())) == 2
 
 
@@ -376,7 +469,9 @@ def test_the_first_boot_text_arrives_whole(aws: Aws) -> None:
         ("aws-dev", {"machine_type": "t3.smal"}, "'t3.smal' is none of"),
     ],
 )
-def test_a_machine_type_that_does_not_exist_is_caught(aws: Aws, stack: str, config: dict[str, str], said: str) -> None:
+def test_a_machine_type_that_does_not_exist_is_caught(
+    aws: Aws, stack: str, config: dict[str, str], said: str
+) -> None:
     with pytest.raises(AssertionError, match=said):
         aws.apply(graph.program(stack, **config))
 

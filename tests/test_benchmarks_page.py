@@ -23,7 +23,9 @@ def test_the_page_has_every_cell_of_the_bench() -> None:
     assert peers.row(*head) == peers.cells_table([])[0]
     kinds = ("unchanged", "changed")
     measured = [(kind, hosts, ms) for kind in kinds for hosts in peers.HOSTS for ms in peers.DELAYS]
-    assert [(kind, int(hosts), int(added.split()[0])) for kind, hosts, added, *_ in lines] == measured
+    assert [
+        (kind, int(hosts), int(added.split()[0])) for kind, hosts, added, *_ in lines
+    ] == measured
 
 
 def test_a_miss_is_called_a_miss() -> None:

@@ -1,4 +1,5 @@
-"""What the operator is told of a change that did not come about everywhere, and who may not have heard how it ended."""
+"""What the operator is told of a change that did not come about everywhere, and who may not have
+heard how it ended."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ def host(name: str) -> Host:
 class Session:
     """Stands for a host that asks `questions`, and then `ends`."""
 
-    def __init__(self, host: Host, questions: tuple[str, ...], ends: Callable[[Host], Json]) -> None:
+    def __init__(
+        self, host: Host, questions: tuple[str, ...], ends: Callable[[Host], Json]
+    ) -> None:
         self.host, self.questions, self.ends = host, questions, ends
 
     def run(self, _orders: Json, *, on_gate: Callable[[str], str], **_: Any) -> Json:
@@ -67,28 +70,36 @@ def test_a_host_whose_line_is_cut_after_its_vote_is_in_doubt(
 
 
 def test_hosts_in_doubt_are_named_with_the_next_step() -> None:
-    """They are not among those that were rolled back: nobody knows yet, and the next run finds out."""
+    """They are not among those that were rolled back: nobody knows yet, and the next run finds
+    out."""
     failures = [
         HostError(host("backend-1"), "the connection was lost", in_doubt=True),
         HostError(host("frontend-1"), "", left_alone=True),
     ]
     lines = str(ChangeError(failures)).splitlines()
-    assert lines[1] == (
-        "backend-1: serves the new one, unless it has heard that the change was undone; run the same command again, "
-        "which asks all hosts how it ended"
+    assert (
+        lines[1]
+        == "backend-1: serves the new one, unless it has heard that the change was undone; run the"
+        " same command again, which asks all hosts how it ended"
     )
     assert lines[2].startswith("frontend-1: unchanged or rolled back")
 
 
-# ------------------------------------------------------------------------------------------------- ^C
+# ----------------------------------------------------------------------------------------------- ^C
 
-WAYS = {"backend-1": "`fab rollback --release --to b1`", "frontend-1": "`fab rollback --release --to f1`"}
+WAYS = {
+    "backend-1": "`fab rollback --release --to b1`",
+    "frontend-1": "`fab rollback --release --to f1`",
+}
 
 
 class Stoppable:
-    """Stands for a host's session; `goes_on` is how its work ends once the operator has pressed ^C."""
+    """Stands for a host's session; `goes_on` is how its work ends once the operator has pressed
+    ^C."""
 
-    def __init__(self, host: Host, goes_on: Callable[[Stoppable, Callable[[str], str]], Json]) -> None:
+    def __init__(
+        self, host: Host, goes_on: Callable[[Stoppable, Callable[[str], str]], Json]
+    ) -> None:
         self.host, self.goes_on = host, goes_on
         self.connection, self.closed = self, threading.Event()
 
@@ -132,9 +143,11 @@ def stopped(names: list[str], goes_on: Callable[..., Json], **more: Any) -> chan
     return caught.value
 
 
-def test_a_host_that_goes_on_alone_is_waited_for_and_said_to_be_done(capsys: pytest.CaptureFixture[str]) -> None:
-    """It asks nobody, so ^C does not take it back; a rollback that is done must not be run again: it would go back
-    once more."""
+def test_a_host_that_goes_on_alone_is_waited_for_and_said_to_be_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It asks nobody, so ^C does not take it back; a rollback that is done must not be run again:
+    it would go back once more."""
     found = stopped(["backend-1"], completes, again=WAYS)
     assert str(found) == "every host has carried it out, so there is nothing left to do"
     said = capsys.readouterr().out
@@ -142,17 +155,22 @@ def test_a_host_that_goes_on_alone_is_waited_for_and_said_to_be_done(capsys: pyt
     assert "rolls back" not in said
 
 
-def test_a_rollback_that_is_left_to_itself_names_where_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rollback_that_is_left_to_itself_names_where_it_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The command with the target can be run again, whatever has become of the hosts."""
     monkeypatch.setattr(change, "STOP_S", 0.1)
-    assert str(stopped(["backend-1"], is_slow, again=WAYS)) == (
-        "run `fab rollback --release --to b1`: it finishes what was under way"
+    assert (
+        str(stopped(["backend-1"], is_slow, again=WAYS))
+        == "run `fab rollback --release --to b1`: it finishes what was under way"
     )
 
 
 def test_hosts_that_are_taken_back_are_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
     said = str(stopped(["backend-1", "frontend-1"], asks, again=WAYS))
-    assert said == f"run {WAYS['backend-1']} and {WAYS['frontend-1']}: it finishes what was under way"
+    assert (
+        said == f"run {WAYS['backend-1']} and {WAYS['frontend-1']}: it finishes what was under way"
+    )
     assert "rolls back; press ^C again" in capsys.readouterr().out
 
 
@@ -175,16 +193,26 @@ def test_no_host_gets_orders_after_the_interrupt() -> None:
         return turn.run(Stoppable(host, lambda *_: given.append(host) or {}), {})  # type: ignore[arg-type,func-returns-value]
 
     with pytest.raises(change.Stopped, match="run `fab rollback --release --to b1`"):
-        change.carry_out(Contract.from_json(CONTRACT), [("backend", host("backend-1"))], one, again=WAYS)
+        change.carry_out(
+            Contract.from_json(CONTRACT), [("backend", host("backend-1"))], one, again=WAYS
+        )
     assert given == []
 
 
 def test_a_rollback_is_never_told_to_run_the_same_command_again() -> None:
     """Each run of it goes back by one more; the one that names its target does not."""
-    failures = [LostError(host("backend-1"), f"the connection was lost; what runs there ends by itself: run {AGAIN}")]
+    failures = [
+        LostError(
+            host("backend-1"),
+            f"the connection was lost; what runs there ends by itself: run {AGAIN}",
+        )
+    ]
     doubt = [HostError(host("frontend-1"), "the connection was lost", in_doubt=True)]
     said = str(ChangeError([*failures, *doubt], ["backend-1"], again=WAYS))
     assert AGAIN not in said
     assert f"ends by itself: run {WAYS['backend-1']}" in said
     assert f"run {WAYS['frontend-1']}, which asks all hosts how it ended" in said
-    assert f"backend-1: changed; run {WAYS['backend-1']} and {WAYS['frontend-1']}, which brings the rest along" in said
+    assert (
+        f"backend-1: changed; run {WAYS['backend-1']} and {WAYS['frontend-1']}, which brings the"
+        " rest along" in said
+    )

@@ -27,14 +27,17 @@ def test_what_stays_the_same_is_no_change() -> None:
 
 
 def test_a_replacement_of_the_cli_is_one_change() -> None:
-    """The CLI lists it in three steps, each with the keys; with delete-before-replace in another order."""
+    """The CLI lists it in three steps, each with the keys; with delete-before-replace in another
+    order."""
     reasons = {"replaceReasons": ["subnetId"]}
     for verbs in (
         ("create-replacement", "replace", "delete-replaced"),
         ("delete-replaced", "replace", "create-replacement"),
     ):
         found = changes([step(verb, "backend-1", INSTANCE, **reasons) for verb in verbs])
-        assert [str(change) for change in found] == ["backend-1    would replace the instance: subnetId changed"]
+        assert [str(change) for change in found] == [
+            "backend-1    would replace the instance: subnetId changed"
+        ]
         assert found[0].loses
 
 
@@ -63,12 +66,14 @@ def test_where_the_provider_names_no_key_the_inputs_that_differ_are_named() -> N
     old = {"inputs": {"memory_mb": 512, "name": "backend-1", "__provider": "a"}}
     new = {"inputs": {"memory_mb": 768, "name": "backend-1", "__provider": "b"}}
     found = changes([step("update", "backend-1", oldState=old, newState=new)])
-    assert [str(change) for change in found] == ["backend-1    would update the machine: memory_mb changed"]
+    assert [str(change) for change in found] == [
+        "backend-1    would update the machine: memory_mb changed"
+    ]
 
 
 def test_a_machine_on_a_replaced_network_counts_as_replaced() -> None:
-    """In a preview by the CLI its new network is not known yet, and its provider calls that an update; up replaces it.
-    A cloud's own provider can tell, and is believed."""
+    """In a preview by the CLI its new network is not known yet, and its provider calls that an
+    update; up replaces it. A cloud's own provider can tell, and is believed."""
     network = f"urn:pulumi:dev::origin-kit::{NETWORK}::network"
     steps = [
         step("replace", "network", NETWORK, replaceReasons=["wanted_subnet"]),
@@ -85,13 +90,24 @@ def test_a_machine_on_a_replaced_network_counts_as_replaced() -> None:
 @pytest.mark.parametrize("type_", KEPT)
 def test_whatever_holds_data_or_an_address_is_lost_by_replace_and_delete_alone(type_: str) -> None:
     """An update keeps it, a creation has nothing to lose."""
-    verbs = {verb: changes([step(verb, "x", type_)])[0].loses for verb in ("create", "update", "replace", "delete")}
+    verbs = {
+        verb: changes([step(verb, "x", type_)])[0].loses
+        for verb in ("create", "update", "replace", "delete")
+    }
     assert verbs == {"create": False, "update": False, "replace": True, "delete": True}
 
 
 def test_a_rule_of_a_firewall_holds_nothing() -> None:
     """It is replaced and deleted without a question."""
-    found = changes([step("replace", "backend-22-1", "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")])
+    found = changes(
+        [
+            step(
+                "replace",
+                "backend-22-1",
+                "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+            )
+        ]
+    )
     assert [change.verb for change in found] == ["replace"]
     assert refused(found, Allowed()) == []
 
@@ -103,23 +119,39 @@ def test_a_step_that_is_not_known_counts_as_a_loss() -> None:
 
 def test_only_what_is_named_is_allowed() -> None:
     """By name and by what becomes of it: leave to replace is none to delete."""
-    found = changes([step("replace", "backend-1"), step("delete", "backend-2"), step("replace", "frontend-1")])
-    assert [change.name for change in refused(found, Allowed())] == ["backend-1", "backend-2", "frontend-1"]
-    assert [change.name for change in refused(found, Allowed(replace=["backend-1", "backend-2"]))] == [
+    found = changes(
+        [step("replace", "backend-1"), step("delete", "backend-2"), step("replace", "frontend-1")]
+    )
+    assert [change.name for change in refused(found, Allowed())] == [
+        "backend-1",
+        "backend-2",
+        "frontend-1",
+    ]
+    assert [
+        change.name for change in refused(found, Allowed(replace=["backend-1", "backend-2"]))
+    ] == [
         "backend-2",
         "frontend-1",
     ]
     assert refused(found, Allowed(["backend-1", "frontend-1"], ["backend-2"])) == []
-    assert flags(found) == "--allow-replace backend-1 --allow-delete backend-2 --allow-replace frontend-1"
+    assert (
+        flags(found)
+        == "--allow-replace backend-1 --allow-delete backend-2 --allow-replace frontend-1"
+    )
 
 
 def test_an_instance_and_its_address_are_one_name() -> None:
     """Their option is given once."""
-    found = changes([step("delete", "backend-2", INSTANCE), step("delete", "backend-2", "aws:ec2/eip:Eip")])
+    found = changes(
+        [step("delete", "backend-2", INSTANCE), step("delete", "backend-2", "aws:ec2/eip:Eip")]
+    )
     assert flags(found) == "--allow-delete backend-2"
 
 
-MACHINE_TYPE = {"aws:ec2/instance:Instance": "instanceType", "gcp:compute/instance:Instance": "machineType"}
+MACHINE_TYPE = {
+    "aws:ec2/instance:Instance": "instanceType",
+    "gcp:compute/instance:Instance": "machineType",
+}
 
 
 @pytest.mark.parametrize("type_", MACHINE_TYPE)
@@ -132,7 +164,9 @@ def test_another_machine_type_stops_the_instance_and_is_asked_about(type_: str) 
     assert flags(found) == "--allow-stop backend-1"
 
 
-@pytest.mark.parametrize(("type_", "key"), [(type_, key) for type_, keys in STOPS.items() for key in sorted(keys)])
+@pytest.mark.parametrize(
+    ("type_", "key"), [(type_, key) for type_, keys in STOPS.items() for key in sorted(keys)]
+)
 def test_whatever_a_provider_stops_an_instance_for_is_asked_about(type_: str, key: str) -> None:
     """The key alone, or what is in it."""
     for path in (key, f"{key}.part", f"{key}[0].part"):
@@ -140,7 +174,8 @@ def test_whatever_a_provider_stops_an_instance_for_is_asked_about(type_: str, ke
 
 
 def test_what_changes_while_an_instance_runs_is_not_asked_about() -> None:
-    """Labels, a larger disk, another machine's key; nor is an instance stopped that is made or replaced."""
+    """Labels, a larger disk, another machine's key; nor is an instance stopped that is made or
+    replaced."""
     quiet = [
         step("update", "a", INSTANCE, diffReasons=["tags", "rootBlockDevice.volumeSize"]),
         step("update", "b", "gcp:compute/instance:Instance", diffReasons=["labels", "metadata"]),

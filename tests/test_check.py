@@ -27,7 +27,8 @@ def named(contract: Contract, frontend: str, backend: str) -> Contract:
 
 
 @pytest.mark.parametrize(
-    ("stack", "said"), [("aws-prod", True), ("gcp-prod", True), ("aws-staging", False), ("local", False)]
+    ("stack", "said"),
+    [("aws-prod", True), ("gcp-prod", True), ("aws-staging", False), ("local", False)],
 )
 def test_production_on_a_cloud_is_told_that_nothing_backs_it_up(stack: str, said: bool) -> None:
     """Where the data is, and where it says what to do; the page it names has that part."""
@@ -44,7 +45,9 @@ def test_both_urls_are_given() -> None:
 
 
 def test_names_that_exist_nowhere_come_as_lines_for_the_hosts_file() -> None:
-    said = check.where_to_look(named(load("local-ip"), "http://app.shop.test", "http://api.shop.test"))
+    said = check.where_to_look(
+        named(load("local-ip"), "http://app.shop.test", "http://api.shop.test")
+    )
     assert "\n10.213.7.10  app.shop.test\n10.213.7.74  api.shop.test" in said
     assert "hosts file" not in check.where_to_look(
         named(load("local-ip"), "https://a.example.com", "https://b.example.com")
@@ -54,9 +57,15 @@ def test_names_that_exist_nowhere_come_as_lines_for_the_hosts_file() -> None:
 def test_half_of_localhost_and_127_0_0_1_is_told() -> None:
     """They are two origins; whoever lists both, or a shape that may hold them, is told nothing."""
     one, other = "http://localhost:8080", "http://127.0.0.1:8080"
-    assert f"two origins: add {other}" in check.where_to_look(cors(load("local-ip"), allowed_origins=(one,)))
-    assert "two origins" not in check.where_to_look(cors(load("local-ip"), allowed_origins=(one, other)))
-    with_shape = cors(load("local-ip"), allowed_origins=(one,), allowed_shapes=("http://127.0.0.1:*",))
+    assert f"two origins: add {other}" in check.where_to_look(
+        cors(load("local-ip"), allowed_origins=(one,))
+    )
+    assert "two origins" not in check.where_to_look(
+        cors(load("local-ip"), allowed_origins=(one, other))
+    )
+    with_shape = cors(
+        load("local-ip"), allowed_origins=(one,), allowed_shapes=("http://127.0.0.1:*",)
+    )
     assert "two origins" not in check.where_to_look(with_shape)
 
 
@@ -65,9 +74,11 @@ FRONT, API = "http://app.shop.test", "http://api.shop.test"
 
 @contextmanager
 def answering(page: int, api: int, *led: tuple[str, int]) -> Iterator[Contract]:
-    """A contract whose hosts are both here and answer `/` so; preflights are right. `led` is where each redirect of the
-    API's leads, and what is answered there."""
-    leads = dict(zip(["/", *(target for target, _ in led)], [target for target, _ in led], strict=False))
+    """A contract whose hosts are both here and answer `/` so; preflights are right. `led` is where
+    each redirect of the API's leads, and what is answered there."""
+    leads = dict(
+        zip(["/", *(target for target, _ in led)], [target for target, _ in led], strict=False)
+    )
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -93,7 +104,9 @@ def answering(page: int, api: int, *led: tuple[str, int]) -> Iterator[Contract]:
         contract = named(load("local-ip"), f"{FRONT}:{port}", f"{API}:{port}")
         yield dataclasses.replace(
             contract,
-            frontend=dataclasses.replace(contract.frontend, hosts=(here(contract.frontend.hosts[0]),)),
+            frontend=dataclasses.replace(
+                contract.frontend, hosts=(here(contract.frontend.hosts[0]),)
+            ),
             backend=dataclasses.replace(contract.backend, hosts=(here(contract.backend.hosts[0]),)),
         )
     finally:
@@ -118,11 +131,17 @@ def test_5xx_behind_redirects_is_never_done_either() -> None:
     with (
         answering(200, 302, ("/en/", 301), ("/en/shop/?all=1", 500)) as contract,
         pytest.raises(
-            check.CheckError, match=r"GET http://api\.shop\.test:\d+/ leads to /en/shop/\?all=1, which answers 500 "
+            check.CheckError,
+            match=r"GET http://api\.shop\.test:\d+/ leads to /en/shop/\?all=1, which answers 500 ",
         ),
     ):
         check.from_here(contract)
-    for led in ([("/en/", 200)], [("/en/", 302), ("/en/", 302)], [("https://elsewhere.test/", 500)], [("/", 302)]):
+    for led in (
+        [("/en/", 200)],
+        [("/en/", 302), ("/en/", 302)],
+        [("https://elsewhere.test/", 500)],
+        [("/", 302)],
+    ):
         with answering(200, 302, *led) as contract:
             assert check.from_here(contract) == 302
 
@@ -135,4 +154,8 @@ def test_5xx_is_never_done(page: int, api: int, url: str) -> None:
     with answering(page, api) as contract, pytest.raises(check.CheckError) as raised:
         check.from_here(contract)
     text = str(raised.value)
-    assert f"GET {url}:" in text and f"answers {page if url == FRONT else api}" in text and "`fab logs`" in text
+    assert (
+        f"GET {url}:" in text
+        and f"answers {page if url == FRONT else api}" in text
+        and "`fab logs`" in text
+    )

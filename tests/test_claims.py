@@ -1,7 +1,7 @@
 """Whose a name is on a host: what the kit did not make it leaves alone, and a move loses no data.
 
-The ship's script runs as on a host, below a root of its own (see test_install). Users are real machines' matter:
-tests/e2e/test_names.py.
+The ship's script runs as on a host, below a root of its own (see test_install). Users are real
+machines' matter: tests/e2e/test_names.py.
 """
 
 from __future__ import annotations
@@ -38,20 +38,33 @@ def facts(machine: Machine, app: str = "shop", **more: Any) -> dict[str, Any]:
 
 # The fakes, and where the kit notes and receives what it has not yet put anywhere.
 OWN = (
-    "fake", "systemctl.log", "run/origin-kit", "var/log/origin-kit", "var/cache/origin-kit",
-    "etc/origin-kit/committed.json", "etc/origin-kit/recover.pyz", "etc/systemd/system/origin-kit-recover.service",
-)  # fmt: skip
+    "fake",
+    "systemctl.log",
+    "run/origin-kit",
+    "var/log/origin-kit",
+    "var/cache/origin-kit",
+    "etc/origin-kit/committed.json",
+    "etc/origin-kit/recover.pyz",
+    "etc/systemd/system/origin-kit-recover.service",
+)
 
 
 def tree(root: Path) -> dict[str, tuple[int, int, str]]:
-    """Every file below `root` with owner, mode and content; but for the lock and the fakes' own log."""
+    """Every file below `root` with owner, mode and content; but for the lock and the fakes' own
+    log."""
     found = {}
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
         if name.startswith(OWN) or name in ("run", "var", "var/log", "var/cache"):
             continue
         state = path.lstat()
-        content = str(path.readlink()) if path.is_symlink() else path.read_text() if path.is_file() else ""
+        content = (
+            str(path.readlink())
+            if path.is_symlink()
+            else path.read_text()
+            if path.is_file()
+            else ""
+        )
         found[name] = (state.st_uid, state.st_mode, content)
     return found
 
@@ -61,14 +74,16 @@ def write(path: Path, text: str = "x") -> None:
     path.write_text(text)
 
 
-# ------------------------------------------------------------------------------------------------- the mark
+# ----------------------------------------------------------------------------------------- the mark
 
 SOMEBODY_S: dict[str, Callable[[Path], object]] = {
     "opt/shop": lambda root: write(root / "opt/shop/bin/shop"),
     "var/lib/shop": lambda root: write(root / "var/lib/shop/their.db"),
     "run/shop": lambda root: write(root / "run/shop/pid"),
     "etc/systemd/system/shop.service": lambda root: write(root / "etc/systemd/system/shop.service"),
-    "usr/lib/systemd/system/shop.service": lambda root: write(root / "usr/lib/systemd/system/shop.service"),
+    "usr/lib/systemd/system/shop.service": lambda root: write(
+        root / "usr/lib/systemd/system/shop.service"
+    ),
     "lib/systemd/system/shop.socket": lambda root: write(root / "lib/systemd/system/shop.socket"),
     "etc/init.d/shop": lambda root: write(root / "etc/init.d/shop"),
 }
@@ -76,7 +91,8 @@ SOMEBODY_S: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("what", SOMEBODY_S)
 def test_what_the_kit_did_not_make_is_refused(machine: Machine, what: str) -> None:
-    """A folder or a unit of this name without the mark: named, and nothing is changed, by `facts` and by a ship."""
+    """A folder or a unit of this name without the mark: named, and nothing is changed, by `facts`
+    and by a ship."""
     SOMEBODY_S[what](machine.root)
     before = tree(machine.root)
     for result in (facts(machine), ship(machine)):
@@ -96,7 +112,8 @@ def test_a_first_ship_leaves_the_mark(machine: Machine) -> None:
 
 
 def test_a_ship_that_died_before_it_made_anything_is_finished(machine: Machine) -> None:
-    """The mark is written before the user and the folders: a kill right behind it leaves nothing unclaimed."""
+    """The mark is written before the user and the folders: a kill right behind it leaves nothing
+    unclaimed."""
     machine.more = {"die_at": "user"}
     assert "was killed" in ship(machine)["error"]
     assert (machine.root / "etc/origin-kit/applications/shop.json").exists()
@@ -106,7 +123,8 @@ def test_a_ship_that_died_before_it_made_anything_is_finished(machine: Machine) 
 
 @pytest.mark.parametrize("left", ["a release", "nothing yet"])
 def test_a_host_of_an_older_kit_is_taken_over(machine: Machine, left: str) -> None:
-    """A kit from before the mark is known by what it made, a first ship that was cut short included."""
+    """A kit from before the mark is known by what it made, a first ship that was cut short
+    included."""
     if left == "a release":
         ship(machine)
         shutil.rmtree(machine.root / "etc")
@@ -141,8 +159,11 @@ def _a_link(root: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [_another_tool, _a_pipe, _a_stranger_s, _a_link])
-def test_what_only_looks_like_it_is_not_taken_over(machine: Machine, make: Callable[[Path], None]) -> None:
-    """Another tool's releases, a pipe that would never end, a folder that is not root's, a link to one."""
+def test_what_only_looks_like_it_is_not_taken_over(
+    machine: Machine, make: Callable[[Path], None]
+) -> None:
+    """Another tool's releases, a pipe that would never end, a folder that is not root's, a link to
+    one."""
     make(machine.root)
     for result in (facts(machine), ship(machine)):
         assert "taken here by what this kit did not make" in result["error"]
@@ -155,7 +176,14 @@ def test_data_of_another_user_is_not_taken(machine: Machine) -> None:
     assert "which is not a folder of user shop's" in facts(machine)["error"]
 
 
-USUAL = {"uid": 990, "gid": 990, "shell": "/usr/sbin/nologin", "home": "/var/lib/shop", "group": 990, "members": []}
+USUAL = {
+    "uid": 990,
+    "gid": 990,
+    "shell": "/usr/sbin/nologin",
+    "home": "/var/lib/shop",
+    "group": 990,
+    "members": [],
+}
 
 
 @pytest.mark.parametrize(
@@ -179,14 +207,17 @@ def test_a_user_that_no_ship_makes_is_not_taken(
     now = USUAL | other
     user = pwd.struct_passwd(("shop", "x", now["uid"], now["gid"], "", now["home"], now["shell"]))
     monkeypatch.setattr(pwd, "getpwnam", lambda name: user)
-    monkeypatch.setattr(grp, "getgrnam", lambda name: grp.struct_group(("shop", "x", now["group"], now["members"])))
+    monkeypatch.setattr(
+        grp, "getgrnam", lambda name: grp.struct_group(("shop", "x", now["group"], now["members"]))
+    )
     found = list(claims.unfit_user("shop"))
     assert len(found) == bool(says)
     assert says in "".join(found)
 
 
 def test_a_unit_that_came_later_is_seen(machine: Machine) -> None:
-    """A package that brings a unit of this name after the first ship: refused, until a link of the kit's is there."""
+    """A package that brings a unit of this name after the first ship: refused, until a link of the
+    kit's is there."""
     ship(machine)
     write(machine.root / "usr/lib/systemd/system/shop.service")
     assert "usr/lib/systemd/system/shop.service" in facts(machine)["error"]
@@ -198,11 +229,17 @@ def test_a_unit_that_came_later_is_seen(machine: Machine) -> None:
 
 def generation(place: Path, absent: Path, *units: str) -> dict[str, Any]:
     links = [{"place": str(place), "target": "nginx/origin-kit.conf"}]
-    return {"id": "one", "links": links, "absent": [str(absent)], "units": {"gunicorn": units} if units else {}}
+    return {
+        "id": "one",
+        "links": links,
+        "absent": [str(absent)],
+        "units": {"gunicorn": units} if units else {},
+    }
 
 
 def test_a_deploy_takes_its_own_places_only(tmp_path: Path) -> None:
-    """Empty, or a link of the kit's: a deploy may link there. Debian's default site is a link, and may go."""
+    """Empty, or a link of the kit's: a deploy may link there. Debian's default site is a link, and
+    may go."""
     place, absent = tmp_path / "origin-kit.conf", tmp_path / "default"
     absent.symlink_to("../sites-available/default")
     claims.refuse_foreign_places(generation(place, absent), "ok-none")
@@ -212,7 +249,8 @@ def test_a_deploy_takes_its_own_places_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["file", "link", "masked", "folder", "absent"])
 def test_a_deploy_replaces_nothing_of_somebody_s(tmp_path: Path, what: str) -> None:
-    """A file, a link elsewhere, a masked unit; and a site that somebody wrote where Debian has a link."""
+    """A file, a link elsewhere, a masked unit; and a site that somebody wrote where Debian has a
+    link."""
     place, absent = tmp_path / "origin-kit.conf", tmp_path / "default"
     make = {
         "file": lambda: place.write_text("x"),
@@ -222,17 +260,24 @@ def test_a_deploy_replaces_nothing_of_somebody_s(tmp_path: Path, what: str) -> N
         "absent": lambda: absent.write_text("x"),
     }
     make[what]()
-    with pytest.raises(Failed, match=f"{absent if what == 'absent' else place}: not this kit's, and a deploy would"):
+    with pytest.raises(
+        Failed, match=f"{absent if what == 'absent' else place}: not this kit's, and a deploy would"
+    ):
         claims.refuse_foreign_places(generation(place, absent), "ok-none")
 
 
 def test_a_generation_of_another_application_is_refused(tmp_path: Path) -> None:
     """A rollback to before a rename would start units whose user is gone."""
-    with pytest.raises(Failed, match=r"generation one is of another application \(shop.service\), and this is store"):
-        claims.refuse_foreign_places(generation(tmp_path / "a", tmp_path / "b", "shop.socket", "shop.service"), "store")
+    with pytest.raises(
+        Failed,
+        match=r"generation one is of another application \(shop.service\), and this is store",
+    ):
+        claims.refuse_foreign_places(
+            generation(tmp_path / "a", tmp_path / "b", "shop.socket", "shop.service"), "store"
+        )
 
 
-# ------------------------------------------------------------------------------------------------- another name
+# ------------------------------------------------------------------------------------- another name
 
 
 @pytest.fixture
@@ -243,13 +288,22 @@ def deployed(machine: Machine) -> Machine:
     generation = machine.root / "etc/origin-kit/generations/one"
     write(generation / "nginx/origin-kit.conf", "root /opt/shop/current/site;\n")
     write(generation / "systemd/shop.service")
-    record = {"id": "one", "units": {"gunicorn": ["shop.service"], "nginx": ["nginx.service"]},
-              "fingerprints": {"gunicorn": "g", "nginx": "n"}, "links": [], "absent": [],
-              "files": [{"path": "systemd/shop.service"}, {"path": "nginx/origin-kit.conf"}]}  # fmt: skip
+    record = {
+        "id": "one",
+        "units": {"gunicorn": ["shop.service"], "nginx": ["nginx.service"]},
+        "fingerprints": {"gunicorn": "g", "nginx": "n"},
+        "links": [],
+        "absent": [],
+        "files": [{"path": "systemd/shop.service"}, {"path": "nginx/origin-kit.conf"}],
+    }
     write(generation / "generation.json", json.dumps(record))
     (machine.root / "etc/origin-kit/current").symlink_to("generations/one")
-    for place in ("systemd/system/shop.service", "systemd/system/multi-user.target.wants/shop.service",
-                  "systemd/system/nginx.socket", "nginx/conf.d/origin-kit.conf"):  # fmt: skip
+    for place in (
+        "systemd/system/shop.service",
+        "systemd/system/multi-user.target.wants/shop.service",
+        "systemd/system/nginx.socket",
+        "nginx/conf.d/origin-kit.conf",
+    ):
         path = machine.root / "etc" / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(f"/etc/origin-kit/current/{place}")
@@ -258,7 +312,8 @@ def deployed(machine: Machine) -> Machine:
 
 
 def test_another_name_stops_with_the_choices(deployed: Machine) -> None:
-    """The old one would go on running and the new one start empty: named, with the three ways out; nothing changes."""
+    """The old one would go on running and the new one start empty: named, with the three ways out;
+    nothing changes."""
     before = tree(deployed.root)
     for result in (facts(deployed, "store"), ship(deployed, "store")):
         assert result["error"].startswith(
@@ -274,7 +329,8 @@ def test_another_name_stops_with_the_choices(deployed: Machine) -> None:
 
 
 def test_a_rename_keeps_the_data(deployed: Machine) -> None:
-    """Its folder has the new name, inode and all; links and mark of the old name are gone, its code stays for now."""
+    """Its folder has the new name, inode and all; links and mark of the old name are gone, its code
+    stays for now."""
     inode = deployed.data.stat().st_ino
     assert ship(deployed, "store", moving={"shop": "renamed"})["changed"]
     data = deployed.root / "var/lib/store"
@@ -283,7 +339,10 @@ def test_a_rename_keeps_the_data(deployed: Machine) -> None:
     units = {path.name for path in (deployed.root / "etc/systemd/system").rglob("*.service")}
     assert units == {"origin-kit-recover.service"}  # the boot guard
     meanwhile = json.loads((deployed.root / "etc/origin-kit/current/generation.json").read_text())
-    assert (meanwhile["units"], meanwhile["fingerprints"]) == ({"nginx": ["nginx.service"]}, {"nginx": "n"})
+    assert (meanwhile["units"], meanwhile["fingerprints"]) == (
+        {"nginx": ["nginx.service"]},
+        {"nginx": "n"},
+    )
     assert [file["path"] for file in meanwhile["files"]] == ["nginx/origin-kit.conf"]
     assert (deployed.home / "current/site").exists()
     marks = deployed.root / "etc/origin-kit/applications"
@@ -291,7 +350,9 @@ def test_a_rename_keeps_the_data(deployed: Machine) -> None:
     log = (deployed.root / "systemctl.log").read_text()
     assert "stop shop.socket" in log and "stop shop.service" in log
     assert "error" not in facts(deployed, "store")
-    assert ship(deployed, "store", moving={"shop": "renamed"})["changed"] is False  # again: nothing to do
+    assert (
+        ship(deployed, "store", moving={"shop": "renamed"})["changed"] is False
+    )  # again: nothing to do
     assert (data / "media/photo").read_text() == "uploaded"
 
 
@@ -305,7 +366,8 @@ def test_a_removal_keeps_the_data_until_the_new_configuration_serves(deployed: M
 
 @pytest.mark.parametrize("fate", ["renamed", "removed"])
 def test_a_ship_that_fails_puts_the_old_one_back(deployed: Machine, fate: str) -> None:
-    """Broken on its way: every link, the data and the mark are as before, and the old units are started."""
+    """Broken on its way: every link, the data and the mark are as before, and the old units are
+    started."""
     before = tree(deployed.root)
     result = ship(deployed, "store", BLOB[:-20], moving={"shop": fate})
     assert "ship again" in result["error"]
@@ -315,13 +377,19 @@ def test_a_ship_that_fails_puts_the_old_one_back(deployed: Machine, fate: str) -
     assert {name: state for name, state in after.items() if name not in made} == before
     assert "start shop.service" in (deployed.root / "systemctl.log").read_text()
     said = facts(deployed, "shop").get("error", "")
-    assert said == "" if fate == "renamed" else "has application store" in said  # whose first ship has begun
+    assert (
+        said == "" if fate == "renamed" else "has application store" in said
+    )  # whose first ship has begun
 
 
-@pytest.mark.parametrize("name", ["move", "rename", "user", "unpack", "journal", "switch", "commit", "prune"])
-def test_a_kill_during_a_move_is_undone_or_finished_by_the_next_run(deployed: Machine, name: str) -> None:
-    """SIGKILL at any step: a ship without the flag goes back and asks, unless what runs is the new release already; the
-    same ship again completes the move."""
+@pytest.mark.parametrize(
+    "name", ["move", "rename", "user", "unpack", "journal", "switch", "commit", "prune"]
+)
+def test_a_kill_during_a_move_is_undone_or_finished_by_the_next_run(
+    deployed: Machine, name: str
+) -> None:
+    """SIGKILL at any step: a ship without the flag goes back and asks, unless what runs is the new
+    release already; the same ship again completes the move."""
     deployed.more = {"die_at": name}
     assert "was killed" in ship(deployed, "store", moving={"shop": "renamed"})["error"]
     deployed.more = {}
@@ -346,7 +414,9 @@ def test_until_the_new_configuration_serves_there_is_a_way_back(deployed: Machin
     new = ("opt/store", "etc/origin-kit/generations/one-moved")
     assert {name: state for name, state in after.items() if not name.startswith(new)} == before
     assert "error" not in facts(deployed)
-    assert ship(deployed, "store", moving={"shop": "removed"})["changed"]  # as if for the first time
+    assert ship(deployed, "store", moving={"shop": "removed"})[
+        "changed"
+    ]  # as if for the first time
     assert (deployed.root / "var/lib/store/secret_key").exists()
 
 
@@ -368,7 +438,10 @@ def test_a_mount_in_the_data_stops_a_move(deployed: Machine) -> None:
     media = deployed.data / "media"
     subprocess.run(["mount", "-t", "tmpfs", "none", str(media)], check=True)
     try:
-        assert f"{media} is a mount of its own" in ship(deployed, "store", moving={"shop": "renamed"})["error"]
+        assert (
+            f"{media} is a mount of its own"
+            in ship(deployed, "store", moving={"shop": "renamed"})["error"]
+        )
     finally:
         subprocess.run(["umount", str(media)], check=True)
     assert (media / "photo").exists()
@@ -376,9 +449,13 @@ def test_a_mount_in_the_data_stops_a_move(deployed: Machine) -> None:
 
 def test_a_process_of_the_old_one_stops_a_move(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would go on writing where nobody looks any more."""
-    own = pwd.struct_passwd(("shop", "x", os.geteuid(), os.getegid(), "", "/var/lib/shop", "/usr/sbin/nologin"))
+    own = pwd.struct_passwd(
+        ("shop", "x", os.geteuid(), os.getegid(), "", "/var/lib/shop", "/usr/sbin/nologin")
+    )
     monkeypatch.setattr(pwd, "getpwnam", lambda name: own)
-    with pytest.raises(Failed, match=r"process \d+ \(.*\) of user shop still runs; end it, then run this again"):
+    with pytest.raises(
+        Failed, match=r"process \d+ \(.*\) of user shop still runs; end it, then run this again"
+    ):
         claims.nobody_works_as("shop")
 
 
@@ -388,7 +465,9 @@ def forget_former(machine: Machine, app: str) -> None:
 
 
 @pytest.mark.parametrize("fate", ["renamed", "removed"])
-def test_nothing_of_the_former_name_is_left_when_the_new_one_serves(deployed: Machine, fate: str) -> None:
+def test_nothing_of_the_former_name_is_left_when_the_new_one_serves(
+    deployed: Machine, fate: str
+) -> None:
     """Code, mark, and the generations that hold its secrets; data only where it was asked for."""
     ship(deployed, "store", moving={"shop": fate})
     kit = deployed.root / "etc/origin-kit"
@@ -396,7 +475,9 @@ def test_nothing_of_the_former_name_is_left_when_the_new_one_serves(deployed: Ma
     (kit / "current").unlink()
     (kit / "current").symlink_to("generations/two")
     forget_former(deployed, "store")
-    assert not any(path.exists() for path in (deployed.home, deployed.data, kit / "applications/shop.json"))
+    assert not any(
+        path.exists() for path in (deployed.home, deployed.data, kit / "applications/shop.json")
+    )
     assert [path.name for path in (kit / "generations").iterdir()] == ["two"]
     assert (deployed.root / "var/lib/store/media/photo").exists() is (fate == "renamed")
     assert json.loads((kit / "applications/store.json").read_text()) == {"application": "store"}
@@ -416,7 +497,9 @@ def test_five_at_once_are_named_and_go(deployed: Machine) -> None:
         shutil.chown(deployed.root / "var/lib" / name, "nobody")
     others = ["four", "one", "three", "two"]
     assert "has application four, one, shop, three, two of" in facts(deployed, "store")["error"]
-    assert ship(deployed, "store", moving={"shop": "renamed", **dict.fromkeys(others, "removed")})["changed"]
+    assert ship(deployed, "store", moving={"shop": "renamed", **dict.fromkeys(others, "removed")})[
+        "changed"
+    ]
     assert (deployed.root / "var/lib/store/media/photo").exists()
     assert "error" not in facts(deployed, "store")
 

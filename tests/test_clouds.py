@@ -1,4 +1,5 @@
-"""What the program builds on AWS and Google: golden graphs, and properties that hold over every stack."""
+"""What the program builds on AWS and Google: golden graphs, and properties that hold over every
+stack."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ from tests.graph import ROOT, Graph, Node
 
 GOLDEN = ROOT / "tests" / "golden" / "clouds"
 STACKS = sorted(path.name.split(".")[1] for path in (ROOT / "stacks").glob("Pulumi.[ag]*.yaml"))
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJKEuSMBaet2WqKLQAGmX5AIBdotxpQcDqIVBB7a99c3 ada@laptop\n"
+KEY = (
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJKEuSMBaet2WqKLQAGmX5AIBdotxpQcDqIVBB7a99c3 ada@laptop\n"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -31,11 +34,19 @@ def an_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_types_of_every_service_in_use_are_read() -> None:
-    """mypy is told to skip the other services of the SDKs; one that it skips would be checked by nobody."""
+    """mypy is told to skip the other services of the SDKs; one that it skips would be checked by
+    nobody."""
     overrides = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["overrides"]
-    read = {name for part in overrides if part.get("follow_imports") == "normal" for name in part["module"]}
+    read = {
+        name
+        for part in overrides
+        if part.get("follow_imports") == "normal"
+        for name in part["module"]
+    }
     for cloud in ("aws", "gcp"):
-        used = set(re.findall(rf"\b{cloud}\.([a-z0-9]+)\.", (ROOT / "infra" / f"{cloud}.py").read_text()))
+        used = set(
+            re.findall(rf"\b{cloud}\.([a-z0-9]+)\.", (ROOT / "infra" / f"{cloud}.py").read_text())
+        )
         assert used and {f"pulumi_{cloud}.{service}.*" for service in used} <= read
 
 
@@ -45,7 +56,8 @@ def test_six_stacks_are_shipped() -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_graph_of_a_stack_is_the_golden_one(stack: str) -> None:
-    """Types, inputs, parents, secrets, protection, what is ignored; UPDATE_GOLDEN=1 writes it anew."""
+    """Types, inputs, parents, secrets, protection, what is ignored; UPDATE_GOLDEN=1 writes it
+    anew."""
     found = json.dumps(graph.program(stack).to_json(), indent=1, sort_keys=True) + "\n"
     path = GOLDEN / f"{stack}.json"
     if os.environ.get("UPDATE_GOLDEN"):
@@ -54,7 +66,7 @@ def test_the_graph_of_a_stack_is_the_golden_one(stack: str) -> None:
     assert found == path.read_text()
 
 
-# --------------------------------------------------------------------------------------------- properties
+# --------------------------------------------------------------------------------------- properties
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -72,78 +84,109 @@ def ssh_from_everywhere(built: Graph) -> list[str]:
     """Rules that open port 22 to more than the operators."""
     wide = ("0.0.0.0/0", "::/0")
     aws = [
-        node.name for node in built.of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
+        node.name
+        for node in built.of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
         if node.inputs["fromPort"] <= 22 <= node.inputs["toPort"]
         and (node.inputs.get("cidrIpv4") in wide or node.inputs.get("cidrIpv6") in wide)
-    ]  # fmt: skip
+    ]
     gcp = [
-        node.name for node in built.of("gcp:compute/firewall:Firewall")
+        node.name
+        for node in built.of("gcp:compute/firewall:Firewall")
         if any("22" in allow["ports"] for allow in node.inputs["allows"])
         and set(wide) & set(node.inputs["sourceRanges"])
-    ]  # fmt: skip
+    ]
     return aws + gcp
 
 
 def unencrypted(built: Graph) -> list[str]:
-    """Disks in the clear. Google encrypts every disk; there it is a key of somebody else's that would be wrong."""
+    """Disks in the clear. Google encrypts every disk; there it is a key of somebody else's that
+    would be wrong."""
     return [
-        node.name for node in built.of("aws:ec2/instance:Instance")
+        node.name
+        for node in built.of("aws:ec2/instance:Instance")
         if node.inputs["rootBlockDevice"].get("encrypted") is not True
         or node.inputs["rootBlockDevice"].get("volumeType") != "gp3"
-    ]  # fmt: skip
+    ]
 
 
 def unreserved(built: Graph) -> list[str]:
     """Addresses in the contract that no reserved address has."""
     reserved = {
-        graph.address(node.name) for node in (*built.of("aws:ec2/eip:Eip"), *built.of("gcp:compute/address:Address"))
+        graph.address(node.name)
+        for node in (*built.of("aws:ec2/eip:Eip"), *built.of("gcp:compute/address:Address"))
     }
     roles = (built.outputs["contract"][role] for role in ("frontend", "backend"))
-    return [host["address"] for role in roles for host in role["hosts"] if host["address"] not in reserved]
+    return [
+        host["address"]
+        for role in roles
+        for host in role["hosts"]
+        if host["address"] not in reserved
+    ]
 
 
 def plain_secrets(built: Graph) -> list[str]:
     """Places where a private key, or a configured secret, stands as plain text."""
     return [
-        f"{node.name}{path}" for node in built.nodes for path, value in leaves(node.inputs)
-        if isinstance(value, str) and ("PRIVATE KEY" in value or "hush-hush" in value) and ".secret" not in path
+        f"{node.name}{path}"
+        for node in built.nodes
+        for path, value in leaves(node.inputs)
+        if isinstance(value, str)
+        and ("PRIVATE KEY" in value or "hush-hush" in value)
+        and ".secret" not in path
     ] + [
-        path for path, value in leaves(built.outputs)
-        if isinstance(value, str) and ("PRIVATE KEY" in value or "hush-hush" in value) and ".secret" not in path
-    ]  # fmt: skip
+        path
+        for path, value in leaves(built.outputs)
+        if isinstance(value, str)
+        and ("PRIVATE KEY" in value or "hush-hush" in value)
+        and ".secret" not in path
+    ]
 
 
 # What these SDKs give no tags or labels to.
 TAGLESS = {
-    "aws:ec2/route:Route", "aws:ec2/routeTableAssociation:RouteTableAssociation",
+    "aws:ec2/route:Route",
+    "aws:ec2/routeTableAssociation:RouteTableAssociation",
     "aws:ec2/eipAssociation:EipAssociation",
-    "aws:route53/record:Record", "gcp:compute/network:Network", "gcp:compute/subnetwork:Subnetwork",
-    "gcp:compute/firewall:Firewall", "gcp:serviceaccount/account:Account", "gcp:dns/recordSet:RecordSet",
-}  # fmt: skip
+    "aws:route53/record:Record",
+    "gcp:compute/network:Network",
+    "gcp:compute/subnetwork:Subnetwork",
+    "gcp:compute/firewall:Firewall",
+    "gcp:serviceaccount/account:Account",
+    "gcp:dns/recordSet:RecordSet",
+}
 
 
 def untagged(built: Graph) -> list[str]:
-    """Resources that can have tags or labels and lack the application's, the project's or the stack's."""
-    cloud = [node for node in built.nodes if node.type.split(":")[0] in ("aws", "gcp") and node.type not in TAGLESS]
+    """Resources that can have tags or labels and lack the application's, the project's or the
+    stack's."""
+    cloud = [
+        node
+        for node in built.nodes
+        if node.type.split(":")[0] in ("aws", "gcp") and node.type not in TAGLESS
+    ]
     return [
         node.name
         for node in cloud
-        if not {"application", "project", "stack"} <= set(node.inputs.get("tags", node.inputs.get("labels", {})))
+        if not {"application", "project", "stack"}
+        <= set(node.inputs.get("tags", node.inputs.get("labels", {})))
     ]
 
 
 def talkative(built: Graph) -> list[str]:
     """Instances whose metadata service, accounts or logins give more than they have to."""
     aws = [
-        node.name for node in built.of("aws:ec2/instance:Instance")
+        node.name
+        for node in built.of("aws:ec2/instance:Instance")
         if node.inputs["metadataOptions"].get("httpTokens") != "required"
         or node.inputs["metadataOptions"].get("httpPutResponseHopLimit") != 1
-    ]  # fmt: skip
+    ]
     gcp = [
-        node.name for node in built.of("gcp:compute/instance:Instance")
-        if node.inputs["serviceAccount"]["scopes"] or not all(node.inputs["shieldedInstanceConfig"].values())
+        node.name
+        for node in built.of("gcp:compute/instance:Instance")
+        if node.inputs["serviceAccount"]["scopes"]
+        or not all(node.inputs["shieldedInstanceConfig"].values())
         or node.inputs["metadata"]["secret"].get("block-project-ssh-keys") != "TRUE"
-    ]  # fmt: skip
+    ]
     return aws + gcp
 
 
@@ -159,12 +202,16 @@ def loses_data(built: Graph) -> list[str]:
         },
     }
     return [
-        node.name for kind, ignored in wanted.items() for node in built.of(kind) if not ignored <= set(node.ignores)
+        node.name
+        for kind, ignored in wanted.items()
+        for node in built.of(kind)
+        if not ignored <= set(node.ignores)
     ]
 
 
 def unprotected(built: Graph) -> list[str]:
-    """In production: what holds data or an address that people know, and may be deleted by mistake."""
+    """In production: what holds data or an address that people know, and may be deleted by
+    mistake."""
     if not built.outputs["contract"]["production"]:
         return []
     kinds = (
@@ -179,39 +226,65 @@ def unprotected(built: Graph) -> list[str]:
         "gcp:compute/instance:Instance": "deletionProtection",
     }
     return [
-        node.name for node in kept if not node.protect or (node.type in flags and not node.inputs[flags[node.type]])
+        node.name
+        for node in kept
+        if not node.protect or (node.type in flags and not node.inputs[flags[node.type]])
     ]
 
 
 def anonymous(built: Graph) -> list[str]:
-    """Names at Google that do not begin with the application's, or are of another one's: names are unique a project."""
+    """Names at Google that do not begin with the application's, or are of another one's: names are
+    unique a project."""
     application = built.outputs["contract"]["application"]["name"]
     named = [node for node in built.nodes if node.type.startswith("gcp:compute/")]
-    return [node.name for node in named if not str(node.inputs["name"]).startswith(f"{application}-")] + [
-        node.name for node in built.of("gcp:serviceaccount/account:Account")
+    return [
+        node.name for node in named if not str(node.inputs["name"]).startswith(f"{application}-")
+    ] + [
+        node.name
+        for node in built.of("gcp:serviceaccount/account:Account")
         if f"-{application}-" not in node.inputs["accountId"]
-    ]  # fmt: skip
+    ]
 
 
 def identified(built: Graph) -> list[str]:
-    """Instances that may ask the cloud for something, though no key of the config needs it; and key pairs."""
-    return [node.name for node in built.nodes if ":iam/" in node.type or node.type == "aws:ec2/keyPair:KeyPair"] + [
-        node.name for node in built.of("aws:ec2/instance:Instance")
+    """Instances that may ask the cloud for something, though no key of the config needs it; and key
+    pairs."""
+    return [
+        node.name
+        for node in built.nodes
+        if ":iam/" in node.type or node.type == "aws:ec2/keyPair:KeyPair"
+    ] + [
+        node.name
+        for node in built.of("aws:ec2/instance:Instance")
         if {"iamInstanceProfile", "keyName"} & set(node.inputs)
-    ]  # fmt: skip
+    ]
 
 
-PROPERTIES = (ssh_from_everywhere, unencrypted, unreserved, plain_secrets, untagged, talkative, loses_data, unprotected,
-              anonymous, identified)  # fmt: skip
+PROPERTIES = (
+    ssh_from_everywhere,
+    unencrypted,
+    unreserved,
+    plain_secrets,
+    untagged,
+    talkative,
+    loses_data,
+    unprotected,
+    anonymous,
+    identified,
+)
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_property_holds(stack: str) -> None:
     built = graph.program(stack, **{"env.TOKEN": "hush-hush"})
-    assert {rule.__name__: rule(built) for rule in PROPERTIES} == {rule.__name__: [] for rule in PROPERTIES}
+    assert {rule.__name__: rule(built) for rule in PROPERTIES} == {
+        rule.__name__: [] for rule in PROPERTIES
+    }
 
 
-def changed(built: Graph, kind: str, change: Callable[[dict[str, Any]], None], **more: Any) -> Graph:
+def changed(
+    built: Graph, kind: str, change: Callable[[dict[str, Any]], None], **more: Any
+) -> Graph:
     """The same graph with the inputs of every resource of a kind changed."""
 
     def one(node: Node) -> Node:
@@ -235,23 +308,91 @@ def setting(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
 
 INSTANCE = {"aws": "aws:ec2/instance:Instance", "gcp": "gcp:compute/instance:Instance"}
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
-BREAKS: list[tuple[str, Callable[[Graph], list[str]], str, Callable[[dict[str, Any]], None], dict[str, Any]]] = [
+BREAKS: list[
+    tuple[str, Callable[[Graph], list[str]], str, Callable[[dict[str, Any]], None], dict[str, Any]]
+] = [
     ("aws-prod", ssh_from_everywhere, INGRESS, setting("cidrIpv4", to="0.0.0.0/0"), {}),
-    ("gcp-prod", ssh_from_everywhere, "gcp:compute/firewall:Firewall", setting("sourceRanges", to=["0.0.0.0/0"]), {}),
-    ("aws-prod", unencrypted, INSTANCE["aws"], setting("rootBlockDevice", "encrypted", to=False), {}),
-    ("aws-prod", unencrypted, INSTANCE["aws"], setting("rootBlockDevice", "volumeType", to="gp2"), {}),
-    ("aws-dev", plain_secrets, INSTANCE["aws"], setting("userData", to="-----BEGIN OPENSSH PRIVATE KEY-----"), {}),
-    ("gcp-dev", plain_secrets, INSTANCE["gcp"], setting("metadata", to={"x": "BEGIN PRIVATE KEY"}), {}),
+    (
+        "gcp-prod",
+        ssh_from_everywhere,
+        "gcp:compute/firewall:Firewall",
+        setting("sourceRanges", to=["0.0.0.0/0"]),
+        {},
+    ),
+    (
+        "aws-prod",
+        unencrypted,
+        INSTANCE["aws"],
+        setting("rootBlockDevice", "encrypted", to=False),
+        {},
+    ),
+    (
+        "aws-prod",
+        unencrypted,
+        INSTANCE["aws"],
+        setting("rootBlockDevice", "volumeType", to="gp2"),
+        {},
+    ),
+    (
+        "aws-dev",
+        plain_secrets,
+        INSTANCE["aws"],
+        setting("userData", to="-----BEGIN OPENSSH PRIVATE KEY-----"),
+        {},
+    ),
+    (
+        "gcp-dev",
+        plain_secrets,
+        INSTANCE["gcp"],
+        setting("metadata", to={"x": "BEGIN PRIVATE KEY"}),
+        {},
+    ),
     ("aws-dev", untagged, "aws:ec2/vpc:Vpc", setting("tags", to={}), {}),
     ("gcp-dev", untagged, INSTANCE["gcp"], setting("labels", to={"stack": "x"}), {}),
-    ("aws-dev", talkative, INSTANCE["aws"], setting("metadataOptions", "httpTokens", to="optional"), {}),
-    ("aws-dev", talkative, INSTANCE["aws"], setting("metadataOptions", "httpPutResponseHopLimit", to=2), {}),
-    ("gcp-dev", talkative, INSTANCE["gcp"], setting("serviceAccount", "scopes", to=["cloud-platform"]), {}),
-    ("gcp-dev", talkative, INSTANCE["gcp"], setting("shieldedInstanceConfig", "enableSecureBoot", to=False), {}),
+    (
+        "aws-dev",
+        talkative,
+        INSTANCE["aws"],
+        setting("metadataOptions", "httpTokens", to="optional"),
+        {},
+    ),
+    (
+        "aws-dev",
+        talkative,
+        INSTANCE["aws"],
+        setting("metadataOptions", "httpPutResponseHopLimit", to=2),
+        {},
+    ),
+    (
+        "gcp-dev",
+        talkative,
+        INSTANCE["gcp"],
+        setting("serviceAccount", "scopes", to=["cloud-platform"]),
+        {},
+    ),
+    (
+        "gcp-dev",
+        talkative,
+        INSTANCE["gcp"],
+        setting("shieldedInstanceConfig", "enableSecureBoot", to=False),
+        {},
+    ),
     ("aws-dev", loses_data, INSTANCE["aws"], setting("ami", to="ami-1"), {"ignores": ("ami",)}),
     ("gcp-dev", loses_data, INSTANCE["gcp"], setting("name", to="x"), {"ignores": ()}),
-    ("gcp-dev", anonymous, "gcp:compute/network:Network", setting("name", to="origin-kit-gcp-dev-network"), {}),
-    ("gcp-dev", anonymous, "gcp:serviceaccount/account:Account", setting("accountId", to="backend-gcp-dev"), {}),
+    (
+        "gcp-dev",
+        anonymous,
+        "gcp:compute/network:Network",
+        setting("name", to="origin-kit-gcp-dev-network"),
+        {},
+    ),
+    (
+        "gcp-dev",
+        anonymous,
+        "gcp:serviceaccount/account:Account",
+        setting("accountId", to="backend-gcp-dev"),
+        {},
+    ),
     ("aws-dev", identified, INSTANCE["aws"], setting("keyName", to="operator"), {}),
     ("aws-dev", identified, INSTANCE["aws"], setting("iamInstanceProfile", to="everything"), {}),
     ("aws-prod", unprotected, "aws:ec2/eip:Eip", setting("domain", to="vpc"), {"protect": False}),
@@ -279,12 +420,13 @@ def test_every_property_has_a_break() -> None:
     assert {rule for _, rule, *_ in BREAKS} | {unreserved} == set(PROPERTIES)
 
 
-# --------------------------------------------------------------------------------------------- contract, choices
+# -------------------------------------------------------------------------------- contract, choices
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_addresses_alone_make_a_contract(cloud: str) -> None:
-    """dev: the reserved address is the origin, and its host key is pinned before anybody has connected."""
+    """dev: the reserved address is the origin, and its host key is pinned before anybody has
+    connected."""
     contract = graph.program(f"{cloud}-dev").outputs["contract"]
     assert contract["frontend"]["origin"] == "http://203.0.113.10"
     assert contract["cors"]["allowed_origins"] == ["http://203.0.113.10"]
@@ -297,9 +439,13 @@ def test_names_lead_to_the_reserved_addresses(cloud: str) -> None:
     built = graph.program(f"{cloud}-staging")
     nodes = (*built.of("aws:route53/record:Record"), *built.of("gcp:dns/recordSet:RecordSet"))
     records = {
-        node.inputs["name"].rstrip("."): node.inputs.get("records", node.inputs.get("rrdatas")) for node in nodes
+        node.inputs["name"].rstrip("."): node.inputs.get("records", node.inputs.get("rrdatas"))
+        for node in nodes
     }
-    assert records == {"app.staging.example.com": ["203.0.113.10"], "api.staging.example.com": ["203.0.113.20"]}
+    assert records == {
+        "app.staging.example.com": ["203.0.113.10"],
+        "api.staging.example.com": ["203.0.113.20"],
+    }
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
@@ -314,16 +460,24 @@ def test_secrets_are_an_output_of_their_own_and_secret(cloud: str) -> None:
 @pytest.mark.usefixtures("many_hosts")
 def test_many_instances_spread_over_both_zones() -> None:
     built = graph.program("aws-dev", backend_count="3")
-    subnets = [node.inputs["subnetId"] for node in built.of("aws:ec2/instance:Instance") if "backend" in node.name]
+    subnets = [
+        node.inputs["subnetId"]
+        for node in built.of("aws:ec2/instance:Instance")
+        if "backend" in node.name
+    ]
     assert sorted(subnets) == ["Subnet.public-1"] * 2 + ["Subnet.public-2"]
     assert len(built.outputs["contract"]["backend"]["hosts"]) == 3
 
 
 def test_an_existing_network_is_used_and_none_is_made() -> None:
     subnets = '["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]'
-    aws = graph.program("aws-dev", existing_network="vpc-0123456789abcdef0", existing_subnets=subnets)
+    aws = graph.program(
+        "aws-dev", existing_network="vpc-0123456789abcdef0", existing_subnets=subnets
+    )
     assert aws.of("aws:ec2/vpc:Vpc") == []
-    assert {node.inputs["vpcId"] for node in aws.of("aws:ec2/securityGroup:SecurityGroup")} == {"vpc-0123456789abcdef0"}
+    assert {node.inputs["vpcId"] for node in aws.of("aws:ec2/securityGroup:SecurityGroup")} == {
+        "vpc-0123456789abcdef0"
+    }
     gcp = graph.program("gcp-dev", existing_network="mine", existing_subnets='["mine-public"]')
     assert gcp.of("gcp:compute/network:Network") == []
     assert {node.inputs["network"] for node in gcp.of("gcp:compute/firewall:Firewall")} == {"mine"}
@@ -332,9 +486,11 @@ def test_an_existing_network_is_used_and_none_is_made() -> None:
 @pytest.mark.parametrize(("cloud", "other"), [("aws", "gcp"), ("gcp", "aws")])
 def test_one_cloud_loads_nothing_of_the_other(cloud: str, other: str) -> None:
     code = (
-        "import sys; from tests import graph; "
-        f"graph.program('{cloud}-dev'); print(sorted(name for name in sys.modules if name.startswith('pulumi_')))"
+        f"import sys; from tests import graph; graph.program('{cloud}-dev'); print(sorted(name for"
+        " name in sys.modules if name.startswith('pulumi_')))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert f"pulumi_{other}" not in done.stdout
     assert f"'pulumi_{cloud}'" in done.stdout

@@ -1,4 +1,5 @@
-"""What a change of each config key needs, on each cloud: the table in docs/operating.md is what really happens."""
+"""What a change of each config key needs, on each cloud: the table in docs/operating.md is what
+really happens."""
 
 from __future__ import annotations
 
@@ -30,55 +31,109 @@ BASE = {"local": "local-names", "aws": "aws-staging", "gcp": "gcp-staging"}
 
 GIT = "https://example.com/shop.git"
 NETWORKS = {
-    "aws": {"existing_network": "vpc-0123456789abcdef0", "existing_subnets": ["subnet-0123456a", "subnet-0123456b"]},
+    "aws": {
+        "existing_network": "vpc-0123456789abcdef0",
+        "existing_subnets": ["subnet-0123456a", "subnet-0123456b"],
+    },
     "gcp": {"existing_network": "mine", "existing_subnets": ["my-subnet"]},
     "local": {"existing_network": "mine", "existing_subnets": ["my-subnet"]},
 }
-OTHER_SUBNETS = {"aws": ["subnet-0123456c", "subnet-0123456d"], "gcp": ["another"], "local": ["another"]}
+OTHER_SUBNETS = {
+    "aws": ["subnet-0123456c", "subnet-0123456d"],
+    "gcp": ["another"],
+    "local": ["another"],
+}
 
-# What a key is changed to, on every cloud or by cloud; and what stands in the config before the change.
+# What a key is changed to, on every cloud or by cloud; and what stands in the config before the
+# change.
 CHANGES: dict[str, object] = {
-    "production": True, "tls": "acme", "domain": "other.example.com", "frontend_name": "www", "backend_name": "django",
-    "frontend_count": 2, "backend_count": 2, "application": "store", "backend_path": "examples", "backend_git": GIT,
-    "backend_ref": "main", "requirements": "more.txt", "build_sdists": ["django-foo"],
+    "production": True,
+    "tls": "acme",
+    "domain": "other.example.com",
+    "frontend_name": "www",
+    "backend_name": "django",
+    "frontend_count": 2,
+    "backend_count": 2,
+    "application": "store",
+    "backend_path": "examples",
+    "backend_git": GIT,
+    "backend_ref": "main",
+    "requirements": "more.txt",
+    "build_sdists": ["django-foo"],
     "ship_also": ["ca.pem"],
-    "wsgi": "shop.other:application", "settings": "shop.other", "frontend_path": "examples",
-    "static_url": "/assets/", "media_url": "/uploads/", "max_body_mb": 20, "timeout_s": 60, "workers": 3,
-    "env": {"FEATURE": "on"}, "extra_origins": ["https://other.example.com"],
-    "allowed_shapes": ["https://{branch}.preview.example.com"], "allow_all_origins": True,
-    "allow_methods": ["GET"], "allow_headers": ["X-Other"], "expose_headers": ["X-Other"], "max_age_s": 60,
-    "gcp_project": "other-project", "architecture": "arm64", "disk_gb": 40, "ssh_from": ["198.51.100.0/24"],
-    "ssh_from_anywhere": True, "ssh_keys": [KEY.replace("IJKE", "IJKF").strip()],
-    "ssh_key_file": "~/.ssh/other.pub", "network_cidr": "10.30.0.0/16",
-    "dns_zone": "Z9876543210OTHER", "image": "trixie", "memory_mb": 768, "subnet": "10.213.7.0/24",
+    "wsgi": "shop.other:application",
+    "settings": "shop.other",
+    "frontend_path": "examples",
+    "static_url": "/assets/",
+    "media_url": "/uploads/",
+    "max_body_mb": 20,
+    "timeout_s": 60,
+    "workers": 3,
+    "env": {"FEATURE": "on"},
+    "extra_origins": ["https://other.example.com"],
+    "allowed_shapes": ["https://{branch}.preview.example.com"],
+    "allow_all_origins": True,
+    "allow_methods": ["GET"],
+    "allow_headers": ["X-Other"],
+    "expose_headers": ["X-Other"],
+    "max_age_s": 60,
+    "gcp_project": "other-project",
+    "architecture": "arm64",
+    "disk_gb": 40,
+    "ssh_from": ["198.51.100.0/24"],
+    "ssh_from_anywhere": True,
+    "ssh_keys": [KEY.replace("IJKE", "IJKF").strip()],
+    "ssh_key_file": "~/.ssh/other.pub",
+    "network_cidr": "10.30.0.0/16",
+    "dns_zone": "Z9876543210OTHER",
+    "image": "trixie",
+    "memory_mb": 768,
+    "subnet": "10.213.7.0/24",
     "serials": {"backend-1": "1+2"},
-}  # fmt: skip
+}
 BY_CLOUD: dict[str, dict[str, object]] = {
     "allow_credentials": {"local": False, "aws": True, "gcp": True},
     "region": {"local": "eu-west-1", "aws": "eu-west-1", "gcp": "europe-west4"},
     "zones": {"local": ["a"], "aws": ["eu-central-1b", "eu-central-1c"], "gcp": ["europe-west3-c"]},
     "machine_type": {"local": "t3.large", "aws": "t3.large", "gcp": "e2-medium"},
     "machine_image": {
-        "local": "ami-0", "aws": "ami-0fedcba9876543210",
+        "local": "ami-0",
+        "aws": "ami-0fedcba9876543210",
         "gcp": "projects/debian-cloud/global/images/debian-12-bookworm-v20270101",
     },
     "existing_subnets": dict(OTHER_SUBNETS),
-}  # fmt: skip
+}
 TOGETHER: dict[str, dict[str, dict[str, object]]] = {
     "existing_network": dict(NETWORKS),
     "cloud": {
-        "local": {"cloud": "aws", "region": "eu-central-1", "machine_image": IMAGES["aws"], "ssh_from": ["10.0.0.0/8"],
-                  "dns_zone": "Z1"},
-        "aws": {"cloud": "gcp", "region": "europe-west3", "machine_image": IMAGES["gcp"], "gcp_project": "my-project"},
-        "gcp": {"cloud": "aws", "region": "eu-central-1", "machine_image": IMAGES["aws"], "gcp_project": ""},
+        "local": {
+            "cloud": "aws",
+            "region": "eu-central-1",
+            "machine_image": IMAGES["aws"],
+            "ssh_from": ["10.0.0.0/8"],
+            "dns_zone": "Z1",
+        },
+        "aws": {
+            "cloud": "gcp",
+            "region": "europe-west3",
+            "machine_image": IMAGES["gcp"],
+            "gcp_project": "my-project",
+        },
+        "gcp": {
+            "cloud": "aws",
+            "region": "eu-central-1",
+            "machine_image": IMAGES["aws"],
+            "gcp_project": "",
+        },
     },
-}  # fmt: skip
+}
 BEFORE: dict[str, dict[str, dict[str, object]]] = {
     "backend_ref": {cloud: {"backend_git": GIT} for cloud in CLOUDS},
     "existing_subnets": {cloud: NETWORKS[cloud] for cloud in ("aws", "gcp")},
 }
 
-# Inputs whose change makes new instances, by the providers' schemas: of the instance itself, or of what it is in.
+# Inputs whose change makes new instances, by the providers' schemas: of the instance itself, or of
+# what it is in.
 TAKES_INSTANCES = {
     "pulumi:providers:aws": {"region"},
     "pulumi:providers:gcp": {"region", "project"},
@@ -138,8 +193,11 @@ def run(stack: StackFile, config: dict[str, object]) -> Graph:
 
 
 def differences(one: Graph, other: Graph) -> tuple[set[tuple[str, str]], bool]:
-    """Inputs (type, property) that differ, without those that the program ignores; and whether those do as well."""
-    first, second = ({(node.type, node.name): node for node in found.nodes} for found in (one, other))
+    """Inputs (type, property) that differ, without those that the program ignores; and whether
+    those do as well."""
+    first, second = (
+        {(node.type, node.name): node for node in found.nodes} for found in (one, other)
+    )
     found, ignored = set(), False
     for key in first.keys() | second.keys():
         before, after = first.get(key), second.get(key)
@@ -149,8 +207,13 @@ def differences(one: Graph, other: Graph) -> tuple[set[tuple[str, str]], bool]:
         own = {name for name in before.inputs.keys() | after.inputs.keys() if name != "__provider"}
         if (before.protect, before.parent) != (after.protect, after.parent):
             found.add((key[0], "protect"))
-        if before.type in LOCAL and not LOCAL[before.type].diff("", before.inputs, after.inputs).changes:
-            ignored = ignored or before.inputs != after.inputs  # its provider lets a machine be as it was made
+        if (
+            before.type in LOCAL
+            and not LOCAL[before.type].diff("", before.inputs, after.inputs).changes
+        ):
+            ignored = (
+                ignored or before.inputs != after.inputs
+            )  # its provider lets a machine be as it was made
             continue
         for name in own:
             if _kept(before, name) != _kept(after, name):
@@ -181,8 +244,16 @@ def new_machines(one: Graph, other: Graph, found: set[tuple[str, str]]) -> bool:
     if any(name in TAKES_INSTANCES.get(kind, ()) for kind, name in found):
         return True
     before = {(node.type, node.name): node for node in one.nodes}
-    pairs = [(before[node.type, node.name], node) for node in other.nodes if (node.type, node.name) in before]
-    return any(LOCAL[old.type].diff("", old.inputs, new.inputs).replaces for old, new in pairs if old.type in LOCAL)
+    pairs = [
+        (before[node.type, node.name], node)
+        for node in other.nodes
+        if (node.type, node.name) in before
+    ]
+    return any(
+        LOCAL[old.type].diff("", old.inputs, new.inputs).replaces
+        for old, new in pairs
+        if old.type in LOCAL
+    )
 
 
 def observed(one: Graph, other: Graph) -> Effect:
@@ -191,7 +262,9 @@ def observed(one: Graph, other: Graph) -> Effect:
     if found:
         if new_machines(one, other, found):
             return Effect.REPLACES
-        account = "serviceAccount"  # it keeps its id, and so its address, which the graph makes from the new one
+        account = (  # it keeps its id, and so its address, which the graph makes from the new one
+            "serviceAccount"
+        )
         stops = any(name in STOPS.get(kind, ()) for kind, name in found if name != account)
         return Effect.STOPS if stops else Effect.IN_PLACE
     if ignored:
@@ -204,17 +277,27 @@ def generations(contract: Contract) -> list[object]:
 
 
 def asked_to_ship(one: outputs.Outputs, other: outputs.Outputs) -> set[str]:
-    """The keys that plan and status name when a host has the release that `one` asked for, and `other` is wanted."""
+    """The keys that plan and status name when a host has the release that `one` asked for, and
+    `other` is wanted."""
     told = set()
     for role in ("frontend", "backend"):
         changes = to_ship(other.made_from[role], one.made_from[role])
-        result = {"release": "/r", "differs": [], "restarts": {}, "unfinished": False, "units": {}, "diff": {},
-                  "to_ship": changes}  # fmt: skip
+        result = {
+            "release": "/r",
+            "differs": [],
+            "restarts": {},
+            "unfinished": False,
+            "units": {},
+            "diff": {},
+            "to_ship": changes,
+        }
         outcome = deploy.Outcome(role, Host(role, "192.0.2.1", 22, "deploy", ()), result)
         assert deploy.as_wanted(outcome) == (not changes)
         assert deploy.would_change(outcome) == bool(changes)
         keys = {change.partition(":")[0] for change in changes}
-        assert all(f"  {change}: `fab ship` takes it" in deploy.plan_text(outcome) for change in changes)
+        assert all(
+            f"  {change}: `fab ship` takes it" in deploy.plan_text(outcome) for change in changes
+        )
         told |= keys
     return told
 
@@ -223,9 +306,16 @@ CASES = [(key, cloud) for key in EFFECTS for cloud in CLOUDS]
 
 
 @pytest.mark.parametrize(("key", "cloud"), CASES)
-def test_a_changed_key_does_what_the_table_says(key: str, cloud: str, stack: StackFile, an_operator: Path) -> None:
-    """The program and every verb of `fab` see it as the table says, and agree about the contract."""
-    before, edits, expected = BEFORE.get(key, {}).get(cloud, {}), changed(key, cloud), effect(key, cloud)
+def test_a_changed_key_does_what_the_table_says(
+    key: str, cloud: str, stack: StackFile, an_operator: Path
+) -> None:
+    """The program and every verb of `fab` see it as the table says, and agree about the
+    contract."""
+    before, edits, expected = (
+        BEFORE.get(key, {}).get(cloud, {}),
+        changed(key, cloud),
+        effect(key, cloud),
+    )
     try:
         stack.edit(**before)
         first = run(stack, before)
@@ -246,15 +336,26 @@ def test_a_changed_key_does_what_the_table_says(key: str, cloud: str, stack: Sta
     second = run(stack, {**before, **edits})
     by_program = observed(first, second)
     told = (generations(found.contract), found.contract.ssh_keys) != (
-        generations(unchanged.contract), unchanged.contract.ssh_keys,
-    )  # fmt: skip
-    assert asked_to_ship(unchanged, found) == ({key} if expected is Effect.RELEASE and key != "application" else set())
+        generations(unchanged.contract),
+        unchanged.contract.ssh_keys,
+    )
+    assert asked_to_ship(unchanged, found) == (
+        {key} if expected is Effect.RELEASE and key != "application" else set()
+    )
     if expected is Effect.CONFIG:
-        first_boot = (Effect.NEW_HOSTS,) if key == "ssh_keys" else ()  # of hosts that are made later
+        first_boot = (
+            (Effect.NEW_HOSTS,) if key == "ssh_keys" else ()
+        )  # of hosts that are made later
         assert by_program in (Effect.CONFIG, *first_boot) and told
-    elif expected is Effect.RELEASE:  # the program makes nothing of it, but for the application's name
-        names = (Effect.IN_PLACE,) if key == "application" else ()  # tags, which the next `fab up` brings along
-        assert by_program in (Effect.UNUSED, Effect.CONFIG, *names) and told == (key == "application")
+    elif (
+        expected is Effect.RELEASE
+    ):  # the program makes nothing of it, but for the application's name
+        names = (
+            (Effect.IN_PLACE,) if key == "application" else ()
+        )  # tags, which the next `fab up` brings along
+        assert by_program in (Effect.UNUSED, Effect.CONFIG, *names) and told == (
+            key == "application"
+        )
     elif expected is Effect.CHECK:
         assert by_program is Effect.UNUSED and not told
     else:
@@ -292,7 +393,9 @@ def test_the_table_in_the_docs_is_this_one() -> None:
 def test_what_nobody_has_written_down_is_not_guessed() -> None:
     """A release from before hosts noted it, or a key that is newer than the note."""
     assert to_ship({"backend_ref": "v2"}, None) == []
-    assert to_ship({"backend_ref": "v2", "newer": 1}, {"backend_ref": "v1"}) == ["backend_ref: v1 → v2"]
+    assert to_ship({"backend_ref": "v2", "newer": 1}, {"backend_ref": "v1"}) == [
+        "backend_ref: v1 → v2"
+    ]
     assert to_ship({}, {"backend_ref": "v1"}) == []
 
 

@@ -1,7 +1,8 @@
-"""How the application's code is run: the limits, the end of it, and what becomes of what it leaves behind.
+"""How the application's code is run: the limits, the end of it, and what becomes of what it leaves
+behind.
 
-Below a root of a test's own no systemd looks after it, and a command is a plain process; the unit itself is tried on a
-real machine by tests/e2e/test_hostile_app.py.
+Below a root of a test's own no systemd looks after it, and a command is a plain process; the unit
+itself is tried on a real machine by tests/e2e/test_hostile_app.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from on_host import confined, places
 from on_host.confined import Confined, limits
 from on_host.runtime import Failed
 
-PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable  # one that anybody may run
+PYTHON = (
+    "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+)  # one that anybody may run
 UNIT = """\
 # ProtectHome=no in a comment
 [Unit]
@@ -54,20 +57,30 @@ def python(place: Confined, code: str, **more: object) -> confined.Ended:
 
 
 def test_the_service_s_limits_are_taken_over_and_its_start_is_not() -> None:
-    """Whatever the unit says of user and limits, in its order, and nothing of how it starts and stops."""
+    """Whatever the unit says of user and limits, in its order, and nothing of how it starts and
+    stops."""
     assert limits(UNIT) == [
-        "User=shop", "ProtectSystem=strict", "ReadWritePaths=/var/lib/shop", "SystemCallFilter=@system-service",
+        "User=shop",
+        "ProtectSystem=strict",
+        "ReadWritePaths=/var/lib/shop",
+        "SystemCallFilter=@system-service",
         "SystemCallFilter=~@privileged",
-    ]  # fmt: skip
+    ]
     assert limits("") == []
 
 
 def test_the_unit_s_own_words_win_over_the_least_and_the_kit_s_over_both(place: Confined) -> None:
-    """Values and secrets are in a file, and the time limit and the end of the whole group are always there."""
+    """Values and secrets are in a file, and the time limit and the end of the whole group are
+    always there."""
     words = place._unit_words([Path("/run/x/environment")], "/opt/shop/releases/a/app", 600)
     given = [word.removeprefix("--property=") for word in words if word.startswith("--property=")]
     assert given.index("ProtectSystem=strict") < given.index("SystemCallFilter=@system-service")
-    for line in ("KillMode=control-group", "RuntimeMaxSec=600", "PrivateTmp=true", "ProtectProc=invisible"):
+    for line in (
+        "KillMode=control-group",
+        "RuntimeMaxSec=600",
+        "PrivateTmp=true",
+        "ProtectProc=invisible",
+    ):
         assert given.index(line) > given.index("SystemCallFilter=~@privileged")
     assert "EnvironmentFile=/run/x/environment" in given
     assert not any(line.startswith(("ExecStart", "Restart", "Environment=")) for line in given)
@@ -78,15 +91,21 @@ def test_a_command_s_words_and_status_come_back(place: Confined) -> None:
     assert (ended.returncode, set(ended.stdout.split()), ended.late) == (3, {"out", "err"}, False)
 
 
-def test_the_environment_holds_nothing_of_root_s(place: Confined, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_holds_nothing_of_root_s(
+    place: Confined, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ROOTS_OWN", "x")
-    said = python(place, "import os; print(sorted(os.environ), os.getuid())", env={"MINE": "1"}).stdout
+    said = python(
+        place, "import os; print(sorted(os.environ), os.getuid())", env={"MINE": "1"}
+    ).stdout
     assert "ROOTS_OWN" not in said
     assert "MINE" in said
     assert os.geteuid() != 0 or " 0" not in said
 
 
-def test_a_child_that_holds_the_output_open_is_neither_waited_for_nor_left(place: Confined, tmp_path: Path) -> None:
+def test_a_child_that_holds_the_output_open_is_neither_waited_for_nor_left(
+    place: Confined, tmp_path: Path
+) -> None:
     """It would sleep for an hour; the command's own end is the end."""
     began = time.monotonic()
     code = "import os, time\nchild = os.fork()\nif child == 0: time.sleep(3600)\nprint(child)"
@@ -115,11 +134,14 @@ def test_a_flood_of_words_keeps_its_end_only(place: Confined) -> None:
 
 def test_what_it_says_steers_no_terminal(place: Confined) -> None:
     """It ends up on the operator's screen; lines and tabs stay."""
-    assert python(place, r"print('a\tb\x1b]0;title\x07\x9b31m\r\nc')").stdout == "a\tb]0;title31m\nc\n"
+    assert (
+        python(place, r"print('a\tb\x1b]0;title\x07\x9b31m\r\nc')").stdout == "a\tb]0;title31m\nc\n"
+    )
 
 
 def test_what_is_handed_over_is_bounded(place: Confined, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file gets the standard output, up to the limit; what it says of errors comes back as text."""
+    """A file gets the standard output, up to the limit; what it says of errors comes back as
+    text."""
     code = "import sys; print('x' * 1000); print('said', file=sys.stderr)"
     with tempfile.TemporaryFile() as out:
         assert python(place, code, into=out).stdout == "said\n"

@@ -70,7 +70,12 @@ def test_it_has_every_field_of_version_1() -> None:
     assert set(data["application"]) >= {"name", "wsgi", "settings", "env"}
     assert set(data["backend"]["hosts"][0]) == {"name", "address", "port", "user", "host_keys"}
     assert set(data["cors"]) == {f.name for f in dataclasses.fields(Cors)}
-    assert (data["contract"], data["kind"], data["branch"], data["tls"]) == (1, "environment", None, "off")
+    assert (data["contract"], data["kind"], data["branch"], data["tls"]) == (
+        1,
+        "environment",
+        None,
+        "off",
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +86,10 @@ def test_it_has_every_field_of_version_1() -> None:
         ({"tls": 3}, "contract.tls: 3 is not a str"),
         ({"cors": []}, r"contract.cors: \[\] is not an object"),
         ({"frontend": {"origin": "x"}}, "contract.frontend: hosts missing"),
-        ({"frontend": {"origin": "x", "hosts": [{}]}}, r"contract.frontend.hosts\[0\]: address, host_keys, name"),
+        (
+            {"frontend": {"origin": "x", "hosts": [{}]}},
+            r"contract.frontend.hosts\[0\]: address, host_keys, name",
+        ),
     ],
 )
 def test_a_strange_contract_is_refused_by_place(change: dict[str, Any], said: str) -> None:
@@ -105,7 +113,10 @@ def test_the_frontend_s_origin_is_always_allowed_and_first() -> None:
 def test_a_domain_names_both_origins() -> None:
     """With a domain the names are the origins, whatever the addresses."""
     whole = example(domain="shop.test")
-    assert (whole.frontend.origin, whole.backend.origin) == ("http://app.shop.test", "http://api.shop.test")
+    assert (whole.frontend.origin, whole.backend.origin) == (
+        "http://app.shop.test",
+        "http://api.shop.test",
+    )
 
 
 def test_an_ipv6_address_is_bracketed() -> None:
@@ -117,7 +128,9 @@ def test_an_ipv6_address_is_bracketed() -> None:
 def test_instances_keep_their_numbers_while_counts_grow() -> None:
     """A second frontend does not renumber the backends, so nothing that exists is replaced."""
     before = {i.name: i.number for i in instances(Settings.read(GOOD, "x"))}
-    after = {i.name: i.number for i in instances(Settings.read(GOOD | {"frontend_count": "3"}, "x"))}
+    after = {
+        i.name: i.number for i in instances(Settings.read(GOOD | {"frontend_count": "3"}, "x"))
+    }
     assert before.items() <= after.items()
     assert len(set(after.values())) == 4
 
@@ -134,7 +147,7 @@ def test_allow_all_is_one_shape() -> None:
     assert isinstance(example().backend, Role)
 
 
-# ------------------------------------------------------------------------------------------------- hostile values
+# ----------------------------------------------------------------------------------- hostile values
 
 HOSTILE = {
     "path": "../../etc",
@@ -151,14 +164,17 @@ HOSTILE = {
     "a list": [],
     "nothing": "",
 }
-# What a value of the application's environment may hold: the kit quotes it, and nothing but the project reads it.
+# What a value of the application's environment may hold: the kit quotes it, and nothing but the
+# project reads it.
 HARMLESS_IN_ENV = {"path", "newline", "quotes", "option", "unicode", "escape", "nothing"}
 
 
 def whole() -> dict[str, Any]:
     """A contract in which every field holds something."""
     data = example(
-        env='{"A": "b"}', allowed_shapes='["http://{branch}.shop.test"]', expose_headers='["X-Total"]'
+        env='{"A": "b"}',
+        allowed_shapes='["http://{branch}.shop.test"]',
+        expose_headers='["X-Total"]',
     ).to_json()
     return json.loads(json.dumps(data | {"branch": "feature/x", "attached_to": "staging"}))  # type: ignore[no-any-return]
 
@@ -190,7 +206,8 @@ def test_what_the_hostile_values_are_put_into_is_right_itself() -> None:
 @pytest.mark.parametrize("what", HOSTILE)
 @pytest.mark.parametrize("way", LEAVES, ids=lambda way: ".".join(map(str, way)))
 def test_every_field_refuses_hostile_values(way: tuple[Any, ...], what: str) -> None:
-    """Whatever stands in a contract's file: it is refused by its place, in lines that hold nothing of it unescaped."""
+    """Whatever stands in a contract's file: it is refused by its place, in lines that hold nothing
+    of it unescaped."""
     data = whole()
     put(data, way, HOSTILE[what])
     if way[:3] == ("application", "env", "A") and what in HARMLESS_IN_ENV:
@@ -223,9 +240,17 @@ def test_a_variable_s_name_is_checked(name: str) -> None:
         (("backend", "hosts", 0, "address"), "fe80::1%eth0", "expected an IP address"),
         (("backend", "hosts", 0, "port"), 0, "not a whole number from 1 to 65535"),
         (("backend", "hosts", 0, "name"), "frontend-1", "two hosts have the name 'frontend-1'"),
-        (("backend", "hosts", 0, "address"), "10.0.0.2", "two hosts have the address and port '10.0.0.2 port 22'"),
+        (
+            ("backend", "hosts", 0, "address"),
+            "10.0.0.2",
+            "two hosts have the address and port '10.0.0.2 port 22'",
+        ),
         (("backend", "hosts", 0, "host_keys", 0), "ssh-ed25519 AAAA", "invalid SSH host key"),
-        (("backend", "hosts", 0, "host_keys", 0), "ssh-dss AAAAB3NzaC1kc3M=", "invalid SSH host key"),
+        (
+            ("backend", "hosts", 0, "host_keys", 0),
+            "ssh-dss AAAAB3NzaC1kc3M=",
+            "invalid SSH host key",
+        ),
         (("backend", "hosts", 0, "host_keys"), [], "none; a host without a known key"),
         (("backend", "hosts"), [], "0 hosts; expected 1 to 64"),
         (("backend", "origin"), "http://10.0.0.3:80", "write http://10.0.0.3"),
@@ -234,7 +259,7 @@ def test_a_variable_s_name_is_checked(name: str) -> None:
         (("cors", "allow_methods", 0), "put", "methods are upper case"),
         (("production",), True, "a private address"),
     ],
-)  # fmt: skip
+)
 def test_what_a_rule_says(way: tuple[Any, ...], value: Any, said: str) -> None:
     """The rules beyond the shape of a text."""
     data = whole()
@@ -246,13 +271,21 @@ def test_what_a_rule_says(way: tuple[Any, ...], value: Any, said: str) -> None:
 def test_all_mistakes_come_at_once() -> None:
     """One line each, with its place, and the next step at the end."""
     data = whole()
-    for way, value in ((("application", "name"), "../x"), (("tls",), "no"), (("frontend", "hosts", 0, "port"), 99999)):
+    for way, value in (
+        (("application", "name"), "../x"),
+        (("tls",), "no"),
+        (("frontend", "hosts", 0, "port"), 99999),
+    ):
         put(data, way, value)
     with pytest.raises(ContractError) as caught:
         Contract.from_json(data)
     lines = str(caught.value).splitlines()
     places = [line.split(": ")[0] for line in lines[:-1]]
-    assert places == ["contract.tls", "contract.application.name", "contract.frontend.hosts[0].port"]
+    assert places == [
+        "contract.tls",
+        "contract.application.name",
+        "contract.frontend.hosts[0].port",
+    ]
     assert "fab outputs" in lines[-1]
 
 
@@ -272,7 +305,9 @@ def test_every_verb_refuses_a_hostile_file_before_it_connects(verb: str, tmp_pat
         file = tmp_path / "outputs.json"
         file.write_text(json.dumps(data))
         words = [FAB, verb, "--outputs", str(file)]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        )
         server.setblocking(False)
         with pytest.raises(BlockingIOError):
             server.accept()

@@ -13,14 +13,19 @@ from rollout.coordinator import Coordinator, how_it_ended
 
 
 class Hosts:
-    """`count` hosts; `fails` maps a host's number to where it fails: `stage`, `switch`; `idle` have nothing to do."""
+    """`count` hosts; `fails` maps a host's number to where it fails: `stage`, `switch`; `idle` have
+    nothing to do."""
 
-    def __init__(self, count: int, batch: int = 1, fails: dict[int, str] | None = None, idle: int = 0) -> None:
+    def __init__(
+        self, count: int, batch: int = 1, fails: dict[int, str] | None = None, idle: int = 0
+    ) -> None:
         self.names = [f"host-{number}" for number in range(count)]
         self.coordinator, self.fails, self.idle = Coordinator(self.names, batch), fails or {}, idle
         self.lock, self.switching, self.most = threading.Lock(), 0, 0
         self.staged: list[int] = []
-        self.order: list[tuple[int, int]] = []  # a host that switches, and how many were staged then
+        self.order: list[
+            tuple[int, int]
+        ] = []  # a host that switches, and how many were staged then
         self.participants: set[str] = set()
         pool = ThreadPoolExecutor(count)
         futures = [pool.submit(self.one, number) for number in range(count)]
@@ -86,7 +91,7 @@ def test_hosts_with_nothing_to_do_keep_nobody_waiting() -> None:
     assert hosts.participants == {"go:host-3"}
 
 
-# ------------------------------------------------------------------------------------------------- one outcome
+# -------------------------------------------------------------------------------------- one outcome
 
 
 class Asking:
@@ -125,7 +130,8 @@ def test_who_waits_is_let_go_when_the_operator_leaves() -> None:
 
 
 def test_the_outcome_is_decided_once() -> None:
-    """A host that fails, and an operator who leaves, after the last vote change nothing about it."""
+    """A host that fails, and an operator who leaves, after the last vote change nothing about
+    it."""
     coordinator = Coordinator(["a", "b"], batch=2)
     staged = [Asking(coordinator, name, "staged") for name in "ab"]
     assert [asking.word for asking in staged] == ["go:a,b", "go:a,b"]
@@ -159,7 +165,8 @@ def test_a_host_lost_before_the_last_vote_takes_all_back() -> None:
     ],
 )
 def test_how_an_earlier_change_ended(outcomes: list[str], wanted: str) -> None:
-    """All that were told agree, so one word is enough; without one, all have voted or one never did."""
+    """All that were told agree, so one word is enough; without one, all have voted or one never
+    did."""
     assert how_it_ended(outcomes) == wanted
 
 
@@ -174,11 +181,12 @@ def test_a_host_in_doubt_is_answered_from_the_others() -> None:
     assert asked == [("t1", ["a", "b"])]
 
 
-# ------------------------------------------------------------------------------------------------- locks in one order
+# ------------------------------------------------------------------------------- locks in one order
 
 
 def test_two_changes_of_the_same_hosts_never_wait_in_a_circle() -> None:
-    """Each has the lock of one host and waits for the other's: the later host of the one that waits gives way."""
+    """Each has the lock of one host and waits for the other's: the later host of the one that waits
+    gives way."""
     first, second = Coordinator(["a", "b"], batch=2), Coordinator(["a", "b"], batch=2)
     first_a = Asking(first, "a", "staged")  # `first` has the lock of a,
     second_b = Asking(second, "b", "staged")  # `second` that of b
@@ -188,7 +196,11 @@ def test_two_changes_of_the_same_hosts_never_wait_in_a_circle() -> None:
     assert first_a.waits()
     first.works("b")  # gets the lock that was given back
     first_b = Asking(first, "b", "staged")
-    assert [first_a.word, Asking(first, "a", "switched").waits(), first_b.word] == ["go:a,b", True, "go:a,b"]
+    assert [first_a.word, Asking(first, "a", "switched").waits(), first_b.word] == [
+        "go:a,b",
+        True,
+        "go:a,b",
+    ]
     again = Asking(second, "b", "again")
     assert again.waits()
     second.works("a")  # `first` is done with a

@@ -1,4 +1,5 @@
-"""The application's data, from one folder to another: what runs as its user on the old and on the new host."""
+"""The application's data, from one folder to another: what runs as its user on the old and on the
+new host."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def run(action: str, folder: Path, given: bytes = b"") -> subprocess.CompletedPr
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """What an application may leave: a database whose last writes are in its log alone, and oddities."""
+    """What an application may leave: a database whose last writes are in its log alone, and
+    oddities."""
     folder = tmp_path / "data"
     (folder / "media" / "a b").mkdir(parents=True)
     (folder / "media" / "a b" / "\u00fc\n.txt").write_text("odd name")
@@ -63,7 +65,8 @@ def manifest(archive: bytes) -> list[Any]:
 
 
 def test_what_was_copied_is_what_is_restored(data: Path, tmp_path: Path) -> None:
-    """Rows of the write-ahead log too; modes, times, links as links; what can't be copied is told."""
+    """Rows of the write-ahead log too; modes, times, links as links; what can't be copied is
+    told."""
     read = run("read", data)
     assert read.returncode == 0, read.stderr
     told = data_copy.summary(read.stderr.decode())
@@ -90,7 +93,10 @@ def test_what_was_copied_is_what_is_restored(data: Path, tmp_path: Path) -> None
 def rewritten(archive: bytes, change: Any) -> bytes:
     """The archive with each member as `change` gives it: (name, content or None) or nothing."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=io.BytesIO(archive)) as old, tarfile.open(fileobj=out, mode="w") as new:
+    with (
+        tarfile.open(fileobj=io.BytesIO(archive)) as old,
+        tarfile.open(fileobj=out, mode="w") as new,
+    ):
         for member in old:
             file = old.extractfile(member) if member.isreg() else None
             found = change(member, file.read() if file else None)
@@ -120,9 +126,11 @@ def through_a_link(member: tarfile.TarInfo, content: bytes | None) -> Any:
 
 
 def one_more(member: tarfile.TarInfo, content: bytes | None) -> Any:
-    return (member, (content or b"").replace(b'["secret_key"', b'["secret_kez"')) if member.name == "manifest" else (
-        member, content
-    )  # fmt: skip
+    return (
+        (member, (content or b"").replace(b'["secret_key"', b'["secret_kez"'))
+        if member.name == "manifest"
+        else (member, content)
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,9 @@ def one_more(member: tarfile.TarInfo, content: bytes | None) -> Any:
         (through_a_link, "/etc/shadow|link/escaped"),
     ],
 )
-def test_what_is_not_as_it_was_copied_is_refused(data: Path, tmp_path: Path, change: Any, said: str) -> None:
+def test_what_is_not_as_it_was_copied_is_refused(
+    data: Path, tmp_path: Path, change: Any, said: str
+) -> None:
     """A file with one byte changed, one that is missing, a path that leads out."""
     archive = rewritten(run("read", data).stdout, change)
     other = tmp_path / "other"
@@ -164,13 +174,16 @@ def test_an_earlier_try_leaves_nothing(data: Path) -> None:
 def test_data_that_is_larger_than_the_operator_s_disk_is_not_sent(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever the application has made there (a sparse file of a terabyte), the operator's disk is not filled."""
+    """Whatever the application has made there (a sparse file of a terabyte), the operator's disk is
+    not filled."""
     monkeypatch.setitem(data_copy.ORDERS, "most", 3 << 20)
     monkeypatch.setitem(data_copy.ORDERS, "place", "/var/lib/origin-kit/replace")
     sender = data_copy.Sender()
     sender.write(b"x" * (2 << 20))
     assert capsys.readouterr().out.count('"data"') == 8
-    with pytest.raises(Failed, match="larger than the 3 MiB that are free in /var/lib/origin-kit/replace"):
+    with pytest.raises(
+        Failed, match="larger than the 3 MiB that are free in /var/lib/origin-kit/replace"
+    ):
         sender.write(b"x" * (2 << 20))
 
 

@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from infra.contract import Host
-from rollout.deploy import Outcome, RollbackError, UsageError, as_wanted, before, history_text, seconds, status_table
+from rollout.deploy import (
+    Outcome,
+    RollbackError,
+    UsageError,
+    as_wanted,
+    before,
+    history_text,
+    seconds,
+    status_table,
+)
 from tests.e2e.kit import FAB, ROOT
 from tests.test_render import GOLDEN
 
@@ -22,7 +31,8 @@ MADE = {"at": "2026-11-23T12:00:00+0000", "seconds": 1.0, "who": "ada@x"}
 
 
 def look(name: str, current: str, kept: list[str], *lines: Line, **ships: object) -> Outcome:
-    """A host's history; lines are (deploy, generation, result), the last first. `ships` as the host tells of them."""
+    """A host's history; lines are (deploy, generation, result), the last first. `ships` as the host
+    tells of them."""
     deploys = [
         {"deploy": d, "generation": g, "result": r, "number": 10 * (len(lines) - place), **MADE}
         for place, (d, g, r) in enumerate(lines)
@@ -33,20 +43,42 @@ def look(name: str, current: str, kept: list[str], *lines: Line, **ships: object
 
 
 def test_hosts_go_back_together() -> None:
-    """The last change touched the backend only: the frontend stays with what belonged to it then."""
+    """The last change touched the backend only: the frontend stays with what belonged to it
+    then."""
     backend = look("b", "B2", ["B1", "B2"], ("2", "B2", "deployed"), ("1", "B1", "deployed"))
-    frontend = look("f", "F1", ["F0", "F1"], ("2", "F1", "unchanged"), ("1", "F1", "deployed"), ("0", "F0", "deployed"))
+    frontend = look(
+        "f",
+        "F1",
+        ["F0", "F1"],
+        ("2", "F1", "unchanged"),
+        ("1", "F1", "deployed"),
+        ("0", "F0", "deployed"),
+    )
     assert before([backend, frontend]) == {"b": "B1", "f": "F1"}
 
 
 def test_deploys_that_changed_nothing_are_not_gone_back_to() -> None:
-    host = look("b", "B2", ["B1", "B2"], ("4", "B2", "unchanged"), ("3", "B2", "unchanged"), ("2", "B2", "deployed"),
-                ("1", "B1", "deployed"))  # fmt: skip
+    host = look(
+        "b",
+        "B2",
+        ["B1", "B2"],
+        ("4", "B2", "unchanged"),
+        ("3", "B2", "unchanged"),
+        ("2", "B2", "deployed"),
+        ("1", "B1", "deployed"),
+    )
     assert before([host]) == {"b": "B1"}
 
 
 def test_failed_deploys_are_not_gone_back_to() -> None:
-    host = look("b", "B1", ["B0", "B1"], ("2", "B2", "failed: x"), ("1", "B1", "deployed"), ("0", "B0", "deployed"))
+    host = look(
+        "b",
+        "B1",
+        ["B0", "B1"],
+        ("2", "B2", "failed: x"),
+        ("1", "B1", "deployed"),
+        ("0", "B0", "deployed"),
+    )
     assert before([host]) == {"b": "B0"}
 
 
@@ -57,7 +89,14 @@ def test_a_host_that_is_new_stays_as_it_is() -> None:
 
 
 def test_what_is_no_longer_kept_is_passed_over() -> None:
-    host = look("b", "B3", ["B1", "B3"], ("3", "B3", "deployed"), ("2", "B2", "deployed"), ("1", "B1", "deployed"))
+    host = look(
+        "b",
+        "B3",
+        ["B1", "B3"],
+        ("3", "B3", "deployed"),
+        ("2", "B2", "deployed"),
+        ("1", "B1", "deployed"),
+    )
     assert before([host]) == {"b": "B1"}
 
 
@@ -67,7 +106,14 @@ def test_nothing_before_is_an_error_with_a_next_step() -> None:
 
 
 def test_history_marks_what_is_current_and_what_is_kept() -> None:
-    host = look("b", "B2", ["B1", "B2"], ("3", "B2", "unchanged"), ("2", "B2", "deployed"), ("1", "B1", "deployed"))
+    host = look(
+        "b",
+        "B2",
+        ["B1", "B2"],
+        ("3", "B2", "unchanged"),
+        ("2", "B2", "deployed"),
+        ("1", "B1", "deployed"),
+    )
     lines = history_text(host).splitlines()
     assert len(lines) == 4
     assert "current" in lines[2]
@@ -75,9 +121,16 @@ def test_history_marks_what_is_current_and_what_is_kept() -> None:
 
 
 def test_history_shows_ships_among_deploys_with_the_application_s_commit() -> None:
-    """In the order of the host's own record, whatever its clock says; what can be gone back to is marked."""
+    """In the order of the host's own record, whatever its clock says; what can be gone back to is
+    marked."""
     ships = [
-        {"release": "R3", "revision": "c3+changes", "result": "failed: migrate", "number": 22, **MADE},
+        {
+            "release": "R3",
+            "revision": "c3+changes",
+            "result": "failed: migrate",
+            "number": 22,
+            **MADE,
+        },
         {
             "release": "R2",
             "revision": "c2",
@@ -90,30 +143,55 @@ def test_history_shows_ships_among_deploys_with_the_application_s_commit() -> No
         {"release": "R1", "revision": "commit unknown", "result": "shipped", "number": 11, **MADE},
     ]
     lines = (("2", "B2", "deployed"), ("1", "B1", "deployed"))
-    said = history_text(look("b", "B2", ["B1", "B2"], *lines, ships=ships, release="R2", releases=["R1", "R2"]))
+    said = history_text(
+        look("b", "B2", ["B1", "B2"], *lines, ships=ships, release="R2", releases=["R1", "R2"])
+    )
     rows = [line.split() for line in said.splitlines()[2:]]
     assert [row[1:4] for row in rows] == [
-        ["ship", "R3", "c3+changes"], ["ship", "R2", "current"], ["deploy", "B2", "current"], ["ship", "R1", "kept"],
+        ["ship", "R3", "c3+changes"],
+        ["ship", "R2", "current"],
+        ["deploy", "B2", "current"],
+        ["ship", "R1", "kept"],
         ["deploy", "B1", "kept"],
-    ]  # fmt: skip
-    assert ("c2" in rows[1], "commit unknown" in said, "ada@x" in rows[1], rows[1][-1]) == (True, True, True, "shipped")
+    ]
+    assert ("c2" in rows[1], "commit unknown" in said, "ada@x" in rows[1], rows[1][-1]) == (
+        True,
+        True,
+        True,
+        "shipped",
+    )
 
 
 def test_status_shows_which_code_serves_and_that_it_was_rolled_back() -> None:
     """As the contract says is the configuration, then; that is nothing wrong."""
     result = {
-        "generation": "g", "release": "/opt/shop/releases/91bc", "revision": "c1", "unfinished": False, "differs": [],
-        "restarts": {}, "units": {"nginx.service": "active"}, "last_ship": {"result": "shipped", "previous": "3f2a"},
-    }  # fmt: skip
+        "generation": "g",
+        "release": "/opt/shop/releases/91bc",
+        "revision": "c1",
+        "unfinished": False,
+        "differs": [],
+        "restarts": {},
+        "units": {"nginx.service": "active"},
+        "last_ship": {"result": "shipped", "previous": "3f2a"},
+    }
     host = Host("frontend-1", "203.0.113.1", 22, "deploy", ())
     table = status_table([Outcome("frontend", host, result)])
-    assert table.splitlines()[1].split()[3:5] == ["91bc", "c1"] and table.endswith("  as the contract says")
-    back = Outcome("frontend", host, {**result, "last_ship": {"result": "rolled back", "previous": "3f2a"}})
-    assert "  configuration as the contract says; its page was rolled back from release 3f2a" in status_table([back])
+    assert table.splitlines()[1].split()[3:5] == ["91bc", "c1"] and table.endswith(
+        "  as the contract says"
+    )
+    back = Outcome(
+        "frontend", host, {**result, "last_ship": {"result": "rolled back", "previous": "3f2a"}}
+    )
+    assert (
+        "  configuration as the contract says; its page was rolled back from release 3f2a"
+        in status_table([back])
+    )
     assert as_wanted(back)
 
 
-@pytest.mark.parametrize(("text", "value"), [(None, 60), ("90", 90), ("90s", 90), ("5m", 300), ("0", 0)])
+@pytest.mark.parametrize(
+    ("text", "value"), [(None, 60), ("90", 90), ("90s", 90), ("5m", 300), ("0", 0)]
+)
 def test_how_long_to_wait(text: str | None, value: int) -> None:
     assert seconds(text) == value
 
@@ -148,6 +226,12 @@ def test_a_deploy_imports_nothing_heavy(tmp_path: Path) -> None:
         ]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 4 and "refused the connection" in done.stderr
-    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    loaded = {
+        line.rpartition("|")[2].strip().partition(".")[0]
+        for line in done.stderr.splitlines()
+        if "|" in line
+    }
     assert "fabric" in loaded and "rollout" in loaded
-    assert loaded & {"pulumi", "grpc", "boto3", "google", "pulumi_aws", "pulumi_gcp", "rich"} == set()
+    assert (
+        loaded & {"pulumi", "grpc", "boto3", "google", "pulumi_aws", "pulumi_gcp", "rich"} == set()
+    )

@@ -1,4 +1,5 @@
-"""What the doctor asks, concludes and tells. Nothing is sent; tests/e2e/test_doctor.py is the live part."""
+"""What the doctor asks, concludes and tells. Nothing is sent; tests/e2e/test_doctor.py is the live
+part."""
 
 from __future__ import annotations
 
@@ -24,12 +25,18 @@ from rollout.verdict import Response
 from tests.e2e.kit import ROOT
 from tests.test_render import load
 
-IP, NAMES, OPEN, SHAPES = (load(case) for case in ("local-ip", "names-credentials", "allow-all", "shapes-ipv6"))
+IP, NAMES, OPEN, SHAPES = (
+    load(case) for case in ("local-ip", "names-credentials", "allow-all", "shapes-ipv6")
+)
 FRONT = IP.frontend.origin
 HEALTHY = {
-    "release": "r1", "unfinished": None, "units": {"nginx.service": "active"}, "diff": {}, "differs": [],
+    "release": "r1",
+    "unfinished": None,
+    "units": {"nginx.service": "active"},
+    "diff": {},
+    "differs": [],
     "restarts": {},
-}  # fmt: skip
+}
 
 
 def right(contract: Contract) -> Callable[[Question], tuple[Answer, ...]]:
@@ -39,24 +46,36 @@ def right(contract: Contract) -> Callable[[Question], tuple[Answer, ...]]:
         cors = contract.cors
         said = [("Vary", "Origin"), ("Server", "nginx")]
         if question.row.allowed:
-            said += [("Access-Control-Allow-Origin", question.row.origin),
-                     ("Access-Control-Allow-Methods", ", ".join(cors.allow_methods)),
-                     ("Access-Control-Allow-Headers", ", ".join(cors.allow_headers))]  # fmt: skip
+            said += [
+                ("Access-Control-Allow-Origin", question.row.origin),
+                ("Access-Control-Allow-Methods", ", ".join(cors.allow_methods)),
+                ("Access-Control-Allow-Headers", ", ".join(cors.allow_headers)),
+            ]
             said += [("Access-Control-Allow-Credentials", "true")] if cors.allow_credentials else []
         return tuple(Response(200, tuple(said)) for _ in question.lines("backend"))
 
     return answers
 
 
-def seen(contract: Contract = IP, answers: Callable[[Question], tuple[Answer, ...]] | None = None,
-         hosts: Sequence[HostReport] = (), **changes: Any) -> Seen:  # fmt: skip
+def seen(
+    contract: Contract = IP,
+    answers: Callable[[Question], tuple[Answer, ...]] | None = None,
+    hosts: Sequence[HostReport] = (),
+    **changes: Any,
+) -> Seen:
     """All as intended, but for `changes`."""
-    asked = questions(contract, rows(contract), endpoints(contract), None, contract.cors.allow_credentials)
+    asked = questions(
+        contract, rows(contract), endpoints(contract), None, contract.cors.allow_credentials
+    )
     found = [(question, (answers or right(contract))(question)) for question in asked]
-    addresses = {role: (getattr(contract, role).hosts[0].address,) for role in ("frontend", "backend")}
+    addresses = {
+        role: (getattr(contract, role).hosts[0].address,) for role in ("frontend", "backend")
+    }
     whole = Seen(
         contract=contract,
-        cells=tuple(Cell(question, "public", own, doctor.verdict(question, own)) for question, own in found),
+        cells=tuple(
+            Cell(question, "public", own, doctor.verdict(question, own)) for question, own in found
+        ),
         direct=(),
         hosts=tuple(hosts) or (HostReport("backend-1", "10.0.0.2", HEALTHY),),
         page=Page(200, None, contract.backend.origin),
@@ -73,7 +92,7 @@ def said(whole: Seen) -> str:
     return doctor.told(findings(whole))
 
 
-# ------------------------------------------------------------------------------------------------- questions
+# ---------------------------------------------------------------------------------------- questions
 
 
 @pytest.mark.parametrize("contract", [IP, NAMES, OPEN, SHAPES])
@@ -92,20 +111,27 @@ def test_the_rows_are_the_list_its_shapes_and_strangers(contract: Contract) -> N
 
 
 def test_what_could_change_data_is_only_asked_for() -> None:
-    """A PUT's preflight is sent, the PUT never; the upload that is too big announces a body and sends none.
+    """A PUT's preflight is sent, the PUT never; the upload that is too big announces a body and
+    sends none.
 
     It is too big for every host: one that still allows more than the contract would wait for it.
     """
     asked = questions(IP, rows(IP), endpoints(IP), None, True)
-    methods = {line[0] for question in asked for line in question.lines("backend") if question.endpoint.body is None}
+    methods = {
+        line[0]
+        for question in asked
+        for line in question.lines("backend")
+        if question.endpoint.body is None
+    }
     assert methods == {"GET", "OPTIONS"}
-    (upload, *_) = [question for question in asked if question.endpoint.body is not None]
+    upload, *_ = [question for question in asked if question.endpoint.body is not None]
     announced = dict(list(upload.lines("backend"))[-1][2])["Content-Length"]
     assert int(announced) > rules.BOUNDS["max_body_mb"][1] * 1024 * 1024
 
 
 def test_another_generation_is_told_by_what_differs_in_it() -> None:
-    """After an edit of the config every file is in another folder than it should be; only the changed one is named."""
+    """After an edit of the config every file is in another folder than it should be; only the
+    changed one is named."""
     differs = ["current", "nginx/a.conf", "secrets.env", "systemd/nginx.socket"]
     told = said(seen(hosts=[state(differs=differs, diff={"nginx/a.conf": "-a;\n+b;"})]))
     assert "nginx/a.conf on backend-1 is not what the contract says" in told
@@ -115,19 +141,22 @@ def test_another_generation_is_told_by_what_differs_in_it() -> None:
 def test_only_what_the_contract_lets_pages_do_is_expected_of_it() -> None:
     """The change is made by a method of the list, with JSON only if its header is in the list."""
     titles = {
-        methods: [endpoint.title for endpoint in endpoints(replace(IP, cors=replace(IP.cors, allow_methods=methods)))][
-            1
-        ]
+        methods: [
+            endpoint.title
+            for endpoint in endpoints(replace(IP, cors=replace(IP.cors, allow_methods=methods)))
+        ][1]
         for methods in (("GET", "PUT"), ("GET", "DELETE"), ("GET",))
     }
     assert list(titles.values()) == ["PUT / json", "DELETE / json", "404 of Django"]
     assert endpoints(replace(IP, cors=replace(IP.cors, allow_headers=())))[1].headers == ()
 
 
-# ------------------------------------------------------------------------------------------------- conclusions
+# -------------------------------------------------------------------------------------- conclusions
 
 
-@pytest.mark.parametrize("contract", [NAMES, replace(IP, cors=replace(IP.cors, allow_credentials=False))])
+@pytest.mark.parametrize(
+    "contract", [NAMES, replace(IP, cors=replace(IP.cors, allow_credentials=False))]
+)
 def test_all_as_intended_is_status_0_and_no_finding(contract: Contract) -> None:
     """Nothing is made up."""
     result = diagnose(seen(contract))
@@ -135,8 +164,12 @@ def test_all_as_intended_is_status_0_and_no_finding(contract: Contract) -> None:
     assert result.status == 0
 
 
-def without(*names: str, status: int | None = None, only: Callable[[Question], bool] = lambda _: True,
-            contract: Contract = IP) -> Callable[[Question], tuple[Answer, ...]]:  # fmt: skip
+def without(
+    *names: str,
+    status: int | None = None,
+    only: Callable[[Question], bool] = lambda _: True,
+    contract: Contract = IP,
+) -> Callable[[Question], tuple[Answer, ...]]:
     """The right answers less some headers."""
 
     def answers(question: Question) -> tuple[Answer, ...]:
@@ -144,7 +177,10 @@ def without(*names: str, status: int | None = None, only: Callable[[Question], b
         if not only(question):
             return tuple(own)
         return tuple(
-            Response(status or answer.status, tuple(pair for pair in answer.headers if pair[0] not in names))
+            Response(
+                status or answer.status,
+                tuple(pair for pair in answer.headers if pair[0] not in names),
+            )
             for answer in own
         )
 
@@ -166,54 +202,132 @@ def silence(question: Question) -> tuple[Answer, ...]:
 ORIGIN = "Access-Control-Allow-Origin"
 OLD = f'--- a\n+++ b\n-    "http://203.0.113.9" "$http_origin";\n+    "{FRONT}" "$http_origin";\n'
 CASES: list[tuple[str, Seen, str]] = [
-    ("drift", seen(hosts=[state(diff={"nginx/cors.conf": OLD}, restarts={"nginx": "files changed"})]),
-     f"nginx on backend-1 still answers for http://203.0.113.9; the contract says {FRONT}"),
-    ("drift of Django", seen(hosts=[state(diff={"django/x.py": OLD.replace('"', "'")})]),
-     f"Django on backend-1 still answers for http://203.0.113.9; the contract says {FRONT}"),
-    ("other files", seen(hosts=[state(diff={"nginx/a.conf": "--- a\n+++ b\n-gzip on;\n+gzip off;\n"})]),
-     "nginx/a.conf on backend-1 is not what the contract says: there is `gzip on;`, it lacks `gzip off;`"),
-    ("a link", seen(hosts=[state(differs=["links/nginx"])]),
-     "links/nginx on backend-1 has another owner, mode or target"),
-    ("old process", seen(hosts=[state(restarts={"gunicorn": "it loaded g1"})]),
-     "gunicorn on backend-1 runs on other configuration than its files hold"),
+    (
+        "drift",
+        seen(hosts=[state(diff={"nginx/cors.conf": OLD}, restarts={"nginx": "files changed"})]),
+        f"nginx on backend-1 still answers for http://203.0.113.9; the contract says {FRONT}",
+    ),
+    (
+        "drift of Django",
+        seen(hosts=[state(diff={"django/x.py": OLD.replace('"', "'")})]),
+        f"Django on backend-1 still answers for http://203.0.113.9; the contract says {FRONT}",
+    ),
+    (
+        "other files",
+        seen(hosts=[state(diff={"nginx/a.conf": "--- a\n+++ b\n-gzip on;\n+gzip off;\n"})]),
+        (
+            "nginx/a.conf on backend-1 is not what the contract says: there is `gzip on;`, it lacks"
+            " `gzip off;`"
+        ),
+    ),
+    (
+        "a link",
+        seen(hosts=[state(differs=["links/nginx"])]),
+        "links/nginx on backend-1 has another owner, mode or target",
+    ),
+    (
+        "old process",
+        seen(hosts=[state(restarts={"gunicorn": "it loaded g1"})]),
+        "gunicorn on backend-1 runs on other configuration than its files hold",
+    ),
     ("no release", seen(hosts=[state(release=None)]), "run `fab ship`"),
     ("cut short", seen(hosts=[state(unfinished="g2")]), "a deploy was cut short on backend-1"),
-    ("unit", seen(hosts=[state(units={"shop.service": "failed"})]), "shop.service on backend-1 is failed"),
-    ("host", seen(hosts=[HostReport("backend-1", "10.0.0.2", None, "no answer on port 22")]),
-     "backend-1 can't be asked: no answer on port 22"),
+    (
+        "unit",
+        seen(hosts=[state(units={"shop.service": "failed"})]),
+        "shop.service on backend-1 is failed",
+    ),
+    (
+        "host",
+        seen(hosts=[HostReport("backend-1", "10.0.0.2", None, "no answer on port 22")]),
+        "backend-1 can't be asked: no answer on port 22",
+    ),
     ("not listed", seen(answers=without(ORIGIN)), "it is not in the list that runs there"),
-    ("errors only", seen(answers=without(ORIGIN, status=404, only=lambda q: q.endpoint.title[0] == "4")),
-     "`add_header` without `always`"),
+    (
+        "errors only",
+        seen(answers=without(ORIGIN, status=404, only=lambda q: q.endpoint.title[0] == "4")),
+        "`add_header` without `always`",
+    ),
     ("twice", seen(answers=added(ORIGIN, FRONT)), "let only one of them add it"),
-    ("no cookies", seen(NAMES, answers=without("Access-Control-Allow-Credentials", contract=NAMES)),
-     "set allow_credentials: true"),
-    ("let in", seen(answers=lambda q: tuple(
-        Response(200, ((ORIGIN, q.row.origin), ("Access-Control-Allow-Credentials", "true"))) for _ in q.lines("b"))),
-     f"lets in {STRANGER}"),
+    (
+        "no cookies",
+        seen(NAMES, answers=without("Access-Control-Allow-Credentials", contract=NAMES)),
+        "set allow_credentials: true",
+    ),
+    (
+        "let in",
+        seen(
+            answers=lambda q: tuple(
+                Response(
+                    200, ((ORIGIN, q.row.origin), ("Access-Control-Allow-Credentials", "true"))
+                )
+                for _ in q.lines("b")
+            )
+        ),
+        f"lets in {STRANGER}",
+    ),
     ("414", seen(answers=without(ORIGIN, status=414)), "414, the URL is too long"),
-    ("another block", seen(answers=without(ORIGIN, "Vary", status=400)), "400 of another server block"),
-    ("silence", seen(answers=silence),
-     "the public address does not answer (refused)"),
+    (
+        "another block",
+        seen(answers=without(ORIGIN, "Vary", status=400)),
+        "400 of another server block",
+    ),
+    ("silence", seen(answers=silence), "the public address does not answer (refused)"),
     ("open", seen(OPEN), "every website may read the answers: allow_all_origins is on"),
-    ("moved", seen(addresses={"frontend": ("10.213.7.10",), "backend": ("198.51.100.7",)}),
-     "the address changed since the last `pulumi up`"),
-    ("nowhere", seen(NAMES, addresses={"frontend": (), "backend": ()}), "resolves to nothing from here"),
-    ("no page", seen(page=Page(None, problem="refused")), f"the page {FRONT} does not answer: refused"),
+    (
+        "moved",
+        seen(addresses={"frontend": ("10.213.7.10",), "backend": ("198.51.100.7",)}),
+        "the address changed since the last `pulumi up`",
+    ),
+    (
+        "nowhere",
+        seen(NAMES, addresses={"frontend": (), "backend": ()}),
+        "resolves to nothing from here",
+    ),
+    (
+        "no page",
+        seen(page=Page(None, problem="refused")),
+        f"the page {FRONT} does not answer: refused",
+    ),
     ("error page", seen(page=Page(500)), f"the page {FRONT} answers 500"),
     ("no config.json", seen(page=Page(200)), "config.json does not say where the backend is"),
-    ("old config.json", seen(page=Page(200, None, "http://203.0.113.9")), "sends it to http://203.0.113.9"),
+    (
+        "old config.json",
+        seen(page=Page(200, None, "http://203.0.113.9")),
+        "sends it to http://203.0.113.9",
+    ),
     ("csp", seen(page=Page(200, "connect-src 'self'", IP.backend.origin)), ""),
-    ("middleware", seen(direct=[Direct("backend-1", FRONT, True, "bad host", ())]), "CorsMiddleware is missing"),
-    ("Django refuses", seen(direct=[Direct("backend-1", FRONT, True, "page", ())]), f"does not let in {FRONT}"),
-    ("Django lets in", seen(direct=[Direct("backend-1", STRANGER, False, "page", (STRANGER,))]),
-     "is CORS_ALLOWED_ORIGIN_REGEXES text instead of a list"),
-    ("two IPs", seen(replace(IP, cors=replace(IP.cors, allow_credentials=True))),
-     "cookies can't travel between two IPs"),
-    ("an address in production", seen(replace(IP, production=True)), "whoever gets it next is let in"),
-]  # fmt: skip
+    (
+        "middleware",
+        seen(direct=[Direct("backend-1", FRONT, True, "bad host", ())]),
+        "CorsMiddleware is missing",
+    ),
+    (
+        "Django refuses",
+        seen(direct=[Direct("backend-1", FRONT, True, "page", ())]),
+        f"does not let in {FRONT}",
+    ),
+    (
+        "Django lets in",
+        seen(direct=[Direct("backend-1", STRANGER, False, "page", (STRANGER,))]),
+        "is CORS_ALLOWED_ORIGIN_REGEXES text instead of a list",
+    ),
+    (
+        "two IPs",
+        seen(replace(IP, cors=replace(IP.cors, allow_credentials=True))),
+        "cookies can't travel between two IPs",
+    ),
+    (
+        "an address in production",
+        seen(replace(IP, production=True)),
+        "whoever gets it next is let in",
+    ),
+]
 
 
-@pytest.mark.parametrize(("whole", "wanted"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("whole", "wanted"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
 def test_each_cause_is_named_with_a_cure(whole: Seen, wanted: str) -> None:
     """A line that says what is wrong and where, a line that says what to do."""
     told = said(whole)
@@ -225,17 +339,21 @@ def test_each_cause_is_named_with_a_cure(whole: Seen, wanted: str) -> None:
 
 
 def test_a_proxy_in_front_is_told_from_nginx_itself() -> None:
-    """Two lines on the host are a line of Django's that nginx does not hide; only in front, a proxy's."""
+    """Two lines on the host are a line of Django's that nginx does not hide; only in front, a
+    proxy's."""
     twice = seen(answers=added(ORIGIN, FRONT))
     hosts = tuple(replace(cell, view="backend-1") for cell in twice.cells)
     assert "Django's line is not hidden" in said(replace(twice, cells=(*twice.cells, *hosts)))
 
 
 def test_where_files_are_right_a_plain_deploy_is_no_cure() -> None:
-    """It would find nothing to do: what runs has to be restarted. Where a file differs it is enough."""
+    """It would find nothing to do: what runs has to be restarted. Where a file differs it is
+    enough."""
     ill = seen(answers=without(ORIGIN))
     assert "run `fab deploy --restart`" in said(ill)
-    told = said(replace(ill, hosts=(state(differs=["nginx/a.conf"], diff={"nginx/a.conf": "-a;\n+b;"}),)))
+    told = said(
+        replace(ill, hosts=(state(differs=["nginx/a.conf"], diff={"nginx/a.conf": "-a;\n+b;"}),))
+    )
     assert "--restart" not in told and "run `fab deploy`" in told
 
 
@@ -265,7 +383,11 @@ def test_the_page_s_policy_counts_for_the_page_alone() -> None:
 def test_a_near_miss_is_told_by_what_it_misses(text: str, wanted: str) -> None:
     """What a Django developer writes and does not see."""
     front = replace(NAMES.frontend, origin="https://app.example.com")
-    contract = replace(NAMES, frontend=front, cors=replace(NAMES.cors, allowed_origins=("https://app.example.com",)))
+    contract = replace(
+        NAMES,
+        frontend=front,
+        cors=replace(NAMES.cors, allowed_origins=("https://app.example.com",)),
+    )
     found = near_miss(text, contract)
     assert found is not None and wanted in found.text
 
@@ -274,7 +396,9 @@ def test_localhost_and_127_0_0_1_are_two_origins() -> None:
     """The most frequent of them all."""
     contract = replace(IP, cors=replace(IP.cors, allowed_origins=(FRONT, "http://localhost:8080")))
     found = near_miss("http://127.0.0.1:8080", contract)
-    assert found is not None and "`127.0.0.1` and `localhost` are two names to a browser" in found.text
+    assert (
+        found is not None and "`127.0.0.1` and `localhost` are two names to a browser" in found.text
+    )
     assert near_miss("http://localhost:8080/", contract) is None
 
 
@@ -289,9 +413,12 @@ def test_silence_everywhere_is_status_4() -> None:
 
 @pytest.mark.parametrize(
     ("words", "wanted"),
-    [(("x", "/", "GET", [], False), "--origin"), ((None, "things", "GET", [], False), "--path things"),
-     ((None, "/", "GET", ["a b: c"], False), "--header 'a b'")],
-)  # fmt: skip
+    [
+        (("x", "/", "GET", [], False), "--origin"),
+        ((None, "things", "GET", [], False), "--path things"),
+        ((None, "/", "GET", ["a b: c"], False), "--header 'a b'"),
+    ],
+)
 def test_a_question_that_makes_no_sense_is_refused(words: Any, wanted: str) -> None:
     """One line, naming the option."""
     with pytest.raises(UsageError, match=re.escape(wanted)):
@@ -300,16 +427,23 @@ def test_a_question_that_makes_no_sense_is_refused(words: Any, wanted: str) -> N
 
 def test_one_question_is_one_cell() -> None:
     """--origin, --path, --method, --header, --credentials."""
-    row, endpoint, credentials = doctor.asked(IP, "http://10.9.9.9/", "/api", "PUT", ["X-Foo", "X-Bar: 2"], True)
+    row, endpoint, credentials = doctor.asked(
+        IP, "http://10.9.9.9/", "/api", "PUT", ["X-Foo", "X-Bar: 2"], True
+    )
     assert (row[0].origin, row[0].allowed) == ("http://10.9.9.9", False)
-    assert (endpoint[0].method, endpoint[0].headers, credentials) == ("PUT", (("X-Foo", "1"), ("X-Bar", "2")), True)
+    assert (endpoint[0].method, endpoint[0].headers, credentials) == (
+        "PUT",
+        (("X-Foo", "1"), ("X-Bar", "2")),
+        True,
+    )
 
 
-# ------------------------------------------------------------------------------------------------- no answer, and 5xx
+# ------------------------------------------------------------------------------- no answer, and 5xx
 
 
 def failing(status: int, *names: str) -> Callable[[Question], tuple[Answer, ...]]:
-    """The right answers, but GET / has this status, and less the `names`; nginx answers preflights itself."""
+    """The right answers, but GET / has this status, and less the `names`; nginx answers preflights
+    itself."""
     spoilt = without(*names, status=status)
 
     def answers(question: Question) -> tuple[Answer, ...]:
@@ -321,73 +455,139 @@ def failing(status: int, *names: str) -> Callable[[Question], tuple[Answer, ...]
 
 def also_on_the_host(whole: Seen) -> Seen:
     """The same answers as nginx on backend-1 gives."""
-    return replace(whole, cells=(*whole.cells, *(replace(cell, view="backend-1") for cell in whole.cells)))
+    return replace(
+        whole, cells=(*whole.cells, *(replace(cell, view="backend-1") for cell in whole.cells))
+    )
 
 
 NO_HOST = HostReport("backend-1", IP.backend.hosts[0].address, None, "no answer on port 22")
 NOTHING = seen(
-    answers=silence, page=Page(None, problem="refused"), addresses={"frontend": (), "backend": ()},
-    hosts=[NO_HOST, HostReport("frontend-1", IP.frontend.hosts[0].address, None, "no answer on port 22")],
-)  # fmt: skip
+    answers=silence,
+    page=Page(None, problem="refused"),
+    addresses={"frontend": (), "backend": ()},
+    hosts=[
+        NO_HOST,
+        HostReport("frontend-1", IP.frontend.hosts[0].address, None, "no answer on port 22"),
+    ],
+)
 
 
 def test_nothing_answers_is_one_finding_and_accuses_nobody() -> None:
-    """What could not be asked is listed under it; no origin is said to be let in or kept out, Chromium is not asked."""
+    """What could not be asked is listed under it; no origin is said to be let in or kept out,
+    Chromium is not asked."""
     (only,) = findings(NOTHING)
     assert only.text.startswith("nothing answers")
     under = "\n".join(one.text for one in only.follows)
-    for part in ("backend-1 can't be asked", "frontend-1 can't be asked", "the page", "the public address does not"):
+    for part in (
+        "backend-1 can't be asked",
+        "frontend-1 can't be asked",
+        "the page",
+        "the public address does not",
+    ):
         assert part in under
     everything = doctor.as_text(diagnose(NOTHING, browse=True))
     assert "lets in" not in everything and "let in" not in everything and "!" not in everything
     assert everything.endswith("nothing could be asked")
     told = json.loads(doctor.as_text(diagnose(NOTHING), as_json=True))
     assert {cell["as_intended"] for cell in told["cells"]} == {None}
-    assert [one["text"] for one in told["findings"][0]["follows"]] == [one.text for one in only.follows]
+    assert [one["text"] for one in told["findings"][0]["follows"]] == [
+        one.text for one in only.follows
+    ]
 
 
 def test_a_name_that_leads_elsewhere_does_not_follow_from_silence() -> None:
     """The name service answered: that is a finding of its own, after the silence."""
     elsewhere = replace(NOTHING, addresses={"frontend": (), "backend": ("198.51.100.7",)})
     silence_first, name, *_ = findings(elsewhere)
-    assert silence_first.text.startswith("nothing answers") and "resolves to 198.51.100.7" in name.text
+    assert (
+        silence_first.text.startswith("nothing answers") and "resolves to 198.51.100.7" in name.text
+    )
 
 
-def test_the_browser_s_view_of_what_did_not_answer_is_no_disagreement(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_browser_s_view_of_what_did_not_answer_is_no_disagreement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Where there is no verdict there is nothing to disagree with."""
     whole = seen(NAMES)
     mute = replace(whole.cells[0], answers=(Unanswered("reset"),), verdict=None)
-    monkeypatch.setattr(browser, "browse", lambda _: {mute.key: browser.Outcome(False, "net::ERR_FAILED")})
-    told = doctor.told(diagnose(replace(whole, cells=(mute, *whole.cells[1:])), browse=True).findings)
+    monkeypatch.setattr(
+        browser, "browse", lambda _: {mute.key: browser.Outcome(False, "net::ERR_FAILED")}
+    )
+    told = doctor.told(
+        diagnose(replace(whole, cells=(mute, *whole.cells[1:])), browse=True).findings
+    )
     assert "disagree" not in told and "the public address does not answer (reset)" in told
 
 
 @pytest.mark.parametrize(
     ("whole", "root", "under"),
     [
-        (seen(answers=silence, hosts=[NO_HOST]), "backend-1 can't be asked", "the public address does not answer"),
         (
-            seen(page=Page(None, problem="refused"),
-                 hosts=[state(), HostReport("frontend-1", IP.frontend.hosts[0].address, None, "no answer")]),
-            "frontend-1 can't be asked", "does not answer: refused",
+            seen(answers=silence, hosts=[NO_HOST]),
+            "backend-1 can't be asked",
+            "the public address does not answer",
         ),
-        (seen(answers=failing(502), hosts=[HostReport("backend-1", IP.backend.hosts[0].address, {**HEALTHY, "units": {
-            "shop.service": "failed"}})]), "shop.service on backend-1 is failed", "answers 502"),
-        (also_on_the_host(seen(answers=without(ORIGIN), hosts=[HostReport("backend-1", IP.backend.hosts[0].address, {
-            **HEALTHY, "diff": {"nginx/a.conf": "-a;\n+b;"}})])), "nginx/a.conf on backend-1 is not what",
-         "it is not in the list that runs there"),
-        (seen(answers=without(ORIGIN), addresses={"frontend": ("10.213.7.10",), "backend": ("198.51.100.7",)}),
-         "resolves to 198.51.100.7", "it is not in the list that runs there"),
+        (
+            seen(
+                page=Page(None, problem="refused"),
+                hosts=[
+                    state(),
+                    HostReport("frontend-1", IP.frontend.hosts[0].address, None, "no answer"),
+                ],
+            ),
+            "frontend-1 can't be asked",
+            "does not answer: refused",
+        ),
+        (
+            seen(
+                answers=failing(502),
+                hosts=[
+                    HostReport(
+                        "backend-1",
+                        IP.backend.hosts[0].address,
+                        {**HEALTHY, "units": {"shop.service": "failed"}},
+                    )
+                ],
+            ),
+            "shop.service on backend-1 is failed",
+            "answers 502",
+        ),
+        (
+            also_on_the_host(
+                seen(
+                    answers=without(ORIGIN),
+                    hosts=[
+                        HostReport(
+                            "backend-1",
+                            IP.backend.hosts[0].address,
+                            {**HEALTHY, "diff": {"nginx/a.conf": "-a;\n+b;"}},
+                        )
+                    ],
+                )
+            ),
+            "nginx/a.conf on backend-1 is not what",
+            "it is not in the list that runs there",
+        ),
+        (
+            seen(
+                answers=without(ORIGIN),
+                addresses={"frontend": ("10.213.7.10",), "backend": ("198.51.100.7",)},
+            ),
+            "resolves to 198.51.100.7",
+            "it is not in the list that runs there",
+        ),
         (seen(answers=failing(500, ORIGIN)), "GET http://10.213.7.74/ answers 500", "GET /, for "),
     ],
-)  # fmt: skip
+)
 def test_what_follows_from_a_cause_is_listed_under_it(whole: Seen, root: str, under: str) -> None:
     """One root cause is one finding, and it is the first."""
     first, *others = findings(whole)
     assert root in first.text
     assert any(under in one.text for one in first.follows)
     assert not any(under in one.text for one in others)
-    assert "what follows from it" in said(whole) and "what follows from it" in html(Diagnosis(whole, (first,), {}))
+    assert "what follows from it" in said(whole) and "what follows from it" in html(
+        Diagnosis(whole, (first,), {})
+    )
 
 
 @pytest.mark.parametrize(
@@ -397,35 +597,55 @@ def test_what_follows_from_a_cause_is_listed_under_it(whole: Seen, root: str, un
         ("r1", "no configuration was deployed to {} yet", "run `fab deploy`"),
     ],
 )
-def test_a_host_that_nothing_was_deployed_to_is_one_finding(release: str | None, text: str, cure: str) -> None:
+def test_a_host_that_nothing_was_deployed_to_is_one_finding(
+    release: str | None, text: str, cure: str
+) -> None:
     """That nothing runs or answers there, and that no file is as it should be, follows from it."""
     files = {"nginx/a.conf": "+b;", "environment": '+X="1"', "systemd/shop.service": "+[Unit]"}
     units = {"nginx.service": "inactive", "shop.service": "inactive"}
-    new = {"release": release, "generation": None, "diff": files, "differs": ["current", *files], "units": units}
-    hosts = [HostReport("backend-1", IP.backend.hosts[0].address, {**HEALTHY, **new}),
-             HostReport("frontend-1", IP.frontend.hosts[0].address, {**HEALTHY, **new})]  # fmt: skip
+    new = {
+        "release": release,
+        "generation": None,
+        "diff": files,
+        "differs": ["current", *files],
+        "units": units,
+    }
+    hosts = [
+        HostReport("backend-1", IP.backend.hosts[0].address, {**HEALTHY, **new}),
+        HostReport("frontend-1", IP.frontend.hosts[0].address, {**HEALTHY, **new}),
+    ]
     found = findings(seen(answers=silence, hosts=hosts, page=Page(None, problem="refused")))
     new_hosts = ("backend-1", "frontend-1")
-    assert [(one.text, one.cure) for one in found] == [(text.format(name), cure) for name in new_hosts]
+    assert [(one.text, one.cure) for one in found] == [
+        (text.format(name), cure) for name in new_hosts
+    ]
 
 
-@pytest.mark.parametrize(("led", "found"), [(("/en/shop/", 500), 1), (("/en/shop/", 200), 0), (None, 0)])
+@pytest.mark.parametrize(
+    ("led", "found"), [(("/en/shop/", 500), 1), (("/en/shop/", 200), 0), (None, 0)]
+)
 def test_where_redirects_lead_is_asked_too(led: tuple[str, int] | None, found: int) -> None:
     """`/` answers 302 all is well, and the page that it leads to fails."""
     texts = [one.text for one in findings(seen(led=led))]
     assert len(texts) == found
-    assert all("GET http://10.213.7.74/ leads to /en/shop/, which answers 500" in text for text in texts)
+    assert all(
+        "GET http://10.213.7.74/ leads to /en/shop/, which answers 500" in text for text in texts
+    )
 
 
 def test_one_host_s_trouble_explains_nothing_of_another_s() -> None:
     """A frontend that can't be asked is not why the API is silent."""
-    whole = seen(answers=silence, hosts=[state(), HostReport("frontend-1", IP.frontend.hosts[0].address, None, "no")])
+    whole = seen(
+        answers=silence,
+        hosts=[state(), HostReport("frontend-1", IP.frontend.hosts[0].address, None, "no")],
+    )
     assert [one.follows for one in findings(whole)] == [(), ()]
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_5xx_is_never_as_intended(status: int) -> None:
-    """One finding with the URL and the status, though every origin may read it; the cells show the status."""
+    """One finding with the URL and the status, though every origin may read it; the cells show the
+    status."""
     whole = also_on_the_host(seen(answers=failing(status)))
     result = diagnose(whole)
     (only,) = result.findings
@@ -441,19 +661,29 @@ def test_5xx_is_never_as_intended(status: int) -> None:
 
 
 def test_5xx_names_who_answers_so_and_how_its_log_ends() -> None:
-    """Only one of two views: it is named. The last exception of the log is quoted, and a long line is cut."""
-    words = "Internal Server Error: /\nOSError: [Errno 30] Read-only file system: 'visits.txt'\nlast line"
+    """Only one of two views: it is named. The last exception of the log is quoted, and a long line
+    is cut."""
+    words = (
+        "Internal Server Error: /\nOSError: [Errno 30] Read-only file system: 'visits.txt'\nlast"
+        " line"
+    )
     whole = seen(hosts=[state(last_words=words)])
     ill = [replace(cell, view="backend-1") for cell in seen(answers=failing(500)).cells]
     (only,) = findings(replace(whole, cells=(*whole.cells, *ill)))
     assert "answers 500 (nginx on backend-1)" in only.text
-    assert only.text.endswith("its log ends with: OSError: [Errno 30] Read-only file system: 'visits.txt'")
+    assert only.text.endswith(
+        "its log ends with: OSError: [Errno 30] Read-only file system: 'visits.txt'"
+    )
 
 
 @pytest.mark.parametrize(
     ("cookie", "status", "words"),
     [
-        ("__Secure-sessionid=x; Path=/; Secure", 1, "a cookie of that name needs https, so a log-in answers 403"),
+        (
+            "__Secure-sessionid=x; Path=/; Secure",
+            1,
+            "a cookie of that name needs https, so a log-in answers 403",
+        ),
         ("__host-csrf=x; Path=/; Secure", 1, "name it 'csrf' on plain http"),
         ("lang=de; Path=/; Secure", 0, "it is marked Secure: over plain http browsers drop it"),
         ("lang=de; Path=/", 0, ""),
@@ -461,10 +691,14 @@ def test_5xx_names_who_answers_so_and_how_its_log_ends() -> None:
     ],
 )
 def test_a_cookie_that_plain_http_loses_is_a_finding(cookie: str, status: int, words: str) -> None:
-    """Once, however many answers set it; one whose log-in fails for it is wrong, any other worth knowing."""
+    """Once, however many answers set it; one whose log-in fails for it is wrong, any other worth
+    knowing."""
 
     def answers(question: Question) -> tuple[Answer, ...]:
-        return tuple(replace(one, headers=(*one.headers, ("Set-Cookie", cookie))) for one in right(IP)(question))
+        return tuple(
+            replace(one, headers=(*one.headers, ("Set-Cookie", cookie)))
+            for one in right(IP)(question)
+        )
 
     result = diagnose(also_on_the_host(seen(answers=answers)))
     assert result.status == status
@@ -473,7 +707,8 @@ def test_a_cookie_that_plain_http_loses_is_a_finding(cookie: str, status: int, w
 
 
 def test_nothing_is_all_as_intended_over_what_is_noted() -> None:
-    """A WebSocket that is a 404, or workers that don't run: the last line is no other truth than the notes."""
+    """A WebSocket that is a 404, or workers that don't run: the last line is no other truth than
+    the notes."""
     healthy = diagnose(seen())
     assert doctor.as_text(healthy).splitlines()[-1] == "all as intended"
     noted = doctor.as_text(healthy, notes=["note: ASGI: WebSockets answer 404"]).splitlines()
@@ -489,24 +724,42 @@ FILE = "/var/lib/shop/errors.log"
 @pytest.mark.parametrize(
     ("log", "words", "cure"),
     [
-        ({"files": {FILE: "Internal Server Error: /\nValueError: no such plant"}},
-         f"{FILE} on backend-1 ends with: ValueError: no such plant", f"see {FILE} on backend-1"),
-        ({"files": {FILE: ""}}, f"the journal has no word of it, the project's LOGGING writes to {FILE}",
-         f"see {FILE} on backend-1"),
-        ({"others": ["graypy.GELFUDPHandler"]},
-         "the journal has no word of it, the project's LOGGING sends it to graypy.GELFUDPHandler", "look there"),
-        ({}, "the project's LOGGING sends such errors nowhere",
-         "give the logger django.request a handler, e.g. logging.StreamHandler"),
+        (
+            {"files": {FILE: "Internal Server Error: /\nValueError: no such plant"}},
+            f"{FILE} on backend-1 ends with: ValueError: no such plant",
+            f"see {FILE} on backend-1",
+        ),
+        (
+            {"files": {FILE: ""}},
+            f"the journal has no word of it, the project's LOGGING writes to {FILE}",
+            f"see {FILE} on backend-1",
+        ),
+        (
+            {"others": ["graypy.GELFUDPHandler"]},
+            (
+                "the journal has no word of it, the project's LOGGING sends it to"
+                " graypy.GELFUDPHandler"
+            ),
+            "look there",
+        ),
+        (
+            {},
+            "the project's LOGGING sends such errors nowhere",
+            "give the logger django.request a handler, e.g. logging.StreamHandler",
+        ),
         ({"journal": True}, "CORS is not the reason", "see `fab logs`"),
         (None, "CORS is not the reason", "see `fab logs`"),
     ],
-)  # fmt: skip
+)
 def test_5xx_without_a_word_in_the_journal_says_where_the_log_is(
     log: dict[str, Any] | None, words: str, cure: str
 ) -> None:
-    """A project may log to a file, or elsewhere; the finding names it, and its last exception where it can be read."""
+    """A project may log to a file, or elsewhere; the finding names it, and its last exception where
+    it can be read."""
     log = None if log is None else {"files": {}, "journal": False, "others": [], **log}
-    whole = also_on_the_host(seen(answers=failing(500), hosts=[state(last_words="", request_log=log)]))
+    whole = also_on_the_host(
+        seen(answers=failing(500), hosts=[state(last_words="", request_log=log)])
+    )
     (only,) = findings(whole)
     assert only.text.endswith(words) and cure in only.cure
 
@@ -519,9 +772,13 @@ def test_the_journal_s_word_counts_before_any_file() -> None:
 
 
 def test_an_error_page_that_fails_is_told_as_such() -> None:
-    """gunicorn wrote the answer itself: neither its 500 nor its missing headers say anything about CorsMiddleware."""
+    """gunicorn wrote the answer itself: neither its 500 nor its missing headers say anything about
+    CorsMiddleware."""
     host = replace(state(), bare=frozenset({("GET", "/")}))
-    page, refusal = (Direct("backend-1", FRONT, True, kind, (), status=500, bare=True) for kind in ("page", "bad host"))
+    page, refusal = (
+        Direct("backend-1", FRONT, True, kind, (), status=500, bare=True)
+        for kind in ("page", "bad host")
+    )
     told = said(also_on_the_host(seen(answers=failing(500), hosts=[host], direct=[page, refusal])))
     assert "and so does its own error page (the answer is gunicorn's)" in told
     assert "whether CorsMiddleware is in place could not be asked" in told
@@ -529,7 +786,8 @@ def test_an_error_page_that_fails_is_told_as_such() -> None:
 
 
 def test_the_wrong_host_is_asked_in_a_preflight_once() -> None:
-    """CorsMiddleware answers it itself, if it stands first: Django notices no wrong Host and logs nothing."""
+    """CorsMiddleware answers it itself, if it stands first: Django notices no wrong Host and logs
+    nothing."""
     asked = doctor._direct("api.shop.test", rows(NAMES))
     wrong = [line for _, kind, line in asked if kind == "bad host"]
     assert len(wrong) == 1
@@ -540,7 +798,10 @@ def test_the_wrong_host_is_asked_in_a_preflight_once() -> None:
 def test_what_gunicorn_does_not_answer_is_told() -> None:
     """It was silence before: no answer is a finding, and no verdict on the middleware."""
     told = said(seen(direct=[Direct("backend-1", FRONT, True, "page", None, problem="timed out")]))
-    assert "gunicorn on backend-1 does not answer (timed out)" in told and "does not let in" not in told
+    assert (
+        "gunicorn on backend-1 does not answer (timed out)" in told
+        and "does not let in" not in told
+    )
 
 
 def test_a_config_json_that_could_not_be_read_accuses_nobody() -> None:
@@ -548,7 +809,7 @@ def test_a_config_json_that_could_not_be_read_accuses_nobody() -> None:
     assert "config.json could not be read (it answers 500)" in told and "does not say" not in told
 
 
-# ------------------------------------------------------------------------------------------------- telling
+# ------------------------------------------------------------------------------------------ telling
 
 
 def headings() -> set[str]:
@@ -568,10 +829,17 @@ def result() -> Diagnosis:
     """A diagnosis with all colours, hostile text in it, and Chromium's view."""
     whole = seen(answers=without(ORIGIN, only=lambda q: q.endpoint.title[0] == "4"))
     first = whole.cells[0]
-    hostile = Response(200, (("X-Said", "</pre><script>alert(1)</script>"), ("Set-Cookie", "sessionid=secret")))
+    hostile = Response(
+        200, (("X-Said", "</pre><script>alert(1)</script>"), ("Set-Cookie", "sessionid=secret"))
+    )
     cells = (replace(first, answers=(hostile,)), *whole.cells[1:])
-    browsed = {cell.key: browser.Outcome(cell.verdict is not None and cell.verdict.allowed, "200") for cell in cells}
-    return Diagnosis(replace(whole, cells=cells), (Finding("<b>wrong</b>", "mend & go", "csp"),), browsed)
+    browsed = {
+        cell.key: browser.Outcome(cell.verdict is not None and cell.verdict.allowed, "200")
+        for cell in cells
+    }
+    return Diagnosis(
+        replace(whole, cells=cells), (Finding("<b>wrong</b>", "mend & go", "csp"),), browsed
+    )
 
 
 def test_the_page_is_self_contained_and_escaped(result: Diagnosis) -> None:
@@ -603,8 +871,12 @@ def test_json_is_the_same_for_programs(result: Diagnosis) -> None:
     told = json.loads(doctor.as_text(result, as_json=True))
     assert told["status"] == 1 and len(told["cells"]) == len(result.seen.cells)
     assert told["findings"][0] == {
-        "text": "<b>wrong</b>", "cure": "mend & go", "link": "docs/cors-errors.md#csp", "warning": False, "follows": [],
-    }  # fmt: skip
+        "text": "<b>wrong</b>",
+        "cure": "mend & go",
+        "link": "docs/cors-errors.md#csp",
+        "warning": False,
+        "follows": [],
+    }
 
 
 def test_chromium_that_disagrees_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

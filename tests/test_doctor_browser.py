@@ -15,12 +15,14 @@ GOOD, CUT = {KEY: Outcome(True, "200")}, {KEY: Outcome(False, NETWORK_CHANGED)}
 
 
 @pytest.mark.parametrize(
-    ("answers", "word"), [((GOOD,), "200"), ((CUT, CUT, GOOD), "200"), ((CUT,) * 9, NETWORK_CHANGED)]
+    ("answers", "word"),
+    [((GOOD,), "200"), ((CUT, CUT, GOOD), "200"), ((CUT,) * 9, NETWORK_CHANGED)],
 )
 def test_a_row_is_asked_again_when_the_network_changed(
     monkeypatch: pytest.MonkeyPatch, answers: tuple[Any, ...], word: str
 ) -> None:
-    """An interface that comes or goes says nothing of the backend; one that never rests is told in the end."""
+    """An interface that comes or goes says nothing of the backend; one that never rests is told in
+    the end."""
     left: Iterator[Any] = iter(answers)
     monkeypatch.setattr(browser, "_row", lambda *_: next(left))
     found = browser._row_of_a_quiet_network(None, None, "http://a.org")  # type: ignore[arg-type]

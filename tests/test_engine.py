@@ -67,7 +67,9 @@ def checkpoints_home() -> Path:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Project:
+def project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Project:
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
     made = Project(tmp_path, capsys)
     monkeypatch.setenv("THINGS", str(made.world.folder))
@@ -84,7 +86,8 @@ def test_preview_says_and_does_nothing(project: Project) -> None:
 
 
 def test_a_preview_as_json_lists_the_steps_with_what_says_so(project: Project) -> None:
-    """As `pulumi preview --json` does: one reader for both. What is really there counts, and nothing is written."""
+    """As `pulumi preview --json` does: one reader for both. What is really there counts, and
+    nothing is written."""
     project.run("up")
     project.world.journal()
     (project.world.folder / "b.json").write_text("9")
@@ -103,13 +106,19 @@ def test_a_preview_as_json_lists_the_steps_with_what_says_so(project: Project) -
     project.program(TWO.replace("size=2", "size=5"))
     assert execute("preview", project.root, "dev", as_json=True) == 0
     assert json.loads(project.capsys.readouterr().out)["steps"] == [
-        {"op": "update", "urn": "urn:pulumi:dev::tiny::pulumi-python:dynamic/tests:Thing::b", "diffReasons": ["size"]}
+        {
+            "op": "update",
+            "urn": "urn:pulumi:dev::tiny::pulumi-python:dynamic/tests:Thing::b",
+            "diffReasons": ["size"],
+        }
     ]
     assert project.checkpoint.path.read_text() == before
     assert project.world.journal() == []
 
 
-def test_up_makes_things_in_the_order_of_their_dependencies_and_then_nothing(project: Project) -> None:
+def test_up_makes_things_in_the_order_of_their_dependencies_and_then_nothing(
+    project: Project,
+) -> None:
     """Twice the same program: the second run does not touch a thing."""
     project.run("up")
     assert project.world.journal() == ["create a", "create b"]
@@ -176,7 +185,10 @@ def test_refresh_finds_what_is_gone_and_what_has_changed(project: Project) -> No
 
 def test_a_failing_step_leaves_what_was_done_and_the_next_run_goes_on(project: Project) -> None:
     """The provider's own words, once; nothing after the failure begins."""
-    project.program(TWO.replace("size=2", "size=-1") + '    Thing("c", opts=pulumi.ResourceOptions(depends_on=[b]))\n')
+    project.program(
+        TWO.replace("size=2", "size=-1")
+        + '    Thing("c", opts=pulumi.ResourceOptions(depends_on=[b]))\n'
+    )
     said = project.run("up", status=1)
     assert said.count("b: a size below zero; ask for more") == 1
     assert project.world.things() == {"a": 1}
@@ -198,7 +210,11 @@ def sound(resources: list[dict[str, Any]]) -> bool:
     """Whether everything stands after what it rests on, as the CLI demands."""
     seen: set[str] = set()
     for one in resources:
-        on = {one.get("parent"), *one.get("dependencies", ()), (one.get("provider") or "").rpartition("::")[0]} - {
+        on = {
+            one.get("parent"),
+            *one.get("dependencies", ()),
+            (one.get("provider") or "").rpartition("::")[0],
+        } - {
             None,
             "",
         }
@@ -209,7 +225,8 @@ def sound(resources: list[dict[str, Any]]) -> bool:
 
 
 def killed_at(write: int, work: Callable[[], object], before: bool) -> bool:
-    """Run `work` in a child that dies at its n-th write of the state, before or after it. Whether it did."""
+    """Run `work` in a child that dies at its n-th write of the state, before or after it. Whether
+    it did."""
     child = os.fork()
     if child == 0:
         count, real = 0, Checkpoint.write
@@ -238,8 +255,11 @@ def killed_at(write: int, work: Callable[[], object], before: bool) -> bool:
 
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("what", ["first", "replace", "destroy"])
-def test_a_run_killed_between_any_two_steps_is_completed_by_the_next(project: Project, what: str, before: bool) -> None:
-    """Wherever it dies, the state is whole, nothing is made twice, and nothing is left that nobody knows."""
+def test_a_run_killed_between_any_two_steps_is_completed_by_the_next(
+    project: Project, what: str, before: bool
+) -> None:
+    """Wherever it dies, the state is whole, nothing is made twice, and nothing is left that nobody
+    knows."""
     replaced = TWO.replace('Thing("a")', 'Thing("a", kind="b")')
     write = 0
     while True:
@@ -258,7 +278,9 @@ def test_a_run_killed_between_any_two_steps_is_completed_by_the_next(project: Pr
         assert project.checkpoint.pending == []
         project.run("destroy")
         assert project.world.things() == {}
-    assert write > (6 if what == "destroy" else 8), "it wrote too seldom for this test to mean anything"
+    assert write > (6 if what == "destroy" else 8), (
+        "it wrote too seldom for this test to mean anything"
+    )
 
 
 def test_the_program_finds_the_kit_s_backend_whatever_the_login(
@@ -268,7 +290,9 @@ def test_the_program_finds_the_kit_s_backend_whatever_the_login(
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://mine")
     project.program("import os\npulumi.export('backend', os.environ['PULUMI_BACKEND_URL'])")
     project.run("up")
-    assert json.loads(project.run("outputs")) == {"backend": f"file://{checkpoints_home() / 'state'}"}
+    assert json.loads(project.run("outputs")) == {
+        "backend": f"file://{checkpoints_home() / 'state'}"
+    }
     assert os.environ["PULUMI_BACKEND_URL"] == "s3://mine"
 
 
@@ -280,9 +304,14 @@ REFUSALS = {
     "protect": 'Thing("a", opts=pulumi.ResourceOptions(protect=True))',
     "import_": 'Thing("a", opts=pulumi.ResourceOptions(import_="x"))',
     "aliases": 'Thing("a", opts=pulumi.ResourceOptions(aliases=[pulumi.Alias(name="b")]))',
-    "custom_timeouts": 'Thing("a", opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="5m")))',
+    "custom_timeouts": (
+        'Thing("a",'
+        ' opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="5m")))'
+    ),
     "retain_on_delete": 'Thing("a", opts=pulumi.ResourceOptions(retain_on_delete=True))',
-    "the function cloud:index:look": 'pulumi.export("x", pulumi.runtime.invoke("cloud:index:look", {}).value)',
+    "the function cloud:index:look": (
+        'pulumi.export("x", pulumi.runtime.invoke("cloud:index:look", {}).value)'
+    ),
     "FileAsset": 'Thing("a", label=pulumi.FileAsset("x"))',
     "only the CLI runs": 'pulumi.CustomResource("aws:ec2/vpc:Vpc", "a", {})',
 }
@@ -323,7 +352,9 @@ def test_a_second_run_is_kept_out_and_a_dead_one_is_not_in_the_way(project: Proj
 def test_a_lock_of_another_host_is_never_taken_for_dead(project: Project) -> None:
     folder = checkpoints_home() / "state/.pulumi/locks/organization/tiny/dev"
     folder.mkdir(parents=True)
-    (folder / "x.json").write_text('{"pid": 1, "username": "ada", "hostname": "elsewhere", "timestamp": "x"}')
+    (folder / "x.json").write_text(
+        '{"pid": 1, "username": "ada", "hostname": "elsewhere", "timestamp": "x"}'
+    )
     assert "ada@elsewhere" in project.run("up", status=4)
 
 
@@ -333,7 +364,13 @@ def test_a_lock_of_another_host_is_never_taken_for_dead(project: Project) -> Non
         ("{", "no Pulumi state"),
         ("[]", "no Pulumi state"),
         ('{"version": 4, "checkpoint": {}}', "version 4"),
-        ('{"version": 3, "checkpoint": {"latest": {"x": {"4dabf18193072939515e22adb298388d": "y"}}}}', "secrets"),
+        (
+            (
+                '{"version": 3, "checkpoint": {"latest": {"x": {"4dabf18193072939515e22adb298388d":'
+                ' "y"}}}}'
+            ),
+            "secrets",
+        ),
     ],
 )
 def test_a_state_that_can_t_be_read_is_left_alone(project: Project, text: str, says: str) -> None:
@@ -344,7 +381,9 @@ def test_a_state_that_can_t_be_read_is_left_alone(project: Project, text: str, s
     assert path.read_text() == text
 
 
-def test_the_state_is_never_seen_half_written(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_state_is_never_seen_half_written(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A write that fails leaves the state before it."""
     project.run("up")
     before = project.checkpoint.path.read_text()
@@ -367,12 +406,18 @@ def test_compressed_state_is_refused(project: Project) -> None:
         project.checkpoint.load()
 
 
-def test_a_checkpoint_that_the_cli_has_written_keeps_what_only_the_cli_needs(project: Project) -> None:
+def test_a_checkpoint_that_the_cli_has_written_keeps_what_only_the_cli_needs(
+    project: Project,
+) -> None:
     """Its salt, above all: without it the CLI could not open its own stack again."""
     path = project.checkpoint.path
     path.parent.mkdir(parents=True)
     salt = {"type": "passphrase", "state": {"salt": "v1:abc"}}
     latest = {"manifest": {}, "secrets_providers": salt, "resources": [], "metadata": {}}
-    path.write_text(json.dumps({"version": 3, "checkpoint": {"stack": "organization/tiny/dev", "latest": latest}}))
+    path.write_text(
+        json.dumps(
+            {"version": 3, "checkpoint": {"stack": "organization/tiny/dev", "latest": latest}}
+        )
+    )
     project.run("up")
     assert project.checkpoint.salt == "v1:abc"

@@ -10,6 +10,10 @@ from on_host.envfile import environment, environment_text
 NAMES = st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True)
 
 
-@given(st.dictionaries(NAMES, st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))
+@given(
+    st.dictionaries(
+        NAMES, st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+    )
+)
 def test_what_is_written_is_read_back(values: dict[str, str]) -> None:
     assert environment(environment_text(values)) == values

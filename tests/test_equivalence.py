@@ -1,7 +1,8 @@
-"""One list, three readers: the contract, nginx and Django decide alike, and nginx refuses what no browser can send.
+"""One list, three readers: the contract, nginx and Django decide alike, and nginx refuses what no
+browser can send.
 
-nginx and Django are real. Generated contracts are rendered as for a host; a dozen of them at a time share one nginx,
-each with its own site and its own names of variables.
+nginx and Django are real. Generated contracts are rendered as for a host; a dozen of them at a time
+share one nginx, each with its own site and its own names of variables.
 """
 
 from __future__ import annotations
@@ -38,20 +39,32 @@ BASE = load("local-ip")
 BATCH, BATCHES = 12, 200  # configurations that share an nginx, and how many such
 
 
-# ------------------------------------------------------------------------------------------------- what is generated
+# -------------------------------------------------------------------------------- what is generated
 
 LABEL = st.sampled_from(["a", "app", "my-app", "x1", "xn--bcher-kva", "0", "evil", "w" * 40])
 NAME = st.lists(LABEL, min_size=1, max_size=3).map(".".join)
 HOST = st.one_of(
-    st.builds("{}.{}".format, NAME, st.sampled_from(["example.com", "co.uk", "shop.test", "eu-west-1.example.net"])),
-    st.sampled_from(["localhost", "127.0.0.1", "192.168.1.7", "203.0.113.9", "[2001:db8::1]", "[::1]"]),
+    st.builds(
+        "{}.{}".format,
+        NAME,
+        st.sampled_from(["example.com", "co.uk", "shop.test", "eu-west-1.example.net"]),
+    ),
+    st.sampled_from(
+        ["localhost", "127.0.0.1", "192.168.1.7", "203.0.113.9", "[2001:db8::1]", "[::1]"]
+    ),
 )
 PORT = st.sampled_from(["", "", ":8080", ":3000", ":80", ":443", ":65535", ":1024"])
 SCHEME = st.sampled_from(["http", "https"])
 SHAPES = [
-    "https://{branch}.preview.example.com", "http://pr-{n}.example.com:8080", "https://{x}-app.example.com",
-    "http://api.{b}.shop.test", "http://192.168.1.*:3000", "http://10.0.0.*", "http://localhost:*", "https://127.0.0.1:*",
-]  # fmt: skip
+    "https://{branch}.preview.example.com",
+    "http://pr-{n}.example.com:8080",
+    "https://{x}-app.example.com",
+    "http://api.{b}.shop.test",
+    "http://192.168.1.*:3000",
+    "http://10.0.0.*",
+    "http://localhost:*",
+    "https://127.0.0.1:*",
+]
 SHAPE = st.sampled_from(SHAPES)
 
 
@@ -75,7 +88,8 @@ class Case:
 
 
 def blocked(value: str) -> bool:
-    """Whether it ends in a port that browsers load nothing from: a shape over ports spans it, and nobody sends it."""
+    """Whether it ends in a port that browsers load nothing from: a shape over ports spans it, and
+    nobody sends it."""
     port = value.rpartition(":")[2]
     return port.isascii() and port.isdigit() and int(port[:6]) in BAD_PORTS
 
@@ -91,22 +105,37 @@ def cases(draw: st.DrawFn) -> Case:
     origins = draw(st.lists(ORIGIN, min_size=1, max_size=6, unique=True))
     shapes = draw(st.lists(SHAPE, max_size=3, unique=True))
     near = look_alikes(parse_origin(draw(st.sampled_from(origins)), production=False))
-    values = [*origins, *draw(st.lists(ORIGIN, max_size=4)), *draw(st.lists(st.sampled_from(near), max_size=8))]
-    values += [one for shape in shapes for one in draw(st.lists(st.sampled_from(members(shape)), max_size=4))]
-    values += draw(st.lists(st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0")), max_size=2))
+    values = [
+        *origins,
+        *draw(st.lists(ORIGIN, max_size=4)),
+        *draw(st.lists(st.sampled_from(near), max_size=8)),
+    ]
+    values += [
+        one
+        for shape in shapes
+        for one in draw(st.lists(st.sampled_from(members(shape)), max_size=4))
+    ]
+    values += draw(
+        st.lists(st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0")), max_size=2)
+    )
     contract = cors(
-        BASE, allowed_origins=tuple(origins), allowed_shapes=tuple(shapes), allow_credentials=draw(st.booleans())
+        BASE,
+        allowed_origins=tuple(origins),
+        allowed_shapes=tuple(shapes),
+        allow_credentials=draw(st.booleans()),
     )
     asked = dict.fromkeys(value.strip(" \t") for value in values)
     return Case(contract, tuple(value for value in asked if not blocked(value)))
 
 
-# ------------------------------------------------------------------------------------------------- the contract
+# ------------------------------------------------------------------------------------- the contract
 
 
 def listed(contract: Contract, origin: str) -> bool:
     """The contract's own decision, read letter by letter, without any pattern."""
-    return origin in contract.cors.allowed_origins or any(of(shape, origin) for shape in contract.cors.allowed_shapes)
+    return origin in contract.cors.allowed_origins or any(
+        of(shape, origin) for shape in contract.cors.allowed_shapes
+    )
 
 
 def of(shape: str, origin: str) -> bool:
@@ -116,8 +145,12 @@ def of(shape: str, origin: str) -> bool:
         port = origin.removeprefix(front)
         bare = origin == front.removesuffix(":")
         default = {"http": 80, "https": 443}[scheme]
-        return bare or (origin.startswith(front) and plain_number(port, 1, 65535) and int(port) != default)
-    if len(origin) < len(front) + len(back) or not (origin.startswith(front) and origin.endswith(back)):
+        return bare or (
+            origin.startswith(front) and plain_number(port, 1, 65535) and int(port) != default
+        )
+    if len(origin) < len(front) + len(back) or not (
+        origin.startswith(front) and origin.endswith(back)
+    ):
         return False
     middle = origin[len(front) : len(origin) - len(back)]
     if "*" in shape:
@@ -131,15 +164,21 @@ def plain_number(text: str, low: int, high: int) -> bool:
     return text.isascii() and text.isdigit() and str(int(text)) == text and low <= int(text) <= high
 
 
-# ------------------------------------------------------------------------------------------------- Django
+# ------------------------------------------------------------------------------------------- Django
 
 
 def django_settings(contract: Contract) -> dict[str, Any]:
     """CORS_* as the rendered module sets them."""
     tree = ast.parse(settings_text(contract, contract.backend.hosts[0]))
-    named = [(ast.unparse(node.targets[0]), node.value) for node in tree.body if isinstance(node, ast.Assign)]
+    named = [
+        (ast.unparse(node.targets[0]), node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+    ]
     found = {name: ast.literal_eval(value) for name, value in named if name.startswith("CORS_")}
-    assert {"CORS_ALLOWED_ORIGINS", "CORS_ALLOWED_ORIGIN_REGEXES", "CORS_ALLOW_ALL_ORIGINS"} <= set(found)
+    assert {"CORS_ALLOWED_ORIGINS", "CORS_ALLOWED_ORIGIN_REGEXES", "CORS_ALLOW_ALL_ORIGINS"} <= set(
+        found
+    )
     return found
 
 
@@ -157,7 +196,7 @@ def of_django(contract: Contract, values: Iterable[str]) -> list[str | None]:
         return [layer(request).headers.get("Access-Control-Allow-Origin") for request in asked]
 
 
-# ------------------------------------------------------------------------------------------------- nginx
+# -------------------------------------------------------------------------------------------- nginx
 
 
 def site(contract: Contract, number: int, folder: Path) -> None:
@@ -186,7 +225,9 @@ def sites(contracts: list[Contract]) -> Iterator[Path]:
         for number, contract in enumerate(contracts):
             site(contract, number, folder)
         with socket.socket(socket.AF_UNIX) as ready:
-            process = subprocess.Popen([program(), "-c", str(folder / "nginx.conf")], stderr=subprocess.PIPE)
+            process = subprocess.Popen(
+                [program(), "-c", str(folder / "nginx.conf")], stderr=subprocess.PIPE
+            )
             try:
                 connect(ready, folder / f"{len(contracts) - 1}.sock", process)
                 yield folder
@@ -206,9 +247,13 @@ def connect(client: socket.socket, path: Path, process: subprocess.Popen[bytes])
 def of_nginx(path: Path, values: Iterable[str], preflight: bool) -> list[str | None]:
     """What nginx answers to each, on a connection of its own."""
     question = (
-        "OPTIONS / HTTP/1.0\r\nAccess-Control-Request-Method: PUT" if preflight else "GET /static/none.css HTTP/1.0"
+        "OPTIONS / HTTP/1.0\r\nAccess-Control-Request-Method: PUT"
+        if preflight
+        else "GET /static/none.css HTTP/1.0"
     )
-    return [ask(path, f"{question}\r\nHost: 10.213.7.74\r\nOrigin: {value}\r\n\r\n") for value in values]
+    return [
+        ask(path, f"{question}\r\nHost: 10.213.7.74\r\nOrigin: {value}\r\n\r\n") for value in values
+    ]
 
 
 def ask(path: Path, question: str) -> str | None:
@@ -216,25 +261,39 @@ def ask(path: Path, question: str) -> str | None:
         client.settimeout(20)
         client.connect(str(path))
         client.sendall(question.encode("latin-1"))
-        head = b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")[0].decode("latin-1")
-    found = re.findall(r"^access-control-allow-origin: ([^\r]*)", head, re.MULTILINE | re.IGNORECASE)
+        head = (
+            b"".join(iter(lambda: client.recv(65536), b""))
+            .partition(b"\r\n\r\n")[0]
+            .decode("latin-1")
+        )
+    found = re.findall(
+        r"^access-control-allow-origin: ([^\r]*)", head, re.MULTILINE | re.IGNORECASE
+    )
     assert len(found) <= 1
     return found[0] if found else None
 
 
-# ------------------------------------------------------------------------------------------------- all three
+# ---------------------------------------------------------------------------------------- all three
 
 
 @settings(
     max_examples=BATCHES,
     deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # making a dozen sites simpler, one by one, takes an hour
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+    phases=[
+        Phase.explicit,
+        Phase.reuse,
+        Phase.generate,
+    ],  # making a dozen sites simpler, one by one, takes an hour
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.large_base_example,
+    ],
 )
 @given(st.lists(cases(), min_size=BATCH, max_size=BATCH))
 def test_three_readers_of_one_list_decide_alike(batch: list[Case]) -> None:
-    """Thousands of configurations: what a browser can send is decided by nginx as by Django and by the contract; what
-    none can send nginx refuses."""
+    """Thousands of configurations: what a browser can send is decided by nginx as by Django and by
+    the contract; what none can send nginx refuses."""
     with sites([case.contract for case in batch]) as folder:
         for number, case in enumerate(batch):
             contract = case.contract
@@ -249,7 +308,8 @@ def test_three_readers_of_one_list_decide_alike(batch: list[Case]) -> None:
 
 @pytest.mark.parametrize("credentials", [False, True])
 def test_everyone_is_everyone_to_all_three(credentials: bool) -> None:
-    """`allow_all_origins`: a star, or with credentials the origin itself, from nginx and from Django."""
+    """`allow_all_origins`: a star, or with credentials the origin itself, from nginx and from
+    Django."""
     contract = cors(load("allow-all"), allow_credentials=credentials)
     values = ["http://evil.example", "https://app.example.com:8443", "http://[::1]:9000"]
     expected = values if credentials else ["*"] * len(values)
@@ -272,15 +332,23 @@ CARELESS = {
 
 @pytest.mark.parametrize("name", CARELESS)
 def test_a_careless_edit_of_what_django_gets_is_seen(name: str) -> None:
-    """The comparison above is no comparison of a thing with itself: each edit makes Django decide otherwise."""
+    """The comparison above is no comparison of a thing with itself: each edit makes Django decide
+    otherwise."""
     contract = cors(BASE, allowed_origins=("http://10.213.7.10",), allowed_shapes=())
-    values = ["http://10.213.7.10", "http://10.213.7.11", "http://10.213.7.12", "http://10x213.7.10"]
+    values = [
+        "http://10.213.7.10",
+        "http://10.213.7.11",
+        "http://10.213.7.12",
+        "http://10x213.7.10",
+    ]
     expected = [value if listed(contract, value) else None for value in values]
     assert of_django(contract, values) == expected
     layer = CorsMiddleware(answer)
     with override_settings(**django_settings(contract) | CARELESS[name]):
         found = [
-            layer(RequestFactory().get("/", HTTP_ORIGIN=value)).headers.get("Access-Control-Allow-Origin")
+            layer(RequestFactory().get("/", HTTP_ORIGIN=value)).headers.get(
+                "Access-Control-Allow-Origin"
+            )
             for value in values
         ]
     assert found != expected

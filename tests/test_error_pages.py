@@ -24,21 +24,28 @@ def failing(folder: Path, urls: str = "", **pages: str) -> dict[str, str]:
     (folder / "pages").mkdir()
     for name, text in pages.items():
         (folder / "pages" / f"{name.removeprefix('p')}.html").write_text(text)
-    done = subprocess.run([sys.executable, "-c", TEXT], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", TEXT], cwd=folder, capture_output=True, text=True, check=True
+    )
     found: dict[str, str] = json.loads(done.stdout)["failing"]
     return found
 
 
 @pytest.mark.parametrize("pages", [{}, {"p400": "no", "p500": "<h1>{{ request }}</h1>"}])
-def test_pages_that_can_be_shown_and_none_at_all_are_well(tmp_path: Path, pages: dict[str, str]) -> None:
+def test_pages_that_can_be_shown_and_none_at_all_are_well(
+    tmp_path: Path, pages: dict[str, str]
+) -> None:
     assert failing(tmp_path, **pages) == {}
 
 
 def test_a_page_that_raises_is_named_with_its_exception(tmp_path: Path) -> None:
-    """A tag of a library that is not there, a file that no finder finds: visitors get gunicorn's bare 500."""
+    """A tag of a library that is not there, a file that no finder finds: visitors get gunicorn's
+    bare 500."""
     found = failing(tmp_path, p400="{% load nowhere %}", p500="{% url 'nothing' %}")
     assert list(found) == ["400.html", "500.html"]
-    assert found["400.html"].startswith("TemplateSyntaxError: 'nowhere' is not a registered tag library")
+    assert found["400.html"].startswith(
+        "TemplateSyntaxError: 'nowhere' is not a registered tag library"
+    )
     assert found["500.html"].startswith("NoReverseMatch: ")
     assert all("\n" not in text for text in found.values())
 

@@ -1,4 +1,5 @@
-"""The exit status of every verb: one table of what it means, and one of cases that each verb is put through."""
+"""The exit status of every verb: one table of what it means, and one of cases that each verb is put
+through."""
 
 from __future__ import annotations
 
@@ -22,10 +23,22 @@ from tests.e2e.kit import FAB, ROOT
 
 # What each verb needs besides --stack or --outputs.
 VERBS: dict[str, tuple[str, ...]] = {
-    "up": (), "down": ("--yes",), "replace": ("backend-1",), "outputs": (), "images": (), "ship": (), "deploy": (),
-    "rollback": (), "plan": (),
-    "status": (), "history": (), "logs": (), "manage": ("--", "check"), "doctor": (), "adopt": (),
-}  # fmt: skip
+    "up": (),
+    "down": ("--yes",),
+    "replace": ("backend-1",),
+    "outputs": (),
+    "images": (),
+    "ship": (),
+    "deploy": (),
+    "rollback": (),
+    "plan": (),
+    "status": (),
+    "history": (),
+    "logs": (),
+    "manage": ("--", "check"),
+    "doctor": (),
+    "adopt": (),
+}
 ON_HOSTS = ("deploy", "rollback", "plan", "status", "history", "logs", "manage", "doctor", "ship")
 
 
@@ -45,17 +58,27 @@ def stack() -> Iterator[str]:
     path.unlink()
 
 
-def fab(*words: str, path: str | None = None, closed: bool = False) -> subprocess.CompletedProcess[str]:
-    """`fab WORDS` with no terminal; its stdout is closed before it writes where that is asked for."""
+def fab(
+    *words: str, path: str | None = None, closed: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """`fab WORDS` with no terminal; its stdout is closed before it writes where that is asked
+    for."""
     environment = {**os.environ, **({"PATH": path} if path else {})}
     reading, writing = os.pipe()
     if closed:
         os.close(reading)
     try:
         done = subprocess.run(
-            [FAB, *words], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, text=True, check=False, timeout=60,
-            stdout=writing if closed else subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [FAB, *words],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            check=False,
+            timeout=60,
+            stdout=writing if closed else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
     finally:
         os.close(writing)
         if not closed:
@@ -66,12 +89,16 @@ def fab(*words: str, path: str | None = None, closed: bool = False) -> subproces
 
 def unreachable(folder: Path, stack: str) -> Path:
     """A contract whose hosts refuse every connection."""
-    contract = json.loads((ROOT / "tests/golden/clouds/aws-dev.json").read_text())["outputs"]["contract"]
+    contract = json.loads((ROOT / "tests/golden/clouds/aws-dev.json").read_text())["outputs"][
+        "contract"
+    ]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     for number, role in enumerate(("frontend", "backend"), 1):
         contract[role]["hosts"][0] |= {"address": f"127.0.0.{number}", "port": port}
-        contract[role]["origin"] = f"http://127.0.0.1:{port}" if role == "frontend" else f"http://localhost:{port}"
+        contract[role]["origin"] = (
+            f"http://127.0.0.1:{port}" if role == "frontend" else f"http://localhost:{port}"
+        )
     contract["cors"]["allowed_origins"] = [contract["frontend"]["origin"]]
     path = folder / "contract.json"
     path.write_text(json.dumps({**contract, "environment": stack}))
@@ -86,7 +113,14 @@ def test_the_guide_has_the_same_statuses() -> None:
     """The table in docs/operating.md, from top to bottom."""
     text = (ROOT / "docs/operating.md").read_text().split("## Exit status")[1].split("\n## ")[0]
     told = [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
-    assert told == [exits.OK, exits.WRONG, exits.USAGE, exits.QUESTION, exits.UNREACHABLE, exits.STOPPED]
+    assert told == [
+        exits.OK,
+        exits.WRONG,
+        exits.USAGE,
+        exits.QUESTION,
+        exits.UNREACHABLE,
+        exits.STOPPED,
+    ]
 
 
 def test_control_c_before_any_verb_has_begun_is_130(tmp_path: Path) -> None:
@@ -95,7 +129,9 @@ def test_control_c_before_any_verb_has_begun_is_130(tmp_path: Path) -> None:
     (tmp_path / "fabric" / "__init__.py").touch()
     (tmp_path / "fabric" / "main.py").write_text("raise KeyboardInterrupt\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([FAB, "status"], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [FAB, "status"], env=environment, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (exits.STOPPED, "stopped; nothing was changed\n")
 
 
@@ -105,7 +141,11 @@ def test_a_misspelt_option_is_2(verb: str) -> None:
     done = fab(verb, "--sstack", "x")
     assert done.returncode == exits.USAGE
     first = {"adopt": "PATH", "replace": "NAME"}.get(verb)
-    said = f"needs {first} before --sstack" if first else "has no option --sstack; did you mean --stack?"
+    said = (
+        f"needs {first} before --sstack"
+        if first
+        else "has no option --sstack; did you mean --stack?"
+    )
     assert done.stderr.startswith(f"`fab {verb}` {said}"), done.stderr
     assert len(done.stderr.splitlines()) == 1
 
@@ -127,7 +167,10 @@ def test_what_a_verb_needs_is_said_in_one_line(words: tuple[str, ...], said: str
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "adopt"])
 def test_an_unknown_stack_is_2(verb: str, home: Path) -> None:
     done = fab(verb, "--stack", "lokal", *VERBS[verb])
-    assert (done.returncode, done.stderr.split(";")[0]) == (exits.USAGE, "there is no stack 'lokal'")
+    assert (done.returncode, done.stderr.split(";")[0]) == (
+        exits.USAGE,
+        "there is no stack 'lokal'",
+    )
 
 
 @pytest.mark.parametrize("verb", ["up", "down", "ship", "images"])
@@ -162,18 +205,25 @@ def test_a_stack_that_is_not_up_is_1(verb: str, home: Path, stack: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ON_HOSTS)
-def test_hosts_that_can_t_be_reached_are_4(verb: str, home: Path, stack: str, tmp_path: Path) -> None:
+def test_hosts_that_can_t_be_reached_are_4(
+    verb: str, home: Path, stack: str, tmp_path: Path
+) -> None:
     """No answer is no verdict: neither all well nor something wrong."""
     done = fab(verb, "--outputs", str(unreachable(tmp_path, stack)), *VERBS[verb])
     assert done.returncode == exits.UNREACHABLE, done.stderr
 
 
 @pytest.mark.parametrize("verb", ["outputs", *(verb for verb in ON_HOSTS if verb != "plan")])
-def test_a_cloud_without_the_cli_is_4(verb: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cloud_without_the_cli_is_4(
+    verb: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody can be asked."""
     monkeypatch.setenv("PULUMI_HOME", str(home))
     done = fab(verb, "--stack", "aws-dev", *VERBS[verb], path="/usr/bin:/bin")
-    assert (done.returncode, "needs the pulumi CLI" in done.stderr) == (exits.UNREACHABLE, True), done.stderr
+    assert (done.returncode, "needs the pulumi CLI" in done.stderr) == (
+        exits.UNREACHABLE,
+        True,
+    ), done.stderr
 
 
 @pytest.mark.parametrize("words", [("down",), ("down", "--stack", "local")])
@@ -197,7 +247,9 @@ def test_a_question_without_a_terminal_is_3(words: tuple[str, ...], home: Path) 
         (("rollback", "--past-migrations"), "--role and --past-migrations go with --release"),
     ],
 )
-def test_words_that_can_t_be_used_are_one_line_and_2(words: tuple[str, ...], said: str, home: Path) -> None:
+def test_words_that_can_t_be_used_are_one_line_and_2(
+    words: tuple[str, ...], said: str, home: Path
+) -> None:
     done = fab(*words)
     assert done.returncode == exits.USAGE
     assert done.stderr.startswith(said), done.stderr
@@ -236,7 +288,10 @@ def test_help_without_a_verb_is_the_verbs(words: tuple[str, ...]) -> None:
     own = fab("--help", "fabric")
     assert own.returncode == exits.OK and "--prompt-for-login-password" in own.stdout
     wrong = fab("--help", "deplyo")
-    assert (wrong.returncode, wrong.stderr) == (exits.USAGE, "there is no verb deplyo; did you mean deploy?\n")
+    assert (wrong.returncode, wrong.stderr) == (
+        exits.USAGE,
+        "there is no verb deplyo; did you mean deploy?\n",
+    )
 
 
 def host(name: str) -> Host:
@@ -244,8 +299,12 @@ def host(name: str) -> Host:
 
 
 def test_hosts_count_as_unreachable_only_where_none_says_otherwise() -> None:
-    """One that was reached and failed is something wrong; one kept as it was for another's sake has no say."""
-    away, wrong = hosts.ConnectError(host("a"), "timed out"), hosts.HostError(host("b"), "the disk is full")
+    """One that was reached and failed is something wrong; one kept as it was for another's sake has
+    no say."""
+    away, wrong = (
+        hosts.ConnectError(host("a"), "timed out"),
+        hosts.HostError(host("b"), "the disk is full"),
+    )
     kept = hosts.HostError(host("c"), "", left_alone=True)
     assert change.ChangeError([away, kept]).exit_status == exits.UNREACHABLE
     assert change.ChangeError([away, wrong]).exit_status == exits.WRONG
@@ -257,9 +316,13 @@ def test_what_is_no_error_of_ours_is_1() -> None:
 
 
 WELL = {
-    "generation": "g", "release": "/opt/shop/releases/r", "units": {"nginx.service": "active"}, "unfinished": False,
-    "differs": [], "restarts": {},
-}  # fmt: skip
+    "generation": "g",
+    "release": "/opt/shop/releases/r",
+    "units": {"nginx.service": "active"},
+    "unfinished": False,
+    "differs": [],
+    "restarts": {},
+}
 
 
 @pytest.mark.parametrize(
@@ -273,8 +336,11 @@ WELL = {
         ({"to_ship": ["backend_ref: v1 → v2"]}, False, True),
     ],
 )
-def test_status_and_plan_tell_a_host_that_is_as_wanted(more: dict[str, object], well: bool, changes: bool) -> None:
-    """`fab status` is 1 for a service that does not run; `fab plan --check` is 1 for what `fab up` would change."""
+def test_status_and_plan_tell_a_host_that_is_as_wanted(
+    more: dict[str, object], well: bool, changes: bool
+) -> None:
+    """`fab status` is 1 for a service that does not run; `fab plan --check` is 1 for what `fab up`
+    would change."""
     outcome = Outcome("backend", host("backend-1"), {**WELL, **more})
     assert (as_wanted(outcome), would_change(outcome)) == (well, changes)
 
@@ -283,8 +349,11 @@ CHANGING = ("up", "down", "replace", "ship", "deploy")
 
 
 @pytest.mark.parametrize("verb", [name for name in VERBS if name != "adopt"])
-def test_what_is_said_after_an_interrupt_is_true_of_the_verb(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What only looks has changed nothing; what may be repeated says so; a rollback is never among that."""
+def test_what_is_said_after_an_interrupt_is_true_of_the_verb(
+    verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only looks has changed nothing; what may be repeated says so; a rollback is never among
+    that."""
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -307,4 +376,7 @@ def test_a_change_that_was_stopped_says_itself_what_to_run(monkeypatch: pytest.M
     monkeypatch.setattr(tasks, "read", interrupted)
     with pytest.raises(Exit) as caught:
         tasks.ns["rollback"].body(None)
-    assert caught.value.message == "stopped; run `fab rollback --to 0123abcd`: it finishes what was under way"
+    assert (
+        caught.value.message
+        == "stopped; run `fab rollback --to 0123abcd`: it finishes what was under way"
+    )

@@ -36,19 +36,26 @@ def test_the_text_is_the_golden_one(metadata: str, render: object) -> None:
 
 
 def test_cloud_init_reads_what_is_meant() -> None:
-    """YAML of the names that cloud-init documents: one user with keys, no password, no generated host key."""
+    """YAML of the names that cloud-init documents: one user with keys, no password, no generated
+    host key."""
     text = cloud_config(BOOT)
     assert text.startswith("#cloud-config\n")
     config = yaml.safe_load(text)
     assert [user["name"] for user in config["users"]] == ["deploy"]
     assert config["users"][0]["ssh_authorized_keys"] == [PUBLIC]
-    assert (config["disable_root"], config["ssh_pwauth"], config["ssh_deletekeys"]) == (True, False, True)
+    assert (config["disable_root"], config["ssh_pwauth"], config["ssh_deletekeys"]) == (
+        True,
+        False,
+        True,
+    )
     assert config["ssh_keys"] == {"ed25519_private": PRIVATE, "ed25519_public": PUBLIC + "\n"}
     assert config["ssh_genkeytypes"] == []
 
 
 def test_the_startup_script_is_sound_shell() -> None:
-    done = subprocess.run(["sh", "-n"], input=startup_script(replace(BOOT, metadata="gcp")), text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-n"], input=startup_script(replace(BOOT, metadata="gcp")), text=True, check=False
+    )
     assert done.returncode == 0
 
 
@@ -58,15 +65,20 @@ def packages_from(folder: Path, works_at: int) -> subprocess.CompletedProcess[st
     bin_.mkdir()
     fakes = {
         "dpkg-query": f"[ -e {folder}/installed ] && echo 'install ok installed'",
-        "apt-get": f'case "$*" in *update) exit 100;; esac; echo try >> {folder}/tries; '
-        f"[ $(wc -l < {folder}/tries) -ge {works_at} ] && touch {folder}/installed",
+        "apt-get": (
+            f'case "$*" in *update) exit 100;; esac; echo try >> {folder}/tries; '
+            f"[ $(wc -l < {folder}/tries) -ge {works_at} ] && touch {folder}/installed"
+        ),
         "sleep": f"echo $1 >> {folder}/slept",
     }
     for name, text in fakes.items():
         (bin_ / name).write_text(f"#!/bin/sh\n{text}\n")
         (bin_ / name).chmod(0o755)
     return subprocess.run(
-        ["sh", "-euc", first_boot._packages()], env={"PATH": f"{bin_}:/usr/bin:/bin"}, capture_output=True, text=True
+        ["sh", "-euc", first_boot._packages()],
+        env={"PATH": f"{bin_}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
     )
 
 
@@ -85,23 +97,33 @@ def test_packages_that_never_come_are_told(tmp_path: Path) -> None:
 
 def test_the_cloud_init_steps_are_sound_shell_and_leave_their_failure(tmp_path: Path) -> None:
     """What went wrong first is what `fab up` says, not that a script of cloud-init's failed."""
-    text = first_boot._cloud_init_steps().replace("/var/lib/origin-kit-first-boot", str(tmp_path / "marks"))
-    done = subprocess.run(["sh", "-euc", text], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True)
+    text = first_boot._cloud_init_steps().replace(
+        "/var/lib/origin-kit-first-boot", str(tmp_path / "marks")
+    )
+    done = subprocess.run(
+        ["sh", "-euc", text], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True
+    )
     assert done.returncode != 0
     assert (tmp_path / "marks" / "failed").read_text().startswith("first boot failed at SSH; see")
 
 
-@pytest.mark.skipif(shutil.which("nft", path="/usr/sbin") is None, reason="nftables is not installed")
+@pytest.mark.skipif(
+    shutil.which("nft", path="/usr/sbin") is None, reason="nftables is not installed"
+)
 @pytest.mark.parametrize("metadata", ["aws", "gcp"])
 def test_the_rules_are_sound_and_may_be_loaded_twice(metadata: str, tmp_path: Path) -> None:
     """In a network of their own."""
     rules = tmp_path / "rules.nft"
     rules.write_text(replace(BOOT, metadata=metadata).rules)
     load = f"/usr/sbin/nft -f {rules} && /usr/sbin/nft -f {rules} && /usr/sbin/nft list ruleset"
-    done = subprocess.run(["unshare", "-rn", "sh", "-c", load], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["unshare", "-rn", "sh", "-c", load], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("chain output") == 1
-    assert ("tcp dport 80" in done.stdout) is (metadata == "gcp")  # there the address is the DNS server as well
+    assert ("tcp dport 80" in done.stdout) is (
+        metadata == "gcp"
+    )  # there the address is the DNS server as well
 
 
 @pytest.mark.parametrize(
@@ -111,10 +133,16 @@ def test_the_rules_are_sound_and_may_be_loaded_twice(metadata: str, tmp_path: Pa
         ({"hostname": "a\nb"}, "is no host name"),
         ({"hostname": "-a"}, "is no host name"),
         ({"deploy_keys": ()}, "no key may log in"),
-        ({"deploy_keys": ("ssh-ed25519 AAAA x\nORIGIN_KIT_END\nreboot",)}, "is no OpenSSH public key"),
+        (
+            {"deploy_keys": ("ssh-ed25519 AAAA x\nORIGIN_KIT_END\nreboot",)},
+            "is no OpenSSH public key",
+        ),
         ({"deploy_keys": ("hello",)}, "is no OpenSSH public key"),
         ({"host_public_key": "ssh-ed25519 AAAA'"}, "is no OpenSSH public key"),
-        ({"host_key": "-----BEGIN RSA PRIVATE KEY-----\nx\n-----END RSA PRIVATE KEY-----\n"}, "no OpenSSH private key"),
+        (
+            {"host_key": "-----BEGIN RSA PRIVATE KEY-----\nx\n-----END RSA PRIVATE KEY-----\n"},
+            "no OpenSSH private key",
+        ),
         ({"host_key": PRIVATE + "\nORIGIN_KIT_END\nreboot\n"}, "no OpenSSH private key"),
         ({"metadata": "azure"}, "there are aws and gcp"),
     ],
@@ -138,7 +166,9 @@ def test_a_comment_never_gets_in(comment: str) -> None:
 
 def test_more_than_ec2_takes_is_refused() -> None:
     with pytest.raises(FirstBootError, match="EC2 takes 16384; list fewer SSH keys"):
-        cloud_config(replace(BOOT, deploy_keys=tuple(f"{PUBLIC} {number}" for number in range(200))))
+        cloud_config(
+            replace(BOOT, deploy_keys=tuple(f"{PUBLIC} {number}" for number in range(200)))
+        )
 
 
 @pytest.mark.parametrize(
@@ -170,9 +200,9 @@ def test_the_question_is_answered_where_there_is_no_cloud_init(tmp_path: Path) -
     ):
         if mark:
             (tmp_path / mark).write_text(text)
-        question = first_boot.QUESTION.replace("/var/lib/origin-kit-first-boot", str(tmp_path)).replace(
-            "command -v cloud-init", "false"
-        )
+        question = first_boot.QUESTION.replace(
+            "/var/lib/origin-kit-first-boot", str(tmp_path)
+        ).replace("command -v cloud-init", "false")
         done = subprocess.run(["sh", "-c", question], capture_output=True, text=True, check=True)
         json.loads(done.stdout)
         assert verdict(done.stdout) == wanted

@@ -1,7 +1,8 @@
 """The graph for Google, built into the request messages of Google's own libraries.
 
-An unknown field or a wrong type fails in the message itself; enums, which those messages keep as text, are held against
-the enum that stands beside the field. The translator fails on any input that it does not map.
+An unknown field or a wrong type fails in the message itself; enums, which those messages keep as
+text, are held against the enum that stands beside the field. The translator fails on any input that
+it does not map.
 """
 
 from __future__ import annotations
@@ -37,38 +38,51 @@ def an_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def known(message: type, field: str, value: str) -> str:
     """`value`, if the enum that belongs to the field has it."""
     enum = getattr(message, "".join(part.title() for part in field.split("_")))
-    assert value in enum.__members__, f"{message.__name__}.{field}: {value!r} is none of {sorted(enum.__members__)}"
+    assert value in enum.__members__, (
+        f"{message.__name__}.{field}: {value!r} is none of {sorted(enum.__members__)}"
+    )
     return value
 
 
 def network(node: Node, inputs: Json) -> Any:
-    return compute_v1.Network(name=inputs.pop("name"), auto_create_subnetworks=inputs.pop("autoCreateSubnetworks"))
+    return compute_v1.Network(
+        name=inputs.pop("name"), auto_create_subnetworks=inputs.pop("autoCreateSubnetworks")
+    )
 
 
 def subnetwork(node: Node, inputs: Json) -> Any:
     return compute_v1.Subnetwork(
-        name=inputs.pop("name"), network=inputs.pop("network"), region=inputs.pop("region"),
+        name=inputs.pop("name"),
+        network=inputs.pop("network"),
+        region=inputs.pop("region"),
         ip_cidr_range=inputs.pop("ipCidrRange"),
-    )  # fmt: skip
+    )
 
 
 def firewall(node: Node, inputs: Json) -> Any:
     allowed = []
     for allow in inputs.pop("allows"):
-        allowed.append(compute_v1.Allowed(I_p_protocol=allow.pop("protocol"), ports=allow.pop("ports")))
+        allowed.append(
+            compute_v1.Allowed(I_p_protocol=allow.pop("protocol"), ports=allow.pop("ports"))
+        )
         assert not allow, allow
     return compute_v1.Firewall(
-        name=inputs.pop("name"), network=inputs.pop("network"), source_ranges=inputs.pop("sourceRanges"),
-        direction=known(compute_v1.Firewall, "direction", inputs.pop("direction")), allowed=allowed,
+        name=inputs.pop("name"),
+        network=inputs.pop("network"),
+        source_ranges=inputs.pop("sourceRanges"),
+        direction=known(compute_v1.Firewall, "direction", inputs.pop("direction")),
+        allowed=allowed,
         target_service_accounts=inputs.pop("targetServiceAccounts"),
-    )  # fmt: skip
+    )
 
 
 def address(node: Node, inputs: Json) -> Any:
     return compute_v1.Address(
-        name=inputs.pop("name"), region=inputs.pop("region"), labels=inputs.pop("labels"),
+        name=inputs.pop("name"),
+        region=inputs.pop("region"),
+        labels=inputs.pop("labels"),
         address_type=known(compute_v1.Address, "address_type", inputs.pop("addressType")),
-    )  # fmt: skip
+    )
 
 
 def instance(node: Node, inputs: Json) -> Any:
@@ -85,7 +99,8 @@ def instance(node: Node, inputs: Json) -> Any:
             compute_v1.AttachedDisk(
                 boot=True,
                 initialize_params=compute_v1.AttachedDiskInitializeParams(
-                    source_image=parameters.pop("image"), disk_size_gb=parameters.pop("size"),
+                    source_image=parameters.pop("image"),
+                    disk_size_gb=parameters.pop("size"),
                     labels=parameters.pop("labels"),
                     disk_type=f"{project}/zones/{zone}/diskTypes/{parameters.pop('type')}",
                 ),
@@ -97,9 +112,12 @@ def instance(node: Node, inputs: Json) -> Any:
             **{snake(key): value for key, value in inputs.pop("shieldedInstanceConfig").items()}
         ),
         metadata=compute_v1.Metadata(
-            items=[compute_v1.Items(key=key, value=value) for key, value in inputs.pop("metadata")["secret"].items()]
+            items=[
+                compute_v1.Items(key=key, value=value)
+                for key, value in inputs.pop("metadata")["secret"].items()
+            ]
         ),
-    )  # fmt: skip
+    )
     assert inputs.pop("allowStoppingForUpdate") is True
     assert not disk, disk
     assert not parameters, parameters
@@ -109,7 +127,8 @@ def instance(node: Node, inputs: Json) -> Any:
 def interface(given: Json) -> Any:
     configs = [
         compute_v1.AccessConfig(
-            nat_i_p=config.pop("natIp"), type_=known(compute_v1.AccessConfig, "type", "ONE_TO_ONE_NAT")
+            nat_i_p=config.pop("natIp"),
+            type_=known(compute_v1.AccessConfig, "type", "ONE_TO_ONE_NAT"),
         )
         for config in given["accessConfigs"]
     ]
@@ -120,7 +139,8 @@ def interface(given: Json) -> Any:
 
 
 def account(node: Node, inputs: Json) -> Any:
-    """No message for it in these libraries; the form is that of IAM's reference, projects.serviceAccounts.create."""
+    """No message for it in these libraries; the form is that of IAM's reference,
+    projects.serviceAccounts.create."""
     identity = inputs.pop("accountId")
     assert re.fullmatch(r"[a-z]([-a-z0-9]{4,28}[a-z0-9])", identity), identity
     assert len(inputs.pop("displayName").encode()) <= 100
@@ -128,9 +148,13 @@ def account(node: Node, inputs: Json) -> Any:
 
 
 def record(node: Node, inputs: Json) -> Any:
-    client = dns.Client(project="my-project", credentials=google.auth.credentials.AnonymousCredentials())
+    client = dns.Client(
+        project="my-project", credentials=google.auth.credentials.AnonymousCredentials()
+    )
     zone = client.zone(inputs.pop("managedZone"), "example.com.")
-    made = zone.resource_record_set(inputs.pop("name"), inputs.pop("type"), inputs.pop("ttl"), inputs.pop("rrdatas"))
+    made = zone.resource_record_set(
+        inputs.pop("name"), inputs.pop("type"), inputs.pop("ttl"), inputs.pop("rrdatas")
+    )
     changes = zone.changes()
     changes.add_record_set(made)
     assert isinstance(made.ttl, int)
@@ -160,13 +184,16 @@ def messages(built: Graph) -> dict[tuple[str, str], Any]:
         if node.type.startswith("gcp:"):
             inputs = json.loads(json.dumps(node.inputs))
             made[node.type.rpartition(":")[2], node.name] = TRANSLATE[node.type](node, inputs)
-            assert not inputs, f"{node.type} {node.name}: the translator does not map {sorted(inputs)}"
+            assert not inputs, (
+                f"{node.type} {node.name}: the translator does not map {sorted(inputs)}"
+            )
     return made
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_stack_is_taken_by_google_s_own_types(stack: str) -> None:
-    """Every input of every resource has its field; addresses are the reserved ones, the image is the pinned one."""
+    """Every input of every resource has its field; addresses are the reserved ones, the image is
+    the pinned one."""
     made = messages(graph.program(stack))
     for name in ("frontend-1", "backend-1"):
         one = made["Instance", name]
@@ -183,16 +210,25 @@ def test_ports_answer_whom_they_should(stack: str) -> None:
     for role in ("frontend", "backend"):
         account = made["Instance", f"{role}-1"].service_accounts[0].email
         rules = [
-            one for (kind, _), one in made.items() if kind == "Firewall" and account in one.target_service_accounts
+            one
+            for (kind, _), one in made.items()
+            if kind == "Firewall" and account in one.target_service_accounts
         ]
-        open_to = {(port, source) for one in rules for allow in one.allowed for port in allow.ports
-                   for source in one.source_ranges}  # fmt: skip
+        open_to = {
+            (port, source)
+            for one in rules
+            for allow in one.allowed
+            for port in allow.ports
+            for source in one.source_ranges
+        }
         assert open_to == {("80", "0.0.0.0/0"), ("443", "0.0.0.0/0"), ("22", "203.0.113.0/24")}
 
 
 def test_the_records_point_at_the_reserved_addresses() -> None:
     made = messages(graph.program("gcp-prod"))
-    records = {one["name"]: one["rrdatas"] for (kind, _), one in made.items() if kind == "RecordSet"}
+    records = {
+        one["name"]: one["rrdatas"] for (kind, _), one in made.items() if kind == "RecordSet"
+    }
     assert records == {"app.example.com.": ["203.0.113.10"], "api.example.com.": ["203.0.113.20"]}
 
 
@@ -215,20 +251,29 @@ applications = st.from_regex(r"[a-z][a-z0-9-]{0,29}", fullmatch=True)
 def test_every_stack_s_names_are_of_google_s_form(application: str, stack: str, name: str) -> None:
     """Whatever the stack is called: names, accounts and labels are taken by Google."""
     assert NAME.fullmatch(names.dashed(application, stack, name))
-    assert re.fullmatch(r"[a-z][-a-z0-9]{4,28}[a-z0-9]", names.dashed("backend", application, stack, longest=30))
+    assert re.fullmatch(
+        r"[a-z][-a-z0-9]{4,28}[a-z0-9]", names.dashed("backend", application, stack, longest=30)
+    )
     assert re.fullmatch(r"[a-z0-9_-]{1,63}", names.label(stack))
 
 
 def test_names_that_are_cut_never_become_one() -> None:
-    """Two stacks with the same first thirty characters, or that differ in what Google does not take."""
-    cases = [("shop", "a" * 40 + end) for end in "xyz"] + [("shop", "eu.1"), ("shop", "eu_1"), ("shop", "EU-1")]
+    """Two stacks with the same first thirty characters, or that differ in what Google does not
+    take."""
+    cases = [("shop", "a" * 40 + end) for end in "xyz"] + [
+        ("shop", "eu.1"),
+        ("shop", "eu_1"),
+        ("shop", "EU-1"),
+    ]
     accounts = {names.dashed("frontend", *case, longest=30) for case in cases}
     assert len(accounts) == len(cases)
 
 
 def test_two_applications_with_a_stack_of_one_name_share_a_project() -> None:
     """No name of the one is the other's: networks, rules, addresses, machines and accounts."""
-    shop, store = (messages(graph.program("gcp-dev", application=name)) for name in ("shop", "store"))
+    shop, store = (
+        messages(graph.program("gcp-dev", application=name)) for name in ("shop", "store")
+    )
     taken = [{str(getattr(one, "name", one)) for one in made.values()} for made in (shop, store)]
     assert not taken[0] & taken[1]
 
@@ -236,7 +281,9 @@ def test_two_applications_with_a_stack_of_one_name_share_a_project() -> None:
 def test_each_family_of_addresses_has_a_rule_of_its_own() -> None:
     """Google refuses a rule with both."""
     made = messages(graph.program("gcp-dev", ssh_from='["203.0.113.0/24", "2001:db8::/32"]'))
-    found = {name: list(one.source_ranges) for (kind, name), one in made.items() if kind == "Firewall"}
+    found = {
+        name: list(one.source_ranges) for (kind, name), one in made.items() if kind == "Firewall"
+    }
     assert found["backend-operators"] == ["203.0.113.0/24"]
     assert found["backend-operators-ipv6"] == ["2001:db8::/32"]
     assert "backend-anyone-ipv6" not in found
@@ -248,9 +295,21 @@ BREAKS: list[tuple[str, Callable[[Json], None], str]] = [
     ("gcp:compute/firewall:Firewall", lambda inputs: inputs.update(direction="INWARDS"), "none of"),
     ("gcp:compute/address:Address", lambda inputs: inputs.update(addressType="PUBLIC"), "none of"),
     ("gcp:compute/network:Network", lambda inputs: inputs.update(mtu=1500), "does not map"),
-    ("gcp:compute/instance:Instance", lambda inputs: inputs["serviceAccount"].update(roles=["owner"]), "Unknown field"),
-    ("gcp:compute/instance:Instance", lambda inputs: inputs["bootDisk"]["initializeParams"].update(size="big"), "big"),
-    ("gcp:compute/instance:Instance", lambda inputs: inputs.update(deletionProtection="yes"), "'str' object"),
+    (
+        "gcp:compute/instance:Instance",
+        lambda inputs: inputs["serviceAccount"].update(roles=["owner"]),
+        "Unknown field",
+    ),
+    (
+        "gcp:compute/instance:Instance",
+        lambda inputs: inputs["bootDisk"]["initializeParams"].update(size="big"),
+        "big",
+    ),
+    (
+        "gcp:compute/instance:Instance",
+        lambda inputs: inputs.update(deletionProtection="yes"),
+        "'str' object",
+    ),
 ]
 
 

@@ -1,4 +1,5 @@
-"""gixy, which reads nginx for security faults, on the rendered trees: it has nothing to say, and it is not blind."""
+"""gixy, which reads nginx for security faults, on the rendered trees: it has nothing to say, and it
+is not blind."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ from tests.test_render_nginx import edited
 
 # Check → why it is no fault here.
 SKIPPED = {
-    "try_files_is_evil_too": "wants a cache of open files, which would go on serving the release before",
+    "try_files_is_evil_too": (
+        "wants a cache of open files, which would go on serving the release before"
+    ),
 }
 
 
@@ -31,7 +34,16 @@ def found(folder: Path, generation: Generation) -> dict[str, str]:
     alone = main.read_text().replace("/etc/nginx/conf.d/*.conf", f"{folder}/nginx/origin-kit.conf")
     main.write_text(re.sub(r"include /etc/nginx/\w+-enabled/.*;", "", alone))  # this machine's own
     program = Path(sys.executable).with_name("gixy")
-    words = [program, "-f", "json", "--origins-lower-hostname", "true", "--skips", ",".join(SKIPPED), main]
+    words = [
+        program,
+        "-f",
+        "json",
+        "--origins-lower-hostname",
+        "true",
+        "--skips",
+        ",".join(SKIPPED),
+        main,
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stderr == "" and done.returncode in (0, 1), done.stderr
     return {one["plugin"]: one["reason"] for one in json.loads(done.stdout)}
@@ -50,7 +62,11 @@ def test_it_has_nothing_to_say(tmp_path: Path, case: str, role: str) -> None:
         (r"preview\.example\.com$", r"preview\.example\.com", "origins"),
         ("server_tokens off;", "", "version_disclosure"),
         ("        include snippets/origin-kit-cors.conf;\n", "", "add_header_redefinition"),
-        ("proxy_set_header Host $host$origin_kit_port;", "proxy_set_header Host $http_host;", "host_spoofing"),
+        (
+            "proxy_set_header Host $host$origin_kit_port;",
+            "proxy_set_header Host $http_host;",
+            "host_spoofing",
+        ),
     ],
 )
 def test_it_sees_a_careless_edit(tmp_path: Path, before: str, after: str, check: str) -> None:

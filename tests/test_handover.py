@@ -1,4 +1,5 @@
-"""The folder through which a deploy's unit and its operator talk: locks that say who is there, a pipe for answers."""
+"""The folder through which a deploy's unit and its operator talk: locks that say who is there, a
+pipe for answers."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(handover, "JOBS", tmp_path)
     monkeypatch.setattr(handover, "_answers", [])
     monkeypatch.setattr(handover, "_heard", [])
-    monkeypatch.setattr(handover, "ORDERS", {"job": str(tmp_path / "one"), "together": True, "who": "ada"})
+    monkeypatch.setattr(
+        handover, "ORDERS", {"job": str(tmp_path / "one"), "together": True, "who": "ada"}
+    )
     folder = tmp_path / "one"
     folder.mkdir()
     (folder / "events").touch()
@@ -44,7 +47,10 @@ def locked(path: Path) -> TextIO:
 def test_a_lock_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
     """However it ends: what is killed unlocks nothing itself."""
     path = tmp_path / "worker"
-    text = "import fcntl,sys; f=open(sys.argv[1],'w'); fcntl.flock(f,fcntl.LOCK_EX); print('held',flush=True); input()"
+    text = (
+        "import fcntl,sys; f=open(sys.argv[1],'w'); fcntl.flock(f,fcntl.LOCK_EX);"
+        " print('held',flush=True); input()"
+    )
     words = [sys.executable, "-c", text, str(path)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -68,7 +74,8 @@ def test_the_operator_is_answered_in_turn(job: Path) -> None:
 
 
 def test_a_word_outlives_who_said_it(job: Path) -> None:
-    """The first question opens the pipe; what is written then stays there when the operator has gone."""
+    """The first question opens the pipe; what is written then stays there when the operator has
+    gone."""
     with locked(job / "follower"):
         pipe = os.open(job / "answers", os.O_RDWR)
         os.write(pipe, b"go\n")
@@ -111,7 +118,9 @@ def test_who_follows_passes_words_on(job: Path, monkeypatch: pytest.MonkeyPatch)
     os.close(theirs)
 
 
-def test_a_unit_that_was_killed_ends_the_following(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_unit_that_was_killed_ends_the_following(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours, theirs = os.pipe()
     monkeypatch.setattr(handover, "_operator", ours)
     (job / "worker").touch()
@@ -123,7 +132,9 @@ def test_a_unit_that_was_killed_ends_the_following(job: Path, monkeypatch: pytes
     os.close(ours)
 
 
-def test_an_operator_that_is_gone_ends_the_following(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operator_that_is_gone_ends_the_following(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours, theirs = os.pipe()
     os.close(theirs)
     monkeypatch.setattr(handover, "_operator", ours)
@@ -132,7 +143,9 @@ def test_an_operator_that_is_gone_ends_the_following(job: Path, monkeypatch: pyt
     os.close(ours)
 
 
-def test_a_sign_of_life_is_no_answer_and_its_lack_ends_it(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sign_of_life_is_no_answer_and_its_lack_ends_it(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An operator whose line is dead sends no end either: nothing heard for a while is the end."""
     monkeypatch.setattr(handover, "SILENCE_S", 0.6)
     ours, theirs = os.pipe()

@@ -1,4 +1,5 @@
-"""The kit's home: what is in it is the kit's, is nobody else's to reach, and belongs to one checkout and user."""
+"""The kit's home: what is in it is the kit's, is nobody else's to reach, and belongs to one
+checkout and user."""
 
 from __future__ import annotations
 
@@ -50,10 +51,12 @@ def before_marks(place: Path, stack: str = "local") -> Path:
 
 
 def fab(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([FAB, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(
+        [FAB, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
 
 
-# ------------------------------------------------------------------------------------------------- nobody else's
+# ------------------------------------------------------------------------------------ nobody else's
 
 
 def test_a_new_home_is_its_owner_s_alone(place: Path) -> None:
@@ -64,13 +67,16 @@ def test_a_new_home_is_its_owner_s_alone(place: Path) -> None:
 
 
 def test_a_home_that_was_open_is_closed_by_the_next_verb(place: Path) -> None:
-    """One made by an older version, its machines' folders included; verbs that only read do it too."""
+    """One made by an older version, its machines' folders included; verbs that only read do it
+    too."""
     before_marks(place)
     assert "no outputs" in fab("status", "--stack", "local").stderr
     assert {mode(path) for path in (place, place / "machines/local-backend-1-0")} == {0o700}
 
 
-def test_folders_of_the_cache_are_closed_and_a_cache_that_you_chose_keeps_its_mode(place: Path) -> None:
+def test_folders_of_the_cache_are_closed_and_a_cache_that_you_chose_keeps_its_mode(
+    place: Path,
+) -> None:
     """Bases hold set-uid files, git trees and wheels private code."""
     chosen = place.with_name("cache")
     (chosen / "git").mkdir(parents=True, mode=0o755)
@@ -82,10 +88,13 @@ def test_folders_of_the_cache_are_closed_and_a_cache_that_you_chose_keeps_its_mo
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_a_folder_of_another_user_is_not_used(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who owns it could swap what root runs there; but whoever became root by sudo may have made it before."""
+    """Who owns it could swap what root runs there; but whoever became root by sudo may have made it
+    before."""
     place.mkdir()
     os.chown(place, 1234, 1234)
-    with pytest.raises(LocalCloudError, match=f"{place} belongs to 1234, not to you; name a folder of root's"):
+    with pytest.raises(
+        LocalCloudError, match=f"{place} belongs to 1234, not to you; name a folder of root's"
+    ):
         home.claim()
     monkeypatch.setenv("SUDO_UID", "1234")
     home.claim()
@@ -115,13 +124,17 @@ def test_without_root_a_closed_home_is_a_message(place: Path) -> None:
     )
     path = f"{checkout}:{checkout}/ansible-free-deploy"
     done = subprocess.run(
-        [str(Path(FAB).with_name("python")), "-c", script], cwd="/", env={**os.environ, "PYTHONPATH": path},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [str(Path(FAB).with_name("python")), "-c", script],
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.splitlines() == ["False", f"{place} is root's alone; run it with sudo"]
 
 
-# ------------------------------------------------------------------------------------------------- the kit's own
+# ------------------------------------------------------------------------------------ the kit's own
 
 
 @pytest.mark.parametrize("verb", ["up", "down"])
@@ -133,7 +146,10 @@ def test_a_folder_that_the_kit_did_not_make_is_refused(place: Path, verb: str) -
     (place / "more").mkdir()
     done = fab(verb, "--stack", "local")
     assert done.returncode == 1
-    assert f"{place} was not made by the kit and holds more and 1 more; set ORIGIN_KIT_HOME to a new" in done.stderr
+    assert (
+        f"{place} was not made by the kit and holds more and 1 more; set ORIGIN_KIT_HOME to a new"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr
     assert files(place) == {"thesis.tex", "more"}
     assert mode(place) == 0o755
@@ -157,22 +173,37 @@ def test_an_empty_folder_may_become_the_home(place: Path) -> None:
 
 
 def test_down_leaves_what_is_not_the_kit_s(place: Path) -> None:
-    """Foreign files at any depth stay where they are; everything of the kit's goes; then the home itself."""
+    """Foreign files at any depth stay where they are; everything of the kit's goes; then the home
+    itself."""
     state = before_marks(place)
     (place / "machines/local-backend-1-0").rmdir()
     owner.take("local", ADA)
     home.operator_key()
     infrastructure.passphrase()
-    foreign = {"mine.txt", "ssh/my_key", "state/.pulumi/stacks/origin-kit/local-old.txt", "machines/notes/n.txt"}
+    foreign = {
+        "mine.txt",
+        "ssh/my_key",
+        "state/.pulumi/stacks/origin-kit/local-old.txt",
+        "machines/notes/n.txt",
+    }
     for name in foreign:
         (place / name).parent.mkdir(exist_ok=True)
         (place / name).write_text("x")
-    for name in ("bases/b/etc", "config", "state/.pulumi/history/origin-kit/local", "state/.pulumi/locks/o"):
+    for name in (
+        "bases/b/etc",
+        "config",
+        "state/.pulumi/history/origin-kit/local",
+        "state/.pulumi/locks/o",
+    ):
         (place / name).mkdir(parents=True)
     (place / "config/Pulumi.local.yaml").touch()
     (place / "state/gate.lock").touch()
     state.with_name("local.json.bak").touch()
-    for killed in (state.with_name(".local.json.new"), place / "owners/local.json.7.new", place / f"{home.MARK}.7.new"):
+    for killed in (
+        state.with_name(".local.json.new"),
+        place / "owners/local.json.7.new",
+        place / f"{home.MARK}.7.new",
+    ):
         killed.touch()
     infrastructure.forget("local")
     left = {name for name in files(place) if (place / name).is_file()}
@@ -185,7 +216,8 @@ def test_down_leaves_what_is_not_the_kit_s(place: Path) -> None:
 
 
 def test_what_a_rename_left_behind_is_no_stack(place: Path) -> None:
-    """`pulumi stack rename`, there and back, leaves backups under the other name: they don't keep the home."""
+    """`pulumi stack rename`, there and back, leaves backups under the other name: they don't keep
+    the home."""
     before_marks(place)
     owner.take("local", ADA)
     for name in ("two.json.bak", "two.json.bak.attrs"):
@@ -196,11 +228,14 @@ def test_what_a_rename_left_behind_is_no_stack(place: Path) -> None:
 
 
 def test_the_last_stack_takes_the_home_along_and_no_other(place: Path) -> None:
-    """Another stack, one that is just being made, and another project's in the same backend keep it."""
+    """Another stack, one that is just being made, and another project's in the same backend keep
+    it."""
     for other in (
-        "state/.pulumi/stacks/origin-kit/two.json", "state/.pulumi/locks/organization/origin-kit/two/x.json",
-        "owners/two.json", "state/.pulumi/stacks/mine/one.json",
-    ):  # fmt: skip
+        "state/.pulumi/stacks/origin-kit/two.json",
+        "state/.pulumi/locks/organization/origin-kit/two/x.json",
+        "owners/two.json",
+        "state/.pulumi/stacks/mine/one.json",
+    ):
         before_marks(place)
         owner.take("local", ADA)
         (place / other).parent.mkdir(parents=True, exist_ok=True)
@@ -214,18 +249,20 @@ def test_the_last_stack_takes_the_home_along_and_no_other(place: Path) -> None:
         assert not place.exists()
 
 
-# ------------------------------------------------------------------------------------------------- one owner
+# ---------------------------------------------------------------------------------------- one owner
 
 
 def test_a_stack_belongs_to_the_first_who_uses_it(place: Path) -> None:
-    """One without an owner is taken silently; then the other is refused, with both names and the way out."""
+    """One without an owner is taken silently; then the other is refused, with both names and the
+    way out."""
     before_marks(place)
     owner.take("local", ADA)
     owner.take("local", ADA)
     with pytest.raises(OwnerError) as problem:
         owner.take("local", BOB)
-    assert "stack 'local' belongs to ada in /srv/a, a folder that is gone (moved?), and this is bob in /srv/b" in str(
-        problem.value
+    assert (
+        "stack 'local' belongs to ada in /srv/a, a folder that is gone (moved?), and this is bob in"
+        " /srv/b" in str(problem.value)
     )
     assert "`fab up --stack local --take-over`" in str(problem.value)
     assert owner.owner_of("local") == ADA
@@ -263,10 +300,16 @@ def test_a_note_of_the_owner_that_can_t_be_read_says_so(place: Path) -> None:
     """It is no traceback, and no permission either; taking over mends it."""
     owner.take("local", ADA)
     (place / "owners/local.json").write_text("{")
-    with pytest.raises(OwnerError, match=r"owners/local\.json can't be read .*; remove it if stack 'local' is yours"):
+    with pytest.raises(
+        OwnerError,
+        match=r"owners/local\.json can't be read .*; remove it if stack 'local' is yours",
+    ):
         owner.take("local", ADA)
     owner.take("local", ADA, take_over=True)
-    assert json.loads((place / "owners/local.json").read_text()) == {"checkout": "/srv/a", "user": "ada"}
+    assert json.loads((place / "owners/local.json").read_text()) == {
+        "checkout": "/srv/a",
+        "user": "ada",
+    }
 
 
 @pytest.mark.parametrize("verb", WRITING)

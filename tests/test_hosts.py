@@ -54,7 +54,8 @@ class Door(paramiko.ServerInterface):
 
 
 class Server:
-    """An SSH server on loopback. `kind`: `sound`, `mute` (never says a word), `hangs up` (while the user logs in)."""
+    """An SSH server on loopback. `kind`: `sound`, `mute` (never says a word), `hangs up` (while the
+    user logs in)."""
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind = kind
@@ -73,8 +74,8 @@ class Server:
         self.serving.start()
 
     def close(self) -> None:
-        """Take no more connections. A thread that still waits could take one of the next server, whose descriptor has
-        the same number, and greet it with this one's key."""
+        """Take no more connections. A thread that still waits could take one of the next server,
+        whose descriptor has the same number, and greet it with this one's key."""
         self.socket.shutdown(socket.SHUT_RDWR)
         self.serving.join(10)
         self.socket.close()
@@ -105,13 +106,14 @@ class Server:
         try:
             transport.start_server(server=door)
         except (EOFError, paramiko.SSHException):
-            return  # a client that has gone before a word was spoken: no key of its own could be used
+            return  # a client that left at once: no key of its own could be used
         while (channel := transport.accept(30)) is not None:
             door.command.wait(10)
             self._run(channel, door.words.decode())
 
     def _run(self, channel: paramiko.Channel, command: str) -> None:
-        """The command of the kit, by this interpreter instead of root's, with its programs in this server's folder."""
+        """The command of the kit, by this interpreter instead of root's, with its programs in this
+        server's folder."""
         self.commands.append(command)
         assert shlex.split(command)[:-1] == ["sudo", "-n", "/usr/bin/python3", "-I", "-c"]
         if self.breaks:
@@ -119,8 +121,12 @@ class Server:
             channel.get_transport().sock.close()
             return
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with subprocess.Popen([sys.executable, "-I", "-c", bootstrap(self.folder)], **pipes) as process:  # type: ignore[call-overload]
-            threading.Thread(target=self._pass_on, args=(channel, process.stdin), daemon=True).start()
+        with subprocess.Popen(
+            [sys.executable, "-I", "-c", bootstrap(self.folder)], **pipes
+        ) as process:  # type: ignore[call-overload]
+            threading.Thread(
+                target=self._pass_on, args=(channel, process.stdin), daemon=True
+            ).start()
             with suppress(OSError):  # the client has given up
                 for line in process.stdout:
                     channel.sendall(line)
@@ -183,12 +189,15 @@ def test_a_program_travels_once(tmp_path: Path) -> None:
             assert connection.run(orders, program=doing(text)) == {"number": number}
         assert b"".join(there.seen) == doing(texts[5]).head(orders)
     kept = tmp_path / "run/origin-kit/programs"
-    assert sorted(path.name for path in kept.iterdir()) == sorted(doing(text).digest for text in texts[2:])
+    assert sorted(path.name for path in kept.iterdir()) == sorted(
+        doing(text).digest for text in texts[2:]
+    )
     assert (kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777) == (0o700, 0o700)
 
 
 def test_an_unchanged_question_costs_little(tmp_path: Path) -> None:
-    """What starts the program there and the orders of a small question: less than one round trip's window."""
+    """What starts the program there and the orders of a small question: less than one round trip's
+    window."""
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         program = doing("print('{\"result\": {}}')")
         connection.run({"verb": "x"}, program=program)
@@ -212,7 +221,9 @@ def test_the_same_sources_are_the_same_program() -> None:
 def test_a_connection_that_is_gone_is_no_traceback(tmp_path: Path) -> None:
     with server(tmp_path) as sound, session(sound.host, Identity(sound.identity)) as there:
         there.connection.transport.close()
-        with pytest.raises(HostError, match="the connection was lost before anything was asked; run this again"):
+        with pytest.raises(
+            HostError, match="the connection was lost before anything was asked; run this again"
+        ):
             there.run({})
 
 
@@ -233,10 +244,15 @@ def test_secrets_travel_on_stdin_and_never_in_the_command(tmp_path: Path) -> Non
             "backend-1 (127.0.0.1): no room",
         ),
         ("import sys; sys.exit(3)", "ended with status 3"),
-        ("print('hello'); print('{\"result\": {}}'); import sys; sys.exit(1)", "ended with status 1"),
+        (
+            "print('hello'); print('{\"result\": {}}'); import sys; sys.exit(1)",
+            "ended with status 1",
+        ),
     ],
 )
-def test_a_script_that_fails_is_told_with_the_host_s_name(tmp_path: Path, script: str, says: str) -> None:
+def test_a_script_that_fails_is_told_with_the_host_s_name(
+    tmp_path: Path, script: str, says: str
+) -> None:
     with (
         server(tmp_path) as there,
         session(there.host, Identity(there.identity)) as connection,
@@ -249,14 +265,21 @@ def test_a_script_that_fails_is_told_with_the_host_s_name(tmp_path: Path, script
 def test_what_is_no_ssh_server_leaves_no_traceback_of_a_library(tmp_path: Path) -> None:
     """In a process of its own, where nothing handles what libraries log."""
     text = (
-        "import sys; from pathlib import Path; from infra.contract import Host; from rollout import hosts\n"
-        "host = Host('b', '127.0.0.1', int(sys.argv[1]), 'deploy', (sys.argv[3],))\n"
-        "try:\n    hosts.session(host, hosts.Identity(Path(sys.argv[2]))).__enter__()\n"
-        "except hosts.ConnectError as problem:\n    print(problem)\n"
+        "import sys; from pathlib import Path; from infra.contract import Host; from rollout import"
+        " hosts\nhost = Host('b', '127.0.0.1', int(sys.argv[1]), 'deploy', (sys.argv[3],))\ntry:\n "
+        "   hosts.session(host, hosts.Identity(Path(sys.argv[2]))).__enter__()\nexcept"
+        " hosts.ConnectError as problem:\n    print(problem)\n"
     )
     with server(tmp_path) as there, socket.create_server(("127.0.0.1", 0)) as other:
         threading.Thread(target=lambda: other.accept()[0].close(), daemon=True).start()
-        words = [sys.executable, "-c", text, str(other.getsockname()[1]), str(there.identity), there.host.host_keys[0]]
+        words = [
+            sys.executable,
+            "-c",
+            text,
+            str(other.getsockname()[1]),
+            str(there.identity),
+            there.host.host_keys[0],
+        ]
         done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.startswith("b (127.0.0.1): ") and done.stderr == ""
 
@@ -265,7 +288,8 @@ def test_another_host_key_ends_it_before_anything_is_sent(tmp_path: Path) -> Non
     other = paramiko.ECDSAKey.generate()
     with server(tmp_path) as there:
         said = refusal(
-            replace(there.host, host_keys=(f"{other.get_name()} {other.get_base64()}",)), Identity(there.identity)
+            replace(there.host, host_keys=(f"{other.get_name()} {other.get_base64()}",)),
+            Identity(there.identity),
         )
         assert there.seen == []
     assert "host key is not the one in the contract" in said
@@ -273,11 +297,15 @@ def test_another_host_key_ends_it_before_anything_is_sent(tmp_path: Path) -> Non
 
 
 def test_a_host_key_of_another_kind_ends_it_too(tmp_path: Path) -> None:
-    """Only an Ed25519 key is pinned, the server has only an ECDSA key: there is nothing to agree on."""
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "k")], check=True)
+    """Only an Ed25519 key is pinned, the server has only an ECDSA key: there is nothing to agree
+    on."""
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "k")], check=True
+    )
     with server(tmp_path) as there:
         said = refusal(
-            replace(there.host, host_keys=((tmp_path / "k.pub").read_text().strip(),)), Identity(there.identity)
+            replace(there.host, host_keys=((tmp_path / "k.pub").read_text().strip(),)),
+            Identity(there.identity),
         )
     assert "host key" in said
 
@@ -326,9 +354,13 @@ def test_a_key_file_that_can_t_be_used_is_named(tmp_path: Path) -> None:
     """Missing, no key at all, or closed by a passphrase: three messages with the file's name."""
     words, locked = tmp_path / "words", tmp_path / "locked"
     words.write_text("not a key")
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(locked)], check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(locked)], check=True
+    )
     with server(tmp_path) as there:
-        assert f"{tmp_path / 'nowhere'} can't be read: No such file" in refusal(there.host, tmp_path / "nowhere")
+        assert f"{tmp_path / 'nowhere'} can't be read: No such file" in refusal(
+            there.host, tmp_path / "nowhere"
+        )
         assert f"{words} is no private key" in refusal(there.host, words)
         assert f"{locked} has a passphrase" in refusal(there.host, locked)
 
@@ -347,7 +379,9 @@ def test_a_contract_with_a_broken_host_key_says_so(tmp_path: Path) -> None:
     assert "holds a host key that is none" in said
 
 
-def test_neither_ssh_config_nor_known_hosts_of_the_user_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_ssh_config_nor_known_hosts_of_the_user_decide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A HostName in ~/.ssh/config must not send a deploy elsewhere."""
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "config").write_text("Host 127.0.0.1\n  HostName 127.0.0.2\n  Port 1\n")
@@ -419,12 +453,15 @@ def test_a_script_that_is_killed_is_no_lost_connection(tmp_path: Path) -> None:
 def test_a_connection_that_breaks_meanwhile_is_a_lost_one(tmp_path: Path) -> None:
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         there.breaks = True
-        with pytest.raises(LostError, match="the connection was lost; what runs there ends by itself"):
+        with pytest.raises(
+            LostError, match="the connection was lost; what runs there ends by itself"
+        ):
             connection.run({})
 
 
 def test_a_host_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line may be dead without an end, or the host frozen: it is lost, and nobody waits for it longer."""
+    """The line may be dead without an end, or the host frozen: it is lost, and nobody waits for it
+    longer."""
     monkeypatch.setattr(hosts, "SILENCE_S", 1.0)
     with (
         server(tmp_path) as there,
@@ -443,8 +480,11 @@ def test_a_host_that_starts_no_program_is_no_lost_connection(tmp_path: Path) -> 
 
 
 def test_stray_bytes_before_the_answer_are_no_traceback(tmp_path: Path) -> None:
-    """A shell's start-up file may greet in any encoding, and in anything that happens to be JSON."""
-    script = 'import sys; sys.stdout.buffer.write(b"gr\\xfc\\xdfe\\n42\\n"); print(\'{"result": {}}\')'
+    """A shell's start-up file may greet in any encoding, and in anything that happens to be
+    JSON."""
+    script = (
+        'import sys; sys.stdout.buffer.write(b"gr\\xfc\\xdfe\\n42\\n"); print(\'{"result": {}}\')'
+    )
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         assert connection.run({}, program=doing(script)) == {}
 

@@ -20,8 +20,11 @@ CONFIG = {"cloud": "aws", "region": "eu-central-1", "architecture": "x86_64"}
 
 @pytest.fixture
 def ec2(monkeypatch: pytest.MonkeyPatch) -> Stubber:
-    """The real client with answers of ours; it checks requests and answers against AWS's own model."""
-    client = boto3.client("ec2", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
+    """The real client with answers of ours; it checks requests and answers against AWS's own
+    model."""
+    client = boto3.client(
+        "ec2", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
     stub = Stubber(client)
     stub.activate()
     monkeypatch.setattr(boto3, "client", lambda *_, **__: client)
@@ -42,7 +45,9 @@ def asked(name: str) -> dict[str, Any]:
         ({"image": ""}, "debian-13-amd64-*"),
     ],
 )
-def test_the_newest_of_debian_s_own_account_is_found(ec2: Stubber, more: dict[str, str], name: str) -> None:
+def test_the_newest_of_debian_s_own_account_is_found(
+    ec2: Stubber, more: dict[str, str], name: str
+) -> None:
     """Debian 13's, unless the config asks for 12."""
     found = [
         {"ImageId": "ami-0000000000000000a", "CreationDate": "2026-01-02T00:00:00.000Z"},
@@ -62,8 +67,12 @@ def test_no_image_and_no_login_say_so(ec2: Stubber) -> None:
         images.newest(CONFIG)
 
 
-@pytest.mark.parametrize(("architecture", "family"), [("x86_64", "debian-13"), ("arm64", "debian-13-arm64")])
-def test_google_s_family_is_asked(monkeypatch: pytest.MonkeyPatch, architecture: str, family: str) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "family"), [("x86_64", "debian-13"), ("arm64", "debian-13-arm64")]
+)
+def test_google_s_family_is_asked(
+    monkeypatch: pytest.MonkeyPatch, architecture: str, family: str
+) -> None:
     def get(_: object, project: str, family: str) -> compute_v1.Image:
         assert project == "debian-cloud"
         return compute_v1.Image(name=f"{family}-v20260101")
@@ -88,10 +97,13 @@ def test_pinning_changes_one_line(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: origin-kit\nstackConfigDir: stacks\n")
     path = tmp_path / "stacks" / "Pulumi.x.yaml"
     path.parent.mkdir()
-    path.write_text("# mine\nconfig:\n  origin-kit:cloud: aws  # why\n  origin-kit:region: eu-central-1\n")
+    path.write_text(
+        "# mine\nconfig:\n  origin-kit:cloud: aws  # why\n  origin-kit:region: eu-central-1\n"
+    )
     images.pin("x", "ami-1", (), tmp_path)
-    assert path.read_text() == (
-        "# mine\nconfig:\n  origin-kit:cloud: aws  # why\n  origin-kit:machine_image: ami-1\n"
+    assert (
+        path.read_text()
+        == "# mine\nconfig:\n  origin-kit:cloud: aws  # why\n  origin-kit:machine_image: ami-1\n"
         "  origin-kit:region: eu-central-1\n"
     )
     images.pin("x", "ami-2", (), tmp_path)
@@ -104,7 +116,10 @@ def test_pinning_changes_one_line(tmp_path: Path) -> None:
 def zones_of(ec2: Stubber, there: str, offered: str) -> None:
     """The account has these zones, and this machine type in those."""
     region = "eu-central-1"
-    ec2.add_response("describe_availability_zones", {"AvailabilityZones": [{"ZoneName": region + z} for z in there]})
+    ec2.add_response(
+        "describe_availability_zones",
+        {"AvailabilityZones": [{"ZoneName": region + z} for z in there]},
+    )
     offers = [{"InstanceType": "t3.small", "Location": region + z} for z in offered]
     ec2.add_response("describe_instance_type_offerings", {"InstanceTypeOfferings": offers})
 
@@ -131,7 +146,9 @@ def test_zones_of_the_config_are_asked_of_nobody(ec2: Stubber) -> None:
 
 def test_too_few_zones_are_told(ec2: Stubber) -> None:
     zones_of(ec2, "a", "abc")
-    with pytest.raises(ImagesError, match=r"has t3\.small in eu-central-1a for this account, 2 needed"):
+    with pytest.raises(
+        ImagesError, match=r"has t3\.small in eu-central-1a for this account, 2 needed"
+    ):
         images.zones(CONFIG)
 
 
@@ -140,15 +157,24 @@ def test_google_s_zones_are_those_with_the_machine_type(
     monkeypatch: pytest.MonkeyPatch, there: str, found: tuple[str, ...]
 ) -> None:
     """Of the region alone; a zone that has no such type is listed without any."""
-    holds = compute_v1.MachineTypesScopedList(machine_types=[compute_v1.MachineType(name="e2-small")])
+    holds = compute_v1.MachineTypesScopedList(
+        machine_types=[compute_v1.MachineType(name="e2-small")]
+    )
     pages = [(f"zones/europe-west3-{zone}", holds) for zone in there]
-    pages += [("zones/europe-west3-b", compute_v1.MachineTypesScopedList()), ("zones/europe-west30-b", holds)]
+    pages += [
+        ("zones/europe-west3-b", compute_v1.MachineTypesScopedList()),
+        ("zones/europe-west30-b", holds),
+    ]
 
-    def aggregated_list(_: object, request: compute_v1.AggregatedListMachineTypesRequest) -> list[object]:
+    def aggregated_list(
+        _: object, request: compute_v1.AggregatedListMachineTypesRequest
+    ) -> list[object]:
         assert (request.project, request.filter) == ("my-project", 'name="e2-small"')
         return list(pages)
 
-    monkeypatch.setattr(compute_v1, "MachineTypesClient", type("Client", (), {"aggregated_list": aggregated_list}))
+    monkeypatch.setattr(
+        compute_v1, "MachineTypesClient", type("Client", (), {"aggregated_list": aggregated_list})
+    )
     config = {"cloud": "gcp", "region": "europe-west3", "gcp_project": "my-project"}
     assert images.zones(config) == found
 

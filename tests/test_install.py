@@ -1,6 +1,7 @@
 """The script that puts a release on a host: run as the host runs it, below a root of its own.
 
-`systemctl` and `journalctl` are the one fake, found on PATH; "restarting" writes what a gunicorn worker would record.
+`systemctl` and `journalctl` are the one fake, found on PATH; "restarting" writes what a gunicorn
+worker would record.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.execut
 PACKAGE = Path(on_host.__file__).parents[1]
 OF_A_SHIP = re.compile("on_host/(release/.*|user|journal|two_phase)[.]py")
 TEXTS = {path: text for path, text in program.sources().items() if OF_A_SHIP.fullmatch(path)}
-STEPS = sorted({step for text in TEXTS.values() for step in re.findall(r'\bstep\(\s*"([a-z]+)"', text)})
+STEPS = sorted(
+    {step for text in TEXTS.values() for step in re.findall(r'\bstep\(\s*"([a-z]+)"', text)}
+)
 
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >> "$ROOT/systemctl.log"
@@ -51,7 +54,8 @@ restart)
     if [ -e "$current/app/does-not-boot" ]; then exit 1; fi
     if [ -e "$current/app/never-ready" ]; then exit 0; fi
     mkdir -p "$ROOT/run/shop/workers"
-    printf '{"fingerprint": "f", "release": "%s"}' "$(readlink -f "$current")" > "$ROOT/run/shop/workers/$WORKER" ;;
+    printf '{"fingerprint": "f", "release": "%s"}' "$(readlink -f "$current")" \\
+        > "$ROOT/run/shop/workers/$WORKER" ;;
 esac
 """
 
@@ -70,7 +74,8 @@ if verb == "migrate":
     import sqlite3
     with sqlite3.connect(data / "db.sqlite3") as database:
         database.execute("create table if not exists seen (release text)")
-        database.execute("insert into seen values (?)", [os.environ["ORIGIN_KIT_RELEASE"].rsplit("/", 1)[-1]])
+        release = os.environ["ORIGIN_KIT_RELEASE"].rsplit("/", 1)[-1]
+        database.execute("insert into seen values (?)", [release])
 """
 
 
@@ -109,19 +114,31 @@ class Machine:
         with sqlite3.connect(self.data / "db.sqlite3") as database:
             return [row[0] for row in database.execute("select release from seen")]
 
-    def run(self, orders: dict[str, Any], blob: bytes = b"", *, hang_up: bool = False) -> dict[str, Any]:
-        """The result, or the error, of one exec; `said` and `status` tell the rest. The operator stays on the line,
-        unless it is to `hang_up` behind the last byte."""
+    def run(
+        self, orders: dict[str, Any], blob: bytes = b"", *, hang_up: bool = False
+    ) -> dict[str, Any]:
+        """The result, or the error, of one exec; `said` and `status` tell the rest. The operator
+        stays on the line, unless it is to `hang_up` behind the last byte."""
         user = {"user": "nobody"} if os.geteuid() == 0 else {}
-        common = {"root": str(self.root), "workers_s": 0.3, "deploy": uuid4().hex[:12], "who": "tests", **user}
-        common["silence_s"] = 300  # this operator sends no sign of life, and a busy machine takes its time
+        common = {
+            "root": str(self.root),
+            "workers_s": 0.3,
+            "deploy": uuid4().hex[:12],
+            "who": "tests",
+            **user,
+        }
+        common["silence_s"] = (
+            300  # this operator sends no sign of life, and a busy machine takes its time
+        )
         environment = {
             "PATH": f"{self.root}/fake:{os.environ['PATH']}",
             "ROOT": str(self.root),
             "WORKER": str(os.getpid()),
         }
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with subprocess.Popen([PYTHON, "-I", "-c", bootstrap(self.root)], env=environment, cwd="/", **pipes) as process:  # type: ignore[call-overload]
+        with subprocess.Popen(
+            [PYTHON, "-I", "-c", bootstrap(self.root)], env=environment, cwd="/", **pipes
+        ) as process:  # type: ignore[call-overload]
             begin(process, program.current(), {**common, **orders, **self.more})
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(blob)
@@ -134,7 +151,9 @@ class Machine:
         for errors in (self.root / "run/origin-kit/jobs").glob("*/errors"):
             err += errors.read_bytes()
         assert not err, err.decode()
-        self.said = [event for line in out.splitlines() if "beat" not in (event := json.loads(line))]
+        self.said = [
+            event for line in out.splitlines() if "beat" not in (event := json.loads(line))
+        ]
         last = self.said[-1] if self.said else {}
         result: dict[str, Any] = last.get("result", last)
         return {key: value for key, value in result.items() if key not in ("phases", "seconds")}
@@ -181,7 +200,10 @@ def _machine() -> Iterator[Machine]:
     root = Path(tempfile.mkdtemp(prefix="origin-kit-host-"))
     root.chmod(0o755)  # the application's user passes through
     (root / "fake").mkdir()
-    for name, text in (("systemctl", SYSTEMCTL), ("journalctl", "#!/bin/sh\necho gunicorn says why\n")):
+    for name, text in (
+        ("systemctl", SYSTEMCTL),
+        ("journalctl", "#!/bin/sh\necho gunicorn says why\n"),
+    ):
         (root / "fake" / name).write_text(text)
         (root / "fake" / name).chmod(0o755)
     yield Machine(root)
@@ -199,25 +221,35 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def tiny_wheels(version: str) -> str:
-    """Requirements that only name small stand-ins for gunicorn and django-cors-headers, which come from a folder."""
+    """Requirements that only name small stand-ins for gunicorn and django-cors-headers, which come
+    from a folder."""
     folder = Path(os.environ["ORIGIN_KIT_CACHE"], "index")
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("gunicorn", "django_cors_headers"):
         facts = f"{name}-{version}.dist-info"
         with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
             wheel.writestr(f"{name}.py", "def run(): ...\n")
-            wheel.writestr(f"{facts}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-            wheel.writestr(f"{facts}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(
+                f"{facts}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+            )
+            wheel.writestr(
+                f"{facts}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            )
             wheel.writestr(f"{facts}/entry_points.txt", f"[console_scripts]\n{name} = {name}:run\n")
             wheel.writestr(f"{facts}/RECORD", "")
     return f"--find-links {folder}\ngunicorn=={version}\ndjango-cors-headers=={version}\n"
 
 
 def project(folder: Path, **files: str) -> Path:
-    """A project whose manage.py is the stand-in; `files` are more of it, `__` for a slash and `_dot_` for a dot."""
+    """A project whose manage.py is the stand-in; `files` are more of it, `__` for a slash and
+    `_dot_` for a dot."""
     manage = f"FAILING = None\nWAITING = 0\n{MANAGE}"
     wsgi = "def application(environ, start_response): ...\n"
-    texts = {"manage_dot_py": manage, "shop__settings_dot_py": "NAME = 'shop'\n", "shop__wsgi_dot_py": wsgi}
+    texts = {
+        "manage_dot_py": manage,
+        "shop__settings_dot_py": "NAME = 'shop'\n",
+        "shop__wsgi_dot_py": wsgi,
+    }
     for name, text in {**texts, "requirements_dot_txt": tiny_wheels("98.0"), **files}.items():
         path = folder / name.replace("_dot_", ".").replace("__", "/")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -228,9 +260,13 @@ def project(folder: Path, **files: str) -> Path:
 def build(folder: Path) -> Release:
     def quiet(*_: object) -> None: ...
 
-    host = subprocess.run([PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True)
+    host = subprocess.run(
+        [PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True
+    )
     target = Target(python=host.stdout.decode().strip())
-    return release.build_backend(release.local(folder), BACKEND["wsgi"], BACKEND["settings"], target, quiet, quiet)
+    return release.build_backend(
+        release.local(folder), BACKEND["wsgi"], BACKEND["settings"], target, quiet, quiet
+    )
 
 
 def failing(verb: str) -> str:
@@ -246,11 +282,12 @@ def page(folder: Path, text: str = "<h1>shop</h1>") -> Release:
     return release.build_frontend(folder)
 
 
-# ------------------------------------------------------------------------------------------------- a ship
+# ------------------------------------------------------------------------------------------- a ship
 
 
 def test_first_ship_puts_everything_in_its_place(machine: Machine, tmp_path: Path) -> None:
-    """A first ship makes environment, static files, data and the link, and restarts nothing, since nothing runs yet."""
+    """A first ship makes environment, static files, data and the link, and restarts nothing, since
+    nothing runs yet."""
     built = build(project(tmp_path / "p"))
     assert machine.ship(built) == {"changed": True, "release": built.id, "previous": None}
     here = machine.home / "current"
@@ -259,7 +296,10 @@ def test_first_ship_puts_everything_in_its_place(machine: Machine, tmp_path: Pat
     assert (here / "static/style.css").read_text() == "body {}"
     assert (here / "venv/bin/gunicorn").stat().st_mode & 0o111
     assert machine.seen == [built.id]
-    for folder in (here / "app", (here / "venv").resolve()):  # nobody but root and the application's user
+    for folder in (
+        here / "app",
+        (here / "venv").resolve(),
+    ):  # nobody but root and the application's user
         assert folder.stat().st_mode & 0o777 == 0o750
     assert (here / "static").stat().st_mode & 0o777 == 0o755
     assert (machine.data / "secret_key").stat().st_mode & 0o777 == 0o600
@@ -270,9 +310,12 @@ def test_first_ship_puts_everything_in_its_place(machine: Machine, tmp_path: Pat
 
 
 def test_what_a_release_was_made_from_is_noted(machine: Machine, tmp_path: Path) -> None:
-    """With the release; other keys that lead to the same one are noted without shipping it, and a way back tells what
-    the release before was made from. Without a note nothing is said."""
-    first, second = build(project(tmp_path / "p")), build(project(tmp_path / "q", shop__new_dot_py="x = 1\n"))
+    """With the release; other keys that lead to the same one are noted without shipping it, and a
+    way back tells what the release before was made from. Without a note nothing is said."""
+    first, second = (
+        build(project(tmp_path / "p")),
+        build(project(tmp_path / "q", shop__new_dot_py="x = 1\n")),
+    )
     machine.ship(first)
     assert machine.facts()["made_from"] is None
     machine.more = {"made_from": {"backend_ref": "v1"}}
@@ -300,7 +343,8 @@ def test_same_release_again_is_no_change(machine: Machine, tmp_path: Path) -> No
 
 
 def test_new_code_sends_no_wheels_and_restarts(machine: Machine, tmp_path: Path) -> None:
-    """With the same requirements only code travels; the environment is shared, the service restarts, data stays."""
+    """With the same requirements only code travels; the environment is shared, the service
+    restarts, data stays."""
     first = build(project(tmp_path / "p"))
     machine.ship(first)
     key = (machine.data / "secret_key").read_text()
@@ -318,13 +362,16 @@ def test_new_code_sends_no_wheels_and_restarts(machine: Machine, tmp_path: Path)
 
 
 def test_a_service_on_other_code_is_restarted(machine: Machine, tmp_path: Path) -> None:
-    """The right link is not enough: workers that have loaded another release make the next ship restart them."""
+    """The right link is not enough: workers that have loaded another release make the next ship
+    restart them."""
     built = build(project(tmp_path / "p"))
     machine.ship(built)
     (machine.root / "unit").touch()
     workers = machine.root / "run/shop/workers"
     workers.mkdir(parents=True)
-    (workers / str(os.getpid())).write_text('{"fingerprint": "f", "release": "/opt/shop/releases/old"}')
+    (workers / str(os.getpid())).write_text(
+        '{"fingerprint": "f", "release": "/opt/shop/releases/old"}'
+    )
     assert not built.rests_on(machine.facts())
     assert machine.ship(built)["changed"]
     assert machine.restarts == 1
@@ -339,7 +386,8 @@ def test_a_database_beside_the_code_never_travels(machine: Machine, tmp_path: Pa
 
 
 def test_migrations_that_wait_make_a_copy_first(machine: Machine, tmp_path: Path) -> None:
-    """The database from before a migration is kept three times, and the message of a failing one says where."""
+    """The database from before a migration is kept three times, and the message of a failing one
+    says where."""
     machine.ship(build(project(tmp_path / "p")))
     result = machine.ship(build(project(tmp_path / "p", manage_dot_py=failing("migrate"))))
     copies = sorted((machine.data / "backups").iterdir())
@@ -349,21 +397,28 @@ def test_migrations_that_wait_make_a_copy_first(machine: Machine, tmp_path: Path
 
 
 @pytest.mark.parametrize("verb", ["check", "collectstatic", "migrate"])
-def test_a_failing_command_leaves_the_old_release(machine: Machine, tmp_path: Path, verb: str) -> None:
-    """When manage.py fails, the old release serves on, nothing restarts, and the error is the project's own, short."""
+def test_a_failing_command_leaves_the_old_release(
+    machine: Machine, tmp_path: Path, verb: str
+) -> None:
+    """When manage.py fails, the old release serves on, nothing restarts, and the error is the
+    project's own, short."""
     first = build(project(tmp_path / "p"))
     machine.ship(first)
     (machine.root / "unit").touch()
     result = machine.ship(build(project(tmp_path / "p", manage_dot_py=failing(verb))))
     assert machine.status == 1
-    assert result["error"].startswith(f"manage.py {verb} fails: RuntimeError: {verb} goes wrong; release {first.id}")
+    assert result["error"].startswith(
+        f"manage.py {verb} fails: RuntimeError: {verb} goes wrong; release {first.id}"
+    )
     assert "Correct it and ship again" in result["error"]
     assert len(result["detail"].splitlines()) <= 13
     assert (machine.current, machine.restarts) == (first.id, 0)
 
 
 @pytest.mark.parametrize("mark", ["does-not-boot", "never-ready"])
-def test_a_release_that_does_not_come_up_is_taken_back(machine: Machine, tmp_path: Path, mark: str) -> None:
+def test_a_release_that_does_not_come_up_is_taken_back(
+    machine: Machine, tmp_path: Path, mark: str
+) -> None:
     """When no worker loads the new release, the old one is switched back to and runs."""
     first = build(project(tmp_path / "p"))
     machine.ship(first)
@@ -377,8 +432,12 @@ def test_a_release_that_does_not_come_up_is_taken_back(machine: Machine, tmp_pat
 
 
 def test_secrets_reach_the_application_and_nothing_else(machine: Machine, tmp_path: Path) -> None:
-    """A secret is in the environment of the application's own commands, and in no file, event or error of the ship."""
-    check = "import os\nassert os.environ['TOKEN'] == 'sentinel-4711'\nassert os.environ['FLAG'] == 'on'\n"
+    """A secret is in the environment of the application's own commands, and in no file, event or
+    error of the ship."""
+    check = (
+        "import os\nassert os.environ['TOKEN'] == 'sentinel-4711'\nassert os.environ['FLAG'] =="
+        " 'on'\n"
+    )
     manage = f"FAILING = None\nWAITING = 0\n{check}{MANAGE}"
     built = build(project(tmp_path / "p", manage_dot_py=manage))
     assert machine.ship(built, secrets={"TOKEN": "sentinel-4711"}, env={"FLAG": "on"})["changed"]
@@ -388,7 +447,7 @@ def test_secrets_reach_the_application_and_nothing_else(machine: Machine, tmp_pa
     assert set(holding) <= {"manage.py"}
 
 
-# ------------------------------------------------------------------------------------------------- bad projects
+# ------------------------------------------------------------------------------------- bad projects
 
 UNWRITABLE = """
 try:
@@ -401,78 +460,138 @@ except OSError as problem: raise ValueError("no handler") from problem
 CHECKS = """
 import sys
 print("SystemCheckError: System check identified some issues:\\n\\nERRORS:\\n"
-      "shop.Plant.beds: (fields.E304) Reverse accessor 'Bed.plants' clashes.\\n\\tHINT: Add related_name.\\n"
+      "shop.Plant.beds: (fields.E304) Reverse accessor 'Bed.plants' clashes.\\n"
+      "\\tHINT: Add related_name.\\n"
       "?: (corsheaders.E013) Origin 'a' in CORS_ALLOWED_ORIGINS is missing scheme or netloc\\n")
 sys.exit(1)
 """
 # What django-configurations says where the kit has not been told which class it is.
 UNNAMED = """
-text = "django-configurations settings importer wasn't correctly installed. Please use one of the starter functions"
-raise ValueError(text)
+text = "django-configurations settings importer wasn't correctly installed."
+raise ValueError(text + " Please use one of the starter functions")
 """
 UNDEFINED = """
-raise ValueError("Configuration cannot be imported, environment variable DJANGO_CONFIGURATION is undefined.")
+text = "Configuration cannot be imported, environment variable"
+raise ValueError(text + " DJANGO_CONFIGURATION is undefined.")
 """
 
 
 @pytest.mark.parametrize(
     ("files", "wanted"),
     [
-        ({"shop__settings_dot_py": "import gone\n"}, "No module named 'gone' (shop/settings.py, line 1)"),
+        (
+            {"shop__settings_dot_py": "import gone\n"},
+            "No module named 'gone' (shop/settings.py, line 1)",
+        ),
         ({"shop__settings_dot_py": "import gone\n"}, "is it among its requirements?"),
-        ({"shop__settings_dot_py": "import environ\n"}, "it comes with the package django-environ: add that"),
-        ({"shop__settings_dot_py": "import shop.mine\n"}, "shop/mine.py is not among the project's files: write it"),
+        (
+            {"shop__settings_dot_py": "import environ\n"},
+            "it comes with the package django-environ: add that",
+        ),
+        (
+            {"shop__settings_dot_py": "import shop.mine\n"},
+            "shop/mine.py is not among the project's files: write it",
+        ),
         ({"shop__wsgi_dot_py": "import gone\n"}, "No module named 'gone' (shop/wsgi.py, line 1)"),
         ({"shop__wsgi_dot_py": "app = 1\n"}, "nothing callable by the name of 'application'"),
         (
-            {"shop__wsgi_dot_py": f"import os\nos.environ['{SETTINGS}'] = 'shop.settings'\ndef application(): ...\n"},
+            {
+                "shop__wsgi_dot_py": (
+                    f"import os\nos.environ['{SETTINGS}'] = 'shop.settings'\ndef application():"
+                    " ...\n"
+                )
+            },
             "sets DJANGO_SETTINGS_MODULE itself",
         ),
         (
-            {"shop__settings_dot_py": "X = ['gone.apps']\n", "shop__wsgi_dot_py": "import gone.apps\n"},
+            {
+                "shop__settings_dot_py": "X = ['gone.apps']\n",
+                "shop__wsgi_dot_py": "import gone.apps\n",
+            },
             "X in the project's settings names it",
         ),
         (
             {
-                "shop__settings_dot_py": "import warnings\nwarnings.warn('no heating here')\nX = ['gone.apps']\n",
+                "shop__settings_dot_py": (
+                    "import warnings\nwarnings.warn('no heating here')\nX = ['gone.apps']\n"
+                ),
                 "shop__wsgi_dot_py": "import gone.apps\n",
             },
             "'gone' (shop/wsgi.py, line 1); X in the project's settings names it",
         ),
         (
             {"shop__settings_dot_py": "X = ['json']\n", "shop__wsgi_dot_py": "import json.gone\n"},
-            "(shop/wsgi.py, line 1); shop/wsgi.py asks for it, and the installed json has none: pin another version",
+            (
+                "(shop/wsgi.py, line 1); shop/wsgi.py asks for it, and the installed json has none:"
+                " pin another version"
+            ),
         ),
         (
-            {"shop__settings_dot_py": "raise OSError('connection to server at \"::1\", port 5432 failed: refused')\n"},
+            {
+                "shop__settings_dot_py": (
+                    "raise OSError('connection to server at \"::1\", port 5432 failed: refused')\n"
+                )
+            },
             "; the kit installs no PostgreSQL: name one that this host reaches",
         ),
         (
-            {"shop__settings_dot_py": "raise OSError('Error 111 connecting to localhost:6379. Connection refused.')\n"},
+            {
+                "shop__settings_dot_py": (
+                    "raise OSError('Error 111 connecting to localhost:6379. Connection refused.')\n"
+                )
+            },
             "; the kit installs no Redis: name one that this host reaches",
         ),
         ({"shop__settings_dot_py": "def (\n"}, "SyntaxError"),
-        ({"shop__wsgi_dot_py": "async def application(scope, receive, send): ...\n"}, "holds an ASGI application"),
         (
-            {"shop__wsgi_dot_py": "class App:\n    async def __call__(self, *_): ...\napplication = App()\n"},
+            {"shop__wsgi_dot_py": "async def application(scope, receive, send): ...\n"},
+            "holds an ASGI application",
+        ),
+        (
+            {
+                "shop__wsgi_dot_py": (
+                    "class App:\n    async def __call__(self, *_): ...\napplication = App()\n"
+                )
+            },
             "name the module with get_wsgi_application()",
         ),
         (
             {"shop__settings_dot_py": UNWRITABLE},
-            "no handler; PermissionError: [Errno 13] Permission denied: 'shop.log' (shop/settings.py, line 4)",
+            (
+                "no handler; PermissionError: [Errno 13] Permission denied: 'shop.log'"
+                " (shop/settings.py, line 4)"
+            ),
         ),
         ({"shop__settings_dot_py": UNWRITABLE}, "its path is in ORIGIN_KIT_DATA"),
-        ({"manage_dot_py": CHECKS}, "identified some issues:; shop.Plant.beds: (fields.E304) Reverse accessor"),
-        ({"manage_dot_py": CHECKS}, "?: (corsheaders.E013) Origin 'a' in CORS_ALLOWED_ORIGINS is missing scheme"),
-        ({"shop__settings_dot_py": UNNAMED}, "are classes: name one by DJANGO_CONFIGURATION in `env` of the stack's"),
-        ({"shop__wsgi_dot_py": UNDEFINED}, "are classes: name one by DJANGO_CONFIGURATION in `env` of the stack's"),
-        ({"shop__settings_dot_py": "DEBUG = 1\nif DEBUG:\n    X = 'y'\n"}, "they use it (shop/settings.py, line 2)"),
         (
-            {"shop__settings_dot_py": "from .base import *\nX = not DEBUG\n", "shop__base_dot_py": "DEBUG = 1 == 1\n"},
+            {"manage_dot_py": CHECKS},
+            "identified some issues:; shop.Plant.beds: (fields.E304) Reverse accessor",
+        ),
+        (
+            {"manage_dot_py": CHECKS},
+            "?: (corsheaders.E013) Origin 'a' in CORS_ALLOWED_ORIGINS is missing scheme",
+        ),
+        (
+            {"shop__settings_dot_py": UNNAMED},
+            "are classes: name one by DJANGO_CONFIGURATION in `env` of the stack's",
+        ),
+        (
+            {"shop__wsgi_dot_py": UNDEFINED},
+            "are classes: name one by DJANGO_CONFIGURATION in `env` of the stack's",
+        ),
+        (
+            {"shop__settings_dot_py": "DEBUG = 1\nif DEBUG:\n    X = 'y'\n"},
+            "they use it (shop/settings.py, line 2)",
+        ),
+        (
+            {
+                "shop__settings_dot_py": "from .base import *\nX = not DEBUG\n",
+                "shop__base_dot_py": "DEBUG = 1 == 1\n",
+            },
             "Have it come out false on the host: DEBUG = 1 == 1 (shop/base.py, line 1)",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_a_project_is_named(
     old_machine: Machine, tmp_path: Path, files: dict[str, str], wanted: str
 ) -> None:
@@ -491,21 +610,36 @@ def test_what_is_wrong_with_a_project_is_named(
         "DEBUG = True\nDEBUG = DEBUG and False\nif DEBUG:\n    raise SystemExit\n",
     ],
 )
-def test_debug_is_no_matter_where_nothing_rests_on_it(old_machine: Machine, tmp_path: Path, settings: str) -> None:
+def test_debug_is_no_matter_where_nothing_rests_on_it(
+    old_machine: Machine, tmp_path: Path, settings: str
+) -> None:
     """Unused, false by then, or used when the kit has set it."""
-    assert old_machine.ship(build(project(tmp_path / "p", shop__settings_dot_py=settings)))["changed"]
+    assert old_machine.ship(build(project(tmp_path / "p", shop__settings_dot_py=settings)))[
+        "changed"
+    ]
 
 
-# ------------------------------------------------------------------------------------------------- bad archives
+# ------------------------------------------------------------------------------------- bad archives
 
 
 def site_orders(blob: bytes, name: str = "0123456789ab") -> dict[str, Any]:
     return {
-        "verb": "ship", "app": "shop", "role": "frontend", "who": "tests", "id": name,
-        "digest": hashlib.sha256(blob).hexdigest(), "size": len(blob), "label": "page",
-        "commit": None, "lock": None,
-        "wsgi": "", "settings": "", "files": {}, "env": {}, "secrets": {},
-    }  # fmt: skip
+        "verb": "ship",
+        "app": "shop",
+        "role": "frontend",
+        "who": "tests",
+        "id": name,
+        "digest": hashlib.sha256(blob).hexdigest(),
+        "size": len(blob),
+        "label": "page",
+        "commit": None,
+        "lock": None,
+        "wsgi": "",
+        "settings": "",
+        "files": {},
+        "env": {},
+        "secrets": {},
+    }
 
 
 @pytest.mark.parametrize(
@@ -551,11 +685,15 @@ def test_an_archive_that_is_cut_short_is_refused(old_machine: Machine, keep: flo
 
 
 def test_an_upload_that_stops_is_given_up_and_has_held_no_lock(machine: Machine) -> None:
-    """The line is dead without an end: the host waits for a while, and another ship is not kept out by that."""
+    """The line is dead without an end: the host waits for a while, and another ship is not kept out
+    by that."""
     blob = archive_of(("site/index.html", b"x" * 5000))
     orders = site_orders(blob, "0123456789aa") | {"silence_s": 0.5}
     result = machine.run(orders, blob[:100])
-    assert result["error"] == "nothing has arrived from the operator for 0 s; is the line down? ship again"
+    assert (
+        result["error"]
+        == "nothing has arrived from the operator for 0 s; is the line down? ship again"
+    )
     assert not (machine.root / "run/origin-kit/lock").exists()
 
 
@@ -566,11 +704,14 @@ def test_links_inside_survive(old_machine: Machine) -> None:
     assert (old_machine.home / "current/site/b").readlink() == Path("a/index.html")
 
 
-# ------------------------------------------------------------------------------------------------- hostile ones
+# ------------------------------------------------------------------------------------- hostile ones
 
 
-def backend_archive(machine: Machine, tmp_path: Path, *wheels: Path) -> tuple[dict[str, Any], bytes]:
-    """The orders and the archive of a small project with these wheels beside its own, which no operator would send."""
+def backend_archive(
+    machine: Machine, tmp_path: Path, *wheels: Path
+) -> tuple[dict[str, Any], bytes]:
+    """The orders and the archive of a small project with these wheels beside its own, which no
+    operator would send."""
     built = build(project(tmp_path / "p"))
     archive = built.archive(machine.facts(), lambda fraction, doing: None)
     assert archive
@@ -582,8 +723,16 @@ def backend_archive(machine: Machine, tmp_path: Path, *wheels: Path) -> tuple[di
         for wheel in wheels:
             new.add(wheel, f"wheels/{wheel.name}")
     blob = out.getvalue()
-    expected = {**orders["wheels"], **{wheel.name: hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels}}
-    return {**orders, "digest": hashlib.sha256(blob).hexdigest(), "size": len(blob), "wheels": expected}, blob
+    expected = {
+        **orders["wheels"],
+        **{wheel.name: hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels},
+    }
+    return {
+        **orders,
+        "digest": hashlib.sha256(blob).hexdigest(),
+        "size": len(blob),
+        "wheels": expected,
+    }, blob
 
 
 def evil_wheel(folder: Path, files: dict[str, str]) -> Path:
@@ -591,15 +740,21 @@ def evil_wheel(folder: Path, files: dict[str, str]) -> Path:
     with zipfile.ZipFile(path, "w") as out:
         for name, text in files.items():
             out.writestr(name, text)
-        out.writestr("evil-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
-        out.writestr("evil-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        out.writestr(
+            "evil-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n"
+        )
+        out.writestr(
+            "evil-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         out.writestr("evil-1.0.dist-info/RECORD", "")
     return path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has anything to lose")
 def test_a_wheel_s_start_up_file_never_runs_as_root(machine: Machine, tmp_path: Path) -> None:
-    """A `.pth` runs at every start of the environment's interpreter; root's own name is never among who started it."""
+    """A `.pth` runs at every start of the environment's interpreter; root's own name is never among
+    who started it."""
     log = machine.root / "started"
     log.touch()
     log.chmod(0o666)
@@ -628,7 +783,9 @@ def test_a_wheel_that_writes_outside_of_its_place_is_refused_on_the_host(
 
 
 @pytest.mark.parametrize("what", ["another one", "one more", "one less"])
-def test_a_wheel_that_was_not_locked_is_refused_on_the_host(machine: Machine, tmp_path: Path, what: str) -> None:
+def test_a_wheel_that_was_not_locked_is_refused_on_the_host(
+    machine: Machine, tmp_path: Path, what: str
+) -> None:
     """The orders name every wheel with its SHA-256: the archive alone decides nothing."""
     orders, blob = backend_archive(machine, tmp_path, evil_wheel(tmp_path, {"evil.py": ""}))
     name = "evil-1.0-py3-none-any.whl"
@@ -641,13 +798,18 @@ def test_a_wheel_that_was_not_locked_is_refused_on_the_host(machine: Machine, tm
             orders["wheels"]["missing-1.0-py3-none-any.whl"] = "0" * 64
     said = machine.run(orders, blob)["error"]
     shown = "missing-1.0" if what == "one less" else "evil-1.0"
-    wanted = "is not the wheel that was locked" if what == "another one" else "is not among the wheels of the orders"
+    wanted = (
+        "is not the wheel that was locked"
+        if what == "another one"
+        else "is not among the wheels of the orders"
+    )
     assert said.startswith(f"{shown}-py3-none-any.whl {wanted}")
     assert machine.facts()["venvs"] == machine.facts()["releases"] == []
 
 
 def test_what_the_application_plants_holds_nobody_up(machine: Machine, tmp_path: Path) -> None:
-    """Pipes, links and broken records where root reads, in its run folder and among its data: a ship goes through."""
+    """Pipes, links and broken records where root reads, in its run folder and among its data: a
+    ship goes through."""
     machine.ship(build(project(tmp_path / "p")))
     workers = machine.root / "run/shop/workers"
     workers.mkdir(parents=True)
@@ -675,22 +837,36 @@ if sys.argv[1] == "migrate":
 """
 
 
-def test_a_child_that_a_command_leaves_behind_holds_nobody_up(machine: Machine, tmp_path: Path) -> None:
-    """It has the output open; the command's end is the end. Its control group is a matter of systemd's, tried there."""
-    built = build(project(tmp_path / "p", manage_dot_py=f"FAILING = None\nWAITING = 0\n{MANAGE}{LEAVES_A_CHILD}"))
+def test_a_child_that_a_command_leaves_behind_holds_nobody_up(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """It has the output open; the command's end is the end. Its control group is a matter of
+    systemd's, tried there."""
+    built = build(
+        project(
+            tmp_path / "p", manage_dot_py=f"FAILING = None\nWAITING = 0\n{MANAGE}{LEAVES_A_CHILD}"
+        )
+    )
     assert machine.ship(built)["changed"]
 
 
 @pytest.mark.parametrize("verb", ["check", "migrate"])
-def test_a_command_that_hangs_ends_at_its_limit_and_is_named(machine: Machine, tmp_path: Path, verb: str) -> None:
+def test_a_command_that_hangs_ends_at_its_limit_and_is_named(
+    machine: Machine, tmp_path: Path, verb: str
+) -> None:
     """The message says which, how long, what serves now and what to do."""
     first = build(project(tmp_path / "p"))
     machine.ship(first)
     machine.more = {"limit_s": 3}
     hangs = HANGS.replace("migrate", verb)
-    built = build(project(tmp_path / "p", manage_dot_py=f"FAILING = None\nWAITING = 0\n{hangs}{MANAGE}"))
+    built = build(
+        project(tmp_path / "p", manage_dot_py=f"FAILING = None\nWAITING = 0\n{hangs}{MANAGE}")
+    )
     error = machine.ship(built)["error"]
-    assert f"manage.py {verb} did not end within 3 s, the limit for it, and was stopped; release {first.id}" in error
+    assert (
+        f"manage.py {verb} did not end within 3 s, the limit for it, and was stopped; release"
+        f" {first.id}" in error
+    )
     assert error.endswith("Correct it and ship again")
 
 
@@ -719,23 +895,31 @@ if sys.argv[1] == "collectstatic":
 def test_a_folder_that_is_swapped_while_it_is_collected_gives_files_or_an_error(
     machine: Machine, tmp_path: Path
 ) -> None:
-    """Whatever comes of the race, nothing in the release is a link or the application's, and the old one serves."""
+    """Whatever comes of the race, nothing in the release is a link or the application's, and the
+    old one serves."""
     first = build(project(tmp_path / "p"))
     machine.ship(first)
-    second = build(project(tmp_path / "p", manage_dot_py=f"FAILING = None\nWAITING = 0\n{MANAGE}{SWAPS}"))
+    second = build(
+        project(tmp_path / "p", manage_dot_py=f"FAILING = None\nWAITING = 0\n{MANAGE}{SWAPS}")
+    )
     result = machine.ship(second)
     assert "changed" in result or "manage.py collectstatic fails" in result["error"]
-    found = [path for release in (machine.home / "releases").iterdir() for path in (release / "static").rglob("*")]
+    found = [
+        path
+        for release in (machine.home / "releases").iterdir()
+        for path in (release / "static").rglob("*")
+    ]
     assert not [path for path in found if path.is_symlink() or path.stat().st_uid != os.geteuid()]
     assert not list((machine.home / "releases").rglob("*.partial"))
 
 
-# ------------------------------------------------------------------------------------------------- interruption
+# ------------------------------------------------------------------------------------- interruption
 
 
 @pytest.fixture(scope="module")
 def two_releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Release]:
-    """Two releases that differ in code; the second one's migrations wait, so that every step is taken."""
+    """Two releases that differ in code; the second one's migrations wait, so that every step is
+    taken."""
     folder = tmp_path_factory.mktemp("p")
     waiting = f"FAILING = None\nWAITING = 1\n{MANAGE}"
     first, second = project(folder / "1"), project(folder / "2", manage_dot_py=waiting)
@@ -753,7 +937,8 @@ def killed_machine() -> Iterator[Machine]:
 def test_a_kill_at_any_step_is_finished_or_undone_by_the_next_run(
     killed_machine: Machine, two_releases: tuple[Release, Release], name: str
 ) -> None:
-    """SIGKILL before any step leaves one whole release current, and the same ship again completes the new one."""
+    """SIGKILL before any step leaves one whole release current, and the same ship again completes
+    the new one."""
     machine, (first, second) = killed_machine, two_releases
     machine.ship(first)
     forget(machine, second, environment=name == "venv")
@@ -766,10 +951,16 @@ def test_a_kill_at_any_step_is_finished_or_undone_by_the_next_run(
     assert machine.current == second.id
     assert second.rests_on(machine.facts())
     if name in ("confirm", "commit"):
-        assert machine.restarts == restarts, "what runs already is committed, not taken back to be put there again"
+        assert machine.restarts == restarts, (
+            "what runs already is committed, not taken back to be put there again"
+        )
     assert not list(machine.home.rglob("*.partial"))
-    workers = [json.loads(path.read_text()) for path in (machine.root / "run/shop/workers").iterdir()]
-    assert [worker["release"] for worker in workers] == [str((machine.home / "releases" / second.id).resolve())]
+    workers = [
+        json.loads(path.read_text()) for path in (machine.root / "run/shop/workers").iterdir()
+    ]
+    assert [worker["release"] for worker in workers] == [
+        str((machine.home / "releases" / second.id).resolve())
+    ]
 
 
 def forget(machine: Machine, built: Release, environment: bool) -> None:
@@ -822,11 +1013,17 @@ def test_the_boot_after_a_power_cut_goes_back_to_the_release_before(
     assert guard.read_bytes() == program.current().data
     boot = f"ExecStart=/usr/bin/python3 -I {guard} boot shop\n"
     assert boot in (machine.root / "etc/systemd/system/origin-kit-recover.service").read_text()
-    in_a_process(machine, guard, "from on_host.__main__ import start; sys.argv[1:] = ['boot', 'shop']; start()")
+    in_a_process(
+        machine,
+        guard,
+        "from on_host.__main__ import start; sys.argv[1:] = ['boot', 'shop']; start()",
+    )
     assert machine.current == first.id
     assert not (machine.root / "etc/origin-kit/journal.json").exists()
     assert "after a power cut" in (machine.root / "var/log/origin-kit/audit.jsonl").read_text()
-    assert (machine.root / "etc/systemd/system/sysinit.target.wants/origin-kit-recover.service").is_symlink()
+    assert (
+        machine.root / "etc/systemd/system/sysinit.target.wants/origin-kit-recover.service"
+    ).is_symlink()
 
 
 def test_two_at_once_exclude_each_other(machine: Machine, tmp_path: Path) -> None:
@@ -845,10 +1042,12 @@ def test_two_at_once_exclude_each_other(machine: Machine, tmp_path: Path) -> Non
     )
     assert not machine.home.exists()
     assert stat.S_IMODE((machine.root / "run/origin-kit").stat().st_mode) == 0o700
-    assert stat.S_IMODE((machine.root / "run/origin-kit/lock").stat().st_mode) & 0o077 == 0o044  # as it was found
+    assert (
+        stat.S_IMODE((machine.root / "run/origin-kit/lock").stat().st_mode) & 0o077 == 0o044
+    )  # as it was found
 
 
-# ------------------------------------------------------------------------------------------------- changed by hand
+# ---------------------------------------------------------------------------------- changed by hand
 
 
 def edit(path: Path, text: str = "x = 'edited'\n") -> None:
@@ -880,15 +1079,23 @@ HAND = {
     "gone": to_app("app/shop/wsgi.py", Path.unlink),
     "mode": to_app("app/manage.py", lambda path: path.chmod(0o600)),
     "owner": to_app("static/style.css", lambda path: os.chown(path, 1, 1)),
-    "new": to_app("app/shop/local_settings.py", lambda path: path.write_text("DEBUG = True\n") and None),
-    "link": to_app("app/manage.py", lambda path: (path.unlink(), path.symlink_to("/etc/passwd"), None)[-1]),
+    "new": to_app(
+        "app/shop/local_settings.py", lambda path: path.write_text("DEBUG = True\n") and None
+    ),
+    "link": to_app(
+        "app/manage.py", lambda path: (path.unlink(), path.symlink_to("/etc/passwd"), None)[-1]
+    ),
     "folder": to_app("static", lambda path: path.chmod(0o700)),
     "rotten": lambda machine: rot(machine.home / "current", "app/shop/settings.py"),
     "package edited": lambda machine: edit(lib(machine) / "gunicorn.py"),
     "package gone": lambda machine: (lib(machine) / "gunicorn.py").unlink(),
     "package rotten": lambda machine: rot(
         (machine.home / "current/venv").resolve(),
-        str((lib(machine) / "gunicorn.py").resolve().relative_to((machine.home / "current/venv").resolve())),
+        str(
+            (lib(machine) / "gunicorn.py")
+            .resolve()
+            .relative_to((machine.home / "current/venv").resolve())
+        ),
     ),
     "python gone": lambda machine: (machine.home / "current/venv/bin/python").unlink(),
     "unfinished": lambda machine: (machine.home / "current/venv/.complete").unlink(),
@@ -906,7 +1113,8 @@ def hand_machine() -> Iterator[Machine]:
 def test_a_release_that_was_changed_on_the_host_is_seen_and_mended(
     hand_machine: Machine, two_releases: tuple[Release, Release], case: str
 ) -> None:
-    """The same ship again brings back what was shipped, and restarts what runs; then all is well."""
+    """The same ship again brings back what was shipped, and restarts what runs; then all is
+    well."""
     machine, (built, _) = hand_machine, two_releases
     machine.ship(built)
     (machine.root / "unit").touch()
@@ -922,12 +1130,17 @@ def test_a_release_that_was_changed_on_the_host_is_seen_and_mended(
     assert (machine.home / "current/static/style.css").read_text() == "body {}"
     assert (lib(machine) / "gunicorn.py").read_text() == "def run(): ...\n"
     assert not list(machine.home.rglob("*.partial"))
-    assert machine.run({"verb": "facts", "app": "shop"})["venvs"] == [built.wheels.lock if built.wheels else ""]
+    assert machine.run({"verb": "facts", "app": "shop"})["venvs"] == [
+        built.wheels.lock if built.wheels else ""
+    ]
     assert len(list((machine.home / "venvs").iterdir())) == 1
 
 
-def test_what_is_as_it_was_shipped_is_whole_whatever_its_times(machine: Machine, tmp_path: Path) -> None:
-    """A copy of the disk has other times; Python leaves caches; and what was shipped before there were records."""
+def test_what_is_as_it_was_shipped_is_whole_whatever_its_times(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """A copy of the disk has other times; Python leaves caches; and what was shipped before there
+    were records."""
     built = build(project(tmp_path / "p"))
     machine.ship(built)
     for path in (machine.home / "current/app").rglob("*.py"):
@@ -941,7 +1154,9 @@ def test_what_is_as_it_was_shipped_is_whole_whatever_its_times(machine: Machine,
     assert built.rests_on(machine.facts())
 
 
-def test_a_changed_environment_is_replaced_for_every_release_that_runs_in_it(machine: Machine, tmp_path: Path) -> None:
+def test_a_changed_environment_is_replaced_for_every_release_that_runs_in_it(
+    machine: Machine, tmp_path: Path
+) -> None:
     """It is not reused by the next release, and the one before can be gone back to."""
     old = build(project(tmp_path / "p"))
     machine.ship(old)
@@ -956,9 +1171,23 @@ def test_a_changed_environment_is_replaced_for_every_release_that_runs_in_it(mac
     assert (lib(machine) / "gunicorn.py").exists()
 
 
-MENDING = ("unpack", "compile", "check", "replace", "journal", "switch", "restart", "confirm", "commit", "prune")
+MENDING = (
+    "unpack",
+    "compile",
+    "check",
+    "replace",
+    "journal",
+    "switch",
+    "restart",
+    "confirm",
+    "commit",
+    "prune",
+)
 MENDING_SAMPLE = ("check", "replace", "journal", "confirm")
-MENDING_STEPS = [step if step in MENDING_SAMPLE else pytest.param(step, marks=pytest.mark.soak) for step in MENDING]
+MENDING_STEPS = [
+    step if step in MENDING_SAMPLE else pytest.param(step, marks=pytest.mark.soak)
+    for step in MENDING
+]
 
 
 @pytest.mark.parametrize("name", MENDING_STEPS)
@@ -1011,11 +1240,14 @@ def test_a_release_that_no_longer_passes_its_checks_does_not_take_the_changed_on
     machine.ship(built)
     edit(machine.home / "current/app/shop/settings.py")
     before = (machine.home / "current/app/shop/settings.py").read_text()
-    assert "fails" in machine.ship(built, files={"django/origin_kit_settings.py": "import nothing\n"})["error"]
+    assert (
+        "fails"
+        in machine.ship(built, files={"django/origin_kit_settings.py": "import nothing\n"})["error"]
+    )
     assert (machine.home / "current/app/shop/settings.py").read_text() == before
 
 
-# ------------------------------------------------------------------------------------------------- rollback, pruning
+# -------------------------------------------------------------------------------- rollback, pruning
 
 
 def test_rollback_goes_to_the_release_before(machine: Machine, tmp_path: Path) -> None:
@@ -1053,10 +1285,15 @@ def in_a_process(machine: Machine, package: Path, text: str) -> None:
 
 
 def audit(machine: Machine) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (machine.root / "var/log/origin-kit/audit.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)
+        for line in (machine.root / "var/log/origin-kit/audit.jsonl").read_text().splitlines()
+    ]
 
 
-def test_a_rollback_goes_only_from_where_it_was_to_go_from(machine: Machine, tmp_path: Path) -> None:
+def test_a_rollback_goes_only_from_where_it_was_to_go_from(
+    machine: Machine, tmp_path: Path
+) -> None:
     """Somebody else may have shipped since the operator looked."""
     pages = [page(tmp_path / str(number), f"<h1>{number}</h1>") for number in range(3)]
     for built in pages:
@@ -1067,38 +1304,59 @@ def test_a_rollback_goes_only_from_where_it_was_to_go_from(machine: Machine, tmp
     assert machine.current == pages[2].id
 
 
-def test_a_host_tells_what_the_last_ship_replaced_and_of_which_commit_it_is(machine: Machine, tmp_path: Path) -> None:
-    """A rollback is a change as well; a ship that changes nothing is none, and neither is a fresh copy."""
+def test_a_host_tells_what_the_last_ship_replaced_and_of_which_commit_it_is(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """A rollback is a change as well; a ship that changes nothing is none, and neither is a fresh
+    copy."""
     pages = (page(tmp_path / str(number), f"<h1>{number}</h1>") for number in range(2))
-    first, second = (dataclasses.replace(one, commit=word * 40) for one, word in zip(pages, "cd", strict=True))
+    first, second = (
+        dataclasses.replace(one, commit=word * 40) for one, word in zip(pages, "cd", strict=True)
+    )
     second = dataclasses.replace(second, changed=True)
     for built in (first, second, second):
         machine.ship(built)
     last = look(machine)["last"]
-    assert (last["release"], last["previous"], last["revision"]) == (second.id, first.id, "dddddddddddd+changes")
+    assert (last["release"], last["previous"], last["revision"]) == (
+        second.id,
+        first.id,
+        "dddddddddddd+changes",
+    )
     edit(machine.home / "current/site/index.html")
     assert machine.ship(second)["changed"]
     assert look(machine)["last"]["deploy"] == last["deploy"]
     machine.run(release.rollback_orders("shop", "frontend", "tests"))
     last = look(machine)["last"]
-    assert (last["result"], last["release"], last["previous"]) == ("rolled back", first.id, second.id)
+    assert (last["result"], last["release"], last["previous"]) == (
+        "rolled back",
+        first.id,
+        second.id,
+    )
     kept = look(machine)["kept"]
     assert {name: one["revision"] for name, one in kept.items()} == {
-        first.id: "c" * 12, second.id: "dddddddddddd+changes"
-    }  # fmt: skip
+        first.id: "c" * 12,
+        second.id: "dddddddddddd+changes",
+    }
 
 
 def test_what_an_older_kit_has_shipped_is_understood(machine: Machine, tmp_path: Path) -> None:
-    """Lines without what they replaced, releases without the state of their tree; a page had no commit at all."""
+    """Lines without what they replaced, releases without the state of their tree; a page had no
+    commit at all."""
     first, second = (page(tmp_path / str(number), f"<h1>{number}</h1>") for number in range(2))
     machine.ship(first)
     machine.ship(second)
     old = ("revision", "previous", "copy")
-    lines = [{key: value for key, value in line.items() if key not in old} for line in audit(machine)]
-    (machine.root / "var/log/origin-kit/audit.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lines = [
+        {key: value for key, value in line.items() if key not in old} for line in audit(machine)
+    ]
+    (machine.root / "var/log/origin-kit/audit.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines)
+    )
     for name, commit in ((first.id, None), (second.id, "e" * 40)):
         place = machine.home / "releases" / name / "release.json"
-        noted = {key: value for key, value in json.loads(place.read_text()).items() if key != "revision"}
+        noted = {
+            key: value for key, value in json.loads(place.read_text()).items() if key != "revision"
+        }
         place.write_text(json.dumps({**noted, "commit": commit}))
     seen = look(machine)
     assert (seen["last"]["release"], seen["last"]["previous"]) == (second.id, first.id)
@@ -1108,24 +1366,41 @@ def test_what_an_older_kit_has_shipped_is_understood(machine: Machine, tmp_path:
     assert look(machine)["last"] is None
 
 
-def test_an_interrupted_ship_that_is_kept_is_the_change_that_it_was(machine: Machine, tmp_path: Path) -> None:
-    """The next run finishes it under its own name, so that all hosts of that ship go back together."""
+def test_an_interrupted_ship_that_is_kept_is_the_change_that_it_was(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """The next run finishes it under its own name, so that all hosts of that ship go back
+    together."""
     first, second = (page(tmp_path / str(number), f"<h1>{number}</h1>") for number in range(2))
     machine.ship(first)
     assert "was killed" in machine.killed("commit", second, deploy="0123456789ab")
     machine.ship(second)
     last = look(machine)["last"]
-    assert (last["deploy"], last["release"], last["previous"]) == ("0123456789ab", second.id, first.id)
+    assert (last["deploy"], last["release"], last["previous"]) == (
+        "0123456789ab",
+        second.id,
+        first.id,
+    )
 
 
-def test_a_host_names_the_migrations_of_a_release_and_where_the_copy_is(machine: Machine, tmp_path: Path) -> None:
+def test_a_host_names_the_migrations_of_a_release_and_where_the_copy_is(
+    machine: Machine, tmp_path: Path
+) -> None:
     """Those of the project and of what it is installed with; nothing is run for it."""
     first = build(
-        project(tmp_path / "p", shop__migrations__0001_initial_dot_py="", shop__migrations____init___dot_py="")
+        project(
+            tmp_path / "p",
+            shop__migrations__0001_initial_dot_py="",
+            shop__migrations____init___dot_py="",
+        )
     )
     machine.ship(first)
     second = build(
-        project(tmp_path / "p", shop__migrations__0002_more_dot_py="raise SystemExit\n", manage_dot_py=WAITING)
+        project(
+            tmp_path / "p",
+            shop__migrations__0002_more_dot_py="raise SystemExit\n",
+            manage_dot_py=WAITING,
+        )
     )
     machine.ship(second)
     names = lib(machine) / "allauth/account/migrations"
@@ -1133,13 +1408,18 @@ def test_a_host_names_the_migrations_of_a_release_and_where_the_copy_is(machine:
     (names / "0001_initial.py").touch()
     kept = look(machine)["kept"]
     assert kept[first.id]["migrations"] == ["account.0001_initial", "shop.0001_initial"]
-    assert kept[second.id]["migrations"] == ["account.0001_initial", "shop.0001_initial", "shop.0002_more"]
+    assert kept[second.id]["migrations"] == [
+        "account.0001_initial",
+        "shop.0001_initial",
+        "shop.0002_more",
+    ]
     copy = audit(machine)[-1]["copy"]
     assert copy == str(machine.data / f"backups/00001-before-{second.id}")
 
 
 def test_a_ship_says_which_migrations_it_does_not_hold(machine: Machine, tmp_path: Path) -> None:
-    """Older code that is shipped crosses them as a rollback does; it was asked for by name, so it is a note."""
+    """Older code that is shipped crosses them as a rollback does; it was asked for by name, so it
+    is a note."""
     machine.ship(build(project(tmp_path / "new", shop__migrations__0002_more_dot_py="")))
     assert machine.ship(build(project(tmp_path / "old")))["changed"]
     notes = [event["text"] for event in machine.said if event.get("step") == "note"]
@@ -1147,7 +1427,8 @@ def test_a_ship_says_which_migrations_it_does_not_hold(machine: Machine, tmp_pat
 
 
 def test_five_releases_are_kept(machine: Machine, tmp_path: Path) -> None:
-    """Old releases go, the current and the one before never do; a page needs no environment and no user's data."""
+    """Old releases go, the current and the one before never do; a page needs no environment and no
+    user's data."""
     built: list[Release] = []
     for number in range(7):
         built.append(page(tmp_path / "page", f"<h1>{number}</h1>"))
@@ -1165,11 +1446,17 @@ def test_an_environment_nobody_uses_goes(machine: Machine, tmp_path: Path) -> No
     assert old.wheels and new.wheels
     assert machine.facts()["venvs"] == sorted([old.wheels.lock, new.wheels.lock])
     for number in range(5):
-        machine.ship(build(project(tmp_path / "p", requirements_dot_txt=tiny_wheels("99.0"), n_dot_py=str(number))))
+        machine.ship(
+            build(
+                project(
+                    tmp_path / "p", requirements_dot_txt=tiny_wheels("99.0"), n_dot_py=str(number)
+                )
+            )
+        )
     assert machine.facts()["venvs"] == [new.wheels.lock]
 
 
-# ------------------------------------------------------------------------------------------------- the script itself
+# -------------------------------------------------------------------------------- the script itself
 
 
 def test_facts_are_a_target(machine: Machine) -> None:
@@ -1182,9 +1469,15 @@ def test_facts_are_a_target(machine: Machine) -> None:
 
 @pytest.mark.parametrize("path", sorted(program.sources()))
 def test_what_runs_on_a_host_is_for_python_3_9_and_its_own_library(path: str) -> None:
-    """It parses as Python 3.9 and imports nothing outside of the standard library and its own package."""
+    """It parses as Python 3.9 and imports nothing outside of the standard library and its own
+    package."""
     tree = ast.parse(program.sources()[path], feature_version=(3, 9))
-    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
     imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names | {"on_host"}
 
@@ -1202,7 +1495,8 @@ def test_a_release_that_was_tried_is_whole_though_it_never_served(
 def test_files_that_a_power_cut_has_taken_are_not_taken_for_whole(
     machine: Machine, two_releases: tuple[Release, Release]
 ) -> None:
-    """A release has its name before its files need be on the disk: one that never served is compared as well."""
+    """A release has its name before its files need be on the disk: one that never served is
+    compared as well."""
     first, second = two_releases
     machine.ship(first)
     machine.killed("check", second)

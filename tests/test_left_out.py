@@ -12,11 +12,37 @@ from rollout.release import left_out
 from rollout.release.source import pick_backend, pick_frontend
 
 SECRETS = [
-    ".env", ".env.production", "config/prod.env", "id_rsa", "deploy/id_ed25519", "tls/server.key", "tls/server.pem",
-    ".ssh/config", ".aws/credentials", ".netrc", ".pypirc", "pip.conf", ".envs/.production/.django", ".npmrc",
-]  # fmt: skip
-DATA = ["dump.sql", "backup/2026.sql.gz", "shop.dump", "other.sqlite3", "db.sqlite3", "db.sqlite3-wal"]
-CODE = ["id_generator.py", "shop/keys.py", ".env.example", "shop/environment.py", "shop/sql/__init__.py", "dump.py"]
+    ".env",
+    ".env.production",
+    "config/prod.env",
+    "id_rsa",
+    "deploy/id_ed25519",
+    "tls/server.key",
+    "tls/server.pem",
+    ".ssh/config",
+    ".aws/credentials",
+    ".netrc",
+    ".pypirc",
+    "pip.conf",
+    ".envs/.production/.django",
+    ".npmrc",
+]
+DATA = [
+    "dump.sql",
+    "backup/2026.sql.gz",
+    "shop.dump",
+    "other.sqlite3",
+    "db.sqlite3",
+    "db.sqlite3-wal",
+]
+CODE = [
+    "id_generator.py",
+    "shop/keys.py",
+    ".env.example",
+    "shop/environment.py",
+    "shop/sql/__init__.py",
+    "dump.py",
+]
 
 
 def project(folder: Path, *names: str, **texts: str) -> Path:
@@ -39,11 +65,16 @@ def test_without_git_secrets_and_data_stay_here(tmp_path: Path) -> None:
     """Each of them is named with its reason; code with a similar name goes along."""
     folder = project(tmp_path, *SECRETS, *DATA, *CODE, "media/photo.jpg")
     assert shipped(folder) == {"manage.py", "shop/__init__.py", *CODE}
-    assert {path for path, _ in pick_backend(release.local(folder)).left_out} == {*SECRETS, *DATA, "media/"}
+    assert {path for path, _ in pick_backend(release.local(folder)).left_out} == {
+        *SECRETS,
+        *DATA,
+        "media/",
+    }
 
 
 def test_with_git_tracked_secrets_stay_here_too_and_tracked_dumps_are_code(tmp_path: Path) -> None:
-    """A key in a repository is still a key; an SQL file that somebody has committed is what a migration reads."""
+    """A key in a repository is still a key; an SQL file that somebody has committed is what a
+    migration reads."""
     folder = project(tmp_path, *SECRETS, "shop/sql/views.sql", "db.sqlite3")
     git(folder, "init", "-q")
     git(folder, "add", "-f", ".")
@@ -51,7 +82,9 @@ def test_with_git_tracked_secrets_stay_here_too_and_tracked_dumps_are_code(tmp_p
     assert shipped(folder) == {"manage.py", "shop/__init__.py", "shop/sql/views.sql"}
 
 
-def test_what_a_repository_holds_is_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_repository_holds_is_tracked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same rules for a backend from a git URL."""
     monkeypatch.setenv("ORIGIN_KIT_CACHE", str(tmp_path / "cache"))
     folder = project(tmp_path / "r", ".env", "shop/sql/views.sql")
@@ -79,8 +112,12 @@ def test_a_file_that_the_stack_names_is_shipped_all_the_same(tmp_path: Path, pat
         ("git+https://git@github.com/x/y", False),
     ],
 )
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements/prod.txt", "pyproject.toml", "Pipfile"])
-def test_a_password_in_a_list_of_packages_reaches_no_host(tmp_path: Path, name: str, url: str, stays: bool) -> None:
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements/prod.txt", "pyproject.toml", "Pipfile"]
+)
+def test_a_password_in_a_list_of_packages_reaches_no_host(
+    tmp_path: Path, name: str, url: str, stays: bool
+) -> None:
     """The file stays here, since nothing on the host needs it; a variable's name is no password."""
     folder = project(tmp_path, **{name: f"--extra-index-url {url}\n"})
     assert (name not in shipped(folder)) is stays
@@ -97,8 +134,11 @@ def test_a_page_has_no_secrets_either(tmp_path: Path) -> None:
 
 
 def test_a_line_for_each_file_and_not_too_many() -> None:
-    """Ten, then a count and the key that ships one all the same; nothing where nothing is left out."""
+    """Ten, then a count and the key that ships one all the same; nothing where nothing is left
+    out."""
     said = left_out.lines([(f"{number}.pem", "a name of secrets") for number in range(13)])
     assert said[0] == "leaves out 0.pem: a name of secrets"
-    assert said[10:] == ["3 more are left out; `ship_also` in the stack's config ships a file all the same"]
+    assert said[10:] == [
+        "3 more are left out; `ship_also` in the stack's config ships a file all the same"
+    ]
     assert left_out.lines([]) == []

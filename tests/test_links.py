@@ -32,23 +32,32 @@ from on_host.links import leading_out, resolve
         ({"a": "b", "b": "a"}, ["a", "b"]),
         ({"a": "a"}, ["a"]),
         ({"a": "a/x"}, ["a"]),
-        ({f"l{number}": f"l{number + 1}" for number in range(60)}, [f"l{number}" for number in range(20)]),
+        (
+            {f"l{number}": f"l{number + 1}" for number in range(60)},
+            [f"l{number}" for number in range(20)],
+        ),
     ],
 )
-def test_a_link_that_leads_out_is_found_whatever_lies_between(links: dict[str, str], outside: list[str]) -> None:
-    """Parents, absolute targets, chains, circles: a link counts by where it ends, and by every step on the way."""
+def test_a_link_that_leads_out_is_found_whatever_lies_between(
+    links: dict[str, str], outside: list[str]
+) -> None:
+    """Parents, absolute targets, chains, circles: a link counts by where it ends, and by every step
+    on the way."""
     assert leading_out(links) == sorted(outside)
 
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
-TARGETS = st.lists(st.sampled_from(["a", "b", "c", "d", "..", ".."]), min_size=1, max_size=6).map("/".join)
+TARGETS = st.lists(st.sampled_from(["a", "b", "c", "d", "..", ".."]), min_size=1, max_size=6).map(
+    "/".join
+)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(PATHS, TARGETS, max_size=6))
 def test_what_counts_as_inside_never_leaves_the_tree_on_a_real_disk(links: dict[str, str]) -> None:
-    """Made as the host makes them, a link that is not found to lead out ends inside of the tree, or nowhere."""
+    """Made as the host makes them, a link that is not found to lead out ends inside of the tree, or
+    nowhere."""
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch, "above", "tree").resolve()
         made = make(tree, links)
@@ -64,7 +73,8 @@ def test_what_counts_as_inside_never_leaves_the_tree_on_a_real_disk(links: dict[
 
 
 def make(tree: Path, links: dict[str, str]) -> dict[str, str]:
-    """Folders at every name that is free, so that targets exist, and the links that have a place."""
+    """Folders at every name that is free, so that targets exist, and the links that have a
+    place."""
     made = {}
     taken: set[str] = set()
     for path, target in sorted(links.items()):
@@ -76,7 +86,9 @@ def make(tree: Path, links: dict[str, str]) -> dict[str, str]:
     for path in made:
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
     for folder in ("a", "a/a", "b", "b/b/b", "c/d"):
-        if not any(f"{folder}/".startswith(f"{path}/") or path.startswith(f"{folder}/") for path in made):
+        if not any(
+            f"{folder}/".startswith(f"{path}/") or path.startswith(f"{folder}/") for path in made
+        ):
             (tree / folder).mkdir(parents=True, exist_ok=True)
     for path, target in made.items():
         (tree / path).symlink_to(target)

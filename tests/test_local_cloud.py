@@ -26,20 +26,21 @@ ROOT = Path(__file__).parents[1]
 MACHINE = {"name": "backend-1", "stack": "t", "number": 64, "image": "", "memory_mb": 256}
 
 
-# ------------------------------------------------------------------------------------------------- pure
+# --------------------------------------------------------------------------------------------- pure
 
 
 def test_apt_sources_are_read_in_both_formats(tmp_path: Path) -> None:
-    """One-line entries and deb822 stanzas, options and comments included; source packages left out."""
+    """One-line entries and deb822 stanzas, options and comments included; source packages left
+    out."""
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list").write_text(
-        "# deb http://no/ bookworm main\ndeb [arch=amd64 signed-by=/k] http://a/ bookworm main contrib\n"
-        "deb-src http://b/ bookworm main\n"
+        "# deb http://no/ bookworm main\ndeb [arch=amd64 signed-by=/k] http://a/ bookworm main"
+        " contrib\ndeb-src http://b/ bookworm main\n"
     )
     (tmp_path / "sources.list.d" / "x.sources").write_text(
-        "Types: deb deb-src\n# a comment\nURIs: http://c/ http://d/\nSuites: bookworm bookworm-updates\n"
-        "Components: main\nSigned-By: /k\n\n"
-        "Types: deb\nEnabled: no\nURIs: http://e/\nSuites: bookworm\nComponents: main\n"
+        "Types: deb deb-src\n# a comment\nURIs: http://c/ http://d/\nSuites: bookworm"
+        " bookworm-updates\nComponents: main\nSigned-By: /k\n\nTypes: deb\nEnabled: no\nURIs:"
+        " http://e/\nSuites: bookworm\nComponents: main\n"
     )
     assert list(image.sources(tmp_path)) == [
         ("http://c/", ["bookworm", "bookworm-updates"], ["main"]),
@@ -49,7 +50,8 @@ def test_apt_sources_are_read_in_both_formats(tmp_path: Path) -> None:
 
 
 def test_a_subnet_overlaps_nothing_that_is_taken() -> None:
-    """Whatever the host uses already, the subnet lies beside it, and it is the same one every time."""
+    """Whatever the host uses already, the subnet lies beside it, and it is the same one every
+    time."""
     first = nspawn.free_subnet("a", [])
     assert IPv4Network(first).subnet_of(nspawn.RANGE)
     assert nspawn.free_subnet("a", []) == first
@@ -64,7 +66,8 @@ def test_a_host_without_a_free_subnet_says_so() -> None:
 
 
 def test_another_recipe_is_another_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key covers release and recipe, so that an image made by another kit is never taken for this one."""
+    """The key covers release and recipe, so that an image made by another kit is never taken for
+    this one."""
     assert image.key("bookworm") != image.key("trixie")
     assert image.key("bookworm").startswith("bookworm-")
 
@@ -74,14 +77,16 @@ def test_another_recipe_is_another_image(monkeypatch: pytest.MonkeyPatch) -> Non
     [("subnet", "10.1.2.0/24"), ("bridge", "ok-1"), ("number", 65)],
 )
 def test_another_place_replaces_the_machine(key: str, value: object) -> None:
-    """What can't change in place is listed, and the old one goes first because it holds the address."""
+    """What can't change in place is listed, and the old one goes first because it holds the
+    address."""
     props: dict[str, Any] = {**MACHINE, "bridge": "ok-0", "subnet": "10.1.1.0/24", "running": True}
     found = MachineProvider().diff("id", props, {**props, key: value})
     assert (found.changes, found.replaces, found.delete_before_replace) == (True, [key], True)
 
 
 def test_another_image_is_for_new_machines() -> None:
-    """As on the clouds: `fab replace` takes a host's data to one, and nothing is lost in passing."""
+    """As on the clouds: `fab replace` takes a host's data to one, and nothing is lost in
+    passing."""
     props: dict[str, Any] = {**MACHINE, "bridge": "b", "subnet": "10.1.1.0/24", "running": True}
     assert not MachineProvider().diff("id", props, {**props, "image": "trixie"}).changes
 
@@ -100,8 +105,15 @@ def test_two_machines_of_one_host_share_no_name_and_no_address() -> None:
 
 
 def test_another_memory_limit_changes_the_machine_in_place() -> None:
-    """More memory is no reason to lose the data; nor is a machine that an older version of the kit has made."""
-    props: dict[str, Any] = {**MACHINE, "bridge": "b", "subnet": "s", "running": True, "limit": "cgroup"}
+    """More memory is no reason to lose the data; nor is a machine that an older version of the kit
+    has made."""
+    props: dict[str, Any] = {
+        **MACHINE,
+        "bridge": "b",
+        "subnet": "s",
+        "running": True,
+        "limit": "cgroup",
+    }
     found = MachineProvider().diff("id", props, {**props, "memory_mb": 768})
     assert (found.changes, found.replaces) == (True, [])
 
@@ -116,10 +128,14 @@ def test_a_stopped_machine_is_updated_not_replaced() -> None:
 def test_pulumi_s_doubles_change_nothing() -> None:
     """Numbers come back from the state as doubles."""
     props: dict[str, Any] = {**MACHINE, "bridge": "b", "subnet": "s", "running": True}
-    assert not MachineProvider().diff("id", {**props, "memory_mb": 256.0, "number": 64.0}, props).changes
+    assert (
+        not MachineProvider()
+        .diff("id", {**props, "memory_mb": 256.0, "number": 64.0}, props)
+        .changes
+    )
 
 
-# ------------------------------------------------------------------------------------------------- real machines
+# ------------------------------------------------------------------------------------ real machines
 
 
 class World:
@@ -128,7 +144,11 @@ class World:
     def __init__(self) -> None:
         self.networks, self.machines = NetworkProvider(), MachineProvider()
         self.network = self.networks.create({"stack": "t", "wanted_subnet": ""})
-        self.props = {**MACHINE, "bridge": self.network.outs["bridge"], "subnet": self.network.outs["subnet"]}
+        self.props = {
+            **MACHINE,
+            "bridge": self.network.outs["bridge"],
+            "subnet": self.network.outs["subnet"],
+        }
         self.id = self.machines.planned_id(self.props)
 
     @property
@@ -150,12 +170,25 @@ class World:
             f"-oUserKnownHostsFile={known}",
             "-oConnectTimeout=5",
         ]
-        words = ["ssh", *options, "-i", str(home.operator_key()), f"deploy@{self.machine.address}", command]
+        words = [
+            "ssh",
+            *options,
+            "-i",
+            str(home.operator_key()),
+            f"deploy@{self.machine.address}",
+            command,
+        ]
         return subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
 
     def traces(self) -> list[str]:
-        mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(home.home()) in line]
-        links = [path.name for path in Path("/sys/class/net").iterdir() if self.machine_link in path.name]
+        mounts = [
+            line
+            for line in Path("/proc/self/mounts").read_text().splitlines()
+            if str(home.home()) in line
+        ]
+        links = [
+            path.name for path in Path("/sys/class/net").iterdir() if self.machine_link in path.name
+        ]
         folders = [str(path) for path in (home.home() / "machines").glob("*")]
         return mounts + links + folders
 
@@ -178,16 +211,21 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 @pytest.mark.machines
 def test_a_machine_answers_ssh_with_the_key_that_was_made_with_it(world: World) -> None:
-    """Strict host key checking with exactly the recorded key succeeds; the system runs, no unit has failed."""
+    """Strict host key checking with exactly the recorded key succeeds; the system runs, no unit has
+    failed."""
     made = world.machines.create(world.props)
     assert made.outs["host_key"] == world.machine.host_key
-    assert world.ssh("systemctl is-system-running --wait; sudo -n id -u").stdout.split() == ["running", "0"]
+    assert world.ssh("systemctl is-system-running --wait; sudo -n id -u").stdout.split() == [
+        "running",
+        "0",
+    ]
     assert world.ssh("sudo -n passwd -S root").stdout.split()[1] == "L"
 
 
 @pytest.mark.machines
 def test_a_machine_outlives_what_started_it_and_comes_back_with_its_data(world: World) -> None:
-    """Killed without a shutdown it reads as stopped; an update starts it, and what was on it is there."""
+    """Killed without a shutdown it reads as stopped; an update starts it, and what was on it is
+    there."""
     made = world.machines.create(world.props)
     world.ssh("echo kept > note; sync note")
     os.kill(world.machine.pid, signal.SIGKILL)
@@ -214,12 +252,16 @@ def copy_of_the_cache(folder: Path) -> Path:
 def test_the_cache_may_be_deleted_under_a_running_machine(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It stands on the home's own base: it runs on, starts again, and another one is made, all without a rebuild."""
+    """It stands on the home's own base: it runs on, starts again, and another one is made, all
+    without a rebuild."""
     cache = copy_of_the_cache(tmp_path / "cache")
     monkeypatch.setenv("ORIGIN_KIT_CACHE", str(cache))
     made = world.machines.create(world.props)
     shutil.rmtree(cache)
-    assert world.ssh("dpkg --audit && sudo -n systemctl restart systemd-journald && echo up").stdout == "up\n"
+    assert (
+        world.ssh("dpkg --audit && sudo -n systemctl restart systemd-journald && echo up").stdout
+        == "up\n"
+    )
     assert world.machines.read(world.id, made.outs).outs["running"] is True
     os.kill(world.machine.pid, signal.SIGKILL)
     assert nspawn._wait(lambda: not nspawn.running(world.machine), 5)
@@ -237,8 +279,8 @@ def test_the_cache_may_be_deleted_under_a_running_machine(
 def test_a_machine_whose_base_was_deleted_is_mended_with_its_data(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An older version mounted machines on the cache: such a one is dead though its processes live, and reads as
-    stopped; an update brings it back on the same base, put back, with its data."""
+    """An older version mounted machines on the cache: such a one is dead though its processes live,
+    and reads as stopped; an update brings it back on the same base, put back, with its data."""
     cache = copy_of_the_cache(tmp_path / "cache")
     kept = copy_of_the_cache(tmp_path / "kept")
     monkeypatch.setenv("ORIGIN_KIT_CACHE", str(cache))
@@ -259,8 +301,11 @@ def test_a_machine_whose_base_was_deleted_is_mended_with_its_data(
 
 
 @pytest.mark.machines
-def test_a_stopped_machine_keeps_the_base_that_it_was_made_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A newer version of the kit makes another image: what is there stays on its own, until it is removed."""
+def test_a_stopped_machine_keeps_the_base_that_it_was_made_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer version of the kit makes another image: what is there stays on its own, until it is
+    removed."""
     made = world.machines.create(world.props)
     world.ssh("echo kept > note; sync note")
     old = world.machine.image
@@ -277,18 +322,24 @@ def test_a_stopped_machine_keeps_the_base_that_it_was_made_on(world: World, monk
     assert not (home.home() / "bases" / old).exists()
 
 
-def test_a_base_that_can_t_be_had_again_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gone from home and cache, and of a recipe that this version no longer has: nothing is built in its place."""
+def test_a_base_that_can_t_be_had_again_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gone from home and cache, and of a recipe that this version no longer has: nothing is built
+    in its place."""
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ORIGIN_KIT_CACHE", str(tmp_path / "cache"))
     with pytest.raises(
-        home.LocalCloudError, match="the base image bookworm-0123, which a machine was made on, is gone"
+        home.LocalCloudError,
+        match="the base image bookworm-0123, which a machine was made on, is gone",
     ):
         image.base("bookworm-0123")
 
 
 @pytest.mark.machines
-def test_a_base_half_put_into_the_home_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_half_put_into_the_home_is_never_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a killed run left goes; a disk that is full is named, and nothing half stays."""
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
     tree = tmp_path / "tree"
@@ -304,7 +355,9 @@ def test_a_base_half_put_into_the_home_is_never_used(tmp_path: Path, monkeypatch
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], check=True)
     try:
         monkeypatch.setenv("ORIGIN_KIT_HOME", str(small))
-        with pytest.raises(home.LocalCloudError, match=r"can't be put into .*No space left on device; make room"):
+        with pytest.raises(
+            home.LocalCloudError, match=r"can't be put into .*No space left on device; make room"
+        ):
             image.hold("b-1", tree)
         assert list(image.bases().glob("b-*")) == []
     finally:
@@ -313,7 +366,8 @@ def test_a_base_half_put_into_the_home_is_never_used(tmp_path: Path, monkeypatch
 
 @pytest.mark.machines
 def test_a_home_with_a_set_uid_file_is_closed_to_other_users(world: World) -> None:
-    """A file that root in a machine makes set-uid can't be reached by a user of this host, nor can the base's."""
+    """A file that root in a machine makes set-uid can't be reached by a user of this host, nor can
+    the base's."""
     world.machines.create(world.props)
     world.ssh("sudo -n install -m 4755 /bin/bash /opt/root-shell")
     inside = world.machine.root / "opt/root-shell"
@@ -322,18 +376,26 @@ def test_a_home_with_a_set_uid_file_is_closed_to_other_users(world: World) -> No
     for path in (inside, base, image.path() / "usr/bin/su"):
         done = subprocess.run(
             [*NOBODY, "sh", "-c", 'exec "$0" -c "id -u"', str(path)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert "Permission denied" in done.stderr, path
     assert [path for path in home.home().rglob("machines/*") if path.stat().st_mode & 0o077] == []
 
 
 @pytest.mark.machines
-def test_a_bridge_of_another_home_is_not_shared(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A home that was moved keeps its bridge; another one at its old path would have the same name for its own."""
+def test_a_bridge_of_another_home_is_not_shared(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home that was moved keeps its bridge; another one at its old path would have the same name
+    for its own."""
     moved = tmp_path / "moved"
     home.home().rename(moved)
-    with pytest.raises(home.LocalCloudError, match=f"{world.network.id} belongs to another home of the kit, made at"):
+    with pytest.raises(
+        home.LocalCloudError,
+        match=f"{world.network.id} belongs to another home of the kit, made at",
+    ):
         world.networks.create({"stack": "t", "wanted_subnet": ""})
     assert world.networks.read(world.network.id, world.network.outs).outs["up"] is False
     world.networks.delete(world.network.id, {})
@@ -369,7 +431,9 @@ def test_delete_leaves_nothing_and_may_be_repeated(world: World) -> None:
     world.machines.delete(world.id, {})
     world.machines.delete(world.id, {})
     assert world.traces() == []
-    assert nspawn._wait(lambda: not Path(f"/proc/{pid}").exists(), 5)  # until its parent has taken note
+    assert nspawn._wait(
+        lambda: not Path(f"/proc/{pid}").exists(), 5
+    )  # until its parent has taken note
     assert list(Path("/sys/fs/cgroup").glob(f"**/{unit}")) == []
 
 
@@ -383,14 +447,17 @@ def test_a_failed_create_leaves_nothing(world: World) -> None:
 
 @pytest.mark.machines
 def test_create_after_a_crash_takes_what_is_whole_and_clears_what_is_not(world: World) -> None:
-    """A run killed after the machine was up finds it again; one killed before starts from nothing."""
+    """A run killed after the machine was up finds it again; one killed before starts from
+    nothing."""
     world.machines.create(world.props)
     pid = world.machine.pid
     world.machines.create(world.props)
     assert world.machine.pid == pid
     record = world.machine.folder / "machine.json"
     record.write_text(
-        record.read_text().replace('"complete": true', '"complete": false').replace(f'"pid": {pid}', '"pid": 0')
+        record.read_text()
+        .replace('"complete": true', '"complete": false')
+        .replace(f'"pid": {pid}', '"pid": 0')
     )
     world.machines.create(world.props)
     assert world.machine.pid != pid
@@ -403,7 +470,9 @@ def test_two_environments_have_networks_of_their_own(world: World) -> None:
     other = world.networks.create({"stack": "u", "wanted_subnet": ""})
     try:
         assert other.id != world.network.id
-        assert not IPv4Network(other.outs["subnet"]).overlaps(IPv4Network(world.network.outs["subnet"]))
+        assert not IPv4Network(other.outs["subnet"]).overlaps(
+            IPv4Network(world.network.outs["subnet"])
+        )
         with pytest.raises(home.LocalCloudError, match="overlaps a network of this host"):
             world.networks.create({"stack": "v", "wanted_subnet": other.outs["subnet"]})
     finally:
@@ -426,9 +495,14 @@ import sys
 from infra.local import image, nspawn
 network = nspawn.create_network("ok-inner", "")
 machine = nspawn.Machine(
-    id="inner", name="backend-1", container="okinner", address=network.address(3), bridge=network.bridge,
+    id="inner",
+    name="backend-1",
+    container="okinner",
+    address=network.address(3),
+    bridge=network.bridge,
     image=image.path().name,
-    memory_mb=256, first_user=image.first_user(),
+    memory_mb=256,
+    first_user=image.first_user(),
 )
 if sys.argv[1] == "create":
     print(nspawn.create(machine).limit)
@@ -445,17 +519,30 @@ if sys.argv[1] == "delete":
 def test_where_systemd_runs_a_machine_is_a_unit_of_it(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine within a machine, since this host may not run systemd: the outer one plays the host that does."""
+    """A machine within a machine, since this host may not run systemd: the outer one plays the host
+    that does."""
     plain = tmp_path / "plain"
     subprocess.run(["cp", "-a", str(image.path()), str(plain)], check=True)
     back = ["--private-users=identity", "--private-users-ownership=chown"]
-    give = ["systemd-nspawn", "-q", "-D", str(plain), *back, "--register=no", "--keep-unit", "/bin/true"]
+    give = [
+        "systemd-nspawn",
+        "-q",
+        "-D",
+        str(plain),
+        *back,
+        "--register=no",
+        "--keep-unit",
+        "/bin/true",
+    ]
     if image.first_user():
         subprocess.run(give, check=True, capture_output=True)
     more = [
-        "--capability=all", "--bind-ro=/usr/bin/systemd-nspawn", f"--bind-ro={ROOT}:/kit",
-        f"--bind={home.cache()}:/var/cache/origin-kit", "--tmpfs=/var/lib/origin-kit",
-    ]  # fmt: skip
+        "--capability=all",
+        "--bind-ro=/usr/bin/systemd-nspawn",
+        f"--bind-ro={ROOT}:/kit",
+        f"--bind={home.cache()}:/var/cache/origin-kit",
+        "--tmpfs=/var/lib/origin-kit",
+    ]
     command = nspawn._nspawn
     monkeypatch.setattr(nspawn, "_nspawn", lambda machine: [*command(machine), *more])
     outer = replace(world.wanted, first_user=0, memory_mb=1024)
@@ -483,10 +570,14 @@ def test_where_systemd_runs_a_machine_is_a_unit_of_it(
     try:
         assert inside("python3", "-c", ON_A_HOST_WITH_SYSTEMD, "create") == "systemd"
         assert inside("python3", "-c", ON_A_HOST_WITH_SYSTEMD, "running") == "True"
-        shown = inside("systemctl", "show", "origin-kit-okinner", "-p", "ActiveState", "-p", "MemoryMax")
+        shown = inside(
+            "systemctl", "show", "origin-kit-okinner", "-p", "ActiveState", "-p", "MemoryMax"
+        )
         assert set(shown.split()) == {"ActiveState=active", f"MemoryMax={256 << 20}"}
         assert inside("python3", "-c", ON_A_HOST_WITH_SYSTEMD, "resize") == "320"
-        shown = inside("systemctl", "show", "origin-kit-okinner", "-p", "ActiveState", "-p", "MemoryMax")
+        shown = inside(
+            "systemctl", "show", "origin-kit-okinner", "-p", "ActiveState", "-p", "MemoryMax"
+        )
         assert set(shown.split()) == {"ActiveState=active", f"MemoryMax={320 << 20}"}
         inside("python3", "-c", ON_A_HOST_WITH_SYSTEMD, "delete")
         assert inside("systemctl", "list-units", "--all", "--no-legend", "origin-kit-*") == ""
@@ -497,10 +588,15 @@ def test_where_systemd_runs_a_machine_is_a_unit_of_it(
 
 @pytest.mark.machines
 def test_root_in_a_machine_is_nobody_on_this_host_where_users_can_be_mapped(world: World) -> None:
-    """Its init runs as an id that owns nothing here, and its files are that id's; inside it is root as ever."""
+    """Its init runs as an id that owns nothing here, and its files are that id's; inside it is root
+    as ever."""
     world.machines.create(world.props)
     owner = Path(f"/proc/{world.machine.pid}").stat().st_uid
-    assert owner == (world.machine.root / "etc/ssh/ssh_host_ed25519_key").stat().st_uid == image.first_user()
+    assert (
+        owner
+        == (world.machine.root / "etc/ssh/ssh_host_ed25519_key").stat().st_uid
+        == image.first_user()
+    )
     assert world.ssh("sudo -n id -u").stdout.strip() == "0"
     unshare = subprocess.run(["unshare", "--user", "true"], capture_output=True, check=False)
     assert bool(image.first_user()) == (unshare.returncode == 0)
@@ -508,7 +604,8 @@ def test_root_in_a_machine_is_nobody_on_this_host_where_users_can_be_mapped(worl
 
 @pytest.mark.machines
 def test_memory_is_limited_or_said_not_to_be(world: World) -> None:
-    """Where this host has memory groups the machine is in one with its limit; elsewhere the outputs say `nothing`."""
+    """Where this host has memory groups the machine is in one with its limit; elsewhere the outputs
+    say `nothing`."""
     made = world.machines.create(world.props)
     group = Path("/sys/fs/cgroup/memory", world.machine.unit, "memory.limit_in_bytes")
     if made.outs["limit"] == "cgroup":
@@ -519,15 +616,23 @@ def test_memory_is_limited_or_said_not_to_be(world: World) -> None:
 
 @pytest.mark.machines
 def test_a_running_machine_gets_another_memory_limit(world: World) -> None:
-    """It runs on, its files stay, the limit is the new one at once; less than it uses now is refused."""
+    """It runs on, its files stay, the limit is the new one at once; less than it uses now is
+    refused."""
     made = world.machines.create(world.props)
     init = world.machine.pid
     changed = world.machines.update(made.id, made.outs, {**world.props, "memory_mb": 384})
-    assert (changed.outs["memory_mb"], world.machine.memory_mb, world.machine.pid) == (384, 384, init)
+    assert (changed.outs["memory_mb"], world.machine.memory_mb, world.machine.pid) == (
+        384,
+        384,
+        init,
+    )
     group = Path("/sys/fs/cgroup/memory", world.machine.unit, "memory.limit_in_bytes")
     if changed.outs["limit"] == "cgroup":
         assert int(group.read_text()) == 384 * 2**20
-        with pytest.raises(home.LocalCloudError, match=r"memory_mb: 1 is less than the \d+ MiB that its processes use"):
+        with pytest.raises(
+            home.LocalCloudError,
+            match=r"memory_mb: 1 is less than the \d+ MiB that its processes use",
+        ):
             world.machines.update(made.id, changed.outs, {**world.props, "memory_mb": 1})
         assert int(group.read_text()) == 384 * 2**20
     assert nspawn.running(world.machine)
@@ -535,12 +640,15 @@ def test_a_running_machine_gets_another_memory_limit(world: World) -> None:
 
 @pytest.mark.machines
 def test_a_machine_that_no_state_knows_is_taken_back_or_left_alone(world: World) -> None:
-    """The state was lost: the same machine comes back with its data, one of another address is never deleted for it."""
+    """The state was lost: the same machine comes back with its data, one of another address is
+    never deleted for it."""
     world.machines.create(world.props)
     init = world.machine.pid
     again = world.machines.create({**world.props, "memory_mb": 320})
     assert (world.machine.pid, again.outs["memory_mb"], world.machine.memory_mb) == (init, 320, 320)
-    with pytest.raises(home.LocalCloudError, match="is in no stack's state and has another container, address"):
+    with pytest.raises(
+        home.LocalCloudError, match="is in no stack's state and has another container, address"
+    ):
         world.machines.create({**world.props, "number": 65})
     assert nspawn.running(world.machine)
 
@@ -563,7 +671,8 @@ def test_a_host_that_can_hold_no_more_machines_is_told_what_to_raise() -> None:
     said = nspawn._cause("Failed to allocate manager object: Too many open files\nExiting PID 1...")
     assert "sysctl -w fs.inotify.max_user_instances=1024" in said
     network = nspawn._cause(
-        "See 'systemctl status systemd-networkd.service' for details.\n[  OK  ] Reached target Network."
+        "See 'systemctl status systemd-networkd.service' for details.\n[  OK  ] Reached target"
+        " Network."
     )
     assert "sysctl -w fs.inotify.max_user_instances=1024" in network
     assert "Kernel panic" in nspawn._cause("Kernel panic")
@@ -571,7 +680,8 @@ def test_a_host_that_can_hold_no_more_machines_is_told_what_to_raise() -> None:
 
 @pytest.fixture
 def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Where a machine may answer, and nobody does yet; half a second without a sign of life is too long."""
+    """Where a machine may answer, and nobody does yet; half a second without a sign of life is too
+    long."""
     monkeypatch.setattr(nspawn, "BOOT_S", 0.5)
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -584,8 +694,17 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 def booting(script: str) -> Iterator[nspawn.Machine]:
     """A machine whose init is this Python script."""
     with subprocess.Popen([sys.executable, "-c", script]) as init:
-        fields = {"id": "m", "name": "backend-1", "container": "", "address": "127.0.0.1", "bridge": "", "image": ""}
-        machine = nspawn.Machine(**fields, memory_mb=1, pid=init.pid, started=nspawn._start_time(init.pid))
+        fields = {
+            "id": "m",
+            "name": "backend-1",
+            "container": "",
+            "address": "127.0.0.1",
+            "bridge": "",
+            "image": "",
+        }
+        machine = nspawn.Machine(
+            **fields, memory_mb=1, pid=init.pid, started=nspawn._start_time(init.pid)
+        )
         try:
             yield machine
         finally:
@@ -593,7 +712,8 @@ def booting(script: str) -> Iterator[nspawn.Machine]:
 
 
 def test_a_machine_that_goes_on_booting_is_waited_for(port: int) -> None:
-    """On a host that is busy with other things a boot takes long, and what it has worked grows all the time."""
+    """On a host that is busy with other things a boot takes long, and what it has worked grows all
+    the time."""
 
     def answer() -> None:
         time.sleep(2)
@@ -610,20 +730,29 @@ def test_a_machine_that_goes_on_booting_is_waited_for(port: int) -> None:
 def test_a_machine_that_stands_still_is_given_up(port: int) -> None:
     with (
         booting("import time; time.sleep(60)") as machine,
-        pytest.raises(home.LocalCloudError, match=r"nothing has happened in it for 0\.5 s; its console"),
+        pytest.raises(
+            home.LocalCloudError, match=r"nothing has happened in it for 0\.5 s; its console"
+        ),
     ):
         nspawn._await_ssh(machine)
 
 
-def test_a_machine_that_works_without_end_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_works_without_end_is_given_up(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(nspawn, "LONGEST_BOOT_S", 1.5)
     with (
         booting("while True: pass") as machine,
-        pytest.raises(home.LocalCloudError, match=r"did not come up: it is still at it after 1\.5 s"),
+        pytest.raises(
+            home.LocalCloudError, match=r"did not come up: it is still at it after 1\.5 s"
+        ),
     ):
         nspawn._await_ssh(machine)
 
 
 def test_a_machine_that_has_ended_says_so(port: int) -> None:
-    with booting("") as machine, pytest.raises(home.LocalCloudError, match="did not come up: it has ended"):
+    with (
+        booting("") as machine,
+        pytest.raises(home.LocalCloudError, match="did not come up: it has ended"),
+    ):
         nspawn._await_ssh(machine)

@@ -72,12 +72,14 @@ def test_a_key_is_named_as_ssh_keygen_does(tmp_path: Path) -> None:
     import subprocess
 
     (tmp_path / "key.pub").write_text(ADA + "\n")
-    said = subprocess.run(["ssh-keygen", "-lf", tmp_path / "key.pub"], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        ["ssh-keygen", "-lf", tmp_path / "key.pub"], capture_output=True, text=True, check=True
+    )
     assert said.stdout.split()[1] in logins.name_of(ADA)
     assert logins.name_of(ADA).endswith("ada@laptop")
 
 
-# ------------------------------------------------------------------------------------------------- on the host's disk
+# ------------------------------------------------------------------------------- on the host's disk
 
 
 @pytest.fixture
@@ -87,11 +89,15 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = Path(f"{tmp_path}{who.pw_dir}")
     (home / ".ssh").mkdir(parents=True)
     monkeypatch.setattr(places, "ROOT", tmp_path)
-    monkeypatch.setattr(logins, "ORDERS", {"logins": {"user": who.pw_name, "keys": [ADA, EVE], "own": key(ADA)}})
+    monkeypatch.setattr(
+        logins, "ORDERS", {"logins": {"user": who.pw_name, "keys": [ADA, EVE], "own": key(ADA)}}
+    )
     return home / ".ssh"
 
 
-def test_the_file_is_written_whole_private_and_once(host: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_file_is_written_whole_private_and_once(
+    host: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (host / "authorized_keys").write_text(f"{ADA}\n{BOB}\n")
     assert [line[0] for line in logins.differences()[logins.NAME].splitlines()[1:]] == ["+", "-"]
     assert logins.settle() is True

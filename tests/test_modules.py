@@ -1,4 +1,5 @@
-"""Which configuration a release can run under: by the modules that it names, and by classes of settings."""
+"""Which configuration a release can run under: by the modules that it names, and by classes of
+settings."""
 
 from __future__ import annotations
 
@@ -19,9 +20,24 @@ CLASSES = "from configurations import Configuration\nclass Prod(Configuration): 
         (PLAIN, {"settings.py": "X = 1\n"}, False, True),
         (PLAIN, {"other.py": "X = 1\n"}, False, False),
         (WITH_CLASS, {"settings.py": CLASSES}, True, True),
-        (WITH_CLASS, {"settings.py": "X = 1\n"}, False, False),  # the release before, without that package
-        (PLAIN, {"settings.py": CLASSES}, True, False),  # its class would come after the kit's settings
-        (PLAIN, {"settings/__init__.py": "from .base import *\n", "settings/base.py": CLASSES}, True, False),
+        (
+            WITH_CLASS,
+            {"settings.py": "X = 1\n"},
+            False,
+            False,
+        ),  # the release before, without that package
+        (
+            PLAIN,
+            {"settings.py": CLASSES},
+            True,
+            False,
+        ),  # its class would come after the kit's settings
+        (
+            PLAIN,
+            {"settings/__init__.py": "from .base import *\n", "settings/base.py": CLASSES},
+            True,
+            False,
+        ),
         (PLAIN, {"settings.py": "X = 1\n", "base.py": CLASSES}, True, True),
     ],
 )

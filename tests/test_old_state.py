@@ -1,12 +1,15 @@
-"""Stacks that exist are taken over: what the program does to a state that an earlier commit has written.
+"""Stacks that exist are taken over: what the program does to a state that an earlier commit has
+written.
 
-`tests/state/c449aef` holds the states of the shipped cloud stacks as the program of that commit made them under the
-real Pulumi CLI, with pretended providers (`tests/pretend.py`), and the local stack's as the embedded engine made it on
-real machines. Two judges: a model of Pulumi's step generator, always; the real CLI where it is installed.
+`tests/state/c449aef` holds the states of the shipped cloud stacks as the program of that commit
+made them under the real Pulumi CLI, with pretended providers (`tests/pretend.py`), and the local
+stack's as the embedded engine made it on real machines. Two judges: a model of Pulumi's step
+generator, always; the real CLI where it is installed.
 
-What this proves: with the knowledge in `pretend.IN_PLACE` of which inputs a provider updates in place, no instance,
-disk, address or network is replaced or deleted. It does not prove that this knowledge is complete or current: it was
-read from the providers' schemas by hand. Inputs that are not listed count as replacing.
+What this proves: with the knowledge in `pretend.IN_PLACE` of which inputs a provider updates in
+place, no instance, disk, address or network is replaced or deleted. It does not prove that this
+knowledge is complete or current: it was read from the providers' schemas by hand. Inputs that are
+not listed count as replacing.
 """
 
 from __future__ import annotations
@@ -32,14 +35,26 @@ Json = dict[str, Any]
 
 # What holds data, or what people and other things know it by.
 PRECIOUS = {
-    "aws:ec2/instance:Instance", "aws:ec2/eip:Eip", "aws:ec2/eipAssociation:EipAssociation", "aws:ec2/vpc:Vpc",
-    "aws:ec2/subnet:Subnet", "aws:ec2/internetGateway:InternetGateway", "aws:ec2/routeTable:RouteTable",
-    "aws:ec2/route:Route", "aws:ec2/routeTableAssociation:RouteTableAssociation",
-    "aws:ec2/securityGroup:SecurityGroup", "aws:route53/record:Record", "tls:index/privateKey:PrivateKey",
-    "gcp:compute/instance:Instance", "gcp:compute/address:Address", "gcp:compute/network:Network",
-    "gcp:compute/subnetwork:Subnetwork", "gcp:serviceaccount/account:Account", "gcp:compute/firewall:Firewall",
+    "aws:ec2/instance:Instance",
+    "aws:ec2/eip:Eip",
+    "aws:ec2/eipAssociation:EipAssociation",
+    "aws:ec2/vpc:Vpc",
+    "aws:ec2/subnet:Subnet",
+    "aws:ec2/internetGateway:InternetGateway",
+    "aws:ec2/routeTable:RouteTable",
+    "aws:ec2/route:Route",
+    "aws:ec2/routeTableAssociation:RouteTableAssociation",
+    "aws:ec2/securityGroup:SecurityGroup",
+    "aws:route53/record:Record",
+    "tls:index/privateKey:PrivateKey",
+    "gcp:compute/instance:Instance",
+    "gcp:compute/address:Address",
+    "gcp:compute/network:Network",
+    "gcp:compute/subnetwork:Subnetwork",
+    "gcp:serviceaccount/account:Account",
+    "gcp:compute/firewall:Firewall",
     "gcp:dns/recordSet:RecordSet",
-}  # fmt: skip
+}
 INSTANCES = {"aws": "aws:ec2/instance:Instance", "gcp": "gcp:compute/instance:Instance"}
 cli = pytest.mark.skipif(
     not (shutil.which("pulumi") and shutil.which("pulumi-language-python")),
@@ -72,7 +87,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         if set(value) == {"secret"} or pretend.SECRET in value:
             return "secret"
-        return {key: plain(item) for key, item in value.items() if key not in ("__defaults", "__internal")}
+        return {
+            key: plain(item)
+            for key, item in value.items()
+            if key not in ("__defaults", "__internal")
+        }
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
@@ -89,12 +108,18 @@ def put_back(new: Json, old: Json, path: str) -> None:
 def steps(stack: str, built: Graph) -> dict[str, str]:
     """`type name` → create, update, replace or delete, without what stays."""
     old = old_resources(stack)
-    new = {f"{node.type} {node.name}": node for node in built.nodes if node.type in pretend.IN_PLACE}
-    found = dict.fromkeys(new.keys() - old.keys(), "create") | dict.fromkeys(old.keys() - new.keys(), "delete")
+    new = {
+        f"{node.type} {node.name}": node for node in built.nodes if node.type in pretend.IN_PLACE
+    }
+    found = dict.fromkeys(new.keys() - old.keys(), "create") | dict.fromkeys(
+        old.keys() - new.keys(), "delete"
+    )
     text = json.dumps({key: plain(node.inputs) for key, node in new.items()})
     for key, node in new.items():  # an account that keeps its id keeps its address
         if key in old and "accountId" in node.inputs:
-            text = text.replace(f'"{node.inputs["accountId"]}@', f'"{old[key]["inputs"]["accountId"]}@')
+            text = text.replace(
+                f'"{node.inputs["accountId"]}@', f'"{old[key]["inputs"]["accountId"]}@'
+            )
     inputs = json.loads(text)
     for key in sorted(old.keys() & new.keys()):
         if what := step(plain(old[key]["inputs"]), inputs[key], new[key]):
@@ -116,17 +141,23 @@ def step(before: Json, after: Json, node: Node) -> str | None:
 
 def losses(found: dict[str, str]) -> dict[str, str]:
     """What is precious and is not kept where it is."""
-    return {key: what for key, what in found.items() if what not in ("create", "update") and key.split()[0] in PRECIOUS}
+    return {
+        key: what
+        for key, what in found.items()
+        if what not in ("create", "update") and key.split()[0] in PRECIOUS
+    }
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_nothing_precious_of_an_old_stack_is_replaced_or_deleted(stack: str) -> None:
-    """No instance, disk, address, network, host key, name or account of a stack of commit c449aef."""
+    """No instance, disk, address, network, host key, name or account of a stack of commit
+    c449aef."""
     assert losses(steps(stack, graph.program(stack))) == {}
 
 
 def test_no_machine_of_an_old_local_stack_is_replaced() -> None:
-    """The providers of the local cloud, asked about the old outputs and the new program's inputs."""
+    """The providers of the local cloud, asked about the old outputs and the new program's
+    inputs."""
     latest = old_state("local")["checkpoint"]["latest"]
     dynamic = [one for one in latest["resources"] if one["type"].startswith("pulumi-python:")]
     old = {" ".join(pretend.type_and_name(one["urn"])): one for one in dynamic}
@@ -136,7 +167,9 @@ def test_no_machine_of_an_old_local_stack_is_replaced() -> None:
     judges = {"Network": NetworkProvider(), "Machine": MachineProvider()}
     for key, one in old.items():
         judge = judges[one["type"].rpartition(":")[2]]
-        given = {key: one["outputs"][key] for key in ("bridge", "subnet")}  # the network's, which stays
+        given = {
+            key: one["outputs"][key] for key in ("bridge", "subnet")
+        }  # the network's, which stays
         found = judge.diff(one["id"], one["outputs"], {**plain(new[key].inputs), **given})
         assert (found.changes, found.replaces) == (False, []), key
 
@@ -163,7 +196,8 @@ def old(debug: str, tmp_path: Path) -> Callable[[str], pretend.Cli]:
 @cli
 @pytest.mark.parametrize("stack", ["aws-prod", "gcp-prod"])
 def test_the_real_cli_s_preview_agrees(old: Callable[[str], pretend.Cli], stack: str) -> None:
-    """The engine itself, over the old state: the same steps as the model's, nothing precious among the losses."""
+    """The engine itself, over the old state: the same steps as the model's, nothing precious among
+    the losses."""
     made = old(stack)
     found = {key: what for key, what in made.steps().items() if key.split()[0] in pretend.IN_PLACE}
     assert losses(found) == {}
@@ -174,7 +208,8 @@ def test_the_real_cli_s_preview_agrees(old: Callable[[str], pretend.Cli], stack:
 @cli
 @pytest.mark.parametrize("stack", ["aws-prod", "gcp-prod"])
 def test_a_renamed_stack_keeps_what_it_has(old: Callable[[str], pretend.Cli], stack: str) -> None:
-    """`pulumi stack rename`: tags and labels follow, names that can't be changed stay; nothing is replaced."""
+    """`pulumi stack rename`: tags and labels follow, names that can't be changed stay; nothing is
+    replaced."""
     made = old(stack)
     renamed = f"{stack}-2"
     made.run("stack", "rename", renamed, "--stack", stack)
@@ -197,7 +232,10 @@ def test_a_colleague_s_own_key_changes_nothing(stack: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("stack", ["aws-prod", "gcp-prod"])
 def test_another_machine_type_is_an_update_in_place(stack: str) -> None:
     """On both clouds: the machine is stopped and started, not replaced."""
-    found = steps(stack, graph.program(stack, machine_type={"aws": "t3.large", "gcp": "e2-standard-2"}[stack[:3]]))
+    found = steps(
+        stack,
+        graph.program(stack, machine_type={"aws": "t3.large", "gcp": "e2-standard-2"}[stack[:3]]),
+    )
     assert losses(found) == {}
     assert found[f"{INSTANCES[stack[:3]]} backend-1"] == "update"
 
@@ -206,14 +244,15 @@ def test_another_machine_type_is_an_update_in_place(stack: str) -> None:
 @pytest.mark.parametrize("stack", ["aws-prod", "gcp-prod"])
 def test_the_real_cli_s_preview_of_another_machine_type_is_asked_about(
     old: Callable[[str], pretend.Cli], stack: str
-) -> None:  # fmt: skip
+) -> None:
     """`fab up` reads from its events that both instances are stopped for a while, and why."""
     kind = {"aws": "t3.large", "gcp": "e2-standard-2"}[stack[:3]]
     asked = [change for change in changes(old(stack, machine_type=kind).preview()) if change.asks]
     key = {"aws": "instanceType", "gcp": "machineType"}[stack[:3]]
     assert {change.name: (change.option, key in change.keys) for change in asked} == {
-        "frontend-1": ("stop", True), "backend-1": ("stop", True)
-    }  # fmt: skip
+        "frontend-1": ("stop", True),
+        "backend-1": ("stop", True),
+    }
 
 
 def test_google_may_stop_an_instance_for_an_update() -> None:
@@ -223,15 +262,24 @@ def test_google_may_stop_an_instance_for_an_update() -> None:
 
 
 def test_the_model_sees_a_replacement() -> None:
-    """A program that ignores nothing, or gives another name, replaces; so would one that drops a resource."""
+    """A program that ignores nothing, or gives another name, replaces; so would one that drops a
+    resource."""
     built = graph.program("gcp-prod")
 
     def changed(node: Node) -> Node:
-        return replace(node, inputs={**node.inputs, "name": "other"}, ignores=()) if "name" in node.inputs else node
+        return (
+            replace(node, inputs={**node.inputs, "name": "other"}, ignores=())
+            if "name" in node.inputs
+            else node
+        )
 
     found = steps("gcp-prod", replace(built, nodes=tuple(map(changed, built.nodes))))
     assert found["gcp:compute/instance:Instance backend-1"] == "replace"
-    fewer = replace(built, nodes=tuple(node for node in built.nodes if node.type != "gcp:compute/address:Address"))
+    fewer = replace(
+        built,
+        nodes=tuple(node for node in built.nodes if node.type != "gcp:compute/address:Address"),
+    )
     assert losses(steps("gcp-prod", fewer)) == {
-        "gcp:compute/address:Address backend-1": "delete", "gcp:compute/address:Address frontend-1": "delete"
-    }  # fmt: skip
+        "gcp:compute/address:Address backend-1": "delete",
+        "gcp:compute/address:Address frontend-1": "delete",
+    }

@@ -1,4 +1,5 @@
-"""Origins as browsers send them, everything else refused in words, shapes that match nothing but their own."""
+"""Origins as browsers send them, everything else refused in words, shapes that match nothing but
+their own."""
 
 from __future__ import annotations
 
@@ -65,7 +66,9 @@ FIXABLE = {
     "https://βόλος.gr": "https://xn--nxasmm1c.gr",
     "https://a.b-c.d--e.example.com": "https://a.b-c.d--e.example.com",
     "https://0.example.com": "https://0.example.com",
-    "https://ec2-54-0-0-1.us-west-2.compute.amazonaws.com": "https://ec2-54-0-0-1.us-west-2.compute.amazonaws.com",
+    "https://ec2-54-0-0-1.us-west-2.compute.amazonaws.com": (
+        "https://ec2-54-0-0-1.us-west-2.compute.amazonaws.com"
+    ),
     f"https://{'a' * 63}.com": f"https://{'a' * 63}.com",
 }
 # In development only -> what a browser sends.
@@ -94,7 +97,9 @@ REFUSED = {
     "true": "unset variable",
     "http://": "no host",
     "https:///": "no host",
-    "https:///app.example.com": "no host after '://' (was a variable or an output empty?); write https://app.example.com",
+    "https:///app.example.com": (
+        "no host after '://' (was a variable or an output empty?); write https://app.example.com"
+    ),
     "http://:8080": "no host",
     "http://?": "no host",
     "http://None": "unset variable",
@@ -130,7 +135,9 @@ REFUSED = {
     "about:blank": "the scheme 'about'",
     "blob:https://app.example.com": "the scheme 'blob'",
     # path, query, fragment
-    "https://app.example.com/login": "a path ('/login'), which no origin has; write https://app.example.com",
+    "https://app.example.com/login": (
+        "a path ('/login'), which no origin has; write https://app.example.com"
+    ),
     "https://app.example.com//": "a path",
     "https://app.example.com/index.html": "a path",
     "https://app.example.com/.": "a path",
@@ -143,8 +150,9 @@ REFUSED = {
     "https://APP.example.com:443/login": "write https://app.example.com",
     "https://app.example.com:8443/x": "write https://app.example.com:8443",
     # userinfo
-    "https://admin@app.example.com": "user or password before the '@', which origins never hold; "
-    "write https://app.example.com",
+    "https://admin@app.example.com": (
+        "user or password before the '@', which origins never hold; write https://app.example.com"
+    ),
     "https://@app.example.com": "user or password",
     "https://app.example.com\\@evil.com": "user or password",
     "https://app.example.com/@evil": "user or password",
@@ -214,7 +222,9 @@ REFUSED = {
     "https://%HOST%": "template",
     "%(origin)s": "template",
     "https://%s": "template",
-    "http://Calling __str__ on an Output[T] is not supported.\n\nTo get the value": "unresolved Pulumi output",
+    "http://Calling __str__ on an Output[T] is not supported.\n\nTo get the value": (
+        "unresolved Pulumi output"
+    ),
     "http://Calling [toString] on an [Output<T>] is not supported.": "unresolved Pulumi output",
     "<pulumi.output.Output object at 0x7f0000000000>": "unresolved Pulumi output",
     "http://04da6b54-80e4-46f7-96ec-b56ff0331ba9": "unresolved Pulumi output",
@@ -289,7 +299,9 @@ REFUSED = {
     "https://\N{KELVIN SIGN}.example.com": "compatibility character U+212A",
     "https://℀.example.com": "compatibility character U+2100",
     "https://𝐚pp.example.com": "compatibility character U+1D41A",
-    "https://аpp.example.com": "mixes scripts within one label (U+0430 CYRILLIC SMALL LETTER A, U+0070",
+    "https://аpp.example.com": (
+        "mixes scripts within one label (U+0430 CYRILLIC SMALL LETTER A, U+0070"
+    ),
     "https://exαmple.com": "mixes scripts",
     "https://exampΙe.com": "mixes scripts",
     "https://googlе.com": "mixes scripts",
@@ -421,14 +433,16 @@ def test_normalised(text: str, sent: str, production: bool) -> None:
 
 @pytest.mark.parametrize(("text", "sent"), FIXABLE_IN_DEVELOPMENT.items(), ids=ascii)
 def test_normalised_in_development(text: str, sent: str) -> None:
-    """In development addresses and names of this machine and network are origins, in production never."""
+    """In development addresses and names of this machine and network are origins, in production
+    never."""
     assert str(parse_origin(text, production=False)) == sent
     refusal(text, production=True)
 
 
 @pytest.mark.parametrize(("text", "phrase"), REFUSED.items(), ids=lambda value: ascii(value)[:60])
 def test_refused(text: str, phrase: str) -> None:
-    """What no browser sends, or nobody meant, is refused in words that name the part, in every environment."""
+    """What no browser sends, or nobody meant, is refused in words that name the part, in every
+    environment."""
     assert phrase in refusal(text, production=False)
     refusal(text, production=True)
 
@@ -463,7 +477,8 @@ def test_blocked_ports(port: int) -> None:
 
 
 def test_browser_agrees() -> None:
-    """`new URL(x).origin`, recorded from Chromium, is what the kit makes of every spelling that it accepts."""
+    """`new URL(x).origin`, recorded from Chromium, is what the kit makes of every spelling that it
+    accepts."""
     recorded = json.loads((GOLDEN / "chromium.json").read_text())
     accepted_texts = [*FIXABLE, *FIXABLE_IN_DEVELOPMENT, *REFUSED_IN_PRODUCTION]
     assert {text: str(parse_origin(text, production=False)) for text in accepted_texts} == recorded
@@ -474,7 +489,12 @@ def test_browser_agrees() -> None:
 
 def test_ordering() -> None:
     """Origins sort with and without a port."""
-    texts = ["https://b.example.com", "http://b.example.com:8080", "http://b.example.com", "http://a.example.com:81"]
+    texts = [
+        "https://b.example.com",
+        "http://b.example.com:8080",
+        "http://b.example.com",
+        "http://a.example.com:81",
+    ]
     ordered = sorted(parse_origin(text, production=False) for text in texts)
     assert [str(origin) for origin in ordered] == [texts[3], texts[2], texts[1], texts[0]]
     assert all(a < b and b > a for a, b in pairwise(ordered))
@@ -499,7 +519,8 @@ def test_kinds_of_hosts(text: str, is_ip: bool, is_loopback: bool) -> None:
 
 
 def test_loopback_twins() -> None:
-    """`localhost` and `127.0.0.1` are each other's twin with the same scheme and port; nothing else has one."""
+    """`localhost` and `127.0.0.1` are each other's twin with the same scheme and port; nothing else
+    has one."""
     localhost, number = Origin("http", "localhost", 8080), Origin("http", "127.0.0.1", 8080)
     assert loopback_twin(localhost) == number and loopback_twin(number) == localhost
     assert loopback_twin(Origin("http", "[::1]", None)) is None
@@ -510,8 +531,8 @@ def test_notes() -> None:
     """One half of the pair without the other is worth a note; both, or neither, is not."""
     localhost, number = Origin("http", "localhost", 8080), Origin("http", "127.0.0.1", 8080)
     assert origin_notes([localhost, localhost]) == [
-        "`localhost` and `127.0.0.1` are two origins: add http://127.0.0.1:8080 if the page of http://localhost:8080 "
-        "is opened under that name too"
+        "`localhost` and `127.0.0.1` are two origins: add http://127.0.0.1:8080 if the page of"
+        " http://localhost:8080 is opened under that name too"
     ]
     assert len(origin_notes([localhost, Origin("http", "127.0.0.1", 9000)])) == 2
     assert origin_notes([localhost, number, Origin("https", "app.example.com", None)]) == []
@@ -519,8 +540,13 @@ def test_notes() -> None:
 
 def test_import_is_cheap() -> None:
     """Importing the module loads neither the suffix list nor the IDNA tables nor Pulumi."""
-    script = "import sys, infra.origins; print([m for m in ('idna', 'publicsuffixlist', 'pulumi') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    script = (
+        "import sys, infra.origins; print([m for m in ('idna', 'publicsuffixlist', 'pulumi') if m"
+        " in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -530,7 +556,9 @@ unhurried = settings(deadline=None)  # the first example loads the IDNA tables o
 
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 NAMES = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
-INTERNATIONAL = st.text(st.characters(categories=["Ll", "Lu", "Lo", "Mn", "Nd"]), min_size=1, max_size=8)
+INTERNATIONAL = st.text(
+    st.characters(categories=["Ll", "Lu", "Lo", "Mn", "Nd"]), min_size=1, max_size=8
+)
 IPV4S = st.ip_addresses(v=4).map(str)
 IPV6S = st.ip_addresses(v=6).map(lambda address: f"[{address.exploded.upper()}]")
 HOSTS = st.one_of(NAMES, IPV4S, IPV6S, INTERNATIONAL.map(lambda label: f"{label}.example.com"))
@@ -543,7 +571,9 @@ PLAUSIBLE = st.builds(
     st.sampled_from(["", "/", "\n", " "]),
 )
 WILD = st.text(max_size=40).flatmap(
-    lambda text: st.sampled_from([text, f"https://{text}", f"https://a.example.com{text}", f"http://{text}.com"])
+    lambda text: st.sampled_from(
+        [text, f"https://{text}", f"https://a.example.com{text}", f"http://{text}.com"]
+    )
 )
 ANYTHING = st.one_of(PLAUSIBLE, WILD)
 # Independent of the parser: the whole alphabet of a serialised origin.
@@ -578,7 +608,9 @@ def test_refusals_are_one_printable_line(text: str) -> None:
 
 
 USERS = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
-PASSWORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).map(lambda text: f"hunter2{text}hunter2")
+PASSWORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).map(
+    lambda text: f"hunter2{text}hunter2"
+)
 
 
 @unhurried
@@ -590,8 +622,11 @@ PASSWORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).map(l
     st.one_of(HOSTS, st.just("")),
     st.sampled_from(["", "/", "/x?y", ",z", "\n"]),
 )
-def test_no_password_is_shown(start: str, user: str, password: str, at: str, host: str, end: str) -> None:
-    """No error holds the password, or any part of one that is cut by a slash, a quote or another '@'."""
+def test_no_password_is_shown(
+    start: str, user: str, password: str, at: str, host: str, end: str
+) -> None:
+    """No error holds the password, or any part of one that is cut by a slash, a quote or another
+    '@'."""
     text = f"{start}{user}:{password}{at}{host}{end}"
     for parse in (parse_origin, parse_shape):
         with pytest.raises(OriginError) as caught:
@@ -603,7 +638,9 @@ def test_no_password_is_shown(start: str, user: str, password: str, at: str, hos
 def test_no_query_is_shown() -> None:
     """A query or fragment may hold a token, so it is cut from errors."""
     for mark in "?#":
-        assert "hunter2" not in refusal(f"https://app.example.com/{mark}token=hunter2", production=False)
+        assert "hunter2" not in refusal(
+            f"https://app.example.com/{mark}token=hunter2", production=False
+        )
 
 
 # ---- look-alikes
@@ -622,7 +659,8 @@ ORIGINS = [
 
 @pytest.mark.parametrize("text", ORIGINS)
 def test_look_alikes(text: str) -> None:
-    """Look-alikes are many, distinct, never the origin, and each travels unchanged in one header line."""
+    """Look-alikes are many, distinct, never the origin, and each travels unchanged in one header
+    line."""
     values = look_alikes(parse_origin(text, production=False))
     assert len(values) > 100 and len(set(values)) == len(values) and text not in values
     assert all(value == value.strip(" \t") and not set(value) & set("\r\n\0") for value in values)
@@ -631,7 +669,8 @@ def test_look_alikes(text: str) -> None:
 
 @pytest.mark.parametrize("text", ORIGINS)
 def test_look_alikes_differ_as_origins(text: str) -> None:
-    """No value of the list but another spelling of the same origin parses to it; those no browser sends."""
+    """No value of the list but another spelling of the same origin parses to it; those no browser
+    sends."""
     origin = parse_origin(text, production=False)
     same = [value for value in look_alikes(origin) if accepted(value) == origin]
     default = {"http": 80, "https": 443}[origin.scheme]
@@ -659,7 +698,8 @@ def test_look_alikes_differ_as_origins(text: str) -> None:
     ],
 )
 def test_look_alikes_hold_every_kind(value: str) -> None:
-    """Prefix, suffix, dot, case, port, scheme, sub-domain, `null`, userinfo, special and control bytes are there."""
+    """Prefix, suffix, dot, case, port, scheme, sub-domain, `null`, userinfo, special and control
+    bytes are there."""
     assert value in look_alikes(parse_origin("https://app.example.com", production=True))
 
 
@@ -740,7 +780,10 @@ SHAPES = {
     ),
     "http://192.168.1.*:3000": (
         "http://192.168.1.*:3000",
-        [f"http://192.168.1.{octet}:3000" for octet in (0, 1, 9, 10, 99, 100, 199, 200, 249, 250, 255)],
+        [
+            f"http://192.168.1.{octet}:3000"
+            for octet in (0, 1, 9, 10, 99, 100, 199, 200, 249, 250, 255)
+        ],
         [
             "http://192.168.1.256:3000",
             "http://192.168.1.01:3000",
@@ -773,7 +816,10 @@ SHAPES = {
         "http://localhost:*",
         [
             "http://localhost",
-            *(f"http://localhost:{port}" for port in (1, 8, 81, 443, 800, 3000, 8080, 9999, 10000, 59999, 65535)),
+            *(
+                f"http://localhost:{port}"
+                for port in (1, 8, 81, 443, 800, 3000, 8080, 9999, 10000, 59999, 65535)
+            ),
         ],
         [
             "http://localhost:",
@@ -799,7 +845,12 @@ SHAPES = {
     "https://127.0.0.1:*/": (
         "https://127.0.0.1:*",
         ["https://127.0.0.1", "https://127.0.0.1:80", "https://127.0.0.1:4430"],
-        ["https://127.0.0.1:443", "https://127x0.0.1:80", "https://127.0.0.10:80", "https://127.0.0.11"],
+        [
+            "https://127.0.0.1:443",
+            "https://127x0.0.1:80",
+            "https://127.0.0.10:80",
+            "https://127.0.0.11",
+        ],
     ),
 }
 
@@ -835,7 +886,9 @@ SHAPES_REFUSED = {
     "https://app.example.com/{path}": "a path ('/{path}')",
     "https://app.example.com/#{fragment}": "a fragment",
     "https://{branch}.preview.example.com/x": "write https://{branch}.preview.example.com",
-    "{branch}.preview.example.com": "write http://{branch}.preview.example.com or https://{branch}.preview.example.com",
+    "{branch}.preview.example.com": (
+        "write http://{branch}.preview.example.com or https://{branch}.preview.example.com"
+    ),
     "https://{user}@preview.example.com": "user or password",
     "https://{{branch}}.preview.example.com": "template",
     "https://${branch}.preview.example.com": "template",
@@ -862,7 +915,9 @@ SHAPES_REFUSED = {
     "*": "where only a name fits",
     "null": "no placeholder",
     "": "no placeholder",
-    "https://{branch}.preview.example.com,https://{branch}.b.example.com": "more than one placeholder",
+    "https://{branch}.preview.example.com,https://{branch}.b.example.com": (
+        "more than one placeholder"
+    ),
     r"^https://\w+\.example\.com$": "regular expression",
     r"^https://.*$": "regular expression",
     ".*": "regular expression",
@@ -888,10 +943,14 @@ def shape(text: str) -> Shape:
 
 
 def both_patterns(a_shape: Shape, value: str) -> tuple[bool, bool]:
-    return bool(re.match(a_shape.python_pattern, value)), bool(re.search(a_shape.nginx_pattern, value))
+    return bool(re.match(a_shape.python_pattern, value)), bool(
+        re.search(a_shape.nginx_pattern, value)
+    )
 
 
-@pytest.mark.parametrize(("text", "canonical", "good", "bad"), [(key, *row) for key, row in SHAPES.items()], ids=ascii)
+@pytest.mark.parametrize(
+    ("text", "canonical", "good", "bad"), [(key, *row) for key, row in SHAPES.items()], ids=ascii
+)
 def test_shapes(text: str, canonical: str, good: list[str], bad: list[str]) -> None:
     """A shape matches its origins and nothing that only looks like one."""
     parsed = shape(text)
@@ -902,14 +961,20 @@ def test_shapes(text: str, canonical: str, good: list[str], bad: list[str]) -> N
 
 @pytest.mark.parametrize("text", SHAPES, ids=ascii)
 def test_shape_patterns_are_anchored_and_quotable(text: str) -> None:
-    """Both patterns are anchored at both ends, and nothing in them ends a quoted string of nginx or Python."""
+    """Both patterns are anchored at both ends, and nothing in them ends a quoted string of nginx or
+    Python."""
     parsed = shape(text)
-    assert parsed.python_pattern == rf"\A{parsed.body}\Z" and parsed.nginx_pattern == f"^{parsed.body}$"
+    assert (
+        parsed.python_pattern == rf"\A{parsed.body}\Z"
+        and parsed.nginx_pattern == f"^{parsed.body}$"
+    )
     assert re.fullmatch(r"[a-z0-9A-Z:/\\.()?!|\[\]{},-]+", parsed.body)
     assert re.compile(parsed.python_pattern).groups == 0
 
 
-@pytest.mark.parametrize(("text", "phrase"), SHAPES_REFUSED.items(), ids=lambda value: ascii(value)[:60])
+@pytest.mark.parametrize(
+    ("text", "phrase"), SHAPES_REFUSED.items(), ids=lambda value: ascii(value)[:60]
+)
 def test_shapes_refused(text: str, phrase: str) -> None:
     """What is no shape, or would let strangers in, is refused in words, in every environment."""
     with pytest.raises(OriginError) as caught:
@@ -948,7 +1013,10 @@ def of_label_shape(value: str, before: str, after: str, room: int = 63) -> bool:
 
 
 @unhurried
-@given(st.text(st.sampled_from("ab0-.:/@A_\né"), max_size=70), st.sampled_from(["", ".evil.com", ":8080", "/", "\n"]))
+@given(
+    st.text(st.sampled_from("ab0-.:/@A_\né"), max_size=70),
+    st.sampled_from(["", ".evil.com", ":8080", "/", "\n"]),
+)
 def test_label_shape_is_exactly_one_label(middle: str, end: str) -> None:
     """Whatever stands in a label's place, the shape agrees with a reading letter by letter."""
     value = f"https://{middle}.preview.example.com{end}"
@@ -959,7 +1027,8 @@ def test_label_shape_is_exactly_one_label(middle: str, end: str) -> None:
 @unhurried
 @given(LABELS)
 def test_label_shape_takes_every_label(label: str) -> None:
-    """Each generated label in the placeholder's place is of the shape, and is an origin wherever it is valid."""
+    """Each generated label in the placeholder's place is of the shape, and is an origin wherever it
+    is valid."""
     value = f"https://{label}.preview.example.com"
     assert shape("https://{branch}.preview.example.com").matches(value)
     if label[2:4] != "--":
@@ -969,15 +1038,23 @@ def test_label_shape_takes_every_label(label: str) -> None:
 @unhurried
 @given(st.integers(-10, 70_000), st.sampled_from(["", "0", " ", "+"]))
 def test_port_shape_is_exactly_the_ports(port: int, before: str) -> None:
-    """A port shape takes the ports from 1 to 65535 but the default one, in a browser's spelling only."""
+    """A port shape takes the ports from 1 to 65535 but the default one, in a browser's spelling
+    only."""
     value = f"http://localhost:{before}{port}"
-    assert shape("http://localhost:*").matches(value) == (before == "" and 1 <= port <= 65535 and port != 80)
+    assert shape("http://localhost:*").matches(value) == (
+        before == "" and 1 <= port <= 65535 and port != 80
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "origin", "before", "after"),
     [
-        ("https://{branch}.preview.example.com", "https://a.preview.example.com", "https://", ".preview.example.com"),
+        (
+            "https://{branch}.preview.example.com",
+            "https://a.preview.example.com",
+            "https://",
+            ".preview.example.com",
+        ),
         (
             "https://pr-{n}.preview.example.com:8443",
             "https://pr-7.preview.example.com:8443",
@@ -987,9 +1064,14 @@ def test_port_shape_is_exactly_the_ports(port: int, before: str) -> None:
     ],
 )
 def test_label_shapes_refuse_look_alikes(text: str, origin: str, before: str, after: str) -> None:
-    """No look-alike of an origin passes its shape, unless it is itself one more label in the same place."""
+    """No look-alike of an origin passes its shape, unless it is itself one more label in the same
+    place."""
     parsed = shape(text)
-    passing = [value for value in look_alikes(parse_origin(origin, production=True)) if parsed.matches(value)]
+    passing = [
+        value
+        for value in look_alikes(parse_origin(origin, production=True))
+        if parsed.matches(value)
+    ]
     assert [value for value in passing if not of_label_shape(value, before, after)] == []
     assert all(parse_origin(value, production=True) for value in passing)
 
@@ -1003,7 +1085,8 @@ def test_label_shapes_refuse_look_alikes(text: str, origin: str, before: str, af
     ],
 )
 def test_address_shapes_refuse_look_alikes(text: str, origin: str) -> None:
-    """No look-alike passes a shape over addresses or ports, unless it is another address or port that it spans."""
+    """No look-alike passes a shape over addresses or ports, unless it is another address or port
+    that it spans."""
     parsed, meant = shape(text), parse_origin(origin, production=False)
     for value in filter(parsed.matches, look_alikes(meant)):
         assert SERIALISED.fullmatch(value)
@@ -1015,7 +1098,9 @@ def test_address_shapes_refuse_look_alikes(text: str, origin: str) -> None:
 SHAPE_VALUES = st.one_of(
     PLAUSIBLE,
     st.sampled_from([value for _, good, bad in SHAPES.values() for value in [*good, *bad]]),
-    st.sampled_from([value for text in ORIGINS for value in look_alikes(parse_origin(text, production=False))]),
+    st.sampled_from(
+        [value for text in ORIGINS for value in look_alikes(parse_origin(text, production=False))]
+    ),
     st.text(max_size=80),
 ).filter(lambda value: "\n" not in value)
 

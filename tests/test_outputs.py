@@ -19,8 +19,13 @@ from tests import stackfiles
 from tests.e2e.kit import FAB
 from tests.stackfiles import StackFile
 
-CONTRACT = json.loads((Path(__file__).parent / "golden" / "clouds" / "aws-dev.json").read_text())["outputs"]["contract"]
-STATE = {"version": 3, "checkpoint": {"latest": {"resources": [{"type": "pulumi:pulumi:Stack", "outputs": {}}]}}}
+CONTRACT = json.loads((Path(__file__).parent / "golden" / "clouds" / "aws-dev.json").read_text())[
+    "outputs"
+]["contract"]
+STATE = {
+    "version": 3,
+    "checkpoint": {"latest": {"resources": [{"type": "pulumi:pulumi:Stack", "outputs": {}}]}},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -44,19 +49,25 @@ def recorded(stack: StackFile, **more: object) -> dict[str, Any]:
 
 
 def cli(folder: Path, says: object, status: int = 0, config: object = None) -> Path:
-    """A `pulumi` that notes its words and answers, `pulumi config` with the second; where they are noted."""
+    """A `pulumi` that notes its words and answers, `pulumi config` with the second; where they are
+    noted."""
     path = folder / "bin" / "pulumi"
     path.parent.mkdir(exist_ok=True)
     (folder / "answer-stack").write_text(says if isinstance(says, str) else json.dumps(says))
     (folder / "answer-config").write_text(json.dumps(config or {}))
     stream = "" if status == 0 else " >&2"
-    path.write_text(f'#!/bin/sh\necho "$@" >> {folder}/words\ncat {folder}/answer-$1{stream}\nexit {status}\n')
+    path.write_text(
+        f'#!/bin/sh\necho "$@" >> {folder}/words\ncat {folder}/answer-$1{stream}\nexit {status}\n'
+    )
     path.chmod(0o755)
     return folder / "words"
 
 
 def backend(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, stack_outputs: dict[str, Any], stack: str = "aws-dev"
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stack_outputs: dict[str, Any],
+    stack: str = "aws-dev",
 ) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{folder}/backend")
     path = folder / f"backend/.pulumi/stacks/origin-kit/{stack}.json"
@@ -81,7 +92,11 @@ def test_secrets_come_from_the_cli_which_has_the_key(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
 ) -> None:
     """In a file backend they are ciphertext; nothing of them is shown by printing the outputs."""
-    words = cli(elsewhere, recorded(stack, secret_env={"TOKEN": "hush-hush"}), config=configured(TOKEN="hush-hush"))
+    words = cli(
+        elsewhere,
+        recorded(stack, secret_env={"TOKEN": "hush-hush"}),
+        config=configured(TOKEN="hush-hush"),
+    )
     backend(elsewhere, monkeypatch, recorded(stack, secret_env={"ciphertext": "v1:x"}), stack.name)
     stack.edit(**{"env.TOKEN": {"secure": "v1:x"}})
     found = outputs.load(stack.name)
@@ -91,26 +106,38 @@ def test_secrets_come_from_the_cli_which_has_the_key(
     assert words.read_text().splitlines() == [f"stack output {options}", f"config {options}"]
 
 
-def test_secrets_that_are_no_map_are_said_to_be_none(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_that_are_no_map_are_said_to_be_none(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
     cli(elsewhere, {"contract": CONTRACT, "secret_env": ["hush-hush"]})
-    with pytest.raises(outputs.ContractError, match="secret_env: expected an object of texts by name") as caught:
+    with pytest.raises(
+        outputs.ContractError, match="secret_env: expected an object of texts by name"
+    ) as caught:
         outputs.load("aws-dev")
     assert "hush-hush" not in str(caught.value)
 
 
 def configured(**secrets: str) -> dict[str, object]:
     """What `pulumi config --json --show-secrets` says of secrets."""
-    values = {f"origin-kit:env.{name}": {"value": value, "secret": True} for name, value in secrets.items()}
+    values = {
+        f"origin-kit:env.{name}": {"value": value, "secret": True}
+        for name, value in secrets.items()
+    }
     return {"origin-kit:cloud": {"value": "aws", "secret": False}, **values}
 
 
 def test_a_changed_secret_needs_no_pulumi_up(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
 ) -> None:
-    """`pulumi config set --secret` and `fab deploy`: what the config holds now counts, a removed one is gone."""
+    """`pulumi config set --secret` and `fab deploy`: what the config holds now counts, a removed
+    one is gone."""
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
-    cli(elsewhere, recorded(stack, secret_env={"TOKEN": "old", "GONE": "old"}), config=configured(TOKEN="new", KEY="k"))
+    cli(
+        elsewhere,
+        recorded(stack, secret_env={"TOKEN": "old", "GONE": "old"}),
+        config=configured(TOKEN="new", KEY="k"),
+    )
     stack.edit(**{"env.TOKEN": {"secure": "v1:x"}, "env.KEY": {"secure": "v1:y"}})
     assert outputs.load(stack.name).secret_env == {"TOKEN": "new", "KEY": "k"}
     stack.edit(**{"env.TOKEN": None, "env.KEY": None})
@@ -125,13 +152,24 @@ def test_the_real_cli_tells_the_secrets_of_the_config(
     backend(elsewhere, monkeypatch, recorded(stack), stack.name)
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "x")
     monkeypatch.setenv("PULUMI_SKIP_UPDATE_CHECK", "true")
-    words = ["pulumi", "config", "set", "--secret", "env.TOKEN", "--stack", stack.name, "--non-interactive"]
+    words = [
+        "pulumi",
+        "config",
+        "set",
+        "--secret",
+        "env.TOKEN",
+        "--stack",
+        stack.name,
+        "--non-interactive",
+    ]
     value = "a 'b' \"c\" ü $D \\"
     subprocess.run([*words, "--", value], cwd=outputs.ROOT, check=True, timeout=60)
     assert outputs.load(stack.name).secret_env == {"TOKEN": value}
 
 
-def test_any_other_backend_is_the_cli_s(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile) -> None:
+def test_any_other_backend_is_the_cli_s(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
     cli(elsewhere, recorded(stack))
     assert outputs.read(stack.name).environment == stack.name
@@ -169,11 +207,14 @@ def test_without_the_cli_a_file_does(elsewhere: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_file_says_which_stack_it_is_of(elsewhere: Path) -> None:
-    """Named as well, the stack has to be the same: else the code of one went to the hosts of the other."""
+    """Named as well, the stack has to be the same: else the code of one went to the hosts of the
+    other."""
     file = elsewhere / "outputs.json"
     file.write_text(json.dumps(CONTRACT))
     assert outputs.load(None, str(file)).contract.environment == "aws-dev"
-    with pytest.raises(OutputsError, match="is the contract of stack aws-dev, and --stack says 'gcp-dev'"):
+    with pytest.raises(
+        OutputsError, match="is the contract of stack aws-dev, and --stack says 'gcp-dev'"
+    ):
         outputs.load("gcp-dev", str(file))
 
 
@@ -184,31 +225,46 @@ def test_every_verb_refuses_another_stack_s_file(elsewhere: Path, verb: str) -> 
     file = elsewhere / "outputs.json"
     file.write_text(json.dumps(CONTRACT))
     words = [FAB, verb, "--stack", "local", "--outputs", str(file)]
-    done = subprocess.run(words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode != 0
     assert "is the contract of stack aws-dev, and --stack says 'local'" in done.stderr
 
 
-def test_a_ship_takes_the_code_of_the_file_s_stack(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """$STACK and Pulumi's selection are for commands that name nothing; a file of an unknown stack has no code here."""
+def test_a_ship_takes_the_code_of_the_file_s_stack(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """$STACK and Pulumi's selection are for commands that name nothing; a file of an unknown stack
+    has no code here."""
     file = elsewhere / "outputs.json"
     file.write_text(json.dumps(CONTRACT | {"environment": "elsewhere"}))
     monkeypatch.setenv("STACK", "local")
     words = [FAB, "ship", "--outputs", str(file)]
-    done = subprocess.run(words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode != 0
     assert "there is no stack 'elsewhere'; stacks/ has" in done.stderr
 
 
-def test_a_state_of_another_stack_is_refused(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_of_another_stack_is_refused(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A checkpoint that was copied to another name does not lead to the hosts of the first."""
     backend(elsewhere, monkeypatch, {"contract": CONTRACT | {"environment": "aws-prod"}})
-    with pytest.raises(OutputsError, match="the state of stack aws-dev holds the contract of aws-prod"):
+    with pytest.raises(
+        OutputsError, match="the state of stack aws-dev holds the contract of aws-prod"
+    ):
         outputs.read("aws-dev")
 
 
-@pytest.mark.parametrize("state", ["[]", '{"checkpoint": []}', '{"checkpoint": {"latest": {"resources": [1]}}}', "{"])
-def test_a_broken_state_is_one_message(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+@pytest.mark.parametrize(
+    "state", ["[]", '{"checkpoint": []}', '{"checkpoint": {"latest": {"resources": [1]}}}', "{"]
+)
+def test_a_broken_state_is_one_message(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
     backend(elsewhere, monkeypatch, {})
     (elsewhere / "backend/.pulumi/stacks/origin-kit/aws-dev.json").write_text(state)
     with pytest.raises(OutputsError, match=r"aws-dev\.json: not "):
@@ -229,7 +285,7 @@ def test_a_stack_of_this_machine_that_is_not_up_says_so() -> None:
         outputs.read("local")
 
 
-# ------------------------------------------------------------------------------------------------- which stack
+# -------------------------------------------------------------------------------------- which stack
 
 
 def select(folder: Path, workspace: object, root: Path = outputs.ROOT) -> None:
@@ -241,7 +297,8 @@ def select(folder: Path, workspace: object, root: Path = outputs.ROOT) -> None:
 
 
 def test_which_stack(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Named, else $STACK, else $PULUMI_STACK, else the one selected in Pulumi, else local; and it says which."""
+    """Named, else $STACK, else $PULUMI_STACK, else the one selected in Pulumi, else local; and it
+    says which."""
     assert str(outputs.choose(None)) == "stack local (the default)"
     select(elsewhere, {"stack": "organization/origin-kit/gcp-dev"})
     assert str(outputs.choose(None)) == "stack gcp-dev (selected in Pulumi)"
@@ -250,16 +307,24 @@ def test_which_stack(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STACK", "aws-dev")
     assert str(outputs.choose(None)) == "stack aws-dev ($STACK)"
     assert str(outputs.choose("gcp-prod")) == "stack gcp-prod (--stack)"
-    with pytest.raises(OutputsError, match=r"no stack 'prod'; stacks/ has aws-dev, .*local, local-names"):
+    with pytest.raises(
+        OutputsError, match=r"no stack 'prod'; stacks/ has aws-dev, .*local, local-names"
+    ):
         outputs.choose("prod")
     monkeypatch.setenv("STACK", "prod")
     with pytest.raises(OutputsError, match=r"no stack 'prod' \(\$STACK\); stacks/ has aws-dev"):
         outputs.choose(None)
 
 
-def test_the_selection_is_that_of_the_backend(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The CLI keeps one selection a backend; another backend's is none; what an older CLI wrote counts after it."""
-    stacks = {"file://~": "organization/origin-kit/gcp-dev", "s3://bucket": "organization/origin-kit/aws-prod"}
+def test_the_selection_is_that_of_the_backend(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CLI keeps one selection a backend; another backend's is none; what an older CLI wrote
+    counts after it."""
+    stacks = {
+        "file://~": "organization/origin-kit/gcp-dev",
+        "s3://bucket": "organization/origin-kit/aws-prod",
+    }
     select(elsewhere, {"stacks": stacks})
     assert outputs.chosen_stack(None) == "local"
     (elsewhere / "pulumi" / "credentials.json").write_text('{"current": "file://~"}')
@@ -271,7 +336,9 @@ def test_the_selection_is_that_of_the_backend(elsewhere: Path, monkeypatch: pyte
     assert outputs.chosen_stack(None) == "gcp-staging"
 
 
-def test_the_selection_is_found_through_a_link(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_selection_is_found_through_a_link(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pulumi names its file by the path that the shell shows, links and all."""
     (elsewhere / "link").symlink_to(outputs.ROOT)
     select(elsewhere, {"stack": "aws-prod"}, elsewhere / "link")
@@ -280,14 +347,20 @@ def test_the_selection_is_found_through_a_link(elsewhere: Path, monkeypatch: pyt
     assert outputs.chosen_stack(None) == "aws-prod"
 
 
-@pytest.mark.parametrize("workspace", ["", "[]", '{"stacks": 3}', '{"stacks": ["x"]}', '{"stack": ""}'])
-def test_a_workspace_file_that_tells_nothing_selects_nothing(elsewhere: Path, workspace: str) -> None:
+@pytest.mark.parametrize(
+    "workspace", ["", "[]", '{"stacks": 3}', '{"stacks": ["x"]}', '{"stack": ""}']
+)
+def test_a_workspace_file_that_tells_nothing_selects_nothing(
+    elsewhere: Path, workspace: str
+) -> None:
     select(elsewhere, workspace)
     assert outputs.chosen_stack(None) == "local"
 
 
 @pytest.mark.skipif(shutil.which("pulumi") is None, reason="the pulumi CLI is not on PATH")
-def test_what_the_cli_selects_is_chosen(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile) -> None:
+def test_what_the_cli_selects_is_chosen(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
     """The real CLI, on a file backend of this test's own: its selection and the kit's are one."""
     (elsewhere / "state").mkdir()
     monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{elsewhere}/state")
@@ -304,9 +377,13 @@ def test_what_the_cli_selects_is_chosen(elsewhere: Path, monkeypatch: pytest.Mon
 
 def first_line(*words: str) -> str:
     """The line that names the stack, of a verb that goes no further: nothing is up."""
-    done = subprocess.run([FAB, *words], cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [FAB, *words], cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 1 and "run `fab up" in done.stderr, done.stdout + done.stderr
-    return next(line for line in (done.stdout + done.stderr).splitlines() if line.startswith("stack "))
+    return next(
+        line for line in (done.stdout + done.stderr).splitlines() if line.startswith("stack ")
+    )
 
 
 def fab_plan() -> str:
@@ -316,27 +393,33 @@ def fab_plan() -> str:
     ).stdout
 
 
-@pytest.mark.parametrize("verb", ["ship", "deploy", "rollback", "status", "history", "logs", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["ship", "deploy", "rollback", "status", "history", "logs", "doctor"]
+)
 def test_every_verb_names_its_stack_and_what_chose_it(elsewhere: Path, verb: str) -> None:
-    """In its first line: a command that means another environment than its reader shows it before it does anything."""
+    """In its first line: a command that means another environment than its reader shows it before
+    it does anything."""
     assert first_line(verb) == "stack local (the default)"
     assert fab_plan().startswith("stack local (the default)\n")
 
 
 def test_what_other_programs_read_has_the_name_on_stderr(elsewhere: Path) -> None:
     for words in (["outputs"], ["status", "--json"], ["deploy", "--json"]):
-        done = subprocess.run([FAB, *words], cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            [FAB, *words], cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60
+        )
         assert done.stdout == ""
         assert done.stderr.startswith("stack local (the default)\n")
 
 
-# ------------------------------------------------------------------------------------------------- config
+# ------------------------------------------------------------------------------------------- config
 
 
 def test_an_edit_of_the_config_is_in_the_contract(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
 ) -> None:
-    """The outputs are those of the last `pulumi up`; what is wanted of the hosts is what the config says now."""
+    """The outputs are those of the last `pulumi up`; what is wanted of the hosts is what the config
+    says now."""
     backend(elsewhere, monkeypatch, recorded(stack), stack.name)
     stack.edit(extra_origins=["https://other.example.com"], workers=5)
     found = outputs.ready(outputs.load(stack.name))
@@ -350,21 +433,37 @@ def test_an_edit_of_the_config_is_in_the_contract(
 def test_a_deploy_stops_where_other_infrastructure_is_needed(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
 ) -> None:
-    """It names each key with what there is and what is asked, and `fab up`; others may look, and read the same."""
-    infrastructure = {"cloud": "aws", "machine_type": "t3.small", "ssh_from": ["198.51.100.0/24"], "later": 1}
+    """It names each key with what there is and what is asked, and `fab up`; others may look, and
+    read the same."""
+    infrastructure = {
+        "cloud": "aws",
+        "machine_type": "t3.small",
+        "ssh_from": ["198.51.100.0/24"],
+        "later": 1,
+    }
     backend(elsewhere, monkeypatch, recorded(stack, infrastructure=infrastructure), stack.name)
     stack.edit(machine_type="t3.large", workers=5)
     found = outputs.load(stack.name)
-    keys = ["machine_type: t3.small → t3.large", 'ssh_from: ["198.51.100.0/24"] → ["203.0.113.0/24"]']
+    keys = [
+        "machine_type: t3.small → t3.large",
+        'ssh_from: ["198.51.100.0/24"] → ["203.0.113.0/24"]',
+    ]
     assert [str(one) for one in found.pending] == keys
-    assert found.notes[0] == f"{keys[0]}: needs other infrastructure: run `fab up --stack {stack.name}`"
+    assert (
+        found.notes[0]
+        == f"{keys[0]}: needs other infrastructure: run `fab up --stack {stack.name}`"
+    )
     assert found.contract.application.workers == 5
     words = [FAB, "deploy", "--stack", stack.name]
-    done = subprocess.run(words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode != 0
     assert done.stderr.splitlines() == [
-        f"stacks/Pulumi.{stack.name}.yaml needs other infrastructure: run `fab up --stack {stack.name}`; "
-        "nothing was changed",
+        (
+            f"stacks/Pulumi.{stack.name}.yaml needs other infrastructure: run `fab up --stack"
+            f" {stack.name}`; nothing was changed"
+        ),
         *(f"  {key}" for key in keys),
     ]
 
@@ -373,14 +472,17 @@ def test_a_deploy_stops_where_other_infrastructure_is_needed(
 def test_outputs_of_the_program_before_are_compared_as_far_as_they_go(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
 ) -> None:
-    """Counts, production and names stand in the contract itself; what else there was is unknown, and stops nothing."""
+    """Counts, production and names stand in the contract itself; what else there was is unknown,
+    and stops nothing."""
     backend(elsewhere, monkeypatch, recorded(stack), stack.name)
     stack.edit(machine_type="t3.large", region="eu-west-1")
     assert outputs.load(stack.name).pending == ()
     stack.edit(domain="shop.example.com", dns_zone="Z1", production=True)
     found = outputs.load(stack.name)
     assert [one.key for one in found.pending] == ["production", "domain"]
-    assert found.contract.frontend.origin == "http://203.0.113.10"  # until there is a record for the name
+    assert (
+        found.contract.frontend.origin == "http://203.0.113.10"
+    )  # until there is a record for the name
 
 
 def test_hosts_of_the_program_before_are_counted(
@@ -407,11 +509,16 @@ def test_names_of_the_program_before_are_read_from_its_origins(
     assert [str(one) for one in found.pending] == ["backend_name: api → django"]
     assert found.contract.backend.origin == "http://api.shop.example.com"
     stack.edit(domain="", dns_zone="", backend_name="api")
-    assert [str(one) for one in outputs.load(stack.name).pending] == ['domain: shop.example.com → ""']
+    assert [str(one) for one in outputs.load(stack.name).pending] == [
+        'domain: shop.example.com → ""'
+    ]
 
 
-def test_a_local_state_is_a_local_stack_s(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile) -> None:
-    """A stack that was local and is now said to be on a cloud is not deployed to its local machines."""
+def test_a_local_state_is_a_local_stack_s(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
+    """A stack that was local and is now said to be on a cloud is not deployed to its local
+    machines."""
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
     path = outputs.kit_checkpoint(stack.name)
     path.parent.mkdir(parents=True)
@@ -430,14 +537,20 @@ def test_every_mistake_of_the_config_stops_what_goes_by_it(
     backend(elsewhere, monkeypatch, recorded(stack), stack.name)
     stack.edit(workers="many", max_age_s=-1, extra_origins=["nonsense"], wrokers=3)
     words = [FAB, verb, "--stack", stack.name]
-    done = subprocess.run(words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode != 0
     for key in ("workers", "max_age_s", "extra_origins", "wrokers"):
-        assert f"stacks/Pulumi.{stack.name}.yaml: {key}: " in (done.stdout if verb == "status" else done.stderr)
+        assert f"stacks/Pulumi.{stack.name}.yaml: {key}: " in (
+            done.stdout if verb == "status" else done.stderr
+        )
     assert "Traceback" not in done.stderr
 
 
-def test_a_way_back_needs_no_valid_config(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile) -> None:
+def test_a_way_back_needs_no_valid_config(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
     """rollback, history and logs go by the outputs of the last `fab up` then, and say so."""
     backend(elsewhere, monkeypatch, recorded(stack), stack.name)
     stack.edit(workers="many")
@@ -447,8 +560,11 @@ def test_a_way_back_needs_no_valid_config(elsewhere: Path, monkeypatch: pytest.M
     assert "the outputs of the last `fab up` count" in found.notes[0]
 
 
-def test_who_deploys_needs_no_public_key(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile) -> None:
-    """`ssh_key_file` is for the instances that `fab up` makes; a runner that deploys has a key in its agent."""
+def test_who_deploys_needs_no_public_key(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
+    """`ssh_key_file` is for the instances that `fab up` makes; a runner that deploys has a key in
+    its agent."""
     monkeypatch.setenv("HOME", str(elsewhere))
     backend(elsewhere, monkeypatch, recorded(stack), stack.name)
     assert outputs.ready(outputs.load(stack.name)).contract.environment == stack.name

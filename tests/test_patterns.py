@@ -13,11 +13,19 @@ from infra.origins import OriginError, parse_shape
     ("text", "inside", "outside"),
     [
         (r"^http://localhost:(?:3000|8080)$", "http://localhost:8080", "http://localhost:80800"),
-        (r"^https://[a-z0-9-]+\.preview\.example\.com$", "https://x-1.preview.example.com", "https://preview.example.com"),
+        (
+            r"^https://[a-z0-9-]+\.preview\.example\.com$",
+            "https://x-1.preview.example.com",
+            "https://preview.example.com",
+        ),
         (r"^https?://app\.shop\.example$", "http://app.shop.example", "http://appxshop.example"),
-        (r"^http://192\.168\.1\.(?:[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-4]):3000$", "http://192.168.1.7:3000", "http://192.168.1.7:3001"),
+        (
+            r"^http://192\.168\.1\.(?:[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-4]):3000$",
+            "http://192.168.1.7:3000",
+            "http://192.168.1.7:3001",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_careful_pattern_is_a_shape(text: str, inside: str, outside: str) -> None:
     """Both languages get it anchored, as one group."""
     shape = parse_shape(text, production=False)
@@ -50,7 +58,7 @@ def test_a_careful_pattern_is_a_shape(text: str, inside: str, outside: str) -> N
         (r"^https://a[$", "can't be read"),
         (r"^https://" + "a" * 200 + r"\.example$", "more than 200"),
     ],
-)  # fmt: skip
+)
 def test_a_pattern_that_lets_strangers_in_is_refused_with_its_fault(text: str, says: str) -> None:
     with pytest.raises(OriginError) as caught:
         parse_shape(text, production=False)
@@ -59,7 +67,9 @@ def test_a_pattern_that_lets_strangers_in_is_refused_with_its_fault(text: str, s
 
 def test_every_alternative_is_tried() -> None:
     """One bad branch among good ones is found."""
-    with pytest.raises(OriginError, match=r"http://b\.com.* a stranger|which a browser writes|no browser sends"):
+    with pytest.raises(
+        OriginError, match=r"http://b\.com.* a stranger|which a browser writes|no browser sends"
+    ):
         parse_shape(r"^http://(?:a\.shop\.example|b\.example/)$", production=False)
 
 

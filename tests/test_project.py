@@ -32,7 +32,8 @@ TABLES = {
 
 
 def test_every_file_of_the_guide_exists() -> None:
-    """CONTRIBUTING.md names files by their place in the checkout, or in the package that it is about."""
+    """CONTRIBUTING.md names files by their place in the checkout, or in the package that it is
+    about."""
     named = set(re.findall(r"`([\w./-]+\.(?:py|yaml|md|toml))`", CONTRIBUTING)) - {"local.json"}
     assert len(named) > 20
     missing = [name for name in sorted(named) if not any((base / name).exists() for base in BASES)]
@@ -65,7 +66,8 @@ def test_the_hooks_are_the_parts_of_make_check() -> None:
 
 
 def test_continuous_integration_runs_what_has_to_pass() -> None:
-    """`.ci/run` and nothing beside it, with the whole history: a test takes an older commit from there."""
+    """`.ci/run` and nothing beside it, with the whole history: a test takes an older commit from
+    there."""
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     steps = workflow["jobs"]["ci"]["steps"]
     assert ".ci/run" in [step.get("run") for step in steps]

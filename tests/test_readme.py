@@ -30,8 +30,17 @@ def config_table() -> str:
     for key, entry in schema.items():
         default = entry.get("default", "required")
         shown = default if isinstance(default, str) and default else json.dumps(default)
-        shown = "the usual nine" if key == "allow_headers" else "all" if key == "allow_methods" else shown
-        rows.append(f"| `{key}` | {shown if default == 'required' else f'`{shown}`'} | {entry['description']} |")
+        shown = (
+            "the usual nine"
+            if key == "allow_headers"
+            else "all"
+            if key == "allow_methods"
+            else shown
+        )
+        rows.append(
+            f"| `{key}` | {shown if default == 'required' else f'`{shown}`'} |"
+            f" {entry['description']} |"
+        )
     return "\n".join(rows) + "\n"
 
 
@@ -53,7 +62,9 @@ def test_the_readme_is_short() -> None:
 
 def verbs() -> set[str]:
     """The verbs that `fab --list` has."""
-    listed = subprocess.run([FAB, "--list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        [FAB, "--list"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     found = set(re.findall(r"^  ([a-z-]+) {2,}", listed, re.MULTILINE))
     return found - {"verbs"}  # the list itself
 
@@ -73,11 +84,14 @@ def test_the_page_of_verbs_has_every_verb() -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", [".", "infra", "ansible-free-deploy/rollout", "stacks", "examples", "docs", "tests/e2e"]
+    "folder",
+    [".", "infra", "ansible-free-deploy/rollout", "stacks", "examples", "docs", "tests/e2e"],
 )
 def test_fab_finds_its_tasks_from_everywhere(folder: str) -> None:
     """`fab --list` works from the root and every folder below it."""
-    done = subprocess.run([FAB, "--list"], cwd=ROOT / folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [FAB, "--list"], cwd=ROOT / folder, capture_output=True, text=True, check=True
+    )
     assert "deploy" in done.stdout
 
 
@@ -116,9 +130,9 @@ def test_every_page_is_in_the_index() -> None:
 
 def test_no_path_of_a_machine_is_in_the_project() -> None:
     """Nothing that is committed names a folder of somebody's machine."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
-        "\n"
-    )
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
     for name in filter(None, listed):
         path = Path(ROOT, name)
         if path.suffix in (".py", ".md", ".yaml", ".toml", ".in", ".sh", "") and path.is_file():

@@ -57,11 +57,20 @@ def refused(why: str) -> ConnectError:
     return ConnectError(HOST, why)
 
 
-def test_it_goes_on_as_soon_as_the_host_is_ready(answers: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_goes_on_as_soon_as_the_host_is_ready(
+    answers: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Each new reason is told once, pauses grow."""
     time = Time()
-    answers([refused("port 22 timed out"), refused("port 22 timed out"), refused("port 22 refused the connection"),
-             '{"status": "running"}', '{"status": "done"}'])  # fmt: skip
+    answers(
+        [
+            refused("port 22 timed out"),
+            refused("port 22 timed out"),
+            refused("port 22 refused the connection"),
+            '{"status": "running"}',
+            '{"status": "done"}',
+        ]
+    )
     ready._one(HOST, Identity(), 300, time.clock)
     assert capsys.readouterr().out.splitlines() == [
         "  backend-1    waits: port 22 timed out",
@@ -74,9 +83,13 @@ def test_it_goes_on_as_soon_as_the_host_is_ready(answers: Any, capsys: pytest.Ca
 
 @pytest.mark.parametrize(
     "why",
-    ["port 22 refused the connection; sshd is not up", "port 22 timed out after 10 s; does its firewall (ssh_from)",
-     "its host key is not the one in the contract", "it refused the key x for user deploy"],
-)  # fmt: skip
+    [
+        "port 22 refused the connection; sshd is not up",
+        "port 22 timed out after 10 s; does its firewall (ssh_from)",
+        "its host key is not the one in the contract",
+        "it refused the key x for user deploy",
+    ],
+)
 def test_the_last_reason_is_the_error_when_time_is_up(answers: Any, why: str) -> None:
     time = Time()
     answers([refused(why)])

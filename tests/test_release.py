@@ -1,4 +1,5 @@
-"""The operator's side of a release: which files, which wheels, which id, and what is said when there are none."""
+"""The operator's side of a release: which files, which wheels, which id, and what is said when
+there are none."""
 
 from __future__ import annotations
 
@@ -40,8 +41,14 @@ def index(tmp_path: Path) -> Callable[..., str]:
             project, version = name.split("-")[:2]
             facts = f"{project}-{version}.dist-info"
             with zipfile.ZipFile(folder / f"{name}.whl", "w") as wheel:
-                wheel.writestr(f"{facts}/METADATA", f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\n")
-                wheel.writestr(f"{facts}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+                wheel.writestr(
+                    f"{facts}/METADATA",
+                    f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\n",
+                )
+                wheel.writestr(
+                    f"{facts}/WHEEL",
+                    "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+                )
                 wheel.writestr(f"{facts}/RECORD", "")
         return f"--no-index\n--find-links {folder}\n"
 
@@ -56,7 +63,12 @@ def pinned(index: Callable[..., str]) -> str:
 
 
 def project(folder: Path, needs: str | None = "", **files: str) -> Path:
-    texts = {"manage.py": "", "shop/__init__.py": "", "shop/settings.py": "", "shop/wsgi.py": "application = print\n"}
+    texts = {
+        "manage.py": "",
+        "shop/__init__.py": "",
+        "shop/settings.py": "",
+        "shop/wsgi.py": "application = print\n",
+    }
     more = {} if needs is None else {"requirements.txt": needs}
     for name, text in {**texts, **more, **files}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +77,10 @@ def project(folder: Path, needs: str | None = "", **files: str) -> Path:
 
 
 def build(
-    folder: Path, target: Target | None = None, said: list[str] | None = None, may_build: tuple[str, ...] = ()
+    folder: Path,
+    target: Target | None = None,
+    said: list[str] | None = None,
+    may_build: tuple[str, ...] = (),
 ) -> Release:
     say = (said if said is not None else []).append
     return release.build_backend(
@@ -80,8 +95,17 @@ def build(
 
 
 def git(folder: Path, *words: str) -> str:
-    person = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]
-    done = subprocess.run(["git", *person, *words], cwd=folder, capture_output=True, text=True, check=True)
+    person = [
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@example.com",
+        "-c",
+        "init.defaultBranch=main",
+    ]
+    done = subprocess.run(
+        ["git", *person, *words], cwd=folder, capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 
@@ -89,13 +113,18 @@ def paths(folder: Path) -> set[str]:
     return {entry.path for entry in backend_files(release.local(folder))}
 
 
-# ------------------------------------------------------------------------------------------------- the id
+# ------------------------------------------------------------------------------------------- the id
 
 
 def test_an_unchanged_project_has_the_same_id(tmp_path: Path, pinned: str) -> None:
-    """The id is twelve hex digits of content: neither times, owners, order nor by-products change it."""
+    """The id is twelve hex digits of content: neither times, owners, order nor by-products change
+    it."""
     first = build(project(tmp_path / "a", pinned))
-    other = project(tmp_path / "b", pinned, **{"db.sqlite3": "x", "shop/__pycache__/a.pyc": "x", "media/photo": "x"})
+    other = project(
+        tmp_path / "b",
+        pinned,
+        **{"db.sqlite3": "x", "shop/__pycache__/a.pyc": "x", "media/photo": "x"},
+    )
     os.utime(other / "manage.py", (1, 1))
     assert build(other).id == first.id
     assert len(first.id) == 12
@@ -103,8 +132,11 @@ def test_an_unchanged_project_has_the_same_id(tmp_path: Path, pinned: str) -> No
 
 
 @pytest.mark.parametrize("change", ["content", "name", "mode", "needs", "target"])
-def test_a_changed_project_has_another_id(tmp_path: Path, index: Callable[..., str], pinned: str, change: str) -> None:
-    """Content, names, the executable bit, and the wheels of another host or other needs all count."""
+def test_a_changed_project_has_another_id(
+    tmp_path: Path, index: Callable[..., str], pinned: str, change: str
+) -> None:
+    """Content, names, the executable bit, and the wheels of another host or other needs all
+    count."""
     folder = project(tmp_path / "p", pinned)
     first = build(folder)
     match change:
@@ -128,7 +160,9 @@ def test_the_second_time_nothing_is_resolved(tmp_path: Path, pinned: str) -> Non
     shutil.rmtree(tmp_path / "index")
     assert build(folder, said=said).id == first.id
     assert said[0] == "resolves requirements.txt for Python 3.11 on x86_64"
-    assert said[1:] == ["requirements.txt locks nothing: these versions are today's; a lock with hashes keeps them"]
+    assert said[1:] == [
+        "requirements.txt locks nothing: these versions are today's; a lock with hashes keeps them"
+    ]
 
 
 def test_a_page_is_all_of_its_folder(tmp_path: Path) -> None:
@@ -142,12 +176,14 @@ def test_a_page_is_all_of_its_folder(tmp_path: Path) -> None:
     assert {entry.path for entry in built.entries} == {"index.html", "assets/app.js"}
 
 
-# ------------------------------------------------------------------------------------------------- which files
+# -------------------------------------------------------------------------------------- which files
 
 
 def test_git_says_what_is_a_by_product(tmp_path: Path) -> None:
     """In a checkout, new files go along and ignored ones stay; deleted ones are no error."""
-    folder = project(tmp_path, **{".gitignore": "*.log\n.env\n", "a.log": "x", ".env": "SECRET=1", "old.py": "x"})
+    folder = project(
+        tmp_path, **{".gitignore": "*.log\n.env\n", "a.log": "x", ".env": "SECRET=1", "old.py": "x"}
+    )
     git(folder, "init", "-q")
     git(folder, "add", ".")
     (folder / "old.py").unlink()
@@ -176,11 +212,14 @@ def test_data_and_by_products_stay_at_home(tmp_path: Path, name: str) -> None:
 
 def test_a_package_called_media_is_code(tmp_path: Path) -> None:
     """Only a folder of uploads is left out; a Django application of that name goes along."""
-    assert "media/models.py" in paths(project(tmp_path, **{"media/__init__.py": "", "media/models.py": ""}))
+    assert "media/models.py" in paths(
+        project(tmp_path, **{"media/__init__.py": "", "media/models.py": ""})
+    )
 
 
 def test_links_of_a_built_folder_are_shipped_as_what_they_lead_to(tmp_path: Path) -> None:
-    """nginx follows no link: a file and a folder behind one, and one behind another, are files at both places."""
+    """nginx follows no link: a file and a folder behind one, and one behind another, are files at
+    both places."""
     for name in ("v1/index.html", "v1/deep/app.js"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
@@ -191,8 +230,14 @@ def test_links_of_a_built_folder_are_shipped_as_what_they_lead_to(tmp_path: Path
     (tmp_path / "nowhere.js").symlink_to("missing.js")
     entries = frontend_files(tmp_path)
     found = {entry.path: entry.here.read_text() for entry in entries}
-    below = {"index.html": "v1/index.html", "beside.html": "v1/index.html", "deep/app.js": "v1/deep/app.js"}
-    wanted = {f"{top}/{name}": text for top in ("v1", "latest", "newest") for name, text in below.items()}
+    below = {
+        "index.html": "v1/index.html",
+        "beside.html": "v1/index.html",
+        "deep/app.js": "v1/deep/app.js",
+    }
+    wanted = {
+        f"{top}/{name}": text for top in ("v1", "latest", "newest") for name, text in below.items()
+    }
     assert found == {"index.html": "v1/index.html"} | wanted
     assert [entry.path for entry in entries] == sorted(found)
     assert not any(entry.link for entry in entries)
@@ -223,13 +268,18 @@ def test_a_link_of_a_built_folder_that_leads_out_or_round_is_refused(
 
 
 def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
-    """A link inside of the project goes along as one; a link out of it would point nowhere on the host."""
+    """A link inside of the project goes along as one; a link out of it would point nowhere on the
+    host."""
     folder = project(tmp_path / "p")
     (folder / "inner").symlink_to("shop/wsgi.py")
-    assert next(entry.link for entry in backend_files(release.local(folder)) if entry.path == "inner") == "shop/wsgi.py"
+    assert (
+        next(entry.link for entry in backend_files(release.local(folder)) if entry.path == "inner")
+        == "shop/wsgi.py"
+    )
     (folder / "outer").symlink_to("../elsewhere")
     with pytest.raises(
-        ReleaseError, match=r"outer is a link to \.\./elsewhere, outside of the folder; put a copy there"
+        ReleaseError,
+        match=r"outer is a link to \.\./elsewhere, outside of the folder; put a copy there",
     ):
         backend_files(release.local(folder))
 
@@ -239,7 +289,10 @@ def test_a_link_that_leads_out_by_way_of_another_is_refused(tmp_path: Path) -> N
     folder = project(tmp_path / "p", **{"deep/er/x.py": ""})
     (folder / "d").symlink_to("deep/er")
     (folder / "passwd").symlink_to("d/../../../etc/passwd")
-    with pytest.raises(ReleaseError, match=r"passwd is a link to d/\.\./\.\./\.\./etc/passwd, outside of the folder"):
+    with pytest.raises(
+        ReleaseError,
+        match=r"passwd is a link to d/\.\./\.\./\.\./etc/passwd, outside of the folder",
+    ):
         backend_files(release.local(folder))
 
 
@@ -250,16 +303,20 @@ def test_a_wheel_that_would_replace_the_interpreter_is_refused_before_anything_i
     index("evil-1.0-py3-none-any")
     with zipfile.ZipFile(tmp_path / "index" / "evil-1.0-py3-none-any.whl", "a") as wheel:
         wheel.writestr("evil-1.0.data/scripts/python3", "#!/bin/sh\n")
-    wanted = r"evil-1\.0-py3-none-any\.whl: .*would replace the environment's own bin/python3; pin another version"
+    wanted = (
+        r"evil-1\.0-py3-none-any\.whl: .*would replace the environment's own bin/python3; pin"
+        r" another version"
+    )
     with pytest.raises(ReleaseError, match=wanted):
         build(project(tmp_path / "p", pinned + "evil\n"))
 
 
-# ------------------------------------------------------------------------------------------------- the archive
+# -------------------------------------------------------------------------------------- the archive
 
 
 def test_wheels_travel_only_to_a_host_that_lacks_them(tmp_path: Path, pinned: str) -> None:
-    """The archive has the wheels where the environment is missing, else only code; the same release needs none."""
+    """The archive has the wheels where the environment is missing, else only code; the same release
+    needs none."""
     built = build(project(tmp_path / "p", pinned))
     assert built.wheels
     bare = {"releases": [], "venvs": []}
@@ -300,7 +357,8 @@ def sent(place: Path) -> set[str]:
 
 @pytest.mark.parametrize("damage", ["vanished", "cut", "emptied", "its note vanished"])
 def test_a_damaged_archive_is_made_again_the_same(tmp_path: Path, pinned: str, damage: str) -> None:
-    """Whatever became of it in the cache, what is sent is whole, and to the byte what other hosts got."""
+    """Whatever became of it in the cache, what is sent is whole, and to the byte what other hosts
+    got."""
     built = build(project(tmp_path / "p", pinned))
     place = packed(built)
     before = place.read_bytes()
@@ -320,7 +378,9 @@ def test_a_damaged_archive_is_made_again_the_same(tmp_path: Path, pinned: str, d
 
 
 @pytest.mark.parametrize("damage", ["vanished", "cut"])
-def test_an_archive_that_is_damaged_before_it_is_sent_is_made_again(tmp_path: Path, pinned: str, damage: str) -> None:
+def test_an_archive_that_is_damaged_before_it_is_sent_is_made_again(
+    tmp_path: Path, pinned: str, damage: str
+) -> None:
     """The orders name the digest of what is there when they are written."""
     built = build(project(tmp_path / "p", pinned))
     place = packed(built)
@@ -339,13 +399,18 @@ def test_an_archive_that_another_run_may_send_is_not_forgotten(tmp_path: Path) -
         place.with_name(f"{place.name}.json").write_text("{}")
         os.utime(place, (number, number)) if number < 3 else None
     forget_old(tmp_path, 8)
-    assert sorted(path.name for path in tmp_path.glob("*.gz")) == [f"{number:02}.tar.gz" for number in range(3, 12)]
+    assert sorted(path.name for path in tmp_path.glob("*.gz")) == [
+        f"{number:02}.tar.gz" for number in range(3, 12)
+    ]
     assert len(list(tmp_path.glob("*.json"))) == 9
 
 
-@pytest.mark.parametrize("damage", ["cut", "vanished", "all vanished", "its list is cut", "its list vanished"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "vanished", "all vanished", "its list is cut", "its list vanished"]
+)
 def test_a_damaged_wheel_is_fetched_again(tmp_path: Path, pinned: str, damage: str) -> None:
-    """What a crash or a full disk has cut is known by its hash: the host gets whole wheels, under the same id."""
+    """What a crash or a full disk has cut is known by its hash: the host gets whole wheels, under
+    the same id."""
     folder = project(tmp_path / "p", pinned)
     built = build(folder)
     assert built.wheels
@@ -370,33 +435,56 @@ def test_a_damaged_wheel_is_fetched_again(tmp_path: Path, pinned: str, damage: s
             assert hashlib.sha256(member.read()).hexdigest() == expected
 
 
-def test_what_a_fetch_left_in_the_cache_is_nobody_else_s_to_read(tmp_path: Path, pinned: str) -> None:
+def test_what_a_fetch_left_in_the_cache_is_nobody_else_s_to_read(
+    tmp_path: Path, pinned: str
+) -> None:
     """Wheels, archives and repositories may hold private code."""
     (tmp_path / "cache/wheels").mkdir(parents=True, mode=0o755)
     packed(build(project(tmp_path / "p", pinned)))
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "cache").iterdir()}
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "cache").iterdir()
+    }
     assert modes == {"wheels": 0o700, "releases": 0o700}
 
 
-# ------------------------------------------------------------------------------------------------- wheels
+# ------------------------------------------------------------------------------------------- wheels
 
 
 @pytest.mark.parametrize(
     ("target", "first", "holds", "lacks"),
     [
-        (Target(libc="2.36"), "manylinux_2_36_x86_64", "manylinux1_x86_64", "manylinux_2_37_x86_64"),
-        (Target(libc="2.31"), "manylinux_2_31_x86_64", "manylinux2014_x86_64", "manylinux_2_34_x86_64"),
-        (Target(machine="aarch64"), "manylinux_2_36_aarch64", "manylinux2014_aarch64", "manylinux2010_aarch64"),
+        (
+            Target(libc="2.36"),
+            "manylinux_2_36_x86_64",
+            "manylinux1_x86_64",
+            "manylinux_2_37_x86_64",
+        ),
+        (
+            Target(libc="2.31"),
+            "manylinux_2_31_x86_64",
+            "manylinux2014_x86_64",
+            "manylinux_2_34_x86_64",
+        ),
+        (
+            Target(machine="aarch64"),
+            "manylinux_2_36_aarch64",
+            "manylinux2014_aarch64",
+            "manylinux2010_aarch64",
+        ),
     ],
 )
-def test_tags_are_what_the_host_can_load(target: Target, first: str, holds: str, lacks: str) -> None:
+def test_tags_are_what_the_host_can_load(
+    target: Target, first: str, holds: str, lacks: str
+) -> None:
     """A host loads wheels for its own C library and every older one (PEP 600)."""
     assert target.platforms[0] == first
     assert holds in target.platforms
     assert lacks not in target.platforms
 
 
-def test_the_wheel_is_the_host_s_not_this_machine_s(tmp_path: Path, index: Callable[..., str], pinned: str) -> None:
+def test_the_wheel_is_the_host_s_not_this_machine_s(
+    tmp_path: Path, index: Callable[..., str], pinned: str
+) -> None:
     """Of many wheels the one for the host's Python, architecture and C library is taken."""
     tags = [
         "cp311-cp311-manylinux_2_17_x86_64",
@@ -423,7 +511,8 @@ def test_markers_are_the_host_s(tmp_path: Path, index: Callable[..., str], pinne
 
 
 def test_the_kit_s_own_needs_come_along(tmp_path: Path) -> None:
-    """gunicorn and django-cors-headers are added; a version that the project asks for wins. Asks the real index."""
+    """gunicorn and django-cors-headers are added; a version that the project asks for wins. Asks
+    the real index."""
     built = build(project(tmp_path / "p", "gunicorn==23.0.0\ndjango>=5.2,<5.3\n"))
     assert built.wheels
     assert "gunicorn-23.0.0-py3-none-any.whl" in built.wheels.names
@@ -432,14 +521,20 @@ def test_the_kit_s_own_needs_come_along(tmp_path: Path) -> None:
 
 
 def source_package(folder: Path, pinned: str, extension: bool = False) -> str:
-    """An sdist, pure or with a part to be compiled, and requirements that name it; its build asks the real index, and
-    leaves a file `built` beside it."""
+    """An sdist, pure or with a part to be compiled, and requirements that name it; its build asks
+    the real index, and leaves a file `built` beside it."""
     name = "origin_kit_tests_only"
     top = folder / f"{name}-1.0"
     top.mkdir()
-    parts = f", ext_modules=[setuptools.Extension('{name}', ['{name}.c'])]" if extension else f", py_modules=['{name}']"
+    parts = (
+        f", ext_modules=[setuptools.Extension('{name}', ['{name}.c'])]"
+        if extension
+        else f", py_modules=['{name}']"
+    )
     note = f"open({str(folder / 'built')!r}, 'w').close()"
-    (top / "setup.py").write_text(f"import setuptools\n{note}\nsetuptools.setup(name='{name}', version='1.0'{parts})\n")
+    (top / "setup.py").write_text(
+        f"import setuptools\n{note}\nsetuptools.setup(name='{name}', version='1.0'{parts})\n"
+    )
     start = f"PyMODINIT_FUNC PyInit_{name}(void) {{ return 0; }}"
     (top / f"{name}.c").write_text(f"#include <Python.h>\n{start}\n")
     (top / f"{name}.py").write_text("")
@@ -450,17 +545,26 @@ def source_package(folder: Path, pinned: str, extension: bool = False) -> str:
 
 
 @pytest.mark.parametrize("asked", ["=={version}", ">=0.5"])
-def test_code_of_a_package_without_a_wheel_is_not_run_here(tmp_path: Path, pinned: str, asked: str) -> None:
-    """Neither resolving nor fetching runs a setup.py on the operator's machine; the message names package and key."""
+def test_code_of_a_package_without_a_wheel_is_not_run_here(
+    tmp_path: Path, pinned: str, asked: str
+) -> None:
+    """Neither resolving nor fetching runs a setup.py on the operator's machine; the message names
+    package and key."""
     needs = source_package(tmp_path / "index", pinned)
     wanted = "origin_kit_tests_only" + asked.format(version="1.0", folder=tmp_path / "index")
     folder = project(tmp_path / "p", None)
-    (folder / "pyproject.toml").write_text(f"[project]\nname='p'\nversion='1'\ndependencies=[{wanted!r}]\n")
+    (folder / "pyproject.toml").write_text(
+        f"[project]\nname='p'\nversion='1'\ndependencies=[{wanted!r}]\n"
+    )
     found = requirements(release.local(folder))
     text = needs.replace("origin_kit_tests_only==1.0\n", "") + found.text
     with pytest.raises(ReleaseError) as problem:
-        wheels(Requirements(text, found.path), Target(), lambda text: None, lambda part, doing: None)
-    assert "of origin-kit-tests-only; building from source would run that code here" in str(problem.value)
+        wheels(
+            Requirements(text, found.path), Target(), lambda text: None, lambda part, doing: None
+        )
+    assert "of origin-kit-tests-only; building from source would run that code here" in str(
+        problem.value
+    )
     assert "`build_sdists: [origin-kit-tests-only]`" in str(problem.value)
     assert not (tmp_path / "index/built").exists()
     assert not list((tmp_path / "cache/wheels").iterdir())
@@ -473,7 +577,9 @@ def test_an_interpreter_that_lies_about_is_not_run(
     here = tmp_path / "here"
     (here / ".venv/bin").mkdir(parents=True)
     (here / ".venv/pyvenv.cfg").write_text("home = /usr/bin\n")
-    (here / ".venv/bin/python").write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\nexec {sys.executable} "$@"\n')
+    (here / ".venv/bin/python").write_text(
+        f'#!/bin/sh\ntouch {tmp_path}/ran\nexec {sys.executable} "$@"\n'
+    )
     (here / ".venv/bin/python").chmod(0o755)
     (here / "pip.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
     monkeypatch.chdir(here)
@@ -481,10 +587,14 @@ def test_an_interpreter_that_lies_about_is_not_run(
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_a_wheel_needs_may_not_be_built_either(tmp_path: Path, index: Callable[..., str], pinned: str) -> None:
+def test_what_a_wheel_needs_may_not_be_built_either(
+    tmp_path: Path, index: Callable[..., str], pinned: str
+) -> None:
     """A package that nobody named, since another one needs it, is held to the same rule."""
     source_package(tmp_path / "index", pinned)
-    with zipfile.ZipFile(tmp_path / "index/origin_kit_tests_above-1.0-py3-none-any.whl", "w") as wheel:
+    with zipfile.ZipFile(
+        tmp_path / "index/origin_kit_tests_above-1.0-py3-none-any.whl", "w"
+    ) as wheel:
         needs = "Requires-Dist: origin_kit_tests_only"
         wheel.writestr(
             "origin_kit_tests_above-1.0.dist-info/METADATA",
@@ -495,13 +605,18 @@ def test_what_a_wheel_needs_may_not_be_built_either(tmp_path: Path, index: Calla
             "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         )
         wheel.writestr("origin_kit_tests_above-1.0.dist-info/RECORD", "")
-    folder = project(tmp_path / "p", pinned.replace("--no-index\n", "") + "origin_kit_tests_above\n")
+    folder = project(
+        tmp_path / "p", pinned.replace("--no-index\n", "") + "origin_kit_tests_above\n"
+    )
     with pytest.raises(ReleaseError, match="of origin-kit-tests-only; building"):
         build(folder)
     assert not (tmp_path / "index/built").exists()
     allowed = build(folder, may_build=("Origin_Kit.Tests-only", "never-asked-for"))
     assert allowed.wheels
-    assert {name.split("-")[0] for name in allowed.wheels.names} >= {"origin_kit_tests_above", "origin_kit_tests_only"}
+    assert {name.split("-")[0] for name in allowed.wheels.names} >= {
+        "origin_kit_tests_above",
+        "origin_kit_tests_only",
+    }
 
 
 def test_all_packages_without_a_wheel_are_named_at_once(tmp_path: Path, pinned: str) -> None:
@@ -511,7 +626,9 @@ def test_all_packages_without_a_wheel_are_named_at_once(tmp_path: Path, pinned: 
     shutil.copy(other, other.with_name("origin_kit_tests_too-1.0.tar.gz"))
     with pytest.raises(ReleaseError) as problem:
         build(project(tmp_path / "p", needs + "origin_kit_tests_too==1.0\n"))
-    assert "of origin-kit-tests-only, origin-kit-tests-too; building from source" in str(problem.value)
+    assert "of origin-kit-tests-only, origin-kit-tests-too; building from source" in str(
+        problem.value
+    )
     assert "`build_sdists: [origin-kit-tests-only, origin-kit-tests-too]`" in str(problem.value)
 
 
@@ -520,51 +637,83 @@ def test_no_build_is_offered_for_what_has_to_be_compiled(tmp_path: Path, pinned:
     (tmp_path / "index/uwsgi-2.0.31.tar.gz").write_bytes(b"")
     with pytest.raises(ReleaseError) as problem:
         build(project(tmp_path / "p", pinned + "uwsgi==2.0.31\n"))
-    assert "of uwsgi, which has to be compiled: pin a version that has a wheel" in str(problem.value)
-    assert "nothing, since gunicorn serves here: remove its line from requirements.txt" in str(problem.value)
+    assert "of uwsgi, which has to be compiled: pin a version that has a wheel" in str(
+        problem.value
+    )
+    assert "nothing, since gunicorn serves here: remove its line from requirements.txt" in str(
+        problem.value
+    )
     assert "build_sdists" not in str(problem.value)
 
 
-def test_a_pure_package_without_a_wheel_is_built_where_the_stack_says_so(tmp_path: Path, pinned: str) -> None:
-    """An sdist that `build_sdists` names becomes a wheel on this side, if it is good for every machine."""
+def test_a_pure_package_without_a_wheel_is_built_where_the_stack_says_so(
+    tmp_path: Path, pinned: str
+) -> None:
+    """An sdist that `build_sdists` names becomes a wheel on this side, if it is good for every
+    machine."""
     folder = project(tmp_path / "p", source_package(tmp_path / "index", pinned))
     built = build(folder, may_build=("origin-kit-tests-only",))
     assert built.wheels
     assert (tmp_path / "index/built").exists()
     assert any(
-        name.startswith("origin_kit_tests_only-1.0-") and name.endswith("-none-any.whl") for name in built.wheels.names
+        name.startswith("origin_kit_tests_only-1.0-") and name.endswith("-none-any.whl")
+        for name in built.wheels.names
     )
 
 
 def test_a_compiled_package_without_a_wheel_is_named(tmp_path: Path, pinned: str) -> None:
-    """What would have to be compiled for the host is an error with two cures; nothing half-done stays."""
+    """What would have to be compiled for the host is an error with two cures; nothing half-done
+    stays."""
     needs = source_package(tmp_path / "index", pinned, extension=True)
     with pytest.raises(
-        ReleaseError, match=r"origin_kit_tests_only==1\.0 has no wheel.*; pin a version that has one, or"
+        ReleaseError,
+        match=r"origin_kit_tests_only==1\.0 has no wheel.*; pin a version that has one, or",
     ):
         build(project(tmp_path / "p", needs), may_build=("origin-kit-tests-only",))
     assert not list((tmp_path / "cache/wheels").iterdir())
 
 
-# ------------------------------------------------------------------------------------------------- requirements
+# ------------------------------------------------------------------------------------- requirements
 
-PYLOCK = 'lock-version = "1.0"\n[[packages]]\nname = "django"\nversion = "5.2.1"\nmarker = "python_version > \'3\'"\n'
+PYLOCK = (
+    'lock-version = "1.0"\n[[packages]]\nname = "django"\nversion = "5.2.1"\nmarker ='
+    " \"python_version > '3'\"\n"
+)
 
 
 @pytest.mark.parametrize(
     ("files", "file", "text"),
     [
-        ({"requirements.txt": "a # web\n\n-r more.txt\n", "more.txt": "b\n"}, "requirements.txt", "a\nb\n"),
-        ({"requirements.txt": "a==1 \\\n  --hash=sha256:0\n"}, "requirements.txt", "a==1    --hash=sha256:0\n"),
+        (
+            {"requirements.txt": "a # web\n\n-r more.txt\n", "more.txt": "b\n"},
+            "requirements.txt",
+            "a\nb\n",
+        ),
+        (
+            {"requirements.txt": "a==1 \\\n  --hash=sha256:0\n"},
+            "requirements.txt",
+            "a==1    --hash=sha256:0\n",
+        ),
         ({"requirements.txt": "a", "pylock.toml": PYLOCK}, "pylock.toml", PYLOCK),
         ({"requirements.txt": "a", "poetry.lock": ""}, "requirements.txt", "a\n"),
-        ({"pyproject.toml": '[project]\nname="x"\ndependencies=["django"]\n'}, "pyproject.toml", "django\n"),
-        ({"requirements.txt": "a", "pyproject.toml": '[project]\ndependencies=["b"]\n'}, "requirements.txt", "a\n"),
+        (
+            {"pyproject.toml": '[project]\nname="x"\ndependencies=["django"]\n'},
+            "pyproject.toml",
+            "django\n",
+        ),
+        (
+            {"requirements.txt": "a", "pyproject.toml": '[project]\ndependencies=["b"]\n'},
+            "requirements.txt",
+            "a\n",
+        ),
         ({"../requirements.txt": "up\n", "../.git/HEAD": "ref: refs/heads/main\n"}, None, None),
     ],
-)  # fmt: skip
-def test_requirements_are_found(tmp_path: Path, files: dict[str, str], file: str | None, text: str | None) -> None:
-    """A lock wins over requirements, those over pyproject.toml; what lies outside is not the project's."""
+)
+def test_requirements_are_found(
+    tmp_path: Path, files: dict[str, str], file: str | None, text: str | None
+) -> None:
+    """A lock wins over requirements, those over pyproject.toml; what lies outside is not the
+    project's."""
     folder = project(tmp_path / "p", None, **files)
     if file is None:
         with pytest.raises(ReleaseError, match="says nowhere what it needs"):
@@ -579,15 +728,24 @@ def test_requirements_above_in_the_same_checkout_are_found(tmp_path: Path) -> No
     project(tmp_path / "src", None)
     (tmp_path / "requirements.txt").write_text("django\n")
     git(tmp_path, "init", "-q")
-    assert requirements(release.local(tmp_path / "src")).path == tmp_path.resolve() / "requirements.txt"
+    assert (
+        requirements(release.local(tmp_path / "src")).path
+        == tmp_path.resolve() / "requirements.txt"
+    )
 
 
 def test_a_uv_lock_is_followed(tmp_path: Path) -> None:
-    """From a uv.lock come exactly its versions, without groups for development. Asks the real index."""
+    """From a uv.lock come exactly its versions, without groups for development. Asks the real
+    index."""
     toml = (
-        '[project]\nname="shop"\nversion="1"\nrequires-python=">=3.10"\ndependencies=["sqlparse<0.5.3", "django<5.3"]\n'
+        '[project]\nname="shop"\nversion="1"\nrequires-python=">=3.10"\ndependencies=["sqlparse<0.5.3",'
+        ' "django<5.3"]\n'
     )
-    folder = project(tmp_path / "p", None, **{"pyproject.toml": toml + '[dependency-groups]\ndev=["iniconfig"]\n'})
+    folder = project(
+        tmp_path / "p",
+        None,
+        **{"pyproject.toml": toml + '[dependency-groups]\ndev=["iniconfig"]\n'},
+    )
     uv("lock", "-q", "--no-python-downloads", "--project", str(folder)).check_returncode()
     built = build(folder)
     assert built.wheels
@@ -603,10 +761,16 @@ def test_a_uv_lock_is_followed(tmp_path: Path) -> None:
             {"poetry.lock": ""},
             "is only read by poetry; beside it, run `poetry self add poetry-plugin-export`",
         ),
-        ({"Pipfile.lock": ""}, "Pipfile.lock is only read by pipenv; beside it, run `pipenv requirements --hash"),
+        (
+            {"Pipfile.lock": ""},
+            "Pipfile.lock is only read by pipenv; beside it, run `pipenv requirements --hash",
+        ),
         ({"pdm.lock": ""}, "pdm.lock is only read by pdm; beside it, run `pdm export --prod"),
         ({"Pipfile": ""}, "Pipfile is only read by pipenv; beside it, run `pipenv lock`"),
-        ({"requirements.txt": "-r gone.txt"}, "requirements.txt needs gone.txt beside it, and there is no such file"),
+        (
+            {"requirements.txt": "-r gone.txt"},
+            "requirements.txt needs gone.txt beside it, and there is no such file",
+        ),
         (
             {"requirements.txt": "-e ."},
             "`-e .` is a folder of this machine; remove the line if it is the project itself",
@@ -632,13 +796,16 @@ def test_requirements_in_another_encoding(tmp_path: Path) -> None:
 
 
 def test_a_package_that_is_not_there_is_named(tmp_path: Path, pinned: str) -> None:
-    """A version that nobody has is an error that names file, Python and package, and leaves no half-filled cache."""
-    with pytest.raises(ReleaseError, match=r"requirements\.txt can't be resolved for Python 3\.11: .*gunicorn==99"):
+    """A version that nobody has is an error that names file, Python and package, and leaves no
+    half-filled cache."""
+    with pytest.raises(
+        ReleaseError, match=r"requirements\.txt can't be resolved for Python 3\.11: .*gunicorn==99"
+    ):
         build(project(tmp_path / "p", pinned + "gunicorn==99\n"))
     assert not list((tmp_path / "cache/wheels").iterdir())
 
 
-# ------------------------------------------------------------------------------------------------- bad sources
+# -------------------------------------------------------------------------------------- bad sources
 
 
 def test_no_folder(tmp_path: Path) -> None:
@@ -662,11 +829,21 @@ def test_no_manage_py(tmp_path: Path) -> None:
             "shop.settings",
             "wsgi: {folder} has no shop/asgi.py for 'shop.asgi'; correct `wsgi`",
         ),
-        ("shop.wsgi:application", "shop.prod", "settings: {folder} has no shop/prod.py for 'shop.prod'"),
-        ("shop.wsgi:application", "shop.mine", "settings: shop/mine.py in {folder} is ignored by git"),
+        (
+            "shop.wsgi:application",
+            "shop.prod",
+            "settings: {folder} has no shop/prod.py for 'shop.prod'",
+        ),
+        (
+            "shop.wsgi:application",
+            "shop.mine",
+            "settings: shop/mine.py in {folder} is ignored by git",
+        ),
     ],
 )
-def test_modules_that_are_not_there(tmp_path: Path, pinned: str, wsgi: str, settings: str, wanted: str) -> None:
+def test_modules_that_are_not_there(
+    tmp_path: Path, pinned: str, wsgi: str, settings: str, wanted: str
+) -> None:
     """A module that the config names and the release lacks is found before anything is sent."""
     folder = project(tmp_path / "p", pinned, **{"shop/mine.py": "", ".gitignore": "mine.py\n"})
     git(folder, "init", "-q")
@@ -693,12 +870,13 @@ def test_no_page(tmp_path: Path, name: str | None, wanted: str) -> None:
         release.build_frontend(tmp_path / "dist")
 
 
-# ------------------------------------------------------------------------------------------------- git
+# ---------------------------------------------------------------------------------------------- git
 
 
 @pytest.fixture
 def repository(tmp_path: Path, pinned: str) -> Iterator[Path]:
-    """A project with two commits on main, the first one tagged v1, the project in a folder of its own."""
+    """A project with two commits on main, the first one tagged v1, the project in a folder of its
+    own."""
     top = tmp_path / "repository"
     project(top / "backend", pinned)
     git(top, "init", "-q")
@@ -717,14 +895,17 @@ def repository(tmp_path: Path, pinned: str) -> Iterator[Path]:
 def test_a_ref_is_resolved_to_its_commit(repository: Path, ref: str, new: bool) -> None:
     """Branch, annotated tag, commit and abbreviated commit each give the files of that commit."""
     first = git(repository, "rev-parse", "v1^{commit}")
-    source = release.from_git(str(repository), {"commit": first, "short": first[:8]}.get(ref, ref), "backend")
+    source = release.from_git(
+        str(repository), {"commit": first, "short": first[:8]}.get(ref, ref), "backend"
+    )
     assert source.commit == (git(repository, "rev-parse", "main") if new else first)
     assert (source.folder / "new.py").exists() is new
     assert (source.folder / "manage.py").exists()
 
 
 def test_a_branch_moves(repository: Path) -> None:
-    """The next ship of a branch is its newest commit; a commit that is here already is not fetched again."""
+    """The next ship of a branch is its newest commit; a commit that is here already is not fetched
+    again."""
     old = release.from_git(str(repository), "main", "backend")
     (repository / "backend/newest.py").write_text("")
     git(repository, "add", ".")
@@ -758,7 +939,9 @@ def test_a_damaged_tree_in_the_cache_is_unpacked_again(repository: Path, damage:
 
 @pytest.mark.parametrize("ref", ["main", "short"])
 @pytest.mark.parametrize("damage", ["empty", "no objects", "locked", "left over"])
-def test_a_half_made_repository_in_the_cache_is_made_again(repository: Path, ref: str, damage: str) -> None:
+def test_a_half_made_repository_in_the_cache_is_made_again(
+    repository: Path, ref: str, damage: str
+) -> None:
     """A run that was killed, or a full disk, is no reason to fail the next time."""
     wanted = {"short": git(repository, "rev-parse", "v1^{commit}")[:8]}.get(ref, ref)
     release.from_git(str(repository), "v1", "backend")
@@ -782,7 +965,11 @@ def test_a_half_made_repository_in_the_cache_is_made_again(repository: Path, ref
 @pytest.mark.parametrize(
     ("ref", "inside", "wanted"),
     [
-        ("nope", "backend", "backend_ref: {url} has no branch, tag or commit 'nope'; it has main, v1"),
+        (
+            "nope",
+            "backend",
+            "backend_ref: {url} has no branch, tag or commit 'nope'; it has main, v1",
+        ),
         ("0" * 40, "backend", "has no commit 0000"),
         ("main", "", "has no manage.py, so it is no Django project; did you mean"),
         ("main", "gone", "there is no folder {url} at main"),
@@ -797,13 +984,16 @@ def test_what_a_repository_lacks(repository: Path, ref: str, inside: str, wanted
 
 
 def test_a_repository_out_of_reach(tmp_path: Path) -> None:
-    """A repository that can't be read is an error without a prompt and without the password in its URL."""
-    with pytest.raises(ReleaseError, match=r"backend_git: .*/gone can't be read: .*; check the URL"):
+    """A repository that can't be read is an error without a prompt and without the password in its
+    URL."""
+    with pytest.raises(
+        ReleaseError, match=r"backend_git: .*/gone can't be read: .*; check the URL"
+    ):
         release.from_git(str(tmp_path / "gone"))
     assert hide_password("https://me:secret@example.com/x.git") == "https://example.com/x.git"
 
 
-# ------------------------------------------------------------------------------------------------- which commit
+# ------------------------------------------------------------------------------------- which commit
 
 
 def revisions(repository: Path) -> tuple[str, str]:
@@ -815,7 +1005,8 @@ def revisions(repository: Path) -> tuple[str, str]:
 
 
 def test_a_release_says_of_which_commit_it_is(repository: Path, pinned: str) -> None:
-    """Data and by-products are not shipped, so they are no changes; other times of a file are none either."""
+    """Data and by-products are not shipped, so they are no changes; other times of a file are none
+    either."""
     (repository / ".gitignore").write_text("dist/\n")
     (repository / "web").mkdir()
     (repository / "web/page.ts").write_text("let x;")
@@ -843,7 +1034,8 @@ def test_a_release_says_of_which_commit_it_is(repository: Path, pinned: str) -> 
 def test_a_tree_with_changes_says_so(
     repository: Path, pinned: str, path: str, text: str | None, of_project: bool, of_page: bool
 ) -> None:
-    """Edited, new or removed: what would be shipped is not what the commit has. For a built page its sources count."""
+    """Edited, new or removed: what would be shipped is not what the commit has. For a built page
+    its sources count."""
     (repository / ".gitignore").write_text("dist/\n")
     (repository / "web").mkdir()
     (repository / "web/page.ts").write_text("let x;")
@@ -863,7 +1055,9 @@ def test_an_executable_bit_is_a_change(repository: Path, pinned: str) -> None:
     assert build(repository / "backend").revision.endswith("+changes")
 
 
-def test_a_filter_of_the_repository_is_not_run(repository: Path, pinned: str, tmp_path: Path) -> None:
+def test_a_filter_of_the_repository_is_not_run(
+    repository: Path, pinned: str, tmp_path: Path
+) -> None:
     """Under sudo it would run as root."""
     (repository / ".gitattributes").write_text("*.py filter=evil\n")
     git(repository, "config", "filter.evil.clean", f"touch {tmp_path}/ran; cat")
@@ -885,7 +1079,9 @@ def test_a_large_file_that_git_has_a_pointer_to_is_no_change(repository: Path, p
     assert build(repository / "backend").revision.endswith("+changes")
 
 
-def test_what_git_does_not_know_is_of_no_commit(tmp_path: Path, repository: Path, pinned: str) -> None:
+def test_what_git_does_not_know_is_of_no_commit(
+    tmp_path: Path, repository: Path, pinned: str
+) -> None:
     """No repository at all, or a folder in one that it ignores."""
     assert build(project(tmp_path / "p", pinned)).revision == "no git"
     (repository / ".gitignore").write_text("copies/\n")
@@ -898,6 +1094,11 @@ def test_what_git_does_not_know_is_of_no_commit(tmp_path: Path, repository: Path
 def test_a_commit_from_git_is_that_commit(repository: Path, pinned: str) -> None:
     source = release.from_git(str(repository), "v1", "backend")
     built = release.build_backend(
-        source, "shop.wsgi:application", "shop.settings", Target(), lambda text: None, lambda part, doing: None
+        source,
+        "shop.wsgi:application",
+        "shop.settings",
+        Target(),
+        lambda text: None,
+        lambda part, doing: None,
     )
     assert built.revision == git(repository, "rev-parse", "v1^{commit}")[:12]

@@ -1,6 +1,7 @@
 """The renderer against whole trees, and its text against the programs that read it.
 
-`UPDATE_GOLDEN=1 pytest tests/test_render.py` writes the trees anew; review them as the files that they become.
+`UPDATE_GOLDEN=1 pytest tests/test_render.py` writes the trees anew; review them as the files that
+they become.
 """
 
 from __future__ import annotations
@@ -44,7 +45,11 @@ def rendered(contract: Contract, role: str) -> Generation:
 def described(generation: Generation) -> dict[str, object]:
     """All of a generation but the files' text."""
     whole = generation.to_json()
-    return whole | {"files": [{key: file[key] for key in ("path", "service", "mode")} for file in whole["files"]]}
+    return whole | {
+        "files": [
+            {key: file[key] for key in ("path", "service", "mode")} for file in whole["files"]
+        ]
+    }
 
 
 def text(generation: Generation, path: str) -> str:
@@ -52,7 +57,9 @@ def text(generation: Generation, path: str) -> str:
 
 
 def application(contract: Contract, **changes: Any) -> Contract:
-    return dataclasses.replace(contract, application=dataclasses.replace(contract.application, **changes))
+    return dataclasses.replace(
+        contract, application=dataclasses.replace(contract.application, **changes)
+    )
 
 
 def cors(contract: Contract, **changes: Any) -> Contract:
@@ -75,9 +82,15 @@ def test_golden(case: str, role: str) -> None:
     folder, generation = GOLDEN / case / role, rendered(load(case), role)
     if os.environ.get("UPDATE_GOLDEN"):
         write_tree(folder, generation)
-    found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    found = {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
     assert {file.path: file.text for file in generation.files} == found
-    assert json.loads(json.dumps(described(generation))) == json.loads(folder.with_suffix(".json").read_text())
+    assert json.loads(json.dumps(described(generation))) == json.loads(
+        folder.with_suffix(".json").read_text()
+    )
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -95,15 +108,22 @@ def test_same_contract_same_generation() -> None:
     assert rendered(load("local-ip"), "backend") == rendered(load("local-ip"), "backend")
 
 
-# What is changed in the contract → the services that have to restart on the backend, on the frontend.
+# What is changed in the contract → the services that have to restart on the backend, on the
+# frontend.
 CHANGES = {
-    "origins": (lambda c: cors(c, allowed_origins=("http://10.213.7.9",)), {"gunicorn", "nginx"}, set()),
+    "origins": (
+        lambda c: cors(c, allowed_origins=("http://10.213.7.9",)),
+        {"gunicorn", "nginx"},
+        set(),
+    ),
     "workers": (lambda c: application(c, workers=5), {"gunicorn"}, set()),
     "env": (lambda c: application(c, env={"A": "other"}), {"gunicorn"}, set()),
     "max_body_mb": (lambda c: application(c, max_body_mb=11), {"nginx"}, set()),
     "credentials": (lambda c: cors(c, allow_credentials=True), {"gunicorn", "nginx"}, set()),
     "backend": (
-        lambda c: dataclasses.replace(c, backend=dataclasses.replace(c.backend, origin="http://10.213.7.77")),
+        lambda c: dataclasses.replace(
+            c, backend=dataclasses.replace(c.backend, origin="http://10.213.7.77")
+        ),
         {"gunicorn"},
         {"nginx"},
     ),
@@ -112,20 +132,27 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_restarts(change: str) -> None:
-    """A change alters the fingerprints of just the services that read it, and the id wherever it alters a byte."""
+    """A change alters the fingerprints of just the services that read it, and the id wherever it
+    alters a byte."""
     alter, backend, frontend = CHANGES[change]
     before = load("local-ip")
     after = alter(before)
     for role, expected in (("backend", backend), ("frontend", frontend)):
         old, new = rendered(before, role), rendered(after, role)
-        assert {name for name in new.units if old.fingerprints[name] != new.fingerprints[name]} == expected
+        assert {
+            name for name in new.units if old.fingerprints[name] != new.fingerprints[name]
+        } == expected
         assert (old.id != new.id) == (old.files != new.files)
 
 
 def test_credentials_reach_the_page_without_a_restart() -> None:
-    """config.json is read by nginx for each request: its change is a new generation, and restarts nothing."""
+    """config.json is read by nginx for each request: its change is a new generation, and restarts
+    nothing."""
     before = load("local-ip")
-    old, new = rendered(before, "frontend"), rendered(cors(before, allow_credentials=True), "frontend")
+    old, new = (
+        rendered(before, "frontend"),
+        rendered(cors(before, allow_credentials=True), "frontend"),
+    )
     assert old.id != new.id
     assert old.fingerprints == new.fingerprints
 
@@ -136,17 +163,26 @@ def test_fingerprint_covers_mode_and_path() -> None:
     def mark(file: File) -> str:
         return assemble([file], [], [], {"nginx": ()}).fingerprints["nginx"]
 
-    marks = [mark(File("a", "x", "nginx")), mark(File("b", "x", "nginx")), mark(File("a", "x", "nginx", 0o640))]
+    marks = [
+        mark(File("a", "x", "nginx")),
+        mark(File("b", "x", "nginx")),
+        mark(File("a", "x", "nginx", 0o640)),
+    ]
     assert len(set(marks)) == 3
 
 
 def test_what_everybody_may_read_does_not_depend_on_a_secret() -> None:
     """No digest of it that could be tried out: a PIN has ten thousand values."""
     contract = load("local-ip")
-    one, other = (render(contract, "backend", contract.backend.hosts[0], {"PIN": pin}) for pin in ("1234", "4321"))
+    one, other = (
+        render(contract, "backend", contract.backend.hosts[0], {"PIN": pin})
+        for pin in ("1234", "4321")
+    )
     assert one.id == other.id
     assert one.fingerprints == other.fingerprints
-    assert [file.path for file, twin in zip(one.files, other.files, strict=True) if file != twin] == ["secrets.env"]
+    assert [
+        file.path for file, twin in zip(one.files, other.files, strict=True) if file != twin
+    ] == ["secrets.env"]
 
 
 def test_a_value_that_looks_like_a_mark_stays_as_it_is() -> None:
@@ -161,7 +197,11 @@ def test_a_value_that_looks_like_a_mark_stays_as_it_is() -> None:
 def test_secrets_only_in_their_file() -> None:
     """A secret's value is in the 0600 file and in no other, and a frontend gets none."""
     contract = load("local-ip")
-    holders = [file for file in rendered(contract, "backend").files if "$three" in file.text or "\\$three" in file.text]
+    holders = [
+        file
+        for file in rendered(contract, "backend").files
+        if "$three" in file.text or "\\$three" in file.text
+    ]
     assert [(file.path, file.mode) for file in holders] == [("secrets.env", 0o600)]
     assert all("three" not in file.text for file in rendered(contract, "frontend").files)
 
@@ -194,17 +234,23 @@ VALUES = (
 
 
 def test_environment_reads_back() -> None:
-    """Every value comes out of the environment file byte for byte, as a shell reads it, whose quoting systemd has."""
+    """Every value comes out of the environment file byte for byte, as a shell reads it, whose
+    quoting systemd has."""
     values = {f"V{index}": value for index, value in enumerate(VALUES)}
     script = f"set -a\n{environment_text(values)}exec env -0\n"
-    done = subprocess.run(["/bin/sh"], input=script.encode(), env={}, capture_output=True, check=True)
+    done = subprocess.run(
+        ["/bin/sh"], input=script.encode(), env={}, capture_output=True, check=True
+    )
     found = dict(item.split("=", 1) for item in done.stdout.decode().split("\0") if item)
     assert {name: found[name] for name in values} == values
 
 
 def test_kit_names_win() -> None:
-    """The project's variables can't displace the settings module, and its own PYTHONPATH still counts."""
-    contract = application(load("local-ip"), env={"DJANGO_SETTINGS_MODULE": "x", "PYTHONPATH": "lib", "A": "1"})
+    """The project's variables can't displace the settings module, and its own PYTHONPATH still
+    counts."""
+    contract = application(
+        load("local-ip"), env={"DJANGO_SETTINGS_MODULE": "x", "PYTHONPATH": "lib", "A": "1"}
+    )
     found = variables(contract, {"A": "secret"})
     assert found["DJANGO_SETTINGS_MODULE"] == "origin_kit_settings"
     assert found["PYTHONPATH"] == "/etc/origin-kit/current/django:lib"
@@ -212,8 +258,14 @@ def test_kit_names_win() -> None:
 
 
 REFUSED = {
-    "name": (lambda c: application(c, name="shop; rm"), "application.name: invalid value 'shop; rm'"),
-    "taken name": (lambda c: application(c, name="nginx"), "'nginx' is a program that the kit runs"),
+    "name": (
+        lambda c: application(c, name="shop; rm"),
+        "application.name: invalid value 'shop; rm'",
+    ),
+    "taken name": (
+        lambda c: application(c, name="nginx"),
+        "'nginx' is a program that the kit runs",
+    ),
     "wsgi": (lambda c: application(c, wsgi="shop.wsgi:app --bind=x"), "application.wsgi"),
     "settings": (lambda c: application(c, settings="shop import os"), "application.settings"),
     "static": (lambda c: application(c, static_url="/s{}/"), "application.static_url"),
@@ -232,8 +284,14 @@ REFUSED = {
     "variable": (lambda c: application(c, env={"A B": ""}), "'A B' is not a variable's name"),
     "NUL": (lambda c: application(c, env={"A": "x\0y"}), "the value of A holds a NUL"),
     "no character": (lambda c: application(c, env={"A": "\ufffe"}), "the value of A holds U+FFFE"),
-    "no character above": (lambda c: application(c, env={"A": "\U0010ffff"}), "the value of A holds U+10FFFF"),
-    "too long": (lambda c: application(c, env={"A": "x" * 131_070}), "the value of A is longer than the 131071 bytes"),
+    "no character above": (
+        lambda c: application(c, env={"A": "\U0010ffff"}),
+        "the value of A holds U+10FFFF",
+    ),
+    "too long": (
+        lambda c: application(c, env={"A": "x" * 131_070}),
+        "the value of A is longer than the 131071 bytes",
+    ),
     "too much": (
         lambda c: application(c, env={f"A{i}": "x" * 130_000 for i in range(9)}),
         "more than 1 MiB together",
@@ -244,7 +302,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(case: str) -> None:
-    """What could break out of a file, or mean something else there, is refused by the name of its place."""
+    """What could break out of a file, or mean something else there, is refused by the name of its
+    place."""
     alter, said = REFUSED[case]
     with pytest.raises(RenderError) as caught:
         rendered(alter(load("local-ip")), "backend")
@@ -269,7 +328,8 @@ def test_refused_all_at_once() -> None:
     ],
 )
 def test_connect_source(origin: str, source: str) -> None:
-    """The page may call the backend's origin, or its scheme where a policy can't name an address."""
+    """The page may call the backend's origin, or its scheme where a policy can't name an
+    address."""
     assert connect_source(origin) == source
 
 
@@ -296,7 +356,9 @@ def test_units_verify(tmp_path: Path, role: str) -> None:
     units = [str(unit) for unit in sorted(folder.glob("*.s*")) if unit.is_file()]
     command = ["systemd-analyze", "verify", "--man=no", *units]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert [line for line in done.stderr.splitlines() if str(folder) in line or "shop" in line] == []
+    assert [
+        line for line in done.stderr.splitlines() if str(folder) in line or "shop" in line
+    ] == []
     assert done.returncode == 0, done.stderr
 
 
@@ -320,18 +382,33 @@ def test_sockets_match_listen_lines() -> None:
     """nginx.socket, NGINX= and the listen lines name the same sockets in the same order."""
     for role in ROLES:
         generation = rendered(load("local-ip"), role)
-        streams = re.findall(r"^ListenStream=(\S+)$", text(generation, "systemd/nginx.socket"), re.MULTILINE)
-        listens = re.findall(r"^ +listen (?:unix:)?([^ ;]+)", text(generation, "nginx/origin-kit.conf"), re.MULTILINE)
+        streams = re.findall(
+            r"^ListenStream=(\S+)$", text(generation, "systemd/nginx.socket"), re.MULTILINE
+        )
+        listens = re.findall(
+            r"^ +listen (?:unix:)?([^ ;]+)", text(generation, "nginx/origin-kit.conf"), re.MULTILINE
+        )
         assert streams == listens
-        descriptors = text(generation, "systemd/nginx.service.d/origin-kit.conf").split("NGINX=")[1].split("\n")[0]
-        assert descriptors == "".join(f"{3 + index}:" for index in range(len(streams))).removesuffix(":") + ";"
+        descriptors = (
+            text(generation, "systemd/nginx.service.d/origin-kit.conf")
+            .split("NGINX=")[1]
+            .split("\n")[0]
+        )
+        assert (
+            descriptors
+            == "".join(f"{3 + index}:" for index in range(len(streams))).removesuffix(":") + ";"
+        )
 
 
 def gunicorn_configuration(tmp_path: Path) -> dict[str, object]:
     """gunicorn's configuration run as gunicorn runs it, its places moved under `tmp_path`."""
     generation = rendered(load("local-ip"), "backend")
     here = tmp_path / "generations" / generation.id / "gunicorn" / "gunicorn.conf.py"
-    for folder in (here.parent, tmp_path / "run/shop/workers", tmp_path / "opt/shop/releases/one/app"):
+    for folder in (
+        here.parent,
+        tmp_path / "run/shop/workers",
+        tmp_path / "opt/shop/releases/one/app",
+    ):
         folder.mkdir(parents=True)
     (tmp_path / "opt/shop/current").symlink_to("releases/one")
     (tmp_path / "current").symlink_to(f"generations/{generation.id}")
@@ -341,7 +418,8 @@ def gunicorn_configuration(tmp_path: Path) -> dict[str, object]:
 
 
 def test_worker_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker leaves a record of generation and release while it lives, and nothing when it has ended."""
+    """A worker leaves a record of generation and release while it lives, and nothing when it has
+    ended."""
     monkeypatch.setattr("sys.path", [*sys.path])
     monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
     configuration = gunicorn_configuration(tmp_path)
@@ -368,7 +446,8 @@ def test_worker_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_worker_tells_the_application_the_clients_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], address: str
 ) -> None:
-    """What nginx says of the connection becomes REMOTE_ADDR; everything else passes through, both ways."""
+    """What nginx says of the connection becomes REMOTE_ADDR; everything else passes through, both
+    ways."""
     monkeypatch.setattr("sys.path", [*sys.path])
     monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
     seen: list[object] = []
@@ -383,8 +462,11 @@ def test_a_worker_tells_the_application_the_clients_address(
     assert seen == [{**environ, "REMOTE_ADDR": address}, print]
 
 
-def test_gunicorn_pins_what_it_was_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The links are followed at the start: workers that are started later run the same generation and release."""
+def test_gunicorn_pins_what_it_was_started_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The links are followed at the start: workers that are started later run the same generation
+    and release."""
     monkeypatch.setattr("sys.path", [*sys.path])
     monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
     configuration = gunicorn_configuration(tmp_path)

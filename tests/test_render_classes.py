@@ -1,5 +1,5 @@
-"""The kit's settings module in front of classes of django-configurations, imported by a real Django. Asks the real
-index for that package."""
+"""The kit's settings module in front of classes of django-configurations, imported by a real
+Django. Asks the real index for that package."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ class Prod(Common):
     CORS_ORIGIN_WHITELIST = ["http://evil.test"]
     CORS_ALLOW_ALL_ORIGINS = values.BooleanValue(True)
 """
-# How a wsgi.py and a manage.py of such a project begin; the kit's own scripts begin as any other program.
+# How a wsgi.py and a manage.py of such a project begin; the kit's own scripts begin as any other
+# program.
 STARTS = {"by its importer": "import configurations\nconfigurations.setup()\n", "plainly": ""}
 
 
@@ -79,19 +80,25 @@ class Host(Project):
 
     def write_module(self, case: str, **_: Any) -> None:
         contract = load(case)
-        application = dataclasses.replace(contract.application, env={"DJANGO_CONFIGURATION": self.name})
-        text = settings_text(dataclasses.replace(contract, application=application), contract.backend.hosts[0])
+        application = dataclasses.replace(
+            contract.application, env={"DJANGO_CONFIGURATION": self.name}
+        )
+        text = settings_text(
+            dataclasses.replace(contract, application=application), contract.backend.hosts[0]
+        )
         (self.folder / "django" / "origin_kit_settings.py").write_text(text)
 
     def run(self, script: str, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         paths = os.pathsep.join([str(self.folder / "django"), str(self.package)])
-        return super().run(script, *words, **{"PYTHONPATH": paths, "DJANGO_CONFIGURATION": self.name, **env})
+        return super().run(
+            script, *words, **{"PYTHONPATH": paths, "DJANGO_CONFIGURATION": self.name, **env}
+        )
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_the_contract_wins_over_a_class(tmp_path: Path, package: Path, start: str) -> None:
-    """However the process starts: the importer of such classes sets nothing after the kit's module, and what a class
-    does before and after is done once."""
+    """However the process starts: the importer of such classes sets nothing after the kit's module,
+    and what a class does before and after is done once."""
     host = Host(tmp_path, package)
     more = "import os\nprint(json.dumps([os.environ['BEFORE'], os.environ['AFTER']]))\n"
     done = host.run(STARTS[start] + READ + more, DJANGO_PAGE_SIZE="50")
@@ -121,7 +128,10 @@ def test_django_s_checks_pass_over_a_class(tmp_path: Path, package: Path) -> Non
 
 def test_a_class_that_is_not_there_is_named(tmp_path: Path, package: Path) -> None:
     done = Host(tmp_path, package, "Production").run(READ)
-    assert "env: DJANGO_CONFIGURATION is 'Production', and shop.settings has no such class" in done.stderr
+    assert (
+        "env: DJANGO_CONFIGURATION is 'Production', and shop.settings has no such class"
+        in done.stderr
+    )
     assert "it has ['Common', 'Dev', 'Prod']" in done.stderr
 
 
@@ -134,10 +144,15 @@ application = get_wsgi_application()
 
 
 @pytest.mark.parametrize("wsgi", [WSGI, "import shop.settings\napplication = print\n"])
-def test_a_class_that_the_stack_does_not_name_is_refused(tmp_path: Path, package: Path, wsgi: str) -> None:
-    """wsgi.py's default would do, but then its values come after the kit's: whoever the class lets in is let in."""
+def test_a_class_that_the_stack_does_not_name_is_refused(
+    tmp_path: Path, package: Path, wsgi: str
+) -> None:
+    """wsgi.py's default would do, but then its values come after the kit's: whoever the class lets
+    in is let in."""
     host = Project(tmp_path, CLASSES, **{"wsgi.py": wsgi})
     paths = os.pathsep.join([str(host.folder / "django"), str(package)])
-    done = host.run(as_user.text("load_project"), "shop.wsgi:application", "shop.settings", PYTHONPATH=paths)
+    done = host.run(
+        as_user.text("load_project"), "shop.wsgi:application", "shop.settings", PYTHONPATH=paths
+    )
     assert done.returncode == 1
     assert load_project.CLASSES in done.stderr + class_to_name(done.stderr)

@@ -71,7 +71,11 @@ class Answer:
 
     @property
     def vary(self) -> set[str]:
-        return {name.strip().lower() for line in self.headers.get_all("Vary", []) for name in line.split(",")}
+        return {
+            name.strip().lower()
+            for line in self.headers.get_all("Vary", [])
+            for name in line.split(",")
+        }
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -112,8 +116,12 @@ class Site:
     def moved(self, written: str) -> str:
         address = self.sockets[1].getsockname()[0]
         second = f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
-        written = written.replace(" 0.0.0.0:80 ", f" 127.0.0.1:{self.port} ").replace(" [::]:80 ", f" {second} ")
-        return re.sub(r"(?<=[ :=])/(etc/origin-kit|opt|var/lib|run)/", rf"{self.folder}/\1/", written)
+        written = written.replace(" 0.0.0.0:80 ", f" 127.0.0.1:{self.port} ").replace(
+            " [::]:80 ", f" {second} "
+        )
+        return re.sub(
+            r"(?<=[ :=])/(etc/origin-kit|opt|var/lib|run)/", rf"{self.folder}/\1/", written
+        )
 
     def write(self) -> None:
         current = self.folder / "etc/origin-kit/current"
@@ -127,13 +135,26 @@ class Site:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.symlink_to(current / link.target)
         user = "root" if os.geteuid() == 0 else "nobody"
-        (self.folder / "etc/nginx/nginx.conf").write_text(MAIN.format(folder=self.folder, user=user))
+        (self.folder / "etc/nginx/nginx.conf").write_text(
+            MAIN.format(folder=self.folder, user=user)
+        )
 
     def start(self) -> subprocess.Popen[bytes]:
         descriptors = [listening.fileno() for listening in self.sockets]
-        environment = {**os.environ, "NGINX": "".join(f"{number}:" for number in descriptors).removesuffix(":") + ";"}
-        command = [program(), "-c", str(self.folder / "etc/nginx/nginx.conf"), "-g", "master_process on;"]
-        return subprocess.Popen(command, env=environment, pass_fds=descriptors, stderr=subprocess.DEVNULL)
+        environment = {
+            **os.environ,
+            "NGINX": "".join(f"{number}:" for number in descriptors).removesuffix(":") + ";",
+        }
+        command = [
+            program(),
+            "-c",
+            str(self.folder / "etc/nginx/nginx.conf"),
+            "-g",
+            "master_process on;",
+        ]
+        return subprocess.Popen(
+            command, env=environment, pass_fds=descriptors, stderr=subprocess.DEVNULL
+        )
 
     def stop(self) -> None:
         """End it as nginx.service does."""
@@ -145,7 +166,13 @@ class Site:
         for listening in self.sockets:
             listening.close()
 
-    def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> Answer:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
         """One request on a connection of its own; `Host` is the backend's unless given."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
@@ -169,7 +196,9 @@ class Site:
 
 @contextlib.contextmanager
 def running(generation: Generation) -> Iterator[Site]:
-    with tempfile.TemporaryDirectory(prefix="ok-") as folder:  # short: a socket's path has at most 107 bytes
+    with tempfile.TemporaryDirectory(
+        prefix="ok-"
+    ) as folder:  # short: a socket's path has at most 107 bytes
         site = Site(Path(folder), generation)
         try:
             yield site
@@ -180,7 +209,10 @@ def running(generation: Generation) -> Iterator[Site]:
 def edited(generation: Generation, before: str, after: str) -> Generation:
     """The same with `before`, which must occur, written otherwise."""
     assert any(before in file.text for file in generation.files)
-    files = (dataclasses.replace(file, text=file.text.replace(before, after)) for file in generation.files)
+    files = (
+        dataclasses.replace(file, text=file.text.replace(before, after))
+        for file in generation.files
+    )
     return dataclasses.replace(generation, files=tuple(files))
 
 
@@ -209,7 +241,9 @@ def django(site: Site) -> Iterator[None]:
     command = [sys.executable, "serve.py", str(site.folder / "run/shop.sock")]
     with (
         open(site.folder / "django.log", "wb") as log,  # noqa: PTH123
-        subprocess.Popen(command, cwd=release / "app", env=environment, stdout=subprocess.PIPE, stderr=log) as process,
+        subprocess.Popen(
+            command, cwd=release / "app", env=environment, stdout=subprocess.PIPE, stderr=log
+        ) as process,
     ):
         assert process.stdout is not None
         try:
@@ -237,13 +271,21 @@ def page() -> Iterator[Site]:
     """The `local-ip` frontend, with a built folder."""
     with running(rendered(load("local-ip"), "frontend")) as found:
         folder = found.folder / "opt/shop/current/site"
-        for name in ("index.html", "app.js", "docs/index.html", ".git/config", ".env", ".well-known/x.txt"):
+        for name in (
+            "index.html",
+            "app.js",
+            "docs/index.html",
+            ".git/config",
+            ".env",
+            ".well-known/x.txt",
+        ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(f"this is {name}")
         yield found
 
 
-# method, path, further headers → status. Every kind of answer that the site gives, Django's, nginx's own and files'.
+# method, path, further headers → status. Every kind of answer that the site gives, Django's,
+# nginx's own and files'.
 ANSWERS = [
     ("GET", "/echo/", {}, 200),
     ("HEAD", "/echo/", {}, 200),
@@ -284,7 +326,8 @@ ANSWERS = [
 def test_every_answer_once(
     site: Site, method: str, path: str, headers: dict[str, str], status: int, origin: str | None
 ) -> None:
-    """Every answer carries exactly one line for an allowed origin and none for any other, and varies by it always."""
+    """Every answer carries exactly one line for an allowed origin and none for any other, and
+    varies by it always."""
     answer = site.ask(method, path, headers | ({"Origin": origin} if origin else {}))
     allowed = [FRONT] if origin == FRONT else []
     if origin or headers is not PREFLIGHT:  # without an origin it is no preflight
@@ -292,16 +335,21 @@ def test_every_answer_once(
     assert answer.allowed == allowed
     assert "origin" in answer.vary
     assert not answer.headers.get_all("Access-Control-Allow-Credentials")
-    assert answer.headers.get_all("Access-Control-Expose-Headers", []) == (["X-Cart-Seen"] if allowed else [])
+    assert answer.headers.get_all("Access-Control-Expose-Headers", []) == (
+        ["X-Cart-Seen"] if allowed else []
+    )
 
 
 @pytest.mark.parametrize("origin", [FRONT, STRANGER])
 def test_an_answer_before_the_rules_of_the_server(site: Site, origin: str) -> None:
-    """A cookie that is too big ends a request before nginx comes to any `if`; the page can read that as well."""
+    """A cookie that is too big ends a request before nginx comes to any `if`; the page can read
+    that as well."""
     answer = site.ask("GET", "/echo/", {"Origin": origin, "Cookie": "c" * 9000})
     assert answer.status == 400
     assert answer.allowed == ([FRONT] if origin == FRONT else [])
-    assert answer.headers.get_all("Access-Control-Expose-Headers", []) == (["X-Cart-Seen"] if origin == FRONT else [])
+    assert answer.headers.get_all("Access-Control-Expose-Headers", []) == (
+        ["X-Cart-Seen"] if origin == FRONT else []
+    )
 
 
 def test_static_unchanged(site: Site) -> None:
@@ -319,16 +367,23 @@ def test_plain_options_reaches_django(site: Site, headers: dict[str, str]) -> No
 
 
 def test_preflight_answer(site: Site) -> None:
-    """An allowed origin is told methods, headers and time as the contract has them; another nothing."""
+    """An allowed origin is told methods, headers and time as the contract has them; another
+    nothing."""
     allowed = load("local-ip").cors
     answer = site.ask("OPTIONS", "/echo/", {"Origin": FRONT, **PREFLIGHT})
-    assert answer.headers.get_all("Access-Control-Allow-Methods") == [", ".join(allowed.allow_methods)]
-    assert answer.headers.get_all("Access-Control-Allow-Headers") == [", ".join(allowed.allow_headers)]
+    assert answer.headers.get_all("Access-Control-Allow-Methods") == [
+        ", ".join(allowed.allow_methods)
+    ]
+    assert answer.headers.get_all("Access-Control-Allow-Headers") == [
+        ", ".join(allowed.allow_headers)
+    ]
     assert answer.headers.get_all("Access-Control-Max-Age") == ["600"]
     refused = site.ask("OPTIONS", "/echo/", {"Origin": STRANGER, **PREFLIGHT})
     assert refused.status == 204
     assert not [name for name in refused.headers if name.lower().startswith("access-control-")]
-    assert not site.ask("GET", "/echo/", {"Origin": FRONT}).headers.get_all("Access-Control-Allow-Methods")
+    assert not site.ask("GET", "/echo/", {"Origin": FRONT}).headers.get_all(
+        "Access-Control-Allow-Methods"
+    )
 
 
 def test_upstream_headers_are_hidden(site: Site) -> None:
@@ -343,14 +398,21 @@ def test_upstream_headers_are_hidden(site: Site) -> None:
 def test_look_alikes(site: Site, origin: str, method: str, headers: dict[str, str]) -> None:
     """Nothing that resembles an allowed origin passes for it."""
     own = load("local-ip").cors.allowed_origins
-    values = [value for value in look_alikes(parse_origin(origin, production=False)) if value not in own]
-    let_in = [value for value in values if site.ask(method, "/static/site.css", {"Origin": value, **headers}).allowed]
+    values = [
+        value for value in look_alikes(parse_origin(origin, production=False)) if value not in own
+    ]
+    let_in = [
+        value
+        for value in values
+        if site.ask(method, "/static/site.css", {"Origin": value, **headers}).allowed
+    ]
     assert len(values) > 100
     assert let_in == []
 
 
 def test_hostile_origins_on_preflights(site: Site) -> None:
-    """Two origins in one header, or one with a blank inside, get an answer of nginx's own without headers."""
+    """Two origins in one header, or one with a blank inside, get an answer of nginx's own without
+    headers."""
     for origin in (f"{FRONT} {FRONT}", f"{FRONT} ", f"{FRONT},{FRONT}", "a b"):
         answer = site.ask("OPTIONS", "/echo/", {"Origin": origin, **PREFLIGHT})
         assert answer.status == 204
@@ -359,10 +421,15 @@ def test_hostile_origins_on_preflights(site: Site) -> None:
 
 def test_forwarded_headers_are_set(site: Site) -> None:
     """What a client says about itself is replaced by what nginx knows."""
-    spoofed = dict.fromkeys(("X-Forwarded-For", "X-Real-IP", "X-Forwarded-Host", "Forwarded", "Proxy"), "203.0.113.66")
+    spoofed = dict.fromkeys(
+        ("X-Forwarded-For", "X-Real-IP", "X-Forwarded-Host", "Forwarded", "Proxy"), "203.0.113.66"
+    )
     meta = site.ask("GET", "/echo/", {**spoofed, "X-Forwarded-Proto": "https"}).json()["meta"]
     assert meta["HTTP_X_FORWARDED_FOR"] == meta["HTTP_X_REAL_IP"] == "127.0.0.1"
-    assert (meta["HTTP_X_FORWARDED_PROTO"], meta["HTTP_X_FORWARDED_HOST"]) == ("http", "10.213.7.74")
+    assert (meta["HTTP_X_FORWARDED_PROTO"], meta["HTTP_X_FORWARDED_HOST"]) == (
+        "http",
+        "10.213.7.74",
+    )
     assert "HTTP_FORWARDED" not in meta
     assert "HTTP_PROXY" not in meta
 
@@ -388,8 +455,12 @@ def test_stream(site: Site) -> None:
 def test_second_listener(site: Site) -> None:
     """The other address of the pair is served as well."""
     with socket.create_connection(site.sockets[1].getsockname()[:2], timeout=15) as connection:
-        connection.sendall(f"GET /echo/ HTTP/1.0\r\nHost: 10.213.7.74\r\nOrigin: {FRONT}\r\n\r\n".encode())
-        assert f"{ALLOW}: {FRONT}\r\n".encode() in b"".join(iter(lambda: connection.recv(65536), b""))
+        connection.sendall(
+            f"GET /echo/ HTTP/1.0\r\nHost: 10.213.7.74\r\nOrigin: {FRONT}\r\n\r\n".encode()
+        )
+        assert f"{ALLOW}: {FRONT}\r\n".encode() in b"".join(
+            iter(lambda: connection.recv(65536), b"")
+        )
 
 
 def test_tells_nothing_about_itself(site: Site) -> None:
@@ -408,7 +479,9 @@ def test_decisions_are_djangos(site: Site) -> None:
     ]:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(site.folder / "run/shop.sock"))
-            connection.sendall(f"GET /echo/ HTTP/1.0\r\nHost: 10.213.7.74\r\nOrigin: {origin}\r\n\r\n".encode())
+            connection.sendall(
+                f"GET /echo/ HTTP/1.0\r\nHost: 10.213.7.74\r\nOrigin: {origin}\r\n\r\n".encode()
+            )
             direct = b"".join(iter(lambda: connection.recv(65536), b"")).decode().lower()
         found = re.findall(r"^access-control-allow-origin: (.*)\r$", direct, re.MULTILINE)
         assert found == site.ask("GET", "/echo/", {"Origin": origin}).allowed
@@ -441,16 +514,21 @@ def test_application_down() -> None:
 
 
 def test_a_host_that_takes_no_writes_says_so_readably() -> None:
-    """While it is replaced: a 503 with the time to come back for every method; preflights and files as ever; a stranger
-    reads nothing. The application's units have no place, so that no boot starts them; its settings stay."""
+    """While it is replaced: a 503 with the time to come back for every method; preflights and files
+    as ever; a stranger reads nothing. The application's units have no place, so that no boot starts
+    them; its settings stay.
+    """
     contract = load("local-ip")
     usual, now = rendered(contract, "backend"), closed(contract, contract.backend.hosts[0], SECRETS)
-    assert {link.place for link in usual.links} - {link.place for link in now.links} == set(now.absent) - set(
-        usual.absent
-    )
+    assert {link.place for link in usual.links} - {link.place for link in now.links} == set(
+        now.absent
+    ) - set(usual.absent)
     assert {file.path for file in usual.files} - {file.path for file in now.files} == {
-        "bin/manage", "gunicorn/gunicorn.conf.py", "systemd/shop.service", "systemd/shop.socket"
-    }  # fmt: skip
+        "bin/manage",
+        "gunicorn/gunicorn.conf.py",
+        "systemd/shop.service",
+        "systemd/shop.socket",
+    }
     assert now.id != usual.id and "gunicorn" not in now.fingerprints
     with running(now) as site:
         put_project(site)
@@ -464,7 +542,9 @@ def test_a_host_that_takes_no_writes_says_so_readably() -> None:
             answer = site.ask(method, path, {"Origin": FRONT, **headers})
             assert (answer.status, answer.allowed) == (status, [FRONT])
             assert (answer.headers["Retry-After"] == "30") == (status == 503)
-            assert site.ask(method, path, {"Origin": "http://evil.example", **headers}).allowed == []
+            assert (
+                site.ask(method, path, {"Origin": "http://evil.example", **headers}).allowed == []
+            )
 
 
 def test_application_silent() -> None:
@@ -479,9 +559,12 @@ def test_application_silent() -> None:
 
 
 def test_a_limit_on_requests_is_readable() -> None:
-    """Somebody's own `limit_req` for the whole server: its 503 has the headers, and preflights are not counted."""
+    """Somebody's own `limit_req` for the whole server: its 503 has the headers, and preflights are
+    not counted."""
     limit = "limit_req_zone $binary_remote_addr zone=all:1m rate=1r/m;\nlimit_req zone=all;\n"
-    generation = edited(rendered(load("local-ip"), "backend"), "upstream origin_kit", f"{limit}upstream origin_kit")
+    generation = edited(
+        rendered(load("local-ip"), "backend"), "upstream origin_kit", f"{limit}upstream origin_kit"
+    )
     with running(generation) as site:
         put_project(site)
         answers = [site.ask("GET", "/static/site.css", {"Origin": FRONT}) for _ in range(3)]
@@ -524,10 +607,16 @@ def test_a_request_that_does_not_go_on_is_given_up(role: str, limit: str, beginn
 
 
 def held_posts(stack: contextlib.ExitStack, site: Site, count: int, address: str) -> None:
-    """Requests from an address (as the test's nginx believes it) that are being worked on until the stack ends."""
+    """Requests from an address (as the test's nginx believes it) that are being worked on until the
+    stack ends."""
     for _ in range(count):
-        connection = stack.enter_context(socket.create_connection(("127.0.0.1", site.port), timeout=20))
-        lines = f"POST /echo/ HTTP/1.1\r\nHost: 10.213.7.74\r\nX-From: {address}\r\nContent-Length: 9\r\n\r\na"
+        connection = stack.enter_context(
+            socket.create_connection(("127.0.0.1", site.port), timeout=20)
+        )
+        lines = (
+            f"POST /echo/ HTTP/1.1\r\nHost: 10.213.7.74\r\nX-From: {address}\r\nContent-Length:"
+            " 9\r\n\r\na"
+        )
         connection.sendall(lines.encode())
 
 
@@ -543,10 +632,18 @@ def held_posts(stack: contextlib.ExitStack, site: Site, count: int, address: str
     ],
 )
 def test_the_limit_counts_by_address_and_network(slow: str, other: str, status: int) -> None:
-    """Three requests of one client, the limit being two: the third is told so, and so is an address in the same /64."""
+    """Three requests of one client, the limit being two: the third is told so, and so is an address
+    in the same /64."""
     believed = "set_real_ip_from 127.0.0.1;\nreal_ip_header X-From;\nupstream origin_kit"
-    generation = edited(rendered(load("local-ip"), "backend"), "origin_kit_addresses 512;", "origin_kit_addresses 2;")
-    with running(edited(generation, "upstream origin_kit", believed)) as site, contextlib.ExitStack() as stack:
+    generation = edited(
+        rendered(load("local-ip"), "backend"),
+        "origin_kit_addresses 512;",
+        "origin_kit_addresses 2;",
+    )
+    with (
+        running(edited(generation, "upstream origin_kit", believed)) as site,
+        contextlib.ExitStack() as stack,
+    ):
         put_project(site)
         held_posts(stack, site, 2, slow)
         asked = {"Origin": FRONT, "X-From": other}
@@ -554,7 +651,9 @@ def test_the_limit_counts_by_address_and_network(slow: str, other: str, status: 
         while (answer := site.ask("GET", "/static/site.css", asked)).status != status:
             assert time.monotonic() < end, answer.status
         assert (answer.allowed, "origin" in answer.vary) == ([FRONT], True)
-        assert site.ask("OPTIONS", "/echo/", {**asked, **PREFLIGHT}).status == 204  # a preflight is not counted
+        assert (
+            site.ask("OPTIONS", "/echo/", {**asked, **PREFLIGHT}).status == 204
+        )  # a preflight is not counted
 
 
 # path → status: what lies beside the files is not for browsers.
@@ -574,7 +673,8 @@ HIDDEN = {
 
 @pytest.mark.parametrize("path", HIDDEN)
 def test_hidden(site: Site, path: str) -> None:
-    """Dot files, links and what is beside the folder: refused readably, an ordinary file beside them is served."""
+    """Dot files, links and what is beside the folder: refused readably, an ordinary file beside
+    them is served."""
     static, media = site.folder / "opt/shop/current/static", site.folder / "var/lib/shop/media"
     for folder in (static, media):
         (folder / "deep/.git").mkdir(parents=True, exist_ok=True)
@@ -598,7 +698,9 @@ def answer_upgrade(listening: socket.socket) -> None:
             request += connection.recv(4096)
         lines = request.lower().split(b"\r\n")
         wanted = b"upgrade: websocket" in lines and b"connection: upgrade" in lines
-        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        connection.sendall(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        )
         connection.sendall(connection.recv(4096)[::-1] if wanted else b"no upgrade")
 
 
@@ -612,7 +714,9 @@ def test_websocket() -> None:
         thread.start()
         with socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection:
             stream = connection.makefile("rwb")
-            stream.write(b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            stream.write(
+                b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+            )
             stream.flush()
             assert stream.readline().startswith(b"HTTP/1.1 101 ")
             while stream.readline() != b"\r\n":
@@ -630,13 +734,19 @@ POLICIES = {
     "credentials, stranger": (cors(load("local-ip"), allow_credentials=True), STRANGER, [], []),
     "everyone": (load("allow-all"), STRANGER, ["*"], []),
     "everyone, and one who is listed as well": (load("allow-all"), FRONT, ["*"], []),
-    "everyone with credentials": (cors(load("allow-all"), allow_credentials=True), STRANGER, [STRANGER], ["true"]),
+    "everyone with credentials": (
+        cors(load("allow-all"), allow_credentials=True),
+        STRANGER,
+        [STRANGER],
+        ["true"],
+    ),
 }
 
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_policies(name: str) -> None:
-    """Credentials go to allowed origins only; to allow everyone is `*`, or the origin itself where `*` would not do."""
+    """Credentials go to allowed origins only; to allow everyone is `*`, or the origin itself where
+    `*` would not do."""
     contract, origin, allowed, credentials = POLICIES[name]
     with backend(contract) as site:
         for method, path, headers in (
@@ -674,7 +784,8 @@ SHAPES = {
 
 
 def test_shapes() -> None:
-    """A shape admits what it says, Django agreeing, and a preview's origin is given back as it came."""
+    """A shape admits what it says, Django agreeing, and a preview's origin is given back as it
+    came."""
     contract = load("shapes-ipv6")
     host = {"Host": "[2001:db8::74]"}
     with backend(contract) as site:
@@ -702,11 +813,14 @@ def test_shapes() -> None:
     ],
 )
 def test_page(page: Site, path: str, status: int, body: bytes | None) -> None:
-    """The page's files, its own views, and nothing that only lay beside them; each with the policy."""
+    """The page's files, its own views, and nothing that only lay beside them; each with the
+    policy."""
     answer = page.ask("GET", path)
     assert answer.status == status
     assert body is None or answer.body == body
-    assert answer.headers.get_all("Content-Security-Policy") == ["connect-src 'self' http://10.213.7.74"]
+    assert answer.headers.get_all("Content-Security-Policy") == [
+        "connect-src 'self' http://10.213.7.74"
+    ]
     assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
     assert answer.headers.get_all("Cache-Control") == ["no-cache"]
 
@@ -718,8 +832,8 @@ OF_ITS_PARTS = ("*/*", "application/json", "image/avif,image/webp,*/*;q=0.8", "t
 
 @pytest.mark.parametrize("path", ["/a/view/of/the/page", "/@john.doe", "/plants/", "/v1.2/notes"])
 def test_a_view_of_the_page_is_for_who_asks_for_html(page: Site, path: str) -> None:
-    """A person who opens it, dots and all; a script that asks its own host for what the backend serves reads a 404,
-    never the page."""
+    """A person who opens it, dots and all; a script that asks its own host for what the backend
+    serves reads a 404, never the page."""
     answer = page.ask("GET", path, {"Accept": NAVIGATION})
     assert (answer.status, answer.body) == (200, b"this is index.html")
     assert answer.headers["Content-Type"] == "text/html"
@@ -745,12 +859,15 @@ def test_page_configuration(page: Site) -> None:
     answer = page.ask("GET", "/config.json")
     assert answer.json() == {"backend": "http://10.213.7.74", "credentials": False}
     assert answer.headers.get_all("Cache-Control") == ["no-store"]
-    assert answer.headers.get_all("Content-Security-Policy") == ["connect-src 'self' http://10.213.7.74"]
+    assert answer.headers.get_all("Content-Security-Policy") == [
+        "connect-src 'self' http://10.213.7.74"
+    ]
     assert answer.headers["Content-Type"] == "application/json"
 
 
 def test_page_redirect_keeps_the_address(page: Site) -> None:
-    """A folder without its slash redirects to a path, whatever name or port the page was opened by."""
+    """A folder without its slash redirects to a path, whatever name or port the page was opened
+    by."""
     answer = page.ask("GET", "/docs", {"Host": "elsewhere:8080"})
     assert (answer.status, answer.headers["Location"]) == (301, "/docs/")
 
@@ -787,7 +904,8 @@ def test_mutations_are_seen(name: str) -> None:
             site.ask("GET", "/nowhere/", {"Origin": FRONT}).allowed == [FRONT],
             site.ask("GET", "/static/none.css", {"Origin": FRONT}).allowed == [FRONT],
             site.ask("GET", "/opinionated/", {"Origin": FRONT}).allowed == [FRONT],
-            site.ask("GET", "/static/site.css", {"Origin": FRONT, "Range": "bytes=900-"}).allowed == [FRONT],
+            site.ask("GET", "/static/site.css", {"Origin": FRONT, "Range": "bytes=900-"}).allowed
+            == [FRONT],
             site.ask("GET", "/beyond/", {"Origin": FRONT}).allowed == [FRONT],
             site.ask("GET", "/echo/", {"Origin": FRONT, "Cookie": "c" * 9000}).allowed == [FRONT],
             site.ask("OPTIONS", "/echo/", {"Origin": STRANGER, **PREFLIGHT}).status == 204,
@@ -798,6 +916,8 @@ def test_mutations_are_seen(name: str) -> None:
 
 def test_listeners_are_all_moved(site: Site) -> None:
     """These tests stay on loopback: no listener of the rendered text was left where it was."""
-    listens = re.findall(r"listen (\S+)", site.moved(text(site.generation, "nginx/origin-kit.conf")))
+    listens = re.findall(
+        r"listen (\S+)", site.moved(text(site.generation, "nginx/origin-kit.conf"))
+    )
     assert len(listens) == len(site.sockets)
     assert all(re.match(r"127\.0\.0\.|\[::1\]|unix:/tmp/", address) for address in listens), listens

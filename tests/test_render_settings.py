@@ -1,4 +1,5 @@
-"""The settings module in front of real projects, each imported by a real Django in a process of its own."""
+"""The settings module in front of real projects, each imported by a real Django in a process of its
+own."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ django.setup()
 names = [name for name in dir(settings) if name.isupper()]
 print(json.dumps({name: getattr(settings, name) for name in names}, default=str))
 """
-# Who has middleware of its own: one that lets everyone in by hand, one of the old kind that only looks on.
+# Who has middleware of its own: one that lets everyone in by hand, one of the old kind that only
+# looks on.
 LAYERS = """
 class Everyone:
     def __init__(self, get_response):
@@ -52,10 +54,17 @@ django.setup()
 from django.test import Client
 for origin in sys.argv[1:]:
     browser = Client(headers={"host": "10.213.7.74", "origin": origin})
-    answers = browser.get("/"), browser.options("/", headers={"access-control-request-method": "PUT"})
-    print(json.dumps([[one.status_code, {name.lower(): value for name, value in one.items()}] for one in answers]))
+    asks = {"access-control-request-method": "PUT"}
+    rows = []
+    for answer in (browser.get("/"), browser.options("/", headers=asks)):
+        headers = {name.lower(): value for name, value in answer.items()}
+        rows.append([answer.status_code, headers])
+    print(json.dumps(rows))
 """
-CHECK = "from django.core.management import execute_from_command_line as run; run(['manage.py', 'check', '--deploy'])"
+CHECK = (
+    "from django.core.management import execute_from_command_line as run; run(['manage.py',"
+    " 'check', '--deploy'])"
+)
 
 
 class Project:
@@ -70,7 +79,12 @@ class Project:
         (folder / "current").symlink_to("releases/one")
         (self.data / "secret_key").write_text(KEY + "\n")
         (self.app / "shop" / "urls.py").write_text("urlpatterns = []\n")
-        for name, text in {"settings.py": settings, "__init__.py": "", "layers.py": LAYERS, **files}.items():
+        for name, text in {
+            "settings.py": settings,
+            "__init__.py": "",
+            "layers.py": LAYERS,
+            **files,
+        }.items():
             (self.app / "shop" / name).parent.mkdir(exist_ok=True)
             (self.app / "shop" / name).write_text(text)
         self.write_module(case)
@@ -110,29 +124,53 @@ class Project:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-# Projects as they are found: what they have of their own → nothing of it may change what the contract says.
+# Projects as they are found: what they have of their own → nothing of it may change what the
+# contract says.
 PROJECTS = {
     "plain": PLAIN,
     "tuples": PLAIN + "INSTALLED_APPS = tuple(INSTALLED_APPS)\nMIDDLEWARE = tuple(MIDDLEWARE)\n",
     "no CommonMiddleware": PLAIN + "MIDDLEWARE = []\n",
     "no middleware at all": PLAIN.replace("MIDDLEWARE", "OTHER"),
-    "its own corsheaders, last": PLAIN + f"INSTALLED_APPS += ['corsheaders']\nMIDDLEWARE += ['{CORS_FIRST}']\n",
-    "its own corsheaders, by its config": PLAIN + "INSTALLED_APPS += ['corsheaders.apps.CorsHeadersAppConfig']\n",
+    "its own corsheaders, last": (
+        PLAIN + f"INSTALLED_APPS += ['corsheaders']\nMIDDLEWARE += ['{CORS_FIRST}']\n"
+    ),
+    "its own corsheaders, by its config": (
+        PLAIN + "INSTALLED_APPS += ['corsheaders.apps.CorsHeadersAppConfig']\n"
+    ),
     "everything allowed": PLAIN + "CORS_ALLOW_ALL_ORIGINS = True\nCORS_ALLOW_CREDENTIALS = True\n",
-    "old names": PLAIN + "CORS_ORIGIN_ALLOW_ALL = True\nCORS_ORIGIN_WHITELIST = ['http://evil.test']\n"
-    "CORS_ORIGIN_REGEX_WHITELIST = ['']\nCORS_MODEL = 'a.B'\nCORS_REPLACE_HTTPS_REFERER = True\n",
-    "strings for lists": PLAIN + "CORS_ALLOWED_ORIGIN_REGEXES = '^x$'\nCORS_ALLOWED_ORIGINS = 'http://a'\n",
+    "old names": (
+        PLAIN + "CORS_ORIGIN_ALLOW_ALL = True\nCORS_ORIGIN_WHITELIST ="
+        " ['http://evil.test']\nCORS_ORIGIN_REGEX_WHITELIST = ['']\nCORS_MODEL ="
+        " 'a.B'\nCORS_REPLACE_HTTPS_REFERER = True\n"
+    ),
+    "strings for lists": (
+        PLAIN + "CORS_ALLOWED_ORIGIN_REGEXES = '^x$'\nCORS_ALLOWED_ORIGINS = 'http://a'\n"
+    ),
     "some paths only": PLAIN + "CORS_URLS_REGEX = r'^/api/'\nCORS_ALLOW_PRIVATE_NETWORK = True\n",
-    "debug, any host": PLAIN + "DEBUG = True\nALLOWED_HOSTS = ['*']\nCSRF_TRUSTED_ORIGINS = ['http://evil.test']\n",
-    "set up for https": PLAIN + "SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True\n",
-    "names like the module's own": PLAIN + "from os import path as Path\nos = data = release = key = None\n",
-    "its own middleware": PLAIN + "MIDDLEWARE += ['shop.layers.looks_on', 'shop.layers.Everyone']\n",
+    "debug, any host": (
+        PLAIN + "DEBUG = True\nALLOWED_HOSTS = ['*']\nCSRF_TRUSTED_ORIGINS = ['http://evil.test']\n"
+    ),
+    "set up for https": (
+        PLAIN + "SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True\n"
+    ),
+    "names like the module's own": (
+        PLAIN + "from os import path as Path\nos = data = release = key = None\n"
+    ),
+    "its own middleware": (
+        PLAIN + "MIDDLEWARE += ['shop.layers.looks_on', 'shop.layers.Everyone']\n"
+    ),
     "its own middleware, first": PLAIN + "MIDDLEWARE.insert(0, 'shop.layers.Everyone')\n",
-    "all from the environment": "import os\n" + PLAIN + "DEBUG = os.environ.get('DEBUG', '1') == '1'\n"
-    "ALLOWED_HOSTS = os.environ.get('HOSTS', '*').split(',')\nSECRET_KEY = os.environ['SECRET_KEY']\n"
-    "CORS_ALLOWED_ORIGINS = os.environ.get('ORIGINS', 'http://evil.test').split(',')\n",
+    "all from the environment": (
+        "import os\n"
+        + PLAIN
+        + "DEBUG = os.environ.get('DEBUG', '1') == '1'\nALLOWED_HOSTS = os.environ.get('HOSTS',"
+        " '*').split(',')\nSECRET_KEY = os.environ['SECRET_KEY']\nCORS_ALLOWED_ORIGINS ="
+        " os.environ.get('ORIGINS', 'http://evil.test').split(',')\n"
+    ),
     "key from the environment": "import os\n" + PLAIN.replace('"x"', "os.environ['SECRET_KEY']"),
-    "key from Django's variable": "import os\n" + PLAIN.replace('"x"', "os.environ['DJANGO_SECRET_KEY']"),
+    "key from Django's variable": (
+        "import os\n" + PLAIN.replace('"x"', "os.environ['DJANGO_SECRET_KEY']")
+    ),
 }
 
 
@@ -141,9 +179,18 @@ def test_contract_wins(tmp_path: Path, name: str) -> None:
     """Whatever a project has of its own, what decides about origins is the contract's."""
     project = Project(tmp_path, PROJECTS[name])
     found, contract = project.settings(), load("local-ip")
-    assert found["CORS_ALLOWED_ORIGINS"] == found["CSRF_TRUSTED_ORIGINS"] == list(contract.cors.allowed_origins)
+    assert (
+        found["CORS_ALLOWED_ORIGINS"]
+        == found["CSRF_TRUSTED_ORIGINS"]
+        == list(contract.cors.allowed_origins)
+    )
     assert found["CORS_ALLOWED_ORIGIN_REGEXES"] == []
-    assert found["CORS_ALLOW_ALL_ORIGINS"] is found["CORS_ALLOW_CREDENTIALS"] is found["DEBUG"] is False
+    assert (
+        found["CORS_ALLOW_ALL_ORIGINS"]
+        is found["CORS_ALLOW_CREDENTIALS"]
+        is found["DEBUG"]
+        is False
+    )
     assert found["CORS_ALLOW_METHODS"] == list(contract.cors.allow_methods)
     assert found["CORS_ALLOW_HEADERS"] == list(contract.cors.allow_headers)
     assert found["CORS_EXPOSE_HEADERS"] == list(contract.cors.expose_headers)
@@ -152,7 +199,9 @@ def test_contract_wins(tmp_path: Path, name: str) -> None:
     assert found["ALLOWED_HOSTS"] == ["10.213.7.74"]
     assert found["MIDDLEWARE"][0] == CORS_FIRST
     assert found["MIDDLEWARE"].count(CORS_FIRST) == 1
-    assert [app for app in found["INSTALLED_APPS"] if app.startswith("corsheaders")] == ["corsheaders"]
+    assert [app for app in found["INSTALLED_APPS"] if app.startswith("corsheaders")] == [
+        "corsheaders"
+    ]
     assert not [old for old in found if old.startswith("CORS_ORIGIN_") or old in ("CORS_MODEL",)]
     assert found["SECRET_KEY"] == KEY
     assert found["STATIC_ROOT"] == str(tmp_path / "current" / "static")
@@ -160,7 +209,8 @@ def test_contract_wins(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", PROJECTS)
 def test_check_deploy_is_quiet(tmp_path: Path, name: str) -> None:
-    """`manage.py check --deploy` finds no error, and says nothing of what plain http makes inevitable."""
+    """`manage.py check --deploy` finds no error, and says nothing of what plain http makes
+    inevitable."""
     done = Project(tmp_path, PROJECTS[name]).run(CHECK)
     assert done.returncode == 0, done.stderr
     said = set(re.findall(r"security\.(W\d+)", done.stderr))
@@ -170,16 +220,21 @@ def test_check_deploy_is_quiet(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", PROJECTS)
 def test_django_answers_as_the_contract_says(tmp_path: Path, name: str) -> None:
-    """An allowed origin is let in under its own name, a preflight is answered; a stranger hears nothing of Django's."""
+    """An allowed origin is let in under its own name, a preflight is answered; a stranger hears
+    nothing of Django's."""
     project, contract = Project(tmp_path, PROJECTS[name]), load("local-ip")
     *let_in, stranger = project.answers(*contract.cors.allowed_origins, "http://evil.test")
-    for origin, ((status, headers), (preflight, allowed)) in zip(contract.cors.allowed_origins, let_in, strict=True):
+    for origin, ((status, headers), (preflight, allowed)) in zip(
+        contract.cors.allowed_origins, let_in, strict=True
+    ):
         assert (status, headers["access-control-allow-origin"]) == (404, origin)
         assert (preflight, allowed["access-control-allow-origin"]) == (200, origin)
         assert "PUT" in allowed["access-control-allow-methods"]
     (_, headers), (_, allowed) = stranger
     # What a layer of the project's adds by hand, nginx hides: tests/test_render_nginx.py.
-    assert headers.get("access-control-allow-origin") == ("*" if "its own middleware" in name else None)
+    assert headers.get("access-control-allow-origin") == (
+        "*" if "its own middleware" in name else None
+    )
     assert "access-control-allow-origin" not in allowed
 
 
@@ -190,10 +245,14 @@ def test_settings_package(tmp_path: Path) -> None:
     (project.app / "shop" / "settings").mkdir()
     (project.app / "shop" / "settings" / "__init__.py").write_text("")
     (project.app / "shop" / "settings" / "base.py").write_text(PLAIN)
-    (project.app / "shop" / "settings" / "production.py").write_text("from .base import *\nMARK = 'found'\n")
+    (project.app / "shop" / "settings" / "production.py").write_text(
+        "from .base import *\nMARK = 'found'\n"
+    )
     contract = load("local-ip")
     application = dataclasses.replace(contract.application, settings="shop.settings.production")
-    text = settings_text(dataclasses.replace(contract, application=application), contract.backend.hosts[0])
+    text = settings_text(
+        dataclasses.replace(contract, application=application), contract.backend.hosts[0]
+    )
     (tmp_path / "django" / "origin_kit_settings.py").write_text(text)
     assert project.settings()["MARK"] == "found"
     [[(_, headers), _]] = project.answers(contract.frontend.origin)
@@ -202,17 +261,20 @@ def test_settings_package(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flow", ["django.setup()", "import origin_kit_settings"])
 def test_a_package_that_reads_settings_while_it_is_imported(tmp_path: Path, flow: str) -> None:
-    """`from .celery import app` in its __init__.py is the common case: it gets the project's own, which are whole by
-    then, and whoever reads settings afterwards gets the kit's."""
+    """`from .celery import app` in its __init__.py is the common case: it gets the project's own,
+    which are whole by then, and whoever reads settings afterwards gets the kit's."""
     early = "from django.conf import settings\nEARLY = settings.ROOT_URLCONF\n"
     project = Project(tmp_path, PLAIN + "DEBUG = True\n", **{"__init__.py": early})
-    last = "import os, shop; print(shop.EARLY, settings.DEBUG, os.environ['DJANGO_SETTINGS_MODULE'])"
+    last = (
+        "import os, shop; print(shop.EARLY, settings.DEBUG, os.environ['DJANGO_SETTINGS_MODULE'])"
+    )
     done = project.run(f"import django\nfrom django.conf import settings\n{flow}\n{last}\n")
     assert done.stdout.split() == ["shop.urls", "False", "origin_kit_settings"], done.stderr
 
 
 def test_a_variable_that_the_settings_need_comes_from_the_stack(tmp_path: Path) -> None:
-    """Without it they don't load, and the error names it; with `env:` of the stack's config they do."""
+    """Without it they don't load, and the error names it; with `env:` of the stack's config they
+    do."""
     project = Project(tmp_path, "import os\nNAME = os.environ['SHOP_NAME']\n" + PLAIN)
     assert "KeyError: 'SHOP_NAME'" in project.run(READ).stderr
     assert project.settings(SHOP_NAME="books")["NAME"] == "books"
@@ -232,7 +294,8 @@ def test_missing_key_is_named(tmp_path: Path) -> None:
     assert f"{project.data}/secret_key" in project.run(READ).stderr
 
 
-# What the project says of a file, BASE_DIR being its folder → where it lies then, None: where it was.
+# What the project says of a file, BASE_DIR being its folder → where it lies then, None: where it
+# was.
 DATABASES = {
     "BASE_DIR / 'db.sqlite3'": "db.sqlite3",
     "str(BASE_DIR / 'var' / 'shop.db')": "shop.db",
@@ -246,18 +309,28 @@ DATABASES = {
 
 @pytest.mark.parametrize("name", DATABASES)
 def test_sqlite_outlives_the_release(tmp_path: Path, name: str) -> None:
-    """An SQLite file beside the code is kept in the data folder; one that lies elsewhere stays there."""
+    """An SQLite file beside the code is kept in the data folder; one that lies elsewhere stays
+    there."""
     base = "from pathlib import Path\nBASE_DIR = Path(__file__).resolve().parent.parent\n"
-    said = base + PLAIN + f"DATABASES['default']['NAME'] = {name}\nSAID = DATABASES['default']['NAME']\n"
+    said = (
+        base
+        + PLAIN
+        + f"DATABASES['default']['NAME'] = {name}\nSAID = DATABASES['default']['NAME']\n"
+    )
     project = Project(tmp_path, said)
     found = project.settings()
     moved = DATABASES[name]
-    assert found["DATABASES"]["default"]["NAME"] == (str(project.data / moved) if moved else found["SAID"])
+    assert found["DATABASES"]["default"]["NAME"] == (
+        str(project.data / moved) if moved else found["SAID"]
+    )
 
 
 def test_other_databases_stay(tmp_path: Path) -> None:
     """A database on a server is left alone, whatever its name looks like."""
-    said = PLAIN + "DATABASES['default'] = {'ENGINE': 'django.db.backends.postgresql', 'NAME': 'db.sqlite3'}\n"
+    said = (
+        PLAIN + "DATABASES['default'] = {'ENGINE': 'django.db.backends.postgresql', 'NAME':"
+        " 'db.sqlite3'}\n"
+    )
     (tmp_path / "psycopg").mkdir()
     script = "import origin_kit_settings as s; print(s.DATABASES['default']['NAME'])"
     assert Project(tmp_path, said).run(script).stdout == "db.sqlite3\n"
@@ -273,7 +346,11 @@ def test_two_databases_never_become_one(tmp_path: Path) -> None:
     ("said", "root", "url"),
     [
         ("", "data/media", "/media/"),
-        ("from pathlib import Path\nMEDIA_ROOT = Path(__file__).resolve().parent / 'm'\n", "data/media", "/media/"),
+        (
+            "from pathlib import Path\nMEDIA_ROOT = Path(__file__).resolve().parent / 'm'\n",
+            "data/media",
+            "/media/",
+        ),
         ("MEDIA_ROOT = 'uploads'\nMEDIA_URL = 'uploads/'\n", "data/media", "/media/"),
         ("MEDIA_ROOT = '/srv/m'\nMEDIA_URL = '/m/'\n", "/srv/m", "/m/"),
     ],
@@ -288,11 +365,15 @@ def test_own_logging_stays(tmp_path: Path) -> None:
     """Errors reach the journal, unless the project has told Django where else they go."""
     own = "LOGGING = {'version': 1, 'mine': True}\n"
     assert "journal" in Project(tmp_path / "a", PLAIN).settings()["LOGGING"]["handlers"]
-    assert Project(tmp_path / "b", PLAIN + own).settings()["LOGGING"] == {"version": 1, "mine": True}
+    assert Project(tmp_path / "b", PLAIN + own).settings()["LOGGING"] == {
+        "version": 1,
+        "mine": True,
+    }
 
 
 def test_shapes_and_hosts(tmp_path: Path) -> None:
-    """Shapes are whole patterns for Django, and trusted for CSRF where it can say so; IPv6 hosts are in brackets."""
+    """Shapes are whole patterns for Django, and trusted for CSRF where it can say so; IPv6 hosts
+    are in brackets."""
     found = Project(tmp_path, PLAIN, case="shapes-ipv6").settings()
     patterns = found["CORS_ALLOWED_ORIGIN_REGEXES"]
     assert len(patterns) == 2
@@ -320,7 +401,8 @@ def test_everyone(tmp_path: Path) -> None:
 
 
 def test_https(tmp_path: Path) -> None:
-    """Behind https cookies are Secure and Django believes the header that nginx sets; it still never redirects."""
+    """Behind https cookies are Secure and Django believes the header that nginx sets; it still
+    never redirects."""
     project, contract = Project(tmp_path, PLAIN), dataclasses.replace(load("local-ip"), tls="acme")
     text = settings_text(contract, contract.backend.hosts[0])
     (tmp_path / "django" / "origin_kit_settings.py").write_text(text)
@@ -340,10 +422,23 @@ def test_values_are_literals(tmp_path: Path) -> None:
 
 
 def test_the_oldest_django_cors_headers_that_the_kit_takes_answers_the_same(tmp_path: Path) -> None:
-    """A project's own pin may be as old as `ADDITIONS` says, because the settings have had these names since then. Asks
-    the real index."""
-    oldest = next(need for need in ADDITIONS if need.startswith("django-cors-headers")).replace(">=", "==") + ".0"
-    words = ["install", "-q", "--no-deps", "--only-binary=:all:", "--target", str(tmp_path / "old"), oldest]
+    """A project's own pin may be as old as `ADDITIONS` says, because the settings have had these
+    names since then. Asks the real index."""
+    oldest = (
+        next(need for need in ADDITIONS if need.startswith("django-cors-headers")).replace(
+            ">=", "=="
+        )
+        + ".0"
+    )
+    words = [
+        "install",
+        "-q",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--target",
+        str(tmp_path / "old"),
+        oldest,
+    ]
     subprocess.run([sys.executable, "-m", "pip", *words], check=True, capture_output=True)
     made = Project(tmp_path / "host", PLAIN)
     paths = os.pathsep.join([str(made.folder / "django"), str(tmp_path / "old")])
@@ -353,8 +448,15 @@ def test_the_oldest_django_cors_headers_that_the_kit_takes_answers_the_same(tmp_
     done = made.run(ASK, *origins, PYTHONPATH=paths)
     assert done.returncode == 0, done.stderr
 
-    def told(answers: list[list[tuple[int, dict[str, str]]]]) -> list[list[tuple[int, dict[str, str]]]]:
-        return [[(status, {k: v for k, v in told.items() if k != "vary"}) for status, told in one] for one in answers]
+    def told(
+        answers: list[list[tuple[int, dict[str, str]]]],
+    ) -> list[list[tuple[int, dict[str, str]]]]:
+        return [
+            [(status, {k: v for k, v in told.items() if k != "vary"}) for status, told in one]
+            for one in answers
+        ]
 
-    assert told([json.loads(line) for line in done.stdout.splitlines()]) == told(made.answers(*origins))
+    assert told([json.loads(line) for line in done.stdout.splitlines()]) == told(
+        made.answers(*origins)
+    )
     assert made.run(CHECK, PYTHONPATH=paths).returncode == 0

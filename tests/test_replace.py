@@ -20,7 +20,8 @@ KEY = "origin-kit:serials"
 
 
 @pytest.mark.parametrize(
-    ("serials", "first"), [("1", "add"), ("1+2", "add"), ("2+1", "switch"), ("2-1", "unprotect"), ("2", "remove")]
+    ("serials", "first"),
+    [("1", "add"), ("1+2", "add"), ("2+1", "switch"), ("2-1", "unprotect"), ("2", "remove")],
 )
 def test_the_config_says_where_it_goes_on(serials: str, first: str) -> None:
     """Whoever killed the run before, and wherever."""
@@ -30,10 +31,24 @@ def test_the_config_says_where_it_goes_on(serials: str, first: str) -> None:
 def test_what_a_host_needs_of_the_steps() -> None:
     """A frontend has no data; only production is protected."""
     names = [step.name for step in replace.steps("frontend", production=False)]
-    assert names == ["add", "ready", "build", "ship", "deploy", "switch", "verify", "remove", "clear"]
+    assert names == [
+        "add",
+        "ready",
+        "build",
+        "ship",
+        "deploy",
+        "switch",
+        "verify",
+        "remove",
+        "clear",
+    ]
     assert [step.name for step in replace.steps("backend", True, "switch")] == [
-        "switch", "verify", "unprotect", "remove", "clear"
-    ]  # fmt: skip
+        "switch",
+        "verify",
+        "unprotect",
+        "remove",
+        "clear",
+    ]
     everything = replace.steps("backend", True)
     assert len(everything) == len(replace.STEPS)
     assert all(callable(getattr(replace._Work, step.name)) for step in everything)
@@ -49,8 +64,11 @@ def test_only_what_is_named_is_lost() -> None:
     """The old machine, in the last run; its namesake of another kind is something else."""
     permitted = replace.only("machine backend-1")
     permitted([machine("delete", "backend-1"), machine("create", "backend-1-2")])
-    for change in (machine("delete", "frontend-1"), machine("replace", "backend-1-2"),
-                   Change("urn:pulumi:x::origin-kit::aws:ec2/eip:Eip::backend-1", "delete")):  # fmt: skip
+    for change in (
+        machine("delete", "frontend-1"),
+        machine("replace", "backend-1-2"),
+        Change("urn:pulumi:x::origin-kit::aws:ec2/eip:Eip::backend-1", "delete"),
+    ):
         with pytest.raises(replace.UnexpectedError, match="nothing to do with it"):
             permitted([change])
 
@@ -66,13 +84,17 @@ encryptionsalt: v1:x
 
 
 def test_the_config_is_edited_in_place() -> None:
-    """Every other byte stays; a second edit replaces the first, in whatever form that is; none is none."""
+    """Every other byte stays; a second edit replaces the first, in whatever form that is; none is
+    none."""
     once = with_key(FILE, KEY, '{backend-1: "1+2"}')
     assert yaml.safe_load(once)["config"][KEY] == {"backend-1": "1+2"}
     assert once.replace(f'  {KEY}: {{backend-1: "1+2"}}\n', "") == FILE
     twice = with_key(once, KEY, '{backend-1: "2+1"}')
     assert yaml.safe_load(twice)["config"][KEY] == {"backend-1": "2+1"}
-    block = FILE.replace("  origin-kit:env:", f'  {KEY}:\n    backend-1: "1+2"\n    frontend-1: "3"\n  origin-kit:env:')
+    block = FILE.replace(
+        "  origin-kit:env:",
+        f'  {KEY}:\n    backend-1: "1+2"\n    frontend-1: "3"\n  origin-kit:env:',
+    )
     assert with_key(block, KEY, None) == FILE
     assert with_key(FILE, KEY, None) == FILE
     with pytest.raises(StackFileError, match="write after"):
@@ -111,14 +133,17 @@ def test_a_copy_that_was_cut_short_leaves_nothing(store: Store) -> None:
 
 
 def test_a_journal_of_a_replacement_that_others_have_finished_is_forgotten(store: Store) -> None:
-    """The config has gone further: nothing that it says may be taken back to what an old journal says."""
+    """The config has gone further: nothing that it says may be taken back to what an old journal
+    says."""
     store.write(Journal("backend-1", 1, 2))
     later = Settings.read(GOOD | {"serials": '{"backend-1": "3"}'}, "x")
     assert replace._journal(store, later, "backend-1", keep_copy=False) is None
     assert store.read() is None
     store.write(Journal("backend-1", 1, 2))
     again = Settings.read(GOOD | {"serials": '{"backend-1": "2+3"}'}, "x")
-    assert replace._journal(store, again, "backend-1", keep_copy=False) == Journal("backend-1", 2, 3)
+    assert replace._journal(store, again, "backend-1", keep_copy=False) == Journal(
+        "backend-1", 2, 3
+    )
     with pytest.raises(replace.ReplaceError, match="backend-1 is being replaced"):
         replace._journal(store, again, "frontend-1", keep_copy=False)
 

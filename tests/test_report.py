@@ -44,7 +44,10 @@ def on_a_terminal(program: str) -> str:
     leader, follower = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
     with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)], stdout=follower, stderr=follower, env=environment
+        [sys.executable, "-c", textwrap.dedent(program)],
+        stdout=follower,
+        stderr=follower,
+        env=environment,
     ) as process:
         os.close(follower)
         text = b""
@@ -62,7 +65,8 @@ def on_a_terminal(program: str) -> str:
 
 
 def test_bars_of_several_hosts_share_the_terminal() -> None:
-    """A bar with elapsed time for each, lines of steps above them, and nothing of the bars stays."""
+    """A bar with elapsed time for each, lines of steps above them, and nothing of the bars
+    stays."""
     text = on_a_terminal(WORK)
     assert "Traceback" not in text
     assert "━" in text
@@ -75,7 +79,11 @@ def test_bars_of_several_hosts_share_the_terminal() -> None:
 
 def test_without_a_terminal_there_are_only_lines() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(WORK)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", textwrap.dedent(WORK)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert "━" not in done.stdout
     assert "\x1b" not in done.stdout
@@ -94,20 +102,24 @@ def test_a_table_has_columns_as_wide_as_they_need() -> None:
     assert report.table(("a", "long heading"), [("xxxx", "y")]) == "a     long heading\nxxxx  y"
 
 
-# ------------------------------------------------------------------------------------------------- hostile text
+# ------------------------------------------------------------------------------------- hostile text
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202etxet\u2066\u2028over\rwritten\x08\x00\x7f\ud800"
 
 
 def evil_in(text: str) -> list[str]:
     """Characters that a terminal acts on, or that a person can't see."""
-    return [character for character in text if character not in "\n\t" and not character.isprintable()]
+    return [
+        character for character in text if character not in "\n\t" and not character.isprintable()
+    ]
 
 
 def test_what_a_terminal_acts_on_is_made_visible() -> None:
-    """Escape sequences, other control characters, direction overrides and separators show as Python writes them."""
-    assert report.harmless(EVIL) == (
-        r"\x1b]0;owned\x07\x1b[2J\x9b31m\u202etxet\u2066\u2028over\rwritten\x08\x00\x7f\ud800"
+    """Escape sequences, other control characters, direction overrides and separators show as Python
+    writes them."""
+    assert (
+        report.harmless(EVIL)
+        == r"\x1b]0;owned\x07\x1b[2J\x9b31m\u202etxet\u2066\u2028over\rwritten\x08\x00\x7f\ud800"
     )
 
 
@@ -119,7 +131,8 @@ def test_what_people_write_stays() -> None:
 
 
 def test_nothing_that_is_printed_acts_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """A line, a step, a table, an error; a cell and a step can't begin lines of their own in a table."""
+    """A line, a step, a table, an error; a cell and a step can't begin lines of their own in a
+    table."""
     report.line(EVIL)
     report.line(EVIL, sys.stderr)
     report.step("host", EVIL)
@@ -156,10 +169,13 @@ def test_a_bar_shows_any_text() -> None:
 
 
 def test_an_error_is_shown_harmless(tmp_path: Path) -> None:
-    """What a file or a host says reaches the terminal by the error's message: the verb's last words."""
+    """What a file or a host says reaches the terminal by the error's message: the verb's last
+    words."""
     file = tmp_path / "outputs\x1b[2J.json"
     file.write_text('{"contract": 1, "\\u001b[31m\\u202e": 0}')
-    done = subprocess.run([FAB, "plan", "--outputs", str(file)], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [FAB, "plan", "--outputs", str(file)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0
     assert "unknown to this kit" in done.stderr
     assert evil_in(done.stdout + done.stderr) == []

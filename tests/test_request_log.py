@@ -19,16 +19,20 @@ MAIL = '{"class": "django.utils.log.AdminEmailHandler"}'
 
 def logging_of(handler: str, logger: str = "root", more: str = "", keep: bool = True) -> str:
     """Settings whose logger has this one handler; `keep` is whether Django's own loggers go on."""
-    place = f'"root": {{"handlers": ["one"]{more}}}' if logger == "root" else (
-        f'"loggers": {{"{logger}": {{"handlers": ["one"]{more}}}}}'
-    )  # fmt: skip
+    place = (
+        f'"root": {{"handlers": ["one"]{more}}}'
+        if logger == "root"
+        else (f'"loggers": {{"{logger}": {{"handlers": ["one"]{more}}}}}')
+    )
     on = '"disable_existing_loggers": False, ' if keep else ""
     return f'LOGGING = {{"version": 1, {on}"handlers": {{"one": {handler}}}, {place}}}\n'
 
 
 def destinations(folder: Path, settings: str) -> dict[str, Any]:
     (folder / "origin_kit_settings.py").write_text(f"SECRET_KEY = 'x'\n{settings}")
-    done = subprocess.run([sys.executable, "-c", TEXT], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", TEXT], cwd=folder, capture_output=True, text=True, check=True
+    )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["request_log"]
     return found
 
@@ -36,31 +40,56 @@ def destinations(folder: Path, settings: str) -> dict[str, Any]:
 def test_a_file_is_named_with_how_it_ends(tmp_path: Path) -> None:
     """The frames of its tracebacks are left out."""
     log = tmp_path / "errors.log"
-    log.write_text('Internal Server Error: /\nTraceback (most recent call last):\n  File "x", line 1\nOSError: full\n')
+    log.write_text(
+        'Internal Server Error: /\nTraceback (most recent call last):\n  File "x", line 1\nOSError:'
+        " full\n"
+    )
     found = destinations(tmp_path, logging_of(FILE % log))
-    assert found == {"files": {str(log): "Internal Server Error: /\nOSError: full"}, "journal": False, "others": []}
+    assert found == {
+        "files": {str(log): "Internal Server Error: /\nOSError: full"},
+        "journal": False,
+        "others": [],
+    }
 
 
 @pytest.mark.parametrize("logger", ["root", "django", "django.request"])
 def test_every_logger_on_the_way_counts(tmp_path: Path, logger: str) -> None:
-    assert list(destinations(tmp_path, logging_of(FILE % "a.log", logger))["files"]) == [str(tmp_path / "a.log")]
+    assert list(destinations(tmp_path, logging_of(FILE % "a.log", logger))["files"]) == [
+        str(tmp_path / "a.log")
+    ]
 
 
 @pytest.mark.parametrize(
     ("settings", "wanted"),
     [
         (logging_of('{"class": "logging.StreamHandler"}'), (True, [])),
-        (logging_of('{"class": "logging.handlers.SysLogHandler"}'), (False, ["logging.handlers.SysLogHandler"])),
-        ("ADMINS = [('a', 'a@example.com')]\n" + logging_of(MAIL), (False, ["django.utils.log.AdminEmailHandler"])),
+        (
+            logging_of('{"class": "logging.handlers.SysLogHandler"}'),
+            (False, ["logging.handlers.SysLogHandler"]),
+        ),
+        (
+            "ADMINS = [('a', 'a@example.com')]\n" + logging_of(MAIL),
+            (False, ["django.utils.log.AdminEmailHandler"]),
+        ),
         (logging_of(MAIL), (False, [])),  # there is nobody to tell
         (logging_of('{"class": "logging.NullHandler"}'), (False, [])),
         (logging_of('{"class": "logging.StreamHandler", "level": "CRITICAL"}'), (False, [])),
-        (logging_of('{"class": "logging.StreamHandler"}', "django.request", ', "level": "CRITICAL"'), (False, [])),
-        (logging_of('{"class": "logging.StreamHandler"}', keep=False), (False, [])),  # disable_existing_loggers is True
+        (
+            logging_of(
+                '{"class": "logging.StreamHandler"}', "django.request", ', "level": "CRITICAL"'
+            ),
+            (False, []),
+        ),
+        (
+            logging_of('{"class": "logging.StreamHandler"}', keep=False),
+            (False, []),
+        ),  # disable_existing_loggers is True
         ("", (False, [])),  # Django's own, with DEBUG off and no ADMINS
     ],
 )
-def test_what_is_no_file_is_told_apart(tmp_path: Path, settings: str, wanted: tuple[bool, list[str]]) -> None:
+def test_what_is_no_file_is_told_apart(
+    tmp_path: Path, settings: str, wanted: tuple[bool, list[str]]
+) -> None:
     found = destinations(tmp_path, settings)
     assert (found["files"], (found["journal"], found["others"])) == ({}, wanted)
 
@@ -68,4 +97,6 @@ def test_what_is_no_file_is_told_apart(tmp_path: Path, settings: str, wanted: tu
 def test_a_log_that_is_gone_or_large_ends_all_the_same(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     log.write_text("x" * 5_000_000 + "\nValueError: the last\n")
-    assert destinations(tmp_path, logging_of(FILE % log))["files"][str(log)].endswith("ValueError: the last")
+    assert destinations(tmp_path, logging_of(FILE % log))["files"][str(log)].endswith(
+        "ValueError: the last"
+    )

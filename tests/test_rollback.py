@@ -17,15 +17,31 @@ Line = dict[str, Any]
 
 def ship(deploy: str, release: str, previous: str | None, hour: int = 12, **more: Any) -> Line:
     at = f"2026-11-23T{hour:02}:00:00+0000"
-    return {"deploy": deploy, "release": release, "previous": previous, "at": at, "result": "shipped", **more}
+    return {
+        "deploy": deploy,
+        "release": release,
+        "previous": previous,
+        "at": at,
+        "result": "shipped",
+        **more,
+    }
 
 
 def look(name: str, *lines: Line, kept: str = "", **migrations: list[str]) -> Outcome:
-    """A host that has been shipped to, the last first; `kept` names releases that are still there."""
+    """A host that has been shipped to, the last first; `kept` names releases that are still
+    there."""
     current = lines[0]["release"] if lines else None
     names = {*kept.split(), *filter(None, [current])}
-    known = {one: {"revision": f"commit of {one}", "migrations": migrations.get(one, [])} for one in names}
-    result = {"current": current, "last": lines[0] if lines else None, "ships": list(lines), "kept": known}
+    known = {
+        one: {"revision": f"commit of {one}", "migrations": migrations.get(one, [])}
+        for one in names
+    }
+    result = {
+        "current": current,
+        "last": lines[0] if lines else None,
+        "ships": list(lines),
+        "kept": known,
+    }
     return Outcome(name.split("-")[0], Host(name, "203.0.113.1", 22, "deploy", ()), result)
 
 
@@ -56,14 +72,24 @@ def test_what_was_shipped_together_goes_back_together() -> None:
 
 
 def test_a_rollback_is_taken_back_by_the_next() -> None:
-    frontend = look("frontend-1", ship("4", "F1", "F2", 15, result="rolled back"), ship("3", "F2", "F1"), kept="F2")
-    assert ways(frontend, look("backend-1", ship("2", "B2", "B1"), kept="B1")) == {"frontend-1": "F2"}
+    frontend = look(
+        "frontend-1",
+        ship("4", "F1", "F2", 15, result="rolled back"),
+        ship("3", "F2", "F1"),
+        kept="F2",
+    )
+    assert ways(frontend, look("backend-1", ship("2", "B2", "B1"), kept="B1")) == {
+        "frontend-1": "F2"
+    }
 
 
 @pytest.mark.parametrize(
     ("looks", "said"),
     [
-        ([look("frontend-1", ship("1", "F1", None))], "no release before this one on frontend-1; `fab ship` puts one"),
+        (
+            [look("frontend-1", ship("1", "F1", None))],
+            "no release before this one on frontend-1; `fab ship` puts one",
+        ),
         ([look("frontend-1")], "the last ship is on no host's record; there is no other release"),
         (
             [look("frontend-1", ship("3", "F3", "F2"), kept="F1")],
@@ -71,23 +97,31 @@ def test_a_rollback_is_taken_back_by_the_next() -> None:
             r"`fab rollback --release --to ID`; there is F1 \(page, commit of F1\)",
         ),
     ],
-)  # fmt: skip
-def test_nothing_to_go_back_to_is_an_error_with_a_next_step(looks: list[Outcome], said: str) -> None:
+)
+def test_nothing_to_go_back_to_is_an_error_with_a_next_step(
+    looks: list[Outcome], said: str
+) -> None:
     with pytest.raises(RollbackError, match=said):
         rollback.to_before_the_last_ship(looks)
 
 
 def test_a_release_by_its_name_is_of_one_role() -> None:
     """All hosts of that role go to it, or none; one that serves it stays."""
-    looks = [look("frontend-1", ship("3", "F3", "F2"), kept="F1 F2"), look("backend-1", ship("1", "B1", None))]
+    looks = [
+        look("frontend-1", ship("3", "F3", "F2"), kept="F1 F2"),
+        look("backend-1", ship("1", "B1", None)),
+    ]
     assert ways(*looks, to="F1") == {"frontend-1": "F1"}
     assert ways(*looks, to="F3") == {}
     more = look("frontend-2", ship("3", "F3", "F2"), kept="F2")
     assert ways(*looks, more, to="F2") == {"frontend-1": "F2", "frontend-2": "F2"}
-    with pytest.raises(RollbackError, match="release F1 is not on frontend-2, and all hosts change or none"):
+    with pytest.raises(
+        RollbackError, match="release F1 is not on frontend-2, and all hosts change or none"
+    ):
         ways(*looks, more, to="F1")
     with pytest.raises(
-        RollbackError, match=r"release X is on no host; name one: .*; there is F1 \(page, commit of F1\)"
+        RollbackError,
+        match=r"release X is on no host; name one: .*; there is F1 \(page, commit of F1\)",
     ):
         ways(*looks, to="X")
 
@@ -101,12 +135,14 @@ def back(**more: list[str]) -> rollback.Back:
 
 
 def test_a_way_past_migrations_names_them_and_the_first_copy() -> None:
-    """Those of the release that is left and not of the other; the copy from before the first of them."""
+    """Those of the release that is left and not of the other; the copy from before the first of
+    them."""
     way = back(B3=["shop.0001", "shop.0002", "auth.0001"], B1=["shop.0001", "old.0001"])
     assert way.migrations == ("auth.0001", "shop.0002")
-    assert rollback.left_applied(way) == (
-        "backend-1: these migrations stay applied: auth.0001, shop.0002; the database from before them is in "
-        "/var/lib/shop/backups/00001-before-B2"
+    assert (
+        rollback.left_applied(way)
+        == "backend-1: these migrations stay applied: auth.0001, shop.0002; the database from"
+        " before them is in /var/lib/shop/backups/00001-before-B2"
     )
 
 
@@ -115,8 +151,11 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_migrations_are_asked_about(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """On a terminal a question, without one status 3 and the option; nothing is asked where none is in the way."""
+def test_migrations_are_asked_about(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal a question, without one status 3 and the option; nothing is asked where none is
+    in the way."""
     way = back(B3=["shop.0002"])
     rollback.ask_before([back()], False)
     rollback.ask_before([way], True)
@@ -128,7 +167,10 @@ def test_migrations_are_asked_about(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert exits.status_of(said.value) == exits.QUESTION
     monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
     rollback.ask_before([back(B3=["shop.0002", "shop.0003\x1b]0;owned"])], False)
-    assert "backend-1: release B1 does not know shop.0002, shop.0003\\x1b]0;owned" in capsys.readouterr().out
+    assert (
+        "backend-1: release B1 does not know shop.0002, shop.0003\\x1b]0;owned"
+        in capsys.readouterr().out
+    )
     monkeypatch.setattr("sys.stdin", Terminal("no\n"))
     with pytest.raises(rollback.DeclinedError, match="nothing was changed") as no:
         rollback.ask_before([way], False)

@@ -39,7 +39,8 @@ def readable(generation: Json) -> str:
 
 
 def test_a_pin_can_not_be_tried_out_without_the_key() -> None:
-    """With another key every value gives other marks; with the host's key the same value gives the same."""
+    """With another key every value gives other marks; with the host's key the same value gives the
+    same."""
     ours = seal.sealed(generation("1234"), KEY)
     assert ours == seal.sealed(generation("1234"), KEY)
     assert readable(ours) != readable(seal.sealed(generation("4321"), KEY))
@@ -47,17 +48,24 @@ def test_a_pin_can_not_be_tried_out_without_the_key() -> None:
 
 
 def test_a_secret_changes_the_marks_of_the_service_that_reads_it_alone() -> None:
-    """gunicorn restarts for another secret, nginx does not; the configuration's own digest stays visible."""
+    """gunicorn restarts for another secret, nginx does not; the configuration's own digest stays
+    visible."""
     one, other = seal.sealed(generation("1234"), KEY), seal.sealed(generation("4321"), KEY)
     assert one["id"] != other["id"]
     assert one["id"].split("-")[0] == other["id"].split("-")[0] == generation()["id"]
     assert one["fingerprints"]["gunicorn"] != other["fingerprints"]["gunicorn"]
-    assert one["fingerprints"]["nginx"] == other["fingerprints"]["nginx"] == generation()["fingerprints"]["nginx"]
+    assert (
+        one["fingerprints"]["nginx"]
+        == other["fingerprints"]["nginx"]
+        == generation()["fingerprints"]["nginx"]
+    )
 
 
 def test_gunicorn_reports_the_sealed_fingerprint() -> None:
     sealed = seal.sealed(generation(), KEY)
-    (configuration,) = [f["text"] for f in sealed["files"] if f["path"] == "gunicorn/gunicorn.conf.py"]
+    (configuration,) = [
+        f["text"] for f in sealed["files"] if f["path"] == "gunicorn/gunicorn.conf.py"
+    ]
     assert f'FINGERPRINT = "{sealed["fingerprints"]["gunicorn"]}"' in configuration
 
 
@@ -72,8 +80,13 @@ def test_sealing_can_be_undone_by_the_host_that_sealed() -> None:
 
 
 def test_digests_of_before_there_were_keys_do_not_go_on() -> None:
-    """They cover the secrets: what is made of such a generation shows neither, and is still one thing."""
-    old = {**generation(), "id": "0123456789abcdef", "fingerprints": {"gunicorn": "f" * 32, "nginx": "e" * 32}}
+    """They cover the secrets: what is made of such a generation shows neither, and is still one
+    thing."""
+    old = {
+        **generation(),
+        "id": "0123456789abcdef",
+        "fingerprints": {"gunicorn": "f" * 32, "nginx": "e" * 32},
+    }
     for file in old["files"]:
         file["text"] = file["text"].replace(generation()["fingerprints"]["gunicorn"], "f" * 32)
     now = seal.sealed(seal.unsealed(old, KEY), KEY)
@@ -88,7 +101,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A host's /etc/origin-kit, elsewhere."""
     kit = tmp_path / "kit"
     (kit / "generations").mkdir(parents=True)
-    paths = {"KIT": "", "GENERATIONS": "generations", "CONFIGURATION": "current", "JOURNAL": "journal.json"}
+    paths = {
+        "KIT": "",
+        "GENERATIONS": "generations",
+        "CONFIGURATION": "current",
+        "JOURNAL": "journal.json",
+    }
     for name, path in paths.items():
         monkeypatch.setattr(places, name, kit / path)
     monkeypatch.setattr(journal, "OUTCOMES", kit / "committed.json")
@@ -98,7 +116,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return kit
 
 
-def test_the_key_is_made_once_and_for_root_alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_made_once_and_for_root_alone(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever only looks writes nothing; one that others could have read is replaced."""
     assert seal.key() == seal.key()
     assert not (place / "key").exists()
@@ -123,7 +143,11 @@ def commit(rendered: Json) -> str:
 
 
 def holders(place: Path, text: str) -> list[str]:
-    return [str(path.relative_to(place)) for path in sorted(place.rglob("*.env")) if text in path.read_text()]
+    return [
+        str(path.relative_to(place))
+        for path in sorted(place.rglob("*.env"))
+        if text in path.read_text()
+    ]
 
 
 def test_a_secret_that_was_replaced_leaves_with_the_commit(place: Path) -> None:
@@ -137,7 +161,8 @@ def test_a_secret_that_was_replaced_leaves_with_the_commit(place: Path) -> None:
 
 
 def test_a_rollback_takes_todays_secrets(place: Path) -> None:
-    """Configuration goes back, a secret that was replaced does not; the history says where it leads."""
+    """Configuration goes back, a secret that was replaced does not; the history says where it
+    leads."""
     first, second = commit(generation("1234")), commit(generation("4321", A="b"))
     again = state.stored(first)
     assert again["id"] not in (first, second)
@@ -153,17 +178,25 @@ def test_a_rollback_to_what_has_the_same_secrets_is_that_generation(place: Path)
     commit(generation("1234", A="b"))
     assert state.stored(first)["id"] == state.leads_to()[first] == first
     texts = {file["path"]: file["text"] for file in state.stored(first)["files"]}
-    assert texts == {file["path"]: file["text"] for file in seal.sealed(generation("1234"), seal.key())["files"]}
+    assert texts == {
+        file["path"]: file["text"] for file in seal.sealed(generation("1234"), seal.key())["files"]
+    }
 
 
-def test_a_commit_that_was_killed_before_it_cleared_up_is_finished_by_the_next_deploy(place: Path) -> None:
-    """A secret that should be gone is a difference, and so is one that a killed deploy has half written."""
+def test_a_commit_that_was_killed_before_it_cleared_up_is_finished_by_the_next_deploy(
+    place: Path,
+) -> None:
+    """A secret that should be gone is a difference, and so is one that a killed deploy has half
+    written."""
     first, second = commit(generation("1234")), commit(generation("4321"))
     sealed = seal.sealed(generation("4321"), seal.key())
     assert state.left_secrets(sealed) == []
     (place / "generations" / first / "secrets.env").write_text("PIN=1234")
     (place / "generations" / "x.partial").mkdir()
-    assert state.left_secrets(sealed) == ["generations/x.partial", f"generations/{first}/secrets.env"]
+    assert state.left_secrets(sealed) == [
+        "generations/x.partial",
+        f"generations/{first}/secrets.env",
+    ]
     recovery.recover()
     assert commit(generation("4321")) == second
     assert state.left_secrets(sealed) == []
@@ -171,7 +204,9 @@ def test_a_commit_that_was_killed_before_it_cleared_up_is_finished_by_the_next_d
 
 def test_only_what_is_current_can_be_read_and_nobody_can_list_the_rest(place: Path) -> None:
     first, second = commit(generation("1234")), commit(generation("4321"))
-    modes = {name: (place / "generations" / name).stat().st_mode & 0o777 for name in (first, second, "")}
+    modes = {
+        name: (place / "generations" / name).stat().st_mode & 0o777 for name in (first, second, "")
+    }
     assert modes == {first: 0o700, second: 0o755, "": 0o711}
 
 
@@ -197,11 +232,15 @@ def test_a_value_with_a_carriage_return_survives_a_rollback(place: Path) -> None
     assert 'PIN="one\rtwo\r\n"\n' in [file["text"] for file in state.stored(first)["files"]]
 
 
-def test_a_plan_shows_no_secret_that_was_or_becomes_a_plain_value(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_shows_no_secret_that_was_or_becomes_a_plain_value(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The diff of `environment` holds the line that goes away."""
     contract = application(load("local-ip"), env={"TOKEN": "hush-hush"})
     commit(sent(render(contract, "backend", contract.backend.hosts[0], {})))
-    later = render(application(contract, env={}), "backend", contract.backend.hosts[0], {"TOKEN": "hush-hush"})
+    later = render(
+        application(contract, env={}), "backend", contract.backend.hosts[0], {"TOKEN": "hush-hush"}
+    )
     monkeypatch.setitem(ORDERS, "secrets", {"TOKEN": "hush-hush"})
     shown = state.diff(seal.sealed(sent(later), seal.key()))
     assert "hush-hush" not in json.dumps(shown)
@@ -209,15 +248,23 @@ def test_a_plan_shows_no_secret_that_was_or_becomes_a_plain_value(place: Path, m
     assert shown["secrets.env"] == "(secret: differs)\n"
 
 
-def test_no_message_quotes_a_secret(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A project that fails quotes what it was given; one that is two letters long is in every text."""
+def test_no_message_quotes_a_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A project that fails quotes what it was given; one that is two letters long is in every
+    text."""
     values = {"DSN": "postgres://u:hush@h", "PEM": "-----BEGIN\nMIIEvQ==\n", "A": "ab"}
     monkeypatch.setitem(ORDERS, "secrets", values)
     runtime.emit(error="bad 'postgres://u:hush@h'", detail="…\nMIIEvQ==\nabout")
-    assert json.loads(capsys.readouterr().out) == {"error": "bad '(secret)'", "detail": "…\n(secret)\nabout"}
+    assert json.loads(capsys.readouterr().out) == {
+        "error": "bad '(secret)'",
+        "detail": "…\n(secret)\nabout",
+    }
 
 
-def test_the_audit_is_for_root_and_holds_no_secret(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_audit_is_for_root_and_holds_no_secret(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(audit, "AUDIT", place / "audit.jsonl")
     for name, value in (("who", "ada@x"), ("secrets", {"TOKEN": "hush-hush"})):
         monkeypatch.setitem(ORDERS, name, value)
@@ -229,7 +276,9 @@ def test_the_audit_is_for_root_and_holds_no_secret(place: Path, monkeypatch: pyt
 
 def outline_of(secrets: dict[str, str]) -> Json:
     contract = load("local-ip")
-    return json.loads(json.dumps(render(contract, "backend", contract.backend.hosts[0], secrets).outline()))
+    return json.loads(
+        json.dumps(render(contract, "backend", contract.backend.hosts[0], secrets).outline())
+    )
 
 
 def test_a_status_is_told_without_any_secret(place: Path) -> None:
@@ -237,12 +286,18 @@ def test_a_status_is_told_without_any_secret(place: Path) -> None:
     commit(generation("1234"))
     wanted = outline_of({"PIN": ""})
     assert not any("text" in file for file in wanted["files"])
-    assert outline.compare(wanted)[0] == outline.compare(outline_of({"PIN": "other"}))[0] == unlinked(wanted)
+    assert (
+        outline.compare(wanted)[0]
+        == outline.compare(outline_of({"PIN": "other"}))[0]
+        == unlinked(wanted)
+    )
 
 
 def unlinked(wanted: Json) -> list[str]:
     """What differs in a test for want of links into /etc, and by what is on this machine."""
-    return [link["place"] for link in wanted["links"]] + [path for path in wanted["absent"] if Path(path).exists()]
+    return [link["place"] for link in wanted["links"]] + [
+        path for path in wanted["absent"] if Path(path).exists()
+    ]
 
 
 @pytest.mark.parametrize("path", ["environment", "secrets.env"])

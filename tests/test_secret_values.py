@@ -1,4 +1,5 @@
-"""Secrets on this machine: what a line holds arrives exactly, or is refused by its number; no message quotes it."""
+"""Secrets on this machine: what a line holds arrives exactly, or is refused by its number; no
+message quotes it."""
 
 from __future__ import annotations
 
@@ -20,18 +21,30 @@ SEPARATORS = "\u2028\u2029\x0b\x0c\x1c\x1d\x1e\x85"
 @pytest.mark.parametrize("separator", SEPARATORS)
 def test_only_a_line_feed_ends_a_line(separator: str) -> None:
     """str.splitlines() knows eight more ends, and cut the value there."""
-    assert parse(f"A=one{separator}B=two\nC=3\n".encode()) == {"A": f"one{separator}B=two", "C": "3"}
+    assert parse(f"A=one{separator}B=two\nC=3\n".encode()) == {
+        "A": f"one{separator}B=two",
+        "C": "3",
+    }
 
 
 @given(st.dictionaries(NAMES, st.text(max_size=40)))
-@example({"A": "@fingerprint:gunicorn@", "B": "a\u2028b", "C": "\ufeff", "D": " blanks ", "E": "\rb"})
+@example(
+    {"A": "@fingerprint:gunicorn@", "B": "a\u2028b", "C": "\ufeff", "D": " blanks ", "E": "\rb"}
+)
 def test_a_value_arrives_exactly_or_is_refused(values: dict[str, str]) -> None:
     """Any text at all, written down as the file has it."""
-    data = "".join(f"{name}={value}\n" for name, value in values.items()).encode("utf-8", "surrogatepass")
-    fits = not any("\n" in value or value.endswith("\r") or variables.problem("A", value) for value in values.values())
+    data = "".join(f"{name}={value}\n" for name, value in values.items()).encode(
+        "utf-8", "surrogatepass"
+    )
+    fits = not any(
+        "\n" in value or value.endswith("\r") or variables.problem("A", value)
+        for value in values.values()
+    )
     if fits:
         assert parse(data) == values
-    elif not any("\n" in value for value in values.values()):  # a second line may look like one of the file's own
+    elif not any(
+        "\n" in value for value in values.values()
+    ):  # a second line may look like one of the file's own
         with pytest.raises(SecretsError):
             parse(data)
 
@@ -65,15 +78,24 @@ def test_all_that_is_wrong_comes_at_once() -> None:
 
 
 def as_systemd_reads(text: str) -> dict[str, str]:
-    """basic/env-file.c of systemd 252, for lines as the kit writes them: NAME="…", a backslash before " \\ ` $ only."""
+    """basic/env-file.c of systemd 252, for lines as the kit writes them: NAME="…", a backslash
+    before " \\ ` $ only."""
     found = {}
-    for name, quoted in re.findall(r'^([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\]|\\.)*)"$', text, re.MULTILINE | re.DOTALL):
+    for name, quoted in re.findall(
+        r'^([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\]|\\.)*)"$', text, re.MULTILINE | re.DOTALL
+    ):
         found[name] = re.sub(r'\\(["\\`$])', r"\1", quoted)
     return found
 
 
-@given(st.dictionaries(NAMES, st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)))
+@given(
+    st.dictionaries(
+        NAMES,
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40),
+    )
+)
 @example({"A": 'x"\nB="y', "C": "\\", "D": "line\\\nend", "E": "\x1b[0m\u2028"})
 def test_what_is_written_reads_back(values: dict[str, str]) -> None:
-    """No value ends early, starts another one, or loses a character; the real systemd is asked in tests/e2e."""
+    """No value ends early, starts another one, or loses a character; the real systemd is asked in
+    tests/e2e."""
     assert as_systemd_reads(environment_text(values)) == values

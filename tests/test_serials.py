@@ -1,4 +1,5 @@
-"""A host's machines by serial: what the config may say, and what the program makes of it, run by run."""
+"""A host's machines by serial: what the config may say, and what the program makes of it, run by
+run."""
 
 from __future__ import annotations
 
@@ -26,25 +27,30 @@ INSTANCE = {"aws": "aws:ec2/instance:Instance", "gcp": "gcp:compute/instance:Ins
 ADDRESS = {"aws": "aws:ec2/eip:Eip", "gcp": "gcp:compute/address:Address"}
 NEW = {
     "aws": {
-        "aws:ec2/instance:Instance backend-1-2": "create", "tls:index/privateKey:PrivateKey backend-1-2": "create",
+        "aws:ec2/instance:Instance backend-1-2": "create",
+        "tls:index/privateKey:PrivateKey backend-1-2": "create",
         "aws:ec2/eip:Eip backend-1-standby": "create",
         "aws:ec2/eipAssociation:EipAssociation backend-1-standby": "create",
     },
     "gcp": {
-        "gcp:compute/instance:Instance backend-1-2": "create", "tls:index/privateKey:PrivateKey backend-1-2": "create",
+        "gcp:compute/instance:Instance backend-1-2": "create",
+        "tls:index/privateKey:PrivateKey backend-1-2": "create",
     },
-}  # fmt: skip
+}
 MOVED = {
     "aws": {
-        "aws:ec2/eipAssociation:EipAssociation backend-1": "replace",  # one call, and it holds nothing
+        "aws:ec2/eipAssociation:EipAssociation backend-1": (
+            "replace"
+        ),  # one call, and it holds nothing
         "aws:ec2/eipAssociation:EipAssociation backend-1-standby": "delete",
         "aws:ec2/eip:Eip backend-1-standby": "delete",
         "aws:ec2/instance:Instance backend-1-2": "update",  # protected from now on
     },
     "gcp": {
-        "gcp:compute/instance:Instance backend-1": "update", "gcp:compute/instance:Instance backend-1-2": "update",
+        "gcp:compute/instance:Instance backend-1": "update",
+        "gcp:compute/instance:Instance backend-1-2": "update",
     },
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +65,9 @@ def test_what_replace_writes_is_read_as_it_was_written(text: str) -> None:
     assert str(Serials.parse(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "0", "1+1", "1+3", "1-2", "2+", "+2", "1 + 2", "2+1+3", "x", "01"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "1+1", "1+3", "1-2", "2+", "+2", "1 + 2", "2+1+3", "x", "01"]
+)
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="fab replace"):
         Serials.parse(text)
@@ -70,12 +78,21 @@ def program(cloud: str, serial: str) -> Graph:
 
 
 def steps(before: Graph, after: Graph) -> dict[str, str]:
-    """What an `up` does, by the model of the providers: create, update, replace or delete of each resource."""
-    old, new = ({f"{node.type} {node.name}": node for node in one.nodes if node.type in pretend.IN_PLACE}
-                for one in (before, after))  # fmt: skip
-    found = dict.fromkeys(new.keys() - old.keys(), "create") | dict.fromkeys(old.keys() - new.keys(), "delete")
+    """What an `up` does, by the model of the providers: create, update, replace or delete of each
+    resource."""
+    old, new = (
+        {f"{node.type} {node.name}": node for node in one.nodes if node.type in pretend.IN_PLACE}
+        for one in (before, after)
+    )
+    found = dict.fromkeys(new.keys() - old.keys(), "create") | dict.fromkeys(
+        old.keys() - new.keys(), "delete"
+    )
     for key in old.keys() & new.keys():
-        if what := step(json.loads(json.dumps(old[key].inputs)), json.loads(json.dumps(new[key].inputs)), new[key]):
+        if what := step(
+            json.loads(json.dumps(old[key].inputs)),
+            json.loads(json.dumps(new[key].inputs)),
+            new[key],
+        ):
             found[key] = what
     return found
 
@@ -90,18 +107,23 @@ def protected(built: Graph, cloud: str) -> set[str]:
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_two_runs_add_and_move_and_replace_nothing_else(cloud: str) -> None:
-    """The new machine comes, the address moves to it, the old one is kept until its protection is lifted: by name, in
-    a run of its own."""
+    """The new machine comes, the address moves to it, the old one is kept until its protection is
+    lifted: by name, in a run of its own."""
     runs = [program(cloud, phase) for phase in PHASES]
     assert steps(runs[0], runs[1]) == NEW[cloud]
     assert steps(runs[1], runs[2]) == MOVED[cloud]
     assert steps(runs[2], runs[3]) == {f"{INSTANCE[cloud]} backend-1": "update"}
     assert steps(runs[3], runs[4]) == {
-        f"{INSTANCE[cloud]} backend-1": "delete", "tls:index/privateKey:PrivateKey backend-1": "delete",
-    }  # fmt: skip
+        f"{INSTANCE[cloud]} backend-1": "delete",
+        "tls:index/privateKey:PrivateKey backend-1": "delete",
+    }
     assert [protected(run, cloud) - {"frontend-1"} for run in runs] == [
-        {"backend-1"}, {"backend-1"}, {"backend-1", "backend-1-2"}, {"backend-1-2"}, {"backend-1-2"}
-    ]  # fmt: skip
+        {"backend-1"},
+        {"backend-1"},
+        {"backend-1", "backend-1-2"},
+        {"backend-1-2"},
+        {"backend-1-2"},
+    ]
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
@@ -114,16 +136,23 @@ def test_taking_it_back_removes_what_was_added_and_nothing_else(cloud: str) -> N
 
 @pytest.mark.parametrize("cloud", ["local", "aws", "gcp"])
 def test_the_contract_has_the_machine_that_serves_and_its_address_stays(cloud: str) -> None:
-    """The origins never change; the SSH key is the serving machine's; the one that arrives is an output of its own."""
+    """The origins never change; the SSH key is the serving machine's; the one that arrives is an
+    output of its own."""
     stack = PRODUCTION.get(cloud, "local")
     first = Contract.from_json(graph.program(stack).outputs["contract"])
     seen: list[Any] = []
     for phase in PHASES:
         built = graph.program(stack, serials=json.dumps({"backend-1": phase}))
         contract = Contract.from_json(built.outputs["contract"])
-        assert (contract.backend.origin, contract.frontend) == (first.backend.origin, first.frontend)
+        assert (contract.backend.origin, contract.frontend) == (
+            first.backend.origin,
+            first.frontend,
+        )
         assert [host.name for host in contract.backend.hosts] == ["backend-1"]
-        standby = {name: Host.from_json(name, host) for name, host in built.outputs.get("standby", {}).items()}
+        standby = {
+            name: Host.from_json(name, host)
+            for name, host in built.outputs.get("standby", {}).items()
+        }
         assert set(standby) == ({"backend-1"} if phase == "1+2" else set())
         if standby:
             assert standby["backend-1"].address not in ("", contract.backend.hosts[0].address)
@@ -136,11 +165,14 @@ def test_the_contract_has_the_machine_that_serves_and_its_address_stays(cloud: s
 
 
 def test_on_google_the_address_is_given_up_before_it_is_taken() -> None:
-    """The newer machine waits for the older one, in each of the runs; only what leaves has no address at all."""
+    """The newer machine waits for the older one, in each of the runs; only what leaves has no
+    address at all."""
     for phase in ("1+2", "2+1", "2-1"):
         names = [node.name for node in program("gcp", phase).of(INSTANCE["gcp"])]
         assert names.index("backend-1") < names.index("backend-1-2")
-    leaving = next(node for node in program("gcp", "2+1").of(INSTANCE["gcp"]) if node.name == "backend-1")
+    leaving = next(
+        node for node in program("gcp", "2+1").of(INSTANCE["gcp"]) if node.name == "backend-1"
+    )
     assert "accessConfigs" not in leaving.inputs["networkInterfaces"][0]
 
 
@@ -152,16 +184,22 @@ def debug() -> Iterator[str]:
 
 @cli
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
-def test_the_real_cli_does_the_same_over_an_old_state(debug: str, cloud: str, tmp_path: Path) -> None:
-    """Each run over what the one before has left, from a state of commit c449aef: what it loses is what `fab replace`
-    allows in that run; and Pulumi refuses to remove the old one before its protection is lifted."""
+def test_the_real_cli_does_the_same_over_an_old_state(
+    debug: str, cloud: str, tmp_path: Path
+) -> None:
+    """Each run over what the one before has left, from a state of commit c449aef: what it loses is
+    what `fab replace` allows in that run; and Pulumi refuses to remove the old one before its
+    protection is lifted."""
     stack = PRODUCTION[cloud]
     made = pretend.Cli(ROOT, ROOT / ".venv" / "bin" / "python", tmp_path / "cli", stack, debug)
     made.init(pretend.stack_config(ROOT, stack), pretend.shown(old_state(stack)))
     file = made.project / "stacks" / f"Pulumi.{stack}.yaml"
     up = ("up", "--stack", stack, "--yes", "--skip-preview")
     made.run(*up)
-    allowed: dict[str, tuple[str, ...]] = {"2+1": ("public address backend-1-standby",), "2": ("instance backend-1",)}
+    allowed: dict[str, tuple[str, ...]] = {
+        "2+1": ("public address backend-1-standby",),
+        "2": ("instance backend-1",),
+    }
     built = program(cloud, "1")
     for phase in PHASES[1:]:
         if phase == "2-1":
@@ -173,7 +211,11 @@ def test_the_real_cli_does_the_same_over_an_old_state(debug: str, cloud: str, tm
         found = changes(json.loads(text[text.index("{") :])["steps"])
         only(*allowed.get(phase, ()))(found)
         after = program(cloud, phase)
-        mine = {f"{change.type} {change.name}": change.verb for change in found if change.type in pretend.IN_PLACE}
+        mine = {
+            f"{change.type} {change.name}": change.verb
+            for change in found
+            if change.type in pretend.IN_PLACE
+        }
         assert mine == steps(built, after)
         made.run(*up)
         built = after

@@ -26,11 +26,15 @@ GOOD = {
 REMOTE = {
     "aws": {"cloud": "aws", "region": "eu-central-1", "machine_image": "ami-0123456789abcdef0"},
     "gcp": {
-        "cloud": "gcp", "region": "europe-west3", "gcp_project": "my-project",
+        "cloud": "gcp",
+        "region": "europe-west3",
+        "gcp_project": "my-project",
         "machine_image": "projects/debian-cloud/global/images/debian-12-bookworm-v20260101",
     },
-}  # fmt: skip
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJKEuSMBaet2WqKLQAGmX5AIBdotxpQcDqIVBB7a99c3 ada@laptop\n"
+}
+KEY = (
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJKEuSMBaet2WqKLQAGmX5AIBdotxpQcDqIVBB7a99c3 ada@laptop\n"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -58,14 +62,17 @@ def schema() -> dict[str, dict[str, object]]:
 
 def test_a_good_config_is_read() -> None:
     """Values arrive in their types, and what is not said has the schema's default."""
-    read = Settings.read(GOOD | {"workers": "3", "extra_origins": '["HTTP://Localhost:8080/"]'}, "x")
+    read = Settings.read(
+        GOOD | {"workers": "3", "extra_origins": '["HTTP://Localhost:8080/"]'}, "x"
+    )
     assert (read.workers, read.max_age_s, read.production) == (3, 600, False)
     assert [str(origin) for origin in read.extra_origins] == ["http://localhost:8080"]
 
 
 @pytest.mark.parametrize("key", ["frontend_count", "backend_count"])
 def test_a_count_above_one_is_refused_with_the_reason(key: str) -> None:
-    """Two hosts of a role would be two sites: two databases, two secret keys, and all requests to the first."""
+    """Two hosts of a role would be two sites: two databases, two secret keys, and all requests to
+    the first."""
     with pytest.raises(SettingsError, match=f"{key}: 2: without a load balancer.*; set it to 1"):
         Settings.read(GOOD | {key: "2"}, "x")
     assert Settings.read(GOOD | {key: "1"}, "x").backend_count == 1
@@ -77,14 +84,17 @@ def test_the_schema_and_the_settings_have_the_same_keys() -> None:
 
 
 def test_the_schema_and_the_settings_have_the_same_defaults() -> None:
-    """A default in Pulumi.yaml is the one in Settings, and a key without one is required in both."""
+    """A default in Pulumi.yaml is the one in Settings, and a key without one is required in
+    both."""
     read = Settings.read(GOOD, "x")
     assert {key for key, entry in schema().items() if "default" not in entry} == set(REQUIRED)
     for field in fields(Settings):
         if field.name in ("stack", "backend_path") or field.name in REQUIRED:
             continue
         default = schema()[field.name]["default"]
-        assert getattr(read, field.name) == (tuple(default) if isinstance(default, list) else default), field.name
+        assert getattr(read, field.name) == (
+            tuple(default) if isinstance(default, list) else default
+        ), field.name
         assert field.default is not MISSING or field.default_factory is not MISSING
 
 
@@ -95,12 +105,17 @@ def test_every_schema_entry_is_described() -> None:
         assert str(entry["description"]).endswith("."), key
 
 
-@pytest.mark.parametrize("stack", [path.name.split(".")[1] for path in (ROOT / "stacks").glob("Pulumi.*.yaml")])
+@pytest.mark.parametrize(
+    "stack", [path.name.split(".")[1] for path in (ROOT / "stacks").glob("Pulumi.*.yaml")]
+)
 def test_every_shipped_stack_is_valid(stack: str) -> None:
     """Each file in stacks/ is read without a problem."""
     values = read_config(ROOT, stack)
     if values["cloud"] != "local":  # what only its owner has: a pinned image
-        assert "machine_image" not in (ROOT / "stacks" / f"Pulumi.{stack}.yaml").read_text().split("config:")[1]
+        assert (
+            "machine_image"
+            not in (ROOT / "stacks" / f"Pulumi.{stack}.yaml").read_text().split("config:")[1]
+        )
         values["machine_image"] = REMOTE[values["cloud"]]["machine_image"]
     assert Settings.read(values, stack).stack == stack
 
@@ -112,48 +127,96 @@ def test_every_shipped_stack_is_valid(stack: str) -> None:
         ({"tls": "acme"}, "tls: invalid value 'acme': expected off"),
         ({"production": "maybe"}, "production: 'maybe' is neither true nor false"),
         ({"production": "true"}, "production: the local cloud is for development; set it to false"),
-        ({"domain": "Shop.test"}, "domain: 'Shop.test' is not a domain; write it like shop.example.com"),
+        (
+            {"domain": "Shop.test"},
+            "domain: 'Shop.test' is not a domain; write it like shop.example.com",
+        ),
         ({"domain": "shop"}, "domain: 'shop' is a single label; write it like shop.example.com"),
-        ({"frontend_name": "a.b"}, "frontend_name: invalid value 'a.b': expected one label of a host name, e.g. app"),
-        ({"frontend_name": "api"}, "frontend_name: the same as backend_name; the two need names of their own"),
+        (
+            {"frontend_name": "a.b"},
+            "frontend_name: invalid value 'a.b': expected one label of a host name, e.g. app",
+        ),
+        (
+            {"frontend_name": "api"},
+            "frontend_name: the same as backend_name; the two need names of their own",
+        ),
         ({"backend_count": "0"}, "backend_count: '0' is not a whole number from 1 to 64"),
         ({"backend_count": "²"}, "backend_count: '²' is not a whole number from 1 to 64"),
-        ({"application": "Shop!"}, "application: invalid value 'Shop!': expected a short lower-case name, e.g. shop"),
+        (
+            {"application": "Shop!"},
+            "application: invalid value 'Shop!': expected a short lower-case name, e.g. shop",
+        ),
         (
             {"application": "apt"},
-            "application: 'apt' is a folder in /var/lib: its user, folders and units would be mixed",
+            (
+                "application: 'apt' is a folder in /var/lib: its user, folders and units would be"
+                " mixed"
+            ),
         ),
         ({"application": "lock"}, "application: 'lock' is a folder in /run"),
         ({"application": "mail"}, "application: 'mail' is a user or group of Debian's"),
-        ({"application": "systemd-x"}, "application: 'systemd-x' is the start of names of the system's own"),
+        (
+            {"application": "systemd-x"},
+            "application: 'systemd-x' is the start of names of the system's own",
+        ),
         ({"static_url": "/../"}, "static_url: invalid value '/../': expected a path"),
-        ({"wsgi": "shop.wsgi"}, "wsgi: invalid value 'shop.wsgi': expected module:name, e.g. shop.wsgi:application"),
+        (
+            {"wsgi": "shop.wsgi"},
+            "wsgi: invalid value 'shop.wsgi': expected module:name, e.g. shop.wsgi:application",
+        ),
         (
             {"settings": "shop/settings.py"},
             "settings: invalid value 'shop/settings.py': expected a module, e.g. shop.settings",
         ),
-        ({"backend_path": ""}, "backend_path: missing, and so is backend_git; name the folder with manage.py"),
+        (
+            {"backend_path": ""},
+            "backend_path: missing, and so is backend_git; name the folder with manage.py",
+        ),
         ({"backend_ref": "main"}, "backend_ref: there is no backend_git that it belongs to"),
-        ({"static_url": "static"}, "static_url: invalid value 'static': expected a path that starts and ends"),
-        ({"media_url": "/static/"}, "media_url: the same as static_url; the two need paths of their own"),
+        (
+            {"static_url": "static"},
+            "static_url: invalid value 'static': expected a path that starts and ends",
+        ),
+        (
+            {"media_url": "/static/"},
+            "media_url: the same as static_url; the two need paths of their own",
+        ),
         ({"env": "[1]"}, "env: '[1]' is not a map of NAME: value"),
         ({"env": '{"A B": "x"}'}, "env: 'A B' is not a variable's name"),
         ({"env": '{"A": 1}'}, "env: A is 1, not text; put it in quotes"),
         ({"env": json.dumps({"A": "x\0"})}, "env: the value of A holds a NUL"),
-        ({"env": json.dumps({"A": "x\ufffe"})}, "env: the value of A holds U+FFFE, which is no character"),
-        ({"extra_origins": "http://localhost:1"}, "extra_origins: 'http://localhost:1' is not a list"),
+        (
+            {"env": json.dumps({"A": "x\ufffe"})},
+            "env: the value of A holds U+FFFE, which is no character",
+        ),
+        (
+            {"extra_origins": "http://localhost:1"},
+            "extra_origins: 'http://localhost:1' is not a list",
+        ),
         ({"extra_origins": '["localhost:8080"]'}, "extra_origins: "),
         ({"allow_headers": '["X Y"]'}, "allow_headers: 'X Y' is not a header name"),
         ({"allow_headers": '["*"]'}, "allow_headers: '*' is taken literally"),
-        ({"allow_methods": '["put"]'}, "allow_methods: 'put' is not a method; methods are upper case, e.g. PUT"),
-        ({"allowed_shapes": '["https://{x}.com"]'}, "allowed_shapes: 'https://{x}.com' has {x} right below com"),
+        (
+            {"allow_methods": '["put"]'},
+            "allow_methods: 'put' is not a method; methods are upper case, e.g. PUT",
+        ),
+        (
+            {"allowed_shapes": '["https://{x}.com"]'},
+            "allowed_shapes: 'https://{x}.com' has {x} right below com",
+        ),
         (
             {"allowed_shapes": '["http://localhost:*"]', "allow_all_origins": "true"},
             "allowed_shapes: allow_all_origins",
         ),
-        ({"allow_credentials": "true"}, "allow_credentials: browsers never send cookies between two http IPs"),
+        (
+            {"allow_credentials": "true"},
+            "allow_credentials: browsers never send cookies between two http IPs",
+        ),
         ({"max_age_s": "-1"}, "max_age_s: '-1' is not a whole number from 0 to 86400"),
-        ({"image": "Bookworm"}, "image: invalid value 'Bookworm': expected a Debian release's code name"),
+        (
+            {"image": "Bookworm"},
+            "image: invalid value 'Bookworm': expected a Debian release's code name",
+        ),
         ({"subnet": "10.0.0.0/8"}, "subnet: 10.0.0.0/8 is not a private /24"),
         ({"subnet": "8.8.8.0/24"}, "subnet: 8.8.8.0/24 is not a private /24"),
         ({"extra_orgins": "[]"}, "extra_orgins: unknown key; did you mean extra_origins?"),
@@ -172,7 +235,9 @@ def test_a_missing_key_is_named(key: str) -> None:
     """A required key that is not there is a problem of its own."""
     with pytest.raises(SettingsError) as caught:
         Settings.read({name: value for name, value in GOOD.items() if name != key}, "x")
-    assert caught.value.problems == [f"stacks/Pulumi.x.yaml: {key}: missing; the schema in Pulumi.yaml says what it is"]
+    assert caught.value.problems == [
+        f"stacks/Pulumi.x.yaml: {key}: missing; the schema in Pulumi.yaml says what it is"
+    ]
 
 
 def test_all_mistakes_come_at_once() -> None:
@@ -183,7 +248,8 @@ def test_all_mistakes_come_at_once() -> None:
 def test_allow_all_origins_is_refused_in_production() -> None:
     """In production a list is asked for."""
     assert any(
-        "allow_all_origins: every website" in line for line in problems(production="true", allow_all_origins="true")
+        "allow_all_origins: every website" in line
+        for line in problems(production="true", allow_all_origins="true")
     )
 
 
@@ -209,13 +275,18 @@ def test_a_broken_stack_file_is_named_with_its_line(tmp_path: Path, text: str, s
 
 def test_an_unknown_stack_lists_the_known_ones(tmp_path: Path) -> None:
     """A typo in a stack's name is answered with the names that exist."""
-    with pytest.raises(StackFileError, match=r"no stack 'lokal'.*there is aws-dev, .*local, local-names"):
+    with pytest.raises(
+        StackFileError, match=r"no stack 'lokal'.*there is aws-dev, .*local, local-names"
+    ):
         read_config(ROOT, "lokal")
 
 
 def test_values_become_text_as_pulumi_does_it(tmp_path: Path) -> None:
-    """Lists and maps are JSON, booleans lower case, defaults come from the schema, other namespaces stay out."""
-    (tmp_path / "Pulumi.yaml").write_text("name: kit\nconfig:\n  a: {type: string, default: q}\n  b: {type: integer}\n")
+    """Lists and maps are JSON, booleans lower case, defaults come from the schema, other namespaces
+    stay out."""
+    (tmp_path / "Pulumi.yaml").write_text(
+        "name: kit\nconfig:\n  a: {type: string, default: q}\n  b: {type: integer}\n"
+    )
     (tmp_path / "Pulumi.x.yaml").write_text(
         "config:\n  kit:l: [a, b]\n  kit:t: true\n  aws:region: r\n  plain: {k: v}\n"
     )
@@ -229,7 +300,13 @@ def test_values_become_text_as_pulumi_does_it(tmp_path: Path) -> None:
 
 def remote_problems(cloud: str, **config: str) -> list[str]:
     base = {**GOOD, **REMOTE[cloud], "ssh_from": '["203.0.113.7/32"]', "ssh_from_anywhere": "false"}
-    full = {**base, "ssh_key_file": "~/.ssh/id_ed25519.pub", "architecture": "x86_64", "dns_zone": "", **config}
+    full = {
+        **base,
+        "ssh_key_file": "~/.ssh/id_ed25519.pub",
+        "architecture": "x86_64",
+        "dns_zone": "",
+        **config,
+    }
     try:
         Settings.read({key: value for key, value in full.items() if value != "(none)"}, "x")
     except SettingsError as error:
@@ -247,18 +324,54 @@ def test_a_good_config_of_a_cloud_is_read(cloud: str) -> None:
     [
         ("aws", {"region": "(none)"}, "region: missing; write it like eu-central-1"),
         ("aws", {"region": "europe-west3"}, "region: 'europe-west3' is not how AWS writes it"),
-        ("gcp", {"region": "eu-central-1"}, "region: 'eu-central-1' is not how Google Cloud writes it"),
-        ("aws", {"zones": '["eu-west-1a", "eu-central-1b"]'}, "zones: 'eu-west-1a' is no zone of region eu-central-1"),
+        (
+            "gcp",
+            {"region": "eu-central-1"},
+            "region: 'eu-central-1' is not how Google Cloud writes it",
+        ),
+        (
+            "aws",
+            {"zones": '["eu-west-1a", "eu-central-1b"]'},
+            "zones: 'eu-west-1a' is no zone of region eu-central-1",
+        ),
         ("aws", {"zones": '["eu-central-1a"]'}, "zones: AWS uses 2 here"),
-        ("gcp", {"zones": '["europe-west3-b", "europe-west3-c"]'}, "zones: Google Cloud uses 1 here"),
-        ("aws", {"machine_type": "t4g.small"}, "machine_type: t4g.small is arm64, architecture says x86_64"),
-        ("aws", {"architecture": "arm64"}, "machine_type: t3.small is x86_64, architecture says arm64"),
+        (
+            "gcp",
+            {"zones": '["europe-west3-b", "europe-west3-c"]'},
+            "zones: Google Cloud uses 1 here",
+        ),
+        (
+            "aws",
+            {"machine_type": "t4g.small"},
+            "machine_type: t4g.small is arm64, architecture says x86_64",
+        ),
+        (
+            "aws",
+            {"architecture": "arm64"},
+            "machine_type: t3.small is x86_64, architecture says arm64",
+        ),
         ("gcp", {"machine_type": "t2a-standard-1"}, "machine_type: t2a-standard-1 is arm64"),
-        ("gcp", {"machine_type": "t3.small"}, "machine_type: 't3.small' is not how Google Cloud writes it"),
+        (
+            "gcp",
+            {"machine_type": "t3.small"},
+            "machine_type: 't3.small' is not how Google Cloud writes it",
+        ),
         ("aws", {"machine_image": "(none)"}, "machine_image: missing; run `fab images --pin`"),
-        ("aws", {"machine_image": "debian-12"}, "machine_image: 'debian-12' is not how AWS writes it"),
-        ("gcp", {"image": "buster"}, "image: 'buster' is no Debian that the kit supports; it is trixie or bookworm"),
-        ("gcp", {"machine_image": "ami-0123456789abcdef0"}, "machine_image: 'ami-0123456789abcdef0' is not how Google"),
+        (
+            "aws",
+            {"machine_image": "debian-12"},
+            "machine_image: 'debian-12' is not how AWS writes it",
+        ),
+        (
+            "gcp",
+            {"image": "buster"},
+            "image: 'buster' is no Debian that the kit supports; it is trixie or bookworm",
+        ),
+        (
+            "gcp",
+            {"machine_image": "ami-0123456789abcdef0"},
+            "machine_image: 'ami-0123456789abcdef0' is not how Google",
+        ),
         ("gcp", {"gcp_project": "(none)"}, "gcp_project: missing"),
         ("aws", {"gcp_project": "my-project"}, "gcp_project: for AWS it means nothing"),
         ("aws", {"subnet": "10.213.7.0/24"}, "subnet: for AWS it means nothing"),
@@ -270,19 +383,45 @@ def test_a_good_config_of_a_cloud_is_read(cloud: str) -> None:
         ("gcp", {"ssh_from": '["203.0.113.7/32", "::/0"]'}, "ssh_from: ::/0 is the whole internet"),
         ("aws", {"domain": "shop.example.com"}, "dns_zone: missing; a domain needs the zone"),
         ("aws", {"dns_zone": "Z1"}, "domain: missing; dns_zone alone names nothing"),
-        ("aws", {"existing_network": "vpc-0123456789abcdef0", "network_cidr": "10.1.0.0/16",
-                 "existing_subnets": '["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]'},
-         "network_cidr: existing_network has its own"),
-        ("aws", {"existing_network": "vpc-0123456789abcdef0"}, "existing_subnets: 0 given; existing_network on AWS"),
-        ("aws", {"existing_subnets": '["subnet-0123456789abcdef0"]'}, "existing_subnets: they belong to an existing"),
-        ("aws", {"existing_network": "my-vpc", "existing_subnets": '["subnet-01234567", "subnet-01234568"]'},
-         "existing_network: 'my-vpc' is not how AWS writes it"),
+        (
+            "aws",
+            {
+                "existing_network": "vpc-0123456789abcdef0",
+                "network_cidr": "10.1.0.0/16",
+                "existing_subnets": '["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]',
+            },
+            "network_cidr: existing_network has its own",
+        ),
+        (
+            "aws",
+            {"existing_network": "vpc-0123456789abcdef0"},
+            "existing_subnets: 0 given; existing_network on AWS",
+        ),
+        (
+            "aws",
+            {"existing_subnets": '["subnet-0123456789abcdef0"]'},
+            "existing_subnets: they belong to an existing",
+        ),
+        (
+            "aws",
+            {
+                "existing_network": "my-vpc",
+                "existing_subnets": '["subnet-01234567", "subnet-01234568"]',
+            },
+            "existing_network: 'my-vpc' is not how AWS writes it",
+        ),
         ("aws", {"network_cidr": "8.8.0.0/16"}, "network_cidr: 8.8.0.0/16 is no private network"),
-        ("aws", {"ssh_key_file": "~/nowhere.pub"}, "ssh_key_file: ~/nowhere.pub is not there; list who may log"),
+        (
+            "aws",
+            {"ssh_key_file": "~/nowhere.pub"},
+            "ssh_key_file: ~/nowhere.pub is not there; list who may log",
+        ),
         ("aws", {"env.2X": "y"}, "env.2X: '2X' is not a variable's name"),
     ],
-)  # fmt: skip
-def test_a_mistake_in_a_cloud_s_config_is_one_line(cloud: str, config: dict[str, str], said: str) -> None:
+)
+def test_a_mistake_in_a_cloud_s_config_is_one_line(
+    cloud: str, config: dict[str, str], said: str
+) -> None:
     found = remote_problems(cloud, **config)
     assert len(found) == 1, found
     assert found[0].startswith(f"stacks/Pulumi.x.yaml: {said}")
@@ -333,7 +472,11 @@ def test_a_key_in_the_list_that_is_none_is_told(keys: list[str], said: str) -> N
 
 def test_all_mistakes_of_a_cloud_come_at_once() -> None:
     found = remote_problems(
-        "aws", region="x", ssh_from='["0.0.0.0/0"]', domain="shop.example.com", gcp_project="my-project"
+        "aws",
+        region="x",
+        ssh_from='["0.0.0.0/0"]',
+        domain="shop.example.com",
+        gcp_project="my-project",
     )
     assert len(found) == 4
 
@@ -344,22 +487,34 @@ def test_secrets_of_a_cloud_are_no_unknown_keys(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: origin-kit\nstackConfigDir: stacks\n")
     (tmp_path / "stacks").mkdir()
     path = tmp_path / "stacks" / "Pulumi.x.yaml"
-    path.write_text("config:\n  origin-kit:cloud: aws\n  origin-kit:env.TOKEN:\n    secure: v1:abc\n")
+    path.write_text(
+        "config:\n  origin-kit:cloud: aws\n  origin-kit:env.TOKEN:\n    secure: v1:abc\n"
+    )
     assert read_config(tmp_path, "x") == {"cloud": "aws"}
     path.write_text("config:\n  origin-kit:cloud: aws\n  origin-kit:region:\n    secure: v1:abc\n")
     with pytest.raises(StackFileError, match="region: is encrypted"):
         read_config(tmp_path, "x")
-    path.write_text("config:\n  origin-kit:cloud: local\n  origin-kit:env.TOKEN:\n    secure: v1:abc\n")
+    path.write_text(
+        "config:\n  origin-kit:cloud: local\n  origin-kit:env.TOKEN:\n    secure: v1:abc\n"
+    )
     with pytest.raises(StackFileError, match=r"stacks/x\.secrets"):
         read_config(tmp_path, "x")
 
 
 def test_production_refuses_cookies_over_plain_http() -> None:
     """Whoever is on the way could act as the visitor."""
-    config = GOOD | {"cloud": "aws", "production": "true", "domain": "shop.de", "allow_credentials": "true"}
+    config = GOOD | {
+        "cloud": "aws",
+        "production": "true",
+        "domain": "shop.de",
+        "allow_credentials": "true",
+    }
     with pytest.raises(SettingsError) as caught:
         Settings.read(config, "x")
-    assert any("allow_credentials: the frontend's own origin is plain http" in one for one in caught.value.problems)
+    assert any(
+        "allow_credentials: the frontend's own origin is plain http" in one
+        for one in caught.value.problems
+    )
 
 
 def test_serials_are_of_hosts_that_are_there_and_one_at_a_time() -> None:
@@ -369,5 +524,8 @@ def test_serials_are_of_hosts_that_are_there_and_one_at_a_time() -> None:
     assert problems(serials='{"backend-2": "2"}') == [
         "stacks/Pulumi.x.yaml: serials: there is no host 'backend-2'; take it out"
     ]
-    assert "more than one host is being replaced" in problems(serials='{"backend-1": "1+2", "frontend-1": "2+1"}')[0]
+    assert (
+        "more than one host is being replaced"
+        in problems(serials='{"backend-1": "1+2", "frontend-1": "2+1"}')[0]
+    )
     assert "fab replace" in problems(serials='{"backend-1": "1+3"}')[0]

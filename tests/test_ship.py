@@ -18,8 +18,14 @@ HERE = "garden/local_settings.py is in p here and was not shipped, because git i
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("manage.py check fails: No module named 'garden.local_settings'; nothing was changed", HERE),
-        ("No module named 'garden.settings'", ""),  # shipped: the host has it, and something else is wrong
+        (
+            "manage.py check fails: No module named 'garden.local_settings'; nothing was changed",
+            HERE,
+        ),
+        (
+            "No module named 'garden.settings'",
+            "",
+        ),  # shipped: the host has it, and something else is wrong
         ("No module named 'requests'", ""),
         ("a wheel is refused", ""),
     ],
@@ -36,7 +42,9 @@ def test_a_module_that_git_ignores_is_said_to_be_here(tmp_path: Path, text: str,
 
 
 def test_what_is_added_to_an_error_stands_behind_it() -> None:
-    problem = HostError(Host("backend-1", "192.0.2.1", 22, "deploy", ()), "it fails", left_alone=True)
+    problem = HostError(
+        Host("backend-1", "192.0.2.1", 22, "deploy", ()), "it fails", left_alone=True
+    )
     problem.add("")
     assert str(problem) == "backend-1 (192.0.2.1): it fails"
     problem.add("and why")

@@ -33,13 +33,17 @@ class Cloud:
     def write(self, base: str) -> None:
         """The config of one of the stacks here, with an image."""
         text = (ROOT / "stacks" / f"Pulumi.{base}.yaml").read_text()
-        self.path.write_text(text.replace("config:\n", f"config:\n  origin-kit:machine_image: {IMAGE}\n", 1))
+        self.path.write_text(
+            text.replace("config:\n", f"config:\n  origin-kit:machine_image: {IMAGE}\n", 1)
+        )
 
     @property
     def path(self) -> Path:
         return ROOT / "stacks" / f"Pulumi.{self.name}.yaml"
 
-    def would(self, verb: str, name: str, type_: str = "aws:ec2/instance:Instance", *keys: str) -> None:
+    def would(
+        self, verb: str, name: str, type_: str = "aws:ec2/instance:Instance", *keys: str
+    ) -> None:
         urn = f"urn:pulumi:{self.name}::origin-kit::origin-kit:aws:Cloud${type_}::{name}"
         self.steps.append({"op": verb, "urn": urn, "replaceReasons": list(keys)})
         (self.folder / "preview.json").write_text(json.dumps({"steps": self.steps}))
@@ -61,10 +65,12 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     (tmp_path / "preview.json").write_text('{"steps": []}')
     program = tmp_path / "bin" / "pulumi"
     program.parent.mkdir()
-    (tmp_path / "stacks.json").write_text(json.dumps([{"name": "other"}, {"name": f"acme/{made.name}"}]))
+    (tmp_path / "stacks.json").write_text(
+        json.dumps([{"name": "other"}, {"name": f"acme/{made.name}"}])
+    )
     program.write_text(
-        f'#!/bin/sh\necho "$@" >> {tmp_path}/words\n[ "$1" != preview ] || exec cat {tmp_path}/preview.json\n'
-        f'[ "$1 $2" != "stack ls" ] || exec cat {tmp_path}/stacks.json\n'
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/words\n[ "$1" != preview ] || exec cat'
+        f' {tmp_path}/preview.json\n[ "$1 $2" != "stack ls" ] || exec cat {tmp_path}/stacks.json\n'
     )
     program.chmod(0o755)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -80,23 +86,32 @@ def fab(*words: str, typed: str | None = None) -> subprocess.CompletedProcess[st
         os.write(ours, (typed or "").encode())
         stdin = subprocess.DEVNULL if typed is None else theirs
         return subprocess.run(
-            [FAB, *words], cwd=ROOT, stdin=stdin, capture_output=True, text=True, check=False, timeout=60
-        )  # fmt: skip
+            [FAB, *words],
+            cwd=ROOT,
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
     finally:
         os.close(ours)
         os.close(theirs)
 
 
 def test_down_asks_for_the_stack_s_name(cloud: Cloud) -> None:
-    """Anything but the name typed out at a terminal removes nothing, nor does nobody being there."""
+    """Anything but the name typed out at a terminal removes nothing, nor does nobody being
+    there."""
     for typed in ("yes\n", "\n", "\x04", f"{cloud.name}x\n", None):
         done = fab("down", "--stack", cloud.name, typed=typed)
         assert done.returncode == (3 if typed in ("\x04", None) else 2), typed
         assert "nothing was removed" in done.stderr
         assert "Traceback" not in done.stderr
     assert cloud.told() == []
-    removed = [f"destroy --stack {cloud.name} --yes",
-               f"stack rm --stack {cloud.name} --yes --preserve-config --non-interactive"]  # fmt: skip
+    removed = [
+        f"destroy --stack {cloud.name} --yes",
+        f"stack rm --stack {cloud.name} --yes --preserve-config --non-interactive",
+    ]
     assert fab("down", "--stack", cloud.name, typed=f"{cloud.name}\n").returncode == 0
     assert cloud.told() == removed
     assert fab("down", "--stack", cloud.name, "--yes").returncode == 0
@@ -104,21 +119,30 @@ def test_down_asks_for_the_stack_s_name(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("there", [[], [{"name": "other"}]])
-def test_down_of_a_stack_that_pulumi_does_not_have_says_so(cloud: Cloud, there: list[object]) -> None:
+def test_down_of_a_stack_that_pulumi_does_not_have_says_so(
+    cloud: Cloud, there: list[object]
+) -> None:
     """Nothing to remove is fine, and no question."""
     (cloud.folder / "stacks.json").write_text(json.dumps(there))
     done = fab("down", "--stack", cloud.name)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"there is nothing of {cloud.name} to remove")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (
+        0,
+        f"there is nothing of {cloud.name} to remove",
+    )
     assert cloud.told() == []
 
 
 def test_down_keeps_a_stack_that_holds_the_key_to_its_secrets(cloud: Cloud) -> None:
-    """Pulumi's cloud keeps a key a stack: without the stack nobody could read the config's secrets any more."""
+    """Pulumi's cloud keeps a key a stack: without the stack nobody could read the config's secrets
+    any more."""
     secret = "config:\n  origin-kit:env.TOKEN:\n    secure: AAABAA==\n"
     cloud.path.write_text(cloud.path.read_text().replace("config:\n", secret, 1))
     done = fab("down", "--stack", cloud.name, "--yes")
     assert done.returncode == 0
-    assert f"keeps the empty stack {cloud.name}: Pulumi holds the key to the secrets in its config" in done.stdout
+    assert (
+        f"keeps the empty stack {cloud.name}: Pulumi holds the key to the secrets in its config"
+        in done.stdout
+    )
     assert cloud.told() == [f"destroy --stack {cloud.name} --yes"]
     cloud.path.write_text("encryptionsalt: v1:abc\n" + cloud.path.read_text())
     fab("down", "--stack", cloud.name, "--yes")
@@ -130,7 +154,10 @@ def test_a_stack_that_pulumi_does_not_have_gets_the_next_step(cloud: Cloud) -> N
     (cloud.folder / "stacks.json").write_text("[]")
     done = fab("up", "--stack", cloud.name)
     assert done.returncode == 2
-    assert f"Run `pulumi stack init {cloud.name}`, or `pulumi login` to the backend that has it" in done.stderr
+    assert (
+        f"Run `pulumi stack init {cloud.name}`, or `pulumi login` to the backend that has it"
+        in done.stderr
+    )
     assert infrastructure.plan(settings.read(cloud.name)).absent
     (cloud.folder / "stacks.json").write_text("pulumi: what?")
     assert fab("up", "--stack", cloud.name).returncode == 4
@@ -146,8 +173,11 @@ def test_down_of_a_local_stack_asks_as_well() -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("--yes",)])
-def test_down_of_production_is_refused_before_anything(cloud: Cloud, words: tuple[str, ...]) -> None:
-    """`destroy` would remove routes, rules and names before it fails on the protected instance; it is never run."""
+def test_down_of_production_is_refused_before_anything(
+    cloud: Cloud, words: tuple[str, ...]
+) -> None:
+    """`destroy` would remove routes, rules and names before it fails on the protected instance; it
+    is never run."""
     cloud.write("aws-prod")
     done = fab("down", "--stack", cloud.name, *words, typed=f"{cloud.name}\n")
     assert done.returncode == 2
@@ -160,21 +190,30 @@ def lossy(cloud: Cloud) -> None:
     cloud.would("replace", "backend-1", "aws:ec2/instance:Instance", "subnetId")
     cloud.would("delete", "backend-2")
     cloud.would("delete", "backend-2", "aws:ec2/eip:Eip")
-    cloud.would("replace", "backend-22-1", "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule", "cidrIpv4")
+    cloud.would(
+        "replace",
+        "backend-22-1",
+        "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+        "cidrIpv4",
+    )
 
 
 def test_up_replaces_and_deletes_nothing_that_holds_data_unasked(cloud: Cloud) -> None:
-    """With nobody there it stops before anything, names each with the reason, and says how to allow it."""
+    """With nobody there it stops before anything, names each with the reason, and says how to allow
+    it."""
     lossy(cloud)
     done = fab("up", "--stack", cloud.name)
     assert done.returncode == 3
-    assert "backend-1    would replace the instance: subnetId changed; what it holds is lost" in done.stdout
+    assert (
+        "backend-1    would replace the instance: subnetId changed; what it holds is lost"
+        in done.stdout
+    )
     assert "backend-2    would delete the public address; what it holds is lost" in done.stdout
     assert "backend-22-1" not in done.stdout
     assert (
         f"`fab up --stack {cloud.name} --allow-replace backend-1 --allow-delete backend-2`"
         in done.stderr
-    )  # fmt: skip
+    )
     assert [line.split()[0] for line in cloud.told()] == ["preview"]
 
 
@@ -203,11 +242,15 @@ def test_up_goes_on_where_each_loss_is_allowed(cloud: Cloud) -> None:
     assert [line.split()[0] for line in cloud.told()] == ["preview", "up"]
 
 
-STOPPED = "backend-1    would update the instance: instanceType changed; it is stopped for a minute or two, and answers"
+STOPPED = (
+    "backend-1    would update the instance: instanceType changed; it is stopped for a minute or"
+    " two, and answers"
+)
 
 
 def test_up_stops_no_instance_unasked(cloud: Cloud) -> None:
-    """Another machine type: plan shows it, up asks, or takes the option; with nobody there it is status 3."""
+    """Another machine type: plan shows it, up asks, or takes the option; with nobody there it is
+    status 3."""
     cloud.would("update", "backend-1", "aws:ec2/instance:Instance", "instanceType")
     wanted = settings.read(cloud.name)
     shown = infrastructure.plan_text(infrastructure.plan(wanted), cloud.name)
@@ -216,7 +259,10 @@ def test_up_stops_no_instance_unasked(cloud: Cloud) -> None:
     done = fab("up", "--stack", cloud.name)
     assert done.returncode == 3
     assert STOPPED in done.stdout
-    assert "nothing was changed: backend-1 would be stopped for a while, and there is no terminal" in done.stderr
+    assert (
+        "nothing was changed: backend-1 would be stopped for a while, and there is no terminal"
+        in done.stderr
+    )
     assert f"or run `fab up --stack {cloud.name} --allow-stop backend-1`" in done.stderr
     assert fab("up", "--stack", cloud.name, typed="y\n").returncode == 2
     assert [line.split()[0] for line in cloud.told()] == ["preview", "preview"]
@@ -231,16 +277,24 @@ def test_losses_and_stops_are_one_question(cloud: Cloud) -> None:
     cloud.would("delete", "backend-2")
     cloud.would("update", "backend-1", "aws:ec2/instance:Instance", "instanceType")
     done = fab("up", "--stack", cloud.name)
-    assert "backend-2 would be lost, and backend-1 would be stopped for a while, and there is no" in done.stderr
+    assert (
+        "backend-2 would be lost, and backend-1 would be stopped for a while, and there is no"
+        in done.stderr
+    )
     assert "--allow-stop backend-1 --allow-delete backend-2`" in done.stderr
 
 
 def test_a_preview_that_fails_says_why_and_changes_nothing(
     cloud: Cloud, capsys: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
+) -> None:
     """Its JSON holds the reasons: these are shown, and no `up` follows."""
     program = cloud.folder / "bin" / "pulumi"
-    said = {"diagnostics": [{"severity": "error", "message": "backend-1 is protected"}, {"severity": "info"}]}
+    said = {
+        "diagnostics": [
+            {"severity": "error", "message": "backend-1 is protected"},
+            {"severity": "info"},
+        ]
+    }
     (cloud.folder / "preview.json").write_text(json.dumps(said))
     program.write_text(program.read_text().replace("exec cat", "! cat", 1) + "exit 255\n")
     with pytest.raises(InfrastructureError, match="ended with status 255"):
@@ -251,25 +305,38 @@ def test_a_preview_that_fails_says_why_and_changes_nothing(
 
 def test_plan_shows_what_it_could_ask_and_says_what_it_could_not(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
-    """Changes by name with the keys; without the CLI no verdict on the infrastructure. Never anything but a preview."""
+) -> None:
+    """Changes by name with the keys; without the CLI no verdict on the infrastructure. Never
+    anything but a preview."""
     lossy(cloud)
     wanted = settings.read(cloud.name)
     found = infrastructure.plan(wanted)
     lines = infrastructure.plan_text(found, cloud.name).splitlines()
-    assert lines[1] == "  backend-1    would replace the instance: subnetId changed; WHAT IT HOLDS IS LOST"
-    assert lines[-1].endswith("which asks first, or takes --allow-replace backend-1 --allow-delete backend-2")
+    assert (
+        lines[1]
+        == "  backend-1    would replace the instance: subnetId changed; WHAT IT HOLDS IS LOST"
+    )
+    assert lines[-1].endswith(
+        "which asks first, or takes --allow-replace backend-1 --allow-delete backend-2"
+    )
     assert [line.split()[0] for line in cloud.told()] == ["preview"]
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     unasked = infrastructure.plan(wanted)
-    assert "could not be asked: the pulumi CLI is not on PATH" in infrastructure.plan_text(unasked, cloud.name)
+    assert "could not be asked: the pulumi CLI is not on PATH" in infrastructure.plan_text(
+        unasked, cloud.name
+    )
     assert not unasked.differs
 
 
-def test_a_cloud_needs_the_cli_and_says_where_to_get_it(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cloud_needs_the_cli_and_says_where_to_get_it(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = cloud.name
     done = fab("up", "--stack", name, "--engine", "embedded")
-    assert "the embedded engine serves the local cloud only; install the Pulumi CLI for aws" in done.stderr
+    assert (
+        "the embedded engine serves the local cloud only; install the Pulumi CLI for aws"
+        in done.stderr
+    )
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     assert "the pulumi CLI is not on PATH; install it" in fab("up", "--stack", name).stderr
     assert fab("up", "--stack", name, "--engine", "terraform").returncode == 2

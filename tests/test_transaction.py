@@ -15,7 +15,8 @@ from on_host.runtime import Failed
 
 @pytest.fixture
 def generations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Fifteen that were activated in the order of their names, while a wrong clock went back a year half-way."""
+    """Fifteen that were activated in the order of their names, while a wrong clock went back a year
+    half-way."""
     folder = tmp_path / "generations"
     monkeypatch.setattr(places, "GENERATIONS", folder)
     monkeypatch.setattr(places, "CONFIGURATION", tmp_path / "current")
@@ -34,11 +35,14 @@ def generations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_pruning_asks_no_clock(generations: Path) -> None:
     """The ten that were activated last stay, whatever their times say."""
     switch.prune()
-    assert sorted(path.name for path in generations.iterdir()) == [f"g{number:02d}" for number in range(5, 15)]
+    assert sorted(path.name for path in generations.iterdir()) == [
+        f"g{number:02d}" for number in range(5, 15)
+    ]
 
 
 def test_the_current_one_stays_even_if_it_has_no_number(generations: Path) -> None:
-    """A generation that the kit before this one has activated has none; it is older than all that have."""
+    """A generation that the kit before this one has activated has none; it is older than all that
+    have."""
     (generations / "g14" / "turn").unlink()
     switch.prune()
     left = sorted(path.name for path in generations.iterdir())

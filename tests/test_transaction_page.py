@@ -1,4 +1,5 @@
-"""docs/transaction.md has a row for every step that the code announces, in the order in which it comes by."""
+"""docs/transaction.md has a row for every step that the code announces, in the order in which it
+comes by."""
 
 from __future__ import annotations
 
@@ -21,23 +22,34 @@ SOMETIMES = {"venv", "backup", "replace"}
 
 
 def announced(text: str) -> set[str]:
-    """The names that a module gives to `step`; one that is put together counts for every service."""
+    """The names that a module gives to `step`; one that is put together counts for every
+    service."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(text)):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "step"):
+        if not (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "step"
+        ):
             continue
         name = node.args[0]
         if isinstance(name, ast.Constant):
             found.add(str(name.value))
         else:
-            assert ast.unparse(name) == "f'{prefix}-{name}'", f"a new way to name a step: {ast.unparse(name)}"
+            assert ast.unparse(name) == "f'{prefix}-{name}'", (
+                f"a new way to name a step: {ast.unparse(name)}"
+            )
             found |= {f"{prefix}-{service}" for prefix in PREFIXES for service in SERVICES}
     return found
 
 
 def steps(pattern: str) -> set[str]:
     """The steps of the modules whose path matches."""
-    texts = [text for path, text in program.sources().items() if re.fullmatch(f"on_host/({pattern})[.]py", path)]
+    texts = [
+        text
+        for path, text in program.sources().items()
+        if re.fullmatch(f"on_host/({pattern})[.]py", path)
+    ]
     assert texts, pattern
     return {name for text in texts for name in announced(text)}
 
@@ -63,7 +75,9 @@ def test_the_steps_of_a_deploy_are_those_that_are_killed() -> None:
 
 def test_the_steps_of_a_ship_are_those_that_are_killed() -> None:
     """In the order of the crash tests; the page has those too that only some ships come by."""
-    assert [row for row in rows("a ship") if row not in SOMETIMES] == list(test_ship_transaction.STEPS)
+    assert [row for row in rows("a ship") if row not in SOMETIMES] == list(
+        test_ship_transaction.STEPS
+    )
     own = steps("release/.*|user|journal|two_phase")
     assert own <= {*rows("a ship"), *rows("going back")}
 

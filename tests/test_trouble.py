@@ -83,7 +83,8 @@ def test_each_refusal_has_words_of_its_own(number: int) -> None:
 
 
 def test_a_program_that_finds_no_room_is_not_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pip's message says that the wheels can't be installed; the cause goes with it, if it is so."""
+    """pip's message says that the wheels can't be installed; the cause goes with it, if it is
+    so."""
     disk(monkeypatch, 0, 0)
     failed = Failed("the wheels can't be installed", "OSError: [Errno 28] No space left on device")
     assert str(failed).startswith("the wheels can't be installed; the disk is full (")
@@ -101,7 +102,9 @@ def test_a_missing_program_is_named() -> None:
 def test_a_program_that_was_killed_says_so() -> None:
     """Its own words may be none."""
     assert (
-        run("sh", "-c", "echo begun; kill -9 $$").stdout.splitlines()[-1].startswith("it was killed by SIGKILL; out of")
+        run("sh", "-c", "echo begun; kill -9 $$")
+        .stdout.splitlines()[-1]
+        .startswith("it was killed by SIGKILL; out of")
     )
     assert run("sh", "-c", "kill -15 $$").stdout == "it was killed by SIGTERM"
 
@@ -112,12 +115,22 @@ def done(status: int, words: str) -> subprocess.CompletedProcess[str]:
 
 NGINX = {
     (127, "sh: 1: exec: nginx: not found"): "nginx is not installed on this host",
-    (1, "unshare: unshare failed: Operation not permitted"): "nginx can't be tested: a mount namespace",
+    (
+        1,
+        "unshare: unshare failed: Operation not permitted",
+    ): "nginx can't be tested: a mount namespace",
     (32, "mount: /etc/nginx: permission denied."): "nginx can't be tested: a mount namespace",
-    (1, 'nginx: [emerg] unknown directive "x" in /etc/nginx/conf.d/other.conf:1\nnginx: configuration file'): (
-        "because of /etc/nginx/conf.d/other.conf, which is not this kit's"
-    ),
-    (1, 'nginx: [emerg] unknown directive "x" in /etc/nginx/conf.d/origin-kit.conf:1'): "refuses the new configuration",
+    (
+        1,
+        (
+            'nginx: [emerg] unknown directive "x" in /etc/nginx/conf.d/other.conf:1\nnginx:'
+            " configuration file"
+        ),
+    ): "because of /etc/nginx/conf.d/other.conf, which is not this kit's",
+    (
+        1,
+        'nginx: [emerg] unknown directive "x" in /etc/nginx/conf.d/origin-kit.conf:1',
+    ): "refuses the new configuration",
     (1, "nginx: [emerg] bind() to 0.0.0.0:80 failed"): "refuses the new configuration",
 }
 
@@ -133,20 +146,27 @@ def test_why_nginx_was_not_satisfied(case: tuple[int, str]) -> None:
 DJANGO = {
     (1, "SystemCheckError: …"): "the project does not pass its checks",
     (203, ""): "the release's Python can't be started there (systemd's status 203): run `fab ship`",
-    (1, "Failed to connect to bus: No such file or directory"): "systemd can't start the project's checks",
+    (
+        1,
+        "Failed to connect to bus: No such file or directory",
+    ): "systemd can't start the project's checks",
     (255, ""): "ended with status 255 and no word",
 }
 
 
 @pytest.mark.parametrize("case", DJANGO)
-def test_why_the_project_s_checks_failed(case: tuple[int, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_the_project_s_checks_failed(
+    case: tuple[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(check, "changed_in_release", list)
     assert DJANGO[case] in check.why_django(done(*case))
 
 
 def test_a_changed_release_is_blamed_before_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "changed_in_release", lambda: ["app/shop/views.py"])
-    assert "its release was changed on the host (app/shop/views.py)" in check.why_django(done(1, "x"))
+    assert "its release was changed on the host (app/shop/views.py)" in check.why_django(
+        done(1, "x")
+    )
 
 
 def test_workers_that_the_kernel_has_killed_are_counted() -> None:
@@ -170,14 +190,21 @@ def test_a_probe_does_not_pass_while_workers_are_killed(monkeypatch: pytest.Monk
     asked: list[str] = []
     monkeypatch.setattr(services, "workers_killed", lambda unit, since: asked.append(since) or 2)
     monkeypatch.setattr(probe, "journal_of", lambda unit: "")
-    with pytest.raises(Failed, match=r"does not stay up: the kernel has killed 2 of gunicorn's workers.*memory_mb"):
+    with pytest.raises(
+        Failed, match=r"does not stay up: the kernel has killed 2 of gunicorn's workers.*memory_mb"
+    ):
         probe.probe({})
-    assert re.fullmatch(r"@\d+", asked[0]) and now - 3600 < int(asked[0][1:]) <= now  # the clock on the wall
+    assert (
+        re.fullmatch(r"@\d+", asked[0]) and now - 3600 < int(asked[0][1:]) <= now
+    )  # the clock on the wall
 
 
 def test_a_database_file_beside_the_code_comes_with_the_place_to_write() -> None:
     """SQLite names no path, and calls no reason."""
-    said = "Traceback (most recent call last):\nsqlite3.OperationalError: unable to open database file\n"
+    said = (
+        "Traceback (most recent call last):\nsqlite3.OperationalError: unable to open database"
+        " file\n"
+    )
     assert "can be written: its path is in ORIGIN_KIT_DATA" in django.where_to_write(said)
     assert django.where_to_write("ValueError: no\n") == ""
 
@@ -191,38 +218,59 @@ _THERE = "/opt/shop/venv/lib/python3.11/site-packages"
         (
             f"{_THERE}/haystack/fields.py",
             "ModuleNotFoundError: No module named 'django.utils.datetime_safe'",
-            "; haystack asks for it, and the installed django has none: pin another version of django or haystack, "
-            "or add the package that brings it",
+            (
+                "; haystack asks for it, and the installed django has none: pin another version of"
+                " django or haystack, or add the package that brings it"
+            ),
         ),
         (
             f"{_THERE}/haystack/fields.py",
-            "ImportError: cannot import name 'ungettext' from 'django.utils.translation' "
-            f"({_THERE}/django/utils/translation/__init__.py)",
-            "; haystack asks for it, and the installed django has none: pin another version of django or haystack",
+            (
+                "ImportError: cannot import name 'ungettext' from 'django.utils.translation' "
+                f"({_THERE}/django/utils/translation/__init__.py)"
+            ),
+            (
+                "; haystack asks for it, and the installed django has none: pin another version of"
+                " django or haystack"
+            ),
         ),
         (
             "shop/views.py",
-            f"ImportError: cannot import name 'ungettext' from 'django.utils' ({_THERE}/django/utils/__init__.py)",
-            "; shop/views.py asks for it, and the installed django has none: pin another version of django",
+            (
+                "ImportError: cannot import name 'ungettext' from 'django.utils'"
+                f" ({_THERE}/django/utils/__init__.py)"
+            ),
+            (
+                "; shop/views.py asks for it, and the installed django has none: pin another"
+                " version of django"
+            ),
         ),
         (f"{_THERE}/django/apps.py", "ModuleNotFoundError: No module named 'django.gone'", ""),
-        ("shop/views.py", "ImportError: cannot import name 'x' from 'shop.views' (shop/views.py)", ""),
+        (
+            "shop/views.py",
+            "ImportError: cannot import name 'x' from 'shop.views' (shop/views.py)",
+            "",
+        ),
         ("shop/views.py", "ModuleNotFoundError: No module named 'gone'", ""),
     ],
 )
 def test_packages_that_do_not_fit_are_both_named(file: str, missing: str, said: str) -> None:
-    """A package for an older Django asks for what is gone; a circle in the project's own code is another matter."""
+    """A package for an older Django asks for what is gone; a circle in the project's own code is
+    another matter."""
     assert (
-        django.misfit(f'Traceback (most recent call last):\n  File "{file}", line 3, in <module>\n{missing}\n') == said
+        django.misfit(
+            f'Traceback (most recent call last):\n  File "{file}", line 3, in <module>\n{missing}\n'
+        )
+        == said
     )
 
 
 def test_what_django_s_checks_warn_of_is_told_by_its_id() -> None:
     """A bundle that nobody has built is most often no more than a warning; a long list is cut."""
     said = (
-        "System check identified some issues:\n\nWARNINGS:\n"
-        "?: (django_vite.W001) Cannot read Vite manifest file\n\tHINT: Make sure.\n"
-        "shop.Item.price: (fields.W340) null has no effect\n\nSystem check identified 2 issues (0 silenced).\n"
+        "System check identified some issues:\n\nWARNINGS:\n?: (django_vite.W001) Cannot read Vite"
+        " manifest file\n\tHINT: Make sure.\nshop.Item.price: (fields.W340) null has no"
+        " effect\n\nSystem check identified 2 issues (0 silenced).\n"
     )
     assert release_check.warnings_of(said) == [
         "(django_vite.W001) Cannot read Vite manifest file",
@@ -234,7 +282,10 @@ def test_what_django_s_checks_warn_of_is_told_by_its_id() -> None:
 
 def test_a_static_file_that_nobody_has_built_comes_with_its_cure() -> None:
     why = "ValueError: Missing staticfiles manifest entry for 'shop/app.css'"
-    assert "collectstatic has not found it: build it before a ship" in release_check.static_file_to_build(why)
+    assert (
+        "collectstatic has not found it: build it before a ship"
+        in release_check.static_file_to_build(why)
+    )
     assert release_check.static_file_to_build("ValueError: no") == ""
     offline = "OfflineGenerationError: You may need to run 'python manage.py compress'"
     assert "have COMPRESS_ENABLED come out False" in release_check.static_file_to_build(offline)

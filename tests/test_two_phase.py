@@ -1,7 +1,9 @@
-"""The two-phase commit between hosts, with every one of its messages cut: all hosts end in one state.
+"""The two-phase commit between hosts, with every one of its messages cut: all hosts end in one
+state.
 
-Hosts are processes that run the kit's own modules below a root of their own; what they change is one link. The operator
-is the kit's own coordinator, behind lines that can be cut at a message, in either direction.
+Hosts are processes that run the kit's own modules below a root of their own; what they change is
+one link. The operator is the kit's own coordinator, behind lines that can be cut at a message, in
+either direction.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from rollout.coordinator import Coordinator, how_it_ended
 from rollout.program import Program
 from tests.programs import begin, bootstrap
 
-# What a host does: its links are `old` or `new`, and "what runs" is a file that says which of the two was started.
+# What a host does: its links are `old` or `new`, and "what runs" is a file that says which of the
+# two was started.
 WORK = """
 import json, os, signal, sys, time
 from pathlib import Path
@@ -168,7 +171,8 @@ class Host:
 
 
 class Line:
-    """The way to one host. It is cut, for good, at the `at`-th message that goes `up` (to the operator) or `down`."""
+    """The way to one host. It is cut, for good, at the `at`-th message that goes `up` (to the
+    operator) or `down`."""
 
     def __init__(self, host: Host, orders: dict[str, Any], cut: tuple[str, int] | None) -> None:
         self.passed = {"up": 0, "down": 0}
@@ -182,7 +186,8 @@ class Line:
         begin(self.process, kit_with_work(), orders)
 
     def passes(self, way: str) -> bool:
-        """Whether one more message gets through in this direction; where not, the line is dead from now on."""
+        """Whether one more message gets through in this direction; where not, the line is dead from
+        now on."""
         self.passed[way] += 1
         if self.cut_at == (way, self.passed[way]):
             self.close()
@@ -217,8 +222,8 @@ class Line:
 
 @dataclass
 class Run:
-    """One run of the operator over all hosts. `cuts` is host's number → (direction, message), `leaves` → the step after
-    which its line is cut."""
+    """One run of the operator over all hosts. `cuts` is host's number → (direction, message),
+    `leaves` → the step after which its line is cut."""
 
     hosts: list[Host]
     verb: str = "change"
@@ -230,8 +235,13 @@ class Run:
     counted: dict[tuple[int, str], int] = field(default_factory=dict)
 
     def carry_out(self) -> Run:
-        self.coordinator = Coordinator([host.name for host in self.hosts], len(self.hosts), self.ask)
-        threads = [threading.Thread(target=self.one, args=pair, daemon=True) for pair in enumerate(self.hosts)]
+        self.coordinator = Coordinator(
+            [host.name for host in self.hosts], len(self.hosts), self.ask
+        )
+        threads = [
+            threading.Thread(target=self.one, args=pair, daemon=True)
+            for pair in enumerate(self.hosts)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -242,8 +252,14 @@ class Run:
         return self
 
     def one(self, number: int, host: Host) -> None:
-        orders = {"verb": self.verb, "who": "ada", "deploy": self.transaction, "together": True, "wait_s": 20,
-                  "fails": self.fails.get(number)}  # fmt: skip
+        orders = {
+            "verb": self.verb,
+            "who": "ada",
+            "deploy": self.transaction,
+            "together": True,
+            "wait_s": 20,
+            "fails": self.fails.get(number),
+        }
         line, failed = Line(host, orders, self.cuts.get(number)), True
         for event in line.messages():
             if event.get("step") == "wait":
@@ -260,7 +276,10 @@ class Run:
             elif "error" in event:
                 self.heard[host.name] = event["kind"]
         line.close()
-        self.counted[number, "up"], self.counted[number, "down"] = line.passed["up"], line.passed["down"]
+        self.counted[number, "up"], self.counted[number, "down"] = (
+            line.passed["up"],
+            line.passed["down"],
+        )
         self.coordinator.left(host.name, failed=failed)
 
     def ask(self, transaction: str, participants: object) -> str:
@@ -269,8 +288,12 @@ class Run:
             found = []
             for host in self.hosts:
                 if host.name in participants:  # type: ignore[operator]
-                    line = Line(host, {"verb": "outcome", "who": "ada", "transaction": transaction}, None)
-                    found += [event["result"]["outcome"] for event in line.messages() if "result" in event]
+                    line = Line(
+                        host, {"verb": "outcome", "who": "ada", "transaction": transaction}, None
+                    )
+                    found += [
+                        event["result"]["outcome"] for event in line.messages() if "result" in event
+                    ]
                     line.close()
             return how_it_ended(found)
 
@@ -303,7 +326,8 @@ def test_one_failure_leaves_all_as_they_were(tmp_path: Path, phase: str) -> None
     assert settled(there) == {"old"}
 
 
-# Messages of one host: up are the questions `staged` and `switched`, then the result; down the two answers.
+# Messages of one host: up are the questions `staged` and `switched`, then the result; down the two
+# answers.
 MESSAGES = [("up", 1), ("down", 1), ("up", 2), ("down", 2), ("up", 3)]
 
 
@@ -322,13 +346,17 @@ CUTS = [
     )
     for count in (1, 2, 4)
     for host, message in itertools.product(range(count), MESSAGES)
-    if count > 1 or message not in (("down", 2), ("up", 3))  # alone, nobody is asked after the switch
+    if count > 1
+    or message not in (("down", 2), ("up", 3))  # alone, nobody is asked after the switch
 ]
 
 
 @pytest.mark.parametrize(("count", "host", "message"), CUTS)
-def test_a_cut_message_leaves_one_outcome(tmp_path: Path, count: int, host: int, message: tuple[str, int]) -> None:
-    """Hosts that know the outcome agree; one that does not serves the new one, and learns it at the next run."""
+def test_a_cut_message_leaves_one_outcome(
+    tmp_path: Path, count: int, host: int, message: tuple[str, int]
+) -> None:
+    """Hosts that know the outcome agree; one that does not serves the new one, and learns it at the
+    next run."""
     there = some_hosts(tmp_path, count)
     run = Run(there, cuts={host: message}).carry_out()
     known = {one.state for one in there if not one.state.endswith("?")}
@@ -346,7 +374,8 @@ def test_a_cut_message_leaves_one_outcome(tmp_path: Path, count: int, host: int,
 
 
 def test_an_operator_cut_from_everybody_after_the_votes_leaves_one_outcome(tmp_path: Path) -> None:
-    """Nobody hears the outcome: all serve the new one, all wait, and together they know that all had voted for it."""
+    """Nobody hears the outcome: all serve the new one, all wait, and together they know that all
+    had voted for it."""
     there = some_hosts(tmp_path, 2)
     Run(there, cuts={0: ("down", 2), 1: ("down", 2)}).carry_out()
     assert [host.state for host in there] == ["new?", "new?"]
@@ -354,7 +383,9 @@ def test_an_operator_cut_from_everybody_after_the_votes_leaves_one_outcome(tmp_p
     assert settled(there) == {"new"}
 
 
-def test_a_host_that_has_lost_its_operator_before_its_vote_goes_back_at_once(tmp_path: Path) -> None:
+def test_a_host_that_has_lost_its_operator_before_its_vote_goes_back_at_once(
+    tmp_path: Path,
+) -> None:
     """It need not wait for the next run: without its vote nobody can have decided to commit."""
     there = some_hosts(tmp_path, 2)
     Run(there, leaves={0: "journal"}, fails={0: "waits"}).carry_out()

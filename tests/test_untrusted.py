@@ -21,7 +21,8 @@ GOOD = {"fingerprint": "f", "release": "/opt/shop/releases/a"}
 
 @pytest.fixture
 def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of records below a root of the test's own, where a living process counts as one of the unit's."""
+    """The folder of records below a root of the test's own, where a living process counts as one of
+    the unit's."""
     monkeypatch.setattr(places, "ROOT", tmp_path)
     folder = tmp_path / "run/shop/workers"
     folder.mkdir(parents=True)
@@ -29,7 +30,8 @@ def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_records_of_living_workers_are_read(workers: Path) -> None:
-    """A record of a process that has ended, and one with no number for a name, count for nothing."""
+    """A record of a process that has ended, and one with no number for a name, count for
+    nothing."""
     (workers / str(os.getpid())).write_text(json.dumps({**GOOD, "more": 1}))
     (workers / "99999999").write_text(json.dumps(GOOD))
     (workers / ".1").write_text(json.dumps(GOOD))
@@ -38,7 +40,16 @@ def test_records_of_living_workers_are_read(workers: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"{}", b"[]", b"null", b"\xff", b"[" * 4000, b'{"fingerprint": 1, "release": "r"}', b" " * 5000 + b"{}"],
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\xff",
+        b"[" * 4000,
+        b'{"fingerprint": 1, "release": "r"}',
+        b" " * 5000 + b"{}",
+    ],
     ids=["empty", "no keys", "a list", "null", "no text", "deep", "a number", "long"],
 )
 def test_a_broken_record_is_none(workers: Path, text: bytes) -> None:
@@ -46,7 +57,9 @@ def test_a_broken_record_is_none(workers: Path, text: bytes) -> None:
     assert worker_records("shop") == []
 
 
-def test_what_is_no_small_regular_file_is_none_and_is_not_waited_for(workers: Path, tmp_path: Path) -> None:
+def test_what_is_no_small_regular_file_is_none_and_is_not_waited_for(
+    workers: Path, tmp_path: Path
+) -> None:
     """A pipe that nobody writes to, a link to a good record, a terabyte, a folder, a socket."""
     good = tmp_path / "good"
     good.write_text(json.dumps(GOOD))
@@ -80,7 +93,9 @@ def test_a_folder_that_is_a_link_is_not_entered(workers: Path, tmp_path: Path) -
     assert worker_records("shop") == []
 
 
-def test_a_flood_of_names_is_read_up_to_a_limit(workers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_of_names_is_read_up_to_a_limit(
+    workers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(untrusted, "MOST_RECORDS", 10)
     for number in range(50):
         (workers / f"x{number}").touch()
@@ -92,14 +107,17 @@ def test_no_folder_is_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert worker_records("shop") == []
 
 
-def test_a_process_outside_of_the_unit_is_no_worker(workers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a host the process has to be in the unit's control group: process 1 lives and is in no application's."""
+def test_a_process_outside_of_the_unit_is_no_worker(
+    workers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a host the process has to be in the unit's control group: process 1 lives and is in no
+    application's."""
     monkeypatch.setattr(places, "ROOT", Path("/"))
     assert not untrusted._in_unit(1, "shop.service")
     assert not untrusted._in_unit(99999999, "shop.service")
 
 
-# ------------------------------------------------------------------------------------------------- static files
+# ------------------------------------------------------------------------------------- static files
 
 
 def sent(*files: tuple[object, object, bytes], end: object = None) -> io.BytesIO:
@@ -138,7 +156,8 @@ def test_files_arrive_with_fixed_modes(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_kit_would_not_send_is_refused(tmp_path: Path, source: io.BytesIO) -> None:
-    """Cut short, outside, twice, too deep, or no such thing at all: an error, and nothing outside of the folder."""
+    """Cut short, outside, twice, too deep, or no such thing at all: an error, and nothing outside
+    of the folder."""
     folder = tmp_path / "static"
     folder.mkdir()
     with pytest.raises(Failed, match="did not arrive whole"):
@@ -146,13 +165,15 @@ def test_what_the_kit_would_not_send_is_refused(tmp_path: Path, source: io.Bytes
     assert [path.name for path in tmp_path.iterdir()] == ["static"]
 
 
-def test_more_files_than_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_files_than_the_limit_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(untrusted, "MOST_FILES", 2)
     with pytest.raises(Failed, match="more than 2 files"):
         receive(sent(*((f"{number}", 0, b"") for number in range(3))), tmp_path)
 
 
-# ------------------------------------------------------------------------------------------------- answers
+# ------------------------------------------------------------------------------------------ answers
 
 
 def test_an_answer_that_drips_is_not_waited_for() -> None:

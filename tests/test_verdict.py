@@ -1,4 +1,5 @@
-"""The browser's verdict, rule by rule. tests/e2e/test_verdict_chromium.py holds the same code against a real one."""
+"""The browser's verdict, rule by rule. tests/e2e/test_verdict_chromium.py holds the same code
+against a real one."""
 
 from __future__ import annotations
 
@@ -35,7 +36,13 @@ ANSWER = Response(200, LET_IN)
 
 def allow(**lists: str) -> Response:
     """A good answer to a preflight, e.g. methods="PUT", headers="x-cart"."""
-    return Response(204, (*LET_IN, *((f"Access-Control-Allow-{name.title()}", value) for name, value in lists.items())))
+    return Response(
+        204,
+        (
+            *LET_IN,
+            *((f"Access-Control-Allow-{name.title()}", value) for name, value in lists.items()),
+        ),
+    )
 
 
 def reason(request: Request, *exchanges: Exchange) -> Reason | None:
@@ -70,7 +77,9 @@ def reason(request: Request, *exchanges: Exchange) -> Reason | None:
         (["http://"], Reason.InvalidAllowOriginValue),
     ],
 )
-def test_allow_origin_is_the_origin_to_the_letter_and_alone(values: list[str], expected: Reason | None) -> None:
+def test_allow_origin_is_the_origin_to_the_letter_and_alone(
+    values: list[str], expected: Reason | None
+) -> None:
     """Every way to get it wrong has Chromium's name."""
     lines = tuple(("Access-Control-Allow-Origin", value) for value in values)
     assert reason(GET, Exchange(Response(200, lines))) == expected
@@ -90,7 +99,10 @@ def test_cookies_need_allow_credentials_true_and_no_wildcard(
     origin: str, credentials: list[str], expected: Reason | None
 ) -> None:
     """`true`, in lower case, once."""
-    lines = (("Access-Control-Allow-Origin", origin), *(("Access-Control-Allow-Credentials", v) for v in credentials))
+    lines = (
+        ("Access-Control-Allow-Origin", origin),
+        *(("Access-Control-Allow-Credentials", v) for v in credentials),
+    )
     assert reason(replace(GET, credentials=True), Exchange(Response(200, lines))) == expected
 
 
@@ -104,7 +116,8 @@ def test_any_status_is_readable_when_the_origin_is_let_in(status: int) -> None:
 def test_the_page_s_own_origin_needs_no_header() -> None:
     """Same origin, no CORS: everything but Set-Cookie is readable."""
     verdict = judge(
-        Request(PAGE, f"{PAGE}/x", "PATCH"), [Exchange(Response(200, (("X-A", "1"), ("Set-Cookie", "a=b"))))]
+        Request(PAGE, f"{PAGE}/x", "PATCH"),
+        [Exchange(Response(200, (("X-A", "1"), ("Set-Cookie", "a=b"))))],
     )
     assert (verdict.allowed, verdict.readable_headers) == (True, ("x-a",))
 
@@ -130,7 +143,12 @@ def test_no_other_value_is_ever_taken_for_the_origin(value: str) -> None:
         (("Range", "bytes=0-99"),),
         (("Range", "bytes=5-"),),
         (("Accept", "a" * 128),),
-        (("Origin", "https://evil.example"), ("Cookie", "a=b"), ("Sec-Fetch-Mode", "cors"), ("Proxy-X", "1")),
+        (
+            ("Origin", "https://evil.example"),
+            ("Cookie", "a=b"),
+            ("Sec-Fetch-Mode", "cors"),
+            ("Proxy-X", "1"),
+        ),
     ],
 )
 def test_simple_requests_go_without_asking(headers: Headers) -> None:
@@ -142,7 +160,10 @@ def test_simple_requests_go_without_asking(headers: Headers) -> None:
     ("header", "asked"),
     [
         (("Content-Type", "application/json"), "header content-type: application/json"),
-        (("Content-Type", "text/plain, application/json"), "header content-type: text/plain, application/json"),
+        (
+            ("Content-Type", "text/plain, application/json"),
+            "header content-type: text/plain, application/json",
+        ),
         (("Content-Type", "text/plain; x=(y)"), "header content-type: text/plain; x=(y)"),
         (("Authorization", "Token secret"), "header authorization"),
         (("X-CSRFToken", "x"), "header x-csrftoken"),
@@ -159,7 +180,9 @@ def test_other_headers_are_asked_for(header: tuple[str, str], asked: str) -> Non
     assert needs_preflight(replace(GET, headers=(header,))) == (asked,)
 
 
-@pytest.mark.parametrize("method", ["PUT", "put", "DELETE", "OPTIONS", "PATCH", "patch", "PROPFIND"])
+@pytest.mark.parametrize(
+    "method", ["PUT", "put", "DELETE", "OPTIONS", "PATCH", "patch", "PROPFIND"]
+)
 def test_other_methods_are_asked_for(method: str) -> None:
     """fetch() writes put in capitals, patch not."""
     sent = "PUT" if method == "put" else method
@@ -168,7 +191,9 @@ def test_other_methods_are_asked_for(method: str) -> None:
 
 def test_a_listener_for_upload_progress_asks_first() -> None:
     """XMLHttpRequest.upload with a listener."""
-    assert needs_preflight(replace(GET, listens_to_upload=True)) == ("a listener for upload progress",)
+    assert needs_preflight(replace(GET, listens_to_upload=True)) == (
+        "a listener for upload progress",
+    )
 
 
 def test_more_than_1024_safelisted_bytes_are_asked_for_together() -> None:
@@ -182,7 +207,9 @@ def test_more_than_1024_safelisted_bytes_are_asked_for_together() -> None:
 
 def test_a_preflight_names_method_and_headers_sorted_and_lower_case() -> None:
     """To the letter what a browser sends, so that a doctor can ask as a browser would."""
-    request = replace(GET, method="put", headers=(("X-B", "1"), ("X-A", "1"), ("Accept", "x"), ("x-b", "2")))
+    request = replace(
+        GET, method="put", headers=(("X-B", "1"), ("X-A", "1"), ("Accept", "x"), ("x-b", "2"))
+    )
     assert preflight_headers(request) == (
         ("Origin", PAGE),
         ("Access-Control-Request-Method", "PUT"),
@@ -206,8 +233,14 @@ GOOD = allow(methods="PUT", headers="X-CART")
         (Response(200, GOOD.headers), None),
         (Response(200), Reason.PreflightMissingAllowOriginHeader),
         (Response(200, (*LET_IN, *LET_IN)), Reason.PreflightMultipleAllowOriginValues),
-        (Response(200, (("Access-Control-Allow-Origin", "x"),)), Reason.PreflightInvalidAllowOriginValue),
-        (Response(200, (("Access-Control-Allow-Origin", "null"),)), Reason.PreflightAllowOriginMismatch),
+        (
+            Response(200, (("Access-Control-Allow-Origin", "x"),)),
+            Reason.PreflightInvalidAllowOriginValue,
+        ),
+        (
+            Response(200, (("Access-Control-Allow-Origin", "null"),)),
+            Reason.PreflightAllowOriginMismatch,
+        ),
         (Response(301, (*GOOD.headers, ("Location", "/x"))), Reason.PreflightDisallowedRedirect),
         (Response(301, GOOD.headers), Reason.PreflightInvalidStatus),
         (Response(401, GOOD.headers), Reason.PreflightInvalidStatus),
@@ -221,7 +254,9 @@ GOOD = allow(methods="PUT", headers="X-CART")
         (None, Reason.no_answer),
     ],
 )
-def test_a_preflight_s_answer_decides_before_the_request(answer: Response | None, expected: Reason | None) -> None:
+def test_a_preflight_s_answer_decides_before_the_request(
+    answer: Response | None, expected: Reason | None
+) -> None:
     """Redirect, then the CORS check, then the status, then methods and headers."""
     verdict = judge(PUT, [Exchange(ANSWER, answer)])
     assert (verdict.reason, verdict.phase) == (expected, "preflight" if expected else "request")
@@ -244,11 +279,19 @@ def test_methods_on_the_safelist_need_no_allow_methods() -> None:
         ),
         (
             Response(
-                200, (*WITH_COOKIES, ("Access-Control-Allow-Methods", "PUT"), ("access-control-allow-headers", "*"))
+                200,
+                (
+                    *WITH_COOKIES,
+                    ("Access-Control-Allow-Methods", "PUT"),
+                    ("access-control-allow-headers", "*"),
+                ),
             ),
             Reason.HeaderDisallowedByPreflightResponse,
         ),
-        (Response(200, (("Access-Control-Allow-Origin", "*"),)), Reason.PreflightWildcardOriginNotAllowed),
+        (
+            Response(200, (("Access-Control-Allow-Origin", "*"),)),
+            Reason.PreflightWildcardOriginNotAllowed,
+        ),
     ],
 )
 def test_with_cookies_a_star_is_only_a_character(answer: Response, expected: Reason | None) -> None:
@@ -268,13 +311,25 @@ def test_authorization_under_a_star_passes_with_a_note() -> None:
 @pytest.mark.parametrize(
     ("said", "seconds"),
     [
-        ([], 5), (["600"], 600), (["0"], 0), (["-1"], 0), (["86400"], 7200), (["ten"], 5), (["1.5"], 5),
-        (["600", "600"], 5), (["9" * 30], 5), ([""], 5), (["+7"], 7),
+        ([], 5),
+        (["600"], 600),
+        (["0"], 0),
+        (["-1"], 0),
+        (["86400"], 7200),
+        (["ten"], 5),
+        (["1.5"], 5),
+        (["600", "600"], 5),
+        (["9" * 30], 5),
+        ([""], 5),
+        (["+7"], 7),
     ],
-)  # fmt: skip
+)
 def test_max_age_is_what_chromium_makes_of_it(said: list[str], seconds: int) -> None:
     """Unreadable counts as absent, which is five seconds; two hours is the most."""
-    assert max_age_s(Response(200, tuple(("Access-Control-Max-Age", value) for value in said))) == seconds
+    assert (
+        max_age_s(Response(200, tuple(("Access-Control-Max-Age", value) for value in said)))
+        == seconds
+    )
 
 
 # ---- redirects
@@ -289,13 +344,20 @@ def test_a_redirect_inside_the_api_keeps_the_origin() -> None:
     assert reason(GET, redirect("/x"), Exchange(ANSWER)) is None
 
 
-@pytest.mark.parametrize("to", ["https://www.example.com/", f"{PAGE}/", "https://api.example.com:8443/"])
+@pytest.mark.parametrize(
+    "to", ["https://www.example.com/", f"{PAGE}/", "https://api.example.com:8443/"]
+)
 def test_a_redirect_to_another_origin_makes_the_origin_null(to: str) -> None:
     """So the page's origin no longer matches, not even back home."""
     verdict = judge(GET, [redirect(to), Exchange(ANSWER)])
     assert (verdict.reason, verdict.phase) == (Reason.AllowOriginMismatch, "redirect 1")
     assert "the redirect made the origin `null`" in verdict.notes
-    assert reason(GET, redirect(to), Exchange(Response(200, (("Access-Control-Allow-Origin", "null"),)))) is None
+    assert (
+        reason(
+            GET, redirect(to), Exchange(Response(200, (("Access-Control-Allow-Origin", "null"),)))
+        )
+        is None
+    )
 
 
 def test_the_redirect_itself_must_let_the_origin_in() -> None:
@@ -307,7 +369,10 @@ def test_from_home_the_first_step_abroad_keeps_the_origin() -> None:
     """The page's own server may redirect to the API."""
     own = replace(GET, url=f"{PAGE}/api")
     assert reason(own, redirect(API, headers=()), Exchange(ANSWER)) is None
-    assert reason(own, redirect(API, headers=()), Exchange(Response(200))) is Reason.MissingAllowOriginHeader
+    assert (
+        reason(own, redirect(API, headers=()), Exchange(Response(200)))
+        is Reason.MissingAllowOriginHeader
+    )
 
 
 @pytest.mark.parametrize(
@@ -331,7 +396,10 @@ def test_a_redirected_post_becomes_a_get_and_a_put_stays() -> None:
     json = allow(headers="content-type")
     moved = replace(redirect("/x"), preflight=json)
     assert reason(post, moved, Exchange(ANSWER)) is None
-    assert reason(post, replace(redirect("/x", 307), preflight=json), Exchange(ANSWER)) is Reason.no_answer
+    assert (
+        reason(post, replace(redirect("/x", 307), preflight=json), Exchange(ANSWER))
+        is Reason.no_answer
+    )
     assert reason(PUT, replace(redirect("/x", 303), preflight=GOOD), Exchange(ANSWER, GOOD)) is None
 
 
@@ -340,7 +408,10 @@ def test_redirect_modes_of_fetch() -> None:
     manual = judge(replace(GET, redirect="manual"), [redirect("/x")])
     assert (manual.allowed, manual.status, manual.readable_headers) == (True, 0, ())
     assert reason(replace(GET, redirect="error"), redirect("/x")) is Reason.redirect_refused
-    assert reason(replace(GET, redirect="error"), redirect("ftp://a.example/")) is Reason.redirect_refused
+    assert (
+        reason(replace(GET, redirect="error"), redirect("ftp://a.example/"))
+        is Reason.redirect_refused
+    )
     assert reason(replace(GET, redirect="error"), redirect("data:,x")) is Reason.CorsDisabledScheme
 
 
@@ -363,26 +434,55 @@ def test_twenty_redirects_are_followed_and_no_more() -> None:
         (["X-A"], False, ("content-type", "x-a")),
         (["X-A", "x-b"], False, ("content-type", "x-a", "x-b")),
         (["*"], True, ("content-type",)),
-        (["*"], False, ("access-control-allow-credentials", "access-control-allow-origin",
-                        "access-control-expose-headers", "content-type", "vary", "x-a", "x-b")),
+        (
+            ["*"],
+            False,
+            (
+                "access-control-allow-credentials",
+                "access-control-allow-origin",
+                "access-control-expose-headers",
+                "content-type",
+                "vary",
+                "x-a",
+                "x-b",
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_script_reads_the_safelist_and_what_is_exposed(
     expose: list[str], credentials: bool, readable: tuple[str, ...]
 ) -> None:
     """`*` exposes everything but only without cookies; Set-Cookie never."""
-    lines = (*WITH_COOKIES, ("Content-Type", "x"), ("X-A", "1"), ("X-B", "1"), ("Set-Cookie", "a=b"))
-    answer = Response(200, (*lines, *(("Access-Control-Expose-Headers", value) for value in expose)))
-    assert judge(replace(GET, credentials=credentials), [Exchange(answer)]).readable_headers == readable
+    lines = (
+        *WITH_COOKIES,
+        ("Content-Type", "x"),
+        ("X-A", "1"),
+        ("X-B", "1"),
+        ("Set-Cookie", "a=b"),
+    )
+    answer = Response(
+        200, (*lines, *(("Access-Control-Expose-Headers", value) for value in expose))
+    )
+    assert (
+        judge(replace(GET, credentials=credentials), [Exchange(answer)]).readable_headers
+        == readable
+    )
 
 
 @pytest.mark.parametrize(
-    ("vary", "noted"), [([], True), (["Accept"], True), (["accept, ORIGIN"], False), (["Accept", "Origin"], False)]
+    ("vary", "noted"),
+    [([], True), (["Accept"], True), (["accept, ORIGIN"], False), (["Accept", "Origin"], False)],
 )
 def test_an_answer_for_one_origin_wants_vary_origin(vary: list[str], noted: bool) -> None:
     """Else a cache hands it to the next page."""
     lines = (("Access-Control-Allow-Origin", PAGE), *(("Vary", value) for value in vary))
-    assert any("Vary lacks Origin" in note for note in judge(GET, [Exchange(Response(200, lines))]).notes) == noted
+    assert (
+        any(
+            "Vary lacks Origin" in note
+            for note in judge(GET, [Exchange(Response(200, lines))]).notes
+        )
+        == noted
+    )
 
 
 # ---- what is no CORS at all
@@ -410,10 +510,15 @@ def test_a_url_with_a_password_is_refused_without_repeating_it() -> None:
         ("https://localhost", "http://localhost:8000/", Reason.MissingAllowOriginHeader),
     ],
 )
-def test_an_https_page_may_not_ask_plain_http_but_on_this_machine(page: str, url: str, expected: Reason) -> None:
+def test_an_https_page_may_not_ask_plain_http_but_on_this_machine(
+    page: str, url: str, expected: Reason
+) -> None:
     """Blocked before anything is sent."""
     verdict = judge(Request(page, url), [Exchange(Response(200))])
-    assert (verdict.reason, verdict.phase) == (expected, "before" if expected is Reason.mixed_content else "request")
+    assert (verdict.reason, verdict.phase) == (
+        expected,
+        "before" if expected is Reason.mixed_content else "request",
+    )
 
 
 @pytest.mark.parametrize("port", [22, 6000, 10080])
@@ -435,10 +540,30 @@ def test_a_port_that_only_the_standard_blocks_is_noted() -> None:
     ("page", "there", "here", "expected"),
     [
         ("http://app.example.com", "10.0.0.7", "203.0.113.7", Reason.InsecureLocalNetwork),
-        ("https://app.example.com", "10.0.0.7", "203.0.113.7", Reason.LocalNetworkAccessPermissionDenied),
-        ("https://app.example.com", "fd00::7", "2600::7", Reason.LocalNetworkAccessPermissionDenied),
-        ("https://app.example.com", "127.0.0.1", "10.0.0.7", Reason.LocalNetworkAccessPermissionDenied),
-        ("https://app.example.com", "::ffff:10.0.0.7", "203.0.113.7", Reason.LocalNetworkAccessPermissionDenied),
+        (
+            "https://app.example.com",
+            "10.0.0.7",
+            "203.0.113.7",
+            Reason.LocalNetworkAccessPermissionDenied,
+        ),
+        (
+            "https://app.example.com",
+            "fd00::7",
+            "2600::7",
+            Reason.LocalNetworkAccessPermissionDenied,
+        ),
+        (
+            "https://app.example.com",
+            "127.0.0.1",
+            "10.0.0.7",
+            Reason.LocalNetworkAccessPermissionDenied,
+        ),
+        (
+            "https://app.example.com",
+            "::ffff:10.0.0.7",
+            "203.0.113.7",
+            Reason.LocalNetworkAccessPermissionDenied,
+        ),
         ("https://app.example.com", "10.0.0.8", "10.0.0.7", Reason.MissingAllowOriginHeader),
         ("https://app.example.com", "203.0.113.8", "10.0.0.7", Reason.MissingAllowOriginHeader),
         ("https://app.example.com", "10.0.0.7", None, Reason.MissingAllowOriginHeader),
@@ -520,14 +645,17 @@ def test_a_site_is_scheme_and_registrable_domain(page: str, url: str, same: bool
         ("https://app.other.example", "sessionid=x; Secure; SameSite=None", None),
     ],
 )
-def test_a_cookie_between_two_sites_needs_samesite_none_and_secure(page: str, cookie: str, why: str | None) -> None:
+def test_a_cookie_between_two_sites_needs_samesite_none_and_secure(
+    page: str, cookie: str, why: str | None
+) -> None:
     """Inside one site the defaults do."""
     obstacle = cookie_obstacle(page, API, cookie)
     assert obstacle == why or (why is not None and obstacle is not None and why in obstacle)
 
 
 def test_between_two_http_addresses_no_cookie_ever_travels() -> None:
-    """None needs Secure, Secure needs https: the reason why the kit's plain-IP stacks use tokens."""
+    """None needs Secure, Secure needs https: the reason why the kit's plain-IP stacks use
+    tokens."""
     page, api = "http://203.0.113.7", "http://203.0.113.8/"
     attributes = ["", "; SameSite=Lax", "; SameSite=None", "; Secure; SameSite=None"]
     assert all(cookie_obstacle(page, api, f"sessionid=x{attribute}") for attribute in attributes)
@@ -547,9 +675,10 @@ def test_every_reason_has_a_source_and_a_sentence(one: Reason) -> None:
 def test_a_verdict_says_it_whole() -> None:
     """Sentence, source and anchor, as a report prints them."""
     verdict = judge(GET, [Exchange(Response(200))])
-    assert verdict.sentence == (
-        "the answer of https://api.example.com/things/ has no Access-Control-Allow-Origin; it must be "
-        "https://app.example.com"
+    assert (
+        verdict.sentence
+        == "the answer of https://api.example.com/things/ has no Access-Control-Allow-Origin; it"
+        " must be https://app.example.com"
     )
     assert verdict.source == "https://fetch.spec.whatwg.org/#concept-cors-check"
     assert verdict.anchor == "missingalloworiginheader"
@@ -572,5 +701,10 @@ def test_every_key_and_link_that_the_document_names_exists() -> None:
     anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings()}
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
     keys = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
-    named = set(re.findall(r"`(allow_\w+|expose_headers|extra_origins|max_\w+|timeout_s|domain|frontend_name)\b", text))
+    named = set(
+        re.findall(
+            r"`(allow_\w+|expose_headers|extra_origins|max_\w+|timeout_s|domain|frontend_name)\b",
+            text,
+        )
+    )
     assert len(named) > 8 and named <= set(keys)

@@ -47,8 +47,14 @@ def scripts(*lines: str) -> dict[str, str]:
         ({"thing-1.0.data/scripts/../python": ""}, "leads outside"),
         ({"thing-1.0.data/data//etc/evil": ""}, "leads outside"),
         ({"thing-1.0.data/scripts/python": ""}, "would replace the environment's own bin/python"),
-        ({"thing-1.0.data/scripts/python3.11": ""}, "would replace the environment's own bin/python3.11"),
-        ({"thing-1.0.data/data/bin/python3": ""}, "would replace the environment's own bin/python3"),
+        (
+            {"thing-1.0.data/scripts/python3.11": ""},
+            "would replace the environment's own bin/python3.11",
+        ),
+        (
+            {"thing-1.0.data/data/bin/python3": ""},
+            "would replace the environment's own bin/python3",
+        ),
         ({"other-9.data/scripts/activate": ""}, "would replace the environment's own bin/activate"),
         ({"thing-1.0.data/scripts/pip": ""}, "would replace the environment's own bin/pip"),
         ({"thing-1.0.data/scripts/a/b": ""}, "which is the environment's own"),
@@ -100,9 +106,12 @@ def test_a_file_that_another_wheel_has_as_a_folder_is_refused(tmp_path: Path) ->
 
 
 def test_the_environment_is_what_pip_makes_of_it(tmp_path: Path) -> None:
-    """Every kind of place, the executable bit, rewritten first lines and console scripts; owner and modes fixed."""
+    """Every kind of place, the executable bit, rewritten first lines and console scripts; owner and
+    modes fixed."""
     files = {
-        "thing/__init__.py": "import sys\ndef run():\n    print('runs', sys.argv[1:])\n    return 3\n",
+        "thing/__init__.py": (
+            "import sys\ndef run():\n    print('runs', sys.argv[1:])\n    return 3\n"
+        ),
         "thing/tool.sh": "#!/bin/sh\necho tool\n",
         "thing.pth": "import os\n",
         "thing-1.0.data/purelib/pure.py": "",
@@ -115,16 +124,31 @@ def test_the_environment_is_what_pip_makes_of_it(tmp_path: Path) -> None:
         **scripts("thing-run = thing:run", "thing.dotted = thing:sys.exit [extra]"),
     }
     path = wheel(
-        tmp_path, files, executable=("thing/tool.sh", "thing-1.0.data/scripts/own", "thing-1.0.data/scripts/shell")
+        tmp_path,
+        files,
+        executable=("thing/tool.sh", "thing-1.0.data/scripts/own", "thing-1.0.data/scripts/shell"),
     )
     ours, theirs = environment(tmp_path / "ours"), environment(tmp_path / "theirs")
     wheelfiles.install([path], ours)
-    pip = [sys.executable, "-m", "pip", "--python", str(theirs / "bin/python"), "install", "-q", "--no-index"]
-    subprocess.run([*pip, "--no-deps", "--no-compile", "--disable-pip-version-check", str(path)], check=True)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(theirs / "bin/python"),
+        "install",
+        "-q",
+        "--no-index",
+    ]
+    subprocess.run(
+        [*pip, "--no-deps", "--no-compile", "--disable-pip-version-check", str(path)], check=True
+    )
     assert tree(ours) == tree(theirs)
     for name in ("thing-run", "own", "shell"):
         said = [
-            subprocess.run([venv / "bin" / name, "word"], capture_output=True, text=True, check=False)
+            subprocess.run(
+                [venv / "bin" / name, "word"], capture_output=True, text=True, check=False
+            )
             for venv in (ours, theirs)
         ]
         assert (said[0].returncode, said[0].stdout) == (said[1].returncode, said[1].stdout)
@@ -142,10 +166,11 @@ def tree(venv: Path) -> dict[str, object]:
     paths = [path for path in sorted(venv.rglob("*")) if path.is_file() and path.name not in own]
     return {
         str(path.relative_to(venv)): (
-            bool(path.stat().st_mode & 0o100), None if path.parent.name == "bin" else path.read_text()
+            bool(path.stat().st_mode & 0o100),
+            None if path.parent.name == "bin" else path.read_text(),
         )
         for path in paths
-    }  # fmt: skip
+    }
 
 
 def test_of_two_wheels_with_the_same_file_the_later_one_s_stays(tmp_path: Path) -> None:

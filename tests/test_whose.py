@@ -32,7 +32,9 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_another_application_s_stack_is_refused(backend: Path) -> None:
     """Nothing is adopted: the message says whose it is, and both ways on."""
     whose.refuse_other(SHOP)
-    with pytest.raises(OtherApplicationError, match="stack aws-dev belongs to the application shop"):
+    with pytest.raises(
+        OtherApplicationError, match="stack aws-dev belongs to the application shop"
+    ):
         whose.refuse_other(replace(SHOP, application="store"))
 
 

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import (
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    Resource,
+    ResourceProvider,
+    UpdateResult,
+)
 
 Props = dict[str, Any]
 
@@ -20,7 +27,9 @@ class World:
         self.folder = folder
 
     def things(self) -> dict[str, Any]:
-        return {path.stem: json.loads(path.read_text()) for path in sorted(self.folder.glob("*.json"))}
+        return {
+            path.stem: json.loads(path.read_text()) for path in sorted(self.folder.glob("*.json"))
+        }
 
     def journal(self) -> list[str]:
         """Read it and begin a new one."""
@@ -56,11 +65,17 @@ class ThingProvider(ResourceProvider):
 
     def read(self, id_: str, props: Props) -> ReadResult:
         path = world().folder / f"{id_}.json"
-        return ReadResult(id_, {**props, "size": json.loads(path.read_text())}) if path.exists() else ReadResult("", {})
+        return (
+            ReadResult(id_, {**props, "size": json.loads(path.read_text())})
+            if path.exists()
+            else ReadResult("", {})
+        )
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
         replaces = [key for key in ("label", "kind") if olds[key] != news[key]]
-        return DiffResult(bool(replaces) or olds["size"] != news["size"], replaces, delete_before_replace=True)
+        return DiffResult(
+            bool(replaces) or olds["size"] != news["size"], replaces, delete_before_replace=True
+        )
 
     def update(self, id_: str, _olds: Props, news: Props) -> UpdateResult:
         world().note(f"update {id_}")
@@ -77,7 +92,12 @@ class Thing(Resource, module="tests", name="Thing"):
     label: pulumi.Output[str]
 
     def __init__(
-        self, name: str, label: Any = None, size: int = 1, kind: str = "a", opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        label: Any = None,
+        size: int = 1,
+        kind: str = "a",
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         props = {"label": label or name, "size": size, "kind": kind, "there": None}
         super().__init__(ThingProvider(), name, props, opts)

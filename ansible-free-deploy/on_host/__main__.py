@@ -1,4 +1,5 @@
-"""Start what the orders ask for. On a host this package runs as root, from the folder that `bootstrap` has made.
+"""Start what the orders ask for. On a host this package runs as root, from the folder that
+`bootstrap` has made.
 
 python3 FOLDER job JOB        the unit's part of a change: its orders are in the folder JOB
 python3 PROGRAM boot APP      the boot after a power cut in the middle of a change
@@ -13,10 +14,12 @@ import sys
 
 from on_host.orders import ORDERS, Json, take_over
 
-# Verb → the module that does it. Imported when the orders are known, and only what the verb needs: a question that
-# finds nothing to do is to cost a host little.
+# Verb → the module that does it. Imported when the orders are known, and only what the verb needs:
+# a question that finds nothing to do is to cost a host little.
 MODULE_OF = {
-    **dict.fromkeys(("plan", "status", "history", "releases", "logs", "examine", "outcome"), "looks"),
+    **dict.fromkeys(
+        ("plan", "status", "history", "releases", "logs", "examine", "outcome"), "looks"
+    ),
     **dict.fromkeys(("deploy", "rollback"), "configuration.deploy"),
     **dict.fromkeys(("facts", "ship", "rollback-release"), "release.verbs"),
     **dict.fromkeys(("close", "copy", "reopen", "restore", "settle"), "data_copy"),
@@ -25,7 +28,8 @@ MODULE_OF = {
 
 
 def main(orders: Json) -> int:
-    """Do what the orders say; the exit status. Whatever there is to tell goes to standard output, as JSON lines."""
+    """Do what the orders say; the exit status. Whatever there is to tell goes to standard output,
+    as JSON lines."""
     ORDERS.update(orders)
     os.umask(0o022)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -8,8 +8,8 @@ from on_host.files import sync, write_durably
 
 
 def activation_number(folder: Path) -> int:
-    """When this generation or release last became current, as a number that only grows (no clock can turn it back);
-    0 for one that never did, or did before these numbers were kept."""
+    """When this generation or release last became current, as a number that only grows (no clock
+    can turn it back); 0 for one that never did, or did before these numbers were kept."""
     try:
         return int((folder / "turn").read_text())
     except (OSError, ValueError):

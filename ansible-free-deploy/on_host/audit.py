@@ -1,4 +1,5 @@
-"""The record of what was changed on this host: one JSON line for each change, its outcome and who made it."""
+"""The record of what was changed on this host: one JSON line for each change, its outcome and who
+made it."""
 
 from __future__ import annotations
 

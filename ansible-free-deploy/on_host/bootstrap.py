@@ -1,14 +1,17 @@
-"""The first lines that run on a host: find this package by its digest, ask for it where it is not kept, and start it.
+"""The first lines that run on a host: find this package by its digest, ask for it where it is not
+kept, and start it.
 
-The text is sent on the command line of `python3 -I -c`, so it imports nothing of the package. Standard input holds
+The text is sent on the command line of `python3 -I -c`, so it imports nothing of the package.
+Standard input holds
 
     DIGEST SIZE LENGTH\\n    of the program (SHA-256, bytes) and of the orders (bytes)
     the orders              JSON, compressed with zlib
     the program             only after this side has answered {"program": "missing"}
     whatever else the verb reads
 
-The program is kept in memory (tmpfs) where only root can enter, so it travels once a boot, and no power cut leaves half
-of it. It is unpacked: Python keeps the compiled modules beside the sources then, and they are compiled once as well.
+The program is kept in memory (tmpfs) where only root can enter, so it travels once a boot, and no
+power cut leaves half of it. It is unpacked: Python keeps the compiled modules beside the sources
+then, and they are compiled once as well.
 """
 
 from __future__ import annotations
@@ -44,9 +47,13 @@ def start() -> None:
 
 
 def keep(program: bytes, digest: str, folder: str) -> None:
-    """Unpack the program into `folder`, at once and whole; those that nobody has used for longest go."""
+    """Unpack the program into `folder`, at once and whole; those that nobody has used for longest
+    go."""
     if hashlib.sha256(program).hexdigest() != digest:
-        sys.exit("the kit's program arrives incomplete; was the connection cut? run the same command again")
+        sys.exit(
+            "the kit's program arrives incomplete; was the connection cut? run the same command"
+            " again"
+        )
     os.makedirs(PROGRAMS, mode=0o700, exist_ok=True)
     for private in (os.path.dirname(PROGRAMS), PROGRAMS):
         os.chmod(private, 0o700)

@@ -1,15 +1,17 @@
-"""Whose a name is on this host: the kit's mark of what it made, and the move from one application's name to another.
+"""Whose a name is on this host: the kit's mark of what it made, and the move from one application's
+name to another.
 
-The application's name is a user, a group, /opt/<app>, /var/lib/<app>, /run/<app> and two units. What the kit did not
-make it leaves alone.
+The application's name is a user, a group, /opt/<app>, /var/lib/<app>, /run/<app> and two units.
+What the kit did not make it leaves alone.
 
-    /etc/origin-kit/applications/<app>.json   the mark: root's, written before anything of that name is made
-    /etc/origin-kit/move.json                 from before a move until the new configuration serves; says the way back
+    /etc/origin-kit/applications/<app>.json   the mark: root's, written before anything of that name
+    is made /etc/origin-kit/move.json                 from before a move until the new configuration
+    serves; says the way back
 
-A move takes the old application out of service, gives its user and its data folder the new name (uid and gid stay, so
-no file of the application's is touched), and leaves its code until the new configuration serves. Meanwhile the host is
-on a copy of the old generation without the application: nginx answers 502, readable by pages, and a deploy that fails
-has something to go back to.
+A move takes the old application out of service, gives its user and its data folder the new name
+(uid and gid stay, so no file of the application's is touched), and leaves its code until the new
+configuration serves. Meanwhile the host is on a copy of the old generation without the application:
+nginx answers 502, readable by pages, and a deploy that fails has something to go back to.
 """
 
 from __future__ import annotations
@@ -37,15 +39,27 @@ OURS = "/etc/origin-kit/"  # where links of the kit's lead
 SYSTEM_IDS = range(1, 1000)
 NO_SHELL = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
 UNIT_FOLDERS = (
-    "etc/systemd/system", "run/systemd/system", "run/systemd/transient", "run/systemd/generator",
-    "run/systemd/generator.early", "run/systemd/generator.late", "usr/local/lib/systemd/system",
-    "usr/lib/systemd/system", "lib/systemd/system",
-)  # fmt: skip
+    "etc/systemd/system",
+    "run/systemd/system",
+    "run/systemd/transient",
+    "run/systemd/generator",
+    "run/systemd/generator.early",
+    "run/systemd/generator.late",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+)
 # What a ship makes in /opt/<app>; a kit from before the mark is known by it.
 HOME_NAMES = {
-    "releases", "venvs", "current", "journal.json", ".journal.json.new", ".current.new", "made_from.json",
+    "releases",
+    "venvs",
+    "current",
+    "journal.json",
+    ".journal.json.new",
+    ".current.new",
+    "made_from.json",
     ".made_from.json.new",
-}  # fmt: skip
+}
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
 
 
@@ -79,11 +93,12 @@ def group_of(app: str) -> grp.struct_group | None:
         return None
 
 
-# ------------------------------------------------------------------------------------------------- whose it is
+# -------------------------------------------------------------------------------------- whose it is
 
 
 def conflicts(app: str) -> list[str]:
-    """What has this name here and is not the kit's, each in a few words; empty where the name may be used."""
+    """What has this name here and is not the kit's, each in a few words; empty where the name may
+    be used."""
     if is_ours(app):
         return [*unfit_user(app), *unfit_folders(app), *foreign_units(app)]
     return [*taken_names(app), *foreign_units(app)]
@@ -116,7 +131,8 @@ def is_release(folder: Path) -> bool:
 
 
 def read_own(path: Path) -> bytes:
-    """A file of root's, bounded: what is looked at may be anybody's, a pipe that never ends included."""
+    """A file of root's, bounded: what is looked at may be anybody's, a pipe that never ends
+    included."""
     descriptor = os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as handle:
         found = os.fstat(descriptor)
@@ -140,13 +156,19 @@ def taken_names(app: str) -> Iterator[str]:
         yield f"user {app} (uid {user.pw_uid}, home {user.pw_dir})"
     elif group:
         yield f"group {app} (gid {group.gr_gid})"
-    for place in (home_of(app), data_of(app), places.ROOT / "run" / app, places.ROOT / "run" / f"{app}.sock"):
+    for place in (
+        home_of(app),
+        data_of(app),
+        places.ROOT / "run" / app,
+        places.ROOT / "run" / f"{app}.sock",
+    ):
         if os.path.lexists(str(place)):
             yield str(place)
 
 
 def unfit_user(app: str) -> Iterator[str]:
-    """A user of this name that no ship makes: root's or a person's id, a shell, another home, a group of others."""
+    """A user of this name that no ship makes: root's or a person's id, a shell, another home, a
+    group of others."""
     user = user_of(app)
     if user is None:
         return
@@ -174,7 +196,8 @@ def unfit_folders(app: str) -> Iterator[str]:
 
 
 def foreign_units(app: str) -> Iterator[str]:
-    """Units of this name that are not links of the kit's. One of the kit's in /etc wins over whatever is elsewhere."""
+    """Units of this name that are not links of the kit's. One of the kit's in /etc wins over
+    whatever is elsewhere."""
     for unit in units_of(app):
         own = places.ROOT / "etc/systemd/system" / unit
         if leads_to_the_kit(own):
@@ -201,13 +224,17 @@ def leads_to_the_kit(path: Path) -> bool:
 
 
 def others(app: str) -> list[str]:
-    """The applications of this kit on this host that have another name, and a user or data; without those that a move
-    to `app` has finished with."""
+    """The applications of this kit on this host that have another name, and a user or data; without
+    those that a move to `app` has finished with."""
     known = {path.stem for path in MARKS.glob("*.json")}
     asked = {path.name for path in (places.ROOT / "opt").glob("*")} - known - {app}
     known |= {name for name in asked if made_before_the_mark(name)}
     known -= {app, *former(app)}
-    return sorted(name for name in known if _NAME.fullmatch(name) and (user_of(name) or data_of(name).is_dir()))
+    return sorted(
+        name
+        for name in known
+        if _NAME.fullmatch(name) and (user_of(name) or data_of(name).is_dir())
+    )
 
 
 def former(app: str) -> list[str]:
@@ -228,21 +255,23 @@ def write_mark(app: str, **more: object) -> None:
     sync(MARKS)
 
 
-# ------------------------------------------------------------------------------------------------- refusals
+# ----------------------------------------------------------------------------------------- refusals
 
 
 def refuse(app: str, moving: dict[str, str] | None = None) -> None:
     """Raise Failed where the name is somebody else's here, or another application of the kit's is.
 
-    `moving`: name → what becomes of it, "renamed" or "removed". Silent where a ship has to take a move back first.
+    `moving`: name → what becomes of it, "renamed" or "removed". Silent where a ship has to take a
+    move back first.
     """
     if pending(app):
         return
     found = conflicts(app)
     if found:
         raise Failed(
-            f"the name {app} is taken here by what this kit did not make: {'; '.join(found)}. Nothing was changed; "
-            "choose another `application` in the stack's config, or see docs/operating.md"
+            f"the name {app} is taken here by what this kit did not make: {'; '.join(found)}."
+            " Nothing was changed; choose another `application` in the stack's config, or see"
+            " docs/operating.md"
         )
     refuse_others(app, moving)
     for name, fate in (moving or {}).items():
@@ -254,14 +283,16 @@ def refuse_others(app: str, moving: dict[str, str] | None = None) -> None:
     left = [name for name in others(app) if name not in (moving or {})]
     if left and not pending(app):
         raise Failed(
-            f"this host has application {', '.join(left)} of this kit, and the stack's config says {app}; nothing was "
-            f"changed. Choose: set `application: {left[0]}` again; `fab ship --rename-from {left[0]}` keeps its data "
-            f"under the new name; `fab ship --remove-application {left[0]}` deletes it with its data"
+            f"this host has application {', '.join(left)} of this kit, and the stack's config says"
+            f" {app}; nothing was changed. Choose: set `application: {left[0]}` again; `fab ship"
+            f" --rename-from {left[0]}` keeps its data under the new name; `fab ship"
+            f" --remove-application {left[0]}` deletes it with its data"
         )
 
 
 def pending(app: str) -> bool:
-    """Whether a move was cut short, or is to another name than this: the next ship takes it back."""
+    """Whether a move was cut short, or is to another name than this: the next ship takes it
+    back."""
     way = read_move()
     return bool(way) and not (way.get("shipped") and way["to"] == app)
 
@@ -280,14 +311,21 @@ def refuse_move(app: str, name: str, fate: str) -> None:
         if is_ours(app):
             return  # done by an earlier run
         here = ", ".join(others(app)) or "none"
-        raise Failed(f"there is no application {name} of this kit here (there is: {here}); nothing was changed")
+        raise Failed(
+            f"there is no application {name} of this kit here (there is: {here}); nothing was"
+            " changed"
+        )
     if fate == "renamed" and (user_of(app) or os.path.lexists(str(data_of(app)))):
         raise Failed(
-            f"{app} has a user or data of its own here, so {name}'s can't become them; nothing was changed. To keep "
-            f"{name}'s: set `application: {name}`, run `fab ship --remove-application {app}`, then rename again"
+            f"{app} has a user or data of its own here, so {name}'s can't become them; nothing was"
+            f" changed. To keep {name}'s: set `application: {name}`, run `fab ship"
+            f" --remove-application {app}`, then rename again"
         )
     if mounts := mounted_below(data_of(name)):
-        raise Failed(f"{mounts[0]} is a mount of its own; unmount it, then run this again; nothing was changed")
+        raise Failed(
+            f"{mounts[0]} is a mount of its own; unmount it, then run this again; nothing was"
+            " changed"
+        )
     if found := [*unfit_user(name), *unfit_folders(name)]:
         raise Failed(f"{name} is not as this kit made it: {'; '.join(found)}; nothing was changed")
 
@@ -305,16 +343,23 @@ def refuse_foreign_places(generation: Json, app: str) -> None:
         for link in generation["links"]
         if os.path.lexists(link["place"]) and not leads_to_the_kit(Path(link["place"]))
     ]
-    found += [place for place in generation["absent"] if Path(place).is_file() and not Path(place).is_symlink()]
+    found += [
+        place
+        for place in generation["absent"]
+        if Path(place).is_file() and not Path(place).is_symlink()
+    ]
     units = generation["units"].get("gunicorn", ())
     if units and f"{app}.service" not in units:
-        raise Failed(f"generation {generation['id']} is of another application ({units[-1]}), and this is {app}")
+        raise Failed(
+            f"generation {generation['id']} is of another application ({units[-1]}), and this is"
+            f" {app}"
+        )
     if units:
         found += [place for place in foreign_units(app) if place not in found]
     if found:
         raise Failed(
-            f"{', '.join(found)}: not this kit's, and a deploy would replace it; nothing was changed. Move it away "
-            "(or choose another `application`), then run this again"
+            f"{', '.join(found)}: not this kit's, and a deploy would replace it; nothing was"
+            " changed. Move it away (or choose another `application`), then run this again"
         )
 
 
@@ -324,19 +369,20 @@ def check(generation: Json, app: str) -> None:
         way = read_move()
         names = ", ".join(way["moving"])
         raise Failed(
-            f"the move from {names} to {way['to']} is unfinished here; run `fab ship`: it puts {names} back first"
+            f"the move from {names} to {way['to']} is unfinished here; run `fab ship`: it puts"
+            f" {names} back first"
         )
     refuse(app)
     refuse_foreign_places(generation, app)
 
 
-# ------------------------------------------------------------------------------------------------- a ship's part
+# ------------------------------------------------------------------------------------ a ship's part
 
 
 @contextlib.contextmanager
 def entered(app: str, moving: dict[str, str]) -> Iterator[None]:
-    """The name is the kit's, and marked, while a ship works; a move that it asks for is done first, and undone where
-    the ship fails."""
+    """The name is the kit's, and marked, while a ship works; a move that it asks for is done first,
+    and undone where the ship fails."""
     if pending(app):
         put_back()
     refuse(app, moving)
@@ -385,8 +431,19 @@ def plan_move(app: str, todo: dict[str, str], fresh: bool) -> Json:
     links = {str(path): str(path.readlink()) for path in links_of(todo)}
     units = [unit for name in todo for unit in units_of(name)]
     active = [unit for unit in units if run("systemctl", "is-active", "-q", unit).returncode == 0]
-    current = str(places.CONFIGURATION.readlink()) if application_of(places.CONFIGURATION) in todo else None
-    return {"to": app, "moving": todo, "fresh": fresh, "links": links, "active": active, "current": current}
+    current = (
+        str(places.CONFIGURATION.readlink())
+        if application_of(places.CONFIGURATION) in todo
+        else None
+    )
+    return {
+        "to": app,
+        "moving": todo,
+        "fresh": fresh,
+        "links": links,
+        "active": active,
+        "current": current,
+    }
 
 
 def application_of(generation: Path) -> str | None:
@@ -438,7 +495,10 @@ def move(way: Json) -> None:
     for place in way["links"]:
         remove_file(Path(place))
     if way["current"]:
-        point(places.CONFIGURATION, f"generations/{without_application(places.CONFIGURATION.resolve()).name}")
+        point(
+            places.CONFIGURATION,
+            f"generations/{without_application(places.CONFIGURATION.resolve()).name}",
+        )
     run("systemctl", "daemon-reload")
     for name, fate in way["moving"].items():
         nobody_works_as(name)
@@ -461,7 +521,8 @@ def remove_socket(path: Path) -> None:
 
 
 def nobody_works_as(name: str) -> None:
-    """Raise Failed where a process of this user is left: it would go on writing where nobody looks any more."""
+    """Raise Failed where a process of this user is left: it would go on writing where nobody looks
+    any more."""
     user = user_of(name)
     if user is None:
         return
@@ -470,13 +531,14 @@ def nobody_works_as(name: str) -> None:
             if folder.stat().st_uid == user.pw_uid:
                 command = (folder / "comm").read_text().strip()
                 raise Failed(
-                    f"process {folder.name} ({command}) of user {name} still runs; end it, then run this again"
+                    f"process {folder.name} ({command}) of user {name} still runs; end it, then run"
+                    " this again"
                 )
 
 
 def rename(old: str, new: str) -> None:
-    """User, group and data folder get the new name; ids and everything below the folder stay. Done twice, it is done
-    once."""
+    """User, group and data folder get the new name; ids and everything below the folder stay. Done
+    twice, it is done once."""
     if user_of(old) and not user_of(new):
         must_run("usermod", "--login", new, "--home", str(data_of(new)), old)
     if group_of(old) and not group_of(new):
@@ -497,11 +559,14 @@ def take_back(way: Json, problem: BaseException) -> None:
     try:
         put_back()
     except (Failed, OSError) as second:
-        raise Failed(f"{problem}; going back to {', '.join(way['moving'])} failed too: {second}") from problem
+        raise Failed(
+            f"{problem}; going back to {', '.join(way['moving'])} failed too: {second}"
+        ) from problem
 
 
 def unmove(way: Json) -> None:
-    """Everything as the journal says; done twice, it is done once. What the ship has put beside it stays."""
+    """Everything as the journal says; done twice, it is done once. What the ship has put beside it
+    stays."""
     for name, fate in way["moving"].items():
         if fate == "renamed":
             rename(way["to"], name)
@@ -522,11 +587,12 @@ def unmove(way: Json) -> None:
         raise Failed(f"{failed[0]} does not start again; see `fab logs`", journal_of(failed[0]))
 
 
-# ------------------------------------------------------------------------------------------------- a deploy's part
+# ---------------------------------------------------------------------------------- a deploy's part
 
 
 def forget_former(app: str) -> None:
-    """The new configuration serves: remove the code, and where it was asked for the data, of the names before.
+    """The new configuration serves: remove the code, and where it was asked for the data, of the
+    names before.
 
     What can't be removed now is tried again by the next deploy, and said.
     """
@@ -540,7 +606,13 @@ def forget_former(app: str) -> None:
             forget(name, fate)
         forget_generations()
     except (Failed, OSError) as problem:
-        emit(step="former", text=f"can't remove all of {', '.join(moved)} yet: {problem}; the next deploy tries again")
+        emit(
+            step="former",
+            text=(
+                f"can't remove all of {', '.join(moved)} yet: {problem}; the next deploy tries"
+                " again"
+            ),
+        )
         return
     write_mark(app)
 
@@ -557,14 +629,18 @@ def forget(name: str, fate: str) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Never through a link: neither this one nor one below it (shutil.rmtree holds every folder open)."""
+    """Never through a link: neither this one nor one below it (shutil.rmtree holds every folder
+    open)."""
     if os.path.lexists(str(folder)):
         shutil.rmtree(str(folder))
 
 
 def forget_generations() -> None:
     """Generations of other applications hold their secrets, and nothing can go back to them."""
-    current, wanted = os.path.realpath(str(places.CONFIGURATION)), application_of(places.CONFIGURATION)
+    current, wanted = (
+        os.path.realpath(str(places.CONFIGURATION)),
+        application_of(places.CONFIGURATION),
+    )
     if wanted is None:
         return
     for folder in places.GENERATIONS.glob("*"):

@@ -1,17 +1,23 @@
-"""Run the application's code as systemd runs its service: its user, its limits, a time limit, nothing left behind.
+"""Run the application's code as systemd runs its service: its user, its limits, a time limit,
+nothing left behind.
 
-Every `manage.py`, every import of the project, and the kit's own few lines that
-work in the application's folders run in a transient unit with the limits of the service's own unit. So what the
-application may not do while it serves, it may not do while it is shipped. On top of the service's limits:
+Every `manage.py`, every import of the project, and the kit's own few lines that work in the
+application's folders run in a transient unit with the limits of the service's own unit. So what the
+application may not do while it serves, it may not do while it is shipped. On top of the service's
+limits:
 
-    a time limit        RuntimeMaxSec=; at its end, and when the command returns, the whole control group is killed:
+    a time limit        RuntimeMaxSec=; at its end, and when the command returns, the whole control
+    group is killed:
                         a child that was left behind, or one that holds the output open, goes too
-    a view of its own   PrivateUsers=: a worker of the same user can't enter /proc/<pid>/root of it; ProtectProc=: it
-                        sees no process of another user; PrivateTmp=: /tmp and /var/tmp are its own, and go with it
-    a bounded output    only the end of what it says is kept; nobody waits for the output to be closed
+    a view of its own   PrivateUsers=: a worker of the same user can't enter /proc/<pid>/root of it;
+    ProtectProc=: it
+                        sees no process of another user; PrivateTmp=: /tmp and /var/tmp are its own,
+                        and go with it
+    a bounded output    only the end of what it says is kept; nobody waits for the output to be
+    closed
 
-Values and secrets go through an environment file that only root can read, and that is removed as soon as the command
-has ended: they stand in no command line and in no unit's properties.
+Values and secrets go through an environment file that only root can read, and that is removed as
+soon as the command has ended: they stand in no command line and in no unit's properties.
 """
 
 from __future__ import annotations
@@ -26,7 +32,14 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, Iterable, Mapping, NamedTuple, Sequence  # noqa: UP035 - Python 3.9 on hosts
+from typing import (  # noqa: UP035 - Python 3.9 on hosts
+    Any,
+    BinaryIO,
+    Iterable,
+    Mapping,
+    NamedTuple,
+    Sequence,
+)
 
 from on_host import places
 from on_host.envfile import environment_text
@@ -41,25 +54,46 @@ MOST_HANDED_OVER = 4 << 30  # bytes of what a command hands over
 
 # What a command has no use for: how the service starts, stops and tells that it is up.
 _SERVICE_ONLY = (
-    "Exec", "Type", "Notify", "EnvironmentFile", "RuntimeDirectory", "Kill", "Timeout", "Restart", "WorkingDirectory",
-    "Standard", "Watchdog", "RuntimeMax",
-)  # fmt: skip
+    "Exec",
+    "Type",
+    "Notify",
+    "EnvironmentFile",
+    "RuntimeDirectory",
+    "Kill",
+    "Timeout",
+    "Restart",
+    "WorkingDirectory",
+    "Standard",
+    "Watchdog",
+    "RuntimeMax",
+)
 # Where there is no unit yet (a frontend has none), and in front of it.
 _LEAST = (
-    "NoNewPrivileges=true", "CapabilityBoundingSet=", "ProtectSystem=strict", "ProtectHome=true", "PrivateDevices=true",
-    "ProtectKernelTunables=true", "ProtectControlGroups=true", "RestrictSUIDSGID=true",
-)  # fmt: skip
-# SIGKILL: a child that was left behind may ignore any other, and waiting for it would make a success a time-out.
+    "NoNewPrivileges=true",
+    "CapabilityBoundingSet=",
+    "ProtectSystem=strict",
+    "ProtectHome=true",
+    "PrivateDevices=true",
+    "ProtectKernelTunables=true",
+    "ProtectControlGroups=true",
+    "RestrictSUIDSGID=true",
+)
+# SIGKILL: a child that was left behind may ignore any other, and waiting for it would make a
+# success a time-out.
 _OWN = (
-    "PrivateTmp=true", "ProtectProc=invisible", "KillMode=control-group", "KillSignal=SIGKILL",
+    "PrivateTmp=true",
+    "ProtectProc=invisible",
+    "KillMode=control-group",
+    "KillSignal=SIGKILL",
     f"TimeoutStopSec={STOP_S}",
-)  # fmt: skip
+)
 _PLAIN = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 _PIPE_HOLDS = 1 << 20  # bytes at most, and so what is left to read when everybody is gone
 
 
 class Ended(NamedTuple):
-    """How a command ended: its status, the end of what it said, and whether it was stopped at its time limit."""
+    """How a command ended: its status, the end of what it said, and whether it was stopped at its
+    time limit."""
 
     returncode: int
     stdout: str
@@ -68,8 +102,9 @@ class Ended(NamedTuple):
 
 
 class Confined:
-    """The place where one application's code runs. `unit` is the text of its service, `private` a folder of root's.
-    What runs under one `name` takes the place of what a killed run has left under it."""
+    """The place where one application's code runs. `unit` is the text of its service, `private` a
+    folder of root's. What runs under one `name` takes the place of what a killed run has left under
+    it."""
 
     def __init__(self, app: str, user: str, unit: str, private: Path, name: str = "") -> None:
         self.name = f"{name or f'origin-kit-code-{app}'}.service"
@@ -88,8 +123,10 @@ class Confined:
         most: int | None = None,
         source: Iterable[bytes] | None = None,
     ) -> Ended:
-        """Run it to its end, or to its time limit. `files` are environment files of root's; with `into` its standard
-        output goes there, `most` bytes of it, and only its errors are kept as text. `source` is its standard input."""
+        """Run it to its end, or to its time limit. `files` are environment files of root's; with
+        `into` its standard output goes there, `most` bytes of it, and only its errors are kept as
+        text. `source` is its standard input.
+        """
         sink = _Bounded(into, MOST_HANDED_OVER if most is None else most) if into else None
         limit_s = ORDERS.get("limit_s", limit_s)
         variables = {"HOME": str(self.data), **(env or {})}
@@ -97,32 +134,49 @@ class Confined:
         given_in = subprocess.DEVNULL if source is None else subprocess.PIPE
         pipes: dict[str, Any] = {"stdin": given_in, "stdout": subprocess.PIPE, "stderr": output}
         if Path("/") != places.ROOT:  # a test's own root, which no systemd looks after
-            process = subprocess.Popen(command, cwd=cwd, env={**_PLAIN, **variables}, **self._plain(), **pipes)
+            process = subprocess.Popen(
+                command, cwd=cwd, env={**_PLAIN, **variables}, **self._plain(), **pipes
+            )
             return self._end(process, limit_s, limit_s, sink, source)
         self._sweep()
         with self._secret_file(variables) as given:
             words = self._unit_words([*files, given], cwd, limit_s)
-            process = subprocess.Popen([*words, *(word.replace("$", "$$") for word in command)], **pipes)
+            process = subprocess.Popen(
+                [*words, *(word.replace("$", "$$") for word in command)], **pipes
+            )
             return self._end(process, limit_s, limit_s + 3 * STOP_S, sink, source)
 
     def _plain(self) -> dict[str, Any]:
         if os.geteuid() != 0:
             return {"start_new_session": True}
         user = pwd.getpwnam(self.user)
-        return {"start_new_session": True, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        return {
+            "start_new_session": True,
+            "user": user.pw_uid,
+            "group": user.pw_gid,
+            "extra_groups": [],
+        }
 
     def _unit_words(self, files: Sequence[Path], cwd: str, limit_s: float) -> list[str]:
         properties = [
-            f"User={self.user}", f"Group={self.user}", *_LEAST, f"ReadWritePaths={self.data}", *limits(self.unit),
-            *_OWN, *own_users(), f"RuntimeMaxSec={limit_s}", f"WorkingDirectory={cwd}",
+            f"User={self.user}",
+            f"Group={self.user}",
+            *_LEAST,
+            f"ReadWritePaths={self.data}",
+            *limits(self.unit),
+            *_OWN,
+            *own_users(),
+            f"RuntimeMaxSec={limit_s}",
+            f"WorkingDirectory={cwd}",
             *(f"EnvironmentFile={path}" for path in files),
-        ]  # fmt: skip
+        ]
         start = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", f"--unit={self.name}"]
         start.append(f"--description={self.user}: code of the application, run by origin-kit")
         return [*start, *(f"--property={line}" for line in properties), "--"]
 
     def _sweep(self) -> None:
-        """End what a killed run has left running: two migrations at once are worse than one that was cut short."""
+        """End what a killed run has left running: two migrations at once are worse than one that
+        was cut short."""
         if not self._swept:
             run("systemctl", "stop", self.name)
             self._swept = True
@@ -131,7 +185,9 @@ class Confined:
     def _secret_file(self, variables: Mapping[str, str]) -> Any:
         self.private.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.private / "environment"
-        descriptor = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(
+            str(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600
+        )
         try:
             with os.fdopen(descriptor, "w") as out:
                 out.write(environment_text(variables))
@@ -141,8 +197,13 @@ class Confined:
             self.private.rmdir()
 
     def _end(
-        self, process: subprocess.Popen[bytes], limit_s: float, patience: float, sink: Any, source: Any
-    ) -> Ended:  # fmt: skip
+        self,
+        process: subprocess.Popen[bytes],
+        limit_s: float,
+        patience: float,
+        sink: Any,
+        source: Any,
+    ) -> Ended:
         started = time.monotonic()
         if source is not None:
             threading.Thread(target=_feed, args=(process, source), daemon=True).start()
@@ -178,7 +239,8 @@ def limits(unit: str) -> list[str]:
 
 
 def own_users() -> list[str]:
-    """A user namespace of its own, where this kernel gives any: an administrator may have turned them off."""
+    """A user namespace of its own, where this kernel gives any: an administrator may have turned
+    them off."""
     try:
         possible = int(Path("/proc/sys/user/max_user_namespaces").read_text()) > 0
     except (OSError, ValueError):
@@ -204,7 +266,8 @@ def _listen(
     end: float,
     sink: Any,
 ) -> tuple[bytes, bool]:
-    """The end of what it says until it has ended, and whether it has. Its pipes may stay open: others may hold them."""
+    """The end of what it says until it has ended, and whether it has. Its pipes may stay open:
+    others may hold them."""
     said, watched = bytearray(), os.pidfd_open(process.pid)
     keep = _Tail(said)
     sinks: dict[int, Any] = {}
@@ -248,5 +311,7 @@ class _Bounded:
     def write(self, data: bytes) -> None:
         self.left -= len(data)
         if self.left < 0:
-            raise Failed(f"it hands over more than {self.most >> 30} GiB; serve such files from elsewhere")
+            raise Failed(
+                f"it hands over more than {self.most >> 30} GiB; serve such files from elsewhere"
+            )
         self.out.write(data)

@@ -1,8 +1,8 @@
 """Take the application's data off a host that is replaced, and put it on the one that replaces it.
 
-What is copied off goes to the operator as events, `{"data": base64}`. Root reads and writes nothing below
-/var/lib/<app>: `as_user/copy_data.py` does, which also says what the archive is, and root hands its streams on without
-looking inside.
+What is copied off goes to the operator as events, `{"data": base64}`. Root reads and writes nothing
+below /var/lib/<app>: `as_user/copy_data.py` does, which also says what the archive is, and root
+hands its streams on without looking inside.
 """
 
 from __future__ import annotations
@@ -23,24 +23,30 @@ from on_host.orders import ORDERS, Json
 from on_host.runtime import SILENCE_S, Failed, emit, last_lines, run, send_heartbeats, step
 from on_host.user import in_data, make_user
 
-LIMIT_S = 24 * 3600  # for one copy; what counts is that something moves, which the operator's side sees
+LIMIT_S = (
+    24 * 3600
+)  # for one copy; what counts is that something moves, which the operator's side sees
 CHUNK = 1 << 18
 
 
-# ------------------------------------------------------------------------------------------------- the old host
+# ------------------------------------------------------------------------------------- the old host
 
 
 def close() -> Json:
-    """Nobody else changes this host from here on; its own replacement brings the configuration that takes no writes."""
+    """Nobody else changes this host from here on; its own replacement brings the configuration that
+    takes no writes."""
     if journal.exists():
-        raise Failed("a change that was interrupted is open here: run `fab deploy`, then this again")
+        raise Failed(
+            "a change that was interrupted is open here: run `fab deploy`, then this again"
+        )
     mark = replacement.close()
     audit.write(f"closed: {mark['name']} is being replaced", mark["id"], "replacement")
     return {"closing": mark["closing"]}
 
 
 def copy() -> Json:
-    """Stop the application, then send its data: at most ORDERS["most"] bytes, for which the operator has room."""
+    """Stop the application, then send its data: at most ORDERS["most"] bytes, for which the
+    operator has room."""
     mark = replacement.read()
     if mark.get("state") != replacement.CLOSED:
         raise Failed("this host takes writes, so its data can't be copied; run this again")
@@ -52,9 +58,15 @@ def copy() -> Json:
     sender = Sender()
     done = in_data("copy_data", "read", into=sender, most=sys.maxsize, limit_s=LIMIT_S)
     if done.returncode:
-        raise Failed(f"the data can't be copied: {last_lines(done.stdout, 1)}", last_lines(done.stdout))
-    return {"closing": mark["closing"], "size": sender.size, "digest": sender.seen.hexdigest(),
-            "told": summary(done.stdout)}  # fmt: skip
+        raise Failed(
+            f"the data can't be copied: {last_lines(done.stdout, 1)}", last_lines(done.stdout)
+        )
+    return {
+        "closing": mark["closing"],
+        "size": sender.size,
+        "digest": sender.seen.hexdigest(),
+        "told": summary(done.stdout),
+    }
 
 
 class Sender:
@@ -68,8 +80,8 @@ class Sender:
         self.size += len(data)
         if self.size > ORDERS["most"]:
             raise Failed(
-                f"the data is larger than the {ORDERS['most'] >> 20} MiB that are free in {ORDERS['place']} on your "
-                "side; make room there, then run this again"
+                f"the data is larger than the {ORDERS['most'] >> 20} MiB that are free in"
+                f" {ORDERS['place']} on your side; make room there, then run this again"
             )
         for start in range(0, len(data), CHUNK):
             if not emit(data=base64.b64encode(data[start : start + CHUNK]).decode()):
@@ -86,29 +98,44 @@ def summary(said: str) -> Json:
 
 
 def reopen() -> Json:
-    """The ordinary configuration is back: forget that this host was closed, and the configuration that it had then."""
+    """The ordinary configuration is back: forget that this host was closed, and the configuration
+    that it had then."""
     current = os.path.realpath(str(places.CONFIGURATION))
-    for closed in places.GENERATIONS.glob(f"{ORDERS['generation']}*"):  # its id ends with a mark of the host's secrets
+    for closed in places.GENERATIONS.glob(
+        f"{ORDERS['generation']}*"
+    ):  # its id ends with a mark of the host's secrets
         if str(closed) == current:
-            raise Failed("this host is still on the configuration that takes no writes; run this again")
+            raise Failed(
+                "this host is still on the configuration that takes no writes; run this again"
+            )
         shutil.rmtree(str(closed))
     replacement.forget()
     audit.write("reopened", str(ORDERS["replacement"]), "replacement")
     return {}
 
 
-# ------------------------------------------------------------------------------------------------- the new host
+# ------------------------------------------------------------------------------------- the new host
 
 
 def restore() -> Json:
-    """Make the user and put the data in its place: all of it, compared with the manifest, or nothing."""
+    """Make the user and put the data in its place: all of it, compared with the manifest, or
+    nothing."""
     closing, mark = str(ORDERS["closing"]), replacement.read()
     if mark.get("state") == replacement.RESTORED and mark["closing"] == closing:
         return {"restored": False}
-    if os.path.lexists(str(places.data())) and mark.get("state") not in (replacement.RESTORING, replacement.RESTORED):
-        raise Failed(f"{places.data()} is there already, and no `fab replace` has put it there; it was left as it is")
+    if os.path.lexists(str(places.data())) and mark.get("state") not in (
+        replacement.RESTORING,
+        replacement.RESTORED,
+    ):
+        raise Failed(
+            f"{places.data()} is there already, and no `fab replace` has put it there; it was left"
+            " as it is"
+        )
     if found := claims.conflicts(places.app()):
-        raise Failed(f"the name {places.app()} is taken here by what this kit did not make: {'; '.join(found)}")
+        raise Failed(
+            f"the name {places.app()} is taken here by what this kit did not make:"
+            f" {'; '.join(found)}"
+        )
     replacement.write(replacement.RESTORING, closing)
     claims.write_mark(places.app())
     for unit in claims.units_of(places.app()):
@@ -141,7 +168,8 @@ def must(done: Any, what: str) -> None:
 
 
 def counted(size: int, seen: Any) -> Iterator[bytes]:
-    """What the operator sends; it ends early where nothing more comes for a while, which the digest shows."""
+    """What the operator sends; it ends early where nothing more comes for a while, which the digest
+    shows."""
     left = size
     while left:
         # What came along with the orders is in the buffer, and `select` sees only what is not.
@@ -162,8 +190,12 @@ def settle() -> Json:
 
 
 WORK: dict[str, Callable[[], Json]] = {
-    "close": close, "copy": copy, "reopen": reopen, "restore": restore, "settle": settle,
-}  # fmt: skip
+    "close": close,
+    "copy": copy,
+    "reopen": reopen,
+    "restore": restore,
+    "settle": settle,
+}
 
 
 def main() -> int:

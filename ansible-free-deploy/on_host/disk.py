@@ -14,7 +14,8 @@ _PLACES = ("etc/origin-kit", "opt/{app}", "var/lib/{app}", "var/log", "run", "tm
 
 
 def full() -> str:
-    """Which of the file systems that the kit writes to has no room left, and of what kind; empty where all have."""
+    """Which of the file systems that the kit writes to has no room left, and of what kind; empty
+    where all have."""
     seen: dict[int, str] = {}
     for place in _PLACES:
         path = places.ROOT / place.format(app=ORDERS.get("app", ""))
@@ -44,15 +45,22 @@ def note_full() -> None:
 
 
 def trouble(problem: OSError, where: object) -> str:
-    """What this host's system refuses, and what to do about it; `where` if the system names no place."""
+    """What this host's system refuses, and what to do about it; `where` if the system names no
+    place."""
     place = problem.filename or where
     if problem.errno == errno.ENOSPC:
         found = (_noted or [full()])[0]
         if found:
             return f"the disk is full ({found}); make room, then run this again"
-        return f"no room for {place}, though no disk is full now: `df -h`, `df -i` and quotas on the host tell"
+        return (
+            f"no room for {place}, though no disk is full now: `df -h`, `df -i` and quotas on the"
+            " host tell"
+        )
     if problem.errno == errno.EDQUOT:
-        return f"the disk quota of root is used up ({place}); raise it or make room, then run this again"
+        return (
+            f"the disk quota of root is used up ({place}); raise it or make room, then run this"
+            " again"
+        )
     if problem.errno == errno.EROFS:
         return f"{place} is on a read-only file system; see `dmesg` on the host"
     if problem.errno == errno.EIO:

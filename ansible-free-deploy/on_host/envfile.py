@@ -7,7 +7,8 @@ from typing import Mapping  # noqa: UP035 - Python 3.9 on hosts
 
 
 def environment_text(values: Mapping[str, str]) -> str:
-    """Lines for systemd's EnvironmentFile= (systemd.exec(5)): quoted; a POSIX shell reads them alike."""
+    """Lines for systemd's EnvironmentFile= (systemd.exec(5)): quoted; a POSIX shell reads them
+    alike."""
     return "".join(f'{name}="{_escaped(value)}"\n' for name, value in sorted(values.items()))
 
 

@@ -10,11 +10,14 @@ from on_host import handover, places
 from on_host.files import link_of, point, sync, write_durably
 from on_host.orders import ORDERS
 
-RECOVER = places.KIT / "recover.pyz"  # this package as it was sent, so that it needs nothing of memory
+RECOVER = (
+    places.KIT / "recover.pyz"
+)  # this package as it was sent, so that it needs nothing of memory
 RECOVER_OF_BEFORE = places.KIT / "recover.py"  # of an older kit
 UNITS = places.ROOT / "etc/systemd/system"
 RECOVER_UNIT = """\
-# Written by origin-kit: after a power cut in the middle of a change the host boots on what it served before.
+# Written by origin-kit: after a power cut in the middle of a change
+# the host boots on what it served before.
 [Unit]
 Description=origin-kit: undo an unfinished change
 DefaultDependencies=no
@@ -32,7 +35,8 @@ WantedBy=sysinit.target
 
 
 def guard_the_boot() -> None:
-    """Make sure that a boot that finds a journal handles it first, by a copy of this package on the disk."""
+    """Make sure that a boot that finds a journal handles it first, by a copy of this package on the
+    disk."""
     unit = UNITS / "origin-kit-recover.service"
     text = RECOVER_UNIT.format(journal=places.JOURNAL, recover=RECOVER, app=ORDERS["app"])
     for path, data in ((RECOVER, program()), (unit, text.encode())):
@@ -54,6 +58,9 @@ def program() -> bytes:
 def _is_roots(path: Path, data: bytes) -> bool:
     try:
         found = path.lstat()
-        return path.read_bytes() == data and (found.st_uid, found.st_mode & 0o7777) == (os.geteuid(), 0o644)
+        return path.read_bytes() == data and (found.st_uid, found.st_mode & 0o7777) == (
+            os.geteuid(),
+            0o644,
+        )
     except OSError:
         return False

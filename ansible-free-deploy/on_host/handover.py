@@ -1,13 +1,16 @@
-"""Hand the work to a unit of its own, so that it ends by itself whatever becomes of the operator; follow it meanwhile.
+"""Hand the work to a unit of its own, so that it ends by itself whatever becomes of the operator;
+follow it meanwhile.
 
-A job is a folder in memory that only root can enter: orders, what the work says, and what the operator answers.
+A job is a folder in memory that only root can enter: orders, what the work says, and what the
+operator answers.
 
-    orders.json    read and removed by the unit at once: secrets stand in no unit's properties and in no process list
-    events         JSON lines as `runtime.emit` writes them
-    answers        a pipe: one word a line, from the operator
-    follower       locked by whoever passes these on; unlocked means that the operator is gone
-    worker         locked by the unit's process; unlocked means that it has ended. Asking a lock costs nothing, asking
-                   systemd costs as much as a program: many hosts on few processors would ask more than they work
+    orders.json    read and removed by the unit at once: secrets stand in no unit's properties and
+    in no process list events         JSON lines as `runtime.emit` writes them answers        a
+    pipe: one word a line, from the operator follower       locked by whoever passes these on;
+    unlocked means that the operator is gone worker         locked by the unit's process; unlocked
+    means that it has ended. Asking a lock costs nothing, asking
+                   systemd costs as much as a program: many hosts on few processors would ask more
+                   than they work
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ _ALIVE_S = 0.5
 _operator = 0  # the standard input
 
 
-# ------------------------------------------------------------------------------------------------- the operator's side
+# ------------------------------------------------------------------------------ the operator's side
 
 
 def hand_over() -> int:
@@ -54,26 +57,43 @@ def hand_over() -> int:
         return 1  # the operator is gone: nobody reads this
     if not ended:
         why = how_it_ended(job)
-        text = f"the work on the host was killed{why}; run the same command again: it finishes or undoes what was begun"
+        text = (
+            f"the work on the host was killed{why}; run the same command again: it finishes or"
+            " undoes what was begun"
+        )
         raise Failed(text, _read(job / "errors"))
     shutil.rmtree(str(job))
     return 0 if "result" in ended else 1
 
 
 def start_unit(job: Path) -> None:
-    """Start the work in a unit of its own; below another root, where tests run, in a process of its own."""
+    """Start the work in a unit of its own; below another root, where tests run, in a process of its
+    own."""
     command = ["/usr/bin/python3", "-I", str(PROGRAM), "job", str(job)]
     if Path("/") != places.ROOT:
         with (job / "events").open("a") as output, (job / "errors").open("a") as errors:
             subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True, cwd="/"
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+                cwd="/",
             )
         return
     output_to = [
         f"--property=Standard{stream}=append:{job}/{name}"
         for stream, name in (("Output", "events"), ("Error", "errors"))
     ]
-    words = ["systemd-run", "--quiet", "--collect", "--service-type=exec", "--unit", unit_of(job), *output_to]
+    words = [
+        "systemd-run",
+        "--quiet",
+        "--collect",
+        "--service-type=exec",
+        "--unit",
+        unit_of(job),
+        *output_to,
+    ]
     done = run(*words, *command)
     if done.returncode:
         shutil.rmtree(str(job))
@@ -81,7 +101,8 @@ def start_unit(job: Path) -> None:
 
 
 def how_it_ended(job: Path) -> str:
-    """What systemd says of a unit that ended without a word, for a message; it remembers little of one that is gone."""
+    """What systemd says of a unit that ended without a word, for a message; it remembers little of
+    one that is gone."""
     said = run("journalctl", "-u", unit_of(job), "-n", "5", "--no-pager", "-o", "cat").stdout
     return " (out of memory)" if "oom-kill" in said else ""
 
@@ -91,10 +112,17 @@ def relay(event: Json) -> None:
 
 
 def follow(job: Path, tell: Callable[[Json], None], end: float = float("inf")) -> Json | None:
-    """Tell each of the job's events; its last one (`result` or `error`), {} where it was killed, None where the
-    operator has left or sent no sign of life, or the time (`end`, as time.monotonic() counts) is over."""
-    # Open for reading too: what is written before the unit listens is kept, and nobody waits for it to.
-    answers, last, heard = os.open(str(job / "answers"), os.O_RDWR), time.monotonic(), time.monotonic()
+    """Tell each of the job's events; its last one (`result` or `error`), {} where it was killed,
+    None where the operator has left or sent no sign of life, or the time (`end`, as
+    time.monotonic() counts) is over.
+    """
+    # Open for reading too: what is written before the unit listens is kept, and nobody waits for it
+    # to.
+    answers, last, heard = (
+        os.open(str(job / "answers"), os.O_RDWR),
+        time.monotonic(),
+        time.monotonic(),
+    )
     try:
         for event in events(job):
             if event:
@@ -138,7 +166,8 @@ def unit_of(job: Path) -> str:
 
 
 def lives(job: Path) -> bool:
-    """Whether the job's unit is there; systemd knows of one whose process has not come to take its lock yet."""
+    """Whether the job's unit is there; systemd knows of one whose process has not come to take its
+    lock yet."""
     if (job / "worker").exists():
         return not unlocked(job / "worker")
     return run("systemctl", "is-active", "-q", unit_of(job)).returncode == 0
@@ -150,7 +179,8 @@ def running() -> Path | None:
 
 
 def sweep() -> None:
-    """Remove what ended jobs have left that nobody followed to the end; one that is being made has a follower."""
+    """Remove what ended jobs have left that nobody followed to the end; one that is being made has
+    a follower."""
     for job in JOBS.glob("*"):
         if unlocked(job / "follower") and not lives(job):
             shutil.rmtree(str(job))
@@ -180,7 +210,7 @@ def _read(path: Path) -> str:
         return ""
 
 
-# ------------------------------------------------------------------------------------------------- the unit's side
+# ---------------------------------------------------------------------------------- the unit's side
 
 _answers: list[int] = []  # the open pipe, from the first question on
 _heard: list[str] = []
@@ -192,7 +222,8 @@ def operator_is_gone() -> bool:
 
 
 def ask(question: str) -> str | None:
-    """The operator's answer to a question, however long it takes; None once the operator is gone."""
+    """The operator's answer to a question, however long it takes; None once the operator is
+    gone."""
     if not _answers:
         _answers.append(os.open(str(Path(ORDERS["job"]) / "answers"), os.O_RDWR))
     emit(gate=question)
@@ -204,7 +235,7 @@ def ask(question: str) -> str | None:
     return _heard.pop(0)
 
 
-# ------------------------------------------------------------------------------------------------- both sides
+# --------------------------------------------------------------------------------------- both sides
 
 
 def unlocked(path: Path) -> bool:

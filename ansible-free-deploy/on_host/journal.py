@@ -1,17 +1,17 @@
 """The journal of a change: written before the first link moves, removed when the outcome is known.
 
-Configuration and releases share it, and the boot guard with it: whoever finds a journal finishes or undoes that
-change before anything else.
+Configuration and releases share it, and the boot guard with it: whoever finds a journal finishes or
+undoes that change before anything else.
 
-    state       written when                        who finds it after a crash
-    switching   before the first link moves         undoes it, unless what runs is the target and it was alone
-    prepared    this host serves the target and     asks: the outcome is the same on all hosts that took part
+    state       written when                        who finds it after a crash switching   before
+    the first link moves         undoes it, unless what runs is the target and it was alone prepared
+    this host serves the target and     asks: the outcome is the same on all hosts that took part
                 has told the coordinator so
     (no file)   committed or undone                 `outcome` knows which of the two
 
-A journal: {"kind": "configuration" | "release", "transaction": id, "participants": [host names], "state": str,
-"from": id or None, "to": id, "links": {place: target or None}, "units": {service: [unit, ...]}, "release": id of the
-release that is switched along with a configuration, or None}.
+A journal: {"kind": "configuration" | "release", "transaction": id, "participants": [host names],
+"state": str, "from": id or None, "to": id, "links": {place: target or None}, "units": {service:
+[unit, ...]}, "release": id of the release that is switched along with a configuration, or None}.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from on_host.files import link_of, point, sync, write_durably
 from on_host.orders import ORDERS, Json
 from on_host.runtime import emit, run, step
 
-OUTCOMES = places.KIT / "committed.json"  # the transactions that were committed here, the last one last
+OUTCOMES = (
+    places.KIT / "committed.json"
+)  # the transactions that were committed here, the last one last
 KEPT_OUTCOMES = 200
 
 SWITCHING, PREPARED = "switching", "prepared"
@@ -66,7 +68,7 @@ def _release_of_an_older_kit(found: Json) -> Json:
 _OLD: Json = {"release": None, "transaction": "", "participants": [], "state": SWITCHING}
 
 
-# ------------------------------------------------------------------------------------------------- a change's course
+# -------------------------------------------------------------------------------- a change's course
 
 
 def begin(
@@ -98,14 +100,16 @@ def begin(
 
 
 def prepare() -> None:
-    """Note that this host serves the target. From here on it can't decide alone whether that stays."""
+    """Note that this host serves the target. From here on it can't decide alone whether that
+    stays."""
     way = read()
     assert way is not None
     _write({**way, "state": PREPARED})
 
 
 def commit() -> None:
-    """Keep the target: durable before the journal goes, so that another host's question has an answer."""
+    """Keep the target: durable before the journal goes, so that another host's question has an
+    answer."""
     way = read()
     assert way is not None
     if way["transaction"]:
@@ -124,7 +128,8 @@ def forget() -> None:
 
 
 def put_links_back() -> Json:
-    """Undo what the change has switched; a second crash repeats it. The journal stays until services follow."""
+    """Undo what the change has switched; a second crash repeats it. The journal stays until
+    services follow."""
     way = read()
     assert way is not None
     for place, target in way["links"].items():
@@ -146,7 +151,7 @@ def _write(way: Json) -> None:
     sync(places.KIT)
 
 
-# ------------------------------------------------------------------------------------------------- outcomes
+# ----------------------------------------------------------------------------------------- outcomes
 
 
 def committed() -> list[str]:
@@ -158,7 +163,8 @@ def committed() -> list[str]:
 
 
 def outcome(transaction: str) -> str:
-    """`committed`, `prepared` (open here as well), `under way`, or `undone` (or this host never heard of it)."""
+    """`committed`, `prepared` (open here as well), `under way`, or `undone` (or this host never
+    heard of it)."""
     if transaction in committed():
         return "committed"
     job = handover.JOBS / transaction
@@ -175,17 +181,22 @@ def in_doubt() -> bool:
     return way is not None and way["state"] == PREPARED
 
 
-# ------------------------------------------------------------------------------------------------- the boot
+# ----------------------------------------------------------------------------------------- the boot
 
 
 def boot() -> None:
-    """Nothing runs yet, so only links go back; a change that waits for the other hosts' outcome stays as it is."""
+    """Nothing runs yet, so only links go back; a change that waits for the other hosts' outcome
+    stays as it is."""
     way = read()
     if way is None or way["state"] == PREPARED:
         return
     put_links_back()
     run("systemctl", "daemon-reload")
-    audit.write(f"went back to {way['from'] or 'what was there before'} after a power cut", way["from"], way["kind"])
+    audit.write(
+        f"went back to {way['from'] or 'what was there before'} after a power cut",
+        way["from"],
+        way["kind"],
+    )
     forget()
 
 

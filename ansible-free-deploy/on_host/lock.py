@@ -26,7 +26,9 @@ def try_lock() -> TextIO | None:
         handle.close()
         return None
     handle.truncate(0)
-    handle.write("{}: {} since {}".format(ORDERS["who"], verb(), time.strftime("%Y-%m-%d %H:%M:%S %z")))
+    handle.write(
+        "{}: {} since {}".format(ORDERS["who"], verb(), time.strftime("%Y-%m-%d %H:%M:%S %z"))
+    )
     handle.flush()
     return handle
 
@@ -44,15 +46,18 @@ def owner() -> str:
 
 
 def held_by(whose: str) -> str:
-    """The message for somebody who has waited long enough: who holds the lock, since when, and how that ends."""
+    """The message for somebody who has waited long enough: who holds the lock, since when, and how
+    that ends."""
     return (
-        f"another ship or deploy is running here: {whose}. It ends by itself; without its operator it ends "
-        f"{SILENCE_S:.0f} s after the step under way. Run this again then, or wait longer with --wait"
+        f"another ship or deploy is running here: {whose}. It ends by itself; without its operator"
+        f" it ends {SILENCE_S:.0f} s after the step under way. Run this again then, or wait longer"
+        " with --wait"
     )
 
 
 def take_lock() -> TextIO:
-    """As `try_lock`, after at most `wait_s`. Raises Failed that names who holds it when that is over."""
+    """As `try_lock`, after at most `wait_s`. Raises Failed that names who holds it when that is
+    over."""
     found: list[TextIO] = []
 
     def taken() -> bool:

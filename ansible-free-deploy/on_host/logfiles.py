@@ -1,7 +1,8 @@
-"""What nginx and the application wrote on this host, in the order of time, without what the kit's own questions caused.
+"""What nginx and the application wrote on this host, in the order of time, without what the kit's
+own questions caused.
 
-The kit notes each request that it makes here, and for each note one line goes: what anybody else asks stays, whatever
-it says of itself and wherever it is from.
+The kit notes each request that it makes here, and for each note one line goes: what anybody else
+asks stays, whatever it says of itself and wherever it is from.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from on_host.runtime import run
 NGINX = places.ROOT / "var/log/nginx"
 ASKED = audit.AUDIT.with_name("asked.jsonl")
 MOST_NOTED = 512 << 10  # bytes; of more than that the older half goes
-# Between a line and our note of the same request, on a machine with much to do. Wide is harmless: for each note one
-# line goes, and those that could be taken for it say the same.
+# Between a line and our note of the same request, on a machine with much to do. Wide is harmless:
+# for each note one line goes, and those that could be taken for it say the same.
 LATE_S = 5.0
 _ACCESS = re.compile(r'(\S+) .*?\[([^\]]+)\] "(\S+) (\S+)[^"]*" (\d{3}) ')
 _ERROR = re.compile(r"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) ")
@@ -37,13 +38,21 @@ _OURS = "127.0.0.1"
 Line = tuple[float, str, str]  # when, who, what
 
 
-# ------------------------------------------------------------------------------------------------- what we ask
+# -------------------------------------------------------------------------------------- what we ask
 
 
 def note(via: str, method: str, target: str, status: int | None) -> None:
-    """Write down a request that the kit has made here, via `nginx` or `gunicorn`; status None where none came."""
-    line = json.dumps({"at": time.time(), "via": via, "method": method, "target": target, "status": status}) + "\n"
-    with contextlib.suppress(OSError):  # where the disk is full, `fab logs` shows one request too many
+    """Write down a request that the kit has made here, via `nginx` or `gunicorn`; status None where
+    none came."""
+    line = (
+        json.dumps(
+            {"at": time.time(), "via": via, "method": method, "target": target, "status": status}
+        )
+        + "\n"
+    )
+    with contextlib.suppress(
+        OSError
+    ):  # where the disk is full, `fab logs` shows one request too many
         audit.AUDIT.parent.mkdir(parents=True, exist_ok=True)
         with ASKED.open("a") as handle:
             os.fchmod(handle.fileno(), 0o600)
@@ -59,7 +68,8 @@ def asked() -> list[Json]:
 
 
 def without_ours(lines: list[Line], ours: list[Json]) -> list[Line]:
-    """The lines but one of each kind (access, error, the application's) for each of our requests."""
+    """The lines but one of each kind (access, error, the application's) for each of our
+    requests."""
     left: dict[str, dict[int, list[Json]]] = {"access": {}, "error": {}, "application": {}}
     for one in ours:
         for by_second in left.values():
@@ -86,13 +96,21 @@ def _is_access(one: Json, text: str) -> bool:
     found = _ACCESS.match(text)
     if not found or one["via"] != "nginx" or found[1] != _OURS:
         return False
-    return (found[3], found[4]) == (one["method"], one["target"]) and one["status"] in (None, int(found[5]))
+    return (found[3], found[4]) == (one["method"], one["target"]) and one["status"] in (
+        None,
+        int(found[5]),
+    )
 
 
 def _is_error(one: Json, text: str) -> bool:
-    """What nginx says of a file that is missing or a body that is too large; why an application fails stays."""
+    """What nginx says of a file that is missing or a body that is too large; why an application
+    fails stays."""
     found = _OUR_ERROR.fullmatch(text)
-    return found is not None and one["via"] == "nginx" and found.groups() == (one["method"], one["target"])
+    return (
+        found is not None
+        and one["via"] == "nginx"
+        and found.groups() == (one["method"], one["target"])
+    )
 
 
 def _is_warning(one: Json, text: str) -> bool:
@@ -105,19 +123,26 @@ def _is_warning(one: Json, text: str) -> bool:
         reasons = [HTTPStatus(one["status"]).phrase]
     else:
         return False
-    said = "(?:{}): {}".format("|".join(map(re.escape, reasons)), re.escape(one["target"].partition("?")[0]))
-    return bool(re.fullmatch(rf"(?:.{{0,80}}\b(?:WARNING|django\.request)\b.{{0,40}})?{said}", text))
+    said = "(?:{}): {}".format(
+        "|".join(map(re.escape, reasons)), re.escape(one["target"].partition("?")[0])
+    )
+    return bool(
+        re.fullmatch(rf"(?:.{{0,80}}\b(?:WARNING|django\.request)\b.{{0,40}})?{said}", text)
+    )
 
 
-# ------------------------------------------------------------------------------------------------- what is said
+# ------------------------------------------------------------------------------------- what is said
 
 
 def last(count: int, units: list[str]) -> str:
-    """The last `count` entries of the units' journals and of nginx's files, each with its time and who wrote it."""
+    """The last `count` entries of the units' journals and of nginx's files, each with its time and
+    who wrote it."""
     ours = asked()
     most = count + len(ours)
     lines = [*of_journal(units, most), *of_file("access", most), *of_file("error", most)]
-    return "\n".join(map(shown, without_ours(sorted(lines, key=lambda line: line[0]), ours)[-count:]))
+    return "\n".join(
+        map(shown, without_ours(sorted(lines, key=lambda line: line[0]), ours)[-count:])
+    )
 
 
 def shown(line: Line) -> str:
@@ -140,12 +165,19 @@ def of_journal(units: list[str], most: int) -> list[Line]:
             found.append((time.time(), "journalctl", text))  # it says why there is nothing
             continue
         process = "[{}]".format(entry["_PID"]) if "_PID" in entry else ""
-        found.append((at, f"{entry.get('SYSLOG_IDENTIFIER') or '?'}{process}", _message(entry.get("MESSAGE"))))
+        found.append(
+            (
+                at,
+                f"{entry.get('SYSLOG_IDENTIFIER') or '?'}{process}",
+                _message(entry.get("MESSAGE")),
+            )
+        )
     return found
 
 
 def _message(value: object) -> str:
-    """Text, or a list of bytes where it is none, or nothing where it is too long for the journal's JSON."""
+    """Text, or a list of bytes where it is none, or nothing where it is too long for the journal's
+    JSON."""
     if isinstance(value, list):
         return bytes(value).decode(errors="replace")
     return value if isinstance(value, str) else "(too long)"
@@ -159,7 +191,9 @@ def of_file(name: str, most: int) -> list[Line]:
     found: list[Line] = []
     at = _written(NGINX / f"{name}.log")
     for line in lines:
-        at = _time(name, line) or at  # in a format of its own, or the rest of an entry: with the one before
+        at = (
+            _time(name, line) or at
+        )  # in a format of its own, or the rest of an entry: with the one before
         found.append((at, f"nginx {name}", line))
     return found
 
@@ -173,7 +207,8 @@ def _written(path: Path) -> float:
 
 
 def _time(name: str, line: str) -> float | None:
-    """When a line was written: its second's end, since what the application says of a request comes before."""
+    """When a line was written: its second's end, since what the application says of a request comes
+    before."""
     from datetime import datetime
 
     with contextlib.suppress(ValueError, OverflowError):

@@ -1,7 +1,9 @@
-"""Who may log in to this host: the user's authorized_keys, kept equal to the list that the contract holds.
+"""Who may log in to this host: the user's authorized_keys, kept equal to the list that the contract
+holds.
 
-ORDERS["logins"] holds `user`, `keys` (OpenSSH public key lines) and `own` (kind and data of the key that this login
-used, or None); without it nothing is touched. The key in use is never taken away: whoever deploys stays able to.
+ORDERS["logins"] holds `user`, `keys` (OpenSSH public key lines) and `own` (kind and data of the key
+that this login used, or None); without it nothing is touched. The key in use is never taken away:
+whoever deploys stays able to.
 """
 
 from __future__ import annotations
@@ -50,14 +52,17 @@ def name_of(line: str) -> str:
 
 
 class Change:
-    """What the file holds, what it should hold, and so who comes, who goes and who only stays for now."""
+    """What the file holds, what it should hold, and so who comes, who goes and who only stays for
+    now."""
 
     def __init__(self, orders: Json, lines: list[str]) -> None:
         wanted = {str(key_of(line)): line for line in orders["keys"]}
         there = [line for line in lines if key_of(line)]
         own = orders.get("own")
         listed = [line for line in there if key_of(line) in wanted and plain(line)]
-        self.stays = [line for line in there if own and key_of(line) == own and own not in wanted][:1]
+        self.stays = [line for line in there if own and key_of(line) == own and own not in wanted][
+            :1
+        ]
         self.comes = [line for key, line in wanted.items() if key not in map(key_of, listed)]
         self.goes = [line for line in there if line not in listed and line not in self.stays]
         texts = [" ".join(filter(None, [key, comment(line)])) for key, line in wanted.items()]
@@ -76,7 +81,9 @@ def home(user: str) -> Path:
     try:
         return Path(str(places.ROOT) + pwd.getpwnam(user).pw_dir)
     except KeyError:
-        raise Failed(f"there is no user {user} here, whose authorized_keys are to be written") from None
+        raise Failed(
+            f"there is no user {user} here, whose authorized_keys are to be written"
+        ) from None
 
 
 def look() -> Change | None:
@@ -97,7 +104,9 @@ def differences() -> dict[str, str]:
     change = look()
     if not change:
         return {}
-    lines = [f"+{name_of(line)}\n" for line in change.comes] + [f"-{name_of(line)}\n" for line in change.goes]
+    lines = [f"+{name_of(line)}\n" for line in change.comes] + [
+        f"-{name_of(line)}\n" for line in change.goes
+    ]
     return {NAME: "".join([f"who may log in ({NAME})\n", *lines])}
 
 
@@ -107,7 +116,10 @@ def settle() -> bool:
     if change is None:
         return False
     for line in change.stays:
-        emit(step="logins", text=f"keeps the key of this login, which ssh_keys does not list: {name_of(line)}")
+        emit(
+            step="logins",
+            text=f"keeps the key of this login, which ssh_keys does not list: {name_of(line)}",
+        )
     if not change:
         return False
     for verb, lines in (("lets in", change.comes), ("no longer lets in", change.goes)):

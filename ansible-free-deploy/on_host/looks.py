@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import time
 
-from on_host import audit, claims, journal, logfiles, logins, places, project_log, replacement, shipped
+from on_host import (
+    audit,
+    claims,
+    journal,
+    logfiles,
+    logins,
+    places,
+    project_log,
+    replacement,
+    shipped,
+)
 from on_host.configuration import outline
 from on_host.configuration.state import (
     compare,
@@ -69,7 +79,8 @@ def plan() -> Json:
 
 
 def status() -> Json:
-    """What this host holds and what its processes loaded, compared with the outline of what it should hold."""
+    """What this host holds and what its processes loaded, compared with the outline of what it
+    should hold."""
     found = held()
     wrong, reasons = outline.compare(ORDERS["outline"])
     return {**found, "differs": [*wrong, *logins.differences()], "restarts": reasons}
@@ -96,8 +107,10 @@ def held() -> Json:
 
 
 def examine() -> Json:
-    """Everything a diagnosis wants of this host: its state, the diff, and what nginx and gunicorn answer when asked
-    beside each other. ORDERS["questions"]: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]]."""
+    """Everything a diagnosis wants of this host: its state, the diff, and what nginx and gunicorn
+    answer when asked beside each other. ORDERS["questions"]: [via ("nginx" or "gunicorn"), method,
+    target, [[name, value], ...]].
+    """
     started = time.time()
     answers = [answer(*question) for question in ORDERS["questions"]]
     words, log = "", None
@@ -105,7 +118,9 @@ def examine() -> Json:
         words = journal_of(service(), since=started)
         if not EXCEPTION.search(words):
             log = project_log.destinations()
-            words = journal_of(service(), since=started)  # a line may be written later than its answer
+            words = journal_of(
+                service(), since=started
+            )  # a line may be written later than its answer
     return {**plan(), **held(), "answers": answers, "last_words": hide(words), "request_log": log}
 
 
@@ -115,9 +130,14 @@ def outcome() -> Json:
 
 
 LOOKS = {
-    "plan": plan, "status": status, "history": history, "releases": releases, "logs": logs, "examine": examine,
+    "plan": plan,
+    "status": status,
+    "history": history,
+    "releases": releases,
+    "logs": logs,
+    "examine": examine,
     "outcome": outcome,
-}  # fmt: skip
+}
 
 
 def main() -> int:

@@ -1,4 +1,5 @@
-"""What this process was asked to do. Filled by `__main__` before anything else of this package is imported."""
+"""What this process was asked to do. Filled by `__main__` before anything else of this package is
+imported."""
 
 from __future__ import annotations
 

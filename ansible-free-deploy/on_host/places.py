@@ -35,12 +35,14 @@ def home() -> Path:
 
 
 def releases() -> Path:
-    """A release is complete as soon as it has its own name here; `<id>.partial` before, which the next run removes."""
+    """A release is complete as soon as it has its own name here; `<id>.partial` before, which the
+    next run removes."""
     return home() / "releases"
 
 
 def venvs() -> Path:
-    """An environment is complete when `.complete` is in it; scripts hold their own path, so it can't be moved."""
+    """An environment is complete when `.complete` is in it; scripts hold their own path, so it
+    can't be moved."""
     return home() / "venvs"
 
 
@@ -55,12 +57,14 @@ def data() -> Path:
 
 
 def private() -> Path:
-    """Where the environment of the application's programs is written for systemd; only root enters."""
+    """Where the environment of the application's programs is written for systemd; only root
+    enters."""
     return ROOT / "run" / f"origin-kit-code-{app()}"
 
 
 def staged() -> Path:
-    """The files of a generation that Django reads, in memory, while a release is tried with them."""
+    """The files of a generation that Django reads, in memory, while a release is tried with
+    them."""
     return ROOT / "run" / f"origin-kit-ship-{app()}"
 
 

@@ -1,4 +1,5 @@
-"""Requests to this host's own nginx and gunicorn: as a browser would ask, and what they must answer."""
+"""Requests to this host's own nginx and gunicorn: as a browser would ask, and what they must
+answer."""
 
 from __future__ import annotations
 
@@ -16,8 +17,10 @@ Answer = tuple[int, dict[str, list[str]], bytes]  # status, headers by lower-cas
 
 
 def ask(method: str, path: str, headers: dict[str, str], most: int = 0) -> Answer:
-    """One request through this host's nginx: status and all headers, names in lower case, values as lists, and at most
-    `most` bytes of the body. The application may answer without an end, or a byte a minute: neither is waited for."""
+    """One request through this host's nginx: status and all headers, names in lower case, values as
+    lists, and at most `most` bytes of the body. The application may answer without an end, or a
+    byte a minute: neither is waited for.
+    """
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=WAIT_S)
@@ -40,23 +43,31 @@ def ask(method: str, path: str, headers: dict[str, str], most: int = 0) -> Answe
 
 
 def probe(probes: Json) -> None:
-    """Ask as a browser would. `probes`: {"host": str, "allowed": [origin], "refused": [origin], "wildcard": bool} or
-    {"host": str, "pages": {path: text it must hold}}."""
+    """Ask as a browser would. `probes`: {"host": str, "allowed": [origin], "refused": [origin],
+    "wildcard": bool} or {"host": str, "pages": {path: text it must hold}}."""
     step("probe", "probes with browser-like requests")
     for path, text in probes.get("pages", {}).items():
         status, _, body = ask("GET", path, {"Host": probes["host"]}, LARGEST_PAGE)
         if status != 200 or text.encode() not in body:
-            raise Failed(f"GET {path} answers {status}, and not what it should", body[:300].decode(errors="replace"))
+            raise Failed(
+                f"GET {path} answers {status}, and not what it should",
+                body[:300].decode(errors="replace"),
+            )
     worst = max((allowed(probes, origin) for origin in probes.get("allowed", ())), default=0)
-    if worst >= 500:  # told, not undone: it may well be data that is missing, and CORS is judged all the same
-        step("probe", f"warning: GET / answers {worst}: the application itself fails; see `fab logs`")
+    if (
+        worst >= 500
+    ):  # told, not undone: it may well be data that is missing, and CORS is judged all the same
+        step(
+            "probe", f"warning: GET / answers {worst}: the application itself fails; see `fab logs`"
+        )
     for origin in probes.get("refused", ()):
         refused(probes, origin)
     refuse_killed_workers()
 
 
 def refuse_killed_workers() -> None:
-    """Raises Failed where workers came up and the kernel has killed some since: they answer now and then only."""
+    """Raises Failed where workers came up and the kernel has killed some since: they answer now and
+    then only."""
     why = for_want_of_memory()
     if why:
         raise Failed(f"the application does not stay up{why}", journal_of(service()))
@@ -69,7 +80,8 @@ def exchange(probes: Json, origin: str) -> Iterator[tuple[str, Answer]]:
 
 
 def allowed(probes: Json, origin: str) -> int:
-    """The higher status of preflight and GET. Raises Failed where a browser would not let the page read them."""
+    """The higher status of preflight and GET. Raises Failed where a browser would not let the page
+    read them."""
     expected = ["*"] if probes.get("wildcard") else [origin]
     worst = 0
     for kind, (status, headers, _) in exchange(probes, origin):
@@ -99,8 +111,8 @@ _OWN_PAGE = b"<h1><p>Internal Server Error</p></h1>"
 
 
 def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json:
-    """One raw exchange: {"status": int, "headers": [[name, value], ...], "bare": whether gunicorn wrote its error page
-    itself}, or {"problem": text}."""
+    """One raw exchange: {"status": int, "headers": [[name, value], ...], "bare": whether gunicorn
+    wrote its error page itself}, or {"problem": text}."""
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=15)
@@ -118,7 +130,11 @@ def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json
             found = connection.getresponse()
             bare = found.status == 500 and _OWN_PAGE in found.read(1000)
         status = found.status
-        return {"status": status, "headers": [list(pair) for pair in found.getheaders()], "bare": bare}
+        return {
+            "status": status,
+            "headers": [list(pair) for pair in found.getheaders()],
+            "bare": bare,
+        }
     except (OSError, http.client.HTTPException) as problem:
         return {"problem": str(problem) or type(problem).__name__}
     finally:

@@ -1,4 +1,5 @@
-"""Where the project's own log of failed requests goes on this host, asked of the project as its user."""
+"""Where the project's own log of failed requests goes on this host, asked of the project as its
+user."""
 
 from __future__ import annotations
 
@@ -22,17 +23,24 @@ def destinations() -> Json | None:
         return None
     # Not by the name of what a ship runs, which goes on meanwhile.
     unit = f"origin-kit-asked-{app}-{os.getpid()}"
-    place = Confined(app, app, (here / "systemd" / f"{app}.service").read_text(), places.RUN / unit, unit)
+    place = Confined(
+        app, app, (here / "systemd" / f"{app}.service").read_text(), places.RUN / unit, unit
+    )
     done = place.run(
-        f"{code}/venv/bin/python", "-c", text("request_log"), cwd=f"{code}/app",
-        files=(here / "secrets.env", here / "environment"), limit_s=LIMIT_S,
-    )  # fmt: skip
+        f"{code}/venv/bin/python",
+        "-c",
+        text("request_log"),
+        cwd=f"{code}/app",
+        files=(here / "secrets.env", here / "environment"),
+        limit_s=LIMIT_S,
+    )
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"request_log"')]
     return told(hide(lines[-1])) if lines else None
 
 
 def told(line: str) -> Json | None:
-    """What the project says of its log, in the form that it should have and with bounds; None for anything else."""
+    """What the project says of its log, in the form that it should have and with bounds; None for
+    anything else."""
     try:
         found = json.loads(line)["request_log"]
         files = list(found["files"].items())[:_MOST_FILES]

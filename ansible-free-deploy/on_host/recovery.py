@@ -1,4 +1,5 @@
-"""Finish or undo a change whose outcome is open: one that an interrupted run has left, or one that failed."""
+"""Finish or undo a change whose outcome is open: one that an interrupted run has left, or one that
+failed."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from on_host.services import await_workers, loads_current_release, restart_servi
 
 
 def recover() -> bool:
-    """Finish or undo what an earlier run left, configuration or release; whether it was finished: the new one stays."""
+    """Finish or undo what an earlier run left, configuration or release; whether it was finished:
+    the new one stays."""
     for path in places.GENERATIONS.glob("*.partial"):
         shutil.rmtree(str(path))
     way = journal.read()
@@ -39,7 +41,10 @@ def recover() -> bool:
     else:
         text, more = f"went back from {way['to']}", {}
     audit.write(
-        f"{text}, which an interrupted run had left", way["to"] if finished else way["from"], way["kind"], **more
+        f"{text}, which an interrupted run had left",
+        way["to"] if finished else way["from"],
+        way["kind"],
+        **more,
     )
     return finished
 
@@ -47,9 +52,14 @@ def recover() -> bool:
 def runs_target(way: Json) -> bool:
     """Whether what runs here is what the journal leads to, and answers as it should."""
     if way["kind"] == "release":
-        # A fresh copy in the place of a changed one has the same name: workers can't tell which of the two they loaded.
+        # A fresh copy in the place of a changed one has the same name: workers can't tell which of
+        # the two they loaded.
         renewed = way["from"] == way["to"]
-        return not renewed and Path(str(places.current_folder())).name == way["to"] and loads_current_release()
+        return (
+            not renewed
+            and Path(str(places.current_folder())).name == way["to"]
+            and loads_current_release()
+        )
     if current_id() != way["to"]:
         return False
     try:
@@ -63,8 +73,11 @@ def runs_target(way: Json) -> bool:
 
 
 def keep(way: Json) -> None:
-    """What a commit writes besides the journal's end: the place of this one in the order of those that served."""
-    note_activation(places.GENERATIONS if way["kind"] == "configuration" else places.releases(), str(way["to"]))
+    """What a commit writes besides the journal's end: the place of this one in the order of those
+    that served."""
+    note_activation(
+        places.GENERATIONS if way["kind"] == "configuration" else places.releases(), str(way["to"])
+    )
     if way["release"]:
         note_activation(places.releases(), way["release"])
 
@@ -74,7 +87,10 @@ def undo(problem: Exception) -> None:
     if not journal.exists():
         return
     way = journal.put_links_back()
-    emit(step="undo", text="goes back to {}: {}".format(way["from"] or "what was there before", problem))
+    emit(
+        step="undo",
+        text="goes back to {}: {}".format(way["from"] or "what was there before", problem),
+    )
     try:
         settle(way)
     except Failed as second:
@@ -105,4 +121,6 @@ def settle_release() -> None:
         restart_service()
         await_workers()
     except Failed as problem:
-        raise Failed(f"{service()} does not come up with the release before either", problem.detail) from problem
+        raise Failed(
+            f"{service()} does not come up with the release before either", problem.detail
+        ) from problem

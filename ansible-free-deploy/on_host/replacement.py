@@ -1,11 +1,12 @@
-"""The mark of a host that is being replaced, or that replaces one: what may be done there meanwhile.
+"""The mark of a host that is being replaced, or that replaces one: what may be done there
+meanwhile.
 
-/etc/origin-kit/replacement.json   {"id": of the replacement, "state", "closing": id, "name": host, "who", "since"}
+/etc/origin-kit/replacement.json   {"id": of the replacement, "state", "closing": id, "name": host,
+"who", "since"}
 
-state      on          means
-closed     the old     it takes no writes: nobody but this replacement ships, deploys or rolls back here
-restoring  the new     its data is not whole: it is removed, and comes again
-restored   the new     it has the data of that closing, compared with what was copied
+state      on          means closed     the old     it takes no writes: nobody but this replacement
+ships, deploys or rolls back here restoring  the new     its data is not whole: it is removed, and
+comes again restored   the new     it has the data of that closing, compared with what was copied
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def write(state: str, closing: str) -> Json:
 
 
 def close() -> Json:
-    """Mark this host as closed, once: a closing has an id, and the copy that was made in it is known by that."""
+    """Mark this host as closed, once: a closing has an id, and the copy that was made in it is
+    known by that."""
     refuse()
     mark = read()
     return mark if mark.get("state") == CLOSED else write(CLOSED, uuid4().hex)
@@ -68,8 +70,8 @@ def told() -> str:
         return ""
     name = mark["name"]
     return (
-        f"{name} is being replaced since {mark['since']} by {mark['who']}, and takes no writes: run "
-        f"`fab replace {name}` to finish that, or `fab replace {name} --abort` to take it back"
+        f"{name} is being replaced since {mark['since']} by {mark['who']}, and takes no writes: run"
+        f" `fab replace {name}` to finish that, or `fab replace {name} --abort` to take it back"
     )
 
 

@@ -58,8 +58,8 @@ _emitting = threading.Lock()
 
 
 def emit(**event: Any) -> bool:
-    """One JSON line to the operator, with no secret in what people read; False where the operator is gone, which does
-    not stop the work."""
+    """One JSON line to the operator, with no secret in what people read; False where the operator
+    is gone, which does not stop the work."""
     event.update({key: hide(event[key]) for key in ("text", "error", "detail") if event.get(key)})
     with _emitting, contextlib.suppress(BrokenPipeError):
         sys.stdout.write(json.dumps(event) + "\n")
@@ -69,7 +69,8 @@ def emit(**event: Any) -> bool:
 
 
 def send_heartbeats() -> None:
-    """Send the operator a sign of life every few seconds, from a thread, until this process ends."""
+    """Send the operator a sign of life every few seconds, from a thread, until this process
+    ends."""
 
     def beat() -> None:
         while True:
@@ -96,7 +97,8 @@ def end_step() -> None:
 
 
 def run(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    """The finished process; all that it says is kept as text. Raises Failed for a program that is not here."""
+    """The finished process; all that it says is kept as text. Raises Failed for a program that is
+    not here."""
     said = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     try:
         done = subprocess.run(command, text=True, errors="replace", check=False, **{**said, **more})
@@ -106,15 +108,20 @@ def run(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
         raise Failed(f"the program {command[0]} is not installed on this host") from problem
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
-        text = f"it was killed by {name}" + ("; out of memory? see `journalctl -k`" if name == "SIGKILL" else "")
+        text = f"it was killed by {name}" + (
+            "; out of memory? see `journalctl -k`" if name == "SIGKILL" else ""
+        )
         done.stdout = f"{done.stdout or ''}\n{text}".lstrip()
     return done
 
 
 def wait_for(
-    question: Callable[[], bool], seconds: float = WAIT_S, hopeless: Callable[[], bool] = lambda: False
+    question: Callable[[], bool],
+    seconds: float = WAIT_S,
+    hopeless: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Whether the answer becomes yes before the time is up, or before it is `hopeless`, which is dear to find out.
+    """Whether the answer becomes yes before the time is up, or before it is `hopeless`, which is
+    dear to find out.
 
     The longer it takes, the more seldom is it asked: what is waited for may need the processor.
     """
@@ -133,7 +140,8 @@ def wait_for(
 
 
 def pause(since: float) -> float:
-    """How long to wait before the next look at something that has not happened since then (time.monotonic())."""
+    """How long to wait before the next look at something that has not happened since then
+    (time.monotonic())."""
     return min(0.1, max(0.02, (time.monotonic() - since) / 20))
 
 

@@ -1,8 +1,9 @@
-"""The id and the fingerprints of a generation that holds secrets: readable by everybody, and telling nothing.
+"""The id and the fingerprints of a generation that holds secrets: readable by everybody, and
+telling nothing.
 
-The operator's digests cover the readable files alone. What the secret files add is computed here, under a key that
-only root of this host can read: a plain digest of a short secret is found by trying all values. The same secrets give
-the same marks, whoever deploys.
+The operator's digests cover the readable files alone. What the secret files add is computed here,
+under a key that only root of this host can read: a plain digest of a short secret is found by
+trying all values. The same secrets give the same marks, whoever deploys.
 
     id            <digest of the readable files>-<mark of the secret ones>
     fingerprint   the same, over the files of one service
@@ -24,7 +25,8 @@ _found: list[bytes] = []  # one key a process: what it makes up is compared with
 
 
 def key(*, make: bool = False) -> bytes:
-    """This host's key. Where there is none, a new one: written down with `make`, otherwise equal to no other."""
+    """This host's key. Where there is none, a new one: written down with `make`, otherwise equal to
+    no other."""
     if not _found:
         _found.append(_read() or os.urandom(_KEY_BYTES))
     if make and _read() != _found[0]:
@@ -50,7 +52,8 @@ def is_secret(file: Json) -> bool:
 
 
 def sealed(generation: Json, by: bytes) -> Json:
-    """A generation as the operator rendered it, with what its secret files add to id and fingerprints."""
+    """A generation as the operator rendered it, with what its secret files add to id and
+    fingerprints."""
     secrets = [file for file in generation["files"] if is_secret(file)]
     if not secrets:
         return generation
@@ -59,12 +62,15 @@ def sealed(generation: Json, by: bytes) -> Json:
         **generation,
         "id": sealed_id(generation["id"], secrets, by),
         "fingerprints": marks,
-        "files": [_stamped(file, generation["fingerprints"], marks) for file in generation["files"]],
+        "files": [
+            _stamped(file, generation["fingerprints"], marks) for file in generation["files"]
+        ],
     }
 
 
 def sealed_fingerprints(digests: dict[str, str], secrets: list[Json], by: bytes) -> dict[str, str]:
-    """The fingerprints of services that read these secret files beside others with these digests."""
+    """The fingerprints of services that read these secret files beside others with these
+    digests."""
     marks = {}
     for service, digest in digests.items():
         own = [file for file in secrets if file["service"] == service]
@@ -73,12 +79,14 @@ def sealed_fingerprints(digests: dict[str, str], secrets: list[Json], by: bytes)
 
 
 def sealed_id(digest: str, secrets: list[Json], by: bytes) -> str:
-    """The id of the generation with this digest of its readable files, and with these secret ones."""
+    """The id of the generation with this digest of its readable files, and with these secret
+    ones."""
     return f"{digest}-{_mark(by, secrets)[:8]}" if secrets else digest
 
 
 def unsealed(generation: Json, by: bytes) -> Json:
-    """A generation that was sealed, as the operator rendered it; its secret files may be others by now."""
+    """A generation that was sealed, as the operator rendered it; its secret files may be others by
+    now."""
     if not any(map(is_secret, generation["files"])):
         return generation
     digests = {}
@@ -89,7 +97,9 @@ def unsealed(generation: Json, by: bytes) -> Json:
         **generation,
         "id": unsealed_id(generation, by),
         "fingerprints": digests,
-        "files": [_stamped(file, generation["fingerprints"], digests) for file in generation["files"]],
+        "files": [
+            _stamped(file, generation["fingerprints"], digests) for file in generation["files"]
+        ],
     }
 
 
@@ -100,7 +110,8 @@ def unsealed_id(generation: Json, by: bytes) -> str:
 
 
 def _digest_of(mark: str, by: bytes) -> str:
-    """Before there were keys, a plain digest of everything, secrets included, stood here: it must not go on."""
+    """Before there were keys, a plain digest of everything, secrets included, stood here: it must
+    not go on."""
     digest, _, keyed = mark.partition("-")
     return digest if keyed else _hmac(by, mark)[: len(mark)]
 
@@ -116,7 +127,9 @@ def _stamped(file: Json, before: dict[str, str], after: dict[str, str]) -> Json:
 
 
 def _mark(by: bytes, files: list[Json]) -> str:
-    return _hmac(by, json.dumps([[file["path"], file["service"], file["text"]] for file in files]))[:32]
+    return _hmac(by, json.dumps([[file["path"], file["service"], file["text"]] for file in files]))[
+        :32
+    ]
 
 
 def _hmac(by: bytes, text: str) -> str:

@@ -1,16 +1,16 @@
-"""One host's part in a change of several hosts: a two-phase commit (prepare, commit, abort), with presumed abort.
+"""One host's part in a change of several hosts: a two-phase commit (prepare, commit, abort), with
+presumed abort.
 
 The operator's side is `coordinator.py`.
 
-    this host              asks            the answers
-    has everything ready   staged          go:NAMES (who takes part), abort, yield (give the lock back, then try again)
-    serves the target      switched        commit, undo
-    found a prepared       in-doubt:ID     commit, undo; anything else: it can't be known yet
-    journal
+    this host              asks            the answers has everything ready   staged
+    go:NAMES (who takes part), abort, yield (give the lock back, then try again) serves the target
+    switched        commit, undo found a prepared       in-doubt:ID     commit, undo; anything else:
+    it can't be known yet journal
 
-Without an answer, because the operator is gone: before it has voted (`switched`) a host undoes what it did; afterwards
-it keeps serving the target, keeps the journal, and the next run asks how the change ended elsewhere. A host that takes
-part alone decides alone.
+Without an answer, because the operator is gone: before it has voted (`switched`) a host undoes what
+it did; afterwards it keeps serving the target, keeps the journal, and the next run asks how the
+change ended elsewhere. A host that takes part alone decides alone.
 """
 
 from __future__ import annotations
@@ -29,18 +29,21 @@ class InDoubt(Failed):
 
 
 class Yield(Exception):
-    """Another change has the lock of a host before this one: give this one's back, so that nobody waits in a circle."""
+    """Another change has the lock of a host before this one: give this one's back, so that nobody
+    waits in a circle."""
 
 
 class Work:
     """What a change does on this host; `two_phase.run` calls these in this order."""
 
     def stage(self) -> None:
-        """Get everything ready. Nothing that is served changes; a failure leaves nothing to undo."""
+        """Get everything ready. Nothing that is served changes; a failure leaves nothing to
+        undo."""
         raise NotImplementedError
 
     def switch(self) -> None:
-        """Write the journal, then make the target current and let it run. Raises Failed where it does not come up."""
+        """Write the journal, then make the target current and let it run. Raises Failed where it
+        does not come up."""
         raise NotImplementedError
 
     def keep(self) -> None:
@@ -48,7 +51,8 @@ class Work:
         raise NotImplementedError
 
     def undo(self, problem: Exception) -> None:
-        """Go back to what the journal says, if there is one. Raises Failed where that does not come up either."""
+        """Go back to what the journal says, if there is one. Raises Failed where that does not come
+        up either."""
         raise NotImplementedError
 
 
@@ -67,7 +71,8 @@ def run(work: Work) -> None:
     except (Failed, OSError) as problem:
         work.undo(problem)
         raise
-    # The outcome is known, and the same everywhere: what fails from here on is finished by the next run, never undone.
+    # The outcome is known, and the same everywhere: what fails from here on is finished by the next
+    # run, never undone.
     step("commit", "commits")
     work.keep()
     journal.commit()
@@ -96,8 +101,8 @@ def _vote() -> None:
         raise LeftAlone("another host failed")
     if word != "commit":
         raise InDoubt(
-            "the operator left when this host had switched and others may have; it serves the new one until the next "
-            "`fab deploy` or `fab ship` has asked all hosts how this ended"
+            "the operator left when this host had switched and others may have; it serves the new"
+            " one until the next `fab deploy` or `fab ship` has asked all hosts how this ended"
         )
 
 
@@ -110,8 +115,8 @@ def wait_until_unlocked() -> None:
 def outcome(way: Json, runs_target: bool) -> str:
     """What is to become of a change that an interrupted run has left: `commit` or `undo`.
 
-    `runs_target`: what runs here is what the journal leads to. Raises Failed where that depends on a host that can't be
-    asked now.
+    `runs_target`: what runs here is what the journal leads to. Raises Failed where that depends on
+    a host that can't be asked now.
     """
     if way["transaction"] and way["transaction"] in journal.committed():
         return "commit"
@@ -123,7 +128,7 @@ def outcome(way: Json, runs_target: bool) -> str:
     if word not in ("commit", "undo"):
         hosts = ", ".join(way["participants"])
         raise Failed(
-            f"an earlier change waits for its outcome, which only all of its hosts together know ({hosts}), and not "
-            "all could be asked; make them reachable, then run this again"
+            "an earlier change waits for its outcome, which only all of its hosts together know"
+            f" ({hosts}), and not all could be asked; make them reachable, then run this again"
         )
     return word

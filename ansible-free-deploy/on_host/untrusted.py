@@ -1,8 +1,10 @@
-"""Read what the application wrote, as root: never by path, never without a bound, never waiting for it.
+"""Read what the application wrote, as root: never by path, never without a bound, never waiting for
+it.
 
-The application may have put anything where these functions look: a link to /etc/shadow, a pipe that nobody writes to,
-a file of a terabyte, a folder that is swapped while it is read. Root opens its own folders by path and everything
-below them by descriptor, without following links and without blocking, and reads regular files of a known size only.
+The application may have put anything where these functions look: a link to /etc/shadow, a pipe that
+nobody writes to, a file of a terabyte, a folder that is swapped while it is read. Root opens its
+own folders by path and everything below them by descriptor, without following links and without
+blocking, and reads regular files of a known size only.
 """
 
 from __future__ import annotations
@@ -30,21 +32,27 @@ _LONGEST_NAME = 255
 _SAFE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-# ------------------------------------------------------------------------------------------------- what workers say
+# --------------------------------------------------------------------------------- what workers say
 
 
 def worker_records(app: str) -> list[Json]:
-    """What the living workers of the application's unit say that they loaded: `fingerprint` and `release`, texts.
+    """What the living workers of the application's unit say that they loaded: `fingerprint` and
+    `release`, texts.
 
-    /run is root's; /run/<app> and all below it are the application's. A record counts if it is a small regular file
-    whose name is the number of a process in the unit's own control group.
+    /run is root's; /run/<app> and all below it are the application's. A record counts if it is a
+    small regular file whose name is the number of a process in the unit's own control group.
     """
     found = []
     with contextlib.suppress(OSError), _folder(places.ROOT / "run", app, "workers") as workers:
         with os.scandir(workers) as entries:
             names = [entry.name for entry in itertools.islice(entries, MOST_RECORDS)]
         for name in names:
-            if name.isascii() and name.isdigit() and len(name) < 9 and _in_unit(int(name), f"{app}.service"):
+            if (
+                name.isascii()
+                and name.isdigit()
+                and len(name) < 9
+                and _in_unit(int(name), f"{app}.service")
+            ):
                 record = _record(_small_file(workers, name))
                 if record is not None:
                     found.append(record)
@@ -91,23 +99,26 @@ def _record(text: bytes) -> Json | None:
 
 
 def _in_unit(process: int, unit: str) -> bool:
-    """Whether systemd counts the process among the unit's; below another root (in tests), whether it lives."""
+    """Whether systemd counts the process among the unit's; below another root (in tests), whether
+    it lives."""
     if Path("/") != places.ROOT:
         return Path(f"/proc/{process}").exists()
     try:
         lines = Path(f"/proc/{process}/cgroup").read_text().splitlines()
     except OSError:
         return False
-    groups = [line.split(":", 2)[2] for line in lines if line.split(":", 2)[1] in ("", "name=systemd")]
+    groups = [
+        line.split(":", 2)[2] for line in lines if line.split(":", 2)[1] in ("", "name=systemd")
+    ]
     return any(unit in group.split("/") for group in groups)
 
 
-# ------------------------------------------------------------------------------------------------- what it logs
+# ------------------------------------------------------------------------------------- what it logs
 
 
 def tail(folder: Path, name: str, most: int) -> list[str]:
-    """The last lines of a file in a folder of root's, at most `most` and LARGEST_TAIL bytes; none where there is no
-    such file, and one that says so where it is no regular file."""
+    """The last lines of a file in a folder of root's, at most `most` and LARGEST_TAIL bytes; none
+    where there is no such file, and one that says so where it is no regular file."""
     try:
         with _folder(folder) as opened:
             descriptor = os.open(name, _SAFE, dir_fd=opened)
@@ -125,12 +136,12 @@ def tail(folder: Path, name: str, most: int) -> list[str]:
         return [line for line in lines[1 if begin else 0 :] if line][-most:]
 
 
-# ------------------------------------------------------------------------------------------------- what it hands over
+# ------------------------------------------------------------------------------- what it hands over
 
 
 def receive(source: BinaryIO, folder: Path) -> None:
-    """Write what `as_user/static_files.py` sent to `folder`, which is new and root's: only regular files, only inside,
-    mode 0644.
+    """Write what `as_user/static_files.py` sent to `folder`, which is new and root's: only regular
+    files, only inside, mode 0644.
 
     Whoever wrote `source` is not trusted: Failed for anything that it would not send.
     """
@@ -143,7 +154,9 @@ def receive(source: BinaryIO, folder: Path) -> None:
         place = folder / _inside(path)
         try:
             place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            descriptor = os.open(str(place), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            descriptor = os.open(
+                str(place), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644
+            )
         except (FileExistsError, NotADirectoryError):
             raise _broken(f"{path!r} comes twice") from None
         with os.fdopen(descriptor, "wb") as out:
@@ -181,17 +194,18 @@ def _copy(source: BinaryIO, out: BinaryIO, size: int) -> None:
 
 def _broken(what: str) -> Failed:
     return Failed(
-        f"the static files did not arrive whole ({what}): collectstatic was killed, or a process of the application's "
-        "user tampers with it; ship again"
+        f"the static files did not arrive whole ({what}): collectstatic was killed, or a process of"
+        " the application's user tampers with it; ship again"
     )
 
 
-# ------------------------------------------------------------------------------------------------- what it answers
+# ---------------------------------------------------------------------------------- what it answers
 
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError when the time is up: a time-out of a socket begins again with every byte that drips in."""
+    """Raises TimeoutError when the time is up: a time-out of a socket begins again with every byte
+    that drips in."""
 
     def ring(number: int, frame: object) -> None:
         raise TimeoutError(f"no whole answer within {seconds:g} s")

@@ -1,7 +1,7 @@
 """The application's user and its data on a host, and what runs there as that user.
 
-Everything below /var/lib/<app> is the application's: root makes the folder and gives it away, and whatever looks into
-it runs as the application's user.
+Everything below /var/lib/<app> is the application's: root makes the folder and gives it away, and
+whatever looks into it runs as the application's user.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ IS_ROOT = os.geteuid() == 0
 
 
 def prepare_user() -> None:
-    """The application's own user, and the data that outlives every release. What exists stays as it is."""
+    """The application's own user, and the data that outlives every release. What exists stays as it
+    is."""
     step("user", "makes sure of the user and of its data")
     make_user()
-    # Below this folder everything is the application's, links included: nothing there is touched by root.
+    # Below this folder everything is the application's, links included: nothing there is touched by
+    # root.
     done = in_data("data", "prepare")
     if done.returncode:
         raise Failed(
@@ -36,11 +38,21 @@ def make_user() -> None:
     """The user, and its folder, in which there may be nothing yet."""
     if IS_ROOT and not user_exists():
         made = run(
-            "useradd", "--system", "--user-group", "--no-create-home", "--home-dir", str(places.data()),
-            "--shell", "/usr/sbin/nologin", places.user(),
-        )  # fmt: skip
+            "useradd",
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--home-dir",
+            str(places.data()),
+            "--shell",
+            "/usr/sbin/nologin",
+            places.user(),
+        )
         if made.returncode:
-            raise Failed(f"the user {places.user()} can't be made; is the name taken by a group?", made.stdout)
+            raise Failed(
+                f"the user {places.user()} can't be made; is the name taken by a group?",
+                made.stdout,
+            )
     if not places.data().exists():
         places.data().mkdir(parents=True)
     if IS_ROOT:
@@ -58,7 +70,8 @@ def user_exists() -> bool:
 
 
 def as_user(*command: str, **more: Any) -> confined.Ended:
-    """Run as the application's user, within its service's limits; `more` is what `Confined.run` takes."""
+    """Run as the application's user, within its service's limits; `more` is what `Confined.run`
+    takes."""
     if not _place:
         unit = ORDERS.get("unit") or ""
         _place.append(confined.Confined(places.app(), places.user(), unit, places.private()))
@@ -69,5 +82,8 @@ _place: list[confined.Confined] = []  # where the application's code runs, from 
 
 
 def in_data(program: str, action: str, *words: str, **more: Any) -> confined.Ended:
-    """Run a program of `on_host.as_user` on the data folder, by the system's own Python, as the application's user."""
-    return as_user(sys.executable, "-I", "-c", text(program), action, str(places.data()), *words, **more)
+    """Run a program of `on_host.as_user` on the data folder, by the system's own Python, as the
+    application's user."""
+    return as_user(
+        sys.executable, "-I", "-c", text(program), action, str(places.data()), *words, **more
+    )

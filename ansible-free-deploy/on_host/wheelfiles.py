@@ -1,11 +1,14 @@
-"""What a wheel may write, and writing it: no code that came with the wheels runs, their own installer's included.
+"""What a wheel may write, and writing it: no code that came with the wheels runs, their own
+installer's included.
 
-Both sides use it: the operator's to refuse a wheel before it is sent, the host, as root, to install. It follows
-PyPA's "Binary distribution format": everything goes to site-packages, `*.data/` to the places of its kind, and each
-console script becomes a file in `bin`. pip does the same and more, but pip would have to run as root, on the host,
-from an index that the project's own requirements may choose.
+Both sides use it: the operator's to refuse a wheel before it is sent, the host, as root, to
+install. It follows PyPA's "Binary distribution format": everything goes to site-packages, `*.data/`
+to the places of its kind, and each console script becomes a file in `bin`. pip does the same and
+more, but pip would have to run as root, on the host, from an index that the project's own
+requirements may choose.
 
-`contents` is the only place that decides where a file goes, and `install` writes nothing that is not in it.
+`contents` is the only place that decides where a file goes, and `install` writes nothing that is
+not in it.
 """
 
 from __future__ import annotations
@@ -42,23 +45,31 @@ class WheelRefused(ValueError):
 
 
 class Contents(NamedTuple):
-    """`files`: member of the archive → its place, relative to the environment. `scripts`: name → module:function."""
+    """`files`: member of the archive → its place, relative to the environment. `scripts`: name →
+    module:function."""
 
     files: dict[str, str]
     scripts: dict[str, str]
 
 
-# ------------------------------------------------------------------------------------------------- what it may write
+# -------------------------------------------------------------------------------- what it may write
 
 
 def check(path: Path, python: str) -> Contents:
-    """What the wheel at `path` puts into an environment of Python `python` (major.minor). Raises WheelRefused."""
+    """What the wheel at `path` puts into an environment of Python `python` (major.minor). Raises
+    WheelRefused."""
     try:
         with zipfile.ZipFile(str(path)) as wheel:
             return contents(wheel, python)
     except WheelRefused as problem:
         raise WheelRefused(f"{path.name}: {problem}") from None
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as problem:
+    except (
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+    ) as problem:
         raise WheelRefused(f"{path.name} is no whole wheel: {problem}") from problem
 
 
@@ -68,10 +79,14 @@ def contents(wheel: zipfile.ZipFile, python: str) -> Contents:
     if sum(member.file_size for member in members) > LARGEST:
         raise WheelRefused(f"it unpacks to more than {LARGEST >> 30} GiB")
     names = [member.filename for member in members]
-    facts = sorted({name.split("/")[0] for name in names if re.fullmatch(r"[^/]+\.dist-info/WHEEL", name)})
+    facts = sorted(
+        {name.split("/")[0] for name in names if re.fullmatch(r"[^/]+\.dist-info/WHEEL", name)}
+    )
     if len(facts) != 1:
         raise WheelRefused("it has no *.dist-info/WHEEL, or more than one")
-    if not re.search(r"^Wheel-Version:\s*1\.\d+\s*$", _text(wheel, f"{facts[0]}/WHEEL"), re.MULTILINE):
+    if not re.search(
+        r"^Wheel-Version:\s*1\.\d+\s*$", _text(wheel, f"{facts[0]}/WHEEL"), re.MULTILINE
+    ):
         raise WheelRefused("its Wheel-Version is not 1.x")
     project = facts[0].split("-")[0]
     files = {name: _allowed(name, _place(name, project, python), project, python) for name in names}
@@ -83,7 +98,8 @@ def contents(wheel: zipfile.ZipFile, python: str) -> Contents:
 
 
 def _place(name: str, project: str, python: str) -> str:
-    """Where a member goes; `*.data/KIND/` stands for the places of other kinds than plain modules."""
+    """Where a member goes; `*.data/KIND/` stands for the places of other kinds than plain
+    modules."""
     packages = f"lib/python{python}/site-packages"
     top, _, rest = name.partition("/")
     if not top.endswith(".data"):
@@ -102,14 +118,17 @@ def _place(name: str, project: str, python: str) -> str:
 
 
 def _allowed(name: str, place: str, project: str, python: str) -> str:
-    """`place` if a wheel may write there: below site-packages, a script with a name of its own, or data of its own."""
+    """`place` if a wheel may write there: below site-packages, a script with a name of its own, or
+    data of its own."""
     parts = place.split("/")
     if any(part in ("", ".", "..") for part in parts) or re.search(r"[\x00-\x1f\x7f\\]", place):
         raise WheelRefused(f"{name!r} leads outside of the environment")
     if parts[:3] == ["lib", f"python{python}", "site-packages"]:
         return place
     if parts[0] == "bin" and len(parts) == 2 and _SCRIPT.fullmatch(parts[1]):
-        own = not _RESERVED.fullmatch(parts[1]) and (project == "pip" or not _PIP.fullmatch(parts[1]))
+        own = not _RESERVED.fullmatch(parts[1]) and (
+            project == "pip" or not _PIP.fullmatch(parts[1])
+        )
         if own:
             return place
         raise WheelRefused(f"{name} would replace the environment's own bin/{parts[1]}")
@@ -140,11 +159,12 @@ def _text(wheel: zipfile.ZipFile, name: str) -> str:
         return source.read(_LARGEST_FACTS).decode("utf-8", "replace")
 
 
-# ------------------------------------------------------------------------------------------------- writing it
+# --------------------------------------------------------------------------------------- writing it
 
 
 def install(wheels: Iterable[Path], venv: Path) -> None:
-    """Put the wheels into an environment that nobody else writes to. All are checked before the first is written.
+    """Put the wheels into an environment that nobody else writes to. All are checked before the
+    first is written.
 
     Raises WheelRefused. Of two wheels that bring the same file the later one's stays, as with pip.
     """
@@ -171,15 +191,22 @@ def _install(path: Path, wanted: Contents, venv: Path) -> None:
         match = _ENTRY_POINT.fullmatch(value)
         assert match
         module, function = match[1], match[2]
-        text = _START.format(python=python, module=module, name=function.split(".")[0], function=function)
+        text = _START.format(
+            python=python, module=module, name=function.split(".")[0], function=function
+        )
         with os.fdopen(_fresh(venv / "bin" / name, 0o755), "w") as out:
             out.write(text)
 
 
 def _write(wheel: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, python: str) -> None:
-    script = place.parent.name == "bin" and PurePosixPath(member.filename).parts[1:2] == ("scripts",)
+    script = place.parent.name == "bin" and PurePosixPath(member.filename).parts[1:2] == (
+        "scripts",
+    )
     executable = script or bool((member.external_attr >> 16) & stat.S_IXUSR)
-    with wheel.open(member) as source, os.fdopen(_fresh(place, 0o755 if executable else 0o644), "wb") as out:
+    with (
+        wheel.open(member) as source,
+        os.fdopen(_fresh(place, 0o755 if executable else 0o644), "wb") as out,
+    ):
         if script:
             first = source.readline(4096)
             out.write(f"#!{python}\n".encode() if first.startswith(b"#!python") else first)

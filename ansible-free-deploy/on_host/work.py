@@ -1,4 +1,5 @@
-"""What every change does around its own part: the lock, the outcome in the audit, the last event."""
+"""What every change does around its own part: the lock, the outcome in the audit, the last
+event."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from on_host.runtime import Failed, emit, last_lines, phases, send_heartbeats
 
 
 def under_the_lock(work: Callable[[], Json]) -> Json:
-    """`work` with the host's lock held. It is given back and taken again where the coordinator wants that."""
+    """`work` with the host's lock held. It is given back and taken again where the coordinator
+    wants that."""
     while True:
         try:
             with take_lock():
@@ -36,8 +38,8 @@ def told(look: Callable[[], Json], explain: Callable[[OSError], str]) -> int:
 
 
 def ended(whole: Callable[[], int], explain: Callable[[OSError], str]) -> int:
-    """The status of this process after `whole` of what a verb does. What fails is told, with `explain` for what the
-    system refuses."""
+    """The status of this process after `whole` of what a verb does. What fails is told, with
+    `explain` for what the system refuses."""
     try:
         return whole()
     except Failed as problem:

@@ -12,8 +12,8 @@ from rollout.outputs import kit_has
 
 
 def identity(contract: Contract) -> Identity:
-    """$ORIGIN_KIT_SSH_KEY, or the kit's own key for machines it made itself, else your agent and the keys that your SSH
-    configuration names."""
+    """$ORIGIN_KIT_SSH_KEY, or the kit's own key for machines it made itself, else your agent and
+    the keys that your SSH configuration names."""
     if chosen := os.environ.get("ORIGIN_KIT_SSH_KEY"):
         return Identity(Path(chosen))
     if kit_has(contract.environment):
@@ -25,4 +25,10 @@ def logins(contract: Contract, session: Session) -> Json:
     """The orders for `on_host.logins` on the host; none where the stack has no list of keys."""
     if not contract.ssh_keys:
         return {}
-    return {"logins": {"user": session.host.user, "keys": list(contract.ssh_keys), "own": session.login_key}}
+    return {
+        "logins": {
+            "user": session.host.user,
+            "keys": list(contract.ssh_keys),
+            "own": session.login_key,
+        }
+    }

@@ -1,4 +1,5 @@
-"""A change of several hosts, carried out side by side: one thread a host, the coordinator between them."""
+"""A change of several hosts, carried out side by side: one thread a host, the coordinator between
+them."""
 
 from __future__ import annotations
 
@@ -20,34 +21,50 @@ T = TypeVar("T")
 
 
 class ChangeError(ValueError):
-    """Not every host could be done: each with what is wrong there, then what became of the others. `but` is what can't
-    be rolled back; `again` is, for each host, what to run where the same command again is not it."""
+    """Not every host could be done: each with what is wrong there, then what became of the others.
+    `but` is what can't be rolled back; `again` is, for each host, what to run where the same
+    command again is not it.
+    """
 
     def __init__(
-        self, failures: Sequence[HostError], kept: Sequence[str] = (), *, but: str = "",
+        self,
+        failures: Sequence[HostError],
+        kept: Sequence[str] = (),
+        *,
+        but: str = "",
         again: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         own = [failure for failure in failures if not failure.left_alone]
         others = [failure.host.name for failure in failures if failure.left_alone]
         in_doubt = [failure.host.name for failure in own if failure.in_doubt]
-        lines = [f"{failure.told(_commands(again, [failure.host.name]))}\n{failure.detail}".rstrip() for failure in own]
+        lines = [
+            f"{failure.told(_commands(again, [failure.host.name]))}\n{failure.detail}".rstrip()
+            for failure in own
+        ]
         if in_doubt:
             lines.append(
-                f"{', '.join(in_doubt)}: serves the new one, unless it has heard that the change was undone; run "
-                f"{_commands(again, in_doubt)}, which asks all hosts how it ended"
+                f"{', '.join(in_doubt)}: serves the new one, unless it has heard that the change"
+                f" was undone; run {_commands(again, in_doubt)}, which asks all hosts how it ended"
             )
         if others:
-            lines.append(f"{', '.join(others)}: unchanged or rolled back, since all hosts change or none{but}")
+            lines.append(
+                f"{', '.join(others)}: unchanged or rolled back, since all hosts change or"
+                f" none{but}"
+            )
         if kept:
             rest = [failure.host.name for failure in failures]
-            lines.append(f"{', '.join(kept)}: changed; run {_commands(again, rest)}, which brings the rest along")
+            lines.append(
+                f"{', '.join(kept)}: changed; run {_commands(again, rest)}, which brings the rest"
+                " along"
+            )
         super().__init__("\n".join(lines))
         unreachable = bool(own) and all(isinstance(failure, ConnectError) for failure in own)
         self.exit_status = exits.UNREACHABLE if unreachable else exits.WRONG
 
 
 class Stopped(KeyboardInterrupt):
-    """^C during a change. The text is what to run next; "" where the same command may be run again."""
+    """^C during a change. The text is what to run next; "" where the same command may be run
+    again."""
 
 
 def _commands(again: Mapping[str, str] | None, names: Iterable[str]) -> str:
@@ -62,18 +79,21 @@ def new_transaction() -> str:
 
 @dataclass
 class Turn:
-    """One host's way through a change: among the bounded many until it is ready, then as the coordinator says."""
+    """One host's way through a change: among the bounded many until it is ready, then as the
+    coordinator says."""
 
     host: Host
     coordinator: Coordinator
     bounded: threading.BoundedSemaphore
     sessions: list[hosts.Session]
-    voted: bool = field(default=False, init=False)  # it serves the target, and waits for the outcome
+    voted: bool = field(
+        default=False, init=False
+    )  # it serves the target, and waits for the outcome
     _ready: bool = field(default=False, init=False)
 
     def run(self, session: hosts.Session, orders: Json, **more: object) -> Json:
-        """Have the orders carried out; what it asks is answered, what it does is shown. Raises HostError where the
-        change is to be undone before it has begun here."""
+        """Have the orders carried out; what it asks is answered, what it does is shown. Raises
+        HostError where the change is to be undone before it has begun here."""
         if not self.coordinator.begins(self.host.name):
             raise HostError(self.host, "nothing was changed here", left_alone=True)
         self.sessions.append(session)
@@ -111,14 +131,21 @@ class Turn:
 
 
 def carry_out(
-    contract: Contract, pairs: Sequence[tuple[str, Host]], one: Callable[[str, Host, Turn], T], batch: int = 1, *,
-    changes: bool = True, again: Mapping[str, str] | None = None, on_stop: Callable[[], None] = lambda: None,
-) -> list[T | HostError]:  # fmt: skip
+    contract: Contract,
+    pairs: Sequence[tuple[str, Host]],
+    one: Callable[[str, Host, Turn], T],
+    batch: int = 1,
+    *,
+    changes: bool = True,
+    again: Mapping[str, str] | None = None,
+    on_stop: Callable[[], None] = lambda: None,
+) -> list[T | HostError]:
     """`one(role, host, turn)` for every host side by side; a host's failure is its result.
 
-    ^C calls `on_stop`, has every host that has switched go back, if the outcome is not yet decided, waits for one that
-    decides alone, and ends when they have, or at the second ^C; a host that hears nothing more undoes what it did, or
-    asks at the next run. Raises Stopped then. `again` is as in ChangeError; without `changes` the hosts are only asked.
+    ^C calls `on_stop`, has every host that has switched go back, if the outcome is not yet decided,
+    waits for one that decides alone, and ends when they have, or at the second ^C; a host that
+    hears nothing more undoes what it did, or asks at the next run. Raises Stopped then. `again` is
+    as in ChangeError; without `changes` the hosts are only asked.
     """
     coordinator = Coordinator([host.name for _, host in pairs], batch, _Outcomes(contract))
     bounded = threading.BoundedSemaphore(hosts.MOST_AT_ONCE)
@@ -159,7 +186,10 @@ def carry_out(
 
 def _say_what_becomes(coordinator: Coordinator) -> None:
     if alone := coordinator.decides_alone:
-        report.step("stop", f"{alone} goes on alone and ends by itself; waits for it; press ^C again to leave it")
+        report.step(
+            "stop",
+            f"{alone} goes on alone and ends by itself; waits for it; press ^C again to leave it",
+        )
     elif coordinator.outcome == UNDO:
         report.step("stop", "rolls back; press ^C again to leave the hosts to themselves")
 
@@ -188,9 +218,14 @@ class _Outcomes:
             return self._known[transaction]
 
     def _ask(self, transaction: str, participants: Sequence[str]) -> str:
-        """`commit`, `undo`, or `unknown` where a host can't be asked or is still at it. A host that the contract no
-        longer has is gone, and has no say."""
-        orders = {"verb": "outcome", "app": self._contract.application.name, "who": "", "transaction": transaction}
+        """`commit`, `undo`, or `unknown` where a host can't be asked or is still at it. A host that
+        the contract no longer has is gone, and has no say."""
+        orders = {
+            "verb": "outcome",
+            "app": self._contract.application.name,
+            "who": "",
+            "transaction": transaction,
+        }
         found = []
         for _, host in self._contract.hosts:
             if host.name not in participants:

@@ -27,26 +27,44 @@ KEPT = {
     "gcp:compute/address:Address": "public address",
 }
 
-# Inputs that a cloud changes on a stopped instance only: its provider stops it, changes it, and starts it again.
+# Inputs that a cloud changes on a stopped instance only: its provider stops it, changes it, and
+# starts it again.
 STOPS = {
     "aws:ec2/instance:Instance": {"instanceType", "userData", "userDataBase64"},
     "gcp:compute/instance:Instance": {
-        "machineType", "minCpuPlatform", "serviceAccount", "enableDisplay", "shieldedInstanceConfig",
-        "advancedMachineFeatures", "confidentialInstanceConfig", "scheduling", "networkInterfaces",
+        "machineType",
+        "minCpuPlatform",
+        "serviceAccount",
+        "enableDisplay",
+        "shieldedInstanceConfig",
+        "advancedMachineFeatures",
+        "confidentialInstanceConfig",
+        "scheduling",
+        "networkInterfaces",
         "networkPerformanceConfig",
     },
-}  # fmt: skip
+}
 
-# Pulumi's own names of its steps. `same`, `read` and `refresh` change nothing; a replacement is listed in two or three.
+# Pulumi's own names of its steps. `same`, `read` and `refresh` change nothing; a replacement is
+# listed in two or three.
 _REPLACES = {"replace", "create-replacement", "delete-replaced", "import-replacement"}
 _DELETES = {"delete", "delete-replaced"}
 _CREATES = {"create", "create-replacement", "import-replacement", "replace"}
-_NOTHING = {"same", "read", "refresh", "import", "discard", "read-discard", "remove-pending-replace"}
+_NOTHING = {
+    "same",
+    "read",
+    "refresh",
+    "import",
+    "discard",
+    "read-discard",
+    "remove-pending-replace",
+}
 
 
 @dataclass(frozen=True)
 class Change:
-    """One resource that would change; `verb` is create, update, replace or delete, `keys` its inputs that say so."""
+    """One resource that would change; `verb` is create, update, replace or delete, `keys` its
+    inputs that say so."""
 
     urn: str
     verb: str
@@ -93,7 +111,11 @@ class Change:
         """What a person has to know before they agree."""
         if self.loses:
             return "what it holds is lost"
-        return "it is stopped for a minute or two, and answers nothing; its data stays" if self.stops else ""
+        return (
+            "it is stopped for a minute or two, and answers nothing; its data stays"
+            if self.stops
+            else ""
+        )
 
     def __str__(self) -> str:
         why = f": {', '.join(self.keys)} changed" if self.keys else ""
@@ -101,18 +123,22 @@ class Change:
 
 
 def changes(steps: Iterable[Mapping[str, Any]]) -> list[Change]:
-    """One change a resource, by name; what stays the same is left out. (The CLI's own order differs from run to run: it
-    works on several resources at once.)"""
+    """One change a resource, by name; what stays the same is left out. (The CLI's own order differs
+    from run to run: it works on several resources at once.)"""
     verbs: dict[str, set[str]] = {}
     keys: dict[str, dict[str, None]] = {}
     rests_on: dict[str, set[str]] = {}
     for step in steps:
         urn, verb = str(step["urn"]), str(step["op"])
-        if verb in _NOTHING or Change(urn, verb).type.startswith("pulumi:"):  # the stack, and providers
+        if verb in _NOTHING or Change(urn, verb).type.startswith(
+            "pulumi:"
+        ):  # the stack, and providers
             continue
         verbs.setdefault(urn, set()).add(verb)
         keys.setdefault(urn, {}).update(dict.fromkeys(_reasons(step)))
-        rests_on.setdefault(urn, set()).update((step.get("newState") or {}).get("dependencies") or ())
+        rests_on.setdefault(urn, set()).update(
+            (step.get("newState") or {}).get("dependencies") or ()
+        )
     found = {urn: Change(urn, _verb(taken), tuple(keys[urn])) for urn, taken in verbs.items()}
     replaced = {urn for urn, change in found.items() if change.verb == "replace"}
     listed = sorted(found.values(), key=lambda change: (change.name, change.urn))
@@ -120,25 +146,38 @@ def changes(steps: Iterable[Mapping[str, Any]]) -> list[Change]:
 
 
 def _with_its_ground(change: Change, replaced: Collection[str]) -> Change:
-    """A dynamic provider can't tell, in a preview, that a value which nobody knows yet will be another one: what rests
-    on something that is replaced is taken to be replaced with it. (Providers of a cloud can tell.)"""
-    if change.verb != "update" or not replaced or not change.type.startswith("pulumi-python:dynamic/"):
+    """A dynamic provider can't tell, in a preview, that a value which nobody knows yet will be
+    another one: what rests on something that is replaced is taken to be replaced with it.
+    (Providers of a cloud can tell.)
+    """
+    if (
+        change.verb != "update"
+        or not replaced
+        or not change.type.startswith("pulumi-python:dynamic/")
+    ):
         return change
-    return replace(change, verb="replace", keys=tuple(sorted(Change(urn, "replace").name for urn in replaced)))
+    return replace(
+        change, verb="replace", keys=tuple(sorted(Change(urn, "replace").name for urn in replaced))
+    )
 
 
 def _reasons(step: Mapping[str, Any]) -> list[str]:
     """The inputs that say so: named by the provider, else those that differ."""
     if named := step.get("replaceReasons") or step.get("diffReasons"):
         return [str(key) for key in named]
-    before, after = (((step.get(state) or {}).get("inputs") or {}) for state in ("oldState", "newState"))
+    before, after = (
+        ((step.get(state) or {}).get("inputs") or {}) for state in ("oldState", "newState")
+    )
     if not before or not after:
         return []
-    return sorted(key for key in after if not key.startswith("__") and before.get(key) != after[key])
+    return sorted(
+        key for key in after if not key.startswith("__") and before.get(key) != after[key]
+    )
 
 
 def _verb(steps: Collection[str]) -> str:
-    """What the steps of one resource come to. A verb that this kit doesn't know counts as the worst."""
+    """What the steps of one resource come to. A verb that this kit doesn't know counts as the
+    worst."""
     steps = set(steps)
     if steps & _REPLACES or (steps & _DELETES and steps & _CREATES):
         return "replace"
@@ -158,7 +197,11 @@ class Allowed:
 
 def refused(found: Sequence[Change], allowed: Allowed) -> list[Change]:
     """What loses data or stops a host, and was not allowed by name."""
-    return [change for change in found if change.asks and change.name not in getattr(allowed, change.option)]
+    return [
+        change
+        for change in found
+        if change.asks and change.name not in getattr(allowed, change.option)
+    ]
 
 
 def flags(found: Iterable[Change]) -> str:

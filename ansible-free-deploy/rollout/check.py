@@ -19,18 +19,22 @@ class CheckError(ValueError):
 
 
 def from_here(contract: Contract, only: str = "") -> int:
-    """One look at every host, or at the one named `only`, by its address, under its public name: the page, and the
-    API's `/` with its preflight.
+    """One look at every host, or at the one named `only`, by its address, under its public name:
+    the page, and the API's `/` with its preflight.
 
-    The status of the API's `/`: an API may well have nothing there (404), but it never fails. Raises CheckError that
-    names host, URL and cure.
+    The status of the API's `/`: an API may well have nothing there (404), but it never fails.
+    Raises CheckError that names host, URL and cure.
     """
     pairs = contract.chosen(only)
     looks = hosts.each(
         pairs,
-        lambda pair: _frontend(contract, pair[1]) if pair[0] == "frontend" else _backend(contract, pair[1]),
+        lambda pair: (
+            _frontend(contract, pair[1]) if pair[0] == "frontend" else _backend(contract, pair[1])
+        ),
     )
-    backends = [int(status) for (role, _), status in zip(pairs, looks, strict=True) if role == "backend"]
+    backends = [
+        int(status) for (role, _), status in zip(pairs, looks, strict=True) if role == "backend"
+    ]
     return max(backends, default=200)
 
 
@@ -39,7 +43,10 @@ def _frontend(contract: Contract, host: Host) -> int:
     if status >= 500:
         raise _fails(host, contract.frontend.origin, status)
     if status != 200:
-        raise CheckError(f"{host.name} ({host.address}): the page answers {status}; run `fab status`, then `fab ship`")
+        raise CheckError(
+            f"{host.name} ({host.address}): the page answers {status}; run `fab status`, then `fab"
+            " ship`"
+        )
     return status
 
 
@@ -47,7 +54,11 @@ def _backend(contract: Contract, host: Host) -> int:
     origin = contract.frontend.origin
     headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
     preflight, answered = _ask(host, contract.backend.origin, "OPTIONS", headers)
-    expected = ["*"] if contract.cors.allowed_shapes == ("*",) and not contract.cors.allow_credentials else [origin]
+    expected = (
+        ["*"]
+        if contract.cors.allowed_shapes == ("*",) and not contract.cors.allow_credentials
+        else [origin]
+    )
     if not 200 <= preflight < 300 or answered != expected:
         raise CheckError(
             f"{host.name} ({host.address}): a preflight from {origin} gets {preflight} and "
@@ -56,7 +67,11 @@ def _backend(contract: Contract, host: Host) -> int:
     status, _ = _ask(host, contract.backend.origin, "GET", {"Origin": origin})
     if status >= 500:
         raise _fails(host, contract.backend.origin, status)
-    end = ask.led(host.address, contract.backend.origin, (("Origin", origin),)) if 300 <= status < 400 else None
+    end = (
+        ask.led(host.address, contract.backend.origin, (("Origin", origin),))
+        if 300 <= status < 400
+        else None
+    )
     if end and end[1] >= 500:
         raise _fails(host, contract.backend.origin, end[1], end[0])
     return status
@@ -66,22 +81,25 @@ def _fails(host: Host, origin: str, status: int, led_to: str = "") -> CheckError
     """`led_to` is where redirects from `/` lead, which is what a browser shows."""
     leads = f"/ leads to {led_to}, which" if led_to else "/"
     return CheckError(
-        f"GET {origin}{leads} answers {status} ({host.name}, {host.address}): all is deployed, but what runs there "
-        "fails; see `fab logs`, then `fab doctor`"
+        f"GET {origin}{leads} answers {status} ({host.name}, {host.address}): all is deployed, but"
+        " what runs there fails; see `fab logs`, then `fab doctor`"
     )
 
 
 def _ask(host: Host, origin: str, method: str, headers: dict[str, str]) -> tuple[int, list[str]]:
-    """Status and Access-Control-Allow-Origin lines. The body is the application's, and may be without an end."""
-    connection = http.client.HTTPConnection(host.address, urlsplit(origin).port or 80, timeout=TIMEOUT_S)
+    """Status and Access-Control-Allow-Origin lines. The body is the application's, and may be
+    without an end."""
+    connection = http.client.HTTPConnection(
+        host.address, urlsplit(origin).port or 80, timeout=TIMEOUT_S
+    )
     try:
         connection.request(method, "/", headers={"Host": urlsplit(origin).netloc, **headers})
         answer = connection.getresponse()
         return answer.status, answer.headers.get_all("Access-Control-Allow-Origin") or []
     except (OSError, http.client.HTTPException) as problem:
         raise CheckError(
-            f"{host.name} ({host.address}): port {urlsplit(origin).port or 80} does not answer from here ({problem}); "
-            "does its firewall let this machine in?"
+            f"{host.name} ({host.address}): port {urlsplit(origin).port or 80} does not answer from"
+            f" here ({problem}); does its firewall let this machine in?"
         ) from None
     finally:
         connection.close()
@@ -92,18 +110,19 @@ def unsaved(settings: Settings) -> str:
     if settings.cloud == "local" or not settings.production:
         return ""
     return (
-        f"nothing backs up /var/lib/{settings.application} yet: have the cloud take snapshots of the instances' "
-        "disks on a schedule (docs/clouds.md, Backups)"
+        f"nothing backs up /var/lib/{settings.application} yet: have the cloud take snapshots of"
+        " the instances' disks on a schedule (docs/clouds.md, Backups)"
     )
 
 
 def where_to_look(contract: Contract, api: int = 200) -> str:
-    """The two URLs, with the status of the API's `/` where that is 4xx; lines for the hosts file where the names exist
-    nowhere else; what is easily taken for listed."""
+    """The two URLs, with the status of the API's `/` where that is 4xx; lines for the hosts file
+    where the names exist nowhere else; what is easily taken for listed."""
     answers = f"  (answers {api})" if api >= 400 else ""
     lines = ["", f"open  {contract.frontend.origin}/", f"api   {contract.backend.origin}/{answers}"]
     names = [
-        (role.hosts[0].address, urlsplit(role.origin).hostname or "") for role in (contract.frontend, contract.backend)
+        (role.hosts[0].address, urlsplit(role.origin).hostname or "")
+        for role in (contract.frontend, contract.backend)
     ]
     if any(name.endswith(".test") for _, name in names):
         lines += [
@@ -111,7 +130,9 @@ def where_to_look(contract: Contract, api: int = 200) -> str:
             "for your hosts file (the names exist nowhere else):",
             *(f"{address}  {name}" for address, name in names),
         ]
-    notes = origin_notes(parse_origin(text, production=False) for text in contract.cors.allowed_origins)
+    notes = origin_notes(
+        parse_origin(text, production=False) for text in contract.cors.allowed_origins
+    )
     if notes and not contract.cors.allowed_shapes:  # a shape may hold the other one
         lines += ["", *notes]
     return "\n".join(lines)

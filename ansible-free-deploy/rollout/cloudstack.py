@@ -1,4 +1,5 @@
-"""A cloud stack in Pulumi's backend: whether it is there, and its removal once nothing is left of it."""
+"""A cloud stack in Pulumi's backend: whether it is there, and its removal once nothing is left of
+it."""
 
 from __future__ import annotations
 
@@ -21,16 +22,24 @@ class StackError(ValueError):
 
 
 def exists(stack: str, environment: Mapping[str, str]) -> bool:
-    """Whether the backend that Pulumi is logged in to has this stack. Raises StackError where it does not answer."""
+    """Whether the backend that Pulumi is logged in to has this stack. Raises StackError where it
+    does not answer."""
     command = ["pulumi", "stack", "ls", "--json", "--non-interactive"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
     why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
     try:
-        names = [str(one["name"]) for one in json.loads(done.stdout)] if done.returncode == 0 else None
+        names = (
+            [str(one["name"]) for one in json.loads(done.stdout)] if done.returncode == 0 else None
+        )
     except (ValueError, TypeError, KeyError):
         names, why = None, "what it printed is not the list of stacks"
     if names is None:
-        raise StackError(f"`{' '.join(command)}` failed: {why}; is this the login that you want?", exits.UNREACHABLE)
+        raise StackError(
+            f"`{' '.join(command)}` failed: {why}; is this the login that you want?",
+            exits.UNREACHABLE,
+        )
     return stack in {name.rsplit("/", 1)[-1] for name in names}
 
 
@@ -38,8 +47,8 @@ def require(stack: str, environment: Mapping[str, str]) -> None:
     """Raises StackError where there is no such stack, or as `exists` does."""
     if not exists(stack, environment):
         raise StackError(
-            f"Pulumi has no stack {stack} where it is logged in to; nothing was changed. Run `pulumi stack init "
-            f"{stack}`, or `pulumi login` to the backend that has it",
+            f"Pulumi has no stack {stack} where it is logged in to; nothing was changed. Run"
+            f" `pulumi stack init {stack}`, or `pulumi login` to the backend that has it",
             exits.USAGE,
         )
 
@@ -51,21 +60,36 @@ def remove(stack: str, environment: Mapping[str, str]) -> None:
     """
     if goes_with_its_secrets(stack_path(ROOT, stack).read_text()):
         report.step(
-            "infra", f"keeps the empty stack {stack}: Pulumi holds the key to the secrets in its config with it"
+            "infra",
+            f"keeps the empty stack {stack}: Pulumi holds the key to the secrets in its config"
+            " with it",
         )
         return
-    command = ["pulumi", "stack", "rm", "--stack", stack, "--yes", "--preserve-config", "--non-interactive"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False)
+    command = [
+        "pulumi",
+        "stack",
+        "rm",
+        "--stack",
+        stack,
+        "--yes",
+        "--preserve-config",
+        "--non-interactive",
+    ]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
         raise StackError(
-            f"all of {stack} is removed, and its empty stack is not: {why}; run `{' '.join(command[:5])}`", exits.WRONG
+            f"all of {stack} is removed, and its empty stack is not: {why}; run"
+            f" `{' '.join(command[:5])}`",
+            exits.WRONG,
         )
 
 
 def goes_with_its_secrets(config: str) -> bool:
-    """Whether a stack's config holds secrets, and the key to them is the stack's own in Pulumi's cloud: passphrases and
-    key services of a cloud leave their part in the file."""
+    """Whether a stack's config holds secrets, and the key to them is the stack's own in Pulumi's
+    cloud: passphrases and key services of a cloud leave their part in the file."""
     import yaml
 
     found = yaml.safe_load(config) or {}

@@ -1,4 +1,5 @@
-"""How `fab` takes the words of a command line: what is misspelt is one line and status 2, `-h` is help everywhere."""
+"""How `fab` takes the words of a command line: what is misspelt is one line and status 2, `-h` is
+help everywhere."""
 
 from __future__ import annotations
 
@@ -36,7 +37,10 @@ class Verb(Task):  # type: ignore[type-arg]
 def _word_for(verb: str, name: str) -> Any:
     def read(text: str) -> str:
         if text.startswith("-"):
-            raise Exit(f"`fab {verb}` needs {name.upper()} before {text}; `fab {verb} --help` says more", exits.USAGE)
+            raise Exit(
+                f"`fab {verb}` needs {name.upper()} before {text}; `fab {verb} --help` says more",
+                exits.USAGE,
+            )
         return text
 
     return read
@@ -64,9 +68,20 @@ def overview(verbs: Collection) -> Any:
 
 def overview_text(verbs: Collection) -> str:
     """The verbs, a line each, and where more is."""
-    lines = [f"  {name:<10} {(verbs[name].__doc__ or '').strip().splitlines()[0]}" for name in names(verbs)]
+    lines = [
+        f"  {name:<10} {(verbs[name].__doc__ or '').strip().splitlines()[0]}"
+        for name in names(verbs)
+    ]
     ending = f"`fab --help {FABRIC}` shows the options of Fabric itself"
-    return "\n".join(["usage: fab VERB [--stack NAME] [options]; `fab VERB --help` shows them", "", *lines, "", ending])
+    return "\n".join(
+        [
+            "usage: fab VERB [--stack NAME] [options]; `fab VERB --help` shows them",
+            "",
+            *lines,
+            "",
+            ending,
+        ]
+    )
 
 
 def names(verbs: Collection) -> list[str]:
@@ -77,7 +92,8 @@ def names(verbs: Collection) -> list[str]:
 def take_over(verbs: Collection) -> None:
     """Have the running `fab` report a command line that can't be used as all else is reported.
 
-    Fabric's program is made before it loads this; its own report is status 1, and for a number a traceback.
+    Fabric's program is made before it loads this; its own report is status 1, and for a number a
+    traceback.
     """
     fabric = sys.modules.get("fabric.main")
     if fabric is None:
@@ -88,7 +104,10 @@ def take_over(verbs: Collection) -> None:
     def parse_tasks() -> None:
         words = program.core.unparsed
         if len(words) > 1 and words[0] in verbs.task_names and words[1] in ("-h", "--help"):
-            program.args.help.value, words[:] = words[0], []  # where it could be taken for the word that a verb needs
+            program.args.help.value, words[:] = (
+                words[0],
+                [],
+            )  # where it could be taken for the word that a verb needs
         try:
             parse()
         except ParseError as problem:
@@ -116,7 +135,8 @@ _MANAGE = "The command stands after --, e.g. `fab manage -- createsuperuser`"
 
 
 def words_for_manage(argv: list[str] | None = None) -> list[str]:
-    """What stands after the first `--` of the command line, word by word. Raises Exit where nothing does."""
+    """What stands after the first `--` of the command line, word by word. Raises Exit where nothing
+    does."""
     words = argv or sys.argv
     found = words[words.index("--") + 1 :] if "--" in words else []
     if not found:
@@ -135,9 +155,15 @@ def explain(problem: ParseError, verbs: Collection) -> str:
         return f"{text} `fab VERB --help` shows the options"
     verb = problem.context.name if problem.context else None
     if word.startswith("-") and verb in verbs.task_names:
-        known = [f"--{name}" for argument in verbs[verb].get_arguments(True) for name in _long(argument)]
-        return _no_such(f"`fab {verb}` has no option {word}", word, known, f"`fab {verb} --help` shows them")
-    return _no_such(f"there is no verb {word}", word, names(verbs), f"there is {', '.join(names(verbs))}")
+        known = [
+            f"--{name}" for argument in verbs[verb].get_arguments(True) for name in _long(argument)
+        ]
+        return _no_such(
+            f"`fab {verb}` has no option {word}", word, known, f"`fab {verb} --help` shows them"
+        )
+    return _no_such(
+        f"there is no verb {word}", word, names(verbs), f"there is {', '.join(names(verbs))}"
+    )
 
 
 def unknown_word(problem: ParseError) -> str:
@@ -147,7 +173,11 @@ def unknown_word(problem: ParseError) -> str:
 
 
 def _long(argument: Argument) -> list[str]:
-    return [name.replace("_", "-") for name in (*argument.names, argument.attr_name or "") if len(name) > 1]
+    return [
+        name.replace("_", "-")
+        for name in (*argument.names, argument.attr_name or "")
+        if len(name) > 1
+    ]
 
 
 def _no_such(what: str, word: str, known: list[str], otherwise: str) -> str:

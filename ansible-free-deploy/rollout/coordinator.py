@@ -1,18 +1,18 @@
-"""The coordinator of a two-phase commit: hosts report what they have reached, and are told what to do.
+"""The coordinator of a two-phase commit: hosts report what they have reached, and are told what to
+do.
 
 No I/O, only threads that meet; a host's part is `two_phase.py`.
 
-    a host is   until it                            and then
-    working     has everything ready                staged
-    waiting     gets the lock that somebody has     working
-    staged      may switch                          switching; or working, where it has to give its lock back (yield)
-    switching   serves the target (its vote)        prepared
-    prepared    hears the outcome                   left
-    left        for good: done, failed, or with nothing to do
+    a host is   until it                            and then working     has everything ready
+    staged waiting     gets the lock that somebody has     working staged      may switch
+    switching; or working, where it has to give its lock back (yield) switching   serves the target
+    (its vote)        prepared prepared    hears the outcome                   left left        for
+    good: done, failed, or with nothing to do
 
-The outcome is decided once: `commit` when every host that has not left is prepared, `undo` when one fails before that
-or the operator wants to leave. Locks are taken in one order: a host that waits for its lock makes those after it give
-theirs back, so that two changes of the same hosts never wait for each other.
+The outcome is decided once: `commit` when every host that has not left is prepared, `undo` when one
+fails before that or the operator wants to leave. Locks are taken in one order: a host that waits
+for its lock makes those after it give theirs back, so that two changes of the same hosts never wait
+for each other.
 """
 
 from __future__ import annotations
@@ -24,17 +24,20 @@ COMMIT, UNDO = "commit", "undo"
 
 
 class Coordinator:
-    """One change of several hosts, `batch` of them switched at a time. `hosts` are names, in the order of locks.
+    """One change of several hosts, `batch` of them switched at a time. `hosts` are names, in the
+    order of locks.
 
-    `ask_how_it_ended(transaction, participants)` gives the outcome of an earlier change that a host has left open:
-    `commit`, `undo`, or anything else where that can't be known now.
+    `ask_how_it_ended(transaction, participants)` gives the outcome of an earlier change that a host
+    has left open: `commit`, `undo`, or anything else where that can't be known now.
     """
 
     def __init__(
         self,
         hosts: Sequence[str],
         batch: int = 1,
-        ask_how_it_ended: Callable[[str, Sequence[str]], str] = lambda _transaction, _participants: "unknown",
+        ask_how_it_ended: Callable[
+            [str, Sequence[str]], str
+        ] = lambda _transaction, _participants: "unknown",
     ) -> None:
         self._order = list(hosts)
         self._state = dict.fromkeys(hosts, "working")
@@ -50,7 +53,9 @@ class Coordinator:
         if question.startswith("in-doubt:"):
             _, transaction, names = question.split(":", 2)
             return self._ask_how_it_ended(transaction, names.split(","))
-        return {"staged": self._at_staged, "again": self._at_again, "switched": self._at_switched}[question](host)
+        return {"staged": self._at_staged, "again": self._at_again, "switched": self._at_switched}[
+            question
+        ](host)
 
     def begins(self, host: str) -> bool:
         """Whether a host may be given its orders: not once the change is to be undone."""
@@ -61,7 +66,8 @@ class Coordinator:
 
     @property
     def decides_alone(self) -> str | None:
-        """The host that has its orders and asks nobody, as it is the only one with anything to do."""
+        """The host that has its orders and asks nobody, as it is the only one with anything to
+        do."""
         with self._moved:
             names = self._order if len(self._order) == 1 else self._participants
             alone = names[0] if len(names) == 1 else ""
@@ -77,7 +83,8 @@ class Coordinator:
             self._set(host, "working")
 
     def left(self, host: str, *, failed: bool) -> None:
-        """The host has ended: with nothing to do, done, or `failed`. A failure after the outcome doesn't change it."""
+        """The host has ended: with nothing to do, done, or `failed`. A failure after the outcome
+        doesn't change it."""
         with self._moved:
             self._state[host] = "left"
             if failed and self.outcome is None:
@@ -91,12 +98,14 @@ class Coordinator:
             self._moved.notify_all()
 
     def wait_until_answered(self, seconds: float) -> bool:
-        """Whether, in time, no host is left between its readiness and its end: each has had its word and has ended.
-        One that decides alone has ended, too."""
+        """Whether, in time, no host is left between its readiness and its end: each has had its
+        word and has ended. One that decides alone has ended, too."""
         busy = ("staged", "switching", "prepared")
 
         def all_have_ended() -> bool:
-            return self.decides_alone is None and not any(state in busy for state in self._state.values())
+            return self.decides_alone is None and not any(
+                state in busy for state in self._state.values()
+            )
 
         with self._moved:
             return self._moved.wait_for(all_have_ended, seconds)
@@ -110,14 +119,18 @@ class Coordinator:
         with self._moved:
             self._state[host] = "staged"
             self._moved.notify_all()
-            self._moved.wait_for(lambda: self.outcome or self._must_yield(host) or self._may_switch())
+            self._moved.wait_for(
+                lambda: self.outcome or self._must_yield(host) or self._may_switch()
+            )
             if self.outcome:
                 return "abort"
             if self._must_yield(host):
                 self._state[host] = "yielded"
                 self._moved.notify_all()
                 return "yield"
-            self._participants = self._participants or [name for name in self._order if self._state[name] == "staged"]
+            self._participants = self._participants or [
+                name for name in self._order if self._state[name] == "staged"
+            ]
             self._state[host] = "switching"
             return "go:" + ",".join(self._participants)
 
@@ -128,7 +141,9 @@ class Coordinator:
 
     def _may_switch(self) -> bool:
         """Whether all are ready, and fewer than `batch` are between their switch and their vote."""
-        ready = all(state not in ("working", "waiting", "yielded") for state in self._state.values())
+        ready = all(
+            state not in ("working", "waiting", "yielded") for state in self._state.values()
+        )
         return ready and list(self._state.values()).count("switching") < self._batch
 
     def _at_again(self, host: str) -> str:
@@ -142,7 +157,9 @@ class Coordinator:
     def _at_switched(self, host: str) -> str:
         with self._moved:
             self._state[host] = "prepared"
-            if self.outcome is None and all(state in ("prepared", "left") for state in self._state.values()):
+            if self.outcome is None and all(
+                state in ("prepared", "left") for state in self._state.values()
+            ):
                 self.outcome = COMMIT
             self._moved.notify_all()
             self._moved.wait_for(lambda: self.outcome is not None)
@@ -151,7 +168,8 @@ class Coordinator:
 
 
 def how_it_ended(outcomes: Sequence[str]) -> str:
-    """What a prepared host is to do, from what all participants say of that change (`journal.outcome`)."""
+    """What a prepared host is to do, from what all participants say of that change
+    (`journal.outcome`)."""
     if "committed" in outcomes:
         return COMMIT
     return COMMIT if all(outcome == "prepared" for outcome in outcomes) else UNDO

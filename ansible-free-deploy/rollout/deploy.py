@@ -1,4 +1,5 @@
-"""Configuration: render a generation per host, hand it to the host's transaction, gather what it says."""
+"""Configuration: render a generation per host, hand it to the host's transaction, gather what it
+says."""
 
 from __future__ import annotations
 
@@ -30,8 +31,9 @@ _CHANGING = ("deploy", "rollback")  # the verbs that change hosts; the others lo
 _SHOWN = 3  # paths in a table
 _SHOWN_LINES = 20  # of a host's history
 ONLY_SECRETS = (
-    "the last deploy changed nothing but secrets, and a rollback brings back no secret: set the value that you want "
-    "and run `fab deploy`, or name a generation of `fab history`: `fab rollback --to ID`"
+    "the last deploy changed nothing but secrets, and a rollback brings back no secret: set the"
+    " value that you want and run `fab deploy`, or name a generation of `fab history`: `fab"
+    " rollback --to ID`"
 )
 WHAT = {"frontend": "page", "backend": "code"}  # what a release is, by role
 LOOKS_BACK = ("history", "releases", "logs")  # verbs that ask of a host what it remembers
@@ -51,7 +53,8 @@ class UsageError(ValueError):
 
 
 def seconds(text: str | None) -> int:
-    """How long to wait for another ship or deploy: `90`, `90s` or `5m`; a minute by default. Raises UsageError."""
+    """How long to wait for another ship or deploy: `90`, `90s` or `5m`; a minute by default. Raises
+    UsageError."""
     match = re.fullmatch(r"(\d{1,5})([sm]?)", text or str(WAIT_S))
     if match is None:
         raise UsageError(f"--wait {text}: write seconds or minutes, e.g. 90s or 5m")
@@ -67,7 +70,8 @@ def role_of(text: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one host reported; `result` is its answer as the transaction gives it, `seconds` what each phase took."""
+    """What one host reported; `result` is its answer as the transaction gives it, `seconds` what
+    each phase took."""
 
     role: str
     host: Host
@@ -89,40 +93,52 @@ def orders(contract: Contract, role: str, verb: str, **more: object) -> Json:
     }
 
 
-def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str], verb: str, **more: object) -> Json:
+def payload(
+    contract: Contract, role: str, host: Host, secret: Mapping[str, str], verb: str, **more: object
+) -> Json:
     """The orders for one host: what it should hold and how to find out whether it works."""
     generation = render(contract, role, host, secret)
     return {
         **orders(contract, role, verb),
         "generation": generation.to_json(),
-        "secrets": dict(secret) if role == "backend" else {},  # so that no message from there quotes one
+        "secrets": (
+            dict(secret) if role == "backend" else {}
+        ),  # so that no message from there quotes one
         "probes": probes(contract, role, generation),
         **more,
     }
 
 
 def _orders_for(outputs: Outputs, verb: str) -> Callable[[str, Host], Json]:
-    """What to send to each host. Verbs that look back send no configuration, and no secret leaves this machine."""
+    """What to send to each host. Verbs that look back send no configuration, and no secret leaves
+    this machine."""
     contract = outputs.contract
     if verb in LOOKS_BACK:
         return lambda role, host: orders(contract, role, verb)
     if verb == "status":
         names = dict.fromkeys(secret_values.names(outputs), "")
-        return lambda role, host: orders(contract, role, verb, outline=render(contract, role, host, names).outline())
+        return lambda role, host: orders(
+            contract, role, verb, outline=render(contract, role, host, names).outline()
+        )
     secret = secret_values.read(outputs)
     return lambda role, host: payload(contract, role, host, secret, verb)
 
 
 def who() -> str:
     """Who deploys, for the lock and the audit line."""
-    return f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{platform.node()} (pid {os.getpid()})"
+    return (
+        f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{platform.node()} (pid {os.getpid()})"
+    )
 
 
 @functools.cache
 def commit() -> str | None:
     """The commit that this checkout of the kit and its stacks is at, for the audit line."""
     done = subprocess.run(
-        ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
+        ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stdout.strip() or None
 
@@ -130,7 +146,10 @@ def commit() -> str | None:
 def probes(contract: Contract, role: str, generation: Generation) -> Json:
     """What must and must not be answered once the generation is live."""
     if role == "frontend":
-        return {"host": _host(contract.frontend.origin), "pages": {"/": "", "/config.json": contract.backend.origin}}
+        return {
+            "host": _host(contract.frontend.origin),
+            "pages": {"/": "", "/config.json": contract.backend.origin},
+        }
     everyone = contract.cors.allowed_shapes == ("*",)
     names = contract.cors.allowed_origins
     strangers = [] if everyone else [_look_alike(contract, origin) for origin in names[:1]]
@@ -144,7 +163,9 @@ def probes(contract: Contract, role: str, generation: Generation) -> Json:
 
 def _look_alike(contract: Contract, origin: str) -> str:
     printable = (
-        text for text in look_alikes(parse_origin(origin, production=False)) if text.isascii() and text.isprintable()
+        text
+        for text in look_alikes(parse_origin(origin, production=False))
+        if text.isascii() and text.isprintable()
     )
     return next(text for text in printable if text not in contract.cors.allowed_origins)
 
@@ -154,12 +175,17 @@ def _host(origin: str) -> str:
 
 
 def everywhere(
-    outputs: Outputs, verb: str, *, batch: int = 1, only: str | None = None, again: Mapping[str, str] | None = None,
+    outputs: Outputs,
+    verb: str,
+    *,
+    batch: int = 1,
+    only: str | None = None,
+    again: Mapping[str, str] | None = None,
     **more: object,
-) -> list[Outcome]:  # fmt: skip
-    """`verb` on every host, or on the role or the host that `only` names, side by side. What changes hosts is staged
-    and checked on all of them first, then switched on `batch` hosts at a time; where one fails, all stay or go back.
-    Raises ChangeError; `again` is as there."""
+) -> list[Outcome]:
+    """`verb` on every host, or on the role or the host that `only` names, side by side. What
+    changes hosts is staged and checked on all of them first, then switched on `batch` hosts at a
+    time; where one fails, all stay or go back. Raises ChangeError; `again` is as there."""
     contract, orders_of = outputs.contract, _orders_for(outputs, verb)
     pairs = contract.chosen(only)
     more = {"deploy": change.new_transaction(), "together": len(pairs) > 1, **more}
@@ -173,8 +199,12 @@ def everywhere(
                 sent["to"] = sent["to"][host.name]
             result = turn.run(session, sent)
         if "made_from" in result:
-            result["to_ship"] = wanted.to_ship(outputs.made_from.get(role, {}), result.pop("made_from"))
-        return Outcome(role, host, result, {"connect": round(connected, 3), **result.pop("phases", {})})
+            result["to_ship"] = wanted.to_ship(
+                outputs.made_from.get(role, {}), result.pop("made_from")
+            )
+        return Outcome(
+            role, host, result, {"connect": round(connected, 3), **result.pop("phases", {})}
+        )
 
     outcomes = change.carry_out(contract, pairs, one, batch, changes=verb in _CHANGING, again=again)
     done = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
@@ -194,7 +224,8 @@ def summary(contract: Contract, outcomes: Sequence[Outcome]) -> str:
 def seconds_by_phase(outcomes: Sequence[Outcome]) -> str:
     """Where the time went, for each host that changed; a host that did not has nothing to tell."""
     return "\n".join(
-        f"  {o.host.name:<12} " + " · ".join(f"{name} {spent:.2f} s" for name, spent in o.phases.items() if spent)
+        f"  {o.host.name:<12} "
+        + " · ".join(f"{name} {spent:.2f} s" for name, spent in o.phases.items() if spent)
         for o in outcomes
         if o.result.get("changed")
     )
@@ -208,16 +239,21 @@ def state(result: Json) -> str:
 
 
 def rollback(outputs: Outputs, to: str | None, wait_s: int, batch: int = 1) -> list[Outcome]:
-    """Every host goes back to what it held at the deploy before the last one that changed anything, or to `to`.
+    """Every host goes back to what it held at the deploy before the last one that changed anything,
+    or to `to`.
 
     Raises RollbackError where there is no such deploy, ChangeError where a host failed.
     """
     looks = everywhere(outputs, "history")
     wanted = {look.host.name: to for look in looks} if to else before(looks)
-    missing = [look.host.name for look in looks if wanted[look.host.name] not in look.result["kept"]]
+    missing = [
+        look.host.name for look in looks if wanted[look.host.name] not in look.result["kept"]
+    ]
     if to and len(missing) == len(looks):
         choice = sorted({name for look in looks for name in look.result["kept"]})
-        raise RollbackError(f"generation {to} is on no host; there is {', '.join(choice) or 'none'}")
+        raise RollbackError(
+            f"generation {to} is on no host; there is {', '.join(choice) or 'none'}"
+        )
     stays = {look.host.name: look.result["current"] for look in looks}
     goals = {name: stays[name] if name in missing else goal for name, goal in wanted.items()}
     again = {name: f"`fab rollback --to {goal}`" for name, goal in goals.items()}
@@ -225,31 +261,47 @@ def rollback(outputs: Outputs, to: str | None, wait_s: int, batch: int = 1) -> l
 
 
 def before(looks: Sequence[Outcome]) -> dict[str, str]:
-    """What each host held before the last change, from all histories. Raises RollbackError where there is none."""
+    """What each host held before the last change, from all histories. Raises RollbackError where
+    there is none."""
     done = ("deployed", "unchanged")
     held = [
-        {one["deploy"]: one["generation"] for one in look.result["deploys"] if one["result"] in done} for look in looks
+        {
+            one["deploy"]: one["generation"]
+            for one in look.result["deploys"]
+            if one["result"] in done
+        }
+        for look in looks
     ]
     now = [look.result["current"] for look in looks]
-    ids = dict.fromkeys(one["deploy"] for look in looks for one in look.result["deploys"] if one["result"] in done)
+    ids = dict.fromkeys(
+        one["deploy"] for look in looks for one in look.result["deploys"] if one["result"] in done
+    )
     for identity in ids:
         then = [states.get(identity, current) for states, current in zip(held, now, strict=True)]
-        if then != now and all(name in look.result["kept"] for name, look in zip(then, looks, strict=True)):
+        if then != now and all(
+            name in look.result["kept"] for name, look in zip(then, looks, strict=True)
+        ):
             if [_led_to(name, look) for name, look in zip(then, looks, strict=True)] == now:
                 raise RollbackError(ONLY_SECRETS)
             return {look.host.name: name for look, name in zip(looks, then, strict=True)}
-    raise RollbackError("there is no configuration before this one on these hosts; `fab deploy` makes one")
+    raise RollbackError(
+        "there is no configuration before this one on these hosts; `fab deploy` makes one"
+    )
 
 
 def _led_to(name: str, look: Outcome) -> str:
-    """What a rollback to a generation makes current: it takes today's secrets, so perhaps another one."""
+    """What a rollback to a generation makes current: it takes today's secrets, so perhaps another
+    one."""
     return str(look.result.get("leads_to", {}).get(name, name))
 
 
 def as_json(outcomes: Sequence[Outcome]) -> str:
     """Every host's answer under its name, for other programs."""
     return json.dumps(
-        {o.host.name: {"role": o.role, "address": o.host.address, **o.result, "phases": o.phases} for o in outcomes},
+        {
+            o.host.name: {"role": o.role, "address": o.host.address, **o.result, "phases": o.phases}
+            for o in outcomes
+        },
         indent=2,
     )
 
@@ -269,8 +321,10 @@ def history_text(outcome: Outcome) -> str:
 
 def _deploys(outcome: Outcome) -> Iterator[tuple[Json, tuple[str, ...]]]:
     result = outcome.result
-    marks = {kept: "kept" if _led_to(kept, outcome) == kept else "kept, with today's secrets"
-             for kept in result["kept"]} | {result["current"]: "current"}  # fmt: skip
+    marks = {
+        kept: "kept" if _led_to(kept, outcome) == kept else "kept, with today's secrets"
+        for kept in result["kept"]
+    } | {result["current"]: "current"}
     for line in result["deploys"]:
         yield line, _row(line, "deploy", line["generation"], marks, "")
 
@@ -281,9 +335,20 @@ def _ships(result: Json) -> Iterator[tuple[Json, tuple[str, ...]]]:
         yield line, _row(line, "ship", line["release"], marks, line["revision"])
 
 
-def _row(line: Json, what: str, name: str | None, marks: Mapping[str, str], commit: str) -> tuple[str, ...]:
+def _row(
+    line: Json, what: str, name: str | None, marks: Mapping[str, str], commit: str
+) -> tuple[str, ...]:
     took = f"{line['seconds']:.1f} s"
-    return line["at"], what, name or "none", marks.get(name or "", ""), commit, took, line["who"], line["result"]
+    return (
+        line["at"],
+        what,
+        name or "none",
+        marks.get(name or "", ""),
+        commit,
+        took,
+        line["who"],
+        line["result"],
+    )
 
 
 def plan_text(outcome: Outcome) -> str:
@@ -320,7 +385,9 @@ def status_table(outcomes: Sequence[Outcome]) -> str:
         )
         for o in outcomes
     ]
-    return report.table(("host", "address", "generation", "release", "commit", "units", "state"), rows)
+    return report.table(
+        ("host", "address", "generation", "release", "commit", "units", "state"), rows
+    )
 
 
 def _release(result: Json) -> str:
@@ -328,12 +395,16 @@ def _release(result: Json) -> str:
 
 
 def _state(outcome: Outcome) -> str:
-    """What is to be said of a host; that its code is not what was shipped last is nothing wrong: a person wanted it."""
+    """What is to be said of a host; that its code is not what was shipped last is nothing wrong: a
+    person wanted it."""
     verdict, line = _verdict(outcome.result), outcome.result.get("last_ship") or {}
     if line.get("result") != "rolled back":
         return verdict
     back = f"its {WHAT[outcome.role]} was rolled back from release {line['previous'] or 'unknown'}"
-    return f"{'configuration ' if verdict == AS_WANTED else ''}{verdict}; {back}: `fab ship` ships what is here"
+    return (
+        f"{'configuration ' if verdict == AS_WANTED else ''}{verdict}; {back}: `fab ship` ships"
+        " what is here"
+    )
 
 
 def as_wanted(outcome: Outcome) -> bool:
@@ -349,7 +420,8 @@ def would_change(outcome: Outcome) -> bool:
 
 
 def _verdict(result: Json) -> str:
-    """What is not as it should be, each with its cure; the first thing about the configuration, and the release."""
+    """What is not as it should be, each with its cure; the first thing about the configuration, and
+    the release."""
     changed = _release_changed(result.get("release_changed", []), _release(result))
     found = [_configuration(result), changed, _to_ship(result)]
     return "; ".join(filter(None, found)) or AS_WANTED
@@ -365,12 +437,17 @@ def _configuration(result: Json) -> str:
     if result["differs"]:
         return "differs from the contract: run `fab deploy`"
     if result["restarts"]:
-        reasons = "; ".join(f"{service}: {why}" for service, why in sorted(result["restarts"].items()))
+        reasons = "; ".join(
+            f"{service}: {why}" for service, why in sorted(result["restarts"].items())
+        )
         return f"{reasons}: run `fab deploy`"
     if stopped := sorted(unit for unit, state in result["units"].items() if state != "active"):
         return f"{', '.join(stopped)}: not running: run `fab logs`, then `fab deploy --restart`"
     if killed := result.get("workers_killed"):
-        return f"{killed} of gunicorn's workers were killed in the last 5 min, for want of memory: see `fab doctor`"
+        return (
+            f"{killed} of gunicorn's workers were killed in the last 5 min, for want of memory: see"
+            " `fab doctor`"
+        )
     return ""
 
 
@@ -384,4 +461,7 @@ def _release_changed(paths: Sequence[str], release: str) -> str:
     if not paths:
         return ""
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return f"release {release} was changed on the host ({', '.join(paths[:_SHOWN])}{more}): run `fab ship`"
+    return (
+        f"release {release} was changed on the host ({', '.join(paths[:_SHOWN])}{more}): run `fab"
+        " ship`"
+    )

@@ -1,8 +1,8 @@
 """SSH: one connection and one exec per host, keys pinned by the contract, hosts side by side.
 
-What runs there is the package `on_host`, which needs nothing but Debian's Python. It travels once, its orders arrive on
-standard input: nothing has to be installed first, nothing secret stands in a process list, and one exchange asks and
-does everything.
+What runs there is the package `on_host`, which needs nothing but Debian's Python. It travels once,
+its orders arrive on standard input: nothing has to be installed first, nothing secret stands in a
+process list, and one exchange asks and does everything.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from rollout.ssh_keys import Keys
 CONNECT_TIMEOUT_S = 10
 SILENCE_S = 45.0  # a host that has sent none for this long is given up
 MOST_AT_ONCE = 32
-# paramiko logs the traceback of a connection that fails, and Python shows what nobody handles; we say what is wrong.
+# paramiko logs the traceback of a connection that fails, and Python shows what nobody handles; we
+# say what is wrong.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 CUT = (OSError, EOFError, paramiko.SSHException)  # how paramiko says that a connection is gone
@@ -46,8 +47,8 @@ CUT = (OSError, EOFError, paramiko.SSHException)  # how paramiko says that a con
 # What a person runs after a failure. For a rollback it is another command: see `HostError.told`.
 AGAIN = "the same command again"
 SILENT = (
-    "it has sent no sign of life for {:.0f} s, so it was given up: is it overloaded, or the line down? What runs there "
-    f"ends by itself; run {AGAIN} to see how"
+    "it has sent no sign of life for {:.0f} s, so it was given up: is it overloaded, or the line"
+    f" down? What runs there ends by itself; run {AGAIN} to see how"
 )
 
 Event = Callable[[Json], None]
@@ -56,15 +57,26 @@ T = TypeVar("T")
 
 
 class HostError(ValueError):
-    """A host could not be reached, or what ran there failed; `detail` is the host's own output, shortened."""
+    """A host could not be reached, or what ran there failed; `detail` is the host's own output,
+    shortened."""
 
     def __init__(
-        self, host: Host, text: str, detail: str = "", *, left_alone: bool = False, in_doubt: bool = False
+        self,
+        host: Host,
+        text: str,
+        detail: str = "",
+        *,
+        left_alone: bool = False,
+        in_doubt: bool = False,
     ) -> None:
         self.host = host
         self.detail = detail
-        self.left_alone = left_alone  # the host itself is well: it was kept as it was for another's sake
-        self.in_doubt = in_doubt  # it serves the new one, and may not have heard whether the others do
+        self.left_alone = (
+            left_alone  # the host itself is well: it was kept as it was for another's sake
+        )
+        self.in_doubt = (
+            in_doubt  # it serves the new one, and may not have heard whether the others do
+        )
         super().__init__(f"{host.name} ({host.address}): {text}")
 
     def told(self, again: str = AGAIN) -> str:
@@ -82,28 +94,38 @@ class LostError(HostError):
 
 
 class ConnectError(HostError):
-    """No connection came about: not up yet, refused, timed out, another key, a wrong user. Nothing was sent."""
+    """No connection came about: not up yet, refused, timed out, another key, a wrong user. Nothing
+    was sent."""
 
     exit_status = exits.UNREACHABLE
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who logs in: with the key in `file` alone, or with whatever keys the operator has; `own_config` tells whether the
-    operator's SSH configuration counts. (It does not for machines that the kit has made here.)"""
+    """Who logs in: with the key in `file` alone, or with whatever keys the operator has;
+    `own_config` tells whether the operator's SSH configuration counts. (It does not for machines
+    that the kit has made here.)"""
 
     file: Path | None = None
     own_config: bool = True
 
 
 class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no types
-    """Fabric's connection, except that an unknown or other host key ends it; Fabric's own accepts any."""
+    """Fabric's connection, except that an unknown or other host key ends it; Fabric's own accepts
+    any."""
 
     def __init__(self, host: Host, identity: Identity) -> None:
         self._set(jump=None)
-        ssh = ssh_config.read(host) if identity.own_config else SshConfig(host.address, host.port, agent="none")
+        ssh = (
+            ssh_config.read(host)
+            if identity.own_config
+            else SshConfig(host.address, host.port, agent="none")
+        )
         # fabric.yaml may not redirect a deploy, and what ssh_config(5) says is in `ssh` already.
-        config = Config(overrides={"load_ssh_configs": False, "timeouts": {"connect": CONNECT_TIMEOUT_S}}, lazy=True)
+        config = Config(
+            overrides={"load_ssh_configs": False, "timeouts": {"connect": CONNECT_TIMEOUT_S}},
+            lazy=True,
+        )
         super().__init__(
             ssh.hostname,
             user=host.user,
@@ -122,7 +144,9 @@ class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no typ
                 kind, data = line.split()[:2]
                 key = paramiko.PKey.from_type_string(kind, base64.b64decode(data))
             except (paramiko.SSHException, ValueError, IndexError, UnicodeDecodeError) as problem:
-                raise ValueError(f"the contract holds a host key that is none ({line!r}); run `fab up`") from problem
+                raise ValueError(
+                    f"the contract holds a host key that is none ({line!r}); run `fab up`"
+                ) from problem
             self.client.get_host_keys().add(name, kind, key)
         if ssh_jump.is_used(ssh):
             self._set(jump=ssh_jump.Jump(host, ssh, CONNECT_TIMEOUT_S))
@@ -148,7 +172,8 @@ class Session:
 
     @property
     def login_key(self) -> str | None:
-        """Kind and data of the public key that this login used, as an authorized_keys line has them."""
+        """Kind and data of the public key that this login used, as an authorized_keys line has
+        them."""
         handler = self.connection.transport.auth_handler
         key = getattr(handler, "private_key", None)
         return f"{key.get_name()} {key.get_base64()}" if key else None
@@ -162,11 +187,12 @@ class Session:
         on_event: Event = lambda event: None,
         on_gate: Answer | None = None,
     ) -> Json:
-        """Have `orders` carried out as root, and return the `result`; events are handed on while it runs.
+        """Have `orders` carried out as root, and return the `result`; events are handed on while it
+        runs.
 
-        Where the work comes to a gate, it is sent the word that `on_gate` gives for it. The bytes of `blob` follow on
-        its standard input. `program` is the kit's own, but in tests. Raises HostError where the work reports an error,
-        dies, or the connection is lost.
+        Where the work comes to a gate, it is sent the word that `on_gate` gives for it. The bytes
+        of `blob` follow on its standard input. `program` is the kit's own, but in tests. Raises
+        HostError where the work reports an error, dies, or the connection is lost.
         """
         program = program or programs.current()
         try:
@@ -175,7 +201,9 @@ class Session:
         except CUT as problem:
             raise HostError(self.host, f"{self._not_begun()}; run this again") from problem
         channel.settimeout(SILENCE_S)
-        sender = _Sender(channel, program, orders, self._open(blob), keeps_alive=on_gate is not None)
+        sender = _Sender(
+            channel, program, orders, self._open(blob), keeps_alive=on_gate is not None
+        )
         sender.start()
         try:
             result, stray = self._follow(channel, sender, on_event, on_gate)
@@ -213,7 +241,11 @@ class Session:
             if "error" in event:
                 left_alone, in_doubt = bool(event.get("left_alone")), bool(event.get("in_doubt"))
                 raise HostError(
-                    self.host, event["error"], event.get("detail", ""), left_alone=left_alone, in_doubt=in_doubt
+                    self.host,
+                    event["error"],
+                    event.get("detail", ""),
+                    left_alone=left_alone,
+                    in_doubt=in_doubt,
                 )
             if "beat" in event:
                 continue
@@ -223,7 +255,9 @@ class Session:
             if "result" in event:
                 result = event["result"]
             elif "gate" in event and on_gate:
-                with contextlib.suppress(*CUT):  # a connection that is gone shows as the end of the channel
+                with contextlib.suppress(
+                    *CUT
+                ):  # a connection that is gone shows as the end of the channel
                     channel.sendall(f"{on_gate(event['gate'])}\n".encode())
             else:
                 on_event(event)
@@ -232,10 +266,14 @@ class Session:
     def _not_begun(self) -> str:
         if self._is_lost():
             return "the connection was lost before anything was asked"
-        return "it starts no program for us: too many sessions, or out of memory or processes? nothing was sent"
+        return (
+            "it starts no program for us: too many sessions, or out of memory or processes? nothing"
+            " was sent"
+        )
 
     def _is_lost(self) -> bool:
-        """Whether the connection itself is gone. (paramiko ends the channels of a broken one before it says so.)"""
+        """Whether the connection itself is gone. (paramiko ends the channels of a broken one before
+        it says so.)"""
         transport = self.connection.transport
         return not transport.is_active() or transport.saved_exception is not None
 
@@ -243,35 +281,51 @@ class Session:
         words = channel.makefile_stderr("rb").read().decode(errors="replace")
         own = "\n".join([*stray, words]).strip()[-1500:]
         if status == -1 and self._is_lost():
-            text = f"the connection was lost; what runs there ends by itself: run {AGAIN} to see how"
+            text = (
+                f"the connection was lost; what runs there ends by itself: run {AGAIN} to see how"
+            )
             return LostError(self.host, text, own)
         return HostError(self.host, why_dead(self.host.user, own, status), own)
 
 
-# What stands in the way of the program → what to say; in the words of the shell, sudo and Python. `{}` is the user.
+# What stands in the way of the program → what to say; in the words of the shell, sudo and Python.
+# `{}` is the user.
 _IN_THE_WAY = {
-    r"python3: (command not found|No such file)": "/usr/bin/python3 is not installed there; install python3",
-    r"sudo: (command )?not found|not found: sudo": "sudo is not installed there; {} needs it, without a password",
+    r"python3: (command not found|No such file)": (
+        "/usr/bin/python3 is not installed there; install python3"
+    ),
+    r"sudo: (command )?not found|not found: sudo": (
+        "sudo is not installed there; {} needs it, without a password"
+    ),
     r"sudo.*password|not in the sudoers|must have a tty": (
         "{} may not use sudo without a password; see docs/operating.md"
     ),
-    r"This account is|nologin": "user {} has no shell there; the contract names another user than may log in",
-    r"No space left on device": "a disk there is full; see `df -h` and `df -i` there, and make room",
+    r"This account is|nologin": (
+        "user {} has no shell there; the contract names another user than may log in"
+    ),
+    r"No space left on device": (
+        "a disk there is full; see `df -h` and `df -i` there, and make room"
+    ),
     r"Read-only file system": "a file system there is read-only; see `dmesg` there",
     r"MemoryError|Cannot allocate memory|can't start new thread|fork: ": (
         f"it is out of memory or processes; see `free -h` there, then run {AGAIN}"
     ),
-    r"SyntaxError|'type' object is not subscriptable": "its /usr/bin/python3 is too old; the kit needs 3.9 or newer",
+    r"SyntaxError|'type' object is not subscriptable": (
+        "its /usr/bin/python3 is too old; the kit needs 3.9 or newer"
+    ),
     r"Traceback \(most recent": "the kit's own program failed there: a bug, please report it",
 }
 
 
 def why_dead(user: str, words: str, status: int) -> str:
-    """Why the program ended without an answer: what it or what starts it said, or the signal that ended it."""
+    """Why the program ended without an answer: what it or what starts it said, or the signal that
+    ended it."""
     for pattern, text in _IN_THE_WAY.items():
         if re.search(pattern, words):
             return text.format(user)
-    if status == -1 or status > _BY_SIGNAL:  # sshd tells a signal as no status, a shell as 128 and its number
+    if (
+        status == -1 or status > _BY_SIGNAL
+    ):  # sshd tells a signal as no status, a shell as 128 and its number
         by = f" by {_signal(status - _BY_SIGNAL)}" if status > _BY_SIGNAL else ""
         text = f"the work on the host was killed{by}; out of memory? see `journalctl -k` there"
         return f"{text}; run {AGAIN}"
@@ -289,11 +343,17 @@ def _signal(number: int) -> str:
 
 
 class _Sender(threading.Thread):
-    """Sends the orders, the program where it is missing there, and the blob; then signs of life until it is stopped, if
-    the work may ask anything."""
+    """Sends the orders, the program where it is missing there, and the blob; then signs of life
+    until it is stopped, if the work may ask anything."""
 
     def __init__(
-        self, channel: paramiko.Channel, program: Program, orders: Json, blob: BinaryIO | None, *, keeps_alive: bool
+        self,
+        channel: paramiko.Channel,
+        program: Program,
+        orders: Json,
+        blob: BinaryIO | None,
+        *,
+        keeps_alive: bool,
     ) -> None:
         super().__init__(daemon=True)
         self._channel = channel
@@ -341,7 +401,8 @@ class _Sender(threading.Thread):
 
 @contextlib.contextmanager
 def session(host: Host, identity: Identity = OWN) -> Iterator[Session]:
-    """An open, verified connection. HostError tells refused, timed out, other key and wrong user apart."""
+    """An open, verified connection. HostError tells refused, timed out, other key and wrong user
+    apart."""
     try:
         connection = PinnedConnection(host, identity)
     except ValueError as problem:
@@ -368,8 +429,8 @@ def explain(host: Host, problem: BaseException) -> str:
     where = f"port {host.port}"
     if isinstance(problem, paramiko.BadHostKeyException):
         return (
-            "its host key is not the one in the contract: somebody else answers, or it was rebuilt. "
-            "Run `fab up` if you rebuilt it; nothing was sent"
+            "its host key is not the one in the contract: somebody else answers, or it was rebuilt."
+            " Run `fab up` if you rebuilt it; nothing was sent"
         )
     if isinstance(problem, AuthFailure):
         return ssh_keys.explain(problem)
@@ -385,11 +446,15 @@ def explain(host: Host, problem: BaseException) -> str:
         return f"{where} refused the connection; sshd is not up there (yet): wait, or run `fab up`"
     if isinstance(problem, OSError):
         return (
-            f"{where} can't be reached ({os.strerror(problem.errno) if problem.errno else problem}); "
-            "is it running, and is there a way from here to it? `fab up` starts it where it can"
+            f"{where} can't be reached"
+            f" ({os.strerror(problem.errno) if problem.errno else problem}); is it running, and is"
+            " there a way from here to it? `fab up` starts it where it can"
         )
     if "not found in known_hosts" in str(problem):
-        return "it offers no host key of the kind in the contract: somebody else answers; nothing was sent"
+        return (
+            "it offers no host key of the kind in the contract: somebody else answers; nothing was"
+            " sent"
+        )
     return f"SSH failed ({problem}); is it an SSH server that listens on {where}?"
 
 
@@ -399,7 +464,8 @@ def each(
     stop: Callable[[], None] = lambda: None,
     at_once: int = MOST_AT_ONCE,
 ) -> list[Any]:
-    """`work` for every host side by side, results in order; the first failure is raised when all have ended.
+    """`work` for every host side by side, results in order; the first failure is raised when all
+    have ended.
 
     `stop` is called where this is interrupted (^C), so that the work that is under way ends soon.
     """

@@ -1,4 +1,5 @@
-"""The Debian image and the zones of a stack: found once, pinned in its config. Newer ones touch no running instance."""
+"""The Debian image and the zones of a stack: found once, pinned in its config. Newer ones touch no
+running instance."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ _KEY, _ZONES = "origin-kit:machine_image", "origin-kit:zones"
 
 
 class ImagesError(ValueError):
-    """No image could be found, or the config can't be changed; the text says why and the next step."""
+    """No image could be found, or the config can't be changed; the text says why and the next
+    step."""
 
     exit_status = exits.UNREACHABLE
 
@@ -34,10 +36,13 @@ def config(stack: str) -> dict[str, str]:
     values = read_config(ROOT, stack)
     if values.get("cloud") not in FINDERS:
         raise StackError(
-            f"stack {stack} is on {values.get('cloud')}: its machines are made here, there is nothing to pin"
+            f"stack {stack} is on {values.get('cloud')}: its machines are made here, there is"
+            " nothing to pin"
         )
     if not values.get("region"):
-        raise StackError(f"stacks/Pulumi.{stack}.yaml: region: missing; images are looked for there")
+        raise StackError(
+            f"stacks/Pulumi.{stack}.yaml: region: missing; images are looked for there"
+        )
     return values
 
 
@@ -60,15 +65,21 @@ def _aws(values: Mapping[str, str]) -> str:
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError:
         raise ImagesError("boto3 is not installed; run `uv sync --group aws`") from None
-    name = f"debian-{release(values).number}-{_ARCHITECTURES[values.get('architecture', 'x86_64')]}-*"
+    name = (
+        f"debian-{release(values).number}-{_ARCHITECTURES[values.get('architecture', 'x86_64')]}-*"
+    )
     filters = [{"Name": "name", "Values": [name]}, {"Name": "state", "Values": ["available"]}]
     try:
         client = boto3.client("ec2", region_name=values["region"])
         found = client.describe_images(Owners=[DEBIAN_ON_AWS], Filters=filters)["Images"]
     except (BotoCoreError, ClientError) as problem:
-        raise ImagesError(f"AWS did not answer for {values['region']}: {problem}; are you logged in?") from problem
+        raise ImagesError(
+            f"AWS did not answer for {values['region']}: {problem}; are you logged in?"
+        ) from problem
     if not found:
-        raise ImagesError(f"Debian has no image {name} in {values['region']}; is the region's name right?")
+        raise ImagesError(
+            f"Debian has no image {name} in {values['region']}; is the region's name right?"
+        )
     return str(max(found, key=lambda image: image["CreationDate"])["ImageId"])
 
 
@@ -78,12 +89,18 @@ def _gcp(values: Mapping[str, str]) -> str:
         from google.auth.exceptions import GoogleAuthError
         from google.cloud import compute_v1
     except ImportError:
-        raise ImagesError("google-cloud-compute is not installed; run `uv sync --group gcp`") from None
-    family = f"debian-{release(values).number}" + ("-arm64" if values.get("architecture") == "arm64" else "")
+        raise ImagesError(
+            "google-cloud-compute is not installed; run `uv sync --group gcp`"
+        ) from None
+    family = f"debian-{release(values).number}" + (
+        "-arm64" if values.get("architecture") == "arm64" else ""
+    )
     try:
         image = compute_v1.ImagesClient().get_from_family(project="debian-cloud", family=family)
     except (GoogleAPIError, GoogleAuthError) as problem:
-        raise ImagesError(f"Google did not answer for family {family}: {problem}; are you logged in?") from problem
+        raise ImagesError(
+            f"Google did not answer for family {family}: {problem}; are you logged in?"
+        ) from problem
     return f"projects/debian-cloud/global/images/{image.name}"
 
 
@@ -94,15 +111,18 @@ def zones(values: Mapping[str, str]) -> tuple[str, ...]:
     """
     if json.loads(values.get("zones") or "[]"):
         return ()
-    cloud, kind = values["cloud"], values.get("machine_type") or provider.FORMS[values["cloud"]].default_type
+    cloud, kind = (
+        values["cloud"],
+        values.get("machine_type") or provider.FORMS[values["cloud"]].default_type,
+    )
     usual = provider.usual_zones(cloud, values["region"])
     there = {"aws": _zones_on_aws, "gcp": _zones_on_google}[cloud](values, kind)
     if set(usual) <= set(there):
         return ()
     if len(there) < len(usual):
         raise ImagesError(
-            f"{values['region']} has {kind} in {', '.join(there) or 'no zone'} for this account, {len(usual)} needed: "
-            "choose another machine_type or region"
+            f"{values['region']} has {kind} in {', '.join(there) or 'no zone'} for this account,"
+            f" {len(usual)} needed: choose another machine_type or region"
         )
     return tuple(there[: len(usual)])
 
@@ -112,13 +132,20 @@ def _zones_on_aws(values: Mapping[str, str], kind: str) -> list[str]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     offered = [{"Name": "instance-type", "Values": [kind]}]
-    usable = [{"Name": "zone-type", "Values": ["availability-zone"]}, {"Name": "state", "Values": ["available"]}]
+    usable = [
+        {"Name": "zone-type", "Values": ["availability-zone"]},
+        {"Name": "state", "Values": ["available"]},
+    ]
     try:
         client = boto3.client("ec2", region_name=values["region"])
         found = client.describe_availability_zones(Filters=usable)["AvailabilityZones"]
-        has = client.describe_instance_type_offerings(LocationType="availability-zone", Filters=offered)
+        has = client.describe_instance_type_offerings(
+            LocationType="availability-zone", Filters=offered
+        )
     except (BotoCoreError, ClientError) as problem:
-        raise ImagesError(f"AWS did not answer for {values['region']}: {problem}; are you logged in?") from problem
+        raise ImagesError(
+            f"AWS did not answer for {values['region']}: {problem}; are you logged in?"
+        ) from problem
     kinds = {one["Location"] for one in has["InstanceTypeOfferings"]}
     return sorted(one["ZoneName"] for one in found if one["ZoneName"] in kinds)
 
@@ -128,12 +155,16 @@ def _zones_on_google(values: Mapping[str, str], kind: str) -> list[str]:
     from google.auth.exceptions import GoogleAuthError
     from google.cloud import compute_v1
 
-    request = compute_v1.AggregatedListMachineTypesRequest(project=values["gcp_project"], filter=f'name="{kind}"')
+    request = compute_v1.AggregatedListMachineTypesRequest(
+        project=values["gcp_project"], filter=f'name="{kind}"'
+    )
     try:
         pages = compute_v1.MachineTypesClient().aggregated_list(request)
         places = [place for place, held in pages if held.machine_types]
     except (GoogleAPIError, GoogleAuthError) as problem:
-        raise ImagesError(f"Google did not answer for {values['region']}: {problem}; are you logged in?") from problem
+        raise ImagesError(
+            f"Google did not answer for {values['region']}: {problem}; are you logged in?"
+        ) from problem
     names = [place.removeprefix("zones/") for place in places]
     return sorted(name for name in names if name.startswith(f"{values['region']}-"))
 
@@ -142,7 +173,8 @@ FINDERS: dict[str, Callable[[Mapping[str, str]], str]] = {"aws": _aws, "gcp": _g
 
 
 def pin(stack: str, image: str, zones: Sequence[str] = (), root: Path = ROOT) -> None:
-    """Write the image, and zones if any, into the stack's config; every other byte of the file stays.
+    """Write the image, and zones if any, into the stack's config; every other byte of the file
+    stays.
 
     Raises ImagesError for odd files.
     """
@@ -158,10 +190,15 @@ def _write(stack: str, key: str, value: str, root: Path) -> None:
     known = re.compile(rf"^[ \t]+{key}:.*$", re.MULTILINE)
     cloud = re.compile(r"^[ \t]+origin-kit:cloud:.*$", re.MULTILINE)
     new = (
-        known.sub(line, text, count=1) if known.search(text) else cloud.sub(lambda m: f"{m[0]}\n{line}", text, count=1)
+        known.sub(line, text, count=1)
+        if known.search(text)
+        else cloud.sub(lambda m: f"{m[0]}\n{line}", text, count=1)
     )
     if new == text and line not in text:
-        raise ImagesError(f"{path.name}: no line `origin-kit:cloud:` to write after; add `{line.strip()}` yourself")
+        raise ImagesError(
+            f"{path.name}: no line `origin-kit:cloud:` to write after; add `{line.strip()}`"
+            " yourself"
+        )
     path.write_text(new)
 
 

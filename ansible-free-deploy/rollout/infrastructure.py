@@ -1,4 +1,5 @@
-"""Run the Pulumi program: by the CLI where it is installed, by the embedded engine for local stacks elsewhere."""
+"""Run the Pulumi program: by the CLI where it is installed, by the embedded engine for local stacks
+elsewhere."""
 
 from __future__ import annotations
 
@@ -63,13 +64,15 @@ class NotInstalledError(InfrastructureError):
 
 
 def engine(settings: Settings, forced: str | None) -> str:
-    """`pulumi` or `embedded`. Raises EngineChoiceError where that can't do it, NotInstalledError for a missing CLI."""
+    """`pulumi` or `embedded`. Raises EngineChoiceError where that can't do it, NotInstalledError
+    for a missing CLI."""
     installed = shutil.which("pulumi") is not None
     if forced not in (None, "pulumi", "embedded"):
         raise EngineChoiceError(f"--engine {forced}: there are two, pulumi and embedded")
     if forced == "embedded" and settings.cloud != "local":
         raise EngineChoiceError(
-            f"the embedded engine serves the local cloud only; install the Pulumi CLI for {settings.cloud}: {INSTALL}"
+            "the embedded engine serves the local cloud only; install the Pulumi CLI for"
+            f" {settings.cloud}: {INSTALL}"
         )
     if not installed and (forced == "pulumi" or settings.cloud != "local"):
         raise NotInstalledError(f"the pulumi CLI is not on PATH; install it: {INSTALL}")
@@ -84,9 +87,9 @@ def up(
 ) -> None:
     """Make what exists equal to what the stack declares, after a look at what is really there.
 
-    What holds data is replaced or deleted, and a host stopped, only where that is allowed by name, or a person agrees.
-    Raises as `permit`, and OwnerError for a local stack that another checkout or user has made, unless told to take it
-    over.
+    What holds data is replaced or deleted, and a host stopped, only where that is allowed by name,
+    or a person agrees. Raises as `permit`, and OwnerError for a local stack that another checkout
+    or user has made, unless told to take it over.
     """
     chosen = engine(settings, forced)
     report.step("infra", f"runs the program for stack {settings.stack} ({chosen} engine)")
@@ -99,8 +102,8 @@ def up(
 
 
 def run_up(settings: Settings, chosen: str, permitted: Callable[[Sequence[Change]], None]) -> bool:
-    """Make what exists equal to what the stack declares, if `permitted` raises nothing about what that would change;
-    whether it changes anything."""
+    """Make what exists equal to what the stack declares, if `permitted` raises nothing about what
+    that would change; whether it changes anything."""
     if settings.cloud == "local":
         prepare_local(settings)
     found = look(settings, chosen)
@@ -111,7 +114,8 @@ def run_up(settings: Settings, chosen: str, permitted: Callable[[Sequence[Change
 
 @dataclass(frozen=True)
 class Plan:
-    """What `up` would do; `absent` where nothing of the stack is there yet, `problem` where that could not be asked."""
+    """What `up` would do; `absent` where nothing of the stack is there yet, `problem` where that
+    could not be asked."""
 
     changes: Sequence[Change] = ()
     absent: bool = False
@@ -136,7 +140,8 @@ def plan(settings: Settings, forced: str | None = None) -> Plan:
 
 
 def _is_there(settings: Settings) -> bool:
-    """Whether there is anything of this stack. Raises StackError where its backend does not answer."""
+    """Whether there is anything of this stack. Raises StackError where its backend does not
+    answer."""
     if settings.cloud == "local":
         return _has_resources(settings.stack)
     return cloudstack.exists(settings.stack, _environment(settings))
@@ -150,10 +155,14 @@ def plan_text(found: Plan, stack: str) -> str:
         return f"infrastructure: nothing is there yet: run `fab up --stack {stack}`"
     if not found.changes:
         return "infrastructure: unchanged"
-    lines = [f"  {'; '.join(filter(None, [str(change), _warning(change)]))}" for change in found.changes]
+    lines = [
+        f"  {'; '.join(filter(None, [str(change), _warning(change)]))}" for change in found.changes
+    ]
     asked = refused(found.changes, Allowed())
     ending = f", which asks first, or takes {flags(asked)}" if asked else ""
-    return "\n".join(["infrastructure: would change", *lines, f"  run `fab up --stack {stack}`{ending}"])
+    return "\n".join(
+        ["infrastructure: would change", *lines, f"  run `fab up --stack {stack}`{ending}"]
+    )
 
 
 def _warning(change: Change) -> str:
@@ -165,7 +174,9 @@ def look(settings: Settings, chosen: str) -> list[Change]:
     if settings.cloud == "local" and not _has_resources(settings.stack):
         return []  # there is nothing yet that could be lost
     if chosen == "embedded":
-        said = _run([*_EMBEDDED, "preview", "--json", "--stack", settings.stack], own=True, captured=True)
+        said = _run(
+            [*_EMBEDDED, "preview", "--json", "--stack", settings.stack], own=True, captured=True
+        )
     else:
         said = _run(
             [*_pulumi("preview", settings), "--json", "--refresh", "--non-interactive"],
@@ -176,8 +187,8 @@ def look(settings: Settings, chosen: str) -> list[Change]:
 
 
 def permit(stack: str, found: Sequence[Change], allowed: Allowed) -> None:
-    """Return where nothing that holds data would be lost and no host be stopped, or a person agrees to that, on a
-    terminal or by name.
+    """Return where nothing that holds data would be lost and no host be stopped, or a person agrees
+    to that, on a terminal or by name.
 
     Raises QuestionError where nobody can be asked, AnswerError for any answer but the names.
     """
@@ -189,8 +200,9 @@ def permit(stack: str, found: Sequence[Change], allowed: Allowed) -> None:
         report.line(f"{change}; {change.consequence}")
     typed = question.ask(
         f"Type {'the name' if len(names) == 1 else 'the names'} to go on ({' '.join(names)}): ",
-        f"nothing was changed: {_fates(asked)}, and there is no terminal to ask on. Undo the edit in "
-        f"stacks/Pulumi.{stack}.yaml, or {_beforehand(asked)}run `fab up --stack {stack} {flags(asked)}`",
+        f"nothing was changed: {_fates(asked)}, and there is no terminal to ask on. Undo the edit"
+        f" in stacks/Pulumi.{stack}.yaml, or {_beforehand(asked)}run `fab up --stack {stack}"
+        f" {flags(asked)}`",
     )
     if sorted(typed.replace(",", " ").split()) != sorted(names):
         raise AnswerError("these are not the names; nothing was changed")
@@ -200,7 +212,9 @@ def _fates(asked: Sequence[Change]) -> str:
     """What would become of whom."""
     fates = {
         "would be lost": dict.fromkeys(change.name for change in asked if change.loses),
-        "would be stopped for a while": dict.fromkeys(change.name for change in asked if change.stops),
+        "would be stopped for a while": dict.fromkeys(
+            change.name for change in asked if change.stops
+        ),
     }
     return ", and ".join(f"{', '.join(names)} {fate}" for fate, names in fates.items() if names)
 
@@ -220,27 +234,32 @@ def refuse_production(settings: Settings) -> None:
     if settings.production:
         stack = settings.stack
         raise ProductionError(
-            f"stack {stack} is production; nothing was removed. To remove it with all its data: save the data, set "
-            f"`production: false` in stacks/Pulumi.{stack}.yaml, then run `fab up --stack {stack}`, "
-            f"`pulumi state unprotect --all --stack {stack}` and `fab down --stack {stack}`"
+            f"stack {stack} is production; nothing was removed. To remove it with all its data:"
+            f" save the data, set `production: false` in stacks/Pulumi.{stack}.yaml, then run `fab"
+            f" up --stack {stack}`, `pulumi state unprotect --all --stack {stack}` and `fab down"
+            f" --stack {stack}`"
         )
 
 
 def ask_before_down(settings: Settings) -> None:
-    """Return where the stack's name was typed. Raises QuestionError or AnswerError, and removes nothing."""
+    """Return where the stack's name was typed. Raises QuestionError or AnswerError, and removes
+    nothing."""
     typed = question.ask(
         f"This removes {settings.stack} and its data. Type the stack's name to go on: ",
-        f"nothing was removed: there is no terminal to ask on; to remove {settings.stack} and its data, add --yes",
+        f"nothing was removed: there is no terminal to ask on; to remove {settings.stack} and its"
+        " data, add --yes",
     )
     if typed != settings.stack:
         raise AnswerError("that is not its name; nothing was removed")
 
 
-def down(settings: Settings, forced: str | None, take_over: bool = False, yes: bool = False) -> bool:
+def down(
+    settings: Settings, forced: str | None, take_over: bool = False, yes: bool = False
+) -> bool:
     """Remove everything that the stack has made, and the stack; whether there was anything.
 
-    Raises ProductionError for a protected stack, OwnerError as `up` does, and unless `yes` as `ask_before_down`: all of
-    them before anything is touched.
+    Raises ProductionError for a protected stack, OwnerError as `up` does, and unless `yes` as
+    `ask_before_down`: all of them before anything is touched.
     """
     refuse_production(settings)
     chosen = engine(settings, forced)
@@ -276,13 +295,16 @@ def _operate(command: str, settings: Settings, chosen: str, *more: str) -> None:
 
 
 def _pulumi(command: str, settings: Settings) -> list[str]:
-    own = ["--config-file", str(_local_backend(settings.stack))] if settings.cloud == "local" else []
+    own = (
+        ["--config-file", str(_local_backend(settings.stack))] if settings.cloud == "local" else []
+    )
     return ["pulumi", command, "--stack", settings.stack, *own]
 
 
 def _local_backend(stack: str) -> Path:
-    """Make the kit's file backend ready for the CLI. Returns a copy of the stack's config for it to write its salt to:
-    the tracked file stays as it is. Raises StateError while another run holds the stack."""
+    """Make the kit's file backend ready for the CLI. Returns a copy of the stack's config for it to
+    write its salt to: the tracked file stays as it is. Raises StateError while another run holds
+    the stack."""
     from infra.local.checkpoint import Checkpoint
 
     checkpoint = Checkpoint(state_dir(), PROJECT, stack).load()
@@ -297,14 +319,15 @@ def _local_backend(stack: str) -> Path:
 
 
 def with_salt(config: str, salt: str | None) -> str:
-    """A stack's config with the state's own salt alone. `pulumi up` by hand leaves one in the tracked file: the same
-    one, which twice would be no YAML, or that of a state which is gone."""
+    """A stack's config with the state's own salt alone. `pulumi up` by hand leaves one in the
+    tracked file: the same one, which twice would be no YAML, or that of a state which is gone."""
     kept = [line for line in config.splitlines() if not line.startswith("encryptionsalt:")]
     return "\n".join([*kept, *([f"encryptionsalt: {salt}"] if salt else []), ""])
 
 
 def unreadable_attributes(backend: Path) -> list[Path]:
-    """What a killed CLI leaves half-written beside its files: checksums, which it can do without but not misread."""
+    """What a killed CLI leaves half-written beside its files: checksums, which it can do without
+    but not misread."""
     found = []
     for path in backend.glob(".pulumi/**/*.attrs"):
         try:
@@ -315,7 +338,8 @@ def unreadable_attributes(backend: Path) -> list[Path]:
 
 
 def forget(stack: str) -> None:
-    """Remove the empty state of a local stack, and with the last one what all shared, but for the image cache."""
+    """Remove the empty state of a local stack, and with the last one what all shared, but for the
+    image cache."""
     path = kit_checkpoint(stack)
     unfinished = path.parent.glob(f".{stack}.json*")  # of a run that was killed
     for leftover in [*path.parent.glob(f"{stack}.json*"), *unfinished, *_history(stack)]:
@@ -329,7 +353,8 @@ def forget(stack: str) -> None:
 
 
 def _in_use() -> bool:
-    """Whether another stack is there, or is just being made. What a renamed one leaves (`.bak`) is none."""
+    """Whether another stack is there, or is just being made. What a renamed one leaves (`.bak`) is
+    none."""
     base = state_dir() / ".pulumi"
     states = [path for suffix in ("json", "json.gz") for path in base.glob(f"stacks/*/*.{suffix}")]
     return any([*states, *base.glob("locks/**/*.json"), *home().glob("owners/*.json")])
@@ -348,7 +373,9 @@ def _remove_orphans() -> None:
 
 def _history(stack: str) -> list[Path]:
     base = state_dir() / ".pulumi"
-    return [path for part in ("history", "backups", "locks") for path in base.glob(f"{part}/**/{stack}")]
+    return [
+        path for part in ("history", "backups", "locks") for path in base.glob(f"{part}/**/{stack}")
+    ]
 
 
 def prepare_local(settings: Settings, take_over: bool = False) -> None:
@@ -360,14 +387,19 @@ def prepare_local(settings: Settings, take_over: bool = False) -> None:
 
     if os.geteuid() != 0:
         raise NotInstalledError(
-            "the local cloud makes machines and mounts: it needs root; run it with sudo, or `make up`"
+            "the local cloud makes machines and mounts: it needs root; run it with sudo, or"
+            " `make up`"
         )
     backend.refuse_renamed(settings.stack)
     owner.take(settings.stack, owner.Owner.here(ROOT), take_over)
-    mine = {machine.name: machine for machine in nspawn.machines() if _is_of(settings.stack, machine.id)}
+    mine = {
+        machine.name: machine for machine in nspawn.machines() if _is_of(settings.stack, machine.id)
+    }
     for name, machine in mine.items():
         if not image.known(machine.image):
-            report.step(name, f"its base image {machine.image} was deleted; builds it again, its data stays")
+            report.step(
+                name, f"its base image {machine.image} was deleted; builds it again, its data stays"
+            )
             _build(machine.image)
     _hold_bases()
     wanted = image.path(settings.image).name
@@ -376,7 +408,9 @@ def prepare_local(settings: Settings, take_over: bool = False) -> None:
 
 
 def _is_of(stack: str, identity: str) -> bool:
-    return bool(re.fullmatch(rf"{re.escape(stack)}-(frontend|backend)-\d+(-\d+)?-[0-9a-f]{{8}}", identity))
+    return bool(
+        re.fullmatch(rf"{re.escape(stack)}-(frontend|backend)-\d+(-\d+)?-[0-9a-f]{{8}}", identity)
+    )
 
 
 def _makes_machines(settings: Settings, mine: Mapping[str, nspawn.Machine]) -> bool:
@@ -392,8 +426,8 @@ def _build(key: str) -> None:
 
 
 def _hold_bases() -> None:
-    """Have the base of every machine in the home, where deleting the cache does no harm; an older version mounted its
-    machines on the cache's."""
+    """Have the base of every machine in the home, where deleting the cache does no harm; an older
+    version mounted its machines on the cache's."""
     from infra.local import image, nspawn
 
     for machine in nspawn.machines():
@@ -402,7 +436,8 @@ def _hold_bases() -> None:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """What the CLI needs: this interpreter first on PATH, and for local stacks the kit's own backend and passphrase."""
+    """What the CLI needs: this interpreter first on PATH, and for local stacks the kit's own
+    backend and passphrase."""
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
@@ -410,7 +445,10 @@ def _environment(settings: Settings) -> dict[str, str]:
         "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "false",
     }
     if settings.cloud == "local":
-        environment |= {"PULUMI_BACKEND_URL": backend.url(), "PULUMI_CONFIG_PASSPHRASE": passphrase()}
+        environment |= {
+            "PULUMI_BACKEND_URL": backend.url(),
+            "PULUMI_CONFIG_PASSPHRASE": passphrase(),
+        }
     return environment
 
 
@@ -426,14 +464,20 @@ def passphrase() -> str:
 
 
 def _run(
-    command: list[str], environment: dict[str, str] | None = None, own: bool = False, captured: bool = False
-) -> str:  # fmt: skip
-    """Run to the end, ^C or not; what it writes to stdout, where that is to be `captured`. Raises InfrastructureError.
+    command: list[str],
+    environment: dict[str, str] | None = None,
+    own: bool = False,
+    captured: bool = False,
+) -> str:
+    """Run to the end, ^C or not; what it writes to stdout, where that is to be `captured`. Raises
+    InfrastructureError.
 
-    The CLI sees ^C itself. Our `own` engine does not, and so neither does what it runs: it is told by SIGTERM, which
-    ends it silently while it still imports, and later when the step under way is done.
+    The CLI sees ^C itself. Our `own` engine does not, and so neither does what it runs: it is told
+    by SIGTERM, which ends it silently while it still imports, and later when the step under way is
+    done.
     """
-    # The child inherits the mask. (Not by preexec_fn: ^C during its fork would leave a lock of `logging` held.)
+    # The child inherits the mask. (Not by preexec_fn: ^C during its fork would leave a lock of
+    # `logging` held.)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT} if own else ())
     stdout = subprocess.PIPE if captured else None
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stdout, text=True) as process:
@@ -449,7 +493,8 @@ def _run(
         for text in complaints(said):
             report.line(text, sys.stderr)
         failure = InfrastructureError(
-            f"the program for this stack ended with status {process.returncode}; what it said stands above"
+            f"the program for this stack ended with status {process.returncode}; what it said"
+            " stands above"
         )
         if own and process.returncode > 0:
             failure.exit_status = process.returncode
@@ -458,9 +503,12 @@ def _run(
 
 
 def complaints(said: str) -> list[str]:
-    """The errors in what `pulumi preview --json` printed; what is no such JSON is given back as it is."""
+    """The errors in what `pulumi preview --json` printed; what is no such JSON is given back as it
+    is."""
     try:
         diagnostics = json.loads(said).get("diagnostics") or ()
     except (ValueError, AttributeError):
         return said.split("\n")[:40] if said else []
-    return [str(one.get("message", "")).strip() for one in diagnostics if one.get("severity") == "error"]
+    return [
+        str(one.get("message", "")).strip() for one in diagnostics if one.get("severity") == "error"
+    ]

@@ -1,4 +1,5 @@
-"""`fab manage`: one of the project's management commands on the first backend, as the service runs."""
+"""`fab manage`: one of the project's management commands on the first backend, as the service
+runs."""
 
 from __future__ import annotations
 
@@ -19,14 +20,17 @@ _NOT_DEPLOYED = 69  # EX_UNAVAILABLE of sysexits.h: no status of manage.py's own
 def run(contract: Contract, words: list[str]) -> int:
     """Run `manage.py WORDS` there and return its exit status.
 
-    With a terminal on both ends it is interactive. Otherwise standard input, output and errors are handed through, and
-    the command is stopped when this ends. Raises HostError where the host can't be asked or holds no configuration.
+    With a terminal on both ends it is interactive. Otherwise standard input, output and errors are
+    handed through, and the command is stopped when this ends. Raises HostError where the host can't
+    be asked or holds no configuration.
     """
     host = contract.backend.hosts[0]
     identity = access.identity(contract)
     status = _run(host, identity, words)
     if status == _NOT_DEPLOYED:
-        raise HostError(host, "its configuration has no `fab manage` yet; run `fab deploy`, then this again")
+        raise HostError(
+            host, "its configuration has no `fab manage` yet; run `fab deploy`, then this again"
+        )
     return status
 
 
@@ -35,12 +39,17 @@ def _run(host: Host, identity: Identity, words: list[str]) -> int:
     with hosts.session(host, identity) as session:
         try:
             done = _Stoppable(session.connection).run(
-                command(words), pty=interactive, warn=True, encoding="utf-8",
+                command(words),
+                pty=interactive,
+                warn=True,
+                encoding="utf-8",
                 out_stream=sys.stdout if interactive else Printable(sys.stdout),
                 err_stream=sys.stderr if interactive else Printable(sys.stderr),
-            )  # fmt: skip
+            )
         except hosts.CUT as problem:
-            raise HostError(host, "the connection was lost, which ends the command; see `fab logs`") from problem
+            raise HostError(
+                host, "the connection was lost, which ends the command; see `fab logs`"
+            ) from problem
         return int(done.exited)
 
 
@@ -51,7 +60,8 @@ def command(words: list[str]) -> str:
 
 
 class _Stoppable(Remote):  # type: ignore[misc]  # fabric ships no types
-    """Fabric's, except that without a terminal ^C closes the channel, which the host takes for the end."""
+    """Fabric's, except that without a terminal ^C closes the channel, which the host takes for the
+    end."""
 
     def send_interrupt(self, interrupt: BaseException) -> None:
         if not self.using_pty:
@@ -60,7 +70,8 @@ class _Stoppable(Remote):  # type: ignore[misc]  # fabric ships no types
 
 
 class Printable:
-    """A stream that leaves out what would steer a terminal, if it is one; anything else gets what was said as it is."""
+    """A stream that leaves out what would steer a terminal, if it is one; anything else gets what
+    was said as it is."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream

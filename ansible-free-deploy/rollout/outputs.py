@@ -1,4 +1,5 @@
-"""Where the contract comes from: hosts from the outputs, what is wanted of them from the config; or all from a file.
+"""Where the contract comes from: hosts from the outputs, what is wanted of them from the config; or
+all from a file.
 
 Outputs are read from a file backend's checkpoint or asked of the Pulumi CLI, whatever is cheaper.
 """
@@ -42,7 +43,10 @@ class NotUpError(OutputsError):
 
 def stack_names() -> list[str]:
     """Every stack that has a config file in stacks/."""
-    return sorted(path.name.split(".", 1)[1].removesuffix(".yaml") for path in (ROOT / "stacks").glob("Pulumi.*.yaml"))
+    return sorted(
+        path.name.split(".", 1)[1].removesuffix(".yaml")
+        for path in (ROOT / "stacks").glob("Pulumi.*.yaml")
+    )
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,17 @@ class Choice:
 
 
 def choose(name: str | None) -> Choice:
-    """`name`, else $STACK, else what Pulumi would take ($PULUMI_STACK, then the selected stack), else `local`.
+    """`name`, else $STACK, else what Pulumi would take ($PULUMI_STACK, then the selected stack),
+    else `local`.
 
     Raises OutputsError for an unknown one, which names who has chosen it.
     """
     chosen = next(choice for choice in _choices(name) if choice.name)
     if chosen.name not in stack_names():
         whose = "" if name else f" ({chosen.source})"
-        raise OutputsError(f"there is no stack {quote(chosen.name)}{whose}; stacks/ has {', '.join(stack_names())}")
+        raise OutputsError(
+            f"there is no stack {quote(chosen.name)}{whose}; stacks/ has {', '.join(stack_names())}"
+        )
     return chosen
 
 
@@ -84,11 +91,16 @@ def _choices(name: str | None) -> Iterator[Choice]:
 def _selected() -> str:
     """What `pulumi stack select` wrote for the backend of now; empty where it wrote nothing."""
     for folder in _project_folders():
-        name = f"{PROJECT}-{sha1(str(folder / 'Pulumi.yaml').encode(), usedforsecurity=False).hexdigest()}"
+        project_file = str(folder / "Pulumi.yaml").encode()
+        name = f"{PROJECT}-{sha1(project_file, usedforsecurity=False).hexdigest()}"
         try:
-            workspace = json.loads((_pulumi_home() / "workspaces" / f"{name}-workspace.json").read_text())
+            workspace = json.loads(
+                (_pulumi_home() / "workspaces" / f"{name}-workspace.json").read_text()
+            )
             by_backend = workspace.get("stacks") or {}
-            chosen = by_backend.get(_backend_url()) or workspace.get("stack")  # the second is what older CLIs wrote
+            chosen = by_backend.get(_backend_url()) or workspace.get(
+                "stack"
+            )  # the second is what older CLIs wrote
         except (OSError, ValueError, AttributeError):
             continue
         if chosen:
@@ -97,7 +109,8 @@ def _selected() -> str:
 
 
 def _project_folders() -> Iterator[Path]:
-    """Where this checkout is, first as the shell names it: Pulumi doesn't resolve links in the names of its files."""
+    """Where this checkout is, first as the shell names it: Pulumi doesn't resolve links in the
+    names of its files."""
     here = Path(os.environ.get("PWD", "/"))
     yield from (folder for folder in (here, *here.parents) if folder != ROOT and _is_root(folder))
     yield ROOT
@@ -118,10 +131,11 @@ def _pulumi_home() -> Path:
 class Outputs:
     """What a deploy starts from: the contract, and apart from it the application's secrets by name.
 
-    `infrastructure` is what the hosts were made from (see infra/wanted.py), `pending` the keys of the config that need
-    other infrastructure, `made_from` what each role's release should be made from (nothing where no config was read),
-    `problem` why the config can't be used where that was asked for. `standby` is the machine that will serve as a host,
-    by the host's name, while that is replaced.
+    `infrastructure` is what the hosts were made from (see infra/wanted.py), `pending` the keys of
+    the config that need other infrastructure, `made_from` what each role's release should be made
+    from (nothing where no config was read), `problem` why the config can't be used where that was
+    asked for. `standby` is the machine that will serve as a host, by the host's name, while that is
+    replaced.
     """
 
     contract: Contract
@@ -136,28 +150,33 @@ class Outputs:
     def notes(self) -> list[str]:
         """What a person has to know of these outputs, a line each."""
         stack = self.contract.environment
-        waits = [f"{one}: needs other infrastructure: run `fab up --stack {stack}`" for one in self.pending]
+        waits = [
+            f"{one}: needs other infrastructure: run `fab up --stack {stack}`"
+            for one in self.pending
+        ]
         return [self.problem, *waits] if self.problem else waits
 
 
 def read(stack: str | None, file: str | None = None) -> Contract:
-    """The contract of `stack`. Raises OutputsError where there is none, ContractError where it can't be used."""
+    """The contract of `stack`. Raises OutputsError where there is none, ContractError where it
+    can't be used."""
     return load(stack, file).contract
 
 
 def load(stack: str | None, file: str | None = None, strict: bool = True) -> Outputs:
-    """What is wanted of the hosts of `stack` (or of the stack that is chosen where none is named): the hosts come from
-    its outputs, the rest from its config. A file says itself which stack it is of, and all comes from it.
+    """What is wanted of the hosts of `stack` (or of the stack that is chosen where none is named):
+    the hosts come from its outputs, the rest from its config. A file says itself which stack it is
+    of, and all comes from it.
 
-    Raises as `read` does; SettingsError and StackFileError for a config with mistakes, unless not `strict`: then the
-    outputs count as they are, and `problem` says so.
+    Raises as `read` does; SettingsError and StackFileError for a config with mistakes, unless not
+    `strict`: then the outputs count as they are, and `problem` says so.
     """
     if file:
         found = _from_file(Path(file))
         if stack and stack != found.contract.environment:
             raise OutputsError(
-                f"{file} is the contract of stack {found.contract.environment}, and --stack says {quote(stack)}: "
-                "leave --stack out, or name that stack's own file"
+                f"{file} is the contract of stack {found.contract.environment}, and --stack says"
+                f" {quote(stack)}: leave --stack out, or name that stack's own file"
             )
         return found
     name = chosen_stack(stack)
@@ -165,25 +184,28 @@ def load(stack: str | None, file: str | None = None, strict: bool = True) -> Out
     if found.contract.environment != name:
         backend.refuse_renamed(name)
         raise OutputsError(
-            f"the state of stack {name} holds the contract of {found.contract.environment}: was it copied or renamed? "
-            f"run `fab up --stack {name}`"
+            f"the state of stack {name} holds the contract of {found.contract.environment}: was it"
+            f" copied or renamed? run `fab up --stack {name}`"
         )
     return _wanted(found, name, strict)
 
 
 def ready(found: Outputs) -> Outputs:
-    """The same outputs. Raises OutputsError where the config needs other infrastructure than there is."""
+    """The same outputs. Raises OutputsError where the config needs other infrastructure than there
+    is."""
     if not found.pending:
         return found
     stack = found.contract.environment
     raise OutputsError(
-        f"stacks/Pulumi.{stack}.yaml needs other infrastructure: run `fab up --stack {stack}`; nothing was changed\n"
-        + "\n".join(f"  {one}" for one in found.pending)
+        f"stacks/Pulumi.{stack}.yaml needs other infrastructure: run `fab up --stack {stack}`;"
+        " nothing was changed\n" + "\n".join(f"  {one}" for one in found.pending)
     )
 
 
 def _wanted(found: Outputs, stack: str, strict: bool) -> Outputs:
-    from infra.stackfile import StackFileError  # YAML: what reads its outputs from a file never needs it
+    from infra.stackfile import (
+        StackFileError,
+    )  # YAML: what reads its outputs from a file never needs it
     from rollout import settings
 
     try:
@@ -197,11 +219,14 @@ def _wanted(found: Outputs, stack: str, strict: bool) -> Outputs:
     contract = wanted.contract(config, found.contract, there, waits)
     secret_env = found.secret_env if config.cloud == "local" else _secrets_in_config(stack)
     made_from = {role: wanted.made_from(config, role) for role in ROLES}
-    return replace(found, contract=contract, pending=waits, made_from=made_from, secret_env=secret_env)
+    return replace(
+        found, contract=contract, pending=waits, made_from=made_from, secret_env=secret_env
+    )
 
 
 def _secrets_in_config(stack: str) -> dict[str, str]:
-    """The secrets that the stack's config holds now, by name: those in the outputs are from the last `pulumi up`."""
+    """The secrets that the stack's config holds now, by name: those in the outputs are from the
+    last `pulumi up`."""
     from infra.stackfile import stack_values
 
     prefix = f"{PROJECT}:"
@@ -210,7 +235,13 @@ def _secrets_in_config(stack: str) -> dict[str, str]:
         return {}
     config = _ask_cli("config", stack=stack)
     start = f"{prefix}env."
-    return _secrets({key.removeprefix(start): one["value"] for key, one in config.items() if key.startswith(start)})
+    return _secrets(
+        {
+            key.removeprefix(start): one["value"]
+            for key, one in config.items()
+            if key.startswith(start)
+        }
+    )
 
 
 def _of_stack(stack: str) -> Outputs:
@@ -241,7 +272,8 @@ def kit_checkpoint(stack: str) -> Path:
 
 
 def kit_has(stack: str) -> bool:
-    """Whether this is a local stack that is up. Raises OutputsError where it may be, and only root can tell."""
+    """Whether this is a local stack that is up. Raises OutputsError where it may be, and only root
+    can tell."""
     path = kit_checkpoint(stack)
     try:
         path.stat()
@@ -250,14 +282,16 @@ def kit_has(stack: str) -> bool:
     except PermissionError:
         if _is_local(stack):
             raise OutputsError(
-                f"{home()} is {user_name(home().stat().st_uid)}'s alone; run it with sudo", exits.UNREACHABLE
+                f"{home()} is {user_name(home().stat().st_uid)}'s alone; run it with sudo",
+                exits.UNREACHABLE,
             ) from None
         return False
     return True
 
 
 def load_to_change(stack: str | None, file: str | None = None, strict: bool = True) -> Outputs:
-    """As `load`, for a verb that changes hosts. Raises OwnerError for a local stack of another checkout or user."""
+    """As `load`, for a verb that changes hosts. Raises OwnerError for a local stack of another
+    checkout or user."""
     found = load(stack, file, strict)
     name = found.contract.environment
     if file is None and kit_has(name):
@@ -266,7 +300,8 @@ def load_to_change(stack: str | None, file: str | None = None, strict: bool = Tr
 
 
 def whose(named: str | None, file: str | None = None) -> str:
-    """A line that says whose a local stack is; empty for any other, or an environment read from a file."""
+    """A line that says whose a local stack is; empty for any other, or an environment read from a
+    file."""
     if file is not None:
         return ""
     stack = chosen_stack(named)
@@ -286,33 +321,47 @@ def _is_local(stack: str) -> bool:
 
 
 def _not_up(stack: str) -> NotUpError:
-    return NotUpError(f"stack {stack!r} has no outputs: it is not up; run `fab up --stack {stack}` first", exits.WRONG)
+    return NotUpError(
+        f"stack {stack!r} has no outputs: it is not up; run `fab up --stack {stack}` first",
+        exits.WRONG,
+    )
 
 
 def _load(path: Path) -> Json:
     try:
         data = json.loads(path.read_bytes())
     except OSError as problem:
-        raise OutputsError(f"{path}: {problem.strerror}; name a file made by `fab outputs > FILE`") from None
+        raise OutputsError(
+            f"{path}: {problem.strerror}; name a file made by `fab outputs > FILE`"
+        ) from None
     except (ValueError, RecursionError) as problem:
-        raise OutputsError(f"{path}: not JSON ({problem}); make it with `fab outputs > FILE`") from None
+        raise OutputsError(
+            f"{path}: not JSON ({problem}); make it with `fab outputs > FILE`"
+        ) from None
     if not isinstance(data, dict):
         raise OutputsError(f"{path}: not an object; make it with `fab outputs > FILE`")
     return data
 
 
 def _of(outputs: Json) -> Outputs:
-    """`pulumi stack output --json` has the contract under its name, `fab outputs` is the contract."""
+    """`pulumi stack output --json` has the contract under its name, `fab outputs` is the
+    contract."""
     inner, secrets = outputs.get("contract"), outputs.get("secret_env") or {}
     if secrets == "[secret]":
-        raise OutputsError("the file was made without --show-secrets, and this stack has secrets; make it with them")
+        raise OutputsError(
+            "the file was made without --show-secrets, and this stack has secrets; make it with"
+            " them"
+        )
     contract = Contract.from_json(inner if isinstance(inner, dict) else outputs)
     infrastructure, standby = outputs.get("infrastructure"), outputs.get("standby")
     return Outputs(
         contract,
         _secrets(secrets),
         infrastructure if isinstance(infrastructure, dict) else {},
-        standby={name: Host.from_json(f"standby.{name}", host) for name, host in dict(standby or {}).items()},
+        standby={
+            name: Host.from_json(f"standby.{name}", host)
+            for name, host in dict(standby or {}).items()
+        },
     )
 
 
@@ -340,19 +389,27 @@ def _outputs_in(checkpoint: Path) -> Json:
     """The stack's outputs in its state; none where it has none yet."""
     try:
         latest = _load(checkpoint).get("checkpoint", {}).get("latest") or {}
-        every = [resource for resource in latest.get("resources") or () if resource["type"] == "pulumi:pulumi:Stack"]
+        every = [
+            resource
+            for resource in latest.get("resources") or ()
+            if resource["type"] == "pulumi:pulumi:Stack"
+        ]
         return dict(every[0].get("outputs") or {}) if every else {}
     except (AttributeError, KeyError, TypeError, ValueError) as problem:
         if isinstance(problem, OutputsError):
             raise
-        raise OutputsError(f"{checkpoint}: not a state that Pulumi wrote ({problem!r}); see docs/state.md") from None
+        raise OutputsError(
+            f"{checkpoint}: not a state that Pulumi wrote ({problem!r}); see docs/state.md"
+        ) from None
 
 
 def _backend_url() -> str:
     if url := os.environ.get("PULUMI_BACKEND_URL"):
         return url
     try:
-        return str(json.loads((_pulumi_home() / "credentials.json").read_text()).get("current") or "")
+        return str(
+            json.loads((_pulumi_home() / "credentials.json").read_text()).get("current") or ""
+        )
     except (OSError, ValueError):
         return ""
 
@@ -365,11 +422,12 @@ def _from_cli(stack: str) -> Outputs:
 
 
 def _ask_cli(*words: str, stack: str) -> Json:
-    """What `pulumi WORDS` says of the stack, secrets decrypted. Raises OutputsError where it can't."""
+    """What `pulumi WORDS` says of the stack, secrets decrypted. Raises OutputsError where it
+    can't."""
     if shutil.which("pulumi") is None:
         raise OutputsError(
-            f"stack {stack!r} needs the pulumi CLI to read its outputs and secrets, which is not on PATH; "
-            "install it (https://www.pulumi.com/docs/install/) or pass --outputs FILE",
+            f"stack {stack!r} needs the pulumi CLI to read its outputs and secrets, which is not on"
+            " PATH; install it (https://www.pulumi.com/docs/install/) or pass --outputs FILE",
             exits.UNREACHABLE,
         )
     command = ["pulumi", *words, "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
@@ -378,14 +436,16 @@ def _ask_cli(*words: str, stack: str) -> Json:
         raise _not_up(stack)
     if done.returncode:
         raise OutputsError(
-            f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:] or ['no reason given']}",
+            f"`{' '.join(command)}` failed:"
+            f" {done.stderr.strip().splitlines()[-1:] or ['no reason given']}",
             exits.UNREACHABLE,
         )
     try:
         return dict(json.loads(done.stdout))
     except (ValueError, TypeError) as problem:
         raise OutputsError(
-            f"`{' '.join(command)}` did not print JSON ({problem}); run it by hand", exits.UNREACHABLE
+            f"`{' '.join(command)}` did not print JSON ({problem}); run it by hand",
+            exits.UNREACHABLE,
         ) from None
 
 
@@ -393,7 +453,8 @@ __all__ = ["ContractError", "OutputsError", "chosen_stack", "kit_checkpoint", "r
 
 
 def recorded(stack: str) -> Contract | None:
-    """The contract that the stack's state holds, whatever the config says; None where there is none to be read."""
+    """The contract that the stack's state holds, whatever the config says; None where there is none
+    to be read."""
     try:
         return _of_stack(stack).contract
     except (OutputsError, ContractError):

@@ -18,7 +18,14 @@ from infra.contract import Json
 
 PACKAGE = "on_host"
 _MAIN = "import sys\nfrom on_host.__main__ import start\nsys.exit(start())\n"
-_SOME_DAY = (1980, 1, 1, 0, 0, 0)  # the same sources are the same bytes, whenever they were checked out
+_SOME_DAY = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # the same sources are the same bytes, whenever they were checked out
 
 
 @dataclass(frozen=True)

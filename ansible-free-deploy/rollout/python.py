@@ -1,4 +1,5 @@
-"""Whether the project's Python is the hosts': asked before any machine is made. It reads the project's own files."""
+"""Whether the project's Python is the hosts': asked before any machine is made. It reads the
+project's own files."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from rollout.release.needs import Requirements, requirements
 
 
 class PythonError(ValueError):
-    """The project asks for another Python than its hosts will have; the text says where, and the cure."""
+    """The project asks for another Python than its hosts will have; the text says where, and the
+    cure."""
 
     exit_status = exits.USAGE
 
@@ -36,8 +38,8 @@ class Demand:
 def refuse_other(settings: Settings) -> None:
     """Raises PythonError where the project asks for another Python than Debian's own on the hosts.
 
-    A project in a git repository is looked at when it is shipped; so is one that says nothing, and one whose hosts are
-    there already.
+    A project in a git repository is looked at when it is shipped; so is one that says nothing, and
+    one whose hosts are there already.
     """
     release = release_of(settings)
     if settings.backend_git or release is None or outputs.recorded(settings.stack):
@@ -45,8 +47,8 @@ def refuse_other(settings: Settings) -> None:
     for demand in demands(ROOT / settings.backend_path, settings.requirements):
         if not debian.meets(release, demand.wanted):
             raise PythonError(
-                f"{settings.backend_path}/{demand.who} {demand.wanted!r}, and {release} has Python {release.version}; "
-                + cure(demand.wanted, settings.stack)
+                f"{settings.backend_path}/{demand.who} {demand.wanted!r}, and {release} has Python"
+                f" {release.version}; " + cure(demand.wanted, settings.stack)
             )
 
 
@@ -59,14 +61,16 @@ def cure(wanted: str, stack: str) -> str:
 
 
 def requires(folder: Path) -> str | None:
-    """All that the project asks of its Python, as one specifier; None where it asks for nothing that can be read."""
+    """All that the project asks of its Python, as one specifier; None where it asks for nothing
+    that can be read."""
     wanted = [part.strip() for demand in demands(folder) for part in demand.wanted.split(",")]
     return ",".join(dict.fromkeys(wanted)) or None
 
 
 def demands(folder: Path, file: str = "") -> list[Demand]:
-    """`requires-python`, and the Python that the Django needs which the project holds on to. Both may stand above
-    `folder`, where its requirements are; `file` is what the stack's config calls these."""
+    """`requires-python`, and the Python that the Django needs which the project holds on to. Both
+    may stand above `folder`, where its requirements are; `file` is what the stack's config calls
+    these."""
     needs = _needs(folder, file)
     folders = dict.fromkeys([folder, needs.path.parent] if needs else _up_to_the_roof(folder))
     declared = next(filter(None, (_declared(one, folder) for one in folders)), [])
@@ -74,8 +78,8 @@ def demands(folder: Path, file: str = "") -> list[Demand]:
 
 
 def _up_to_the_roof(folder: Path) -> list[Path]:
-    """The folder and those above it, up to the first that says what it needs, or to the top of the repository; of one
-    in no repository itself alone."""
+    """The folder and those above it, up to the first that says what it needs, or to the top of the
+    repository; of one in no repository itself alone."""
     above = [folder.resolve(), *folder.resolve().parents]
     for number, place in enumerate(above):
         if any((place / name).is_file() for name in ("pyproject.toml", *_FILES, "Pipfile")):
@@ -99,17 +103,36 @@ def _declared(folder: Path, project: Path) -> list[Demand]:
         data = tomllib.loads(path.read_text())
         found = data.get("project", {}).get("requires-python") or _of_poetry(data)
         SpecifierSet(found or "")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, InvalidSpecifier, TypeError, AttributeError):
+    except (
+        OSError,
+        UnicodeDecodeError,
+        tomllib.TOMLDecodeError,
+        InvalidSpecifier,
+        TypeError,
+        AttributeError,
+    ):
         return []
-    return [Demand(f"{os.path.relpath(path, project)}: requires-python is", str(found))] if found else []
+    return (
+        [Demand(f"{os.path.relpath(path, project)}: requires-python is", str(found))]
+        if found
+        else []
+    )
 
 
-# Django's FAQ, "What Python version can I use with Django?": major versions that need more than each Debian here has.
+# Django's FAQ, "What Python version can I use with Django?": major versions that need more than
+# each Debian here has.
 _DJANGO = {6: ">=3.12"}
-_LISTED = re.compile(r"^\s*django\s*(?:\[[^]]*\])?\s*(?:==|~=|>=)\s*(\d+)\.", re.IGNORECASE | re.MULTILINE)
+_LISTED = re.compile(
+    r"^\s*django\s*(?:\[[^]]*\])?\s*(?:==|~=|>=)\s*(\d+)\.", re.IGNORECASE | re.MULTILINE
+)
 _LOCKED = re.compile(r"^name = \"django\"\nversion = \"(\d+)\.", re.IGNORECASE | re.MULTILINE)
-_FILES = {"requirements.txt": _LISTED, "uv.lock": _LOCKED, "poetry.lock": _LOCKED, "pdm.lock": _LOCKED,
-          "pylock.toml": _LOCKED}  # fmt: skip
+_FILES = {
+    "requirements.txt": _LISTED,
+    "uv.lock": _LOCKED,
+    "poetry.lock": _LOCKED,
+    "pdm.lock": _LOCKED,
+    "pylock.toml": _LOCKED,
+}
 
 
 def _of_lines(needs: Requirements, project: Path) -> list[Demand]:
@@ -136,7 +159,8 @@ def _of_django(folder: Path) -> list[Demand]:
 
 
 def _of_poetry(data: dict[str, Any]) -> str | None:
-    """What Poetry's own table says, as a specifier: `^3.11` is `>=3.11,<4`, `~3.11` is `>=3.11,<3.12`."""
+    """What Poetry's own table says, as a specifier: `^3.11` is `>=3.11,<4`, `~3.11` is
+    `>=3.11,<3.12`."""
     text = data.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python")
     if not isinstance(text, str) or "|" in text:
         return None
@@ -146,7 +170,11 @@ def _of_poetry(data: dict[str, Any]) -> str | None:
         if sign == "^":
             parts.append(f">={part[1:]},<{int(number[0]) + 1}")
         elif sign == "~" and part[1] != "=":
-            parts.append(f">={part[1:]},<{number[0]}.{int(number[1]) + 1}" if len(number) > 1 else f"=={part[1:]}.*")
+            parts.append(
+                f">={part[1:]},<{number[0]}.{int(number[1]) + 1}"
+                if len(number) > 1
+                else f"=={part[1:]}.*"
+            )
         else:
             parts.append(f"=={part}" if part[0].isdigit() else part)
     return ",".join(part for part in parts if part != "*") or None

@@ -10,13 +10,15 @@ from infra.terminal import harmless
 
 
 class QuestionError(ValueError):
-    """A question has to be answered and there is no terminal; the text says which option answers it."""
+    """A question has to be answered and there is no terminal; the text says which option answers
+    it."""
 
     exit_status: ClassVar[int] = exits.QUESTION
 
 
 def ask(text: str, otherwise: str) -> str:
-    """What is typed at the terminal. Raises QuestionError with `otherwise` where there is none, or it is closed."""
+    """What is typed at the terminal. Raises QuestionError with `otherwise` where there is none, or
+    it is closed."""
     if not sys.stdin.isatty():
         raise QuestionError(otherwise)
     print(harmless(text), end="", flush=True)  # it may quote what a host or a project has named

@@ -1,4 +1,5 @@
-"""Wait until every host can be worked on: it answers SSH as the contract says, and its first boot is done."""
+"""Wait until every host can be worked on: it answers SSH as the contract says, and its first boot
+is done."""
 
 from __future__ import annotations
 
@@ -27,10 +28,14 @@ class Clock:
 def wait(contract: Contract, limit_s: float = LIMIT_S, clock: Clock | None = None) -> None:
     """Return when all are ready; they are asked side by side, at growing intervals.
 
-    Raises ConnectError with the last reason when `limit_s` is over, HostError at once for a first boot that failed.
+    Raises ConnectError with the last reason when `limit_s` is over, HostError at once for a first
+    boot that failed.
     """
     identity = access.identity(contract)
-    hosts.each([host for _, host in contract.hosts], lambda host: _one(host, identity, limit_s, clock or Clock()))
+    hosts.each(
+        [host for _, host in contract.hosts],
+        lambda host: _one(host, identity, limit_s, clock or Clock()),
+    )
 
 
 def _one(host: Host, identity: Identity, limit_s: float, clock: Clock) -> None:
@@ -39,7 +44,9 @@ def _one(host: Host, identity: Identity, limit_s: float, clock: Clock) -> None:
         try:
             with hosts.session(host, identity) as session:
                 why = _unfinished(session, identity)
-            problem: HostError = HostError(host, f"{why} after {limit_s:.0f} s; look at its console, or run this again")
+            problem: HostError = HostError(
+                host, f"{why} after {limit_s:.0f} s; look at its console, or run this again"
+            )
         except ConnectError as refused:
             why, problem = str(refused).split(": ", 1)[1], refused
         if why is None:
@@ -54,11 +61,16 @@ def _one(host: Host, identity: Identity, limit_s: float, clock: Clock) -> None:
 
 
 def _unfinished(session: Session, identity: Identity) -> str | None:
-    """Why the host is not ready although it lets us in; None when it is. Machines of the kit's own boot whole."""
+    """Why the host is not ready although it lets us in; None when it is. Machines of the kit's own
+    boot whole."""
     if identity.file == operator_key_path():
         return None
     text = session.run({"verb": "first-boot", "question": first_boot.QUESTION})["text"]
     verdict = first_boot.verdict(text)
     if verdict not in (None, "running"):
-        raise HostError(session.host, f"its first boot failed: {verdict}; destroy and create it again", text.strip())
+        raise HostError(
+            session.host,
+            f"its first boot failed: {verdict}; destroy and create it again",
+            text.strip(),
+        )
     return "its first boot is still running" if verdict else None

@@ -1,7 +1,9 @@
-"""What the operator sees: one present-tense line a step, a bar for what takes long, a table at the end.
+"""What the operator sees: one present-tense line a step, a bar for what takes long, a table at the
+end.
 
-Much of it was written by a host or by a project (exceptions, logs, diffs): everything goes through `harmless`, so that
-it can't act on the terminal. JSON has such characters escaped already and stays exact.
+Much of it was written by a host or by a project (exceptions, logs, diffs): everything goes through
+`harmless`, so that it can't act on the terminal. JSON has such characters escaped already and stays
+exact.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ def line(text: str, stream: TextIO | None = None) -> None:
 
 
 def _send_nowhere(stream: TextIO) -> None:
-    """Whoever read it (`| head`) has enough: a verb still goes on to its end, and its exit status is its own."""
+    """Whoever read it (`| head`) has enough: a verb still goes on to its end, and its exit status
+    is its own."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
@@ -60,18 +63,23 @@ def silenced(wanted: bool = True) -> Iterator[None]:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as their widest cell."""
-    everything = [[harmless(cell).replace("\n", "\\n") for cell in row] for row in (headings, *rows)]
+    everything = [
+        [harmless(cell).replace("\n", "\\n") for cell in row] for row in (headings, *rows)
+    ]
     widths = [max(len(row[column]) for row in everything) for column in range(len(headings))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in everything
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in everything
     )
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Advance]:
-    """A bar with elapsed time, fed with fractions of 1 and a word on what goes on; plain lines without a terminal.
+    """A bar with elapsed time, fed with fractions of 1 and a word on what goes on; plain lines
+    without a terminal.
 
-    A fraction below 0 means that nobody knows how far it is. What is over within a second or two stays silent.
+    A fraction below 0 means that nobody knows how far it is. What is over within a second or two
+    stays silent.
     """
     started = time.monotonic()
     with _bars.one(title) if sys.stdout.isatty() else _lines(title) as advance:
@@ -82,7 +90,8 @@ def progress(title: str) -> Iterator[Advance]:
 
 @contextmanager
 def busy(title: str) -> Iterator[Callable[[str], None]]:
-    """A line a step, and on a terminal the elapsed time of the one that runs, for work whose size nobody knows."""
+    """A line a step, and on a terminal the elapsed time of the one that runs, for work whose size
+    nobody knows."""
     if not sys.stdout.isatty():
         yield functools.partial(step, title)
         return
@@ -133,7 +142,12 @@ class _Bars:
 
     @staticmethod
     def _start() -> Any:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # 60 ms that most runs never need
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )  # 60 ms that most runs never need
 
         columns = (
             TextColumn("  {task.description:<12}", markup=False),

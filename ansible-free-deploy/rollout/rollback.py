@@ -1,4 +1,5 @@
-"""Go back to the code before: on exactly the hosts that the last ship has changed, or to a release by its name."""
+"""Go back to the code before: on exactly the hosts that the last ship has changed, or to a release
+by its name."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ class DeclinedError(ValueError):
 
 @dataclass(frozen=True)
 class Back:
-    """One host's way back, from a release to another. `migrations` are those that the other one does not hold, and
-    `copy` says where the database from before them is."""
+    """One host's way back, from a release to another. `migrations` are those that the other one
+    does not hold, and `copy` says where the database from before them is."""
 
     role: str
     host: Host
@@ -42,18 +43,24 @@ class Back:
 
 
 def of_commit(revision: str) -> str:
-    """A release's commit in a sentence; hosts say themselves that there is none, or that it is not known."""
+    """A release's commit in a sentence; hosts say themselves that there is none, or that it is not
+    known."""
     return f"application's commit {revision}" if re.match(r"[0-9a-f]{7}", revision) else revision
 
 
 def rollback(
-    outputs: Outputs, to: str | None, role: str | None, past_migrations: bool, wait_s: int, batch: int = 1
+    outputs: Outputs,
+    to: str | None,
+    role: str | None,
+    past_migrations: bool,
+    wait_s: int,
+    batch: int = 1,
 ) -> list[str]:
-    """Take back what the last ship changed, or go to release `to`; on hosts of `role` only, if one is named. What was
-    done, line by line; empty where there is nothing to do.
+    """Take back what the last ship changed, or go to release `to`; on hosts of `role` only, if one
+    is named. What was done, line by line; empty where there is nothing to do.
 
-    Raises RollbackError where there is nothing to go back to, QuestionError or DeclinedError before migrations that the
-    older code does not know, ChangeError where a host failed.
+    Raises RollbackError where there is nothing to go back to, QuestionError or DeclinedError before
+    migrations that the older code does not know, ChangeError where a host failed.
     """
     looks = deploy.everywhere(outputs, "releases")
     looks = [look for look in looks if role in (None, look.role)]
@@ -67,13 +74,19 @@ def rollback(
 
     def one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         way = own[host.name]
-        orders = release.rollback_orders(contract.application.name, role, deploy.who(), way.to, way.leaving or None)
+        orders = release.rollback_orders(
+            contract.application.name, role, deploy.who(), way.to, way.leaving or None
+        )
         with hosts.session(host, access.identity(contract)) as session:
             return host, bool(turn.run(session, {**orders, **common})["changed"])
 
     again = {way.host.name: f"`fab rollback --release --to {way.to}`" for way in ways}
     all_or_error(change.carry_out(contract, pairs, one, batch, again=again), again)
-    stay = [f"{look.host.name}: stays at {_current(look)}" for look in looks if look.host.name not in own]
+    stay = [
+        f"{look.host.name}: stays at {_current(look)}"
+        for look in looks
+        if look.host.name not in own
+    ]
     return [*map(str, ways), *stay, *map(left_applied, (way for way in ways if way.migrations))]
 
 
@@ -84,53 +97,71 @@ def left_applied(way: Back) -> str:
 
 
 def ask_before(ways: Sequence[Back], agreed: bool) -> None:
-    """Return where no way leads past a migration, or a person agrees to that. Raises QuestionError or DeclinedError."""
+    """Return where no way leads past a migration, or a person agrees to that. Raises QuestionError
+    or DeclinedError."""
     past = [way for way in ways if way.migrations]
     if not past or agreed:
         return
-    told = "; ".join(f"{way.host.name}: release {way.to} does not know {', '.join(way.migrations)}" for way in past)
+    told = "; ".join(
+        f"{way.host.name}: release {way.to} does not know {', '.join(way.migrations)}"
+        for way in past
+    )
     typed = question.ask(
-        f"Migrations are not undone: the older code runs on the newer database.\n{told}\nType yes to go back: ",
-        f"nothing was changed: migrations are not undone, and the older code would run on the newer database. {told}. "
-        f"There is no terminal to ask on: add {PAST_MIGRATIONS} to go back all the same",
+        f"Migrations are not undone: the older code runs on the newer database.\n{told}\nType yes"
+        " to go back: ",
+        "nothing was changed: migrations are not undone, and the older code would run on the newer"
+        f" database. {told}. There is no terminal to ask on: add {PAST_MIGRATIONS} to go back all"
+        " the same",
     )
     if typed.lower() not in ("y", "yes"):
         raise DeclinedError("nothing was changed")
 
 
-# ------------------------------------------------------------------------------------------------- which way
+# ---------------------------------------------------------------------------------------- which way
 
 
 def to_before_the_last_ship(looks: Sequence[Outcome]) -> list[Back]:
-    """The way back of every host that the last ship (or the last rollback of the code) has changed; of others none.
+    """The way back of every host that the last ship (or the last rollback of the code) has changed;
+    of others none.
 
-    Raises RollbackError where that is not known, or one of these hosts had no release before, or has it no longer.
+    Raises RollbackError where that is not known, or one of these hosts had no release before, or
+    has it no longer.
     """
-    lines: dict[str, Json] = {look.host.name: look.result["last"] for look in looks if look.result["last"]}
+    lines: dict[str, Json] = {
+        look.host.name: look.result["last"] for look in looks if look.result["last"]
+    }
     if not lines:
         raise RollbackError(f"the last ship is on no host's record; {_choice(looks)}")
-    last = max(lines.values(), key=lambda line: datetime.strptime(line["at"], "%Y-%m-%dT%H:%M:%S%z"))["deploy"]
+    last = max(
+        lines.values(), key=lambda line: datetime.strptime(line["at"], "%Y-%m-%dT%H:%M:%S%z")
+    )["deploy"]
     own = [look for look in looks if lines.get(look.host.name, {}).get("deploy") == last]
     before = {look.host.name: lines[look.host.name]["previous"] for look in own}
     if first := [name for name, previous in before.items() if previous is None]:
-        raise RollbackError(f"there is no release before this one on {', '.join(first)}; `fab ship` puts one")
+        raise RollbackError(
+            f"there is no release before this one on {', '.join(first)}; `fab ship` puts one"
+        )
     for look in own:
         if before[look.host.name] not in look.result["kept"]:
             gone = (
-                f"release {before[look.host.name]}, which the last ship replaced, is not on {look.host.name} any more"
+                f"release {before[look.host.name]}, which the last ship replaced, is not on"
+                f" {look.host.name} any more"
             )
             raise RollbackError(f"{gone}; {_choice([look])}")
     return [way(look, before[look.host.name]) for look in own]
 
 
 def to_release(looks: Sequence[Outcome], to: str) -> list[Back]:
-    """The way to a release by its name, of every host of the role that it is of. Raises RollbackError."""
+    """The way to a release by its name, of every host of the role that it is of. Raises
+    RollbackError."""
     roles = {look.role for look in looks if to in look.result["kept"]}
     own = [look for look in looks if look.role in roles]
     if not own:
         raise RollbackError(f"release {to} is on no host; {_choice(looks)}")
     if lacking := [look.host.name for look in own if to not in look.result["kept"]]:
-        raise RollbackError(f"release {to} is not on {', '.join(lacking)}, and all hosts change or none")
+        raise RollbackError(
+            f"release {to} is not on {', '.join(lacking)}, and all hosts change or none"
+        )
     return [way(look, to) for look in own if look.result["current"] != to]
 
 
@@ -153,14 +184,19 @@ def way(look: Outcome, to: str) -> Back:
     current = result["current"] or ""  # none where somebody has removed the link
     past = set(kept.get(current, kept[to])["migrations"]) - set(kept[to]["migrations"])
     return Back(
-        look.role, look.host, current, to, kept[to]["revision"], tuple(sorted(past)),
+        look.role,
+        look.host,
+        current,
+        to,
+        kept[to]["revision"],
+        tuple(sorted(past)),
         copy_from(result["ships"], to) if past else "",
-    )  # fmt: skip
+    )
 
 
 def copy_from(ships: Sequence[Json], to: str) -> str:
-    """Where the first copy of the database is that a ship has made since release `to` served. `ships`: the last
-    first."""
+    """Where the first copy of the database is that a ship has made since release `to` served.
+    `ships`: the last first."""
     found = ""
     for line in ships:
         if line["release"] == to and line["result"] in ("shipped", "rolled back"):
@@ -171,4 +207,8 @@ def copy_from(ships: Sequence[Json], to: str) -> str:
 
 def _current(look: Outcome) -> str:
     kept, current = look.result["kept"], look.result["current"]
-    return f"{WHAT[look.role]} {current} ({of_commit(kept[current]['revision'])})" if current else "no release"
+    return (
+        f"{WHAT[look.role]} {current} ({of_commit(kept[current]['revision'])})"
+        if current
+        else "no release"
+    )

@@ -18,9 +18,11 @@ class SecretsError(ValueError):
 
 
 def read(outputs: Outputs) -> dict[str, str]:
-    """The stack's own secret outputs, and over them stacks/<stack>.secrets: `NAME=value` a line, 0600, git-ignored.
+    """The stack's own secret outputs, and over them stacks/<stack>.secrets: `NAME=value` a line,
+    0600, git-ignored.
 
-    Raises SecretsError for a file that others can read, or with every line of it that can't be taken as it is.
+    Raises SecretsError for a file that others can read, or with every line of it that can't be
+    taken as it is.
     """
     path = ROOT / "stacks" / f"{outputs.contract.environment}.secrets"
     name = f"stacks/{path.name}"
@@ -31,11 +33,14 @@ def read(outputs: Outputs) -> dict[str, str]:
     try:
         return {**outputs.secret_env, **parse(path.read_bytes())}
     except SecretsError as problem:
-        raise SecretsError("\n".join(f"{name}: {line}" for line in str(problem).splitlines())) from None
+        raise SecretsError(
+            "\n".join(f"{name}: {line}" for line in str(problem).splitlines())
+        ) from None
 
 
 def names(outputs: Outputs) -> frozenset[str]:
-    """The names of the secrets, for whoever needs no value; those of the stack alone where the file can't be used."""
+    """The names of the secrets, for whoever needs no value; those of the stack alone where the file
+    can't be used."""
     try:
         return frozenset(read(outputs))
     except SecretsError:
@@ -43,7 +48,8 @@ def names(outputs: Outputs) -> frozenset[str]:
 
 
 def parse(data: bytes) -> dict[str, str]:
-    """The values by name. A line ends with a line feed and with nothing else; blank ones and those with # are skipped.
+    """The values by name. A line ends with a line feed and with nothing else; blank ones and those
+    with # are skipped.
 
     Raises SecretsError with one line for each that is not exactly NAME=value.
     """
@@ -65,7 +71,8 @@ def parse(data: bytes) -> dict[str, str]:
 
 
 def _line(raw: bytes) -> tuple[str, str] | None:
-    """Name and value; None for a line that holds none. Raises SecretsError, which quotes no value."""
+    """Name and value; None for a line that holds none. Raises SecretsError, which quotes no
+    value."""
     try:
         line = raw.decode()
     except UnicodeDecodeError:
@@ -73,7 +80,9 @@ def _line(raw: bytes) -> tuple[str, str] | None:
     if line.startswith("\ufeff"):
         raise SecretsError("begins with a byte order mark; save the file as UTF-8 without one")
     if line.endswith("\r"):
-        raise SecretsError("ends with a carriage return, as on Windows; save the file with Unix line ends")
+        raise SecretsError(
+            "ends with a carriage return, as on Windows; save the file with Unix line ends"
+        )
     if not line.strip() or line.lstrip().startswith("#"):
         return None
     match = _LINE.fullmatch(line)

@@ -1,7 +1,7 @@
 """What of the project that is shipped will not work on its hosts, a line each.
 
-That is what it wants running next to gunicorn and they don't have, and cookies that plain http loses. The project is
-read as text, as `fab adopt` reads it.
+That is what it wants running next to gunicorn and they don't have, and cookies that plain http
+loses. The project is read as text, as `fab adopt` reads it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from rollout.outputs import ROOT
 
 
 def notes(settings: Settings) -> list[str]:
-    """One line for each service or cookie, with what will not work and what to do; or why that is not known."""
+    """One line for each service or cookie, with what will not work and what to do; or why that is
+    not known."""
     try:
         source = (
             release.from_git(settings.backend_git, settings.backend_ref, settings.backend_path)

@@ -1,4 +1,5 @@
-"""A stack's settings, read on the operator's side: the same file, the same checks as in the Pulumi program."""
+"""A stack's settings, read on the operator's side: the same file, the same checks as in the Pulumi
+program."""
 
 from __future__ import annotations
 

@@ -56,7 +56,9 @@ class Builder:
     def _build(self, target: Target | None) -> Release:
         config = self.settings
         if target is None:
-            return release.build_frontend(ROOT / config.frontend_path, _say("release"), config.ship_also)
+            return release.build_frontend(
+                ROOT / config.frontend_path, _say("release"), config.ship_also
+            )
         source = (
             release.from_git(config.backend_git, config.backend_ref, config.backend_path)
             if config.backend_git
@@ -86,10 +88,16 @@ def _say(name: str) -> Callable[[str], None]:
 
 
 def moving(rename_from: str | None, remove: Sequence[str]) -> dict[str, str]:
-    """What becomes of applications with other names, as hosts are told. Raises UsageError for a name that no
-    application of this kit's may have: it is somebody else's."""
-    fates = {**dict.fromkeys(remove, "removed"), **({rename_from: "renamed"} if rename_from else {})}
-    for option, names in (("--rename-from", [rename_from] if rename_from else []), ("--remove-application", remove)):
+    """What becomes of applications with other names, as hosts are told. Raises UsageError for a
+    name that no application of this kit's may have: it is somebody else's."""
+    fates = {
+        **dict.fromkeys(remove, "removed"),
+        **({rename_from: "renamed"} if rename_from else {}),
+    }
+    for option, names in (
+        ("--rename-from", [rename_from] if rename_from else []),
+        ("--remove-application", remove),
+    ):
         for name in names:
             try:
                 rules.application_name(name)
@@ -101,18 +109,28 @@ def moving(rename_from: str | None, remove: Sequence[str]) -> dict[str, str]:
 
 
 def everywhere(
-    settings: Settings, outputs: Outputs, moved: Mapping[str, str] | None = None, *, wait_s: int = WAIT_S,
-    batch: int = 1, only: str = "", **more: object,
-) -> list[bool]:  # fmt: skip
-    """Every host, or the one named `only`, gets the release of its role, side by side; whether it was new there.
-    `moved` is what `moving` gives.
+    settings: Settings,
+    outputs: Outputs,
+    moved: Mapping[str, str] | None = None,
+    *,
+    wait_s: int = WAIT_S,
+    batch: int = 1,
+    only: str = "",
+    **more: object,
+) -> list[bool]:
+    """Every host, or the one named `only`, gets the release of its role, side by side; whether it
+    was new there. `moved` is what `moving` gives.
 
-    All are made ready first, then the data is migrated and the releases switched, `batch` hosts at a time; where one
-    fails, all stay or go back, but for migrations. Raises ReleaseError before anything is sent, ChangeError for hosts
-    that failed, UsageError for a move of the application to itself.
+    All are made ready first, then the data is migrated and the releases switched, `batch` hosts at
+    a time; where one fails, all stay or go back, but for migrations. Raises ReleaseError before
+    anything is sent, ChangeError for hosts that failed, UsageError for a move of the application to
+    itself.
     """
     if outputs.contract.application.name in (moved or {}):
-        raise UsageError(f"{outputs.contract.application.name} is the application's name now; name the one before")
+        raise UsageError(
+            f"{outputs.contract.application.name} is the application's name now; name the one"
+            " before"
+        )
     contract, secrets = outputs.contract, secret_values.read(outputs)
     pairs = contract.chosen(only)
     common = {**common_orders(pairs, wait_s), "moving": dict(moved or {}), **more}
@@ -122,7 +140,12 @@ def everywhere(
         with hosts.session(host, access.identity(contract)) as session:
             return host, _one(session, role, contract, builder, secrets, common, turn)
 
-    return [changed for _, changed in all_or_error(change.carry_out(contract, pairs, one, batch, on_stop=builder.stop))]
+    return [
+        changed
+        for _, changed in all_or_error(
+            change.carry_out(contract, pairs, one, batch, on_stop=builder.stop)
+        )
+    ]
 
 
 def common_orders(pairs: Sequence[tuple[str, Host]], wait_s: int) -> Json:
@@ -146,9 +169,14 @@ def all_or_error(
 
 
 def _one(
-    session: hosts.Session, role: str, contract: Contract, builder: Builder, secrets: dict[str, str], common: Json,
+    session: hosts.Session,
+    role: str,
+    contract: Contract,
+    builder: Builder,
+    secrets: dict[str, str],
+    common: Json,
     turn: change.Turn,
-) -> bool:  # fmt: skip
+) -> bool:
     app, name = contract.application.name, session.host.name
     asked = {"verb": "facts", "app": app, "role": role, "who": deploy.who()}
     facts = session.run({**common, **asked})
@@ -158,10 +186,14 @@ def _one(
     with report.progress(name) as advance:
         archive = built.archive(facts, advance)
     orders = built.orders(
-        facts, app, deploy.who(), archive=archive, wsgi=contract.application.wsgi,
+        facts,
+        app,
+        deploy.who(),
+        archive=archive,
+        wsgi=contract.application.wsgi,
         settings=contract.application.settings,
         **(_environment(contract, session.host, secrets) if role == "backend" else {}),
-    )  # fmt: skip
+    )
     try:
         result = turn.run(session, {**common, **orders, "made_from": made_from}, blob=archive)
     except HostError as problem:
@@ -171,7 +203,8 @@ def _one(
 
 
 def not_shipped(text: str, folder: Path | None, built: Release) -> str:
-    """What to say of a module that the host misses, if it is in the project's folder and was not shipped; else nothing.
+    """What to say of a module that the host misses, if it is in the project's folder and was not
+    shipped; else nothing.
 
     `text` is the host's error, `folder` the project's, where it is here.
     """
@@ -179,17 +212,28 @@ def not_shipped(text: str, folder: Path | None, built: Release) -> str:
     if missing is None or folder is None:
         return ""
     shipped = {entry.path for entry in built.entries}
-    here = [name for name in files_of(missing[1]) if (folder / name).is_file() and name not in shipped]
-    return f"{here[0]} is in {folder.name} here and was not shipped, because git ignores it" if here else ""
+    here = [
+        name for name in files_of(missing[1]) if (folder / name).is_file() and name not in shipped
+    ]
+    return (
+        f"{here[0]} is in {folder.name} here and was not shipped, because git ignores it"
+        if here
+        else ""
+    )
 
 
 def _environment(contract: Contract, host: Host, secrets: dict[str, str]) -> Json:
-    """What `manage.py` runs under: the very settings and the service's limits that the next deploy puts there."""
+    """What `manage.py` runs under: the very settings and the service's limits that the next deploy
+    puts there."""
     generation = render(contract, "backend", host, secrets)
     texts = {file.path: file.text for file in generation.files}
     files = {path: text for path, text in texts.items() if path.startswith("django/")}
     unit = texts[f"systemd/{contract.application.name}.service"]
     return {
-        "files": files, "env": contract.application.env, "secrets": secrets, "unit": unit,
-        "generation": generation.to_json(), "probes": deploy.probes(contract, "backend", generation),
-    }  # fmt: skip
+        "files": files,
+        "env": contract.application.env,
+        "secrets": secrets,
+        "unit": unit,
+        "generation": generation.to_json(),
+        "probes": deploy.probes(contract, "backend", generation),
+    }

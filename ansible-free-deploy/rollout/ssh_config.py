@@ -1,8 +1,10 @@
-"""What the operator's own SSH configuration says of a host, asked of OpenSSH itself: so it means what it means there.
+"""What the operator's own SSH configuration says of a host, asked of OpenSSH itself: so it means
+what it means there.
 
-`ssh -G` evaluates `Host`, `Match`, `Include` and the defaults of ssh_config(5). What is taken over: HostName, Port,
-IdentityFile, CertificateFile, IdentitiesOnly, IdentityAgent, ProxyJump and ProxyCommand. User is not: the contract's
-wins, as it does with `ssh USER@HOST`. Where a name leads is no matter of trust: the contract pins the host's keys.
+`ssh -G` evaluates `Host`, `Match`, `Include` and the defaults of ssh_config(5). What is taken over:
+HostName, Port, IdentityFile, CertificateFile, IdentitiesOnly, IdentityAgent, ProxyJump and
+ProxyCommand. User is not: the contract's wins, as it does with `ssh USER@HOST`. Where a name leads
+is no matter of trust: the contract pins the host's keys.
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ from pathlib import Path
 
 from infra.contract import Host
 
-FILE = "ORIGIN_KIT_SSH_CONFIG"  # a file in place of ~/.ssh/config and /etc/ssh/ssh_config, or `none`
+FILE = (  # a file in place of ~/.ssh/config and /etc/ssh/ssh_config, or `none`
+    "ORIGIN_KIT_SSH_CONFIG"
+)
 _LIMIT_S = 10
 _DEFAULT_PORT = 22
 
 
 @dataclass(frozen=True)
 class SshConfig:
-    """The settings for one host. `identities` are files that exist; `agent` is a socket, `none`, or empty: usual."""
+    """The settings for one host. `identities` are files that exist; `agent` is a socket, `none`, or
+    empty: usual."""
 
     hostname: str
     port: int
@@ -35,7 +40,8 @@ class SshConfig:
 
 
 def read(host: Host) -> SshConfig:
-    """The settings for this host; none where OpenSSH is not on PATH. Raises ValueError where they can't be used."""
+    """The settings for this host; none where OpenSSH is not on PATH. Raises ValueError where they
+    can't be used."""
     if shutil.which("ssh") is None:
         return SshConfig(host.address, host.port)
     port = [] if host.port == _DEFAULT_PORT else ["-p", str(host.port)]
@@ -43,7 +49,10 @@ def read(host: Host) -> SshConfig:
     done = subprocess.run(words, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines()
-        raise ValueError(f"your SSH configuration can't be used: {said[0] if said else f'status {done.returncode}'}")
+        raise ValueError(
+            "your SSH configuration can't be used:"
+            f" {said[0] if said else f'status {done.returncode}'}"
+        )
     return parse(done.stdout)
 
 
@@ -77,7 +86,9 @@ def parse(text: str) -> SshConfig:
 
 def _files(names: list[str]) -> tuple[Path, ...]:
     """Those that are there, with the tokens of ssh_config(5) that make sense in a file's name."""
-    paths = [Path(name.replace("%d", str(Path.home())).replace("%%", "%")).expanduser() for name in names]
+    paths = [
+        Path(name.replace("%d", str(Path.home())).replace("%%", "%")).expanduser() for name in names
+    ]
     return tuple(path for path in paths if path.is_file())
 
 

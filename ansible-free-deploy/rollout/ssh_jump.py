@@ -1,7 +1,9 @@
-"""A way to a host through another one: OpenSSH makes it, with its own configuration, known hosts and agent.
+"""A way to a host through another one: OpenSSH makes it, with its own configuration, known hosts
+and agent.
 
-The jump host is trusted as far as `known_hosts` says. The host behind it has to show the key that the contract pins all
-the same, so a jump host can keep a connection from coming about, and can't read or change one.
+The jump host is trusted as far as `known_hosts` says. The host behind it has to show the key that
+the contract pins all the same, so a jump host can keep a connection from coming about, and can't
+read or change one.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ class Jump:
         self.socket, far = socket.socketpair()
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the way
         words = _command(host, config, timeout_s)
-        self._process = subprocess.Popen(words, stdin=far.fileno(), stdout=far.fileno(), stderr=self._said)
+        self._process = subprocess.Popen(
+            words, stdin=far.fileno(), stdout=far.fileno(), stderr=self._said
+        )
         far.close()
 
     def close(self) -> None:
@@ -48,7 +52,11 @@ class Jump:
         except subprocess.TimeoutExpired:
             return None
         self._said.seek(0)
-        lines = [line.strip() for line in self._said.read().decode(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line.strip()
+            for line in self._said.read().decode(errors="replace").splitlines()
+            if line.strip()
+        ]
         return f"the way through {self.name} failed: {_explain(self.name, lines)}"
 
 
@@ -59,14 +67,32 @@ def is_used(config: SshConfig) -> bool:
 
 def _command(host: Host, config: SshConfig, timeout_s: int) -> list[str]:
     if not config.proxy_jump:
-        values: dict[str, Any] = {"h": config.hostname, "p": config.port, "r": host.user, "n": host.address, "%": "%"}
-        words = re.sub("%([hprn%])", lambda found: shlex.quote(str(values[found[1]])), config.proxy_command)
+        values: dict[str, Any] = {
+            "h": config.hostname,
+            "p": config.port,
+            "r": host.user,
+            "n": host.address,
+            "%": "%",
+        }
+        words = re.sub(
+            "%([hprn%])", lambda found: shlex.quote(str(values[found[1]])), config.proxy_command
+        )
         return ["/bin/sh", "-c", f"exec {words}"]
     *through, last = config.proxy_jump.split(",")
     batch = [] if sys.stdin.isatty() else ["-oBatchMode=yes"]
     hops = ["-J", ",".join(through)] if through else []
     target = f"[{config.hostname}]:{config.port}"
-    return ["ssh", *file_words(), *batch, f"-oConnectTimeout={timeout_s}", *hops, "-W", target, "--", f"ssh://{last}"]
+    return [
+        "ssh",
+        *file_words(),
+        *batch,
+        f"-oConnectTimeout={timeout_s}",
+        *hops,
+        "-W",
+        target,
+        "--",
+        f"ssh://{last}",
+    ]
 
 
 def _explain(name: str, lines: list[str]) -> str:
@@ -74,9 +100,18 @@ def _explain(name: str, lines: list[str]) -> str:
     text = "\n".join(lines)
     first = name.split(",")[-1]
     if "Host key verification failed" in text:
-        return f"its host key is not in known_hosts, or is another one; run `ssh {first}` once and compare it"
+        return (
+            f"its host key is not in known_hosts, or is another one; run `ssh {first}` once and"
+            " compare it"
+        )
     if "Permission denied" in text:
-        return f"{said}; does `ssh {first}` let you in? A key with a passphrase belongs in an agent (`ssh-add`)"
+        return (
+            f"{said}; does `ssh {first}` let you in? A key with a passphrase belongs in an agent"
+            " (`ssh-add`)"
+        )
     if refused := re.search(r"open failed: (.*)", text):
-        return f"it can't reach the host ({refused[1]}); is that running, and does its firewall (ssh_from) let it in?"
+        return (
+            f"it can't reach the host ({refused[1]}); is that running, and does its firewall"
+            " (ssh_from) let it in?"
+        )
     return f"{said}; does `ssh {first}` work?"

@@ -1,4 +1,5 @@
-"""Which of the operator's keys are offered to a host, in OpenSSH's order, and what to say where none opens it."""
+"""Which of the operator's keys are offered to a host, in OpenSSH's order, and what to say where
+none opens it."""
 
 from __future__ import annotations
 
@@ -26,9 +27,11 @@ class NeedsPassphraseError(ValueError):
 
 
 class Keys(AuthStrategy):  # type: ignore[misc]  # paramiko ships no types
-    """Offers, one after the other: certificates, keys of the agent, files. `only` is a file that is to be used alone.
+    """Offers, one after the other: certificates, keys of the agent, files. `only` is a file that is
+    to be used alone.
 
-    Keys that the configuration names come first, as with OpenSSH; with IdentitiesOnly there are no others.
+    Keys that the configuration names come first, as with OpenSSH; with IdentitiesOnly there are no
+    others.
     """
 
     def __init__(self, user: str, config: SshConfig, only: Path | None = None) -> None:
@@ -42,7 +45,11 @@ class Keys(AuthStrategy):  # type: ignore[misc]  # paramiko ships no types
         agent = agent_keys(self.config.agent)
         named = {text for path in files if (text := public_text(path))}
         first = [key for key in agent if key.get_base64() in named]
-        rest = [] if self.only or self.config.identities_only else [key for key in agent if key not in first]
+        rest = (
+            []
+            if self.only or self.config.identities_only
+            else [key for key in agent if key not in first]
+        )
         in_agent = {key.get_base64() for key in agent}
         if not self.only:
             yield from self._certified(files)
@@ -53,7 +60,8 @@ class Keys(AuthStrategy):  # type: ignore[misc]  # paramiko ships no types
                 yield OnDiskPrivateKey(self.user, "ssh-config", path, found)
 
     def _certified(self, files: list[Path]) -> Iterator[Any]:
-        """Keys with a certificate: named by CertificateFile, or beside the key as NAME-cert.pub (ssh_config(5))."""
+        """Keys with a certificate: named by CertificateFile, or beside the key as NAME-cert.pub
+        (ssh_config(5))."""
         for path in files:
             beside = path.with_name(f"{path.name}-cert.pub")
             for certificate in [*self.config.certificates, *([beside] if beside.is_file() else [])]:
@@ -68,13 +76,16 @@ class Keys(AuthStrategy):  # type: ignore[misc]  # paramiko ships no types
             if path not in self.locked:
                 self.locked.append(path)
         except ValueError:
-            if self.only:  # of others OpenSSH makes nothing either: a kind of key that is no longer used
+            if (
+                self.only
+            ):  # of others OpenSSH makes nothing either: a kind of key that is no longer used
                 raise
         return None
 
 
 def agent_keys(at: str) -> list[Any]:
-    """The keys of the agent: the usual one, or the one whose socket is `at`; none for `none` and where none runs."""
+    """The keys of the agent: the usual one, or the one whose socket is `at`; none for `none` and
+    where none runs."""
     if at == "none":
         return []
     if not at:
@@ -98,7 +109,8 @@ def public_text(path: Path) -> str | None:
 
 
 def certifies(certificate: Path, path: Path) -> bool:
-    """Whether the certificate is one of this key: CertificateFile may name several, for several keys."""
+    """Whether the certificate is one of this key: CertificateFile may name several, for several
+    keys."""
     try:
         blob = paramiko.pkey.PublicBlob.from_file(str(certificate))
         key = paramiko.PKey.from_path(path) if path not in _opened else _opened[path]
@@ -112,7 +124,8 @@ def certifies(certificate: Path, path: Path) -> bool:
 def load_key(path: Path) -> paramiko.PKey:
     """A private key; its passphrase is asked for where there is a terminal, once for all hosts.
 
-    Raises NeedsPassphraseError where there is none, ValueError that names the file and what is wrong with it.
+    Raises NeedsPassphraseError where there is none, ValueError that names the file and what is
+    wrong with it.
     """
     with _asking:
         if path not in _opened:
@@ -124,11 +137,15 @@ def _load(path: Path) -> paramiko.PKey:
     try:
         return paramiko.PKey.from_path(path)
     except OSError as problem:
-        raise ValueError(f"the key {path} can't be read: {problem.strerror}; see ORIGIN_KIT_SSH_KEY") from problem
+        raise ValueError(
+            f"the key {path} can't be read: {problem.strerror}; see ORIGIN_KIT_SSH_KEY"
+        ) from problem
     except (TypeError, paramiko.PasswordRequiredException):
         return _ask(path)
     except (ValueError, paramiko.SSHException, UnicodeDecodeError) as problem:
-        raise ValueError(f"{path} is no private key ({problem}); see ORIGIN_KIT_SSH_KEY") from problem
+        raise ValueError(
+            f"{path} is no private key ({problem}); see ORIGIN_KIT_SSH_KEY"
+        ) from problem
 
 
 def _ask(path: Path) -> paramiko.PKey:
@@ -138,7 +155,9 @@ def _ask(path: Path) -> paramiko.PKey:
         )
     for _ in range(3):
         try:
-            return paramiko.PKey.from_path(path, getpass.getpass(f"passphrase of {path}: ").encode())
+            return paramiko.PKey.from_path(
+                path, getpass.getpass(f"passphrase of {path}: ").encode()
+            )
         except (ValueError, paramiko.SSHException):
             print("that is not its passphrase", file=sys.stderr)
     raise ValueError(f"the key {path} stays locked: {ADD} {path}`")
@@ -148,28 +167,37 @@ ADD = "give it to an agent with `ssh-add"
 
 
 def explain(failure: AuthFailure) -> str:
-    """Why no key opened the host: there is none, they are locked, they are too many, or they are others."""
+    """Why no key opened the host: there is none, they are locked, they are too many, or they are
+    others."""
     keys: Keys = failure.result.strategy
     offered = [source for source, answer in failure.result if not _cut(answer)]
     cut = len(offered) < len(failure.result)
     if not failure.result and keys.locked:
         names = ", ".join(map(str, keys.locked))
-        return f"your key {names} has a passphrase, and there is no terminal to ask at: {ADD} {keys.locked[0]}`"
+        return (
+            f"your key {names} has a passphrase, and there is no terminal to ask at: {ADD}"
+            f" {keys.locked[0]}`"
+        )
     if not failure.result:
         agent = "your agent holds none" if os.environ.get("SSH_AUTH_SOCK") else "no agent runs"
         return (
-            f"you have no SSH key: {agent}, and ~/.ssh has none; make one with `ssh-keygen`, or set ORIGIN_KIT_SSH_KEY"
+            f"you have no SSH key: {agent}, and ~/.ssh has none; make one with `ssh-keygen`, or set"
+            " ORIGIN_KIT_SSH_KEY"
         )
     if cut and len(offered) >= _MANY:
         return (
-            f"it hung up after {len(offered)} of your keys, before the right one had its turn: set ORIGIN_KIT_SSH_KEY, "
-            "or IdentityFile and IdentitiesOnly for it in ~/.ssh/config"
+            f"it hung up after {len(offered)} of your keys, before the right one had its turn: set"
+            " ORIGIN_KIT_SSH_KEY, or IdentityFile and IdentitiesOnly for it in ~/.ssh/config"
         )
     if cut:
-        return f"it hung up during the login ({failure.result[-1].result}); is it starting, or out of memory? try again"
+        return (
+            f"it hung up during the login ({failure.result[-1].result}); is it starting, or out of"
+            " memory? try again"
+        )
     also = f"; {keys.locked[0]} was not tried: {ADD} {keys.locked[0]}`" if keys.locked else ""
     return (
-        f"it refused {_names(offered)} for user {keys.user}{also}; `ssh_keys` in the stack's config says who may log in"
+        f"it refused {_names(offered)} for user {keys.user}{also}; `ssh_keys` in the stack's config"
+        " says who may log in"
     )
 
 
@@ -178,7 +206,11 @@ def _cut(answer: Any) -> bool:
     if isinstance(answer, (EOFError, OSError)):
         return True
     text = str(answer)
-    refused = isinstance(answer, paramiko.AuthenticationException) and "EOF" not in text and "imeout" not in text
+    refused = (
+        isinstance(answer, paramiko.AuthenticationException)
+        and "EOF" not in text
+        and "imeout" not in text
+    )
     return isinstance(answer, Exception) and not refused
 
 
@@ -186,4 +218,6 @@ def _names(offered: list[Any]) -> str:
     files = [str(source.path) for source in offered if isinstance(source, OnDiskPrivateKey)]
     count = len(offered) - len(files)
     agent = [f"{count} key{'s' if count > 1 else ''} of your agent"] if count else []
-    return " and ".join([*agent, *([f"the key {', '.join(dict.fromkeys(files))}"] if files else [])])
+    return " and ".join(
+        [*agent, *([f"the key {', '.join(dict.fromkeys(files))}"] if files else [])]
+    )

@@ -1,7 +1,8 @@
 """Whose a cloud stack is: asked before `fab up` touches it.
 
-Two checkouts of the kit, each with its own application and a stack of one name, that keep their state in one place have
-one stack between them: the second would take over the first one's hosts, addresses and names.
+Two checkouts of the kit, each with its own application and a stack of one name, that keep their
+state in one place have one stack between them: the second would take over the first one's hosts,
+addresses and names.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ class OtherApplicationError(ValueError):
 
 
 def refuse_other(settings: Settings, former: Collection[str] = ()) -> None:
-    """Raises OtherApplicationError where the stack was made for an application that is not one of `former` either.
+    """Raises OtherApplicationError where the stack was made for an application that is not one of
+    `former` either.
 
     A local stack's hosts and owner say so themselves.
     """
@@ -29,7 +31,8 @@ def refuse_other(settings: Settings, former: Collection[str] = ()) -> None:
         return
     name, stack = held.application.name, settings.stack
     raise OtherApplicationError(
-        f"stack {stack} belongs to the application {name}, and stacks/Pulumi.{stack}.yaml says {settings.application}; "
-        f"nothing was changed. If it was renamed, run `fab up --stack {stack} --rename-from {name}`; if it is another "
-        "one, give its stack another name, or keep its state elsewhere (docs/state.md)"
+        f"stack {stack} belongs to the application {name}, and stacks/Pulumi.{stack}.yaml says"
+        f" {settings.application}; nothing was changed. If it was renamed, run `fab up --stack"
+        f" {stack} --rename-from {name}`; if it is another one, give its stack another name, or"
+        " keep its state elsewhere (docs/state.md)"
     )

@@ -1,4 +1,5 @@
-"""Local stacks keep their state in the kit's own file backend, whichever engine runs and whatever the login."""
+"""Local stacks keep their state in the kit's own file backend, whichever engine runs and whatever
+the login."""
 
 from __future__ import annotations
 
@@ -16,14 +17,15 @@ def url() -> str:
 
 
 def refuse_other(stack: str) -> None:
-    """Raises LocalCloudError where the program runs over another backend: a second state would take the machines in
-    (their names are the same), and a `destroy` of that one would remove them."""
+    """Raises LocalCloudError where the program runs over another backend: a second state would take
+    the machines in (their names are the same), and a `destroy` of that one would remove them."""
     current = _current()
     if _folder(current) == state_dir().resolve():
         return
     raise LocalCloudError(
-        f"stack {stack} is local, and its state is not in {current or 'the backend that you are logged in to'}; "
-        f"nothing was changed. {_right_way(stack)}"
+        f"stack {stack} is local, and its state is not in"
+        f" {current or 'the backend that you are logged in to'}; nothing was changed."
+        f" {_right_way(stack)}"
     )
 
 
@@ -40,14 +42,15 @@ def _run_these(command: str) -> str:
 
 
 def refuse_renamed(stack: str) -> None:
-    """Raises LocalCloudError for what `pulumi stack rename` leaves: the machines of a local stack are known by its name
-    for life, so under another one all of them would be replaced."""
+    """Raises LocalCloudError for what `pulumi stack rename` leaves: the machines of a local stack
+    are known by its name for life, so under another one all of them would be replaced."""
     former = _made_as(stack) - {stack}
     if former:
         before = sorted(former)[0]
         raise LocalCloudError(
-            f"stack {stack} was {before}, and its machines are known by that name; nothing was changed. Rename it "
-            "back. " + _run_these(f"pulumi stack rename {before} --stack {stack}")
+            f"stack {stack} was {before}, and its machines are known by that name; nothing was"
+            " changed. Rename it back. "
+            + _run_these(f"pulumi stack rename {before} --stack {stack}")
         )
 
 
@@ -56,8 +59,12 @@ def _made_as(stack: str) -> set[str]:
     found = set()
     for path in state_dir().glob(f".pulumi/stacks/*/{stack}.json"):
         try:
-            resources = (json.loads(path.read_text())["checkpoint"].get("latest") or {}).get("resources") or ()
-            named = [one["inputs"].get("stack") for one in resources if "dynamic/local:" in one["type"]]
+            resources = (json.loads(path.read_text())["checkpoint"].get("latest") or {}).get(
+                "resources"
+            ) or ()
+            named = [
+                one["inputs"].get("stack") for one in resources if "dynamic/local:" in one["type"]
+            ]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # whoever reads the state itself says what is wrong with it
         found |= {name for name in named if isinstance(name, str)}

@@ -1,7 +1,9 @@
-"""A machine to build wheels on: the base image with a compiler, made for it and removed. Root of this host only.
+"""A machine to build wheels on: the base image with a compiler, made for it and removed. Root of
+this host only.
 
-What runs there is a stranger's build. It has no network, no rights, a read-only system, and of this host one folder
-that holds what it was given. Debian's packages are installed before anything of a stranger is there.
+What runs there is a stranger's build. It has no network, no rights, a read-only system, and of this
+host one folder that holds what it was given. Debian's packages are installed before anything of a
+stranger is there.
 """
 
 from __future__ import annotations
@@ -32,7 +34,11 @@ apt-get update -q
 apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io "$@"
 mkdir /build
 """
-_DIES_WITH_IT = ("setpriv", "--pdeathsig", "KILL")  # with its parent: nspawn with this run, killed or not
+_DIES_WITH_IT = (
+    "setpriv",
+    "--pdeathsig",
+    "KILL",
+)  # with its parent: nspawn with this run, killed or not
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 
@@ -45,7 +51,8 @@ class BuildError(LocalCloudError):
 
 
 def lacking(release: str, machine: str) -> str:
-    """Why no build machine for hosts with this Debian and architecture can be made here; "" where one can."""
+    """Why no build machine for hosts with this Debian and architecture can be made here; "" where
+    one can."""
     if machine != platform.machine():
         return f"this machine is {platform.machine()}, the hosts are {machine}"
     if os.geteuid() != 0:
@@ -73,8 +80,8 @@ class BuildMachine:
         return self.folder / "root"
 
     def build(self, script: str, given: dict[str, Path], out: Path) -> None:
-        """Run a shell script there, as a user without rights, in a new folder with the `given` files in it; what it
-        writes to its standard output is `out`.
+        """Run a shell script there, as a user without rights, in a new folder with the `given`
+        files in it; what it writes to its standard output is `out`.
 
         Raises BuildError with what it said where it fails or takes too long.
         """
@@ -99,12 +106,16 @@ class BuildMachine:
 
     def install(self) -> None:
         """The compiler, from the mirror that the image is from, over this host's network."""
-        proxies = [f"--setenv={name}={value}" for name in _PROXIES if (value := os.environ.get(name))]
+        proxies = [
+            f"--setenv={name}={value}" for name in _PROXIES if (value := os.environ.get(name))
+        ]
         words = [*self._nspawn("--resolv-conf=copy-host", *proxies), *_DIES_WITH_IT]
         try:
             self._run([*words, "sh", "-c", _INSTALL, "sh", *PACKAGES], subprocess.DEVNULL)
         except BuildError as problem:
-            found = [line for line in problem.said.splitlines() if line.startswith("E: ")] or [str(problem)]
+            found = [line for line in problem.said.splitlines() if line.startswith("E: ")] or [
+                str(problem)
+            ]
             raise BuildError(
                 f"the build machine gets no compiler: {found[0]}; is the package mirror in reach?"
             ) from None
@@ -112,26 +123,67 @@ class BuildMachine:
     def _nspawn(self, *more: str) -> list[str]:
         users = [f"--private-users={self.first_user}:65536", "--private-users-ownership=off"]
         return [
-            *_DIES_WITH_IT, "systemd-nspawn", "-q", "-D", str(self.root), "--register=no", "--keep-unit",
-            "--link-journal=no", "--timezone=off", "--pipe", f"--machine=build-{self.folder.name.replace('_', '-')}",
-            *(users if self.first_user else []), *more,
-        ]  # fmt: skip
+            *_DIES_WITH_IT,
+            "systemd-nspawn",
+            "-q",
+            "-D",
+            str(self.root),
+            "--register=no",
+            "--keep-unit",
+            "--link-journal=no",
+            "--timezone=off",
+            "--pipe",
+            f"--machine=build-{self.folder.name.replace('_', '-')}",
+            *(users if self.first_user else []),
+            *more,
+        ]
 
     def _confined(self, work: Path) -> list[str]:
-        limits = ["--no-new-privileges=yes", "--private-network", "--resolv-conf=off", "--rlimit=FSIZE=2G"]
-        places = ["--read-only", "--tmpfs=/tmp:mode=1777", f"--bind={work}:/build", "--chdir=/build"]
-        user = ["setpriv", f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups", "--bounding-set=-all"]
-        variables = ["--setenv=HOME=/build", "--setenv=TMPDIR=/build", "--setenv=SOURCE_DATE_EPOCH=315532800"]
-        return [*self._nspawn(*limits, *places, *variables), *user, "--no-new-privs", *_DIES_WITH_IT[1:]]
+        limits = [
+            "--no-new-privileges=yes",
+            "--private-network",
+            "--resolv-conf=off",
+            "--rlimit=FSIZE=2G",
+        ]
+        places = [
+            "--read-only",
+            "--tmpfs=/tmp:mode=1777",
+            f"--bind={work}:/build",
+            "--chdir=/build",
+        ]
+        user = [
+            "setpriv",
+            f"--reuid={_USER}",
+            f"--regid={_USER}",
+            "--clear-groups",
+            "--bounding-set=-all",
+        ]
+        variables = [
+            "--setenv=HOME=/build",
+            "--setenv=TMPDIR=/build",
+            "--setenv=SOURCE_DATE_EPOCH=315532800",
+        ]
+        return [
+            *self._nspawn(*limits, *places, *variables),
+            *user,
+            "--no-new-privs",
+            *_DIES_WITH_IT[1:],
+        ]
 
     def _run(self, words: list[str], stdout: int) -> None:
         with tempfile.TemporaryFile() as said:
             with self._lock:
                 if self._stopped:
                     raise BuildError("stopped")
-                # A session of its own: a ^C in the terminal comes through `stop`, which clears up as well.
+                # A session of its own: a ^C in the terminal comes through `stop`, which clears up
+                # as well.
                 process = subprocess.Popen(
-                    words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=said, start_new_session=True, cwd="/"
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=said,
+                    start_new_session=True,
+                    cwd="/",
                 )
                 self._running = process
             try:
@@ -153,14 +205,16 @@ class BuildMachine:
 
 @contextmanager
 def made(release: str, say: Callable[[str], None] = lambda text: None) -> Iterator[BuildMachine]:
-    """A machine of the image of `release`, without a compiler yet; it is removed when the block ends, however it does.
-    `say` is told where the image has to be made first.
+    """A machine of the image of `release`, without a compiler yet; it is removed when the block
+    ends, however it does. `say` is told where the image has to be made first.
 
     Raises LocalCloudError where the image or the mount can't be made.
     """
     clear()
     if not image.ready(release):
-        say(f"makes the base image of {debian.RELEASES[release]} first, which takes a minute or two")
+        say(
+            f"makes the base image of {debian.RELEASES[release]} first, which takes a minute or two"
+        )
     base = image.ensure(release)
     with ExitStack() as stack:
         with locked(_all() / ".lock"):
@@ -187,7 +241,8 @@ def _all() -> Path:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Hold the machine, which says that its run is alive. Raises BlockingIOError where another run holds it."""
+    """Hold the machine, which says that its run is alive. Raises BlockingIOError where another run
+    holds it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

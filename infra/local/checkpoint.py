@@ -1,7 +1,7 @@
 """The state of one stack: a Pulumi checkpoint in a file backend, as the CLI reads and writes it.
 
-Layout below the backend's folder (Pulumi's own): `.pulumi/meta.yaml`, `.pulumi/stacks/<project>/<stack>.json`,
-`.pulumi/locks/organization/<project>/<stack>/<id>.json`.
+Layout below the backend's folder (Pulumi's own): `.pulumi/meta.yaml`,
+`.pulumi/stacks/<project>/<stack>.json`, `.pulumi/locks/organization/<project>/<stack>/<id>.json`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def now() -> str:
 
 
 class Checkpoint:
-    """`resources` in the order that they depend on each other, `pending` operations, and whatever else was there."""
+    """`resources` in the order that they depend on each other, `pending` operations, and whatever
+    else was there."""
 
     def __init__(self, backend: Path, project: str, stack: str) -> None:
         self.path = backend / ".pulumi" / "stacks" / project / f"{stack}.json"
@@ -49,12 +50,15 @@ class Checkpoint:
         self.pending: list[Json] = []
 
     def load(self) -> Checkpoint:
-        """Read what is there; nothing is an empty stack. Raises StateError for what this engine can't read."""
+        """Read what is there; nothing is an empty stack. Raises StateError for what this engine
+        can't read."""
         try:
             text = self.path.read_text()
         except FileNotFoundError:
             if self.path.with_suffix(".json.gz").exists():
-                raise StateError(f"{self.path}.gz: compressed state; only the pulumi CLI reads it") from None
+                raise StateError(
+                    f"{self.path}.gz: compressed state; only the pulumi CLI reads it"
+                ) from None
             return self
         try:
             whole = json.loads(text)
@@ -65,18 +69,27 @@ class Checkpoint:
             ) from problem
         if version != VERSION:
             raise StateError(
-                f"{self.path}: state of version {version}, this engine reads {VERSION}; use --engine pulumi"
+                f"{self.path}: state of version {version}, this engine reads {VERSION}; use"
+                " --engine pulumi"
             )
         if _SECRET in text:
-            raise StateError(f"{self.path}: the state holds secrets; only the CLI reads them: use --engine pulumi")
+            raise StateError(
+                f"{self.path}: the state holds secrets; only the CLI reads them: use --engine"
+                " pulumi"
+            )
         self.resources = list(latest.pop("resources", None) or ())
         self.pending = list(latest.pop("pending_operations", None) or ())
         self._rest = latest
         return self
 
     def write(self) -> None:
-        """Put the state on disk: durable when this returns, and the old or the new one whoever reads meanwhile."""
-        latest = {**self._rest, "manifest": {"time": now(), "magic": "", "version": ""}, "resources": self.resources}
+        """Put the state on disk: durable when this returns, and the old or the new one whoever
+        reads meanwhile."""
+        latest = {
+            **self._rest,
+            "manifest": {"time": now(), "magic": "", "version": ""},
+            "resources": self.resources,
+        }
         if self.pending:
             latest["pending_operations"] = self.pending
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,11 +99,15 @@ class Checkpoint:
         if self.path.exists() and not self._backed_up:
             _write(self.path.with_name(self.path.name + ".bak"), self.path.read_text())
         self._backed_up = True
-        _write(self.path, json.dumps({"version": VERSION, "checkpoint": {"stack": self._name, "latest": latest}}))
+        _write(
+            self.path,
+            json.dumps({"version": VERSION, "checkpoint": {"stack": self._name, "latest": latest}}),
+        )
 
     @property
     def salt(self) -> str | None:
-        """What the CLI derives its key from, once it has run here: `encryptionsalt` of a stack's config."""
+        """What the CLI derives its key from, once it has run here: `encryptionsalt` of a stack's
+        config."""
         state = (self._rest.get("secrets_providers") or {}).get("state") or {}
         return state.get("salt") if isinstance(state, dict) else None
 
@@ -102,14 +119,21 @@ class Checkpoint:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other run out, the CLI's included. Raises StateError that says who is in there."""
+        """Keep every other run out, the CLI's included. Raises StateError that says who is in
+        there."""
         folder = self._backend / ".pulumi" / "locks" / self._name
         folder.mkdir(parents=True, exist_ok=True)
         own = folder / f"{uuid4()}.json"
-        with (self._backend / "gate.lock").open("a") as gate:  # between looking and taking nobody else looks
+        with (self._backend / "gate.lock").open(
+            "a"
+        ) as gate:  # between looking and taking nobody else looks
             fcntl.flock(gate, fcntl.LOCK_EX)
             self.refuse_if_locked()
-            content = {"pid": os.getpid(), "username": getpass.getuser(), "hostname": platform.node()}
+            content = {
+                "pid": os.getpid(),
+                "username": getpass.getuser(),
+                "hostname": platform.node(),
+            }
             _write(own, json.dumps({**content, "timestamp": now()}))
         try:
             yield
@@ -117,7 +141,8 @@ class Checkpoint:
             own.unlink(missing_ok=True)
 
     def refuse_if_locked(self) -> None:
-        """Raises StateError while a living process holds the stack; locks of dead ones on this host are removed."""
+        """Raises StateError while a living process holds the stack; locks of dead ones on this host
+        are removed."""
         for path in (self._backend / ".pulumi" / "locks" / self._name).glob("*.json"):
             try:
                 held = json.loads(path.read_text())
@@ -128,8 +153,8 @@ class Checkpoint:
                 path.unlink(missing_ok=True)
                 continue
             raise StateError(
-                f"stack {self._name.rsplit('/', 1)[1]} is locked by {who}@{where} (pid {pid}): wait for it to end; "
-                f"if it is long gone, remove {path}"
+                f"stack {self._name.rsplit('/', 1)[1]} is locked by {who}@{where} (pid {pid}): wait"
+                f" for it to end; if it is long gone, remove {path}"
             )
 
 

@@ -1,4 +1,5 @@
-"""The third cloud: this very machine. The same attributes as the others, so that nothing above can tell them apart."""
+"""The third cloud: this very machine. The same attributes as the others, so that nothing above can
+tell them apart."""
 
 from __future__ import annotations
 
@@ -20,14 +21,17 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class LocalCloud(pulumi.ComponentResource):
-    """One network and one machine per instance. `hosts` is what exists, by role, first one first."""
+    """One network and one machine per instance. `hosts` is what exists, by role, first one
+    first."""
 
     hosts: pulumi.Output[Hosts]
     standby: pulumi.Output[dict[str, Host]]
 
     def __init__(self, settings: Settings, instances: Sequence[Instance]) -> None:
         try:
-            refuse_other(settings.stack, Owner.here(CHECKOUT))  # `pulumi up` by hand comes through here alone
+            refuse_other(
+                settings.stack, Owner.here(CHECKOUT)
+            )  # `pulumi up` by hand comes through here alone
             backend.refuse_other(settings.stack)
             backend.refuse_renamed(settings.stack)
         except LocalCloudError as problem:
@@ -35,10 +39,14 @@ class LocalCloud(pulumi.ComponentResource):
         super().__init__("origin-kit:local:Cloud", settings.stack)
         self._inside = pulumi.ResourceOptions(parent=self)
         self._settings = settings
-        self._network = Network("network", stack=settings.stack, subnet=settings.subnet, opts=self._inside)
+        self._network = Network(
+            "network", stack=settings.stack, subnet=settings.subnet, opts=self._inside
+        )
         self._made: dict[str, Machine] = {}
         machines = [self._machine(instance) for instance in instances]
-        found = pulumi.Output.all(*[pulumi.Output.all(machine.address, machine.host_key) for machine in machines])
+        found = pulumi.Output.all(
+            *[pulumi.Output.all(machine.address, machine.host_key) for machine in machines]
+        )
         self.hosts = found.apply(lambda all_of_them: by_role(instances, all_of_them))
         self.standby = found.apply(lambda all_of_them: arriving(instances, all_of_them))
         self.register_outputs({})
@@ -46,7 +54,9 @@ class LocalCloud(pulumi.ComponentResource):
     def _machine(self, instance: Instance) -> Machine:
         # Of two machines that are one host's the older one goes first: it gives the address up.
         older = self._made.get(instance.name)
-        after = pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(depends_on=[older] if older else []))
+        after = pulumi.ResourceOptions.merge(
+            self._inside, pulumi.ResourceOptions(depends_on=[older] if older else [])
+        )
         self._made[instance.name] = made = Machine(
             instance.resource,
             stack=self._settings.stack,

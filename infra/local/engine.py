@@ -1,7 +1,7 @@
 """Run the Pulumi program where the `pulumi` CLI is not installed; for the local cloud only.
 
-The SDK runs the program as ever and talks to `Monitor` instead of a gRPC server. The state is a Pulumi checkpoint, so
-that the CLI can take over at any time. What is not served is refused by name.
+The SDK runs the program as ever and talks to `Monitor` instead of a gRPC server. The state is a
+Pulumi checkpoint, so that the CLI can take over at any time. What is not served is refused by name.
 
     python -m infra.local.engine preview|up|refresh|destroy|outputs --stack NAME
     python -m infra.local.engine preview --json --stack NAME
@@ -52,17 +52,30 @@ PROVIDER = "__provider"
 UNKNOWN = rpc.UNKNOWN
 # What a resource may ask for that only the CLI does; the names are those of pulumi.ResourceOptions.
 REFUSED = {
-    "aliases": "aliases", "aliasURNs": "aliases", "importId": "import_", "provider": "provider",
-    "providers": "providers", "ignoreChanges": "ignore_changes", "replaceOnChanges": "replace_on_changes",
-    "additionalSecretOutputs": "additional_secret_outputs", "retainOnDelete": "retain_on_delete", "protect": "protect",
-    "deletedWith": "deleted_with", "replace_with": "replace_with", "transforms": "transforms",
-    "state_migrations": "state migrations", "remote": "a remote component", "packageRef": "a package",
-    "version": "version", "pluginDownloadURL": "plugin_download_url",
-}  # fmt: skip
+    "aliases": "aliases",
+    "aliasURNs": "aliases",
+    "importId": "import_",
+    "provider": "provider",
+    "providers": "providers",
+    "ignoreChanges": "ignore_changes",
+    "replaceOnChanges": "replace_on_changes",
+    "additionalSecretOutputs": "additional_secret_outputs",
+    "retainOnDelete": "retain_on_delete",
+    "protect": "protect",
+    "deletedWith": "deleted_with",
+    "replace_with": "replace_with",
+    "transforms": "transforms",
+    "state_migrations": "state migrations",
+    "remote": "a remote component",
+    "packageRef": "a package",
+    "version": "version",
+    "pluginDownloadURL": "plugin_download_url",
+}
 
 
 class EngineError(ValueError):
-    """The program asks for something that this engine does not do, or a step failed; the text is for a person."""
+    """The program asks for something that this engine does not do, or a step failed; the text is
+    for a person."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -70,10 +83,12 @@ class Stopped(KeyboardInterrupt):
 
 
 class Deployment:
-    """Steps over a checkpoint. Each is noted before it begins and written when it has ended, so that a run that is
-    killed between any two of them is finished or undone by the next."""
+    """Steps over a checkpoint. Each is noted before it begins and written when it has ended, so
+    that a run that is killed between any two of them is finished or undone by the next."""
 
-    def __init__(self, checkpoint: Checkpoint, preview: bool, say: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, preview: bool, say: Callable[[str, str], None]
+    ) -> None:
         self.checkpoint, self.preview, self._say = checkpoint, preview, say
         self.steps: list[Json] = []  # as `pulumi preview --json` lists them
         self._before = list(checkpoint.resources)
@@ -88,16 +103,20 @@ class Deployment:
     # ---------------------------------------------------------------- state
 
     def old(self, urn: str) -> Json | None:
-        """The resource as the last run left it, unless this run has already replaced or removed it."""
+        """The resource as the last run left it, unless this run has already replaced or removed
+        it."""
         return next((one for one in self._before if one["urn"] == urn), None)
 
     def settle(self, state: Json) -> None:
-        """Take a resource as it is now. What is done stands first: it never depends on what is still to come."""
+        """Take a resource as it is now. What is done stands first: it never depends on what is
+        still to come."""
         with self._lock:
             self._before = [one for one in self._before if one["urn"] != state["urn"]]
             known = [one["urn"] for one in self._done]
             if state["urn"] in known:
-                self._done[known.index(state["urn"])] = state  # where it stood: its children stand after it
+                self._done[known.index(state["urn"])] = (
+                    state  # where it stood: its children stand after it
+                )
             else:
                 self._done.append(state)
             self._write()
@@ -114,7 +133,8 @@ class Deployment:
 
     @contextmanager
     def _pending(self, kind: str, state: Json) -> Iterator[None]:
-        """Note the operation on disk for as long as it runs. A step that fails cleans up after itself."""
+        """Note the operation on disk for as long as it runs. A step that fails cleans up after
+        itself."""
         note = {"resource": state, "type": kind}
         with self._lock:
             self.checkpoint.pending.append(note)
@@ -123,13 +143,16 @@ class Deployment:
             yield
         finally:
             with self._lock:
-                self.checkpoint.pending = [one for one in self.checkpoint.pending if one is not note]
+                self.checkpoint.pending = [
+                    one for one in self.checkpoint.pending if one is not note
+                ]
                 self._write()
 
     # ---------------------------------------------------------------- steps
 
     def place(self, state: Json) -> Json:
-        """Make what exists equal to `state` (urn, type, inputs …): create, update, replace, or leave it alone."""
+        """Make what exists equal to `state` (urn, type, inputs …): create, update, replace, or
+        leave it alone."""
         provider, old = provider_of(state["inputs"]), self.old(state["urn"])
         state["inputs"] = checked(provider, old, state)
         if old is None:
@@ -139,15 +162,25 @@ class Deployment:
         if replaces:
             if not difference.delete_before_replace:
                 raise EngineError(
-                    f"{_name(state)}: replaced while the old one stays: the embedded engine doesn't; {INSTALL}"
+                    f"{_name(state)}: replaced while the old one stays: the embedded engine"
+                    f" doesn't; {INSTALL}"
                 )
             return self._replace(provider, old, state, replaces)
         # As in Pulumi, an answer without an opinion means: compare.
-        changes = difference.changes if difference.changes is not None else old["inputs"] != state["inputs"]
+        changes = (
+            difference.changes
+            if difference.changes is not None
+            else old["inputs"] != state["inputs"]
+        )
         return self._update(provider, old, state) if changes else self._keep(old, state)
 
     def _keep(self, old: Json, state: Json) -> Json:
-        same = {**old, **state, "id": old["id"], "outputs": {**old["outputs"], PROVIDER: state["inputs"][PROVIDER]}}
+        same = {
+            **old,
+            **state,
+            "id": old["id"],
+            "outputs": {**old["outputs"], PROVIDER: state["inputs"][PROVIDER]},
+        }
         self.settle(same)
         return same
 
@@ -176,8 +209,11 @@ class Deployment:
             self.settle(done)
         return done
 
-    def _replace(self, provider: ResourceProvider, old: Json, state: Json, why: Sequence[str]) -> Json:
-        """Delete first what rests on it, then itself, then create; the rest comes again when the program asks."""
+    def _replace(
+        self, provider: ResourceProvider, old: Json, state: Json, why: Sequence[str]
+    ) -> Json:
+        """Delete first what rests on it, then itself, then create; the rest comes again when the
+        program asks."""
         self._step(state, "replace", why)
         for dependent in reversed(list(self._resting_on(old["urn"]))):
             self.remove(dependent)
@@ -224,7 +260,8 @@ class Deployment:
                 self._write()
 
     def recover(self) -> None:
-        """Undo what a killed run had begun to create. Every other step is repeated by the next comparison."""
+        """Undo what a killed run had begun to create. Every other step is repeated by the next
+        comparison."""
         for note in list(self.checkpoint.pending):
             state = note["resource"]
             if note["type"] == "creating":
@@ -232,7 +269,8 @@ class Deployment:
                 planned = getattr(provider, "planned_id", None)
                 if planned is None:
                     raise EngineError(
-                        f"{_name(state)}: a killed run may have made it; look, then {INSTALL} and run refresh"
+                        f"{_name(state)}: a killed run may have made it; look, then {INSTALL} and"
+                        " run refresh"
                     )
                 self._say(_name(state), "clears what a killed run has left")
                 provider.delete(planned(state["inputs"]), state["inputs"])
@@ -240,7 +278,9 @@ class Deployment:
             self._write()
 
     def _step(self, state: Json, verb: str, keys: Sequence[str] = ()) -> None:
-        reasons = {"replaceReasons" if verb == "replace" else "diffReasons": list(keys)} if keys else {}
+        reasons = (
+            {"replaceReasons" if verb == "replace" else "diffReasons": list(keys)} if keys else {}
+        )
         self.steps.append({"op": verb, "urn": state["urn"], **reasons})
         why = f": {', '.join(keys)} changed" if keys else ""
         self._say(_name(state), (f"would {verb} it" if self.preview else f"{verb}s it") + why)
@@ -277,19 +317,30 @@ class Monitor:
             self._deployment.settle({**known, **state})
             return resource_pb2.RegisterResourceResponse(urn=urn)
         if not request.type.startswith(DYNAMIC):
-            raise EngineError(f"{request.name}: {request.type} is of a package that only the CLI runs; {INSTALL}")
+            raise EngineError(
+                f"{request.name}: {request.type} is of a package that only the CLI runs; {INSTALL}"
+            )
         state |= {"inputs": _values(request.object, request.name), "provider": self._provider()}
         if dependencies := list(request.dependencies):
             state["dependencies"] = dependencies
-        state["propertyDependencies"] = {key: list(on.urns) for key, on in request.propertyDependencies.items()}
+        state["propertyDependencies"] = {
+            key: list(on.urns) for key, on in request.propertyDependencies.items()
+        }
         done = self._deployment.place(state)
         shown = struct_pb2.Struct()
         outputs = {key: value for key, value in done["outputs"].items() if value is not None}
-        shown.update({key: UNKNOWN if isinstance(value, Unknown) else value for key, value in outputs.items()})
+        shown.update(
+            {
+                key: UNKNOWN if isinstance(value, Unknown) else value
+                for key, value in outputs.items()
+            }
+        )
         return resource_pb2.RegisterResourceResponse(urn=urn, id=done["id"], object=shown)
 
     def RegisterResourceOutputs(self, request: Any) -> empty_pb2.Empty:
-        state = next(one for one in self._deployment.checkpoint.resources if one["urn"] == request.urn)
+        state = next(
+            one for one in self._deployment.checkpoint.resources if one["urn"] == request.urn
+        )
         _values(request.outputs, "the outputs")  # for its refusals; it drops what is null
         values = _whole(json_format.MessageToDict(request.outputs))
         if self._broken is None:
@@ -302,17 +353,27 @@ class Monitor:
         return f"{self._prefix}{type_ if above == STACK_TYPE else f'{above}${type_}'}::{name}"
 
     def _provider(self) -> str:
-        """The reference of the one provider that all dynamic resources share; it is a resource itself."""
+        """The reference of the one provider that all dynamic resources share; it is a resource
+        itself."""
         with self._lock:
             urn = f"{self._prefix}{PROVIDER_TYPE}::default"
-            known = next((one for one in self._deployment.checkpoint.resources if one["urn"] == urn), None)
-            state = known or {"urn": urn, "custom": True, "id": str(uuid4()), "type": PROVIDER_TYPE, "created": now()}
+            known = next(
+                (one for one in self._deployment.checkpoint.resources if one["urn"] == urn), None
+            )
+            state = known or {
+                "urn": urn,
+                "custom": True,
+                "id": str(uuid4()),
+                "type": PROVIDER_TYPE,
+                "created": now(),
+            }
             if self._deployment.old(urn) or known is None:
                 self._deployment.settle({**state, "inputs": self._config, "outputs": self._config})
             return f"{urn}::{state['id']}"
 
     def GetDeploymentInfo(self, _: Any) -> Any:
-        """Every feature, so that the SDK sends what it was asked for, to be refused by name here; but values plain."""
+        """Every feature, so that the SDK sends what it was asked for, to be refused by name here;
+        but values plain."""
         features = set(resource_pb2.ResourceMonitorFeature.values())
         features.discard(resource_pb2.RESOURCE_MONITOR_FEATURE_OUTPUT_VALUES)
         return resource_pb2.DeploymentInfo(supportedFeatures=sorted(features))
@@ -321,7 +382,11 @@ class Monitor:
         return empty_pb2.Empty()
 
     def ReadResource(self, request: Any) -> Any:
-        kind = "StackReference" if request.type == "pulumi:pulumi:StackReference" else f"reading {request.type}"
+        kind = (
+            "StackReference"
+            if request.type == "pulumi:pulumi:StackReference"
+            else f"reading {request.type}"
+        )
         raise self._refuse(kind)
 
     def Invoke(self, request: Any) -> Any:
@@ -364,7 +429,9 @@ def refuse_options(request: Any) -> None:
     hooks = request.HasField("hooks") and request.hooks.ByteSize()
     asked += [name for name, there in (("custom_timeouts", timeouts), ("hooks", hooks)) if there]
     if asked:
-        raise EngineError(f"{request.name}: {', '.join(asked)}: the embedded engine doesn't serve it; {INSTALL}")
+        raise EngineError(
+            f"{request.name}: {', '.join(asked)}: the embedded engine doesn't serve it; {INSTALL}"
+        )
 
 
 def is_provider(state: Json) -> bool:
@@ -396,11 +463,16 @@ def _values(struct: struct_pb2.Struct, whose: str) -> Json:
     values: Json = _whole(rpc.deserialize_properties(struct, keep_unknowns=True))
     for value in _walk(values):
         if isinstance(value, dict) and rpc._special_sig_key in value:
-            kind = "a secret" if value[rpc._special_sig_key] == rpc._special_secret_sig else "a special value"
+            kind = (
+                "a secret"
+                if value[rpc._special_sig_key] == rpc._special_secret_sig
+                else "a special value"
+            )
             raise EngineError(f"{whose}: {kind}: the embedded engine doesn't serve it; {INSTALL}")
         if isinstance(value, pulumi.Asset | pulumi.Archive | pulumi.Resource):
             raise EngineError(
-                f"{whose}: {type(value).__name__} as a value: the embedded engine doesn't serve it; {INSTALL}"
+                f"{whose}: {type(value).__name__} as a value: the embedded engine doesn't serve it;"
+                f" {INSTALL}"
             )
     return values
 
@@ -416,7 +488,9 @@ def _whole(value: Any) -> Any:
 
 def _walk(value: Any) -> Iterator[Any]:
     yield value
-    children: Iterable[Any] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    children: Iterable[Any] = (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    )
     for child in children:
         yield from _walk(child)
 
@@ -426,9 +500,14 @@ def _plain(inputs: Json) -> Json:
 
 
 def _changed(old: Json, state: Json) -> list[str]:
-    """The inputs that are others now; what a provider finds changed by itself (a machine that stopped) is none."""
+    """The inputs that are others now; what a provider finds changed by itself (a machine that
+    stopped) is none."""
     before, after = _plain(old["inputs"]), _plain(state["inputs"])
-    return sorted(key for key, value in after.items() if not isinstance(value, Unknown) and before.get(key) != value)
+    return sorted(
+        key
+        for key, value in after.items()
+        if not isinstance(value, Unknown) and before.get(key) != value
+    )
 
 
 def _name(state: Json) -> str:
@@ -436,26 +515,33 @@ def _name(state: Json) -> str:
 
 
 def _difference(before: Json, after: Json) -> str:
-    changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
-    return ", ".join(f"{key}: {_json(before.get(key))} → {_json(after.get(key))}" for key in changed)
+    changed = sorted(
+        key for key in before.keys() | after.keys() if before.get(key) != after.get(key)
+    )
+    return ", ".join(
+        f"{key}: {_json(before.get(key))} → {_json(after.get(key))}" for key in changed
+    )
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-# ----------------------------------------------------------------------------------------------------- commands
+# ----------------------------------------------------------------------------------------- commands
 
 
 def run_program(root: Path, stack: str, deployment: Deployment) -> None:
-    """Run the program of `root` once. Raises what it raised first, ours (ValueError) before the SDK's echo of it."""
+    """Run the program of `root` once. Raises what it raised first, ours (ValueError) before the
+    SDK's echo of it."""
     described = project(root)
     name = str(described["name"])
     config = {f"{name}:{key}": value for key, value in read_config(root, stack).items()}
     monitor = Monitor(deployment, name, stack, config)
     set_all_config(config)
     here, login = Path.cwd(), os.environ.get("PULUMI_BACKEND_URL")
-    os.environ["PULUMI_BACKEND_URL"] = backend.url()  # as the CLI has it: the program looks where its state is
+    os.environ["PULUMI_BACKEND_URL"] = (
+        backend.url()
+    )  # as the CLI has it: the program looks where its state is
     os.chdir(root / str(described.get("main", ".")))
     try:
         asyncio.run(_run(monitor, name, stack, root, deployment.preview))
@@ -471,13 +557,20 @@ def run_program(root: Path, stack: str, deployment: Deployment) -> None:
 
 
 async def _run(monitor: Monitor, name: str, stack: str, root: Path, preview: bool) -> None:
-    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # the first failure is raised; echoes are not
+    asyncio.get_running_loop().set_exception_handler(
+        lambda *_: None
+    )  # the first failure is raised; echoes are not
     configure(
         Settings(
-            project=name, stack=stack, monitor=monitor, engine=Log(), dry_run=preview, organization="organization",
+            project=name,
+            stack=stack,
+            monitor=monitor,
+            engine=Log(),
+            dry_run=preview,
+            organization="organization",
             root_directory=str(root),
         )
-    )  # fmt: skip
+    )
     await run_in_stack(lambda: _program(str(Path.cwd())))
 
 
@@ -490,11 +583,15 @@ def refuse_other_clouds(root: Path, stack: str) -> None:
     """Raises EngineError for a stack whose cloud only the CLI serves."""
     cloud = read_config(root, stack).get("cloud", "local")
     if cloud != "local":
-        raise EngineError(f"stack {stack} is on {cloud}: the embedded engine serves the local cloud only; {INSTALL}")
+        raise EngineError(
+            f"stack {stack} is on {cloud}: the embedded engine serves the local cloud only;"
+            f" {INSTALL}"
+        )
 
 
 def take_stack(command: str, root: Path, stack: str, take_over: bool) -> None:
-    """Raises LocalCloudError for another checkout's or user's stack, and for a home that is not the kit's."""
+    """Raises LocalCloudError for another checkout's or user's stack, and for a home that is not the
+    kit's."""
     mine = owner.Owner.here(root)
     if command != "preview":
         owner.take(stack, mine, take_over)
@@ -531,13 +628,18 @@ def destroy(_root: Path, _stack: str, deployment: Deployment) -> None:
 
 
 COMMANDS: dict[str, Callable[[Path, str, Deployment], None]] = {
-    "preview": preview, "up": up, "refresh": refresh, "destroy": destroy,
-}  # fmt: skip
+    "preview": preview,
+    "up": up,
+    "refresh": refresh,
+    "destroy": destroy,
+}
 
 
 def say(who: str, text: str) -> None:
     """One line a step."""
-    sys.stdout.write(f"  {who:<12} {harmless(text)}\n")  # one write, so that threads don't mix within a line
+    sys.stdout.write(
+        f"  {who:<12} {harmless(text)}\n"
+    )  # one write, so that threads don't mix within a line
     sys.stdout.flush()
 
 
@@ -546,10 +648,16 @@ def silent(_who: str, _text: str) -> None:
 
 
 def execute(
-    command: str, root: Path, stack: str, debug: bool = False, take_over: bool = False, as_json: bool = False
+    command: str,
+    root: Path,
+    stack: str,
+    debug: bool = False,
+    take_over: bool = False,
+    as_json: bool = False,
 ) -> int:
-    """Run one command; the exit status. What went wrong is printed, without a traceback unless `debug`. A preview
-    `as_json` prints its steps as `pulumi preview --json` does, and nothing else."""
+    """Run one command; the exit status. What went wrong is printed, without a traceback unless
+    `debug`. A preview `as_json` prints its steps as `pulumi preview --json` does, and nothing
+    else."""
     tell = silent if as_json else say
     try:
         checkpoint = Checkpoint(state_dir(), str(project(root)["name"]), stack)
@@ -582,16 +690,25 @@ def execute(
 
 
 def describe(problem: Exception, root: Path) -> str:
-    """What went wrong for a person: our own errors as they are, others with the place in the program."""
+    """What went wrong for a person: our own errors as they are, others with the place in the
+    program."""
     if isinstance(problem, ValueError | pulumi.RunError):
         return str(problem)
     own = f"{root}{os.sep}"
     inside = [
-        place for place in traceback.extract_tb(problem.__traceback__)
-        if place.filename.startswith(own) and "site-packages" not in place.filename and place.filename != __file__
-    ]  # fmt: skip
-    where = f" ({Path(inside[-1].filename).relative_to(root)}:{inside[-1].lineno})" if inside else ""
-    return f"the program failed: {type(problem).__name__}: {problem}{where}; run it with --debug for the whole story"
+        place
+        for place in traceback.extract_tb(problem.__traceback__)
+        if place.filename.startswith(own)
+        and "site-packages" not in place.filename
+        and place.filename != __file__
+    ]
+    where = (
+        f" ({Path(inside[-1].filename).relative_to(root)}:{inside[-1].lineno})" if inside else ""
+    )
+    return (
+        f"the program failed: {type(problem).__name__}: {problem}{where}; run it with --debug for"
+        " the whole story"
+    )
 
 
 def stop(*_: object) -> None:
@@ -608,13 +725,22 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--stack", default="local")
     parser.add_argument("--cwd", type=Path, default=ROOT, help="folder with Pulumi.yaml")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    parser.add_argument("--take-over", action="store_true", help="make another checkout's stack this one's")
-    parser.add_argument("--json", action="store_true", help="print what a preview has found as JSON, nothing else")
+    parser.add_argument(
+        "--take-over", action="store_true", help="make another checkout's stack this one's"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print what a preview has found as JSON, nothing else"
+    )
     options = parser.parse_args(words)
     if options.json and options.command != "preview":
         parser.error("--json goes with preview")
     return execute(
-        options.command, options.cwd.resolve(), options.stack, options.debug, options.take_over, options.json
+        options.command,
+        options.cwd.resolve(),
+        options.stack,
+        options.debug,
+        options.take_over,
+        options.json,
     )
 
 

@@ -21,7 +21,8 @@ _NOT_COUNTED = {MARK, "lost+found"}
 
 
 class LocalCloudError(ValueError):
-    """This host can't do what the local cloud asks of it; the text names what, and the next step."""
+    """This host can't do what the local cloud asks of it; the text names what, and the next
+    step."""
 
 
 def home() -> Path:
@@ -30,7 +31,8 @@ def home() -> Path:
 
 
 def cache() -> Path:
-    """What can be made again: $ORIGIN_KIT_CACHE, else /var/cache/origin-kit for root and the user's own for others."""
+    """What can be made again: $ORIGIN_KIT_CACHE, else /var/cache/origin-kit for root and the user's
+    own for others."""
     if chosen := os.environ.get("ORIGIN_KIT_CACHE"):
         return Path(chosen).absolute()
     if os.geteuid() == 0:
@@ -44,7 +46,8 @@ def state_dir() -> Path:
 
 
 def short_id(*words: str) -> str:
-    """Eight hex digits that stand for these words in this home: names of bridges and machines come from it."""
+    """Eight hex digits that stand for these words in this home: names of bridges and machines come
+    from it."""
     return sha256("\0".join([str(home()), *words]).encode()).hexdigest()[:8]
 
 
@@ -64,11 +67,12 @@ def write_whole(path: Path, text: str) -> None:
     new.replace(path)
 
 
-# --------------------------------------------------------------------------------------------- nobody else's business
+# --------------------------------------------------------------------------- nobody else's business
 
 
 def private(folder: Path) -> Path:
-    """The folder, there, and open to its owner alone: set-uid files of a machine, and code, may lie below it.
+    """The folder, there, and open to its owner alone: set-uid files of a machine, and code, may lie
+    below it.
 
     Raises LocalCloudError for one that another user owns: they could swap what root runs there.
     """
@@ -93,13 +97,20 @@ def cache_folder(name: str) -> Path:
 def _refuse_others(folder: Path) -> None:
     found = folder.stat()
     # Whoever became root by sudo is trusted with what root runs.
-    trusted = {os.geteuid()} | ({int(os.environ.get("SUDO_UID") or 0)} if os.geteuid() == 0 else set())
+    trusted = {os.geteuid()} | (
+        {int(os.environ.get("SUDO_UID") or 0)} if os.geteuid() == 0 else set()
+    )
     if found.st_mode & stat.S_ISVTX:
-        raise LocalCloudError(f"{folder} is shared by all users, like /tmp; name a folder inside of it")
+        raise LocalCloudError(
+            f"{folder} is shared by all users, like /tmp; name a folder inside of it"
+        )
     if found.st_uid not in trusted:
         cure = f"run it as that user (`sudo -u {user_name(found.st_uid)}`)"
         if os.geteuid() == 0:
-            cure = f"name a folder of root's, or run `chown root {folder}` if you trust everything in it"
+            cure = (
+                f"name a folder of root's, or run `chown root {folder}` if you trust everything"
+                " in it"
+            )
         raise LocalCloudError(f"{folder} belongs to {user_name(found.st_uid)}, not to you; {cure}")
 
 
@@ -111,11 +122,12 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-# ----------------------------------------------------------------------------------------------------------- the home
+# ----------------------------------------------------------------------------------------- the home
 
 
 def claim() -> Path:
-    """The home, there, private and marked as the kit's. Raises LocalCloudError as `refuse_foreign` does."""
+    """The home, there, private and marked as the kit's. Raises LocalCloudError as `refuse_foreign`
+    does."""
     folder = home()
     refuse_foreign()
     private(folder)
@@ -134,7 +146,8 @@ def tighten() -> None:
 
 
 def refuse_foreign() -> None:
-    """Raises LocalCloudError where the home is a folder that the kit did not make, or another user's."""
+    """Raises LocalCloudError where the home is a folder that the kit did not make, or another
+    user's."""
     folder = home()
     if not os.path.lexists(folder):
         return
@@ -162,8 +175,8 @@ def _others(folder: Path) -> list[str]:
 
 
 def leave() -> list[str]:
-    """Remove what the kit has made in its home when no stack is left, then the home. Returns what is not the kit's,
-    which stays, and the home with it."""
+    """Remove what the kit has made in its home when no stack is left, then the home. Returns what
+    is not the kit's, which stays, and the home with it."""
     folder = home()
     if not folder.is_dir():
         return []
@@ -182,13 +195,36 @@ def leave() -> list[str]:
 
 
 _FILES = (
-    "passphrase", "config/Pulumi.*.yaml", "owners/*.json", "owners/*.new", "owners/.lock", f"{MARK}.*.new",
-    "ssh/id_ed25519*", "ssh/.lock", "state/gate.lock", "state/.pulumi/meta.yaml*", "state/.pulumi/stacks/*/*.json.*",
-    "machines/.lock", "replace/*.json", "replace/*.new", "replace/*.partial", "replace/*.lock",
+    "passphrase",
+    "config/Pulumi.*.yaml",
+    "owners/*.json",
+    "owners/*.new",
+    "owners/.lock",
+    f"{MARK}.*.new",
+    "ssh/id_ed25519*",
+    "ssh/.lock",
+    "state/gate.lock",
+    "state/.pulumi/meta.yaml*",
+    "state/.pulumi/stacks/*/*.json.*",
+    "machines/.lock",
+    "replace/*.json",
+    "replace/*.new",
+    "replace/*.partial",
+    "replace/*.lock",
     "builds/.lock",
-)  # fmt: skip
-_FOLDERS = ("machines", "builds", "replace", "config", "owners", "ssh", "state/.pulumi/stacks/*",
-            "state/.pulumi/stacks", "state/.pulumi", "state")  # fmt: skip
+)
+_FOLDERS = (
+    "machines",
+    "builds",
+    "replace",
+    "config",
+    "owners",
+    "ssh",
+    "state/.pulumi/stacks/*",
+    "state/.pulumi/stacks",
+    "state/.pulumi",
+    "state",
+)
 
 
 def _remove_empty(folder: Path) -> None:
@@ -198,7 +234,7 @@ def _remove_empty(folder: Path) -> None:
             path.rmdir()
 
 
-# -------------------------------------------------------------------------------------------------------------- keys
+# --------------------------------------------------------------------------------------------- keys
 
 
 def operator_key_path() -> Path:
@@ -207,7 +243,8 @@ def operator_key_path() -> Path:
 
 
 def operator_key() -> Path:
-    """The private key that opens local machines, made on first use; its public half lies beside it."""
+    """The private key that opens local machines, made on first use; its public half lies beside
+    it."""
     path = operator_key_path()
     claim()
     with locked(home() / "ssh" / ".lock"):
@@ -219,4 +256,6 @@ def operator_key() -> Path:
 
 def make_key(path: Path, comment: str) -> None:
     """An ed25519 key pair at `path` and `path`.pub, without a passphrase, mode 0600."""
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)], check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)], check=True
+    )

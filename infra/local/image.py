@@ -1,4 +1,5 @@
-"""The base image of local machines: a Debian tree by debootstrap, made once per recipe and only used whole."""
+"""The base image of local machines: a Debian tree by debootstrap, made once per recipe and only
+used whole."""
 
 from __future__ import annotations
 
@@ -16,9 +17,17 @@ from pathlib import Path
 from infra.local.home import LocalCloudError, cache, cache_folder, home, locked
 
 PACKAGES = (
-    "systemd", "systemd-sysv", "dbus", "openssh-server", "nginx-light", "python3", "python3-venv", "sudo", "iproute2",
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "openssh-server",
+    "nginx-light",
+    "python3",
+    "python3-venv",
+    "sudo",
+    "iproute2",
     "ca-certificates",
-)  # fmt: skip
+)
 _NEEDED_MB = 1500
 _LINES = 700  # that debootstrap prints for these packages, for the bar
 
@@ -40,36 +49,46 @@ rm -f /etc/ssh/ssh_host_* /etc/machine-id /var/lib/dbus/machine-id
 : > /etc/machine-id
 systemctl -q enable systemd-networkd.service ssh.service
 systemctl -q disable nginx.service
-systemctl -q mask console-getty.service getty@.service systemd-logind.service apt-daily.timer apt-daily-upgrade.timer \
-    dpkg-db-backup.timer e2scrub_all.timer fstrim.timer systemd-networkd-wait-online.service systemd-resolved.service
-sed -i 's/^#\?SystemMaxUse=.*/SystemMaxUse=32M/; s/^#\?Storage=.*/Storage=persistent/' /etc/systemd/journald.conf
+systemctl -q mask console-getty.service getty@.service systemd-logind.service \
+    apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
+    systemd-networkd-wait-online.service systemd-resolved.service
+sed -i 's/^#\?SystemMaxUse=.*/SystemMaxUse=32M/; s/^#\?Storage=.*/Storage=persistent/' \
+    /etc/systemd/journald.conf
 rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb
 """
 
-_FIRST_USER = 0x10000000  # of the 65536 ids that stand for a machine's users on this host; nspawn asks for 64 Ki steps
+# The first of the 65536 ids that stand for a machine's users on this host; nspawn asks for 64 Ki
+# steps.
+_FIRST_USER = 0x10000000
 
 Progress = Callable[[float, str], None]
 
 
 def host_release() -> str:
-    """The code name of this host's Debian, e.g. bookworm. Raises LocalCloudError on another system."""
+    """The code name of this host's Debian, e.g. bookworm. Raises LocalCloudError on another
+    system."""
     words: dict[str, str] = dict(
         re.findall(r'^(\w+)="?([^"\n]*)"?$', Path("/etc/os-release").read_text(), re.MULTILINE)
     )
     if words.get("ID") != "debian":
-        raise LocalCloudError(f"the local cloud runs on Debian, this is {words.get('PRETTY_NAME', 'something else')}")
+        raise LocalCloudError(
+            f"the local cloud runs on Debian, this is {words.get('PRETTY_NAME', 'something else')}"
+        )
     return words["VERSION_CODENAME"]
 
 
 def mirror(release: str) -> str:
-    """The package mirror that this host's apt is set up with. Raises LocalCloudError where there is none."""
+    """The package mirror that this host's apt is set up with. Raises LocalCloudError where there is
+    none."""
     for uri, suites, components in sources():
         if release in suites and "main" in components:
             return uri
     for uri, suites, components in sources():
         if host_release() in suites and "main" in components:
             return uri
-    raise LocalCloudError("apt has no source for this Debian's main component; see /etc/apt/sources.list.d/")
+    raise LocalCloudError(
+        "apt has no source for this Debian's main component; see /etc/apt/sources.list.d/"
+    )
 
 
 def sources(folder: Path = Path("/etc/apt")) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -77,7 +96,10 @@ def sources(folder: Path = Path("/etc/apt")) -> Iterator[tuple[str, list[str], l
     for path in sorted(folder.glob("sources.list.d/*.sources")):
         for stanza in re.split(r"\n\s*\n", path.read_text()):
             lines = "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
-            fields = {key.lower(): value.split() for key, value in re.findall(r"^([\w-]+):[ \t]*(.*)$", lines, re.M)}
+            fields = {
+                key.lower(): value.split()
+                for key, value in re.findall(r"^([\w-]+):[ \t]*(.*)$", lines, re.M)
+            }
             if "deb" in fields.get("types", []) and fields.get("enabled") != ["no"]:
                 for uri in fields.get("uris", []):
                     yield uri, fields.get("suites", []), fields.get("components", [])
@@ -90,8 +112,11 @@ def sources(folder: Path = Path("/etc/apt")) -> Iterator[tuple[str, list[str], l
 
 @functools.cache
 def first_user() -> int:
-    """What root of a machine is on this host: an id that owns nothing else where the kernel maps users, else 0."""
-    probe = subprocess.run(["/usr/bin/unshare", "--user", "/bin/true"], capture_output=True, check=False)
+    """What root of a machine is on this host: an id that owns nothing else where the kernel maps
+    users, else 0."""
+    probe = subprocess.run(
+        ["/usr/bin/unshare", "--user", "/bin/true"], capture_output=True, check=False
+    )
     return 0 if probe.returncode else _FIRST_USER
 
 
@@ -117,7 +142,8 @@ def ready(release: str = "") -> bool:
 
 
 def ensure(release: str = "", on_progress: Progress = lambda fraction, text: None) -> Path:
-    """The image, built if it is not there. Raises LocalCloudError for no root, no tools, no disk, no mirror."""
+    """The image, built if it is not there. Raises LocalCloudError for no root, no tools, no disk,
+    no mirror."""
     final = cache_folder("images") / path(release).name
     with locked(final.parent / f"{final.name}.lock"):
         for leftover in final.parent.glob(f"{final.name}.partial*"):
@@ -134,7 +160,8 @@ def ensure(release: str = "", on_progress: Progress = lambda fraction, text: Non
 
 
 def bases() -> Path:
-    """The home's own bases, by key. Machines are mounted on these, so that the cache may be deleted at any time."""
+    """The home's own bases, by key. Machines are mounted on these, so that the cache may be deleted
+    at any time."""
     return home() / "bases"
 
 
@@ -154,16 +181,17 @@ def base(name: str, on_progress: Progress = lambda fraction, text: None) -> Path
     if not cached.is_dir():
         if key(release) != name:
             raise LocalCloudError(
-                f"the base image {name}, which a machine was made on, is gone from {bases()} and {cached.parent}, and "
-                "this version of the kit makes another one; put it back, or run `fab down` and `fab up` to replace the "
-                "machine and its data"
+                f"the base image {name}, which a machine was made on, is gone from {bases()} and"
+                f" {cached.parent}, and this version of the kit makes another one; put it back, or"
+                " run `fab down` and `fab up` to replace the machine and its data"
             )
         ensure(release, on_progress)
     return hold(name, cached)
 
 
 def hold(name: str, tree: Path) -> Path:
-    """Have a base in the home: hard links, which cost no space, or a copy where the home is on another disk."""
+    """Have a base in the home: hard links, which cost no space, or a copy where the home is on
+    another disk."""
     final = bases() / name
     with locked(bases() / ".lock"):
         for leftover in bases().glob("*.partial"):
@@ -181,10 +209,14 @@ def hold(name: str, tree: Path) -> Path:
 def _copy(tree: Path, target: Path) -> None:
     same_disk = tree.stat().st_dev == target.parent.stat().st_dev
     how = "--link" if same_disk else "--reflink=auto"
-    done = subprocess.run(["cp", "-a", how, str(tree), str(target)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["cp", "-a", how, str(tree), str(target)], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         why = done.stderr.strip().splitlines()[-1]
-        raise LocalCloudError(f"the base image can't be put into {target.parent}: {why}; make room, then run it again")
+        raise LocalCloudError(
+            f"the base image can't be put into {target.parent}: {why}; make room, then run it again"
+        )
 
 
 def drop_outdated(used: Iterable[str]) -> None:
@@ -201,11 +233,15 @@ def _demand(folder: Path) -> None:
     if os.geteuid() != 0:
         raise LocalCloudError("building the base image needs root; run it with sudo, or `make up`")
     if shutil.which("debootstrap") is None:
-        raise LocalCloudError("debootstrap is not installed; run `make up`, or `apt-get install debootstrap`")
+        raise LocalCloudError(
+            "debootstrap is not installed; run `make up`, or `apt-get install debootstrap`"
+        )
     free_mb = shutil.disk_usage(folder).free // 2**20
     if free_mb < _NEEDED_MB:
-        raise LocalCloudError(f"{folder} has {free_mb} MB left, the base image needs {_NEEDED_MB}; free some, "
-                              "or set ORIGIN_KIT_CACHE to a folder on another disk")  # fmt: skip
+        raise LocalCloudError(
+            f"{folder} has {free_mb} MB left, the base image needs {_NEEDED_MB}; free some, "
+            "or set ORIGIN_KIT_CACHE to a folder on another disk"
+        )
 
 
 def _build(release: str, target: Path, on_progress: Progress) -> None:
@@ -218,15 +254,24 @@ def _build(release: str, target: Path, on_progress: Progress) -> None:
         mirror(release),
     ]
     lines: list[str] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         for line in process.stdout or ():
             lines.append(line.strip())
             on_progress(min(0.97, len(lines) / _LINES), line.strip().removeprefix("I: "))
     if process.returncode:
-        last = next((line for line in reversed(lines) if line.startswith(("E:", "W:"))), lines[-1] if lines else "")
-        raise LocalCloudError(f"debootstrap {release} failed: {last}; is the package mirror in reach?")
+        last = next(
+            (line for line in reversed(lines) if line.startswith(("E:", "W:"))),
+            lines[-1] if lines else "",
+        )
+        raise LocalCloudError(
+            f"debootstrap {release} failed: {last}; is the package mirror in reach?"
+        )
     on_progress(0.98, "sets it up")
-    done = subprocess.run(["chroot", str(target), "sh"], input=_SETUP, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["chroot", str(target), "sh"], input=_SETUP, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise LocalCloudError(f"setting up the base image failed: {done.stderr.strip()[-300:]}")
     if first_user():
@@ -237,7 +282,18 @@ def _build(release: str, target: Path, on_progress: Progress) -> None:
 def _give(target: Path) -> None:
     """Shift every owner by `first_user()`; nspawn does it with modes and ACLs in mind."""
     users = [f"--private-users={first_user()}:65536", "--private-users-ownership=chown"]
-    command = ["systemd-nspawn", "-q", "-D", str(target), *users, "--register=no", "--keep-unit", "/bin/true"]
+    command = [
+        "systemd-nspawn",
+        "-q",
+        "-D",
+        str(target),
+        *users,
+        "--register=no",
+        "--keep-unit",
+        "/bin/true",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LocalCloudError(f"the base image can't be given to other users: {done.stderr.strip()[-300:]}")
+        raise LocalCloudError(
+            f"the base image can't be given to other users: {done.stderr.strip()[-300:]}"
+        )

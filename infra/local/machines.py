@@ -1,6 +1,7 @@
 """Networks and machines as Pulumi dynamic resources: what should exist, held against what does.
 
-The providers live in an importable module, so that the state holds them by name, and are no secrets.
+The providers live in an importable module, so that the state holds them by name, and are no
+secrets.
 """
 
 from __future__ import annotations
@@ -10,7 +11,14 @@ import traceback
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import (
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    Resource,
+    ResourceProvider,
+    UpdateResult,
+)
 
 from infra.local import image, nspawn
 from infra.local.home import LocalCloudError, short_id
@@ -20,7 +28,8 @@ GONE = ReadResult("", {})
 
 
 class _Plain:
-    """Stands for the `traceback` module in Pulumi's plugin: our own errors say all that a person needs."""
+    """Stands for the `traceback` module in Pulumi's plugin: our own errors say all that a person
+    needs."""
 
     @staticmethod
     def format_exc() -> str:
@@ -29,7 +38,8 @@ class _Plain:
 
 
 def _speak_plainly() -> None:
-    """Pulumi's plugin for dynamic providers, which imports this module, reports every error as a traceback."""
+    """Pulumi's plugin for dynamic providers, which imports this module, reports every error as a
+    traceback."""
     names = vars(sys.modules["__main__"])
     if "DynamicResourceProviderServicer" in names and "traceback" in names:
         names["traceback"] = _Plain
@@ -49,27 +59,36 @@ class NetworkProvider(ResourceProvider):
 
     def create(self, props: Props) -> CreateResult:
         network = nspawn.create_network(self.planned_id(props), props["wanted_subnet"])
-        return CreateResult(network.bridge, {**props, "bridge": network.bridge, "subnet": network.subnet, "up": True})
+        return CreateResult(
+            network.bridge,
+            {**props, "bridge": network.bridge, "subnet": network.subnet, "up": True},
+        )
 
     def read(self, id_: str, props: Props) -> ReadResult:
         return ReadResult(id_, {**props, "up": nspawn.keep_network(id_)})
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
         replaces = [key for key in ("stack", "wanted_subnet") if olds.get(key) != news.get(key)]
-        return DiffResult(bool(replaces) or not olds.get("up", True), replaces, delete_before_replace=True)
+        return DiffResult(
+            bool(replaces) or not olds.get("up", True), replaces, delete_before_replace=True
+        )
 
     def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
         """A bridge that went with a reboot comes back with the subnet that it had."""
         network = nspawn.create_network(olds["bridge"], olds["subnet"])
-        return UpdateResult({**news, "bridge": network.bridge, "subnet": network.subnet, "up": True})
+        return UpdateResult(
+            {**news, "bridge": network.bridge, "subnet": network.subnet, "up": True}
+        )
 
     def delete(self, id_: str, _props: Props) -> None:
         nspawn.delete_network(id_)
 
 
 class MachineProvider(ResourceProvider):
-    """A Debian machine under systemd-nspawn. `memory_mb` changes while it runs, its address with a restart; what is
-    FIXED replaces it, and its data with it. `image` is for new machines: `fab replace` takes the data to one."""
+    """A Debian machine under systemd-nspawn. `memory_mb` changes while it runs, its address with a
+    restart; what is FIXED replaces it, and its data with it. `image` is for new machines: `fab
+    replace` takes the data to one.
+    """
 
     serialize_as_secret_always = False
     FIXED = ("name", "stack", "number", "bridge", "subnet")
@@ -90,16 +109,20 @@ class MachineProvider(ResourceProvider):
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
         replaces = [key for key in self.FIXED if not self._same(olds.get(key), news.get(key))]
-        changes = not self._same(olds.get("memory_mb"), news.get("memory_mb")) or not olds.get("running", True)
+        changes = not self._same(olds.get("memory_mb"), news.get("memory_mb")) or not olds.get(
+            "running", True
+        )
         changes = changes or (olds.get("standing") or "") != (news.get("standing") or "")
         return DiffResult(bool(replaces) or changes, replaces, delete_before_replace=True)
 
     def update(self, id_: str, _olds: Props, news: Props) -> UpdateResult:
-        """A machine gets its memory while it runs, another address with a restart; a stopped one comes back with
-        everything that was on it."""
+        """A machine gets its memory while it runs, another address with a restart; a stopped one
+        comes back with everything that was on it."""
         found = nspawn.load(id_)
         if found is None:
-            raise nspawn.LocalCloudError(f"machine {id_} is gone; run `fab up` again, which recreates it")
+            raise nspawn.LocalCloudError(
+                f"machine {id_} is gone; run `fab up` again, which recreates it"
+            )
         resized = nspawn.resize(found, int(news["memory_mb"]))
         moved = nspawn.readdress(resized, self._address(news))
         return UpdateResult(self._outputs(news, nspawn.start(moved)))
@@ -109,7 +132,8 @@ class MachineProvider(ResourceProvider):
 
     @staticmethod
     def _same(old: Any, new: Any) -> bool:
-        """Equal, a whole number and its double included; a value that a preview can't know yet counts as equal."""
+        """Equal, a whole number and its double included; a value that a preview can't know yet
+        counts as equal."""
         return new is None or not isinstance(new, str | int | float) or old == new
 
     def _machine(self, props: Props) -> nspawn.Machine:
@@ -136,8 +160,12 @@ class MachineProvider(ResourceProvider):
     @staticmethod
     def _outputs(props: Props, machine: nspawn.Machine) -> Props:
         return {
-            **props, "address": machine.address, "host_key": machine.host_key, "running": True, "limit": machine.limit,
-        }  # fmt: skip
+            **props,
+            "address": machine.address,
+            "host_key": machine.host_key,
+            "running": True,
+            "limit": machine.limit,
+        }
 
 
 class Network(Resource, module="local", name="Network"):
@@ -147,7 +175,13 @@ class Network(Resource, module="local", name="Network"):
     subnet: pulumi.Output[str]
 
     def __init__(self, name: str, stack: str, subnet: str, opts: pulumi.ResourceOptions) -> None:
-        props = {"stack": stack, "wanted_subnet": subnet, "bridge": None, "subnet": None, "up": None}
+        props = {
+            "stack": stack,
+            "wanted_subnet": subnet,
+            "bridge": None,
+            "subnet": None,
+            "up": None,
+        }
         super().__init__(NetworkProvider(), name, props, opts)
 
 
@@ -170,11 +204,22 @@ class Machine(Resource, module="local", name="Machine"):
         standing: str = "",
     ) -> None:
         # What most machines have not is not in their state, as it never was.
-        special = {**({"serial": serial} if serial > 1 else {}), **({"standing": standing} if standing else {})}
+        special = {
+            **({"serial": serial} if serial > 1 else {}),
+            **({"standing": standing} if standing else {}),
+        }
         props = {
             **special,
-            "name": name, "stack": stack, "number": number, "image": image, "memory_mb": memory_mb,
-            "bridge": network.bridge, "subnet": network.subnet,
-            "address": None, "host_key": None, "running": None, "limit": None,
-        }  # fmt: skip
+            "name": name,
+            "stack": stack,
+            "number": number,
+            "image": image,
+            "memory_mb": memory_mb,
+            "bridge": network.bridge,
+            "subnet": network.subnet,
+            "address": None,
+            "host_key": None,
+            "running": None,
+            "limit": None,
+        }
         super().__init__(MachineProvider(), name, props, opts)

@@ -21,7 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from infra.local import image
-from infra.local.home import LocalCloudError, claim, home, identity, locked, make_key, operator_key, private
+from infra.local.home import (
+    LocalCloudError,
+    claim,
+    home,
+    identity,
+    locked,
+    make_key,
+    operator_key,
+    private,
+)
 
 RANGE = IPv4Network("10.213.0.0/16")
 BOOT_S = 30  # a machine that does nothing for this long does not come up
@@ -35,7 +44,7 @@ _FIXED = ("id", "name", "container", "address", "bridge", "image", "first_user")
 _NETWORK_LOCK = Path("/run/origin-kit-network.lock")  # where only root may write
 
 
-# ------------------------------------------------------------------------------------------------- networks
+# ----------------------------------------------------------------------------------------- networks
 
 
 @dataclass(frozen=True)
@@ -55,24 +64,31 @@ class Network:
         return str(IPv4Network(self.subnet)[_FIRST_HOST + number])
 
     def spare(self, standing: str) -> str:
-        """The address of a machine that stands beside the one that serves: it is `arriving` or `leaving`."""
+        """The address of a machine that stands beside the one that serves: it is `arriving` or
+        `leaving`."""
         return str(IPv4Network(self.subnet)[_SPARE[standing]])
 
 
 def taken() -> list[IPv4Network]:
-    """Every IPv4 network that this host has an address in or a route to, the default route left out."""
+    """Every IPv4 network that this host has an address in or a route to, the default route left
+    out."""
     found = [
         f"{address['local']}/{address['prefixlen']}"
         for link in _ip_json("-4", "addr")
         for address in link.get("addr_info", ())
         if "local" in address
     ]
-    found += [route["dst"] for route in _ip_json("-4", "route", "show", "table", "all") if route["dst"] != "default"]
+    found += [
+        route["dst"]
+        for route in _ip_json("-4", "route", "show", "table", "all")
+        if route["dst"] != "default"
+    ]
     return [IPv4Network(text, strict=False) for text in found]
 
 
 def free_subnet(identity: str, occupied: Iterable[IPv4Network]) -> str:
-    """A /24 of the range that overlaps nothing in `occupied`; the same one for the same identity where it can be.
+    """A /24 of the range that overlaps nothing in `occupied`; the same one for the same identity
+    where it can be.
 
     Raises LocalCloudError where all are taken.
     """
@@ -81,24 +97,34 @@ def free_subnet(identity: str, occupied: Iterable[IPv4Network]) -> str:
     for subnet in everything[start:] + everything[:start]:
         if not any(subnet.overlaps(other) for other in occupied):
             return str(subnet)
-    raise LocalCloudError(f"every /24 of {RANGE} overlaps a network of this host; set `subnet` in the stack's config")
+    raise LocalCloudError(
+        f"every /24 of {RANGE} overlaps a network of this host; set `subnet` in the stack's config"
+    )
 
 
 def create_network(bridge: str, wanted: str) -> Network:
-    """The bridge, up, with its address; one that exists already keeps its subnet. `wanted` empty picks a free one.
+    """The bridge, up, with its address; one that exists already keeps its subnet. `wanted` empty
+    picks a free one.
 
     Raises LocalCloudError where it is another home's, or `wanted` is taken.
     """
     with locked(_NETWORK_LOCK):
-        existing = [link for link in _ip_json("-4", "addr", "show", "dev", bridge, allow=True) if link.get("addr_info")]
+        existing = [
+            link
+            for link in _ip_json("-4", "addr", "show", "dev", bridge, allow=True)
+            if link.get("addr_info")
+        ]
         if existing:
             _refuse_other_home(bridge)
             _sign(bridge)
             info = existing[0]["addr_info"][0]
-            return Network(bridge, str(IPv4Network(f"{info['local']}/{info['prefixlen']}", strict=False)))
+            return Network(
+                bridge, str(IPv4Network(f"{info['local']}/{info['prefixlen']}", strict=False))
+            )
         if wanted and any(IPv4Network(wanted).overlaps(other) for other in taken()):
             raise LocalCloudError(
-                f"subnet {wanted} overlaps a network of this host; set another one in the stack's config"
+                f"subnet {wanted} overlaps a network of this host; set another one in the stack's"
+                " config"
             )
         network = Network(bridge, wanted or free_subnet(bridge, taken()))
         delete_network(bridge)
@@ -110,12 +136,14 @@ def create_network(bridge: str, wanted: str) -> Network:
 
 
 def _sign(bridge: str) -> None:
-    """Names come from the home's path: after a move, another home at that path would find this bridge."""
+    """Names come from the home's path: after a move, another home at that path would find this
+    bridge."""
     _ip("link", "set", bridge, "alias", f"{_SIGNATURE}{identity()} {home()}"[:255])
 
 
 def _signed_by(bridge: str) -> tuple[str, str]:
-    """Id and path of the home that made it; empty where nobody has signed it, as older versions did not."""
+    """Id and path of the home that made it; empty where nobody has signed it, as older versions did
+    not."""
     try:
         alias = Path("/sys/class/net", bridge, "ifalias").read_text().strip()
     except OSError:
@@ -131,8 +159,9 @@ def _is_another_home_s(bridge: str) -> bool:
 def _refuse_other_home(bridge: str) -> None:
     if _is_another_home_s(bridge):
         raise LocalCloudError(
-            f"the bridge {bridge} belongs to another home of the kit, made at {_signed_by(bridge)[1]} and moved or "
-            f"deleted: set another ORIGIN_KIT_HOME; where that home is gone, run `ip link delete {bridge}`"
+            f"the bridge {bridge} belongs to another home of the kit, made at"
+            f" {_signed_by(bridge)[1]} and moved or deleted: set another ORIGIN_KIT_HOME; where"
+            f" that home is gone, run `ip link delete {bridge}`"
         )
 
 
@@ -142,7 +171,8 @@ def network_is_up(bridge: str) -> bool:
 
 
 def keep_network(bridge: str) -> bool:
-    """Whether a bridge of this home's state is there; it is signed where an older version did not."""
+    """Whether a bridge of this home's state is there; it is signed where an older version did
+    not."""
     up = network_is_up(bridge)
     if up and not _signed_by(bridge)[0]:
         _sign(bridge)
@@ -158,7 +188,9 @@ def delete_network(bridge: str) -> None:
 def _ip(*words: str) -> None:
     done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LocalCloudError(f"`ip {' '.join(words)}` failed: {done.stderr.strip()}; it needs root and NET_ADMIN")
+        raise LocalCloudError(
+            f"`ip {' '.join(words)}` failed: {done.stderr.strip()}; it needs root and NET_ADMIN"
+        )
 
 
 def _ip_json(*words: str, allow: bool = False) -> list[dict[str, Any]]:
@@ -168,16 +200,16 @@ def _ip_json(*words: str, allow: bool = False) -> list[dict[str, Any]]:
     return list(json.loads(done.stdout or "[]")) if done.stdout.strip() else []
 
 
-# ------------------------------------------------------------------------------------------------- machines
+# ----------------------------------------------------------------------------------------- machines
 
 
 @dataclass(frozen=True)
 class Machine:
     """A machine as its folder's machine.json records it.
 
-    `pid` and `started` (clock ticks since boot) name its init: nspawn may die and the machine live on. `complete` says
-    that it once was up, `limit` what holds it to `memory_mb`: systemd, cgroup or nothing. Its root is user
-    `first_user` here.
+    `pid` and `started` (clock ticks since boot) name its init: nspawn may die and the machine live
+    on. `complete` says that it once was up, `limit` what holds it to `memory_mb`: systemd, cgroup
+    or nothing. Its root is user `first_user` here.
     """
 
     id: str
@@ -215,9 +247,11 @@ class Machine:
         return not self.differences(other)
 
     def differences(self, other: Machine) -> list[str]:
-        """What can't be changed once a machine is there. It stays on its base: an image of the same release counts
-        as the same one."""
-        mine, theirs = ({**asdict(one), "image": image.release_of(one.image)} for one in (self, other))
+        """What can't be changed once a machine is there. It stays on its base: an image of the same
+        release counts as the same one."""
+        mine, theirs = (
+            {**asdict(one), "image": image.release_of(one.image)} for one in (self, other)
+        )
         return [key for key in _FIXED if mine[key] != theirs[key]]
 
 
@@ -245,7 +279,8 @@ def _save(machine: Machine) -> Machine:
 def create(machine: Machine) -> Machine:
     """Make it and wait until it answers SSH. A failure or an interruption leaves nothing behind.
 
-    Raises LocalCloudError where one that is in no state is there already, made differently: it may hold data.
+    Raises LocalCloudError where one that is in no state is there already, made differently: it may
+    hold data.
     """
     claim()
     found = load(machine.id)
@@ -253,9 +288,9 @@ def create(machine: Machine) -> Machine:
         if found.same_as(machine):
             return start(resize(found, machine.memory_mb))
         raise LocalCloudError(
-            f"{machine.folder} holds a machine that is in no stack's state and has another "
-            f"{', '.join(found.differences(machine))}; it was left as it is. Save its data (the folder upper in there) "
-            "and remove it by `fab down`"
+            f"{machine.folder} holds a machine that is in no stack's state and has another"
+            f" {', '.join(found.differences(machine))}; it was left as it is. Save its data (the"
+            " folder upper in there) and remove it by `fab down`"
         )
     delete(machine.id)
     try:
@@ -269,8 +304,9 @@ def create(machine: Machine) -> Machine:
 
 
 def start(machine: Machine) -> Machine:
-    """Bring a stopped machine up again, with its data and on the base that it was made on; one that runs is left alone.
-    One whose base was deleted under it is dead, though its processes live: it is stopped first."""
+    """Bring a stopped machine up again, with its data and on the base that it was made on; one that
+    runs is left alone. One whose base was deleted under it is dead, though its processes live: it
+    is stopped first."""
     if running(machine) and stands(machine):
         return machine
     stop(machine, orderly=False)
@@ -281,7 +317,8 @@ def start(machine: Machine) -> Machine:
 def resize(machine: Machine, memory_mb: int) -> Machine:
     """Give it another memory limit: at once where it runs, with the next start where it does not.
 
-    Raises LocalCloudError where its processes need more than that now: the kernel would kill some of them.
+    Raises LocalCloudError where its processes need more than that now: the kernel would kill some
+    of them.
     """
     if memory_mb == machine.memory_mb:
         return machine
@@ -290,8 +327,8 @@ def resize(machine: Machine, memory_mb: int) -> Machine:
         needed = max([_in_use_mb(group) for group in _groups_of_a_running(machine)], default=0)
         if memory_mb < needed:
             raise LocalCloudError(
-                f"{machine.name}: memory_mb: {memory_mb} is less than the {needed} MiB that its processes use now; "
-                "stop some of them, or set it higher"
+                f"{machine.name}: memory_mb: {memory_mb} is less than the {needed} MiB that its"
+                " processes use now; stop some of them, or set it higher"
             )
         if machine.limit == "systemd":
             _resize_unit(wanted)
@@ -315,7 +352,8 @@ def readdress(machine: Machine, address: str) -> Machine:
 
 
 def _write_inside(root: Path, path: str, text: str, owner: int) -> None:
-    """Put a file into a machine that has run: its root may have put a link anywhere, and none is followed."""
+    """Put a file into a machine that has run: its root may have put a link anywhere, and none is
+    followed."""
     *folders, name = path.split("/")
     here = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -326,7 +364,9 @@ def _write_inside(root: Path, path: str, text: str, owner: int) -> None:
         new = f".{name}.origin-kit"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(new, dir_fd=here)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=here)
+        descriptor = os.open(
+            new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=here
+        )
         with os.fdopen(descriptor, "w") as handle:
             os.fchown(descriptor, owner, owner)
             os.fchmod(descriptor, 0o644)
@@ -335,7 +375,9 @@ def _write_inside(root: Path, path: str, text: str, owner: int) -> None:
             os.fsync(descriptor)
         os.rename(new, name, src_dir_fd=here, dst_dir_fd=here)
     except OSError as problem:
-        raise LocalCloudError(f"{root}/{path}: {problem.strerror}; its address can't be changed") from problem
+        raise LocalCloudError(
+            f"{root}/{path}: {problem.strerror}; its address can't be changed"
+        ) from problem
     finally:
         os.close(here)
 
@@ -346,16 +388,26 @@ def _forget_neighbour(bridge: str, address: str) -> None:
 
 
 def _resize_unit(machine: Machine) -> None:
-    command = ["systemctl", "set-property", "--runtime", machine.unit, f"MemoryMax={machine.memory_mb}M"]
+    command = [
+        "systemctl",
+        "set-property",
+        "--runtime",
+        machine.unit,
+        f"MemoryMax={machine.memory_mb}M",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LocalCloudError(f"{machine.name}: `{' '.join(command)}` failed: {done.stderr.strip()}")
+        raise LocalCloudError(
+            f"{machine.name}: `{' '.join(command)}` failed: {done.stderr.strip()}"
+        )
 
 
 def stands(machine: Machine) -> bool:
     """Whether a running machine still sees the files of its base."""
     try:
-        return any(path.name == "env" for path in Path(f"/proc/{machine.pid}/root/usr/bin").iterdir())
+        return any(
+            path.name == "env" for path in Path(f"/proc/{machine.pid}/root/usr/bin").iterdir()
+        )
     except OSError:
         return False
 
@@ -377,12 +429,15 @@ def mount_overlay(folder: Path, base: Path, owner: int, name: str) -> None:
     layers = f"lowerdir={base},upperdir={folder}/upper,workdir={folder}/work"
     done = subprocess.run(
         ["mount", "-t", "overlay", f"origin-kit-{folder.name}", "-o", layers, str(folder / "root")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise LocalCloudError(
-            f"{name}: the overlay can't be mounted ({done.stderr.strip()}); it needs root, and a home on a "
-            "plain disk: set ORIGIN_KIT_HOME to a folder that is not itself on an overlay"
+            f"{name}: the overlay can't be mounted ({done.stderr.strip()}); it needs root, and a"
+            " home on a plain disk: set ORIGIN_KIT_HOME to a folder that is not itself on an"
+            " overlay"
         )
 
 
@@ -397,7 +452,12 @@ def _furnish(machine: Machine) -> Machine:
     authorized = root / "home/deploy/.ssh/authorized_keys"
     authorized.write_text(operator_key().with_suffix(".pub").read_text())
     authorized.chmod(0o600)
-    mine = [root / "etc/hostname", *(root / place for place in _network_files(machine)), key, key.with_suffix(".pub")]
+    mine = [
+        root / "etc/hostname",
+        *(root / place for place in _network_files(machine)),
+        key,
+        key.with_suffix(".pub"),
+    ]
     for path, user in [*((path, 0) for path in mine), (authorized, 1000)]:
         os.chown(path, machine.first_user + user, machine.first_user + user)
     return replace(machine, host_key=" ".join(key.with_suffix(".pub").read_text().split()[:2]))
@@ -405,7 +465,9 @@ def _furnish(machine: Machine) -> Machine:
 
 def _network_files(machine: Machine) -> dict[str, str]:
     """What says its address, by path."""
-    unit = f"[Match]\nName=host0\n\n[Network]\nAddress={machine.address}/24\nLinkLocalAddressing=no\n"
+    unit = (
+        f"[Match]\nName=host0\n\n[Network]\nAddress={machine.address}/24\nLinkLocalAddressing=no\n"
+    )
     return {
         "etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n{machine.address} {machine.name}\n",
         "etc/systemd/network/10-host0.network": unit,
@@ -414,7 +476,9 @@ def _network_files(machine: Machine) -> dict[str, str]:
 
 def _start(machine: Machine) -> Machine:
     if not network_is_up(machine.bridge):
-        raise LocalCloudError(f"{machine.name}: its network {machine.bridge} is gone; run `fab up` again")
+        raise LocalCloudError(
+            f"{machine.name}: its network {machine.bridge} is gone; run `fab up` again"
+        )
     _remove_link(machine)
     began = time.monotonic()
     supervisor, limit = _launch(machine)
@@ -427,10 +491,20 @@ def _start(machine: Machine) -> Machine:
 def _nspawn(machine: Machine) -> list[str]:
     users = [f"--private-users={machine.first_user}:65536", "--private-users-ownership=off"]
     return [
-        "systemd-nspawn", "-q", "-D", str(machine.root), "--boot", "--register=no", "--keep-unit", "--link-journal=no",
-        f"--network-bridge={machine.bridge}", f"--machine={machine.container}", "--resolv-conf=off", "--timezone=off",
+        "systemd-nspawn",
+        "-q",
+        "-D",
+        str(machine.root),
+        "--boot",
+        "--register=no",
+        "--keep-unit",
+        "--link-journal=no",
+        f"--network-bridge={machine.bridge}",
+        f"--machine={machine.container}",
+        "--resolv-conf=off",
+        "--timezone=off",
         *(users if machine.first_user else []),
-    ]  # fmt: skip
+    ]
 
 
 def _launch(machine: Machine) -> tuple[int, str]:
@@ -444,13 +518,18 @@ def _launch(machine: Machine) -> tuple[int, str]:
     with (machine.folder / "console.log").open("ab") as console:
         process = subprocess.Popen(
             ["sh", "-c", script, "sh", *map(str, groups), "--", *_nspawn(machine)],
-            stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True, cwd="/",
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=console,
+            start_new_session=True,
+            cwd="/",
+        )
     return process.pid, "cgroup" if limited else "nothing"
 
 
 def _init_of(machine: Machine, supervisor: int) -> int:
-    """The machine's process 1, as this host numbers it: nspawn's child that is number 1 in a namespace of its own."""
+    """The machine's process 1, as this host numbers it: nspawn's child that is number 1 in a
+    namespace of its own."""
     found: list[int] = []
 
     def look() -> bool:
@@ -459,7 +538,9 @@ def _init_of(machine: Machine, supervisor: int) -> int:
 
     _wait(look, BOOT_S)
     if not found:
-        raise LocalCloudError(f"{machine.name}: systemd-nspawn ended at once; it said: {_console(machine)}")
+        raise LocalCloudError(
+            f"{machine.name}: systemd-nspawn ended at once; it said: {_console(machine)}"
+        )
     return found[0]
 
 
@@ -475,27 +556,46 @@ def _is_init(pid: int) -> bool:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
-    numbers = next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
+    numbers = next(
+        (line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), []
+    )
     return len(numbers) > 1 and numbers[-1] == "1"
 
 
 def _launch_as_unit(machine: Machine) -> int:
     subprocess.run(["systemctl", "reset-failed", machine.unit], capture_output=True, check=False)
-    properties = [f"MemoryMax={machine.memory_mb}M", "KillMode=mixed", "Delegate=yes", "TasksMax=infinity"]
-    command = ["systemd-run", "--quiet", f"--unit={machine.unit}", *(f"--property={text}" for text in properties)]
-    done = subprocess.run([*command, *_nspawn(machine)], capture_output=True, text=True, check=False)
+    properties = [
+        f"MemoryMax={machine.memory_mb}M",
+        "KillMode=mixed",
+        "Delegate=yes",
+        "TasksMax=infinity",
+    ]
+    command = [
+        "systemd-run",
+        "--quiet",
+        f"--unit={machine.unit}",
+        *(f"--property={text}" for text in properties),
+    ]
+    done = subprocess.run(
+        [*command, *_nspawn(machine)], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise LocalCloudError(
-            f"{machine.name}: systemd-run failed: {done.stderr.strip()}; see `journalctl -u {machine.unit}`"
+            f"{machine.name}: systemd-run failed: {done.stderr.strip()}; see `journalctl -u"
+            f" {machine.unit}`"
         )
     shown = subprocess.run(
-        ["systemctl", "show", "-p", "MainPID", "--value", machine.unit], capture_output=True, text=True, check=True
+        ["systemctl", "show", "-p", "MainPID", "--value", machine.unit],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return int(shown.stdout)
 
 
-# Memory (version 1), what systemd in the machine manages (version 1, hybrid), and the only one of version 2. A group of
-# its own in each: nspawn gives it to the machine's root, who could not make one in the host's.
+# Memory (version 1), what systemd in the machine manages (version 1, hybrid), and the only one of
+# version 2. A group of its own in each: nspawn gives it to the machine's root, who could not make
+# one in the host's.
 _HIERARCHIES = ("memory", "systemd", "unified", ".")
 
 
@@ -517,8 +617,10 @@ def _groups_of_a_running(machine: Machine) -> list[Path]:
     if machine.limit == "systemd":
         shown = subprocess.run(
             ["systemctl", "show", "-p", "ControlGroup", "--value", machine.unit],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         name = shown.stdout.strip().lstrip("/")
     groups = [Path("/sys/fs/cgroup") / hierarchy / name for hierarchy in _HIERARCHIES]
     return [group for group in groups if group.is_dir()]
@@ -532,14 +634,16 @@ def _limit(group: Path, memory_mb: int) -> bool:
                 (group / name).write_text(str(memory_mb * 2**20))
             except OSError as problem:
                 raise LocalCloudError(
-                    f"{group / name}: the kernel refuses {memory_mb} MiB ({problem.strerror}); set memory_mb higher"
+                    f"{group / name}: the kernel refuses {memory_mb} MiB ({problem.strerror}); set"
+                    " memory_mb higher"
                 ) from None
             return True
     return False
 
 
 def _in_use_mb(group: Path) -> int:
-    """MiB that the processes of a group can't give back; the page cache doesn't count. 0 where memory isn't counted."""
+    """MiB that the processes of a group can't give back; the page cache doesn't count. 0 where
+    memory isn't counted."""
     try:
         words = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except OSError:
@@ -548,9 +652,11 @@ def _in_use_mb(group: Path) -> int:
 
 
 def _await_ssh(machine: Machine) -> None:
-    """Return when its SSH server greets. Raises LocalCloudError with the console's last words where it never does.
+    """Return when its SSH server greets. Raises LocalCloudError with the console's last words where
+    it never does.
 
-    What a boot takes depends on what else this host is doing: as long as the machine gets on, it is waited for.
+    What a boot takes depends on what else this host is doing: as long as the machine gets on, it is
+    waited for.
     """
     latest, end, worked = time.monotonic() + LONGEST_BOOT_S, 0.0, -1
     while not _greets(machine):
@@ -568,7 +674,10 @@ def _await_ssh(machine: Machine) -> None:
 
 def _greets(machine: Machine) -> bool:
     """Whether an SSH server answers there."""
-    with contextlib.suppress(OSError), socket.create_connection((machine.address, SSH_PORT), timeout=1) as connection:
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection((machine.address, SSH_PORT), timeout=1) as connection,
+    ):
         connection.settimeout(1)
         return connection.recv(4) == b"SSH-"
     return False
@@ -589,13 +698,16 @@ def _no_boot(machine: Machine, why: str) -> LocalCloudError:
 
 def _cause(console: str) -> str:
     """What the console's last words mean, where they are known, and the words themselves."""
-    # Each machine's systemd holds a few of these, and the kernel counts all machines together. It is named only where
-    # init itself finds none left; where the network finds none, it just fails.
+    # Each machine's systemd holds a few of these, and the kernel counts all machines together. It
+    # is named only where init itself finds none left; where the network finds none, it just fails.
     raises = "`sysctl -w fs.inotify.max_user_instances=1024` raises it, then try again"
     if "Too many open files" in console:
         return f"this host's limit is reached: {raises}"
     if "systemd-networkd.service' for details" in console:
-        return f"its network failed; with many machines, this host's limit is the usual cause: {raises}; {console}"
+        return (
+            "its network failed; with many machines, this host's limit is the usual cause:"
+            f" {raises}; {console}"
+        )
     return f"its console says: {console}"
 
 
@@ -622,9 +734,12 @@ def _start_time(pid: int) -> str:
 
 
 def stop(machine: Machine, orderly: bool = True) -> None:
-    """Shut it down; by force where it takes longer than 15 s, or at once where nothing in it is wanted any more."""
+    """Shut it down; by force where it takes longer than 15 s, or at once where nothing in it is
+    wanted any more."""
     if running(machine):
-        os.kill(machine.pid, signal.SIGRTMIN + 4 if orderly else signal.SIGKILL)  # systemd(1): power off
+        os.kill(
+            machine.pid, signal.SIGRTMIN + 4 if orderly else signal.SIGKILL
+        )  # systemd(1): power off
         if not _wait(lambda: not running(machine), STOP_S):
             os.kill(machine.pid, signal.SIGKILL)
             _wait(lambda: not running(machine), STOP_S)
@@ -639,7 +754,9 @@ def delete(identity: str) -> None:
     kill_strays(root)
     if machine:
         if Path("/run/systemd/system").is_dir():
-            subprocess.run(["systemctl", "reset-failed", machine.unit], capture_output=True, check=False)
+            subprocess.run(
+                ["systemctl", "reset-failed", machine.unit], capture_output=True, check=False
+            )
         for hierarchy in _HIERARCHIES:
             _remove_groups(Path("/sys/fs/cgroup") / hierarchy / machine.unit)
         _remove_link(machine)
@@ -650,7 +767,8 @@ def delete(identity: str) -> None:
 
 
 def kill_strays(root: Path) -> None:
-    """A run that was killed between the start and the note of it left a machine that nobody has written down."""
+    """A run that was killed between the start and the note of it left a machine that nobody has
+    written down."""
     needle = b"\0-D\0" + bytes(root) + b"\0"
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -670,7 +788,8 @@ def unmount(root: Path) -> None:
     """Raises LocalCloudError where something still uses it."""
     if root.is_mount() and not _wait(lambda: _unmounted(root), STOP_S):
         raise LocalCloudError(
-            f"{root} can't be unmounted: something still uses it (`fuser -vm {root}`); then run it again"
+            f"{root} can't be unmounted: something still uses it (`fuser -vm {root}`); then run it"
+            " again"
         )
 
 

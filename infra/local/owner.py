@@ -1,7 +1,7 @@
 """Whose a local stack is: the checkout and the user that made it. Standard library only.
 
-Two checkouts may have a stack of one name, and `local` is in all of them. Kept beside the state, not in it: it is no
-input of the program, so another owner replaces nothing.
+Two checkouts may have a stack of one name, and `local` is in all of them. Kept beside the state,
+not in it: it is no input of the program, so another owner replaces nothing.
 """
 
 from __future__ import annotations
@@ -47,14 +47,17 @@ class Owner:
 
 
 def owner_of(stack: str) -> Owner | None:
-    """None for a stack that nobody has used since owners are noted. Raises OwnerError for a note that can't be read."""
+    """None for a stack that nobody has used since owners are noted. Raises OwnerError for a note
+    that can't be read."""
     path = _path(stack)
     try:
         return Owner(**json.loads(path.read_text()))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as problem:
-        raise OwnerError(f"{path} can't be read ({problem}); remove it if stack {stack!r} is yours") from None
+        raise OwnerError(
+            f"{path} can't be read ({problem}); remove it if stack {stack!r} is yours"
+        ) from None
 
 
 def refuse_other(stack: str, mine: Owner) -> None:
@@ -64,14 +67,15 @@ def refuse_other(stack: str, mine: Owner) -> None:
         return
     gone = "" if Path(theirs.checkout).is_dir() else ", a folder that is gone (moved?)"
     raise OwnerError(
-        f"stack {stack!r} belongs to {theirs}{gone}, and this is {mine}; nothing was changed. "
-        f"Use a stack of another name, or make this one yours: `fab up --stack {stack} --take-over` (or `fab down`)"
+        f"stack {stack!r} belongs to {theirs}{gone}, and this is {mine}; nothing was changed. Use a"
+        f" stack of another name, or make this one yours: `fab up --stack {stack} --take-over` (or"
+        " `fab down`)"
     )
 
 
 def take(stack: str, mine: Owner, take_over: bool = False) -> None:
-    """Note whose the stack is; one without an owner becomes `mine`. Raises as `refuse_other`, unless told to take over,
-    and LocalCloudError for a home that is not the kit's."""
+    """Note whose the stack is; one without an owner becomes `mine`. Raises as `refuse_other`,
+    unless told to take over, and LocalCloudError for a home that is not the kit's."""
     with locked(claim() / "owners" / ".lock"):
         if not take_over:
             refuse_other(stack, mine)

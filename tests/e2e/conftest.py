@@ -17,9 +17,15 @@ from tests.e2e.hostile import Hostile, hostile_pair
 from tests.e2e.kit import OLD, ROOT, Kit, Stack, manage
 
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 ARTEFACTS = ROOT / "artifacts"
 PASSWORD = "correct-horse-battery"
 
@@ -95,7 +101,8 @@ def local_names(kit: Kit) -> Iterator[Environment]:
 
 @contextmanager
 def chromium(*environments: Environment, flags: Sequence[str] = ()) -> Iterator[Browser]:
-    """Debian's Chromium; the environments' names resolve by its own rules, everything else as ever."""
+    """Debian's Chromium; the environments' names resolve by its own rules, everything else as
+    ever."""
     rules = [
         f"MAP {urlsplit(role.origin).hostname} {role.hosts[0].address}"
         for up in environments
@@ -112,7 +119,8 @@ def chromium(*environments: Environment, flags: Sequence[str] = ()) -> Iterator[
 
 @contextmanager
 def page_of(up: Environment, url: str | None = None) -> Iterator[Page]:
-    """The page, loaded, in a browser profile of its own; `page.console` collects what the console says."""
+    """The page, loaded, in a browser profile of its own; `page.console` collects what the console
+    says."""
     with chromium(up) as browser:
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         page.goto(url or up.page_url)

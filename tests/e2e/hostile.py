@@ -1,4 +1,5 @@
-"""A pair that runs an application which attacks its host, for whoever writes a script that root runs."""
+"""A pair that runs an application which attacks its host, for whoever writes a script that root
+runs."""
 
 from __future__ import annotations
 
@@ -15,20 +16,22 @@ from tests.e2e.kit import ROOT, Kit, Stack
 APP = Path(__file__).with_name("hostile_app")
 # Everything that only root may change, and that no deploy of the kit changes once a pair is set up.
 _HOLDINGS = (
-    "find /etc /usr/bin /usr/sbin /usr/local /usr/lib/systemd /root -xdev -path /etc/origin-kit -prune -o "
-    "-printf '%p %u %g %m %l\\n' | sort"
+    "find /etc /usr/bin /usr/sbin /usr/local /usr/lib/systemd /root -xdev -path /etc/origin-kit"
+    " -prune -o -printf '%p %u %g %m %l\\n' | sort"
 )
 _BEFORE = "/run/hostile-before"
-# What lies in /opt and is not root's, can be written by others, or is a link or worse among static files. Code and its
-# environment are folders that the application's group may enter and read.
+# What lies in /opt and is not root's, can be written by others, or is a link or worse among static
+# files. Code and its environment are folders that the application's group may enter and read.
 _STRANGE = (
-    "find /opt ! -user root -o ! -group root ! '(' -type d -group trap -perm 0750 ')' -o ! -type l -perm /7022; "
-    "find /opt/trap/releases -path '*/static' -type l -o -path '*/static/*' ! -type f ! -type d"
+    "find /opt ! -user root -o ! -group root ! '(' -type d -group trap -perm 0750 ')' -o ! -type l"
+    " -perm /7022; find /opt/trap/releases -path '*/static' -type l -o -path '*/static/*' ! -type f"
+    " ! -type d"
 )
-# Units and processes of the application's code that outlived the command that they were started for.
+# Units and processes of the application's code that outlived the command that they were started
+# for.
 _LEFT = (
-    "systemctl list-units -q --plain --no-legend 'origin-kit-code-*'; "
-    "for p in $(pgrep -u trap); do grep -q '/trap.service$' /proc/$p/cgroup || ps -o pid=,args= $p; done"
+    "systemctl list-units -q --plain --no-legend 'origin-kit-code-*'; for p in $(pgrep -u trap); do"
+    " grep -q '/trap.service$' /proc/$p/cgroup || ps -o pid=,args= $p; done"
 )
 
 
@@ -50,7 +53,8 @@ class Hostile:
         return self.stack.kit.ssh(self.backend, command)
 
     def damage(self) -> str:
-        """What changed owner, group, mode or target since it was up, is strange in /opt, or still runs."""
+        """What changed owner, group, mode or target since it was up, is strange in /opt, or still
+        runs."""
         return self.ssh(f"{_HOLDINGS} | diff {_BEFORE} -; {_STRANGE}; {_LEFT}; true")
 
     def attacks(self) -> str:
@@ -66,9 +70,11 @@ def hostile_pair(home: Path) -> Iterator[Hostile]:
     try:
         with Stack.of(Kit(home)) as stack:
             stack.write(
-                application="trap", wsgi="trap.wsgi:application", settings="trap.settings",
+                application="trap",
+                wsgi="trap.wsgi:application",
+                settings="trap.settings",
                 backend_path=str(project.relative_to(ROOT)),
-            )  # fmt: skip
+            )
             stack.fab("up")
             pair = Hostile(stack, stack.contract.backend.hosts[0], project)
             pair.ssh(f"{_HOLDINGS} > {_BEFORE}")

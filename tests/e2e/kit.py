@@ -38,11 +38,18 @@ class Kit:
     ) -> subprocess.CompletedProcess[str]:
         """`fab WORDS`, its output as text. Asserts the exit status unless it is None."""
         done = subprocess.run(
-            [FAB, *words], cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
+            [FAB, *words],
+            cwd=cwd,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
-        assert status in (None, done.returncode), (
-            f"fab {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        )
+        assert status in (
+            None,
+            done.returncode,
+        ), f"fab {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
     def contract(self, stack: str) -> Contract:
@@ -50,10 +57,14 @@ class Kit:
 
     def pids(self, name: str) -> list[int]:
         """The first process of each machine of this name, as this host numbers it."""
-        return [json.loads(record.read_text())["pid"] for record in self.home.glob(f"machines/*{name}*/machine.json")]
+        return [
+            json.loads(record.read_text())["pid"]
+            for record in self.home.glob(f"machines/*{name}*/machine.json")
+        ]
 
     def ssh(self, host: Host, command: str, check: bool = True) -> str:
-        """Run a shell command as root on a host, through SSH, with the contract's key and no other."""
+        """Run a shell command as root on a host, through SSH, with the contract's key and no
+        other."""
         known = self.home.with_name(f"{self.home.name}-known-{host.name}-{host.address}")
         known.write_text("".join(f"{host.address} {key}\n" for key in host.host_keys))
         options = [
@@ -71,13 +82,16 @@ class Kit:
             f"{host.user}@{host.address}",
             "sudo -n sh",
         ]
-        done = subprocess.run(words, input=command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            words, input=command, capture_output=True, text=True, timeout=120, check=False
+        )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
         return done.stdout
 
 
 class Stack:
-    """A stack file of this test's own, gone when the test is; `usual` keys stand in it unless told otherwise."""
+    """A stack file of this test's own, gone when the test is; `usual` keys stand in it unless told
+    otherwise."""
 
     def __init__(self, kit: Kit) -> None:
         self.kit = kit
@@ -91,7 +105,9 @@ class Stack:
         config = self.usual | config
         base = yaml.safe_load((ROOT / "stacks" / "Pulumi.local.yaml").read_text())["config"]
         self.path.write_text(
-            yaml.safe_dump({"config": base | {f"origin-kit:{key}": value for key, value in config.items()}})
+            yaml.safe_dump(
+                {"config": base | {f"origin-kit:{key}": value for key, value in config.items()}}
+            )
         )
 
     @classmethod
@@ -105,7 +121,9 @@ class Stack:
             made.fab("down", "--yes", status=None)
             made.path.unlink()
 
-    def fab(self, verb: str, *words: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+    def fab(
+        self, verb: str, *words: str, status: int | None = 0
+    ) -> subprocess.CompletedProcess[str]:
         return self.kit.fab(verb, "--stack", self.name, *words, status=status)
 
     @property
@@ -114,17 +132,23 @@ class Stack:
 
     def processes(self) -> str:
         """Main process and start time of each service on every host."""
-        question = "systemctl show -p MainPID,ExecMainStartTimestampMonotonic nginx.service shop.service"
+        question = (
+            "systemctl show -p MainPID,ExecMainStartTimestampMonotonic nginx.service shop.service"
+        )
         return "".join(self.kit.ssh(host, question) for _, host in self.contract.hosts)
 
 
 def manage(app: str, words: str) -> str:
-    """The shell command for `manage.py WORDS` as the application's user, with the settings that gunicorn runs under."""
+    """The shell command for `manage.py WORDS` as the application's user, with the settings that
+    gunicorn runs under."""
     settings = (
-        f"PYTHONPATH=/etc/origin-kit/current/django DJANGO_SETTINGS_MODULE=origin_kit_settings "
+        "PYTHONPATH=/etc/origin-kit/current/django DJANGO_SETTINGS_MODULE=origin_kit_settings "
         f"ORIGIN_KIT_RELEASE=/opt/{app}/current ORIGIN_KIT_DATA=/var/lib/{app}"
     )
-    return f"cd /opt/{app}/current/app && sudo -u {app} env {settings} ../venv/bin/python manage.py {words}"
+    return (
+        f"cd /opt/{app}/current/app && sudo -u {app} env {settings} ../venv/bin/python manage.py"
+        f" {words}"
+    )
 
 
 def copy_of_the_checkout(folder: Path) -> Path:
@@ -141,7 +165,9 @@ def copy_of_the_checkout(folder: Path) -> Path:
 def a_copy_of_the_example() -> Iterator[Path]:
     """The example backend in a folder below the repository, where a stack can name it."""
     copy = ROOT / "artifacts" / f"backend-{uuid4().hex[:6]}"
-    shutil.copytree(ROOT / "examples" / "backend", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "examples" / "backend", copy, ignore=shutil.ignore_patterns("__pycache__")
+    )
     try:
         yield copy
     finally:

@@ -1,4 +1,5 @@
-"""A deploy that changes both hosts, and an operator who leaves in the middle of it: both end on one side."""
+"""A deploy that changes both hosts, and an operator who leaves in the middle of it: both end on one
+side."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.machines
 
 @pytest.fixture
 def slower(stack: Stack) -> Iterator[Path]:
-    """Outputs with another time-out, which is in the units of both hosts; afterwards they hold the old ones again."""
+    """Outputs with another time-out, which is in the units of both hosts; afterwards they hold the
+    old ones again."""
     stack.fab("deploy")
     contract = json.loads(stack.fab("outputs").stdout)
     contract["application"]["timeout_s"] += 7
@@ -40,21 +42,37 @@ def sides(stack: Stack, file: Path) -> dict[str, str]:
     return found
 
 
-# A line of the output after which the operator leaves; the hosts switch one after the other, the backend first.
-MOMENTS = ("writes generation", "tests nginx", "switches to generation", "restarts nginx", "probes", "commits")
+# A line of the output after which the operator leaves; the hosts switch one after the other, the
+# backend first.
+MOMENTS = (
+    "writes generation",
+    "tests nginx",
+    "switches to generation",
+    "restarts nginx",
+    "probes",
+    "commits",
+)
 
 
 @pytest.mark.parametrize("leaves", [signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("host", ["backend-1", "frontend-1"])
 @pytest.mark.parametrize(
-    "moment", [m if m == "restarts nginx" else pytest.param(m, marks=pytest.mark.soak) for m in MOMENTS]
+    "moment",
+    [m if m == "restarts nginx" else pytest.param(m, marks=pytest.mark.soak) for m in MOMENTS],
 )
-def test_both_hosts_end_on_one_side(stack: Stack, slower: Path, moment: str, host: str, leaves: signal.Signals) -> None:
-    """^C takes both back unless the outcome was decided; a dead laptop leaves at most hosts that wait for the outcome,
-    and the next deploy gives all of them the same."""
+def test_both_hosts_end_on_one_side(
+    stack: Stack, slower: Path, moment: str, host: str, leaves: signal.Signals
+) -> None:
+    """^C takes both back unless the outcome was decided; a dead laptop leaves at most hosts that
+    wait for the outcome, and the next deploy gives all of them the same."""
     words = [FAB, "deploy", "--stack", stack.name, "--outputs", str(slower)]
     with subprocess.Popen(
-        words, cwd=ROOT, env=stack.kit.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words,
+        cwd=ROOT,
+        env=stack.kit.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout and process.stderr
         next(line for line in process.stdout if line.split()[:1] == [host] and moment in line)
@@ -71,6 +89,8 @@ def test_both_hosts_end_on_one_side(stack: Stack, slower: Path, moment: str, hos
     known = {*after.values()} - {"?"}
     assert len(known) <= 1, after
     if leaves == signal.SIGINT and status == 130:
-        assert "?" not in after.values(), "the first ^C waits until every host has heard the outcome"
+        assert "?" not in after.values(), (
+            "the first ^C waits until every host has heard the outcome"
+        )
     stack.fab("deploy", "--outputs", str(slower))
     assert {*sides(stack, slower).values()} == {"new"}

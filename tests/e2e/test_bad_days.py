@@ -1,4 +1,5 @@
-"""What goes wrong on a host or on the way to it while a deploy runs: each leaves the old or the new, whole."""
+"""What goes wrong on a host or on the way to it while a deploy runs: each leaves the old or the
+new, whole."""
 
 from __future__ import annotations
 
@@ -29,8 +30,11 @@ SEED = int(os.environ.get("ORIGIN_KIT_SEED", random.SystemRandom().randrange(1 <
 
 
 @pytest.fixture
-def changed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., outputs.Outputs]]:
-    """Makes outputs with the new origin in place of the old one, and with whatever else is to be different."""
+def changed(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., outputs.Outputs]]:
+    """Makes outputs with the new origin in place of the old one, and with whatever else is to be
+    different."""
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(stack.kit.home))
     before = json.loads(stack.fab("outputs").stdout)
     file = stack.kit.home / "changed.json"
@@ -38,7 +42,9 @@ def changed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     def make(change: Callable[[Json], None] = lambda contract: None) -> outputs.Outputs:
         contract = json.loads(json.dumps(before))
         allowed = contract["cors"]["allowed_origins"]
-        contract["cors"]["allowed_origins"] = [NEW if origin == OLD else origin for origin in allowed]
+        contract["cors"]["allowed_origins"] = [
+            NEW if origin == OLD else origin for origin in allowed
+        ]
         change(contract)
         file.write_text(json.dumps(contract))
         return outputs.load(stack.name, str(file))
@@ -69,7 +75,10 @@ def test_a_site_of_somebody_else_that_nginx_refuses_stops_the_deploy_on_every_ho
             deploy.everywhere(changed(), "deploy", restart=True)
         said = str(caught.value)
         assert "frontend-1" in said
-        assert f"nginx refuses the new configuration because of {bad}, which is not this kit's; nothing was" in said
+        assert (
+            f"nginx refuses the new configuration because of {bad}, which is not this kit's;"
+            " nothing was" in said
+        )
         assert 'unknown directive "servre"' in said
         assert "backend-1: unchanged or rolled back" in said
     assert admitted(stack) == {OLD}
@@ -79,14 +88,17 @@ def test_a_site_of_somebody_else_that_nginx_refuses_stops_the_deploy_on_every_ho
 def test_a_host_that_fails_after_the_switch_takes_the_others_back(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
-    """The frontend's nginx passes its test and does not come up; the backend, if it was first, is back as well."""
+    """The frontend's nginx passes its test and does not come up; the backend, if it was first, is
+    back as well."""
     frontend = stack.contract.frontend.hosts[0]
     dropin = "/run/systemd/system/nginx.service.d/zz.conf"
     begin = (
-        f"mkdir -p $(dirname {dropin}); printf '[Service]\\nExecStartPre=/bin/false\\n' > {dropin}; "
-        "systemctl daemon-reload"
+        f"mkdir -p $(dirname {dropin}); printf '[Service]\\nExecStartPre=/bin/false\\n' > {dropin};"
+        " systemctl daemon-reload"
     )
-    with on(stack, frontend, begin, f"rm {dropin}; systemctl daemon-reload; systemctl restart nginx"):
+    with on(
+        stack, frontend, begin, f"rm {dropin}; systemctl daemon-reload; systemctl restart nginx"
+    ):
         with pytest.raises(change.ChangeError) as caught:
             deploy.everywhere(changed(), "deploy", restart=True)
         assert "frontend-1" in str(caught.value)
@@ -102,7 +114,9 @@ def test_gunicorn_that_does_not_boot_is_taken_back_with_its_words(
     """The project passes its checks, yet the name that gunicorn is to serve is none."""
     started = time.monotonic()
     with pytest.raises(change.ChangeError, match="no gunicorn worker came up") as caught:
-        deploy.everywhere(changed(lambda c: c["application"].update(wsgi="shop.wsgi:nothing")), "deploy")
+        deploy.everywhere(
+            changed(lambda c: c["application"].update(wsgi="shop.wsgi:nothing")), "deploy"
+        )
     assert "nothing" in str(caught.value)
     assert time.monotonic() - started < 30, "a service that has died is not waited for"
     assert admitted(stack) == {OLD}
@@ -113,15 +127,17 @@ def test_a_full_disk_and_a_read_only_one_change_nothing_and_say_so(
 ) -> None:
     backend = stack.contract.backend.hosts[0]
     full = (
-        "set -e; cp -a /etc/origin-kit /run/copy; size=$(du -sk /run/copy | cut -f1); "
-        "mount -t tmpfs -o size=$((size + 64))k kit /etc/origin-kit; cp -a /run/copy/. /etc/origin-kit/; "
-        "dd if=/dev/zero of=/etc/origin-kit/filler bs=1k 2>/dev/null || true"
+        "set -e; cp -a /etc/origin-kit /run/copy; size=$(du -sk /run/copy | cut -f1); mount -t"
+        " tmpfs -o size=$((size + 64))k kit /etc/origin-kit; cp -a /run/copy/. /etc/origin-kit/; dd"
+        " if=/dev/zero of=/etc/origin-kit/filler bs=1k 2>/dev/null || true"
     )
     with on(stack, backend, full, "umount /etc/origin-kit; rm -r /run/copy"):
         with pytest.raises(change.ChangeError, match=r"the disk is full .*make room"):
             deploy.everywhere(changed(), "deploy")
         assert admitted(stack) == {OLD}
-    read_only = "mount --bind /etc/origin-kit /etc/origin-kit; mount -o remount,bind,ro /etc/origin-kit"
+    read_only = (
+        "mount --bind /etc/origin-kit /etc/origin-kit; mount -o remount,bind,ro /etc/origin-kit"
+    )
     with on(stack, backend, read_only, "umount /etc/origin-kit"):
         with pytest.raises(change.ChangeError, match="is on a read-only file system"):
             deploy.everywhere(changed(), "deploy")
@@ -133,12 +149,17 @@ def test_no_room_for_another_file_is_not_called_a_full_disk_of_many_gigabytes(
 ) -> None:
     """`df -h` shows room: it is the inodes that lack, for configuration and for code."""
     small = (
-        "set -e; cp -a {0} /run/copy; mount -t tmpfs -o nr_inodes=$(($(find /run/copy | wc -l) + 50)) kit {0}; "
-        "cp -a /run/copy/. {0}/; mkdir {0}/filler; i=0; while true > {0}/filler/$i; do i=$((i+1)); done 2>/dev/null"
+        "set -e; cp -a {0} /run/copy; mount -t tmpfs -o nr_inodes=$(($(find /run/copy | wc -l) +"
+        " 50)) kit {0}; cp -a /run/copy/. {0}/; mkdir {0}/filler; i=0; while true > {0}/filler/$i;"
+        " do i=$((i+1)); done 2>/dev/null"
     )
     backend, frontend = stack.contract.backend.hosts[0], stack.contract.frontend.hosts[0]
-    with on(stack, backend, small.format("/etc/origin-kit"), "umount /etc/origin-kit; rm -r /run/copy"):
-        with pytest.raises(change.ChangeError, match=r"etc/origin-kit: \d+ MiB free, but no inodes"):
+    with on(
+        stack, backend, small.format("/etc/origin-kit"), "umount /etc/origin-kit; rm -r /run/copy"
+    ):
+        with pytest.raises(
+            change.ChangeError, match=r"etc/origin-kit: \d+ MiB free, but no inodes"
+        ):
             deploy.everywhere(changed(), "deploy")
         assert admitted(stack) == {OLD}
     begin = "echo '<h1>edited' > /opt/shop/current/site/index.html; " + small.format("/opt/shop")
@@ -151,23 +172,32 @@ def test_no_room_for_another_file_is_not_called_a_full_disk_of_many_gigabytes(
     assert "unchanged" in stack.fab("ship").stdout
 
 
-def test_a_missing_nginx_is_nobody_else_s_site(stack: Stack, changed: Callable[..., outputs.Outputs]) -> None:
+def test_a_missing_nginx_is_nobody_else_s_site(
+    stack: Stack, changed: Callable[..., outputs.Outputs]
+) -> None:
     frontend, program = stack.contract.frontend.hosts[0], "/usr/sbin/nginx"
     with (
         on(stack, frontend, f"mv {program} {program}.away", f"mv {program}.away {program}"),
-        pytest.raises(change.ChangeError, match=r"nginx is not installed on this host .*; nothing was changed"),
+        pytest.raises(
+            change.ChangeError, match=r"nginx is not installed on this host .*; nothing was changed"
+        ),
     ):
         deploy.everywhere(changed(), "deploy", restart=True)
     assert admitted(stack) == {OLD}
 
 
-def test_a_killed_script_is_no_lost_connection(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under the real sshd and the real sudo, by the signal that the kernel sends where memory runs out."""
+def test_a_killed_script_is_no_lost_connection(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the real sshd and the real sudo, by the signal that the kernel sends where memory runs
+    out."""
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(stack.kit.home))
     contract = stack.contract
     with (
         hosts.session(contract.backend.hosts[0], access.identity(contract)) as session,
-        pytest.raises(hosts.HostError, match=r"was killed.*out of memory.*run the same command again") as caught,
+        pytest.raises(
+            hosts.HostError, match=r"was killed.*out of memory.*run the same command again"
+        ) as caught,
     ):
         session.run({}, program=doing("import os; os.kill(os.getpid(), 9)"))
     assert "lost" not in str(caught.value)
@@ -179,7 +209,9 @@ def test_a_host_that_can_not_be_reached_is_named_and_no_other_is_changed(
     def gone(contract: Json) -> None:
         contract["frontend"]["hosts"][0]["port"] = 9
 
-    with pytest.raises(change.ChangeError, match=r"frontend-1 \(.*\): port 9 refused the connection") as caught:
+    with pytest.raises(
+        change.ChangeError, match=r"frontend-1 \(.*\): port 9 refused the connection"
+    ) as caught:
         deploy.everywhere(changed(gone), "deploy")
     assert "backend-1: unchanged or rolled back" in str(caught.value)
     assert admitted(stack) == {OLD}
@@ -192,7 +224,9 @@ def test_the_boot_after_a_power_cut_goes_back_by_itself_and_says_so(
     with pytest.raises(change.ChangeError):
         deploy.everywhere(changed(), "deploy", die_at="restart-nginx")
     backend = stack.contract.backend.hosts[0]
-    assert "/etc/origin-kit/journal.json" in stack.kit.ssh(backend, "ls /etc/origin-kit/journal.json")
+    assert "/etc/origin-kit/journal.json" in stack.kit.ssh(
+        backend, "ls /etc/origin-kit/journal.json"
+    )
     before = json.loads(stack.kit.ssh(backend, "cat /etc/origin-kit/journal.json"))["from"]
     for record in stack.kit.home.glob("machines/*backend-1*/machine.json"):
         os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
@@ -205,7 +239,8 @@ def test_the_boot_after_a_power_cut_goes_back_by_itself_and_says_so(
 
 
 def test_a_release_that_was_changed_on_the_host_is_seen_and_mended(stack: Stack) -> None:
-    """Code, environment and page, edited with the old size and time: `status` names them, `ship` brings them back."""
+    """Code, environment and page, edited with the old size and time: `status` names them, `ship`
+    brings them back."""
     backend, frontend = stack.contract.backend.hosts[0], stack.contract.frontend.hosts[0]
     assert "as the contract says" in stack.fab("status").stdout
     view, wheel, page = (
@@ -213,8 +248,14 @@ def test_a_release_that_was_changed_on_the_host_is_seen_and_mended(stack: Stack)
         "$(ls /opt/shop/current/venv/lib/python3*/site-packages/django/shortcuts.py)",
         "/opt/shop/current/site/index.html",
     )
-    code = stack.kit.ssh(backend, f"sha256sum {view} {wheel}"), stack.kit.ssh(frontend, f"sha256sum {page}")
-    edit = "set -e; touch -r {0} /run/t; printf X | dd of={0} conv=notrunc status=none; touch -r /run/t {0}"
+    code = (
+        stack.kit.ssh(backend, f"sha256sum {view} {wheel}"),
+        stack.kit.ssh(frontend, f"sha256sum {page}"),
+    )
+    edit = (
+        "set -e; touch -r {0} /run/t; printf X | dd of={0} conv=notrunc status=none; touch -r"
+        " /run/t {0}"
+    )
     stack.kit.ssh(backend, edit.format(view) + "; " + edit.format(wheel))
     stack.kit.ssh(frontend, edit.format(page))
 
@@ -225,7 +266,10 @@ def test_a_release_that_was_changed_on_the_host_is_seen_and_mended(stack: Stack)
     assert "unchanged" in stack.fab("deploy").stdout
     processes = stack.processes()
     assert "shipped" in stack.fab("ship").stdout
-    assert code == (stack.kit.ssh(backend, f"sha256sum {view} {wheel}"), stack.kit.ssh(frontend, f"sha256sum {page}"))
+    assert code == (
+        stack.kit.ssh(backend, f"sha256sum {view} {wheel}"),
+        stack.kit.ssh(frontend, f"sha256sum {page}"),
+    )
     assert stack.processes() != processes
     assert "was changed" not in stack.fab("status").stdout
     assert "unchanged" in stack.fab("ship").stdout
@@ -233,7 +277,7 @@ def test_a_release_that_was_changed_on_the_host_is_seen_and_mended(stack: Stack)
     assert admitted(stack) == {OLD}
 
 
-# ------------------------------------------------------------------------------------------------- the way there
+# ------------------------------------------------------------------------------------ the way there
 
 
 class Cut:
@@ -254,9 +298,13 @@ class Cut:
             return
         far = socket.create_connection(self.target)
         for source, sink in ((near, far), (far, near)):
-            threading.Thread(target=self.pump, args=(source, sink, (near, far)), daemon=True).start()
+            threading.Thread(
+                target=self.pump, args=(source, sink, (near, far)), daemon=True
+            ).start()
 
-    def pump(self, source: socket.socket, sink: socket.socket, both: tuple[socket.socket, socket.socket]) -> None:
+    def pump(
+        self, source: socket.socket, sink: socket.socket, both: tuple[socket.socket, socket.socket]
+    ) -> None:
         try:
             while data := source.recv(4096):
                 with self.lock:
@@ -282,14 +330,22 @@ def through(relay: Cut) -> Callable[[Json], None]:
 
 def unfinished(stack: Stack) -> bool:
     """Whether a change is open on the backend; it may hold something else than the config says."""
-    found: bool = json.loads(stack.fab("status", "--json", status=None).stdout)["backend-1"]["unfinished"]
+    found: bool = json.loads(stack.fab("status", "--json", status=None).stdout)["backend-1"][
+        "unfinished"
+    ]
     return found
 
 
 def ended(stack: Stack, host: Host | None = None) -> None:
-    """Whatever runs for a deploy or a ship on the host (the backend by default) has ended by itself."""
-    units = "systemctl list-units -q --plain --no-legend 'origin-kit-*.service' --state=running,activating"
-    stack.kit.ssh(host or stack.contract.backend.hosts[0], f"while {units} | grep -q .; do sleep 0.1; done")
+    """Whatever runs for a deploy or a ship on the host (the backend by default) has ended by
+    itself."""
+    units = (
+        "systemctl list-units -q --plain --no-legend 'origin-kit-*.service'"
+        " --state=running,activating"
+    )
+    stack.kit.ssh(
+        host or stack.contract.backend.hosts[0], f"while {units} | grep -q .; do sleep 0.1; done"
+    )
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(60, marks=pytest.mark.soak)])
@@ -325,9 +381,21 @@ def test_an_operator_who_leaves_after_the_switch_leaves_a_finished_host(
 ) -> None:
     """^C and a laptop that dies: what has begun ends by itself, in the new configuration."""
     changed()
-    words = [FAB, "deploy", "--stack", stack.name, "--outputs", str(stack.kit.home / "changed.json")]
+    words = [
+        FAB,
+        "deploy",
+        "--stack",
+        stack.name,
+        "--outputs",
+        str(stack.kit.home / "changed.json"),
+    ]
     with subprocess.Popen(
-        words, cwd=ROOT, env=stack.kit.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words,
+        cwd=ROOT,
+        env=stack.kit.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout
         assert process.stderr
@@ -346,7 +414,8 @@ def test_an_operator_who_leaves_after_the_switch_leaves_a_finished_host(
 def test_whoever_comes_while_another_deploys_follows_it_by_name(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
-    """The first is held before its switch; the second sees what it does, and finds nothing left to do."""
+    """The first is held before its switch; the second sees what it does, and finds nothing left to
+    do."""
     found = changed()
     host = found.contract.backend.hosts[0]
     reached, go = threading.Event(), threading.Event()
@@ -357,7 +426,9 @@ def test_whoever_comes_while_another_deploys_follows_it_by_name(
         return "go:backend-1,frontend-1" if name == "staged" else "commit"
 
     def first() -> None:
-        orders = deploy.payload(found.contract, "backend", host, {}, "deploy", deploy="first", together=True)
+        orders = deploy.payload(
+            found.contract, "backend", host, {}, "deploy", deploy="first", together=True
+        )
         orders["who"] = "ada@laptop"
         with hosts.session(host, access.identity(found.contract)) as session:
             session.run(orders, on_gate=gate)
@@ -365,10 +436,23 @@ def test_whoever_comes_while_another_deploys_follows_it_by_name(
     runner = threading.Thread(target=first)
     runner.start()
     assert reached.wait(60)
-    words = [FAB, "deploy", "--stack", stack.name, "--outputs", str(stack.kit.home / "changed.json"), "--wait", "60s"]
-    with subprocess.Popen(words, cwd=ROOT, env=stack.kit.environment, stdout=subprocess.PIPE, text=True) as second:
+    words = [
+        FAB,
+        "deploy",
+        "--stack",
+        stack.name,
+        "--outputs",
+        str(stack.kit.home / "changed.json"),
+        "--wait",
+        "60s",
+    ]
+    with subprocess.Popen(
+        words, cwd=ROOT, env=stack.kit.environment, stdout=subprocess.PIPE, text=True
+    ) as second:
         assert second.stdout
-        said = [next(line for line in second.stdout if "waits for ada@laptop: deploy since" in line)]
+        said = [
+            next(line for line in second.stdout if "waits for ada@laptop: deploy since" in line)
+        ]
         go.set()
         said += list(second.stdout)
     runner.join(60)

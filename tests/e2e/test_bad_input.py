@@ -39,18 +39,24 @@ def backend(stack: Stack) -> Host:
 def test_a_wrong_host_key_stops_everything(stack: Stack, tmp_path: Path) -> None:
     """The frontend's key where the backend's should be: nothing is sent there."""
     other = list(stack.contract.frontend.hosts[0].host_keys)
-    text = said(stack.fab("deploy", "--outputs", contract_with(stack, tmp_path, host_keys=other), status=4))
+    text = said(
+        stack.fab("deploy", "--outputs", contract_with(stack, tmp_path, host_keys=other), status=4)
+    )
     assert "backend-1" in text
     assert "its host key is not the one in the contract" in text
 
 
 def test_a_wrong_user_is_named(stack: Stack, tmp_path: Path) -> None:
-    text = said(stack.fab("deploy", "--outputs", contract_with(stack, tmp_path, user="ubuntu"), status=4))
+    text = said(
+        stack.fab("deploy", "--outputs", contract_with(stack, tmp_path, user="ubuntu"), status=4)
+    )
     assert "for user ubuntu" in text
 
 
 def test_a_closed_port_is_named(stack: Stack, tmp_path: Path) -> None:
-    text = said(stack.fab("deploy", "--outputs", contract_with(stack, tmp_path, port=2222), status=4))
+    text = said(
+        stack.fab("deploy", "--outputs", contract_with(stack, tmp_path, port=2222), status=4)
+    )
     assert "port 2222 refused the connection" in text
 
 
@@ -77,7 +83,9 @@ def project() -> Iterator[Path]:
         yield copy
 
 
-def test_a_project_that_does_not_import_leaves_the_old_release_serving(stack: Stack, project: Path) -> None:
+def test_a_project_that_does_not_import_leaves_the_old_release_serving(
+    stack: Stack, project: Path
+) -> None:
     """Its own traceback, shortened, and the setting that named it; then the way back."""
     before = stack.fab("status").stdout
     settings = project / "shop" / "settings.py"
@@ -110,8 +118,9 @@ def test_a_host_without_room_keeps_what_it_has(stack: Stack, project: Path) -> N
 
 
 def test_an_operator_without_room_is_told_so(tmp_path: Path) -> None:
-    """The kit's home on a full file system: no machine, no mount, no half-written state is left. (By the embedded
-    engine: the CLI can't write its own state either, and says so in words of its own.)"""
+    """The kit's home on a full file system: no machine, no mount, no half-written state is left.
+    (By the embedded engine: the CLI can't write its own state either, and says so in words of its
+    own.)"""
     home = tmp_path / "home"
     home.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(home)], check=True)
@@ -119,7 +128,11 @@ def test_an_operator_without_room_is_told_so(tmp_path: Path) -> None:
         with Stack.of(Kit(home / "kit")) as made:
             text = said(made.fab("up", "--engine", "embedded", status=1))
             assert "No space left on device" in text
-        left = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(home / "kit") in line]
+        left = [
+            line
+            for line in Path("/proc/self/mounts").read_text().splitlines()
+            if str(home / "kit") in line
+        ]
         assert left == []
     finally:
         subprocess.run(["umount", str(home)], check=True)

@@ -48,22 +48,33 @@ def test_the_page_shows_data_from_the_backend(up: Environment) -> None:
 
 
 def test_a_login_and_what_asks_first_work(up: Environment) -> None:
-    """Two bare http addresses share no cookies, so a token in Authorization does it; under one domain the session's
-    cookie travels, and CSRF holds. POST, PUT with JSON and DELETE all need a preflight."""
+    """Two bare http addresses share no cookies, so a token in Authorization does it; under one
+    domain the session's cookie travels, and CSRF holds. POST, PUT with JSON and DELETE all need a
+    preflight."""
     with page_of(up) as page:
         log_in(page)
-        made = call(page, "POST", "/api/products/", body={"name": "Kettle", "price": "19.90", "stock": 2})
+        made = call(
+            page, "POST", "/api/products/", body={"name": "Kettle", "price": "19.90", "stock": 2}
+        )
         assert (made["kind"], made["status"]) == ("ok", 201)
         place = f"/api/products/{made['body']['id']}/"
         changed = call(page, "PUT", place, body={"name": "Kettle", "price": "21.00", "stock": 1})
-        assert (changed["kind"], changed["status"], changed["body"]["price"]) == ("ok", 200, "21.00")
+        assert (changed["kind"], changed["status"], changed["body"]["price"]) == (
+            "ok",
+            200,
+            "21.00",
+        )
         assert call(page, "DELETE", place)["kind"] == "ok"
-        names = [cookie["domain"] for cookie in page.context.cookies() if cookie["name"] == "sessionid"]
+        names = [
+            cookie["domain"] for cookie in page.context.cookies() if cookie["name"] == "sessionid"
+        ]
         assert names == (["api.shop.test"] if up.stack == "local-names" else [])
         screenshot(page, f"{up.stack}-login")
 
 
-def test_names_that_exist_nowhere_are_given_as_lines_for_the_hosts_file(local_names: Environment) -> None:
+def test_names_that_exist_nowhere_are_given_as_lines_for_the_hosts_file(
+    local_names: Environment,
+) -> None:
     """A person's browser has no resolver rules of its own."""
     said = local_names.kit.fab("up", "--stack", "local-names").stdout
     for role, name in (
@@ -89,8 +100,11 @@ def test_a_post_without_the_csrf_token_is_refused_readably(local_names: Environm
 
 @contextmanager
 def the_same_page_elsewhere(up: Environment, port: int) -> Iterator[str]:
-    """The example's files and the environment's own config.json, served from another port of this host."""
-    config = up.kit.ssh(up.contract.frontend.hosts[0], "cat /etc/origin-kit/current/frontend/config.json")
+    """The example's files and the environment's own config.json, served from another port of this
+    host."""
+    config = up.kit.ssh(
+        up.contract.frontend.hosts[0], "cat /etc/origin-kit/current/frontend/config.json"
+    )
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments: Any) -> None:
@@ -113,7 +127,8 @@ def the_same_page_elsewhere(up: Environment, port: int) -> Iterator[str]:
 
 
 def test_the_same_page_from_an_origin_that_is_not_allowed_is_blocked(local: Environment) -> None:
-    """The same bytes from another port are another origin: the browser lets nothing through, and the page says so."""
+    """The same bytes from another port are another origin: the browser lets nothing through, and
+    the page says so."""
     with the_same_page_elsewhere(local, 0) as url, page_of(local, url) as page:
         assert call(page, "GET", "/api/products/")["kind"] == "blocked"
         assert call(page, "PUT", "/api/products/1/", body={"name": "x"})["kind"] == "blocked"
@@ -128,12 +143,14 @@ def test_an_extra_origin_of_the_stack_is_let_in(local: Environment) -> None:
 
 
 def test_errors_are_readable_as_errors(up: Environment) -> None:
-    """A 500 by Django, a 404, a 413 by nginx: the page reads the status, the browser blames nobody else."""
+    """A 500 by Django, a 404, a 413 by nginx: the page reads the status, the browser blames nobody
+    else."""
     with page_of(up) as page:
         assert call(page, "GET", "/api/error")["status"] == 500
         assert call(page, "GET", "/api/nothing-here/")["status"] == 404
         large = page.evaluate(
-            "() => window.shop.call('POST', '/api/products/', {body: {name: 'x'.repeat(11 * 1024 * 1024)}})"
+            "() => window.shop.call('POST', '/api/products/', {body: {name: 'x'.repeat(11 * 1024 *"
+            " 1024)}})"
         )
         assert (large["kind"], large["status"]) == ("http-error", 413)
         screenshot(page, f"{up.stack}-errors")

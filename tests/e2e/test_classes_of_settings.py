@@ -1,4 +1,5 @@
-"""A project whose settings are classes of django-configurations, on a real machine: adopted, refused, then served."""
+"""A project whose settings are classes of django-configurations, on a real machine: adopted,
+refused, then served."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ SETTINGS = """
 from configurations import Configuration
 from shop import plain
 
-Common = type("Common", (Configuration,), {name: value for name, value in vars(plain).items() if name.isupper()})
+own = {name: value for name, value in vars(plain).items() if name.isupper()}
+Common = type("Common", (Configuration,), own)
 
 class Dev(Common):
     DEBUG = True
@@ -41,29 +43,46 @@ def project() -> Iterator[Path]:
             text = file.read_text().replace("django.core.management", "configurations.management")
             text = text.replace("django.core.wsgi", "configurations.wsgi")
             before = "from configurations" if name == "wsgi" else "    try:"
-            file.write_text(text.replace(before, f"{'    ' if name != 'wsgi' else ''}{CONFIGURATION}\n{before}", 1))
+            file.write_text(
+                text.replace(
+                    before, f"{'    ' if name != 'wsgi' else ''}{CONFIGURATION}\n{before}", 1
+                )
+            )
         wsgi = (shop / "wsgi.py").read_text()
         usual = "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n"
-        (shop / "wsgi.py").write_text(wsgi.replace(usual, "").replace(CONFIGURATION, usual + CONFIGURATION))
+        (shop / "wsgi.py").write_text(
+            wsgi.replace(usual, "").replace(CONFIGURATION, usual + CONFIGURATION)
+        )
         yield copy
 
 
 def test_a_class_serves_with_the_contract_s_list(stack: Stack, project: Path) -> None:
-    """Without the name of the class a ship is refused and the release of before serves; with it the class's values
-    are in, and none of them over the contract's."""
+    """Without the name of the class a ship is refused and the release of before serves; with it the
+    class's values are in, and none of them over the contract's."""
     before = json.loads(stack.fab("status", "--json").stdout)["backend-1"]["release"]
     path = str(project.relative_to(ROOT))
     try:
         stack.write(backend_path=path)
         refused = stack.fab("ship", status=1).stderr
-        assert "the settings are classes: name one by DJANGO_CONFIGURATION in `env` of the stack's config" in refused
-        assert json.loads(stack.fab("status", "--json", status=None).stdout)["backend-1"]["release"] == before
+        assert (
+            "the settings are classes: name one by DJANGO_CONFIGURATION in `env` of the stack's"
+            " config" in refused
+        )
+        assert (
+            json.loads(stack.fab("status", "--json", status=None).stdout)["backend-1"]["release"]
+            == before
+        )
         stack.write(backend_path=path, env={"DJANGO_CONFIGURATION": "Prod"})
         stack.fab("up")
         for words in (["check", "--deploy", "--fail-level", "ERROR"], ["shell", "-v0", "-c", ASK]):
             said = stack.kit.fab("manage", "--stack", stack.name, "--", *words).stdout
         told = json.loads(said.splitlines()[-1])
-        assert told == [False, False, "corsheaders.middleware.CorsMiddleware", "origin_kit_settings.Prod"]
+        assert told == [
+            False,
+            False,
+            "corsheaders.middleware.CorsMiddleware",
+            "origin_kit_settings.Prod",
+        ]
         origin = stack.contract.backend.origin
         for page, lines in ((stack.contract.frontend.origin, 1), ("http://evil.test", 0)):
             asked = urllib.request.Request(f"{origin}/api/products/", headers={"Origin": page})

@@ -1,4 +1,5 @@
-"""An edit of the stack's config: seen by every verb, applied by `fab deploy`, agreed with by the program."""
+"""An edit of the stack's config: seen by every verb, applied by `fab deploy`, agreed with by the
+program."""
 
 from __future__ import annotations
 
@@ -28,18 +29,23 @@ def as_before(stack: Stack) -> Iterator[None]:
 def preview(stack: Stack) -> str:
     """What the program would do now."""
     words = [sys.executable, "-m", "infra.local.engine", "preview", "--stack", stack.name]
-    return subprocess.run(words, cwd=ROOT, env=stack.kit.environment, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        words, cwd=ROOT, env=stack.kit.environment, capture_output=True, text=True, check=True
+    ).stdout
 
 
 def test_an_edit_goes_from_the_file_to_the_hosts_without_the_program(stack: Stack) -> None:
-    """Plan, status and doctor see it, deploy applies it, and again finds nothing; `fab up` then changes nothing."""
+    """Plan, status and doctor see it, deploy applies it, and again finds nothing; `fab up` then
+    changes nothing."""
     assert admitted(stack) == {OLD}
     stack.write(extra_origins=[NEW], workers=3, max_body_mb=3, env={"FEATURE_X": "on"})
     plan = stack.fab("plan").stdout
     assert plan.startswith(f"stack {stack.name} (--stack)\n")
     assert "backend-1: would change" in plan and NEW in plan and "FEATURE_X" in plan
     assert "differs from the contract: run `fab deploy`" in stack.fab("status", status=1).stdout
-    assert f"still answers for {OLD}; the contract says {NEW}" in stack.fab("doctor", status=1).stdout
+    assert (
+        f"still answers for {OLD}; the contract says {NEW}" in stack.fab("doctor", status=1).stdout
+    )
     assert NEW in stack.fab("outputs").stdout
 
     assert "restarted gunicorn, nginx" in stack.fab("deploy").stdout
@@ -55,10 +61,14 @@ def test_an_edit_goes_from_the_file_to_the_hosts_without_the_program(stack: Stac
 
 
 def test_an_edit_that_needs_other_machines_stops_a_deploy(stack: Stack) -> None:
-    """It names the keys and `fab up`; what else was edited is not applied alone, and those who look are told."""
+    """It names the keys and `fab up`; what else was edited is not applied alone, and those who look
+    are told."""
     stack.write(extra_origins=[NEW], memory_mb=640)
     text = said(stack.fab("deploy", status=2))
-    assert f"needs other infrastructure: run `fab up --stack {stack.name}`; nothing was changed" in text
+    assert (
+        f"needs other infrastructure: run `fab up --stack {stack.name}`; nothing was changed"
+        in text
+    )
     assert "memory_mb: 512 → 640" in text
     assert admitted(stack) == {OLD}
     plan = stack.fab("plan").stdout
@@ -67,22 +77,28 @@ def test_an_edit_that_needs_other_machines_stops_a_deploy(stack: Stack) -> None:
 
 
 def test_an_edit_that_needs_a_ship_is_told_until_it_is_shipped(stack: Stack) -> None:
-    """Every key that a release is made from: plan and status name it and `fab ship`, a deploy says it too. The next
-    ship takes it, also where it comes to the same release, and then nobody says anything more."""
+    """Every key that a release is made from: plan and status name it and `fab ship`, a deploy says
+    it too. The next ship takes it, also where it comes to the same release, and then nobody says
+    anything more."""
     with a_copy_of_the_example() as copy:
         page = copy / "dist"
         shutil.copytree(ROOT / "examples" / "frontend", page)
         edits = {
-            "backend_path": str(copy.relative_to(ROOT)), "frontend_path": str(page.relative_to(ROOT)),
-            "backend_git": "https://example.com/shop.git", "build_sdists": ["django-foo"],
-        }  # fmt: skip
+            "backend_path": str(copy.relative_to(ROOT)),
+            "frontend_path": str(page.relative_to(ROOT)),
+            "backend_git": "https://example.com/shop.git",
+            "build_sdists": ["django-foo"],
+        }
         for key, value in edits.items():
             stack.write(**{key: value})
             text = stack.fab("plan", "--check", status=1).stdout
             assert f"  {key}: " in text and f"→ {wanted_text(value)}: `fab ship` takes it" in text
             assert f"{key} changed: run `fab ship`" in stack.fab("status", status=1).stdout
         stack.write(backend_git=edits["backend_git"], backend_ref="v2")
-        assert "backend_git, backend_ref changed: run `fab ship`" in stack.fab("status", status=1).stdout
+        assert (
+            "backend_git, backend_ref changed: run `fab ship`"
+            in stack.fab("status", status=1).stdout
+        )
         stack.write(build_sdists=edits["build_sdists"])
         assert "unchanged; build_sdists changed: run `fab ship`" in stack.fab("deploy").stdout
         processes = stack.processes()

@@ -1,4 +1,5 @@
-"""A project whose settings branch on DEBUG, on a real machine: refused, then served by its variable."""
+"""A project whose settings branch on DEBUG, on a real machine: refused, then served by its
+variable."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ if DEBUG:
 CACHE_SECONDS = 0 if DEBUG else 60
 """
 ASK = (
-    "import json; from django.conf import settings as s; print(json.dumps([s.DEBUG, s.EMAIL_BACKEND, s.CACHE_SECONDS]))"
+    "import json; from django.conf import settings as s; print(json.dumps([s.DEBUG,"
+    " s.EMAIL_BACKEND, s.CACHE_SECONDS]))"
 )
 
 
@@ -35,7 +37,10 @@ def project() -> Iterator[Path]:
 def lines(project: Path, *starts: str) -> list[int]:
     """Where the settings have these lines."""
     text = (project / "shop" / "settings.py").read_text().splitlines()
-    return [next(number for number, line in enumerate(text, 1) if line.startswith(start)) for start in starts]
+    return [
+        next(number for number, line in enumerate(text, 1) if line.startswith(start))
+        for start in starts
+    ]
 
 
 def served(stack: Stack) -> str:
@@ -44,9 +49,11 @@ def served(stack: Stack) -> str:
     return str(status["backend-1"]["release"])
 
 
-def test_branches_of_development_are_refused_until_the_variable_is_set(stack: Stack, project: Path) -> None:
-    """The ship names each branch and where DEBUG is set, and the release of before serves; with the variable in `env`
-    a deploy and a ship go through, and the values are production's."""
+def test_branches_of_development_are_refused_until_the_variable_is_set(
+    stack: Stack, project: Path
+) -> None:
+    """The ship names each branch and where DEBUG is set, and the release of before serves; with the
+    variable in `env` a deploy and a ship go through, and the values are production's."""
     before, path = served(stack), str(project.relative_to(ROOT))
     branch, cache, debug = lines(project, "if DEBUG", "CACHE_SECONDS", "DEBUG =")
     try:
@@ -54,14 +61,19 @@ def test_branches_of_development_are_refused_until_the_variable_is_set(stack: St
         refused = " ".join(stack.fab("ship", status=1).stderr.split())
         uses = f"shop/settings.py, line {branch}; shop/settings.py, line {cache}"
         assert f"DEBUG is true while the settings are read, and they use it ({uses})" in refused
-        assert f'DEBUG = os.environ.get("SHOP_DEBUG", "1") == "1" (shop/settings.py, line {debug})' in refused
+        assert (
+            f'DEBUG = os.environ.get("SHOP_DEBUG", "1") == "1" (shop/settings.py, line {debug})'
+            in refused
+        )
         assert "a variable that it reads goes into `env` of the stack's config" in refused
         assert served(stack) == before
 
         stack.write(backend_path=path, env={"SHOP_DEBUG": "0"})
         stack.fab("up")
         assert served(stack) != before
-        said = stack.kit.fab("manage", "--stack", stack.name, "--", "shell", "-v0", "-c", ASK).stdout
+        said = stack.kit.fab(
+            "manage", "--stack", stack.name, "--", "shell", "-v0", "-c", ASK
+        ).stdout
         told = json.loads(said.splitlines()[-1])
         assert told == [False, "django.core.mail.backends.smtp.EmailBackend", 60]
         stack.fab("doctor")

@@ -1,4 +1,5 @@
-"""The doctor at a live environment: it is well, it is made ill in each of the usual ways, and every cause is named."""
+"""The doctor at a live environment: it is well, it is made ill in each of the usual ways, and every
+cause is named."""
 
 from __future__ import annotations
 
@@ -47,7 +48,9 @@ def examine(stack: Stack, *words: str, status: int) -> dict[str, Any]:
 def told(found: dict[str, Any]) -> str:
     """Root causes and what follows from them, less mere warnings."""
     roots = [one for one in found["findings"] if not one["warning"]]
-    return "\n".join(f"{one['text']} → {one['cure']}" for root in roots for one in (root, *root["follows"]))
+    return "\n".join(
+        f"{one['text']} → {one['cure']}" for root in roots for one in (root, *root["follows"])
+    )
 
 
 @pytest.fixture
@@ -56,41 +59,76 @@ def backend(stack: Stack) -> Host:
 
 
 def test_a_healthy_environment_is_as_intended(stack: Stack) -> None:
-    """Every listed origin may read all five endpoints, every stranger is refused, here and on the host."""
+    """Every listed origin may read all five endpoints, every stranger is refused, here and on the
+    host."""
     found = examine(stack, status=0)
     assert told(found) == ""
     assert {cell["view"] for cell in found["cells"]} == {"public", "backend-1"}
     assert all(cell["as_intended"] for cell in found["cells"])
     assert {cell["origin"] for cell in found["cells"] if cell["intended"]} == {
-        "http://app.shop.test", OTHER, "http://doctor.preview.shop.test",
-    }  # fmt: skip
+        "http://app.shop.test",
+        OTHER,
+        "http://doctor.preview.shop.test",
+    }
     text = stack.fab("doctor").stdout
     assert text.rstrip().endswith("all as intended")
-    assert re.search(r"^origin +GET / +PUT / json +404 of Django +404 of nginx +413 of nginx", text, re.MULTILINE)
+    assert re.search(
+        r"^origin +GET / +PUT / json +404 of Django +404 of nginx +413 of nginx", text, re.MULTILINE
+    )
 
 
-# One careless edit on the host each: file below the current generation, what stands there, what takes its place, and
-# what the doctor has to say of it. The drift of the file is always told as well.
-CONF, CORS, DJANGO = "nginx/origin-kit.conf", "nginx/origin-kit-cors.conf", "django/origin_kit_settings.py"
+# One careless edit on the host each: file below the current generation, what stands there, what
+# takes its place, and what the doctor has to say of it. The drift of the file is always told as
+# well.
+CONF, CORS, DJANGO = (
+    "nginx/origin-kit.conf",
+    "nginx/origin-kit-cors.conf",
+    "django/origin_kit_settings.py",
+)
 MUTATIONS: dict[str, tuple[str, str, str, str]] = {
-    "no always": (CORS, "$origin_kit_allowed     always", "$origin_kit_allowed", "`add_header` without `always`"),
-    "no hiding": (CONF, "proxy_hide_header Access-Control-Allow-Origin;", "", "Django's line is not hidden"),
+    "no always": (
+        CORS,
+        "$origin_kit_allowed     always",
+        "$origin_kit_allowed",
+        "`add_header` without `always`",
+    ),
+    "no hiding": (
+        CONF,
+        "proxy_hide_header Access-Control-Allow-Origin;",
+        "",
+        "Django's line is not hidden",
+    ),
     "unescaped": (CONF, r"preview\.shop", "preview.shop", "lets in http://"),
     "unanchored": (CONF, r"preview\.shop\.test$", r"preview\.shop\.test", "lets in http://"),
     "an old origin": (CONF, "http://10.99.0.7:3000", "http://10.99.0.8:3000", "nginx on backend-1"),
     "middleware below": (
-        DJANGO, 'MIDDLEWARE = [_cors, *(_layer for _layer in globals().get("MIDDLEWARE", ()) if _layer != _cors)]',
-        'MIDDLEWARE = [*globals().get("MIDDLEWARE", ()), _cors]', "stands below the middleware that refuses",
+        DJANGO,
+        (
+            'MIDDLEWARE = [_cors, *(_layer for _layer in globals().get("MIDDLEWARE", ()) if _layer'
+            " != _cors)]"
+        ),
+        'MIDDLEWARE = [*globals().get("MIDDLEWARE", ()), _cors]',
+        "stands below the middleware that refuses",
     ),
-    "no middleware": (DJANGO, "MIDDLEWARE = [_cors, ", "MIDDLEWARE = [", "does not let in http://app.shop.test"),
+    "no middleware": (
+        DJANGO,
+        "MIDDLEWARE = [_cors, ",
+        "MIDDLEWARE = [",
+        "does not let in http://app.shop.test",
+    ),
     "text for a list": (
-        DJANGO, "CORS_ALLOWED_ORIGIN_REGEXES = [", "CORS_ALLOWED_ORIGIN_REGEXES = '.*' and '.' or [",
+        DJANGO,
+        "CORS_ALLOWED_ORIGIN_REGEXES = [",
+        "CORS_ALLOWED_ORIGIN_REGEXES = '.*' and '.' or [",
         "is CORS_ALLOWED_ORIGIN_REGEXES text instead of a list",
     ),
     "allow-all left on": (
-        DJANGO, "CORS_ALLOW_ALL_ORIGINS = False", "CORS_ALLOW_ALL_ORIGINS = True", "lets in http://evil.example",
+        DJANGO,
+        "CORS_ALLOW_ALL_ORIGINS = False",
+        "CORS_ALLOW_ALL_ORIGINS = True",
+        "lets in http://evil.example",
     ),
-}  # fmt: skip
+}
 
 
 @contextmanager
@@ -138,14 +176,18 @@ def test_drift_is_told_in_origins(stack: Stack) -> None:
         found = told(examine(stack, status=1))
     finally:
         stack.write()
-    assert f"nginx on backend-1 still answers for {OTHER}; the contract says http://10.99.0.8:3000" in found.replace(
-        "Django and nginx", "nginx"
+    assert (
+        f"nginx on backend-1 still answers for {OTHER}; the contract says http://10.99.0.8:3000"
+        in found.replace("Django and nginx", "nginx")
     )
-    assert f"lets in {OTHER}" not in found  # nobody asked for it: it is neither listed nor a stranger's
+    assert (
+        f"lets in {OTHER}" not in found
+    )  # nobody asked for it: it is neither listed nor a stranger's
 
 
 def test_a_dead_service_is_named(stack: Stack, backend: Host) -> None:
-    """gunicorn is down: nginx's 502 is readable, and still not as intended. The unit is the cause and comes first."""
+    """gunicorn is down: nginx's 502 is readable, and still not as intended. The unit is the cause
+    and comes first."""
     stack.kit.ssh(backend, "systemctl stop shop.socket shop")
     try:
         found = examine(stack, status=1)
@@ -154,19 +196,32 @@ def test_a_dead_service_is_named(stack: Stack, backend: Host) -> None:
     first, *others = found["findings"]
     assert "on backend-1 is inactive" in first["text"]
     assert any("answers 502" in one["text"] for one in first["follows"])
-    assert not any("answers 502" in one["text"] or "does not answer" in one["text"] for one in others)
+    assert not any(
+        "answers 502" in one["text"] or "does not answer" in one["text"] for one in others
+    )
 
 
 def test_the_questions_leave_nothing_in_the_log(stack: Stack, backend: Host) -> None:
     """A healthy application notices no wrong Host: not a line of its journal is the doctor's."""
-    (mark,) = stack.kit.ssh(backend, "journalctl -n 0 --show-cursor -o cat").split("-- cursor: ")[1:]
+    (mark,) = stack.kit.ssh(backend, "journalctl -n 0 --show-cursor -o cat").split("-- cursor: ")[
+        1:
+    ]
     examine(stack, status=0)
-    text = stack.kit.ssh(backend, f"journalctl -u shop.service --no-pager -o cat --after-cursor='{mark.strip()}'")
-    assert "DisallowedHost" not in text and "origin-kit-doctor.invalid" not in text and "Traceback" not in text
-    assert "/origin-kit-doctor" in text  # the 404 that it asks for: the journal was read, and Django writes to it
+    text = stack.kit.ssh(
+        backend, f"journalctl -u shop.service --no-pager -o cat --after-cursor='{mark.strip()}'"
+    )
+    assert (
+        "DisallowedHost" not in text
+        and "origin-kit-doctor.invalid" not in text
+        and "Traceback" not in text
+    )
+    assert (
+        "/origin-kit-doctor" in text
+    )  # the 404 that it asks for: the journal was read, and Django writes to it
 
 
-# A project as people have them: it writes beside its code, and its error pages need a file that no build has made.
+# A project as people have them: it writes beside its code, and its error pages need a file that no
+# build has made.
 BESIDE = """
 from pathlib import Path as _P
 from django.http import JsonResponse as _J
@@ -190,7 +245,8 @@ TEMPLATES[0]["DIRS"] = [*TEMPLATES[0]["DIRS"], BASE_DIR / "pages"]
 
 @contextmanager
 def shipped(stack: Stack, project: Path, up: int = 0) -> Iterator[str]:
-    """The stack with this project's release, and what `fab up` said of it; afterwards with the usual one."""
+    """The stack with this project's release, and what `fab up` said of it; afterwards with the
+    usual one."""
     stack.write(backend_path=str(project.relative_to(ROOT)))
     try:
         done = stack.fab("up", status=up)
@@ -207,12 +263,18 @@ def test_a_500_is_told_with_its_cause(stack: Stack, tmp_path: Path) -> None:
         urls.write_text(urls.read_text() + BESIDE)
         with shipped(stack, project) as said:
             assert "done" in said  # `/` answers: nobody has told `up` of this path
-            found = examine(stack, "--path", "/api/count/", "--html", str(tmp_path / "500.html"), status=1)
+            found = examine(
+                stack, "--path", "/api/count/", "--html", str(tmp_path / "500.html"), status=1
+            )
             text = stack.fab("doctor", "--path", "/api/count/", status=1).stdout
     (one,) = [one for one in found["findings"] if "answers 500" in one["text"]]
-    assert one["text"].startswith("GET http://api.shop.test/api/count/ answers 500: the application itself fails")
+    assert one["text"].startswith(
+        "GET http://api.shop.test/api/count/ answers 500: the application itself fails"
+    )
     assert "CORS is not the reason" in one["text"] and "Read-only file system" in one["text"]
-    assert {(cell["status"], cell["allowed"], cell["as_intended"]) for cell in found["cells"]} == {(500, True, False)}
+    assert {(cell["status"], cell["allowed"], cell["as_intended"]) for cell in found["cells"]} == {
+        (500, True, False)
+    }
     assert "ok 500 !" in text and "all as intended" not in text
     keep(tmp_path / "500.html")
 
@@ -220,22 +282,24 @@ def test_a_500_is_told_with_its_cause(stack: Stack, tmp_path: Path) -> None:
 # A project whose log never comes to the journal.
 TO_A_FILE = """
 import os as _os
+_FILE = _os.environ["ORIGIN_KIT_DATA"] + "/errors.log"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "handlers": {"file": {"class": "logging.FileHandler", "filename": _os.environ["ORIGIN_KIT_DATA"] + "/errors.log"}},
+    "handlers": {"file": {"class": "logging.FileHandler", "filename": _FILE}},
     "root": {"handlers": ["file"], "level": "WARNING"},
 }
 ASGI_APPLICATION = "shop.asgi.application"
 SESSION_COOKIE_NAME = "__Secure-shop"
 """
-NOWHERE = TO_A_FILE.replace('"logging.FileHandler", "filename": _os.environ["ORIGIN_KIT_DATA"] + "/errors.log"',
-                            '"logging.NullHandler"')  # fmt: skip
+NOWHERE = TO_A_FILE.replace('"logging.FileHandler", "filename": _FILE', '"logging.NullHandler"')
 
 
 def test_what_does_not_work_is_noted_and_a_log_that_is_a_file_is_read(stack: Stack) -> None:
-    """The journal is silent: the doctor asks the project where its log goes, and reads its end as its own user. Where
-    it goes nowhere, that is said. What the hosts lack is noted by `up`, `ship` and `doctor`, never called done."""
+    """The journal is silent: the doctor asks the project where its log goes, and reads its end as
+    its own user. Where it goes nowhere, that is said. What the hosts lack is noted by `up`, `ship`
+    and `doctor`, never called done.
+    """
     with a_copy_of_the_example() as project:
         urls, settings = project / "shop" / "urls.py", project / "shop" / "settings.py"
         plain = settings.read_text()
@@ -243,7 +307,10 @@ def test_what_does_not_work_is_noted_and_a_log_that_is_a_file_is_read(stack: Sta
         settings.write_text(plain + TO_A_FILE)
         with shipped(stack, project) as said:
             for text in (said, stack.fab("ship").stdout, stack.fab("doctor").stdout):
-                assert "note: ASGI: gunicorn serves the WSGI application alone, so WebSockets answer 404" in text
+                assert (
+                    "note: ASGI: gunicorn serves the WSGI application alone, so WebSockets"
+                    " answer 404" in text
+                )
                 assert "note: SESSION_COOKIE_NAME is '__Secure-shop': plain http loses" in text
             assert "done, but for what is noted above" in said
             assert "all as intended, but for what is noted above" in text
@@ -257,12 +324,16 @@ def test_what_does_not_work_is_noted_and_a_log_that_is_a_file_is_read(stack: Sta
             found = examine(stack, "--path", "/api/count/", status=1)
             (one,) = [one for one in found["findings"] if "answers 500" in one["text"]]
             assert one["text"].endswith("the project's LOGGING sends such errors nowhere")
-    left = stack.kit.ssh(stack.contract.backend.hosts[0], "systemctl list-units --all 'origin-kit-asked-*' --no-legend")
+    left = stack.kit.ssh(
+        stack.contract.backend.hosts[0],
+        "systemctl list-units --all 'origin-kit-asked-*' --no-legend",
+    )
     assert left.strip() == ""
 
 
 def test_up_is_not_done_over_an_api_that_fails(stack: Stack) -> None:
-    """It is deployed and stays so, for it may have to be mended there; URL, status and next step are told."""
+    """It is deployed and stays so, for it may have to be mended there; URL, status and next step
+    are told."""
     with a_copy_of_the_example() as project:
         urls = project / "shop" / "urls.py"
         urls.write_text(urls.read_text() + BESIDE.replace("api/count/", ""))
@@ -278,7 +349,8 @@ def test_up_is_not_done_over_an_api_that_fails(stack: Stack) -> None:
 
 @pytest.mark.soak
 def test_error_pages_that_fail_accuse_no_middleware(stack: Stack) -> None:
-    """One for a wrong Host answers nobody here. One for a missing page ends in gunicorn's own 500: that is told."""
+    """One for a wrong Host answers nobody here. One for a missing page ends in gunicorn's own 500:
+    that is told."""
     with a_copy_of_the_example() as project:
         settings = project / "shop" / "settings.py"
         settings.write_text(settings.read_text() + STORAGES)
@@ -287,7 +359,10 @@ def test_error_pages_that_fail_accuse_no_middleware(stack: Stack) -> None:
         (pages / "400.html").write_text(STYLED)
         (pages / "500.html").write_text(STYLED)
         with shipped(stack, project) as said:
-            assert "400.html of the project fails itself (" in said and "500.html of the project" in said
+            assert (
+                "400.html of the project fails itself (" in said
+                and "500.html of the project" in said
+            )
             assert told(examine(stack, status=0)) == ""
             (pages / "404.html").write_text(STYLED)
             stack.fab("ship")
@@ -303,9 +378,12 @@ def keep(page: Path) -> None:
 
 
 def test_nothing_that_answers_is_status_4(stack: Stack, tmp_path: Path) -> None:
-    """One finding: nothing answers. Every host is named under it with the reason; no origin is accused of anything."""
+    """One finding: nothing answers. Every host is named under it with the reason; no origin is
+    accused of anything."""
     contract = json.loads(stack.fab("outputs").stdout)
-    with socket.socket() as held:  # bound, not listening: nobody else gets the port, and nobody answers on it
+    with (
+        socket.socket() as held
+    ):  # bound, not listening: nobody else gets the port, and nobody answers on it
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
         for role, address in (("frontend", "127.0.0.1"), ("backend", "127.0.0.2")):
@@ -314,7 +392,9 @@ def test_nothing_that_answers_is_status_4(stack: Stack, tmp_path: Path) -> None:
         contract["cors"]["allowed_origins"] = [f"http://127.0.0.1:{port}"]
         file = stack.kit.home / "nobody.json"
         file.write_text(json.dumps(contract))
-        found = examine(stack, "--outputs", str(file), "--html", str(tmp_path / "nothing.html"), status=4)
+        found = examine(
+            stack, "--outputs", str(file), "--html", str(tmp_path / "nothing.html"), status=4
+        )
     text = told(found)
     assert found["findings"][0]["text"].startswith("nothing answers")
     assert "backend-1 can't be asked" in text and "frontend-1 can't be asked" in text
@@ -333,7 +413,9 @@ def test_nothing_that_answers_is_status_4(stack: Stack, tmp_path: Path) -> None:
         (("--path", "/" + "x" * 9000), "no header can reach it", 1),
     ],
 )
-def test_a_question_of_a_person_s_is_answered(stack: Stack, words: tuple[str, ...], wanted: str, status: int) -> None:
+def test_a_question_of_a_person_s_is_answered(
+    stack: Stack, words: tuple[str, ...], wanted: str, status: int
+) -> None:
     """One cell, and the reason in words; what is no origin is a usage error."""
     done = stack.fab("doctor", *words, status=status)
     assert wanted in done.stdout + done.stderr
@@ -353,13 +435,19 @@ def test_cookies_that_can_not_travel_are_explained(stack: Stack) -> None:
 
 @pytest.mark.browser
 def test_chromium_s_reason_is_waited_for(stack: Stack) -> None:
-    """The page hears of a failure before DevTools tells why; with one question nothing else gives it time."""
+    """The page hears of a failure before DevTools tells why; with one question nothing else gives
+    it time."""
     found = examine(stack, "--origin", "http://evil.example", "--browser", status=1)
-    assert [cell["chromium"] for cell in found["cells"] if "chromium" in cell] == ["MissingAllowOriginHeader"]
+    assert [cell["chromium"] for cell in found["cells"] if "chromium" in cell] == [
+        "MissingAllowOriginHeader"
+    ]
 
 
-def test_chromium_agrees_on_every_cell_and_the_page_shows_it(stack: Stack, backend: Host, tmp_path: Path) -> None:
-    """A healthy environment and an ill one, side by side with Chromium; the report opens without a network."""
+def test_chromium_agrees_on_every_cell_and_the_page_shows_it(
+    stack: Stack, backend: Host, tmp_path: Path
+) -> None:
+    """A healthy environment and an ill one, side by side with Chromium; the report opens without a
+    network."""
     healthy, ill = tmp_path / "healthy.html", tmp_path / "ill.html"
     found = examine(stack, "--browser", "--html", str(healthy), status=0)
     asked = [cell for cell in found["cells"] if "chromium" in cell]

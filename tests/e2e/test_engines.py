@@ -32,7 +32,11 @@ def pulumi(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
     home = stack.kit.home
     config = home.with_name(f"{home.name}-by-hand.yaml")
     kept = home / "config" / f"Pulumi.{stack.name}.yaml"
-    salt = [line for line in kept.read_text().splitlines() if "encryptionsalt" in line] if kept.exists() else []
+    salt = (
+        [line for line in kept.read_text().splitlines() if "encryptionsalt" in line]
+        if kept.exists()
+        else []
+    )
     config.write_text("\n".join([stack_path(ROOT, stack.name).read_text(), *salt, ""]))
     secret = home / "passphrase"
     environment = {
@@ -42,8 +46,18 @@ def pulumi(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
         "PULUMI_CONFIG_PASSPHRASE": secret.read_text() if secret.exists() else "x",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
-    command = ["pulumi", *words, "--stack", stack.name, "--non-interactive", "--config-file", str(config)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    command = [
+        "pulumi",
+        *words,
+        "--stack",
+        stack.name,
+        "--non-interactive",
+        "--config-file",
+        str(config),
+    ]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def agrees(stack: Stack) -> bool:
@@ -58,7 +72,8 @@ def kill_backend(stack: Stack) -> None:
 
 
 def test_the_cli_takes_over_what_the_embedded_engine_has_made(stack: Stack) -> None:
-    """No change to see; then the CLI starts a dead machine, and the embedded engine agrees and removes all."""
+    """No change to see; then the CLI starts a dead machine, and the embedded engine agrees and
+    removes all."""
     first = stack.fab("up", "--engine", "embedded").stdout
     assert "(embedded engine)" in first
     assert agrees(stack)
@@ -89,20 +104,23 @@ def test_the_embedded_engine_takes_over_what_the_cli_has_made(stack: Stack) -> N
 
 
 def test_what_the_cli_leaves_behind_is_not_in_the_way(stack: Stack, tmp_path: Path) -> None:
-    """By hand over the user's own login it is refused and nothing is adopted; over the kit's it writes its salt into
-    the tracked file; a killed one leaves empty files: `up` and `down` go on all the same."""
+    """By hand over the user's own login it is refused and nothing is adopted; over the kit's it
+    writes its salt into the tracked file; a killed one leaves empty files: `up` and `down` go on
+    all the same."""
     stack.fab("up", "--engine", "pulumi")
     environment = {
-        **stack.kit.environment, "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
-        "PULUMI_HOME": str(tmp_path / "pulumi"), "PULUMI_CONFIG_PASSPHRASE": "x",
-    }  # fmt: skip
+        **stack.kit.environment,
+        "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
+        "PULUMI_HOME": str(tmp_path / "pulumi"),
+        "PULUMI_CONFIG_PASSPHRASE": "x",
+    }
     (tmp_path / "other").mkdir()
 
     def by_hand(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = ["pulumi", *words, "--stack", stack.name, "--non-interactive"]
         return subprocess.run(
             command, cwd=ROOT, env=environment | more, capture_output=True, text=True, check=False
-        )  # fmt: skip
+        )
 
     other = {"PULUMI_BACKEND_URL": f"file://{tmp_path / 'other'}"}
     before = stack.path.read_text()
@@ -112,7 +130,10 @@ def test_what_the_cli_leaves_behind_is_not_in_the_way(stack: Stack, tmp_path: Pa
     assert refused.returncode != 0
     assert "is local, and its state is not in" in said
     assert f"export PULUMI_BACKEND_URL=file://{stack.kit.home}/state" in said
-    assert "Machine" not in (tmp_path / f"other/.pulumi/stacks/origin-kit/{stack.name}.json").read_text()
+    assert (
+        "Machine"
+        not in (tmp_path / f"other/.pulumi/stacks/origin-kit/{stack.name}.json").read_text()
+    )
     stack.path.write_text(before)  # it has got the other backend's salt, of another passphrase
     assert agrees(stack)
 
@@ -132,28 +153,43 @@ def test_what_the_cli_leaves_behind_is_not_in_the_way(stack: Stack, tmp_path: Pa
 
 
 def test_a_renamed_local_stack_is_refused_and_whole_when_it_is_renamed_back(stack: Stack) -> None:
-    """Its machines are known by the stack's name: under another one every verb, and `pulumi up` by hand, would replace
-    them or take them for somebody else's."""
+    """Its machines are known by the stack's name: under another one every verb, and `pulumi up` by
+    hand, would replace them or take them for somebody else's."""
     stack.fab("up", "--engine", "pulumi")
     stack.kit.ssh(stack.contract.backend.hosts[0], "echo two hundred orders > /var/lib/shop/orders")
-    running, own = stack.processes(), {
-        **stack.kit.environment, "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
-        "PULUMI_BACKEND_URL": f"file://{stack.kit.home / 'state'}",
-        "PULUMI_CONFIG_PASSPHRASE_FILE": str(stack.kit.home / "passphrase"),
-    }  # fmt: skip
+    running, own = (
+        stack.processes(),
+        {
+            **stack.kit.environment,
+            "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
+            "PULUMI_BACKEND_URL": f"file://{stack.kit.home / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(stack.kit.home / "passphrase"),
+        },
+    )
     other = f"{stack.name}-2"
 
     def by_hand(*words: str) -> subprocess.CompletedProcess[str]:
         command = ["pulumi", *words, "--non-interactive"]
-        return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, cwd=ROOT, env=own, capture_output=True, text=True, check=False
+        )
 
     done = by_hand("stack", "rename", other, "--stack", stack.name)
     assert done.returncode == 0, done.stderr
     try:
         way_back = f"pulumi stack rename {stack.name} --stack {other}"
-        for verb, *words in (["up"], ["up", "--take-over"], ["down", "--yes"], ["plan"], ["deploy"], ["status"]):
+        for verb, *words in (
+            ["up"],
+            ["up", "--take-over"],
+            ["down", "--yes"],
+            ["plan"],
+            ["deploy"],
+            ["status"],
+        ):
             refused = stack.kit.fab(verb, "--stack", other, *words, status=1)
-            assert f"stack {other} was {stack.name}" in refused.stderr and way_back in refused.stderr
+            assert (
+                f"stack {other} was {stack.name}" in refused.stderr and way_back in refused.stderr
+            )
             assert "Traceback" not in refused.stderr
         refused = by_hand("up", "--yes", "--skip-preview", "--stack", other)
         assert refused.returncode != 0
@@ -163,7 +199,9 @@ def test_a_renamed_local_stack_is_refused_and_whole_when_it_is_renamed_back(stac
     assert done.returncode == 0, done.stderr
     assert stack.processes() == running
     assert "nothing to do" in stack.fab("up", "--engine", "pulumi").stdout
-    assert "two hundred" in stack.kit.ssh(stack.contract.backend.hosts[0], "cat /var/lib/shop/orders")
+    assert "two hundred" in stack.kit.ssh(
+        stack.contract.backend.hosts[0], "cat /var/lib/shop/orders"
+    )
     stack.fab("down", "--yes", "--engine", "pulumi")
     assert list(stack.kit.home.glob("*")) == []
 
@@ -179,7 +217,9 @@ def test_an_error_of_the_local_cloud_is_a_message_under_the_cli_too(stack: Stack
         subprocess.run(["ip", "link", "delete", "ok-test-taken"], check=True)
     said = done.stdout + done.stderr
     assert "subnet 10.214.253.0/24 overlaps a network of this host; set another one" in said
-    assert "machines.py" not in said and "LocalCloudError" not in said  # the CLI's own host may add a traceback of its
+    assert (
+        "machines.py" not in said and "LocalCloudError" not in said
+    )  # the CLI's own host may add a traceback of its
     assert list(stack.kit.home.glob("machines/*/machine.json")) == []
 
 
@@ -187,7 +227,12 @@ def test_the_cli_and_the_embedded_engine_keep_each_other_out(stack: Stack) -> No
     """The lock that one leaves is the lock that the other respects."""
     folder = stack.kit.home / "state/.pulumi/locks/organization/origin-kit" / stack.name
     folder.mkdir(parents=True)
-    lock = {"pid": os.getpid(), "username": "ada", "hostname": os.uname().nodename, "timestamp": "2026-01-01T00:00:00Z"}
+    lock = {
+        "pid": os.getpid(),
+        "username": "ada",
+        "hostname": os.uname().nodename,
+        "timestamp": "2026-01-01T00:00:00Z",
+    }
     (folder / "held.json").write_text(json.dumps(lock))
     for engine in ("pulumi", "embedded"):
         done = stack.fab("up", "--engine", engine, status=4)

@@ -22,21 +22,33 @@ from tests.e2e.kit import Stack
 pytestmark = pytest.mark.machines
 
 PREFLIGHT = "Access-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: content-type\r\n"
-REQUESTS = (("GET", "/api/products/", ""), ("OPTIONS", "/api/products/", PREFLIGHT), ("GET", "/static/none.css", ""))
+REQUESTS = (
+    ("GET", "/api/products/", ""),
+    ("OPTIONS", "/api/products/", PREFLIGHT),
+    ("GET", "/static/none.css", ""),
+)
 
 
 def raw(origin: str) -> Iterator[bytes]:
-    """What Python's own client would not send: every control byte and every high one, in front, inside and behind."""
+    """What Python's own client would not send: every control byte and every high one, in front,
+    inside and behind."""
     text = origin.encode()
     for number in (*range(32), *range(127, 256)):
         byte = bytes([number])
         yield from (byte + text, text[:10] + byte + text[10:], text + byte + b"x")
 
 
-def answers(address: str, host: str, values: Iterable[bytes], method: str, path: str, more: str) -> Iterator[bytes]:
-    """The head of each answer, lower case; a connection of its own each, as nginx closes it after a bad request."""
+def answers(
+    address: str, host: str, values: Iterable[bytes], method: str, path: str, more: str
+) -> Iterator[bytes]:
+    """The head of each answer, lower case; a connection of its own each, as nginx closes it after a
+    bad request."""
     for value in values:
-        head = f"{method} {path} HTTP/1.0\r\nHost: {host}\r\n{more}Origin: ".encode() + value + b"\r\n\r\n"
+        head = (
+            f"{method} {path} HTTP/1.0\r\nHost: {host}\r\n{more}Origin: ".encode()
+            + value
+            + b"\r\n\r\n"
+        )
         with socket.create_connection((address, 80), timeout=20) as connection:
             connection.sendall(head)
             with connection.makefile("rb") as file:
@@ -45,10 +57,13 @@ def answers(address: str, host: str, values: Iterable[bytes], method: str, path:
 
 @pytest.mark.parametrize(("method", "path", "more"), REQUESTS, ids=["GET", "OPTIONS", "static"])
 def test_no_hostile_origin_is_let_in(stack: Stack, method: str, path: str, more: str) -> None:
-    """Prefix, suffix, dot, case, port, scheme, sub-domain, null, special characters, overlong, control bytes."""
+    """Prefix, suffix, dot, case, port, scheme, sub-domain, null, special characters, overlong,
+    control bytes."""
     contract = stack.contract
     allowed = contract.cors.allowed_origins
-    near = {text for origin in allowed for text in look_alikes(parse_origin(origin, production=False))} - {*allowed}
+    near = {
+        text for origin in allowed for text in look_alikes(parse_origin(origin, production=False))
+    } - {*allowed}
     values = [text.encode("latin-1") for text in sorted(near)] + list(raw(contract.frontend.origin))
     assert len(values) > 700
     backend = (contract.backend.hosts[0].address, urlsplit(contract.backend.origin).netloc)
@@ -70,25 +85,32 @@ def test_the_frontend_lets_nobody_read_it(stack: Stack) -> None:
     """Its files are for its own pages; config.json is no exception."""
     contract = stack.contract
     frontend = (contract.frontend.hosts[0].address, urlsplit(contract.frontend.origin).netloc)
-    values = [origin.encode() for origin in (*contract.cors.allowed_origins, "null", "http://evil.example")]
+    values = [
+        origin.encode()
+        for origin in (*contract.cors.allowed_origins, "null", "http://evil.example")
+    ]
     for path in ("/", "/config.json"):
         for head in answers(*frontend, values, "GET", path, ""):
             assert head.startswith(b"http/1.1 200")
             assert b"access-control-" not in head
 
 
-# ------------------------------------------------------------------------------------------------- second opinions
+# ---------------------------------------------------------------------------------- second opinions
 
 
 def corscanner(url: str, origin: str, folder: Path) -> object:
-    """What it finds; it makes its origins from the API's host, `origin` it does not want to know."""
+    """What it finds; it makes its origins from the API's host, `origin` it does not want to
+    know."""
     scanner("cors", "-u", url, "-o", str(folder / "found.json"))
     return json.loads((folder / "found.json").read_text())
 
 
 def corsair(url: str, origin: str, folder: Path) -> object:
     """What it finds; it makes its origins from the one that is allowed."""
-    asked = [{"url": url, "verb": verb, "params": "", "headers": {"Origin": origin}} for verb in ("GET", "OPTIONS")]
+    asked = [
+        {"url": url, "verb": verb, "params": "", "headers": {"Origin": origin}}
+        for verb in ("GET", "OPTIONS")
+    ]
     (folder / "asked.json").write_text(json.dumps(asked))
     scanner("corsair", str(folder / "asked.json"), "-r", str(folder / "report.json"))
     report = json.loads((folder / "report.json").read_text())
@@ -97,10 +119,13 @@ def corsair(url: str, origin: str, folder: Path) -> object:
 
 
 def scanner(name: str, *words: str) -> None:
-    # Both would like the list of public suffixes by https, and have one of their own: the proxy that is none says no.
+    # Both would like the list of public suffixes by https, and have one of their own: the proxy
+    # that is none says no.
     environment = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
     program = Path(sys.executable).with_name(name)
-    done = subprocess.run([program, *words], env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [program, *words], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -128,6 +153,8 @@ def test_public_scanners_find_nothing_here_and_something_elsewhere(
     stack: Stack, tmp_path: Path, scan: Callable[[str, str, Path], object]
 ) -> None:
     contract = stack.contract
-    assert scan(f"{contract.backend.origin}/api/products/", contract.frontend.origin, tmp_path) == []
+    assert (
+        scan(f"{contract.backend.origin}/api/products/", contract.frontend.origin, tmp_path) == []
+    )
     with a_server_that_says_yes() as url:
         assert scan(url, contract.frontend.origin, tmp_path)

@@ -1,6 +1,8 @@
-"""An application and a dependency that attack their host: they get nothing of it, and every verb still ends.
+"""An application and a dependency that attack their host: they get nothing of it, and every verb
+still ends.
 
-`hostile` is a pair of its own that runs `tests/e2e/hostile_app`; every new script of root's is tried by it.
+`hostile` is a pair of its own that runs `tests/e2e/hostile_app`; every new script of root's is
+tried by it.
 """
 
 from __future__ import annotations
@@ -32,29 +34,37 @@ def shipped_with(hostile: Hostile, **more: object) -> Json:
         archive = built.archive(facts, lambda fraction, doing: None)
         application = contract.application
         orders = built.orders(
-            facts, "trap", "tests", archive=archive, wsgi=application.wsgi, settings=application.settings,
+            facts,
+            "trap",
+            "tests",
+            archive=archive,
+            wsgi=application.wsgi,
+            settings=application.settings,
             **ship._environment(contract, host, {}),
-        )  # fmt: skip
+        )
         orders |= {"deploy": change.new_transaction(), **more}
         return session.run(orders, blob=archive, on_gate=lambda question: "go")
 
 
 @pytest.fixture(autouse=True)
 def the_host_stays_root_s(hostile: Hostile) -> Iterator[None]:
-    """Owners, groups, modes and targets in /etc, /usr and /root are what they were, /opt is root's alone, and nothing
-    of the application's runs but its service."""
+    """Owners, groups, modes and targets in /etc, /usr and /root are what they were, /opt is root's
+    alone, and nothing of the application's runs but its service."""
     yield
     assert hostile.damage() == ""
 
 
 def test_the_attacks_are_real(hostile: Hostile) -> None:
-    """The worker has planted what it wants to plant; a manage.py is out of its sight, and its root out of reach.
+    """The worker has planted what it wants to plant; a manage.py is out of its sight, and its root
+    out of reach.
 
     The same code without the service's limits sees and enters a process of its user.
     """
     hostile.becomes("")
     hostile.stack.fab("ship")
-    planted = hostile.ssh("find /run/trap/workers /var/lib/trap -maxdepth 1 -printf '%y %f\\n' | sort")
+    planted = hostile.ssh(
+        "find /run/trap/workers /var/lib/trap -maxdepth 1 -printf '%y %f\\n' | sort"
+    )
     assert "p 1\n" in planted
     assert "p pipe\n" in planted
     assert "l link\n" in planted
@@ -62,22 +72,39 @@ def test_the_attacks_are_real(hostile: Hostile) -> None:
     assert "left a child behind" in attacks
     assert "603" in hostile.ssh("find /opt/trap/current/static -name '*.txt' | wc -l")
     assert "entered /proc/<pid>/root" not in attacks
-    free = "systemd-run -q --collect --uid=trap -p RuntimeMaxSec=4 --working-directory=/opt/trap/current/app"
+    free = (
+        "systemd-run -q --collect --uid=trap -p RuntimeMaxSec=4"
+        " --working-directory=/opt/trap/current/app"
+    )
     prey = "/usr/bin/python3 -c 'import time; time.sleep(60)' manage.py"
     hunter = "/usr/bin/python3 -c 'from trap import attack; attack.hunt()'"
     hostile.ssh(
-        f"{free} --unit=prey {prey}; {free} --unit=hunter --wait -E ORIGIN_KIT_DATA=/var/lib/trap {hunter}; true"
+        f"{free} --unit=prey {prey}; {free} --unit=hunter --wait -E ORIGIN_KIT_DATA=/var/lib/trap"
+        f" {hunter}; true"
     )
     assert "saw /usr/bin/python3" in hostile.attacks()
     assert "entered /proc/<pid>/root" in hostile.attacks()
 
 
-VERBS = ("status", "plan", "deploy --restart", "history", "logs", "doctor", "ship", "rollback --release", "deploy")
+VERBS = (
+    "status",
+    "plan",
+    "deploy --restart",
+    "history",
+    "logs",
+    "doctor",
+    "ship",
+    "rollback --release",
+    "deploy",
+)
 
 
 @pytest.mark.parametrize("words", VERBS)
-def test_every_verb_ends_and_says_what_it_says_of_any_application(hostile: Hostile, words: str) -> None:
-    """Pipes, links to terabytes and broken records where root reads: no hang, no traceback, and the truth."""
+def test_every_verb_ends_and_says_what_it_says_of_any_application(
+    hostile: Hostile, words: str
+) -> None:
+    """Pipes, links to terabytes and broken records where root reads: no hang, no traceback, and the
+    truth."""
     began = time.monotonic()
     verb, *options = words.split()
     done = hostile.stack.fab(verb, *options)
@@ -88,7 +115,8 @@ def test_every_verb_ends_and_says_what_it_says_of_any_application(hostile: Hosti
 
 
 def test_a_failing_release_that_is_shipped_again_gets_no_folder_back(hostile: Hostile) -> None:
-    """The second ship of a release finds what the first has left; a folder of it that becomes a link leads nowhere."""
+    """The second ship of a release finds what the first has left; a folder of it that becomes a
+    link leads nowhere."""
     hostile.becomes("fail")
     for _ in range(2):
         done = hostile.stack.fab("ship", status=1)
@@ -97,7 +125,8 @@ def test_a_failing_release_that_is_shipped_again_gets_no_folder_back(hostile: Ho
 
 
 def test_folders_swapped_during_the_collecting_are_files_or_an_error(hostile: Hostile) -> None:
-    """Whatever comes of a race that the application runs against itself: root writes plain files or stops."""
+    """Whatever comes of a race that the application runs against itself: root writes plain files or
+    stops."""
     hostile.becomes("swap")
     done = hostile.stack.fab("ship", status=None)
     assert done.returncode == 0 or "collectstatic" in done.stderr
@@ -106,7 +135,8 @@ def test_folders_swapped_during_the_collecting_are_files_or_an_error(hostile: Ho
 
 
 def test_a_child_that_holds_the_output_open_is_gone_when_the_command_is(hostile: Hostile) -> None:
-    """collectstatic leaves a daemon with the pipe open that ignores SIGTERM; the ship goes on at once."""
+    """collectstatic leaves a daemon with the pipe open that ignores SIGTERM; the ship goes on at
+    once."""
     hostile.becomes("hold")
     began = time.monotonic()
     hostile.stack.fab("ship")
@@ -114,11 +144,16 @@ def test_a_child_that_holds_the_output_open_is_gone_when_the_command_is(hostile:
     assert "left a child behind: hold" in hostile.attacks()
 
 
-def test_a_migration_that_hangs_ends_at_its_limit(hostile: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the command and the limit; nothing of it runs on, and the next ship goes through."""
+def test_a_migration_that_hangs_ends_at_its_limit(
+    hostile: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the command and the limit; nothing of it runs on, and the next ship goes
+    through."""
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(hostile.stack.kit.home))
     hostile.becomes("hang")
-    with pytest.raises(hosts.HostError, match=r"manage.py migrate did not end within 12 s, the limit for it"):
+    with pytest.raises(
+        hosts.HostError, match=r"manage.py migrate did not end within 12 s, the limit for it"
+    ):
         shipped_with(hostile, limit_s=12)
     assert hostile.damage() == ""
     hostile.becomes("")
@@ -126,8 +161,12 @@ def test_a_migration_that_hangs_ends_at_its_limit(hostile: Hostile, monkeypatch:
 
 
 def test_a_dependency_s_start_up_file_never_runs_as_root(hostile: Hostile, tmp_path: Path) -> None:
-    """A wheel with a `.pth` is installed and compiled; the application's user runs it, root never does."""
-    mark = "import os; os.geteuid() or open('/etc/taken', 'w'); open('/var/lib/trap/started', 'a').write('x')"
+    """A wheel with a `.pth` is installed and compiled; the application's user runs it, root never
+    does."""
+    mark = (
+        "import os; os.geteuid() or open('/etc/taken', 'w'); open('/var/lib/trap/started',"
+        " 'a').write('x')"
+    )
     hostile.becomes("", wheel(tmp_path, {"evil.pth": mark + "\n"}))
     hostile.stack.fab("ship")
     assert hostile.ssh("ls /etc/taken 2>/dev/null || true") == ""
@@ -136,9 +175,13 @@ def test_a_dependency_s_start_up_file_never_runs_as_root(hostile: Hostile, tmp_p
     hostile.stack.fab("ship")
 
 
-def test_a_dependency_that_brings_an_interpreter_is_refused(hostile: Hostile, tmp_path: Path) -> None:
+def test_a_dependency_that_brings_an_interpreter_is_refused(
+    hostile: Hostile, tmp_path: Path
+) -> None:
     """Before anything is sent; the host refuses such a wheel too (tests/test_install.py)."""
-    hostile.becomes("", wheel(tmp_path, {"evil-1.0.data/scripts/python": "#!/bin/sh\ntouch /etc/taken\n"}))
+    hostile.becomes(
+        "", wheel(tmp_path, {"evil-1.0.data/scripts/python": "#!/bin/sh\ntouch /etc/taken\n"})
+    )
     done = hostile.stack.fab("ship", status=1)
     assert "would replace the environment's own bin/python" in done.stderr
     hostile.becomes("")
@@ -152,6 +195,8 @@ def wheel(folder: Path, files: dict[str, str]) -> str:
         for name, text in files.items():
             out.writestr(name, text)
         out.writestr(f"{facts}/METADATA", "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
-        out.writestr(f"{facts}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        out.writestr(
+            f"{facts}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         out.writestr(f"{facts}/RECORD", "")
     return f"--find-links {folder}\nevil==1.0\n"

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.machines
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One environment for the whole story: begun and interrupted, grown, rebooted, changed, gone."""
+    """One environment for the whole story: begun and interrupted, grown, rebooted, changed,
+    gone."""
     with Stack.of(Kit(tmp_path_factory.mktemp("life") / "home")) as made:
         yield made
 
@@ -26,9 +27,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def interrupted_at(stack: Stack, line: str) -> str:
     """`fab up`, with ^C as soon as it prints `line`, if it still has to; everything it has said."""
     running = subprocess.Popen(
-        [FAB, "up", "--stack", stack.name, "--engine", "embedded"], cwd=ROOT, env=stack.kit.environment,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
+        [FAB, "up", "--stack", stack.name, "--engine", "embedded"],
+        cwd=ROOT,
+        env=stack.kit.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
     assert running.stdout
     said = ""
     for text in running.stdout:
@@ -44,9 +50,16 @@ def interrupted_at(stack: Stack, line: str) -> str:
 
 
 def test_an_interrupted_up_is_finished_by_the_next(stack: Stack) -> None:
-    """^C in every part of it: one line and status 130; a host goes on alone, and the last run has all."""
-    lines = ("runs the program", "creates it", "unpacks release", "migrates the database", "writes generation",
-             "restarts gunicorn")  # fmt: skip
+    """^C in every part of it: one line and status 130; a host goes on alone, and the last run has
+    all."""
+    lines = (
+        "runs the program",
+        "creates it",
+        "unpacks release",
+        "migrates the database",
+        "writes generation",
+        "restarts gunicorn",
+    )
     stopped = [line for line in lines if line in interrupted_at(stack, line)]
     assert len(stopped) >= 3, stopped
     assert "http://" in stack.fab("up").stdout
@@ -56,9 +69,9 @@ def test_an_interrupted_up_is_finished_by_the_next(stack: Stack) -> None:
 @pytest.mark.soak
 def test_more_hosts_are_deployed_to_and_fewer_are_taken_away(
     stack: Stack, request: pytest.FixtureRequest
-) -> None:  # fmt: skip
-    """A second backend, refused until there is a balancer, gets the same release and configuration; the origin stays
-    the first one's; then it goes, when that is allowed by its name."""
+) -> None:
+    """A second backend, refused until there is a balancer, gets the same release and configuration;
+    the origin stays the first one's; then it goes, when that is allowed by its name."""
     stack.write(backend_count=2)
     assert "backend_count: 2: without a load balancer" in stack.fab("up", status=2).stderr
     request.getfixturevalue("many_hosts")
@@ -67,7 +80,10 @@ def test_more_hosts_are_deployed_to_and_fewer_are_taken_away(
     assert [host.name for host in contract.backend.hosts] == ["backend-1", "backend-2"]
     assert contract.backend.origin == f"http://{contract.backend.hosts[0].address}"
     assert stack.fab("status").stdout.count("as the contract says") == 3
-    question = "grep '^CORS_' -A6 /etc/origin-kit/current/django/origin_kit_settings.py; readlink /opt/shop/current"
+    question = (
+        "grep '^CORS_' -A6 /etc/origin-kit/current/django/origin_kit_settings.py; readlink"
+        " /opt/shop/current"
+    )
     answers = {stack.kit.ssh(host, question) for host in contract.backend.hosts}
     assert len(answers) == 1
     assert contract.frontend.origin in answers.pop()
@@ -75,7 +91,10 @@ def test_more_hosts_are_deployed_to_and_fewer_are_taken_away(
     refused = stack.fab("up", status=3)
     assert "backend-2    would delete the machine; what it holds is lost" in refused.stdout
     assert f"`fab up --stack {stack.name} --allow-delete backend-2`" in refused.stderr
-    assert "backend-2    deletes it" in stack.fab("up", "--engine", "embedded", "--allow-delete", "backend-2").stdout
+    assert (
+        "backend-2    deletes it"
+        in stack.fab("up", "--engine", "embedded", "--allow-delete", "backend-2").stdout
+    )
     assert len(stack.contract.hosts) == 2
     assert [path.name for path in stack.kit.home.glob("machines/*backend-2*")] == []
 
@@ -84,7 +103,11 @@ def rows(stack: Stack) -> str:
     """What is in the backend's data: products, the secret key's digest, a file in media."""
     return stack.kit.ssh(
         stack.contract.backend.hosts[0],
-        manage("shop", "shell -c 'from catalog.models import Product; print(*Product.objects.values_list(\"name\"))'")
+        manage(
+            "shop",
+            "shell -c 'from catalog.models import Product;"
+            ' print(*Product.objects.values_list("name"))\'',
+        )
         + "; sha256sum < /var/lib/shop/secret_key; cat /var/lib/shop/media/kept.txt",
     )
 
@@ -94,9 +117,12 @@ def release_on(stack: Stack) -> str:
 
 
 def test_data_survives_ship_rollback_and_a_pulled_plug(stack: Stack) -> None:
-    """The example keeps its db.sqlite3 beside its code; on the host its rows outlive the code all the same."""
+    """The example keeps its db.sqlite3 beside its code; on the host its rows outlive the code all
+    the same."""
     stack.fab("up")
-    make = 'from catalog.models import Product; Product.objects.create(name="Kept", price=1, stock=1)'
+    make = (
+        'from catalog.models import Product; Product.objects.create(name="Kept", price=1, stock=1)'
+    )
     backend = stack.contract.backend.hosts[0]
     stack.kit.ssh(backend, manage("shop", f"shell -c '{make}'"))
     stack.kit.ssh(backend, "echo kept | sudo -u shop tee /var/lib/shop/media/kept.txt; sync")
@@ -132,7 +158,11 @@ def traces(kit: Kit) -> dict[str, list[str]]:
             continue
         if home in command and int(folder.name) != os.getpid():
             processes.append(command)
-    return {"mounts": mounts, "processes": processes, "files": [str(path) for path in kit.home.glob("*")]}
+    return {
+        "mounts": mounts,
+        "processes": processes,
+        "files": [str(path) for path in kit.home.glob("*")],
+    }
 
 
 def links(address: str) -> list[str]:
@@ -148,7 +178,8 @@ def links_like(key: str) -> list[str]:
 
 
 def test_up_again_change_and_down(stack: Stack) -> None:
-    """The second up does nothing, a changed list restarts what reads it, down leaves nothing behind."""
+    """The second up does nothing, a changed list restarts what reads it, down leaves nothing
+    behind."""
     stack.write()
     first = stack.fab("up").stdout
     contract = stack.contract
@@ -167,7 +198,9 @@ def test_up_again_change_and_down(stack: Stack) -> None:
     assert "as the contract says" in stack.fab("status").stdout
 
     own = links(contract.backend.hosts[0].address)
-    assert own[0].startswith("ok-") and len(own) == 3  # the bridge and a leg for each of the two machines
+    assert (
+        own[0].startswith("ok-") and len(own) == 3
+    )  # the bridge and a leg for each of the two machines
     stack.fab("down", "--yes")
     assert traces(stack.kit) == {"mounts": [], "processes": [], "files": []}
     assert links_like(own[0].removeprefix("ok-")) == []  # others on this host may come and go

@@ -1,4 +1,5 @@
-"""Steady load on both roles while deploys restart everything: nobody who connects anew is ever turned away."""
+"""Steady load on both roles while deploys restart everything: nobody who connects anew is ever
+turned away."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ PACE_S = 0.01
 
 @dataclass
 class Load:
-    """What clients saw: `new` connect for each request, `kept` keep their connection as long as they are let."""
+    """What clients saw: `new` connect for each request, `kept` keep their connection as long as
+    they are let."""
 
     targets: tuple[tuple[str, str], ...]  # origin, path
     seen: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -70,7 +72,11 @@ class Load:
             return type(problem).__name__
 
     def failed(self, kind: str) -> dict[str, int]:
-        return {result: count for (of, result), count in self.seen.items() if of == kind and result != "ok"}
+        return {
+            result: count
+            for (of, result), count in self.seen.items()
+            if of == kind and result != "ok"
+        }
 
     def done(self, kind: str) -> int:
         return self.seen[kind, "ok"]
@@ -87,14 +93,17 @@ def under_load(stack: Stack, work: Callable[[int], object], turns: int) -> Load:
 
 @pytest.mark.parametrize("turns", [3, pytest.param(50, marks=pytest.mark.soak)])
 def test_deploys_lose_no_request(stack: Stack, monkeypatch: pytest.MonkeyPatch, turns: int) -> None:
-    """Each changes the origins and restarts gunicorn and nginx on both hosts; `nginx -s reload` is the yardstick."""
+    """Each changes the origins and restarts gunicorn and nginx on both hosts; `nginx -s reload` is
+    the yardstick."""
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(stack.kit.home))
     contract = json.loads(stack.fab("outputs").stdout)
     file = stack.kit.home / "turn.json"
 
     def change(turn: int) -> None:
         origins = [*contract["cors"]["allowed_origins"], f"http://localhost:{7100 + turn}"]
-        file.write_text(json.dumps({**contract, "cors": {**contract["cors"], "allowed_origins": origins}}))
+        file.write_text(
+            json.dumps({**contract, "cors": {**contract["cors"], "allowed_origins": origins}})
+        )
         deploy.everywhere(outputs.load(stack.name, str(file)), "deploy", restart=True)
 
     def reload(_: int) -> None:
@@ -106,12 +115,21 @@ def test_deploys_lose_no_request(stack: Stack, monkeypatch: pytest.MonkeyPatch, 
     spent = time.monotonic() - started
     reloaded = under_load(stack, reload, turns)
     print(
-        f"\n{turns} deploys in {spent:.0f} s: {deployed.done('new')} new connections, failed {deployed.failed('new')}"
+        f"\n{turns} deploys in {spent:.0f} s: {deployed.done('new')} new connections, failed"
+        f" {deployed.failed('new')}"
     )
     for name, load in (("deploys", deployed), ("nginx -s reload", reloaded)):
         lost = load.failed("kept")
-        print(f"{name}: {load.done('kept')} on kept connections, lost {lost}: {sum(lost.values()) / turns:.2f} a turn")
+        print(
+            f"{name}: {load.done('kept')} on kept connections, lost {lost}:"
+            f" {sum(lost.values()) / turns:.2f} a turn"
+        )
     assert deployed.done("new") > 100 * turns
     assert deployed.failed("new") == {}
-    clients = 2 * KEPT_CLIENTS  # chance may end one more connection of each under way, however many the turns
-    assert sum(deployed.failed("kept").values()) <= 1.2 * sum(reloaded.failed("kept").values()) + clients
+    clients = (
+        2 * KEPT_CLIENTS
+    )  # chance may end one more connection of each under way, however many the turns
+    assert (
+        sum(deployed.failed("kept").values())
+        <= 1.2 * sum(reloaded.failed("kept").values()) + clients
+    )

@@ -1,4 +1,5 @@
-"""Local machines are one checkout's, outlive the cache, and are taken down without what is somebody else's."""
+"""Local machines are one checkout's, outlive the cache, and are taken down without what is somebody
+else's."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ def fab(stack: Stack, checkout: Path, *words: str, status: int = 0) -> str:
     """`fab WORDS` in another checkout, over the same home; all that it says."""
     environment = {**stack.kit.environment, "PYTHONPATH": str(checkout)}
     command = [FAB, words[0], "--stack", stack.name, *words[1:]]
-    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
@@ -55,9 +58,11 @@ def note(stack: Stack, text: str = "") -> str:
     return stack.kit.ssh(stack.contract.backend.hosts[0], f"{write}cat /var/lib/shop/note").strip()
 
 
-def test_another_checkout_with_a_stack_of_that_name_changes_nothing(stack: Stack, other: Path) -> None:
-    """Its `up` would replace the machines, its `down` remove them: both are refused, as is whatever changes a host.
-    Looking is allowed, and says whose it is."""
+def test_another_checkout_with_a_stack_of_that_name_changes_nothing(
+    stack: Stack, other: Path
+) -> None:
+    """Its `up` would replace the machines, its `down` remove them: both are refused, as is whatever
+    changes a host. Looking is allowed, and says whose it is."""
     note(stack, "first")
     running = stack.processes()
     for words in (("up",), ("down", "--yes"), ("deploy",), ("ship",), ("rollback",)):
@@ -66,7 +71,9 @@ def test_another_checkout_with_a_stack_of_that_name_changes_nothing(stack: Stack
         assert f"and this is root in {other}; nothing was changed" in said
         assert "--take-over" in said
     assert f"NOT of this checkout (root in {other})" in fab(stack, other, "status")
-    assert f"NOT of this checkout (root in {other})" in fab(stack, other, "plan", "--json", status=4)
+    assert f"NOT of this checkout (root in {other})" in fab(
+        stack, other, "plan", "--json", status=4
+    )
     assert stack.processes() == running
     assert note(stack) == "first"
     assert "NOT of" not in stack.fab("status").stdout
@@ -74,7 +81,8 @@ def test_another_checkout_with_a_stack_of_that_name_changes_nothing(stack: Stack
 
 
 def test_a_stack_is_taken_over_only_when_told_to(stack: Stack, other: Path) -> None:
-    """With --take-over it is the other checkout's, machines and data as they are; the first one is kept out then."""
+    """With --take-over it is the other checkout's, machines and data as they are; the first one is
+    kept out then."""
     running = stack.processes()
     shutil.copy(stack.path, other / "stacks")
     assert "nothing to do" in fab(stack, other, "up", "--take-over")
@@ -86,7 +94,8 @@ def test_a_stack_is_taken_over_only_when_told_to(stack: Stack, other: Path) -> N
 
 
 def test_the_cache_may_be_deleted_at_any_time(stack: Stack) -> None:
-    """The machines run on, nothing is to do, a killed one starts again with its data, and no image is built."""
+    """The machines run on, nothing is to do, a killed one starts again with its data, and no image
+    is built."""
     note(stack, "kept")
     running = stack.processes()
     shutil.rmtree(stack.kit.variables["ORIGIN_KIT_CACHE"])
@@ -100,8 +109,8 @@ def test_the_cache_may_be_deleted_at_any_time(stack: Stack) -> None:
 
 
 def test_an_open_home_is_closed_and_foreign_files_in_it_stay(stack: Stack) -> None:
-    """A verb that only looks closes it; `down` removes what the kit made, says what it leaves, and keeps its mark so
-    that the next `up` goes on there."""
+    """A verb that only looks closes it; `down` removes what the kit made, says what it leaves, and
+    keeps its mark so that the next `up` goes on there."""
     home = stack.kit.home
     home.chmod(0o755)
     stack.fab("status")

@@ -1,4 +1,5 @@
-"""What is locked is what runs on the host: a workspace, a private index, a wrong hash; and what is never shipped."""
+"""What is locked is what runs on the host: a workspace, a private index, a wrong hash; and what is
+never shipped."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def top() -> Iterator[Path]:
     """A folder below the repository, where a stack can name it; the example is in `backend`."""
     folder = ROOT / "artifacts" / f"locked-{uuid4().hex[:6]}"
-    shutil.copytree(ROOT / "examples/backend", folder / "backend", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "examples/backend", folder / "backend", ignore=shutil.ignore_patterns("__pycache__")
+    )
     try:
         yield folder
     finally:
@@ -52,40 +55,65 @@ def on_the_backend(stack: Stack, command: str, check: bool = True) -> str:
 
 
 def test_a_workspace_ships_and_imports_its_own_package(stack: Stack, top: Path) -> None:
-    """The lock is one folder above, the package of the settings is the workspace's; secrets and dumps stay here, and
-    nobody but the application reads its code."""
+    """The lock is one folder above, the package of the settings is the workspace's; secrets and
+    dumps stay here, and nobody but the application reads its code."""
     hatch = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
     head = 'version = "1"\nrequires-python = ">=3.11"\n'
-    needs = 'dependencies = ["django==5.2.19", "pricing"]\n[tool.uv.sources]\npricing = { workspace = true }\n'
-    write(top, **{
-        "pyproject.toml": '[tool.uv.workspace]\nmembers = ["backend", "packages/*"]\n',
-        "packages/pricing/pyproject.toml": f'[project]\nname = "pricing"\n{head}{hatch}',
-        # Other text each time: a package that was built before comes from the cache, and nothing is said of it.
-        "packages/pricing/src/pricing/__init__.py": f'FROM = "this workspace"  # {uuid4().hex}\n',
-        "backend/pyproject.toml": f'[project]\nname = "shop"\n{head}{needs}',
-        "backend/.env": "DATABASE_URL=postgres://stranger\n",
-        "backend/dump.sql": "x",
-        "backend/id_rsa": "x",
-    })  # fmt: skip
+    needs = (
+        'dependencies = ["django==5.2.19", "pricing"]\n[tool.uv.sources]\npricing = { workspace ='
+        " true }\n"
+    )
+    write(
+        top,
+        **{
+            "pyproject.toml": '[tool.uv.workspace]\nmembers = ["backend", "packages/*"]\n',
+            "packages/pricing/pyproject.toml": f'[project]\nname = "pricing"\n{head}{hatch}',
+            # Other text each time: a package that was built before comes from the cache, and
+            # nothing is said of it.
+            "packages/pricing/src/pricing/__init__.py": (
+                f'FROM = "this workspace"  # {uuid4().hex}\n'
+            ),
+            "backend/pyproject.toml": f'[project]\nname = "shop"\n{head}{needs}',
+            "backend/.env": "DATABASE_URL=postgres://stranger\n",
+            "backend/dump.sql": "x",
+            "backend/id_rsa": "x",
+        },
+    )
     (top / "backend/requirements.txt").unlink()
     settings = top / "backend/shop/settings.py"
-    settings.write_text(settings.read_text() + 'import pricing\nassert pricing.FROM == "this workspace"\n')
+    settings.write_text(
+        settings.read_text() + 'import pricing\nassert pricing.FROM == "this workspace"\n'
+    )
     uv = shutil.which("uv", path=UV)
     assert uv
-    subprocess.run([uv, "lock", "-q", "--no-python-downloads", "--python", sys.executable], cwd=top, check=True)
+    subprocess.run(
+        [uv, "lock", "-q", "--no-python-downloads", "--python", sys.executable], cwd=top, check=True
+    )
 
     stack.write(backend_path=str((top / "backend").relative_to(ROOT)))
     text = said(stack.fab("up"))
-    for line in ("builds pricing from", "leaves out .env:", "leaves out dump.sql:", "leaves out id_rsa:"):
+    for line in (
+        "builds pricing from",
+        "leaves out .env:",
+        "leaves out dump.sql:",
+        "leaves out id_rsa:",
+    ):
         assert line in text
     assert "locks nothing" not in text
     shell = manage("shop", "shell -c 'import pricing; print(pricing.FROM, pricing.__file__)'")
     assert "this workspace /opt/shop/" in on_the_backend(stack, shell)
     assert (
-        on_the_backend(stack, "cd /opt/shop/current/app && find . -name '.env*' -o -name 'id_*' -o -name '*.sql'") == ""
+        on_the_backend(
+            stack,
+            "cd /opt/shop/current/app && find . -name '.env*' -o -name 'id_*' -o -name '*.sql'",
+        )
+        == ""
     )
     for folder in ("app", "venv/"):
-        look = f"setpriv --reuid=www-data --regid=www-data --clear-groups ls /opt/shop/current/{folder} 2>&1"
+        look = (
+            "setpriv --reuid=www-data --regid=www-data --clear-groups ls"
+            f" /opt/shop/current/{folder} 2>&1"
+        )
         assert "Permission denied" in on_the_backend(stack, look, check=False)
     assert "nothing to do" in said(stack.fab("up"))
 
@@ -94,12 +122,22 @@ def test_an_explicit_index_is_the_only_one_asked_for_its_package(stack: Stack, t
     """And for nothing else: the rest comes from where this machine gets its packages."""
     with serving() as index:
         index.put("pricing", "98.0", 'FROM = "the explicit index"')
-        needs = [line for line in (top / "backend/requirements.txt").read_text().splitlines() if line[:1].isalpha()]
-        write(top, **{
-            "backend/pyproject.toml": '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\n'
-            f"dependencies = {[*needs, 'pricing']}\n[tool.uv.sources]\npricing = {{ index = 'ours' }}\n"
-            f'[[tool.uv.index]]\nname = "ours"\nurl = "{index.url}"\nexplicit = true\n',
-        })  # fmt: skip
+        needs = [
+            line
+            for line in (top / "backend/requirements.txt").read_text().splitlines()
+            if line[:1].isalpha()
+        ]
+        write(
+            top,
+            **{
+                "backend/pyproject.toml": (
+                    '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\n'
+                    f"dependencies = {[*needs, 'pricing']}\n[tool.uv.sources]\npricing = {{ index ="
+                    " 'ours' }\n"
+                    f'[[tool.uv.index]]\nname = "ours"\nurl = "{index.url}"\nexplicit = true\n'
+                ),
+            },
+        )
         (top / "backend/requirements.txt").unlink()
         uv = shutil.which("uv", path=UV)
         assert uv
@@ -107,20 +145,30 @@ def test_an_explicit_index_is_the_only_one_asked_for_its_package(stack: Stack, t
         subprocess.run(words, cwd=top / "backend", check=True)
         stack.write(backend_path=str((top / "backend").relative_to(ROOT)))
         assert "locks nothing" not in said(stack.fab("up"))
-        assert {path.split("/")[2] for path in index.asked if path.startswith("/simple/")} == {"pricing"}
+        assert {path.split("/")[2] for path in index.asked if path.startswith("/simple/")} == {
+            "pricing"
+        }
         shell = manage("shop", "shell -c 'import pricing; print(pricing.FROM)'")
         assert "the explicit index" in on_the_backend(stack, shell)
 
 
 def wheels_of_the_example(folder: Path) -> dict[str, bytes]:
-    words = ["download", "-q", "--only-binary=:all:", "-d", str(folder), "django==5.2.19", "gunicorn==27.0.1"]
+    words = [
+        "download",
+        "-q",
+        "--only-binary=:all:",
+        "-d",
+        str(folder),
+        "django==5.2.19",
+        "gunicorn==27.0.1",
+    ]
     subprocess.run([sys.executable, "-m", "pip", *words, "django-cors-headers==4.9.0"], check=True)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_a_private_index_and_a_wrong_hash(stack: Stack, top: Path, tmp_path: Path) -> None:
-    """With a password in the environment everything comes from the index and the password reaches no file; a package
-    that is published anew is refused before a host hears of it."""
+    """With a password in the environment everything comes from the index and the password reaches
+    no file; a package that is published anew is refused before a host hears of it."""
     with serving(f"ada:{PASSWORD}") as index:
         index.files.update(wheels_of_the_example(tmp_path / "wheels"))
         pins = [
@@ -135,19 +183,36 @@ def test_a_private_index_and_a_wrong_hash(stack: Stack, top: Path, tmp_path: Pat
             text = said(stack.fab("up"))
             assert "locks nothing" not in text and PASSWORD not in text
             assert any("/files/" in path for path in index.asked)
-            search = f"grep -rlF {PASSWORD} /opt/shop /etc /var/log /var/lib/shop /run/origin-kit /var/cache/origin-kit"
+            search = (
+                f"grep -rlF {PASSWORD} /opt/shop /etc /var/log /var/lib/shop /run/origin-kit"
+                " /var/cache/origin-kit"
+            )
             assert on_the_backend(stack, f"{search} 2>/dev/null", check=False) == ""
-            assert subprocess.run(["grep", "-rlF", PASSWORD, str(stack.kit.home)], capture_output=True).stdout == b""
+            assert (
+                subprocess.run(
+                    ["grep", "-rlF", PASSWORD, str(stack.kit.home)], capture_output=True
+                ).stdout
+                == b""
+            )
 
-            before = on_the_backend(stack, "readlink /opt/shop/current; wc -l < /var/log/origin-kit/audit.jsonl")
+            before = on_the_backend(
+                stack, "readlink /opt/shop/current; wc -l < /var/log/origin-kit/audit.jsonl"
+            )
             processes = stack.processes()
-            django = next(pin for pin in pins if pin.startswith("django==") or pin.startswith("Django=="))
+            django = next(
+                pin for pin in pins if pin.startswith("django==") or pin.startswith("Django==")
+            )
             wrong = [pin if pin != django else f"{django.split(':')[0]}:{'0' * 64}" for pin in pins]
             (top / "backend/requirements.txt").write_text("\n".join([where, *wrong, ""]))
             refused = said(stack.fab("ship", status=1))
-            assert "django==5.2.19: what its index has is not what requirements.txt locks (another hash)" in refused
+            assert (
+                "django==5.2.19: what its index has is not what requirements.txt locks (another"
+                " hash)" in refused
+            )
             assert PASSWORD not in refused
-            after = on_the_backend(stack, "readlink /opt/shop/current; wc -l < /var/log/origin-kit/audit.jsonl")
+            after = on_the_backend(
+                stack, "readlink /opt/shop/current; wc -l < /var/log/origin-kit/audit.jsonl"
+            )
             assert (after, stack.processes()) == (before, processes)
         finally:
             del stack.kit.variables["OUR_INDEX_PASSWORD"]

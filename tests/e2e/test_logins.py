@@ -30,13 +30,22 @@ def gets_in(host: Host, key: Path) -> bool:
         "-oStrictHostKeyChecking=no",
         "-oUserKnownHostsFile=/dev/null",
     ]
-    words = ["ssh", *options, "-oIdentityAgent=none", "-i", str(key), f"{host.user}@{host.address}", "true"]
+    words = [
+        "ssh",
+        *options,
+        "-oIdentityAgent=none",
+        "-i",
+        str(key),
+        f"{host.user}@{host.address}",
+        "true",
+    ]
     return subprocess.run(words, capture_output=True, timeout=60).returncode == 0
 
 
 def test_the_hosts_take_the_keys_of_the_list_and_no_other(stack: Stack, tmp_path: Path) -> None:
-    """Added: gets in on every host. Taken out: no longer, though its line had options. Twice: nothing to do. The key
-    of the deploy itself stays, and the deploy says so, until somebody who is listed deploys."""
+    """Added: gets in on every host. Taken out: no longer, though its line had options. Twice:
+    nothing to do. The key of the deploy itself stays, and the deploy says so, until somebody who is
+    listed deploys."""
     own = (stack.kit.home / "ssh" / "id_ed25519.pub").read_text().strip()
     ada, ada_line = new_key(tmp_path, "ada")
     bob, bob_line = new_key(tmp_path, "bob")

@@ -1,4 +1,5 @@
-"""The application's name on real machines: what is somebody's already, and what becomes of the one before."""
+"""The application's name on real machines: what is somebody's already, and what becomes of the one
+before."""
 
 from __future__ import annotations
 
@@ -32,12 +33,12 @@ def on_backend(stack: Stack, command: str, check: bool = True) -> str:
 
 
 def test_no_name_of_a_fresh_machine_may_be_an_application_s(stack: Stack) -> None:
-    """Every user, group, unit and folder of Debian's and the kit's is refused at config time already."""
+    """Every user, group, unit and folder of Debian's and the kit's is refused at config time
+    already."""
     question = (
-        "cut -d: -f1 /etc/passwd /etc/group; ls /var/lib /opt /etc/init.d; "
-        "find /run -mindepth 1 -maxdepth 1 -type d -printf '%f\\n'; "
-        "find /lib/systemd/system /etc/systemd/system /run/systemd -name '*.service' -o -name '*.socket' "
-        "| sed 's|.*/||; s|[.][a-z]*$||'"
+        "cut -d: -f1 /etc/passwd /etc/group; ls /var/lib /opt /etc/init.d; find /run -mindepth 1"
+        " -maxdepth 1 -type d -printf '%f\\n'; find /lib/systemd/system /etc/systemd/system"
+        " /run/systemd -name '*.service' -o -name '*.socket' | sed 's|.*/||; s|[.][a-z]*$||'"
     )
     names = set(on_backend(stack, question).split()) - {"shop"}
     assert len(names) > 150
@@ -64,7 +65,10 @@ def test_a_name_that_is_somebody_s_is_refused_before_anything_is_changed(
     stack: Stack, tmp_path: Path, make: str, unmake: str, whose: str
 ) -> None:
     """Nothing of it changes hands: no owner, no mode, no folder of the kit's."""
-    look = "ls -ldn /var/lib/ops /opt/ops /etc/origin-kit/applications/*; getent passwd ops; getent group ops"
+    look = (
+        "ls -ldn /var/lib/ops /opt/ops /etc/origin-kit/applications/*; getent passwd ops; getent"
+        " group ops"
+    )
     on_backend(stack, make)
     try:
         before = on_backend(stack, look, check=False)
@@ -78,9 +82,13 @@ def test_a_name_that_is_somebody_s_is_refused_before_anything_is_changed(
 
 
 def test_a_deploy_replaces_no_file_of_somebody_s(stack: Stack) -> None:
-    """A unit that an administrator wrote in the kit's place is named, by plan too, and stays; then all is well."""
+    """A unit that an administrator wrote in the kit's place is named, by plan too, and stays; then
+    all is well."""
     place = "/etc/systemd/system/shop.service"
-    on_backend(stack, f"readlink {place} > /root/link && cp --remove-destination $(readlink {place}) {place}")
+    on_backend(
+        stack,
+        f"readlink {place} > /root/link && cp --remove-destination $(readlink {place}) {place}",
+    )
     try:
         for verb in ("plan", "deploy"):
             text = said(stack.fab(verb, *(["--restart"] if verb == "deploy" else []), status=1))
@@ -88,13 +96,16 @@ def test_a_deploy_replaces_no_file_of_somebody_s(stack: Stack) -> None:
             assert place in text
         assert on_backend(stack, f"test -L {place} || echo a file") == "a file\n"
     finally:
-        on_backend(stack, f"ln -sfn $(cat /root/link) {place}; rm /root/link; systemctl daemon-reload")
+        on_backend(
+            stack, f"ln -sfn $(cat /root/link) {place}; rm /root/link; systemctl daemon-reload"
+        )
     stack.fab("deploy")
     assert "as the contract says" in stack.fab("status").stdout
 
 
 def test_a_host_of_an_older_kit_is_taken_over(stack: Stack) -> None:
-    """Without the mark, as every host from before it: nothing to do is nothing to do, and the next ship marks it."""
+    """Without the mark, as every host from before it: nothing to do is nothing to do, and the next
+    ship marks it."""
     for _, host in stack.contract.hosts:
         stack.kit.ssh(host, "rm -r /etc/origin-kit/applications")
     assert "nothing to do" in stack.fab("up").stdout
@@ -105,18 +116,22 @@ def test_a_host_of_an_older_kit_is_taken_over(stack: Stack) -> None:
             stack.fab("ship")
         finally:
             stack.write(extra_origins=[OLD])
-    assert on_backend(stack, "cat /etc/origin-kit/applications/shop.json") == '{"application": "shop"}'
+    assert (
+        on_backend(stack, "cat /etc/origin-kit/applications/shop.json") == '{"application": "shop"}'
+    )
 
 
-# ------------------------------------------------------------------------------------------------- another name
+# ------------------------------------------------------------------------------------- another name
 
 
 def rows(stack: Stack, app: str) -> str:
-    """What is in the data: products, the secret key, an upload; and whose all of it is, by number."""
+    """What is in the data: products, the secret key, an upload; and whose all of it is, by
+    number."""
     products = 'from catalog.models import Product; print(*Product.objects.values_list(\\"name\\"))'
     return on_backend(
         stack,
-        manage(app, f'shell -c "{products}"') + f"; cd /var/lib/{app}; sha256sum < secret_key; cat media/kept.txt; "
+        manage(app, f'shell -c "{products}"')
+        + f"; cd /var/lib/{app}; sha256sum < secret_key; cat media/kept.txt; "
         "find . -printf '%P %U %G %m\\n' | grep -v -e -shm -e -wal -e -journal | sort",
     )
 
@@ -130,10 +145,10 @@ def of_name(stack: Stack, app: str) -> str:
     """Everything on the backend that has this name."""
     return on_backend(
         stack,
-        f"getent passwd {app}; getent group {app}; ls -d /var/lib/{app} /opt/{app} /run/{app} /run/{app}.sock; "
-        f"pgrep -u {app} 2>/dev/null; find /etc/systemd/system -name '{app}.*'; "
-        f"ls /etc/origin-kit/applications/{app}.*; "
-        f"grep -rl /opt/{app}/ /etc/origin-kit/generations; systemctl list-units --all --no-legend '{app}.*'",
+        f"getent passwd {app}; getent group {app}; ls -d /var/lib/{app} /opt/{app} /run/{app}"
+        f" /run/{app}.sock; pgrep -u {app} 2>/dev/null; find /etc/systemd/system -name '{app}.*';"
+        f" ls /etc/origin-kit/applications/{app}.*; grep -rl /opt/{app}/"
+        f" /etc/origin-kit/generations; systemctl list-units --all --no-legend '{app}.*'",
         check=False,
     )
 
@@ -142,7 +157,9 @@ def of_name(stack: Stack, app: str) -> str:
 def data(stack: Stack) -> Iterator[str]:
     """A product and an upload of a customer's."""
     stack.fab("up")
-    make = 'from catalog.models import Product; Product.objects.create(name="Kept", price=1, stock=1)'
+    make = (
+        'from catalog.models import Product; Product.objects.create(name="Kept", price=1, stock=1)'
+    )
     on_backend(stack, manage("shop", f"shell -c '{make}'"))
     on_backend(stack, "echo kept | sudo -u shop tee /var/lib/shop/media/kept.txt")
     found = rows(stack, "shop")
@@ -150,13 +167,18 @@ def data(stack: Stack) -> Iterator[str]:
     yield found
 
 
-def test_a_renamed_application_is_asked_about_and_keeps_its_data(stack: Stack, data: str, tmp_path: Path) -> None:
-    """Every verb stops with the choices; the flag moves user and data whole, nothing of the old one stays; and back."""
+def test_a_renamed_application_is_asked_about_and_keeps_its_data(
+    stack: Stack, data: str, tmp_path: Path
+) -> None:
+    """Every verb stops with the choices; the flag moves user and data whole, nothing of the old one
+    stays; and back."""
     file = named(stack, tmp_path, "store")
     running = stack.processes()
     for verb in ("ship", "deploy", "plan", "status"):
         text = said(stack.fab(verb, *file, status=1))
-        assert "this host has application shop of this kit, and the stack's config says store" in text
+        assert (
+            "this host has application shop of this kit, and the stack's config says store" in text
+        )
         assert "fab ship --rename-from shop" in text
     assert stack.processes() == running
 
@@ -175,12 +197,17 @@ def test_a_renamed_application_is_asked_about_and_keeps_its_data(stack: Stack, d
 
 
 @pytest.mark.soak
-def test_a_rename_whose_ship_fails_leaves_the_old_one_serving(stack: Stack, data: str, tmp_path: Path) -> None:
-    """The project does not load: user, data and units are as before; its words can't act on the terminal."""
+def test_a_rename_whose_ship_fails_leaves_the_old_one_serving(
+    stack: Stack, data: str, tmp_path: Path
+) -> None:
+    """The project does not load: user, data and units are as before; its words can't act on the
+    terminal."""
     file = named(stack, tmp_path, "store")
     with a_copy_of_the_example() as copy:
         settings = copy / "shop" / "settings.py"
-        settings.write_text(settings.read_text() + f"\nraise RuntimeError({EVIL.replace(chr(0xD800), '')!r})\n")
+        settings.write_text(
+            settings.read_text() + f"\nraise RuntimeError({EVIL.replace(chr(0xD800), '')!r})\n"
+        )
         stack.write(extra_origins=[OLD], backend_path=str(copy.relative_to(ROOT)))
         try:
             text = said(stack.fab("ship", *file, "--rename-from", "shop", status=1))
@@ -197,12 +224,17 @@ def test_a_rename_whose_ship_fails_leaves_the_old_one_serving(stack: Stack, data
 
 
 @pytest.mark.soak
-def test_a_removed_application_takes_its_data_with_it(stack: Stack, data: str, tmp_path: Path) -> None:
-    """Named, it goes with user, data and secrets once the new one serves. What the project logs is harmless as well."""
+def test_a_removed_application_takes_its_data_with_it(
+    stack: Stack, data: str, tmp_path: Path
+) -> None:
+    """Named, it goes with user, data and secrets once the new one serves. What the project logs is
+    harmless as well."""
     file = named(stack, tmp_path, "store")
     with a_copy_of_the_example() as copy:
         settings = copy / "shop" / "settings.py"
-        settings.write_text(settings.read_text() + "\nimport sys\nprint('loud \u202e\u2066word', file=sys.stderr)\n")
+        settings.write_text(
+            settings.read_text() + "\nimport sys\nprint('loud \u202e\u2066word', file=sys.stderr)\n"
+        )
         stack.write(extra_origins=[OLD], backend_path=str(copy.relative_to(ROOT)))
         try:
             said(stack.fab("ship", *file, "--remove-application", "shop"))
@@ -221,7 +253,9 @@ def test_a_removed_application_takes_its_data_with_it(stack: Stack, data: str, t
 
 
 @pytest.mark.parametrize("option", ["--rename-from", "--remove-application"])
-def test_what_is_the_system_s_is_never_moved_or_removed(stack: Stack, tmp_path: Path, option: str) -> None:
+def test_what_is_the_system_s_is_never_moved_or_removed(
+    stack: Stack, tmp_path: Path, option: str
+) -> None:
     """`apt` has a folder in /var/lib, and none of this kit's: refused before anybody is asked."""
     text = said(stack.fab("ship", *named(stack, tmp_path, "store"), option, "apt", status=2))
     assert re.search(rf"{option}: 'apt' is a folder in /var/lib", text)

@@ -1,4 +1,5 @@
-"""What nginx gives away, whom it serves while others are slow, and what the services may, on real machines."""
+"""What nginx gives away, whom it serves while others are slow, and what the services may, on real
+machines."""
 
 from __future__ import annotations
 
@@ -50,11 +51,15 @@ def host_of(up: Environment, folder: str) -> Host:
     return up.contract.frontend.hosts[0] if folder == SITE else backend(up)
 
 
-def ask(host: Host, path: str, timeout: float = 20, **headers: str) -> tuple[int, str, http.client.HTTPMessage]:
+def ask(
+    host: Host, path: str, timeout: float = 20, **headers: str
+) -> tuple[int, str, http.client.HTTPMessage]:
     """GET as it is written here, on a connection of its own: status, body and headers."""
     connection = http.client.HTTPConnection(host.address, timeout=timeout)
     try:
-        connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        connection.request(
+            "GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+        )
         answer = connection.getresponse()
         return answer.status, answer.read().decode("latin-1"), answer.headers
     finally:
@@ -63,7 +68,8 @@ def ask(host: Host, path: str, timeout: float = 20, **headers: str) -> tuple[int
 
 @pytest.fixture(scope="module")
 def folders(up: Environment) -> Iterator[Environment]:
-    """A folder of these tests' own in media (the application's), in static and in the site (root's)."""
+    """A folder of these tests' own in media (the application's), in static and in the site
+    (root's)."""
     with contextlib.ExitStack() as cleaning:
         for folder in URLS:
             up.kit.ssh(host_of(up, folder), f"mkdir {folder} && echo public > {folder}/file.txt")
@@ -72,29 +78,50 @@ def folders(up: Environment) -> Iterator[Environment]:
         yield up
 
 
-# ------------------------------------------------------------------------------------------------- files
+# -------------------------------------------------------------------------------------------- files
 
 
 @pytest.mark.parametrize("folder", URLS, ids=["media", "static", "site"])
 def test_no_link_is_followed(folders: Environment, folder: str) -> None:
-    """A link to a file, to a folder, to something beside it and one through another link: none is served; a file is,
-    although the way to the release leads over a link."""
+    """A link to a file, to a folder, to something beside it and one through another link: none is
+    served; a file is, although the way to the release leads over a link."""
     host, url = host_of(folders, folder), URLS[folder]
-    links = {"out.txt": "/etc/passwd", "folder": "/etc", "inside.txt": "file.txt", "twice.txt": "out.txt"}
-    folders.kit.ssh(host, "".join(f"ln -sfn {target} {folder}/{name}\n" for name, target in links.items()))
+    links = {
+        "out.txt": "/etc/passwd",
+        "folder": "/etc",
+        "inside.txt": "file.txt",
+        "twice.txt": "out.txt",
+    }
+    folders.kit.ssh(
+        host, "".join(f"ln -sfn {target} {folder}/{name}\n" for name, target in links.items())
+    )
     assert ask(host, f"{url}/file.txt")[:2] == (200, "public\n")
-    for name in ("out.txt", "folder/passwd", "folder/", "folder/hostname", "inside.txt", "twice.txt"):
+    for name in (
+        "out.txt",
+        "folder/passwd",
+        "folder/",
+        "folder/hostname",
+        "inside.txt",
+        "twice.txt",
+    ):
         status, body, _ = ask(host, f"{url}/{name}")
         assert SECRET not in body and body != "public\n", name
-        assert status in (403, 404) or "<!doctype html>" in body.lower(), name  # a view of the page itself
+        assert status in (403, 404) or "<!doctype html>" in body.lower(), (
+            name
+        )  # a view of the page itself
 
 
 def test_media_that_became_a_link_is_not_followed(folders: Environment) -> None:
-    """The application owns the folder that media is in, and can't make nginx read what it can't read itself."""
+    """The application owns the folder that media is in, and can't make nginx read what it can't
+    read itself."""
     host = backend(folders)
     with contextlib.ExitStack() as cleaning:
-        folders.kit.ssh(host, "cd /var/lib/shop && mv media media.kept && sudo -u shop ln -s /var/log media")
-        cleaning.callback(folders.kit.ssh, host, "cd /var/lib/shop && rm media && mv media.kept media")
+        folders.kit.ssh(
+            host, "cd /var/lib/shop && mv media media.kept && sudo -u shop ln -s /var/log media"
+        )
+        cleaning.callback(
+            folders.kit.ssh, host, "cd /var/lib/shop && rm media && mv media.kept media"
+        )
         assert "/var/log/nginx" not in ask(host, "/media/nginx/access.log")[1]
         assert ask(host, "/media/nginx/access.log")[0] in (403, 404)
     assert ask(host, "/media/hardening/file.txt")[0] == 200
@@ -105,7 +132,9 @@ def test_no_name_that_begins_with_a_dot_is_served(folders: Environment, folder: 
     """Whatever way it is written; only the page has `/.well-known/`."""
     host, url = host_of(folders, folder), URLS[folder]
     names = (".git/config", ".env", ".htpasswd", ".hidden/file.txt", "deep/.env")
-    make = "".join(f"mkdir -p $(dirname {folder}/{name}) && echo secret > {folder}/{name}\n" for name in names)
+    make = "".join(
+        f"mkdir -p $(dirname {folder}/{name}) && echo secret > {folder}/{name}\n" for name in names
+    )
     folders.kit.ssh(host, make)
     asked = [f"{url}/{name}" for name in names]
     asked += [
@@ -138,7 +167,8 @@ OUTSIDE = (
 
 @pytest.mark.parametrize("path", OUTSIDE)
 def test_there_is_no_way_out_and_no_list(folders: Environment, path: str) -> None:
-    """`alias` and its slash, encoded dots and slashes, other case, a NUL, and folders, which nginx does not list."""
+    """`alias` and its slash, encoded dots and slashes, other case, a NUL, and folders, which nginx
+    does not list."""
     folders.kit.ssh(backend(folders), "test -s /var/lib/shop/secret_key")
     status, body, _ = ask(backend(folders), path)
     assert status in (400, 403, 404)
@@ -146,30 +176,40 @@ def test_there_is_no_way_out_and_no_list(folders: Environment, path: str) -> Non
 
 
 def test_a_pipe_in_media_holds_up_nobody(folders: Environment) -> None:
-    """A FIFO, which nobody writes to, and a socket are answered at once, however often they are asked for."""
+    """A FIFO, which nobody writes to, and a socket are answered at once, however often they are
+    asked for."""
     host = backend(folders)
     folders.kit.ssh(
         host,
-        f"cd {MEDIA} && rm -f pipe.txt socket.txt && sudo -u shop mkfifo pipe.txt && sudo -u shop python3 -c "
-        "'import socket; socket.socket(socket.AF_UNIX).bind(\"socket.txt\")'",
+        f"cd {MEDIA} && rm -f pipe.txt socket.txt && sudo -u shop mkfifo pipe.txt && sudo -u shop"
+        " python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket.txt\")'",
     )
     for _ in range(8):
         assert ask(host, "/media/hardening/pipe.txt", timeout=5)[0] == 404
-        assert ask(host, "/media/hardening/socket.txt", timeout=5)[0] == 500  # it can't be opened at all
+        assert (
+            ask(host, "/media/hardening/socket.txt", timeout=5)[0] == 500
+        )  # it can't be opened at all
     assert ask(host, "/media/hardening/file.txt", timeout=5)[0] == 200
 
 
-# ------------------------------------------------------------------------------------------------- uploads
+# ------------------------------------------------------------------------------------------ uploads
 
 
 def png() -> bytes:
     """A picture of one red pixel."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0\xff\0\0")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + head
+        + chunk(b"IDAT", zlib.compress(b"\0\xff\0\0"))
+        + chunk(b"IEND", b"")
+    )
 
 
 def sound() -> bytes:
@@ -186,8 +226,17 @@ def sound() -> bytes:
 RUN = "fetch('/api/health?ran')"
 SVG = f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>{RUN}</script></svg>'
 HTML = f'<!doctype html><img src=x onerror="{RUN}"><script>{RUN}</script><p>hello'
-XHTML = f'<html xmlns="http://www.w3.org/1999/xhtml"><head><script>{RUN}</script></head><body>hello</body></html>'
-ACTIVE = {"evil.svg": SVG, "evil.html": HTML, "evil.HTM": HTML, "evil.xhtml": XHTML, "evil.xml": XHTML}
+XHTML = (
+    "<html"
+    f' xmlns="http://www.w3.org/1999/xhtml"><head><script>{RUN}</script></head><body>hello</body></html>'
+)
+ACTIVE = {
+    "evil.svg": SVG,
+    "evil.html": HTML,
+    "evil.HTM": HTML,
+    "evil.xhtml": XHTML,
+    "evil.xml": XHTML,
+}
 
 
 def put(up: Environment, folder: str, files: dict[str, bytes]) -> None:
@@ -199,7 +248,8 @@ def put(up: Environment, folder: str, files: dict[str, bytes]) -> None:
 
 
 def requests_of(page: Page, url: str) -> list[str]:
-    """Open it, and say what it asked for until it was loaded; a script begins to run before that."""
+    """Open it, and say what it asked for until it was loaded; a script begins to run before
+    that."""
     asked: list[str] = []
 
     def note(request: Request) -> None:
@@ -213,22 +263,32 @@ def requests_of(page: Page, url: str) -> list[str]:
 
 @pytest.mark.browser
 def test_what_users_upload_runs_no_script_on_the_apis_origin(folders: Environment) -> None:
-    """HTML, XHTML, SVG and XML, opened as a page or in a frame; the same files among the project's own do run there."""
+    """HTML, XHTML, SVG and XML, opened as a page or in a frame; the same files among the project's
+    own do run there."""
     origin = folders.contract.backend.origin
     for folder in (MEDIA, STATIC):
         put(folders, folder, {name: text.encode() for name, text in ACTIVE.items()})
     with chromium(folders) as browser:
         page = browser.new_page()
         for name in ACTIVE:
-            ran = [url for url in requests_of(page, f"{origin}/static/hardening/{name}") if "?ran" in url]
-            harmless = [url for url in requests_of(page, f"{origin}/media/hardening/{name}") if "?ran" in url]
+            ran = [
+                url
+                for url in requests_of(page, f"{origin}/static/hardening/{name}")
+                if "?ran" in url
+            ]
+            harmless = [
+                url
+                for url in requests_of(page, f"{origin}/media/hardening/{name}")
+                if "?ran" in url
+            ]
             assert (bool(ran), harmless) == (True, []), name
 
 
 SHOWS = """async ([kind, url]) => {
     const element = document.createElement(kind);
     const told = new Promise(done => {
-        for (const event of ["load", "loadedmetadata", "error"]) element.addEventListener(event, () => done(event));
+        for (const event of ["load", "loadedmetadata", "error"])
+            element.addEventListener(event, () => done(event));
     });
     element.src = url;
     document.body.append(element);
@@ -238,7 +298,8 @@ SHOWS = """async ([kind, url]) => {
 
 @pytest.mark.browser
 def test_uploads_still_show_on_the_page(folders: Environment) -> None:
-    """On the other origin's page: pictures, an SVG as a picture, sound; and a script may read their bytes."""
+    """On the other origin's page: pictures, an SVG as a picture, sound; and a script may read their
+    bytes."""
     url = f"{folders.contract.backend.origin}/media/hardening"
     put(folders, MEDIA, {"a.png": png(), "a.wav": sound(), "evil.svg": SVG.encode()})
     with page_of(folders) as page:
@@ -249,7 +310,9 @@ def test_uploads_still_show_on_the_page(folders: Environment) -> None:
             ("img", "none.png", "error"),
         ):
             assert page.evaluate(SHOWS, [kind, f"{url}/{name}"]) == event, name
-        read = page.evaluate("async url => (await (await fetch(url)).text()).length", f"{url}/evil.svg")
+        read = page.evaluate(
+            "async url => (await (await fetch(url)).text()).length", f"{url}/evil.svg"
+        )
         assert read == len(SVG)
 
 
@@ -258,23 +321,28 @@ SANDBOXED = ("b.svg", "b.html", "b.shtml", "b.xml", "b.txt", "b.unknown", "b.svg
 
 
 def test_each_kind_of_upload_has_one_policy_and_the_pages_headers(folders: Environment) -> None:
-    """What can run nothing has none (a sandbox has no PDF viewer), all else a sandbox; and the page can read it. A 304
-    changes nothing, and an error is no way round it."""
+    """What can run nothing has none (a sandbox has no PDF viewer), all else a sandbox; and the page
+    can read it. A 304 changes nothing, and an error is no way round it."""
     host, front = backend(folders), folders.contract.frontend.origin
     put(folders, MEDIA, dict.fromkeys([*HARMLESS, *SANDBOXED], b"x"))
     for name in (*HARMLESS, *SANDBOXED, "none.png", "none.html"):
         status, _, headers = ask(host, f"/media/hardening/{name}", Origin=front)
         policies = headers.get_all("Content-Security-Policy", [])
-        assert (status, len(policies)) == (404 if "none" in name else 200, 0 if name in HARMLESS else 1), name
+        assert (status, len(policies)) == (
+            404 if "none" in name else 200,
+            0 if name in HARMLESS else 1,
+        ), name
         assert all("sandbox" in policy and "allow-" not in policy for policy in policies)
         assert headers.get_all("X-Content-Type-Options") == ["nosniff"]
         assert headers.get_all("Access-Control-Allow-Origin") == [front]
         if status == 200:
-            again = ask(host, f"/media/hardening/{name}", Origin=front, If_None_Match=headers["ETag"])
+            again = ask(
+                host, f"/media/hardening/{name}", Origin=front, If_None_Match=headers["ETag"]
+            )
             assert (again[0], again[2].get_all("Content-Security-Policy", [])) == (304, []), name
 
 
-# ------------------------------------------------------------------------------------------------- slow clients
+# ------------------------------------------------------------------------------------- slow clients
 
 
 @contextlib.contextmanager
@@ -282,13 +350,17 @@ def held(host: Host, count: int, beginning: str) -> Iterator[list[socket.socket]
     """That many connections from here, each with the beginning of a request that does not go on."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = count + 512
-    assert hard == resource.RLIM_INFINITY or hard >= needed, f"this machine allows {hard} open files, {needed} needed"
+    assert hard == resource.RLIM_INFINITY or hard >= needed, (
+        f"this machine allows {hard} open files, {needed} needed"
+    )
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
     try:
         with contextlib.ExitStack() as stack:
             found = []
             for _ in range(count):
-                connection = stack.enter_context(socket.create_connection((host.address, 80), timeout=20))
+                connection = stack.enter_context(
+                    socket.create_connection((host.address, 80), timeout=20)
+                )
                 connection.sendall(beginning.encode())
                 found.append(connection)
             yield found
@@ -307,17 +379,21 @@ def ended(connection: socket.socket) -> bool:
 
 @pytest.mark.parametrize("role", ["backend", "frontend"])
 def test_half_open_connections_stop_nobody(up: Environment, role: str) -> None:
-    """2 000 connections from one address that never end their header: a new client is answered within 2 s each time."""
+    """2 000 connections from one address that never end their header: a new client is answered
+    within 2 s each time."""
     host = getattr(up.contract, role).hosts[0]
     path = "/api/health" if role == "backend" else "/"
     with held(host, 2000, "GET / HTTP/1.1\r\nHost: slow\r\nX-Slow: ") as connections:
         for _ in range(10):
             assert ask(host, path, timeout=2)[0] == 200
-        assert not any(ended(connection) for connection in connections)  # they were held while the others were served
+        assert not any(
+            ended(connection) for connection in connections
+        )  # they were held while the others were served
 
 
 UNFINISHED = (
-    "POST /api/products/ HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{{"
+    "POST /api/products/ HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length:"
+    " 99\r\n\r\n{{"
 )
 
 
@@ -329,8 +405,8 @@ def until(condition: Any, seconds: float = 20) -> None:
 
 @pytest.mark.browser
 def test_the_limit_of_an_address_is_readable_and_only_its_own(up: Environment) -> None:
-    """Far more requests at once than any page makes: the page reads 429, another address is served, and when they have
-    ended all is as before."""
+    """Far more requests at once than any page makes: the page reads 429, another address is served,
+    and when they have ended all is as before."""
     host = backend(up)
     get = "Promise.all(Array.from({length: %d}, () => window.shop.call('GET', '/api/products/')))"
     with page_of(up) as page:
@@ -340,14 +416,15 @@ def test_the_limit_of_an_address_is_readable_and_only_its_own(up: Environment) -
             answer = page.evaluate("window.shop.call('GET', '/api/products/')")
             assert (answer["kind"], answer["status"]) == ("http-error", 429)
             elsewhere = (
-                "import urllib.request as u; print(u.urlopen('http://127.0.0.1/static/admin/css/base.css').status)"
+                "import urllib.request as u;"
+                " print(u.urlopen('http://127.0.0.1/static/admin/css/base.css').status)"
             )
             assert up.kit.ssh(host, f"python3 -c {quote(elsewhere)}").strip() == "200"
         until(lambda: ask(host, "/api/health")[0] == 200)
         assert page.evaluate("window.shop.call('GET', '/api/products/')")["kind"] == "ok"
 
 
-# ------------------------------------------------------------------------------------------------- the client's address
+# ----------------------------------------------------------------------------- the client's address
 
 SPOOFED = (
     "X-Real-IP",
@@ -363,7 +440,8 @@ SPOOFED = (
 
 @pytest.mark.parametrize("header", ["", *SPOOFED])
 def test_django_sees_the_clients_address(up: Environment, header: str) -> None:
-    """REMOTE_ADDR is what nginx saw of the connection, whatever a client writes in a header, once or twice."""
+    """REMOTE_ADDR is what nginx saw of the connection, whatever a client writes in a header, once
+    or twice."""
     host = backend(up)
     lines = f"{header}: 203.0.113.66\r\n" * 2 if header else ""
     with socket.create_connection((host.address, 80), timeout=20) as connection:
@@ -372,22 +450,29 @@ def test_django_sees_the_clients_address(up: Environment, header: str) -> None:
         assert json.loads(body)["address"] == connection.getsockname()[0]
 
 
-# ------------------------------------------------------------------------------------------------- the services
+# ------------------------------------------------------------------------------------- the services
 
 
 @pytest.mark.parametrize(
     ("role", "unit", "most"),
-    [("backend", "shop.service", 3.0), ("backend", "nginx.service", 5.0), ("frontend", "nginx.service", 5.0)],
+    [
+        ("backend", "shop.service", 3.0),
+        ("backend", "nginx.service", 5.0),
+        ("frontend", "nginx.service", 5.0),
+    ],
 )
 def test_exposure(up: Environment, role: str, unit: str, most: float) -> None:
     """What systemd says of the unit as it is on the host, from 0 to 10, 10 being the worst."""
-    said = up.kit.ssh(getattr(up.contract, role).hosts[0], f"systemd-analyze security --no-pager {unit}")
+    said = up.kit.ssh(
+        getattr(up.contract, role).hosts[0], f"systemd-analyze security --no-pager {unit}"
+    )
     found = re.search(rf"Overall exposure level for {unit}: ([0-9.]+)", said)
     assert found and float(found[1]) <= most, said[-80:]
 
 
 USUAL = """
-import asyncio, ctypes, json, mmap, multiprocessing, os, socket, sqlite3, subprocess, sys, tempfile, threading
+import asyncio, ctypes, json, mmap, multiprocessing, os, socket, sqlite3
+import subprocess, sys, tempfile, threading
 data = sys.argv[1]
 refused, gone_wrong = [], {}
 
@@ -421,7 +506,8 @@ def upload():
 
 @works
 def programs():
-    subprocess.run("cp -p /etc/hostname /tmp/copied && nice -n 5 ls /tmp | sort > /dev/null", shell=True, check=True)
+    line = "cp -p /etc/hostname /tmp/copied && nice -n 5 ls /tmp | sort > /dev/null"
+    subprocess.run(line, shell=True, check=True)
 
 @works
 def processes():
@@ -436,7 +522,8 @@ def fresh_processes():
 
 @works
 def callbacks():
-    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int))
+    number = ctypes.POINTER(ctypes.c_int)
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, number, number)
     numbers = (ctypes.c_int * 3)(3, 1, 2)
     ctypes.CDLL(None).qsort(numbers, 3, 4, kind(lambda a, b: a[0] - b[0]))
     assert list(numbers) == [1, 2, 3]
@@ -500,25 +587,32 @@ print(json.dumps(gone_wrong))
 
 
 def test_an_applications_usual_work_goes_on_within_the_units_limits(up: Environment) -> None:
-    """Database, uploads, programs, processes, native callbacks, code made at run time, network: all work; the release,
-    other people's files, packets, namespaces and processes are out of reach. What it uploads nginx can read."""
+    """Database, uploads, programs, processes, native callbacks, code made at run time, network: all
+    work; the release, other people's files, packets, namespaces and processes are out of reach.
+    What it uploads nginx can read.
+    """
     host = backend(up)
     unit = up.kit.ssh(host, "cat /etc/systemd/system/shop.service")
     properties = " ".join(f"--property={quote(line)}" for line in limits(unit))
     python = f"/opt/shop/current/venv/bin/python -c {quote(USUAL)} /var/lib/shop"
     try:
-        said = up.kit.ssh(host, f"systemd-run --quiet --collect --wait --pipe {properties} {python}")
+        said = up.kit.ssh(
+            host, f"systemd-run --quiet --collect --wait --pipe {properties} {python}"
+        )
         assert json.loads(said) == {}
         assert ask(host, "/media/usual/deeper/a.txt")[:2] == (200, "uploaded")
     finally:
         up.kit.ssh(host, "rm -rf /var/lib/shop/media/usual /var/lib/shop/usual.sqlite3*")
 
 
-LOGROTATE = "mv /var/log/nginx/access.log /var/log/nginx/access.log.moved && /etc/init.d/nginx rotate"
+LOGROTATE = (
+    "mv /var/log/nginx/access.log /var/log/nginx/access.log.moved && /etc/init.d/nginx rotate"
+)
 
 
 def test_nginx_goes_on_logging_after_rotation_and_reload(up: Environment) -> None:
-    """As logrotate moves the file and signals nginx: it makes a new one within its limits, and a reload still works."""
+    """As logrotate moves the file and signals nginx: it makes a new one within its limits, and a
+    reload still works."""
     host = backend(up)
     up.kit.ssh(host, f"{LOGROTATE} && systemctl reload nginx.service")
     try:

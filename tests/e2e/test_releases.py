@@ -20,7 +20,9 @@ ASK = '. /etc/os-release; python3 -V; nginx -v 2>&1; echo "Debian $VERSION_ID"'
 OWN = [name for name in BRINGS if f"VERSION_CODENAME={name}" in Path("/etc/os-release").read_text()]
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.soak) if name in OWN else name for name in BRINGS])
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.soak) if name in OWN else name for name in BRINGS]
+)
 def release(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -34,23 +36,32 @@ def stack(release: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 
 
 def warnings_of(stack: Stack) -> list[str]:
-    """What nginx has to say of its configuration on each host beyond "ok", and units about their files."""
+    """What nginx has to say of its configuration on each host beyond "ok", and units about their
+    files."""
     question = (
-        "nginx -t -c /etc/nginx/origin-kit-main.conf 2>&1 | grep -v 'syntax is ok' | grep -v 'test is successful'; "
-        "journalctl -b -q -o cat _PID=1 | grep -iE '(nginx|shop|origin-kit)[a-z-]*\\.(service|socket):[0-9]+:'"
+        "nginx -t -c /etc/nginx/origin-kit-main.conf 2>&1 | grep -v 'syntax is ok' | grep -v 'test"
+        " is successful'; journalctl -b -q -o cat _PID=1 | grep -iE"
+        " '(nginx|shop|origin-kit)[a-z-]*\\.(service|socket):[0-9]+:'"
     )
-    return [line for _, host in stack.contract.hosts for line in stack.kit.ssh(host, question, False).splitlines()]
+    return [
+        line
+        for _, host in stack.contract.hosts
+        for line in stack.kit.ssh(host, question, False).splitlines()
+    ]
 
 
 def test_the_core_story_on_each_debian(stack: Stack, release: str) -> None:
-    """Up, nothing to do, an edit, a ship, a way back, a stop that is seen, doctor, down; and no warning of any tool."""
+    """Up, nothing to do, an edit, a ship, a way back, a stop that is seen, doctor, down; and no
+    warning of any tool."""
     said = stack.fab("up").stdout
     assert "done" in said
     assert "nothing to do" in stack.fab("up").stdout
     debian, python, nginx = BRINGS[release]
     for role, host in stack.contract.hosts:
         told = stack.kit.ssh(host, ASK)
-        assert f"Debian {debian}" in told and f"Python {python}" in told and f"nginx/{nginx}" in told, role
+        assert (
+            f"Debian {debian}" in told and f"Python {python}" in told and f"nginx/{nginx}" in told
+        ), role
     assert warnings_of(stack) == []
 
     stack.write(extra_origins=[OLD], workers=3)

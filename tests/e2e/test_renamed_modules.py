@@ -1,4 +1,5 @@
-"""`settings` and `wsgi` renamed in the code and in the stack: release and configuration switch as one."""
+"""`settings` and `wsgi` renamed in the code and in the stack: release and configuration switch as
+one."""
 
 from __future__ import annotations
 
@@ -32,25 +33,30 @@ def renamed(copy: Path) -> dict[str, object]:
     conf = copy / "garden" / "conf.py"
     conf.write_text(conf.read_text().replace("shop.wsgi", "garden.serve"))
     return {
-        "backend_path": str(copy.relative_to(ROOT)), "settings": "garden.conf", "wsgi": "garden.serve:application",
-    }  # fmt: skip
+        "backend_path": str(copy.relative_to(ROOT)),
+        "settings": "garden.conf",
+        "wsgi": "garden.serve:application",
+    }
 
 
 def served(stack: Stack) -> str:
     """What the service of the backend runs."""
     return stack.kit.ssh(
-        stack.contract.backend.hosts[0], "grep ^ExecStart= /etc/systemd/system/shop.service; readlink /opt/shop/current"
+        stack.contract.backend.hosts[0],
+        "grep ^ExecStart= /etc/systemd/system/shop.service; readlink /opt/shop/current",
     )
 
 
 def test_a_rename_in_code_and_stack_goes_through(own: Stack) -> None:
-    """`fab deploy` says to ship; `fab ship` switches both, `fab deploy` then finds nothing to do; `rollback --release`
-    brings both back, and `fab up` the new ones."""
+    """`fab deploy` says to ship; `fab ship` switches both, `fab deploy` then finds nothing to do;
+    `rollback --release` brings both back, and `fab up` the new ones."""
     before = served(own)
     with a_copy_of_the_example() as copy:
         own.write(**renamed(copy))
         refused = own.fab("deploy", status=1).stderr
-        assert "has no module" in refused and "`fab ship` switches to a release that has it" in refused
+        assert (
+            "has no module" in refused and "`fab ship` switches to a release that has it" in refused
+        )
         assert served(own) == before
         assert "shipped" in own.fab("ship").stdout
         assert "garden.serve:application" in served(own)
@@ -74,7 +80,10 @@ def test_one_that_does_not_come_up_leaves_both_as_they_were(own: Stack) -> None:
     with a_copy_of_the_example() as copy:
         keys = renamed(copy)
         conf = copy / "garden" / "conf.py"
-        fails = "import sys\nif 'gunicorn' in sys.argv[0]:\n    raise RuntimeError('not under gunicorn')\n"
+        fails = (
+            "import sys\nif 'gunicorn' in sys.argv[0]:\n    raise RuntimeError('not under"
+            " gunicorn')\n"
+        )
         conf.write_text(fails + conf.read_text())
         own.write(**keys)
         said = own.fab("ship", status=1).stderr
@@ -98,7 +107,9 @@ STEPS = (
 )
 
 
-@pytest.mark.parametrize("step", [s if s == "link" else pytest.param(s, marks=pytest.mark.soak) for s in STEPS])
+@pytest.mark.parametrize(
+    "step", [s if s == "link" else pytest.param(s, marks=pytest.mark.soak) for s in STEPS]
+)
 def test_a_kill_at_any_step_is_finished_or_undone_by_the_next_run(
     own: Stack, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

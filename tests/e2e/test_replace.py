@@ -1,4 +1,5 @@
-"""`fab replace`: a new machine for a host, with all that the old one held; killed anywhere, one of the two is whole."""
+"""`fab replace`: a new machine for a host, with all that the old one held; killed anywhere, one of
+the two is whole."""
 
 from __future__ import annotations
 
@@ -28,7 +29,10 @@ SAMPLED = ("switch",)
 ENGINES = [
     "embedded",
     pytest.param(
-        "pulumi", marks=pytest.mark.skipif(shutil.which("pulumi") is None, reason="the pulumi CLI is not on PATH")
+        "pulumi",
+        marks=pytest.mark.skipif(
+            shutil.which("pulumi") is None, reason="the pulumi CLI is not on PATH"
+        ),
     ),
 ]
 
@@ -44,8 +48,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield made
 
 
-# 200 rows in a database of its own, the last hundred of them in a write-ahead log that nobody has checkpointed: the
-# process is killed. A link, a folder that not everybody reads.
+# 200 rows in a database of its own, the last hundred of them in a write-ahead log that nobody has
+# checkpointed: the process is killed. A link, a folder that not everybody reads.
 LEFT_BY_THE_APPLICATION = r"""
 cd /var/lib/shop && sudo -u shop sh -ec '
 mkdir -m 0750 orders && echo "one picture" > media/kept.txt && ln -s ../media/kept.txt orders/link
@@ -67,15 +71,16 @@ def data(stack: Stack) -> str:
     """What the backend holds, as far as the application can tell: rows, digests, modes, owners."""
     return stack.kit.ssh(
         stack.contract.backend.hosts[0],
-        "cd /var/lib/shop && sha256sum secret_key media/kept.txt && readlink orders/link && "
-        "stat -c '%n %U %G %a' media media/kept.txt orders secret_key && "
-        "sudo -u shop python3 -c 'import sqlite3; "
-        'print(sqlite3.connect("orders/orders.db").execute("select count(*) from orders").fetchone())\'',
+        "cd /var/lib/shop && sha256sum secret_key media/kept.txt && readlink orders/link && stat -c"
+        " '%n %U %G %a' media media/kept.txt orders secret_key && sudo -u shop python3 -c 'import"
+        ' sqlite3; print(sqlite3.connect("orders/orders.db").execute("select count(*) from'
+        " orders\").fetchone())'",
     )
 
 
 class Shopper(threading.Thread):
-    """Makes products without a pause, as a page would; counts what was acknowledged, and what else was answered."""
+    """Makes products without a pause, as a page would; counts what was acknowledged, and what else
+    was answered."""
 
     def __init__(self, stack: Stack) -> None:
         super().__init__(daemon=True)
@@ -84,9 +89,13 @@ class Shopper(threading.Thread):
         self.made: list[str] = []
         self.other: set[tuple[int, str | None, str | None]] = set()
         self.over = threading.Event()
-        self.token = json.loads(self.ask("/api/token/", {"username": "ada", "password": PASSWORD}, None)[1])["token"]
+        self.token = json.loads(
+            self.ask("/api/token/", {"username": "ada", "password": PASSWORD}, None)[1]
+        )["token"]
 
-    def ask(self, path: str, body: dict[str, object], token: str | None) -> tuple[http.client.HTTPResponse, bytes]:
+    def ask(
+        self, path: str, body: dict[str, object], token: str | None
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         headers = {"Origin": self.origin, "Content-Type": "application/json"}
         headers |= {"Authorization": f"Token {token}"} if token else {}
         connection = http.client.HTTPConnection(self.host, timeout=5)
@@ -103,14 +112,20 @@ class Shopper(threading.Thread):
             number += 1
             name = f"order-{self.ident}-{number}"
             try:
-                answer, _ = self.ask("/api/products/", {"name": name, "price": "1.00", "stock": 1}, self.token)
+                answer, _ = self.ask(
+                    "/api/products/", {"name": name, "price": "1.00", "stock": 1}, self.token
+                )
             except (OSError, http.client.HTTPException):
                 continue
             if answer.status == 201:
                 self.made.append(name)
             else:
                 self.other.add(
-                    (answer.status, answer.getheader("Access-Control-Allow-Origin"), answer.getheader("Retry-After"))
+                    (
+                        answer.status,
+                        answer.getheader("Access-Control-Allow-Origin"),
+                        answer.getheader("Retry-After"),
+                    )
                 )
 
     def stop(self) -> None:
@@ -119,8 +134,15 @@ class Shopper(threading.Thread):
 
 
 def products(stack: Stack) -> set[str]:
-    ask = 'from catalog.models import Product; print(*Product.objects.values_list("name", flat=True), sep="\\n")'
-    return set(stack.kit.ssh(stack.contract.backend.hosts[0], manage("shop", f"shell -c '{ask}'")).splitlines())
+    ask = (
+        'from catalog.models import Product; print(*Product.objects.values_list("name", flat=True),'
+        ' sep="\\n")'
+    )
+    return set(
+        stack.kit.ssh(
+            stack.contract.backend.hosts[0], manage("shop", f"shell -c '{ask}'")
+        ).splitlines()
+    )
 
 
 def serials(stack: Stack) -> dict[str, str]:
@@ -129,7 +151,8 @@ def serials(stack: Stack) -> dict[str, str]:
 
 def machines(stack: Stack, role: str) -> list[str]:
     return sorted(
-        json.loads(path.read_text())["name"] for path in stack.kit.home.glob(f"machines/*{role}*/machine.json")
+        json.loads(path.read_text())["name"]
+        for path in stack.kit.home.glob(f"machines/*{role}*/machine.json")
     )
 
 
@@ -138,7 +161,9 @@ def test_without_a_terminal_nothing_is_begun(stack: Stack) -> None:
     before = stack.path.read_text()
     refused = stack.fab("replace", "backend-1", status=3)
     assert "to replace backend-1, add --yes" in refused.stderr
-    assert "there is no host backend-2" in stack.fab("replace", "backend-2", "--yes", status=2).stderr
+    assert (
+        "there is no host backend-2" in stack.fab("replace", "backend-2", "--yes", status=2).stderr
+    )
     assert "not being replaced" in stack.fab("replace", "backend-1", "--abort", status=2).stderr
     assert stack.path.read_text() == before
     assert machines(stack, "backend") == ["backend-1"]
@@ -146,7 +171,8 @@ def test_without_a_terminal_nothing_is_begun(stack: Stack) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_all_that_was_acknowledged_is_on_the_new_machine(stack: Stack, engine: str) -> None:
-    """Orders in SQLite, an upload, the secret key; a shopper who never stops reads a 503 meanwhile, loses nothing."""
+    """Orders in SQLite, an upload, the secret key; a shopper who never stops reads a 503 meanwhile,
+    loses nothing."""
     pipe = "cd /var/lib/shop/orders && rm -f pipe && sudo -u shop mkfifo pipe"
     stack.kit.ssh(stack.contract.backend.hosts[0], pipe)
     before, contract, was = data(stack), stack.contract, machines(stack, "backend")
@@ -167,15 +193,21 @@ def test_all_that_was_acknowledged_is_on_the_new_machine(stack: Stack, engine: s
     assert "orders/pipe" in said and ": all as they were copied" in said
     now = stack.contract
     assert (now.backend.origin, now.backend.hosts[0].address) == (
-        contract.backend.origin, contract.backend.hosts[0].address
-    )  # fmt: skip
+        contract.backend.origin,
+        contract.backend.hosts[0].address,
+    )
     assert now.backend.hosts[0].host_keys != contract.backend.hosts[0].host_keys
     assert len(machines(stack, "backend")) == 1 and machines(stack, "backend") != was
     assert list(stack.kit.home.glob("replace/*.tar")) == []
     assert stack.fab("status").stdout.count("as the contract says") == 2
     assert "nothing to do" in stack.fab("up", "--engine", engine).stdout
     assert "infrastructure: unchanged" in stack.fab("plan", "--check", "--engine", engine).stdout
-    assert stack.kit.ssh(now.backend.hosts[0], "ls /etc/origin-kit/replacement.json || true", check=False) == ""
+    assert (
+        stack.kit.ssh(
+            now.backend.hosts[0], "ls /etc/origin-kit/replacement.json || true", check=False
+        )
+        == ""
+    )
 
 
 @pytest.mark.soak
@@ -192,13 +224,29 @@ def test_a_frontend_gets_another_machine_too(stack: Stack) -> None:
 
 def started(stack: Stack, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [FAB, "replace", "backend-1", "--yes", "--stack", stack.name, "--engine", "embedded", *more], cwd=ROOT,
-        env=stack.kit.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
+        [
+            FAB,
+            "replace",
+            "backend-1",
+            "--yes",
+            "--stack",
+            stack.name,
+            "--engine",
+            "embedded",
+            *more,
+        ],
+        cwd=ROOT,
+        env=stack.kit.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def ended_at(stack: Stack, name: str, by: signal.Signals, lines: int = 0) -> str:
-    """A replacement that is ended by a signal when it says that it begins a step, or some lines later; what it said."""
+    """A replacement that is ended by a signal when it says that it begins a step, or some lines
+    later; what it said."""
     text = next(step.text for step in STEPS if step.name == name)
     running, said, left = started(stack), "", None
     assert running.stdout
@@ -215,7 +263,8 @@ def ended_at(stack: Stack, name: str, by: signal.Signals, lines: int = 0) -> str
 
 
 def wait_for_the_engine(stack: Stack) -> None:
-    """The engine is a process of its own and goes on to its end: until then the stack is locked, with its name."""
+    """The engine is a process of its own and goes on to its end: until then the stack is locked,
+    with its name."""
     end = time.monotonic() + 120
     while any(lock_is_held(path) for path in stack.kit.home.glob("state/.pulumi/locks/**/*.json")):
         assert time.monotonic() < end
@@ -230,7 +279,8 @@ def lock_is_held(path: Path) -> bool:
 
 
 def rows_by_machine(stack: Stack) -> dict[str, int]:
-    """Orders in each backend's own files, as far as they are there. (The host reads them: no machine has to run.)"""
+    """Orders in each backend's own files, as far as they are there. (The host reads them: no
+    machine has to run.)"""
     found = {}
     for record in stack.kit.home.glob("machines/*backend*/machine.json"):
         upper: Path = record.parent / "upper" / "var/lib/shop/orders/orders.db"
@@ -248,7 +298,8 @@ def rows_by_machine(stack: Stack) -> dict[str, int]:
 
 
 def killed_and_finished(stack: Stack, name: str, lines: int) -> None:
-    """SIGKILL of the operator and all that it had started; the next run ends with one machine and all data."""
+    """SIGKILL of the operator and all that it had started; the next run ends with one machine and
+    all data."""
     before, was = data(stack), machines(stack, "backend")
     ended_at(stack, name, signal.SIGKILL, lines)
     assert 200 in rows_by_machine(stack).values(), name
@@ -267,13 +318,16 @@ def test_a_killed_run_is_finished_by_the_next(stack: Stack, name: str) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("lines", [0, 1])
 @pytest.mark.parametrize("name", BACKEND)
-def test_a_run_killed_at_any_step_is_finished_by_the_next(stack: Stack, name: str, lines: int) -> None:
+def test_a_run_killed_at_any_step_is_finished_by_the_next(
+    stack: Stack, name: str, lines: int
+) -> None:
     """Every step of the table: as it begins, and within it."""
     killed_and_finished(stack, name, lines)
 
 
 def test_taken_back_the_old_machine_serves_as_before(stack: Stack) -> None:
-    """Killed with the data on its way: everybody else is refused meanwhile, and --abort leaves no trace."""
+    """Killed with the data on its way: everybody else is refused meanwhile, and --abort leaves no
+    trace."""
     before, was, config = data(stack), machines(stack, "backend"), stack.path.read_text()
     ended_at(stack, "restore", signal.SIGKILL)
     for verb in ("ship", "deploy"):
@@ -281,8 +335,14 @@ def test_taken_back_the_old_machine_serves_as_before(stack: Stack) -> None:
         assert refused.returncode != 0
         assert "fab replace backend-1" in refused.stdout + refused.stderr, verb
     assert "backend-1 is being replaced since" in stack.fab("status", status=1).stdout
-    assert "backend-1 is being replaced" in stack.fab("replace", "frontend-1", "--yes", status=2).stderr
-    assert "is as it was before" in stack.fab("replace", "backend-1", "--abort", "--engine", "embedded").stdout
+    assert (
+        "backend-1 is being replaced"
+        in stack.fab("replace", "frontend-1", "--yes", status=2).stderr
+    )
+    assert (
+        "is as it was before"
+        in stack.fab("replace", "backend-1", "--abort", "--engine", "embedded").stdout
+    )
     assert (data(stack), machines(stack, "backend")) == (before, was)
     assert yaml.safe_load(stack.path.read_text()) == yaml.safe_load(config)
     assert stack.fab("status").stdout.count("as the contract says") == 2
@@ -292,14 +352,16 @@ def test_taken_back_the_old_machine_serves_as_before(stack: Stack) -> None:
 
 @pytest.mark.soak
 def test_stopped_by_the_person_it_serves_again_at_once(stack: Stack) -> None:
-    """^C while the data is restored: the old machine takes writes again, the new one waits for the next try, which
-    makes a copy of its own."""
+    """^C while the data is restored: the old machine takes writes again, the new one waits for the
+    next try, which makes a copy of its own."""
     before, was = data(stack), machines(stack, "backend")
     said = ended_at(stack, "restore", signal.SIGINT)
     assert "the old machine serves as before, the new one is kept for the next try" in said
     assert "Traceback" not in said
     shopper = Shopper(stack)
-    answer, _ = shopper.ask("/api/products/", {"name": "between", "price": "1.00", "stock": 1}, shopper.token)
+    answer, _ = shopper.ask(
+        "/api/products/", {"name": "between", "price": "1.00", "stock": 1}, shopper.token
+    )
     assert answer.status == 201
     assert stack.fab("status").stdout.count("as the contract says") == 2
     kept = stack.fab("replace", "backend-1", "--yes", "--keep-copy", "--engine", "embedded").stdout
@@ -315,7 +377,9 @@ def test_stopped_by_the_person_it_serves_again_at_once(stack: Stack) -> None:
 def test_a_changed_source_is_shipped_first(stack: Stack) -> None:
     """The new machine gets the release that the old one serves, and no migration in passing."""
     copy = ROOT / "artifacts" / f"replace-{os.getpid()}"
-    shutil.copytree(ROOT / "examples" / "backend", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "examples" / "backend", copy, ignore=shutil.ignore_patterns("__pycache__")
+    )
     before = stack.path.read_text()
     try:
         (copy / "shop" / "new.py").write_text("NEW = True\n")
@@ -324,7 +388,10 @@ def test_a_changed_source_is_shipped_first(stack: Stack) -> None:
         stack.path.write_text(yaml.safe_dump(config))
         refused = stack.fab("replace", "backend-1", "--yes", status=2)
         assert "run `fab ship` first" in refused.stderr
-        assert machines(stack, "backend") and serials(stack) == yaml.safe_load(before)["config"]["origin-kit:serials"]
+        assert (
+            machines(stack, "backend")
+            and serials(stack) == yaml.safe_load(before)["config"]["origin-kit:serials"]
+        )
     finally:
         shutil.rmtree(copy)
         stack.path.write_text(before)

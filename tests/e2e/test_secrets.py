@@ -19,8 +19,11 @@ pytestmark = pytest.mark.machines
 SENTINEL = "hush-3f9c-sentinel-77aa"
 
 
-def test_a_changed_secret_is_a_config_only_deploy_and_stands_nowhere_else(stack: Stack, tmp_path: Path) -> None:
-    """Given as Pulumi gives it, apart from the contract. Searched for: every output, file, log, process and unit."""
+def test_a_changed_secret_is_a_config_only_deploy_and_stands_nowhere_else(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """Given as Pulumi gives it, apart from the contract. Searched for: every output, file, log,
+    process and unit."""
     contract = json.loads(stack.fab("outputs").stdout)
     release = stack.kit.ssh(stack.contract.backend.hosts[0], "readlink /opt/shop/current")
     file = tmp_path / "outputs.json"
@@ -36,17 +39,19 @@ def test_a_changed_secret_is_a_config_only_deploy_and_stands_nowhere_else(stack:
     assert "as the contract says" in status.stdout
 
     backend, frontend = stack.contract.backend.hosts[0], stack.contract.frontend.hosts[0]
-    workers = "grep -lz '^API_TOKEN=' /proc/$(pgrep -u shop -o gunicorn || pgrep -u shop -o python)/environ"
+    workers = (
+        "grep -lz '^API_TOKEN=' /proc/$(pgrep -u shop -o gunicorn || pgrep -u shop -o"
+        " python)/environ"
+    )
     assert "environ" in stack.kit.ssh(backend, workers)
     assert stack.kit.ssh(backend, "readlink /opt/shop/current") == release
 
     said = plan + deployed.stdout + deployed.stderr + status.stdout + stack.fab("outputs").stdout
     assert SENTINEL not in said
     everywhere = (
-        f"grep -rlF {SENTINEL} /etc /opt /var /run /home /root /tmp --exclude-dir=proc 2>/dev/null; "
-        f"journalctl --no-pager -o cat | grep -cF {SENTINEL}; "
-        f"systemctl show '*' --all | grep -F {SENTINEL}; "
-        f"ps axww | grep -F {SENTINEL} | grep -v grep"
+        f"grep -rlF {SENTINEL} /etc /opt /var /run /home /root /tmp --exclude-dir=proc 2>/dev/null;"
+        f" journalctl --no-pager -o cat | grep -cF {SENTINEL}; systemctl show '*' --all | grep -F"
+        f" {SENTINEL}; ps axww | grep -F {SENTINEL} | grep -v grep"
     )
     found = stack.kit.ssh(backend, everywhere, check=False).split()
     # The generation's one secret file (and the same one by its links); `0` is the journal's count.
@@ -55,12 +60,17 @@ def test_a_changed_secret_is_a_config_only_deploy_and_stands_nowhere_else(stack:
         if one != "0":
             assert stack.kit.ssh(backend, f"stat -Lc '%a %U' {one}").strip() == "600 root"
     assert stack.kit.ssh(frontend, everywhere, check=False).split() == ["0"]
-    home = [path for path in stack.kit.home.rglob("*") if path.is_file() and not {"machines", "bases"} & {*path.parts}]
+    home = [
+        path
+        for path in stack.kit.home.rglob("*")
+        if path.is_file() and not {"machines", "bases"} & {*path.parts}
+    ]
     assert not [path for path in home if SENTINEL.encode() in path.read_bytes()]
 
 
 def test_a_secrets_file_that_others_can_read_is_refused(stack: Stack) -> None:
-    """On this machine secrets stand beside the stack, for their owner alone; a broken line is named by its number."""
+    """On this machine secrets stand beside the stack, for their owner alone; a broken line is named
+    by its number."""
     path = ROOT / "stacks" / f"{stack.name}.secrets"
     try:
         path.write_text(f"API_TOKEN={SENTINEL}\n")
@@ -101,7 +111,8 @@ AWKWARD = (
 
 @pytest.fixture
 def given(stack: Stack, tmp_path: Path) -> Iterator[Callable[..., list[str]]]:
-    """Options that have `fab` start from the stack's outputs with these secrets and plain values."""
+    """Options that have `fab` start from the stack's outputs with these secrets and plain
+    values."""
     contract = json.loads(stack.fab("outputs").stdout)
     file = tmp_path / "outputs.json"
 
@@ -119,7 +130,9 @@ def on_backend(stack: Stack, command: str) -> str:
     return stack.kit.ssh(stack.contract.backend.hosts[0], command)
 
 
-def test_awkward_values_reach_the_process_byte_for_byte(stack: Stack, given: Callable[..., list[str]]) -> None:
+def test_awkward_values_reach_the_process_byte_for_byte(
+    stack: Stack, given: Callable[..., list[str]]
+) -> None:
     """Secrets and plain values, as the kernel shows them for a process that serves."""
     secrets = {f"SECRET_{index}": value for index, value in enumerate(AWKWARD)}
     plain = {f"PLAIN_{index}": value for index, value in enumerate(AWKWARD)}
@@ -133,11 +146,13 @@ def test_awkward_values_reach_the_process_byte_for_byte(stack: Stack, given: Cal
 def test_a_pin_can_not_be_found_from_what_others_on_the_host_may_read(
     stack: Stack, given: Callable[..., list[str]]
 ) -> None:
-    """They know the kit and the contract, and render it with each of the ten thousand: nothing tells the right one."""
+    """They know the kit and the contract, and render it with each of the ten thousand: nothing
+    tells the right one."""
     stack.fab("deploy", *given({"PIN": "4711"}))
     public = (
-        "sudo -u nobody sh -c 'cat /etc/origin-kit/current/*/* /var/log/origin-kit/*; readlink /etc/origin-kit/current;"
-        " find /etc/origin-kit /run/shop /opt/shop/releases' 2>&1; cat /run/shop/workers/*"
+        "sudo -u nobody sh -c 'cat /etc/origin-kit/current/*/* /var/log/origin-kit/*; readlink"
+        " /etc/origin-kit/current; find /etc/origin-kit /run/shop /opt/shop/releases' 2>&1; cat"
+        " /run/shop/workers/*"
     )
     seen = set(re.findall(r"[0-9a-f]{16,}", on_backend(stack, public)))
     contract, host = stack.contract, stack.contract.backend.hosts[0]
@@ -152,7 +167,8 @@ def test_a_pin_can_not_be_found_from_what_others_on_the_host_may_read(
 def test_a_secret_that_was_replaced_leaves_the_disk_and_no_rollback_brings_it_back(
     stack: Stack, given: Callable[..., list[str]]
 ) -> None:
-    """Its generations stay for their configuration; the history says that they come without their secrets."""
+    """Its generations stay for their configuration; the history says that they come without their
+    secrets."""
     old = {"TOKEN": "rotate-me-1f3a"}
     stack.fab("deploy", *given(old, COLOUR="red"))
     stack.fab("deploy", *given(old, COLOUR="blue"))
@@ -166,7 +182,10 @@ def test_a_secret_that_was_replaced_leaves_the_disk_and_no_rollback_brings_it_ba
     backend = json.loads(stack.fab("history", "--json").stdout)["backend-1"]
     done = [line["generation"] for line in backend["deploys"] if line["result"] == "deployed"]
     stack.fab("rollback", *new, "--to", done[2])
-    environ = "cat /proc/$(ls /run/shop/workers | grep -m1 .)/environ | tr '\\0' '\\n' | grep -E '^(TOKEN|COLOUR)='"
+    environ = (
+        "cat /proc/$(ls /run/shop/workers | grep -m1 .)/environ | tr '\\0' '\\n' | grep -E"
+        " '^(TOKEN|COLOUR)='"
+    )
     assert sorted(on_backend(stack, environ).split()) == ["COLOUR=red", "TOKEN=fresh-77b2"]
     assert on_backend(stack, "grep -rlF rotate-me-1f3a /etc /var /run /opt | wc -l").strip() == "0"
     stack.fab("deploy", *new)

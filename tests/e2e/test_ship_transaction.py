@@ -1,4 +1,5 @@
-"""A ship on real hosts: killed, unplugged, left by its operator. It is as visible, and ends as well, as a deploy."""
+"""A ship on real hosts: killed, unplugged, left by its operator. It is as visible, and ends as
+well, as a deploy."""
 
 from __future__ import annotations
 
@@ -23,17 +24,30 @@ pytestmark = pytest.mark.machines
 
 OF_A_SHIP = re.compile("on_host/(release/.*|user|journal|two_phase)[.]py")
 SOURCES = [text for path, text in program.sources().items() if OF_A_SHIP.fullmatch(path)]
-# In the order in which a ship with other code comes by; `venv` only with other requirements, `backup` with migrations.
+# In the order in which a ship with other code comes by; `venv` only with other requirements,
+# `backup` with migrations.
 STEPS = (
-    "user", "unpack", "compile", "check", "collectstatic", "migrate", "journal", "switch", "restart", "confirm",
-    "commit", "prune",
-)  # fmt: skip
+    "user",
+    "unpack",
+    "compile",
+    "check",
+    "collectstatic",
+    "migrate",
+    "journal",
+    "switch",
+    "restart",
+    "confirm",
+    "commit",
+    "prune",
+)
 ELSEWHERE = {"venv", "backup", "replace", "undo"}  # tests/test_install.py
 
 
 def test_every_step_of_a_ship_has_its_case() -> None:
     """A new step without a case here fails."""
-    assert {step for text in SOURCES for step in re.findall(r'\bstep\(\s*"([a-z-]+)"', text)} == {*STEPS} | ELSEWHERE
+    assert {step for text in SOURCES for step in re.findall(r'\bstep\(\s*"([a-z-]+)"', text)} == {
+        *STEPS
+    } | ELSEWHERE
 
 
 class Application:
@@ -50,20 +64,31 @@ class Application:
         return str(self.number)
 
     def ship(self, **more: object) -> list[bool]:
-        return ship.everywhere(settings.read(self.stack.name), outputs.load(self.stack.name), **more)  # type: ignore[arg-type]
+        return ship.everywhere(
+            settings.read(self.stack.name), outputs.load(self.stack.name), **more
+        )  # type: ignore[arg-type]
 
     def served(self) -> tuple[str, str]:
         """The number in the release whose workers run, and that on the page."""
         contract = self.stack.contract
-        worker = "cat /opt/shop/current/app/catalog/number.py; for r in /run/shop/workers/[0-9]*; do cat $r; done"
+        worker = (
+            "cat /opt/shop/current/app/catalog/number.py; for r in /run/shop/workers/[0-9]*; do cat"
+            " $r; done"
+        )
         backend = self.stack.kit.ssh(contract.backend.hosts[0], worker)
-        current = self.stack.kit.ssh(contract.backend.hosts[0], "readlink -f /opt/shop/current").strip()
+        current = self.stack.kit.ssh(
+            contract.backend.hosts[0], "readlink -f /opt/shop/current"
+        ).strip()
         assert set(re.findall(r'"release": "([^"]+)"', backend)) == {current}
-        page = self.stack.kit.ssh(contract.frontend.hosts[0], "cat /opt/shop/current/site/number.txt")
+        page = self.stack.kit.ssh(
+            contract.frontend.hosts[0], "cat /opt/shop/current/site/number.txt"
+        )
         return backend.split("NUMBER = ")[1].split()[0], page.strip()
 
     def status(self, host: str = "backend-1") -> dict[str, object]:
-        found: dict[str, object] = json.loads(self.stack.fab("status", "--json", status=None).stdout)[host]
+        found: dict[str, object] = json.loads(
+            self.stack.fab("status", "--json", status=None).stdout
+        )[host]
         return found
 
 
@@ -74,7 +99,9 @@ def application(stack: Stack) -> Iterator[Application]:
     with a_copy_of_the_example() as folder:
         page = folder.parent / f"{folder.name}-page"
         subprocess.run(["cp", "-r", str(ROOT / "examples/frontend"), str(page)], check=True)
-        stack.write(backend_path=str(folder.relative_to(ROOT)), frontend_path=str(page.relative_to(ROOT)))
+        stack.write(
+            backend_path=str(folder.relative_to(ROOT)), frontend_path=str(page.relative_to(ROOT))
+        )
         made = Application(stack, folder, page)
         made.edit()
         stack.fab("up")
@@ -88,9 +115,14 @@ def application(stack: Stack) -> Iterator[Application]:
 SAMPLE = ("migrate", "restart", "commit")
 
 
-@pytest.mark.parametrize("step", [s if s in SAMPLE else pytest.param(s, marks=pytest.mark.soak) for s in STEPS])
-def test_a_kill_at_a_step_leaves_one_release_whole_and_the_next_ship_works(application: Application, step: str) -> None:
-    """SIGKILL just before the step, on every host that comes by it. What is open afterwards shows."""
+@pytest.mark.parametrize(
+    "step", [s if s in SAMPLE else pytest.param(s, marks=pytest.mark.soak) for s in STEPS]
+)
+def test_a_kill_at_a_step_leaves_one_release_whole_and_the_next_ship_works(
+    application: Application, step: str
+) -> None:
+    """SIGKILL just before the step, on every host that comes by it. What is open afterwards
+    shows."""
     before = application.served()
     number = application.edit()
     with pytest.raises(change.ChangeError, match="the work on the host was killed"):
@@ -108,7 +140,8 @@ def test_a_kill_at_a_step_leaves_one_release_whole_and_the_next_ship_works(appli
 
 
 def test_a_pulled_plug_in_a_ship_boots_on_the_release_before(application: Application) -> None:
-    """The boot guard of configuration serves the release: the machine starts with nobody there, on whole old code."""
+    """The boot guard of configuration serves the release: the machine starts with nobody there, on
+    whole old code."""
     before, number = application.served(), application.edit()
     with pytest.raises(change.ChangeError):
         application.ship(die_at="restart")
@@ -119,7 +152,9 @@ def test_a_pulled_plug_in_a_ship_boots_on_the_release_before(application: Applic
     subprocess.run(engine, cwd=ROOT, env=stack.kit.environment, check=True, capture_output=True)
     assert application.status()["unfinished"] is False
     assert application.served() == before
-    assert "after a power cut" in stack.kit.ssh(stack.contract.backend.hosts[0], "cat /var/log/origin-kit/audit.jsonl")
+    assert "after a power cut" in stack.kit.ssh(
+        stack.contract.backend.hosts[0], "cat /var/log/origin-kit/audit.jsonl"
+    )
     application.ship()
     assert application.served() == (number, number)
 
@@ -129,12 +164,16 @@ def test_a_host_that_fails_takes_the_other_back(application: Application) -> Non
     before, stack = application.served(), application.stack
     application.edit()
     frontend = stack.contract.frontend.hosts[0]
-    stack.kit.ssh(frontend, "chattr +i /opt/shop 2>/dev/null || mount --bind -o ro /opt/shop /opt/shop")
+    stack.kit.ssh(
+        frontend, "chattr +i /opt/shop 2>/dev/null || mount --bind -o ro /opt/shop /opt/shop"
+    )
     try:
         with pytest.raises(change.ChangeError) as caught:
             application.ship()
     finally:
-        stack.kit.ssh(frontend, "chattr -i /opt/shop 2>/dev/null; umount /opt/shop 2>/dev/null; true")
+        stack.kit.ssh(
+            frontend, "chattr -i /opt/shop 2>/dev/null; umount /opt/shop 2>/dev/null; true"
+        )
     assert "frontend-1" in str(caught.value)
     assert "backend-1: unchanged or rolled back" in str(caught.value)
     assert application.served() == before
@@ -149,7 +188,9 @@ PHASES = [
 
 
 @pytest.mark.parametrize("after", PHASES)
-def test_the_first_interrupt_ends_a_ship_in_every_phase(application: Application, after: str) -> None:
+def test_the_first_interrupt_ends_a_ship_in_every_phase(
+    application: Application, after: str
+) -> None:
     """^C: both hosts are on one release afterwards, nothing is locked, and the next ship works."""
     before, number = application.served(), application.edit()
     words = [FAB, "ship", "--stack", application.stack.name]
@@ -172,7 +213,7 @@ def test_the_first_interrupt_ends_a_ship_in_every_phase(application: Application
     assert application.served() == (number, number)
 
 
-# ------------------------------------------------------------------------------------------------- operators who leave
+# ------------------------------------------------------------------------------ operators who leave
 
 OPERATOR = """
 import sys
@@ -182,14 +223,24 @@ ship.everywhere(settings.read(sys.argv[1]), outputs.load(sys.argv[1]), silence_s
 
 
 def test_an_operator_who_vanishes_without_a_word_blocks_nobody(application: Application) -> None:
-    """A frozen laptop, or a line that is dead without an end: no sign of life for a while is an end."""
+    """A frozen laptop, or a line that is dead without an end: no sign of life for a while is an
+    end."""
     before, number = application.served(), application.edit()
-    environment = {**application.stack.kit.environment, "PYTHONPATH": f"{ROOT}/ansible-free-deploy:{ROOT}"}
+    environment = {
+        **application.stack.kit.environment,
+        "PYTHONPATH": f"{ROOT}/ansible-free-deploy:{ROOT}",
+    }
     words = [sys.executable, "-u", "-c", textwrap.dedent(OPERATOR), application.stack.name]
-    with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert process.stdout
-            next(line for line in process.stdout if "backend" in line and "checks the project" in line)
+            next(
+                line
+                for line in process.stdout
+                if "backend" in line and "checks the project" in line
+            )
             process.send_signal(signal.SIGSTOP)
             ended(application.stack)
             assert application.served() == before

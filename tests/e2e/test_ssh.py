@@ -39,7 +39,8 @@ def make_key(path: Path, passphrase: str = "") -> str:
 
 @dataclass(frozen=True)
 class Server:
-    """A machine with a user who may become root, and who is let in with the keys that `authorize` lists."""
+    """A machine with a user who may become root, and who is let in with the keys that `authorize`
+    lists."""
 
     kit: Kit
     machine: Host
@@ -68,9 +69,13 @@ class Server:
 def pair(stack: Stack) -> Iterator[list[Server]]:
     """A jump host and the host behind it."""
     contract = stack.contract
-    made = [Server(stack.kit, contract.frontend.hosts[0]), Server(stack.kit, contract.backend.hosts[0])]
+    made = [
+        Server(stack.kit, contract.frontend.hosts[0]),
+        Server(stack.kit, contract.backend.hosts[0]),
+    ]
     add = f"""
-        useradd --create-home --shell /bin/sh {USER} && install -d -m 700 -o {USER} -g {USER} ~{USER}/.ssh
+        useradd --create-home --shell /bin/sh {USER}
+        install -d -m 700 -o {USER} -g {USER} ~{USER}/.ssh
         install -m 600 -o {USER} -g {USER} /dev/null ~{USER}/.ssh/authorized_keys
         echo '{USER} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{USER}
     """
@@ -78,7 +83,9 @@ def pair(stack: Stack) -> Iterator[list[Server]]:
         stack.kit.ssh(one.machine, add)
     yield made
     for one in made:
-        stack.kit.ssh(one.machine, f"rm /etc/sudoers.d/{USER}; pkill -KILL -u {USER}; userdel --remove {USER}")
+        stack.kit.ssh(
+            one.machine, f"rm /etc/sudoers.d/{USER}; pkill -KILL -u {USER}; userdel --remove {USER}"
+        )
 
 
 @pytest.fixture
@@ -124,8 +131,15 @@ def give(agent: Path, key: Path, passphrase: str = "") -> None:
     ask = key.with_name("ask")
     ask.write_text(f"#!/bin/sh\necho '{passphrase}'\n")
     ask.chmod(0o700)
-    environment = {**os.environ, "SSH_AUTH_SOCK": str(agent), "SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force"}
-    subprocess.run(["ssh-add", "-q", str(key)], env=environment, check=True, stdin=subprocess.DEVNULL)
+    environment = {
+        **os.environ,
+        "SSH_AUTH_SOCK": str(agent),
+        "SSH_ASKPASS": str(ask),
+        "SSH_ASKPASS_REQUIRE": "force",
+    }
+    subprocess.run(
+        ["ssh-add", "-q", str(key)], env=environment, check=True, stdin=subprocess.DEVNULL
+    )
 
 
 def enters(host: Host, identity: Identity = OWN) -> bool:
@@ -139,7 +153,9 @@ def refusal(host: Host, identity: Identity = OWN) -> str:
     return str(caught.value).split(": ", 1)[1]
 
 
-def test_a_key_that_the_configuration_names_opens_the_host(host: Server, config: Path, tmp_path: Path) -> None:
+def test_a_key_that_the_configuration_names_opens_the_host(
+    host: Server, config: Path, tmp_path: Path
+) -> None:
     """IdentityFile, for this address alone; another address has no key."""
     host.authorize(make_key(tmp_path / "work"))
     config.write_text(f"Host {host.address}\n  IdentityFile {tmp_path}/work\n")
@@ -167,13 +183,15 @@ def test_a_name_of_the_configuration_leads_to_a_host_that_has_to_show_its_key(
 def test_a_key_with_a_passphrase_is_asked_for_or_the_agent_is_named(
     host: Server, config: Path, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No terminal: one line that says `ssh-add`. In the agent it opens the host, and so it does when it is typed."""
+    """No terminal: one line that says `ssh-add`. In the agent it opens the host, and so it does
+    when it is typed."""
     key = tmp_path / "work"
     host.authorize(make_key(key, PASSPHRASE))
     for identity in (Identity(key), Identity()):
         config.write_text(f"IdentityFile {key}\n")
-        assert f"has a passphrase, and there is no terminal to ask at: give it to an agent with `ssh-add {key}`" in (
-            refusal(host.host, identity)
+        assert (
+            "has a passphrase, and there is no terminal to ask at: give it to an agent with"
+            f" `ssh-add {key}`" in (refusal(host.host, identity))
         )
     give(agent, key, PASSPHRASE)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
@@ -211,7 +229,9 @@ def test_an_agent_with_many_keys_is_told_apart_from_a_wrong_key(
     assert enters(host.host, Identity(keys[7]))  # the agent has it
 
 
-def test_no_key_and_a_wrong_key_are_different_messages(host: Server, config: Path, tmp_path: Path) -> None:
+def test_no_key_and_a_wrong_key_are_different_messages(
+    host: Server, config: Path, tmp_path: Path
+) -> None:
     assert "you have no SSH key: no agent runs" in refusal(host.host)
     make_key(tmp_path / "work")
     config.write_text(f"IdentityFile {tmp_path}/work\n")
@@ -219,7 +239,9 @@ def test_no_key_and_a_wrong_key_are_different_messages(host: Server, config: Pat
     assert f"it refused the key {tmp_path}/work for user {USER}" in told and "`ssh_keys`" in told
 
 
-def test_a_file_that_is_no_key_is_named_only_where_it_was_chosen(host: Server, config: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_no_key_is_named_only_where_it_was_chosen(
+    host: Server, config: Path, tmp_path: Path
+) -> None:
     """Old files in ~/.ssh are in nobody's way."""
     host.authorize(make_key(tmp_path / "work"))
     (tmp_path / "old").write_text("no key\n")
@@ -229,7 +251,8 @@ def test_a_file_that_is_no_key_is_named_only_where_it_was_chosen(host: Server, c
 
 
 def test_a_certificate_opens_the_host(host: Server, config: Path, tmp_path: Path) -> None:
-    """The server knows the authority alone. The certificate stands beside the key, or CertificateFile names it."""
+    """The server knows the authority alone. The certificate stands beside the key, or
+    CertificateFile names it."""
     authority, key = tmp_path / "authority", tmp_path / "work"
     host.authorize(f"cert-authority {make_key(authority)}")
     make_key(key)
@@ -243,22 +266,32 @@ def test_a_certificate_opens_the_host(host: Server, config: Path, tmp_path: Path
     assert enters(host.host)
 
 
-def through(servers: list[Server], config: Path, key: Path, known: bool = True, port: int = 22) -> Host:
+def through(
+    servers: list[Server], config: Path, key: Path, known: bool = True, port: int = 22
+) -> Host:
     """The second machine, behind the first one: `Host` sections as people write them."""
     jump, host = servers
     known_hosts = config.with_name("known_hosts")
-    known_hosts.write_text(f"[{jump.address}]:{port} {jump.key}\n{jump.address} {jump.key}\n" if known else "")
+    known_hosts.write_text(
+        f"[{jump.address}]:{port} {jump.key}\n{jump.address} {jump.key}\n" if known else ""
+    )
     config.write_text(
-        f"Host bastion\n  HostName {jump.address}\n  Port {port}\n  User {USER}\n  UserKnownHostsFile {known_hosts}\n"
-        f"Host {host.address}\n  ProxyJump bastion\nHost *\n  IdentityFile {key}\n"
+        f"Host bastion\n  HostName {jump.address}\n  Port {port}\n  User {USER}\n "
+        f" UserKnownHostsFile {known_hosts}\nHost {host.address}\n  ProxyJump bastion\nHost *\n "
+        f" IdentityFile {key}\n"
     )
     return host.host
 
 
 def test_a_host_is_reached_through_a_jump_host(
-    servers: list[Server], config: Path, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    servers: list[Server],
+    config: Path,
+    agent: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """ProxyJump, an alias, and a key with a passphrase that is in the agent; both let the same key in."""
+    """ProxyJump, an alias, and a key with a passphrase that is in the agent; both let the same key
+    in."""
     line = make_key(tmp_path / "work", PASSPHRASE)
     for one in servers:
         one.authorize(line)
@@ -268,7 +301,9 @@ def test_a_host_is_reached_through_a_jump_host(
     blob = tmp_path / "blob"
     blob.write_bytes(os.urandom(3_000_000))
     with session(there) as connection:
-        text = 'import json, sys; print(json.dumps({"result": {"got": len(sys.stdin.buffer.read())}}))'
+        text = (
+            'import json, sys; print(json.dumps({"result": {"got": len(sys.stdin.buffer.read())}}))'
+        )
         assert connection.run({}, program=doing(text), blob=blob) == {"got": 3_000_000}
     assert f"Accepted publickey for {USER} from {servers[0].address} " in servers[1].log()
     wrong = replace(there, host_keys=(servers[0].key,))
@@ -276,9 +311,15 @@ def test_a_host_is_reached_through_a_jump_host(
 
 
 def test_a_whole_deploy_goes_through_a_jump_host(
-    stack: Stack, servers: list[Server], config: Path, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: Stack,
+    servers: list[Server],
+    config: Path,
+    agent: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`fab status`, `deploy` and `logs` from a machine of somebody who has the contract and a key in an agent."""
+    """`fab status`, `deploy` and `logs` from a machine of somebody who has the contract and a key
+    in an agent."""
     line = make_key(tmp_path / "work", PASSPHRASE)
     for one in servers:
         one.authorize(line)
@@ -288,13 +329,18 @@ def test_a_whole_deploy_goes_through_a_jump_host(
     for role in ("frontend", "backend"):
         contract[role]["hosts"][0]["user"] = USER
     (tmp_path / "contract.json").write_text(json.dumps(contract))
-    away = Kit(tmp_path / "another-home", {"SSH_AUTH_SOCK": str(agent), ssh_config.FILE: str(config)})
+    away = Kit(
+        tmp_path / "another-home", {"SSH_AUTH_SOCK": str(agent), ssh_config.FILE: str(config)}
+    )
     for words in (("status",), ("deploy", "--restart"), ("logs", "--lines", "2")):
         assert "backend-1" in away.fab(*words, "--outputs", str(tmp_path / "contract.json")).stdout
 
 
-def test_a_way_that_leads_nowhere_names_the_jump_host(servers: list[Server], config: Path, tmp_path: Path) -> None:
-    """A jump host that is not known, lets nobody in, can't reach the host, or is not there: four messages."""
+def test_a_way_that_leads_nowhere_names_the_jump_host(
+    servers: list[Server], config: Path, tmp_path: Path
+) -> None:
+    """A jump host that is not known, lets nobody in, can't reach the host, or is not there: four
+    messages."""
     jump, host = servers
     line = make_key(tmp_path / "work")
     host.authorize(line)
@@ -304,21 +350,33 @@ def test_a_way_that_leads_nowhere_names_the_jump_host(servers: list[Server], con
     assert "Permission denied (publickey); does `ssh bastion` let you in?" in refusal(there)
     jump.authorize(line)
     assert enters(there)
-    assert "it can't reach the host (connect failed: Connection refused)" in refusal(replace(there, port=2222))
+    assert "it can't reach the host (connect failed: Connection refused)" in refusal(
+        replace(there, port=2222)
+    )
     there = through(servers, config, tmp_path / "work", port=2222)
     assert "Connection refused; does `ssh bastion` work?" in refusal(there)
+
+
+RELAY = """
+import os, socket, sys, threading
+
+there = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+
+def back():
+    while data := there.recv(65536):
+        os.write(1, data)
+
+threading.Thread(target=back, daemon=True).start()
+while data := os.read(0, 65536):
+    there.sendall(data)
+"""
 
 
 def test_a_proxy_command_is_a_way_too(host: Server, config: Path, tmp_path: Path) -> None:
     """Its tokens are those of ssh_config(5)."""
     host.authorize(make_key(tmp_path / "work"))
-    code = (
-        "import socket,sys,os,threading; s=socket.create_connection((sys.argv[1],int(sys.argv[2])));"
-        "t=threading.Thread(target=lambda: [os.write(1,d) for d in iter(lambda: s.recv(65536), b'')], daemon=True);"
-        "t.start(); [s.sendall(d) for d in iter(lambda: os.read(0,65536), b'')]"
-    )
     relay = tmp_path / "relay.py"
-    relay.write_text(code)
+    relay.write_text(RELAY)
     config.write_text(f"IdentityFile {tmp_path}/work\nProxyCommand python3 {relay} %h %p\n")
     assert enters(host.host)
 
@@ -330,7 +388,9 @@ def test_a_configuration_that_openssh_refuses_is_one_message(host: Server, confi
     assert "nosuchthing" in told.lower()
 
 
-def test_machines_of_the_kit_leave_the_configuration_alone(host: Server, config: Path, tmp_path: Path) -> None:
+def test_machines_of_the_kit_leave_the_configuration_alone(
+    host: Server, config: Path, tmp_path: Path
+) -> None:
     """A `Host *` with a jump host is for other people's machines."""
     host.authorize(make_key(tmp_path / "kit"))
     config.write_text("Host *\n  ProxyJump nowhere.invalid\n")
@@ -348,10 +408,14 @@ def test_nothing_of_a_way_is_left(servers: list[Server], config: Path, tmp_path:
     assert process.poll() is not None
 
 
-def test_a_mute_jump_host_times_out(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mute_jump_host_times_out(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hosts, "CONNECT_TIMEOUT_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         config.write_text(f"ProxyJump 127.0.0.1:{mute.getsockname()[1]}\nIdentityFile none\n")
-        there = Host("backend-1", "192.0.2.1", 22, USER, ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHV1",))
+        there = Host(
+            "backend-1", "192.0.2.1", 22, USER, ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHV1",)
+        )
         with pytest.raises(ConnectError):
             enters(there)

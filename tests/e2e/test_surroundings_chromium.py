@@ -24,7 +24,8 @@ PUBLIC = "203.0.113.7"
 
 @dataclass(frozen=True)
 class World:
-    """A browser for which names lead to servers here, by http and https; two of them it takes for public ones."""
+    """A browser for which names lead to servers here, by http and https; two of them it takes for
+    public ones."""
 
     stage: Stage
     context: BrowserContext
@@ -44,14 +45,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with servers(stage, 2, [tls, tls]) as origins:
         http, public_http, https, public_https = (urlsplit(origin).netloc for origin in origins)
         rules = [
-            f"MAP public.example.org:80 {public_http}", f"MAP public.example.org:443 {public_https}",
+            f"MAP public.example.org:80 {public_http}",
+            f"MAP public.example.org:443 {public_https}",
             *(f"MAP *.{name}:80 {http}" for name in ("example.com", "example.net", "github.io")),
             *(f"MAP *.{name}:443 {https}" for name in ("example.com", "example.net", "github.io")),
-        ]  # fmt: skip
+        ]
         flags = [
-            f"--host-resolver-rules={', '.join(rules)}", "--ignore-certificate-errors",
+            f"--host-resolver-rules={', '.join(rules)}",
+            "--ignore-certificate-errors",
             f"--ip-address-space-overrides={public_http}=public,{public_https}=public",
-        ]  # fmt: skip
+        ]
         with chromium(flags=flags) as browser:
             yield World(stage, browser.new_context(), {"http": http, "https": https})
 
@@ -63,18 +66,30 @@ def differences(world: World, page_url: str, requests: list[Request]) -> list[st
     lines = []
     for case, (got, reason) in zip(cases, run(page, watch, cases), strict=True):
         verdict = judge(case.request, case.exchanges)
-        if verdict.allowed != ("problem" not in got) or (verdict.reason and verdict.reason != reason):
-            lines.append(f"Chromium {reason or got}, verdict {verdict.reason or verdict.status}: {case.request}")
+        if verdict.allowed != ("problem" not in got) or (
+            verdict.reason and verdict.reason != reason
+        ):
+            lines.append(
+                f"Chromium {reason or got}, verdict {verdict.reason or verdict.status}:"
+                f" {case.request}"
+            )
     page.close()
     return lines
 
 
 def test_every_blocked_port_is_blocked(world: World) -> None:
     """infra/origins.py's list, port by port."""
-    requests = [Request("http://app.example.com", f"http://127.0.0.1:{port}/") for port in sorted(BAD_PORTS)]
+    requests = [
+        Request("http://app.example.com", f"http://127.0.0.1:{port}/") for port in sorted(BAD_PORTS)
+    ]
     judged = [judge(request, [Exchange(ANYONE)]) for request in requests]
-    assert all(verdict.reason is Reason.unsafe_port or "the standard blocks" in verdict.notes[0] for verdict in judged)
-    blocked = [request for request, verdict in zip(requests, judged, strict=True) if not verdict.allowed]
+    assert all(
+        verdict.reason is Reason.unsafe_port or "the standard blocks" in verdict.notes[0]
+        for verdict in judged
+    )
+    blocked = [
+        request for request, verdict in zip(requests, judged, strict=True) if not verdict.allowed
+    ]
     assert len(blocked) > 75 and differences(world, "http://app.example.com/", blocked) == []
     open_ones = [request for request in requests if request not in blocked]
     assert all(
@@ -88,7 +103,11 @@ def test_mixed_content_is_chromiums(world: World, scheme: str) -> None:
     """https to http is blocked but for this machine; every other pair is not."""
     page = f"{scheme}://app.example.com"
     port = world.names["http"].rpartition(":")[2]
-    urls = ["http://api.example.com/api", "https://api.example.com/api", "http://api.example.net/api"]
+    urls = [
+        "http://api.example.com/api",
+        "https://api.example.com/api",
+        "http://api.example.net/api",
+    ]
     urls += [f"http://{host}:{port}/api" for host in ("127.0.0.1", "localhost", "app.localhost")]
     requests = [Request(page, url, page_address="127.0.0.1", address="127.0.0.1") for url in urls]
     assert differences(world, page + "/", requests) == []
@@ -96,7 +115,8 @@ def test_mixed_content_is_chromiums(world: World, scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_local_network_access_is_chromiums(world: World, scheme: str) -> None:
-    """From a public page to this machine: refused over http, asked about (here: nobody answers yes) over https."""
+    """From a public page to this machine: refused over http, asked about (here: nobody answers yes)
+    over https."""
     page = f"{scheme}://public.example.org"
     port = world.names["http"].rpartition(":")[2]
     urls = ["https://api.example.com/api", f"http://127.0.0.1:{port}/api"]
@@ -106,16 +126,38 @@ def test_local_network_access_is_chromiums(world: World, scheme: str) -> None:
 
 
 POLICIES = [
-    "connect-src 'self'", "connect-src 'none'", "connect-src", "connect-src *", "connect-src http:",
-    "connect-src https:", "connect-src api.example.com", "connect-src https://api.example.com",
-    "connect-src http://api.example.com", "connect-src *.example.com", "connect-src *.api.example.com",
-    "connect-src API.Example.Com", "connect-src api.example.com:80", "connect-src api.example.com:*",
-    "connect-src api.example.com:443", "connect-src api.example.com/api", "connect-src api.example.com/ap",
-    "connect-src api.example.com/api/", "connect-src api.example.com/", "connect-src api.example.com/%61pi",
-    "default-src 'self'", "default-src 'none'; connect-src *", "script-src 'none'",
-    "connect-src 'none'; connect-src *", "connect-src *, connect-src 'none'", "connect-src 127.0.0.1:*",
-    "connect-src http://*", "connect-src *:*", "connect-src *:80", "connect-src wss:", "connect-src ws://api.example.com",
-]  # fmt: skip
+    "connect-src 'self'",
+    "connect-src 'none'",
+    "connect-src",
+    "connect-src *",
+    "connect-src http:",
+    "connect-src https:",
+    "connect-src api.example.com",
+    "connect-src https://api.example.com",
+    "connect-src http://api.example.com",
+    "connect-src *.example.com",
+    "connect-src *.api.example.com",
+    "connect-src API.Example.Com",
+    "connect-src api.example.com:80",
+    "connect-src api.example.com:*",
+    "connect-src api.example.com:443",
+    "connect-src api.example.com/api",
+    "connect-src api.example.com/ap",
+    "connect-src api.example.com/api/",
+    "connect-src api.example.com/",
+    "connect-src api.example.com/%61pi",
+    "default-src 'self'",
+    "default-src 'none'; connect-src *",
+    "script-src 'none'",
+    "connect-src 'none'; connect-src *",
+    "connect-src *, connect-src 'none'",
+    "connect-src 127.0.0.1:*",
+    "connect-src http://*",
+    "connect-src *:*",
+    "connect-src *:80",
+    "connect-src wss:",
+    "connect-src ws://api.example.com",
+]
 
 
 def policy_differences(world: World, scheme: str, policies: list[str]) -> list[str]:
@@ -126,7 +168,10 @@ def policy_differences(world: World, scheme: str, policies: list[str]) -> list[s
     found = []
     for policy in policies:
         world.stage.pages["/csp"] = page_answer(("Content-Security-Policy", policy))
-        requests = [Request(page, url, page_address="127.0.0.1", address="127.0.0.1", csp=policy) for url in urls]
+        requests = [
+            Request(page, url, page_address="127.0.0.1", address="127.0.0.1", csp=policy)
+            for url in urls
+        ]
         found += differences(world, f"{page}/csp", requests)
     return found
 
@@ -145,19 +190,29 @@ def test_connect_src_is_chromiums_for_all_policies(world: World, scheme: str) ->
 
 
 ATTRIBUTES = [
-    "", "; SameSite=Lax", "; SameSite=Strict", "; SameSite=None", "; SameSite=None; Secure", "; Secure",
-    "; samesite=NONE;secure", "; SameSite=Odd", "; SameSite=None; SameSite=Lax; Secure",
-]  # fmt: skip
+    "",
+    "; SameSite=Lax",
+    "; SameSite=Strict",
+    "; SameSite=None",
+    "; SameSite=None; Secure",
+    "; Secure",
+    "; samesite=NONE;secure",
+    "; SameSite=Odd",
+    "; SameSite=None; SameSite=Lax; Secure",
+]
 PAIRS = [
-    ("http://app.example.com", "http://api.example.com"), ("https://app.example.com", "https://api.example.com"),
-    ("http://app.example.com", "https://api.example.com"), ("https://app.example.com", "https://api.example.net"),
-    ("https://a.github.io", "https://b.github.io"), ("http://app.example.com", "http://api.example.net"),
-]  # fmt: skip
+    ("http://app.example.com", "http://api.example.com"),
+    ("https://app.example.com", "https://api.example.com"),
+    ("http://app.example.com", "https://api.example.com"),
+    ("https://app.example.com", "https://api.example.net"),
+    ("https://a.github.io", "https://b.github.io"),
+    ("http://app.example.com", "http://api.example.net"),
+]
 
 
 def unless_the_network_changes(page: Page, script: str, argument: str) -> None:
-    """Evaluate, again where Chromium gave up a connection because an interface came or went: other tests boot
-    machines."""
+    """Evaluate, again where Chromium gave up a connection because an interface came or went: other
+    tests boot machines."""
     reasons: list[str] = []
     page.on("requestfailed", lambda request: reasons.append(str(request.failure)))
     for _ in range(5):
@@ -174,20 +229,34 @@ def unless_the_network_changes(page: Page, script: str, argument: str) -> None:
 @pytest.mark.parametrize(("page_origin", "api"), PAIRS)
 def test_cookies_travel_as_in_chromium(world: World, page_origin: str, api: str) -> None:
     """Set by the API, asked for by the page: what comes back is what has no obstacle."""
-    let_in = (("Access-Control-Allow-Origin", page_origin), ("Access-Control-Allow-Credentials", "true"))
+    let_in = (
+        ("Access-Control-Allow-Origin", page_origin),
+        ("Access-Control-Allow-Credentials", "true"),
+    )
     cookies = [f"cookie{number}=x{attributes}" for number, attributes in enumerate(ATTRIBUTES)]
     lines = (*let_in, ("Content-Length", "0"), *(("Set-Cookie", cookie) for cookie in cookies))
-    world.stage.pages |= {"/set": Response(200, lines), "/get": Response(200, (*let_in, ("Content-Length", "0")))}
+    world.stage.pages |= {
+        "/set": Response(200, lines),
+        "/get": Response(200, (*let_in, ("Content-Length", "0"))),
+    }
     world.context.clear_cookies()
     page, _ = world.open(page_origin + "/")
     unless_the_network_changes(
         page,
-        "async url => { for (const path of ['/set', '/get']) await fetch(url + path, {credentials: 'include'}) }",
+        "async url => { for (const path of ['/set', '/get']) await fetch(url + path, {credentials:"
+        " 'include'}) }",
         api,
     )
     page.close()
-    came = {pair.partition("=")[0] for pair in world.stage.asked["/get"].get("cookie", "").split("; ")}
-    wanted = {cookie.partition("=")[0] for cookie in cookies if cookie_obstacle(page_origin, api, cookie) is None}
-    # Playwright's profile is off the record, and there Chromium keeps every cookie from other sites.
+    came = {
+        pair.partition("=")[0] for pair in world.stage.asked["/get"].get("cookie", "").split("; ")
+    }
+    wanted = {
+        cookie.partition("=")[0]
+        for cookie in cookies
+        if cookie_obstacle(page_origin, api, cookie) is None
+    }
+    # Playwright's profile is off the record, and there Chromium keeps every cookie from other
+    # sites.
     assert came - {""} == (wanted if same_site(page_origin, api) else set())
     assert bool(wanted) == (same_site(page_origin, api) or api.startswith("https:"))

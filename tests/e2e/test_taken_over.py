@@ -1,8 +1,8 @@
 """A pair that an older kit has made, and left in the middle of a deploy, is taken over by this one.
 
-The older kit is the last commit before hosts got their package (`on_host`), from this repository's history, with an
-environment of its own; then this kit's files take their place, as a `git pull` would put them. CONTRIBUTING.md says how
-to move it on.
+The older kit is the last commit before hosts got their package (`on_host`), from this repository's
+history, with an environment of its own; then this kit's files take their place, as a `git pull`
+would put them. CONTRIBUTING.md says how to move it on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ ENGINES = [
     "embedded",
     pytest.param(
         "pulumi",
-        marks=pytest.mark.skipif(shutil.which("pulumi") is None, reason="the pulumi CLI is not on PATH"),
+        marks=pytest.mark.skipif(
+            shutil.which("pulumi") is None, reason="the pulumi CLI is not on PATH"
+        ),
     ),
 ]
 # A deploy whose process on the backend is killed when it has switched the links.
@@ -57,20 +59,31 @@ class Checkout:
         """What the program said, on both its outputs."""
         command = [str(self.folder / ".venv" / "bin" / program), *words]
         done = subprocess.run(
-            command, cwd=self.folder, env=self.kit.environment, capture_output=True, text=True, check=False
+            command,
+            cwd=self.folder,
+            env=self.kit.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == status, (
+            f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         return done.stdout + done.stderr
 
     def install(self) -> None:
         """What the README's commands do first."""
-        subprocess.run(["make", "-s", ".venv/run"], cwd=self.folder, check=True, env=without_the_venv())
+        subprocess.run(
+            ["make", "-s", ".venv/run"], cwd=self.folder, check=True, env=without_the_venv()
+        )
 
     def pull(self) -> None:
         """This kit's files in place of the older one's."""
         for name in ("infra", "ansible-free-deploy"):
             shutil.rmtree(self.folder / name)
-            shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
         for name in ("Pulumi.yaml", "pyproject.toml", "uv.lock", "fabfile.py", "Makefile"):
             shutil.copy(ROOT / name, self.folder / name)
         self.install()
@@ -80,8 +93,12 @@ class Checkout:
 def checkout(tmp_path: Path) -> Checkout:
     folder = tmp_path / "checkout"
     folder.mkdir()
-    packed = subprocess.run(["git", "-C", str(ROOT), "archive", COMMIT], capture_output=True, check=False)
-    assert packed.returncode == 0, f"commit {COMMIT} is not in this repository's history: {packed.stderr.decode()}"
+    packed = subprocess.run(
+        ["git", "-C", str(ROOT), "archive", COMMIT], capture_output=True, check=False
+    )
+    assert packed.returncode == 0, (
+        f"commit {COMMIT} is not in this repository's history: {packed.stderr.decode()}"
+    )
     with tarfile.open(fileobj=BytesIO(packed.stdout)) as tar:
         tar.extractall(folder, filter="data")
     shutil.copytree(ROOT / ".tools", folder / ".tools", symlinks=True)
@@ -92,7 +109,11 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 def without_the_venv() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")
+    }
 
 
 def write(checkout: Checkout, origin: str) -> None:
@@ -113,8 +134,8 @@ def origins(checkout: Checkout) -> str:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_pair_of_the_kit_before_is_taken_over(checkout: Checkout, engine: str) -> None:
-    """Status tells of the interruption; deploy undoes or finishes it; ship, rollback and down work as on a pair of its
-    own."""
+    """Status tells of the interruption; deploy undoes or finishes it; ship, rollback and down work
+    as on a pair of its own."""
     stack = ("--stack", STACK)
     write(checkout, OLD)
     try:
@@ -124,7 +145,9 @@ def test_a_pair_of_the_kit_before_is_taken_over(checkout: Checkout, engine: str)
         checkout.pull()
 
         assert "interrupted: run `fab deploy`" in checkout.run("fab", "status", *stack, status=1)
-        assert "a change that was interrupted is finished or undone first" in checkout.run("fab", "plan", *stack)
+        assert "a change that was interrupted is finished or undone first" in checkout.run(
+            "fab", "plan", *stack
+        )
         checkout.run("fab", "deploy", *stack)
         assert checkout.run("fab", "status", *stack).count("as the contract says") == 2
         assert NEW in origins(checkout) and OLD not in origins(checkout)

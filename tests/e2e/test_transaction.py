@@ -22,15 +22,24 @@ OF_A_DEPLOY = re.compile("on_host/(configuration/.*|recovery|probe|journal|two_p
 SOURCES = [text for path, text in program.sources().items() if OF_A_DEPLOY.fullmatch(path)]
 # In the order in which a deploy that changes everything comes by.
 STEPS = (
-    "stage", "check-django", "check-nginx", "journal", "switch", "link", "restart-gunicorn", "restart-nginx", "probe",
+    "stage",
+    "check-django",
+    "check-nginx",
+    "journal",
+    "switch",
+    "link",
+    "restart-gunicorn",
+    "restart-nginx",
+    "probe",
     "commit",
-)  # fmt: skip
+)
 NEW = "http://localhost:7002"
 
 
 @pytest.fixture
 def found(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[outputs.Outputs]:
-    """The outputs with the new origin in place of the old one; afterwards the hosts hold the old ones again."""
+    """The outputs with the new origin in place of the old one; afterwards the hosts hold the old
+    ones again."""
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(stack.kit.home))
     stack.fab("deploy")
     contract = json.loads(stack.fab("outputs").stdout)
@@ -45,15 +54,19 @@ def found(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[outputs.Out
 
 
 def admitted(stack: Stack) -> set[str]:
-    """Which of the two origins the live backend lets in, asked through nginx and of what gunicorn's workers loaded."""
+    """Which of the two origins the live backend lets in, asked through nginx and of what gunicorn's
+    workers loaded."""
     ask = (
-        'python3 -c \'import http.client,sys; c=http.client.HTTPConnection("127.0.0.1",80,timeout=20); '
-        'c.request("GET","/api/products/",headers={"Host":sys.argv[1],"Origin":sys.argv[2]}); r=c.getresponse(); '
-        'print(r.status, r.getheader("Access-Control-Allow-Origin"))\' '
+        "python3 -c 'import http.client,sys;"
+        ' c=http.client.HTTPConnection("127.0.0.1",80,timeout=20);'
+        ' c.request("GET","/api/products/",headers={"Host":sys.argv[1],"Origin":sys.argv[2]});'
+        ' r=c.getresponse(); print(r.status, r.getheader("Access-Control-Allow-Origin"))\' '
     )
     host = stack.contract.backend.hosts[0]
     name = stack.contract.backend.origin.removeprefix("http://")
-    answers = {origin: stack.kit.ssh(host, f"{ask} {name} {origin}").split() for origin in (OLD, NEW)}
+    answers = {
+        origin: stack.kit.ssh(host, f"{ask} {name} {origin}").split() for origin in (OLD, NEW)
+    }
     assert {status for status, _ in answers.values()} == {"200"}
     return {origin for origin, (_, answer) in answers.items() if answer == origin}
 
@@ -66,7 +79,9 @@ def test_every_step_of_the_transaction_has_its_case() -> None:
 
 
 SAMPLE = ("journal", "link", "restart-nginx")
-ALL_STEPS = [step if step in SAMPLE else pytest.param(step, marks=pytest.mark.soak) for step in STEPS]
+ALL_STEPS = [
+    step if step in SAMPLE else pytest.param(step, marks=pytest.mark.soak) for step in STEPS
+]
 
 
 @pytest.mark.parametrize("step", ALL_STEPS)
@@ -74,7 +89,9 @@ def test_a_kill_at_a_step_leaves_the_old_or_the_new_whole_and_the_next_deploy_wo
     stack: Stack, found: outputs.Outputs, step: str
 ) -> None:
     """SIGKILL just before the step; then the same deploy goes through, and all of it is new."""
-    with pytest.raises(change.ChangeError, match="the work on the host was killed; run the same command again"):
+    with pytest.raises(
+        change.ChangeError, match="the work on the host was killed; run the same command again"
+    ):
         deploy.everywhere(found, "deploy", die_at=step)
     first = deploy.everywhere(found, "deploy")
     assert admitted(stack) == {NEW}
@@ -83,7 +100,8 @@ def test_a_kill_at_a_step_leaves_the_old_or_the_new_whole_and_the_next_deploy_wo
 
 
 @pytest.mark.parametrize(
-    "step", ["switch", *(pytest.param(s, marks=pytest.mark.soak) for s in ("restart-nginx", "commit"))]
+    "step",
+    ["switch", *(pytest.param(s, marks=pytest.mark.soak) for s in ("restart-nginx", "commit"))],
 )
 def test_after_a_kill_the_old_configuration_comes_back_whole_as_well(
     stack: Stack, found: outputs.Outputs, step: str
@@ -97,13 +115,17 @@ def test_after_a_kill_the_old_configuration_comes_back_whole_as_well(
 
 
 PLUG_SAMPLE = ("link",)
-PLUG_STEPS = [step if step in PLUG_SAMPLE else pytest.param(step, marks=pytest.mark.soak) for step in STEPS]
+PLUG_STEPS = [
+    step if step in PLUG_SAMPLE else pytest.param(step, marks=pytest.mark.soak) for step in STEPS
+]
 
 
 @pytest.mark.parametrize("step", PLUG_STEPS)
-def test_a_pulled_plug_at_a_step_boots_into_one_of_the_two(stack: Stack, found: outputs.Outputs, step: str) -> None:
-    """The machine dies with no shutdown and boots with nobody there: it serves the old, whole, and says so; after a
-    deploy the new."""
+def test_a_pulled_plug_at_a_step_boots_into_one_of_the_two(
+    stack: Stack, found: outputs.Outputs, step: str
+) -> None:
+    """The machine dies with no shutdown and boots with nobody there: it serves the old, whole, and
+    says so; after a deploy the new."""
     old = json.loads(stack.fab("status", "--json").stdout)["backend-1"]["generation"]
     with pytest.raises(change.ChangeError):
         deploy.everywhere(found, "deploy", die_at=step)
@@ -118,14 +140,18 @@ def test_a_pulled_plug_at_a_step_boots_into_one_of_the_two(stack: Stack, found: 
     assert admitted(stack) == {NEW}
 
 
-def test_a_rollback_goes_to_the_generation_before_and_back(stack: Stack, found: outputs.Outputs) -> None:
+def test_a_rollback_goes_to_the_generation_before_and_back(
+    stack: Stack, found: outputs.Outputs
+) -> None:
     """No argument needed; history says what was, and by whom."""
     before = {one.host.name: one.result["generation"] for one in deploy.everywhere(found, "status")}
     deploy.everywhere(found, "deploy")
     said = stack.fab("rollback").stdout
     assert "the next `fab deploy` brings its configuration back" in said
     assert admitted(stack) == {OLD}
-    assert {one.host.name: one.result["generation"] for one in deploy.everywhere(found, "status")} == before
+    assert {
+        one.host.name: one.result["generation"] for one in deploy.everywhere(found, "status")
+    } == before
     history = json.loads(stack.fab("history", "--json").stdout)["backend-1"]
     assert history["current"] == before["backend-1"]
     assert [entry["result"] for entry in history["deploys"][:2]] == ["deployed", "deployed"]
@@ -137,11 +163,18 @@ def test_a_rollback_goes_to_the_generation_before_and_back(stack: Stack, found: 
     assert "generation nonsense is on no host; there is" in refused.stderr
 
 
-def test_a_plan_shows_every_file_and_why_what_restarts_and_writes_nothing(stack: Stack, found: outputs.Outputs) -> None:
+def test_a_plan_shows_every_file_and_why_what_restarts_and_writes_nothing(
+    stack: Stack, found: outputs.Outputs
+) -> None:
     host, processes = stack.contract.backend.hosts[0], stack.processes()
-    places = "/etc/origin-kit /etc/nginx /etc/systemd /opt /run/origin-kit /var/log/origin-kit /var/lib/shop"
+    places = (
+        "/etc/origin-kit /etc/nginx /etc/systemd /opt /run/origin-kit /var/log/origin-kit"
+        " /var/lib/shop"
+    )
     kept = "-path /run/origin-kit/programs -prune -o"  # the kit's own program, in memory
-    question = f"find {places} {kept} -printf '%p %l %m %u %s %T@\\n' 2>/dev/null | sort | sha256sum"
+    question = (
+        f"find {places} {kept} -printf '%p %l %m %u %s %T@\\n' 2>/dev/null | sort | sha256sum"
+    )
     before = stack.kit.ssh(host, question)
     said = stack.fab("plan", "--outputs", str(stack.kit.home / "new.json")).stdout
     assert stack.kit.ssh(host, question) == before
@@ -158,7 +191,9 @@ def test_a_plan_shows_every_file_and_why_what_restarts_and_writes_nothing(stack:
         assert re.search(rf"^  \+.*{re.escape(new)}$", said, re.MULTILINE)
 
 
-def test_answers_for_other_programs_are_json_and_nothing_else(stack: Stack, found: outputs.Outputs) -> None:
+def test_answers_for_other_programs_are_json_and_nothing_else(
+    stack: Stack, found: outputs.Outputs
+) -> None:
     for verb in ("plan", "deploy", "status", "history"):
         answer = json.loads(stack.fab(verb, "--json").stdout)
         assert set(answer) == {"backend-1", "frontend-1"}
@@ -172,7 +207,9 @@ def test_logs_are_those_of_every_host(stack: Stack) -> None:
     assert "nginx" in said
 
 
-def test_two_deploys_at_once_exclude_each_other_by_name(stack: Stack, found: outputs.Outputs, tmp_path: Path) -> None:
+def test_two_deploys_at_once_exclude_each_other_by_name(
+    stack: Stack, found: outputs.Outputs, tmp_path: Path
+) -> None:
     """The second waits as long as it is told to, then names the first."""
     host = stack.contract.backend.hosts[0]
     stack.kit.ssh(

@@ -41,13 +41,20 @@ def reader(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def test_the_commands_of_the_tutorial_work_in_order(reader: dict[str, str], tmp_path: Path) -> None:
-    """Every block ends well; where the page says that a command fails, its own `|| true` says so too."""
+    """Every block ends well; where the page says that a command fails, its own `|| true` says so
+    too."""
     project = os.path.relpath(tmp_path / "guestbook", ROOT)
     said: list[str] = []
     for block in blocks():
         text = block.replace("../guestbook", project)
         done = subprocess.run(
-            ["bash", "-ec", text], cwd=ROOT, env=reader, capture_output=True, text=True, check=False, timeout=600
+            ["bash", "-ec", text],
+            cwd=ROOT,
+            env=reader,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
         )
         said.append(done.stdout + done.stderr)
         assert done.returncode == 0, f"{text}\n{said[-1]}"

@@ -79,16 +79,23 @@ def run(page: Page, watch: Watch, cases: list[Case]) -> list[tuple[Any, str]]:
     while any(url not in watch.reasons for url in failed.values()) and time.monotonic() < deadline:
         page.evaluate("0")  # lets DevTools' events arrive
     reasons = {place: watch.reasons.pop(url, "") for place, url in failed.items()}
-    # An interface of this host came or went, as virtual machines do: nothing was answered, so ask again.
+    # An interface of this host came or went, as virtual machines do: nothing was answered, so ask
+    # again.
     again = [place for place, reason in reasons.items() if reason == NETWORK_CHANGED]
     if again:
-        for place, (one, reason) in zip(again, run(page, watch, [cases[place] for place in again]), strict=True):
+        for place, (one, reason) in zip(
+            again, run(page, watch, [cases[place] for place in again]), strict=True
+        ):
             got[place], reasons[place] = one, reason
     return [(got[place], reasons.get(place, "")) for place in range(len(cases))]
 
 
 def expected(verdict: Verdict) -> Any:
-    return {"status": verdict.status, "readable": list(verdict.readable_headers)} if verdict.allowed else None
+    return (
+        {"status": verdict.status, "readable": list(verdict.readable_headers)}
+        if verdict.allowed
+        else None
+    )
 
 
 def difference(stage: Stage, number: int, got: Any, reason: str) -> str | None:
@@ -97,7 +104,10 @@ def difference(stage: Stage, number: int, got: Any, reason: str) -> str | None:
     verdict = judge(case.request, case.exchanges)
     browser = None if "problem" in got else got
     if browser != expected(verdict) or (not verdict.allowed and reason != verdict.reason):
-        return f"#{number}: Chromium {browser or reason}, verdict {expected(verdict) or verdict.reason}, {case}"
+        return (
+            f"#{number}: Chromium {browser or reason}, verdict"
+            f" {expected(verdict) or verdict.reason}, {case}"
+        )
     return difference_in_asking(stage, number)
 
 
@@ -109,7 +119,9 @@ def difference_in_asking(stage: Stage, number: int) -> str | None:
     wanted = {name.lower(): value for name, value in preflight_headers(request)} if should else {}
     names = ("origin", "access-control-request-method", "access-control-request-headers")
     said = {name: asked[0][name] for name in names if name in asked[0]} if asked else {}
-    return None if said == wanted else f"#{number}: Chromium asks {said}, verdict {wanted}, {request}"
+    return (
+        None if said == wanted else f"#{number}: Chromium asks {said}, verdict {wanted}, {request}"
+    )
 
 
 @contextmanager
@@ -137,7 +149,9 @@ def agree(count: int) -> None:
                 numbers, run(page, watch, [stage.cases[number] for number in numbers]), strict=True
             ):
                 differences += [line for line in [difference(stage, number, got, reason)] if line]
-    assert not differences, f"{len(differences)} of {count}, seed {seed}:\n" + "\n".join(differences)
+    assert not differences, f"{len(differences)} of {count}, seed {seed}:\n" + "\n".join(
+        differences
+    )
 
 
 def test_the_verdict_is_chromiums_for_a_sample_of_exchanges() -> None:

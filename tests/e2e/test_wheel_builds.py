@@ -1,4 +1,5 @@
-"""A package that is C source alone: built on a machine made for it, by its locked hash, and imported on the backend."""
+"""A package that is C source alone: built on a machine made for it, by its locked hash, and
+imported on the backend."""
 
 from __future__ import annotations
 
@@ -31,7 +32,12 @@ saw = {{
     "writes": os.access("/etc", os.W_OK),
 }}
 open("okdemo_saw.py", "w").write(f"saw = {{saw!r}}\\n")
-setup(name="okdemo", version="1.0", py_modules=["okdemo_saw"], ext_modules=[Extension("okdemo", ["okdemo.c"])])
+setup(
+    name="okdemo",
+    version="1.0",
+    py_modules=["okdemo_saw"],
+    ext_modules=[Extension("okdemo", ["okdemo.c"])],
+)
 """
 _C = """
 #include <Python.h>
@@ -45,9 +51,14 @@ PyMODINIT_FUNC PyInit_okdemo(void) {{ return PyModule_Create(&module); }}
 
 def sdist(text: str, paths: list[str], include: str = "") -> bytes:
     """A source distribution of the module `okdemo`, whose setup.py looks around."""
-    files = {"setup.py": _SETUP.format(paths=paths), "okdemo.c": _C.format(text=text, include=include),
-             "PKG-INFO": "Metadata-Version: 2.1\nName: okdemo\nVersion: 1.0\n"}  # fmt: skip
-    return archive_of(*((f"okdemo-1.0/{name}", content.encode()) for name, content in files.items()))
+    files = {
+        "setup.py": _SETUP.format(paths=paths),
+        "okdemo.c": _C.format(text=text, include=include),
+        "PKG-INFO": "Metadata-Version: 2.1\nName: okdemo\nVersion: 1.0\n",
+    }
+    return archive_of(
+        *((f"okdemo-1.0/{name}", content.encode()) for name, content in files.items())
+    )
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +72,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
     """Wheels of the example and of what a build needs."""
     folder = tmp_path_factory.mktemp("wheels")
-    words = ["download", "-q", "--only-binary=:all:", "-d", str(folder), "django==5.2.19", "gunicorn==27.0.1"]
+    words = [
+        "download",
+        "-q",
+        "--only-binary=:all:",
+        "-d",
+        str(folder),
+        "django==5.2.19",
+        "gunicorn==27.0.1",
+    ]
     more = ["django-cors-headers==4.9.0", "setuptools<81", "wheel"]
     subprocess.run([sys.executable, "-m", "pip", *words, *more], check=True)
     with serving() as made:
@@ -81,7 +100,8 @@ def lock(backend: Path, index: Index, source: bytes, other: str = "", more: str 
     """requirements.txt with hashes; `other` in place of the right one of the source."""
     index.files["okdemo-1.0.tar.gz"] = source
     pins = [
-        f"{name.split('-')[0]}=={name.split('-')[1].removesuffix('.tar.gz')} --hash=sha256:{sha256(data)}"
+        f"{name.split('-')[0]}=={name.split('-')[1].removesuffix('.tar.gz')}"
+        f" --hash=sha256:{sha256(data)}"
         for name, data in index.files.items()
         if not name.startswith(("setuptools-", "wheel-"))
     ]
@@ -97,17 +117,30 @@ def ship(stack: Stack, status: int = 0) -> subprocess.CompletedProcess[str]:
 def left(stack: Stack) -> list[str]:
     """Build machines, their mounts and processes."""
     folders = [str(path) for path in (stack.kit.home / "builds").glob("*/") if path.is_dir()]
-    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if f"{stack.kit.home}/builds" in line]
+    mounts = [
+        line
+        for line in Path("/proc/mounts").read_text().splitlines()
+        if f"{stack.kit.home}/builds" in line
+    ]
     ps = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    return [*folders, *mounts, *(line for line in ps.splitlines() if f"{stack.kit.home}/builds" in line)]
+    return [
+        *folders,
+        *mounts,
+        *(line for line in ps.splitlines() if f"{stack.kit.home}/builds" in line),
+    ]
 
 
 def interrupted(stack: Stack, number: int, when: Callable[[], bool]) -> tuple[int, str]:
     """`fab ship`, sent this signal when something is so: its status and what it said."""
     process = subprocess.Popen(
-        [FAB, "ship", "--stack", stack.name], cwd=ROOT, env=stack.kit.environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
+        [FAB, "ship", "--stack", stack.name],
+        cwd=ROOT,
+        env=stack.kit.environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     end = time.monotonic() + 240
     while not when():
         assert process.poll() is None, process.communicate()[0]
@@ -118,19 +151,35 @@ def interrupted(stack: Stack, number: int, when: Callable[[], bool]) -> tuple[in
     return process.returncode, text
 
 
-def test_a_package_of_c_code_is_built_and_imported(stack: Stack, index: Index, backend: Path) -> None:
-    """A wrong hash is refused before a build; ^C leaves no machine; what a killed run left goes with the next; it is
-    imported on the backend, and saw nothing of the operator; a second ship builds nothing."""
-    text, paths = uuid4().hex, [str(stack.kit.home), str(ROOT), "/root/.ssh", "/var/cache/origin-kit"]
+def test_a_package_of_c_code_is_built_and_imported(
+    stack: Stack, index: Index, backend: Path
+) -> None:
+    """A wrong hash is refused before a build; ^C leaves no machine; what a killed run left goes
+    with the next; it is imported on the backend, and saw nothing of the operator; a second ship
+    builds nothing."""
+    text, paths = (
+        uuid4().hex,
+        [
+            str(stack.kit.home),
+            str(ROOT),
+            "/root/.ssh",
+            "/var/cache/origin-kit",
+        ],
+    )
     source = sdist(text, paths)
     lock(backend, index, source, other="0" * 64)
     refused = said(stack.fab("up", status=1))
-    assert "okdemo==1.0: what its index has is not what requirements.txt locks (another hash)" in refused
+    assert (
+        "okdemo==1.0: what its index has is not what requirements.txt locks (another hash)"
+        in refused
+    )
     assert "build machine" not in refused and not (stack.kit.home / "builds").exists()
 
     lock(backend, index, source)
     builds = stack.kit.home / "builds"
-    status, output = interrupted(stack, signal.SIGINT, lambda: any(builds.glob("*/root/usr/bin/gcc*")))
+    status, output = interrupted(
+        stack, signal.SIGINT, lambda: any(builds.glob("*/root/usr/bin/gcc*"))
+    )
     assert status == 130 and "Traceback" not in output, output
     assert "builds okdemo 1.0 for Python 3.11 on a build machine" in output
     assert left(stack) == []
@@ -146,7 +195,9 @@ def test_a_package_of_c_code_is_built_and_imported(stack: Stack, index: Index, b
     assert left(stack) == []
     stack.fab("deploy")
     host = stack.contract.backend.hosts[0]
-    look = manage("shop", "shell -v0 -c 'import okdemo, okdemo_saw; print(okdemo.answer(), okdemo_saw.saw)'")
+    look = manage(
+        "shop", "shell -v0 -c 'import okdemo, okdemo_saw; print(okdemo.answer(), okdemo_saw.saw)'"
+    )
     saw = {"user": 2000, "networks": ["lo"], "operator": [], "writes": False}
     assert f"{text} {saw}" in stack.kit.ssh(host, look)
     assert stack.kit.ssh(host, "command -v gcc", check=False) == ""
@@ -164,6 +215,9 @@ def test_a_missing_header_is_named(stack: Stack, index: Index, backend: Path) ->
     """The compiler's first reason and the way out, on one line; the release before serves on."""
     lock(backend, index, sdist(uuid4().hex, [], include="#include <libpq-fe.h>"))
     failed = said(ship(stack, status=1))
-    assert "okdemo 1.0 has no wheel, and building one fails: okdemo.c:3:10: fatal error: libpq-fe.h: " in failed
+    assert (
+        "okdemo 1.0 has no wheel, and building one fails: okdemo.c:3:10: fatal error: libpq-fe.h: "
+        in failed
+    )
     assert "pin a version that has a wheel, or put one on your own index" in failed
     assert left(stack) == []

@@ -1,10 +1,12 @@
-"""The kit beside tuned Ansible and pyinfra: `python -m tests.peers`, the second part of `make bench`.
+"""The kit beside tuned Ansible and pyinfra: `python -m tests.peers`, the second part of `make
+bench`.
 
-The same job through the same relay for all: the files that the kit renders, in their real places, on the same backend
-hosts; `nginx -t` and `manage.py check --deploy` under the new settings; a restart of what they belong to; the same
-questions of allowed and refused origins, on all hosts at once. Where nothing changed nobody validates, restarts or
-asks. Contenders take turns, A B C A B C; a ratio is taken within a turn, and the median of a cell's ratios is shown.
-Beside them stand our own way of one host after the other, and what a change costs the hosts whoever asks for it.
+The same job through the same relay for all: the files that the kit renders, in their real places,
+on the same backend hosts; `nginx -t` and `manage.py check --deploy` under the new settings; a
+restart of what they belong to; the same questions of allowed and refused origins, on all hosts at
+once. Where nothing changed nobody validates, restarts or asks. Contenders take turns, A B C A B C;
+a ratio is taken within a turn, and the median of a cell's ratios is shown. Beside them stand our
+own way of one host after the other, and what a change costs the hosts whoever asks for it.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class Cell:
         return 0.5 if self.kind == "unchanged" else 0.6
 
     def ratio(self, peer: str) -> float:
-        return statistics.median(a / b for a, b in zip(self.seconds["ours"], self.seconds[peer], strict=True))
+        return statistics.median(
+            a / b for a, b in zip(self.seconds["ours"], self.seconds[peer], strict=True)
+        )
 
     def ratio_to_best(self) -> float:
         return max(self.ratio(peer) for peer in PEERS)
@@ -62,7 +66,14 @@ class Cell:
             for name in ("ours", "one by one", *PEERS, "the job itself")
         ]
         ratio = self.ratio_to_best()
-        cells = [self.kind, self.hosts, f"{self.delay_ms} ms", *medians, f"{ratio:.2f} ×", verdict(ratio, self.wanted)]
+        cells = [
+            self.kind,
+            self.hosts,
+            f"{self.delay_ms} ms",
+            *medians,
+            f"{ratio:.2f} ×",
+            verdict(ratio, self.wanted),
+        ]
         return row(*cells)
 
 
@@ -77,7 +88,8 @@ class Run:
         self.bench, self.contract, self.turns = bench, contract, turns
         self.ports = relay.free_ports(len(contract.backend.hosts))
         self.routes = {
-            port: f"{host.address}:{host.port}" for port, host in zip(self.ports, contract.backend.hosts, strict=True)
+            port: f"{host.address}:{host.port}"
+            for port, host in zip(self.ports, contract.backend.hosts, strict=True)
         }
         self.numbers = itertools.count(20_000)
 
@@ -96,10 +108,17 @@ class Run:
         for contender in contenders.values():
             contender(last)
         beside = {"floor": self.floor} if hosts == 1 else {}
-        yield Cell("unchanged", hosts, delay_ms, in_turn(contenders | beside, turns, lambda: last, changes=False))
+        yield Cell(
+            "unchanged",
+            hosts,
+            delay_ms,
+            in_turn(contenders | beside, turns, lambda: last, changes=False),
+        )
         if hosts == 1:
             self.explain(last, delay_ms)
-        beside = {"the job itself": self.bench.bare} | ({"one by one": self.bench.one_by_one} if hosts > 1 else {})
+        beside = {"the job itself": self.bench.bare} | (
+            {"one by one": self.bench.one_by_one} if hosts > 1 else {}
+        )
         seconds = in_turn(contenders | beside, turns, lambda: self.work(hosts), changes=True)
         yield Cell("changed", hosts, delay_ms, seconds)
 
@@ -117,7 +136,10 @@ class Run:
         ours = ["deploy", "--stack", self.bench.stack.name, "--outputs", str(last / "outputs.json")]
         sides, file = (ours, self.floor_words()[1:]), self.bench.folder / "phases.json"
         environment = self.bench.stack.kit.environment
-        rounds = [[phases.measured(words, environment, file) for words in sides] for _ in range(self.turns or 5)]
+        rounds = [
+            [phases.measured(words, environment, file) for words in sides]
+            for _ in range(self.turns or 5)
+        ]
         say(f"\nunchanged, 1 host, {delay_ms} ms: seconds by phase\n")
         say(row("phase", "floor", "origin-kit", "beyond"))
         say(row(*["---"] * 4))
@@ -139,7 +161,9 @@ def in_turn(
             started = time.perf_counter()
             changed = contender(work)
             times[name].append(time.perf_counter() - started)
-            assert changed == changes, f"{name} says that it changed {'something' if changed else 'nothing'}"
+            assert changed == changes, (
+                f"{name} says that it changed {'something' if changed else 'nothing'}"
+            )
     return times
 
 
@@ -154,10 +178,18 @@ def say(text: str) -> None:
 def floor_row(cell: Cell) -> str:
     ratio, floor = cell.ratio("floor"), statistics.median(cell.seconds["floor"])
     ours = statistics.median(cell.seconds["ours"])
-    return row(f"{cell.delay_ms} ms", f"{floor:.2f} s", f"{ours:.2f} s", f"{ratio:.2f} ×", verdict(ratio, FLOOR))
+    return row(
+        f"{cell.delay_ms} ms",
+        f"{floor:.2f} s",
+        f"{ours:.2f} s",
+        f"{ratio:.2f} ×",
+        verdict(ratio, FLOOR),
+    )
 
 
-def measure(bench: Bench, hosts: Sequence[int], delays: Sequence[int], turns: int | None) -> list[Cell]:
+def measure(
+    bench: Bench, hosts: Sequence[int], delays: Sequence[int], turns: int | None
+) -> list[Cell]:
     """Every cell, shown as it comes."""
     found: list[Cell] = []
     run = Run(bench, bench.stack.contract, turns)
@@ -174,7 +206,11 @@ def cells_table(cells: Sequence[Cell]) -> list[str]:
     """Every cell, in the order of the page."""
     headings = ("origin-kit", "one by one", *PEERS, "the job itself", "ours / best peer", "wanted")
     ordered = sorted(cells, key=lambda cell: (cell.kind == "changed", cell.hosts, cell.delay_ms))
-    return [row("", "hosts", "added", *headings), row(*["---"] * 10), *(cell.row() for cell in ordered)]
+    return [
+        row("", "hosts", "added", *headings),
+        row(*["---"] * 10),
+        *(cell.row() for cell in ordered),
+    ]
 
 
 def floors_table(cells: Sequence[Cell]) -> list[str]:
@@ -199,7 +235,9 @@ def with_tables(page: str, cells: Sequence[str], floors: Sequence[str]) -> str:
     for name, lines in (("cells", cells), ("floors", floors)):
         pattern = rf"(<!-- {name}:[^\n]*-->\n).*?(\n<!-- end -->)"
         text = "\n".join(lines)
-        page = re.sub(pattern, lambda found, text=text: found[1] + text + found[2], page, flags=re.DOTALL)
+        page = re.sub(
+            pattern, lambda found, text=text: found[1] + text + found[2], page, flags=re.DOTALL
+        )
     return page
 
 

@@ -28,7 +28,8 @@ Contender = Callable[[Path], bool]
 
 @dataclass(frozen=True)
 class Bench:
-    """What all contenders have in common: the machines, a folder for what they write, the peers' environments."""
+    """What all contenders have in common: the machines, a folder for what they write, the peers'
+    environments."""
 
     stack: Stack
     folder: Path
@@ -46,13 +47,21 @@ class Bench:
 
     def _install(self, peer: str, package: str) -> str:
         python = self.program(peer, "python")
-        subprocess.run([sys.executable, "-m", "venv", str(self.folder / "venvs" / peer)], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", package], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "venv", str(self.folder / "venvs" / peer)], check=True
+        )
+        subprocess.run(
+            [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", package],
+            check=True,
+        )
         question = f"import importlib.metadata as m; print(m.version({package!r}))"
-        return subprocess.run([python, "-c", question], check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            [python, "-c", question], check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     def contenders(self) -> dict[str, Contender]:
-        """Name → the work, which gets the folder that `prepare` made and tells whether anything changed, as it says."""
+        """Name → the work, which gets the folder that `prepare` made and tells whether anything
+        changed, as it says."""
         return {"ours": self.ours, **{peer: getattr(self, peer.lower()) for peer in PEERS}}
 
     def ours(self, work: Path) -> bool:
@@ -60,20 +69,33 @@ class Bench:
         return self.one_by_one(work, "--batch", str(len(self.hosts(work))))
 
     def one_by_one(self, work: Path, *more: str) -> bool:
-        words = [FAB, "deploy", "--stack", self.stack.name, "--outputs", str(work / "outputs.json"), *more]
+        words = [
+            FAB,
+            "deploy",
+            "--stack",
+            self.stack.name,
+            "--outputs",
+            str(work / "outputs.json"),
+            *more,
+        ]
         return bool(re.search(r"  changed\b", run(words, self.stack.kit.environment)))
 
     def bare(self, work: Path) -> bool:
-        """What a change costs the hosts whoever asks for it: only the checks, restarts and questions, by plain ssh."""
+        """What a change costs the hosts whoever asks for it: only the checks, restarts and
+        questions, by plain ssh."""
         for word, host in self.hosts(work).items():
             check = shlex.join(["sh", "-c", (HERE / "check.sh").read_text(), "check", host["app"]])
             asked = {
                 **host["probes"],
                 "allowed": host["probes"]["allowed"][:-1],
             }  # the new one is not there: no file is
-            probe = shlex.join(["python3", "-c", (HERE / "probe.py").read_text(), json.dumps(asked)])
+            probe = shlex.join(
+                ["python3", "-c", (HERE / "probe.py").read_text(), json.dumps(asked)]
+            )
             restarts = [f"systemctl restart {unit}" for unit in (host["app"], "nginx")]
-            (work / word / "bare.sh").write_text(" && ".join([check, "systemctl daemon-reload", *restarts, probe]))
+            (work / word / "bare.sh").write_text(
+                " && ".join([check, "systemctl daemon-reload", *restarts, probe])
+            )
         said = run(["sh", "-c", "\n".join([*self._side_by_side(work), "wait"])], dict(os.environ))
         if "failed" in said:
             raise SystemExit(said[-4000:])
@@ -83,11 +105,16 @@ class Bench:
         for word, host in self.hosts(work).items():
             key, options = host["ansible_ssh_private_key_file"], host["ansible_ssh_common_args"]
             where = f"-p {host['ansible_port']} {host['ansible_user']}@{host['ansible_host']}"
-            yield f"(ssh -i {key} {options} {where} sudo -n sh < {work / word / 'bare.sh'} || echo failed) &"
+            yield (
+                f"(ssh -i {key} {options} {where} sudo -n sh < {work / word / 'bare.sh'} || echo"
+                " failed) &"
+            )
 
     def hosts(self, work: Path) -> dict[str, dict[str, Any]]:
         """What Ansible is told of each host."""
-        found: dict[str, dict[str, Any]] = json.loads((work / "inventory.json").read_text())["all"]["hosts"]
+        found: dict[str, dict[str, Any]] = json.loads((work / "inventory.json").read_text())["all"][
+            "hosts"
+        ]
         return found
 
     def ansible(self, work: Path) -> bool:
@@ -129,15 +156,21 @@ class Bench:
         for name in ("check.sh", "probe.py"):
             (work / name).write_text((HERE / name).read_text())
         (work / "site.yml").write_text((HERE / "ansible" / "site.yml").read_text())
-        (work / "inventory.json").write_text(json.dumps(self._ansible_inventory(work, contract, known)))
-        (work / "inventory.py").write_text(f"hosts = {self._pyinfra_inventory(work, contract, known)!r}\n")
+        (work / "inventory.json").write_text(
+            json.dumps(self._ansible_inventory(work, contract, known))
+        )
+        (work / "inventory.py").write_text(
+            f"hosts = {self._pyinfra_inventory(work, contract, known)!r}\n"
+        )
 
     def _ansible_inventory(self, work: Path, contract: Contract, known: Path) -> object:
         def facts(name: str) -> dict[str, object]:
             told = json.loads((work / name / "job.json").read_text())
             return {key: told[key] for key in ("app", "absent", "probes")}
 
-        options = f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
+        options = (
+            f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
+        )
         hosts = {
             host.name: {
                 "ansible_host": host.address,
@@ -154,26 +187,38 @@ class Bench:
 
     def _pyinfra_inventory(self, work: Path, contract: Contract, known: Path) -> object:
         return [
-            (host.name, {
-                "ssh_hostname": host.address,
-                "ssh_port": host.port,
-                "ssh_user": host.user,
-                "ssh_key": str(self.key),
-                "ssh_known_hosts_file": str(known),
-                "ssh_strict_host_key_checking": "yes",
-                "ssh_look_for_keys": False,
-                "ssh_allow_agent": False,
-                "_sudo": True,
-                "job": str(work / host.name),
-            })
+            (
+                host.name,
+                {
+                    "ssh_hostname": host.address,
+                    "ssh_port": host.port,
+                    "ssh_user": host.user,
+                    "ssh_key": str(self.key),
+                    "ssh_known_hosts_file": str(known),
+                    "ssh_strict_host_key_checking": "yes",
+                    "ssh_look_for_keys": False,
+                    "ssh_allow_agent": False,
+                    "_sudo": True,
+                    "job": str(work / host.name),
+                },
+            )
             for _, host in contract.hosts
-        ]  # fmt: skip
+        ]
 
 
 def run(words: list[str], environment: dict[str, str]) -> str:
-    """What it says. Where it fails that ends the bench: a contender that fails is never the faster one."""
+    """What it says. Where it fails that ends the bench: a contender that fails is never the faster
+    one."""
     # A session of its own: Ansible's forks outlive it where only the first process is ended.
-    with Popen(words, cwd=ROOT, env=environment, stdout=PIPE, stderr=STDOUT, text=True, start_new_session=True) as done:
+    with Popen(
+        words,
+        cwd=ROOT,
+        env=environment,
+        stdout=PIPE,
+        stderr=STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as done:
         try:
             said, _ = done.communicate()
         except BaseException:

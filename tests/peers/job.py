@@ -1,4 +1,5 @@
-"""The job as the peers get it: what the kit renders for each host, as files that each peer takes in its own way."""
+"""The job as the peers get it: what the kit renders for each host, as files that each peer takes in
+its own way."""
 
 from __future__ import annotations
 
@@ -19,9 +20,12 @@ TIME = 1_000_000_000
 
 
 def through(contract: Contract, ports: Sequence[int]) -> Contract:
-    """The environment as far as there are ports: its first backends, each at its own port of the relay."""
+    """The environment as far as there are ports: its first backends, each at its own port of the
+    relay."""
     backends = zip(contract.backend.hosts, ports, strict=False)
-    hosts = tuple(dataclasses.replace(host, address="127.0.0.1", port=port) for host, port in backends)
+    hosts = tuple(
+        dataclasses.replace(host, address="127.0.0.1", port=port) for host, port in backends
+    )
     return dataclasses.replace(
         contract,
         backend=dataclasses.replace(contract.backend, hosts=hosts),
@@ -32,12 +36,16 @@ def through(contract: Contract, ports: Sequence[int]) -> Contract:
 def allowing(contract: Contract, origin: str) -> Contract:
     """The same with one more origin, so that there is something to deploy."""
     origins = (*contract.cors.allowed_origins, origin)
-    return dataclasses.replace(contract, cors=dataclasses.replace(contract.cors, allowed_origins=origins))
+    return dataclasses.replace(
+        contract, cors=dataclasses.replace(contract.cors, allowed_origins=origins)
+    )
 
 
 def known_hosts(contract: Contract) -> str:
     """The contract's pinned keys as OpenSSH and paramiko read them."""
-    return "".join(f"[{h.address}]:{h.port} {key}\n" for _, h in contract.hosts for key in h.host_keys)
+    return "".join(
+        f"[{h.address}]:{h.port} {key}\n" for _, h in contract.hosts for key in h.host_keys
+    )
 
 
 def write(folder: Path, contract: Contract) -> None:
@@ -60,11 +68,20 @@ def _write_host(folder: Path, contract: Contract, role: str, host: Host) -> None
         "app": contract.application.name,
         "peers": str(HERE),
         "files": [
-            {"path": f.path, "place": f"{places.CURRENT}/{f.path}", "mode": f"{f.mode:o}", "service": f.service}
+            {
+                "path": f.path,
+                "place": f"{places.CURRENT}/{f.path}",
+                "mode": f"{f.mode:o}",
+                "service": f.service,
+            }
             for f in generation.files
         ],
         "links": [
-            {"place": link.place, "target": f"{places.CURRENT}/{link.target}", "service": services[link.target]}
+            {
+                "place": link.place,
+                "target": f"{places.CURRENT}/{link.target}",
+                "service": services[link.target],
+            }
             for link in generation.links
         ],
         "absent": generation.absent,
@@ -79,7 +96,9 @@ def _archive(path: Path, generation: Generation, service: str, services: dict[st
         for file in generation.files:
             if file.service == service:
                 data = file.text.encode()
-                archive.addfile(_member(f"{places.CURRENT}/{file.path}", file.mode, len(data)), io.BytesIO(data))
+                archive.addfile(
+                    _member(f"{places.CURRENT}/{file.path}", file.mode, len(data)), io.BytesIO(data)
+                )
         for link in generation.links:
             if services[link.target] == service:
                 member = _member(link.place, 0o777, 0)

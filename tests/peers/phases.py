@@ -1,7 +1,9 @@
-"""Where the time of a Fabric process goes: `python -m tests.peers.phases FILE STARTED WORDS…` runs `fab WORDS`.
+"""Where the time of a Fabric process goes: `python -m tests.peers.phases FILE STARTED WORDS…` runs
+`fab WORDS`.
 
-It puts a clock around what the kit and any fabfile have in common: reading the contract, opening the connection, the
-one exchange on it. FILE gets the moments as JSON, in seconds since STARTED, when the process was asked for.
+It puts a clock around what the kit and any fabfile have in common: reading the contract, opening
+the connection, the one exchange on it. FILE gets the moments as JSON, in seconds since STARTED,
+when the process was asked for.
 """
 
 from __future__ import annotations
@@ -17,19 +19,36 @@ from typing import Any
 
 from tests.e2e.kit import ROOT
 
-PHASES = ("interpreter and Fabric", "tasks and imports", "contract", "render", "connect", "exchange", "report and exit")
+PHASES = (
+    "interpreter and Fabric",
+    "tasks and imports",
+    "contract",
+    "render",
+    "connect",
+    "exchange",
+    "report and exit",
+)
 Moments = dict[str, float]
 
 
 def measured(words: list[str], environment: Mapping[str, str], file: Path) -> Moments:
-    """Seconds by phase of one `fab WORDS`, and `on the host`, the part of the exchange that the host reports."""
+    """Seconds by phase of one `fab WORDS`, and `on the host`, the part of the exchange that the
+    host reports."""
     started = time.time()
     command = [sys.executable, "-m", "tests.peers.phases", str(file), str(started), *words]
     run(command, check=True, cwd=ROOT, env=dict(environment), stdout=DEVNULL)
     total = time.time() - started
     seen: Moments = json.loads(file.read_text())
     read = seen.get("contract", seen["connect"]), seen.get("contract end", seen["connect"])
-    edges = [0.0, seen["main"], *read, seen["connect"], seen["connect end"], seen["exchange end"], total]
+    edges = [
+        0.0,
+        seen["main"],
+        *read,
+        seen["connect"],
+        seen["connect end"],
+        seen["exchange end"],
+        total,
+    ]
     phases = {name: end - begin for name, (begin, end) in zip(PHASES, pairwise(edges), strict=True)}
     return {**phases, "on the host": seen.get("on the host", 0.0), "together": total}
 
@@ -50,7 +69,8 @@ def clocked(owner: Any, name: str, phase: str, seen: Moments, started: float) ->
 
 
 class OnImport:
-    """Put the clocks into the kit's own modules at the moment that the task imports them, not earlier."""
+    """Put the clocks into the kit's own modules at the moment that the task imports them, not
+    earlier."""
 
     def __init__(self, clocks: dict[str, Callable[[Any], None]]) -> None:
         self.clocks = clocks

@@ -13,7 +13,9 @@ WAIT_S = 40
 
 def ask(method, origin, more=()):
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=WAIT_S)
-    connection.request(method, "/", headers={"Host": orders["host"], "Origin": origin, **dict(more)})
+    connection.request(
+        method, "/", headers={"Host": orders["host"], "Origin": origin, **dict(more)}
+    )
     answer = connection.getresponse()
     answer.read()
     return answer.status, answer.headers.get_all("Access-Control-Allow-Origin", [])
@@ -40,4 +42,7 @@ for wanted in ("allowed", "refused"):
         for method, more in (("OPTIONS", {"Access-Control-Request-Method": "PUT"}), ("GET", {})):
             found = ask_until_it_serves(method, origin, more)
             if found != expected:
-                sys.exit(f"{method} from {origin}: Access-Control-Allow-Origin is {found}, not {expected}")
+                sys.exit(
+                    f"{method} from {origin}: Access-Control-Allow-Origin is {found}, not"
+                    f" {expected}"
+                )

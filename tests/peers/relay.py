@@ -1,8 +1,9 @@
-"""A TCP relay that adds a round trip, the same for every contender: `python -m tests.peers.relay MS PORT=HOST:PORT …`.
+"""A TCP relay that adds a round trip, the same for every contender: `python -m tests.peers.relay MS
+PORT=HOST:PORT …`.
 
-Each direction holds what it has read for half of the added time and passes it on in order, without a limit on the
-rate. The kernel answers the client's handshake at once, so a connection is held for one whole round trip first, which
-is what the handshake would have taken.
+Each direction holds what it has read for half of the added time and passes it on in order, without
+a limit on the rate. The kernel answers the client's handshake at once, so a connection is held for
+one whole round trip first, which is what the handshake would have taken.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ class Client(End):
         server = End(self.trip_s)
         server.other = self
         try:
-            await asyncio.get_running_loop().create_connection(lambda: server, self.address, self.port)
+            await asyncio.get_running_loop().create_connection(
+                lambda: server, self.address, self.port
+            )
         except OSError:
             assert self.transport
             self.transport.close()
@@ -90,7 +93,9 @@ async def main(milliseconds: str, *routes: str) -> None:
         client = partial(Client, float(milliseconds) / 1000, address, int(port))
         servers.append(await loop.create_server(client, "127.0.0.1", int(listen), backlog=256))
     print("ready", flush=True)
-    await asyncio.to_thread(sys.stdin.read)  # it ends when whoever started it does, however that ends
+    await asyncio.to_thread(
+        sys.stdin.read
+    )  # it ends when whoever started it does, however that ends
     for server in servers:
         server.close()
 
@@ -104,11 +109,20 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def relayed(milliseconds: int, routes: dict[int, str]) -> Iterator[None]:
-    """A relay in a process of its own for as long as the block runs; `routes` is port → address:port."""
-    words = [sys.executable, "-m", "tests.peers.relay", str(milliseconds), *(f"{p}={t}" for p, t in routes.items())]
+    """A relay in a process of its own for as long as the block runs; `routes` is port →
+    address:port."""
+    words = [
+        sys.executable,
+        "-m",
+        "tests.peers.relay",
+        str(milliseconds),
+        *(f"{p}={t}" for p, t in routes.items()),
+    ]
     with Popen(words, stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT) as process:
         try:
-            assert process.stdout and process.stdout.readline() == "ready\n", "the relay did not start"
+            assert process.stdout and process.stdout.readline() == "ready\n", (
+                "the relay did not start"
+            )
             yield
         finally:
             process.terminate()

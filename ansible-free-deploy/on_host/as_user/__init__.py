@@ -1,7 +1,8 @@
-"""Programs that run on a host as the application's user, in its sandbox, each as a text of its own: `python -c TEXT`.
+"""Programs that run on a host as the application's user, in its sandbox, each as a text of its own:
+`python -c TEXT`.
 
-They import nothing of this package, since that user can't read it. Standard library only (Python >= 3.9); those that
-load the project run by the release's own interpreter.
+They import nothing of this package, since that user can't read it. Standard library only (Python >=
+3.9); those that load the project run by the release's own interpreter.
 """
 
 from __future__ import annotations

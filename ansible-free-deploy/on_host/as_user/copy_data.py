@@ -1,8 +1,8 @@
 """Take the data folder off a host as one archive, and put it on another one.
 
-    python -I -c TEXT read FOLDER     the archive on standard output, what a person has to know on standard error
-    python -I -c TEXT empty FOLDER    removes everything in it
-    python -I -c TEXT write FOLDER    unpacks standard input into the empty folder, then reads all of it again and
+    python -I -c TEXT read FOLDER     the archive on standard output, what a person has to know on
+    standard error python -I -c TEXT empty FOLDER    removes everything in it python -I -c TEXT
+    write FOLDER    unpacks standard input into the empty folder, then reads all of it again and
                                       compares it with the manifest
 
 The archive is a tar: data/..., then `manifest`, one JSON line for each path in order:
@@ -10,8 +10,9 @@ The archive is a tar: data/..., then `manifest`, one JSON line for each path in 
     [path, "folder", mode]   [path, "link", target]   [path, "file", mode, bytes, sha256]
     [path, "sqlite", mode, bytes, sha256, {table: rows}]
 
-An SQLite file in it was made by SQLite's backup API, passed its integrity check, and needs no journal beside it. Owners
-are not in it: what is the application's there is the application's here. Nor are set-id bits, which no service may set.
+An SQLite file in it was made by SQLite's backup API, passed its integrity check, and needs no
+journal beside it. Owners are not in it: what is the application's there is the application's here.
+Nor are set-id bits, which no service may set.
 """
 
 from __future__ import annotations
@@ -26,7 +27,14 @@ import stat
 import sys
 import tarfile
 import tempfile
-from typing import IO, Any, BinaryIO, Dict, Iterator, List  # noqa: UP035 - Python 3.9 evaluates the aliases below
+from typing import (  # noqa: UP035 - Python 3.9 evaluates the aliases below
+    IO,
+    Any,
+    BinaryIO,
+    Dict,
+    Iterator,
+    List,
+)
 
 Line = List[Any]  # noqa: UP006 - of the manifest
 Told = Dict[str, Any]  # noqa: UP006
@@ -85,7 +93,9 @@ def rows(path: str) -> dict[str, int]:
     base = sqlite3.connect(f"file:{quoted}?mode=ro&immutable=1", uri=True)
     try:
         found = {}
-        for name, sql in list(base.execute("select name, sql from sqlite_master where type = 'table' order by name")):
+        for name, sql in list(
+            base.execute("select name, sql from sqlite_master where type = 'table' order by name")
+        ):
             if not (sql or "").upper().startswith("CREATE VIRTUAL"):
                 table = name.replace('"', '""')
                 found[name] = base.execute(f'select count(*) from "{table}"').fetchone()[0]
@@ -107,7 +117,7 @@ def known(path: str, sqlite: bool) -> Line:
     return [path, "file", mode, *digest(path)]
 
 
-# ------------------------------------------------------------------------------------------------- the old host
+# ------------------------------------------------------------------------------------- the old host
 
 
 class Reader:
@@ -124,7 +134,11 @@ class Reader:
 
     def summary(self) -> Told:
         """What a person has to know; of long lists their length and the first three."""
-        lists = {"left_out": self.left_out, "as_they_are": self.as_they_are, "of_others": self.of_others}
+        lists = {
+            "left_out": self.left_out,
+            "as_they_are": self.as_they_are,
+            "of_others": self.of_others,
+        }
         return {**self.told, **{key: [len(paths), *paths[:3]] for key, paths in lists.items()}}
 
     def take(self, path: str) -> Line | None:
@@ -180,7 +194,8 @@ def info_of(path: str, found: os.stat_result) -> tarfile.TarInfo:
 
 
 def copy_of_database(path: str, place: str) -> str | None:
-    """A copy by SQLite itself at `place`, or None for one that it can't read: then its files go as they are."""
+    """A copy by SQLite itself at `place`, or None for one that it can't read: then its files go as
+    they are."""
     for name in (place, *(place + end for end in BESIDE)):
         if os.path.exists(name):
             os.unlink(name)
@@ -222,7 +237,7 @@ def read() -> None:
         shutil.rmtree(scratch)
 
 
-# ------------------------------------------------------------------------------------------------- the new host
+# ------------------------------------------------------------------------------------- the new host
 
 
 def empty() -> None:
@@ -267,7 +282,9 @@ def unpack(manifest: IO[bytes]) -> None:
         pass
     if not whole:
         sys.exit("the archive ends before its manifest")
-    for folder in reversed(folders):  # last: what is in a folder changes its time, and may need its being writable
+    for folder in reversed(
+        folders
+    ):  # last: what is in a folder changes its time, and may need its being writable
         path = inside(folder.name)
         os.chmod(path, folder.mode)
         os.utime(path, (folder.mtime, folder.mtime))

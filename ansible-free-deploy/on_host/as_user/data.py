@@ -1,9 +1,10 @@
-"""The application's data folder: make what belongs there, and look after the SQLite databases in it.
+"""The application's data folder: make what belongs there, and look after the SQLite databases in
+it.
 
-    python -I -c TEXT prepare FOLDER                      media/ and secret_key
-    python -I -c TEXT has-databases FOLDER                status 0, or NONE where there is no database
-    python -I -c TEXT back-up FOLDER RELEASE KEPT         copies them, prints the folder of the copy
-    python -I -c TEXT close FOLDER                        no other user may read them
+    python -I -c TEXT prepare FOLDER                      media/ and secret_key python -I -c TEXT
+    has-databases FOLDER                status 0, or NONE where there is no database python -I -c
+    TEXT back-up FOLDER RELEASE KEPT         copies them, prints the folder of the copy python -I -c
+    TEXT close FOLDER                        no other user may read them
 
 It runs as the application's user: in its own folder it can only harm itself.
 """
@@ -24,7 +25,9 @@ def prepare() -> None:
     os.makedirs("media", exist_ok=True)
     os.chmod("media", 0o755)
     if not os.path.exists("secret_key"):
-        new = os.open(".secret_key.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        new = os.open(
+            ".secret_key.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600
+        )
         os.write(new, secrets.token_urlsafe(48).encode())
         os.fsync(new)
         os.rename(".secret_key.new", "secret_key")
@@ -38,20 +41,27 @@ def databases() -> list[str]:
 def is_sqlite(name: str) -> bool:
     try:
         with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and file.read(16) == b"SQLite format 3\0"
+            return (
+                stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+                and file.read(16) == b"SQLite format 3\0"
+            )
     except OSError:
         return False
 
 
 def back_up(release: str, kept: int) -> str:
-    """Copy every database by SQLite's own means; the folder of the copy. Only the `kept` newest copies stay."""
+    """Copy every database by SQLite's own means; the folder of the copy. Only the `kept` newest
+    copies stay."""
     os.umask(0o077)
     os.makedirs("backups", exist_ok=True)
     number = max(map(number_of, numbered()), default=0) + 1
     folder = os.path.join("backups", f"{number:05d}-before-{release}")
     os.makedirs(folder)
     for name in databases():
-        source, copy = sqlite3.connect(name, timeout=30), sqlite3.connect(os.path.join(folder, name))
+        source, copy = (
+            sqlite3.connect(name, timeout=30),
+            sqlite3.connect(os.path.join(folder, name)),
+        )
         source.backup(copy)
         copy.close()
         source.close()

@@ -1,8 +1,8 @@
 """Whether the project's own pages for errors (400.html, 500.html) can be shown.
 
-Django renders them where something is wrong already. One that fails in its turn leaves the visitor with the bare 500 of
-gunicorn, and the log with another error than the first. `python -c TEXT` runs in the project's folder, under the kit's
-settings.
+Django renders them where something is wrong already. One that fails in its turn leaves the visitor
+with the bare 500 of gunicorn, and the log with another error than the first. `python -c TEXT` runs
+in the project's folder, under the kit's settings.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import os
 
 
 def failing() -> dict[str, str]:
-    """The pages that raise, by name, each with its exception on one line. A view of the project's own is not called:
-    it may expect more of a request than there is here."""
+    """The pages that raise, by name, each with its exception on one line. A view of the project's
+    own is not called: it may expect more of a request than there is here."""
     importlib.import_module("django").setup()
     defaults = importlib.import_module("django.views.defaults")
     resolver = importlib.import_module("django.urls").get_resolver()

@@ -1,12 +1,14 @@
-"""Load the project as gunicorn will, and look at what its settings make of DEBUG while they are read.
+"""Load the project as gunicorn will, and look at what its settings make of DEBUG while they are
+read.
 
-The kit's settings module sets DEBUG to False after the project's own have run. Where that found it true, all that they
-derive from it is development's: `if DEBUG:`, `SECURE = not DEBUG`, `"debug": DEBUG`.
+The kit's settings module sets DEBUG to False after the project's own have run. Where that found it
+true, all that they derive from it is development's: `if DEBUG:`, `SECURE = not DEBUG`, `"debug":
+DEBUG`.
 
     python -c TEXT WSGI SETTINGS        in the project's folder, under the kit's settings
 
-prints {"debug": {"uses": [...], "set": text}} as its last line, see `debug`; an ImportError says why gunicorn could not
-serve it.
+prints {"debug": {"uses": [...], "set": text}} as its last line, see `debug`; an ImportError says
+why gunicorn could not serve it.
 """
 
 from __future__ import annotations
@@ -21,13 +23,20 @@ from typing import Iterator  # noqa: UP035 - Python 3.9 on hosts
 
 
 def uses(tree: ast.AST) -> list[int]:
-    """The lines where code that runs at import reads the name DEBUG, but for lines that only set it anew."""
-    return sorted({node.lineno for node in _at_import(tree) if isinstance(node, ast.Name) and _reads(node)})
+    """The lines where code that runs at import reads the name DEBUG, but for lines that only set it
+    anew."""
+    return sorted(
+        {node.lineno for node in _at_import(tree) if isinstance(node, ast.Name) and _reads(node)}
+    )
 
 
 def assignment(tree: ast.AST) -> ast.stmt | None:
     """The last statement of the module that sets DEBUG."""
-    found = [node for node in _at_import(tree) if isinstance(node, (ast.Assign, ast.AnnAssign)) and _sets(node)]
+    found = [
+        node
+        for node in _at_import(tree)
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and _sets(node)
+    ]
     return found[-1] if found else None
 
 
@@ -52,8 +61,8 @@ def _sets(node: ast.Assign | ast.AnnAssign) -> bool:
 
 
 def debug(module: str, folder: str) -> dict[str, object]:
-    """{"uses": ["shop/settings.py, line 40", ...], "set": "DEBUG = True (shop/settings.py, line 26)"}; no uses where
-    DEBUG was false while the settings were read."""
+    """{"uses": ["shop/settings.py, line 40", ...], "set": "DEBUG = True (shop/settings.py, line
+    26)"}; no uses where DEBUG was false while the settings were read."""
     if not getattr(importlib.import_module(module), "DEBUG", False):
         return {"uses": [], "set": ""}
     told, where = [], ""
@@ -69,35 +78,48 @@ def debug(module: str, folder: str) -> dict[str, object]:
 
 
 def _settings_files(folder: str) -> list[str]:
-    """The files in the project that hold DEBUG among their names: its settings, in the order of their import."""
+    """The files in the project that hold DEBUG among their names: its settings, in the order of
+    their import."""
     modules = [module for module in list(sys.modules.values()) if "DEBUG" in vars(module)]
     paths = [os.path.realpath(getattr(module, "__file__", None) or "") for module in modules]
-    return [path for path in dict.fromkeys(paths) if path.startswith(os.path.realpath(folder) + os.sep)]
+    return [
+        path for path in dict.fromkeys(paths) if path.startswith(os.path.realpath(folder) + os.sep)
+    ]
 
 
-CLASSES = "the settings are classes: name one by DJANGO_CONFIGURATION in `env` of the stack's config"
+CLASSES = (
+    "the settings are classes: name one by DJANGO_CONFIGURATION in `env` of the stack's config"
+)
 
 
 def refuse_unnamed_class() -> None:
-    """Raise ImportError where django-configurations has set a class's values over the kit's. manage.py and wsgi.py may
-    have a default for the class, but only of one that the stack names does the kit's module take the values first."""
+    """Raise ImportError where django-configurations has set a class's values over the kit's.
+    manage.py and wsgi.py may have a default for the class, but only of one that the stack names
+    does the kit's module take the values first.
+    """
     kit = vars(importlib.import_module("origin_kit_settings"))
     if "CONFIGURATION" in kit and "_by_importer" not in kit:
         raise ImportError(CLASSES)
 
 
 def load(wsgi: str) -> None:
-    """Import what gunicorn serves. Raises ImportError where it can't serve it under the kit's settings."""
+    """Import what gunicorn serves. Raises ImportError where it can't serve it under the kit's
+    settings."""
     module, _, name = wsgi.partition(":")
     name = name or "application"
     called = getattr(importlib.import_module(module), name, None)
-    if inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(getattr(called, "__call__", None)):  # noqa: B004
+    method = getattr(called, "__call__", None)  # noqa: B004 - of the object, not of its class
+    if inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(method):
         cure = "name the module with get_wsgi_application() (wsgi.py)"
-        raise ImportError(f"{module} holds an ASGI application, and gunicorn serves WSGI here; {cure}")
+        raise ImportError(
+            f"{module} holds an ASGI application, and gunicorn serves WSGI here; {cure}"
+        )
     if not callable(called):
         raise ImportError(f"{module} has nothing callable by the name of {name!r}")
     if os.environ.get("DJANGO_SETTINGS_MODULE") != "origin_kit_settings":
-        raise ImportError(f"{module} sets DJANGO_SETTINGS_MODULE itself; write os.environ.setdefault(...) there")
+        raise ImportError(
+            f"{module} sets DJANGO_SETTINGS_MODULE itself; write os.environ.setdefault(...) there"
+        )
 
 
 def main(wsgi: str, settings: str) -> None:

@@ -1,6 +1,7 @@
 """Where the project's log of failed requests goes, and how it ends there.
 
-A project's LOGGING may write to a file or send its log elsewhere, so that the journal has no word of a 500.
+A project's LOGGING may write to a file or send its log elsewhere, so that the journal has no word
+of a 500.
 
     python -c TEXT        in the project's folder, under the kit's settings
 
@@ -24,8 +25,8 @@ _LINES = 20
 
 
 def destinations() -> dict[str, Any]:
-    """`files`: path → how it ends; `journal`: whether it is written to what the journal keeps; `others`: classes of
-    handlers that send it elsewhere."""
+    """`files`: path → how it ends; `journal`: whether it is written to what the journal keeps;
+    `others`: classes of handlers that send it elsewhere."""
     import logging  # not for every script that carries this text
 
     importlib.import_module("django").setup()
@@ -37,7 +38,9 @@ def destinations() -> dict[str, Any]:
             files[handler.baseFilename] = _end(handler.baseFilename)
         elif getattr(handler, "stream", None) in (sys.stdout, sys.stderr):
             journal = True
-        elif not isinstance(handler, logging.NullHandler) and (admins or not name.endswith(".AdminEmailHandler")):
+        elif not isinstance(handler, logging.NullHandler) and (
+            admins or not name.endswith(".AdminEmailHandler")
+        ):
             others.append(name)
     return {"files": files, "journal": journal, "others": sorted(set(others))}
 
@@ -49,12 +52,19 @@ def _handlers() -> list[logging.Handler]:
     record = logging.LogRecord(LOGGER, logging.ERROR, "", 1, "", None, None)
     found: list[logging.Handler] = []
     logger: logging.Logger | None = logging.getLogger(LOGGER)
-    if logger is None or logger.disabled or not logger.isEnabledFor(logging.ERROR) or not logger.filter(record):
+    if (
+        logger is None
+        or logger.disabled
+        or not logger.isEnabledFor(logging.ERROR)
+        or not logger.filter(record)
+    ):
         return []
     while logger:
         found += logger.handlers
         logger = logger.parent if logger.propagate else None
-    return [handler for handler in found if handler.level <= logging.ERROR and handler.filter(record)]
+    return [
+        handler for handler in found if handler.level <= logging.ERROR and handler.filter(record)
+    ]
 
 
 def _end(path: str) -> str:

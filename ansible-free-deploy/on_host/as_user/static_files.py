@@ -1,7 +1,8 @@
-"""Collect the project's static files where only this process sees them, and hand them over on standard output.
+"""Collect the project's static files where only this process sees them, and hand them over on
+standard output.
 
-`python -I -c TEXT COMMAND...` runs the command with ORIGIN_KIT_STATIC, a folder, in its environment. Each file follows
-a line with its name and size, as JSON; ["", count] ends it.
+`python -I -c TEXT COMMAND...` runs the command with ORIGIN_KIT_STATIC, a folder, in its
+environment. Each file follows a line with its name and size, as JSON; ["", count] ends it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Which settings name a module that can't be imported: `python -c TEXT MODULE` prints `named: NAME` for each."""
+"""Which settings name a module that can't be imported: `python -c TEXT MODULE` prints `named: NAME`
+for each."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ def texts(value: object) -> Iterator[str]:
 
 
 def names(module: str, text: str) -> bool:
-    """Whether `text` is the module or something in it; a package that it is in asks for nothing in particular."""
+    """Whether `text` is the module or something in it; a package that it is in asks for nothing in
+    particular."""
     return text == module or text.startswith(module + ".")
 
 

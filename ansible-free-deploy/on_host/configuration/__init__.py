@@ -1,1 +1,2 @@
-"""The configuration of this host: one generation is current; a deploy writes, tries and switches to another."""
+"""The configuration of this host: one generation is current; a deploy writes, tries and switches to
+another."""

@@ -27,7 +27,9 @@ def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
         raise Failed(f"there is no release of {places.app()} here yet; run `fab ship` first")
     wrong, reasons = compare(generation)
     if ORDERS.get("restart"):
-        reasons = {service: reasons.get(service, "asked for") for service in generation["fingerprints"]}
+        reasons = {
+            service: reasons.get(service, "asked for") for service in generation["fingerprints"]
+        }
     return wrong, reasons
 
 
@@ -36,7 +38,8 @@ def unchanged(generation: Json) -> Json:
 
 
 class Deploy(two_phase.Work):
-    """Make this host hold `generation`, tried with the release in the folder `code` (the current one)."""
+    """Make this host hold `generation`, tried with the release in the folder `code` (the current
+    one)."""
 
     def __init__(self, generation: Json, code: Path | None = None) -> None:
         self.generation = generation
@@ -79,23 +82,32 @@ def deploy(generation: Json) -> Json:
         return {**unchanged(generation), "changed": finished}
     two_phase.run(work)
     prune()
-    return {"changed": True, "restarted": work.reasons, "generation": generation["id"], "differs": work.wrong}
+    return {
+        "changed": True,
+        "restarted": work.reasons,
+        "generation": generation["id"],
+        "differs": work.wrong,
+    }
 
 
 def wanted() -> Json:
-    """The generation that is asked for: the one that came along, or for a rollback one that is still here."""
+    """The generation that is asked for: the one that came along, or for a rollback one that is
+    still here."""
     if ORDERS["verb"] == "deploy":
         return given(make_key=True)
     to = ORDERS["to"]
     if to not in kept():
-        raise Failed("generation {} is not here; there is {}".format(to, ", ".join(kept()) or "none"))
+        raise Failed(
+            "generation {} is not here; there is {}".format(to, ", ".join(kept()) or "none")
+        )
     found = stored(to)
     ORDERS["probes"] = found["probes"]
     return found
 
 
 def main() -> int:
-    """Change something: in the unit's process, or by handing it over to one. Nothing to change is told at once."""
+    """Change something: in the unit's process, or by handing it over to one. Nothing to change is
+    told at once."""
     return ended(do if "job" in ORDERS else asked, still_serves)
 
 
@@ -106,7 +118,8 @@ def asked() -> int:
 
 
 def nothing_to_do() -> bool:
-    """Whether all is as wanted; reported in the very exchange that asked. Waits for whoever works here first."""
+    """Whether all is as wanted; reported in the very exchange that asked. Waits for whoever works
+    here first."""
     with lock_after_others():
         generation = wanted()
         claims.check(generation, places.app())
@@ -134,7 +147,9 @@ def do() -> int:
     """The unit's part."""
     generation = wanted()
     try:
-        result = under_the_lock(lambda: deploy(wanted()))  # asked again: another deploy may have come between
+        result = under_the_lock(
+            lambda: deploy(wanted())
+        )  # asked again: another deploy may have come between
     except (Failed, OSError) as problem:
         audit.write(f"{kind_of(problem)}: {problem}", generation["id"], "configuration")
         raise

@@ -1,4 +1,5 @@
-"""Which generations of the configuration are here, and what of the current one is not as it should be."""
+"""Which generations of the configuration are here, and what of the current one is not as it should
+be."""
 
 from __future__ import annotations
 
@@ -53,8 +54,8 @@ def misplaced(generation: Json) -> list[str]:
 
 
 def left_secrets(generation: Json) -> list[str]:
-    """What still holds secrets that were replaced, though this generation is current: a commit removes them, and a
-    run that was killed may not have come to it."""
+    """What still holds secrets that were replaced, though this generation is current: a commit
+    removes them, and a run that was killed may not have come to it."""
     if current_id() != generation["id"]:
         return []
     left = [*places.GENERATIONS.glob("*.partial"), *old_secrets(generation["id"])]
@@ -83,16 +84,23 @@ def stale(generation: Json) -> dict[str, str]:
             reasons["gunicorn"] = "it does not run"
         elif running != {(wanted["gunicorn"], places.current_folder())}:
             other = any(fingerprint != wanted["gunicorn"] for fingerprint, _ in running)
-            reasons["gunicorn"] = "it runs on other configuration" if other else "it runs another release"
+            reasons["gunicorn"] = (
+                "it runs on other configuration" if other else "it runs another release"
+            )
     if "nginx" in wanted:
         loaded = loaded_by_nginx()
         if loaded != wanted["nginx"]:
-            reasons["nginx"] = "it runs on other configuration" if loaded else "it does not run under the kit yet"
+            reasons["nginx"] = (
+                "it runs on other configuration" if loaded else "it does not run under the kit yet"
+            )
     return reasons
 
 
-def compare(generation: Json, changed: list[Json] | None = None) -> tuple[list[str], dict[str, str]]:
-    """What differs on disk, and service → why it has to restart: a file of it that was changed by hand counts too.
+def compare(
+    generation: Json, changed: list[Json] | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """What differs on disk, and service → why it has to restart: a file of it that was changed by
+    hand counts too.
 
     `changed` are the files that differ, where the generation came without their texts.
     """
@@ -108,7 +116,8 @@ def compare(generation: Json, changed: list[Json] | None = None) -> tuple[list[s
 
 
 def diff(generation: Json) -> dict[str, str]:
-    """What would change, as unified diffs by path; a file that is secret shows only that it changes."""
+    """What would change, as unified diffs by path; a file that is secret shows only that it
+    changes."""
     import difflib
 
     base = places.GENERATIONS / str(current_id())
@@ -122,7 +131,10 @@ def diff(generation: Json) -> dict[str, str]:
             found[file["path"]] = "(secret: differs)\n"
             continue
         lines = difflib.unified_diff(
-            before.splitlines(True), file["text"].splitlines(True), "now/" + file["path"], "new/" + file["path"]
+            before.splitlines(True),
+            file["text"].splitlines(True),
+            "now/" + file["path"],
+            "new/" + file["path"],
         )
         # A plain value may become a secret, or have been one in the file that is there.
         found[file["path"]] = hide("".join(lines)) or "(mode or owner differs)\n"
@@ -132,7 +144,9 @@ def diff(generation: Json) -> dict[str, str]:
 def units_of(folder: Path) -> dict[str, bytes]:
     """systemd's part of a generation, by path."""
     base = folder / "systemd"
-    return {str(path.relative_to(base)): path.read_bytes() for path in base.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(base)): path.read_bytes() for path in base.rglob("*") if path.is_file()
+    }
 
 
 def records() -> dict[str, Json]:
@@ -140,7 +154,9 @@ def records() -> dict[str, Json]:
     found: dict[str, Json] = {}
     for path in places.GENERATIONS.glob("*/generation.json"):
         if path.parent.suffix != ".partial":
-            with contextlib.suppress(OSError, ValueError):  # changed by hand: nobody can go back to it
+            with contextlib.suppress(
+                OSError, ValueError
+            ):  # changed by hand: nobody can go back to it
                 found[path.parent.name] = json.loads(path.read_text())
     return found
 
@@ -156,7 +172,8 @@ def record_of(name: str | None) -> Json | None:
 
 
 def by_activation(name: str) -> tuple[int, float]:
-    """The order in which generations served. No clock is asked, but for those from before there were numbers."""
+    """The order in which generations served. No clock is asked, but for those from before there
+    were numbers."""
     return activation_number(places.GENERATIONS / name), (places.GENERATIONS / name).stat().st_mtime
 
 
@@ -166,20 +183,24 @@ def given(*, make_key: bool = False) -> Json:
 
 
 def stored(name: str) -> Json:
-    """A generation as `deploy` wants it, read back from the disk; its secrets are today's, whatever they were.
+    """A generation as `deploy` wants it, read back from the disk; its secrets are today's, whatever
+    they were.
 
     So a rollback brings back no secret that was replaced, and needs none to be kept.
     """
     generation = records()[name]
     for file in generation["files"]:
-        folder = places.CONFIGURATION if is_secret(file) and current_id() else places.GENERATIONS / name
+        folder = (
+            places.CONFIGURATION if is_secret(file) and current_id() else places.GENERATIONS / name
+        )
         file["text"] = (folder / file["path"]).read_bytes().decode()
     by = seal.key(make=True)
     return seal.sealed(seal.unsealed(generation, by), by)
 
 
 def leads_to() -> dict[str, str]:
-    """What a rollback to each generation that is here makes current: itself, or itself with today's secrets."""
+    """What a rollback to each generation that is here makes current: itself, or itself with today's
+    secrets."""
     by = seal.key()
     return {
         name: seal.sealed_id(seal.unsealed_id(record, by), with_todays_text(record["files"]), by)
@@ -205,7 +226,13 @@ def current_record() -> Json:
 def removed_origins(probes: Json) -> list[str]:
     """Origins that the generation before let in and this one does not: they must no longer pass."""
     try:
-        before = json.loads((places.CONFIGURATION / "generation.json").read_text())["probes"].get("allowed", [])
+        before = json.loads((places.CONFIGURATION / "generation.json").read_text())["probes"].get(
+            "allowed", []
+        )
     except (OSError, ValueError, KeyError):
         return []
-    return [] if probes.get("wildcard") else [origin for origin in before if origin not in probes.get("allowed", ())]
+    return (
+        []
+        if probes.get("wildcard")
+        else [origin for origin in before if origin not in probes.get("allowed", ())]
+    )

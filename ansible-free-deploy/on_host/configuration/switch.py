@@ -50,7 +50,9 @@ def stage(generation: Json) -> Path:
     for folder in {(target / file["path"]).parent for file in generation["files"]}:
         sync(folder)
     if target is partial:
-        write_durably(partial / "generation.json", json.dumps(generation_record(generation)).encode(), 0o644)
+        write_durably(
+            partial / "generation.json", json.dumps(generation_record(generation)).encode(), 0o644
+        )
         partial.rename(final)
     sync(places.GENERATIONS)
     return final
@@ -58,14 +60,19 @@ def stage(generation: Json) -> Path:
 
 def generation_record(generation: Json) -> Json:
     """What a rollback has to know later: everything but the text, which the files hold."""
-    files = [{"path": file["path"], "mode": file["mode"], "service": file["service"]} for file in generation["files"]]
+    files = [
+        {"path": file["path"], "mode": file["mode"], "service": file["service"]}
+        for file in generation["files"]
+    ]
     return dict(generation, files=files, probes=ORDERS.get("probes", {}))
 
 
 def switch(generation: Json) -> None:
-    """Make the generation current, whose journal is written: the links that are new first exist when `current` does,
-    so one rename does it."""
-    units_differ = units_of(places.CONFIGURATION) != units_of(places.GENERATIONS / str(generation["id"]))
+    """Make the generation current, whose journal is written: the links that are new first exist
+    when `current` does, so one rename does it."""
+    units_differ = units_of(places.CONFIGURATION) != units_of(
+        places.GENERATIONS / str(generation["id"])
+    )
     step("switch", "switches to generation {}".format(generation["id"]))
     point(places.CONFIGURATION, "generations/" + generation["id"])
     step("link", "links the files to their places")
@@ -78,23 +85,29 @@ def switch(generation: Json) -> None:
             Path(place).unlink()
     if units_differ:  # it takes systemd longer than all the rest here
         systemctl("daemon-reload")
-    # Debian's own unit; the kit's units are enabled by links of the generation, which `enable` would pin to this one.
+    # Debian's own unit; the kit's units are enabled by links of the generation, which `enable`
+    # would pin to this one.
     if not os.path.lexists(NGINX_ENABLED):
         systemctl("enable", "-q", "nginx.service")
 
 
-def write_journal(generation: Json, also: Mapping[str, str | None], code: str | None = None) -> None:
-    """Where to go back to, durably, before anything changes. `also` are links that are switched along with it, to the
-    release `code`."""
+def write_journal(
+    generation: Json, also: Mapping[str, str | None], code: str | None = None
+) -> None:
+    """Where to go back to, durably, before anything changes. `also` are links that are switched
+    along with it, to the release `code`."""
     touched = [link["place"] for link in generation["links"]] + list(generation["absent"])
     back = current_id()
     links = {place: link_of(place) for place in touched}
     links[str(places.CONFIGURATION)] = f"generations/{back}" if back else None
-    journal.begin("configuration", str(generation["id"]), back, {**links, **also}, generation["units"], code)
+    journal.begin(
+        "configuration", str(generation["id"]), back, {**links, **also}, generation["units"], code
+    )
 
 
 def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") -> None:
-    """`systemctl restart` for each service that needs it; done when what runs reports the new generation."""
+    """`systemctl restart` for each service that needs it; done when what runs reports the new
+    generation."""
     every = [unit for units in generation["units"].values() for unit in units]
     states = told_of(every)
     if any(told["ActiveState"] == ["failed"] for told in states.values()):
@@ -102,7 +115,9 @@ def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") 
     listening = run("ss", "-Hlnxt").stdout
     for name, units in generation["units"].items():
         for unit in [unit for unit in units if unit.endswith(".socket")]:
-            if states[unit]["ActiveState"] != ["active"] or listens_elsewhere(unit, states[unit]["Listen"], listening):
+            if states[unit]["ActiveState"] != ["active"] or listens_elsewhere(
+                unit, states[unit]["Listen"], listening
+            ):
                 hold_socket(unit, [u for u in units if u.endswith(".service")])
         if name in reasons:
             step(f"{prefix}-{name}", f"restarts {name}: {reasons[name]}")
@@ -122,13 +137,19 @@ def confirm(generation: Json, name: str) -> None:
 
         if wait_for(up, hopeless=lambda: gave_up(unit)):
             return
-        raise Failed(f"no gunicorn worker came up with the new configuration{for_want_of_memory()}", journal_of(unit))
+        raise Failed(
+            f"no gunicorn worker came up with the new configuration{for_want_of_memory()}",
+            journal_of(unit),
+        )
     if not wait_for(lambda: loaded_by_nginx() == wanted):
-        raise Failed("nginx did not come up with the new configuration", journal_of("nginx.service"))
+        raise Failed(
+            "nginx did not come up with the new configuration", journal_of("nginx.service")
+        )
 
 
 def settle_configuration(way: Json) -> None:
-    """Let the services run the generation that is current, or stop what only the undone one has brought."""
+    """Let the services run the generation that is current, or stop what only the undone one has
+    brought."""
     systemctl("daemon-reload")
     old = record_of(current_id())
     if old is not None:
@@ -140,7 +161,8 @@ def settle_configuration(way: Json) -> None:
 
 
 def prune() -> None:
-    """Keep the newest generations, the current one always; secrets only where they are the current one's.
+    """Keep the newest generations, the current one always; secrets only where they are the current
+    one's.
 
     A secret that was replaced leaves with this. Nobody but root needs to read what is not current.
     """
@@ -148,7 +170,9 @@ def prune() -> None:
     newest = sorted(records(), key=by_activation, reverse=True)[:KEPT]
     for path in list(places.GENERATIONS.iterdir()):
         if path.name not in (*newest, current):
-            partial = path.with_name(path.name + ".partial")  # half a generation must not look like one
+            partial = path.with_name(
+                path.name + ".partial"
+            )  # half a generation must not look like one
             path.rename(partial)
             shutil.rmtree(str(partial))
     for path in old_secrets(current):

@@ -1,1 +1,2 @@
-"""The application on this host: releases, the Python environments that they run in, and switching between them."""
+"""The application on this host: releases, the Python environments that they run in, and switching
+between them."""

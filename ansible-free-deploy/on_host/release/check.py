@@ -1,4 +1,5 @@
-"""What can go wrong with a project goes wrong here, while the release before serves and no data has changed."""
+"""What can go wrong with a project goes wrong here, while the release before serves and no data has
+changed."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ SHOWN_WARNINGS = 5
 
 
 def try_backend(release: Path) -> None:
-    """What can go wrong with the project goes wrong here, while the old release serves and no data has changed."""
+    """What can go wrong with the project goes wrong here, while the old release serves and no data
+    has changed."""
     stage_settings()
     django = Django(release)
     step("check", "checks the project")
@@ -40,14 +42,16 @@ def try_backend(release: Path) -> None:
 
 
 def warnings_of(said: str) -> list[str]:
-    """What Django's checks warn of, with their ids: a file that a build should have made is most often told so."""
+    """What Django's checks warn of, with their ids: a file that a build should have made is most
+    often told so."""
     found = re.findall(r"^\S+: (\([\w.]+\.W\d+\) .*)", said, re.MULTILINE)
     more = [f"{len(found) - SHOWN_WARNINGS} more"] if len(found) > SHOWN_WARNINGS else []
     return [*found[:SHOWN_WARNINGS], *more]
 
 
 def tell_of_error_pages(django: Django) -> None:
-    """A note for each page of the project for errors that fails itself; it is no reason not to serve the rest."""
+    """A note for each page of the project for errors that fails itself; it is no reason not to
+    serve the rest."""
     failing = printed(django.program("error_pages"), "failing")
     for name, why in sorted(failing.items()):
         text = f"{name} of the project fails itself ({why}): visitors get a bare 500 in its place"
@@ -58,37 +62,46 @@ def static_file_to_build(why: str) -> str:
     """What to do where a template names a static file that collectstatic has not found."""
     if "OfflineGenerationError" in why:
         return (
-            ", and so does each page that compresses; a ship does not run `manage.py compress` yet: have "
-            "COMPRESS_ENABLED come out False, by its variable in `env` if the settings read one"
+            ", and so does each page that compresses; a ship does not run `manage.py compress` yet:"
+            " have COMPRESS_ENABLED come out False, by its variable in `env` if the settings"
+            " read one"
         )
     if "Missing staticfiles manifest entry" not in why:
         return ""
     return (
-        ", and so does each page that names such a file; collectstatic has not found it: build it before a ship, into "
-        "an app's static folder or one of STATICFILES_DIRS, not into STATIC_ROOT"
+        ", and so does each page that names such a file; collectstatic has not found it: build it"
+        " before a ship, into an app's static folder or one of STATICFILES_DIRS, not into"
+        " STATIC_ROOT"
     )
 
 
 def refuse_settings_of_development(debug: Json) -> None:
-    """Raise Failed where DEBUG was true while the project's settings were read, and they use it: see `load_project`."""
+    """Raise Failed where DEBUG was true while the project's settings were read, and they use it:
+    see `load_project`."""
     uses = debug.get("uses")
     if not uses:
         return
-    where = "; ".join(uses[:SHOWN_USES]) + (f" and {len(uses) - SHOWN_USES} more" if len(uses) > SHOWN_USES else "")
+    where = "; ".join(uses[:SHOWN_USES]) + (
+        f" and {len(uses) - SHOWN_USES} more" if len(uses) > SHOWN_USES else ""
+    )
     raise Failed(
-        f"DEBUG is true while the settings are read, and they use it ({where}), so settings for development would "
-        f"serve although DEBUG ends as False. Have it come out false on the host: {debug['set'] or 'it is set'}; "
-        f"a variable that it reads goes into `env` of the stack's config. {unharmed().capitalize()}"
+        f"DEBUG is true while the settings are read, and they use it ({where}), so settings for"
+        " development would serve although DEBUG ends as False. Have it come out false on the"
+        f" host: {debug['set'] or 'it is set'}; a variable that it reads goes into `env` of the"
+        f" stack's config. {unharmed().capitalize()}"
     )
 
 
 def stage_settings() -> None:
-    """The generation's files that Django reads, in memory, for the application's user and nobody else."""
+    """The generation's files that Django reads, in memory, for the application's user and nobody
+    else."""
     places.staged().mkdir(parents=True, mode=0o750)
     for name, text in ORDERS["files"].items():
         path = places.staged() / name
         if not path.resolve().is_relative_to(places.staged().resolve()):
-            raise Failed(f"the file {name!r} is outside of the generation; it was not made by this kit")
+            raise Failed(
+                f"the file {name!r} is outside of the generation; it was not made by this kit"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     if IS_ROOT:
@@ -97,11 +110,15 @@ def stage_settings() -> None:
 
 
 def collect_static(django: Django) -> None:
-    """The application collects where only it can see; root writes what it hands over to a fresh folder of its own.
+    """The application collects where only it can see; root writes what it hands over to a fresh
+    folder of its own.
 
-    Nothing that the application may write to is ever walked, and it has no process left when the first file is written.
+    Nothing that the application may write to is ever walked, and it has no process left when the
+    first file is written.
     """
-    static, fresh, old = (django.release / name for name in ("static", "static.partial", "static.old"))
+    static, fresh, old = (
+        django.release / name for name in ("static", "static.partial", "static.old")
+    )
     remove(fresh)
     remove(old)
     try:

@@ -16,8 +16,8 @@ KEPT_BACKUPS = 3
 
 
 def migrate(release: Path) -> str:
-    """Change the data: after every host has its release ready, and just before the switch. Where the copy from before
-    is, if one was made."""
+    """Change the data: after every host has its release ready, and just before the switch. Where
+    the copy from before is, if one was made."""
     django = Django(release)
     copy = back_up(django)
     step("migrate", "migrates the database")
@@ -33,14 +33,19 @@ def back_up(django: Django) -> str:
     found = in_data("data", "has-databases")
     if found.returncode not in (0, NONE):  # not to know is no reason to migrate without a copy
         raise Failed(
-            f"{places.data()} can't be searched for databases as user {places.user()}", last_lines(found.stdout)
+            f"{places.data()} can't be searched for databases as user {places.user()}",
+            last_lines(found.stdout),
         )
     if found.returncode == NONE or django.manage("migrate", "--check").returncode == 0:
         return ""
     step("backup", "backs up the database")
-    done = in_data("data", "back-up", str(ORDERS["id"]), str(KEPT_BACKUPS), limit_s=confined.LONG_LIMIT_S)
+    done = in_data(
+        "data", "back-up", str(ORDERS["id"]), str(KEPT_BACKUPS), limit_s=confined.LONG_LIMIT_S
+    )
     if done.returncode:
-        raise Failed("the database can't be backed up, so it is not migrated", last_lines(done.stdout))
+        raise Failed(
+            "the database can't be backed up, so it is not migrated", last_lines(done.stdout)
+        )
     told = done.stdout.strip()  # by a process of the application's user
     return (
         told

@@ -1,7 +1,8 @@
-"""What each release on a host was made from: the keys of the stack's config, as they were when it was last shipped.
+"""What each release on a host was made from: the keys of the stack's config, as they were when it
+was last shipped.
 
-Kept beside the releases, not in them: the same release may be made from other keys (a tag of the same commit), and
-what is shipped is never changed.
+Kept beside the releases, not in them: the same release may be made from other keys (a tag of the
+same commit), and what is shipped is never changed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ NAME = "made_from.json"
 def note(release: str, keys: Json) -> None:
     """Write down what a release was made from; of releases that are gone nothing is kept."""
     kept = {name: told for name, told in _all().items() if (places.releases() / name).is_dir()}
-    write_durably(places.home() / NAME, json.dumps({**kept, release: keys}, indent=1).encode() + b"\n")
+    write_durably(
+        places.home() / NAME, json.dumps({**kept, release: keys}, indent=1).encode() + b"\n"
+    )
 
 
 def of(release: str | None) -> Json | None:

@@ -1,8 +1,8 @@
 """What was put in a folder, written down by root beside it, and what of it is not so any more.
 
-A look costs one `stat` a file: what has the size, times, owner and mode that it was left with has its content too.
-Where one of these differs, and of every file when asked to be thorough (a failing disk changes no times), the content
-decides.
+A look costs one `stat` a file: what has the size, times, owner and mode that it was left with has
+its content too. Where one of these differs, and of every file when asked to be thorough (a failing
+disk changes no times), the content decides.
 """
 
 from __future__ import annotations
@@ -18,17 +18,21 @@ from on_host.orders import Json
 
 NAME = "manifest.json"
 _OWN = (NAME, "turn", "venv", ".complete")  # the kit's own, which change or come later
-_CACHE = "__pycache__"  # whatever else Python leaves in there is no harm: it is checked against its source
+_CACHE = (  # whatever else Python leaves in there is no harm: it is checked against its source
+    "__pycache__"
+)
 
 
 def write(folder: Path) -> None:
-    """Note all that the folder holds. What is shipped is never changed afterwards, so this is written once."""
+    """Note all that the folder holds. What is shipped is never changed afterwards, so this is
+    written once."""
     entries = {path: _entry(place, found) for path, place, found in _walk(folder)}
     write_durably(folder / NAME, json.dumps(entries, separators=(",", ":")).encode())
 
 
 def changes(folder: Path, *, thorough: bool = False) -> list[str]:
-    """What is gone, other or new since `write`, as paths inside the folder; nothing for one without a manifest."""
+    """What is gone, other or new since `write`, as paths inside the folder; nothing for one without
+    a manifest."""
     try:
         noted = json.loads((folder / NAME).read_bytes())
     except FileNotFoundError:
@@ -46,7 +50,8 @@ def changes(folder: Path, *, thorough: bool = False) -> list[str]:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
-    """(path inside, path, os.stat_result) of everything below the folder, but not of what is the kit's own."""
+    """(path inside, path, os.stat_result) of everything below the folder, but not of what is the
+    kit's own."""
     pending = [""]
     while pending:
         inside = pending.pop()
@@ -79,7 +84,8 @@ def _facts(found: os.stat_result) -> list[int]:
 
 
 def _times(found: os.stat_result) -> list[int]:
-    """What an edit can't leave as it was: the clock of the last change of anything, content or mode, is the kernel's.
+    """What an edit can't leave as it was: the clock of the last change of anything, content or
+    mode, is the kernel's.
 
     A folder's own changes with each name in it, which are looked at by themselves.
     """

@@ -1,7 +1,7 @@
 """Which modules of the project a configuration names, and whether a release has them.
 
-A configuration and a release may need each other: after a rename of `settings` or `wsgi` in the code and in the stack,
-each fails with the other of before.
+A configuration and a release may need each other: after a rename of `settings` or `wsgi` in the
+code and in the stack, each fails with the other of before.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def files_of(module: str) -> list[str]:
 
 
 def named(generation: Path) -> list[str]:
-    """The modules that a generation's files name: the project's settings, django-configurations where those are a class
-    of it, and the one with the WSGI application."""
+    """The modules that a generation's files name: the project's settings, django-configurations
+    where those are a class of it, and the one with the WSGI application."""
     found = []
     for pattern, place in (
         (r"^from (\S+) import \*", SETTINGS),
@@ -29,12 +29,16 @@ def named(generation: Path) -> list[str]:
         (r"^ExecStart=.* (\S+)$", "systemd/*.service"),
     ):
         for path in generation.glob(place):
-            found += [module.split(":")[0] for module in re.findall(pattern, path.read_text(), re.MULTILINE)[:1]]
+            found += [
+                module.split(":")[0]
+                for module in re.findall(pattern, path.read_text(), re.MULTILINE)[:1]
+            ]
     return found
 
 
 def missing(generation: Path, release: Path) -> list[str]:
-    """Those of them that the release's own code lacks. One that comes with a wheel is none of them."""
+    """Those of them that the release's own code lacks. One that comes with a wheel is none of
+    them."""
     return [module for module in named(generation) if not has(release, module)]
 
 
@@ -46,16 +50,24 @@ def fits(generation: Path, release: Path) -> bool:
 
 
 def _names_class(generation: Path) -> bool:
-    return any(re.search(_IMPORTER, path.read_text(), re.MULTILINE) for path in generation.glob(SETTINGS))
+    return any(
+        re.search(_IMPORTER, path.read_text(), re.MULTILINE) for path in generation.glob(SETTINGS)
+    )
 
 
 def _is_of_classes(generation: Path, release: Path) -> bool:
-    """Whether the settings that the generation names are classes of django-configurations, here in the release."""
+    """Whether the settings that the generation names are classes of django-configurations, here in
+    the release."""
     for module in named(generation)[:1]:
         paths = [release / "app" / name for name in files_of(module)]
         beside = [path for path in paths[1:] if path.is_file()]
-        texts = [one for path in beside for one in path.parent.glob("*.py")] + [one for one in paths if one.is_file()]
-        if any(re.search(r"^\s*(from|import) configurations\b", one.read_text(), re.MULTILINE) for one in texts):
+        texts = [one for path in beside for one in path.parent.glob("*.py")] + [
+            one for one in paths if one.is_file()
+        ]
+        if any(
+            re.search(r"^\s*(from|import) configurations\b", one.read_text(), re.MULTILINE)
+            for one in texts
+        ):
             return True
     return False
 
@@ -63,8 +75,8 @@ def _is_of_classes(generation: Path, release: Path) -> bool:
 def needs_ship(module: str) -> str:
     """What to do where the release lacks a module that the configuration names."""
     return (
-        f"the release here has no module {module!r}, which the configuration names: `fab ship` switches to a release "
-        "that has it and to this configuration as one"
+        f"the release here has no module {module!r}, which the configuration names: `fab ship`"
+        " switches to a release that has it and to this configuration as one"
     )
 
 

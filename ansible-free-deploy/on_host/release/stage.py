@@ -13,9 +13,21 @@ from on_host.files import sync
 from on_host.orders import ORDERS
 from on_host.release import manifest
 from on_host.release.folders import discard, remove
-from on_host.release.state import complete_releases, forget_what_was_read, is_complete_venv, names_in, used_venvs
+from on_host.release.state import (
+    complete_releases,
+    forget_what_was_read,
+    is_complete_venv,
+    names_in,
+    used_venvs,
+)
 from on_host.release.unpack import unpack
-from on_host.release.venv import byte_compile, for_the_application_alone, make_venv, run_in, venv_for
+from on_host.release.venv import (
+    byte_compile,
+    for_the_application_alone,
+    make_venv,
+    run_in,
+    venv_for,
+)
 from on_host.runtime import Failed, step
 
 
@@ -37,7 +49,10 @@ def stage() -> Path:
 
     Where it replaces one that serves and was changed, it has another name until `put`.
     """
-    final, partial = places.releases() / str(ORDERS["id"]), places.releases() / "{}.partial".format(ORDERS["id"])
+    final, partial = (
+        places.releases() / str(ORDERS["id"]),
+        places.releases() / "{}.partial".format(ORDERS["id"]),
+    )
     if ORDERS["id"] in complete_releases():
         return final
     serves = places.current_id() == ORDERS["id"]
@@ -50,9 +65,14 @@ def stage() -> Path:
         if ORDERS["role"] == "backend":
             prepare_backend(partial)
             for_the_application_alone(partial / "app")
-        record = {key: ORDERS.get(key) for key in ("id", "role", "label", "commit", "revision", "lock", "who")}
+        record = {
+            key: ORDERS.get(key)
+            for key in ("id", "role", "label", "commit", "revision", "lock", "who")
+        }
         (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
-        manifest.write(partial)  # what a power cut takes of it from here on is missed by the next ship
+        manifest.write(
+            partial
+        )  # what a power cut takes of it from here on is missed by the next ship
     except BaseException:
         note_full()
         shutil.rmtree(str(partial), ignore_errors=True)
@@ -64,8 +84,8 @@ def stage() -> Path:
 
 
 def put(release: Path) -> None:
-    """A release that has passed its checks, and whose contents are noted; one that replaces a changed one takes its
-    place."""
+    """A release that has passed its checks, and whose contents are noted; one that replaces a
+    changed one takes its place."""
     if not (release / manifest.NAME).exists():  # an older kit has unpacked it
         manifest.write(release)
     forget_what_was_read()
@@ -78,7 +98,8 @@ def put(release: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Each gets the other's name, at once: `current` leads to a whole release all the time (renameat2(2))."""
+    """Each gets the other's name, at once: `current` leads to a whole release all the time
+    (renameat2(2))."""
     import ctypes
 
     here, exchange_both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
@@ -93,7 +114,9 @@ def prepare_backend(partial: Path) -> None:
     if not (venv / ".complete").exists():
         make_venv(venv, partial / "wheels")
         run_in(venv)
-    for_the_application_alone(venv)  # its user may be another one than when the environment was made
+    for_the_application_alone(
+        venv
+    )  # its user may be another one than when the environment was made
     shutil.rmtree(str(partial / "wheels"), ignore_errors=True)
     (partial / "venv").symlink_to(f"../../venvs/{venv.name}")
     step("compile", "compiles the project")

@@ -13,16 +13,22 @@ from on_host.services import loaded_by_gunicorn
 
 
 def names_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.suffix != ".partial") if folder.is_dir() else []
+    return (
+        sorted(path.name for path in folder.iterdir() if path.suffix != ".partial")
+        if folder.is_dir()
+        else []
+    )
 
 
 def complete_releases() -> list[str]:
-    """Releases that need nothing sent: as they were unpacked, and with the environment that they run in."""
+    """Releases that need nothing sent: as they were unpacked, and with the environment that they
+    run in."""
     return [name for name in names_in(places.releases()) if is_whole(name)]
 
 
 def is_whole(name: str) -> bool:
-    """Whether a release and its environment are there and as they were made; the current one is read to the byte."""
+    """Whether a release and its environment are there and as they were made; the current one is
+    read to the byte."""
     release, thorough = places.releases() / name, name == places.current_id()
     if not turn_of(name) and not (release / manifest.NAME).exists():
         return False  # nobody knows what it should hold
@@ -30,7 +36,10 @@ def is_whole(name: str) -> bool:
         return not changes(release, thorough)
     if not (release / "venv/.complete").exists():
         return False
-    return not (changes(release, thorough) or changes(Path(os.path.realpath(str(release / "venv"))), thorough))
+    return not (
+        changes(release, thorough)
+        or changes(Path(os.path.realpath(str(release / "venv"))), thorough)
+    )
 
 
 _read_before: dict[Path, list[str]] = {}  # to the byte, which takes a second in a large environment
@@ -65,13 +74,17 @@ def is_complete_venv(name: str) -> bool:
 
 
 def lock_of(venv: str) -> str:
-    """An environment has the name of its lock; one that replaces a changed one that still serves has a number more."""
+    """An environment has the name of its lock; one that replaces a changed one that still serves
+    has a number more."""
     return venv.split("-")[0]
 
 
 def used_venvs() -> set[str]:
     """Names of the environments that releases run in."""
-    return {Path(os.path.realpath(str(places.releases() / name / "venv"))).name for name in names_in(places.releases())}
+    return {
+        Path(os.path.realpath(str(places.releases() / name / "venv"))).name
+        for name in names_in(places.releases())
+    }
 
 
 def turn_of(name: str) -> int:
@@ -86,7 +99,8 @@ def previous() -> str | None:
 
 
 def settled() -> bool:
-    """Whether no ship was cut short, what runs is what is current, and that is as it was shipped."""
+    """Whether no ship was cut short, what runs is what is current, and that is as it was
+    shipped."""
     loaded = {release for _, release in loaded_by_gunicorn()}
     if journal.exists() or not loaded <= {os.path.realpath(str(places.current_release()))}:
         return False
@@ -105,7 +119,8 @@ def release_made_from() -> Json | None:
 
 
 def changed_in_release() -> list[str]:
-    """What of the current release, and of the environment that it runs in, is not as it was shipped."""
+    """What of the current release, and of the environment that it runs in, is not as it was
+    shipped."""
     folder = places.current_folder()
     if folder is None:
         return []

@@ -29,7 +29,8 @@ KEPT = 5
 class Switch(two_phase.Work):
     """Make a release that is here current, and what runs with it; or everything as it was.
 
-    Where the live configuration names modules that the release lacks, the one that names its own is switched with it.
+    Where the live configuration names modules that the release lacks, the one that names its own is
+    switched with it.
     """
 
     def __init__(self, to: str) -> None:
@@ -42,7 +43,12 @@ class Switch(two_phase.Work):
     def stage_configuration(self, code: Path) -> None:
         """Get the configuration ready that this release needs, if it is not the live one."""
         live = places.CONFIGURATION
-        if not places.is_backend() or ORDERS.get("moving") or not live.exists() or modules.fits(live, code):
+        if (
+            not places.is_backend()
+            or ORDERS.get("moving")
+            or not live.exists()
+            or modules.fits(live, code)
+        ):
             return
         generation = self.configuration(code)
         claims.check(generation, places.app())
@@ -50,15 +56,23 @@ class Switch(two_phase.Work):
         self.along.stage()
 
     def configuration(self, code: Path) -> Json:
-        """The last configuration that served and names modules of this release. Raises Failed where there is none."""
+        """The last configuration that served and names modules of this release. Raises Failed where
+        there is none."""
         here = sorted(state.kept(), key=state.by_activation, reverse=True)
         for name in here:
             if modules.fits(places.GENERATIONS / name, code):
                 ORDERS["probes"] = (found := state.stored(name))["probes"]
                 return found
         lacking = modules.missing(places.CONFIGURATION, code)
-        why = f"has no module {lacking[0]!r}, which every" if lacking else "has settings in classes, of which no"
-        raise Failed(f"release {self.to} {why} configuration here names{'' if lacking else ' one'}; {unharmed()}")
+        why = (
+            f"has no module {lacking[0]!r}, which every"
+            if lacking
+            else "has settings in classes, of which no"
+        )
+        raise Failed(
+            f"release {self.to} {why} configuration here names{'' if lacking else ' one'};"
+            f" {unharmed()}"
+        )
 
     def switch(self) -> None:
         os.sync()  # nothing that the link will lead to may be in memory only
@@ -91,15 +105,21 @@ class Switch(two_phase.Work):
         runs = go_back()
         if isinstance(problem, two_phase.LeftAlone) and runs:
             return
-        after = "the one before serves again" if runs else "the one before does not come up either: see `fab logs`"
+        after = (
+            "the one before serves again"
+            if runs
+            else "the one before does not come up either: see `fab logs`"
+        )
         raise Failed(
-            f"release {self.to} does not come up: {problem}; {after}. Migrations are not taken back",
+            f"release {self.to} does not come up: {problem}; {after}. Migrations are not taken"
+            " back",
             getattr(problem, "detail", ""),
         ) from problem
 
 
 class Ship(Switch):
-    """Put the release that arrived on this host, and make it current. `copy` is of the database before migrations."""
+    """Put the release that arrived on this host, and make it current. `copy` is of the database
+    before migrations."""
 
     copy = ""
 
@@ -117,7 +137,10 @@ class Ship(Switch):
     def switch(self) -> None:
         if places.is_backend():
             if gone := shipped.no_longer_held(places.current_id(), self.to):
-                emit(step="note", text=f"does not hold these migrations, which stay applied: {', '.join(gone)}")
+                emit(
+                    step="note",
+                    text=f"does not hold these migrations, which stay applied: {', '.join(gone)}",
+                )
             self.copy = migrate(self.staged)
         put(self.staged)
         super().switch()
@@ -143,7 +166,8 @@ def restart() -> None:
 
 
 def go_back() -> bool:
-    """Undo a switch whose outcome is open; done twice, it is done once. Whether what is current now runs."""
+    """Undo a switch whose outcome is open; done twice, it is done once. Whether what is current now
+    runs."""
     step("undo", "goes back to the release before")
     way = journal.put_links_back()
     try:
@@ -154,13 +178,17 @@ def go_back() -> bool:
 
 
 def prune() -> None:
-    """Keep what is current and what served last, `KEPT` in all, and only the environments that those run in."""
+    """Keep what is current and what served last, `KEPT` in all, and only the environments that
+    those run in."""
     step("prune", "removes old releases")
     by_turn = sorted(names_in(places.releases()), key=turn_of, reverse=True)
     kept = {places.current_id(), *[name for name in by_turn if turn_of(name)][:KEPT]}
     for name in set(by_turn) - kept:
         discard(places.releases() / name)
-    used = {os.path.realpath(str(places.releases() / name / "venv")) for name in names_in(places.releases())}
+    used = {
+        os.path.realpath(str(places.releases() / name / "venv"))
+        for name in names_in(places.releases())
+    }
     for name in names_in(places.venvs()):
         if os.path.realpath(str(places.venvs() / name)) not in used:
             (places.venvs() / name / ".complete").unlink(missing_ok=True)

@@ -21,7 +21,8 @@ INCOMING = places.ROOT / "var/cache/origin-kit/incoming"
 
 
 def receive() -> Path | None:
-    """What the operator sends, in a file of root's; None where nothing is to come. Nothing is locked meanwhile.
+    """What the operator sends, in a file of root's; None where nothing is to come. Nothing is
+    locked meanwhile.
 
     Raises Failed for an archive that arrives cut or damaged, or an operator who stops sending.
     """
@@ -46,7 +47,10 @@ def arriving(size: int) -> Iterator[bytes]:
     """At most `size` bytes of the standard input; Failed where nothing more comes for a while."""
 
     def too_long(*_: object) -> None:
-        raise Failed(f"nothing has arrived from the operator for {SILENCE_S:.0f} s; is the line down? ship again")
+        raise Failed(
+            f"nothing has arrived from the operator for {SILENCE_S:.0f} s; is the line down? ship"
+            " again"
+        )
 
     signal.signal(signal.SIGALRM, too_long)
     left = size
@@ -61,14 +65,16 @@ def arriving(size: int) -> Iterator[bytes]:
 
 
 def forget_arrivals() -> None:
-    """Remove what arrived for a ship that has ended; one under way has a job, or still writes to its file."""
+    """Remove what arrived for a ship that has ended; one under way has a job, or still writes to
+    its file."""
     for place in INCOMING.iterdir():
         if handover.unlocked(place) and not (handover.JOBS / place.name).exists():
             place.unlink()
 
 
 def unpack(partial: Path) -> None:
-    """Unpack the archive into `partial`. Raises Failed for one that is cut short or reaches outside of it."""
+    """Unpack the archive into `partial`. Raises Failed for one that is cut short or reaches outside
+    of it."""
     step("unpack", "unpacks release {}".format(ORDERS["id"]))
     partial.mkdir(parents=True, mode=0o755)
     linked: dict[str, str] = {}
@@ -83,7 +89,9 @@ def unpack(partial: Path) -> None:
     make_links(partial, linked)
 
 
-def unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, partial: Path, linked: dict[str, str]) -> None:
+def unpack_one(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, partial: Path, linked: dict[str, str]
+) -> None:
     path = inside(member.name)
     place = partial / path
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +100,8 @@ def unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, partial: Path, lin
         return
     if not member.isreg():
         raise Failed(
-            f"the archive holds {member.name}, which is neither a file nor a link; it was not made by this kit"
+            f"the archive holds {member.name}, which is neither a file nor a link; it was not made"
+            " by this kit"
         )
     source = tar.extractfile(member)
     descriptor = os.open(str(place), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
@@ -103,9 +112,14 @@ def unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, partial: Path, lin
 
 
 def make_links(partial: Path, linked: dict[str, str]) -> None:
-    """Last, so that no file was written through one; only those that stay inside, every link on the way followed."""
+    """Last, so that no file was written through one; only those that stay inside, every link on the
+    way followed."""
     for top in ("app", "site", "wheels"):
-        below = {path[len(top) + 1 :]: target for path, target in linked.items() if path.startswith(top + "/")}
+        below = {
+            path[len(top) + 1 :]: target
+            for path, target in linked.items()
+            if path.startswith(top + "/")
+        }
         for path in links.leading_out(below):
             outside(f"{top}/{path} → {below[path]}")
     for path, target in linked.items():
@@ -117,10 +131,17 @@ def make_links(partial: Path, linked: dict[str, str]) -> None:
 def inside(name: str) -> PurePosixPath:
     """`name` as a path, if it stays below app, site or wheels."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0] not in ("app", "site", "wheels"):
+    if (
+        path.is_absolute()
+        or ".." in path.parts
+        or not path.parts
+        or path.parts[0] not in ("app", "site", "wheels")
+    ):
         outside(name)
     return path
 
 
 def outside(name: str) -> NoReturn:
-    raise Failed(f"the archive reaches outside of the release ({name!r}); it was not made by this kit")
+    raise Failed(
+        f"the archive reaches outside of the release ({name!r}); it was not made by this kit"
+    )

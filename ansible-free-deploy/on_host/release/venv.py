@@ -30,16 +30,21 @@ def for_the_application_alone(folder: Path) -> None:
 
 
 def venv_for(lock: str) -> Path:
-    """The environment for this lock that is as it was made, or a name for a new one: scripts in it hold its path, so
-    it can't be moved to where a changed one still serves."""
+    """The environment for this lock that is as it was made, or a name for a new one: scripts in it
+    hold its path, so it can't be moved to where a changed one still serves."""
     names = [name for name in names_in(places.venvs()) if lock_of(name) == lock]
     whole = [name for name in names if is_complete_venv(name)]
-    free = (name for name in (lock, *(f"{lock}-{number}" for number in range(2, 1000))) if name not in names)
+    free = (
+        name
+        for name in (lock, *(f"{lock}-{number}" for number in range(2, 1000)))
+        if name not in names
+    )
     return places.venvs() / (whole[0] if whole else next(free))
 
 
 def run_in(venv: Path) -> None:
-    """Lead the releases that are here to an environment that replaces a changed one of the same lock."""
+    """Lead the releases that are here to an environment that replaces a changed one of the same
+    lock."""
     for name in names_in(places.releases()):
         link = places.releases() / name / "venv"
         if link.is_symlink() and lock_of(link.readlink().name) == lock_of(venv.name):
@@ -47,9 +52,11 @@ def run_in(venv: Path) -> None:
 
 
 def make_venv(venv: Path, wheels: Path) -> None:
-    """A virtual environment of the wheels that came along; nothing is asked of any network, and nothing of them runs.
+    """A virtual environment of the wheels that came along; nothing is asked of any network, and
+    nothing of them runs.
 
-    Its interpreter is a link to the system's. Root does not run it: with wheels in it, it runs their `*.pth`.
+    Its interpreter is a link to the system's. Root does not run it: with wheels in it, it runs
+    their `*.pth`.
     """
     files = ordered_wheels(wheels)
     step("venv", f"installs {len(files)} packages")
@@ -57,7 +64,8 @@ def make_venv(venv: Path, wheels: Path) -> None:
         made = run(sys.executable, "-I", "-m", "venv", "--without-pip", str(venv), cwd="/")
         if made.returncode:
             raise Failed(
-                "python3 -m venv fails on this host; is python3-venv installed there?", last_lines(made.stdout)
+                "python3 -m venv fails on this host; is python3-venv installed there?",
+                last_lines(made.stdout),
             )
         wheelfiles.install(files, venv)
         tell_who_runs_manage_by_hand(venv)
@@ -68,13 +76,16 @@ def make_venv(venv: Path, wheels: Path) -> None:
         sync(venv)
     except wheelfiles.WheelRefused as problem:
         remove(venv)
-        raise Failed(f"a wheel is refused: {problem}; pin another version of it, or leave it out") from problem
+        raise Failed(
+            f"a wheel is refused: {problem}; pin another version of it, or leave it out"
+        ) from problem
     except BaseException:
         remove(venv)
         raise
 
 
-# Read by `site` when an interpreter of this environment starts: a line that begins with `import` is run.
+# Read by `site` when an interpreter of this environment starts: a line that begins with `import` is
+# run.
 _BY_HAND = (
     "import os, sys; "
     'getattr(sys, "orig_argv", ())[1:2] == ["manage.py"] '
@@ -85,13 +96,15 @@ _BY_HAND = (
 
 
 def tell_who_runs_manage_by_hand(venv: Path) -> None:
-    """Leave a line in the environment that says what to write in place of `../venv/bin/python manage.py`."""
+    """Leave a line in the environment that says what to write in place of `../venv/bin/python
+    manage.py`."""
     for folder in (venv / "lib").glob("python3*/site-packages"):
         (folder / "origin_kit_by_hand.pth").write_text(_BY_HAND)
 
 
 def ordered_wheels(folder: Path) -> list[Path]:
-    """The wheels that came along, if they are those of the orders, by name and to the byte. Else raises Failed."""
+    """The wheels that came along, if they are those of the orders, by name and to the byte. Else
+    raises Failed."""
     found = {path.name: path for path in sorted(folder.glob("*"))}
     if not found:
         raise Failed("the Python environment of this release is no longer here; ship again")
@@ -113,9 +126,24 @@ def sha256_of(path: Path) -> str:
 
 
 def byte_compile(folder: Path) -> None:
-    """The application's user can't write here, so it is done now; files that are no Python 3 are nobody's concern.
+    """The application's user can't write here, so it is done now; files that are no Python 3 are
+    nobody's concern.
 
     The system's own interpreter reads the sources and runs none of them; `-S` leaves `*.pth` alone.
     """
-    with contextlib.suppress(subprocess.TimeoutExpired):  # what is not compiled is only slower to start
-        run(sys.executable, "-I", "-S", "-m", "compileall", "-q", "-j", "0", str(folder), cwd="/", timeout=COMPILE_S)
+    with contextlib.suppress(
+        subprocess.TimeoutExpired
+    ):  # what is not compiled is only slower to start
+        run(
+            sys.executable,
+            "-I",
+            "-S",
+            "-m",
+            "compileall",
+            "-q",
+            "-j",
+            "0",
+            str(folder),
+            cwd="/",
+            timeout=COMPILE_S,
+        )

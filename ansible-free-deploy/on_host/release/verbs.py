@@ -46,9 +46,9 @@ def facts() -> Json:
 
 
 def install() -> Json:
-    """ORDERS: app, role, who, deploy, id, digest and size (of what was sent, or None), and for a backend lock,
-    wsgi, settings, files, env, secrets, unit (the text of the service's), generation (all of the configuration, for the
-    release that can't do without it) and its probes."""
+    """ORDERS: app, role, who, deploy, id, digest and size (of what was sent, or None), and for a
+    backend lock, wsgi, settings, files, env, secrets, unit (the text of the service's), generation
+    (all of the configuration, for the release that can't do without it) and its probes."""
     finished = recover()
     with claims.entered(places.app(), ORDERS.get("moving") or {}):
         sweep()
@@ -64,8 +64,8 @@ def install() -> Json:
 
 
 def rollback() -> Json:
-    """ORDERS: app, role, who, deploy, to (a release that is still here, or None for the one before), from (the one
-    that is to be left, if it matters)."""
+    """ORDERS: app, role, who, deploy, to (a release that is still here, or None for the one
+    before), from (the one that is to be left, if it matters)."""
     finished = recover()
     with claims.entered(places.app(), {}):
         sweep()
@@ -76,7 +76,9 @@ def rollback() -> Json:
         if to == before:
             return {"changed": finished, "release": to, "previous": previous()}
         if ORDERS.get("from") not in (None, before):
-            raise Failed(f"release {before} serves here by now, no longer {ORDERS['from']}; run this again")
+            raise Failed(
+                f"release {before} serves here by now, no longer {ORDERS['from']}; run this again"
+            )
         if to not in here:
             raise Failed(f"release {to} is not here; there is {', '.join(here) or 'none'}")
         switch = Switch(to)

@@ -1,4 +1,5 @@
-"""Adopt a Django project: read it, say what will change and what conflicts, write the config of a stack for it.
+"""Adopt a Django project: read it, say what will change and what conflicts, write the config of a
+stack for it.
 
 The project is read as text. Nothing of it is imported, run or changed.
 """
@@ -30,13 +31,17 @@ from rollout.release.source import told
 __all__ = ["AdoptError", "Adopted", "adopt"]
 
 _STACK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
-DEFAULTS = {one.name: list(one.default) if isinstance(one.default, tuple) else one.default
-            for one in fields(Settings) if one.default is not MISSING}  # fmt: skip
+DEFAULTS = {
+    one.name: list(one.default) if isinstance(one.default, tuple) else one.default
+    for one in fields(Settings)
+    if one.default is not MISSING
+}
 
 
 @dataclass(frozen=True)
 class Adopted:
-    """What is known of a project, and the config that was written for it; `values` are what stands in that."""
+    """What is known of a project, and the config that was written for it; `values` are what stands
+    in that."""
 
     project: Project
     values: dict[str, Any]
@@ -62,11 +67,19 @@ class Adopted:
 
 @told()
 def adopt(
-    path: Path, stack: str | None = None, frontend: Path | None = None, stacks: Path = ROOT / "stacks", *,
-    settings: str | None = None, wsgi: str | None = None, force: bool = False,
-) -> Adopted:  # fmt: skip
-    """Raises AdoptError for what is no Django project, for a frontend that is none, and for a stack that exists, unless
-    `force` is to replace its file. The file is written last, when all that there is to say has been said."""
+    path: Path,
+    stack: str | None = None,
+    frontend: Path | None = None,
+    stacks: Path = ROOT / "stacks",
+    *,
+    settings: str | None = None,
+    wsgi: str | None = None,
+    force: bool = False,
+) -> Adopted:
+    """Raises AdoptError for what is no Django project, for a frontend that is none, and for a stack
+    that exists, unless `force` is to replace its file. The file is written last, when all that
+    there is to say has been said.
+    """
     project = read(path, settings, wsgi)
     name = stack or project.application
     if not _STACK.fullmatch(name):
@@ -74,7 +87,8 @@ def adopt(
     config = stacks / f"Pulumi.{name}.yaml"
     if config.exists() and not force:
         raise AdoptError(
-            f"{place(config)} is there already; pass --stack NAME for another one, or --force to replace it"
+            f"{place(config)} is there already; pass --stack NAME for another one, or --force to"
+            " replace it"
         )
     page, carried = _frontend(project, frontend), carry(project)
     values = {
@@ -124,14 +138,23 @@ def _frontend(project: Project, given: Path | None) -> str | None:
     """The folder that was named, else a built one in the project or beside it."""
     if given is not None:
         if not (given / "index.html").is_file():
-            raise AdoptError(f"--frontend {given} has no index.html; name the folder that your build writes, e.g. dist")
+            raise AdoptError(
+                f"--frontend {given} has no index.html; name the folder that your build writes,"
+                " e.g. dist"
+            )
         return place(given.resolve())
     folders = [
-        base / name for base in (project.root, project.root.parent) for name in ("frontend", "client", "web", "ui")
+        base / name
+        for base in (project.root, project.root.parent)
+        for name in ("frontend", "client", "web", "ui")
     ]
-    built = [folder / name for folder in (*folders, project.root) for name in ("dist", "build", "out")]
+    built = [
+        folder / name for folder in (*folders, project.root) for name in ("dist", "build", "out")
+    ]
     plain = [folder for folder in folders if not (folder / "package.json").exists()]
-    return next((place(folder) for folder in (*built, *plain) if (folder / "index.html").is_file()), None)
+    return next(
+        (place(folder) for folder in (*built, *plain) if (folder / "index.html").is_file()), None
+    )
 
 
 def place(path: Path) -> str:

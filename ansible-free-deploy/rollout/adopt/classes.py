@@ -1,7 +1,8 @@
 """Settings that stand in classes.
 
-django-configurations makes settings of a class's attributes, and a variable names the class. pydantic-settings makes
-variables of a class's fields, and settings read them from what the class makes. Pure.
+django-configurations makes settings of a class's attributes, and a variable names the class.
+pydantic-settings makes variables of a class's fields, and settings read them from what the class
+makes. Pure.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
     from rollout.adopt.expressions import Expressions
 
 VARIABLE = places.CONFIGURATION
-CONFIGURATION, SCHEMA, PLAIN, MADE = "django-configurations", "pydantic-settings", "a class", "what a class makes"
+CONFIGURATION, SCHEMA, PLAIN, MADE = (
+    "django-configurations",
+    "pydantic-settings",
+    "a class",
+    "what a class makes",
+)
 _BASES = {
     "configurations.Configuration": CONFIGURATION,
     "configurations.base.Configuration": CONFIGURATION,
@@ -31,21 +37,37 @@ _BASES = {
     "object": PLAIN,
 }
 _VALUES = "configurations.values."
-# django-configurations: the variable of a value that has one of its own, without the usual DJANGO_ in front.
+# django-configurations: the variable of a value that has one of its own, without the usual DJANGO_
+# in front.
 _OWN_VARIABLE = {
     "DatabaseURLValue": "DATABASE_URL",
     "CacheURLValue": "CACHE_URL",
     "EmailURLValue": "EMAIL_URL",
     "SearchURLValue": "SEARCH_URL",
 }
-_KINDS = {"BooleanValue": "bool", "IntegerValue": "int", "PositiveIntegerValue": "int", "FloatValue": "float",
-          "ListValue": "list", "TupleValue": "list", "SetValue": "list"}  # fmt: skip
-_ANNOTATED = {"bool": "bool", "int": "int", "float": "float", "list": "json", "dict": "json", "tuple": "json"}
+_KINDS = {
+    "BooleanValue": "bool",
+    "IntegerValue": "int",
+    "PositiveIntegerValue": "int",
+    "FloatValue": "float",
+    "ListValue": "list",
+    "TupleValue": "list",
+    "SetValue": "list",
+}
+_ANNOTATED = {
+    "bool": "bool",
+    "int": "int",
+    "float": "float",
+    "list": "json",
+    "dict": "json",
+    "tuple": "json",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Group(External):
-    """A class of the project, or what it makes (MADE), with its attributes; `fields` are those of a SCHEMA."""
+    """A class of the project, or what it makes (MADE), with its attributes; `fields` are those of a
+    SCHEMA."""
 
     kind: str = PLAIN
     attributes: Names = field(default_factory=dict, repr=False)
@@ -80,7 +102,9 @@ class Late(External):
         name = str(self.words.get("environ_name") or own or attribute)
         required = kind == "SecretValue" or self.words.get("environ_required") is True
         full = f"{prefix.rstrip('_')}_{name}" if isinstance(prefix, str) and prefix else name
-        return Lookup(full, NOTHING if required else known_default(self.default), _KINDS.get(kind, ""))
+        return Lookup(
+            full, NOTHING if required else known_default(self.default), _KINDS.get(kind, "")
+        )
 
     @property
     def default(self) -> Any:
@@ -100,11 +124,14 @@ def known_default(value: Any) -> Any:
     return External("a default") if plain is NOTHING else plain
 
 
-# ------------------------------------------------------------------------------------------------- reading a class
+# ---------------------------------------------------------------------------------- reading a class
 
 
-def made(reader: Expressions, node: ast.ClassDef, bases: Sequence[Any], body: Names, scope: Scope) -> Group | None:
-    """The class that a statement makes, `body` being the names that it sets; None for one that is not followed."""
+def made(
+    reader: Expressions, node: ast.ClassDef, bases: Sequence[Any], body: Names, scope: Scope
+) -> Group | None:
+    """The class that a statement makes, `body` being the names that it sets; None for one that is
+    not followed."""
     kinds = [_kind(base) for base in bases]
     if None in kinds:
         return None
@@ -124,7 +151,9 @@ def _kind(base: Any) -> str | None:
     return _BASES.get(base.name) if isinstance(base, External) else None
 
 
-def _settled(reader: Expressions, name: str, one: Setting, node: ast.ClassDef, scope: Scope) -> Setting:
+def _settled(
+    reader: Expressions, name: str, one: Setting, node: ast.ClassDef, scope: Scope
+) -> Setting:
     if not isinstance(one.value, Late):
         return one
     found = one.value.lookup(name)
@@ -133,13 +162,19 @@ def _settled(reader: Expressions, name: str, one: Setting, node: ast.ClassDef, s
 
 
 def _targets(node: ast.stmt) -> list[str]:
-    return [one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)]
+    return [
+        one.id
+        for one in ast.walk(node)
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+    ]
 
 
-# ------------------------------------------------------------------------------------------------- pydantic-settings
+# -------------------------------------------------------------------------------- pydantic-settings
 
 
-def _schema(reader: Expressions, node: ast.ClassDef, name: str, bases: Sequence[Group], scope: Scope) -> Group:
+def _schema(
+    reader: Expressions, node: ast.ClassDef, name: str, bases: Sequence[Group], scope: Scope
+) -> Group:
     prefix = next((base.prefix for base in bases), "")
     for call in node.body:
         prefix = _prefix(reader, call, scope, prefix)
@@ -157,42 +192,68 @@ def _prefix(reader: Expressions, node: ast.stmt, scope: Scope, before: str) -> s
     words = [word for one in ast.walk(node) if isinstance(one, ast.Call) for word in one.keywords]
     found = [word.value for word in words if word.arg == "env_prefix"]
     if isinstance(node, ast.ClassDef) and node.name == "Config":
-        found += [one.value for one in node.body if isinstance(one, ast.Assign) and "env_prefix" in _targets(one)]
+        found += [
+            one.value
+            for one in node.body
+            if isinstance(one, ast.Assign) and "env_prefix" in _targets(one)
+        ]
     for one in ast.walk(node):
         if isinstance(one, ast.Dict):
             keys = zip(one.keys, one.values, strict=True)
-            found += [value for key, value in keys if isinstance(key, ast.Constant) and key.value == "env_prefix"]
+            found += [
+                value
+                for key, value in keys
+                if isinstance(key, ast.Constant) and key.value == "env_prefix"
+            ]
     values = [reader.value(one, scope) for one in found]
     return next((one for one in values if isinstance(one, str)), before)
 
 
 def _of_annotation(node: ast.expr) -> str:
-    """The type that a text is read as: the first name of `list[str]`, `int | None`, `Optional[bool]`."""
-    names = [one.id if isinstance(one, ast.Name) else one.attr
-             for one in ast.walk(node) if isinstance(one, (ast.Name, ast.Attribute))]  # fmt: skip
-    return next((one for one in names if one not in ("Optional", "Union", "Annotated", "typing", "None")), "")
+    """The type that a text is read as: the first name of `list[str]`, `int | None`,
+    `Optional[bool]`."""
+    names = [
+        one.id if isinstance(one, ast.Name) else one.attr
+        for one in ast.walk(node)
+        if isinstance(one, (ast.Name, ast.Attribute))
+    ]
+    return next(
+        (one for one in names if one not in ("Optional", "Union", "Annotated", "typing", "None")),
+        "",
+    )
 
 
-def _field(reader: Expressions, key: str, kind: str, node: ast.AnnAssign, scope: Scope, prefix: str) -> Field:
+def _field(
+    reader: Expressions, key: str, kind: str, node: ast.AnnAssign, scope: Scope, prefix: str
+) -> Field:
     given, words, default = _declared(reader, node.value, scope)
-    alias = next((words[word] for word in ("validation_alias", "alias", "env") if word in words), None)
+    alias = next(
+        (words[word] for word in ("validation_alias", "alias", "env") if word in words), None
+    )
     names = [one for one in (alias if isinstance(alias, list) else [alias]) if isinstance(one, str)]
     name = names[0] if names else f"{prefix}{key}"
     if given and default is NOTHING:
         default = given[0]
-    lookup = Lookup(name.upper(), NOTHING if default is NOTHING else known_default(default),
-                    _ANNOTATED.get(kind.lower(), ""))  # fmt: skip
+    lookup = Lookup(
+        name.upper(),
+        NOTHING if default is NOTHING else known_default(default),
+        _ANNOTATED.get(kind.lower(), ""),
+    )
     return Field(lookup, default, node, scope)
 
 
-def _declared(reader: Expressions, value: ast.expr | None, scope: Scope) -> tuple[list[Any], dict[str, Any], Any]:
+def _declared(
+    reader: Expressions, value: ast.expr | None, scope: Scope
+) -> tuple[list[Any], dict[str, Any], Any]:
     """The arguments of `Field(…)`, and the default, NOTHING where there is none."""
     if value is None:
         return [], {}, NOTHING
     if not (isinstance(value, ast.Call) and ast.unparse(value.func).rpartition(".")[2] == "Field"):
         return [], {}, _unless_dots(value, reader.value(value, scope))
     words = {word.arg: _arguments(reader, word.value, scope) for word in value.keywords if word.arg}
-    given = [reader.value(one, scope) for one in value.args if _unless_dots(one, None) is not NOTHING]
+    given = [
+        reader.value(one, scope) for one in value.args if _unless_dots(one, None) is not NOTHING
+    ]
     if "default_factory" in words:
         return [], words, Computed()
     default = next((word.value for word in value.keywords if word.arg == "default"), None)
@@ -212,7 +273,8 @@ def _arguments(reader: Expressions, node: ast.expr, scope: Scope) -> Any:
 
 
 def instance(reader: Expressions, group: Group, words: Mapping[str, Any]) -> Any:
-    """What calling a class gives: of a SCHEMA its fields, each looked up; of any other what only a run can tell."""
+    """What calling a class gives: of a SCHEMA its fields, each looked up; of any other what only a
+    run can tell."""
     if group.kind != SCHEMA:
         return Computed()
     found = {}
@@ -223,22 +285,36 @@ def instance(reader: Expressions, group: Group, words: Mapping[str, Any]) -> Any
 
 
 def _looked_up(reader: Expressions, one: Field) -> Any:
-    return one.default if isinstance(one.default, Group) else reader.look_up(one.lookup, one.node, one.scope)
+    return (
+        one.default
+        if isinstance(one.default, Group)
+        else reader.look_up(one.lookup, one.node, one.scope)
+    )
 
 
-# ------------------------------------------------------------------------------------------------- which class
+# -------------------------------------------------------------------------------------- which class
 
 
 def configurations(names: Names) -> list[str]:
     """The classes of django-configurations among a module's names."""
-    return [name for name, one in names.items() if isinstance(one.value, Group) and one.value.kind == CONFIGURATION]
+    return [
+        name
+        for name, one in names.items()
+        if isinstance(one.value, Group) and one.value.kind == CONFIGURATION
+    ]
 
 
-def chosen(there: Sequence[str], by_scripts: Iterable[str], is_production: re.Pattern[str]) -> tuple[str, str]:
+def chosen(
+    there: Sequence[str], by_scripts: Iterable[str], is_production: re.Pattern[str]
+) -> tuple[str, str]:
     """The class to deploy with, and why; "" where none can be made out."""
     live = [name for name in there if is_production.fullmatch(_snake(name))]
     named = [name for name in by_scripts if name in there]
-    for names, why in ((live, "it looks like the one for production"), (named, f"{VARIABLE} names it"), (there, "")):
+    for names, why in (
+        (live, "it looks like the one for production"),
+        (named, f"{VARIABLE} names it"),
+        (there, ""),
+    ):
         if names and (names is not there or len(there) == 1):
             return names[0], why or "the only one"
     return "", ""
@@ -249,13 +325,16 @@ def _snake(name: str) -> str:
 
 
 def configured(names: Names, name: str) -> Names:
-    """A module's names, and over them the settings of one of its classes; where none is named, what all of them
-    have in common, and the rest as what only a run can tell."""
+    """A module's names, and over them the settings of one of its classes; where none is named, what
+    all of them have in common, and the rest as what only a run can tell."""
     there = [names[one].value for one in ([name] if name else configurations(names))]
     found: Names = {}
     for group in there:
         for key, one in _settings(group.attributes):
-            agree = all(key in other.attributes and other.attributes[key].value == one.value for other in there)
+            agree = all(
+                key in other.attributes and other.attributes[key].value == one.value
+                for other in there
+            )
             found[key] = one if agree else Setting(Computed(), one.where)
     return {**names, **found}
 

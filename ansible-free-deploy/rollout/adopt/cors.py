@@ -1,4 +1,5 @@
-"""What a project says of CORS today, as keys of the stack's config; and what of it can't go over as it is. Pure."""
+"""What a project says of CORS today, as keys of the stack's config; and what of it can't go over as
+it is. Pure."""
 
 from __future__ import annotations
 
@@ -17,12 +18,15 @@ from rollout.adopt.values import Computed, known, shown
 
 _EVERY_PATH = ("^.*$", ".*", "^/.*$", "^", "", "^/")
 # One place of a pattern where much fits: a set or a group of sets, repeated.
-_MANY = re.compile(r"\(?(?:\?:|\?P<\w+>)?(?:\[[^]]+\]|\\[wd]|\.)(?:[+*]|\{\d*,?\d*\})\)?(?:\(\?:[^()]*\)\??)?")
+_MANY = re.compile(
+    r"\(?(?:\?:|\?P<\w+>)?(?:\[[^]]+\]|\\[wd]|\.)(?:[+*]|\{\d*,?\d*\})\)?(?:\(\?:[^()]*\)\??)?"
+)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong or has to be decided, `where` that is said (file:line, or nothing), and what to do."""
+    """What is wrong or has to be decided, `where` that is said (file:line, or nothing), and what to
+    do."""
 
     text: str
     where: str
@@ -34,7 +38,8 @@ class Finding:
 
 @dataclass
 class Carried:
-    """`values` go into the stack's config, `offered` stand there as comments: those let in more than one origin."""
+    """`values` go into the stack's config, `offered` stand there as comments: those let in more
+    than one origin."""
 
     values: dict[str, Any] = field(default_factory=dict)
     offered: dict[str, Any] = field(default_factory=dict)
@@ -44,7 +49,11 @@ class Carried:
 def carry(project: Project) -> Carried:
     """The project's own CORS settings, checked as the kit checks its config."""
     carried = Carried()
-    carried.findings += [*_origins(project, carried), *_patterns(project, carried), *_switches(project, carried)]
+    carried.findings += [
+        *_origins(project, carried),
+        *_patterns(project, carried),
+        *_switches(project, carried),
+    ]
     for setting, key in (
         ("CORS_ALLOW_METHODS", "allow_methods"),
         ("CORS_ALLOW_HEADERS", "allow_headers"),
@@ -70,35 +79,59 @@ def _by_hand(project: Project, carried: Carried) -> Iterator[Finding]:
 def _origins(project: Project, carried: Carried) -> Iterator[Finding]:
     name, found = project.name("CORS_ALLOWED_ORIGINS"), project.get("CORS_ALLOWED_ORIGINS")
     if isinstance(found.value, str):
-        text = f"{name} is text, not a list: each of its characters is taken for an origin, so none is let in"
+        text = (
+            f"{name} is text, not a list: each of its characters is taken for an origin, so none is"
+            " let in"
+        )
         yield Finding(text, found.where, "write the origins into extra_origins, one an item")
     elif isinstance(found.value, Computed):
         cure = "write those origins into extra_origins; the frontend's own needs no entry"
         yield Finding(f"{name} is {shown(found.value)}", found.where, cure)
     for value in project.items("CORS_ALLOWED_ORIGINS"):
         if not known(value):
-            yield Finding(f"{name}: an origin is {shown(value)}", found.where, "write it into extra_origins")
+            yield Finding(
+                f"{name}: an origin is {shown(value)}", found.where, "write it into extra_origins"
+            )
             continue
         try:
             origin = str(parse_origin(value, production=False))
         except OriginError as problem:
-            yield Finding(f"{name}: {problem}", found.where, "left out: write what was meant into extra_origins")
+            yield Finding(
+                f"{name}: {problem}",
+                found.where,
+                "left out: write what was meant into extra_origins",
+            )
             continue
         _add(carried.values, "extra_origins", origin)
         if origin != value.rstrip("/"):
             text = f"{name}: {value!r} never matches what a browser sends"
-            yield Finding(text, found.where, f"carried over as {origin}: remove it from extra_origins if not wanted")
+            yield Finding(
+                text,
+                found.where,
+                f"carried over as {origin}: remove it from extra_origins if not wanted",
+            )
 
 
 def _patterns(project: Project, carried: Carried) -> Iterator[Finding]:
-    name, found = project.name("CORS_ALLOWED_ORIGIN_REGEXES"), project.get("CORS_ALLOWED_ORIGIN_REGEXES")
-    if found.value and (isinstance(found.value, str) or "" in project.items("CORS_ALLOWED_ORIGIN_REGEXES")):
+    name, found = (
+        project.name("CORS_ALLOWED_ORIGIN_REGEXES"),
+        project.get("CORS_ALLOWED_ORIGIN_REGEXES"),
+    )
+    if found.value and (
+        isinstance(found.value, str) or "" in project.items("CORS_ALLOWED_ORIGIN_REGEXES")
+    ):
         text = isinstance(found.value, str)
-        why = "is text, not a list, so each of its characters is a pattern" if text else "holds an empty pattern"
+        why = (
+            "is text, not a list, so each of its characters is a pattern"
+            if text
+            else "holds an empty pattern"
+        )
         cure = "none of it goes over: write shapes into allowed_shapes"
         yield Finding(f"{name} {why}: every website is let in", found.where, cure)
     elif isinstance(found.value, Computed):
-        yield Finding(f"{name} is {shown(found.value)}", found.where, "write shapes into allowed_shapes")
+        yield Finding(
+            f"{name} is {shown(found.value)}", found.where, "write shapes into allowed_shapes"
+        )
     for pattern in project.items("CORS_ALLOWED_ORIGIN_REGEXES"):
         if isinstance(pattern, str) and pattern:
             yield _pattern(name, pattern, found.where, carried)
@@ -112,11 +145,15 @@ def _pattern(name: str, pattern: str, where: str, carried: Carried) -> Finding:
     for shape in (bare, bare.replace("{name}", "*")):
         with suppress(OriginError):
             _add(carried.offered, "allowed_shapes", parse_shape(shape, production=False).text)
-            return Finding(text, where, f"if it means {shape}, uncomment allowed_shapes in the file")
+            return Finding(
+                text, where, f"if it means {shape}, uncomment allowed_shapes in the file"
+            )
     with suppress(OriginError):
         origin = parse_origin(bare, production=False)
         return Finding(text, where, f"if it means {origin}, write that into extra_origins")
-    return Finding(text, where, "left out: write origins into extra_origins, or shapes into allowed_shapes")
+    return Finding(
+        text, where, "left out: write origins into extra_origins, or shapes into allowed_shapes"
+    )
 
 
 def _refusal(pattern: str) -> str:
@@ -131,19 +168,30 @@ def _switches(project: Project, carried: Carried) -> Iterator[Finding]:
     everyone, cookies = project.get("CORS_ALLOW_ALL_ORIGINS"), project.get("CORS_ALLOW_CREDENTIALS")
     if everyone.value not in (None, False):
         also = ", with the visitor's cookies" if cookies.value is True else ""
-        name, cure = project.name("CORS_ALLOW_ALL_ORIGINS"), "the contract lets in the frontend and extra_origins only"
+        name, cure = (
+            project.name("CORS_ALLOW_ALL_ORIGINS"),
+            "the contract lets in the frontend and extra_origins only",
+        )
         then = "any" if everyone.value is True else "where it is true, any"
         text = f"{name} is {shown(everyone.value)}: {then} website reads the answers{also}"
         yield Finding(text, everyone.where, cure)
     if cookies.value not in (None, False):
         carried.offered |= {"domain": f"{project.application}.test", "allow_credentials": True}
-        text = f"CORS_ALLOW_CREDENTIALS is {shown(cookies.value)}; browsers send no cookies between two bare addresses"
+        text = (
+            f"CORS_ALLOW_CREDENTIALS is {shown(cookies.value)}; browsers send no cookies between"
+            " two bare addresses"
+        )
         cure = "set domain and allow_credentials: true (in the file as comments), or use tokens"
         yield Finding(text, cookies.where, cure)
     paths = project.get("CORS_URLS_REGEX")
     if paths.value is not None and paths.value not in _EVERY_PATH:
-        text = f"CORS_URLS_REGEX {shown(paths.value)} is not kept: pages on allowed origins may read every path"
-        yield Finding(text, paths.where, "make sure that the other paths ask for permission themselves")
+        text = (
+            f"CORS_URLS_REGEX {shown(paths.value)} is not kept: pages on allowed origins may read"
+            " every path"
+        )
+        yield Finding(
+            text, paths.where, "make sure that the other paths ask for permission themselves"
+        )
 
 
 def _list(project: Project, carried: Carried, setting: str, key: str) -> Iterator[Finding]:

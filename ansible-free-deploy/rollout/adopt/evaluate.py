@@ -1,6 +1,7 @@
 """What the source of settings says by itself. Pure: nothing of it is imported or run.
 
-Literals, lists that grow, paths from `__file__`, imports inside the project; all else is `Computed`, never guessed.
+Literals, lists that grow, paths from `__file__`, imports inside the project; all else is
+`Computed`, never guessed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from rollout.adopt.values import (
     operated,
     truth,
     unknown,
-)  # fmt: skip
+)
 
 _ENDINGS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}
 _REACHES_ALL = {"exec", "eval", "locals", "globals", "include", "vars"}
@@ -43,19 +44,23 @@ _SPLIT_SETTINGS = ("split_settings.tools.include", "split_settings.tools.optiona
 
 @dataclass
 class Reader(Expressions):
-    """Modules below `root`, each read once. `notes` are what may set more than is read, `files` what was read, `hidden`
-    are files that are here and are not shipped, `missing` the imports of such."""
+    """Modules below `root`, each read once. `notes` are what may set more than is read, `files`
+    what was read, `hidden` are files that are here and are not shipped, `missing` the imports of
+    such."""
 
     hidden: Collection[Path] = ()
     notes: list[Setting] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     missing: list[Setting] = field(default_factory=list)
     classes: list[Setting] = field(default_factory=list)
-    unread: set[Path] = field(default_factory=set)  # in another grammar; one for all readers of the project
+    unread: set[Path] = field(
+        default_factory=set
+    )  # in another grammar; one for all readers of the project
     _modules: dict[str, Names] = field(default_factory=dict)
 
     def fresh(self, given: Mapping[str, str] | None = None) -> Reader:
-        """Another one for the same project, which has read nothing yet; `given` is an environment to try."""
+        """Another one for the same project, which has read nothing yet; `given` is an environment
+        to try."""
         return Reader(self.root, given or {}, hidden=self.hidden, unread=self.unread)
 
     def short(self, file: Path) -> str:
@@ -95,7 +100,7 @@ class Reader(Expressions):
             for statement in statements:
                 self._guarded(statement, scope)
 
-    # ------------------------------------------------------------------------------------------------- statements
+    # ----------------------------------------------------------------------------------- statements
 
     def run(self, statements: Iterable[ast.stmt], scope: Scope) -> bool:
         """Whether the end of the statements is never reached."""
@@ -106,7 +111,8 @@ class Reader(Expressions):
             del self._doubts[before:]
 
     def _guarded(self, node: ast.stmt, scope: Scope) -> bool:
-        """A statement. One that is too deep for this reader is like one that only a run can tell."""
+        """A statement. One that is too deep for this reader is like one that only a run can
+        tell."""
         try:
             if self.spent():
                 self._bind_all(node, scope)
@@ -114,7 +120,9 @@ class Reader(Expressions):
             return self._statement(node, scope)
         except (RecursionError, MemoryError):
             self._bind_all(node, scope)
-            self.notes.append(Setting("an expression is too deep to be read", self.where(scope.file, node)))
+            self.notes.append(
+                Setting("an expression is too deep to be read", self.where(scope.file, node))
+            )
             return False
 
     def _statement(self, node: ast.stmt, scope: Scope) -> bool:
@@ -126,15 +134,21 @@ class Reader(Expressions):
             case ast.AnnAssign(target=target, value=ast.expr() as value):
                 self._store(target, self.value(value, scope), scope)
             case ast.AugAssign(target=target, op=op, value=value):
-                self._store(target, operated(op, self.value(target, scope), self.value(value, scope)), scope)
-            case ast.Expr(value=ast.Call(func=ast.Attribute(value=target, attr=attr), args=args)) if attr in CHANGES:
+                self._store(
+                    target, operated(op, self.value(target, scope), self.value(value, scope)), scope
+                )
+            case ast.Expr(
+                value=ast.Call(func=ast.Attribute(value=target, attr=attr), args=args)
+            ) if attr in CHANGES:
                 self._change(target, attr, [self.value(one, scope) for one in args], scope)
             case ast.Expr(value=value):
                 return self._aside(value, scope)
             case ast.If():
                 return self._if(node, scope)
             case ast.Assert(test=test):
-                self._demand(ast.UnaryOp(ast.Not(), test), self._not(self.value(test, scope)), scope)
+                self._demand(
+                    ast.UnaryOp(ast.Not(), test), self._not(self.value(test, scope)), scope
+                )
             case ast.Try():
                 return self._try(node, scope)
             case ast.With():
@@ -154,7 +168,9 @@ class Reader(Expressions):
                         scope.names.pop(target.id, None)
             case ast.Return(value=value):
                 if scope.returned is not None:
-                    scope.returned.append((self.value(value, scope) if value else None, self.sure()))
+                    scope.returned.append(
+                        (self.value(value, scope) if value else None, self.sure())
+                    )
                 return True
             case ast.Raise():
                 return True
@@ -172,7 +188,11 @@ class Reader(Expressions):
             case ast.Starred(value=inner):
                 self._store(inner, unknown(value), scope)
             case ast.Tuple(elts=elts) | ast.List(elts=elts):
-                each = value if isinstance(value, list) and len(value) == len(elts) else [unknown(value)] * len(elts)
+                each = (
+                    value
+                    if isinstance(value, list) and len(value) == len(elts)
+                    else [unknown(value)] * len(elts)
+                )
                 for element, one in zip(elts, each, strict=True):
                     self._store(element, one, scope)
             case ast.Subscript(value=inner, slice=place):
@@ -180,7 +200,11 @@ class Reader(Expressions):
                 if old == External(ENVIRON):
                     self.declare(key, value)
                 elif isinstance(old, dict):
-                    self._store(inner, {**old, key: value} if isinstance(key, str) else unknown(old, value), scope)
+                    self._store(
+                        inner,
+                        {**old, key: value} if isinstance(key, str) else unknown(old, value),
+                        scope,
+                    )
                 elif isinstance(old, list):
                     self._store(inner, _replaced(old, key, value), scope)
 
@@ -190,7 +214,11 @@ class Reader(Expressions):
         if old == External(ENVIRON):
             self.declare(given[0] if given else None, given[1] if len(given) > 1 else None)
         elif old == External("globals()"):
-            self.notes.append(Setting(f"`{short(target)}.{attr}(…)` may set anything", self.where(scope.file, target)))
+            self.notes.append(
+                Setting(
+                    f"`{short(target)}.{attr}(…)` may set anything", self.where(scope.file, target)
+                )
+            )
         elif isinstance(old, (list, dict)):
             self._store(target, changed(old, attr, given), scope)
 
@@ -205,11 +233,14 @@ class Reader(Expressions):
                 return False
         self.value(node, scope)
         if _REACHES_ALL & {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}:
-            self.notes.append(Setting(f"`{short(node)}` may set anything", self.where(scope.file, node)))
+            self.notes.append(
+                Setting(f"`{short(node)}` may set anything", self.where(scope.file, node))
+            )
         return False
 
     def _included(self, node: ast.Call, scope: Scope) -> bool:
-        """django-split-settings: files that are run as if they stood here. Whether all of them are known by name."""
+        """django-split-settings: files that are run as if they stood here. Whether all of them are
+        known by name."""
         patterns, sure = [], True
         for one in node.args:
             nodes = (
@@ -222,11 +253,17 @@ class Reader(Expressions):
                 patterns += found
                 sure = sure and bool(found)
         for pattern in patterns:
-            for file in sorted(scope.file.parent.glob(pattern)) if not pattern.startswith("/") else []:
+            for file in (
+                sorted(scope.file.parent.glob(pattern)) if not pattern.startswith("/") else []
+            ):
                 if file in self.hidden:
                     self.missing.append(Setting(file, self.where(scope.file, node)))
                     continue
-                fits = file.suffix == ".py" and file not in self.files and file.is_relative_to(self.root)
+                fits = (
+                    file.suffix == ".py"
+                    and file not in self.files
+                    and file.is_relative_to(self.root)
+                )
                 if fits and (tree := self.tree(file)):
                     self.files.append(file)
                     self.run(tree.body, replace(scope, file=file))
@@ -234,13 +271,17 @@ class Reader(Expressions):
 
     def _pattern(self, node: ast.expr, scope: Scope) -> list[str]:
         value = self.value(node.value if isinstance(node, ast.Starred) else node, scope)
-        if isinstance(node, ast.Call) and node.args and self.value(node.func, scope) == External(_SPLIT_SETTINGS[1]):
+        if (
+            isinstance(node, ast.Call)
+            and node.args
+            and self.value(node.func, scope) == External(_SPLIT_SETTINGS[1])
+        ):
             value = self.value(node.args[0], scope)
         items = value if isinstance(value, list) else [value]
         good = [one for one in items if isinstance(one, str) and one and ".." not in one.split("/")]
         return good if len(good) == len(items) else []
 
-    # ------------------------------------------------------------------------------------------------- branches
+    # ------------------------------------------------------------------------------------- branches
 
     def _if(self, node: ast.If, scope: Scope) -> bool:
         condition = self.value(node.test, scope)
@@ -269,19 +310,33 @@ class Reader(Expressions):
 
     def _not(self, value: Any) -> Any:
         holds = truth(value)
-        return not value if known(value) else replace(unknown(value), unset=NOTHING if holds is None else not holds)
+        return (
+            not value
+            if known(value)
+            else replace(unknown(value), unset=NOTHING if holds is None else not holds)
+        )
 
     def _demand(self, test: ast.expr, condition: Any, scope: Scope) -> None:
-        """`if TEST: raise`: where an empty environment ends there, the variables of the test are needed."""
+        """`if TEST: raise`: where an empty environment ends there, the variables of the test are
+        needed."""
         if isinstance(condition, Computed) and truth(condition):
             names = condition.names
-            several = len(names) > 1 and isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And)
+            several = (
+                len(names) > 1 and isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And)
+            )
             for name in names:
                 others = [one for one in names if one != name]
-                self.read(name, True, test, scope, unless=f"{' or '.join(others)} is set" if several else "")
+                self.read(
+                    name,
+                    True,
+                    test,
+                    scope,
+                    unless=f"{' or '.join(others)} is set" if several else "",
+                )
 
     def _may_stop(self, body: list[ast.stmt], scope: Scope, holds: bool | None) -> bool:
-        """As `_stops`. What is looked up only where the condition before `body` holds is looked up only there."""
+        """As `_stops`. What is looked up only where the condition before `body` holds is looked up
+        only there."""
         with self.doubting(holds):
             return self._stops(body, scope)
 
@@ -291,7 +346,9 @@ class Reader(Expressions):
             match node:
                 case ast.Raise():
                     return True
-                case ast.Expr(value=ast.Call(func=called)) if self.value(called, scope) in _ENDING_NAMES:
+                case ast.Expr(value=ast.Call(func=called)) if (
+                    self.value(called, scope) in _ENDING_NAMES
+                ):
                     return True
                 case ast.Return():
                     return False
@@ -305,9 +362,11 @@ class Reader(Expressions):
         return False
 
     def _try(self, node: ast.Try, scope: Scope) -> bool:
-        handlers = [] if self._is_sure(node.body, scope) else [
-            one for one in node.handlers if not self._may_stop(one.body, scope, None)
-        ]  # fmt: skip
+        handlers = (
+            []
+            if self._is_sure(node.body, scope)
+            else [one for one in node.handlers if not self._may_stop(one.body, scope, None)]
+        )
         if not handlers:
             return self.run([*node.body, *node.orelse, *node.finalbody], scope)
         before, lookups, ends = dict(scope.names), self.strict, []
@@ -326,12 +385,20 @@ class Reader(Expressions):
                 scope.names.update(other.names)
             elif not ends[-1]:
                 condition = Computed(unset=False) if fails else None
-                merge(scope.names, other.names, f"line {node.body[0].lineno} succeeds", condition or Computed())
+                merge(
+                    scope.names,
+                    other.names,
+                    f"line {node.body[0].lineno} succeeds",
+                    condition or Computed(),
+                )
         return self.run(node.finalbody, scope) or all(ends)
 
     def _is_sure(self, body: list[ast.stmt], scope: Scope) -> bool:
         """Whether it only imports what is in the project."""
-        return all(isinstance(one, ast.ImportFrom) and self.find(_source(one, scope)) is not None for one in body)
+        return all(
+            isinstance(one, ast.ImportFrom) and self.find(_source(one, scope)) is not None
+            for one in body
+        )
 
     def _with(self, node: ast.With, scope: Scope) -> bool:
         prefix = self._prefix
@@ -369,13 +436,16 @@ class Reader(Expressions):
         self._bind(node.name, found or Computed(), node, scope)
 
     def _fog(self, node: ast.stmt, scope: Scope) -> None:
-        """Loops and the like: what they may set is not said any more, a list that they may change has unknown parts."""
+        """Loops and the like: what they may set is not said any more, a list that they may change
+        has unknown parts."""
         with self.doubting(None):
             for body in ("body", "orelse"):
                 inner = replace(scope, names=dict(scope.names), returned=None)
                 for name in stored(node):
                     inner.names[name] = Setting(Computed())
-                self.run([one for one in getattr(node, body, []) if isinstance(one, ast.stmt)], inner)
+                self.run(
+                    [one for one in getattr(node, body, []) if isinstance(one, ast.stmt)], inner
+                )
         self._bind_all(node, scope)
 
     def _bind_all(self, node: ast.stmt, scope: Scope) -> None:
@@ -384,7 +454,11 @@ class Reader(Expressions):
                 before = scope.names.get(inner.id, Setting()).value
                 grows = isinstance(before, list) and _only_grows(node, inner.id)
                 self._bind(inner.id, [*before, Computed()] if grows else Computed(), inner, scope)
-            elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in CHANGES:
+            elif (
+                isinstance(inner, ast.Call)
+                and isinstance(inner.func, ast.Attribute)
+                and inner.func.attr in CHANGES
+            ):
                 self._change(inner.func.value, inner.func.attr, [Computed()], scope)
 
     def _whole_module(self, alias: ast.alias, node: ast.stmt, scope: Scope) -> None:
@@ -412,10 +486,15 @@ class Reader(Expressions):
         elif self.find(source):
             listed = found.get("__all__", Setting()).value
             names = listed if isinstance(listed, list) and known(listed) else None
-            scope.names |= {name: one for name, one in found.items()
-                            if (name in names if names is not None else not name.startswith("_"))}  # fmt: skip
+            scope.names |= {
+                name: one
+                for name, one in found.items()
+                if (name in names if names is not None else not name.startswith("_"))
+            }
         elif not hides:
-            self.notes.append(Setting(f"`{short(node)}` is not in the project", self.where(scope.file, node)))
+            self.notes.append(
+                Setting(f"`{short(node)}` is not in the project", self.where(scope.file, node))
+            )
 
 
 _ENDING_NAMES = tuple(External(name) for name in sorted(_ENDINGS))
@@ -426,9 +505,13 @@ def parse(file: Path) -> ast.Module:
     try:
         return ast.parse(file.read_bytes(), str(file))
     except (SyntaxError, ValueError) as problem:
-        raise NotPython(file, getattr(problem, "lineno", None) or 1, getattr(problem, "msg", problem)) from None
+        raise NotPython(
+            file, getattr(problem, "lineno", None) or 1, getattr(problem, "msg", problem)
+        ) from None
     except (RecursionError, MemoryError):
-        raise AdoptError(f"{file} is nested too deep to be read; correct it, then run this again") from None
+        raise AdoptError(
+            f"{file} is nested too deep to be read; correct it, then run this again"
+        ) from None
 
 
 def _source(node: ast.ImportFrom, scope: Scope) -> str:

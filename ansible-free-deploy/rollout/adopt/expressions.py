@@ -31,21 +31,27 @@ from rollout.adopt.values import (
     truth,
     unknown,
     unset,
-)  # fmt: skip
+)
 
 CHANGES = ("append", "extend", "insert", "remove", "update", "setdefault")
 _SAID = {
     "corsheaders.defaults.default_headers": [
-        "accept", "authorization", "content-type", "user-agent", "x-csrftoken", "x-requested-with",
+        "accept",
+        "authorization",
+        "content-type",
+        "user-agent",
+        "x-csrftoken",
+        "x-requested-with",
     ],
     "corsheaders.defaults.default_methods": ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"],
-}  # fmt: skip
+}
 _STEPS, _CALLS, _DEEP, _ITEMS = 60_000, 1_000, 6, 100
 
 
 @dataclass
 class Doubt:
-    """A condition that only a run can tell; whether it holds in an empty environment (None: not known)."""
+    """A condition that only a run can tell; whether it holds in an empty environment (None: not
+    known)."""
 
     holds: bool | None
     unless: str = ""
@@ -63,7 +69,8 @@ class Switch:
 
 @dataclass
 class Expressions:
-    """`reads` are the variables that were met, `switches` the branches on DEBUG; `given` is an environment to try."""
+    """`reads` are the variables that were met, `switches` the branches on DEBUG; `given` is an
+    environment to try."""
 
     root: Path
     given: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +82,9 @@ class Expressions:
     _site: str = ""  # where the project's own function was called from settings
     _prefix: str = ""
     steps: int = 0
-    limits: dict[str, Setting] = field(default_factory=dict)  # where something was left out, by which limit
+    limits: dict[str, Setting] = field(
+        default_factory=dict
+    )  # where something was left out, by which limit
     _calls: int = 0
     _lookups: dict[int, bool] = field(default_factory=dict)
     _depth: int = 0
@@ -105,7 +114,8 @@ class Expressions:
             del self._doubts[before:]
 
     def value(self, node: ast.expr, scope: Scope) -> Any:
-        """What an expression is. After as many as no settings have, the rest is computed at run time."""
+        """What an expression is. After as many as no settings have, the rest is computed at run
+        time."""
         self.steps += 1
         if not self.spent():
             return bounded(self._value(node, scope))
@@ -151,7 +161,10 @@ class Expressions:
                 scope.names[name] = Setting(found, self.where(scope.file, node))
                 return found
             case ast.JoinedStr(values=values):
-                return result(lambda *parts: "".join(map(str, parts)), [self.value(one, scope) for one in values])
+                return result(
+                    lambda *parts: "".join(map(str, parts)),
+                    [self.value(one, scope) for one in values],
+                )
             case ast.FormattedValue(value=inner):
                 return self.value(inner, scope)
             case ast.Lambda():
@@ -165,7 +178,10 @@ class Expressions:
                 return result(operator.getitem, [old, key])
             case ast.Call():
                 return self._call(node, scope)
-            case ast.ListComp(elt=elt, generators=[loop]) | ast.GeneratorExp(elt=elt, generators=[loop]):
+            case (
+                ast.ListComp(elt=elt, generators=[loop])
+                | ast.GeneratorExp(elt=elt, generators=[loop])
+            ):
                 return self._each(elt, loop, scope)
             case _:
                 parts = [one for one in ast.iter_child_nodes(node) if isinstance(one, ast.expr)]
@@ -189,11 +205,17 @@ class Expressions:
                 return unknown(found, *values)
         return found
 
-    def _compared(self, left: ast.expr, ops: list[ast.cmpop], rest: list[ast.expr], scope: Scope) -> Any:
+    def _compared(
+        self, left: ast.expr, ops: list[ast.cmpop], rest: list[ast.expr], scope: Scope
+    ) -> Any:
         found, one = [], self.value(left, scope)
         for op, node in zip(ops, rest, strict=True):
             other = self.value(node, scope)
-            if other == External(ENVIRON) and isinstance(op, (ast.In, ast.NotIn)) and environment.is_name(one):
+            if (
+                other == External(ENVIRON)
+                and isinstance(op, (ast.In, ast.NotIn))
+                and environment.is_name(one)
+            ):
                 there = self.look_up(Lookup(one, False, "there"), node, scope)
                 found.append(there if isinstance(op, ast.In) else result(operator.not_, [there]))
             else:
@@ -202,7 +224,8 @@ class Expressions:
         return found[0] if len(found) == 1 else result(lambda *parts: all(parts), found)
 
     def _either(self, op: ast.boolop, nodes: list[ast.expr], scope: Scope) -> Any:
-        """`and` and `or`: what comes later is looked at only where what came before leaves it open."""
+        """`and` and `or`: what comes later is looked at only where what came before leaves it
+        open."""
         found, goes_on = self.value(nodes[0], scope), isinstance(op, ast.And)
         for node in nodes[1:]:
             if known(found):
@@ -211,7 +234,9 @@ class Expressions:
                 found = self.value(node, scope)
                 continue
             holds = truth(found)
-            with self.doubting(None if holds is None else holds is goes_on, "" if goes_on else told(node, found)):
+            with self.doubting(
+                None if holds is None else holds is goes_on, "" if goes_on else told(node, found)
+            ):
                 other = self.value(node, scope)
             plain = NOTHING if holds is None else unset(other if holds is goes_on else found)
             found = bounded(replace(unknown(found, other), unset=plain))
@@ -234,14 +259,20 @@ class Expressions:
         """Note a branch on DEBUG."""
         if any(isinstance(one, ast.Name) and one.id == "DEBUG" for one in ast.walk(test)):
             debug = scope.names.get("DEBUG", Setting()).value
-            self.switches.append(Switch(debug, short(test), stored(node), self.where(scope.file, test)))
+            self.switches.append(
+                Switch(debug, short(test), stored(node), self.where(scope.file, test))
+            )
 
     def _each(self, elt: ast.expr, loop: ast.comprehension, scope: Scope) -> Any:
         """A comprehension over a list that is said, one item after the other."""
         items = self.value(loop.iter, scope)
         if isinstance(items, list) and len(items) > _ITEMS:
             self._limit(f"{_ITEMS} items of a list", loop.iter, scope)
-        if not isinstance(items, list) or not isinstance(loop.target, ast.Name) or len(items) > _ITEMS:
+        if (
+            not isinstance(items, list)
+            or not isinstance(loop.target, ast.Name)
+            or len(items) > _ITEMS
+        ):
             with self.doubting(None):
                 return unknown(items, self.value(elt, replace(scope, names=dict(scope.names))))
         found = []
@@ -261,13 +292,17 @@ class Expressions:
             return inner.attributes[name].value if name in inner.attributes else unknown(inner)
         if isinstance(inner, External):
             if self.find(inner.name):
-                return self.module(inner.name).get(name, Setting(External(f"{inner.name}.{name}"))).value
+                return (
+                    self.module(inner.name)
+                    .get(name, Setting(External(f"{inner.name}.{name}")))
+                    .value
+                )
             return said(f"{inner.name}.{name}")
         if isinstance(inner, Path) and name in ("parent", "parents", "name", "stem", "suffix"):
             return list(inner.parents) if name == "parents" else getattr(inner, name)
         return unknown(inner)
 
-    # ------------------------------------------------------------------------------------------------- calls
+    # ---------------------------------------------------------------------------------------- calls
 
     def _call(self, node: ast.Call, scope: Scope) -> Any:
         words = {word.arg: self.value(word.value, scope) for word in node.keywords if word.arg}
@@ -287,18 +322,34 @@ class Expressions:
         if isinstance(function, Group):
             return classes.instance(self, function, words)
         return self._outside(
-            function.name if isinstance(function, External) else "", function, given, words, node, scope
+            function.name if isinstance(function, External) else "",
+            function,
+            given,
+            words,
+            node,
+            scope,
         )
 
     def _outside(
-        self, name: str, function: Any, given: list[Any], words: dict[str, Any], node: ast.Call, scope: Scope
-    ) -> Any:  # fmt: skip
+        self,
+        name: str,
+        function: Any,
+        given: list[Any],
+        words: dict[str, Any],
+        node: ast.Call,
+        scope: Scope,
+    ) -> Any:
         if instance := environment.reader(name):
             self._declared |= environment.schemes(words)
             return instance
         if late := classes.late(name, given, words):
             return late
-        if name == "map" and len(given) == 2 and isinstance(given[0], External) and isinstance(given[1], list):
+        if (
+            name == "map"
+            and len(given) == 2
+            and isinstance(given[0], External)
+            and isinstance(given[1], list)
+        ):
             if len(given[1]) > _ITEMS:
                 self._limit(f"{_ITEMS} items of a list", node, scope)
                 return unknown(given[1])
@@ -308,10 +359,20 @@ class Expressions:
         return self._looked(name, given, words, node, scope, function)
 
     def _looked(
-        self, name: str, given: list[Any], words: dict[str, Any], node: ast.AST, scope: Scope, function: Any = None
-    ) -> Any:  # fmt: skip
+        self,
+        name: str,
+        given: list[Any],
+        words: dict[str, Any],
+        node: ast.AST,
+        scope: Scope,
+        function: Any = None,
+    ) -> Any:
         found = environment.lookup(name, given, words, self._declared)
-        return self.look_up(found, node, scope) if found else unknown(function, *given, *words.values())
+        return (
+            self.look_up(found, node, scope)
+            if found
+            else unknown(function, *given, *words.values())
+        )
 
     def look_up(self, found: Lookup, node: ast.AST, scope: Scope) -> Any:
         """A variable's value in the environment that is given, else that it is looked up."""
@@ -326,16 +387,32 @@ class Expressions:
         return Computed((name,), unset=plain)
 
     def read(
-        self, name: str, required: bool, node: ast.AST, scope: Scope, unless: str = "", kind: str = ""
-    ) -> None:  # fmt: skip
-        """Note a variable; what hangs on a condition that doesn't hold in an empty environment is not needed."""
-        required = required and all(one.holds for one in self._doubts) and name not in self._declared_defaults()
+        self,
+        name: str,
+        required: bool,
+        node: ast.AST,
+        scope: Scope,
+        unless: str = "",
+        kind: str = "",
+    ) -> None:
+        """Note a variable; what hangs on a condition that doesn't hold in an empty environment is
+        not needed."""
+        required = (
+            required
+            and all(one.holds for one in self._doubts)
+            and name not in self._declared_defaults()
+        )
         unless = unless or next((one.unless for one in reversed(self._doubts) if one.unless), "")
         before = self.reads.get(name)
         if before is None or (required and not before.required):
             kind = kind or (before.kind if before else "")
-            self.reads[name] = Read(name, required, self._site or self.where(scope.file, node),
-                                    unless if required else "", kind)  # fmt: skip
+            self.reads[name] = Read(
+                name,
+                required,
+                self._site or self.where(scope.file, node),
+                unless if required else "",
+                kind,
+            )
 
     def _declared_defaults(self) -> set[str]:
         return {name for name, one in self._declared.items() if not one.required}
@@ -344,18 +421,30 @@ class Expressions:
         """The settings themselves put a variable into the environment."""
         if environment.is_name(name):
             plain = unset(value)
-            self._declared[str(name)] = Lookup(str(name), External("a default") if plain is NOTHING else plain)
+            self._declared[str(name)] = Lookup(
+                str(name), External("a default") if plain is NOTHING else plain
+            )
 
     def _invoke(
-        self, function: Function, given: list[Any], words: dict[str, Any], call: ast.AST, scope: Scope
-    ) -> Any:  # fmt: skip
-        """A function of the project: which variables it looks up, and what it returns in an empty environment. Its
-        value is computed at run time, whatever it is; that of a lambda is its expression's."""
+        self,
+        function: Function,
+        given: list[Any],
+        words: dict[str, Any],
+        call: ast.AST,
+        scope: Scope,
+    ) -> Any:
+        """A function of the project: which variables it looks up, and what it returns in an empty
+        environment. Its value is computed at run time, whatever it is; that of a lambda is its
+        expression's."""
         self._calls += 1
         if not isinstance(function.node, ast.Lambda) and not self._looks_up(function):
             return unknown(*given, *words.values())
         if self._calls > _CALLS or self._depth >= _DEEP:
-            what = f"{_CALLS} calls of own functions" if self._calls > _CALLS else f"{_DEEP} levels of calls"
+            what = (
+                f"{_CALLS} calls of own functions"
+                if self._calls > _CALLS
+                else f"{_DEEP} levels of calls"
+            )
             self._limit(what, call, scope)
             return unknown(*given, *words.values())
         inner = self._bound(function, given, words)
@@ -375,7 +464,9 @@ class Expressions:
             return returned[0][0]
         sure = [value for value, holds in returned if holds]
         plain = unset(sure[0]) if sure else NOTHING if returned or stopped else None
-        return replace(unknown(*given, *words.values(), *(value for value, _ in returned)), unset=plain)
+        return replace(
+            unknown(*given, *words.values(), *(value for value, _ in returned)), unset=plain
+        )
 
     def _looks_up(self, function: Function) -> bool:
         """Whether a function, or one that it calls, has to do with the environment."""
@@ -384,10 +475,13 @@ class Expressions:
             names = {one.id for one in ast.walk(function.node) if isinstance(one, ast.Name)}
             values = [function.scope.names.get(name, Setting()).value for name in sorted(names)]
             outside = bool(names & {"os", "environ", "getenv"}) or any(
-                isinstance(one, Group) or (isinstance(one, External) and environment.concerns(one.name))
+                isinstance(one, Group)
+                or (isinstance(one, External) and environment.concerns(one.name))
                 for one in values
             )
-            called = [one for one in values if isinstance(one, Function) and one.node is not function.node]
+            called = [
+                one for one in values if isinstance(one, Function) and one.node is not function.node
+            ]
             self._lookups[id(function.node)] = outside or any(self._looks_up(one) for one in called)
         return self._lookups[id(function.node)]
 
@@ -396,7 +490,10 @@ class Expressions:
         names, place = dict(outer.names), "default of a parameter"
         plain = [*arguments.posonlyargs, *arguments.args]
         defaults = [None] * (len(plain) - len(arguments.defaults)) + list(arguments.defaults)
-        pairs = [*zip(plain, defaults, strict=True), *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+        pairs = [
+            *zip(plain, defaults, strict=True),
+            *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+        ]
         for number, (parameter, default) in enumerate(pairs):
             value = self.value(default, outer) if default else Computed()
             if number < min(len(given), len(plain)):
@@ -427,7 +524,9 @@ def _targets(node: ast.AST) -> Iterator[str]:
                 yield name
             case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store()):
                 yield name
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr)) if attr in CHANGES:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attr)) if (
+                attr in CHANGES
+            ):
                 yield name
 
 

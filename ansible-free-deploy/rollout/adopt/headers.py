@@ -1,4 +1,5 @@
-"""CORS headers that a project's own code writes: each place, and what becomes of it. nginx hides all of them."""
+"""CORS headers that a project's own code writes: each place, and what becomes of it. nginx hides
+all of them."""
 
 from __future__ import annotations
 
@@ -49,8 +50,10 @@ def written(reader: Reader, file: Path) -> list[Written]:
         return []
     name = module_name(reader.root, file)
     scope = Scope(name, file, dict(reader.module(name)))
-    return [Written(header, _literal(reader, node, scope), reader.where(file, place))
-            for header, node, place in _places(tree)]  # fmt: skip
+    return [
+        Written(header, _literal(reader, node, scope), reader.where(file, place))
+        for header, node, place in _places(tree)
+    ]
 
 
 def _places(tree: ast.Module) -> list[tuple[str, ast.expr | None, ast.AST]]:
@@ -63,14 +66,20 @@ def _places(tree: ast.Module) -> list[tuple[str, ast.expr | None, ast.AST]]:
             name = key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else ""
             if key and _HEADER.fullmatch(name) and (value is not None or id(key) not in found):
                 found[id(key)] = (name, value, key)
-    return sorted(found.values(), key=lambda one: (getattr(one[2], "lineno", 0), getattr(one[2], "col_offset", 0)))
+    return sorted(
+        found.values(),
+        key=lambda one: (getattr(one[2], "lineno", 0), getattr(one[2], "col_offset", 0)),
+    )
 
 
 def _pairs(node: ast.AST) -> Iterator[tuple[ast.AST | None, ast.expr | None]]:
-    """What may be a header's name with its value: `r[name] = value`, `set(name, value)`, `{name: value}`, a name."""
+    """What may be a header's name with its value: `r[name] = value`, `set(name, value)`, `{name:
+    value}`, a name."""
     match node:
         case ast.Assign(targets=targets, value=value):
-            yield from ((target.slice, value) for target in targets if isinstance(target, ast.Subscript))
+            yield from (
+                (target.slice, value) for target in targets if isinstance(target, ast.Subscript)
+            )
         case ast.Call(args=[name, value, *_]):
             yield name, value
         case ast.Dict(keys=keys, values=values):
@@ -85,14 +94,17 @@ def _literal(reader: Reader, node: ast.expr | None, scope: Scope) -> str | None:
     value = reader.value(node, scope) if node is not None else None
     if isinstance(value, (str, int)) and not isinstance(value, bool):
         return str(value)
-    return ", ".join(map(str, value)) if isinstance(value, list) and value and known(value) else None
+    return (
+        ", ".join(map(str, value)) if isinstance(value, list) and value and known(value) else None
+    )
 
 
-# ------------------------------------------------------------------------------------------------- what goes over
+# ----------------------------------------------------------------------------------- what goes over
 
 
 def carry(one: Written, values: dict[str, Any]) -> str:
-    """Put what a line says into a stack's values, where it is said; what became of it, for a person."""
+    """Put what a line says into a stack's values, where it is said; what became of it, for a
+    person."""
     header, lost = one.header.lower(), "nginx hides it and writes the contract's"
     if header == "access-control-allow-origin":
         return _origin(one.value, values, lost)
@@ -108,12 +120,21 @@ def carry(one: Written, values: dict[str, Any]) -> str:
 
 
 def _instead(header: str) -> str:
-    return f"write what is needed into {_KEYS[header]}" if header in _KEYS else "no key of the stack sets it"
+    return (
+        f"write what is needed into {_KEYS[header]}"
+        if header in _KEYS
+        else "no key of the stack sets it"
+    )
 
 
 def of_its_own(key: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """What of a list is not the default of its key, and the whole list with the default where that has one."""
-    usual = {name.lower() for name in (*DEFAULT_HEADERS, *SAFELISTED)} if key == "allow_headers" else set()
+    """What of a list is not the default of its key, and the whole list with the default where that
+    has one."""
+    usual = (
+        {name.lower() for name in (*DEFAULT_HEADERS, *SAFELISTED)}
+        if key == "allow_headers"
+        else set()
+    )
     own = [name for name in names if name.lower() not in usual]
     return own, [*DEFAULT_HEADERS, *own] if key == "allow_headers" else own
 
@@ -139,7 +160,9 @@ def _list(key: str, text: str, values: dict[str, Any], lost: str) -> str:
     own, whole = of_its_own(key, checked)
     if own:
         _add(values, key, whole)
-        return f"{lost}; {', '.join(own)} {'is' if len(own) == 1 else 'are'} carried over into {key}"
+        return (
+            f"{lost}; {', '.join(own)} {'is' if len(own) == 1 else 'are'} carried over into {key}"
+        )
     return f"{lost}, which lets in the same"
 
 

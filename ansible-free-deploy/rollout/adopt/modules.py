@@ -1,4 +1,5 @@
-"""Which settings module and which WSGI callable a project is served with, and why those. Only reads."""
+"""Which settings module and which WSGI callable a project is served with, and why those. Only
+reads."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from rollout.adopt.values import AdoptError, Names, Setting
 
 VARIABLE = "DJANGO_SETTINGS_MODULE"
 PRODUCTION = re.compile(r"(\w*_)?(prod|production|live|deploy|deployment)(_\w*)?")
-_DEVELOPMENT = re.compile(r"(\w*_)?(dev|devel|development|local|test|tests|testing|ci|debug)(_\w*)?")
+_DEVELOPMENT = re.compile(
+    r"(\w*_)?(dev|devel|development|local|test|tests|testing|ci|debug)(_\w*)?"
+)
 _BASE = re.compile(r"(\w*_)?(base|common|default|defaults|shared)(_\w*)?")
 _SAY_SO = {"INSTALLED_APPS", "ROOT_URLCONF"}
 
@@ -28,17 +31,26 @@ class Chosen:
 
 
 def named(tree: ast.AST, variable: str = VARIABLE) -> list[str]:
-    """The settings modules that a script puts into the environment; or what it puts into another variable."""
+    """The settings modules that a script puts into the environment; or what it puts into another
+    variable."""
     values = [value for _, value in given(tree, variable)]
-    strings = [one.value for value in values for one in ast.walk(value) if isinstance(one, ast.Constant)]
-    return [name for name in strings if isinstance(name, str) and re.fullmatch(r"[A-Za-z_][\w.]*\w", name)]
+    strings = [
+        one.value for value in values for one in ast.walk(value) if isinstance(one, ast.Constant)
+    ]
+    return [
+        name
+        for name in strings
+        if isinstance(name, str) and re.fullmatch(r"[A-Za-z_][\w.]*\w", name)
+    ]
 
 
 def given(tree: ast.AST, variable: str = VARIABLE) -> Iterator[tuple[ast.AST, ast.expr]]:
     """Each statement that sets the variable, with what it sets it to."""
     for node in ast.walk(tree):
         match node:
-            case ast.Call(func=ast.Attribute(attr="setdefault"), args=[ast.Constant(value=name), value]):
+            case ast.Call(
+                func=ast.Attribute(attr="setdefault"), args=[ast.Constant(value=name), value]
+            ):
                 if name == variable:
                     yield node, value
             case ast.Assign(targets=[ast.Subscript(slice=ast.Constant(value=name))], value=value):
@@ -47,23 +59,37 @@ def given(tree: ast.AST, variable: str = VARIABLE) -> Iterator[tuple[ast.AST, as
 
 
 def choose(
-    reader: Reader, by_wsgi: list[str], by_manage: list[str], files: Sequence[Path], asked: str | None
+    reader: Reader,
+    by_wsgi: list[str],
+    by_manage: list[str],
+    files: Sequence[Path],
+    asked: str | None,
 ) -> Chosen:
-    """The settings module to deploy with. Raises AdoptError, with the candidates, where that can't be made out."""
+    """The settings module to deploy with. Raises AdoptError, with the candidates, where that can't
+    be made out."""
     new = reader.fresh
     beside = sorted({name for one in by_wsgi + by_manage for name in _beside(reader, one)})
     if asked:
         if reader.find(asked) is None:
-            raise AdoptError(f"--settings {asked}: there is no such module in {reader.root}{_listed(reader, files)}")
-        return Chosen(asked, "named by --settings", _others(reader, asked, beside, by_wsgi, by_manage))
+            raise AdoptError(
+                f"--settings {asked}: there is no such module in"
+                f" {reader.root}{_listed(reader, files)}"
+            )
+        return Chosen(
+            asked, "named by --settings", _others(reader, asked, beside, by_wsgi, by_manage)
+        )
     plain = [name for name in by_wsgi if not _is(_DEVELOPMENT, name)]
     live = [name for name in beside if _is(PRODUCTION, name)]
     dev = _of_development(reader, plain) if live else {}
-    found = [(name, "named by wsgi.py") for name in plain if not _is(_BASE, name) and name not in dev]
+    found = [
+        (name, "named by wsgi.py") for name in plain if not _is(_BASE, name) and name not in dev
+    ]
     found += [(name, _looks_live(dev)) for name in live]
     found += [(name, "named by wsgi.py") for name in (*plain, *by_wsgi)]
     found += [(name, "named by manage.py") for name in by_manage]
-    found += [(name, "the only ones found") for name in ("settings", f"{reader.root.name}.settings")]
+    found += [
+        (name, "the only ones found") for name in ("settings", f"{reader.root.name}.settings")
+    ]
     for name, why in found:
         if _are_settings(new(), name):
             both = why == "named by wsgi.py" and name in by_manage
@@ -82,7 +108,9 @@ def _of_development(reader: Reader, names: list[str]) -> dict[str, str]:
         except AdoptError:
             continue
         file = debug.where.partition(":")[0]
-        if debug.value is True and _DEVELOPMENT.fullmatch(file.rpartition("/")[2].removesuffix(".py")):
+        if debug.value is True and _DEVELOPMENT.fullmatch(
+            file.rpartition("/")[2].removesuffix(".py")
+        ):
             found[name] = file
     return found
 
@@ -99,11 +127,15 @@ def _candidate(reader: Reader, files: Sequence[Path], told: str) -> Chosen:
     for names in (there, live):
         if len(names) == 1:
             others = tuple(name for name in there if name != names[0])
-            why = f"the only candidate, since wsgi.py and manage.py name {told}; --settings MODULE takes another one"
+            why = (
+                f"the only candidate, since wsgi.py and manage.py name {told}; --settings MODULE"
+                " takes another one"
+            )
             return Chosen(names[0], why, others)
     raise AdoptError(
-        f"{reader.root}: no settings found (wsgi.py and manage.py name {told}){_listed(reader, files)}; "
-        f"set {VARIABLE} in wsgi.py, or name it with --settings MODULE"
+        f"{reader.root}: no settings found (wsgi.py and manage.py name"
+        f" {told}){_listed(reader, files)}; set {VARIABLE} in wsgi.py, or name it with --settings"
+        " MODULE"
     )
 
 
@@ -113,15 +145,26 @@ def _listed(reader: Reader, files: Sequence[Path]) -> str:
 
 
 def candidates(reader: Reader, files: Sequence[Path]) -> list[str]:
-    """Modules that look like settings: they set INSTALLED_APPS or ROOT_URLCONF, or take over one that does."""
-    told = [file for file in files if re.search(r"settings|config|conf\b", file.relative_to(reader.root).as_posix())]
+    """Modules that look like settings: they set INSTALLED_APPS or ROOT_URLCONF, or take over one
+    that does."""
+    told = [
+        file
+        for file in files
+        if re.search(r"settings|config|conf\b", file.relative_to(reader.root).as_posix())
+    ]
     names = [module_name(reader.root, file) for file in told if _may_be(file)]
-    return sorted({name for name in names if reader.find(name) and _are_settings(reader.fresh(), name)})
+    return sorted(
+        {name for name in names if reader.find(name) and _are_settings(reader.fresh(), name)}
+    )
 
 
 def _may_be(file: Path) -> bool:
     text = file.read_text(errors="replace")
-    return bool(re.search(r"^(INSTALLED_APPS|ROOT_URLCONF)\b|^from \S+ import \*|^include\(", text, re.MULTILINE))
+    return bool(
+        re.search(
+            r"^(INSTALLED_APPS|ROOT_URLCONF)\b|^from \S+ import \*|^include\(", text, re.MULTILINE
+        )
+    )
 
 
 def module_name(root: Path, file: Path) -> str:
@@ -135,7 +178,9 @@ def _are_settings(reader: Reader, name: str) -> bool:
     names = reader.module(name)
     if reader.find(name) in reader.unread:
         return True  # what is wrong is said when it is read for good
-    return bool(_SAY_SO & names.keys()) or (bool(names or reader.notes) and bool(reader.notes or reader.classes))
+    return bool(_SAY_SO & names.keys()) or (
+        bool(names or reader.notes) and bool(reader.notes or reader.classes)
+    )
 
 
 def _others(reader: Reader, name: str, *more: list[str]) -> tuple[str, ...]:
@@ -151,7 +196,8 @@ def _is_one_of_several(name: str) -> bool:
 
 
 def _beside(reader: Reader, module: str) -> list[str]:
-    """The other modules of a settings package; in any other folder those that are called like settings."""
+    """The other modules of a settings package; in any other folder those that are called like
+    settings."""
     file = reader.find(module)
     if file is None:
         return []
@@ -163,11 +209,14 @@ def _beside(reader: Reader, module: str) -> list[str]:
 
 
 def callable_for_wsgi(reader: Reader, names: Names, files: list[Path], asked: str | None) -> str:
-    """`module:name`, as it was asked for, from WSGI_APPLICATION or the first wsgi.py with an `application`."""
+    """`module:name`, as it was asked for, from WSGI_APPLICATION or the first wsgi.py with an
+    `application`."""
     if asked:
         module, _, name = asked.partition(":")
         if reader.find(module) is None:
-            raise AdoptError(f"--wsgi {asked}: there is no module {module} in {reader.root}; write module:name")
+            raise AdoptError(
+                f"--wsgi {asked}: there is no module {module} in {reader.root}; write module:name"
+            )
         return f"{module}:{name or 'application'}"
     told = names.get("WSGI_APPLICATION", Setting()).value
     if isinstance(told, str) and reader.find(told.rpartition(".")[0]):
@@ -177,8 +226,9 @@ def callable_for_wsgi(reader: Reader, names: Names, files: list[Path], asked: st
         if "application" in reader.fresh().module(module):
             return f"{module}:application"
     raise AdoptError(
-        f"{reader.root}: there is no WSGI callable (WSGI_APPLICATION, or a wsgi.py with `application`); gunicorn needs "
-        "one: add the wsgi.py that `django-admin startproject` writes, or name it with --wsgi module:name"
+        f"{reader.root}: there is no WSGI callable (WSGI_APPLICATION, or a wsgi.py with"
+        " `application`); gunicorn needs one: add the wsgi.py that `django-admin startproject`"
+        " writes, or name it with --wsgi module:name"
     )
 
 

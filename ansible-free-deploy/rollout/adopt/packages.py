@@ -1,5 +1,5 @@
-"""The packages that a project names, in whichever file: for what a host will lack, and what can't be installed there.
-Only reads; what is installed is decided by `rollout.release.wheels`."""
+"""The packages that a project names, in whichever file: for what a host will lack, and what can't
+be installed there. Only reads; what is installed is decided by `rollout.release.wheels`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from rollout.release.needs import is_pylock
 
 @dataclass(frozen=True)
 class Package:
-    """One line: `name` in the index's spelling, `specifier` as it is written, `extras` in brackets."""
+    """One line: `name` in the index's spelling, `specifier` as it is written, `extras` in
+    brackets."""
 
     name: str
     specifier: str = ""
@@ -50,11 +51,14 @@ def _locked(text: str, file: str) -> Iterator[Package]:
 
 
 def _default_of_uv(text: str) -> set[str] | None:
-    """The packages of a uv.lock that its own projects need without extras and groups; None where that can't be told."""
+    """The packages of a uv.lock that its own projects need without extras and groups; None where
+    that can't be told."""
     try:
         listed = tomllib.loads(text).get("package", [])
         known = {one["name"]: one for one in listed}
-        own = [one["name"] for one in listed if {"virtual", "editable"} & one.get("source", {}).keys()]
+        own = [
+            one["name"] for one in listed if {"virtual", "editable"} & one.get("source", {}).keys()
+        ]
         return _reached(known, own) or None
     except (tomllib.TOMLDecodeError, AttributeError, KeyError, TypeError):
         return None
@@ -69,7 +73,11 @@ def _reached(known: Mapping[str, Any], names: list[str]) -> set[str]:
         found.add(one)
         name, extra = one
         facts = known[name]
-        needs = facts.get("optional-dependencies", {}).get(extra, []) if extra else facts.get("dependencies", [])
+        needs = (
+            facts.get("optional-dependencies", {}).get(extra, [])
+            if extra
+            else facts.get("dependencies", [])
+        )
         left += [(need["name"], more) for need in needs for more in ("", *need.get("extra", []))]
     return {canonicalize_name(name) for name, _ in found}
 
@@ -80,7 +88,9 @@ def _line(line: str, file: str) -> Package | None:
         found = Requirement(text)
     except InvalidRequirement:
         return None
-    return Package(canonicalize_name(found.name), str(found.specifier), tuple(sorted(found.extras)), file)
+    return Package(
+        canonicalize_name(found.name), str(found.specifier), tuple(sorted(found.extras)), file
+    )
 
 
 def named_anywhere(folder: Path) -> list[Package]:
@@ -111,14 +121,19 @@ def _of_pyproject(folder: Path) -> list[Package]:
     plain = [one for one in lines if isinstance(one, str)] if isinstance(lines, list) else []
     found = [one for line in plain if (one := _line(line, "pyproject.toml"))]
     listed = names if isinstance(names, dict) else {}
-    return found + [Package(canonicalize_name(name), "", (), "pyproject.toml") for name in listed if name != "python"]
+    return found + [
+        Package(canonicalize_name(name), "", (), "pyproject.toml")
+        for name in listed
+        if name != "python"
+    ]
 
 
-# ------------------------------------------------------------------------------------------------- pins
+# --------------------------------------------------------------------------------------------- pins
 
 
 def below_floor(packages: list[Package], floor: Mapping[str, str]) -> Iterator[tuple[Package, str]]:
-    """Each package that is held below what is needed, with that need; `floor` is name → least version."""
+    """Each package that is held below what is needed, with that need; `floor` is name → least
+    version."""
     for one in packages:
         if one.name in floor and not _may_be(one.specifier, floor[one.name]):
             yield one, f"{one.name}>={floor[one.name]}"
@@ -137,7 +152,11 @@ def _leaves_room(operator: str, text: str, least: Version) -> bool:
     version = Version(text.removesuffix(".*"))
     match operator:
         case "==" | "===":
-            return _padded(version, least) >= least.release if text.endswith(".*") else version >= least
+            return (
+                _padded(version, least) >= least.release
+                if text.endswith(".*")
+                else version >= least
+            )
         case "<=":
             return version >= least
         case "<":
@@ -153,8 +172,9 @@ def _padded(version: Version, least: Version) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class SourceAlone:
-    """A package that no index has a wheel of, as it is `written` in `file`; `lacks` are the Debian packages without
-    which it can't be built on a build machine. `instead` is empty where nothing is known."""
+    """A package that no index has a wheel of, as it is `written` in `file`; `lacks` are the Debian
+    packages without which it can't be built on a build machine. `instead` is empty where nothing is
+    known."""
 
     written: str
     file: str
@@ -169,4 +189,6 @@ def without_wheel(packages: list[Package]) -> Iterator[SourceAlone]:
         name = "psycopg-c" if is_c else one.name
         if name in ways_out.NEVER_A_WHEEL:
             written = f"psycopg[c]{one.specifier}" if is_c else f"{one.name}{one.specifier}"
-            yield SourceAlone(written, one.file, ways_out.INSTEAD.get(name, ""), ways_out.NEVER_A_WHEEL[name])
+            yield SourceAlone(
+                written, one.file, ways_out.INSTEAD.get(name, ""), ways_out.NEVER_A_WHEEL[name]
+            )

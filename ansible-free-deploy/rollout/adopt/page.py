@@ -17,10 +17,13 @@ _BYTES = 4_000_000
 
 
 def relative_calls(page: Path) -> list[Setting]:
-    """The first address of each file of a page that begins with a slash and is no file of the page; none for a page
-    that reads config.json, which says where the backend is."""
-    texts = {name: (page / name).read_bytes()[:_BYTES].decode(errors="replace")
-             for name in sorted(walk(page)) if name.endswith((".js", ".mjs", ".html"))}  # fmt: skip
+    """The first address of each file of a page that begins with a slash and is no file of the page;
+    none for a page that reads config.json, which says where the backend is."""
+    texts = {
+        name: (page / name).read_bytes()[:_BYTES].decode(errors="replace")
+        for name in sorted(walk(page))
+        if name.endswith((".js", ".mjs", ".html"))
+    }
     if any("config.json" in text for text in texts.values()):
         return []
     return [found for name, text in texts.items() for found in _first(page, name, text)]

@@ -1,4 +1,5 @@
-"""A Django project as its files say it is: which modules, which settings, who else writes CORS headers. Only reads."""
+"""A Django project as its files say it is: which modules, which settings, who else writes CORS
+headers. Only reads."""
 
 from __future__ import annotations
 
@@ -17,7 +18,17 @@ from rollout.adopt.evaluate import Reader, parse
 from rollout.adopt.expressions import Switch
 from rollout.adopt.headers import Written, written
 from rollout.adopt.packages import Package
-from rollout.adopt.values import AdoptError, Computed, External, Function, Names, NotPython, Setting, shown, truth
+from rollout.adopt.values import (
+    AdoptError,
+    Computed,
+    External,
+    Function,
+    Names,
+    NotPython,
+    Setting,
+    shown,
+    truth,
+)
 from rollout.release import ReleaseError, local
 from rollout.release.source import Source, backend_files, walk
 from rollout.release.wheels import Requirements, requirements
@@ -30,16 +41,36 @@ _ALIASES = {
 _SOCKETS = re.compile(
     r"\bProtocolTypeRouter\b|websocket_urlpatterns|\bas_asgi\(\)|[\"']websocket(\.(connect|accept|receive|send))?[\"']"
 )
-_TEMPLATES = {"cookiecutter.json": "cookiecutter", "copier.yml": "copier copy", "copier.yaml": "copier copy"}
+_TEMPLATES = {
+    "cookiecutter.json": "cookiecutter",
+    "copier.yml": "copier copy",
+    "copier.yaml": "copier copy",
+}
 _COMMANDS = re.compile(r"(^|/)management/commands/")
-_NOT_SERVED = re.compile(r"(^|/)((tests?(_\w+)?|\w+_tests?|e2e|migrations)/|(test[^/]*|conftest)\.py$)")
+_NOT_SERVED = re.compile(
+    r"(^|/)((tests?(_\w+)?|\w+_tests?|e2e|migrations)/|(test[^/]*|conftest)\.py$)"
+)
 # Names that say nothing about what the project is.
-_GENERIC = {"config", "conf", "core", "project", "settings", "app", "backend", "server", "api", "src", "django", "site"}
+_GENERIC = {
+    "config",
+    "conf",
+    "core",
+    "project",
+    "settings",
+    "app",
+    "backend",
+    "server",
+    "api",
+    "src",
+    "django",
+    "site",
+}
 
 
 @dataclass(frozen=True)
 class Project:
-    """What was read. `root` is where modules are imported from; `manage` is where manage.py is, mostly the same."""
+    """What was read. `root` is where modules are imported from; `manage` is where manage.py is,
+    mostly the same."""
 
     root: Path
     manage: Path
@@ -85,7 +116,11 @@ class Project:
     def get(self, setting: str) -> Setting:
         """A setting by its name of today; its value is None where it isn't set."""
         found = self.names.get(self.name(setting), Setting())
-        return replace(found, value=Computed()) if isinstance(found.value, (External, Function)) else found
+        return (
+            replace(found, value=Computed())
+            if isinstance(found.value, (External, Function))
+            else found
+        )
 
     def items(self, setting: str) -> list[Any]:
         """A list's items, those among them that are computed too."""
@@ -104,15 +139,19 @@ class Project:
     def said(self, value: Any) -> str:
         """A value as messages have it."""
         path = Path(value) if isinstance(value, (str, Path)) else None
-        return self.short(path) if path and path.is_absolute() and self.inside(path) else shown(value)
+        return (
+            self.short(path) if path and path.is_absolute() and self.inside(path) else shown(value)
+        )
 
     def inside(self, path: object) -> bool:
-        """Whether a file goes along with a release; a relative path starts in the project's folder."""
+        """Whether a file goes along with a release; a relative path starts in the project's
+        folder."""
         return not Path(str(path)).is_absolute() or Path(str(path)).is_relative_to(self.root)
 
     @property
     def application(self) -> str:
-        """A name for it: the first of the settings' package and the folders that says something and is nobody's."""
+        """A name for it: the first of the settings' package and the folders that says something and
+        is nobody's."""
         names = [self.settings.split(".")[0], self.root.name, self.root.parent.name]
         fit = [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")[:30] for name in names]
         telling = [name for name in fit if name not in _GENERIC]
@@ -121,7 +160,8 @@ class Project:
 
 
 def _may_be_called(name: str) -> bool:
-    """Whether the rules let an application have this name: `news` and `mail` are users of Debian's."""
+    """Whether the rules let an application have this name: `news` and `mail` are users of
+    Debian's."""
     try:
         rules.application_name(name)
     except ValueError:
@@ -130,8 +170,8 @@ def _may_be_called(name: str) -> bool:
 
 
 def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Project:
-    """The project whose manage.py is in `path`, with the modules that are named. Raises AdoptError where there is
-    none, or it can't be made out."""
+    """The project whose manage.py is in `path`, with the modules that are named. Raises AdoptError
+    where there is none, or it can't be made out."""
     folder = _folder(path)
     files = _own_files(folder)
     trees = _scripts(folder, files)
@@ -142,15 +182,25 @@ def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Pr
     shipped = _shipped(source, files)
     hidden = frozenset(files) - shipped
     asked = [settings] if settings else []
-    root = next((base for base in (folder, folder.parent)
-                 if any(map(Reader(base, hidden=hidden).find, asked + by_wsgi + by_manage))), folder)  # fmt: skip
+    root = next(
+        (
+            base
+            for base in (folder, folder.parent)
+            if any(map(Reader(base, hidden=hidden).find, asked + by_wsgi + by_manage))
+        ),
+        folder,
+    )
     blank = Reader(root, hidden=hidden)
-    chosen = modules.choose(blank, by_wsgi, by_manage, [one for one in files if one not in hidden], settings)
+    chosen = modules.choose(
+        blank, by_wsgi, by_manage, [one for one in files if one not in hidden], settings
+    )
     if file := blank.find(chosen.module):
         parse(file)  # without the settings themselves there is nothing to say
     first = blank.fresh()
     there = classes.configurations(first.module(chosen.module))
-    configuration, by = classes.chosen(there, _configurations_named(trees, wsgis), modules.PRODUCTION)
+    configuration, by = classes.chosen(
+        there, _configurations_named(trees, wsgis), modules.PRODUCTION
+    )
 
     def settings_of(reader: Reader) -> Names:
         return classes.configured(reader.module(chosen.module), configuration)
@@ -158,7 +208,9 @@ def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Pr
     off = _switch_off(blank, first, settings_of)
     reader = blank.fresh(dict([off] if off else []))
     names = dict(settings_of(reader))
-    names |= {name: one for name, one in settings_of(first).items() if name == "DEBUG"}  # as it is today
+    names |= {
+        name: one for name, one in settings_of(first).items() if name == "DEBUG"
+    }  # as it is today
     source = replace(source, folder=root)
     needs = _needs(source)
     served = [file for file in files if file not in hidden]
@@ -174,7 +226,9 @@ def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Pr
         notes=(*reader.notes, *reader.limits.values()),
         needs=needs,
         by_hand=tuple(one for file in served for one in written(blank.fresh(), file)),
-        insists=tuple(one for file, tree in trees.items() for one in modules.insisting(reader, file, tree)),
+        insists=tuple(
+            one for file, tree in trees.items() for one in modules.insisting(reader, file, tree)
+        ),
         packages=_packages(root, folder, needs),
         files=tuple(dict.fromkeys(reader.files)),
         missing=tuple(dict.fromkeys(reader.missing)),
@@ -194,7 +248,8 @@ def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Pr
 
 
 def _scripts(folder: Path, files: list[Path]) -> dict[Path, ast.Module]:
-    """manage.py and every wsgi.py and manage.py besides, which may be templates for other projects."""
+    """manage.py and every wsgi.py and manage.py besides, which may be templates for other
+    projects."""
     found = {folder / "manage.py": parse(folder / "manage.py")}
     for file in files:
         if file.name in ("wsgi.py", "manage.py") and file not in found:
@@ -211,12 +266,14 @@ def _configurations_named(trees: Mapping[Path, ast.Module], wsgis: list[Path]) -
 
 def _switch_off(
     blank: Reader, first: Reader, settings_of: Callable[[Reader], Names]
-) -> tuple[str, str] | None:  # fmt: skip
-    """The variable that DEBUG is read from, and the text for which it is off while the settings are read; None where it
-    is off anyway, or one variable alone doesn't do it."""
+) -> tuple[str, str] | None:
+    """The variable that DEBUG is read from, and the text for which it is off while the settings are
+    read; None where it is off anyway, or one variable alone doesn't do it."""
     debug = settings_of(first).get("DEBUG", Setting()).value
     on = [one for one in first.switches if isinstance(one.debug, Computed) and truth(one.debug)]
-    asked = next((one.debug for one in on), debug if isinstance(debug, Computed) and truth(debug) else None)
+    asked = next(
+        (one.debug for one in on), debug if isinstance(debug, Computed) and truth(debug) else None
+    )
     if asked is None or len(asked.names) != 1:
         return None
     name = asked.names[0]
@@ -230,9 +287,12 @@ def _switch_off(
 
 
 def _packages(root: Path, folder: Path, needs: Requirements | ReleaseError) -> tuple[Package, ...]:
-    """What the kit installs from comes first; what other files of the project name counts as well."""
+    """What the kit installs from comes first; what other files of the project name counts as
+    well."""
     first = [] if isinstance(needs, ReleaseError) else packages.of_text(needs.text, needs.path.name)
-    more = [one for place in dict.fromkeys((folder, root)) for one in packages.named_anywhere(place)]
+    more = [
+        one for place in dict.fromkeys((folder, root)) for one in packages.named_anywhere(place)
+    ]
     return tuple(first or more)
 
 
@@ -248,7 +308,9 @@ def _sockets(reader: Reader, file: Path) -> Iterator[Setting]:
     """Where the project speaks WebSocket."""
     for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
         if _SOCKETS.search(line):
-            yield Setting(f"{reader.short(file)} has WebSocket consumers", f"{reader.short(file)}:{number}")
+            yield Setting(
+                f"{reader.short(file)} has WebSocket consumers", f"{reader.short(file)}:{number}"
+            )
             return
 
 
@@ -257,22 +319,33 @@ def _folder(path: Path) -> Path:
         raise AdoptError(f"there is no folder {path}; name the one with manage.py")
     for above in (path.resolve(), *path.resolve().parents[:2]):
         for name, tool in _TEMPLATES.items():
-            if (above / name).is_file() and (above == path.resolve() or "{{" in str(path.resolve().relative_to(above))):
-                raise AdoptError(f"{above} is a template for projects ({name}), not a project; "
-                                 f"make one from it (`{tool} {above}`), then adopt that")  # fmt: skip
+            if (above / name).is_file() and (
+                above == path.resolve() or "{{" in str(path.resolve().relative_to(above))
+            ):
+                raise AdoptError(
+                    f"{above} is a template for projects ({name}), not a project; "
+                    f"make one from it (`{tool} {above}`), then adopt that"
+                )
     if not (path / "manage.py").is_file():
         found = sorted([*path.glob("*/manage.py"), *path.glob("*/*/manage.py")])
         hint = f"did you mean {found[0].parent}?" if found else "name the folder that holds it"
         raise AdoptError(f"{path} has no manage.py, so it is no Django project; {hint}")
     if "{{" in (path / "manage.py").read_text(errors="replace"):
-        raise AdoptError(f"{path} is a template for projects (manage.py has {{{{ … }}}}), not a project; "
-                         f"make one from it (`django-admin startproject --template`), then adopt that")  # fmt: skip
+        raise AdoptError(
+            f"{path} is a template for projects (manage.py has {{{{ … }}}}), not a project; "
+            "make one from it (`django-admin startproject --template`), then adopt that"
+        )
     return path.resolve()
 
 
 def is_served(path: Path) -> bool:
-    """Whether a file of the project is code that a host may import; tests and migrations are not looked at."""
-    return path.suffix == ".py" and path.stem.isidentifier() and not _NOT_SERVED.search(path.as_posix())
+    """Whether a file of the project is code that a host may import; tests and migrations are not
+    looked at."""
+    return (
+        path.suffix == ".py"
+        and path.stem.isidentifier()
+        and not _NOT_SERVED.search(path.as_posix())
+    )
 
 
 def _own_files(folder: Path) -> list[Path]:

@@ -1,4 +1,5 @@
-"""What a project wants running next to gunicorn, from its settings and its requirements, and what of it is not there.
+"""What a project wants running next to gunicorn, from its settings and its requirements, and what
+of it is not there.
 
 `fab adopt` tells it as findings; `fab up`, `fab ship` and `fab doctor` one line each.
 """
@@ -19,14 +20,17 @@ from rollout.adopt.values import AdoptError, Computed, Setting, known, unset
 
 @dataclass(frozen=True)
 class Service:
-    """`name`, what of the project says so and where, what will not work on the hosts, and what to do today."""
+    """`name`, what of the project says so and where, what will not work on the hosts, and what to
+    do today."""
 
     name: str
     why: str
     effect: str
     cure: str
     where: str = ""
-    optional: bool = False  # wanted only where a variable asks for it, and whoever sets that names the server
+    optional: bool = (
+        False  # wanted only where a variable asks for it, and whoever sets that names the server
+    )
 
     def __str__(self) -> str:
         return f"{self.name}: {self.effect} ({self.why}); {self.cure}"
@@ -34,7 +38,8 @@ class Service:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What gives a service away: a package among the requirements, a setting, a text in the settings."""
+    """What gives a service away: a package among the requirements, a setting, a text in the
+    settings."""
 
     name: str
     effect: str
@@ -45,7 +50,8 @@ class _Kind:
 
 
 _REACHED = (
-    "that the backend's hosts reach, in env: or among the secrets (of a local stack: this machine is .1 of its /24)"
+    "that the backend's hosts reach, in env: or among the secrets (of a local stack: this machine"
+    " is .1 of its /24)"
 )
 _NO_WORKER = "no worker runs here yet, so tasks that are sent are not worked on"
 _OWN_WORKER = "run a worker with the same code on a machine of your own"
@@ -57,11 +63,29 @@ KINDS = (
         ("celery", "django-celery-beat", "django-celery-results"),
         ("CELERY_BROKER_URL", "BROKER_URL", "CELERY_BEAT_SCHEDULE", "CELERYBEAT_SCHEDULE"),
     ),
-    _Kind("RQ", _NO_WORKER, _OWN_WORKER, ("django-rq", "django-tasks-rq", "rq-scheduler"), ("RQ_QUEUES",)),
-    _Kind("Dramatiq", _NO_WORKER, _OWN_WORKER, ("dramatiq", "django-dramatiq"), ("DRAMATIQ_BROKER",)),
-    _Kind("Huey", _NO_WORKER, f"{_OWN_WORKER}, or set `immediate` in HUEY", ("huey", "django-huey"), ("HUEY",)),
     _Kind(
-        "Django Q", _NO_WORKER, f"{_OWN_WORKER}, or set `sync` in Q_CLUSTER", ("django-q", "django-q2"), ("Q_CLUSTER",)
+        "RQ",
+        _NO_WORKER,
+        _OWN_WORKER,
+        ("django-rq", "django-tasks-rq", "rq-scheduler"),
+        ("RQ_QUEUES",),
+    ),
+    _Kind(
+        "Dramatiq", _NO_WORKER, _OWN_WORKER, ("dramatiq", "django-dramatiq"), ("DRAMATIQ_BROKER",)
+    ),
+    _Kind(
+        "Huey",
+        _NO_WORKER,
+        f"{_OWN_WORKER}, or set `immediate` in HUEY",
+        ("huey", "django-huey"),
+        ("HUEY",),
+    ),
+    _Kind(
+        "Django Q",
+        _NO_WORKER,
+        f"{_OWN_WORKER}, or set `sync` in Q_CLUSTER",
+        ("django-q", "django-q2"),
+        ("Q_CLUSTER",),
     ),
     _Kind("Procrastinate", _NO_WORKER, _OWN_WORKER, ("procrastinate",)),
     _Kind(
@@ -90,21 +114,35 @@ KINDS = (
         f"use the local memory cache, or name one {_REACHED}",
         text=r"cache\.backends\.memcached",
     ),
-    _Kind("RabbitMQ", "no RabbitMQ runs on the hosts", f"name one {_REACHED}", text=r"(amqp|amqps|pyamqp)://"),
+    _Kind(
+        "RabbitMQ",
+        "no RabbitMQ runs on the hosts",
+        f"name one {_REACHED}",
+        text=r"(amqp|amqps|pyamqp)://",
+    ),
     _Kind(
         "Elasticsearch",
         "no Elasticsearch, OpenSearch or Solr runs on the hosts, so search fails",
         f"name one {_REACHED}",
-        ("elasticsearch-dsl", "django-elasticsearch-dsl", "django-opensearch-dsl", "pysolr", "elasticsearch"),
+        (
+            "elasticsearch-dsl",
+            "django-elasticsearch-dsl",
+            "django-opensearch-dsl",
+            "pysolr",
+            "elasticsearch",
+        ),
         ("ELASTICSEARCH_DSL", "OPENSEARCH_DSL"),
         r"elasticsearch\d*_backend|search\.backends\.elasticsearch|solr_backend",
     ),
     _Kind(
         "object storage",
         "files are kept in a bucket, and the kit makes none; nginx serves only what is on the host",
-        "name your bucket and its keys among the secrets, and allow the frontend's origin in its own CORS rules",
+        "name your bucket and its keys among the secrets, and allow the frontend's origin in its"
+        " own CORS rules",
         ("django-minio-storage", "django-s3-storage"),
-        text=r"storages\.backends\.(?!ftp|sftp)|django_s3_storage|minio_storage|cloudinary_storage\.",
+        text=(
+            r"storages\.backends\.(?!ftp|sftp)|django_s3_storage|minio_storage|cloudinary_storage\."
+        ),
     ),
     _Kind(
         "MongoDB",
@@ -115,17 +153,29 @@ KINDS = (
     ),
 )
 _ENGINES = {
-    "postgresql": "PostgreSQL", "postgresql_psycopg2": "PostgreSQL", "postgres": "PostgreSQL",
-    "postgis": "PostgreSQL with PostGIS", "mysql": "MySQL", "oracle": "Oracle", "mssql": "SQL Server",
-}  # fmt: skip
+    "postgresql": "PostgreSQL",
+    "postgresql_psycopg2": "PostgreSQL",
+    "postgres": "PostgreSQL",
+    "postgis": "PostgreSQL with PostGIS",
+    "mysql": "MySQL",
+    "oracle": "Oracle",
+    "mssql": "SQL Server",
+}
 _ENGINE_NAMES = "|".join(sorted(_ENGINES, key=len, reverse=True))
 _ENGINE = re.compile(rf"(?:[\w.]+\.backends\.)({_ENGINE_NAMES})|(mssql)")
 _URL = re.compile(rf"({_ENGINE_NAMES})(?:\+\w+)?://")
 _DRIVERS = {
-    "psycopg": "PostgreSQL", "psycopg2": "PostgreSQL", "psycopg2-binary": "PostgreSQL", "asyncpg": "PostgreSQL",
-    "mysqlclient": "MySQL", "pymysql": "MySQL", "mysql-connector-python": "MySQL",
-    "oracledb": "Oracle", "cx-oracle": "Oracle", "mssql-django": "SQL Server",
-}  # fmt: skip
+    "psycopg": "PostgreSQL",
+    "psycopg2": "PostgreSQL",
+    "psycopg2-binary": "PostgreSQL",
+    "asyncpg": "PostgreSQL",
+    "mysqlclient": "MySQL",
+    "pymysql": "MySQL",
+    "mysql-connector-python": "MySQL",
+    "oracledb": "Oracle",
+    "cx-oracle": "Oracle",
+    "mssql-django": "SQL Server",
+}
 
 
 def needed(project: Project) -> tuple[Service, ...]:
@@ -140,7 +190,8 @@ def lines(project: Project) -> list[str]:
 
 
 def _texts(project: Project) -> list[Setting]:
-    """Every text that the settings hold, and where; what stands in a branch that never runs is among it."""
+    """Every text that the settings hold, and where; what stands in a branch that never runs is
+    among it."""
     return [one for file in project.files for one in _of_file(project, file)]
 
 
@@ -155,13 +206,19 @@ def _of_file(project: Project, file: Any) -> Iterator[Setting]:
             yield Setting(node.value, f"{project.short(file)}:{node.lineno}")
 
 
-# ------------------------------------------------------------------------------------------------- ASGI
+# --------------------------------------------------------------------------------------------- ASGI
 
 
 def _asgi(project: Project) -> Iterator[Service]:
     if sign := _sign_of_asgi(project):
-        effect = "gunicorn serves the WSGI application alone, so WebSockets answer 404 and no ASGI application runs"
-        cure = "run the ASGI application on a machine of your own, or have the page ask by fetch instead"
+        effect = (
+            "gunicorn serves the WSGI application alone, so WebSockets answer 404 and no ASGI"
+            " application runs"
+        )
+        cure = (
+            "run the ASGI application on a machine of your own, or have the page ask by fetch"
+            " instead"
+        )
         yield Service("ASGI", str(sign.value), effect, cure, sign.where)
 
 
@@ -169,7 +226,12 @@ def _sign_of_asgi(project: Project) -> Setting | None:
     asked, apps = project.get("ASGI_APPLICATION"), project.get("INSTALLED_APPS")
     if asked.value is not None:
         return Setting(
-            f"ASGI_APPLICATION is {asked.value}" if known(asked.value) else "ASGI_APPLICATION is set", asked.where
+            (
+                f"ASGI_APPLICATION is {asked.value}"
+                if known(asked.value)
+                else "ASGI_APPLICATION is set"
+            ),
+            asked.where,
         )
     for one in project.items("INSTALLED_APPS"):
         if isinstance(one, str) and one.split(".")[0] in ("channels", "daphne"):
@@ -177,7 +239,7 @@ def _sign_of_asgi(project: Project) -> Setting | None:
     return next(iter(project.sockets), None)
 
 
-# ------------------------------------------------------------------------------------------------- databases
+# ---------------------------------------------------------------------------------------- databases
 
 
 def _databases(project: Project, texts: list[Setting]) -> Iterator[Service]:
@@ -192,12 +254,16 @@ def _databases(project: Project, texts: list[Setting]) -> Iterator[Service]:
             told.add(name)
             effect, cure = "the kit installs none on the hosts", f"name one {_REACHED}"
             if optional:
-                text = f"{text}, but SQLite where none of its variables is set, which the hosts have"
+                text = (
+                    f"{text}, but SQLite where none of its variables is set, which the hosts have"
+                )
                 cure = f"nothing for SQLite; otherwise {cure}"
             yield Service(name, text, effect, cure, found.where, optional)
 
 
-def _servers(place: str, database: Any, texts: list[Setting], project: Project) -> Iterator[tuple[str, str]]:
+def _servers(
+    place: str, database: Any, texts: list[Setting], project: Project
+) -> Iterator[tuple[str, str]]:
     """The servers that an entry of DATABASES needs, or may need, and what says so."""
     engine = database.get("ENGINE") if isinstance(database, dict) else None
     if isinstance(engine, str):
@@ -207,7 +273,9 @@ def _servers(place: str, database: Any, texts: list[Setting], project: Project) 
     if database is None or (known(database) and not isinstance(database, Computed)):
         return
     said = [str(one.value) for one in texts]
-    engines = {_ENGINES[match[1] or match[2]] for text in said if (match := _ENGINE.fullmatch(text))}
+    engines = {
+        _ENGINES[match[1] or match[2]] for text in said if (match := _ENGINE.fullmatch(text))
+    }
     urls = {_ENGINES[match[1]] for text in said if (match := _URL.match(text))}
     drivers = {_DRIVERS[one.name] for one in project.packages if one.name in _DRIVERS}
     for names, how in (
@@ -217,7 +285,10 @@ def _servers(place: str, database: Any, texts: list[Setting], project: Project) 
     ):
         if names:
             for name in sorted(names):
-                yield name, f"{place} is computed at run time, and {how.format(name.split()[0].lower())}"
+                yield (
+                    name,
+                    f"{place} is computed at run time, and {how.format(name.split()[0].lower())}",
+                )
             return
 
 
@@ -236,10 +307,12 @@ def _host(database: Any) -> str:
     plain = unset(host) if isinstance(host, Computed) else host
     if host in (None, ""):
         return "'localhost'"
-    return repr(plain) if isinstance(plain, str) and plain else "a host that is computed at run time"
+    return (
+        repr(plain) if isinstance(plain, str) and plain else "a host that is computed at run time"
+    )
 
 
-# ------------------------------------------------------------------------------------------------- all others
+# --------------------------------------------------------------------------------------- all others
 
 
 def _others(project: Project, texts: list[Setting]) -> Iterator[Service]:

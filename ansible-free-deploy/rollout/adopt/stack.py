@@ -14,7 +14,13 @@ from rollout.adopt.environment import Read
 from rollout.adopt.findings import OWN_KEY
 
 _SECRET = re.compile(r"SECRET|PASSW|TOKEN|KEY|DSN|CREDENTIAL|DATABASE_URL|BROKER_URL|REDIS_URL")
-_KINDS = {"int": "a number", "float": "a number", "bool": "true or false", "list": "a,b,c", "json": "JSON"}
+_KINDS = {
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a,b,c",
+    "json": "JSON",
+}
 _COMMENTS = {
     "extra_origins": "Carried over; remove those that no page comes from any more.",
     "allowed_shapes": "Patterns of the project as shapes. Each lets many origins in.",
@@ -24,19 +30,39 @@ _COMMENTS = {
 }
 
 
-def text(values: Mapping[str, Any], offered: Mapping[str, Any], reads: Sequence[Read], stack: str) -> str:
-    """`stacks/Pulumi.<stack>.yaml`, as short and commented as those that come along; `offered` are comments in it."""
-    todo = [] if "frontend_path" in values else [
-        "  # TODO: the folder that your build writes, with an index.html. `fab up` asks for it.",
-        "  # origin-kit:frontend_path: ../frontend/dist",
-    ]  # fmt: skip
+def text(
+    values: Mapping[str, Any], offered: Mapping[str, Any], reads: Sequence[Read], stack: str
+) -> str:
+    """`stacks/Pulumi.<stack>.yaml`, as short and commented as those that come along; `offered` are
+    comments in it."""
+    todo = (
+        []
+        if "frontend_path" in values
+        else [
+            (
+                "  # TODO: the folder that your build writes, with an index.html. `fab up` asks"
+                " for it."
+            ),
+            "  # origin-kit:frontend_path: ../frontend/dist",
+        ]
+    )
     lines = [
-        "# Written by `fab adopt`. Two machines on this host, known by their addresses; other clouds: see stacks/.",
+        (
+            "# Written by `fab adopt`. Two machines on this host, known by their addresses; other"
+            " clouds: see stacks/."
+        ),
         "config:",
-        *(line for key, value in values.items() if key != "env" for line in _commented(key, value, "")),
+        *(
+            line
+            for key, value in values.items()
+            if key != "env"
+            for line in _commented(key, value, "")
+        ),
         *todo,
         *(line for key, value in offered.items() for line in _commented(key, value, "# ")),
-        *_environment([read for read in reads if read.name not in OWN_KEY], values.get("env", {}), stack),
+        *_environment(
+            [read for read in reads if read.name not in OWN_KEY], values.get("env", {}), stack
+        ),
     ]
     return "\n".join(lines) + "\n"
 

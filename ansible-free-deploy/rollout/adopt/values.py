@@ -1,4 +1,5 @@
-"""What settings can be: said, computed at run time, or a name from outside; and what can be made of such. Pure."""
+"""What settings can be: said, computed at run time, or a name from outside; and what can be made of
+such. Pure."""
 
 from __future__ import annotations
 
@@ -18,19 +19,21 @@ RUNNING = "{}.{}".format(*sys.version_info)  # the Python that reads the project
 
 
 class AdoptError(ValueError):
-    """The project can't be read, or the stack's config not be written; the text says where, and the next step."""
+    """The project can't be read, or the stack's config not be written; the text says where, and the
+    next step."""
 
     exit_status = exits.USAGE
 
 
 class NotPython(AdoptError):
-    """A file that the Python which runs `fab` can't read: it has a mistake, or is written for a newer Python."""
+    """A file that the Python which runs `fab` can't read: it has a mistake, or is written for a
+    newer Python."""
 
     def __init__(self, file: object, line: int, problem: object) -> None:
         self.line, self.reason = line, f"not valid Python {RUNNING} ({problem})"
         super().__init__(
-            f"{file}:{line} is {self.reason}; correct it, or, if it is written for a newer Python, install that and "
-            "give it to the kit: `UV_PYTHON=python3.13 make -B .venv/run`"
+            f"{file}:{line} is {self.reason}; correct it, or, if it is written for a newer Python,"
+            " install that and give it to the kit: `UV_PYTHON=python3.13 make -B .venv/run`"
         )
 
 
@@ -46,8 +49,8 @@ NOTHING = _Nothing()
 
 @dataclass(frozen=True)
 class Computed:
-    """What only a run can tell: the variables and the condition that it hangs on, what it is where that holds, and
-    what it is where none of the variables is set."""
+    """What only a run can tell: the variables and the condition that it hangs on, what it is where
+    that holds, and what it is where none of the variables is set."""
 
     names: tuple[str, ...] = ()
     when: str = ""
@@ -83,8 +86,8 @@ Names = dict[str, Setting]
 
 @dataclass(eq=False)
 class Scope:
-    """The module or function that is being read; `returned` are a function's values, and whether they come of an empty
-    environment."""
+    """The module or function that is being read; `returned` are a function's values, and whether
+    they come of an empty environment."""
 
     module: str
     file: Path
@@ -92,7 +95,7 @@ class Scope:
     returned: list[tuple[Any, bool]] | None = None
 
 
-# ------------------------------------------------------------------------------------------------- telling
+# ------------------------------------------------------------------------------------------ telling
 
 
 def shown(value: Any) -> str:
@@ -110,7 +113,9 @@ def shown(value: Any) -> str:
     elif isinstance(value, Function):
         text = "a function"
     else:
-        text = "not set" if value is None else str(value) if isinstance(value, Path) else repr(value)
+        text = (
+            "not set" if value is None else str(value) if isinstance(value, Path) else repr(value)
+        )
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -151,13 +156,14 @@ def truth(value: Any) -> bool | None:
     return None if found is NOTHING else bool(found)
 
 
-# ------------------------------------------------------------------------------------------------- bounds
+# ------------------------------------------------------------------------------------------- bounds
 
 _PARTS, _DEPTH, _TEXT, _BITS = 5_000, 40, 100_000, 4_096
 
 
 def bounded(value: Any) -> Any:
-    """The value, unless it is larger or deeper than any setting is: lists that double in each line have no end."""
+    """The value, unless it is larger or deeper than any setting is: lists that double in each line
+    have no end."""
     left, stack = _PARTS, [(value, 0)]
     while stack:
         one, depth = stack.pop()
@@ -167,7 +173,9 @@ def bounded(value: Any) -> Any:
         if isinstance(one, Computed):
             stack += [(one.maybe, depth + 1), (one.unset, depth + 1)]
         elif isinstance(one, (list, dict)):
-            stack += [(inner, depth + 1) for inner in (one.values() if isinstance(one, dict) else one)]
+            stack += [
+                (inner, depth + 1) for inner in (one.values() if isinstance(one, dict) else one)
+            ]
     return value
 
 
@@ -177,7 +185,7 @@ def _is_long(value: Any) -> bool:
     return isinstance(value, int) and value.bit_length() > _BITS
 
 
-# ------------------------------------------------------------------------------------------------- what comes of them
+# ------------------------------------------------------------------------------- what comes of them
 
 
 def _product(left: Any, right: Any) -> int:
@@ -191,11 +199,21 @@ def _among(left: Any, right: Any) -> bool:
 
 
 _OPERATORS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: _product, ast.Div: operator.truediv,
-    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Is: operator.eq, ast.IsNot: operator.ne,
-    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
-    ast.In: _among, ast.NotIn: lambda left, right: not _among(left, right),
-}  # fmt: skip
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: _product,
+    ast.Div: operator.truediv,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Is: operator.eq,
+    ast.IsNot: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: _among,
+    ast.NotIn: lambda left, right: not _among(left, right),
+}
 
 
 def boolean(value: Any) -> bool:
@@ -206,21 +224,56 @@ def boolean(value: Any) -> bool:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "str": str, "bool": bool, "int": int, "float": float, "len": len, "list": list, "tuple": list,
-    "json.loads": json.loads, "distutils.util.strtobool": boolean, "strtobool": boolean,
+    "str": str,
+    "bool": bool,
+    "int": int,
+    "float": float,
+    "len": len,
+    "list": list,
+    "tuple": list,
+    "json.loads": json.loads,
+    "distutils.util.strtobool": boolean,
+    "strtobool": boolean,
     "re.compile": lambda pattern, *_: pattern,
-    "pathlib.Path": Path, "os.path.join": os.path.join, "os.path.dirname": os.path.dirname,
-    "os.path.abspath": os.path.normpath, "os.path.realpath": os.path.normpath, "os.path.normpath": os.path.normpath,
-}  # fmt: skip
+    "pathlib.Path": Path,
+    "os.path.join": os.path.join,
+    "os.path.dirname": os.path.dirname,
+    "os.path.abspath": os.path.normpath,
+    "os.path.realpath": os.path.normpath,
+    "os.path.normpath": os.path.normpath,
+}
 _METHODS: dict[type, tuple[str, ...]] = {
-    str: ("lower", "upper", "strip", "lstrip", "rstrip", "split", "startswith", "endswith", "removeprefix",
-          "removesuffix", "title", "capitalize", "casefold", "isdigit", "join"),
+    str: (
+        "lower",
+        "upper",
+        "strip",
+        "lstrip",
+        "rstrip",
+        "split",
+        "startswith",
+        "endswith",
+        "removeprefix",
+        "removesuffix",
+        "title",
+        "capitalize",
+        "casefold",
+        "isdigit",
+        "join",
+    ),
     list: ("copy",),
     dict: ("get", "copy"),
     Path: ("joinpath", "with_name", "with_suffix"),
-}  # fmt: skip
+}
 # What a function without effects can't do with values that it wasn't meant for.
-_REFUSALS = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError, MemoryError)
+_REFUSALS = (
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
+)
 
 
 def operated(op: ast.AST, left: Any, right: Any) -> Any:
@@ -228,15 +281,23 @@ def operated(op: ast.AST, left: Any, right: Any) -> Any:
     if isinstance(op, ast.Add) and (isinstance(left, list) or isinstance(right, list)):
         sides = [side if isinstance(side, list) else [unknown(side)] for side in (left, right)]
         return sides[0] + sides[1]
-    return result(_OPERATORS[type(op)], [left, right]) if type(op) in _OPERATORS else unknown(left, right)
+    return (
+        result(_OPERATORS[type(op)], [left, right])
+        if type(op) in _OPERATORS
+        else unknown(left, right)
+    )
 
 
-def result(function: Callable[..., Any], given: list[Any], words: dict[str, Any] | None = None) -> Any:
+def result(
+    function: Callable[..., Any], given: list[Any], words: dict[str, Any] | None = None
+) -> Any:
     """What a function without effects returns, where its arguments are said."""
     if function is list and len(given) == 1 and isinstance(given[0], list):
         return given[0]
     everything = [*given, *(words or {}).values()]
-    shallow = function is operator.getitem and isinstance(given[0], (list, dict)) and known(given[1])
+    shallow = (
+        function is operator.getitem and isinstance(given[0], (list, dict)) and known(given[1])
+    )
     try:
         if shallow or all(map(known, everything)):
             return bounded(function(*given, **(words or {})))
@@ -245,7 +306,9 @@ def result(function: Callable[..., Any], given: list[Any], words: dict[str, Any]
         return unknown(*everything)
 
 
-def _without_variables(function: Callable[..., Any], given: list[Any], words: dict[str, Any]) -> Any:
+def _without_variables(
+    function: Callable[..., Any], given: list[Any], words: dict[str, Any]
+) -> Any:
     plain = [unset(one) for one in given]
     named = {name: unset(one) for name, one in words.items()}
     if any(one is NOTHING for one in (*plain, *named.values())):
@@ -257,11 +320,14 @@ def _without_variables(function: Callable[..., Any], given: list[Any], words: di
 
 
 def method(inner: Any, name: str, given: list[Any], words: dict[str, Any]) -> Any:
-    """`inner.name(…)` for those of text, lists, dicts and paths that have no effects; NOTHING for any other."""
+    """`inner.name(…)` for those of text, lists, dicts and paths that have no effects; NOTHING for
+    any other."""
     plain = unset(inner) if isinstance(inner, Computed) else inner
     for kind, names in _METHODS.items():
         if isinstance(plain, kind) and name in names:
-            return result(lambda one, *rest, **more: getattr(one, name)(*rest, **more), [inner, *given], words)
+            return result(
+                lambda one, *rest, **more: getattr(one, name)(*rest, **more), [inner, *given], words
+            )
     return NOTHING
 
 
@@ -288,13 +354,18 @@ def merge(yes: Names, no: Names, when: str, condition: Any) -> None:
     for name in list(yes.keys() | no.keys()):
         one, other = yes.get(name, Setting()), no.get(name, Setting())
         if one.value is not other.value and one.value != other.value:
-            yes[name] = Setting(bounded(joined(one.value, other.value, when, condition)), one.where or other.where)
+            yes[name] = Setting(
+                bounded(joined(one.value, other.value, when, condition)), one.where or other.where
+            )
 
 
 def joined(yes: Any, no: Any, when: str, condition: Any) -> Any:
     """What is `yes` where a condition holds, and `no` elsewhere."""
     if isinstance(yes, dict) and isinstance(no, dict) and yes.keys() == no.keys():
-        return {key: yes[key] if yes[key] == no[key] else joined(yes[key], no[key], when, condition) for key in yes}
+        return {
+            key: yes[key] if yes[key] == no[key] else joined(yes[key], no[key], when, condition)
+            for key in yes
+        }
     if isinstance(yes, list) and isinstance(no, list):
         longer, text = (yes, when) if len(yes) > len(no) else (no, f"not ({when})")
         shorter = no if longer is yes else yes

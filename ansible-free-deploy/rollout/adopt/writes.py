@@ -1,4 +1,5 @@
-"""Where a project writes next to its code. A release is read-only on the hosts, so each of these fails there."""
+"""Where a project writes next to its code. A release is read-only on the hosts, so each of these
+fails there."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from rollout.adopt.evaluate import Reader
 from rollout.adopt.modules import module_name
 from rollout.adopt.values import Computed, Scope, Setting, unset
 
-_CODE = re.compile(r"\b(BASE_DIR|ROOT_DIR|PROJECT_DIR|PROJECT_ROOT|PROJECT_PATH|BASE_PATH|APPS_DIR|__file__)\b")
+_CODE = re.compile(
+    r"\b(BASE_DIR|ROOT_DIR|PROJECT_DIR|PROJECT_ROOT|PROJECT_PATH|BASE_PATH|APPS_DIR|__file__)\b"
+)
 _WORTH_A_LOOK = re.compile(
     r"open\(|write_text|write_bytes|mkdir|makedirs|touch\(|copyfile|move\(|FileHandler|FileSystemStorage"
 )
@@ -21,12 +24,14 @@ _MAKERS = ("os.makedirs", "os.mkdir")
 _STORAGES = ("FileSystemStorage", "FileHandler", "RotatingFileHandler", "TimedRotatingFileHandler")
 _WRITING = re.compile(r"[wax+]")
 
-# Settings whose folder or file is written to, by their name; MEDIA_ROOT and the like have rows of their own.
+# Settings whose folder or file is written to, by their name; MEDIA_ROOT and the like have rows of
+# their own.
 _NAMED = re.compile(
     r"\w*(LOG|LOGS|INDEX|INDICES|UPLOAD|UPLOADS|CACHE|TMP|TEMP|EXPORT|EXPORTS|BACKUP|BACKUPS|OUTPUT|STORAGE|ARCHIVE|MAIL|EMAIL|SESSION|DATA|"
     r"FILE_UPLOAD_TEMP|SENDFILE|PROTECTED|PRIVATE\w*)_?(DIR|DIRECTORY|ROOT|PATH|FILE|FILENAME|FOLDER|FILE_PATH)"
 )
-# Other settings that name a file or folder: where nothing of the project is there, it is made at run time.
+# Other settings that name a file or folder: where nothing of the project is there, it is made at
+# run time.
 _PLACE = re.compile(r"\w+_(DIR|DIRECTORY|ROOT|PATH|FILE|FILENAME|FOLDER|TMP|TEMP)")
 _BUILT = re.compile(
     r"(^|_)(STATIC|TEMPLATES?|FRONTEND|DIST|BUILD|ASSETS|WEBPACK|VITE|MANIFEST|BUNDLE|SRC|NODE|TESTS?)_"
@@ -46,20 +51,24 @@ def places(reader: Reader, file: Path, is_settings: bool) -> Iterator[Setting]:
     for node in ast.walk(tree):
         target = _written(node)
         if target is not None and _is_beside(target, reader, scope):
-            yield Setting(f"{'the settings write' if is_settings else 'the code writes'} next to the code: "
-                          f"`{_short(node)}`", reader.where(file, node))  # fmt: skip
+            yield Setting(
+                f"{'the settings write' if is_settings else 'the code writes'} next to the code: "
+                f"`{_short(node)}`",
+                reader.where(file, node),
+            )
 
 
 def _written(node: ast.AST) -> ast.expr | None:
     """The path that a call writes to, if it does."""
     match node:
-        case ast.Call(func=ast.Name(id="open"), args=[target, ast.Constant(value=str() as mode), *_]) if (
-            _WRITING.search(mode)
-        ):
+        case ast.Call(
+            func=ast.Name(id="open"), args=[target, ast.Constant(value=str() as mode), *_]
+        ) if _WRITING.search(mode):
             return target
-        case ast.Call(func=ast.Attribute(value=target, attr="open"), args=[ast.Constant(value=str() as mode), *_]) if (
-            len(mode) <= 3 and _WRITING.search(mode)
-        ):
+        case ast.Call(
+            func=ast.Attribute(value=target, attr="open"),
+            args=[ast.Constant(value=str() as mode), *_],
+        ) if len(mode) <= 3 and _WRITING.search(mode):
             return target
         case ast.Call(func=ast.Attribute(value=target, attr=attr)) if attr in _PATH_METHODS:
             return target
@@ -87,7 +96,9 @@ def _short(node: ast.AST) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def of_settings(names: Mapping[str, Setting], root: Path, shipped: Collection[Path]) -> Iterator[Setting]:
+def of_settings(
+    names: Mapping[str, Setting], root: Path, shipped: Collection[Path]
+) -> Iterator[Setting]:
     """Settings that have Django, a package or the project write next to the code."""
     for name, one in names.items():
         place = unset(one.value)
@@ -111,7 +122,9 @@ def _inner(names: Mapping[str, Setting]) -> Iterator[tuple[str, Any]]:
         ("HUEY", {"filename": _of(names, "HUEY")}, "filename"),
     ):
         for alias, group in groups.items():
-            if not isinstance(group, dict) or (name == "CACHES" and "filebased" not in str(group.get("BACKEND"))):
+            if not isinstance(group, dict) or (
+                name == "CACHES" and "filebased" not in str(group.get("BACKEND"))
+            ):
                 continue
             yield f"{name}[{alias!r}]", group.get(key)
 
@@ -119,7 +132,12 @@ def _inner(names: Mapping[str, Setting]) -> Iterator[tuple[str, Any]]:
 def _is_made(name: str, value: str | Path, root: Path, shipped: Collection[Path]) -> bool:
     """Whether a setting names a place below the project's folder that holds nothing of it."""
     place = Path(value)
-    if not _PLACE.fullmatch(name) or _BUILT.search(name) or not place.is_absolute() or place == root:
+    if (
+        not _PLACE.fullmatch(name)
+        or _BUILT.search(name)
+        or not place.is_absolute()
+        or place == root
+    ):
         return False
     return not any(file.is_relative_to(place) for file in shipped)
 

@@ -1,4 +1,5 @@
-"""Why a page may or may not read the backend: every origin × endpoint × method, judged as a browser would.
+"""Why a page may or may not read the backend: every origin × endpoint × method, judged as a browser
+would.
 
 seen = examine(outputs)
 diagnose(seen).status
@@ -33,16 +34,25 @@ FOLLOWS = "what follows from it"
 _WRONG_HOST = "origin-kit-doctor.invalid"
 
 
-def examine(outputs: Outputs, asked: tuple[tuple[Row, ...], tuple[Endpoint, ...], bool] | None = None) -> Seen:
+def examine(
+    outputs: Outputs, asked: tuple[tuple[Row, ...], tuple[Endpoint, ...], bool] | None = None
+) -> Seen:
     """Ask everything, or only `asked`: rows, endpoints and whether cookies go along."""
     contract = outputs.contract
-    addresses = {"frontend": ask.resolve(contract.frontend.origin), "backend": ask.resolve(contract.backend.origin)}
+    addresses = {
+        "frontend": ask.resolve(contract.frontend.origin),
+        "backend": ask.resolve(contract.backend.origin),
+    }
     page = ask.page(contract, (addresses["frontend"] or (contract.frontend.hosts[0].address,))[0])
     wanted = asked or (rows(contract), endpoints(contract), contract.cors.allow_credentials)
     cells = questions(contract, wanted[0], wanted[1], page.csp, wanted[2])
     address = (addresses["backend"] or (contract.backend.hosts[0].address,))[0]
     public = _public(contract, address, cells)
-    led = None if asked else ask.led(address, contract.backend.origin, (("Origin", contract.frontend.origin),))
+    led = (
+        None
+        if asked
+        else ask.led(address, contract.backend.origin, (("Origin", contract.frontend.origin),))
+    )
     within = hosts.each(contract.hosts, lambda pair: _host(outputs, *pair, cells, wanted[0]))
     return Seen(
         contract=contract,
@@ -55,8 +65,14 @@ def examine(outputs: Outputs, asked: tuple[tuple[Row, ...], tuple[Endpoint, ...]
     )
 
 
-def asked(contract: Contract, origin: str | None, path: str, method: str, names: Sequence[str],
-          credentials: bool) -> tuple[tuple[Row, ...], tuple[Endpoint, ...], bool]:  # fmt: skip
+def asked(
+    contract: Contract,
+    origin: str | None,
+    path: str,
+    method: str,
+    names: Sequence[str],
+    credentials: bool,
+) -> tuple[tuple[Row, ...], tuple[Endpoint, ...], bool]:
     """One question of a person's: from an origin (the frontend's by default) to a path."""
     text = origin or contract.frontend.origin
     try:
@@ -79,11 +95,13 @@ def asked(contract: Contract, origin: str | None, path: str, method: str, names:
 def _header(text: str) -> tuple[str, str]:
     name, _, value = text.partition(":")
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-        raise deploy.UsageError(f"--header {name!r} is no header's name; write X-Foo, or 'X-Foo: value'")
+        raise deploy.UsageError(
+            f"--header {name!r} is no header's name; write X-Foo, or 'X-Foo: value'"
+        )
     return name, value.strip() or "1"
 
 
-# ------------------------------------------------------------------------------------------------- asking
+# ------------------------------------------------------------------------------------------- asking
 
 
 def _public(contract: Contract, address: str, cells: Sequence[Question]) -> list[Cell]:
@@ -93,7 +111,9 @@ def _public(contract: Contract, address: str, cells: Sequence[Question]) -> list
     return _judged(PUBLIC, cells, parts.netloc, answers)
 
 
-def _judged(view: str, cells: Sequence[Question], host: str, answers: Sequence[Answer]) -> list[Cell]:
+def _judged(
+    view: str, cells: Sequence[Question], host: str, answers: Sequence[Answer]
+) -> list[Cell]:
     """Each question with as many of the answers as it has lines."""
     found, rest = [], list(answers)
     for question in cells:
@@ -108,48 +128,87 @@ def verdict(question: Question, answers: Sequence[Answer]) -> Verdict | None:
     if any(isinstance(answer, Unanswered) for answer in answers):
         return None
     own = [answer for answer in answers if isinstance(answer, Response)]
-    if not question.row.allowed:  # what the server says counts, even where the browser has a reason of its own
-        wrong = [cors_check(question.row.origin, question.request.credentials, answer) for answer in own]
+    if (
+        not question.row.allowed
+    ):  # what the server says counts, even where the browser has a reason of its own
+        wrong = [
+            cors_check(question.row.origin, question.request.credentials, answer) for answer in own
+        ]
         first = wrong[-1] if all(wrong) else None
-        return Verdict(first is None, first.reason if first else None, "request", "", "", question.request.url)
+        return Verdict(
+            first is None, first.reason if first else None, "request", "", "", question.request.url
+        )
     preflight = own[0] if len(own) == 2 else None
     try:
         return judge(question.request, [Exchange(own[-1], preflight)])
     except ValueError:  # a redirect, which is not followed: what it says itself counts
-        final = Response(200, tuple(pair for pair in own[-1].headers if pair[0].lower() != "location"))
+        final = Response(
+            200, tuple(pair for pair in own[-1].headers if pair[0].lower() != "location")
+        )
         return judge(question.request, [Exchange(final, preflight)])
 
 
-def _host(outputs: Outputs, role: str, host: Host, cells: Sequence[Question], asking: Sequence[Row]) -> tuple[
-    HostReport, list[Cell], list[Direct]
-]:  # fmt: skip
+def _host(
+    outputs: Outputs, role: str, host: Host, cells: Sequence[Question], asking: Sequence[Row]
+) -> tuple[HostReport, list[Cell], list[Direct]]:
     contract, name = outputs.contract, urlsplit(outputs.contract.backend.origin).netloc
-    lines = [["nginx", *line] for question in cells for line in question.lines(name)] if role == "backend" else []
+    lines = (
+        [["nginx", *line] for question in cells for line in question.lines(name)]
+        if role == "backend"
+        else []
+    )
     direct = list(_direct(name, asking)) if role == "backend" else []
-    orders = deploy.payload(contract, role, host, secret_values.read(outputs), "examine",
-                            questions=[*lines, *(line for _, _, line in direct)])  # fmt: skip
+    orders = deploy.payload(
+        contract,
+        role,
+        host,
+        secret_values.read(outputs),
+        "examine",
+        questions=[*lines, *(line for _, _, line in direct)],
+    )
     try:
-        with hosts.session(host, access.identity(contract)) as session, report.busy(host.name) as begin:
+        with (
+            hosts.session(host, access.identity(contract)) as session,
+            report.busy(host.name) as begin,
+        ):
             begin("is asked")
             state = session.run(orders)
     except HostError as problem:
         return HostReport(host.name, host.address, None, str(problem).split(": ", 1)[-1]), [], []
     told = state.pop("answers")
-    found = _judged(host.name, cells, name, [_answer(one) for one in told[: len(lines)]]) if lines else []
+    found = (
+        _judged(host.name, cells, name, [_answer(one) for one in told[: len(lines)]])
+        if lines
+        else []
+    )
     own = [
-        Direct(host.name, row.origin, row.allowed, kind, _lines(_answer(one)), one.get("status", 0),
-               one.get("bare", False), one.get("problem", ""))
+        Direct(
+            host.name,
+            row.origin,
+            row.allowed,
+            kind,
+            _lines(_answer(one)),
+            one.get("status", 0),
+            one.get("bare", False),
+            one.get("problem", ""),
+        )
         for (row, kind, _), one in zip(direct, told[len(lines) :], strict=True)
-    ]  # fmt: skip
-    bare = frozenset((str(line[1]), str(line[2])) for line, one in zip(lines, told, strict=False) if one.get("bare"))
+    ]
+    bare = frozenset(
+        (str(line[1]), str(line[2]))
+        for line, one in zip(lines, told, strict=False)
+        if one.get("bare")
+    )
     return HostReport(host.name, host.address, state, bare=bare), found, own
 
 
 def _direct(name: str, asking: Sequence[Row]) -> list[tuple[Row, str, list[object]]]:
-    """Past nginx: a preflight of each origin, and one of an allowed origin with a Host that Django refuses.
+    """Past nginx: a preflight of each origin, and one of an allowed origin with a Host that Django
+    refuses.
 
-    Preflights, because CorsMiddleware answers them itself: no view runs. If it stands first, not even the wrong Host is
-    noticed, and nobody's log has a line of it; what stands above it and asks for the Host would refuse.
+    Preflights, because CorsMiddleware answers them itself: no view runs. If it stands first, not
+    even the wrong Host is noticed, and nobody's log has a line of it; what stands above it and asks
+    for the Host would refuse.
     """
     found = [(row, "page", _preflight(name, row)) for row in asking]
     first = next((row for row in asking if row.allowed), None)
@@ -170,15 +229,18 @@ def _answer(one: Json) -> Answer:
 def _lines(answer: Answer) -> tuple[str, ...] | None:
     if isinstance(answer, Unanswered):
         return None
-    return tuple(value for name, value in answer.headers if name.lower() == "access-control-allow-origin")
+    return tuple(
+        value for name, value in answer.headers if name.lower() == "access-control-allow-origin"
+    )
 
 
-# ------------------------------------------------------------------------------------------------- telling
+# ------------------------------------------------------------------------------------------ telling
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that was seen, what it means, and what a real browser made of the same cells, if it was asked."""
+    """All that was seen, what it means, and what a real browser made of the same cells, if it was
+    asked."""
 
     seen: Seen
     findings: tuple[Finding, ...]
@@ -186,22 +248,25 @@ class Diagnosis:
 
     @property
     def status(self) -> int:
-        """As every verb's exit status (infra/exits.py): all as intended, something differs, nothing could be asked."""
+        """As every verb's exit status (infra/exits.py): all as intended, something differs, nothing
+        could be asked."""
         if self.seen.unanswered:
             return exits.UNREACHABLE
         return exits.WRONG if any(not finding.warning for finding in self.findings) else exits.OK
 
 
 def diagnose(seen: Seen, origin: str | None = None, browse: bool = False) -> Diagnosis:
-    """What it all means. `origin` is one that somebody expected to work. Raises browser.BrowserError."""
+    """What it all means. `origin` is one that somebody expected to work. Raises
+    browser.BrowserError."""
     found = list(findings(seen))
     if origin and (near := near_miss(origin, seen.contract)):
         found.insert(1 if found and found[0].kind is Kind.NOTHING else 0, near)
     browsed = browser.browse(seen) if browse and any(cell.verdict for cell in public(seen)) else {}
     found += [
         Finding(
-            f"Chromium and the verdict disagree on {cell.question.row.origin}, {cell.question.endpoint.title}: "
-            f"Chromium says {outcome.word}, the verdict {_word(cell)}",
+            f"Chromium and the verdict disagree on {cell.question.row.origin},"
+            f" {cell.question.endpoint.title}: Chromium says {outcome.word}, the verdict"
+            f" {_word(cell)}",
             "please report it: a bug of the kit",
         )
         for cell in public(seen)
@@ -228,7 +293,8 @@ def _word(cell: Cell) -> str:
 
 
 def word(cell: Cell, outcome: browser.Outcome | None = None) -> str:
-    """A cell in a word or two, with its status; `!` marks what is not as intended, `?` what could not be asked."""
+    """A cell in a word or two, with its status; `!` marks what is not as intended, `?` what could
+    not be asked."""
     said = _word(cell)
     if cell.verdict and cell.verdict.allowed and not cell.judged_right:
         said = f"let in {cell.status}"
@@ -246,7 +312,11 @@ def matrix(result: Diagnosis) -> str:
     table = [
         (
             row.origin,
-            *(word(cell, result.browsed.get(cell.key)) for cell in cells if cell.question.row == row),
+            *(
+                word(cell, result.browsed.get(cell.key))
+                for cell in cells
+                if cell.question.row == row
+            ),
         )
         for row in origins
     ]
@@ -254,7 +324,8 @@ def matrix(result: Diagnosis) -> str:
 
 
 def told(found: Sequence[Finding]) -> str:
-    """The root causes, numbered, each with its cure and where to read on, and with what follows from it."""
+    """The root causes, numbered, each with its cure and where to read on, and with what follows
+    from it."""
     lines = []
     for number, finding in enumerate(found, 1):
         lines.append(f"{number}. {_said(finding)}")
@@ -269,12 +340,17 @@ def _said(finding: Finding) -> str:
 
 
 def as_text(result: Diagnosis, as_json: bool = False, notes: Sequence[str] = ()) -> str:
-    """For a person: the matrix, the findings, `notes` on what was not asked, one last line. Or the same as JSON."""
+    """For a person: the matrix, the findings, `notes` on what was not asked, one last line. Or the
+    same as JSON."""
     if as_json:
         return json.dumps(to_json(result), indent=2)
     rest = ", but for what is noted above" if notes else ""
-    last = {0: f"all as intended{rest}", 1: "not as intended", 4: "nothing could be asked"}[result.status]
-    return "\n\n".join(filter(None, [matrix(result), told(result.findings), "\n".join(notes), last]))
+    last = {0: f"all as intended{rest}", 1: "not as intended", 4: "nothing could be asked"}[
+        result.status
+    ]
+    return "\n\n".join(
+        filter(None, [matrix(result), told(result.findings), "\n".join(notes), last])
+    )
 
 
 def to_json(result: Diagnosis) -> Json:

@@ -1,4 +1,5 @@
-"""Ask the live environment: the public address from here, each host from within, the page for its policy."""
+"""Ask the live environment: the public address from here, each host from within, the page for its
+policy."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ Answer = Response | Unanswered
 
 @dataclass(frozen=True)
 class Page:
-    """The frontend as it is served: its policy, and where its config.json says that the backend is, if it was read."""
+    """The frontend as it is served: its policy, and where its config.json says that the backend is,
+    if it was read."""
 
     status: int | None
     csp: str | None = None
@@ -39,7 +41,8 @@ class Page:
 
 
 def resolve(origin: str) -> tuple[str, ...]:
-    """The IPv4 and IPv6 addresses that the origin's host has from here; empty if the name is unknown."""
+    """The IPv4 and IPv6 addresses that the origin's host has from here; empty if the name is
+    unknown."""
     parts = urlsplit(origin)
     try:
         found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
@@ -68,8 +71,8 @@ _HOPS = 10  # browsers follow twenty
 
 
 def led(address: str, origin: str, headers: Headers) -> tuple[str, int] | None:
-    """Where redirects from `/` lead within `origin`, and what is answered there; None for one without redirects, that
-    leads elsewhere, or that does not answer."""
+    """Where redirects from `/` lead within `origin`, and what is answered there; None for one
+    without redirects, that leads elsewhere, or that does not answer."""
     parts, target = urlsplit(origin), "/"
     for hop in range(_HOPS):
         answer = one(address, parts.port or 80, "GET", target, (("Host", parts.netloc), *headers))
@@ -98,7 +101,9 @@ def page(contract: Contract, address: str) -> Page:
     if isinstance(answer, Unanswered):
         return Page(None, problem=answer.problem)
     backend, problem = _backend(address, parts.port or 80, host)
-    return Page(answer.status, answer.get("Content-Security-Policy"), backend, config_problem=problem)
+    return Page(
+        answer.status, answer.get("Content-Security-Policy"), backend, config_problem=problem
+    )
 
 
 def _backend(address: str, port: int, headers: Headers) -> tuple[str | None, str]:

@@ -26,9 +26,11 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong and what mends it; `anchor` is a heading of the guide. A `warning` leaves the status at 0.
+    """What is wrong and what mends it; `anchor` is a heading of the guide. A `warning` leaves the
+    status at 0.
 
-    `places` is where it was seen, `reach` where something may be seen that only follows from it, `follows` what does.
+    `places` is where it was seen, `reach` where something may be seen that only follows from it,
+    `follows` what does.
     """
 
     text: str
@@ -57,7 +59,8 @@ _EXPLAINS: dict[Kind, frozenset[Kind]] = {
 
 
 def by_cause(found: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Root causes, what is wrong before what is only worth knowing; what follows from one is listed under it."""
+    """Root causes, what is wrong before what is only worth knowing; what follows from one is listed
+    under it."""
     ordered = sorted(dict.fromkeys(found), key=lambda one: (one.warning, one.kind))
     roots: list[Finding] = []
     under: dict[Finding, list[Finding]] = {}

@@ -1,4 +1,5 @@
-"""What is never as intended, whether a page may read it or not: answers with 5xx, cookies that browsers drop. Pure."""
+"""What is never as intended, whether a page may read it or not: answers with 5xx, cookies that
+browsers drop. Pure."""
 
 from __future__ import annotations
 
@@ -15,15 +16,16 @@ from rollout.verdict import Response
 _GATEWAY = (502, 504)  # nginx's own, for an application that does not answer
 _FAB_LOGS = "see `fab logs`"
 _HANDLER = (
-    "give the logger django.request a handler, e.g. logging.StreamHandler, whose lines `fab logs` shows; "
-    "with disable_existing_loggers at its default of True, Django's own loggers are off"
+    "give the logger django.request a handler, e.g. logging.StreamHandler, whose lines `fab logs`"
+    " shows; with disable_existing_loggers at its default of True, Django's own loggers are off"
 )
 _LONGEST = 200
 _ENDS_WITH = "; its log ends with: "
 
 
 def failures(seen: Seen) -> Iterator[Finding]:
-    """One finding for each request and status, however many origins it spoils and however many views saw it."""
+    """One finding for each request and status, however many origins it spoils and however many
+    views saw it."""
     found: dict[tuple[str, str, int], list[Cell]] = {}
     for cell in seen.cells:
         for asked in dict.fromkeys(_failed(cell)):
@@ -35,12 +37,14 @@ def failures(seen: Seen) -> Iterator[Finding]:
         there = "" if set(views) == everywhere else f" ({', '.join(map(where, views))})"
         bare = any((method, target) in host.bare for host in seen.hosts)
         yield Finding(
-            f"{method} {seen.contract.backend.origin}{target} answers {status}{there}: {_what(status, bare)}; "
-            f"{_cors(cells)}{last_words(seen, views)}",
-            _cure(seen, views, method, target, status), "5xx",
-            kind=Kind.FAILS, places=_places(status, views),
+            f"{method} {seen.contract.backend.origin}{target} answers {status}{there}:"
+            f" {_what(status, bare)}; {_cors(cells)}{last_words(seen, views)}",
+            _cure(seen, views, method, target, status),
+            "5xx",
+            kind=Kind.FAILS,
+            places=_places(status, views),
             reach=frozenset(map(failing_of, views)),
-        )  # fmt: skip
+        )
 
 
 def _led(seen: Seen) -> Iterator[Finding]:
@@ -49,30 +53,40 @@ def _led(seen: Seen) -> Iterator[Finding]:
         target, status = seen.led
         hosts = [host.name for host in seen.hosts]
         yield Finding(
-            f"GET {seen.contract.backend.origin}/ leads to {target}, which answers {status}: {_what(status, False)}"
-            f"{last_words(seen, hosts)}",
-            _FAB_LOGS, "5xx", kind=Kind.FAILS, places=frozenset([PUBLIC]),
-        )  # fmt: skip
+            f"GET {seen.contract.backend.origin}/ leads to {target}, which answers {status}:"
+            f" {_what(status, False)}{last_words(seen, hosts)}",
+            _FAB_LOGS,
+            "5xx",
+            kind=Kind.FAILS,
+            places=frozenset([PUBLIC]),
+        )
 
 
 def lost_cookies(seen: Seen) -> Iterator[Finding]:
     """Cookies that the API sets and browsers drop, since it is reached by plain http; each once."""
     if not seen.contract.backend.origin.startswith("http:"):
         return
-    answers = [answer for cell in seen.cells for answer in cell.answers if isinstance(answer, Response)]
-    lines = [value for one in answers for name, value in one.headers if name.lower() == "set-cookie"]
+    answers = [
+        answer for cell in seen.cells for answer in cell.answers if isinstance(answer, Response)
+    ]
+    lines = [
+        value for one in answers for name, value in one.headers if name.lower() == "set-cookie"
+    ]
     for name, line in {line.partition("=")[0].strip(): line for line in lines}.items():
         plain = cookies.without_prefix(name)
         if plain is not None:
             yield Finding(
-                f"the API sets the cookie {name!r} over plain http, and browsers drop it: a cookie of that name needs "
-                "https, so a log-in answers 403", f"name it {plain!r} on plain http",
-            )  # fmt: skip
+                f"the API sets the cookie {name!r} over plain http, and browsers drop it: a cookie"
+                " of that name needs https, so a log-in answers 403",
+                f"name it {plain!r} on plain http",
+            )
         elif cookies.is_marked_secure(line):
             yield Finding(
-                f"the API sets the cookie {name!r}, and it is marked Secure: over plain http browsers drop it",
-                "set it without Secure on plain http", warning=True,
-            )  # fmt: skip
+                f"the API sets the cookie {name!r}, and it is marked Secure: over plain http"
+                " browsers drop it",
+                "set it without Secure on plain http",
+                warning=True,
+            )
 
 
 def _cure(seen: Seen, views: Sequence[str], method: str, target: str, status: int) -> str:
@@ -96,11 +110,14 @@ def application_of(view: str) -> str:
 
 def only_failures(cells: Sequence[Cell]) -> bool:
     """Whether all that these cells lack is a readable answer to a request that got 5xx."""
-    return all(isinstance(cell.answers[-1], Response) and cell.answers[-1].status >= 500 for cell in cells)
+    return all(
+        isinstance(cell.answers[-1], Response) and cell.answers[-1].status >= 500 for cell in cells
+    )
 
 
 def last_words(seen: Seen, views: Sequence[str]) -> str:
-    """How the log of a host that answers so ends, if it has told: the last exception, or where to look for it."""
+    """How the log of a host that answers so ends, if it has told: the last exception, or where to
+    look for it."""
     return next((text for text, _ in _words(seen, views)), "")
 
 
@@ -144,7 +161,8 @@ def _short(lines: Sequence[str]) -> str:
 
 
 def _by_hand(seen: Seen, target: str) -> str:
-    """The command that asks the application without a server, so that its exception reaches the terminal."""
+    """The command that asks the application without a server, so that its exception reaches the
+    terminal."""
     host = urlsplit(seen.contract.backend.origin).netloc
     code = f"from django.test import Client; Client(HTTP_HOST='{host}').get('{target}')"
     return f'`fab manage -- shell -c "{code}"`'
@@ -160,14 +178,20 @@ def _failed(cell: Cell) -> Iterator[tuple[str, str, int]]:
 def _what(status: int, bare: bool) -> str:
     if bare:
         return "the application fails, and so does its own error page (the answer is gunicorn's)"
-    return "nginx gets no answer from the application" if status in _GATEWAY else "the application itself fails"
+    return (
+        "nginx gets no answer from the application"
+        if status in _GATEWAY
+        else "the application itself fails"
+    )
 
 
 def _cors(cells: Sequence[Cell]) -> str:
     asked = [cell for cell in cells if cell.question.row.allowed]
     if all(cell.judged_right for cell in asked):
         return "CORS is not the reason"
-    return "CORS is not the reason, though a page sees a CORS error, as the answer lacks the headers"
+    return (
+        "CORS is not the reason, though a page sees a CORS error, as the answer lacks the headers"
+    )
 
 
 def _places(status: int, views: Sequence[str]) -> frozenset[str]:

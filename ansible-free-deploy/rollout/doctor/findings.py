@@ -12,7 +12,14 @@ from infra.contract import Contract, Json
 from infra.origins import OriginError, parse_origin, parse_shape
 from rollout.doctor.ask import Answer, Unanswered
 from rollout.doctor.causes import GUIDE, Finding, Kind, by_cause
-from rollout.doctor.failures import application_of, failing_of, failures, last_words, lost_cookies, only_failures
+from rollout.doctor.failures import (
+    application_of,
+    failing_of,
+    failures,
+    last_words,
+    lost_cookies,
+    only_failures,
+)
 from rollout.doctor.questions import STRANGER
 from rollout.doctor.seen import PAGE, PUBLIC, Cell, Direct, HostReport, Seen, where
 from rollout.verdict import Reason, Response, same_site
@@ -21,8 +28,8 @@ __all__ = ["GUIDE", "Cell", "Direct", "Finding", "HostReport", "Seen", "findings
 
 
 def findings(seen: Seen) -> tuple[Finding, ...]:
-    """Every root cause, the ones nearest to the hosts first, and under each what follows from it; one line each however
-    many cells it spoils. A question without an answer is no verdict."""
+    """Every root cause, the ones nearest to the hosts first, and under each what follows from it;
+    one line each however many cells it spoils. A question without an answer is no verdict."""
     everything = [
         *_nothing(seen),
         *_hosts(seen),
@@ -30,69 +37,111 @@ def findings(seen: Seen) -> tuple[Finding, ...]:
         *_page(seen),
         *failures(seen),
         *lost_cookies(seen),
-        *(_told_where_files_are_right(seen, finding) for finding in (*_cells(seen), *_django(seen))),
+        *(
+            _told_where_files_are_right(seen, finding)
+            for finding in (*_cells(seen), *_django(seen))
+        ),
         *_contract(seen.contract),
     ]
     return by_cause(everything)
 
 
 def _told_where_files_are_right(seen: Seen, finding: Finding) -> Finding:
-    """Where files and processes say that all is as it should be, a plain deploy would find nothing to do."""
+    """Where files and processes say that all is as it should be, a plain deploy would find nothing
+    to do."""
     states = [host.state for host in seen.hosts]
-    if all(s and not (s["diff"] or s["differs"] or s["restarts"] or s["unfinished"]) for s in states):
-        return replace(finding, cure=finding.cure.replace("run `fab deploy`", "run `fab deploy --restart`"))
+    if all(
+        s and not (s["diff"] or s["differs"] or s["restarts"] or s["unfinished"]) for s in states
+    ):
+        return replace(
+            finding, cure=finding.cure.replace("run `fab deploy`", "run `fab deploy --restart`")
+        )
     return finding
 
 
-# ------------------------------------------------------------------------------------------------- hosts
+# -------------------------------------------------------------------------------------------- hosts
 
 
 def _hosts(seen: Seen) -> Iterator[Finding]:
     for host in seen.hosts:
         served = _served(seen, host)
         if host.state is None:
-            yield Finding(f"{host.name} can't be asked: {host.problem}", "see docs/operating.md", kind=Kind.HOST,
-                          reach=served)  # fmt: skip
+            yield Finding(
+                f"{host.name} can't be asked: {host.problem}",
+                "see docs/operating.md",
+                kind=Kind.HOST,
+                reach=served,
+            )
             continue
         state = host.state
         if state.get("generation", "") is None:  # so nothing runs there, and no file is there yet
             shipped = state["release"] is not None
-            text = "no configuration was deployed to {} yet" if shipped else "nothing was shipped or deployed to {} yet"
-            yield Finding(text.format(host.name), "run `fab deploy`" if shipped else "run `fab up`",
-                          kind=Kind.NO_RELEASE, reach=served | _application(served))  # fmt: skip
+            text = (
+                "no configuration was deployed to {} yet"
+                if shipped
+                else "nothing was shipped or deployed to {} yet"
+            )
+            yield Finding(
+                text.format(host.name),
+                "run `fab deploy`" if shipped else "run `fab up`",
+                kind=Kind.NO_RELEASE,
+                reach=served | _application(served),
+            )
             continue
         if state["release"] is None:
-            yield Finding(f"{host.name} has no release of the application", "run `fab ship`, then `fab deploy`",
-                          kind=Kind.NO_RELEASE, reach=_application(served))  # fmt: skip
+            yield Finding(
+                f"{host.name} has no release of the application",
+                "run `fab ship`, then `fab deploy`",
+                kind=Kind.NO_RELEASE,
+                reach=_application(served),
+            )
         if state["unfinished"]:
-            yield Finding(f"a deploy was cut short on {host.name}", "run `fab deploy`, which undoes it first",
-                          kind=Kind.DRIFT, reach=served)  # fmt: skip
+            yield Finding(
+                f"a deploy was cut short on {host.name}",
+                "run `fab deploy`, which undoes it first",
+                kind=Kind.DRIFT,
+                reach=served,
+            )
         for unit, what in state["units"].items():
             if what != "active":
                 reach = served if unit.startswith("nginx.") else _application(served)
-                yield Finding(f"{unit} on {host.name} is {what}", "see `fab logs`, then run `fab deploy`", "no-answer",
-                              kind=Kind.STOPPED, places=reach, reach=reach)  # fmt: skip
+                yield Finding(
+                    f"{unit} on {host.name} is {what}",
+                    "see `fab logs`, then run `fab deploy`",
+                    "no-answer",
+                    kind=Kind.STOPPED,
+                    places=reach,
+                    reach=reach,
+                )
         if killed := state.get("workers_killed"):
             text = (
-                f"the kernel has killed {killed} of gunicorn's workers on {host.name} in the last 5 minutes, "
-                "for want of memory"
+                f"the kernel has killed {killed} of gunicorn's workers on {host.name} in the last 5"
+                " minutes, for want of memory"
             )
-            cure = "give the host more (memory_mb or machine_type, then `fab up`), or have fewer `workers`"
+            cure = (
+                "give the host more (memory_mb or machine_type, then `fab up`), or have fewer"
+                " `workers`"
+            )
             yield Finding(text, cure, "5xx", kind=Kind.STOPPED, reach=_application(served))
         if paths := state.get("release_changed"):
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-            yield Finding(f"the release on {host.name} was changed on the host: {paths[0]}{more}", "run `fab ship`",
-                          kind=Kind.DRIFT)  # fmt: skip
+            yield Finding(
+                f"the release on {host.name} was changed on the host: {paths[0]}{more}",
+                "run `fab ship`",
+                kind=Kind.DRIFT,
+            )
         yield from (replace(one, kind=Kind.DRIFT, reach=served) for one in _drift(host.name, state))
 
 
 def _nothing(seen: Seen) -> Iterator[Finding]:
     if seen.unanswered:
         yield Finding(
-            "nothing answers: neither a host nor the page nor the API could be asked, so nothing was judged",
-            "see that this machine has a network and that the hosts run, then ask again", "no-answer",
+            "nothing answers: neither a host nor the page nor the API could be asked, so nothing"
+            " was judged",
+            "see that this machine has a network and that the hosts run, then ask again",
+            "no-answer",
             kind=Kind.NOTHING,
-        )  # fmt: skip
+        )
 
 
 def _served(seen: Seen, host: HostReport) -> frozenset[str]:
@@ -109,33 +158,51 @@ def _served(seen: Seen, host: HostReport) -> frozenset[str]:
 def _application(served: frozenset[str]) -> frozenset[str]:
     """The places of what the application fails to answer there; of a frontend it is the page."""
     return frozenset(
-        place for view in served for place in ([PAGE] if view == PAGE else [application_of(view), failing_of(view)])
+        place
+        for view in served
+        for place in ([PAGE] if view == PAGE else [application_of(view), failing_of(view)])
     )
 
 
 def _drift(name: str, state: Json) -> Iterator[Finding]:
-    """Files first: what runs on other configuration than its files is told only where the files are right."""
+    """Files first: what runs on other configuration than its files is told only where the files are
+    right."""
     by_origins: dict[str, list[str]] = {}
     for path, text in state["diff"].items():
         if origins := _origins_changed(text):
             by_origins.setdefault(origins, []).append(path)
         elif said := _lines_changed(text):
-            yield Finding(f"{path} on {name} is not what the contract says: {said}", "run `fab deploy`")
+            yield Finding(
+                f"{path} on {name} is not what the contract says: {said}", "run `fab deploy`"
+            )
     for origins, paths in by_origins.items():
         services = " and ".join(sorted({_SERVICES.get(path.split("/")[0], path) for path in paths}))
-        yield Finding(f"{services} on {name} still answers for {origins}", "run `fab deploy`", "alloworiginmismatch")
+        yield Finding(
+            f"{services} on {name} still answers for {origins}",
+            "run `fab deploy`",
+            "alloworiginmismatch",
+        )
     if any(path.startswith(_OTHERS) for path in state["differs"]):
-        yield Finding(f"{name} still keeps secrets that were replaced", "run `fab deploy`", warning=True)
+        yield Finding(
+            f"{name} still keeps secrets that were replaced", "run `fab deploy`", warning=True
+        )
     for path in [] if _other_generation(state) else state["differs"]:
         if path not in state["diff"] and path != "current" and not path.startswith(_OTHERS):
-            yield Finding(f"{path} on {name} has another owner, mode or target than it should", "run `fab deploy`")
+            yield Finding(
+                f"{path} on {name} has another owner, mode or target than it should",
+                "run `fab deploy`",
+            )
     for service, why in state["restarts"].items():
         if why != "it does not run" and not state["diff"]:
-            yield Finding(f"{service} on {name} runs on other configuration than its files hold", "run `fab deploy`")
+            yield Finding(
+                f"{service} on {name} runs on other configuration than its files hold",
+                "run `fab deploy`",
+            )
 
 
 def _other_generation(state: Json) -> bool:
-    """Whether the host holds another generation: every file differs then in place, and the diff says what matters."""
+    """Whether the host holds another generation: every file differs then in place, and the diff
+    says what matters."""
     return bool("current" in state["differs"] and state["diff"])
 
 
@@ -147,20 +214,30 @@ _LITERAL = re.compile(r'"(https?://[^"\\^$]+)"|\'(https?://[^\'\\^$]+)\'')
 def _origins_changed(diff: str) -> str:
     """`X; the contract says Y`, where origins came or went."""
     now, wanted = (
-        {a or b for line in diff.splitlines() if line.startswith(sign) and line[:3] != sign * 3
-         for a, b in _LITERAL.findall(line)}
+        {
+            a or b
+            for line in diff.splitlines()
+            if line.startswith(sign) and line[:3] != sign * 3
+            for a, b in _LITERAL.findall(line)
+        }
         for sign in "-+"
-    )  # fmt: skip
+    )
     old, new = sorted(now - wanted), sorted(wanted - now)
     if not old and not new:
         return ""
     said = ", ".join(old) or "fewer origins"
-    return f"{said}; the contract says {', '.join(new)}" if new else f"{said}; the contract does not name it"
+    return (
+        f"{said}; the contract says {', '.join(new)}"
+        if new
+        else f"{said}; the contract does not name it"
+    )
 
 
 def _lines_changed(diff: str) -> str:
     """The first lines that differ, as a person would quote them."""
-    lines = [line for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("---", "+++")]
+    lines = [
+        line for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("---", "+++")
+    ]
     lines = [line for line in lines if line[1:].strip() and "fingerprint" not in line.lower()]
     there = [line[1:].strip() for line in lines if line[0] == "-"]
     wanted = [line[1:].strip() for line in lines if line[0] == "+"]
@@ -169,7 +246,7 @@ def _lines_changed(diff: str) -> str:
     return ", ".join(parts)
 
 
-# ------------------------------------------------------------------------------------------------- names
+# -------------------------------------------------------------------------------------------- names
 
 
 def _names(seen: Seen) -> Iterator[Finding]:
@@ -179,19 +256,25 @@ def _names(seen: Seen) -> Iterator[Finding]:
         host = urlsplit(role.origin).hostname
         if not found:
             yield Finding(
-                f"the {name}'s name {host} resolves to nothing from here; its hosts were asked by address",
-                f"point {host} at {known[0]}; see `fab outputs`", "no-answer", warning=True, kind=Kind.NAME,
-            )  # fmt: skip
+                f"the {name}'s name {host} resolves to nothing from here; its hosts were asked by"
+                " address",
+                f"point {host} at {known[0]}; see `fab outputs`",
+                "no-answer",
+                warning=True,
+                kind=Kind.NAME,
+            )
         elif not set(found) & set(known):
             yield Finding(
-                f"{host} resolves to {', '.join(found)}; the contract says {', '.join(known)}: the address changed "
-                "since the last `pulumi up`, or the DNS record did not follow",
-                "run `fab up`, and wait for the record's TTL", "no-answer", kind=Kind.NAME,
+                f"{host} resolves to {', '.join(found)}; the contract says {', '.join(known)}: the"
+                " address changed since the last `pulumi up`, or the DNS record did not follow",
+                "run `fab up`, and wait for the record's TTL",
+                "no-answer",
+                kind=Kind.NAME,
                 reach=frozenset([PAGE if name == "frontend" else PUBLIC]),
-            )  # fmt: skip
+            )
 
 
-# ------------------------------------------------------------------------------------------------- the page
+# ----------------------------------------------------------------------------------------- the page
 
 
 def _page(seen: Seen) -> Iterator[Finding]:
@@ -199,39 +282,53 @@ def _page(seen: Seen) -> Iterator[Finding]:
     url, places = contract.frontend.origin, frozenset([PAGE])
     if page.status is None:
         yield Finding(
-            f"the page {url} does not answer: {page.problem}", "see `fab status`", "no-answer", kind=Kind.SILENT,
+            f"the page {url} does not answer: {page.problem}",
+            "see `fab status`",
+            "no-answer",
+            kind=Kind.SILENT,
             places=places,
-        )  # fmt: skip
+        )
     elif page.status != 200:
         cure = "see `fab logs`" if page.status >= 500 else "run `fab ship`, then `fab deploy`"
         yield Finding(f"the page {url} answers {page.status}", cure, kind=Kind.FAILS, places=places)
     elif page.config_problem:
         yield Finding(
-            f"the page's config.json could not be read ({page.config_problem}): where it sends the page is not known",
-            "see `fab status` and `fab logs`", kind=Kind.SILENT, places=places,
-        )  # fmt: skip
+            f"the page's config.json could not be read ({page.config_problem}): where it sends the"
+            " page is not known",
+            "see `fab status` and `fab logs`",
+            kind=Kind.SILENT,
+            places=places,
+        )
     elif page.backend is None:
-        yield Finding("the page's config.json does not say where the backend is", "run `fab deploy`")
+        yield Finding(
+            "the page's config.json does not say where the backend is", "run `fab deploy`"
+        )
     elif page.backend != contract.backend.origin:
         yield Finding(
-            f"the page's config.json sends it to {page.backend}; the contract says {contract.backend.origin}",
+            f"the page's config.json sends it to {page.backend}; the contract says"
+            f" {contract.backend.origin}",
             "run `fab deploy`",
         )
 
 
-# ------------------------------------------------------------------------------------------------- answers
+# ------------------------------------------------------------------------------------------ answers
 
 
 def _cells(seen: Seen) -> Iterator[Finding]:
     for view in dict.fromkeys(cell.view for cell in seen.cells):
         cells = [cell for cell in seen.cells if cell.view == view]
         yield from _silent(view, [cell for cell in cells if cell.verdict is None])
-        yield from _wrong(seen, view, [cell for cell in cells if cell.verdict and not cell.judged_right])
-        if len(cells) > 1 and all(_open(cell) for cell in cells if cell.question.row.origin == STRANGER):
+        yield from _wrong(
+            seen, view, [cell for cell in cells if cell.verdict and not cell.judged_right]
+        )
+        if len(cells) > 1 and all(
+            _open(cell) for cell in cells if cell.question.row.origin == STRANGER
+        ):
             yield Finding(
                 "every website may read the answers: allow_all_origins is on",
-                "before others depend on it, list extra_origins or allowed_shapes instead", warning=True,
-            )  # fmt: skip
+                "before others depend on it, list extra_origins or allowed_shapes instead",
+                warning=True,
+            )
 
 
 def _open(cell: Cell) -> bool:
@@ -240,24 +337,42 @@ def _open(cell: Cell) -> bool:
 
 def _silent(view: str, cells: Sequence[Cell]) -> Iterator[Finding]:
     """What could not be asked: no verdict."""
-    problems = [answer.problem for cell in cells for answer in cell.answers if isinstance(answer, Unanswered)]
+    problems = [
+        answer.problem
+        for cell in cells
+        for answer in cell.answers
+        if isinstance(answer, Unanswered)
+    ]
     for problem in list(dict.fromkeys(problems))[:1]:
         yield Finding(
-            f"{where(view)} does not answer ({problem})", "see `fab status` and `fab logs`", "no-answer",
-            kind=Kind.SILENT, places=frozenset([view]),
-        )  # fmt: skip
+            f"{where(view)} does not answer ({problem})",
+            "see `fab status` and `fab logs`",
+            "no-answer",
+            kind=Kind.SILENT,
+            places=frozenset([view]),
+        )
 
 
 def _wrong(seen: Seen, view: str, cells: Sequence[Cell]) -> Iterator[Finding]:
-    for origin in dict.fromkeys(cell.question.row.origin for cell in cells if not cell.question.row.allowed):
+    for origin in dict.fromkeys(
+        cell.question.row.origin for cell in cells if not cell.question.row.allowed
+    ):
         yield Finding(
-            f"{where(view)} lets in {origin}, which the contract does not: a pattern without its end, or with a bare "
-            "dot?", "run `fab deploy`, which writes every pattern anchored and escaped", "alloworiginmismatch",
-            kind=Kind.CORS, places=frozenset([view]),
-        )  # fmt: skip
+            f"{where(view)} lets in {origin}, which the contract does not: a pattern without its"
+            " end, or with a bare dot?",
+            "run `fab deploy`, which writes every pattern anchored and escaped",
+            "alloworiginmismatch",
+            kind=Kind.CORS,
+            places=frozenset([view]),
+        )
     kept = [cell for cell in cells if cell.question.row.allowed]
     for reason in dict.fromkeys(cell.verdict.reason for cell in kept if cell.verdict):
-        yield _refused(seen, view, reason, [cell for cell in kept if cell.verdict and cell.verdict.reason == reason])
+        yield _refused(
+            seen,
+            view,
+            reason,
+            [cell for cell in kept if cell.verdict and cell.verdict.reason == reason],
+        )
 
 
 def _refused(seen: Seen, view: str, reason: Reason | None, cells: Sequence[Cell]) -> Finding:
@@ -269,10 +384,17 @@ def _refused(seen: Seen, view: str, reason: Reason | None, cells: Sequence[Cell]
     asked = f"{where(view)}, {titles}"
     missing = str(reason).endswith("MissingAllowOriginHeader")
     if missing and (beyond := _beyond_headers(cells[0].answers[-1])):
-        return Finding(f"{asked}: {beyond[0]}; no header can reach it", beyond[1], "what-no-header-can-reach")
+        return Finding(
+            f"{asked}: {beyond[0]}; no header can reach it", beyond[1], "what-no-header-can-reach"
+        )
     if missing and only_failures(cells):
-        return Finding(f"{asked}, for {who}: {first.sentence}", "mend what answers 5xx first", first.anchor,
-                       kind=Kind.CORS, places=frozenset([failing_of(view)]))  # fmt: skip
+        return Finding(
+            f"{asked}, for {who}: {first.sentence}",
+            "mend what answers 5xx first",
+            first.anchor,
+            kind=Kind.CORS,
+            places=frozenset([failing_of(view)]),
+        )
     cause, cure = _cause(seen, view, reason, cells)
     text = f"{asked}, for {who}: {first.sentence}{'; ' + cause if cause else ''}"
     kind = Kind.CORS if cure.startswith("run `fab deploy`") else Kind.OTHER
@@ -280,7 +402,8 @@ def _refused(seen: Seen, view: str, reason: Reason | None, cells: Sequence[Cell]
 
 
 def _only_errors(seen: Seen, view: str, cells: Sequence[Cell]) -> bool:
-    """Whether the same origins are let in wherever the status is one that a plain add_header reaches."""
+    """Whether the same origins are let in wherever the status is one that a plain add_header
+    reaches."""
     bare = {a.status for cell in cells for a in cell.answers[-1:] if isinstance(a, Response)}
     origins = {cell.question.row.origin for cell in cells}
     let_in = any(
@@ -297,11 +420,15 @@ _PLAIN = {200, 201, 204, 206, 301, 302, 303, 304, 307, 308}
 
 
 def _beyond_headers(answer: Answer) -> tuple[str, str] | None:
-    """The answers that nginx gives before it knows which site is asked, and what to do about them."""
+    """The answers that nginx gives before it knows which site is asked, and what to do about
+    them."""
     if not isinstance(answer, Response):
         return None
     if answer.status == 414:
-        return "414, the URL is too long for nginx to have read the Origin", "shorten it, or send it as a POST's body"
+        return (
+            "414, the URL is too long for nginx to have read the Origin",
+            "shorten it, or send it as a POST's body",
+        )
     server = (answer.get("Server") or "").startswith("nginx")
     if answer.status == 400 and server and not answer.get("Vary"):
         return (
@@ -319,75 +446,125 @@ def _cause(seen: Seen, view: str, reason: Reason | None, cells: Sequence[Cell]) 
     if plain == "MultipleAllowOriginValues":
         hosts = [cell for cell in seen.cells if cell.view != PUBLIC and cell.verdict]
         if view == PUBLIC and not hosts:
-            return "Django's line is not hidden, or a proxy in front adds another", "let only one of them add it"
+            return (
+                "Django's line is not hidden, or a proxy in front adds another",
+                "let only one of them add it",
+            )
         if view == PUBLIC and all(cell.judged_right for cell in hosts):
-            return "the hosts themselves send one: a proxy or CDN in front adds another", "let only one of them add it"
-        return "Django's line is not hidden (proxy_hide_header), so nginx's is the second", "run `fab deploy`"
+            return (
+                "the hosts themselves send one: a proxy or CDN in front adds another",
+                "let only one of them add it",
+            )
+        return (
+            "Django's line is not hidden (proxy_hide_header), so nginx's is the second",
+            "run `fab deploy`",
+        )
     if plain == "MissingAllowOriginHeader" and _only_errors(seen, view, cells):
-        return "headers are missing on errors: `add_header` without `always`, or overridden there", "run `fab deploy`"
+        return (
+            "headers are missing on errors: `add_header` without `always`, or overridden there",
+            "run `fab deploy`",
+        )
     if plain == "MissingAllowOriginHeader":
-        return "it is not in the list that runs there", "run `fab deploy`; others go in extra_origins"
+        return (
+            "it is not in the list that runs there",
+            "run `fab deploy`; others go in extra_origins",
+        )
     cures: dict[str, str] = {
         Reason.mixed_content: "serve the API by https, or the page by http",
-        Reason.InsecureLocalNetwork: "give the backend a public address, or serve the page from the same network",
+        Reason.InsecureLocalNetwork: (
+            "give the backend a public address, or serve the page from the same network"
+        ),
         Reason.LocalNetworkAccessPermissionDenied: "give the backend a public address",
         Reason.csp: "run `fab deploy`, which writes connect-src from the contract",
-        Reason.HeaderDisallowedByPreflightResponse: "add it to allow_headers, then run `fab deploy`",
-        Reason.MethodDisallowedByPreflightResponse: "add it to allow_methods, then run `fab deploy`",
+        Reason.HeaderDisallowedByPreflightResponse: (
+            "add it to allow_headers, then run `fab deploy`"
+        ),
+        Reason.MethodDisallowedByPreflightResponse: (
+            "add it to allow_methods, then run `fab deploy`"
+        ),
         Reason.InvalidAllowCredentials: _COOKIES,
         Reason.PreflightInvalidAllowCredentials: _COOKIES,
     }
     return "", cures.get(str(reason), "run `fab deploy`")
 
 
-# ------------------------------------------------------------------------------------------------- Django itself
+# ------------------------------------------------------------------------------------ Django itself
 
 
 def _django(seen: Seen) -> Iterator[Finding]:
-    """What Django decides where nginx is not in front. Without an answer of Django's there is no verdict on it."""
-    missing = {(one.host, one.origin) for one in seen.direct if one.kind == "page" and not one.lines}
+    """What Django decides where nginx is not in front. Without an answer of Django's there is no
+    verdict on it."""
+    missing = {
+        (one.host, one.origin) for one in seen.direct if one.kind == "page" and not one.lines
+    }
     for one in seen.direct:
         places = frozenset([one.host])
         if one.lines is None:
             yield Finding(
                 f"gunicorn on {one.host} does not answer ({one.problem or 'nothing came back'})",
-                "see `fab status` and `fab logs`", "no-answer", kind=Kind.SILENT,
+                "see `fab status` and `fab logs`",
+                "no-answer",
+                kind=Kind.SILENT,
                 places=frozenset([application_of(one.host)]),
-            )  # fmt: skip
+            )
         elif one.allowed and not one.lines and one.status >= 500:
             yield _no_verdict(seen, one)
-        elif one.allowed and one.kind == "bad host" and not one.lines and (one.host, one.origin) not in missing:
+        elif (
+            one.allowed
+            and one.kind == "bad host"
+            and not one.lines
+            and (one.host, one.origin) not in missing
+        ):
             yield Finding(
-                f"Django on {one.host} answers {one.status} to a preflight with a wrong Host, without CORS headers: "
-                "CorsMiddleware is missing, or stands below the middleware that refuses",
-                "put it first; the kit does: run `fab deploy`", "missingalloworiginheader", kind=Kind.CORS,
+                f"Django on {one.host} answers {one.status} to a preflight with a wrong Host,"
+                " without CORS headers: CorsMiddleware is missing, or stands below the middleware"
+                " that refuses",
+                "put it first; the kit does: run `fab deploy`",
+                "missingalloworiginheader",
+                kind=Kind.CORS,
                 places=places,
-            )  # fmt: skip
+            )
         elif one.allowed and one.kind == "page" and not one.lines:
             yield Finding(
-                f"Django on {one.host} does not let in {one.origin}: CORS_ALLOWED_ORIGINS or CorsMiddleware is not as "
-                "the contract says", "run `fab deploy`", "missingalloworiginheader", kind=Kind.CORS, places=places,
-            )  # fmt: skip
+                f"Django on {one.host} does not let in {one.origin}: CORS_ALLOWED_ORIGINS or"
+                " CorsMiddleware is not as the contract says",
+                "run `fab deploy`",
+                "missingalloworiginheader",
+                kind=Kind.CORS,
+                places=places,
+            )
         elif not one.allowed and one.lines:
             yield Finding(
-                f"Django on {one.host} lets in {one.origin} (nginx hides it): is CORS_ALLOWED_ORIGIN_REGEXES text "
-                "instead of a list, or one of its patterns without an end?", "run `fab deploy`", "alloworiginmismatch",
-                kind=Kind.CORS, places=places,
-            )  # fmt: skip
+                f"Django on {one.host} lets in {one.origin} (nginx hides it): is"
+                " CORS_ALLOWED_ORIGIN_REGEXES text instead of a list, or one of its patterns"
+                " without an end?",
+                "run `fab deploy`",
+                "alloworiginmismatch",
+                kind=Kind.CORS,
+                places=places,
+            )
 
 
 def _no_verdict(seen: Seen, one: Direct) -> Finding:
-    words = "" if any(cell.failing for cell in seen.cells) else last_words(seen, [one.host])  # told there already
+    words = (
+        "" if any(cell.failing for cell in seen.cells) else last_words(seen, [one.host])
+    )  # told there already
     what = "a preflight" if one.kind == "page" else "a preflight with a wrong Host"
-    whose = "gunicorn's own error page, so the project's failed too" if one.bare else "the application itself fails"
+    whose = (
+        "gunicorn's own error page, so the project's failed too"
+        if one.bare
+        else "the application itself fails"
+    )
     return Finding(
-        f"gunicorn on {one.host} answers {one.status} to {what}: {whose}; whether CorsMiddleware is in place could not "
-        f"be asked{words}", "see `fab logs`", kind=Kind.SILENT,
+        f"gunicorn on {one.host} answers {one.status} to {what}: {whose}; whether CorsMiddleware is"
+        f" in place could not be asked{words}",
+        "see `fab logs`",
+        kind=Kind.SILENT,
         places=frozenset([failing_of(one.host)]),
-    )  # fmt: skip
+    )
 
 
-# ------------------------------------------------------------------------------------------------- the contract
+# ------------------------------------------------------------------------------------- the contract
 
 
 def _contract(contract: Contract) -> Iterator[Finding]:
@@ -397,23 +574,26 @@ def _contract(contract: Contract) -> Iterator[Finding]:
         where = "two IPs" if both_ip else "two sites"
         yield Finding(
             f"cookies can't travel between {where} ({front} and {back}) over plain http",
-            "use a domain with both names under it, or tokens instead of cookies", "cookies-between-two-sites",
-        )  # fmt: skip
+            "use a domain with both names under it, or tokens instead of cookies",
+            "cookies-between-two-sites",
+        )
     if not contract.production:
         return
     for origin in contract.cors.allowed_origins:
         if parse_origin(origin, production=False).is_ip:
             yield Finding(
                 f"{origin} is an address: when it is released, whoever gets it next is let in",
-                "use a reserved address or a name; run `fab deploy` after every change", warning=True,
-            )  # fmt: skip
+                "use a reserved address or a name; run `fab deploy` after every change",
+                warning=True,
+            )
 
 
-# ------------------------------------------------------------------------------------------------- near misses
+# -------------------------------------------------------------------------------------- near misses
 
 
 def near_miss(text: str, contract: Contract) -> Finding | None:
-    """Why an origin that somebody expected to work does not: the one in the list that it resembles, if there is one."""
+    """Why an origin that somebody expected to work does not: the one in the list that it resembles,
+    if there is one."""
     try:
         origin = parse_origin(text, production=False)
     except OriginError as problem:
@@ -422,7 +602,8 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
     if str(origin) in listed or contract.cors.allowed_shapes == ("*",):
         return None
     if any(
-        parse_shape(text, production=contract.production).matches(str(origin)) for text in contract.cors.allowed_shapes
+        parse_shape(text, production=contract.production).matches(str(origin))
+        for text in contract.cors.allowed_shapes
     ):
         return None
     for other in (parse_origin(one, production=False) for one in listed):
@@ -433,11 +614,15 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
                 "alloworiginmismatch",
             )
     if str(origin) == contract.backend.origin:
-        return Finding(f"{origin} is the backend; the list holds the pages that call it", "ask with the page's origin")
+        return Finding(
+            f"{origin} is the backend; the list holds the pages that call it",
+            "ask with the page's origin",
+        )
     return Finding(
         f"{origin} is not in the contract: its pages may not read the backend",
-        "add it to extra_origins and run `fab deploy`, if it is yours", "missingalloworiginheader",
-    )  # fmt: skip
+        "add it to extra_origins and run `fab deploy`, if it is yours",
+        "missingalloworiginheader",
+    )
 
 
 def _difference(one: Any, other: Any) -> str:

@@ -1,4 +1,5 @@
-"""The diagnosis as one self-contained page: the matrix in colour, the exchange behind each cell, the cure."""
+"""The diagnosis as one self-contained page: the matrix in colour, the exchange behind each cell,
+the cure."""
 
 from __future__ import annotations
 
@@ -26,17 +27,25 @@ def write(path: str, result: Diagnosis) -> None:
 def html(result: Diagnosis) -> str:
     """The whole page; nothing in it is loaded from elsewhere."""
     seen = result.seen
-    verdict = {0: ("ok", "All as intended"), 1: ("wrong", "Not as intended"), 4: ("silent", "Nothing could be asked")}
+    verdict = {
+        0: ("ok", "All as intended"),
+        1: ("wrong", "Not as intended"),
+        4: ("silent", "Nothing could be asked"),
+    }
     kind, text = verdict[result.status]
     views = dict.fromkeys(cell.view for cell in seen.cells)
     ids = {(cell.view, *cell.key): f"cell-{number}" for number, cell in enumerate(seen.cells, 1)}
-    tables = "".join(
-        f"<h2>{_heading(view)}</h2>{_table(result, [cell for cell in seen.cells if cell.view == view], ids)}"
-        for view in views
-    )
+    tables = ""
+    for view in views:
+        cells = [cell for cell in seen.cells if cell.view == view]
+        tables += f"<h2>{_heading(view)}</h2>{_table(result, cells, ids)}"
     panels = "".join(_panel(cell, ids) for cell in seen.cells)
     found = "".join(map(_finding, result.findings))
-    over = "Worth knowing" if all(one.warning for one in result.findings) else "What is wrong, and the cure"
+    over = (
+        "Worth knowing"
+        if all(one.warning for one in result.findings)
+        else "What is wrong, and the cure"
+    )
     name = escape(seen.contract.environment)
     style = resources.files("rollout.doctor").joinpath("page.css").read_text()
     return (
@@ -44,14 +53,19 @@ def html(result: Diagnosis) -> str:
         f'<meta name=viewport content="width=device-width"><style>{style}</style>'
         f"<h1>Who may read {escape(seen.contract.backend.origin)} ({name})</h1>"
         f'<p class="state {kind}">{text}</p>{f"<h2>{over}</h2><ol>{found}</ol>" if found else ""}'
-        f"{tables}<p><small>Green: a page may read it. Grey: a stranger is refused, as intended. Red: not as intended, "
+        f"{tables}<p><small>Green: a page may read it. Grey: a stranger is refused, as intended."
+        " Red: not as intended, "
         f"or it answers 5xx. Striped: no answer, so no verdict. Choose a cell for what was "
         f"said.</small></p>{panels}</html>\n"
     )
 
 
 def _heading(view: str) -> str:
-    return "Asked from here, at the public address" if view == PUBLIC else f"Asked on {escape(view)}, of its nginx"
+    return (
+        "Asked from here, at the public address"
+        if view == PUBLIC
+        else f"Asked on {escape(view)}, of its nginx"
+    )
 
 
 def _finding(one: Finding) -> str:
@@ -59,7 +73,10 @@ def _finding(one: Finding) -> str:
     kind = " class=warning" if one.warning else ""
     follows = "".join(f"<li>{escape(other.text)}" for other in one.follows)
     under = f"<p class=follows>{FOLLOWS}:</p><ul>{follows}</ul>" if follows else ""
-    return f"<li{kind}>{escape(one.text)}<br><span class=cure>→ {escape(one.cure)}</span>{link}{under}</li>"
+    return (
+        f"<li{kind}>{escape(one.text)}<br><span class=cure>→"
+        f" {escape(one.cure)}</span>{link}{under}</li>"
+    )
 
 
 def _table(result: Diagnosis, cells: list[Cell], ids: Ids) -> str:
@@ -79,15 +96,21 @@ def _cell(result: Diagnosis, cell: Cell, ids: Ids) -> str:
     kind = "silent" if cell.verdict is None else kind if cell.good else "wrong"
     outcome = result.browsed.get(cell.key) if cell.view == PUBLIC else None
     browsed = f"<br><small>Chromium: {escape(outcome.word)}</small>" if outcome else ""
-    return f'<td class={kind}><a href="#{ids[cell.view, *cell.key]}">{escape(word(cell))}{browsed}</a></td>'
+    return (
+        f"<td class={kind}><a"
+        f' href="#{ids[cell.view, *cell.key]}">{escape(word(cell))}{browsed}</a></td>'
+    )
 
 
 def _panel(cell: Cell, ids: Ids) -> str:
     """Shown by CSS alone, while it is the target of the page's address."""
     origin, endpoint = map(escape, cell.key)
-    said = f"<p>{escape(cell.verdict.sentence)}</p>" if cell.verdict and cell.verdict.sentence else ""
+    said = (
+        f"<p>{escape(cell.verdict.sentence)}</p>" if cell.verdict and cell.verdict.sentence else ""
+    )
     return (
-        f'<section class=exchange id="{ids[cell.view, *cell.key]}"><a class=close href="#">close</a>'
+        f'<section class=exchange id="{ids[cell.view, *cell.key]}"><a class=close'
+        ' href="#">close</a>'
         f"<h3>{origin} → {endpoint} <small>({escape(cell.view)})</small></h3>{said}"
         f"<pre>{escape(_exchange(cell))}</pre></section>"
     )
@@ -96,7 +119,9 @@ def _panel(cell: Cell, ids: Ids) -> str:
 def _exchange(cell: Cell) -> str:
     lines = []
     host = cell.question.request.url.split("/")[2]
-    for (method, target, headers), answer in zip(cell.question.lines(host), cell.answers, strict=True):
+    for (method, target, headers), answer in zip(
+        cell.question.lines(host), cell.answers, strict=True
+    ):
         lines += [f"> {method} {target}", *(f"> {name}: {value}" for name, value in headers)]
         if isinstance(answer, Unanswered):
             lines += [f"< {answer.problem}", ""]
@@ -104,5 +129,7 @@ def _exchange(cell: Cell) -> str:
             shown = [pair for pair in answer.headers if pair[0].lower() != "set-cookie"]
             lines += [f"< {answer.status}", *(f"< {name}: {value}" for name, value in shown), ""]
     if not cell.question.endpoint.sent:
-        lines.append("The request itself was not sent, as it could change data; a GET stands for it.")
+        lines.append(
+            "The request itself was not sent, as it could change data; a GET stands for it."
+        )
     return "\n".join(lines)

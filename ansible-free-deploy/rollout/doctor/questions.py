@@ -1,4 +1,5 @@
-"""What the doctor asks: every origin × endpoint × method, as requests that a page's script would make. Pure."""
+"""What the doctor asks: every origin × endpoint × method, as requests that a page's script would
+make. Pure."""
 
 from __future__ import annotations
 
@@ -14,13 +15,15 @@ from rollout.verdict import Headers, Request, needs_preflight, preflight_headers
 MISSING = "origin-kit-doctor"  # a path that no project has
 STRANGER = "http://evil.example"
 _SAFE = ("GET", "HEAD", "OPTIONS")
-# Above every limit that a config may hold: a host with a larger one than the contract's would wait for such a body.
+# Above every limit that a config may hold: a host with a larger one than the contract's would wait
+# for such a body.
 _TOO_LARGE = (rules.BOUNDS["max_body_mb"][1] + 1) << 20
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A column: `fetch(path, {method, headers})`. `body` is what a browser sends; here it is only announced."""
+    """A column: `fetch(path, {method, headers})`. `body` is what a browser sends; here it is only
+    announced."""
 
     title: str
     path: str
@@ -52,11 +55,18 @@ class Question:
     request: Request
 
     def lines(self, host: str) -> Iterator[tuple[str, str, Headers]]:
-        """Method, target and header lines of the preflight, if a browser makes one, and of the request."""
+        """Method, target and header lines of the preflight, if a browser makes one, and of the
+        request."""
         origin = (("Host", host), ("Origin", self.row.origin))
         if self.row.origin == "null" or needs_preflight(self.request):
-            asked = preflight_headers(self.request) if self.row.origin != "null" else _NULL_PREFLIGHT
-            yield "OPTIONS", self.endpoint.path, origin + tuple(pair for pair in asked if pair[0].lower() != "origin")
+            asked = (
+                preflight_headers(self.request) if self.row.origin != "null" else _NULL_PREFLIGHT
+            )
+            yield (
+                "OPTIONS",
+                self.endpoint.path,
+                origin + tuple(pair for pair in asked if pair[0].lower() != "origin"),
+            )
         body = () if self.endpoint.body is None else (("Content-Length", str(_TOO_LARGE)),)
         method = self.endpoint.method if self.endpoint.sent else "GET"
         yield method, self.endpoint.path, origin + self.endpoint.headers + body
@@ -66,18 +76,29 @@ _NULL_PREFLIGHT = (("Access-Control-Request-Method", "PUT"),)
 
 
 def rows(contract: Contract) -> tuple[Row, ...]:
-    """The contract's origins, an example of each shape, and strangers that resemble the first origin."""
+    """The contract's origins, an example of each shape, and strangers that resemble the first
+    origin."""
     everyone = contract.cors.allowed_shapes == ("*",)
-    allowed = [Row(origin, True, "allowed by the contract") for origin in contract.cors.allowed_origins]
+    allowed = [
+        Row(origin, True, "allowed by the contract") for origin in contract.cors.allowed_origins
+    ]
     for text in () if everyone else contract.cors.allowed_shapes:
-        allowed += [Row(sample, True, f"of the shape {text}") for sample in _samples(contract, text)[:1]]
+        allowed += [
+            Row(sample, True, f"of the shape {text}") for sample in _samples(contract, text)[:1]
+        ]
     strangers = [Row(text, everyone, "a look-alike") for text in _look_alikes(contract)]
     strangers = [row for row in strangers if not everyone or can_call(row.origin, contract)]
-    return (*allowed, *strangers, Row(STRANGER, everyone, "a stranger"), Row("null", everyone, "a sandboxed page"))
+    return (
+        *allowed,
+        *strangers,
+        Row(STRANGER, everyone, "a stranger"),
+        Row("null", everyone, "a sandboxed page"),
+    )
 
 
 def can_call(origin: str, contract: Contract) -> bool:
-    """Whether no header is in the way: a page by https may not call an http backend, whatever it says."""
+    """Whether no header is in the way: a page by https may not call an http backend, whatever it
+    says."""
     return not (origin.startswith("https:") and contract.backend.origin.startswith("http:"))
 
 
@@ -91,25 +112,33 @@ def _samples(contract: Contract, text: str) -> list[str]:
 
 
 def _look_alikes(contract: Contract) -> list[str]:
-    """Some that a browser could send. Of the first origin: another host around the name, another scheme, another port;
-    of each shape what an unescaped dot or a missing end would let in."""
+    """Some that a browser could send. Of the first origin: another host around the name, another
+    scheme, another port; of each shape what an unescaped dot or a missing end would let in."""
     first = parse_origin(contract.cors.allowed_origins[0], production=False)
     shapes = [s for s in contract.cors.allowed_shapes if s != "*"]
     known = [parse_shape(text, production=contract.production) for text in shapes]
 
     def strange(values: Iterable[str]) -> Iterator[str]:
         for value in values:
-            listed = value in contract.cors.allowed_origins or any(shape.matches(value) for shape in known)
+            listed = value in contract.cors.allowed_origins or any(
+                shape.matches(value) for shape in known
+            )
             if not listed and value != STRANGER and len(value) < 100 and _sent_by_browsers(value):
                 yield value
 
     near = list(strange(look_alikes(first)))
-    kinds = {(urlsplit(v).scheme, urlsplit(v).port, _place(str(first.host), v)): v for v in reversed(near)}
+    kinds = {
+        (urlsplit(v).scheme, urlsplit(v).port, _place(str(first.host), v)): v
+        for v in reversed(near)
+    }
     found = sorted(kinds.values())[:8]
     for text in shapes:
         for sample in _samples(contract, text)[:1]:
             dots = [at for at, letter in enumerate(sample) if letter == "."]
-            careless = [f"{sample}.evil.example", *(f"{sample[:at]}x{sample[at + 1 :]}" for at in reversed(dots))]
+            careless = [
+                f"{sample}.evil.example",
+                *(f"{sample[:at]}x{sample[at + 1 :]}" for at in reversed(dots)),
+            ]
             found += list(strange(careless))[:4]
     return list(dict.fromkeys(found))
 
@@ -127,7 +156,8 @@ def _place(host: str, value: str) -> str:
 
 
 def endpoints(contract: Contract) -> tuple[Endpoint, ...]:
-    """What a page meets: data, a change, a page that is missing in Django and in nginx, an upload that is too big."""
+    """What a page meets: data, a change, a page that is missing in Django and in nginx, an upload
+    that is too big."""
     return (
         Endpoint("GET /", "/"),
         *_change(contract),
@@ -147,8 +177,13 @@ def _change(contract: Contract) -> Iterator[Endpoint]:
             return
 
 
-def questions(contract: Contract, rows: tuple[Row, ...], endpoints: tuple[Endpoint, ...], csp: str | None,
-              credentials: bool) -> tuple[Question, ...]:  # fmt: skip
+def questions(
+    contract: Contract,
+    rows: tuple[Row, ...],
+    endpoints: tuple[Endpoint, ...],
+    csp: str | None,
+    credentials: bool,
+) -> tuple[Question, ...]:
     """All cells. `csp` is what the live frontend sends; it counts for its own page only."""
 
     def request(row: Row, endpoint: Endpoint) -> Request:
@@ -164,4 +199,6 @@ def questions(contract: Contract, rows: tuple[Row, ...], endpoints: tuple[Endpoi
             csp=csp if own else None,
         )
 
-    return tuple(Question(row, endpoint, request(row, endpoint)) for row in rows for endpoint in endpoints)
+    return tuple(
+        Question(row, endpoint, request(row, endpoint)) for row in rows for endpoint in endpoints
+    )

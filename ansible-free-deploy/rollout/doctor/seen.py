@@ -15,7 +15,8 @@ PAGE = "page"  # the frontend's page, as it is served at its address
 
 @dataclass(frozen=True)
 class Cell:
-    """One question, who answered it (`public` or a host's name), and what a browser makes of the answers."""
+    """One question, who answered it (`public` or a host's name), and what a browser makes of the
+    answers."""
 
     question: Question
     view: str
@@ -51,22 +52,26 @@ class Cell:
 
 @dataclass(frozen=True)
 class Direct:
-    """Django's own decision, asked past nginx: the Access-Control-Allow-Origin lines of its answer to a preflight."""
+    """Django's own decision, asked past nginx: the Access-Control-Allow-Origin lines of its answer
+    to a preflight."""
 
     host: str
     origin: str
     allowed: bool
-    kind: str  # `page`, or `bad host`: what middlewares refuse, and CorsMiddleware answers if it stands first
+    # `page`, or `bad host`: what middlewares refuse, and CorsMiddleware answers if it stands first
+    kind: str
     lines: tuple[str, ...] | None  # None: nothing came back
     status: int = 200
-    bare: bool = False  # gunicorn's own error page: the application raised, and made no answer of it
+    bare: bool = (
+        False  # gunicorn's own error page: the application raised, and made no answer of it
+    )
     problem: str = ""
 
 
 @dataclass(frozen=True)
 class HostReport:
-    """What a host said of itself, or why it could not be asked. `bare`: method and target of what got gunicorn's own
-    error page from it."""
+    """What a host said of itself, or why it could not be asked. `bare`: method and target of what
+    got gunicorn's own error page from it."""
 
     name: str
     address: str
@@ -85,13 +90,19 @@ class Seen:
     hosts: tuple[HostReport, ...]
     page: Page
     addresses: dict[str, tuple[str, ...]]  # role → what its name resolves to from here
-    led: tuple[str, int] | None = None  # where redirects from `/` of the backend end, and the status there
+    led: tuple[str, int] | None = (
+        None  # where redirects from `/` of the backend end, and the status there
+    )
 
     @property
     def unanswered(self) -> bool:
         """Whether nothing answered at all: no host, no page, no request."""
-        silent = all(isinstance(answer, Unanswered) for cell in self.cells for answer in cell.answers)
-        return silent and self.page.status is None and all(host.state is None for host in self.hosts)
+        silent = all(
+            isinstance(answer, Unanswered) for cell in self.cells for answer in cell.answers
+        )
+        return (
+            silent and self.page.status is None and all(host.state is None for host in self.hosts)
+        )
 
 
 def where(view: str) -> str:

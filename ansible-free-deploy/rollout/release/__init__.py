@@ -60,8 +60,8 @@ Advance = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Release:
-    """`id` is twelve hex digits over everything that is shipped; `label` says where it is from, `commit` and `changed`
-    what git says of that place."""
+    """`id` is twelve hex digits over everything that is shipped; `label` says where it is from,
+    `commit` and `changed` what git says of that place."""
 
     id: str
     role: str
@@ -84,8 +84,8 @@ class Release:
 
     @told()
     def archive(self, facts: Json, on_progress: Advance) -> Path | None:
-        """The file for a host with these facts, made where it is not there yet, or not whole; None for one that has it
-        unpacked."""
+        """The file for a host with these facts, made where it is not there yet, or not whole; None
+        for one that has it unpacked."""
         if self.id in facts["releases"]:
             return None
         bare = self.wheels if self.wheels and self.wheels.lock not in facts["venvs"] else None
@@ -97,7 +97,9 @@ class Release:
             for leftover in place.parent.glob("new-*"):  # of a run that was killed
                 leftover.unlink()
             sent = {path: bare.names[path.name] for path in bare.files(on_progress)} if bare else {}
-            pack(place, "app" if self.role == "backend" else "site", self.entries, sent, on_progress)
+            pack(
+                place, "app" if self.role == "backend" else "site", self.entries, sent, on_progress
+            )
             forget_old(place.parent, _KEPT_ARCHIVES)
         return place
 
@@ -117,12 +119,13 @@ class Release:
         generation: Json | None = None,
         probes: Json | None = None,
     ) -> Json:
-        """The orders of a ship; `archive` is what `archive()` gave, and goes along as the blob: made
-        again here if it is whole no longer.
+        """The orders of a ship; `archive` is what `archive()` gave, and goes along as the blob:
+        made again here if it is whole no longer.
 
-        `files` are by path below the folder that stands for the generation, `django/origin_kit_settings.py` among them.
-        `unit` is the text of the application's service: its code is run within the same limits. `generation` and
-        `probes` are the configuration of the host, for a release that the one there can't run.
+        `files` are by path below the folder that stands for the generation,
+        `django/origin_kit_settings.py` among them. `unit` is the text of the application's service:
+        its code is run within the same limits. `generation` and `probes` are the configuration of
+        the host, for a release that the one there can't run.
         """
         return {
             "verb": "ship",
@@ -154,29 +157,47 @@ class Release:
             found = sound(archive)
         if found is None:
             raise ReleaseError(
-                f"{archive} vanishes as soon as it is made; is something cleaning up there? run it again"
+                f"{archive} vanishes as soon as it is made; is something cleaning up there? run it"
+                " again"
             )
         return found
 
 
-def rollback_orders(app: str, role: str, who: str, to: str | None = None, leaving: str | None = None) -> Json:
-    """The orders of a rollback of the code: to the release that served before this one, or to the one named; only if
-    `leaving` still serves, where it is given."""
-    return {"verb": "rollback-release", "app": app, "role": role, "who": who, "to": to, "from": leaving}
+def rollback_orders(
+    app: str, role: str, who: str, to: str | None = None, leaving: str | None = None
+) -> Json:
+    """The orders of a rollback of the code: to the release that served before this one, or to the
+    one named; only if `leaving` still serves, where it is given."""
+    return {
+        "verb": "rollback-release",
+        "app": app,
+        "role": role,
+        "who": who,
+        "to": to,
+        "from": leaving,
+    }
 
 
 @told()
 def build_backend(
-    source: Source, wsgi: str, settings: str, target: Target, on_step: Say, on_progress: Advance,
-    may_build: Collection[str] = (), needs: str = "", ship_also: Collection[str] = (),
+    source: Source,
+    wsgi: str,
+    settings: str,
+    target: Target,
+    on_step: Say,
+    on_progress: Advance,
+    may_build: Collection[str] = (),
+    needs: str = "",
+    ship_also: Collection[str] = (),
     workshop: Workshop | None = None,
-) -> Release:  # fmt: skip
-    """The release of a Django project for one kind of host. Nothing is packed yet; unchanged, it takes milliseconds.
-    What has no wheel is built in `workshop`; without one only what is in `may_build`, which runs its code here.
-    `needs` is the file that names them, where it is not the usual one; `ship_also` names files that are left out
-    otherwise.
+) -> Release:
+    """The release of a Django project for one kind of host. Nothing is packed yet; unchanged, it
+    takes milliseconds. What has no wheel is built in `workshop`; without one only what is in
+    `may_build`, which runs its code here. `needs` is the file that names them, where it is not the
+    usual one; `ship_also` names files that are left out otherwise.
 
-    Raises ReleaseError for a project that lacks its modules or requirements, or whose wheels can't be had.
+    Raises ReleaseError for a project that lacks its modules or requirements, or whose wheels can't
+    be had.
     """
     picked = pick_backend(source, ship_also)
     entries = picked.entries
@@ -186,26 +207,43 @@ def build_backend(
         on_step(line)
     fetched = wheels(requirements(source, needs), target, on_step, on_progress, may_build, workshop)
     return Release(
-        _id("backend", entries, fetched), "backend", source.label, source.commit, tuple(entries), fetched,
+        _id("backend", entries, fetched),
+        "backend",
+        source.label,
+        source.commit,
+        tuple(entries),
+        fetched,
         source.changed,
-    )  # fmt: skip
+    )
 
 
 @told()
-def build_frontend(folder: Path, on_step: Say = lambda text: None, ship_also: Collection[str] = ()) -> Release:
-    """The release of a folder of built files. Raises ReleaseError where there is none, or no index.html in it."""
+def build_frontend(
+    folder: Path, on_step: Say = lambda text: None, ship_also: Collection[str] = ()
+) -> Release:
+    """The release of a folder of built files. Raises ReleaseError where there is none, or no
+    index.html in it."""
     if not folder.is_dir():
-        raise ReleaseError(f"frontend_path: there is no folder {folder}; build the page first, or correct the path")
+        raise ReleaseError(
+            f"frontend_path: there is no folder {folder}; build the page first, or correct the path"
+        )
     picked = pick_frontend(folder, ship_also)
     entries = picked.entries
     if not any(entry.path == "index.html" for entry in entries):
         what = "has no index.html" if entries else "is empty"
-        raise ReleaseError(f"frontend_path: {folder} {what}; name the folder that your build writes, e.g. dist")
+        raise ReleaseError(
+            f"frontend_path: {folder} {what}; name the folder that your build writes, e.g. dist"
+        )
     for line in left_out.lines(picked.left_out):
         on_step(line)
     source = page(folder)
     return Release(
-        _id("frontend", entries, None), "frontend", source.label, source.commit, tuple(entries), changed=source.changed
+        _id("frontend", entries, None),
+        "frontend",
+        source.label,
+        source.commit,
+        tuple(entries),
+        changed=source.changed,
     )
 
 
@@ -214,8 +252,14 @@ def _has_module(source: Source, entries: list[Entry], key: str, module: str) -> 
     if shipped.intersection(files):
         return
     if here := [file for file in files if (source.folder / file).exists()]:
-        raise ReleaseError(f"{key}: {here[0]} in {source.label} is ignored by git, so it is not shipped; un-ignore it")
-    raise ReleaseError(f"{key}: {source.label} has no {files[0]} for {module!r}; correct `{key}` in the stack's config")
+        raise ReleaseError(
+            f"{key}: {here[0]} in {source.label} is ignored by git, so it is not shipped;"
+            " un-ignore it"
+        )
+    raise ReleaseError(
+        f"{key}: {source.label} has no {files[0]} for {module!r}; correct `{key}` in the stack's"
+        " config"
+    )
 
 
 def _id(role: str, entries: list[Entry], fetched: Wheels | None) -> str:

@@ -1,7 +1,9 @@
-"""What the kit itself puts next to the project's packages: its own list, with hashes, apart from the project's lock.
+"""What the kit itself puts next to the project's packages: its own list, with hashes, apart from
+the project's lock.
 
-A package that the project has locked stays as it is; where it is too old for the kit, that is an error and never
-another version. Files are from the index that this machine is set up with; the hashes here decide what is taken.
+A package that the project has locked stays as it is; where it is too old for the kit, that is an
+error and never another version. Files are from the index that this machine is set up with; the
+hashes here decide what is taken.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from packaging.version import Version
 from rollout.release.needs import Requirements
 from rollout.release.source import ReleaseError
 
-# The oldest that a project may bring. gunicorn before 22 takes requests that nginx and it read differently;
-# django-cors-headers has the settings that the kit writes since 3.5.
+# The oldest that a project may bring. gunicorn before 22 takes requests that nginx and it read
+# differently; django-cors-headers has the settings that the kit writes since 3.5.
 ADDITIONS = ("gunicorn>=22", "django-cors-headers>=3.5")
 
 
@@ -40,7 +42,9 @@ class Addition:
 
 # The newest first; of one package the first is taken whose needs the project's own versions meet.
 LIST: tuple[Addition, ...] = (
-    Addition("gunicorn==27.0.1", "378b26b9a38adcf4592f28828233c1716acc55e833ea06bf48719782efaa0d10"),
+    Addition(
+        "gunicorn==27.0.1", "378b26b9a38adcf4592f28828233c1716acc55e833ea06bf48719782efaa0d10"
+    ),
     Addition(
         "django-cors-headers==4.9.0",
         "15c7f20727f90044dcee2216a9fd7303741a864865f0c3657e28b7056f61b449",
@@ -60,15 +64,16 @@ LIST: tuple[Addition, ...] = (
 
 
 def missing(have: Mapping[str, str], wanted: Requirements) -> list[Addition]:
-    """What is to be added to the versions that the project has, by normal names; "" is one that nobody has said.
+    """What is to be added to the versions that the project has, by normal names; "" is one that
+    nobody has said.
 
     Raises ReleaseError for versions that are too old, or that nothing of the list fits.
     """
     for need in map(Requirement, ADDITIONS):
         if have.get(need.name) and not need.specifier.contains(have[need.name], prereleases=True):
             raise ReleaseError(
-                f"{wanted.file} has {need.name}=={have[need.name]}, and the kit needs {need}; raise it there, or leave "
-                "it out: the kit brings its own"
+                f"{wanted.file} has {need.name}=={have[need.name]}, and the kit needs {need}; raise"
+                " it there, or leave it out: the kit brings its own"
             )
     added: dict[str, Addition] = {}
     for need in map(Requirement, ADDITIONS):
@@ -77,7 +82,9 @@ def missing(have: Mapping[str, str], wanted: Requirements) -> list[Addition]:
     return list(added.values())
 
 
-def _add(name: str, have: Mapping[str, str], added: dict[str, Addition], wanted: Requirements) -> None:
+def _add(
+    name: str, have: Mapping[str, str], added: dict[str, Addition], wanted: Requirements
+) -> None:
     known = [one for one in LIST if one.name == name]
     fits = next((one for one in known if not _unmet(one, have)), None)
     if fits is None:
@@ -89,12 +96,16 @@ def _add(name: str, have: Mapping[str, str], added: dict[str, Addition], wanted:
 
 
 def _unmet(one: Addition, have: Mapping[str, str]) -> list[Requirement]:
-    """Needs that the project's versions don't meet, and those that neither the project nor the list has."""
+    """Needs that the project's versions don't meet, and those that neither the project nor the list
+    has."""
     listed = {other.name for other in LIST}
     return [
         need
         for need in map(Requirement, one.needs)
-        if (have.get(need.name) and not need.specifier.contains(Version(have[need.name]), prereleases=True))
+        if (
+            have.get(need.name)
+            and not need.specifier.contains(Version(have[need.name]), prereleases=True)
+        )
         or (need.name not in have and need.name not in listed)
     ]
 
@@ -104,6 +115,6 @@ def _conflict(known: list[Addition], have: Mapping[str, str], wanted: Requiremen
     need = _unmet(last, have)[0]
     there = f"has {need.name}=={have[need.name]}" if need.name in have else f"has no {need.name}"
     return (
-        f"{wanted.file} {there}, and the kit's {last.pin} needs {need}; change that there, or add the version of "
-        f"{last.name} that fits to it"
+        f"{wanted.file} {there}, and the kit's {last.pin} needs {need}; change that there, or add"
+        f" the version of {last.name} that fits to it"
     )

@@ -22,15 +22,19 @@ Advance = Callable[[float, str], None]
 _MAY_BE_USED_S = 600
 
 
-def pack(place: Path, tree: str, entries: Iterable[Entry], wheels: Mapping[Path, str], advance: Advance) -> None:
-    """Write `place`, whole or not at all, and a note beside it: the entries under `tree`, the wheels, each with its
-    SHA-256, under `wheels`.
+def pack(
+    place: Path, tree: str, entries: Iterable[Entry], wheels: Mapping[Path, str], advance: Advance
+) -> None:
+    """Write `place`, whole or not at all, and a note beside it: the entries under `tree`, the
+    wheels, each with its SHA-256, under `wheels`.
 
-    Times are the moment of the first packing, for all hosts alike: nginx makes ETags of them, so they may not stand
-    still. Packed again, it is the same to the byte. Raises ReleaseError where a file is no longer what the release's id
-    was made of.
+    Times are the moment of the first packing, for all hosts alike: nginx makes ETags of them, so
+    they may not stand still. Packed again, it is the same to the byte. Raises ReleaseError where a
+    file is no longer what the release's id was made of.
     """
-    listed: list[tuple[str, Path, Entry | str]] = [(f"{tree}/{entry.path}", entry.here, entry) for entry in entries]
+    listed: list[tuple[str, Path, Entry | str]] = [
+        (f"{tree}/{entry.path}", entry.here, entry) for entry in entries
+    ]
     listed += [(f"wheels/{path.name}", path, expected) for path, expected in wheels.items()]
     now = _note(place).get("packed") or int(time.time())
     descriptor, scratch = tempfile.mkstemp(dir=place.parent, prefix="new-")
@@ -66,7 +70,8 @@ def forget_old(folder: Path, kept: int) -> None:
 
 
 def out_of_use(paths: Iterable[Path], kept: int) -> list[Path]:
-    """All but the `kept` ones that were used last, by their times, and those that another run may be about to use."""
+    """All but the `kept` ones that were used last, by their times, and those that another run may
+    be about to use."""
     used = sorted((path.stat().st_mtime, path) for path in paths)
     return [path for time_used, path in used[:-kept] if time_used < time.time() - _MAY_BE_USED_S]
 
@@ -92,7 +97,10 @@ def digest(place: Path, kind: str = "sha256") -> str:
 def _add(tar: tarfile.TarFile, name: str, here: Path, entry: Entry | str, now: int) -> None:
     """A file or link of the application, or a wheel of this SHA-256."""
     member = tarfile.TarInfo(name)
-    member.mtime, member.mode = now, 0o755 if isinstance(entry, Entry) and entry.executable else 0o644
+    member.mtime, member.mode = (
+        now,
+        (0o755 if isinstance(entry, Entry) and entry.executable else 0o644),
+    )
     if isinstance(entry, Entry) and entry.link is not None:
         member.type, member.linkname = tarfile.SYMTYPE, entry.link
         tar.addfile(member)
@@ -117,4 +125,6 @@ def _read(here: Path, entry: Entry | str) -> bytes:
 
 def tree_digest(entries: Iterable[Entry]) -> str:
     """SHA-256 over paths, modes and contents; times and owners don't count."""
-    return hashlib.sha256(json.dumps([(entry.path, entry.digest) for entry in entries]).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([(entry.path, entry.digest) for entry in entries]).encode()
+    ).hexdigest()

@@ -1,7 +1,8 @@
-"""What has no wheel and becomes one: on a build machine where one can be made for the hosts, else here.
+"""What has no wheel and becomes one: on a build machine where one can be made for the hosts, else
+here.
 
-Here it is the operator who runs the build, so only the project's own packages and those that the stack's config names
-are built, and only what is pure Python can be shipped.
+Here it is the operator who runs the build, so only the project's own packages and those that the
+stack's config names are built, and only what is pure Python can be shipped.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ FetchNeeds = Callable[[str, list[str], Path], None]
 
 @dataclass(frozen=True)
 class Building:
-    """Builds for `target` what `wanted` asks for. `fetch_needs` has wheels of what the build of a package needs."""
+    """Builds for `target` what `wanted` asks for. `fetch_needs` has wheels of what the build of a
+    package needs."""
 
     wanted: Requirements
     target: Target
@@ -57,8 +59,8 @@ class Building:
             return self._on_machine(self.workshop, one.name, one.version, source, scratch)
 
     def folder(self, folder: Path, scratch: Path, name: str = "", version: str = "") -> Path:
-        """The wheel of a package of the project's own, built from a copy: nothing is left there. What is not pure
-        Python is built on the build machine, if there is one."""
+        """The wheel of a package of the project's own, built from a copy: nothing is left there.
+        What is not pure Python is built on the build machine, if there is one."""
         if self.workshop is None:
             return self._folder_here(folder, scratch)
         if not any(Path(path).suffix in _COMPILED for path in walk(folder)):
@@ -71,18 +73,25 @@ class Building:
             _pack(folder, source)
             return self._on_machine(self.workshop, name or folder.name, version, source, scratch)
 
-    # --------------------------------------------------------------------------------------------- on a machine
+    # --------------------------------------------------------------------------------- on a machine
 
-    def _on_machine(self, workshop: Workshop, name: str, version: str, source: Path, scratch: Path) -> Path:
+    def _on_machine(
+        self, workshop: Workshop, name: str, version: str, source: Path, scratch: Path
+    ) -> Path:
         try:
             built = workshop.wheel(
-                name, version, source, lambda lines, folder: self.fetch_needs(name, lines, folder), self.say
+                name,
+                version,
+                source,
+                lambda lines, folder: self.fetch_needs(name, lines, folder),
+                self.say,
             )
         except BuildFailed as problem:
             raise ReleaseError(
-                f"{self.wanted.file}: {problem.what} has no wheel, and building one fails: {problem.why}; the "
-                "build machine can't have more Debian packages yet: pin a version that has a wheel, or put one on "
-                f"your own index{ways_out.hint([name], self.wanted)}",
+                f"{self.wanted.file}: {problem.what} has no wheel, and building one fails:"
+                f" {problem.why}; the build machine can't have more Debian packages yet: pin a"
+                " version that has a wheel, or put one on your own"
+                f" index{ways_out.hint([name], self.wanted)}",
                 problem.detail,
             ) from None
         return Path(shutil.copy(built, scratch / built.name))
@@ -95,8 +104,12 @@ class Building:
         lines = [*index_options(self.wanted), *let_in(self.wanted)]
         done = fetch(urldefrag(one.address).url, source, lines, places(self.wanted))
         if done.returncode:
-            raise ReleaseError(f"{self.wanted.path}: {one.name} can't be fetched: {last(done.stderr)}")
-        if one.hashes and not any(f"{kind}:{digest(source, kind)}" in one.hashes for kind in _kinds(one)):
+            raise ReleaseError(
+                f"{self.wanted.path}: {one.name} can't be fetched: {last(done.stderr)}"
+            )
+        if one.hashes and not any(
+            f"{kind}:{digest(source, kind)}" in one.hashes for kind in _kinds(one)
+        ):
             raise ReleaseError(wrong_hash(self.wanted, f"{one.name}=={one.version}"))
 
     def _repository(self, one: Choice) -> Path:
@@ -112,26 +125,42 @@ class Building:
         folder = tree / inside
         if not folder.is_dir() or not folder.resolve().is_relative_to(tree.resolve()):
             raise ReleaseError(
-                f"{self.wanted.path}: {one.name}: {hide_password(one.address)} has no folder {inside}; correct it there"
+                f"{self.wanted.path}: {one.name}: {hide_password(one.address)} has no folder"
+                f" {inside}; correct it there"
             )
         return folder
 
-    # --------------------------------------------------------------------------------------------- here
+    # ----------------------------------------------------------------------------------------- here
 
     def _folder_here(self, folder: Path, scratch: Path, pure: bool = True) -> Path:
         """As `uv sync` would build it."""
-        self.say(f"builds {folder.name} from {folder}, which is part of the project; that runs its build here")
-        built, copy = (Path(tempfile.mkdtemp(dir=scratch, prefix=prefix)) for prefix in ("built-", "copy-"))
+        self.say(
+            f"builds {folder.name} from {folder}, which is part of the project; that runs its build"
+            " here"
+        )
+        built, copy = (
+            Path(tempfile.mkdtemp(dir=scratch, prefix=prefix)) for prefix in ("built-", "copy-")
+        )
         for path in walk(folder):
             if (folder / path).is_file():
                 (copy / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(folder / path, copy / path)
-        words = ["build", "--wheel", "-q", "--no-create-gitignore", "--no-python-downloads", "--python", sys.executable]
+        words = [
+            "build",
+            "--wheel",
+            "-q",
+            "--no-create-gitignore",
+            "--no-python-downloads",
+            "--python",
+            sys.executable,
+        ]
         done = uv(*words, "-o", str(built), str(copy), at=copy)
         shutil.rmtree(copy)
         if done.returncode:
-            raise ReleaseError(f"{folder} can't be built: {last(done.stderr)}; `uv build` there shows more",
-                               detail(done.stderr))  # fmt: skip
+            raise ReleaseError(
+                f"{folder} can't be built: {last(done.stderr)}; `uv build` there shows more",
+                detail(done.stderr),
+            )
         return self._taken(folder.name, built, scratch, pure)
 
     def here(self, name: str, line: str, scratch: Path) -> Path:
@@ -144,21 +173,23 @@ class Building:
             if "HASHES" in done.stderr:
                 raise ReleaseError(wrong_hash(self.wanted, name))
             raise ReleaseError(
-                f"{self.wanted.file}: {shown(line)} has no wheel, and building one here fails"
-                f"{without_one(self.target)}; pin a version that has one, or put a wheel on your own index"
-                f"{ways_out.hint([name], self.wanted)}",
+                f"{self.wanted.file}: {shown(line)} has no wheel, and building one here"
+                f" fails{without_one(self.target)}; pin a version that has one, or put a wheel on"
+                f" your own index{ways_out.hint([name], self.wanted)}",
                 detail(done.stderr),
             )
         return self._taken(shown(line), built, scratch)
 
     def _taken(self, what: str, built: Path, scratch: Path, pure: bool = True) -> Path:
-        """The wheel that was built here; with `pure` only if it is good for any host: nothing compiled is in it."""
+        """The wheel that was built here; with `pure` only if it is good for any host: nothing
+        compiled is in it."""
         found = next(built.glob("*.whl"))
         if pure and not _is_pure(found):
             raise ReleaseError(
-                f"{self.wanted.file}: {what} has no wheel for {self.target} "
-                f"and is not pure Python{without_one(self.target)}; pin a version that has one, or put such a wheel "
-                "on your own index" + ways_out.hint([found.name.partition("-")[0]], self.wanted)
+                f"{self.wanted.file}: {what} has no wheel for {self.target} and is not pure"
+                f" Python{without_one(self.target)}; pin a version that has one, or put such a"
+                " wheel on your own index"
+                + ways_out.hint([found.name.partition("-")[0]], self.wanted)
             )
         place = found.rename(scratch / found.name)
         shutil.rmtree(built)
@@ -179,7 +210,8 @@ def _kinds(one: Choice) -> set[str]:
 
 
 def _pack(folder: Path, place: Path) -> None:
-    """The files of a folder as an archive of source, secrets left out; the same content is the same to the byte."""
+    """The files of a folder as an archive of source, secrets left out; the same content is the same
+    to the byte."""
 
     def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
         info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
@@ -191,5 +223,7 @@ def _pack(folder: Path, place: Path) -> None:
         gzip.GzipFile("", "wb", 1, out, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w") as tar,
     ):
-        for path in sorted(path for path in walk(folder) if left_out.why(path, tracked=True) is None):
+        for path in sorted(
+            path for path in walk(folder) if left_out.why(path, tracked=True) is None
+        ):
             tar.add(folder / path, f"source/{path}", recursive=False, filter=plain)

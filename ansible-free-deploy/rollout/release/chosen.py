@@ -1,7 +1,9 @@
-"""From a lock to the very files that a host needs: which wheel of each package, from where, with which hashes.
+"""From a lock to the very files that a host needs: which wheel of each package, from where, with
+which hashes.
 
-Everything is read as a `pylock.toml` (PEP 751): uv writes one from its own lock and from requirements. `packaging` says
-which packages and wheels are the host's. What has no wheel is refused by its name, or built where that is allowed.
+Everything is read as a `pylock.toml` (PEP 751): uv writes one from its own lock and from
+requirements. `packaging` says which packages and wheels are the host's. What has no wheel is
+refused by its name, or built where that is allowed.
 """
 
 from __future__ import annotations
@@ -54,17 +56,23 @@ class Choice:
     @property
     def line(self) -> str:
         """As pip reads it."""
-        return " ".join([f"{self.name} @ {self.address}", *(f"--hash={one}" for one in self.hashes)])
+        return " ".join(
+            [f"{self.name} @ {self.address}", *(f"--hash={one}" for one in self.hashes)]
+        )
 
 
 def choose(
-    text: str, wanted: Requirements, target: Target, may_build: Collection[str] | None, locked: Hashes | None = None
+    text: str,
+    wanted: Requirements,
+    target: Target,
+    may_build: Collection[str] | None,
+    locked: Hashes | None = None,
 ) -> list[Choice]:
-    """The choices for `target` of a `pylock.toml`; `locked` are the only hashes that count, where there are some.
-    `may_build` are the packages that may come as source; None lets all.
+    """The choices for `target` of a `pylock.toml`; `locked` are the only hashes that count, where
+    there are some. `may_build` are the packages that may come as source; None lets all.
 
-    Raises ReleaseError for what is not for this Python, has no wheel, no hash, other hashes, or a source that can't be
-    honoured: all packages of a kind at once.
+    Raises ReleaseError for what is not for this Python, has no wheel, no hash, other hashes, or a
+    source that can't be honoured: all packages of a kind at once.
     """
     lock = _read(text, wanted, locked)
     try:
@@ -73,7 +81,11 @@ def choose(
         if lacking := re.search(r"No wheel found .* for package '([^']+)'", str(problem)):
             raise NoWheel([lacking[1]]) from None
         raise ReleaseError(f"{wanted.path} does not fit {target}: {problem}") from None
-    found = [one for package, source in selected if (one := _choice(package, source, wanted, locked)) is not None]
+    found = [
+        one
+        for package, source in selected
+        if (one := _choice(package, source, wanted, locked)) is not None
+    ]
     _refuse_strangers(found, wanted, target, may_build)
     without = [one.name for one in found if one.build and not _is_folder(one)]
     if may_build is not None and (refused := sorted(set(without) - set(may_build))):
@@ -103,40 +115,58 @@ def _read(text: str, wanted: Requirements, locked: Hashes | None) -> Pylock:
         _prepare(facts, wanted, locked)
         return Pylock.from_dict(facts)
     except (PylockValidationError, AttributeError, KeyError, TypeError) as problem:
-        raise ReleaseError(f"{wanted.path} is no lock that can be read: {problem}; lock it again") from None
+        raise ReleaseError(
+            f"{wanted.path} is no lock that can be read: {problem}; lock it again"
+        ) from None
 
 
 def _prepare(facts: dict[str, Any], wanted: Requirements, locked: Hashes | None) -> None:
     if locked is not None:
         _only_locked(facts.get("packages", []), wanted, locked)
     for package in facts.get("packages", []):
-        if not package.get("wheels") and not any(key in package for key in ("vcs", "directory", "archive", "sdist")):
-            raise ReleaseError(f"{wanted.path}: {package.get('name')} is from nowhere; export the file anew")
+        if not package.get("wheels") and not any(
+            key in package for key in ("vcs", "directory", "archive", "sdist")
+        ):
+            raise ReleaseError(
+                f"{wanted.path}: {package.get('name')} is from nowhere; export the file anew"
+            )
         _only_strong(package, wanted)
 
 
 def _only_strong(package: dict[str, Any], wanted: Requirements) -> None:
-    """A lock without a strong hash locks nothing. (What uv has just resolved may come from an index without any.)"""
-    for file in [*package.get("wheels", []), *filter(None, [package.get("sdist"), package.get("archive")])]:
+    """A lock without a strong hash locks nothing. (What uv has just resolved may come from an index
+    without any.)"""
+    for file in [
+        *package.get("wheels", []),
+        *filter(None, [package.get("sdist"), package.get("archive")]),
+    ]:
         file.setdefault("hashes", {})
         if wanted.is_lock and not any(kind in file["hashes"] for kind in _STRONG):
             raise ReleaseError(f"{wanted.path}: {package['name']} has no sha256; lock it again")
-        file["hashes"] = {kind: file["hashes"][kind] for kind in _STRONG if kind in file["hashes"]} or {"none": ""}
+        file["hashes"] = {
+            kind: file["hashes"][kind] for kind in _STRONG if kind in file["hashes"]
+        } or {"none": ""}
 
 
 def _only_locked(packages: list[dict[str, Any]], wanted: Requirements, locked: Hashes) -> None:
-    """Leave of each package the files that the lines allow. Raises ReleaseError where none is left."""
+    """Leave of each package the files that the lines allow. Raises ReleaseError where none is
+    left."""
     unknown = sorted({one["name"] for one in packages if "directory" not in one} - locked.keys())
     if unknown:
         raise ReleaseError(
-            f"{wanted.path}: {', '.join(unknown)} is needed too and has no --hash there; lock it again, "
-            "e.g. with `uv pip compile --generate-hashes`"
+            f"{wanted.path}: {', '.join(unknown)} is needed too and has no --hash there; lock it"
+            " again, e.g. with `uv pip compile --generate-hashes`"
         )
     for package in packages:
         allowed = set(locked.get(package["name"], ()))
-        files = [*package.get("wheels", []), *filter(None, [package.get("sdist"), package.get("archive")])]
+        files = [
+            *package.get("wheels", []),
+            *filter(None, [package.get("sdist"), package.get("archive")]),
+        ]
         if files and not any(_allowed(file, allowed) for file in files):
-            raise ReleaseError(wrong_hash(wanted, f"{package['name']}=={package.get('version', '?')}"))
+            raise ReleaseError(
+                wrong_hash(wanted, f"{package['name']}=={package.get('version', '?')}")
+            )
         package["wheels"] = [file for file in package.get("wheels", []) if _allowed(file, allowed)]
         for key in ("sdist", "archive"):
             if key in package and not _allowed(package[key], allowed):
@@ -144,7 +174,8 @@ def _only_locked(packages: list[dict[str, Any]], wanted: Requirements, locked: H
 
 
 def _allowed(file: Mapping[str, Any], allowed: set[str]) -> bool:
-    """Whether a file is one of those; of one whose hash the index does not tell it is known when it is fetched."""
+    """Whether a file is one of those; of one whose hash the index does not tell it is known when it
+    is fetched."""
     told = [f"{kind}:{value}" for kind, value in file.get("hashes", {}).items() if kind in _STRONG]
     return not told or bool(allowed.intersection(told))
 
@@ -152,15 +183,18 @@ def _allowed(file: Mapping[str, Any], allowed: set[str]) -> bool:
 def wrong_hash(wanted: Requirements, what: str) -> str:
     """What is said of a package whose files are not those that the lock means."""
     return (
-        f"{what}: what its index has is not what {wanted.file} locks (another hash), so it is not taken; "
-        "was it published anew, or is that another index's package? If it is right, lock it again"
+        f"{what}: what its index has is not what {wanted.file} locks (another hash), so it is not"
+        " taken; was it published anew, or is that another index's package? If it is right, lock"
+        " it again"
     )
 
 
 Source = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
 
 
-def _choice(package: Package, source: Source, wanted: Requirements, locked: Hashes | None) -> Choice | None:
+def _choice(
+    package: Package, source: Source, wanted: Requirements, locked: Hashes | None
+) -> Choice | None:
     name, version = str(canonicalize_name(package.name)), str(package.version or "")
     match source:
         case PackageDirectory():
@@ -171,10 +205,15 @@ def _choice(package: Package, source: Source, wanted: Requirements, locked: Hash
             below = f"#subdirectory={source.subdirectory}" if source.subdirectory else ""
             address = f"{source.type}+{source.url or source.path}@{source.commit_id}{below}"
             return Choice(name, version, address, (), build=True)
-    address = hide_password(source.url or "") or (wanted.path.parent / (source.path or "")).resolve().as_uri()
+    address = (
+        hide_password(source.url or "")
+        or (wanted.path.parent / (source.path or "")).resolve().as_uri()
+    )
     told = tuple(f"{kind}:{value}" for kind, value in source.hashes.items() if kind in _STRONG)
     hashes = told or tuple(sorted((locked or {}).get(name, ())))
-    found = Choice(name, version, address, hashes, build=not urlsplit(address).path.endswith(".whl"))
+    found = Choice(
+        name, version, address, hashes, build=not urlsplit(address).path.endswith(".whl")
+    )
     if version or found.build:
         return found
     return replace(found, version=found.filename.split("-")[1])
@@ -196,12 +235,12 @@ def _refuse_strangers(
         scheme, _, place = address.partition("://")
         if scheme == "file" and not one.hashes and not Path(unquote(place)).is_relative_to(roof):
             raise ReleaseError(
-                f"{wanted.path}: {one.name} is the folder {unquote(place)}, outside of the repository; "
-                "move it inside, or put a wheel of it on an index of your own"
+                f"{wanted.path}: {one.name} is the folder {unquote(place)}, outside of the"
+                " repository; move it inside, or put a wheel of it on an index of your own"
             )
         if "+" in scheme and may_build is not None and one.name not in may_build:
             raise ReleaseError(
-                f"{wanted.path}: {one.name} is from the repository {address}: building it runs its code here"
-                f"{without_one(target)}; put a wheel on your own index, "
-                f"or allow it in the stack's config: `build_sdists: [{one.name}]`"
+                f"{wanted.path}: {one.name} is from the repository {address}: building it runs its"
+                f" code here{without_one(target)}; put a wheel on your own index, or allow it in"
+                f" the stack's config: `build_sdists: [{one.name}]`"
             )

@@ -8,16 +8,51 @@ from fnmatch import fnmatchcase
 
 # Secrets: left out whether git tracks them or not.
 _SECRET_FILES = (
-    ".env", ".env.*", ".envrc", "*.env", "*.secrets", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "*.pem",
-    "*.key", "*.p12", "*.pfx", "*.ppk", "*.jks", "*.keystore", "*.kdbx", "*.ovpn", ".netrc", "_netrc", ".pypirc",
-    ".pgpass", ".my.cnf", ".htpasswd", ".npmrc", ".git-credentials", "pip.conf", "service-account*.json",
+    ".env",
+    ".env.*",
+    ".envrc",
+    "*.env",
+    "*.secrets",
+    "id_rsa*",
+    "id_dsa*",
+    "id_ecdsa*",
+    "id_ed25519*",
+    "*.pem",
+    "*.key",
+    "*.p12",
+    "*.pfx",
+    "*.ppk",
+    "*.jks",
+    "*.keystore",
+    "*.kdbx",
+    "*.ovpn",
+    ".netrc",
+    "_netrc",
+    ".pypirc",
+    ".pgpass",
+    ".my.cnf",
+    ".htpasswd",
+    ".npmrc",
+    ".git-credentials",
+    "pip.conf",
+    "service-account*.json",
     "credentials.json",
-)  # fmt: skip
+)
 _SECRET_FOLDERS = {".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".envs", ".gcloud"}
 _EXAMPLES = re.compile(r".*[._-](example|sample|template|dist)(\.\w+)?")
 # Data: a database is never code; dumps may be, where git tracks them.
 _DATABASES = ("db.sqlite3*", "*.sqlite3-journal", "*.sqlite3-wal", "*.sqlite3-shm")
-_DUMPS = ("*.sqlite3", "*.sqlite", "*.sql", "*.sql.*", "*.dump", "*.dump.*", "*.pgdump", "*.bak", "*.rdb")
+_DUMPS = (
+    "*.sqlite3",
+    "*.sqlite",
+    "*.sql",
+    "*.sql.*",
+    "*.dump",
+    "*.dump.*",
+    "*.pgdump",
+    "*.bak",
+    "*.rdb",
+)
 # Files that say where packages are from, which is where passwords of indexes are written.
 _SAY_WHERE = re.compile(
     r"(?:^|/)((requirements|constraints)[^/]*(/[^/]*)?\.(txt|in)|(pyproject|uv|pylock[^/]*)\.toml|[^/]*\.lock|Pipfile)$"
@@ -26,14 +61,17 @@ _USER = re.compile(r"https?://([^/\s\"'@]+)@")
 
 
 def why(path: str, tracked: bool = False, ship_also: Collection[str] = ()) -> str | None:
-    """Why the file at this path (POSIX, inside of the project) is left out of a release; None where it goes along.
+    """Why the file at this path (POSIX, inside of the project) is left out of a release; None where
+    it goes along.
 
     `tracked`: git has it. `ship_also`: patterns of paths or names that go along all the same.
     """
     if is_named(path, ship_also):
         return None
     *folders, name = path.split("/")
-    if _SECRET_FOLDERS.intersection(folders) or (_is_one_of(name, _SECRET_FILES) and not _EXAMPLES.fullmatch(name)):
+    if _SECRET_FOLDERS.intersection(folders) or (
+        _is_one_of(name, _SECRET_FILES) and not _EXAMPLES.fullmatch(name)
+    ):
         return "a name of secrets"
     if _is_one_of(name, _DATABASES):
         return "a database"
@@ -44,7 +82,10 @@ def why(path: str, tracked: bool = False, ship_also: Collection[str] = ()) -> st
 
 def is_named(path: str, patterns: Iterable[str]) -> bool:
     """Whether one of the patterns is for this path, or for its last name."""
-    return any(fnmatchcase(path, pattern) or fnmatchcase(path.rsplit("/", 1)[-1], pattern) for pattern in patterns)
+    return any(
+        fnmatchcase(path, pattern) or fnmatchcase(path.rsplit("/", 1)[-1], pattern)
+        for pattern in patterns
+    )
 
 
 def may_hold_a_password(path: str) -> bool:
@@ -59,7 +100,8 @@ def holds_a_password(text: str) -> bool:
 
 
 def lines(found: Iterable[tuple[str, str]], most: int = 10) -> list[str]:
-    """What is said of files that were left out: the first ones, and how many more; nothing for none."""
+    """What is said of files that were left out: the first ones, and how many more; nothing for
+    none."""
     listed = list(found)
     if not listed:
         return []

@@ -35,8 +35,8 @@ def hashes_of(wanted: Requirements) -> dict[str, tuple[str, ...]] | None:
         return None
     if bare:
         raise ReleaseError(
-            f"{wanted.path} has a --hash for some packages and none for {', '.join(bare)}; pip refuses that too: "
-            "lock it again, e.g. with `uv pip compile --generate-hashes`"
+            f"{wanted.path} has a --hash for some packages and none for {', '.join(bare)}; pip"
+            " refuses that too: lock it again, e.g. with `uv pip compile --generate-hashes`"
         )
     return found
 
@@ -50,7 +50,9 @@ def with_built(locks: Hashes | None, scratch: Path) -> Hashes | None:
     """What was just built has a hash that no list could know."""
     if locks is None:
         return None
-    built = {str(canonicalize_name(path.name.partition("-")[0])): path for path in scratch.glob("*.whl")}
+    built = {
+        str(canonicalize_name(path.name.partition("-")[0])): path for path in scratch.glob("*.whl")
+    }
     return {**locks, **{name: (f"sha256:{digest(path)}",) for name, path in built.items()}}
 
 

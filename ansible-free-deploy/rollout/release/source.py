@@ -22,9 +22,21 @@ from on_host import links
 from rollout.release import left_out
 
 _SKIPPED = {
-    ".git", ".hg", ".svn", "__pycache__", ".venv", "node_modules", ".DS_Store", ".mypy_cache", ".pytest_cache",
-    ".ruff_cache", ".tox", ".nox", ".idea", ".vscode",
-}  # fmt: skip
+    ".git",
+    ".hg",
+    ".svn",
+    "__pycache__",
+    ".venv",
+    "node_modules",
+    ".DS_Store",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".tox",
+    ".nox",
+    ".idea",
+    ".vscode",
+}
 T = TypeVar("T")
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
@@ -47,17 +59,22 @@ def told() -> Iterator[None]:
         yield
     except OSError as problem:
         full = (
-            "; make room there" if problem.errno == errno.ENOSPC else "; see its owner and mode, and $ORIGIN_KIT_CACHE"
+            "; make room there"
+            if problem.errno == errno.ENOSPC
+            else "; see its owner and mode, and $ORIGIN_KIT_CACHE"
         )
-        raise ReleaseError(f"{problem.filename or cache()}: {problem.strerror or problem}{full}") from problem
+        raise ReleaseError(
+            f"{problem.filename or cache()}: {problem.strerror or problem}{full}"
+        ) from problem
 
 
 @dataclass(frozen=True)
 class Source:
-    """`folder` holds manage.py; `label` names it in messages; `roof` is the highest folder that belongs to it.
+    """`folder` holds manage.py; `label` names it in messages; `roof` is the highest folder that
+    belongs to it.
 
-    `work_tree` says that git knows which files are by-products; `commit` is the one checked out, where there is one,
-    and `changed` says that the files are not as in it.
+    `work_tree` says that git knows which files are by-products; `commit` is the one checked out,
+    where there is one, and `changed` says that the files are not as in it.
     """
 
     folder: Path
@@ -70,7 +87,8 @@ class Source:
 
 @dataclass(frozen=True)
 class Entry:
-    """One file or link of a release: its path there (POSIX), what it is here, and a digest of mode and content."""
+    """One file or link of a release: its path there (POSIX), what it is here, and a digest of mode
+    and content."""
 
     path: str
     here: Path
@@ -79,22 +97,26 @@ class Entry:
     digest: str
 
 
-# ----------------------------------------------------------------------------------------------- where it comes from
+# ------------------------------------------------------------------------------ where it comes from
 
 
 @told()
 def local(folder: Path) -> Source:
-    """A folder of this machine. Raises ReleaseError where there is none, or it is no Django project."""
+    """A folder of this machine. Raises ReleaseError where there is none, or it is no Django
+    project."""
     here = folder.resolve()
     top = _git_top(here) if here.is_dir() else None
     commit = _head(top) if top and _knows(here, "manage.py") else None
     changed = commit is not None and _is_changed(here)
-    return _django(Source(here, str(folder), top or here, top is not None, commit, changed), "backend_path")
+    return _django(
+        Source(here, str(folder), top or here, top is not None, commit, changed), "backend_path"
+    )
 
 
 @told()
 def page(folder: Path) -> Source:
-    """A folder of built files. Where git knows none of them, the commit is that of the sources around it."""
+    """A folder of built files. Where git knows none of them, the commit is that of the sources
+    around it."""
     here = folder.resolve()
     top = _git_top(here) if here.is_dir() else None
     commit = _head(top) if top else None
@@ -108,23 +130,30 @@ def page(folder: Path) -> Source:
 
 @told()
 def from_git(url: str, ref: str = "", inside: str = "") -> Source:
-    """`ref` (branch, tag or commit; empty: the default branch) of a repository, unpacked once per commit in the cache.
+    """`ref` (branch, tag or commit; empty: the default branch) of a repository, unpacked once per
+    commit in the cache.
 
-    Raises ReleaseError for a repository that can't be reached, an unknown ref, or no Django project at `inside`.
+    Raises ReleaseError for a repository that can't be reached, an unknown ref, or no Django project
+    at `inside`.
     """
     tree, name = repository(url, ref), hide_password(url)
     commit = tree.name
     if (tree / ".gitmodules").exists():
-        raise ReleaseError(f"{name} has git submodules, which are not fetched; clone it and set backend_path")
+        raise ReleaseError(
+            f"{name} has git submodules, which are not fetched; clone it and set backend_path"
+        )
     folder = tree / inside if inside else tree
     if not folder.resolve().is_relative_to(tree.resolve()):
-        raise ReleaseError(f"backend_path: {inside} leaves the repository {name}; write a folder inside of it")
+        raise ReleaseError(
+            f"backend_path: {inside} leaves the repository {name}; write a folder inside of it"
+        )
     label = f"{name} at {ref or 'HEAD'} ({commit[:10]})" + (f", {inside}" if inside else "")
     return _django(Source(folder, label, tree, commit=commit), "backend_path")
 
 
 def repository(url: str, ref: str = "") -> Path:
-    """The files of a commit, in the cache; the folder's name is the commit's. Raises ReleaseError as `from_git`."""
+    """The files of a commit, in the cache; the folder's name is the commit's. Raises ReleaseError
+    as `from_git`."""
     store = cache_folder("git") / hashlib.sha256(url.encode()).hexdigest()[:16]
     with locked(store / ".lock"):
         for leftover in [*store.glob("git-*"), *store.glob("tree-*")]:  # of runs that were killed
@@ -138,24 +167,41 @@ def repository(url: str, ref: str = "") -> Path:
 
 def _django(source: Source, key: str) -> Source:
     if not source.folder.is_dir():
-        raise ReleaseError(f"{key}: there is no folder {source.label}; correct it in the stack's config")
+        raise ReleaseError(
+            f"{key}: there is no folder {source.label}; correct it in the stack's config"
+        )
     if not (source.folder / "manage.py").is_file():
         found = sorted(path.parent.name for path in source.folder.glob("*/manage.py"))
-        hint = f"did you mean {source.folder.name}/{found[0]}?" if found else "name the folder that holds it"
-        raise ReleaseError(f"{key}: {source.label} has no manage.py, so it is no Django project; {hint}")
+        hint = (
+            f"did you mean {source.folder.name}/{found[0]}?"
+            if found
+            else "name the folder that holds it"
+        )
+        raise ReleaseError(
+            f"{key}: {source.label} has no manage.py, so it is no Django project; {hint}"
+        )
     return source
 
 
 def _resolve(url: str, ref: str, store: Path) -> str:
-    """The commit that `ref` is. One that is unpacked already, or named in full, is not asked for again."""
+    """The commit that `ref` is. One that is unpacked already, or named in full, is not asked for
+    again."""
     if len(ref) == 40 and _COMMIT.fullmatch(ref):
         return ref
     lines = (line.split("\t", 1) for line in _git_remote(url, "ls-remote", "--", url).splitlines())
     listed = {name: commit for commit, name in lines}
-    names = [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"{ref}^{{}}", ref] if ref else ["HEAD"]
+    names = (
+        [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"{ref}^{{}}", ref]
+        if ref
+        else ["HEAD"]
+    )
     if found := next((listed[name] for name in names if name in listed), None):
         return found
-    short = _on_store(store, lambda bare: _resolve_short(url, ref, bare)) if _COMMIT.fullmatch(ref) else None
+    short = (
+        _on_store(store, lambda bare: _resolve_short(url, ref, bare))
+        if _COMMIT.fullmatch(ref)
+        else None
+    )
     if short:
         return short
     raise ReleaseError(_unknown_ref(url, ref, listed))
@@ -168,8 +214,8 @@ def _resolve_short(url: str, ref: str, bare: Path) -> str | None:
 
 
 def _on_store(store: Path, work: Callable[[Path], T]) -> T:
-    """`work` on the bare repository that is kept; where that fails, once more on a new one: a killed run or a full disk
-    may have left a broken one."""
+    """`work` on the bare repository that is kept; where that fails, once more on a new one: a
+    killed run or a full disk may have left a broken one."""
     bare = store / "git"
     if bare.exists():
         with suppress(ReleaseError):
@@ -185,14 +231,19 @@ def _on_store(store: Path, work: Callable[[Path], T]) -> T:
 
 
 def _unknown_ref(url: str, ref: str, listed: Iterable[str]) -> str:
-    known = [name.split("/", 2)[2] for name in listed if re.match(r"refs/(heads|tags)/[^^]+$", name)]
+    known = [
+        name.split("/", 2)[2] for name in listed if re.match(r"refs/(heads|tags)/[^^]+$", name)
+    ]
     shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
     there = f"it has {shown}" if known else "it is empty"
-    return f"backend_ref: {hide_password(url)} has no branch, tag or commit {ref or 'HEAD'!r}; {there}"
+    return (
+        f"backend_ref: {hide_password(url)} has no branch, tag or commit {ref or 'HEAD'!r}; {there}"
+    )
 
 
 def _unpack(url: str, name: str, commit: str, bare: Path, tree: Path) -> None:
-    """Write the files of `commit` to `tree`, whole or not at all, and beside it git's index of them."""
+    """Write the files of `commit` to `tree`, whole or not at all, and beside it git's index of
+    them."""
     _fetch(url, commit, bare)
     scratch = Path(tempfile.mkdtemp(dir=tree.parent, prefix="tree-"))
     _index(tree).unlink(missing_ok=True)
@@ -207,11 +258,14 @@ def _unpack(url: str, name: str, commit: str, bare: Path, tree: Path) -> None:
 
 
 def _is_whole(tree: Path) -> bool:
-    """Whether an unpacked commit still has every file as git wrote it; git looks at times and sizes first."""
+    """Whether an unpacked commit still has every file as git wrote it; git looks at times and sizes
+    first."""
     bare = tree.parent / "git"
     if not (tree.is_dir() and bare.is_dir() and _index(tree).exists()):
         return False
-    return _git(f"--work-tree={tree}", "diff", "--quiet", at=bare, index=_index(tree)).returncode == 0
+    return (
+        _git(f"--work-tree={tree}", "diff", "--quiet", at=bare, index=_index(tree)).returncode == 0
+    )
 
 
 def _index(tree: Path) -> Path:
@@ -219,7 +273,8 @@ def _index(tree: Path) -> Path:
 
 
 def _fetch(url: str, commit: str, bare: Path) -> None:
-    """Have `commit` in the store; not every server hands out one that no branch points at, so all branches then."""
+    """Have `commit` in the store; not every server hands out one that no branch points at, so all
+    branches then."""
     if not (bare / "HEAD").exists():
         _git("init", "-q", "--bare", ".", at=bare)
     if commit and _git("cat-file", "-e", commit + "^{commit}", at=bare).returncode == 0:
@@ -228,12 +283,27 @@ def _fetch(url: str, commit: str, bare: Path) -> None:
         return
     shallow = ["--unshallow"] if (bare / "shallow").exists() else []
     _git_remote(
-        url, "fetch", "-q", *shallow, "--", url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", at=bare
+        url,
+        "fetch",
+        "-q",
+        *shallow,
+        "--",
+        url,
+        "+refs/heads/*:refs/heads/*",
+        "+refs/tags/*:refs/tags/*",
+        at=bare,
     )
 
 
-def _git(*words: str, at: Path | None = None, index: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes", **os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+def _git(
+    *words: str, at: Path | None = None, index: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = {
+        "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+        **os.environ,
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",
+    }
     if index:
         environment["GIT_INDEX_FILE"] = str(index)
     where = ["-C", str(at)] if at else []
@@ -241,9 +311,13 @@ def _git(*words: str, at: Path | None = None, index: Path | None = None) -> subp
     settings = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
     try:
         return subprocess.run(
-            ["git", *settings, *where, *words], capture_output=True, encoding="utf-8", errors="surrogateescape",
-            check=False, env=environment,
-        )  # fmt: skip
+            ["git", *settings, *where, *words],
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
+            env=environment,
+        )
     except FileNotFoundError:
         raise ReleaseError("git is not installed; install it: `apt-get install git`") from None
 
@@ -251,15 +325,20 @@ def _git(*words: str, at: Path | None = None, index: Path | None = None) -> subp
 def _git_remote(url: str, *words: str, at: Path | None = None) -> str:
     done = _git(*words, at=at)
     if done.returncode:
-        said = hide_password((done.stderr.strip().splitlines() or ["no reason given"])[-1 if at else 0])
+        said = hide_password(
+            (done.stderr.strip().splitlines() or ["no reason given"])[-1 if at else 0]
+        )
         raise ReleaseError(
-            f"backend_git: {hide_password(url)} can't be read: {said}; check the URL, and that this machine may read it"
+            f"backend_git: {hide_password(url)} can't be read: {said}; check the URL, and that this"
+            " machine may read it"
         )
     return done.stdout
 
 
 def _git_top(folder: Path) -> Path | None:
-    if not any((parent / ".git").exists() for parent in (folder.absolute(), *folder.absolute().parents)):
+    if not any(
+        (parent / ".git").exists() for parent in (folder.absolute(), *folder.absolute().parents)
+    ):
         return None
     done = _git("rev-parse", "--show-toplevel", at=folder)
     return Path(done.stdout.strip()) if done.returncode == 0 else None
@@ -272,21 +351,27 @@ def _head(top: Path) -> str | None:
 
 def _knows(folder: Path, name: str) -> bool:
     """Whether git tracks a file, or would: one in a folder that it ignores is of no commit."""
-    return bool(_git("ls-files", "--cached", "--others", "--exclude-standard", "--", name, at=folder).stdout)
+    return bool(
+        _git("ls-files", "--cached", "--others", "--exclude-standard", "--", name, at=folder).stdout
+    )
 
 
 def _is_changed(folder: Path) -> bool:
     """Whether what would be shipped of a folder is not as in the commit that is checked out.
 
-    `git diff` and `git status` may run filters that the repository's own config names, under sudo as root; so git lists
-    names and digests, and the contents are compared here.
+    `git diff` and `git status` may run filters that the repository's own config names, under sudo
+    as root; so git lists names and digests, and the contents are compared here.
     """
     new = _git("ls-files", "-z", "--others", "--exclude-standard", at=folder).stdout
     listed = _git("ls-tree", "-r", "-z", "HEAD", at=folder).stdout
     if any(_is_shipped(name) for name in _names(new)):
         return True
     entries = (line.partition("\t") for line in _names(listed))
-    return any(not _is_as_in(folder, name, *facts.split()) for facts, _, name in entries if _is_shipped(name))
+    return any(
+        not _is_as_in(folder, name, *facts.split())
+        for facts, _, name in entries
+        if _is_shipped(name)
+    )
 
 
 def _names(listed: str) -> list[str]:
@@ -294,7 +379,11 @@ def _names(listed: str) -> list[str]:
 
 
 def _is_shipped(name: str) -> bool:
-    return not (_SKIPPED.intersection(name.split("/")) or name.startswith("media/") or left_out.why(name, True, ()))
+    return not (
+        _SKIPPED.intersection(name.split("/"))
+        or name.startswith("media/")
+        or left_out.why(name, True, ())
+    )
 
 
 def _is_as_in(folder: Path, name: str, mode: str, kind: str, digest: str) -> bool:
@@ -315,10 +404,13 @@ def _is_as_in(folder: Path, name: str, mode: str, kind: str, digest: str) -> boo
 def _is_large_file(folder: Path, digest: str, data: bytes) -> bool:
     """Whether the commit has a pointer of Git LFS in the place of this content."""
     noted = _git("cat-file", "blob", digest, at=folder).stdout[:200]
-    return noted.startswith("version https://git-lfs") and f"sha256:{hashlib.sha256(data).hexdigest()}" in noted
+    return (
+        noted.startswith("version https://git-lfs")
+        and f"sha256:{hashlib.sha256(data).hexdigest()}" in noted
+    )
 
 
-# ------------------------------------------------------------------------------------------------- which files go
+# ----------------------------------------------------------------------------------- which files go
 
 
 @dataclass(frozen=True)
@@ -330,20 +422,26 @@ class Picked:
 
 
 def pick_backend(source: Source, ship_also: Collection[str] = ()) -> Picked:
-    """The project's files: what git does not ignore, or else all but the usual by-products; never secrets or data, but
-    for what `ship_also` names. Raises ReleaseError for a link that leads out.
+    """The project's files: what git does not ignore, or else all but the usual by-products; never
+    secrets or data, but for what `ship_also` names. Raises ReleaseError for a link that leads out.
     """
     paths = _listed(source.folder) if source.work_tree else {}
     if "manage.py" not in paths:  # the whole folder is ignored, or git can't tell
-        paths = dict.fromkeys(walk(source.folder), source.commit is not None and not source.work_tree)
+        paths = dict.fromkeys(
+            walk(source.folder), source.commit is not None and not source.work_tree
+        )
     taken, left = [], dict[str, str]()
     for path, tracked in sorted(paths.items()):
         if path.endswith(".pyc"):
             continue
-        uploads = path.startswith("media/") and not (source.folder / "media" / "__init__.py").exists()
+        uploads = (
+            path.startswith("media/") and not (source.folder / "media" / "__init__.py").exists()
+        )
         if uploads and not left_out.is_named(path, ship_also):
             left["media/"] = "uploads"
-        elif reason := left_out.why(path, tracked, ship_also) or _password_in(source.folder / path, path, ship_also):
+        elif reason := left_out.why(path, tracked, ship_also) or _password_in(
+            source.folder / path, path, ship_also
+        ):
             left[path] = reason
         else:
             taken.append(path)
@@ -351,7 +449,11 @@ def pick_backend(source: Source, ship_also: Collection[str] = ()) -> Picked:
 
 
 def _password_in(here: Path, path: str, ship_also: Collection[str]) -> str | None:
-    if not left_out.may_hold_a_password(path) or left_out.is_named(path, ship_also) or not here.is_file():
+    if (
+        not left_out.may_hold_a_password(path)
+        or left_out.is_named(path, ship_also)
+        or not here.is_file()
+    ):
         return None
     holds = left_out.holds_a_password(here.read_text(encoding="utf-8", errors="replace"))
     return "a URL in it holds a password; write ${VARIABLE} there" if holds else None
@@ -363,15 +465,20 @@ def backend_files(source: Source) -> list[Entry]:
 
 
 def pick_frontend(folder: Path, ship_also: Collection[str] = ()) -> Picked:
-    """Every file of a built folder, sorted, but for secrets and databases; git is not asked, because built files are
-    what it ignores.
+    """Every file of a built folder, sorted, but for secrets and databases; git is not asked,
+    because built files are what it ignores.
 
-    A link inside of it becomes what it leads to: nginx follows none. Raises ReleaseError for one that leads out or to a
-    folder that it is in.
+    A link inside of it becomes what it leads to: nginx follows none. Raises ReleaseError for one
+    that leads out or to a folder that it is in.
     """
     entries = _entries(folder, walk(folder), str(folder))
-    whole = sorted((one for entry in entries for one in _followed(folder, entry, ())), key=lambda entry: entry.path)
-    left = [(one.path, reason) for one in whole if (reason := left_out.why(one.path, True, ship_also))]
+    whole = sorted(
+        (one for entry in entries for one in _followed(folder, entry, ())),
+        key=lambda entry: entry.path,
+    )
+    left = [
+        (one.path, reason) for one in whole if (reason := left_out.why(one.path, True, ship_also))
+    ]
     names = {path for path, _ in left}
     return Picked([one for one in whole if one.path not in names], left)
 
@@ -382,7 +489,8 @@ def frontend_files(folder: Path) -> list[Entry]:
 
 
 def _followed(folder: Path, entry: Entry, through: tuple[Path, ...]) -> Iterator[Entry]:
-    """The entry, or the files behind a link; `through` are the folders that links have led to on the way."""
+    """The entry, or the files behind a link; `through` are the folders that links have led to on
+    the way."""
     if entry.link is None:
         yield entry
         return
@@ -396,13 +504,18 @@ def _followed(folder: Path, entry: Entry, through: tuple[Path, ...]) -> Iterator
         yield Entry(entry.path, real, None, False, content_digest(real.read_bytes(), False))
     for path in sorted(walk(real)):
         if inner := _entry(root, (real / path).relative_to(root).as_posix()):
-            yield from _followed(root, replace(inner, path=f"{entry.path}/{path}"), (*through, real))
+            yield from _followed(
+                root, replace(inner, path=f"{entry.path}/{path}"), (*through, real)
+            )
 
 
 def _listed(folder: Path) -> dict[str, bool]:
-    """What git tracks (True) or does not ignore, repositories inside of it included; empty where git can't tell."""
+    """What git tracks (True) or does not ignore, repositories inside of it included; empty where
+    git can't tell."""
     tracked = set(_git("ls-files", "-z", "--cached", at=folder).stdout.split("\0"))
-    others = set(_git("ls-files", "-z", "--others", "--exclude-standard", at=folder).stdout.split("\0"))
+    others = set(
+        _git("ls-files", "-z", "--others", "--exclude-standard", at=folder).stdout.split("\0")
+    )
     found: dict[str, bool] = {}
     for listed in filter(None, tracked | others):
         name = listed.rstrip("/")
@@ -420,7 +533,9 @@ def _listed(folder: Path) -> dict[str, bool]:
 def walk(folder: Path) -> Iterator[str]:
     for here, folders, names in os.walk(folder):
         links = [name for name in folders if Path(here, name).is_symlink()]
-        folders[:] = [name for name in folders if name not in links and not _is_by_product(Path(here, name))]
+        folders[:] = [
+            name for name in folders if name not in links and not _is_by_product(Path(here, name))
+        ]
         for name in [*names, *links]:
             if name not in _SKIPPED:
                 yield Path(here, name).relative_to(folder).as_posix()
@@ -432,10 +547,13 @@ def _is_by_product(folder: Path) -> bool:
 
 def _entries(folder: Path, paths: Iterable[str], label: str) -> list[Entry]:
     entries = [entry for path in sorted(paths) if (entry := _entry(folder, path)) is not None]
-    # Followed by names, as the host will: what lies behind a link on this machine is not what lies there.
+    # Followed by names, as the host will: what lies behind a link on this machine is not what lies
+    # there.
     linked = {entry.path: entry.link for entry in entries if entry.link is not None}
     for path in links.leading_out(linked):
-        raise ReleaseError(f"{label}: {path} is a link to {linked[path]}, outside of the folder; put a copy there")
+        raise ReleaseError(
+            f"{label}: {path} is a link to {linked[path]}, outside of the folder; put a copy there"
+        )
     return entries
 
 

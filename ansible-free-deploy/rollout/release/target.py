@@ -19,7 +19,8 @@ _UV_GLIBC_MINORS = range(28, 41)
 
 @dataclass(frozen=True)
 class Target:
-    """`python` is major.minor, `machine` as `uname -m` says, `libc` glibc's version, `full` Python's whole version."""
+    """`python` is major.minor, `machine` as `uname -m` says, `libc` glibc's version, `full`
+    Python's whole version."""
 
     python: str = "3.11"
     machine: str = "x86_64"
@@ -43,7 +44,8 @@ class Target:
 
     @property
     def platforms(self) -> tuple[str, ...]:
-        """The platform tags that this host can load (PEP 600), newest first; wheels without a platform always count."""
+        """The platform tags that this host can load (PEP 600), newest first; wheels without a
+        platform always count."""
         oldest = _OLDEST_GLIBC_MINOR.get(self.machine, 17)
         tags = []
         for minor in range(self._glibc_minor, oldest - 1, -1):
@@ -54,11 +56,16 @@ class Target:
 
     @property
     def uv_platform(self) -> str:
-        """The nearest that `uv --python-platform` knows; it matters for markers only, `tags` choose the files."""
+        """The nearest that `uv --python-platform` knows; it matters for markers only, `tags` choose
+        the files."""
         if self.machine not in ("x86_64", "aarch64"):
-            raise ReleaseError(f"hosts of kind {self.machine} are not served; use x86_64 or aarch64 machines")
+            raise ReleaseError(
+                f"hosts of kind {self.machine} are not served; use x86_64 or aarch64 machines"
+            )
         minor = min(self._glibc_minor, _UV_GLIBC_MINORS[-1])
-        return f"{self.machine}-manylinux" + (f"_2_{minor}" if minor in _UV_GLIBC_MINORS else "2014")
+        return f"{self.machine}-manylinux" + (
+            f"_2_{minor}" if minor in _UV_GLIBC_MINORS else "2014"
+        )
 
     @functools.cached_property
     def tags(self) -> tuple[Tag, ...]:
@@ -91,5 +98,8 @@ class Target:
     def _glibc_minor(self) -> int:
         match = re.match(r"2\.(\d+)", self.libc)
         if not match:
-            raise ReleaseError(f"the host's C library is {self.libc or 'not glibc'}; use a glibc system, e.g. Debian")
+            raise ReleaseError(
+                f"the host's C library is {self.libc or 'not glibc'}; use a glibc system, e.g."
+                " Debian"
+            )
         return int(match[1])

@@ -1,7 +1,9 @@
-"""uv and pip, run for the kit: which indexes they are told of, and what of their output may be shown.
+"""uv and pip, run for the kit: which indexes they are told of, and what of their output may be
+shown.
 
-`uv` resolves for another machine (pip evaluates markers for the one it runs on), `pip` fetches files without installing
-them. Both are told of the same indexes. Passwords travel in the environment and in a file of mode 0600 only.
+`uv` resolves for another machine (pip evaluates markers for the one it runs on), `pip` fetches
+files without installing them. Both are told of the same indexes. Passwords travel in the
+environment and in a file of mode 0600 only.
 """
 
 from __future__ import annotations
@@ -29,22 +31,31 @@ _SAME = (
     ("PIP_FIND_LINKS", "UV_FIND_LINKS", "find-links"),
     ("PIP_NO_INDEX", "UV_NO_INDEX", "no-index"),
 )
-_KEYRING = ("PIP_KEYRING_PROVIDER", "UV_KEYRING_PROVIDER", "keyring-provider")  # the same of a keyring
+_KEYRING = (
+    "PIP_KEYRING_PROVIDER",
+    "UV_KEYRING_PROVIDER",
+    "keyring-provider",
+)  # the same of a keyring
 _OLD_NAMES = {"UV_INDEX_URL": "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL": "UV_INDEX"}
 _SECRET = re.compile(r"(UV_INDEX_.*_(PASSWORD|USERNAME)|UV_.*TOKEN|.*_PASSWORD)")
 
 
-def uv(*words: str, at: Path | None = None, own_index: bool = False) -> subprocess.CompletedProcess[str]:
-    """`uv WORDS` in folder `at`, from PATH or from the kit's own folder of tools, with pip's indexes too.
+def uv(
+    *words: str, at: Path | None = None, own_index: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """`uv WORDS` in folder `at`, from PATH or from the kit's own folder of tools, with pip's
+    indexes too.
 
-    `own_index`: what it is given names its index itself, and no other is asked. Raises ReleaseError without uv.
+    `own_index`: what it is given names its index itself, and no other is asked. Raises ReleaseError
+    without uv.
     """
     beside = [Path(sys.executable).parent, ROOT / ".tools" / "bin"]
     path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, beside)])
     found = shutil.which("uv", path=path)
     if found is None:
         raise ReleaseError(
-            "uv, which resolves the project's dependencies, is not on PATH; install it: `pip install uv`"
+            "uv, which resolves the project's dependencies, is not on PATH; install it: `pip"
+            " install uv`"
         )
     environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
     names = {uv for _, uv, _ in _SAME} | _OLD_NAMES.keys()
@@ -54,55 +65,88 @@ def uv(*words: str, at: Path | None = None, own_index: bool = False) -> subproce
         environment = {**pip_indexes(), **environment}
     more = ["--no-config"] if own_index and "--config-file" not in words else []
     return subprocess.run(
-        [found, *words, *more], capture_output=True, text=True, check=False, cwd=at, stdin=subprocess.DEVNULL,
+        [found, *words, *more],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=at,
+        stdin=subprocess.DEVNULL,
         env={**environment, **keyring(filter(None, [at]))},
-    )  # fmt: skip
+    )
 
 
 def pip(
     verb: str, *words: str, lines: Iterable[str], scratch: Path, folders: Iterable[Path] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """`pip VERB WORDS` for requirements `lines`, which it reads from a file that nobody else may read. `folders` are
-    those whose uv settings count."""
+    """`pip VERB WORDS` for requirements `lines`, which it reads from a file that nobody else may
+    read. `folders` are those whose uv settings count."""
     asked = scratch / "pip.txt"
     write_private(asked, "\n".join(lines) + "\n")
     # -P: a pip.py in the folder where somebody happens to be is not run.
-    command = [sys.executable, "-P", "-m", "pip", verb, "--no-deps", "--no-input", "-q", "--disable-pip-version-check"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pip",
+        verb,
+        "--no-deps",
+        "--no-input",
+        "-q",
+        "--disable-pip-version-check",
+    ]
     try:
         return subprocess.run(
-            [*command, *words, "-r", str(asked)], capture_output=True, text=True, check=False,
-            stdin=subprocess.DEVNULL, env={**os.environ, **keyring(folders)},
-        )  # fmt: skip
+            [*command, *words, "-r", str(asked)],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **keyring(folders)},
+        )
     finally:
         asked.unlink()
 
 
-# pip's own way to a file, with its certificates, proxies, netrc and keyring: `pip download` would run a source's build.
+# pip's own way to a file, with its certificates, proxies, netrc and keyring: `pip download` would
+# run a source's build.
 _FETCH = """
 import sys
 from pip._internal.commands import create_command
 from pip._internal.network.utils import HEADERS, raise_for_status, response_chunks
 command = create_command("download")
 options, (address, place) = command.parse_args(sys.argv[1:])
-with command.main_context(), command.get_default_session(options) as session, open(place, "wb") as out:
+with command.main_context(), command.get_default_session(options) as session:
     answer = session.get(address, headers=HEADERS, stream=True)
     raise_for_status(answer)
-    out.writelines(response_chunks(answer))
+    with open(place, "wb") as out:
+        out.writelines(response_chunks(answer))
 """
 
 
 def fetch(
     address: str, place: Path, lines: Iterable[str], folders: Iterable[Path] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """Have one file, whatever it is, and run nothing of it; `lines` are options that say who is let in where, `folders`
-    those whose uv settings count."""
-    urls = [os.path.expandvars(word) for line in lines for word in re.findall(r"https?://\S+", line)]
-    given = [os.environ.get("PIP_EXTRA_INDEX_URL", ""), *(url for url in urls if "@" in urlsplit(url).netloc)]
+    """Have one file, whatever it is, and run nothing of it; `lines` are options that say who is let
+    in where, `folders` those whose uv settings count."""
+    urls = [
+        os.path.expandvars(word) for line in lines for word in re.findall(r"https?://\S+", line)
+    ]
+    given = [
+        os.environ.get("PIP_EXTRA_INDEX_URL", ""),
+        *(url for url in urls if "@" in urlsplit(url).netloc),
+    ]
     return subprocess.run(
-        [sys.executable, "-P", "-c", _FETCH, address, str(place)], capture_output=True, text=True, check=False,
+        [sys.executable, "-P", "-c", _FETCH, address, str(place)],
+        capture_output=True,
+        text=True,
+        check=False,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, **keyring(folders), "PIP_EXTRA_INDEX_URL": " ".join(filter(None, given))},
-    )  # fmt: skip
+        env={
+            **os.environ,
+            **keyring(folders),
+            "PIP_EXTRA_INDEX_URL": " ".join(filter(None, given)),
+        },
+    )
 
 
 def write_private(path: Path, text: str) -> None:
@@ -112,11 +156,12 @@ def write_private(path: Path, text: str) -> None:
         out.write(text)
 
 
-# ------------------------------------------------------------------------------------------------- indexes
+# ------------------------------------------------------------------------------------------ indexes
 
 
 def pip_indexes() -> dict[str, str]:
-    """The indexes that pip is set up with, as uv wants to hear of them: uv reads none of pip's configuration.
+    """The indexes that pip is set up with, as uv wants to hear of them: uv reads none of pip's
+    configuration.
 
     What uv is told itself wins.
     """
@@ -144,14 +189,18 @@ def _pip_config() -> Mapping[str, str]:
 @functools.cache
 def _pip_config_of(_places: tuple[str | None, ...]) -> Mapping[str, str]:
     command = [sys.executable, "-P", "-m", "pip", "config", "list", "--disable-pip-version-check"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
+    said = subprocess.run(
+        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    ).stdout
     pairs = re.findall(r"^global\.([a-z-]+)=(['\"])(.*)\2$", said, re.MULTILINE)
     return {key: value.replace("\\n", " ") for key, _, value in pairs}
 
 
 def keyring(folders: Iterable[Path]) -> dict[str, str]:
-    """The variables with which both tools ask a keyring, where one of them is told to: in the environment, in pip's
-    configuration, in uv's of these folders or of this user. (Without input, pip asks none unless it is told to.)"""
+    """The variables with which both tools ask a keyring, where one of them is told to: in the
+    environment, in pip's configuration, in uv's of these folders or of this user. (Without input,
+    pip asks none unless it is told to.)
+    """
     ours, theirs, key = _KEYRING
     told = [os.environ.get(theirs), os.environ.get(ours)]
     settings = [_uv_settings(path) for path in _uv_files(folders)]
@@ -164,10 +213,12 @@ def keyring(folders: Iterable[Path]) -> dict[str, str]:
 
 
 def credentials(lines: Iterable[str], folders: Iterable[Path]) -> list[str]:
-    """Options that let pip in where uv is let in: the indexes that carry a user and password, or whose name has them in
-    `UV_INDEX_<NAME>_USERNAME` and `…_PASSWORD`. pip asks none of them for a package: it is given whole addresses.
+    """Options that let pip in where uv is let in: the indexes that carry a user and password, or
+    whose name has them in `UV_INDEX_<NAME>_USERNAME` and `…_PASSWORD`. pip asks none of them for a
+    package: it is given whole addresses.
 
-    netrc files and keyrings are read by both tools themselves, of a keyring the password of the user in the URL.
+    netrc files and keyrings are read by both tools themselves, of a keyring the password of the
+    user in the URL.
     """
     named = dict(_named_indexes(folders))
     urls = [word for line in lines for word in re.findall(r"https?://[^\s\"']+", line)]
@@ -177,22 +228,30 @@ def credentials(lines: Iterable[str], folders: Iterable[Path]) -> list[str]:
     return [f"--extra-index-url {url}" for url in dict.fromkeys(with_user)]
 
 
-INDEX = re.compile(r"-i\b|-f\b|--index-url|--extra-index-url|--find-links|--trusted-host|--no-index")
+INDEX = re.compile(
+    r"-i\b|-f\b|--index-url|--extra-index-url|--find-links|--trusted-host|--no-index"
+)
 
 
 def settings_of_indexes(folders: Iterable[Path]) -> str:
-    """The indexes of the projects in these folders, and of this user, as a configuration of uv's has them."""
+    """The indexes of the projects in these folders, and of this user, as a configuration of uv's
+    has them."""
     text = ""
     for path in _uv_files(folders):
         for index in _uv_settings(path).get("index", []):
             pairs = {key: value for key, value in index.items() if isinstance(value, str | bool)}
-            text += "[[index]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in pairs.items())
+            text += "[[index]]\n" + "".join(
+                f"{key} = {json.dumps(value)}\n" for key, value in pairs.items()
+            )
     return text
 
 
 def _words(variable: str) -> list[str]:
     """The URLs in one of uv's variables, without the names that they may have."""
-    return [word.partition("=")[2] if _is_named(word) else word for word in os.environ.get(variable, "").split()]
+    return [
+        word.partition("=")[2] if _is_named(word) else word
+        for word in os.environ.get(variable, "").split()
+    ]
 
 
 def _is_named(word: str) -> bool:
@@ -213,7 +272,10 @@ def _named_indexes(folders: Iterable[Path]) -> Iterator[tuple[str, str]]:
 def _uv_files(folders: Iterable[Path]) -> list[Path]:
     """Where uv's settings are: of these folders, and of this user."""
     own = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "uv"
-    return [*(folder / name for folder in folders for name in ("pyproject.toml", "uv.toml")), own / "uv.toml"]
+    return [
+        *(folder / name for folder in folders for name in ("pyproject.toml", "uv.toml")),
+        own / "uv.toml",
+    ]
 
 
 def _uv_settings(path: Path) -> dict[str, Any]:
@@ -238,11 +300,12 @@ def _let_in(name: str, url: str) -> str | None:
     return parts._replace(netloc=f"{quote(user or '', safe='')}{secret}@{host}").geturl()
 
 
-# ------------------------------------------------------------------------------------------------- what they said
+# ----------------------------------------------------------------------------------- what they said
 
 
 def hidden(said: str) -> str:
-    """A tool's output without passwords: those in URLs, and the values of variables that hold one."""
+    """A tool's output without passwords: those in URLs, and the values of variables that hold
+    one."""
     text = hide_password(said)
     for name, value in os.environ.items():
         if len(value) > 3 and _SECRET.fullmatch(name):
@@ -251,7 +314,8 @@ def hidden(said: str) -> str:
 
 
 def reason(said: str) -> str:
-    """A tool's own words up to where it quotes others, on one line and not too many; its warnings are left out."""
+    """A tool's own words up to where it quotes others, on one line and not too many; its warnings
+    are left out."""
     lines = [line.strip() for line in without_asides(said).splitlines() if line.strip()]
     text = " ".join(re.sub(r"^(error|ERROR|cause|hint|╰─▶|×):?\s*", "", line) for line in lines)
     text = hidden(re.split(r"\[std(?:err|out)\]|Traceback", text)[0].strip())
@@ -259,8 +323,8 @@ def reason(said: str) -> str:
 
 
 def without_asides(said: str) -> str:
-    """A warning and a hint, with what belongs to it, which is indented, are no reason: hints name the tool's own
-    options, which nobody can set here."""
+    """A warning and a hint, with what belongs to it, which is indented, are no reason: hints name
+    the tool's own options, which nobody can set here."""
     kept, skipped = [], False
     for line in said.splitlines():
         skipped = bool(re.match(r"\s*(warning|WARNING|DEPRECATION|hint)\b", line)) or (

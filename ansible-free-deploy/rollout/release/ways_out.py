@@ -1,4 +1,5 @@
-"""What is usually taken instead of a package that has no wheel. `fab adopt` and a ship say the same."""
+"""What is usually taken instead of a package that has no wheel. `fab adopt` and a ship say the
+same."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ from infra import debian
 from rollout.release.needs import Requirements, other_requirements
 
 INSTEAD = {
-    "psycopg2": "psycopg2-binary, the same code as a wheel, or psycopg[binary] with Django 4.2 and later",
+    "psycopg2": (
+        "psycopg2-binary, the same code as a wheel, or psycopg[binary] with Django 4.2 and later"
+    ),
     "psycopg-c": "psycopg[binary]",
     "psycopg": "psycopg[binary]",
     "mysqlclient": "PyMySQL (`pymysql.install_as_MySQLdb()` in the settings)",
@@ -24,10 +27,12 @@ INSTEAD = {
     "m2crypto": "cryptography",
     "python-levenshtein": "rapidfuzz",
     "pylibmc": "pymemcache",
-    "backports-zoneinfo": "nothing: Python has zoneinfo since 3.9; mark it `; python_version < '3.9'`",
+    "backports-zoneinfo": (
+        "nothing: Python has zoneinfo since 3.9; mark it `; python_version < '3.9'`"
+    ),
 }
-# What no index has a wheel of, in any version, and the Debian packages that a build of them needs beyond
-# what a build machine has.
+# What no index has a wheel of, in any version, and the Debian packages that a build of them needs
+# beyond what a build machine has.
 NEVER_A_WHEEL: dict[str, tuple[str, ...]] = {
     "psycopg2": ("libpq-dev",),
     "psycopg-c": ("libpq-dev",),
@@ -48,7 +53,8 @@ def removal(name: str, file: str) -> str:
 
 
 def other_python(said: str) -> str:
-    """The Debian whose Python a package asks for, where that is why uv finds no solution; "" otherwise."""
+    """The Debian whose Python a package asks for, where that is why uv finds no solution; ""
+    otherwise."""
     asked = re.search(r"(?:does not satisfy|requires) Python ?((?:>=|>|==|~=)[\d.]+)", said)
     if asked is None:
         return ""
@@ -56,23 +62,27 @@ def other_python(said: str) -> str:
     if fits is None:
         return ""
     return (
-        f"; {fits} has Python {fits.version}: `image: {fits.name}` in the stack's config. It counts for new machines: "
-        "`fab down` and `fab up` where nothing was shipped yet; else `fab replace NAME`, with the source that serves "
-        "there, and ship this one then"
+        f"; {fits} has Python {fits.version}: `image: {fits.name}` in the stack's config. It counts"
+        " for new machines: `fab down` and `fab up` where nothing was shipped yet; else `fab"
+        " replace NAME`, with the source that serves there, and ship this one then"
     )
 
 
 def allow(names: Sequence[str]) -> str:
-    """The key that has these built here; "" where it would help for none: what is compiled can't be shipped."""
+    """The key that has these built here; "" where it would help for none: what is compiled can't be
+    shipped."""
     pure = [name for name in names if name not in _COMPILED]
     if not pure:
         return ""
-    rest = "" if len(pure) == len(names) else " (the others are compiled, and would be refused then)"
+    rest = (
+        "" if len(pure) == len(names) else " (the others are compiled, and would be refused then)"
+    )
     return f", or allow it in the stack's config: `build_sdists: [{', '.join(pure)}]`{rest}"
 
 
 def hint(names: Sequence[str], wanted: Requirements) -> str:
-    """Ways out that are known for these packages, and other requirements files of the project; "" for none."""
+    """Ways out that are known for these packages, and other requirements files of the project; ""
+    for none."""
     known = []
     for name in names:
         instead = INSTEAD.get(name, "")
@@ -81,5 +91,8 @@ def hint(names: Sequence[str], wanted: Requirements) -> str:
         if instead:
             known.append(f"instead of {name}: {instead}")
     if files := other_requirements(wanted, names):
-        known.append(f"the project has other requirements too, e.g. `requirements: {files[0]}` in the stack's config")
+        known.append(
+            f"the project has other requirements too, e.g. `requirements: {files[0]}` in the"
+            " stack's config"
+        )
     return f"; {'; '.join(known)}" if known else ""

@@ -1,7 +1,7 @@
 """From a source to a wheel for one kind of host, on a build machine of the hosts' own Debian.
 
-The machine has no network: what a build asks for is fetched on this side, as wheels, and given along. What was built is
-kept by the SHA-256 of its source, so that it is built once.
+The machine has no network: what a build asks for is fetched on this side, as wheels, and given
+along. What was built is kept by the SHA-256 of its source, so that it is built once.
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ _USUAL = ["setuptools>=40.8.0", "wheel"]  # what pip takes for a source that doe
 _ROUNDS = 5
 KEPT_WHEELS = 100  # of what was built, those used last
 _LARGEST = 2**20  # of a pyproject.toml
-# Its name, then the wheel itself, so that nothing is looked for in a folder that a stranger has written.
+# Its name, then the wheel itself, so that nothing is looked for in a folder that a stranger has
+# written.
 _SCRIPT = """
 set -eu
 {version}
 python3 -m venv venv >&2
-venv/bin/python -m pip wheel -q --disable-pip-version-check --no-input --no-cache-dir --no-index --find-links needs \
-    --no-deps --use-pep517 -w out {source} >&2
+venv/bin/python -m pip wheel -q --disable-pip-version-check --no-input --no-cache-dir \
+    --no-index --find-links needs --no-deps --use-pep517 -w out {source} >&2
 cd out
 set -- *.whl
 printf '%s\\n' "$1"
@@ -78,7 +79,8 @@ class BuildFailed(ReleaseError):
 
 @dataclass
 class Workshop:
-    """Builds for hosts of one kind. Its machine is made at the first build and removed when `open` ends."""
+    """Builds for hosts of one kind. Its machine is made at the first build and removed when `open`
+    ends."""
 
     release: debian.Release
     target: Target
@@ -109,11 +111,14 @@ class Workshop:
             self._machine.stop()
 
     def wheel(self, name: str, version: str, source: Path, needs: Needs, say: Say) -> Path:
-        """The wheel of an archive of source, in the cache; `version` is empty where nobody knows it yet.
+        """The wheel of an archive of source, in the cache; `version` is empty where nobody knows it
+        yet.
 
         Raises BuildFailed with the first reason.
         """
-        folder = cache_folder("built") / f"{digest(source)}-{self.release.name}-{self.target.machine}"
+        folder = (
+            cache_folder("built") / f"{digest(source)}-{self.release.name}-{self.target.machine}"
+        )
         with locked(folder.parent / ".lock"):
             if found := _kept(folder):
                 os.utime(folder)  # it is in use: not the one to be forgotten
@@ -127,13 +132,18 @@ class Workshop:
                 shutil.rmtree(folder, ignore_errors=True)  # damaged, or of another run meanwhile
                 folder.mkdir()
                 kept = Path(shutil.copy(wheel, folder / wheel.name))
-                write_whole(folder / "sha256", digest(wheel))  # last: without it the wheel doesn't count
+                write_whole(
+                    folder / "sha256", digest(wheel)
+                )  # last: without it the wheel doesn't count
                 for old in out_of_use(folder.parent.glob("*/"), KEPT_WHEELS):
                     shutil.rmtree(old)
             return kept
 
-    def _built(self, what: str, version: str, source: Path, needs: Needs, say: Say, scratch: Path) -> Path:
-        """What the machine has written. A build may ask for more when it has begun (PEP 517): then once more."""
+    def _built(
+        self, what: str, version: str, source: Path, needs: Needs, say: Say, scratch: Path
+    ) -> Path:
+        """What the machine has written. A build may ask for more when it has begun (PEP 517): then
+        once more."""
         asked, out = _static_needs(source), scratch / "out"
         given = "source" + next((kind for kind in _KINDS if source.name.endswith(kind)), ".tar.gz")
         # A source without its repository can't ask git for its version.
@@ -177,7 +187,9 @@ class Workshop:
             except InvalidWheelFilename:
                 raise BuildFailed(what, f"its build leaves no wheel, but {file[:80]!r}") from None
             if version and (found, str(built_version)) != (canonicalize_name(name), version):
-                raise BuildFailed(what, f"its build makes {file}, which is another package or version")
+                raise BuildFailed(
+                    what, f"its build makes {file}, which is another package or version"
+                )
             if not tags & set(self.target.tags):
                 raise BuildFailed(what, f"its build makes {file}, which {self.target} can't load")
             with (scratch / file).open("wb") as wheel:
@@ -221,10 +233,16 @@ def _read(source: Path, name: str) -> str:
     try:
         if source.name.endswith(".zip"):
             with zipfile.ZipFile(source) as zipped:
-                found = next((one for one in zipped.namelist() if re.fullmatch(rf"[^/]+/{name}", one)), None)
+                found = next(
+                    (one for one in zipped.namelist() if re.fullmatch(rf"[^/]+/{name}", one)), None
+                )
                 return zipped.open(found).read(_LARGEST).decode() if found else ""
         with tarfile.open(source) as tar:
-            members = (one for one in tar if one.isfile() and re.fullmatch(rf"(\./)?[^/]+/{name}", one.name))
+            members = (
+                one
+                for one in tar
+                if one.isfile() and re.fullmatch(rf"(\./)?[^/]+/{name}", one.name)
+            )
             member = next(members, None)
             content = tar.extractfile(member) if member else None
             return content.read(_LARGEST).decode() if content else ""

@@ -23,12 +23,17 @@ def render(contract: Contract, role: str, host: Host, secrets: Mapping[str, str]
 
 
 def closed(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Generation:
-    """The configuration of a backend that takes no writes: nginx answers 503, and nothing starts the application, a
-    boot included. What else the ordinary one has stays, so that going back to it needs nothing."""
+    """The configuration of a backend that takes no writes: nginx answers 503, and nothing starts
+    the application, a boot included. What else the ordinary one has stays, so that going back to it
+    needs nothing."""
     demand(contract, secrets)
     application = contract.application
     return assemble(
-        [*django.files(contract, host, secrets), *nginx.files(contract, closed=True), *units.nginx_files(application)],
+        [
+            *django.files(contract, host, secrets),
+            *nginx.files(contract, closed=True),
+            *units.nginx_files(application),
+        ],
         [*nginx.links(), *units.nginx_links()],
         [*nginx.ABSENT, *(link.place for link in units.gunicorn_links(application))],
         {"nginx": units.names("backend", application)["nginx"]},

@@ -13,7 +13,8 @@ _SUBDOMAIN = re.compile(r"(https?)://\{\w+\}\.([a-z0-9.:-]+)")
 
 @dataclass(frozen=True)
 class Allowed:
-    """Whose answers may be read: exact origins, then shapes in each language; `everyone` is for development."""
+    """Whose answers may be read: exact origins, then shapes in each language; `everyone` is for
+    development."""
 
     origins: tuple[str, ...]
     shapes: tuple[str, ...]
@@ -37,6 +38,7 @@ class Allowed:
 
     @property
     def trusted(self) -> tuple[str, ...]:
-        """The same list as Django's CSRF check writes it, which knows `https://*.example.com` and no other shape."""
+        """The same list as Django's CSRF check writes it, which knows `https://*.example.com` and
+        no other shape."""
         subdomains = [_SUBDOMAIN.fullmatch(shape) for shape in self.shapes]
         return (*self.origins, *(f"{found[1]}://*.{found[2]}" for found in subdomains if found))

@@ -1,6 +1,7 @@
 """What a contract and its secrets must hold before any of it becomes nginx, systemd or Python text.
 
-The rules are the contract's own (`infra.contract.problems`); one that was put together in memory is held to them too.
+The rules are the contract's own (`infra.contract.problems`); one that was put together in memory is
+held to them too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ def demand(contract: Contract, secrets: Mapping[str, str]) -> None:
     """Raise RenderError with everything that must not reach a file."""
     found = [*problems(contract), *variables("secrets", dict(secrets))]
     if not found and _together(contract.application.env, secrets) > LONGEST_TOGETHER:
-        found = [f"application.env and secrets: more than {LONGEST_TOGETHER >> 20} MiB together; use files"]
+        found = [
+            f"application.env and secrets: more than {LONGEST_TOGETHER >> 20} MiB together; use"
+            " files"
+        ]
     if found:
         cure = "correct the stack's config, then run `fab up`"
         raise RenderError("\n".join(f"{problem}; {cure}" for problem in found))

@@ -1,4 +1,5 @@
-"""The settings module that stands in front of the project's own, and the environment that it starts in."""
+"""The settings module that stands in front of the project's own, and the environment that it starts
+in."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ MODULE = places.SETTINGS_MODULE
 
 
 def files(contract: Contract, host: Host, secrets: Mapping[str, str]) -> tuple[File, ...]:
-    """The settings module and the two environment files; secrets are in the one with mode 0600 only."""
+    """The settings module and the two environment files; secrets are in the one with mode 0600
+    only."""
     return (
         File(f"django/{MODULE}.py", settings_text(contract, host), "gunicorn"),
         File("environment", environment_text(variables(contract, secrets)), "gunicorn"),
@@ -50,21 +52,29 @@ def settings_text(contract: Contract, host: Host) -> str:
 
 
 def _of_project(application: Application) -> dict[str, str]:
-    """How the project's settings are read, and what comes last: of a class of django-configurations, or of a module."""
+    """How the project's settings are read, and what comes last: of a class of
+    django-configurations, or of a module."""
     if places.CONFIGURATION not in application.env:
-        return {"project": fill("settings-plain", settings=application.settings).rstrip(), "class_last": ""}
+        return {
+            "project": fill("settings-plain", settings=application.settings).rstrip(),
+            "class_last": "",
+        }
     read = fill("configurations-read", settings=application.settings).rstrip()
     return {"project": read, "class_last": fill("configurations-last")}
 
 
 def allowed_hosts(contract: Contract, host: Host) -> tuple[str, ...]:
-    """The public name, and the host's own address so that it can be asked alone; IPv6 in brackets, as Django has it."""
+    """The public name, and the host's own address so that it can be asked alone; IPv6 in brackets,
+    as Django has it."""
     public = urlsplit(contract.backend.origin).hostname or ""
-    return tuple(dict.fromkeys(f"[{name}]" if ":" in name else name for name in (public, host.address)))
+    return tuple(
+        dict.fromkeys(f"[{name}]" if ":" in name else name for name in (public, host.address))
+    )
 
 
 def variables(contract: Contract, secrets: Mapping[str, str]) -> dict[str, str]:
-    """The plain environment. The kit's own names win over the project's, a secret over a plain value of that name."""
+    """The plain environment. The kit's own names win over the project's, a secret over a plain
+    value of that name."""
     application = contract.application
     plain = {name: value for name, value in application.env.items() if name not in secrets}
     paths = [f"{places.CURRENT}/django", *filter(None, [plain.get("PYTHONPATH")])]

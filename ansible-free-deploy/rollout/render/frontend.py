@@ -1,4 +1,5 @@
-"""nginx for the page's files, and what the page has to know: the other direction of the contract."""
+"""nginx for the page's files, and what the page has to know: the other direction of the
+contract."""
 
 from __future__ import annotations
 
@@ -7,12 +8,20 @@ import json
 from infra.contract import Contract
 from rollout.render import places
 from rollout.render.generation import File, Link
-from rollout.render.nginx import MAIN_LINK, addresses, limits, listen_lines, main_file, status_server
+from rollout.render.nginx import (
+    MAIN_LINK,
+    addresses,
+    limits,
+    listen_lines,
+    main_file,
+    status_server,
+)
 from rollout.render.templates import fill
 
 
 def files(contract: Contract) -> tuple[File, ...]:
-    """The site, the headers that its answers share, and config.json, which nginx reads anew for each request."""
+    """The site, the headers that its answers share, and config.json, which nginx reads anew for
+    each request."""
     site = fill(
         "frontend.conf",
         addresses=addresses(),
@@ -47,6 +56,7 @@ def config_text(contract: Contract) -> str:
 
 
 def connect_source(origin: str) -> str:
-    """The backend in a Content-Security-Policy. Its grammar (CSP3, 2.3.1) has no IPv6 address: the scheme then."""
+    """The backend in a Content-Security-Policy. Its grammar (CSP3, 2.3.1) has no IPv6 address: the
+    scheme then."""
     scheme, host = origin.split("://", 1)
     return f"{scheme}:" if host.startswith("[") else origin

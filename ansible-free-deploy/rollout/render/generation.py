@@ -12,9 +12,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class File:
-    """`path` is inside the generation; `service` is `nginx`, `gunicorn`, or empty where a change restarts nothing.
+    """`path` is inside the generation; `service` is `nginx`, `gunicorn`, or empty where a change
+    restarts nothing.
 
-    `reports` says that the text holds `@fingerprint:SERVICE@`, for its process to report; anywhere else that is text.
+    `reports` says that the text holds `@fingerprint:SERVICE@`, for its process to report; anywhere
+    else that is text.
     """
 
     path: str
@@ -26,7 +28,8 @@ class File:
 
 @dataclass(frozen=True)
 class Link:
-    """A symbolic link at `place` (absolute, on the host) to `target` (a path inside the current generation)."""
+    """A symbolic link at `place` (absolute, on the host) to `target` (a path inside the current
+    generation)."""
 
     place: str
     target: str
@@ -34,10 +37,12 @@ class Link:
 
 @dataclass(frozen=True)
 class Generation:
-    """`absent` are places that must not exist; `fingerprints` and `units` are by service, units in starting order.
+    """`absent` are places that must not exist; `fingerprints` and `units` are by service, units in
+    starting order.
 
-    `id` and `fingerprints` cover the files that everybody on the host may read: they are no secret themselves. What
-    the secret files add, the host computes under a key of its own (`on_host.seal`).
+    `id` and `fingerprints` cover the files that everybody on the host may read: they are no secret
+    themselves. What the secret files add, the host computes under a key of its own
+    (`on_host.seal`).
     """
 
     id: str
@@ -52,10 +57,16 @@ class Generation:
         return dataclasses.asdict(self)
 
     def outline(self) -> dict[str, Any]:
-        """JSON types without any text: what a host needs to say whether it holds this. Of a readable file its SHA-256;
-        of a secret one nothing but its name, so whoever asks needs no secret."""
+        """JSON types without any text: what a host needs to say whether it holds this. Of a
+        readable file its SHA-256; of a secret one nothing but its name, so whoever asks needs no
+        secret."""
         files = [
-            {"path": file.path, "mode": file.mode, "service": file.service, "sha256": _sha256(file.text)}
+            {
+                "path": file.path,
+                "mode": file.mode,
+                "service": file.service,
+                "sha256": _sha256(file.text),
+            }
             for file in self.files
             if file.mode & 0o077
         ]
@@ -63,12 +74,17 @@ class Generation:
 
 
 def assemble(
-    files: Iterable[File], links: Iterable[Link], absent: Iterable[str], units: Mapping[str, tuple[str, ...]]
+    files: Iterable[File],
+    links: Iterable[Link],
+    absent: Iterable[str],
+    units: Mapping[str, tuple[str, ...]],
 ) -> Generation:
     """A generation from its parts, with its fingerprints where its files report them."""
     parts = tuple(sorted(files, key=lambda file: file.path))
     readable = [file for file in parts if file.mode & 0o077]
-    fingerprints = {service: _digest([f for f in readable if f.service == service]) for service in units}
+    fingerprints = {
+        service: _digest([f for f in readable if f.service == service]) for service in units
+    }
     stamped = tuple(_stamp(file, fingerprints) for file in parts)
     links, absent = tuple(links), tuple(absent)
     identity = _digest([*[file for file in stamped if file.mode & 0o077], *links, *absent])[:16]

@@ -25,7 +25,8 @@ MAIN_LINK = Link(places.NGINX_MAIN, "nginx/origin-kit-main.conf")
 
 
 def files(contract: Contract, closed: bool = False) -> tuple[File, ...]:
-    """The sites and the headers that they share. A `closed` one answers that it is busy, readable by pages."""
+    """The sites and the headers that they share. A `closed` one answers that it is busy, readable
+    by pages."""
     return (
         File("nginx/origin-kit.conf", _backend(contract, closed), "nginx", reports=True),
         File("nginx/origin-kit-cors.conf", _shared(contract.cors), "nginx"),
@@ -59,21 +60,32 @@ class _Told:
     @property
     def map(self) -> str:
         """The variable from the one that has the allowed origin."""
-        return f'map $origin_kit_allowed ${self.variable} {{\n    default "{self.value}";\n    "" "";\n}}'
+        return (
+            f'map $origin_kit_allowed ${self.variable} {{\n    default "{self.value}";\n    ""'
+            ' "";\n}'
+        )
 
     @property
     def line(self) -> str:
         return f"add_header {self.header:<32} {'$' + self.variable:<23} always;"
 
 
-_ALLOWED = _Told("Access-Control-Allow-Origin", "origin_kit_allowed", "")  # its value is the origin's own
+_ALLOWED = _Told(
+    "Access-Control-Allow-Origin", "origin_kit_allowed", ""
+)  # its value is the origin's own
 
 
 def _always(cors: Cors) -> list[_Told]:
     """With every answer, where there is something to say."""
     told = [
-        _Told("Access-Control-Allow-Credentials", "origin_kit_credentials", "true" if cors.allow_credentials else ""),
-        _Told("Access-Control-Expose-Headers", "origin_kit_exposed", ", ".join(cors.expose_headers)),
+        _Told(
+            "Access-Control-Allow-Credentials",
+            "origin_kit_credentials",
+            "true" if cors.allow_credentials else "",
+        ),
+        _Told(
+            "Access-Control-Expose-Headers", "origin_kit_exposed", ", ".join(cors.expose_headers)
+        ),
     ]
     return [one for one in told if one.value]
 
@@ -88,7 +100,9 @@ def _before(cors: Cors) -> list[_Told]:
 
 
 def _shared(cors: Cors) -> str:
-    return fill("origin-kit-cors.conf", headers="\n".join(one.line for one in (_ALLOWED, *_always(cors))))
+    return fill(
+        "origin-kit-cors.conf", headers="\n".join(one.line for one in (_ALLOWED, *_always(cors)))
+    )
 
 
 def _backend(contract: Contract, closed: bool) -> str:
@@ -105,7 +119,9 @@ def _backend(contract: Contract, closed: bool) -> str:
         socket=places.application_socket(application.name),
         listen=listen_lines(),
         max_body_mb=application.max_body_mb,
-        application=(fill("closed.conf", retry_after_s=RETRY_AFTER_S) if closed else passed).rstrip(),
+        application=(
+            fill("closed.conf", retry_after_s=RETRY_AFTER_S) if closed else passed
+        ).rstrip(),
         addresses=addresses(),
         limits=limits(),
         static_url=application.static_url,
@@ -121,8 +137,8 @@ def _backend(contract: Contract, closed: bool) -> str:
 def origin_lines(allowed: Allowed, credentials: bool) -> Iterator[str]:
     """Lines of the map from `Origin` to what is allowed.
 
-    Keys are patterns, because nginx ignores the case of plain keys and refuses long ones; an exact origin's value is
-    the literal, never what the client sent.
+    Keys are patterns, because nginx ignores the case of plain keys and refuses long ones; an exact
+    origin's value is the literal, never what the client sent.
     """
     if allowed.everyone:
         # With credentials a browser takes no `*`.
@@ -135,10 +151,14 @@ def origin_lines(allowed: Allowed, credentials: bool) -> Iterator[str]:
 
 
 def _shortcuts(allowed: Allowed, always: Sequence[_Told]) -> Iterator[str]:
-    """The maps' values for each exact origin by comparison: measured, the pattern costs three times as much."""
+    """The maps' values for each exact origin by comparison: measured, the pattern costs three times
+    as much."""
     if allowed.everyone or not allowed.origins:  # everyone's map has no pattern, and another answer
         return
-    yield "# As the maps have it, without a pattern; theirs is the rest, and what nginx answers before it gets here."
+    yield (
+        "# As the maps have it, without a pattern; theirs is the rest, and what nginx answers"
+        " before it gets here."
+    )
     for origin in allowed.origins:
         values = {_ALLOWED.variable: origin} | {one.variable: one.value for one in always}
         lines = "".join(f'    set ${name} "{value}";\n' for name, value in values.items())
@@ -146,7 +166,8 @@ def _shortcuts(allowed: Allowed, always: Sequence[_Told]) -> Iterator[str]:
 
 
 def listen_lines() -> str:
-    """`listen` for each socket that nginx.socket holds; the backlog is its, for nginx sets its own otherwise."""
+    """`listen` for each socket that nginx.socket holds; the backlog is its, for nginx sets its own
+    otherwise."""
     return "\n".join(f"    listen {address} default_server backlog=4096;" for address in LISTENERS)
 
 

@@ -6,7 +6,9 @@ CURRENT = "/etc/origin-kit/current"
 NGINX_MAIN = "/etc/nginx/origin-kit-main.conf"
 MANAGE = "/usr/local/sbin/origin-kit-manage"
 SETTINGS_MODULE = "origin_kit_settings"
-CONFIGURATION = "DJANGO_CONFIGURATION"  # names the class of settings in a project with django-configurations
+CONFIGURATION = (  # names the class of settings in a project with django-configurations
+    "DJANGO_CONFIGURATION"
+)
 STATUS_SOCKET = "/run/origin-kit-nginx.sock"
 
 

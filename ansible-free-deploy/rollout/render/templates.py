@@ -10,6 +10,9 @@ _HOLE = re.compile(r"@\{(\w+)\}")
 
 
 def fill(name: str, /, **values: object) -> str:
-    """The text of `templates/<name>.in` with every hole filled. Raises KeyError for a hole without a value."""
-    text = resources.files(__package__).joinpath("templates", f"{name}.in").read_text(encoding="utf-8")
+    """The text of `templates/<name>.in` with every hole filled. Raises KeyError for a hole without
+    a value."""
+    text = (
+        resources.files(__package__).joinpath("templates", f"{name}.in").read_text(encoding="utf-8")
+    )
     return _HOLE.sub(lambda hole: str(values[hole[1]]), text)

@@ -1,4 +1,5 @@
-"""systemd's part: who holds the sockets, who is started, and the time-outs, each longer than the one inside it."""
+"""systemd's part: who holds the sockets, who is started, and the time-outs, each longer than the
+one inside it."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from rollout.render import places
 from rollout.render.generation import File, Link
 from rollout.render.templates import fill
 
-# nginx.socket and the `listen` lines both come from here: nginx takes a socket over only if the two are the same.
+# nginx.socket and the `listen` lines both come from here: nginx takes a socket over only if the two
+# are the same.
 LISTENERS = ("0.0.0.0:80", "[::]:80")
 _FIRST_DESCRIPTOR = 3  # sd_listen_fds(3)
 
@@ -56,10 +58,14 @@ def nginx_files(application: Application) -> tuple[File, ...]:
 
 
 def nginx_links() -> tuple[Link, ...]:
-    """The links also enable the socket: `systemctl enable` would follow them and pin one generation."""
+    """The links also enable the socket: `systemctl enable` would follow them and pin one
+    generation."""
     return (
         Link("/etc/systemd/system/nginx.socket", "systemd/nginx.socket"),
-        Link("/etc/systemd/system/nginx.service.d/origin-kit.conf", "systemd/nginx.service.d/origin-kit.conf"),
+        Link(
+            "/etc/systemd/system/nginx.service.d/origin-kit.conf",
+            "systemd/nginx.service.d/origin-kit.conf",
+        ),
         Link("/etc/systemd/system/sockets.target.wants/nginx.socket", "systemd/nginx.socket"),
     )
 
@@ -71,7 +77,12 @@ def gunicorn_files(application: Application) -> tuple[File, ...]:
     return (
         File(f"systemd/{app}.socket", socket, "gunicorn"),
         File(f"systemd/{app}.service", _gunicorn_service(application), "gunicorn"),
-        File("gunicorn/gunicorn.conf.py", _gunicorn_configuration(application), "gunicorn", reports=True),
+        File(
+            "gunicorn/gunicorn.conf.py",
+            _gunicorn_configuration(application),
+            "gunicorn",
+            reports=True,
+        ),
         File("bin/manage", _manage(application), mode=0o755),
     )
 
@@ -103,9 +114,14 @@ def _gunicorn_service(application: Application) -> str:
 
 
 def _manage(application: Application) -> str:
-    """The command that runs `manage.py` as the service runs: the lines of its unit that say as whom and within what."""
+    """The command that runs `manage.py` as the service runs: the lines of its unit that say as whom
+    and within what."""
     unit = _gunicorn_service(application)
-    given = [line for line in unit.splitlines() if line.startswith(("EnvironmentFile=", "WorkingDirectory="))]
+    given = [
+        line
+        for line in unit.splitlines()
+        if line.startswith(("EnvironmentFile=", "WorkingDirectory="))
+    ]
     return fill(
         "manage",
         release=repr(places.release(application.name)),

@@ -1,8 +1,9 @@
-"""`fab replace NAME`: a new machine for a host, with all that the old one holds, and the old one removed last.
+"""`fab replace NAME`: a new machine for a host, with all that the old one holds, and the old one
+removed last.
 
-The steps are a table. Each may be done twice, and the stack's config says how far it has come (`infra/serials.py`), so
-that a run which was killed is continued by the next one. Up to `switch` the old machine serves, or can at any time;
-from then on the new one has all that it had.
+The steps are a table. Each may be done twice, and the stack's config says how far it has come
+(`infra/serials.py`), so that a run which was killed is continued by the next one. Up to `switch`
+the old machine serves, or can at any time; from then on the new one has all that it had.
 """
 
 from __future__ import annotations
@@ -15,7 +16,18 @@ from infra import exits
 from infra.contract import Contract, Host
 from infra.serials import Serials, resource
 from infra.settings import Settings
-from rollout import access, check, deploy, hosts, infrastructure, outputs, question, ready, report, ship
+from rollout import (
+    access,
+    check,
+    deploy,
+    hosts,
+    infrastructure,
+    outputs,
+    question,
+    ready,
+    report,
+    ship,
+)
 from rollout import settings as source
 from rollout.changes import Change
 from rollout.outputs import Outputs
@@ -39,7 +51,8 @@ class UnexpectedError(ReplaceError):
 
 @dataclass(frozen=True)
 class Step:
-    """One step; `data`: only for hosts that hold data; `serving`: the old machine can serve when it has failed."""
+    """One step; `data`: only for hosts that hold data; `serving`: the old machine can serve when it
+    has failed."""
 
     name: str
     text: str
@@ -87,18 +100,26 @@ def first_step(serials: Serials, old: int) -> str:
 
 
 def replace(
-    name: str, settings: Settings, engine: str | None, *, yes: bool = False, abort: bool = False,
+    name: str,
+    settings: Settings,
+    engine: str | None,
+    *,
+    yes: bool = False,
+    abort: bool = False,
     keep_copy: bool = False,
-) -> str:  # fmt: skip
+) -> str:
     """Replace the machine of a host, or take that back; what was done, for a person.
 
-    Raises ReplaceError before anything is done; whatever a step raises after what it has said about the two machines.
+    Raises ReplaceError before anything is done; whatever a step raises after what it has said about
+    the two machines.
     """
     chosen = infrastructure.engine(settings, engine)
     found = outputs.load_to_change(settings.stack)
     roles = {host.name: role for role, host in found.contract.hosts}
     if name not in roles:
-        raise ReplaceError(f"there is no host {name}; stack {settings.stack} has {', '.join(roles)}")
+        raise ReplaceError(
+            f"there is no host {name}; stack {settings.stack} has {', '.join(roles)}"
+        )
     store = Store(settings)
     with store.locked():
         journal = _journal(store, settings, name, keep_copy)
@@ -114,9 +135,14 @@ def replace(
 
 
 def _journal(store: Store, settings: Settings, name: str, keep_copy: bool) -> Journal | None:
-    """The replacement of this host that is under way. The config alone says so where somebody else began it."""
+    """The replacement of this host that is under way. The config alone says so where somebody else
+    began it."""
     journal, serials = store.read(), serials_of(settings, name)
-    if journal and journal.host == name and {serials.serves, serials.other} - {journal.old, journal.new, None}:
+    if (
+        journal
+        and journal.host == name
+        and {serials.serves, serials.other} - {journal.old, journal.new, None}
+    ):
         store.drop(journal)  # somebody else has finished it, and begun another one since
         store.forget()
         journal = None
@@ -124,7 +150,9 @@ def _journal(store: Store, settings: Settings, name: str, keep_copy: bool) -> Jo
         old, new = sorted((serials.serves, serials.other))
         return store.write(Journal(name, old, new, keep_copy))
     if journal is not None and journal.host != name:
-        raise ReplaceError(f"{journal.host} is being replaced: run `fab replace {journal.host}` first")
+        raise ReplaceError(
+            f"{journal.host} is being replaced: run `fab replace {journal.host}` first"
+        )
     if journal is not None and keep_copy and not journal.keep_copy:
         return store.write(changed(journal, keep_copy=True))
     return journal
@@ -135,8 +163,8 @@ def _refuse_other_edits(found: Outputs) -> None:
     if others := [one for one in found.pending if one.key != "serials"]:
         stack = found.contract.environment
         raise ReplaceError(
-            f"stacks/Pulumi.{stack}.yaml asks for other infrastructure as well: run `fab up --stack {stack}` first, or "
-            "set these back:\n" + "\n".join(f"  {one}" for one in others)
+            f"stacks/Pulumi.{stack}.yaml asks for other infrastructure as well: run `fab up --stack"
+            f" {stack}` first, or set these back:\n" + "\n".join(f"  {one}" for one in others)
         )
 
 
@@ -144,10 +172,16 @@ def only(*allowed: str) -> Callable[[Sequence[Change]], None]:
     """Allows an `up` to lose what is named, as `kind name`, and nothing else."""
 
     def permitted(found: Sequence[Change]) -> None:
-        lost = [change for change in found if change.loses and f"{change.kind} {change.name}" not in allowed]
+        lost = [
+            change
+            for change in found
+            if change.loses and f"{change.kind} {change.name}" not in allowed
+        ]
         if lost:
             lines = "\n".join(f"  {change}" for change in lost)
-            raise UnexpectedError(f"this would also lose what has nothing to do with it; look at `fab plan`:\n{lines}")
+            raise UnexpectedError(
+                f"this would also lose what has nothing to do with it; look at `fab plan`:\n{lines}"
+            )
 
     return permitted
 
@@ -156,9 +190,21 @@ class _Work:
     """One replacement. Each step of STEPS is a method of its name."""
 
     def __init__(
-        self, name: str, role: str, settings: Settings, engine: str, store: Store, journal: Journal | None
+        self,
+        name: str,
+        role: str,
+        settings: Settings,
+        engine: str,
+        store: Store,
+        journal: Journal | None,
     ) -> None:
-        self.name, self.role, self.settings, self.engine, self.store = name, role, settings, engine, store
+        self.name, self.role, self.settings, self.engine, self.store = (
+            name,
+            role,
+            settings,
+            engine,
+            store,
+        )
         self._journal = journal
 
     @property
@@ -167,10 +213,11 @@ class _Work:
         assert self._journal is not None
         return self._journal
 
-    # ------------------------------------------------------------------------------------------- the course
+    # ----------------------------------------------------------------------------------- the course
 
     def begin(self, found: Outputs, yes: bool, keep_copy: bool) -> None:
-        """Look whether it can be done, and ask. Nothing is changed but the config and the journal."""
+        """Look whether it can be done, and ask. Nothing is changed but the config and the
+        journal."""
         outputs.ready(found)
         self._refuse_another_release(found)
         if not yes:
@@ -182,8 +229,10 @@ class _Work:
     def _ask(self) -> None:
         writes = "; it takes no writes while its data is copied" if self.role == "backend" else ""
         typed = question.ask(
-            f"This makes a new machine for {self.name} and removes the old one{writes}. Type {self.name} to go on: ",
-            f"nothing was changed: there is no terminal to ask on; to replace {self.name}, add --yes",
+            f"This makes a new machine for {self.name} and removes the old one{writes}. Type"
+            f" {self.name} to go on: ",
+            f"nothing was changed: there is no terminal to ask on; to replace {self.name}, add"
+            " --yes",
         )
         if typed != self.name:
             raise infrastructure.AnswerError("that is not its name; nothing was changed")
@@ -191,45 +240,61 @@ class _Work:
     def go_on(self) -> str:
         """All steps from where it stands."""
         first = first_step(serials_of(self.settings, self.name), self.journal.old)
-        everything, todo = steps(self.role, self.settings.production), steps(self.role, self.settings.production, first)
+        everything, todo = (
+            steps(self.role, self.settings.production),
+            steps(self.role, self.settings.production, first),
+        )
         for step in todo:
             try:
-                report.step("replace", f"{everything.index(step) + 1}/{len(everything)} {step.text}")
+                report.step(
+                    "replace", f"{everything.index(step) + 1}/{len(everything)} {step.text}"
+                )
                 getattr(self, step.name)()
             except (ValueError, OSError, KeyboardInterrupt):
                 self._failed(step)
                 raise
-        kept = f"; the copy of its data is {self.store.place(self.journal)}" if self._keeps() else ""
+        kept = (
+            f"; the copy of its data is {self.store.place(self.journal)}" if self._keeps() else ""
+        )
         return (
-            f"{self.name} is replaced; commit stacks/Pulumi.{self.settings.stack}.yaml, whose `serials` says so{kept}"
+            f"{self.name} is replaced; commit stacks/Pulumi.{self.settings.stack}.yaml, whose"
+            f" `serials` says so{kept}"
         )
 
     def _failed(self, step: Step) -> None:
-        """Say what became of the two machines; where the old one has the data, it takes writes again."""
+        """Say what became of the two machines; where the old one has the data, it takes writes
+        again."""
         again = f"run `fab replace {self.name}` again"
         if not step.serving:
-            report.line(f"{self.name}: both machines are whole, and the new one has the data: {again} to finish")
+            report.line(
+                f"{self.name}: both machines are whole, and the new one has the data: {again} to"
+                " finish"
+            )
             return
         try:
             if self.role == "backend" and step.name in CLOSED:
                 self._reopen(outputs.load(self.settings.stack))
         except (ValueError, OSError, KeyboardInterrupt) as problem:
-            report.line(f"{self.name}: the old machine is whole and takes no writes yet ({problem}): {again}")
+            report.line(
+                f"{self.name}: the old machine is whole and takes no writes yet ({problem}):"
+                f" {again}"
+            )
             return
         report.line(
-            f"{self.name}: the old machine serves as before, the new one is kept for the next try: {again}, or with "
-            "--abort to remove it"
+            f"{self.name}: the old machine serves as before, the new one is kept for the next try:"
+            f" {again}, or with --abort to remove it"
         )
 
     def take_back(self) -> str:
-        """Remove the new machine while the old one still has the address. Raises ReplaceError later than that."""
+        """Remove the new machine while the old one still has the address. Raises ReplaceError later
+        than that."""
         if self._journal is None:
             raise ReplaceError(f"{self.name} is not being replaced; there is nothing to take back")
         serials, journal = serials_of(self.settings, self.name), self.journal
         if serials.serves != journal.old:
             raise ReplaceError(
-                f"{self.name}: the new machine has the address, and may have taken writes: it can't be taken back. Run "
-                f"`fab replace {self.name}` to finish"
+                f"{self.name}: the new machine has the address, and may have taken writes: it can't"
+                f" be taken back. Run `fab replace {self.name}` to finish"
             )
         report.step("replace", "takes it back: removes the new machine")
         if self.role == "backend":
@@ -241,7 +306,7 @@ class _Work:
         self.store.forget()
         return f"{self.name} is as it was before"
 
-    # ------------------------------------------------------------------------------------------- its steps
+    # ------------------------------------------------------------------------------------ its steps
 
     def add(self) -> None:
         self._up()
@@ -266,7 +331,9 @@ class _Work:
         with self.store.arriving(journal) as arrival:
             room = {"most": self.store.room(), "place": str(self.store.folder)}
             said = there.act("copy", take=arrival.write, orders=room)
-            copy = Copy(str(said["closing"]), int(said["size"]), str(said["digest"]), dict(said["told"]))
+            copy = Copy(
+                str(said["closing"]), int(said["size"]), str(said["digest"]), dict(said["told"])
+            )
             self._journal = self.store.keep(journal, arrival, copy)
         report.step(self.name, _told(copy.told))
 
@@ -280,7 +347,9 @@ class _Work:
             report.step(self.name, f"{_counts(said['told'])}: all as they were copied")
 
     def ship(self) -> None:
-        ship.everywhere(self.settings, self._with_new(self._found()), only=self.name, replacement=self._id)
+        ship.everywhere(
+            self.settings, self._with_new(self._found()), only=self.name, replacement=self._id
+        )
 
     def deploy(self) -> None:
         found = self._with_new(self._found())
@@ -313,7 +382,7 @@ class _Work:
             self.store.drop(self.journal)
         self.store.forget()
 
-    # ------------------------------------------------------------------------------------------- what they share
+    # ------------------------------------------------------------------------------ what they share
 
     @property
     def _id(self) -> str:
@@ -331,44 +400,64 @@ class _Work:
             self.settings = with_serials(self.settings, self.name, serials)
 
     def _up(self, *allowed: str) -> None:
-        wanted = source.read(self.settings.stack)  # this time with the operator's own keys: a new host takes them
+        wanted = source.read(
+            self.settings.stack
+        )  # this time with the operator's own keys: a new host takes them
         infrastructure.run_up(wanted, self.engine, only(*allowed))
 
     def _with_new(self, found: Outputs) -> Outputs:
         """The outputs as they would be if the new machine served."""
         new = found.standby.get(self.name)
         if new is None:
-            raise ReplaceError(f"the stack has no new machine for {self.name}; run `fab replace {self.name}` again")
+            raise ReplaceError(
+                f"the stack has no new machine for {self.name}; run `fab replace {self.name}` again"
+            )
         contract = found.contract
         role = getattr(contract, self.role)
-        swapped = changed(role, hosts=tuple(new if host.name == self.name else host for host in role.hosts))
+        swapped = changed(
+            role, hosts=tuple(new if host.name == self.name else host for host in role.hosts)
+        )
         return changed(found, contract=changed(contract, **{self.role: swapped}))
 
     def _remote(self, contract: Contract) -> Remote:
         return Remote(contract, _host(contract, self.name), self._id)
 
     def _reopen(self, found: Outputs) -> None:
-        """The old machine takes writes as before; what was copied meanwhile is no longer what it has."""
+        """The old machine takes writes as before; what was copied meanwhile is no longer what it
+        has."""
         report.step(self.name, "takes writes again")
         host = _host(found.contract, self.name)
         deploy.everywhere(found, "deploy", only=self.name, replacement=self._id)
-        self._remote(found.contract).act("reopen", orders={"generation": remote.closed_id(found, host)})
+        self._remote(found.contract).act(
+            "reopen", orders={"generation": remote.closed_id(found, host)}
+        )
 
     def _built(self, contract: Contract, host: Host) -> tuple[str, str | None]:
         """The release that the source gives for a host, built; and the one that it serves."""
         with hosts.session(host, access.identity(contract)) as session:
-            asked = {"verb": "facts", "app": contract.application.name, "role": self.role, "who": deploy.who()}
-            facts = session.run({**asked, "moving": {}, "replacement": self._id if self._journal else ""})
+            asked = {
+                "verb": "facts",
+                "app": contract.application.name,
+                "role": self.role,
+                "who": deploy.who(),
+            }
+            facts = session.run(
+                {**asked, "moving": {}, "replacement": self._id if self._journal else ""}
+            )
         return ship.Builder(self.settings).release(self.role, facts).id, facts["release"]
 
     def _refuse_another_release(self, found: Outputs) -> None:
         """The new machine gets what the old one serves, and no migration in passing."""
         built, serves = self._built(found.contract, _host(found.contract, self.name))
         if built != serves:
-            back = "" if self._journal is None else f"; `fab replace {self.name} --abort` takes it back"
+            back = (
+                ""
+                if self._journal is None
+                else f"; `fab replace {self.name} --abort` takes it back"
+            )
             raise ReplaceError(
-                f"{self.name} serves release {serves or 'none'}, and the source here gives {built}: run `fab ship` "
-                f"first, or check out what {serves or 'it'} was made of{back}"
+                f"{self.name} serves release {serves or 'none'}, and the source here gives {built}:"
+                f" run `fab ship` first, or check out what {serves or 'it'} was made of{back}"
             )
 
 
@@ -388,7 +477,11 @@ def _told(told: dict[str, object]) -> str:
     for key, text in texts.items():
         count, *names = _listed(told.get(key))
         if count:
-            lines.append(text.format(", ".join(map(str, names)) + (" …" if int(str(count)) > len(names) else "")))
+            lines.append(
+                text.format(
+                    ", ".join(map(str, names)) + (" …" if int(str(count)) > len(names) else "")
+                )
+            )
     return "; ".join(lines)
 
 
@@ -397,4 +490,7 @@ def _listed(value: object) -> Collection[object]:
 
 
 def _counts(told: dict[str, object]) -> str:
-    return f"{told.get('files', 0)} files, {told.get('tables', 0)} tables with {told.get('rows', 0)} rows"
+    return (
+        f"{told.get('files', 0)} files, {told.get('tables', 0)} tables with {told.get('rows', 0)}"
+        " rows"
+    )

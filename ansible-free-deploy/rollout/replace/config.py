@@ -21,7 +21,8 @@ def serials_of(settings: Settings, host: str) -> Serials:
 
 
 def with_serials(settings: Settings, host: str, serials: Serials) -> Settings:
-    """Write it into the stack's file, whose other bytes stay; the settings that it gives now. Raises StackFileError."""
+    """Write it into the stack's file, whose other bytes stay; the settings that it gives now.
+    Raises StackFileError."""
     everything = {**settings.serials, host: str(serials)}
     kept = {name: text for name, text in sorted(everything.items()) if text != "1"}
     path = stack_path(ROOT, settings.stack)
@@ -36,7 +37,10 @@ def with_serials(settings: Settings, host: str, serials: Serials) -> Settings:
     new.replace(path)
     found = source.read(settings.stack, key_file=False)
     if found.serials != kept:
-        raise StackFileError(f"stacks/{path.name}: write `{KEY}: {_yaml(kept)}` into it yourself; it has another form")
+        raise StackFileError(
+            f"stacks/{path.name}: write `{KEY}: {_yaml(kept)}` into it yourself; it has another"
+            " form"
+        )
     return found
 
 

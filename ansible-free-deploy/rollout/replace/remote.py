@@ -20,9 +20,13 @@ class Remote:
         self.contract, self.host, self.replacement = contract, host, replacement
 
     def act(
-        self, action: str, *, blob: Path | None = None, take: Callable[[bytes], None] = lambda data: None,
+        self,
+        action: str,
+        *,
+        blob: Path | None = None,
+        take: Callable[[bytes], None] = lambda data: None,
         orders: Mapping[str, object] | None = None,
-    ) -> Json:  # fmt: skip
+    ) -> Json:
         """One action's result; what it copies off is given to `take`. Raises HostError."""
 
         def on_event(event: Json) -> None:
@@ -44,16 +48,24 @@ class Remote:
             try:
                 return session.run(payload, blob=blob, on_event=on_event)
             except OSError as problem:  # of the copy, on this side
-                raise HostError(self.host, f"the copy can't be written here: {problem.strerror}") from problem
+                raise HostError(
+                    self.host, f"the copy can't be written here: {problem.strerror}"
+                ) from problem
 
 
 def take_no_writes(outputs: Outputs, host: Host, replacement: str) -> None:
-    """Put the configuration there that answers 503 and starts no application. Raises ChangeError."""
+    """Put the configuration there that answers 503 and starts no application. Raises
+    ChangeError."""
     generation = closed(outputs.contract, host, secret_values.read(outputs))
     deploy.everywhere(
-        outputs, "deploy", only=host.name, replacement=replacement, generation=generation.to_json(),
-        probes={"wildcard": True}, units=["nginx.service"],  # no origin gets another answer than 503
-    )  # fmt: skip
+        outputs,
+        "deploy",
+        only=host.name,
+        replacement=replacement,
+        generation=generation.to_json(),
+        probes={"wildcard": True},
+        units=["nginx.service"],  # no origin gets another answer than 503
+    )
 
 
 def closed_id(outputs: Outputs, host: Host) -> str:

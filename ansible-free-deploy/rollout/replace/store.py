@@ -1,4 +1,5 @@
-"""What `fab replace` keeps on the operator's side: the journal, and the copy of the data while it is on its way."""
+"""What `fab replace` keeps on the operator's side: the journal, and the copy of the data while it
+is on its way."""
 
 from __future__ import annotations
 
@@ -76,7 +77,9 @@ class Store:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, AttributeError, KeyError) as problem:
-            raise StoreError(f"{self._path}: not a journal of `fab replace` ({problem}); remove it") from None
+            raise StoreError(
+                f"{self._path}: not a journal of `fab replace` ({problem}); remove it"
+            ) from None
 
     def write(self, journal: Journal) -> Journal:
         """The whole journal or the one before, on the disk when this returns."""
@@ -93,7 +96,7 @@ class Store:
         """Nothing is under way any more."""
         self._path.unlink(missing_ok=True)
 
-    # ------------------------------------------------------------------------------------------- the copy
+    # ------------------------------------------------------------------------------------- the copy
 
     def place(self, journal: Journal) -> Path:
         """Where the copy is, whole as soon as it has this name."""
@@ -106,7 +109,12 @@ class Store:
     def has(self, journal: Journal, closing: str) -> bool:
         """Whether the copy of this closing is here."""
         copy, place = journal.copy, self.place(journal)
-        return copy is not None and copy.closing == closing and place.exists() and place.stat().st_size == copy.size
+        return (
+            copy is not None
+            and copy.closing == closing
+            and place.exists()
+            and place.stat().st_size == copy.size
+        )
 
     @contextmanager
     def arriving(self, journal: Journal) -> Iterator[Arrival]:
@@ -170,4 +178,8 @@ def _folder(settings: Settings) -> Path:
     """In the kit's home for local stacks; elsewhere whoever deploys need not be root."""
     if settings.cloud == "local" or os.environ.get("ORIGIN_KIT_HOME"):
         return claim() / "replace"
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "origin-kit" / "replace"
+    return (
+        Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        / "origin-kit"
+        / "replace"
+    )

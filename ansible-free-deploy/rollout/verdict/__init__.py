@@ -1,10 +1,11 @@
-"""A browser's verdict on an answer, as a pure function: the Fetch standard, with Chromium's names for what goes wrong.
+"""A browser's verdict on an answer, as a pure function: the Fetch standard, with Chromium's names
+for what goes wrong.
 
-    request = Request("https://app.example.com", "https://api.example.com/", "PUT", credentials=True)
-    judge(request, [Exchange(response, preflight)]).sentence
+    request = Request("https://app.example.com", "https://api.example.com/", "PUT",
+    credentials=True) judge(request, [Exchange(response, preflight)]).sentence
 
-Where Chromium and the standard differ, `allowed` says what Chromium does, and a note says that they differ.
-`tests/e2e/test_verdict_chromium.py` holds it equal to a real Chromium.
+Where Chromium and the standard differ, `allowed` says what Chromium does, and a note says that they
+differ. `tests/e2e/test_verdict_chromium.py` holds it equal to a real Chromium.
 """
 
 from __future__ import annotations
@@ -35,7 +36,16 @@ from rollout.verdict.safelist import (
     unsafe_headers,
 )
 from rollout.verdict.surroundings import CHROMIUM_LOADS, before, cookie_obstacle, same_site
-from rollout.verdict.values import Exchange, Finding, Headers, Request, Response, Verdict, origin_of, without_password
+from rollout.verdict.values import (
+    Exchange,
+    Finding,
+    Headers,
+    Request,
+    Response,
+    Verdict,
+    origin_of,
+    without_password,
+)
 
 __all__ = [
     "Exchange",
@@ -60,7 +70,8 @@ _READABLE_SOURCE = "https://fetch.spec.whatwg.org/#concept-filtered-response-cor
 
 @dataclass(frozen=True)
 class _Hop:
-    """Where a request stands: `request.url` moves along; `cors` is set once it left the page's origin."""
+    """Where a request stands: `request.url` moves along; `cors` is set once it left the page's
+    origin."""
 
     request: Request
     number: int = 0
@@ -84,7 +95,8 @@ class _Hop:
 def judge(request: Request, exchanges: Sequence[Exchange]) -> Verdict:
     """What the page's script gets from these answers, one exchange for each URL on the way.
 
-    Raises ValueError for a URL that is not http or https, and where the exchange of a redirect is missing.
+    Raises ValueError for a URL that is not http or https, and where the exchange of a redirect is
+    missing.
     """
     hop = _start(request)
     if found := _unfit(request):
@@ -134,7 +146,9 @@ def _judge_hop(hop: _Hop, exchange: Exchange) -> tuple[str, Finding | None]:
         return asked, found
     if exchange.response is None:
         return phase, Finding(Reason.no_answer)
-    return phase, cors_check(hop.origin, request.credentials, exchange.response) if hop.cors else None
+    return phase, (
+        cors_check(hop.origin, request.credentials, exchange.response) if hop.cors else None
+    )
 
 
 def _judge_preflight(hop: _Hop, answer: Response | None) -> Finding | None:
@@ -142,7 +156,9 @@ def _judge_preflight(hop: _Hop, answer: Response | None) -> Finding | None:
         return Finding(Reason.no_answer)
     request = hop.request
     unsafe = unsafe_headers(sent_headers(request.headers))
-    return preflight_check(hop.origin, request.credentials, normal_method(request.method), unsafe, answer)
+    return preflight_check(
+        hop.origin, request.credentials, normal_method(request.method), unsafe, answer
+    )
 
 
 def _redirect_check(hop: _Hop, url: str) -> Finding | None:
@@ -155,7 +171,9 @@ def _redirect_check(hop: _Hop, url: str) -> Finding | None:
     web = scheme in ("http", "https")
     if _has_password(url):
         leaves = hop.cors or not web or origin_of(url) != origin_of(hop.request.page)
-        return Finding(Reason.RedirectContainsCredentials if leaves else Reason.url_with_password, shown)
+        return Finding(
+            Reason.RedirectContainsCredentials if leaves else Reason.url_with_password, shown
+        )
     if hop.request.redirect == "error":
         return Finding(Reason.redirect_refused, shown)
     return None if web else Finding(Reason.CorsDisabledScheme, shown)
@@ -164,7 +182,9 @@ def _redirect_check(hop: _Hop, url: str) -> Finding | None:
 def _next(hop: _Hop, status: int, url: str) -> _Hop:
     page, here, there = origin_of(hop.request.page), origin_of(hop.request.url), origin_of(url)
     method, headers = normal_method(hop.request.method), hop.request.headers
-    if (status in (301, 302) and method == "POST") or (status == 303 and method not in ("GET", "HEAD")):
+    if (status in (301, 302) and method == "POST") or (
+        status == 303 and method not in ("GET", "HEAD")
+    ):
         method, headers = "GET", _without(headers, _BODY_HEADERS)
     if here != there:
         headers = _without(headers, ("authorization",))
@@ -195,7 +215,10 @@ def _dropped(request: Request) -> tuple[str, ...]:
 def _hop_notes(hop: _Hop, exchange: Exchange, found: Finding | None) -> tuple[str, ...]:
     notes = notes_on(hop.origin, exchange.response) if hop.cors and exchange.response else ()
     if hop.asks_first and exchange.preflight and not found:
-        names = {name.lower() for name in tokens(exchange.preflight.get("Access-Control-Allow-Headers")) or ()}
+        names = {
+            name.lower()
+            for name in tokens(exchange.preflight.get("Access-Control-Allow-Headers")) or ()
+        }
         if "authorization" in sent_headers(hop.request.headers) and "authorization" not in names:
             notes += (AUTHORIZATION_NOTE,)
     port = origin_of(hop.request.url).port
@@ -206,12 +229,24 @@ def _hop_notes(hop: _Hop, exchange: Exchange, found: Finding | None) -> tuple[st
 
 def _blocked(hop: _Hop, phase: str, found: Finding, notes: tuple[str, ...]) -> Verdict:
     answer = "answer to the preflight" if found.reason.startswith("Preflight") else "answer"
-    sentence = found.reason.template.format(origin=hop.origin, url=hop.shown_url, detail=found.detail, answer=answer)
-    return Verdict(False, found.reason, phase, sentence, found.reason.source, hop.shown_url, notes=notes)
+    sentence = found.reason.template.format(
+        origin=hop.origin, url=hop.shown_url, detail=found.detail, answer=answer
+    )
+    return Verdict(
+        False, found.reason, phase, sentence, found.reason.source, hop.shown_url, notes=notes
+    )
 
 
-def _allowed(hop: _Hop, phase: str, answer: Response, notes: tuple[str, ...], opaque: bool) -> Verdict:
-    names = () if opaque else readable_headers(hop.request.credentials, answer, same_origin=not hop.cors)
+def _allowed(
+    hop: _Hop, phase: str, answer: Response, notes: tuple[str, ...], opaque: bool
+) -> Verdict:
+    names = (
+        ()
+        if opaque
+        else readable_headers(hop.request.credentials, answer, same_origin=not hop.cors)
+    )
     status = 0 if opaque else answer.status
     sentence = f"{hop.request.page} may read the answer of {hop.shown_url}: status {status}"
-    return Verdict(True, None, phase, sentence, _READABLE_SOURCE, hop.shown_url, status, names, notes)
+    return Verdict(
+        True, None, phase, sentence, _READABLE_SOURCE, hop.shown_url, status, names, notes
+    )

@@ -16,16 +16,25 @@ CHROMIUM_MAX_AGE_S = 7200  # Firefox: 86400, WebKit: 600
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NEVER_READABLE = ("set-cookie", "set-cookie2")
 _ALWAYS_READABLE = frozenset(
-    ("cache-control", "content-language", "content-length", "content-type", "expires", "last-modified", "pragma")
+    (
+        "cache-control",
+        "content-language",
+        "content-length",
+        "content-type",
+        "expires",
+        "last-modified",
+        "pragma",
+    )
 )
 AUTHORIZATION_NOTE = (
-    "Chromium takes `*` in Access-Control-Allow-Headers for Authorization, with a warning; the standard doesn't: "
-    "list Authorization by name"
+    "Chromium takes `*` in Access-Control-Allow-Headers for Authorization, with a warning; the"
+    " standard doesn't: list Authorization by name"
 )
 
 
 def cors_check(origin: str, credentials: bool, answer: Response) -> Finding | None:
-    """https://fetch.spec.whatwg.org/#concept-cors-check, and what Chromium calls each way to fail it."""
+    """https://fetch.spec.whatwg.org/#concept-cors-check, and what Chromium calls each way to fail
+    it."""
     allowed = answer.get("Access-Control-Allow-Origin")
     if allowed is None:
         return Finding(Reason.MissingAllowOriginHeader)
@@ -34,7 +43,11 @@ def cors_check(origin: str, credentials: bool, answer: Response) -> Finding | No
     if allowed != origin:
         return Finding(_why_not(allowed), allowed)
     said = answer.get("Access-Control-Allow-Credentials")
-    return Finding(Reason.InvalidAllowCredentials, said or "") if credentials and said != "true" else None
+    return (
+        Finding(Reason.InvalidAllowCredentials, said or "")
+        if credentials and said != "true"
+        else None
+    )
 
 
 def _why_not(allowed: str) -> Reason:
@@ -46,7 +59,8 @@ def _why_not(allowed: str) -> Reason:
 
 
 def _is_url(text: str) -> bool:
-    """Roughly what Chromium's parser takes for a URL: `localhost:8080` is one, with `localhost` as its scheme."""
+    """Roughly what Chromium's parser takes for a URL: `localhost:8080` is one, with `localhost` as
+    its scheme."""
     scheme, colon, rest = text.partition(":")
     if not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.\-]*", scheme):
         return False
@@ -67,7 +81,8 @@ def _has_host(rest: str) -> bool:
 def preflight_check(
     origin: str, credentials: bool, method: str, unsafe: tuple[str, ...], answer: Response
 ) -> Finding | None:
-    """https://fetch.spec.whatwg.org/#cors-preflight-fetch-0; `unsafe` are the lower-case header names asked for."""
+    """https://fetch.spec.whatwg.org/#cors-preflight-fetch-0; `unsafe` are the lower-case header
+    names asked for."""
     if answer.location is not None:
         return Finding(Reason.PreflightDisallowedRedirect, answer.location)
     if found := cors_check(origin, credentials, answer):
@@ -87,7 +102,9 @@ def _unreadable(answer: Response) -> Finding | None:
     return None
 
 
-def _not_allowed(credentials: bool, method: str, unsafe: tuple[str, ...], answer: Response) -> Finding | None:
+def _not_allowed(
+    credentials: bool, method: str, unsafe: tuple[str, ...], answer: Response
+) -> Finding | None:
     methods = tokens(answer.get("Access-Control-Allow-Methods")) or ()
     names = {name.lower() for name in tokens(answer.get("Access-Control-Allow-Headers")) or ()}
     if method not in (*SAFE_METHODS, *methods) and (credentials or "*" not in methods):
@@ -109,14 +126,17 @@ def tokens(value: str | None) -> tuple[str, ...] | None:
 
 
 def max_age_s(answer: Response) -> int:
-    """How long Chromium keeps a preflight's answer, in seconds. Two lines, blanks or words count as absent."""
+    """How long Chromium keeps a preflight's answer, in seconds. Two lines, blanks or words count as
+    absent."""
     said = answer.get("Access-Control-Max-Age") or ""
     if not re.fullmatch(r"[+-]?[0-9]+", said) or abs(int(said)) >= 2**63:
         return DEFAULT_MAX_AGE_S
     return min(max(int(said), 0), CHROMIUM_MAX_AGE_S)
 
 
-def readable_headers(credentials: bool, answer: Response, same_origin: bool = False) -> tuple[str, ...]:
+def readable_headers(
+    credentials: bool, answer: Response, same_origin: bool = False
+) -> tuple[str, ...]:
     """Names that a script may read, lower-case and sorted.
 
     https://fetch.spec.whatwg.org/#concept-filtered-response-cors
@@ -132,4 +152,9 @@ def notes_on(origin: str, answer: Response) -> tuple[str, ...]:
     allowed, vary = answer.get("Access-Control-Allow-Origin"), tokens(answer.get("Vary")) or ()
     if allowed in (None, "*") or {"*", "origin"} & {word.lower() for word in vary}:
         return ()
-    return (f"Vary lacks Origin: a cache may hand this answer, made for {origin}, to a page of another origin",)
+    return (
+        (
+            f"Vary lacks Origin: a cache may hand this answer, made for {origin}, to a page of"
+            " another origin"
+        ),
+    )

@@ -1,7 +1,8 @@
-"""Why a browser keeps an answer from a page: Chromium's names, the rule behind each, a sentence for a person.
+"""Why a browser keeps an answer from a page: Chromium's names, the rule behind each, a sentence for
+a person.
 
-Names in capitals are `network::mojom::CorsError`, as DevTools reports them in `corsErrorStatus`; the rest are what
-people call CORS and is not. `docs/cors-errors.md` has a heading for each.
+Names in capitals are `network::mojom::CorsError`, as DevTools reports them in `corsErrorStatus`;
+the rest are what people call CORS and is not. `docs/cors-errors.md` has a heading for each.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Reason(StrEnum):
 
     @property
     def template(self) -> str:
-        """The sentence, with places for what was asked ({origin}, {url}) and what was wrong ({detail})."""
+        """The sentence, with places for what was asked ({origin}, {url}) and what was wrong
+        ({detail})."""
         return _WORDS[self][1]
 
 
@@ -68,24 +70,38 @@ _CHECKED = {
     ),
     Reason.MultipleAllowOriginValues: (
         _CHECK,
-        "the {answer} of {url} has several values in Access-Control-Allow-Origin ({detail}); it must be {origin} alone",
+        (
+            "the {answer} of {url} has several values in Access-Control-Allow-Origin ({detail}); it"
+            " must be {origin} alone"
+        ),
     ),
     Reason.InvalidAllowOriginValue: (
         _CHECK,
-        "the {answer} of {url} has {detail!r} in Access-Control-Allow-Origin, which is no origin; it must be {origin}",
+        (
+            "the {answer} of {url} has {detail!r} in Access-Control-Allow-Origin, which is no"
+            " origin; it must be {origin}"
+        ),
     ),
     Reason.AllowOriginMismatch: (
         _CHECK,
-        "the {answer} of {url} lets in {detail!r}; the page's origin is {origin}, and both must be equal to the letter",
+        (
+            "the {answer} of {url} lets in {detail!r}; the page's origin is {origin}, and both must"
+            " be equal to the letter"
+        ),
     ),
     Reason.WildcardOriginNotAllowed: (
         _FETCH + "cors-protocol-and-credentials",
-        "the {answer} of {url} lets in `*`, which doesn't count for a request with cookies; it must be {origin}",
+        (
+            "the {answer} of {url} lets in `*`, which doesn't count for a request with cookies; it"
+            " must be {origin}"
+        ),
     ),
     Reason.InvalidAllowCredentials: (
         _CHECK,
-        "the request carries cookies, and Access-Control-Allow-Credentials of the {answer} of {url} is {detail!r}; "
-        "it must be `true`, in lower case and once",
+        (
+            "the request carries cookies, and Access-Control-Allow-Credentials of the {answer} of"
+            " {url} is {detail!r}; it must be `true`, in lower case and once"
+        ),
     ),
 }
 
@@ -98,15 +114,24 @@ _WORDS = {
     ),
     Reason.PreflightDisallowedRedirect: (
         _PREFLIGHT,
-        "the preflight of {url} is redirected to {detail!r}; a preflight may not be: call the final URL",
+        (
+            "the preflight of {url} is redirected to {detail!r}; a preflight may not be: call the"
+            " final URL"
+        ),
     ),
     Reason.InvalidAllowMethodsPreflightResponse: (
         _PREFLIGHT,
-        "Access-Control-Allow-Methods of {url} can't be read: {detail!r}; write methods with commas between",
+        (
+            "Access-Control-Allow-Methods of {url} can't be read: {detail!r}; write methods with"
+            " commas between"
+        ),
     ),
     Reason.InvalidAllowHeadersPreflightResponse: (
         _PREFLIGHT,
-        "Access-Control-Allow-Headers of {url} can't be read: {detail!r}; write header names with commas between",
+        (
+            "Access-Control-Allow-Headers of {url} can't be read: {detail!r}; write header names"
+            " with commas between"
+        ),
     ),
     Reason.MethodDisallowedByPreflightResponse: (
         _PREFLIGHT,
@@ -118,21 +143,35 @@ _WORDS = {
     ),
     Reason.RedirectContainsCredentials: (
         _REDIRECT,
-        "the redirect leads to a URL with a user name or password in it, at {detail}; browsers don't follow it",
+        (
+            "the redirect leads to a URL with a user name or password in it, at {detail}; browsers"
+            " don't follow it"
+        ),
     ),
-    Reason.CorsDisabledScheme: (_REDIRECT, "the redirect leads to {detail!r}; only http and https can be fetched"),
+    Reason.CorsDisabledScheme: (
+        _REDIRECT,
+        "the redirect leads to {detail!r}; only http and https can be fetched",
+    ),
     Reason.InsecureLocalNetwork: (
         _LNA + "local-network-request",
-        "{url} is in the {detail} address space, closer than the page, and the page isn't https: browsers refuse that "
-        "whatever the headers say",
+        (
+            "{url} is in the {detail} address space, closer than the page, and the page isn't"
+            " https: browsers refuse that whatever the headers say"
+        ),
     ),
     Reason.LocalNetworkAccessPermissionDenied: (
         _LNA + "permission-prompt",
-        "{url} is in the {detail} address space, closer than the page: browsers ask the visitor first",
+        (
+            "{url} is in the {detail} address space, closer than the page: browsers ask the visitor"
+            " first"
+        ),
     ),
     Reason.mixed_content: (
         "https://w3c.github.io/webappsec-mixed-content/#should-block-fetch",
-        "the page is https and {url} is not: browsers block that before anything is sent; serve the API by https",
+        (
+            "the page is https and {url} is not: browsers block that before anything is sent; serve"
+            " the API by https"
+        ),
     ),
     Reason.csp: (
         "https://w3c.github.io/webappsec-csp/#directive-connect-src",

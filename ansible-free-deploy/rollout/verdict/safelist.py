@@ -1,4 +1,5 @@
-"""What a page may send without asking first. https://fetch.spec.whatwg.org/#cors-safelisted-request-header"""
+"""What a page may send without asking first.
+https://fetch.spec.whatwg.org/#cors-safelisted-request-header"""
 
 from __future__ import annotations
 
@@ -7,7 +8,12 @@ import re
 from rollout.verdict.values import Headers, Request
 
 SAFE_METHODS = ("GET", "HEAD", "POST")
-NORMALISED = (*SAFE_METHODS, "DELETE", "OPTIONS", "PUT")  # `patch` is not among them: it stays lower case
+NORMALISED = (
+    *SAFE_METHODS,
+    "DELETE",
+    "OPTIONS",
+    "PUT",
+)  # `patch` is not among them: it stays lower case
 FORBIDDEN_METHODS = ("CONNECT", "TRACE", "TRACK")
 MOST_BYTES, MOST_BYTES_TOGETHER = 128, 1024
 MOST_DIGITS = 18  # Chromium counts in 64 bits
@@ -19,11 +25,29 @@ _FORM = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain
 _OVERRIDES = ("x-http-method", "x-http-method-override", "x-method-override")
 _FORBIDDEN = frozenset(
     (
-        "accept-charset", "accept-encoding", "access-control-request-headers", "access-control-request-method",
-        "connection", "content-length", "cookie", "cookie2", "date", "dnt", "expect", "host", "keep-alive",
-        "origin", "referer", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade", "via",
+        "accept-charset",
+        "accept-encoding",
+        "access-control-request-headers",
+        "access-control-request-method",
+        "connection",
+        "content-length",
+        "cookie",
+        "cookie2",
+        "date",
+        "dnt",
+        "expect",
+        "host",
+        "keep-alive",
+        "origin",
+        "referer",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
     )
-)  # fmt: skip
+)
 # The standard lets scripts set it, and Firefox does; Chromium drops it (https://crbug.com/571722).
 CHROMIUM_DROPS = ("user-agent",)
 # Not in the standard, in Chromium (services/network/public/cpp/cors/cors.cc): client hints.
@@ -44,7 +68,8 @@ def normal_method(method: str) -> str:
 
 
 def is_forbidden(name: str, value: str) -> bool:
-    """Scripts can't set it; browsers drop it in silence. https://fetch.spec.whatwg.org/#forbidden-request-header"""
+    """Scripts can't set it; browsers drop it in silence.
+    https://fetch.spec.whatwg.org/#forbidden-request-header"""
     name = name.lower()
     if name in _OVERRIDES:
         return any(word.strip(" \t").upper() in FORBIDDEN_METHODS for word in value.split(","))
@@ -52,7 +77,8 @@ def is_forbidden(name: str, value: str) -> bool:
 
 
 def sent_headers(headers: Headers) -> dict[str, str]:
-    """What is left of a script's headers: lower-case name to value, repeated ones joined, forbidden ones dropped."""
+    """What is left of a script's headers: lower-case name to value, repeated ones joined, forbidden
+    ones dropped."""
     sent: dict[str, str] = {}
     for name, value in headers:
         if not is_forbidden(name, value) and name.lower() not in CHROMIUM_DROPS:
@@ -90,7 +116,8 @@ def _is_simple_range(value: str) -> bool:
 
 
 def unsafe_headers(sent: dict[str, str]) -> tuple[str, ...]:
-    """Names that a preflight must ask for, sorted. https://fetch.spec.whatwg.org/#cors-unsafe-request-header-names"""
+    """Names that a preflight must ask for, sorted.
+    https://fetch.spec.whatwg.org/#cors-unsafe-request-header-names"""
     safe = [name for name, value in sent.items() if is_safelisted(name, value)]
     too_much = sum(len(sent[name].encode()) for name in safe) > MOST_BYTES_TOGETHER
     return tuple(sorted(set(sent) - (set() if too_much else set(safe))))
@@ -109,7 +136,8 @@ def _shown(name: str, value: str) -> str:
 
 
 def preflight_headers(request: Request, origin: str | None = None) -> Headers:
-    """What a browser's OPTIONS carries of CORS, to the letter; `origin` is `null` after a tainting redirect.
+    """What a browser's OPTIONS carries of CORS, to the letter; `origin` is `null` after a tainting
+    redirect.
 
     https://fetch.spec.whatwg.org/#cors-preflight-fetch-0
     """

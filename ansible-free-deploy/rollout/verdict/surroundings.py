@@ -16,10 +16,17 @@ _LOOPBACK = [ip_network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "::1/128"
 _LOCAL = [
     ip_network(text)
     for text in (
-        "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15",
-        "fc00::/7", "fe80::/10", "fec0::/10",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "fc00::/7",
+        "fe80::/10",
+        "fec0::/10",
     )
-]  # fmt: skip
+]
 _SPACES = ("loopback", "local", "public")
 
 
@@ -37,7 +44,8 @@ def before(request: Request, url: str, redirected: bool) -> Finding | None:
 
 
 def is_secure(origin: Origin) -> bool:
-    """https, or this very machine. https://w3c.github.io/webappsec-secure-contexts/#is-origin-trustworthy"""
+    """https, or this very machine.
+    https://w3c.github.io/webappsec-secure-contexts/#is-origin-trustworthy"""
     return origin.scheme == "https" or origin.is_loopback
 
 
@@ -70,9 +78,15 @@ def _asked_for(target: Origin) -> bool:
 
 
 def _local_network(request: Request, page: Origin, target: Origin) -> Finding | None:
-    """https://wicg.github.io/local-network-access/#integration-with-fetch; unknown addresses are not judged."""
+    """https://wicg.github.io/local-network-access/#integration-with-fetch; unknown addresses are
+    not judged."""
     here, there = _space_of(page, request.page_address), _space_of(target, request.address)
-    if page == target or here is None or there is None or _SPACES.index(there) >= _SPACES.index(here):
+    if (
+        page == target
+        or here is None
+        or there is None
+        or _SPACES.index(there) >= _SPACES.index(here)
+    ):
         return None
     if not is_secure(page):
         return Finding(Reason.InsecureLocalNetwork, there)
@@ -85,7 +99,8 @@ def _local_network(request: Request, page: Origin, target: Origin) -> Finding | 
 
 
 def _csp(policy: str | None, page: Origin, url: str, redirected: bool) -> str | None:
-    """The directive that doesn't let `url` in; None if all do. https://w3c.github.io/webappsec-csp/#match-url-to-source-list"""
+    """The directive that doesn't let `url` in; None if all do.
+    https://w3c.github.io/webappsec-csp/#match-url-to-source-list"""
     for one in (policy or "").split(","):
         name, sources = _connect_directive(one)
         if name and not any(_matches(source, page, url, redirected) for source in sources):
@@ -112,9 +127,14 @@ _HOST_SOURCE = re.compile(
 def _matches(source: str, page: Origin, url: str, redirected: bool) -> bool:
     target = origin_of(url)
     if source == "*":
-        return True  # https://w3c.github.io/webappsec-csp/#match-url-to-source-expression: any network scheme
+        # Any network scheme: https://w3c.github.io/webappsec-csp/#match-url-to-source-expression
+        return True
     if source.lower() == "'self'":
-        return _upgrades(page.scheme, target.scheme) and page.host == target.host and page.port == target.port
+        return (
+            _upgrades(page.scheme, target.scheme)
+            and page.host == target.host
+            and page.port == target.port
+        )
     if re.fullmatch(r"[a-z][a-z0-9+.\-]*:", source, re.IGNORECASE):
         return _upgrades(source[:-1].lower(), target.scheme)
     found = _HOST_SOURCE.fullmatch(source)
@@ -146,14 +166,19 @@ def _port_matches(wanted: str | None, scheme: str, target: Origin) -> bool:
 def _path_matches(wanted: str, path: str) -> bool:
     if wanted in ("", "/"):
         return True
-    return unquote(path).startswith(unquote(wanted)) if wanted.endswith("/") else unquote(path) == unquote(wanted)
+    return (
+        unquote(path).startswith(unquote(wanted))
+        if wanted.endswith("/")
+        else unquote(path) == unquote(wanted)
+    )
 
 
 # ---- cookies
 
 
 def site_of(origin: Origin) -> str:
-    """Scheme and registrable domain; for an address, scheme and address. https://html.spec.whatwg.org/#obtain-a-site"""
+    """Scheme and registrable domain; for an address, scheme and address.
+    https://html.spec.whatwg.org/#obtain-a-site"""
     if origin.is_ip:
         return f"{origin.scheme}://{origin.host}"
     return f"{origin.scheme}://{public_suffixes().privatesuffix(origin.host) or origin.host}"
@@ -167,7 +192,8 @@ def same_site(page: str, url: str) -> bool:
 def cookie_obstacle(page: str, url: str, set_cookie: str) -> str | None:
     """Why a cookie set by `url` does not come back with a fetch() of `page`; None if it does.
 
-    RFC 6265bis, 5.7 and 5.8.3. Third-party cookies that the visitor turned off are not seen from here.
+    RFC 6265bis, 5.7 and 5.8.3. Third-party cookies that the visitor turned off are not seen from
+    here.
     """
     pairs = [part.strip().partition("=")[::2] for part in set_cookie.split(";")[1:]]
     said = {name.strip().lower(): value.strip().lower() for name, value in pairs}
@@ -179,4 +205,7 @@ def cookie_obstacle(page: str, url: str, set_cookie: str) -> str | None:
     if same_site(page, url):
         return None
     shown = f"SameSite={rule.capitalize()}" if rule in ("lax", "strict") else "no SameSite, so Lax"
-    return f"{page} and {target} are two sites, and it has {shown}; it needs SameSite=None; Secure over https"
+    return (
+        f"{page} and {target} are two sites, and it has {shown}; it needs SameSite=None; Secure"
+        " over https"
+    )

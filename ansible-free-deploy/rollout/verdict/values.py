@@ -16,9 +16,10 @@ Headers = tuple[tuple[str, str], ...]
 class Request:
     """`fetch(url, {method, headers, credentials, redirect})` by a script of a page.
 
-    `page` is the page's origin as `Origin:` has it; `headers` are the script's own. `credentials` is
-    `credentials: "include"`. `page_address` and `address` are what the two names resolve to, where known; `csp` is the
-    page's Content-Security-Policy; `permitted` tells that the visitor said yes to local network access.
+    `page` is the page's origin as `Origin:` has it; `headers` are the script's own. `credentials`
+    is `credentials: "include"`. `page_address` and `address` are what the two names resolve to,
+    where known; `csp` is the page's Content-Security-Policy; `permitted` tells that the visitor
+    said yes to local network access.
     """
 
     page: str
@@ -46,7 +47,9 @@ class Response:
 
         https://fetch.spec.whatwg.org/#concept-header-list-get
         """
-        values = [value.strip(" \t\r\n") for key, value in self.headers if key.lower() == name.lower()]
+        values = [
+            value.strip(" \t\r\n") for key, value in self.headers if key.lower() == name.lower()
+        ]
         return ", ".join(values) if values else None
 
     @property
@@ -62,7 +65,8 @@ class Response:
 
 @dataclass(frozen=True)
 class Exchange:
-    """The answers of one URL: to the preflight, if there was one, and to the request. None: nothing came."""
+    """The answers of one URL: to the preflight, if there was one, and to the request. None: nothing
+    came."""
 
     response: Response | None
     preflight: Response | None = None
@@ -80,9 +84,9 @@ class Finding:
 class Verdict:
     """What the page's script gets.
 
-    `phase` is `before`, `preflight`, `request` or `redirect 1` and so on; `status` is what the script reads (0 for an
-    opaque redirect, None if blocked); `readable_headers` are lower-case names, sorted; `source` is a paragraph of the
-    standard; `url` is where it ended.
+    `phase` is `before`, `preflight`, `request` or `redirect 1` and so on; `status` is what the
+    script reads (0 for an opaque redirect, None if blocked); `readable_headers` are lower-case
+    names, sorted; `source` is a paragraph of the standard; `url` is where it ended.
     """
 
     allowed: bool
@@ -110,7 +114,9 @@ def origin_of(url: str) -> Origin:
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise ValueError(f"{without_password(url)!a} is no http or https URL")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return Origin(parts.scheme, host, None if parts.port == DEFAULT_PORTS[parts.scheme] else parts.port)
+    return Origin(
+        parts.scheme, host, None if parts.port == DEFAULT_PORTS[parts.scheme] else parts.port
+    )
 
 
 def without_password(url: str) -> str:

@@ -26,7 +26,9 @@ for file in job["files"]:
     )
 for link in job["links"]:
     changes[link["service"]].append(
-        files.link(name=link["place"], path=link["place"], target=link["target"], create_remote_dir=False)
+        files.link(
+            name=link["place"], path=link["place"], target=link["target"], create_remote_dir=False
+        )
     )
 changes["nginx"] += [files.file(name=place, path=place, present=False) for place in job["absent"]]
 
@@ -46,6 +48,8 @@ for service, unit in (("gunicorn", f"{app}.service"), ("nginx", "nginx.service")
     systemd.service(name=f"restart {unit}", service=unit, restarted=True, _if=changed(service))
 server.shell(
     name="it answers the right origins",
-    commands=[shlex.join(["python3", "-c", (peers / "probe.py").read_text(), json.dumps(job["probes"])])],
+    commands=[
+        shlex.join(["python3", "-c", (peers / "probe.py").read_text(), json.dumps(job["probes"])])
+    ],
     _if=changed("gunicorn", "nginx"),
 )
