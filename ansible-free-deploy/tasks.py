@@ -15,7 +15,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from infra import exits
+from infra.core import exits
 from rollout import commandline, outputs, report
 
 STACK = (

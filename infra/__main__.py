@@ -4,9 +4,10 @@ from dataclasses import asdict
 
 import pulumi
 
-from infra import clouds, topology, wanted
-from infra.serials import ARRIVING
-from infra.settings import Settings, SettingsError
+from infra import clouds
+from infra.core import topology, wanted
+from infra.core.serials import ARRIVING
+from infra.core.settings import Settings, SettingsError
 
 try:
     settings = Settings.read(clouds.stack_config(), pulumi.get_stack())

@@ -14,13 +14,13 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_tls as tls
 
-from infra import provider
 from infra.clouds import Hosts, arriving, by_role, first_boot, login_keys
-from infra.contract import Host
+from infra.core import provider
+from infra.core.contract import Host
+from infra.core.serials import LEAVING
+from infra.core.settings import Settings
+from infra.core.topology import PORTS, ROLES, Instance, name_of
 from infra.first_boot import cloud_config
-from infra.serials import LEAVING
-from infra.settings import Settings
-from infra.topology import PORTS, ROLES, Instance, name_of
 
 ANYWHERE = "0.0.0.0/0"
 TTL_S = 60

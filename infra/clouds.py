@@ -10,12 +10,12 @@ from typing import Protocol, cast
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from infra import provider
-from infra.contract import Host
+from infra.core import provider
+from infra.core.contract import Host
+from infra.core.serials import ARRIVING
+from infra.core.settings import Settings
+from infra.core.topology import ROLES, Instance
 from infra.first_boot import FirstBoot
-from infra.serials import ARRIVING
-from infra.settings import Settings
-from infra.topology import ROLES, Instance
 
 Hosts = dict[str, list[Host]]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from infra.contract import Host
+from infra.core.contract import Host
 from tests.e2e.kit import FAB, ROOT, Kit
 
 STACK = "local"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.settings import UNBALANCED
+from infra.core.settings import UNBALANCED
 
 NEEDS = {
     "machines": ("systemd-nspawn", "debootstrap", "ip"),

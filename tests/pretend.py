@@ -30,7 +30,7 @@ from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.mocks import MockResourceArgs
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from infra.stackfile import stack_values
+from infra.core.stackfile import stack_values
 from tests import graph
 
 Json = dict[str, Any]

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from infra.contract import Json
+from infra.core.contract import Json
 from rollout import program
 from rollout.program import Program
 

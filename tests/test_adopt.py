@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from infra.core.settings import Settings, SettingsError
+from infra.core.stackfile import read_config
 from infra.local import image
-from infra.settings import Settings, SettingsError
-from infra.stackfile import read_config
 from rollout.adopt import DEFAULTS, Adopted, AdoptError, adopt
 from rollout.adopt.evaluate import Reader
 from rollout.adopt.findings import TABLE, changes

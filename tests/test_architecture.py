@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "architecture.md"
 HALVES = {
     "infra": "infra",
+    "core": "infra/core",
     "rollout": "ansible-free-deploy/rollout",
     "on_host": "ansible-free-deploy/on_host",
 }

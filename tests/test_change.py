@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from infra.contract import Contract, Host, Json
+from infra.core.contract import Contract, Host, Json
 from rollout import change
 from rollout.change import ChangeError
 from rollout.hosts import AGAIN, HostError, LostError

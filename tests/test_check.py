@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from infra.contract import Contract, Host
+from infra.core.contract import Contract, Host
 from rollout import check, settings
 from tests import stackfiles
 from tests.graph import ROOT

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.stackfile import stack_values
+from infra.core.stackfile import stack_values
 from rollout import cloudstack
 from tests import pretend, stackfiles
 from tests.e2e.kit import FAB

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from infra.contract import Contract, Host
+from infra.core.contract import Contract, Host
+from infra.core.settings import CHECKS, CLOUDS, UNBALANCED, SettingsError
+from infra.core.stackfile import as_text
+from infra.core.wanted import EFFECTS, Effect, effect, made_from, to_ship
 from infra.local.machines import MachineProvider, NetworkProvider
-from infra.settings import CHECKS, CLOUDS, UNBALANCED, SettingsError
-from infra.stackfile import as_text
-from infra.wanted import EFFECTS, Effect, effect, made_from, to_ship
 from rollout import deploy, outputs, settings
 from rollout.changes import STOPS
 from rollout.render import render

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from infra.contract import Application, Contract, ContractError, Cors, Host, Role
-from infra.settings import Settings
-from infra.topology import contract as make
-from infra.topology import instances, origin
+from infra.core.contract import Application, Contract, ContractError, Cors, Host, Role
+from infra.core.settings import Settings
+from infra.core.topology import contract as make
+from infra.core.topology import instances, origin
 from tests.e2e.kit import FAB, ROOT
 from tests.test_settings import GOOD
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.contract import Host
+from infra.core.contract import Host
 from rollout.deploy import (
     Outcome,
     RollbackError,

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from infra import rules
-from infra.contract import Contract
+from infra.core import rules
+from infra.core.contract import Contract
 from rollout import doctor
 from rollout.deploy import UsageError
 from rollout.doctor import Cell, Diagnosis, Seen, browser, diagnose

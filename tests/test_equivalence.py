@@ -26,8 +26,8 @@ from django.test import RequestFactory, override_settings
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from infra.contract import Contract
-from infra.origins import BAD_PORTS, OriginError, look_alikes, parse_origin, parse_shape
+from infra.core.contract import Contract
+from infra.core.origins import BAD_PORTS, OriginError, look_alikes, parse_origin, parse_shape
 from rollout.render.django import settings_text
 from rollout.render.nginx import status_server
 from tests.test_render import cors, load, rendered, text

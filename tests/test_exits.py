@@ -15,8 +15,8 @@ import pytest
 from invoke.exceptions import Exit
 
 import tasks
-from infra import exits
-from infra.contract import Host
+from infra.core import exits
+from infra.core.contract import Host
 from rollout import change, hosts, outputs
 from rollout.deploy import Outcome, as_wanted, would_change
 from tests.e2e.kit import FAB, ROOT

@@ -19,7 +19,7 @@ from google.cloud import compute_v1, dns
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra import names
+from infra.core import names
 from tests import graph
 from tests.graph import Graph, Node
 from tests.test_clouds import KEY

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import paramiko
 import pytest
 
-from infra.contract import Host
+from infra.core.contract import Host
 from rollout import hosts
 from rollout import program as programs
 from rollout.hosts import HostError, Identity, LostError, session
@@ -265,10 +265,11 @@ def test_a_script_that_fails_is_told_with_the_host_s_name(
 def test_what_is_no_ssh_server_leaves_no_traceback_of_a_library(tmp_path: Path) -> None:
     """In a process of its own, where nothing handles what libraries log."""
     text = (
-        "import sys; from pathlib import Path; from infra.contract import Host; from rollout import"
-        " hosts\nhost = Host('b', '127.0.0.1', int(sys.argv[1]), 'deploy', (sys.argv[3],))\ntry:\n "
-        "   hosts.session(host, hosts.Identity(Path(sys.argv[2]))).__enter__()\nexcept"
-        " hosts.ConnectError as problem:\n    print(problem)\n"
+        "import sys; from pathlib import Path; from infra.core.contract import Host; from rollout"
+        " import hosts\nhost = Host('b', '127.0.0.1', int(sys.argv[1]), 'deploy',"
+        " (sys.argv[3],))\ntry:\n    hosts.session(host,"
+        " hosts.Identity(Path(sys.argv[2]))).__enter__()\nexcept hosts.ConnectError as problem:\n  "
+        "  print(problem)\n"
     )
     with server(tmp_path) as there, socket.create_server(("127.0.0.1", 0)) as other:
         threading.Thread(target=lambda: other.accept()[0].close(), daemon=True).start()

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.origins import (
+from infra.core.origins import (
     BAD_PORTS,
     Origin,
     OriginError,
@@ -541,8 +541,8 @@ def test_notes() -> None:
 def test_import_is_cheap() -> None:
     """Importing the module loads neither the suffix list nor the IDNA tables nor Pulumi."""
     script = (
-        "import sys, infra.origins; print([m for m in ('idna', 'publicsuffixlist', 'pulumi') if m"
-        " in sys.modules])"
+        "import sys, infra.core.origins; print([m for m in ('idna', 'publicsuffixlist', 'pulumi')"
+        " if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

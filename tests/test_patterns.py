@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from infra.origins import OriginError, parse_shape
+from infra.core.origins import OriginError, parse_shape
 
 
 @pytest.mark.parametrize(

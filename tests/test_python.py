@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.core.settings import Settings
 from infra.local import image
-from infra.settings import Settings
 from rollout import python
 from rollout.python import PythonError
 from tests.graph import ROOT

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infra.contract import Host
+from infra.core.contract import Host
 from rollout import hosts, ready
 from rollout.hosts import ConnectError, HostError, Identity
 from rollout.ready import Clock

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from infra.contract import Contract
+from infra.core.contract import Contract
 from on_host.envfile import environment_text
 from rollout.render import Generation, RenderError, render
 from rollout.render.django import variables

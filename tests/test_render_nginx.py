@@ -26,8 +26,8 @@ from typing import Any
 
 import pytest
 
-from infra.contract import Contract
-from infra.origins import look_alikes, parse_origin
+from infra.core.contract import Contract
+from infra.core.origins import look_alikes, parse_origin
 from rollout.render import Generation, closed
 from tests.test_render import GOLDEN, SECRETS, cors, load, rendered, text
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.serials import Serials
-from infra.settings import Settings
-from infra.stackfile import StackFileError, with_key
+from infra.core.serials import Serials
+from infra.core.settings import Settings
+from infra.core.stackfile import StackFileError, with_key
 from rollout import replace
 from rollout.changes import Change
 from rollout.replace.store import Copy, Journal, Store, StoreError

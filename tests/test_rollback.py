@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from infra import exits
-from infra.contract import Host
+from infra.core import exits
+from infra.core.contract import Host
 from rollout import question, rollback
 from rollout.deploy import Outcome, RollbackError
 

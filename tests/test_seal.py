@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.contract import Json
+from infra.core.contract import Json
 from on_host import audit, journal, places, recovery, runtime, seal
 from on_host.activation import note_activation
 from on_host.configuration import outline, state, switch

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from infra import variables
+from infra.core import variables
 from rollout.render.django import environment_text
 from rollout.secret_values import SecretsError, parse
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from infra.contract import Contract, Host
-from infra.serials import Serials
-from infra.stackfile import with_key
+from infra.core.contract import Contract, Host
+from infra.core.serials import Serials
+from infra.core.stackfile import with_key
 from rollout.changes import changes
 from rollout.replace import only
 from rollout.replace.config import KEY as KEY_OF_SERIALS

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.settings import CHECKS, REQUIRED, Settings, SettingsError
-from infra.stackfile import StackFileError, read_config
+from infra.core.settings import CHECKS, REQUIRED, Settings, SettingsError
+from infra.core.stackfile import StackFileError, read_config
 
 ROOT = Path(__file__).parents[1]
 GOOD = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.contract import Host
+from infra.core.contract import Host
 from rollout.hosts import HostError
 from rollout.release import Release
 from rollout.release.source import Entry

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import SettingsError
+from infra.core.settings import SettingsError
 from rollout import infrastructure, settings
 from rollout.changes import Allowed
 from rollout.infrastructure import InfrastructureError

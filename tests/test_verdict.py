@@ -523,7 +523,7 @@ def test_an_https_page_may_not_ask_plain_http_but_on_this_machine(
 
 @pytest.mark.parametrize("port", [22, 6000, 10080])
 def test_a_blocked_port_is_blocked(port: int) -> None:
-    """The list is infra/origins.py's."""
+    """The list is infra/core/origins.py's."""
     verdict = judge(replace(GET, url=f"https://api.example.com:{port}/"), [Exchange(None)])
     assert (verdict.reason, verdict.phase) == (Reason.unsafe_port, "before")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import Settings
+from infra.core.settings import Settings
 from rollout import whose
 from rollout.whose import OtherApplicationError
 from tests.graph import ROOT

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import debian
+from infra.core import debian
 from infra.local.build_machine import BuildError
 from rollout import release
 from rollout.release import Release, ReleaseError, Target, Workshop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from infra.contract import Contract, Json
+from infra.core.contract import Contract, Json
 from infra.local.home import operator_key_path
 from rollout.hosts import Identity, Session
 from rollout.outputs import kit_has

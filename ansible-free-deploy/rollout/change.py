@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import uuid4
 
-from infra import exits
-from infra.contract import Contract, Host, Json
+from infra.core import exits
+from infra.core.contract import Contract, Host, Json
 from rollout import access, hosts, report
 from rollout.coordinator import UNDO, Coordinator, how_it_ended
 from rollout.hosts import AGAIN, ConnectError, HostError, LostError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import http.client
 from urllib.parse import urlsplit
 
-from infra.contract import Contract, Host
-from infra.origins import origin_notes, parse_origin
-from infra.settings import Settings
+from infra.core.contract import Contract, Host
+from infra.core.origins import origin_notes, parse_origin
+from infra.core.settings import Settings
 from rollout import hosts
 from rollout.doctor import ask
 

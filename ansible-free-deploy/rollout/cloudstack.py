@@ -7,8 +7,8 @@ import json
 import subprocess
 from collections.abc import Mapping
 
-from infra import exits
-from infra.stackfile import stack_path
+from infra.core import exits
+from infra.core.stackfile import stack_path
 from rollout import report
 from rollout.outputs import ROOT
 

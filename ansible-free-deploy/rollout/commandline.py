@@ -14,7 +14,7 @@ from invoke.exceptions import Exit, ParseError
 from invoke.parser.argument import Argument
 from invoke.tasks import Task, task
 
-from infra import exits
+from infra.core import exits
 
 FABRIC = "fabric"  # the word with which `fab --help` shows Fabric's own options
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from infra import exits, wanted
-from infra.contract import Contract, Host, Json
-from infra.origins import look_alikes, parse_origin
+from infra.core import exits, wanted
+from infra.core.contract import Contract, Host, Json
+from infra.core.origins import look_alikes, parse_origin
 from rollout import access, change, hosts, report, secret_values
 from rollout.change import ChangeError
 from rollout.hosts import HostError

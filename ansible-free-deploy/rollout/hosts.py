@@ -26,8 +26,8 @@ import paramiko
 from fabric import Config, Connection
 from paramiko.auth_strategy import AuthFailure
 
-from infra import exits
-from infra.contract import Host, Json
+from infra.core import exits
+from infra.core.contract import Host, Json
 from on_host.runtime import BEAT_S
 from rollout import program as programs
 from rollout import ssh_config, ssh_jump, ssh_keys

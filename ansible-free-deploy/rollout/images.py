@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra import debian, exits, provider
-from infra.stackfile import read_config, stack_path
+from infra.core import debian, exits, provider
+from infra.core.stackfile import read_config, stack_path
 from rollout.outputs import ROOT
 
 DEBIAN_ON_AWS = "136693071363"  # Debian's own account: https://wiki.debian.org/Cloud/AmazonEC2Image

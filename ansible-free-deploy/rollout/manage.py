@@ -9,7 +9,7 @@ from typing import Any
 
 from fabric.runners import Remote
 
-from infra.contract import Contract, Host
+from infra.core.contract import Contract, Host
 from rollout import access, hosts, report
 from rollout.hosts import HostError, Identity
 from rollout.render import places

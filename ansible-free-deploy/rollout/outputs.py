@@ -16,14 +16,14 @@ from hashlib import sha1
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from infra import exits, wanted
-from infra.contract import Contract, ContractError, Host, Json, variables
+from infra.core import exits, wanted
+from infra.core.contract import Contract, ContractError, Host, Json, variables
+from infra.core.rules import quote
+from infra.core.settings import SettingsError
+from infra.core.topology import ROLES
 from infra.local import backend
 from infra.local.home import home, state_dir, tighten, user_name
 from infra.local.owner import Owner, owner_of, take
-from infra.rules import quote
-from infra.settings import SettingsError
-from infra.topology import ROLES
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "origin-kit"
@@ -131,11 +131,11 @@ def _pulumi_home() -> Path:
 class Outputs:
     """What a deploy starts from: the contract, and apart from it the application's secrets by name.
 
-    `infrastructure` is what the hosts were made from (see infra/wanted.py), `pending` the keys of
-    the config that need other infrastructure, `made_from` what each role's release should be made
-    from (nothing where no config was read), `problem` why the config can't be used where that was
-    asked for. `standby` is the machine that will serve as a host, by the host's name, while that is
-    replaced.
+    `infrastructure` is what the hosts were made from (see infra/core/wanted.py), `pending` the keys
+    of the config that need other infrastructure, `made_from` what each role's release should be
+    made from (nothing where no config was read), `problem` why the config can't be used where that
+    was asked for. `standby` is the machine that will serve as a host, by the host's name, while
+    that is replaced.
     """
 
     contract: Contract
@@ -203,7 +203,7 @@ def ready(found: Outputs) -> Outputs:
 
 
 def _wanted(found: Outputs, stack: str, strict: bool) -> Outputs:
-    from infra.stackfile import (
+    from infra.core.stackfile import (
         StackFileError,
     )  # YAML: what reads its outputs from a file never needs it
     from rollout import settings
@@ -227,7 +227,7 @@ def _wanted(found: Outputs, stack: str, strict: bool) -> Outputs:
 def _secrets_in_config(stack: str) -> dict[str, str]:
     """The secrets that the stack's config holds now, by name: those in the outputs are from the
     last `pulumi up`."""
-    from infra.stackfile import stack_values
+    from infra.core.stackfile import stack_values
 
     prefix = f"{PROJECT}:"
     names = [key.removeprefix(prefix) for key in stack_values(ROOT, stack)]
@@ -315,7 +315,7 @@ def whose(named: str | None, file: str | None = None) -> str:
 
 
 def _is_local(stack: str) -> bool:
-    from infra.stackfile import read_config
+    from infra.core.stackfile import read_config
 
     return read_config(ROOT, stack).get("cloud") == "local"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 
-from infra.contract import Json
+from infra.core.contract import Json
 
 PACKAGE = "on_host"
 _MAIN = "import sys\nfrom on_host.__main__ import start\nsys.exit(start())\n"

@@ -12,8 +12,8 @@ from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from infra import debian, exits
-from infra.settings import Settings
+from infra.core import debian, exits
+from infra.core.settings import Settings
 from rollout import outputs
 from rollout.outputs import ROOT
 from rollout.release import ReleaseError, local

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import ClassVar
 
-from infra import exits
-from infra.terminal import harmless
+from infra.core import exits
+from infra.core.terminal import harmless
 
 
 class QuestionError(ValueError):

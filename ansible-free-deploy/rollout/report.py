@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TextIO
 
-from infra.terminal import harmless as harmless
+from infra.core.terminal import harmless as harmless
 
 _lock = threading.Lock()
 _silent = False

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from infra import exits
-from infra.contract import Host, Json
+from infra.core import exits
+from infra.core.contract import Host, Json
 from rollout import access, change, deploy, hosts, question, release
 from rollout.deploy import WHAT, Outcome, RollbackError
 from rollout.outputs import Outputs

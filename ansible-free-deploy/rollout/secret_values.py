@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import stat
 
-from infra import exits, variables
+from infra.core import exits, variables
 from rollout.outputs import ROOT, Outputs
 
 _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=([^\n]*)", re.ASCII)

@@ -6,7 +6,7 @@ loses. The project is read as text, as `fab adopt` reads it.
 
 from __future__ import annotations
 
-from infra.settings import Settings
+from infra.core.settings import Settings
 from rollout import release
 from rollout.adopt import decisions, project
 from rollout.adopt import services as detection

@@ -3,8 +3,8 @@ program."""
 
 from __future__ import annotations
 
-from infra.settings import Settings
-from infra.stackfile import read_config
+from infra.core.settings import Settings
+from infra.core.stackfile import read_config
 from rollout.outputs import ROOT
 
 

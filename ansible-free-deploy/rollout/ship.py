@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from infra import rules, wanted
-from infra.contract import Contract, Host, Json
-from infra.settings import Settings
+from infra.core import rules, wanted
+from infra.core.contract import Contract, Host, Json
+from infra.core.settings import Settings
 from on_host.release.modules import files_of
 from rollout import access, change, deploy, hosts, release, report, secret_values
 from rollout.change import ChangeError

@@ -15,7 +15,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.contract import Host
+from infra.core.contract import Host
 
 FILE = (  # a file in place of ~/.ssh/config and /etc/ssh/ssh_config, or `none`
     "ORIGIN_KIT_SSH_CONFIG"

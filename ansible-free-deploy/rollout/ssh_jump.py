@@ -16,7 +16,7 @@ import sys
 import tempfile
 from typing import IO, Any
 
-from infra.contract import Host
+from infra.core.contract import Host
 from rollout.ssh_config import SshConfig, file_words
 
 _END_S = 5

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from infra import exits
-from infra.settings import Settings
+from infra.core import exits
+from infra.core.settings import Settings
 from rollout import outputs
 
 

@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infra import debian
+from infra.core import debian
 from infra.local import image, nspawn
 from infra.local.home import LocalCloudError, claim, home, locked, private
 

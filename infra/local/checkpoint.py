@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from infra import exits
+from infra.core import exits
 
 Json = dict[str, Any]
 

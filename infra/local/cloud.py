@@ -9,13 +9,13 @@ from pathlib import Path
 import pulumi
 
 from infra.clouds import Hosts, arriving, by_role
-from infra.contract import Host
+from infra.core.contract import Host
+from infra.core.settings import Settings
+from infra.core.topology import Instance
 from infra.local import backend
 from infra.local.home import LocalCloudError
 from infra.local.machines import Machine, Network
 from infra.local.owner import Owner, refuse_other
-from infra.settings import Settings
-from infra.topology import Instance
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from infra import exits
+from infra.core import exits
 from infra.local.home import LocalCloudError, claim, home, locked, user_name, write_whole
 
 ROOT_USER = "root"

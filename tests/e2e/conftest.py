@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from infra.contract import Contract
+from infra.core.contract import Contract
 from tests.conftest import missing
 from tests.e2e.hostile import Hostile, hostile_pair
 from tests.e2e.kit import OLD, ROOT, Kit, Stack, manage

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from infra.contract import Host
+from infra.core.contract import Host
 from tests.e2e.kit import ROOT, Kit, Stack
 
 APP = Path(__file__).with_name("hostile_app")

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import yaml
 
-from infra.contract import Contract, Host
+from infra.core.contract import Contract, Host
 
 ROOT = Path(__file__).parents[2]
 OLD = "http://localhost:7001"

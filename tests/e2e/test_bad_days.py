@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from infra.contract import Host, Json
+from infra.core.contract import Host, Json
 from rollout import access, change, deploy, hosts, outputs
 from tests.e2e.kit import FAB, OLD, ROOT, Stack
 from tests.e2e.test_transaction import NEW, admitted

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infra.contract import Host
+from infra.core.contract import Host
 from tests.e2e.kit import ROOT, Kit, Stack, a_copy_of_the_example
 
 pytestmark = pytest.mark.machines

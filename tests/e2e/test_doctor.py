@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-from infra.contract import Host
+from infra.core.contract import Host
 from tests.e2e.conftest import ARTEFACTS, FLAGS
 from tests.e2e.kit import ROOT, Kit, Stack, a_copy_of_the_example
 

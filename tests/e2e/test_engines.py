@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.stackfile import stack_path
+from infra.core.stackfile import stack_path
 from tests.e2e.kit import ROOT, Kit, Stack
 
 pytestmark = [

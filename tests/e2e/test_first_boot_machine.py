@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.contract import Host
+from infra.core.contract import Host
 from infra.first_boot import TRIES, FirstBoot, cloud_config, startup_script
 from infra.local import home, image, nspawn
 from infra.local.machines import NetworkProvider

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from infra.origins import look_alikes, parse_origin
+from infra.core.origins import look_alikes, parse_origin
 from tests.e2e.kit import Stack
 
 pytestmark = pytest.mark.machines

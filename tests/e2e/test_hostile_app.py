@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.contract import Json
+from infra.core.contract import Json
 from rollout import access, change, hosts, outputs, settings, ship
 from tests.e2e.hostile import Hostile
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.contract import Host
+from infra.core.contract import Host
 from tests.e2e.kit import Stack
 
 pytestmark = pytest.mark.machines

@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from infra import rules
+from infra.core import rules
 from tests.e2e.kit import OLD, ROOT, Stack, a_copy_of_the_example, manage
 from tests.e2e.test_bad_input import said
 from tests.test_report import EVIL, evil_in

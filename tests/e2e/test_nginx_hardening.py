@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request
 
-from infra.contract import Host
+from infra.core.contract import Host
 from on_host.confined import limits
 from tests.e2e.conftest import Environment, chromium, page_of
 from tests.e2e.kit import Stack

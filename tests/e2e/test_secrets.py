@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.contract import Json
+from infra.core.contract import Json
 from rollout.render import render
 from tests.e2e.kit import ROOT, Stack
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.contract import Host
+from infra.core.contract import Host
 from rollout import hosts, ssh_config, ssh_keys
 from rollout.hosts import ConnectError, HostError, Identity, session
 from tests.e2e.kit import Kit, Stack

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, Error, Page
 
-from infra.origins import BAD_PORTS
+from infra.core.origins import BAD_PORTS
 from rollout.doctor.browser import NETWORK_CHANGED
 from rollout.verdict import Exchange, Reason, Request, Response, cookie_obstacle, judge, same_site
 from tests.e2e.conftest import chromium
@@ -78,7 +78,7 @@ def differences(world: World, page_url: str, requests: list[Request]) -> list[st
 
 
 def test_every_blocked_port_is_blocked(world: World) -> None:
-    """infra/origins.py's list, port by port."""
+    """infra/core/origins.py's list, port by port."""
     requests = [
         Request("http://app.example.com", f"http://127.0.0.1:{port}/") for port in sorted(BAD_PORTS)
     ]

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.contract import Contract
+from infra.core.contract import Contract
 from tests.e2e.kit import OLD, ROOT, Kit, manage
 
 pytestmark = [pytest.mark.machines, pytest.mark.soak]

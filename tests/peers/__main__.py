@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.contract import Contract
-from infra.settings import UNBALANCED
+from infra.core.contract import Contract
+from infra.core.settings import UNBALANCED
 from tests.bench import floor_fabfile
 from tests.e2e.kit import ROOT, Kit, Stack
 from tests.peers import job, phases, relay

@@ -15,7 +15,7 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT, Popen
 from typing import Any
 
-from infra.contract import Contract
+from infra.core.contract import Contract
 from tests.e2e.kit import FAB, ROOT, Stack
 from tests.peers import job
 

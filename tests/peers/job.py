@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.contract import Contract, Host
+from infra.core.contract import Contract, Host
 from rollout import deploy
 from rollout.render import Generation, places, render
 

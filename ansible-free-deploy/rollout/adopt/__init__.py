@@ -13,10 +13,10 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from infra import debian
+from infra.core import debian
+from infra.core.settings import Settings
 from infra.local import image
 from infra.local.home import LocalCloudError
-from infra.settings import Settings
 from rollout import python, report
 from rollout.adopt.classes import VARIABLE
 from rollout.adopt.cors import Finding, carry

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.origins import OriginError, parse_origin, parse_shape
-from infra.settings import CHECKS
-from infra.stackfile import as_text
+from infra.core.origins import OriginError, parse_origin, parse_shape
+from infra.core.settings import CHECKS
+from infra.core.stackfile import as_text
 from rollout.adopt import headers
 from rollout.adopt.project import Project
 from rollout.adopt.values import Computed, known, shown

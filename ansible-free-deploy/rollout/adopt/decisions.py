@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
-from infra import debian
+from infra.core import debian
 from rollout import cookies, python
 from rollout.adopt import packages, page, services, writes
 from rollout.adopt.classes import VARIABLE

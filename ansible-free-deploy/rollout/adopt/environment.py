@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra import variables
+from infra.core import variables
 from rollout.adopt.values import NOTHING, External, boolean, unset
 
 ENVIRON = "os.environ"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.settings import CHECKS
+from infra.core.settings import CHECKS
 from rollout import python
 from rollout.adopt.environment import Read
 from rollout.adopt.project import Project

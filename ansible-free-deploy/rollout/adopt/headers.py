@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.origins import OriginError, parse_origin
-from infra.settings import CHECKS, DEFAULT_HEADERS
-from infra.stackfile import as_text
+from infra.core.origins import OriginError, parse_origin
+from infra.core.settings import CHECKS, DEFAULT_HEADERS
+from infra.core.stackfile import as_text
 from rollout.adopt.evaluate import Reader
 from rollout.adopt.modules import module_name
 from rollout.adopt.values import Scope, known

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from infra import rules
+from infra.core import rules
 from rollout.adopt import classes, modules, packages, writes
 from rollout.adopt.environment import Read
 from rollout.adopt.evaluate import Reader, parse

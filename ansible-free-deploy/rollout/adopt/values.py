@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from infra import exits
+from infra.core import exits
 
 RUNNING = "{}.{}".format(*sys.version_info)  # the Python that reads the project
 

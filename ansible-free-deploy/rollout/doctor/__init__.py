@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from infra import exits
-from infra.contract import Contract, Host, Json
-from infra.origins import OriginError, parse_origin, parse_shape
+from infra.core import exits
+from infra.core.contract import Contract, Host, Json
+from infra.core.origins import OriginError, parse_origin, parse_shape
 from rollout import access, deploy, hosts, report, secret_values
 from rollout.doctor import ask, browser
 from rollout.doctor.ask import Answer, Unanswered
@@ -248,8 +248,8 @@ class Diagnosis:
 
     @property
     def status(self) -> int:
-        """As every verb's exit status (infra/exits.py): all as intended, something differs, nothing
-        could be asked."""
+        """As every verb's exit status (infra/core/exits.py): all as intended, something differs,
+        nothing could be asked."""
         if self.seen.unanswered:
             return exits.UNREACHABLE
         return exits.WRONG if any(not finding.warning for finding in self.findings) else exits.OK

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
-from infra.contract import Contract
+from infra.core.contract import Contract
 from rollout.verdict import Headers, Response
 
 TIMEOUT_S = 15

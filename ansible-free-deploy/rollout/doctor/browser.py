@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra import exits
-from infra.origins import DEFAULT_PORTS
+from infra.core import exits
+from infra.core.origins import DEFAULT_PORTS
 from rollout.doctor.questions import Row
 from rollout.doctor.seen import Seen
 

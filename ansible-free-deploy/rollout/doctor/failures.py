@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
-from infra.contract import Json
+from infra.core.contract import Json
 from on_host.services import EXCEPTION
 from rollout import cookies
 from rollout.doctor.causes import Finding, Kind

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra.contract import Contract, Json
-from infra.origins import OriginError, parse_origin, parse_shape
+from infra.core.contract import Contract, Json
+from infra.core.origins import OriginError, parse_origin, parse_shape
 from rollout.doctor.ask import Answer, Unanswered
 from rollout.doctor.causes import GUIDE, Finding, Kind, by_cause
 from rollout.doctor.failures import (

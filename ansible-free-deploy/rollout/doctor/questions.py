@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from infra import rules
-from infra.contract import Contract
-from infra.origins import OriginError, look_alikes, parse_origin, parse_shape
+from infra.core import rules
+from infra.core.contract import Contract
+from infra.core.origins import OriginError, look_alikes, parse_origin, parse_shape
 from rollout.verdict import Headers, Request, needs_preflight, preflight_headers
 
 MISSING = "origin-kit-doctor"  # a path that no project has

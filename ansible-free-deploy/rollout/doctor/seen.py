@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from infra.contract import Contract, Json
+from infra.core.contract import Contract, Json
 from rollout.doctor.ask import Answer, Page, Unanswered
 from rollout.doctor.questions import Question
 from rollout.verdict import Response, Verdict

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.contract import Json
+from infra.core.contract import Json
 from infra.local.home import cache_folder, locked
 from on_host.release.modules import files_of
 from rollout.release import left_out

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from packaging.markers import Environment
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
-from infra.contract import Json
+from infra.core.contract import Json
 from rollout.release.source import ReleaseError
 
 _LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}

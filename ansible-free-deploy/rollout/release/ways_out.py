@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from infra import debian
+from infra.core import debian
 from rollout.release.needs import Requirements, other_requirements
 
 INSTEAD = {

@@ -22,7 +22,7 @@ from typing import Protocol
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from infra import debian
+from infra.core import debian
 from infra.local import build_machine
 from infra.local.build_machine import BuildError
 from infra.local.home import cache_folder, locked, write_whole

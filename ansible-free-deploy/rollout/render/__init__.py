@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infra.contract import Contract, Host
+from infra.core.contract import Contract, Host
 from rollout.render import django, frontend, nginx, units
 from rollout.render.demands import RenderError, demand
 from rollout.render.generation import File, Generation, Link, assemble

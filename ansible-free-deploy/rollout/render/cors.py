@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from infra.contract import ALLOW_ALL, Contract
-from infra.origins import parse_shape
+from infra.core.contract import ALLOW_ALL, Contract
+from infra.core.origins import parse_shape
 
 _SUBDOMAIN = re.compile(r"(https?)://\{\w+\}\.([a-z0-9.:-]+)")
 

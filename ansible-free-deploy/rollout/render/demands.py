@@ -1,16 +1,16 @@
 """What a contract and its secrets must hold before any of it becomes nginx, systemd or Python text.
 
-The rules are the contract's own (`infra.contract.problems`); one that was put together in memory is
-held to them too.
+The rules are the contract's own (`infra.core.contract.problems`); one that was put together in
+memory is held to them too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infra import exits
-from infra.contract import Contract, problems, variables
-from infra.variables import LONGEST_TOGETHER, size
+from infra.core import exits
+from infra.core.contract import Contract, problems, variables
+from infra.core.variables import LONGEST_TOGETHER, size
 
 
 class RenderError(ValueError):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from infra.contract import Application, Contract, Host
+from infra.core.contract import Application, Contract, Host
 from on_host.envfile import environment_text
 from rollout.render import places
 from rollout.render.cors import Allowed

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 
-from infra.contract import Contract
+from infra.core.contract import Contract
 from rollout.render import places
 from rollout.render.generation import File, Link
 from rollout.render.nginx import (

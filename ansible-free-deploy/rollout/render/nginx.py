@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import indent
 
-from infra.contract import Contract, Cors
+from infra.core.contract import Contract, Cors
 from rollout.render import places
 from rollout.render.cors import Allowed
 from rollout.render.generation import File, Link

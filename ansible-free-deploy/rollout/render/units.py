@@ -3,7 +3,7 @@ one inside it."""
 
 from __future__ import annotations
 
-from infra.contract import Application
+from infra.core.contract import Application
 from on_host.confined import limits
 from rollout.render import places
 from rollout.render.generation import File, Link

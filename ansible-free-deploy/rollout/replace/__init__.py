@@ -2,8 +2,8 @@
 removed last.
 
 The steps are a table. Each may be done twice, and the stack's config says how far it has come
-(`infra/serials.py`), so that a run which was killed is continued by the next one. Up to `switch`
-the old machine serves, or can at any time; from then on the new one has all that it had.
+(`infra/core/serials.py`), so that a run which was killed is continued by the next one. Up to
+`switch` the old machine serves, or can at any time; from then on the new one has all that it had.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as changed
 
-from infra import exits
-from infra.contract import Contract, Host
-from infra.serials import Serials, resource
-from infra.settings import Settings
+from infra.core import exits
+from infra.core.contract import Contract, Host
+from infra.core.serials import Serials, resource
+from infra.core.settings import Settings
 from rollout import (
     access,
     check,

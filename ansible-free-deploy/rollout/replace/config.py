@@ -6,9 +6,9 @@ import os
 import shutil
 from collections.abc import Mapping
 
-from infra.serials import Serials
-from infra.settings import Settings
-from infra.stackfile import StackFileError, read_config, stack_path, with_key
+from infra.core.serials import Serials
+from infra.core.settings import Settings
+from infra.core.stackfile import StackFileError, read_config, stack_path, with_key
 from rollout import settings as source
 from rollout.outputs import PROJECT, ROOT
 

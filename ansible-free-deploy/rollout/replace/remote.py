@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from infra.contract import Contract, Host, Json
+from infra.core.contract import Contract, Host, Json
 from rollout import access, deploy, hosts, report, secret_values
 from rollout.hosts import HostError
 from rollout.outputs import Outputs

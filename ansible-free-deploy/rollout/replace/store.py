@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from infra import exits
-from infra.contract import Json
+from infra.core import exits
+from infra.core.contract import Json
+from infra.core.settings import Settings
 from infra.local.home import claim, private
-from infra.settings import Settings
 
 MARGIN = 64 << 20  # bytes of the disk that a copy leaves free
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from infra.origins import browser_ipv4, ends_in_number
+from infra.core.origins import browser_ipv4, ends_in_number
 from rollout.verdict.reasons import Reason
 from rollout.verdict.safelist import SAFE_METHODS
 from rollout.verdict.values import Finding, Response

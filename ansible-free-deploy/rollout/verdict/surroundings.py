@@ -6,7 +6,7 @@ import re
 from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import unquote, urlsplit
 
-from infra.origins import BAD_PORTS, DEFAULT_PORTS, Address, Origin, public_suffixes
+from infra.core.origins import BAD_PORTS, DEFAULT_PORTS, Address, Origin, public_suffixes
 from rollout.verdict.reasons import Reason
 from rollout.verdict.values import Finding, Request, origin_of
 

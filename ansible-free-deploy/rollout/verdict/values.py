@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from infra.origins import DEFAULT_PORTS, Origin
+from infra.core.origins import DEFAULT_PORTS, Origin
 from rollout.verdict.reasons import Reason
 
 Headers = tuple[tuple[str, str], ...]

@@ -16,9 +16,9 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra import provider, rules, topology
-from infra.contract import Contract, Json
-from infra.settings import CLOUDS, Settings
+from infra.core import provider, rules, topology
+from infra.core.contract import Contract, Json
+from infra.core.settings import CLOUDS, Settings
 
 
 class Effect(StrEnum):

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
-from infra import exits, patterns
+from infra.core import exits, patterns
 
 Address = IPv4Address | IPv6Address
 

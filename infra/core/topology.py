@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from infra.contract import Application, Contract, Cors, Host, Role
-from infra.origins import parse_origin
-from infra.serials import Serials, resource
-from infra.settings import Settings
+from infra.core.contract import Application, Contract, Cors, Host, Role
+from infra.core.origins import parse_origin
+from infra.core.serials import Serials, resource
+from infra.core.settings import Settings
 
 ROLES = ("frontend", "backend")
 _MOST_PER_ROLE = 64

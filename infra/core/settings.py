@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_network
 from typing import Any, cast
 
-from infra import exits, provider, rules, variables
-from infra.origins import Origin, OriginError, Shape, parse_origin, parse_shape
-from infra.rules import Check, quote
-from infra.serials import Serials
+from infra.core import exits, provider, rules, variables
+from infra.core.origins import Origin, OriginError, Shape, parse_origin, parse_shape
+from infra.core.rules import Check, quote
+from infra.core.serials import Serials
 
 CLOUDS = ("local", "aws", "gcp")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from infra import exits
+from infra.core import exits
 
 PROJECT_FILE = "Pulumi.yaml"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

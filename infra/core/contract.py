@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra import exits, rules
-from infra.origins import OriginError, parse_origin, parse_shape
-from infra.rules import quote
-from infra.variables import problem as variable_problem
+from infra.core import exits, rules
+from infra.core.origins import OriginError, parse_origin, parse_shape
+from infra.core.rules import quote
+from infra.core.variables import problem as variable_problem
 
 VERSION = 1
 

@@ -1,8 +1,8 @@
 """What one value may look like: one rule for each kind, whoever reads it.
 
-`infra.settings` applies the rules to a stack's config, `infra.contract` to the outputs, which may
-come from a file that somebody edited. Each check returns its value or raises ValueError with what
-was expected; the caller names the place.
+`infra.core.settings` applies the rules to a stack's config, `infra.core.contract` to the outputs,
+which may come from a file that somebody edited. Each check returns its value or raises ValueError
+with what was expected; the caller names the place.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from infra import variables
+from infra.core import variables
 
 Check = Callable[[Any], Any]
 
@@ -60,25 +60,35 @@ LOGIN_KEY_KINDS = (
 # tests/e2e/test_names.py compares it with a real machine. What else a host has is found there,
 # before anything is changed.
 RESERVED = {
-    "a user or group of Debian's": """
+    "a user or group of Debian's": (
+        """
         root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc
         nobody nogroup messagebus sshd ssh adm audio cdrom dialout dip disk fax floppy kmem
         operator plugdev sasl shadow src staff sudo tape tty users utmp video voice input
-        kvm render sgx crontab netdev polkitd tcpdump uuidd chrony""",
-    "a folder in /var/lib": """
+        kvm render sgx crontab netdev polkitd tcpdump uuidd chrony"""
+    ),
+    "a folder in /var/lib": (
+        """
         apt dbus dpkg misc pam private python systemd ucf polkit-1 cloud dhcp logrotate git
-        os-prober""",
-    "a folder in /run": """
+        os-prober"""
+    ),
+    "a folder in /run": (
+        """
         adduser credentials host initctl lock log mount motd network runit screen shm udev
-        user""",
-    "a unit of Debian's": """
+        user"""
+    ),
+    "a unit of Debian's": (
+        """
         console-getty cron cryptdisks cryptdisks-early debug-shell dpkg-db-backup emergency
         exim4 fstrim getty-static hwclock ifup kmod kmod-static-nodes modprobe networking
         procps quotaon rc rc-local rescue rsyslog syslog system-update-cleanup timers
-        unattended-upgrades x11-common""",
-    "a program that the kit runs or may run": """
+        unattended-upgrades x11-common"""
+    ),
+    "a program that the kit runs or may run": (
+        """
         nginx gunicorn postgres postgresql redis redis-server valkey haproxy certbot
-        letsencrypt deploy""",
+        letsencrypt deploy"""
+    ),
 }
 _RESERVED_FAMILIES = (
     "systemd-",
