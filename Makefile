@@ -19,8 +19,8 @@ check: .venv/test ## format, lint and types
 	.venv/bin/ruff check . && .venv/bin/ruff format --check -q . && .venv/bin/mypy
 bench: .venv/test machines load ## the figures in docs/benchmarks.md, as ratios within one run
 	$(SUDO) .venv/bin/python -m tests.bench
-	.venv/bin/python -m tests.cost
-	$(SUDO) .venv/bin/python -m tests.peers $(PEERS)
+	.venv/bin/python -m tests.bench.cost
+	$(SUDO) .venv/bin/python -m tests.bench.peers $(PEERS)
 soak: .venv/test machines browser ## the long tests
 	$(PYTEST) -m soak
 

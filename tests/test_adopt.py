@@ -24,7 +24,7 @@ from rollout.adopt.evaluate import Reader
 from rollout.adopt.findings import TABLE, changes
 from rollout.adopt.values import Computed, known, shown
 from rollout.render.django import settings_text
-from tests.e2e.kit import FAB, ROOT
+from tests.support.kit import FAB, ROOT
 from tests.test_render import load
 from tests.test_render_settings import PROJECTS, Project
 

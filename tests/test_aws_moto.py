@@ -17,8 +17,8 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from tests import graph
-from tests.graph import Graph, Node
+from tests.support import graph
+from tests.support.graph import Graph, Node
 from tests.test_clouds import KEY
 
 REGION = "eu-central-1"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from tests.e2e.kit import ROOT
-from tests.peers import __main__ as peers
+from tests.bench.peers import __main__ as peers
+from tests.support.kit import ROOT
 
 PAGE = (ROOT / "docs" / "benchmarks.md").read_text()
 

@@ -12,8 +12,8 @@ import pytest
 
 from infra.core.contract import Contract, Host
 from rollout import check, settings
-from tests import stackfiles
-from tests.graph import ROOT
+from tests.support import stackfiles
+from tests.support.graph import ROOT
 from tests.test_render import cors, load
 
 

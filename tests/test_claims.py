@@ -20,7 +20,7 @@ import pytest
 
 from on_host import claims
 from on_host.runtime import Failed
-from tests.archives import archive_of
+from tests.support.archives import archive_of
 from tests.test_install import PACKAGE, Machine, _machine, in_a_process, site_orders
 
 BLOB = archive_of(("site/index.html", b"x"))

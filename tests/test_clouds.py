@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests import graph
-from tests.graph import ROOT, Graph, Node
+from tests.support import graph
+from tests.support.graph import ROOT, Graph, Node
 
 GOLDEN = ROOT / "tests" / "golden" / "clouds"
 STACKS = sorted(path.name.split(".")[1] for path in (ROOT / "stacks").glob("Pulumi.[ag]*.yaml"))
@@ -486,8 +486,8 @@ def test_an_existing_network_is_used_and_none_is_made() -> None:
 @pytest.mark.parametrize(("cloud", "other"), [("aws", "gcp"), ("gcp", "aws")])
 def test_one_cloud_loads_nothing_of_the_other(cloud: str, other: str) -> None:
     code = (
-        f"import sys; from tests import graph; graph.program('{cloud}-dev'); print(sorted(name for"
-        " name in sys.modules if name.startswith('pulumi_')))"
+        f"import sys; from tests.support import graph; graph.program('{cloud}-dev');"
+        " print(sorted(name for name in sys.modules if name.startswith('pulumi_')))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

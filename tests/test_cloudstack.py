@@ -12,10 +12,10 @@ import pytest
 
 from infra.core.stackfile import stack_values
 from rollout import cloudstack
-from tests import pretend, stackfiles
-from tests.e2e.kit import FAB
-from tests.graph import ROOT
-from tests.stackfiles import StackFile
+from tests.support import pretend, stackfiles
+from tests.support.graph import ROOT
+from tests.support.kit import FAB
+from tests.support.stackfiles import StackFile
 from tests.test_clouds import KEY
 from tests.test_old_state import cli
 

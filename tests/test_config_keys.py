@@ -20,9 +20,9 @@ from infra.local.machines import MachineProvider, NetworkProvider
 from rollout import deploy, outputs, settings
 from rollout.changes import STOPS
 from rollout.render import render
-from tests import graph, stackfiles
-from tests.graph import IMAGES, ROOT, Graph, Node
-from tests.stackfiles import StackFile
+from tests.support import graph, stackfiles
+from tests.support.graph import IMAGES, ROOT, Graph, Node
+from tests.support.stackfiles import StackFile
 from tests.test_clouds import KEY
 
 OPERATING = ROOT / "docs" / "operating.md"

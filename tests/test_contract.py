@@ -17,7 +17,7 @@ from infra.core.contract import Application, Contract, ContractError, Cors, Host
 from infra.core.settings import Settings
 from infra.core.topology import contract as make
 from infra.core.topology import instances, origin
-from tests.e2e.kit import FAB, ROOT
+from tests.support.kit import FAB, ROOT
 from tests.test_settings import GOOD
 
 

@@ -21,7 +21,7 @@ from rollout.deploy import (
     seconds,
     status_table,
 )
-from tests.e2e.kit import FAB, ROOT
+from tests.support.kit import FAB, ROOT
 from tests.test_render import GOLDEN
 
 Line = tuple[str, str, str]

@@ -22,7 +22,7 @@ from rollout.doctor.findings import Direct, Finding, HostReport, findings, near_
 from rollout.doctor.page import html, write
 from rollout.doctor.questions import STRANGER, Question, endpoints, questions, rows
 from rollout.verdict import Response
-from tests.e2e.kit import ROOT
+from tests.support.kit import ROOT
 from tests.test_render import load
 
 IP, NAMES, OPEN, SHAPES = (

@@ -14,7 +14,7 @@ import pytest
 from infra.local import checkpoint as checkpoints
 from infra.local.checkpoint import Checkpoint, StateError
 from infra.local.engine import execute
-from tests.things import World
+from tests.support.things import World
 
 TWO = """
     a = Thing("a")
@@ -42,7 +42,7 @@ class Project:
         (self.root / "stacks" / "Pulumi.dev.yaml").write_text(text)
 
     def program(self, text: str) -> None:
-        head = "import pulumi\nfrom tests.things import Thing\n"
+        head = "import pulumi\nfrom tests.support.things import Thing\n"
         (self.root / "infra" / "__main__.py").write_text(head + textwrap.dedent(text))
 
     def run(self, command: str, status: int = 0) -> str:

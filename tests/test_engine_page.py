@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from infra.local import checkpoint, engine
-from tests.e2e.kit import ROOT
+from tests.support.kit import ROOT
 
 PAGE = (ROOT / "docs" / "engine.md").read_text()
 

@@ -19,7 +19,7 @@ from infra.core import exits
 from infra.core.contract import Host
 from rollout import change, hosts, outputs
 from rollout.deploy import Outcome, as_wanted, would_change
-from tests.e2e.kit import FAB, ROOT
+from tests.support.kit import FAB, ROOT
 
 # What each verb needs besides --stack or --outputs.
 VERBS: dict[str, tuple[str, ...]] = {

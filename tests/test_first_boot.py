@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from infra import first_boot
 from infra.first_boot import FirstBoot, FirstBootError, cloud_config, startup_script, verdict
-from tests import graph
+from tests.support import graph
 
 GOLDEN = Path(__file__).parent / "golden" / "first_boot"
 PUBLIC, PRIVATE = graph._key("backend-1")

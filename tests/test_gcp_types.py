@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.core import names
-from tests import graph
-from tests.graph import Graph, Node
+from tests.support import graph
+from tests.support.graph import Graph, Node
 from tests.test_clouds import KEY
 
 Json = dict[str, Any]

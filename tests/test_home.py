@@ -15,7 +15,7 @@ from infra.local import home, owner
 from infra.local.home import LocalCloudError
 from infra.local.owner import Owner, OwnerError
 from rollout import infrastructure
-from tests.e2e.kit import FAB, ROOT, copy_of_the_checkout
+from tests.support.kit import FAB, ROOT, copy_of_the_checkout
 
 ADA, BOB = Owner("/srv/a", "ada"), Owner("/srv/b", "bob")
 WRITING = ("up", "down", "ship", "deploy", "rollback")

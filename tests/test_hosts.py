@@ -22,8 +22,8 @@ from infra.core.contract import Host
 from rollout import hosts
 from rollout import program as programs
 from rollout.hosts import HostError, Identity, LostError, session
-from tests.e2e.kit import ROOT
-from tests.programs import bootstrap, doing
+from tests.support.kit import ROOT
+from tests.support.programs import bootstrap, doing
 
 
 class Door(paramiko.ServerInterface):

@@ -33,8 +33,8 @@ import pytest
 import on_host
 from rollout import program, release
 from rollout.release import Release, Target
-from tests.archives import archive_of
-from tests.programs import begin, bootstrap
+from tests.support.archives import archive_of
+from tests.support.programs import begin, bootstrap
 
 PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
 PACKAGE = Path(on_host.__file__).parents[1]

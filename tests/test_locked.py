@@ -18,7 +18,7 @@ from rollout.release import Release, ReleaseError, Target
 from rollout.release.needs import requirements
 from rollout.release.tools import uv, without_asides
 from rollout.release.wheels import older
-from tests.loopback import Index, fetch_everything_below, serving, wheel
+from tests.support.loopback import Index, fetch_everything_below, serving, wheel
 
 NO = "0" * 64
 FORMATS = ["requirements.txt", "uv.lock", "pylock.toml"]

@@ -12,7 +12,7 @@ import pytest
 from on_host import logins, places
 from on_host.logins import Change
 from on_host.runtime import Failed
-from tests.graph import _key
+from tests.support.graph import _key
 
 ADA, BOB, EVE, KIT = (f"{_key(name)[0]} {name}@laptop" for name in ("ada", "bob", "eve", "kit"))
 

@@ -2,8 +2,8 @@
 written.
 
 `tests/state/c449aef` holds the states of the shipped cloud stacks as the program of that commit
-made them under the real Pulumi CLI, with pretended providers (`tests/pretend.py`), and the local
-stack's as the embedded engine made it on real machines. Two judges: a model of Pulumi's step
+made them under the real Pulumi CLI, with pretended providers (`tests/support/pretend.py`), and the
+local stack's as the embedded engine made it on real machines. Two judges: a model of Pulumi's step
 generator, always; the real CLI where it is installed.
 
 What this proves: with the knowledge in `pretend.IN_PLACE` of which inputs a provider updates in
@@ -25,8 +25,8 @@ import pytest
 
 from infra.local.machines import MachineProvider, NetworkProvider
 from rollout.changes import changes
-from tests import graph, pretend
-from tests.graph import ROOT, Graph, Node
+from tests.support import graph, pretend
+from tests.support.graph import ROOT, Graph, Node
 from tests.test_clouds import KEY
 
 STATES = ROOT / "tests" / "state" / "c449aef"

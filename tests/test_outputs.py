@@ -15,9 +15,9 @@ import pytest
 
 from rollout import outputs, secret_values
 from rollout.outputs import NotUpError, OutputsError
-from tests import stackfiles
-from tests.e2e.kit import FAB
-from tests.stackfiles import StackFile
+from tests.support import stackfiles
+from tests.support.kit import FAB
+from tests.support.stackfiles import StackFile
 
 CONTRACT = json.loads((Path(__file__).parent / "golden" / "clouds" / "aws-dev.json").read_text())[
     "outputs"

@@ -19,9 +19,9 @@ from typing import Any
 import boto3
 import pytest
 
-from tests import graph
-from tests.graph import ROOT
-from tests.pretend import type_and_name
+from tests.support import graph
+from tests.support.graph import ROOT
+from tests.support.pretend import type_and_name
 from tests.test_aws_moto import Aws, aws
 from tests.test_clouds import KEY
 

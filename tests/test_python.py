@@ -12,7 +12,7 @@ from infra.core.settings import Settings
 from infra.local import image
 from rollout import python
 from rollout.python import PythonError
-from tests.graph import ROOT
+from tests.support.graph import ROOT
 
 SETTINGS = Settings(
     "aws-dev",

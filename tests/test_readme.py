@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests import test_exits
-from tests.e2e.kit import FAB, ROOT
+from tests.support.kit import FAB, ROOT
 
 README = ROOT / "README.md"
 KEYS = ROOT / "docs" / "configuration.md"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rollout import report
-from tests.e2e.kit import FAB, ROOT
+from tests.support.kit import FAB, ROOT
 
 WORK = """
     import threading, time

@@ -16,8 +16,8 @@ from infra.core.stackfile import with_key
 from rollout.changes import changes
 from rollout.replace import only
 from rollout.replace.config import KEY as KEY_OF_SERIALS
-from tests import graph, pretend
-from tests.graph import ROOT, Graph, Node
+from tests.support import graph, pretend
+from tests.support.graph import ROOT, Graph, Node
 from tests.test_clouds import KEY
 from tests.test_old_state import cli, old_state, step
 

@@ -16,7 +16,7 @@ from infra.core.settings import SettingsError
 from rollout import infrastructure, settings
 from rollout.changes import Allowed
 from rollout.infrastructure import InfrastructureError
-from tests.e2e.kit import FAB, ROOT
+from tests.support.kit import FAB, ROOT
 from tests.test_clouds import KEY
 
 IMAGE = "ami-0123456789abcdef0"

@@ -10,7 +10,7 @@ import pytest
 
 from rollout import program
 from tests.e2e import test_ship_transaction, test_transaction
-from tests.e2e.kit import ROOT
+from tests.support.kit import ROOT
 
 PAGE = (ROOT / "docs" / "transaction.md").read_text()
 TABLES = ("a deploy", "a ship", "going back", "other changes")

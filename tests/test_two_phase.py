@@ -26,7 +26,7 @@ import pytest
 from rollout import program as programs
 from rollout.coordinator import Coordinator, how_it_ended
 from rollout.program import Program
-from tests.programs import begin, bootstrap
+from tests.support.programs import begin, bootstrap
 
 # What a host does: its links are `old` or `new`, and "what runs" is a file that says which of the
 # two was started.

@@ -11,7 +11,7 @@ import pytest
 from infra.core.settings import Settings
 from rollout import whose
 from rollout.whose import OtherApplicationError
-from tests.graph import ROOT
+from tests.support.graph import ROOT
 
 OLD = ROOT / "tests" / "state" / "c449aef" / "aws-dev.json"
 SHOP = Settings("aws-dev", "aws", "shop", "shop.wsgi:application", "shop.settings", "page")

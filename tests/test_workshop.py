@@ -21,8 +21,8 @@ from rollout import release
 from rollout.release import Release, ReleaseError, Target, Workshop
 from rollout.release.tools import uv
 from rollout.release.workshop import first_reason, why_none
-from tests.archives import archive_of
-from tests.loopback import Index, fetch_everything_below, serving, sha256, wheel
+from tests.support.archives import archive_of
+from tests.support.loopback import Index, fetch_everything_below, serving, sha256, wheel
 
 TAG = "cp311-cp311-linux_x86_64"
 

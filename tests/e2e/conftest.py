@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from infra.core.contract import Contract
 from tests.conftest import missing
-from tests.e2e.hostile import Hostile, hostile_pair
-from tests.e2e.kit import OLD, ROOT, Kit, Stack, manage
+from tests.support.hostile import Hostile, hostile_pair
+from tests.support.kit import OLD, ROOT, Kit, Stack, manage
 
 FLAGS = [
     "--headless",

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit import FAB, ROOT, Stack
 from tests.e2e.test_bad_days import ended
+from tests.support.kit import FAB, ROOT, Stack
 
 pytestmark = pytest.mark.machines
 

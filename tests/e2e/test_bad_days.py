@@ -20,9 +20,9 @@ import pytest
 
 from infra.core.contract import Host, Json
 from rollout import access, change, deploy, hosts, outputs
-from tests.e2e.kit import FAB, OLD, ROOT, Stack
 from tests.e2e.test_transaction import NEW, admitted
-from tests.programs import doing
+from tests.support.kit import FAB, OLD, ROOT, Stack
+from tests.support.programs import doing
 
 pytestmark = pytest.mark.machines
 

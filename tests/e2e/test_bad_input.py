@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.core.contract import Host
-from tests.e2e.kit import ROOT, Kit, Stack, a_copy_of_the_example
+from tests.support.kit import ROOT, Kit, Stack, a_copy_of_the_example
 
 pytestmark = pytest.mark.machines
 

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.e2e.conftest import PASSWORD, Environment, page_of, screenshot
-from tests.e2e.kit import ROOT
+from tests.support.kit import ROOT
 
 pytestmark = [pytest.mark.machines, pytest.mark.browser]
 

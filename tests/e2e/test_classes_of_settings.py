@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit import ROOT, Stack, a_copy_of_the_example
+from tests.support.kit import ROOT, Stack, a_copy_of_the_example
 
 pytestmark = pytest.mark.machines
 

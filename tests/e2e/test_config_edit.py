@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.kit import OLD, ROOT, Stack, a_copy_of_the_example
 from tests.e2e.test_bad_input import said
 from tests.e2e.test_transaction import NEW, admitted
+from tests.support.kit import OLD, ROOT, Stack, a_copy_of_the_example
 
 pytestmark = pytest.mark.machines
 

@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 
 from infra.core.contract import Host
 from tests.e2e.conftest import ARTEFACTS, FLAGS
-from tests.e2e.kit import ROOT, Kit, Stack, a_copy_of_the_example
+from tests.support.kit import ROOT, Kit, Stack, a_copy_of_the_example
 
 pytestmark = pytest.mark.machines
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from infra.core.stackfile import stack_path
-from tests.e2e.kit import ROOT, Kit, Stack
+from tests.support.kit import ROOT, Kit, Stack
 
 pytestmark = [
     pytest.mark.machines,

@@ -17,7 +17,7 @@ from infra.local import home, image, nspawn
 from infra.local.machines import NetworkProvider
 from rollout import hosts, ready
 from rollout.ready import Clock
-from tests.programs import doing
+from tests.support.programs import doing
 
 pytestmark = pytest.mark.machines
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra.core.origins import look_alikes, parse_origin
-from tests.e2e.kit import Stack
+from tests.support.kit import Stack
 
 pytestmark = pytest.mark.machines
 

@@ -16,7 +16,7 @@ import pytest
 
 from infra.core.contract import Json
 from rollout import access, change, hosts, outputs, settings, ship
-from tests.e2e.hostile import Hostile
+from tests.support.hostile import Hostile
 
 pytestmark = pytest.mark.machines
 

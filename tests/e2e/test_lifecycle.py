@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit import FAB, ROOT, Kit, Stack, a_copy_of_the_example, manage
+from tests.support.kit import FAB, ROOT, Kit, Stack, a_copy_of_the_example, manage
 
 pytestmark = pytest.mark.machines
 

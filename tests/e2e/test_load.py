@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from rollout import deploy, outputs
-from tests.e2e.kit import Stack
+from tests.support.kit import Stack
 
 pytestmark = pytest.mark.machines
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit import FAB, Kit, Stack, copy_of_the_checkout
+from tests.support.kit import FAB, Kit, Stack, copy_of_the_checkout
 
 pytestmark = pytest.mark.machines
 SHARED_CACHE = Path(os.environ.get("ORIGIN_KIT_CACHE") or "/var/cache/origin-kit")

@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.e2e.kit import ROOT, Kit, Stack, manage
 from tests.e2e.test_bad_input import said
-from tests.loopback import serving, sha256
+from tests.support.kit import ROOT, Kit, Stack, manage
+from tests.support.loopback import serving, sha256
 
 pytestmark = pytest.mark.machines
 UV = os.pathsep.join([os.environ["PATH"], str(ROOT / ".tools/bin")])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.core.contract import Host
-from tests.e2e.kit import Stack
+from tests.support.kit import Stack
 
 pytestmark = pytest.mark.machines
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.kit import Kit, Stack
+from tests.support.kit import Kit, Stack
 
 pytestmark = pytest.mark.machines
 ENGINES = [

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from tests.e2e.kit import FAB, ROOT, Stack
+from tests.support.kit import FAB, ROOT, Stack
 
 pytestmark = pytest.mark.machines
 

@@ -12,8 +12,8 @@ from urllib.request import urlopen
 import pytest
 
 from infra.core import rules
-from tests.e2e.kit import OLD, ROOT, Stack, a_copy_of_the_example, manage
 from tests.e2e.test_bad_input import said
+from tests.support.kit import OLD, ROOT, Stack, a_copy_of_the_example, manage
 from tests.test_report import EVIL, evil_in
 
 pytestmark = pytest.mark.machines

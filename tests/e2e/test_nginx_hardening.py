@@ -24,7 +24,7 @@ from playwright.sync_api import Page, Request
 from infra.core.contract import Host
 from on_host.confined import limits
 from tests.e2e.conftest import Environment, chromium, page_of
-from tests.e2e.kit import Stack
+from tests.support.kit import Stack
 
 pytestmark = pytest.mark.machines
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit import ROOT
+from tests.support.kit import ROOT
 
 pytestmark = pytest.mark.machines
 

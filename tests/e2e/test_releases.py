@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit import OLD, Kit, Stack
+from tests.support.kit import OLD, Kit, Stack
 
 pytestmark = pytest.mark.machines
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rollout import change, outputs, settings, ship
-from tests.e2e.kit import ROOT, Kit, Stack, a_copy_of_the_example
+from tests.support.kit import ROOT, Kit, Stack, a_copy_of_the_example
 
 pytestmark = pytest.mark.machines
 

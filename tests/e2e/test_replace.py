@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from rollout.replace import STEPS, steps
-from tests.e2e.kit import FAB, ROOT, Kit, Stack, manage
+from tests.support.kit import FAB, ROOT, Kit, Stack, manage
 
 pytestmark = pytest.mark.machines
 PASSWORD = "correct-horse-battery"

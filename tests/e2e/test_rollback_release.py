@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.e2e.kit import FAB, ROOT, Stack, a_copy_of_the_example
+from tests.support.kit import FAB, ROOT, Stack, a_copy_of_the_example
 
 pytestmark = pytest.mark.machines
 

@@ -12,7 +12,7 @@ import pytest
 
 from infra.core.contract import Json
 from rollout.render import render
-from tests.e2e.kit import ROOT, Stack
+from tests.support.kit import ROOT, Stack
 
 pytestmark = pytest.mark.machines
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from rollout import change, outputs, program, settings, ship
-from tests.e2e.kit import FAB, ROOT, Stack, a_copy_of_the_example
 from tests.e2e.test_bad_days import ended
+from tests.support.kit import FAB, ROOT, Stack, a_copy_of_the_example
 
 pytestmark = pytest.mark.machines
 

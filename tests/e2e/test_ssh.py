@@ -17,8 +17,8 @@ import pytest
 from infra.core.contract import Host
 from rollout import hosts, ssh_config, ssh_keys
 from rollout.hosts import ConnectError, HostError, Identity, session
-from tests.e2e.kit import Kit, Stack
-from tests.programs import doing
+from tests.support.kit import Kit, Stack
+from tests.support.programs import doing
 
 pytestmark = pytest.mark.machines
 USER = "ada"

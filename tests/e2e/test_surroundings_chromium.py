@@ -13,8 +13,8 @@ from infra.core.origins import BAD_PORTS
 from rollout.doctor.browser import NETWORK_CHANGED
 from rollout.verdict import Exchange, Reason, Request, Response, cookie_obstacle, judge, same_site
 from tests.e2e.conftest import chromium
-from tests.e2e.exchanges import Case, Stage, page_answer, servers, tls_context
 from tests.e2e.test_verdict_chromium import Watch, run
+from tests.support.exchanges import Case, Stage, page_answer, servers, tls_context
 
 pytestmark = [pytest.mark.browser]
 

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from infra.core.contract import Contract
-from tests.e2e.kit import OLD, ROOT, Kit, manage
+from tests.support.kit import OLD, ROOT, Kit, manage
 
 pytestmark = [pytest.mark.machines, pytest.mark.soak]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rollout import change, deploy, outputs, program
-from tests.e2e.kit import OLD, ROOT, Stack
+from tests.support.kit import OLD, ROOT, Stack
 
 pytestmark = pytest.mark.machines
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import chromium
-from tests.e2e.kit import ROOT
+from tests.support.kit import ROOT
 
 pytestmark = [pytest.mark.machines, pytest.mark.browser, pytest.mark.soak]
 

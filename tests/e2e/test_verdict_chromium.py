@@ -16,7 +16,7 @@ from playwright.sync_api import CDPSession, Page
 from rollout.doctor.browser import NETWORK_CHANGED
 from rollout.verdict import Reason, Verdict, judge, needs_preflight, preflight_headers
 from tests.e2e.conftest import chromium
-from tests.e2e.exchanges import Case, Maker, Stage, page_answer, servers
+from tests.support.exchanges import Case, Maker, Stage, page_answer, servers
 
 pytestmark = [pytest.mark.browser]
 

@@ -14,10 +14,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.archives import archive_of
-from tests.e2e.kit import FAB, ROOT, Kit, Stack, a_copy_of_the_example, manage
 from tests.e2e.test_bad_input import said
-from tests.loopback import Index, serving, sha256
+from tests.support.archives import archive_of
+from tests.support.kit import FAB, ROOT, Kit, Stack, a_copy_of_the_example, manage
+from tests.support.loopback import Index, serving, sha256
 
 pytestmark = pytest.mark.machines
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.graph import IMAGES, ROOT
+from tests.support.graph import IMAGES, ROOT
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The kit beside tuned Ansible and pyinfra: `python -m tests.peers`, the second part of `make
+"""The kit beside tuned Ansible and pyinfra: `python -m tests.bench.peers`, the second part of `make
 bench`.
 
 The same job through the same relay for all: the files that the kit renders, in their real places,
@@ -26,9 +26,9 @@ from pathlib import Path
 from infra.core.contract import Contract
 from infra.core.settings import UNBALANCED
 from tests.bench import floor_fabfile
-from tests.e2e.kit import ROOT, Kit, Stack
-from tests.peers import job, phases, relay
-from tests.peers.contenders import PEERS, Bench, Contender
+from tests.bench.peers import job, phases, relay
+from tests.bench.peers.contenders import PEERS, Bench, Contender
+from tests.support.kit import ROOT, Kit, Stack
 
 HOSTS, DELAYS = (1, 4, 16), (0, 20, 100)
 TURNS = {1: 5, 4: 3, 16: 1}
@@ -246,7 +246,7 @@ def numbers(text: str) -> list[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.peers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.peers", description=__doc__)
     parser.add_argument("--hosts", type=numbers, default=HOSTS, help="e.g. 1,4")
     parser.add_argument("--delays", type=numbers, default=DELAYS, help="milliseconds, e.g. 0,100")
     parser.add_argument("--turns", type=int, help="how often each contender works in a cell")

@@ -1,5 +1,5 @@
-"""A TCP relay that adds a round trip, the same for every contender: `python -m tests.peers.relay MS
-PORT=HOST:PORT …`.
+"""A TCP relay that adds a round trip, the same for every contender: `python -m
+tests.bench.peers.relay MS PORT=HOST:PORT …`.
 
 Each direction holds what it has read for half of the added time and passes it on in order, without
 a limit on the rate. The kernel answers the client's handshake at once, so a connection is held for
@@ -19,7 +19,7 @@ from functools import partial
 from subprocess import PIPE, Popen
 from typing import cast
 
-from tests.e2e.kit import ROOT
+from tests.support.kit import ROOT
 
 GONE = b""
 
@@ -114,7 +114,7 @@ def relayed(milliseconds: int, routes: dict[int, str]) -> Iterator[None]:
     words = [
         sys.executable,
         "-m",
-        "tests.peers.relay",
+        "tests.bench.peers.relay",
         str(milliseconds),
         *(f"{p}={t}" for p, t in routes.items()),
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from infra.core.contract import Host
-from tests.e2e.kit import ROOT, Kit, Stack
+from tests.support.kit import ROOT, Kit, Stack
 
 APP = Path(__file__).with_name("hostile_app")
 # Everything that only root may change, and that no deploy of the kit changes once a pair is set up.

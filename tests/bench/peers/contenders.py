@@ -16,8 +16,8 @@ from subprocess import PIPE, STDOUT, Popen
 from typing import Any
 
 from infra.core.contract import Contract
-from tests.e2e.kit import FAB, ROOT, Stack
-from tests.peers import job
+from tests.bench.peers import job
+from tests.support.kit import FAB, ROOT, Stack
 
 HERE = Path(__file__).parent
 PEERS = {"Ansible": "ansible-core", "pyinfra": "pyinfra"}

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from infra.core.contract import Host
-from tests.e2e.kit import FAB, ROOT, Kit
+from tests.support.kit import FAB, ROOT, Kit
 
 STACK = "local"
 TURNS = 9
@@ -89,7 +89,10 @@ def program_start(cloud: str, folder: Path) -> float:
         f"import pulumi, pulumi_tls; from pulumi_{cloud} import {', '.join(modules)};"
         f" {CLASSES[cloud]}"
     )
-    ours = f"from tests import graph; graph.program('{cloud}-dev', ssh_key_file='{folder}/key.pub')"
+    ours = (
+        f"from tests.support import graph; graph.program('{cloud}-dev',"
+        f" ssh_key_file='{folder}/key.pub')"
+    )
     times = in_turn(
         *[
             partial(subprocess.run, [sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -31,7 +31,7 @@ from pulumi.runtime.mocks import MockResourceArgs
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from infra.core.stackfile import stack_values
-from tests import graph
+from tests.support import graph
 
 Json = dict[str, Any]
 SECRET = "4dabf18193072939515e22adb298388d"
@@ -362,8 +362,8 @@ def stack_config(checkout: Path, stack: str) -> Json:
 
 
 def main() -> None:
-    """`python -m tests.pretend CHECKOUT FOLDER`: write the state of every cloud stack as that
-    checkout makes it."""
+    """`python -m tests.support.pretend CHECKOUT FOLDER`: write the state of every cloud stack as
+    that checkout makes it."""
     checkout, target = (Path(word).resolve() for word in sys.argv[1:])
     target.mkdir(parents=True, exist_ok=True)
     with providers() as debug:

@@ -24,7 +24,7 @@ from pulumi.runtime.stack import run_in_stack
 from infra.core.stackfile import read_config
 from infra.local import backend
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROJECT = "origin-kit"
 IMAGES = {
     "aws": "ami-0123456789abcdef0",

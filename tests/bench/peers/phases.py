@@ -1,5 +1,5 @@
-"""Where the time of a Fabric process goes: `python -m tests.peers.phases FILE STARTED WORDS…` runs
-`fab WORDS`.
+"""Where the time of a Fabric process goes: `python -m tests.bench.peers.phases FILE STARTED WORDS…`
+runs `fab WORDS`.
 
 It puts a clock around what the kit and any fabfile have in common: reading the contract, opening
 the connection, the one exchange on it. FILE gets the moments as JSON, in seconds since STARTED,
@@ -17,7 +17,7 @@ from pathlib import Path
 from subprocess import DEVNULL, run
 from typing import Any
 
-from tests.e2e.kit import ROOT
+from tests.support.kit import ROOT
 
 PHASES = (
     "interpreter and Fabric",
@@ -35,7 +35,7 @@ def measured(words: list[str], environment: Mapping[str, str], file: Path) -> Mo
     """Seconds by phase of one `fab WORDS`, and `on the host`, the part of the exchange that the
     host reports."""
     started = time.time()
-    command = [sys.executable, "-m", "tests.peers.phases", str(file), str(started), *words]
+    command = [sys.executable, "-m", "tests.bench.peers.phases", str(file), str(started), *words]
     run(command, check=True, cwd=ROOT, env=dict(environment), stdout=DEVNULL)
     total = time.time() - started
     seen: Moments = json.loads(file.read_text())
