@@ -18,7 +18,7 @@ test: .venv/test machines browser ## every test, on real machines and in a real 
 check: .venv/test ## format, lint and types
 	.venv/bin/ruff check . && .venv/bin/ruff format --check -q . && .venv/bin/mypy
 bench: .venv/test machines load ## the figures in docs/benchmarks.md, as ratios within one run
-	$(SUDO) .venv/bin/python -m tests.bench
+	$(SUDO) .venv/bin/python -m tests.bench.pair
 	.venv/bin/python -m tests.bench.cost
 	$(SUDO) .venv/bin/python -m tests.bench.peers $(PEERS)
 soak: .venv/test machines browser ## the long tests

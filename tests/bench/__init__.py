@@ -1,1 +1,1 @@
-"""Benchmarks, as ratios within one run: `tests.bench`, `tests.bench.cost`, `tests.bench.peers`."""
+"""Benchmarks, as ratios within one run: `pair`, `cost` and `peers`; `make bench` runs all."""

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from infra.core.contract import Contract
 from infra.core.settings import UNBALANCED
-from tests.bench import floor_fabfile
+from tests.bench.pair import floor_fabfile
 from tests.bench.peers import job, phases, relay
 from tests.bench.peers.contenders import PEERS, Bench, Contender
 from tests.support.kit import ROOT, Kit, Stack
