@@ -719,7 +719,7 @@ def test_mistakes_are_one_line_with_the_next_step(tmp_path: Path) -> None:
         (app, {"stack": "taken"}, "is there already; pass --stack NAME"),
     ):
         with pytest.raises(AdoptError) as caught:
-            adopt(path, stacks=kit, **options)  # type: ignore[arg-type]
+            adopt(path, stacks=kit, **options)
         assert words in str(caught.value)
     assert [path.name for path in kit.iterdir()] == ["Pulumi.taken.yaml"]
     assert (kit / "Pulumi.taken.yaml").read_text() == "mine"

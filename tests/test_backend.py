@@ -70,7 +70,10 @@ def test_another_backend_is_refused_with_what_to_do(home: Path, tmp_path: Path, 
 
 def state(home: Path, stack: str, *names: object) -> None:
     """A state whose dynamic resources were made with these names of the stack."""
-    resources = [{"type": "pulumi:pulumi:Stack"}, {"type": "origin-kit:local:Cloud"}]
+    resources: list[dict[str, object]] = [
+        {"type": "pulumi:pulumi:Stack"},
+        {"type": "origin-kit:local:Cloud"},
+    ]
     resources += [
         {"type": "pulumi-python:dynamic/local:Machine", "inputs": {"stack": name}} for name in names
     ]

@@ -252,7 +252,7 @@ def test_a_deploy_replaces_nothing_of_somebody_s(tmp_path: Path, what: str) -> N
     """A file, a link elsewhere, a masked unit; and a site that somebody wrote where Debian has a
     link."""
     place, absent = tmp_path / "origin-kit.conf", tmp_path / "default"
-    make = {
+    make: dict[str, Callable[[], object]] = {
         "file": lambda: place.write_text("x"),
         "link": lambda: place.symlink_to("/srv/origin-kit.conf"),
         "masked": lambda: place.symlink_to("/dev/null"),

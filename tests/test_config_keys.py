@@ -104,7 +104,7 @@ BY_CLOUD: dict[str, dict[str, object]] = {
     "existing_subnets": dict(OTHER_SUBNETS),
 }
 TOGETHER: dict[str, dict[str, dict[str, object]]] = {
-    "existing_network": dict(NETWORKS),
+    "existing_network": {cloud: {**keys} for cloud, keys in NETWORKS.items()},
     "cloud": {
         "local": {
             "cloud": "aws",
@@ -129,7 +129,7 @@ TOGETHER: dict[str, dict[str, dict[str, object]]] = {
 }
 BEFORE: dict[str, dict[str, dict[str, object]]] = {
     "backend_ref": {cloud: {"backend_git": GIT} for cloud in CLOUDS},
-    "existing_subnets": {cloud: NETWORKS[cloud] for cloud in ("aws", "gcp")},
+    "existing_subnets": {cloud: {**NETWORKS[cloud]} for cloud in ("aws", "gcp")},
 }
 
 # Inputs whose change makes new instances, by the providers' schemas: of the instance itself, or of

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from on_host import as_user, data_copy
+from on_host import as_user, data_copy, orders
 from on_host.runtime import Failed
 
 ORDERS = '''
@@ -176,8 +176,8 @@ def test_data_that_is_larger_than_the_operator_s_disk_is_not_sent(
 ) -> None:
     """Whatever the application has made there (a sparse file of a terabyte), the operator's disk is
     not filled."""
-    monkeypatch.setitem(data_copy.ORDERS, "most", 3 << 20)
-    monkeypatch.setitem(data_copy.ORDERS, "place", "/var/lib/origin-kit/replace")
+    monkeypatch.setitem(orders.ORDERS, "most", 3 << 20)
+    monkeypatch.setitem(orders.ORDERS, "place", "/var/lib/origin-kit/replace")
     sender = data_copy.Sender()
     sender.write(b"x" * (2 << 20))
     assert capsys.readouterr().out.count('"data"') == 8

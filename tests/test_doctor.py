@@ -29,7 +29,7 @@ IP, NAMES, OPEN, SHAPES = (
     load(case) for case in ("local-ip", "names-credentials", "allow-all", "shapes-ipv6")
 )
 FRONT = IP.frontend.origin
-HEALTHY = {
+HEALTHY: dict[str, Any] = {
     "release": "r1",
     "unfinished": None,
     "units": {"nginx.service": "active"},
@@ -68,7 +68,7 @@ def seen(
         contract, rows(contract), endpoints(contract), None, contract.cors.allow_credentials
     )
     found = [(question, (answers or right(contract))(question)) for question in asked]
-    addresses = {
+    addresses: dict[str, tuple[str, ...]] = {
         role: (getattr(contract, role).hosts[0].address,) for role in ("frontend", "backend")
     }
     whole = Seen(
@@ -695,10 +695,11 @@ def test_a_cookie_that_plain_http_loses_is_a_finding(cookie: str, status: int, w
     knowing."""
 
     def answers(question: Question) -> tuple[Answer, ...]:
-        return tuple(
-            replace(one, headers=(*one.headers, ("Set-Cookie", cookie)))
-            for one in right(IP)(question)
-        )
+        found = []
+        for one in right(IP)(question):
+            assert isinstance(one, Response)
+            found.append(replace(one, headers=(*one.headers, ("Set-Cookie", cookie))))
+        return tuple(found)
 
     result = diagnose(also_on_the_host(seen(answers=answers)))
     assert result.status == status
@@ -792,7 +793,8 @@ def test_the_wrong_host_is_asked_in_a_preflight_once() -> None:
     wrong = [line for _, kind, line in asked if kind == "bad host"]
     assert len(wrong) == 1
     assert all(line[1] == "OPTIONS" for _, _, line in asked)
-    assert all("Access-Control-Request-Method" in dict(line[3]) for _, _, line in asked)
+    headers = [line[3] for _, _, line in asked]
+    assert all("Access-Control-Request-Method" in str(one) for one in headers)
 
 
 def test_what_gunicorn_does_not_answer_is_told() -> None:

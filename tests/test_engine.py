@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from infra.local import checkpoint as checkpoints
 from infra.local.checkpoint import Checkpoint, StateError
 from infra.local.engine import execute
 from tests.support.things import World
@@ -391,7 +390,7 @@ def test_the_state_is_never_seen_half_written(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints.os, "fsync", full)
+    monkeypatch.setattr("infra.local.checkpoint.os.fsync", full)
     project.program(TWO.replace("size=2", "size=7"))
     said = project.run("up", status=1)
     assert "No space left on device" in said

@@ -15,7 +15,7 @@ from typing import Any
 
 import google.auth.credentials
 import pytest
-from google.cloud import compute_v1, dns
+from google.cloud import compute_v1, dns  # type: ignore[attr-defined]
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,7 +149,8 @@ def account(node: Node, inputs: Json) -> Any:
 
 def record(node: Node, inputs: Json) -> Any:
     client = dns.Client(
-        project="my-project", credentials=google.auth.credentials.AnonymousCredentials()
+        project="my-project",
+        credentials=google.auth.credentials.AnonymousCredentials(),  # type: ignore[no-untyped-call]
     )
     zone = client.zone(inputs.pop("managedZone"), "example.com.")
     made = zone.resource_record_set(

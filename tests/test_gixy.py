@@ -34,7 +34,7 @@ def found(folder: Path, generation: Generation) -> dict[str, str]:
     alone = main.read_text().replace("/etc/nginx/conf.d/*.conf", f"{folder}/nginx/origin-kit.conf")
     main.write_text(re.sub(r"include /etc/nginx/\w+-enabled/.*;", "", alone))  # this machine's own
     program = Path(sys.executable).with_name("gixy")
-    words = [
+    words: list[str | Path] = [
         program,
         "-f",
         "json",

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
 
@@ -103,7 +103,7 @@ def test_who_follows_passes_words_on(job: Path, monkeypatch: pytest.MonkeyPatch)
             events.flush()
             events.write(json.dumps({"result": handover.ask("staged")}) + "\n")
 
-    def tell(event: handover.Json) -> None:
+    def tell(event: dict[str, Any]) -> None:
         told.append(event)
         if "gate" in event:
             os.write(theirs, b"go\n")

@@ -26,7 +26,7 @@ from tests.support.kit import ROOT
 from tests.support.programs import bootstrap, doing
 
 
-class Door(paramiko.ServerInterface):
+class Door(paramiko.ServerInterface):  # type: ignore[misc]  # paramiko has no types
     """Lets `deploy` in with one key, and runs what it is asked to run, without sudo."""
 
     def __init__(self, allowed: paramiko.PKey) -> None:
@@ -40,12 +40,12 @@ class Door(paramiko.ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         right = username == "deploy" and key == self.allowed
-        return paramiko.common.AUTH_SUCCESSFUL if right else paramiko.common.AUTH_FAILED
+        return int(paramiko.common.AUTH_SUCCESSFUL if right else paramiko.common.AUTH_FAILED)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         if self.refuses:
-            return paramiko.common.OPEN_FAILED_RESOURCE_SHORTAGE
-        return paramiko.common.OPEN_SUCCEEDED
+            return int(paramiko.common.OPEN_FAILED_RESOURCE_SHORTAGE)
+        return int(paramiko.common.OPEN_SUCCEEDED)
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self.words = command
@@ -102,7 +102,7 @@ class Server:
         door = Door(self.user_key)
         self.doors.append(door)
         if self.kind == "hangs up":
-            door.check_auth_publickey = lambda username, key: transport.close()  # type: ignore[method-assign,assignment,return-value]
+            door.check_auth_publickey = lambda username, key: transport.close()  # type: ignore[method-assign]
         try:
             transport.start_server(server=door)
         except (EOFError, paramiko.SSHException):
@@ -172,7 +172,7 @@ def test_a_script_runs_with_its_orders_and_reports_as_it_goes(tmp_path: Path) ->
     )
     blob = tmp_path / "blob"
     blob.write_bytes(b"x" * 300_000)
-    events = []
+    events: list[dict[str, object]] = []
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         result = connection.run({"what": "it"}, program=program, blob=blob, on_event=events.append)
     assert result == {"got": 300_000}
@@ -290,7 +290,7 @@ def test_another_host_key_ends_it_before_anything_is_sent(tmp_path: Path) -> Non
     with server(tmp_path) as there:
         said = refusal(
             replace(there.host, host_keys=(f"{other.get_name()} {other.get_base64()}",)),
-            Identity(there.identity),
+            there.identity,
         )
         assert there.seen == []
     assert "host key is not the one in the contract" in said
@@ -306,7 +306,7 @@ def test_a_host_key_of_another_kind_ends_it_too(tmp_path: Path) -> None:
     with server(tmp_path) as there:
         said = refusal(
             replace(there.host, host_keys=((tmp_path / "k.pub").read_text().strip(),)),
-            Identity(there.identity),
+            there.identity,
         )
     assert "host key" in said
 

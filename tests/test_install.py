@@ -1074,17 +1074,26 @@ def to_app(inside: str, change: Callable[[Path], None]) -> Callable[[Machine], N
     return lambda machine: change(machine.home / "current" / inside)
 
 
+def add_settings(path: Path) -> None:
+    path.write_text("DEBUG = True\n")
+
+
+def link_away(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+def break_record(path: Path) -> None:
+    path.write_text("{")
+
+
 HAND = {
     "edited": to_app("app/shop/settings.py", edit),
     "gone": to_app("app/shop/wsgi.py", Path.unlink),
     "mode": to_app("app/manage.py", lambda path: path.chmod(0o600)),
     "owner": to_app("static/style.css", lambda path: os.chown(path, 1, 1)),
-    "new": to_app(
-        "app/shop/local_settings.py", lambda path: path.write_text("DEBUG = True\n") and None
-    ),
-    "link": to_app(
-        "app/manage.py", lambda path: (path.unlink(), path.symlink_to("/etc/passwd"), None)[-1]
-    ),
+    "new": to_app("app/shop/local_settings.py", add_settings),
+    "link": to_app("app/manage.py", link_away),
     "folder": to_app("static", lambda path: path.chmod(0o700)),
     "rotten": lambda machine: rot(machine.home / "current", "app/shop/settings.py"),
     "package edited": lambda machine: edit(lib(machine) / "gunicorn.py"),
@@ -1099,7 +1108,7 @@ HAND = {
     ),
     "python gone": lambda machine: (machine.home / "current/venv/bin/python").unlink(),
     "unfinished": lambda machine: (machine.home / "current/venv/.complete").unlink(),
-    "record broken": to_app("manifest.json", lambda path: path.write_text("{") and None),
+    "record broken": to_app("manifest.json", break_record),
 }
 
 

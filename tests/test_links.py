@@ -75,7 +75,7 @@ def test_what_counts_as_inside_never_leaves_the_tree_on_a_real_disk(links: dict[
 def make(tree: Path, links: dict[str, str]) -> dict[str, str]:
     """Folders at every name that is free, so that targets exist, and the links that have a
     place."""
-    made = {}
+    made: dict[str, str] = {}
     taken: set[str] = set()
     for path, target in sorted(links.items()):
         parents = {"/".join(path.split("/")[:count]) for count in range(1, path.count("/") + 1)}

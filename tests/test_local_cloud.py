@@ -18,12 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pulumi import dynamic
 
 from infra.local import home, image, nspawn
 from infra.local.machines import MachineProvider, NetworkProvider
 
 ROOT = Path(__file__).parents[1]
+Made = dynamic.CreateResult | dynamic.ReadResult | dynamic.UpdateResult
 MACHINE = {"name": "backend-1", "stack": "t", "number": 64, "image": "", "memory_mb": 256}
+
+
+def outs(result: Made) -> dict[str, Any]:
+    """The outputs of a result, which Pulumi declares optional."""
+    assert result.outs is not None
+    return result.outs
 
 
 # --------------------------------------------------------------------------------------------- pure
@@ -146,8 +154,8 @@ class World:
         self.network = self.networks.create({"stack": "t", "wanted_subnet": ""})
         self.props = {
             **MACHINE,
-            "bridge": self.network.outs["bridge"],
-            "subnet": self.network.outs["subnet"],
+            "bridge": outs(self.network)["bridge"],
+            "subnet": outs(self.network)["subnet"],
         }
         self.id = self.machines.planned_id(self.props)
 
@@ -214,7 +222,7 @@ def test_a_machine_answers_ssh_with_the_key_that_was_made_with_it(world: World) 
     """Strict host key checking with exactly the recorded key succeeds; the system runs, no unit has
     failed."""
     made = world.machines.create(world.props)
-    assert made.outs["host_key"] == world.machine.host_key
+    assert outs(made)["host_key"] == world.machine.host_key
     assert world.ssh("systemctl is-system-running --wait; sudo -n id -u").stdout.split() == [
         "running",
         "0",
@@ -230,10 +238,10 @@ def test_a_machine_outlives_what_started_it_and_comes_back_with_its_data(world: 
     world.ssh("echo kept > note; sync note")
     os.kill(world.machine.pid, signal.SIGKILL)
     assert nspawn._wait(lambda: not nspawn.running(world.machine), 5)
-    read = world.machines.read(world.id, made.outs)
-    assert (read.id, read.outs["running"]) == (world.id, False)
-    assert world.machines.diff(world.id, read.outs, world.props).changes
-    world.machines.update(world.id, read.outs, world.props)
+    read = world.machines.read(world.id, outs(made))
+    assert (read.id, outs(read)["running"]) == (world.id, False)
+    assert world.machines.diff(world.id, outs(read), world.props).changes
+    world.machines.update(world.id, outs(read), world.props)
     assert world.ssh("cat note").stdout == "kept\n"
 
 
@@ -262,10 +270,10 @@ def test_the_cache_may_be_deleted_under_a_running_machine(
         world.ssh("dpkg --audit && sudo -n systemctl restart systemd-journald && echo up").stdout
         == "up\n"
     )
-    assert world.machines.read(world.id, made.outs).outs["running"] is True
+    assert outs(world.machines.read(world.id, outs(made)))["running"] is True
     os.kill(world.machine.pid, signal.SIGKILL)
     assert nspawn._wait(lambda: not nspawn.running(world.machine), 5)
-    world.machines.update(world.id, made.outs, world.props)
+    world.machines.update(world.id, outs(made), world.props)
     assert world.ssh("true").returncode == 0
     second = {**world.props, "name": "backend-2", "number": 65}
     try:
@@ -291,10 +299,10 @@ def test_a_machine_whose_base_was_deleted_is_mended_with_its_data(
     shutil.rmtree(cache)
     assert nspawn.running(world.machine)
     assert world.ssh("cat note").returncode != 0
-    read = world.machines.read(world.id, made.outs)
-    assert read.outs["running"] is False
+    read = world.machines.read(world.id, outs(made))
+    assert outs(read)["running"] is False
     kept.rename(cache)
-    world.machines.update(world.id, read.outs, world.props)
+    world.machines.update(world.id, outs(read), world.props)
     assert world.ssh("cat note").stdout == "kept\n"
     shutil.rmtree(cache)
     assert world.ssh("cat note").stdout == "kept\n"
@@ -313,9 +321,9 @@ def test_a_stopped_machine_keeps_the_base_that_it_was_made_on(
     assert nspawn._wait(lambda: not nspawn.running(world.machine), 5)
     monkeypatch.setattr(image, "PACKAGES", (*image.PACKAGES, "one-more"))
     assert image.path().name != old
-    read = world.machines.read(world.id, made.outs)
-    assert world.machines.diff(world.id, read.outs, world.props).replaces == []
-    world.machines.update(world.id, read.outs, world.props)
+    read = world.machines.read(world.id, outs(made))
+    assert world.machines.diff(world.id, outs(read), world.props).replaces == []
+    world.machines.update(world.id, outs(read), world.props)
     assert world.ssh("cat note").stdout == "kept\n"
     assert f"lowerdir={home.home()}/bases/{old}," in Path("/proc/self/mounts").read_text()
     nspawn.delete(world.id)
@@ -397,18 +405,18 @@ def test_a_bridge_of_another_home_is_not_shared(
         match=f"{world.network.id} belongs to another home of the kit, made at",
     ):
         world.networks.create({"stack": "t", "wanted_subnet": ""})
-    assert world.networks.read(world.network.id, world.network.outs).outs["up"] is False
+    assert outs(world.networks.read(world.network.id, outs(world.network)))["up"] is False
     world.networks.delete(world.network.id, {})
     assert Path("/sys/class/net", world.network.id).exists()
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(moved))
-    assert world.networks.read(world.network.id, world.network.outs).outs["up"] is True
+    assert outs(world.networks.read(world.network.id, outs(world.network)))["up"] is True
 
 
 @pytest.mark.machines
 def test_a_bridge_that_nobody_has_signed_is_the_state_s(world: World) -> None:
     """Older versions signed none: the one that a state names is its home's, and is signed then."""
     subprocess.run(["ip", "link", "set", world.network.id, "alias", ""], check=True)
-    assert world.networks.read(world.network.id, world.network.outs).outs["up"] is True
+    assert outs(world.networks.read(world.network.id, outs(world.network)))["up"] is True
     alias = Path("/sys/class/net", world.network.id, "ifalias").read_text()
     assert alias == f"origin-kit {home.identity()} {home.home()}\n"
 
@@ -418,7 +426,7 @@ def test_a_vanished_machine_reads_as_absent(world: World) -> None:
     """Its folder gone, refresh finds nothing, and it can be made again."""
     made = world.machines.create(world.props)
     nspawn.delete(world.id)
-    assert world.machines.read(world.id, made.outs).id == ""
+    assert world.machines.read(world.id, outs(made)).id == ""
     world.machines.create(world.props)
     assert world.ssh("true").returncode == 0
 
@@ -470,11 +478,11 @@ def test_two_environments_have_networks_of_their_own(world: World) -> None:
     other = world.networks.create({"stack": "u", "wanted_subnet": ""})
     try:
         assert other.id != world.network.id
-        assert not IPv4Network(other.outs["subnet"]).overlaps(
-            IPv4Network(world.network.outs["subnet"])
+        assert not IPv4Network(outs(other)["subnet"]).overlaps(
+            IPv4Network(outs(world.network)["subnet"])
         )
         with pytest.raises(home.LocalCloudError, match="overlaps a network of this host"):
-            world.networks.create({"stack": "v", "wanted_subnet": other.outs["subnet"]})
+            world.networks.create({"stack": "v", "wanted_subnet": outs(other)["subnet"]})
     finally:
         world.networks.delete(other.id, {})
 
@@ -483,10 +491,10 @@ def test_two_environments_have_networks_of_their_own(world: World) -> None:
 def test_a_bridge_that_went_with_a_reboot_comes_back_with_its_subnet(world: World) -> None:
     """Addresses are in contracts and browsers: they stay."""
     nspawn.delete_network(world.network.id)
-    read = world.networks.read(world.network.id, world.network.outs)
-    assert read.outs["up"] is False
-    again = world.networks.update(world.network.id, read.outs, {"stack": "t", "wanted_subnet": ""})
-    assert again.outs["subnet"] == world.network.outs["subnet"]
+    read = world.networks.read(world.network.id, outs(world.network))
+    assert outs(read)["up"] is False
+    again = world.networks.update(world.network.id, outs(read), {"stack": "t", "wanted_subnet": ""})
+    assert outs(again)["subnet"] == outs(world.network)["subnet"]
 
 
 PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
@@ -608,10 +616,10 @@ def test_memory_is_limited_or_said_not_to_be(world: World) -> None:
     say `nothing`."""
     made = world.machines.create(world.props)
     group = Path("/sys/fs/cgroup/memory", world.machine.unit, "memory.limit_in_bytes")
-    if made.outs["limit"] == "cgroup":
+    if outs(made)["limit"] == "cgroup":
         assert int(group.read_text()) == 256 * 2**20
     else:
-        assert made.outs["limit"] in ("systemd", "nothing")
+        assert outs(made)["limit"] in ("systemd", "nothing")
 
 
 @pytest.mark.machines
@@ -620,20 +628,20 @@ def test_a_running_machine_gets_another_memory_limit(world: World) -> None:
     refused."""
     made = world.machines.create(world.props)
     init = world.machine.pid
-    changed = world.machines.update(made.id, made.outs, {**world.props, "memory_mb": 384})
-    assert (changed.outs["memory_mb"], world.machine.memory_mb, world.machine.pid) == (
+    changed = world.machines.update(made.id, outs(made), {**world.props, "memory_mb": 384})
+    assert (outs(changed)["memory_mb"], world.machine.memory_mb, world.machine.pid) == (
         384,
         384,
         init,
     )
     group = Path("/sys/fs/cgroup/memory", world.machine.unit, "memory.limit_in_bytes")
-    if changed.outs["limit"] == "cgroup":
+    if outs(changed)["limit"] == "cgroup":
         assert int(group.read_text()) == 384 * 2**20
         with pytest.raises(
             home.LocalCloudError,
             match=r"memory_mb: 1 is less than the \d+ MiB that its processes use",
         ):
-            world.machines.update(made.id, changed.outs, {**world.props, "memory_mb": 1})
+            world.machines.update(made.id, outs(changed), {**world.props, "memory_mb": 1})
         assert int(group.read_text()) == 384 * 2**20
     assert nspawn.running(world.machine)
 
@@ -645,7 +653,11 @@ def test_a_machine_that_no_state_knows_is_taken_back_or_left_alone(world: World)
     world.machines.create(world.props)
     init = world.machine.pid
     again = world.machines.create({**world.props, "memory_mb": 320})
-    assert (world.machine.pid, again.outs["memory_mb"], world.machine.memory_mb) == (init, 320, 320)
+    assert (world.machine.pid, outs(again)["memory_mb"], world.machine.memory_mb) == (
+        init,
+        320,
+        320,
+    )
     with pytest.raises(
         home.LocalCloudError, match="is in no stack's state and has another container, address"
     ):
@@ -694,16 +706,16 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 def booting(script: str) -> Iterator[nspawn.Machine]:
     """A machine whose init is this Python script."""
     with subprocess.Popen([sys.executable, "-c", script]) as init:
-        fields = {
-            "id": "m",
-            "name": "backend-1",
-            "container": "",
-            "address": "127.0.0.1",
-            "bridge": "",
-            "image": "",
-        }
         machine = nspawn.Machine(
-            **fields, memory_mb=1, pid=init.pid, started=nspawn._start_time(init.pid)
+            id="m",
+            name="backend-1",
+            container="",
+            address="127.0.0.1",
+            bridge="",
+            image="",
+            memory_mb=1,
+            pid=init.pid,
+            started=nspawn._start_time(init.pid),
         )
         try:
             yield machine

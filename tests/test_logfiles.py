@@ -72,7 +72,7 @@ def said(count: int = 50) -> list[str]:
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, at: float, *what: object) -> None:
-    monkeypatch.setattr(logfiles.time, "time", lambda: at)
+    monkeypatch.setattr("on_host.logfiles.time.time", lambda: at)
     logfiles.note(*what)  # type: ignore[arg-type]
 
 

@@ -243,7 +243,7 @@ def test_another_machine_type_is_an_update_in_place(stack: str) -> None:
 @cli
 @pytest.mark.parametrize("stack", ["aws-prod", "gcp-prod"])
 def test_the_real_cli_s_preview_of_another_machine_type_is_asked_about(
-    old: Callable[[str], pretend.Cli], stack: str
+    old: Callable[..., pretend.Cli], stack: str
 ) -> None:
     """`fab up` reads from its events that both instances are stopped for a while, and why."""
     kind = {"aws": "t3.large", "gcp": "e2-standard-2"}[stack[:3]]

@@ -214,7 +214,7 @@ def test_the_table_of_quotas_is_what_a_pair_uses() -> None:
     rows = dict(
         re.findall(r"^\| ((?:AWS|Google): [a-zA-Z ]+) \| (\d+) \|", PAGE.read_text(), re.MULTILINE)
     )
-    wanted = {}
+    wanted: dict[str, str] = {}
     for cloud, stack in (("AWS", "aws-prod"), ("Google", "gcp-prod")):
         counted = Counter(node.type for node in graph.program(stack).nodes)
         wanted |= {f"{cloud}: {name}": str(counted[kind]) for kind, name in QUOTAS[cloud].items()}

@@ -319,7 +319,7 @@ def test_wheels_travel_only_to_a_host_that_lacks_them(tmp_path: Path, pinned: st
     needs none."""
     built = build(project(tmp_path / "p", pinned))
     assert built.wheels
-    bare = {"releases": [], "venvs": []}
+    bare: dict[str, list[str]] = {"releases": [], "venvs": []}
     cases = [(bare, True), (bare | {"venvs": [built.wheels.lock]}, False)]
     for facts, with_wheels in cases:
         place = built.archive(facts, lambda part, doing: None)

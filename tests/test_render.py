@@ -14,6 +14,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -110,7 +111,7 @@ def test_same_contract_same_generation() -> None:
 
 # What is changed in the contract → the services that have to restart on the backend, on the
 # frontend.
-CHANGES = {
+CHANGES: dict[str, tuple[Callable[[Contract], Contract], set[str], set[str]]] = {
     "origins": (
         lambda c: cors(c, allowed_origins=("http://10.213.7.9",)),
         {"gunicorn", "nginx"},
@@ -257,7 +258,7 @@ def test_kit_names_win() -> None:
     assert "A" not in found
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[Callable[[Contract], Contract], str]] = {
     "name": (
         lambda c: application(c, name="shop; rm"),
         "application.name: invalid value 'shop; rm'",

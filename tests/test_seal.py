@@ -276,9 +276,9 @@ def test_the_audit_is_for_root_and_holds_no_secret(
 
 def outline_of(secrets: dict[str, str]) -> Json:
     contract = load("local-ip")
-    return json.loads(
-        json.dumps(render(contract, "backend", contract.backend.hosts[0], secrets).outline())
-    )
+    generation = render(contract, "backend", contract.backend.hosts[0], secrets)
+    outline: Json = json.loads(json.dumps(generation.outline()))
+    return outline
 
 
 def test_a_status_is_told_without_any_secret(place: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infra.core import variables
-from rollout.render.django import environment_text
+from on_host.envfile import environment_text
 from rollout.secret_values import SecretsError, parse
 
 NAMES = st.text(string.ascii_letters + "_", min_size=1, max_size=8)

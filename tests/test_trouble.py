@@ -188,7 +188,12 @@ def test_a_probe_does_not_pass_while_workers_are_killed(monkeypatch: pytest.Monk
     monkeypatch.setattr(probe, "service", lambda: "shop.service")
     now = time.time()
     asked: list[str] = []
-    monkeypatch.setattr(services, "workers_killed", lambda unit, since: asked.append(since) or 2)
+
+    def killed(unit: str, since: str) -> int:
+        asked.append(since)
+        return 2
+
+    monkeypatch.setattr(services, "workers_killed", killed)
     monkeypatch.setattr(probe, "journal_of", lambda unit: "")
     with pytest.raises(
         Failed, match=r"does not stay up: the kernel has killed 2 of gunicorn's workers.*memory_mb"

@@ -99,7 +99,7 @@ def program_start(cloud: str, folder: Path) -> float:
             for code in (ours, bare)
         ]
     )
-    return statistics.median(a / b for a, b in zip(*times, strict=True))
+    return float(statistics.median(a / b for a, b in zip(*times, strict=True)))
 
 
 def line(name: str, value: str, wanted: str) -> None:
@@ -158,4 +158,4 @@ def measure(kit: Kit, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -124,6 +124,7 @@ def start(
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
     networks = NetworkProvider()
     network = networks.create({"stack": "boot", "wanted_subnet": ""})
+    assert network.outs is not None
     found = nspawn.Network(network.outs["bridge"], network.outs["subnet"])
     made: list[nspawn.Machine] = []
 

@@ -13,6 +13,7 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,10 +64,10 @@ class Application:
         (self.page / "number.txt").write_text(str(self.number))
         return str(self.number)
 
-    def ship(self, **more: object) -> list[bool]:
+    def ship(self, **more: Any) -> list[bool]:
         return ship.everywhere(
             settings.read(self.stack.name), outputs.load(self.stack.name), **more
-        )  # type: ignore[arg-type]
+        )
 
     def served(self) -> tuple[str, str]:
         """The number in the release whose workers run, and that on the page."""

@@ -200,10 +200,15 @@ def test_a_key_with_a_passphrase_is_asked_for_or_the_agent_is_named(
     config.write_text(f"IdentityFile {key}\nIdentityAgent {agent}\n")
     assert enters(host.host)
     config.write_text(f"IdentityFile {key}\n")
-    asked = []
+    asked: list[str] = []
+
+    def ask(text: str) -> str:
+        asked.append(text)
+        return PASSPHRASE
+
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("getpass.getpass", lambda text: asked.append(text) or PASSPHRASE)
+    monkeypatch.setattr("getpass.getpass", ask)
     assert enters(host.host) and enters(host.host)
     assert asked == [f"passphrase of {key}: "]
 

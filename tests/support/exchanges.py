@@ -178,7 +178,7 @@ class Maker:
         credentials = self.random.random() < 0.4
         start = self._often(self.api, [self.api, self.page], 0.9)
         mode = self._often("follow", ["follow", "error", "manual"], 0.85)
-        request = Request(self.page, f"{start}/case/{number}/0", method, headers, credentials, mode)  # type: ignore[arg-type]
+        request = Request(self.page, f"{start}/case/{number}/0", method, headers, credentials, mode)
         exchanges = tuple(
             Exchange(
                 self._answer(

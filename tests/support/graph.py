@@ -122,7 +122,7 @@ class Recorder(MockMonitor):
         self.outputs: dict[str, Any] = {}
 
     def RegisterResource(self, request: Any) -> Any:
-        answer = super().RegisterResource(request)
+        answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         inputs = rpc.deserialize_properties(request.object, keep_unknowns=True)
         parent = request.parent.rpartition("::")[2] or None
         self.nodes.append(
@@ -142,7 +142,7 @@ class Recorder(MockMonitor):
     def RegisterResourceOutputs(self, request: Any) -> Any:
         values = _marked(rpc.deserialize_properties(request.outputs, keep_unknowns=True))
         self.outputs = values or self.outputs
-        return super().RegisterResourceOutputs(request)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
 def program(stack: str, **config: str) -> Graph:

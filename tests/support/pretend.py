@@ -209,7 +209,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             key: inputs.get(key, value) if key in inputs else value for key, value in state.items()
         }
         return provider_pb2.CreateResponse(
-            id="" if request.preview else identity, properties=_struct(state)
+            id="" if request.preview else identity or "", properties=_struct(state)
         )
 
     def Update(self, request: Any, context: Any) -> Any:

@@ -107,7 +107,7 @@ class Run:
         last = self.work(hosts)
         for contender in contenders.values():
             contender(last)
-        beside = {"floor": self.floor} if hosts == 1 else {}
+        beside: dict[str, Callable[[Path], bool]] = {"floor": self.floor} if hosts == 1 else {}
         yield Cell(
             "unchanged",
             hosts,
@@ -116,9 +116,9 @@ class Run:
         )
         if hosts == 1:
             self.explain(last, delay_ms)
-        beside = {"the job itself": self.bench.bare} | (
-            {"one by one": self.bench.one_by_one} if hosts > 1 else {}
-        )
+        beside = {"the job itself": self.bench.bare}
+        if hosts > 1:
+            beside["one by one"] = self.bench.one_by_one
         seconds = in_turn(contenders | beside, turns, lambda: self.work(hosts), changes=True)
         yield Cell("changed", hosts, delay_ms, seconds)
 
@@ -235,9 +235,9 @@ def with_tables(page: str, cells: Sequence[str], floors: Sequence[str]) -> str:
     for name, lines in (("cells", cells), ("floors", floors)):
         pattern = rf"(<!-- {name}:[^\n]*-->\n).*?(\n<!-- end -->)"
         text = "\n".join(lines)
-        page = re.sub(
-            pattern, lambda found, text=text: found[1] + text + found[2], page, flags=re.DOTALL
-        )
+        found = re.search(pattern, page, flags=re.DOTALL)
+        assert found, name
+        page = page[: found.start()] + found[1] + text + found[2] + page[found.end() :]
     return page
 
 

@@ -7,25 +7,24 @@ import http.client
 import json
 import sys
 import time
+from typing import Mapping  # noqa: UP035 - Python 3.9 on hosts
 
 WAIT_S = 40
 
 
-def ask(method, origin, more=()):
+def ask(method: str, origin: str, more: Mapping[str, str]) -> tuple[int, list[str]]:
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=WAIT_S)
-    connection.request(
-        method, "/", headers={"Host": orders["host"], "Origin": origin, **dict(more)}
-    )
+    connection.request(method, "/", headers={"Host": orders["host"], "Origin": origin, **more})
     answer = connection.getresponse()
     answer.read()
     return answer.status, answer.headers.get_all("Access-Control-Allow-Origin", [])
 
 
-def ask_until_it_serves(*question):
+def ask_until_it_serves(method: str, origin: str, more: Mapping[str, str]) -> list[str]:
     end = time.monotonic() + WAIT_S
     while True:
         try:
-            status, found = ask(*question)
+            status, found = ask(method, origin, more)
             if status not in (502, 503, 504):
                 return found
         except OSError:
