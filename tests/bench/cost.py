@@ -42,7 +42,7 @@ def without_cors(generation: Generation) -> Generation:
         text = file.text
         for pattern in gone:
             text = re.sub(pattern, "", text, flags=re.MULTILINE)
-        # What is left over would make both sides dear, and the ratio good.
+        # What is left over would make both sides expensive, and the ratio good.
         server = text[text.find("\nserver {") :]
         assert not re.search(r"\$origin_kit_(?!port|connection|media_policy)|\$http_origin", server)
         files.append(replace(file, text=text))

@@ -60,7 +60,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def stack(shared: Stack) -> Stack:
-    """The environment that modules share which leave it whole: a local one that lets in OLD."""
+    """The environment that modules share which leave it whole: a local one that allows OLD."""
     shared.usual = {"extra_origins": [OLD]}
     shared.write()
     shared.fab("up")

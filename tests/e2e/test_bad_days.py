@@ -357,14 +357,14 @@ def test_a_connection_cut_at_any_byte_leaves_the_old_or_the_new_and_the_next_dep
     whole = Cut(host, 1 << 30)
     deploy.everywhere(changed(through(whole)), "deploy")
     assert admitted(stack) == {NEW}
-    told = 0
+    reported = 0
     for _ in range(count):
         stack.fab("deploy")
         relay = Cut(host, chance.randrange(whole.passed))
         try:
             deploy.everywhere(changed(through(relay)), "deploy")
         except change.ChangeError:
-            told += 1
+            reported += 1
             ended(stack)
             assert len(admitted(stack)) == 1
         else:  # the result had come through: no run has as many bytes as another
@@ -372,7 +372,7 @@ def test_a_connection_cut_at_any_byte_leaves_the_old_or_the_new_and_the_next_dep
         assert unfinished(stack) is False
         deploy.everywhere(changed(), "deploy")
         assert admitted(stack) == {NEW}
-    assert told > count / 2
+    assert reported > count / 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

@@ -86,7 +86,7 @@ def project() -> Iterator[Path]:
 def test_a_project_that_does_not_import_leaves_the_old_release_serving(
     stack: Stack, project: Path
 ) -> None:
-    """Its own traceback, shortened, and the setting that named it; then the way back."""
+    """Its own traceback, shortened, and the setting that named it; then how to undo it."""
     before = stack.fab("status").stdout
     settings = project / "shop" / "settings.py"
     settings.write_text(settings.read_text() + "\nimport nothing_of_that_name\n")
@@ -117,7 +117,7 @@ def test_a_host_without_room_keeps_what_it_has(stack: Stack, project: Path) -> N
     assert "as the contract says" in stack.fab("status").stdout
 
 
-def test_an_operator_without_room_is_told_so(tmp_path: Path) -> None:
+def test_an_operator_without_room_gets_a_message(tmp_path: Path) -> None:
     """The kit's home on a full file system: no machine, no mount, no half-written state is left.
     (By the embedded engine: the CLI can't write its own state either, and says so in words of its
     own.)"""

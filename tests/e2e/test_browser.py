@@ -136,7 +136,7 @@ def test_the_same_page_from_an_origin_that_is_not_allowed_is_blocked(local: Envi
         screenshot(page, "local-blocked")
 
 
-def test_an_extra_origin_of_the_stack_is_let_in(local: Environment) -> None:
+def test_an_extra_origin_of_the_stack_is_allowed(local: Environment) -> None:
     """http://127.0.0.1:8080 stands in the stack's extra_origins."""
     with the_same_page_elsewhere(local, 8080) as url, page_of(local, url) as page:
         assert call(page, "GET", "/api/products/")["kind"] == "ok"

@@ -14,7 +14,7 @@ from tests.support.kit import ROOT, Stack, a_copy_of_the_example
 
 pytestmark = pytest.mark.machines
 
-# The example's own settings, as a class; another one lets everybody in.
+# The example's own settings, as a class; another one allows everybody.
 SETTINGS = """
 from configurations import Configuration
 from shop import plain
@@ -76,8 +76,8 @@ def test_a_class_serves_with_the_contract_s_list(stack: Stack, project: Path) ->
         stack.fab("up")
         for words in (["check", "--deploy", "--fail-level", "ERROR"], ["shell", "-v0", "-c", ASK]):
             said = stack.kit.fab("manage", "--stack", stack.name, "--", *words).stdout
-        told = json.loads(said.splitlines()[-1])
-        assert told == [
+        values = json.loads(said.splitlines()[-1])
+        assert values == [
             False,
             False,
             "corsheaders.middleware.CorsMiddleware",

@@ -74,8 +74,8 @@ def test_branches_of_development_are_refused_until_the_variable_is_set(
         said = stack.kit.fab(
             "manage", "--stack", stack.name, "--", "shell", "-v0", "-c", ASK
         ).stdout
-        told = json.loads(said.splitlines()[-1])
-        assert told == [False, "django.core.mail.backends.smtp.EmailBackend", 60]
+        values = json.loads(said.splitlines()[-1])
+        assert values == [False, "django.core.mail.backends.smtp.EmailBackend", 60]
         stack.fab("doctor")
     finally:
         stack.write()

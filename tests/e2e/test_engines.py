@@ -177,7 +177,7 @@ def test_a_renamed_local_stack_is_refused_and_whole_when_it_is_renamed_back(stac
     done = by_hand("stack", "rename", other, "--stack", stack.name)
     assert done.returncode == 0, done.stderr
     try:
-        way_back = f"pulumi stack rename {stack.name} --stack {other}"
+        rename_back = f"pulumi stack rename {stack.name} --stack {other}"
         for verb, *words in (
             ["up"],
             ["up", "--take-over"],
@@ -188,14 +188,15 @@ def test_a_renamed_local_stack_is_refused_and_whole_when_it_is_renamed_back(stac
         ):
             refused = stack.kit.fab(verb, "--stack", other, *words, status=1)
             assert (
-                f"stack {other} was {stack.name}" in refused.stderr and way_back in refused.stderr
+                f"stack {other} was {stack.name}" in refused.stderr
+                and rename_back in refused.stderr
             )
             assert "Traceback" not in refused.stderr
         refused = by_hand("up", "--yes", "--skip-preview", "--stack", other)
         assert refused.returncode != 0
-        assert way_back in refused.stdout + refused.stderr
+        assert rename_back in refused.stdout + refused.stderr
     finally:
-        done = by_hand(*way_back.split()[1:])
+        done = by_hand(*rename_back.split()[1:])
     assert done.returncode == 0, done.stderr
     assert stack.processes() == running
     assert "nothing to do" in stack.fab("up", "--engine", "pulumi").stdout

@@ -120,7 +120,7 @@ def start(
     debian: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str, Callable[[Path, FirstBoot], None]], Booted]]:
     """Boots the tree for a cloud, after `prepare` has seen its root and what the first boot will be
-    told."""
+    reported."""
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
     networks = NetworkProvider()
     network = networks.create({"stack": "boot", "wanted_subnet": ""})
@@ -269,7 +269,7 @@ def test_the_startup_script_makes_the_same_host_and_then_nothing(
     )
 
 
-def test_a_first_boot_that_fails_is_told_with_its_step(
+def test_a_first_boot_that_fails_is_reported_with_its_step(
     start: Callable[[str, Callable[[Path, FirstBoot], None]], Booted],
 ) -> None:
     """A package that can't be had: the operator can log in already, and the step's name reaches the

@@ -117,7 +117,7 @@ def release_on(stack: Stack) -> str:
 
 
 def test_data_survives_ship_rollback_and_a_pulled_plug(stack: Stack) -> None:
-    """The example keeps its db.sqlite3 beside its code; on the host its rows outlive the code all
+    """The example keeps its db.sqlite3 next to its code; on the host its rows outlive the code all
     the same."""
     stack.fab("up")
     make = (

@@ -1,4 +1,4 @@
-"""Steady load on both roles while deploys restart everything: nobody who connects anew is ever
+"""Steady load on both roles while deploys restart everything: nobody who connects again is ever
 turned away."""
 
 from __future__ import annotations

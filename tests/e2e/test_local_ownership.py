@@ -80,7 +80,7 @@ def test_another_checkout_with_a_stack_of_that_name_changes_nothing(
     assert "nothing to do" in stack.fab("up").stdout
 
 
-def test_a_stack_is_taken_over_only_when_told_to(stack: Stack, other: Path) -> None:
+def test_a_stack_is_taken_over_only_when_asked_to(stack: Stack, other: Path) -> None:
     """With --take-over it is the other checkout's, machines and data as they are; the first one is
     kept out then."""
     running = stack.processes()

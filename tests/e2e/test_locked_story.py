@@ -74,7 +74,7 @@ def test_a_workspace_ships_and_imports_its_own_package(stack: Stack, top: Path) 
                 f'FROM = "this workspace"  # {uuid4().hex}\n'
             ),
             "backend/pyproject.toml": f'[project]\nname = "shop"\n{head}{needs}',
-            "backend/.env": "DATABASE_URL=postgres://stranger\n",
+            "backend/.env": "DATABASE_URL=postgres://somebody\n",
             "backend/dump.sql": "x",
             "backend/id_rsa": "x",
         },
@@ -168,7 +168,7 @@ def wheels_of_the_example(folder: Path) -> dict[str, bytes]:
 
 def test_a_private_index_and_a_wrong_hash(stack: Stack, top: Path, tmp_path: Path) -> None:
     """With a password in the environment everything comes from the index and the password reaches
-    no file; a package that is published anew is refused before a host hears of it."""
+    no file; a package that is published again is refused before a host hears of it."""
     with serving(f"ada:{PASSWORD}") as index:
         index.files.update(wheels_of_the_example(tmp_path / "wheels"))
         pins = [

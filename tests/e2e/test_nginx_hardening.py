@@ -83,7 +83,7 @@ def folders(up: Environment) -> Iterator[Environment]:
 
 @pytest.mark.parametrize("folder", URLS, ids=["media", "static", "site"])
 def test_no_link_is_followed(folders: Environment, folder: str) -> None:
-    """A link to a file, to a folder, to something beside it and one through another link: none is
+    """A link to a file, to a folder, to something next to it and one through another link: none is
     served; a file is, although the way to the release leads over a link."""
     host, url = host_of(folders, folder), URLS[folder]
     links = {
@@ -286,13 +286,13 @@ def test_what_users_upload_runs_no_script_on_the_apis_origin(folders: Environmen
 
 SHOWS = """async ([kind, url]) => {
     const element = document.createElement(kind);
-    const told = new Promise(done => {
+    const shown = new Promise(done => {
         for (const event of ["load", "loadedmetadata", "error"])
             element.addEventListener(event, () => done(event));
     });
     element.src = url;
     document.body.append(element);
-    return await told;
+    return await shown;
 }"""
 
 

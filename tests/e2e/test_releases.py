@@ -51,16 +51,18 @@ def warnings_of(stack: Stack) -> list[str]:
 
 
 def test_the_core_story_on_each_debian(stack: Stack, release: str) -> None:
-    """Up, nothing to do, an edit, a ship, a way back, a stop that is seen, doctor, down; and no
+    """Up, nothing to do, an edit, a ship, a rollback, a stop that is seen, doctor, down; and no
     warning of any tool."""
     said = stack.fab("up").stdout
     assert "done" in said
     assert "nothing to do" in stack.fab("up").stdout
     debian, python, nginx = BRINGS[release]
     for role, host in stack.contract.hosts:
-        told = stack.kit.ssh(host, ASK)
+        answer = stack.kit.ssh(host, ASK)
         assert (
-            f"Debian {debian}" in told and f"Python {python}" in told and f"nginx/{nginx}" in told
+            f"Debian {debian}" in answer
+            and f"Python {python}" in answer
+            and f"nginx/{nginx}" in answer
         ), role
     assert warnings_of(stack) == []
 

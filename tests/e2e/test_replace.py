@@ -68,7 +68,7 @@ test -s orders/orders.db-wal'
 
 
 def data(stack: Stack) -> str:
-    """What the backend holds, as far as the application can tell: rows, digests, modes, owners."""
+    """What the backend holds, as far as the application knows: rows, digests, modes, owners."""
     return stack.kit.ssh(
         stack.contract.backend.hosts[0],
         "cd /var/lib/shop && sha256sum secret_key media/kept.txt && readlink orders/link && stat -c"

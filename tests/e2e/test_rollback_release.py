@@ -74,7 +74,7 @@ def served(stack: Stack) -> str:
 
 def test_a_bad_page_goes_back_alone(shipped: Stack) -> None:
     """The last ship changed the page only, so the code stays, though it has a release before;
-    status tells."""
+    status reports."""
     assert served(shipped) == "<h1>bad</h1>"
     before = releases(shipped)
     said = shipped.fab("rollback", "--release").stdout
@@ -149,7 +149,7 @@ def test_a_release_is_gone_to_by_its_name(shipped: Stack) -> None:
     assert "serves already" in shipped.fab("rollback", "--release", "--to", newest).stdout
 
 
-def test_an_interrupt_of_a_rollback_of_one_host_is_told_as_it_is(shipped: Stack) -> None:
+def test_an_interrupt_of_a_rollback_of_one_host_is_reported_as_it_is(shipped: Stack) -> None:
     """The host decides alone and goes on: ^C waits for it, says that it is done, and names no
     command that would go back once more."""
     before = releases(shipped)
@@ -170,8 +170,8 @@ def test_an_interrupt_of_a_rollback_of_one_host_is_told_as_it_is(shipped: Stack)
         lines += process.stdout.readlines()
         said = process.stderr.read()
         assert process.wait(60) == 130, said
-    told = "".join(lines)
-    assert "frontend-1 goes on alone and ends by itself" in told and "rolls back" not in told
+    output = "".join(lines)
+    assert "frontend-1 goes on alone and ends by itself" in output and "rolls back" not in output
     assert "every host has carried it out, so there is nothing left to do" in said
     after = releases(shipped)
     assert after["frontend-1"] != before["frontend-1"] and after["backend-1"] == before["backend-1"]

@@ -69,8 +69,8 @@ def test_a_changed_secret_is_a_config_only_deploy_and_stands_nowhere_else(
 
 
 def test_a_secrets_file_that_others_can_read_is_refused(stack: Stack) -> None:
-    """On this machine secrets stand beside the stack, for their owner alone; a broken line is named
-    by its number."""
+    """On this machine secrets stand next to the stack, for their owner alone; a broken line is
+    named by its number."""
     path = ROOT / "stacks" / f"{stack.name}.secrets"
     try:
         path.write_text(f"API_TOKEN={SENTINEL}\n")
@@ -147,7 +147,7 @@ def test_a_pin_can_not_be_found_from_what_others_on_the_host_may_read(
     stack: Stack, given: Callable[..., list[str]]
 ) -> None:
     """They know the kit and the contract, and render it with each of the ten thousand: nothing
-    tells the right one."""
+    reports the right one."""
     stack.fab("deploy", *given({"PIN": "4711"}))
     public = (
         "sudo -u nobody sh -c 'cat /etc/origin-kit/current/*/* /var/log/origin-kit/*; readlink"

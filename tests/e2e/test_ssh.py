@@ -39,7 +39,7 @@ def make_key(path: Path, passphrase: str = "") -> str:
 
 @dataclass(frozen=True)
 class Server:
-    """A machine with a user who may become root, and who is let in with the keys that `authorize`
+    """A machine with a user who may become root, and who may log in with the keys that `authorize`
     lists."""
 
     kit: Kit
@@ -90,7 +90,7 @@ def pair(stack: Stack) -> Iterator[list[Server]]:
 
 @pytest.fixture
 def servers(pair: list[Server]) -> list[Server]:
-    """Both, with nobody let in."""
+    """Both, where nobody may log in."""
     for one in pair:
         one.authorize()
     return pair
@@ -213,7 +213,7 @@ def test_a_key_with_a_passphrase_is_asked_for_or_the_agent_is_named(
     assert asked == [f"passphrase of {key}: "]
 
 
-def test_an_agent_with_many_keys_is_told_apart_from_a_wrong_key(
+def test_an_agent_with_many_keys_differs_from_a_wrong_key(
     host: Server, config: Path, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OpenSSH hangs up at the sixth key; IdentitiesOnly picks the right one of the same agent."""
@@ -225,8 +225,10 @@ def test_an_agent_with_many_keys_is_told_apart_from_a_wrong_key(
     for key in keys[1:]:
         give(agent, key)
     host.authorize(lines[7])
-    told = refusal(host.host)
-    assert "of your keys, before the right one had its turn" in told and "IdentitiesOnly" in told
+    message = refusal(host.host)
+    assert (
+        "of your keys, before the right one had its turn" in message and "IdentitiesOnly" in message
+    )
     config.write_text(f"IdentityFile {keys[7]}\nIdentitiesOnly yes\n")
     assert enters(host.host)
     config.write_text("IdentityFile none\n")
@@ -240,8 +242,10 @@ def test_no_key_and_a_wrong_key_are_different_messages(
     assert "you have no SSH key: no agent runs" in refusal(host.host)
     make_key(tmp_path / "work")
     config.write_text(f"IdentityFile {tmp_path}/work\n")
-    told = refusal(host.host)
-    assert f"it refused the key {tmp_path}/work for user {USER}" in told and "`ssh_keys`" in told
+    message = refusal(host.host)
+    assert (
+        f"it refused the key {tmp_path}/work for user {USER}" in message and "`ssh_keys`" in message
+    )
 
 
 def test_a_file_that_is_no_key_is_named_only_where_it_was_chosen(
@@ -256,7 +260,7 @@ def test_a_file_that_is_no_key_is_named_only_where_it_was_chosen(
 
 
 def test_a_certificate_opens_the_host(host: Server, config: Path, tmp_path: Path) -> None:
-    """The server knows the authority alone. The certificate stands beside the key, or
+    """The server knows the authority alone. The certificate stands next to the key, or
     CertificateFile names it."""
     authority, key = tmp_path / "authority", tmp_path / "work"
     host.authorize(f"cert-authority {make_key(authority)}")
@@ -344,7 +348,7 @@ def test_a_whole_deploy_goes_through_a_jump_host(
 def test_a_way_that_leads_nowhere_names_the_jump_host(
     servers: list[Server], config: Path, tmp_path: Path
 ) -> None:
-    """A jump host that is not known, lets nobody in, can't reach the host, or is not there: four
+    """A jump host that is not known, allows nobody, can't reach the host, or is not there: four
     messages."""
     jump, host = servers
     line = make_key(tmp_path / "work")
@@ -388,9 +392,9 @@ def test_a_proxy_command_is_a_way_too(host: Server, config: Path, tmp_path: Path
 
 def test_a_configuration_that_openssh_refuses_is_one_message(host: Server, config: Path) -> None:
     config.write_text("NoSuchThing yes\n")
-    told = refusal(host.host)
-    assert told.startswith("your SSH configuration can't be used: ")
-    assert "nosuchthing" in told.lower()
+    message = refusal(host.host)
+    assert message.startswith("your SSH configuration can't be used: ")
+    assert "nosuchthing" in message.lower()
 
 
 def test_machines_of_the_kit_leave_the_configuration_alone(

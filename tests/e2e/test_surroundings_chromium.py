@@ -1,4 +1,4 @@
-"""What stops a request before CORS, or beside it, against what a real Chromium does."""
+"""What stops a request before CORS, or besides it, against what a real Chromium does."""
 
 from __future__ import annotations
 
@@ -229,15 +229,15 @@ def unless_the_network_changes(page: Page, script: str, argument: str) -> None:
 @pytest.mark.parametrize(("page_origin", "api"), PAIRS)
 def test_cookies_travel_as_in_chromium(world: World, page_origin: str, api: str) -> None:
     """Set by the API, asked for by the page: what comes back is what has no obstacle."""
-    let_in = (
+    allowed = (
         ("Access-Control-Allow-Origin", page_origin),
         ("Access-Control-Allow-Credentials", "true"),
     )
     cookies = [f"cookie{number}=x{attributes}" for number, attributes in enumerate(ATTRIBUTES)]
-    lines = (*let_in, ("Content-Length", "0"), *(("Set-Cookie", cookie) for cookie in cookies))
+    lines = (*allowed, ("Content-Length", "0"), *(("Set-Cookie", cookie) for cookie in cookies))
     world.stage.pages |= {
         "/set": Response(200, lines),
-        "/get": Response(200, (*let_in, ("Content-Length", "0"))),
+        "/get": Response(200, (*allowed, ("Content-Length", "0"))),
     }
     world.context.clear_cookies()
     page, _ = world.open(page_origin + "/")

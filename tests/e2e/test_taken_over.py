@@ -117,14 +117,14 @@ def without_the_venv() -> dict[str, str]:
 
 
 def write(checkout: Checkout, origin: str) -> None:
-    """The stack's config, with one origin beside the page's own."""
+    """The stack's config, with one origin besides the page's own."""
     base = yaml.safe_load((ROOT / "stacks" / "Pulumi.local.yaml").read_text())["config"]
     config = {"config": base | {"origin-kit:extra_origins": [origin]}}
     (checkout.folder / "stacks" / f"Pulumi.{STACK}.yaml").write_text(yaml.safe_dump(config))
 
 
 def origins(checkout: Checkout) -> str:
-    """What the backend's Django lets in."""
+    """What the backend's Django allows."""
     text = checkout.run("fab", "outputs", "--stack", STACK)
     found, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
     contract = Contract.from_json(found)
@@ -134,7 +134,7 @@ def origins(checkout: Checkout) -> str:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_pair_of_the_kit_before_is_taken_over(checkout: Checkout, engine: str) -> None:
-    """Status tells of the interruption; deploy undoes or finishes it; ship, rollback and down work
+    """Status reports the interruption; deploy undoes or finishes it; ship, rollback and down work
     as on a pair of its own."""
     stack = ("--stack", STACK)
     write(checkout, OLD)

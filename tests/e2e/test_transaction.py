@@ -54,7 +54,7 @@ def found(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[outputs.Out
 
 
 def admitted(stack: Stack) -> set[str]:
-    """Which of the two origins the live backend lets in, asked through nginx and of what gunicorn's
+    """Which of the two origins the live backend allows, asked through nginx and of what gunicorn's
     workers loaded."""
     ask = (
         "python3 -c 'import http.client,sys;"
@@ -210,7 +210,7 @@ def test_logs_are_those_of_every_host(stack: Stack) -> None:
 def test_two_deploys_at_once_exclude_each_other_by_name(
     stack: Stack, found: outputs.Outputs, tmp_path: Path
 ) -> None:
-    """The second waits as long as it is told to, then names the first."""
+    """The second waits as long as it is asked to, then names the first."""
     host = stack.contract.backend.hosts[0]
     stack.kit.ssh(
         host,

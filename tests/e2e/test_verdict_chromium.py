@@ -52,7 +52,9 @@ class Watch:
         session.send("Audits.enable")
 
     def _sent(self, event: dict[str, Any]) -> None:
-        if event.get("type") != "Preflight":  # its failure is told first, and without the reason
+        if (
+            event.get("type") != "Preflight"
+        ):  # its failure is reported first, and without the reason
             self.urls.setdefault(event["requestId"], event["request"]["url"])
 
     def _issue(self, event: dict[str, Any]) -> None:

@@ -103,7 +103,7 @@ class Cloud(Mocks):
 
 
 def address(name: str) -> str:
-    """frontend-1 is 203.0.113.10, backend-1 is 203.0.113.20 and so on; what stands beside it 100
+    """frontend-1 is 203.0.113.10, backend-1 is 203.0.113.20 and so on; what stands next to it 100
     more."""
     role, number, *more = name.split(
         "-"

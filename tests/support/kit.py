@@ -90,7 +90,7 @@ class Kit:
 
 
 class Stack:
-    """A stack file of this test's own, gone when the test is; `usual` keys stand in it unless told
+    """A stack file of this test's own, gone when the test is; `usual` keys stand in it unless asked
     otherwise."""
 
     def __init__(self, kit: Kit) -> None:

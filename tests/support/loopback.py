@@ -37,7 +37,7 @@ def wheel(name: str, version: str, content: str = "", *needs: str) -> tuple[str,
 
 
 def fetch_everything_below(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Caches and a home of its own for the kit, uv and pip, so that every file is fetched anew."""
+    """Caches and a home of its own for the kit, uv and pip, so that every file is fetched again."""
     monkeypatch.setenv("ORIGIN_KIT_CACHE", str(folder / "cache"))
     monkeypatch.setenv("UV_CACHE_DIR", str(folder / "uv"))
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")

@@ -1,11 +1,11 @@
-"""The kit beside tuned Ansible and pyinfra: `python -m tests.bench.peers`, the second part of `make
-bench`.
+"""The kit compared with tuned Ansible and pyinfra: `python -m tests.bench.peers`, the second part
+of `make bench`.
 
 The same job through the same relay for all: the files that the kit renders, in their real places,
 on the same backend hosts; `nginx -t` and `manage.py check --deploy` under the new settings; a
 restart of what they belong to; the same questions of allowed and refused origins, on all hosts at
 once. Where nothing changed nobody validates, restarts or asks. Contenders take turns, A B C A B C;
-a ratio is taken within a turn, and the median of a cell's ratios is shown. Beside them stand our
+a ratio is taken within a turn, and the median of a cell's ratios is shown. Next to them stand our
 own way of one host after the other, and what a change costs the hosts whoever asks for it.
 """
 
@@ -107,19 +107,19 @@ class Run:
         last = self.work(hosts)
         for contender in contenders.values():
             contender(last)
-        beside: dict[str, Callable[[Path], bool]] = {"floor": self.floor} if hosts == 1 else {}
+        extra: dict[str, Callable[[Path], bool]] = {"floor": self.floor} if hosts == 1 else {}
         yield Cell(
             "unchanged",
             hosts,
             delay_ms,
-            in_turn(contenders | beside, turns, lambda: last, changes=False),
+            in_turn(contenders | extra, turns, lambda: last, changes=False),
         )
         if hosts == 1:
             self.explain(last, delay_ms)
-        beside = {"the job itself": self.bench.bare}
+        extra = {"the job itself": self.bench.bare}
         if hosts > 1:
-            beside["one by one"] = self.bench.one_by_one
-        seconds = in_turn(contenders | beside, turns, lambda: self.work(hosts), changes=True)
+            extra["one by one"] = self.bench.one_by_one
+        seconds = in_turn(contenders | extra, turns, lambda: self.work(hosts), changes=True)
         yield Cell("changed", hosts, delay_ms, seconds)
 
     def floor(self, _: Path) -> bool:

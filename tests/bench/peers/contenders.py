@@ -60,7 +60,7 @@ class Bench:
         ).stdout.strip()
 
     def contenders(self) -> dict[str, Contender]:
-        """Name → the work, which gets the folder that `prepare` made and tells whether anything
+        """Name → the work, which gets the folder that `prepare` made and returns whether anything
         changed, as it says."""
         return {"ours": self.ours, **{peer: getattr(self, peer.lower()) for peer in PEERS}}
 
@@ -111,7 +111,7 @@ class Bench:
             )
 
     def hosts(self, work: Path) -> dict[str, dict[str, Any]]:
-        """What Ansible is told of each host."""
+        """What Ansible gets to know of each host."""
         found: dict[str, dict[str, Any]] = json.loads((work / "inventory.json").read_text())["all"][
             "hosts"
         ]
@@ -148,7 +148,7 @@ class Bench:
         return bool(re.search(r"Grand total +\d+ +[1-9]", said))
 
     def prepare(self, work: Path, contract: Contract) -> None:
-        """The job for `contract` in a folder, with what each peer wants to be told of the hosts."""
+        """The job for `contract` in a folder, with what each peer wants to know of the hosts."""
         work.mkdir()
         job.write(work, contract)
         known = work / "known_hosts"
@@ -165,8 +165,8 @@ class Bench:
 
     def _ansible_inventory(self, work: Path, contract: Contract, known: Path) -> object:
         def facts(name: str) -> dict[str, object]:
-            told = json.loads((work / name / "job.json").read_text())
-            return {key: told[key] for key in ("app", "absent", "probes")}
+            job = json.loads((work / name / "job.json").read_text())
+            return {key: job[key] for key in ("app", "absent", "probes")}
 
         options = (
             f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
