@@ -146,11 +146,10 @@ def up(
     allow_delete: list[str] | None = None,
     allow_stop: list[str] | None = None,
 ) -> None:
-    """Make the environment exist, ship the application, deploy the configuration, check it.
+    """Create the environment, ship the code, deploy the configuration, and check it.
 
-    What holds data is replaced or deleted, and a host stopped for a while, only after a question,
-    or where
-    --allow-replace, --allow-delete or --allow-stop names it.
+    Resources with data are replaced or deleted, and hosts are stopped for a while, only after a
+    question, or where --allow-replace, --allow-delete or --allow-stop names them.
     """
     from rollout import (
         changes,
@@ -205,8 +204,10 @@ def down(
     take_over: bool = False,
     yes: bool = False,
 ) -> None:
-    """Remove the environment and everything in it; asks for the stack's name. Refuses
-    production."""
+    """Remove the environment and everything in it, after a question.
+
+    The question asks for the stack's name. A production stack is not removed.
+    """
     from rollout import infrastructure, settings
 
     wanted = settings.read(named(stack))
@@ -236,10 +237,10 @@ def replace(
     abort: bool = False,
     keep_copy: bool = False,
 ) -> None:
-    """Give a host a new machine, with its data, address and release; the old one is removed last.
+    """Replace a host's machine; its data, address and release move to the new one.
 
-    A run that was stopped is continued by the next. Until the new machine has the address, --abort
-    takes it back.
+    The old machine is removed last. The next run continues one that was stopped. Until the new
+    machine has the address, --abort removes it again.
     """
     from rollout import replace as replacing
     from rollout import settings
@@ -250,7 +251,7 @@ def replace(
 
 @verb(name="outputs", help={"stack": STACK, "outputs": OUTPUTS})
 def outputs_(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
-    """The contract as JSON on stdout, nothing else."""
+    """Print the contract as JSON on stdout, nothing else."""
     report.line(json.dumps(read(stack, outputs, json=True).contract.to_json(), indent=2))
 
 
@@ -304,8 +305,10 @@ def deploy(
     batch: int = 1,
     json: bool = False,
 ) -> None:
-    """Make the configuration on every host equal to the contract; restart only what runs on another
-    one."""
+    """Make the configuration on every host equal to the contract.
+
+    Only services that run an older configuration are restarted.
+    """
     from rollout import deploy as deployment
 
     started = time.monotonic()
@@ -352,8 +355,10 @@ def rollback(
     role: str | None = None,
     past_migrations: bool = False,
 ) -> None:
-    """Go back to the configuration (or with --release the code) before this one; data stays,
-    migrations too."""
+    """Go back to the previous configuration, or with --release to the previous code.
+
+    Data stays as it is, and so do migrations.
+    """
     from rollout import deploy as deployment
     from rollout import rollback as way_back
 
@@ -391,8 +396,7 @@ def plan(
     engine: str | None = None,
     check: bool = False,
 ) -> None:
-    """Show what `fab up` would change of the infrastructure, and what a deploy would change and
-    restart, and why.
+    """Show what `fab up` and `fab deploy` would change and restart, and why.
 
     Writes nothing. With --outputs FILE there is no infrastructure to compare with.
     """
@@ -424,7 +428,7 @@ def plan(
 def status(
     _: Context, stack: str | None = None, outputs: str | None = None, json: bool = False
 ) -> None:
-    """What every host holds, what its processes loaded, and whether that is the contract."""
+    """Show what every host holds and runs, and whether that is the contract."""
     from rollout import deploy as deployment
 
     found = read(stack, outputs, json, strict=False)
@@ -440,8 +444,10 @@ def status(
 def history(
     _: Context, stack: str | None = None, outputs: str | None = None, json: bool = False
 ) -> None:
-    """What was deployed and shipped on every host, when and by whom, and what a rollback can go
-    to."""
+    """Show what was deployed and shipped on every host, when, and by whom.
+
+    It marks the generations and releases that a rollback can go to.
+    """
     from rollout import deploy as deployment
 
     outcomes = deployment.everywhere(read(stack, outputs, json, strict=False), "history")
@@ -460,8 +466,10 @@ def logs(
     lines: int = 20,
     role: str | None = None,
 ) -> None:
-    """The last that nginx (requests and errors) and the application wrote on every host, by
-    time."""
+    """Show the last lines that nginx and the application logged on every host.
+
+    They are in the order of time: nginx's requests and errors, and the application's log.
+    """
     from rollout import deploy as deployment
 
     only = deployment.role_of(role)
@@ -477,8 +485,8 @@ def logs(
 def manage(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
     """Run a management command on the first backend: fab manage -- createsuperuser.
 
-    It runs with the service's user, environment, settings and limits, interactive where there is a
-    terminal.
+    It runs with the service's user, environment, settings and limits; it is interactive where there
+    is a terminal.
     """
     from rollout import manage as management
 
@@ -516,7 +524,7 @@ def doctor(
     html: str | None = None,
     json: bool = False,
 ) -> None:
-    """Say what a browser would let a page read, and why not."""
+    """Show which responses a browser lets a page read, and why not the others."""
     from rollout import doctor as surgery
     from rollout import services, settings
     from rollout.doctor import page
@@ -564,8 +572,10 @@ def adopt(
     wsgi: str | None = None,
     force: bool = False,
 ) -> None:
-    """Read a Django project, say what will change and what conflicts, write a stack's config; the
-    project stays."""
+    """Read a Django project, list changes and conflicts, and write a stack's config.
+
+    The project itself stays as it is.
+    """
     from rollout import adopt as adoption
 
     page = Path(frontend) if frontend else None

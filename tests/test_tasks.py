@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import tasks
 from infra.core.settings import SettingsError
 from rollout import infrastructure, settings
 from rollout.changes import Allowed
@@ -97,6 +98,14 @@ def fab(*words: str, typed: str | None = None) -> subprocess.CompletedProcess[st
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+@pytest.mark.parametrize("name", tasks.ns.task_names)
+def test_help_starts_with_one_sentence_on_one_line(name: str) -> None:
+    """`fab --list` and `fab` show the first line only."""
+    first, *rest = (tasks.ns[name].__doc__ or "").splitlines()
+    assert first.endswith(".") and len(first) <= 80
+    assert not rest or rest[0] == ""
 
 
 def test_down_asks_for_the_stack_s_name(cloud: Cloud) -> None:
