@@ -1,4 +1,4 @@
-"""Environment files: what is written is read back."""
+"""Environment files: reading gives back what was written."""
 
 from __future__ import annotations
 
@@ -15,5 +15,6 @@ NAMES = st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True)
         NAMES, st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
     )
 )
-def test_what_is_written_is_read_back(values: dict[str, str]) -> None:
+def test_values_are_read_back(values: dict[str, str]) -> None:
+    """Whatever the values hold, reading the text gives the same values."""
     assert environment(environment_text(values)) == values

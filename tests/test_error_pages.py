@@ -1,4 +1,4 @@
-"""Whether the project's pages for errors can be shown: asked of a real Django, as a ship asks."""
+"""Whether the project's error pages can be rendered: a real Django, called as a ship does."""
 
 from __future__ import annotations
 
@@ -32,15 +32,13 @@ def failing(folder: Path, urls: str = "", **pages: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("pages", [{}, {"p400": "no", "p500": "<h1>{{ request }}</h1>"}])
-def test_pages_that_can_be_shown_and_none_at_all_are_well(
-    tmp_path: Path, pages: dict[str, str]
-) -> None:
+def test_good_pages_and_no_pages_are_fine(tmp_path: Path, pages: dict[str, str]) -> None:
+    """Pages that render, and a project without pages, give no failure."""
     assert failing(tmp_path, **pages) == {}
 
 
 def test_a_page_that_raises_is_named_with_its_exception(tmp_path: Path) -> None:
-    """A tag of a library that is not there, a file that no finder finds: visitors get gunicorn's
-    bare 500."""
+    """An unknown tag library or URL name: visitors would get gunicorn's bare 500."""
     found = failing(tmp_path, p400="{% load nowhere %}", p500="{% url 'nothing' %}")
     assert list(found) == ["400.html", "500.html"]
     assert found["400.html"].startswith(
@@ -51,6 +49,6 @@ def test_a_page_that_raises_is_named_with_its_exception(tmp_path: Path) -> None:
 
 
 def test_a_view_of_the_project_is_not_called(tmp_path: Path) -> None:
-    """It may expect more of a request than a ship has."""
+    """It may need more of a request than a ship has."""
     urls = "def mine(request, *_): raise KeyError\nhandler400 = handler500 = mine\n"
     assert failing(tmp_path, urls) == {}

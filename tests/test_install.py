@@ -493,7 +493,7 @@ raise ValueError(text + " DJANGO_CONFIGURATION is undefined.")
             "shop/mine.py is not among the project's files: write it",
         ),
         ({"shop__wsgi_dot_py": "import gone\n"}, "No module named 'gone' (shop/wsgi.py, line 1)"),
-        ({"shop__wsgi_dot_py": "app = 1\n"}, "nothing callable by the name of 'application'"),
+        ({"shop__wsgi_dot_py": "app = 1\n"}, "nothing callable named 'application'"),
         (
             {
                 "shop__wsgi_dot_py": (
@@ -1203,7 +1203,7 @@ MENDING_STEPS = [
 def test_a_kill_while_mending_leaves_something_that_serves_and_the_next_ship_mends(
     hand_machine: Machine, two_releases: tuple[Release, Release], name: str
 ) -> None:
-    """Until its place is taken the changed release goes on serving."""
+    """Until its place is taken the changed release continues to serve."""
     machine, (built, _) = hand_machine, two_releases
     machine.ship(built)
     (machine.root / "unit").touch()

@@ -1,5 +1,4 @@
-"""Which configuration a release can run under: by the modules that it names, and by classes of
-settings."""
+"""Whether a release can run under a configuration, by its modules and classes of settings."""
 
 from __future__ import annotations
 
@@ -20,18 +19,10 @@ CLASSES = "from configurations import Configuration\nclass Prod(Configuration): 
         (PLAIN, {"settings.py": "X = 1\n"}, False, True),
         (PLAIN, {"other.py": "X = 1\n"}, False, False),
         (WITH_CLASS, {"settings.py": CLASSES}, True, True),
-        (
-            WITH_CLASS,
-            {"settings.py": "X = 1\n"},
-            False,
-            False,
-        ),  # the release before, without that package
-        (
-            PLAIN,
-            {"settings.py": CLASSES},
-            True,
-            False,
-        ),  # its class would come after the kit's settings
+        # The previous release, without the package django-configurations.
+        (WITH_CLASS, {"settings.py": "X = 1\n"}, False, False),
+        # Its class would override the kit's settings.
+        (PLAIN, {"settings.py": CLASSES}, True, False),
         (
             PLAIN,
             {"settings/__init__.py": "from .base import *\n", "settings/base.py": CLASSES},
@@ -44,7 +35,9 @@ CLASSES = "from configurations import Configuration\nclass Prod(Configuration): 
 def test_a_release_fits_a_configuration(
     tmp_path: Path, kit: str, settings: dict[str, str], installed: bool, fits: bool
 ) -> None:
-    generation, release = tmp_path / "generation", tmp_path / "release"
+    """It needs the modules that the configuration names; classes of settings need a named class."""
+    generation = tmp_path / "generation"
+    release = tmp_path / "release"
     (generation / "django").mkdir(parents=True)
     (generation / "django/origin_kit_settings.py").write_text(kit)
     for name, text in settings.items():

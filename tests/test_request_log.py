@@ -1,4 +1,4 @@
-"""Where a project's log of failed requests goes: asked of a real Django, as the doctor asks."""
+"""Where a project's log of failed requests goes: a real Django, called as the doctor does."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def destinations(folder: Path, settings: str) -> dict[str, Any]:
     return found
 
 
-def test_a_file_is_named_with_how_it_ends(tmp_path: Path) -> None:
+def test_a_file_is_named_with_its_last_lines(tmp_path: Path) -> None:
     """The frames of its tracebacks are left out."""
     log = tmp_path / "errors.log"
     log.write_text(
@@ -54,6 +54,7 @@ def test_a_file_is_named_with_how_it_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("logger", ["root", "django", "django.request"])
 def test_every_logger_on_the_way_counts(tmp_path: Path, logger: str) -> None:
+    """A handler of django.request, of its parent or of the root gets the error."""
     assert list(destinations(tmp_path, logging_of(FILE % "a.log", logger))["files"]) == [
         str(tmp_path / "a.log")
     ]
@@ -71,7 +72,7 @@ def test_every_logger_on_the_way_counts(tmp_path: Path, logger: str) -> None:
             "ADMINS = [('a', 'a@example.com')]\n" + logging_of(MAIL),
             (False, ["django.utils.log.AdminEmailHandler"]),
         ),
-        (logging_of(MAIL), (False, [])),  # there is nobody to tell
+        (logging_of(MAIL), (False, [])),  # without ADMINS nobody gets it
         (logging_of('{"class": "logging.NullHandler"}'), (False, [])),
         (logging_of('{"class": "logging.StreamHandler", "level": "CRITICAL"}'), (False, [])),
         (
@@ -80,21 +81,21 @@ def test_every_logger_on_the_way_counts(tmp_path: Path, logger: str) -> None:
             ),
             (False, []),
         ),
-        (
-            logging_of('{"class": "logging.StreamHandler"}', keep=False),
-            (False, []),
-        ),  # disable_existing_loggers is True
+        # disable_existing_loggers is True here.
+        (logging_of('{"class": "logging.StreamHandler"}', keep=False), (False, [])),
         ("", (False, [])),  # Django's own, with DEBUG off and no ADMINS
     ],
 )
-def test_what_is_no_file_is_told_apart(
+def test_other_handlers_are_distinguished(
     tmp_path: Path, settings: str, wanted: tuple[bool, list[str]]
 ) -> None:
+    """A handler writes to the journal, sends the log elsewhere, or drops it."""
     found = destinations(tmp_path, settings)
     assert (found["files"], (found["journal"], found["others"])) == ({}, wanted)
 
 
-def test_a_log_that_is_gone_or_large_ends_all_the_same(tmp_path: Path) -> None:
+def test_only_the_end_of_a_large_log_is_read(tmp_path: Path) -> None:
+    """The last line of a log of 5 MB is returned."""
     log = tmp_path / "a.log"
     log.write_text("x" * 5_000_000 + "\nValueError: the last\n")
     assert destinations(tmp_path, logging_of(FILE % log))["files"][str(log)].endswith(

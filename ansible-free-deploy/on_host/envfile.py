@@ -5,18 +5,26 @@ from __future__ import annotations
 import re
 from typing import Mapping  # noqa: UP035 - Python 3.9 on hosts
 
+_NEEDS_ESCAPE = re.compile(r'(["\\$`])')
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_LINE = re.compile(r'^([^=\n]+)="((?:[^"\\]|\\.)*)"$', re.MULTILINE | re.DOTALL)
+
 
 def environment_text(values: Mapping[str, str]) -> str:
-    """Lines for systemd's EnvironmentFile= (systemd.exec(5)): quoted; a POSIX shell reads them
-    alike."""
-    return "".join(f'{name}="{_escaped(value)}"\n' for name, value in sorted(values.items()))
+    """Lines for systemd's EnvironmentFile= (systemd.exec(5)), all quoted.
 
-
-def _escaped(value: str) -> str:
-    return re.sub(r'(["\\$`])', r"\\\1", value)
+    A POSIX shell reads the same values from them.
+    """
+    lines = []
+    for name, value in sorted(values.items()):
+        escaped = _NEEDS_ESCAPE.sub(r"\\\1", value)
+        lines.append(f'{name}="{escaped}"\n')
+    return "".join(lines)
 
 
 def environment(text: str) -> dict[str, str]:
-    """The values in what `environment_text` has written."""
-    found = re.findall(r'^([^=\n]+)="((?:[^"\\]|\\.)*)"$', text, re.MULTILINE | re.DOTALL)
-    return {name: re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL) for name, value in found}
+    """The values in a text that `environment_text` has written."""
+    values = {}
+    for name, escaped in _LINE.findall(text):
+        values[name] = _ESCAPED.sub(r"\1", escaped)
+    return values

@@ -1,9 +1,8 @@
-"""Who may log in to this host: the user's authorized_keys, kept equal to the list that the contract
-holds.
+"""Who may log in to this host: the user's authorized_keys, kept equal to the contract's list.
 
 ORDERS["logins"] holds `user`, `keys` (OpenSSH public key lines) and `own` (kind and data of the key
-that this login used, or None); without it nothing is touched. The key in use is never taken away:
-whoever deploys stays able to.
+that this login used, or None). Without ORDERS["logins"], nothing is touched. The key in use is
+never removed, so that whoever deploys can log in again.
 """
 
 from __future__ import annotations
@@ -27,67 +26,95 @@ _KEY = re.compile(r"(?:^|\s)((?:ssh|ecdsa|sk)-[a-z0-9@.-]+\s+[A-Za-z0-9+/]+={0,3
 
 
 def key_of(line: str) -> str | None:
-    """Kind and data of the key in a line, whatever options stand before it; None for a comment."""
-    found = None if line.lstrip().startswith("#") else _KEY.search(line)
-    return " ".join(found[1].split()) if found else None
+    """Kind and data of the key in a line, without the options before it; None for a comment."""
+    if line.lstrip().startswith("#"):
+        return None
+    match = _KEY.search(line)
+    if match is None:
+        return None
+    return " ".join(match[1].split())
 
 
-def plain(line: str) -> bool:
+def has_no_options(line: str) -> bool:
     """Whether the line is a key and perhaps a comment, without options before it."""
     return line.startswith(("ssh-", "ecdsa-", "sk-"))
 
 
+def comment(line: str) -> str:
+    """The comment behind the key; "" where there is none."""
+    match = _KEY.search(line)
+    if match is None or match[2] is None:
+        return ""
+    return match[2].strip()
+
+
 def name_of(line: str) -> str:
-    """A key for a person: kind, fingerprint as `ssh-keygen -l` gives it, comment."""
-    found = _KEY.search(line)
-    if found is None:
+    """A key for a person: kind, fingerprint as `ssh-keygen -l` prints it, comment."""
+    key = key_of(line)
+    if key is None:
         return line[:60]
-    kind, data = found[1].split()
+    kind, data = key.split()
     try:
         digest = hashlib.sha256(base64.b64decode(data)).digest()
     except ValueError:
         return line[:60]
-    words = [kind, "SHA256:" + base64.b64encode(digest).decode().rstrip("="), found[2] or ""]
-    return " ".join(filter(None, words))
+    fingerprint = base64.b64encode(digest).decode().rstrip("=")
+    return f"{kind} SHA256:{fingerprint} {comment(line)}".rstrip()
 
 
 class Change:
-    """What the file holds, what it should hold, and so who comes, who goes and who only stays for
-    now."""
+    """What the file holds and what it should hold.
+
+    `added`, `removed` and `retained` are lines: keys to add, keys to remove, and the key of this
+    login where the list does not have it. `text` is the new file.
+    """
 
     def __init__(self, orders: Json, lines: list[str]) -> None:
         wanted = {str(key_of(line)): line for line in orders["keys"]}
-        there = [line for line in lines if key_of(line)]
         own = orders.get("own")
-        listed = [line for line in there if key_of(line) in wanted and plain(line)]
-        self.stays = [line for line in there if own and key_of(line) == own and own not in wanted][
-            :1
-        ]
-        self.comes = [line for key, line in wanted.items() if key not in map(key_of, listed)]
-        self.goes = [line for line in there if line not in listed and line not in self.stays]
-        texts = [" ".join(filter(None, [key, comment(line)])) for key, line in wanted.items()]
-        self.text = HEAD + "".join(f"{line}\n" for line in [*texts, *self.stays])
+        if own in wanted:
+            own = None
+        self.added: list[str] = []
+        self.removed: list[str] = []
+        self.retained: list[str] = []
+
+        in_place = set()
+        for line in lines:
+            key = key_of(line)
+            if key is None:
+                continue
+            if key in wanted and has_no_options(line):
+                in_place.add(key)
+            elif key == own and not self.retained:
+                self.retained.append(line)
+            elif line not in self.retained:
+                self.removed.append(line)
+
+        self.text = HEAD
+        for key, line in wanted.items():
+            if key not in in_place:
+                self.added.append(line)
+            self.text += f"{key} {comment(line)}".rstrip() + "\n"
+        for line in self.retained:
+            self.text += f"{line}\n"
 
     def __bool__(self) -> bool:
-        return bool(self.comes or self.goes)
-
-
-def comment(line: str) -> str:
-    found = _KEY.search(line)
-    return (found[2] or "").strip() if found else ""
+        return bool(self.added or self.removed)
 
 
 def home(user: str) -> Path:
+    """The user's home folder. Raises Failed where there is no such user."""
     try:
         return Path(str(places.ROOT) + pwd.getpwnam(user).pw_dir)
     except KeyError:
         raise Failed(
-            f"there is no user {user} here, whose authorized_keys are to be written"
+            f"there is no user {user} on this host, so their authorized_keys can't be written;"
+            " correct the user of this host in the stack's config, or create the user"
         ) from None
 
 
 def look() -> Change | None:
-    """The change that is due, also an empty one; None where the contract has no list."""
+    """The change that is due, even an empty one; None where the contract has no list."""
     orders = ORDERS.get("logins")
     if not orders:
         return None
@@ -100,37 +127,38 @@ def look() -> Change | None:
 
 
 def differences() -> dict[str, str]:
-    """As a generation's: the file, and who would come and go."""
+    """The change in the form of a generation's diffs: path → keys to add and to remove."""
     change = look()
     if not change:
         return {}
-    lines = [f"+{name_of(line)}\n" for line in change.comes] + [
-        f"-{name_of(line)}\n" for line in change.goes
-    ]
-    return {NAME: "".join([f"who may log in ({NAME})\n", *lines])}
+    text = f"who may log in ({NAME})\n"
+    for line in change.added:
+        text += f"+{name_of(line)}\n"
+    for line in change.removed:
+        text += f"-{name_of(line)}\n"
+    return {NAME: text}
 
 
 def settle() -> bool:
-    """Make the file equal to the list; whether it was another. Needs the host's lock."""
+    """Make the file equal to the list; whether it was different. Needs the host's lock."""
     change = look()
     if change is None:
         return False
-    for line in change.stays:
-        emit(
-            step="logins",
-            text=f"keeps the key of this login, which ssh_keys does not list: {name_of(line)}",
-        )
+    for line in change.retained:
+        text = f"keeps the key of this login, which ssh_keys does not list: {name_of(line)}"
+        emit(step="logins", text=text)
     if not change:
         return False
-    for verb, lines in (("lets in", change.comes), ("no longer lets in", change.goes)):
-        for line in lines:
-            emit(step="logins", text=f"{verb} {name_of(line)}")
+    for line in change.added:
+        emit(step="logins", text=f"allows {name_of(line)}")
+    for line in change.removed:
+        emit(step="logins", text=f"no longer allows {name_of(line)}")
     write(str(ORDERS["logins"]["user"]), change.text)
     return True
 
 
 def write(user: str, text: str) -> None:
-    """The whole file or the one before, durably. No link in the user's folder is followed."""
+    """Write the whole file durably, or leave the one before; follow no link of the user's."""
     owner = pwd.getpwnam(user)
     descriptor = os.open(str(home(user)), os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -142,14 +170,17 @@ def write(user: str, text: str) -> None:
         os.close(descriptor)
     try:
         if os.fstat(folder).st_uid not in (0, owner.pw_uid):
-            raise Failed(f"{home(user)}/.ssh belongs to neither {user} nor root: not written")
+            raise Failed(
+                f"{home(user)}/.ssh belongs to neither {user} nor root, so authorized_keys was not"
+                f" written; run `chown {user}` on that folder, then run this again"
+            )
         _replace(folder, text.encode(), owner)
     finally:
         os.close(folder)
 
 
 def _replace(folder: int, data: bytes, owner: pwd.struct_passwd) -> None:
-    new, final, other = ".authorized_keys.origin-kit", Path(NAME).name, Path(OTHER).name
+    new = ".authorized_keys.origin-kit"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(new, dir_fd=folder)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -158,7 +189,7 @@ def _replace(folder: int, data: bytes, owner: pwd.struct_passwd) -> None:
         handle.write(data)
         handle.flush()
         os.fsync(handle.fileno())
-    os.rename(new, final, src_dir_fd=folder, dst_dir_fd=folder)
+    os.rename(new, Path(NAME).name, src_dir_fd=folder, dst_dir_fd=folder)
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(other, dir_fd=folder)
+        os.unlink(Path(OTHER).name, dir_fd=folder)
     os.fsync(folder)

@@ -166,7 +166,7 @@ def test_no_room_for_another_file_is_not_called_a_full_disk_of_many_gigabytes(
     with on(stack, frontend, begin, "umount /opt/shop; rm -r /run/copy"):
         said = stack.fab("ship", status=1).stderr
         assert re.search(r"opt/shop: \d+ MiB free, but no inodes", said)
-        assert "goes on serving" in said
+        assert "continues to serve" in said
         assert "edited" in stack.kit.ssh(frontend, "cat /opt/shop/current/site/index.html")
     assert "shipped" in stack.fab("ship").stdout
     assert "unchanged" in stack.fab("ship").stdout

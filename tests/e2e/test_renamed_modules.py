@@ -55,7 +55,8 @@ def test_a_rename_in_code_and_stack_goes_through(own: Stack) -> None:
         own.write(**renamed(copy))
         refused = own.fab("deploy", status=1).stderr
         assert (
-            "has no module" in refused and "`fab ship` switches to a release that has it" in refused
+            "has no module" in refused
+            and "run `fab ship`: it switches to a release that has it" in refused
         )
         assert served(own) == before
         assert "shipped" in own.fab("ship").stdout

@@ -1,8 +1,8 @@
-"""Collect the project's static files where only this process sees them, and hand them over on
-standard output.
+"""Collect the project's static files in a private folder and write them to standard output.
 
-`python -I -c TEXT COMMAND...` runs the command with ORIGIN_KIT_STATIC, a folder, in its
-environment. Each file follows a line with its name and size, as JSON; ["", count] ends it.
+`python -I -c TEXT COMMAND...` runs the command with ORIGIN_KIT_STATIC, a folder that only this
+process sees, in its environment. Each file follows a line with its name and size, as JSON;
+["", count] is the end.
 """
 
 from __future__ import annotations
@@ -15,49 +15,66 @@ import subprocess
 import sys
 import tempfile
 
+_AT_ONCE = 1 << 20  # bytes
+
 
 def main(command: list[str]) -> int:
     folder = tempfile.mkdtemp(prefix="static-", dir="/var/tmp")
     try:
-        environment = dict(os.environ, ORIGIN_KIT_STATIC=folder)
-        status = subprocess.run(command, env=environment, stdout=sys.stderr, check=False).returncode
-        if status:
-            return abs(status)
-        count = 0
-        for path in paths(folder):
-            hand_over(folder, path)
-            count += 1
-        sys.stdout.buffer.write(json.dumps(["", count]).encode() + b"\n")
-        sys.stdout.buffer.flush()
-        return 0
+        return collect(command, folder)
     except OSError as problem:
-        sys.exit(f"a static file changes while it is read: {problem.filename}: {problem.strerror}")
+        sys.exit(f"a static file changed while it was read: {problem.filename}: {problem.strerror}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def collect(command: list[str], folder: str) -> int:
+    """Run the command, then send what it left in the folder; its status."""
+    environment = dict(os.environ, ORIGIN_KIT_STATIC=folder)
+    done = subprocess.run(command, env=environment, stdout=sys.stderr, check=False)
+    if done.returncode:
+        return abs(done.returncode)
+    count = 0
+    for path in paths(folder):
+        send(folder, path)
+        count += 1
+    send_header("", count)
+    sys.stdout.buffer.flush()
+    return 0
+
+
 def paths(folder: str) -> list[str]:
-    """What is below the folder, relative to it: files, and links to anything."""
+    """The files below the folder, and links to anything, relative to it."""
     found = []
     for here, folders, names in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(here, name))]
-        found += [os.path.relpath(os.path.join(here, name), folder) for name in names + links]
+        for name in names + links:
+            found.append(os.path.relpath(os.path.join(here, name), folder))
     return found
 
 
-def hand_over(folder: str, path: str) -> None:
+def send(folder: str, path: str) -> None:
+    """Write a file's header and its bytes. Exits for anything but a regular file."""
     place = os.path.join(folder, path)
     if not stat.S_ISREG(os.lstat(place).st_mode):
-        sys.exit(f"it leaves {path}, which is no regular file; only regular files can be served")
-    with open(os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as source:
-        size = os.fstat(source.fileno()).st_size
-        sys.stdout.buffer.write(json.dumps([path, size]).encode() + b"\n")
+        sys.exit(
+            f"collectstatic leaves {path}, which is no regular file; only regular files can be"
+            " served"
+        )
+    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as source:
+        size = os.fstat(descriptor).st_size
+        send_header(path, size)
         while size:
-            data = source.read(min(size, 1 << 20))
+            data = source.read(min(size, _AT_ONCE))
             if not data:
-                sys.exit(f"{path} changes while it is read")
+                sys.exit(f"the static file {path} changed while it was read")
             sys.stdout.buffer.write(data)
             size -= len(data)
+
+
+def send_header(path: str, size: int) -> None:
+    sys.stdout.buffer.write(json.dumps([path, size]).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
-"""Which settings name a module that can't be imported: `python -c TEXT MODULE` prints `named: NAME`
-for each."""
+"""Find the settings that name a module that can't be imported.
+
+`python -c TEXT MODULE` prints `named: NAME` for each such setting.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +15,25 @@ def texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for pair in value.items():
-            yield from texts(list(pair))
+        for key, item in value.items():
+            yield from texts(key)
+            yield from texts(item)
     elif isinstance(value, (list, tuple, set)):
-        for one in value:
-            yield from texts(one)
+        for item in value:
+            yield from texts(item)
 
 
-def names(module: str, text: str) -> bool:
-    """Whether `text` is the module or something in it; a package that it is in asks for nothing in
-    particular."""
+def is_within(text: str, module: str) -> bool:
+    """Whether `text` is the module's name or the name of something in it."""
     return text == module or text.startswith(module + ".")
 
 
 def main(module: str) -> None:
     settings = vars(importlib.import_module("origin_kit_settings"))
-    for name in sorted(filter(str.isupper, settings)):
-        if any(names(module, text) for text in texts(settings[name])):
+    for name in sorted(settings):
+        if not name.isupper():
+            continue
+        if any(is_within(text, module) for text in texts(settings[name])):
             print(f"\nnamed: {name}")
 
 

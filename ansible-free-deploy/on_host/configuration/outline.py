@@ -1,9 +1,9 @@
-"""Compare what is here with the outline of a generation: no text, and of the secrets nothing.
+"""Compare what this host holds with the outline of a generation.
 
-An outline is a generation without its files' texts, and without its secret files: {"id",
+An outline is a generation without its files' texts and without its secret files: {"id",
 "fingerprints", "links", "absent", "units", "files": [{"path", "mode", "service", "sha256"}, ...]}.
-What secrets add to ids and fingerprints is computed from those that this host holds: whether they
-are today's, only `fab plan` can tell.
+What secrets add to ids and fingerprints is computed from the secrets that this host holds. Whether
+those are today's secrets, only `fab plan` can say.
 """
 
 from __future__ import annotations
@@ -16,33 +16,43 @@ from on_host.orders import Json
 
 
 def compare(outline: Json) -> tuple[list[str], dict[str, str]]:
-    """As `state.compare`."""
-    by, current = seal.key(), state.current_record()
+    """Compare as `state.compare` does, from an outline alone."""
+    key = seal.key()
+    current = state.current_record()
     secrets = state.with_todays_text(current["files"])
-    wanted = {
-        **outline,
-        "id": seal.sealed_id(outline["id"], secrets, by),
-        "fingerprints": seal.sealed_fingerprints(outline["fingerprints"], secrets, by),
-    }
-    digests = {
-        mark: outline["fingerprints"].get(name, mark)
-        for name, mark in current["fingerprints"].items()
-    }
+    fingerprints = outline["fingerprints"]
+    wanted = dict(outline)
+    wanted["id"] = seal.sealed_id(outline["id"], secrets, key)
+    wanted["fingerprints"] = seal.sealed_fingerprints(fingerprints, secrets, key)
+
+    digests = {}
+    for service, mark in current["fingerprints"].items():
+        digests[mark] = fingerprints.get(service, mark)
     changed = [file for file in outline["files"] if not holds(file, digests)]
     changed += [file for file in secrets if content(file) is None]
     return state.compare(wanted, changed)
 
 
 def content(file: Json) -> bytes | None:
-    """What a file of the current generation holds; None where it is not there, or has another owner
-    or mode."""
-    found = state.file_state(places.CONFIGURATION / file["path"])
-    return found[0] if found and found[1:] == (0, 0, file["mode"]) else None
+    """The bytes of a file of the current generation.
+
+    None where the file is missing, or has another owner or mode.
+    """
+    on_disk = state.file_state(places.CONFIGURATION / file["path"])
+    if on_disk is None:
+        return None
+    data, owner, group, mode = on_disk
+    if (owner, group, mode) != (0, 0, file["mode"]):
+        return None
+    return data
 
 
 def holds(file: Json, digests: dict[str, str]) -> bool:
-    """Whether the current generation has this file. It may report a fingerprint, which has this
-    host's mark here: `digests` are by mark."""
+    """Whether the current generation has this file.
+
+    A file may contain a fingerprint. On this host it is the host's mark instead: `digests` maps
+    each mark to the fingerprint that the outline has.
+    """
     data = content(file)
     if data is None:
         return False

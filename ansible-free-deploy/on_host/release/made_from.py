@@ -1,8 +1,8 @@
-"""What each release on a host was made from: the keys of the stack's config, as they were when it
-was last shipped.
+"""The config that each release on a host was made from.
 
-Kept beside the releases, not in them: the same release may be made from other keys (a tag of the
-same commit), and what is shipped is never changed.
+For each release: the keys of the stack's config, as they were when it was last shipped. Kept next
+to the releases, not in them: the same release may be made from other keys (a tag of the same
+commit), and a release is never changed after its ship.
 """
 
 from __future__ import annotations
@@ -17,22 +17,29 @@ NAME = "made_from.json"
 
 
 def note(release: str, keys: Json) -> None:
-    """Write down what a release was made from; of releases that are gone nothing is kept."""
-    kept = {name: told for name, told in _all().items() if (places.releases() / name).is_dir()}
-    write_durably(
-        places.home() / NAME, json.dumps({**kept, release: keys}, indent=1).encode() + b"\n"
-    )
+    """Record what a release was made from; drop the records of removed releases."""
+    records = {}
+    for name, recorded in _all().items():
+        if (places.releases() / name).is_dir():
+            records[name] = recorded
+    records[release] = keys
+    text = json.dumps(records, indent=1) + "\n"
+    write_durably(places.home() / NAME, text.encode())
 
 
 def of(release: str | None) -> Json | None:
-    """What a release was made from; None for one from before this was written down."""
-    found = _all().get(release or "")
-    return found if isinstance(found, dict) else None
+    """What a release was made from; None for one that was shipped before this was recorded."""
+    keys = _all().get(release or "")
+    return _object(keys)
 
 
 def _all() -> Json:
     try:
-        found = json.loads((places.home() / NAME).read_bytes())
+        records = json.loads((places.home() / NAME).read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return _object(records) or {}
+
+
+def _object(value: object) -> Json | None:
+    return value if isinstance(value, dict) else None

@@ -15,7 +15,7 @@ from on_host.release import manifest
 from on_host.release.folders import discard, remove
 from on_host.release.state import (
     complete_releases,
-    forget_what_was_read,
+    forget_thorough_results,
     is_complete_venv,
     names_in,
     used_venvs,
@@ -88,7 +88,7 @@ def put(release: Path) -> None:
     changed one takes its place."""
     if not (release / manifest.NAME).exists():  # an older kit has unpacked it
         manifest.write(release)
-    forget_what_was_read()
+    forget_thorough_results()
     if release.suffix == ".partial":
         step("replace", "replaces release {}, which was changed here".format(ORDERS["id"]))
         os.sync()

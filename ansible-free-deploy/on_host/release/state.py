@@ -1,4 +1,4 @@
-"""Which releases and Python environments are here, and whether they are as they were made."""
+"""Which releases and Python environments are on this host, and whether they are unmodified."""
 
 from __future__ import annotations
 
@@ -13,104 +13,132 @@ from on_host.services import loaded_by_gunicorn
 
 
 def names_in(folder: Path) -> list[str]:
-    return (
-        sorted(path.name for path in folder.iterdir() if path.suffix != ".partial")
-        if folder.is_dir()
-        else []
-    )
+    """The names in a folder of releases or environments, without unfinished ones."""
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".partial")
 
 
 def complete_releases() -> list[str]:
-    """Releases that need nothing sent: as they were unpacked, and with the environment that they
-    run in."""
-    return [name for name in names_in(places.releases()) if is_whole(name)]
+    """Releases that can be made current without sending anything: unmodified, environment too."""
+    return [name for name in names_in(places.releases()) if is_complete(name)]
 
 
-def is_whole(name: str) -> bool:
-    """Whether a release and its environment are there and as they were made; the current one is
-    read to the byte."""
-    release, thorough = places.releases() / name, name == places.current_id()
-    if not turn_of(name) and not (release / manifest.NAME).exists():
+def is_complete(name: str) -> bool:
+    """Whether a release and its environment are present and unmodified.
+
+    Of the current release every byte is read; of others only sizes and times.
+    """
+    release = places.releases() / name
+    thorough = name == places.current_id()
+    has_manifest = (release / manifest.NAME).exists()
+    if not has_manifest and not activation_of(name):
         return False  # nobody knows what it should hold
+    if changes(release, thorough):
+        return False
     if is_site(name):
-        return not changes(release, thorough)
+        return True
     if not (release / "venv/.complete").exists():
         return False
-    return not (
-        changes(release, thorough)
-        or changes(Path(os.path.realpath(str(release / "venv"))), thorough)
-    )
+    venv = Path(os.path.realpath(str(release / "venv")))
+    return not changes(venv, thorough)
 
 
-_read_before: dict[Path, list[str]] = {}  # to the byte, which takes a second in a large environment
+# Reading every byte of a large environment takes a second, so the result is kept.
+_thorough_results: dict[Path, list[str]] = {}
 
 
 def changes(folder: Path, thorough: bool) -> list[str]:
-    """As `manifest.changes`; a thorough look is taken once."""
-    if not thorough:
-        return _read_before.get(folder) or manifest.changes(folder)
-    if folder not in _read_before:
-        _read_before[folder] = manifest.changes(folder, thorough=True)
-    return _read_before[folder]
+    """As `manifest.changes`; every byte is read only once."""
+    if thorough and folder not in _thorough_results:
+        _thorough_results[folder] = manifest.changes(folder, thorough=True)
+    known = _thorough_results.get(folder, [])
+    if thorough or known:
+        return known
+    return manifest.changes(folder)
 
 
-def forget_what_was_read() -> None:
-    """A release has changed: look again."""
-    _read_before.clear()
+def forget_thorough_results() -> None:
+    """A release has changed: read every byte again."""
+    _thorough_results.clear()
 
 
 def is_site(name: str) -> bool:
+    """Whether the release is a frontend's: static pages, no Python."""
     return (places.releases() / name / "site").is_dir()
 
 
 def complete_venvs() -> list[str]:
-    """The locks that have an environment here that is as it was made."""
-    return sorted({lock_of(name) for name in names_in(places.venvs()) if is_complete_venv(name)})
+    """The locks that have an unmodified environment here."""
+    locks = set()
+    for name in names_in(places.venvs()):
+        if is_complete_venv(name):
+            locks.add(lock_of(name))
+    return sorted(locks)
 
 
 def is_complete_venv(name: str) -> bool:
+    """Whether the environment is present and unmodified."""
     venv = places.venvs() / name
     return (venv / ".complete").exists() and not changes(venv, thorough=False)
 
 
 def lock_of(venv: str) -> str:
-    """An environment has the name of its lock; one that replaces a changed one that still serves
-    has a number more."""
+    """The lock that an environment was made from, by the environment's name.
+
+    The name is the lock's digest. An environment that replaces a modified one that still serves
+    has `-2`, `-3`, ... behind it.
+    """
     return venv.split("-")[0]
 
 
 def used_venvs() -> set[str]:
     """Names of the environments that releases run in."""
-    return {
-        Path(os.path.realpath(str(places.releases() / name / "venv"))).name
-        for name in names_in(places.releases())
-    }
+    names = set()
+    for release in names_in(places.releases()):
+        venv = os.path.realpath(str(places.releases() / release / "venv"))
+        names.add(Path(venv).name)
+    return names
 
 
-def turn_of(name: str) -> int:
+def activation_of(name: str) -> int:
     """When this release last became current, see `activation_number`."""
     return activation_number(places.releases() / name)
 
 
 def previous() -> str | None:
     """The release that served before the current one, if it is still here."""
-    served = [name for name in complete_releases() if turn_of(name) and name != places.current_id()]
-    return max(served, key=turn_of, default=None)
+    current = places.current_id()
+    served = []
+    for name in complete_releases():
+        if activation_of(name) and name != current:
+            served.append(name)
+    return max(served, key=activation_of, default=None)
 
 
 def settled() -> bool:
-    """Whether no ship was cut short, what runs is what is current, and that is as it was
-    shipped."""
+    """Whether there is nothing to repair.
+
+    No ship was interrupted, the workers run the current release, and that is unmodified.
+    """
+    if journal.exists():
+        return False
     loaded = {release for _, release in loaded_by_gunicorn()}
-    if journal.exists() or not loaded <= {os.path.realpath(str(places.current_release()))}:
+    current = os.path.realpath(str(places.current_release()))
+    if not loaded <= {current}:
         return False
     name = places.current_id()
-    return name is None or (turn_of(name) > 0 and is_whole(name))
+    if name is None:
+        return True
+    return activation_of(name) > 0 and is_complete(name)
 
 
 def unharmed() -> str:
+    """The end of an error message: what serves although a step failed."""
     name = places.current_id()
-    return f"release {name} goes on serving" if name else "nothing was put in service"
+    if name is None:
+        return "no release is in service on this host"
+    return f"release {name} continues to serve"
 
 
 def release_made_from() -> Json | None:
@@ -119,13 +147,14 @@ def release_made_from() -> Json | None:
 
 
 def changed_in_release() -> list[str]:
-    """What of the current release, and of the environment that it runs in, is not as it was
-    shipped."""
+    """Paths in the current release and its environment that were modified since the ship."""
     folder = places.current_folder()
     if folder is None:
         return []
+    changed = manifest.changes(Path(folder))
     venv = Path(folder, "venv")
-    if venv.is_symlink() and not (venv / ".complete").exists():
+    if not venv.is_symlink():
+        return changed
+    if not (venv / ".complete").exists():
         return ["venv"]
-    inner = manifest.changes(venv.resolve()) if venv.is_symlink() else []
-    return [*manifest.changes(Path(folder)), *(f"venv/{path}" for path in inner)]
+    return changed + [f"venv/{path}" for path in manifest.changes(venv.resolve())]

@@ -18,7 +18,7 @@ from on_host.release.check import try_backend
 from on_host.release.database import migrate
 from on_host.release.folders import discard
 from on_host.release.stage import put, stage
-from on_host.release.state import names_in, turn_of, unharmed
+from on_host.release.state import activation_of, names_in, unharmed
 from on_host.runtime import Failed, emit, step
 from on_host.services import await_workers, has_service, restart_service
 from on_host.user import prepare_user
@@ -181,8 +181,8 @@ def prune() -> None:
     """Keep what is current and what served last, `KEPT` in all, and only the environments that
     those run in."""
     step("prune", "removes old releases")
-    by_turn = sorted(names_in(places.releases()), key=turn_of, reverse=True)
-    kept = {places.current_id(), *[name for name in by_turn if turn_of(name)][:KEPT]}
+    by_turn = sorted(names_in(places.releases()), key=activation_of, reverse=True)
+    kept = {places.current_id(), *[name for name in by_turn if activation_of(name)][:KEPT]}
     for name in set(by_turn) - kept:
         discard(places.releases() / name)
     used = {

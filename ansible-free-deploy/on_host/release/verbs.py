@@ -14,12 +14,12 @@ from on_host.orders import ORDERS, Json
 from on_host.recovery import recover
 from on_host.release.stage import sweep
 from on_host.release.state import (
+    activation_of,
     complete_releases,
     complete_venvs,
     previous,
     release_made_from,
     settled,
-    turn_of,
     unharmed,
 )
 from on_host.release.switch import Ship, Switch, note_what_it_was_made_from, prune
@@ -70,7 +70,7 @@ def rollback() -> Json:
     with claims.entered(places.app(), {}):
         sweep()
         before, to = places.current_id(), ORDERS.get("to") or previous()
-        here = [name for name in complete_releases() if turn_of(name)]
+        here = [name for name in complete_releases() if activation_of(name)]
         if to is None:
             raise Failed("there is no release before this one here; `fab ship` puts one")
         if to == before:
