@@ -18,9 +18,11 @@ from rollout import doctor
 from rollout.deploy import UsageError
 from rollout.doctor import Cell, Diagnosis, Seen, browser, diagnose
 from rollout.doctor.ask import Answer, Page, Unanswered
-from rollout.doctor.findings import Direct, Finding, HostReport, findings, near_miss
+from rollout.doctor.findings import findings, near_miss
 from rollout.doctor.page import html, write
 from rollout.doctor.questions import STRANGER, Question, endpoints, questions, rows
+from rollout.doctor.seen import Direct, HostReport
+from rollout.finding import Finding
 from rollout.verdict import Response
 from tests.support.kit import ROOT
 from tests.test_render import load
@@ -840,7 +842,9 @@ def result() -> Diagnosis:
         for cell in cells
     }
     return Diagnosis(
-        replace(whole, cells=cells), (Finding("<b>wrong</b>", "mend & go", "csp"),), browsed
+        replace(whole, cells=cells),
+        (Finding("<b>wrong</b>", cure="mend & go", anchor="csp"),),
+        browsed,
     )
 
 

@@ -19,12 +19,13 @@ from infra.local import image
 from infra.local.home import LocalCloudError
 from rollout import python, report
 from rollout.adopt.classes import VARIABLE
-from rollout.adopt.cors import Finding, carry
+from rollout.adopt.cors import carry
 from rollout.adopt.decisions import findings
 from rollout.adopt.findings import changes, found, new, url_path
 from rollout.adopt.project import Project, read
 from rollout.adopt.stack import text
 from rollout.adopt.values import AdoptError
+from rollout.finding import Finding
 from rollout.outputs import ROOT
 from rollout.release.source import told
 

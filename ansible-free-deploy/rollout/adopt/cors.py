@@ -15,25 +15,13 @@ from infra.core.stackfile import as_text
 from rollout.adopt import headers
 from rollout.adopt.project import Project
 from rollout.adopt.values import Computed, known, shown
+from rollout.finding import Finding
 
 _EVERY_PATH = ("^.*$", ".*", "^/.*$", "^", "", "^/")
 # One place of a pattern where much fits: a set or a group of sets, repeated.
 _MANY = re.compile(
     r"\(?(?:\?:|\?P<\w+>)?(?:\[[^]]+\]|\\[wd]|\.)(?:[+*]|\{\d*,?\d*\})\)?(?:\(\?:[^()]*\)\??)?"
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong or has to be decided, `where` that is said (file:line, or nothing), and what to
-    do."""
-
-    text: str
-    where: str
-    cure: str
-
-    def __str__(self) -> str:
-        return f"{self.text}{f' ({self.where})' if self.where else ''}\n     → {self.cure}"
 
 
 @dataclass

@@ -12,11 +12,12 @@ from infra.core import debian
 from rollout import cookies, python
 from rollout.adopt import packages, page, services, writes
 from rollout.adopt.classes import VARIABLE
-from rollout.adopt.cors import Carried, Finding
+from rollout.adopt.cors import Carried
 from rollout.adopt.findings import also, moving, needed, url_path
 from rollout.adopt.project import Project
 from rollout.adopt.services import Service
 from rollout.adopt.values import RUNNING, Computed, known, shown, truth
+from rollout.finding import Finding
 from rollout.release import ReleaseError, ways_out
 from rollout.release.wheels import ADDITIONS
 

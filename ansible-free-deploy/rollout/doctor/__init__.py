@@ -19,10 +19,10 @@ from infra.core.origins import OriginError, parse_origin, parse_shape
 from rollout import access, deploy, hosts, report, secret_values
 from rollout.doctor import ask, browser
 from rollout.doctor.ask import Answer, Unanswered
-from rollout.doctor.causes import Finding, Kind
 from rollout.doctor.findings import findings, near_miss
 from rollout.doctor.questions import Endpoint, Question, Row, endpoints, questions, rows
 from rollout.doctor.seen import PUBLIC, Cell, Direct, HostReport, Seen
+from rollout.finding import Finding, Kind
 from rollout.hosts import HostError
 from rollout.outputs import Outputs
 from rollout.verdict import Exchange, Headers, Response, Verdict, judge
@@ -267,7 +267,7 @@ def diagnose(seen: Seen, origin: str | None = None, browse: bool = False) -> Dia
             f"Chromium and the verdict disagree on {cell.question.row.origin},"
             f" {cell.question.endpoint.title}: Chromium says {outcome.word}, the verdict"
             f" {_word(cell)}",
-            "please report it: a bug of the kit",
+            cure="please report it: a bug of the kit",
         )
         for cell in public(seen)
         if (outcome := browsed.get(cell.key)) and cell.verdict and not agree(cell, outcome)

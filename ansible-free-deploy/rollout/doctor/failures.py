@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from infra.core.contract import Json
 from on_host.services import EXCEPTION
 from rollout import cookies
-from rollout.doctor.causes import Finding, Kind
 from rollout.doctor.seen import PUBLIC, Cell, Seen, where
+from rollout.finding import Finding, Kind
 from rollout.verdict import Response
 
 _GATEWAY = (502, 504)  # nginx's own, for an application that does not answer
@@ -39,8 +39,8 @@ def failures(seen: Seen) -> Iterator[Finding]:
         yield Finding(
             f"{method} {seen.contract.backend.origin}{target} answers {status}{there}:"
             f" {_what(status, bare)}; {_cors(cells)}{last_words(seen, views)}",
-            _cure(seen, views, method, target, status),
-            "5xx",
+            cure=_cure(seen, views, method, target, status),
+            anchor="5xx",
             kind=Kind.FAILS,
             places=_places(status, views),
             reach=frozenset(map(failing_of, views)),
@@ -55,8 +55,8 @@ def _led(seen: Seen) -> Iterator[Finding]:
         yield Finding(
             f"GET {seen.contract.backend.origin}/ leads to {target}, which answers {status}:"
             f" {_what(status, False)}{last_words(seen, hosts)}",
-            _FAB_LOGS,
-            "5xx",
+            cure=_FAB_LOGS,
+            anchor="5xx",
             kind=Kind.FAILS,
             places=frozenset([PUBLIC]),
         )
@@ -78,13 +78,13 @@ def lost_cookies(seen: Seen) -> Iterator[Finding]:
             yield Finding(
                 f"the API sets the cookie {name!r} over plain http, and browsers drop it: a cookie"
                 " of that name needs https, so a log-in answers 403",
-                f"name it {plain!r} on plain http",
+                cure=f"name it {plain!r} on plain http",
             )
         elif cookies.is_marked_secure(line):
             yield Finding(
                 f"the API sets the cookie {name!r}, and it is marked Secure: over plain http"
                 " browsers drop it",
-                "set it without Secure on plain http",
+                cure="set it without Secure on plain http",
                 warning=True,
             )
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from infra.core.contract import Contract, Json
 from infra.core.origins import OriginError, parse_origin, parse_shape
 from rollout.doctor.ask import Answer, Unanswered
-from rollout.doctor.causes import GUIDE, Finding, Kind, by_cause
+from rollout.doctor.causes import by_cause
 from rollout.doctor.failures import (
     application_of,
     failing_of,
@@ -22,9 +22,8 @@ from rollout.doctor.failures import (
 )
 from rollout.doctor.questions import STRANGER
 from rollout.doctor.seen import PAGE, PUBLIC, Cell, Direct, HostReport, Seen, where
+from rollout.finding import Finding, Kind
 from rollout.verdict import Reason, Response, same_site
-
-__all__ = ["GUIDE", "Cell", "Direct", "Finding", "HostReport", "Seen", "findings", "near_miss"]
 
 
 def findings(seen: Seen) -> tuple[Finding, ...]:
@@ -68,7 +67,7 @@ def _hosts(seen: Seen) -> Iterator[Finding]:
         if host.state is None:
             yield Finding(
                 f"{host.name} can't be asked: {host.problem}",
-                "see docs/operating.md",
+                cure="see docs/operating.md",
                 kind=Kind.HOST,
                 reach=served,
             )
@@ -83,7 +82,7 @@ def _hosts(seen: Seen) -> Iterator[Finding]:
             )
             yield Finding(
                 text.format(host.name),
-                "run `fab deploy`" if shipped else "run `fab up`",
+                cure="run `fab deploy`" if shipped else "run `fab up`",
                 kind=Kind.NO_RELEASE,
                 reach=served | _application(served),
             )
@@ -91,14 +90,14 @@ def _hosts(seen: Seen) -> Iterator[Finding]:
         if state["release"] is None:
             yield Finding(
                 f"{host.name} has no release of the application",
-                "run `fab ship`, then `fab deploy`",
+                cure="run `fab ship`, then `fab deploy`",
                 kind=Kind.NO_RELEASE,
                 reach=_application(served),
             )
         if state["unfinished"]:
             yield Finding(
                 f"a deploy was cut short on {host.name}",
-                "run `fab deploy`, which undoes it first",
+                cure="run `fab deploy`, which undoes it first",
                 kind=Kind.DRIFT,
                 reach=served,
             )
@@ -107,8 +106,8 @@ def _hosts(seen: Seen) -> Iterator[Finding]:
                 reach = served if unit.startswith("nginx.") else _application(served)
                 yield Finding(
                     f"{unit} on {host.name} is {what}",
-                    "see `fab logs`, then run `fab deploy`",
-                    "no-answer",
+                    cure="see `fab logs`, then run `fab deploy`",
+                    anchor="no-answer",
                     kind=Kind.STOPPED,
                     places=reach,
                     reach=reach,
@@ -122,12 +121,14 @@ def _hosts(seen: Seen) -> Iterator[Finding]:
                 "give the host more (memory_mb or machine_type, then `fab up`), or have fewer"
                 " `workers`"
             )
-            yield Finding(text, cure, "5xx", kind=Kind.STOPPED, reach=_application(served))
+            yield Finding(
+                text, cure=cure, anchor="5xx", kind=Kind.STOPPED, reach=_application(served)
+            )
         if paths := state.get("release_changed"):
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             yield Finding(
                 f"the release on {host.name} was changed on the host: {paths[0]}{more}",
-                "run `fab ship`",
+                cure="run `fab ship`",
                 kind=Kind.DRIFT,
             )
         yield from (replace(one, kind=Kind.DRIFT, reach=served) for one in _drift(host.name, state))
@@ -138,8 +139,8 @@ def _nothing(seen: Seen) -> Iterator[Finding]:
         yield Finding(
             "nothing answers: neither a host nor the page nor the API could be asked, so nothing"
             " was judged",
-            "see that this machine has a network and that the hosts run, then ask again",
-            "no-answer",
+            cure="see that this machine has a network and that the hosts run, then ask again",
+            anchor="no-answer",
             kind=Kind.NOTHING,
         )
 
@@ -173,30 +174,30 @@ def _drift(name: str, state: Json) -> Iterator[Finding]:
             by_origins.setdefault(origins, []).append(path)
         elif said := _lines_changed(text):
             yield Finding(
-                f"{path} on {name} is not what the contract says: {said}", "run `fab deploy`"
+                f"{path} on {name} is not what the contract says: {said}", cure="run `fab deploy`"
             )
     for origins, paths in by_origins.items():
         services = " and ".join(sorted({_SERVICES.get(path.split("/")[0], path) for path in paths}))
         yield Finding(
             f"{services} on {name} still answers for {origins}",
-            "run `fab deploy`",
-            "alloworiginmismatch",
+            cure="run `fab deploy`",
+            anchor="alloworiginmismatch",
         )
     if any(path.startswith(_OTHERS) for path in state["differs"]):
         yield Finding(
-            f"{name} still keeps secrets that were replaced", "run `fab deploy`", warning=True
+            f"{name} still keeps secrets that were replaced", cure="run `fab deploy`", warning=True
         )
     for path in [] if _other_generation(state) else state["differs"]:
         if path not in state["diff"] and path != "current" and not path.startswith(_OTHERS):
             yield Finding(
                 f"{path} on {name} has another owner, mode or target than it should",
-                "run `fab deploy`",
+                cure="run `fab deploy`",
             )
     for service, why in state["restarts"].items():
         if why != "it does not run" and not state["diff"]:
             yield Finding(
                 f"{service} on {name} runs on other configuration than its files hold",
-                "run `fab deploy`",
+                cure="run `fab deploy`",
             )
 
 
@@ -258,8 +259,8 @@ def _names(seen: Seen) -> Iterator[Finding]:
             yield Finding(
                 f"the {name}'s name {host} resolves to nothing from here; its hosts were asked by"
                 " address",
-                f"point {host} at {known[0]}; see `fab outputs`",
-                "no-answer",
+                cure=f"point {host} at {known[0]}; see `fab outputs`",
+                anchor="no-answer",
                 warning=True,
                 kind=Kind.NAME,
             )
@@ -267,8 +268,8 @@ def _names(seen: Seen) -> Iterator[Finding]:
             yield Finding(
                 f"{host} resolves to {', '.join(found)}; the contract says {', '.join(known)}: the"
                 " address changed since the last `pulumi up`, or the DNS record did not follow",
-                "run `fab up`, and wait for the record's TTL",
-                "no-answer",
+                cure="run `fab up`, and wait for the record's TTL",
+                anchor="no-answer",
                 kind=Kind.NAME,
                 reach=frozenset([PAGE if name == "frontend" else PUBLIC]),
             )
@@ -283,31 +284,33 @@ def _page(seen: Seen) -> Iterator[Finding]:
     if page.status is None:
         yield Finding(
             f"the page {url} does not answer: {page.problem}",
-            "see `fab status`",
-            "no-answer",
+            cure="see `fab status`",
+            anchor="no-answer",
             kind=Kind.SILENT,
             places=places,
         )
     elif page.status != 200:
         cure = "see `fab logs`" if page.status >= 500 else "run `fab ship`, then `fab deploy`"
-        yield Finding(f"the page {url} answers {page.status}", cure, kind=Kind.FAILS, places=places)
+        yield Finding(
+            f"the page {url} answers {page.status}", cure=cure, kind=Kind.FAILS, places=places
+        )
     elif page.config_problem:
         yield Finding(
             f"the page's config.json could not be read ({page.config_problem}): where it sends the"
             " page is not known",
-            "see `fab status` and `fab logs`",
+            cure="see `fab status` and `fab logs`",
             kind=Kind.SILENT,
             places=places,
         )
     elif page.backend is None:
         yield Finding(
-            "the page's config.json does not say where the backend is", "run `fab deploy`"
+            "the page's config.json does not say where the backend is", cure="run `fab deploy`"
         )
     elif page.backend != contract.backend.origin:
         yield Finding(
             f"the page's config.json sends it to {page.backend}; the contract says"
             f" {contract.backend.origin}",
-            "run `fab deploy`",
+            cure="run `fab deploy`",
         )
 
 
@@ -326,7 +329,7 @@ def _cells(seen: Seen) -> Iterator[Finding]:
         ):
             yield Finding(
                 "every website may read the answers: allow_all_origins is on",
-                "before others depend on it, list extra_origins or allowed_shapes instead",
+                cure="before others depend on it, list extra_origins or allowed_shapes instead",
                 warning=True,
             )
 
@@ -346,8 +349,8 @@ def _silent(view: str, cells: Sequence[Cell]) -> Iterator[Finding]:
     for problem in list(dict.fromkeys(problems))[:1]:
         yield Finding(
             f"{where(view)} does not answer ({problem})",
-            "see `fab status` and `fab logs`",
-            "no-answer",
+            cure="see `fab status` and `fab logs`",
+            anchor="no-answer",
             kind=Kind.SILENT,
             places=frozenset([view]),
         )
@@ -360,8 +363,8 @@ def _wrong(seen: Seen, view: str, cells: Sequence[Cell]) -> Iterator[Finding]:
         yield Finding(
             f"{where(view)} lets in {origin}, which the contract does not: a pattern without its"
             " end, or with a bare dot?",
-            "run `fab deploy`, which writes every pattern anchored and escaped",
-            "alloworiginmismatch",
+            cure="run `fab deploy`, which writes every pattern anchored and escaped",
+            anchor="alloworiginmismatch",
             kind=Kind.CORS,
             places=frozenset([view]),
         )
@@ -385,20 +388,22 @@ def _refused(seen: Seen, view: str, reason: Reason | None, cells: Sequence[Cell]
     missing = str(reason).endswith("MissingAllowOriginHeader")
     if missing and (beyond := _beyond_headers(cells[0].answers[-1])):
         return Finding(
-            f"{asked}: {beyond[0]}; no header can reach it", beyond[1], "what-no-header-can-reach"
+            f"{asked}: {beyond[0]}; no header can reach it",
+            cure=beyond[1],
+            anchor="what-no-header-can-reach",
         )
     if missing and only_failures(cells):
         return Finding(
             f"{asked}, for {who}: {first.sentence}",
-            "mend what answers 5xx first",
-            first.anchor,
+            cure="mend what answers 5xx first",
+            anchor=first.anchor,
             kind=Kind.CORS,
             places=frozenset([failing_of(view)]),
         )
     cause, cure = _cause(seen, view, reason, cells)
     text = f"{asked}, for {who}: {first.sentence}{'; ' + cause if cause else ''}"
     kind = Kind.CORS if cure.startswith("run `fab deploy`") else Kind.OTHER
-    return Finding(text, cure, first.anchor, kind=kind, places=frozenset([view]))
+    return Finding(text, cure=cure, anchor=first.anchor, kind=kind, places=frozenset([view]))
 
 
 def _only_errors(seen: Seen, view: str, cells: Sequence[Cell]) -> bool:
@@ -502,8 +507,8 @@ def _django(seen: Seen) -> Iterator[Finding]:
         if one.lines is None:
             yield Finding(
                 f"gunicorn on {one.host} does not answer ({one.problem or 'nothing came back'})",
-                "see `fab status` and `fab logs`",
-                "no-answer",
+                cure="see `fab status` and `fab logs`",
+                anchor="no-answer",
                 kind=Kind.SILENT,
                 places=frozenset([application_of(one.host)]),
             )
@@ -519,8 +524,8 @@ def _django(seen: Seen) -> Iterator[Finding]:
                 f"Django on {one.host} answers {one.status} to a preflight with a wrong Host,"
                 " without CORS headers: CorsMiddleware is missing, or stands below the middleware"
                 " that refuses",
-                "put it first; the kit does: run `fab deploy`",
-                "missingalloworiginheader",
+                cure="put it first; the kit does: run `fab deploy`",
+                anchor="missingalloworiginheader",
                 kind=Kind.CORS,
                 places=places,
             )
@@ -528,8 +533,8 @@ def _django(seen: Seen) -> Iterator[Finding]:
             yield Finding(
                 f"Django on {one.host} does not let in {one.origin}: CORS_ALLOWED_ORIGINS or"
                 " CorsMiddleware is not as the contract says",
-                "run `fab deploy`",
-                "missingalloworiginheader",
+                cure="run `fab deploy`",
+                anchor="missingalloworiginheader",
                 kind=Kind.CORS,
                 places=places,
             )
@@ -538,8 +543,8 @@ def _django(seen: Seen) -> Iterator[Finding]:
                 f"Django on {one.host} lets in {one.origin} (nginx hides it): is"
                 " CORS_ALLOWED_ORIGIN_REGEXES text instead of a list, or one of its patterns"
                 " without an end?",
-                "run `fab deploy`",
-                "alloworiginmismatch",
+                cure="run `fab deploy`",
+                anchor="alloworiginmismatch",
                 kind=Kind.CORS,
                 places=places,
             )
@@ -558,7 +563,7 @@ def _no_verdict(seen: Seen, one: Direct) -> Finding:
     return Finding(
         f"gunicorn on {one.host} answers {one.status} to {what}: {whose}; whether CorsMiddleware is"
         f" in place could not be asked{words}",
-        "see `fab logs`",
+        cure="see `fab logs`",
         kind=Kind.SILENT,
         places=frozenset([failing_of(one.host)]),
     )
@@ -574,8 +579,8 @@ def _contract(contract: Contract) -> Iterator[Finding]:
         where = "two IPs" if both_ip else "two sites"
         yield Finding(
             f"cookies can't travel between {where} ({front} and {back}) over plain http",
-            "use a domain with both names under it, or tokens instead of cookies",
-            "cookies-between-two-sites",
+            cure="use a domain with both names under it, or tokens instead of cookies",
+            anchor="cookies-between-two-sites",
         )
     if not contract.production:
         return
@@ -583,7 +588,7 @@ def _contract(contract: Contract) -> Iterator[Finding]:
         if parse_origin(origin, production=False).is_ip:
             yield Finding(
                 f"{origin} is an address: when it is released, whoever gets it next is let in",
-                "use a reserved address or a name; run `fab deploy` after every change",
+                cure="use a reserved address or a name; run `fab deploy` after every change",
                 warning=True,
             )
 
@@ -597,7 +602,9 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
     try:
         origin = parse_origin(text, production=False)
     except OriginError as problem:
-        return Finding(str(problem), "write it as a browser sends it", "invalidalloworiginvalue")
+        return Finding(
+            str(problem), cure="write it as a browser sends it", anchor="invalidalloworiginvalue"
+        )
     listed = contract.cors.allowed_origins
     if str(origin) in listed or contract.cors.allowed_shapes == ("*",):
         return None
@@ -610,18 +617,19 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
         if why := _difference(origin, other):
             return Finding(
                 f"{origin} and {other} are different origins: {why}",
-                f"open the page as {other}, or add {origin} to extra_origins and run `fab deploy`",
-                "alloworiginmismatch",
+                cure=f"open the page as {other}, or add {origin} to extra_origins and run"
+                " `fab deploy`",
+                anchor="alloworiginmismatch",
             )
     if str(origin) == contract.backend.origin:
         return Finding(
             f"{origin} is the backend; the list holds the pages that call it",
-            "ask with the page's origin",
+            cure="ask with the page's origin",
         )
     return Finding(
         f"{origin} is not in the contract: its pages may not read the backend",
-        "add it to extra_origins and run `fab deploy`, if it is yours",
-        "missingalloworiginheader",
+        cure="add it to extra_origins and run `fab deploy`, if it is yours",
+        anchor="missingalloworiginheader",
     )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from rollout.deploy import UsageError
 from rollout.doctor import FOLLOWS, Diagnosis, word
 from rollout.doctor.ask import Unanswered
-from rollout.doctor.causes import Finding
 from rollout.doctor.seen import PUBLIC, Cell
+from rollout.finding import Finding
 
 Ids = dict[tuple[str, str, str], str]
 

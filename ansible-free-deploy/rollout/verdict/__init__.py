@@ -38,8 +38,8 @@ from rollout.verdict.safelist import (
 from rollout.verdict.surroundings import CHROMIUM_LOADS, before, cookie_obstacle, same_site
 from rollout.verdict.values import (
     Exchange,
-    Finding,
     Headers,
+    Obstacle,
     Request,
     Response,
     Verdict,
@@ -122,12 +122,12 @@ def _start(request: Request) -> _Hop:
     return _Hop(request, cors=origin_of(request.url) != origin_of(request.page))
 
 
-def _unfit(request: Request) -> Finding | None:
+def _unfit(request: Request) -> Obstacle | None:
     """What fetch() itself refuses. https://fetch.spec.whatwg.org/#dom-request"""
     if request.method.upper() in FORBIDDEN_METHODS:
-        return Finding(Reason.forbidden_method, request.method.upper())
+        return Obstacle(Reason.forbidden_method, request.method.upper())
     if _has_password(request.url):
-        return Finding(Reason.url_with_password, without_password(request.url))
+        return Obstacle(Reason.url_with_password, without_password(request.url))
     return None
 
 
@@ -136,7 +136,7 @@ def _has_password(url: str) -> bool:
     return bool(parts.username or parts.password)
 
 
-def _judge_hop(hop: _Hop, exchange: Exchange) -> tuple[str, Finding | None]:
+def _judge_hop(hop: _Hop, exchange: Exchange) -> tuple[str, Obstacle | None]:
     """One URL: the phase it got to, and what went wrong there."""
     request, asked = hop.request, "preflight" if hop.number == 0 else f"redirect {hop.number}"
     phase = "request" if hop.number == 0 else f"redirect {hop.number}"
@@ -145,15 +145,15 @@ def _judge_hop(hop: _Hop, exchange: Exchange) -> tuple[str, Finding | None]:
     if hop.asks_first and (found := _judge_preflight(hop, exchange.preflight)):
         return asked, found
     if exchange.response is None:
-        return phase, Finding(Reason.no_answer)
+        return phase, Obstacle(Reason.no_answer)
     return phase, (
         cors_check(hop.origin, request.credentials, exchange.response) if hop.cors else None
     )
 
 
-def _judge_preflight(hop: _Hop, answer: Response | None) -> Finding | None:
+def _judge_preflight(hop: _Hop, answer: Response | None) -> Obstacle | None:
     if answer is None:
-        return Finding(Reason.no_answer)
+        return Obstacle(Reason.no_answer)
     request = hop.request
     unsafe = unsafe_headers(sent_headers(request.headers))
     return preflight_check(
@@ -161,22 +161,22 @@ def _judge_preflight(hop: _Hop, answer: Response | None) -> Finding | None:
     )
 
 
-def _redirect_check(hop: _Hop, url: str) -> Finding | None:
+def _redirect_check(hop: _Hop, url: str) -> Obstacle | None:
     """https://fetch.spec.whatwg.org/#concept-http-redirect-fetch, in Chromium's order."""
     if hop.number == MOST_REDIRECTS:
-        return Finding(Reason.too_many_redirects)
+        return Obstacle(Reason.too_many_redirects)
     scheme, shown = urlsplit(url).scheme, without_password(url)
     if scheme in ("data", "file"):
-        return Finding(Reason.CorsDisabledScheme, shown)
+        return Obstacle(Reason.CorsDisabledScheme, shown)
     web = scheme in ("http", "https")
     if _has_password(url):
         leaves = hop.cors or not web or origin_of(url) != origin_of(hop.request.page)
-        return Finding(
+        return Obstacle(
             Reason.RedirectContainsCredentials if leaves else Reason.url_with_password, shown
         )
     if hop.request.redirect == "error":
-        return Finding(Reason.redirect_refused, shown)
-    return None if web else Finding(Reason.CorsDisabledScheme, shown)
+        return Obstacle(Reason.redirect_refused, shown)
+    return None if web else Obstacle(Reason.CorsDisabledScheme, shown)
 
 
 def _next(hop: _Hop, status: int, url: str) -> _Hop:
@@ -212,7 +212,7 @@ def _dropped(request: Request) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _hop_notes(hop: _Hop, exchange: Exchange, found: Finding | None) -> tuple[str, ...]:
+def _hop_notes(hop: _Hop, exchange: Exchange, found: Obstacle | None) -> tuple[str, ...]:
     notes = notes_on(hop.origin, exchange.response) if hop.cors and exchange.response else ()
     if hop.asks_first and exchange.preflight and not found:
         names = {
@@ -227,7 +227,7 @@ def _hop_notes(hop: _Hop, exchange: Exchange, found: Finding | None) -> tuple[st
     return notes + (("the redirect made the origin `null`",) if hop.tainted else ())
 
 
-def _blocked(hop: _Hop, phase: str, found: Finding, notes: tuple[str, ...]) -> Verdict:
+def _blocked(hop: _Hop, phase: str, found: Obstacle, notes: tuple[str, ...]) -> Verdict:
     answer = "answer to the preflight" if found.reason.startswith("Preflight") else "answer"
     sentence = found.reason.template.format(
         origin=hop.origin, url=hop.shown_url, detail=found.detail, answer=answer

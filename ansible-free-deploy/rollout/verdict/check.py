@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from infra.core.origins import browser_ipv4, ends_in_number
 from rollout.verdict.reasons import Reason
 from rollout.verdict.safelist import SAFE_METHODS
-from rollout.verdict.values import Finding, Response
+from rollout.verdict.values import Obstacle, Response
 
 DEFAULT_MAX_AGE_S = 5
 CHROMIUM_MAX_AGE_S = 7200  # Firefox: 86400, WebKit: 600
@@ -32,19 +32,19 @@ AUTHORIZATION_NOTE = (
 )
 
 
-def cors_check(origin: str, credentials: bool, answer: Response) -> Finding | None:
+def cors_check(origin: str, credentials: bool, answer: Response) -> Obstacle | None:
     """https://fetch.spec.whatwg.org/#concept-cors-check, and what Chromium calls each way to fail
     it."""
     allowed = answer.get("Access-Control-Allow-Origin")
     if allowed is None:
-        return Finding(Reason.MissingAllowOriginHeader)
+        return Obstacle(Reason.MissingAllowOriginHeader)
     if allowed == "*":
-        return Finding(Reason.WildcardOriginNotAllowed) if credentials else None
+        return Obstacle(Reason.WildcardOriginNotAllowed) if credentials else None
     if allowed != origin:
-        return Finding(_why_not(allowed), allowed)
+        return Obstacle(_why_not(allowed), allowed)
     said = answer.get("Access-Control-Allow-Credentials")
     return (
-        Finding(Reason.InvalidAllowCredentials, said or "")
+        Obstacle(Reason.InvalidAllowCredentials, said or "")
         if credentials and said != "true"
         else None
     )
@@ -80,38 +80,38 @@ def _has_host(rest: str) -> bool:
 
 def preflight_check(
     origin: str, credentials: bool, method: str, unsafe: tuple[str, ...], answer: Response
-) -> Finding | None:
+) -> Obstacle | None:
     """https://fetch.spec.whatwg.org/#cors-preflight-fetch-0; `unsafe` are the lower-case header
     names asked for."""
     if answer.location is not None:
-        return Finding(Reason.PreflightDisallowedRedirect, answer.location)
+        return Obstacle(Reason.PreflightDisallowedRedirect, answer.location)
     if found := cors_check(origin, credentials, answer):
-        return Finding(Reason("Preflight" + found.reason), found.detail)
+        return Obstacle(Reason("Preflight" + found.reason), found.detail)
     if not 200 <= answer.status <= 299:
-        return Finding(Reason.PreflightInvalidStatus, str(answer.status))
+        return Obstacle(Reason.PreflightInvalidStatus, str(answer.status))
     return _unreadable(answer) or _not_allowed(credentials, method, unsafe, answer)
 
 
-def _unreadable(answer: Response) -> Finding | None:
+def _unreadable(answer: Response) -> Obstacle | None:
     for name, reason in (
         ("Access-Control-Allow-Methods", Reason.InvalidAllowMethodsPreflightResponse),
         ("Access-Control-Allow-Headers", Reason.InvalidAllowHeadersPreflightResponse),
     ):
         if tokens(answer.get(name)) is None:
-            return Finding(reason, answer.get(name) or "")
+            return Obstacle(reason, answer.get(name) or "")
     return None
 
 
 def _not_allowed(
     credentials: bool, method: str, unsafe: tuple[str, ...], answer: Response
-) -> Finding | None:
+) -> Obstacle | None:
     methods = tokens(answer.get("Access-Control-Allow-Methods")) or ()
     names = {name.lower() for name in tokens(answer.get("Access-Control-Allow-Headers")) or ()}
     if method not in (*SAFE_METHODS, *methods) and (credentials or "*" not in methods):
-        return Finding(Reason.MethodDisallowedByPreflightResponse, method)
+        return Obstacle(Reason.MethodDisallowedByPreflightResponse, method)
     missing = [name for name in unsafe if name not in names]
     if missing and (credentials or "*" not in names):
-        return Finding(Reason.HeaderDisallowedByPreflightResponse, missing[0])
+        return Obstacle(Reason.HeaderDisallowedByPreflightResponse, missing[0])
     return None
 
 

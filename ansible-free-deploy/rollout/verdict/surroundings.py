@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from infra.core.origins import BAD_PORTS, DEFAULT_PORTS, Address, Origin, public_suffixes
 from rollout.verdict.reasons import Reason
-from rollout.verdict.values import Finding, Request, origin_of
+from rollout.verdict.values import Obstacle, Request, origin_of
 
 CHROMIUM_LOADS = {4190, 6679}  # in the standard's list, not yet in Chromium's
 # https://wicg.github.io/local-network-access/#ip-address-space-section, nearest first.
@@ -30,17 +30,17 @@ _LOCAL = [
 _SPACES = ("loopback", "local", "public")
 
 
-def before(request: Request, url: str, redirected: bool) -> Finding | None:
+def before(request: Request, url: str, redirected: bool) -> Obstacle | None:
     """What stops a request to `url` before it leaves the browser."""
     page, target = origin_of(request.page), origin_of(url)
     if (allowed := _csp(request.csp, page, url, redirected)) is not None:
-        return Finding(Reason.csp, allowed)
+        return Obstacle(Reason.csp, allowed)
     if local := _local_network(request, page, target):
         return local
     if mixed_content(page, target) and not (request.permitted and _asked_for(target)):
-        return Finding(Reason.mixed_content)
+        return Obstacle(Reason.mixed_content)
     port = target.port or DEFAULT_PORTS[target.scheme]
-    return Finding(Reason.unsafe_port, str(port)) if port in BAD_PORTS - CHROMIUM_LOADS else None
+    return Obstacle(Reason.unsafe_port, str(port)) if port in BAD_PORTS - CHROMIUM_LOADS else None
 
 
 def is_secure(origin: Origin) -> bool:
@@ -77,7 +77,7 @@ def _asked_for(target: Origin) -> bool:
     return target.host.endswith(".local") or (target.is_ip and _space_of(target, None) != "public")
 
 
-def _local_network(request: Request, page: Origin, target: Origin) -> Finding | None:
+def _local_network(request: Request, page: Origin, target: Origin) -> Obstacle | None:
     """https://wicg.github.io/local-network-access/#integration-with-fetch; unknown addresses are
     not judged."""
     here, there = _space_of(page, request.page_address), _space_of(target, request.address)
@@ -89,10 +89,10 @@ def _local_network(request: Request, page: Origin, target: Origin) -> Finding | 
     ):
         return None
     if not is_secure(page):
-        return Finding(Reason.InsecureLocalNetwork, there)
+        return Obstacle(Reason.InsecureLocalNetwork, there)
     if mixed_content(page, target) and not _asked_for(target):
         return None  # mixed content comes first
-    return None if request.permitted else Finding(Reason.LocalNetworkAccessPermissionDenied, there)
+    return None if request.permitted else Obstacle(Reason.LocalNetworkAccessPermissionDenied, there)
 
 
 # ---- Content-Security-Policy

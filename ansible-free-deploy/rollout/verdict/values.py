@@ -73,8 +73,8 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What is wrong, and the value that is."""
+class Obstacle:
+    """Why a browser keeps the answer from the page, and the value that is wrong."""
 
     reason: Reason
     detail: str = ""
