@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from infra.core.contract import Contract
-from infra.core.origins import BAD_PORTS, OriginError, look_alikes, parse_origin, parse_shape
+from infra.core.origins import BAD_PORTS, OriginError, look_alikes, parse_origin, parse_pattern
 from rollout.render.django import settings_text
 from rollout.render.nginx import status_server
 from tests.test_render import cors, load, rendered, text
@@ -357,4 +357,4 @@ def test_a_careless_edit_of_what_django_gets_is_seen(name: str) -> None:
 
 def test_shapes_of_these_tests_are_shapes() -> None:
     """Each is one that the kit takes and keeps as it is written."""
-    assert [parse_shape(shape, production=False).text for shape in SHAPES] == SHAPES
+    assert [parse_pattern(shape, production=False).text for shape in SHAPES] == SHAPES

@@ -1,4 +1,4 @@
-"""Origins as browsers send them, everything else refused in words, shapes that match nothing but
+"""Origins as browsers send them, everything else refused in words, patterns that match nothing but
 their own."""
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from infra.core.origins import (
     BAD_PORTS,
     Origin,
     OriginError,
-    Shape,
+    OriginPattern,
     look_alikes,
     loopback_twin,
     origin_notes,
     parse_origin,
-    parse_shape,
+    parse_pattern,
 )
 
 GOLDEN = Path(__file__).parent / "golden" / "origins"
@@ -467,7 +467,7 @@ def test_not_text(value: object) -> None:
     with pytest.raises(OriginError, match="not text; write an origin in quotes"):
         parse_origin(value, production=False)  # type: ignore[arg-type]
     with pytest.raises(OriginError, match="not text"):
-        parse_shape(value, production=False)  # type: ignore[arg-type]
+        parse_pattern(value, production=False)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("port", sorted(BAD_PORTS))
@@ -628,7 +628,7 @@ def test_no_password_is_shown(
     """No error holds the password, or any part of one that is cut by a slash, a quote or another
     '@'."""
     text = f"{start}{user}:{password}{at}{host}{end}"
-    for parse in (parse_origin, parse_shape):
+    for parse in (parse_origin, parse_pattern):
         with pytest.raises(OriginError) as caught:
             parse(text, production=False)
         assert "hunter2" not in str(caught.value)
@@ -703,10 +703,10 @@ def test_look_alikes_hold_every_kind(value: str) -> None:
     assert value in look_alikes(parse_origin("https://app.example.com", production=True))
 
 
-# ---- shapes
+# ---- patterns
 
-# Shape as written -> its canonical text, origins of it, strings that are not.
-SHAPES = {
+# OriginPattern as written -> its canonical text, origins of it, strings that are not.
+PATTERNS = {
     "https://{branch}.preview.example.com": (
         "https://{branch}.preview.example.com",
         [
@@ -854,7 +854,7 @@ SHAPES = {
     ),
 }
 
-SHAPES_REFUSED = {
+PATTERNS_REFUSED = {
     "https://app.example.com": "no placeholder",
     "https://{Branch}.preview.example.com": "no placeholder",
     "https://{}.preview.example.com": "no placeholder",
@@ -927,43 +927,43 @@ SHAPES_REFUSED = {
     "https://[a-z].example.com": "regular expression",
 }
 
-SHAPES_REFUSED_IN_PRODUCTION = {
+PATTERNS_REFUSED_IN_PRODUCTION = {
     "http://192.168.1.*:3000": "for development only",
     "http://localhost:*": "for development only",
     "http://127.0.0.1:*": "for development only",
-    "http://{branch}.preview.example.com": "an http shape",
+    "http://{branch}.preview.example.com": "an http pattern",
     "https://{branch}.preview.local": ".local",
     "https://{branch}.preview.test": ".test",
     "https://{branch}.preview.localhost": ".localhost",
 }
 
 
-def shape(text: str) -> Shape:
-    return parse_shape(text, production=False)
+def pattern_of(text: str) -> OriginPattern:
+    return parse_pattern(text, production=False)
 
 
-def both_patterns(a_shape: Shape, value: str) -> tuple[bool, bool]:
-    return bool(re.match(a_shape.python_pattern, value)), bool(
-        re.search(a_shape.nginx_pattern, value)
+def both_patterns(a_pattern: OriginPattern, value: str) -> tuple[bool, bool]:
+    return bool(re.match(a_pattern.python_pattern, value)), bool(
+        re.search(a_pattern.nginx_pattern, value)
     )
 
 
 @pytest.mark.parametrize(
-    ("text", "canonical", "good", "bad"), [(key, *row) for key, row in SHAPES.items()], ids=ascii
+    ("text", "canonical", "good", "bad"), [(key, *row) for key, row in PATTERNS.items()], ids=ascii
 )
-def test_shapes(text: str, canonical: str, good: list[str], bad: list[str]) -> None:
-    """A shape matches its origins and nothing that only looks like one."""
-    parsed = shape(text)
-    assert parsed.text == canonical and shape(canonical) == parsed
+def test_patterns(text: str, canonical: str, good: list[str], bad: list[str]) -> None:
+    """A pattern matches its origins and nothing that only looks like one."""
+    parsed = pattern_of(text)
+    assert parsed.text == canonical and pattern_of(canonical) == parsed
     assert [value for value in good if not parsed.matches(value)] == []
     assert [value for value in bad if parsed.matches(value)] == []
 
 
-@pytest.mark.parametrize("text", SHAPES, ids=ascii)
-def test_shape_patterns_are_anchored_and_quotable(text: str) -> None:
+@pytest.mark.parametrize("text", PATTERNS, ids=ascii)
+def test_both_patterns_are_anchored_and_quotable(text: str) -> None:
     """Both patterns are anchored at both ends, and nothing in them ends a quoted string of nginx or
     Python."""
-    parsed = shape(text)
+    parsed = pattern_of(text)
     assert (
         parsed.python_pattern == rf"\A{parsed.body}\Z"
         and parsed.nginx_pattern == f"^{parsed.body}$"
@@ -973,38 +973,38 @@ def test_shape_patterns_are_anchored_and_quotable(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "phrase"), SHAPES_REFUSED.items(), ids=lambda value: ascii(value)[:60]
+    ("text", "phrase"), PATTERNS_REFUSED.items(), ids=lambda value: ascii(value)[:60]
 )
-def test_shapes_refused(text: str, phrase: str) -> None:
-    """What is no shape, or would let strangers in, is refused in words, in every environment."""
+def test_patterns_refused(text: str, phrase: str) -> None:
+    """What is no pattern, or would allow unlisted origins, is refused in every environment."""
     with pytest.raises(OriginError) as caught:
-        shape(text)
+        pattern_of(text)
     message = str(caught.value)
     assert phrase in message and message.isprintable() and ("q0zx" in text or "q0zx" not in message)
     with pytest.raises(OriginError):
-        parse_shape(text, production=True)
+        parse_pattern(text, production=True)
 
 
-@pytest.mark.parametrize(("text", "phrase"), SHAPES_REFUSED_IN_PRODUCTION.items())
-def test_shapes_refused_in_production(text: str, phrase: str) -> None:
-    """Shapes over addresses and ports, and over http, are for development only."""
-    shape(text)
+@pytest.mark.parametrize(("text", "phrase"), PATTERNS_REFUSED_IN_PRODUCTION.items())
+def test_patterns_refused_in_production(text: str, phrase: str) -> None:
+    """Patterns over addresses and ports, and over http, are for development only."""
+    pattern_of(text)
     with pytest.raises(OriginError, match=re.escape(phrase)):
-        parse_shape(text, production=True)
+        parse_pattern(text, production=True)
 
 
-def test_shape_room_is_the_name_s() -> None:
+def test_room_of_a_placeholder() -> None:
     """A placeholder never makes a host longer than 253 characters."""
     base = ".".join(["b" * 60] * 4)[:-3]
-    parsed = shape(f"https://{{x}}.{base}.com")
+    parsed = pattern_of(f"https://{{x}}.{base}.com")
     room = 253 - len(f".{base}.com")
     assert 4 <= room < 63
     assert parsed.matches(f"https://{'a' * room}.{base}.com")
     assert not parsed.matches(f"https://{'a' * (room + 1)}.{base}.com")
 
 
-def of_label_shape(value: str, before: str, after: str, room: int = 63) -> bool:
-    """Whether `value` is of a label shape, decided without any pattern."""
+def of_label_pattern(value: str, before: str, after: str, room: int = 63) -> bool:
+    """Whether `value` is of a label pattern, decided without any pattern."""
     if not (value.startswith(before) and value.endswith(after)):
         return False
     label = value[len(before) : len(value) - len(after)]
@@ -1017,31 +1017,31 @@ def of_label_shape(value: str, before: str, after: str, room: int = 63) -> bool:
     st.text(st.sampled_from("ab0-.:/@A_\né"), max_size=70),
     st.sampled_from(["", ".evil.com", ":8080", "/", "\n"]),
 )
-def test_label_shape_is_exactly_one_label(middle: str, end: str) -> None:
-    """Whatever stands in a label's place, the shape agrees with a reading letter by letter."""
+def test_label_pattern_is_exactly_one_label(middle: str, end: str) -> None:
+    """Whatever stands in a label's place, the pattern agrees with a reading letter by letter."""
     value = f"https://{middle}.preview.example.com{end}"
-    expected = of_label_shape(value, "https://", ".preview.example.com")
-    assert shape("https://{branch}.preview.example.com").matches(value) == expected
+    expected = of_label_pattern(value, "https://", ".preview.example.com")
+    assert pattern_of("https://{branch}.preview.example.com").matches(value) == expected
 
 
 @unhurried
 @given(LABELS)
-def test_label_shape_takes_every_label(label: str) -> None:
-    """Each generated label in the placeholder's place is of the shape, and is an origin wherever it
-    is valid."""
+def test_label_pattern_takes_every_label(label: str) -> None:
+    """Each generated label in the placeholder's place fits the pattern, and is an origin wherever
+    it is valid."""
     value = f"https://{label}.preview.example.com"
-    assert shape("https://{branch}.preview.example.com").matches(value)
+    assert pattern_of("https://{branch}.preview.example.com").matches(value)
     if label[2:4] != "--":
         assert str(parse_origin(value, production=True)) == value
 
 
 @unhurried
 @given(st.integers(-10, 70_000), st.sampled_from(["", "0", " ", "+"]))
-def test_port_shape_is_exactly_the_ports(port: int, before: str) -> None:
-    """A port shape takes the ports from 1 to 65535 but the default one, in a browser's spelling
+def test_port_pattern_is_exactly_the_ports(port: int, before: str) -> None:
+    """A port pattern takes the ports from 1 to 65535 but the default one, in a browser's spelling
     only."""
     value = f"http://localhost:{before}{port}"
-    assert shape("http://localhost:*").matches(value) == (
+    assert pattern_of("http://localhost:*").matches(value) == (
         before == "" and 1 <= port <= 65535 and port != 80
     )
 
@@ -1063,16 +1063,16 @@ def test_port_shape_is_exactly_the_ports(port: int, before: str) -> None:
         ),
     ],
 )
-def test_label_shapes_refuse_look_alikes(text: str, origin: str, before: str, after: str) -> None:
-    """No look-alike of an origin passes its shape, unless it is itself one more label in the same
+def test_label_patterns_refuse_look_alikes(text: str, origin: str, before: str, after: str) -> None:
+    """No look-alike of an origin passes its pattern, unless it is itself one more label in the same
     place."""
-    parsed = shape(text)
+    parsed = pattern_of(text)
     passing = [
         value
         for value in look_alikes(parse_origin(origin, production=True))
         if parsed.matches(value)
     ]
-    assert [value for value in passing if not of_label_shape(value, before, after)] == []
+    assert [value for value in passing if not of_label_pattern(value, before, after)] == []
     assert all(parse_origin(value, production=True) for value in passing)
 
 
@@ -1084,10 +1084,10 @@ def test_label_shapes_refuse_look_alikes(text: str, origin: str, before: str, af
         ("http://127.0.0.1:*", "http://127.0.0.1:9000"),
     ],
 )
-def test_address_shapes_refuse_look_alikes(text: str, origin: str) -> None:
-    """No look-alike passes a shape over addresses or ports, unless it is another address or port
+def test_address_patterns_refuse_look_alikes(text: str, origin: str) -> None:
+    """No look-alike passes a pattern over addresses or ports, unless it is another address or port
     that it spans."""
-    parsed, meant = shape(text), parse_origin(origin, production=False)
+    parsed, meant = pattern_of(text), parse_origin(origin, production=False)
     for value in filter(parsed.matches, look_alikes(meant)):
         assert SERIALISED.fullmatch(value)
         front, back = text.split("*")
@@ -1095,9 +1095,9 @@ def test_address_shapes_refuse_look_alikes(text: str, origin: str) -> None:
         assert value[len(front) : len(value) - len(back)].isdigit() or value == front.rstrip(":")
 
 
-SHAPE_VALUES = st.one_of(
+PATTERN_VALUES = st.one_of(
     PLAUSIBLE,
-    st.sampled_from([value for _, good, bad in SHAPES.values() for value in [*good, *bad]]),
+    st.sampled_from([value for _, good, bad in PATTERNS.values() for value in [*good, *bad]]),
     st.sampled_from(
         [value for text in ORIGINS for value in look_alikes(parse_origin(text, production=False))]
     ),
@@ -1106,17 +1106,17 @@ SHAPE_VALUES = st.one_of(
 
 
 @unhurried
-@given(st.sampled_from(sorted(SHAPES)), SHAPE_VALUES)
+@given(st.sampled_from(sorted(PATTERNS)), PATTERN_VALUES)
 def test_both_patterns_agree(text: str, value: str) -> None:
     """Django's pattern and nginx's take the same values; a header value holds no newline."""
-    parsed = shape(text)
+    parsed = pattern_of(text)
     assert both_patterns(parsed, value) == (parsed.matches(value), parsed.matches(value))
 
 
-@pytest.mark.parametrize("text", SHAPES, ids=ascii)
+@pytest.mark.parametrize("text", PATTERNS, ids=ascii)
 def test_patterns_take_linear_time(text: str) -> None:
     """A long hostile value costs no more than its length."""
-    parsed, started = shape(text), time.perf_counter()
+    parsed, started = pattern_of(text), time.perf_counter()
     for start in ("https://a", "https://pr-a-", "http://192.168.1.1", "http://localhost:1"):
         assert not parsed.matches(start + start[-2:] * 50_000 + ".preview.example.com")
     assert time.perf_counter() - started < 5

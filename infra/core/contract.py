@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.core import exits, rules
-from infra.core.origins import OriginError, parse_origin, parse_shape
+from infra.core.origins import OriginError, parse_origin, parse_pattern
 from infra.core.rules import quote
 from infra.core.variables import problem as variable_problem
 
@@ -351,7 +351,7 @@ def _origins(contract: Contract) -> Problems:
         return
     for number, text in enumerate(contract.cors.allowed_shapes):
         try:
-            parse_shape(text, production=contract.production)
+            parse_pattern(text, production=contract.production)
         except OriginError as problem:
             yield f"contract.cors.allowed_shapes[{number}]: {problem}"
 

@@ -16,7 +16,7 @@ from ipaddress import IPv4Network, ip_network
 from typing import Any, cast
 
 from infra.core import exits, provider, rules, variables
-from infra.core.origins import Origin, OriginError, Shape, parse_origin, parse_shape
+from infra.core.origins import Origin, OriginError, OriginPattern, parse_origin, parse_pattern
 from infra.core.rules import Check, quote
 from infra.core.serials import Serials
 
@@ -83,7 +83,7 @@ class Settings:
     workers: int = 2
     env: dict[str, str] = field(default_factory=dict)
     extra_origins: tuple[Origin, ...] = ()
-    allowed_shapes: tuple[Shape, ...] = ()
+    allowed_shapes: tuple[OriginPattern, ...] = ()
     allow_all_origins: bool = False
     allow_credentials: bool = False
     allow_methods: tuple[str, ...] = METHODS
@@ -350,7 +350,7 @@ class _Reader:
         for key in [key for key in REQUIRED if key not in self.config]:
             self._problem(key, "missing; the schema in Pulumi.yaml says what it is")
         values["extra_origins"] = self._each("extra_origins", parse_origin, values)
-        values["allowed_shapes"] = self._each("allowed_shapes", parse_shape, values)
+        values["allowed_shapes"] = self._each("allowed_shapes", parse_pattern, values)
         if values.get("ssh_keys"):  # the file is for who has no list
             values["ssh_key_file"] = ""
         self._together(values)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.core.origins import OriginError, parse_origin, parse_shape
+from infra.core.origins import OriginError, parse_origin, parse_pattern
 from infra.core.settings import CHECKS
 from infra.core.stackfile import as_text
 from rollout.adopt import headers
@@ -132,7 +132,7 @@ def _pattern(name: str, pattern: str, where: str, carried: Carried) -> Finding:
     bare = re.sub(r"\\([./:-])", r"\1", _MANY.sub("{name}", bare, count=1))
     for shape in (bare, bare.replace("{name}", "*")):
         with suppress(OriginError):
-            _add(carried.offered, "allowed_shapes", parse_shape(shape, production=False).text)
+            _add(carried.offered, "allowed_shapes", parse_pattern(shape, production=False).text)
             return Finding(
                 text, where, f"if it means {shape}, uncomment allowed_shapes in the file"
             )
@@ -146,7 +146,7 @@ def _pattern(name: str, pattern: str, where: str, carried: Carried) -> Finding:
 
 def _refusal(pattern: str) -> str:
     try:
-        parse_shape(pattern, production=False)
+        parse_pattern(pattern, production=False)
     except OriginError as problem:
         return str(problem)
     return f"{pattern!r} is a regular expression, which the contract takes in development only"

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from infra.core import exits
 from infra.core.contract import Contract, Host, Json
-from infra.core.origins import OriginError, parse_origin, parse_shape
+from infra.core.origins import OriginError, parse_origin, parse_pattern
 from rollout import access, deploy, hosts, report, secret_values
 from rollout.doctor import ask, browser
 from rollout.doctor.ask import Answer, Unanswered
@@ -86,7 +86,9 @@ def asked(
     allowed = (
         text in contract.cors.allowed_origins
         or contract.cors.allowed_shapes == ("*",)
-        or any(parse_shape(shape, production=contract.production).matches(text) for shape in shapes)
+        or any(
+            parse_pattern(shape, production=contract.production).matches(text) for shape in shapes
+        )
     )
     row = Row(text, allowed, "allowed by the contract" if allowed else "not in the contract")
     return (row,), (Endpoint(f"{method} {path}", path, method, headers),), credentials

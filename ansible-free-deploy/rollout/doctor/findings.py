@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from infra.core.contract import Contract, Json
-from infra.core.origins import OriginError, parse_origin, parse_shape
+from infra.core.origins import OriginError, parse_origin, parse_pattern
 from rollout.doctor.ask import Answer, Unanswered
 from rollout.doctor.causes import by_cause
 from rollout.doctor.failures import (
@@ -609,7 +609,7 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
     if str(origin) in listed or contract.cors.allowed_shapes == ("*",):
         return None
     if any(
-        parse_shape(text, production=contract.production).matches(str(origin))
+        parse_pattern(text, production=contract.production).matches(str(origin))
         for text in contract.cors.allowed_shapes
     ):
         return None

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from infra.core import rules
 from infra.core.contract import Contract
-from infra.core.origins import OriginError, look_alikes, parse_origin, parse_shape
+from infra.core.origins import OriginError, look_alikes, parse_origin, parse_pattern
 from rollout.verdict import Headers, Request, needs_preflight, preflight_headers
 
 MISSING = "origin-kit-doctor"  # a path that no project has
@@ -104,7 +104,7 @@ def can_call(origin: str, contract: Contract) -> bool:
 
 def _samples(contract: Contract, text: str) -> list[str]:
     """Origins of that shape, made by trying."""
-    shape = parse_shape(text, production=contract.production)
+    shape = parse_pattern(text, production=contract.production)
     front = text.partition("{")[0]
     tries = [text.replace(text[len(front) : text.find("}") + 1], "doctor")] if "{" in text else []
     tries += [text.replace("*", number) for number in ("77", "7077")]
@@ -116,7 +116,7 @@ def _look_alikes(contract: Contract) -> list[str]:
     scheme, another port; of each shape what an unescaped dot or a missing end would let in."""
     first = parse_origin(contract.cors.allowed_origins[0], production=False)
     shapes = [s for s in contract.cors.allowed_shapes if s != "*"]
-    known = [parse_shape(text, production=contract.production) for text in shapes]
+    known = [parse_pattern(text, production=contract.production) for text in shapes]
 
     def strange(values: Iterable[str]) -> Iterator[str]:
         for value in values:

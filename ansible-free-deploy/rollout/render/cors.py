@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from infra.core.contract import ALLOW_ALL, Contract
-from infra.core.origins import parse_shape
+from infra.core.origins import parse_pattern
 
 _SUBDOMAIN = re.compile(r"(https?)://\{\w+\}\.([a-z0-9.:-]+)")
 
@@ -27,7 +27,7 @@ class Allowed:
         """Read the contract's `cors`. Raises OriginError for a shape that is none."""
         everyone = contract.cors.allowed_shapes == ALLOW_ALL
         texts = () if everyone else contract.cors.allowed_shapes
-        shapes = [parse_shape(text, production=contract.production) for text in texts]
+        shapes = [parse_pattern(text, production=contract.production) for text in texts]
         return cls(
             origins=contract.cors.allowed_origins,
             shapes=texts,
