@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
+from on_host import states
 from rollout.coordinator import Coordinator, how_it_ended
 
 
@@ -164,7 +165,7 @@ def test_a_host_lost_before_the_last_vote_takes_all_back() -> None:
         (["committed", "prepared", "prepared"], "commit"),
     ],
 )
-def test_how_an_earlier_change_ended(outcomes: list[str], wanted: str) -> None:
+def test_how_an_earlier_change_ended(outcomes: list[states.Ending], wanted: str) -> None:
     """All that were told agree, so one word is enough; without one, all have voted or one never
     did."""
     assert how_it_ended(outcomes) == wanted
@@ -179,6 +180,21 @@ def test_a_host_in_doubt_is_answered_from_the_others() -> None:
 
     assert Coordinator(["a"], ask_how_it_ended=ask).answer("a", "in-doubt:t1:a,b") == "undo"
     assert asked == [("t1", ["a", "b"])]
+
+
+@pytest.mark.parametrize("question", ["again", "switched", "stage", ""])
+def test_a_question_that_the_state_does_not_allow_is_an_error(question: str) -> None:
+    """A host that has reported nothing yet can only ask whether it may switch."""
+    coordinator = Coordinator(["a", "b"])
+    with pytest.raises(states.IllegalTransition):
+        coordinator.answer("a", question)
+
+
+def test_a_host_that_has_left_reports_nothing_more() -> None:
+    coordinator = Coordinator(["a"])
+    coordinator.left("a", failed=False)
+    with pytest.raises(states.IllegalTransition, match="'left' does not allow 'end'"):
+        coordinator.left("a", failed=False)
 
 
 # ------------------------------------------------------------------------------- locks in one order

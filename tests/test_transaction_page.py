@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 
 import pytest
 
+from on_host import states
 from rollout import program
 from tests.e2e import test_ship_transaction, test_transaction
 from tests.support.kit import ROOT
@@ -92,9 +94,44 @@ def test_every_row_of_the_crash_matrix_is_whole(table: str) -> None:
         assert len(cells) == 4 and all(cells), line
 
 
+def table(name: str) -> list[list[str]]:
+    """The rows of one table of the page, cell by cell."""
+    found = re.search(rf"<!-- {name} -->\n(.*?)<!-- end -->", PAGE, re.DOTALL)
+    assert found, name
+    lines = found[1].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
 def test_the_questions_on_the_page_are_those_of_the_protocol() -> None:
-    """What a host asks, as `handover.ask` sends it."""
-    texts = program.sources()["on_host/two_phase.py"]
-    asked = set(re.findall(r'handover\.ask\("([a-z-]+)', texts))
-    section = PAGE.split("## Two-phase commit")[1].split("\n## ")[0]
-    assert asked == set(re.findall(r"^\| `([a-z-]+)", section, re.MULTILINE))
+    """Each with its answers, in the same order."""
+    shown = {}
+    for question, _, answers in table("questions"):
+        kind = question.strip("`").partition(":")[0]
+        shown[kind] = tuple(re.findall(r"`([a-z]+)(?::NAMES)?`", answers.replace("a `yield`", "")))
+    assert shown == states.ANSWERS
+
+
+@pytest.mark.parametrize(
+    ("name", "transitions"), [("a host", states.HOST), ("the journal", states.JOURNAL)]
+)
+def test_the_states_on_the_page_are_those_of_the_code(
+    name: str, transitions: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Every state with every transition, in the same order."""
+    shown = {}
+    for state, events in table(f"states of {name}"):
+        shown[state.strip("`")] = re.findall(r"`([a-z]+)` → `([a-z]+)`", events)
+    assert list(shown) == list(transitions)
+    assert shown == {state: list(after.items()) for state, after in transitions.items()}
+
+
+def test_every_state_can_be_reached_and_left() -> None:
+    """From where a host and a journal begin; only `left` is the end."""
+    for start, transitions in (("working", states.HOST), ("none", states.JOURNAL)):
+        reached: set[str] = {start}
+        for _ in transitions:
+            for state, after in transitions.items():
+                if state in reached:
+                    reached.update(after.values())
+        assert reached == set(transitions)
+    assert [state for state, after in states.HOST.items() if not after] == ["left"]

@@ -3,11 +3,13 @@
 Configuration and releases share it, and the boot guard with it: whoever finds a journal finishes or
 undoes that change before anything else.
 
-    state       written when                        who finds it after a crash switching   before
-    the first link moves         undoes it, unless what runs is the target and it was alone prepared
-    this host serves the target and     asks: the outcome is the same on all hosts that took part
-                has told the coordinator so
-    (no file)   committed or undone                 `outcome` knows which of the two
+Its states and what may follow each are the table `JOURNAL` of `states.py`:
+
+    switching    written before the first link moves. Who finds it undoes the change, unless what
+                 runs is the target and this host was alone
+    prepared     this host serves the target and has reported that. Who finds it asks: the outcome
+                 is the same on all hosts that took part
+    no file      committed or undone; `outcome` knows which of the two
 
 A journal: {"kind": "configuration" | "release", "transaction": id, "participants": [host names],
 "state": str, "from": id or None, "to": id, "links": {place: target or None}, "units": {service:
@@ -21,7 +23,7 @@ import json
 from pathlib import Path
 from typing import Mapping  # noqa: UP035 - Python 3.9 on hosts
 
-from on_host import audit, guard, handover, places
+from on_host import audit, guard, handover, places, states
 from on_host.files import link_of, point, sync, write_durably
 from on_host.orders import ORDERS, Json
 from on_host.runtime import emit, run, step
@@ -30,8 +32,6 @@ OUTCOMES = (
     places.KIT / "committed.json"
 )  # the transactions that were committed here, the last one last
 KEPT_OUTCOMES = 200
-
-SWITCHING, PREPARED = "switching", "prepared"
 
 
 def read() -> Json | None:
@@ -42,6 +42,14 @@ def read() -> Json | None:
     with contextlib.suppress(FileNotFoundError):
         return _release_of_an_older_kit(json.loads(_old_release_journal().read_text()))
     return None
+
+
+def state() -> states.JournalState:
+    """The state of the journal on the disk."""
+    way = read()
+    if way is None:
+        return states.NONE
+    return states.PREPARED if way["state"] == states.PREPARED else states.SWITCHING
 
 
 def exists() -> bool:
@@ -65,7 +73,7 @@ def _release_of_an_older_kit(found: Json) -> Json:
     return {**_OLD, **found, "kind": "release", "links": {place: current}, "units": {}}
 
 
-_OLD: Json = {"release": None, "transaction": "", "participants": [], "state": SWITCHING}
+_OLD: Json = {"release": None, "transaction": "", "participants": [], "state": states.SWITCHING}
 
 
 # -------------------------------------------------------------------------------- a change's course
@@ -84,12 +92,13 @@ def begin(
     `links` says for each place where it points now, in the order in which they are put back.
     """
     step("journal", "writes the rollback journal")
+    begun = states.next_of_journal(state(), "begin")
     guard.guard_the_boot()
     way = {
         "kind": kind,
         "transaction": ORDERS.get("deploy", ""),
         "participants": ORDERS.get("participants", []),
-        "state": SWITCHING,
+        "state": begun,
         "from": back,
         "to": to,
         "links": links,
@@ -102,16 +111,14 @@ def begin(
 def prepare() -> None:
     """Note that this host serves the target. From here on it can't decide alone whether that
     stays."""
-    way = read()
-    assert way is not None
-    _write({**way, "state": PREPARED})
+    way, now = _open("prepare")
+    _write({**way, "state": now})
 
 
 def commit() -> None:
     """Keep the target: durable before the journal goes, so that another host's question has an
     answer."""
-    way = read()
-    assert way is not None
+    way, _ = _open("commit")
     if way["transaction"]:
         kept = [*committed(), way["transaction"]][-KEPT_OUTCOMES:]
         write_durably(OUTCOMES, json.dumps(kept).encode(), 0o600)
@@ -130,14 +137,22 @@ def forget() -> None:
 def put_links_back() -> Json:
     """Undo what the change has switched; a second crash repeats it. The journal stays until
     services follow."""
-    way = read()
-    assert way is not None
+    way, _ = _open("undo")
     for place, target in way["links"].items():
         if target is not None and link_of(place) != target:
             point(Path(place), target)
         elif target is None and link_of(place) is not None and _is_ours(place):
             Path(place).unlink()
     return way
+
+
+def _open(event: states.JournalEvent) -> tuple[Json, states.JournalState]:
+    """The journal that is open here, and its state after `event`. Raises IllegalTransition where
+    there is none, or its state does not allow that."""
+    after = states.next_of_journal(state(), event)
+    way = read()
+    assert way is not None
+    return way, after
 
 
 def _is_ours(place: str) -> bool:
@@ -162,7 +177,7 @@ def committed() -> list[str]:
         return []
 
 
-def outcome(transaction: str) -> str:
+def outcome(transaction: str) -> states.Ending:
     """`committed`, `prepared` (open here as well), `under way`, or `undone` (or this host never
     heard of it)."""
     if transaction in committed():
@@ -171,14 +186,14 @@ def outcome(transaction: str) -> str:
     if job.exists() and handover.lives(job):
         return "under way"
     way = read()
-    open_here = way is not None and way["transaction"] == transaction and way["state"] == PREPARED
-    return "prepared" if open_here else "undone"
+    if way is None or way["transaction"] != transaction or way["state"] != states.PREPARED:
+        return "undone"
+    return "prepared"
 
 
 def in_doubt() -> bool:
     """Whether this host waits to hear how a change ended on the others."""
-    way = read()
-    return way is not None and way["state"] == PREPARED
+    return state() == states.PREPARED
 
 
 # ----------------------------------------------------------------------------------------- the boot
@@ -188,7 +203,7 @@ def boot() -> None:
     """Nothing runs yet, so only links go back; a change that waits for the other hosts' outcome
     stays as it is."""
     way = read()
-    if way is None or way["state"] == PREPARED:
+    if way is None or way["state"] == states.PREPARED:
         return
     put_links_back()
     run("systemctl", "daemon-reload")

@@ -1,12 +1,8 @@
 """One host's part in a change of several hosts: a two-phase commit (prepare, commit, abort), with
 presumed abort.
 
-The operator's side is `coordinator.py`.
-
-    this host              asks            the answers has everything ready   staged
-    go:NAMES (who takes part), abort, yield (give the lock back, then try again) serves the target
-    switched        commit, undo found a prepared       in-doubt:ID     commit, undo; anything else:
-    it can't be known yet journal
+The questions, their answers and the states are the tables in `states.py`; the operator's side is
+`rollout/coordinator.py`.
 
 Without an answer, because the operator is gone: before it has voted (`switched`) a host undoes what
 it did; afterwards it keeps serving the target, keeps the journal, and the next run asks how the
@@ -15,9 +11,11 @@ change ended elsewhere. A host that takes part alone decides alone.
 
 from __future__ import annotations
 
-from on_host import handover, journal
+from on_host import handover, journal, states
 from on_host.orders import ORDERS, Json
 from on_host.runtime import Failed, end_step, step
+
+UNCHANGED = "nothing was changed here, as another host failed or the operator left"
 
 
 class LeftAlone(Failed):
@@ -82,13 +80,14 @@ def _wait_for_the_others() -> bool:
     """Whether this host takes part alone. Raises LeftAlone, or Yield."""
     if not ORDERS.get("together"):
         return True
-    word = handover.ask("staged")
-    if word == "yield":
+    answer = handover.ask("staged")
+    if answer == "yield":
         raise Yield
-    if word is None or not word.startswith("go:"):
-        raise LeftAlone("nothing was changed here, as another host failed or the operator left")
-    ORDERS["participants"] = word[len("go:") :].split(",")
-    return len(ORDERS["participants"]) == 1
+    participants = states.participants_in(answer)
+    if participants is None:
+        raise LeftAlone(UNCHANGED)
+    ORDERS["participants"] = participants
+    return len(participants) == 1
 
 
 def _vote() -> None:
@@ -96,10 +95,10 @@ def _vote() -> None:
     if handover.operator_is_gone():
         raise LeftAlone("the operator left before all hosts had switched")
     journal.prepare()
-    word = handover.ask("switched")
-    if word == "undo":
+    answer = handover.ask("switched")
+    if answer == states.UNDO:
         raise LeftAlone("another host failed")
-    if word != "commit":
+    if answer != states.COMMIT:
         raise InDoubt(
             "the operator left when this host had switched and others may have; it serves the new"
             " one until the next `fab deploy` or `fab ship` has asked all hosts how this ended"
@@ -109,26 +108,29 @@ def _vote() -> None:
 def wait_until_unlocked() -> None:
     """After a Yield: come back when the coordinator says so. Raises LeftAlone where it does not."""
     if handover.ask("again") != "go":
-        raise LeftAlone("nothing was changed here, as another host failed or the operator left")
+        raise LeftAlone(UNCHANGED)
 
 
-def outcome(way: Json, runs_target: bool) -> str:
+def outcome(way: Json, runs_target: bool) -> states.Decision:
     """What is to become of a change that an interrupted run has left: `commit` or `undo`.
 
     `runs_target`: what runs here is what the journal leads to. Raises Failed where that depends on
     a host that can't be asked now.
     """
-    if way["transaction"] and way["transaction"] in journal.committed():
-        return "commit"
-    if way["state"] != journal.PREPARED and not runs_target:
-        return "undo"
-    if len(way["participants"]) <= 1:
-        return "commit" if runs_target else "undo"
-    word = handover.ask("in-doubt:{}:{}".format(way["transaction"], ",".join(way["participants"])))
-    if word not in ("commit", "undo"):
-        hosts = ", ".join(way["participants"])
-        raise Failed(
-            "an earlier change waits for its outcome, which only all of its hosts together know"
-            f" ({hosts}), and not all could be asked; make them reachable, then run this again"
-        )
-    return word
+    transaction, participants = way["transaction"], way["participants"]
+    if transaction and transaction in journal.committed():
+        return states.COMMIT
+    if way["state"] != states.PREPARED and not runs_target:
+        return states.UNDO
+    if len(participants) <= 1:
+        return states.COMMIT if runs_target else states.UNDO
+    answer = handover.ask(states.in_doubt(transaction, participants))
+    if answer == states.COMMIT:
+        return states.COMMIT
+    if answer == states.UNDO:
+        return states.UNDO
+    raise Failed(
+        "an earlier change waits for its outcome, which only all of its hosts together know"
+        f" ({', '.join(participants)}), and not all could be asked; make them reachable, then run"
+        " this again"
+    )

@@ -11,8 +11,10 @@ from uuid import uuid4
 
 from infra.core import exits
 from infra.core.contract import Contract, Host, Json
+from on_host import states
+from on_host.states import UNDO
 from rollout import access, hosts, report
-from rollout.coordinator import UNDO, Coordinator, how_it_ended
+from rollout.coordinator import Coordinator, how_it_ended
 from rollout.hosts import AGAIN, ConnectError, HostError, LostError
 
 STOP_S = 20.0  # how long the first ^C waits for hosts that have switched to hear that they go back
@@ -226,13 +228,15 @@ class _Outcomes:
             "who": "",
             "transaction": transaction,
         }
-        found = []
+        found: list[states.Ending] = []
         for _, host in self._contract.hosts:
             if host.name not in participants:
                 continue
             try:
                 with hosts.session(host, access.identity(self._contract)) as session:
-                    found.append(str(session.run(orders)["outcome"]))
+                    found.append(session.run(orders)["outcome"])
             except HostError:
-                return "unknown"
-        return "unknown" if "under way" in found else how_it_ended(found)
+                return states.UNKNOWN
+        if "under way" in found:
+            return states.UNKNOWN
+        return how_it_ended(found)

@@ -1,13 +1,7 @@
-"""The coordinator of a two-phase commit: hosts report what they have reached, and are told what to
-do.
+"""The coordinator of a two-phase commit: hosts report what they have reached and ask what to do.
 
-No I/O, only threads that meet; a host's part is `two_phase.py`.
-
-    a host is   until it                            and then working     has everything ready
-    staged waiting     gets the lock that somebody has     working staged      may switch
-    switching; or working, where it has to give its lock back (yield) switching   serves the target
-    (its vote)        prepared prepared    hears the outcome                   left left        for
-    good: done, failed, or with nothing to do
+No I/O, only threads that meet. The states of a host and what may follow each are the table `HOST`
+of `on_host/states.py`; a host's part is `on_host/two_phase.py`.
 
 The outcome is decided once: `commit` when every host that has not left is prepared, `undo` when one
 fails before that or the operator wants to leave. Locks are taken in one order: a host that waits
@@ -20,7 +14,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-COMMIT, UNDO = "commit", "undo"
+from on_host import states
+from on_host.states import COMMIT, UNDO, Decision, Ending, HostEvent, HostState
+
+# From its readiness until it has ended, a host may not be left alone without need.
+_BUSY: tuple[HostState, ...] = ("staged", "switching", "prepared", "decided")
+_NOT_READY: tuple[HostState, ...] = ("working", "waiting", "yielded")
 
 
 class Coordinator:
@@ -28,7 +27,7 @@ class Coordinator:
     order of locks.
 
     `ask_how_it_ended(transaction, participants)` gives the outcome of an earlier change that a host
-    has left open: `commit`, `undo`, or anything else where that can't be known now.
+    has left open: `commit`, `undo`, or `unknown` where that can't be known now.
     """
 
     def __init__(
@@ -37,25 +36,36 @@ class Coordinator:
         batch: int = 1,
         ask_how_it_ended: Callable[
             [str, Sequence[str]], str
-        ] = lambda _transaction, _participants: "unknown",
+        ] = lambda _transaction, _participants: states.UNKNOWN,
     ) -> None:
         self._order = list(hosts)
-        self._state = dict.fromkeys(hosts, "working")
+        self._state: dict[str, HostState] = dict.fromkeys(hosts, "working")
         self._batch = batch
         self._ask_how_it_ended = ask_how_it_ended
         self._participants: list[str] = []
         self._begun = set[str]()
         self._moved = threading.Condition()
-        self.outcome: str | None = None
+        self.outcome: Decision | None = None
 
     def answer(self, host: str, question: str) -> str:
-        """The word for a host that asks: blocks until it is known."""
-        if question.startswith("in-doubt:"):
-            _, transaction, names = question.split(":", 2)
-            return self._ask_how_it_ended(transaction, names.split(","))
-        return {"staged": self._at_staged, "again": self._at_again, "switched": self._at_switched}[
-            question
-        ](host)
+        """The answer for a host that asks: blocks until it is known. Raises IllegalTransition for a
+        question that the host's state does not allow."""
+        answer = self._answer(host, question)
+        states.check_answer(question, answer)
+        return answer
+
+    def _answer(self, host: str, question: str) -> str:
+        earlier = states.parse_in_doubt(question)
+        if earlier is not None:
+            transaction, participants = earlier
+            return self._ask_how_it_ended(transaction, participants)
+        if question == "staged":
+            return self._at_staged(host)
+        if question == "again":
+            return self._at_again(host)
+        if question == "switched":
+            return self._at_switched(host)
+        raise states.IllegalTransition(f"host {host} asks {question!r}, which is no question")
 
     def begins(self, host: str) -> bool:
         """Whether a host may be given its orders: not once the change is to be undone."""
@@ -75,21 +85,22 @@ class Coordinator:
 
     def waits_for_lock(self, host: str) -> None:
         """Somebody else has the lock of this host."""
-        self._set(host, "waiting")
+        with self._moved:
+            self._advance(host, "wait")
 
     def works(self, host: str) -> None:
         """The host does something: if it waited for its lock, it has it now."""
-        if self._state[host] == "waiting":
-            self._set(host, "working")
+        with self._moved:
+            if self._state[host] == "waiting":
+                self._advance(host, "work")
 
     def left(self, host: str, *, failed: bool) -> None:
         """The host has ended: with nothing to do, done, or `failed`. A failure after the outcome
         doesn't change it."""
         with self._moved:
-            self._state[host] = "left"
+            self._advance(host, "end")
             if failed and self.outcome is None:
                 self.outcome = UNDO
-            self._moved.notify_all()
 
     def stop(self) -> None:
         """The operator wants to leave: as if a host had failed."""
@@ -99,40 +110,38 @@ class Coordinator:
 
     def wait_until_answered(self, seconds: float) -> bool:
         """Whether, in time, no host is left between its readiness and its end: each has had its
-        word and has ended. One that decides alone has ended, too."""
-        busy = ("staged", "switching", "prepared")
+        answer and has ended. One that decides alone has ended, too."""
 
         def all_have_ended() -> bool:
-            return self.decides_alone is None and not any(
-                state in busy for state in self._state.values()
-            )
+            if self.decides_alone is not None:
+                return False
+            return not any(state in _BUSY for state in self._state.values())
 
         with self._moved:
             return self._moved.wait_for(all_have_ended, seconds)
 
-    def _set(self, host: str, state: str) -> None:
-        with self._moved:
-            self._state[host] = state
-            self._moved.notify_all()
+    def _advance(self, host: str, event: HostEvent) -> None:
+        """Note what has happened to a host, and let everybody look again who waits. Needs the
+        lock; raises IllegalTransition."""
+        self._state[host] = states.next_of_host(self._state[host], event)
+        self._moved.notify_all()
 
     def _at_staged(self, host: str) -> str:
         with self._moved:
-            self._state[host] = "staged"
-            self._moved.notify_all()
+            self._advance(host, "staged")
             self._moved.wait_for(
                 lambda: self.outcome or self._must_yield(host) or self._may_switch()
             )
             if self.outcome:
+                self._advance(host, "abort")
                 return "abort"
             if self._must_yield(host):
-                self._state[host] = "yielded"
-                self._moved.notify_all()
+                self._advance(host, "yield")
                 return "yield"
-            self._participants = self._participants or [
-                name for name in self._order if self._state[name] == "staged"
-            ]
-            self._state[host] = "switching"
-            return "go:" + ",".join(self._participants)
+            if not self._participants:
+                self._participants = [name for name in self._order if self._state[name] == "staged"]
+            self._advance(host, "go")
+            return states.go(self._participants)
 
     def _must_yield(self, host: str) -> bool:
         """Whether a host before this one waits for its lock."""
@@ -141,35 +150,39 @@ class Coordinator:
 
     def _may_switch(self) -> bool:
         """Whether all are ready, and fewer than `batch` are between their switch and their vote."""
-        ready = all(
-            state not in ("working", "waiting", "yielded") for state in self._state.values()
-        )
-        return ready and list(self._state.values()).count("switching") < self._batch
+        now = list(self._state.values())
+        if any(state in _NOT_READY for state in now):
+            return False
+        return now.count("switching") < self._batch
 
     def _at_again(self, host: str) -> str:
         with self._moved:
+            self._advance(host, "again")
             self._moved.wait_for(lambda: self.outcome or not self._must_yield(host))
             if self.outcome:
+                self._advance(host, "abort")
                 return "abort"
-            self._state[host] = "working"
+            self._advance(host, "go")
             return "go"
 
-    def _at_switched(self, host: str) -> str:
+    def _at_switched(self, host: str) -> Decision:
         with self._moved:
-            self._state[host] = "prepared"
-            if self.outcome is None and all(
-                state in ("prepared", "left") for state in self._state.values()
-            ):
+            self._advance(host, "switched")
+            everybody_voted = all(state in ("prepared", "left") for state in self._state.values())
+            if self.outcome is None and everybody_voted:
                 self.outcome = COMMIT
-            self._moved.notify_all()
+                self._moved.notify_all()
             self._moved.wait_for(lambda: self.outcome is not None)
             assert self.outcome is not None
+            self._advance(host, self.outcome)
             return self.outcome
 
 
-def how_it_ended(outcomes: Sequence[str]) -> str:
+def how_it_ended(endings: Sequence[Ending]) -> Decision:
     """What a prepared host is to do, from what all participants say of that change
     (`journal.outcome`)."""
-    if "committed" in outcomes:
+    if "committed" in endings:
         return COMMIT
-    return COMMIT if all(outcome == "prepared" for outcome in outcomes) else UNDO
+    if all(ending == "prepared" for ending in endings):
+        return COMMIT
+    return UNDO
