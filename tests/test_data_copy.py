@@ -1,5 +1,4 @@
-"""The application's data, from one folder to another: what runs as its user on the old and on the
-new host."""
+"""The application's data, copied from one folder to another as on the old and the new host."""
 
 from __future__ import annotations
 
@@ -38,8 +37,7 @@ def run(action: str, folder: Path, given: bytes = b"") -> subprocess.CompletedPr
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """What an application may leave: a database whose last writes are in its log alone, and
-    oddities."""
+    """A data folder with odd files and a database whose last writes are only in its log."""
     folder = tmp_path / "data"
     (folder / "media" / "a b").mkdir(parents=True)
     (folder / "media" / "a b" / "\u00fc\n.txt").write_text("odd name")
@@ -64,9 +62,8 @@ def manifest(archive: bytes) -> list[Any]:
         return [json.loads(line) for line in found.read().splitlines()]
 
 
-def test_what_was_copied_is_what_is_restored(data: Path, tmp_path: Path) -> None:
-    """Rows of the write-ahead log too; modes, times, links as links; what can't be copied is
-    told."""
+def test_restored_data_equals_the_original(data: Path, tmp_path: Path) -> None:
+    """Rows in the write-ahead log, modes, times and links too; what was not copied is reported."""
     read = run("read", data)
     assert read.returncode == 0, read.stderr
     told = data_copy.summary(read.stderr.decode())
@@ -108,7 +105,9 @@ def rewritten(archive: bytes, change: Any) -> bytes:
 
 
 def one_bit(member: tarfile.TarInfo, content: bytes | None) -> Any:
-    return (member, b"S3cret") if member.name == "data/secret_key" else (member, content)
+    if member.name == "data/secret_key":
+        content = b"S3cret"
+    return member, content
 
 
 def one_less(member: tarfile.TarInfo, content: bytes | None) -> Any:
@@ -126,27 +125,23 @@ def through_a_link(member: tarfile.TarInfo, content: bytes | None) -> Any:
 
 
 def one_more(member: tarfile.TarInfo, content: bytes | None) -> Any:
-    return (
-        (member, (content or b"").replace(b'["secret_key"', b'["secret_kez"'))
-        if member.name == "manifest"
-        else (member, content)
-    )
+    if member.name == "manifest":
+        content = (content or b"").replace(b'["secret_key"', b'["secret_kez"')
+    return member, content
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (one_bit, "secret_key is not as it was copied"),
-        (one_less, "is not as it was copied"),
-        (one_more, "is not as it was copied"),
+        (one_bit, "secret_key differs from what was copied"),
+        (one_less, "differs from what was copied"),
+        (one_more, "differs from what was copied"),
         (out_of_it, "reaches outside of the data folder"),
         (through_a_link, "/etc/shadow|link/escaped"),
     ],
 )
-def test_what_is_not_as_it_was_copied_is_refused(
-    data: Path, tmp_path: Path, change: Any, said: str
-) -> None:
-    """A file with one byte changed, one that is missing, a path that leads out."""
+def test_a_changed_archive_is_refused(data: Path, tmp_path: Path, change: Any, said: str) -> None:
+    """A changed byte, a missing file, an additional one, a path that leads out."""
     archive = rewritten(run("read", data).stdout, change)
     other = tmp_path / "other"
     other.mkdir()
@@ -157,25 +152,25 @@ def test_what_is_not_as_it_was_copied_is_refused(
 
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
-def test_an_archive_that_is_cut_short_is_refused(data: Path, tmp_path: Path, part: float) -> None:
+def test_a_truncated_archive_is_refused(data: Path, tmp_path: Path, part: float) -> None:
+    """Wherever it ends before the end of its manifest."""
     archive = run("read", data).stdout
     other = tmp_path / "other"
     other.mkdir()
-    whole = archive.rindex(b"manifest")
-    assert run("write", other, archive[: int(whole * part)]).returncode != 0
+    begin_of_manifest = archive.rindex(b"manifest")
+    assert run("write", other, archive[: int(begin_of_manifest * part)]).returncode != 0
 
 
-def test_an_earlier_try_leaves_nothing(data: Path) -> None:
-    """Folders that their owner has closed included."""
+def test_empty_removes_everything(data: Path) -> None:
+    """Also folders that their owner has made read-only."""
     assert run("empty", data).returncode == 0
     assert list(data.iterdir()) == []
 
 
-def test_data_that_is_larger_than_the_operator_s_disk_is_not_sent(
+def test_too_much_data_is_not_sent(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever the application has made there (a sparse file of a terabyte), the operator's disk is
-    not filled."""
+    """The operator's disk is not filled, whatever is there (a sparse file of a terabyte)."""
     monkeypatch.setitem(orders.ORDERS, "most", 3 << 20)
     monkeypatch.setitem(orders.ORDERS, "place", "/var/lib/origin-kit/replace")
     sender = data_copy.Sender()
@@ -187,7 +182,7 @@ def test_data_that_is_larger_than_the_operator_s_disk_is_not_sent(
         sender.write(b"x" * (2 << 20))
 
 
-def test_what_the_application_says_of_its_data_is_for_people_only() -> None:
-    """Whatever it is, root takes it for a text, or for nothing."""
+def test_a_summary_may_be_anything() -> None:
+    """The application writes it: root takes it for an object, or for nothing."""
     for said in ("", "no json", "[1]", "[" * 100_000, "3"):
         assert data_copy.summary(said) == {}

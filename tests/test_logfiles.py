@@ -1,5 +1,4 @@
-"""What `fab logs` shows of a host: nginx's files and the journal by time, without what the kit
-asked itself."""
+"""What `fab logs` shows of a host: all logs by time, without the kit's own requests."""
 
 from __future__ import annotations
 
@@ -76,9 +75,8 @@ def asked(monkeypatch: pytest.MonkeyPatch, at: float, *what: object) -> None:
     logfiles.note(*what)  # type: ignore[arg-type]
 
 
-def test_all_of_it_comes_in_the_order_of_time(host: Path) -> None:
-    """The application's word on a request comes before nginx's line on it, which has whole seconds
-    only."""
+def test_entries_are_in_the_order_of_time(host: Path) -> None:
+    """The application's line on a request comes before nginx's, which has whole seconds only."""
     (host / "nginx/access.log").write_text(
         access(NOON, "GET /a", 500) + access(NOON + 2, "GET /b?c=d", 404)
     )
@@ -97,11 +95,10 @@ def test_all_of_it_comes_in_the_order_of_time(host: Path) -> None:
     assert said(2) == lines[-2:]
 
 
-def test_what_the_kit_asked_is_left_out_line_by_line(
+def test_lines_of_the_kit_s_requests_are_left_out(
     host: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A probe leaves a line of nginx and one of Django; a 404 of nginx itself one in its error
-    log."""
+    """A probe causes a line of nginx and one of Django; a 404 by nginx, one in its error log."""
     for at, *what in (
         (NOON, "nginx", "GET", "/", 404),
         (NOON, "gunicorn", "GET", "/none", 404),
@@ -121,7 +118,7 @@ def test_what_the_kit_asked_is_left_out_line_by_line(
         host,
         (NOON + 0.2, "Not Found: /"),
         (NOON + 0.3, "[django.request] Not Found: /none"),
-        (NOON + 4, "Method Not Allowed: /"),  # by then nobody waited for the answer
+        (NOON + 4, "Method Not Allowed: /"),  # the probe had stopped waiting
     )
     assert said() == []
 
@@ -129,9 +126,10 @@ def test_what_the_kit_asked_is_left_out_line_by_line(
 @pytest.mark.parametrize(
     "text", ["Not Found: /none", "he said Not Found: /", "x\nNot Found: /", "Not Found: /?"]
 )
-def test_what_the_application_says_otherwise_stays(
+def test_other_lines_of_the_application_stay(
     host: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
+    """Only Django's own line on the request's path is left out."""
     asked(monkeypatch, NOON, "gunicorn", "GET", "/", 404)
     journal(host, (NOON, text))
     assert said() != []
@@ -152,19 +150,17 @@ def test_what_the_application_says_otherwise_stays(
         ("error", error(NOON, OPEN, "GET /").rstrip() + f', referrer: "x{FORGED}, host: "x"\n'),
     ],
 )
-def test_what_anybody_else_asks_stays(
+def test_lines_of_other_clients_stay(
     host: Path, monkeypatch: pytest.MonkeyPatch, name: str, line: str
 ) -> None:
-    """From elsewhere, of another kind, at another time: whatever it says of itself."""
+    """From another address, of another kind, at another time, whatever the client claims to be."""
     asked(monkeypatch, NOON, "nginx", "GET", "/", 404)
     (host / f"nginx/{name}.log").write_text(line)
     assert len(said()) == 1
 
 
-def test_one_request_of_the_kit_hides_one_line_and_no_more(
-    host: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What an application is made to ask of its own host looks the same and stays in number."""
+def test_one_request_hides_one_line_only(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal requests by the application to its own host are all still shown."""
     asked(monkeypatch, NOON, "nginx", "GET", "/", 404)
     (host / "nginx/access.log").write_text(
         access(NOON, "GET /", 404, "127.0.0.1", "origin-kit") * 3
@@ -174,8 +170,8 @@ def test_one_request_of_the_kit_hides_one_line_and_no_more(
     assert [sum(word in line for line in lines) for word in ("access", "gunicorn")] == [2, 2]
 
 
-def test_why_an_application_fails_stays(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where it was the kit that has found out."""
+def test_reasons_of_failures_stay(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the failed request was the kit's own."""
     asked(monkeypatch, NOON, "nginx", "GET", "/", 502)
     (host / "nginx/error.log").write_text(error(NOON, "connect() failed", "GET /", "127.0.0.1"))
     journal(
@@ -184,7 +180,8 @@ def test_why_an_application_fails_stays(host: Path, monkeypatch: pytest.MonkeyPa
     assert len(said()) == 4
 
 
-def test_an_entry_of_many_lines_can_t_look_like_another(host: Path) -> None:
+def test_an_entry_can_t_look_like_two(host: Path) -> None:
+    """Further lines of an entry are indented."""
     journal(
         host,
         (NOON, "first\n2027-01-15T08:00:00+0000 nginx access: 127.0.0.1 forged"),
@@ -197,7 +194,8 @@ def test_an_entry_of_many_lines_can_t_look_like_another(host: Path) -> None:
     ]
 
 
-def test_lines_in_another_format_stay_behind_the_one_before(host: Path) -> None:
+def test_lines_without_a_time_keep_their_place(host: Path) -> None:
+    """A line in another format stays behind the line before it."""
     (host / "nginx/access.log").write_text(access(NOON + 5, "GET /", 200) + '{"json": 1}\n')
     journal(host, (NOON, "a"), (NOON + 9, "b"))
     assert [line[20:].split(": ", 1)[1][-11:] for line in said()] == [
@@ -208,7 +206,8 @@ def test_lines_in_another_format_stay_behind_the_one_before(host: Path) -> None:
     ]
 
 
-def test_what_was_rotated_a_moment_ago_is_shown(host: Path) -> None:
+def test_the_rotated_log_is_shown_too(host: Path) -> None:
+    """Where the log is short, lines of the one before are shown first."""
     (host / "nginx/access.log.1").write_text(access(NOON, "GET /before", 200))
     (host / "nginx/access.log").write_text(access(NOON + 1, "GET /after", 200))
     assert [line.split('"')[1] for line in said()] == [
@@ -217,8 +216,8 @@ def test_what_was_rotated_a_moment_ago_is_shown(host: Path) -> None:
     ]
 
 
-def test_no_link_is_followed_and_no_pipe_waited_for(host: Path) -> None:
-    """That it is not shown is said."""
+def test_links_and_pipes_are_not_read(host: Path) -> None:
+    """A line says that the log is not shown."""
     (host / "secret").write_text("root's own\n")
     (host / "nginx/access.log").symlink_to(host / "secret")
     os.mkfifo(host / "nginx/error.log")
@@ -227,6 +226,7 @@ def test_no_link_is_followed_and_no_pipe_waited_for(host: Path) -> None:
 
 
 def test_a_huge_log_is_read_from_its_end(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only its last bytes are read."""
     monkeypatch.setattr(untrusted, "LARGEST_TAIL", 1000)
     (host / "nginx/access.log").write_text(
         "".join(access(NOON, f"GET /{n}", 200) for n in range(5000))
@@ -235,9 +235,8 @@ def test_a_huge_log_is_read_from_its_end(host: Path, monkeypatch: pytest.MonkeyP
     assert 5 < len(lines) < 15 and "GET /4999 " in lines[-1]
 
 
-def test_what_is_noted_has_a_bound_and_is_root_s(
-    host: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_record_of_requests_is_bounded(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The older half is removed when it grows too large, and only root can read it."""
     monkeypatch.setattr(logfiles, "MOST_NOTED", 1000)
     for number in range(50):
         logfiles.note("nginx", "GET", f"/{number}", 200)
@@ -246,14 +245,15 @@ def test_what_is_noted_has_a_bound_and_is_root_s(
     assert logfiles.asked()[-1]["target"] == "/49"
 
 
-def test_a_full_disk_costs_one_line_too_many(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A probe never fails because it can't be noted."""
+def test_a_full_disk_fails_no_probe(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that can not be recorded is shown in the log."""
     (host / "asked.jsonl").mkdir()
     logfiles.note("nginx", "GET", "/", 200)
     assert logfiles.asked() == []
 
 
-def test_no_secret_is_in_what_is_shown(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_is_shown(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The value of a secret in a request's line is replaced."""
     monkeypatch.setitem(ORDERS, "secrets", {"TOKEN": "hunter2hunter2"})
     monkeypatch.setitem(ORDERS, "units", ["shop.service"])
     (host / "nginx/access.log").write_text(access(NOON, "GET /?t=hunter2hunter2", 200))

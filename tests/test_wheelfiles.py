@@ -1,4 +1,4 @@
-"""What a wheel may write, and that the environment is the one that pip would have made."""
+"""What a wheel may write, and that the environment equals the one that pip makes."""
 
 from __future__ import annotations
 
@@ -57,47 +57,54 @@ def scripts(*lines: str) -> dict[str, str]:
         ),
         ({"other-9.data/scripts/activate": ""}, "would replace the environment's own bin/activate"),
         ({"thing-1.0.data/scripts/pip": ""}, "would replace the environment's own bin/pip"),
-        ({"thing-1.0.data/scripts/a/b": ""}, "which is the environment's own"),
-        ({"thing-1.0.data/data/pyvenv.cfg": ""}, "which is the environment's own"),
-        ({"thing-1.0.data/data/.complete": ""}, "which is the environment's own"),
-        ({"thing-1.0.data/data/lib64/x.py": ""}, "which is the environment's own"),
-        ({"thing-1.0.data/data/lib/python3.99/site.py": ""}, "which is the environment's own"),
-        ({f"thing-1.0.data/data/lib/python{PYTHON}/os.py": ""}, "which is the environment's own"),
-        ({"thing-1.0.data/surprise/x": ""}, "no environment has a place for"),
+        ({"thing-1.0.data/scripts/a/b": ""}, "part of the environment itself"),
+        ({"thing-1.0.data/data/pyvenv.cfg": ""}, "part of the environment itself"),
+        ({"thing-1.0.data/data/.complete": ""}, "part of the environment itself"),
+        ({"thing-1.0.data/data/lib64/x.py": ""}, "part of the environment itself"),
+        (
+            {"thing-1.0.data/data/lib/python3.99/site.py": ""},
+            "part of the environment itself",
+        ),
+        (
+            {f"thing-1.0.data/data/lib/python{PYTHON}/os.py": ""},
+            "part of the environment itself",
+        ),
+        ({"thing-1.0.data/surprise/x": ""}, "no known kind of data"),
         (scripts("python = thing:run"), "would replace the environment's own bin/python"),
         (scripts("../../../etc/cron.d/evil = thing:run"), "leads outside"),
-        (scripts("run = thing:run; import os"), "no module:function"),
-        (scripts("run = thing"), "no module:function"),
+        (scripts("run = thing:run; import os"), "not module:function"),
+        (scripts("run = thing"), "not module:function"),
         ({"other-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\n"}, "more than one"),
         ({"thing-1.0.dist-info/WHEEL": "Wheel-Version: 2.0\n"}, "not 1.x"),
     ],
 )
-def test_a_wheel_that_writes_where_it_must_not_is_refused_by_name(
+def test_a_forbidden_place_is_refused_by_name(
     tmp_path: Path, files: dict[str, str], why: str
 ) -> None:
-    """Nothing of it is written, nor of the wheels beside it."""
+    """No file of that wheel is written, and none of the others."""
     with pytest.raises(WheelRefused, match=r"^thing-1\.0-py3-none-any\.whl") as caught:
         wheelfiles.install([wheel(tmp_path, files)], tmp_path / "venv")
     assert why in str(caught.value)
     assert not (tmp_path / "venv").exists()
 
 
-def test_what_is_no_wheel_is_refused(tmp_path: Path) -> None:
-    """Text, half of a wheel, and one whose content is not what its checksum says."""
+def test_damaged_wheels_are_refused(tmp_path: Path) -> None:
+    """Text, half of a wheel, and a wheel whose content does not match its checksum."""
     broken = tmp_path / "thing-1.0-py3-none-any.whl"
     broken.write_text("no archive")
-    with pytest.raises(WheelRefused, match="is no whole wheel"):
+    with pytest.raises(WheelRefused, match="is not a complete wheel"):
         wheelfiles.check(broken, PYTHON)
     whole = wheel(tmp_path, {"thing.py": "x = 'marker'\n"}).read_bytes()
     broken.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(WheelRefused, match="is no whole wheel"):
+    with pytest.raises(WheelRefused, match="is not a complete wheel"):
         wheelfiles.check(broken, PYTHON)
     broken.write_bytes(whole.replace(b"marker", b"MARKER"))
-    with pytest.raises(WheelRefused, match="is no whole wheel"):
+    with pytest.raises(WheelRefused, match="is not a complete wheel"):
         wheelfiles.install([broken], tmp_path / "venv")
 
 
-def test_a_file_that_another_wheel_has_as_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_file_and_a_folder_with_one_name_are_refused(tmp_path: Path) -> None:
+    """One wheel has a file where another one has a folder."""
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()
     pair = [wheel(tmp_path / "1", {"both": ""}), wheel(tmp_path / "2", {"both/x.py": ""})]
@@ -105,9 +112,8 @@ def test_a_file_that_another_wheel_has_as_a_folder_is_refused(tmp_path: Path) ->
         wheelfiles.install(pair, tmp_path / "venv")
 
 
-def test_the_environment_is_what_pip_makes_of_it(tmp_path: Path) -> None:
-    """Every kind of place, the executable bit, rewritten first lines and console scripts; owner and
-    modes fixed."""
+def test_the_environment_equals_pip_s(tmp_path: Path) -> None:
+    """Every kind of place, executable bits, rewritten first lines and console scripts."""
     files = {
         "thing/__init__.py": (
             "import sys\ndef run():\n    print('runs', sys.argv[1:])\n    return 3\n"
@@ -173,7 +179,7 @@ def tree(venv: Path) -> dict[str, object]:
     }
 
 
-def test_of_two_wheels_with_the_same_file_the_later_one_s_stays(tmp_path: Path) -> None:
+def test_the_later_of_two_equal_files_stays(tmp_path: Path) -> None:
     """As with pip: many wheels bring a `tests` folder."""
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()

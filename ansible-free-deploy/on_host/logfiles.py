@@ -1,8 +1,7 @@
-"""What nginx and the application wrote on this host, in the order of time, without what the kit's
-own questions caused.
+"""What nginx and the application logged on this host, by time, without the kit's own requests.
 
-The kit notes each request that it makes here, and for each note one line goes: what anybody else
-asks stays, whatever it says of itself and wherever it is from.
+The kit records each request that it makes here, and for each record one line of each log is left
+out. The lines of all other clients stay, wherever they come from and whatever they claim to be.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from on_host.runtime import run
 
 NGINX = places.ROOT / "var/log/nginx"
 ASKED = audit.AUDIT.with_name("asked.jsonl")
-MOST_NOTED = 512 << 10  # bytes; of more than that the older half goes
-# Between a line and our note of the same request, on a machine with much to do. Wide is harmless:
-# for each note one line goes, and those that could be taken for it say the same.
+MOST_NOTED = 512 << 10  # bytes; when there are more, the older half is removed
+# Between a line and our record of the same request, on a busy machine. A wide window is harmless:
+# for each record one line is left out, and those that could be taken for it are equal.
 LATE_S = 5.0
 _ACCESS = re.compile(r'(\S+) .*?\[([^\]]+)\] "(\S+) (\S+)[^"]*" (\d{3}) ')
 _ERROR = re.compile(r"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) ")
-# The whole line, without a place where a client's own words could stand for what comes behind them.
+# The whole line, so that no text of a client can stand for the parts behind it.
 _OUR_ERROR = re.compile(
     r'[\d/]+ [\d:]+ \[error\] \d+#\d+: \*\d+ (?:open\w*\(\) "[^" ]*" failed \(2: [\w ]+\)'
     r"|client intended to send too large body: \d+ bytes)"
@@ -35,171 +34,191 @@ _OUR_ERROR = re.compile(
 )
 _OURS = "127.0.0.1"
 
-Line = tuple[float, str, str]  # when, who, what
+Line = tuple[float, str, str]  # time, writer, text
 
 
-# -------------------------------------------------------------------------------------- what we ask
+# --------------------------------------------------------------------------- the kit's own requests
 
 
 def note(via: str, method: str, target: str, status: int | None) -> None:
-    """Write down a request that the kit has made here, via `nginx` or `gunicorn`; status None where
-    none came."""
-    line = (
-        json.dumps(
-            {"at": time.time(), "via": via, "method": method, "target": target, "status": status}
-        )
-        + "\n"
-    )
-    with contextlib.suppress(
-        OSError
-    ):  # where the disk is full, `fab logs` shows one request too many
+    """Record a request that the kit has made here.
+
+    `via` is `nginx` or `gunicorn`; status is None where no answer came. On a full disk nothing is
+    recorded: then `fab logs` shows one request too many.
+    """
+    request = {
+        "at": time.time(),
+        "via": via,
+        "method": method,
+        "target": target,
+        "status": status,
+    }
+    with contextlib.suppress(OSError):
         audit.AUDIT.parent.mkdir(parents=True, exist_ok=True)
         with ASKED.open("a") as handle:
             os.fchmod(handle.fileno(), 0o600)
-            handle.write(line)
+            handle.write(json.dumps(request) + "\n")
         if ASKED.stat().st_size > MOST_NOTED:
             lines = ASKED.read_bytes().splitlines(keepends=True)
-            write_durably(ASKED, b"".join(lines[len(lines) // 2 :]), 0o600)
+            newer_half = lines[len(lines) // 2 :]
+            write_durably(ASKED, b"".join(newer_half), 0o600)
 
 
 def asked() -> list[Json]:
     """The requests that the kit has made here."""
-    return [one for _, one in json_lines(ASKED)]
+    return [request for _, request in json_lines(ASKED)]
 
 
 def without_ours(lines: list[Line], ours: list[Json]) -> list[Line]:
-    """The lines but one of each kind (access, error, the application's) for each of our
-    requests."""
-    left: dict[str, dict[int, list[Json]]] = {"access": {}, "error": {}, "application": {}}
-    for one in ours:
-        for by_second in left.values():
-            by_second.setdefault(int(one["at"]), []).append(one)
-    return [line for line in lines if not _takes(left[_kind(line)], line)]
+    """The lines without those that our requests have caused.
+
+    Each request takes away one line of each kind: access, error, and the application's.
+    """
+    unused: dict[str, dict[int, list[Json]]] = {"access": {}, "error": {}, "application": {}}
+    for by_second in unused.values():
+        for request in ours:
+            by_second.setdefault(int(request["at"]), []).append(request)
+    return [line for line in lines if not _use_up(unused[_kind(line)], line)]
 
 
 def _kind(line: Line) -> str:
-    return {"nginx access": "access", "nginx error": "error"}.get(line[1], "application")
+    kinds = {"nginx access": "access", "nginx error": "error"}
+    return kinds.get(line[1], "application")
 
 
-def _takes(left: dict[int, list[Json]], line: Line) -> bool:
-    """Whether one of our requests has caused the line; that one is used up."""
-    is_cause = {"access": _is_access, "error": _is_error, "application": _is_warning}[_kind(line)]
-    for second in range(int(line[0] - LATE_S), int(line[0] + LATE_S) + 1):
-        for one in left.get(second, ()):
-            if is_cause(one, line[2]):
-                left[second].remove(one)
+def _use_up(unused: dict[int, list[Json]], line: Line) -> bool:
+    """Whether one of our requests has caused the line; that one is removed from `unused`."""
+    causes = {"access": _causes_access, "error": _causes_error, "application": _causes_warning}
+    is_cause = causes[_kind(line)]
+    at, _, text = line
+    for second in range(int(at - LATE_S), int(at + LATE_S) + 1):
+        for request in unused.get(second, ()):
+            if is_cause(request, text):
+                unused[second].remove(request)
                 return True
     return False
 
 
-def _is_access(one: Json, text: str) -> bool:
-    found = _ACCESS.match(text)
-    if not found or one["via"] != "nginx" or found[1] != _OURS:
+def _causes_access(request: Json, text: str) -> bool:
+    match = _ACCESS.match(text)
+    if match is None:
         return False
-    return (found[3], found[4]) == (one["method"], one["target"]) and one["status"] in (
-        None,
-        int(found[5]),
-    )
+    client, _, method, target, status = match.groups()
+    if request["via"] != "nginx" or client != _OURS:
+        return False
+    if (method, target) != (request["method"], request["target"]):
+        return False
+    return request["status"] in (None, int(status))
 
 
-def _is_error(one: Json, text: str) -> bool:
-    """What nginx says of a file that is missing or a body that is too large; why an application
-    fails stays."""
-    found = _OUR_ERROR.fullmatch(text)
-    return (
-        found is not None
-        and one["via"] == "nginx"
-        and found.groups() == (one["method"], one["target"])
-    )
+def _causes_error(request: Json, text: str) -> bool:
+    """nginx's line on a missing file or a body that is too large.
+
+    Why an application fails is never left out.
+    """
+    match = _OUR_ERROR.fullmatch(text)
+    if match is None or request["via"] != "nginx":
+        return False
+    return match.groups() == (request["method"], request["target"])
 
 
-def _is_warning(one: Json, text: str) -> bool:
-    """Django's line on an answer of 4xx, as it is or behind what a formatter writes."""
+def _causes_warning(request: Json, text: str) -> bool:
+    """Django's line on an answer of 4xx, plain or behind the prefix of a formatter."""
+    reasons = _reasons(request["status"])
+    if not reasons:
+        return False
+    path, _, _ = request["target"].partition("?")
+    any_reason = "|".join(re.escape(reason) for reason in reasons)
+    prefix = r"(?:.{0,80}\b(?:WARNING|django\.request)\b.{0,40})?"
+    return bool(re.fullmatch(f"{prefix}(?:{any_reason}): {re.escape(path)}", text))
+
+
+def _reasons(status: int | None) -> list[str]:
+    """The reason phrases that Django may log; for a request without an answer, all of 4xx."""
     from http import HTTPStatus
 
-    if one["status"] is None:  # nobody waited for the end of it
-        reasons = [status.phrase for status in HTTPStatus if 400 <= status < 500]
-    elif one["status"] in range(400, 500) and one["status"] in list(HTTPStatus):
-        reasons = [HTTPStatus(one["status"]).phrase]
-    else:
-        return False
-    said = "(?:{}): {}".format(
-        "|".join(map(re.escape, reasons)), re.escape(one["target"].partition("?")[0])
-    )
-    return bool(
-        re.fullmatch(rf"(?:.{{0,80}}\b(?:WARNING|django\.request)\b.{{0,40}})?{said}", text)
-    )
+    errors = [error for error in HTTPStatus if 400 <= error < 500]
+    return [error.phrase for error in errors if status in (None, int(error))]
 
 
-# ------------------------------------------------------------------------------------- what is said
+# --------------------------------------------------------------------------------------- the output
 
 
 def last(count: int, units: list[str]) -> str:
-    """The last `count` entries of the units' journals and of nginx's files, each with its time and
-    who wrote it."""
+    """The last `count` entries, each with its time and who wrote it.
+
+    They are from the units' journals and nginx's files.
+    """
     ours = asked()
     most = count + len(ours)
-    lines = [*of_journal(units, most), *of_file("access", most), *of_file("error", most)]
-    return "\n".join(
-        map(shown, without_ours(sorted(lines, key=lambda line: line[0]), ours)[-count:])
-    )
+    lines = of_journal(units, most)
+    lines += of_file("access", most)
+    lines += of_file("error", most)
+    lines.sort(key=lambda line: line[0])
+    left = without_ours(lines, ours)
+    return "\n".join(shown(line) for line in left[-count:])
 
 
 def shown(line: Line) -> str:
-    """An entry for people; what has more than one line can't look like another entry."""
-    when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(line[0]))
-    return f"{when} {line[1]}: " + line[2].rstrip("\n").replace("\n", "\n    ")
+    """An entry for people; an entry of several lines can't look like another entry."""
+    at, writer, text = line
+    when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(at))
+    indented = text.rstrip("\n").replace("\n", "\n    ")
+    return f"{when} {writer}: {indented}"
 
 
 def of_journal(units: list[str], most: int) -> list[Line]:
-    """What systemd has of the units."""
-    words = [word for unit in units for word in ("-u", unit)]
-    fields = "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_PID"
-    done = run("journalctl", *words, "-n", str(most), "--no-pager", "-q", "-o", "json", fields)
-    found: list[Line] = []
-    for text in done.stdout.splitlines():
-        try:
-            entry = json.loads(text)
-            at = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
-        except (ValueError, KeyError, TypeError):
-            found.append((time.time(), "journalctl", text))  # it says why there is nothing
-            continue
-        process = "[{}]".format(entry["_PID"]) if "_PID" in entry else ""
-        found.append(
-            (
-                at,
-                f"{entry.get('SYSLOG_IDENTIFIER') or '?'}{process}",
-                _message(entry.get("MESSAGE")),
-            )
-        )
-    return found
+    """The last entries of the units in systemd's journal."""
+    command = ["journalctl"]
+    for unit in units:
+        command += ["-u", unit]
+    command += ["-n", str(most), "--no-pager", "-q", "-o", "json"]
+    command += ["--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_PID"]
+    return [_journal_line(text) for text in run(*command).stdout.splitlines()]
+
+
+def _journal_line(text: str) -> Line:
+    try:
+        entry = json.loads(text)
+        at = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
+    except (ValueError, KeyError, TypeError):
+        return time.time(), "journalctl", text  # journalctl says why there is nothing
+    writer = entry.get("SYSLOG_IDENTIFIER") or "?"
+    if "_PID" in entry:
+        writer += f"[{entry['_PID']}]"
+    return at, writer, _message(entry.get("MESSAGE"))
 
 
 def _message(value: object) -> str:
-    """Text, or a list of bytes where it is none, or nothing where it is too long for the journal's
-    JSON."""
+    """The text of a MESSAGE.
+
+    It is a list of bytes where it is no UTF-8, and null where it is too long for JSON.
+    """
+    if isinstance(value, str):
+        return value
     if isinstance(value, list):
         return bytes(value).decode(errors="replace")
-    return value if isinstance(value, str) else "(too long)"
+    return "(too long)"
 
 
 def of_file(name: str, most: int) -> list[Line]:
-    """The end of nginx's access.log or error.log, and of the one before where that is short."""
+    """The end of nginx's access.log or error.log, and of the rotated one where that is short.
+
+    A line without a time (another format, or the rest of an entry) gets that of the line before.
+    """
     lines = untrusted.tail(NGINX, f"{name}.log", most)
     if len(lines) < most:
-        lines = [*untrusted.tail(NGINX, f"{name}.log.1", most - len(lines)), *lines]
+        lines = untrusted.tail(NGINX, f"{name}.log.1", most - len(lines)) + lines
+    at = _last_write(NGINX / f"{name}.log")
     found: list[Line] = []
-    at = _written(NGINX / f"{name}.log")
     for line in lines:
-        at = (
-            _time(name, line) or at
-        )  # in a format of its own, or the rest of an entry: with the one before
+        at = _time(name, line) or at
         found.append((at, f"nginx {name}", line))
     return found
 
 
-def _written(path: Path) -> float:
-    """When a file was written to last: the time of lines that tell none."""
+def _last_write(path: Path) -> float:
+    """When a file was written to last: the time of lines that have none."""
     try:
         return path.lstat().st_mtime
     except OSError:
@@ -207,13 +226,20 @@ def _written(path: Path) -> float:
 
 
 def _time(name: str, line: str) -> float | None:
-    """When a line was written: its second's end, since what the application says of a request comes
-    before."""
+    """When a line was written; None where it does not say.
+
+    nginx writes whole seconds. The end of the second is taken, since the application's line on a
+    request comes before nginx's.
+    """
     from datetime import datetime
 
-    with contextlib.suppress(ValueError, OverflowError):
-        if name == "access" and (found := _ACCESS.match(line)):
-            return datetime.strptime(found[2], "%d/%b/%Y:%H:%M:%S %z").timestamp() + 0.999
-        if name == "error" and (found := _ERROR.match(line)):
-            return time.mktime(time.strptime(found[1], "%Y/%m/%d %H:%M:%S")) + 0.999
-    return None
+    pattern = _ACCESS if name == "access" else _ERROR
+    match = pattern.match(line)
+    if match is None:
+        return None
+    try:
+        if name == "access":
+            return datetime.strptime(match[2], "%d/%b/%Y:%H:%M:%S %z").timestamp() + 0.999
+        return time.mktime(time.strptime(match[1], "%Y/%m/%d %H:%M:%S")) + 0.999
+    except (ValueError, OverflowError):
+        return None

@@ -1,8 +1,7 @@
-"""What was shipped to this host, as root has recorded it: which release, of which commit, and what
-each ship changed.
+"""What was shipped to this host, as root has recorded it: which release, of which commit, when.
 
-The audit says what happened, in its own order: no clock is asked. A release's folder is root's, and
-nothing in it is run here.
+The audit's lines are in the order of the changes, so no clock is needed. A release's folder is
+root's, and nothing in it is run here.
 """
 
 from __future__ import annotations
@@ -15,16 +14,15 @@ from on_host import audit, places
 from on_host.orders import Json
 
 UNKNOWN = "commit unknown"
-MOST_SHIPS = 200  # that are told of
-SHIPPED, ROLLED_BACK, KEPT = (
-    "shipped",
-    "rolled back",
-    "kept ",
-)  # what the audit calls a change of the release
+MOST_SHIPS = 200  # that are reported
+# What the audit calls a change of the release.
+SHIPPED = "shipped"
+ROLLED_BACK = "rolled back"
+KEPT = "kept "  # and the release: an interrupted run was finished
 
 
 def lines_of(kind: str, lines: list[Json]) -> list[Json]:
-    """Those of `configuration` or `release`, the last first."""
+    """The lines of `configuration` or `release`, the last first."""
     return [line for line in reversed(lines) if line.get("kind", "configuration") == kind]
 
 
@@ -32,100 +30,111 @@ def lines_of(kind: str, lines: list[Json]) -> list[Json]:
 
 
 def record(name: str) -> Json:
-    """What was noted of a release when it was unpacked."""
+    """What was recorded of a release when it was unpacked."""
     try:
-        found = json.loads((places.releases() / name / "release.json").read_text())
+        text = (places.releases() / name / "release.json").read_text()
+        recorded = json.loads(text)
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return recorded if isinstance(recorded, dict) else {}
 
 
 def revision(name: str) -> str:
-    """The commit of the application that a release is of. Older kits noted one without its changes,
-    and none of a page."""
-    noted = record(name)
-    commit = noted.get("commit")
-    return str(noted.get("revision") or (f"{commit[:12]}, changes unknown" if commit else UNKNOWN))
+    """The application's commit that a release was made from.
+
+    Older kits recorded a backend's commit without its uncommitted changes, and none of a frontend.
+    """
+    recorded = record(name)
+    if recorded.get("revision"):
+        return str(recorded["revision"])
+    commit = recorded.get("commit")
+    if commit:
+        return f"{commit[:12]}, changes unknown"
+    return UNKNOWN
 
 
 def served() -> list[str]:
     """The releases that are here and have served, so that they can serve again."""
-    return sorted(
-        path.parent.name
-        for path in places.releases().glob("*/turn")
-        if path.parent.suffix != ".partial"
-    )
+    folders = [path.parent for path in places.releases().glob("*/turn")]
+    return sorted(folder.name for folder in folders if folder.suffix != ".partial")
 
 
 def migrations(name: str | None) -> list[str]:
-    """The migrations that a release holds, of the project and of what it is installed with, as
-    Django names them."""
+    """The migrations that a release and its environment hold, as Django names them."""
+    release = places.releases() / str(name)
     found = set()
-    for top in (places.releases() / str(name) / "app", places.releases() / str(name) / "venv"):
+    for top in (release / "app", release / "venv"):
         for here, _, files in os.walk(os.path.realpath(str(top))):
-            if Path(here).name == "migrations":
-                app = Path(here).parent.name
-                found |= {
-                    f"{app}.{file[:-3]}"
-                    for file in files
-                    if file.endswith(".py") and file != "__init__.py"
-                }
+            folder = Path(here)
+            if folder.name != "migrations":
+                continue
+            app = folder.parent.name
+            for file in files:
+                if file.endswith(".py") and file != "__init__.py":
+                    found.add(f"{app}.{file[:-3]}")
     return sorted(found)
+
+
+def no_longer_held(before: str | None, name: str) -> list[str]:
+    """The migrations that release `before` holds and `name` does not; they stay applied."""
+    if before in (None, name):
+        return []
+    return sorted(set(migrations(before)) - set(migrations(name)))
 
 
 # -------------------------------------------------------------------------------------------- ships
 
 
 def ships(lines: list[Json]) -> list[Json]:
-    """The lines of ships and of rollbacks of the code, the last first, each with the commit if that
-    can be known."""
-    return [
-        {**line, "revision": line.get("revision") or revision(str(line.get("release")))}
-        for line in lines_of("release", lines)
-    ]
+    """The lines of ships and of rollbacks of the code, the last first, each with its commit."""
+    found = []
+    for line in lines_of("release", lines):
+        known = line.get("revision") or revision(str(line.get("release")))
+        found.append({**line, "revision": known})
+    return found
 
 
 def changed(line: Json) -> bool:
-    """Whether the release changed by what a line tells of; one that a killed run had left may have
-    been kept."""
+    """Whether the release changed by what a line records.
+
+    A release that an interrupted run had left may have been kept: that counts too.
+    """
     return line["result"] in (SHIPPED, ROLLED_BACK) or line["result"].startswith(KEPT)
 
 
-def last_change(found: list[Json], current: str | None) -> Json | None:
-    """The line of `ships` that has made the current release current, with the one that it replaced
-    as `previous`; None where that is not known. A fresh copy in the place of a changed one replaced
-    nothing."""
-    changes = [line for line in found if changed(line) and line.get("previous") != line["release"]]
-    for place, line in enumerate(changes):
-        if line["release"] == current:
-            older = (
-                other["release"] for other in changes[place + 1 :] if other["release"] != current
-            )
-            return {
-                **line,
-                "previous": line["previous"] if "previous" in line else next(older, None),
-            }
-    return None
+def last_change(lines: list[Json], current: str | None) -> Json | None:
+    """The line that has made the current release current; None where that is not known.
 
-
-def no_longer_held(before: str | None, name: str) -> list[str]:
-    """The migrations that release `before` holds and `name` does not; they stay applied."""
-    return (
-        sorted(set(migrations(before)) - set(migrations(name)))
-        if before not in (None, name)
-        else []
-    )
+    `lines` are those that `ships` returns. The result has the replaced release as `previous`.
+    A fresh copy that took the place of a modified one replaced nothing.
+    """
+    changes = []
+    for line in lines:
+        if changed(line) and line.get("previous") != line["release"]:
+            changes.append(line)
+    releases = [line["release"] for line in changes]
+    if current not in releases:
+        return None
+    place = releases.index(current)
+    line = changes[place]
+    if "previous" in line:
+        return line
+    older = [release for release in releases[place + 1 :] if release != current]
+    return {**line, "previous": older[0] if older else None}
 
 
 def look(current: str | None) -> Json:
     """What a rollback of the code has to know."""
-    found = ships(audit.lines())
-    here = sorted({*served(), *([current] if current else [])})
+    changes = ships(audit.lines())
+    here = set(served())
+    if current:
+        here.add(current)
+    kept = {}
+    for name in sorted(here):
+        kept[name] = {"revision": revision(name), "migrations": migrations(name)}
     return {
         "current": current,
-        "last": last_change(found, current),
-        "ships": found[:MOST_SHIPS],
-        "kept": {
-            name: {"revision": revision(name), "migrations": migrations(name)} for name in here
-        },
+        "last": last_change(changes, current),
+        "ships": changes[:MOST_SHIPS],
+        "kept": kept,
     }

@@ -181,7 +181,7 @@ def test_a_plan_shows_every_file_and_why_what_restarts_and_writes_nothing(
     assert stack.processes() == processes
     assert "backend-1: would change" in said and "frontend-1: unchanged" in said
     for service in ("gunicorn", "nginx"):
-        assert f"  restarts {service}: it runs on other configuration" in said
+        assert f"  restarts {service}: running an older configuration" in said
     for path, old, new in (
         ("nginx/origin-kit.conf", f'"{OLD}";', f'"{NEW}";'),
         ("django/origin_kit_settings.py", f"'{OLD}',", f"'{NEW}',"),

@@ -1,18 +1,19 @@
-"""Take the data folder off a host as one archive, and put it on another one.
+"""Read the data folder of a host into one archive, and restore it on another host.
 
-    python -I -c TEXT read FOLDER     the archive on standard output, what a person has to know on
-    standard error python -I -c TEXT empty FOLDER    removes everything in it python -I -c TEXT
-    write FOLDER    unpacks standard input into the empty folder, then reads all of it again and
-                                      compares it with the manifest
+    python -I -c TEXT read FOLDER     writes the archive to standard output, and a summary for a
+                                      person to standard error
+    python -I -c TEXT empty FOLDER    removes everything in the folder
+    python -I -c TEXT write FOLDER    unpacks standard input into the empty folder, then reads all
+                                      of it again and compares it with the manifest
 
 The archive is a tar: data/..., then `manifest`, one JSON line for each path in order:
 
     [path, "folder", mode]   [path, "link", target]   [path, "file", mode, bytes, sha256]
     [path, "sqlite", mode, bytes, sha256, {table: rows}]
 
-An SQLite file in it was made by SQLite's backup API, passed its integrity check, and needs no
-journal beside it. Owners are not in it: what is the application's there is the application's here.
-Nor are set-id bits, which no service may set.
+An SQLite file in it was made by SQLite's backup API and passed its integrity check; it needs no
+journal. The archive has no owners: the application's files become the application's again. It has
+no set-id bits either, which no service may set.
 """
 
 from __future__ import annotations
@@ -37,17 +38,20 @@ from typing import (  # noqa: UP035 - Python 3.9 evaluates the aliases below
 )
 
 Line = List[Any]  # noqa: UP006 - of the manifest
-Told = Dict[str, Any]  # noqa: UP006
+Totals = Dict[str, Any]  # noqa: UP006
 MAGIC = b"SQLite format 3\0"
-MODE = 0o1777  # of a file's mode, what is kept
-BESIDE = ("-journal", "-wal", "-shm")  # what SQLite leaves beside a database
+KEPT_MODE = 0o1777  # the bits of a file's mode that are copied
+SQLITE_FILES = ("-journal", "-wal", "-shm")  # endings of SQLite's files next to a database
+AT_ONCE = 1 << 20  # bytes
 
 
 def walk(folder: str = ".") -> Iterator[str]:
-    """Every path below the folder, in one order on all machines."""
+    """Every path below the folder, in the same order on all machines."""
+    entries = []
     with os.scandir(folder) as found:
-        entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in found)
-    for name, is_folder in entries:
+        for entry in found:
+            entries.append((entry.name, entry.is_dir(follow_symlinks=False)))
+    for name, is_folder in sorted(entries):
         path = os.path.normpath(os.path.join(folder, name))
         yield path
         if is_folder:
@@ -55,6 +59,7 @@ def walk(folder: str = ".") -> Iterator[str]:
 
 
 def opened(path: str) -> BinaryIO:
+    """The file, opened without following a link or waiting for a pipe."""
     return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
 
 
@@ -63,58 +68,70 @@ def is_sqlite(path: str) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-class Digest:
-    """Reads a file and notes what it has read."""
+class DigestReader:
+    """Reads a file and keeps the size and SHA-256 of what it has read."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
-        self.seen = hashlib.sha256()
+        self.sha256 = hashlib.sha256()
         self.size = 0
 
     def read(self, size: int) -> bytes:
         data = self.file.read(size)
-        self.seen.update(data)
+        self.sha256.update(data)
         self.size += len(data)
         return data
 
 
-def digest(path: str) -> Line:
-    """Size and SHA-256."""
+def size_and_digest(path: str) -> Line:
+    """Size and SHA-256 of a file."""
     with opened(path) as file:
-        reader = Digest(file)
-        while reader.read(1 << 20):
+        reader = DigestReader(file)
+        while reader.read(AT_ONCE):
             pass
-    return [reader.size, reader.seen.hexdigest()]
+    return [reader.size, reader.sha256.hexdigest()]
 
 
 def rows(path: str) -> dict[str, int]:
-    """Rows of each table; virtual tables are made of others, and need not be known here."""
-    quoted = os.path.abspath(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    base = sqlite3.connect(f"file:{quoted}?mode=ro&immutable=1", uri=True)
+    """The number of rows of each table, without virtual tables.
+
+    A virtual table consists of others, and its module may be unknown here.
+    """
+    quoted = os.path.abspath(path)
+    for character, code in (("%", "%25"), ("?", "%3f"), ("#", "%23")):
+        quoted = quoted.replace(character, code)
+    database = sqlite3.connect(f"file:{quoted}?mode=ro&immutable=1", uri=True)
     try:
-        found = {}
-        for name, sql in list(
-            base.execute("select name, sql from sqlite_master where type = 'table' order by name")
-        ):
-            if not (sql or "").upper().startswith("CREATE VIRTUAL"):
-                table = name.replace('"', '""')
-                found[name] = base.execute(f'select count(*) from "{table}"').fetchone()[0]
-        return found
+        tables = database.execute(
+            "select name, sql from sqlite_master where type = 'table' order by name"
+        ).fetchall()
+        counts = {}
+        for name, sql in tables:
+            if (sql or "").upper().startswith("CREATE VIRTUAL"):
+                continue
+            table = name.replace('"', '""')
+            counted = database.execute(f'select count(*) from "{table}"').fetchone()
+            counts[name] = counted[0]
+        return counts
     finally:
-        base.close()
+        database.close()
 
 
-def known(path: str, sqlite: bool) -> Line:
-    """What the manifest says of a path."""
-    found = os.lstat(path)
-    mode = stat.S_IMODE(found.st_mode) & MODE
-    if stat.S_ISLNK(found.st_mode):
+def manifest_line(path: str, sqlite: bool) -> Line:
+    """The manifest's line for a path as it is on the disk."""
+    status = os.lstat(path)
+    mode = stat.S_IMODE(status.st_mode) & KEPT_MODE
+    if stat.S_ISLNK(status.st_mode):
         return [path, "link", os.readlink(path)]
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         return [path, "folder", mode]
     if sqlite:
-        return [path, "sqlite", mode, *digest(path), rows(path)]
-    return [path, "file", mode, *digest(path)]
+        return [path, "sqlite", mode, *size_and_digest(path), rows(path)]
+    return [path, "file", mode, *size_and_digest(path)]
+
+
+def new_totals() -> Totals:
+    return {"files": 0, "bytes": 0, "tables": 0, "rows": 0}
 
 
 # ------------------------------------------------------------------------------------- the old host
@@ -130,111 +147,131 @@ class Reader:
         self.left_out: list[str] = []
         self.as_they_are: list[str] = []
         self.of_others: list[str] = []
-        self.told: Told = {"files": 0, "bytes": 0, "tables": 0, "rows": 0}
+        self.totals = new_totals()
 
-    def summary(self) -> Told:
+    def summary(self) -> Totals:
         """What a person has to know; of long lists their length and the first three."""
-        lists = {
-            "left_out": self.left_out,
-            "as_they_are": self.as_they_are,
-            "of_others": self.of_others,
-        }
-        return {**self.told, **{key: [len(paths), *paths[:3]] for key, paths in lists.items()}}
+        summary = dict(self.totals)
+        for key in ("left_out", "as_they_are", "of_others"):
+            paths = getattr(self, key)
+            summary[key] = [len(paths), *paths[:3]]
+        return summary
 
-    def take(self, path: str) -> Line | None:
+    def add_path(self, path: str) -> Line | None:
         """Add a path to the archive; its line of the manifest, or None where it is left out."""
-        if path in self.skipped:  # it may be gone: who closes a database as the last one clears up
-            return None
-        found = os.lstat(path)
-        if found.st_uid != os.getuid():
+        if path in self.skipped:
+            return None  # it may be gone: the last program to close a database removes its files
+        status = os.lstat(path)
+        if status.st_uid != os.getuid():
             self.of_others.append(path)
-        if stat.S_ISLNK(found.st_mode) or stat.S_ISDIR(found.st_mode):
-            return self.add_link_or_folder(path, found)
-        if not stat.S_ISREG(found.st_mode):
+        if stat.S_ISLNK(status.st_mode) or stat.S_ISDIR(status.st_mode):
+            return self.add_link_or_folder(path, status)
+        if not stat.S_ISREG(status.st_mode):
             self.left_out.append(path)
             return None
-        if not is_sqlite(path):
-            return self.add(path, path, "file")
-        return self.add_database(path)
+        if is_sqlite(path):
+            return self.add_database(path)
+        return self.add_file(path, path, "file")
 
-    def add_link_or_folder(self, path: str, found: os.stat_result) -> Line:
-        info = info_of(path, found)
-        info.type = tarfile.DIRTYPE if stat.S_ISDIR(found.st_mode) else tarfile.SYMTYPE
-        info.linkname = os.readlink(path) if info.type == tarfile.SYMTYPE else ""
+    def add_link_or_folder(self, path: str, status: os.stat_result) -> Line:
+        info = info_of(path, status)
+        if stat.S_ISDIR(status.st_mode):
+            info.type = tarfile.DIRTYPE
+        else:
+            info.type = tarfile.SYMTYPE
+            info.linkname = os.readlink(path)
         self.tar.addfile(info)
-        return known(path, False)
+        return manifest_line(path, sqlite=False)
 
     def add_database(self, path: str) -> Line:
+        """Add a copy of the database, without SQLite's files next to it."""
         copy = copy_of_database(path, os.path.join(self.scratch, "base"))
         if copy is None:
             self.as_they_are.append(path)
-            return self.add(path, path, "file")
-        self.skipped.update(path + end for end in BESIDE)
-        counted = rows(copy)
-        self.told["tables"] += len(counted)
-        self.told["rows"] += sum(counted.values())
-        return [*self.add(path, copy, "sqlite"), counted]
+            return self.add_file(path, path, "file")
+        self.skipped.update(path + end for end in SQLITE_FILES)
+        counts = rows(copy)
+        self.totals["tables"] += len(counts)
+        self.totals["rows"] += sum(counts.values())
+        return [*self.add_file(path, copy, "sqlite"), counts]
 
-    def add(self, path: str, source: str, kind: str) -> Line:
+    def add_file(self, path: str, source: str, kind: str) -> Line:
         """Add a file with the bytes of `source`."""
         info = info_of(path, os.lstat(path))
         with opened(source) as file:
-            reader = Digest(file)
+            reader = DigestReader(file)
             info.size = os.fstat(file.fileno()).st_size
             self.tar.addfile(info, reader)  # type: ignore[arg-type]
-        self.told["files"] += 1
-        self.told["bytes"] += reader.size
-        return [path, kind, info.mode, reader.size, reader.seen.hexdigest()]
+        self.totals["files"] += 1
+        self.totals["bytes"] += reader.size
+        return [path, kind, info.mode, reader.size, reader.sha256.hexdigest()]
 
 
-def info_of(path: str, found: os.stat_result) -> tarfile.TarInfo:
+def info_of(path: str, status: os.stat_result) -> tarfile.TarInfo:
     info = tarfile.TarInfo("data/" + path)
-    info.mode, info.mtime = stat.S_IMODE(found.st_mode) & MODE, found.st_mtime
+    info.mode = stat.S_IMODE(status.st_mode) & KEPT_MODE
+    info.mtime = status.st_mtime
     return info
 
 
 def copy_of_database(path: str, place: str) -> str | None:
-    """A copy by SQLite itself at `place`, or None for one that it can't read: then its files go as
-    they are."""
-    for name in (place, *(place + end for end in BESIDE)):
+    """A copy made by SQLite itself at `place`.
+
+    None for a database that SQLite can't read: its files are copied unchanged.
+    """
+    for name in (place, *(place + end for end in SQLITE_FILES)):
         if os.path.exists(name):
             os.unlink(name)
     try:
-        source, copy = sqlite3.connect(path, timeout=30), sqlite3.connect(place)
-        try:
-            source.backup(copy)
-            if copy.execute("pragma integrity_check(1)").fetchone()[0] != "ok":
-                return None
-        finally:
-            copy.close()
-            source.close()
+        if not back_up(path, place):
+            return None
         rows(place)
-        return place
     except sqlite3.DatabaseError:
         return None
+    return place
+
+
+def back_up(path: str, place: str) -> bool:
+    """Copy a database; whether the copy passes SQLite's integrity check."""
+    source = sqlite3.connect(path, timeout=30)
+    copy = sqlite3.connect(place)
+    try:
+        source.backup(copy)
+        checked = copy.execute("pragma integrity_check(1)").fetchone()
+        return bool(checked[0] == "ok")
+    finally:
+        copy.close()
+        source.close()
 
 
 def read() -> None:
     os.umask(0o077)
     scratch = tempfile.mkdtemp(prefix="copy-", dir="/var/tmp")
     try:
-        with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-            reader = Reader(tar, scratch)
-            with tempfile.TemporaryFile(dir=scratch) as manifest:
-                for path in walk():
-                    line = reader.take(path)
-                    if line:
-                        manifest.write(json.dumps(line).encode() + b"\n")
-                info = tarfile.TarInfo("manifest")
-                info.size = manifest.tell()
-                manifest.seek(0)
-                tar.addfile(info, manifest)
-        sys.stdout.buffer.flush()
-        print(json.dumps(reader.summary()), file=sys.stderr)
+        summary = send_archive(scratch)
+        print(json.dumps(summary), file=sys.stderr)
     except OSError as problem:
-        sys.exit("{}: {}".format(problem.filename or "the copy", problem.strerror or problem))
+        where = problem.filename or "the copy"
+        sys.exit(f"{where}: {problem.strerror or problem}")
     finally:
         shutil.rmtree(scratch)
+
+
+def send_archive(scratch: str) -> Totals:
+    """Write the archive to standard output; its summary."""
+    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        reader = Reader(tar, scratch)
+        with tempfile.TemporaryFile(dir=scratch) as manifest:
+            for path in walk():
+                line = reader.add_path(path)
+                if line is not None:
+                    manifest.write(json.dumps(line).encode() + b"\n")
+            info = tarfile.TarInfo("manifest")
+            info.size = manifest.tell()
+            manifest.seek(0)
+            tar.addfile(info, manifest)
+    sys.stdout.buffer.flush()
+    return reader.summary()
 
 
 # ------------------------------------------------------------------------------------- the new host
@@ -259,38 +296,39 @@ def write() -> None:
         with tempfile.TemporaryFile(dir="/var/tmp") as manifest:
             unpack(manifest)
             manifest.seek(0)
-            wrong, told = compare(manifest)
+            different, totals = compare(manifest)
     except (OSError, tarfile.TarError) as problem:
-        sys.exit("{}: {}".format(getattr(problem, "filename", None) or "the archive", problem))
-    if wrong is not None:
-        sys.exit(f"{wrong} is not as it was copied")
-    print(json.dumps(told))
+        where = getattr(problem, "filename", None) or "the archive"
+        sys.exit(f"{where}: {problem}")
+    if different is not None:
+        sys.exit(f"{different} differs from what was copied")
+    print(json.dumps(totals))
 
 
 def unpack(manifest: IO[bytes]) -> None:
-    """Put everything in its place, and what the archive says of it into `manifest`."""
+    """Put everything in its place, and the archive's manifest into `manifest`."""
     folders: list[tarfile.TarInfo] = []
-    whole = False
+    complete = False
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as tar:
         for member in tar:
             if member.name == "manifest":
                 shutil.copyfileobj(content(tar, member), manifest)
-                whole = True
+                complete = True
             else:
                 put(tar, member, folders)
     while sys.stdin.buffer.read(1 << 18):
         pass
-    if not whole:
+    if not complete:
         sys.exit("the archive ends before its manifest")
-    for folder in reversed(
-        folders
-    ):  # last: what is in a folder changes its time, and may need its being writable
+    # Folders come last: writing into one changes its time, and it may have to be writable.
+    for folder in reversed(folders):
         path = inside(folder.name)
         os.chmod(path, folder.mode)
         os.utime(path, (folder.mtime, folder.mtime))
 
 
 def put(tar: tarfile.TarFile, member: tarfile.TarInfo, folders: list[tarfile.TarInfo]) -> None:
+    """Put one member of the archive in its place; a folder also goes into `folders`."""
     path = inside(member.name)
     if member.isdir():
         os.mkdir(path, 0o700)
@@ -300,7 +338,7 @@ def put(tar: tarfile.TarFile, member: tarfile.TarInfo, folders: list[tarfile.Tar
     elif member.isreg():
         new = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(new, "wb") as out:
-            shutil.copyfileobj(content(tar, member), out, 1 << 20)
+            shutil.copyfileobj(content(tar, member), out, AT_ONCE)
             os.fchmod(new, member.mode)
         os.utime(path, (member.mtime, member.mtime))
     else:
@@ -308,39 +346,44 @@ def put(tar: tarfile.TarFile, member: tarfile.TarInfo, folders: list[tarfile.Tar
 
 
 def content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
-    found = tar.extractfile(member)
-    if found is None:
+    file = tar.extractfile(member)
+    if file is None:
         sys.exit(f"the archive holds {member.name!r}, which is no file")
-    return found
+    return file
 
 
 def inside(name: str) -> str:
-    parts = name.split("/")
-    if parts[0] != "data" or len(parts) < 2 or any(part in ("", ".", "..") for part in parts):
+    """The member's path below the data folder. Exits for one that is outside of it."""
+    top, *parts = name.split("/")
+    climbs = any(part in ("", ".", "..") for part in parts)
+    if top != "data" or not parts or climbs:
         sys.exit(f"the archive reaches outside of the data folder ({name!r})")
-    return "/".join(parts[1:])
+    return "/".join(parts)
 
 
-def compare(manifest: IO[bytes]) -> tuple[str | None, Told]:
-    """The first path that is not as it was copied, or None where all are; and how much there is."""
-    told = {"files": 0, "bytes": 0, "tables": 0, "rows": 0}
+def compare(manifest: IO[bytes]) -> tuple[str | None, Totals]:
+    """The first path that differs from the manifest, or None; and how much there is."""
+    totals = new_totals()
     lines = (json.loads(line) for line in manifest)
     for wanted, path in itertools.zip_longest(lines, walk()):
-        if wanted is None or path is None:
-            return path or wanted[0], told
-        found = known(path, wanted[1] == "sqlite")
-        if found != wanted:
-            return wanted[0], told
-        if found[1] in ("file", "sqlite"):
-            told["files"] += 1
-            told["bytes"] += found[3]
-        if found[1] == "sqlite":
-            told["tables"] += len(found[5])
-            told["rows"] += sum(found[5].values())
-    return None, told
+        if wanted is None:
+            return path, totals
+        if path is None:
+            return wanted[0], totals
+        line = manifest_line(path, wanted[1] == "sqlite")
+        if line != wanted:
+            return wanted[0], totals
+        kind = line[1]
+        if kind in ("file", "sqlite"):
+            totals["files"] += 1
+            totals["bytes"] += line[3]
+        if kind == "sqlite":
+            totals["tables"] += len(line[5])
+            totals["rows"] += sum(line[5].values())
+    return None, totals
 
 
 if __name__ == "__main__":
-    work = {"read": read, "empty": empty, "write": write}[sys.argv[1]]
+    actions = {"read": read, "empty": empty, "write": write}
     os.chdir(sys.argv[2])
-    work()
+    actions[sys.argv[1]]()

@@ -1,10 +1,9 @@
-"""The application's data folder: make what belongs there, and look after the SQLite databases in
-it.
+"""Prepare the application's data folder, and look after the SQLite databases in it.
 
-    python -I -c TEXT prepare FOLDER                      media/ and secret_key python -I -c TEXT
-    has-databases FOLDER                status 0, or NONE where there is no database python -I -c
-    TEXT back-up FOLDER RELEASE KEPT         copies them, prints the folder of the copy python -I -c
-    TEXT close FOLDER                        no other user may read them
+    python -I -c TEXT prepare FOLDER                  makes media/ and secret_key
+    python -I -c TEXT has-databases FOLDER            status 0, or NONE where there is no database
+    python -I -c TEXT back-up FOLDER RELEASE KEPT     copies them, prints the folder of the copy
+    python -I -c TEXT close FOLDER                    makes them unreadable for other users
 
 It runs as the application's user: in its own folder it can only harm itself.
 """
@@ -19,19 +18,24 @@ import stat
 import sys
 
 NONE = 10
+MAGIC = b"SQLite format 3\0"
 
 
 def prepare() -> None:
     os.makedirs("media", exist_ok=True)
     os.chmod("media", 0o755)
     if not os.path.exists("secret_key"):
-        new = os.open(
-            ".secret_key.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600
-        )
-        os.write(new, secrets.token_urlsafe(48).encode())
-        os.fsync(new)
-        os.rename(".secret_key.new", "secret_key")
+        write_secret_key()
     os.chmod("secret_key", 0o600)
+
+
+def write_secret_key() -> None:
+    """Write a new key durably, or nothing."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    new = os.open(".secret_key.new", flags, 0o600)
+    os.write(new, secrets.token_urlsafe(48).encode())
+    os.fsync(new)
+    os.rename(".secret_key.new", "secret_key")
 
 
 def databases() -> list[str]:
@@ -40,28 +44,27 @@ def databases() -> list[str]:
 
 def is_sqlite(name: str) -> bool:
     try:
-        with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            return (
-                stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-                and file.read(16) == b"SQLite format 3\0"
-            )
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            return is_regular and file.read(len(MAGIC)) == MAGIC
     except OSError:
         return False
 
 
 def back_up(release: str, kept: int) -> str:
-    """Copy every database by SQLite's own means; the folder of the copy. Only the `kept` newest
-    copies stay."""
+    """Copy every database by SQLite's own means; the folder of the copy.
+
+    Only the `kept` newest copies stay.
+    """
     os.umask(0o077)
     os.makedirs("backups", exist_ok=True)
-    number = max(map(number_of, numbered()), default=0) + 1
-    folder = os.path.join("backups", f"{number:05d}-before-{release}")
+    highest = max((number_of(name) for name in numbered()), default=0)
+    folder = os.path.join("backups", f"{highest + 1:05d}-before-{release}")
     os.makedirs(folder)
     for name in databases():
-        source, copy = (
-            sqlite3.connect(name, timeout=30),
-            sqlite3.connect(os.path.join(folder, name)),
-        )
+        source = sqlite3.connect(name, timeout=30)
+        copy = sqlite3.connect(os.path.join(folder, name))
         source.backup(copy)
         copy.close()
         source.close()
@@ -71,6 +74,7 @@ def back_up(release: str, kept: int) -> str:
 
 
 def numbered() -> list[str]:
+    """The names of all copies, the oldest first."""
     return sorted(name for name in os.listdir("backups") if name.split("-")[0].isdigit())
 
 

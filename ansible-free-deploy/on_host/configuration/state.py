@@ -1,5 +1,4 @@
-"""Which generations of the configuration are here, and what of the current one is not as it should
-be."""
+"""Which generations of the configuration are here, and how the current one differs from it."""
 
 from __future__ import annotations
 
@@ -17,7 +16,12 @@ from on_host.seal import is_secret
 from on_host.services import loaded_by_gunicorn, loaded_by_nginx
 
 KEPT = 10
-BY_HAND = "a file of it was changed by hand"  # why a service has to restart
+# Why a service has to restart; `fab doctor` reads these.
+NOT_RUNNING = "not running"
+OLD_CONFIGURATION = "running an older configuration"
+OLD_RELEASE = "running another release"
+NOT_OURS = "not running this kit's configuration"
+BY_HAND = "a file of its configuration was edited by hand"
 
 
 def current_id() -> str | None:
@@ -26,36 +30,46 @@ def current_id() -> str | None:
 
 
 def file_state(path: Path) -> tuple[bytes, int, int, int] | None:
-    """Bytes, owner and mode, or None."""
+    """Bytes, owner, group and mode; None where the file can't be read."""
     try:
-        found = path.lstat()
-        return path.read_bytes(), found.st_uid, found.st_gid, found.st_mode & 0o7777
+        status = path.lstat()
+        return path.read_bytes(), status.st_uid, status.st_gid, status.st_mode & 0o7777
     except OSError:
         return None
 
 
+# ------------------------------------------------------------------------------- what is different
+
+
 def edited(generation: Json) -> list[Json]:
-    """The files of the generation whose bytes, owner or mode are not those on disk."""
+    """The files of the generation that have other bytes, owner or mode on the disk."""
     base = places.GENERATIONS / generation["id"]
-    return [
-        file
-        for file in generation["files"]
-        if file_state(base / file["path"]) != (file["text"].encode(), 0, 0, file["mode"])
-    ]
+    changed = []
+    for file in generation["files"]:
+        wanted = (file["text"].encode(), 0, 0, file["mode"])
+        if file_state(base / file["path"]) != wanted:
+            changed.append(file)
+    return changed
 
 
 def misplaced(generation: Json) -> list[str]:
-    """Links of the generation that point elsewhere, and places that are to be empty and are not."""
+    """Links of the generation that point elsewhere, and places that must be empty and are not."""
     wrong = []
     for link in generation["links"]:
-        if link_of(link["place"]) != str(places.CONFIGURATION / link["target"]):
+        target = str(places.CONFIGURATION / link["target"])
+        if link_of(link["place"]) != target:
             wrong.append(link["place"])
-    return wrong + [place for place in generation["absent"] if os.path.lexists(place)]
+    for place in generation["absent"]:
+        if os.path.lexists(place):
+            wrong.append(place)
+    return wrong
 
 
 def left_secrets(generation: Json) -> list[str]:
-    """What still holds secrets that were replaced, though this generation is current: a commit
-    removes them, and a run that was killed may not have come to it."""
+    """Files that still hold secrets that were replaced, where this generation is current.
+
+    A commit removes them, but a run that was killed may not have got there.
+    """
     if current_id() != generation["id"]:
         return []
     left = [*places.GENERATIONS.glob("*.partial"), *old_secrets(generation["id"])]
@@ -63,176 +77,218 @@ def left_secrets(generation: Json) -> list[str]:
 
 
 def old_secrets(current: str) -> list[Path]:
-    """Secret files of other generations that do not hold what the current one's hold."""
-    found = []
+    """Secret files of other generations that differ from the current generation's."""
+    old = []
     for name, record in records().items():
+        if name == current:
+            continue
         for file in record["files"]:
             path = places.GENERATIONS / name / file["path"]
-            if name == current or not is_secret(file) or not path.exists():
+            if not is_secret(file) or not path.exists():
                 continue
             if file_state(path) != file_state(places.CONFIGURATION / file["path"]):
-                found.append(path)
-    return found
+                old.append(path)
+    return old
 
 
 def stale(generation: Json) -> dict[str, str]:
-    """Service → why it has to restart; empty where what runs is what is wanted."""
-    wanted, reasons = generation["fingerprints"], {}
-    if "gunicorn" in wanted:
-        running = loaded_by_gunicorn()
-        if not running:
-            reasons["gunicorn"] = "it does not run"
-        elif running != {(wanted["gunicorn"], places.current_folder())}:
-            other = any(fingerprint != wanted["gunicorn"] for fingerprint, _ in running)
-            reasons["gunicorn"] = (
-                "it runs on other configuration" if other else "it runs another release"
-            )
-    if "nginx" in wanted:
-        loaded = loaded_by_nginx()
-        if loaded != wanted["nginx"]:
-            reasons["nginx"] = (
-                "it runs on other configuration" if loaded else "it does not run under the kit yet"
-            )
+    """Service → why it has to restart; empty where every service runs this generation."""
+    wanted = generation["fingerprints"]
+    reasons = {}
+    for service, reason_of in (("gunicorn", _gunicorn_is_stale), ("nginx", _nginx_is_stale)):
+        if service in wanted:
+            reason = reason_of(wanted[service])
+            if reason:
+                reasons[service] = reason
     return reasons
+
+
+def _gunicorn_is_stale(wanted: str) -> str | None:
+    running = loaded_by_gunicorn()
+    if not running:
+        return NOT_RUNNING
+    if running == {(wanted, places.current_folder())}:
+        return None
+    if any(fingerprint != wanted for fingerprint, _ in running):
+        return OLD_CONFIGURATION
+    return OLD_RELEASE
+
+
+def _nginx_is_stale(wanted: str) -> str | None:
+    loaded = loaded_by_nginx()
+    if loaded == wanted:
+        return None
+    return OLD_CONFIGURATION if loaded else NOT_OURS
 
 
 def compare(
     generation: Json, changed: list[Json] | None = None
 ) -> tuple[list[str], dict[str, str]]:
-    """What differs on disk, and service → why it has to restart: a file of it that was changed by
-    hand counts too.
+    """What differs on the disk, and service → why it has to restart.
 
-    `changed` are the files that differ, where the generation came without their texts.
+    A service also has to restart where one of its files was edited by hand. `changed` are the
+    files that differ, for a generation that came without their texts.
     """
-    changed = edited(generation) if changed is None else changed
+    if changed is None:
+        changed = edited(generation)
     is_current = current_id() == generation["id"]
-    wrong = [*([] if is_current else ["current"]), *(file["path"] for file in changed)]
-    wrong += [*misplaced(generation), *left_secrets(generation)]
-    reasons = stale(generation)
+    wrong = [] if is_current else ["current"]
+    wrong += [file["path"] for file in changed]
+    wrong += misplaced(generation)
+    wrong += left_secrets(generation)
+
+    reasons = {}
     if is_current:
         services = {file["service"] for file in changed if file["service"]}
-        reasons = {**dict.fromkeys(sorted(services), BY_HAND), **reasons}
+        reasons = dict.fromkeys(sorted(services), BY_HAND)
+    reasons.update(stale(generation))
     return wrong, reasons
 
 
 def diff(generation: Json) -> dict[str, str]:
-    """What would change, as unified diffs by path; a file that is secret shows only that it
-    changes."""
+    """What would change, as unified diffs by path; of a secret file only that it changes."""
+    base = places.GENERATIONS / str(current_id())
+    diffs = {}
+    for file in generation["files"]:
+        text = _diff_of(file, base)
+        if text is not None:
+            diffs[file["path"]] = text
+    return diffs
+
+
+def _diff_of(file: Json, base: Path) -> str | None:
+    """The unified diff of one file; None where it does not change."""
     import difflib
 
-    base = places.GENERATIONS / str(current_id())
-    found: dict[str, str] = {}
-    for file in generation["files"]:
-        old = file_state(base / file["path"])
-        before = old[0].decode(errors="replace") if old else ""
-        if before == file["text"] and old and old[3] == file["mode"]:
-            continue
-        if is_secret(file) or (old and is_secret({"mode": old[3]})):
-            found[file["path"]] = "(secret: differs)\n"
-            continue
-        lines = difflib.unified_diff(
-            before.splitlines(True),
-            file["text"].splitlines(True),
-            "now/" + file["path"],
-            "new/" + file["path"],
-        )
-        # A plain value may become a secret, or have been one in the file that is there.
-        found[file["path"]] = hide("".join(lines)) or "(mode or owner differs)\n"
-    return found
+    old = file_state(base / file["path"])
+    before, mode = "", None
+    if old is not None:
+        before, mode = old[0].decode(errors="replace"), old[3]
+    if before == file["text"] and mode == file["mode"]:
+        return None
+    was_secret = mode is not None and is_secret({"mode": mode})
+    if was_secret or is_secret(file):
+        return "(secret: differs)\n"
+    lines = difflib.unified_diff(
+        before.splitlines(True),
+        file["text"].splitlines(True),
+        "now/" + file["path"],
+        "new/" + file["path"],
+    )
+    # A plain value may become a secret, or may have been one in the file that is there.
+    return hide("".join(lines)) or "(mode or owner differs)\n"
 
 
 def units_of(folder: Path) -> dict[str, bytes]:
-    """systemd's part of a generation, by path."""
+    """systemd's files of a generation, by path."""
     base = folder / "systemd"
-    return {
-        str(path.relative_to(base)): path.read_bytes() for path in base.rglob("*") if path.is_file()
-    }
+    units = {}
+    for path in base.rglob("*"):
+        if path.is_file():
+            units[str(path.relative_to(base))] = path.read_bytes()
+    return units
+
+
+# ---------------------------------------------------------------------------- the generations here
 
 
 def records() -> dict[str, Json]:
-    """What is known of the generations that are here: everything but the text of their files."""
+    """The record of each generation that is here: everything but the texts of its files.
+
+    A generation whose record was damaged by hand is left out: no rollback can go to it.
+    """
     found: dict[str, Json] = {}
     for path in places.GENERATIONS.glob("*/generation.json"):
-        if path.parent.suffix != ".partial":
-            with contextlib.suppress(
-                OSError, ValueError
-            ):  # changed by hand: nobody can go back to it
-                found[path.parent.name] = json.loads(path.read_text())
+        if path.parent.suffix == ".partial":
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            found[path.parent.name] = json.loads(path.read_text())
     return found
 
 
 def kept() -> list[str]:
-    """Generations that are still whole here, but perhaps for their secrets."""
+    """Generations that are complete here, except perhaps for their secrets."""
     return sorted(records())
 
 
 def record_of(name: str | None) -> Json | None:
-    """What `generation_record` has noted of a generation, or None where there is none."""
-    return records().get(name) if name else None
+    """The `generation_record` of a generation; None where there is none."""
+    if name is None:
+        return None
+    return records().get(name)
 
 
 def by_activation(name: str) -> tuple[int, float]:
-    """The order in which generations served. No clock is asked, but for those from before there
-    were numbers."""
-    return activation_number(places.GENERATIONS / name), (places.GENERATIONS / name).stat().st_mtime
+    """The sort key of generations by when they served.
+
+    Times count only between generations from before there were activation numbers.
+    """
+    folder = places.GENERATIONS / name
+    return activation_number(folder), folder.stat().st_mtime
 
 
 def given(*, make_key: bool = False) -> Json:
-    """The generation that came along, with this host's marks."""
+    """The generation that came with the orders, with this host's marks."""
     return seal.sealed(ORDERS["generation"], seal.key(make=make_key))
 
 
 def stored(name: str) -> Json:
-    """A generation as `deploy` wants it, read back from the disk; its secrets are today's, whatever
-    they were.
+    """A generation read back from the disk, in the form that `deploy` wants.
 
-    So a rollback brings back no secret that was replaced, and needs none to be kept.
+    Its secrets are today's, whatever they were: a rollback brings back no secret that was
+    replaced, and no such secret has to be kept.
     """
     generation = records()[name]
+    has_current = current_id() is not None
     for file in generation["files"]:
-        folder = (
-            places.CONFIGURATION if is_secret(file) and current_id() else places.GENERATIONS / name
-        )
+        folder = places.GENERATIONS / name
+        if has_current and is_secret(file):
+            folder = places.CONFIGURATION
         file["text"] = (folder / file["path"]).read_bytes().decode()
-    by = seal.key(make=True)
-    return seal.sealed(seal.unsealed(generation, by), by)
+    key = seal.key(make=True)
+    return seal.sealed(seal.unsealed(generation, key), key)
 
 
 def leads_to() -> dict[str, str]:
-    """What a rollback to each generation that is here makes current: itself, or itself with today's
-    secrets."""
-    by = seal.key()
-    return {
-        name: seal.sealed_id(seal.unsealed_id(record, by), with_todays_text(record["files"]), by)
-        for name, record in records().items()
-    }
+    """Generation → the generation that a rollback to it makes current.
+
+    That is the same one, or one with the same files and today's secrets.
+    """
+    key = seal.key()
+    targets = {}
+    for name, record in records().items():
+        secrets = with_todays_text(record["files"])
+        targets[name] = seal.sealed_id(seal.unsealed_id(record, key), secrets, key)
+    return targets
 
 
 def with_todays_text(files: list[Json]) -> list[Json]:
-    """The secret ones of these files, each with the text that it has in the current generation."""
-    found = []
+    """The secret ones of these files, each with its text in the current generation."""
+    secrets = []
     for file in files:
         path = places.CONFIGURATION / file["path"]
         if is_secret(file) and path.exists():
-            found.append({**file, "text": path.read_bytes().decode(errors="replace")})
-    return found
+            text = path.read_bytes().decode(errors="replace")
+            secrets.append({**file, "text": text})
+    return secrets
 
 
 def current_record() -> Json:
-    """What is known of the generation that is current; of none at all nothing."""
+    """The record of the current generation; an empty one where there is none."""
     return record_of(current_id()) or {"files": [], "fingerprints": {}}
 
 
 def removed_origins(probes: Json) -> list[str]:
-    """Origins that the generation before let in and this one does not: they must no longer pass."""
+    """Origins that the current generation allows and this one does not.
+
+    They must no longer be allowed after the switch.
+    """
+    if probes.get("wildcard"):
+        return []
     try:
-        before = json.loads((places.CONFIGURATION / "generation.json").read_text())["probes"].get(
-            "allowed", []
-        )
+        record = json.loads((places.CONFIGURATION / "generation.json").read_text())
+        before = record["probes"].get("allowed", [])
     except (OSError, ValueError, KeyError):
         return []
-    return (
-        []
-        if probes.get("wildcard")
-        else [origin for origin in before if origin not in probes.get("allowed", ())]
-    )
+    now = probes.get("allowed", ())
+    return [origin for origin in before if origin not in now]

@@ -1,8 +1,8 @@
-"""What was put in a folder, written down by root beside it, and what of it is not so any more.
+"""Record what was put in a folder, and find what has changed in it since.
 
-A look costs one `stat` a file: what has the size, times, owner and mode that it was left with has
-its content too. Where one of these differs, and of every file when asked to be thorough (a failing
-disk changes no times), the content decides.
+Root writes the record into the folder. A look costs one `stat` a file: a file that still has its
+recorded size, times, owner and mode has its content too. Where one of these differs the content
+decides; of every file when asked to be thorough (a failing disk changes no times).
 """
 
 from __future__ import annotations
@@ -18,40 +18,46 @@ from on_host.orders import Json
 
 NAME = "manifest.json"
 _OWN = (NAME, "turn", "venv", ".complete")  # the kit's own, which change or come later
-_CACHE = (  # whatever else Python leaves in there is no harm: it is checked against its source
-    "__pycache__"
-)
+# Python may write more compiled files there. That is harmless: it checks them against the source.
+_CACHE = "__pycache__"
 
 
 def write(folder: Path) -> None:
-    """Note all that the folder holds. What is shipped is never changed afterwards, so this is
-    written once."""
-    entries = {path: _entry(place, found) for path, place, found in _walk(folder)}
+    """Record all that the folder holds. A release is never changed later, so this is done once."""
+    entries = {}
+    for path, place, status in _walk(folder):
+        entries[path] = _entry(place, status)
     write_durably(folder / NAME, json.dumps(entries, separators=(",", ":")).encode())
 
 
 def changes(folder: Path, *, thorough: bool = False) -> list[str]:
-    """What is gone, other or new since `write`, as paths inside the folder; nothing for one without
-    a manifest."""
+    """The paths that were removed, changed or added since `write`, relative to the folder.
+
+    Nothing for a folder without a manifest: older kits wrote none.
+    """
     try:
-        noted = json.loads((folder / NAME).read_bytes())
+        recorded = json.loads((folder / NAME).read_bytes())
     except FileNotFoundError:
-        return []  # shipped before there were manifests
+        return []
     except ValueError:
         return [NAME]
-    changed, left = [], dict(noted)
-    for path, place, found in _walk(folder):
-        entry = left.pop(path, None)
+    changed = []
+    for path, place, status in _walk(folder):
+        entry = recorded.pop(path, None)
         if entry is None:
-            changed += [] if _CACHE in Path(path).parts else [path]
-        elif (thorough or entry["stat"] != _times(found)) and not _same(entry, place, found):
+            if _CACHE not in Path(path).parts:
+                changed.append(path)
+            continue
+        if not thorough and entry["stat"] == _times(status):
+            continue
+        if not _is_same(entry, place, status):
             changed.append(path)
-    return sorted([*changed, *left])
+    removed = list(recorded)
+    return sorted(changed + removed)
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
-    """(path inside, path, os.stat_result) of everything below the folder, but not of what is the
-    kit's own."""
+    """(path inside, path, os.stat_result) of everything below the folder, but the kit's own."""
     pending = [""]
     while pending:
         inside = pending.pop()
@@ -60,46 +66,50 @@ def _walk(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
                 path = f"{inside}{entry.name}"
                 if path in _OWN:
                     continue
-                found = entry.stat(follow_symlinks=False)
-                yield path, Path(entry.path), found
-                if stat.S_ISDIR(found.st_mode):
+                status = entry.stat(follow_symlinks=False)
+                yield path, Path(entry.path), status
+                if stat.S_ISDIR(status.st_mode):
                     pending.append(f"{path}/")
 
 
-def _entry(place: Path, found: os.stat_result) -> Json:
-    return {"is": _facts(found), "stat": _times(found), "holds": _content(place, found)}
+def _entry(place: Path, status: os.stat_result) -> Json:
+    return {"is": _facts(status), "stat": _times(status), "holds": _content(place, status)}
 
 
-def _same(entry: Json, place: Path, found: os.stat_result) -> bool:
+def _is_same(entry: Json, place: Path, status: os.stat_result) -> bool:
+    if entry["is"] != _facts(status):
+        return False
     try:
-        return bool(entry["is"] == _facts(found) and entry["holds"] == _content(place, found))
-    except OSError:  # a file that can't be read serves nobody
+        return bool(entry["holds"] == _content(place, status))
+    except OSError:  # a file that can't be read is of no use
         return False
 
 
-def _facts(found: os.stat_result) -> list[int]:
-    """Kind and mode, owner and group; a folder's size says nothing."""
-    size = 0 if stat.S_ISDIR(found.st_mode) else found.st_size
-    return [found.st_mode, found.st_uid, found.st_gid, size]
+def _facts(status: os.stat_result) -> list[int]:
+    """Kind and mode, owner, group and size; 0 for a folder's size, which means nothing."""
+    size = 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+    return [status.st_mode, status.st_uid, status.st_gid, size]
 
 
-def _times(found: os.stat_result) -> list[int]:
-    """What an edit can't leave as it was: the clock of the last change of anything, content or
-    mode, is the kernel's.
+def _times(status: os.stat_result) -> list[int]:
+    """The facts and times, which no edit can leave unchanged.
 
-    A folder's own changes with each name in it, which are looked at by themselves.
+    The kernel sets the time of the last change of content or mode. A folder's own times are left
+    out: they change with each name in it, and the names are compared anyway.
     """
-    facts = _facts(found)
-    return facts if stat.S_ISDIR(found.st_mode) else [*facts, found.st_mtime_ns, found.st_ctime_ns]
+    facts = _facts(status)
+    if stat.S_ISDIR(status.st_mode):
+        return facts
+    return [*facts, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _content(place: Path, found: os.stat_result) -> str:
-    """The digest of a file, the target of a link."""
+def _content(place: Path, status: os.stat_result) -> str:
+    """The digest of a file, the target of a link; "" for anything else."""
     import hashlib
 
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         return str(place.readlink())
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return ""
     digest = hashlib.sha256()
     with place.open("rb") as source:

@@ -194,7 +194,7 @@ def _drift(name: str, state: Json) -> Iterator[Finding]:
                 cure="run `fab deploy`",
             )
     for service, why in state["restarts"].items():
-        if why != "it does not run" and not state["diff"]:
+        if why != "not running" and not state["diff"]:
             yield Finding(
                 f"{service} on {name} runs on other configuration than its files hold",
                 cure="run `fab deploy`",
