@@ -49,6 +49,7 @@ def served(stack: Stack) -> str:
     return str(status["backend-1"]["release"])
 
 
+@pytest.mark.soak
 def test_branches_of_development_are_refused_until_the_variable_is_set(
     stack: Stack, project: Path
 ) -> None:

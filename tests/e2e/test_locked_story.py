@@ -118,6 +118,7 @@ def test_a_workspace_ships_and_imports_its_own_package(stack: Stack, top: Path) 
     assert "nothing to do" in said(stack.fab("up"))
 
 
+@pytest.mark.soak
 def test_an_explicit_index_is_the_only_one_asked_for_its_package(stack: Stack, top: Path) -> None:
     """And for nothing else: the rest comes from where this machine gets its packages."""
     with serving() as index:
@@ -166,6 +167,7 @@ def wheels_of_the_example(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.soak
 def test_a_private_index_and_a_wrong_hash(stack: Stack, top: Path, tmp_path: Path) -> None:
     """With a password in the environment everything comes from the index and the password reaches
     no file; a package that is published again is refused before a host hears of it."""
