@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from on_host import claims
+from on_host import claims, moves, name_checks
 from on_host.runtime import Failed
 from tests.support.archives import archive_of
 from tests.test_install import PACKAGE, Machine, _machine, in_a_process, site_orders
@@ -242,9 +242,9 @@ def test_a_deploy_takes_its_own_places_only(tmp_path: Path) -> None:
     may go."""
     place, absent = tmp_path / "origin-kit.conf", tmp_path / "default"
     absent.symlink_to("../sites-available/default")
-    claims.refuse_foreign_places(generation(place, absent), "ok-none")
+    name_checks.refuse_foreign_places(generation(place, absent), "ok-none")
     place.symlink_to("/etc/origin-kit/current/nginx/origin-kit.conf")
-    claims.refuse_foreign_places(generation(place, absent), "ok-none")
+    name_checks.refuse_foreign_places(generation(place, absent), "ok-none")
 
 
 @pytest.mark.parametrize("what", ["file", "link", "masked", "folder", "absent"])
@@ -263,7 +263,7 @@ def test_a_deploy_replaces_nothing_of_somebody_s(tmp_path: Path, what: str) -> N
     with pytest.raises(
         Failed, match=f"{absent if what == 'absent' else place}: not this kit's, and a deploy would"
     ):
-        claims.refuse_foreign_places(generation(place, absent), "ok-none")
+        name_checks.refuse_foreign_places(generation(place, absent), "ok-none")
 
 
 def test_a_generation_of_another_application_is_refused(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_a_generation_of_another_application_is_refused(tmp_path: Path) -> None:
         Failed,
         match=r"generation one is of another application \(shop.service\), and this is store",
     ):
-        claims.refuse_foreign_places(
+        name_checks.refuse_foreign_places(
             generation(tmp_path / "a", tmp_path / "b", "shop.socket", "shop.service"), "store"
         )
 
@@ -456,12 +456,12 @@ def test_a_process_of_the_old_one_stops_a_move(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(
         Failed, match=r"process \d+ \(.*\) of user shop still runs; end it, then run this again"
     ):
-        claims.nobody_works_as("shop")
+        moves.nobody_works_as("shop")
 
 
 def forget_former(machine: Machine, app: str) -> None:
     """What a deploy does when the new configuration serves."""
-    in_a_process(machine, PACKAGE, f"from on_host import claims\nclaims.forget_former({app!r})\n")
+    in_a_process(machine, PACKAGE, f"from on_host import moves\nmoves.forget_former({app!r})\n")
 
 
 @pytest.mark.parametrize("fate", ["renamed", "removed"])

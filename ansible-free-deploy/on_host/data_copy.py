@@ -16,7 +16,7 @@ import shutil
 import sys
 from typing import Any, Callable, Iterator  # noqa: UP035 - Python 3.9 has no other
 
-from on_host import audit, claims, journal, places, replacement
+from on_host import audit, claims, journal, moves, places, replacement
 from on_host.disk import trouble
 from on_host.lock import take_lock
 from on_host.orders import ORDERS, Json
@@ -53,7 +53,7 @@ def copy() -> Json:
     step("stop", f"stops {places.app()}")
     for unit in claims.units_of(places.app()):
         run("systemctl", "stop", unit)
-    claims.nobody_works_as(places.app())
+    moves.nobody_works_as(places.app())
     step("copy", "copies the data")
     sender = Sender()
     done = in_data("copy_data", "read", into=sender, most=sys.maxsize, limit_s=LIMIT_S)
@@ -142,7 +142,7 @@ def restore() -> Json:
         run("systemctl", "stop", unit)
     step("user", "makes the application's user")
     make_user()
-    claims.nobody_works_as(places.app())
+    moves.nobody_works_as(places.app())
     must(in_data("copy_data", "empty"), "what an earlier run has left can't be removed")
     step("restore", "restores the data and compares it")
     told = put_back()

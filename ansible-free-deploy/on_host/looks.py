@@ -6,10 +6,10 @@ import time
 
 from on_host import (
     audit,
-    claims,
     journal,
     logfiles,
     logins,
+    name_checks,
     places,
     project_log,
     replacement,
@@ -63,7 +63,7 @@ def logs() -> Json:
 
 def plan() -> Json:
     generation = given()
-    claims.check(generation, places.app())
+    name_checks.check(generation, places.app())
     wrong, reasons = compare(generation)
     access = logins.differences()
     return {
@@ -88,7 +88,7 @@ def status() -> Json:
 
 def held() -> Json:
     """What this host holds and what its processes loaded."""
-    claims.refuse_others(places.app())
+    name_checks.refuse_others(places.app())
     active = {unit: activity(unit) for unit in ORDERS["units"]}
     serves = places.current_id()
     return {

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from on_host import audit, claims, journal, places, two_phase
+from on_host import audit, journal, moves, places, two_phase
 from on_host.activation import note_activation
 from on_host.configuration.state import compare, current_id, stored
 from on_host.configuration.switch import settle_configuration
@@ -29,7 +29,7 @@ def recover() -> bool:
     if finished:
         keep(way)
         journal.commit()
-        claims.finish_open_move(places.app())
+        moves.finish_open_move(places.app())
     else:
         journal.put_links_back()
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TextIO
 
-from on_host import audit, claims, handover, journal, logins, places, two_phase
+from on_host import audit, handover, journal, logins, moves, name_checks, places, two_phase
 from on_host.activation import note_activation
 from on_host.configuration.check import validate
 from on_host.configuration.state import compare, given, kept, removed_origins, stale, stored
@@ -22,7 +22,7 @@ from on_host.work import ended, kind_of, report, still_serves, under_the_lock
 
 def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
     """What differs, and which service has to restart and why."""
-    claims.check(generation, places.app())
+    name_checks.check(generation, places.app())
     if places.current_folder() is None:
         raise Failed(f"there is no release of {places.app()} here yet; run `fab ship` first")
     wrong, reasons = compare(generation)
@@ -122,7 +122,7 @@ def nothing_to_do() -> bool:
     here first."""
     with lock_after_others():
         generation = wanted()
-        claims.check(generation, places.app())
+        name_checks.check(generation, places.app())
         logins.settle()
         if journal.exists() or any(work_for(generation)):
             return False
@@ -159,6 +159,6 @@ def do() -> int:
 
 def finish(result: Json, word: str) -> None:
     end_step()
-    claims.forget_former(places.app())
+    moves.forget_former(places.app())
     audit.write(word, result["generation"], "configuration")
     report({**result, "made_from": release_made_from()})

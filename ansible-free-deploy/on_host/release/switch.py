@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from on_host import claims, journal, places, shipped, two_phase
+from on_host import journal, name_checks, places, shipped, two_phase
 from on_host.activation import note_activation
 from on_host.configuration import deploy, state
 from on_host.configuration.switch import prune as prune_generations
@@ -51,7 +51,7 @@ class Switch(two_phase.Work):
         ):
             return
         generation = self.configuration(code)
-        claims.check(generation, places.app())
+        name_checks.check(generation, places.app())
         self.along = deploy.Deploy(generation, code)
         self.along.stage()
 

@@ -8,7 +8,18 @@ import shutil
 import sys
 from typing import Callable  # noqa: UP035 - Python 3.9 on hosts
 
-from on_host import audit, claims, handover, journal, places, replacement, shipped, two_phase
+from on_host import (
+    audit,
+    claims,
+    handover,
+    journal,
+    moves,
+    name_checks,
+    places,
+    replacement,
+    shipped,
+    two_phase,
+)
 from on_host.disk import trouble
 from on_host.orders import ORDERS, Json
 from on_host.recovery import recover
@@ -30,7 +41,7 @@ from on_host.work import ended, kind_of, report, told, under_the_lock
 
 def facts() -> Json:
     """What the operator has to know to choose wheels and to see whether there is anything to do."""
-    claims.refuse(places.app(), ORDERS.get("moving"))
+    name_checks.refuse(places.app(), ORDERS.get("moving"))
     replacement.refuse()
     return {
         "python": "{}.{}".format(*sys.version_info),
@@ -39,7 +50,7 @@ def facts() -> Json:
         "libc": platform.libc_ver()[1] if platform.libc_ver()[0] == "glibc" else "",
         "release": places.current_id(),
         "made_from": release_made_from(),
-        "settled": settled() and not claims.pending(places.app()),
+        "settled": settled() and not claims.unfinished_move(places.app()),
         "releases": complete_releases(),
         "venvs": complete_venvs(),
     }
@@ -50,7 +61,7 @@ def install() -> Json:
     backend lock, wsgi, settings, files, env, secrets, unit (the text of the service's), generation
     (all of the configuration, for the release that can't do without it) and its probes."""
     finished = recover()
-    with claims.entered(places.app(), ORDERS.get("moving") or {}):
+    with moves.entered(places.app(), ORDERS.get("moving") or {}):
         sweep()
         if places.current_id() == ORDERS["id"] and settled():
             note_what_it_was_made_from()
@@ -67,7 +78,7 @@ def rollback() -> Json:
     """ORDERS: app, role, who, deploy, to (a release that is still here, or None for the one
     before), from (the one that is to be left, if it matters)."""
     finished = recover()
-    with claims.entered(places.app(), {}):
+    with moves.entered(places.app(), {}):
         sweep()
         before, to = places.current_id(), ORDERS.get("to") or previous()
         here = [name for name in complete_releases() if activation_of(name)]
