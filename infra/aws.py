@@ -17,10 +17,10 @@ import pulumi_tls as tls
 from infra.clouds import Hosts, arriving, by_role, first_boot, login_keys
 from infra.core import provider
 from infra.core.contract import Host
+from infra.core.first_boot import cloud_config
 from infra.core.serials import LEAVING
 from infra.core.settings import Settings
 from infra.core.topology import PORTS, ROLES, Instance, name_of
-from infra.first_boot import cloud_config
 
 ANYWHERE = "0.0.0.0/0"
 TTL_S = 60

@@ -12,10 +12,10 @@ from pulumi.runtime.config import CONFIG, get_config_env
 
 from infra.core import provider
 from infra.core.contract import Host
+from infra.core.first_boot import FirstBoot
 from infra.core.serials import ARRIVING
 from infra.core.settings import Settings
 from infra.core.topology import ROLES, Instance
-from infra.first_boot import FirstBoot
 
 Hosts = dict[str, list[Host]]
 

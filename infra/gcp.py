@@ -16,10 +16,10 @@ import pulumi_tls as tls
 from infra.clouds import Hosts, arriving, by_role, first_boot, login_keys
 from infra.core import names, provider
 from infra.core.contract import Host
+from infra.core.first_boot import startup_script
 from infra.core.serials import ARRIVING, LEAVING
 from infra.core.settings import Settings
 from infra.core.topology import PORTS, ROLES, Instance, name_of
-from infra.first_boot import startup_script
 
 ANYWHERE = "0.0.0.0/0"
 TTL_S = 60

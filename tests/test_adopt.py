@@ -300,7 +300,7 @@ CONFLICTS = {
         "if it means http://203.0.113.7, write"
     ),
     "CORS_ALLOWED_ORIGIN_REGEXES = [r'^http://203\\.0\\.113\\.[5-9]']": (
-        "lets in whatever begins or ends like it"
+        "allows whatever begins or ends like it"
     ),
     "CORS_ALLOWED_ORIGIN_REGEXES = [r'^https://.*\\.com$']": (
         "has a bare dot, which is any character"

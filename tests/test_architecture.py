@@ -1,4 +1,5 @@
-"""The table of modules in docs/architecture.md is what the modules say of themselves."""
+"""The table of modules in docs/architecture.md is what the modules say of themselves, and imports
+follow the layers."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "architecture.md"
@@ -66,3 +68,12 @@ def test_every_module_says_its_job_in_one_sentence(half: str) -> None:
     for path in modules(ROOT / HALVES[half]):
         line = summary(path)
         assert line.endswith((".", "?")) and len(line) > 20, f"{path}: {line!r}"
+
+
+def test_imports_follow_the_layers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The contracts are in pyproject.toml; `lint-imports` runs them from the command line."""
+    monkeypatch.chdir(ROOT)
+    status = lint_imports(no_cache=True)
+    assert status == 0, capsys.readouterr().out

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.local import backend
-from infra.local.home import LocalCloudError
+from infra.core import backend
+from infra.core.home import LocalCloudError
 from rollout.infrastructure import unreadable_attributes, with_salt
 
 

@@ -14,8 +14,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra import first_boot
-from infra.first_boot import FirstBoot, FirstBootError, cloud_config, startup_script, verdict
+from infra.core import first_boot
+from infra.core.first_boot import FirstBoot, FirstBootError, cloud_config, startup_script, verdict
 from tests.support import graph
 
 GOLDEN = Path(__file__).parent / "golden" / "first_boot"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import home, owner
-from infra.local.home import LocalCloudError
-from infra.local.owner import Owner, OwnerError
+from infra.core import home, owner
+from infra.core.home import LocalCloudError
+from infra.core.owner import Owner, OwnerError
 from rollout import infrastructure
 from tests.support.kit import FAB, ROOT, copy_of_the_checkout
 

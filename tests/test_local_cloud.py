@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 from pulumi import dynamic
 
-from infra.local import home, image, nspawn
+from infra.core import home
+from infra.local import image, nspawn
 from infra.local.machines import MachineProvider, NetworkProvider
 
 ROOT = Path(__file__).parents[1]

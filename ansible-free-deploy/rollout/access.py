@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from infra.core.contract import Contract, Json
-from infra.local.home import operator_key_path
+from infra.core.home import operator_key_path
 from rollout.hosts import Identity, Session
 from rollout.outputs import kit_has
 

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.core import exits
+from infra.core import backend, exits, owner
+from infra.core.home import claim, home, leave, private, refuse_foreign, state_dir
 from infra.core.settings import Settings
 from infra.core.stackfile import stack_path
 from infra.core.topology import instances
-from infra.local import backend, owner
-from infra.local.home import claim, home, leave, private, refuse_foreign, state_dir
 from rollout import cloudstack, question, report
 from rollout.changes import Allowed, Change, changes, flags, refused
 from rollout.outputs import PROJECT, ROOT, kit_checkpoint, kit_has

@@ -16,14 +16,13 @@ from hashlib import sha1
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from infra.core import exits, wanted
+from infra.core import backend, exits, wanted
 from infra.core.contract import Contract, ContractError, Host, Json, variables
+from infra.core.home import home, state_dir, tighten, user_name
+from infra.core.owner import Owner, owner_of, take
 from infra.core.rules import quote
 from infra.core.settings import SettingsError
 from infra.core.topology import ROLES
-from infra.local import backend
-from infra.local.home import home, state_dir, tighten, user_name
-from infra.local.owner import Owner, owner_of, take
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "origin-kit"

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from infra import first_boot
+from infra.core import first_boot
 from infra.core.contract import Contract, Host
-from infra.local.home import operator_key_path
+from infra.core.home import operator_key_path
 from rollout import access, hosts, report
 from rollout.hosts import ConnectError, HostError, Identity, Session
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.core import debian
+from infra.core.home import LocalCloudError, claim, home, locked, private
 from infra.local import image, nspawn
-from infra.local.home import LocalCloudError, claim, home, locked, private
 
 PACKAGES = ("python3-dev", "python3-venv", "gcc", "g++", "libc6-dev", "make", "pkg-config")
 LONGEST_S = 1800

@@ -9,13 +9,13 @@ from pathlib import Path
 import pulumi
 
 from infra.clouds import Hosts, arriving, by_role
+from infra.core import backend
 from infra.core.contract import Host
+from infra.core.home import LocalCloudError
+from infra.core.owner import Owner, refuse_other
 from infra.core.settings import Settings
 from infra.core.topology import Instance
-from infra.local import backend
-from infra.local.home import LocalCloudError
 from infra.local.machines import Machine, Network
-from infra.local.owner import Owner, refuse_other
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

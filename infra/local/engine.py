@@ -36,12 +36,11 @@ from pulumi.runtime.proto import engine_pb2, resource_pb2
 from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
 
-from infra.core import exits
+from infra.core import backend, exits, owner
+from infra.core.home import claim, state_dir
 from infra.core.stackfile import project, read_config
 from infra.core.terminal import harmless
-from infra.local import backend, owner
 from infra.local.checkpoint import Checkpoint, Json, StateError, now
-from infra.local.home import claim, state_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALL = "install the pulumi CLI (https://www.pulumi.com/docs/install/)"

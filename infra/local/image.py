@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from infra.local.home import LocalCloudError, cache, cache_folder, home, locked
+from infra.core.home import LocalCloudError, cache, cache_folder, home, locked
 
 PACKAGES = (
     "systemd",

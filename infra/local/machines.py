@@ -20,8 +20,8 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
+from infra.core.home import LocalCloudError, short_id
 from infra.local import image, nspawn
-from infra.local.home import LocalCloudError, short_id
 
 Props = dict[str, Any]
 GONE = ReadResult("", {})

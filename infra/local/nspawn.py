@@ -20,8 +20,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from infra.local import image
-from infra.local.home import (
+from infra.core.home import (
     LocalCloudError,
     claim,
     home,
@@ -31,6 +30,7 @@ from infra.local.home import (
     operator_key,
     private,
 )
+from infra.local import image
 
 RANGE = IPv4Network("10.213.0.0/16")
 BOOT_S = 30  # a machine that does nothing for this long does not come up

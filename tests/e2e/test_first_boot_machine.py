@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from infra.core import home
 from infra.core.contract import Host
-from infra.first_boot import TRIES, FirstBoot, cloud_config, startup_script
-from infra.local import home, image, nspawn
+from infra.core.first_boot import TRIES, FirstBoot, cloud_config, startup_script
+from infra.local import image, nspawn
 from infra.local.machines import NetworkProvider
 from rollout import hosts, ready
 from rollout.ready import Clock

@@ -21,8 +21,8 @@ from pulumi.runtime.mocks import MockMonitor, MockResourceArgs, Mocks
 from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
 
+from infra.core import backend
 from infra.core.stackfile import read_config
-from infra.local import backend
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "origin-kit"

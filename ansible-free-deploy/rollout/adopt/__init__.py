@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.core import debian
+from infra.core.home import LocalCloudError
 from infra.core.settings import Settings
 from infra.local import image
-from infra.local.home import LocalCloudError
 from rollout import python, report
 from rollout.adopt.classes import VARIABLE
 from rollout.adopt.cors import carry

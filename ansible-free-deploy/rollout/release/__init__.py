@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.core.contract import Json
-from infra.local.home import cache_folder, locked
+from infra.core.home import cache_folder, locked
 from on_host.release.modules import files_of
 from rollout.release import left_out
 from rollout.release.archive import forget_old, pack, sound, tree_digest

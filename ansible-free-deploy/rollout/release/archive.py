@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.local.home import write_whole
+from infra.core.home import write_whole
 from rollout.release.source import Entry, ReleaseError, content_digest
 
 Advance = Callable[[float, str], None]

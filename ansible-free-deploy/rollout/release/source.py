@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from infra.core.home import cache, cache_folder, locked
 from infra.core.rules import hide_password as hide_password
-from infra.local.home import cache, cache_folder, locked
 from on_host import links
 from rollout.release import left_out
 

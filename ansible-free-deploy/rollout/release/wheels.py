@@ -26,7 +26,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from infra.core.contract import Json
-from infra.local.home import cache_folder, locked, user_name
+from infra.core.home import cache_folder, locked, user_name
 from on_host import wheelfiles
 from rollout.release import additions, ways_out
 from rollout.release.additions import ADDITIONS

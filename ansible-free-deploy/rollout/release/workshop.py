@@ -23,9 +23,9 @@ from typing import Protocol
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from infra.core import debian
+from infra.core.home import cache_folder, locked, write_whole
 from infra.local import build_machine
 from infra.local.build_machine import BuildError
-from infra.local.home import cache_folder, locked, write_whole
 from rollout.release.archive import digest, out_of_use
 from rollout.release.source import ReleaseError
 from rollout.release.target import Target

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from infra.core import exits
 from infra.core.contract import Json
+from infra.core.home import claim, private
 from infra.core.settings import Settings
-from infra.local.home import claim, private
 
 MARGIN = 64 << 20  # bytes of the disk that a copy leaves free
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from infra.core import exits
-from infra.local.home import LocalCloudError, claim, home, locked, user_name, write_whole
+from infra.core.home import LocalCloudError, claim, home, locked, user_name, write_whole
 
 ROOT_USER = "root"
 

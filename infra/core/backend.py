@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from infra.local.home import LocalCloudError, home, state_dir
+from infra.core.home import LocalCloudError, home, state_dir
 
 
 def url() -> str:
