@@ -901,7 +901,7 @@ def test_doccano(tmp_path: Path) -> None:
     ("wanted", "written"),
     [(">=3.12", "trixie"), (">=3.11", None), ("<3.12", None), (">=3.99", None), ("what", None)],
 )
-def test_a_project_that_this_host_s_python_does_not_run_gets_the_debian_that_does(
+def test_a_newer_python_gets_the_debian_that_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, written: str | None
 ) -> None:
     """Before any machine is made; a Python that no Debian has is for `fab up` to refuse."""

@@ -70,7 +70,7 @@ def test_settings_in_parts_are_read_where_they_are_included(tmp_path: Path) -> N
     assert "may set anything" in decisions(result)
 
 
-def test_the_only_settings_there_are_are_taken_and_others_listed(tmp_path: Path) -> None:
+def test_the_only_settings_are_taken(tmp_path: Path) -> None:
     """Where the environment names the module: the one candidate, or a message with all of them and
     the option."""
     bare = "application = None\n"
@@ -249,7 +249,7 @@ def test_the_python_and_its_debian_are_told(
         ),
     ],
 )
-def test_a_package_that_no_build_machine_can_build_is_told_before_there_are_machines(
+def test_a_package_that_can_not_be_built_is_named_early(
     tmp_path: Path, line: str, library: str, instead: str
 ) -> None:
     """It is called as the project calls it, with the library that is missing. `build_sdists` is not
@@ -271,7 +271,7 @@ def test_a_package_that_has_wheels_by_now_is_no_finding(tmp_path: Path) -> None:
     assert "pygraphviz" not in said
 
 
-def test_a_package_that_a_build_machine_can_build_is_told_with_where_that_is(
+def test_a_package_to_build_is_named_with_the_place(
     tmp_path: Path,
 ) -> None:
     """uwsgi is plain C: a ship builds it, and fails where no build machine can be made."""
@@ -655,7 +655,8 @@ def test_the_verbs_tell_the_same_of_the_project_that_is_shipped(tmp_path: Path) 
     assert "is not known" in services.notes(found)[0]
 
 
-def test_the_verbs_tell_of_a_cookie_s_name_that_plain_http_loses(tmp_path: Path) -> None:
+def test_a_cookie_name_that_http_loses_is_noted(tmp_path: Path) -> None:
+    """The verbs tell of a cookie's name that plain http loses."""
     app = write(tmp_path, PLAIN + "SESSION_COOKIE_NAME = '__Secure-sessionid'\n")
     (line,) = services.notes(config(adopted(app, tmp_path / "kit")))
     assert (
@@ -698,7 +699,7 @@ def test_code_that_this_python_cannot_read_ends_nothing(tmp_path: Path) -> None:
     assert decisions(result).count("(shop/serial.py:1)") == 1
 
 
-def test_settings_that_take_development_in_give_way_to_production(tmp_path: Path) -> None:
+def test_production_settings_are_preferred(tmp_path: Path) -> None:
     """`settings/__init__.py` imports dev, and wsgi.py names the package: a host runs prod, and why
     is told."""
     files = {
@@ -720,7 +721,7 @@ def test_settings_that_take_development_in_give_way_to_production(tmp_path: Path
     assert config(result).settings == "shop.settings"
 
 
-def test_a_server_that_only_a_variable_asks_for_is_no_note_of_up(tmp_path: Path) -> None:
+def test_a_server_behind_a_variable_is_no_note(tmp_path: Path) -> None:
     """SQLite is what there is without it: adopt says so, and nothing else repeats that a server is
     missing."""
     source = (

@@ -52,7 +52,7 @@ FILES = {
 }
 
 
-def test_a_class_of_settings_is_read_as_the_settings_that_it_makes(tmp_path: Path) -> None:
+def test_a_settings_class_is_read_as_what_it_makes(tmp_path: Path) -> None:
     """The one for production, its bases included; a value looks up a variable by
     django-configurations' rules."""
     result = adopted(write(tmp_path, CLASSES, FILES), tmp_path / "kit")
@@ -78,7 +78,7 @@ def test_a_class_of_settings_is_read_as_the_settings_that_it_makes(tmp_path: Pat
     )
 
 
-def test_the_class_that_the_scripts_name_is_taken_where_none_looks_like_production(
+def test_the_class_that_the_scripts_name_is_taken(
     tmp_path: Path,
 ) -> None:
     """DEBUG is switched off there by the variable of its value."""

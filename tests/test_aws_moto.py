@@ -422,7 +422,7 @@ def test_an_instance_has_neither_an_identity_nor_a_key_pair(aws: Aws) -> None:
         assert "IamInstanceProfile" not in one
 
 
-def test_two_applications_with_a_stack_of_one_name_share_an_account(aws: Aws) -> None:
+def test_two_applications_share_an_account(aws: Aws) -> None:
     """Each has everything of its own, and what is whose is in the tags."""
     aws.apply(graph.program("aws-dev"))
     aws.apply(graph.program("aws-dev", application="store"))

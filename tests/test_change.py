@@ -143,7 +143,7 @@ def stopped(names: list[str], goes_on: Callable[..., Json], **more: Any) -> chan
     return caught.value
 
 
-def test_a_host_that_goes_on_alone_is_waited_for_and_said_to_be_done(
+def test_a_host_that_goes_on_alone_is_waited_for(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """It asks nobody, so ^C does not take it back; a rollback that is done must not be run again:

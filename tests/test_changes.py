@@ -61,7 +61,7 @@ def test_changes_are_listed_by_name() -> None:
         assert [change.name for change in changes(listed)] == ["backend-1", "frontend-1", "network"]
 
 
-def test_where_the_provider_names_no_key_the_inputs_that_differ_are_named() -> None:
+def test_the_inputs_that_differ_are_named() -> None:
     """A dynamic provider has no words for it in the CLI."""
     old = {"inputs": {"memory_mb": 512, "name": "backend-1", "__provider": "a"}}
     new = {"inputs": {"memory_mb": 768, "name": "backend-1", "__provider": "b"}}
@@ -88,7 +88,7 @@ def test_a_machine_on_a_replaced_network_counts_as_replaced() -> None:
 
 
 @pytest.mark.parametrize("type_", KEPT)
-def test_whatever_holds_data_or_an_address_is_lost_by_replace_and_delete_alone(type_: str) -> None:
+def test_only_replace_and_delete_lose_data(type_: str) -> None:
     """An update keeps it, a creation has nothing to lose."""
     verbs = {
         verb: changes([step(verb, "x", type_)])[0].loses
@@ -155,7 +155,7 @@ MACHINE_TYPE = {
 
 
 @pytest.mark.parametrize("type_", MACHINE_TYPE)
-def test_another_machine_type_stops_the_instance_and_is_asked_about(type_: str) -> None:
+def test_another_machine_type_is_asked_about(type_: str) -> None:
     """On both clouds alike: leave to replace or delete it is none to stop it."""
     found = changes([step("update", "backend-1", type_, diffReasons=[MACHINE_TYPE[type_], "tags"])])
     assert (found[0].stops, found[0].loses) == (True, False)
@@ -167,7 +167,7 @@ def test_another_machine_type_stops_the_instance_and_is_asked_about(type_: str) 
 @pytest.mark.parametrize(
     ("type_", "key"), [(type_, key) for type_, keys in STOPS.items() for key in sorted(keys)]
 )
-def test_whatever_a_provider_stops_an_instance_for_is_asked_about(type_: str, key: str) -> None:
+def test_whatever_stops_an_instance_is_asked_about(type_: str, key: str) -> None:
     """The key alone, or what is in it."""
     for path in (key, f"{key}.part", f"{key}[0].part"):
         assert changes([step("update", "x", type_, diffReasons=[path])])[0].stops

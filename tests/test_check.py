@@ -44,7 +44,8 @@ def test_both_urls_are_given() -> None:
     assert said == "\nopen  http://10.213.7.10/\napi   http://10.213.7.74/"
 
 
-def test_names_that_exist_nowhere_come_as_lines_for_the_hosts_file() -> None:
+def test_unknown_names_come_as_lines_for_etc_hosts() -> None:
+    """Names that exist nowhere come as lines for the hosts file."""
     said = check.where_to_look(
         named(load("local-ip"), "http://app.shop.test", "http://api.shop.test")
     )

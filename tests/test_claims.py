@@ -356,7 +356,7 @@ def test_a_rename_keeps_the_data(deployed: Machine) -> None:
     assert (data / "media/photo").read_text() == "uploaded"
 
 
-def test_a_removal_keeps_the_data_until_the_new_configuration_serves(deployed: Machine) -> None:
+def test_a_removal_keeps_the_data_until_all_serves(deployed: Machine) -> None:
     """A ship stops the old one; its data goes with the deploy that follows."""
     assert ship(deployed, "store", moving={"shop": "removed"})["changed"]
     assert (deployed.data / "media/photo").exists()
@@ -385,9 +385,7 @@ def test_a_ship_that_fails_puts_the_old_one_back(deployed: Machine, fate: str) -
 @pytest.mark.parametrize(
     "name", ["move", "rename", "user", "unpack", "journal", "switch", "commit", "prune"]
 )
-def test_a_kill_during_a_move_is_undone_or_finished_by_the_next_run(
-    deployed: Machine, name: str
-) -> None:
+def test_a_kill_during_a_move_is_settled_by_the_next_run(deployed: Machine, name: str) -> None:
     """SIGKILL at any step: a ship without the flag goes back and asks, unless what runs is the new
     release already; the same ship again completes the move."""
     deployed.more = {"die_at": name}
@@ -465,9 +463,7 @@ def forget_former(machine: Machine, app: str) -> None:
 
 
 @pytest.mark.parametrize("fate", ["renamed", "removed"])
-def test_nothing_of_the_former_name_is_left_when_the_new_one_serves(
-    deployed: Machine, fate: str
-) -> None:
+def test_nothing_of_the_former_name_is_left(deployed: Machine, fate: str) -> None:
     """Code, mark, and the generations that hold its secrets; data only where it was asked for."""
     ship(deployed, "store", moving={"shop": fate})
     kit = deployed.root / "etc/origin-kit"

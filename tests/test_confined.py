@@ -56,7 +56,7 @@ def python(place: Confined, code: str, **more: object) -> confined.Ended:
     return place.run(PYTHON, "-c", code, **more)  # type: ignore[arg-type]
 
 
-def test_the_service_s_limits_are_taken_over_and_its_start_is_not() -> None:
+def test_the_service_s_limits_are_used_and_not_its_start() -> None:
     """Whatever the unit says of user and limits, in its order, and nothing of how it starts and
     stops."""
     assert limits(UNIT) == [
@@ -69,7 +69,7 @@ def test_the_service_s_limits_are_taken_over_and_its_start_is_not() -> None:
     assert limits("") == []
 
 
-def test_the_unit_s_own_words_win_over_the_least_and_the_kit_s_over_both(place: Confined) -> None:
+def test_the_order_of_limits_kit_unit_least(place: Confined) -> None:
     """Values and secrets are in a file, and the time limit and the end of the whole group are
     always there."""
     words = place._unit_words([Path("/run/x/environment")], "/opt/shop/releases/a/app", 600)
@@ -103,9 +103,7 @@ def test_the_environment_holds_nothing_of_root_s(
     assert os.geteuid() != 0 or " 0" not in said
 
 
-def test_a_child_that_holds_the_output_open_is_neither_waited_for_nor_left(
-    place: Confined, tmp_path: Path
-) -> None:
+def test_a_child_with_the_output_open_is_ended(place: Confined, tmp_path: Path) -> None:
     """It would sleep for an hour; the command's own end is the end."""
     began = time.monotonic()
     code = "import os, time\nchild = os.fork()\nif child == 0: time.sleep(3600)\nprint(child)"

@@ -77,7 +77,8 @@ def test_a_host_that_can_not_be_staged_leaves_all_as_they_are() -> None:
     assert not hosts.order
 
 
-def test_a_host_that_fails_its_switch_takes_back_those_before_and_holds_those_after() -> None:
+def test_a_failed_switch_rolls_back_and_stops_the_rest() -> None:
+    """A host that fails its switch takes back those before and holds those after."""
     hosts = Hosts(6, fails={0: "switch"})
     assert hosts.ends[0] == "failed"
     assert set(hosts.ends[1:]) <= {"undo", "abort"}

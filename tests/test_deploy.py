@@ -120,7 +120,7 @@ def test_history_marks_what_is_current_and_what_is_kept() -> None:
     assert "kept" in lines[3]
 
 
-def test_history_shows_ships_among_deploys_with_the_application_s_commit() -> None:
+def test_history_shows_ships_with_their_commit() -> None:
     """In the order of the host's own record, whatever its clock says; what can be gone back to is
     marked."""
     ships = [
@@ -162,7 +162,7 @@ def test_history_shows_ships_among_deploys_with_the_application_s_commit() -> No
     )
 
 
-def test_status_shows_which_code_serves_and_that_it_was_rolled_back() -> None:
+def test_status_shows_code_that_was_rolled_back() -> None:
     """As the contract says is the configuration, then; that is nothing wrong."""
     result = {
         "generation": "g",

@@ -497,7 +497,7 @@ def test_nothing_answers_is_one_finding_and_accuses_nobody() -> None:
     ]
 
 
-def test_a_name_that_leads_elsewhere_does_not_follow_from_silence() -> None:
+def test_a_wrong_address_does_not_follow_from_silence() -> None:
     """The name service answered: that is a finding of its own, after the silence."""
     elsewhere = replace(NOTHING, addresses={"frontend": (), "backend": ("198.51.100.7",)})
     silence_first, name, *_ = findings(elsewhere)
@@ -506,7 +506,7 @@ def test_a_name_that_leads_elsewhere_does_not_follow_from_silence() -> None:
     )
 
 
-def test_the_browser_s_view_of_what_did_not_answer_is_no_disagreement(
+def test_no_answer_is_no_disagreement_with_the_browser(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where there is no verdict there is nothing to disagree with."""
@@ -754,7 +754,7 @@ FILE = "/var/lib/shop/errors.log"
         (None, "CORS is not the reason", "see `fab logs`"),
     ],
 )
-def test_5xx_without_a_word_in_the_journal_says_where_the_log_is(
+def test_a_5xx_with_a_silent_journal_names_the_log(
     log: dict[str, Any] | None, words: str, cure: str
 ) -> None:
     """A project may log to a file, or elsewhere; the finding names it, and its last exception where
@@ -860,7 +860,8 @@ def test_the_page_is_self_contained_and_escaped(result: Diagnosis) -> None:
     assert set(re.findall(r'href="#(cell-\d+)"', text)) == set(ids)
 
 
-def test_the_page_calls_nothing_wrong_where_there_are_only_warnings(result: Diagnosis) -> None:
+def test_warnings_alone_are_not_called_wrong(result: Diagnosis) -> None:
+    """The page calls nothing wrong where there are only warnings."""
     assert "What is wrong, and the cure" in html(result)
     calm = replace(result, findings=tuple(replace(one, warning=True) for one in result.findings))
     assert "What is wrong" not in html(calm) and "Worth knowing" in html(calm)

@@ -115,7 +115,7 @@ def test_a_preview_as_json_lists_the_steps_with_what_says_so(project: Project) -
     assert project.world.journal() == []
 
 
-def test_up_makes_things_in_the_order_of_their_dependencies_and_then_nothing(
+def test_up_creates_in_the_order_of_dependencies(
     project: Project,
 ) -> None:
     """Twice the same program: the second run does not touch a thing."""
@@ -182,7 +182,7 @@ def test_refresh_finds_what_is_gone_and_what_has_changed(project: Project) -> No
     assert project.world.things() == {"a": 1, "b": 2}
 
 
-def test_a_failing_step_leaves_what_was_done_and_the_next_run_goes_on(project: Project) -> None:
+def test_a_failed_step_is_continued_by_the_next_run(project: Project) -> None:
     """The provider's own words, once; nothing after the failure begins."""
     project.program(
         TWO.replace("size=2", "size=-1")
@@ -254,9 +254,7 @@ def killed_at(write: int, work: Callable[[], object], before: bool) -> bool:
 
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("what", ["first", "replace", "destroy"])
-def test_a_run_killed_between_any_two_steps_is_completed_by_the_next(
-    project: Project, what: str, before: bool
-) -> None:
+def test_a_killed_run_is_completed_by_the_next(project: Project, what: str, before: bool) -> None:
     """Wherever it dies, the state is whole, nothing is made twice, and nothing is left that nobody
     knows."""
     replaced = TWO.replace('Thing("a")', 'Thing("a", kind="b")')
@@ -332,7 +330,7 @@ def test_another_cloud_is_refused_before_anything_runs(project: Project) -> None
     assert not project.checkpoint.path.exists()
 
 
-def test_a_second_run_is_kept_out_and_a_dead_one_is_not_in_the_way(project: Project) -> None:
+def test_a_second_run_waits_and_a_dead_one_does_not_block(project: Project) -> None:
     """The lock is the CLI's own kind: a file that names who holds it."""
     with project.checkpoint.locked():
         said = project.run("up", status=4)
@@ -405,7 +403,7 @@ def test_compressed_state_is_refused(project: Project) -> None:
         project.checkpoint.load()
 
 
-def test_a_checkpoint_that_the_cli_has_written_keeps_what_only_the_cli_needs(
+def test_a_checkpoint_of_the_cli_keeps_what_it_needs(
     project: Project,
 ) -> None:
     """Its salt, above all: without it the CLI could not open its own stack again."""

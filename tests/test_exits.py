@@ -189,7 +189,7 @@ def test_a_file_that_is_no_contract_is_2(verb: str, home: Path, tmp_path: Path) 
         assert fab(verb, "--outputs", str(tmp_path / name), *VERBS[verb]).returncode == exits.USAGE
 
 
-def test_a_plan_is_0_and_its_check_1_where_anything_would_change(home: Path, stack: str) -> None:
+def test_a_plan_is_0_and_its_check_1_for_changes(home: Path, stack: str) -> None:
     """A stack that is not up is the greatest change of all, and no error."""
     for more, status in ((), exits.OK), (("--check",), exits.WRONG):
         done = fab("plan", "--stack", stack, *more)
@@ -298,7 +298,7 @@ def host(name: str) -> Host:
     return Host(name, "192.0.2.1", 22, "deploy", ())
 
 
-def test_hosts_count_as_unreachable_only_where_none_says_otherwise() -> None:
+def test_unreachable_only_if_no_host_says_otherwise() -> None:
     """One that was reached and failed is something wrong; one kept as it was for another's sake has
     no say."""
     away, wrong = (

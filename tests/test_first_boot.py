@@ -95,7 +95,7 @@ def test_packages_that_never_come_are_told(tmp_path: Path) -> None:
     assert "after 60 tries: is there a way out?" in done.stdout
 
 
-def test_the_cloud_init_steps_are_sound_shell_and_leave_their_failure(tmp_path: Path) -> None:
+def test_the_cloud_init_steps_are_sound_shell(tmp_path: Path) -> None:
     """What went wrong first is what `fab up` says, not that a script of cloud-init's failed."""
     text = first_boot._cloud_init_steps().replace(
         "/var/lib/origin-kit-first-boot", str(tmp_path / "marks")

@@ -270,7 +270,7 @@ def test_names_that_are_cut_never_become_one() -> None:
     assert len(accounts) == len(cases)
 
 
-def test_two_applications_with_a_stack_of_one_name_share_a_project() -> None:
+def test_two_applications_share_a_project() -> None:
     """No name of the one is the other's: networks, rules, addresses, machines and accounts."""
     shop, store = (
         messages(graph.program("gcp-dev", application=name)) for name in ("shop", "store")

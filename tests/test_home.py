@@ -74,7 +74,7 @@ def test_a_home_that_was_open_is_closed_by_the_next_verb(place: Path) -> None:
     assert {mode(path) for path in (place, place / "machines/local-backend-1-0")} == {0o700}
 
 
-def test_folders_of_the_cache_are_closed_and_a_cache_that_you_chose_keeps_its_mode(
+def test_cache_folders_are_closed_and_yours_keeps_its_mode(
     place: Path,
 ) -> None:
     """Bases hold set-uid files, git trees and wheels private code."""
@@ -313,7 +313,7 @@ def test_a_note_of_the_owner_that_can_t_be_read_says_so(place: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", WRITING)
-def test_every_verb_that_changes_something_refuses_another_s_stack(place: Path, verb: str) -> None:
+def test_every_changing_verb_refuses_another_s_stack(place: Path, verb: str) -> None:
     """Before anything is asked or changed: state, owner and files stay as they are."""
     state = before_marks(place)
     contract = (ROOT / "tests/golden/clouds/aws-dev.json").read_text()

@@ -392,7 +392,7 @@ def test_neither_ssh_config_nor_known_hosts_of_the_user_decide(
         assert connection.run({}, program=program) == {"ok": True}
 
 
-def test_hosts_are_worked_on_side_by_side_and_the_first_failure_is_told() -> None:
+def test_hosts_run_in_parallel_and_the_first_failure_counts() -> None:
     """All of them end, in whatever order; then the first one's error is raised."""
     barrier, ended = threading.Barrier(3, timeout=10), []
 

@@ -770,7 +770,7 @@ def test_a_wheel_s_start_up_file_never_runs_as_root(machine: Machine, tmp_path: 
     "name",
     ["evil-1.0.data/scripts/python", "evil-1.0.data/data/pyvenv.cfg", "../../evil"],
 )
-def test_a_wheel_that_writes_outside_of_its_place_is_refused_on_the_host(
+def test_a_wheel_that_writes_elsewhere_is_refused(
     machine: Machine, tmp_path: Path, name: str
 ) -> None:
     """Before anything is installed; no environment and no release are left."""
@@ -892,9 +892,7 @@ if sys.argv[1] == "collectstatic":
 """
 
 
-def test_a_folder_that_is_swapped_while_it_is_collected_gives_files_or_an_error(
-    machine: Machine, tmp_path: Path
-) -> None:
+def test_a_folder_swapped_while_collecting_does_no_harm(machine: Machine, tmp_path: Path) -> None:
     """Whatever comes of the race, nothing in the release is a link or the application's, and the
     old one serves."""
     first = build(project(tmp_path / "p"))
@@ -934,7 +932,7 @@ def killed_machine() -> Iterator[Machine]:
 
 
 @pytest.mark.parametrize("name", [step for step in STEPS if step not in ("undo", "replace")])
-def test_a_kill_at_any_step_is_finished_or_undone_by_the_next_run(
+def test_a_kill_at_any_step_is_settled_by_the_next_run(
     killed_machine: Machine, two_releases: tuple[Release, Release], name: str
 ) -> None:
     """SIGKILL before any step leaves one whole release current, and the same ship again completes
@@ -1000,7 +998,7 @@ def test_a_release_journal_of_the_kit_before_is_understood(
     assert second.rests_on(machine.facts())
 
 
-def test_the_boot_after_a_power_cut_goes_back_to_the_release_before(
+def test_the_boot_after_a_power_cut_restores_the_release(
     machine: Machine, two_releases: tuple[Release, Release]
 ) -> None:
     """The same guard as for configuration: its program is on the disk before the link moves."""
@@ -1119,7 +1117,7 @@ def hand_machine() -> Iterator[Machine]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
 @pytest.mark.parametrize("case", HAND)
-def test_a_release_that_was_changed_on_the_host_is_seen_and_mended(
+def test_a_release_changed_on_the_host_is_mended(
     hand_machine: Machine, two_releases: tuple[Release, Release], case: str
 ) -> None:
     """The same ship again brings back what was shipped, and restarts what runs; then all is
@@ -1163,7 +1161,7 @@ def test_what_is_as_it_was_shipped_is_whole_whatever_its_times(
     assert built.rests_on(machine.facts())
 
 
-def test_a_changed_environment_is_replaced_for_every_release_that_runs_in_it(
+def test_a_changed_environment_is_replaced_for_all_releases(
     machine: Machine, tmp_path: Path
 ) -> None:
     """It is not reused by the next release, and the one before can be gone back to."""
@@ -1200,7 +1198,7 @@ MENDING_STEPS = [
 
 
 @pytest.mark.parametrize("name", MENDING_STEPS)
-def test_a_kill_while_mending_leaves_something_that_serves_and_the_next_ship_mends(
+def test_a_kill_while_mending_is_finished_by_the_next_ship(
     hand_machine: Machine, two_releases: tuple[Release, Release], name: str
 ) -> None:
     """Until its place is taken the changed release continues to serve."""
@@ -1242,9 +1240,8 @@ def test_a_page_is_there_all_the_time_while_it_is_mended(machine: Machine, tmp_p
     assert missed == []
 
 
-def test_a_release_that_no_longer_passes_its_checks_does_not_take_the_changed_one_s_place(
-    machine: Machine, tmp_path: Path
-) -> None:
+def test_a_failing_release_does_not_replace_a_changed_one(machine: Machine, tmp_path: Path) -> None:
+    """A release that no longer passes its checks does not take the changed one's place."""
     built = build(project(tmp_path / "p"))
     machine.ship(built)
     edit(machine.home / "current/app/shop/settings.py")
@@ -1313,9 +1310,7 @@ def test_a_rollback_goes_only_from_where_it_was_to_go_from(
     assert machine.current == pages[2].id
 
 
-def test_a_host_tells_what_the_last_ship_replaced_and_of_which_commit_it_is(
-    machine: Machine, tmp_path: Path
-) -> None:
+def test_a_host_reports_what_the_last_ship_replaced(machine: Machine, tmp_path: Path) -> None:
     """A rollback is a change as well; a ship that changes nothing is none, and neither is a fresh
     copy."""
     pages = (page(tmp_path / str(number), f"<h1>{number}</h1>") for number in range(2))
@@ -1375,7 +1370,7 @@ def test_what_an_older_kit_has_shipped_is_understood(machine: Machine, tmp_path:
     assert look(machine)["last"] is None
 
 
-def test_an_interrupted_ship_that_is_kept_is_the_change_that_it_was(
+def test_an_interrupted_ship_that_is_kept_stays_one_change(
     machine: Machine, tmp_path: Path
 ) -> None:
     """The next run finishes it under its own name, so that all hosts of that ship go back
@@ -1392,9 +1387,7 @@ def test_an_interrupted_ship_that_is_kept_is_the_change_that_it_was(
     )
 
 
-def test_a_host_names_the_migrations_of_a_release_and_where_the_copy_is(
-    machine: Machine, tmp_path: Path
-) -> None:
+def test_a_host_names_migrations_and_the_copy(machine: Machine, tmp_path: Path) -> None:
     """Those of the project and of what it is installed with; nothing is run for it."""
     first = build(
         project(
@@ -1477,7 +1470,7 @@ def test_facts_are_a_target(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(program.sources()))
-def test_what_runs_on_a_host_is_for_python_3_9_and_its_own_library(path: str) -> None:
+def test_host_code_is_python_3_9_and_standard_library(path: str) -> None:
     """It parses as Python 3.9 and imports nothing outside of the standard library and its own
     package."""
     tree = ast.parse(program.sources()[path], feature_version=(3, 9))
@@ -1491,7 +1484,7 @@ def test_what_runs_on_a_host_is_for_python_3_9_and_its_own_library(path: str) ->
     assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names | {"on_host"}
 
 
-def test_a_release_that_was_tried_is_whole_though_it_never_served(
+def test_a_tried_release_is_whole_without_serving(
     machine: Machine, two_releases: tuple[Release, Release]
 ) -> None:
     """Whoever asked before its static files came, and comes after, need not send it again."""
@@ -1501,7 +1494,7 @@ def test_a_release_that_was_tried_is_whole_though_it_never_served(
     assert second.id in machine.facts()["releases"]
 
 
-def test_files_that_a_power_cut_has_taken_are_not_taken_for_whole(
+def test_files_lost_in_a_power_cut_are_noticed(
     machine: Machine, two_releases: tuple[Release, Release]
 ) -> None:
     """A release has its name before its files need be on the disk: one that never served is

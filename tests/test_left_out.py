@@ -72,7 +72,7 @@ def test_without_git_secrets_and_data_stay_here(tmp_path: Path) -> None:
     }
 
 
-def test_with_git_tracked_secrets_stay_here_too_and_tracked_dumps_are_code(tmp_path: Path) -> None:
+def test_tracked_secrets_stay_here_and_tracked_dumps_go(tmp_path: Path) -> None:
     """A key in a repository is still a key; an SQL file that somebody has committed is what a
     migration reads."""
     folder = project(tmp_path, *SECRETS, "shop/sql/views.sql", "db.sqlite3")

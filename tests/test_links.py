@@ -55,7 +55,7 @@ TARGETS = st.lists(st.sampled_from(["a", "b", "c", "d", "..", ".."]), min_size=1
 
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(PATHS, TARGETS, max_size=6))
-def test_what_counts_as_inside_never_leaves_the_tree_on_a_real_disk(links: dict[str, str]) -> None:
+def test_a_link_inside_never_leaves_the_tree(links: dict[str, str]) -> None:
     """Made as the host makes them, a link that is not found to lead out ends inside of the tree, or
     nowhere."""
     with tempfile.TemporaryDirectory() as scratch:

@@ -219,7 +219,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 @pytest.mark.machines
-def test_a_machine_answers_ssh_with_the_key_that_was_made_with_it(world: World) -> None:
+def test_a_machine_answers_ssh_with_its_key(world: World) -> None:
     """Strict host key checking with exactly the recorded key succeeds; the system runs, no unit has
     failed."""
     made = world.machines.create(world.props)
@@ -232,7 +232,7 @@ def test_a_machine_answers_ssh_with_the_key_that_was_made_with_it(world: World) 
 
 
 @pytest.mark.machines
-def test_a_machine_outlives_what_started_it_and_comes_back_with_its_data(world: World) -> None:
+def test_a_machine_outlives_what_started_it(world: World) -> None:
     """Killed without a shutdown it reads as stopped; an update starts it, and what was on it is
     there."""
     made = world.machines.create(world.props)
@@ -285,7 +285,7 @@ def test_the_cache_may_be_deleted_under_a_running_machine(
 
 
 @pytest.mark.machines
-def test_a_machine_whose_base_was_deleted_is_mended_with_its_data(
+def test_a_machine_without_its_base_is_mended(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An older version mounted machines on the cache: such a one is dead though its processes live,
@@ -455,7 +455,7 @@ def test_a_failed_create_leaves_nothing(world: World) -> None:
 
 
 @pytest.mark.machines
-def test_create_after_a_crash_takes_what_is_whole_and_clears_what_is_not(world: World) -> None:
+def test_create_after_a_crash_takes_what_is_whole(world: World) -> None:
     """A run killed after the machine was up finds it again; one killed before starts from
     nothing."""
     world.machines.create(world.props)
@@ -489,7 +489,7 @@ def test_two_environments_have_networks_of_their_own(world: World) -> None:
 
 
 @pytest.mark.machines
-def test_a_bridge_that_went_with_a_reboot_comes_back_with_its_subnet(world: World) -> None:
+def test_a_bridge_comes_back_after_a_reboot(world: World) -> None:
     """Addresses are in contracts and browsers: they stay."""
     nspawn.delete_network(world.network.id)
     read = world.networks.read(world.network.id, outs(world.network))
@@ -596,7 +596,7 @@ def test_where_systemd_runs_a_machine_is_a_unit_of_it(
 
 
 @pytest.mark.machines
-def test_root_in_a_machine_is_nobody_on_this_host_where_users_can_be_mapped(world: World) -> None:
+def test_root_in_a_machine_is_nobody_on_this_host(world: World) -> None:
     """Its init runs as an id that owns nothing here, and its files are that id's; inside it is root
     as ever."""
     world.machines.create(world.props)
@@ -648,7 +648,7 @@ def test_a_running_machine_gets_another_memory_limit(world: World) -> None:
 
 
 @pytest.mark.machines
-def test_a_machine_that_no_state_knows_is_taken_back_or_left_alone(world: World) -> None:
+def test_a_machine_without_a_state_is_reused_or_left(world: World) -> None:
     """The state was lost: the same machine comes back with its data, one of another address is
     never deleted for it."""
     world.machines.create(world.props)
@@ -679,7 +679,7 @@ def test_a_half_built_image_is_never_used(tmp_path: Path, monkeypatch: pytest.Mo
     assert not leftover.exists()
 
 
-def test_a_host_that_can_hold_no_more_machines_is_told_what_to_raise() -> None:
+def test_a_host_full_of_machines_says_what_to_raise() -> None:
     """What systemd says on the console then is of no help."""
     said = nspawn._cause("Failed to allocate manager object: Too many open files\nExiting PID 1...")
     assert "sysctl -w fs.inotify.max_user_instances=1024" in said

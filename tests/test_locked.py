@@ -130,7 +130,7 @@ def hashes(index: Index) -> dict[str, str]:
 # ----------------------------------------------------------------------------- dependency confusion
 
 
-def test_the_chapter_on_dependency_confusion_names_the_formats_that_are_tested_here() -> None:
+def test_the_docs_name_the_formats_that_are_tested_here() -> None:
     """docs/security.md has it: in its table stands each of them, and none that nothing here
     holds."""
     text = (ROOT / "docs/security.md").read_text()
@@ -176,9 +176,7 @@ def test_a_package_that_was_published_anew_is_refused(
         build(project(tmp_path / "p", **files))
 
 
-def test_a_list_that_names_its_index_is_not_served_from_the_machine_s(
-    tmp_path: Path, ours: Index, public: Index
-) -> None:
+def test_a_list_s_own_index_is_the_one_asked(tmp_path: Path, ours: Index, public: Index) -> None:
     """uv would take the index of its environment first; without hashes the stranger's newer package
     would win."""
     text = f"--index-url {ours.url}\npricing\ngunicorn\ndjango-cors-headers\n"
@@ -233,7 +231,7 @@ def test_an_extra_index_wins_over_the_public_one(
         ),
     ],
 )
-def test_sources_that_only_a_lock_can_honour_are_never_resolved_past(
+def test_sources_of_a_lock_are_never_resolved_past(
     tmp_path: Path, public: Index, toml: str, wanted: str
 ) -> None:
     """Without a lock a list of names says less than the project does: it stops, with the command
@@ -244,9 +242,7 @@ def test_sources_that_only_a_lock_can_honour_are_never_resolved_past(
     assert public.asked == []
 
 
-def test_a_list_next_to_such_a_source_is_not_resolved_past_it_either(
-    tmp_path: Path, public: Index
-) -> None:
+def test_a_list_next_to_such_a_source_is_refused_too(tmp_path: Path, public: Index) -> None:
     """`requirements.txt` has only the name; with its hash, or from a folder, the list says
     enough."""
     toml = (
@@ -397,9 +393,7 @@ def workspace(top: Path, locked: bool = True) -> Path:
     return member
 
 
-def test_the_lock_of_a_workspace_is_found_and_its_own_package_is_built(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_lock_of_a_workspace_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The package of that name is the workspace's, whatever the index has, and nothing is left
     beside its source. Asks the real index."""
     member = workspace(tmp_path / "ws")
@@ -548,7 +542,7 @@ PASSWORD = "open-sesame-4711"
 
 @pytest.mark.parametrize("way", ["variables", "URL", "netrc", "pip's variable"])
 @pytest.mark.parametrize("form", FORMATS)
-def test_credentials_are_taken_as_uv_and_pip_take_them_and_stay_here(
+def test_credentials_work_as_in_uv_and_pip_and_stay_here(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -770,7 +764,7 @@ def test_extras_of_the_project_s_own_packages_count(tmp_path: Path, ours: Index,
     assert {"own", "pricing"} <= digests(build(folder)).keys()
 
 
-def test_the_folder_above_with_an_extra_is_the_project_s_own_package(tmp_path: Path) -> None:
+def test_the_folder_above_is_the_project_s_package(tmp_path: Path) -> None:
     """`..[test]`, as a site that shows a package off has it, is that folder and no package of an
     index."""
     folder = project(
@@ -846,9 +840,7 @@ def test_building_is_not_offered_for_what_is_compiled(tmp_path: Path, ours: Inde
     assert "build_sdists" not in str(problem.value)
 
 
-def test_a_python_that_is_too_old_is_told_without_the_tool_s_options(
-    tmp_path: Path, ours: Index
-) -> None:
+def test_a_python_that_is_too_old_is_one_message(tmp_path: Path, ours: Index) -> None:
     """uv's hint names an option that nobody can set here; the way to another Debian holds for hosts
     that are there."""
     ours.put("django", "6.0", "x = 1", "gunicorn\nRequires-Python: >=3.12")

@@ -149,7 +149,7 @@ def losses(found: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_nothing_precious_of_an_old_stack_is_replaced_or_deleted(stack: str) -> None:
+def test_nothing_with_data_of_an_old_stack_is_replaced(stack: str) -> None:
     """No instance, disk, address, network, host key, name or account of a stack of commit
     c449aef."""
     assert losses(steps(stack, graph.program(stack))) == {}
@@ -242,7 +242,7 @@ def test_another_machine_type_is_an_update_in_place(stack: str) -> None:
 
 @cli
 @pytest.mark.parametrize("stack", ["aws-prod", "gcp-prod"])
-def test_the_real_cli_s_preview_of_another_machine_type_is_asked_about(
+def test_the_cli_s_preview_of_another_machine_type_asks(
     old: Callable[..., pretend.Cli], stack: str
 ) -> None:
     """`fab up` reads from its events that both instances are stopped for a while, and why."""

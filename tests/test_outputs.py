@@ -469,7 +469,7 @@ def test_a_deploy_stops_where_other_infrastructure_is_needed(
 
 
 @pytest.mark.usefixtures("many_hosts")
-def test_outputs_of_the_program_before_are_compared_as_far_as_they_go(
+def test_outputs_of_an_older_program_are_compared(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
 ) -> None:
     """Counts, production and names stand in the contract itself; what else there was is unknown,

@@ -202,7 +202,8 @@ def test_every_call_that_builds_the_stack_is_allowed(
     assert called <= {action for one in policy().values() for action in one["Action"]}
 
 
-def test_the_docs_name_the_roles_and_apis_that_the_graph_asks_for() -> None:
+def test_the_docs_name_the_roles_and_apis_of_the_graph() -> None:
+    """The docs name the roles and apis that the graph asks for."""
     asked = {role for kind in types(GOOGLE, "gcp") for role in ROLES[kind].split()}
     text = PAGE.read_text()
     assert set(re.findall(r"roles/[A-Za-z.0-9]+[A-Za-z0-9]", text)) == asked

@@ -94,9 +94,10 @@ def test_a_local_machine_has_its_host_s_python(
         check(tmp_path, monkeypatch, ">=3.12", replace(SETTINGS, cloud="local"))
 
 
-def test_a_project_elsewhere_or_without_a_word_is_looked_at_when_shipped(
+def test_a_project_elsewhere_is_checked_when_shipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A project elsewhere or without a word is looked at when shipped."""
     check(
         tmp_path, monkeypatch, ">=3.99", replace(SETTINGS, backend_git="https://example.com/shop")
     )

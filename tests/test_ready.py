@@ -105,7 +105,8 @@ def test_a_first_boot_that_never_ends_is_told(answers: Any) -> None:
         ready._one(HOST, Identity(), 300, Time().clock)
 
 
-def test_a_failed_first_boot_is_told_at_once_in_cloud_init_s_words(answers: Any) -> None:
+def test_a_failed_first_boot_is_reported_at_once(answers: Any) -> None:
+    """A failed first boot is told at once in cloud init's words."""
     time = Time()
     answers(['{"status": "error", "errors": ["(\'packages\', ProcessExecutionError())"]}'])
     with pytest.raises(HostError, match=r"its first boot failed: .*packages"):

@@ -217,7 +217,7 @@ def test_a_package_called_media_is_code(tmp_path: Path) -> None:
     )
 
 
-def test_links_of_a_built_folder_are_shipped_as_what_they_lead_to(tmp_path: Path) -> None:
+def test_links_of_a_built_folder_are_shipped_as_files(tmp_path: Path) -> None:
     """nginx follows no link: a file and a folder behind one, and one behind another, are files at
     both places."""
     for name in ("v1/index.html", "v1/deep/app.js"):
@@ -253,7 +253,7 @@ def test_links_of_a_built_folder_are_shipped_as_what_they_lead_to(tmp_path: Path
         ("a/again", "../a", "without end; remove it"),
     ],
 )
-def test_a_link_of_a_built_folder_that_leads_out_or_round_is_refused(
+def test_a_link_that_leads_out_of_the_folder_is_refused(
     tmp_path: Path, name: str, target: str, said: str
 ) -> None:
     """By its words or by what lies behind it on this machine; and no folder is packed for ever."""
@@ -296,7 +296,7 @@ def test_a_link_that_leads_out_by_way_of_another_is_refused(tmp_path: Path) -> N
         backend_files(release.local(folder))
 
 
-def test_a_wheel_that_would_replace_the_interpreter_is_refused_before_anything_is_sent(
+def test_a_wheel_that_replaces_the_interpreter_is_refused(
     tmp_path: Path, index: Callable[..., str], pinned: str
 ) -> None:
     """The message names the wheel, the file and what to do."""
@@ -378,9 +378,7 @@ def test_a_damaged_archive_is_made_again_the_same(tmp_path: Path, pinned: str, d
 
 
 @pytest.mark.parametrize("damage", ["vanished", "cut"])
-def test_an_archive_that_is_damaged_before_it_is_sent_is_made_again(
-    tmp_path: Path, pinned: str, damage: str
-) -> None:
+def test_a_damaged_archive_is_made_again(tmp_path: Path, pinned: str, damage: str) -> None:
     """The orders name the digest of what is there when they are written."""
     built = build(project(tmp_path / "p", pinned))
     place = packed(built)
@@ -435,9 +433,7 @@ def test_a_damaged_wheel_is_fetched_again(tmp_path: Path, pinned: str, damage: s
             assert hashlib.sha256(member.read()).hexdigest() == expected
 
 
-def test_what_a_fetch_left_in_the_cache_is_nobody_else_s_to_read(
-    tmp_path: Path, pinned: str
-) -> None:
+def test_fetched_files_in_the_cache_are_private(tmp_path: Path, pinned: str) -> None:
     """Wheels, archives and repositories may hold private code."""
     (tmp_path / "cache/wheels").mkdir(parents=True, mode=0o755)
     packed(build(project(tmp_path / "p", pinned)))
@@ -646,9 +642,7 @@ def test_no_build_is_offered_for_what_has_to_be_compiled(tmp_path: Path, pinned:
     assert "build_sdists" not in str(problem.value)
 
 
-def test_a_pure_package_without_a_wheel_is_built_where_the_stack_says_so(
-    tmp_path: Path, pinned: str
-) -> None:
+def test_a_pure_package_is_built_where_the_stack_allows(tmp_path: Path, pinned: str) -> None:
     """An sdist that `build_sdists` names becomes a wheel on this side, if it is good for every
     machine."""
     folder = project(tmp_path / "p", source_package(tmp_path / "index", pinned))

@@ -421,7 +421,7 @@ def test_values_are_literals(tmp_path: Path) -> None:
     assert project.settings()["CORS_EXPOSE_HEADERS"] == [nasty]
 
 
-def test_the_oldest_django_cors_headers_that_the_kit_takes_answers_the_same(tmp_path: Path) -> None:
+def test_the_oldest_django_cors_headers_answers_the_same(tmp_path: Path) -> None:
     """A project's own pin may be as old as `ADDITIONS` says, because the settings have had these
     names since then. Asks the real index."""
     oldest = (

@@ -132,7 +132,7 @@ def test_a_copy_that_was_cut_short_leaves_nothing(store: Store) -> None:
     assert {path.suffix for path in store.folder.iterdir()} == {".json"}
 
 
-def test_a_journal_of_a_replacement_that_others_have_finished_is_forgotten(store: Store) -> None:
+def test_a_finished_replacement_s_journal_is_removed(store: Store) -> None:
     """The config has gone further: nothing that it says may be taken back to what an old journal
     says."""
     store.write(Journal("backend-1", 1, 2))

@@ -47,7 +47,7 @@ def test_a_pin_can_not_be_tried_out_without_the_key() -> None:
     assert readable(ours) != readable(seal.sealed(generation("1234"), b"x" * 32))
 
 
-def test_a_secret_changes_the_marks_of_the_service_that_reads_it_alone() -> None:
+def test_a_secret_marks_only_the_service_that_reads_it() -> None:
     """gunicorn restarts for another secret, nginx does not; the configuration's own digest stays
     visible."""
     one, other = seal.sealed(generation("1234"), KEY), seal.sealed(generation("4321"), KEY)
@@ -173,7 +173,8 @@ def test_a_rollback_takes_todays_secrets(place: Path) -> None:
     assert 'A="b"' not in texts["environment"]
 
 
-def test_a_rollback_to_what_has_the_same_secrets_is_that_generation(place: Path) -> None:
+def test_a_rollback_with_the_same_secrets_is_that_generation(place: Path) -> None:
+    """A rollback to what has the same secrets is that generation."""
     first = commit(generation("1234"))
     commit(generation("1234", A="b"))
     assert state.stored(first)["id"] == state.leads_to()[first] == first
@@ -183,7 +184,7 @@ def test_a_rollback_to_what_has_the_same_secrets_is_that_generation(place: Path)
     }
 
 
-def test_a_commit_that_was_killed_before_it_cleared_up_is_finished_by_the_next_deploy(
+def test_a_killed_commit_is_finished_by_the_next_deploy(
     place: Path,
 ) -> None:
     """A secret that should be gone is a difference, and so is one that a killed deploy has half
@@ -202,7 +203,8 @@ def test_a_commit_that_was_killed_before_it_cleared_up_is_finished_by_the_next_d
     assert state.left_secrets(sealed) == []
 
 
-def test_only_what_is_current_can_be_read_and_nobody_can_list_the_rest(place: Path) -> None:
+def test_only_the_current_generation_can_be_read(place: Path) -> None:
+    """Only what is current can be read and nobody can list the rest."""
     first, second = commit(generation("1234")), commit(generation("4321"))
     modes = {
         name: (place / "generations" / name).stat().st_mode & 0o777 for name in (first, second, "")
@@ -232,7 +234,7 @@ def test_a_value_with_a_carriage_return_survives_a_rollback(place: Path) -> None
     assert 'PIN="one\rtwo\r\n"\n' in [file["text"] for file in state.stored(first)["files"]]
 
 
-def test_a_plan_shows_no_secret_that_was_or_becomes_a_plain_value(
+def test_a_plan_shows_no_former_or_future_secret(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The diff of `environment` holds the line that goes away."""

@@ -135,7 +135,7 @@ def test_taking_it_back_removes_what_was_added_and_nothing_else(cloud: str) -> N
 
 
 @pytest.mark.parametrize("cloud", ["local", "aws", "gcp"])
-def test_the_contract_has_the_machine_that_serves_and_its_address_stays(cloud: str) -> None:
+def test_the_contract_has_the_machine_that_serves(cloud: str) -> None:
     """The origins never change; the SSH key is the serving machine's; the one that arrives is an
     output of its own."""
     stack = PRODUCTION.get(cloud, "local")

@@ -207,7 +207,7 @@ def lossy(cloud: Cloud) -> None:
     )
 
 
-def test_up_replaces_and_deletes_nothing_that_holds_data_unasked(cloud: Cloud) -> None:
+def test_up_asks_before_it_replaces_or_deletes_data(cloud: Cloud) -> None:
     """With nobody there it stops before anything, names each with the reason, and says how to allow
     it."""
     lossy(cloud)
@@ -312,9 +312,7 @@ def test_a_preview_that_fails_says_why_and_changes_nothing(
     assert [line.split()[0] for line in cloud.told()] == ["preview"]
 
 
-def test_plan_shows_what_it_could_ask_and_says_what_it_could_not(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plan_says_what_it_could_not_ask(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """Changes by name with the keys; without the CLI no verdict on the infrastructure. Never
     anything but a preview."""
     lossy(cloud)

@@ -53,7 +53,7 @@ def test_the_current_one_stays_even_if_it_has_no_number(generations: Path) -> No
 
 
 @pytest.mark.parametrize("state", [states.SWITCHING, states.PREPARED])
-def test_a_run_that_ends_after_its_vote_says_that_it_is_in_doubt(
+def test_a_run_that_ends_after_its_vote_is_in_doubt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], state: str
 ) -> None:
     """Also one that was killed: the journal knows, whatever the failure is."""

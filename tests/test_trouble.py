@@ -204,7 +204,7 @@ def test_a_probe_does_not_pass_while_workers_are_killed(monkeypatch: pytest.Monk
     )  # the clock on the wall
 
 
-def test_a_database_file_beside_the_code_comes_with_the_place_to_write() -> None:
+def test_a_database_next_to_the_code_names_the_data_folder() -> None:
     """SQLite names no path, and calls no reason."""
     said = (
         "Traceback (most recent call last):\nsqlite3.OperationalError: unable to open database"
@@ -285,7 +285,8 @@ def test_what_django_s_checks_warn_of_is_told_by_its_id() -> None:
     assert release_check.warnings_of("System check identified no issues (0 silenced).\n") == []
 
 
-def test_a_static_file_that_nobody_has_built_comes_with_its_cure() -> None:
+def test_an_unbuilt_static_file_comes_with_its_cure() -> None:
+    """A static file that nobody has built comes with its cure."""
     why = "ValueError: Missing staticfiles manifest entry for 'shop/app.css'"
     assert (
         "collectstatic has not found it: build it before a ship"

@@ -373,7 +373,7 @@ def test_a_cut_message_leaves_one_outcome(
     assert settled(there) == {"new"}
 
 
-def test_an_operator_cut_from_everybody_after_the_votes_leaves_one_outcome(tmp_path: Path) -> None:
+def test_a_cut_operator_after_the_votes_leaves_one_outcome(tmp_path: Path) -> None:
     """Nobody hears the outcome: all serve the new one, all wait, and together they know that all
     had voted for it."""
     there = some_hosts(tmp_path, 2)
@@ -383,7 +383,7 @@ def test_an_operator_cut_from_everybody_after_the_votes_leaves_one_outcome(tmp_p
     assert settled(there) == {"new"}
 
 
-def test_a_host_that_has_lost_its_operator_before_its_vote_goes_back_at_once(
+def test_a_host_without_operator_rolls_back_before_its_vote(
     tmp_path: Path,
 ) -> None:
     """It need not wait for the next run: without its vote nobody can have decided to commit."""

@@ -57,9 +57,7 @@ def test_a_broken_record_is_none(workers: Path, text: bytes) -> None:
     assert worker_records("shop") == []
 
 
-def test_what_is_no_small_regular_file_is_none_and_is_not_waited_for(
-    workers: Path, tmp_path: Path
-) -> None:
+def test_only_small_regular_files_are_read(workers: Path, tmp_path: Path) -> None:
     """A pipe that nobody writes to, a link to a good record, a terabyte, a folder, a socket."""
     good = tmp_path / "good"
     good.write_text(json.dumps(GOOD))

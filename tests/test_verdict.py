@@ -205,7 +205,7 @@ def test_more_than_1024_safelisted_bytes_are_asked_for_together() -> None:
     assert len(needs_preflight(replace(GET, headers=nine))) == 9
 
 
-def test_a_preflight_names_method_and_headers_sorted_and_lower_case() -> None:
+def test_a_preflight_names_sorted_lower_case_headers() -> None:
     """To the letter what a browser sends, so that a doctor can ask as a browser would."""
     request = replace(
         GET, method="put", headers=(("X-B", "1"), ("X-A", "1"), ("Accept", "x"), ("x-b", "2"))
@@ -510,7 +510,7 @@ def test_a_url_with_a_password_is_refused_without_repeating_it() -> None:
         ("https://localhost", "http://localhost:8000/", Reason.MissingAllowOriginHeader),
     ],
 )
-def test_an_https_page_may_not_ask_plain_http_but_on_this_machine(
+def test_an_https_page_may_ask_http_only_on_this_machine(
     page: str, url: str, expected: Reason
 ) -> None:
     """Blocked before anything is sent."""
@@ -645,7 +645,7 @@ def test_a_site_is_scheme_and_registrable_domain(page: str, url: str, same: bool
         ("https://app.other.example", "sessionid=x; Secure; SameSite=None", None),
     ],
 )
-def test_a_cookie_between_two_sites_needs_samesite_none_and_secure(
+def test_a_cookie_between_sites_needs_none_and_secure(
     page: str, cookie: str, why: str | None
 ) -> None:
     """Inside one site the defaults do."""

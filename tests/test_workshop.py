@@ -286,9 +286,7 @@ def test_what_a_build_needs_and_nobody_has_is_named(tmp_path: Path, index: Index
         build(project(tmp_path / "p"), Machines([]))
 
 
-def test_a_failed_build_says_the_compiler_s_reason_and_a_way_out(
-    tmp_path: Path, index: Index
-) -> None:
+def test_a_failed_build_says_the_compiler_s_reason(tmp_path: Path, index: Index) -> None:
     """Nothing is kept, and the machine is removed."""
     index.files["psycopg2-2.9.tar.gz"] = sdist("psycopg2", "2.9")
     said = (
@@ -379,9 +377,7 @@ def test_another_wheel_than_the_one_asked_for_is_refused(
     assert not list((tmp_path / "cache/built").glob("*/"))
 
 
-def test_a_package_of_the_project_with_a_part_to_compile_is_built_there(
-    tmp_path: Path, index: Index
-) -> None:
+def test_a_project_s_compiled_package_is_built_there(tmp_path: Path, index: Index) -> None:
     """Its files go along, its secrets don't. A pure one is built here, as ever."""
     folder = project(
         tmp_path / "p",
@@ -417,7 +413,7 @@ def test_a_repository_is_built_at_its_commit(tmp_path: Path, index: Index) -> No
         assert tar.getnames() == ["source/setup.py"]
 
 
-def test_a_host_that_no_machine_here_is_like_is_refused_as_before(
+def test_a_host_unlike_any_machine_here_is_refused(
     tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is no workshop, and the message has the ways out."""

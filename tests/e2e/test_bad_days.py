@@ -64,7 +64,7 @@ def on(stack: Stack, host: Host, begin: str, end: str) -> Iterator[None]:
         stack.kit.ssh(host, end)
 
 
-def test_a_site_of_somebody_else_that_nginx_refuses_stops_the_deploy_on_every_host(
+def test_a_foreign_site_that_nginx_refuses_stops_the_deploy(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
     """It is on the frontend, and found while both are staged: the backend is not touched."""
@@ -85,7 +85,7 @@ def test_a_site_of_somebody_else_that_nginx_refuses_stops_the_deploy_on_every_ho
     assert stack.processes() == processes
 
 
-def test_a_host_that_fails_after_the_switch_takes_the_others_back(
+def test_a_failure_after_the_switch_rolls_all_hosts_back(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
     """The frontend's nginx passes its test and does not come up; the backend, if it was first, is
@@ -108,7 +108,7 @@ def test_a_host_that_fails_after_the_switch_takes_the_others_back(
     assert entries[0]["result"].startswith("left alone")
 
 
-def test_gunicorn_that_does_not_boot_is_taken_back_with_its_words(
+def test_gunicorn_that_does_not_boot_is_rolled_back(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
     """The project passes its checks, yet the name that gunicorn is to serve is none."""
@@ -122,9 +122,10 @@ def test_gunicorn_that_does_not_boot_is_taken_back_with_its_words(
     assert admitted(stack) == {OLD}
 
 
-def test_a_full_disk_and_a_read_only_one_change_nothing_and_say_so(
+def test_a_full_or_read_only_disk_changes_nothing(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
+    """A full disk and a read only one change nothing and say so."""
     backend = stack.contract.backend.hosts[0]
     full = (
         "set -e; cp -a /etc/origin-kit /run/copy; size=$(du -sk /run/copy | cut -f1); mount -t"
@@ -144,7 +145,7 @@ def test_a_full_disk_and_a_read_only_one_change_nothing_and_say_so(
         assert admitted(stack) == {OLD}
 
 
-def test_no_room_for_another_file_is_not_called_a_full_disk_of_many_gigabytes(
+def test_no_inodes_is_not_called_a_full_disk(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
     """`df -h` shows room: it is the inodes that lack, for configuration and for code."""
@@ -203,9 +204,11 @@ def test_a_killed_script_is_no_lost_connection(
     assert "lost" not in str(caught.value)
 
 
-def test_a_host_that_can_not_be_reached_is_named_and_no_other_is_changed(
+def test_an_unreachable_host_stops_the_change_of_all(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
+    """A host that can not be reached is named and no other is changed."""
+
     def gone(contract: Json) -> None:
         contract["frontend"]["hosts"][0]["port"] = 9
 
@@ -217,7 +220,7 @@ def test_a_host_that_can_not_be_reached_is_named_and_no_other_is_changed(
     assert admitted(stack) == {OLD}
 
 
-def test_the_boot_after_a_power_cut_goes_back_by_itself_and_says_so(
+def test_the_boot_after_a_power_cut_rolls_back(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
     """Nobody deploys in between: the machine starts again, and serves the old."""
@@ -238,7 +241,7 @@ def test_the_boot_after_a_power_cut_goes_back_by_itself_and_says_so(
     assert f"went back to {before} after a power cut" in stack.fab("history").stdout
 
 
-def test_a_release_that_was_changed_on_the_host_is_seen_and_mended(stack: Stack) -> None:
+def test_a_release_changed_on_the_host_is_mended(stack: Stack) -> None:
     """Code, environment and page, edited with the old size and time: `status` names them, `ship`
     brings them back."""
     backend, frontend = stack.contract.backend.hosts[0], stack.contract.frontend.hosts[0]
@@ -349,9 +352,10 @@ def ended(stack: Stack, host: Host | None = None) -> None:
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(60, marks=pytest.mark.soak)])
-def test_a_connection_cut_at_any_byte_leaves_the_old_or_the_new_and_the_next_deploy_works(
+def test_a_connection_cut_at_any_byte_leaves_old_or_new(
     stack: Stack, changed: Callable[..., outputs.Outputs], count: int
 ) -> None:
+    """A connection cut at any byte leaves the old or the new and the next deploy works."""
     print(f"ORIGIN_KIT_SEED={SEED}")
     chance, host = random.Random(SEED), stack.contract.backend.hosts[0]
     whole = Cut(host, 1 << 30)
@@ -376,7 +380,7 @@ def test_a_connection_cut_at_any_byte_leaves_the_old_or_the_new_and_the_next_dep
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_operator_who_leaves_after_the_switch_leaves_a_finished_host(
+def test_a_host_finishes_without_its_operator(
     stack: Stack, changed: Callable[..., outputs.Outputs], number: signal.Signals
 ) -> None:
     """^C and a laptop that dies: what has begun ends by itself, in the new configuration."""

@@ -60,7 +60,7 @@ def test_a_closed_port_is_named(stack: Stack, tmp_path: Path) -> None:
     assert "port 2222 refused the connection" in text
 
 
-def test_a_port_that_somebody_else_has_is_named_and_nothing_changes(stack: Stack) -> None:
+def test_a_port_in_use_is_named_and_nothing_changes(stack: Stack) -> None:
     """Who holds it, by name and process id; freed, the same command works."""
     host = stack.contract.frontend.hosts[0]
     program = 'import socket,time; s = socket.create_server(("0.0.0.0", 80)); time.sleep(600)'
@@ -83,9 +83,7 @@ def project() -> Iterator[Path]:
         yield copy
 
 
-def test_a_project_that_does_not_import_leaves_the_old_release_serving(
-    stack: Stack, project: Path
-) -> None:
+def test_a_broken_project_leaves_the_old_release_serving(stack: Stack, project: Path) -> None:
     """Its own traceback, shortened, and the setting that named it; then how to undo it."""
     before = stack.fab("status").stdout
     settings = project / "shop" / "settings.py"

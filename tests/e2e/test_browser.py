@@ -72,7 +72,7 @@ def test_a_login_and_what_asks_first_work(up: Environment) -> None:
         screenshot(page, f"{up.stack}-login")
 
 
-def test_names_that_exist_nowhere_are_given_as_lines_for_the_hosts_file(
+def test_unknown_names_come_as_lines_for_etc_hosts(
     local_names: Environment,
 ) -> None:
     """A person's browser has no resolver rules of its own."""
@@ -126,7 +126,7 @@ def the_same_page_elsewhere(up: Environment, port: int) -> Iterator[str]:
         server.shutdown()
 
 
-def test_the_same_page_from_an_origin_that_is_not_allowed_is_blocked(local: Environment) -> None:
+def test_the_page_from_another_origin_is_blocked(local: Environment) -> None:
     """The same bytes from another port are another origin: the browser lets nothing through, and
     the page says so."""
     with the_same_page_elsewhere(local, 0) as url, page_of(local, url) as page:

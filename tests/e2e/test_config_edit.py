@@ -34,7 +34,7 @@ def preview(stack: Stack) -> str:
     ).stdout
 
 
-def test_an_edit_goes_from_the_file_to_the_hosts_without_the_program(stack: Stack) -> None:
+def test_an_edit_reaches_the_hosts_by_deploy_alone(stack: Stack) -> None:
     """Plan, status and doctor see it, deploy applies it, and again finds nothing; `fab up` then
     changes nothing."""
     assert admitted(stack) == {OLD}
@@ -76,7 +76,7 @@ def test_an_edit_that_needs_other_machines_stops_a_deploy(stack: Stack) -> None:
     assert NEW in plan
 
 
-def test_an_edit_that_needs_a_ship_is_reported_until_it_is_shipped(stack: Stack) -> None:
+def test_an_edit_that_needs_a_ship_is_reported_until_then(stack: Stack) -> None:
     """Every key that a release is made from: plan and status name it and `fab ship`, a deploy says
     it too. The next ship takes it, also where it comes to the same release, and then nobody says
     anything more."""
@@ -114,7 +114,7 @@ def wanted_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def test_mistakes_in_the_config_stop_a_deploy_and_not_a_rollback(stack: Stack) -> None:
+def test_config_mistakes_stop_a_deploy_and_no_rollback(stack: Stack) -> None:
     """All of them are reported; history still shows what a rollback can go to."""
     stack.write(workers="many", extra_origins=["nonsense"], max_age_s=-1, wrokers=2)
     for verb in ("deploy", "plan", "status", "doctor"):

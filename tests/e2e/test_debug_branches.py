@@ -50,9 +50,7 @@ def served(stack: Stack) -> str:
 
 
 @pytest.mark.soak
-def test_branches_of_development_are_refused_until_the_variable_is_set(
-    stack: Stack, project: Path
-) -> None:
+def test_debug_branches_are_refused_until_it_is_set(stack: Stack, project: Path) -> None:
     """The ship names each branch and where DEBUG is set, and the release of before serves; with the
     variable in `env` a deploy and a ship go through, and the values are production's."""
     before, path = served(stack), str(project.relative_to(ROOT))

@@ -296,7 +296,7 @@ NOWHERE = TO_A_FILE.replace('"logging.FileHandler", "filename": _FILE', '"loggin
 
 
 @pytest.mark.soak
-def test_what_does_not_work_is_noted_and_a_log_that_is_a_file_is_read(stack: Stack) -> None:
+def test_a_log_file_is_read_and_limits_are_noted(stack: Stack) -> None:
     """The journal is silent: the doctor asks the project where its log goes, and reads its end as
     its own user. Where it goes nowhere, that is said. What the hosts lack is noted by `up`, `ship`
     and `doctor`, never called done.

@@ -152,7 +152,7 @@ def test_what_the_cli_leaves_behind_is_not_in_the_way(stack: Stack, tmp_path: Pa
     assert list(stack.kit.home.glob("*")) == []
 
 
-def test_a_renamed_local_stack_is_refused_and_whole_when_it_is_renamed_back(stack: Stack) -> None:
+def test_a_renamed_local_stack_is_refused(stack: Stack) -> None:
     """Its machines are known by the stack's name: under another one every verb, and `pulumi up` by
     hand, would replace them or take them for somebody else's."""
     stack.fab("up", "--engine", "pulumi")
@@ -207,7 +207,7 @@ def test_a_renamed_local_stack_is_refused_and_whole_when_it_is_renamed_back(stac
     assert list(stack.kit.home.glob("*")) == []
 
 
-def test_an_error_of_the_local_cloud_is_a_message_under_the_cli_too(stack: Stack) -> None:
+def test_local_cloud_errors_are_messages_under_the_cli(stack: Stack) -> None:
     """Pulumi's plugin would show it as a traceback through this kit's files. Nothing was made."""
     subprocess.run(["ip", "link", "add", "ok-test-taken", "type", "bridge"], check=True)
     try:

@@ -239,7 +239,7 @@ def test_cloud_init_makes_the_host_that_the_contract_names(
     holds(booted)
 
 
-def test_the_startup_script_makes_the_same_host_and_then_nothing(
+def test_the_startup_script_makes_the_same_host(
     start: Callable[[str, Callable[[Path, FirstBoot], None]], Booted],
 ) -> None:
     """Google's, run as its agent runs it, as root at every boot. Until then another host key

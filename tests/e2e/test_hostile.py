@@ -149,9 +149,10 @@ def a_server_that_says_yes() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("scan", [corscanner, corsair])
-def test_public_scanners_find_nothing_here_and_something_elsewhere(
+def test_public_scanners_find_nothing_here(
     stack: Stack, tmp_path: Path, scan: Callable[[str, str, Path], object]
 ) -> None:
+    """Public scanners find nothing here and something elsewhere."""
     contract = stack.contract
     assert (
         scan(f"{contract.backend.origin}/api/products/", contract.frontend.origin, tmp_path) == []

@@ -100,9 +100,7 @@ VERBS = (
 
 
 @pytest.mark.parametrize("words", VERBS)
-def test_every_verb_ends_and_says_what_it_says_of_any_application(
-    hostile: Hostile, words: str
-) -> None:
+def test_every_verb_ends_with_a_hostile_application(hostile: Hostile, words: str) -> None:
     """Pipes, links to terabytes and broken records where root reads: no hang, no traceback, and the
     truth."""
     began = time.monotonic()
@@ -114,7 +112,7 @@ def test_every_verb_ends_and_says_what_it_says_of_any_application(
         assert done.stdout.count("as the contract says") == 2
 
 
-def test_a_failing_release_that_is_shipped_again_gets_no_folder_back(hostile: Hostile) -> None:
+def test_a_failing_release_keeps_no_folder(hostile: Hostile) -> None:
     """The second ship of a release finds what the first has left; a folder of it that becomes a
     link leads nowhere."""
     hostile.becomes("fail")
@@ -124,7 +122,7 @@ def test_a_failing_release_that_is_shipped_again_gets_no_folder_back(hostile: Ho
     assert "swapped" not in hostile.attacks()
 
 
-def test_folders_swapped_during_the_collecting_are_files_or_an_error(hostile: Hostile) -> None:
+def test_folders_swapped_while_collecting_do_no_harm(hostile: Hostile) -> None:
     """Whatever comes of a race that the application runs against itself: root writes plain files or
     stops."""
     hostile.becomes("swap")
@@ -134,7 +132,7 @@ def test_folders_swapped_during_the_collecting_are_files_or_an_error(hostile: Ho
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_child_that_holds_the_output_open_is_gone_when_the_command_is(hostile: Hostile) -> None:
+def test_a_child_with_the_output_open_is_ended(hostile: Hostile) -> None:
     """collectstatic leaves a daemon with the pipe open that ignores SIGTERM; the ship goes on at
     once."""
     hostile.becomes("hold")

@@ -119,7 +119,7 @@ def test_a_workspace_ships_and_imports_its_own_package(stack: Stack, top: Path) 
 
 
 @pytest.mark.soak
-def test_an_explicit_index_is_the_only_one_asked_for_its_package(stack: Stack, top: Path) -> None:
+def test_an_explicit_index_alone_is_asked(stack: Stack, top: Path) -> None:
     """And for nothing else: the rest comes from where this machine gets its packages."""
     with serving() as index:
         index.put("pricing", "98.0", 'FROM = "the explicit index"')

@@ -61,7 +61,7 @@ def test_no_name_of_a_fresh_machine_may_be_an_application_s(stack: Stack) -> Non
     ],
     ids=["user", "group", "folder"],
 )
-def test_a_name_that_is_somebody_s_is_refused_before_anything_is_changed(
+def test_a_name_in_use_is_refused_before_any_change(
     stack: Stack, tmp_path: Path, make: str, unmake: str, whose: str
 ) -> None:
     """Nothing of it changes hands: no owner, no mode, no folder of the kit's."""
@@ -167,9 +167,7 @@ def data(stack: Stack) -> Iterator[str]:
     yield found
 
 
-def test_a_renamed_application_is_asked_about_and_keeps_its_data(
-    stack: Stack, data: str, tmp_path: Path
-) -> None:
+def test_a_renamed_application_keeps_its_data(stack: Stack, data: str, tmp_path: Path) -> None:
     """Every verb stops with the choices; the flag moves user and data whole, nothing of the old one
     stays; and back."""
     file = named(stack, tmp_path, "store")

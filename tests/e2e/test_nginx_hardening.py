@@ -320,7 +320,7 @@ HARMLESS = ("b.png", "b.JPG", "b.pdf", "b.webm", "b.mp3")
 SANDBOXED = ("b.svg", "b.html", "b.shtml", "b.xml", "b.txt", "b.unknown", "b.svgz", "b.png.html")
 
 
-def test_each_kind_of_upload_has_one_policy_and_the_pages_headers(folders: Environment) -> None:
+def test_each_kind_of_upload_has_one_policy(folders: Environment) -> None:
     """What can run nothing has none (a sandbox has no PDF viewer), all else a sandbox; and the page
     can read it. A 304 changes nothing, and an error is no way round it."""
     host, front = backend(folders), folders.contract.frontend.origin
@@ -586,7 +586,7 @@ print(json.dumps(gone_wrong))
 """
 
 
-def test_an_applications_usual_work_goes_on_within_the_units_limits(up: Environment) -> None:
+def test_usual_work_goes_on_within_the_units_limits(up: Environment) -> None:
     """Database, uploads, programs, processes, native callbacks, code made at run time, network: all
     work; the release, other people's files, packets, namespaces and processes are out of reach.
     What it uploads nginx can read.

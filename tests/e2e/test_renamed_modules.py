@@ -111,7 +111,7 @@ STEPS = (
 @pytest.mark.parametrize(
     "step", [s if s == "link" else pytest.param(s, marks=pytest.mark.soak) for s in STEPS]
 )
-def test_a_kill_at_any_step_is_finished_or_undone_by_the_next_run(
+def test_a_kill_at_any_step_is_settled_by_the_next_run(
     own: Stack, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under one journal: never a release with the configuration of the other."""

@@ -149,7 +149,7 @@ def test_a_release_is_gone_to_by_its_name(shipped: Stack) -> None:
     assert "serves already" in shipped.fab("rollback", "--release", "--to", newest).stdout
 
 
-def test_an_interrupt_of_a_rollback_of_one_host_is_reported_as_it_is(shipped: Stack) -> None:
+def test_an_interrupted_rollback_is_reported_as_it_is(shipped: Stack) -> None:
     """The host decides alone and goes on: ^C waits for it, says that it is done, and names no
     command that would go back once more."""
     before = releases(shipped)

@@ -19,9 +19,7 @@ pytestmark = pytest.mark.machines
 SENTINEL = "hush-3f9c-sentinel-77aa"
 
 
-def test_a_changed_secret_is_a_config_only_deploy_and_stands_nowhere_else(
-    stack: Stack, tmp_path: Path
-) -> None:
+def test_a_changed_secret_is_a_config_only_deploy(stack: Stack, tmp_path: Path) -> None:
     """Given as Pulumi gives it, apart from the contract. Searched for: every output, file, log,
     process and unit."""
     contract = json.loads(stack.fab("outputs").stdout)
@@ -143,7 +141,7 @@ def test_awkward_values_reach_the_process_byte_for_byte(
     assert {name: found.get(name) for name in {**secrets, **plain}} == {**secrets, **plain}
 
 
-def test_a_pin_can_not_be_found_from_what_others_on_the_host_may_read(
+def test_a_pin_is_not_found_from_readable_files(
     stack: Stack, given: Callable[..., list[str]]
 ) -> None:
     """They know the kit and the contract, and render it with each of the ten thousand: nothing
@@ -164,7 +162,7 @@ def test_a_pin_can_not_be_found_from_what_others_on_the_host_may_read(
     assert stack.kit.ssh(host, "stat -c '%a %U' /etc/origin-kit/key").split() == ["600", "root"]
 
 
-def test_a_secret_that_was_replaced_leaves_the_disk_and_no_rollback_brings_it_back(
+def test_a_replaced_secret_leaves_the_disk_for_good(
     stack: Stack, given: Callable[..., list[str]]
 ) -> None:
     """Its generations stay for their configuration; the history says that they come without their

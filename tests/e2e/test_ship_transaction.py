@@ -119,9 +119,7 @@ SAMPLE = ("migrate", "commit")
 @pytest.mark.parametrize(
     "step", [s if s in SAMPLE else pytest.param(s, marks=pytest.mark.soak) for s in STEPS]
 )
-def test_a_kill_at_a_step_leaves_one_release_whole_and_the_next_ship_works(
-    application: Application, step: str
-) -> None:
+def test_a_kill_at_a_step_leaves_one_release_whole(application: Application, step: str) -> None:
     """SIGKILL just before the step, on every host that comes by it. What is open afterwards
     shows."""
     before = application.served()

@@ -162,7 +162,7 @@ def test_a_key_that_the_configuration_names_opens_the_host(
     assert enters(host.host)
 
 
-def test_a_name_of_the_configuration_leads_to_a_host_that_has_to_show_its_key(
+def test_a_host_alias_has_to_show_its_key(
     servers: list[Server], config: Path, tmp_path: Path
 ) -> None:
     """HostName and Port are followed; what they lead to is believed no more than before."""
@@ -180,7 +180,7 @@ def test_a_name_of_the_configuration_leads_to_a_host_that_has_to_show_its_key(
     assert "refused the connection" in refusal(named)
 
 
-def test_a_key_with_a_passphrase_is_asked_for_or_the_agent_is_named(
+def test_a_passphrase_is_asked_for_or_the_agent_named(
     host: Server, config: Path, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No terminal: one line that says `ssh-add`. In the agent it opens the host, and so it does
@@ -248,7 +248,7 @@ def test_no_key_and_a_wrong_key_are_different_messages(
     )
 
 
-def test_a_file_that_is_no_key_is_named_only_where_it_was_chosen(
+def test_a_file_that_is_no_key_is_named_if_chosen(
     host: Server, config: Path, tmp_path: Path
 ) -> None:
     """Old files in ~/.ssh are in nobody's way."""

@@ -85,7 +85,7 @@ ALL_STEPS = [
 
 
 @pytest.mark.parametrize("step", ALL_STEPS)
-def test_a_kill_at_a_step_leaves_the_old_or_the_new_whole_and_the_next_deploy_works(
+def test_a_kill_at_a_step_leaves_old_or_new_whole(
     stack: Stack, found: outputs.Outputs, step: str
 ) -> None:
     """SIGKILL just before the step; then the same deploy goes through, and all of it is new."""
@@ -103,7 +103,7 @@ def test_a_kill_at_a_step_leaves_the_old_or_the_new_whole_and_the_next_deploy_wo
     "step",
     ["switch", *(pytest.param(s, marks=pytest.mark.soak) for s in ("restart-nginx", "commit"))],
 )
-def test_after_a_kill_the_old_configuration_comes_back_whole_as_well(
+def test_after_a_kill_the_old_configuration_comes_back(
     stack: Stack, found: outputs.Outputs, step: str
 ) -> None:
     """Whoever comes next may want the old one: it is undone to it, and serves it."""
@@ -163,9 +163,10 @@ def test_a_rollback_goes_to_the_generation_before_and_back(
     assert "generation nonsense is on no host; there is" in refused.stderr
 
 
-def test_a_plan_shows_every_file_and_why_what_restarts_and_writes_nothing(
+def test_a_plan_shows_files_and_restarts_and_writes_nothing(
     stack: Stack, found: outputs.Outputs
 ) -> None:
+    """A plan shows every file and why what restarts and writes nothing."""
     host, processes = stack.contract.backend.hosts[0], stack.processes()
     places = (
         "/etc/origin-kit /etc/nginx /etc/systemd /opt /run/origin-kit /var/log/origin-kit"
