@@ -7,14 +7,12 @@ application may not do while it serves, it may not do while it is shipped. On to
 limits:
 
     a time limit        RuntimeMaxSec=; at its end, and when the command returns, the whole control
-    group is killed:
-                        a child that was left behind, or one that holds the output open, goes too
-    a view of its own   PrivateUsers=: a worker of the same user can't enter /proc/<pid>/root of it;
-    ProtectProc=: it
-                        sees no process of another user; PrivateTmp=: /tmp and /var/tmp are its own,
-                        and go with it
-    a bounded output    only the end of what it says is kept; nobody waits for the output to be
-    closed
+                        group is killed: a child that was left behind, or one that holds the output
+                        open, ends too
+    a view of its own   PrivateUsers=: a worker of the same user can't enter its /proc/<pid>/root;
+                        ProtectProc=: it sees no process of another user; PrivateTmp=: its /tmp and
+                        /var/tmp are its own and are removed with it
+    a bounded output    only the end of the output is kept; nobody waits for it to be closed
 
 Values and secrets go through an environment file that only root can read, and that is removed as
 soon as the command has ended: they stand in no command line and in no unit's properties.

@@ -5,12 +5,13 @@ A job is a folder in memory that only root can enter: orders, what the work says
 operator answers.
 
     orders.json    read and removed by the unit at once: secrets stand in no unit's properties and
-    in no process list events         JSON lines as `runtime.emit` writes them answers        a
-    pipe: one word a line, from the operator follower       locked by whoever passes these on;
-    unlocked means that the operator is gone worker         locked by the unit's process; unlocked
-    means that it has ended. Asking a lock costs nothing, asking
-                   systemd costs as much as a program: many hosts on few processors would ask more
-                   than they work
+                   in no process list
+    events         JSON lines as `runtime.emit` writes them
+    answers        a pipe: one word a line, from the operator
+    follower       locked by whoever passes these on; unlocked means that the operator is gone
+    worker         locked by the unit's process; unlocked means that it has ended. Asking a lock
+                   costs nothing; asking systemd costs as much as a program, and many hosts on few
+                   processors would ask more than they work
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """The mark of a host that is being replaced, or that replaces one: what may be done there
 meanwhile.
 
-/etc/origin-kit/replacement.json   {"id": of the replacement, "state", "closing": id, "name": host,
-"who", "since"}
+/etc/origin-kit/replacement.json holds {"id": of the replacement, "state", "closing": id,
+"name": host, "who", "since"}.
 
-state      on          means closed     the old     it takes no writes: nobody but this replacement
-ships, deploys or rolls back here restoring  the new     its data is not whole: it is removed, and
-comes again restored   the new     it has the data of that closing, compared with what was copied
+    state      on          means
+    closed     the old     it takes no writes: nobody but this replacement ships, deploys or rolls
+                           back here
+    restoring  the new     its data is not whole: it is removed, and restored again
+    restored   the new     it has the data of that closing, compared with what was copied
 """
 
 from __future__ import annotations

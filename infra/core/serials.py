@@ -3,11 +3,13 @@
 `fab replace` writes it into the stack's config, a step at a time; the Pulumi program makes what it
 says:
 
-    "1"      machine 1 serves, and is the only one (so it is for every host that the config does not
-    name) "1+2"    machine 1 serves; machine 2 stands by, with an address of its own until it gets
-    the host's "2+1"    machine 2 serves at the host's address; machine 1 is kept, with all that it
-    holds "2-1"    as before, and machine 1 is no longer protected (production) "2"      machine 2
-    serves, and is the only one
+    "1"      machine 1 serves, and is the only one (so it is for every host that the config does
+             not name)
+    "1+2"    machine 1 serves; machine 2 stands by, with an address of its own until it gets the
+             host's
+    "2+1"    machine 2 serves at the host's address; machine 1 is kept, with all that it holds
+    "2-1"    as before, and machine 1 is no longer protected (production)
+    "2"      machine 2 serves, and is the only one
 """
 
 from __future__ import annotations
