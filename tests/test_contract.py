@@ -44,6 +44,33 @@ def test_it_survives_json() -> None:
     assert Contract.from_json(json.loads(json.dumps(whole.to_json()))) == whole
 
 
+def test_it_holds_parsed_values() -> None:
+    """Origins and patterns are parsed where the contract is read; its JSON holds their text."""
+    config = {
+        "extra_origins": '["http://localhost:8080"]',
+        "allowed_shapes": '["http://{branch}.preview.example.com"]',
+    }
+    contract = example(**config)
+    cors = contract.cors
+    backend = contract.backend.parsed_origin
+    assert (backend.scheme, backend.host, backend.port_number) == ("http", "10.0.0.3", 80)
+    assert backend.authority == "10.0.0.3"
+    assert [str(origin) for origin in cors.origins] == list(cors.allowed_origins)
+    assert [pattern.text for pattern in cors.patterns] == list(cors.allowed_shapes)
+    assert cors.allows("http://localhost:8080")
+    assert cors.allows("http://x.preview.example.com")
+    assert not cors.allows("http://evil.example")
+    assert Contract.from_json(contract.to_json()) == contract
+    assert set(contract.to_json()["cors"]) == {f.name for f in dataclasses.fields(Cors)}
+
+
+def test_every_origin_is_allowed_without_a_pattern() -> None:
+    """`*` is no pattern: nothing is parsed, and every page may read answers."""
+    cors = example(allow_all_origins="true").cors
+    assert cors.allows_every_origin and cors.patterns == ()
+    assert cors.allows("http://evil.example") and not cors.lists("http://evil.example")
+
+
 def test_pulumi_s_doubles_are_read_as_whole_numbers() -> None:
     """Pulumi keeps every number as a double; a port comes back as an int."""
     data = example().to_json()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import http.client
-from urllib.parse import urlsplit
 
 from infra.core.contract import Contract, Host
-from infra.core.origins import origin_notes, parse_origin
+from infra.core.origins import Origin, origin_notes
 from infra.core.settings import Settings
 from rollout import hosts
 from rollout.doctor import ask
@@ -39,7 +38,7 @@ def from_here(contract: Contract, only: str = "") -> int:
 
 
 def _frontend(contract: Contract, host: Host) -> int:
-    status, _ = _ask(host, contract.frontend.origin, "GET", {})
+    status, _ = _ask(host, contract.frontend.parsed_origin, "GET", {})
     if status >= 500:
         raise _fails(host, contract.frontend.origin, status)
     if status != 200:
@@ -53,18 +52,15 @@ def _frontend(contract: Contract, host: Host) -> int:
 def _backend(contract: Contract, host: Host) -> int:
     origin = contract.frontend.origin
     headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
-    preflight, answered = _ask(host, contract.backend.origin, "OPTIONS", headers)
-    expected = (
-        ["*"]
-        if contract.cors.allowed_shapes == ("*",) and not contract.cors.allow_credentials
-        else [origin]
-    )
+    preflight, answered = _ask(host, contract.backend.parsed_origin, "OPTIONS", headers)
+    wildcard = contract.cors.allows_every_origin and not contract.cors.allow_credentials
+    expected = ["*"] if wildcard else [origin]
     if not 200 <= preflight < 300 or answered != expected:
         raise CheckError(
             f"{host.name} ({host.address}): a preflight from {origin} gets {preflight} and "
             f"Access-Control-Allow-Origin {answered or 'none'}; run `fab deploy`"
         )
-    status, _ = _ask(host, contract.backend.origin, "GET", {"Origin": origin})
+    status, _ = _ask(host, contract.backend.parsed_origin, "GET", {"Origin": origin})
     if status >= 500:
         raise _fails(host, contract.backend.origin, status)
     end = (
@@ -86,19 +82,17 @@ def _fails(host: Host, origin: str, status: int, led_to: str = "") -> CheckError
     )
 
 
-def _ask(host: Host, origin: str, method: str, headers: dict[str, str]) -> tuple[int, list[str]]:
+def _ask(host: Host, origin: Origin, method: str, headers: dict[str, str]) -> tuple[int, list[str]]:
     """Status and Access-Control-Allow-Origin lines. The body is the application's, and may be
     without an end."""
-    connection = http.client.HTTPConnection(
-        host.address, urlsplit(origin).port or 80, timeout=TIMEOUT_S
-    )
+    connection = http.client.HTTPConnection(host.address, origin.port_number, timeout=TIMEOUT_S)
     try:
-        connection.request(method, "/", headers={"Host": urlsplit(origin).netloc, **headers})
+        connection.request(method, "/", headers={"Host": origin.authority, **headers})
         answer = connection.getresponse()
         return answer.status, answer.headers.get_all("Access-Control-Allow-Origin") or []
     except (OSError, http.client.HTTPException) as problem:
         raise CheckError(
-            f"{host.name} ({host.address}): port {urlsplit(origin).port or 80} does not answer from"
+            f"{host.name} ({host.address}): port {origin.port_number} does not answer from"
             f" here ({problem}); does its firewall let this machine in?"
         ) from None
     finally:
@@ -121,7 +115,7 @@ def where_to_look(contract: Contract, api: int = 200) -> str:
     answers = f"  (answers {api})" if api >= 400 else ""
     lines = ["", f"open  {contract.frontend.origin}/", f"api   {contract.backend.origin}/{answers}"]
     names = [
-        (role.hosts[0].address, urlsplit(role.origin).hostname or "")
+        (role.hosts[0].address, role.parsed_origin.hostname)
         for role in (contract.frontend, contract.backend)
     ]
     if any(name.endswith(".test") for _, name in names):
@@ -130,9 +124,7 @@ def where_to_look(contract: Contract, api: int = 200) -> str:
             "for your hosts file (the names exist nowhere else):",
             *(f"{address}  {name}" for address, name in names),
         ]
-    notes = origin_notes(
-        parse_origin(text, production=False) for text in contract.cors.allowed_origins
-    )
-    if notes and not contract.cors.allowed_shapes:  # a shape may hold the other one
+    notes = origin_notes(contract.cors.origins)
+    if notes and not contract.cors.allowed_shapes:  # a pattern may hold the other one
         lines += ["", *notes]
     return "\n".join(lines)

@@ -13,11 +13,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from infra.core import exits, wanted
-from infra.core.contract import Contract, Host, Json
-from infra.core.origins import look_alikes, parse_origin
+from infra.core.contract import Contract, Cors, Host, Json
+from infra.core.origins import look_alikes
 from rollout import access, change, hosts, report, secret_values
 from rollout.change import ChangeError
 from rollout.hosts import HostError
@@ -147,31 +146,28 @@ def probes(contract: Contract, role: str, generation: Generation) -> Json:
     """What must and must not be answered once the generation is live."""
     if role == "frontend":
         return {
-            "host": _host(contract.frontend.origin),
+            "host": contract.frontend.parsed_origin.authority,
             "pages": {"/": "", "/config.json": contract.backend.origin},
         }
-    everyone = contract.cors.allowed_shapes == ("*",)
-    names = contract.cors.allowed_origins
-    strangers = [] if everyone else [_look_alike(contract, origin) for origin in names[:1]]
+    cors = contract.cors
+    refused = []
+    if cors.origins and not cors.allows_every_origin:
+        refused = [_look_alike(cors)]
     return {
-        "host": _host(contract.backend.origin),
-        "allowed": list(names),
-        "refused": strangers,
-        "wildcard": everyone and not contract.cors.allow_credentials,
+        "host": contract.backend.parsed_origin.authority,
+        "allowed": list(cors.allowed_origins),
+        "refused": refused,
+        "wildcard": cors.allows_every_origin and not cors.allow_credentials,
     }
 
 
-def _look_alike(contract: Contract, origin: str) -> str:
-    printable = (
-        text
-        for text in look_alikes(parse_origin(origin, production=False))
-        if text.isascii() and text.isprintable()
-    )
-    return next(text for text in printable if text not in contract.cors.allowed_origins)
-
-
-def _host(origin: str) -> str:
-    return urlsplit(origin).netloc
+def _look_alike(cors: Cors) -> str:
+    """A value that resembles the first origin of the list and is not in it."""
+    for text in look_alikes(cors.origins[0]):
+        printable = text.isascii() and text.isprintable()
+        if printable and text not in cors.allowed_origins:
+            return text
+    raise AssertionError("an origin has more look-alikes than a list has room for")
 
 
 def everywhere(

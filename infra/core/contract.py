@@ -13,10 +13,17 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from infra.core import exits, rules
-from infra.core.origins import OriginError, parse_origin, parse_pattern
+from infra.core.origins import (
+    Origin,
+    OriginError,
+    OriginPattern,
+    parse_origin,
+    parse_pattern,
+)
 from infra.core.rules import quote
 from infra.core.variables import problem as variable_problem
 
@@ -78,6 +85,11 @@ class Role:
     origin: str
     hosts: tuple[Host, ...]
 
+    @cached_property
+    def parsed_origin(self) -> Origin:
+        """The origin as scheme, host and port."""
+        return parse_origin(self.origin, production=False)
+
 
 @dataclass(frozen=True)
 class Application:
@@ -96,9 +108,11 @@ class Application:
 
 @dataclass(frozen=True)
 class Cors:
-    """The one list. `allowed_shapes` are shapes (`https://{branch}.example.com`), never raw
-    patterns; `*` alone means every origin and exists in development only. `max_age_s` is in
-    seconds."""
+    """The one list of what browsers may do.
+
+    `allowed_shapes` are origin patterns (`https://{branch}.example.com`); `*` alone means every
+    origin and exists in development only. `max_age_s` is in seconds.
+    """
 
     allowed_origins: tuple[str, ...]
     allowed_shapes: tuple[str, ...]
@@ -107,6 +121,38 @@ class Cors:
     allow_headers: tuple[str, ...]
     expose_headers: tuple[str, ...]
     max_age_s: int
+
+    @property
+    def allows_every_origin(self) -> bool:
+        """Whether every website may read answers."""
+        return self.allowed_shapes == ALLOW_ALL
+
+    @property
+    def pattern_texts(self) -> tuple[str, ...]:
+        """The origin patterns as text; none where every origin is allowed."""
+        if self.allows_every_origin:
+            return ()
+        return self.allowed_shapes
+
+    @cached_property
+    def origins(self) -> tuple[Origin, ...]:
+        """The exact origins, parsed."""
+        return tuple(parse_origin(text, production=False) for text in self.allowed_origins)
+
+    @cached_property
+    def patterns(self) -> tuple[OriginPattern, ...]:
+        """The origin patterns, parsed; none where every origin is allowed."""
+        return tuple(parse_pattern(text, production=False) for text in self.pattern_texts)
+
+    def lists(self, origin: str) -> bool:
+        """Whether this `Origin:` value is one of the origins or fits one of the patterns."""
+        if origin in self.allowed_origins:
+            return True
+        return any(pattern.matches(origin) for pattern in self.patterns)
+
+    def allows(self, origin: str) -> bool:
+        """Whether a page with this `Origin:` value may read answers."""
+        return self.allows_every_origin or self.lists(origin)
 
 
 @dataclass(frozen=True)
@@ -347,9 +393,7 @@ def _origins(contract: Contract) -> Problems:
                 f"contract.{place}: {quote(text)} is not written as a browser sends it; write"
                 f" {canonical}"
             )
-    if contract.cors.allowed_shapes == ALLOW_ALL:
-        return
-    for number, text in enumerate(contract.cors.allowed_shapes):
+    for number, text in enumerate(contract.cors.pattern_texts):
         try:
             parse_pattern(text, production=contract.production)
         except OriginError as problem:
@@ -369,11 +413,11 @@ def _cors(cors: Cors) -> Problems:
 def _together(contract: Contract) -> Problems:
     """Cross-field validation."""
     cors = contract.cors
-    if contract.production and cors.allowed_shapes == ALLOW_ALL:
+    if contract.production and cors.allows_every_origin:
         yield f"contract.cors.allowed_shapes: {rules.EVERYONE_IN_PRODUCTION}"
     if contract.production and cors.allow_credentials:
-        plain = [origin for origin in cors.allowed_origins if origin.startswith("http:")]
-        yield from (
-            f"contract.cors.allow_credentials: {rules.plain_http_credentials(origin)}"
-            for origin in plain[:1]
-        )
+        for origin in cors.allowed_origins:
+            if origin.startswith("http:"):  # it may be no origin: that is another problem
+                reason = rules.plain_http_credentials(origin)
+                yield f"contract.cors.allow_credentials: {reason}"
+                break

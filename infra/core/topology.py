@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from infra.core.contract import Application, Contract, Cors, Host, Role
+from infra.core.contract import ALLOW_ALL, Application, Contract, Cors, Host, Role
 from infra.core.origins import parse_origin
 from infra.core.serials import Serials, resource
 from infra.core.settings import Settings
@@ -124,14 +124,14 @@ def _application(settings: Settings) -> Application:
 
 
 def _cors(settings: Settings, frontend: str) -> Cors:
-    allowed = dict.fromkeys([frontend, *map(str, settings.extra_origins)])
+    extra = [str(origin) for origin in settings.extra_origins]
+    origins = dict.fromkeys([frontend, *extra])
+    patterns = tuple(pattern.text for pattern in settings.allowed_shapes)
+    if settings.allow_all_origins:
+        patterns = ALLOW_ALL
     return Cors(
-        allowed_origins=tuple(allowed),
-        allowed_shapes=(
-            ("*",)
-            if settings.allow_all_origins
-            else tuple(shape.text for shape in settings.allowed_shapes)
-        ),
+        allowed_origins=tuple(origins),
+        allowed_shapes=patterns,
         allow_credentials=settings.allow_credentials,
         allow_methods=settings.allow_methods,
         allow_headers=settings.allow_headers,

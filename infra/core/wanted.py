@@ -12,9 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from infra.core import provider, rules, topology
 from infra.core.contract import Contract, Json
@@ -192,15 +190,13 @@ def applied(contract: Contract, recorded: Mapping[str, Any]) -> Json:
 
 
 def _names(contract: Contract) -> Json:
-    frontend, backend = (
-        urlsplit(role.origin).hostname or "" for role in (contract.frontend, contract.backend)
-    )
-    try:
-        ip_address(frontend)
-    except ValueError:
-        label, _, domain = frontend.partition(".")
-        return {"domain": domain, "frontend_name": label, "backend_name": backend.partition(".")[0]}
-    return {"domain": ""}
+    frontend = contract.frontend.parsed_origin
+    backend = contract.backend.parsed_origin
+    if frontend.is_ip:
+        return {"domain": ""}
+    frontend_label, _, domain = frontend.host.partition(".")
+    backend_label = backend.host.partition(".")[0]
+    return {"domain": domain, "frontend_name": frontend_label, "backend_name": backend_label}
 
 
 def pending(settings: Settings, there: Mapping[str, Any]) -> tuple[Pending, ...]:

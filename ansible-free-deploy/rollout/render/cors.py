@@ -5,40 +5,41 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from infra.core.contract import ALLOW_ALL, Contract
-from infra.core.origins import parse_pattern
+from infra.core.contract import Contract
 
 _SUBDOMAIN = re.compile(r"(https?)://\{\w+\}\.([a-z0-9.:-]+)")
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """Whose answers may be read: exact origins, then shapes in each language; `everyone` is for
+    """Who may read answers: exact origins, then patterns in each language; `everyone` is for
     development."""
 
     origins: tuple[str, ...]
-    shapes: tuple[str, ...]
+    texts: tuple[str, ...]
     python_patterns: tuple[str, ...]
     nginx_patterns: tuple[str, ...]
     everyone: bool
 
     @classmethod
     def of(cls, contract: Contract) -> Allowed:
-        """Read the contract's `cors`. Raises OriginError for a shape that is none."""
-        everyone = contract.cors.allowed_shapes == ALLOW_ALL
-        texts = () if everyone else contract.cors.allowed_shapes
-        shapes = [parse_pattern(text, production=contract.production) for text in texts]
+        """Read the contract's `cors`. Raises OriginError for a pattern that is none."""
+        cors = contract.cors
         return cls(
-            origins=contract.cors.allowed_origins,
-            shapes=texts,
-            python_patterns=tuple(shape.python_pattern for shape in shapes),
-            nginx_patterns=tuple(shape.nginx_pattern for shape in shapes),
-            everyone=everyone,
+            origins=cors.allowed_origins,
+            texts=cors.pattern_texts,
+            python_patterns=tuple(pattern.python_pattern for pattern in cors.patterns),
+            nginx_patterns=tuple(pattern.nginx_pattern for pattern in cors.patterns),
+            everyone=cors.allows_every_origin,
         )
 
     @property
     def trusted(self) -> tuple[str, ...]:
         """The same list as Django's CSRF check writes it, which knows `https://*.example.com` and
-        no other shape."""
-        subdomains = [_SUBDOMAIN.fullmatch(shape) for shape in self.shapes]
-        return (*self.origins, *(f"{found[1]}://*.{found[2]}" for found in subdomains if found))
+        no other pattern."""
+        trusted = list(self.origins)
+        for text in self.texts:
+            subdomain = _SUBDOMAIN.fullmatch(text)
+            if subdomain:
+                trusted.append(f"{subdomain[1]}://*.{subdomain[2]}")
+        return tuple(trusted)

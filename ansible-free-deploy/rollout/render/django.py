@@ -4,7 +4,6 @@ in."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from urllib.parse import urlsplit
 
 from infra.core.contract import Application, Contract, Host
 from on_host.envfile import environment_text
@@ -66,10 +65,9 @@ def _of_project(application: Application) -> dict[str, str]:
 def allowed_hosts(contract: Contract, host: Host) -> tuple[str, ...]:
     """The public name, and the host's own address so that it can be asked alone; IPv6 in brackets,
     as Django has it."""
-    public = urlsplit(contract.backend.origin).hostname or ""
-    return tuple(
-        dict.fromkeys(f"[{name}]" if ":" in name else name for name in (public, host.address))
-    )
+    address = f"[{host.address}]" if ":" in host.address else host.address
+    different = dict.fromkeys([contract.backend.parsed_origin.host, address])
+    return tuple(different)
 
 
 def variables(contract: Contract, secrets: Mapping[str, str]) -> dict[str, str]:
