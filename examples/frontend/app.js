@@ -1,4 +1,4 @@
-// The page of the shop. It knows its backend from config.json, which lies beside it: {"backend": "http://…", "credentials": true|false}.
+// The page of the shop. It knows its backend from config.json, next to it: {"backend": "http://…", "credentials": true|false}.
 // With credentials it logs in by a session cookie, without by a token that it keeps in memory.
 
 const $ = (selector) => document.querySelector(selector);
@@ -106,19 +106,19 @@ function summary(body) {
   return body ? JSON.stringify(body).slice(0, 160) : "";
 }
 
-function tell(kind, words) {
+function show(kind, words) {
   $("#status").dataset.kind = kind;
   $("#status").textContent = words;
 }
 
-/** Tell the outcome; the words for success are the caller's. Returns whether it was one. */
-function told(answer, success) {
+/** Show the outcome; the words for success are the caller's. Returns whether it was one. */
+function reported(answer, success) {
   const words = {
     ok: success,
     "http-error": `${config.backend} answered ${answer.status}: ${inWords(answer)}`,
     blocked: `${config.backend} is ${WITHHELD}.`,
   };
-  tell(answer.kind, words[answer.kind]);
+  show(answer.kind, words[answer.kind]);
   return answer.kind === "ok";
 }
 
@@ -149,8 +149,8 @@ function logged(method, path) {
 
 async function showProducts() {
   const answer = await call("GET", "/api/products/");
-  if (!told(answer, `${location.origin} reads ${config.backend}: the browser lets it.`)) return;
-  if (!Array.isArray(answer.body?.products)) return tell("http-error", `What answers at ${config.backend} is not this shop.`);
+  if (!reported(answer, `${location.origin} reads ${config.backend}: the browser allows it.`)) return;
+  if (!Array.isArray(answer.body?.products)) return show("http-error", `What answers at ${config.backend} is not this shop.`);
   $("#products").replaceChildren(...answer.body.products.map(productLine));
 }
 
@@ -171,7 +171,7 @@ function productLine(product) {
 async function change(method, path, body) {
   const answer = await call(method, path, { body });
   if (answer.kind === "ok") await showProducts();
-  else told(answer);
+  else reported(answer);
   return answer.kind === "ok";
 }
 
@@ -191,7 +191,7 @@ async function whoAmI() {
 
 async function logIn(form) {
   const answer = await call("POST", config.credentials ? "/api/login/" : "/api/token/", { body: fields(form) });
-  if (!told(answer, `Welcome, ${answer.body?.username}.`)) return;
+  if (!reported(answer, `Welcome, ${answer.body?.username}.`)) return;
   token = answer.body.token ?? null;
   csrfToken = null; // Django makes a new one at every login
   form.reset();
@@ -200,7 +200,7 @@ async function logIn(form) {
 
 async function logOut() {
   const answer = await (config.credentials ? call("POST", "/api/logout/") : call("DELETE", "/api/token/"));
-  if (!told(answer, "Logged out.") && answer.status !== 401) return;
+  if (!reported(answer, "Logged out.") && answer.status !== 401) return;
   token = csrfToken = null;
   showUser(null);
 }
@@ -228,7 +228,7 @@ async function attempt(name) {
   const answer = await tries[name]();
   const seen = answer.headers["x-cart-seen"];
   const cart = seen ? `The backend saw X-Cart: ${seen}, and the page may read that it did.` : "The answer's X-Cart-Seen is not exposed to the page.";
-  told(answer, name === "cart" ? cart : `${config.backend} answered ${answer.status}.`);
+  reported(answer, name === "cart" ? cart : `${config.backend} answered ${answer.status}.`);
 }
 
 // ---- Start ----
@@ -254,7 +254,7 @@ function connect(started) {
   onSubmit("#product-form", async (form) => (await change("POST", "/api/products/", fields(form))) && form.reset());
   onSubmit("#photo-form", async (form) => {
     const answer = await call("POST", "/api/photos/", { body: new FormData(form) });
-    if (told(answer, `The photo is at ${answer.body?.url}`)) form.reset();
+    if (reported(answer, `The photo is at ${answer.body?.url}`)) form.reset();
   });
   $("#logout").addEventListener("click", (event) => busy(event.target, logOut));
   for (const button of document.querySelectorAll("[data-try]")) {
@@ -278,7 +278,7 @@ async function start() {
   try {
     config = await loadConfig();
   } catch (error) {
-    tell("blocked", `config.json cannot be read (${error.message}). Put it beside this page: {"backend": "http://127.0.0.1:8000", "credentials": false}`);
+    show("blocked", `config.json cannot be read (${error.message}). Put it next to this page: {"backend": "http://127.0.0.1:8000", "credentials": false}`);
     return;
   }
   $("#backend").textContent = config.backend;
