@@ -425,7 +425,7 @@ def test_a_release_that_does_not_come_up_is_taken_back(
     (machine.root / "unit").touch()
     result = machine.ship(build(project(tmp_path / "p", **{mark: ""})))
     assert "does not come up" in result["error"]
-    assert "the one before serves again" in result["error"]
+    assert "the previous release serves again" in result["error"]
     assert "gunicorn says why" in result["detail"]
     assert (machine.current, machine.restarts) == (first.id, 2)
     assert first.rests_on(machine.facts())
@@ -588,7 +588,7 @@ raise ValueError(text + " DJANGO_CONFIGURATION is undefined.")
                 "shop__settings_dot_py": "from .base import *\nX = not DEBUG\n",
                 "shop__base_dot_py": "DEBUG = 1 == 1\n",
             },
-            "Have it come out false on the host: DEBUG = 1 == 1 (shop/base.py, line 1)",
+            "Let it be false on the host: DEBUG = 1 == 1 (shop/base.py, line 1)",
         ),
     ],
 )
@@ -692,7 +692,7 @@ def test_an_upload_that_stops_is_given_up_and_has_held_no_lock(machine: Machine)
     result = machine.run(orders, blob[:100])
     assert (
         result["error"]
-        == "nothing has arrived from the operator for 0 s; is the line down? ship again"
+        == "nothing has arrived from the operator for 0 s; is the connection down? ship again"
     )
     assert not (machine.root / "run/origin-kit/lock").exists()
 
@@ -1270,10 +1270,9 @@ def test_rollback_goes_to_the_release_before(machine: Machine, tmp_path: Path) -
     assert machine.seen == [first.id, second.id]
     assert machine.run(orders)["release"] == second.id
     named = release.rollback_orders("shop", "backend", "tests", "feedfeedfeed")
-    assert (
-        machine.run(named)["error"]
-        == f"release feedfeedfeed is not here; there is {', '.join(sorted([first.id, second.id]))}"
-    )
+    here = ", ".join(sorted([first.id, second.id]))
+    said = f"release feedfeedfeed is not here; releases here: {here}"
+    assert machine.run(named)["error"] == said
 
 
 def look(machine: Machine, verb: str = "releases") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where links of a release lead: by names alone, and as the kernel would."""
+"""Where links of a release lead: by names alone, with the same result as the kernel's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from on_host.links import leading_out, resolve
         ({"a": "/etc/passwd"}, ["a"]),
         ({"a/b": "../../x"}, ["a/b"]),
         ({"a": "x/../../tree/y"}, ["a"]),
-        # Each is harmless by its own words.
+        # Each link alone is harmless.
         ({"d": "sub/deep/deeper", "x": "d/../../../../etc/passwd"}, ["x"]),
         ({"sub/deep/up": "../..", "x": "sub/deep/up/../etc/passwd"}, ["x"]),
         ({"a": "b", "b": "c", "c": "../etc/passwd"}, ["a", "b", "c"]),
@@ -38,11 +38,8 @@ from on_host.links import leading_out, resolve
         ),
     ],
 )
-def test_a_link_that_leads_out_is_found_whatever_lies_between(
-    links: dict[str, str], outside: list[str]
-) -> None:
-    """Parents, absolute targets, chains, circles: a link counts by where it ends, and by every step
-    on the way."""
+def test_links_that_lead_outside_are_found(links: dict[str, str], outside: list[str]) -> None:
+    """Parents, absolute targets, chains and circles: every step on the way counts."""
     assert leading_out(links) == sorted(outside)
 
 
@@ -56,8 +53,7 @@ TARGETS = st.lists(st.sampled_from(["a", "b", "c", "d", "..", ".."]), min_size=1
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(PATHS, TARGETS, max_size=6))
 def test_a_link_inside_never_leaves_the_tree(links: dict[str, str]) -> None:
-    """Made as the host makes them, a link that is not found to lead out ends inside of the tree, or
-    nowhere."""
+    """On a real disk, a link that is not found ends inside of the tree, or nowhere."""
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch, "above", "tree").resolve()
         made = make(tree, links)
@@ -73,8 +69,7 @@ def test_a_link_inside_never_leaves_the_tree(links: dict[str, str]) -> None:
 
 
 def make(tree: Path, links: dict[str, str]) -> dict[str, str]:
-    """Folders at every name that is free, so that targets exist, and the links that have a
-    place."""
+    """Make folders, so that targets exist, and those of the links that have a place."""
     made: dict[str, str] = {}
     taken: set[str] = set()
     for path, target in sorted(links.items()):

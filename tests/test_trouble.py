@@ -1,4 +1,4 @@
-"""What a host says on its bad days: the true cause, whatever the system's own word for it is."""
+"""Errors on a host: the message names the true cause, whatever the system reports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def disk(monkeypatch: pytest.MonkeyPatch, free: int, inodes: int, of: int = 65_536) -> None:
-    """What the kernel tells of every file system."""
+    """Make the kernel report this for every file system."""
     told = SimpleNamespace(f_bavail=free // 4096, f_frsize=4096, f_favail=inodes, f_files=of)
     monkeypatch.setattr(os, "statvfs", lambda path: told)
 
@@ -39,27 +39,28 @@ def said(number: int, name: str | None = None) -> str:
     return trouble(OSError(number, os.strerror(number), name), "/etc/origin-kit")
 
 
-def test_a_full_disk_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the free bytes, and what to do."""
     disk(monkeypatch, 8192, 100)
     assert said(errno.ENOSPC).startswith("the disk is full (")
     assert "8 KiB free); make room, then run this again" in said(errno.ENOSPC)
 
 
-def test_no_inodes_are_not_no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`df -h` shows room: what lacks is named."""
+def test_a_lack_of_inodes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`df -h` shows free bytes, so the message says that inodes are missing."""
     disk(monkeypatch, 60 * GIB, 0)
     assert "61440 MiB free, but no inodes" in said(errno.ENOSPC)
 
 
-def test_a_file_system_that_counts_no_inodes_has_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """btrfs says 0 of 0."""
+def test_a_file_system_without_inodes_is_not_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """btrfs reports 0 free inodes of 0."""
     disk(monkeypatch, 60 * GIB, 0, of=0)
-    assert "though no disk is full now" in said(errno.ENOSPC, "/opt/x")
+    assert "although no disk is full now" in said(errno.ENOSPC, "/opt/x")
     assert "/opt/x" in said(errno.ENOSPC, "/opt/x")
 
 
-def test_what_was_full_is_told_after_it_was_cleared_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A release that did not fit is removed before anybody reads why."""
+def test_a_full_disk_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release that did not fit is removed before the message is made."""
     disk(monkeypatch, 60 * GIB, 0)
     disk_of_host.note_full()
     disk(monkeypatch, 60 * GIB, 9999)
@@ -78,13 +79,13 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("number", OTHERS)
-def test_each_refusal_has_words_of_its_own(number: int) -> None:
+def test_each_refusal_has_its_own_message(number: int) -> None:
+    """Quota, read-only, broken disk, memory and open files have different next steps."""
     assert OTHERS[number] in said(number, "/opt/x")
 
 
-def test_a_program_that_finds_no_room_is_not_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pip's message says that the wheels can't be installed; the cause goes with it, if it is
-    so."""
+def test_a_program_without_space_names_the_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message of a failed program names the full disk, but only if one is full."""
     disk(monkeypatch, 0, 0)
     failed = Failed("the wheels can't be installed", "OSError: [Errno 28] No space left on device")
     assert str(failed).startswith("the wheels can't be installed; the disk is full (")
@@ -93,14 +94,15 @@ def test_a_program_that_finds_no_room_is_not_at_fault(monkeypatch: pytest.Monkey
 
 
 def test_a_missing_program_is_named() -> None:
+    """A missing working folder is not mistaken for a missing program."""
     with pytest.raises(Failed, match="the program no-such-program is not installed on this host"):
         run("no-such-program", "--version")
     with pytest.raises(FileNotFoundError):
         run("true", cwd="/nowhere/at/all")
 
 
-def test_a_program_that_was_killed_says_so() -> None:
-    """Its own words may be none."""
+def test_a_killed_program_is_reported() -> None:
+    """The program itself may have printed nothing."""
     assert (
         run("sh", "-c", "echo begun; kill -9 $$")
         .stdout.splitlines()[-1]
@@ -118,8 +120,8 @@ NGINX = {
     (
         1,
         "unshare: unshare failed: Operation not permitted",
-    ): "nginx can't be tested: a mount namespace",
-    (32, "mount: /etc/nginx: permission denied."): "nginx can't be tested: a mount namespace",
+    ): "nginx can't be tested: root may not make",
+    (32, "mount: /etc/nginx: permission denied."): "nginx can't be tested: root may not make",
     (
         1,
         (
@@ -136,8 +138,8 @@ NGINX = {
 
 
 @pytest.mark.parametrize("case", NGINX)
-def test_why_nginx_was_not_satisfied(case: tuple[int, str]) -> None:
-    """Another site is named where nginx names it, and suspected nowhere else."""
+def test_why_nginx_refuses_a_configuration(case: tuple[int, str]) -> None:
+    """A file that is not the kit's is named only where nginx names it."""
     text = check.why_nginx(done(*case), ["/etc/nginx/conf.d/origin-kit.conf"])
     assert NGINX[case] in text
     assert ("not this kit's" in text) == ("other.conf" in case[1])
@@ -145,12 +147,15 @@ def test_why_nginx_was_not_satisfied(case: tuple[int, str]) -> None:
 
 DJANGO = {
     (1, "SystemCheckError: …"): "the project does not pass its checks",
-    (203, ""): "the release's Python can't be started there (systemd's status 203): run `fab ship`",
+    (
+        203,
+        "",
+    ): "the release's Python can't be started on the host (systemd's status 203): run `fab ship`",
     (
         1,
         "Failed to connect to bus: No such file or directory",
     ): "systemd can't start the project's checks",
-    (255, ""): "ended with status 255 and no word",
+    (255, ""): "ended with status 255 and no output",
 }
 
 
@@ -158,19 +163,21 @@ DJANGO = {
 def test_why_the_project_s_checks_failed(
     case: tuple[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The project, its release, systemd and a killed process are told apart."""
     monkeypatch.setattr(check, "changed_in_release", list)
     assert DJANGO[case] in check.why_django(done(*case))
 
 
-def test_a_changed_release_is_blamed_before_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_release_is_the_first_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the release was changed on the host, the project may be right."""
     monkeypatch.setattr(check, "changed_in_release", lambda: ["app/shop/views.py"])
     assert "its release was changed on the host (app/shop/views.py)" in check.why_django(
         done(1, "x")
     )
 
 
-def test_workers_that_the_kernel_has_killed_are_counted() -> None:
-    """gunicorn's own words. One that it has ended itself, as too slow, is not short of memory."""
+def test_workers_that_the_kernel_killed_are_counted() -> None:
+    """By gunicorn's log; workers that gunicorn itself killed as too slow do not count."""
     said = (
         "[392] [ERROR] Worker (pid:395) was sent SIGKILL! Perhaps out of memory?\n"
         "[409] [INFO] Booting worker with pid: 409\n"
@@ -182,8 +189,8 @@ def test_workers_that_the_kernel_has_killed_are_counted() -> None:
     assert services.killed_in("[INFO] Worker exiting (pid: 395)\n") == 0
 
 
-def test_a_probe_does_not_pass_while_workers_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They came up and answered, so nothing else would say so."""
+def test_killed_workers_fail_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers came up and answered, so no other check would notice."""
     monkeypatch.setattr(services, "service", lambda: "shop.service")
     monkeypatch.setattr(probe, "service", lambda: "shop.service")
     now = time.time()
@@ -205,7 +212,7 @@ def test_a_probe_does_not_pass_while_workers_are_killed(monkeypatch: pytest.Monk
 
 
 def test_a_database_next_to_the_code_names_the_data_folder() -> None:
-    """SQLite names no path, and calls no reason."""
+    """SQLite names neither the path nor the reason."""
     said = (
         "Traceback (most recent call last):\nsqlite3.OperationalError: unable to open database"
         " file\n"
@@ -260,8 +267,7 @@ _THERE = "/opt/shop/venv/lib/python3.11/site-packages"
     ],
 )
 def test_packages_that_do_not_fit_are_both_named(file: str, missing: str, said: str) -> None:
-    """A package for an older Django asks for what is gone; a circle in the project's own code is
-    another matter."""
+    """A package for an older Django imports what is gone; circular imports are another matter."""
     assert (
         django.misfit(
             f'Traceback (most recent call last):\n  File "{file}", line 3, in <module>\n{missing}\n'
@@ -270,8 +276,8 @@ def test_packages_that_do_not_fit_are_both_named(file: str, missing: str, said: 
     )
 
 
-def test_what_django_s_checks_warn_of_is_told_by_its_id() -> None:
-    """A bundle that nobody has built is most often no more than a warning; a long list is cut."""
+def test_warnings_of_django_s_checks_are_shown() -> None:
+    """With their ids; a long list is cut."""
     said = (
         "System check identified some issues:\n\nWARNINGS:\n?: (django_vite.W001) Cannot read Vite"
         " manifest file\n\tHINT: Make sure.\nshop.Item.price: (fields.W340) null has no"
@@ -285,8 +291,8 @@ def test_what_django_s_checks_warn_of_is_told_by_its_id() -> None:
     assert release_check.warnings_of("System check identified no issues (0 silenced).\n") == []
 
 
-def test_an_unbuilt_static_file_comes_with_its_cure() -> None:
-    """A static file that nobody has built comes with its cure."""
+def test_an_unbuilt_static_file_has_a_next_step() -> None:
+    """The message says where to build the file, or how to turn compression off."""
     why = "ValueError: Missing staticfiles manifest entry for 'shop/app.css'"
     assert (
         "collectstatic has not found it: build it before a ship"
@@ -294,4 +300,4 @@ def test_an_unbuilt_static_file_comes_with_its_cure() -> None:
     )
     assert release_check.static_file_to_build("ValueError: no") == ""
     offline = "OfflineGenerationError: You may need to run 'python manage.py compress'"
-    assert "have COMPRESS_ENABLED come out False" in release_check.static_file_to_build(offline)
+    assert "let COMPRESS_ENABLED be False" in release_check.static_file_to_build(offline)

@@ -1,4 +1,4 @@
-"""What root reads of the application's: with every file that an application could put there."""
+"""What root reads of the application's files, whatever the application puts there."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ GOOD = {"fingerprint": "f", "release": "/opt/shop/releases/a"}
 
 @pytest.fixture
 def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of records below a root of the test's own, where a living process counts as one of
-    the unit's."""
+    """The folder of records below another root, where every living process counts."""
     monkeypatch.setattr(places, "ROOT", tmp_path)
     folder = tmp_path / "run/shop/workers"
     folder.mkdir(parents=True)
@@ -30,8 +29,7 @@ def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_records_of_living_workers_are_read(workers: Path) -> None:
-    """A record of a process that has ended, and one with no number for a name, count for
-    nothing."""
+    """Records of ended processes, and files with other names, do not count."""
     (workers / str(os.getpid())).write_text(json.dumps({**GOOD, "more": 1}))
     (workers / "99999999").write_text(json.dumps(GOOD))
     (workers / ".1").write_text(json.dumps(GOOD))
@@ -52,7 +50,8 @@ def test_records_of_living_workers_are_read(workers: Path) -> None:
     ],
     ids=["empty", "no keys", "a list", "null", "no text", "deep", "a number", "long"],
 )
-def test_a_broken_record_is_none(workers: Path, text: bytes) -> None:
+def test_a_broken_record_is_ignored(workers: Path, text: bytes) -> None:
+    """Whatever the file contains, no error is raised."""
     (workers / "1").write_bytes(text)
     assert worker_records("shop") == []
 
@@ -84,6 +83,7 @@ def test_only_small_regular_files_are_read(workers: Path, tmp_path: Path) -> Non
 
 
 def test_a_folder_that_is_a_link_is_not_entered(workers: Path, tmp_path: Path) -> None:
+    """Not even where the link leads to good records."""
     elsewhere = tmp_path / "elsewhere"
     workers.rename(elsewhere)
     (elsewhere / str(os.getpid())).write_text(json.dumps(GOOD))
@@ -91,16 +91,18 @@ def test_a_folder_that_is_a_link_is_not_entered(workers: Path, tmp_path: Path) -
     assert worker_records("shop") == []
 
 
-def test_a_flood_of_names_is_read_up_to_a_limit(
-    workers: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_number_of_records_is_limited(workers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of files takes no longer."""
     monkeypatch.setattr(untrusted, "MOST_RECORDS", 10)
     for number in range(50):
         (workers / f"x{number}").touch()
     assert worker_records("shop") == []
 
 
-def test_no_folder_is_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_folder_there_is_no_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first start of the service there is no folder of records."""
     monkeypatch.setattr(places, "ROOT", tmp_path)
     assert worker_records("shop") == []
 
@@ -108,8 +110,7 @@ def test_no_folder_is_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_process_outside_of_the_unit_is_no_worker(
     workers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a host the process has to be in the unit's control group: process 1 lives and is in no
-    application's."""
+    """The process must be in the unit's control group; process 1 is in no application's."""
     monkeypatch.setattr(places, "ROOT", Path("/"))
     assert not untrusted._in_unit(1, "shop.service")
     assert not untrusted._in_unit(99999999, "shop.service")
@@ -124,6 +125,7 @@ def sent(*files: tuple[object, object, bytes], end: object = None) -> io.BytesIO
 
 
 def test_files_arrive_with_fixed_modes(tmp_path: Path) -> None:
+    """Each has its content and mode 0644."""
     receive(sent(("a/b.css", 3, b"css"), ("c", 0, b"")), tmp_path)
     assert (tmp_path / "a/b.css").read_bytes() == b"css"
     assert (tmp_path / "a/b.css").stat().st_mode & 0o7777 == 0o644
@@ -153,12 +155,11 @@ def test_files_arrive_with_fixed_modes(tmp_path: Path) -> None:
         sent(("x/" * 50 + "x", 1, b"x")),
     ],
 )
-def test_what_the_kit_would_not_send_is_refused(tmp_path: Path, source: io.BytesIO) -> None:
-    """Cut short, outside, twice, too deep, or no such thing at all: an error, and nothing outside
-    of the folder."""
+def test_unexpected_input_is_refused(tmp_path: Path, source: io.BytesIO) -> None:
+    """Incomplete, outside, twice, too deep or no file at all: always an error."""
     folder = tmp_path / "static"
     folder.mkdir()
-    with pytest.raises(Failed, match="did not arrive whole"):
+    with pytest.raises(Failed, match="did not arrive completely"):
         receive(source, folder)
     assert [path.name for path in tmp_path.iterdir()] == ["static"]
 
@@ -166,6 +167,7 @@ def test_what_the_kit_would_not_send_is_refused(tmp_path: Path, source: io.Bytes
 def test_more_files_than_the_limit_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The message names the limit."""
     monkeypatch.setattr(untrusted, "MOST_FILES", 2)
     with pytest.raises(Failed, match="more than 2 files"):
         receive(sent(*((f"{number}", 0, b"") for number in range(3))), tmp_path)
@@ -174,8 +176,8 @@ def test_more_files_than_the_limit_are_refused(
 # ------------------------------------------------------------------------------------------ answers
 
 
-def test_an_answer_that_drips_is_not_waited_for() -> None:
-    """A socket's own time-out begins again with every byte."""
+def test_an_answer_has_a_time_limit() -> None:
+    """A socket's own time-out starts again with every byte."""
     near, far = socket.socketpair()
     stop = threading.Event()
 
@@ -188,7 +190,7 @@ def test_an_answer_that_drips_is_not_waited_for() -> None:
     began = time.monotonic()
     near.settimeout(5)
     try:
-        with pytest.raises(TimeoutError, match=r"no whole answer within 0.5 s"), within(0.5):
+        with pytest.raises(TimeoutError, match=r"no complete answer within 0.5 s"), within(0.5):
             while near.recv(1):
                 pass
     finally:

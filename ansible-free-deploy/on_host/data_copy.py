@@ -1,8 +1,8 @@
-"""Take the application's data off a host that is replaced, and put it on the one that replaces it.
+"""Copy the application's data from a host that is replaced to the host that replaces it.
 
-What is copied off goes to the operator as events, `{"data": base64}`. Root reads and writes nothing
-below /var/lib/<app>: `as_user/copy_data.py` does, which also says what the archive is, and root
-hands its streams on without looking inside.
+The data goes to the operator as events, `{"data": base64}`. Root reads and writes nothing below
+/var/lib/<app>: `as_user/copy_data.py` does, which also describes the archive, and root forwards its
+streams without looking inside.
 """
 
 from __future__ import annotations
@@ -14,30 +14,31 @@ import os
 import select
 import shutil
 import sys
-from typing import Any, Callable, Iterator  # noqa: UP035 - Python 3.9 has no other
+from typing import Callable, Iterator  # noqa: UP035 - Python 3.9 has no other
 
 from on_host import audit, claims, journal, moves, places, replacement
+from on_host.confined import Ended
 from on_host.disk import trouble
 from on_host.lock import take_lock
 from on_host.orders import ORDERS, Json
 from on_host.runtime import SILENCE_S, Failed, emit, last_lines, run, send_heartbeats, step
 from on_host.user import in_data, make_user
 
-LIMIT_S = (
-    24 * 3600
-)  # for one copy; what counts is that something moves, which the operator's side sees
-CHUNK = 1 << 18
+LIMIT_S = 24 * 3600  # for one copy; the operator's side stops it when no data moves
+CHUNK = 1 << 18  # bytes
 
 
 # ------------------------------------------------------------------------------------- the old host
 
 
 def close() -> Json:
-    """Nobody else changes this host from here on; its own replacement brings the configuration that
-    takes no writes."""
+    """Refuse all other changes of this host from now on.
+
+    Its replacement then deploys the configuration that takes no writes.
+    """
     if journal.exists():
         raise Failed(
-            "a change that was interrupted is open here: run `fab deploy`, then this again"
+            "an interrupted change is unfinished on this host: run `fab deploy`, then this again"
         )
     mark = replacement.close()
     audit.write(f"closed: {mark['name']} is being replaced", mark["id"], "replacement")
@@ -45,11 +46,13 @@ def close() -> Json:
 
 
 def copy() -> Json:
-    """Stop the application, then send its data: at most ORDERS["most"] bytes, for which the
-    operator has room."""
+    """Stop the application, then send its data.
+
+    At most ORDERS["most"] bytes are sent, for which the operator's disk has room.
+    """
     mark = replacement.read()
     if mark.get("state") != replacement.CLOSED:
-        raise Failed("this host takes writes, so its data can't be copied; run this again")
+        raise Failed("this host still takes writes, so its data can't be copied; run this again")
     step("stop", f"stops {places.app()}")
     for unit in claims.units_of(places.app()):
         run("systemctl", "stop", unit)
@@ -57,26 +60,24 @@ def copy() -> Json:
     step("copy", "copies the data")
     sender = Sender()
     done = in_data("copy_data", "read", into=sender, most=sys.maxsize, limit_s=LIMIT_S)
-    if done.returncode:
-        raise Failed(
-            f"the data can't be copied: {last_lines(done.stdout, 1)}", last_lines(done.stdout)
-        )
+    must(done, "the data can't be copied")
     return {
         "closing": mark["closing"],
         "size": sender.size,
-        "digest": sender.seen.hexdigest(),
+        "digest": sender.digest.hexdigest(),
         "told": summary(done.stdout),
     }
 
 
 class Sender:
-    """Sends what is written to it to the operator. One who is gone ends it."""
+    """Sends what is written to it to the operator. Raises Failed where the operator is gone."""
 
     def __init__(self) -> None:
-        self.seen, self.size = hashlib.sha256(), 0
+        self.digest = hashlib.sha256()
+        self.size = 0
 
     def write(self, data: bytes) -> None:
-        self.seen.update(data)
+        self.digest.update(data)
         self.size += len(data)
         if self.size > ORDERS["most"]:
             raise Failed(
@@ -84,29 +85,37 @@ class Sender:
                 f" {ORDERS['place']} on your side; make room there, then run this again"
             )
         for start in range(0, len(data), CHUNK):
-            if not emit(data=base64.b64encode(data[start : start + CHUNK]).decode()):
+            chunk = data[start : start + CHUNK]
+            if not emit(data=base64.b64encode(chunk).decode()):
                 raise Failed("the operator is gone")
 
 
-def summary(said: str) -> Json:
-    """What the application's user says of what it read: for a person, nothing rests on it."""
-    try:
-        found = json.loads(said.strip().splitlines()[-1])
-    except (ValueError, IndexError, RecursionError):
+def summary(output: str) -> Json:
+    """The last line of copy_data's output, for a person.
+
+    The application's user wrote it, so no decision depends on it.
+    """
+    lines = output.strip().splitlines()
+    if not lines:
         return {}
-    return found if isinstance(found, dict) else {}
+    try:
+        parsed = json.loads(lines[-1])
+    except (ValueError, RecursionError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def reopen() -> Json:
-    """The ordinary configuration is back: forget that this host was closed, and the configuration
-    that it had then."""
+    """Forget that this host was closed, and remove the configuration that it had then.
+
+    The ordinary configuration must be current again.
+    """
     current = os.path.realpath(str(places.CONFIGURATION))
-    for closed in places.GENERATIONS.glob(
-        f"{ORDERS['generation']}*"
-    ):  # its id ends with a mark of the host's secrets
+    # The id of a generation ends with a mark of the host's secrets.
+    for closed in places.GENERATIONS.glob(f"{ORDERS['generation']}*"):
         if str(closed) == current:
             raise Failed(
-                "this host is still on the configuration that takes no writes; run this again"
+                "this host still has the configuration that takes no writes; run this again"
             )
         shutil.rmtree(str(closed))
     replacement.forget()
@@ -118,24 +127,16 @@ def reopen() -> Json:
 
 
 def restore() -> Json:
-    """Make the user and put the data in its place: all of it, compared with the manifest, or
-    nothing."""
-    closing, mark = str(ORDERS["closing"]), replacement.read()
-    if mark.get("state") == replacement.RESTORED and mark["closing"] == closing:
+    """Make the application's user and restore the data: all of it, or nothing.
+
+    The restored data is compared with the manifest.
+    """
+    closing = str(ORDERS["closing"])
+    mark = replacement.read()
+    state = mark.get("state")
+    if state == replacement.RESTORED and mark["closing"] == closing:
         return {"restored": False}
-    if os.path.lexists(str(places.data())) and mark.get("state") not in (
-        replacement.RESTORING,
-        replacement.RESTORED,
-    ):
-        raise Failed(
-            f"{places.data()} is there already, and no `fab replace` has put it there; it was left"
-            " as it is"
-        )
-    if found := claims.conflicts(places.app()):
-        raise Failed(
-            f"the name {places.app()} is taken here by what this kit did not make:"
-            f" {'; '.join(found)}"
-        )
+    refuse_other_data(state)
     replacement.write(replacement.RESTORING, closing)
     claims.write_mark(places.app())
     for unit in claims.units_of(places.app()):
@@ -143,48 +144,75 @@ def restore() -> Json:
     step("user", "makes the application's user")
     make_user()
     moves.nobody_works_as(places.app())
-    must(in_data("copy_data", "empty"), "what an earlier run has left can't be removed")
+    must(in_data("copy_data", "empty"), "the data of an earlier try can't be removed")
     step("restore", "restores the data and compares it")
-    told = put_back()
+    restored = put_back()
     os.sync()
     replacement.write(replacement.RESTORED, closing)
     audit.write("restored", str(ORDERS["replacement"]), "replacement")
-    return {"restored": True, "told": told}
+    return {"restored": True, "told": restored}
+
+
+def refuse_other_data(state: object) -> None:
+    """Raise Failed where this host has data or files that no `fab replace` has put there."""
+    from_replace = state in (replacement.RESTORING, replacement.RESTORED)
+    if os.path.lexists(str(places.data())) and not from_replace:
+        raise Failed(
+            f"{places.data()} exists already on this host, and no `fab replace` has put it there;"
+            " nothing was changed. Move it away, then run this again"
+        )
+    conflicts = claims.conflicts(places.app())
+    if conflicts:
+        raise Failed(
+            f"the name {places.app()} is taken on this host by what this kit did not make:"
+            f" {'; '.join(conflicts)}; remove it, then run this again"
+        )
 
 
 def put_back() -> Json:
-    seen = hashlib.sha256()
-    source = counted(ORDERS["size"], seen)
+    """Restore the data that the operator sends; the summary of it."""
+    digest = hashlib.sha256()
+    source = received(ORDERS["size"], digest)
     done = in_data("copy_data", "write", source=source, limit_s=LIMIT_S)
     must(done, "the data was not restored")
-    if seen.hexdigest() != ORDERS["digest"]:
+    if digest.hexdigest() != ORDERS["digest"]:
         raise Failed("the data arrives incomplete; was the connection cut? run this again")
     return summary(done.stdout)
 
 
-def must(done: Any, what: str) -> None:
+def must(done: Ended, what: str) -> None:
+    """Raise Failed where a program did not succeed."""
     if done.returncode:
-        raise Failed(f"{what}: {last_lines(done.stdout, 1)}", last_lines(done.stdout))
+        why = last_lines(done.stdout, 1)
+        raise Failed(f"{what}: {why}", last_lines(done.stdout))
 
 
-def counted(size: int, seen: Any) -> Iterator[bytes]:
-    """What the operator sends; it ends early where nothing more comes for a while, which the digest
-    shows."""
+def received(size: int, digest: hashlib._Hash) -> Iterator[bytes]:
+    """The bytes that the operator sends, all of them added to `digest`.
+
+    They end early where nothing comes for a while; then the digest is another.
+    """
     left = size
     while left:
-        # What came along with the orders is in the buffer, and `select` sees only what is not.
-        if left != size and not select.select([sys.stdin], [], [], SILENCE_S)[0]:
+        # The first bytes came with the orders and are in the buffer, which `select` does not see.
+        if left != size and not is_readable():
             return
         chunk = sys.stdin.buffer.read1(min(left, CHUNK))  # type: ignore[union-attr]
         if not chunk:
             return
         left -= len(chunk)
-        seen.update(chunk)
+        digest.update(chunk)
         yield chunk
 
 
+def is_readable() -> bool:
+    """Whether the operator sends something before the time is up."""
+    readable, _, _ = select.select([sys.stdin], [], [], SILENCE_S)
+    return bool(readable)
+
+
 def settle() -> Json:
-    """The new host serves: it is one as any other."""
+    """The new host serves: forget that it replaced another one."""
     replacement.forget()
     return {}
 

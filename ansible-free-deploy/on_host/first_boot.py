@@ -1,4 +1,4 @@
-"""How far the first boot of this host has come, in its own words."""
+"""How far the first boot of this host has got, in its own output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from on_host.runtime import emit, run
 
 
 def main() -> int:
-    """ORDERS["question"] is shell; its answer is the `text` of the result."""
-    told = run("sh", "-c", str(ORDERS["question"]), stderr=subprocess.DEVNULL)
-    emit(result={"text": told.stdout})
+    """Run ORDERS["question"], which is shell; its output is the `text` of the result."""
+    done = run("sh", "-c", str(ORDERS["question"]), stderr=subprocess.DEVNULL)
+    emit(result={"text": done.stdout})
     return 0

@@ -1,8 +1,7 @@
-"""Where a symbolic link of a release leads, by names alone: what the kernel would do, without
-asking any disk.
+"""Where a symbolic link of a release leads, computed from names alone, as the kernel follows it.
 
-The operator's side asks before it packs, the host before it makes a link. A check of one link's own
-words is not enough: `a -> b/c` and `x -> a/../..` are each harmless to read and lead outside
+The operator's side checks before it packs, the host before it makes a link. Checking each target
+for itself is not enough: `a -> b/c` and `x -> a/../..` each look harmless, and lead outside
 together.
 """
 
@@ -14,15 +13,20 @@ _LONGEST_CHAIN = 40  # links that Linux follows for one path
 
 
 def leading_out(links: Mapping[str, str]) -> list[str]:
-    """Those of `links` (path → target, both relative to the tree) that leave the tree or go in a
-    circle."""
+    """Those of `links` that leave the tree or go in a circle.
+
+    `links` maps path → target, both relative to the tree.
+    """
     return [path for path in sorted(links) if resolve(path, links) is None]
 
 
 def resolve(path: str, links: Mapping[str, str]) -> list[str] | None:
-    """The parts of the place where `path` ends, every link followed; None where it leaves the tree,
-    also on the way to a place inside, or follows too many."""
-    left = path.split("/")[::-1]
+    """The parts of the place where `path` ends when every link is followed.
+
+    None where it leaves the tree, even on the way to a place inside, or follows too many links.
+    """
+    left = path.split("/")
+    left.reverse()
     here: list[str] = []
     followed = 0
     while left:
@@ -34,10 +38,11 @@ def resolve(path: str, links: Mapping[str, str]) -> list[str] | None:
         elif part not in ("", "."):
             here.append(part)
             target = links.get("/".join(here))
-            if target is not None:
-                followed += 1
-                if followed > _LONGEST_CHAIN or target.startswith("/"):
-                    return None
-                here.pop()
-                left += target.split("/")[::-1]
+            if target is None:
+                continue
+            followed += 1
+            if followed > _LONGEST_CHAIN or target.startswith("/"):
+                return None
+            here.pop()
+            left += reversed(target.split("/"))
     return here

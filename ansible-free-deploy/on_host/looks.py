@@ -1,4 +1,4 @@
-"""The verbs that only look. Each answers in one exchange and waits for nobody."""
+"""The read-only verbs. Each answers in one exchange and waits for no other process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ from on_host.work import still_serves, told
 
 def history() -> Json:
     """What was deployed and shipped here, the last first, and what a rollback can go to."""
-    lines, count = audit.lines(), ORDERS.get("count", 200)
+    lines = audit.lines()
+    count = ORDERS.get("count", 200)
     return {
         "current": current_id(),
         "kept": kept(),
@@ -55,13 +56,15 @@ def releases() -> Json:
 
 
 def logs() -> Json:
-    """The last that nginx and the application wrote."""
-    secrets = with_todays_text(current_record()["files"])
-    hide_also(secret for file in secrets for secret in environment(file["text"]).values())
-    return {"text": hide(logfiles.last(ORDERS.get("count", 20), ORDERS["units"]))}
+    """The last lines that nginx and the application logged, without secrets."""
+    for file in with_todays_text(current_record()["files"]):
+        hide_also(environment(file["text"]).values())
+    text = logfiles.last(ORDERS.get("count", 20), ORDERS["units"])
+    return {"text": hide(text)}
 
 
 def plan() -> Json:
+    """What a deploy of the generation in the orders would change."""
     generation = given()
     name_checks.check(generation, places.app())
     wrong, reasons = compare(generation)
@@ -79,8 +82,7 @@ def plan() -> Json:
 
 
 def status() -> Json:
-    """What this host holds and what its processes loaded, compared with the outline of what it
-    should hold."""
+    """What this host holds and its processes loaded, compared with the outline in the orders."""
     found = held()
     wrong, reasons = outline.compare(ORDERS["outline"])
     return {**found, "differs": [*wrong, *logins.differences()], "restarts": reasons}
@@ -91,11 +93,12 @@ def held() -> Json:
     name_checks.refuse_others(places.app())
     active = {unit: activity(unit) for unit in ORDERS["units"]}
     serves = places.current_id()
+    ships = shipped.ships(audit.lines())
     return {
         "generation": current_id(),
         "release": places.current_folder(),
         "revision": shipped.revision(serves) if serves else None,
-        "last_ship": shipped.last_change(shipped.ships(audit.lines()), serves),
+        "last_ship": shipped.last_change(ships, serves),
         "made_from": release_made_from(),
         "units": active,
         "workers_killed": workers_killed(service()),
@@ -107,21 +110,24 @@ def held() -> Json:
 
 
 def examine() -> Json:
-    """Everything a diagnosis wants of this host: its state, the diff, and what nginx and gunicorn
-    answer when asked beside each other. ORDERS["questions"]: [via ("nginx" or "gunicorn"), method,
-    target, [[name, value], ...]].
+    """All that a diagnosis needs of this host.
+
+    That is its state, the diff, and the answers of nginx and gunicorn to the same requests.
+    ORDERS["questions"]: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]].
     """
     started = time.time()
     answers = [answer(*question) for question in ORDERS["questions"]]
-    words, log = "", None
-    if any(one.get("status", 0) >= 500 for one in answers) and has_service():
-        words = journal_of(service(), since=started)
-        if not EXCEPTION.search(words):
-            log = project_log.destinations()
-            words = journal_of(
-                service(), since=started
-            )  # a line may be written later than its answer
-    return {**plan(), **held(), "answers": answers, "last_words": hide(words), "request_log": log}
+    result = {**plan(), **held(), "answers": answers, "last_words": "", "request_log": None}
+    has_failures = any(found.get("status", 0) >= 500 for found in answers)
+    if not has_failures or not has_service():
+        return result
+    log = journal_of(service(), since=started)
+    if not EXCEPTION.search(log):
+        result["request_log"] = project_log.destinations()
+        # A line may be written later than its answer.
+        log = journal_of(service(), since=started)
+    result["last_words"] = hide(log)
+    return result
 
 
 def outcome() -> Json:

@@ -1,5 +1,4 @@
-"""Where the project's own log of failed requests goes on this host, asked of the project as its
-user."""
+"""Where the project's own log of failed requests goes; the project is asked, as its user."""
 
 from __future__ import annotations
 
@@ -13,41 +12,43 @@ from on_host.orders import Json
 from on_host.runtime import hide
 
 LIMIT_S = 30
-_MOST_FILES, _MOST_TEXT, _MOST_NAME = 5, 4_000, 200
+_MOST_FILES = 5
+_LONGEST_TEXT = 4_000
+_LONGEST_NAME = 200
 
 
 def destinations() -> Json | None:
-    """See `as_user/request_log.py`; None where the project can't say."""
-    app, code, here = places.app(), places.current_folder(), places.CONFIGURATION
+    """See `as_user/request_log.py`; None where the project can't answer."""
+    app = places.app()
+    code = places.current_folder()
     if code is None:
         return None
-    # Not by the name of what a ship runs, which goes on meanwhile.
+    # Not the name that a ship uses: a ship may run at the same time.
     unit = f"origin-kit-asked-{app}-{os.getpid()}"
-    place = Confined(
-        app, app, (here / "systemd" / f"{app}.service").read_text(), places.RUN / unit, unit
-    )
+    service = (places.CONFIGURATION / "systemd" / f"{app}.service").read_text()
+    place = Confined(app, app, service, places.RUN / unit, unit)
     done = place.run(
         f"{code}/venv/bin/python",
         "-c",
         text("request_log"),
         cwd=f"{code}/app",
-        files=(here / "secrets.env", here / "environment"),
+        files=(places.CONFIGURATION / "secrets.env", places.CONFIGURATION / "environment"),
         limit_s=LIMIT_S,
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"request_log"')]
-    return told(hide(lines[-1])) if lines else None
+    if not lines:
+        return None
+    return checked(hide(lines[-1]))
 
 
-def told(line: str) -> Json | None:
-    """What the project says of its log, in the form that it should have and with bounds; None for
-    anything else."""
+def checked(line: str) -> Json | None:
+    """The project's answer, with bounds; None where it has not the expected form."""
     try:
-        found = json.loads(line)["request_log"]
-        files = list(found["files"].items())[:_MOST_FILES]
-        return {
-            "files": {str(path)[:_MOST_TEXT]: str(end)[-_MOST_TEXT:] for path, end in files},
-            "journal": found["journal"] is True,
-            "others": [str(name)[:_MOST_NAME] for name in found["others"][:_MOST_FILES]],
-        }
+        answer = json.loads(line)["request_log"]
+        ends = {}
+        for path, end in list(answer["files"].items())[:_MOST_FILES]:
+            ends[str(path)[:_LONGEST_TEXT]] = str(end)[-_LONGEST_TEXT:]
+        others = [str(name)[:_LONGEST_NAME] for name in answer["others"][:_MOST_FILES]]
+        return {"files": ends, "journal": answer["journal"] is True, "others": others}
     except (ValueError, LookupError, TypeError, AttributeError):
         return None

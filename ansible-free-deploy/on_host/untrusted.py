@@ -1,5 +1,4 @@
-"""Read what the application wrote, as root: never by path, never without a bound, never waiting for
-it.
+"""Read what the application wrote, as root, safely: not by path, not without limit, not blocking.
 
 The application may have put anything where these functions look: a link to /etc/shadow, a pipe that
 nobody writes to, a file of a terabyte, a folder that is swapped while it is read. Root opens its
@@ -22,7 +21,7 @@ from on_host import places
 from on_host.orders import Json
 from on_host.runtime import Failed
 
-LARGEST_RECORD = 4096  # bytes of what a worker says it loaded
+LARGEST_RECORD = 4096  # bytes of what a worker reports to have loaded
 MOST_RECORDS = 4096
 MOST_FILES = 200_000  # of a release's static files
 LARGEST_HEADER = 16_384
@@ -32,31 +31,31 @@ _LONGEST_NAME = 255
 _SAFE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-# --------------------------------------------------------------------------------- what workers say
+# ----------------------------------------------------------------------------- records of workers
 
 
 def worker_records(app: str) -> list[Json]:
-    """What the living workers of the application's unit say that they loaded: `fingerprint` and
-    `release`, texts.
+    """What the living workers of the application's unit report to have loaded.
 
-    /run is root's; /run/<app> and all below it are the application's. A record counts if it is a
-    small regular file whose name is the number of a process in the unit's own control group.
+    Each record has the texts `fingerprint` and `release`. /run is root's; /run/<app> and all below
+    it are the application's. A record counts if it is a small regular file whose name is the
+    number of a process in the unit's own control group.
     """
-    found = []
+    records = []
     with contextlib.suppress(OSError), _folder(places.ROOT / "run", app, "workers") as workers:
         with os.scandir(workers) as entries:
             names = [entry.name for entry in itertools.islice(entries, MOST_RECORDS)]
         for name in names:
-            if (
-                name.isascii()
-                and name.isdigit()
-                and len(name) < 9
-                and _in_unit(int(name), f"{app}.service")
-            ):
-                record = _record(_small_file(workers, name))
-                if record is not None:
-                    found.append(record)
-    return found
+            if not _is_process_number(name) or not _in_unit(int(name), f"{app}.service"):
+                continue
+            record = _record(_small_file(workers, name))
+            if record is not None:
+                records.append(record)
+    return records
+
+
+def _is_process_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and len(name) < 9
 
 
 @contextlib.contextmanager
@@ -80,45 +79,57 @@ def _small_file(folder: int, name: str) -> bytes:
     except OSError:
         return b""
     try:
-        found = os.fstat(descriptor)
-        fits = stat.S_ISREG(found.st_mode) and found.st_size <= LARGEST_RECORD
-        return os.read(descriptor, LARGEST_RECORD) if fits else b""
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_RECORD:
+            return b""
+        return os.read(descriptor, LARGEST_RECORD)
     finally:
         os.close(descriptor)
 
 
 def _record(text: bytes) -> Json | None:
+    """The record in a worker's file; None for anything else."""
     try:
         data: Any = json.loads(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(data, dict):
         return None
-    record = {key: data.get(key) for key in ("fingerprint", "release")}
-    return record if all(isinstance(value, str) for value in record.values()) else None
+    record = {}
+    for key in ("fingerprint", "release"):
+        value = data.get(key)
+        if not isinstance(value, str):
+            return None
+        record[key] = value
+    return record
 
 
 def _in_unit(process: int, unit: str) -> bool:
-    """Whether systemd counts the process among the unit's; below another root (in tests), whether
-    it lives."""
+    """Whether systemd counts the process among the unit's.
+
+    Below another root (in tests) every living process counts.
+    """
     if Path("/") != places.ROOT:
         return Path(f"/proc/{process}").exists()
     try:
         lines = Path(f"/proc/{process}/cgroup").read_text().splitlines()
     except OSError:
         return False
-    groups = [
-        line.split(":", 2)[2] for line in lines if line.split(":", 2)[1] in ("", "name=systemd")
-    ]
-    return any(unit in group.split("/") for group in groups)
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers in ("", "name=systemd") and unit in group.split("/"):
+            return True
+    return False
 
 
-# ------------------------------------------------------------------------------------- what it logs
+# --------------------------------------------------------------------------------------------- logs
 
 
 def tail(folder: Path, name: str, most: int) -> list[str]:
-    """The last lines of a file in a folder of root's, at most `most` and LARGEST_TAIL bytes; none
-    where there is no such file, and one that says so where it is no regular file."""
+    """The last lines of a file in a folder of root's, at most `most` and LARGEST_TAIL bytes.
+
+    No lines where there is no such file; one that says so where it is no regular file.
+    """
     try:
         with _folder(folder) as opened:
             descriptor = os.open(name, _SAFE, dir_fd=opened)
@@ -127,23 +138,25 @@ def tail(folder: Path, name: str, most: int) -> list[str]:
     except OSError as problem:
         return [f"{folder / name} is not shown: {problem.strerror}"]
     with os.fdopen(descriptor, "rb") as source:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             return [f"{folder / name} is not shown: it is no regular file"]
-        begin = max(0, found.st_size - LARGEST_TAIL)
+        begin = max(0, status.st_size - LARGEST_TAIL)
         source.seek(begin)
         lines = source.read(LARGEST_TAIL).decode(errors="replace").split("\n")
-        return [line for line in lines[1 if begin else 0 :] if line][-most:]
+    if begin:
+        lines = lines[1:]  # the first one may begin in its middle
+    return [line for line in lines if line][-most:]
 
 
-# ------------------------------------------------------------------------------- what it hands over
+# ------------------------------------------------------------------------------------- static files
 
 
 def receive(source: BinaryIO, folder: Path) -> None:
-    """Write what `as_user/static_files.py` sent to `folder`, which is new and root's: only regular
-    files, only inside, mode 0644.
+    """Write what `as_user/static_files.py` sent to `folder`, which is new and root's.
 
-    Whoever wrote `source` is not trusted: Failed for anything that it would not send.
+    Only regular files are written, only inside, with mode 0644. Whoever wrote `source` is not
+    trusted: raises Failed for anything that static_files.py would not send.
     """
     for count in range(MOST_FILES + 1):
         path, size = _header(source)
@@ -151,20 +164,27 @@ def receive(source: BinaryIO, folder: Path) -> None:
             if size != count:
                 raise _broken("the end is missing")
             return
-        place = folder / _inside(path)
-        try:
-            place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            descriptor = os.open(
-                str(place), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644
-            )
-        except (FileExistsError, NotADirectoryError):
-            raise _broken(f"{path!r} comes twice") from None
-        with os.fdopen(descriptor, "wb") as out:
+        with _created(folder / _inside(path), path) as out:
             _copy(source, out, size)
-    raise Failed(f"collectstatic leaves more than {MOST_FILES} files; serve them from elsewhere")
+    raise Failed(
+        f"collectstatic leaves more than {MOST_FILES} files, the most that a release may have;"
+        " serve them from another place, then ship again"
+    )
+
+
+def _created(place: Path, path: str) -> BinaryIO:
+    """A new file at `place`, with its folders. Raises Failed where there is one already."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor = os.open(str(place), flags, 0o644)
+    except (FileExistsError, NotADirectoryError):
+        raise _broken(f"{path!r} comes twice") from None
+    return os.fdopen(descriptor, "wb")
 
 
 def _header(source: BinaryIO) -> tuple[str, int]:
+    """The next file's name and size; for the end "" and the number of files."""
     try:
         path, size = json.loads(source.readline(LARGEST_HEADER))
     except (ValueError, TypeError, RecursionError):
@@ -175,11 +195,16 @@ def _header(source: BinaryIO) -> tuple[str, int]:
 
 
 def _inside(path: str) -> PurePosixPath:
+    """`path` where it stays inside the folder. Raises Failed for others."""
     parts = path.split("/")
-    if len(parts) > _DEEPEST or any(part in ("", ".", "..") or "\0" in part for part in parts):
-        raise _broken(f"the name {path[:80]!r}")
-    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
-        raise _broken(f"the name {path[:80]!r} is too long")
+    shown = path[:80]
+    if len(parts) > _DEEPEST:
+        raise _broken(f"the name {shown!r} has too many folders")
+    for part in parts:
+        if part in ("", ".", "..") or "\0" in part:
+            raise _broken(f"the name {shown!r}")
+        if len(os.fsencode(part)) > _LONGEST_NAME:
+            raise _broken(f"the name {shown!r} is too long")
     return PurePosixPath(path)
 
 
@@ -187,28 +212,30 @@ def _copy(source: BinaryIO, out: BinaryIO, size: int) -> None:
     while size:
         data = source.read(min(size, 1 << 20))
         if not data:
-            raise _broken("a file is cut short")
+            raise _broken("a file is incomplete")
         out.write(data)
         size -= len(data)
 
 
 def _broken(what: str) -> Failed:
     return Failed(
-        f"the static files did not arrive whole ({what}): collectstatic was killed, or a process of"
-        " the application's user tampers with it; ship again"
+        f"the static files did not arrive completely ({what}): collectstatic was killed, or another"
+        " process of the application's user interferes with it; ship again"
     )
 
 
-# ---------------------------------------------------------------------------------- what it answers
+# ------------------------------------------------------------------------------------------ answers
 
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError when the time is up: a time-out of a socket begins again with every byte
-    that drips in."""
+    """Raise TimeoutError when the time is up.
+
+    A socket's own time-out is not enough: it starts again with every byte that arrives.
+    """
 
     def ring(number: int, frame: object) -> None:
-        raise TimeoutError(f"no whole answer within {seconds:g} s")
+        raise TimeoutError(f"no complete answer within {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

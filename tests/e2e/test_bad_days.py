@@ -102,7 +102,7 @@ def test_a_failure_after_the_switch_rolls_all_hosts_back(
         with pytest.raises(change.ChangeError) as caught:
             deploy.everywhere(changed(), "deploy", restart=True)
         assert "frontend-1" in str(caught.value)
-        assert "systemctl restart nginx.service failed" in str(caught.value)
+        assert "`systemctl restart nginx.service` failed" in str(caught.value)
     assert admitted(stack) == {OLD}
     entries = json.loads(stack.fab("history", "--json").stdout)["backend-1"]["deploys"]
     assert entries[0]["result"].startswith("left alone")

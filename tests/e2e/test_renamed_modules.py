@@ -88,7 +88,7 @@ def test_one_that_does_not_come_up_leaves_both_as_they_were(own: Stack) -> None:
         conf.write_text(fails + conf.read_text())
         own.write(**keys)
         said = own.fab("ship", status=1).stderr
-        assert "the one before serves again" in said
+        assert "the previous release serves again" in said
         assert served(own) == before
         own.write()
         assert "as the contract says" in own.fab("status").stdout

@@ -1,5 +1,7 @@
-"""Try a generation before anything changes: nginx on the staged tree, the project under the staged
-settings."""
+"""Validate a generation before anything changes.
+
+nginx is tested on the staged files, the project under the staged settings.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,10 @@ from on_host.runtime import Failed, last_lines, run, step
 
 
 def validate(generation: Json, staged: Path, code: str) -> None:
-    """Try the staged generation with the release in the folder `code`. Raises Failed; nothing was
-    changed then."""
+    """Validate the staged generation with the release in the folder `code`.
+
+    Raises Failed; then nothing was changed.
+    """
     if "gunicorn" in generation["fingerprints"]:
         step("check-django", "checks the project with the staged settings")
         check_django(staged, code)
@@ -28,88 +32,85 @@ def validate(generation: Json, staged: Path, code: str) -> None:
     check_nginx(generation)
 
 
+_NGINX = "/etc/nginx/"
+_NGINX_MAIN = _NGINX + "origin-kit-main.conf"
+_IN_NAMESPACE = (
+    'mount --bind "$1/generations" "$3/generations" && mount --rbind "$3" "$1" && '
+    'mount --bind "$2" /etc/nginx && exec nginx -t -q -c "$4"'
+)
+
+
 def check_nginx(generation: Json) -> None:
-    """`nginx -t` as the host would be after the switch.
+    """Run `nginx -t` on the host as it would be after the switch.
 
     Debian's nginx.conf includes absolute paths, so the staged tree is bound over /etc/nginx in a
-    mount namespace of its own. Raises Failed with nginx's words.
+    mount namespace of its own. Raises Failed with nginx's output.
     """
     import tempfile
 
+    places_of_links = [link["place"] for link in generation["links"]]
     with tempfile.TemporaryDirectory(prefix="origin-kit-") as scratch:
-        nginx, kit = Path(scratch, "nginx"), Path(scratch, "kit")
-        shutil.copytree("/etc/nginx", str(nginx), symlinks=True)
-        kit.mkdir()
-        (kit / "generations").mkdir()
+        nginx = Path(scratch, "nginx")
+        kit = Path(scratch, "kit")
+        lay_out_nginx(generation, nginx)
+        (kit / "generations").mkdir(parents=True)
         (kit / "current").symlink_to("generations/" + generation["id"])
-        for link in generation["links"]:
-            if link["place"].startswith("/etc/nginx/"):
-                point(
-                    nginx / link["place"][len("/etc/nginx/") :],
-                    str(places.CONFIGURATION / link["target"]),
-                )
-        for place in generation["absent"]:
-            if place.startswith("/etc/nginx/"):
-                with contextlib.suppress(FileNotFoundError):
-                    (nginx / place[len("/etc/nginx/") :]).unlink()
-        script = (
-            'mount --bind "$1/generations" "$3/generations" && mount --rbind "$3" "$1" && '
-            'mount --bind "$2" /etc/nginx && exec nginx -t -q -c "$4"'
-        )
-        done = run(
-            "unshare",
-            "-m",
-            "sh",
-            "-c",
-            script,
-            "sh",
-            str(places.KIT),
-            str(nginx),
-            str(kit),
-            main_file(generation),
-        )
+        arguments = [str(places.KIT), str(nginx), str(kit), main_file(places_of_links)]
+        done = run("unshare", "-m", "sh", "-c", _IN_NAMESPACE, "sh", *arguments)
     if done.returncode:
-        linked = [link["place"] for link in generation["links"]]
-        raise Failed(
-            f"{why_nginx(done, linked)}; nothing was changed", done.stdout.replace(scratch, "")
-        )
+        why = why_nginx(done, places_of_links)
+        raise Failed(f"{why}; nothing was changed", done.stdout.replace(scratch, ""))
 
 
-def main_file(generation: Json) -> str:
-    """The file that nginx starts with: the generation's own, or Debian's for one of an older
-    kit."""
-    own = "/etc/nginx/origin-kit-main.conf"
-    return (
-        own if own in [link["place"] for link in generation["links"]] else "/etc/nginx/nginx.conf"
-    )
+def lay_out_nginx(generation: Json, folder: Path) -> None:
+    """Make a copy of /etc/nginx as it would be with the generation's links."""
+    shutil.copytree("/etc/nginx", str(folder), symlinks=True)
+    for link in generation["links"]:
+        if link["place"].startswith(_NGINX):
+            place = folder / link["place"][len(_NGINX) :]
+            point(place, str(places.CONFIGURATION / link["target"]))
+    for place in generation["absent"]:
+        if place.startswith(_NGINX):
+            with contextlib.suppress(FileNotFoundError):
+                (folder / place[len(_NGINX) :]).unlink()
+
+
+def main_file(places_of_links: list[str]) -> str:
+    """The file that nginx starts with: the generation's own; of an older kit, Debian's."""
+    if _NGINX_MAIN in places_of_links:
+        return _NGINX_MAIN
+    return "/etc/nginx/nginx.conf"
 
 
 def why_nginx(done: subprocess.CompletedProcess[str], linked: list[str]) -> str:
-    """Why the test of nginx failed: nginx itself, or what it takes to ask it; `linked` are the
-    kit's own files."""
+    """Why the test of nginx failed; `linked` are the kit's own files."""
     if done.returncode == 127:
-        return "nginx is not installed on this host (Debian: nginx-light)"
+        return "nginx is not installed on this host (Debian: nginx-light); install it"
     if not re.search(r"^nginx: ", done.stdout, re.MULTILINE):
-        return "nginx can't be tested: a mount namespace of its own is refused to root here"
+        return (
+            "nginx can't be tested: root may not make a mount namespace on this host; allow it"
+            " (`unshare -m true` must work)"
+        )
     where = re.search(r" in (/\S+):\d+$", done.stdout, re.MULTILINE)
-    if where and where[1] not in linked and not where[1].startswith(str(places.KIT)):
-        return f"nginx refuses the new configuration because of {where[1]}, which is not this kit's"
-    return "nginx refuses the new configuration"
+    if where is None:
+        return "nginx refuses the new configuration"
+    file = where[1]
+    if file in linked or file.startswith(str(places.KIT)):
+        return "nginx refuses the new configuration"
+    return (
+        f"nginx refuses the new configuration because of {file}, which is not this kit's; correct"
+        " or remove that file"
+    )
 
 
 def check_django(staged: Path, code: str) -> None:
-    """`manage.py check --deploy` under the staged settings, as the service's user and within its
-    limits, or Failed."""
-    app, environment = places.app(), Path(ORDERS["job"], "environment")
-    environment.write_bytes(
-        (staged / "environment").read_bytes().replace(bytes(places.CONFIGURATION), bytes(staged))
-    )
-    place = Confined(
-        app,
-        app,
-        (staged / "systemd" / f"{app}.service").read_text(),
-        Path(ORDERS["job"], "private"),
-    )
+    """Run `manage.py check --deploy` under the staged settings. Raises Failed.
+
+    It runs as the service's user and within the service's limits.
+    """
+    app = places.app()
+    unit = (staged / "systemd" / f"{app}.service").read_text()
+    place = Confined(app, app, unit, Path(ORDERS["job"], "private"))
     done = place.run(
         f"{code}/venv/bin/python",
         "manage.py",
@@ -118,7 +119,7 @@ def check_django(staged: Path, code: str) -> None:
         "--fail-level",
         "ERROR",
         cwd=f"{code}/app",
-        files=(staged / "secrets.env", environment),
+        files=(staged / "secrets.env", staged_environment(staged)),
     )
     if done.late:
         raise Failed(
@@ -131,26 +132,37 @@ def check_django(staged: Path, code: str) -> None:
         raise Failed(f"{why}; nothing was changed", last_lines(done.stdout))
 
 
-_SYSTEMD_EXITS = range(200, 250)  # systemd.exec(5): it did not come to start the program
-_NOT_ASKED = ("Failed to connect to bus", "Failed to start transient", "Failed to create bus")
+def staged_environment(staged: Path) -> Path:
+    """The service's environment file with the paths of the staged files."""
+    file = Path(ORDERS["job"], "environment")
+    text = (staged / "environment").read_bytes()
+    file.write_bytes(text.replace(bytes(places.CONFIGURATION), bytes(staged)))
+    return file
+
+
+_SYSTEMD_EXITS = range(200, 250)  # systemd.exec(5): the program was not started
+_NOT_STARTED = ("Failed to connect to bus", "Failed to start transient", "Failed to create bus")
 
 
 def why_django(done: subprocess.CompletedProcess[str] | Ended) -> str:
-    """Why the checks failed: the project, what is left of it here, or who starts them."""
-    if paths := changed_in_release():
+    """Why the checks failed: the project, its release on this host, or systemd."""
+    changed = changed_in_release()
+    if changed:
         return (
-            f"the project fails its checks, and its release was changed on the host ({paths[0]}):"
+            f"the project fails its checks, and its release was changed on the host ({changed[0]}):"
             " run `fab ship`"
         )
-    if done.stdout.lstrip().startswith(_NOT_ASKED):
+    output = done.stdout.strip()
+    if output.startswith(_NOT_STARTED):
         return "systemd can't start the project's checks; see `systemctl status` on the host"
-    if done.returncode in _SYSTEMD_EXITS and not done.stdout.strip():
+    if output:
+        return "the project does not pass its checks with the new settings"
+    if done.returncode in _SYSTEMD_EXITS:
         return (
-            f"the release's Python can't be started there (systemd's status {done.returncode}): run"
-            " `fab ship`"
+            "the release's Python can't be started on the host (systemd's status"
+            f" {done.returncode}): run `fab ship`"
         )
-    if not done.stdout.strip():
-        return (
-            f"the project's checks ended with status {done.returncode} and no word; out of memory?"
-        )
-    return "the project does not pass its checks with the new settings"
+    return (
+        f"the project's checks ended with status {done.returncode} and no output; the host may be"
+        " out of memory: see `journalctl -k` there"
+    )

@@ -1,4 +1,4 @@
-"""Make this host hold one generation, or leave it as it was."""
+"""Make this host hold one generation, or leave it unchanged."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ from on_host.work import ended, kind_of, report, still_serves, under_the_lock
 
 
 def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
-    """What differs, and which service has to restart and why."""
+    """What differs, and service → why it has to restart."""
     name_checks.check(generation, places.app())
     if places.current_folder() is None:
         raise Failed(f"there is no release of {places.app()} here yet; run `fab ship` first")
     wrong, reasons = compare(generation)
     if ORDERS.get("restart"):
-        reasons = {
-            service: reasons.get(service, "asked for") for service in generation["fingerprints"]
-        }
+        for service in generation["fingerprints"]:
+            reasons.setdefault(service, "as requested")
     return wrong, reasons
 
 
@@ -38,8 +37,10 @@ def unchanged(generation: Json) -> Json:
 
 
 class Deploy(two_phase.Work):
-    """Make this host hold `generation`, tried with the release in the folder `code` (the current
-    one)."""
+    """Make this host hold `generation`.
+
+    It is validated with the release in the folder `code`, which is the current one by default.
+    """
 
     def __init__(self, generation: Json, code: Path | None = None) -> None:
         self.generation = generation
@@ -49,9 +50,9 @@ class Deploy(two_phase.Work):
         self.reasons: dict[str, str] = {}
 
     def stage(self) -> None:
-        probes = self.probes
-        probes["refused"] = [*probes.get("refused", ()), *removed_origins(probes)]
-        step("stage", "writes generation {}".format(self.generation["id"]))
+        refused = self.probes.get("refused", ())
+        self.probes["refused"] = [*refused, *removed_origins(self.probes)]
+        step("stage", f"writes generation {self.generation['id']}")
         staged = stage(self.generation)
         check_ports(self.generation)
         validate(self.generation, staged, self.code)
@@ -61,9 +62,10 @@ class Deploy(two_phase.Work):
         self.switch_to()
 
     def switch_to(self) -> None:
-        """Make it current and let it run, with the journal written."""
+        """Make it current and let it run; the journal must be written."""
         switch(self.generation)
-        restart(self.generation, {**self.reasons, **stale(self.generation)})
+        reasons = {**self.reasons, **stale(self.generation)}
+        restart(self.generation, reasons)
         probe(self.probes)
 
     def keep(self) -> None:
@@ -74,7 +76,7 @@ class Deploy(two_phase.Work):
 
 
 def deploy(generation: Json) -> Json:
-    """The whole of it, with the lock held."""
+    """The whole deploy; the lock must be held."""
     finished = recover()
     work = Deploy(generation)
     work.wrong, work.reasons = work_for(generation)
@@ -91,23 +93,26 @@ def deploy(generation: Json) -> Json:
 
 
 def wanted() -> Json:
-    """The generation that is asked for: the one that came along, or for a rollback one that is
-    still here."""
+    """The generation to make current.
+
+    For a deploy it came with the orders; for a rollback it is still on this host.
+    """
     if ORDERS["verb"] == "deploy":
         return given(make_key=True)
     to = ORDERS["to"]
     if to not in kept():
-        raise Failed(
-            "generation {} is not here; there is {}".format(to, ", ".join(kept()) or "none")
-        )
-    found = stored(to)
-    ORDERS["probes"] = found["probes"]
-    return found
+        here = ", ".join(kept()) or "none"
+        raise Failed(f"generation {to} is not here; generations here: {here}")
+    generation = stored(to)
+    ORDERS["probes"] = generation["probes"]
+    return generation
 
 
 def main() -> int:
-    """Change something: in the unit's process, or by handing it over to one. Nothing to change is
-    told at once."""
+    """Do the unit's part of a change, or hand the change over to a unit.
+
+    Where there is nothing to change, that is reported at once.
+    """
     return ended(do if "job" in ORDERS else asked, still_serves)
 
 
@@ -118,8 +123,10 @@ def asked() -> int:
 
 
 def nothing_to_do() -> bool:
-    """Whether all is as wanted; reported in the very exchange that asked. Waits for whoever works
-    here first."""
+    """Whether there is nothing to change; then the result is reported here.
+
+    Waits for another change on this host first.
+    """
     with lock_after_others():
         generation = wanted()
         name_checks.check(generation, places.app())
@@ -131,15 +138,15 @@ def nothing_to_do() -> bool:
 
 
 def lock_after_others() -> TextIO:
-    """The lock; whoever works here meanwhile is followed."""
+    """The lock. While another change has it, its events are shown."""
     lock = try_lock()
     while lock is None:
         job = handover.running()
         if job is None:
-            lock = take_lock()  # somebody who just looks whether there is anything to do
-        else:
-            handover.wait_along(job)
-            lock = try_lock()
+            # Another process only checks whether there is anything to do: that is short.
+            return take_lock()
+        handover.wait_along(job)
+        lock = try_lock()
     return lock
 
 
@@ -147,9 +154,8 @@ def do() -> int:
     """The unit's part."""
     generation = wanted()
     try:
-        result = under_the_lock(
-            lambda: deploy(wanted())
-        )  # asked again: another deploy may have come between
+        # `wanted` is read again with the lock: another deploy may have finished meanwhile.
+        result = under_the_lock(lambda: deploy(wanted()))
     except (Failed, OSError) as problem:
         audit.write(f"{kind_of(problem)}: {problem}", generation["id"], "configuration")
         raise

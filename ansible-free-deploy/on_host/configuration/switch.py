@@ -1,4 +1,4 @@
-"""Write a generation beside the others, make it current, and restart what has to."""
+"""Write a generation next to the others, make it current, and restart the services."""
 
 from __future__ import annotations
 
@@ -31,125 +31,159 @@ from on_host.services import (
     listens_elsewhere,
     loaded_by_gunicorn,
     loaded_by_nginx,
+    properties_of,
     service,
     systemctl,
-    told_of,
 )
 
 
 def stage(generation: Json) -> Path:
-    """Write the whole generation beside the others, durably; nothing reads it yet."""
+    """Write the whole generation next to the others, durably; nothing reads it yet."""
     places.GENERATIONS.mkdir(parents=True, exist_ok=True)
     final = places.GENERATIONS / str(generation["id"])
-    if final.exists() and current_id() != generation["id"]:
+    is_current = current_id() == generation["id"]
+    if final.exists() and not is_current:
         shutil.rmtree(str(final))
-    partial = places.GENERATIONS / (generation["id"] + ".partial")
-    target = final if final.exists() else partial
-    for file in generation["files"]:
-        write_durably(target / file["path"], file["text"].encode(), file["mode"])
-    for folder in {(target / file["path"]).parent for file in generation["files"]}:
-        sync(folder)
-    if target is partial:
-        write_durably(
-            partial / "generation.json", json.dumps(generation_record(generation)).encode(), 0o644
-        )
+    if final.exists():
+        write_files(generation, final)
+    else:
+        partial = final.with_name(f"{final.name}.partial")
+        write_files(generation, partial)
+        record = json.dumps(generation_record(generation))
+        write_durably(partial / "generation.json", record.encode(), 0o644)
         partial.rename(final)
     sync(places.GENERATIONS)
     return final
 
 
+def write_files(generation: Json, target: Path) -> None:
+    """Write the generation's files into a folder, durably."""
+    folders = set()
+    for file in generation["files"]:
+        path = target / file["path"]
+        write_durably(path, file["text"].encode(), file["mode"])
+        folders.add(path.parent)
+    for folder in folders:
+        sync(folder)
+
+
 def generation_record(generation: Json) -> Json:
-    """What a rollback has to know later: everything but the text, which the files hold."""
-    files = [
-        {"path": file["path"], "mode": file["mode"], "service": file["service"]}
-        for file in generation["files"]
-    ]
+    """What a rollback needs later: everything but the texts, which the files hold."""
+    files = []
+    for file in generation["files"]:
+        files.append({key: file[key] for key in ("path", "mode", "service")})
     return dict(generation, files=files, probes=ORDERS.get("probes", {}))
 
 
 def switch(generation: Json) -> None:
-    """Make the generation current, whose journal is written: the links that are new first exist
-    when `current` does, so one rename does it."""
-    units_differ = units_of(places.CONFIGURATION) != units_of(
-        places.GENERATIONS / str(generation["id"])
-    )
-    step("switch", "switches to generation {}".format(generation["id"]))
-    point(places.CONFIGURATION, "generations/" + generation["id"])
+    """Make the generation current; its journal must be written.
+
+    One rename does it: new links point below `current`, so they come into effect with it.
+    """
+    old_units = units_of(places.CONFIGURATION)
+    new_units = units_of(places.GENERATIONS / str(generation["id"]))
+    step("switch", f"switches to generation {generation['id']}")
+    point(places.CONFIGURATION, f"generations/{generation['id']}")
     step("link", "links the files to their places")
-    for link in generation["links"]:
-        if link_of(link["place"]) != str(places.CONFIGURATION / link["target"]):
-            point(Path(link["place"]), str(places.CONFIGURATION / link["target"]))
-            units_differ = True
+    links_changed = place_links(generation)
     for place in generation["absent"]:
         if os.path.lexists(place):
             Path(place).unlink()
-    if units_differ:  # it takes systemd longer than all the rest here
+    # It takes systemd longer than everything else here, so only where it is necessary.
+    if links_changed or old_units != new_units:
         systemctl("daemon-reload")
-    # Debian's own unit; the kit's units are enabled by links of the generation, which `enable`
-    # would pin to this one.
+    # Only Debian's own unit is enabled here. The kit's units are enabled by links of the
+    # generation; `enable` would make links to this one generation.
     if not os.path.lexists(NGINX_ENABLED):
         systemctl("enable", "-q", "nginx.service")
+
+
+def place_links(generation: Json) -> bool:
+    """Make the generation's links; whether one was missing or pointed elsewhere."""
+    changed = False
+    for link in generation["links"]:
+        target = str(places.CONFIGURATION / link["target"])
+        if link_of(link["place"]) != target:
+            point(Path(link["place"]), target)
+            changed = True
+    return changed
 
 
 def write_journal(
     generation: Json, also: Mapping[str, str | None], code: str | None = None
 ) -> None:
-    """Where to go back to, durably, before anything changes. `also` are links that are switched
-    along with it, to the release `code`."""
-    touched = [link["place"] for link in generation["links"]] + list(generation["absent"])
+    """Write the state to roll back to, durably, before anything changes.
+
+    `also` are links that are switched in the same step, to the release `code`.
+    """
+    touched = [link["place"] for link in generation["links"]]
+    touched += generation["absent"]
     back = current_id()
     links = {place: link_of(place) for place in touched}
     links[str(places.CONFIGURATION)] = f"generations/{back}" if back else None
-    journal.begin(
-        "configuration", str(generation["id"]), back, {**links, **also}, generation["units"], code
-    )
+    links.update(also)
+    journal.begin("configuration", str(generation["id"]), back, links, generation["units"], code)
 
 
 def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") -> None:
-    """`systemctl restart` for each service that needs it; done when what runs reports the new
-    generation."""
-    every = [unit for units in generation["units"].values() for unit in units]
-    states = told_of(every)
-    if any(told["ActiveState"] == ["failed"] for told in states.values()):
-        run("systemctl", "reset-failed", *every)
-    listening = run("ss", "-Hlnxt").stdout
+    """Restart each service in `reasons`; done when it reports the new generation.
+
+    Sockets that systemd does not hold as the generation says are opened too.
+    """
+    every_unit = [unit for units in generation["units"].values() for unit in units]
+    states = properties_of(every_unit)
+    if any(state["ActiveState"] == ["failed"] for state in states.values()):
+        run("systemctl", "reset-failed", *every_unit)
+    open_now = run("ss", "-Hlnxt").stdout
     for name, units in generation["units"].items():
-        for unit in [unit for unit in units if unit.endswith(".socket")]:
-            if states[unit]["ActiveState"] != ["active"] or listens_elsewhere(
-                unit, states[unit]["Listen"], listening
-            ):
-                hold_socket(unit, [u for u in units if u.endswith(".service")])
+        services = [unit for unit in units if unit.endswith(".service")]
+        for unit in units:
+            if unit.endswith(".socket") and not is_held(unit, states[unit], open_now):
+                hold_socket(unit, services)
         if name in reasons:
             step(f"{prefix}-{name}", f"restarts {name}: {reasons[name]}")
-            for unit in units:
-                if unit.endswith(".service"):
-                    systemctl("restart", unit)
+            for unit in services:
+                systemctl("restart", unit)
             confirm(generation, name)
 
 
+def is_held(unit: str, state: dict[str, list[str]], open_now: str) -> bool:
+    """Whether systemd holds the sockets of a unit as the unit's file says."""
+    if state["ActiveState"] != ["active"]:
+        return False
+    return not listens_elsewhere(unit, state["Listen"], open_now)
+
+
 def confirm(generation: Json, name: str) -> None:
+    """Wait until a service reports the generation. Raises Failed where it does not."""
     wanted = generation["fingerprints"][name]
     if name == "gunicorn":
-        unit = service()
+        confirm_gunicorn(wanted)
+    elif not wait_for(lambda: loaded_by_nginx() == wanted):
+        raise Failed(
+            "nginx did not come up with the new configuration; see `fab logs`",
+            journal_of("nginx.service"),
+        )
 
-        def up() -> bool:
-            return loaded_by_gunicorn() == {(wanted, places.current_folder())}
 
-        if wait_for(up, hopeless=lambda: gave_up(unit)):
-            return
+def confirm_gunicorn(wanted: str) -> None:
+    unit = service()
+
+    def is_up() -> bool:
+        return loaded_by_gunicorn() == {(wanted, places.current_folder())}
+
+    if not wait_for(is_up, hopeless=lambda: gave_up(unit)):
         raise Failed(
             f"no gunicorn worker came up with the new configuration{for_want_of_memory()}",
             journal_of(unit),
         )
-    if not wait_for(lambda: loaded_by_nginx() == wanted):
-        raise Failed(
-            "nginx did not come up with the new configuration", journal_of("nginx.service")
-        )
 
 
 def settle_configuration(way: Json) -> None:
-    """Let the services run the generation that is current, or stop what only the undone one has
-    brought."""
+    """Let the services run the current generation.
+
+    Where there is none, stop the services that only the rolled back generation has added.
+    """
     systemctl("daemon-reload")
     old = record_of(current_id())
     if old is not None:
@@ -161,20 +195,19 @@ def settle_configuration(way: Json) -> None:
 
 
 def prune() -> None:
-    """Keep the newest generations, the current one always; secrets only where they are the current
-    one's.
+    """Keep the newest generations and always the current one; secrets only in the current one.
 
-    A secret that was replaced leaves with this. Nobody but root needs to read what is not current.
+    Secrets that were replaced are removed. Of generations that are not current, nobody but root
+    needs to read anything.
     """
     current = str(current_id())
     newest = sorted(records(), key=by_activation, reverse=True)[:KEPT]
     for path in list(places.GENERATIONS.iterdir()):
-        if path.name not in (*newest, current):
-            partial = path.with_name(
-                path.name + ".partial"
-            )  # half a generation must not look like one
-            path.rename(partial)
-            shutil.rmtree(str(partial))
+        if path.name in newest or path.name == current:
+            continue
+        partial = path.with_name(path.name + ".partial")  # half a generation must not look like one
+        path.rename(partial)
+        shutil.rmtree(str(partial))
     for path in old_secrets(current):
         path.unlink()
         sync(path.parent)

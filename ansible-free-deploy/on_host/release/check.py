@@ -1,5 +1,7 @@
-"""What can go wrong with a project goes wrong here, while the release before serves and no data has
-changed."""
+"""Validate the project before the switch, while the previous release serves.
+
+No data has changed when a check here fails.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,7 @@ SHOWN_WARNINGS = 5
 
 
 def try_backend(release: Path) -> None:
-    """What can go wrong with the project goes wrong here, while the old release serves and no data
-    has changed."""
+    """Check, import and collect the project. Raises Failed at the first step that fails."""
     stage_settings()
     django = Django(release)
     step("check", "checks the project")
@@ -33,74 +34,80 @@ def try_backend(release: Path) -> None:
     for text in warnings_of(django.shown(checked.stdout)):
         emit(step="note", text=f"manage.py check warns: {text}")
     loaded = django.program("load_project", ORDERS["wsgi"], ORDERS["settings"])
-    django.must(loaded, "importing `wsgi` {}".format(ORDERS["wsgi"]))
+    django.must(loaded, f"importing `wsgi` {ORDERS['wsgi']}")
     refuse_settings_of_development(printed(loaded, "debug"))
     step("collectstatic", "collects static files")
     collect_static(django)
     manifest.write(release)
-    tell_of_error_pages(django)
+    note_failing_error_pages(django)
 
 
-def warnings_of(said: str) -> list[str]:
-    """What Django's checks warn of, with their ids: a file that a build should have made is most
-    often told so."""
-    found = re.findall(r"^\S+: (\([\w.]+\.W\d+\) .*)", said, re.MULTILINE)
-    more = [f"{len(found) - SHOWN_WARNINGS} more"] if len(found) > SHOWN_WARNINGS else []
-    return [*found[:SHOWN_WARNINGS], *more]
+def warnings_of(output: str) -> list[str]:
+    """The warnings of Django's checks, with their ids.
+
+    A file that a build should have made is most often only a warning.
+    """
+    warnings = re.findall(r"^\S+: (\([\w.]+\.W\d+\) .*)", output, re.MULTILINE)
+    shown = warnings[:SHOWN_WARNINGS]
+    if len(warnings) > SHOWN_WARNINGS:
+        shown.append(f"{len(warnings) - SHOWN_WARNINGS} more")
+    return shown
 
 
-def tell_of_error_pages(django: Django) -> None:
-    """A note for each page of the project for errors that fails itself; it is no reason not to
-    serve the rest."""
+def note_failing_error_pages(django: Django) -> None:
+    """Emit a note for each error page of the project that fails itself.
+
+    That is no reason not to serve the rest.
+    """
     failing = printed(django.program("error_pages"), "failing")
     for name, why in sorted(failing.items()):
-        text = f"{name} of the project fails itself ({why}): visitors get a bare 500 in its place"
+        text = f"{name} of the project fails itself ({why}): visitors get a bare 500 instead"
         emit(step="note", text=text + static_file_to_build(why))
 
 
 def static_file_to_build(why: str) -> str:
-    """What to do where a template names a static file that collectstatic has not found."""
+    """The next step where a template names a static file that collectstatic has not found."""
     if "OfflineGenerationError" in why:
         return (
             ", and so does each page that compresses; a ship does not run `manage.py compress` yet:"
-            " have COMPRESS_ENABLED come out False, by its variable in `env` if the settings"
-            " read one"
+            " let COMPRESS_ENABLED be False, by its variable in `env` if the settings read one"
         )
-    if "Missing staticfiles manifest entry" not in why:
-        return ""
-    return (
-        ", and so does each page that names such a file; collectstatic has not found it: build it"
-        " before a ship, into an app's static folder or one of STATICFILES_DIRS, not into"
-        " STATIC_ROOT"
-    )
+    if "Missing staticfiles manifest entry" in why:
+        return (
+            ", and so does each page that names such a file; collectstatic has not found it: build"
+            " it before a ship, into an app's static folder or one of STATICFILES_DIRS, not into"
+            " STATIC_ROOT"
+        )
+    return ""
 
 
 def refuse_settings_of_development(debug: Json) -> None:
-    """Raise Failed where DEBUG was true while the project's settings were read, and they use it:
-    see `load_project`."""
+    """Raise Failed where the project's settings use DEBUG and it was true: see `load_project`."""
     uses = debug.get("uses")
     if not uses:
         return
-    where = "; ".join(uses[:SHOWN_USES]) + (
-        f" and {len(uses) - SHOWN_USES} more" if len(uses) > SHOWN_USES else ""
-    )
+    where = "; ".join(uses[:SHOWN_USES])
+    if len(uses) > SHOWN_USES:
+        where += f" and {len(uses) - SHOWN_USES} more"
     raise Failed(
         f"DEBUG is true while the settings are read, and they use it ({where}), so settings for"
-        " development would serve although DEBUG ends as False. Have it come out false on the"
-        f" host: {debug['set'] or 'it is set'}; a variable that it reads goes into `env` of the"
-        f" stack's config. {unharmed().capitalize()}"
+        " development would serve although DEBUG is False at the end. Let it be false on the host:"
+        f" {debug['set'] or 'it is set'}; a variable that it reads goes into `env` of the stack's"
+        f" config. {unharmed().capitalize()}"
     )
 
 
 def stage_settings() -> None:
-    """The generation's files that Django reads, in memory, for the application's user and nobody
-    else."""
+    """Write the generation's files that Django reads, for the application's user only.
+
+    They are in memory, not on the disk.
+    """
     places.staged().mkdir(parents=True, mode=0o750)
     for name, text in ORDERS["files"].items():
         path = places.staged() / name
         if not path.resolve().is_relative_to(places.staged().resolve()):
             raise Failed(
-                f"the file {name!r} is outside of the generation; it was not made by this kit"
+                f"the file {name!r} is outside of the generation, so it was not made by this kit"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -110,23 +117,23 @@ def stage_settings() -> None:
 
 
 def collect_static(django: Django) -> None:
-    """The application collects where only it can see; root writes what it hands over to a fresh
-    folder of its own.
+    """Let the application collect its static files, and write them to a folder of root's.
 
-    Nothing that the application may write to is ever walked, and it has no process left when the
-    first file is written.
+    The application collects into a private folder and sends the files. Root never walks a folder
+    that the application may write to, and the application has no process left when the first file
+    is written.
     """
-    static, fresh, old = (
-        django.release / name for name in ("static", "static.partial", "static.old")
-    )
+    static = django.release / "static"
+    fresh = django.release / "static.partial"
+    old = django.release / "static.old"
     remove(fresh)
     remove(old)
     try:
-        with tempfile.TemporaryFile(dir=str(places.releases())) as handed_over:
-            django.must(django.collect(handed_over), "manage.py collectstatic")
-            handed_over.seek(0)
+        with tempfile.TemporaryFile(dir=str(places.releases())) as received:
+            django.must(django.collect(received), "manage.py collectstatic")
+            received.seek(0)
             fresh.mkdir(mode=0o755)
-            untrusted.receive(handed_over, fresh)
+            untrusted.receive(received, fresh)
     except BaseException:
         remove(fresh)
         raise

@@ -1,4 +1,4 @@
-"""Migrations, and the copy of the database from before them."""
+"""Migrate the database, after making a copy of it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ KEPT_BACKUPS = 3
 
 
 def migrate(release: Path) -> str:
-    """Change the data: after every host has its release ready, and just before the switch. Where
-    the copy from before is, if one was made."""
+    """Migrate the database; where the copy from before is, "" where none was made.
+
+    This comes after every host has its release ready, and just before the switch.
+    """
     django = Django(release)
     copy = back_up(django)
     step("migrate", "migrates the database")
@@ -29,26 +31,39 @@ def migrate(release: Path) -> str:
 
 
 def back_up(django: Django) -> str:
-    """Copy SQLite files in the data folder if migrations wait; where the copy is."""
-    found = in_data("data", "has-databases")
-    if found.returncode not in (0, NONE):  # not to know is no reason to migrate without a copy
-        raise Failed(
-            f"{places.data()} can't be searched for databases as user {places.user()}",
-            last_lines(found.stdout),
-        )
-    if found.returncode == NONE or django.manage("migrate", "--check").returncode == 0:
+    """Copy the SQLite files in the data folder where migrations wait; where the copy is."""
+    if not has_databases() or not has_migrations_to_apply(django):
         return ""
     step("backup", "backs up the database")
-    done = in_data(
-        "data", "back-up", str(ORDERS["id"]), str(KEPT_BACKUPS), limit_s=confined.LONG_LIMIT_S
-    )
+    words = ("back-up", str(ORDERS["id"]), str(KEPT_BACKUPS))
+    done = in_data("data", *words, limit_s=confined.LONG_LIMIT_S)
     if done.returncode:
         raise Failed(
-            "the database can't be backed up, so it is not migrated", last_lines(done.stdout)
+            "the database can't be backed up, so it is not migrated; correct the cause below, then"
+            " ship again",
+            last_lines(done.stdout),
         )
-    told = done.stdout.strip()  # by a process of the application's user
-    return (
-        told
-        if re.fullmatch(rf"{re.escape(str(places.data()))}/backups/\d+-before-[0-9a-f]+", told)
-        else f"{places.data()}/backups"
-    )
+    folder = done.stdout.strip()  # printed by a process of the application's user: not trusted
+    backups = f"{places.data()}/backups"
+    if re.fullmatch(rf"{re.escape(backups)}/\d+-before-[0-9a-f]+", folder):
+        return folder
+    return backups
+
+
+def has_databases() -> bool:
+    """Whether the data folder has SQLite files. Raises Failed where that can't be found out.
+
+    Without an answer there must be no migration: there might be no copy of the data.
+    """
+    done = in_data("data", "has-databases")
+    if done.returncode not in (0, NONE):
+        raise Failed(
+            f"{places.data()} can't be searched for databases as user {places.user()}; correct the"
+            " cause below, then ship again",
+            last_lines(done.stdout),
+        )
+    return done.returncode == 0
+
+
+def has_migrations_to_apply(django: Django) -> bool:
+    return django.manage("migrate", "--check").returncode != 0

@@ -1,4 +1,4 @@
-"""The project's own commands, as the application's user, within its service's limits."""
+"""Run the project's own commands as the application's user, within its service's limits."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from on_host.user import as_user
 
 
 class Django:
-    """The project in a staged release, under the settings that came along, as the application's
-    user."""
+    """The project in a staged release, under the settings that came with the orders."""
 
     def __init__(self, release: Path) -> None:
         self.release = release
@@ -27,17 +26,19 @@ class Django:
         self.env = self.environment()
 
     def environment(self) -> dict[str, str]:
-        """Values of the live generation are replaced by those that came along; secrets stay in the
-        environment."""
+        """The variables for the project's commands.
+
+        Values of the live generation are replaced by those that came with the orders. Secrets are
+        only in the environment, never in a file.
+        """
         given = {**ORDERS["env"], **ORDERS["secrets"]}
-        own = [
-            part
-            for part in given.get("PYTHONPATH", "").split(":")
-            if part and not part.startswith("/etc/origin-kit/")
-        ]
+        paths = [str(places.staged() / "django")]
+        for path in given.get("PYTHONPATH", "").split(":"):
+            if path and not path.startswith("/etc/origin-kit/"):
+                paths.append(path)
         return {
             **given,
-            "PYTHONPATH": ":".join([str(places.staged() / "django"), *own]),
+            "PYTHONPATH": ":".join(paths),
             "PYTHONDONTWRITEBYTECODE": "1",
             "DJANGO_SETTINGS_MODULE": "origin_kit_settings",
             "ORIGIN_KIT_RELEASE": str(self.release),
@@ -55,69 +56,79 @@ class Django:
         return [self.python, "manage.py", *words, "--no-color", "--settings=origin_kit_settings"]
 
     def collect(self, into: BinaryIO) -> confined.Ended:
-        """Collect the static files, and have them handed over to `into`."""
-        words = [
-            sys.executable,
-            "-I",
-            "-c",
-            text("static_files"),
-            *self.manage_words("collectstatic", "--noinput"),
-        ]
-        return as_user(*words, cwd=str(self.app), env=self.env, into=into)
+        """Collect the static files; they are sent to `into`, see `as_user/static_files.py`."""
+        command = [sys.executable, "-I", "-c", text("static_files")]
+        command += self.manage_words("collectstatic", "--noinput")
+        return as_user(*command, cwd=str(self.app), env=self.env, into=into)
 
     def must(self, done: confined.Ended, what: str, after: str = "") -> None:
-        """Raise Failed with the gist of the traceback where `done` did not end well."""
+        """Raise Failed with the main lines of the output where `done` did not succeed."""
+        if not done.late and not done.returncode:
+            return
+        output = self.shown(done.stdout)
         if done.late:
-            raise Failed(
-                f"{what} did not end within {done.limit_s:g} s, the limit for it, and was stopped; "
-                f"{unharmed()}{after}. Correct it and ship again",
-                last_lines(self.shown(done.stdout)),
-            )
-        if done.returncode:
-            said = self.shown(done.stdout)
-            cures = where_to_write(said), no_server(said), class_to_name(said), self.named_by(said)
-            why = gist(said) + "".join(cures)
-            text = f"{what} fails: {why}; {unharmed()}{after}. Correct it and ship again"
-            raise Failed(text, last_lines(said))
+            limit = f"{done.limit_s:g} s, the limit for it"
+            why = f"{what} did not end within {limit}, and was stopped"
+        else:
+            why = f"{what} fails: {gist(output)}{self.cure(output)}"
+        raise Failed(f"{why}; {unharmed()}{after}. Correct it and ship again", last_lines(output))
 
-    def shown(self, said: str) -> str:
-        """Paths as the developer knows them: from the project's folder."""
-        return said.replace(f"{self.app}/", "").replace(f"{places.staged()}/django/", "the kit's ")
-
-    def named_by(self, said: str) -> str:
-        """Who asked for what can't be imported, if that is what happened: a setting, a package or a
-        file."""
-        missing = re.search(r"No module named '([^']+)'", said)
-        if not missing:
-            return misfit(said)
-        for key in ("settings", "wsgi"):
-            named = ORDERS[key].split(":")[0]
-            if named == missing[1] or named.startswith(missing[1] + "."):
-                return f"; `{key}` in the stack's config names it"
-        done = self.program("who_names", missing[1])
-        # Its warnings are in the same output, so names are marked as such.
-        names = (
-            ", ".join(re.findall(r"^named: (\w+)$", done.stdout, re.MULTILINE))
-            if done.returncode == 0
-            else ""
+    def cure(self, output: str) -> str:
+        """What to do about it, for the failures that are known; "" for others."""
+        cures = (
+            where_to_write(output),
+            no_server(output),
+            class_to_name(output),
+            self.named_by(output),
         )
-        own = self.of_project(missing[1])
-        if own:
-            return f"; {own} is not among the project's files: write it, or have git take it"
-        named = f"; {names} in the project's settings names it" if names else ""
-        package = PACKAGES.get(missing[1].split(".")[0])
+        return "".join(cures)
+
+    def shown(self, output: str) -> str:
+        """The output with paths as the developer knows them: from the project's folder."""
+        output = output.replace(f"{self.app}/", "")
+        return output.replace(f"{places.staged()}/django/", "the kit's ")
+
+    def named_by(self, output: str) -> str:
+        """What names a module that can't be imported, and what to do.
+
+        That may be a key of the config, a setting, a package or a file; "" where all modules can
+        be imported.
+        """
+        match = re.search(r"No module named '([^']+)'", output)
+        if match is None:
+            return misfit(output)
+        module = match[1]
+        for key in ("settings", "wsgi"):
+            named, _, _ = ORDERS[key].partition(":")
+            if named == module or named.startswith(module + "."):
+                return f"; `{key}` in the stack's config names it"
+        file = self.file_of_project(module)
+        if file:
+            return f"; {file} is not among the project's files: write it, or add it to git"
+        names = self.settings_that_name(module)
+        named_by = f"; {names} in the project's settings names it" if names else ""
+        package = PACKAGES.get(module.split(".")[0])
         if package:
-            return f"{named}; it comes with the package {package}: add that to its requirements"
-        return named or misfit(said) or "; is it among its requirements?"
+            return f"{named_by}; it comes with the package {package}: add that to its requirements"
+        return named_by or misfit(output) or "; is it among its requirements?"
 
-    def of_project(self, module: str) -> str:
-        """The file that a module of the project's own would be in; "" for a module from
-        elsewhere."""
+    def settings_that_name(self, module: str) -> str:
+        """The names of the settings that name a module."""
+        done = self.program("who_names", module)
+        if done.returncode:
+            return ""
+        # Warnings are in the same output, so the names are marked.
+        return ", ".join(re.findall(r"^named: (\w+)$", done.stdout, re.MULTILINE))
+
+    def file_of_project(self, module: str) -> str:
+        """The file that a module of the project would be in; "" for any other module."""
         top, *inner = module.split(".")
-        return f"{'/'.join([top, *inner])}.py" if inner and (self.app / top).is_dir() else ""
+        if not inner or not (self.app / top).is_dir():
+            return ""
+        return "/".join([top, *inner]) + ".py"
 
 
-# Modules whose package has another name, or that Python itself had once.
+# Modules whose package has another name, or that were once part of Python.
 PACKAGES = {
     "pkg_resources": "setuptools<81",
     "distutils": "setuptools",
@@ -142,71 +153,90 @@ PACKAGES = {
 
 
 def printed(done: confined.Ended, key: str) -> Json:
-    """The last line of a program's output that is {key: {...}}; {} where there is none."""
+    """The value of the last line of a program's output that is {key: {...}}; {} without one."""
     lines = [line for line in done.stdout.splitlines() if line.startswith(f'{{"{key}": ')]
-    found: Json = json.loads(lines[-1])[key] if lines else {}
-    return found
+    if not lines:
+        return {}
+    value: Json = json.loads(lines[-1])[key]
+    return value
 
 
-def last_traceback(said: str) -> str:
-    return said.rsplit("Traceback (most recent call last):", 1)[-1]
+# ------------------------------------------------------------------------------ what an output says
 
-
-def gist(said: str) -> str:
-    """The exception of the last traceback and the project's own line, on one line."""
-    block = last_traceback(said)
-    lines = [
-        line.rstrip() for line in block.splitlines() if line.strip() and not line.startswith(" ")
-    ]
-    text = next(
-        (line for line in lines if re.match(r"[A-Za-z_][\w.]*(:|$)", line)),
-        lines[-1] if lines else "no reason",
-    )
-    found = re.findall(
-        r"^\S*: \(\w+\.E\d+\).*", said, re.MULTILINE
-    )  # what Django's own checks found
-    frames = re.findall(
-        r'^  File "(?!manage\.py|the kit)([^"/<][^"]*)", line (\d+)', block, re.MULTILINE
-    )
-    file_problem = re.findall(
-        rf"^{_FILE_PROBLEM}: .*", said, re.MULTILINE
-    )  # of the exception behind the last one
-    causes = [line for line in file_problem[-1:] if line not in text]
-    return "; ".join([text, *causes, *found[:2]]) + (
-        " ({}, line {})".format(*frames[-1]) if frames else ""
-    )
-
-
-# A file that the project wants to write, most often a log: the exception that reaches the end may
-# not name it.
-_FILE_PROBLEM = (
-    r"(?:PermissionError|FileNotFoundError|NotADirectoryError|IsADirectoryError|OSError)"
+_CHECK_ERROR = re.compile(r"^\S*: \(\w+\.E\d+\).*", re.MULTILINE)
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(:|$)")
+_PROJECT_FRAME = re.compile(
+    r'^  File "(?!manage\.py|the kit)([^"/<][^"]*)", line (\d+)', re.MULTILINE
+)
+# A file that the project wants to write, most often a log: the last exception may not name it.
+_FILE_PROBLEM = re.compile(
+    r"^(?:PermissionError|FileNotFoundError|NotADirectoryError|IsADirectoryError|OSError): .*",
+    re.MULTILINE,
 )
 
 
-# Python finds the package before it misses what is in it. Each ends with the package that lacks
-# something.
-_LACKS_MODULE = r"No module named '(\w+)\."
-_LACKS_NAME = r"cannot import name '\w+' from '(\w+)[\w.]*' \(\S*/site-packages/"
-_ASKER = r'^  File "(?:\S*/site-packages/(\w+)[^"]*|([^"/<][^"]*))", line'
+def last_traceback(output: str) -> str:
+    return output.rsplit("Traceback (most recent call last):", 1)[-1]
 
 
-def misfit(said: str) -> str:
-    """Which file or package asks an installed package for what its version does not have, if that
-    is what happened."""
-    block = last_traceback(said)
-    module, name = re.search(_LACKS_MODULE, block), re.search(_LACKS_NAME, block)
-    askers = re.findall(_ASKER, block, re.MULTILINE)
-    lacks = module or name
-    if not lacks or not askers:
+def gist(output: str) -> str:
+    """The exception of the last traceback and the project's own line, on one line."""
+    traceback = last_traceback(output)
+    exception = _exception_in(traceback)
+    parts = [exception]
+    for problem in _FILE_PROBLEM.findall(output)[-1:]:
+        if problem not in exception:
+            parts.append(problem)
+    parts += _CHECK_ERROR.findall(output)[:2]
+    text = "; ".join(parts)
+    frames = _PROJECT_FRAME.findall(traceback)
+    if frames:
+        file, number = frames[-1]
+        text += f" ({file}, line {number})"
+    return text
+
+
+def _exception_in(traceback: str) -> str:
+    """The line of the exception; without one, the last line."""
+    last = "no reason"
+    for line in traceback.splitlines():
+        if not line.strip() or line.startswith(" "):
+            continue
+        last = line.rstrip()
+        if _EXCEPTION.match(last):
+            return last
+    return last
+
+
+# Python finds the package before it misses what is in it. The group is the package that lacks it.
+_LACKS_MODULE = re.compile(r"No module named '(\w+)\.")
+_LACKS_NAME = re.compile(r"cannot import name '\w+' from '(\w+)[\w.]*' \(\S*/site-packages/")
+_IMPORTER = re.compile(
+    r'^  File "(?:\S*/site-packages/(\w+)[^"]*|([^"/<][^"]*))", line', re.MULTILINE
+)
+
+
+def misfit(output: str) -> str:
+    """What to do where an installed package lacks what a file or another package imports.
+
+    "" where that is not what happened.
+    """
+    traceback = last_traceback(output)
+    lacks_module = _LACKS_MODULE.search(traceback)
+    lacks = lacks_module or _LACKS_NAME.search(traceback)
+    importers = _IMPORTER.findall(traceback)
+    if lacks is None or not importers:
         return ""
-    package, file = askers[-1]
-    if package == lacks[1]:
+    lacking = lacks[1]
+    package, file = importers[-1]
+    if package == lacking:
         return ""
-    versions = " or ".join(filter(None, (lacks[1], package)))
-    more = ", or add the package that brings it" if module else ""
-    cure = f"pin another version of {versions}{more}"
-    return f"; {package or file} asks for it, and the installed {lacks[1]} has none: {cure}"
+    cure = f"pin another version of {lacking}"
+    if package:
+        cure += f" or {package}"
+    if lacks_module:
+        cure += ", or add the package that brings it"
+    return f"; {package or file} asks for it, and the installed {lacking} has none: {cure}"
 
 
 _SERVERS = {
@@ -216,35 +246,41 @@ _SERVERS = {
     "5672": "RabbitMQ",
     "9200": "Elasticsearch",
 }
-_NOT_REACHED = r"(?i)refused|can't connect|could not connect|unreachable|timed? ?out"
+_SERVER_PORT = re.compile(rf"(?:\bport |:)({'|'.join(_SERVERS)})\b")
+_NOT_REACHED = re.compile(r"(?i)refused|can't connect|could not connect|unreachable|timed? ?out")
 
 
-def no_server(said: str) -> str:
-    """Which server the project asked for in vain, by its port: the kit has none on the hosts."""
-    for line in said.splitlines():
-        port = re.search(rf"(?:\bport |:)({'|'.join(_SERVERS)})\b", line)
-        if port and re.search(_NOT_REACHED, line):
-            name = _SERVERS[port[1]]
+def no_server(output: str) -> str:
+    """Which server the project could not reach, by its port: the kit has none on the hosts."""
+    for line in output.splitlines():
+        port = _SERVER_PORT.search(line)
+        if port and _NOT_REACHED.search(line):
             return (
-                f"; the kit installs no {name}: name one that this host reaches, in env: or among"
-                " the secrets"
+                f"; the kit installs no {_SERVERS[port[1]]}: name one that this host reaches, in"
+                " env: or among the secrets"
             )
     return ""
 
 
-def class_to_name(said: str) -> str:
+_UNNAMED_CLASS = re.compile(
+    r"django-configurations settings importer wasn't|variable DJANGO_CONFIGURATION is undefined"
+)
+
+
+def class_to_name(output: str) -> str:
     """What to do about settings of django-configurations whose class is not known."""
-    unnamed = (
-        r"django-configurations settings importer wasn't|variable DJANGO_CONFIGURATION is undefined"
-    )
-    return "; " + load_project.CLASSES if re.search(unnamed, said) else ""
+    if _UNNAMED_CLASS.search(output):
+        return "; " + load_project.CLASSES
+    return ""
 
 
-def where_to_write(said: str) -> str:
-    """What to do about a file that can't be written because it is beside the code."""
-    paths = re.findall(
-        r"(?:Read-only file system|Permission denied): '([^']+)'|unable to open database file", said
-    )
-    return (
-        f" (only {places.data()} can be written: its path is in ORIGIN_KIT_DATA)" if paths else ""
-    )
+_CAN_T_WRITE = re.compile(
+    r"(?:Read-only file system|Permission denied): '([^']+)'|unable to open database file"
+)
+
+
+def where_to_write(output: str) -> str:
+    """What to do about a file that can't be written because it is next to the code."""
+    if _CAN_T_WRITE.search(output):
+        return f" (only {places.data()} can be written: its path is in ORIGIN_KIT_DATA)"
+    return ""

@@ -1,4 +1,4 @@
-"""A release under its own name, complete, while the one before serves."""
+"""Put a release under its own name, complete, while the previous one serves."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from on_host.release.unpack import unpack
 from on_host.release.venv import (
     byte_compile,
     for_the_application_alone,
+    lead_releases_to,
     make_venv,
-    run_in,
     venv_for,
 )
 from on_host.runtime import Failed, step
 
 
 def sweep() -> None:
-    """Remove what an earlier run has left unfinished."""
+    """Remove what an interrupted run left."""
     for folder in (places.releases(), places.venvs()):
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("*.partial"):
@@ -45,34 +45,22 @@ def sweep() -> None:
 
 
 def stage() -> Path:
-    """The release under its own name, with the environment that it runs in.
+    """The folder of the release, with the environment that it runs in.
 
-    Where it replaces one that serves and was changed, it has another name until `put`.
+    Where it replaces a modified release that serves, it has another name until `put`.
     """
-    final, partial = (
-        places.releases() / str(ORDERS["id"]),
-        places.releases() / "{}.partial".format(ORDERS["id"]),
-    )
-    if ORDERS["id"] in complete_releases():
+    name = str(ORDERS["id"])
+    final = places.releases() / name
+    partial = places.releases() / f"{name}.partial"
+    if name in complete_releases():
         return final
-    serves = places.current_id() == ORDERS["id"]
+    serves = places.current_id() == name
     if final.exists() and not serves:
         discard(final)
     if not ORDERS["digest"]:
-        raise Failed("release {} is no longer here; ship again".format(ORDERS["id"]))
+        raise Failed(f"release {name} is no longer here; ship again")
     try:
-        unpack(partial)
-        if ORDERS["role"] == "backend":
-            prepare_backend(partial)
-            for_the_application_alone(partial / "app")
-        record = {
-            key: ORDERS.get(key)
-            for key in ("id", "role", "label", "commit", "revision", "lock", "who")
-        }
-        (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
-        manifest.write(
-            partial
-        )  # what a power cut takes of it from here on is missed by the next ship
+        fill(partial)
     except BaseException:
         note_full()
         shutil.rmtree(str(partial), ignore_errors=True)
@@ -83,14 +71,33 @@ def stage() -> Path:
     return final
 
 
+_RECORDED = ("id", "role", "label", "commit", "revision", "lock", "who")
+
+
+def fill(partial: Path) -> None:
+    """Unpack the release into `partial`, prepare it, and record what it holds.
+
+    Damage after that, by a power cut for example, is found by the next ship.
+    """
+    unpack(partial)
+    if ORDERS["role"] == "backend":
+        prepare_backend(partial)
+        for_the_application_alone(partial / "app")
+    record = {key: ORDERS.get(key) for key in _RECORDED}
+    (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
+    manifest.write(partial)
+
+
 def put(release: Path) -> None:
-    """A release that has passed its checks, and whose contents are noted; one that replaces a
-    changed one takes its place."""
-    if not (release / manifest.NAME).exists():  # an older kit has unpacked it
+    """Put a release that has passed its checks in its place.
+
+    Only a release that replaces a modified one is not there yet.
+    """
+    if not (release / manifest.NAME).exists():  # it was unpacked by an older kit
         manifest.write(release)
     forget_thorough_results()
     if release.suffix == ".partial":
-        step("replace", "replaces release {}, which was changed here".format(ORDERS["id"]))
+        step("replace", f"replaces release {ORDERS['id']}, which was changed on this host")
         os.sync()
         exchange(release, release.with_suffix(""))
         sync(places.releases())
@@ -98,25 +105,29 @@ def put(release: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Each gets the other's name, at once: `current` leads to a whole release all the time
-    (renameat2(2))."""
+    """Exchange the names of two folders in one step (renameat2(2)).
+
+    So `current` leads to a complete release all the time.
+    """
     import ctypes
 
-    here, exchange_both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    here = -100  # AT_FDCWD
+    exchange_both = 2  # RENAME_EXCHANGE
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange_both):
+    failed = libc.renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange_both)
+    if failed:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(other))
 
 
 def prepare_backend(partial: Path) -> None:
+    """Give the release an environment for its lock, and compile it."""
     venv = venv_for(str(ORDERS["lock"]))
     if not (venv / ".complete").exists():
         make_venv(venv, partial / "wheels")
-        run_in(venv)
-    for_the_application_alone(
-        venv
-    )  # its user may be another one than when the environment was made
+        lead_releases_to(venv)
+    # The application's user may be another one than when the environment was made.
+    for_the_application_alone(venv)
     shutil.rmtree(str(partial / "wheels"), ignore_errors=True)
     (partial / "venv").symlink_to(f"../../venvs/{venv.name}")
     step("compile", "compiles the project")

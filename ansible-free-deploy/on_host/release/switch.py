@@ -1,4 +1,4 @@
-"""Make a release current, with the configuration that it needs, or leave everything as it was."""
+"""Make a release current, with the configuration that it needs, or change nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from on_host.release.check import try_backend
 from on_host.release.database import migrate
 from on_host.release.folders import discard
 from on_host.release.stage import put, stage
-from on_host.release.state import activation_of, names_in, unharmed
+from on_host.release.state import activation_of, names_in, unharmed, used_venvs
 from on_host.runtime import Failed, emit, step
 from on_host.services import await_workers, has_service, restart_service
 from on_host.user import prepare_user
@@ -27,10 +27,10 @@ KEPT = 5
 
 
 class Switch(two_phase.Work):
-    """Make a release that is here current, and what runs with it; or everything as it was.
+    """Make a release that is here current and run it, or roll back.
 
-    Where the live configuration names modules that the release lacks, the one that names its own is
-    switched with it.
+    Where the live configuration names modules that the release lacks, a configuration that names
+    the release's own modules is switched in the same step.
     """
 
     def __init__(self, to: str) -> None:
@@ -41,14 +41,11 @@ class Switch(two_phase.Work):
         self.stage_configuration(places.releases() / self.to)
 
     def stage_configuration(self, code: Path) -> None:
-        """Get the configuration ready that this release needs, if it is not the live one."""
+        """Stage the configuration that this release needs, if the live one does not fit."""
         live = places.CONFIGURATION
-        if (
-            not places.is_backend()
-            or ORDERS.get("moving")
-            or not live.exists()
-            or modules.fits(live, code)
-        ):
+        if not places.is_backend() or ORDERS.get("moving"):
+            return
+        if not live.exists() or modules.fits(live, code):
             return
         generation = self.configuration(code)
         name_checks.check(generation, places.app())
@@ -56,28 +53,32 @@ class Switch(two_phase.Work):
         self.along.stage()
 
     def configuration(self, code: Path) -> Json:
-        """The last configuration that served and names modules of this release. Raises Failed where
-        there is none."""
-        here = sorted(state.kept(), key=state.by_activation, reverse=True)
-        for name in here:
+        """The last configuration that served and names modules of this release.
+
+        Raises Failed where there is none.
+        """
+        newest_first = sorted(state.kept(), key=state.by_activation, reverse=True)
+        for name in newest_first:
             if modules.fits(places.GENERATIONS / name, code):
-                ORDERS["probes"] = (found := state.stored(name))["probes"]
-                return found
-        lacking = modules.missing(places.CONFIGURATION, code)
-        why = (
-            f"has no module {lacking[0]!r}, which every"
-            if lacking
-            else "has settings in classes, of which no"
-        )
+                generation = state.stored(name)
+                ORDERS["probes"] = generation["probes"]
+                return generation
         raise Failed(
-            f"release {self.to} {why} configuration here names{'' if lacking else ' one'};"
-            f" {unharmed()}"
+            f"release {self.to} {self.why_nothing_fits(code)}; {unharmed()}. Run `fab ship` to put"
+            " a release that fits the stack's config"
         )
 
+    def why_nothing_fits(self, code: Path) -> str:
+        lacking = modules.missing(places.CONFIGURATION, code)
+        if lacking:
+            return f"has no module {lacking[0]!r}, which every configuration here names"
+        return "has settings in classes, and no configuration here names one"
+
     def switch(self) -> None:
-        os.sync()  # nothing that the link will lead to may be in memory only
+        os.sync()  # all that the link will lead to must be on the disk
         back = places.current_id()
-        links = {str(places.current_release()): f"releases/{back}" if back else None}
+        link_before = f"releases/{back}" if back else None
+        links = {str(places.current_release()): link_before}
         if self.along:
             write_journal(self.along.generation, links, self.to)
         else:
@@ -96,30 +97,31 @@ class Switch(two_phase.Work):
             prune_generations()
 
     def also(self) -> Json:
-        """What is told of the configuration that was switched along: its id."""
-        return {"configuration": self.along.generation["id"]} if self.along else {}
+        """The part of the result on the configuration that was switched in the same step."""
+        if self.along is None:
+            return {}
+        return {"configuration": self.along.generation["id"]}
 
     def undo(self, problem: Exception) -> None:
         if not journal.exists():
             return
-        runs = go_back()
-        if isinstance(problem, two_phase.LeftAlone) and runs:
+        comes_up = go_back()
+        if isinstance(problem, two_phase.LeftAlone) and comes_up:
             return
-        after = (
-            "the one before serves again"
-            if runs
-            else "the one before does not come up either: see `fab logs`"
-        )
+        now = "the previous release serves again"
+        if not comes_up:
+            now = "the previous release does not come up either: see `fab logs`"
         raise Failed(
-            f"release {self.to} does not come up: {problem}; {after}. Migrations are not taken"
-            " back",
+            f"release {self.to} does not come up: {problem}; {now}. Migrations are not undone",
             getattr(problem, "detail", ""),
         ) from problem
 
 
 class Ship(Switch):
-    """Put the release that arrived on this host, and make it current. `copy` is of the database
-    before migrations."""
+    """Put the release that arrived on this host, and make it current.
+
+    `copy` is the place of the database's copy from before the migrations; "" without one.
+    """
 
     copy = ""
 
@@ -131,16 +133,12 @@ class Ship(Switch):
             self.stage_configuration(self.staged)
 
     def configuration(self, code: Path) -> Json:
-        """The one that came along."""
+        """The configuration that came with the orders."""
         return state.given(make_key=True)
 
     def switch(self) -> None:
         if places.is_backend():
-            if gone := shipped.no_longer_held(places.current_id(), self.to):
-                emit(
-                    step="note",
-                    text=f"does not hold these migrations, which stay applied: {', '.join(gone)}",
-                )
+            note_migrations_no_longer_held(places.current_id(), self.to)
             self.copy = migrate(self.staged)
         put(self.staged)
         super().switch()
@@ -150,13 +148,22 @@ class Ship(Switch):
         note_what_it_was_made_from()
 
 
+def note_migrations_no_longer_held(before: str | None, to: str) -> None:
+    """Emit a note on migrations that the release does not hold and that stay applied."""
+    gone = shipped.no_longer_held(before, to)
+    if gone:
+        text = f"does not hold these migrations, which stay applied: {', '.join(gone)}"
+        emit(step="note", text=text)
+
+
 def note_what_it_was_made_from() -> None:
+    """Record the keys of the config that this release was made from."""
     if ORDERS.get("made_from") is not None:
         made_from.note(str(ORDERS["id"]), ORDERS["made_from"])
 
 
 def restart() -> None:
-    """Restart the service where there is one; done when every worker has loaded what is current."""
+    """Restart the service where there is one, and wait until every worker runs the release."""
     if not has_service():
         return
     step("restart", f"restarts {places.app()}")
@@ -166,8 +173,10 @@ def restart() -> None:
 
 
 def go_back() -> bool:
-    """Undo a switch whose outcome is open; done twice, it is done once. Whether what is current now
-    runs."""
+    """Roll back a switch whose outcome is open; whether the current release comes up.
+
+    Doing it twice is the same as doing it once.
+    """
     step("undo", "goes back to the release before")
     way = journal.put_links_back()
     try:
@@ -178,18 +187,16 @@ def go_back() -> bool:
 
 
 def prune() -> None:
-    """Keep what is current and what served last, `KEPT` in all, and only the environments that
-    those run in."""
+    """Keep the current release, those that served last, and their environments."""
     step("prune", "removes old releases")
-    by_turn = sorted(names_in(places.releases()), key=activation_of, reverse=True)
-    kept = {places.current_id(), *[name for name in by_turn if activation_of(name)][:KEPT]}
-    for name in set(by_turn) - kept:
+    names = names_in(places.releases())
+    newest_first = sorted(names, key=activation_of, reverse=True)
+    served = [name for name in newest_first if activation_of(name)]
+    kept = {places.current_id(), *served[:KEPT]}
+    for name in set(names) - kept:
         discard(places.releases() / name)
-    used = {
-        os.path.realpath(str(places.releases() / name / "venv"))
-        for name in names_in(places.releases())
-    }
+    used = used_venvs()
     for name in names_in(places.venvs()):
-        if os.path.realpath(str(places.venvs() / name)) not in used:
+        if name not in used:
             (places.venvs() / name / ".complete").unlink(missing_ok=True)
             discard(places.venvs() / name)

@@ -1,4 +1,4 @@
-"""What arrives from the operator, and unpacking it."""
+"""Receive the archive that the operator sends, and unpack it."""
 
 from __future__ import annotations
 
@@ -18,38 +18,39 @@ from on_host.orders import ORDERS
 from on_host.runtime import SILENCE_S, Failed, step
 
 INCOMING = places.ROOT / "var/cache/origin-kit/incoming"
+TOPS = ("app", "site", "wheels")  # folders at the top of a release's archive
 
 
 def receive() -> Path | None:
-    """What the operator sends, in a file of root's; None where nothing is to come. Nothing is
-    locked meanwhile.
+    """The operator's archive in a file of root's; None where nothing is sent.
 
-    Raises Failed for an archive that arrives cut or damaged, or an operator who stops sending.
+    The host's lock is not needed. Raises Failed for an archive that arrives incomplete or damaged,
+    or where the operator stops sending.
     """
     if not ORDERS.get("digest"):
         return None
     private_folder(INCOMING)
     forget_arrivals()
     place = INCOMING / str(ORDERS["deploy"])
-    seen = hashlib.sha256()
+    digest = hashlib.sha256()
     with place.open("wb") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         for chunk in arriving(ORDERS["size"]):
-            seen.update(chunk)
+            digest.update(chunk)
             handle.write(chunk)
-    if seen.hexdigest() != ORDERS["digest"]:
+    if digest.hexdigest() != ORDERS["digest"]:
         place.unlink()
         raise Failed("the release arrives incomplete; was the connection cut? ship again")
     return place
 
 
 def arriving(size: int) -> Iterator[bytes]:
-    """At most `size` bytes of the standard input; Failed where nothing more comes for a while."""
+    """At most `size` bytes of the standard input. Raises Failed where nothing comes for a while."""
 
     def too_long(*_: object) -> None:
         raise Failed(
-            f"nothing has arrived from the operator for {SILENCE_S:.0f} s; is the line down? ship"
-            " again"
+            f"nothing has arrived from the operator for {SILENCE_S:.0f} s; is the connection down?"
+            " ship again"
         )
 
     signal.signal(signal.SIGALRM, too_long)
@@ -65,21 +66,26 @@ def arriving(size: int) -> Iterator[bytes]:
 
 
 def forget_arrivals() -> None:
-    """Remove what arrived for a ship that has ended; one under way has a job, or still writes to
-    its file."""
+    """Remove the archives of ships that have ended.
+
+    A ship that has not ended has a job, or still writes to its file.
+    """
     for place in INCOMING.iterdir():
         if handover.unlocked(place) and not (handover.JOBS / place.name).exists():
             place.unlink()
 
 
 def unpack(partial: Path) -> None:
-    """Unpack the archive into `partial`. Raises Failed for one that is cut short or reaches outside
-    of it."""
-    step("unpack", "unpacks release {}".format(ORDERS["id"]))
+    """Unpack the archive into `partial`.
+
+    Raises Failed for an archive that is incomplete or reaches outside of it.
+    """
+    step("unpack", f"unpacks release {ORDERS['id']}")
     partial.mkdir(parents=True, mode=0o755)
     linked: dict[str, str] = {}
+    archive = INCOMING / str(ORDERS["deploy"])
     try:
-        with tarfile.open(str(INCOMING / str(ORDERS["deploy"])), mode="r|gz") as tar:
+        with tarfile.open(str(archive), mode="r|gz") as tar:
             for member in tar:
                 unpack_one(tar, member, partial, linked)
     except (tarfile.TarError, EOFError, OSError) as problem:
@@ -92,6 +98,7 @@ def unpack(partial: Path) -> None:
 def unpack_one(
     tar: tarfile.TarFile, member: tarfile.TarInfo, partial: Path, linked: dict[str, str]
 ) -> None:
+    """Write a file of the archive; add a link to `linked` instead."""
     path = inside(member.name)
     place = partial / path
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -100,26 +107,28 @@ def unpack_one(
         return
     if not member.isreg():
         raise Failed(
-            f"the archive holds {member.name}, which is neither a file nor a link; it was not made"
-            " by this kit"
+            f"the archive holds {member.name}, which is neither a file nor a link, so it was not"
+            " made by this kit; ship again"
         )
     source = tar.extractfile(member)
+    mode = 0o755 if member.mode & 0o100 else 0o644
     descriptor = os.open(str(place), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     with os.fdopen(descriptor, "wb") as handle:
         shutil.copyfileobj(source, handle, 1 << 20)  # type: ignore[arg-type]
-        os.fchmod(descriptor, 0o755 if member.mode & 0o100 else 0o644)
+        os.fchmod(descriptor, mode)
     os.utime(str(place), (member.mtime, member.mtime))
 
 
 def make_links(partial: Path, linked: dict[str, str]) -> None:
-    """Last, so that no file was written through one; only those that stay inside, every link on the
-    way followed."""
-    for top in ("app", "site", "wheels"):
-        below = {
-            path[len(top) + 1 :]: target
-            for path, target in linked.items()
-            if path.startswith(top + "/")
-        }
+    """Make the links. Raises Failed for one that leads outside, with every link followed.
+
+    This comes last, so that no file was written through a link.
+    """
+    for top in TOPS:
+        below = {}
+        for path, target in linked.items():
+            if path.startswith(top + "/"):
+                below[path[len(top) + 1 :]] = target
         for path in links.leading_out(below):
             outside(f"{top}/{path} → {below[path]}")
     for path, target in linked.items():
@@ -129,19 +138,17 @@ def make_links(partial: Path, linked: dict[str, str]) -> None:
 
 
 def inside(name: str) -> PurePosixPath:
-    """`name` as a path, if it stays below app, site or wheels."""
+    """`name` as a path. Raises Failed where it is not below app, site or wheels."""
     path = PurePosixPath(name)
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or not path.parts
-        or path.parts[0] not in ("app", "site", "wheels")
-    ):
+    if path.is_absolute() or ".." in path.parts:
+        outside(name)
+    if not path.parts or path.parts[0] not in TOPS:
         outside(name)
     return path
 
 
 def outside(name: str) -> NoReturn:
     raise Failed(
-        f"the archive reaches outside of the release ({name!r}); it was not made by this kit"
+        f"the archive reaches outside of the release ({name!r}), so it was not made by this kit;"
+        " ship again"
     )

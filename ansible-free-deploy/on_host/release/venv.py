@@ -1,4 +1,4 @@
-"""The Python environment that a release runs in, made of the wheels that came along."""
+"""Make the Python environment that a release runs in, from the wheels that were sent."""
 
 from __future__ import annotations
 
@@ -23,28 +23,32 @@ COMPILE_S = 600
 
 
 def for_the_application_alone(folder: Path) -> None:
-    """Code and its environment are read by the application's user; nginx and others can't enter."""
+    """Let only root and the application's user read a folder; nginx and others can't enter."""
     if IS_ROOT:
         os.chown(str(folder), 0, pwd.getpwnam(places.user()).pw_gid)
     folder.chmod(0o750)
 
 
 def venv_for(lock: str) -> Path:
-    """The environment for this lock that is as it was made, or a name for a new one: scripts in it
-    hold its path, so it can't be moved to where a changed one still serves."""
+    """The unmodified environment for this lock, or an unused name for a new one.
+
+    The scripts in an environment hold its path, so a new one can't be moved to the place of a
+    modified one that still serves.
+    """
     names = [name for name in names_in(places.venvs()) if lock_of(name) == lock]
-    whole = [name for name in names if is_complete_venv(name)]
-    free = (
-        name
-        for name in (lock, *(f"{lock}-{number}" for number in range(2, 1000)))
-        if name not in names
-    )
-    return places.venvs() / (whole[0] if whole else next(free))
+    for name in names:
+        if is_complete_venv(name):
+            return places.venvs() / name
+    name = lock
+    number = 1
+    while name in names:
+        number += 1
+        name = f"{lock}-{number}"
+    return places.venvs() / name
 
 
-def run_in(venv: Path) -> None:
-    """Lead the releases that are here to an environment that replaces a changed one of the same
-    lock."""
+def lead_releases_to(venv: Path) -> None:
+    """Lead the releases of the same lock to an environment that replaces a modified one."""
     for name in names_in(places.releases()):
         link = places.releases() / name / "venv"
         if link.is_symlink() and lock_of(link.readlink().name) == lock_of(venv.name):
@@ -52,11 +56,10 @@ def run_in(venv: Path) -> None:
 
 
 def make_venv(venv: Path, wheels: Path) -> None:
-    """A virtual environment of the wheels that came along; nothing is asked of any network, and
-    nothing of them runs.
+    """Make a virtual environment from the wheels that were sent. Raises Failed.
 
-    Its interpreter is a link to the system's. Root does not run it: with wheels in it, it runs
-    their `*.pth`.
+    No network is used, and no code of the wheels runs. The interpreter is a link to the system's;
+    root does not run it, because with wheels in it, it runs their `*.pth`.
     """
     files = ordered_wheels(wheels)
     step("venv", f"installs {len(files)} packages")
@@ -64,11 +67,11 @@ def make_venv(venv: Path, wheels: Path) -> None:
         made = run(sys.executable, "-I", "-m", "venv", "--without-pip", str(venv), cwd="/")
         if made.returncode:
             raise Failed(
-                "python3 -m venv fails on this host; is python3-venv installed there?",
+                "`python3 -m venv` fails on this host; install python3-venv there, then ship again",
                 last_lines(made.stdout),
             )
         wheelfiles.install(files, venv)
-        tell_who_runs_manage_by_hand(venv)
+        leave_hint_for_manage_by_hand(venv)
         byte_compile(venv / "lib")
         for_the_application_alone(venv)
         manifest.write(venv)
@@ -84,8 +87,8 @@ def make_venv(venv: Path, wheels: Path) -> None:
         raise
 
 
-# Read by `site` when an interpreter of this environment starts: a line that begins with `import` is
-# run.
+# `site` reads this when an interpreter of this environment starts, and runs lines that begin with
+# `import`.
 _BY_HAND = (
     "import os, sys; "
     'getattr(sys, "orig_argv", ())[1:2] == ["manage.py"] '
@@ -95,26 +98,28 @@ _BY_HAND = (
 )
 
 
-def tell_who_runs_manage_by_hand(venv: Path) -> None:
-    """Leave a line in the environment that says what to write in place of `../venv/bin/python
-    manage.py`."""
+def leave_hint_for_manage_by_hand(venv: Path) -> None:
+    """Leave a line in the environment that names the command to use instead of
+    `../venv/bin/python manage.py`."""
     for folder in (venv / "lib").glob("python3*/site-packages"):
         (folder / "origin_kit_by_hand.pth").write_text(_BY_HAND)
 
 
 def ordered_wheels(folder: Path) -> list[Path]:
-    """The wheels that came along, if they are those of the orders, by name and to the byte. Else
-    raises Failed."""
-    found = {path.name: path for path in sorted(folder.glob("*"))}
-    if not found:
+    """The wheels that were sent. Raises Failed where they are not exactly those of the orders."""
+    sent = {path.name: path for path in sorted(folder.glob("*"))}
+    if not sent:
         raise Failed("the Python environment of this release is no longer here; ship again")
     ordered = ORDERS.get("wheels") or {}
-    if other := sorted(found.keys() ^ ordered.keys()):
-        raise Failed(f"{other[0]} is not among the wheels of the orders, or missing; ship again")
-    for name, path in found.items():
+    different = sorted(sent.keys() ^ ordered.keys())
+    if different:
+        raise Failed(
+            f"{different[0]} is not among the wheels of the orders, or missing; ship again"
+        )
+    for name, path in sent.items():
         if sha256_of(path) != ordered[name]:
             raise Failed(f"{name} is not the wheel that was locked (another SHA-256); ship again")
-    return list(found.values())
+    return list(sent.values())
 
 
 def sha256_of(path: Path) -> str:
@@ -126,24 +131,12 @@ def sha256_of(path: Path) -> str:
 
 
 def byte_compile(folder: Path) -> None:
-    """The application's user can't write here, so it is done now; files that are no Python 3 are
-    nobody's concern.
+    """Compile the folder's modules now, since the application's user can't write there.
 
-    The system's own interpreter reads the sources and runs none of them; `-S` leaves `*.pth` alone.
+    Files that are not Python 3 are ignored, and modules that are not compiled in time are only
+    slower to start. The system's own interpreter reads the sources and runs none of them; `-S`
+    ignores `*.pth`.
     """
-    with contextlib.suppress(
-        subprocess.TimeoutExpired
-    ):  # what is not compiled is only slower to start
-        run(
-            sys.executable,
-            "-I",
-            "-S",
-            "-m",
-            "compileall",
-            "-q",
-            "-j",
-            "0",
-            str(folder),
-            cwd="/",
-            timeout=COMPILE_S,
-        )
+    command = [sys.executable, "-I", "-S", "-m", "compileall", "-q", "-j", "0", str(folder)]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        run(*command, cwd="/", timeout=COMPILE_S)

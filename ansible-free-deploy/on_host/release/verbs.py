@@ -1,4 +1,4 @@
-"""Put a release on this host, or go back to one that is still here."""
+"""The verbs that put a release on this host, or roll back to one that is still here."""
 
 from __future__ import annotations
 
@@ -40,14 +40,15 @@ from on_host.work import ended, kind_of, report, told, under_the_lock
 
 
 def facts() -> Json:
-    """What the operator has to know to choose wheels and to see whether there is anything to do."""
+    """What the operator's side needs to choose wheels and to see whether there is work to do."""
     name_checks.refuse(places.app(), ORDERS.get("moving"))
     replacement.refuse()
+    libc, version = platform.libc_ver()
     return {
         "python": "{}.{}".format(*sys.version_info),
         "python_full": platform.python_version(),
         "machine": platform.machine(),
-        "libc": platform.libc_ver()[1] if platform.libc_ver()[0] == "glibc" else "",
+        "libc": version if libc == "glibc" else "",
         "release": places.current_id(),
         "made_from": release_made_from(),
         "settled": settled() and not claims.unfinished_move(places.app()),
@@ -57,31 +58,42 @@ def facts() -> Json:
 
 
 def install() -> Json:
-    """ORDERS: app, role, who, deploy, id, digest and size (of what was sent, or None), and for a
-    backend lock, wsgi, settings, files, env, secrets, unit (the text of the service's), generation
-    (all of the configuration, for the release that can't do without it) and its probes."""
+    """Put the release of the orders on this host.
+
+    ORDERS: app, role, who, deploy, id, digest and size (of the archive, or None), and for a backend
+    lock, wsgi, settings, files, env, secrets, unit (the text of the service's), generation (the
+    whole configuration, for a release that needs it) and its probes.
+    """
     finished = recover()
+    to = str(ORDERS["id"])
     with moves.entered(places.app(), ORDERS.get("moving") or {}):
         sweep()
-        if places.current_id() == ORDERS["id"] and settled():
+        before = places.current_id()
+        if before == to and settled():
             note_what_it_was_made_from()
-            return {"changed": finished, "release": ORDERS["id"], "previous": previous()}
-        before, ship = places.current_id(), Ship(ORDERS["id"])
+            return {"changed": finished, "release": to, "previous": previous()}
+        ship = Ship(to)
         two_phase.run(ship)
         shutil.rmtree(str(places.staged()), ignore_errors=True)
         prune()
-    copy = {"copy": ship.copy} if ship.copy else {}
-    return {"changed": True, "release": ORDERS["id"], "previous": before, **copy, **ship.also()}
+    result = {"changed": True, "release": to, "previous": before}
+    if ship.copy:
+        result["copy"] = ship.copy
+    result.update(ship.also())
+    return result
 
 
 def rollback() -> Json:
-    """ORDERS: app, role, who, deploy, to (a release that is still here, or None for the one
-    before), from (the one that is to be left, if it matters)."""
+    """Go back to a release that is still here.
+
+    ORDERS: app, role, who, deploy, to (None for the previous release), from (the release that must
+    be current, or None).
+    """
     finished = recover()
     with moves.entered(places.app(), {}):
         sweep()
-        before, to = places.current_id(), ORDERS.get("to") or previous()
-        here = [name for name in complete_releases() if activation_of(name)]
+        before = places.current_id()
+        to = ORDERS.get("to") or previous()
         if to is None:
             raise Failed("there is no release before this one here; `fab ship` puts one")
         if to == before:
@@ -90,8 +102,9 @@ def rollback() -> Json:
             raise Failed(
                 f"release {before} serves here by now, no longer {ORDERS['from']}; run this again"
             )
+        here = [name for name in complete_releases() if activation_of(name)]
         if to not in here:
-            raise Failed(f"release {to} is not here; there is {', '.join(here) or 'none'}")
+            raise Failed(f"release {to} is not here; releases here: {', '.join(here) or 'none'}")
         switch = Switch(to)
         two_phase.run(switch)
     return {"changed": True, "release": to, "previous": before, **switch.also()}
@@ -101,13 +114,13 @@ WORK: dict[str, Callable[[], Json]] = {"ship": install, "rollback-release": roll
 
 
 def main() -> int:
-    """Tell what is here, or change it: in the unit's process, or by handing it over to one."""
+    """Report facts, do the unit's part of a change, or hand the change over to a unit."""
     if ORDERS["verb"] == "facts":
         return told(facts, explain)
-    return ended(do if "job" in ORDERS else asked, explain)
+    return ended(do if "job" in ORDERS else hand_over, explain)
 
 
-def asked() -> int:
+def hand_over() -> int:
     """The part of the process that the operator has started."""
     send_heartbeats()
     receive()
@@ -116,11 +129,11 @@ def asked() -> int:
 
 def do() -> int:
     """The unit's part."""
-    asked_for = str(ORDERS.get("id") or ORDERS.get("to"))
+    target = str(ORDERS.get("id") or ORDERS.get("to"))
     try:
         result = under_the_lock(WORK[ORDERS["verb"]])
     except (Failed, OSError) as problem:
-        audit.write(f"{kind_of(problem)}: {problem}", asked_for, "release")
+        audit.write(f"{kind_of(problem)}: {problem}", target, "release")
         raise
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -128,16 +141,30 @@ def do() -> int:
     end_step()
     if "configuration" in result:
         audit.write("deployed", result["configuration"], "configuration")
-    word = {"ship": shipped.SHIPPED, "rollback-release": shipped.ROLLED_BACK}[ORDERS["verb"]]
-    more = {"revision": shipped.revision(str(result["release"]))}
-    # What an earlier run had left and this one has finished has a line of its own.
-    changed = ORDERS["deploy"] in journal.committed()
-    if changed:
-        more.update({key: result[key] for key in ("previous", "copy") if key in result})
-    audit.write(word if changed else "unchanged", result["release"], "release", **more)
+    write_audit(result)
     report(result)
     return 0
 
 
+_WORDS = {"ship": shipped.SHIPPED, "rollback-release": shipped.ROLLED_BACK}
+
+
+def write_audit(result: Json) -> None:
+    """Record the change of the release.
+
+    A change that an earlier run had left and this one has finished has a line of its own.
+    """
+    release = str(result["release"])
+    more = {"revision": shipped.revision(release)}
+    word = "unchanged"
+    if ORDERS["deploy"] in journal.committed():
+        word = _WORDS[ORDERS["verb"]]
+        for key in ("previous", "copy"):
+            if key in result:
+                more[key] = result[key]
+    audit.write(word, release, "release", **more)
+
+
 def explain(problem: OSError) -> str:
+    """What the system refuses, and what serves all the same."""
     return f"{trouble(problem, places.home())}; {unharmed()}"
