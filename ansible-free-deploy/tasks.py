@@ -15,7 +15,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from infra.core import exits
+from infra.core import errors, exits
 from rollout import commandline, outputs, report
 
 STACK = (
@@ -49,12 +49,11 @@ def verb(stopped: str = LOOKS, **more: Any) -> Callable[[Callable[..., None]], A
             try:
                 function(*arguments, **options)
             except ValueError as problem:
-                raise Exit(
-                    report.harmless(describe(problem)), exits.status_of(problem)
-                ) from problem
+                text = report.harmless(errors.describe(problem))
+                raise Exit(text, errors.status_of(problem)) from problem
             except PermissionError as problem:
                 text = (
-                    f"{problem.filename}: permission denied; run it as the user who owns that, or"
+                    f"{problem.filename}: permission denied; run this as the owner of the file, or"
                     " with sudo"
                 )
                 raise Exit(report.harmless(text), exits.UNREACHABLE) from problem
@@ -64,19 +63,6 @@ def verb(stopped: str = LOOKS, **more: Any) -> Callable[[Callable[..., None]], A
         return task(klass=commandline.Verb, **more)(guarded)
 
     return wrap
-
-
-def describe(problem: ValueError) -> str:
-    """An error for a person: ours as it is, any other with its kind, since it is a bug of the
-    kit."""
-    ours = type(problem).__module__.split(".")[0] in ("rollout", "infra")
-    detail = getattr(problem, "detail", "")
-    text = (
-        str(problem)
-        if ours
-        else f"{type(problem).__name__}: {problem} (a bug in the kit: please report it)"
-    )
-    return f"{text}\n{detail}" if detail else text
 
 
 def named(stack: str | None, json: bool = False) -> str:

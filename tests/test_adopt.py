@@ -711,7 +711,7 @@ def test_mistakes_are_one_line_with_the_next_step(tmp_path: Path) -> None:
         (tmp_path / "none", {}, "there is no folder"),
         (bare, {}, "has no manage.py, so it is no Django project; name the folder that holds it"),
         (tmp_path, {}, f"did you mean {app}?"),
-        (broken, {}, "shop/settings.py:11 is not valid Python 3."),
+        (broken, {}, "shop/settings.py:11: not valid Python 3."),
         (lost, {}, "no settings found (wsgi.py and manage.py name shop.settings)"),
         (asgi, {}, "there is no WSGI callable"),
         (app, {"frontend": bare}, "has no index.html; name the folder that your build writes"),

@@ -172,7 +172,7 @@ def test_a_file_in_a_newer_grammar_does_not_end_it(tmp_path: Path) -> None:
 def test_settings_in_a_newer_grammar_are_told_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(
         AdoptError,
-        match=r"shop/settings\.py:\d+ is not valid Python 3\.\d+ .*newer Python.*UV_PYTHON=",
+        match=r"shop/settings\.py:\d+: not valid Python 3\.\d+ .*newer Python.*UV_PYTHON=",
     ):
         adopt(write(tmp_path, PLAIN + "(\n"), stacks=tmp_path)
 

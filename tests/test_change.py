@@ -14,7 +14,7 @@ import pytest
 from infra.core.contract import Contract, Host, Json
 from rollout import change
 from rollout.change import ChangeError
-from rollout.hosts import AGAIN, HostError, LostError
+from rollout.hosts import AGAIN, SAME_COMMAND, HostError, LostError
 from tests.test_outputs import CONTRACT
 
 
@@ -204,13 +204,13 @@ def test_a_rollback_is_never_told_to_run_the_same_command_again() -> None:
     failures = [
         LostError(
             host("backend-1"),
-            f"the connection was lost; what runs there ends by itself: run {AGAIN}",
+            f"the connection was lost; the work there continues: run {AGAIN}",
         )
     ]
     doubt = [HostError(host("frontend-1"), "the connection was lost", in_doubt=True)]
     said = str(ChangeError([*failures, *doubt], ["backend-1"], again=WAYS))
-    assert AGAIN not in said
-    assert f"ends by itself: run {WAYS['backend-1']}" in said
+    assert SAME_COMMAND not in said and AGAIN not in said
+    assert f"work there continues: run {WAYS['backend-1']}" in said
     assert f"run {WAYS['frontend-1']}, which asks all hosts how it ended" in said
     assert (
         f"backend-1: changed; run {WAYS['backend-1']} and {WAYS['frontend-1']}, which brings the"

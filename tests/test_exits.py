@@ -15,7 +15,7 @@ import pytest
 from invoke.exceptions import Exit
 
 import tasks
-from infra.core import exits
+from infra.core import errors, exits
 from infra.core.contract import Host
 from rollout import change, hosts, outputs
 from rollout.deploy import Outcome, as_wanted, would_change
@@ -311,8 +311,8 @@ def test_unreachable_only_if_no_host_says_otherwise() -> None:
 
 
 def test_what_is_no_error_of_ours_is_1() -> None:
-    assert exits.status_of(ValueError("a bug")) == exits.WRONG
-    assert exits.status_of(outputs.OutputsError("x")) == exits.USAGE
+    assert errors.status_of(ValueError("a bug")) == exits.WRONG
+    assert errors.status_of(outputs.OutputsError("x")) == exits.USAGE
 
 
 WELL = {

@@ -131,7 +131,10 @@ def test_without_root_a_closed_home_is_a_message(place: Path) -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.splitlines() == ["False", f"{place} is root's alone; run it with sudo"]
+    assert done.stdout.splitlines() == [
+        "False",
+        f"{place}: only root can read this folder; run this with sudo",
+    ]
 
 
 # ------------------------------------------------------------------------------------ the kit's own

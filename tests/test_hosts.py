@@ -455,7 +455,7 @@ def test_a_connection_that_breaks_meanwhile_is_a_lost_one(tmp_path: Path) -> Non
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         there.breaks = True
         with pytest.raises(
-            LostError, match="the connection was lost; what runs there ends by itself"
+            LostError, match="the connection was lost; the work on the host continues"
         ):
             connection.run({})
 
@@ -467,7 +467,7 @@ def test_a_host_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.M
     with (
         server(tmp_path) as there,
         session(there.host, Identity(there.identity)) as connection,
-        pytest.raises(LostError, match="it has sent no sign of life for 1 s, so it was given up"),
+        pytest.raises(LostError, match=r"no sign of life for 1 s.*the work on the host continues"),
     ):
         connection.run({}, program=doing("import time; time.sleep(5); print('{\"result\": {}}')"))
 

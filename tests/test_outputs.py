@@ -174,13 +174,15 @@ def test_any_other_backend_is_the_cli_s(
     cli(elsewhere, recorded(stack))
     assert outputs.read(stack.name).environment == stack.name
     cli(elsewhere, "error: no stack named 'aws-dev' found", 6)
-    with pytest.raises(NotUpError, match="it is not up; run `fab up"):
+    with pytest.raises(NotUpError, match="the stack is not up; run `fab up"):
         outputs.read("aws-dev")
     cli(elsewhere, "error: access denied", 255)
     with pytest.raises(OutputsError, match="access denied"):
         outputs.read("aws-dev")
     cli(elsewhere, {})
-    with pytest.raises(OutputsError, match="it is not up; run `fab up --stack aws-dev` first"):
+    with pytest.raises(
+        OutputsError, match="the stack is not up; run `fab up --stack aws-dev` first"
+    ):
         outputs.read("aws-dev")
 
 

@@ -316,7 +316,9 @@ def test_refused_all_at_once() -> None:
     contract = application(load("local-ip"), name="A", wsgi="b")
     with pytest.raises(RenderError) as caught:
         render(contract, "backend", contract.backend.hosts[0], {"KEY": "sentinel\0"})
-    assert len(str(caught.value).splitlines()) == 3
+    *problems, cure = str(caught.value).splitlines()
+    assert len(problems) == 3
+    assert cure == "correct the stack's config, then run `fab up`"
     assert "sentinel" not in str(caught.value)
 
 

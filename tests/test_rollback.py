@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra.core import exits
+from infra.core import errors, exits
 from infra.core.contract import Host
 from rollout import question, rollback
 from rollout.deploy import Outcome, RollbackError
@@ -164,7 +164,7 @@ def test_migrations_are_asked_about(
         question.QuestionError, match=r"release B1 does not know shop\.0002.*add --past-migrations"
     ) as said:
         rollback.ask_before([way], False)
-    assert exits.status_of(said.value) == exits.QUESTION
+    assert errors.status_of(said.value) == exits.QUESTION
     monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
     rollback.ask_before([back(B3=["shop.0002", "shop.0003\x1b]0;owned"])], False)
     assert (
@@ -174,7 +174,7 @@ def test_migrations_are_asked_about(
     monkeypatch.setattr("sys.stdin", Terminal("no\n"))
     with pytest.raises(rollback.DeclinedError, match="nothing was changed") as no:
         rollback.ask_before([way], False)
-    assert exits.status_of(no.value) == exits.USAGE
+    assert errors.status_of(no.value) == exits.USAGE
 
 
 @pytest.mark.parametrize(

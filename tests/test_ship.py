@@ -45,7 +45,6 @@ def test_what_is_added_to_an_error_stands_behind_it() -> None:
     problem = HostError(
         Host("backend-1", "192.0.2.1", 22, "deploy", ()), "it fails", left_alone=True
     )
-    problem.add("")
     assert str(problem) == "backend-1 (192.0.2.1): it fails"
-    problem.add("and why")
+    problem.note = "and why"
     assert (str(problem), problem.left_alone) == ("backend-1 (192.0.2.1): it fails; and why", True)

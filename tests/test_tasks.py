@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import tasks
+from infra.core import errors
+from infra.core.errors import KitError
 from infra.core.settings import SettingsError
 from rollout import infrastructure, settings
 from rollout.changes import Allowed
@@ -392,7 +394,6 @@ def test_without_root_the_local_cloud_says_what_to_do(monkeypatch: pytest.Monkey
 
 def test_describe_tells_our_errors_from_bugs() -> None:
     """Ours as they are, any other with its kind."""
-    import tasks
-
-    assert tasks.describe(SettingsError(["a: b"])) == "a: b"
-    assert "a bug in the kit" in tasks.describe(ValueError("x"))
+    assert errors.describe(SettingsError(["a: b"])) == "a: b"
+    assert errors.describe(KitError("no", where="a", cure="b", detail="c")) == "a: no; b\nc"
+    assert errors.describe(ValueError("x")) == "ValueError: x (a bug in the kit: please report it)"

@@ -59,8 +59,8 @@ def hand_over() -> int:
     if not ended:
         why = how_it_ended(job)
         text = (
-            f"the work on the host was killed{why}; run the same command again: it finishes or"
-            " undoes what was begun"
+            f"the work on the host was killed{why}; run {{again}}: it finishes or undoes what was"
+            " begun"
         )
         raise Failed(text, _read(job / "errors"))
     shutil.rmtree(str(job))

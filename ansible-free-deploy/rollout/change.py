@@ -11,18 +11,19 @@ from uuid import uuid4
 
 from infra.core import exits
 from infra.core.contract import Contract, Host, Json
+from infra.core.errors import KitError, describe
 from on_host import states
 from on_host.states import UNDO
 from rollout import access, hosts, report
 from rollout.coordinator import Coordinator, how_it_ended
-from rollout.hosts import AGAIN, ConnectError, HostError, LostError
+from rollout.hosts import SAME_COMMAND, ConnectError, HostError, LostError
 
 STOP_S = 20.0  # how long the first ^C waits for hosts that have switched to hear that they go back
 
 T = TypeVar("T")
 
 
-class ChangeError(ValueError):
+class ChangeError(KitError):
     """Not every host could be done: each with what is wrong there, then what became of the others.
     `but` is what can't be rolled back; `again` is, for each host, what to run where the same
     command again is not it.
@@ -39,10 +40,10 @@ class ChangeError(ValueError):
         own = [failure for failure in failures if not failure.left_alone]
         others = [failure.host.name for failure in failures if failure.left_alone]
         in_doubt = [failure.host.name for failure in own if failure.in_doubt]
-        lines = [
-            f"{failure.told(_commands(again, [failure.host.name]))}\n{failure.detail}".rstrip()
-            for failure in own
-        ]
+        lines = []
+        for failure in own:
+            failure.command = _commands(again, [failure.host.name])
+            lines.append(describe(failure).rstrip())
         if in_doubt:
             lines.append(
                 f"{', '.join(in_doubt)}: serves the new one, unless it has heard that the change"
@@ -71,7 +72,7 @@ class Stopped(KeyboardInterrupt):
 
 def _commands(again: Mapping[str, str] | None, names: Iterable[str]) -> str:
     """What to run for these hosts."""
-    return " and ".join(dict.fromkeys(again[name] for name in names)) if again else AGAIN
+    return " and ".join(dict.fromkeys(again[name] for name in names)) if again else SAME_COMMAND
 
 
 def new_transaction() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 
 from infra.core.contract import Contract, Host
+from infra.core.errors import KitError
 from infra.core.origins import Origin, origin_notes
 from infra.core.settings import Settings
 from rollout import hosts
@@ -13,7 +14,7 @@ from rollout.doctor import ask
 TIMEOUT_S = 10
 
 
-class CheckError(ValueError):
+class CheckError(KitError):
     """What a browser would get is not what the contract promises."""
 
 

@@ -8,17 +8,16 @@ import subprocess
 from collections.abc import Mapping
 
 from infra.core import exits
+from infra.core.errors import KitError
 from infra.core.stackfile import stack_path
 from rollout import report
 from rollout.outputs import ROOT
 
 
-class StackError(ValueError):
+class StackError(KitError):
     """Pulumi's backend does not answer, or has no such stack; the text says the next step."""
 
-    def __init__(self, text: str, exit_status: int) -> None:
-        super().__init__(text)
-        self.exit_status = exit_status
+    exit_status = exits.UNREACHABLE
 
 
 def exists(stack: str, environment: Mapping[str, str]) -> bool:
@@ -38,7 +37,6 @@ def exists(stack: str, environment: Mapping[str, str]) -> bool:
     if names is None:
         raise StackError(
             f"`{' '.join(command)}` failed: {why}; is this the login that you want?",
-            exits.UNREACHABLE,
         )
     return stack in {name.rsplit("/", 1)[-1] for name in names}
 
@@ -49,7 +47,7 @@ def require(stack: str, environment: Mapping[str, str]) -> None:
         raise StackError(
             f"Pulumi has no stack {stack} where it is logged in to; nothing was changed. Run"
             f" `pulumi stack init {stack}`, or `pulumi login` to the backend that has it",
-            exits.USAGE,
+            exit_status=exits.USAGE,
         )
 
 
@@ -83,7 +81,7 @@ def remove(stack: str, environment: Mapping[str, str]) -> None:
         raise StackError(
             f"all of {stack} is removed, and its empty stack is not: {why}; run"
             f" `{' '.join(command[:5])}`",
-            exits.WRONG,
+            exit_status=exits.WRONG,
         )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from infra.core import exits, wanted
 from infra.core.contract import Contract, Cors, Host, Json
+from infra.core.errors import KitError
 from infra.core.origins import look_alikes
 from rollout import access, change, hosts, report, secret_values
 from rollout.change import ChangeError
@@ -39,13 +40,13 @@ LOOKS_BACK = ("history", "releases", "logs")  # verbs that ask of a host what it
 UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.service",)}
 
 
-class RollbackError(ValueError):
+class RollbackError(KitError):
     """There is nothing to go back to; the text says what there is."""
 
     exit_status = exits.USAGE
 
 
-class UsageError(ValueError):
+class UsageError(KitError):
     """An option's value will not do; the text says how to write it."""
 
     exit_status = exits.USAGE

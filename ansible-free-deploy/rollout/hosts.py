@@ -28,6 +28,7 @@ from paramiko.auth_strategy import AuthFailure
 
 from infra.core import exits
 from infra.core.contract import Host, Json
+from infra.core.errors import KitError
 from on_host.runtime import BEAT_S
 from rollout import program as programs
 from rollout import ssh_config, ssh_jump, ssh_keys
@@ -44,49 +45,49 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 CUT = (OSError, EOFError, paramiko.SSHException)  # how paramiko says that a connection is gone
 
-# What a person runs after a failure. For a rollback it is another command: see `HostError.told`.
-AGAIN = "the same command again"
-SILENT = (
-    "it has sent no sign of life for {:.0f} s, so it was given up: is it overloaded, or the line"
-    f" down? What runs there ends by itself; run {AGAIN} to see how"
-)
+AGAIN = "{again}"  # stands in a message for the command that a person runs after a failure
+SAME_COMMAND = "the same command again"
+CONTINUES = f"the work on the host continues: run {AGAIN} to see the result"
+SILENT = "no sign of life for {:.0f} s: is the host overloaded, or the network down?"
 
 Event = Callable[[Json], None]
 Answer = Callable[[str], str]
 T = TypeVar("T")
 
 
-class HostError(ValueError):
-    """A host could not be reached, or what ran there failed; `detail` is the host's own output,
-    shortened."""
+class HostError(KitError):
+    """A host could not be reached, or a program on it failed; `detail` is the host's own output.
+
+    `left_alone`: this host is well and unchanged, because another one failed. `in_doubt`: it serves
+    the new version and does not know whether the change was committed. `command` replaces AGAIN in
+    the text; `note` is added to it.
+    """
 
     def __init__(
         self,
         host: Host,
-        text: str,
+        what: str,
         detail: str = "",
         *,
+        cure: str = "",
         left_alone: bool = False,
         in_doubt: bool = False,
     ) -> None:
+        where = f"{host.name} ({host.address})"
+        super().__init__(what, where=where, cure=cure, detail=detail)
         self.host = host
-        self.detail = detail
-        self.left_alone = (
-            left_alone  # the host itself is well: it was kept as it was for another's sake
-        )
-        self.in_doubt = (
-            in_doubt  # it serves the new one, and may not have heard whether the others do
-        )
-        super().__init__(f"{host.name} ({host.address}): {text}")
+        self.left_alone = left_alone
+        self.in_doubt = in_doubt
+        self.command = SAME_COMMAND
+        self.note = ""
 
-    def told(self, again: str = AGAIN) -> str:
-        """The text for a person, with `again` as what to run where it says so."""
-        return str(self).replace(AGAIN, again)
-
-    def add(self, text: str) -> None:
-        """Say more of it: what only the operator's side knows."""
-        if text:
-            self.args = (f"{self.args[0]}; {text}",)
+    @property
+    def reason(self) -> str:
+        """What is wrong and the next step, without the host's name."""
+        text = super().reason.replace(AGAIN, self.command)
+        if not self.note:
+            return text
+        return f"{text}; {self.note}"
 
 
 class LostError(HostError):
@@ -199,7 +200,7 @@ class Session:
             channel = self.connection.transport.open_session(timeout=CONNECT_TIMEOUT_S)
             channel.exec_command(programs.command())
         except CUT as problem:
-            raise HostError(self.host, f"{self._not_begun()}; run this again") from problem
+            raise HostError(self.host, self._not_begun(), cure="run this again") from problem
         channel.settimeout(SILENCE_S)
         sender = _Sender(
             channel, program, orders, self._open(blob), keeps_alive=on_gate is not None
@@ -208,7 +209,7 @@ class Session:
         try:
             result, stray = self._follow(channel, sender, on_event, on_gate)
         except TimeoutError as problem:
-            raise LostError(self.host, SILENT.format(SILENCE_S)) from problem
+            raise LostError(self.host, SILENT.format(SILENCE_S), cure=CONTINUES) from problem
         finally:
             sender.stop()
         status = channel.recv_exit_status()
@@ -281,27 +282,23 @@ class Session:
         words = channel.makefile_stderr("rb").read().decode(errors="replace")
         own = "\n".join([*stray, words]).strip()[-1500:]
         if status == -1 and self._is_lost():
-            text = (
-                f"the connection was lost; what runs there ends by itself: run {AGAIN} to see how"
-            )
-            return LostError(self.host, text, own)
+            return LostError(self.host, "the connection was lost", own, cure=CONTINUES)
         return HostError(self.host, why_dead(self.host.user, own, status), own)
 
 
 # What stands in the way of the program → what to say; in the words of the shell, sudo and Python.
-# `{}` is the user.
 _IN_THE_WAY = {
     r"python3: (command not found|No such file)": (
         "/usr/bin/python3 is not installed there; install python3"
     ),
     r"sudo: (command )?not found|not found: sudo": (
-        "sudo is not installed there; {} needs it, without a password"
+        "sudo is not installed there; {user} needs it, without a password"
     ),
     r"sudo.*password|not in the sudoers|must have a tty": (
-        "{} may not use sudo without a password; see docs/operating.md"
+        "{user} may not use sudo without a password; see docs/operating.md"
     ),
     r"This account is|nologin": (
-        "user {} has no shell there; the contract names another user than may log in"
+        "user {user} has no shell there; the contract names another user than may log in"
     ),
     r"No space left on device": (
         "a disk there is full; see `df -h` and `df -i` there, and make room"
@@ -322,7 +319,7 @@ def why_dead(user: str, words: str, status: int) -> str:
     ended it."""
     for pattern, text in _IN_THE_WAY.items():
         if re.search(pattern, words):
-            return text.format(user)
+            return text.format(user=user, again=AGAIN)
     if (
         status == -1 or status > _BY_SIGNAL
     ):  # sshd tells a signal as no status, a shell as 128 and its number

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.core import debian, exits, provider
+from infra.core.errors import KitError
 from infra.core.stackfile import read_config, stack_path
 from rollout.outputs import ROOT
 
@@ -18,7 +19,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 _KEY, _ZONES = "origin-kit:machine_image", "origin-kit:zones"
 
 
-class ImagesError(ValueError):
+class ImagesError(KitError):
     """No image could be found, or the config can't be changed; the text says why and the next
     step."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.core import backend, exits, owner
+from infra.core.errors import KitError
 from infra.core.home import claim, home, leave, private, refuse_foreign, state_dir
 from infra.core.settings import Settings
 from infra.core.stackfile import stack_path
@@ -32,7 +33,7 @@ _EMBEDDED = (sys.executable, "-m", "infra.local.engine")
 INSTALL = "https://www.pulumi.com/docs/install/"
 
 
-class InfrastructureError(ValueError):
+class InfrastructureError(KitError):
     """The program for the stack ended with an error that it has printed itself."""
 
     exit_status = exits.WRONG

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from infra.core import backend, exits, wanted
 from infra.core.contract import Contract, ContractError, Host, Json, variables
+from infra.core.errors import KitError
 from infra.core.home import home, state_dir, tighten, user_name
 from infra.core.owner import Owner, owner_of, take
 from infra.core.rules import quote
@@ -28,16 +29,16 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "origin-kit"
 
 
-class OutputsError(ValueError):
+class OutputsError(KitError):
     """There are no outputs to deploy from; the text says why and the next step."""
 
-    def __init__(self, text: str, exit_status: int = exits.USAGE) -> None:
-        super().__init__(text)
-        self.exit_status = exit_status
+    exit_status = exits.USAGE
 
 
 class NotUpError(OutputsError):
-    """The stack is there, and nothing of it has been made."""
+    """The stack is known, and nothing of it has been made."""
+
+    exit_status = exits.WRONG
 
 
 def stack_names() -> list[str]:
@@ -261,7 +262,7 @@ def _from_file(path: Path) -> Outputs:
     try:
         return _of(_load(path))
     except ContractError as problem:
-        problem.source(str(path))
+        problem.where = str(path)
         raise
 
 
@@ -281,8 +282,10 @@ def kit_has(stack: str) -> bool:
     except PermissionError:
         if _is_local(stack):
             raise OutputsError(
-                f"{home()} is {user_name(home().stat().st_uid)}'s alone; run it with sudo",
-                exits.UNREACHABLE,
+                f"only {user_name(home().stat().st_uid)} can read this folder",
+                where=str(home()),
+                cure="run this with sudo",
+                exit_status=exits.UNREACHABLE,
             ) from None
         return False
     return True
@@ -321,8 +324,9 @@ def _is_local(stack: str) -> bool:
 
 def _not_up(stack: str) -> NotUpError:
     return NotUpError(
-        f"stack {stack!r} has no outputs: it is not up; run `fab up --stack {stack}` first",
-        exits.WRONG,
+        "no outputs: the stack is not up",
+        where=f"stack {stack!r}",
+        cure=f"run `fab up --stack {stack}` first",
     )
 
 
@@ -427,7 +431,7 @@ def _ask_cli(*words: str, stack: str) -> Json:
         raise OutputsError(
             f"stack {stack!r} needs the pulumi CLI to read its outputs and secrets, which is not on"
             " PATH; install it (https://www.pulumi.com/docs/install/) or pass --outputs FILE",
-            exits.UNREACHABLE,
+            exit_status=exits.UNREACHABLE,
         )
     command = ["pulumi", *words, "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
@@ -437,14 +441,14 @@ def _ask_cli(*words: str, stack: str) -> Json:
         raise OutputsError(
             f"`{' '.join(command)}` failed:"
             f" {done.stderr.strip().splitlines()[-1:] or ['no reason given']}",
-            exits.UNREACHABLE,
+            exit_status=exits.UNREACHABLE,
         )
     try:
         return dict(json.loads(done.stdout))
     except (ValueError, TypeError) as problem:
         raise OutputsError(
             f"`{' '.join(command)}` did not print JSON ({problem}); run it by hand",
-            exits.UNREACHABLE,
+            exit_status=exits.UNREACHABLE,
         ) from None
 
 

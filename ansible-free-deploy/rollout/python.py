@@ -13,6 +13,7 @@ from typing import Any
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from infra.core import debian, exits
+from infra.core.errors import KitError
 from infra.core.settings import Settings
 from rollout import outputs
 from rollout.outputs import ROOT
@@ -20,7 +21,7 @@ from rollout.release import ReleaseError, local
 from rollout.release.needs import Requirements, requirements
 
 
-class PythonError(ValueError):
+class PythonError(KitError):
     """The project asks for another Python than its hosts will have; the text says where, and the
     cure."""
 

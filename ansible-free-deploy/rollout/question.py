@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import ClassVar
 
 from infra.core import exits
+from infra.core.errors import KitError
 from infra.core.terminal import harmless
 
 
-class QuestionError(ValueError):
+class QuestionError(KitError):
     """A question has to be answered and there is no terminal; the text says which option answers
     it."""
 
-    exit_status: ClassVar[int] = exits.QUESTION
+    exit_status = exits.QUESTION
 
 
 def ask(text: str, otherwise: str) -> str:

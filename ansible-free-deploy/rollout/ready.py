@@ -48,7 +48,7 @@ def _one(host: Host, identity: Identity, limit_s: float, clock: Clock) -> None:
                 host, f"{why} after {limit_s:.0f} s; look at its console, or run this again"
             )
         except ConnectError as refused:
-            why, problem = str(refused).split(": ", 1)[1], refused
+            why, problem = refused.reason, refused
         if why is None:
             return
         if clock.now() + pause > end:

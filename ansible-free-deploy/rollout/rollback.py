@@ -10,6 +10,7 @@ from datetime import datetime
 
 from infra.core import exits
 from infra.core.contract import Host, Json
+from infra.core.errors import KitError
 from rollout import access, change, deploy, hosts, question, release
 from rollout.deploy import WHAT, Outcome, RollbackError
 from rollout.outputs import Outputs
@@ -18,7 +19,7 @@ from rollout.ship import all_or_error, common_orders
 PAST_MIGRATIONS = "--past-migrations"
 
 
-class DeclinedError(ValueError):
+class DeclinedError(KitError):
     """The person at the terminal did not agree."""
 
     exit_status = exits.USAGE

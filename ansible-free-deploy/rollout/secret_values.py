@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Sequence
 
 from infra.core import exits, variables
+from infra.core.errors import KitError
 from rollout.outputs import ROOT, Outputs
 
 _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=([^\n]*)", re.ASCII)
 
 
-class SecretsError(ValueError):
+class SecretsError(KitError):
     """The file with the secrets can't be used; never quotes a value."""
 
     exit_status = exits.USAGE
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
 
 
 def read(outputs: Outputs) -> dict[str, str]:
@@ -33,9 +39,7 @@ def read(outputs: Outputs) -> dict[str, str]:
     try:
         return {**outputs.secret_env, **parse(path.read_bytes())}
     except SecretsError as problem:
-        raise SecretsError(
-            "\n".join(f"{name}: {line}" for line in str(problem).splitlines())
-        ) from None
+        raise SecretsError([f"{name}: {line}" for line in problem.problems]) from None
 
 
 def names(outputs: Outputs) -> frozenset[str]:
@@ -66,7 +70,7 @@ def parse(data: bytes) -> dict[str, str]:
         elif read:
             found[read[0]] = read[1]
     if problems:
-        raise SecretsError("\n".join(problems))
+        raise SecretsError(problems)
     return found
 
 

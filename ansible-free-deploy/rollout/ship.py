@@ -197,7 +197,7 @@ def _one(
     try:
         result = turn.run(session, {**common, **orders, "made_from": made_from}, blob=archive)
     except HostError as problem:
-        problem.add(not_shipped(str(problem), builder.folder, built))
+        problem.note = not_shipped(problem.what, builder.folder, built)
         raise
     return bool(result["changed"])
 

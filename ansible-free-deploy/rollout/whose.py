@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from infra.core import exits
+from infra.core.errors import KitError
 from infra.core.settings import Settings
 from rollout import outputs
 
 
-class OtherApplicationError(ValueError):
+class OtherApplicationError(KitError):
     """The stack's state is another application's; the text says whose, and what to do."""
 
     exit_status = exits.USAGE

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from infra.core import exits, rules
+from infra.core.errors import KitError
 from infra.core.origins import (
     Origin,
     OriginError,
@@ -39,20 +40,16 @@ CURE = "run `fab up` or `pulumi up` again; a file is made with `fab outputs > FI
 Problems = Iterator[str]
 
 
-class ContractError(ValueError):
+class ContractError(KitError):
     """The outputs are not a contract of this version; the text names every place and the next
     step."""
 
     exit_status = exits.USAGE
+    before_cure = "\n"
 
     def __init__(self, problems: str | Iterable[str], cure: str = CURE) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
-        self.cure = cure
-        super().__init__("\n".join([*self.problems, *filter(None, [cure])]))
-
-    def source(self, name: str) -> None:
-        """Say which file it is about."""
-        self.args = (f"{name}: {self}",)
+        super().__init__("\n".join(self.problems), cure=cure)
 
 
 @dataclass(frozen=True)

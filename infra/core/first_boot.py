@@ -11,6 +11,8 @@ import json
 import re
 from dataclasses import dataclass
 
+from infra.core.errors import KitError
+
 DONE = "/var/lib/origin-kit-first-boot/done"
 FAILED = "/var/lib/origin-kit-first-boot/failed"
 PACKAGES = ("nginx-light", "python3-venv", "nftables", "sudo")
@@ -69,7 +71,7 @@ QUESTION = (
 )
 
 
-class FirstBootError(ValueError):
+class FirstBootError(KitError):
     """A value must not go into the text; says which one and what is asked."""
 
 

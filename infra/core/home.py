@@ -15,12 +15,14 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
+from infra.core.errors import KitError
+
 KIT = "origin-kit"
 MARK = ".origin-kit-home"
 _NOT_COUNTED = {MARK, "lost+found"}
 
 
-class LocalCloudError(ValueError):
+class LocalCloudError(KitError):
     """This host can't do what the local cloud asks of it; the text names what, and the next
     step."""
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from infra.core import debian, exits, rules
+from infra.core.errors import KitError
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK_CIDR = "10.20.0.0/16"
 
 
-class KeyFileError(ValueError):
+class KeyFileError(KitError):
     """The file with the operator's public keys can't be used; the text says why."""
 
     exit_status = exits.USAGE

@@ -16,6 +16,7 @@ from ipaddress import IPv4Network, ip_network
 from typing import Any, cast
 
 from infra.core import exits, provider, rules, variables
+from infra.core.errors import KitError
 from infra.core.origins import Origin, OriginError, OriginPattern, parse_origin, parse_pattern
 from infra.core.rules import Check, quote
 from infra.core.serials import Serials
@@ -42,7 +43,7 @@ UNBALANCED = (  # 1: for the kit's own tests and figures, which take many hosts
 )
 
 
-class SettingsError(ValueError):
+class SettingsError(KitError):
     """All that is wrong with a stack's config; `problems` holds one line each."""
 
     exit_status = exits.USAGE

@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 
 from infra.core import exits
+from infra.core.errors import KitError
 
 PROJECT_FILE = "Pulumi.yaml"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class StackFileError(ValueError):
+class StackFileError(KitError):
     """A file of the project that can't be read; the text names the file, the line where there is
     one, and the cure."""
 

@@ -19,6 +19,7 @@ from typing import Any
 from uuid import uuid4
 
 from infra.core import exits
+from infra.core.errors import KitError
 
 Json = dict[str, Any]
 
@@ -26,7 +27,7 @@ VERSION = 3
 _SECRET = "4dabf18193072939515e22adb298388d"  # the key that marks a special value in Pulumi's JSON
 
 
-class StateError(ValueError):
+class StateError(KitError):
     """The state can't be used as it is; the text says why and the next step."""
 
     exit_status = exits.UNREACHABLE

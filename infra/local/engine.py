@@ -36,7 +36,8 @@ from pulumi.runtime.proto import engine_pb2, resource_pb2
 from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
 
-from infra.core import backend, exits, owner
+from infra.core import backend, owner
+from infra.core.errors import KitError, status_of
 from infra.core.home import claim, state_dir
 from infra.core.stackfile import project, read_config
 from infra.core.terminal import harmless
@@ -72,7 +73,7 @@ REFUSED = {
 }
 
 
-class EngineError(ValueError):
+class EngineError(KitError):
     """The program asks for something that this engine does not do, or a step failed; the text is
     for a person."""
 
@@ -685,7 +686,7 @@ def execute(
         if debug:
             traceback.print_exc()
         print(harmless(describe(problem, root)), file=sys.stderr)
-        return exits.status_of(problem)
+        return status_of(problem)
 
 
 def describe(problem: Exception, root: Path) -> str:

@@ -140,8 +140,8 @@ def _classes(project: Project) -> Iterator[Finding]:
 
 def _installing(project: Project) -> Iterator[Finding]:
     if isinstance(project.needs, ReleaseError):
-        text, _, cure = str(project.needs).rpartition("; ")
-        yield Finding(text, "", cure)
+        problem = project.needs
+        yield Finding(problem.what, problem.where, problem.cure)
     yield from _pins(project)
     yield from map(_source_alone, packages.without_wheel(list(project.packages)))
     wanted = python.requires(project.manage)

@@ -103,7 +103,7 @@ class Project:
             try:
                 parse(file)
             except NotPython as problem:
-                found.append(Setting(problem.reason, f"{self.short(file)}:{problem.line}"))
+                found.append(Setting(problem.what, f"{self.short(file)}:{problem.line}"))
             except AdoptError:
                 continue  # nested too deep: Python itself may read it
         return tuple(found)

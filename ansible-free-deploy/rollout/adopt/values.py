@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from infra.core import exits
+from infra.core.errors import KitError
 
 RUNNING = "{}.{}".format(*sys.version_info)  # the Python that reads the project
 
 
-class AdoptError(ValueError):
+class AdoptError(KitError):
     """The project can't be read, or the stack's config not be written; the text says where, and the
     next step."""
 
@@ -30,11 +31,13 @@ class NotPython(AdoptError):
     newer Python."""
 
     def __init__(self, file: object, line: int, problem: object) -> None:
-        self.line, self.reason = line, f"not valid Python {RUNNING} ({problem})"
         super().__init__(
-            f"{file}:{line} is {self.reason}; correct it, or, if it is written for a newer Python,"
-            " install that and give it to the kit: `UV_PYTHON=python3.13 make -B .venv/run`"
+            f"not valid Python {RUNNING} ({problem})",
+            where=f"{file}:{line}",
+            cure="correct it, or, if it is written for a newer Python, install that and give it to"
+            " the kit: `UV_PYTHON=python3.13 make -B .venv/run`",
         )
+        self.line = line
 
 
 class _Nothing:

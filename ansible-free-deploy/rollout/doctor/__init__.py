@@ -176,7 +176,7 @@ def _host(
             begin("is asked")
             state = session.run(orders)
     except HostError as problem:
-        return HostReport(host.name, host.address, None, str(problem).split(": ", 1)[-1]), [], []
+        return HostReport(host.name, host.address, None, problem.reason), [], []
     told = state.pop("answers")
     found = (
         _judged(host.name, cells, name, [_answer(one) for one in told[: len(lines)]])

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from infra.core import exits
+from infra.core.errors import KitError
 from infra.core.origins import DEFAULT_PORTS
 from rollout.doctor.questions import Row
 from rollout.doctor.seen import Seen
@@ -43,7 +44,7 @@ async (questions) => Promise.all(questions.map(async (question) => {
 """
 
 
-class BrowserError(ValueError):
+class BrowserError(KitError):
     """No browser to ask; says what to install."""
 
     exit_status = exits.UNREACHABLE

@@ -88,7 +88,7 @@ class Building:
             )
         except BuildFailed as problem:
             raise ReleaseError(
-                f"{self.wanted.file}: {problem.what} has no wheel, and building one fails:"
+                f"{self.wanted.file}: {problem.package} has no wheel, and building one fails:"
                 f" {problem.why}; the build machine can't have more Debian packages yet: pin a"
                 " version that has a wheel, or put one on your own"
                 f" index{ways_out.hint([name], self.wanted)}",
@@ -120,8 +120,8 @@ class Building:
         try:
             tree = repository(parts._replace(path=path, fragment="").geturl(), ref)
         except ReleaseError as problem:
-            text = re.sub(r"^backend_(git|ref): ", "", str(problem))
-            raise ReleaseError(f"{self.wanted.path}: {one.name}: {text}") from None
+            problem.where = f"{self.wanted.path}: {one.name}"
+            raise
         folder = tree / inside
         if not folder.is_dir() or not folder.resolve().is_relative_to(tree.resolve()):
             raise ReleaseError(

@@ -77,9 +77,10 @@ def requirements(source: Source, file: str = "") -> Requirements:
                 return found
     looked = ", ".join(dict.fromkeys(str(folder) for folder in _folders(source)))
     raise ReleaseError(
-        f"{source.label} says nowhere what it needs (looked in {looked}); put a requirements.txt,"
+        f"{source.label} says nowhere what it needs (looked in {looked})",
+        cure="put a requirements.txt,"
         " uv.lock, pylock.toml or pyproject.toml with dependencies beside"
-        f" manage.py{_others(source)}"
+        f" manage.py{_others(source)}",
     )
 
 
@@ -90,12 +91,12 @@ def _named(source: Source, file: str) -> Requirements:
     if not inside or not path.is_file():
         why = "does not exist" if inside else "is outside of the repository"
         raise ReleaseError(
-            f"requirements: {path} {why}; correct it in the stack's config{_others(source)}"
+            f"requirements: {path} {why}", cure=f"correct it in the stack's config{_others(source)}"
         )
     found = read(path, source)
     if found is None:
         raise ReleaseError(
-            f"requirements: {path} names no dependencies; correct it in the stack's config"
+            f"requirements: {path} names no dependencies", cure="correct it in the stack's config"
         )
     return found
 
@@ -184,8 +185,8 @@ def _is_member(folder: Path, root: Path, workspace: dict[str, Any]) -> bool:
 def _of_workspace(folder: Path, root: Path) -> Requirements:
     if not (root / "uv.lock").is_file():
         raise ReleaseError(
-            f"{folder} is a member of the uv workspace {root}, which has no uv.lock; run `uv lock`"
-            " there"
+            f"{folder} is a member of the uv workspace {root}, which has no uv.lock",
+            cure="run `uv lock` there",
         )
     return _of_uv_lock(root / "uv.lock", folder)
 
@@ -253,13 +254,14 @@ def _pyproject(path: Path, source: Source) -> Requirements | None:
     if "dependencies" not in project:
         if "dependencies" in poetry:
             raise ReleaseError(
-                f"{path} is only read by poetry, and there is no lock; run `poetry lock`, then"
-                f" {_POETRY}"
+                f"{path} is only read by poetry, and there is no lock",
+                cure=f"run `poetry lock`, then {_POETRY}",
             )
         return None
     if names := sorted(_uv_settings(path).get("sources", {})):
         raise ReleaseError(
-            f"{path}: [tool.uv.sources] says where {', '.join(names)} is from; run `uv lock` there"
+            f"{path}: [tool.uv.sources] says where {', '.join(names)} is from",
+            cure="run `uv lock` there",
         )
     wishes = poetry.get("dependencies", {})
     apart = [
@@ -273,10 +275,12 @@ def _pyproject(path: Path, source: Source) -> Requirements | None:
             if apart
             else "names sources of its own"
         )
-        raise ReleaseError(f"{path}: [tool.poetry] {what}; run `poetry lock`, then {_POETRY}")
+        raise ReleaseError(
+            f"{path}: [tool.poetry] {what}", cure=f"run `poetry lock`, then {_POETRY}"
+        )
     if found.get("tool", {}).get("pdm", {}).get("source"):
         raise ReleaseError(
-            f"{path}: [tool.pdm] names sources of its own; run `pdm lock`, then {_PDM}"
+            f"{path}: [tool.pdm] names sources of its own", cure=f"run `pdm lock`, then {_PDM}"
         )
     return _of_lines("\n".join(project["dependencies"]) + "\n", path, source)
 
@@ -294,7 +298,7 @@ def _foreign(tool: str, export: str) -> Callable[[Path, Source], Requirements | 
     def read(path: Path, source: Source) -> Requirements | None:
         if (path.parent / "requirements.txt").is_file():
             return None
-        raise ReleaseError(f"{path} is only read by {tool}; beside it, run {export}")
+        raise ReleaseError(f"{path} is only read by {tool}", cure=f"beside it, run {export}")
 
     return read
 
@@ -323,7 +327,8 @@ def _refuse_bare_names(wanted: Requirements, pyproject: Path) -> None:
     if found := sorted(elsewhere & names):
         raise ReleaseError(
             f"{wanted.path}: {', '.join(found)} is from elsewhere by [tool.uv.sources] in"
-            f" {pyproject}, and has no hash here; run `uv lock` there"
+            f" {pyproject}, and has no hash here",
+            cure="run `uv lock` there",
         )
 
 
@@ -358,9 +363,10 @@ def _refuse_stranger(place: Path, line: str, path: Path, source: Source) -> None
     )
     if not inside or not package:
         raise ReleaseError(
-            f"{path}: `{line}` is a folder of this machine; remove the line if it is the project"
+            f"{path}: `{line}` is a folder of this machine",
+            cure="remove the line if it is the project"
             " itself, which goes along as it is, or name a package of the same repository or an"
-            " index"
+            " index",
         )
 
 
@@ -368,7 +374,7 @@ def _lines(path: Path, above: tuple[Path, ...] = ()) -> list[str]:
     """A requirements file with what it includes in place, and folders of wheels by their full
     names."""
     if path in above:
-        raise ReleaseError(f"{path} includes itself; remove one of the -r lines")
+        raise ReleaseError(f"{path} includes itself", cure="remove one of the -r lines")
     lines: list[str] = []
     for line in _text(path).replace("\\\n", " ").splitlines():
         stripped = re.sub(r"(^|\s)#.*", "", line).strip()
@@ -412,7 +418,8 @@ def _beside(path: Path, name: str) -> Path:
     other = path.parent / name
     if not other.is_file():
         raise ReleaseError(
-            f"{path} needs {name} beside it, and there is no such file; add it, or correct the line"
+            f"{path} needs {name} beside it, and there is no such file",
+            cure="add it, or correct the line",
         )
     return other
 
@@ -422,7 +429,7 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ReleaseError(
-            f"{path} is not UTF-8 (PowerShell's `>` writes UTF-16); save it as UTF-8"
+            f"{path} is not UTF-8 (PowerShell's `>` writes UTF-16)", cure="save it as UTF-8"
         ) from None
 
 
@@ -433,7 +440,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except (AttributeError, KeyError, TypeError) as problem:
         raise ReleaseError(
-            f"{path} is no lock that can be read: {problem!r}; lock it again"
+            f"{path} is no lock that can be read: {problem!r}", cure="lock it again"
         ) from None
 
 
@@ -441,7 +448,7 @@ def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError as problem:
-        raise ReleaseError(f"{path}: no TOML: {problem}; correct it") from None
+        raise ReleaseError(f"{path}: no TOML: {problem}", cure="correct it") from None
 
 
 # In this order: a lock says more than a list of wishes.

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from infra.core.errors import KitError
 from infra.core.home import cache, cache_folder, locked
 from infra.core.rules import hide_password as hide_password
 from on_host import links
@@ -41,15 +42,14 @@ T = TypeVar("T")
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
-class ReleaseError(ValueError):
+class ReleaseError(KitError):
     """A release can't be made of this; the text says what is missing, where, and the next step.
 
     `detail` is what a tool said itself, shortened.
     """
 
-    def __init__(self, text: str, detail: str = "") -> None:
-        self.detail = detail
-        super().__init__(text)
+    def __init__(self, what: str, detail: str = "", *, where: str = "", cure: str = "") -> None:
+        super().__init__(what, where=where, cure=cure, detail=detail)
 
 
 @contextmanager
@@ -204,7 +204,7 @@ def _resolve(url: str, ref: str, store: Path) -> str:
     )
     if short:
         return short
-    raise ReleaseError(_unknown_ref(url, ref, listed))
+    raise ReleaseError(_unknown_ref(url, ref, listed), where="backend_ref")
 
 
 def _resolve_short(url: str, ref: str, bare: Path) -> str | None:
@@ -236,9 +236,7 @@ def _unknown_ref(url: str, ref: str, listed: Iterable[str]) -> str:
     ]
     shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
     there = f"it has {shown}" if known else "it is empty"
-    return (
-        f"backend_ref: {hide_password(url)} has no branch, tag or commit {ref or 'HEAD'!r}; {there}"
-    )
+    return f"{hide_password(url)} has no branch, tag or commit {ref or 'HEAD'!r}; {there}"
 
 
 def _unpack(url: str, name: str, commit: str, bare: Path, tree: Path) -> None:
@@ -250,7 +248,11 @@ def _unpack(url: str, name: str, commit: str, bare: Path, tree: Path) -> None:
     try:
         checkout = [f"--work-tree={scratch}", "checkout", "-f", "-q", commit, "--", "."]
         if _git(*checkout, at=bare, index=_index(tree)).returncode:
-            raise ReleaseError(f"backend_ref: {name} has no commit {commit}; has it been pushed?")
+            raise ReleaseError(
+                f"{name} has no commit {commit}",
+                where="backend_ref",
+                cure="push it to that repository",
+            )
         shutil.rmtree(tree, ignore_errors=True)  # damaged, or there would be nothing to do
         scratch.rename(tree)
     finally:
@@ -329,8 +331,9 @@ def _git_remote(url: str, *words: str, at: Path | None = None) -> str:
             (done.stderr.strip().splitlines() or ["no reason given"])[-1 if at else 0]
         )
         raise ReleaseError(
-            f"backend_git: {hide_password(url)} can't be read: {said}; check the URL, and that this"
-            " machine may read it"
+            f"{hide_password(url)} can't be read: {said}",
+            where="backend_git",
+            cure="check the URL, and that this machine may read it",
         )
     return done.stdout
 

@@ -70,11 +70,12 @@ Make = Callable[[str, Say], AbstractContextManager[Machine]]
 
 
 class BuildFailed(ReleaseError):
-    """`what` could not be built; `why` is the first reason that the build gave."""
+    """`package` could not be built; `why` is the first reason that the build gave."""
 
-    def __init__(self, what: str, why: str, said: str = "") -> None:
-        self.what, self.why = what, why
-        super().__init__(f"{what} can't be built: {why}", said)
+    def __init__(self, package: str, why: str, said: str = "") -> None:
+        super().__init__(f"{package} can't be built: {why}", said)
+        self.package = package
+        self.why = why
 
 
 @dataclass

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 
 from infra.core import exits
 from infra.core.contract import Contract, problems, variables
+from infra.core.errors import KitError
 from infra.core.variables import LONGEST_TOGETHER, size
 
 
-class RenderError(ValueError):
+class RenderError(KitError):
     """The contract or the secrets can't be rendered; one line each."""
 
     exit_status = exits.USAGE
+    before_cure = "\n"
 
 
 def demand(contract: Contract, secrets: Mapping[str, str]) -> None:
@@ -29,7 +31,7 @@ def demand(contract: Contract, secrets: Mapping[str, str]) -> None:
         ]
     if found:
         cure = "correct the stack's config, then run `fab up`"
-        raise RenderError("\n".join(f"{problem}; {cure}" for problem in found))
+        raise RenderError("\n".join(found), cure=cure)
 
 
 def _together(*parts: Mapping[str, str]) -> int:

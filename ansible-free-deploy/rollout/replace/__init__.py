@@ -14,6 +14,7 @@ from dataclasses import replace as changed
 
 from infra.core import exits
 from infra.core.contract import Contract, Host
+from infra.core.errors import KitError
 from infra.core.serials import Serials, resource
 from infra.core.settings import Settings
 from rollout import (
@@ -37,7 +38,7 @@ from rollout.replace.remote import Remote
 from rollout.replace.store import Copy, Journal, Store
 
 
-class ReplaceError(ValueError):
+class ReplaceError(KitError):
     """This host can't be replaced now; the text says why and what to do. Nothing was changed."""
 
     exit_status = exits.USAGE

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from infra.core import exits
 from infra.core.contract import Json
+from infra.core.errors import KitError
 from infra.core.home import claim, private
 from infra.core.settings import Settings
 
 MARGIN = 64 << 20  # bytes of the disk that a copy leaves free
 
 
-class StoreError(ValueError):
+class StoreError(KitError):
     """The journal can't be used, or somebody else uses it; the text says what to do."""
 
     exit_status = exits.USAGE

@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from infra.core import exits
+from infra.core.errors import KitError
 
 EXAMPLE = "https://app.example.com"
 WRITE = f"write scheme, host and port only, like {EXAMPLE}"
@@ -19,7 +20,7 @@ _LONGEST_SHOWN = 80
 _LONGEST_ESCAPED = 30  # escapes are longer than what they stand for
 
 
-class OriginError(ValueError):
+class OriginError(KitError):
     """The value is not an origin, or not one for this environment.
 
     The text is one line: the value, the wrong part, how to write it.
