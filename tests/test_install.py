@@ -285,9 +285,8 @@ def page(folder: Path, text: str = "<h1>shop</h1>") -> Release:
 # ------------------------------------------------------------------------------------------- a ship
 
 
-def test_first_ship_puts_everything_in_its_place(machine: Machine, tmp_path: Path) -> None:
-    """A first ship makes environment, static files, data and the link, and restarts nothing, since
-    nothing runs yet."""
+def test_the_first_ship_puts_everything_in_place(machine: Machine, tmp_path: Path) -> None:
+    """It makes the environment, static files, data and the link, and restarts nothing."""
     built = build(project(tmp_path / "p"))
     assert machine.ship(built) == {"changed": True, "release": built.id, "previous": None}
     here = machine.home / "current"
@@ -309,9 +308,10 @@ def test_first_ship_puts_everything_in_its_place(machine: Machine, tmp_path: Pat
     assert not (machine.root / "run/origin-kit-ship-shop").exists()
 
 
-def test_what_a_release_was_made_from_is_noted(machine: Machine, tmp_path: Path) -> None:
-    """With the release; other keys that lead to the same one are noted without shipping it, and a
-    way back tells what the release before was made from. Without a note nothing is said."""
+def test_the_config_of_a_release_is_recorded(machine: Machine, tmp_path: Path) -> None:
+    """Other keys that lead to the same release are recorded without shipping it.
+
+    After a rollback, the keys of the older release are reported; without a record, nothing."""
     first, second = (
         build(project(tmp_path / "p")),
         build(project(tmp_path / "q", shop__new_dot_py="x = 1\n")),
@@ -331,8 +331,8 @@ def test_what_a_release_was_made_from_is_noted(machine: Machine, tmp_path: Path)
     assert machine.facts()["made_from"] is None
 
 
-def test_same_release_again_is_no_change(machine: Machine, tmp_path: Path) -> None:
-    """Shipping what is current sends nothing, runs nothing and restarts nothing."""
+def test_the_same_release_again_changes_nothing(machine: Machine, tmp_path: Path) -> None:
+    """Shipping the current release sends nothing, runs nothing and restarts nothing."""
     built = build(project(tmp_path / "p"))
     machine.ship(built)
     facts = machine.facts()
@@ -343,8 +343,7 @@ def test_same_release_again_is_no_change(machine: Machine, tmp_path: Path) -> No
 
 
 def test_new_code_sends_no_wheels_and_restarts(machine: Machine, tmp_path: Path) -> None:
-    """With the same requirements only code travels; the environment is shared, the service
-    restarts, data stays."""
+    """With the same requirements only code is sent: the environment is shared, the data stays."""
     first = build(project(tmp_path / "p"))
     machine.ship(first)
     key = (machine.data / "secret_key").read_text()
@@ -362,8 +361,7 @@ def test_new_code_sends_no_wheels_and_restarts(machine: Machine, tmp_path: Path)
 
 
 def test_a_service_on_other_code_is_restarted(machine: Machine, tmp_path: Path) -> None:
-    """The right link is not enough: workers that have loaded another release make the next ship
-    restart them."""
+    """The right link is not enough: workers that run another release are restarted by a ship."""
     built = build(project(tmp_path / "p"))
     machine.ship(built)
     (machine.root / "unit").touch()
@@ -377,17 +375,16 @@ def test_a_service_on_other_code_is_restarted(machine: Machine, tmp_path: Path) 
     assert machine.restarts == 1
 
 
-def test_a_database_beside_the_code_never_travels(machine: Machine, tmp_path: Path) -> None:
-    """A developer's db.sqlite3 and uploads stay at home; the host's own are untouched."""
+def test_a_database_next_to_the_code_is_not_sent(machine: Machine, tmp_path: Path) -> None:
+    """The developer's db.sqlite3 and uploads are not sent; the host's own are not touched."""
     folder = project(tmp_path / "p", db_dot_sqlite3="mine", media__photo="mine")
     machine.ship(build(folder))
     assert not (machine.home / "current/app/db.sqlite3").exists()
     assert not (machine.home / "current/app/media").exists()
 
 
-def test_migrations_that_wait_make_a_copy_first(machine: Machine, tmp_path: Path) -> None:
-    """The database from before a migration is kept three times, and the message of a failing one
-    says where."""
+def test_the_database_is_copied_before_migrations(machine: Machine, tmp_path: Path) -> None:
+    """The last three copies are kept, and the error of a failing migration names the copy."""
     machine.ship(build(project(tmp_path / "p")))
     result = machine.ship(build(project(tmp_path / "p", manage_dot_py=failing("migrate"))))
     copies = sorted((machine.data / "backups").iterdir())
@@ -400,8 +397,7 @@ def test_migrations_that_wait_make_a_copy_first(machine: Machine, tmp_path: Path
 def test_a_failing_command_leaves_the_old_release(
     machine: Machine, tmp_path: Path, verb: str
 ) -> None:
-    """When manage.py fails, the old release serves on, nothing restarts, and the error is the
-    project's own, short."""
+    """The old release continues to serve, and the error is the project's own, shortened."""
     first = build(project(tmp_path / "p"))
     machine.ship(first)
     (machine.root / "unit").touch()
@@ -416,10 +412,10 @@ def test_a_failing_command_leaves_the_old_release(
 
 
 @pytest.mark.parametrize("mark", ["does-not-boot", "never-ready"])
-def test_a_release_that_does_not_come_up_is_taken_back(
+def test_a_release_that_does_not_come_up_is_undone(
     machine: Machine, tmp_path: Path, mark: str
 ) -> None:
-    """When no worker loads the new release, the old one is switched back to and runs."""
+    """When no worker loads the new release, the host rolls back to the old one."""
     first = build(project(tmp_path / "p"))
     machine.ship(first)
     (machine.root / "unit").touch()
@@ -431,9 +427,8 @@ def test_a_release_that_does_not_come_up_is_taken_back(
     assert first.rests_on(machine.facts())
 
 
-def test_secrets_reach_the_application_and_nothing_else(machine: Machine, tmp_path: Path) -> None:
-    """A secret is in the environment of the application's own commands, and in no file, event or
-    error of the ship."""
+def test_secrets_reach_only_the_application(machine: Machine, tmp_path: Path) -> None:
+    """A secret is in the environment of the project's commands, and in no file, event or error."""
     check = (
         "import os\nassert os.environ['TOKEN'] == 'sentinel-4711'\nassert os.environ['FLAG'] =="
         " 'on'\n"
@@ -592,10 +587,10 @@ raise ValueError(text + " DJANGO_CONFIGURATION is undefined.")
         ),
     ],
 )
-def test_what_is_wrong_with_a_project_is_named(
+def test_errors_of_a_project_are_named(
     old_machine: Machine, tmp_path: Path, files: dict[str, str], wanted: str
 ) -> None:
-    """An error of the project names the exception, the line, and the setting that led there."""
+    """The message names the exception, the line, and the setting that led there."""
     result = old_machine.ship(build(project(tmp_path / "p", **files)))
     assert wanted in result["error"]
     assert len(result["error"].splitlines()) == 1
@@ -610,10 +605,10 @@ def test_what_is_wrong_with_a_project_is_named(
         "DEBUG = True\nDEBUG = DEBUG and False\nif DEBUG:\n    raise SystemExit\n",
     ],
 )
-def test_debug_is_no_matter_where_nothing_rests_on_it(
+def test_debug_may_be_true_where_it_is_not_used(
     old_machine: Machine, tmp_path: Path, settings: str
 ) -> None:
-    """Unused, false by then, or used when the kit has set it."""
+    """Also where it is false in the end, or used only after the kit has set it."""
     assert old_machine.ship(build(project(tmp_path / "p", shop__settings_dot_py=settings)))[
         "changed"
     ]
@@ -664,7 +659,7 @@ def site_orders(blob: bytes, name: str = "0123456789ab") -> dict[str, Any]:
 def test_an_archive_that_reaches_outside_is_refused(
     old_machine: Machine, members: list[tuple[str, bytes | str | None]]
 ) -> None:
-    """No member of an archive lands, or points, outside of its release; nothing of it stays."""
+    """No member of an archive is written, or leads, outside of its release; nothing of it stays."""
     before = old_machine.current
     blob = archive_of(("site/index.html", b"x"), *members)
     result = old_machine.run(site_orders(blob), blob)
@@ -676,17 +671,16 @@ def test_an_archive_that_reaches_outside_is_refused(
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.9, 0.999])
-def test_an_archive_that_is_cut_short_is_refused(old_machine: Machine, keep: float) -> None:
-    """A connection that ends in the middle leaves no release, and the message says so."""
+def test_an_incomplete_archive_is_refused(old_machine: Machine, keep: float) -> None:
+    """A connection that ends too early leaves no release, and the message says so."""
     blob = archive_of(*[(f"site/{number}", os.urandom(300)) for number in range(40)])
     result = old_machine.run(site_orders(blob), blob[: int(len(blob) * keep)], hang_up=True)
     assert "was the connection cut? ship again" in result["error"]
     assert not list((old_machine.home / "releases").glob("0123456789ab*"))
 
 
-def test_an_upload_that_stops_is_given_up_and_has_held_no_lock(machine: Machine) -> None:
-    """The line is dead without an end: the host waits for a while, and another ship is not kept out
-    by that."""
+def test_an_upload_that_stops_blocks_nobody(machine: Machine) -> None:
+    """The host waits for a while, then gives up; another ship can run meanwhile."""
     blob = archive_of(("site/index.html", b"x" * 5000))
     orders = site_orders(blob, "0123456789aa") | {"silence_s": 0.5}
     result = machine.run(orders, blob[:100])
@@ -697,7 +691,7 @@ def test_an_upload_that_stops_is_given_up_and_has_held_no_lock(machine: Machine)
     assert not (machine.root / "run/origin-kit/lock").exists()
 
 
-def test_links_inside_survive(old_machine: Machine) -> None:
+def test_links_inside_a_release_are_kept(old_machine: Machine) -> None:
     """A link to another file of the same release arrives as a link."""
     blob = archive_of(("site/a/index.html", b"x"), ("site/b", "a/index.html"))
     assert old_machine.run(site_orders(blob, "abcdefabcdef"), blob)["changed"]
@@ -752,9 +746,8 @@ def evil_wheel(folder: Path, files: dict[str, str]) -> Path:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has anything to lose")
-def test_a_wheel_s_start_up_file_never_runs_as_root(machine: Machine, tmp_path: Path) -> None:
-    """A `.pth` runs at every start of the environment's interpreter; root's own name is never among
-    who started it."""
+def test_a_pth_file_of_a_wheel_never_runs_as_root(machine: Machine, tmp_path: Path) -> None:
+    """A `.pth` runs whenever the environment's interpreter starts, so root never starts it."""
     log = machine.root / "started"
     log.touch()
     log.chmod(0o666)
@@ -773,7 +766,7 @@ def test_a_wheel_s_start_up_file_never_runs_as_root(machine: Machine, tmp_path: 
 def test_a_wheel_that_writes_elsewhere_is_refused(
     machine: Machine, tmp_path: Path, name: str
 ) -> None:
-    """Before anything is installed; no environment and no release are left."""
+    """It is refused before anything is installed; no environment and no release are left."""
     orders, blob = backend_archive(machine, tmp_path, evil_wheel(tmp_path, {name: "evil"}))
     result = machine.run(orders, blob)
     assert result["error"].startswith("a wheel is refused: evil-1.0-py3-none-any.whl: ")
@@ -783,10 +776,10 @@ def test_a_wheel_that_writes_elsewhere_is_refused(
 
 
 @pytest.mark.parametrize("what", ["another one", "one more", "one less"])
-def test_a_wheel_that_was_not_locked_is_refused_on_the_host(
+def test_the_host_refuses_a_wheel_that_is_not_locked(
     machine: Machine, tmp_path: Path, what: str
 ) -> None:
-    """The orders name every wheel with its SHA-256: the archive alone decides nothing."""
+    """The orders name every wheel with its SHA-256, and the archive must agree."""
     orders, blob = backend_archive(machine, tmp_path, evil_wheel(tmp_path, {"evil.py": ""}))
     name = "evil-1.0-py3-none-any.whl"
     match what:
@@ -807,9 +800,8 @@ def test_a_wheel_that_was_not_locked_is_refused_on_the_host(
     assert machine.facts()["venvs"] == machine.facts()["releases"] == []
 
 
-def test_what_the_application_plants_holds_nobody_up(machine: Machine, tmp_path: Path) -> None:
-    """Pipes, links and broken records where root reads, in its run folder and among its data: a
-    ship goes through."""
+def test_files_of_the_application_block_no_ship(machine: Machine, tmp_path: Path) -> None:
+    """Pipes, links and broken records in places that root reads: a ship succeeds."""
     machine.ship(build(project(tmp_path / "p")))
     workers = machine.root / "run/shop/workers"
     workers.mkdir(parents=True)
@@ -837,11 +829,8 @@ if sys.argv[1] == "migrate":
 """
 
 
-def test_a_child_that_a_command_leaves_behind_holds_nobody_up(
-    machine: Machine, tmp_path: Path
-) -> None:
-    """It has the output open; the command's end is the end. Its control group is a matter of
-    systemd's, tried there."""
+def test_a_child_left_behind_blocks_no_ship(machine: Machine, tmp_path: Path) -> None:
+    """The command has ended, although a child of it still has the output open."""
     built = build(
         project(
             tmp_path / "p", manage_dot_py=f"FAILING = None\nWAITING = 0\n{MANAGE}{LEAVES_A_CHILD}"
@@ -851,10 +840,10 @@ def test_a_child_that_a_command_leaves_behind_holds_nobody_up(
 
 
 @pytest.mark.parametrize("verb", ["check", "migrate"])
-def test_a_command_that_hangs_ends_at_its_limit_and_is_named(
+def test_a_command_that_hangs_is_stopped_and_named(
     machine: Machine, tmp_path: Path, verb: str
 ) -> None:
-    """The message says which, how long, what serves now and what to do."""
+    """The message says which command, after how long, what serves now and what to do."""
     first = build(project(tmp_path / "p"))
     machine.ship(first)
     machine.more = {"limit_s": 3}
@@ -892,9 +881,8 @@ if sys.argv[1] == "collectstatic":
 """
 
 
-def test_a_folder_swapped_while_collecting_does_no_harm(machine: Machine, tmp_path: Path) -> None:
-    """Whatever comes of the race, nothing in the release is a link or the application's, and the
-    old one serves."""
+def test_a_swapped_folder_does_no_harm(machine: Machine, tmp_path: Path) -> None:
+    """Whoever wins the race, nothing in the release is a link or the application's."""
     first = build(project(tmp_path / "p"))
     machine.ship(first)
     second = build(
@@ -932,11 +920,10 @@ def killed_machine() -> Iterator[Machine]:
 
 
 @pytest.mark.parametrize("name", [step for step in STEPS if step not in ("undo", "replace")])
-def test_a_kill_at_any_step_is_settled_by_the_next_run(
+def test_the_next_run_settles_a_kill_at_any_step(
     killed_machine: Machine, two_releases: tuple[Release, Release], name: str
 ) -> None:
-    """SIGKILL before any step leaves one whole release current, and the same ship again completes
-    the new one."""
+    """One complete release is current, and the same ship again completes the new one."""
     machine, (first, second) = killed_machine, two_releases
     machine.ship(first)
     forget(machine, second, environment=name == "venv")
@@ -962,16 +949,16 @@ def test_a_kill_at_any_step_is_settled_by_the_next_run(
 
 
 def forget(machine: Machine, built: Release, environment: bool) -> None:
-    """As if the host had never seen it."""
+    """Remove a release from the host completely."""
     shutil.rmtree(machine.home / "releases" / built.id, ignore_errors=True)
     if environment:
         shutil.rmtree(machine.home / "venvs")
 
 
-def test_a_kill_while_undoing_is_undone(
+def test_a_kill_while_rolling_back_is_settled_too(
     machine: Machine, two_releases: tuple[Release, Release], tmp_path: Path
 ) -> None:
-    """A second kill, in the undoing of the first, changes nothing about the outcome."""
+    """A second kill, during the rollback of the first, does not change the outcome."""
     first, second = two_releases
     machine.ship(first)
     (machine.root / "unit").touch()
@@ -982,10 +969,10 @@ def test_a_kill_while_undoing_is_undone(
     assert second.rests_on(machine.facts())
 
 
-def test_a_release_journal_of_the_kit_before_is_understood(
+def test_an_older_kit_s_journal_is_understood(
     machine: Machine, two_releases: tuple[Release, Release]
 ) -> None:
-    """A ship that the commit before this one was cut in: its journal lay beside the releases."""
+    """Older kits wrote the journal of an interrupted ship next to the releases."""
     first, second = two_releases
     machine.ship(first)
     machine.ship(second)
@@ -998,10 +985,10 @@ def test_a_release_journal_of_the_kit_before_is_understood(
     assert second.rests_on(machine.facts())
 
 
-def test_the_boot_after_a_power_cut_restores_the_release(
+def test_the_boot_after_a_power_cut_restores_it(
     machine: Machine, two_releases: tuple[Release, Release]
 ) -> None:
-    """The same guard as for configuration: its program is on the disk before the link moves."""
+    """Its boot guard is the one of configuration, on the disk before the link moves."""
     first, second = two_releases
     machine.ship(first)
     (machine.root / "unit").touch()
@@ -1024,8 +1011,8 @@ def test_the_boot_after_a_power_cut_restores_the_release(
     ).is_symlink()
 
 
-def test_two_at_once_exclude_each_other(machine: Machine, tmp_path: Path) -> None:
-    """A second ship names who holds the lock and since when, and touches nothing."""
+def test_two_ships_exclude_each_other(machine: Machine, tmp_path: Path) -> None:
+    """The second one names who holds the lock and since when, and touches nothing."""
     import fcntl
 
     (machine.root / "run/origin-kit").mkdir(parents=True)
@@ -1049,14 +1036,14 @@ def test_two_at_once_exclude_each_other(machine: Machine, tmp_path: Path) -> Non
 
 
 def edit(path: Path, text: str = "x = 'edited'\n") -> None:
-    """As an editor leaves it, but with size and time as they were where it can be."""
+    """Change a file as an editor does, but keep its size and times where possible."""
     before = path.stat()
     path.write_text(text.ljust(before.st_size, "#")[: before.st_size])
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def rot(folder: Path, inside: str) -> None:
-    """As a disk that loses a bit: no time tells."""
+    """Change one bit, as a failing disk does: no time changes."""
     edit(folder / inside)
     entries = json.loads((folder / "manifest.json").read_text())
     found = (folder / inside).stat()
@@ -1117,11 +1104,10 @@ def hand_machine() -> Iterator[Machine]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
 @pytest.mark.parametrize("case", HAND)
-def test_a_release_changed_on_the_host_is_mended(
+def test_a_release_changed_on_the_host_is_repaired(
     hand_machine: Machine, two_releases: tuple[Release, Release], case: str
 ) -> None:
-    """The same ship again brings back what was shipped, and restarts what runs; then all is
-    well."""
+    """The same ship again restores what was shipped, and restarts the service."""
     machine, (built, _) = hand_machine, two_releases
     machine.ship(built)
     (machine.root / "unit").touch()
@@ -1143,11 +1129,10 @@ def test_a_release_changed_on_the_host_is_mended(
     assert len(list((machine.home / "venvs").iterdir())) == 1
 
 
-def test_what_is_as_it_was_shipped_is_whole_whatever_its_times(
-    machine: Machine, tmp_path: Path
-) -> None:
-    """A copy of the disk has other times; Python leaves caches; and what was shipped before there
-    were records."""
+def test_an_unmodified_release_is_complete(machine: Machine, tmp_path: Path) -> None:
+    """Also with other times, as in a copy of the disk, and with caches that Python wrote.
+
+    A release of an older kit has no manifest, and counts as well."""
     built = build(project(tmp_path / "p"))
     machine.ship(built)
     for path in (machine.home / "current/app").rglob("*.py"):
@@ -1161,10 +1146,8 @@ def test_what_is_as_it_was_shipped_is_whole_whatever_its_times(
     assert built.rests_on(machine.facts())
 
 
-def test_a_changed_environment_is_replaced_for_all_releases(
-    machine: Machine, tmp_path: Path
-) -> None:
-    """It is not reused by the next release, and the one before can be gone back to."""
+def test_a_changed_environment_is_replaced(machine: Machine, tmp_path: Path) -> None:
+    """For all its releases: the next one does not reuse it, and a rollback works."""
     old = build(project(tmp_path / "p"))
     machine.ship(old)
     (machine.root / "unit").touch()
@@ -1198,10 +1181,10 @@ MENDING_STEPS = [
 
 
 @pytest.mark.parametrize("name", MENDING_STEPS)
-def test_a_kill_while_mending_is_finished_by_the_next_ship(
+def test_the_next_ship_finishes_an_interrupted_repair(
     hand_machine: Machine, two_releases: tuple[Release, Release], name: str
 ) -> None:
-    """Until its place is taken the changed release continues to serve."""
+    """The changed release continues to serve until it is replaced."""
     machine, (built, _) = hand_machine, two_releases
     machine.ship(built)
     (machine.root / "unit").touch()
@@ -1217,8 +1200,8 @@ def test_a_kill_while_mending_is_finished_by_the_next_ship(
     assert (machine.home / "current/app/shop/settings.py").read_text() == "NAME = 'shop'\n"
 
 
-def test_a_page_is_there_all_the_time_while_it_is_mended(machine: Machine, tmp_path: Path) -> None:
-    """One exchange of names: nobody who looks finds nothing."""
+def test_a_page_is_there_while_it_is_repaired(machine: Machine, tmp_path: Path) -> None:
+    """The names are exchanged in one step, so no request finds nothing."""
     built = page(tmp_path / "page")
     machine.ship(built)
     place, missed, stop = machine.home / "current/site/index.html", [], threading.Event()
@@ -1240,8 +1223,8 @@ def test_a_page_is_there_all_the_time_while_it_is_mended(machine: Machine, tmp_p
     assert missed == []
 
 
-def test_a_failing_release_does_not_replace_a_changed_one(machine: Machine, tmp_path: Path) -> None:
-    """A release that no longer passes its checks does not take the changed one's place."""
+def test_a_failing_release_does_not_replace_another(machine: Machine, tmp_path: Path) -> None:
+    """A fresh copy that fails its checks does not replace the changed release."""
     built = build(project(tmp_path / "p"))
     machine.ship(built)
     edit(machine.home / "current/app/shop/settings.py")
@@ -1256,8 +1239,8 @@ def test_a_failing_release_does_not_replace_a_changed_one(machine: Machine, tmp_
 # -------------------------------------------------------------------------------- rollback, pruning
 
 
-def test_rollback_goes_to_the_release_before(machine: Machine, tmp_path: Path) -> None:
-    """Rollback needs no argument, keeps the data, and a second one goes forward again."""
+def test_rollback_goes_to_the_previous_release(machine: Machine, tmp_path: Path) -> None:
+    """It needs no argument and keeps the data; a second one goes forward again."""
     first = build(project(tmp_path / "p"))
     second = build(project(tmp_path / "p", shop__views_dot_py="x = 1\n"))
     (machine.root / "unit").touch()
@@ -1276,7 +1259,7 @@ def test_rollback_goes_to_the_release_before(machine: Machine, tmp_path: Path) -
 
 
 def look(machine: Machine, verb: str = "releases") -> dict[str, Any]:
-    """What the host says of its releases, as it says it to an operator."""
+    """What the host reports of its releases to an operator."""
     return machine.run({"verb": verb, "app": "shop", "units": []})
 
 
@@ -1296,9 +1279,7 @@ def audit(machine: Machine) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_rollback_goes_only_from_where_it_was_to_go_from(
-    machine: Machine, tmp_path: Path
-) -> None:
+def test_a_rollback_from_another_release_is_refused(machine: Machine, tmp_path: Path) -> None:
     """Somebody else may have shipped since the operator looked."""
     pages = [page(tmp_path / str(number), f"<h1>{number}</h1>") for number in range(3)]
     for built in pages:
@@ -1310,8 +1291,7 @@ def test_a_rollback_goes_only_from_where_it_was_to_go_from(
 
 
 def test_a_host_reports_what_the_last_ship_replaced(machine: Machine, tmp_path: Path) -> None:
-    """A rollback is a change as well; a ship that changes nothing is none, and neither is a fresh
-    copy."""
+    """A rollback is a change too; a ship that changes nothing, or only repairs, is none."""
     pages = (page(tmp_path / str(number), f"<h1>{number}</h1>") for number in range(2))
     first, second = (
         dataclasses.replace(one, commit=word * 40) for one, word in zip(pages, "cd", strict=True)
@@ -1342,9 +1322,8 @@ def test_a_host_reports_what_the_last_ship_replaced(machine: Machine, tmp_path: 
     }
 
 
-def test_what_an_older_kit_has_shipped_is_understood(machine: Machine, tmp_path: Path) -> None:
-    """Lines without what they replaced, releases without the state of their tree; a page had no
-    commit at all."""
+def test_releases_of_an_older_kit_are_understood(machine: Machine, tmp_path: Path) -> None:
+    """Lines without the replaced release, releases without their tree's state or commit."""
     first, second = (page(tmp_path / str(number), f"<h1>{number}</h1>") for number in range(2))
     machine.ship(first)
     machine.ship(second)
@@ -1369,11 +1348,8 @@ def test_what_an_older_kit_has_shipped_is_understood(machine: Machine, tmp_path:
     assert look(machine)["last"] is None
 
 
-def test_an_interrupted_ship_that_is_kept_stays_one_change(
-    machine: Machine, tmp_path: Path
-) -> None:
-    """The next run finishes it under its own name, so that all hosts of that ship go back
-    together."""
+def test_an_interrupted_ship_stays_one_change(machine: Machine, tmp_path: Path) -> None:
+    """The next run finishes it under its own name, so that all its hosts roll back together."""
     first, second = (page(tmp_path / str(number), f"<h1>{number}</h1>") for number in range(2))
     machine.ship(first)
     assert "was killed" in machine.killed("commit", second, deploy="0123456789ab")
@@ -1387,7 +1363,7 @@ def test_an_interrupted_ship_that_is_kept_stays_one_change(
 
 
 def test_a_host_names_migrations_and_the_copy(machine: Machine, tmp_path: Path) -> None:
-    """Those of the project and of what it is installed with; nothing is run for it."""
+    """The project's and its packages' migrations; nothing is run to find them."""
     first = build(
         project(
             tmp_path / "p",
@@ -1418,9 +1394,8 @@ def test_a_host_names_migrations_and_the_copy(machine: Machine, tmp_path: Path) 
     assert copy == str(machine.data / f"backups/00001-before-{second.id}")
 
 
-def test_a_ship_says_which_migrations_it_does_not_hold(machine: Machine, tmp_path: Path) -> None:
-    """Older code that is shipped crosses them as a rollback does; it was asked for by name, so it
-    is a note."""
+def test_a_ship_names_migrations_it_does_not_hold(machine: Machine, tmp_path: Path) -> None:
+    """Only a note, since older code may be shipped on purpose."""
     machine.ship(build(project(tmp_path / "new", shop__migrations__0002_more_dot_py="")))
     assert machine.ship(build(project(tmp_path / "old")))["changed"]
     notes = [event["text"] for event in machine.said if event.get("step") == "note"]
@@ -1428,8 +1403,7 @@ def test_a_ship_says_which_migrations_it_does_not_hold(machine: Machine, tmp_pat
 
 
 def test_five_releases_are_kept(machine: Machine, tmp_path: Path) -> None:
-    """Old releases go, the current and the one before never do; a page needs no environment and no
-    user's data."""
+    """Older ones are removed, but never the current and the previous one."""
     built: list[Release] = []
     for number in range(7):
         built.append(page(tmp_path / "page", f"<h1>{number}</h1>"))
@@ -1438,7 +1412,7 @@ def test_five_releases_are_kept(machine: Machine, tmp_path: Path) -> None:
     assert (machine.home / "current/site/index.html").read_text() == "<h1>6</h1>"
 
 
-def test_an_environment_nobody_uses_goes(machine: Machine, tmp_path: Path) -> None:
+def test_an_unused_environment_is_removed(machine: Machine, tmp_path: Path) -> None:
     """An environment stays as long as a kept release runs in it."""
     old = build(project(tmp_path / "p"))
     machine.ship(old)
@@ -1460,8 +1434,8 @@ def test_an_environment_nobody_uses_goes(machine: Machine, tmp_path: Path) -> No
 # -------------------------------------------------------------------------------- the script itself
 
 
-def test_facts_are_a_target(machine: Machine) -> None:
-    """What a host says of itself is what wheels are chosen by."""
+def test_facts_name_the_target_of_wheels(machine: Machine) -> None:
+    """Wheels are chosen by what a host reports of itself."""
     target = Target.of(machine.facts())
     assert target.machine == os.uname().machine
     assert target.platforms[0].startswith("manylinux_2_")
@@ -1469,9 +1443,8 @@ def test_facts_are_a_target(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(program.sources()))
-def test_host_code_is_python_3_9_and_standard_library(path: str) -> None:
-    """It parses as Python 3.9 and imports nothing outside of the standard library and its own
-    package."""
+def test_host_code_runs_on_plain_python_3_9(path: str) -> None:
+    """It parses as Python 3.9, and imports only the standard library and its own package."""
     tree = ast.parse(program.sources()[path], feature_version=(3, 9))
     imported = {
         alias.name
@@ -1483,10 +1456,10 @@ def test_host_code_is_python_3_9_and_standard_library(path: str) -> None:
     assert {name.split(".")[0] for name in imported} <= sys.stdlib_module_names | {"on_host"}
 
 
-def test_a_tried_release_is_whole_without_serving(
+def test_a_tried_release_need_not_be_sent_again(
     machine: Machine, two_releases: tuple[Release, Release]
 ) -> None:
-    """Whoever asked before its static files came, and comes after, need not send it again."""
+    """It is complete although it never served."""
     first, second = two_releases
     machine.ship(first)
     machine.killed("migrate", second)
@@ -1496,8 +1469,9 @@ def test_a_tried_release_is_whole_without_serving(
 def test_files_lost_in_a_power_cut_are_noticed(
     machine: Machine, two_releases: tuple[Release, Release]
 ) -> None:
-    """A release has its name before its files need be on the disk: one that never served is
-    compared as well."""
+    """A release gets its name before all its files must be on the disk.
+
+    So a release that never served is compared as well."""
     first, second = two_releases
     machine.ship(first)
     machine.killed("check", second)
