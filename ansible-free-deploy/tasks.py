@@ -518,19 +518,22 @@ def doctor(
     found = read(stack, outputs, json)
     single = origin or path or header or credentials or method != "GET"
     question = (
-        surgery.asked(found.contract, origin, path or "/", method, header or [], credentials)
+        surgery.single_cell(found.contract, origin, path or "/", method, header or [], credentials)
         if single
         else None
     )
     with report.silenced(json):
-        seen = surgery.examine(found, question)
-        result = surgery.diagnose(seen, origin, browser)
+        observed = surgery.examine(found, question)
+        result = surgery.diagnose(observed, origin, browser)
     if html:
         page.write(html, result)
-    notes = []
-    if not json and not outputs:  # a file of outputs names no folder of the project's
-        notes = services.notes(settings.read(found.contract.environment, key_file=False))
-    report.line(surgery.as_text(result, json, notes))
+    if json:
+        report.line(surgery.as_json(result))
+    else:
+        notes = []
+        if not outputs:  # a file of outputs names no folder of the project's
+            notes = services.notes(settings.read(found.contract.environment, key_file=False))
+        report.line(surgery.as_text(result, notes))
     if result.status:
         raise Exit(code=result.status)
 

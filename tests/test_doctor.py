@@ -1,5 +1,5 @@
-"""What the doctor asks, concludes and tells. Nothing is sent; tests/e2e/test_doctor.py is the live
-part."""
+"""What the doctor asks, concludes and reports. Nothing is sent; tests/e2e/test_doctor.py is the
+live part."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ from infra.core import rules
 from infra.core.contract import Contract
 from rollout import doctor
 from rollout.deploy import UsageError
-from rollout.doctor import Cell, Diagnosis, Seen, browser, diagnose
+from rollout.doctor import Diagnosis, Observations, as_json, as_text, browser, diagnose
 from rollout.doctor.ask import Answer, Page, Unanswered
-from rollout.doctor.findings import findings, near_miss
+from rollout.doctor.checks.near_miss import near_miss
+from rollout.doctor.codes import Code
+from rollout.doctor.findings import findings
+from rollout.doctor.observations import Cell, Direct, HostReport
+from rollout.doctor.on_hosts import direct_lines
 from rollout.doctor.page import html, write
-from rollout.doctor.questions import STRANGER, Question, endpoints, questions, rows
-from rollout.doctor.seen import Direct, HostReport
+from rollout.doctor.questions import UNLISTED, Question, endpoints, questions
+from rollout.doctor.rows import rows
+from rollout.doctor.text import finding_lines
+from rollout.doctor.verdicts import verdict
 from rollout.finding import Finding
 from rollout.verdict import Response
 from tests.support.kit import ROOT
@@ -59,12 +65,12 @@ def right(contract: Contract) -> Callable[[Question], tuple[Answer, ...]]:
     return answers
 
 
-def seen(
+def observed(
     contract: Contract = IP,
     answers: Callable[[Question], tuple[Answer, ...]] | None = None,
     hosts: Sequence[HostReport] = (),
     **changes: Any,
-) -> Seen:
+) -> Observations:
     """All as intended, but for `changes`."""
     asked = questions(
         contract, rows(contract), endpoints(contract), None, contract.cors.allow_credentials
@@ -73,10 +79,10 @@ def seen(
     addresses: dict[str, tuple[str, ...]] = {
         role: (getattr(contract, role).hosts[0].address,) for role in ("frontend", "backend")
     }
-    whole = Seen(
+    whole = Observations(
         contract=contract,
         cells=tuple(
-            Cell(question, "public", own, doctor.verdict(question, own)) for question, own in found
+            Cell(question, "public", own, verdict(question, own)) for question, own in found
         ),
         direct=(),
         hosts=tuple(hosts) or (HostReport("backend-1", "10.0.0.2", HEALTHY),),
@@ -90,25 +96,25 @@ def state(**changes: Any) -> HostReport:
     return HostReport("backend-1", "10.0.0.2", {**HEALTHY, **changes})
 
 
-def said(whole: Seen) -> str:
-    return doctor.told(findings(whole))
+def said(whole: Observations) -> str:
+    return finding_lines(findings(whole))
 
 
 # ---------------------------------------------------------------------------------------- questions
 
 
 @pytest.mark.parametrize("contract", [IP, NAMES, OPEN, SHAPES])
-def test_the_rows_are_the_list_its_shapes_and_strangers(contract: Contract) -> None:
-    """Every listed origin, a sample of each shape, look-alikes, a stranger and `null`."""
+def test_rows_are_the_list_its_patterns_and_unlisted_origins(contract: Contract) -> None:
+    """Every listed origin, a sample of each pattern, look-alikes, an unlisted origin and `null`."""
     found = rows(contract)
     texts = [row.origin for row in found]
     assert len(set(texts)) == len(texts)
     assert {row.origin for row in found if row.allowed} >= set(contract.cors.allowed_origins)
-    assert sum(row.why.startswith("of the shape") for row in found) == len(
+    assert sum(row.why.startswith("of the pattern") for row in found) == len(
         [shape for shape in contract.cors.allowed_shapes if shape != "*"]
     )
-    assert "null" in texts and STRANGER in texts
-    others = ("a look-alike", "a stranger", "a sandboxed page")
+    assert "null" in texts and UNLISTED in texts
+    others = ("a look-alike", "an unlisted origin", "a sandboxed page")
     assert {row.allowed for row in found if row.why in others} == {contract is OPEN}
 
 
@@ -131,13 +137,13 @@ def test_what_could_change_data_is_only_asked_for() -> None:
     assert int(announced) > rules.BOUNDS["max_body_mb"][1] * 1024 * 1024
 
 
-def test_another_generation_is_told_by_what_differs_in_it() -> None:
+def test_of_another_generation_only_differences_are_reported() -> None:
     """After an edit of the config every file is in another folder than it should be; only the
     changed one is named."""
     differs = ["current", "nginx/a.conf", "secrets.env", "systemd/nginx.socket"]
-    told = said(seen(hosts=[state(differs=differs, diff={"nginx/a.conf": "-a;\n+b;"})]))
-    assert "nginx/a.conf on backend-1 is not what the contract says" in told
-    assert "another owner, mode or target" not in told
+    shown = said(observed(hosts=[state(differs=differs, diff={"nginx/a.conf": "-a;\n+b;"})]))
+    assert "nginx/a.conf on backend-1 is not what the contract says" in shown
+    assert "another owner, mode or target" not in shown
 
 
 def test_only_what_the_contract_lets_pages_do_is_expected_of_it() -> None:
@@ -161,7 +167,7 @@ def test_only_what_the_contract_lets_pages_do_is_expected_of_it() -> None:
 )
 def test_all_as_intended_is_status_0_and_no_finding(contract: Contract) -> None:
     """Nothing is made up."""
-    result = diagnose(seen(contract))
+    result = diagnose(observed(contract))
     assert [finding for finding in result.findings if not finding.warning] == []
     assert result.status == 0
 
@@ -203,62 +209,66 @@ def silence(question: Question) -> tuple[Answer, ...]:
 
 ORIGIN = "Access-Control-Allow-Origin"
 OLD = f'--- a\n+++ b\n-    "http://203.0.113.9" "$http_origin";\n+    "{FRONT}" "$http_origin";\n'
-CASES: list[tuple[str, Seen, str]] = [
+CASES: list[tuple[str, Observations, str]] = [
     (
         "drift",
-        seen(hosts=[state(diff={"nginx/cors.conf": OLD}, restarts={"nginx": "files changed"})]),
+        observed(hosts=[state(diff={"nginx/cors.conf": OLD}, restarts={"nginx": "files changed"})]),
         f"nginx on backend-1 still answers for http://203.0.113.9; the contract says {FRONT}",
     ),
     (
         "drift of Django",
-        seen(hosts=[state(diff={"django/x.py": OLD.replace('"', "'")})]),
+        observed(hosts=[state(diff={"django/x.py": OLD.replace('"', "'")})]),
         f"Django on backend-1 still answers for http://203.0.113.9; the contract says {FRONT}",
     ),
     (
         "other files",
-        seen(hosts=[state(diff={"nginx/a.conf": "--- a\n+++ b\n-gzip on;\n+gzip off;\n"})]),
+        observed(hosts=[state(diff={"nginx/a.conf": "--- a\n+++ b\n-gzip on;\n+gzip off;\n"})]),
         (
-            "nginx/a.conf on backend-1 is not what the contract says: there is `gzip on;`, it lacks"
+            "nginx/a.conf on backend-1 is not what the contract says: it has `gzip on;`, it lacks"
             " `gzip off;`"
         ),
     ),
     (
         "a link",
-        seen(hosts=[state(differs=["links/nginx"])]),
+        observed(hosts=[state(differs=["links/nginx"])]),
         "links/nginx on backend-1 has another owner, mode or target",
     ),
     (
         "old process",
-        seen(hosts=[state(restarts={"gunicorn": "it loaded g1"})]),
-        "gunicorn on backend-1 runs on other configuration than its files hold",
+        observed(hosts=[state(restarts={"gunicorn": "it loaded g1"})]),
+        "gunicorn on backend-1 runs an older configuration than its files hold",
     ),
-    ("no release", seen(hosts=[state(release=None)]), "run `fab ship`"),
-    ("cut short", seen(hosts=[state(unfinished="g2")]), "a deploy was cut short on backend-1"),
+    ("no release", observed(hosts=[state(release=None)]), "run `fab ship`"),
+    (
+        "interrupted",
+        observed(hosts=[state(unfinished="g2")]),
+        "a deploy was interrupted on backend-1",
+    ),
     (
         "unit",
-        seen(hosts=[state(units={"shop.service": "failed"})]),
+        observed(hosts=[state(units={"shop.service": "failed"})]),
         "shop.service on backend-1 is failed",
     ),
     (
         "host",
-        seen(hosts=[HostReport("backend-1", "10.0.0.2", None, "no answer on port 22")]),
+        observed(hosts=[HostReport("backend-1", "10.0.0.2", None, "no answer on port 22")]),
         "backend-1 can't be asked: no answer on port 22",
     ),
-    ("not listed", seen(answers=without(ORIGIN)), "it is not in the list that runs there"),
+    ("not listed", observed(answers=without(ORIGIN)), "it is not in the list that runs there"),
     (
         "errors only",
-        seen(answers=without(ORIGIN, status=404, only=lambda q: q.endpoint.title[0] == "4")),
+        observed(answers=without(ORIGIN, status=404, only=lambda q: q.endpoint.title[0] == "4")),
         "`add_header` without `always`",
     ),
-    ("twice", seen(answers=added(ORIGIN, FRONT)), "let only one of them add it"),
+    ("twice", observed(answers=added(ORIGIN, FRONT)), "let only one of them add it"),
     (
         "no cookies",
-        seen(NAMES, answers=without("Access-Control-Allow-Credentials", contract=NAMES)),
+        observed(NAMES, answers=without("Access-Control-Allow-Credentials", contract=NAMES)),
         "set allow_credentials: true",
     ),
     (
-        "let in",
-        seen(
+        "unlisted origin is allowed",
+        observed(
             answers=lambda q: tuple(
                 Response(
                     200, ((ORIGIN, q.row.origin), ("Access-Control-Allow-Credentials", "true"))
@@ -266,63 +276,63 @@ CASES: list[tuple[str, Seen, str]] = [
                 for _ in q.lines("b")
             )
         ),
-        f"lets in {STRANGER}",
+        f"allows {UNLISTED}",
     ),
-    ("414", seen(answers=without(ORIGIN, status=414)), "414, the URL is too long"),
+    ("414", observed(answers=without(ORIGIN, status=414)), "414, the URL is too long"),
     (
         "another block",
-        seen(answers=without(ORIGIN, "Vary", status=400)),
+        observed(answers=without(ORIGIN, "Vary", status=400)),
         "400 of another server block",
     ),
-    ("silence", seen(answers=silence), "the public address does not answer (refused)"),
-    ("open", seen(OPEN), "every website may read the answers: allow_all_origins is on"),
+    ("silence", observed(answers=silence), "the public address does not answer (refused)"),
+    ("open", observed(OPEN), "every website may read the answers: allow_all_origins is on"),
     (
         "moved",
-        seen(addresses={"frontend": ("10.213.7.10",), "backend": ("198.51.100.7",)}),
+        observed(addresses={"frontend": ("10.213.7.10",), "backend": ("198.51.100.7",)}),
         "the address changed since the last `pulumi up`",
     ),
     (
         "nowhere",
-        seen(NAMES, addresses={"frontend": (), "backend": ()}),
+        observed(NAMES, addresses={"frontend": (), "backend": ()}),
         "resolves to nothing from here",
     ),
     (
         "no page",
-        seen(page=Page(None, problem="refused")),
+        observed(page=Page(None, problem="refused")),
         f"the page {FRONT} does not answer: refused",
     ),
-    ("error page", seen(page=Page(500)), f"the page {FRONT} answers 500"),
-    ("no config.json", seen(page=Page(200)), "config.json does not say where the backend is"),
+    ("error page", observed(page=Page(500)), f"the page {FRONT} answers 500"),
+    ("no config.json", observed(page=Page(200)), "config.json does not say where the backend is"),
     (
         "old config.json",
-        seen(page=Page(200, None, "http://203.0.113.9")),
+        observed(page=Page(200, None, "http://203.0.113.9")),
         "sends it to http://203.0.113.9",
     ),
-    ("csp", seen(page=Page(200, "connect-src 'self'", IP.backend.origin)), ""),
+    ("csp", observed(page=Page(200, "connect-src 'self'", IP.backend.origin)), ""),
     (
         "middleware",
-        seen(direct=[Direct("backend-1", FRONT, True, "bad host", ())]),
+        observed(direct=[Direct("backend-1", FRONT, True, "bad host", ())]),
         "CorsMiddleware is missing",
     ),
     (
         "Django refuses",
-        seen(direct=[Direct("backend-1", FRONT, True, "page", ())]),
-        f"does not let in {FRONT}",
+        observed(direct=[Direct("backend-1", FRONT, True, "page", ())]),
+        f"does not allow {FRONT}",
     ),
     (
-        "Django lets in",
-        seen(direct=[Direct("backend-1", STRANGER, False, "page", (STRANGER,))]),
+        "Django allows",
+        observed(direct=[Direct("backend-1", UNLISTED, False, "page", (UNLISTED,))]),
         "is CORS_ALLOWED_ORIGIN_REGEXES text instead of a list",
     ),
     (
         "two IPs",
-        seen(replace(IP, cors=replace(IP.cors, allow_credentials=True))),
+        observed(replace(IP, cors=replace(IP.cors, allow_credentials=True))),
         "cookies can't travel between two IPs",
     ),
     (
         "an address in production",
-        seen(replace(IP, production=True)),
-        "whoever gets it next is let in",
+        observed(replace(IP, production=True)),
+        "its next owner is allowed",
     ),
 ]
 
@@ -330,20 +340,20 @@ CASES: list[tuple[str, Seen, str]] = [
 @pytest.mark.parametrize(
     ("whole", "wanted"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
-def test_each_cause_is_named_with_a_cure(whole: Seen, wanted: str) -> None:
+def test_each_cause_is_named_with_a_cure(whole: Observations, wanted: str) -> None:
     """A line that says what is wrong and where, a line that says what to do."""
-    told = said(whole)
-    assert wanted in told
-    lines = told.splitlines()
+    shown = said(whole)
+    assert wanted in shown
+    lines = shown.splitlines()
     for number, line in enumerate(lines):
         if re.match(r"\d", line):
             assert lines[number + 1].startswith("   → ")
 
 
-def test_a_proxy_in_front_is_told_from_nginx_itself() -> None:
+def test_a_proxy_in_front_is_distinguished_from_nginx() -> None:
     """Two lines on the host are a line of Django's that nginx does not hide; only in front, a
     proxy's."""
-    twice = seen(answers=added(ORIGIN, FRONT))
+    twice = observed(answers=added(ORIGIN, FRONT))
     hosts = tuple(replace(cell, view="backend-1") for cell in twice.cells)
     assert "Django's line is not hidden" in said(replace(twice, cells=(*twice.cells, *hosts)))
 
@@ -351,24 +361,24 @@ def test_a_proxy_in_front_is_told_from_nginx_itself() -> None:
 def test_where_files_are_right_a_plain_deploy_is_no_cure() -> None:
     """It would find nothing to do: what runs has to be restarted. Where a file differs it is
     enough."""
-    ill = seen(answers=without(ORIGIN))
+    ill = observed(answers=without(ORIGIN))
     assert "run `fab deploy --restart`" in said(ill)
-    told = said(
+    shown = said(
         replace(ill, hosts=(state(differs=["nginx/a.conf"], diff={"nginx/a.conf": "-a;\n+b;"}),))
     )
-    assert "--restart" not in told and "run `fab deploy`" in told
+    assert "--restart" not in shown and "run `fab deploy`" in shown
 
 
 def test_the_page_s_policy_counts_for_the_page_alone() -> None:
     """connect-src without the backend spoils the frontend's own cells."""
     asked = questions(NAMES, rows(NAMES), endpoints(NAMES), "connect-src 'self'", True)
     cells = tuple(
-        Cell(question, "public", own, doctor.verdict(question, own))
+        Cell(question, "public", own, verdict(question, own))
         for question in asked
         for own in [right(NAMES)(question)]
     )
-    told = said(seen(NAMES, cells=cells))
-    assert "connect-src from the contract" in told and NAMES.frontend.origin in told
+    shown = said(observed(NAMES, cells=cells))
+    assert "connect-src from the contract" in shown and NAMES.frontend.origin in shown
 
 
 @pytest.mark.parametrize(
@@ -382,7 +392,7 @@ def test_the_page_s_policy_counts_for_the_page_alone() -> None:
         ("https://other.example", "not in the contract"),
     ],
 )
-def test_a_near_miss_is_told_by_what_it_misses(text: str, wanted: str) -> None:
+def test_a_near_miss_is_explained_by_what_differs(text: str, wanted: str) -> None:
     """What a Django developer writes and does not see."""
     front = replace(NAMES.frontend, origin="https://app.example.com")
     contract = replace(
@@ -407,7 +417,7 @@ def test_localhost_and_127_0_0_1_are_two_origins() -> None:
 def test_silence_everywhere_is_status_4() -> None:
     """Nothing could be asked is not the same as nothing is right."""
     hosts = [HostReport("backend-1", "10.0.0.2", None, "no answer")]
-    silent = seen(answers=silence, hosts=hosts, page=Page(None, problem="refused"))
+    silent = observed(answers=silence, hosts=hosts, page=Page(None, problem="refused"))
     assert diagnose(silent).status == 4
     assert diagnose(replace(silent, hosts=(state(),))).status == 1
     assert diagnose(replace(silent, page=Page(200, None, IP.backend.origin))).status == 1
@@ -424,16 +434,15 @@ def test_silence_everywhere_is_status_4() -> None:
 def test_a_question_that_makes_no_sense_is_refused(words: Any, wanted: str) -> None:
     """One line, naming the option."""
     with pytest.raises(UsageError, match=re.escape(wanted)):
-        doctor.asked(IP, *words)
+        doctor.single_cell(IP, *words)
 
 
 def test_one_question_is_one_cell() -> None:
     """--origin, --path, --method, --header, --credentials."""
-    row, endpoint, credentials = doctor.asked(
-        IP, "http://10.9.9.9/", "/api", "PUT", ["X-Foo", "X-Bar: 2"], True
-    )
-    assert (row[0].origin, row[0].allowed) == ("http://10.9.9.9", False)
-    assert (endpoint[0].method, endpoint[0].headers, credentials) == (
+    matrix = doctor.single_cell(IP, "http://10.9.9.9/", "/api", "PUT", ["X-Foo", "X-Bar: 2"], True)
+    (row,), (endpoint,) = matrix.rows, matrix.endpoints
+    assert (row.origin, row.allowed) == ("http://10.9.9.9", False)
+    assert (endpoint.method, endpoint.headers, matrix.credentials) == (
         "PUT",
         (("X-Foo", "1"), ("X-Bar", "2")),
         True,
@@ -455,7 +464,7 @@ def failing(status: int, *names: str) -> Callable[[Question], tuple[Answer, ...]
     return answers
 
 
-def also_on_the_host(whole: Seen) -> Seen:
+def also_on_the_host(whole: Observations) -> Observations:
     """The same answers as nginx on backend-1 gives."""
     return replace(
         whole, cells=(*whole.cells, *(replace(cell, view="backend-1") for cell in whole.cells))
@@ -463,7 +472,7 @@ def also_on_the_host(whole: Seen) -> Seen:
 
 
 NO_HOST = HostReport("backend-1", IP.backend.hosts[0].address, None, "no answer on port 22")
-NOTHING = seen(
+NOTHING = observed(
     answers=silence,
     page=Page(None, problem="refused"),
     addresses={"frontend": (), "backend": ()},
@@ -475,7 +484,7 @@ NOTHING = seen(
 
 
 def test_nothing_answers_is_one_finding_and_accuses_nobody() -> None:
-    """What could not be asked is listed under it; no origin is said to be let in or kept out,
+    """What could not be asked is listed under it; no origin is said to be allowed or refused,
     Chromium is not asked."""
     (only,) = findings(NOTHING)
     assert only.text.startswith("nothing answers")
@@ -487,12 +496,12 @@ def test_nothing_answers_is_one_finding_and_accuses_nobody() -> None:
         "the public address does not",
     ):
         assert part in under
-    everything = doctor.as_text(diagnose(NOTHING, browse=True))
-    assert "lets in" not in everything and "let in" not in everything and "!" not in everything
+    everything = as_text(diagnose(NOTHING, browse=True))
+    assert "allows" not in everything and "allowed" not in everything and "!" not in everything
     assert everything.endswith("nothing could be asked")
-    told = json.loads(doctor.as_text(diagnose(NOTHING), as_json=True))
-    assert {cell["as_intended"] for cell in told["cells"]} == {None}
-    assert [one["text"] for one in told["findings"][0]["follows"]] == [
+    shown = json.loads(as_json(diagnose(NOTHING)))
+    assert {cell["as_intended"] for cell in shown["cells"]} == {None}
+    assert [one["text"] for one in shown["findings"][0]["follows"]] == [
         one.text for one in only.follows
     ]
 
@@ -510,27 +519,27 @@ def test_no_answer_is_no_disagreement_with_the_browser(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where there is no verdict there is nothing to disagree with."""
-    whole = seen(NAMES)
+    whole = observed(NAMES)
     mute = replace(whole.cells[0], answers=(Unanswered("reset"),), verdict=None)
     monkeypatch.setattr(
         browser, "browse", lambda _: {mute.key: browser.Outcome(False, "net::ERR_FAILED")}
     )
-    told = doctor.told(
+    shown = finding_lines(
         diagnose(replace(whole, cells=(mute, *whole.cells[1:])), browse=True).findings
     )
-    assert "disagree" not in told and "the public address does not answer (reset)" in told
+    assert "disagree" not in shown and "the public address does not answer (reset)" in shown
 
 
 @pytest.mark.parametrize(
     ("whole", "root", "under"),
     [
         (
-            seen(answers=silence, hosts=[NO_HOST]),
+            observed(answers=silence, hosts=[NO_HOST]),
             "backend-1 can't be asked",
             "the public address does not answer",
         ),
         (
-            seen(
+            observed(
                 page=Page(None, problem="refused"),
                 hosts=[
                     state(),
@@ -541,7 +550,7 @@ def test_no_answer_is_no_disagreement_with_the_browser(
             "does not answer: refused",
         ),
         (
-            seen(
+            observed(
                 answers=failing(502),
                 hosts=[
                     HostReport(
@@ -556,7 +565,7 @@ def test_no_answer_is_no_disagreement_with_the_browser(
         ),
         (
             also_on_the_host(
-                seen(
+                observed(
                     answers=without(ORIGIN),
                     hosts=[
                         HostReport(
@@ -571,17 +580,23 @@ def test_no_answer_is_no_disagreement_with_the_browser(
             "it is not in the list that runs there",
         ),
         (
-            seen(
+            observed(
                 answers=without(ORIGIN),
                 addresses={"frontend": ("10.213.7.10",), "backend": ("198.51.100.7",)},
             ),
             "resolves to 198.51.100.7",
             "it is not in the list that runs there",
         ),
-        (seen(answers=failing(500, ORIGIN)), "GET http://10.213.7.74/ answers 500", "GET /, for "),
+        (
+            observed(answers=failing(500, ORIGIN)),
+            "GET http://10.213.7.74/ answers 500",
+            "GET /, for ",
+        ),
     ],
 )
-def test_what_follows_from_a_cause_is_listed_under_it(whole: Seen, root: str, under: str) -> None:
+def test_what_follows_from_a_cause_is_listed_under_it(
+    whole: Observations, root: str, under: str
+) -> None:
     """One root cause is one finding, and it is the first."""
     first, *others = findings(whole)
     assert root in first.text
@@ -616,7 +631,7 @@ def test_a_host_that_nothing_was_deployed_to_is_one_finding(
         HostReport("backend-1", IP.backend.hosts[0].address, {**HEALTHY, **new}),
         HostReport("frontend-1", IP.frontend.hosts[0].address, {**HEALTHY, **new}),
     ]
-    found = findings(seen(answers=silence, hosts=hosts, page=Page(None, problem="refused")))
+    found = findings(observed(answers=silence, hosts=hosts, page=Page(None, problem="refused")))
     new_hosts = ("backend-1", "frontend-1")
     assert [(one.text, one.cure) for one in found] == [
         (text.format(name), cure) for name in new_hosts
@@ -624,11 +639,11 @@ def test_a_host_that_nothing_was_deployed_to_is_one_finding(
 
 
 @pytest.mark.parametrize(
-    ("led", "found"), [(("/en/shop/", 500), 1), (("/en/shop/", 200), 0), (None, 0)]
+    ("landing", "found"), [(("/en/shop/", 500), 1), (("/en/shop/", 200), 0), (None, 0)]
 )
-def test_where_redirects_lead_is_asked_too(led: tuple[str, int] | None, found: int) -> None:
+def test_where_redirects_lead_is_asked_too(landing: tuple[str, int] | None, found: int) -> None:
     """`/` answers 302 all is well, and the page that it leads to fails."""
-    texts = [one.text for one in findings(seen(led=led))]
+    texts = [one.text for one in findings(observed(landing=landing))]
     assert len(texts) == found
     assert all(
         "GET http://10.213.7.74/ leads to /en/shop/, which answers 500" in text for text in texts
@@ -637,7 +652,7 @@ def test_where_redirects_lead_is_asked_too(led: tuple[str, int] | None, found: i
 
 def test_one_host_s_trouble_explains_nothing_of_another_s() -> None:
     """A frontend that can't be asked is not why the API is silent."""
-    whole = seen(
+    whole = observed(
         answers=silence,
         hosts=[state(), HostReport("frontend-1", IP.frontend.hosts[0].address, None, "no")],
     )
@@ -648,17 +663,17 @@ def test_one_host_s_trouble_explains_nothing_of_another_s() -> None:
 def test_5xx_is_never_as_intended(status: int) -> None:
     """One finding with the URL and the status, though every origin may read it; the cells show the
     status."""
-    whole = also_on_the_host(seen(answers=failing(status)))
+    whole = also_on_the_host(observed(answers=failing(status)))
     result = diagnose(whole)
     (only,) = result.findings
     assert only.text.startswith(f"GET http://10.213.7.74/ answers {status}: ")
     assert only.text.endswith("CORS is not the reason") and "`fab logs`" in only.cure
     assert result.status == 1
-    text = doctor.as_text(result)
+    text = as_text(result)
     assert f"ok {status} !" in text and f"refused {status} !" in text and "ok 200" in text
     assert "all as intended" not in text
-    told = json.loads(doctor.as_text(result, as_json=True))
-    assert {cell["as_intended"] for cell in told["cells"] if cell["status"] == status} == {False}
+    shown = json.loads(as_json(result))
+    assert {cell["as_intended"] for cell in shown["cells"] if cell["status"] == status} == {False}
     assert f"ok {status} !" in html(result)
 
 
@@ -669,8 +684,8 @@ def test_5xx_names_who_answers_so_and_how_its_log_ends() -> None:
         "Internal Server Error: /\nOSError: [Errno 30] Read-only file system: 'visits.txt'\nlast"
         " line"
     )
-    whole = seen(hosts=[state(last_words=words)])
-    ill = [replace(cell, view="backend-1") for cell in seen(answers=failing(500)).cells]
+    whole = observed(hosts=[state(last_words=words)])
+    ill = [replace(cell, view="backend-1") for cell in observed(answers=failing(500)).cells]
     (only,) = findings(replace(whole, cells=(*whole.cells, *ill)))
     assert "answers 500 (nginx on backend-1)" in only.text
     assert only.text.endswith(
@@ -703,21 +718,21 @@ def test_a_cookie_that_plain_http_loses_is_a_finding(cookie: str, status: int, w
             found.append(replace(one, headers=(*one.headers, ("Set-Cookie", cookie))))
         return tuple(found)
 
-    result = diagnose(also_on_the_host(seen(answers=answers)))
+    result = diagnose(also_on_the_host(observed(answers=answers)))
     assert result.status == status
     assert [cookie.split("=")[0] in one.text for one in result.findings] == [True] * bool(words)
-    assert words in doctor.told(result.findings)
+    assert words in finding_lines(result.findings)
 
 
 def test_nothing_is_all_as_intended_over_what_is_noted() -> None:
     """A WebSocket that is a 404, or workers that don't run: the last line is no other truth than
     the notes."""
-    healthy = diagnose(seen())
-    assert doctor.as_text(healthy).splitlines()[-1] == "all as intended"
-    noted = doctor.as_text(healthy, notes=["note: ASGI: WebSockets answer 404"]).splitlines()
+    healthy = diagnose(observed())
+    assert as_text(healthy).splitlines()[-1] == "all as intended"
+    noted = as_text(healthy, notes=["note: ASGI: WebSockets answer 404"]).splitlines()
     assert noted[-3] == "note: ASGI: WebSockets answer 404"
     assert noted[-1] == "all as intended, but for what is noted above"
-    wrong = doctor.as_text(diagnose(seen(answers=failing(500))), notes=["note: x"]).splitlines()
+    wrong = as_text(diagnose(observed(answers=failing(500))), notes=["note: x"]).splitlines()
     assert wrong[-1] == "not as intended"
 
 
@@ -734,13 +749,13 @@ FILE = "/var/lib/shop/errors.log"
         ),
         (
             {"files": {FILE: ""}},
-            f"the journal has no word of it, the project's LOGGING writes to {FILE}",
+            f"the journal has nothing about it, the project's LOGGING writes to {FILE}",
             f"see {FILE} on backend-1",
         ),
         (
             {"others": ["graypy.GELFUDPHandler"]},
             (
-                "the journal has no word of it, the project's LOGGING sends it to"
+                "the journal has nothing about it, the project's LOGGING sends it to"
                 " graypy.GELFUDPHandler"
             ),
             "look there",
@@ -761,7 +776,7 @@ def test_a_5xx_with_a_silent_journal_names_the_log(
     it can be read."""
     log = None if log is None else {"files": {}, "journal": False, "others": [], **log}
     whole = also_on_the_host(
-        seen(answers=failing(500), hosts=[state(last_words="", request_log=log)])
+        observed(answers=failing(500), hosts=[state(last_words="", request_log=log)])
     )
     (only,) = findings(whole)
     assert only.text.endswith(words) and cure in only.cure
@@ -770,11 +785,11 @@ def test_a_5xx_with_a_silent_journal_names_the_log(
 def test_the_journal_s_word_counts_before_any_file() -> None:
     log = {"files": {FILE: "KeyError: 'old'"}, "journal": True, "others": []}
     host = state(last_words="OSError: new", request_log=log)
-    (only,) = findings(also_on_the_host(seen(answers=failing(500), hosts=[host])))
+    (only,) = findings(also_on_the_host(observed(answers=failing(500), hosts=[host])))
     assert only.text.endswith("its log ends with: OSError: new") and FILE not in only.text
 
 
-def test_an_error_page_that_fails_is_told_as_such() -> None:
+def test_an_error_page_that_fails_is_reported_as_such() -> None:
     """gunicorn wrote the answer itself: neither its 500 nor its missing headers say anything about
     CorsMiddleware."""
     host = replace(state(), bare=frozenset({("GET", "/")}))
@@ -782,16 +797,18 @@ def test_an_error_page_that_fails_is_told_as_such() -> None:
         Direct("backend-1", FRONT, True, kind, (), status=500, bare=True)
         for kind in ("page", "bad host")
     )
-    told = said(also_on_the_host(seen(answers=failing(500), hosts=[host], direct=[page, refusal])))
-    assert "and so does its own error page (the answer is gunicorn's)" in told
-    assert "whether CorsMiddleware is in place could not be asked" in told
-    assert "is missing" not in told and "does not let in" not in told
+    shown = said(
+        also_on_the_host(observed(answers=failing(500), hosts=[host], direct=[page, refusal]))
+    )
+    assert "and so does its own error page (the answer is gunicorn's)" in shown
+    assert "whether CorsMiddleware is in place could not be asked" in shown
+    assert "is missing" not in shown and "does not allow" not in shown
 
 
 def test_the_wrong_host_is_asked_in_a_preflight_once() -> None:
     """CorsMiddleware answers it itself, if it stands first: Django notices no wrong Host and logs
     nothing."""
-    asked = doctor._direct("api.shop.test", rows(NAMES))
+    asked = direct_lines("api.shop.test", rows(NAMES))
     wrong = [line for _, kind, line in asked if kind == "bad host"]
     assert len(wrong) == 1
     assert all(line[1] == "OPTIONS" for _, _, line in asked)
@@ -799,21 +816,23 @@ def test_the_wrong_host_is_asked_in_a_preflight_once() -> None:
     assert all("Access-Control-Request-Method" in str(one) for one in headers)
 
 
-def test_what_gunicorn_does_not_answer_is_told() -> None:
+def test_what_gunicorn_does_not_answer_is_reported() -> None:
     """It was silence before: no answer is a finding, and no verdict on the middleware."""
-    told = said(seen(direct=[Direct("backend-1", FRONT, True, "page", None, problem="timed out")]))
+    shown = said(
+        observed(direct=[Direct("backend-1", FRONT, True, "page", None, problem="timed out")])
+    )
     assert (
-        "gunicorn on backend-1 does not answer (timed out)" in told
-        and "does not let in" not in told
+        "gunicorn on backend-1 does not answer (timed out)" in shown
+        and "does not allow" not in shown
     )
 
 
 def test_a_config_json_that_could_not_be_read_accuses_nobody() -> None:
-    told = said(seen(page=Page(200, config_problem="it answers 500")))
-    assert "config.json could not be read (it answers 500)" in told and "does not say" not in told
+    shown = said(observed(page=Page(200, config_problem="it answers 500")))
+    assert "config.json could not be read (it answers 500)" in shown and "does not say" not in shown
 
 
-# ------------------------------------------------------------------------------------------ telling
+# ------------------------------------------------------------------------------------------ output
 
 
 def headings() -> set[str]:
@@ -823,7 +842,15 @@ def headings() -> set[str]:
 
 
 @pytest.mark.parametrize("whole", [case[1] for case in CASES], ids=[case[0] for case in CASES])
-def test_findings_link_into_the_guide(whole: Seen) -> None:
+def test_every_finding_has_a_code(whole: Observations) -> None:
+    """A stable name of the list; what only follows from a finding has one as well."""
+    for finding in findings(whole):
+        for each in (finding, *finding.follows):
+            assert Code(each.code)
+
+
+@pytest.mark.parametrize("whole", [case[1] for case in CASES], ids=[case[0] for case in CASES])
+def test_findings_link_into_the_guide(whole: Observations) -> None:
     """Every link leads to a heading."""
     assert {finding.anchor for finding in findings(whole) if finding.anchor} <= headings()
 
@@ -831,7 +858,7 @@ def test_findings_link_into_the_guide(whole: Seen) -> None:
 @pytest.fixture
 def result() -> Diagnosis:
     """A diagnosis with all colours, hostile text in it, and Chromium's view."""
-    whole = seen(answers=without(ORIGIN, only=lambda q: q.endpoint.title[0] == "4"))
+    whole = observed(answers=without(ORIGIN, only=lambda q: q.endpoint.title[0] == "4"))
     first = whole.cells[0]
     hostile = Response(
         200, (("X-Said", "</pre><script>alert(1)</script>"), ("Set-Cookie", "sessionid=secret"))
@@ -856,7 +883,7 @@ def test_the_page_is_self_contained_and_escaped(result: Diagnosis) -> None:
     for kind in ("ok", "refused", "wrong"):
         assert f"<td class={kind}>" in text
     ids = re.findall(r'id="(cell-\d+)"', text)
-    assert len(set(ids)) == len(ids) == len(result.seen.cells)
+    assert len(set(ids)) == len(ids) == len(result.observed.cells)
     assert set(re.findall(r'href="#(cell-\d+)"', text)) == set(ids)
 
 
@@ -875,9 +902,9 @@ def test_a_page_that_can_not_be_written_is_named(result: Diagnosis, tmp_path: An
 
 def test_json_is_the_same_for_programs(result: Diagnosis) -> None:
     """Cells, findings, status."""
-    told = json.loads(doctor.as_text(result, as_json=True))
-    assert told["status"] == 1 and len(told["cells"]) == len(result.seen.cells)
-    assert told["findings"][0] == {
+    shown = json.loads(as_json(result))
+    assert shown["status"] == 1 and len(shown["cells"]) == len(result.observed.cells)
+    assert shown["findings"][0] == {
         "text": "<b>wrong</b>",
         "cure": "mend & go",
         "link": "docs/cors-errors.md#csp",
@@ -888,7 +915,7 @@ def test_json_is_the_same_for_programs(result: Diagnosis) -> None:
 
 def test_chromium_that_disagrees_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second opinion is never dropped in silence."""
-    whole = seen(NAMES)
+    whole = observed(NAMES)
     lies = {whole.cells[0].key: browser.Outcome(False, "MissingAllowOriginHeader")}
     monkeypatch.setattr(browser, "browse", lambda _: lies)
     result = diagnose(whole, browse=True)
@@ -898,16 +925,16 @@ def test_chromium_that_disagrees_is_a_finding(monkeypatch: pytest.MonkeyPatch) -
 
 def test_workers_that_are_killed_are_a_finding() -> None:
     """Each request may be answered all the same, by the next worker, so no cell shows it."""
-    whole = seen(hosts=[state(workers_killed=3)])
+    whole = observed(hosts=[state(workers_killed=3)])
     assert "the kernel has killed 3 of gunicorn's workers on backend-1" in said(whole)
     assert "memory_mb" in said(whole)
-    assert doctor.diagnose(whole).status == 1
+    assert diagnose(whole).status == 1
 
 
 def test_a_log_without_an_exception_comes_with_a_way_to_see_it() -> None:
     """A project may log in a format of its own, without tracebacks."""
     words = "level=ERROR module=log message=Internal Server Error: /\n"
-    (only,) = findings(replace(seen(answers=failing(500)), hosts=(state(last_words=words),)))
-    host = urlsplit(seen().contract.backend.origin).netloc
+    (only,) = findings(replace(observed(answers=failing(500)), hosts=(state(last_words=words),)))
+    host = urlsplit(observed().contract.backend.origin).netloc
     assert f"from django.test import Client; Client(HTTP_HOST='{host}').get('/')" in only.cure
     assert "fab manage -- shell -c" in only.cure

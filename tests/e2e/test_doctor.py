@@ -59,8 +59,8 @@ def backend(stack: Stack) -> Host:
 
 
 def test_a_healthy_environment_is_as_intended(stack: Stack) -> None:
-    """Every listed origin may read all five endpoints, every stranger is refused, here and on the
-    host."""
+    """Every listed origin may read all five endpoints, every unlisted origin is refused, here and
+    on the host."""
     found = examine(stack, status=0)
     assert told(found) == ""
     assert {cell["view"] for cell in found["cells"]} == {"public", "backend-1"}
@@ -98,8 +98,8 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
         "",
         "Django's line is not hidden",
     ),
-    "unescaped": (CONF, r"preview\.shop", "preview.shop", "lets in http://"),
-    "unanchored": (CONF, r"preview\.shop\.test$", r"preview\.shop\.test", "lets in http://"),
+    "unescaped": (CONF, r"preview\.shop", "preview.shop", "allows http://"),
+    "unanchored": (CONF, r"preview\.shop\.test$", r"preview\.shop\.test", "allows http://"),
     "an old origin": (CONF, "http://10.99.0.7:3000", "http://10.99.0.8:3000", "nginx on backend-1"),
     "middleware below": (
         DJANGO,
@@ -114,7 +114,7 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
         DJANGO,
         "MIDDLEWARE = [_cors, ",
         "MIDDLEWARE = [",
-        "does not let in http://app.shop.test",
+        "does not allow http://app.shop.test",
     ),
     "text for a list": (
         DJANGO,
@@ -126,7 +126,7 @@ MUTATIONS: dict[str, tuple[str, str, str, str]] = {
         DJANGO,
         "CORS_ALLOW_ALL_ORIGINS = False",
         "CORS_ALLOW_ALL_ORIGINS = True",
-        "lets in http://evil.example",
+        "allows http://evil.example",
     ),
 }
 
@@ -181,8 +181,8 @@ def test_drift_is_told_in_origins(stack: Stack) -> None:
         in found.replace("Django and nginx", "nginx")
     )
     assert (
-        f"lets in {OTHER}" not in found
-    )  # nobody asked for it: it is neither listed nor a stranger's
+        f"allows {OTHER}" not in found
+    )  # nobody asked for it: it is not listed, and no row of the matrix
 
 
 def test_a_dead_service_is_named(stack: Stack, backend: Host) -> None:
@@ -257,7 +257,7 @@ def shipped(stack: Stack, project: Path, up: int = 0) -> Iterator[str]:
 
 
 def test_a_500_is_told_with_its_cause(stack: Stack, tmp_path: Path) -> None:
-    """A view that writes beside the code: readable by every origin, and not as intended."""
+    """A view that writes next to the code: readable by every origin, and not as intended."""
     with a_copy_of_the_example() as project:
         urls = project / "shop" / "urls.py"
         urls.write_text(urls.read_text() + BESIDE)
@@ -399,7 +399,7 @@ def test_nothing_that_answers_is_status_4(stack: Stack, tmp_path: Path) -> None:
     text = told(found)
     assert found["findings"][0]["text"].startswith("nothing answers")
     assert "backend-1 can't be asked" in text and "frontend-1 can't be asked" in text
-    assert "lets in" not in text and {cell["as_intended"] for cell in found["cells"]} == {None}
+    assert "allows" not in text and {cell["as_intended"] for cell in found["cells"]} == {None}
     keep(tmp_path / "nothing.html")
 
 

@@ -1,5 +1,4 @@
-"""Ask the live environment: the public address from here, each host from within, the page for its
-policy."""
+"""Ask the live environment from here: the public address, and the page for its policy."""
 
 from __future__ import annotations
 
@@ -16,6 +15,9 @@ from rollout.verdict import Headers, Response
 
 TIMEOUT_S = 15
 _AT_ONCE = 8
+_MOST_REDIRECTS = 10  # browsers follow twenty
+_MOST_BYTES = 65536  # of config.json
+_HTTP = 80
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,13 @@ Answer = Response | Unanswered
 @dataclass(frozen=True)
 class Page:
     """The frontend as it is served: its policy, and where its config.json says that the backend is,
-    if it was read."""
+    if it was read. `config_problem` is why config.json could not be read."""
 
     status: int | None
     csp: str | None = None
     backend: str | None = None
     problem: str = ""
-    config_problem: str = ""  # why config.json could not be read
+    config_problem: str = ""
 
 
 def resolve(origin: str) -> tuple[str, ...]:
@@ -45,80 +47,103 @@ def resolve(origin: str) -> tuple[str, ...]:
     unknown."""
     parts = urlsplit(origin)
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(parts.hostname, port_of(origin), type=socket.SOCK_STREAM)
     except OSError:
         return ()
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+    addresses = [str(entry[4][0]) for entry in entries]
+    return tuple(dict.fromkeys(addresses))
 
 
-def one(address: str, port: int, method: str, target: str, headers: Headers) -> Answer:
-    """One exchange, its header lines as they came."""
+def port_of(origin: str) -> int:
+    """The port to connect to. Nothing here speaks TLS."""
+    return urlsplit(origin).port or _HTTP
+
+
+def exchange(address: str, port: int, method: str, target: str, headers: Headers) -> Answer:
+    """Send one request and return the answer, its header lines as they came."""
     connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_S)
     try:
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         for name, value in headers:
             connection.putheader(name, value.encode("latin-1"))
         connection.endheaders()
-        found = connection.getresponse()
-        return Response(found.status, tuple(found.getheaders()))
+        answer = connection.getresponse()
+        return Response(answer.status, tuple(answer.getheaders()))
     except (OSError, http.client.HTTPException) as problem:
-        return Unanswered(str(problem) or type(problem).__name__)
+        return Unanswered(_reason(problem))
     finally:
         connection.close()
 
 
-_HOPS = 10  # browsers follow twenty
+def _reason(problem: Exception) -> str:
+    return str(problem) or type(problem).__name__
 
 
-def led(address: str, origin: str, headers: Headers) -> tuple[str, int] | None:
-    """Where redirects from `/` lead within `origin`, and what is answered there; None for one
-    without redirects, that leads elsewhere, or that does not answer."""
-    parts, target = urlsplit(origin), "/"
-    for hop in range(_HOPS):
-        answer = one(address, parts.port or 80, "GET", target, (("Host", parts.netloc), *headers))
+def landing(address: str, origin: str, headers: Headers) -> tuple[str, int] | None:
+    """Follow redirects from `/` within `origin`: the last target, and the status there.
+
+    None where `/` does not redirect, where a redirect leads elsewhere or has no end, and where
+    nothing answers.
+    """
+    parts = urlsplit(origin)
+    sent = (("Host", parts.netloc), *headers)
+    target = "/"
+    for hop in range(_MOST_REDIRECTS):
+        answer = exchange(address, port_of(origin), "GET", target, sent)
         if isinstance(answer, Unanswered):
             return None
-        if not (answer.redirects and answer.get("Location")):
+        if not answer.location:
             return (target, answer.status) if hop else None
-        place = urlsplit(urljoin(f"{origin}{target}", answer.get("Location") or ""))
+        place = urlsplit(urljoin(f"{origin}{target}", answer.location))
         if (place.scheme, place.netloc) != (parts.scheme, parts.netloc):
             return None
-        target = (place.path or "/") + (f"?{place.query}" if place.query else "")
+        target = place.path or "/"
+        if place.query:
+            target += f"?{place.query}"
     return None
 
 
-def many(address: str, port: int, lines: Sequence[tuple[str, str, Headers]]) -> list[Answer]:
-    """As `one`, a few side by side, answers in order."""
+def exchange_all(
+    address: str, port: int, requests: Sequence[tuple[str, str, Headers]]
+) -> list[Answer]:
+    """Send these requests, a few at a time; return the answers in their order."""
+
+    def send(request: tuple[str, str, Headers]) -> Answer:
+        return exchange(address, port, *request)
+
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(lambda line: one(address, port, *line), lines))
+        return list(pool.map(send, requests))
 
 
 def page(contract: Contract, address: str) -> Page:
     """What the frontend serves at `address` under its own name."""
-    parts = urlsplit(contract.frontend.origin)
-    host = (("Host", parts.netloc),)
-    answer = one(address, parts.port or 80, "GET", "/", host)
+    origin = contract.frontend.origin
+    host = (("Host", urlsplit(origin).netloc),)
+    answer = exchange(address, port_of(origin), "GET", "/", host)
     if isinstance(answer, Unanswered):
         return Page(None, problem=answer.problem)
-    backend, problem = _backend(address, parts.port or 80, host)
-    return Page(
-        answer.status, answer.get("Content-Security-Policy"), backend, config_problem=problem
-    )
+    backend, problem = _backend(address, port_of(origin), host)
+    csp = answer.get("Content-Security-Policy")
+    return Page(answer.status, csp, backend, config_problem=problem)
 
 
 def _backend(address: str, port: int, headers: Headers) -> tuple[str | None, str]:
-    """What config.json says, and why it could not be asked, if so."""
+    """The backend in config.json (None: it has none), and why it could not be read, if so."""
     connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/config.json", headers=dict(headers))
-        found = connection.getresponse()
-        if found.status != 200:
-            return None, f"it answers {found.status}" if found.status >= 500 else ""
-        told = json.loads(found.read(65536))
-        return (str(told["backend"]) if isinstance(told, dict) and "backend" in told else None), ""
+        answer = connection.getresponse()
+        if answer.status >= 500:
+            return None, f"it answers {answer.status}"
+        if answer.status != 200:
+            return None, ""
+        config = json.loads(answer.read(_MOST_BYTES))
     except (OSError, http.client.HTTPException) as problem:
-        return None, str(problem) or type(problem).__name__
-    except ValueError:  # it is no JSON
+        return None, _reason(problem)
+    except ValueError:  # it is not JSON
         return None, ""
     finally:
         connection.close()
+    if isinstance(config, dict) and "backend" in config:
+        return str(config["backend"]), ""
+    return None, ""

@@ -1,4 +1,4 @@
-"""The same questions, put by a page in a real Chromium. Optional: it needs `playwright` and a
+"""The same questions, asked by a page in a real Chromium. Optional: it needs `playwright` and a
 Chromium here."""
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from infra.core import exits
 from infra.core.errors import KitError
 from infra.core.origins import DEFAULT_PORTS
-from rollout.doctor.questions import Row
-from rollout.doctor.seen import Seen
+from rollout.doctor.observations import Observations, distinct
+from rollout.doctor.questions import NULL, Question
 
 FLAGS = (
     "--headless",
@@ -32,8 +32,9 @@ FLAGS = (
 )
 NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 _TRIES = 5
-_REASONS_S = 5.0  # Chromium's reason may come after the page has heard of the failure
+_REASONS_S = 5.0  # Chromium's reason may come after the page has noticed the failure
 _NAMES = ("chromium", "google-chrome", "chromium-browser", "chrome")
+_BLANK = "<!doctype html><title>doctor</title>"
 _ASK = """
 async (questions) => Promise.all(questions.map(async (question) => {
     const {url, method, headers, credentials, body} = question;
@@ -59,50 +60,61 @@ class Outcome:
     word: str
 
 
-def browse(seen: Seen) -> dict[tuple[str, str], Outcome]:
-    """Each origin's page asks each endpoint. The pages are blank and served by the browser itself;
-    the backend is real. What is not sent (see Endpoint.sent) and what no page can ask is left out.
-    Raises BrowserError.
+Outcomes = dict[tuple[str, str], Outcome]  # by origin and the endpoint's title
+
+
+def browse(observed: Observations) -> Outcomes:
+    """Each origin's page asks each endpoint.
+
+    The pages are blank and served by the browser itself; the backend is real. What is not sent (see
+    Endpoint.sent) and what no page can ask is left out. Raises BrowserError.
     """
-    executable = next(filter(None, map(shutil.which, _NAMES)), None)
-    if executable is None:
-        raise BrowserError(
-            "there is no Chromium on this machine; install one (chromium), or leave --browser out"
-        )
+    executable = _executable()
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
         raise BrowserError(
-            "--browser drives Chromium by playwright; `pip install playwright` puts it here"
+            "--browser drives Chromium by playwright; `pip install playwright` installs it"
         ) from None
-    asked = dict.fromkeys(cell.question.row for cell in seen.cells if cell.view == "public")
-    rows = [row for row in asked if row.origin != "null"]
-    found: dict[tuple[str, str], Outcome] = {}
-    with _blank_pages(seen) as port, sync_playwright() as playwright:
-        arguments = [*FLAGS, f"--host-resolver-rules={', '.join(_rules(seen, rows, port))}"]
+    asked = distinct(cell.question.row.origin for cell in observed.public)
+    origins = [origin for origin in asked if origin != NULL]
+    outcomes: Outcomes = {}
+    with _blank_pages(observed) as port, sync_playwright() as playwright:
+        rules = ", ".join(_rules(observed, origins, port))
+        arguments = [*FLAGS, f"--host-resolver-rules={rules}"]
         chromium = playwright.chromium.launch(executable_path=executable, args=arguments)
         try:
-            for row in rows:
-                found |= _row_of_a_quiet_network(chromium, seen, row.origin)
+            for origin in origins:
+                outcomes |= _row_of_a_quiet_network(chromium, observed, origin)
         finally:
             chromium.close()
-    return found
+    return outcomes
 
 
-def _rules(seen: Seen, rows: list[Row], port: int) -> Iterator[str]:
-    """Every origin's page is served from here; the backend is the real one."""
-    for row in rows:
-        parts = urlsplit(row.origin)
-        yield f"MAP {parts.hostname}:{parts.port or DEFAULT_PORTS[parts.scheme]} 127.0.0.1:{port}"
-    yield (
-        f"MAP {urlsplit(seen.contract.backend.origin).hostname}"
-        f" {seen.contract.backend.hosts[0].address}"
+def _executable() -> str:
+    """The path of a Chromium on this machine. Raises BrowserError."""
+    for name in _NAMES:
+        path = shutil.which(name)
+        if path:
+            return path
+    raise BrowserError(
+        "there is no Chromium on this machine; install one (chromium), or leave --browser out"
     )
 
 
+def _rules(observed: Observations, origins: list[str], port: int) -> Iterator[str]:
+    """Every origin's page is served from here; the backend is the real one."""
+    for origin in origins:
+        parts = urlsplit(origin)
+        own_port = parts.port or DEFAULT_PORTS[parts.scheme]
+        yield f"MAP {parts.hostname}:{own_port} 127.0.0.1:{port}"
+    backend = observed.contract.backend
+    yield f"MAP {urlsplit(backend.origin).hostname} {backend.hosts[0].address}"
+
+
 class _Pages(ThreadingHTTPServer):
-    """Serves the pages that ask. A browser that opens a connection and closes it unused is a normal
-    day."""
+    """Serves the pages that ask. It is normal that a browser opens a connection and closes it
+    unused."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError):
@@ -110,19 +122,20 @@ class _Pages(ThreadingHTTPServer):
 
 
 @contextmanager
-def _blank_pages(seen: Seen) -> Iterator[int]:
+def _blank_pages(observed: Observations) -> Iterator[int]:
     """A server for blank pages, the frontend's with the policy that the live one sends; its
     port."""
-    own = urlsplit(seen.contract.frontend.origin).netloc
+    frontend = urlsplit(observed.contract.frontend.origin).netloc
+    csp = observed.page.csp
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = b"<!doctype html><title>doctor</title>"
+            body = _BLANK.encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.send_header("Content-Length", str(len(body)))
-            if seen.page.csp and self.headers["Host"] == own:
-                self.send_header("Content-Security-Policy", seen.page.csp)
+            if csp and self.headers["Host"] == frontend:
+                self.send_header("Content-Security-Policy", csp)
             self.end_headers()
             self.wfile.write(body)
 
@@ -138,70 +151,73 @@ def _blank_pages(seen: Seen) -> Iterator[int]:
         server.server_close()
 
 
-def _row_of_a_quiet_network(
-    chromium: Any, seen: Seen, origin: str
-) -> dict[tuple[str, str], Outcome]:
-    """As `_row`. Chromium gives up connections while a network interface of this machine comes or
-    goes (a machine that boots is enough), which says nothing of the backend: such a row is asked
-    again."""
-    found = _row(chromium, seen, origin)
+def _row_of_a_quiet_network(chromium: Any, observed: Observations, origin: str) -> Outcomes:
+    """As `_row`, asked again while the network changes.
+
+    Chromium gives up connections while a network interface of this machine is added or removed (a
+    machine that boots is enough), which says nothing of the backend.
+    """
+    outcomes = _row(chromium, observed, origin)
     for _ in range(_TRIES):
-        if not any(outcome.word == NETWORK_CHANGED for outcome in found.values()):
+        if not any(outcome.word == NETWORK_CHANGED for outcome in outcomes.values()):
             break
-        found = _row(chromium, seen, origin)
-    return found
+        outcomes = _row(chromium, observed, origin)
+    return outcomes
 
 
-def _row(chromium: Any, seen: Seen, origin: str) -> dict[tuple[str, str], Outcome]:
-    cells = [
-        c.question for c in seen.cells if c.view == "public" and c.question.row.origin == origin
-    ]
-    cells = [question for question in cells if question.endpoint.sent]
+def _row(chromium: Any, observed: Observations, origin: str) -> Outcomes:
+    """One origin's page asks all endpoints at once."""
+    asked = []
+    for cell in observed.public:
+        if cell.question.row.origin == origin and cell.question.endpoint.sent:
+            asked.append(cell.question)
     context = chromium.new_context()
     try:
         page = context.new_page()
-        if origin.startswith(
-            "https:"
-        ):  # there is no certificate for it here; nothing but the page is served this way
-            blank = {
-                "status": 200,
-                "content_type": "text/html",
-                "body": "<!doctype html><title>doctor</title>",
-            }
-            page.route(f"{origin}/", lambda route: route.fulfill(**blank))
+        if origin.startswith("https:"):
+            # There is no certificate for it here. Nothing but the page is served this way.
+            page.route(f"{origin}/", _fulfill_blank)
         reasons = _reasons(context, page)
         page.goto(f"{origin}/")
-        statuses = page.evaluate(
-            _ASK,
-            [
-                {
-                    "url": f"{q.request.url}{'&' if '?' in q.request.url else '?'}{number}",
-                    "method": q.endpoint.method,
-                    "headers": dict(q.endpoint.headers),
-                    "body": q.endpoint.body,
-                    "credentials": "include" if q.request.credentials else "omit",
-                }
-                for number, q in enumerate(cells)
-            ],
-        )
+        fetches = [_fetch(question, number) for number, question in enumerate(asked)]
+        statuses = page.evaluate(_ASK, fetches)
         unread = {str(number) for number, status in enumerate(statuses) if not status}
         deadline = time.monotonic() + _REASONS_S
         while unread - reasons.keys() and time.monotonic() < deadline:
             page.evaluate("0")  # lets DevTools' events arrive
-        return {
-            (origin, q.endpoint.title): Outcome(
-                status > 0, f"{status}" if status else reasons.get(str(number), "blocked")
-            )
-            for number, (q, status) in enumerate(zip(cells, statuses, strict=True))
-        }
     finally:
         context.close()
+    outcomes: Outcomes = {}
+    for number, (question, status) in enumerate(zip(asked, statuses, strict=True)):
+        outcome = Outcome(True, str(status))
+        if not status:
+            outcome = Outcome(False, reasons.get(str(number), "blocked"))
+        outcomes[origin, question.endpoint.title] = outcome
+    return outcomes
+
+
+def _fulfill_blank(route: Any) -> None:
+    route.fulfill(status=200, content_type="text/html", body=_BLANK)
+
+
+def _fetch(question: Question, number: int) -> dict[str, Any]:
+    """What the page's script fetches. The number ends the URL, so that Chromium's reason can be
+    matched to the question."""
+    url = question.request.url
+    separator = "&" if "?" in url else "?"
+    return {
+        "url": f"{url}{separator}{number}",
+        "method": question.endpoint.method,
+        "headers": dict(question.endpoint.headers),
+        "body": question.endpoint.body,
+        "credentials": "include" if question.request.credentials else "omit",
+    }
 
 
 def _reasons(context: Any, page: Any) -> dict[str, str]:
     """Chromium's own reasons as they come, by the number that ends each URL."""
     urls: dict[str, str] = {}
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     session = context.new_cdp_session(page)
     session.send("Network.enable")
 
@@ -210,13 +226,10 @@ def _reasons(context: Any, page: Any) -> dict[str, str]:
 
     def failed(event: dict[str, Any]) -> None:
         number = urls.get(event["requestId"], "").rpartition("?")[2]
-        reason = (
-            event.get("corsErrorStatus", {}).get("corsError")
-            or event.get("blockedReason")
-            or event["errorText"]
-        )
-        found.setdefault(number, reason)
+        cors_error = event.get("corsErrorStatus", {}).get("corsError")
+        reason = cors_error or event.get("blockedReason") or event["errorText"]
+        reasons.setdefault(number, reason)
 
     session.on("Network.requestWillBeSent", sent)
     session.on("Network.loadingFailed", failed)
-    return found
+    return reasons

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rollout.finding import Finding, Kind
+from rollout.doctor.codes import Kind, kind_of
+from rollout.finding import Finding
 
 # What may follow from a finding of each kind, within its reach.
 _EXPLAINS: dict[Kind, frozenset[Kind]] = {
@@ -19,24 +20,34 @@ _EXPLAINS: dict[Kind, frozenset[Kind]] = {
 
 
 def by_cause(found: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Root causes, what is wrong before what is only worth knowing; what follows from one is listed
-    under it."""
-    ordered = sorted(dict.fromkeys(found), key=lambda one: (one.warning, one.kind))
-    roots: list[Finding] = []
-    under: dict[Finding, list[Finding]] = {}
-    for one in ordered:
-        cause = next((root for root in roots if _explains(root, one)), None)
-        if cause:
-            under[cause].append(one)
+    """The root causes, errors before warnings. What follows from a root cause is listed under
+    it."""
+    distinct = dict.fromkeys(found)
+    ordered = sorted(distinct, key=lambda finding: (finding.warning, kind_of(finding)))
+    consequences: dict[Finding, list[Finding]] = {}
+    for finding in ordered:
+        root = _root_of(finding, list(consequences))
+        if root is None:
+            consequences[finding] = []
         else:
-            roots.append(one)
-            under[one] = []
-    return tuple(replace(root, follows=tuple(under[root])) for root in roots)
+            consequences[root].append(finding)
+    return tuple(replace(root, follows=tuple(under)) for root, under in consequences.items())
 
 
-def _explains(root: Finding, one: Finding) -> bool:
-    if root.kind is Kind.NOTHING:
-        return one.kind in (Kind.HOST, Kind.SILENT) or (
-            one.kind is Kind.NAME and one.warning
-        )  # unknown without a network
-    return one.kind in _EXPLAINS.get(root.kind, ()) and bool(root.reach & one.places)
+def _root_of(finding: Finding, roots: Sequence[Finding]) -> Finding | None:
+    """The first of these root causes that explains the finding."""
+    for root in roots:
+        if _explains(root, finding):
+            return root
+    return None
+
+
+def _explains(root: Finding, finding: Finding) -> bool:
+    cause, kind = kind_of(root), kind_of(finding)
+    if cause is Kind.NOTHING:
+        # Without a network a name is unknown. A name that leads elsewhere was answered.
+        unknown_name = kind is Kind.NAME and finding.warning
+        return kind in (Kind.HOST, Kind.SILENT) or unknown_name
+    if kind not in _EXPLAINS.get(cause, ()):
+        return False
+    return bool(root.reach & finding.places)

@@ -3,18 +3,20 @@ make. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from infra.core import rules
 from infra.core.contract import Contract
-from infra.core.origins import OriginError, look_alikes, parse_origin, parse_pattern
+from infra.core.origins import OriginPattern, parse_pattern
 from rollout.verdict import Headers, Request, needs_preflight, preflight_headers
 
 MISSING = "origin-kit-doctor"  # a path that no project has
-STRANGER = "http://evil.example"
+UNLISTED = "http://evil.example"
+NULL = "null"  # the origin of a sandboxed page
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_JSON = (("Content-Type", "application/json"),)
+_NULL_PREFLIGHT = (("Access-Control-Request-Method", "PUT"),)
 # Above every limit that a config may hold: a host with a larger one than the contract's would wait
 # for such a body.
 _TOO_LARGE = (rules.BOUNDS["max_body_mb"][1] + 1) << 20
@@ -22,8 +24,8 @@ _TOO_LARGE = (rules.BOUNDS["max_body_mb"][1] + 1) << 20
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A column: `fetch(path, {method, headers})`. `body` is what a browser sends; here it is only
-    announced."""
+    """A column: `fetch(path, {method, headers})`. `body` is the size in bytes of what a browser
+    sends; here it is only announced."""
 
     title: str
     path: str
@@ -39,7 +41,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Row:
-    """An origin, and whether the contract lets it in."""
+    """An origin, whether the contract allows it, and why."""
 
     origin: str
     allowed: bool
@@ -57,124 +59,72 @@ class Question:
     def lines(self, host: str) -> Iterator[tuple[str, str, Headers]]:
         """Method, target and header lines of the preflight, if a browser makes one, and of the
         request."""
+        path = self.endpoint.path
         origin = (("Host", host), ("Origin", self.row.origin))
-        if self.row.origin == "null" or needs_preflight(self.request):
-            asked = (
-                preflight_headers(self.request) if self.row.origin != "null" else _NULL_PREFLIGHT
-            )
-            yield (
-                "OPTIONS",
-                self.endpoint.path,
-                origin + tuple(pair for pair in asked if pair[0].lower() != "origin"),
-            )
-        body = () if self.endpoint.body is None else (("Content-Length", str(_TOO_LARGE)),)
+        asked = self._preflight_headers()
+        if asked:
+            yield "OPTIONS", path, origin + asked
         method = self.endpoint.method if self.endpoint.sent else "GET"
-        yield method, self.endpoint.path, origin + self.endpoint.headers + body
+        headers = origin + self.endpoint.headers
+        if self.endpoint.body is not None:
+            headers += (("Content-Length", str(_TOO_LARGE)),)
+        yield method, path, headers
+
+    def _preflight_headers(self) -> Headers:
+        """What the preflight asks for, without its Origin; empty if there is no preflight."""
+        if self.row.origin == NULL:
+            return _NULL_PREFLIGHT
+        if not needs_preflight(self.request):
+            return ()
+        headers = preflight_headers(self.request)
+        return tuple(pair for pair in headers if pair[0].lower() != "origin")
 
 
-_NULL_PREFLIGHT = (("Access-Control-Request-Method", "PUT"),)
+def allows_everyone(contract: Contract) -> bool:
+    """Whether every origin is allowed."""
+    return contract.cors.allowed_shapes == ("*",)
 
 
-def rows(contract: Contract) -> tuple[Row, ...]:
-    """The contract's origins, an example of each shape, and strangers that resemble the first
-    origin."""
-    everyone = contract.cors.allowed_shapes == ("*",)
-    allowed = [
-        Row(origin, True, "allowed by the contract") for origin in contract.cors.allowed_origins
-    ]
-    for text in () if everyone else contract.cors.allowed_shapes:
-        allowed += [
-            Row(sample, True, f"of the shape {text}") for sample in _samples(contract, text)[:1]
-        ]
-    strangers = [Row(text, everyone, "a look-alike") for text in _look_alikes(contract)]
-    strangers = [row for row in strangers if not everyone or can_call(row.origin, contract)]
-    return (
-        *allowed,
-        *strangers,
-        Row(STRANGER, everyone, "a stranger"),
-        Row("null", everyone, "a sandboxed page"),
-    )
+def patterns(contract: Contract) -> dict[str, OriginPattern]:
+    """The contract's origin patterns by their text; `*` is none."""
+    found = {}
+    for text in contract.cors.allowed_shapes:
+        if text != "*":
+            found[text] = parse_pattern(text, production=contract.production)
+    return found
 
 
-def can_call(origin: str, contract: Contract) -> bool:
-    """Whether no header is in the way: a page by https may not call an http backend, whatever it
-    says."""
-    return not (origin.startswith("https:") and contract.backend.origin.startswith("http:"))
-
-
-def _samples(contract: Contract, text: str) -> list[str]:
-    """Origins of that shape, made by trying."""
-    shape = parse_pattern(text, production=contract.production)
-    front = text.partition("{")[0]
-    tries = [text.replace(text[len(front) : text.find("}") + 1], "doctor")] if "{" in text else []
-    tries += [text.replace("*", number) for number in ("77", "7077")]
-    return [one for one in tries if shape.matches(one)]
-
-
-def _look_alikes(contract: Contract) -> list[str]:
-    """Some that a browser could send. Of the first origin: another host around the name, another
-    scheme, another port; of each shape what an unescaped dot or a missing end would let in."""
-    first = parse_origin(contract.cors.allowed_origins[0], production=False)
-    shapes = [s for s in contract.cors.allowed_shapes if s != "*"]
-    known = [parse_pattern(text, production=contract.production) for text in shapes]
-
-    def strange(values: Iterable[str]) -> Iterator[str]:
-        for value in values:
-            listed = value in contract.cors.allowed_origins or any(
-                shape.matches(value) for shape in known
-            )
-            if not listed and value != STRANGER and len(value) < 100 and _sent_by_browsers(value):
-                yield value
-
-    near = list(strange(look_alikes(first)))
-    kinds = {
-        (urlsplit(v).scheme, urlsplit(v).port, _place(str(first.host), v)): v
-        for v in reversed(near)
-    }
-    found = sorted(kinds.values())[:8]
-    for text in shapes:
-        for sample in _samples(contract, text)[:1]:
-            dots = [at for at, letter in enumerate(sample) if letter == "."]
-            careless = [
-                f"{sample}.evil.example",
-                *(f"{sample[:at]}x{sample[at + 1 :]}" for at in reversed(dots)),
-            ]
-            found += list(strange(careless))[:4]
-    return list(dict.fromkeys(found))
-
-
-def _sent_by_browsers(value: str) -> bool:
-    try:
-        return str(parse_origin(value, production=False)) == value
-    except OriginError:
-        return False
-
-
-def _place(host: str, value: str) -> str:
-    other = urlsplit(value).hostname or ""
-    return "around" if host in other and host != other else "same" if host == other else "within"
+def is_allowed(origin: str, contract: Contract) -> bool:
+    """Whether the contract allows this origin, by the list or by a pattern."""
+    if origin in contract.cors.allowed_origins or allows_everyone(contract):
+        return True
+    return any(pattern.matches(origin) for pattern in patterns(contract).values())
 
 
 def endpoints(contract: Contract) -> tuple[Endpoint, ...]:
     """What a page meets: data, a change, a page that is missing in Django and in nginx, an upload
     that is too big."""
+    application = contract.application
     return (
         Endpoint("GET /", "/"),
         *_change(contract),
         Endpoint("404 of Django", f"/{MISSING}"),
-        Endpoint("404 of nginx", f"{contract.application.static_url}{MISSING}"),
-        Endpoint("413 of nginx", "/", "POST", body=(contract.application.max_body_mb + 1) << 20),
+        Endpoint("404 of nginx", f"{application.static_url}{MISSING}"),
+        Endpoint("413 of nginx", "/", "POST", body=(application.max_body_mb + 1) << 20),
     )
 
 
 def _change(contract: Contract) -> Iterator[Endpoint]:
-    """A change with JSON, by a method that the contract lets pages use."""
+    """A change with JSON, by the first method that the contract allows pages to use."""
     typed = any(name.lower() == "content-type" for name in contract.cors.allow_headers)
     for method in ("PUT", "PATCH", "DELETE", "POST"):
-        if method in contract.cors.allow_methods:
-            headers = (("Content-Type", "application/json"),) if typed else ()
-            yield Endpoint(f"{method} / json" if typed else f"{method} /", "/", method, headers)
-            return
+        if method not in contract.cors.allow_methods:
+            continue
+        if typed:
+            yield Endpoint(f"{method} / json", "/", method, _JSON)
+        else:
+            yield Endpoint(f"{method} /", "/", method)
+        return
 
 
 def questions(
@@ -185,20 +135,32 @@ def questions(
     credentials: bool,
 ) -> tuple[Question, ...]:
     """All cells. `csp` is what the live frontend sends; it counts for its own page only."""
+    found = []
+    for row in rows:
+        for endpoint in endpoints:
+            request = _request(contract, row, endpoint, csp, credentials)
+            found.append(Question(row, endpoint, request))
+    return tuple(found)
 
-    def request(row: Row, endpoint: Endpoint) -> Request:
-        own = row.origin == contract.frontend.origin
-        return Request(
-            page=STRANGER if row.origin == "null" else row.origin,
-            url=contract.backend.origin + endpoint.path,
-            method=endpoint.method,
-            headers=endpoint.headers,
-            credentials=credentials,
-            page_address=contract.frontend.hosts[0].address if own else None,
-            address=contract.backend.hosts[0].address if own else None,
-            csp=csp if own else None,
-        )
 
-    return tuple(
-        Question(row, endpoint, request(row, endpoint)) for row in rows for endpoint in endpoints
+def _request(
+    contract: Contract, row: Row, endpoint: Endpoint, csp: str | None, credentials: bool
+) -> Request:
+    """The request that a page of that origin makes."""
+    # A sandboxed page has an origin of its own, but its browser sends `null`.
+    page = UNLISTED if row.origin == NULL else row.origin
+    request = Request(
+        page=page,
+        url=contract.backend.origin + endpoint.path,
+        method=endpoint.method,
+        headers=endpoint.headers,
+        credentials=credentials,
+    )
+    if row.origin != contract.frontend.origin:
+        return request
+    return replace(
+        request,
+        page_address=contract.frontend.hosts[0].address,
+        address=contract.backend.hosts[0].address,
+        csp=csp,
     )

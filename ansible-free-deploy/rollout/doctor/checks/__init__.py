@@ -1,0 +1,1 @@
+"""One module for each subject: from what was observed to findings. Pure."""

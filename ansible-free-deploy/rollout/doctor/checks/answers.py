@@ -1,0 +1,81 @@
+"""What the answers mean: no answer, an unlisted origin that is allowed, a listed one that is
+refused. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rollout.doctor.ask import Unanswered
+from rollout.doctor.checks.refusals import refused
+from rollout.doctor.codes import Code
+from rollout.doctor.observations import Cell, Observations, distinct, view_name
+from rollout.doctor.questions import UNLISTED
+from rollout.finding import Finding
+
+
+def answers(observed: Observations) -> Iterator[Finding]:
+    """Everything that one view answers, view by view."""
+    for view in observed.views:
+        cells = observed.of_view(view)
+        yield from _silent(view, cells)
+        wrong = [cell for cell in cells if cell.verdict and not cell.judged_right]
+        yield from _allowed(view, wrong)
+        yield from _refused(observed, view, wrong)
+        yield from _open(cells)
+
+
+def _silent(view: str, cells: Sequence[Cell]) -> Iterator[Finding]:
+    """What could not be asked, as one finding with the first problem. It is no verdict."""
+    for cell in cells:
+        for answer in cell.answers:
+            if isinstance(answer, Unanswered):
+                yield Finding(
+                    f"{view_name(view)} does not answer ({answer.problem})",
+                    cure="see `fab status` and `fab logs`",
+                    code=Code.VIEW_SILENT,
+                    anchor="no-answer",
+                    places=frozenset([view]),
+                )
+                return
+
+
+def _allowed(view: str, wrong: Sequence[Cell]) -> Iterator[Finding]:
+    """Unlisted origins whose pages may read the answers."""
+    unlisted = [cell.question.row.origin for cell in wrong if not cell.question.row.allowed]
+    for origin in distinct(unlisted):
+        yield Finding(
+            f"{view_name(view)} allows {origin}, which the contract does not: a pattern without"
+            " its end, or with an unescaped dot?",
+            cure="run `fab deploy`, which writes every pattern anchored and escaped",
+            code=Code.UNLISTED_ORIGIN_ALLOWED,
+            anchor="alloworiginmismatch",
+            places=frozenset([view]),
+        )
+
+
+def _refused(observed: Observations, view: str, wrong: Sequence[Cell]) -> Iterator[Finding]:
+    """Listed origins whose pages may not read the answers, one finding for each reason."""
+    by_reason: dict[str, list[Cell]] = {}
+    for cell in wrong:
+        if cell.question.row.allowed:
+            reason = str(cell.verdict.reason if cell.verdict else None)
+            by_reason.setdefault(reason, []).append(cell)
+    for cells in by_reason.values():
+        yield refused(observed, view, cells)
+
+
+def _open(cells: Sequence[Cell]) -> Iterator[Finding]:
+    """Every website may read the answers, and the contract says so."""
+    if len(cells) < 2:
+        return
+    for cell in cells:
+        if cell.question.row.origin == UNLISTED:
+            open_to_all = cell.question.row.allowed and cell.readable
+            if not open_to_all:
+                return
+    yield Finding(
+        "every website may read the answers: allow_all_origins is on",
+        cure="before others depend on it, list extra_origins or allowed_shapes instead",
+        code=Code.EVERY_ORIGIN_ALLOWED,
+        warning=True,
+    )

@@ -1,0 +1,48 @@
+"""What the contract itself makes impossible or risky. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from infra.core.contract import Contract
+from infra.core.origins import parse_origin
+from rollout.doctor.codes import Code
+from rollout.finding import Finding
+from rollout.verdict import same_site
+
+
+def contract_alone(contract: Contract) -> Iterator[Finding]:
+    """Findings that need no answer of a host."""
+    yield from _cookies(contract)
+    if contract.production:
+        yield from _addresses(contract)
+
+
+def _cookies(contract: Contract) -> Iterator[Finding]:
+    front, back = contract.frontend.origin, contract.backend.origin
+    if not contract.cors.allow_credentials or same_site(front, back):
+        return
+    places = "two sites"
+    if _is_ip(front) and _is_ip(back):
+        places = "two IPs"
+    yield Finding(
+        f"cookies can't travel between {places} ({front} and {back}) over plain http",
+        cure="use a domain with both names under it, or tokens instead of cookies",
+        code=Code.COOKIES_BETWEEN_SITES,
+        anchor="cookies-between-two-sites",
+    )
+
+
+def _addresses(contract: Contract) -> Iterator[Finding]:
+    for origin in contract.cors.allowed_origins:
+        if _is_ip(origin):
+            yield Finding(
+                f"{origin} is an address: when it is released, its next owner is allowed",
+                cure="use a reserved address or a name; run `fab deploy` after every change",
+                code=Code.ORIGIN_IS_AN_ADDRESS,
+                warning=True,
+            )
+
+
+def _is_ip(origin: str) -> bool:
+    return parse_origin(origin, production=False).is_ip

@@ -1,0 +1,92 @@
+"""The names of the pair, and the frontend's page with its config.json. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from infra.core.contract import Role
+from rollout.doctor.codes import Code
+from rollout.doctor.observations import PAGE, PUBLIC, Observations
+from rollout.finding import Finding
+
+_SEE_BOTH = "see `fab status` and `fab logs`"
+
+
+def names(observed: Observations) -> Iterator[Finding]:
+    """What the two names resolve to from here."""
+    contract = observed.contract
+    yield from _name("frontend", contract.frontend, observed, PAGE)
+    yield from _name("backend", contract.backend, observed, PUBLIC)
+
+
+def _name(name: str, role: Role, observed: Observations, view: str) -> Iterator[Finding]:
+    known = [host.address for host in role.hosts]
+    resolved = observed.addresses[name]
+    host = urlsplit(role.origin).hostname
+    if not resolved:
+        yield Finding(
+            f"the {name}'s name {host} resolves to nothing from here; its hosts were asked by"
+            " address",
+            cure=f"point {host} at {known[0]}; see `fab outputs`",
+            code=Code.NAME_UNKNOWN,
+            anchor="no-answer",
+            warning=True,
+        )
+    elif not set(resolved) & set(known):
+        yield Finding(
+            f"{host} resolves to {', '.join(resolved)}; the contract says {', '.join(known)}: the"
+            " address changed since the last `pulumi up`, or the DNS record was not updated",
+            cure="run `fab up`, and wait for the record's TTL",
+            code=Code.NAME_LEADS_ELSEWHERE,
+            anchor="no-answer",
+            reach=frozenset([view]),
+        )
+
+
+def page(observed: Observations) -> Iterator[Finding]:
+    """What the frontend serves at its address."""
+    status, url = observed.page.status, observed.contract.frontend.origin
+    if status is None:
+        yield Finding(
+            f"the page {url} does not answer: {observed.page.problem}",
+            cure="see `fab status`",
+            code=Code.PAGE_SILENT,
+            anchor="no-answer",
+            places=frozenset([PAGE]),
+        )
+    elif status != 200:
+        cure = "see `fab logs`" if status >= 500 else "run `fab ship`, then `fab deploy`"
+        yield Finding(
+            f"the page {url} answers {status}",
+            cure=cure,
+            code=Code.PAGE_FAILS,
+            places=frozenset([PAGE]),
+        )
+    else:
+        yield from _config(observed)
+
+
+def _config(observed: Observations) -> Iterator[Finding]:
+    """Where config.json sends the page's requests."""
+    page, backend = observed.page, observed.contract.backend.origin
+    if page.config_problem:
+        yield Finding(
+            f"the page's config.json could not be read ({page.config_problem}), so the backend"
+            " that the page calls is not known",
+            cure=_SEE_BOTH,
+            code=Code.PAGE_CONFIG_UNREADABLE,
+            places=frozenset([PAGE]),
+        )
+    elif page.backend is None:
+        yield Finding(
+            "the page's config.json does not say where the backend is",
+            cure="run `fab deploy`",
+            code=Code.PAGE_CONFIG_INCOMPLETE,
+        )
+    elif page.backend != backend:
+        yield Finding(
+            f"the page's config.json sends it to {page.backend}; the contract says {backend}",
+            cure="run `fab deploy`",
+            code=Code.PAGE_CONFIG_DIFFERS,
+        )

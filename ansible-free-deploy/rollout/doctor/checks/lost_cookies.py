@@ -1,0 +1,44 @@
+"""Cookies that the API sets and browsers drop, since it is reached by plain http. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rollout import cookies
+from rollout.doctor.codes import Code
+from rollout.doctor.observations import Observations, responses
+from rollout.finding import Finding
+
+
+def lost_cookies(observed: Observations) -> Iterator[Finding]:
+    """One finding for each cookie, however many answers set it."""
+    if not observed.contract.backend.origin.startswith("http:"):
+        return
+    for name, line in _cookies(observed).items():
+        plain = cookies.without_prefix(name)
+        if plain is not None:
+            yield Finding(
+                f"the API sets the cookie {name!r} over plain http, and browsers drop it: a cookie"
+                " of that name needs https, so a log-in answers 403",
+                cure=f"name it {plain!r} on plain http",
+                code=Code.COOKIE_NEEDS_HTTPS,
+            )
+        elif cookies.is_marked_secure(line):
+            yield Finding(
+                f"the API sets the cookie {name!r}, and it is marked Secure: over plain http"
+                " browsers drop it",
+                cure="set it without Secure on plain http",
+                code=Code.COOKIE_NEEDS_HTTPS,
+                warning=True,
+            )
+
+
+def _cookies(observed: Observations) -> dict[str, str]:
+    """Name → Set-Cookie line."""
+    lines = {}
+    for answer in responses(observed.cells):
+        for name, value in answer.headers:
+            if name.lower() == "set-cookie":
+                cookie = value.partition("=")[0].strip()
+                lines[cookie] = value
+    return lines

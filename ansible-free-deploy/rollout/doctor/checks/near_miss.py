@@ -1,0 +1,68 @@
+"""Why an origin that somebody expected to work does not. Pure."""
+
+from __future__ import annotations
+
+from infra.core.contract import Contract
+from infra.core.origins import Origin, OriginError, parse_origin
+from rollout.doctor.codes import Code
+from rollout.doctor.questions import is_allowed
+from rollout.finding import Finding
+
+_LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
+
+
+def near_miss(text: str, contract: Contract) -> Finding | None:
+    """The allowed origin that it resembles, if there is one; None if it is allowed itself."""
+    try:
+        origin = parse_origin(text, production=False)
+    except OriginError as problem:
+        return Finding(
+            str(problem),
+            cure="write it as a browser sends it",
+            code=Code.ORIGIN_INVALID,
+            anchor="invalidalloworiginvalue",
+        )
+    if is_allowed(str(origin), contract):
+        return None
+    for listed in contract.cors.allowed_origins:
+        difference = _difference(origin, parse_origin(listed, production=False))
+        if difference:
+            return Finding(
+                f"{origin} and {listed} are different origins: {difference}",
+                cure=f"open the page as {listed}, or add {origin} to extra_origins and run"
+                " `fab deploy`",
+                code=Code.ORIGIN_UNLISTED,
+                anchor="alloworiginmismatch",
+            )
+    if str(origin) == contract.backend.origin:
+        return Finding(
+            f"{origin} is the backend; the list holds the pages that call it",
+            cure="ask with the page's origin",
+            code=Code.ORIGIN_UNLISTED,
+        )
+    return Finding(
+        f"{origin} is not in the contract: its pages may not read the backend",
+        cure="add it to extra_origins and run `fab deploy`, if it is yours",
+        code=Code.ORIGIN_UNLISTED,
+        anchor="missingalloworiginheader",
+    )
+
+
+def _difference(origin: Origin, listed: Origin) -> str:
+    """What tells two similar origins apart; empty if they are not similar."""
+    same_host = origin.host == listed.host
+    if same_host and origin.scheme != listed.scheme:
+        return f"one is {origin.scheme}, the other {listed.scheme}"
+    if same_host and origin.port != listed.port:
+        return f"the port counts ({_port(origin)} and {_port(listed)})"
+    if {origin.host, listed.host} <= _LOOPBACK:
+        return f"`{origin.host}` and `{listed.host}` are two names to a browser"
+    if origin.host.removeprefix("www.") == listed.host.removeprefix("www."):
+        return "www. counts"
+    return ""
+
+
+def _port(origin: Origin) -> str:
+    if origin.port is None:
+        return "none written"
+    return str(origin.port)

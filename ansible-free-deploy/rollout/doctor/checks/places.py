@@ -1,0 +1,40 @@
+"""Where a problem shows: the places by which one finding explains another. Pure."""
+
+from __future__ import annotations
+
+from rollout.doctor.observations import PAGE, PUBLIC, HostReport, Observations
+
+
+def application_of(view: str) -> str:
+    """The place of what the application behind that view does not answer."""
+    return f"application of {view}"
+
+
+def server_errors_of(view: str) -> str:
+    """The place of what only concerns answers with 5xx."""
+    return f"5xx of {view}"
+
+
+def served_by(observed: Observations, host: HostReport) -> frozenset[str]:
+    """The views that this host answers: its own, and what is asked at its address."""
+    contract = observed.contract
+    roles = {"frontend": (contract.frontend, PAGE), "backend": (contract.backend, PUBLIC)}
+    views = {host.name}
+    for name, (role, view) in roles.items():
+        addresses = observed.addresses[name] or (role.hosts[0].address,)
+        names = [one.name for one in role.hosts]
+        if host.name in names and host.address == addresses[0]:
+            views.add(view)
+    return frozenset(views)
+
+
+def applications_of(views: frozenset[str]) -> frozenset[str]:
+    """The places of what the application fails to answer in these views. A frontend has no
+    application: there it is the page itself."""
+    places = set()
+    for view in views:
+        if view == PAGE:
+            places.add(PAGE)
+        else:
+            places |= {application_of(view), server_errors_of(view)}
+    return frozenset(places)

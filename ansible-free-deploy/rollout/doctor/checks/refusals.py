@@ -1,0 +1,172 @@
+"""Why a listed origin may not read an answer: one cause for all cells that fail alike. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rollout.doctor.ask import Answer
+from rollout.doctor.checks.places import server_errors_of
+from rollout.doctor.codes import Code
+from rollout.doctor.observations import (
+    PUBLIC,
+    Cell,
+    Observations,
+    distinct,
+    is_server_error,
+    responses,
+    view_name,
+)
+from rollout.finding import Finding
+from rollout.verdict import Reason, Response
+
+_DEPLOY = "run `fab deploy`"
+_COOKIES = "set allow_credentials: true, then run `fab deploy`; or send no cookies"
+_ONE_ALONE = "let only one of them add it"
+_MISSING = "MissingAllowOriginHeader"
+
+# Statuses that a plain add_header reaches:
+# https://nginx.org/en/docs/http/ngx_http_headers_module.html#add_header
+_PLAIN = {200, 201, 204, 206, 301, 302, 303, 304, 307, 308}
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why browsers refuse an answer, or empty where the verdict says it all; and the cure.
+
+    `code` is LISTED_ORIGIN_REFUSED where a host differs from the contract, so that a deploy is the
+    cure.
+    """
+
+    text: str
+    cure: str
+    code: Code = Code.REFUSED_OUTSIDE_THE_KIT
+
+
+# Causes that the reason alone tells.
+_CAUSES = {
+    Reason.mixed_content: Cause("", "serve the API by https, or the page by http"),
+    Reason.InsecureLocalNetwork: Cause(
+        "", "give the backend a public address, or serve the page from the same network"
+    ),
+    Reason.LocalNetworkAccessPermissionDenied: Cause("", "give the backend a public address"),
+    Reason.csp: Cause(
+        "",
+        "run `fab deploy`, which writes connect-src from the contract",
+        Code.LISTED_ORIGIN_REFUSED,
+    ),
+    Reason.HeaderDisallowedByPreflightResponse: Cause(
+        "", "add it to allow_headers, then run `fab deploy`"
+    ),
+    Reason.MethodDisallowedByPreflightResponse: Cause(
+        "", "add it to allow_methods, then run `fab deploy`"
+    ),
+    Reason.InvalidAllowCredentials: Cause("", _COOKIES),
+    Reason.PreflightInvalidAllowCredentials: Cause("", _COOKIES),
+}
+
+
+def refused(observed: Observations, view: str, cells: Sequence[Cell]) -> Finding:
+    """The finding for cells of one view that fail for one reason."""
+    verdict = cells[0].verdict
+    assert verdict
+    titles = ", ".join(distinct(cell.question.endpoint.title for cell in cells))
+    origins = ", ".join(distinct(cell.question.row.origin for cell in cells))
+    asked = f"{view_name(view)}, {titles}"
+    text = f"{asked}, for {origins}: {verdict.sentence}"
+    if _is_missing(verdict.reason):
+        early = _answered_before_headers(cells[0].answers[-1])
+        if early:
+            return Finding(
+                f"{asked}: {early.text}; no header can reach it",
+                cure=early.cure,
+                code=early.code,
+                anchor="what-no-header-can-reach",
+            )
+        if all(is_server_error(cell.answers[-1]) for cell in cells):
+            return Finding(
+                text,
+                cure="fix what answers 5xx first",
+                code=Code.REFUSED_BY_A_SERVER_ERROR,
+                anchor=verdict.anchor,
+                places=frozenset([server_errors_of(view)]),
+            )
+    cause = _cause(observed, view, verdict.reason, cells)
+    return Finding(
+        f"{text}; {cause.text}" if cause.text else text,
+        cure=cause.cure,
+        code=cause.code,
+        anchor=verdict.anchor,
+        places=frozenset([view]),
+    )
+
+
+def _is_missing(reason: Reason | None) -> bool:
+    return str(reason).removeprefix("Preflight") == _MISSING
+
+
+def _answered_before_headers(answer: Answer) -> Cause | None:
+    """An answer that nginx gives before it knows which site is asked."""
+    if not isinstance(answer, Response):
+        return None
+    if answer.status == 414:
+        return Cause(
+            "414, the URL is too long for nginx to have read the Origin",
+            "shorten it, or send it as a POST's body",
+            Code.ANSWERED_BEFORE_HEADERS,
+        )
+    server = answer.get("Server") or ""
+    if answer.status == 400 and server.startswith("nginx") and not answer.get("Vary"):
+        return Cause(
+            "400 of another server block, so this name is not this site's",
+            "call the API by the name in the contract",
+            Code.ANSWERED_BEFORE_HEADERS,
+        )
+    return None
+
+
+def _cause(
+    observed: Observations, view: str, reason: Reason | None, cells: Sequence[Cell]
+) -> Cause:
+    if reason is None:
+        return Cause("", _DEPLOY, Code.LISTED_ORIGIN_REFUSED)
+    if reason.removeprefix("Preflight") == "MultipleAllowOriginValues":
+        return _added_twice(observed, view)
+    if _is_missing(reason):
+        if _only_errors(observed, view, cells):
+            text = "headers are missing on errors: `add_header` without `always`, or overridden"
+            return Cause(f"{text} there", _DEPLOY, Code.LISTED_ORIGIN_REFUSED)
+        return Cause(
+            "it is not in the list that runs there",
+            "run `fab deploy`; others go in extra_origins",
+            Code.LISTED_ORIGIN_REFUSED,
+        )
+    return _CAUSES.get(reason, Cause("", _DEPLOY, Code.LISTED_ORIGIN_REFUSED))
+
+
+def _added_twice(observed: Observations, view: str) -> Cause:
+    """Who adds the second Access-Control-Allow-Origin: Django, or a proxy in front of the hosts."""
+    of_hosts = [cell for cell in observed.cells if cell.view != PUBLIC and cell.verdict]
+    if view == PUBLIC and not of_hosts:
+        text = "Django's line is not hidden, or a proxy in front adds another"
+        return Cause(text, _ONE_ALONE)
+    if view == PUBLIC and all(cell.judged_right for cell in of_hosts):
+        text = "the hosts themselves send one: a proxy or CDN in front adds another"
+        return Cause(text, _ONE_ALONE)
+    return Cause(
+        "Django's line is not hidden (proxy_hide_header), so nginx's is the second",
+        _DEPLOY,
+        Code.LISTED_ORIGIN_REFUSED,
+    )
+
+
+def _only_errors(observed: Observations, view: str, cells: Sequence[Cell]) -> bool:
+    """Whether the same origins are allowed wherever the status is one that a plain add_header
+    reaches."""
+    for cell in cells:
+        answer = cell.answers[-1]
+        if isinstance(answer, Response) and answer.status in _PLAIN:
+            return False
+    origins = {cell.question.row.origin for cell in cells}
+    same = [cell for cell in observed.of_view(view) if cell.question.row.origin in origins]
+    return any(answer.get("Access-Control-Allow-Origin") for answer in responses(same))

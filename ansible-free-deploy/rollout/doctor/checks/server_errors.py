@@ -1,0 +1,120 @@
+"""Answers with 5xx: never as intended, whether a page may read them or not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
+
+from rollout.doctor.checks.logs import FAB_LOGS, log_end
+from rollout.doctor.checks.places import application_of, server_errors_of
+from rollout.doctor.codes import Code
+from rollout.doctor.observations import (
+    PUBLIC,
+    Cell,
+    Observations,
+    distinct,
+    is_server_error,
+    view_name,
+)
+from rollout.finding import Finding
+from rollout.verdict import Response
+
+_GATEWAY = (502, 504)  # nginx's own, for an application that does not answer
+_UNAVAILABLE = 503
+
+Failed = tuple[str, str, int]  # method, target, status
+
+
+def server_errors(observed: Observations) -> Iterator[Finding]:
+    """One finding for each request and status, however many origins and views it concerns."""
+    yield from _landing(observed)
+    cells_of: dict[Failed, list[Cell]] = {}
+    for cell in observed.cells:
+        for failed in dict.fromkeys(_failed(cell)):
+            cells_of.setdefault(failed, []).append(cell)
+    for failed, cells in cells_of.items():
+        yield _finding(observed, failed, cells)
+
+
+def _failed(cell: Cell) -> Iterator[Failed]:
+    """The requests of a cell that got 5xx."""
+    host = urlsplit(cell.question.request.url).netloc
+    requests = cell.question.lines(host)
+    for (method, target, _), answer in zip(requests, cell.answers, strict=True):
+        if isinstance(answer, Response) and is_server_error(answer):
+            yield method, target, answer.status
+
+
+def _finding(observed: Observations, failed: Failed, cells: Sequence[Cell]) -> Finding:
+    method, target, status = failed
+    views = distinct(cell.view for cell in cells)
+    there = ""
+    if set(views) != set(observed.views):
+        names = ", ".join(view_name(view) for view in views)
+        there = f" ({names})"
+    bare = any((method, target) in host.bare for host in observed.hosts)
+    end = log_end(observed, views)
+    cure = end.cure
+    if end.unnamed and method == "GET" and status not in _GATEWAY:
+        cure = f"its log names no exception: {_by_hand(observed, target)} shows it"
+    return Finding(
+        f"{method} {observed.contract.backend.origin}{target} answers {status}{there}:"
+        f" {_who_fails(status, bare)}; {_cors(cells)}{end.text}",
+        cure=cure,
+        code=Code.SERVER_ERROR,
+        anchor="5xx",
+        places=_places(status, views),
+        reach=frozenset(server_errors_of(view) for view in views),
+    )
+
+
+def _landing(observed: Observations) -> Iterator[Finding]:
+    """A page that asks `/` gets what the redirects lead to."""
+    if observed.landing is None:
+        return
+    target, status = observed.landing
+    if status < 500:
+        return
+    end = log_end(observed, [host.name for host in observed.hosts])
+    yield Finding(
+        f"GET {observed.contract.backend.origin}/ leads to {target}, which answers {status}:"
+        f" {_who_fails(status, bare=False)}{end.text}",
+        cure=FAB_LOGS,
+        code=Code.SERVER_ERROR,
+        anchor="5xx",
+        places=frozenset([PUBLIC]),
+    )
+
+
+def _by_hand(observed: Observations, target: str) -> str:
+    """The command that asks the application without a server, so that its exception reaches the
+    terminal."""
+    host = urlsplit(observed.contract.backend.origin).netloc
+    code = f"from django.test import Client; Client(HTTP_HOST='{host}').get('{target}')"
+    return f'`fab manage -- shell -c "{code}"`'
+
+
+def _who_fails(status: int, bare: bool) -> str:
+    if bare:
+        return "the application fails, and so does its own error page (the answer is gunicorn's)"
+    if status in _GATEWAY:
+        return "nginx gets no answer from the application"
+    return "the application itself fails"
+
+
+def _cors(cells: Sequence[Cell]) -> str:
+    for cell in cells:
+        if cell.question.row.allowed and not cell.judged_right:
+            return (
+                "CORS is not the reason, though a page sees a CORS error, as the answer lacks the"
+                " headers"
+            )
+    return "CORS is not the reason"
+
+
+def _places(status: int, views: Sequence[str]) -> frozenset[str]:
+    places = set(views)
+    if status in (*_GATEWAY, _UNAVAILABLE):
+        for view in views:
+            places.add(application_of(view))
+    return frozenset(places)

@@ -1,0 +1,98 @@
+"""What was observed, what it means, and what a real browser makes of the same cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infra.core import exits
+from rollout.doctor import browser
+from rollout.doctor.checks.near_miss import near_miss
+from rollout.doctor.codes import Code
+from rollout.doctor.findings import findings
+from rollout.doctor.observations import PUBLIC, Cell, Observations
+from rollout.finding import Finding
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All that was observed, what it means, and Chromium's outcomes by origin and endpoint, if it
+    was asked."""
+
+    observed: Observations
+    findings: tuple[Finding, ...]
+    browsed: dict[tuple[str, str], browser.Outcome]
+
+    @property
+    def status(self) -> int:
+        """As every verb's exit status (infra/core/exits.py): all as intended, something differs,
+        nothing could be asked."""
+        if self.observed.unanswered:
+            return exits.UNREACHABLE
+        if any(not finding.warning for finding in self.findings):
+            return exits.WRONG
+        return exits.OK
+
+    def outcome(self, cell: Cell) -> browser.Outcome | None:
+        """What Chromium made of this cell. It asks the public address only."""
+        if cell.view != PUBLIC:
+            return None
+        return self.browsed.get(cell.key)
+
+
+def diagnose(observed: Observations, origin: str | None = None, browse: bool = False) -> Diagnosis:
+    """What it all means. `origin` is one that somebody expected to work. Raises
+    browser.BrowserError."""
+    found = list(findings(observed))
+    near = near_miss(origin, observed.contract) if origin else None
+    if near:
+        nothing_answers = found and found[0].code == Code.NOTHING_ANSWERS
+        found.insert(1 if nothing_answers else 0, near)
+    browsed: dict[tuple[str, str], browser.Outcome] = {}
+    if browse and any(cell.verdict for cell in observed.public):
+        browsed = browser.browse(observed)
+    for cell in observed.public:
+        outcome = browsed.get(cell.key)
+        if outcome and cell.verdict and not agree(cell, outcome):
+            found.append(_disagreement(cell, outcome))
+    return Diagnosis(observed, tuple(found), browsed)
+
+
+def agree(cell: Cell, outcome: browser.Outcome) -> bool:
+    """Whether Chromium allows the page to read exactly when the verdict does."""
+    return cell.verdict is not None and cell.verdict.allowed == outcome.allowed
+
+
+def _disagreement(cell: Cell, outcome: browser.Outcome) -> Finding:
+    question = cell.question
+    return Finding(
+        f"Chromium and the verdict disagree on {question.row.origin}, {question.endpoint.title}:"
+        f" Chromium says {outcome.word}, the verdict {verdict_word(cell)}",
+        cure="please report it: a bug of the kit",
+        code=Code.CHROMIUM_DISAGREES,
+    )
+
+
+def verdict_word(cell: Cell) -> str:
+    """The verdict in a word or two."""
+    if cell.verdict is None:
+        return "no answer"
+    if cell.verdict.allowed:
+        return f"ok {cell.status}"
+    if not cell.question.row.allowed:
+        return "refused"
+    return str(cell.verdict.reason)
+
+
+def cell_word(cell: Cell) -> str:
+    """A cell in a word or two, with its status; `!` marks what is not as intended, `?` what could
+    not be asked."""
+    word = verdict_word(cell)
+    if cell.verdict is None:
+        return f"{word} ?"
+    if cell.readable and not cell.judged_right:
+        word = f"allowed {cell.status}"
+    elif cell.failing and not cell.readable:
+        word = f"{word} {cell.status}"
+    if cell.good:
+        return word
+    return f"{word} !"

@@ -1,0 +1,122 @@
+"""Ask everything that a diagnosis needs, from here and on every host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from infra.core.contract import Contract, Host
+from infra.core.origins import OriginError, parse_origin
+from rollout import deploy, hosts
+from rollout.doctor import ask, on_hosts
+from rollout.doctor.observations import PUBLIC, Cell, Observations
+from rollout.doctor.on_hosts import Asked
+from rollout.doctor.questions import Endpoint, Question, Row, endpoints, is_allowed, questions
+from rollout.doctor.rows import rows
+from rollout.doctor.verdicts import judged
+from rollout.outputs import Outputs
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The rows and the columns to ask, and whether cookies are sent."""
+
+    rows: tuple[Row, ...]
+    endpoints: tuple[Endpoint, ...]
+    credentials: bool
+
+
+def whole_matrix(contract: Contract) -> Matrix:
+    """Everything that the doctor can ask."""
+    return Matrix(rows(contract), endpoints(contract), contract.cors.allow_credentials)
+
+
+def single_cell(
+    contract: Contract,
+    origin: str | None,
+    path: str,
+    method: str,
+    headers: Sequence[str],
+    credentials: bool,
+) -> Matrix:
+    """One question from the command line: from an origin (the frontend's by default) to a path.
+
+    Raises UsageError.
+    """
+    try:
+        text = str(parse_origin(origin or contract.frontend.origin, production=False))
+    except OriginError as problem:
+        raise deploy.UsageError(f"--origin: {problem}") from None
+    if not path.startswith("/"):
+        raise deploy.UsageError(f"--path {path}: write it from the root, e.g. /{path}")
+    row = Row(text, False, "not in the contract")
+    if is_allowed(text, contract):
+        row = Row(text, True, "allowed by the contract")
+    pairs = tuple(_header(header) for header in headers)
+    endpoint = Endpoint(f"{method} {path}", path, method, pairs)
+    return Matrix((row,), (endpoint,), credentials)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, _, value = text.partition(":")
+    if not _HEADER_NAME.fullmatch(name):
+        raise deploy.UsageError(
+            f"--header {name!r} is not a header name; write X-Foo, or 'X-Foo: value'"
+        )
+    return name, value.strip() or "1"
+
+
+def examine(outputs: Outputs, single: Matrix | None = None) -> Observations:
+    """Ask the whole matrix, or only the `single` cell, and each host for its state."""
+    contract = outputs.contract
+    frontend, backend = contract.frontend, contract.backend
+    addresses = {
+        "frontend": ask.resolve(frontend.origin),
+        "backend": ask.resolve(backend.origin),
+    }
+    page_address = _first(addresses["frontend"], frontend.hosts[0])
+    api_address = _first(addresses["backend"], backend.hosts[0])
+    page = ask.page(contract, page_address)
+    matrix = single or whole_matrix(contract)
+    cells = questions(contract, matrix.rows, matrix.endpoints, page.csp, matrix.credentials)
+    public = _public(contract, api_address, cells)
+    landing = None
+    if single is None:
+        landing = ask.landing(api_address, backend.origin, (("Origin", frontend.origin),))
+
+    def ask_host(pair: tuple[str, Host]) -> Asked:
+        role, host = pair
+        return on_hosts.ask(outputs, role, host, cells, matrix.rows)
+
+    asked = hosts.each(contract.hosts, ask_host)
+    return Observations(
+        contract=contract,
+        cells=(*public, *(cell for host in asked for cell in host.cells)),
+        direct=tuple(answer for host in asked for answer in host.direct),
+        hosts=tuple(host.report for host in asked),
+        page=page,
+        addresses=addresses,
+        landing=landing,
+    )
+
+
+def _first(addresses: Sequence[str], host: Host) -> str:
+    """Where to ask a role: what its name resolves to, else the address of its first host."""
+    if addresses:
+        return addresses[0]
+    return host.address
+
+
+def _public(contract: Contract, address: str, cells: Sequence[Question]) -> list[Cell]:
+    """What the public address answers."""
+    origin = contract.backend.origin
+    host = urlsplit(origin).netloc
+    requests = []
+    for question in cells:
+        requests += list(question.lines(host))
+    answers = ask.exchange_all(address, ask.port_of(origin), requests)
+    return judged(PUBLIC, cells, host, answers)

@@ -1,0 +1,133 @@
+"""Ask a host over SSH: what it reports of itself, what its nginx answers, and what Django answers
+without nginx."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from infra.core.contract import Host, Json
+from rollout import access, deploy, hosts, report, secret_values
+from rollout.doctor.ask import Answer, Unanswered
+from rollout.doctor.observations import Cell, Direct, HostReport
+from rollout.doctor.questions import Question, Row
+from rollout.doctor.verdicts import judged
+from rollout.hosts import HostError
+from rollout.outputs import Outputs
+from rollout.verdict import Response
+
+_WRONG_HOST = "origin-kit-doctor.invalid"
+
+Line = list[Any]  # server (nginx or gunicorn), method, target, headers
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one host has answered."""
+
+    report: HostReport
+    cells: Sequence[Cell] = ()
+    direct: Sequence[Direct] = ()
+
+
+def ask(
+    outputs: Outputs, role: str, host: Host, questions: Sequence[Question], rows: Sequence[Row]
+) -> Asked:
+    """Ask one host. Only a backend has an nginx and a Django that answer the questions."""
+    name = urlsplit(outputs.contract.backend.origin).netloc
+    nginx: list[Line] = []
+    direct: list[tuple[Row, str, Line]] = []
+    if role == "backend":
+        nginx = nginx_lines(name, questions)
+        direct = direct_lines(name, rows)
+    lines = nginx + [line for _, _, line in direct]
+    try:
+        state = _run(outputs, role, host, lines)
+    except HostError as problem:
+        return Asked(HostReport(host.name, host.address, None, problem.reason))
+    answers = state.pop("answers")
+    of_nginx, of_django = answers[: len(nginx)], answers[len(nginx) :]
+    cells = []
+    if nginx:
+        cells = judged(host.name, questions, name, [_answer(answer) for answer in of_nginx])
+    django = []
+    for (row, kind, _), answer in zip(direct, of_django, strict=True):
+        django.append(_direct(host.name, row, kind, answer))
+    bare = set()
+    for line, answer in zip(nginx, of_nginx, strict=True):
+        if answer.get("bare"):
+            bare.add((str(line[1]), str(line[2])))
+    reported = HostReport(host.name, host.address, state, bare=frozenset(bare))
+    return Asked(reported, cells, django)
+
+
+def _run(outputs: Outputs, role: str, host: Host, lines: Sequence[Line]) -> Json:
+    """The host's state, with `answers` to these lines in their order. Raises HostError."""
+    contract = outputs.contract
+    secrets = secret_values.read(outputs)
+    orders = deploy.payload(contract, role, host, secrets, "examine", questions=list(lines))
+    with (
+        hosts.session(host, access.identity(contract)) as session,
+        report.busy(host.name) as begin,
+    ):
+        begin("is asked")
+        return session.run(orders)
+
+
+def nginx_lines(name: str, questions: Sequence[Question]) -> list[Line]:
+    """Every request of the questions, for the host's own nginx."""
+    found: list[Line] = []
+    for question in questions:
+        for method, target, headers in question.lines(name):
+            found.append(["nginx", method, target, headers])
+    return found
+
+
+def direct_lines(name: str, rows: Sequence[Row]) -> list[tuple[Row, str, Line]]:
+    """Requests without nginx: a preflight of each origin, and one of an allowed origin with a Host
+    that Django refuses.
+
+    They are preflights, because CorsMiddleware answers them itself and no view runs. If it is
+    first, not even the wrong Host is noticed, and no log has a line of it. A middleware above it
+    that checks the Host would refuse the request.
+    """
+    found = [(row, "page", _preflight(name, row)) for row in rows]
+    for row in rows:
+        if row.allowed:
+            found.append((row, "bad host", _preflight(_WRONG_HOST, row)))
+            break
+    return found
+
+
+def _preflight(name: str, row: Row) -> Line:
+    headers = [["Host", name], ["Origin", row.origin], ["Access-Control-Request-Method", "GET"]]
+    return ["gunicorn", "OPTIONS", "/", headers]
+
+
+def _answer(answer: Json) -> Answer:
+    """A host's answer as a value."""
+    if "problem" in answer:
+        return Unanswered(answer["problem"])
+    headers = [(name, value) for name, value in answer["headers"]]
+    return Response(answer["status"], tuple(headers))
+
+
+def _direct(host: str, row: Row, kind: str, answer: Json) -> Direct:
+    """Django's decision in its answer to a preflight."""
+    lines = None
+    if "problem" not in answer:
+        headers = answer["headers"]
+        allow_origin = "access-control-allow-origin"
+        lines = tuple(value for name, value in headers if name.lower() == allow_origin)
+    return Direct(
+        host,
+        row.origin,
+        row.allowed,
+        kind,
+        lines,
+        status=answer.get("status", 0),
+        bare=answer.get("bare", False),
+        problem=answer.get("problem", ""),
+    )

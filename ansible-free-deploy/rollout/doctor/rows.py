@@ -1,0 +1,106 @@
+"""The origins that the doctor asks for: the contract's, and unlisted ones that resemble them.
+Pure."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from infra.core.contract import Contract
+from infra.core.origins import OriginError, OriginPattern, look_alikes, parse_origin
+from rollout.doctor.questions import NULL, UNLISTED, Row, allows_everyone, patterns
+
+_MOST_LOOK_ALIKES = 8
+_MOST_OF_A_PATTERN = 4
+_LONGEST = 100
+
+
+def rows(contract: Contract) -> tuple[Row, ...]:
+    """The contract's origins, an example of each pattern, and unlisted origins that resemble the
+    first origin."""
+    found = [
+        Row(origin, True, "allowed by the contract") for origin in contract.cors.allowed_origins
+    ]
+    for text, pattern in patterns(contract).items():
+        sample = _sample(text, pattern)
+        if sample:
+            found.append(Row(sample, True, f"of the pattern {text}"))
+    everyone = allows_everyone(contract)
+    for origin in _look_alikes(contract):
+        if not everyone or _can_call(origin, contract):
+            found.append(Row(origin, everyone, "a look-alike"))
+    found.append(Row(UNLISTED, everyone, "an unlisted origin"))
+    found.append(Row(NULL, everyone, "a sandboxed page"))
+    return tuple(found)
+
+
+def _can_call(origin: str, contract: Contract) -> bool:
+    """Whether headers decide: a page by https may not call an http backend, whatever it says."""
+    mixed = origin.startswith("https:") and contract.backend.origin.startswith("http:")
+    return not mixed
+
+
+def _sample(text: str, pattern: OriginPattern) -> str:
+    """An origin that the pattern matches, found by trying; empty if none was found."""
+    tries = [text.replace("*", "77"), text.replace("*", "7077")]
+    if "{" in text:
+        placeholder = text[text.index("{") : text.find("}") + 1]
+        tries.insert(0, text.replace(placeholder, "doctor"))
+    for origin in tries:
+        if pattern.matches(origin):
+            return origin
+    return ""
+
+
+def _look_alikes(contract: Contract) -> list[str]:
+    """Some that a browser could send: of the first origin another host around the name, another
+    scheme, another port; of each pattern what an unescaped dot or a missing end would allow."""
+    found = _of_the_first_origin(contract)
+    for text, pattern in patterns(contract).items():
+        sample = _sample(text, pattern)
+        if sample:
+            careless = [text for text in _careless(sample) if _is_unlisted(text, contract)]
+            found += careless[:_MOST_OF_A_PATTERN]
+    return list(dict.fromkeys(found))
+
+
+def _of_the_first_origin(contract: Contract) -> list[str]:
+    """One origin of each kind: by its scheme, its port, and where its host has the name."""
+    first = parse_origin(contract.cors.allowed_origins[0], production=False)
+    one_of_each: dict[tuple[str, int | None, str], str] = {}
+    for text in look_alikes(first):
+        if _is_unlisted(text, contract):
+            parts = urlsplit(text)
+            place = _place(str(first.host), parts.hostname or "")
+            one_of_each.setdefault((parts.scheme, parts.port, place), text)
+    return sorted(one_of_each.values())[:_MOST_LOOK_ALIKES]
+
+
+def _careless(sample: str) -> list[str]:
+    """What a pattern without its end would allow, and one with an unescaped dot, from the last
+    dot to the first."""
+    found = [f"{sample}.evil.example"]
+    for at in range(len(sample) - 1, -1, -1):
+        if sample[at] == ".":
+            found.append(f"{sample[:at]}x{sample[at + 1 :]}")
+    return found
+
+
+def _is_unlisted(origin: str, contract: Contract) -> bool:
+    """Whether the contract does not name this origin, though a browser could send it."""
+    if origin == UNLISTED or len(origin) >= _LONGEST:
+        return False
+    if origin in contract.cors.allowed_origins:
+        return False
+    if any(pattern.matches(origin) for pattern in patterns(contract).values()):
+        return False
+    try:
+        return str(parse_origin(origin, production=False)) == origin
+    except OriginError:
+        return False
+
+
+def _place(host: str, other: str) -> str:
+    """Where another host has this one's name: the `same`, `around` it, or `within` (nowhere)."""
+    if host == other:
+        return "same"
+    return "around" if host in other else "within"

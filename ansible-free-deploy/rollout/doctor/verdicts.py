@@ -1,0 +1,56 @@
+"""Questions with their answers, judged as a browser would. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rollout.doctor.ask import Answer
+from rollout.doctor.observations import Cell
+from rollout.doctor.questions import Question
+from rollout.verdict import Exchange, Response, Verdict, judge
+from rollout.verdict.check import cors_check
+
+
+def judged(
+    view: str, questions: Sequence[Question], host: str, answers: Sequence[Answer]
+) -> list[Cell]:
+    """A cell for each question, with as many of the answers as it has requests."""
+    cells = []
+    start = 0
+    for question in questions:
+        end = start + len(list(question.lines(host)))
+        own = tuple(answers[start:end])
+        cells.append(Cell(question, view, own, verdict(question, own)))
+        start = end
+    return cells
+
+
+def verdict(question: Question, answers: Sequence[Answer]) -> Verdict | None:
+    """A browser's verdict, from the preflight's answer, if there was one, and the request's; None
+    where one of them is missing."""
+    responses = [answer for answer in answers if isinstance(answer, Response)]
+    if len(responses) < len(answers):
+        return None
+    if not question.row.allowed:
+        return _of_headers_alone(question, responses)
+    preflight = responses[0] if len(responses) == 2 else None
+    final = responses[-1]
+    try:
+        return judge(question.request, [Exchange(final, preflight)])
+    except ValueError:
+        # A redirect, which is not followed: what it says itself counts.
+        headers = [pair for pair in final.headers if pair[0].lower() != "location"]
+        return judge(question.request, [Exchange(Response(200, tuple(headers)), preflight)])
+
+
+def _of_headers_alone(question: Question, responses: Sequence[Response]) -> Verdict:
+    """The verdict for an unlisted origin: what the server says counts, even where the browser has a
+    reason of its own. One answer that allows the origin is enough."""
+    request, origin = question.request, question.row.origin
+    obstacle = None
+    for response in responses:
+        obstacle = cors_check(origin, request.credentials, response)
+        if obstacle is None:
+            break
+    reason = obstacle.reason if obstacle else None
+    return Verdict(obstacle is None, reason, "request", "", "", request.url)
