@@ -65,7 +65,7 @@ def _backend(contract: Contract, host: Host) -> int:
     if status >= 500:
         raise _fails(host, contract.backend.origin, status)
     end = (
-        ask.landing(host.address, contract.backend.origin, (("Origin", origin),))
+        ask.landing(host.address, contract.backend.parsed_origin, (("Origin", origin),))
         if 300 <= status < 400
         else None
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 from infra.core.contract import Contract
+from infra.core.origins import Origin
 from rollout.verdict import Headers, Response
 
 TIMEOUT_S = 15
@@ -42,21 +43,20 @@ class Page:
     config_problem: str = ""
 
 
-def resolve(origin: str) -> tuple[str, ...]:
+def resolve(origin: Origin) -> tuple[str, ...]:
     """The IPv4 and IPv6 addresses that the origin's host has from here; empty if the name is
     unknown."""
-    parts = urlsplit(origin)
     try:
-        entries = socket.getaddrinfo(parts.hostname, port_of(origin), type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(origin.hostname, port_of(origin), type=socket.SOCK_STREAM)
     except OSError:
         return ()
     addresses = [str(entry[4][0]) for entry in entries]
     return tuple(dict.fromkeys(addresses))
 
 
-def port_of(origin: str) -> int:
+def port_of(origin: Origin) -> int:
     """The port to connect to. Nothing here speaks TLS."""
-    return urlsplit(origin).port or _HTTP
+    return origin.port or _HTTP
 
 
 def exchange(address: str, port: int, method: str, target: str, headers: Headers) -> Answer:
@@ -79,14 +79,13 @@ def _reason(problem: Exception) -> str:
     return str(problem) or type(problem).__name__
 
 
-def landing(address: str, origin: str, headers: Headers) -> tuple[str, int] | None:
+def landing(address: str, origin: Origin, headers: Headers) -> tuple[str, int] | None:
     """Follow redirects from `/` within `origin`: the last target, and the status there.
 
     None where `/` does not redirect, where a redirect leads elsewhere or has no end, and where
     nothing answers.
     """
-    parts = urlsplit(origin)
-    sent = (("Host", parts.netloc), *headers)
+    sent = (("Host", origin.authority), *headers)
     target = "/"
     for hop in range(_MOST_REDIRECTS):
         answer = exchange(address, port_of(origin), "GET", target, sent)
@@ -95,7 +94,7 @@ def landing(address: str, origin: str, headers: Headers) -> tuple[str, int] | No
         if not answer.location:
             return (target, answer.status) if hop else None
         place = urlsplit(urljoin(f"{origin}{target}", answer.location))
-        if (place.scheme, place.netloc) != (parts.scheme, parts.netloc):
+        if (place.scheme, place.netloc) != (origin.scheme, origin.authority):
             return None
         target = place.path or "/"
         if place.query:
@@ -117,8 +116,8 @@ def exchange_all(
 
 def page(contract: Contract, address: str) -> Page:
     """What the frontend serves at `address` under its own name."""
-    origin = contract.frontend.origin
-    host = (("Host", urlsplit(origin).netloc),)
+    origin = contract.frontend.parsed_origin
+    host = (("Host", origin.authority),)
     answer = exchange(address, port_of(origin), "GET", "/", host)
     if isinstance(answer, Unanswered):
         return Page(None, problem=answer.problem)

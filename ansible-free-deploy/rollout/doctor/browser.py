@@ -109,7 +109,7 @@ def _rules(observed: Observations, origins: list[str], port: int) -> Iterator[st
         own_port = parts.port or DEFAULT_PORTS[parts.scheme]
         yield f"MAP {parts.hostname}:{own_port} 127.0.0.1:{port}"
     backend = observed.contract.backend
-    yield f"MAP {urlsplit(backend.origin).hostname} {backend.hosts[0].address}"
+    yield f"MAP {backend.parsed_origin.hostname} {backend.hosts[0].address}"
 
 
 class _Pages(ThreadingHTTPServer):
@@ -125,7 +125,7 @@ class _Pages(ThreadingHTTPServer):
 def _blank_pages(observed: Observations) -> Iterator[int]:
     """A server for blank pages, the frontend's with the policy that the live one sends; its
     port."""
-    frontend = urlsplit(observed.contract.frontend.origin).netloc
+    frontend = observed.contract.frontend.parsed_origin.authority
     csp = observed.page.csp
 
     class Handler(BaseHTTPRequestHandler):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from infra.core.contract import Contract, Host
 from infra.core.origins import OriginError, parse_origin
@@ -13,7 +12,7 @@ from rollout import deploy, hosts
 from rollout.doctor import ask, on_hosts
 from rollout.doctor.observations import PUBLIC, Cell, Observations
 from rollout.doctor.on_hosts import Asked
-from rollout.doctor.questions import Endpoint, Question, Row, endpoints, is_allowed, questions
+from rollout.doctor.questions import Endpoint, Question, Row, endpoints, questions
 from rollout.doctor.rows import rows
 from rollout.doctor.verdicts import judged
 from rollout.outputs import Outputs
@@ -54,7 +53,7 @@ def single_cell(
     if not path.startswith("/"):
         raise deploy.UsageError(f"--path {path}: write it from the root, e.g. /{path}")
     row = Row(text, False, "not in the contract")
-    if is_allowed(text, contract):
+    if contract.cors.allows(text):
         row = Row(text, True, "allowed by the contract")
     pairs = tuple(_header(header) for header in headers)
     endpoint = Endpoint(f"{method} {path}", path, method, pairs)
@@ -75,8 +74,8 @@ def examine(outputs: Outputs, single: Matrix | None = None) -> Observations:
     contract = outputs.contract
     frontend, backend = contract.frontend, contract.backend
     addresses = {
-        "frontend": ask.resolve(frontend.origin),
-        "backend": ask.resolve(backend.origin),
+        "frontend": ask.resolve(frontend.parsed_origin),
+        "backend": ask.resolve(backend.parsed_origin),
     }
     page_address = _first(addresses["frontend"], frontend.hosts[0])
     api_address = _first(addresses["backend"], backend.hosts[0])
@@ -86,7 +85,7 @@ def examine(outputs: Outputs, single: Matrix | None = None) -> Observations:
     public = _public(contract, api_address, cells)
     landing = None
     if single is None:
-        landing = ask.landing(api_address, backend.origin, (("Origin", frontend.origin),))
+        landing = ask.landing(api_address, backend.parsed_origin, (("Origin", frontend.origin),))
 
     def ask_host(pair: tuple[str, Host]) -> Asked:
         role, host = pair
@@ -113,8 +112,8 @@ def _first(addresses: Sequence[str], host: Host) -> str:
 
 def _public(contract: Contract, address: str, cells: Sequence[Question]) -> list[Cell]:
     """What the public address answers."""
-    origin = contract.backend.origin
-    host = urlsplit(origin).netloc
+    origin = contract.backend.parsed_origin
+    host = origin.authority
     requests = []
     for question in cells:
         requests += list(question.lines(host))

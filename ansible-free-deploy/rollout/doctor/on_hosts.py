@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from infra.core.contract import Host, Json
 from rollout import access, deploy, hosts, report, secret_values
@@ -36,7 +35,7 @@ def ask(
     outputs: Outputs, role: str, host: Host, questions: Sequence[Question], rows: Sequence[Row]
 ) -> Asked:
     """Ask one host. Only a backend has an nginx and a Django that answer the questions."""
-    name = urlsplit(outputs.contract.backend.origin).netloc
+    name = outputs.contract.backend.parsed_origin.authority
     nginx: list[Line] = []
     direct: list[tuple[Row, str, Line]] = []
     if role == "backend":

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from infra.core import rules
 from infra.core.contract import Contract
-from infra.core.origins import OriginPattern, parse_pattern
 from rollout.verdict import Headers, Request, needs_preflight, preflight_headers
 
 MISSING = "origin-kit-doctor"  # a path that no project has
@@ -78,27 +77,6 @@ class Question:
             return ()
         headers = preflight_headers(self.request)
         return tuple(pair for pair in headers if pair[0].lower() != "origin")
-
-
-def allows_everyone(contract: Contract) -> bool:
-    """Whether every origin is allowed."""
-    return contract.cors.allowed_shapes == ("*",)
-
-
-def patterns(contract: Contract) -> dict[str, OriginPattern]:
-    """The contract's origin patterns by their text; `*` is none."""
-    found = {}
-    for text in contract.cors.allowed_shapes:
-        if text != "*":
-            found[text] = parse_pattern(text, production=contract.production)
-    return found
-
-
-def is_allowed(origin: str, contract: Contract) -> bool:
-    """Whether the contract allows this origin, by the list or by a pattern."""
-    if origin in contract.cors.allowed_origins or allows_everyone(contract):
-        return True
-    return any(pattern.matches(origin) for pattern in patterns(contract).values())
 
 
 def endpoints(contract: Contract) -> tuple[Endpoint, ...]:

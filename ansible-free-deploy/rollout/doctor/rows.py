@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from infra.core.contract import Contract
+from infra.core.contract import Contract, Cors
 from infra.core.origins import OriginError, OriginPattern, look_alikes, parse_origin
-from rollout.doctor.questions import NULL, UNLISTED, Row, allows_everyone, patterns
+from rollout.doctor.questions import NULL, UNLISTED, Row
 
 _MOST_LOOK_ALIKES = 8
 _MOST_OF_A_PATTERN = 4
@@ -17,15 +17,12 @@ _LONGEST = 100
 def rows(contract: Contract) -> tuple[Row, ...]:
     """The contract's origins, an example of each pattern, and unlisted origins that resemble the
     first origin."""
-    found = [
-        Row(origin, True, "allowed by the contract") for origin in contract.cors.allowed_origins
-    ]
-    for text, pattern in patterns(contract).items():
-        sample = _sample(text, pattern)
-        if sample:
-            found.append(Row(sample, True, f"of the pattern {text}"))
-    everyone = allows_everyone(contract)
-    for origin in _look_alikes(contract):
+    cors = contract.cors
+    found = [Row(origin, True, "allowed by the contract") for origin in cors.allowed_origins]
+    for text, sample in _samples(cors).items():
+        found.append(Row(sample, True, f"of the pattern {text}"))
+    everyone = cors.allows_every_origin
+    for origin in _look_alikes(cors):
         if not everyone or _can_call(origin, contract):
             found.append(Row(origin, everyone, "a look-alike"))
     found.append(Row(UNLISTED, everyone, "an unlisted origin"))
@@ -37,6 +34,16 @@ def _can_call(origin: str, contract: Contract) -> bool:
     """Whether headers decide: a page by https may not call an http backend, whatever it says."""
     mixed = origin.startswith("https:") and contract.backend.origin.startswith("http:")
     return not mixed
+
+
+def _samples(cors: Cors) -> dict[str, str]:
+    """An origin of each pattern, by the pattern's text."""
+    samples = {}
+    for text, pattern in zip(cors.pattern_texts, cors.patterns, strict=True):
+        sample = _sample(text, pattern)
+        if sample:
+            samples[text] = sample
+    return samples
 
 
 def _sample(text: str, pattern: OriginPattern) -> str:
@@ -51,26 +58,24 @@ def _sample(text: str, pattern: OriginPattern) -> str:
     return ""
 
 
-def _look_alikes(contract: Contract) -> list[str]:
+def _look_alikes(cors: Cors) -> list[str]:
     """Some that a browser could send: of the first origin another host around the name, another
     scheme, another port; of each pattern what an unescaped dot or a missing end would allow."""
-    found = _of_the_first_origin(contract)
-    for text, pattern in patterns(contract).items():
-        sample = _sample(text, pattern)
-        if sample:
-            careless = [text for text in _careless(sample) if _is_unlisted(text, contract)]
-            found += careless[:_MOST_OF_A_PATTERN]
+    found = _of_the_first_origin(cors)
+    for sample in _samples(cors).values():
+        careless = [origin for origin in _careless(sample) if _is_unlisted(origin, cors)]
+        found += careless[:_MOST_OF_A_PATTERN]
     return list(dict.fromkeys(found))
 
 
-def _of_the_first_origin(contract: Contract) -> list[str]:
+def _of_the_first_origin(cors: Cors) -> list[str]:
     """One origin of each kind: by its scheme, its port, and where its host has the name."""
-    first = parse_origin(contract.cors.allowed_origins[0], production=False)
+    first = cors.origins[0]
     one_of_each: dict[tuple[str, int | None, str], str] = {}
     for text in look_alikes(first):
-        if _is_unlisted(text, contract):
+        if _is_unlisted(text, cors):
             parts = urlsplit(text)
-            place = _place(str(first.host), parts.hostname or "")
+            place = _place(first.host, parts.hostname or "")
             one_of_each.setdefault((parts.scheme, parts.port, place), text)
     return sorted(one_of_each.values())[:_MOST_LOOK_ALIKES]
 
@@ -85,13 +90,11 @@ def _careless(sample: str) -> list[str]:
     return found
 
 
-def _is_unlisted(origin: str, contract: Contract) -> bool:
+def _is_unlisted(origin: str, cors: Cors) -> bool:
     """Whether the contract does not name this origin, though a browser could send it."""
     if origin == UNLISTED or len(origin) >= _LONGEST:
         return False
-    if origin in contract.cors.allowed_origins:
-        return False
-    if any(pattern.matches(origin) for pattern in patterns(contract).values()):
+    if cors.lists(origin):
         return False
     try:
         return str(parse_origin(origin, production=False)) == origin

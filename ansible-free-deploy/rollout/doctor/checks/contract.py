@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from infra.core.contract import Contract
-from infra.core.origins import parse_origin
 from rollout.doctor.codes import Code
 from rollout.finding import Finding
 from rollout.verdict import same_site
@@ -19,11 +18,11 @@ def contract_alone(contract: Contract) -> Iterator[Finding]:
 
 
 def _cookies(contract: Contract) -> Iterator[Finding]:
-    front, back = contract.frontend.origin, contract.backend.origin
-    if not contract.cors.allow_credentials or same_site(front, back):
+    front, back = contract.frontend.parsed_origin, contract.backend.parsed_origin
+    if not contract.cors.allow_credentials or same_site(str(front), str(back)):
         return
     places = "two sites"
-    if _is_ip(front) and _is_ip(back):
+    if front.is_ip and back.is_ip:
         places = "two IPs"
     yield Finding(
         f"cookies can't travel between {places} ({front} and {back}) over plain http",
@@ -34,15 +33,11 @@ def _cookies(contract: Contract) -> Iterator[Finding]:
 
 
 def _addresses(contract: Contract) -> Iterator[Finding]:
-    for origin in contract.cors.allowed_origins:
-        if _is_ip(origin):
+    for origin in contract.cors.origins:
+        if origin.is_ip:
             yield Finding(
                 f"{origin} is an address: when it is released, its next owner is allowed",
                 cure="use a reserved address or a name; run `fab deploy` after every change",
                 code=Code.ORIGIN_IS_AN_ADDRESS,
                 warning=True,
             )
-
-
-def _is_ip(origin: str) -> bool:
-    return parse_origin(origin, production=False).is_ip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from infra.core.contract import Role
 from rollout.doctor.codes import Code
@@ -23,7 +22,7 @@ def names(observed: Observations) -> Iterator[Finding]:
 def _name(name: str, role: Role, observed: Observations, view: str) -> Iterator[Finding]:
     known = [host.address for host in role.hosts]
     resolved = observed.addresses[name]
-    host = urlsplit(role.origin).hostname
+    host = role.parsed_origin.hostname
     if not resolved:
         yield Finding(
             f"the {name}'s name {host} resolves to nothing from here; its hosts were asked by"

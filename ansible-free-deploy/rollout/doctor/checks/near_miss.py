@@ -5,7 +5,6 @@ from __future__ import annotations
 from infra.core.contract import Contract
 from infra.core.origins import Origin, OriginError, parse_origin
 from rollout.doctor.codes import Code
-from rollout.doctor.questions import is_allowed
 from rollout.finding import Finding
 
 _LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
@@ -22,10 +21,10 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
             code=Code.ORIGIN_INVALID,
             anchor="invalidalloworiginvalue",
         )
-    if is_allowed(str(origin), contract):
+    if contract.cors.allows(str(origin)):
         return None
-    for listed in contract.cors.allowed_origins:
-        difference = _difference(origin, parse_origin(listed, production=False))
+    for listed in contract.cors.origins:
+        difference = _difference(origin, listed)
         if difference:
             return Finding(
                 f"{origin} and {listed} are different origins: {difference}",

@@ -89,7 +89,7 @@ def _landing(observed: Observations) -> Iterator[Finding]:
 def _by_hand(observed: Observations, target: str) -> str:
     """The command that asks the application without a server, so that its exception reaches the
     terminal."""
-    host = urlsplit(observed.contract.backend.origin).netloc
+    host = observed.contract.backend.parsed_origin.authority
     code = f"from django.test import Client; Client(HTTP_HOST='{host}').get('{target}')"
     return f'`fab manage -- shell -c "{code}"`'
 
