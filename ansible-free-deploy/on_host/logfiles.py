@@ -12,6 +12,7 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import Callable  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import audit, places, untrusted
 from on_host.files import json_lines, write_durably
@@ -35,6 +36,7 @@ _OUR_ERROR = re.compile(
 _OURS = "127.0.0.1"
 
 Line = tuple[float, str, str]  # time, writer, text
+BySecond = dict[int, list[Json]]  # the kit's own requests by the second they were made in
 
 
 # --------------------------------------------------------------------------- the kit's own requests
@@ -74,11 +76,21 @@ def without_ours(lines: list[Line], ours: list[Json]) -> list[Line]:
 
     Each request takes away one line of each kind: access, error, and the application's.
     """
-    unused: dict[str, dict[int, list[Json]]] = {"access": {}, "error": {}, "application": {}}
-    for by_second in unused.values():
-        for request in ours:
-            by_second.setdefault(int(request["at"]), []).append(request)
-    return [line for line in lines if not _use_up(unused[_kind(line)], line)]
+    unused = {kind: _by_second(ours) for kind in _IS_CAUSE}
+    left = []
+    for line in lines:
+        kind = _kind(line)
+        if not _use_up(unused[kind], line, _IS_CAUSE[kind]):
+            left.append(line)
+    return left
+
+
+def _by_second(requests: list[Json]) -> BySecond:
+    by_second: BySecond = {}
+    for request in requests:
+        second = int(request["at"])
+        by_second.setdefault(second, []).append(request)
+    return by_second
 
 
 def _kind(line: Line) -> str:
@@ -86,12 +98,12 @@ def _kind(line: Line) -> str:
     return kinds.get(line[1], "application")
 
 
-def _use_up(unused: dict[int, list[Json]], line: Line) -> bool:
+def _use_up(unused: BySecond, line: Line, is_cause: Callable[[Json, str], bool]) -> bool:
     """Whether one of our requests has caused the line; that one is removed from `unused`."""
-    causes = {"access": _causes_access, "error": _causes_error, "application": _causes_warning}
-    is_cause = causes[_kind(line)]
     at, _, text = line
-    for second in range(int(at - LATE_S), int(at + LATE_S) + 1):
+    first = int(at - LATE_S)
+    last = int(at + LATE_S)
+    for second in range(first, last + 1):
         for request in unused.get(second, ()):
             if is_cause(request, text):
                 unused[second].remove(request)
@@ -129,8 +141,13 @@ def _causes_warning(request: Json, text: str) -> bool:
         return False
     path, _, _ = request["target"].partition("?")
     any_reason = "|".join(re.escape(reason) for reason in reasons)
-    prefix = r"(?:.{0,80}\b(?:WARNING|django\.request)\b.{0,40})?"
-    return bool(re.fullmatch(f"{prefix}(?:{any_reason}): {re.escape(path)}", text))
+    warning = f"{_PREFIX}(?:{any_reason}): {re.escape(path)}"
+    return re.fullmatch(warning, text) is not None
+
+
+_IS_CAUSE = {"access": _causes_access, "error": _causes_error, "application": _causes_warning}
+# What a formatter may write before Django's text.
+_PREFIX = r"(?:.{0,80}\b(?:WARNING|django\.request)\b.{0,40})?"
 
 
 def _reasons(status: int | None) -> list[str]:
@@ -207,8 +224,9 @@ def of_file(name: str, most: int) -> list[Line]:
     A line without a time (another format, or the rest of an entry) gets that of the line before.
     """
     lines = untrusted.tail(NGINX, f"{name}.log", most)
-    if len(lines) < most:
-        lines = untrusted.tail(NGINX, f"{name}.log.1", most - len(lines)) + lines
+    missing = most - len(lines)
+    if missing > 0:
+        lines = untrusted.tail(NGINX, f"{name}.log.1", missing) + lines
     at = _last_write(NGINX / f"{name}.log")
     found: list[Line] = []
     for line in lines:

@@ -184,11 +184,12 @@ def _replace(folder: int, data: bytes, owner: pwd.struct_passwd) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(new, dir_fd=folder)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    with os.fdopen(os.open(new, flags, 0o600, dir_fd=folder), "wb") as handle:
-        os.fchown(handle.fileno(), owner.pw_uid, owner.pw_gid)
+    descriptor = os.open(new, flags, 0o600, dir_fd=folder)
+    with os.fdopen(descriptor, "wb") as handle:
+        os.fchown(descriptor, owner.pw_uid, owner.pw_gid)
         handle.write(data)
         handle.flush()
-        os.fsync(handle.fileno())
+        os.fsync(descriptor)
     os.rename(new, Path(NAME).name, src_dir_fd=folder, dst_dir_fd=folder)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(Path(OTHER).name, dir_fd=folder)

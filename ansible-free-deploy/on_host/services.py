@@ -13,6 +13,7 @@ from on_host.orders import ORDERS, Json
 from on_host.runtime import WAIT_S, Failed, last_lines, run, wait_for
 
 NGINX_STATUS = "/run/origin-kit-nginx.sock"
+Properties = dict[str, list[str]]  # of a unit: name → values
 NGINX_ENABLED = "/etc/systemd/system/multi-user.target.wants/nginx.service"
 
 
@@ -181,7 +182,7 @@ def gave_up(unit: str) -> bool:
     return properties[:1] != ["0"] or "failed" in properties
 
 
-def properties_of(units: list[str]) -> dict[str, dict[str, list[str]]]:
+def properties_of(units: list[str]) -> dict[str, Properties]:
     """Unit → systemd's properties of it: name → values.
 
     One command for all units: each costs systemd as much as a program's start.
@@ -189,9 +190,9 @@ def properties_of(units: list[str]) -> dict[str, dict[str, list[str]]]:
     done = run("systemctl", "show", "-p", "Id,ActiveState,Listen", *units)
     if done.returncode:
         raise Failed("systemd does not answer; see `systemctl status` on the host", done.stdout)
-    found: dict[str, dict[str, list[str]]] = {}
+    found: dict[str, Properties] = {}
     for text in done.stdout.split("\n\n"):
-        properties: dict[str, list[str]] = {"Id": [], "ActiveState": [], "Listen": []}
+        properties: Properties = {"Id": [], "ActiveState": [], "Listen": []}
         for line in text.splitlines():
             name, _, value = line.partition("=")
             properties.setdefault(name, []).append(value)
@@ -231,7 +232,11 @@ def listens_elsewhere(unit: str, listening: list[str], open_now: str) -> bool:
             wanted.add(value.strip())
     if wanted != {value.split(" ")[0] for value in listening}:
         return True
-    return any(address.split(":")[-1] not in open_now for address in wanted)
+    for address in wanted:
+        port = address.split(":")[-1]
+        if port not in open_now:
+            return True
+    return False
 
 
 _PORT = re.compile(r"^ListenStream=(?:\S*:)?(\d+)$", re.MULTILINE)

@@ -23,7 +23,11 @@ KEPT = "kept "  # and the release: an interrupted run was finished
 
 def lines_of(kind: str, lines: list[Json]) -> list[Json]:
     """The lines of `configuration` or `release`, the last first."""
-    return [line for line in reversed(lines) if line.get("kind", "configuration") == kind]
+    found = []
+    for line in reversed(lines):
+        if line.get("kind", "configuration") == kind:
+            found.append(line)
+    return found
 
 
 # ----------------------------------------------------------------------------------------- releases
@@ -79,7 +83,8 @@ def no_longer_held(before: str | None, name: str) -> list[str]:
     """The migrations that release `before` holds and `name` does not; they stay applied."""
     if before in (None, name):
         return []
-    return sorted(set(migrations(before)) - set(migrations(name)))
+    held = migrations(name)
+    return [migration for migration in migrations(before) if migration not in held]
 
 
 # -------------------------------------------------------------------------------------------- ships
@@ -99,7 +104,8 @@ def changed(line: Json) -> bool:
 
     A release that an interrupted run had left may have been kept: that counts too.
     """
-    return line["result"] in (SHIPPED, ROLLED_BACK) or line["result"].startswith(KEPT)
+    result = str(line["result"])
+    return result in (SHIPPED, ROLLED_BACK) or result.startswith(KEPT)
 
 
 def last_change(lines: list[Json], current: str | None) -> Json | None:

@@ -28,7 +28,9 @@ LARGEST_HEADER = 16_384
 LARGEST_TAIL = 4 << 20  # bytes of a log
 _DEEPEST = 40
 _LONGEST_NAME = 255
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SAFE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 # ----------------------------------------------------------------------------- records of workers
@@ -46,7 +48,7 @@ def worker_records(app: str) -> list[Json]:
         with os.scandir(workers) as entries:
             names = [entry.name for entry in itertools.islice(entries, MOST_RECORDS)]
         for name in names:
-            if not _is_process_number(name) or not _in_unit(int(name), f"{app}.service"):
+            if not _is_worker(name, f"{app}.service"):
                 continue
             record = _record(_small_file(workers, name))
             if record is not None:
@@ -54,14 +56,17 @@ def worker_records(app: str) -> list[Json]:
     return records
 
 
-def _is_process_number(name: str) -> bool:
-    return name.isascii() and name.isdigit() and len(name) < 9
+def _is_worker(name: str, unit: str) -> bool:
+    """Whether the name is the number of a process of the unit."""
+    if not name.isascii() or not name.isdigit() or len(name) > 8:
+        return False
+    return _in_unit(int(name), unit)
 
 
 @contextlib.contextmanager
 def _folder(roots: Path, *names: str) -> Iterator[int]:
     """A descriptor of a folder below `roots`, which is root's; none of `names` may be a link."""
-    descriptor = os.open(str(roots), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(str(roots), _FOLDER)
     try:
         for name in names:
             inner = os.open(name, _SAFE | os.O_DIRECTORY, dir_fd=descriptor)
@@ -174,10 +179,9 @@ def receive(source: BinaryIO, folder: Path) -> None:
 
 def _created(place: Path, path: str) -> BinaryIO:
     """A new file at `place`, with its folders. Raises Failed where there is one already."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     try:
         place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(str(place), flags, 0o644)
+        descriptor = os.open(str(place), _NEW, 0o644)
     except (FileExistsError, NotADirectoryError):
         raise _broken(f"{path!r} comes twice") from None
     return os.fdopen(descriptor, "wb")

@@ -147,12 +147,13 @@ def _check_place(name: str, place: str, project: str, python: str) -> None:
         raise WheelRefused(f"{name!r} leads outside of the environment")
     if parts[:3] == ["lib", f"python{python}", "site-packages"]:
         return
-    if parts[0] == "bin" and len(parts) == 2 and _SCRIPT.fullmatch(parts[1]):
-        if _is_reserved(parts[1], project):
-            raise WheelRefused(f"{name} would replace the environment's own bin/{parts[1]}")
+    top, *inner = parts
+    if top == "bin" and len(inner) == 1 and _SCRIPT.fullmatch(inner[0]):
+        if _is_reserved(inner[0], project):
+            raise WheelRefused(f"{name} would replace the environment's own {place}")
         return
-    is_library = parts[0] == "lib" and len(parts) > 1 and not parts[1].startswith("python")
-    if not is_library and parts[0] in _OWN_PLACES:
+    is_library = top == "lib" and inner and not inner[0].startswith("python")
+    if top in _OWN_PLACES and not is_library:
         raise WheelRefused(f"{name} writes to {place}, which is part of the environment itself")
 
 
@@ -235,7 +236,8 @@ def _write(wheel: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, python:
     """Write a member to its place; of a script, rewrite the line that names the interpreter."""
     inside = PurePosixPath(member.filename).parts
     is_script = place.parent.name == "bin" and inside[1:2] == ("scripts",)
-    is_executable = is_script or bool((member.external_attr >> 16) & stat.S_IXUSR)
+    unix_mode = member.external_attr >> 16
+    is_executable = is_script or unix_mode & stat.S_IXUSR
     mode = 0o755 if is_executable else 0o644
     with wheel.open(member) as source, os.fdopen(_create(place, mode), "wb") as out:
         if is_script:

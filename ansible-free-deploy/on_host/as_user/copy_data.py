@@ -43,15 +43,17 @@ MAGIC = b"SQLite format 3\0"
 KEPT_MODE = 0o1777  # the bits of a file's mode that are copied
 SQLITE_FILES = ("-journal", "-wal", "-shm")  # endings of SQLite's files next to a database
 AT_ONCE = 1 << 20  # bytes
+SAFE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 def walk(folder: str = ".") -> Iterator[str]:
     """Every path below the folder, in the same order on all machines."""
-    entries = []
-    with os.scandir(folder) as found:
-        for entry in found:
-            entries.append((entry.name, entry.is_dir(follow_symlinks=False)))
-    for name, is_folder in sorted(entries):
+    is_folder_by_name = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            is_folder_by_name[entry.name] = entry.is_dir(follow_symlinks=False)
+    for name, is_folder in sorted(is_folder_by_name.items()):
         path = os.path.normpath(os.path.join(folder, name))
         yield path
         if is_folder:
@@ -60,7 +62,7 @@ def walk(folder: str = ".") -> Iterator[str]:
 
 def opened(path: str) -> BinaryIO:
     """The file, opened without following a link or waiting for a pipe."""
-    return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    return open(os.open(path, SAFE), "rb")
 
 
 def is_sqlite(path: str) -> bool:
@@ -336,7 +338,7 @@ def put(tar: tarfile.TarFile, member: tarfile.TarInfo, folders: list[tarfile.Tar
     elif member.issym():
         os.symlink(member.linkname, path)
     elif member.isreg():
-        new = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        new = os.open(path, NEW, 0o600)
         with os.fdopen(new, "wb") as out:
             shutil.copyfileobj(content(tar, member), out, AT_ONCE)
             os.fchmod(new, member.mode)

@@ -75,11 +75,13 @@ def back_up(release: str, kept: int) -> str:
 
 def numbered() -> list[str]:
     """The names of all copies, the oldest first."""
-    return sorted(name for name in os.listdir("backups") if name.split("-")[0].isdigit())
+    return sorted(name for name in os.listdir("backups") if number_of(name))
 
 
 def number_of(name: str) -> int:
-    return int(name.split("-")[0])
+    """The number that a copy's name begins with; 0 for other names."""
+    number, _, _ = name.partition("-")
+    return int(number) if number.isdigit() else 0
 
 
 def main(action: str, folder: str, *words: str) -> int:
@@ -89,7 +91,9 @@ def main(action: str, folder: str, *words: str) -> int:
     elif action == "has-databases":
         return 0 if databases() else NONE
     elif action == "back-up":
-        print(os.path.join(folder, back_up(words[0], int(words[1]))))
+        release, kept = words
+        copy = back_up(release, int(kept))
+        print(os.path.join(folder, copy))
     elif action == "close":
         for name in databases():
             os.chmod(name, 0o600)

@@ -47,9 +47,13 @@ def paths(folder: str) -> list[str]:
     """The files below the folder, and links to anything, relative to it."""
     found = []
     for here, folders, names in os.walk(folder):
-        links = [name for name in folders if os.path.islink(os.path.join(here, name))]
-        for name in names + links:
-            found.append(os.path.relpath(os.path.join(here, name), folder))
+        for name in folders:
+            path = os.path.join(here, name)
+            if os.path.islink(path):
+                found.append(os.path.relpath(path, folder))
+        for name in names:
+            path = os.path.join(here, name)
+            found.append(os.path.relpath(path, folder))
     return found
 
 

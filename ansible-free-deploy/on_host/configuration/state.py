@@ -72,7 +72,8 @@ def left_secrets(generation: Json) -> list[str]:
     """
     if current_id() != generation["id"]:
         return []
-    left = [*places.GENERATIONS.glob("*.partial"), *old_secrets(generation["id"])]
+    left = list(places.GENERATIONS.glob("*.partial"))
+    left += old_secrets(generation["id"])
     return [str(path.relative_to(places.KIT)) for path in left]
 
 
@@ -160,10 +161,12 @@ def _diff_of(file: Json, base: Path) -> str | None:
     """The unified diff of one file; None where it does not change."""
     import difflib
 
+    before = ""
+    mode = None
     old = file_state(base / file["path"])
-    before, mode = "", None
     if old is not None:
-        before, mode = old[0].decode(errors="replace"), old[3]
+        data, _, _, mode = old
+        before = data.decode(errors="replace")
     if before == file["text"] and mode == file["mode"]:
         return None
     was_secret = mode is not None and is_secret({"mode": mode})
@@ -258,7 +261,8 @@ def leads_to() -> dict[str, str]:
     targets = {}
     for name, record in records().items():
         secrets = with_todays_text(record["files"])
-        targets[name] = seal.sealed_id(seal.unsealed_id(record, key), secrets, key)
+        plain = seal.unsealed_id(record, key)
+        targets[name] = seal.sealed_id(plain, secrets, key)
     return targets
 
 

@@ -24,6 +24,7 @@ from on_host.orders import ORDERS, Json
 from on_host.runtime import Failed, run, step, wait_for
 from on_host.services import (
     NGINX_ENABLED,
+    Properties,
     for_want_of_memory,
     gave_up,
     hold_socket,
@@ -130,7 +131,9 @@ def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") 
 
     Sockets that systemd does not hold as the generation says are opened too.
     """
-    every_unit = [unit for units in generation["units"].values() for unit in units]
+    every_unit: list[str] = []
+    for units in generation["units"].values():
+        every_unit += units
     states = properties_of(every_unit)
     if any(state["ActiveState"] == ["failed"] for state in states.values()):
         run("systemctl", "reset-failed", *every_unit)
@@ -147,7 +150,7 @@ def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") 
             confirm(generation, name)
 
 
-def is_held(unit: str, state: dict[str, list[str]], open_now: str) -> bool:
+def is_held(unit: str, state: Properties, open_now: str) -> bool:
     """Whether systemd holds the sockets of a unit as the unit's file says."""
     if state["ActiveState"] != ["active"]:
         return False

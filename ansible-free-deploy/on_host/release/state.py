@@ -16,7 +16,11 @@ def names_in(folder: Path) -> list[str]:
     """The names in a folder of releases or environments, without unfinished ones."""
     if not folder.is_dir():
         return []
-    return sorted(path.name for path in folder.iterdir() if path.suffix != ".partial")
+    names = []
+    for path in folder.iterdir():
+        if path.suffix != ".partial":
+            names.append(path.name)
+    return sorted(names)
 
 
 def complete_releases() -> list[str]:
@@ -40,8 +44,12 @@ def is_complete(name: str) -> bool:
         return True
     if not (release / "venv/.complete").exists():
         return False
-    venv = Path(os.path.realpath(str(release / "venv")))
-    return not changes(venv, thorough)
+    return not changes(venv_of(release), thorough)
+
+
+def venv_of(release: Path) -> Path:
+    """The environment that the release in this folder runs in."""
+    return Path(os.path.realpath(str(release / "venv")))
 
 
 # Reading every byte of a large environment takes a second, so the result is kept.
@@ -95,9 +103,9 @@ def lock_of(venv: str) -> str:
 def used_venvs() -> set[str]:
     """Names of the environments that releases run in."""
     names = set()
-    for release in names_in(places.releases()):
-        venv = os.path.realpath(str(places.releases() / release / "venv"))
-        names.add(Path(venv).name)
+    for name in names_in(places.releases()):
+        venv = venv_of(places.releases() / name)
+        names.add(venv.name)
     return names
 
 
@@ -157,4 +165,6 @@ def changed_in_release() -> list[str]:
         return changed
     if not (venv / ".complete").exists():
         return ["venv"]
-    return changed + [f"venv/{path}" for path in manifest.changes(venv.resolve())]
+    for path in manifest.changes(venv.resolve()):
+        changed.append(f"venv/{path}")
+    return changed

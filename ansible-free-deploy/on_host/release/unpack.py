@@ -18,6 +18,7 @@ from on_host.orders import ORDERS
 from on_host.runtime import SILENCE_S, Failed, step
 
 INCOMING = places.ROOT / "var/cache/origin-kit/incoming"
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 TOPS = ("app", "site", "wheels")  # folders at the top of a release's archive
 
 
@@ -71,7 +72,10 @@ def forget_arrivals() -> None:
     A ship that has not ended has a job, or still writes to its file.
     """
     for place in INCOMING.iterdir():
-        if handover.unlocked(place) and not (handover.JOBS / place.name).exists():
+        # In this order: a ship has its job only after it has written its file.
+        if not handover.unlocked(place):
+            continue
+        if not (handover.JOBS / place.name).exists():
             place.unlink()
 
 
@@ -112,7 +116,7 @@ def unpack_one(
         )
     source = tar.extractfile(member)
     mode = 0o755 if member.mode & 0o100 else 0o644
-    descriptor = os.open(str(place), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    descriptor = os.open(str(place), _NEW, 0o644)
     with os.fdopen(descriptor, "wb") as handle:
         shutil.copyfileobj(source, handle, 1 << 20)  # type: ignore[arg-type]
         os.fchmod(descriptor, mode)
