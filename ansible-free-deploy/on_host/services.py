@@ -133,7 +133,7 @@ def await_workers() -> None:
     """Wait until every worker has loaded the current release."""
     if not wait_for(loads_current_release, ORDERS.get("workers_s", WAIT_S)):
         raise Failed(
-            f"no worker has loaded it in time{for_want_of_memory()}",
+            f"no gunicorn worker has loaded the release in time{for_want_of_memory()}",
             last_lines(journal_of(service())),
         )
 

@@ -176,9 +176,9 @@ def confirm_gunicorn(wanted: str) -> None:
         return loaded_by_gunicorn() == {(wanted, places.current_folder())}
 
     if not wait_for(is_up, hopeless=lambda: gave_up(unit)):
+        why = for_want_of_memory() or "; see `fab logs`"
         raise Failed(
-            f"no gunicorn worker came up with the new configuration{for_want_of_memory()}",
-            journal_of(unit),
+            f"no gunicorn worker came up with the new configuration{why}", journal_of(unit)
         )
 
 
