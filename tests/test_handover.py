@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import pytest
 
 from on_host import handover
+from on_host.protocol import Event
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_who_follows_passes_words_on(job: Path, monkeypatch: pytest.MonkeyPatch)
             events.flush()
             events.write(json.dumps({"result": handover.ask("staged")}) + "\n")
 
-    def tell(event: dict[str, Any]) -> None:
+    def tell(event: Event) -> None:
         told.append(event)
         if "gate" in event:
             os.write(theirs, b"go\n")
@@ -126,7 +127,7 @@ def test_a_unit_that_was_killed_ends_the_following(
     (job / "worker").touch()
     (job / "events").write_text('{"step": "stage"}\n')
     told: list[object] = []
-    assert handover.follow(job, told.append) == {}
+    assert handover.follow(job, told.append) == "killed"
     assert told == [{"step": "stage"}]
     os.close(theirs)
     os.close(ours)

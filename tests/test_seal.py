@@ -257,7 +257,7 @@ def test_no_message_quotes_a_secret(
     text."""
     values = {"DSN": "postgres://u:hush@h", "PEM": "-----BEGIN\nMIIEvQ==\n", "A": "ab"}
     monkeypatch.setitem(ORDERS, "secrets", values)
-    runtime.emit(error="bad 'postgres://u:hush@h'", detail="…\nMIIEvQ==\nabout")
+    runtime.emit({"error": "bad 'postgres://u:hush@h'", "detail": "…\nMIIEvQ==\nabout"})
     assert json.loads(capsys.readouterr().out) == {
         "error": "bad '(secret)'",
         "detail": "…\n(secret)\nabout",

@@ -90,7 +90,7 @@ def change():
 def main():
     if "job" not in ORDERS:
         if ORDERS["verb"] == "outcome":
-            emit(result={"outcome": journal.outcome(ORDERS["transaction"])})
+            emit({"result": {"outcome": journal.outcome(ORDERS["transaction"])}})
             return 0
         return handover.hand_over()
     try:
@@ -103,9 +103,9 @@ def main():
                 two_phase.wait_until_unlocked()
     except Failed as problem:
         kind = type(problem).__name__
-        emit(error=str(problem), detail="", kind=kind)
+        emit({"error": str(problem), "detail": "", "kind": kind})
         return 1
-    emit(result={})
+    emit({"result": {}})
     return 0
 """
 

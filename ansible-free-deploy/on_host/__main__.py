@@ -11,8 +11,12 @@ import importlib
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
-from on_host.orders import ORDERS, Json, take_over
+from on_host.orders import ORDERS, take_over
+
+if TYPE_CHECKING:
+    from on_host.protocol import Orders
 
 # Verb → the module that does it. Imported when the orders are known, and only what the verb needs:
 # a question that finds nothing to do is to cost a host little.
@@ -27,7 +31,7 @@ MODULE_OF = {
 }
 
 
-def main(orders: Json) -> int:
+def main(orders: Orders) -> int:
     """Do what the orders say; the exit status. Whatever there is to tell goes to standard output,
     as JSON lines."""
     ORDERS.update(orders)

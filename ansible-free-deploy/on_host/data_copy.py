@@ -20,7 +20,7 @@ from on_host import audit, claims, journal, moves, places, replacement
 from on_host.confined import Ended
 from on_host.disk import trouble
 from on_host.lock import take_lock
-from on_host.orders import ORDERS, Json
+from on_host.orders import ORDERS, Json, replacement_orders
 from on_host.runtime import SILENCE_S, Failed, emit, last_lines, run, send_heartbeats, step
 from on_host.user import in_data, make_user
 
@@ -48,7 +48,7 @@ def close() -> Json:
 def copy() -> Json:
     """Stop the application, then send its data.
 
-    At most ORDERS["most"] bytes are sent, for which the operator's disk has room.
+    At most `most` bytes are sent, for which the operator's disk has room.
     """
     mark = replacement.read()
     if mark.get("state") != replacement.CLOSED:
@@ -79,14 +79,15 @@ class Sender:
     def write(self, data: bytes) -> None:
         self.digest.update(data)
         self.size += len(data)
-        if self.size > ORDERS["most"]:
+        orders = replacement_orders()
+        if self.size > orders["most"]:
             raise Failed(
-                f"the data is larger than the {ORDERS['most'] >> 20} MiB that are free in"
-                f" {ORDERS['place']} on your side; make room there, then run this again"
+                f"the data is larger than the {orders['most'] >> 20} MiB that are free in"
+                f" {orders['place']} on your side; make room there, then run this again"
             )
         for start in range(0, len(data), CHUNK):
             chunk = data[start : start + CHUNK]
-            if not emit(data=base64.b64encode(chunk).decode()):
+            if not emit({"data": base64.b64encode(chunk).decode()}):
                 raise Failed("the operator is gone")
 
 
@@ -112,7 +113,7 @@ def reopen() -> Json:
     """
     current = os.path.realpath(str(places.CONFIGURATION))
     # The id of a generation ends with a mark of the host's secrets.
-    for closed in places.GENERATIONS.glob(f"{ORDERS['generation']}*"):
+    for closed in places.GENERATIONS.glob(f"{replacement_orders()['generation']}*"):
         if str(closed) == current:
             raise Failed(
                 "this host still has the configuration that takes no writes; run this again"
@@ -131,7 +132,7 @@ def restore() -> Json:
 
     The restored data is compared with the manifest.
     """
-    closing = str(ORDERS["closing"])
+    closing = replacement_orders()["closing"]
     mark = replacement.read()
     state = mark.get("state")
     if state == replacement.RESTORED and mark["closing"] == closing:
@@ -172,10 +173,10 @@ def refuse_other_data(state: object) -> None:
 def put_back() -> Json:
     """Restore the data that the operator sends; the summary of it."""
     digest = hashlib.sha256()
-    source = received(ORDERS["size"], digest)
+    source = received(replacement_orders()["size"], digest)
     done = in_data("copy_data", "write", source=source, limit_s=LIMIT_S)
     must(done, "the data was not restored")
-    if digest.hexdigest() != ORDERS["digest"]:
+    if digest.hexdigest() != replacement_orders()["digest"]:
         raise Failed("the data arrives incomplete; was the connection cut? run this again")
     return summary(done.stdout)
 
@@ -231,10 +232,10 @@ def main() -> int:
     try:
         with take_lock():
             result = WORK[ORDERS["verb"]]()
-        emit(result=result)
+        emit({"result": result})
         return 0
     except Failed as problem:
-        emit(error=str(problem), detail=problem.detail)
+        emit({"error": str(problem), "detail": problem.detail})
     except OSError as problem:
-        emit(error=trouble(problem, places.data()), detail="")
+        emit({"error": trouble(problem, places.data()), "detail": ""})
     return 1

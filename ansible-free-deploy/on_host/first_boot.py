@@ -1,15 +1,20 @@
-"""How far the first boot of this host has got, in its own output."""
+"""How far the first boot of this host has come, in its own words."""
 
 from __future__ import annotations
 
 import subprocess
+from typing import TYPE_CHECKING
 
-from on_host.orders import ORDERS
+from on_host.orders import first_boot_orders
 from on_host.runtime import emit, run
+
+if TYPE_CHECKING:
+    from on_host.answers import FirstBootAnswer
 
 
 def main() -> int:
-    """Run ORDERS["question"], which is shell; its output is the `text` of the result."""
-    done = run("sh", "-c", str(ORDERS["question"]), stderr=subprocess.DEVNULL)
-    emit(result={"text": done.stdout})
+    """Run the question, which is shell, and report what it prints."""
+    done = run("sh", "-c", first_boot_orders()["question"], stderr=subprocess.DEVNULL)
+    answer: FirstBootAnswer = {"text": done.stdout}
+    emit({"result": answer})
     return 0

@@ -7,11 +7,12 @@ operator answers.
     orders.json    read and removed by the unit at once: secrets stand in no unit's properties and
                    in no process list
     events         JSON lines as `runtime.emit` writes them
-    answers        a pipe: one word a line, from the operator
+    answers        a pipe: one answer a line, from the operator
     follower       locked by whoever passes these on; unlocked means that the operator is gone
-    worker         locked by the unit's process; unlocked means that it has ended. Asking a lock
-                   costs nothing; asking systemd costs as much as a program, and many hosts on few
-                   processors would ask more than they work
+    worker         locked by the unit's process; unlocked means that it has ended
+
+To ask a lock costs nothing, to ask systemd costs as much as a program: many hosts on few processors
+would ask more than they work.
 """
 
 from __future__ import annotations
@@ -23,14 +24,22 @@ import select
 import shutil
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Iterator  # noqa: UP035 - Python 3.9 evaluates the aliases below
+from typing import TYPE_CHECKING, Literal
 
 from on_host import places
 from on_host.files import private_folder
 from on_host.lock import held_by, owner
-from on_host.orders import ORDERS, Json
-from on_host.runtime import SILENCE_S, Failed, emit, pause, run
+from on_host.orders import ORDERS
+from on_host.runtime import SILENCE_S, Failed, emit, note, pause, run
+
+if TYPE_CHECKING:
+    from on_host.protocol import ErrorEvent, Event, ResultEvent
+
+    # How a job ends, for who follows it: its last event, or killed; None where nobody follows any
+    # more.
+    Ended = ResultEvent | ErrorEvent | Literal["killed"] | None
 
 JOBS = places.RUN / "jobs"
 PROGRAM = Path(__file__).resolve().parent.parent  # the folder that this package is in
@@ -56,7 +65,7 @@ def hand_over() -> int:
         ended = follow(job, relay)
     if ended is None:
         return 1  # the operator is gone: nobody reads this
-    if not ended:
+    if ended == "killed":
         why = how_it_ended(job)
         text = (
             f"the work on the host was killed{why}; run {{again}}: it finishes or undoes what was"
@@ -108,32 +117,30 @@ def how_it_ended(job: Path) -> str:
     return " (out of memory)" if "oom-kill" in said else ""
 
 
-def relay(event: Json) -> None:
-    emit(**event)
+def relay(event: Event) -> None:
+    """Pass an event on to the operator."""
+    emit(event)
 
 
-def follow(job: Path, tell: Callable[[Json], None], end: float = float("inf")) -> Json | None:
-    """Tell each of the job's events; its last one (`result` or `error`), {} where it was killed,
+def follow(job: Path, tell: Callable[[Event], None], end: float = float("inf")) -> Ended:
+    """Hand each of the job's events to `tell`; how the job ended.
+
     None where the operator has left or sent no sign of life, or the time (`end`, as
     time.monotonic() counts) is over.
     """
-    # Open for reading too: what is written before the unit listens is kept, and nobody waits for it
-    # to.
-    answers, last, heard = (
-        os.open(str(job / "answers"), os.O_RDWR),
-        time.monotonic(),
-        time.monotonic(),
-    )
+    # Open for reading too: what is written before the unit listens is kept, and no writer blocks.
+    answers = os.open(str(job / "answers"), os.O_RDWR)
+    last_event = heard = time.monotonic()
     try:
         for event in events(job):
-            if event:
-                last = time.monotonic()
+            if event is not None:
+                last_event = time.monotonic()
                 tell(event)
                 if "result" in event or "error" in event:
                     return event
             elif time.monotonic() > min(end, heard + SILENCE_S):
                 return None
-            elif select.select([_operator], [], [], pause(last))[0]:
+            elif select.select([_operator], [], [], pause(last_event))[0]:
                 words = os.read(_operator, 4096)
                 if not words:
                     return None
@@ -142,24 +149,29 @@ def follow(job: Path, tell: Callable[[Json], None], end: float = float("inf")) -
                     os.write(answers, words)
     finally:
         os.close(answers)
-    return {}
+    return "killed"
 
 
-def events(job: Path) -> Iterator[Json]:
-    """The job's events as they come, {} whenever there is none yet; ends with the job's unit."""
-    rest, asked, alive = b"", time.monotonic(), True
+def events(job: Path) -> Iterator[Event | None]:
+    """The job's events as they come, None whenever there is none yet; ends with the job's unit."""
+    rest = b""
+    is_alive = True
+    asked = time.monotonic()
     with (job / "events").open("rb") as source:
         while True:
             chunk = source.read()
             *lines, rest = (rest + chunk).split(b"\n")
-            yield from map(json.loads, lines)
+            for line in lines:
+                event: Event = json.loads(line)
+                yield event
             if chunk:
                 continue
-            if not alive:
+            if not is_alive:
                 return
             if (job / "worker").exists() or time.monotonic() > asked + _ALIVE_S:
-                alive, asked = lives(job), time.monotonic()
-            yield {}
+                is_alive = lives(job)
+                asked = time.monotonic()
+            yield None
 
 
 def unit_of(job: Path) -> str:
@@ -190,11 +202,11 @@ def sweep() -> None:
 def wait_along(job: Path) -> None:
     """Follow somebody else's job until it ends, or until `wait_s` is over."""
     whose = owner()
-    emit(step="wait", text=f"waits for {whose}")
+    note("wait", f"waits for {whose}")
 
-    def tell(event: Json) -> None:
+    def tell(event: Event) -> None:
         if "text" in event:
-            emit(step="follow", text=f"there: {event['text']}")
+            note("follow", f"there: {event['text']}")
 
     try:
         ended = follow(job, tell, time.monotonic() + ORDERS.get("wait_s", 0))
@@ -227,7 +239,7 @@ def ask(question: str) -> str | None:
     gone."""
     if not _answers:
         _answers.append(os.open(str(Path(ORDERS["job"]) / "answers"), os.O_RDWR))
-    emit(gate=question)
+    emit({"gate": question})
     while not _heard:
         if select.select(_answers, [], [], _ALIVE_S)[0]:
             _heard.extend(os.read(_answers[0], 4096).decode().split())

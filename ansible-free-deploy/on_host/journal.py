@@ -26,7 +26,7 @@ from typing import Mapping  # noqa: UP035 - Python 3.9 on hosts
 from on_host import audit, guard, handover, places, states
 from on_host.files import link_of, point, sync, write_durably
 from on_host.orders import ORDERS, Json
-from on_host.runtime import emit, run, step
+from on_host.runtime import note, run, step
 
 OUTCOMES = (
     places.KIT / "committed.json"
@@ -217,4 +217,4 @@ def boot() -> None:
 
 def tell_unfinished() -> None:
     """A line for the operator: what is found here is handled first."""
-    emit(step="recover", text="finishes or undoes what an interrupted run left")
+    note("recover", "finishes or undoes what an interrupted run left")

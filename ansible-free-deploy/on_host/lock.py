@@ -10,7 +10,7 @@ from typing import TextIO
 from on_host import places
 from on_host.files import private_folder
 from on_host.orders import ORDERS
-from on_host.runtime import SILENCE_S, Failed, emit, wait_for
+from on_host.runtime import SILENCE_S, Failed, note, wait_for
 
 LOCK = places.RUN / "lock"  # one for ship and deploy: they exclude each other
 
@@ -68,7 +68,7 @@ def take_lock() -> TextIO:
 
     if not taken():
         if ORDERS.get("wait_s"):
-            emit(step="wait", text=f"waits for {owner()}")
+            note("wait", f"waits for {owner()}")
         if not wait_for(taken, ORDERS.get("wait_s", 0)):
             raise Failed(held_by(owner()))
     return found[0]

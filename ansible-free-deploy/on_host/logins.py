@@ -14,10 +14,14 @@ import os
 import pwd
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from on_host import places
-from on_host.orders import ORDERS, Json
-from on_host.runtime import Failed, emit
+from on_host.orders import ORDERS
+from on_host.runtime import Failed, note
+
+if TYPE_CHECKING:
+    from on_host.protocol import Logins
 
 NAME = ".ssh/authorized_keys"
 OTHER = ".ssh/authorized_keys2"  # sshd reads it too
@@ -69,7 +73,7 @@ class Change:
     login where the list does not have it. `text` is the new file.
     """
 
-    def __init__(self, orders: Json, lines: list[str]) -> None:
+    def __init__(self, orders: Logins, lines: list[str]) -> None:
         wanted = {str(key_of(line)): line for line in orders["keys"]}
         own = orders.get("own")
         if own in wanted:
@@ -146,14 +150,14 @@ def settle() -> bool:
         return False
     for line in change.retained:
         text = f"keeps the key of this login, which ssh_keys does not list: {name_of(line)}"
-        emit(step="logins", text=text)
+        note("logins", text)
     if not change:
         return False
     for line in change.added:
-        emit(step="logins", text=f"allows {name_of(line)}")
+        note("logins", f"allows {name_of(line)}")
     for line in change.removed:
-        emit(step="logins", text=f"no longer allows {name_of(line)}")
-    write(str(ORDERS["logins"]["user"]), change.text)
+        note("logins", f"no longer allows {name_of(line)}")
+    write(ORDERS["logins"]["user"], change.text)
     return True
 
 

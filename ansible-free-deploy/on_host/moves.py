@@ -37,7 +37,7 @@ from on_host.claims import (
     write_mark,
 )
 from on_host.files import point, sync, write_durably
-from on_host.runtime import Failed, emit, run, step
+from on_host.runtime import Failed, note, run, step
 from on_host.services import journal_of
 
 # ------------------------------------------------------------------------------------ a ship's part
@@ -93,7 +93,7 @@ def put_back() -> None:
     """Put back in service what was moved and does not serve yet."""
     way = read_move()
     if way is not None:
-        emit(step="unmove", text=f"puts {', '.join(way['moving'])} back in service")
+        note("unmove", f"puts {', '.join(way['moving'])} back in service")
         unmove(way)
 
 
@@ -279,9 +279,9 @@ def forget_former(app: str) -> None:
         forget_generations()
     except (Failed, OSError) as problem:
         names = ", ".join(moved)
-        emit(
-            step="former",
-            text=f"can't remove all of {names} yet: {problem}; the next deploy tries again",
+        note(
+            "former",
+            f"can't remove all of {names} yet: {problem}; the next deploy tries again",
         )
         return
     write_mark(app)
@@ -289,7 +289,7 @@ def forget_former(app: str) -> None:
 
 def forget(name: str, fate: str) -> None:
     """Remove what is left of a former application; its user and data only where it is "removed"."""
-    emit(step="former", text=f"removes what is left of {name}")
+    note("former", f"removes what is left of {name}")
     if fate == "removed":
         nobody_works_as(name)
         if user_of(name):

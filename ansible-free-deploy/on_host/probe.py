@@ -6,9 +6,12 @@ import socket
 from typing import TYPE_CHECKING, Iterator  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import logfiles, places, untrusted
-from on_host.orders import Json
 from on_host.runtime import WAIT_S, Failed, step
 from on_host.services import for_want_of_memory, journal_of, service
+
+if TYPE_CHECKING:
+    from on_host.answers import HttpAnswer
+    from on_host.protocol import Probes
 
 if TYPE_CHECKING:
     import http.client
@@ -50,7 +53,7 @@ def ask(method: str, path: str, headers: dict[str, str], most: int = 0) -> Answe
         logfiles.note("nginx", method, path, status)
 
 
-def probe(probes: Json) -> None:
+def probe(probes: Probes) -> None:
     """Check the answers that a browser would get. Raises Failed where one is wrong.
 
     `probes`: {"host": str, "allowed": [origin], "refused": [origin], "wildcard": bool} or
@@ -92,14 +95,14 @@ def refuse_killed_workers() -> None:
         raise Failed(f"the application does not stay up{why}", journal_of(service()))
 
 
-def exchange(probes: Json, origin: str) -> Iterator[tuple[str, Answer]]:
+def exchange(probes: Probes, origin: str) -> Iterator[tuple[str, Answer]]:
     """The answers to a preflight and a GET from the origin."""
     preflight = {"Host": probes["host"], "Origin": origin, "Access-Control-Request-Method": "PUT"}
     yield "preflight", ask("OPTIONS", "/", preflight)
     yield "GET", ask("GET", "/", {"Host": probes["host"], "Origin": origin})
 
 
-def check_allowed(probes: Json, origin: str) -> int:
+def check_allowed(probes: Probes, origin: str) -> int:
     """The higher status of preflight and GET.
 
     Raises Failed where a browser would not let a page from the origin read the answers.
@@ -122,7 +125,7 @@ def check_allowed(probes: Json, origin: str) -> int:
     return worst
 
 
-def check_refused(probes: Json, origin: str) -> None:
+def check_refused(probes: Probes, origin: str) -> None:
     """Raise Failed where a page from an origin that is not allowed could read an answer."""
     for kind, (_, headers, _) in exchange(probes, origin):
         if "access-control-allow-origin" in headers:
@@ -136,7 +139,7 @@ def check_refused(probes: Json, origin: str) -> None:
 _OWN_PAGE = b"<h1><p>Internal Server Error</p></h1>"
 
 
-def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Json:
+def answer(via: str, method: str, target: str, headers: list[list[str]]) -> HttpAnswer:
     """One raw exchange, through `nginx` or with `gunicorn` directly.
 
     {"status": int, "headers": [[name, value], ...], "bare": whether gunicorn wrote its error page

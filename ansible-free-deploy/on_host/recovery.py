@@ -12,7 +12,7 @@ from on_host.configuration.state import compare, current_id, stored
 from on_host.configuration.switch import settle_configuration
 from on_host.orders import Json
 from on_host.probe import probe
-from on_host.runtime import Failed, emit, step
+from on_host.runtime import Failed, note, step
 from on_host.services import await_workers, loads_current_release, restart_service, service
 
 
@@ -35,7 +35,7 @@ def recover() -> bool:
         try:
             settle(way)
         except Failed as problem:
-            emit(step="recover", text=f"what ran before does not come up again: {problem}")
+            note("recover", f"what ran before does not come up again: {problem}")
     if finished:  # under the name of the change that it was
         text, more = f"kept {way['to']}", {"deploy": way["transaction"], "previous": way["from"]}
     else:
@@ -87,9 +87,9 @@ def undo(problem: Exception) -> None:
     if not journal.exists():
         return
     way = journal.put_links_back()
-    emit(
-        step="undo",
-        text="goes back to {}: {}".format(way["from"] or "what was there before", problem),
+    note(
+        "undo",
+        "goes back to {}: {}".format(way["from"] or "what was there before", problem),
     )
     try:
         settle(way)

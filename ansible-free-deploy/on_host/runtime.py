@@ -10,10 +10,13 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Callable, Iterable  # noqa: UP035 - Python 3.9 on hosts
+from typing import TYPE_CHECKING, Any, Callable, Iterable  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host.disk import full, note_full
 from on_host.orders import ORDERS
+
+if TYPE_CHECKING:
+    from on_host.protocol import Event
 
 WAIT_S = 40
 BEAT_S = 5.0  # both sides send a sign of life this often
@@ -57,15 +60,24 @@ def hide(text: str) -> str:
 _emitting = threading.Lock()
 
 
-def emit(**event: Any) -> bool:
+def emit(event: Event) -> bool:
     """One JSON line to the operator, with no secret in what people read; False where the operator
     is gone, which does not stop the work."""
-    event.update({key: hide(event[key]) for key in ("text", "error", "detail") if event.get(key)})
+    line: dict[str, object] = dict(event)
+    for key in ("text", "error", "detail"):
+        value = line.get(key)
+        if isinstance(value, str):
+            line[key] = hide(value)
     with _emitting, contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
         return True
     return False
+
+
+def note(name: str, text: str) -> None:
+    """Report something on the way; the step under way goes on."""
+    emit({"step": name, "text": text})
 
 
 def send_heartbeats() -> None:
@@ -75,7 +87,7 @@ def send_heartbeats() -> None:
     def beat() -> None:
         while True:
             time.sleep(BEAT_S)
-            emit(beat=True)
+            emit({"beat": True})
 
     threading.Thread(target=beat, daemon=True).start()
 
@@ -86,7 +98,7 @@ def step(name: str, text: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     end_step()
     _under_way.append((name, time.monotonic()))
-    emit(step=name, text=text)
+    note(name, text)
 
 
 def end_step() -> None:

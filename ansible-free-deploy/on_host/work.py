@@ -31,7 +31,7 @@ def told(look: Callable[[], Json], explain: Callable[[OSError], str]) -> int:
 
     def answer() -> int:
         send_heartbeats()
-        emit(result=look())
+        emit({"result": look()})
         return 0
 
     return ended(answer, explain)
@@ -45,7 +45,7 @@ def ended(whole: Callable[[], int], explain: Callable[[OSError], str]) -> int:
     except Failed as problem:
         report_failure(problem)
     except OSError as problem:
-        emit(error=explain(problem), detail="")
+        emit({"error": explain(problem), "detail": ""})
     return 1
 
 
@@ -63,14 +63,17 @@ def kind_of(problem: Exception) -> str:
 
 def report(result: Json) -> None:
     """The last event of a run that has changed something, or found nothing to change."""
-    emit(result={**result, "phases": phases, "seconds": round(time.monotonic() - STARTED, 3)})
+    seconds = round(time.monotonic() - STARTED, 3)
+    emit({"result": {**result, "phases": phases, "seconds": seconds}})
 
 
 def report_failure(failure: Failed) -> None:
     """The last event of a run that has failed."""
     emit(
-        error=str(failure),
-        detail=last_lines(failure.detail, 20),
-        left_alone=isinstance(failure, two_phase.LeftAlone),
-        in_doubt=journal.in_doubt(),
+        {
+            "error": str(failure),
+            "detail": last_lines(failure.detail, 20),
+            "left_alone": isinstance(failure, two_phase.LeftAlone),
+            "in_doubt": journal.in_doubt(),
+        }
     )

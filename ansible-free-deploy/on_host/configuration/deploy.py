@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from on_host import audit, handover, journal, logins, moves, name_checks, places, two_phase
 from on_host.activation import note_activation
@@ -11,13 +11,16 @@ from on_host.configuration.check import validate
 from on_host.configuration.state import compare, given, kept, removed_origins, stale, stored
 from on_host.configuration.switch import prune, restart, stage, switch, write_journal
 from on_host.lock import take_lock, try_lock
-from on_host.orders import ORDERS, Json
+from on_host.orders import ORDERS, Json, deploy_orders, rollback_orders
 from on_host.probe import probe
 from on_host.recovery import recover, undo
 from on_host.release.state import release_made_from
 from on_host.runtime import Failed, end_step, send_heartbeats, step
 from on_host.services import check_ports
 from on_host.work import ended, kind_of, report, still_serves, under_the_lock
+
+if TYPE_CHECKING:
+    from on_host.protocol import Probes
 
 
 def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
@@ -26,7 +29,7 @@ def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
     if places.current_folder() is None:
         raise Failed(f"there is no release of {places.app()} here yet; run `fab ship` first")
     wrong, reasons = compare(generation)
-    if ORDERS.get("restart"):
+    if deploy_orders().get("restart"):
         for service in generation["fingerprints"]:
             reasons.setdefault(service, "as requested")
     return wrong, reasons
@@ -45,7 +48,7 @@ class Deploy(two_phase.Work):
     def __init__(self, generation: Json, code: Path | None = None) -> None:
         self.generation = generation
         self.code = str(code or places.current_folder())
-        self.probes = dict(ORDERS.get("probes", {}))
+        self.probes: Probes = {**ORDERS.get("probes", {})}
         self.wrong: list[str] = []
         self.reasons: dict[str, str] = {}
 
@@ -99,7 +102,7 @@ def wanted() -> Json:
     """
     if ORDERS["verb"] == "deploy":
         return given(make_key=True)
-    to = ORDERS["to"]
+    to = rollback_orders()["to"]
     if to not in kept():
         here = ", ".join(kept()) or "none"
         raise Failed(f"generation {to} is not here; generations here: {here}")

@@ -6,14 +6,18 @@ import contextlib
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from on_host import places, seal
 from on_host.activation import activation_number
 from on_host.files import link_of
-from on_host.orders import ORDERS, Json
+from on_host.orders import Json, deploy_orders
 from on_host.runtime import hide
 from on_host.seal import is_secret
 from on_host.services import loaded_by_gunicorn, loaded_by_nginx
+
+if TYPE_CHECKING:
+    from on_host.protocol import Probes
 
 KEPT = 10
 # Why a service has to restart; `fab doctor` reads these.
@@ -232,7 +236,7 @@ def by_activation(name: str) -> tuple[int, float]:
 
 def given(*, make_key: bool = False) -> Json:
     """The generation that came with the orders, with this host's marks."""
-    return seal.sealed(ORDERS["generation"], seal.key(make=make_key))
+    return seal.sealed(deploy_orders()["generation"], seal.key(make=make_key))
 
 
 def stored(name: str) -> Json:
@@ -282,7 +286,7 @@ def current_record() -> Json:
     return record_of(current_id()) or {"files": [], "fingerprints": {}}
 
 
-def removed_origins(probes: Json) -> list[str]:
+def removed_origins(probes: Probes) -> list[str]:
     """Origins that the current generation allows and this one does not.
 
     They must no longer be allowed after the switch.

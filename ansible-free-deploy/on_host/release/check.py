@@ -12,12 +12,12 @@ import tempfile
 from pathlib import Path
 
 from on_host import places, untrusted
-from on_host.orders import ORDERS, Json
+from on_host.orders import Json, ship_orders
 from on_host.release import manifest
 from on_host.release.django import Django, printed
 from on_host.release.folders import remove
 from on_host.release.state import unharmed
-from on_host.runtime import Failed, emit, step
+from on_host.runtime import Failed, note, step
 from on_host.user import IS_ROOT
 
 SHOWN_USES = 3
@@ -32,9 +32,9 @@ def try_backend(release: Path) -> None:
     checked = django.manage("check")
     django.must(checked, "manage.py check")
     for text in warnings_of(django.shown(checked.stdout)):
-        emit(step="note", text=f"manage.py check warns: {text}")
-    loaded = django.program("load_project", ORDERS["wsgi"], ORDERS["settings"])
-    django.must(loaded, f"importing `wsgi` {ORDERS['wsgi']}")
+        note("note", f"manage.py check warns: {text}")
+    loaded = django.program("load_project", ship_orders()["wsgi"], ship_orders()["settings"])
+    django.must(loaded, f"importing `wsgi` {ship_orders()['wsgi']}")
     refuse_settings_of_development(printed(loaded, "debug"))
     step("collectstatic", "collects static files")
     collect_static(django)
@@ -62,7 +62,7 @@ def note_failing_error_pages(django: Django) -> None:
     failing = printed(django.program("error_pages"), "failing")
     for name, why in sorted(failing.items()):
         text = f"{name} of the project fails itself ({why}): visitors get a bare 500 instead"
-        emit(step="note", text=text + static_file_to_build(why))
+        note("note", text + static_file_to_build(why))
 
 
 def static_file_to_build(why: str) -> str:
@@ -103,7 +103,7 @@ def stage_settings() -> None:
     They are in memory, not on the disk.
     """
     places.staged().mkdir(parents=True, mode=0o750)
-    for name, text in ORDERS["files"].items():
+    for name, text in ship_orders()["files"].items():
         path = places.staged() / name
         if not path.resolve().is_relative_to(places.staged().resolve()):
             raise Failed(

@@ -11,7 +11,7 @@ from on_host.configuration import deploy, state
 from on_host.configuration.switch import prune as prune_generations
 from on_host.configuration.switch import write_journal
 from on_host.files import point
-from on_host.orders import ORDERS, Json
+from on_host.orders import ORDERS, Json, ship_orders
 from on_host.recovery import settle
 from on_host.release import made_from, modules
 from on_host.release.check import try_backend
@@ -19,7 +19,7 @@ from on_host.release.database import migrate
 from on_host.release.folders import discard
 from on_host.release.stage import put, stage
 from on_host.release.state import activation_of, names_in, unharmed, used_venvs
-from on_host.runtime import Failed, emit, step
+from on_host.runtime import Failed, note, step
 from on_host.services import await_workers, has_service, restart_service
 from on_host.user import prepare_user
 
@@ -43,7 +43,7 @@ class Switch(two_phase.Work):
     def stage_configuration(self, code: Path) -> None:
         """Stage the configuration that this release needs, if the live one does not fit."""
         live = places.CONFIGURATION
-        if not places.is_backend() or ORDERS.get("moving"):
+        if not places.is_backend() or ship_orders().get("moving"):
             return
         if not live.exists() or modules.fits(live, code):
             return
@@ -153,13 +153,13 @@ def note_migrations_no_longer_held(before: str | None, to: str) -> None:
     gone = shipped.no_longer_held(before, to)
     if gone:
         text = f"does not hold these migrations, which stay applied: {', '.join(gone)}"
-        emit(step="note", text=text)
+        note("note", text)
 
 
 def note_what_it_was_made_from() -> None:
     """Record the keys of the config that this release was made from."""
-    if ORDERS.get("made_from") is not None:
-        made_from.note(str(ORDERS["id"]), ORDERS["made_from"])
+    if ship_orders().get("made_from") is not None:
+        made_from.note(ship_orders()["id"], ship_orders()["made_from"])
 
 
 def restart() -> None:

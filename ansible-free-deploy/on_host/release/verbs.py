@@ -21,7 +21,7 @@ from on_host import (
     two_phase,
 )
 from on_host.disk import trouble
-from on_host.orders import ORDERS, Json
+from on_host.orders import ORDERS, Json, release_rollback_orders, ship_orders
 from on_host.recovery import recover
 from on_host.release.stage import sweep
 from on_host.release.state import (
@@ -41,7 +41,7 @@ from on_host.work import ended, kind_of, report, told, under_the_lock
 
 def facts() -> Json:
     """What the operator's side needs to choose wheels and to see whether there is work to do."""
-    name_checks.refuse(places.app(), ORDERS.get("moving"))
+    name_checks.refuse(places.app(), ship_orders().get("moving"))
     replacement.refuse()
     libc, version = platform.libc_ver()
     return {
@@ -65,8 +65,8 @@ def install() -> Json:
     whole configuration, for a release that needs it) and its probes.
     """
     finished = recover()
-    to = str(ORDERS["id"])
-    with moves.entered(places.app(), ORDERS.get("moving") or {}):
+    to = ship_orders()["id"]
+    with moves.entered(places.app(), ship_orders().get("moving") or {}):
         sweep()
         before = places.current_id()
         if before == to and settled():
@@ -93,14 +93,15 @@ def rollback() -> Json:
     with moves.entered(places.app(), {}):
         sweep()
         before = places.current_id()
-        to = ORDERS.get("to") or previous()
+        to = release_rollback_orders()["to"] or previous()
         if to is None:
             raise Failed("there is no release before this one here; `fab ship` puts one")
         if to == before:
             return {"changed": finished, "release": to, "previous": previous()}
-        if ORDERS.get("from") not in (None, before):
+        leaving = release_rollback_orders()["from"]
+        if leaving not in (None, before):
             raise Failed(
-                f"release {before} serves here by now, no longer {ORDERS['from']}; run this again"
+                f"release {before} serves here by now, no longer {leaving}; run this again"
             )
         here = [name for name in complete_releases() if activation_of(name)]
         if to not in here:
@@ -129,7 +130,7 @@ def hand_over() -> int:
 
 def do() -> int:
     """The unit's part."""
-    target = str(ORDERS.get("id") or ORDERS.get("to"))
+    target = str(ship_orders().get("id") or release_rollback_orders().get("to"))
     try:
         result = under_the_lock(WORK[ORDERS["verb"]])
     except (Failed, OSError) as problem:

@@ -1,0 +1,181 @@
+"""What a host answers to each verb, as typed dictionaries: the `result` of the last event.
+
+See `protocol.py`; as there, a host never loads this module.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from on_host.states import Ending
+
+Json = dict[str, Any]
+
+
+class AuditLine(TypedDict, total=False):
+    """One line of the host's history, as `audit.py` writes it; `number` is its place there."""
+
+    at: str
+    who: str
+    commit: str | None
+    deploy: str | None
+    kind: str
+    generation: str | None
+    release: str | None
+    result: str
+    seconds: float
+    number: int
+    previous: str | None
+    copy: str
+    revision: str
+
+
+class HistoryAnswer(TypedDict):
+    current: str | None
+    kept: list[str]
+    leads_to: dict[str, str]
+    deploys: list[AuditLine]
+    release: str | None
+    releases: list[str]
+    ships: list[AuditLine]
+
+
+class KeptRelease(TypedDict):
+    revision: str
+    migrations: list[str]
+
+
+class ReleasesAnswer(TypedDict):
+    current: str | None
+    last: AuditLine | None
+    ships: list[AuditLine]
+    kept: dict[str, KeptRelease]
+
+
+class LogsAnswer(TypedDict):
+    text: str
+
+
+class _MadeFrom(TypedDict, total=False):
+    made_from: Json | None
+    to_ship: list[str]  # the operator's side puts it in the place of `made_from`
+
+
+class _Found(_MadeFrom):
+    generation: str | None
+    release: str | None  # its folder
+    unfinished: bool
+    in_doubt: bool
+
+
+class PlanAnswer(_Found):
+    differs: list[str]
+    diff: dict[str, str]
+    restarts: dict[str, str]
+
+
+class HeldAnswer(_Found):
+    """What a host holds and what its processes loaded."""
+
+    revision: str | None
+    last_ship: AuditLine | None
+    units: dict[str, str]
+    workers_killed: int
+    release_changed: list[str]
+    replaced: str
+
+
+class StatusAnswer(HeldAnswer):
+    differs: list[str]
+    restarts: dict[str, str]
+
+
+class HttpAnswer(TypedDict, total=False):
+    """One raw answer, or the `problem` that prevented it. `bare`: gunicorn's own error page."""
+
+    status: int
+    headers: list[list[str]]
+    bare: bool
+    problem: str
+
+
+class ExamineAnswer(StatusAnswer):
+    diff: dict[str, str]
+    answers: list[HttpAnswer]
+    last_words: str
+    request_log: list[str] | None
+
+
+class OutcomeAnswer(TypedDict):
+    outcome: Ending
+
+
+class _Timed(TypedDict, total=False):
+    phases: dict[str, float]
+    seconds: float
+
+
+class _Deployed(_Timed):
+    changed: bool
+    restarted: dict[str, str]
+    generation: str
+
+
+class DeployAnswer(_Deployed, total=False):
+    """deploy and rollback."""
+
+    differs: list[str]
+    made_from: Json | None
+    to_ship: list[str]
+
+
+class FactsAnswer(TypedDict):
+    python: str
+    python_full: str
+    machine: str
+    libc: str
+    release: str | None
+    made_from: Json | None
+    settled: bool
+    releases: list[str]
+    venvs: list[str]
+
+
+class _Shipped(_Timed):
+    changed: bool
+    release: str
+    previous: str | None
+
+
+class ShipAnswer(_Shipped, total=False):
+    """ship and rollback-release. `copy` is of the database, `configuration` a generation's id."""
+
+    copy: str
+    configuration: str
+
+
+class CloseAnswer(TypedDict):
+    closing: str
+
+
+class CopyAnswer(TypedDict):
+    closing: str
+    size: int
+    digest: str
+    told: Json
+
+
+class _Restored(TypedDict):
+    restored: bool
+
+
+class RestoreAnswer(_Restored, total=False):
+    told: Json
+
+
+class DoneAnswer(TypedDict):
+    """There is nothing to say."""
+
+
+class FirstBootAnswer(TypedDict):
+    text: str

@@ -1,0 +1,274 @@
+"""What operator and host say to each other: orders, events and answers, as typed dictionaries.
+
+Both sides are written against this module, and mypy checks them. A host never loads it: there it is
+imported for the type checker alone. On the wire all of it is JSON:
+
+    operator → host    one order, then whatever the verb reads, then one line for each question's
+                       answer (`states.ANSWERS`); an empty line is a sign of life
+    host → operator    events, one a line; the last one is a result or an error
+
+Keys may be added; one that is here keeps its name and its meaning, because a unit that an older kit
+has started may still run. Values without a type of their own (`Json`) come from the config and are
+handed through.
+"""
+
+from __future__ import annotations
+
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    TypedDict,
+    TypeVar,
+    Union,
+    final,
+)
+
+from on_host import answers
+
+Json = dict[str, Any]
+
+# ------------------------------------------------------------------------------------------- orders
+
+
+class _Basic(TypedDict):
+    app: str
+    who: str
+
+
+class Orders(_Basic, total=False):
+    """What the orders of any verb may hold."""
+
+    verb: str
+    role: str  # "backend" or "frontend"
+    user: str  # of the application, where it is not `app`
+    commit: str | None  # of the kit, for the audit; of the application in a ship
+    deploy: str  # id of the transaction
+    together: bool  # other hosts take part
+    wait_s: int  # for another change on the host
+    units: list[str]
+    secrets: dict[str, str]  # values that no message may hold
+    probes: Probes
+    logins: Logins
+    replacement: str  # id of the replacement that is under way
+    # What a process on the host adds to its own orders.
+    job: str  # the folder of the unit that carries them out
+    participants: list[str]
+    # For tests alone.
+    root: str
+    die_at: str | None
+    silence_s: float
+    limit_s: int
+    workers_s: int
+
+
+class Probes(TypedDict, total=False):
+    """What must be answered once a generation serves: `pages` for a frontend, else origins."""
+
+    host: str
+    pages: dict[str, str]  # path → text that it must hold
+    allowed: list[str]
+    refused: list[str]
+    wildcard: bool
+
+
+class _Logins(TypedDict):
+    user: str
+    keys: list[str]  # OpenSSH public key lines
+
+
+class Logins(_Logins, total=False):
+    """Who may log in. `own` is kind and data of the key that this login used."""
+
+    own: str | None
+
+
+class LookOrders(Orders, total=False):
+    """history, logs, releases: what the host remembers."""
+
+    count: int
+
+
+class StatusOrders(Orders):
+    """`outline` is a generation without texts: see `configuration/outline.py`."""
+
+    outline: Json
+
+
+class _ConfigurationOrders(Orders):
+    generation: Json
+
+
+class DeployOrders(_ConfigurationOrders, total=False):
+    """plan and deploy."""
+
+    restart: bool
+
+
+class RollbackOrders(_ConfigurationOrders):
+    """`to` is the id of a generation that is on the host."""
+
+    to: str
+
+
+class ExamineOrders(_ConfigurationOrders):
+    """`questions`: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]]."""
+
+    questions: list[list[Any]]
+
+
+class OutcomeOrders(Orders):
+    transaction: str
+
+
+class FactsOrders(Orders, total=False):
+    """`moving`: name of another application → "renamed" or "removed"."""
+
+    moving: dict[str, str]
+
+
+class _ShipOrders(Orders):
+    id: str
+    label: str
+    revision: str
+    digest: str | None  # of what is sent; None where the host has it
+    size: int
+    lock: str | None
+    wheels: dict[str, str]
+    wsgi: str
+    settings: str
+    files: dict[str, str]
+    env: dict[str, str]
+    unit: str  # the text of the service's unit
+    generation: Json | None
+
+
+class ShipOrders(_ShipOrders, total=False):
+    """ship: the release `id`, whose archive follows the orders."""
+
+    moving: dict[str, str]
+    made_from: Json
+
+
+# A field that is named `from` can't stand in a class.
+_Leaving = TypedDict("_Leaving", {"from": "str | None"})
+
+
+class ReleaseRollbackOrders(Orders, _Leaving):
+    """rollback-release: to the release `to`, or to the one before; only if `from` still serves."""
+
+    to: str | None
+
+
+class _ReplacementOrders(Orders):
+    name: str  # of the host
+
+
+class ReplacementOrders(_ReplacementOrders, total=False):
+    """close, copy, reopen, restore, settle: `fab replace`."""
+
+    most: int  # bytes that the operator has room for in `place`
+    place: str
+    closing: str
+    size: int
+    digest: str
+    generation: str  # the id of the one that takes no writes
+
+
+class FirstBootOrders(TypedDict):
+    """`question` is shell."""
+
+    question: str
+
+
+# ------------------------------------------------------------------------------------------- events
+
+
+@final
+class ProgramEvent(TypedDict):
+    """The first event, of `bootstrap.py`: whether the program has to be sent."""
+
+    program: Literal["kept", "missing"]
+
+
+@final
+class BeatEvent(TypedDict):
+    """A sign of life."""
+
+    beat: bool
+
+
+@final
+class StepEvent(TypedDict):
+    """A step begins. `wait` and `follow` are those of a host that waits for another change."""
+
+    step: str
+    text: str
+
+
+@final
+class GateEvent(TypedDict):
+    """A question: the work goes on when it is answered (`states.ANSWERS`)."""
+
+    gate: str
+
+
+@final
+class DataEvent(TypedDict):
+    """A piece of what is copied off the host, in base64."""
+
+    data: str
+
+
+@final
+class ResultEvent(TypedDict):
+    """The last event of what went well: the verb's answer."""
+
+    result: Any
+
+
+class _ErrorEvent(TypedDict):
+    error: str
+    detail: str
+
+
+@final
+class ErrorEvent(_ErrorEvent, total=False):
+    """The last event of what failed."""
+
+    left_alone: bool  # this host is as it was, as another one failed
+    in_doubt: bool  # it serves the target, and does not know whether the others do
+
+
+Event = Union[  # noqa: UP007 - Python 3.9 evaluates it
+    ProgramEvent, BeatEvent, StepEvent, GateEvent, DataEvent, ResultEvent, ErrorEvent
+]
+
+# -------------------------------------------------------------------------------------------- verbs
+
+Given = TypeVar("Given")
+Answer = TypeVar("Answer")
+
+
+class Verb(str, Generic[Given, Answer]):
+    """What a host can be asked to do, with the types of its orders and of its answer."""
+
+
+HISTORY: Verb[LookOrders, answers.HistoryAnswer] = Verb("history")
+LOGS: Verb[LookOrders, answers.LogsAnswer] = Verb("logs")
+RELEASES: Verb[LookOrders, answers.ReleasesAnswer] = Verb("releases")
+STATUS: Verb[StatusOrders, answers.StatusAnswer] = Verb("status")
+PLAN: Verb[DeployOrders, answers.PlanAnswer] = Verb("plan")
+EXAMINE: Verb[ExamineOrders, answers.ExamineAnswer] = Verb("examine")
+OUTCOME: Verb[OutcomeOrders, answers.OutcomeAnswer] = Verb("outcome")
+DEPLOY: Verb[DeployOrders, answers.DeployAnswer] = Verb("deploy")
+ROLLBACK: Verb[RollbackOrders, answers.DeployAnswer] = Verb("rollback")
+FACTS: Verb[FactsOrders, answers.FactsAnswer] = Verb("facts")
+SHIP: Verb[ShipOrders, answers.ShipAnswer] = Verb("ship")
+RELEASE_ROLLBACK: Verb[ReleaseRollbackOrders, answers.ShipAnswer] = Verb("rollback-release")
+CLOSE: Verb[ReplacementOrders, answers.CloseAnswer] = Verb("close")
+COPY: Verb[ReplacementOrders, answers.CopyAnswer] = Verb("copy")
+REOPEN: Verb[ReplacementOrders, answers.DoneAnswer] = Verb("reopen")
+RESTORE: Verb[ReplacementOrders, answers.RestoreAnswer] = Verb("restore")
+SETTLE: Verb[ReplacementOrders, answers.DoneAnswer] = Verb("settle")
+FIRST_BOOT: Verb[FirstBootOrders, answers.FirstBootAnswer] = Verb("first-boot")
