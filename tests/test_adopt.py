@@ -731,7 +731,7 @@ def test_without_a_frontend_only_that_is_missing(tmp_path: Path) -> None:
     (app / "dist" / "index.html").unlink()
     result = adopted(app, tmp_path / "kit")
     assert "# TODO: the folder that your build writes" in result.config.read_text()
-    assert "no built frontend was found beside it" in decisions(result)
+    assert "no built frontend was found next to it" in decisions(result)
     with pytest.raises(SettingsError) as caught:
         config(result)
     assert [line.split(": ")[1] for line in caught.value.problems] == ["frontend_path"]

@@ -713,7 +713,7 @@ def test_production_settings_are_preferred(tmp_path: Path) -> None:
     }
     result = adopted(write(tmp_path, "", files), tmp_path / "kit")
     assert config(result).settings == "shop.settings.prod"
-    assert "shop.settings, which wsgi.py names, takes shop/settings/dev.py in" in row(
+    assert "shop.settings, which wsgi.py names, imports shop/settings/dev.py" in row(
         result, "settings"
     )
     del files["shop/settings/prod.py"]
@@ -812,6 +812,61 @@ version = "1.0"
     )
     assert "uwsgi==2.0.31 comes as source alone" in told and "`uv remove uwsgi`" in told
     assert "mysqlclient" not in told
+
+
+EXTRA = """[project]
+name = "shop"
+version = "1"
+dependencies = ["django"]
+[project.optional-dependencies]
+docs = ["sphinx"]
+test = ["pytest", "Django-Environ>=0.11", "django-debug-toolbar"]
+"""
+
+
+def test_package_that_only_an_extra_has(tmp_path: Path) -> None:
+    """A module that the settings import, or an app, is named with the extra of pyproject.toml that
+    alone has its package, and with the way to ask for it."""
+    more = "import environ\nINSTALLED_APPS += ['debug_toolbar']\n"
+    files = {"requirements.txt": "", "pyproject.toml": EXTRA}
+    said = with_settings(tmp_path, more, files)[1]
+    assert (
+        "the settings import environ, and django-environ is only in the extra 'test' of"
+        " pyproject.toml, which is not installed (shop/settings.py:11)"
+    ) in said
+    assert "debug_toolbar, and django-debug-toolbar is only in the extra 'test'" in said
+    command = "uv pip compile pyproject.toml --extra test -o requirements-hosts.txt"
+    assert f"run `{command}` in the folder of pyproject.toml" in said
+    assert "write `requirements: requirements-hosts.txt` into the file" in said
+    assert "sphinx" not in said and "pytest" not in said
+
+
+def test_extra_of_a_pyproject_above(tmp_path: Path) -> None:
+    """The list is written where pyproject.toml is, and named from the folder with manage.py; with a
+    uv.lock it is exported from that."""
+    lock = "version = 1\n[[package]]\nname = 'shop'\nversion = '1'\nsource = {virtual = '.'}\n"
+    app = write(tmp_path / "top", PLAIN + "import environ\n", {"requirements.txt": ""})
+    (tmp_path / "top" / "pyproject.toml").write_text(EXTRA)
+    (tmp_path / "top" / "uv.lock").write_text(lock.replace("'", '"'))
+    git(tmp_path / "top")
+    said = decisions(adopted(app, tmp_path / "kit"))
+    assert "uv export --no-dev --no-emit-project --extra test -o requirements-hosts.txt" in said
+    assert "write `requirements: ../requirements-hosts.txt` into the file" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "listed"),
+    [
+        ("import environ\n", EXTRA.replace('["django"]', '["django", "django-environ"]')),
+        ("try:\n    import environ\nexcept ImportError:\n    X = 1\n", EXTRA),
+        ("import os\nif os.getenv('TEST'):\n    import environ\n", EXTRA),
+        ("import sphinx_theme\n", EXTRA),
+    ],
+)
+def test_no_extra_is_needed(tmp_path: Path, settings: str, listed: str) -> None:
+    """The package is installed as well, or the settings load without it, or no extra has it."""
+    files = {"requirements.txt": "", "pyproject.toml": listed}
+    assert "extra '" not in with_settings(tmp_path, settings, files)[1]
 
 
 @pytest.mark.parametrize(

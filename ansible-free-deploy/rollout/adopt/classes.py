@@ -1,8 +1,7 @@
-"""Settings that stand in classes.
+"""Settings that are classes, or come from classes. Pure.
 
 django-configurations makes settings of a class's attributes, and a variable names the class.
-pydantic-settings makes variables of a class's fields, and settings read them from what the class
-makes. Pure.
+pydantic-settings makes variables of a class's fields, and settings read them from an instance.
 """
 
 from __future__ import annotations
@@ -13,20 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rollout.adopt.environment import Lookup
-from rollout.adopt.values import NOTHING, Computed, External, Names, Scope, Setting, unset
+from rollout.adopt.environment import Lookup, known_default
+from rollout.adopt.values import NOTHING, Computed, External, Names, Scope, Setting
 from rollout.render import places
 
 if TYPE_CHECKING:
-    from rollout.adopt.expressions import Expressions
+    from rollout.adopt.lookups import Lookups
 
 VARIABLE = places.CONFIGURATION
-CONFIGURATION, SCHEMA, PLAIN, MADE = (
-    "django-configurations",
-    "pydantic-settings",
-    "a class",
-    "what a class makes",
-)
+CONFIGURATION = "django-configurations"
+SCHEMA = "pydantic-settings"
+PLAIN = "a class"
+INSTANCE = "an instance of a class"
 _BASES = {
     "configurations.Configuration": CONFIGURATION,
     "configurations.base.Configuration": CONFIGURATION,
@@ -37,8 +34,8 @@ _BASES = {
     "object": PLAIN,
 }
 _VALUES = "configurations.values."
-# django-configurations: the variable of a value that has one of its own, without the usual DJANGO_
-# in front.
+# The values of django-configurations that look up a variable of a fixed name, without DJANGO_ in
+# front.
 _OWN_VARIABLE = {
     "DatabaseURLValue": "DATABASE_URL",
     "CacheURLValue": "CACHE_URL",
@@ -66,8 +63,10 @@ _ANNOTATED = {
 
 @dataclass(frozen=True, eq=False)
 class Group(External):
-    """A class of the project, or what it makes (MADE), with its attributes; `fields` are those of a
-    SCHEMA."""
+    """A class of the project or an instance of one, with its attributes.
+
+    `fields` are those of a SCHEMA, and `prefix` is what the names of their variables begin with.
+    """
 
     kind: str = PLAIN
     attributes: Names = field(default_factory=dict, repr=False)
@@ -77,7 +76,7 @@ class Group(External):
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a SCHEMA: what it looks up, its default, and where it stands."""
+    """A field of a SCHEMA: the variable that it looks up, its default, and its place."""
 
     lookup: Lookup
     default: Any
@@ -87,259 +86,307 @@ class Field:
 
 @dataclass(frozen=True, eq=False)
 class Late(External):
-    """A value of django-configurations: its variable is known when the attribute has its name."""
+    """A value of django-configurations, whose variable depends on the attribute's name."""
 
-    given: Sequence[Any] = ()
-    words: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Sequence[Any] = ()
+    keywords: Mapping[str, Any] = field(default_factory=dict)
 
     def lookup(self, attribute: str) -> Lookup | None:
-        """What it looks up as this attribute; None where it looks up nothing."""
-        kind = self.name.removeprefix(_VALUES)
-        if self.words.get("environ", True) is False:
+        """The variable that it looks up as this attribute; None where it looks up none."""
+        if self.keywords.get("environ", True) is False:
             return None
-        own = _OWN_VARIABLE.get(kind)
-        prefix = self.words.get("environ_prefix", None if own else "DJANGO")
-        name = str(self.words.get("environ_name") or own or attribute)
-        required = kind == "SecretValue" or self.words.get("environ_required") is True
-        full = f"{prefix.rstrip('_')}_{name}" if isinstance(prefix, str) and prefix else name
-        return Lookup(
-            full, NOTHING if required else known_default(self.default), _KINDS.get(kind, "")
-        )
+        kind = self.name.removeprefix(_VALUES)
+        is_required = kind == "SecretValue" or self.keywords.get("environ_required") is True
+        default = NOTHING if is_required else known_default(self.default)
+        return Lookup(self._variable(kind, attribute), default, _KINDS.get(kind, ""))
+
+    def _variable(self, kind: str, attribute: str) -> str:
+        fixed = _OWN_VARIABLE.get(kind)
+        name = str(self.keywords.get("environ_name") or fixed or attribute)
+        usual = None if fixed else "DJANGO"
+        prefix = self.keywords.get("environ_prefix", usual)
+        if not isinstance(prefix, str) or not prefix:
+            return name
+        return f"{prefix.rstrip('_')}_{name}"
 
     @property
     def default(self) -> Any:
-        """What it is without its variable."""
-        return self.words.get("default", self.given[0] if self.given else None)
+        """Its value without its variable."""
+        first = self.arguments[0] if self.arguments else None
+        return self.keywords.get("default", first)
 
 
-def late(name: str, given: Sequence[Any], words: Mapping[str, Any]) -> Late | None:
-    """What calling `name` gives, if that is a value of django-configurations."""
-    is_value = name.startswith(_VALUES) and name.endswith("Value")
-    return Late(name, tuple(given), dict(words)) if is_value else None
+def late(name: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Late | None:
+    """The value of django-configurations that calling `name` makes; None for any other call."""
+    if not name.startswith(_VALUES) or not name.endswith("Value"):
+        return None
+    return Late(name, tuple(arguments), dict(keywords))
 
 
-def known_default(value: Any) -> Any:
-    """A default as lookups have it: never NOTHING, which means that there is none."""
-    plain = unset(value)
-    return External("a default") if plain is NOTHING else plain
-
-
-# ---------------------------------------------------------------------------------- reading a class
+# --------------------------------------------------------------------------------- reading a class
 
 
 def made(
-    reader: Expressions, node: ast.ClassDef, bases: Sequence[Any], body: Names, scope: Scope
+    reader: Lookups, node: ast.ClassDef, bases: Sequence[Any], body: Names, scope: Scope
 ) -> Group | None:
-    """The class that a statement makes, `body` being the names that it sets; None for one that is
-    not followed."""
+    """The class that a statement makes; None where it is not followed.
+
+    `body` are the names that its body sets.
+    """
     kinds = [_kind(base) for base in bases]
     if None in kinds:
         return None
-    kind = next((one for one in kinds if one in (CONFIGURATION, SCHEMA)), PLAIN)
     groups = [base for base in bases if isinstance(base, Group)]
-    attributes = {name: one for base in reversed(groups) for name, one in base.attributes.items()}
     name = f"{scope.module}.{node.name}"
-    if kind is SCHEMA:
+    special = [kind for kind in kinds if kind in (CONFIGURATION, SCHEMA)]
+    kind = special[0] if special else PLAIN
+    if kind == SCHEMA:
         return _schema(reader, node, name, groups, scope)
-    own = {one: _settled(reader, one, setting, node, scope) for one, setting in body.items()}
-    return Group(name, kind, {**attributes, **own})
+    attributes: Names = {}
+    for base in reversed(groups):
+        attributes.update(base.attributes)
+    for attribute, setting in body.items():
+        attributes[attribute] = _settled(reader, attribute, setting, node, scope)
+    return Group(name, str(kind), attributes)
 
 
 def _kind(base: Any) -> str | None:
     if isinstance(base, Group):
-        return base.kind if base.kind != MADE else None
-    return _BASES.get(base.name) if isinstance(base, External) else None
+        return base.kind if base.kind != INSTANCE else None
+    if isinstance(base, External):
+        return _BASES.get(base.name)
+    return None
 
 
 def _settled(
-    reader: Expressions, name: str, one: Setting, node: ast.ClassDef, scope: Scope
+    reader: Lookups, name: str, setting: Setting, node: ast.ClassDef, scope: Scope
 ) -> Setting:
-    if not isinstance(one.value, Late):
-        return one
-    found = one.value.lookup(name)
-    line = next((part for part in node.body if name in _targets(part)), node)
-    return Setting(reader.look_up(found, line, scope) if found else one.value.default, one.where)
+    """An attribute, looked up now that its name is known."""
+    value = setting.value
+    if not isinstance(value, Late):
+        return setting
+    lookup = value.lookup(name)
+    if lookup is None:
+        return Setting(value.default, setting.where)
+    line = _assignment_of(name, node)
+    return Setting(reader.look_up(lookup, line, scope), setting.where)
+
+
+def _assignment_of(name: str, node: ast.ClassDef) -> ast.stmt:
+    for statement in node.body:
+        if name in _targets(statement):
+            return statement
+    return node
 
 
 def _targets(node: ast.stmt) -> list[str]:
-    return [
-        one.id
-        for one in ast.walk(node)
-        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
-    ]
+    names = []
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+            names.append(part.id)
+    return names
 
 
-# -------------------------------------------------------------------------------- pydantic-settings
+# ------------------------------------------------------------------------------- pydantic-settings
 
 
 def _schema(
-    reader: Expressions, node: ast.ClassDef, name: str, bases: Sequence[Group], scope: Scope
+    reader: Lookups, node: ast.ClassDef, name: str, bases: Sequence[Group], scope: Scope
 ) -> Group:
-    prefix = next((base.prefix for base in bases), "")
-    for call in node.body:
-        prefix = _prefix(reader, call, scope, prefix)
-    fields = {key: one for base in reversed(bases) for key, one in base.fields.items()}
-    for part in node.body:
-        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
-            key, kind = part.target.id, _of_annotation(part.annotation)
-            if key != "model_config" and not key.startswith("_") and kind != "ClassVar":
-                fields[key] = _field(reader, key, kind, part, scope, prefix)
+    prefix = bases[0].prefix if bases else ""
+    for statement in node.body:
+        prefix = _prefix(reader, statement, scope, prefix)
+    fields: dict[str, Field] = {}
+    for base in reversed(bases):
+        fields.update(base.fields)
+    for statement in node.body:
+        if not isinstance(statement, ast.AnnAssign):
+            continue
+        if not isinstance(statement.target, ast.Name):
+            continue
+        key = statement.target.id
+        kind = _annotated_type(statement.annotation)
+        if key != "model_config" and not key.startswith("_") and kind != "ClassVar":
+            fields[key] = _field(reader, key, kind, statement, scope, prefix)
     return Group(name, SCHEMA, {}, fields, prefix)
 
 
-def _prefix(reader: Expressions, node: ast.stmt, scope: Scope, before: str) -> str:
+def _prefix(reader: Lookups, node: ast.stmt, scope: Scope, before: str) -> str:
     """`env_prefix`, in model_config or, in older versions, in a class Config."""
-    words = [word for one in ast.walk(node) if isinstance(one, ast.Call) for word in one.keywords]
-    found = [word.value for word in words if word.arg == "env_prefix"]
+    for expression in _prefix_expressions(node):
+        value = reader.value(expression, scope)
+        if isinstance(value, str):
+            return value
+    return before
+
+
+def _prefix_expressions(node: ast.stmt) -> list[ast.expr]:
+    by_keyword: list[ast.expr] = []
+    by_class: list[ast.expr] = []
+    by_key: list[ast.expr] = []
+    for part in ast.walk(node):
+        if isinstance(part, ast.Call):
+            by_keyword += [word.value for word in part.keywords if word.arg == "env_prefix"]
+        elif isinstance(part, ast.Dict):
+            by_key += _values_of_key(part, "env_prefix")
     if isinstance(node, ast.ClassDef) and node.name == "Config":
-        found += [
-            one.value
-            for one in node.body
-            if isinstance(one, ast.Assign) and "env_prefix" in _targets(one)
-        ]
-    for one in ast.walk(node):
-        if isinstance(one, ast.Dict):
-            keys = zip(one.keys, one.values, strict=True)
-            found += [
-                value
-                for key, value in keys
-                if isinstance(key, ast.Constant) and key.value == "env_prefix"
-            ]
-    values = [reader.value(one, scope) for one in found]
-    return next((one for one in values if isinstance(one, str)), before)
+        for statement in node.body:
+            if isinstance(statement, ast.Assign) and "env_prefix" in _targets(statement):
+                by_class.append(statement.value)
+    return [*by_keyword, *by_class, *by_key]
 
 
-def _of_annotation(node: ast.expr) -> str:
-    """The type that a text is read as: the first name of `list[str]`, `int | None`,
+def _values_of_key(node: ast.Dict, name: str) -> list[ast.expr]:
+    values = []
+    for key, value in zip(node.keys, node.values, strict=True):
+        if isinstance(key, ast.Constant) and key.value == name:
+            values.append(value)
+    return values
+
+
+def _annotated_type(node: ast.expr) -> str:
+    """The type that a text is parsed as: the first name of `list[str]`, `int | None`,
     `Optional[bool]`."""
-    names = [
-        one.id if isinstance(one, ast.Name) else one.attr
-        for one in ast.walk(node)
-        if isinstance(one, (ast.Name, ast.Attribute))
-    ]
-    return next(
-        (one for one in names if one not in ("Optional", "Union", "Annotated", "typing", "None")),
-        "",
-    )
+    for part in ast.walk(node):
+        name = ""
+        if isinstance(part, ast.Name):
+            name = part.id
+        elif isinstance(part, ast.Attribute):
+            name = part.attr
+        if name and name not in ("Optional", "Union", "Annotated", "typing", "None"):
+            return name
+    return ""
 
 
 def _field(
-    reader: Expressions, key: str, kind: str, node: ast.AnnAssign, scope: Scope, prefix: str
+    reader: Lookups, key: str, kind: str, node: ast.AnnAssign, scope: Scope, prefix: str
 ) -> Field:
-    given, words, default = _declared(reader, node.value, scope)
-    alias = next(
-        (words[word] for word in ("validation_alias", "alias", "env") if word in words), None
-    )
-    names = [one for one in (alias if isinstance(alias, list) else [alias]) if isinstance(one, str)]
-    name = names[0] if names else f"{prefix}{key}"
-    if given and default is NOTHING:
-        default = given[0]
-    lookup = Lookup(
-        name.upper(),
-        NOTHING if default is NOTHING else known_default(default),
-        _ANNOTATED.get(kind.lower(), ""),
-    )
+    keywords, default = _declaration(reader, node.value, scope)
+    name = _alias(keywords) or f"{prefix}{key}"
+    plain = NOTHING if default is NOTHING else known_default(default)
+    lookup = Lookup(name.upper(), plain, _ANNOTATED.get(kind.lower(), ""))
     return Field(lookup, default, node, scope)
 
 
-def _declared(
-    reader: Expressions, value: ast.expr | None, scope: Scope
-) -> tuple[list[Any], dict[str, Any], Any]:
-    """The arguments of `Field(…)`, and the default, NOTHING where there is none."""
+def _alias(keywords: Mapping[str, Any]) -> str:
+    """The name of a field's variable, where `Field(…)` names one."""
+    for keyword in ("validation_alias", "alias", "env"):
+        if keyword not in keywords:
+            continue
+        value = keywords[keyword]
+        names = value if isinstance(value, list) else [value]
+        texts = [name for name in names if isinstance(name, str)]
+        return texts[0] if texts else ""
+    return ""
+
+
+def _declaration(
+    reader: Lookups, value: ast.expr | None, scope: Scope
+) -> tuple[dict[str, Any], Any]:
+    """The keywords of `Field(…)`, and the default, NOTHING where there is none."""
     if value is None:
-        return [], {}, NOTHING
-    if not (isinstance(value, ast.Call) and ast.unparse(value.func).rpartition(".")[2] == "Field"):
-        return [], {}, _unless_dots(value, reader.value(value, scope))
-    words = {word.arg: _arguments(reader, word.value, scope) for word in value.keywords if word.arg}
-    given = [
-        reader.value(one, scope) for one in value.args if _unless_dots(one, None) is not NOTHING
-    ]
-    if "default_factory" in words:
-        return [], words, Computed()
-    default = next((word.value for word in value.keywords if word.arg == "default"), None)
-    return given, words, _unless_dots(default, words.get("default")) if default else NOTHING
+        return {}, NOTHING
+    if not isinstance(value, ast.Call) or not _is_called(value, "Field"):
+        return {}, NOTHING if _is_dots(value) else reader.value(value, scope)
+    keywords = {}
+    for keyword in value.keywords:
+        if keyword.arg:
+            keywords[keyword.arg] = _keyword_value(reader, keyword.value, scope)
+    arguments = [reader.value(node, scope) for node in value.args if not _is_dots(node)]
+    if "default_factory" in keywords:
+        return keywords, Computed()
+    if "default" in keywords and keywords["default"] is not ...:
+        return keywords, keywords["default"]
+    return keywords, arguments[0] if arguments else NOTHING
 
 
-def _unless_dots(node: ast.expr, value: Any) -> Any:
-    """`...` says that there is no default."""
-    return NOTHING if isinstance(node, ast.Constant) and node.value is ... else value
+def _is_called(node: ast.Call, name: str) -> bool:
+    return ast.unparse(node.func).rpartition(".")[2] == name
 
 
-def _arguments(reader: Expressions, node: ast.expr, scope: Scope) -> Any:
-    """AliasChoices("A", "B") as its names."""
+def _is_dots(node: ast.expr) -> bool:
+    """Whether it is `...`, which says that there is no default."""
+    return isinstance(node, ast.Constant) and node.value is ...
+
+
+def _keyword_value(reader: Lookups, node: ast.expr, scope: Scope) -> Any:
+    """The value of a keyword; AliasChoices("A", "B") as its names."""
     if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("AliasChoices"):
-        return [reader.value(one, scope) for one in node.args]
+        return [reader.value(choice, scope) for choice in node.args]
     return reader.value(node, scope)
 
 
-def instance(reader: Expressions, group: Group, words: Mapping[str, Any]) -> Any:
-    """What calling a class gives: of a SCHEMA its fields, each looked up; of any other what only a
-    run can tell."""
+def instance(reader: Lookups, group: Group, keywords: Mapping[str, Any]) -> Any:
+    """What calling a class returns.
+
+    Of a SCHEMA it is an instance with each field looked up; of any other class only a run can tell.
+    """
     if group.kind != SCHEMA:
         return Computed()
-    found = {}
+    attributes = {}
     for key, one in group.fields.items():
-        value = words[key] if key in words else _looked_up(reader, one)
-        found[key] = Setting(value, reader.where(one.scope.file, one.node))
-    return Group(group.name, MADE, found)
+        value = keywords[key] if key in keywords else _looked_up(reader, one)
+        attributes[key] = Setting(value, reader.where(one.scope.file, one.node))
+    return Group(group.name, INSTANCE, attributes)
 
 
-def _looked_up(reader: Expressions, one: Field) -> Any:
-    return (
-        one.default
-        if isinstance(one.default, Group)
-        else reader.look_up(one.lookup, one.node, one.scope)
-    )
+def _looked_up(reader: Lookups, one: Field) -> Any:
+    if isinstance(one.default, Group):
+        return one.default
+    return reader.look_up(one.lookup, one.node, one.scope)
 
 
-# -------------------------------------------------------------------------------------- which class
+# ------------------------------------------------------------------------------------- which class
 
 
 def configurations(names: Names) -> list[str]:
     """The classes of django-configurations among a module's names."""
-    return [
-        name
-        for name, one in names.items()
-        if isinstance(one.value, Group) and one.value.kind == CONFIGURATION
-    ]
+    classes = []
+    for name, setting in names.items():
+        if isinstance(setting.value, Group) and setting.value.kind == CONFIGURATION:
+            classes.append(name)
+    return classes
 
 
 def chosen(
     there: Sequence[str], by_scripts: Iterable[str], is_production: re.Pattern[str]
 ) -> tuple[str, str]:
     """The class to deploy with, and why; "" where none can be made out."""
-    live = [name for name in there if is_production.fullmatch(_snake(name))]
-    named = [name for name in by_scripts if name in there]
-    for names, why in (
-        (live, "it looks like the one for production"),
-        (named, f"{VARIABLE} names it"),
-        (there, ""),
-    ):
-        if names and (names is not there or len(there) == 1):
-            return names[0], why or "the only one"
+    for name in there:
+        if is_production.fullmatch(_snake_case(name)):
+            return name, "it looks like the one for production"
+    for name in by_scripts:
+        if name in there:
+            return name, f"{VARIABLE} names it"
+    if len(there) == 1:
+        return there[0], "the only one"
     return "", ""
 
 
-def _snake(name: str) -> str:
+def _snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def configured(names: Names, name: str) -> Names:
-    """A module's names, and over them the settings of one of its classes; where none is named, what
-    all of them have in common, and the rest as what only a run can tell."""
-    there = [names[one].value for one in ([name] if name else configurations(names))]
-    found: Names = {}
-    for group in there:
-        for key, one in _settings(group.attributes):
-            agree = all(
-                key in other.attributes and other.attributes[key].value == one.value
-                for other in there
-            )
-            found[key] = one if agree else Setting(Computed(), one.where)
-    return {**names, **found}
+    """A module's names, and over them the settings of one of its classes.
+
+    Where no class is named, it takes what all of them have in common; only a run can tell the rest.
+    """
+    chosen_names = [name] if name else configurations(names)
+    groups = [names[one].value for one in chosen_names]
+    settings: Names = {}
+    for group in groups:
+        for key, setting in _settings(group.attributes):
+            is_common = all(_has(other, key, setting.value) for other in groups)
+            settings[key] = setting if is_common else Setting(Computed(), setting.where)
+    return {**names, **settings}
+
+
+def _has(group: Group, key: str, value: Any) -> bool:
+    return key in group.attributes and group.attributes[key].value == value
 
 
 def _settings(attributes: Names) -> Iterator[tuple[str, Setting]]:
-    for name, one in attributes.items():
+    for name, setting in attributes.items():
         if name == name.upper() and not name.startswith("_"):
-            yield name, one
+            yield name, setting

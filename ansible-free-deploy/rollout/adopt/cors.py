@@ -55,7 +55,7 @@ def carry(project: Project) -> Carried:
 
 def _by_hand(project: Project, carried: Carried) -> Iterator[Finding]:
     """What its own code writes, each line of it."""
-    for one in project.by_hand:
+    for one in project.written:
         if one.header == headers.SIGNAL:
             cure = "nginx asks no code: write those origins into extra_origins or allowed_shapes"
             yield Finding("a handler of corsheaders' signal decides about origins", one.where, cure)

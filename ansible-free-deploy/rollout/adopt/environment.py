@@ -1,4 +1,4 @@
-"""Which calls look up an environment variable: which one, its default, how its text is read.
+"""Which calls look up an environment variable: its name, its default, how its text is parsed.
 Pure."""
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.core import variables
-from rollout.adopt.values import NOTHING, External, boolean, unset
+from rollout.adopt.operations import boolean
+from rollout.adopt.values import NOTHING, External, unset
 
 ENVIRON = "os.environ"
-_READER = (  # an instance of django-environ's or environs' Env, decouple's config
-    "an environment reader"
-)
+# An instance of django-environ's or environs' Env, or decouple's config.
+_READER = "an environment reader"
 
 _CLASSES = ("Env", "FileAwareEnv", "FileAwareMapping", "AutoConfig", "Config", "EnvConfig")
 _READY = {"decouple.config": "decouple", "starlette.config.config": "decouple"}
@@ -32,14 +32,10 @@ _OWN_VARIABLE = {
     "channels": "CHANNELS_URL",
     "channels_url": "CHANNELS_URL",
 }
-_CAST_SECOND = (
-    "",
-    "get_value",
-    "list",
-    "tuple",
-    "dict",
-    "set",
-)  # of django-environ: (variable, cast, default)
+# Methods of django-environ whose arguments are (variable, cast, default).
+_CAST_SECOND = ("", "get_value", "list", "tuple", "dict", "set")
+_NO_DEFAULT = ("NOTSET", "undefined", "missing", "UNSET")
+_OF_OS = ("os.getenv", f"{ENVIRON}.get", f"{ENVIRON}.pop", f"{ENVIRON}.setdefault")
 _NO_LOOKUP = (
     "read_env",
     "read_envfile",
@@ -59,9 +55,10 @@ _NO_LOOKUP = (
 
 @dataclass(frozen=True)
 class Read:
-    """An environment variable that is looked up; without a `required` one the settings don't load,
-    `unless` what that says, e.g. "DATABASE_URL is set". `kind` is what is made of its text, e.g.
-    "int"; "" for text as it is.
+    """An environment variable that is looked up, and the file and line that do so.
+
+    Without a `required` one the settings don't load. `unless` is the condition under which they
+    do, e.g. "DATABASE_URL is set". `kind` is what its text is parsed as, e.g. "int"; "" for text.
     """
 
     name: str
@@ -73,7 +70,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Lookup:
-    """`default` is what comes of an unset variable, NOTHING where that raises."""
+    """A variable that a call looks up; `default` is NOTHING where an unset variable raises."""
 
     name: str
     default: Any = NOTHING
@@ -84,11 +81,19 @@ class Lookup:
         return self.default is NOTHING
 
     def of(self, text: str) -> Any:
-        """What comes of the variable with this text; NOTHING where that is not followed."""
+        """The value for this text of the variable; NOTHING where that is not known."""
+        cast = _CASTS.get(self.kind)
+        if cast is None:
+            return NOTHING
         try:
-            return _CASTS[self.kind](text) if self.kind in _CASTS else NOTHING
+            return cast(text)
         except ValueError:
             return NOTHING
+
+
+def _items(text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",")]
+    return [part for part in parts if part]
 
 
 _CASTS: dict[str, Callable[[str], Any]] = {
@@ -99,33 +104,40 @@ _CASTS: dict[str, Callable[[str], Any]] = {
     "int": int,
     "float": float,
     "json": json.loads,
-    "list": lambda text: [part.strip() for part in text.split(",") if part.strip()],
+    "list": _items,
 }
 
 
 def is_name(name: object) -> bool:
-    """Whether it can be a variable's: a path or a sentence can't."""
+    """Whether it can be the name of a variable: a path or a sentence can't."""
     return isinstance(name, str) and variables.NAME.fullmatch(name) is not None
 
 
 def reader(name: str) -> External | None:
-    """What calling the class `name` gives, if that reads the environment."""
-    package, last = name.split(".")[0], name.split(".")[-1]
-    if last not in _CLASSES or (last == "Config" and package not in ("decouple", "starlette")):
+    """The environment reader that the class `name` makes; None for any other class."""
+    package = name.split(".")[0]
+    last = name.split(".")[-1]
+    if last not in _CLASSES:
         return None
-    kind = "environs" if package == "environs" else "decouple" if "Config" in last else "environ"
-    return External(f"{_READER} ({kind})")
+    if last == "Config" and package not in ("decouple", "starlette"):
+        return None
+    return External(f"{_READER} ({_kind_of_reader(package, last)})")
+
+
+def _kind_of_reader(package: str, class_name: str) -> str:
+    if package == "environs":
+        return "environs"
+    if "Config" in class_name:
+        return "decouple"
+    return "environ"
 
 
 def concerns(name: str) -> bool:
     """Whether a name from outside has to do with the environment."""
-    return name.split(".")[0] in (
-        "os",
-        "environ",
-        "environs",
-        "decouple",
-        "starlette",
-    ) or name.startswith(_READER)
+    package = name.split(".")[0]
+    if package in ("os", "environ", "environs", "decouple", "starlette"):
+        return True
+    return name.startswith(_READER)
 
 
 def prefixed(name: str) -> bool:
@@ -134,25 +146,32 @@ def prefixed(name: str) -> bool:
 
 
 def lookup(
-    name: str, given: list[Any], words: Mapping[str, Any], declared: Mapping[str, Lookup]
+    name: str,
+    arguments: list[Any],
+    keywords: Mapping[str, Any],
+    declared: Mapping[str, Lookup],
 ) -> Lookup | None:
-    """What a call of `name` looks up; None for what looks up nothing that is known."""
-    if name in ("os.getenv", f"{ENVIRON}.get", f"{ENVIRON}.pop", f"{ENVIRON}.setdefault"):
-        plain = _default(given[1:2], words)
-        return _named(
-            given,
-            words,
-            "key",
-            None if plain is NOTHING and not name.endswith("pop") else plain,
-            "",
-        )
+    """The variable that a call of `name` looks up; None where it looks up none that is known."""
+    if name in _OF_OS:
+        default = _default(arguments[1:2], keywords)
+        if default is NOTHING and not name.endswith("pop"):
+            default = None
+        return _named(arguments, keywords, "key", default, "")
     if name == f"{ENVIRON}.__getitem__":
-        return _named(given, words, "key", NOTHING, "")
+        return _named(arguments, keywords, "key", NOTHING, "")
     if name == "dj_database_url.config":
-        variable = words.get("env", given[0] if given else "DATABASE_URL")
+        first = arguments[0] if arguments else "DATABASE_URL"
+        variable = keywords.get("env", first)
         return Lookup(variable, None, "url") if is_name(variable) else None
-    kind = _READY.get(name) or "".join(re.findall(rf"^{_READER} \((\w+)\)", name))
-    return _by_reader(kind, _method(name), given, words, declared) if kind else None
+    kind = _READY.get(name) or _kind_in_name(name)
+    if not kind:
+        return None
+    return _by_reader(kind, _method(name), arguments, keywords, declared)
+
+
+def _kind_in_name(name: str) -> str:
+    match = re.match(rf"{_READER} \((\w+)\)", name)
+    return match[1] if match else ""
 
 
 def _method(name: str) -> str:
@@ -162,63 +181,75 @@ def _method(name: str) -> str:
 def _by_reader(
     kind: str,
     method: str,
-    given: list[Any],
-    words: Mapping[str, Any],
+    arguments: list[Any],
+    keywords: Mapping[str, Any],
     declared: Mapping[str, Lookup],
 ) -> Lookup | None:
     if method in _NO_LOOKUP or "." in method or method.isupper():
         return None
     cast_second = kind == "environ" and method in _CAST_SECOND
-    rest = given[1:]
-    if cast_second and rest and isinstance(rest[0], External):
-        rest = rest[1:]
-    cast = words.get("cast", given[1] if cast_second and len(given) > 1 else None)
-    if kind == "decouple" and len(given) > 2:
-        cast = given[2]
-    made = method or (cast.name.rpartition(".")[2] if isinstance(cast, External) else "")
-    if not given and kind == "environ" and method in _OWN_VARIABLE:
-        given = [_OWN_VARIABLE[method]]
-    found = _named(
-        given, words, "option" if kind == "decouple" else "var", _default(rest[:1], words), made
-    )
-    if found and found.required and found.name in declared:
-        said = declared[found.name]
-        return Lookup(found.name, said.default, found.kind or said.kind)
-    return found
+    after_name = arguments[1:]
+    if cast_second and after_name and isinstance(after_name[0], External):
+        after_name = after_name[1:]
+    default = _default(after_name[:1], keywords)
+    parsed_as = method or _last_name(_cast(kind, cast_second, arguments, keywords))
+    if not arguments and kind == "environ" and method in _OWN_VARIABLE:
+        arguments = [_OWN_VARIABLE[method]]
+    keyword = "option" if kind == "decouple" else "var"
+    variable = _named(arguments, keywords, keyword, default, parsed_as)
+    if variable is None or not variable.required or variable.name not in declared:
+        return variable
+    declaration = declared[variable.name]
+    return Lookup(variable.name, declaration.default, variable.kind or declaration.kind)
 
 
-def _default(given: list[Any], words: Mapping[str, Any]) -> Any:
-    """The default among arguments: a value for an empty environment, or one that is there and not
-    known."""
-    value = words.get("default", words.get("failobj", given[0] if given else NOTHING))
-    if isinstance(value, External) and value.name.rpartition(".")[2] in (
-        "NOTSET",
-        "undefined",
-        "missing",
-        "UNSET",
-    ):
+def _cast(kind: str, cast_second: bool, arguments: list[Any], keywords: Mapping[str, Any]) -> Any:
+    """The argument that says what the text is parsed as; None where none does."""
+    if kind == "decouple" and len(arguments) > 2:
+        return arguments[2]
+    if "cast" in keywords:
+        return keywords["cast"]
+    if cast_second and len(arguments) > 1:
+        return arguments[1]
+    return None
+
+
+def _last_name(cast: Any) -> str:
+    if isinstance(cast, External):
+        return cast.name.rpartition(".")[2]
+    return ""
+
+
+def _default(arguments: list[Any], keywords: Mapping[str, Any]) -> Any:
+    """The default among arguments; NOTHING where there is none."""
+    first = arguments[0] if arguments else NOTHING
+    value = keywords.get("default", keywords.get("failobj", first))
+    if _last_name(value) in _NO_DEFAULT:
         return NOTHING
-    return _known_default(value)
+    return known_default(value) if value is not NOTHING else NOTHING
 
 
-def _known_default(value: Any) -> Any:
-    return (
-        External("a default") if value is not NOTHING and unset(value) is NOTHING else unset(value)
-    )
+def known_default(value: Any) -> Any:
+    """A default as lookups have it: never NOTHING, which means that there is none."""
+    plain = unset(value)
+    return External("a default") if plain is NOTHING else plain
 
 
 def _named(
-    given: list[Any], words: Mapping[str, Any], word: str, default: Any, kind: str
+    arguments: list[Any], keywords: Mapping[str, Any], keyword: str, default: Any, kind: str
 ) -> Lookup | None:
-    name = given[0] if given else words.get(word, words.get("name"))
+    name = arguments[0] if arguments else keywords.get(keyword, keywords.get("name"))
     return Lookup(name, default, kind) if is_name(name) else None
 
 
-def schemes(words: Mapping[str, Any]) -> dict[str, Lookup]:
-    """What `Env(DEBUG=(bool, False))` declares: how variables are read, and their defaults."""
-    found = {}
-    for name, value in words.items():
-        cast, default = value if isinstance(value, list) and len(value) == 2 else (value, NOTHING)
-        kind = cast.name.rpartition(".")[2] if isinstance(cast, External) else ""
-        found[name] = Lookup(name, _known_default(default), kind)
-    return found
+def schemes(keywords: Mapping[str, Any]) -> dict[str, Lookup]:
+    """What `Env(DEBUG=(bool, False))` declares: how variables are parsed, and their defaults."""
+    declared = {}
+    for name, value in keywords.items():
+        cast, default = value, NOTHING
+        if isinstance(value, list) and len(value) == 2:
+            cast, default = value
+        if default is not NOTHING:
+            default = known_default(default)
+        declared[name] = Lookup(name, default, _last_name(cast))
+    return declared

@@ -1,538 +1,391 @@
 """What the source of settings says by itself. Pure: nothing of it is imported or run.
 
-Literals, lists that grow, paths from `__file__`, imports inside the project; all else is
-`Computed`, never guessed.
+It follows literals, lists that grow, paths from `__file__`, and imports inside the project. All
+else is `Computed`, never guessed.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from on_host.release.modules import files_of
-from rollout.adopt import classes, environment
+from rollout.adopt import classes
+from rollout.adopt.branches import Branches, imported_module
+from rollout.adopt.calls import outside_name
 from rollout.adopt.environment import ENVIRON
-from rollout.adopt.expressions import CHANGES, Doubt, Expressions, said, short, stored, told
+from rollout.adopt.operations import changed, operated, replaced
+from rollout.adopt.syntax import CHANGES, names_in, only_grows, parse, source_text, stored
 from rollout.adopt.values import (
-    NOTHING,
     AdoptError,
     Computed,
     External,
     Function,
     Names,
-    NotPython,
     Scope,
     Setting,
     bounded,
-    changed,
     known,
-    merge,
-    operated,
-    truth,
     unknown,
 )
 
-_ENDINGS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}
+# Functions that get hold of all names of a module.
 _REACHES_ALL = {"exec", "eval", "locals", "globals", "include", "vars"}
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_SPLIT_SETTINGS = ("split_settings.tools.include", "split_settings.tools.optional")
+_INCLUDE, _OPTIONAL = "split_settings.tools.include", "split_settings.tools.optional"
 
 
 @dataclass
-class Reader(Expressions):
-    """Modules below `root`, each read once. `notes` are what may set more than is read, `files`
-    what was read, `hidden` are files that are here and are not shipped, `missing` the imports of
-    such."""
+class Reader(Branches):
+    """A reader of the modules below `root`, each once.
 
-    hidden: Collection[Path] = ()
+    `unshipped` are files that are here and not in a release. `notes` are the places that may set
+    more than is read, `files` what was read, `missing` the imports of unshipped files, `imports`
+    the modules from outside that are imported in an empty environment.
+    """
+
+    unshipped: Collection[Path] = ()
     notes: list[Setting] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     missing: list[Setting] = field(default_factory=list)
+    imports: list[Setting] = field(default_factory=list)
     classes: list[Setting] = field(default_factory=list)
-    unread: set[Path] = field(
-        default_factory=set
-    )  # in another grammar; one for all readers of the project
+    # Files in another grammar; one set for all readers of the project.
+    unread: set[Path] = field(default_factory=set)
     _modules: dict[str, Names] = field(default_factory=dict)
 
-    def fresh(self, given: Mapping[str, str] | None = None) -> Reader:
-        """Another one for the same project, which has read nothing yet; `given` is an environment
-        to try."""
-        return Reader(self.root, given or {}, hidden=self.hidden, unread=self.unread)
+    def new_reader(self, variables: Mapping[str, str] | None = None) -> Reader:
+        """Another reader of the same project that has read nothing yet.
 
-    def short(self, file: Path) -> str:
-        """A file as messages name it."""
-        return str(file.relative_to(self.root) if file.is_relative_to(self.root) else file)
+        `variables` is an environment to try.
+        """
+        return Reader(self.root, variables or {}, unshipped=self.unshipped, unread=self.unread)
+
+    # ----------------------------------------------------------------------------------- modules
 
     def find(self, module: str) -> Path | None:
         """The file of a module of the project that is shipped."""
-        return next((file for file in self._files(module) if file not in self.hidden), None)
+        for file in self._files(module):
+            if file not in self.unshipped:
+                return file
+        return None
 
     def _files(self, module: str) -> list[Path]:
         if not _MODULE.fullmatch(module):
             return []
-        return [file for name in files_of(module) if (file := self.root / name).is_file()]
+        paths = [self.root / name for name in files_of(module)]
+        return [path for path in paths if path.is_file()]
 
     def module(self, name: str) -> Names:
         """The names that a module of the project has at its end; none for any other module."""
         file = self.find(name)
-        if name not in self._modules and file is not None and not self.spent():
+        if name not in self._modules and file is not None and not self.is_exhausted():
             self._modules[name] = {}  # first, since modules import each other
-            if tree := self.tree(file):
+            tree = self.tree(file)
+            if tree:
                 self.files.append(file)
-                self._apart(tree.body, Scope(name, file, self._modules[name]))
+                self._run_module(tree.body, Scope(name, file, self._modules[name]))
         return self._modules.get(name, {})
 
     def tree(self, file: Path) -> ast.Module | None:
-        """What is in a file; None, and a note, for one in another grammar than this Python's."""
+        """The syntax tree of a file; None, and a note, for another grammar than this Python's."""
         try:
             return parse(file)
         except AdoptError:
             self.unread.add(file)
             return None
 
-    def _apart(self, statements: Iterable[ast.stmt], scope: Scope) -> None:
-        """Another file. One that ends the process is read to its end all the same."""
-        with self.doubting(self.sure() or None):
+    def _run_module(self, statements: Iterable[ast.stmt], scope: Scope) -> None:
+        """Read another module to its end, even one that ends the process."""
+        with self.under(self.is_reached() or None):
             for statement in statements:
-                self._guarded(statement, scope)
+                self.statement(statement, scope)
 
-    # ----------------------------------------------------------------------------------- statements
+    # -------------------------------------------------------------------------------- statements
 
-    def run(self, statements: Iterable[ast.stmt], scope: Scope) -> bool:
-        """Whether the end of the statements is never reached."""
-        before = len(self._doubts)
+    def statement(self, node: ast.stmt, scope: Scope) -> bool:
+        """Read a statement: whether what follows is never reached.
+
+        A statement that is too deep for this reader is like one that only a run can tell.
+        """
         try:
-            return any(self._guarded(statement, scope) for statement in statements)
-        finally:
-            del self._doubts[before:]
-
-    def _guarded(self, node: ast.stmt, scope: Scope) -> bool:
-        """A statement. One that is too deep for this reader is like one that only a run can
-        tell."""
-        try:
-            if self.spent():
-                self._bind_all(node, scope)
+            if self.is_exhausted():
+                self._invalidate_names(node, scope)
                 return False
-            return self._statement(node, scope)
+            read = _STATEMENTS.get(type(node), Reader._invalidate)
+            return bool(read(self, node, scope))
         except (RecursionError, MemoryError):
-            self._bind_all(node, scope)
-            self.notes.append(
-                Setting("an expression is too deep to be read", self.where(scope.file, node))
-            )
+            self._invalidate_names(node, scope)
+            self._note("an expression is too deep to be read", node, scope)
             return False
 
-    def _statement(self, node: ast.stmt, scope: Scope) -> bool:
-        match node:
-            case ast.Assign(targets=targets, value=value):
-                found = self.value(value, scope)
-                for target in targets:
-                    self._store(target, found, scope)
-            case ast.AnnAssign(target=target, value=ast.expr() as value):
-                self._store(target, self.value(value, scope), scope)
-            case ast.AugAssign(target=target, op=op, value=value):
-                self._store(
-                    target, operated(op, self.value(target, scope), self.value(value, scope)), scope
-                )
-            case ast.Expr(
-                value=ast.Call(func=ast.Attribute(value=target, attr=attr), args=args)
-            ) if attr in CHANGES:
-                self._change(target, attr, [self.value(one, scope) for one in args], scope)
-            case ast.Expr(value=value):
-                return self._aside(value, scope)
-            case ast.If():
-                return self._if(node, scope)
-            case ast.Assert(test=test):
-                self._demand(
-                    ast.UnaryOp(ast.Not(), test), self._not(self.value(test, scope)), scope
-                )
-            case ast.Try():
-                return self._try(node, scope)
-            case ast.With():
-                return self._with(node, scope)
-            case ast.Import(names=names):
-                for alias in names:
-                    self._whole_module(alias, node, scope)
-            case ast.ImportFrom():
-                self._import(node, scope)
-            case ast.FunctionDef(name=name):
-                self._bind(name, Function(node, scope), node, scope)
-            case ast.ClassDef():
-                self._class(node, scope)
-            case ast.Delete(targets=targets):
-                for target in targets:
-                    if isinstance(target, ast.Name):
-                        scope.names.pop(target.id, None)
-            case ast.Return(value=value):
-                if scope.returned is not None:
-                    scope.returned.append(
-                        (self.value(value, scope) if value else None, self.sure())
-                    )
-                return True
-            case ast.Raise():
-                return True
-            case _:
-                self._fog(node, scope)
-        return False
+    def _note(self, text: str, node: ast.AST, scope: Scope) -> None:
+        self.notes.append(Setting(text, self.where(scope.file, node)))
 
     def _bind(self, name: str, value: Any, node: ast.AST, scope: Scope) -> None:
         scope.names[name] = Setting(bounded(value), self.where(scope.file, node))
 
-    def _store(self, target: ast.expr, value: Any, scope: Scope) -> None:
-        match target:
-            case ast.Name(id=name):
-                self._bind(name, value, target, scope)
-            case ast.Starred(value=inner):
-                self._store(inner, unknown(value), scope)
-            case ast.Tuple(elts=elts) | ast.List(elts=elts):
-                each = (
-                    value
-                    if isinstance(value, list) and len(value) == len(elts)
-                    else [unknown(value)] * len(elts)
-                )
-                for element, one in zip(elts, each, strict=True):
-                    self._store(element, one, scope)
-            case ast.Subscript(value=inner, slice=place):
-                old, key = self.value(inner, scope), self.value(place, scope)
-                if old == External(ENVIRON):
-                    self.declare(key, value)
-                elif isinstance(old, dict):
-                    self._store(
-                        inner,
-                        {**old, key: value} if isinstance(key, str) else unknown(old, value),
-                        scope,
-                    )
-                elif isinstance(old, list):
-                    self._store(inner, _replaced(old, key, value), scope)
+    def _assign(self, node: ast.Assign, scope: Scope) -> None:
+        value = self.value(node.value, scope)
+        for target in node.targets:
+            self.store(target, value, scope)
 
-    def _change(self, target: ast.expr, attr: str, given: list[Any], scope: Scope) -> None:
-        """A list or dict that is changed in place is another one from here on."""
-        old = self.value(target, scope)
-        if old == External(ENVIRON):
-            self.declare(given[0] if given else None, given[1] if len(given) > 1 else None)
-        elif old == External("globals()"):
-            self.notes.append(
-                Setting(
-                    f"`{short(target)}.{attr}(…)` may set anything", self.where(scope.file, target)
-                )
-            )
-        elif isinstance(old, (list, dict)):
-            self._store(target, changed(old, attr, given), scope)
-
-    def _aside(self, node: ast.expr, scope: Scope) -> bool:
-        """A call for its effects; one that gets hold of all names may set any of them."""
-        if isinstance(node, ast.Call):
-            function = self.value(node.func, scope)
-            name = function.name if isinstance(function, External) else ""
-            if name in _ENDINGS:
-                return True
-            if name == _SPLIT_SETTINGS[0] and self._included(node, scope):
-                return False
-        self.value(node, scope)
-        if _REACHES_ALL & {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}:
-            self.notes.append(
-                Setting(f"`{short(node)}` may set anything", self.where(scope.file, node))
-            )
-        return False
-
-    def _included(self, node: ast.Call, scope: Scope) -> bool:
-        """django-split-settings: files that are run as if they stood here. Whether all of them are
-        known by name."""
-        patterns, sure = [], True
-        for one in node.args:
-            nodes = (
-                one.value.elts
-                if isinstance(one, ast.Starred) and isinstance(one.value, (ast.Tuple, ast.List))
-                else [one]
-            )
-            for inner in nodes:
-                found = self._pattern(inner, scope)
-                patterns += found
-                sure = sure and bool(found)
-        for pattern in patterns:
-            for file in (
-                sorted(scope.file.parent.glob(pattern)) if not pattern.startswith("/") else []
-            ):
-                if file in self.hidden:
-                    self.missing.append(Setting(file, self.where(scope.file, node)))
-                    continue
-                fits = (
-                    file.suffix == ".py"
-                    and file not in self.files
-                    and file.is_relative_to(self.root)
-                )
-                if fits and (tree := self.tree(file)):
-                    self.files.append(file)
-                    self.run(tree.body, replace(scope, file=file))
-        return sure
-
-    def _pattern(self, node: ast.expr, scope: Scope) -> list[str]:
-        value = self.value(node.value if isinstance(node, ast.Starred) else node, scope)
-        if (
-            isinstance(node, ast.Call)
-            and node.args
-            and self.value(node.func, scope) == External(_SPLIT_SETTINGS[1])
-        ):
-            value = self.value(node.args[0], scope)
-        items = value if isinstance(value, list) else [value]
-        good = [one for one in items if isinstance(one, str) and one and ".." not in one.split("/")]
-        return good if len(good) == len(items) else []
-
-    # ------------------------------------------------------------------------------------- branches
-
-    def _if(self, node: ast.If, scope: Scope) -> bool:
-        condition = self.value(node.test, scope)
-        self.switch(node.test, node, scope)
-        if known(condition):
-            return self.run(node.body if condition else node.orelse, scope)
-        if self._may_stop(node.body, scope, truth(condition)):
-            self._demand(node.test, condition, scope)
-            return self.run(node.orelse, scope)
-        holds, text = truth(condition), told(node.test, condition)
-        other = replace(scope, names=dict(scope.names))
-        with self.doubting(holds):
-            yes = self.run(node.body, scope)
-        with self.doubting(None if holds is None else not holds, text):
-            no = self.run(node.orelse, other)
-        if yes and no:
-            return True
-        if yes or no:  # what follows is reached by the other branch alone
-            if yes:
-                scope.names.clear()
-                scope.names.update(other.names)
-            self._doubts.append(Doubt(None if holds is None else holds is no, text if yes else ""))
+    def _annotated(self, node: ast.AnnAssign, scope: Scope) -> None:
+        if node.value is None:
+            self._invalidate(node, scope)
         else:
-            merge(scope.names, other.names, short(node.test), condition)
-        return False
+            self.store(node.target, self.value(node.value, scope), scope)
 
-    def _not(self, value: Any) -> Any:
-        holds = truth(value)
-        return (
-            not value
-            if known(value)
-            else replace(unknown(value), unset=NOTHING if holds is None else not holds)
-        )
+    def _augmented(self, node: ast.AugAssign, scope: Scope) -> None:
+        old = self.value(node.target, scope)
+        self.store(node.target, operated(node.op, old, self.value(node.value, scope)), scope)
 
-    def _demand(self, test: ast.expr, condition: Any, scope: Scope) -> None:
-        """`if TEST: raise`: where an empty environment ends there, the variables of the test are
-        needed."""
-        if isinstance(condition, Computed) and truth(condition):
-            names = condition.names
-            several = (
-                len(names) > 1 and isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And)
-            )
-            for name in names:
-                others = [one for one in names if one != name]
-                self.read(
-                    name,
-                    True,
-                    test,
-                    scope,
-                    unless=f"{' or '.join(others)} is set" if several else "",
-                )
-
-    def _may_stop(self, body: list[ast.stmt], scope: Scope, holds: bool | None) -> bool:
-        """As `_stops`. What is looked up only where the condition before `body` holds is looked up
-        only there."""
-        with self.doubting(holds):
-            return self._stops(body, scope)
-
-    def _stops(self, body: list[ast.stmt], scope: Scope) -> bool:
-        """Whether a body raises or exits in an empty environment."""
-        for node in body:
-            match node:
-                case ast.Raise():
-                    return True
-                case ast.Expr(value=ast.Call(func=called)) if (
-                    self.value(called, scope) in _ENDING_NAMES
-                ):
-                    return True
-                case ast.Return():
-                    return False
-                case ast.If(test=test, body=inner, orelse=other):
-                    holds = truth(self.value(test, scope))
-                    chosen = inner if holds else other if holds is False else []
-                    if chosen and self._stops(chosen, scope):
-                        return True
-                    if chosen and isinstance(chosen[-1], ast.Return):
-                        return False
-        return False
-
-    def _try(self, node: ast.Try, scope: Scope) -> bool:
-        handlers = (
-            []
-            if self._is_sure(node.body, scope)
-            else [one for one in node.handlers if not self._may_stop(one.body, scope, None)]
-        )
-        if not handlers:
-            return self.run([*node.body, *node.orelse, *node.finalbody], scope)
-        before, lookups, ends = dict(scope.names), self.strict, []
-        with self.doubting(None) as doubt:
-            doubt.holds = False  # whatever it looks up is caught
-            ends.append(self.run([*node.body, *node.orelse], scope))
-        fails = self.strict > lookups
-        for handler in handlers:
-            other = replace(scope, names=dict(before))
-            if handler.name:
-                other.names[handler.name] = Setting(Computed())
-            with self.doubting(True if fails else None):
-                ends.append(self.run(handler.body, other))
-            if ends[0] and not ends[-1]:
-                scope.names.clear()
-                scope.names.update(other.names)
-            elif not ends[-1]:
-                condition = Computed(unset=False) if fails else None
-                merge(
-                    scope.names,
-                    other.names,
-                    f"line {node.body[0].lineno} succeeds",
-                    condition or Computed(),
-                )
-        return self.run(node.finalbody, scope) or all(ends)
-
-    def _is_sure(self, body: list[ast.stmt], scope: Scope) -> bool:
-        """Whether it only imports what is in the project."""
-        return all(
-            isinstance(one, ast.ImportFrom) and self.find(_source(one, scope)) is not None
-            for one in body
-        )
-
-    def _with(self, node: ast.With, scope: Scope) -> bool:
-        prefix = self._prefix
-        suppresses = False
-        for item in node.items:
-            value = self.value(item.context_expr, scope)
-            call = item.context_expr
-            if isinstance(call, ast.Call):
-                function = self.value(call.func, scope)
-                name = function.name if isinstance(function, External) else ""
-                given = self.value(call.args[0], scope) if call.args else None
-                if environment.prefixed(name) and isinstance(given, str):
-                    self._prefix += given
-                suppresses = suppresses or name == "contextlib.suppress"
-            if item.optional_vars:
-                self._store(item.optional_vars, unknown(value), scope)
-        try:
-            if not suppresses or self._is_sure(node.body, scope):
-                return self.run(node.body, scope)
-            with self.doubting(False):
-                self.run(node.body, scope)
-            return False
-        finally:
-            self._prefix = prefix
+    def _function(self, node: ast.FunctionDef, scope: Scope) -> None:
+        self._bind(node.name, Function(node, scope), node, scope)
 
     def _class(self, node: ast.ClassDef, scope: Scope) -> None:
         """A class: what it looks up, and its attributes where it is one that is followed."""
         bases = [self.value(base, scope) for base in node.bases]
         inner = dict(scope.names)
         self.run(node.body, replace(scope, names=inner, returned=None))
-        body = {name: one for name, one in inner.items() if one is not scope.names.get(name)}
-        found = classes.made(self, node, bases, body, scope)
-        if found and found.kind == classes.CONFIGURATION:
+        body = {}
+        for name, setting in inner.items():
+            if setting is not scope.names.get(name):
+                body[name] = setting
+        group = classes.made(self, node, bases, body, scope)
+        if group and group.kind == classes.CONFIGURATION:
             self.classes.append(Setting(node.name, self.where(scope.file, node)))
-        self._bind(node.name, found or Computed(), node, scope)
+        self._bind(node.name, group or Computed(), node, scope)
 
-    def _fog(self, node: ast.stmt, scope: Scope) -> None:
-        """Loops and the like: what they may set is not said any more, a list that they may change
-        has unknown parts."""
-        with self.doubting(None):
-            for body in ("body", "orelse"):
+    def _delete(self, node: ast.Delete, scope: Scope) -> None:
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                scope.names.pop(target.id, None)
+
+    def _return(self, node: ast.Return, scope: Scope) -> bool:
+        if scope.returned is not None:
+            value = self.value(node.value, scope) if node.value else None
+            scope.returned.append((value, self.is_reached()))
+        return True
+
+    def _raise(self, node: ast.Raise, scope: Scope) -> bool:
+        return True
+
+    def _expression(self, node: ast.Expr, scope: Scope) -> bool:
+        """A call for its effects; one that gets hold of all names may set any of them."""
+        call = node.value
+        if isinstance(call, ast.Call):
+            if isinstance(call.func, ast.Attribute) and call.func.attr in CHANGES:
+                arguments = [self.value(argument, scope) for argument in call.args]
+                self._change(call.func.value, call.func.attr, arguments, scope)
+                return False
+            function = self.value(call.func, scope)
+            if self._is_ending(function):
+                return True
+            if function == External(_INCLUDE) and self._include(call, scope):
+                return False
+        self.value(call, scope)
+        if _REACHES_ALL & names_in(call):
+            self._note(f"`{source_text(call)}` may set anything", call, scope)
+        return False
+
+    # --------------------------------------------------------------------------------- assigning
+
+    def store(self, target: ast.expr, value: Any, scope: Scope) -> None:
+        """Set what an assignment's target names."""
+        match target:
+            case ast.Name(id=name):
+                self._bind(name, value, target, scope)
+            case ast.Starred(value=inner):
+                self.store(inner, unknown(value), scope)
+            case ast.Tuple(elts=targets) | ast.List(elts=targets):
+                values = [unknown(value)] * len(targets)
+                if isinstance(value, list) and len(value) == len(targets):
+                    values = value
+                for inner, item in zip(targets, values, strict=True):
+                    self.store(inner, item, scope)
+            case ast.Subscript():
+                self._store_item(target, value, scope)
+
+    def _store_item(self, target: ast.Subscript, value: Any, scope: Scope) -> None:
+        """`X[key] = value`, where X may be an item itself."""
+        old = self.value(target.value, scope)
+        key = self.value(target.slice, scope)
+        if old == External(ENVIRON):
+            self.declare(key, value)
+        elif isinstance(old, dict):
+            is_name = isinstance(key, str)
+            new = {**old, key: value} if is_name else unknown(old, value)
+            self.store(target.value, new, scope)
+        elif isinstance(old, list):
+            self.store(target.value, replaced(old, key, value), scope)
+
+    def _change(self, target: ast.expr, attr: str, arguments: list[Any], scope: Scope) -> None:
+        """A method changes a list or dict in place: the name has another value from here on."""
+        old = self.value(target, scope)
+        if old == External(ENVIRON):
+            name, value = [*arguments, None, None][:2]
+            self.declare(name, value)
+        elif old == External("globals()"):
+            self._note(f"`{source_text(target)}.{attr}(…)` may set anything", target, scope)
+        elif isinstance(old, (list, dict)):
+            self.store(target, changed(old, attr, arguments), scope)
+
+    def _invalidate(self, node: ast.stmt, scope: Scope) -> None:
+        """A loop or the like: the names that it may set are not known any more.
+
+        A list that it may change has unknown parts.
+        """
+        with self.under(None):
+            for branch in ("body", "orelse"):
                 inner = replace(scope, names=dict(scope.names), returned=None)
                 for name in stored(node):
                     inner.names[name] = Setting(Computed())
-                self.run(
-                    [one for one in getattr(node, body, []) if isinstance(one, ast.stmt)], inner
-                )
-        self._bind_all(node, scope)
+                parts = getattr(node, branch, [])
+                self.run([part for part in parts if isinstance(part, ast.stmt)], inner)
+        self._invalidate_names(node, scope)
 
-    def _bind_all(self, node: ast.stmt, scope: Scope) -> None:
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
-                before = scope.names.get(inner.id, Setting()).value
-                grows = isinstance(before, list) and _only_grows(node, inner.id)
-                self._bind(inner.id, [*before, Computed()] if grows else Computed(), inner, scope)
-            elif (
-                isinstance(inner, ast.Call)
-                and isinstance(inner.func, ast.Attribute)
-                and inner.func.attr in CHANGES
-            ):
-                self._change(inner.func.value, inner.func.attr, [Computed()], scope)
+    def _invalidate_names(self, node: ast.stmt, scope: Scope) -> None:
+        for part in ast.walk(node):
+            match part:
+                case ast.Name(id=name, ctx=ast.Store()):
+                    self._invalidate_name(name, node, part, scope)
+                case ast.Call(func=ast.Attribute(value=target, attr=attr)):
+                    if attr in CHANGES:
+                        self._change(target, attr, [Computed()], scope)
 
-    def _whole_module(self, alias: ast.alias, node: ast.stmt, scope: Scope) -> None:
-        name = alias.asname or alias.name.split(".")[0]
-        self._bind(name, External(alias.name if alias.asname else name), node, scope)
-        self._hides(alias.name, node, scope)
+    def _invalidate_name(self, name: str, node: ast.stmt, place: ast.Name, scope: Scope) -> None:
+        before = scope.names.get(name, Setting()).value
+        value: Any = Computed()
+        if isinstance(before, list) and only_grows(node, name):
+            value = [*before, Computed()]
+        self._bind(name, value, place, scope)
 
-    def _hides(self, module: str, node: ast.stmt, scope: Scope) -> bool:
-        """Whether it is a module that is here and is not shipped; that is noted."""
-        files = [file for file in self._files(module) if file in self.hidden]
-        self.missing += [Setting(file, self.where(scope.file, node)) for file in files]
+    # ------------------------------------------------------------------------- modules from outside
+
+    def _import(self, node: ast.Import, scope: Scope) -> None:
+        for alias in node.names:
+            name = alias.asname or alias.name.split(".")[0]
+            module = alias.name if alias.asname else name
+            self._bind(name, External(module), node, scope)
+            self._note_unshipped(alias.name, node, scope)
+            self._note_import(alias.name, node, scope)
+
+    def _import_from(self, node: ast.ImportFrom, scope: Scope) -> None:
+        source = imported_module(node, scope)
+        is_unshipped = self._note_unshipped(source, node, scope)
+        self._note_import(source, node, scope)
+        names = self.module(source)
+        if node.names[0].name != "*":
+            self._import_names(node, source, names, scope)
+        elif self.find(source):
+            scope.names |= _exported(names)
+        elif not is_unshipped:
+            self._note(f"`{source_text(node)}` is not in the project", node, scope)
+
+    def _import_names(self, node: ast.ImportFrom, source: str, names: Names, scope: Scope) -> None:
+        for alias in node.names:
+            full = f"{source}.{alias.name}"
+            if alias.name in names:
+                value = names[alias.name].value
+            else:
+                self._note_unshipped(full, node, scope)
+                value = outside_name(full)
+            self._bind(alias.asname or alias.name, value, node, scope)
+
+    def _note_unshipped(self, module: str, node: ast.stmt, scope: Scope) -> bool:
+        """Note a module that is here and not shipped: whether it is one."""
+        files = [file for file in self._files(module) if file in self.unshipped]
+        for file in files:
+            self.missing.append(Setting(file, self.where(scope.file, node)))
         return bool(files)
 
-    def _import(self, node: ast.ImportFrom, scope: Scope) -> None:
-        source = _source(node, scope)
-        hides = self._hides(source, node, scope)
-        found = self.module(source)
-        if node.names[0].name != "*":
-            for alias in node.names:
-                name = f"{source}.{alias.name}"
-                if alias.name not in found:
-                    self._hides(name, node, scope)
-                value = found[alias.name].value if alias.name in found else said(name)
-                self._bind(alias.asname or alias.name, value, node, scope)
-        elif self.find(source):
-            listed = found.get("__all__", Setting()).value
-            names = listed if isinstance(listed, list) and known(listed) else None
-            scope.names |= {
-                name: one
-                for name, one in found.items()
-                if (name in names if names is not None else not name.startswith("_"))
-            }
-        elif not hides:
-            self.notes.append(
-                Setting(f"`{short(node)}` is not in the project", self.where(scope.file, node))
-            )
+    def _note_import(self, module: str, node: ast.stmt, scope: Scope) -> None:
+        """Note a module from outside of the project, unless its absence may be handled."""
+        top = module.split(".")[0]
+        is_own = (self.root / top).is_dir() or self._files(top)
+        if top and not is_own and self.is_reached():
+            self.imports.append(Setting(module, self.where(scope.file, node)))
+
+    # ---------------------------------------------------------------------- django-split-settings
+
+    def _include(self, node: ast.Call, scope: Scope) -> bool:
+        """Run included files as if they stood here: whether all of them are known by name."""
+        patterns: list[str] = []
+        all_known = True
+        for argument in _included_nodes(node):
+            of_argument = self._patterns(argument, scope)
+            patterns += of_argument
+            all_known = all_known and bool(of_argument)
+        for pattern in patterns:
+            if pattern.startswith("/"):
+                continue
+            for file in sorted(scope.file.parent.glob(pattern)):
+                self._include_file(file, node, scope)
+        return all_known
+
+    def _include_file(self, file: Path, node: ast.Call, scope: Scope) -> None:
+        if file in self.unshipped:
+            self.missing.append(Setting(file, self.where(scope.file, node)))
+            return
+        is_own = file.suffix == ".py" and file.is_relative_to(self.root)
+        if not is_own or file in self.files:
+            return
+        tree = self.tree(file)
+        if tree:
+            self.files.append(file)
+            self.run(tree.body, replace(scope, file=file))
+
+    def _patterns(self, node: ast.expr, scope: Scope) -> list[str]:
+        """The patterns that an argument names; none where one of them is not known."""
+        value = self.value(node.value if isinstance(node, ast.Starred) else node, scope)
+        if isinstance(node, ast.Call) and self.value(node.func, scope) == External(_OPTIONAL):
+            value = self.value(node.args[0], scope) if node.args else value
+        items = value if isinstance(value, list) else [value]
+        for item in items:
+            if not isinstance(item, str) or not item or ".." in item.split("/"):
+                return []
+        return items
 
 
-_ENDING_NAMES = tuple(External(name) for name in sorted(_ENDINGS))
+_STATEMENTS: dict[type[ast.stmt], Callable[[Reader, Any, Scope], bool | None]] = {
+    ast.Assign: Reader._assign,
+    ast.AnnAssign: Reader._annotated,
+    ast.AugAssign: Reader._augmented,
+    ast.Expr: Reader._expression,
+    ast.If: Reader._if,
+    ast.Assert: Reader._assert,
+    ast.Try: Reader._try,
+    ast.With: Reader._with,
+    ast.Import: Reader._import,
+    ast.ImportFrom: Reader._import_from,
+    ast.FunctionDef: Reader._function,
+    ast.ClassDef: Reader._class,
+    ast.Delete: Reader._delete,
+    ast.Return: Reader._return,
+    ast.Raise: Reader._raise,
+}
 
 
-def parse(file: Path) -> ast.Module:
-    """Raises AdoptError for what is no Python, or is written for a newer one than this."""
-    try:
-        return ast.parse(file.read_bytes(), str(file))
-    except (SyntaxError, ValueError) as problem:
-        raise NotPython(
-            file, getattr(problem, "lineno", None) or 1, getattr(problem, "msg", problem)
-        ) from None
-    except (RecursionError, MemoryError):
-        raise AdoptError(
-            f"{file} is nested too deep to be read; correct it, then run this again"
-        ) from None
+def _exported(names: Names) -> Names:
+    """The names that `import *` takes from a module."""
+    listed = names.get("__all__", Setting()).value
+    if isinstance(listed, list) and known(listed):
+        return {name: names[name] for name in names if name in listed}
+    return {name: names[name] for name in names if not name.startswith("_")}
 
 
-def _source(node: ast.ImportFrom, scope: Scope) -> str:
-    """The full name of the module that `from` names."""
-    package = scope.module.split(".")[: None if scope.file.name == "__init__.py" else -1]
-    base = package[: len(package) - node.level + 1] if node.level else []
-    return ".".join([*base, *filter(None, [node.module])])
-
-
-def _only_grows(node: ast.AST, name: str) -> bool:
-    """Whether a list is only added to in a loop."""
-    return not any(
-        isinstance(target, ast.Name) and target.id == name
-        for one in ast.walk(node)
-        if isinstance(one, (ast.Assign, ast.For, ast.AnnAssign))
-        for target in (one.targets if isinstance(one, ast.Assign) else [one.target])
-    )
-
-
-def _replaced(old: list[Any], key: Any, value: Any) -> Any:
-    """A list with one item replaced; `TEMPLATES[0]["DIRS"] = …` comes here."""
-    if isinstance(key, int) and -len(old) <= key < len(old):
-        return [value if number == key % len(old) else one for number, one in enumerate(old)]
-    return [*old, unknown(value)]
+def _included_nodes(node: ast.Call) -> list[ast.expr]:
+    """The arguments of `include`, those of `*(…)` one by one."""
+    nodes: list[ast.expr] = []
+    for argument in node.args:
+        inner = argument.value if isinstance(argument, ast.Starred) else None
+        if isinstance(inner, (ast.Tuple, ast.List)):
+            nodes += inner.elts
+        else:
+            nodes.append(argument)
+    return nodes

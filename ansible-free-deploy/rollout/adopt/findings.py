@@ -1,8 +1,8 @@
-"""What was found, what the kit's settings module will change, what has to be decided. Pure."""
+"""What a deploy depends on in a project, and which settings the kit's module changes. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ OWN_KEY = ("SECRET_KEY", "DJANGO_SECRET_KEY")  # the kit sees to these
 SQLITE = ("sqlite3", "spatialite")
 _OVER_HTTP = "False: plain http carries no Secure cookie"
 
-# What the kit's module sets: the value of the project's that it leaves as it is, if any, and what
-# becomes of others.
+_MOST_OWN_LAYERS = 3
+
+# What the kit's module sets: the project's value that it leaves as it is, if any, and the text for
+# what any other becomes.
 TABLE: dict[str, tuple[Any, str]] = {
     "DEBUG": (False, "False"),
     "SECRET_KEY": (None, "the host's own, or the one among the secrets"),
@@ -53,13 +55,12 @@ TABLE: dict[str, tuple[Any, str]] = {
     "LOGGING": (None, ""),
 }
 
-GONE = (
-    "CORS_MODEL",
-    "CORS_REPLACE_HTTPS_REFERER",
-)  # settings that corsheaders' own check refuses today
+# Settings that django-cors-headers' own check refuses today.
+GONE = ("CORS_MODEL", "CORS_REPLACE_HTTPS_REFERER")
 
 
 def also(before: str, names: Sequence[str]) -> str:
+    """The names after a text; "" where there are none."""
     return before + ", ".join(names) if names else ""
 
 
@@ -67,20 +68,26 @@ def _layers(project: Project) -> str:
     layers = project.items("MIDDLEWARE")
     if not layers:
         return shown(project.get("MIDDLEWARE").value)
-    names = [one.maybe if isinstance(one, Computed) else one for one in layers]
-    own = [name for name in names if isinstance(name, str) and project.is_own(name)]
-    more = f" and {len(own) - 3} more" if len(own) > 3 else ""
-    place = (
-        f"CorsMiddleware at place {layers.index(LAYER) + 1}"
-        if LAYER in layers
-        else "no CorsMiddleware"
-    )
-    return (
-        f"{len(layers)}, {place}"
-        + ("" if COMMON in layers else ", no CommonMiddleware")
-        + also(", own: ", own[:3])
-        + more
-    )
+    text = f"{len(layers)}, no CorsMiddleware"
+    if LAYER in layers:
+        text = f"{len(layers)}, CorsMiddleware at place {layers.index(LAYER) + 1}"
+    if COMMON not in layers:
+        text += ", no CommonMiddleware"
+    own = _own_layers(project, layers)
+    text += also(", own: ", own[:_MOST_OWN_LAYERS])
+    if len(own) > _MOST_OWN_LAYERS:
+        text += f" and {len(own) - _MOST_OWN_LAYERS} more"
+    return text
+
+
+def _own_layers(project: Project, layers: Sequence[Any]) -> list[str]:
+    """The middleware that is the project's code."""
+    own = []
+    for layer in layers:
+        name = layer.maybe if isinstance(layer, Computed) else layer
+        if isinstance(name, str) and project.is_own(name):
+            own.append(name)
+    return own
 
 
 def _databases(project: Project) -> dict[str, Any]:
@@ -95,141 +102,184 @@ def _engine(database: Any) -> str | None:
 
 def _database(project: Project, database: Any) -> str:
     engine = _engine(database)
-    return f"{engine}, {project.said(database.get('NAME'))}" if engine else shown(database)
+    if not engine:
+        return shown(database)
+    return f"{engine}, {project.said(database.get('NAME'))}"
 
 
 def moving(project: Project) -> list[str]:
-    """Names of the SQLite files that go from beside the code to where data lies."""
-    sqlite = [one for one in _databases(project).values() if _engine(one) in SQLITE]
-    files = [str(one.get("NAME") or "") for one in sqlite if known(one.get("NAME"))]
-    return [
-        Path(name).name
-        for name in files
-        if name and not name.startswith((":", "file:")) and project.inside(name)
-    ]
+    """Names of the SQLite files that the kit's module moves from the code's folder to the data."""
+    names = []
+    for database in _databases(project).values():
+        if _engine(database) not in SQLITE or not known(database.get("NAME")):
+            continue
+        path = str(database.get("NAME") or "")
+        is_file = path and not path.startswith((":", "file:"))
+        if is_file and project.inside(path):
+            names.append(Path(path).name)
+    return names
 
 
 def needed(project: Project) -> list[Read]:
+    """The variables without which the settings don't load; the kit sets its own key."""
     return [read for read in project.reads if read.required and read.name not in OWN_KEY]
 
 
 def url_path(project: Project, setting: str) -> str | None:
     """STATIC_URL or MEDIA_URL as a path on the backend; None where it is not one."""
     value = project.get(setting).value
+    if not isinstance(value, str):
+        return None
     try:
-        return (
-            str(CHECKS["static_url"](f"/{value.strip('/')}/")) if isinstance(value, str) else None
-        )
+        return str(CHECKS["static_url"](f"/{value.strip('/')}/"))
     except ValueError:
         return None
 
 
 def found(project: Project, frontend: str | None, image: str = "") -> list[tuple[str, str]]:
-    """One row for each thing that a deploy rests on; `image` is the Debian that was chosen for the
-    project's Python."""
-    needs, databases = project.needs, _databases(project).items()
-    urls = [project.get(name).value for name in ("STATIC_URL", "MEDIA_URL")]
-    wanted = python.requires(project.manage)
-    return [
-        (
-            "settings",
-            f"{project.settings}, {project.why}" + also("; there are also ", project.others),
-        ),
+    """One row for each thing that a deploy depends on.
+
+    `image` is the Debian that was chosen for the project's Python.
+    """
+    rows = [
+        ("settings", f"{project.settings}, {project.why}" + _other_settings(project)),
         ("wsgi", project.wsgi),
-        *([("python", wanted + (f", so image: {image}" if image else ""))] if wanted else []),
-        (
-            "requirements",
-            (
-                "none that can be used"
-                if isinstance(needs, ReleaseError)
-                else project.short(needs.path)
-            ),
-        ),
+    ]
+    wanted = python.requires(project.manage)
+    if wanted:
+        rows.append(("python", f"{wanted}, so image: {image}" if image else wanted))
+    return [
+        *rows,
+        ("requirements", _requirements(project)),
         ("middleware", _layers(project)),
-        ("databases", "; ".join(f"{alias}: {_database(project, one)}" for alias, one in databases)),
-        (
-            "static, media",
-            ", ".join(value if isinstance(value, str) else shown(value) for value in urls),
-        ),
-        (
-            "environment",
-            (
-                f"{len(project.reads)} variables are read, {len(needed(project)) or 'none'} of them"
-                " needed"
-            ),
-        ),
-        ("frontend", frontend or "no built folder beside it"),
+        ("databases", _all_databases(project)),
+        ("static, media", ", ".join(_urls(project))),
+        ("environment", _environment(project)),
+        ("frontend", frontend or "no built folder next to it"),
     ]
 
 
-# ------------------------------------------------------------------------------------------ changes
+def _other_settings(project: Project) -> str:
+    return also("; there are also ", project.others)
+
+
+def _requirements(project: Project) -> str:
+    if isinstance(project.needs, ReleaseError):
+        return "none that can be used"
+    return project.short(project.needs.path)
+
+
+def _all_databases(project: Project) -> str:
+    texts = []
+    for alias, database in _databases(project).items():
+        texts.append(f"{alias}: {_database(project, database)}")
+    return "; ".join(texts)
+
+
+def _urls(project: Project) -> Iterator[str]:
+    for name in ("STATIC_URL", "MEDIA_URL"):
+        value = project.get(name).value
+        yield value if isinstance(value, str) else shown(value)
+
+
+def _environment(project: Project) -> str:
+    number = len(needed(project)) or "none"
+    return f"{len(project.reads)} variables are read, {number} of them needed"
+
+
+# ----------------------------------------------------------------------------------------- changes
 
 
 def changes(project: Project, values: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Setting, now, then, where: what the project sets, and the kit's module sets otherwise by a
-    stack's `values`."""
-    rows = [(setting, _change(project, setting, values)) for setting in TABLE]
-    gone = [
-        (name, (project.said(project.get(name).value), "gone"))
-        for name in GONE
-        if name in project.names
-    ]
-    return [
-        (project.name(name), *row, project.get(name).where) for name, row in [*rows, *gone] if row
-    ]
+    """Setting, now, then, where: the settings of the project that the kit's module changes.
+
+    `values` are all keys of the stack's config.
+    """
+    rows = []
+    for setting in (*TABLE, *GONE):
+        change = _change(project, setting, values)
+        if change:
+            rows.append((project.name(setting), *change, project.get(setting).where))
+    return rows
 
 
 def _change(project: Project, setting: str, values: Mapping[str, Any]) -> tuple[str, str] | None:
-    """What it is and what it becomes; None where it stays."""
-    value, (same, text) = project.get(setting).value, TABLE[setting]
-    if value in (None, same, values.get(text.strip("{}"))) or setting == "LOGGING":
+    """The value now and the value then; None where it stays."""
+    value = project.get(setting).value
+    if setting in GONE:
+        return (project.said(value), "gone") if setting in project.names else None
+    unchanged, template = TABLE[setting]
+    if value in (None, unchanged, values.get(template.strip("{}"))) or setting == "LOGGING":
         return None
-    words = {
-        key: shown(one) if isinstance(one, (list, int)) else one for key, one in values.items()
-    }
-    words["extra_origins"] = "".join(f", {origin}" for origin in values["extra_origins"])
-    then, root = text.format_map(words), project.get("MEDIA_ROOT").value
-    stays = known(root) and not project.inside(root or "media")
+    then = _then(template, values)
     match setting:
-        case "SECRET_KEY" if isinstance(value, str):
-            return "written in the file", then
-        case "SECRET_KEY" if value in [Computed((name,)) for name in OWN_KEY]:
-            return None
+        case "SECRET_KEY":
+            return _secret_key(value, then)
         case "INSTALLED_APPS" if isinstance(value, list):
-            more = "" if all(map(known, value)) else " or more"
-            return None if "corsheaders" in value else (f"{len(value)} apps{more}", then)
+            return _apps(value, then)
         case "MIDDLEWARE" if isinstance(value, list):
-            return None if value[:1] == [LAYER] else (_layers(project).split(", own")[0], then)
+            if value[:1] == [LAYER]:
+                return None
+            return _layers(project).split(", own")[0], then
         case "DATABASES":
             return _files(project, then)
-        case "STATIC_URL" | "MEDIA_URL" if (stays and setting == "MEDIA_URL") or url_path(
-            project, setting
-        ) == then:
+        case "STATIC_URL" | "MEDIA_URL" | "MEDIA_ROOT" if _is_kept(project, setting, then):
             return None
-        case "MEDIA_ROOT":
-            beside = "" if known(value) else ", if it is beside the code"
-            return None if stays else (project.said(value), then + beside)
+        case "MEDIA_ROOT" if not known(value):
+            then += ", if it is next to the code"
     return project.said(value), then
+
+
+def _then(template: str, values: Mapping[str, Any]) -> str:
+    """What a setting becomes, for the values of a stack."""
+    texts = {}
+    for key, value in values.items():
+        texts[key] = shown(value) if isinstance(value, (list, int)) else value
+    texts["extra_origins"] = "".join(f", {origin}" for origin in values["extra_origins"])
+    return template.format_map(texts)
+
+
+def _secret_key(value: Any, then: str) -> tuple[str, str] | None:
+    if isinstance(value, str):
+        return "written in the file", then
+    if value in [Computed((name,)) for name in OWN_KEY]:
+        return None
+    return shown(value), then
+
+
+def _apps(apps: list[Any], then: str) -> tuple[str, str] | None:
+    if "corsheaders" in apps:
+        return None
+    more = "" if all(map(known, apps)) else " or more"
+    return f"{len(apps)} apps{more}", then
+
+
+def _is_kept(project: Project, setting: str, then: str) -> bool:
+    """Whether the kit's module leaves a URL or folder of files as it is."""
+    if setting in ("STATIC_URL", "MEDIA_URL") and url_path(project, setting) == then:
+        return True
+    if setting == "STATIC_URL":
+        return False
+    root = project.get("MEDIA_ROOT").value
+    return known(root) and not project.inside(root or "media")
 
 
 def _files(project: Project, then: str) -> tuple[str, str] | None:
     """Which SQLite files move; where only a run can tell, that as well."""
-    if files := moving(project):
+    files = moving(project)
+    if files:
         return ", ".join(files), then
-    open_ = [
-        one
-        for one in _databases(project).values()
-        if _engine(one) is None or not known(one.get("NAME"))
-    ]
-    sqlite = [one for one in open_ if _engine(one) in (None, *SQLITE)]
-    return (
-        (_database(project, sqlite[0]), f"{then}, if it is SQLite beside the code")
-        if sqlite
-        else None
-    )
+    for database in _databases(project).values():
+        engine = _engine(database)
+        if engine is None or (engine in SQLITE and not known(database.get("NAME"))):
+            return _database(project, database), f"{then}, if it is SQLite next to the code"
+    return None
 
 
 def new(project: Project) -> list[str]:
     """What the kit's module sets and the project doesn't."""
-    names = [setting for setting in TABLE if project.get(setting).where == ""]
-    return ["every other CORS_*", *(name for name in names if not name.startswith("CORS_"))]
+    names = ["every other CORS_*"]
+    for setting in TABLE:
+        if project.get(setting).where == "" and not setting.startswith("CORS_"):
+            names.append(setting)
+    return names

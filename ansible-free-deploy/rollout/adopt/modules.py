@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from rollout.adopt.evaluate import Reader
 from rollout.adopt.values import AdoptError, Names, Setting
@@ -19,6 +20,8 @@ _DEVELOPMENT = re.compile(
 )
 _BASE = re.compile(r"(\w*_)?(base|common|default|defaults|shared)(_\w*)?")
 _SAY_SO = {"INSTALLED_APPS", "ROOT_URLCONF"}
+_BY_WSGI = "named by wsgi.py"
+_MOST_CANDIDATES = 12
 
 
 @dataclass(frozen=True)
@@ -33,29 +36,40 @@ class Chosen:
 def named(tree: ast.AST, variable: str = VARIABLE) -> list[str]:
     """The settings modules that a script puts into the environment; or what it puts into another
     variable."""
-    values = [value for _, value in given(tree, variable)]
-    strings = [
-        one.value for value in values for one in ast.walk(value) if isinstance(one, ast.Constant)
-    ]
-    return [
-        name
-        for name in strings
-        if isinstance(name, str) and re.fullmatch(r"[A-Za-z_][\w.]*\w", name)
-    ]
+    names = []
+    for _, value in assignments(tree, variable):
+        for part in ast.walk(value):
+            if isinstance(part, ast.Constant) and _is_module_name(part.value):
+                names.append(part.value)
+    return names
 
 
-def given(tree: ast.AST, variable: str = VARIABLE) -> Iterator[tuple[ast.AST, ast.expr]]:
-    """Each statement that sets the variable, with what it sets it to."""
+def _is_module_name(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w.]*\w", value) is not None
+
+
+def assignments(tree: ast.AST, variable: str = VARIABLE) -> Iterator[tuple[ast.AST, ast.expr]]:
+    """Each statement that sets an environment variable, with what it sets it to."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(
                 func=ast.Attribute(attr="setdefault"), args=[ast.Constant(value=name), value]
-            ):
-                if name == variable:
-                    yield node, value
-            case ast.Assign(targets=[ast.Subscript(slice=ast.Constant(value=name))], value=value):
-                if name == variable:
-                    yield node, value
+            ) if name == variable:
+                yield node, value
+            case ast.Assign(
+                targets=[ast.Subscript(slice=ast.Constant(value=name))], value=value
+            ) if name == variable:
+                yield node, value
+
+
+def overwritten(reader: Reader, file: Path, tree: ast.AST) -> Iterator[Setting]:
+    """Where a script overwrites the variable, so that no other settings module can come first."""
+    for node, value in assignments(tree):
+        if isinstance(node, ast.Assign):
+            yield Setting(ast.unparse(value), reader.where(file, node))
+
+
+# -------------------------------------------------------------------------------------- settings
 
 
 def choose(
@@ -65,126 +79,139 @@ def choose(
     files: Sequence[Path],
     asked: str | None,
 ) -> Chosen:
-    """The settings module to deploy with. Raises AdoptError, with the candidates, where that can't
-    be made out."""
-    new = reader.fresh
-    beside = sorted({name for one in by_wsgi + by_manage for name in _beside(reader, one)})
+    """The settings module to deploy with.
+
+    Raises AdoptError, with the candidates, where that can't be made out.
+    """
+    siblings = _all_siblings(reader, by_wsgi + by_manage)
+    known_names = [*siblings, *by_wsgi, *by_manage]
     if asked:
         if reader.find(asked) is None:
             raise AdoptError(
                 f"--settings {asked}: there is no such module in"
                 f" {reader.root}{_listed(reader, files)}"
             )
-        return Chosen(
-            asked, "named by --settings", _others(reader, asked, beside, by_wsgi, by_manage)
-        )
-    plain = [name for name in by_wsgi if not _is(_DEVELOPMENT, name)]
-    live = [name for name in beside if _is(PRODUCTION, name)]
-    dev = _of_development(reader, plain) if live else {}
-    found = [
-        (name, "named by wsgi.py") for name in plain if not _is(_BASE, name) and name not in dev
-    ]
-    found += [(name, _looks_live(dev)) for name in live]
-    found += [(name, "named by wsgi.py") for name in (*plain, *by_wsgi)]
-    found += [(name, "named by manage.py") for name in by_manage]
-    found += [
-        (name, "the only ones found") for name in ("settings", f"{reader.root.name}.settings")
-    ]
-    for name, why in found:
-        if _are_settings(new(), name):
-            both = why == "named by wsgi.py" and name in by_manage
-            why = "named by wsgi.py and manage.py" if both else why
-            return Chosen(name, why, _others(reader, name, beside, by_wsgi, by_manage))
-    told = ", ".join(dict.fromkeys(by_wsgi + by_manage)) or "none"
-    return _candidate(reader, files, told)
+        return Chosen(asked, "named by --settings", _others(reader, asked, known_names))
+    for name, why in _proposals(reader, by_wsgi, by_manage, siblings):
+        if not _are_settings(reader.new_reader(), name):
+            continue
+        if why == _BY_WSGI and name in by_manage:
+            why = "named by wsgi.py and manage.py"
+        return Chosen(name, why, _others(reader, name, known_names))
+    names = ", ".join(dict.fromkeys(by_wsgi + by_manage)) or "none"
+    return _only_candidate(reader, files, names)
 
 
-def _of_development(reader: Reader, names: list[str]) -> dict[str, str]:
-    """Those that take DEBUG, switched on, from a module for development, and the file that is."""
-    found = {}
+def _proposals(
+    reader: Reader, by_wsgi: list[str], by_manage: list[str], siblings: list[str]
+) -> list[tuple[str, str]]:
+    """Modules that may be the one to deploy with, the best first, each with the reason."""
+    no_development = [name for name in by_wsgi if not _is(_DEVELOPMENT, name)]
+    production = [name for name in siblings if _is(PRODUCTION, name)]
+    imports_development = {}
+    if production:
+        imports_development = _development_imports(reader, no_development)
+    proposals = []
+    for name in no_development:
+        if not _is(_BASE, name) and name not in imports_development:
+            proposals.append((name, _BY_WSGI))
+    reason = _production_reason(imports_development)
+    proposals += [(name, reason) for name in production]
+    proposals += [(name, _BY_WSGI) for name in (*no_development, *by_wsgi)]
+    proposals += [(name, "named by manage.py") for name in by_manage]
+    usual = ("settings", f"{reader.root.name}.settings")
+    return proposals + [(name, "the only ones found") for name in usual]
+
+
+def _development_imports(reader: Reader, names: list[str]) -> dict[str, str]:
+    """The modules that import DEBUG, switched on, from a module for development, and its file."""
+    files = {}
     for name in names:
         try:
-            debug = reader.fresh().module(name).get("DEBUG", Setting())
+            debug = reader.new_reader().module(name).get("DEBUG", Setting())
         except AdoptError:
             continue
         file = debug.where.partition(":")[0]
-        if debug.value is True and _DEVELOPMENT.fullmatch(
-            file.rpartition("/")[2].removesuffix(".py")
-        ):
-            found[name] = file
-    return found
+        module = file.rpartition("/")[2].removesuffix(".py")
+        if debug.value is True and _DEVELOPMENT.fullmatch(module):
+            files[name] = file
+    return files
 
 
-def _looks_live(dev: dict[str, str]) -> str:
-    told = "".join(f"; {name}, which wsgi.py names, takes {file} in" for name, file in dev.items())
-    return f"it looks like the one for production{told}"
+def _production_reason(imports_development: dict[str, str]) -> str:
+    reason = "it looks like the one for production"
+    for name, file in imports_development.items():
+        reason += f"; {name}, which wsgi.py names, imports {file}"
+    return reason
 
 
-def _candidate(reader: Reader, files: Sequence[Path], told: str) -> Chosen:
-    """The only module that can be meant, though nobody names it."""
+def _only_candidate(reader: Reader, files: Sequence[Path], named_by_scripts: str) -> Chosen:
+    """The only module that can be meant, though no script names it."""
     there = candidates(reader, files)
-    live = [name for name in there if _is(PRODUCTION, name)]
-    for names in (there, live):
+    production = [name for name in there if _is(PRODUCTION, name)]
+    for names in (there, production):
         if len(names) == 1:
-            others = tuple(name for name in there if name != names[0])
+            others = [name for name in there if name != names[0]]
             why = (
-                f"the only candidate, since wsgi.py and manage.py name {told}; --settings MODULE"
-                " takes another one"
+                f"the only candidate, since wsgi.py and manage.py name {named_by_scripts};"
+                " --settings MODULE takes another one"
             )
-            return Chosen(names[0], why, others)
+            return Chosen(names[0], why, tuple(others))
     raise AdoptError(
         f"{reader.root}: no settings found (wsgi.py and manage.py name"
-        f" {told}){_listed(reader, files)}; set {VARIABLE} in wsgi.py, or name it with --settings"
-        " MODULE"
+        f" {named_by_scripts}){_listed(reader, files)}; set {VARIABLE} in wsgi.py, or name it with"
+        " --settings MODULE"
     )
 
 
 def _listed(reader: Reader, files: Sequence[Path]) -> str:
     there = candidates(reader, files)
-    return f"; candidates: {', '.join(there[:12])}" if there else ""
+    return f"; candidates: {', '.join(there[:_MOST_CANDIDATES])}" if there else ""
 
 
 def candidates(reader: Reader, files: Sequence[Path]) -> list[str]:
-    """Modules that look like settings: they set INSTALLED_APPS or ROOT_URLCONF, or take over one
-    that does."""
-    told = [
-        file
-        for file in files
-        if re.search(r"settings|config|conf\b", file.relative_to(reader.root).as_posix())
-    ]
-    names = [module_name(reader.root, file) for file in told if _may_be(file)]
-    return sorted(
-        {name for name in names if reader.find(name) and _are_settings(reader.fresh(), name)}
-    )
+    """Modules that look like settings: they set INSTALLED_APPS or ROOT_URLCONF, or import all of a
+    module that does."""
+    names = set()
+    for file in files:
+        path = file.relative_to(reader.root).as_posix()
+        if not re.search(r"settings|config|conf\b", path) or not _may_be(file):
+            continue
+        name = module_name(reader.root, file)
+        if reader.find(name) and _are_settings(reader.new_reader(), name):
+            names.add(name)
+    return sorted(names)
 
 
 def _may_be(file: Path) -> bool:
     text = file.read_text(errors="replace")
-    return bool(
-        re.search(
-            r"^(INSTALLED_APPS|ROOT_URLCONF)\b|^from \S+ import \*|^include\(", text, re.MULTILINE
-        )
-    )
+    pattern = r"^(INSTALLED_APPS|ROOT_URLCONF)\b|^from \S+ import \*|^include\("
+    return re.search(pattern, text, re.MULTILINE) is not None
 
 
 def module_name(root: Path, file: Path) -> str:
     """The dotted name of a file below `root`."""
     parts = file.relative_to(root).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    if parts[-1] == "__init__":
+        parts = parts[:-1]
+    return ".".join(parts)
 
 
 def _are_settings(reader: Reader, name: str) -> bool:
     """Whether a module is one of settings, or may be: something of it is not read here."""
     names = reader.module(name)
     if reader.find(name) in reader.unread:
-        return True  # what is wrong is said when it is read for good
-    return bool(_SAY_SO & names.keys()) or (
-        bool(names or reader.notes) and bool(reader.notes or reader.classes)
-    )
+        return True  # what is wrong is reported when it is read again
+    if _SAY_SO & names.keys():
+        return True
+    if reader.notes:
+        return True
+    return bool(names and reader.classes)
 
 
-def _others(reader: Reader, name: str, *more: list[str]) -> tuple[str, ...]:
-    return tuple(sorted({one for names in more for one in names if reader.find(one)} - {name}))
+def _others(reader: Reader, name: str, names: Iterable[str]) -> tuple[str, ...]:
+    others = {other for other in names if reader.find(other)}
+    return tuple(sorted(others - {name}))
 
 
 def _is(pattern: re.Pattern[str], module: str) -> bool:
@@ -195,35 +222,42 @@ def _is_one_of_several(name: str) -> bool:
     return any(_is(pattern, name) for pattern in (PRODUCTION, _DEVELOPMENT, _BASE))
 
 
-def _beside(reader: Reader, module: str) -> list[str]:
-    """The other modules of a settings package; in any other folder those that are called like
-    settings."""
+def _all_siblings(reader: Reader, names: Iterable[str]) -> list[str]:
+    siblings: set[str] = set()
+    for name in names:
+        siblings.update(_siblings(reader, name))
+    return sorted(siblings)
+
+
+def _siblings(reader: Reader, module: str) -> list[str]:
+    """The modules of a settings package; in any other folder those with a name of settings."""
     file = reader.find(module)
     if file is None:
         return []
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     names = [path.stem for path in file.parent.glob("*.py") if path.stem != "__init__"]
-    if not re.search(r"settings", file.parent.name):
+    if "settings" not in file.parent.name:
         names = [name for name in names if "settings" in name or _is_one_of_several(name)]
     return [f"{package}.{name}".lstrip(".") for name in names]
 
 
+# ------------------------------------------------------------------------------------------ WSGI
+
+
 def callable_for_wsgi(reader: Reader, names: Names, files: list[Path], asked: str | None) -> str:
     """`module:name`, as it was asked for, from WSGI_APPLICATION or the first wsgi.py with an
-    `application`."""
+    `application`.
+
+    Raises AdoptError where there is none.
+    """
     if asked:
-        module, _, name = asked.partition(":")
-        if reader.find(module) is None:
-            raise AdoptError(
-                f"--wsgi {asked}: there is no module {module} in {reader.root}; write module:name"
-            )
-        return f"{module}:{name or 'application'}"
-    told = names.get("WSGI_APPLICATION", Setting()).value
-    if isinstance(told, str) and reader.find(told.rpartition(".")[0]):
-        return ":".join(told.rsplit(".", 1))
+        return _asked_callable(reader, asked)
+    path = names.get("WSGI_APPLICATION", Setting()).value
+    if isinstance(path, str) and reader.find(path.rpartition(".")[0]):
+        return ":".join(path.rsplit(".", 1))
     for file in files:
         module = module_name(reader.root, file)
-        if "application" in reader.fresh().module(module):
+        if "application" in reader.new_reader().module(module):
             return f"{module}:application"
     raise AdoptError(
         f"{reader.root}: there is no WSGI callable (WSGI_APPLICATION, or a wsgi.py with"
@@ -232,8 +266,10 @@ def callable_for_wsgi(reader: Reader, names: Names, files: list[Path], asked: st
     )
 
 
-def insisting(reader: Reader, file: Path, tree: ast.AST) -> Iterator[Setting]:
-    """Where the variable is overwritten, so that no other settings module can come first."""
-    for node, value in given(tree):
-        if isinstance(node, ast.Assign):
-            yield Setting(ast.unparse(value), reader.where(file, node))
+def _asked_callable(reader: Reader, asked: str) -> str:
+    module, _, name = asked.partition(":")
+    if reader.find(module) is None:
+        raise AdoptError(
+            f"--wsgi {asked}: there is no module {module} in {reader.root}; write module:name"
+        )
+    return f"{module}:{name or 'application'}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,75 +31,103 @@ class Package:
 
 
 def of_text(text: str, file: str) -> list[Package]:
-    """Those of a file's text: a lock's or a list of requirements."""
+    """The packages that a file's text names: a lock's or a list of requirements."""
     name = file.rsplit("/", 1)[-1]
     if name in ("uv.lock", "poetry.lock") or is_pylock(Path(name)):
         return list(_locked(text, file))
     if name == "Pipfile.lock":
-        return [
-            Package(canonicalize_name(one[0]), one[1], (), file)
-            for one in re.findall(r'"([\w.-]+)":\s*{[^{}]*?"version":\s*"([^"]+)"', text)
-        ]
-    return [found for line in text.splitlines() if (found := _line(line, file))]
+        return list(_locked_by_pipenv(text, file))
+    return _of_lines(text.splitlines(), file)
+
+
+def _of_lines(lines: Iterable[object], file: str) -> list[Package]:
+    packages = []
+    for line in lines:
+        package = _of_line(line, file) if isinstance(line, str) else None
+        if package:
+            packages.append(package)
+    return packages
+
+
+def _of_line(line: str, file: str) -> Package | None:
+    text = re.sub(r"(^|\s)#.*|\s--hash=\S+|\\$", "", line).strip()
+    try:
+        wanted = Requirement(text)
+    except InvalidRequirement:
+        return None
+    extras = tuple(sorted(wanted.extras))
+    return Package(canonicalize_name(wanted.name), str(wanted.specifier), extras, file)
+
+
+# ------------------------------------------------------------------------------------------ locks
 
 
 def _locked(text: str, file: str) -> Iterator[Package]:
     wanted = _default_of_uv(text) if file.endswith("uv.lock") else None
-    for name, version in re.findall(r'^name = "([^"]+)"\nversion = "([^"]+)"', text, re.MULTILINE):
-        if wanted is None or canonicalize_name(name) in wanted:
-            yield Package(canonicalize_name(name), f"=={version}", (), file)
+    pattern = r'^name = "([^"]+)"\nversion = "([^"]+)"'
+    for name, version in re.findall(pattern, text, re.MULTILINE):
+        normal = canonicalize_name(name)
+        if wanted is None or normal in wanted:
+            yield Package(normal, f"=={version}", (), file)
+
+
+def _locked_by_pipenv(text: str, file: str) -> Iterator[Package]:
+    pattern = r'"([\w.-]+)":\s*{[^{}]*?"version":\s*"([^"]+)"'
+    for name, version in re.findall(pattern, text):
+        yield Package(canonicalize_name(name), version, (), file)
 
 
 def _default_of_uv(text: str) -> set[str] | None:
-    """The packages of a uv.lock that its own projects need without extras and groups; None where
-    that can't be told."""
+    """The packages that the projects of a uv.lock need without extras and groups.
+
+    None where that can't be found out.
+    """
     try:
         listed = tomllib.loads(text).get("package", [])
-        known = {one["name"]: one for one in listed}
-        own = [
-            one["name"] for one in listed if {"virtual", "editable"} & one.get("source", {}).keys()
-        ]
-        return _reached(known, own) or None
+        by_name = {package["name"]: package for package in listed}
+        projects = []
+        for package in listed:
+            if {"virtual", "editable"} & package.get("source", {}).keys():
+                projects.append(package["name"])
+        return _reached(by_name, projects) or None
     except (tomllib.TOMLDecodeError, AttributeError, KeyError, TypeError):
         return None
 
 
-def _reached(known: Mapping[str, Any], names: list[str]) -> set[str]:
+def _reached(by_name: Mapping[str, Any], names: list[str]) -> set[str]:
     """These packages and all that they need, with the extras that are asked for."""
-    found, left = set[tuple[str, str]](), [(name, "") for name in names]
+    reached: set[tuple[str, str]] = set()
+    left = [(name, "") for name in names]
     while left:
-        if (one := left.pop()) in found or one[0] not in known:
+        name, extra = left.pop()
+        if (name, extra) in reached or name not in by_name:
             continue
-        found.add(one)
-        name, extra = one
-        facts = known[name]
-        needs = (
-            facts.get("optional-dependencies", {}).get(extra, [])
-            if extra
-            else facts.get("dependencies", [])
-        )
-        left += [(need["name"], more) for need in needs for more in ("", *need.get("extra", []))]
-    return {canonicalize_name(name) for name, _ in found}
+        reached.add((name, extra))
+        for need in _needs(by_name[name], extra):
+            for inner_extra in ("", *need.get("extra", [])):
+                left.append((need["name"], inner_extra))
+    return {canonicalize_name(name) for name, _ in reached}
 
 
-def _line(line: str, file: str) -> Package | None:
-    text = re.sub(r"(^|\s)#.*|\s--hash=\S+|\\$", "", line).strip()
-    try:
-        found = Requirement(text)
-    except InvalidRequirement:
-        return None
-    return Package(
-        canonicalize_name(found.name), str(found.specifier), tuple(sorted(found.extras)), file
-    )
+def _needs(facts: Mapping[str, Any], extra: str) -> list[Any]:
+    """The needs of a locked package, or of one of its extras."""
+    if not extra:
+        needs: list[Any] = facts.get("dependencies", [])
+        return needs
+    of_extra: list[Any] = facts.get("optional-dependencies", {}).get(extra, [])
+    return of_extra
+
+
+# ------------------------------------------------------------------------------ a project's files
 
 
 def named_anywhere(folder: Path) -> list[Package]:
     """All that the project's own files name, whether or not the kit can install from them."""
-    found: list[Package] = []
+    packages: list[Package] = []
     for pattern in ("*requirements*.txt", "requirements/*.txt", "Pipfile.lock", "poetry.lock"):
         for path in sorted(folder.glob(pattern)):
-            found += of_text(_text(path), path.relative_to(folder).as_posix())
-    return found + _of_pyproject(folder)
+            packages += of_text(_text(path), path.relative_to(folder).as_posix())
+    return packages + _of_pyproject(folder)
 
 
 def _text(path: Path) -> str:
@@ -110,54 +138,68 @@ def _text(path: Path) -> str:
 
 
 def _of_pyproject(folder: Path) -> list[Package]:
+    file = "pyproject.toml"
+    data = _toml(folder / file)
+    lines = _table(data, "project").get("dependencies")
+    packages = _of_lines(lines if isinstance(lines, list) else [], file)
+    for name in _table(data, "tool", "poetry", "dependencies"):
+        if name != "python":
+            packages.append(Package(canonicalize_name(name), "", (), file))
+    return packages
+
+
+def extras_of(pyproject: Path) -> dict[str, set[str]]:
+    """The extras of a project, each with the names of its packages."""
+    extras = {}
+    for extra, lines in _table(_toml(pyproject), "project", "optional-dependencies").items():
+        packages = _of_lines(lines if isinstance(lines, list) else [], pyproject.name)
+        extras[extra] = {package.name for package in packages}
+    return extras
+
+
+def _toml(path: Path) -> Mapping[str, Any]:
     try:
-        data: Mapping[str, Any] = tomllib.loads(_text(folder / "pyproject.toml"))
+        return tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError:
-        return []
-    project, tool = data.get("project"), data.get("tool")
-    lines = project.get("dependencies") if isinstance(project, dict) else None
-    poetry = tool.get("poetry") if isinstance(tool, dict) else None
-    names = poetry.get("dependencies") if isinstance(poetry, dict) else None
-    plain = [one for one in lines if isinstance(one, str)] if isinstance(lines, list) else []
-    found = [one for line in plain if (one := _line(line, "pyproject.toml"))]
-    listed = names if isinstance(names, dict) else {}
-    return found + [
-        Package(canonicalize_name(name), "", (), "pyproject.toml")
-        for name in listed
-        if name != "python"
-    ]
+        return {}
 
 
-# --------------------------------------------------------------------------------------------- pins
+def _table(data: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """A table within tables; an empty one where it is none."""
+    table: Any = data
+    for key in keys:
+        table = table.get(key) if isinstance(table, dict) else None
+    return table if isinstance(table, dict) else {}
+
+
+# ------------------------------------------------------------------------------------------- pins
 
 
 def below_floor(packages: list[Package], floor: Mapping[str, str]) -> Iterator[tuple[Package, str]]:
     """Each package that is held below what is needed, with that need; `floor` is name → least
     version."""
-    for one in packages:
-        if one.name in floor and not _may_be(one.specifier, floor[one.name]):
-            yield one, f"{one.name}>={floor[one.name]}"
+    for package in packages:
+        least = floor.get(package.name)
+        if least and not _may_be(package.specifier, least):
+            yield package, f"{package.name}>={least}"
 
 
 def _may_be(specifier: str, least: str) -> bool:
-    """Whether a specifier leaves room for `least` or anything newer."""
+    """Whether a specifier allows `least` or anything newer."""
     try:
         limits = SpecifierSet(specifier)
-        return all(_leaves_room(limit.operator, limit.version, Version(least)) for limit in limits)
+        version = Version(least)
+        return all(_allows(limit.operator, limit.version, version) for limit in limits)
     except (InvalidSpecifier, InvalidVersion):
         return True
 
 
-def _leaves_room(operator: str, text: str, least: Version) -> bool:
+def _allows(operator: str, text: str, least: Version) -> bool:
     version = Version(text.removesuffix(".*"))
     match operator:
-        case "==" | "===":
-            return (
-                _padded(version, least) >= least.release
-                if text.endswith(".*")
-                else version >= least
-            )
-        case "<=":
+        case "==" | "===" if text.endswith(".*"):
+            return _padded(version, least) >= least.release
+        case "==" | "===" | "<=":
             return version >= least
         case "<":
             return version > least
@@ -167,14 +209,17 @@ def _leaves_room(operator: str, text: str, least: Version) -> bool:
 
 
 def _padded(version: Version, least: Version) -> tuple[int, ...]:
+    """The highest release with this prefix, as long as `least`."""
     return version.release + (999,) * (len(least.release) - len(version.release))
 
 
 @dataclass(frozen=True)
 class SourceAlone:
-    """A package that no index has a wheel of, as it is `written` in `file`; `lacks` are the Debian
-    packages without which it can't be built on a build machine. `instead` is empty where nothing is
-    known."""
+    """A package that no index has a wheel of, as it is `written` in `file`.
+
+    `lacks` are the Debian packages that a build needs and a build machine doesn't have. `instead`
+    is empty where no other package is known.
+    """
 
     written: str
     file: str
@@ -184,11 +229,15 @@ class SourceAlone:
 
 def without_wheel(packages: list[Package]) -> Iterator[SourceAlone]:
     """Those that are known to come as source alone, with something to compile in them."""
-    for one in packages:
-        is_c = one.name == "psycopg" and "c" in one.extras
-        name = "psycopg-c" if is_c else one.name
-        if name in ways_out.NEVER_A_WHEEL:
-            written = f"psycopg[c]{one.specifier}" if is_c else f"{one.name}{one.specifier}"
-            yield SourceAlone(
-                written, one.file, ways_out.INSTEAD.get(name, ""), ways_out.NEVER_A_WHEEL[name]
-            )
+    for package in packages:
+        name, written = package.name, package.name
+        if name == "psycopg" and "c" in package.extras:
+            name, written = "psycopg-c", "psycopg[c]"
+        if name not in ways_out.NEVER_A_WHEEL:
+            continue
+        yield SourceAlone(
+            f"{written}{package.specifier}",
+            package.file,
+            ways_out.INSTEAD.get(name, ""),
+            ways_out.NEVER_A_WHEEL[name],
+        )

@@ -5,19 +5,22 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from infra.core import rules
-from rollout.adopt import classes, modules, packages, writes
+from rollout.adopt import classes, headers, modules, packages, writes
 from rollout.adopt.environment import Read
-from rollout.adopt.evaluate import Reader, parse
+from rollout.adopt.evaluate import Reader
 from rollout.adopt.expressions import Switch
-from rollout.adopt.headers import Written, written
+from rollout.adopt.extras import OnlyInExtra, only_in_extras
+from rollout.adopt.folder import is_served, own_files, project_folder
+from rollout.adopt.headers import Written
 from rollout.adopt.packages import Package
+from rollout.adopt.syntax import parse
 from rollout.adopt.values import (
     AdoptError,
     Computed,
@@ -30,7 +33,7 @@ from rollout.adopt.values import (
     truth,
 )
 from rollout.release import ReleaseError, local
-from rollout.release.source import Source, backend_files, walk
+from rollout.release.source import Source, backend_files
 from rollout.release.wheels import Requirements, requirements
 
 _ALIASES = {
@@ -39,17 +42,10 @@ _ALIASES = {
     "CORS_ALLOW_ALL_ORIGINS": "CORS_ORIGIN_ALLOW_ALL",
 }
 _SOCKETS = re.compile(
-    r"\bProtocolTypeRouter\b|websocket_urlpatterns|\bas_asgi\(\)|[\"']websocket(\.(connect|accept|receive|send))?[\"']"
+    r"\bProtocolTypeRouter\b|websocket_urlpatterns|\bas_asgi\(\)"
+    r"|[\"']websocket(\.(connect|accept|receive|send))?[\"']"
 )
-_TEMPLATES = {
-    "cookiecutter.json": "cookiecutter",
-    "copier.yml": "copier copy",
-    "copier.yaml": "copier copy",
-}
 _COMMANDS = re.compile(r"(^|/)management/commands/")
-_NOT_SERVED = re.compile(
-    r"(^|/)((tests?(_\w+)?|\w+_tests?|e2e|migrations)/|(test[^/]*|conftest)\.py$)"
-)
 # Names that say nothing about what the project is.
 _GENERIC = {
     "config",
@@ -82,9 +78,10 @@ class Project:
     reads: tuple[Read, ...]
     notes: tuple[Setting, ...]
     needs: Requirements | ReleaseError
-    by_hand: tuple[Written, ...]  # what its code says of CORS beside the settings
-    insists: tuple[Setting, ...]  # on a settings module of its own
+    written: tuple[Written, ...]  # CORS headers that its own code writes
+    overwrites: tuple[Setting, ...]  # of the variable that names the settings module
     packages: tuple[Package, ...]
+    extras: tuple[OnlyInExtra, ...]  # packages of imported modules that only extras have
     files: tuple[Path, ...]  # the settings
     missing: tuple[Setting, ...]  # what the settings import and a release doesn't have
     classes: tuple[Setting, ...]  # of settings, which django-configurations reads
@@ -98,15 +95,17 @@ class Project:
     @property
     def unreadable(self) -> tuple[Setting, ...]:
         """Files of the project that are not valid Python here, each with the reason."""
-        found = []
-        for file in sorted(one for one in self.shipped if is_served(one.relative_to(self.manage))):
+        problems = []
+        for file in sorted(self.shipped):
+            if not is_served(file.relative_to(self.manage)):
+                continue
             try:
                 parse(file)
             except NotPython as problem:
-                found.append(Setting(problem.what, f"{self.short(file)}:{problem.line}"))
+                problems.append(Setting(problem.what, f"{self.short(file)}:{problem.line}"))
             except AdoptError:
                 continue  # nested too deep: Python itself may read it
-        return tuple(found)
+        return tuple(problems)
 
     def name(self, setting: str) -> str:
         """The setting as the project calls it: django-cors-headers has old names for some."""
@@ -116,14 +115,12 @@ class Project:
     def get(self, setting: str) -> Setting:
         """A setting by its name of today; its value is None where it isn't set."""
         found = self.names.get(self.name(setting), Setting())
-        return (
-            replace(found, value=Computed())
-            if isinstance(found.value, (External, Function))
-            else found
-        )
+        if isinstance(found.value, (External, Function)):
+            return replace(found, value=Computed())
+        return found
 
     def items(self, setting: str) -> list[Any]:
-        """A list's items, those among them that are computed too."""
+        """The items of a list, computed ones among them; none where it is not a list."""
         value = self.get(setting).value
         return value if isinstance(value, list) else []
 
@@ -138,10 +135,11 @@ class Project:
 
     def said(self, value: Any) -> str:
         """A value as messages have it."""
-        path = Path(value) if isinstance(value, (str, Path)) else None
-        return (
-            self.short(path) if path and path.is_absolute() and self.inside(path) else shown(value)
-        )
+        if isinstance(value, (str, Path)):
+            path = Path(value)
+            if path.is_absolute() and self.inside(path):
+                return self.short(path)
+        return shown(value)
 
     def inside(self, path: object) -> bool:
         """Whether a file goes along with a release; a relative path starts in the project's
@@ -150,13 +148,20 @@ class Project:
 
     @property
     def application(self) -> str:
-        """A name for it: the first of the settings' package and the folders that says something and
-        is nobody's."""
+        """A name for it: the first of the settings' package and the folders that is specific and
+        free."""
         names = [self.settings.split(".")[0], self.root.name, self.root.parent.name]
-        fit = [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")[:30] for name in names]
-        telling = [name for name in fit if name not in _GENERIC]
-        longer = [f"{name[:26]}-app" for name in fit]
-        return next((name for name in (*telling, *fit, *longer) if _may_be_called(name)), "app")
+        proposals = [_proposal(name) for name in names]
+        specific = [name for name in proposals if name not in _GENERIC]
+        longer = [f"{name[:26]}-app" for name in proposals]
+        for name in (*specific, *proposals, *longer):
+            if _may_be_called(name):
+                return name
+        return "app"
+
+
+def _proposal(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")[:30]
 
 
 def _may_be_called(name: str) -> bool:
@@ -169,189 +174,204 @@ def _may_be_called(name: str) -> bool:
     return True
 
 
-def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Project:
-    """The project whose manage.py is in `path`, with the modules that are named. Raises AdoptError
-    where there is none, or it can't be made out."""
-    folder = _folder(path)
-    files = _own_files(folder)
-    trees = _scripts(folder, files)
-    wsgis = [file for file in trees if file.name == "wsgi.py"]
-    by_wsgi = [name for file in wsgis for name in modules.named(trees[file])]
-    by_manage = modules.named(trees[folder / "manage.py"])
+# ----------------------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class _Scripts:
+    """manage.py and the wsgi.py files, and the settings modules that they name."""
+
+    trees: dict[Path, ast.Module]
+    wsgi: list[Path]
+    by_wsgi: list[str]
+    by_manage: list[str]
+
+    def configurations(self) -> list[str]:
+        """The classes of django-configurations that wsgi.py and then manage.py name."""
+        others = [file for file in self.trees if file not in self.wsgi]
+        names: list[str] = []
+        for file in (*self.wsgi, *others):
+            names += modules.named(self.trees[file], classes.VARIABLE)
+        return names
+
+
+@dataclass(frozen=True)
+class _SettingsRead:
+    """The settings as a host reads them.
+
+    `today` is the reader without a change of the environment, `reader` the one where DEBUG is off.
+    """
+
+    names: Names
+    today: Reader
+    reader: Reader
+    configuration: str
+    why: str
+    debug_off: tuple[str, str] | None
+
+
+def read(
+    path: Path, settings: str | None = None, wsgi: str | None = None
+) -> Project:  # a long list
+    """The project whose manage.py is in `path`; `settings` and `wsgi` name its modules.
+
+    Raises AdoptError where there is no project, or the modules can't be made out.
+    """
+    # More than 40 lines: one for each field of a project.
+    folder = project_folder(path)
+    files = own_files(folder)
+    scripts = _scripts(folder, files)
     source = local(folder)
     shipped = _shipped(source, files)
-    hidden = frozenset(files) - shipped
+    served = [file for file in files if file in shipped]
+    unshipped = frozenset(files) - shipped
     asked = [settings] if settings else []
-    root = next(
-        (
-            base
-            for base in (folder, folder.parent)
-            if any(map(Reader(base, hidden=hidden).find, asked + by_wsgi + by_manage))
-        ),
-        folder,
-    )
-    blank = Reader(root, hidden=hidden)
-    chosen = modules.choose(
-        blank, by_wsgi, by_manage, [one for one in files if one not in hidden], settings
-    )
-    if file := blank.find(chosen.module):
-        parse(file)  # without the settings themselves there is nothing to say
-    first = blank.fresh()
-    there = classes.configurations(first.module(chosen.module))
-    configuration, by = classes.chosen(
-        there, _configurations_named(trees, wsgis), modules.PRODUCTION
-    )
-
-    def settings_of(reader: Reader) -> Names:
-        return classes.configured(reader.module(chosen.module), configuration)
-
-    off = _switch_off(blank, first, settings_of)
-    reader = blank.fresh(dict([off] if off else []))
-    names = dict(settings_of(reader))
-    names |= {
-        name: one for name, one in settings_of(first).items() if name == "DEBUG"
-    }  # as it is today
-    source = replace(source, folder=root)
-    needs = _needs(source)
-    served = [file for file in files if file not in hidden]
+    root = _root(folder, [*asked, *scripts.by_wsgi, *scripts.by_manage], unshipped)
+    blank = Reader(root, unshipped=unshipped)
+    chosen = modules.choose(blank, scripts.by_wsgi, scripts.by_manage, served, settings)
+    settings_read = _read_settings(blank, chosen.module, scripts)
+    reader, today = settings_read.reader, settings_read.today
+    needs = _needs(replace(source, folder=root))
+    named_packages = _packages(root, folder, needs)
     return Project(
         root=root,
         manage=folder,
         settings=chosen.module,
-        why=chosen.why + (f"; class {configuration} ({by})" if configuration else ""),
+        why=chosen.why + settings_read.why,
         others=chosen.others,
-        wsgi=modules.callable_for_wsgi(reader, names, wsgis, wsgi),
-        names=names,
-        reads=tuple(first.reads[name] for name in sorted(first.reads)),
+        wsgi=modules.callable_for_wsgi(reader, settings_read.names, scripts.wsgi, wsgi),
+        names=settings_read.names,
+        reads=tuple(today.reads[name] for name in sorted(today.reads)),
         notes=(*reader.notes, *reader.limits.values()),
         needs=needs,
-        by_hand=tuple(one for file in served for one in written(blank.fresh(), file)),
-        insists=tuple(
-            one for file, tree in trees.items() for one in modules.insisting(reader, file, tree)
-        ),
-        packages=_packages(root, folder, needs),
+        written=tuple(_written(blank, served)),
+        overwrites=tuple(_overwrites(reader, scripts)),
+        packages=named_packages,
+        extras=_extras(settings_read, named_packages, needs, root),
         files=tuple(dict.fromkeys(reader.files)),
         missing=tuple(dict.fromkeys(reader.missing)),
         classes=tuple(reader.classes),
-        configuration=configuration,
-        switches=tuple(first.switches),
-        debug_off=off,
-        writes=tuple(
-            one
-            for file in served
-            if not _COMMANDS.search(file.as_posix())  # what a developer runs
-            for one in writes.places(blank.fresh(), file, file in reader.files)
-        ),
-        sockets=tuple(one for file in served for one in _sockets(reader, file)),
+        configuration=settings_read.configuration,
+        switches=tuple(today.switches),
+        debug_off=settings_read.debug_off,
+        writes=tuple(_writes(blank, reader, served)),
+        sockets=tuple(_sockets(reader, served)),
         shipped=shipped,
     )
 
 
-def _scripts(folder: Path, files: list[Path]) -> dict[Path, ast.Module]:
-    """manage.py and every wsgi.py and manage.py besides, which may be templates for other
-    projects."""
-    found = {folder / "manage.py": parse(folder / "manage.py")}
+def _scripts(folder: Path, files: list[Path]) -> _Scripts:
+    """manage.py and every other wsgi.py and manage.py, which may be templates for projects."""
+    manage = folder / "manage.py"
+    trees = {manage: parse(manage)}
     for file in files:
-        if file.name in ("wsgi.py", "manage.py") and file not in found:
+        if file.name in ("wsgi.py", "manage.py") and file not in trees:
             with suppress(AdoptError):
-                found[file] = parse(file)
-    return {file: found[file] for file in files if file in found}
+                trees[file] = parse(file)
+    trees = {file: trees[file] for file in files if file in trees}
+    wsgi = [file for file in trees if file.name == "wsgi.py"]
+    by_wsgi: list[str] = []
+    for file in wsgi:
+        by_wsgi += modules.named(trees[file])
+    return _Scripts(trees, wsgi, by_wsgi, modules.named(trees[manage]))
 
 
-def _configurations_named(trees: Mapping[Path, ast.Module], wsgis: list[Path]) -> list[str]:
-    """The classes of django-configurations that wsgi.py and then manage.py name."""
-    files = [*wsgis, *(file for file in trees if file not in wsgis)]
-    return [name for file in files for name in modules.named(trees[file], classes.VARIABLE)]
+def _root(folder: Path, module_names: Sequence[str], unshipped: frozenset[Path]) -> Path:
+    """The folder that modules are imported from: with manage.py, or the one above."""
+    for base in (folder, folder.parent):
+        reader = Reader(base, unshipped=unshipped)
+        if any(reader.find(name) for name in module_names):
+            return base
+    return folder
+
+
+def _read_settings(blank: Reader, module: str, scripts: _Scripts) -> _SettingsRead:
+    """Read the settings, with DEBUG switched off where a variable does that.
+
+    Raises AdoptError where their own file is not valid Python: there is nothing to say without it.
+    """
+    file = blank.find(module)
+    if file:
+        parse(file)
+    today = blank.new_reader()
+    there = classes.configurations(today.module(module))
+    configuration, by = classes.chosen(there, scripts.configurations(), modules.PRODUCTION)
+    why = f"; class {configuration} ({by})" if configuration else ""
+
+    def settings_of(reader: Reader) -> Names:
+        return classes.configured(reader.module(module), configuration)
+
+    debug_off = _switch_off(blank, today, settings_of)
+    reader = blank.new_reader(dict([debug_off]) if debug_off else {})
+    names = dict(settings_of(reader))
+    names_today = settings_of(today)
+    if "DEBUG" in names_today:
+        names["DEBUG"] = names_today["DEBUG"]
+    return _SettingsRead(names, today, reader, configuration, why, debug_off)
 
 
 def _switch_off(
-    blank: Reader, first: Reader, settings_of: Callable[[Reader], Names]
+    blank: Reader, today: Reader, settings_of: Callable[[Reader], Names]
 ) -> tuple[str, str] | None:
-    """The variable that DEBUG is read from, and the text for which it is off while the settings are
-    read; None where it is off anyway, or one variable alone doesn't do it."""
-    debug = settings_of(first).get("DEBUG", Setting()).value
-    on = [one for one in first.switches if isinstance(one.debug, Computed) and truth(one.debug)]
-    asked = next(
-        (one.debug for one in on), debug if isinstance(debug, Computed) and truth(debug) else None
-    )
-    if asked is None or len(asked.names) != 1:
+    """The variable that DEBUG is read from, and the text that switches it off.
+
+    None where it is off anyway, or where one variable alone doesn't switch it off.
+    """
+    debug = _debug_that_is_on(today, settings_of)
+    if debug is None or len(debug.names) != 1:
         return None
-    name = asked.names[0]
+    name = debug.names[0]
     for text in ("false", "False", "0", ""):
-        tried = blank.fresh({name: text})
-        found = settings_of(tried).get("DEBUG", Setting()).value
-        values = [found, *(one.debug for one in tried.switches)]
+        tried = blank.new_reader({name: text})
+        value = settings_of(tried).get("DEBUG", Setting()).value
+        values = [value, *(switch.debug for switch in tried.switches)]
         if all(truth(value) is False for value in values):
             return name, text
     return None
 
 
+def _debug_that_is_on(today: Reader, settings_of: Callable[[Reader], Names]) -> Computed | None:
+    """The first value of DEBUG that is computed and True in an empty environment."""
+    at_the_end = settings_of(today).get("DEBUG", Setting()).value
+    for value in [*(switch.debug for switch in today.switches), at_the_end]:
+        if isinstance(value, Computed) and truth(value):
+            return value
+    return None
+
+
 def _packages(root: Path, folder: Path, needs: Requirements | ReleaseError) -> tuple[Package, ...]:
-    """What the kit installs from comes first; what other files of the project name counts as
-    well."""
-    first = [] if isinstance(needs, ReleaseError) else packages.of_text(needs.text, needs.path.name)
-    more = [
-        one for place in dict.fromkeys((folder, root)) for one in packages.named_anywhere(place)
-    ]
-    return tuple(first or more)
+    """The packages that the kit installs; else those that any file of the project names."""
+    if not isinstance(needs, ReleaseError):
+        installed = packages.of_text(needs.text, needs.path.name)
+        if installed:
+            return tuple(installed)
+    named: list[Package] = []
+    for place in dict.fromkeys((folder, root)):
+        named += packages.named_anywhere(place)
+    return tuple(named)
+
+
+def _extras(
+    settings_read: _SettingsRead,
+    named_packages: Sequence[Package],
+    needs: Requirements | ReleaseError,
+    root: Path,
+) -> tuple[OnlyInExtra, ...]:
+    if isinstance(needs, ReleaseError):
+        return ()
+    imports = list(settings_read.reader.imports)
+    apps = settings_read.names.get("INSTALLED_APPS", Setting())
+    if isinstance(apps.value, list):
+        imports += [Setting(app, apps.where) for app in apps.value if isinstance(app, str)]
+    return tuple(only_in_extras(imports, named_packages, needs, root))
 
 
 def _shipped(source: Source, files: list[Path]) -> frozenset[Path]:
-    """What goes into a release; everything where that can't be told yet."""
+    """The files of a release; all files where that can't be found out yet."""
     try:
         return frozenset(entry.here for entry in backend_files(source))
     except ReleaseError:
         return frozenset(files)
-
-
-def _sockets(reader: Reader, file: Path) -> Iterator[Setting]:
-    """Where the project speaks WebSocket."""
-    for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
-        if _SOCKETS.search(line):
-            yield Setting(
-                f"{reader.short(file)} has WebSocket consumers", f"{reader.short(file)}:{number}"
-            )
-            return
-
-
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise AdoptError(f"there is no folder {path}; name the one with manage.py")
-    for above in (path.resolve(), *path.resolve().parents[:2]):
-        for name, tool in _TEMPLATES.items():
-            if (above / name).is_file() and (
-                above == path.resolve() or "{{" in str(path.resolve().relative_to(above))
-            ):
-                raise AdoptError(
-                    f"{above} is a template for projects ({name}), not a project; "
-                    f"make one from it (`{tool} {above}`), then adopt that"
-                )
-    if not (path / "manage.py").is_file():
-        found = sorted([*path.glob("*/manage.py"), *path.glob("*/*/manage.py")])
-        hint = f"did you mean {found[0].parent}?" if found else "name the folder that holds it"
-        raise AdoptError(f"{path} has no manage.py, so it is no Django project; {hint}")
-    if "{{" in (path / "manage.py").read_text(errors="replace"):
-        raise AdoptError(
-            f"{path} is a template for projects (manage.py has {{{{ … }}}}), not a project; "
-            "make one from it (`django-admin startproject --template`), then adopt that"
-        )
-    return path.resolve()
-
-
-def is_served(path: Path) -> bool:
-    """Whether a file of the project is code that a host may import; tests and migrations are not
-    looked at."""
-    return (
-        path.suffix == ".py"
-        and path.stem.isidentifier()
-        and not _NOT_SERVED.search(path.as_posix())
-    )
-
-
-def _own_files(folder: Path) -> list[Path]:
-    """The project's Python files, the ones nearest to manage.py first; no tests, no migrations."""
-    found = [path for path in walk(folder) if is_served(Path(path))]
-    return [folder / path for path in sorted(found, key=lambda path: (path.count("/"), path))]
 
 
 def _needs(source: Source) -> Requirements | ReleaseError:
@@ -359,3 +379,33 @@ def _needs(source: Source) -> Requirements | ReleaseError:
         return requirements(source)
     except ReleaseError as problem:
         return problem
+
+
+# ----------------------------------------------------------------------------- what the code does
+
+
+def _written(blank: Reader, files: Sequence[Path]) -> Iterator[Written]:
+    for file in files:
+        yield from headers.written(blank.new_reader(), file)
+
+
+def _overwrites(reader: Reader, scripts: _Scripts) -> Iterator[Setting]:
+    for file, tree in scripts.trees.items():
+        yield from modules.overwritten(reader, file, tree)
+
+
+def _writes(blank: Reader, reader: Reader, files: Sequence[Path]) -> Iterator[Setting]:
+    for file in files:
+        if _COMMANDS.search(file.as_posix()):
+            continue  # a developer runs it
+        yield from writes.places(blank.new_reader(), file, file in reader.files)
+
+
+def _sockets(reader: Reader, files: Sequence[Path]) -> Iterator[Setting]:
+    """Files of the project that handle WebSockets, each with its first such line."""
+    for file in files:
+        name = reader.short(file)
+        for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
+            if _SOCKETS.search(line):
+                yield Setting(f"{name} has WebSocket consumers", f"{name}:{number}")
+                break

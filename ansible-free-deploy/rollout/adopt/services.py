@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rollout.adopt.evaluate import parse
 from rollout.adopt.findings import SQLITE
 from rollout.adopt.project import Project
+from rollout.adopt.syntax import parse
 from rollout.adopt.values import AdoptError, Computed, Setting, known, unset
 
 
