@@ -295,7 +295,7 @@ CONFLICTS = {
     ),
     "CORS_ORIGIN_WHITELIST = ['*']": "CORS_ORIGIN_WHITELIST: '*' is every origin",
     "CORS_ALLOWED_ORIGIN_REGEXES = r'^https://a\\.example\\.com$'": "is text, not a list",
-    "CORS_ALLOWED_ORIGIN_REGEXES = ['']": "holds an empty pattern: every website is let in",
+    "CORS_ALLOWED_ORIGIN_REGEXES = ['']": "holds an empty pattern: every website is allowed",
     "CORS_ALLOWED_ORIGIN_REGEXES = [r'^http://203\\.0\\.113\\.7']": (
         "if it means http://203.0.113.7, write"
     ),

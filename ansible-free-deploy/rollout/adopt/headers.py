@@ -1,4 +1,4 @@
-"""CORS headers that a project's own code writes: each place, and what becomes of it. nginx hides
+"""CORS headers that a project's own code writes: each place, and what is carried over. nginx hides
 all of them."""
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ _KEYS = {
 _LISTS = ("allow_headers", "expose_headers", "allow_methods")
 
 
+_LOST = "nginx hides it and writes the contract's"
+
+
 @dataclass(frozen=True)
 class Written:
     """A header that a line of code sets; `value` is None where only a run can tell it."""
@@ -38,6 +41,19 @@ class Written:
     header: str
     value: str | None
     where: str
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A node that names a header, and the expression of its value, where there is one."""
+
+    header: str
+    value: ast.expr | None
+    node: ast.AST
+
+    @property
+    def position(self) -> tuple[int, int]:
+        return getattr(self.node, "lineno", 0), getattr(self.node, "col_offset", 0)
 
 
 def written(reader: Reader, file: Path) -> list[Written]:
@@ -50,40 +66,47 @@ def written(reader: Reader, file: Path) -> list[Written]:
         return []
     name = module_name(reader.root, file)
     scope = Scope(name, file, dict(reader.module(name)))
-    return [
-        Written(header, _literal(reader, node, scope), reader.where(file, place))
-        for header, node, place in _places(tree)
-    ]
+    lines = []
+    for place in _places(tree):
+        value = _literal(reader, place.value, scope)
+        lines.append(Written(place.header, value, reader.where(file, place.node)))
+    return lines
 
 
-def _places(tree: ast.Module) -> list[tuple[str, ast.expr | None, ast.AST]]:
-    """Header, its value's expression and where, once for each constant that names one."""
-    found: dict[int, tuple[str, ast.expr | None, ast.AST]] = {}
+def _places(tree: ast.Module) -> list[_Place]:
+    """Each constant that names a header, once."""
+    places: dict[int, _Place] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == SIGNAL:
-            found[id(node)] = (SIGNAL, None, node)
+            places[id(node)] = _Place(SIGNAL, None, node)
         for key, value in _pairs(node):
-            name = key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else ""
-            if key and _HEADER.fullmatch(name) and (value is not None or id(key) not in found):
-                found[id(key)] = (name, value, key)
-    return sorted(
-        found.values(),
-        key=lambda one: (getattr(one[2], "lineno", 0), getattr(one[2], "col_offset", 0)),
-    )
+            header = _header(key)
+            if header and (value is not None or id(key) not in places):
+                places[id(key)] = _Place(header, value, key)
+    return sorted(places.values(), key=lambda place: place.position)
 
 
-def _pairs(node: ast.AST) -> Iterator[tuple[ast.AST | None, ast.expr | None]]:
+def _header(node: ast.AST) -> str:
+    """The header that a constant names; "" for any other node."""
+    if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+        return ""
+    return node.value if _HEADER.fullmatch(node.value) else ""
+
+
+def _pairs(node: ast.AST) -> Iterator[tuple[ast.AST, ast.expr | None]]:
     """What may be a header's name with its value: `r[name] = value`, `set(name, value)`, `{name:
     value}`, a name."""
     match node:
         case ast.Assign(targets=targets, value=value):
-            yield from (
-                (target.slice, value) for target in targets if isinstance(target, ast.Subscript)
-            )
+            for target in targets:
+                if isinstance(target, ast.Subscript):
+                    yield target.slice, value
         case ast.Call(args=[name, value, *_]):
             yield name, value
         case ast.Dict(keys=keys, values=values):
-            yield from zip(keys, values, strict=True)
+            for key, value in zip(keys, values, strict=True):
+                if key is not None:
+                    yield key, value
         case ast.Tuple(elts=[name, value]) | ast.List(elts=[name, value]):
             yield name, value
         case ast.Constant():
@@ -92,86 +115,85 @@ def _pairs(node: ast.AST) -> Iterator[tuple[ast.AST | None, ast.expr | None]]:
 
 def _literal(reader: Reader, node: ast.expr | None, scope: Scope) -> str | None:
     value = reader.value(node, scope) if node is not None else None
-    if isinstance(value, (str, int)) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (str, int)):
         return str(value)
-    return (
-        ", ".join(map(str, value)) if isinstance(value, list) and value and known(value) else None
-    )
+    if isinstance(value, list) and value and known(value):
+        return ", ".join(map(str, value))
+    return None
 
 
-# ----------------------------------------------------------------------------------- what goes over
+# ------------------------------------------------------------------------------------ carried over
 
 
-def carry(one: Written, values: dict[str, Any]) -> str:
-    """Put what a line says into a stack's values, where it is said; what became of it, for a
-    person."""
-    header, lost = one.header.lower(), "nginx hides it and writes the contract's"
+def carry(line: Written, values: dict[str, Any]) -> str:
+    """Add what a line sets to a stack's values, where it is known; the result is what became of
+    it, as text for a person."""
+    header = line.header.lower()
+    key = _KEYS.get(header, "")
     if header == "access-control-allow-origin":
-        return _origin(one.value, values, lost)
-    if one.value is None:
-        return f"{lost}; its value is computed at run time and is lost: {_instead(header)}"
-    if (key := _KEYS.get(header)) in _LISTS:
-        return _list(key, one.value, values, lost)
+        return f"{_LOST}{_origin(line.value, values)}"
+    if line.value is None:
+        return f"{_LOST}; its value is computed at run time and is lost: {_instead(key)}"
+    if key in _LISTS:
+        return f"{_LOST}{_list(key, line.value, values)}"
     if key == "max_age_s":
-        return _age(one.value, values, lost)
-    if key == "allow_credentials" and one.value.lower() == "true":
-        return f"{lost}: set allow_credentials: true, and domain, which cookies need"
-    return f"{lost}; it is lost"
+        return f"{_LOST}; {_age(line.value, values)}"
+    if key == "allow_credentials" and line.value.lower() == "true":
+        return f"{_LOST}: set allow_credentials: true, and domain, which cookies need"
+    return f"{_LOST}; it is lost"
 
 
-def _instead(header: str) -> str:
-    return (
-        f"write what is needed into {_KEYS[header]}"
-        if header in _KEYS
-        else "no key of the stack sets it"
-    )
+def _instead(key: str) -> str:
+    if not key:
+        return "no key of the stack sets it"
+    return f"write what is needed into {key}"
 
 
-def of_its_own(key: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """What of a list is not the default of its key, and the whole list with the default where that
-    has one."""
-    usual = (
-        {name.lower() for name in (*DEFAULT_HEADERS, *SAFELISTED)}
-        if key == "allow_headers"
-        else set()
-    )
-    own = [name for name in names if name.lower() not in usual]
-    return own, [*DEFAULT_HEADERS, *own] if key == "allow_headers" else own
+def without_default(key: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """What of a list is not in the default of its key, and that with the default in front."""
+    names = list(names)
+    if key != "allow_headers":
+        return names, names
+    default = {name.lower() for name in (*DEFAULT_HEADERS, *SAFELISTED)}
+    own = [name for name in names if name.lower() not in default]
+    return own, [*DEFAULT_HEADERS, *own]
 
 
-def _origin(value: str | None, values: dict[str, Any], lost: str) -> str:
-    goes = "origins that it lets in go into extra_origins"
+def _origin(value: str | None, values: dict[str, Any]) -> str:
+    cure = "origins that it allows go into extra_origins"
     if value is None or value == "*":
-        return f"{lost}: {goes}"
+        return f": {cure}"
     try:
         origin = str(parse_origin(value, production=False))
     except OriginError as problem:
-        return f"{lost}; {problem}: {goes}"
+        return f"; {problem}: {cure}"
     _add(values, "extra_origins", [origin])
-    return f"{lost}; {origin} is carried over into extra_origins"
+    return f"; {origin} is carried over into extra_origins"
 
 
-def _list(key: str, text: str, values: dict[str, Any], lost: str) -> str:
-    names = [name.strip() for name in text.split(",") if name.strip()]
+def _list(key: str, text: str, values: dict[str, Any]) -> str:
+    names = [name.strip() for name in text.split(",")]
     try:
-        checked = [str(name) for name in CHECKS[key](as_text(names))]
+        checked = CHECKS[key](as_text([name for name in names if name]))
     except ValueError as problem:
-        return f"{lost}; it is lost, since {problem}: write {key} into the file"
-    own, whole = of_its_own(key, checked)
-    if own:
-        _add(values, key, whole)
-        return (
-            f"{lost}; {', '.join(own)} {'is' if len(own) == 1 else 'are'} carried over into {key}"
-        )
-    return f"{lost}, which lets in the same"
+        return f"; it is lost, since {problem}: write {key} into the file"
+    own, with_default = without_default(key, map(str, checked))
+    if not own:
+        return ", which allows the same"
+    _add(values, key, with_default)
+    verb = "is" if len(own) == 1 else "are"
+    return f"; {', '.join(own)} {verb} carried over into {key}"
 
 
-def _age(text: str, values: dict[str, Any], lost: str) -> str:
+def _age(text: str, values: dict[str, Any]) -> str:
     try:
-        values.setdefault("max_age_s", int(CHECKS["max_age_s"](text)))
+        seconds = int(CHECKS["max_age_s"](text))
     except ValueError as problem:
-        return f"{lost}; it is lost, since {problem}: write max_age_s into the file"
-    return f"{lost}; it is carried over into max_age_s"
+        return f"it is lost, since {problem}: write max_age_s into the file"
+    values.setdefault("max_age_s", seconds)
+    return "it is carried over into max_age_s"
 
 
 def _add(values: dict[str, Any], key: str, names: list[str]) -> None:

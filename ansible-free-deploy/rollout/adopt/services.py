@@ -1,7 +1,7 @@
-"""What a project wants running next to gunicorn, from its settings and its requirements, and what
-of it is not there.
+"""Services that a project needs next to gunicorn, by its settings and its requirements, and that
+the hosts don't have.
 
-`fab adopt` tells it as findings; `fab up`, `fab ship` and `fab doctor` one line each.
+`fab adopt` reports them as findings; `fab up`, `fab ship` and `fab doctor` one line each.
 """
 
 from __future__ import annotations
@@ -10,27 +10,28 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rollout.adopt.findings import SQLITE
 from rollout.adopt.project import Project
 from rollout.adopt.syntax import parse
-from rollout.adopt.values import AdoptError, Computed, Setting, known, unset
+from rollout.adopt.values import AdoptError, Setting, known, unset
 
 
 @dataclass(frozen=True)
 class Service:
-    """`name`, what of the project says so and where, what will not work on the hosts, and what to
-    do today."""
+    """A service that is missing: what names it and where, what will not work, and what to do.
+
+    An `optional` one is needed only where a variable asks for it; who sets that names the server.
+    """
 
     name: str
     why: str
     effect: str
     cure: str
     where: str = ""
-    optional: bool = (
-        False  # wanted only where a variable asks for it, and whoever sets that names the server
-    )
+    optional: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}: {self.effect} ({self.why}); {self.cure}"
@@ -38,7 +39,7 @@ class Service:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What gives a service away: a package among the requirements, a setting, a text in the
+    """The signs of a service: a package among the requirements, a setting, a text in the
     settings."""
 
     name: str
@@ -162,8 +163,9 @@ _ENGINES = {
     "mssql": "SQL Server",
 }
 _ENGINE_NAMES = "|".join(sorted(_ENGINES, key=len, reverse=True))
-_ENGINE = re.compile(rf"(?:[\w.]+\.backends\.)({_ENGINE_NAMES})|(mssql)")
-_URL = re.compile(rf"({_ENGINE_NAMES})(?:\+\w+)?://")
+_ENGINE = re.compile(rf"((?=mssql)|[\w.]+\.backends\.)(?P<engine>{_ENGINE_NAMES})\Z")
+_URL = re.compile(rf"(?P<engine>{_ENGINE_NAMES})(?:\+\w+)?://")
+_LONGEST_TEXT = 200
 _DRIVERS = {
     "psycopg": "PostgreSQL",
     "psycopg2": "PostgreSQL",
@@ -179,30 +181,34 @@ _DRIVERS = {
 
 
 def needed(project: Project) -> tuple[Service, ...]:
-    """Every service that the project wants and the hosts don't have."""
+    """Every service that the project needs and the hosts don't have."""
     texts = _texts(project)
     return (*_asgi(project), *_databases(project, texts), *_others(project, texts))
 
 
 def lines(project: Project) -> list[str]:
-    """One line for each that is wanted whatever the environment is."""
-    return [str(one) for one in needed(project) if not one.optional]
+    """One line for each service that is needed whatever the environment is."""
+    return [str(service) for service in needed(project) if not service.optional]
 
 
 def _texts(project: Project) -> list[Setting]:
-    """Every text that the settings hold, and where; what stands in a branch that never runs is
-    among it."""
-    return [one for file in project.files for one in _of_file(project, file)]
+    """Every text that the settings hold, and where; those in a branch that never runs too."""
+    texts: list[Setting] = []
+    for file in project.files:
+        texts += _texts_of_file(project, file)
+    return texts
 
 
-def _of_file(project: Project, file: Any) -> Iterator[Setting]:
+def _texts_of_file(project: Project, file: Path) -> Iterator[Setting]:
     try:
         tree = parse(file)
     except AdoptError:
         return
-    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+        if not isinstance(node, ast.Constant) or id(node) in docstrings:
+            continue
+        if isinstance(node.value, str):
             yield Setting(node.value, f"{project.short(file)}:{node.lineno}")
 
 
@@ -210,106 +216,122 @@ def _of_file(project: Project, file: Any) -> Iterator[Setting]:
 
 
 def _asgi(project: Project) -> Iterator[Service]:
-    if sign := _sign_of_asgi(project):
-        effect = (
-            "gunicorn serves the WSGI application alone, so WebSockets answer 404 and no ASGI"
-            " application runs"
-        )
-        cure = (
-            "run the ASGI application on a machine of your own, or have the page ask by fetch"
-            " instead"
-        )
-        yield Service("ASGI", str(sign.value), effect, cure, sign.where)
+    sign = _sign_of_asgi(project)
+    if sign is None:
+        return
+    effect = (
+        "gunicorn serves the WSGI application alone, so WebSockets answer 404 and no ASGI"
+        " application runs"
+    )
+    cure = (
+        "run the ASGI application on a machine of your own, or have the page ask by fetch instead"
+    )
+    yield Service("ASGI", str(sign.value), effect, cure, sign.where)
 
 
 def _sign_of_asgi(project: Project) -> Setting | None:
-    asked, apps = project.get("ASGI_APPLICATION"), project.get("INSTALLED_APPS")
+    asked = project.get("ASGI_APPLICATION")
     if asked.value is not None:
-        return Setting(
-            (
-                f"ASGI_APPLICATION is {asked.value}"
-                if known(asked.value)
-                else "ASGI_APPLICATION is set"
-            ),
-            asked.where,
-        )
-    for one in project.items("INSTALLED_APPS"):
-        if isinstance(one, str) and one.split(".")[0] in ("channels", "daphne"):
-            return Setting(f"{one} is in INSTALLED_APPS", apps.where)
-    return next(iter(project.sockets), None)
+        text = f"is {asked.value}" if known(asked.value) else "is set"
+        return Setting(f"ASGI_APPLICATION {text}", asked.where)
+    for app in project.items("INSTALLED_APPS"):
+        if isinstance(app, str) and app.split(".")[0] in ("channels", "daphne"):
+            where = project.get("INSTALLED_APPS").where
+            return Setting(f"{app} is in INSTALLED_APPS", where)
+    return project.sockets[0] if project.sockets else None
 
 
 # ---------------------------------------------------------------------------------------- databases
 
 
 def _databases(project: Project, texts: list[Setting]) -> Iterator[Service]:
-    found = project.get("DATABASES")
-    value = found.value if isinstance(found.value, dict) else {"default": found.value}
-    told: set[str] = set()
-    for alias, one in value.items():
-        optional = _is_sqlite(unset(one))
-        for name, text in _servers(f"DATABASES[{alias!r}]", one, texts, project):
-            if name in told:
+    setting = project.get("DATABASES")
+    databases = setting.value
+    if not isinstance(databases, dict):
+        databases = {"default": databases}
+    reported: set[str] = set()
+    for alias, database in databases.items():
+        optional = _is_sqlite(unset(database))
+        for name, text in _servers(f"DATABASES[{alias!r}]", database, texts, project):
+            if name in reported:
                 continue
-            told.add(name)
-            effect, cure = "the kit installs none on the hosts", f"name one {_REACHED}"
+            reported.add(name)
+            cure = f"name one {_REACHED}"
             if optional:
-                text = (
-                    f"{text}, but SQLite where none of its variables is set, which the hosts have"
-                )
+                text += ", but SQLite where none of its variables is set, which the hosts have"
                 cure = f"nothing for SQLite; otherwise {cure}"
-            yield Service(name, text, effect, cure, found.where, optional)
+            effect = "the kit installs none on the hosts"
+            yield Service(name, text, effect, cure, setting.where, optional)
 
 
 def _servers(
     place: str, database: Any, texts: list[Setting], project: Project
 ) -> Iterator[tuple[str, str]]:
-    """The servers that an entry of DATABASES needs, or may need, and what says so."""
-    engine = database.get("ENGINE") if isinstance(database, dict) else None
-    if isinstance(engine, str):
-        if name := _server(engine):
+    """The servers that an entry of DATABASES needs, or may need, and the reason."""
+    engine = _engine(database)
+    if engine:
+        name = _server(engine)
+        if name:
             yield name, f"{place} is {engine.rpartition('.')[2]} on {_host(database)}"
         return
-    if database is None or (known(database) and not isinstance(database, Computed)):
+    if database is None or known(database):
         return
-    said = [str(one.value) for one in texts]
-    engines = {
-        _ENGINES[match[1] or match[2]] for text in said if (match := _ENGINE.fullmatch(text))
-    }
-    urls = {_ENGINES[match[1]] for text in said if (match := _URL.match(text))}
-    drivers = {_DRIVERS[one.name] for one in project.packages if one.name in _DRIVERS}
-    for names, how in (
-        (engines, "one of its branches is {}"),
-        (urls, "its default is {}"),
-        (drivers, "the requirements have a driver for {}"),
+    for names, reason in (
+        (_in_texts(_ENGINE, texts), "one of its branches is {}"),
+        (_in_texts(_URL, texts), "its default is {}"),
+        (_drivers(project), "the requirements have a driver for {}"),
     ):
-        if names:
-            for name in sorted(names):
-                yield (
-                    name,
-                    f"{place} is computed at run time, and {how.format(name.split()[0].lower())}",
-                )
-            return
+        if not names:
+            continue
+        for name in sorted(names):
+            word = name.split()[0].lower()
+            yield name, f"{place} is computed at run time, and {reason.format(word)}"
+        return
+
+
+def _in_texts(pattern: re.Pattern[str], texts: list[Setting]) -> set[str]:
+    """The servers that texts of the settings name."""
+    names = set()
+    for text in texts:
+        match = pattern.match(str(text.value))
+        if match:
+            names.add(_ENGINES[match["engine"]])
+    return names
+
+
+def _drivers(project: Project) -> set[str]:
+    names = set()
+    for package in project.packages:
+        if package.name in _DRIVERS:
+            names.add(_DRIVERS[package.name])
+    return names
+
+
+def _engine(database: Any) -> str:
+    engine = database.get("ENGINE") if isinstance(database, dict) else None
+    return engine if isinstance(engine, str) else ""
 
 
 def _is_sqlite(database: Any) -> bool:
-    engine = database.get("ENGINE") if isinstance(database, dict) else None
-    return isinstance(engine, str) and engine.rpartition(".")[2] in ("sqlite3", "spatialite")
+    return _engine(database).rpartition(".")[2] in SQLITE
 
 
 def _server(engine: str) -> str | None:
+    """The server that an engine talks to; None for SQLite and for none at all."""
     last = engine.rpartition(".")[2]
-    return None if last in ("", "dummy", *SQLITE) else _ENGINES.get(last, engine)
+    if last in ("", "dummy", *SQLITE):
+        return None
+    return _ENGINES.get(last, engine)
 
 
 def _host(database: Any) -> str:
     host = database.get("HOST")
-    plain = unset(host) if isinstance(host, Computed) else host
     if host in (None, ""):
         return "'localhost'"
-    return (
-        repr(plain) if isinstance(plain, str) and plain else "a host that is computed at run time"
-    )
+    plain = unset(host)
+    if isinstance(plain, str) and plain:
+        return repr(plain)
+    return "a host that is computed at run time"
 
 
 # --------------------------------------------------------------------------------------- all others
@@ -317,17 +339,22 @@ def _host(database: Any) -> str:
 
 def _others(project: Project, texts: list[Setting]) -> Iterator[Service]:
     for kind in KINDS:
-        if sign := _sign(kind, project, texts):
+        sign = _sign(kind, project, texts)
+        if sign:
             yield Service(kind.name, str(sign.value), kind.effect, kind.cure, sign.where)
 
 
 def _sign(kind: _Kind, project: Project, texts: list[Setting]) -> Setting | None:
+    """The first sign of a service, and where."""
     for name in kind.settings:
-        if (one := project.get(name)).value is not None:
-            return Setting(f"{name} is set", one.where)
-    for one in texts if kind.text else ():
-        if re.search(kind.text, str(one.value)) and len(str(one.value)) < 200:
-            return Setting(f"the settings name {_without_password(str(one.value))}", one.where)
+        setting = project.get(name)
+        if setting.value is not None:
+            return Setting(f"{name} is set", setting.where)
+    if kind.text:
+        for text in texts:
+            value = str(text.value)
+            if re.search(kind.text, value) and len(value) < _LONGEST_TEXT:
+                return Setting(f"the settings name {_without_password(value)}", text.where)
     for package in project.packages:
         if package.name in kind.packages:
             return Setting(f"{package.name} is among the requirements", package.file)

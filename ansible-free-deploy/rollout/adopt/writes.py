@@ -1,5 +1,5 @@
 """Where a project writes next to its code. A release is read-only on the hosts, so each of these
-fails there."""
+fails there. Only reads."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import Any
 
 from rollout.adopt.evaluate import Reader
 from rollout.adopt.modules import module_name
+from rollout.adopt.syntax import source_text
 from rollout.adopt.values import Computed, Scope, Setting, unset
 
 _CODE = re.compile(
     r"\b(BASE_DIR|ROOT_DIR|PROJECT_DIR|PROJECT_ROOT|PROJECT_PATH|BASE_PATH|APPS_DIR|__file__)\b"
 )
 _WORTH_A_LOOK = re.compile(
-    r"open\(|write_text|write_bytes|mkdir|makedirs|touch\(|copyfile|move\(|FileHandler|FileSystemStorage"
+    r"open\(|write_text|write_bytes|mkdir|makedirs|touch\(|copyfile|move\(|FileHandler"
+    r"|FileSystemStorage"
 )
 _PATH_METHODS = ("write_text", "write_bytes", "mkdir", "touch")
 _MAKERS = ("os.makedirs", "os.mkdir")
@@ -27,14 +29,16 @@ _WRITING = re.compile(r"[wax+]")
 # Settings whose folder or file is written to, by their name; MEDIA_ROOT and the like have rows of
 # their own.
 _NAMED = re.compile(
-    r"\w*(LOG|LOGS|INDEX|INDICES|UPLOAD|UPLOADS|CACHE|TMP|TEMP|EXPORT|EXPORTS|BACKUP|BACKUPS|OUTPUT|STORAGE|ARCHIVE|MAIL|EMAIL|SESSION|DATA|"
-    r"FILE_UPLOAD_TEMP|SENDFILE|PROTECTED|PRIVATE\w*)_?(DIR|DIRECTORY|ROOT|PATH|FILE|FILENAME|FOLDER|FILE_PATH)"
+    r"\w*(LOG|LOGS|INDEX|INDICES|UPLOAD|UPLOADS|CACHE|TMP|TEMP|EXPORT|EXPORTS|BACKUP|BACKUPS"
+    r"|OUTPUT|STORAGE|ARCHIVE|MAIL|EMAIL|SESSION|DATA|FILE_UPLOAD_TEMP|SENDFILE|PROTECTED"
+    r"|PRIVATE\w*)_?(DIR|DIRECTORY|ROOT|PATH|FILE|FILENAME|FOLDER|FILE_PATH)"
 )
 # Other settings that name a file or folder: where nothing of the project is there, it is made at
 # run time.
 _PLACE = re.compile(r"\w+_(DIR|DIRECTORY|ROOT|PATH|FILE|FILENAME|FOLDER|TMP|TEMP)")
 _BUILT = re.compile(
-    r"(^|_)(STATIC|TEMPLATES?|FRONTEND|DIST|BUILD|ASSETS|WEBPACK|VITE|MANIFEST|BUNDLE|SRC|NODE|TESTS?)_"
+    r"(^|_)(STATIC|TEMPLATES?|FRONTEND|DIST|BUILD|ASSETS|WEBPACK|VITE|MANIFEST|BUNDLE|SRC|NODE"
+    r"|TESTS?)_"
 )
 _OWN_ROWS = ("MEDIA_ROOT", "STATIC_ROOT", "STATICFILES_DIRS", "LOCALE_PATHS", "FIXTURE_DIRS")
 
@@ -48,18 +52,16 @@ def places(reader: Reader, file: Path, is_settings: bool) -> Iterator[Setting]:
         return
     name = module_name(reader.root, file)
     scope = Scope(name, file, dict(reader.module(name)))
+    subject = "the settings write" if is_settings else "the code writes"
     for node in ast.walk(tree):
         target = _written(node)
-        if target is not None and _is_beside(target, reader, scope):
-            yield Setting(
-                f"{'the settings write' if is_settings else 'the code writes'} next to the code: "
-                f"`{_short(node)}`",
-                reader.where(file, node),
-            )
+        if target is not None and _is_next_to_code(target, reader, scope):
+            text = f"{subject} next to the code: `{source_text(node, longest=60)}`"
+            yield Setting(text, reader.where(file, node))
 
 
 def _written(node: ast.AST) -> ast.expr | None:
-    """The path that a call writes to, if it does."""
+    """The path that a call writes to; None where it writes to none."""
     match node:
         case ast.Call(
             func=ast.Name(id="open"), args=[target, ast.Constant(value=str() as mode), *_]
@@ -75,77 +77,87 @@ def _written(node: ast.AST) -> ast.expr | None:
         case ast.Call(func=function, args=[target, *_]) if ast.unparse(function) in _MAKERS:
             return target
         case ast.Call(func=function) if ast.unparse(function).rpartition(".")[2] in _STORAGES:
-            words = {word.arg: word.value for word in node.keywords}
-            return words.get("location", words.get("filename", node.args[0] if node.args else None))
+            return _location(node)
     return None
 
 
-def _is_beside(target: ast.expr, reader: Reader, scope: Scope) -> bool:
+def _location(call: ast.Call) -> ast.expr | None:
+    """The folder or file of a storage or of a handler of logs."""
+    by_name = {word.arg: word.value for word in call.keywords}
+    for name in ("location", "filename"):
+        if name in by_name:
+            return by_name[name]
+    return call.args[0] if call.args else None
+
+
+def _is_next_to_code(target: ast.expr, reader: Reader, scope: Scope) -> bool:
     value = reader.value(target, scope)
     if isinstance(value, (str, Path)) and str(value):
         return _inside(value, reader.root)
-    return bool(_CODE.search(ast.unparse(target)))
+    return _CODE.search(ast.unparse(target)) is not None
 
 
 def _inside(path: str | Path, root: Path) -> bool:
     return not Path(path).is_absolute() or Path(path).is_relative_to(root)
 
 
-def _short(node: ast.AST) -> str:
-    text = ast.unparse(node).replace("\n", " ")
-    return text if len(text) <= 60 else text[:57] + "..."
+# ---------------------------------------------------------------------------------- by settings
 
 
 def of_settings(
     names: Mapping[str, Setting], root: Path, shipped: Collection[Path]
 ) -> Iterator[Setting]:
     """Settings that have Django, a package or the project write next to the code."""
-    for name, one in names.items():
-        place = unset(one.value)
+    for name, setting in names.items():
+        place = unset(setting.value)
         if name in _OWN_ROWS or name.startswith("TEST_") or not _is_path(place, root):
             continue
-        if _NAMED.fullmatch(name) or _is_made(name, place, root, shipped):
-            variables = one.value.names if isinstance(one.value, Computed) else ()
-            where_not_set = f" where {' or '.join(variables)} is not set" if variables else ""
-            yield Setting(f"{name} is {_relative(place, root)}{where_not_set}", one.where)
-    for path, value in _inner(names):
+        if not _NAMED.fullmatch(name) and not _is_made(name, place, root, shipped):
+            continue
+        text = f"{name} is {_relative(place, root)}"
+        if isinstance(setting.value, Computed) and setting.value.names:
+            text += f" where {' or '.join(setting.value.names)} is not set"
+        yield Setting(text, setting.where)
+    for name, key, value in _inner(names):
         if _is_path(value, root):
-            yield Setting(f"{path} is {_relative(value, root)}", names[path.split("[")[0]].where)
+            yield Setting(f"{name}[{key!r}] is {_relative(value, root)}", names[name].where)
 
 
-def _inner(names: Mapping[str, Setting]) -> Iterator[tuple[str, Any]]:
-    """Files that settings of several levels name: log files, file caches, search indexes."""
-    for name, groups, key in (
-        ("LOGGING", _of(names, "LOGGING", "handlers"), "filename"),
-        ("CACHES", _of(names, "CACHES"), "LOCATION"),
-        ("HAYSTACK_CONNECTIONS", _of(names, "HAYSTACK_CONNECTIONS"), "PATH"),
-        ("HUEY", {"filename": _of(names, "HUEY")}, "filename"),
-    ):
-        for alias, group in groups.items():
-            if not isinstance(group, dict) or (
-                name == "CACHES" and "filebased" not in str(group.get("BACKEND"))
-            ):
-                continue
-            yield f"{name}[{alias!r}]", group.get(key)
+def _inner(names: Mapping[str, Setting]) -> Iterator[tuple[str, str, Any]]:
+    """Files that settings of several levels name: log files, file caches, search indexes.
+
+    Each is the setting, the key in it, and the path.
+    """
+    for handler, facts in _table(names, "LOGGING", "handlers").items():
+        yield "LOGGING", handler, _item(facts, "filename")
+    for alias, facts in _table(names, "CACHES").items():
+        if "filebased" in str(_item(facts, "BACKEND")):
+            yield "CACHES", alias, _item(facts, "LOCATION")
+    for alias, facts in _table(names, "HAYSTACK_CONNECTIONS").items():
+        yield "HAYSTACK_CONNECTIONS", alias, _item(facts, "PATH")
+    yield "HUEY", "filename", _table(names, "HUEY").get("filename")
+
+
+def _item(facts: Any, key: str) -> Any:
+    return facts.get(key) if isinstance(facts, dict) else None
+
+
+def _table(names: Mapping[str, Setting], name: str, key: str = "") -> dict[str, Any]:
+    """A setting that is a dict, or a dict in it; an empty one where it is none."""
+    value = names.get(name, Setting()).value
+    if key:
+        value = _item(value, key)
+    return value if isinstance(value, dict) else {}
 
 
 def _is_made(name: str, value: str | Path, root: Path, shipped: Collection[Path]) -> bool:
     """Whether a setting names a place below the project's folder that holds nothing of it."""
+    if not _PLACE.fullmatch(name) or _BUILT.search(name):
+        return False
     place = Path(value)
-    if (
-        not _PLACE.fullmatch(name)
-        or _BUILT.search(name)
-        or not place.is_absolute()
-        or place == root
-    ):
+    if not place.is_absolute() or place == root:
         return False
     return not any(file.is_relative_to(place) for file in shipped)
-
-
-def _of(names: Mapping[str, Setting], name: str, key: str | None = None) -> dict[str, Any]:
-    value = names.get(name, Setting()).value
-    inner = value.get(key) if isinstance(value, dict) and key else value
-    return inner if isinstance(inner, dict) else {}
 
 
 def _is_path(value: Any, root: Path) -> bool:
@@ -156,4 +168,6 @@ def _is_path(value: Any, root: Path) -> bool:
 
 def _relative(value: str | Path, root: Path) -> str:
     path = Path(value)
-    return str(path.relative_to(root)) if path.is_absolute() else str(path)
+    if not path.is_absolute():
+        return str(path)
+    return str(path.relative_to(root))
