@@ -5,10 +5,10 @@ observed = examine(outputs)
 diagnose(observed).status
 """
 
-from rollout.doctor.as_json import as_json as as_json
 from rollout.doctor.diagnosis import Diagnosis as Diagnosis
 from rollout.doctor.diagnosis import diagnose as diagnose
-from rollout.doctor.examine import examine as examine
-from rollout.doctor.examine import single_cell as single_cell
+from rollout.doctor.examination import examine as examine
+from rollout.doctor.examination import single_cell as single_cell
+from rollout.doctor.json_output import as_json as as_json
 from rollout.doctor.observations import Observations as Observations
 from rollout.doctor.text import as_text as as_text

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from rollout.doctor.ask import Answer
 from rollout.doctor.observations import Cell
 from rollout.doctor.questions import Question
-from rollout.verdict import Exchange, Response, Verdict, judge
-from rollout.verdict.check import cors_check
+from rollout.verdict import Exchange, Response, Verdict, cors_check, judge
 
 
 def judged(

@@ -26,6 +26,11 @@ _ALWAYS_READABLE = frozenset(
         "pragma",
     )
 )
+_NEED_A_HOST = ("http", "https", "ws", "wss", "ftp")
+_LISTS = {
+    "Access-Control-Allow-Methods": Reason.InvalidAllowMethodsPreflightResponse,
+    "Access-Control-Allow-Headers": Reason.InvalidAllowHeadersPreflightResponse,
+}
 AUTHORIZATION_NOTE = (
     "Chromium takes `*` in Access-Control-Allow-Headers for Authorization, with a warning; the"
     " standard doesn't: list Authorization by name"
@@ -39,15 +44,15 @@ def cors_check(origin: str, credentials: bool, answer: Response) -> Obstacle | N
     if allowed is None:
         return Obstacle(Reason.MissingAllowOriginHeader)
     if allowed == "*":
-        return Obstacle(Reason.WildcardOriginNotAllowed) if credentials else None
+        if credentials:
+            return Obstacle(Reason.WildcardOriginNotAllowed)
+        return None
     if allowed != origin:
         return Obstacle(_why_not(allowed), allowed)
-    said = answer.get("Access-Control-Allow-Credentials")
-    return (
-        Obstacle(Reason.InvalidAllowCredentials, said or "")
-        if credentials and said != "true"
-        else None
-    )
+    value = answer.get("Access-Control-Allow-Credentials")
+    if credentials and value != "true":
+        return Obstacle(Reason.InvalidAllowCredentials, value or "")
+    return None
 
 
 def _why_not(allowed: str) -> Reason:
@@ -59,19 +64,22 @@ def _why_not(allowed: str) -> Reason:
 
 
 def _is_url(text: str) -> bool:
-    """Roughly what Chromium's parser takes for a URL: `localhost:8080` is one, with `localhost` as
-    its scheme."""
+    """Roughly what Chromium's parser takes for a URL: `localhost:8080` is one, with the scheme
+    `localhost`."""
     scheme, colon, rest = text.partition(":")
     if not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.\-]*", scheme):
         return False
-    return scheme.lower() not in ("http", "https", "ws", "wss", "ftp") or _has_host(rest)
+    if scheme.lower() in _NEED_A_HOST:
+        return _has_host(rest)
+    return True
 
 
 def _has_host(rest: str) -> bool:
     """https://url.spec.whatwg.org/#concept-host-parser, without its finer points."""
     try:
         parts = urlsplit("//" + rest.replace("\\", "/").lstrip("/"))
-        host, _ = parts.hostname or "", parts.port
+        host = parts.hostname or ""
+        _ = parts.port  # raises for a port that is not a number
     except ValueError:
         return False
     numeric = ends_in_number(host) and browser_ipv4(host) is None
@@ -85,18 +93,16 @@ def preflight_check(
     names asked for."""
     if answer.location is not None:
         return Obstacle(Reason.PreflightDisallowedRedirect, answer.location)
-    if found := cors_check(origin, credentials, answer):
-        return Obstacle(Reason("Preflight" + found.reason), found.detail)
+    obstacle = cors_check(origin, credentials, answer)
+    if obstacle:
+        return Obstacle(Reason("Preflight" + obstacle.reason), obstacle.detail)
     if not 200 <= answer.status <= 299:
         return Obstacle(Reason.PreflightInvalidStatus, str(answer.status))
     return _unreadable(answer) or _not_allowed(credentials, method, unsafe, answer)
 
 
 def _unreadable(answer: Response) -> Obstacle | None:
-    for name, reason in (
-        ("Access-Control-Allow-Methods", Reason.InvalidAllowMethodsPreflightResponse),
-        ("Access-Control-Allow-Headers", Reason.InvalidAllowHeadersPreflightResponse),
-    ):
+    for name, reason in _LISTS.items():
         if tokens(answer.get(name)) is None:
             return Obstacle(reason, answer.get(name) or "")
     return None
@@ -106,12 +112,15 @@ def _not_allowed(
     credentials: bool, method: str, unsafe: tuple[str, ...], answer: Response
 ) -> Obstacle | None:
     methods = tokens(answer.get("Access-Control-Allow-Methods")) or ()
-    names = {name.lower() for name in tokens(answer.get("Access-Control-Allow-Headers")) or ()}
-    if method not in (*SAFE_METHODS, *methods) and (credentials or "*" not in methods):
+    every_method = "*" in methods and not credentials
+    if method not in (*SAFE_METHODS, *methods) and not every_method:
         return Obstacle(Reason.MethodDisallowedByPreflightResponse, method)
-    missing = [name for name in unsafe if name not in names]
-    if missing and (credentials or "*" not in names):
-        return Obstacle(Reason.HeaderDisallowedByPreflightResponse, missing[0])
+    names = names_in(answer, "Access-Control-Allow-Headers")
+    if "*" in names and not credentials:
+        return None
+    for name in unsafe:
+        if name not in names:
+            return Obstacle(Reason.HeaderDisallowedByPreflightResponse, name)
     return None
 
 
@@ -120,18 +129,31 @@ def tokens(value: str | None) -> tuple[str, ...] | None:
 
     https://fetch.spec.whatwg.org/#http-new-header-syntax
     """
-    words = [word.strip(" \t") for word in (value or "").split(",")]
-    found = tuple(word for word in words if word)
-    return found if all(_TOKEN.fullmatch(word) for word in found) else None
+    words = []
+    for part in (value or "").split(","):
+        word = part.strip(" \t")
+        if word and not _TOKEN.fullmatch(word):
+            return None
+        if word:
+            words.append(word)
+    return tuple(words)
+
+
+def names_in(answer: Response, header: str) -> set[str]:
+    """The words of an Access-Control list in lower case; empty where it can't be parsed."""
+    return {word.lower() for word in tokens(answer.get(header)) or ()}
 
 
 def max_age_s(answer: Response) -> int:
     """How long Chromium keeps a preflight's answer, in seconds. Two lines, blanks or words count as
     absent."""
-    said = answer.get("Access-Control-Max-Age") or ""
-    if not re.fullmatch(r"[+-]?[0-9]+", said) or abs(int(said)) >= 2**63:
+    value = answer.get("Access-Control-Max-Age") or ""
+    if not re.fullmatch(r"[+-]?[0-9]+", value):
         return DEFAULT_MAX_AGE_S
-    return min(max(int(said), 0), CHROMIUM_MAX_AGE_S)
+    seconds = int(value)
+    if abs(seconds) >= 2**63:
+        return DEFAULT_MAX_AGE_S
+    return min(max(seconds, 0), CHROMIUM_MAX_AGE_S)
 
 
 def readable_headers(
@@ -142,19 +164,21 @@ def readable_headers(
     https://fetch.spec.whatwg.org/#concept-filtered-response-cors
     """
     present = {name.lower() for name, _ in answer.headers} - set(_NEVER_READABLE)
-    exposed = {name.lower() for name in tokens(answer.get("Access-Control-Expose-Headers")) or ()}
+    exposed = names_in(answer, "Access-Control-Expose-Headers")
     everything = same_origin or ("*" in exposed and not credentials)
-    return tuple(sorted(present if everything else present & (_ALWAYS_READABLE | exposed)))
+    if not everything:
+        present &= _ALWAYS_READABLE | exposed
+    return tuple(sorted(present))
 
 
 def notes_on(origin: str, answer: Response) -> tuple[str, ...]:
-    """What works today and bites later."""
-    allowed, vary = answer.get("Access-Control-Allow-Origin"), tokens(answer.get("Vary")) or ()
-    if allowed in (None, "*") or {"*", "origin"} & {word.lower() for word in vary}:
+    """What works now and is likely to break later."""
+    allowed = answer.get("Access-Control-Allow-Origin")
+    if allowed in (None, "*"):
+        return ()
+    if names_in(answer, "Vary") & {"*", "origin"}:
         return ()
     return (
-        (
-            f"Vary lacks Origin: a cache may hand this answer, made for {origin}, to a page of"
-            " another origin"
-        ),
+        f"Vary lacks Origin: a cache may serve this answer, made for {origin}, to a page of"
+        " another origin",
     )

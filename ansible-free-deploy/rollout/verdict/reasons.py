@@ -17,7 +17,7 @@ _LNA = "https://wicg.github.io/local-network-access/#"
 
 
 class Reason(StrEnum):
-    """Why not."""
+    """Why a browser keeps an answer from a page."""
 
     MissingAllowOriginHeader = "MissingAllowOriginHeader"
     MultipleAllowOriginValues = "MultipleAllowOriginValues"
@@ -78,21 +78,21 @@ _CHECKED = {
     Reason.InvalidAllowOriginValue: (
         _CHECK,
         (
-            "the {answer} of {url} has {detail!r} in Access-Control-Allow-Origin, which is no"
-            " origin; it must be {origin}"
+            "the {answer} of {url} has {detail!r} in Access-Control-Allow-Origin, which is"
+            " not an origin; it must be {origin}"
         ),
     ),
     Reason.AllowOriginMismatch: (
         _CHECK,
         (
-            "the {answer} of {url} lets in {detail!r}; the page's origin is {origin}, and both must"
-            " be equal to the letter"
+            "the {answer} of {url} allows {detail!r}; the page's origin is {origin}, and both must"
+            " be exactly equal"
         ),
     ),
     Reason.WildcardOriginNotAllowed: (
         _FETCH + "cors-protocol-and-credentials",
         (
-            "the {answer} of {url} lets in `*`, which doesn't count for a request with cookies; it"
+            "the {answer} of {url} allows `*`, which doesn't count for a request with cookies; it"
             " must be {origin}"
         ),
     ),

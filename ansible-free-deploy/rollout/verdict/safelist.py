@@ -1,4 +1,4 @@
-"""What a page may send without asking first.
+"""What a page may send without a preflight.
 https://fetch.spec.whatwg.org/#cors-safelisted-request-header"""
 
 from __future__ import annotations
@@ -64,15 +64,19 @@ CHROMIUM_DROPS_ON_REDIRECT = tuple(set(_HINTS) - {"intervention", "save-data"})
 
 def normal_method(method: str) -> str:
     """As fetch() sends it. https://fetch.spec.whatwg.org/#concept-method-normalize"""
-    return method.upper() if method.upper() in NORMALISED else method
+    upper = method.upper()
+    if upper in NORMALISED:
+        return upper
+    return method
 
 
 def is_forbidden(name: str, value: str) -> bool:
-    """Scripts can't set it; browsers drop it in silence.
+    """Whether scripts can't set it: browsers drop it without a message.
     https://fetch.spec.whatwg.org/#forbidden-request-header"""
     name = name.lower()
     if name in _OVERRIDES:
-        return any(word.strip(" \t").upper() in FORBIDDEN_METHODS for word in value.split(","))
+        methods = {word.strip(" \t").upper() for word in value.split(",")}
+        return not methods.isdisjoint(FORBIDDEN_METHODS)
     return name in _FORBIDDEN or name.startswith(("proxy-", "sec-"))
 
 
@@ -81,14 +85,17 @@ def sent_headers(headers: Headers) -> dict[str, str]:
     ones dropped."""
     sent: dict[str, str] = {}
     for name, value in headers:
-        if not is_forbidden(name, value) and name.lower() not in CHROMIUM_DROPS:
-            key, value = name.lower(), value.strip(" \t\r\n")
-            sent[key] = f"{sent[key]}, {value}" if key in sent else value
+        key, text = name.lower(), value.strip(" \t\r\n")
+        if is_forbidden(name, value) or key in CHROMIUM_DROPS:
+            continue
+        if key in sent:
+            text = f"{sent[key]}, {text}"
+        sent[key] = text
     return sent
 
 
 def is_safelisted(name: str, value: str) -> bool:
-    """One header, lower-case name, may go without asking."""
+    """Whether a header (lower-case name) needs no preflight."""
     if len(value.encode()) > MOST_BYTES:
         return False
     match name:
@@ -110,40 +117,60 @@ def _essence(value: str) -> str:
 def _is_simple_range(value: str) -> bool:
     """https://fetch.spec.whatwg.org/#simple-range-header-value"""
     found = _SIMPLE_RANGE.fullmatch(value)
-    if not found or max(len(found[1]), len(found[2])) > MOST_DIGITS:
+    if not found:
         return False
-    return not found[2] or int(found[1]) <= int(found[2])
+    first, last = found.groups()
+    if max(len(first), len(last)) > MOST_DIGITS:
+        return False
+    return not last or int(first) <= int(last)
 
 
 def unsafe_headers(sent: dict[str, str]) -> tuple[str, ...]:
     """Names that a preflight must ask for, sorted.
     https://fetch.spec.whatwg.org/#cors-unsafe-request-header-names"""
-    safe = [name for name, value in sent.items() if is_safelisted(name, value)]
-    too_much = sum(len(sent[name].encode()) for name in safe) > MOST_BYTES_TOGETHER
-    return tuple(sorted(set(sent) - (set() if too_much else set(safe))))
+    unsafe = []
+    safe_bytes = 0
+    for name, value in sent.items():
+        if is_safelisted(name, value):
+            safe_bytes += len(value.encode())
+        else:
+            unsafe.append(name)
+    if safe_bytes > MOST_BYTES_TOGETHER:
+        unsafe = list(sent)
+    return tuple(sorted(unsafe))
 
 
 def needs_preflight(request: Request) -> tuple[str, ...]:
-    """Why a browser asks first, one reason a line; empty if it doesn't."""
-    method, sent = normal_method(request.method), sent_headers(request.headers)
-    asked = [] if method in SAFE_METHODS else [f"method {method}"]
-    asked += [f"header {_shown(name, sent[name])}" for name in unsafe_headers(sent)]
-    return tuple(asked + ["a listener for upload progress"] * request.listens_to_upload)
+    """Why a browser sends a preflight, one reason an item; empty if it doesn't."""
+    reasons = []
+    method = normal_method(request.method)
+    if method not in SAFE_METHODS:
+        reasons.append(f"method {method}")
+    sent = sent_headers(request.headers)
+    for name in unsafe_headers(sent):
+        reasons.append(f"header {_shown(name, sent[name])}")
+    if request.listens_to_upload:
+        reasons.append("a listener for upload progress")
+    return tuple(reasons)
 
 
 def _shown(name: str, value: str) -> str:
-    return f"{name}: {value}" if name == "content-type" else name  # values of others may be secret
+    if name == "content-type":
+        return f"{name}: {value}"
+    return name  # values of other headers may be secret
 
 
 def preflight_headers(request: Request, origin: str | None = None) -> Headers:
-    """What a browser's OPTIONS carries of CORS, to the letter; `origin` is `null` after a tainting
+    """The CORS headers of a browser's OPTIONS, exactly; `origin` is `null` after a tainting
     redirect.
 
     https://fetch.spec.whatwg.org/#cors-preflight-fetch-0
     """
-    names = ",".join(unsafe_headers(sent_headers(request.headers)))
-    return (
+    headers = [
         ("Origin", origin or request.page),
         ("Access-Control-Request-Method", normal_method(request.method)),
-        *((("Access-Control-Request-Headers", names),) if names else ()),
-    )
+    ]
+    names = unsafe_headers(sent_headers(request.headers))
+    if names:
+        headers.append(("Access-Control-Request-Headers", ",".join(names)))
+    return tuple(headers)

@@ -18,8 +18,8 @@ class Request:
 
     `page` is the page's origin as `Origin:` has it; `headers` are the script's own. `credentials`
     is `credentials: "include"`. `page_address` and `address` are what the two names resolve to,
-    where known; `csp` is the page's Content-Security-Policy; `permitted` tells that the visitor
-    said yes to local network access.
+    where known; `csp` is the page's Content-Security-Policy; `permitted` says that the visitor has
+    allowed local network access.
     """
 
     page: str
@@ -47,10 +47,13 @@ class Response:
 
         https://fetch.spec.whatwg.org/#concept-header-list-get
         """
-        values = [
-            value.strip(" \t\r\n") for key, value in self.headers if key.lower() == name.lower()
-        ]
-        return ", ".join(values) if values else None
+        values = []
+        for key, value in self.headers:
+            if key.lower() == name.lower():
+                values.append(value.strip(" \t\r\n"))
+        if not values:
+            return None
+        return ", ".join(values)
 
     @property
     def redirects(self) -> bool:
@@ -60,13 +63,15 @@ class Response:
     @property
     def location(self) -> str | None:
         """Where it redirects to; None if there is nothing to follow."""
-        return self.get("Location") if self.redirects else None
+        if not self.redirects:
+            return None
+        return self.get("Location")
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """The answers of one URL: to the preflight, if there was one, and to the request. None: nothing
-    came."""
+    """The answers of one URL: to the preflight, if there was one, and to the request. None:
+    nothing came back."""
 
     response: Response | None
     preflight: Response | None = None
@@ -102,7 +107,9 @@ class Verdict:
     @property
     def anchor(self) -> str:
         """The heading in docs/cors-errors.md; empty when allowed."""
-        return self.reason.lower() if self.reason else ""
+        if self.reason is None:
+            return ""
+        return self.reason.lower()
 
 
 def origin_of(url: str) -> Origin:
@@ -112,11 +119,13 @@ def origin_of(url: str) -> Origin:
     """
     parts = urlsplit(url)
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
-        raise ValueError(f"{without_password(url)!a} is no http or https URL")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return Origin(
-        parts.scheme, host, None if parts.port == DEFAULT_PORTS[parts.scheme] else parts.port
-    )
+        raise ValueError(f"{without_password(url)!a} is not an http or https URL")
+    host, port = parts.hostname, parts.port
+    if ":" in host:
+        host = f"[{host}]"
+    if port == DEFAULT_PORTS[parts.scheme]:
+        port = None
+    return Origin(parts.scheme, host, port)
 
 
 def without_password(url: str) -> str:
