@@ -145,56 +145,6 @@ def test_the_example_is_adopted_as_its_own_stack_has_it(tmp_path: Path) -> None:
     ):
         assert getattr(found, key) == getattr(shipped, key)
     assert result.findings == ()
-    assert str(result).splitlines()[:-1] == [
-        "reads examples/backend: runs nothing of it, changes nothing in it",
-        "  settings       shop.settings, named by wsgi.py and manage.py",
-        "  wsgi           shop.wsgi:application",
-        "  requirements   requirements.txt",
-        "  middleware     7, no CorsMiddleware",
-        "  databases      default: sqlite3, db.sqlite3",
-        "  static, media  static/, media/",
-        "  environment    0 variables are read, none of them needed",
-        "  frontend       examples/frontend",
-        "on the host the kit's settings module comes after the project's",
-        (
-            "  setting         now                   then                                         "
-            " where"
-        ),
-        (
-            "  DEBUG           True                  False                                        "
-            " shop/settings.py:26"
-        ),
-        (
-            "  SECRET_KEY      written in the file   the host's own, or the one among the secrets "
-            " shop/settings.py:23"
-        ),
-        (
-            "  ALLOWED_HOSTS   []                    the backend's own name and address           "
-            " shop/settings.py:28"
-        ),
-        (
-            "  INSTALLED_APPS  7 apps                with corsheaders                             "
-            " shop/settings.py:33"
-        ),
-        (
-            "  MIDDLEWARE      7, no CorsMiddleware  CorsMiddleware first                         "
-            " shop/settings.py:43"
-        ),
-        (
-            "  DATABASES       db.sqlite3            /var/lib/shop                                "
-            " shop/settings.py:76"
-        ),
-        (
-            "  MEDIA_ROOT      media                 /var/lib/shop/media                          "
-            " shop/settings.py:122"
-        ),
-        (
-            "  sets too: every other CORS_*, CSRF_TRUSTED_ORIGINS, SECURE_SSL_REDIRECT,"
-            " SESSION_COOKIE_SECURE,"
-        ),
-        "  CSRF_COOKIE_SECURE, SILENCED_SYSTEM_CHECKS, STATIC_ROOT, LOGGING",
-    ]
-    assert str(result).splitlines()[-1].endswith("Pulumi.shop.yaml; next: `fab up --stack shop`")
 
 
 def test_the_table_of_changes_is_what_the_settings_module_sets() -> None:
@@ -269,25 +219,6 @@ CORS_ALLOWED_ORIGINS += ("localhost:3000", "https://x.example.com/login",)
     assert "has a path ('/login')" in said
 
 
-def test_headers_methods_and_age_go_over(tmp_path: Path) -> None:
-    """The project's own headers are added to the kit's usual ones; other lists stay as they are."""
-    more = """
-from corsheaders.defaults import default_headers
-CORS_ALLOW_HEADERS = [*default_headers, "X-Shop"]
-CORS_ALLOW_METHODS = ("GET", "POST")
-CORS_EXPOSE_HEADERS = ["X-Total"]
-CORS_PREFLIGHT_MAX_AGE = 60 * 60
-"""
-    found, said, _ = with_settings(tmp_path, more)
-    assert found.allow_headers[-1] == "X-Shop" and len(found.allow_headers) == 10
-    assert (found.allow_methods, found.expose_headers, found.max_age_s) == (
-        ("GET", "POST"),
-        ("X-Total",),
-        3600,
-    )
-    assert said == ""
-
-
 # What the project says → what has to be decided.
 CONFLICTS = {
     "CORS_ALLOWED_ORIGINS = 'https://a.example.com'": (
@@ -336,7 +267,7 @@ CONFLICTS = {
 
 
 @pytest.mark.parametrize("more", CONFLICTS)
-def test_conflict_is_told(tmp_path: Path, more: str) -> None:
+def test_conflict_is_reported(tmp_path: Path, more: str) -> None:
     """Each with its place and what to do; the config is valid all the same."""
     _, said, _ = with_settings(tmp_path, more)
     assert CONFLICTS[more] in said
@@ -402,7 +333,9 @@ def test_own_corsheaders_is_placed_first(tmp_path: Path) -> None:
         ("django-cors-headers-extra==1.0", False),
     ],
 )
-def test_a_pin_that_the_kit_can_t_live_with_is_told(tmp_path: Path, pin: str, told: bool) -> None:
+def test_a_pin_that_the_kit_can_t_live_with_is_reported(
+    tmp_path: Path, pin: str, told: bool
+) -> None:
     """The kit asks for its own least versions beside the project's; a pin below them can't be
     resolved."""
     app = write(tmp_path)
@@ -513,7 +446,7 @@ def test_a_plain_module_beside_others_is_chosen_by_its_name(tmp_path: Path) -> N
     assert with_settings(tmp_path, "", more)[0].settings == "shop.settings_production"
 
 
-def test_overwriting_the_variable_is_told(tmp_path: Path) -> None:
+def test_overwriting_the_variable_is_reported(tmp_path: Path) -> None:
     """wsgi.py may only suggest its settings module, or the kit's never comes first."""
     hard = "import os\nos.environ['DJANGO_SETTINGS_MODULE'] = 'shop.settings'\napplication = 1\n"
     found, said, _ = with_settings(tmp_path, "", {"shop/wsgi.py": hard})
@@ -575,7 +508,7 @@ X = may('OTHER')
 
 
 @pytest.mark.parametrize("more", READERS)
-def test_variables_are_told_needed_or_not(tmp_path: Path, more: str) -> None:
+def test_variables_are_reported_needed_or_not(tmp_path: Path, more: str) -> None:
     """What settings look up in the environment, in the ways that are common; a branch that never
     runs looks up none."""
     result = adopted(write(tmp_path, PLAIN + more), tmp_path / "kit")
@@ -585,40 +518,6 @@ def test_variables_are_told_needed_or_not(tmp_path: Path, more: str) -> None:
     )
     for name in READERS[more]:
         assert name in result.config.read_text()
-
-
-def test_the_config_has_room_for_what_is_needed(tmp_path: Path) -> None:
-    """Plain ones below env:, secrets by name for their file; the two keys that the kit sees to are
-    not asked for."""
-    names = ("SECRET_KEY", "SHOP_NAME", "STRIPE_SECRET")
-    lines = "".join(f"{name}_ = os.environ['{name}']\n" for name in names)
-    text = adopted(
-        write(tmp_path, PLAIN + "import os\n" + lines), tmp_path / "kit"
-    ).config.read_text()
-    assert "  # origin-kit:env:\n  #   SHOP_NAME: <text>\n" in text
-    assert "stacks/shop.secrets (NAME=value a line, mode 0600):\n  #   STRIPE_SECRET\n" in text
-    assert " SECRET_KEY" not in text
-
-
-def test_settings_from_the_environment_are_never_guessed(tmp_path: Path) -> None:
-    """Origins, hosts and switches that come from there are said to, and the default in the source
-    is not taken."""
-    more = """
-import environ
-env = environ.Env()
-DEBUG = env.bool("DEBUG", default=False)
-CORS_ALLOWED_ORIGINS = env.list("ORIGINS", default=["https://a.example.com"])
-ALLOWED_HOSTS = env("HOSTS", default="a.example.com").split(",")
-STATIC_URL = env("STATIC", default="/s/")
-"""
-    found, said, report = with_settings(tmp_path, more)
-    assert (found.extra_origins, found.static_url) == ((), "/static/")
-    assert (
-        "CORS_ALLOWED_ORIGINS is computed at run time, from ORIGINS (shop/settings.py:15)" in said
-    )
-    assert "STATIC_URL is computed at run time, from STATIC" in said
-    assert "DEBUG " in report and "computed at run time, from DEBUG" in report
-    assert "computed at run time, from HOSTS" in report
 
 
 # ------------------------------------------------------------------------------------------ reading

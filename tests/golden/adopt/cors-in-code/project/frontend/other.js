@@ -1,0 +1,1 @@
+fetch('data.json'); fetch('/app.js')

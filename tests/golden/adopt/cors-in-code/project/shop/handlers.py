@@ -1,0 +1,1 @@
+from corsheaders.signals import check_request_enabled

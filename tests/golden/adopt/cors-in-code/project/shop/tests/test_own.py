@@ -1,0 +1,1 @@
+response["Access-Control-Allow-Origin"] = "*"

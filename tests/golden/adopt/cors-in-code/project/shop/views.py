@@ -1,0 +1,2 @@
+def view(request):
+    return HttpResponse(headers={"Access-Control-Expose-Headers": "X-Count"})
