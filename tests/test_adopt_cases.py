@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from infra.core.settings import CHECKS
 from infra.local import image
 from rollout import services
 from rollout.adopt import Adopted, AdoptError, adopt
 from rollout.adopt.packages import below_floor, of_text
 from rollout.adopt.services import lines
+from rollout.release import local
+from rollout.release.needs import requirements
 from tests.test_adopt import PLAIN, adopted, config, decisions, with_settings, write
 
 FROM_CALL = """
@@ -169,7 +172,7 @@ def test_a_file_in_a_newer_grammar_does_not_end_it(tmp_path: Path) -> None:
     assert [str(one) for one in found.extra_origins] == ["https://a.org"]
 
 
-def test_settings_in_a_newer_grammar_are_reported_with_the_way_out(tmp_path: Path) -> None:
+def test_settings_in_a_newer_grammar_are_reported(tmp_path: Path) -> None:
     with pytest.raises(
         AdoptError,
         match=r"shop/settings\.py:\d+: not valid Python 3\.\d+ .*newer Python.*UV_PYTHON=",
@@ -177,7 +180,7 @@ def test_settings_in_a_newer_grammar_are_reported_with_the_way_out(tmp_path: Pat
         adopt(write(tmp_path, PLAIN + "(\n"), stacks=tmp_path)
 
 
-def test_the_python_of_requirements_above_or_included_is_reported(
+def test_the_python_of_included_requirements_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Django 6 in a file that another one includes, above the folder with manage.py."""
@@ -666,7 +669,7 @@ def test_a_server_behind_a_variable_is_no_note(tmp_path: Path) -> None:
     assert lines(result.project) == []
 
 
-def test_places_that_settings_make_next_to_the_code_are_reported(tmp_path: Path) -> None:
+def test_places_that_settings_make_are_reported(tmp_path: Path) -> None:
     """A queue's file, and a folder of the project's own naming that holds nothing yet; what is
     there is left alone."""
     source = (
@@ -778,6 +781,9 @@ def test_extra_of_a_pyproject_above(tmp_path: Path) -> None:
     said = decisions(adopted(app, tmp_path / "kit"))
     assert "uv export --no-dev --no-emit-project --extra test -o requirements-hosts.txt" in said
     assert "write `requirements: ../requirements-hosts.txt` into the file" in said
+    (tmp_path / "top" / "requirements-hosts.txt").write_text("django\ndjango-environ\n")
+    named = str(CHECKS["requirements"]("../requirements-hosts.txt"))
+    assert "django-environ" in requirements(local(app), named).text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from infra.core.settings import Settings
 from rollout import release
-from rollout.adopt import decisions, project
+from rollout.adopt import decisions, reading
 from rollout.adopt import services as detection
 from rollout.outputs import ROOT
 
@@ -22,7 +22,7 @@ def notes(settings: Settings) -> list[str]:
             if settings.backend_git
             else release.local(ROOT / settings.backend_path)
         )
-        found = project.read(source.folder, settings.settings, settings.wsgi)
+        found = reading.read(source.folder, settings.settings, settings.wsgi)
     except ValueError as problem:
         return [f"note: what the project needs next to gunicorn is not known: {problem}"]
     lost = decisions.lost_cookies(found) if settings.tls == "off" else ()

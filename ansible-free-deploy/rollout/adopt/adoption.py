@@ -18,7 +18,8 @@ from rollout.adopt.classes import VARIABLE
 from rollout.adopt.cors import Carried, carry
 from rollout.adopt.decisions import findings
 from rollout.adopt.findings import changes, found, new, url_path
-from rollout.adopt.project import Project, read
+from rollout.adopt.project import Project
+from rollout.adopt.reading import read
 from rollout.adopt.stack import text
 from rollout.adopt.values import AdoptError
 from rollout.finding import Finding

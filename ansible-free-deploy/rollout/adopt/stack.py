@@ -23,47 +23,38 @@ _KINDS = {
 }
 _COMMENTS = {
     "extra_origins": "Carried over; remove those that no page comes from any more.",
-    "allowed_shapes": "Patterns of the project as shapes. Each lets many origins in.",
+    "allowed_shapes": "Patterns of the project. Each allows many origins.",
     "image": "This host's own Debian has another Python than the project's requires-python.",
     "domain": "Cookies need both hosts under one domain.",
     "allow_headers": "The default ones, and the project's own.",
 }
+_TODO = (
+    "  # TODO: the folder that your build writes, with an index.html. `fab up` asks for it.",
+    "  # origin-kit:frontend_path: ../frontend/dist",
+)
 
 
 def text(
     values: Mapping[str, Any], offered: Mapping[str, Any], reads: Sequence[Read], stack: str
 ) -> str:
-    """`stacks/Pulumi.<stack>.yaml`, as short and commented as those that come along; `offered` are
-    comments in it."""
-    todo = (
-        []
-        if "frontend_path" in values
-        else [
-            (
-                "  # TODO: the folder that your build writes, with an index.html. `fab up` asks"
-                " for it."
-            ),
-            "  # origin-kit:frontend_path: ../frontend/dist",
-        ]
-    )
+    """`stacks/Pulumi.<stack>.yaml`, as short and commented as those of the kit.
+
+    `offered` are keys that stand there as comments.
+    """
     lines = [
-        (
-            "# Written by `fab adopt`. Two machines on this host, known by their addresses; other"
-            " clouds: see stacks/."
-        ),
+        "# Written by `fab adopt`. Two machines on this host, known by their addresses; other"
+        " clouds: see stacks/.",
         "config:",
-        *(
-            line
-            for key, value in values.items()
-            if key != "env"
-            for line in _commented(key, value, "")
-        ),
-        *todo,
-        *(line for key, value in offered.items() for line in _commented(key, value, "# ")),
-        *_environment(
-            [read for read in reads if read.name not in OWN_KEY], values.get("env", {}), stack
-        ),
     ]
+    for key, value in values.items():
+        if key != "env":
+            lines += _commented(key, value, "")
+    if "frontend_path" not in values:
+        lines += _TODO
+    for key, value in offered.items():
+        lines += _commented(key, value, "# ")
+    asked = [read for read in reads if read.name not in OWN_KEY]
+    lines += _environment(asked, values.get("env", {}), stack)
     return "\n".join(lines) + "\n"
 
 
@@ -79,17 +70,20 @@ def _commented(key: str, value: Any, mark: str) -> Iterator[str]:
 
 
 def _environment(reads: Sequence[Read], given: Mapping[str, str], stack: str) -> Iterator[str]:
-    asked = [read for read in reads if read.name not in given]
-    secret = [read.name for read in asked if _SECRET.search(read.name)]
-    plain = [read for read in asked if read.required and read.name not in secret]
-    others = [read.name for read in asked if read not in plain and read.name not in secret]
-    if given:
-        if VARIABLE in given:
-            yield "  # The class of django-configurations that a host runs."
-        if given.keys() - {VARIABLE}:
-            yield "  # DEBUG is off while the settings are read, too."
-        yield "  origin-kit:env:"
-        yield from (f"    {name}: {_text(value)}" for name, value in given.items())
+    """The variables that the file sets, and those that the settings look up, by what is needed."""
+    secret: list[str] = []
+    plain: list[Read] = []
+    others: list[str] = []
+    for read in reads:
+        if read.name in given:
+            continue
+        if _SECRET.search(read.name):
+            secret.append(read.name)
+        elif read.required:
+            plain.append(read)
+        else:
+            others.append(read.name)
+    yield from _given(given)
     if plain:
         yield "  # The settings don't load without these: fill them in, and remove the #."
         if not given:
@@ -103,14 +97,22 @@ def _environment(reads: Sequence[Read], given: Mapping[str, str], stack: str) ->
         yield from _wrapped(others)
 
 
+def _given(given: Mapping[str, str]) -> Iterator[str]:
+    if not given:
+        return
+    if VARIABLE in given:
+        yield "  # The class of django-configurations that a host runs."
+    if given.keys() - {VARIABLE}:
+        yield "  # DEBUG is off while the settings are read, too."
+    yield "  origin-kit:env:"
+    for name, value in given.items():
+        yield f"    {name}: {json.dumps(value, ensure_ascii=False)}"
+
+
 def _needed(read: Read) -> str:
     """No value is offered: an empty one is a value too, and mostly a wrong one."""
     unless = f"  (unless {read.unless})" if read.unless else ""
     return f"  #   {read.name}: <{_KINDS.get(read.kind, 'text')}>{unless}"
-
-
-def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _wrapped(names: list[str], width: int = 100) -> Iterator[str]:
