@@ -1,4 +1,4 @@
-"""After a deploy: ask from here what a browser would ask, and say where to look."""
+"""After a deploy: ask from here what a browser would ask, and show where to look."""
 
 from __future__ import annotations
 
@@ -15,77 +15,93 @@ TIMEOUT_S = 10
 
 
 class CheckError(KitError):
-    """What a browser would get is not what the contract promises."""
+    """A browser would not get what the contract promises."""
 
 
 def from_here(contract: Contract, only: str = "") -> int:
-    """One look at every host, or at the one named `only`, by its address, under its public name:
-    the page, and the API's `/` with its preflight.
+    """Check every host, or the one named `only`, by its address, under its public name: the page,
+    and the API's `/` with its preflight.
 
-    The status of the API's `/`: an API may well have nothing there (404), but it never fails.
-    Raises CheckError that names host, URL and cure.
+    Returns the status of the API's `/`: 404 is possible, because an API may have nothing there; a
+    5xx is not. Raises CheckError that names host, URL and cure.
     """
-    pairs = contract.chosen(only)
-    looks = hosts.each(
-        pairs,
-        lambda pair: (
-            _frontend(contract, pair[1]) if pair[0] == "frontend" else _backend(contract, pair[1])
-        ),
-    )
-    backends = [
-        int(status) for (role, _), status in zip(pairs, looks, strict=True) if role == "backend"
-    ]
-    return max(backends, default=200)
+
+    def check(pair: tuple[str, Host]) -> int:
+        role, host = pair
+        if role == "frontend":
+            _frontend(contract, host)
+            return 0
+        return _backend(contract, host)
+
+    statuses = hosts.each(contract.chosen(only), check)
+    return max(statuses, default=0) or 200
 
 
-def _frontend(contract: Contract, host: Host) -> int:
+def _frontend(contract: Contract, host: Host) -> None:
     status, _ = _ask(host, contract.frontend.parsed_origin, "GET", {})
     if status >= 500:
-        raise _fails(host, contract.frontend.origin, status)
+        raise _fails(host, f"{contract.frontend.origin}/", status)
     if status != 200:
         raise CheckError(
-            f"{host.name} ({host.address}): the page answers {status}; run `fab status`, then `fab"
-            " ship`"
+            f"the page answers {status}",
+            where=f"{host.name} ({host.address})",
+            cure="run `fab status`, then `fab ship`",
         )
-    return status
 
 
 def _backend(contract: Contract, host: Host) -> int:
-    origin = contract.frontend.origin
-    headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
-    preflight, answered = _ask(host, contract.backend.parsed_origin, "OPTIONS", headers)
-    wildcard = contract.cors.allows_every_origin and not contract.cors.allow_credentials
-    expected = ["*"] if wildcard else [origin]
-    if not 200 <= preflight < 300 or answered != expected:
-        raise CheckError(
-            f"{host.name} ({host.address}): a preflight from {origin} gets {preflight} and "
-            f"Access-Control-Allow-Origin {answered or 'none'}; run `fab deploy`"
-        )
-    status, _ = _ask(host, contract.backend.parsed_origin, "GET", {"Origin": origin})
+    """The status of the API's `/`."""
+    backend = contract.backend
+    _preflight(contract, host)
+    origin = {"Origin": contract.frontend.origin}
+    status, _ = _ask(host, backend.parsed_origin, "GET", origin)
     if status >= 500:
-        raise _fails(host, contract.backend.origin, status)
-    end = (
-        ask.landing(host.address, contract.backend.parsed_origin, (("Origin", origin),))
-        if 300 <= status < 400
-        else None
-    )
-    if end and end[1] >= 500:
-        raise _fails(host, contract.backend.origin, end[1], end[0])
+        raise _fails(host, f"{backend.origin}/", status)
+    if 300 <= status < 400:
+        _redirects(contract, host)
     return status
 
 
-def _fails(host: Host, origin: str, status: int, led_to: str = "") -> CheckError:
-    """`led_to` is where redirects from `/` lead, which is what a browser shows."""
-    leads = f"/ leads to {led_to}, which" if led_to else "/"
+def _preflight(contract: Contract, host: Host) -> None:
+    """Check that the API's preflight allows the page."""
+    origin, cors = contract.frontend.origin, contract.cors
+    headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+    status, allowed = _ask(host, contract.backend.parsed_origin, "OPTIONS", headers)
+    expected = [origin]
+    if cors.allows_every_origin and not cors.allow_credentials:
+        expected = ["*"]
+    if not 200 <= status < 300 or allowed != expected:
+        raise CheckError(
+            f"a preflight from {origin} gets {status} and"
+            f" Access-Control-Allow-Origin {allowed or 'none'}",
+            where=f"{host.name} ({host.address})",
+            cure="run `fab deploy`",
+        )
+
+
+def _redirects(contract: Contract, host: Host) -> None:
+    """Check what the redirects from the API's `/` lead to: a browser shows that."""
+    backend = contract.backend
+    headers = (("Origin", contract.frontend.origin),)
+    landing = ask.landing(host.address, backend.parsed_origin, headers)
+    if landing is None:
+        return
+    target, status = landing
+    if status >= 500:
+        raise _fails(host, f"{backend.origin}/ leads to {target}, which", status)
+
+
+def _fails(host: Host, url: str, status: int) -> CheckError:
     return CheckError(
-        f"GET {origin}{leads} answers {status} ({host.name}, {host.address}): all is deployed, but"
-        " what runs there fails; see `fab logs`, then `fab doctor`"
+        f"GET {url} answers {status} ({host.name}, {host.address}): everything is deployed, but the"
+        " program on the host fails",
+        cure="see `fab logs`, then `fab doctor`",
     )
 
 
 def _ask(host: Host, origin: Origin, method: str, headers: dict[str, str]) -> tuple[int, list[str]]:
-    """Status and Access-Control-Allow-Origin lines. The body is the application's, and may be
-    without an end."""
+    """Status and Access-Control-Allow-Origin lines. The body is not read: it is the application's,
+    and may have no end."""
     connection = http.client.HTTPConnection(host.address, origin.port_number, timeout=TIMEOUT_S)
     try:
         connection.request(method, "/", headers={"Host": origin.authority, **headers})
@@ -93,15 +109,16 @@ def _ask(host: Host, origin: Origin, method: str, headers: dict[str, str]) -> tu
         return answer.status, answer.headers.get_all("Access-Control-Allow-Origin") or []
     except (OSError, http.client.HTTPException) as problem:
         raise CheckError(
-            f"{host.name} ({host.address}): port {origin.port_number} does not answer from"
-            f" here ({problem}); does its firewall let this machine in?"
+            f"port {origin.port_number} does not answer from here ({problem})",
+            where=f"{host.name} ({host.address})",
+            cure="does its firewall allow this machine?",
         ) from None
     finally:
         connection.close()
 
 
 def unsaved(settings: Settings) -> str:
-    """What nobody does yet for the data of a production stack on a cloud; empty for any other."""
+    """A warning that a production stack on a cloud has no backups; empty for any other."""
     if settings.cloud == "local" or not settings.production:
         return ""
     return (
@@ -112,20 +129,15 @@ def unsaved(settings: Settings) -> str:
 
 def where_to_look(contract: Contract, api: int = 200) -> str:
     """The two URLs, with the status of the API's `/` where that is 4xx; lines for the hosts file
-    where the names exist nowhere else; what is easily taken for listed."""
+    where the names exist nowhere else; origins that are easily mistaken for a listed one."""
     answers = f"  (answers {api})" if api >= 400 else ""
     lines = ["", f"open  {contract.frontend.origin}/", f"api   {contract.backend.origin}/{answers}"]
-    names = [
-        (role.hosts[0].address, role.parsed_origin.hostname)
-        for role in (contract.frontend, contract.backend)
-    ]
-    if any(name.endswith(".test") for _, name in names):
-        lines += [
-            "",
-            "for your hosts file (the names exist nowhere else):",
-            *(f"{address}  {name}" for address, name in names),
-        ]
+    roles = (contract.frontend, contract.backend)
+    if any(role.parsed_origin.hostname.endswith(".test") for role in roles):
+        lines += ["", "for your hosts file (the names exist nowhere else):"]
+        for role in roles:
+            lines.append(f"{role.hosts[0].address}  {role.parsed_origin.hostname}")
     notes = origin_notes(contract.cors.origins)
-    if notes and not contract.cors.allowed_shapes:  # a pattern may hold the other one
+    if notes and not contract.cors.allowed_shapes:  # a pattern may match the other one
         lines += ["", *notes]
     return "\n".join(lines)

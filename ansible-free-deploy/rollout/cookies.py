@@ -1,4 +1,4 @@
-"""Cookies that plain http loses: by their name, or because they are marked Secure."""
+"""Cookies that browsers drop over plain http: by their name, or because they are marked Secure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ _PREFIX = re.compile(r"__(Secure|Host)-", re.IGNORECASE)
 
 
 def without_prefix(name: str) -> str | None:
-    """The name without the prefix that asks for https; None for one that has none."""
-    return _PREFIX.sub("", name, count=1) if _PREFIX.match(name) else None
+    """The name without its prefix that requires https; None if it has no such prefix."""
+    prefix = _PREFIX.match(name)
+    if prefix is None:
+        return None
+    return name[prefix.end() :]
 
 
 def is_marked_secure(line: str) -> bool:
     """Whether a Set-Cookie line has the attribute Secure."""
-    return any(part.strip().lower() == "secure" for part in line.split(";")[1:])
+    _cookie, *attributes = line.split(";")
+    names = [attribute.strip().lower() for attribute in attributes]
+    return "secure" in names

@@ -10,18 +10,18 @@ from infra.core.terminal import harmless
 
 
 class QuestionError(KitError):
-    """A question has to be answered and there is no terminal; the text says which option answers
+    """A question needs an answer and there is no terminal; the text names the option that answers
     it."""
 
     exit_status = exits.QUESTION
 
 
 def ask(text: str, otherwise: str) -> str:
-    """What is typed at the terminal. Raises QuestionError with `otherwise` where there is none, or
-    it is closed."""
+    """The line that a person types at the terminal. Raises QuestionError with `otherwise` where
+    there is no terminal, or it is closed."""
     if not sys.stdin.isatty():
         raise QuestionError(otherwise)
-    print(harmless(text), end="", flush=True)  # it may quote what a host or a project has named
+    print(harmless(text), end="", flush=True)  # it may quote text of a host or a project
     typed = sys.stdin.readline()
     if not typed:
         raise QuestionError(otherwise)

@@ -2,8 +2,8 @@
 end.
 
 Much of it was written by a host or by a project (exceptions, logs, diffs): everything goes through
-`harmless`, so that it can't act on the terminal. JSON has such characters escaped already and stays
-exact.
+`harmless`, so that it can't control the terminal. JSON has such characters escaped already and
+stays exact.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ QUIET_S = 1.5
 
 
 def line(text: str, stream: TextIO | None = None) -> None:
-    """One line, whole, whoever else is printing."""
+    """Print one line. Lines of several threads never mix."""
     to = stream or sys.stdout
     with _lock:
         try:
@@ -37,22 +37,21 @@ def line(text: str, stream: TextIO | None = None) -> None:
 
 
 def _send_nowhere(stream: TextIO) -> None:
-    """Whoever read it (`| head`) has enough: a verb still goes on to its end, and its exit status
-    is its own."""
+    """The reader (`| head`) is gone. The verb still runs to its end, with its usual exit status."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 def step(who: str, text: str) -> None:
-    """`who` is a host or a part of the work, `text` says in the present tense what it does."""
+    """Print what `who` (a host or a part of the work) does; `text` is in the present tense."""
     if not _silent:
         line(f"  {who:<12} {text}")
 
 
 @contextmanager
 def silenced(wanted: bool = True) -> Iterator[None]:
-    """No steps meanwhile: stdout is for a program."""
+    """Print no steps inside this context, because a program reads stdout."""
     global _silent
     _silent = wanted
     try:
@@ -63,35 +62,42 @@ def silenced(wanted: bool = True) -> Iterator[None]:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as their widest cell."""
-    everything = [
-        [harmless(cell).replace("\n", "\\n") for cell in row] for row in (headings, *rows)
-    ]
-    widths = [max(len(row[column]) for row in everything) for column in range(len(headings))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in everything
-    )
+    lines = [_one_line_each(row) for row in (headings, *rows)]
+    widths = [0] * len(headings)
+    for cells in lines:
+        widths = [max(width, len(cell)) for width, cell in zip(widths, cells, strict=True)]
+    text = []
+    for cells in lines:
+        padded = [cell.ljust(width) for width, cell in zip(widths, cells, strict=True)]
+        text.append("  ".join(padded).rstrip())
+    return "\n".join(text)
+
+
+def _one_line_each(cells: Sequence[str]) -> list[str]:
+    """The cells of one row; line breaks in them show as `\\n`."""
+    return [harmless(cell).replace("\n", "\\n") for cell in cells]
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Advance]:
-    """A bar with elapsed time, fed with fractions of 1 and a word on what goes on; plain lines
-    without a terminal.
+    """A bar with elapsed time; plain lines without a terminal.
 
-    A fraction below 0 means that nobody knows how far it is. What is over within a second or two
-    stays silent.
+    It takes fractions of 1 and a text on what happens. A fraction below 0 means that nobody knows
+    how far it is. Work of less than QUIET_S prints nothing.
     """
     started = time.monotonic()
-    with _bars.one(title) if sys.stdout.isatty() else _lines(title) as advance:
+    display = _bars.bar(title) if sys.stdout.isatty() else _lines(title)
+    with display as advance:
         yield advance
-    if time.monotonic() - started > QUIET_S:
-        step(title, f"done in {time.monotonic() - started:.1f} s")
+    elapsed_s = time.monotonic() - started
+    if elapsed_s > QUIET_S:
+        step(title, f"done in {elapsed_s:.1f} s")
 
 
 @contextmanager
 def busy(title: str) -> Iterator[Callable[[str], None]]:
-    """A line a step, and on a terminal the elapsed time of the one that runs, for work whose size
-    nobody knows."""
+    """A line for each step, for work of unknown size; on a terminal also the elapsed time of the
+    step that runs."""
     if not sys.stdout.isatty():
         yield functools.partial(step, title)
         return
@@ -101,14 +107,15 @@ def busy(title: str) -> Iterator[Callable[[str], None]]:
         def begin(text: str) -> None:
             nonlocal advance
             step(title, text)
-            advance = advance or stack.enter_context(_bars.one(title))
+            if advance is None:
+                advance = stack.enter_context(_bars.bar(title))
             advance(-1.0, text)
 
         yield begin
 
 
 class _Bars:
-    """The bars of everything that runs at once; a terminal has room for one display."""
+    """The bars of everything that runs at once, in the one display of the terminal."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -116,10 +123,11 @@ class _Bars:
         self._display: Any = None
 
     @contextmanager
-    def one(self, title: str) -> Iterator[Advance]:
+    def bar(self, title: str) -> Iterator[Advance]:
         with self._lock:
             self._users += 1
-            self._display = self._display or self._start()
+            if self._display is None:
+                self._display = self._start()
             display = self._display
         task = display.add_task(title, total=None, doing="")
 
@@ -142,12 +150,8 @@ class _Bars:
 
     @staticmethod
     def _start() -> Any:
-        from rich.progress import (
-            BarColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )  # 60 ms that most runs never need
+        # Most runs never need it, and the import takes 60 ms.
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (
             TextColumn("  {task.description:<12}", markup=False),
@@ -165,12 +169,17 @@ _bars = _Bars()
 
 @contextmanager
 def _lines(title: str) -> Iterator[Advance]:
-    started, said = time.monotonic(), -1.0
+    """A line for each quarter of the work; one line where nobody knows how far it is."""
+    started = time.monotonic()
+    printed: float | None = None
 
     def advance(fraction: float, doing: str) -> None:
-        nonlocal said
-        if time.monotonic() - started > QUIET_S and (fraction - said >= 0.25 or said < 0):
-            said = max(fraction, 0.0)
-            step(title, f"{said:4.0%} {doing}" if fraction >= 0 else doing)
+        nonlocal printed
+        if time.monotonic() - started <= QUIET_S:
+            return
+        if printed is not None and fraction - printed < 0.25:
+            return
+        printed = max(fraction, 0.0)
+        step(title, doing if fraction < 0 else f"{printed:4.0%} {doing}")
 
     yield advance

@@ -1,7 +1,7 @@
-"""What of the project that is shipped will not work on its hosts, a line each.
+"""What will not work on the hosts of the project that is shipped, one line each.
 
-That is what it wants running next to gunicorn and they don't have, and cookies that plain http
-loses. The project is read as text, as `fab adopt` reads it.
+These are services next to gunicorn that the hosts don't have, and cookies that browsers drop over
+plain http. The project is read as text, as `fab adopt` reads it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ def notes(settings: Settings) -> list[str]:
     """One line for each service or cookie, with what will not work and what to do; or why that is
     not known."""
     try:
-        source = (
-            release.from_git(settings.backend_git, settings.backend_ref, settings.backend_path)
-            if settings.backend_git
-            else release.local(ROOT / settings.backend_path)
-        )
-        found = reading.read(source.folder, settings.settings, settings.wsgi)
+        source = _source(settings)
+        project = reading.read(source.folder, settings.settings, settings.wsgi)
     except ValueError as problem:
         return [f"note: what the project needs next to gunicorn is not known: {problem}"]
-    lost = decisions.lost_cookies(found) if settings.tls == "off" else ()
-    lines = [*detection.lines(found), *(f"{one.text}; {one.cure}" for one in lost)]
-    return [f"note: {one}" for one in lines]
+    lines = [f"note: {line}" for line in detection.lines(project)]
+    if settings.tls == "off":
+        for finding in decisions.lost_cookies(project):
+            lines.append(f"note: {finding.text}; {finding.cure}")
+    return lines
+
+
+def _source(settings: Settings) -> release.Source:
+    """The project's code. Raises ReleaseError."""
+    if settings.backend_git:
+        return release.from_git(settings.backend_git, settings.backend_ref, settings.backend_path)
+    return release.local(ROOT / settings.backend_path)

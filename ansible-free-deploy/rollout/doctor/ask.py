@@ -18,7 +18,6 @@ TIMEOUT_S = 15
 _AT_ONCE = 8
 _MOST_REDIRECTS = 10  # browsers follow twenty
 _MOST_BYTES = 65536  # of config.json
-_HTTP = 80
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,11 @@ def resolve(origin: Origin) -> tuple[str, ...]:
     """The IPv4 and IPv6 addresses that the origin's host has from here; empty if the name is
     unknown."""
     try:
-        entries = socket.getaddrinfo(origin.hostname, port_of(origin), type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(origin.hostname, origin.port_number, type=socket.SOCK_STREAM)
     except OSError:
         return ()
     addresses = [str(entry[4][0]) for entry in entries]
     return tuple(dict.fromkeys(addresses))
-
-
-def port_of(origin: Origin) -> int:
-    """The port to connect to. Nothing here speaks TLS."""
-    return origin.port or _HTTP
 
 
 def exchange(address: str, port: int, method: str, target: str, headers: Headers) -> Answer:
@@ -88,7 +82,7 @@ def landing(address: str, origin: Origin, headers: Headers) -> tuple[str, int] |
     sent = (("Host", origin.authority), *headers)
     target = "/"
     for hop in range(_MOST_REDIRECTS):
-        answer = exchange(address, port_of(origin), "GET", target, sent)
+        answer = exchange(address, origin.port_number, "GET", target, sent)
         if isinstance(answer, Unanswered):
             return None
         if not answer.location:
@@ -118,10 +112,10 @@ def page(contract: Contract, address: str) -> Page:
     """What the frontend serves at `address` under its own name."""
     origin = contract.frontend.parsed_origin
     host = (("Host", origin.authority),)
-    answer = exchange(address, port_of(origin), "GET", "/", host)
+    answer = exchange(address, origin.port_number, "GET", "/", host)
     if isinstance(answer, Unanswered):
         return Page(None, problem=answer.problem)
-    backend, problem = _backend(address, port_of(origin), host)
+    backend, problem = _backend(address, origin.port_number, host)
     csp = answer.get("Content-Security-Policy")
     return Page(answer.status, csp, backend, config_problem=problem)
 

@@ -117,5 +117,5 @@ def _public(contract: Contract, address: str, cells: Sequence[Question]) -> list
     requests = []
     for question in cells:
         requests += list(question.lines(host))
-    answers = ask.exchange_all(address, ask.port_of(origin), requests)
+    answers = ask.exchange_all(address, origin.port_number, requests)
     return judged(PUBLIC, cells, host, answers)
