@@ -1,2 +1,1 @@
-"""The configuration of this host: one generation is current; a deploy writes, tries and switches to
-another."""
+"""The configuration of this host: generations, of which one is current, and switching."""

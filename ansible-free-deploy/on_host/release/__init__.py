@@ -1,2 +1,1 @@
-"""The application on this host: releases, the Python environments that they run in, and switching
-between them."""
+"""The application on this host: its releases, their Python environments, and switching."""

@@ -6,7 +6,6 @@ No data has changed when a check here fails.
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import tempfile
 from pathlib import Path
@@ -17,8 +16,8 @@ from on_host.release import manifest
 from on_host.release.django import Django, printed
 from on_host.release.folders import remove
 from on_host.release.state import unharmed
+from on_host.release.venv import for_the_application_alone
 from on_host.runtime import Failed, note, step
-from on_host.user import IS_ROOT
 
 SHOWN_USES = 3
 SHOWN_WARNINGS = 5
@@ -111,9 +110,7 @@ def stage_settings() -> None:
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    if IS_ROOT:
-        os.chown(str(places.staged()), 0, pwd.getpwnam(places.user()).pw_gid)
-    places.staged().chmod(0o750)
+    for_the_application_alone(places.staged())
 
 
 def collect_static(django: Django) -> None:

@@ -47,10 +47,15 @@ class Django:
 
     def program(self, name: str, *words: str) -> confined.Ended:
         """Run a program of `on_host.as_user` by the release's own interpreter."""
-        return as_user(self.python, "-c", text(name), *words, cwd=str(self.app), env=self.env)
+        return self.run(self.python, "-c", text(name), *words)
 
     def manage(self, *words: str, **more: Any) -> confined.Ended:
-        return as_user(*self.manage_words(*words), cwd=str(self.app), env=self.env, **more)
+        """Run a command of the project's manage.py; `more` is for `as_user`."""
+        return self.run(*self.manage_words(*words), **more)
+
+    def run(self, *command: str, **more: Any) -> confined.Ended:
+        """Run a command in the project's folder with the project's variables."""
+        return as_user(*command, cwd=str(self.app), env=self.env, **more)
 
     def manage_words(self, *words: str) -> list[str]:
         return [self.python, "manage.py", *words, "--no-color", "--settings=origin_kit_settings"]
@@ -59,7 +64,7 @@ class Django:
         """Collect the static files; they are sent to `into`, see `as_user/static_files.py`."""
         command = [sys.executable, "-I", "-c", text("static_files")]
         command += self.manage_words("collectstatic", "--noinput")
-        return as_user(*command, cwd=str(self.app), env=self.env, into=into)
+        return self.run(*command, into=into)
 
     def must(self, done: confined.Ended, what: str, after: str = "") -> None:
         """Raise Failed with the main lines of the output where `done` did not succeed."""
@@ -155,10 +160,14 @@ PACKAGES = {
 
 def printed(done: confined.Ended, key: str) -> Json:
     """The value of the last line of a program's output that is {key: {...}}; {} without one."""
-    lines = [line for line in done.stdout.splitlines() if line.startswith(f'{{"{key}": ')]
-    if not lines:
+    begin = f'{{"{key}": '
+    last = ""
+    for line in done.stdout.splitlines():
+        if line.startswith(begin):
+            last = line
+    if not last:
         return {}
-    value: Json = json.loads(lines[-1])[key]
+    value: Json = json.loads(last)[key]
     return value
 
 
