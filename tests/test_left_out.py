@@ -9,7 +9,7 @@ import pytest
 
 from rollout import release
 from rollout.release import left_out
-from rollout.release.source import pick_backend, pick_frontend
+from rollout.release.picked import pick_backend, pick_frontend
 
 SECRETS = [
     ".env",

@@ -16,8 +16,9 @@ from rollout import release
 from rollout.outputs import ROOT
 from rollout.release import Release, ReleaseError, Target
 from rollout.release.needs import requirements
-from rollout.release.tools import uv, without_asides
-from rollout.release.wheels import older
+from rollout.release.output import without_asides
+from rollout.release.resolving import older
+from rollout.release.tools import uv
 from tests.support.loopback import Index, fetch_everything_below, serving, wheel
 
 NO = "0" * 64
@@ -310,7 +311,7 @@ PYLOCK = 'lock-version = "1.0"\ncreated-by = "a person"\n[[packages]]\nname = "p
             },
             r"no wheel for .* of pricing",
         ),
-        ({"pylock.toml": PYLOCK}, r"pricing is from nowhere"),
+        ({"pylock.toml": PYLOCK}, r"pricing has neither a wheel nor a source"),
         (
             {
                 "pylock.toml": (

@@ -16,11 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from infra.core.rules import hide_password
 from rollout import release
 from rollout.release import Release, ReleaseError, Target
 from rollout.release.archive import forget_old
-from rollout.release.source import backend_files, frontend_files, hide_password
-from rollout.release.wheels import Requirements, requirements, uv, wheels
+from rollout.release.declared import Requirements
+from rollout.release.needs import requirements
+from rollout.release.picked import backend_files, frontend_files
+from rollout.release.tools import uv
+from rollout.release.wheels import wheels
 
 KIT_NEEDS = ("gunicorn", "django-cors-headers")
 

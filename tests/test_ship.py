@@ -9,7 +9,7 @@ import pytest
 from infra.core.contract import Host
 from rollout.hosts import HostError
 from rollout.release import Release
-from rollout.release.source import Entry
+from rollout.release.picked import Entry
 from rollout.ship import not_shipped
 
 HERE = "garden/local_settings.py is in p here and was not shipped, because git ignores it"

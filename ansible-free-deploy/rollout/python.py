@@ -18,7 +18,8 @@ from infra.core.settings import Settings
 from rollout import outputs
 from rollout.outputs import ROOT
 from rollout.release import ReleaseError, local
-from rollout.release.needs import Requirements, requirements
+from rollout.release.declared import Requirements
+from rollout.release.needs import requirements
 
 
 class PythonError(KitError):

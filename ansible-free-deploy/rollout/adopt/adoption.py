@@ -24,7 +24,7 @@ from rollout.adopt.stack import text
 from rollout.adopt.values import AdoptError
 from rollout.finding import Finding
 from rollout.outputs import ROOT
-from rollout.release.source import told
+from rollout.release.errors import disk_errors_reported
 
 _STACK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
 _WIDTH = 110
@@ -73,7 +73,7 @@ class Adopted:
         yield f"wrote {place(self.config)}; next: `fab up --stack {stack}`"
 
 
-@told()
+@disk_errors_reported()
 def adopt(
     path: Path,
     stack: str | None = None,

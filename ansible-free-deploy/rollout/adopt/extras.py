@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rollout.adopt.packages import Package, extras_of
 from rollout.adopt.values import Setting
-from rollout.release.needs import Requirements
+from rollout.release.declared import Requirements
 
 _FILE = "requirements-hosts.txt"
 # Packages whose module has another name than the usual ones: see `_modules_of`.

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from rollout.adopt.values import AdoptError
-from rollout.release.source import walk
+from rollout.release.folders import walk
 
 _TEMPLATES = {
     "cookiecutter.json": "cookiecutter",

@@ -16,7 +16,7 @@ from rollout.adopt.project import Project
 from rollout.adopt.values import RUNNING
 from rollout.finding import Finding
 from rollout.release import ReleaseError, ways_out
-from rollout.release.wheels import ADDITIONS
+from rollout.release.additions import ADDITIONS
 
 _MOST_FILES = 5
 # What Django itself requires of asgiref, by its version: a lock that was edited by hand can hold it

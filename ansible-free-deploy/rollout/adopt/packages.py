@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from rollout.release import ways_out
-from rollout.release.needs import is_pylock
+from rollout.release.declared import is_pylock
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rollout.adopt.values import Setting
-from rollout.release.source import walk
+from rollout.release.folders import walk
 
 _ASKS = re.compile(
     r"(?:\bfetch|\baxios(?:\.\w+)?|\.(?:get|post|put|patch|delete)|\bEventSource|\burl|\bbaseURL"

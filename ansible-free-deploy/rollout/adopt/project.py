@@ -27,7 +27,7 @@ from rollout.adopt.values import (
     shown,
 )
 from rollout.release import ReleaseError
-from rollout.release.wheels import Requirements
+from rollout.release.declared import Requirements
 
 _ALIASES = {
     "CORS_ALLOWED_ORIGINS": "CORS_ORIGIN_WHITELIST",

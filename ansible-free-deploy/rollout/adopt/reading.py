@@ -20,8 +20,10 @@ from rollout.adopt.project import Project
 from rollout.adopt.syntax import parse
 from rollout.adopt.values import AdoptError, Computed, Names, Setting, truth
 from rollout.release import ReleaseError, local
-from rollout.release.source import Source, backend_files
-from rollout.release.wheels import Requirements, requirements
+from rollout.release.declared import Requirements
+from rollout.release.needs import requirements
+from rollout.release.picked import backend_files
+from rollout.release.source import Source
 
 _SOCKETS = re.compile(
     r"\bProtocolTypeRouter\b|websocket_urlpatterns|\bas_asgi\(\)"

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from packaging.requirements import Requirement
-from packaging.version import Version
 
-from rollout.release.needs import Requirements
-from rollout.release.source import ReleaseError
+from rollout.release.declared import Requirements
+from rollout.release.errors import ReleaseError
 
 # The oldest that a project may bring. gunicorn before 22 takes requests that nginx and it read
 # differently; django-cors-headers has the settings that the kit writes since 3.5.
@@ -64,56 +63,66 @@ LIST: tuple[Addition, ...] = (
 
 
 def missing(have: Mapping[str, str], wanted: Requirements) -> list[Addition]:
-    """What is to be added to the versions that the project has, by normal names; "" is one that
-    nobody has said.
+    """The additions to the versions that the project has, by normal names; "" is a version that is
+    not known.
 
     Raises ReleaseError for versions that are too old, or that nothing of the list fits.
     """
-    for need in map(Requirement, ADDITIONS):
-        if have.get(need.name) and not need.specifier.contains(have[need.name], prereleases=True):
+    needs = [Requirement(text) for text in ADDITIONS]
+    for need in needs:
+        version = have.get(need.name)
+        if version and not _allows(need, version):
             raise ReleaseError(
-                f"{wanted.file} has {need.name}=={have[need.name]}, and the kit needs {need}; raise"
-                " it there, or leave it out: the kit brings its own"
+                f"{wanted.file} has {need.name}=={version}, and the kit needs {need}; raise it"
+                " there, or leave it out: the kit brings its own"
             )
     added: dict[str, Addition] = {}
-    for need in map(Requirement, ADDITIONS):
+    for need in needs:
         if need.name not in have:
             _add(need.name, have, added, wanted)
     return list(added.values())
 
 
+def _allows(need: Requirement, version: str) -> bool:
+    return need.specifier.contains(version, prereleases=True)
+
+
 def _add(
     name: str, have: Mapping[str, str], added: dict[str, Addition], wanted: Requirements
 ) -> None:
+    """Add the newest addition of this name that fits, and what it needs."""
     known = [one for one in LIST if one.name == name]
-    fits = next((one for one in known if not _unmet(one, have)), None)
-    if fits is None:
+    fitting = [one for one in known if not _unmet(one, have)]
+    if not fitting:
         raise ReleaseError(_conflict(known, have, wanted))
-    added[name] = fits
-    for need in map(Requirement, fits.needs):
+    newest = fitting[0]
+    added[name] = newest
+    for need in map(Requirement, newest.needs):
         if need.name not in have and need.name not in added:
             _add(need.name, have, added, wanted)
 
 
 def _unmet(one: Addition, have: Mapping[str, str]) -> list[Requirement]:
-    """Needs that the project's versions don't meet, and those that neither the project nor the list
-    has."""
+    """The needs that the project's versions don't meet, and those that neither the project nor the
+    list has."""
     listed = {other.name for other in LIST}
-    return [
-        need
-        for need in map(Requirement, one.needs)
-        if (
-            have.get(need.name)
-            and not need.specifier.contains(Version(have[need.name]), prereleases=True)
-        )
-        or (need.name not in have and need.name not in listed)
-    ]
+    unmet: list[Requirement] = []
+    for need in map(Requirement, one.needs):
+        if need.name in have:
+            version = have[need.name]
+            if version and not _allows(need, version):
+                unmet.append(need)
+        elif need.name not in listed:
+            unmet.append(need)
+    return unmet
 
 
 def _conflict(known: list[Addition], have: Mapping[str, str], wanted: Requirements) -> str:
     last = known[-1]
     need = _unmet(last, have)[0]
-    there = f"has {need.name}=={have[need.name]}" if need.name in have else f"has no {need.name}"
+    there = f"has no {need.name}"
+    if need.name in have:
+        there = f"has {need.name}=={have[need.name]}"
     return (
         f"{wanted.file} {there}, and the kit's {last.pin} needs {need}; change that there, or add"
         f" the version of {last.name} that fits to it"

@@ -13,19 +13,23 @@ import shutil
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urldefrag, urlsplit
 
+from infra.core.rules import hide_password
 from rollout.release import left_out, ways_out
 from rollout.release.archive import digest
 from rollout.release.chosen import Choice, wrong_hash
-from rollout.release.lines import index_options, let_in, places, shown
-from rollout.release.needs import Requirements
-from rollout.release.source import ReleaseError, hide_password, repository, walk
+from rollout.release.declared import Requirements
+from rollout.release.errors import ReleaseError
+from rollout.release.folders import walk
+from rollout.release.lines import config_folders, credentials, index_options, shown
+from rollout.release.output import detail, last
+from rollout.release.repositories import repository
 from rollout.release.target import Target
-from rollout.release.tools import detail, fetch, last, pip, uv
+from rollout.release.tools import fetch, pip, uv
 from rollout.release.workshop import BuildFailed, Workshop, without_one
 
 _COMPILED = {".c", ".cc", ".cpp", ".cxx", ".pyx", ".rs", ".f", ".f90"}
@@ -47,9 +51,8 @@ class Building:
 
     def wheel(self, one: Choice, scratch: Path) -> Path:
         """A wheel of what has none, in `scratch`."""
-        place = _folder_of(one)
-        if place is not None:
-            return self.folder(place, scratch, one.name, one.version)
+        if one.folder is not None:
+            return self.folder(one.folder, scratch, one.name, one.version)
         if self.workshop is None:
             return self.here(one.name, one.line, scratch)
         name = re.sub(r"[^\w.+-]", "_", one.filename)
@@ -63,7 +66,7 @@ class Building:
         What is not pure Python is built on the build machine, if there is one."""
         if self.workshop is None:
             return self._folder_here(folder, scratch)
-        if not any(Path(path).suffix in _COMPILED for path in walk(folder)):
+        if not _has_compiled_sources(folder):
             built = self._folder_here(folder, scratch, pure=False)
             if _is_pure(built):
                 return built
@@ -78,14 +81,11 @@ class Building:
     def _on_machine(
         self, workshop: Workshop, name: str, version: str, source: Path, scratch: Path
     ) -> Path:
+        def needs(lines: list[str], folder: Path) -> None:
+            self.fetch_needs(name, lines, folder)
+
         try:
-            built = workshop.wheel(
-                name,
-                version,
-                source,
-                lambda lines, folder: self.fetch_needs(name, lines, folder),
-                self.say,
-            )
+            built = workshop.wheel(name, version, source, needs, self.say)
         except BuildFailed as problem:
             raise ReleaseError(
                 f"{self.wanted.file}: {problem.package} has no wheel, and building one fails:"
@@ -101,15 +101,14 @@ class Building:
         if "+" in urlsplit(one.address).scheme:
             _pack(self._repository(one), source)
             return
-        lines = [*index_options(self.wanted), *let_in(self.wanted)]
-        done = fetch(urldefrag(one.address).url, source, lines, places(self.wanted))
-        if done.returncode:
+        lines = [*index_options(self.wanted), *credentials(self.wanted)]
+        address = urldefrag(one.address).url
+        answer = fetch(address, source, lines, config_folders(self.wanted))
+        if answer.returncode:
             raise ReleaseError(
-                f"{self.wanted.path}: {one.name} can't be fetched: {last(done.stderr)}"
+                f"{self.wanted.path}: {one.name} can't be fetched: {last(answer.stderr)}"
             )
-        if one.hashes and not any(
-            f"{kind}:{digest(source, kind)}" in one.hashes for kind in _kinds(one)
-        ):
+        if one.hashes and not _has_one_of(source, one.hashes):
             raise ReleaseError(wrong_hash(self.wanted, f"{one.name}=={one.version}"))
 
     def _repository(self, one: Choice) -> Path:
@@ -138,60 +137,50 @@ class Building:
             f"builds {folder.name} from {folder}, which is part of the project; that runs its build"
             " here"
         )
-        built, copy = (
-            Path(tempfile.mkdtemp(dir=scratch, prefix=prefix)) for prefix in ("built-", "copy-")
-        )
-        for path in walk(folder):
-            if (folder / path).is_file():
-                (copy / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(folder / path, copy / path)
-        words = [
-            "build",
-            "--wheel",
-            "-q",
-            "--no-create-gitignore",
-            "--no-python-downloads",
-            "--python",
-            sys.executable,
-        ]
-        done = uv(*words, "-o", str(built), str(copy), at=copy)
+        built = Path(tempfile.mkdtemp(dir=scratch, prefix="built-"))
+        copy = Path(tempfile.mkdtemp(dir=scratch, prefix="copy-"))
+        _copy_files(folder, copy)
+        options = ["--wheel", "-q", "--no-create-gitignore", "--no-python-downloads"]
+        options += ["--python", sys.executable, "-o", str(built)]
+        answer = uv("build", *options, str(copy), at=copy)
         shutil.rmtree(copy)
-        if done.returncode:
+        if answer.returncode:
             raise ReleaseError(
-                f"{folder} can't be built: {last(done.stderr)}; `uv build` there shows more",
-                detail(done.stderr),
+                f"{folder} can't be built: {last(answer.stderr)}; `uv build` there shows more",
+                detail(answer.stderr),
             )
         return self._taken(folder.name, built, scratch, pure)
 
     def here(self, name: str, line: str, scratch: Path) -> Path:
-        """A wheel from source; what building needs comes as wheels."""
+        """A wheel from source, built here; what building needs comes as wheels."""
         built = Path(tempfile.mkdtemp(dir=scratch, prefix="built-"))
         options = ["--only-binary=:all:", f"--no-binary={name}", "-w", str(built)]
-        lines = [*index_options(self.wanted), *let_in(self.wanted), line]
-        done = pip("wheel", *options, lines=lines, scratch=scratch, folders=places(self.wanted))
-        if done.returncode:
-            if "HASHES" in done.stderr:
+        lines = [*index_options(self.wanted), *credentials(self.wanted), line]
+        folders = config_folders(self.wanted)
+        answer = pip("wheel", *options, lines=lines, scratch=scratch, folders=folders)
+        if answer.returncode:
+            if "HASHES" in answer.stderr:
                 raise ReleaseError(wrong_hash(self.wanted, name))
             raise ReleaseError(
                 f"{self.wanted.file}: {shown(line)} has no wheel, and building one here"
                 f" fails{without_one(self.target)}; pin a version that has one, or put a wheel on"
                 f" your own index{ways_out.hint([name], self.wanted)}",
-                detail(done.stderr),
+                detail(answer.stderr),
             )
         return self._taken(shown(line), built, scratch)
 
     def _taken(self, what: str, built: Path, scratch: Path, pure: bool = True) -> Path:
-        """The wheel that was built here; with `pure` only if it is good for any host: nothing
-        compiled is in it."""
-        found = next(built.glob("*.whl"))
-        if pure and not _is_pure(found):
+        """The wheel that was built here, moved to `scratch`. Raises ReleaseError with `pure` for
+        one that is not good for any host: something compiled is in it."""
+        wheel = next(built.glob("*.whl"))
+        if pure and not _is_pure(wheel):
+            name = wheel.name.partition("-")[0]
             raise ReleaseError(
                 f"{self.wanted.file}: {what} has no wheel for {self.target} and is not pure"
                 f" Python{without_one(self.target)}; pin a version that has one, or put such a"
-                " wheel on your own index"
-                + ways_out.hint([found.name.partition("-")[0]], self.wanted)
+                f" wheel on your own index{ways_out.hint([name], self.wanted)}"
             )
-        place = found.rename(scratch / found.name)
+        place = wheel.rename(scratch / wheel.name)
         shutil.rmtree(built)
         return place
 
@@ -200,30 +189,37 @@ def _is_pure(wheel: Path) -> bool:
     return wheel.name.endswith("-none-any.whl")
 
 
-def _folder_of(one: Choice) -> Path | None:
-    place = Path(unquote(urlsplit(one.address).path))
-    return place if one.address.startswith("file:") and place.is_dir() else None
+def _has_compiled_sources(folder: Path) -> bool:
+    return any(Path(path).suffix in _COMPILED for path in walk(folder))
 
 
-def _kinds(one: Choice) -> set[str]:
-    return {text.partition(":")[0] for text in one.hashes}
+def _has_one_of(file: Path, hashes: Collection[str]) -> bool:
+    kinds = {text.partition(":")[0] for text in hashes}
+    return any(f"{kind}:{digest(file, kind)}" in hashes for kind in kinds)
+
+
+def _copy_files(folder: Path, copy: Path) -> None:
+    for path in walk(folder):
+        if (folder / path).is_file():
+            (copy / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / path, copy / path)
 
 
 def _pack(folder: Path, place: Path) -> None:
     """The files of a folder as an archive of source, secrets left out; the same content is the same
     to the byte."""
-
-    def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
-        info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
-        info.mode = 0o755 if info.mode & 0o100 else 0o644
-        return info
-
+    shipped = [path for path in walk(folder) if left_out.why(path, tracked=True) is None]
     with (
         place.open("wb") as out,
         gzip.GzipFile("", "wb", 1, out, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w") as tar,
     ):
-        for path in sorted(
-            path for path in walk(folder) if left_out.why(path, tracked=True) is None
-        ):
-            tar.add(folder / path, f"source/{path}", recursive=False, filter=plain)
+        for path in sorted(shipped):
+            tar.add(folder / path, f"source/{path}", recursive=False, filter=_without_facts)
+
+
+def _without_facts(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    """A member of an archive without times and owners."""
+    info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
+    info.mode = 0o755 if info.mode & 0o100 else 0o644
+    return info

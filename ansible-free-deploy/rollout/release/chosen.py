@@ -29,8 +29,9 @@ from packaging.pylock import (
 )
 from packaging.utils import canonicalize_name
 
-from rollout.release.needs import Requirements
-from rollout.release.source import ReleaseError, hide_password
+from infra.core.rules import hide_password
+from rollout.release.declared import Requirements
+from rollout.release.errors import ReleaseError
 from rollout.release.target import Target
 from rollout.release.workshop import without_one
 
@@ -55,10 +56,19 @@ class Choice:
 
     @property
     def line(self) -> str:
-        """As pip reads it."""
-        return " ".join(
-            [f"{self.name} @ {self.address}", *(f"--hash={one}" for one in self.hashes)]
-        )
+        """The package as pip reads it."""
+        words = [f"{self.name} @ {self.address}"]
+        for text in self.hashes:
+            words.append(f"--hash={text}")
+        return " ".join(words)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of this machine that it is built from, if it is one."""
+        place = Path(unquote(urlsplit(self.address).path))
+        if self.address.startswith("file:") and place.is_dir():
+            return place
+        return None
 
 
 def choose(
@@ -78,27 +88,31 @@ def choose(
     try:
         selected = list(lock.select(environment=target.environment, tags=target.tags))
     except PylockSelectError as problem:
-        if lacking := re.search(r"No wheel found .* for package '([^']+)'", str(problem)):
+        lacking = re.search(r"No wheel found .* for package '([^']+)'", str(problem))
+        if lacking:
             raise NoWheel([lacking[1]]) from None
         raise ReleaseError(f"{wanted.path} does not fit {target}: {problem}") from None
-    found = [
-        one
-        for package, source in selected
-        if (one := _choice(package, source, wanted, locked)) is not None
-    ]
-    _refuse_strangers(found, wanted, target, may_build)
-    without = [one.name for one in found if one.build and not _is_folder(one)]
-    if may_build is not None and (refused := sorted(set(without) - set(may_build))):
-        raise NoWheel(refused)
-    return found
+    choices: list[Choice] = []
+    for package, source in selected:
+        choice = _choice(package, source, wanted, locked)
+        if choice is not None:
+            choices.append(choice)
+    _refuse_outside(choices, wanted, target, may_build)
+    if may_build is not None:
+        without = {one.name for one in choices if one.build and one.folder is None}
+        refused = without - set(may_build)
+        if refused:
+            raise NoWheel(refused)
+    return choices
 
 
 def from_line(name: str, line: str, hashes: Iterable[str]) -> Choice:
     """The source that a requirement with an address means."""
     address = re.sub(r"\s--hash.*", "", line.partition(" @ ")[2] or line).strip()
-    told = re.search(rf"[#&]((?:{'|'.join(_STRONG)}))=([0-9a-fA-F]+)", address)
-    own = (f"{told[1]}:{told[2].lower()}",) if told else ()
-    return Choice(name, "", address, own or tuple(sorted(hashes)), build=True)
+    fragment = re.search(rf"[#&]((?:{'|'.join(_STRONG)}))=([0-9a-fA-F]+)", address)
+    if fragment:
+        hashes = [f"{fragment[1]}:{fragment[2].lower()}"]
+    return Choice(name, "", address, tuple(sorted(hashes)), build=True)
 
 
 class NoWheel(Exception):
@@ -121,37 +135,44 @@ def _read(text: str, wanted: Requirements, locked: Hashes | None) -> Pylock:
 
 
 def _prepare(facts: dict[str, Any], wanted: Requirements, locked: Hashes | None) -> None:
+    packages = facts.get("packages", [])
     if locked is not None:
-        _only_locked(facts.get("packages", []), wanted, locked)
-    for package in facts.get("packages", []):
-        if not package.get("wheels") and not any(
-            key in package for key in ("vcs", "directory", "archive", "sdist")
-        ):
+        _only_locked(packages, wanted, locked)
+    for package in packages:
+        has_source = any(key in package for key in ("vcs", "directory", "archive", "sdist"))
+        if not package.get("wheels") and not has_source:
             raise ReleaseError(
-                f"{wanted.path}: {package.get('name')} is from nowhere; export the file anew"
+                f"{wanted.path}: {package.get('name')} has neither a wheel nor a source; export the"
+                " file again"
             )
         _only_strong(package, wanted)
 
 
 def _only_strong(package: dict[str, Any], wanted: Requirements) -> None:
-    """A lock without a strong hash locks nothing. (What uv has just resolved may come from an index
-    without any.)"""
-    for file in [
-        *package.get("wheels", []),
-        *filter(None, [package.get("sdist"), package.get("archive")]),
-    ]:
-        file.setdefault("hashes", {})
-        if wanted.is_lock and not any(kind in file["hashes"] for kind in _STRONG):
+    """Leave the strong hashes. Raises ReleaseError for a lock that has none of a file: it locks
+    nothing. (What uv has just resolved may come from an index without any.)"""
+    for file in _files(package):
+        given = file.get("hashes", {})
+        strong = {kind: given[kind] for kind in _STRONG if kind in given}
+        if wanted.is_lock and not strong:
             raise ReleaseError(f"{wanted.path}: {package['name']} has no sha256; lock it again")
-        file["hashes"] = {
-            kind: file["hashes"][kind] for kind in _STRONG if kind in file["hashes"]
-        } or {"none": ""}
+        file["hashes"] = strong or {"none": ""}
+
+
+def _files(package: dict[str, Any]) -> list[dict[str, Any]]:
+    """The files of a package: wheels, and archives of source."""
+    files = list(package.get("wheels", []))
+    for key in ("sdist", "archive"):
+        if package.get(key):
+            files.append(package[key])
+    return files
 
 
 def _only_locked(packages: list[dict[str, Any]], wanted: Requirements, locked: Hashes) -> None:
     """Leave of each package the files that the lines allow. Raises ReleaseError where none is
     left."""
-    unknown = sorted({one["name"] for one in packages if "directory" not in one} - locked.keys())
+    needed = {package["name"] for package in packages if "directory" not in package}
+    unknown = sorted(needed - locked.keys())
     if unknown:
         raise ReleaseError(
             f"{wanted.path}: {', '.join(unknown)} is needed too and has no --hash there; lock it"
@@ -159,29 +180,30 @@ def _only_locked(packages: list[dict[str, Any]], wanted: Requirements, locked: H
         )
     for package in packages:
         allowed = set(locked.get(package["name"], ()))
-        files = [
-            *package.get("wheels", []),
-            *filter(None, [package.get("sdist"), package.get("archive")]),
-        ]
-        if files and not any(_allowed(file, allowed) for file in files):
-            raise ReleaseError(
-                wrong_hash(wanted, f"{package['name']}=={package.get('version', '?')}")
-            )
-        package["wheels"] = [file for file in package.get("wheels", []) if _allowed(file, allowed)]
+        files = _files(package)
+        if files and not any(_is_allowed(file, allowed) for file in files):
+            what = f"{package['name']}=={package.get('version', '?')}"
+            raise ReleaseError(wrong_hash(wanted, what))
+        wheels = package.get("wheels", [])
+        package["wheels"] = [file for file in wheels if _is_allowed(file, allowed)]
         for key in ("sdist", "archive"):
-            if key in package and not _allowed(package[key], allowed):
+            if key in package and not _is_allowed(package[key], allowed):
                 del package[key]
 
 
-def _allowed(file: Mapping[str, Any], allowed: set[str]) -> bool:
-    """Whether a file is one of those; of one whose hash the index does not tell it is known when it
-    is fetched."""
-    told = [f"{kind}:{value}" for kind, value in file.get("hashes", {}).items() if kind in _STRONG]
-    return not told or bool(allowed.intersection(told))
+def _is_allowed(file: Mapping[str, Any], allowed: set[str]) -> bool:
+    """Whether a file has one of those hashes. A file whose hash the index does not report is
+    checked when it is fetched."""
+    known = _strong_hashes(file.get("hashes", {}))
+    return not known or not allowed.isdisjoint(known)
+
+
+def _strong_hashes(hashes: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{kind}:{value}" for kind, value in hashes.items() if kind in _STRONG)
 
 
 def wrong_hash(wanted: Requirements, what: str) -> str:
-    """What is said of a package whose files are not those that the lock means."""
+    """The message for a package whose files are not those that the lock means."""
     return (
         f"{what}: what its index has is not what {wanted.file} locks (another hash), so it is not"
         " taken; was it published anew, or is that another index's package? If it is right, lock"
@@ -195,45 +217,48 @@ Source = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | Package
 def _choice(
     package: Package, source: Source, wanted: Requirements, locked: Hashes | None
 ) -> Choice | None:
+    """The choice for one package; None for the project itself."""
     name, version = str(canonicalize_name(package.name)), str(package.version or "")
-    match source:
-        case PackageDirectory():
-            folder = (wanted.path.parent / source.path).resolve()
-            own = wanted.project is not None and folder == wanted.project.resolve()
-            return None if own else Choice(name, version, folder.as_uri(), (), build=True)
-        case PackageVcs():
-            below = f"#subdirectory={source.subdirectory}" if source.subdirectory else ""
-            address = f"{source.type}+{source.url or source.path}@{source.commit_id}{below}"
-            return Choice(name, version, address, (), build=True)
-    address = (
-        hide_password(source.url or "")
-        or (wanted.path.parent / (source.path or "")).resolve().as_uri()
-    )
-    told = tuple(f"{kind}:{value}" for kind, value in source.hashes.items() if kind in _STRONG)
-    hashes = told or tuple(sorted((locked or {}).get(name, ())))
-    found = Choice(
-        name, version, address, hashes, build=not urlsplit(address).path.endswith(".whl")
-    )
-    if version or found.build:
-        return found
-    return replace(found, version=found.filename.split("-")[1])
+    if isinstance(source, PackageDirectory):
+        folder = (wanted.path.parent / source.path).resolve()
+        if wanted.project is not None and folder == wanted.project.resolve():
+            return None
+        return Choice(name, version, folder.as_uri(), (), build=True)
+    if isinstance(source, PackageVcs):
+        address = f"{source.type}+{source.url or source.path}@{source.commit_id}"
+        if source.subdirectory:
+            address += f"#subdirectory={source.subdirectory}"
+        return Choice(name, version, address, (), build=True)
+    if source.url:
+        address = hide_password(source.url)
+    else:
+        address = (wanted.path.parent / (source.path or "")).resolve().as_uri()
+    hashes = _strong_hashes(source.hashes)
+    if not hashes and locked:
+        hashes = tuple(sorted(locked.get(name, ())))
+    is_wheel = urlsplit(address).path.endswith(".whl")
+    choice = Choice(name, version, address, hashes, build=not is_wheel)
+    if is_wheel and not version:
+        return replace(choice, version=choice.filename.split("-")[1])
+    return choice
 
 
-def _is_folder(one: Choice) -> bool:
-    return one.address.startswith("file:") and Path(unquote(urlsplit(one.address).path)).is_dir()
-
-
-def _refuse_strangers(
-    found: Iterable[Choice], wanted: Requirements, target: Target, may_build: Collection[str] | None
+def _refuse_outside(
+    choices: Iterable[Choice],
+    wanted: Requirements,
+    target: Target,
+    may_build: Collection[str] | None,
 ) -> None:
-    """Folders that are not of the project's repository, and repositories that may not be built."""
+    """Raise ReleaseError for a folder outside of the project's repository, and for another
+    repository that may not be built."""
     roof = (wanted.roof or wanted.path.parent).resolve()
-    for one in found:
+    for one in choices:
         if not one.build:
             continue
         address = hide_password(one.address)
         scheme, _, place = address.partition("://")
-        if scheme == "file" and not one.hashes and not Path(unquote(place)).is_relative_to(roof):
+        is_folder = scheme == "file" and not one.hashes
+        if is_folder and not Path(unquote(place)).is_relative_to(roof):
             raise ReleaseError(
                 f"{wanted.path}: {one.name} is the folder {unquote(place)}, outside of the"
                 " repository; move it inside, or put a wheel of it on an index of your own"

@@ -69,9 +69,9 @@ def why(path: str, tracked: bool = False, ship_also: Collection[str] = ()) -> st
     if is_named(path, ship_also):
         return None
     *folders, name = path.split("/")
-    if _SECRET_FOLDERS.intersection(folders) or (
-        _is_one_of(name, _SECRET_FILES) and not _EXAMPLES.fullmatch(name)
-    ):
+    if not _SECRET_FOLDERS.isdisjoint(folders):
+        return "a name of secrets"
+    if _is_one_of(name, _SECRET_FILES) and not _EXAMPLES.fullmatch(name):
         return "a name of secrets"
     if _is_one_of(name, _DATABASES):
         return "a database"
@@ -82,10 +82,8 @@ def why(path: str, tracked: bool = False, ship_also: Collection[str] = ()) -> st
 
 def is_named(path: str, patterns: Iterable[str]) -> bool:
     """Whether one of the patterns is for this path, or for its last name."""
-    return any(
-        fnmatchcase(path, pattern) or fnmatchcase(path.rsplit("/", 1)[-1], pattern)
-        for pattern in patterns
-    )
+    name = path.rsplit("/", 1)[-1]
+    return any(fnmatchcase(path, pattern) or fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def may_hold_a_password(path: str) -> bool:
@@ -95,19 +93,24 @@ def may_hold_a_password(path: str) -> bool:
 
 def holds_a_password(text: str) -> bool:
     """Whether a URL in it carries one, or a token; `${VARIABLE}` is none."""
-    found = (match[1].rpartition(":")[2] for match in _USER.finditer(text))
-    return any(secret and secret != "git" and not secret.startswith("$") for secret in found)
+    for user in _USER.findall(text):
+        secret = user.rpartition(":")[2]
+        if secret and secret != "git" and not secret.startswith("$"):
+            return True
+    return False
 
 
-def lines(found: Iterable[tuple[str, str]], most: int = 10) -> list[str]:
-    """What is said of files that were left out: the first ones, and how many more; nothing for
+def lines(files: Iterable[tuple[str, str]], most: int = 10) -> list[str]:
+    """The messages about files that were left out: the first ones, and how many more; none for
     none."""
-    listed = list(found)
+    listed = list(files)
     if not listed:
         return []
-    said = [f"leaves out {path}: {reason}" for path, reason in listed[:most]]
-    more = f"{len(listed) - most} more are left out; " if len(listed) > most else ""
-    return [*said, f"{more}`ship_also` in the stack's config ships a file all the same"]
+    messages = [f"leaves out {path}: {reason}" for path, reason in listed[:most]]
+    hint = "`ship_also` in the stack's config ships a file all the same"
+    if len(listed) > most:
+        hint = f"{len(listed) - most} more are left out; {hint}"
+    return [*messages, hint]
 
 
 def _is_one_of(name: str, patterns: Iterable[str]) -> bool:

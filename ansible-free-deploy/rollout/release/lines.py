@@ -8,11 +8,11 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from rollout.release import indexes
 from rollout.release.archive import digest
 from rollout.release.chosen import Hashes
-from rollout.release.needs import Requirements
-from rollout.release.source import ReleaseError
-from rollout.release.tools import INDEX, credentials
+from rollout.release.declared import Requirements
+from rollout.release.errors import ReleaseError
 
 _HASH = re.compile(r"\s--hash[ =]([a-z0-9]+:[0-9a-fA-F]+)")
 
@@ -22,23 +22,24 @@ def hashes_of(wanted: Requirements) -> dict[str, tuple[str, ...]] | None:
 
     Raises ReleaseError where some have and some have not: what is locked in part is not locked.
     """
-    found: dict[str, tuple[str, ...]] = {}
-    bare = []
+    allowed: dict[str, tuple[str, ...]] = {}
+    without: list[str] = []
     for line in wanted.text.splitlines():
         if line.startswith(("-", "#", "/")) or not line.strip():
             continue
-        hashes = tuple(text.lower() for text in _HASH.findall(line))
         name = name_of(line)
-        found[name] = (*found.get(name, ()), *hashes)
-        bare += [] if hashes else [name]
-    if not any(found.values()):
+        hashes = tuple(text.lower() for text in _HASH.findall(line))
+        allowed[name] = (*allowed.get(name, ()), *hashes)
+        if not hashes:
+            without.append(name)
+    if not any(allowed.values()):
         return None
-    if bare:
+    if without:
         raise ReleaseError(
-            f"{wanted.path} has a --hash for some packages and none for {', '.join(bare)}; pip"
+            f"{wanted.path} has a --hash for some packages and none for {', '.join(without)}; pip"
             " refuses that too: lock it again, e.g. with `uv pip compile --generate-hashes`"
         )
-    return found
+    return allowed
 
 
 def without_hashes(text: str) -> list[str]:
@@ -47,13 +48,19 @@ def without_hashes(text: str) -> list[str]:
 
 
 def with_built(locks: Hashes | None, scratch: Path) -> Hashes | None:
-    """What was just built has a hash that no list could know."""
+    """The hashes with those of the wheels in `scratch`: what was just built has a hash that no list
+    could know."""
     if locks is None:
         return None
-    built = {
-        str(canonicalize_name(path.name.partition("-")[0])): path for path in scratch.glob("*.whl")
-    }
-    return {**locks, **{name: (f"sha256:{digest(path)}",) for name, path in built.items()}}
+    known = dict(locks)
+    for wheel in scratch.glob("*.whl"):
+        known[wheel_name(wheel)] = (f"sha256:{digest(wheel)}",)
+    return known
+
+
+def wheel_name(wheel: Path) -> str:
+    """The normal name of the package in a wheel, or of a folder."""
+    return str(canonicalize_name(wheel.name.partition("-")[0]))
 
 
 def shown(line: str) -> str:
@@ -64,21 +71,25 @@ def shown(line: str) -> str:
 def name_of(line: str) -> str:
     """The package's normal name."""
     try:
-        return str(canonicalize_name(Requirement(_HASH.sub("", line)).name))
+        name = Requirement(_HASH.sub("", line)).name
     except InvalidRequirement:
-        return str(canonicalize_name(re.split(r"[\s=@\[;<>~!]", line, maxsplit=1)[0]))
+        name = re.split(r"[\s=@\[;<>~!]", line, maxsplit=1)[0]
+    return str(canonicalize_name(name))
 
 
 def index_options(wanted: Requirements) -> list[str]:
     """The lines that name indexes. A lock names its files' addresses instead."""
-    return [line for line in wanted.text.splitlines() if not wanted.is_lock and INDEX.match(line)]
+    if wanted.is_lock:
+        return []
+    return [line for line in wanted.text.splitlines() if indexes.OPTION.match(line)]
 
 
-def let_in(wanted: Requirements) -> list[str]:
-    """Options that let pip in where uv is let in."""
-    return credentials(wanted.text.splitlines(), places(wanted))
+def credentials(wanted: Requirements) -> list[str]:
+    """Options that give pip the users and passwords that uv has."""
+    return indexes.credentials(wanted.text.splitlines(), config_folders(wanted))
 
 
-def places(wanted: Requirements) -> list[Path]:
+def config_folders(wanted: Requirements) -> list[Path]:
     """The folders whose configuration of uv counts."""
-    return list(dict.fromkeys([wanted.path.parent, wanted.project or wanted.path.parent]))
+    folder = wanted.path.parent
+    return list(dict.fromkeys([folder, wanted.project or folder]))

@@ -10,7 +10,7 @@ from packaging.markers import Environment
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
 from infra.core.contract import Json
-from rollout.release.source import ReleaseError
+from rollout.release.errors import ReleaseError
 
 _LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST_GLIBC_MINOR = {"x86_64": 5, "i686": 5}
@@ -63,9 +63,9 @@ class Target:
                 f"hosts of kind {self.machine} are not served; use x86_64 or aarch64 machines"
             )
         minor = min(self._glibc_minor, _UV_GLIBC_MINORS[-1])
-        return f"{self.machine}-manylinux" + (
-            f"_2_{minor}" if minor in _UV_GLIBC_MINORS else "2014"
-        )
+        if minor not in _UV_GLIBC_MINORS:
+            return f"{self.machine}-manylinux2014"
+        return f"{self.machine}-manylinux_2_{minor}"
 
     @functools.cached_property
     def tags(self) -> tuple[Tag, ...]:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 
 from infra.core import debian
-from rollout.release.needs import Requirements, other_requirements
+from rollout.release.declared import Requirements
+from rollout.release.requirement_files import other_requirements
 
 INSTEAD = {
     "psycopg2": (
@@ -74,9 +75,9 @@ def allow(names: Sequence[str]) -> str:
     pure = [name for name in names if name not in _COMPILED]
     if not pure:
         return ""
-    rest = (
-        "" if len(pure) == len(names) else " (the others are compiled, and would be refused then)"
-    )
+    rest = ""
+    if len(pure) < len(names):
+        rest = " (the others are compiled, and would be refused then)"
     return f", or allow it in the stack's config: `build_sdists: [{', '.join(pure)}]`{rest}"
 
 
@@ -90,7 +91,8 @@ def hint(names: Sequence[str], wanted: Requirements) -> str:
             instead += f": {removal(name, wanted.file)}"
         if instead:
             known.append(f"instead of {name}: {instead}")
-    if files := other_requirements(wanted, names):
+    files = other_requirements(wanted, names)
+    if files:
         known.append(
             f"the project has other requirements too, e.g. `requirements: {files[0]}` in the"
             " stack's config"

@@ -27,7 +27,7 @@ from infra.core.home import cache_folder, locked, write_whole
 from infra.local import build_machine
 from infra.local.build_machine import BuildError
 from rollout.release.archive import digest, out_of_use
-from rollout.release.source import ReleaseError
+from rollout.release.errors import ReleaseError
 from rollout.release.target import Target
 
 Say = Callable[[str], None]
@@ -38,8 +38,8 @@ _USUAL = ["setuptools>=40.8.0", "wheel"]  # what pip takes for a source that doe
 _ROUNDS = 5
 KEPT_WHEELS = 100  # of what was built, those used last
 _LARGEST = 2**20  # of a pyproject.toml
-# Its name, then the wheel itself, so that nothing is looked for in a folder that a stranger has
-# written.
+# Its name, then the wheel itself, so that nothing is looked for in a folder that a third party's
+# build has written.
 _SCRIPT = """
 set -eu
 {version}
@@ -94,7 +94,9 @@ class Workshop:
     def of(cls, target: Target) -> Workshop | None:
         """None where this machine can't make one for such hosts."""
         release = debian.of(target.python, target.libc)
-        return None if release is None or why_none(target) else cls(release, target)
+        if release is None or why_none(target):
+            return None
+        return cls(release, target)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -112,52 +114,44 @@ class Workshop:
             self._machine.stop()
 
     def wheel(self, name: str, version: str, source: Path, needs: Needs, say: Say) -> Path:
-        """The wheel of an archive of source, in the cache; `version` is empty where nobody knows it
+        """The wheel of an archive of source, in the cache; `version` is empty where it is not known
         yet.
 
         Raises BuildFailed with the first reason.
         """
-        folder = (
-            cache_folder("built") / f"{digest(source)}-{self.release.name}-{self.target.machine}"
-        )
+        key = f"{digest(source)}-{self.release.name}-{self.target.machine}"
+        folder = cache_folder("built") / key
         with locked(folder.parent / ".lock"):
-            if found := _kept(folder):
-                os.utime(folder)  # it is in use: not the one to be forgotten
-                return found
+            kept = _kept(folder)
+            if kept:
+                os.utime(folder)  # it is in use: not the one to remove
+                return kept
         what = f"{name} {version}".rstrip()
         say(f"builds {what} for Python {self.target.python} on a build machine")
-        with tempfile.TemporaryDirectory(prefix="origin-kit-build-") as scratch:
-            out = self._built(what, version, source, needs, say, Path(scratch))
-            wheel = self._taken(name, version, out, Path(scratch))
-            with locked(folder.parent / ".lock"):
-                shutil.rmtree(folder, ignore_errors=True)  # damaged, or of another run meanwhile
-                folder.mkdir()
-                kept = Path(shutil.copy(wheel, folder / wheel.name))
-                write_whole(
-                    folder / "sha256", digest(wheel)
-                )  # last: without it the wheel doesn't count
-                for old in out_of_use(folder.parent.glob("*/"), KEPT_WHEELS):
-                    shutil.rmtree(old)
-            return kept
+        with tempfile.TemporaryDirectory(prefix="origin-kit-build-") as temporary:
+            scratch = Path(temporary)
+            out = self._built(what, version, source, needs, say, scratch)
+            return _keep(self._taken(name, version, out, scratch), folder)
 
     def _built(
         self, what: str, version: str, source: Path, needs: Needs, say: Say, scratch: Path
     ) -> Path:
-        """What the machine has written. A build may ask for more when it has begun (PEP 517): then
-        once more."""
+        """The output of the build. A build may ask for more when it has begun (PEP 517): then it
+        runs once more."""
         asked, out = _static_needs(source), scratch / "out"
-        given = "source" + next((kind for kind in _KINDS if source.name.endswith(kind)), ".tar.gz")
-        # A source without its repository can't ask git for its version.
-        known = f"export SETUPTOOLS_SCM_PRETEND_VERSION={shlex.quote(version)}" if version else ""
-        script = _SCRIPT.format(version=known, source=given)
+        given = "source" + _kind_of(source)
+        known_version = ""
+        if version:  # a source without its repository can't ask git for its version
+            known_version = f"export SETUPTOOLS_SCM_PRETEND_VERSION={shlex.quote(version)}"
+        script = _SCRIPT.format(version=known_version, source=given)
         for _ in range(_ROUNDS):
             folder = Path(tempfile.mkdtemp(dir=scratch, prefix="needs-"))
             if asked:
                 needs(asked, folder)
-            wheels = {f"needs/{path.name}": path for path in folder.glob("*.whl")}
-            machine = self._there(say)
+            files = {f"needs/{path.name}": path for path in folder.glob("*.whl")}
+            machine = self._machine_there(say)
             try:
-                machine.build(script, {given: source, **wheels}, out)
+                machine.build(script, {given: source, **files}, out)
                 return out
             except BuildError as problem:
                 more = _lacks(problem.said)
@@ -167,7 +161,7 @@ class Workshop:
                 asked = [*asked, more]
         raise BuildFailed(what, f"it asks for more and more packages: {', '.join(asked)}")
 
-    def _there(self, say: Say) -> Machine:
+    def _machine_there(self, say: Say) -> Machine:
         if self._machine is None:
             machine = self._stack.enter_context(self.make(self.release.name, say))
             self._machine = machine
@@ -181,21 +175,25 @@ class Workshop:
         what = f"{name} {version}".rstrip()
         with out.open("rb") as content:
             file = content.readline(256).decode(errors="replace").strip()
-            if "/" in file:
-                raise BuildFailed(what, f"its build leaves no wheel, but {file[:80]!r}")
-            try:
-                found, built_version, _, tags = parse_wheel_filename(file)
-            except InvalidWheelFilename:
-                raise BuildFailed(what, f"its build leaves no wheel, but {file[:80]!r}") from None
-            if version and (found, str(built_version)) != (canonicalize_name(name), version):
-                raise BuildFailed(
-                    what, f"its build makes {file}, which is another package or version"
-                )
-            if not tags & set(self.target.tags):
-                raise BuildFailed(what, f"its build makes {file}, which {self.target} can't load")
+            self._check_name(what, name, version, file)
             with (scratch / file).open("wb") as wheel:
                 shutil.copyfileobj(content, wheel)
         return scratch / file
+
+    def _check_name(self, what: str, name: str, version: str, file: str) -> None:
+        """Raise BuildFailed for a file that is no wheel, another package's, or not for the
+        hosts."""
+        try:
+            if "/" in file:
+                raise InvalidWheelFilename(file)
+            built_name, built_version, _, tags = parse_wheel_filename(file)
+        except InvalidWheelFilename:
+            raise BuildFailed(what, f"its build leaves no wheel, but {file[:80]!r}") from None
+        is_asked_for = built_name == canonicalize_name(name) and str(built_version) == version
+        if version and not is_asked_for:
+            raise BuildFailed(what, f"its build makes {file}, which is another package or version")
+        if tags.isdisjoint(self.target.tags):
+            raise BuildFailed(what, f"its build makes {file}, which {self.target} can't load")
 
 
 def why_none(target: Target) -> str:
@@ -207,48 +205,78 @@ def why_none(target: Target) -> str:
 
 
 def without_one(target: Target) -> str:
-    """The reason as a clause of what is refused for want of a build machine."""
+    """The reason as a clause, for a message about what would need a build machine; "" where one can
+    be made."""
     why = why_none(target)
     return f", and no build machine can be made ({why})" if why else ""
 
 
 def _kept(folder: Path) -> Path | None:
-    """The wheel that was built before, if it is whole."""
-    found = next(folder.glob("*.whl"), None)
+    """The wheel that was built before, if it is undamaged."""
     note = folder / "sha256"
-    return found if found and note.is_file() and note.read_text() == digest(found) else None
+    for wheel in folder.glob("*.whl"):
+        if note.is_file() and note.read_text() == digest(wheel):
+            return wheel
+    return None
+
+
+def _keep(wheel: Path, folder: Path) -> Path:
+    """Copy a wheel to its folder of the cache, and remove those that were not used for longest."""
+    with locked(folder.parent / ".lock"):
+        shutil.rmtree(folder, ignore_errors=True)  # damaged, or of another run meanwhile
+        folder.mkdir()
+        kept = Path(shutil.copy(wheel, folder / wheel.name))
+        # Last: without it the wheel doesn't count.
+        write_whole(folder / "sha256", digest(wheel))
+        for old in out_of_use(folder.parent.glob("*/"), KEPT_WHEELS):
+            shutil.rmtree(old)
+    return kept
+
+
+def _kind_of(source: Path) -> str:
+    for kind in _KINDS:
+        if source.name.endswith(kind):
+            return kind
+    return ".tar.gz"
 
 
 def _static_needs(source: Path) -> list[str]:
     """What a build needs by its pyproject.toml, read from the archive. Nothing is unpacked."""
-    text = _read(source, "pyproject.toml")
     try:
-        found = tomllib.loads(text).get("build-system", {}).get("requires")
+        content = tomllib.loads(_read(source, "pyproject.toml"))
+        requires = content.get("build-system", {}).get("requires")
     except (tomllib.TOMLDecodeError, AttributeError):
-        found = None  # its build says so itself, in better words
-    return [str(one) for one in found] if isinstance(found, list) else list(_USUAL)
+        requires = None  # its build reports it, in better words
+    if isinstance(requires, list):
+        return [str(one) for one in requires]
+    return list(_USUAL)
 
 
 def _read(source: Path, name: str) -> str:
     """A file at the top of an archive; "" where there is none."""
     try:
         if source.name.endswith(".zip"):
-            with zipfile.ZipFile(source) as zipped:
-                found = next(
-                    (one for one in zipped.namelist() if re.fullmatch(rf"[^/]+/{name}", one)), None
-                )
-                return zipped.open(found).read(_LARGEST).decode() if found else ""
-        with tarfile.open(source) as tar:
-            members = (
-                one
-                for one in tar
-                if one.isfile() and re.fullmatch(rf"(\./)?[^/]+/{name}", one.name)
-            )
-            member = next(members, None)
-            content = tar.extractfile(member) if member else None
-            return content.read(_LARGEST).decode() if content else ""
+            return _read_zip(source, rf"[^/]+/{name}")
+        return _read_tar(source, rf"(\./)?[^/]+/{name}")
     except (tarfile.TarError, zipfile.BadZipFile, UnicodeDecodeError, EOFError):
         return ""
+
+
+def _read_zip(source: Path, pattern: str) -> str:
+    with zipfile.ZipFile(source) as zipped:
+        for member in zipped.namelist():
+            if re.fullmatch(pattern, member):
+                return zipped.open(member).read(_LARGEST).decode()
+    return ""
+
+
+def _read_tar(source: Path, pattern: str) -> str:
+    with tarfile.open(source) as tar:
+        for member in tar:
+            if member.isfile() and re.fullmatch(pattern, member.name):
+                content = tar.extractfile(member)
+                return content.read(_LARGEST).decode() if content else ""
+    return ""
 
 
 def _lacks(said: str) -> str | None:
@@ -270,7 +298,8 @@ _FRAME = re.compile(r"^(?:[\s│|]|error: |ERROR: |╰─>|×)+")
 
 def first_reason(said: str) -> str:
     """The line of a failed build that says why, on one line and not too long."""
-    lines = [line for raw in said.splitlines() if (line := _FRAME.sub("", raw).strip())]
+    unframed = [_FRAME.sub("", raw).strip() for raw in said.splitlines()]
+    lines = [line for line in unframed if line]
     for pattern in _REASONS:
         for line in lines:
             if re.match(pattern, line):

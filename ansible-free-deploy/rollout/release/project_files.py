@@ -1,0 +1,160 @@
+"""Requirements in files of TOML: uv.lock (also of a workspace), pylock.toml, pyproject.toml. Other
+tools' locks are refused, with the command that exports them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rollout.release.declared import (
+    Requirements,
+    inside_repository,
+    neighbour,
+    read_text,
+    read_toml,
+    uv_settings,
+    well_formed,
+)
+from rollout.release.errors import ReleaseError
+from rollout.release.requirement_files import of_lines
+from rollout.release.source import Source
+
+POETRY = (
+    "`poetry self add poetry-plugin-export` (once) and `poetry export -f requirements.txt -o"
+    " requirements.txt`"
+)
+PIPENV = "`pipenv requirements --hash > requirements.txt`"
+PDM = "`pdm export --prod -f requirements -o requirements.txt`"
+_POETRY_SOURCES = {"path", "git", "url", "source"}
+
+# ----------------------------------------------------------------------------------------------- uv
+
+
+def workspace_above(folder: Path) -> Path | None:
+    """The root of the uv workspace that `folder` is a member of, where that is another folder. uv
+    looks as far up."""
+    if not (folder / "pyproject.toml").is_file():
+        return None
+    for parent in folder.parents:
+        if not (parent / "pyproject.toml").is_file():
+            continue
+        workspace = uv_settings(parent / "pyproject.toml").get("workspace")
+        if isinstance(workspace, dict):
+            return parent if _is_member(folder, parent, workspace) else None
+    return None
+
+
+def _is_member(folder: Path, root: Path, workspace: dict[str, Any]) -> bool:
+    def matches(key: str) -> bool:
+        for pattern in workspace.get(key, []):
+            if not pattern.startswith("/") and folder in root.glob(pattern.rstrip("/")):
+                return True
+        return False
+
+    return matches("members") and not matches("exclude")
+
+
+def of_workspace(folder: Path, root: Path) -> Requirements:
+    """The requirements of a member of a workspace. Raises ReleaseError where that has no lock."""
+    if not (root / "uv.lock").is_file():
+        raise ReleaseError(
+            f"{folder} is a member of the uv workspace {root}, which has no uv.lock",
+            cure="run `uv lock` there",
+        )
+    return _of_uv_lock(root / "uv.lock", folder)
+
+
+def uv_lock(path: Path, source: Source) -> Requirements:
+    """The requirements of a project with its own uv.lock."""
+    return _of_uv_lock(path, path.parent, source.roof)
+
+
+def _of_uv_lock(path: Path, project: Path, roof: Path | None = None) -> Requirements:
+    root = path.parent
+    if roof is None or not root.is_relative_to(roof):
+        roof = root
+    sources = [path, neighbour(path, "pyproject.toml"), project / "pyproject.toml"]
+    text = "".join(read_text(file) for file in dict.fromkeys(sources))
+    folders: list[Path] = []
+    with well_formed(path):
+        for package in read_toml(path).get("package", []):
+            origin = package.get("source", {})
+            for kind in ("editable", "directory"):
+                if origin.get(kind):
+                    folders.append(root / origin[kind])
+    return Requirements(text, path, project, roof, inside_repository(folders, project, roof))
+
+
+# ------------------------------------------------------------------------------- PEP 751, pyproject
+
+
+def pylock(path: Path, source: Source) -> Requirements:
+    """The requirements of a pylock.toml."""
+    folders: list[Path] = []
+    with well_formed(path):
+        for package in read_toml(path).get("packages", []):
+            directory = package.get("directory", {})
+            if "path" in directory:
+                folders.append(path.parent / directory["path"])
+    local = inside_repository(folders, source.folder, source.roof)
+    return Requirements(read_text(path), path, source.folder, source.roof, local)
+
+
+def pyproject(path: Path, source: Source) -> Requirements | None:
+    """`dependencies` without a lock; None where there are none. Raises ReleaseError for sources
+    that only one tool reads."""
+    content = read_toml(path)
+    poetry = content.get("tool", {}).get("poetry", {})
+    project = content.get("project", {})
+    if "dependencies" not in project:
+        if "dependencies" in poetry:
+            raise ReleaseError(
+                f"{path} is only read by poetry, and there is no lock",
+                cure=f"run `poetry lock`, then {POETRY}",
+            )
+        return None
+    _refuse_uv_sources(path)
+    _refuse_poetry_sources(path, poetry)
+    if content.get("tool", {}).get("pdm", {}).get("source"):
+        raise ReleaseError(
+            f"{path}: [tool.pdm] names sources of its own", cure=f"run `pdm lock`, then {PDM}"
+        )
+    return of_lines("\n".join(project["dependencies"]) + "\n", path, source)
+
+
+def _refuse_uv_sources(path: Path) -> None:
+    names = sorted(uv_settings(path).get("sources", {}))
+    if names:
+        raise ReleaseError(
+            f"{path}: [tool.uv.sources] says where {', '.join(names)} is from",
+            cure="run `uv lock` there",
+        )
+
+
+def _refuse_poetry_sources(path: Path, poetry: dict[str, Any]) -> None:
+    names = []
+    for name, wish in poetry.get("dependencies", {}).items():
+        if isinstance(wish, dict) and not _POETRY_SOURCES.isdisjoint(wish):
+            names.append(name)
+    if names:
+        what = f"says where {', '.join(sorted(names))} is from"
+    elif poetry.get("source"):
+        what = "names sources of its own"
+    else:
+        return
+    raise ReleaseError(f"{path}: [tool.poetry] {what}", cure=f"run `poetry lock`, then {POETRY}")
+
+
+# ------------------------------------------------------------------------------------- other tools
+
+
+def only_read_by(tool: str, export: str) -> Callable[[Path, Source], Requirements | None]:
+    """A reader that refuses a file of another tool, unless a requirements.txt is next to it."""
+
+    def read(path: Path, source: Source) -> Requirements | None:
+        if (path.parent / "requirements.txt").is_file():
+            return None
+        raise ReleaseError(f"{path} is only read by {tool}", cure=f"beside it, run {export}")
+
+    return read
