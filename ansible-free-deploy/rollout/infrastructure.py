@@ -362,13 +362,13 @@ def _in_use() -> bool:
 
 def _remove_orphans() -> None:
     """Machines of a state that was lost: no stack is left that could be theirs."""
-    from infra.local import build_machine, nspawn
+    from infra.local import build_machine, networks, nspawn
 
     build_machine.clear()
     for machine in nspawn.machines():
         report.step(machine.name, f"is in no stack's state; removes {machine.id}")
         nspawn.delete(machine.id)
-        nspawn.delete_network(machine.bridge)
+        networks.delete_network(machine.bridge)
 
 
 def _history(stack: str) -> list[Path]:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from infra.core import debian
 from infra.core.home import LocalCloudError, claim, home, locked, private
-from infra.local import image, nspawn
+from infra.local import image, mounts, processes
 
 PACKAGES = ("python3-dev", "python3-venv", "gcc", "g++", "libc6-dev", "make", "pkg-config")
 LONGEST_S = 1800
@@ -102,7 +102,7 @@ class BuildMachine:
         with self._lock:
             self._stopped = True
             if self._running is not None:
-                nspawn.end(self._running.pid)
+                processes.end(self._running.pid)
 
     def install(self) -> None:
         """The compiler, from the mirror that the image is from, over this host's network."""
@@ -194,7 +194,7 @@ class BuildMachine:
                 with self._lock:
                     self._running = None
                 if process.poll() is None:
-                    nspawn.end(process.pid)
+                    processes.end(process.pid)
                     process.wait()
             if self._stopped:
                 raise BuildError("stopped")
@@ -221,7 +221,7 @@ def made(release: str, say: Callable[[str], None] = lambda text: None) -> Iterat
             folder = Path(tempfile.mkdtemp(dir=_all()))
             stack.enter_context(_held(folder))
         stack.callback(_remove, folder)
-        nspawn.mount_overlay(folder, base, image.first_user(), "the build machine")
+        mounts.mount_overlay(folder, base, image.first_user(), "the build machine")
         yield BuildMachine(folder, image.first_user())
 
 
@@ -252,6 +252,6 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _remove(folder: Path) -> None:
-    nspawn.kill_strays(folder / "root")  # of a run that was killed before they were tied to it
-    nspawn.unmount(folder / "root")
+    processes.kill_strays(folder / "root")  # of a run that was killed before they were tied to it
+    mounts.unmount(folder / "root")
     shutil.rmtree(folder)

@@ -21,7 +21,7 @@ from pulumi.dynamic import (
 )
 
 from infra.core.home import LocalCloudError, short_id
-from infra.local import image, nspawn
+from infra.local import image, networks, nspawn
 
 Props = dict[str, Any]
 GONE = ReadResult("", {})
@@ -58,14 +58,14 @@ class NetworkProvider(ResourceProvider):
         return f"ok-{short_id(props['stack'])}"
 
     def create(self, props: Props) -> CreateResult:
-        network = nspawn.create_network(self.planned_id(props), props["wanted_subnet"])
+        network = networks.create_network(self.planned_id(props), props["wanted_subnet"])
         return CreateResult(
             network.bridge,
             {**props, "bridge": network.bridge, "subnet": network.subnet, "up": True},
         )
 
     def read(self, id_: str, props: Props) -> ReadResult:
-        return ReadResult(id_, {**props, "up": nspawn.keep_network(id_)})
+        return ReadResult(id_, {**props, "up": networks.keep_network(id_)})
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
         replaces = [key for key in ("stack", "wanted_subnet") if olds.get(key) != news.get(key)]
@@ -75,13 +75,13 @@ class NetworkProvider(ResourceProvider):
 
     def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
         """A bridge that went with a reboot comes back with the subnet that it had."""
-        network = nspawn.create_network(olds["bridge"], olds["subnet"])
+        network = networks.create_network(olds["bridge"], olds["subnet"])
         return UpdateResult(
             {**news, "bridge": network.bridge, "subnet": network.subnet, "up": True}
         )
 
     def delete(self, id_: str, _props: Props) -> None:
-        nspawn.delete_network(id_)
+        networks.delete_network(id_)
 
 
 class MachineProvider(ResourceProvider):
@@ -153,7 +153,7 @@ class MachineProvider(ResourceProvider):
     @staticmethod
     def _address(props: Props) -> str:
         """The host's, but for a machine that is not the one that serves."""
-        network = nspawn.Network(props["bridge"], props["subnet"])
+        network = networks.Network(props["bridge"], props["subnet"])
         standing = props.get("standing") or ""
         return network.spare(standing) if standing else network.address(int(props["number"]))
 

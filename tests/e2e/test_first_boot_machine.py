@@ -16,6 +16,7 @@ from infra.core.contract import Host
 from infra.core.first_boot import TRIES, FirstBoot, cloud_config, startup_script
 from infra.local import image, nspawn
 from infra.local.machines import NetworkProvider
+from infra.local.networks import Network
 from rollout import hosts, ready
 from rollout.ready import Clock
 from tests.support.programs import doing
@@ -126,7 +127,7 @@ def start(
     networks = NetworkProvider()
     network = networks.create({"stack": "boot", "wanted_subnet": ""})
     assert network.outs is not None
-    found = nspawn.Network(network.outs["bridge"], network.outs["subnet"])
+    found = Network(network.outs["bridge"], network.outs["subnet"])
     made: list[nspawn.Machine] = []
 
     def start(metadata: str, prepare: Callable[[Path, FirstBoot], None]) -> Booted:
