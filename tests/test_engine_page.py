@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from infra.local import checkpoint, engine
+from infra.local import checkpoint, engine, monitor
 from tests.support.kit import ROOT
 
 PAGE = (ROOT / "docs" / "engine.md").read_text()
@@ -14,7 +14,7 @@ def test_the_page_names_every_option_that_is_refused() -> None:
     """The names are those of pulumi.ResourceOptions."""
     text = PAGE.split("<!-- refused options")[1].split("\n## ")[0]
     named = set(re.findall(r"`([a-z_]+)`", text))
-    refused = {name for name in engine.REFUSED.values() if " " not in name}
+    refused = {name for name in monitor.REFUSED.values() if " " not in name}
     assert named == refused | {"custom_timeouts", "hooks"}
 
 
