@@ -27,36 +27,36 @@ def named(contract: Contract, frontend: str, backend: str) -> Contract:
 
 
 @pytest.mark.parametrize(
-    ("stack", "said"),
+    ("stack", "warned"),
     [("aws-prod", True), ("gcp-prod", True), ("aws-staging", False), ("local", False)],
 )
-def test_production_on_a_cloud_is_told_that_nothing_backs_it_up(stack: str, said: bool) -> None:
+def test_production_on_a_cloud_is_warned_of_missing_backups(stack: str, warned: bool) -> None:
     """Where the data is, and where it says what to do; the page it names has that part."""
     with stackfiles.like(stack) as made:
         found = check.unsaved(settings.read(made.name, key_file=False))
-    assert ("nothing backs up /var/lib/shop yet" in found) == said
-    assert bool(found) == said
+    assert ("nothing backs up /var/lib/shop yet" in found) == warned
+    assert bool(found) == warned
     assert "\n## Backups\n" in (ROOT / "docs" / "clouds.md").read_text()
 
 
 def test_both_urls_are_given() -> None:
-    said = check.where_to_look(cors(load("local-ip"), allowed_origins=("http://10.213.7.10",)))
-    assert said == "\nopen  http://10.213.7.10/\napi   http://10.213.7.74/"
+    text = check.where_to_look(cors(load("local-ip"), allowed_origins=("http://10.213.7.10",)))
+    assert text == "\nopen  http://10.213.7.10/\napi   http://10.213.7.74/"
 
 
 def test_unknown_names_come_as_lines_for_etc_hosts() -> None:
     """Names that exist nowhere come as lines for the hosts file."""
-    said = check.where_to_look(
+    text = check.where_to_look(
         named(load("local-ip"), "http://app.shop.test", "http://api.shop.test")
     )
-    assert "\n10.213.7.10  app.shop.test\n10.213.7.74  api.shop.test" in said
+    assert "\n10.213.7.10  app.shop.test\n10.213.7.74  api.shop.test" in text
     assert "hosts file" not in check.where_to_look(
         named(load("local-ip"), "https://a.example.com", "https://b.example.com")
     )
 
 
-def test_half_of_localhost_and_127_0_0_1_is_told() -> None:
-    """They are two origins; whoever lists both, or a shape that may hold them, is told nothing."""
+def test_half_of_localhost_and_127_0_0_1_is_noted() -> None:
+    """They are two origins. A list with both, or a pattern that may match them, gets no note."""
     one, other = "http://localhost:8080", "http://127.0.0.1:8080"
     assert f"two origins: add {other}" in check.where_to_look(
         cors(load("local-ip"), allowed_origins=(one,))
@@ -96,7 +96,7 @@ def answering(page: int, api: int, *led: tuple[str, int]) -> Iterator[Contract]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -127,7 +127,7 @@ def test_an_api_without_anything_at_its_root_is_well(api: int) -> None:
     assert ("(answers 404)" in check.where_to_look(contract, api)) == (api == 404)
 
 
-def test_5xx_behind_redirects_is_never_done_either() -> None:
+def test_5xx_behind_redirects_is_an_error_too() -> None:
     """A browser follows them, within the API or out of it; one without an end is no verdict."""
     with (
         answering(200, 302, ("/en/", 301), ("/en/shop/?all=1", 500)) as contract,
@@ -150,7 +150,7 @@ def test_5xx_behind_redirects_is_never_done_either() -> None:
 @pytest.mark.parametrize(
     ("page", "api", "url"), [(200, 500, API), (200, 502, API), (500, 200, FRONT), (503, 404, FRONT)]
 )
-def test_5xx_is_never_done(page: int, api: int, url: str) -> None:
+def test_5xx_is_an_error(page: int, api: int, url: str) -> None:
     """The message has the URL, the status and the next step."""
     with answering(page, api) as contract, pytest.raises(check.CheckError) as raised:
         check.from_here(contract)

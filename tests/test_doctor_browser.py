@@ -1,4 +1,4 @@
-"""What a browser says of a row is taken only while the machine's own network stands still."""
+"""Chromium's outcome of a row counts only while this machine's network does not change."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ GOOD, CUT = {KEY: Outcome(True, "200")}, {KEY: Outcome(False, NETWORK_CHANGED)}
 def test_a_row_is_asked_again_when_the_network_changed(
     monkeypatch: pytest.MonkeyPatch, answers: tuple[Any, ...], word: str
 ) -> None:
-    """An interface that comes or goes says nothing of the backend; one that never rests is told in
-    the end."""
+    """A network change says nothing of the backend. One that never ends is reported at last."""
     left: Iterator[Any] = iter(answers)
     monkeypatch.setattr(browser, "_row", lambda *_: next(left))
     found = browser._row_of_a_quiet_network(None, None, "http://a.org")  # type: ignore[arg-type]

@@ -1,5 +1,5 @@
-"""The browser's verdict, rule by rule. tests/e2e/test_verdict_chromium.py holds the same code
-against a real one."""
+"""The browser's verdict, rule by rule. tests/e2e/test_verdict_chromium.py compares the same code
+with a real one."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_cookies_need_allow_credentials_true_and_no_wildcard(
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 404, 413, 500, 502, 504])
-def test_any_status_is_readable_when_the_origin_is_let_in(status: int) -> None:
+def test_any_status_is_readable_when_the_origin_is_allowed(status: int) -> None:
     """An error is an answer."""
     verdict = judge(GET, [Exchange(Response(status, ALLOWED))])
     assert (verdict.allowed, verdict.status, verdict.phase) == (True, status, "request")
@@ -365,7 +365,7 @@ def test_the_redirect_itself_must_let_the_origin_in() -> None:
     assert reason(GET, redirect("/x", headers=())) is Reason.MissingAllowOriginHeader
 
 
-def test_from_home_the_first_step_abroad_keeps_the_origin() -> None:
+def test_a_first_redirect_to_another_origin_keeps_the_origin() -> None:
     """The page's own server may redirect to the API."""
     own = replace(GET, url=f"{PAGE}/api")
     assert reason(own, redirect(API, headers=()), Exchange(ANSWER)) is None

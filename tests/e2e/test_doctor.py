@@ -45,7 +45,7 @@ def examine(stack: Stack, *words: str, status: int) -> dict[str, Any]:
     return found
 
 
-def told(found: dict[str, Any]) -> str:
+def problems(found: dict[str, Any]) -> str:
     """Root causes and what follows from them, less mere warnings."""
     roots = [one for one in found["findings"] if not one["warning"]]
     return "\n".join(
@@ -62,7 +62,7 @@ def test_a_healthy_environment_is_as_intended(stack: Stack) -> None:
     """Every listed origin may read all five endpoints, every unlisted origin is refused, here and
     on the host."""
     found = examine(stack, status=0)
-    assert told(found) == ""
+    assert problems(found) == ""
     assert {cell["view"] for cell in found["cells"]} == {"public", "backend-1"}
     assert all(cell["as_intended"] for cell in found["cells"])
     assert {cell["origin"] for cell in found["cells"] if cell["intended"]} == {
@@ -78,7 +78,7 @@ def test_a_healthy_environment_is_as_intended(stack: Stack) -> None:
 
 
 # One careless edit on the host each: file below the current generation, what stands there, what
-# takes its place, and what the doctor has to say of it. The drift of the file is always told as
+# takes its place, and what the doctor reports of it. The drift of the file is always reported as
 # well.
 CONF, CORS, DJANGO = (
     "nginx/origin-kit.conf",
@@ -154,7 +154,7 @@ def test_each_careless_edit_is_named(stack: Stack, backend: Host, name: str) -> 
     """By its symptom and by its file, with the cure; without it all is well."""
     path, before, after, wanted = MUTATIONS[name]
     with edited(stack, backend, path, before, after):
-        found = told(examine(stack, status=1))
+        found = problems(examine(stack, status=1))
     assert wanted in found, found
     assert f"{path} on backend-1" in found or "still answers for" in found, found
     assert "run `fab deploy`" in found
@@ -164,7 +164,7 @@ def test_the_cure_is_the_cure(stack: Stack, backend: Host) -> None:
     """What the doctor says to do mends it."""
     path, before, after, wanted = MUTATIONS["no hiding"]
     with edited(stack, backend, path, before, after):
-        assert wanted in told(examine(stack, status=1))
+        assert wanted in problems(examine(stack, status=1))
         stack.fab("deploy")
         examine(stack, status=0)
 
@@ -173,7 +173,7 @@ def test_drift_is_told_in_origins(stack: Stack) -> None:
     """The config moved on; the hosts still have the old list."""
     stack.write(extra_origins=["http://10.99.0.8:3000"])
     try:
-        found = told(examine(stack, status=1))
+        found = problems(examine(stack, status=1))
     finally:
         stack.write()
     assert (
@@ -220,7 +220,7 @@ def test_the_questions_leave_nothing_in_the_log(stack: Stack, backend: Host) -> 
     )  # the 404 that it asks for: the journal was read, and Django writes to it
 
 
-# A project as people have them: it writes beside its code, and its error pages need a file that no
+# A project as people have them: it writes next to its code, and its error pages need a file that no
 # build has made.
 BESIDE = """
 from pathlib import Path as _P
@@ -245,7 +245,7 @@ TEMPLATES[0]["DIRS"] = [*TEMPLATES[0]["DIRS"], BASE_DIR / "pages"]
 
 @contextmanager
 def shipped(stack: Stack, project: Path, up: int = 0) -> Iterator[str]:
-    """The stack with this project's release, and what `fab up` said of it; afterwards with the
+    """The stack with this project's release, and the output of `fab up`; afterwards with the
     usual one."""
     stack.write(backend_path=str(project.relative_to(ROOT)))
     try:
@@ -333,8 +333,8 @@ def test_a_log_file_is_read_and_limits_are_noted(stack: Stack) -> None:
 
 
 def test_up_is_not_done_over_an_api_that_fails(stack: Stack) -> None:
-    """It is deployed and stays so, for it may have to be mended there; URL, status and next step
-    are told."""
+    """It is deployed and stays so, for it may have to be repaired there; URL, status and next step
+    are reported."""
     with a_copy_of_the_example() as project:
         urls = project / "shop" / "urls.py"
         urls.write_text(urls.read_text() + BESIDE.replace("api/count/", ""))
@@ -345,13 +345,15 @@ def test_up_is_not_done_over_an_api_that_fails(stack: Stack) -> None:
                 "warning: GET / answers 500" in stack.fab("deploy", "--restart").stdout
             )  # the transaction's own probe
             stack.fab("status")  # every host holds and runs what the contract says
-            assert "GET http://api.shop.test/ answers 500: the" in told(examine(stack, status=1))
+            assert "GET http://api.shop.test/ answers 500: the" in problems(
+                examine(stack, status=1)
+            )
 
 
 @pytest.mark.soak
 def test_error_pages_that_fail_accuse_no_middleware(stack: Stack) -> None:
     """One for a wrong Host answers nobody here. One for a missing page ends in gunicorn's own 500:
-    that is told."""
+    that is reported."""
     with a_copy_of_the_example() as project:
         settings = project / "shop" / "settings.py"
         settings.write_text(settings.read_text() + STORAGES)
@@ -364,10 +366,10 @@ def test_error_pages_that_fail_accuse_no_middleware(stack: Stack) -> None:
                 "400.html of the project fails itself (" in said
                 and "500.html of the project" in said
             )
-            assert told(examine(stack, status=0)) == ""
+            assert problems(examine(stack, status=0)) == ""
             (pages / "404.html").write_text(STYLED)
             stack.fab("ship")
-            found = told(examine(stack, status=1))
+            found = problems(examine(stack, status=1))
     assert "CorsMiddleware" not in found
     assert "/origin-kit-doctor answers 500" in found
     assert "so does its own error page (the answer is gunicorn's)" in found
@@ -396,7 +398,7 @@ def test_nothing_that_answers_is_status_4(stack: Stack, tmp_path: Path) -> None:
         found = examine(
             stack, "--outputs", str(file), "--html", str(tmp_path / "nothing.html"), status=4
         )
-    text = told(found)
+    text = problems(found)
     assert found["findings"][0]["text"].startswith("nothing answers")
     assert "backend-1 can't be asked" in text and "frontend-1 can't be asked" in text
     assert "allows" not in text and {cell["as_intended"] for cell in found["cells"]} == {None}
@@ -430,13 +432,13 @@ def test_cookies_that_can_not_travel_are_explained(stack: Stack) -> None:
     contract["cors"]["allowed_origins"] = [contract["frontend"]["origin"]]
     file = stack.kit.home / "cookies.json"
     file.write_text(json.dumps(contract))
-    found = told(examine(stack, "--outputs", str(file), status=1))
+    found = problems(examine(stack, "--outputs", str(file), status=1))
     assert "cookies can't travel between two IPs" in found
 
 
 @pytest.mark.browser
 def test_chromium_s_reason_is_waited_for(stack: Stack) -> None:
-    """The page hears of a failure before DevTools tells why; with one question nothing else gives
+    """The page notices a failure before DevTools tells why; with one question nothing else gives
     it time."""
     found = examine(stack, "--origin", "http://evil.example", "--browser", status=1)
     assert [cell["chromium"] for cell in found["cells"] if "chromium" in cell] == [
@@ -456,7 +458,7 @@ def test_chromium_agrees_on_every_cell_and_the_page_shows_it(
     path, before, after, _ = MUTATIONS["no hiding"]
     with edited(stack, backend, path, before, after):
         found = examine(stack, "--browser", "--html", str(ill), status=1)
-    assert "disagree" not in told(found)
+    assert "disagree" not in problems(found)
     assert any(cell.get("chromium") == "MultipleAllowOriginValues" for cell in found["cells"])
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)

@@ -140,7 +140,7 @@ def _blank_pages(observed: Observations) -> Iterator[int]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Print nothing: nobody reads it."""
 
     server = _Pages(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -179,7 +179,9 @@ def _row(chromium: Any, observed: Observations, origin: str) -> Outcomes:
             page.route(f"{origin}/", _fulfill_blank)
         reasons = _reasons(context, page)
         page.goto(f"{origin}/")
-        fetches = [_fetch(question, number) for number, question in enumerate(asked)]
+        fetches = []
+        for number, question in enumerate(asked):
+            fetches.append(_fetch(question, number))
         statuses = page.evaluate(_ASK, fetches)
         unread = {str(number) for number, status in enumerate(statuses) if not status}
         deadline = time.monotonic() + _REASONS_S

@@ -10,7 +10,7 @@ from infra.core.contract import Contract, Host
 from infra.core.origins import OriginError, parse_origin
 from rollout import deploy, hosts
 from rollout.doctor import ask, on_hosts
-from rollout.doctor.observations import PUBLIC, Cell, Observations
+from rollout.doctor.observations import PUBLIC, Cell, Direct, HostReport, Observations
 from rollout.doctor.on_hosts import Asked
 from rollout.doctor.questions import Endpoint, Question, Row, endpoints, questions
 from rollout.doctor.rows import rows
@@ -91,12 +91,18 @@ def examine(outputs: Outputs, single: Matrix | None = None) -> Observations:
         role, host = pair
         return on_hosts.ask(outputs, role, host, cells, matrix.rows)
 
-    asked = hosts.each(contract.hosts, ask_host)
+    judged_cells = list(public)
+    direct: list[Direct] = []
+    reports: list[HostReport] = []
+    for asked in hosts.each(contract.hosts, ask_host):
+        judged_cells += asked.cells
+        direct += asked.direct
+        reports.append(asked.report)
     return Observations(
         contract=contract,
-        cells=(*public, *(cell for host in asked for cell in host.cells)),
-        direct=tuple(answer for host in asked for answer in host.direct),
-        hosts=tuple(host.report for host in asked),
+        cells=tuple(judged_cells),
+        direct=tuple(direct),
+        hosts=tuple(reports),
         page=page,
         addresses=addresses,
         landing=landing,

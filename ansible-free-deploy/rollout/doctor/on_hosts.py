@@ -54,12 +54,19 @@ def ask(
     django = []
     for (row, kind, _), answer in zip(direct, of_django, strict=True):
         django.append(_direct(host.name, row, kind, answer))
-    bare = set()
-    for line, answer in zip(nginx, of_nginx, strict=True):
+    bare = _with_gunicorns_page(nginx, of_nginx)
+    return Asked(HostReport(host.name, host.address, state, bare=bare), cells, django)
+
+
+def _with_gunicorns_page(
+    lines: Sequence[Line], answers: Sequence[Json]
+) -> frozenset[tuple[str, str]]:
+    """Method and target of each request that got gunicorn's own error page."""
+    requests = set()
+    for (_, method, target, _), answer in zip(lines, answers, strict=True):
         if answer.get("bare"):
-            bare.add((str(line[1]), str(line[2])))
-    reported = HostReport(host.name, host.address, state, bare=frozenset(bare))
-    return Asked(reported, cells, django)
+            requests.add((str(method), str(target)))
+    return frozenset(requests)
 
 
 def _run(outputs: Outputs, role: str, host: Host, lines: Sequence[Line]) -> Json:
@@ -113,13 +120,19 @@ def _answer(answer: Json) -> Answer:
     return Response(answer["status"], tuple(headers))
 
 
+def _allow_origin_lines(headers: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    lines = []
+    for name, value in headers:
+        if name.lower() == "access-control-allow-origin":
+            lines.append(value)
+    return tuple(lines)
+
+
 def _direct(host: str, row: Row, kind: str, answer: Json) -> Direct:
     """Django's decision in its answer to a preflight."""
     lines = None
     if "problem" not in answer:
-        headers = answer["headers"]
-        allow_origin = "access-control-allow-origin"
-        lines = tuple(value for name, value in headers if name.lower() == allow_origin)
+        lines = _allow_origin_lines(answer["headers"])
     return Direct(
         host,
         row.origin,

@@ -14,6 +14,7 @@ from rollout.deploy import UsageError
 from rollout.doctor.ask import Unanswered
 from rollout.doctor.diagnosis import Diagnosis, cell_word
 from rollout.doctor.observations import PUBLIC, Cell, distinct
+from rollout.doctor.questions import Row
 from rollout.doctor.text import FOLLOWS
 from rollout.finding import Finding
 
@@ -46,8 +47,12 @@ def html(result: Diagnosis) -> str:
     ids = _ids(observed.cells)
     tables = ""
     for view in observed.views:
-        tables += f"<h2>{_heading(view)}</h2>{_table(result, observed.of_view(view), ids)}"
-    panels = "".join(_panel(cell, ids) for cell in observed.cells)
+        cells = observed.of_view(view)
+        tables += f"<h2>{_heading(view)}</h2>"
+        tables += _table(result, cells, ids)
+    panels = ""
+    for cell in observed.cells:
+        panels += _panel(cell, ids)
     name = escape(observed.contract.environment)
     style = resources.files("rollout.doctor").joinpath("page.css").read_text()
     return (
@@ -79,7 +84,9 @@ def _findings(findings: Sequence[Finding]) -> str:
     heading = "Worth knowing"
     if any(not finding.warning for finding in findings):
         heading = "What is wrong, and the cure"
-    items = "".join(_finding(finding) for finding in findings)
+    items = ""
+    for finding in findings:
+        items += _finding(finding)
     return f"<h2>{heading}</h2><ol>{items}</ol>"
 
 
@@ -90,24 +97,33 @@ def _finding(finding: Finding) -> str:
     if finding.link:
         item += f" <small>{escape(finding.link)}</small>"
     if finding.follows:
-        follows = "".join(f"<li>{escape(other.text)}" for other in finding.follows)
-        item += f"<p class=follows>{FOLLOWS}:</p><ul>{follows}</ul>"
+        item += f"<p class=follows>{FOLLOWS}:</p><ul>"
+        for consequence in finding.follows:
+            item += f"<li>{escape(consequence.text)}"
+        item += "</ul>"
     return f"{item}</li>"
 
 
 def _table(result: Diagnosis, cells: Sequence[Cell], ids: Ids) -> str:
     """The matrix of one view."""
-    titles = distinct(cell.question.endpoint.title for cell in cells)
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    head = "<th>origin</th>"
+    for title in distinct(cell.question.endpoint.title for cell in cells):
+        head += f"<th>{escape(title)}</th>"
     rows: dict[str, str] = {}
     for cell in cells:
         row = cell.question.row
         if row.origin not in rows:
-            why = f"<small>{escape(row.why)}</small>"
-            rows[row.origin] = f"<th class=origin>{escape(row.origin)}<br>{why}</th>"
+            rows[row.origin] = _row_heading(row)
         rows[row.origin] += _cell(result, cell, ids)
-    body = "".join(f"<tr>{row}</tr>" for row in rows.values())
-    return f"<div class=matrix><table><tr><th>origin</th>{head}</tr>{body}</table></div>"
+    body = ""
+    for cells_of_row in rows.values():
+        body += f"<tr>{cells_of_row}</tr>"
+    return f"<div class=matrix><table><tr>{head}</tr>{body}</table></div>"
+
+
+def _row_heading(row: Row) -> str:
+    origin, why = escape(row.origin), escape(row.why)
+    return f"<th class=origin>{origin}<br><small>{why}</small></th>"
 
 
 def _cell(result: Diagnosis, cell: Cell, ids: Ids) -> str:
@@ -131,16 +147,15 @@ def _colour(cell: Cell) -> str:
 def _panel(cell: Cell, ids: Ids) -> str:
     """What was sent and answered. CSS alone shows it, while it is the target of the page's
     address."""
+    target = ids[cell.view, *cell.key]
     origin, endpoint = cell.key
-    sentence = ""
-    if cell.verdict and cell.verdict.sentence:
-        sentence = f"<p>{escape(cell.verdict.sentence)}</p>"
     title = f"{escape(origin)} → {escape(endpoint)} <small>({escape(cell.view)})</small>"
-    return (
-        f'<section class=exchange id="{ids[cell.view, *cell.key]}">'
-        f'<a class=close href="#">close</a>'
-        f"<h3>{title}</h3>{sentence}<pre>{escape(_exchange(cell))}</pre></section>"
-    )
+    panel = f'<section class=exchange id="{target}"><a class=close href="#">close</a>'
+    panel += f"<h3>{title}</h3>"
+    if cell.verdict and cell.verdict.sentence:
+        panel += f"<p>{escape(cell.verdict.sentence)}</p>"
+    exchange = escape(_exchange(cell))
+    return f"{panel}<pre>{exchange}</pre></section>"
 
 
 def _exchange(cell: Cell) -> str:

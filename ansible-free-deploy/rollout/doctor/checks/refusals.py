@@ -146,11 +146,15 @@ def _cause(
 
 def _added_twice(observed: Observations, view: str) -> Cause:
     """Who adds the second Access-Control-Allow-Origin: Django, or a proxy in front of the hosts."""
-    of_hosts = [cell for cell in observed.cells if cell.view != PUBLIC and cell.verdict]
-    if view == PUBLIC and not of_hosts:
+    asked, wrong = False, False
+    for cell in observed.cells:
+        if cell.view != PUBLIC and cell.verdict:
+            asked = True
+            wrong = wrong or not cell.judged_right
+    if view == PUBLIC and not asked:
         text = "Django's line is not hidden, or a proxy in front adds another"
         return Cause(text, _ONE_ALONE)
-    if view == PUBLIC and all(cell.judged_right for cell in of_hosts):
+    if view == PUBLIC and not wrong:
         text = "the hosts themselves send one: a proxy or CDN in front adds another"
         return Cause(text, _ONE_ALONE)
     return Cause(
@@ -168,5 +172,9 @@ def _only_errors(observed: Observations, view: str, cells: Sequence[Cell]) -> bo
         if isinstance(answer, Response) and answer.status in _PLAIN:
             return False
     origins = {cell.question.row.origin for cell in cells}
-    same = [cell for cell in observed.of_view(view) if cell.question.row.origin in origins]
-    return any(answer.get("Access-Control-Allow-Origin") for answer in responses(same))
+    for cell in observed.of_view(view):
+        if cell.question.row.origin in origins:
+            for answer in responses([cell]):
+                if answer.get("Access-Control-Allow-Origin"):
+                    return True
+    return False

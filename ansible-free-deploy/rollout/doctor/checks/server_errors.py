@@ -48,24 +48,30 @@ def _failed(cell: Cell) -> Iterator[Failed]:
 def _finding(observed: Observations, failed: Failed, cells: Sequence[Cell]) -> Finding:
     method, target, status = failed
     views = distinct(cell.view for cell in cells)
-    there = ""
-    if set(views) != set(observed.views):
-        names = ", ".join(view_name(view) for view in views)
-        there = f" ({names})"
     bare = any((method, target) in host.bare for host in observed.hosts)
     end = log_end(observed, views)
     cure = end.cure
     if end.unnamed and method == "GET" and status not in _GATEWAY:
         cure = f"its log names no exception: {_by_hand(observed, target)} shows it"
+    url = f"{observed.contract.backend.origin}{target}"
+    who_fails = _who_fails(status, bare)
+    where = _where(observed, views)
     return Finding(
-        f"{method} {observed.contract.backend.origin}{target} answers {status}{there}:"
-        f" {_who_fails(status, bare)}; {_cors(cells)}{end.text}",
+        f"{method} {url} answers {status}{where}: {who_fails}; {_cors(cells)}{end.text}",
         cure=cure,
         code=Code.SERVER_ERROR,
         anchor="5xx",
         places=_places(status, views),
         reach=frozenset(server_errors_of(view) for view in views),
     )
+
+
+def _where(observed: Observations, views: Sequence[str]) -> str:
+    """The views in brackets, if they are not all views."""
+    if set(views) == set(observed.views):
+        return ""
+    names = [view_name(view) for view in views]
+    return f" ({', '.join(names)})"
 
 
 def _landing(observed: Observations) -> Iterator[Finding]:
