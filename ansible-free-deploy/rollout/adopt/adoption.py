@@ -32,11 +32,14 @@ _WIDTH = 110
 
 def _defaults() -> dict[str, Any]:
     """The defaults of a stack's config, as they are written there."""
-    defaults = {}
+    defaults: dict[str, Any] = {}
     for key in fields(Settings):
-        if key.default is not MISSING:
-            is_tuple = isinstance(key.default, tuple)
-            defaults[key.name] = list(key.default) if is_tuple else key.default
+        value: Any = key.default
+        if value is MISSING:
+            continue
+        if isinstance(value, tuple):
+            value = list(value)
+        defaults[key.name] = value
     return defaults
 
 

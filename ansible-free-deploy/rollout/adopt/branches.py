@@ -53,7 +53,8 @@ class Branches(Expressions):
         condition = self.value(node.test, scope)
         self.note_switch(node.test, node, scope)
         if known(condition):
-            return self.run(node.body if condition else node.orelse, scope)
+            branch = node.body if condition else node.orelse
+            return self.run(branch, scope)
         holds = truth(condition)
         if self._may_stop(node.body, scope, holds):
             self._require_variables(node.test, condition, scope)
@@ -87,8 +88,10 @@ class Branches(Expressions):
             return
         is_and = isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And)
         for name in condition.names:
+            unless = ""
             others = [other for other in condition.names if other != name]
-            unless = f"{' or '.join(others)} is set" if is_and and others else ""
+            if is_and and others:
+                unless = f"{' or '.join(others)} is set"
             self.read(name, True, test, scope, unless=unless)
 
     def _may_stop(self, body: list[ast.stmt], scope: Scope, holds: bool | None) -> bool:
@@ -137,13 +140,17 @@ class Branches(Expressions):
         with self.under(None) as condition:
             condition.holds = False  # whatever it looks up is caught
             body_ends = self.run([*node.body, *node.orelse], scope)
-        fails = self.strict_lookups > strict_before
+        handler_runs: bool | None = None
+        succeeds = Computed()
+        if self.strict_lookups > strict_before:
+            handler_runs = True
+            succeeds = Computed(unset=False)
         all_end = body_ends
         for handler in handlers:
             other = replace(scope, names=dict(names_before))
             if handler.name:
                 other.names[handler.name] = Setting(Computed())
-            with self.under(True if fails else None):
+            with self.under(handler_runs):
                 handler_ends = self.run(handler.body, other)
             all_end = all_end and handler_ends
             if handler_ends:
@@ -151,7 +158,6 @@ class Branches(Expressions):
             if body_ends:
                 _take_names(scope, other.names)
             else:
-                succeeds = Computed(unset=False) if fails else Computed()
                 text = f"line {node.body[0].lineno} succeeds"
                 merge(scope.names, other.names, text, succeeds)
         return self.run(node.finalbody, scope) or all_end

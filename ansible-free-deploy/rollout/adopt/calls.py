@@ -80,7 +80,9 @@ class Calls(Lookups):
             if self.find(inner.name) is None:
                 return outside_name(full)
             names = self.module(inner.name)
-            return names[name].value if name in names else External(full)
+            if name in names:
+                return names[name].value
+            return External(full)
         if isinstance(inner, Path) and name == "parents":
             return list(inner.parents)
         if isinstance(inner, Path) and name in _PATH_PARTS:
@@ -146,8 +148,7 @@ class Calls(Lookups):
             return unknown(items)
         values = []
         for item in items:
-            found = self.call_lookup(function.name, [item], {}, node, scope)
-            values.append(unknown(item) if found is NOTHING else found)
+            values.append(self._looked_up(function, [item], {}, node, scope))
         return values
 
     def _looked_up(
@@ -247,7 +248,9 @@ class Calls(Lookups):
         bound_names = set()
         for number, (parameter, default) in enumerate(_with_defaults(parameters)):
             name = parameter.arg
-            value = self.value(default, outer) if default else Computed()
+            value: Any = Computed()
+            if default:
+                value = self.value(default, outer)
             if number < min(len(arguments), len(positional)):
                 value = arguments[number]
             names[name] = Setting(keywords.get(name, value), place)

@@ -97,7 +97,9 @@ class Late(External):
             return None
         kind = self.name.removeprefix(_VALUES)
         is_required = kind == "SecretValue" or self.keywords.get("environ_required") is True
-        default = NOTHING if is_required else known_default(self.default)
+        default: Any = NOTHING
+        if not is_required:
+            default = known_default(self.default)
         return Lookup(self._variable(kind, attribute), default, _KINDS.get(kind, ""))
 
     def _variable(self, kind: str, attribute: str) -> str:
@@ -139,15 +141,15 @@ def made(
     groups = [base for base in bases if isinstance(base, Group)]
     name = f"{scope.module}.{node.name}"
     special = [kind for kind in kinds if kind in (CONFIGURATION, SCHEMA)]
-    kind = special[0] if special else PLAIN
-    if kind == SCHEMA:
+    if special and special[0] == SCHEMA:
         return _schema(reader, node, name, groups, scope)
     attributes: Names = {}
     for base in reversed(groups):
         attributes.update(base.attributes)
     for attribute, setting in body.items():
         attributes[attribute] = _settled(reader, attribute, setting, node, scope)
-    return Group(name, str(kind), attributes)
+    kind = CONFIGURATION if special else PLAIN
+    return Group(name, kind, attributes)
 
 
 def _kind(base: Any) -> str | None:
@@ -263,7 +265,9 @@ def _field(
 ) -> Field:
     keywords, default = _declaration(reader, node.value, scope)
     name = _alias(keywords) or f"{prefix}{key}"
-    plain = NOTHING if default is NOTHING else known_default(default)
+    plain = default
+    if default is not NOTHING:
+        plain = known_default(default)
     lookup = Lookup(name.upper(), plain, _ANNOTATED.get(kind.lower(), ""))
     return Field(lookup, default, node, scope)
 
@@ -287,7 +291,9 @@ def _declaration(
     if value is None:
         return {}, NOTHING
     if not isinstance(value, ast.Call) or not _is_called(value, "Field"):
-        return {}, NOTHING if _is_dots(value) else reader.value(value, scope)
+        if _is_dots(value):
+            return {}, NOTHING
+        return {}, reader.value(value, scope)
     keywords = {}
     for keyword in value.keywords:
         if keyword.arg:
@@ -297,7 +303,9 @@ def _declaration(
         return keywords, Computed()
     if "default" in keywords and keywords["default"] is not ...:
         return keywords, keywords["default"]
-    return keywords, arguments[0] if arguments else NOTHING
+    if arguments:
+        return keywords, arguments[0]
+    return keywords, NOTHING
 
 
 def _is_called(node: ast.Call, name: str) -> bool:
@@ -325,8 +333,11 @@ def instance(reader: Lookups, group: Group, keywords: Mapping[str, Any]) -> Any:
         return Computed()
     attributes = {}
     for key, one in group.fields.items():
-        value = keywords[key] if key in keywords else _looked_up(reader, one)
-        attributes[key] = Setting(value, reader.where(one.scope.file, one.node))
+        where = reader.where(one.scope.file, one.node)
+        if key in keywords:
+            attributes[key] = Setting(keywords[key], where)
+        else:
+            attributes[key] = Setting(_looked_up(reader, one), where)
     return Group(group.name, INSTANCE, attributes)
 
 
@@ -377,8 +388,9 @@ def configured(names: Names, name: str) -> Names:
     settings: Names = {}
     for group in groups:
         for key, setting in _settings(group.attributes):
-            is_common = all(_has(other, key, setting.value) for other in groups)
-            settings[key] = setting if is_common else Setting(Computed(), setting.where)
+            settings[key] = setting
+            if not all(_has(other, key, setting.value) for other in groups):
+                settings[key] = Setting(Computed(), setting.where)
     return {**names, **settings}
 
 

@@ -238,7 +238,9 @@ def lost_cookies(project: Project) -> Iterator[Finding]:
     """Cookies whose names need https."""
     for setting in ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME"):
         name = project.get(setting)
-        plain = cookies.without_prefix(name.value) if isinstance(name.value, str) else None
+        if not isinstance(name.value, str):
+            continue
+        plain = cookies.without_prefix(name.value)
         if plain is None:
             continue
         text = (

@@ -162,7 +162,9 @@ def lookup(
     if name == "dj_database_url.config":
         first = arguments[0] if arguments else "DATABASE_URL"
         variable = keywords.get("env", first)
-        return Lookup(variable, None, "url") if is_name(variable) else None
+        if not is_name(variable):
+            return None
+        return Lookup(variable, None, "url")
     kind = _READY.get(name) or _kind_in_name(name)
     if not kind:
         return None
@@ -226,7 +228,9 @@ def _default(arguments: list[Any], keywords: Mapping[str, Any]) -> Any:
     value = keywords.get("default", keywords.get("failobj", first))
     if _last_name(value) in _NO_DEFAULT:
         return NOTHING
-    return known_default(value) if value is not NOTHING else NOTHING
+    if value is NOTHING:
+        return NOTHING
+    return known_default(value)
 
 
 def known_default(value: Any) -> Any:
@@ -239,7 +243,9 @@ def _named(
     arguments: list[Any], keywords: Mapping[str, Any], keyword: str, default: Any, kind: str
 ) -> Lookup | None:
     name = arguments[0] if arguments else keywords.get(keyword, keywords.get("name"))
-    return Lookup(name, default, kind) if is_name(name) else None
+    if not is_name(name):
+        return None
+    return Lookup(name, default, kind)
 
 
 def schemes(keywords: Mapping[str, Any]) -> dict[str, Lookup]:

@@ -127,7 +127,8 @@ class Reader(Branches):
         self.notes.append(Setting(text, self.where(scope.file, node)))
 
     def _bind(self, name: str, value: Any, node: ast.AST, scope: Scope) -> None:
-        scope.names[name] = Setting(bounded(value), self.where(scope.file, node))
+        where = self.where(scope.file, node)
+        scope.names[name] = Setting(bounded(value), where)
 
     def _assign(self, node: ast.Assign, scope: Scope) -> None:
         value = self.value(node.value, scope)
@@ -142,7 +143,8 @@ class Reader(Branches):
 
     def _augmented(self, node: ast.AugAssign, scope: Scope) -> None:
         old = self.value(node.target, scope)
-        self.store(node.target, operated(node.op, old, self.value(node.value, scope)), scope)
+        added = self.value(node.value, scope)
+        self.store(node.target, operated(node.op, old, added), scope)
 
     def _function(self, node: ast.FunctionDef, scope: Scope) -> None:
         self._bind(node.name, Function(node, scope), node, scope)
@@ -152,7 +154,7 @@ class Reader(Branches):
         bases = [self.value(base, scope) for base in node.bases]
         inner = dict(scope.names)
         self.run(node.body, replace(scope, names=inner, returned=None))
-        body = {}
+        body: Names = {}
         for name, setting in inner.items():
             if setting is not scope.names.get(name):
                 body[name] = setting
@@ -168,7 +170,9 @@ class Reader(Branches):
 
     def _return(self, node: ast.Return, scope: Scope) -> bool:
         if scope.returned is not None:
-            value = self.value(node.value, scope) if node.value else None
+            value = None
+            if node.value:
+                value = self.value(node.value, scope)
             scope.returned.append((value, self.is_reached()))
         return True
 
@@ -218,8 +222,9 @@ class Reader(Branches):
         if old == External(ENVIRON):
             self.declare(key, value)
         elif isinstance(old, dict):
-            is_name = isinstance(key, str)
-            new = {**old, key: value} if is_name else unknown(old, value)
+            new: Any = unknown(old, value)
+            if isinstance(key, str):
+                new = {**old, key: value}
             self.store(target.value, new, scope)
         elif isinstance(old, list):
             self.store(target.value, replaced(old, key, value), scope)
@@ -269,9 +274,11 @@ class Reader(Branches):
 
     def _import(self, node: ast.Import, scope: Scope) -> None:
         for alias in node.names:
-            name = alias.asname or alias.name.split(".")[0]
-            module = alias.name if alias.asname else name
-            self._bind(name, External(module), node, scope)
+            top = alias.name.split(".")[0]
+            if alias.asname:
+                self._bind(alias.asname, External(alias.name), node, scope)
+            else:
+                self._bind(top, External(top), node, scope)
             self._note_unshipped(alias.name, node, scope)
             self._note_import(alias.name, node, scope)
 
@@ -342,9 +349,13 @@ class Reader(Branches):
 
     def _patterns(self, node: ast.expr, scope: Scope) -> list[str]:
         """The patterns that an argument names; none where one of them is not known."""
-        value = self.value(node.value if isinstance(node, ast.Starred) else node, scope)
-        if isinstance(node, ast.Call) and self.value(node.func, scope) == External(_OPTIONAL):
-            value = self.value(node.args[0], scope) if node.args else value
+        if isinstance(node, ast.Starred):
+            node = node.value
+        value = self.value(node, scope)
+        if isinstance(node, ast.Call) and node.args:
+            function = self.value(node.func, scope)
+            if function == External(_OPTIONAL):
+                value = self.value(node.args[0], scope)
         items = value if isinstance(value, list) else [value]
         for item in items:
             if not isinstance(item, str) or not item or ".." in item.split("/"):
@@ -383,9 +394,9 @@ def _included_nodes(node: ast.Call) -> list[ast.expr]:
     """The arguments of `include`, those of `*(…)` one by one."""
     nodes: list[ast.expr] = []
     for argument in node.args:
-        inner = argument.value if isinstance(argument, ast.Starred) else None
-        if isinstance(inner, (ast.Tuple, ast.List)):
-            nodes += inner.elts
-        else:
-            nodes.append(argument)
+        match argument:
+            case ast.Starred(value=ast.Tuple(elts=elts) | ast.List(elts=elts)):
+                nodes += elts
+            case _:
+                nodes.append(argument)
     return nodes

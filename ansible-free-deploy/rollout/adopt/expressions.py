@@ -111,7 +111,8 @@ class Expressions(Calls):
 
     def _named(self, node: ast.NamedExpr, scope: Scope) -> Any:
         value = self.value(node.value, scope)
-        scope.names[node.target.id] = Setting(value, self.where(scope.file, node))
+        where = self.where(scope.file, node)
+        scope.names[node.target.id] = Setting(value, where)
         return value
 
     def _attribute_of(self, node: ast.Attribute, scope: Scope) -> Any:
@@ -123,7 +124,9 @@ class Expressions(Calls):
         if inner != External(ENVIRON):
             return result(operator.getitem, [inner, key])
         value = self.call_lookup(f"{ENVIRON}.__getitem__", [key], {}, node, scope)
-        return unknown(key) if value is NOTHING else value
+        if value is NOTHING:
+            return unknown(key)
+        return value
 
     def _unfollowed(self, node: ast.expr, scope: Scope) -> Any:
         """Any other expression: it depends on the same variables as its parts."""
@@ -185,7 +188,7 @@ class Expressions(Calls):
     def _either_of_two(self, first: Any, node: ast.expr, is_and: bool, scope: Scope) -> Any:
         """`first and NODE`, or `or`, where only a run can tell `first`."""
         holds = truth(first)
-        goes_on = None if holds is None else holds is is_and
+        goes_on = holds if is_and else opposite(holds)
         unless = "" if is_and else condition_text(node, first)
         with self.under(goes_on, unless):
             second = self.value(node, scope)
@@ -200,7 +203,8 @@ class Expressions(Calls):
         condition = self.value(node.test, scope)
         self.note_switch(node.test, node.test, scope)
         if known(condition):
-            return self.value(node.body if condition else node.orelse, scope)
+            branch = node.body if condition else node.orelse
+            return self.value(branch, scope)
         holds = truth(condition)
         with self.under(holds):
             yes = self.value(node.body, scope)

@@ -61,7 +61,9 @@ GONE = ("CORS_MODEL", "CORS_REPLACE_HTTPS_REFERER")
 
 def also(before: str, names: Sequence[str]) -> str:
     """The names after a text; "" where there are none."""
-    return before + ", ".join(names) if names else ""
+    if not names:
+        return ""
+    return before + ", ".join(names)
 
 
 def _layers(project: Project) -> str:
@@ -84,7 +86,9 @@ def _own_layers(project: Project, layers: Sequence[Any]) -> list[str]:
     """The middleware that is the project's code."""
     own = []
     for layer in layers:
-        name = layer.maybe if isinstance(layer, Computed) else layer
+        name = layer
+        if isinstance(layer, Computed):
+            name = layer.maybe
         if isinstance(name, str) and project.is_own(name):
             own.append(name)
     return own
@@ -96,8 +100,12 @@ def _databases(project: Project) -> dict[str, Any]:
 
 
 def _engine(database: Any) -> str | None:
-    engine = database.get("ENGINE") if isinstance(database, dict) else None
-    return engine.rpartition(".")[2] if isinstance(engine, str) else None
+    if not isinstance(database, dict):
+        return None
+    engine = database.get("ENGINE")
+    if not isinstance(engine, str):
+        return None
+    return engine.rpartition(".")[2]
 
 
 def _database(project: Project, database: Any) -> str:
@@ -147,7 +155,8 @@ def found(project: Project, frontend: str | None, image: str = "") -> list[tuple
     ]
     wanted = python.requires(project.manage)
     if wanted:
-        rows.append(("python", f"{wanted}, so image: {image}" if image else wanted))
+        because = f", so image: {image}" if image else ""
+        rows.append(("python", wanted + because))
     return [
         *rows,
         ("requirements", _requirements(project)),
@@ -179,7 +188,9 @@ def _all_databases(project: Project) -> str:
 def _urls(project: Project) -> Iterator[str]:
     for name in ("STATIC_URL", "MEDIA_URL"):
         value = project.get(name).value
-        yield value if isinstance(value, str) else shown(value)
+        if not isinstance(value, str):
+            value = shown(value)
+        yield value
 
 
 def _environment(project: Project) -> str:
@@ -207,7 +218,9 @@ def _change(project: Project, setting: str, values: Mapping[str, Any]) -> tuple[
     """The value now and the value then; None where it stays."""
     value = project.get(setting).value
     if setting in GONE:
-        return (project.said(value), "gone") if setting in project.names else None
+        if setting not in project.names:
+            return None
+        return project.said(value), "gone"
     unchanged, template = TABLE[setting]
     if value in (None, unchanged, values.get(template.strip("{}"))) or setting == "LOGGING":
         return None
@@ -234,7 +247,9 @@ def _then(template: str, values: Mapping[str, Any]) -> str:
     """What a setting becomes, for the values of a stack."""
     texts = {}
     for key, value in values.items():
-        texts[key] = shown(value) if isinstance(value, (list, int)) else value
+        if isinstance(value, (list, int)):
+            value = shown(value)
+        texts[key] = value
     texts["extra_origins"] = "".join(f", {origin}" for origin in values["extra_origins"])
     return template.format_map(texts)
 

@@ -90,7 +90,9 @@ def _header(node: ast.AST) -> str:
     """The header that a constant names; "" for any other node."""
     if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
         return ""
-    return node.value if _HEADER.fullmatch(node.value) else ""
+    if not _HEADER.fullmatch(node.value):
+        return ""
+    return node.value
 
 
 def _pairs(node: ast.AST) -> Iterator[tuple[ast.AST, ast.expr | None]]:

@@ -73,7 +73,9 @@ def _cure(source: packages.SourceAlone) -> str:
         name = re.split(r"[^\w.-]", source.written, maxsplit=1)[0]
         reason = source.instead.removeprefix(_NOTHING)
         cure = f"{ways_out.removal(name, source.file)}, {reason}"
-        return cure if source.lacks else f"{cure}; or leave it in where it is built"
+        if not source.lacks:
+            cure += "; or leave it in where it is built"
+        return cure
     if source.instead:
         return f"take {source.instead}; or put a wheel of it on your own index"
     return "put a wheel of it on your own index"
@@ -90,9 +92,9 @@ def _pins(named: list[Package]) -> Iterator[Finding]:
     version = _django_version(named)
     if version is None:
         return
-    least = _least_asgiref(version)
-    for package, need in packages.below_floor(named, {"asgiref": least} if least else {}):
-        yield _below(package, f"Django {version[0]}.{version[1]} needs {need}")
+    major, minor = version
+    for package, need in packages.below_floor(named, {"asgiref": _least_asgiref(version)}):
+        yield _below(package, f"Django {major}.{minor} needs {need}")
 
 
 def _below(package: Package, why: str) -> Finding:

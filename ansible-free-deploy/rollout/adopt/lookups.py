@@ -11,7 +11,7 @@ from typing import Any
 
 from rollout.adopt import environment
 from rollout.adopt.environment import Lookup, Read
-from rollout.adopt.values import NOTHING, Computed, External, Names, Scope, Setting, unset
+from rollout.adopt.values import NOTHING, Computed, External, Names, Scope, Setting
 
 
 @dataclass
@@ -62,7 +62,9 @@ class Lookups:
 
     def short(self, file: Path) -> str:
         """A file as messages name it."""
-        return str(file.relative_to(self.root) if file.is_relative_to(self.root) else file)
+        if file.is_relative_to(self.root):
+            file = file.relative_to(self.root)
+        return str(file)
 
     def note_limit(self, limit: str, node: ast.AST, scope: Scope) -> None:
         """Note the first place after which a limit leaves something out."""
@@ -119,7 +121,9 @@ class Lookups:
         if lookup.kind == "there":
             return True
         value = lookup.of(self.variables[name])
-        return Computed((name,)) if value is NOTHING else value
+        if value is NOTHING:
+            return Computed((name,))
+        return value
 
     def read(
         self,
@@ -139,7 +143,9 @@ class Lookups:
         if before and not kind:
             kind = before.kind
         where = self._call_site or self.where(scope.file, node)
-        exception = (unless or self._unless()) if required else ""
+        exception = ""
+        if required:
+            exception = unless or self._unless()
         self.reads[name] = Read(name, required, where, exception, kind)
 
     def _unless(self) -> str:
@@ -156,6 +162,4 @@ class Lookups:
         """Note that the settings themselves put a variable into the environment."""
         if not environment.is_name(name):
             return
-        plain = unset(value)
-        default = External("a default") if plain is NOTHING else plain
-        self._declared[str(name)] = Lookup(str(name), default)
+        self._declared[str(name)] = Lookup(str(name), environment.known_default(value))

@@ -166,7 +166,9 @@ def _only_candidate(reader: Reader, files: Sequence[Path], named_by_scripts: str
 
 def _listed(reader: Reader, files: Sequence[Path]) -> str:
     there = candidates(reader, files)
-    return f"; candidates: {', '.join(there[:_MOST_CANDIDATES])}" if there else ""
+    if not there:
+        return ""
+    return f"; candidates: {', '.join(there[:_MOST_CANDIDATES])}"
 
 
 def candidates(reader: Reader, files: Sequence[Path]) -> list[str]:
@@ -234,7 +236,9 @@ def _siblings(reader: Reader, module: str) -> list[str]:
     file = reader.find(module)
     if file is None:
         return []
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    package = module
+    if file.name != "__init__.py":
+        package = module.rpartition(".")[0]
     names = [path.stem for path in file.parent.glob("*.py") if path.stem != "__init__"]
     if "settings" not in file.parent.name:
         names = [name for name in names if "settings" in name or _is_one_of_several(name)]

@@ -282,8 +282,9 @@ def _joined_dicts(
 ) -> dict[Any, Any]:
     values: dict[Any, Any] = {}
     for key, value in yes.items():
-        is_common = value == no[key]
-        values[key] = value if is_common else joined(value, no[key], when, condition)
+        values[key] = value
+        if value != no[key]:
+            values[key] = joined(value, no[key], when, condition)
     return values
 
 
@@ -297,6 +298,8 @@ def _joined_lists(yes: list[Any], no: list[Any], when: str, condition: Any) -> l
     names = unknown(condition).names
     items = []
     for item in longer:
-        is_common = item in shorter
-        items.append(item if is_common else Computed(names, text, item))
+        if item in shorter:
+            items.append(item)
+        else:
+            items.append(Computed(names, text, item))
     return items

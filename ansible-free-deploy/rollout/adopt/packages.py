@@ -140,8 +140,7 @@ def _text(path: Path) -> str:
 def _of_pyproject(folder: Path) -> list[Package]:
     file = "pyproject.toml"
     data = _toml(folder / file)
-    lines = _table(data, "project").get("dependencies")
-    packages = _of_lines(lines if isinstance(lines, list) else [], file)
+    packages = _of_lines(_list(_table(data, "project").get("dependencies")), file)
     for name in _table(data, "tool", "poetry", "dependencies"):
         if name != "python":
             packages.append(Package(canonicalize_name(name), "", (), file))
@@ -152,7 +151,7 @@ def extras_of(pyproject: Path) -> dict[str, set[str]]:
     """The extras of a project, each with the names of its packages."""
     extras = {}
     for extra, lines in _table(_toml(pyproject), "project", "optional-dependencies").items():
-        packages = _of_lines(lines if isinstance(lines, list) else [], pyproject.name)
+        packages = _of_lines(_list(lines), pyproject.name)
         extras[extra] = {package.name for package in packages}
     return extras
 
@@ -168,8 +167,14 @@ def _table(data: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     """A table within tables; an empty one where it is none."""
     table: Any = data
     for key in keys:
-        table = table.get(key) if isinstance(table, dict) else None
+        if not isinstance(table, dict):
+            return {}
+        table = table.get(key)
     return table if isinstance(table, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 # ------------------------------------------------------------------------------------------- pins

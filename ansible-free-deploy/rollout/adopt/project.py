@@ -98,7 +98,9 @@ class Project:
     def name(self, setting: str) -> str:
         """The setting as the project calls it: django-cors-headers has old names for some."""
         old = _ALIASES.get(setting, setting)
-        return old if setting not in self.names and old in self.names else setting
+        if setting not in self.names and old in self.names:
+            return old
+        return setting
 
     def get(self, setting: str) -> Setting:
         """A setting by its name of today; its value is None where it isn't set."""
@@ -119,7 +121,9 @@ class Project:
 
     def short(self, path: Path) -> str:
         """A file as messages name it."""
-        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+        if path.is_relative_to(self.root):
+            path = path.relative_to(self.root)
+        return str(path)
 
     def said(self, value: Any) -> str:
         """A value as messages have it."""
@@ -132,7 +136,8 @@ class Project:
     def inside(self, path: object) -> bool:
         """Whether a file goes along with a release; a relative path starts in the project's
         folder."""
-        return not Path(str(path)).is_absolute() or Path(str(path)).is_relative_to(self.root)
+        place = Path(str(path))
+        return not place.is_absolute() or place.is_relative_to(self.root)
 
     @property
     def application(self) -> str:

@@ -80,8 +80,7 @@ def read(
     shipped = _shipped(source, files)
     served = [file for file in files if file in shipped]
     unshipped = frozenset(files) - shipped
-    asked = [settings] if settings else []
-    root = _root(folder, [*asked, *scripts.by_wsgi, *scripts.by_manage], unshipped)
+    root = _root(folder, [settings or "", *scripts.by_wsgi, *scripts.by_manage], unshipped)
     blank = Reader(root, unshipped=unshipped)
     chosen = modules.choose(blank, scripts.by_wsgi, scripts.by_manage, served, settings)
     settings_read = _read_settings(blank, chosen.module, scripts)
@@ -157,7 +156,9 @@ def _read_settings(blank: Reader, module: str, scripts: _Scripts) -> _SettingsRe
         return classes.configured(reader.module(module), configuration)
 
     debug_off = _switch_off(blank, today, settings_of)
-    reader = blank.new_reader(dict([debug_off]) if debug_off else {})
+    reader = blank.new_reader()
+    if debug_off:
+        reader = blank.new_reader(dict([debug_off]))
     names = dict(settings_of(reader))
     names_today = settings_of(today)
     if "DEBUG" in names_today:

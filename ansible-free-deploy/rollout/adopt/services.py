@@ -308,7 +308,9 @@ def _drivers(project: Project) -> set[str]:
 
 
 def _engine(database: Any) -> str:
-    engine = database.get("ENGINE") if isinstance(database, dict) else None
+    if not isinstance(database, dict):
+        return ""
+    engine = database.get("ENGINE")
     return engine if isinstance(engine, str) else ""
 
 

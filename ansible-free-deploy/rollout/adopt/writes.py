@@ -120,7 +120,8 @@ def of_settings(
         yield Setting(text, setting.where)
     for name, key, value in _inner(names):
         if _is_path(value, root):
-            yield Setting(f"{name}[{key!r}] is {_relative(value, root)}", names[name].where)
+            text = f"{name}[{key!r}] is {_relative(value, root)}"
+            yield Setting(text, names[name].where)
 
 
 def _inner(names: Mapping[str, Setting]) -> Iterator[tuple[str, str, Any]]:
