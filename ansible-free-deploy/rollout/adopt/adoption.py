@@ -17,7 +17,7 @@ from rollout import python, report
 from rollout.adopt.classes import VARIABLE
 from rollout.adopt.cors import Carried, carry
 from rollout.adopt.decisions import findings
-from rollout.adopt.findings import changes, found, new, url_path
+from rollout.adopt.findings import added_settings, changes, overview, url_path
 from rollout.adopt.project import Project
 from rollout.adopt.reading import read
 from rollout.adopt.stack import text
@@ -62,13 +62,13 @@ class Adopted:
         project = self.project
         stack = self.config.name.removeprefix("Pulumi.").removesuffix(".yaml")
         yield f"reads {place(project.manage)}: runs nothing of it, changes nothing in it"
-        frontend, debian_image = self.values.get("frontend_path"), self.values.get("image", "")
-        yield _table(found(project, frontend, debian_image))
+        frontend = self.values.get("frontend_path")
+        debian_image = self.values.get("image", "")
+        yield _table(overview(project, frontend, debian_image))
         yield "on the host the kit's settings module comes after the project's"
-        yield _table(
-            [("setting", "now", "then", "where"), *changes(project, DEFAULTS | self.values)]
-        )
-        yield _filled("sets too: " + ", ".join(new(project)))
+        rows = changes(project, DEFAULTS | self.values)
+        yield _table([("setting", "now", "then", "where"), *rows])
+        yield _filled("sets too: " + ", ".join(added_settings(project)))
         if self.findings:
             yield "to decide"
         for number, finding in enumerate(self.findings, 1):

@@ -203,7 +203,7 @@ class Calls(Lookups):
 
     def _exceeded_limit(self) -> str:
         if self._calls > _MOST_CALLS:
-            return f"{_MOST_CALLS} calls of own functions"
+            return f"{_MOST_CALLS} calls of the project's functions"
         if self._depth >= _DEEPEST_CALL:
             return f"{_DEEPEST_CALL} levels of calls"
         return ""

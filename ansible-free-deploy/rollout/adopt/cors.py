@@ -131,11 +131,11 @@ def _pattern(name: str, pattern: str, where: str, carried: Carried) -> Finding:
     """A regular expression is left out; what it most likely means is offered."""
     text = f"{name}: {_refusal(pattern)}"
     plain = _plain_text(pattern)
-    for shape in (plain, plain.replace("{name}", "*")):
+    for candidate in (plain, plain.replace("{name}", "*")):
         with suppress(OriginError):
-            parsed = parse_pattern(shape, production=False)
+            parsed = parse_pattern(candidate, production=False)
             _add(carried.offered, "allowed_shapes", parsed.text)
-            cure = f"if it means {shape}, uncomment allowed_shapes in the file"
+            cure = f"if it means {candidate}, uncomment allowed_shapes in the file"
             return Finding(text, where, cure)
     with suppress(OriginError):
         origin = parse_origin(plain, production=False)

@@ -144,7 +144,7 @@ def url_path(project: Project, setting: str) -> str | None:
         return None
 
 
-def found(project: Project, frontend: str | None, image: str = "") -> list[tuple[str, str]]:
+def overview(project: Project, frontend: str | None, image: str = "") -> list[tuple[str, str]]:
     """One row for each thing that a deploy depends on.
 
     `image` is the Debian that was chosen for the project's Python.
@@ -210,7 +210,8 @@ def changes(project: Project, values: Mapping[str, Any]) -> list[tuple[str, str,
     for setting in (*TABLE, *GONE):
         change = _change(project, setting, values)
         if change:
-            rows.append((project.name(setting), *change, project.get(setting).where))
+            where = project.get(setting).where
+            rows.append((project.name(setting), *change, where))
     return rows
 
 
@@ -222,7 +223,8 @@ def _change(project: Project, setting: str, values: Mapping[str, Any]) -> tuple[
             return None
         return project.said(value), "gone"
     unchanged, template = TABLE[setting]
-    if value in (None, unchanged, values.get(template.strip("{}"))) or setting == "LOGGING":
+    by_stack = values.get(template.strip("{}"))
+    if value in (None, unchanged, by_stack) or setting == "LOGGING":
         return None
     then = _then(template, values)
     match setting:
@@ -286,12 +288,13 @@ def _files(project: Project, then: str) -> tuple[str, str] | None:
         return ", ".join(files), then
     for database in _databases(project).values():
         engine = _engine(database)
-        if engine is None or (engine in SQLITE and not known(database.get("NAME"))):
+        may_move = engine in SQLITE and not known(database.get("NAME"))
+        if engine is None or may_move:
             return _database(project, database), f"{then}, if it is SQLite next to the code"
     return None
 
 
-def new(project: Project) -> list[str]:
+def added_settings(project: Project) -> list[str]:
     """What the kit's module sets and the project doesn't."""
     names = ["every other CORS_*"]
     for setting in TABLE:

@@ -37,7 +37,8 @@ def findings(project: Project) -> Iterator[Finding]:
         yield _source_alone(source)
     wanted = python.requires(project.manage)
     if wanted and debian.fitting(wanted) is None:
-        there = ", ".join(f"{one.version} ({one})" for one in debian.RELEASES.values())
+        releases = [f"{release.version} ({release})" for release in debian.RELEASES.values()]
+        there = ", ".join(releases)
         text = f"requires-python is {wanted!r}, and no Debian has such a Python: {there}"
         yield Finding(text, "pyproject.toml", "change it there")
 

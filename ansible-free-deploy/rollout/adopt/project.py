@@ -90,7 +90,8 @@ class Project:
             try:
                 parse(file)
             except NotPython as problem:
-                problems.append(Setting(problem.what, f"{self.short(file)}:{problem.line}"))
+                where = f"{self.short(file)}:{problem.line}"
+                problems.append(Setting(problem.what, where))
             except AdoptError:
                 continue  # nested too deep: Python itself may read it
         return tuple(problems)
@@ -117,7 +118,9 @@ class Project:
     def is_own(self, module: str) -> bool:
         """Whether a dotted name begins with a package or module of the project."""
         top = module.split(".")[0]
-        return (self.root / top).is_dir() or (self.root / f"{top}.py").is_file()
+        folder = self.root / top
+        file = self.root / f"{top}.py"
+        return folder.is_dir() or file.is_file()
 
     def short(self, path: Path) -> str:
         """A file as messages name it."""

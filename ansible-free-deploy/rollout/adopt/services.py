@@ -209,7 +209,8 @@ def _texts_of_file(project: Project, file: Path) -> Iterator[Setting]:
         if not isinstance(node, ast.Constant) or id(node) in docstrings:
             continue
         if isinstance(node.value, str):
-            yield Setting(node.value, f"{project.short(file)}:{node.lineno}")
+            where = f"{project.short(file)}:{node.lineno}"
+            yield Setting(node.value, where)
 
 
 # --------------------------------------------------------------------------------------------- ASGI
@@ -272,7 +273,8 @@ def _servers(
     if engine:
         name = _server(engine)
         if name:
-            yield name, f"{place} is {engine.rpartition('.')[2]} on {_host(database)}"
+            last = engine.rpartition(".")[2]
+            yield name, f"{place} is {last} on {_host(database)}"
         return
     if database is None or known(database):
         return
