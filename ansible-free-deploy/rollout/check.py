@@ -44,17 +44,17 @@ def _frontend(contract: Contract, host: Host) -> None:
     if status != 200:
         raise CheckError(
             f"the page answers {status}",
-            where=f"{host.name} ({host.address})",
+            where=_place(host),
             cure="run `fab status`, then `fab ship`",
         )
 
 
 def _backend(contract: Contract, host: Host) -> int:
     """The status of the API's `/`."""
-    backend = contract.backend
     _preflight(contract, host)
-    origin = {"Origin": contract.frontend.origin}
-    status, _ = _ask(host, backend.parsed_origin, "GET", origin)
+    backend = contract.backend
+    headers = {"Origin": contract.frontend.origin}
+    status, _ = _ask(host, backend.parsed_origin, "GET", headers)
     if status >= 500:
         raise _fails(host, f"{backend.origin}/", status)
     if 300 <= status < 400:
@@ -74,7 +74,7 @@ def _preflight(contract: Contract, host: Host) -> None:
         raise CheckError(
             f"a preflight from {origin} gets {status} and"
             f" Access-Control-Allow-Origin {allowed or 'none'}",
-            where=f"{host.name} ({host.address})",
+            where=_place(host),
             cure="run `fab deploy`",
         )
 
@@ -99,6 +99,10 @@ def _fails(host: Host, url: str, status: int) -> CheckError:
     )
 
 
+def _place(host: Host) -> str:
+    return f"{host.name} ({host.address})"
+
+
 def _ask(host: Host, origin: Origin, method: str, headers: dict[str, str]) -> tuple[int, list[str]]:
     """Status and Access-Control-Allow-Origin lines. The body is not read: it is the application's,
     and may have no end."""
@@ -110,7 +114,7 @@ def _ask(host: Host, origin: Origin, method: str, headers: dict[str, str]) -> tu
     except (OSError, http.client.HTTPException) as problem:
         raise CheckError(
             f"port {origin.port_number} does not answer from here ({problem})",
-            where=f"{host.name} ({host.address})",
+            where=_place(host),
             cure="does its firewall allow this machine?",
         ) from None
     finally:
@@ -130,13 +134,14 @@ def unsaved(settings: Settings) -> str:
 def where_to_look(contract: Contract, api: int = 200) -> str:
     """The two URLs, with the status of the API's `/` where that is 4xx; lines for the hosts file
     where the names exist nowhere else; origins that are easily mistaken for a listed one."""
+    frontend, backend = contract.frontend, contract.backend
     answers = f"  (answers {api})" if api >= 400 else ""
-    lines = ["", f"open  {contract.frontend.origin}/", f"api   {contract.backend.origin}/{answers}"]
-    roles = (contract.frontend, contract.backend)
-    if any(role.parsed_origin.hostname.endswith(".test") for role in roles):
+    lines = ["", f"open  {frontend.origin}/", f"api   {backend.origin}/{answers}"]
+    names = [role.parsed_origin.hostname for role in (frontend, backend)]
+    if any(name.endswith(".test") for name in names):
         lines += ["", "for your hosts file (the names exist nowhere else):"]
-        for role in roles:
-            lines.append(f"{role.hosts[0].address}  {role.parsed_origin.hostname}")
+        for name, role in zip(names, (frontend, backend), strict=True):
+            lines.append(f"{role.hosts[0].address}  {name}")
     notes = origin_notes(contract.cors.origins)
     if notes and not contract.cors.allowed_shapes:  # a pattern may match the other one
         lines += ["", *notes]

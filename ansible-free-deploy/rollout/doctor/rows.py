@@ -3,12 +3,14 @@ Pure."""
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from infra.core.contract import Contract, Cors
 from infra.core.origins import OriginError, OriginPattern, look_alikes, parse_origin
 from rollout.doctor.questions import NULL, UNLISTED, Row
 
+_PLACEHOLDER = re.compile(r"\{[^}]*\}")
 _MOST_LOOK_ALIKES = 8
 _MOST_OF_A_PATTERN = 4
 _LONGEST = 100
@@ -49,9 +51,9 @@ def _samples(cors: Cors) -> dict[str, str]:
 def _sample(text: str, pattern: OriginPattern) -> str:
     """An origin that the pattern matches, found by trying; empty if none was found."""
     tries = [text.replace("*", "77"), text.replace("*", "7077")]
-    if "{" in text:
-        placeholder = text[text.index("{") : text.find("}") + 1]
-        tries.insert(0, text.replace(placeholder, "doctor"))
+    placeholder = _PLACEHOLDER.search(text)
+    if placeholder:
+        tries.insert(0, text.replace(placeholder[0], "doctor"))
     for origin in tries:
         if pattern.matches(origin):
             return origin
@@ -73,10 +75,12 @@ def _of_the_first_origin(cors: Cors) -> list[str]:
     first = cors.origins[0]
     one_of_each: dict[tuple[str, int | None, str], str] = {}
     for text in look_alikes(first):
-        if _is_unlisted(text, cors):
-            parts = urlsplit(text)
-            place = _place(first.host, parts.hostname or "")
-            one_of_each.setdefault((parts.scheme, parts.port, place), text)
+        if not _is_unlisted(text, cors):
+            continue
+        parts = urlsplit(text)
+        place = _place(first.host, parts.hostname or "")
+        kind = (parts.scheme, parts.port, place)
+        one_of_each.setdefault(kind, text)
     return sorted(one_of_each.values())[:_MOST_LOOK_ALIKES]
 
 

@@ -175,13 +175,13 @@ def _redirect_check(hop: _Hop, url: str) -> Obstacle | None:
 def _next(hop: _Hop, status: int, url: str) -> _Hop:
     """The hop after a redirect to this URL."""
     page, here, there = origin_of(hop.request.page), origin_of(hop.request.url), origin_of(url)
+    leaves_page = there != page
+    between_others = there != here and here != page
     request = _redirected(hop.request, status, url)
-    return _Hop(
-        request,
-        hop.number + 1,
-        cors=hop.cors or there != page,
-        tainted=hop.tainted or (there != here and here != page),
-    )
+    number = hop.number + 1
+    cors = hop.cors or leaves_page
+    tainted = hop.tainted or between_others
+    return _Hop(request, number, cors, tainted)
 
 
 def _redirected(request: Request, status: int, url: str) -> Request:
