@@ -11,7 +11,7 @@ import yaml
 
 from infra.core import backend
 from infra.core.home import LocalCloudError
-from rollout.infrastructure import unreadable_attributes, with_salt
+from rollout.local_stack import unreadable_attributes, with_salt
 
 
 @pytest.fixture

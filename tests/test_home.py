@@ -14,7 +14,7 @@ import pytest
 from infra.core import home, owner
 from infra.core.home import LocalCloudError
 from infra.core.owner import Owner, OwnerError
-from rollout import infrastructure
+from rollout import local_stack
 from tests.support.kit import FAB, ROOT, copy_of_the_checkout
 
 ADA, BOB = Owner("/srv/a", "ada"), Owner("/srv/b", "bob")
@@ -182,7 +182,7 @@ def test_down_leaves_what_is_not_the_kit_s(place: Path) -> None:
     (place / "machines/local-backend-1-0").rmdir()
     owner.take("local", ADA)
     home.operator_key()
-    infrastructure.passphrase()
+    local_stack.passphrase()
     foreign = {
         "mine.txt",
         "ssh/my_key",
@@ -208,13 +208,13 @@ def test_down_leaves_what_is_not_the_kit_s(place: Path) -> None:
         place / f"{home.MARK}.7.new",
     ):
         killed.touch()
-    infrastructure.forget("local")
+    local_stack.forget("local")
     left = {name for name in files(place) if (place / name).is_file()}
     assert left == foreign | {home.MARK}
     for name in foreign:
         (place / name).unlink()
     (place / "machines/notes").rmdir()
-    infrastructure.forget("local")
+    local_stack.forget("local")
     assert not place.exists()
 
 
@@ -226,7 +226,7 @@ def test_what_a_rename_left_behind_is_no_stack(place: Path) -> None:
     for name in ("two.json.bak", "two.json.bak.attrs"):
         (place / "state/.pulumi/stacks/origin-kit" / name).write_text("{}")
     (place / "machines/local-backend-1-0").rmdir()
-    infrastructure.forget("local")
+    local_stack.forget("local")
     assert not place.exists()
 
 
@@ -243,12 +243,12 @@ def test_the_last_stack_takes_the_home_along_and_no_other(place: Path) -> None:
         owner.take("local", ADA)
         (place / other).parent.mkdir(parents=True, exist_ok=True)
         (place / other).write_text("{}")
-        infrastructure.forget("local")
+        local_stack.forget("local")
         assert (place / other).exists()
         assert (place / home.MARK).exists()
         (place / other).unlink()
         (place / "machines/local-backend-1-0").rmdir()
-        infrastructure.forget("local")
+        local_stack.forget("local")
         assert not place.exists()
 
 

@@ -16,9 +16,10 @@ import tasks
 from infra.core import errors
 from infra.core.errors import KitError
 from infra.core.settings import SettingsError
-from rollout import infrastructure, settings
+from rollout import infrastructure, local_stack, settings
 from rollout.changes import Allowed
-from rollout.infrastructure import InfrastructureError
+from rollout.engines import InfrastructureError
+from rollout.local_stack import NotRootError
 from tests.support.kit import FAB, ROOT
 from tests.test_clouds import KEY
 
@@ -388,8 +389,8 @@ def test_an_unknown_stack_and_broken_yaml_are_one_line() -> None:
 
 def test_without_root_the_local_cloud_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(InfrastructureError, match="it needs root; run it with sudo, or `make up`"):
-        infrastructure.prepare_local(settings.read("local"))
+    with pytest.raises(NotRootError, match="it needs root; run it with sudo, or `make up`"):
+        local_stack.prepare(settings.read("local"))
 
 
 def test_describe_tells_our_errors_from_bugs() -> None:

@@ -21,6 +21,7 @@ from rollout import (
     access,
     check,
     deploy,
+    engines,
     hosts,
     infrastructure,
     outputs,
@@ -114,7 +115,7 @@ def replace(
     Raises ReplaceError before anything is done; whatever a step raises after what it has said about
     the two machines.
     """
-    chosen = infrastructure.engine(settings, engine)
+    chosen = engines.choose(settings, engine)
     found = outputs.load_to_change(settings.stack)
     roles = {host.name: role for role, host in found.contract.hosts}
     if name not in roles:
