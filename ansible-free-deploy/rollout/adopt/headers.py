@@ -201,4 +201,6 @@ def _age(text: str, values: dict[str, Any]) -> str:
 def _add(values: dict[str, Any], key: str, names: list[str]) -> None:
     there = values.setdefault(key, [])
     lower = {str(name).lower() for name in there}
-    there += [name for name in names if name.lower() not in lower]
+    for name in names:
+        if name.lower() not in lower:
+            there.append(name)

@@ -212,8 +212,11 @@ def _are_settings(reader: Reader, name: str) -> bool:
 
 
 def _others(reader: Reader, name: str, names: Iterable[str]) -> tuple[str, ...]:
-    others = {other for other in names if reader.find(other)}
-    return tuple(sorted(others - {name}))
+    others = set()
+    for other in names:
+        if other != name and reader.find(other):
+            others.add(other)
+    return tuple(sorted(others))
 
 
 def _is(pattern: re.Pattern[str], module: str) -> bool:
@@ -239,10 +242,15 @@ def _siblings(reader: Reader, module: str) -> list[str]:
     package = module
     if file.name != "__init__.py":
         package = module.rpartition(".")[0]
-    names = [path.stem for path in file.parent.glob("*.py") if path.stem != "__init__"]
-    if "settings" not in file.parent.name:
-        names = [name for name in names if "settings" in name or _is_one_of_several(name)]
-    return [f"{package}.{name}".lstrip(".") for name in names]
+    is_settings_package = "settings" in file.parent.name
+    siblings = []
+    for path in file.parent.glob("*.py"):
+        name = path.stem
+        if name == "__init__":
+            continue
+        if is_settings_package or "settings" in name or _is_one_of_several(name):
+            siblings.append(f"{package}.{name}".lstrip("."))
+    return siblings
 
 
 # ------------------------------------------------------------------------------------------ WSGI

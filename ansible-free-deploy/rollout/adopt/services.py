@@ -204,7 +204,10 @@ def _texts_of_file(project: Project, file: Path) -> Iterator[Setting]:
         tree = parse(file)
     except AdoptError:
         return
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    docstrings = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            docstrings.add(id(node.value))
     for node in ast.walk(tree):
         if not isinstance(node, ast.Constant) or id(node) in docstrings:
             continue

@@ -73,4 +73,5 @@ def only_grows(node: ast.AST, name: str) -> bool:
             targets += part.targets
         elif isinstance(part, (ast.For, ast.AnnAssign)):
             targets.append(part.target)
-    return not any(isinstance(target, ast.Name) and target.id == name for target in targets)
+    assigned = [target.id for target in targets if isinstance(target, ast.Name)]
+    return name not in assigned
