@@ -261,7 +261,7 @@ def ship(
 
     moved = shipping.moving(rename_from, remove_application or [])
     found = read(stack, outputs, change=True)
-    wanted = settings.read(source.chosen_stack(found.contract.environment), key_file=False)
+    wanted = settings.read(source.chosen_stack(found.contract.environment))
     shipped = shipping.everywhere(wanted, found, moved)
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
     tell(services.notes(wanted))
@@ -532,7 +532,7 @@ def doctor(
     else:
         notes = []
         if not outputs:  # a file of outputs names no folder of the project's
-            notes = services.notes(settings.read(found.contract.environment, key_file=False))
+            notes = services.notes(settings.read(found.contract.environment))
         report.line(surgery.as_text(result, notes))
     if result.status:
         raise Exit(code=result.status)

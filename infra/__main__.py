@@ -11,8 +11,11 @@ from infra.core.settings import Settings, SettingsError
 
 try:
     settings = Settings.read(clouds.stack_config(), pulumi.get_stack())
+    settings.check_key_file()
 except SettingsError as problem:
     raise pulumi.RunError(f"the stack's config will not do:\n{problem}") from None
+for warning in settings.warnings:
+    pulumi.log.warn(warning)
 instances = topology.instances(settings)
 cloud = clouds.choose(settings.cloud)(settings, instances)
 contract = cloud.hosts.apply(lambda hosts: topology.contract(settings, pulumi.get_project(), hosts))

@@ -289,11 +289,13 @@ def test_a_pattern_is_offered_as_a_shape(tmp_path: Path, pattern: str, shape: st
     result = adopted(
         write(tmp_path, PLAIN + f"CORS_ALLOWED_ORIGIN_REGEXES = [r'{pattern}']\n"), tmp_path / "kit"
     )
-    assert config(result).allowed_shapes == ()
+    assert config(result).allowed_patterns == ()
     assert shape in decisions(result)
-    line = next(line for line in result.config.read_text().splitlines() if "allowed_shapes" in line)
+    line = next(
+        line for line in result.config.read_text().splitlines() if "allowed_patterns" in line
+    )
     result.config.write_text(result.config.read_text().replace(line, line.replace("# ", "")))
-    assert [one.text for one in config(result).allowed_shapes] == [shape]
+    assert [one.text for one in config(result).allowed_patterns] == [shape]
 
 
 def test_credentials_are_offered_with_a_domain(tmp_path: Path) -> None:

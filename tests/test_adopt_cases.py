@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.core.settings import CHECKS
+from infra.core.keys import KEYS
 from infra.local import image
 from rollout import services
 from rollout.adopt import Adopted, AdoptError, adopt
@@ -782,7 +782,7 @@ def test_extra_of_a_pyproject_above(tmp_path: Path) -> None:
     assert "uv export --no-dev --no-emit-project --extra test -o requirements-hosts.txt" in said
     assert "write `requirements: ../requirements-hosts.txt` into the file" in said
     (tmp_path / "top" / "requirements-hosts.txt").write_text("django\ndjango-environ\n")
-    named = str(CHECKS["requirements"]("../requirements-hosts.txt"))
+    named = str(KEYS["requirements"].read("../requirements-hosts.txt"))
     assert "django-environ" in requirements(local(app), named).text
 
 

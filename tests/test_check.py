@@ -33,7 +33,7 @@ def named(contract: Contract, frontend: str, backend: str) -> Contract:
 def test_production_on_a_cloud_is_warned_of_missing_backups(stack: str, warned: bool) -> None:
     """Where the data is, and where it says what to do; the page it names has that part."""
     with stackfiles.like(stack) as made:
-        found = check.unsaved(settings.read(made.name, key_file=False))
+        found = check.unsaved(settings.read(made.name))
     assert ("nothing backs up /var/lib/shop yet" in found) == warned
     assert bool(found) == warned
     assert "\n## Backups\n" in (ROOT / "docs" / "clouds.md").read_text()

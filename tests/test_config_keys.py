@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from infra.core.contract import Contract, Host
-from infra.core.settings import CHECKS, CLOUDS, UNBALANCED, SettingsError
+from infra.core.keys import CLOUDS, KEYS
+from infra.core.settings import UNBALANCED, SettingsError
 from infra.core.stackfile import as_text
 from infra.core.wanted import EFFECTS, Effect, effect, made_from, to_ship
 from infra.local.machines import MachineProvider, NetworkProvider
@@ -71,7 +72,7 @@ CHANGES: dict[str, object] = {
     "workers": 3,
     "env": {"FEATURE": "on"},
     "extra_origins": ["https://other.example.com"],
-    "allowed_shapes": ["https://{branch}.preview.example.com"],
+    "allowed_patterns": ["https://{branch}.preview.example.com"],
     "allow_all_origins": True,
     "allow_methods": ["GET"],
     "allow_headers": ["X-Other"],
@@ -377,7 +378,7 @@ def effects_table() -> str:
 
 def test_every_key_has_its_row() -> None:
     """A key that `Settings` reads has an effect, in the same order as in the schema."""
-    assert list(EFFECTS) == list(CHECKS)
+    assert list(EFFECTS) == list(KEYS)
 
 
 def test_the_table_in_the_docs_is_this_one() -> None:

@@ -48,7 +48,7 @@ def test_it_holds_parsed_values() -> None:
     """Origins and patterns are parsed where the contract is read; its JSON holds their text."""
     config = {
         "extra_origins": '["http://localhost:8080"]',
-        "allowed_shapes": '["http://{branch}.preview.example.com"]',
+        "allowed_patterns": '["http://{branch}.preview.example.com"]',
     }
     contract = example(**config)
     cors = contract.cors
@@ -200,7 +200,7 @@ def whole() -> dict[str, Any]:
     """A contract in which every field holds something."""
     data = example(
         env='{"A": "b"}',
-        allowed_shapes='["http://{branch}.shop.test"]',
+        allowed_patterns='["http://{branch}.shop.test"]',
         expose_headers='["X-Total"]',
     ).to_json()
     return json.loads(json.dumps(data | {"branch": "feature/x", "attached_to": "staging"}))  # type: ignore[no-any-return]

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from infra.core import rules
 from infra.core.contract import Contract
+from infra.core.keys import LARGEST_BODY_MB
 from rollout import doctor
 from rollout.deploy import UsageError
 from rollout.doctor import Diagnosis, Observations, as_json, as_text, browser, diagnose
@@ -134,7 +134,7 @@ def test_what_could_change_data_is_only_asked_for() -> None:
     assert methods == {"GET", "OPTIONS"}
     upload, *_ = [question for question in asked if question.endpoint.body is not None]
     announced = dict(list(upload.lines("backend"))[-1][2])["Content-Length"]
-    assert int(announced) > rules.BOUNDS["max_body_mb"][1] * 1024 * 1024
+    assert int(announced) > LARGEST_BODY_MB * 1024 * 1024
 
 
 def test_of_another_generation_only_differences_are_reported() -> None:

@@ -17,8 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 BASES = (ROOT, ROOT / "ansible-free-deploy", ROOT / "ansible-free-deploy" / "rollout")
 # The tables that the guide sends a reader to, and where they are.
 TABLES = {
-    "BOUNDS": "infra/core/rules.py",
-    "CHECKS": "infra/core/settings.py",
+    "KEYS": "infra/core/keys/__init__.py",
     "EFFECTS": "infra/core/wanted.py",
     "CHANGES": "tests/test_config_keys.py",
     "LOOKS": "ansible-free-deploy/on_host/looks.py",

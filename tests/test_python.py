@@ -14,13 +14,13 @@ from rollout import python
 from rollout.python import PythonError
 from tests.support.graph import ROOT
 
-SETTINGS = Settings(
+SETTINGS = Settings.of(
     "aws-dev",
-    "aws",
-    "shop",
-    "shop.wsgi:application",
-    "shop.settings",
-    "page",
+    cloud="aws",
+    application="shop",
+    wsgi="shop.wsgi:application",
+    settings="shop.settings",
+    frontend_path="page",
     backend_path="backend",
 )
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 import yaml
 
-from infra.core.settings import CHECKS, REQUIRED, Settings, SettingsError
+from infra.core.keys import KEYS
+from infra.core.settings import Settings, SettingsError
 from infra.core.stackfile import StackFileError, read_config
 
 ROOT = Path(__file__).parents[1]
+REQUIRED = [key.name for key in KEYS.values() if key.is_required]
 GOOD = {
     "cloud": "local",
     "application": "shop",
@@ -78,31 +79,15 @@ def test_a_count_above_one_is_refused_with_the_reason(key: str) -> None:
     assert Settings.read(GOOD | {key: "1"}, "x").backend_count == 1
 
 
-def test_the_schema_and_the_settings_have_the_same_keys() -> None:
-    """Pulumi.yaml describes exactly the keys that Settings reads."""
-    assert set(schema()) == set(CHECKS) == {f.name for f in fields(Settings)} - {"stack"}
-
-
-def test_the_schema_and_the_settings_have_the_same_defaults() -> None:
-    """A default in Pulumi.yaml is the one in Settings, and a key without one is required in
-    both."""
+def test_what_is_not_set_has_the_schema_s_default() -> None:
+    """A stack's file holds only what differs."""
     read = Settings.read(GOOD, "x")
-    assert {key for key, entry in schema().items() if "default" not in entry} == set(REQUIRED)
-    for field in fields(Settings):
-        if field.name in ("stack", "backend_path") or field.name in REQUIRED:
+    for name, entry in schema().items():
+        if name in GOOD:
             continue
-        default = schema()[field.name]["default"]
-        assert getattr(read, field.name) == (
-            tuple(default) if isinstance(default, list) else default
-        ), field.name
-        assert field.default is not MISSING or field.default_factory is not MISSING
-
-
-def test_every_schema_entry_is_described() -> None:
-    """Each key has a type and a sentence that ends."""
-    for key, entry in schema().items():
-        assert entry["type"] in ("string", "integer", "boolean", "array", "object"), key
-        assert str(entry["description"]).endswith("."), key
+        default = entry["default"]
+        expected = tuple(default) if isinstance(default, list) else default
+        assert getattr(read, name) == expected, name
 
 
 @pytest.mark.parametrize(
@@ -201,12 +186,12 @@ def test_every_shipped_stack_is_valid(stack: str) -> None:
             "allow_methods: 'put' is not a method; methods are upper case, e.g. PUT",
         ),
         (
-            {"allowed_shapes": '["https://{x}.com"]'},
-            "allowed_shapes: 'https://{x}.com' has {x} right below com",
+            {"allowed_patterns": '["https://{x}.com"]'},
+            "allowed_patterns: 'https://{x}.com' has {x} right below com",
         ),
         (
-            {"allowed_shapes": '["http://localhost:*"]', "allow_all_origins": "true"},
-            "allowed_shapes: allow_all_origins",
+            {"allowed_patterns": '["http://localhost:*"]', "allow_all_origins": "true"},
+            "allowed_patterns: allow_all_origins allows every origin already",
         ),
         (
             {"allow_credentials": "true"},
@@ -308,7 +293,8 @@ def remote_problems(cloud: str, **config: str) -> list[str]:
         **config,
     }
     try:
-        Settings.read({key: value for key, value in full.items() if value != "(none)"}, "x")
+        read = Settings.read({key: value for key, value in full.items() if value != "(none)"}, "x")
+        read.check_key_file()
     except SettingsError as error:
         return error.problems
     return []
@@ -529,3 +515,38 @@ def test_serials_are_of_hosts_that_are_there_and_one_at_a_time() -> None:
         in problems(serials='{"backend-1": "1+2", "frontend-1": "2+1"}')[0]
     )
     assert "fab replace" in problems(serials='{"backend-1": "1+3"}')[0]
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_settings_are_read_without_the_key_file(cloud: str, an_operator: Path) -> None:
+    """Only who makes instances needs the file; `fab ship` and `fab down` do not."""
+    (an_operator / ".ssh" / "id_ed25519.pub").unlink()
+    config = {**GOOD, **REMOTE[cloud], "ssh_from": '["203.0.113.7/32"]'}
+    read = Settings.read(config, "x")
+    assert read.ssh_key_file == "~/.ssh/id_ed25519.pub"
+    with pytest.raises(SettingsError, match=r"x\.yaml: ssh_key_file: .* is not there"):
+        read.check_key_file()
+
+
+def test_the_former_name_of_a_key_is_read_with_a_warning() -> None:
+    """One line names the file, the old key and the new one; the value counts."""
+    patterns = '["http://{branch}.preview.example.com"]'
+    read = Settings.read(GOOD | {"allowed_shapes": patterns, "allowed_patterns": "[]"}, "x")
+    assert [pattern.text for pattern in read.allowed_patterns] == [
+        "http://{branch}.preview.example.com"
+    ]
+    assert read.warnings == (
+        "stacks/Pulumi.x.yaml: allowed_shapes: this key is now called allowed_patterns; rename it,"
+        " the next version does not read the old name",
+    )
+    assert Settings.read(GOOD | {"allowed_patterns": patterns}, "x").warnings == ()
+
+
+def test_both_names_of_a_key_are_a_mistake() -> None:
+    """Nobody could say which one counts."""
+    patterns = '["http://{branch}.preview.example.com"]'
+    found = problems(allowed_shapes=patterns, allowed_patterns=patterns)
+    assert found == [
+        "stacks/Pulumi.x.yaml: allowed_shapes: the former name of allowed_patterns; keep"
+        " allowed_patterns only"
+    ]

@@ -14,7 +14,14 @@ from rollout.whose import OtherApplicationError
 from tests.support.graph import ROOT
 
 OLD = ROOT / "tests" / "state" / "c449aef" / "aws-dev.json"
-SHOP = Settings("aws-dev", "aws", "shop", "shop.wsgi:application", "shop.settings", "page")
+SHOP = Settings.of(
+    "aws-dev",
+    cloud="aws",
+    application="shop",
+    wsgi="shop.wsgi:application",
+    settings="shop.settings",
+    frontend_path="page",
+)
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def up(
     or a person agrees. Raises as `permit`, and OwnerError for a local stack that another checkout
     or user has made, unless `take_over`.
     """
+    settings.check_key_file()
     chosen = engines.choose(settings, forced)
     report.step("infra", f"runs the program for stack {settings.stack} ({chosen} engine)")
     if settings.cloud == "local":
@@ -54,6 +55,7 @@ def run_up(settings: Settings, chosen: str, permitted: Callable[[Sequence[Change
 
     `permitted` gets the changes first and raises an error for those that may not happen.
     """
+    settings.check_key_file()
     if settings.cloud == "local":
         local_stack.prepare(settings)
     planned = engines.preview(settings, chosen)

@@ -209,7 +209,7 @@ def _wanted(found: Outputs, stack: str, strict: bool) -> Outputs:
     from rollout import settings
 
     try:
-        config = settings.read(stack, key_file=False)
+        config = settings.read(stack)
     except (SettingsError, StackFileError) as problem:
         if strict:
             raise

@@ -3,14 +3,26 @@ program."""
 
 from __future__ import annotations
 
+import functools
+import sys
+
 from infra.core.settings import Settings
 from infra.core.stackfile import read_config
+from rollout import report
 from rollout.outputs import ROOT
 
 
-def read(stack: str, key_file: bool = True) -> Settings:
-    """Raises SettingsError with every problem, StackFileError for a file that is no YAML.
+def read(stack: str) -> Settings:
+    """Read the stack's file, and print a line for each key that has a new name.
 
-    Without `key_file` the operator's public keys need not be here: only `fab up` takes them.
+    Raises SettingsError with every problem, StackFileError for a file that is no YAML.
     """
-    return Settings.read(read_config(ROOT, stack), stack, key_file)
+    settings = Settings.read(read_config(ROOT, stack), stack)
+    for warning in settings.warnings:
+        _warn_once(warning)
+    return settings
+
+
+@functools.cache
+def _warn_once(warning: str) -> None:
+    report.line(f"warning: {warning}", sys.stderr)

@@ -9,15 +9,15 @@ file names. No SDK is imported.
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from infra.core import exits, rules
+from infra.core import exits, from_json, rules
 from infra.core.errors import KitError
+from infra.core.keys import KEYS
 from infra.core.origins import (
     Origin,
     OriginError,
@@ -68,7 +68,7 @@ class Host:
         """Read what `dataclasses.asdict` wrote, and check every value. Raises ContractError with
         all that is wrong."""
         found: list[str] = []
-        host = _read(cls, data, f"contract.{place}", found)
+        host = from_json.read(cls, data, f"contract.{place}", found)
         found = found or list(_host(place, host))
         if found:
             raise ContractError(found)
@@ -96,11 +96,11 @@ class Application:
     wsgi: str
     settings: str
     env: dict[str, str] = field(default_factory=dict)
-    static_url: str = "/static/"
-    media_url: str = "/media/"
-    max_body_mb: int = 10
-    timeout_s: int = 30
-    workers: int = 2
+    static_url: str = KEYS["static_url"].default
+    media_url: str = KEYS["media_url"].default
+    max_body_mb: int = KEYS["max_body_mb"].default
+    timeout_s: int = KEYS["timeout_s"].default
+    workers: int = KEYS["workers"].default
 
 
 @dataclass(frozen=True)
@@ -207,89 +207,20 @@ class Contract:
             )
         found: list[str] = []
         fields = {key: value for key, value in data.items() if key != "contract"}
-        contract = _read(cls, fields, "contract", found)
+        contract = from_json.read(cls, fields, "contract", found)
         found = found or list(problems(contract))
         if found:
             raise ContractError(found)
         return typing.cast(Contract, contract)
 
 
-# -------------------------------------------------------------------------------------------- types
-
-
-def _read(kind: Any, value: Any, place: str, found: list[str]) -> Any:
-    """Turn JSON `value` into `kind` (a dataclass, a scalar, a tuple or dict of such, or an optional
-    one).
-
-    What is wrong is added to `found`; the answer is of use only if that stays empty.
-    """
-    if dataclasses.is_dataclass(kind):
-        return _read_dataclass(kind, value, place, found)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
-        return None if value is None else _read(arguments[0], value, place, found)
-    if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(
-            _read(arguments[0], item, f"{place}[{index}]", found)
-            for index, item in enumerate(value)
-        )
-    if origin is dict and isinstance(value, dict):
-        return {
-            key: _read(arguments[1], item, f"{place}.{_shown(key)}", found)
-            for key, item in value.items()
-        }
-    if kind is int and isinstance(value, float) and value.is_integer():
-        return int(value)  # Pulumi keeps every number as a double
-    if origin is None and type(value) is kind:
-        return value
-    wanted = getattr(origin or kind, "__name__", str(kind))
-    found.append(f"{place}: {quote(value)} is not {_article(wanted)} {wanted}")
-    return None
-
-
-def _read_dataclass(kind: Any, value: Any, place: str, found: list[str]) -> Any:
-    if not isinstance(value, dict):
-        found.append(f"{place}: {quote(value)} is not an object")
-        return None
-    hints = typing.get_type_hints(kind)
-    required = {
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    missing = sorted(required - value.keys())
-    if missing:
-        found.append(f"{place}: {', '.join(missing)} missing")
-    unknown = sorted(value.keys() - hints.keys())
-    if unknown:
-        found.append(
-            f"{place}: {', '.join(map(_shown, unknown))} unknown to this kit: pull a newer one"
-        )
-    known = {key: item for key, item in value.items() if key in hints}
-    read = {key: _read(hints[key], item, f"{place}.{key}", found) for key, item in known.items()}
-    return None if missing else kind(**read)
-
-
-def _shown(key: str) -> str:
-    """A key as part of a place: as it is, or quoted where it is no plain word."""
-    return key if key.isidentifier() and key.isascii() and len(key) <= 60 else quote(key)
-
-
-def _article(word: str) -> str:
-    return "an" if word[0] in "aeiou" else "a"
-
-
-# ------------------------------------------------------------------------------------------- values
-
-
 def problems(contract: Contract) -> Problems:
     """Everything in the contract that the rules refuse, each with its place and what was
     expected."""
     yield from _environment(contract)
-    yield from _application(contract.application)
+    yield from _values_of_keys(contract)
     yield from _hosts(contract)
     yield from _origins(contract)
-    yield from _cors(contract.cors)
     yield from _together(contract)
 
 
@@ -314,19 +245,21 @@ def _environment(contract: Contract) -> Problems:
         yield from _wrong(f"ssh_keys[{index}]", rules.login_key, line)
 
 
-def _application(application: Application) -> Problems:
-    yield from _wrong("application.name", rules.application_name, application.name)
-    yield from _wrong("application.wsgi", rules.wsgi, application.wsgi)
-    yield from _wrong("application.settings", rules.module, application.settings)
-    yield from _wrong("application.static_url", rules.url_path, application.static_url)
-    yield from _wrong("application.media_url", rules.url_path, application.media_url)
+def _values_of_keys(contract: Contract) -> Problems:
+    """What the rules of the config keys deny, in the parts that they fill."""
+    for key in KEYS.values():
+        part, _, name = key.contract.partition(".")
+        if part == "application" and name != "env":
+            value = getattr(contract.application, name)
+            yield from _wrong(key.contract, key.check, value)
+        elif part == "cors" and key.item_rule:
+            for index, item in enumerate(getattr(contract.cors, name)):
+                yield from _wrong(f"{key.contract}[{index}]", key.item_rule, item)
+        elif part == "cors" and key.bounds:
+            yield from _wrong(key.contract, key.check, getattr(contract.cors, name))
+    application = contract.application
     if application.static_url == application.media_url:
         yield f"contract.application.media_url: {rules.SAME_URL}"
-    yield from _wrong(
-        "application.max_body_mb", rules.within("max_body_mb"), application.max_body_mb
-    )
-    yield from _wrong("application.timeout_s", rules.within("timeout_s"), application.timeout_s)
-    yield from _wrong("application.workers", rules.within("workers"), application.workers)
     yield from variables("contract.application.env", application.env)
 
 
@@ -358,7 +291,7 @@ def _hosts(contract: Contract) -> Problems:
 def _host(place: str, host: Host) -> Problems:
     yield from _wrong(f"{place}.name", rules.label, host.name)
     yield from _wrong(f"{place}.address", rules.address, host.address)
-    yield from _wrong(f"{place}.port", rules.within("port"), host.port)
+    yield from _wrong(f"{place}.port", rules.port, host.port)
     yield from _wrong(f"{place}.user", rules.user_name, host.user)
     if not host.host_keys:
         yield f"contract.{place}.host_keys: none; a host without a known key is never connected to"
@@ -395,16 +328,6 @@ def _origins(contract: Contract) -> Problems:
             parse_pattern(text, production=contract.production)
         except OriginError as problem:
             yield f"contract.cors.allowed_shapes[{number}]: {problem}"
-
-
-def _cors(cors: Cors) -> Problems:
-    for number, text in enumerate(cors.allow_methods):
-        yield from _wrong(f"cors.allow_methods[{number}]", rules.method, text)
-    for number, text in enumerate(cors.allow_headers):
-        yield from _wrong(f"cors.allow_headers[{number}]", rules.header, text)
-    for number, text in enumerate(cors.expose_headers):
-        yield from _wrong(f"cors.expose_headers[{number}]", rules.header, text)
-    yield from _wrong("cors.max_age_s", rules.within("max_age_s"), cors.max_age_s)
 
 
 def _together(contract: Contract) -> Problems:

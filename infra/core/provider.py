@@ -151,8 +151,8 @@ def public_keys(file: str) -> tuple[str, ...]:
 
 
 def problems(values: Mapping[str, Any]) -> Iterator[str]:
-    """`key: what is wrong, what is asked` for everything that this cloud minds. `values` may lack
-    what was wrong."""
+    """`key: what is wrong, what is asked` for everything that this cloud requires. A value
+    that has a problem already is None, or missing."""
     cloud = values.get("cloud")
     if cloud == "local":
         yield from (
@@ -186,16 +186,6 @@ def problems(values: Mapping[str, Any]) -> Iterator[str]:
         )
     if values.get("dns_zone") and not values.get("domain"):
         yield "domain: missing; dns_zone alone names nothing"
-
-
-def key_file_problems(values: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the file of public keys, which only those need who make instances."""
-    if values.get("cloud") not in FORMS:
-        return
-    try:
-        public_keys(values.get("ssh_key_file") or "")
-    except KeyFileError as problem:
-        yield f"ssh_key_file: {problem}"
 
 
 def _foreign(form: Form, values: Mapping[str, Any]) -> list[str]:

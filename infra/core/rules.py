@@ -20,16 +20,8 @@ from infra.core import variables
 Check = Callable[[Any], Any]
 
 MOST_KEYS = 8_000  # bytes
+HIGHEST_PORT = 65_535
 LONGEST = 255  # of a text that has no limit of its own
-
-# Bounds of whole numbers, by key; seconds and MiB.
-BOUNDS = {
-    "max_body_mb": (1, 100_000),
-    "timeout_s": (1, 3600),
-    "workers": (1, 256),
-    "max_age_s": (0, 86_400),
-    "port": (1, 65_535),
-}
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
@@ -138,16 +130,11 @@ def one_of(*allowed: str) -> Check:
     return check
 
 
-def within(key: str) -> Check:
-    """The check for a whole number within the bounds of `key`."""
-    low, high = BOUNDS[key]
-
-    def check(value: Any) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise ValueError(f"{quote(value)} is not a whole number from {low} to {high}")
-        return value
-
-    return check
+def port(value: Any) -> int:
+    """A TCP port."""
+    if type(value) is not int or not 1 <= value <= HIGHEST_PORT:
+        raise ValueError(f"{quote(value)} is not a whole number from 1 to {HIGHEST_PORT}")
+    return value
 
 
 label = text(_LABEL, "one label of a host name, e.g. app")

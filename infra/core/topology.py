@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from infra.core.contract import ALLOW_ALL, Application, Contract, Cors, Host, Role
+from infra.core.keys import KEYS
 from infra.core.origins import parse_origin
 from infra.core.serials import Serials, resource
 from infra.core.settings import Settings
@@ -109,32 +111,26 @@ def contract(settings: Settings, project: str, hosts: Mapping[str, Sequence[Host
     )
 
 
+def _part(settings: Settings, part: str) -> dict[str, Any]:
+    """The fields of a part of the contract that hold a key's value as it is."""
+    fields = {}
+    for key in KEYS.values():
+        place, _, name = key.contract.partition(".")
+        if place == part:
+            fields[name] = getattr(settings, key.name)
+    return fields
+
+
 def _application(settings: Settings) -> Application:
-    return Application(
-        name=settings.application,
-        wsgi=settings.wsgi,
-        settings=settings.settings,
-        env=dict(settings.env),
-        static_url=settings.static_url,
-        media_url=settings.media_url,
-        max_body_mb=settings.max_body_mb,
-        timeout_s=settings.timeout_s,
-        workers=settings.workers,
-    )
+    fields = _part(settings, "application")
+    fields["env"] = dict(settings.env)
+    return Application(**fields)
 
 
 def _cors(settings: Settings, frontend: str) -> Cors:
     extra = [str(origin) for origin in settings.extra_origins]
-    origins = dict.fromkeys([frontend, *extra])
-    patterns = tuple(pattern.text for pattern in settings.allowed_shapes)
-    if settings.allow_all_origins:
-        patterns = ALLOW_ALL
-    return Cors(
-        allowed_origins=tuple(origins),
-        allowed_shapes=patterns,
-        allow_credentials=settings.allow_credentials,
-        allow_methods=settings.allow_methods,
-        allow_headers=settings.allow_headers,
-        expose_headers=settings.expose_headers,
-        max_age_s=settings.max_age_s,
-    )
+    patterns = tuple(pattern.text for pattern in settings.allowed_patterns)
+    fields = _part(settings, "cors")
+    fields["allowed_origins"] = tuple(dict.fromkeys([frontend, *extra]))
+    fields["allowed_shapes"] = ALLOW_ALL if settings.allow_all_origins else patterns
+    return Cors(**fields)

@@ -11,92 +11,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 from infra.core import provider, rules, topology
 from infra.core.contract import Contract, Json
-from infra.core.settings import CLOUDS, Settings
+from infra.core.keys import CLOUDS, KEYS
+from infra.core.keys import Effect as Effect
+from infra.core.settings import Settings
 
+# By key, its effect on each of CLOUDS; tests/test_config_keys.py changes each key and compares.
+EFFECTS = {key.name: key.effects for key in KEYS.values()}
 
-class Effect(StrEnum):
-    """What has to run after a key has changed, and what that does. The value is the word in
-    docs/operating.md."""
-
-    CONFIG = "config-only"
-    RELEASE = "release"
-    IN_PLACE = "in place"
-    STOPS = "stops"
-    REPLACES = "**replaces**"
-    NEW_HOSTS = "new hosts"
-    CHECK = "check"
-    UNUSED = ""
-
-
-CONFIG, RELEASE, CHECK, UNUSED = Effect.CONFIG, Effect.RELEASE, Effect.CHECK, Effect.UNUSED
-IN_PLACE, STOPS, REPLACES, NEW_HOSTS = (
-    Effect.IN_PLACE,
-    Effect.STOPS,
-    Effect.REPLACES,
-    Effect.NEW_HOSTS,
-)
-
-# One row a key: its effect on each of CLOUDS. tests/test_config_keys.py changes each key and holds
-# the table.
-EFFECTS: dict[str, tuple[Effect, Effect, Effect]] = {
-    "cloud": (REPLACES, REPLACES, REPLACES),
-    "production": (UNUSED, IN_PLACE, IN_PLACE),
-    "tls": (UNUSED, UNUSED, UNUSED),
-    "domain": (CONFIG, IN_PLACE, IN_PLACE),
-    "frontend_name": (CONFIG, IN_PLACE, IN_PLACE),
-    "backend_name": (CONFIG, IN_PLACE, IN_PLACE),
-    "frontend_count": (IN_PLACE, IN_PLACE, IN_PLACE),
-    "backend_count": (IN_PLACE, IN_PLACE, IN_PLACE),
-    "application": (RELEASE, RELEASE, RELEASE),
-    "backend_path": (RELEASE, RELEASE, RELEASE),
-    "backend_git": (RELEASE, RELEASE, RELEASE),
-    "backend_ref": (RELEASE, RELEASE, RELEASE),
-    "requirements": (RELEASE, RELEASE, RELEASE),
-    "build_sdists": (RELEASE, RELEASE, RELEASE),
-    "ship_also": (RELEASE, RELEASE, RELEASE),
-    "wsgi": (CONFIG, CONFIG, CONFIG),
-    "settings": (CONFIG, CONFIG, CONFIG),
-    "frontend_path": (RELEASE, RELEASE, RELEASE),
-    "static_url": (CONFIG, CONFIG, CONFIG),
-    "media_url": (CONFIG, CONFIG, CONFIG),
-    "max_body_mb": (CONFIG, CONFIG, CONFIG),
-    "timeout_s": (CONFIG, CONFIG, CONFIG),
-    "workers": (CONFIG, CONFIG, CONFIG),
-    "env": (CONFIG, CONFIG, CONFIG),
-    "extra_origins": (CONFIG, CONFIG, CONFIG),
-    "allowed_shapes": (CONFIG, CONFIG, CONFIG),
-    "allow_all_origins": (CONFIG, CONFIG, CONFIG),
-    "allow_credentials": (CONFIG, CONFIG, CONFIG),
-    "allow_methods": (CONFIG, CONFIG, CONFIG),
-    "allow_headers": (CONFIG, CONFIG, CONFIG),
-    "expose_headers": (CONFIG, CONFIG, CONFIG),
-    "max_age_s": (CONFIG, CONFIG, CONFIG),
-    "region": (UNUSED, REPLACES, REPLACES),
-    "zones": (UNUSED, REPLACES, REPLACES),
-    "gcp_project": (UNUSED, UNUSED, REPLACES),
-    "machine_type": (UNUSED, STOPS, STOPS),
-    "architecture": (UNUSED, CHECK, CHECK),
-    "machine_image": (UNUSED, NEW_HOSTS, NEW_HOSTS),
-    "disk_gb": (UNUSED, IN_PLACE, REPLACES),
-    "ssh_from": (UNUSED, IN_PLACE, IN_PLACE),
-    "ssh_from_anywhere": (UNUSED, CHECK, CHECK),
-    "ssh_keys": (UNUSED, CONFIG, CONFIG),
-    "ssh_key_file": (UNUSED, NEW_HOSTS, NEW_HOSTS),
-    "network_cidr": (UNUSED, REPLACES, REPLACES),
-    "existing_network": (UNUSED, REPLACES, REPLACES),
-    "existing_subnets": (UNUSED, REPLACES, REPLACES),
-    "dns_zone": (UNUSED, IN_PLACE, IN_PLACE),
-    "image": (NEW_HOSTS, CHECK, CHECK),
-    "memory_mb": (IN_PLACE, UNUSED, UNUSED),
-    "subnet": (REPLACES, UNUSED, UNUSED),
-    "serials": (IN_PLACE, IN_PLACE, IN_PLACE),
-}
-
+_MADE_FROM = (Effect.IN_PLACE, Effect.STOPS, Effect.REPLACES)
 _NAMES = ("domain", "frontend_name", "backend_name")
 
 
@@ -120,13 +46,22 @@ def effect(key: str, cloud: str) -> Effect:
 def infrastructure(settings: Settings) -> Json:
     """What the cloud's resources are made from, by key, with the defaults that the cloud has filled
     in. JSON types."""
-    keys = [key for key in EFFECTS if effect(key, settings.cloud) in (IN_PLACE, STOPS, REPLACES)]
-    values = {key: getattr(settings, key) for key in keys} | _defaults(settings)
+    values = {}
+    for key in EFFECTS:
+        if effect(key, settings.cloud) in _MADE_FROM:
+            values[key] = getattr(settings, key)
+    values |= _defaults(settings)
     for key in _without_effect(settings):
         values.pop(key, None)
-    return {
-        key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
-    }
+    return _json(values)
+
+
+def _json(values: Mapping[str, Any]) -> Json:
+    """The values with lists for tuples, as JSON reads them back."""
+    converted = {}
+    for key, value in values.items():
+        converted[key] = list(value) if isinstance(value, tuple) else value
+    return converted
 
 
 def _defaults(settings: Settings) -> Json:
@@ -140,37 +75,50 @@ def _defaults(settings: Settings) -> Json:
 
 
 def _without_effect(settings: Settings) -> list[str]:
-    """Keys that mean nothing beside the others."""
-    labels = [] if settings.domain else ["frontend_name", "backend_name"]
-    return [*labels, "network_cidr"] if settings.existing_network else labels
+    """Keys that mean nothing next to the others."""
+    keys = []
+    if not settings.domain:
+        keys += ["frontend_name", "backend_name"]
+    if settings.existing_network:
+        keys.append("network_cidr")
+    return keys
 
 
 def made_from(settings: Settings, role: str) -> Json:
     """What a role's release is made from, by key. JSON types, and no password: a host keeps it.
-    (`application` is the host's own matter: it refuses another one.)"""
-    keys = [
-        key for key in EFFECTS if effect(key, settings.cloud) is RELEASE and key != "application"
-    ]
-    others = {"frontend": {*keys} - {"frontend_path", "ship_also"}, "backend": {"frontend_path"}}[
-        role
-    ]
-    values = {key: getattr(settings, key) for key in keys if key not in others}
+
+    `application` is not in it: a host denies another one by itself.
+    """
+    values = {}
+    for key in EFFECTS:
+        if effect(key, settings.cloud) is not Effect.RELEASE or key == "application":
+            continue
+        if _is_of(role, key):
+            values[key] = getattr(settings, key)
     if "backend_git" in values:
         values["backend_git"] = rules.hide_password(values["backend_git"])
-    return {
-        key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
-    }
+    return _json(values)
+
+
+def _is_of(role: str, key: str) -> bool:
+    """Whether the release of this role depends on the key."""
+    if key == "ship_also":
+        return True
+    return (key == "frontend_path") == (role == "frontend")
 
 
 def to_ship(asked: Mapping[str, Any], there: Mapping[str, Any] | None) -> list[str]:
-    """The keys whose values are others than those that the release which is `there` was made from,
-    with both; none where nobody has written that down."""
-    known = [key for key in asked if key in (there or {})]
-    return [
-        str(Pending(key, there[key], asked[key]))
-        for key in known
-        if there and there[key] != asked[key]
-    ]
+    """The keys whose values differ from those that the release which is `there` was made from, with
+    both; none where that is not recorded."""
+    return [str(change) for change in _differences(asked, there or {})]
+
+
+def _differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> tuple[Pending, ...]:
+    changes = []
+    for key, value in asked.items():
+        if key in there and there[key] != value:
+            changes.append(Pending(key, there[key], value))
+    return tuple(changes)
 
 
 def applied(contract: Contract, recorded: Mapping[str, Any]) -> Json:
@@ -200,10 +148,8 @@ def _names(contract: Contract) -> Json:
 
 
 def pending(settings: Settings, there: Mapping[str, Any]) -> tuple[Pending, ...]:
-    """The keys whose values are others than those that `there` (see `applied`) was made from."""
-    asked = infrastructure(settings)
-    known = [key for key in asked if key in there]
-    return tuple(Pending(key, there[key], asked[key]) for key in known if there[key] != asked[key])
+    """The keys whose values differ from those that `there` (see `applied`) was made from."""
+    return _differences(infrastructure(settings), there)
 
 
 def contract(
@@ -216,7 +162,8 @@ def contract(
     """
     late = {one.key for one in waits}
     if late & set(_NAMES):
-        settings = replace(settings, **{key: there[key] for key in _NAMES if key in there})
+        names = {key: there[key] for key in _NAMES if key in there}
+        settings = replace(settings, **names)
     if "production" in late:
         settings = replace(settings, production=False)
     hosts = {"frontend": recorded.frontend.hosts, "backend": recorded.backend.hosts}

@@ -31,7 +31,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             "domain": "shop.test",
             "allow_credentials": True,
             "extra_origins": [OTHER],
-            "allowed_shapes": ["http://{branch}.preview.shop.test"],
+            "allowed_patterns": ["http://{branch}.preview.shop.test"],
         }
         made.write()
         made.fab("up")

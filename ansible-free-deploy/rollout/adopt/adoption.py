@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from infra.core import debian
 from infra.core.home import LocalCloudError
-from infra.core.settings import Settings
+from infra.core.keys import KEYS
 from infra.local import image
 from rollout import python, report
 from rollout.adopt.classes import VARIABLE
@@ -33,13 +33,9 @@ _WIDTH = 110
 def _defaults() -> dict[str, Any]:
     """The defaults of a stack's config, as they are written there."""
     defaults: dict[str, Any] = {}
-    for key in fields(Settings):
-        value: Any = key.default
-        if value is MISSING:
-            continue
-        if isinstance(value, tuple):
-            value = list(value)
-        defaults[key.name] = value
+    for key in KEYS.values():
+        if not key.is_required:
+            defaults[key.name] = key.schema["default"]
     return defaults
 
 

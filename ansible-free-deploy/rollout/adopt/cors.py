@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from infra.core.keys import KEYS
 from infra.core.origins import OriginError, parse_origin, parse_pattern
-from infra.core.settings import CHECKS
 from infra.core.stackfile import as_text
 from rollout.adopt import headers
 from rollout.adopt.project import Project
@@ -62,7 +62,7 @@ def _written(project: Project, carried: Carried) -> Iterator[Finding]:
     for written in project.written:
         if written.header == headers.SIGNAL:
             text = "a handler of corsheaders' signal decides about origins"
-            cure = "nginx asks no code: write those origins into extra_origins or allowed_shapes"
+            cure = "nginx asks no code: write those origins into extra_origins or allowed_patterns"
         else:
             text = f"the project's own code writes {written.header}"
             cure = headers.carry(written, carried.values)
@@ -117,11 +117,11 @@ def _patterns(project: Project, carried: Carried) -> Iterator[Finding]:
         problem = "holds an empty pattern"
     if problem:
         text = f"{name} {problem}: every website is allowed"
-        cure = "none of it is carried over: write patterns into allowed_shapes"
+        cure = "none of it is carried over: write patterns into allowed_patterns"
         yield Finding(text, setting.where, cure)
     elif isinstance(setting.value, Computed):
         text = f"{name} is {shown(setting.value)}"
-        yield Finding(text, setting.where, "write patterns into allowed_shapes")
+        yield Finding(text, setting.where, "write patterns into allowed_patterns")
     for pattern in patterns:
         if isinstance(pattern, str) and pattern:
             yield _pattern(name, pattern, setting.where, carried)
@@ -134,13 +134,13 @@ def _pattern(name: str, pattern: str, where: str, carried: Carried) -> Finding:
     for candidate in (plain, plain.replace("{name}", "*")):
         with suppress(OriginError):
             parsed = parse_pattern(candidate, production=False)
-            _add(carried.offered, "allowed_shapes", parsed.text)
-            cure = f"if it means {candidate}, uncomment allowed_shapes in the file"
+            _add(carried.offered, "allowed_patterns", parsed.text)
+            cure = f"if it means {candidate}, uncomment allowed_patterns in the file"
             return Finding(text, where, cure)
     with suppress(OriginError):
         origin = parse_origin(plain, production=False)
         return Finding(text, where, f"if it means {origin}, write that into extra_origins")
-    cure = "left out: write origins into extra_origins, or patterns into allowed_shapes"
+    cure = "left out: write origins into extra_origins, or patterns into allowed_patterns"
     return Finding(text, where, cure)
 
 
@@ -214,7 +214,7 @@ def _list(project: Project, carried: Carried, setting: str, key: str) -> Iterato
     value = None
     try:
         if known(current.value):
-            value = CHECKS[key](as_text(current.value))
+            value = KEYS[key].read(as_text(current.value))
     except (ValueError, TypeError) as problem:
         cure = f"left out: write {key} into the file"
         yield Finding(f"{setting}: {problem}", current.where, cure)

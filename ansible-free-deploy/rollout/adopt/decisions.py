@@ -209,7 +209,7 @@ def _headers(project: Project, carried: Carried) -> Iterator[Finding]:
         text = also("CSRF_TRUSTED_ORIGINS loses ", dropped)
         cure = (
             "the backend's own needs no entry; others go into extra_origins, *.example.com into"
-            " allowed_shapes"
+            " allowed_patterns"
         )
         yield Finding(text, project.get("CSRF_TRUSTED_ORIGINS").where, cure)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.core.settings import CHECKS
+from infra.core.keys import KEYS
 from rollout import python
 from rollout.adopt.environment import Read
 from rollout.adopt.project import Project
@@ -139,7 +139,7 @@ def url_path(project: Project, setting: str) -> str | None:
     if not isinstance(value, str):
         return None
     try:
-        return str(CHECKS["static_url"](f"/{value.strip('/')}/"))
+        return str(KEYS["static_url"].read(f"/{value.strip('/')}/"))
     except ValueError:
         return None
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.core.keys import KEYS
 from infra.core.origins import OriginError, parse_origin
-from infra.core.settings import CHECKS, DEFAULT_HEADERS
 from infra.core.stackfile import as_text
 from rollout.adopt.evaluate import Reader
 from rollout.adopt.modules import module_name
@@ -158,9 +158,9 @@ def without_default(key: str, names: Iterable[str]) -> tuple[list[str], list[str
     names = list(names)
     if key != "allow_headers":
         return names, names
-    default = {name.lower() for name in (*DEFAULT_HEADERS, *SAFELISTED)}
+    default = {name.lower() for name in (*KEYS["allow_headers"].default, *SAFELISTED)}
     own = [name for name in names if name.lower() not in default]
-    return own, [*DEFAULT_HEADERS, *own]
+    return own, [*KEYS["allow_headers"].default, *own]
 
 
 def _origin(value: str | None, values: dict[str, Any]) -> str:
@@ -178,7 +178,7 @@ def _origin(value: str | None, values: dict[str, Any]) -> str:
 def _list(key: str, text: str, values: dict[str, Any]) -> str:
     names = [name.strip() for name in text.split(",")]
     try:
-        checked = CHECKS[key](as_text([name for name in names if name]))
+        checked = KEYS[key].read(as_text([name for name in names if name]))
     except ValueError as problem:
         return f"; it is lost, since {problem}: write {key} into the file"
     own, with_default = without_default(key, map(str, checked))
@@ -191,7 +191,7 @@ def _list(key: str, text: str, values: dict[str, Any]) -> str:
 
 def _age(text: str, values: dict[str, Any]) -> str:
     try:
-        seconds = int(CHECKS["max_age_s"](text))
+        seconds = int(KEYS["max_age_s"].read(text))
     except ValueError as problem:
         return f"it is lost, since {problem}: write max_age_s into the file"
     values.setdefault("max_age_s", seconds)

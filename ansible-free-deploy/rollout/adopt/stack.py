@@ -23,7 +23,7 @@ _KINDS = {
 }
 _COMMENTS = {
     "extra_origins": "Carried over; remove those that no page comes from any more.",
-    "allowed_shapes": "Patterns of the project. Each allows many origins.",
+    "allowed_patterns": "Patterns of the project. Each allows many origins.",
     "image": "This host's own Debian has another Python than the project's requires-python.",
     "domain": "Cookies need both hosts under one domain.",
     "allow_headers": "The default ones, and the project's own.",

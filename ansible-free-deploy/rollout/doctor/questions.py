@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from infra.core import rules
 from infra.core.contract import Contract
+from infra.core.keys import LARGEST_BODY_MB
 from rollout.verdict import Headers, Request, needs_preflight, preflight_headers
 
 MISSING = "origin-kit-doctor"  # a path that no project has
@@ -18,7 +18,7 @@ _JSON = (("Content-Type", "application/json"),)
 _NULL_PREFLIGHT = (("Access-Control-Request-Method", "PUT"),)
 # Above every limit that a config may hold: a host with a larger one than the contract's would wait
 # for such a body.
-_TOO_LARGE = (rules.BOUNDS["max_body_mb"][1] + 1) << 20
+_TOO_LARGE = (LARGEST_BODY_MB + 1) << 20
 
 
 @dataclass(frozen=True)

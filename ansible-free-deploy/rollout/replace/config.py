@@ -35,7 +35,7 @@ def with_serials(settings: Settings, host: str, serials: Serials) -> Settings:
     shutil.copymode(path, new)
     os.chown(new, path.stat().st_uid, path.stat().st_gid)  # with sudo it stays its owner's
     new.replace(path)
-    found = source.read(settings.stack, key_file=False)
+    found = source.read(settings.stack)
     if found.serials != kept:
         raise StackFileError(
             f"stacks/{path.name}: write `{KEY}: {_yaml(kept)}` into it yourself; it has another"

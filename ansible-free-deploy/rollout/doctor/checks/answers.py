@@ -75,7 +75,7 @@ def _open(cells: Sequence[Cell]) -> Iterator[Finding]:
                 return
     yield Finding(
         "every website may read the answers: allow_all_origins is on",
-        cure="before others depend on it, list extra_origins or allowed_shapes instead",
+        cure="before others depend on it, list extra_origins or allowed_patterns instead",
         code=Code.EVERY_ORIGIN_ALLOWED,
         warning=True,
     )

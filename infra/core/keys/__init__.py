@@ -1,0 +1,17 @@
+"""One declaration for each config key; schema, docs, checks and contract follow from it. Pure."""
+
+from infra.core.keys import application, clouds, cors, hosts, machines
+from infra.core.keys.application import LARGEST_BODY_MB as LARGEST_BODY_MB
+from infra.core.keys.key import CLOUDS as CLOUDS
+from infra.core.keys.key import Effect as Effect
+from infra.core.keys.key import Key as Key
+
+GROUPS = {
+    "The environment": hosts.KEYS,
+    "The application": application.KEYS,
+    "CORS": cors.KEYS,
+    "AWS and Google": clouds.KEYS,
+    "Machines": machines.KEYS,
+}
+# By name, in the order of the schema.
+KEYS = {key.name: key for group in GROUPS.values() for key in group}

@@ -1,0 +1,101 @@
+"""Config keys, CORS: which pages may read answers, and what they may send."""
+
+from __future__ import annotations
+
+from infra.core import rules
+from infra.core.keys.key import Effect, Key, on_every_cloud
+
+KEYS = (
+    Key(
+        name="extra_origins",
+        type="array",
+        default=(),
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="cors.allowed_origins",
+        description=(
+            "Exact origins allowed next to the frontend's, e.g. http://localhost:8080 "
+            "in development."
+        ),
+    ),
+    Key(
+        name="allowed_patterns",
+        former_name="allowed_shapes",
+        type="array",
+        default=(),
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="cors.allowed_shapes",
+        description=(
+            "Many origins at once, e.g. https://{branch}.preview.example.com; in "
+            "development also http://192.168.1.*:3000, http://localhost:* and "
+            "http://127.0.0.1:*."
+        ),
+    ),
+    Key(
+        name="allow_all_origins",
+        type="boolean",
+        default=False,
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="cors.allowed_shapes",
+        description="Allow every origin. Development only; refused in production.",
+    ),
+    Key(
+        name="allow_credentials",
+        type="boolean",
+        default=False,
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="cors.allow_credentials",
+        description=(
+            "Let pages send cookies. Needs both names under one domain; browsers never "
+            "send cookies between two http IPs."
+        ),
+    ),
+    Key(
+        name="allow_methods",
+        type="array",
+        default=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
+        item_rule=rules.method,
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="cors.allow_methods",
+        description="Methods that a page may use.",
+    ),
+    Key(
+        name="allow_headers",
+        type="array",
+        default=(
+            "DNT",
+            "User-Agent",
+            "X-Requested-With",
+            "If-Modified-Since",
+            "Cache-Control",
+            "Content-Type",
+            "Range",
+            "Authorization",
+            "X-CSRFToken",
+        ),
+        item_rule=rules.header,
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="cors.allow_headers",
+        description="Request headers that a page may set.",
+    ),
+    Key(
+        name="expose_headers",
+        type="array",
+        default=(),
+        item_rule=rules.header,
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="cors.expose_headers",
+        description="Response headers that a page may read, in addition to the safelisted ones.",
+    ),
+    Key(
+        name="max_age_s",
+        type="integer",
+        default=600,
+        bounds=(0, 86_400),
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="cors.max_age_s",
+        description=(
+            "How long a browser may remember a preflight, in seconds. Long values keep an "
+            "answer alive after the list has changed."
+        ),
+    ),
+)
