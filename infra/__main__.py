@@ -13,7 +13,7 @@ try:
     settings = Settings.read(clouds.stack_config(), pulumi.get_stack())
     settings.check_key_file()
 except SettingsError as problem:
-    raise pulumi.RunError(f"the stack's config will not do:\n{problem}") from None
+    raise pulumi.RunError(f"invalid stack configuration:\n{problem}") from None
 for warning in settings.warnings:
     pulumi.log.warn(warning)
 instances = topology.instances(settings)
@@ -25,9 +25,10 @@ pulumi.export("infrastructure", wanted.infrastructure(settings))
 pulumi.export("frontend_origin", contract.apply(lambda whole: whole.frontend.origin))
 pulumi.export("backend_origin", contract.apply(lambda whole: whole.backend.origin))
 if any(instance.standing == ARRIVING for instance in instances):
-    pulumi.export(
-        "standby",
-        cloud.standby.apply(lambda hosts: {name: asdict(host) for name, host in hosts.items()}),
+    standby = cloud.standby.apply(
+        lambda hosts: {name: asdict(host) for name, host in hosts.items()}
     )
-if secrets := clouds.secret_env():
+    pulumi.export("standby", standby)
+secrets = clouds.secret_env()
+if secrets:
     pulumi.export("secret_env", pulumi.Output.secret(secrets))

@@ -4,7 +4,7 @@ second."""
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
 import pulumi
@@ -46,11 +46,10 @@ _WHERE = {
 
 def choose(name: str) -> Callable[[Settings, Sequence[Instance]], Cloud]:
     """The component class of a cloud."""
-    module, attribute = _WHERE[name]
-    return cast(
-        Callable[[Settings, Sequence[Instance]], Cloud],
-        getattr(importlib.import_module(module), attribute),
-    )
+    module_name, attribute = _WHERE[name]
+    module = importlib.import_module(module_name)
+    component = getattr(module, attribute)
+    return cast(Callable[[Settings, Sequence[Instance]], Cloud], component)
 
 
 def by_role(instances: Sequence[Instance], found: Sequence[Sequence[str]]) -> Hosts:
@@ -64,8 +63,11 @@ def by_role(instances: Sequence[Instance], found: Sequence[Sequence[str]]) -> Ho
 
 def arriving(instances: Sequence[Instance], found: Sequence[Sequence[str]]) -> dict[str, Host]:
     """By the host's name, the machine that will serve as it and does not yet."""
-    pairs = zip(instances, found, strict=True)
-    return {one.name: _host(one, *where) for one, where in pairs if one.standing == ARRIVING}
+    hosts: dict[str, Host] = {}
+    for instance, (address, host_key) in zip(instances, found, strict=True):
+        if instance.standing == ARRIVING:
+            hosts[instance.name] = _host(instance, address, host_key)
+    return hosts
 
 
 def _host(instance: Instance, address: str, host_key: str) -> Host:
@@ -96,17 +98,18 @@ def login_keys(settings: Settings) -> tuple[str, ...]:
 def stack_config() -> dict[str, str]:
     """This project's config as Pulumi hands it to the program: plain keys, every value a string."""
     prefix = f"{pulumi.get_project()}:"
-    everything = {**get_config_env(), **CONFIG.get()}
-    return {
-        key.removeprefix(prefix): value
-        for key, value in everything.items()
-        if key.startswith(prefix)
-    }
+    return _below(prefix, {**get_config_env(), **CONFIG.get()})
 
 
 def secret_env() -> dict[str, str]:
     """The application's secrets: `pulumi config set --secret env.NAME`, by NAME."""
-    config = stack_config()
-    return {
-        key.removeprefix("env."): value for key, value in config.items() if key.startswith("env.")
-    }
+    return _below("env.", stack_config())
+
+
+def _below(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
+    """The values whose keys begin with the prefix, by the rest of the key."""
+    below: dict[str, str] = {}
+    for key, value in values.items():
+        if key.startswith(prefix):
+            below[key.removeprefix(prefix)] = value
+    return below

@@ -66,22 +66,22 @@ def _aws(values: Mapping[str, str]) -> str:
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError:
         raise ImagesError("boto3 is not installed; run `uv sync --group aws`") from None
-    name = (
-        f"debian-{release(values).number}-{_ARCHITECTURES[values.get('architecture', 'x86_64')]}-*"
-    )
+    architecture = _ARCHITECTURES[values.get("architecture", "x86_64")]
+    name = f"debian-{release(values).number}-{architecture}-*"
     filters = [{"Name": "name", "Values": [name]}, {"Name": "state", "Values": ["available"]}]
     try:
         client = boto3.client("ec2", region_name=values["region"])
-        found = client.describe_images(Owners=[DEBIAN_ON_AWS], Filters=filters)["Images"]
+        images = client.describe_images(Owners=[DEBIAN_ON_AWS], Filters=filters)["Images"]
     except (BotoCoreError, ClientError) as problem:
         raise ImagesError(
             f"AWS did not answer for {values['region']}: {problem}; are you logged in?"
         ) from problem
-    if not found:
+    if not images:
         raise ImagesError(
             f"Debian has no image {name} in {values['region']}; is the region's name right?"
         )
-    return str(max(found, key=lambda image: image["CreationDate"])["ImageId"])
+    newest_image = max(images, key=lambda image: image["CreationDate"])
+    return str(newest_image["ImageId"])
 
 
 def _gcp(values: Mapping[str, str]) -> str:
@@ -93,9 +93,9 @@ def _gcp(values: Mapping[str, str]) -> str:
         raise ImagesError(
             "google-cloud-compute is not installed; run `uv sync --group gcp`"
         ) from None
-    family = f"debian-{release(values).number}" + (
-        "-arm64" if values.get("architecture") == "arm64" else ""
-    )
+    family = f"debian-{release(values).number}"
+    if values.get("architecture") == "arm64":
+        family += "-arm64"
     try:
         image = compute_v1.ImagesClient().get_from_family(project="debian-cloud", family=family)
     except (GoogleAPIError, GoogleAuthError) as problem:
@@ -112,12 +112,11 @@ def zones(values: Mapping[str, str]) -> tuple[str, ...]:
     """
     if json.loads(values.get("zones") or "[]"):
         return ()
-    cloud, kind = (
-        values["cloud"],
-        values.get("machine_type") or provider.FORMS[values["cloud"]].default_type,
-    )
+    cloud = values["cloud"]
+    kind = values.get("machine_type") or provider.FORMS[cloud].default_type
     usual = provider.usual_zones(cloud, values["region"])
-    there = {"aws": _zones_on_aws, "gcp": _zones_on_google}[cloud](values, kind)
+    zones_on = {"aws": _zones_on_aws, "gcp": _zones_on_google}
+    there = zones_on[cloud](values, kind)
     if set(usual) <= set(there):
         return ()
     if len(there) < len(usual):
@@ -139,16 +138,17 @@ def _zones_on_aws(values: Mapping[str, str], kind: str) -> list[str]:
     ]
     try:
         client = boto3.client("ec2", region_name=values["region"])
-        found = client.describe_availability_zones(Filters=usable)["AvailabilityZones"]
-        has = client.describe_instance_type_offerings(
+        available = client.describe_availability_zones(Filters=usable)["AvailabilityZones"]
+        offerings = client.describe_instance_type_offerings(
             LocationType="availability-zone", Filters=offered
         )
     except (BotoCoreError, ClientError) as problem:
         raise ImagesError(
             f"AWS did not answer for {values['region']}: {problem}; are you logged in?"
         ) from problem
-    kinds = {one["Location"] for one in has["InstanceTypeOfferings"]}
-    return sorted(one["ZoneName"] for one in found if one["ZoneName"] in kinds)
+    with_kind = {offering["Location"] for offering in offerings["InstanceTypeOfferings"]}
+    names = {zone["ZoneName"] for zone in available}
+    return sorted(names & with_kind)
 
 
 def _zones_on_google(values: Mapping[str, str], kind: str) -> list[str]:
@@ -190,11 +190,10 @@ def _write(stack: str, key: str, value: str, root: Path) -> None:
     line = f"  {key}: {value}"
     known = re.compile(rf"^[ \t]+{key}:.*$", re.MULTILINE)
     cloud = re.compile(r"^[ \t]+origin-kit:cloud:.*$", re.MULTILINE)
-    new = (
-        known.sub(line, text, count=1)
-        if known.search(text)
-        else cloud.sub(lambda m: f"{m[0]}\n{line}", text, count=1)
-    )
+    if known.search(text):
+        new = known.sub(line, text, count=1)
+    else:
+        new = cloud.sub(lambda match: f"{match[0]}\n{line}", text, count=1)
     if new == text and line not in text:
         raise ImagesError(
             f"{path.name}: no line `origin-kit:cloud:` to write after; add `{line.strip()}`"

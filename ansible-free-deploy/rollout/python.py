@@ -40,8 +40,8 @@ class Demand:
 def refuse_other(settings: Settings) -> None:
     """Raises PythonError where the project asks for another Python than Debian's own on the hosts.
 
-    A project in a git repository is looked at when it is shipped; so is one that says nothing, and
-    one whose hosts are there already.
+    A project in a git repository is checked when it is shipped; so is one that says nothing, and
+    one whose hosts exist already.
     """
     release = release_of(settings)
     if settings.backend_git or release is None or outputs.recorded(settings.stack):
@@ -65,27 +65,39 @@ def cure(wanted: str, stack: str) -> str:
 def requires(folder: Path) -> str | None:
     """All that the project asks of its Python, as one specifier; None where it asks for nothing
     that can be read."""
-    wanted = [part.strip() for demand in demands(folder) for part in demand.wanted.split(",")]
-    return ",".join(dict.fromkeys(wanted)) or None
+    parts: dict[str, None] = {}
+    for demand in demands(folder):
+        for part in demand.wanted.split(","):
+            parts[part.strip()] = None
+    return ",".join(parts) or None
 
 
 def demands(folder: Path, file: str = "") -> list[Demand]:
-    """`requires-python`, and the Python that the Django needs which the project holds on to. Both
-    may stand above `folder`, where its requirements are; `file` is what the stack's config calls
-    these."""
+    """`requires-python`, and the Python that the project's Django needs. Both may stand above
+    `folder`, where its requirements are; `file` is the name of these in the stack's config."""
     needs = _needs(folder, file)
-    folders = dict.fromkeys([folder, needs.path.parent] if needs else _up_to_the_roof(folder))
-    declared = next(filter(None, (_declared(one, folder) for one in folders)), [])
-    return [*declared, *(_of_lines(needs, folder) if needs else _of_django(folder))]
+    if needs is None:
+        of_django = _of_django(folder)
+        folders = _up_to_the_roof(folder)
+    else:
+        of_django = _of_lines(needs, folder)
+        folders = [folder, needs.path.parent]
+    for place in folders:
+        declared = _declared(place, folder)
+        if declared:
+            return [*declared, *of_django]
+    return of_django
 
 
 def _up_to_the_roof(folder: Path) -> list[Path]:
     """The folder and those above it, up to the first that says what it needs, or to the top of the
     repository; of one in no repository itself alone."""
-    above = [folder.resolve(), *folder.resolve().parents]
-    for number, place in enumerate(above):
-        if any((place / name).is_file() for name in ("pyproject.toml", *_FILES, "Pipfile")):
-            return above[: number + 1]
+    names = ("pyproject.toml", *_FILES, "Pipfile")
+    folders: list[Path] = []
+    for place in [folder.resolve(), *folder.resolve().parents]:
+        folders.append(place)
+        if any((place / name).is_file() for name in names):
+            return folders
         if (place / ".git").exists():
             break
     return [folder]
@@ -103,8 +115,8 @@ def _declared(folder: Path, project: Path) -> list[Demand]:
     path = folder / "pyproject.toml"
     try:
         data = tomllib.loads(path.read_text())
-        found = data.get("project", {}).get("requires-python") or _of_poetry(data)
-        SpecifierSet(found or "")
+        wanted = data.get("project", {}).get("requires-python") or _of_poetry(data)
+        SpecifierSet(wanted or "")
     except (
         OSError,
         UnicodeDecodeError,
@@ -114,11 +126,9 @@ def _declared(folder: Path, project: Path) -> list[Demand]:
         AttributeError,
     ):
         return []
-    return (
-        [Demand(f"{os.path.relpath(path, project)}: requires-python is", str(found))]
-        if found
-        else []
-    )
+    if not wanted:
+        return []
+    return [Demand(f"{os.path.relpath(path, project)}: requires-python is", str(wanted))]
 
 
 # Django's FAQ, "What Python version can I use with Django?": major versions that need more than
@@ -139,24 +149,29 @@ _FILES = {
 
 def _of_lines(needs: Requirements, project: Path) -> list[Demand]:
     """By the lock, or the lines with all that they include."""
-    found = (_LOCKED if needs.is_lock else _LISTED).search(needs.text)
-    return _of_version(found[1], os.path.relpath(needs.path, project)) if found else []
+    pattern = _LOCKED if needs.is_lock else _LISTED
+    match = pattern.search(needs.text)
+    if match is None:
+        return []
+    return _of_version(match[1], os.path.relpath(needs.path, project))
 
 
 def _of_version(major: str, name: str) -> list[Demand]:
     wanted = _DJANGO.get(int(major))
-    return [Demand(f"{name}: Django {major} needs Python", wanted)] if wanted else []
+    if wanted is None:
+        return []
+    return [Demand(f"{name}: Django {major} needs Python", wanted)]
 
 
 def _of_django(folder: Path) -> list[Demand]:
     """By a file that only another tool can install from."""
     for name, pattern in _FILES.items():
         try:
-            found = pattern.search((folder / name).read_text(encoding="utf-8"))
+            match = pattern.search((folder / name).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
             continue
-        if found:
-            return _of_version(found[1], name)
+        if match:
+            return _of_version(match[1], name)
     return []
 
 
@@ -167,19 +182,25 @@ def _of_poetry(data: dict[str, Any]) -> str | None:
     if not isinstance(text, str) or "|" in text:
         return None
     parts = []
-    for part in filter(None, re.split(r"[,\s]+", re.sub(r"([<>=!~^]) +", r"\1", text))):
-        sign, number = part[0], part[1:].split(".")
-        if sign == "^":
-            parts.append(f">={part[1:]},<{int(number[0]) + 1}")
-        elif sign == "~" and part[1] != "=":
-            parts.append(
-                f">={part[1:]},<{number[0]}.{int(number[1]) + 1}"
-                if len(number) > 1
-                else f"=={part[1:]}.*"
-            )
-        else:
-            parts.append(f"=={part}" if part[0].isdigit() else part)
-    return ",".join(part for part in parts if part != "*") or None
+    for part in re.split(r"[,\s]+", re.sub(r"([<>=!~^]) +", r"\1", text)):
+        if part and part != "*":
+            parts.append(_specifier(part))
+    return ",".join(parts) or None
+
+
+def _specifier(part: str) -> str:
+    """A constraint of Poetry's as a specifier."""
+    sign, version = part[0], part[1:]
+    numbers = version.split(".")
+    if sign == "^":
+        return f">={version},<{int(numbers[0]) + 1}"
+    if sign == "~" and not version.startswith("="):
+        if len(numbers) == 1:
+            return f"=={version}.*"
+        return f">={version},<{numbers[0]}.{int(numbers[1]) + 1}"
+    if sign.isdigit():
+        return f"=={part}"
+    return part
 
 
 def release_of(settings: Settings) -> debian.Release | None:

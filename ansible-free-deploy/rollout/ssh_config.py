@@ -1,10 +1,9 @@
-"""What the operator's own SSH configuration says of a host, asked of OpenSSH itself: so it means
-what it means there.
+"""The operator's own SSH configuration for a host, as OpenSSH itself evaluates it.
 
 `ssh -G` evaluates `Host`, `Match`, `Include` and the defaults of ssh_config(5). What is taken over:
 HostName, Port, IdentityFile, CertificateFile, IdentitiesOnly, IdentityAgent, ProxyJump and
-ProxyCommand. User is not: the contract's wins, as it does with `ssh USER@HOST`. Where a name leads
-is no matter of trust: the contract pins the host's keys.
+ProxyCommand. User is not: the contract's wins, as it does with `ssh USER@HOST`. The address needs
+no trust: the contract pins the host's keys.
 """
 
 from __future__ import annotations
@@ -44,21 +43,21 @@ def read(host: Host) -> SshConfig:
     can't be used."""
     if shutil.which("ssh") is None:
         return SshConfig(host.address, host.port)
-    port = [] if host.port == _DEFAULT_PORT else ["-p", str(host.port)]
-    words = ["ssh", "-G", *file_words(), *port, "-l", host.user, "--", host.address]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise ValueError(
-            "your SSH configuration can't be used:"
-            f" {said[0] if said else f'status {done.returncode}'}"
-        )
-    return parse(done.stdout)
+    words = ["ssh", "-G", *file_words()]
+    if host.port != _DEFAULT_PORT:
+        words += ["-p", str(host.port)]
+    words += ["-l", host.user, "--", host.address]
+    answer = subprocess.run(words, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+    if answer.returncode:
+        lines = answer.stderr.strip().splitlines() or [f"status {answer.returncode}"]
+        raise ValueError(f"your SSH configuration can't be used: {lines[0]}")
+    return parse(answer.stdout)
 
 
 def file_words() -> list[str]:
     """The option that names the configuration file to `ssh`."""
-    return ["-F", os.environ[FILE]] if os.environ.get(FILE) else []
+    name = os.environ.get(FILE)
+    return ["-F", name] if name else []
 
 
 def parse(text: str) -> SshConfig:
@@ -86,10 +85,13 @@ def parse(text: str) -> SshConfig:
 
 def _files(names: list[str]) -> tuple[Path, ...]:
     """Those that are there, with the tokens of ssh_config(5) that make sense in a file's name."""
-    paths = [
-        Path(name.replace("%d", str(Path.home())).replace("%%", "%")).expanduser() for name in names
-    ]
-    return tuple(path for path in paths if path.is_file())
+    home = str(Path.home())
+    paths: list[Path] = []
+    for name in names:
+        path = Path(name.replace("%d", home).replace("%%", "%")).expanduser()
+        if path.is_file():
+            paths.append(path)
+    return tuple(paths)
 
 
 def _agent(value: str) -> str:
@@ -97,4 +99,6 @@ def _agent(value: str) -> str:
         return ""
     if value.startswith("$"):
         return os.environ.get(value[1:], "none")
-    return value if value == "none" else str(Path(value).expanduser())
+    if value == "none":
+        return value
+    return str(Path(value).expanduser())

@@ -43,31 +43,39 @@ class Keys(AuthStrategy):  # type: ignore[misc]  # paramiko ships no types
         """One source a key; a file is opened only when its turn comes."""
         files = [self.only] if self.only else list(self.config.identities)
         agent = agent_keys(self.config.agent)
-        named = {text for path in files if (text := public_text(path))}
-        first = [key for key in agent if key.get_base64() in named]
-        rest = (
-            []
-            if self.only or self.config.identities_only
-            else [key for key in agent if key not in first]
-        )
         in_agent = {key.get_base64() for key in agent}
         if not self.only:
             yield from self._certified(files)
-        for key in [*first, *rest]:
+        for key in self._of_agent(agent, files):
             yield InMemoryPrivateKey(self.user, key)
         for path in files:
-            if public_text(path) not in in_agent and (found := self._open(path)):
-                yield OnDiskPrivateKey(self.user, "ssh-config", path, found)
+            if public_text(path) in in_agent:
+                continue
+            opened = self._open(path)
+            if opened:
+                yield OnDiskPrivateKey(self.user, "ssh-config", path, opened)
+
+    def _of_agent(self, agent: list[Any], files: list[Path]) -> list[Any]:
+        """The agent's keys: those of the files first, then the others, where they may be used."""
+        named = [public_text(path) for path in files]
+        first = [key for key in agent if key.get_base64() in named]
+        if self.only or self.config.identities_only:
+            return first
+        return [*first, *(key for key in agent if key not in first)]
 
     def _certified(self, files: list[Path]) -> Iterator[Any]:
         """Keys with a certificate: named by CertificateFile, or beside the key as NAME-cert.pub
         (ssh_config(5))."""
         for path in files:
-            beside = path.with_name(f"{path.name}-cert.pub")
-            for certificate in [*self.config.certificates, *([beside] if beside.is_file() else [])]:
-                if certifies(certificate, path) and (found := self._open(path)):
-                    found.load_certificate(str(certificate))
-                    yield OnDiskPrivateKey(self.user, "ssh-config", path, found)
+            certificates = list(self.config.certificates)
+            neighbour = path.with_name(f"{path.name}-cert.pub")
+            if neighbour.is_file():
+                certificates.append(neighbour)
+            for certificate in certificates:
+                opened = self._open(path) if certifies(certificate, path) else None
+                if opened:
+                    opened.load_certificate(str(certificate))
+                    yield OnDiskPrivateKey(self.user, "ssh-config", path, opened)
 
     def _open(self, path: Path) -> paramiko.PKey | None:
         try:
@@ -76,9 +84,7 @@ class Keys(AuthStrategy):  # type: ignore[misc]  # paramiko ships no types
             if path not in self.locked:
                 self.locked.append(path)
         except ValueError:
-            if (
-                self.only
-            ):  # of others OpenSSH makes nothing either: a kind of key that is no longer used
+            if self.only:  # OpenSSH skips the others too: a kind of key that is no longer used
                 raise
         return None
 
@@ -113,9 +119,9 @@ def certifies(certificate: Path, path: Path) -> bool:
     keys."""
     try:
         blob = paramiko.pkey.PublicBlob.from_file(str(certificate))
-        key = paramiko.PKey.from_path(path) if path not in _opened else _opened[path]
+        key = _opened[path] if path in _opened else paramiko.PKey.from_path(path)
     except paramiko.PasswordRequiredException:
-        return True  # the server will tell
+        return True  # the server decides
     except (OSError, ValueError, TypeError, paramiko.SSHException):
         return False
     return bool(blob.key_type.startswith(key.get_name()))
@@ -154,10 +160,9 @@ def _ask(path: Path) -> paramiko.PKey:
             f"the key {path} has a passphrase, and there is no terminal to ask at: {ADD} {path}`"
         )
     for _ in range(3):
+        passphrase = getpass.getpass(f"passphrase of {path}: ").encode()
         try:
-            return paramiko.PKey.from_path(
-                path, getpass.getpass(f"passphrase of {path}: ").encode()
-            )
+            return paramiko.PKey.from_path(path, passphrase)
         except (ValueError, paramiko.SSHException):
             print("that is not its passphrase", file=sys.stderr)
     raise ValueError(f"the key {path} stays locked: {ADD} {path}`")
@@ -205,19 +210,18 @@ def _cut(answer: Any) -> bool:
     """Whether the server ended the connection instead of refusing the key."""
     if isinstance(answer, (EOFError, OSError)):
         return True
-    text = str(answer)
-    refused = (
-        isinstance(answer, paramiko.AuthenticationException)
-        and "EOF" not in text
-        and "imeout" not in text
-    )
-    return isinstance(answer, Exception) and not refused
+    if isinstance(answer, paramiko.AuthenticationException):
+        text = str(answer)
+        return "EOF" in text or "imeout" in text
+    return isinstance(answer, Exception)
 
 
 def _names(offered: list[Any]) -> str:
     files = [str(source.path) for source in offered if isinstance(source, OnDiskPrivateKey)]
-    count = len(offered) - len(files)
-    agent = [f"{count} key{'s' if count > 1 else ''} of your agent"] if count else []
-    return " and ".join(
-        [*agent, *([f"the key {', '.join(dict.fromkeys(files))}"] if files else [])]
-    )
+    of_agent = len(offered) - len(files)
+    parts = []
+    if of_agent:
+        parts.append(f"{of_agent} key{'s' if of_agent > 1 else ''} of your agent")
+    if files:
+        parts.append(f"the key {', '.join(dict.fromkeys(files))}")
+    return " and ".join(parts)

@@ -67,14 +67,14 @@ Progress = Callable[[float, str], None]
 def host_release() -> str:
     """The code name of this host's Debian, e.g. bookworm. Raises LocalCloudError on another
     system."""
-    words: dict[str, str] = dict(
-        re.findall(r'^(\w+)="?([^"\n]*)"?$', Path("/etc/os-release").read_text(), re.MULTILINE)
-    )
-    if words.get("ID") != "debian":
-        raise LocalCloudError(
-            f"the local cloud runs on Debian, this is {words.get('PRETTY_NAME', 'something else')}"
-        )
-    return words["VERSION_CODENAME"]
+    try:
+        system = platform.freedesktop_os_release()
+    except OSError:
+        system = {}
+    if system.get("ID") != "debian":
+        name = system.get("PRETTY_NAME", "something else")
+        raise LocalCloudError(f"the local cloud runs on Debian, this is {name}")
+    return system["VERSION_CODENAME"]
 
 
 def mirror(release: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import indent
 
@@ -50,7 +50,7 @@ def main_file() -> File:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _CorsHeader:
     """A header that an allowed origin gets and any other does not."""
 
     header: str
@@ -60,68 +60,74 @@ class _Told:
     @property
     def map(self) -> str:
         """The variable from the one that has the allowed origin."""
-        return (
-            f'map $origin_kit_allowed ${self.variable} {{\n    default "{self.value}";\n    ""'
-            ' "";\n}'
-        )
+        lines = [
+            f"map $origin_kit_allowed ${self.variable} {{",
+            f'    default "{self.value}";',
+            '    "" "";',
+            "}",
+        ]
+        return "\n".join(lines)
 
     @property
     def line(self) -> str:
         return f"add_header {self.header:<32} {'$' + self.variable:<23} always;"
 
 
-_ALLOWED = _Told(
-    "Access-Control-Allow-Origin", "origin_kit_allowed", ""
-)  # its value is the origin's own
+# Its value is the origin's own.
+_ALLOWED = _CorsHeader("Access-Control-Allow-Origin", "origin_kit_allowed", "")
 
 
-def _always(cors: Cors) -> list[_Told]:
-    """With every answer, where there is something to say."""
-    told = [
-        _Told(
-            "Access-Control-Allow-Credentials",
-            "origin_kit_credentials",
-            "true" if cors.allow_credentials else "",
-        ),
-        _Told(
-            "Access-Control-Expose-Headers", "origin_kit_exposed", ", ".join(cors.expose_headers)
-        ),
-    ]
-    return [one for one in told if one.value]
+def _always(cors: Cors) -> list[_CorsHeader]:
+    """The headers of every answer, without those that have no value."""
+    headers: list[_CorsHeader] = []
+    if cors.allow_credentials:
+        name = "Access-Control-Allow-Credentials"
+        headers.append(_CorsHeader(name, "origin_kit_credentials", "true"))
+    if cors.expose_headers:
+        name, value = "Access-Control-Expose-Headers", ", ".join(cors.expose_headers)
+        headers.append(_CorsHeader(name, "origin_kit_exposed", value))
+    return headers
 
 
-def _before(cors: Cors) -> list[_Told]:
-    """With the answer to a preflight alone."""
+def _before(cors: Cors) -> list[_CorsHeader]:
+    """The headers of the answer to a preflight alone."""
+    methods, headers = ", ".join(cors.allow_methods), ", ".join(cors.allow_headers)
     return [
-        _Told("Access-Control-Allow-Methods", "origin_kit_methods", ", ".join(cors.allow_methods)),
-        _Told("Access-Control-Allow-Headers", "origin_kit_headers", ", ".join(cors.allow_headers)),
-        _Told("Access-Control-Max-Age", "origin_kit_max_age", str(cors.max_age_s)),
+        _CorsHeader("Access-Control-Allow-Methods", "origin_kit_methods", methods),
+        _CorsHeader("Access-Control-Allow-Headers", "origin_kit_headers", headers),
+        _CorsHeader("Access-Control-Max-Age", "origin_kit_max_age", str(cors.max_age_s)),
     ]
 
 
 def _shared(cors: Cors) -> str:
-    return fill(
-        "origin-kit-cors.conf", headers="\n".join(one.line for one in (_ALLOWED, *_always(cors)))
-    )
+    headers = [_ALLOWED, *_always(cors)]
+    return fill("origin-kit-cors.conf", headers=_lines(header.line for header in headers))
+
+
+def _lines(lines: Iterable[str], before: str = "") -> str:
+    """The lines of a text, each with some space before it."""
+    return "\n".join(indent(line, before) for line in lines)
 
 
 def _backend(contract: Contract, closed: bool) -> str:
     application, cors = contract.application, contract.cors
     allowed, always, before = Allowed.of(contract), _always(cors), _before(cors)
-    passed = fill("proxy.conf", proxy_s=proxy_timeout(application))
+    if closed:
+        served = fill("closed.conf", retry_after_s=RETRY_AFTER_S)
+    else:
+        served = fill("proxy.conf", proxy_s=proxy_timeout(application))
+    emptied = [f'add_header {header.header} "";' for header in (_ALLOWED, *always)]
     return fill(
         "backend.conf",
-        origins="\n".join(f"    {line}" for line in origin_lines(allowed, cors.allow_credentials)),
-        shortcuts="\n".join(indent(block, " " * 4) for block in _shortcuts(allowed, always)),
-        maps="\n".join(one.map for one in (*always, *before)),
-        before="\n".join(f"        {one.line}" for one in before),
-        emptied="\n".join(f'        add_header {one.header} "";' for one in (_ALLOWED, *always)),
+        origins=_lines(origin_lines(allowed, cors.allow_credentials), " " * 4),
+        shortcuts=_lines(_shortcuts(allowed, always), " " * 4),
+        maps=_lines(header.map for header in (*always, *before)),
+        before=_lines((header.line for header in before), " " * 8),
+        emptied=_lines(emptied, " " * 8),
         socket=places.application_socket(application.name),
         listen=listen_lines(),
         max_body_mb=application.max_body_mb,
-        application=(
-            fill("closed.conf", retry_after_s=RETRY_AFTER_S) if closed else passed
-        ).rstrip(),
+        application=served.rstrip(),
         addresses=addresses(),
         limits=limits(),
         static_url=application.static_url,
@@ -146,11 +152,13 @@ def origin_lines(allowed: Allowed, credentials: bool) -> Iterator[str]:
         return
     yield 'default "";'
     yield '"" "";'
-    yield from (f'"~^{re.escape(origin)}$" "{origin}";' for origin in allowed.origins)
-    yield from (f'"~{pattern}" $http_origin;' for pattern in allowed.nginx_patterns)
+    for origin in allowed.origins:
+        yield f'"~^{re.escape(origin)}$" "{origin}";'
+    for pattern in allowed.nginx_patterns:
+        yield f'"~{pattern}" $http_origin;'
 
 
-def _shortcuts(allowed: Allowed, always: Sequence[_Told]) -> Iterator[str]:
+def _shortcuts(allowed: Allowed, always: Sequence[_CorsHeader]) -> Iterator[str]:
     """The maps' values for each exact origin by comparison: measured, the pattern costs three times
     as much."""
     if allowed.everyone or not allowed.origins:  # everyone's map has no pattern, and another answer
@@ -160,9 +168,11 @@ def _shortcuts(allowed: Allowed, always: Sequence[_Told]) -> Iterator[str]:
         " before it gets here."
     )
     for origin in allowed.origins:
-        values = {_ALLOWED.variable: origin} | {one.variable: one.value for one in always}
-        lines = "".join(f'    set ${name} "{value}";\n' for name, value in values.items())
-        yield f'if ($http_origin = "{origin}") {{\n{lines}}}'
+        lines = [f'if ($http_origin = "{origin}") {{']
+        lines.append(f'    set ${_ALLOWED.variable} "{origin}";')
+        for header in always:
+            lines.append(f'    set ${header.variable} "{header.value}";')
+        yield "\n".join([*lines, "}"])
 
 
 def listen_lines() -> str:
@@ -182,5 +192,5 @@ def limits() -> str:
 
 
 def status_server() -> str:
-    """The server that tells what nginx has loaded."""
+    """The server that reports what nginx has loaded."""
     return fill("status.conf", status_socket=places.STATUS_SOCKET).rstrip()
