@@ -7,8 +7,7 @@ pydantic-settings makes variables of a class's fields, and settings read them fr
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -345,60 +344,3 @@ def _looked_up(reader: Lookups, one: Field) -> Any:
     if isinstance(one.default, Group):
         return one.default
     return reader.look_up(one.lookup, one.node, one.scope)
-
-
-# ------------------------------------------------------------------------------------- which class
-
-
-def configurations(names: Names) -> list[str]:
-    """The classes of django-configurations among a module's names."""
-    classes = []
-    for name, setting in names.items():
-        if isinstance(setting.value, Group) and setting.value.kind == CONFIGURATION:
-            classes.append(name)
-    return classes
-
-
-def chosen(
-    there: Sequence[str], by_scripts: Iterable[str], is_production: re.Pattern[str]
-) -> tuple[str, str]:
-    """The class to deploy with, and why; "" where none can be made out."""
-    for name in there:
-        if is_production.fullmatch(_snake_case(name)):
-            return name, "it looks like the one for production"
-    for name in by_scripts:
-        if name in there:
-            return name, f"{VARIABLE} names it"
-    if len(there) == 1:
-        return there[0], "the only one"
-    return "", ""
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def configured(names: Names, name: str) -> Names:
-    """A module's names, and over them the settings of one of its classes.
-
-    Where no class is named, it takes what all of them have in common; only a run can tell the rest.
-    """
-    chosen_names = [name] if name else configurations(names)
-    groups = [names[one].value for one in chosen_names]
-    settings: Names = {}
-    for group in groups:
-        for key, setting in _settings(group.attributes):
-            settings[key] = setting
-            if not all(_has(other, key, setting.value) for other in groups):
-                settings[key] = Setting(Computed(), setting.where)
-    return {**names, **settings}
-
-
-def _has(group: Group, key: str, value: Any) -> bool:
-    return key in group.attributes and group.attributes[key].value == value
-
-
-def _settings(attributes: Names) -> Iterator[tuple[str, Setting]]:
-    for name, setting in attributes.items():
-        if name == name.upper() and not name.startswith("_"):
-            yield name, setting

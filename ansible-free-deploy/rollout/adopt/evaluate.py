@@ -19,7 +19,15 @@ from rollout.adopt.branches import Branches, imported_module
 from rollout.adopt.calls import outside_name
 from rollout.adopt.environment import ENVIRON
 from rollout.adopt.operations import changed, operated, replaced
-from rollout.adopt.syntax import CHANGES, names_in, only_grows, parse, source_text, stored
+from rollout.adopt.syntax import (
+    CHANGES,
+    included_nodes,
+    names_in,
+    only_grows,
+    parse,
+    source_text,
+    stored,
+)
 from rollout.adopt.values import (
     AdoptError,
     Computed,
@@ -324,7 +332,7 @@ class Reader(Branches):
         """Run included files as if they stood here: whether all of them are known by name."""
         patterns: list[str] = []
         all_known = True
-        for argument in _included_nodes(node):
+        for argument in included_nodes(node):
             of_argument = self._patterns(argument, scope)
             patterns += of_argument
             all_known = all_known and bool(of_argument)
@@ -388,15 +396,3 @@ def _exported(names: Names) -> Names:
     if isinstance(listed, list) and known(listed):
         return {name: names[name] for name in names if name in listed}
     return {name: names[name] for name in names if not name.startswith("_")}
-
-
-def _included_nodes(node: ast.Call) -> list[ast.expr]:
-    """The arguments of `include`, those of `*(…)` one by one."""
-    nodes: list[ast.expr] = []
-    for argument in node.args:
-        match argument:
-            case ast.Starred(value=ast.Tuple(elts=elts) | ast.List(elts=elts)):
-                nodes += elts
-            case _:
-                nodes.append(argument)
-    return nodes

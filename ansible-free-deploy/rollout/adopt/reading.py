@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rollout.adopt import classes, headers, modules, packages, writes
+from rollout.adopt import classes, configurations, headers, modules, packages, writes
 from rollout.adopt.evaluate import Reader
 from rollout.adopt.extras import OnlyInExtra, only_in_extras
 from rollout.adopt.folder import own_files, project_folder
@@ -148,12 +148,12 @@ def _read_settings(blank: Reader, module: str, scripts: _Scripts) -> _SettingsRe
     if file:
         parse(file)
     today = blank.new_reader()
-    there = classes.configurations(today.module(module))
-    configuration, by = classes.chosen(there, scripts.configurations(), modules.PRODUCTION)
+    there = configurations.names_of(today.module(module))
+    configuration, by = configurations.chosen(there, scripts.configurations(), modules.PRODUCTION)
     why = f"; class {configuration} ({by})" if configuration else ""
 
     def settings_of(reader: Reader) -> Names:
-        return classes.configured(reader.module(module), configuration)
+        return configurations.configured(reader.module(module), configuration)
 
     debug_off = _switch_off(blank, today, settings_of)
     reader = blank.new_reader()

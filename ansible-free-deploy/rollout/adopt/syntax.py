@@ -75,3 +75,15 @@ def only_grows(node: ast.AST, name: str) -> bool:
             targets.append(part.target)
     assigned = [target.id for target in targets if isinstance(target, ast.Name)]
     return name not in assigned
+
+
+def included_nodes(node: ast.Call) -> list[ast.expr]:
+    """The arguments of django-split-settings' `include`, those of `*(…)` one by one."""
+    nodes: list[ast.expr] = []
+    for argument in node.args:
+        match argument:
+            case ast.Starred(value=ast.Tuple(elts=elts) | ast.List(elts=elts)):
+                nodes += elts
+            case _:
+                nodes.append(argument)
+    return nodes
