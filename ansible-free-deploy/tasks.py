@@ -16,7 +16,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from infra.core import errors, exits
-from rollout import commandline, outputs, report
+from rollout import commandline, outputs, report, stacks
 
 STACK = (
     "environment (default: $STACK, else $PULUMI_STACK, else the stack selected in Pulumi, else"
@@ -68,7 +68,7 @@ def verb(stopped: str = LOOKS, **more: Any) -> Callable[[Callable[..., None]], A
 def named(stack: str | None, json: bool = False) -> str:
     """The stack's name, after a first line that says which it is and what has chosen it; with
     `json` on stderr."""
-    choice = outputs.choose(stack)
+    choice = stacks.choose(stack)
     report.line(str(choice), sys.stderr if json else None)
     return choice.name
 
@@ -255,13 +255,12 @@ def ship(
 ) -> None:
     """Put a release of the application on every host and restart what serves it."""
     from rollout import deploy as deployment
-    from rollout import outputs as source
     from rollout import services, settings
     from rollout import ship as shipping
 
     moved = shipping.moving(rename_from, remove_application or [])
     found = read(stack, outputs, change=True)
-    wanted = settings.read(source.chosen_stack(found.contract.environment))
+    wanted = settings.read(stacks.chosen_stack(found.contract.environment))
     shipped = shipping.everywhere(wanted, found, moved)
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
     tell(services.notes(wanted))
@@ -397,7 +396,7 @@ def plan(
         report.line(f"hosts: {problem}", sys.stderr if json else None)
     made = infrastructure.Plan()
     if not outputs:
-        name = source.chosen_stack(stack)
+        name = stacks.chosen_stack(stack)
         made = infrastructure.plan(settings.read(name), engine)
         report.line(infrastructure.plan_text(made, name), sys.stderr if json else None)
     outcomes = deployment.everywhere(found, "plan") if found else []

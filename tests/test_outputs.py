@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from rollout import outputs, secret_values
+from rollout import outputs, secret_values, stacks
 from rollout.outputs import NotUpError, OutputsError
+from rollout.stacks import UnknownStackError
 from tests.support import stackfiles
 from tests.support.kit import FAB
 from tests.support.stackfiles import StackFile
@@ -163,7 +164,7 @@ def test_the_real_cli_tells_the_secrets_of_the_config(
         "--non-interactive",
     ]
     value = "a 'b' \"c\" ü $D \\"
-    subprocess.run([*words, "--", value], cwd=outputs.ROOT, check=True, timeout=60)
+    subprocess.run([*words, "--", value], cwd=stacks.ROOT, check=True, timeout=60)
     assert outputs.load(stack.name).secret_env == {"TOKEN": value}
 
 
@@ -228,7 +229,7 @@ def test_every_verb_refuses_another_stack_s_file(elsewhere: Path, verb: str) -> 
     file.write_text(json.dumps(CONTRACT))
     words = [FAB, verb, "--stack", "local", "--outputs", str(file)]
     done = subprocess.run(
-        words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60
+        words, cwd=stacks.ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode != 0
     assert "is the contract of stack aws-dev, and --stack says 'local'" in done.stderr
@@ -244,7 +245,7 @@ def test_a_ship_takes_the_code_of_the_file_s_stack(
     monkeypatch.setenv("STACK", "local")
     words = [FAB, "ship", "--outputs", str(file)]
     done = subprocess.run(
-        words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60
+        words, cwd=stacks.ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode != 0
     assert "there is no stack 'elsewhere'; stacks/ has" in done.stderr
@@ -290,7 +291,7 @@ def test_a_stack_of_this_machine_that_is_not_up_says_so() -> None:
 # -------------------------------------------------------------------------------------- which stack
 
 
-def select(folder: Path, workspace: object, root: Path = outputs.ROOT) -> None:
+def select(folder: Path, workspace: object, root: Path = stacks.ROOT) -> None:
     """What `pulumi stack select` leaves."""
     digest = hashlib.sha1(str(root / "Pulumi.yaml").encode()).hexdigest()
     path = folder / "pulumi" / "workspaces" / f"origin-kit-{digest}-workspace.json"
@@ -301,21 +302,23 @@ def select(folder: Path, workspace: object, root: Path = outputs.ROOT) -> None:
 def test_which_stack(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Named, else $STACK, else $PULUMI_STACK, else the one selected in Pulumi, else local; and it
     says which."""
-    assert str(outputs.choose(None)) == "stack local (the default)"
+    assert str(stacks.choose(None)) == "stack local (the default)"
     select(elsewhere, {"stack": "organization/origin-kit/gcp-dev"})
-    assert str(outputs.choose(None)) == "stack gcp-dev (selected in Pulumi)"
+    assert str(stacks.choose(None)) == "stack gcp-dev (selected in Pulumi)"
     monkeypatch.setenv("PULUMI_STACK", "organization/origin-kit/aws-staging")
-    assert str(outputs.choose(None)) == "stack aws-staging ($PULUMI_STACK)"
+    assert str(stacks.choose(None)) == "stack aws-staging ($PULUMI_STACK)"
     monkeypatch.setenv("STACK", "aws-dev")
-    assert str(outputs.choose(None)) == "stack aws-dev ($STACK)"
-    assert str(outputs.choose("gcp-prod")) == "stack gcp-prod (--stack)"
+    assert str(stacks.choose(None)) == "stack aws-dev ($STACK)"
+    assert str(stacks.choose("gcp-prod")) == "stack gcp-prod (--stack)"
     with pytest.raises(
-        OutputsError, match=r"no stack 'prod'; stacks/ has aws-dev, .*local, local-names"
+        UnknownStackError, match=r"no stack 'prod'; stacks/ has aws-dev, .*local, local-names"
     ):
-        outputs.choose("prod")
+        stacks.choose("prod")
     monkeypatch.setenv("STACK", "prod")
-    with pytest.raises(OutputsError, match=r"no stack 'prod' \(\$STACK\); stacks/ has aws-dev"):
-        outputs.choose(None)
+    with pytest.raises(
+        UnknownStackError, match=r"no stack 'prod' \(\$STACK\); stacks/ has aws-dev"
+    ):
+        stacks.choose(None)
 
 
 def test_the_selection_is_that_of_the_backend(
@@ -323,30 +326,30 @@ def test_the_selection_is_that_of_the_backend(
 ) -> None:
     """The CLI keeps one selection a backend; another backend's is none; what an older CLI wrote
     counts after it."""
-    stacks = {
+    by_backend = {
         "file://~": "organization/origin-kit/gcp-dev",
         "s3://bucket": "organization/origin-kit/aws-prod",
     }
-    select(elsewhere, {"stacks": stacks})
-    assert outputs.chosen_stack(None) == "local"
+    select(elsewhere, {"stacks": by_backend})
+    assert stacks.chosen_stack(None) == "local"
     (elsewhere / "pulumi" / "credentials.json").write_text('{"current": "file://~"}')
-    assert outputs.chosen_stack(None) == "gcp-dev"
+    assert stacks.chosen_stack(None) == "gcp-dev"
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
-    assert outputs.chosen_stack(None) == "aws-prod"
+    assert stacks.chosen_stack(None) == "aws-prod"
     monkeypatch.setenv("PULUMI_BACKEND_URL", "gs://bucket")
-    select(elsewhere, {"stacks": stacks, "stack": "gcp-staging"})
-    assert outputs.chosen_stack(None) == "gcp-staging"
+    select(elsewhere, {"stacks": by_backend, "stack": "gcp-staging"})
+    assert stacks.chosen_stack(None) == "gcp-staging"
 
 
 def test_the_selection_is_found_through_a_link(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pulumi names its file by the path that the shell shows, links and all."""
-    (elsewhere / "link").symlink_to(outputs.ROOT)
+    (elsewhere / "link").symlink_to(stacks.ROOT)
     select(elsewhere, {"stack": "aws-prod"}, elsewhere / "link")
-    assert outputs.chosen_stack(None) == "local"
+    assert stacks.chosen_stack(None) == "local"
     monkeypatch.setenv("PWD", str(elsewhere / "link" / "docs"))
-    assert outputs.chosen_stack(None) == "aws-prod"
+    assert stacks.chosen_stack(None) == "aws-prod"
 
 
 @pytest.mark.parametrize(
@@ -356,7 +359,7 @@ def test_a_workspace_file_that_tells_nothing_selects_nothing(
     elsewhere: Path, workspace: str
 ) -> None:
     select(elsewhere, workspace)
-    assert outputs.chosen_stack(None) == "local"
+    assert stacks.chosen_stack(None) == "local"
 
 
 @pytest.mark.skipif(shutil.which("pulumi") is None, reason="the pulumi CLI is not on PATH")
@@ -373,14 +376,14 @@ def test_what_the_cli_selects_is_chosen(
     whole = {"version": 3, "checkpoint": {"stack": f"organization/origin-kit/{stack.name}"}}
     state.write_text(json.dumps(whole))
     words = ["pulumi", "stack", "select", stack.name, "--non-interactive"]
-    subprocess.run(words, cwd=outputs.ROOT, check=True, timeout=60)
-    assert str(outputs.choose(None)) == f"stack {stack.name} (selected in Pulumi)"
+    subprocess.run(words, cwd=stacks.ROOT, check=True, timeout=60)
+    assert str(stacks.choose(None)) == f"stack {stack.name} (selected in Pulumi)"
 
 
 def first_line(*words: str) -> str:
     """The line that names the stack, of a verb that goes no further: nothing is up."""
     done = subprocess.run(
-        [FAB, *words], cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60
+        [FAB, *words], cwd=stacks.ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 1 and "run `fab up" in done.stderr, done.stdout + done.stderr
     return next(
@@ -391,7 +394,7 @@ def first_line(*words: str) -> str:
 def fab_plan() -> str:
     """A plan of a stack that is not up is one all the same."""
     return subprocess.run(
-        [FAB, "plan"], cwd=outputs.ROOT, capture_output=True, text=True, check=True, timeout=60
+        [FAB, "plan"], cwd=stacks.ROOT, capture_output=True, text=True, check=True, timeout=60
     ).stdout
 
 
@@ -408,7 +411,7 @@ def test_every_verb_names_its_stack_and_what_chose_it(elsewhere: Path, verb: str
 def test_what_other_programs_read_has_the_name_on_stderr(elsewhere: Path) -> None:
     for words in (["outputs"], ["status", "--json"], ["deploy", "--json"]):
         done = subprocess.run(
-            [FAB, *words], cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60
+            [FAB, *words], cwd=stacks.ROOT, capture_output=True, text=True, check=False, timeout=60
         )
         assert done.stdout == ""
         assert done.stderr.startswith("stack local (the default)\n")
@@ -458,7 +461,7 @@ def test_a_deploy_stops_where_other_infrastructure_is_needed(
     assert found.contract.application.workers == 5
     words = [FAB, "deploy", "--stack", stack.name]
     done = subprocess.run(
-        words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60
+        words, cwd=stacks.ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode != 0
     assert done.stderr.splitlines() == [
@@ -540,7 +543,7 @@ def test_every_mistake_of_the_config_stops_what_goes_by_it(
     stack.edit(workers="many", max_age_s=-1, extra_origins=["nonsense"], wrokers=3)
     words = [FAB, verb, "--stack", stack.name]
     done = subprocess.run(
-        words, cwd=outputs.ROOT, capture_output=True, text=True, check=False, timeout=60
+        words, cwd=stacks.ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode != 0
     for key in ("workers", "max_age_s", "extra_origins", "wrokers"):

@@ -7,12 +7,10 @@ Outputs are read from a file backend's checkpoint or asked of the Pulumi CLI, wh
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import sha1
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -24,9 +22,9 @@ from infra.core.owner import Owner, owner_of, take
 from infra.core.rules import quote
 from infra.core.settings import SettingsError
 from infra.core.topology import ROLES
+from rollout.stacks import PROJECT, ROOT, backend_url, chosen_stack
 
-ROOT = Path(__file__).resolve().parents[2]
-PROJECT = "origin-kit"
+__all__ = ["PROJECT", "ROOT", "ContractError", "chosen_stack"]
 
 
 class OutputsError(KitError):
@@ -39,92 +37,6 @@ class NotUpError(OutputsError):
     """The stack is known, and nothing of it has been made."""
 
     exit_status = exits.WRONG
-
-
-def stack_names() -> list[str]:
-    """Every stack that has a config file in stacks/."""
-    return sorted(
-        path.name.split(".", 1)[1].removesuffix(".yaml")
-        for path in (ROOT / "stacks").glob("Pulumi.*.yaml")
-    )
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A stack, and what has chosen it."""
-
-    name: str
-    source: str
-
-    def __str__(self) -> str:
-        return f"stack {self.name} ({self.source})"
-
-
-def choose(name: str | None) -> Choice:
-    """`name`, else $STACK, else what Pulumi would take ($PULUMI_STACK, then the selected stack),
-    else `local`.
-
-    Raises OutputsError for an unknown one, which names who has chosen it.
-    """
-    chosen = next(choice for choice in _choices(name) if choice.name)
-    if chosen.name not in stack_names():
-        whose = "" if name else f" ({chosen.source})"
-        raise OutputsError(
-            f"there is no stack {quote(chosen.name)}{whose}; stacks/ has {', '.join(stack_names())}"
-        )
-    return chosen
-
-
-def chosen_stack(name: str | None) -> str:
-    """The name of the stack that `choose` chooses."""
-    return choose(name).name
-
-
-def _choices(name: str | None) -> Iterator[Choice]:
-    yield Choice(name or "", "--stack")
-    yield Choice(os.environ.get("STACK", ""), "$STACK")
-    yield Choice(os.environ.get("PULUMI_STACK", "").rsplit("/", 1)[-1], "$PULUMI_STACK")
-    yield Choice(_selected(), "selected in Pulumi")
-    yield Choice("local", "the default")
-
-
-def _selected() -> str:
-    """What `pulumi stack select` wrote for the backend of now; empty where it wrote nothing."""
-    for folder in _project_folders():
-        project_file = str(folder / "Pulumi.yaml").encode()
-        name = f"{PROJECT}-{sha1(project_file, usedforsecurity=False).hexdigest()}"
-        try:
-            workspace = json.loads(
-                (_pulumi_home() / "workspaces" / f"{name}-workspace.json").read_text()
-            )
-            by_backend = workspace.get("stacks") or {}
-            chosen = by_backend.get(_backend_url()) or workspace.get(
-                "stack"
-            )  # the second is what older CLIs wrote
-        except (OSError, ValueError, AttributeError):
-            continue
-        if chosen:
-            return str(chosen).rsplit("/", 1)[-1]
-    return ""
-
-
-def _project_folders() -> Iterator[Path]:
-    """Where this checkout is, first as the shell names it: Pulumi doesn't resolve links in the
-    names of its files."""
-    here = Path(os.environ.get("PWD", "/"))
-    yield from (folder for folder in (here, *here.parents) if folder != ROOT and _is_root(folder))
-    yield ROOT
-
-
-def _is_root(folder: Path) -> bool:
-    try:
-        return folder.is_absolute() and folder.samefile(ROOT)
-    except OSError:
-        return False
-
-
-def _pulumi_home() -> Path:
-    return Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
 
 
 @dataclass(frozen=True)
@@ -149,12 +61,11 @@ class Outputs:
     @property
     def notes(self) -> list[str]:
         """What a person has to know of these outputs, a line each."""
-        stack = self.contract.environment
-        waits = [
-            f"{one}: needs other infrastructure: run `fab up --stack {stack}`"
-            for one in self.pending
-        ]
-        return [self.problem, *waits] if self.problem else waits
+        lines = [self.problem] if self.problem else []
+        cure = f"run `fab up --stack {self.contract.environment}`"
+        for change in self.pending:
+            lines.append(f"{change}: needs other infrastructure: {cure}")
+        return lines
 
 
 def read(stack: str | None, file: str | None = None) -> Contract:
@@ -196,9 +107,10 @@ def ready(found: Outputs) -> Outputs:
     if not found.pending:
         return found
     stack = found.contract.environment
+    changes = "\n".join(f"  {change}" for change in found.pending)
     raise OutputsError(
         f"stacks/Pulumi.{stack}.yaml needs other infrastructure: run `fab up --stack {stack}`;"
-        " nothing was changed\n" + "\n".join(f"  {one}" for one in found.pending)
+        f" nothing was changed\n{changes}"
     )
 
 
@@ -233,15 +145,12 @@ def _secrets_in_config(stack: str) -> dict[str, str]:
     names = [key.removeprefix(prefix) for key in stack_values(ROOT, stack)]
     if not any(name.startswith("env.") for name in names):
         return {}
-    config = _ask_cli("config", stack=stack)
     start = f"{prefix}env."
-    return _secrets(
-        {
-            key.removeprefix(start): one["value"]
-            for key, one in config.items()
-            if key.startswith(start)
-        }
-    )
+    values = {}
+    for key, entry in _ask_cli("config", stack=stack).items():
+        if key.startswith(start):
+            values[key.removeprefix(start)] = entry["value"]
+    return _secrets(values)
 
 
 def _of_stack(stack: str) -> Outputs:
@@ -251,7 +160,7 @@ def _of_stack(stack: str) -> Outputs:
         return replace(found, infrastructure={"cloud": "local", **found.infrastructure})
     if _is_local(stack):
         raise _not_up(stack)
-    login = _backend_url()
+    login = backend_url()
     if login.startswith("file://"):
         base = Path(unquote(urlsplit(login).path.replace("/~", str(Path.home()), 1)))
         return _from_checkpoint(base / ".pulumi" / "stacks" / PROJECT / f"{stack}.json", stack)
@@ -392,29 +301,16 @@ def _outputs_in(checkpoint: Path) -> Json:
     """The stack's outputs in its state; none where it has none yet."""
     try:
         latest = _load(checkpoint).get("checkpoint", {}).get("latest") or {}
-        every = [
-            resource
-            for resource in latest.get("resources") or ()
-            if resource["type"] == "pulumi:pulumi:Stack"
-        ]
-        return dict(every[0].get("outputs") or {}) if every else {}
+        for resource in latest.get("resources") or ():
+            if resource["type"] == "pulumi:pulumi:Stack":
+                return dict(resource.get("outputs") or {})
+        return {}
     except (AttributeError, KeyError, TypeError, ValueError) as problem:
         if isinstance(problem, OutputsError):
             raise
         raise OutputsError(
             f"{checkpoint}: not a state that Pulumi wrote ({problem!r}); see docs/state.md"
         ) from None
-
-
-def _backend_url() -> str:
-    if url := os.environ.get("PULUMI_BACKEND_URL"):
-        return url
-    try:
-        return str(
-            json.loads((_pulumi_home() / "credentials.json").read_text()).get("current") or ""
-        )
-    except (OSError, ValueError):
-        return ""
 
 
 def _from_cli(stack: str) -> Outputs:
@@ -438,10 +334,9 @@ def _ask_cli(*words: str, stack: str) -> Json:
     if done.returncode and "no stack named" in done.stderr:
         raise _not_up(stack)
     if done.returncode:
+        reasons = done.stderr.strip().splitlines() or ["no reason given"]
         raise OutputsError(
-            f"`{' '.join(command)}` failed:"
-            f" {done.stderr.strip().splitlines()[-1:] or ['no reason given']}",
-            exit_status=exits.UNREACHABLE,
+            f"`{' '.join(command)}` failed: {reasons[-1]}", exit_status=exits.UNREACHABLE
         )
     try:
         return dict(json.loads(done.stdout))
@@ -450,9 +345,6 @@ def _ask_cli(*words: str, stack: str) -> Json:
             f"`{' '.join(command)}` did not print JSON ({problem}); run it by hand",
             exit_status=exits.UNREACHABLE,
         ) from None
-
-
-__all__ = ["ContractError", "OutputsError", "chosen_stack", "kit_checkpoint", "read", "stack_names"]
 
 
 def recorded(stack: str) -> Contract | None:
