@@ -207,21 +207,21 @@ def changes(project: Project, values: Mapping[str, Any]) -> list[tuple[str, str,
     `values` are all keys of the stack's config.
     """
     rows = []
-    for setting in (*TABLE, *GONE):
+    for setting in TABLE:
         change = _change(project, setting, values)
         if change:
             where = project.get(setting).where
             rows.append((project.name(setting), *change, where))
+    for setting in GONE:
+        if setting in project.names:
+            gone = project.get(setting)
+            rows.append((setting, project.said(gone.value), "gone", gone.where))
     return rows
 
 
 def _change(project: Project, setting: str, values: Mapping[str, Any]) -> tuple[str, str] | None:
     """The value now and the value then; None where it stays."""
     value = project.get(setting).value
-    if setting in GONE:
-        if setting not in project.names:
-            return None
-        return project.said(value), "gone"
     unchanged, template = TABLE[setting]
     by_stack = values.get(template.strip("{}"))
     if value in (None, unchanged, by_stack) or setting == "LOGGING":
