@@ -60,7 +60,7 @@ def test_apt_sources_are_read_in_both_formats(tmp_path: Path) -> None:
 
 
 def test_a_subnet_overlaps_nothing_that_is_taken() -> None:
-    """Whatever the host uses already, the subnet lies beside it, and it is the same one every
+    """Whatever the host uses already, the subnet does not overlap it, and it is the same one every
     time."""
     first = networks.free_subnet("a", [])
     assert IPv4Network(first).subnet_of(networks.RANGE)

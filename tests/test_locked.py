@@ -1,5 +1,5 @@
 """What is locked is what is installed, format by format, against indexes on loopback: ours, and a
-stranger's."""
+third party's."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ours() -> Iterator[Index]:
 
 @pytest.fixture
 def public(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    """The index that this machine is set up with. A stranger has put a `pricing` there as well."""
+    """The index that this machine is set up with. A third party has a `pricing` there as well."""
     with serving() as index:
         for version in ("98.0", "99.0"):
             index.put("pricing", version, "ours = False")
@@ -147,8 +147,8 @@ def test_the_docs_name_the_formats_that_are_tested_here() -> None:
 def test_a_lock_s_own_index_is_the_only_one_asked(
     tmp_path: Path, ours: Index, public: Index, form: str
 ) -> None:
-    """What the lock names comes from where the lock says; the stranger's package is not even asked
-    for."""
+    """What the lock names comes from where the lock says; the third party's package is not
+    even asked for."""
     wanted = hashes(ours)
     built = build(project(tmp_path / "p", **lock(form, ours, wanted)))
     assert digests(built)["pricing"] == wanted["pricing"]
@@ -167,7 +167,7 @@ def test_another_hash_than_the_lock_s_is_refused(tmp_path: Path, ours: Index, fo
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_package_that_was_published_anew_is_refused(
+def test_a_package_that_was_published_again_is_refused(
     tmp_path: Path, ours: Index, form: str
 ) -> None:
     """The same name and version, other content: the lock was made of the one before."""
@@ -178,8 +178,8 @@ def test_a_package_that_was_published_anew_is_refused(
 
 
 def test_a_list_s_own_index_is_the_one_asked(tmp_path: Path, ours: Index, public: Index) -> None:
-    """uv would take the index of its environment first; without hashes the stranger's newer package
-    would win."""
+    """uv would take the index of its environment first; without hashes the third party's newer
+    package would win."""
     text = f"--index-url {ours.url}\npricing\ngunicorn\ndjango-cors-headers\n"
     built = build(project(tmp_path / "p", **{"requirements.txt": text}))
     assert digests(built)["pricing"] == hashes(ours)["pricing"]
@@ -396,7 +396,7 @@ def workspace(top: Path, locked: bool = True) -> Path:
 
 def test_the_lock_of_a_workspace_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The package of that name is the workspace's, whatever the index has, and nothing is left
-    beside its source. Asks the real index."""
+    next to its source. Asks the real index."""
     member = workspace(tmp_path / "ws")
     said: list[str] = []
     built = build(member, said)
@@ -629,7 +629,7 @@ def test_a_keyring_is_asked_where_uv_or_pip_is_told_to(
     form: str,
     way: str,
 ) -> None:
-    """Whichever of the two is told, both let themselves in; the password is nowhere afterwards."""
+    """Whichever of the two is set to it, both log in; the password is nowhere afterwards."""
     with serving(f"ada:{PASSWORD}") as index:
         with_user = f"http://ada@{index.address}/simple"
         files = {
@@ -817,8 +817,8 @@ def test_an_old_wheel_may_have_a_newer_version_without_one() -> None:
 
 
 def test_building_is_not_offered_for_what_is_compiled(tmp_path: Path, ours: Index) -> None:
-    """All that has no wheel is told at once; only what may be pure Python can be allowed; a file
-    that names it too, or is read already, is no way out."""
+    """All that has no wheel is reported at once; only what may be pure Python can be allowed; a
+    file that names it too, or is read already, is no way out."""
     for name in ("uwsgi", "promise", "pglocks"):
         ours.files[f"{name}-1.0.tar.gz"] = b"x"
     files = {

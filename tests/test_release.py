@@ -522,7 +522,7 @@ def test_the_kit_s_own_needs_come_along(tmp_path: Path) -> None:
 
 def source_package(folder: Path, pinned: str, extension: bool = False) -> str:
     """An sdist, pure or with a part to be compiled, and requirements that name it; its build asks
-    the real index, and leaves a file `built` beside it."""
+    the real index, and leaves a file `built` next to it."""
     name = "origin_kit_tests_only"
     top = folder / f"{name}-1.0"
     top.mkdir()
@@ -813,7 +813,7 @@ def test_no_folder(tmp_path: Path) -> None:
 
 
 def test_no_manage_py(tmp_path: Path) -> None:
-    """A folder above the project is told which one was meant."""
+    """A folder above the project gets the name of the one that was meant."""
     project(tmp_path / "top/site")
     with pytest.raises(ReleaseError, match=r"has no manage\.py, .*did you mean top/site\?"):
         release.local(tmp_path / "top")

@@ -213,7 +213,7 @@ def test_a_hash_of_the_lock_is_held_to_before_anything_is_built(
 
 @pytest.mark.parametrize("lock", ["uv.lock", "pylock.toml"])
 def test_the_source_of_a_lock_is_built(tmp_path: Path, index: Index, lock: str) -> None:
-    """It is from the address in the lock; published anew, it is refused and no machine is made."""
+    """It is from the address in the lock; published again, it is refused and no machine is made."""
     index.files["fast-1.0.tar.gz"] = sdist(
         "fast", **{"PKG-INFO": "Metadata-Version: 2.2\nName: fast\nVersion: 1.0\n"}
     )
@@ -366,7 +366,7 @@ def test_the_first_reason_is_found(said: str, reason: str) -> None:
 def test_another_wheel_than_the_one_asked_for_is_refused(
     tmp_path: Path, answer: str, why: str
 ) -> None:
-    """The build is a stranger's: neither its file's name nor what it holds is taken as it is."""
+    """The build is third-party code: neither its file's name nor its content is trusted."""
 
     class Liars(Machines):
         def build(self, script: str, given: dict[str, Path], out: Path) -> None:
