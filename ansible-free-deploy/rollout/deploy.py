@@ -398,15 +398,14 @@ def _state(outcome: Outcome) -> str:
     if line.get("result") != "rolled back":
         return verdict
     back = f"its {WHAT[outcome.role]} was rolled back from release {line['previous'] or 'unknown'}"
-    return (
-        f"{'configuration ' if verdict == AS_WANTED else ''}{verdict}; {back}: `fab ship` ships"
-        " what is here"
-    )
+    if as_wanted(outcome):
+        verdict = f"configuration {verdict}"
+    return f"{verdict}; {back}: `fab ship` ships what is here"
 
 
 def as_wanted(outcome: Outcome) -> bool:
     """Whether a host holds and runs what the contract says."""
-    return _verdict(outcome.result) == AS_WANTED
+    return not _problems(outcome.result)
 
 
 def would_change(outcome: Outcome) -> bool:
@@ -419,9 +418,14 @@ def would_change(outcome: Outcome) -> bool:
 def _verdict(result: Json) -> str:
     """What is not as it should be, each with its cure; the first thing about the configuration, and
     the release."""
+    return "; ".join(_problems(result)) or AS_WANTED
+
+
+def _problems(result: Json) -> list[str]:
+    """What differs from the contract, each with its cure; empty where nothing does."""
     changed = _release_changed(result.get("release_changed", []), _release(result))
-    found = [_configuration(result), changed, _to_ship(result)]
-    return "; ".join(filter(None, found)) or AS_WANTED
+    texts = [_configuration(result), changed, _to_ship(result)]
+    return [text for text in texts if text]
 
 
 def _configuration(result: Json) -> str:
