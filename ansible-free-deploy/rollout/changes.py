@@ -111,11 +111,9 @@ class Change:
         """What a person has to know before they agree."""
         if self.loses:
             return "what it holds is lost"
-        return (
-            "it is stopped for a minute or two, and answers nothing; its data stays"
-            if self.stops
-            else ""
-        )
+        if self.stops:
+            return "it is stopped for a minute or two, and answers nothing; its data stays"
+        return ""
 
     def __str__(self) -> str:
         why = f": {', '.join(self.keys)} changed" if self.keys else ""
@@ -165,14 +163,15 @@ def _reasons(step: Mapping[str, Any]) -> list[str]:
     """The inputs that say so: named by the provider, else those that differ."""
     if named := step.get("replaceReasons") or step.get("diffReasons"):
         return [str(key) for key in named]
-    before, after = (
-        ((step.get(state) or {}).get("inputs") or {}) for state in ("oldState", "newState")
-    )
+    before = (step.get("oldState") or {}).get("inputs") or {}
+    after = (step.get("newState") or {}).get("inputs") or {}
     if not before or not after:
         return []
-    return sorted(
-        key for key in after if not key.startswith("__") and before.get(key) != after[key]
-    )
+    reasons = []
+    for key, value in after.items():
+        if not key.startswith("__") and before.get(key) != value:
+            reasons.append(key)
+    return sorted(reasons)
 
 
 def _verb(steps: Collection[str]) -> str:
@@ -183,7 +182,9 @@ def _verb(steps: Collection[str]) -> str:
         return "replace"
     if steps <= {"create"}:
         return "create"
-    return "update" if steps <= {"update", "create"} else "delete"
+    if steps <= {"update", "create"}:
+        return "update"
+    return "delete"
 
 
 @dataclass(frozen=True)
@@ -197,11 +198,12 @@ class Allowed:
 
 def refused(found: Sequence[Change], allowed: Allowed) -> list[Change]:
     """What loses data or stops a host, and was not allowed by name."""
-    return [
-        change
-        for change in found
-        if change.asks and change.name not in getattr(allowed, change.option)
-    ]
+    not_allowed = []
+    for change in found:
+        names = getattr(allowed, change.option) if change.asks else ()
+        if change.asks and change.name not in names:
+            not_allowed.append(change)
+    return not_allowed
 
 
 def flags(found: Iterable[Change]) -> str:
