@@ -137,6 +137,7 @@ def up(
     Resources with data are replaced or deleted, and hosts are stopped for a while, only after a
     question, or where --allow-replace, --allow-delete or --allow-stop names them.
     """
+    from on_host import protocol
     from rollout import (
         changes,
         check,
@@ -161,7 +162,7 @@ def up(
     contract = found.contract
     ready.wait(contract)
     shipped = ship.everywhere(wanted, found, moved)
-    outcomes = deploy.everywhere(found, "deploy")
+    outcomes = deploy.everywhere(found, protocol.DEPLOY)
     report.line("\n" + deploy.summary(contract, outcomes))
     report.line(check.where_to_look(contract, check.from_here(contract)))
     if unsaved := check.unsaved(wanted):
@@ -254,6 +255,7 @@ def ship(
     remove_application: list[str] | None = None,
 ) -> None:
     """Put a release of the application on every host and restart what serves it."""
+    from on_host import protocol
     from rollout import deploy as deployment
     from rollout import services, settings
     from rollout import ship as shipping
@@ -267,7 +269,9 @@ def ship(
     # What runs under the old name has stopped: the configuration under the new one belongs to
     # the move.
     if moved:
-        report.line(deployment.summary(found.contract, deployment.everywhere(found, "deploy")))
+        report.line(
+            deployment.summary(found.contract, deployment.everywhere(found, protocol.DEPLOY))
+        )
 
 
 @verb(
@@ -294,6 +298,7 @@ def deploy(
 
     Only services that run an older configuration are restarted.
     """
+    from on_host import protocol
     from rollout import deploy as deployment
 
     started = time.monotonic()
@@ -301,7 +306,7 @@ def deploy(
     found = read(stack, outputs, json, change=True, apply=True)
     with report.silenced(json):
         outcomes = deployment.everywhere(
-            found, "deploy", batch=batch, restart=restart, wait_s=limit
+            found, protocol.DEPLOY, batch=batch, restart=restart, wait_s=limit
         )
     if json:
         report.line(deployment.as_json(outcomes))
@@ -385,6 +390,7 @@ def plan(
 
     Writes nothing. With --outputs FILE there is no infrastructure to compare with.
     """
+    from on_host import protocol
     from rollout import deploy as deployment
     from rollout import infrastructure, settings
     from rollout import outputs as source
@@ -399,7 +405,7 @@ def plan(
         name = stacks.chosen_stack(stack)
         made = infrastructure.plan(settings.read(name), engine)
         report.line(infrastructure.plan_text(made, name), sys.stderr if json else None)
-    outcomes = deployment.everywhere(found, "plan") if found else []
+    outcomes = deployment.everywhere(found, protocol.PLAN) if found else []
     report.line(
         deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes))
     )
@@ -414,10 +420,11 @@ def status(
     _: Context, stack: str | None = None, outputs: str | None = None, json: bool = False
 ) -> None:
     """Show what every host holds and runs, and whether that is the contract."""
+    from on_host import protocol
     from rollout import deploy as deployment
 
     found = read(stack, outputs, json, strict=False)
-    outcomes = deployment.everywhere(found, "status")
+    outcomes = deployment.everywhere(found, protocol.STATUS)
     report.line(deployment.as_json(outcomes) if json else deployment.status_table(outcomes))
     if found.problem:
         raise Exit(code=exits.USAGE)
@@ -433,9 +440,10 @@ def history(
 
     It marks the generations and releases that a rollback can go to.
     """
+    from on_host import protocol
     from rollout import deploy as deployment
 
-    outcomes = deployment.everywhere(read(stack, outputs, json, strict=False), "history")
+    outcomes = deployment.everywhere(read(stack, outputs, json, strict=False), protocol.HISTORY)
     report.line(
         deployment.as_json(outcomes)
         if json
@@ -455,11 +463,12 @@ def logs(
 
     They are in the order of time: nginx's requests and errors, and the application's log.
     """
+    from on_host import protocol
     from rollout import deploy as deployment
 
     only = deployment.role_of(role)
     for outcome in deployment.everywhere(
-        read(stack, outputs, strict=False), "logs", only=only, count=lines
+        read(stack, outputs, strict=False), protocol.LOGS, only=only, count=lines
     ):
         report.line(f"{outcome.host.name}\n{outcome.result['text'].rstrip()}")
 

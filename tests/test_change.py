@@ -12,10 +12,14 @@ from typing import Any
 import pytest
 
 from infra.core.contract import Contract, Host, Json
+from on_host import protocol
+from on_host.protocol import Verb
 from rollout import change
 from rollout.change import ChangeError
 from rollout.hosts import AGAIN, SAME_COMMAND, HostError, LostError
 from tests.test_outputs import CONTRACT
+
+DEPLOY: Verb[Any, Any] = protocol.DEPLOY
 
 
 def host(name: str) -> Host:
@@ -30,7 +34,7 @@ class Session:
     ) -> None:
         self.host, self.questions, self.ends = host, questions, ends
 
-    def run(self, _orders: Json, *, on_gate: Callable[[str], str], **_: Any) -> Json:
+    def ask(self, _verb: str, _orders: Json, *, on_gate: Callable[[str], str], **_: Any) -> Json:
         for question in self.questions:
             on_gate(question)
         return self.ends(self.host)
@@ -48,7 +52,7 @@ def carried_out(questions: tuple[str, ...], ends: Callable[[Host], Json]) -> Hos
     """The failure of a change of one host that goes like this."""
 
     def one(_role: str, host: Host, turn: change.Turn) -> Json:
-        return turn.run(Session(host, questions, ends), {})  # type: ignore[arg-type]
+        return turn.run(Session(host, questions, ends), DEPLOY, {})  # type: ignore[arg-type]
 
     (found,) = change.carry_out(Contract.from_json(CONTRACT), [("backend", host("backend-1"))], one)
     assert isinstance(found, HostError)
@@ -106,7 +110,7 @@ class Stoppable:
     def close(self) -> None:
         self.closed.set()
 
-    def run(self, _orders: Json, *, on_gate: Callable[[str], str], **_: Any) -> Json:
+    def ask(self, _verb: str, _orders: Json, *, on_gate: Callable[[str], str], **_: Any) -> Json:
         return self.goes_on(self, on_gate)
 
 
@@ -135,7 +139,7 @@ def stopped(names: list[str], goes_on: Callable[..., Json], **more: Any) -> chan
                 assert turn.coordinator._moved.wait_for(lambda: turn.coordinator.outcome, 30)
             return goes_on(session, ask)
 
-        return turn.run(Stoppable(host, then), {})  # type: ignore[arg-type]
+        return turn.run(Stoppable(host, then), DEPLOY, {})  # type: ignore[arg-type]
 
     pairs = [(name.partition("-")[0], host(name)) for name in names]
     with pytest.raises(change.Stopped) as caught:
@@ -190,7 +194,8 @@ def test_no_host_gets_orders_after_the_interrupt() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         with turn.coordinator._moved:
             assert turn.coordinator._moved.wait_for(lambda: turn.coordinator.outcome, 30)
-        return turn.run(Stoppable(host, lambda *_: given.append(host) or {}), {})  # type: ignore[arg-type,func-returns-value]
+        there = Stoppable(host, lambda *_: given.append(host) or {})  # type: ignore[func-returns-value]
+        return turn.run(there, DEPLOY, {})  # type: ignore[arg-type]
 
     with pytest.raises(change.Stopped, match="run `fab rollback --release --to b1`"):
         change.carry_out(

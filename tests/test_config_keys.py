@@ -292,7 +292,9 @@ def asked_to_ship(one: outputs.Outputs, other: outputs.Outputs) -> set[str]:
             "diff": {},
             "to_ship": changes,
         }
-        outcome = deploy.Outcome(role, Host(role, "192.0.2.1", 22, "deploy", ()), result)
+        outcome: deploy.Outcome[Any] = deploy.Outcome(
+            role, Host(role, "192.0.2.1", 22, "deploy", ()), result
+        )
         assert deploy.as_wanted(outcome) == (not changes)
         assert deploy.would_change(outcome) == bool(changes)
         keys = {change.partition(":")[0] for change in changes}

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ Line = tuple[str, str, str]
 MADE = {"at": "2026-11-23T12:00:00+0000", "seconds": 1.0, "who": "ada@x"}
 
 
-def look(name: str, current: str, kept: list[str], *lines: Line, **ships: object) -> Outcome:
+def look(name: str, current: str, kept: list[str], *lines: Line, **ships: object) -> Outcome[Any]:
     """A host's history; lines are (deploy, generation, result), the last first. `ships` as the host
     tells of them."""
     deploys = [
@@ -164,7 +165,7 @@ def test_history_shows_ships_with_their_commit() -> None:
 
 def test_status_shows_code_that_was_rolled_back() -> None:
     """As the contract says is the configuration, then; that is nothing wrong."""
-    result = {
+    result: Any = {
         "generation": "g",
         "release": "/opt/shop/releases/91bc",
         "revision": "c1",
@@ -179,7 +180,7 @@ def test_status_shows_code_that_was_rolled_back() -> None:
     assert table.splitlines()[1].split()[3:5] == ["91bc", "c1"] and table.endswith(
         "  as the contract says"
     )
-    back = Outcome(
+    back: Outcome[Any] = Outcome(
         "frontend", host, {**result, "last_ship": {"result": "rolled back", "previous": "3f2a"}}
     )
     assert (

@@ -10,6 +10,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from invoke.exceptions import Exit
@@ -341,7 +342,7 @@ def test_status_and_plan_tell_a_host_that_is_as_wanted(
 ) -> None:
     """`fab status` is 1 for a service that does not run; `fab plan --check` is 1 for what `fab up`
     would change."""
-    outcome = Outcome("backend", host("backend-1"), {**WELL, **more})
+    outcome: Outcome[Any] = Outcome("backend", host("backend-1"), {**WELL, **more})
     assert (as_wanted(outcome), would_change(outcome)) == (well, changes)
 
 

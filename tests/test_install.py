@@ -22,7 +22,7 @@ import tarfile
 import tempfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ class Machine:
             return [row[0] for row in database.execute("select release from seen")]
 
     def run(
-        self, orders: dict[str, Any], blob: bytes = b"", *, hang_up: bool = False
+        self, orders: Mapping[str, Any], blob: bytes = b"", *, hang_up: bool = False
     ) -> dict[str, Any]:
         """The result, or the error, of one exec; `said` and `status` tell the rest. The operator
         stays on the line, unless it is to `hang_up` behind the last byte."""
@@ -158,7 +158,7 @@ class Machine:
         result: dict[str, Any] = last.get("result", last)
         return {key: value for key, value in result.items() if key not in ("phases", "seconds")}
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Any:
         return self.run({"verb": "facts", "app": "shop"})
 
     def ship(self, built: Release, **more: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -586,13 +587,14 @@ def test_credentials_work_as_in_uv_and_pip_and_stay_here(
         said: list[str] = []
         built = build(project(tmp_path / "p", **files), said)
         assert built.wheels
-        archive = built.archive({"releases": [], "venvs": []}, lambda *_: None)
+        facts: Any = {"releases": [], "venvs": []}
+        archive = built.archive(facts, lambda *_: None)
         assert archive
         monkeypatch.delenv("NETRC", raising=False)
         for path in (tmp_path / "cache").rglob("*"):
             if path.is_file() and path.suffix in ("", ".json", ".txt", ".toml"):
                 assert PASSWORD not in path.read_text(errors="replace"), path
-        orders = built.orders({"releases": [], "venvs": []}, "shop", "ada", archive=archive)
+        orders = built.orders(facts, "shop", "ada", archive=archive)
         assert PASSWORD not in "".join([*said, *capfd.readouterr(), str(orders), repr(built)])
 
 

@@ -46,7 +46,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Answer]], None]:
             answer = left.pop(0) if len(left) > 1 else left[0]
             if isinstance(answer, Exception):
                 raise answer
-            yield SimpleNamespace(host=host, run=lambda *_: {"text": answer})
+            yield SimpleNamespace(host=host, ask=lambda *_: {"text": answer})
 
         monkeypatch.setattr(hosts, "session", session)
 

@@ -27,7 +27,7 @@ def ship(deploy: str, release: str, previous: str | None, hour: int = 12, **more
     }
 
 
-def look(name: str, *lines: Line, kept: str = "", **migrations: list[str]) -> Outcome:
+def look(name: str, *lines: Line, kept: str = "", **migrations: list[str]) -> Outcome[Any]:
     """A host that has been shipped to, the last first; `kept` names releases that are still
     there."""
     current = lines[0]["release"] if lines else None
@@ -45,7 +45,7 @@ def look(name: str, *lines: Line, kept: str = "", **migrations: list[str]) -> Ou
     return Outcome(name.split("-")[0], Host(name, "203.0.113.1", 22, "deploy", ()), result)
 
 
-def ways(*looks: Outcome, to: str | None = None) -> dict[str, str]:
+def ways(*looks: Outcome[Any], to: str | None = None) -> dict[str, str]:
     found = rollback.to_release(looks, to) if to else rollback.to_before_the_last_ship(looks)
     return {way.host.name: way.to for way in found}
 
@@ -99,7 +99,7 @@ def test_a_rollback_is_taken_back_by_the_next() -> None:
     ],
 )
 def test_nothing_to_go_back_to_is_an_error_with_a_next_step(
-    looks: list[Outcome], said: str
+    looks: list[Outcome[Any]], said: str
 ) -> None:
     with pytest.raises(RollbackError, match=said):
         rollback.to_before_the_last_ship(looks)

@@ -36,30 +36,42 @@ class _Basic(TypedDict):
     who: str
 
 
-class Orders(_Basic, total=False):
+class ChangeOrders(TypedDict, total=False):
+    """What all hosts of one change are ordered alike."""
+
+    deploy: str  # id of the transaction
+    together: bool  # other hosts take part
+    moving: dict[str, str]  # a ship: name of another application → "renamed" or "removed"
+    replacement: str  # id of the replacement that is under way
+    # For tests alone.
+    die_at: str | None
+    silence_s: float
+    limit_s: int
+    workers_s: int
+
+
+class LoginOrders(TypedDict, total=False):
+    """The part of a deploy's orders that `logins.py` reads."""
+
+    logins: Logins
+
+
+class Orders(_Basic, ChangeOrders, LoginOrders, total=False):
     """What the orders of any verb may hold."""
 
     verb: str
     role: str  # "backend" or "frontend"
     user: str  # of the application, where it is not `app`
     commit: str | None  # of the kit, for the audit; of the application in a ship
-    deploy: str  # id of the transaction
-    together: bool  # other hosts take part
     wait_s: int  # for another change on the host
     units: list[str]
+    restart: bool  # a deploy: also where nothing has changed
     secrets: dict[str, str]  # values that no message may hold
     probes: Probes
-    logins: Logins
-    replacement: str  # id of the replacement that is under way
     # What a process on the host adds to its own orders.
     job: str  # the folder of the unit that carries them out
     participants: list[str]
-    # For tests alone.
-    root: str
-    die_at: str | None
-    silence_s: float
-    limit_s: int
-    workers_s: int
+    root: str  # for tests alone
 
 
 class Probes(TypedDict, total=False):
@@ -99,10 +111,19 @@ class _ConfigurationOrders(Orders):
     generation: Json
 
 
-class DeployOrders(_ConfigurationOrders, total=False):
+class DeployOrders(_ConfigurationOrders):
     """plan and deploy."""
 
+
+class MoreOrders(ChangeOrders, total=False):
+    """What a caller may put in the place of what all hosts are ordered."""
+
+    wait_s: int
     restart: bool
+    count: int
+    units: list[str]
+    generation: Json
+    probes: Probes
 
 
 class RollbackOrders(_ConfigurationOrders):
@@ -119,12 +140,6 @@ class ExamineOrders(_ConfigurationOrders):
 
 class OutcomeOrders(Orders):
     transaction: str
-
-
-class FactsOrders(Orders, total=False):
-    """`moving`: name of another application → "renamed" or "removed"."""
-
-    moving: dict[str, str]
 
 
 class _ShipOrders(Orders):
@@ -146,7 +161,6 @@ class _ShipOrders(Orders):
 class ShipOrders(_ShipOrders, total=False):
     """ship: the release `id`, whose archive follows the orders."""
 
-    moving: dict[str, str]
     made_from: Json
 
 
@@ -160,12 +174,8 @@ class ReleaseRollbackOrders(Orders, _Leaving):
     to: str | None
 
 
-class _ReplacementOrders(Orders):
-    name: str  # of the host
-
-
-class ReplacementOrders(_ReplacementOrders, total=False):
-    """close, copy, reopen, restore, settle: `fab replace`."""
+class ReplacementDetails(TypedDict, total=False):
+    """What only some of these verbs need."""
 
     most: int  # bytes that the operator has room for in `place`
     place: str
@@ -173,6 +183,12 @@ class ReplacementOrders(_ReplacementOrders, total=False):
     size: int
     digest: str
     generation: str  # the id of the one that takes no writes
+
+
+class ReplacementOrders(Orders, ReplacementDetails):
+    """close, copy, reopen, restore, settle: `fab replace`."""
+
+    name: str  # of the host
 
 
 class FirstBootOrders(TypedDict):
@@ -263,7 +279,7 @@ EXAMINE: Verb[ExamineOrders, answers.ExamineAnswer] = Verb("examine")
 OUTCOME: Verb[OutcomeOrders, answers.OutcomeAnswer] = Verb("outcome")
 DEPLOY: Verb[DeployOrders, answers.DeployAnswer] = Verb("deploy")
 ROLLBACK: Verb[RollbackOrders, answers.DeployAnswer] = Verb("rollback")
-FACTS: Verb[FactsOrders, answers.FactsAnswer] = Verb("facts")
+FACTS: Verb[Orders, answers.FactsAnswer] = Verb("facts")
 SHIP: Verb[ShipOrders, answers.ShipAnswer] = Verb("ship")
 RELEASE_ROLLBACK: Verb[ReleaseRollbackOrders, answers.ShipAnswer] = Verb("rollback-release")
 CLOSE: Verb[ReplacementOrders, answers.CloseAnswer] = Verb("close")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from infra.core.contract import Contract, Json
+from infra.core.contract import Contract
 from infra.core.home import operator_key_path
+from on_host.protocol import LoginOrders
 from rollout.hosts import Identity, Session
 from rollout.outputs import kit_has
 
@@ -21,7 +22,7 @@ def identity(contract: Contract) -> Identity:
     return Identity()
 
 
-def logins(contract: Contract, session: Session) -> Json:
+def logins(contract: Contract, session: Session) -> LoginOrders:
     """The orders for `on_host.logins` on the host; none where the stack has no list of keys."""
     if not contract.ssh_keys:
         return {}

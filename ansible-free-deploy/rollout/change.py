@@ -6,13 +6,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
 from infra.core import exits
 from infra.core.contract import Contract, Host, Json
 from infra.core.errors import KitError, describe
-from on_host import states
+from on_host import protocol, states
+from on_host.protocol import Given, OutcomeOrders, Verb
 from on_host.states import UNDO
 from rollout import access, hosts, report
 from rollout.coordinator import Coordinator, how_it_ended
@@ -21,6 +23,7 @@ from rollout.hosts import SAME_COMMAND, ConnectError, HostError, LostError
 STOP_S = 20.0  # how long the first ^C waits for hosts that have switched to hear that they go back
 
 T = TypeVar("T")
+A = TypeVar("A")  # the type of a verb's answer
 
 
 class ChangeError(KitError):
@@ -94,7 +97,13 @@ class Turn:
     )  # it serves the target, and waits for the outcome
     _ready: bool = field(default=False, init=False)
 
-    def run(self, session: hosts.Session, orders: Json, **more: object) -> Json:
+    def run(
+        self,
+        session: hosts.Session,
+        verb: Verb[Given, A],
+        orders: Given,
+        blob: Path | None = None,
+    ) -> A:
         """Have the orders carried out; what it asks is answered, what it does is shown. Raises
         HostError where the change is to be undone before it has begun here."""
         if not self.coordinator.begins(self.host.name):
@@ -107,7 +116,7 @@ class Turn:
                 if "text" in event:
                     begin(event["text"])
 
-            return session.run(orders, on_event=on_event, on_gate=self._answer, **more)  # type: ignore[arg-type]
+            return session.ask(verb, orders, blob=blob, on_event=on_event, on_gate=self._answer)
 
     def _note(self, step: str) -> None:
         if step == "wait":
@@ -223,8 +232,7 @@ class _Outcomes:
     def _ask(self, transaction: str, participants: Sequence[str]) -> str:
         """`commit`, `undo`, or `unknown` where a host can't be asked or is still at it. A host that
         the contract no longer has is gone, and has no say."""
-        orders = {
-            "verb": "outcome",
+        orders: OutcomeOrders = {
             "app": self._contract.application.name,
             "who": "",
             "transaction": transaction,
@@ -235,7 +243,8 @@ class _Outcomes:
                 continue
             try:
                 with hosts.session(host, access.identity(self._contract)) as session:
-                    found.append(session.run(orders)["outcome"])
+                    answer = session.ask(protocol.OUTCOME, orders)
+                    found.append(answer["outcome"])
             except HostError:
                 return states.UNKNOWN
         if "under way" in found:

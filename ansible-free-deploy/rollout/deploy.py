@@ -13,11 +13,15 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, Unpack, cast
 
 from infra.core import exits, wanted
 from infra.core.contract import Contract, Cors, Host, Json
 from infra.core.errors import KitError
 from infra.core.origins import look_alikes
+from on_host import protocol
+from on_host.answers import AuditLine, DeployAnswer, HistoryAnswer, PlanAnswer, StatusAnswer
+from on_host.protocol import DeployOrders, MoreOrders, Orders, Probes, StatusOrders, Verb
 from rollout import access, change, hosts, report, secret_values
 from rollout.change import ChangeError
 from rollout.hosts import HostError
@@ -38,6 +42,8 @@ ONLY_SECRETS = (
 WHAT = {"frontend": "page", "backend": "code"}  # what a release is, by role
 LOOKS_BACK = ("history", "releases", "logs")  # verbs that ask of a host what it remembers
 UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.service",)}
+
+A = TypeVar("A")  # the type of a verb's answer
 
 
 class RollbackError(KitError):
@@ -69,59 +75,58 @@ def role_of(text: str | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one host reported; `result` is its answer as the transaction gives it, `seconds` what
-    each phase took."""
+class Outcome(Generic[A]):
+    """What one host reported; `result` is its answer, `phases` how many seconds each took."""
 
     role: str
     host: Host
-    result: Json
+    result: A
     phases: Mapping[str, float] = field(default_factory=dict)
 
 
-def orders(contract: Contract, role: str, verb: str, **more: object) -> Json:
+def orders(contract: Contract, role: str) -> Orders:
     """The orders for a host of `role` that needs no configuration to carry them out."""
     return {
-        "verb": verb,
         "app": contract.application.name,
         "role": role,
         "who": who(),
         "commit": commit(),
         "wait_s": WAIT_S,
         "units": [unit.format(app=contract.application.name) for unit in UNITS[role]],
-        **more,
     }
 
 
-def payload(
-    contract: Contract, role: str, host: Host, secret: Mapping[str, str], verb: str, **more: object
-) -> Json:
+def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str]) -> DeployOrders:
     """The orders for one host: what it should hold and how to find out whether it works."""
     generation = render(contract, role, host, secret)
     return {
-        **orders(contract, role, verb),
+        **orders(contract, role),
         "generation": generation.to_json(),
         "secrets": (
             dict(secret) if role == "backend" else {}
         ),  # so that no message from there quotes one
         "probes": probes(contract, role, generation),
-        **more,
     }
 
 
-def _orders_for(outputs: Outputs, verb: str) -> Callable[[str, Host], Json]:
+def _orders_for(outputs: Outputs, verb: str) -> Callable[[str, Host], Orders]:
     """What to send to each host. Verbs that look back send no configuration, and no secret leaves
     this machine."""
     contract = outputs.contract
     if verb in LOOKS_BACK:
-        return lambda role, host: orders(contract, role, verb)
-    if verb == "status":
+        return lambda role, host: orders(contract, role)
+    if verb == protocol.STATUS:
         names = dict.fromkeys(secret_values.names(outputs), "")
-        return lambda role, host: orders(
-            contract, role, verb, outline=render(contract, role, host, names).outline()
-        )
+        return lambda role, host: _status_orders(contract, role, host, names)
     secret = secret_values.read(outputs)
-    return lambda role, host: payload(contract, role, host, secret, verb)
+    return lambda role, host: payload(contract, role, host, secret)
+
+
+def _status_orders(
+    contract: Contract, role: str, host: Host, names: Mapping[str, str]
+) -> StatusOrders:
+    outline = render(contract, role, host, names).outline()
+    return {**orders(contract, role), "outline": outline}
 
 
 def who() -> str:
@@ -143,7 +148,7 @@ def commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def probes(contract: Contract, role: str, generation: Generation) -> Json:
+def probes(contract: Contract, role: str, generation: Generation) -> Probes:
     """What must and must not be answered once the generation is live."""
     if role == "frontend":
         return {
@@ -173,75 +178,88 @@ def _look_alike(cors: Cors) -> str:
 
 def everywhere(
     outputs: Outputs,
-    verb: str,
+    verb: Verb[Any, A],
     *,
     batch: int = 1,
     only: str | None = None,
     again: Mapping[str, str] | None = None,
-    **more: object,
-) -> list[Outcome]:
+    to: Mapping[str, str | None] | None = None,
+    **more: Unpack[MoreOrders],
+) -> list[Outcome[A]]:
     """`verb` on every host, or on the role or the host that `only` names, side by side. What
     changes hosts is staged and checked on all of them first, then switched on `batch` hosts at a
-    time; where one fails, all stay or go back. Raises ChangeError; `again` is as there."""
+    time; where one fails, all stay or go back. `to` is the generation of a rollback, by host.
+    Raises ChangeError; `again` is as there."""
     contract, orders_of = outputs.contract, _orders_for(outputs, verb)
     pairs = contract.chosen(only)
-    more = {"deploy": change.new_transaction(), "together": len(pairs) > 1, **more}
+    common: MoreOrders = {
+        "deploy": change.new_transaction(),
+        "together": len(pairs) > 1,
+        **more,
+    }
 
-    def one(role: str, host: Host, turn: change.Turn) -> Outcome:
+    def one(role: str, host: Host, turn: change.Turn) -> Outcome[A]:
         started = time.monotonic()
         with hosts.session(host, access.identity(contract)) as session:
             connected = time.monotonic() - started
-            sent = {**orders_of(role, host), **access.logins(contract, session), **more}
-            if isinstance(sent.get("to"), dict):
-                sent["to"] = sent["to"][host.name]
-            result = turn.run(session, sent)
-        if "made_from" in result:
-            result["to_ship"] = wanted.to_ship(
-                outputs.made_from.get(role, {}), result.pop("made_from")
+            sent = {**orders_of(role, host), **access.logins(contract, session), **common}
+            if to is not None:
+                sent["to"] = to[host.name]
+            result = turn.run(session, verb, sent)
+        answer = cast("Json", result)
+        if "made_from" in answer:
+            answer["to_ship"] = wanted.to_ship(
+                outputs.made_from.get(role, {}), answer.pop("made_from")
             )
-        return Outcome(
-            role, host, result, {"connect": round(connected, 3), **result.pop("phases", {})}
-        )
+        phases = {"connect": round(connected, 3), **answer.pop("phases", {})}
+        return Outcome(role, host, result, phases)
 
     outcomes = change.carry_out(contract, pairs, one, batch, changes=verb in _CHANGING, again=again)
     done = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
     if failures := [outcome for outcome in outcomes if isinstance(outcome, HostError)]:
-        changed = [outcome.host.name for outcome in done if outcome.result.get("changed")]
+        changed = [outcome.host.name for outcome in done if _has_changed(outcome)]
         raise ChangeError(failures, changed, again=again)
     return done
 
 
-def summary(contract: Contract, outcomes: Sequence[Outcome]) -> str:
+def _has_changed(outcome: Outcome[Any]) -> bool:
+    """Whether a host reports that it has changed; the answer of a verb that looks says nothing."""
+    return bool(outcome.result.get("changed"))
+
+
+def summary(contract: Contract, outcomes: Sequence[Outcome[DeployAnswer]]) -> str:
     """The table of hosts after a deploy."""
     origins = {"frontend": contract.frontend.origin, "backend": contract.backend.origin}
     rows = [(o.role, o.host.address, origins[o.role], state(o.result)) for o in outcomes]
     return report.table(("role", "address", "origin", "state"), rows)
 
 
-def seconds_by_phase(outcomes: Sequence[Outcome]) -> str:
+def seconds_by_phase(outcomes: Sequence[Outcome[DeployAnswer]]) -> str:
     """Where the time went, for each host that changed; a host that did not has nothing to tell."""
     return "\n".join(
         f"  {o.host.name:<12} "
         + " · ".join(f"{name} {spent:.2f} s" for name, spent in o.phases.items() if spent)
         for o in outcomes
-        if o.result.get("changed")
+        if _has_changed(o)
     )
 
 
-def state(result: Json) -> str:
+def state(result: DeployAnswer) -> str:
     """A host's state in a few words."""
     restarted = ", ".join(sorted(result["restarted"]))
     what = "changed" if result["changed"] else "unchanged"
     return "; ".join(filter(None, [what, restarted and f"restarted {restarted}", _to_ship(result)]))
 
 
-def rollback(outputs: Outputs, to: str | None, wait_s: int, batch: int = 1) -> list[Outcome]:
+def rollback(
+    outputs: Outputs, to: str | None, wait_s: int, batch: int = 1
+) -> list[Outcome[DeployAnswer]]:
     """Every host goes back to what it held at the deploy before the last one that changed anything,
     or to `to`.
 
     Raises RollbackError where there is no such deploy, ChangeError where a host failed.
     """
-    looks = everywhere(outputs, "history")
+    looks = everywhere(outputs, protocol.HISTORY)
     wanted = {look.host.name: to for look in looks} if to else before(looks)
     missing = [
         look.host.name for look in looks if wanted[look.host.name] not in look.result["kept"]
@@ -254,10 +272,10 @@ def rollback(outputs: Outputs, to: str | None, wait_s: int, batch: int = 1) -> l
     stays = {look.host.name: look.result["current"] for look in looks}
     goals = {name: stays[name] if name in missing else goal for name, goal in wanted.items()}
     again = {name: f"`fab rollback --to {goal}`" for name, goal in goals.items()}
-    return everywhere(outputs, "rollback", batch=batch, again=again, to=goals, wait_s=wait_s)
+    return everywhere(outputs, protocol.ROLLBACK, batch=batch, again=again, to=goals, wait_s=wait_s)
 
 
-def before(looks: Sequence[Outcome]) -> dict[str, str]:
+def before(looks: Sequence[Outcome[HistoryAnswer]]) -> dict[str, str | None]:
     """What each host held before the last change, from all histories. Raises RollbackError where
     there is none."""
     done = ("deployed", "unchanged")
@@ -286,13 +304,13 @@ def before(looks: Sequence[Outcome]) -> dict[str, str]:
     )
 
 
-def _led_to(name: str, look: Outcome) -> str:
+def _led_to(name: str | None, look: Outcome[HistoryAnswer]) -> str:
     """What a rollback to a generation makes current: it takes today's secrets, so perhaps another
     one."""
-    return str(look.result.get("leads_to", {}).get(name, name))
+    return str(look.result.get("leads_to", {}).get(str(name), str(name)))
 
 
-def as_json(outcomes: Sequence[Outcome]) -> str:
+def as_json(outcomes: Sequence[Outcome[Any]]) -> str:
     """Every host's answer under its name, for other programs."""
     return json.dumps(
         {
@@ -303,7 +321,7 @@ def as_json(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def history_text(outcome: Outcome) -> str:
+def history_text(outcome: Outcome[HistoryAnswer]) -> str:
     """The deploys and ships of one host, the last first; what a rollback can go to is marked."""
     lines = [
         (line["number"], row)
@@ -316,7 +334,7 @@ def history_text(outcome: Outcome) -> str:
     return f"{outcome.host.name}\n" + "\n".join(f"  {line}" for line in table.splitlines())
 
 
-def _deploys(outcome: Outcome) -> Iterator[tuple[Json, tuple[str, ...]]]:
+def _deploys(outcome: Outcome[HistoryAnswer]) -> Iterator[tuple[AuditLine, tuple[str, ...]]]:
     result = outcome.result
     marks = {
         kept: "kept" if _led_to(kept, outcome) == kept else "kept, with today's secrets"
@@ -326,14 +344,14 @@ def _deploys(outcome: Outcome) -> Iterator[tuple[Json, tuple[str, ...]]]:
         yield line, _row(line, "deploy", line["generation"], marks, "")
 
 
-def _ships(result: Json) -> Iterator[tuple[Json, tuple[str, ...]]]:
+def _ships(result: HistoryAnswer) -> Iterator[tuple[AuditLine, tuple[str, ...]]]:
     marks = dict.fromkeys(result["releases"], "kept") | {result["release"]: "current"}
     for line in result["ships"]:
         yield line, _row(line, "ship", line["release"], marks, line["revision"])
 
 
 def _row(
-    line: Json, what: str, name: str | None, marks: Mapping[str, str], commit: str
+    line: AuditLine, what: str, name: str | None, marks: Mapping[str | None, str], commit: str
 ) -> tuple[str, ...]:
     took = f"{line['seconds']:.1f} s"
     return (
@@ -348,7 +366,7 @@ def _row(
     )
 
 
-def plan_text(outcome: Outcome) -> str:
+def plan_text(outcome: Outcome[PlanAnswer]) -> str:
     """What would change on one host, as a diff, and what would restart, with the reason."""
     result, name = outcome.result, outcome.host.name
     lines = [f"{name}: {_headline(result)}"]
@@ -360,7 +378,7 @@ def plan_text(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def _headline(result: Json) -> str:
+def _headline(result: PlanAnswer) -> str:
     if result["release"] is None:
         return "has no release yet; run `fab ship` first"
     if result["differs"] or result["restarts"]:
@@ -368,7 +386,7 @@ def _headline(result: Json) -> str:
     return "needs a ship" if result.get("to_ship") else "unchanged"
 
 
-def status_table(outcomes: Sequence[Outcome]) -> str:
+def status_table(outcomes: Sequence[Outcome[StatusAnswer]]) -> str:
     """One row a host: what it holds, what runs, whether that is the contract."""
     rows = [
         (
@@ -387,11 +405,11 @@ def status_table(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def _release(result: Json) -> str:
+def _release(result: StatusAnswer) -> str:
     return result["release"].rsplit("/", 1)[-1] if result["release"] else "none"
 
 
-def _state(outcome: Outcome) -> str:
+def _state(outcome: Outcome[StatusAnswer]) -> str:
     """What is to be said of a host; that its code is not what was shipped last is nothing wrong: a
     person wanted it."""
     verdict, line = _verdict(outcome.result), outcome.result.get("last_ship") or {}
@@ -403,32 +421,32 @@ def _state(outcome: Outcome) -> str:
     return f"{verdict}; {back}: `fab ship` ships what is here"
 
 
-def as_wanted(outcome: Outcome) -> bool:
+def as_wanted(outcome: Outcome[StatusAnswer]) -> bool:
     """Whether a host holds and runs what the contract says."""
     return not _problems(outcome.result)
 
 
-def would_change(outcome: Outcome) -> bool:
+def would_change(outcome: Outcome[PlanAnswer]) -> bool:
     """Whether a deploy or a ship has anything to do on a host that was asked for a plan."""
     result = outcome.result
     keys = ("differs", "restarts", "unfinished", "to_ship")
     return result["release"] is None or any(result.get(key) for key in keys)
 
 
-def _verdict(result: Json) -> str:
+def _verdict(result: StatusAnswer) -> str:
     """What is not as it should be, each with its cure; the first thing about the configuration, and
     the release."""
     return "; ".join(_problems(result)) or AS_WANTED
 
 
-def _problems(result: Json) -> list[str]:
+def _problems(result: StatusAnswer) -> list[str]:
     """What differs from the contract, each with its cure; empty where nothing does."""
     changed = _release_changed(result.get("release_changed", []), _release(result))
     texts = [_configuration(result), changed, _to_ship(result)]
     return [text for text in texts if text]
 
 
-def _configuration(result: Json) -> str:
+def _configuration(result: StatusAnswer) -> str:
     if result.get("replaced"):
         return str(result["replaced"])
     if result.get("in_doubt"):
@@ -452,7 +470,7 @@ def _configuration(result: Json) -> str:
     return ""
 
 
-def _to_ship(result: Json) -> str:
+def _to_ship(result: DeployAnswer | StatusAnswer) -> str:
     """The keys of the config that the release was not made from."""
     keys = [change.partition(":")[0] for change in result.get("to_ship", ())]
     return f"{', '.join(keys)} changed: run `fab ship`" if keys else ""

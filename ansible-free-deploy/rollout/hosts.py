@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import paramiko
 from fabric import Config, Connection
@@ -29,6 +29,7 @@ from paramiko.auth_strategy import AuthFailure
 from infra.core import exits
 from infra.core.contract import Host, Json
 from infra.core.errors import KitError
+from on_host.protocol import Given, Verb
 from on_host.runtime import BEAT_S
 from rollout import program as programs
 from rollout import ssh_config, ssh_jump, ssh_keys
@@ -53,6 +54,7 @@ SILENT = "no sign of life for {:.0f} s: is the host overloaded, or the network d
 Event = Callable[[Json], None]
 Answer = Callable[[str], str]
 T = TypeVar("T")
+A = TypeVar("A")  # the type of a verb's answer
 
 
 class HostError(KitError):
@@ -216,6 +218,20 @@ class Session:
         if result is not None and status == 0:
             return result
         raise self._dead(channel, stray, status)
+
+    def ask(
+        self,
+        verb: Verb[Given, A],
+        orders: Given,
+        *,
+        blob: Path | None = None,
+        on_event: Event = lambda event: None,
+        on_gate: Answer | None = None,
+    ) -> A:
+        """As `run`, for a verb of the protocol: its orders and its answer have their types."""
+        everything = {**cast("Json", orders), "verb": verb}
+        result = self.run(everything, blob=blob, on_event=on_event, on_gate=on_gate)
+        return cast("A", result)
 
     def _open(self, blob: Path | None) -> BinaryIO | None:
         try:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from infra.core import first_boot
 from infra.core.contract import Contract, Host
 from infra.core.home import operator_key_path
+from on_host import protocol
+from on_host.protocol import FirstBootOrders
 from rollout import access, hosts, report
 from rollout.hosts import ConnectError, HostError, Identity, Session
 
@@ -65,7 +67,8 @@ def _unfinished(session: Session, identity: Identity) -> str | None:
     boot whole."""
     if identity.file == operator_key_path():
         return None
-    text = session.run({"verb": "first-boot", "question": first_boot.QUESTION})["text"]
+    orders: FirstBootOrders = {"question": first_boot.QUESTION}
+    text = session.ask(protocol.FIRST_BOOT, orders)["text"]
     verdict = first_boot.verdict(text)
     if verdict not in (None, "running"):
         raise HostError(

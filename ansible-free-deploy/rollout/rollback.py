@@ -4,13 +4,16 @@ by its name."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from infra.core import exits
-from infra.core.contract import Host, Json
+from infra.core.contract import Host
 from infra.core.errors import KitError
+from on_host import protocol
+from on_host.answers import AuditLine, ReleasesAnswer
+from on_host.protocol import ReleaseRollbackOrders
 from rollout import access, change, deploy, hosts, question, release
 from rollout.deploy import WHAT, Outcome, RollbackError
 from rollout.outputs import Outputs
@@ -63,7 +66,7 @@ def rollback(
     Raises RollbackError where there is nothing to go back to, QuestionError or DeclinedError before
     migrations that the older code does not know, ChangeError where a host failed.
     """
-    looks = deploy.everywhere(outputs, "releases")
+    looks = deploy.everywhere(outputs, protocol.RELEASES)
     looks = [look for look in looks if role in (None, look.role)]
     ways = to_release(looks, to) if to else to_before_the_last_ship(looks)
     if not ways:
@@ -71,7 +74,7 @@ def rollback(
     ask_before(ways, past_migrations)
     contract, own = outputs.contract, {way.host.name: way for way in ways}
     pairs = [(role, host) for role, host in contract.hosts if host.name in own]
-    common = common_orders(pairs, wait_s)
+    common = common_orders(contract, pairs, wait_s)
 
     def one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         way = own[host.name]
@@ -79,7 +82,8 @@ def rollback(
             contract.application.name, role, deploy.who(), way.to, way.leaving or None
         )
         with hosts.session(host, access.identity(contract)) as session:
-            return host, bool(turn.run(session, {**orders, **common})["changed"])
+            sent: ReleaseRollbackOrders = {**orders, **common}
+            return host, turn.run(session, protocol.RELEASE_ROLLBACK, sent)["changed"]
 
     again = {way.host.name: f"`fab rollback --release --to {way.to}`" for way in ways}
     all_or_error(change.carry_out(contract, pairs, one, batch, again=again), again)
@@ -121,14 +125,14 @@ def ask_before(ways: Sequence[Back], agreed: bool) -> None:
 # ---------------------------------------------------------------------------------------- which way
 
 
-def to_before_the_last_ship(looks: Sequence[Outcome]) -> list[Back]:
+def to_before_the_last_ship(looks: Sequence[Outcome[ReleasesAnswer]]) -> list[Back]:
     """The way back of every host that the last ship (or the last rollback of the code) has changed;
     of others none.
 
     Raises RollbackError where that is not known, or one of these hosts had no release before, or
     has it no longer.
     """
-    lines: dict[str, Json] = {
+    lines: dict[str, AuditLine] = {
         look.host.name: look.result["last"] for look in looks if look.result["last"]
     }
     if not lines:
@@ -137,8 +141,15 @@ def to_before_the_last_ship(looks: Sequence[Outcome]) -> list[Back]:
         lines.values(), key=lambda line: datetime.strptime(line["at"], "%Y-%m-%dT%H:%M:%S%z")
     )["deploy"]
     own = [look for look in looks if lines.get(look.host.name, {}).get("deploy") == last]
-    before = {look.host.name: lines[look.host.name]["previous"] for look in own}
-    if first := [name for name, previous in before.items() if previous is None]:
+    before: dict[str, str] = {}
+    first = []
+    for look in own:
+        previous = lines[look.host.name]["previous"]
+        if previous is None:
+            first.append(look.host.name)
+        else:
+            before[look.host.name] = previous
+    if first:
         raise RollbackError(
             f"there is no release before this one on {', '.join(first)}; `fab ship` puts one"
         )
@@ -152,7 +163,7 @@ def to_before_the_last_ship(looks: Sequence[Outcome]) -> list[Back]:
     return [way(look, before[look.host.name]) for look in own]
 
 
-def to_release(looks: Sequence[Outcome], to: str) -> list[Back]:
+def to_release(looks: Sequence[Outcome[ReleasesAnswer]], to: str) -> list[Back]:
     """The way to a release by its name, of every host of the role that it is of. Raises
     RollbackError."""
     roles = {look.role for look in looks if to in look.result["kept"]}
@@ -166,7 +177,7 @@ def to_release(looks: Sequence[Outcome], to: str) -> list[Back]:
     return [way(look, to) for look in own if look.result["current"] != to]
 
 
-def _choice(looks: Sequence[Outcome]) -> str:
+def _choice(looks: Sequence[Outcome[ReleasesAnswer]]) -> str:
     there = {
         f"{name} ({WHAT[look.role]}, {of_commit(kept['revision'])})"
         for look in looks
@@ -178,10 +189,10 @@ def _choice(looks: Sequence[Outcome]) -> str:
     return f"name one: `fab rollback --release --to ID`; there is {', '.join(sorted(there))}"
 
 
-def way(look: Outcome, to: str) -> Back:
+def way(look: Outcome[ReleasesAnswer], to: str) -> Back:
     """A host's way to a release that is there."""
     result = look.result
-    kept: Mapping[str, Json] = result["kept"]
+    kept = result["kept"]
     current = result["current"] or ""  # none where somebody has removed the link
     past = set(kept.get(current, kept[to])["migrations"]) - set(kept[to]["migrations"])
     return Back(
@@ -195,7 +206,7 @@ def way(look: Outcome, to: str) -> Back:
     )
 
 
-def copy_from(ships: Sequence[Json], to: str) -> str:
+def copy_from(ships: Sequence[AuditLine], to: str) -> str:
     """Where the first copy of the database is that a ship has made since release `to` served.
     `ships`: the last first."""
     found = ""
@@ -206,7 +217,7 @@ def copy_from(ships: Sequence[Json], to: str) -> str:
     return found
 
 
-def _current(look: Outcome) -> str:
+def _current(look: Outcome[ReleasesAnswer]) -> str:
     kept, current = look.result["kept"], look.result["current"]
     return (
         f"{WHAT[look.role]} {current} ({of_commit(kept[current]['revision'])})"

@@ -7,11 +7,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 from infra.core import rules, wanted
 from infra.core.contract import Contract, Host, Json
 from infra.core.settings import Settings
+from on_host import protocol
+from on_host.answers import FactsAnswer
+from on_host.protocol import ChangeOrders, Orders, ShipOrders
 from on_host.release.modules import files_of
 from rollout import access, change, deploy, hosts, release, report, secret_values
 from rollout.change import ChangeError
@@ -45,7 +48,7 @@ class Builder:
         """The project's folder, where it is on this machine."""
         return None if self.settings.backend_git else ROOT / self.settings.backend_path
 
-    def release(self, role: str, facts: Json) -> Release:
+    def release(self, role: str, facts: FactsAnswer) -> Release:
         """Raises ReleaseError for an application that can't be shipped."""
         target = Target.of(facts) if role == "backend" else None
         with self._lock:
@@ -116,7 +119,7 @@ def everywhere(
     wait_s: int = WAIT_S,
     batch: int = 1,
     only: str = "",
-    **more: object,
+    **more: Unpack[ChangeOrders],
 ) -> list[bool]:
     """Every host, or the one named `only`, gets the release of its role, side by side; whether it
     was new there. `moved` is what `moving` gives.
@@ -133,7 +136,11 @@ def everywhere(
         )
     contract, secrets = outputs.contract, secret_values.read(outputs)
     pairs = contract.chosen(only)
-    common = {**common_orders(pairs, wait_s), "moving": dict(moved or {}), **more}
+    common: Orders = {
+        **common_orders(contract, pairs, wait_s),
+        "moving": dict(moved or {}),
+        **more,
+    }
     builder = Builder(settings)
 
     def one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
@@ -148,9 +155,11 @@ def everywhere(
     ]
 
 
-def common_orders(pairs: Sequence[tuple[str, Host]], wait_s: int) -> Json:
+def common_orders(contract: Contract, pairs: Sequence[tuple[str, Host]], wait_s: int) -> Orders:
     """What all hosts of one change of the code are told alike."""
     return {
+        "app": contract.application.name,
+        "who": deploy.who(),
         "deploy": change.new_transaction(),
         "together": len(pairs) > 1,
         "wait_s": wait_s,
@@ -174,14 +183,14 @@ def _one(
     contract: Contract,
     builder: Builder,
     secrets: dict[str, str],
-    common: Json,
+    common: Orders,
     turn: change.Turn,
 ) -> bool:
     app, name = contract.application.name, session.host.name
-    asked = {"verb": "facts", "app": app, "role": role, "who": deploy.who()}
-    facts = session.run({**common, **asked})
+    question: Orders = {**common, "role": role}
+    facts = session.ask(protocol.FACTS, question)
     built, made_from = builder.release(role, facts), wanted.made_from(builder.settings, role)
-    if built.rests_on(facts) and facts["made_from"] == made_from and not common["moving"]:
+    if built.rests_on(facts) and facts["made_from"] == made_from and not common.get("moving"):
         return False
     with report.progress(name) as advance:
         archive = built.archive(facts, advance)
@@ -195,11 +204,12 @@ def _one(
         **(_environment(contract, session.host, secrets) if role == "backend" else {}),
     )
     try:
-        result = turn.run(session, {**common, **orders, "made_from": made_from}, blob=archive)
+        sent: ShipOrders = {**common, **orders, "made_from": made_from}
+        result = turn.run(session, protocol.SHIP, sent, archive)
     except HostError as problem:
         problem.note = not_shipped(problem.what, builder.folder, built)
         raise
-    return bool(result["changed"])
+    return result["changed"]
 
 
 def not_shipped(text: str, folder: Path | None, built: Release) -> str:

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from infra.core.contract import Host, Json
+from on_host import protocol
 from rollout import access, change, deploy, hosts, outputs
 from tests.e2e.test_transaction import NEW, admitted
 from tests.support.kit import FAB, OLD, ROOT, Stack
@@ -72,7 +73,7 @@ def test_a_foreign_site_that_nginx_refuses_stops_the_deploy(
     bad = "/etc/nginx/conf.d/other.conf"
     with on(stack, frontend, f"echo 'servre {{}}' > {bad}", f"rm {bad}"):
         with pytest.raises(change.ChangeError) as caught:
-            deploy.everywhere(changed(), "deploy", restart=True)
+            deploy.everywhere(changed(), protocol.DEPLOY, restart=True)
         said = str(caught.value)
         assert "frontend-1" in said
         assert (
@@ -100,7 +101,7 @@ def test_a_failure_after_the_switch_rolls_all_hosts_back(
         stack, frontend, begin, f"rm {dropin}; systemctl daemon-reload; systemctl restart nginx"
     ):
         with pytest.raises(change.ChangeError) as caught:
-            deploy.everywhere(changed(), "deploy", restart=True)
+            deploy.everywhere(changed(), protocol.DEPLOY, restart=True)
         assert "frontend-1" in str(caught.value)
         assert "`systemctl restart nginx.service` failed" in str(caught.value)
     assert admitted(stack) == {OLD}
@@ -115,7 +116,7 @@ def test_gunicorn_that_does_not_boot_is_rolled_back(
     started = time.monotonic()
     with pytest.raises(change.ChangeError, match="no gunicorn worker came up") as caught:
         deploy.everywhere(
-            changed(lambda c: c["application"].update(wsgi="shop.wsgi:nothing")), "deploy"
+            changed(lambda c: c["application"].update(wsgi="shop.wsgi:nothing")), protocol.DEPLOY
         )
     assert "nothing" in str(caught.value)
     assert time.monotonic() - started < 30, "a service that has died is not waited for"
@@ -134,14 +135,14 @@ def test_a_full_or_read_only_disk_changes_nothing(
     )
     with on(stack, backend, full, "umount /etc/origin-kit; rm -r /run/copy"):
         with pytest.raises(change.ChangeError, match=r"the disk is full .*make room"):
-            deploy.everywhere(changed(), "deploy")
+            deploy.everywhere(changed(), protocol.DEPLOY)
         assert admitted(stack) == {OLD}
     read_only = (
         "mount --bind /etc/origin-kit /etc/origin-kit; mount -o remount,bind,ro /etc/origin-kit"
     )
     with on(stack, backend, read_only, "umount /etc/origin-kit"):
         with pytest.raises(change.ChangeError, match="is on a read-only file system"):
-            deploy.everywhere(changed(), "deploy")
+            deploy.everywhere(changed(), protocol.DEPLOY)
         assert admitted(stack) == {OLD}
 
 
@@ -161,7 +162,7 @@ def test_no_inodes_is_not_called_a_full_disk(
         with pytest.raises(
             change.ChangeError, match=r"etc/origin-kit: \d+ MiB free, but no inodes"
         ):
-            deploy.everywhere(changed(), "deploy")
+            deploy.everywhere(changed(), protocol.DEPLOY)
         assert admitted(stack) == {OLD}
     begin = "echo '<h1>edited' > /opt/shop/current/site/index.html; " + small.format("/opt/shop")
     with on(stack, frontend, begin, "umount /opt/shop; rm -r /run/copy"):
@@ -183,7 +184,7 @@ def test_a_missing_nginx_is_nobody_else_s_site(
             change.ChangeError, match=r"nginx is not installed on this host .*; nothing was changed"
         ),
     ):
-        deploy.everywhere(changed(), "deploy", restart=True)
+        deploy.everywhere(changed(), protocol.DEPLOY, restart=True)
     assert admitted(stack) == {OLD}
 
 
@@ -215,7 +216,7 @@ def test_an_unreachable_host_stops_the_change_of_all(
     with pytest.raises(
         change.ChangeError, match=r"frontend-1 \(.*\): port 9 refused the connection"
     ) as caught:
-        deploy.everywhere(changed(gone), "deploy")
+        deploy.everywhere(changed(gone), protocol.DEPLOY)
     assert "backend-1: unchanged or rolled back" in str(caught.value)
     assert admitted(stack) == {OLD}
 
@@ -225,7 +226,7 @@ def test_the_boot_after_a_power_cut_rolls_back(
 ) -> None:
     """Nobody deploys in between: the machine starts again, and serves the old."""
     with pytest.raises(change.ChangeError):
-        deploy.everywhere(changed(), "deploy", die_at="restart-nginx")
+        deploy.everywhere(changed(), protocol.DEPLOY, die_at="restart-nginx")
     backend = stack.contract.backend.hosts[0]
     assert "/etc/origin-kit/journal.json" in stack.kit.ssh(
         backend, "ls /etc/origin-kit/journal.json"
@@ -359,14 +360,14 @@ def test_a_connection_cut_at_any_byte_leaves_old_or_new(
     print(f"ORIGIN_KIT_SEED={SEED}")
     chance, host = random.Random(SEED), stack.contract.backend.hosts[0]
     whole = Cut(host, 1 << 30)
-    deploy.everywhere(changed(through(whole)), "deploy")
+    deploy.everywhere(changed(through(whole)), protocol.DEPLOY)
     assert admitted(stack) == {NEW}
     reported = 0
     for _ in range(count):
         stack.fab("deploy")
         relay = Cut(host, chance.randrange(whole.passed))
         try:
-            deploy.everywhere(changed(through(relay)), "deploy")
+            deploy.everywhere(changed(through(relay)), protocol.DEPLOY)
         except change.ChangeError:
             reported += 1
             ended(stack)
@@ -374,7 +375,7 @@ def test_a_connection_cut_at_any_byte_leaves_old_or_new(
         else:  # the result had come through: no run has as many bytes as another
             assert admitted(stack) == {NEW}
         assert unfinished(stack) is False
-        deploy.everywhere(changed(), "deploy")
+        deploy.everywhere(changed(), protocol.DEPLOY)
         assert admitted(stack) == {NEW}
     assert reported > count / 2
 
@@ -430,12 +431,10 @@ def test_whoever_comes_while_another_deploys_follows_it_by_name(
         return "go:backend-1,frontend-1" if name == "staged" else "commit"
 
     def first() -> None:
-        orders = deploy.payload(
-            found.contract, "backend", host, {}, "deploy", deploy="first", together=True
-        )
-        orders["who"] = "ada@laptop"
+        orders = deploy.payload(found.contract, "backend", host, {})
+        orders.update({"deploy": "first", "together": True, "who": "ada@laptop"})
         with hosts.session(host, access.identity(found.contract)) as session:
-            session.run(orders, on_gate=gate)
+            session.ask(protocol.DEPLOY, orders, on_gate=gate)
 
     runner = threading.Thread(target=first)
     runner.start()

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from infra.core.contract import Json
+from on_host import protocol
+from on_host.protocol import Orders
 from rollout import access, change, hosts, outputs, settings, ship
 from tests.support.hostile import Hostile
 
@@ -29,7 +31,8 @@ def shipped_with(hostile: Hostile, **more: object) -> Json:
     found = outputs.load(stack.name, None)
     contract, host = found.contract, found.contract.backend.hosts[0]
     with hosts.session(host, access.identity(contract)) as session:
-        facts = session.run({"verb": "facts", "app": "trap", "role": "backend", "who": "tests"})
+        question: Orders = {"app": "trap", "role": "backend", "who": "tests"}
+        facts = session.ask(protocol.FACTS, question)
         built = ship.Builder(settings.read(stack.name)).release("backend", facts)
         archive = built.archive(facts, lambda fraction, doing: None)
         application = contract.application
@@ -42,8 +45,8 @@ def shipped_with(hostile: Hostile, **more: object) -> Json:
             settings=application.settings,
             **ship._environment(contract, host, {}),
         )
-        orders |= {"deploy": change.new_transaction(), **more}
-        return session.run(orders, blob=archive, on_gate=lambda question: "go")
+        sent = {**orders, "deploy": change.new_transaction(), **more}
+        return session.run(sent, blob=archive, on_gate=lambda question: "go")
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.core.contract import Host, Json
+from infra.core.contract import Host
+from on_host import protocol
+from on_host.answers import ExamineAnswer, HttpAnswer
+from on_host.protocol import ExamineOrders
 from rollout import access, deploy, hosts, report, secret_values
 from rollout.doctor.ask import Answer, Unanswered
 from rollout.doctor.observations import Cell, Direct, HostReport
@@ -43,10 +46,11 @@ def ask(
         direct = direct_lines(name, rows)
     lines = nginx + [line for _, _, line in direct]
     try:
-        state = _run(outputs, role, host, lines)
+        examined = _run(outputs, role, host, lines)
     except HostError as problem:
         return Asked(HostReport(host.name, host.address, None, problem.reason))
-    answers = state.pop("answers")
+    answers = examined["answers"]
+    state = {key: value for key, value in examined.items() if key != "answers"}
     of_nginx, of_django = answers[: len(nginx)], answers[len(nginx) :]
     cells = []
     if nginx:
@@ -59,7 +63,7 @@ def ask(
 
 
 def _with_gunicorns_page(
-    lines: Sequence[Line], answers: Sequence[Json]
+    lines: Sequence[Line], answers: Sequence[HttpAnswer]
 ) -> frozenset[tuple[str, str]]:
     """Method and target of each request that got gunicorn's own error page."""
     requests = set()
@@ -69,17 +73,18 @@ def _with_gunicorns_page(
     return frozenset(requests)
 
 
-def _run(outputs: Outputs, role: str, host: Host, lines: Sequence[Line]) -> Json:
+def _run(outputs: Outputs, role: str, host: Host, lines: Sequence[Line]) -> ExamineAnswer:
     """The host's state, with `answers` to these lines in their order. Raises HostError."""
     contract = outputs.contract
     secrets = secret_values.read(outputs)
-    orders = deploy.payload(contract, role, host, secrets, "examine", questions=list(lines))
+    orders = deploy.payload(contract, role, host, secrets)
+    sent: ExamineOrders = {**orders, "questions": list(lines)}
     with (
         hosts.session(host, access.identity(contract)) as session,
         report.busy(host.name) as begin,
     ):
         begin("is asked")
-        return session.run(orders)
+        return session.ask(protocol.EXAMINE, sent)
 
 
 def nginx_lines(name: str, questions: Sequence[Question]) -> list[Line]:
@@ -112,7 +117,7 @@ def _preflight(name: str, row: Row) -> Line:
     return ["gunicorn", "OPTIONS", "/", headers]
 
 
-def _answer(answer: Json) -> Answer:
+def _answer(answer: HttpAnswer) -> Answer:
     """A host's answer as a value."""
     if "problem" in answer:
         return Unanswered(answer["problem"])
@@ -128,7 +133,7 @@ def _allow_origin_lines(headers: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _direct(host: str, row: Row, kind: str, answer: Json) -> Direct:
+def _direct(host: str, row: Row, kind: str, answer: HttpAnswer) -> Direct:
     """Django's decision in its answer to a preflight."""
     lines = None
     if "problem" not in answer:

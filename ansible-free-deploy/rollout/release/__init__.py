@@ -3,7 +3,7 @@
 source = release.local(folder)                     # or release.from_git(url, ref, inside)
 built = release.build_backend(source, wsgi, settings, Target.of(facts), on_step, on_progress)
 if not built.rests_on(facts):
-    session.run(built.orders(facts, …), blob=built.archive(facts, on_progress))
+    session.ask(SHIP, built.orders(facts, …), blob=built.archive(facts, on_progress))
 """
 
 from __future__ import annotations

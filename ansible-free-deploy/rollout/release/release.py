@@ -11,6 +11,9 @@ from pathlib import Path
 
 from infra.core.contract import Json
 from infra.core.home import cache_folder, locked
+from on_host import protocol
+from on_host.answers import FactsAnswer
+from on_host.protocol import Probes, ReleaseRollbackOrders, ShipOrders
 from on_host.release.modules import files_of
 from rollout.release import left_out
 from rollout.release.archive import forget_old, pack, sound, tree_digest
@@ -52,12 +55,12 @@ class Release:
         short = self.commit[:12]
         return short + CHANGED if self.changed else short
 
-    def rests_on(self, facts: Json) -> bool:
+    def rests_on(self, facts: FactsAnswer) -> bool:
         """Whether a host with these facts serves this release already, with nothing half-done."""
         return facts["release"] == self.id and bool(facts["settled"])
 
     @disk_errors_reported()
-    def archive(self, facts: Json, on_progress: Advance) -> Path | None:
+    def archive(self, facts: FactsAnswer, on_progress: Advance) -> Path | None:
         """The file for a host with these facts, made where it does not exist yet, or is damaged;
         None for a host that has it unpacked."""
         if self.id in facts["releases"]:
@@ -77,7 +80,7 @@ class Release:
             forget_old(place.parent, _KEPT_ARCHIVES)
         return place
 
-    def _missing_wheels(self, facts: Json) -> Wheels | None:
+    def _missing_wheels(self, facts: FactsAnswer) -> Wheels | None:
         """The wheels, where the host has no environment of them yet."""
         if self.wheels is None or self.wheels.lock in facts["venvs"]:
             return None
@@ -85,7 +88,7 @@ class Release:
 
     def orders(
         self,
-        facts: Json,
+        facts: FactsAnswer,
         app: str,
         who: str,
         *,
@@ -97,8 +100,8 @@ class Release:
         secrets: Mapping[str, str] | None = None,
         unit: str = "",
         generation: Json | None = None,
-        probes: Json | None = None,
-    ) -> Json:
+        probes: Probes | None = None,
+    ) -> ShipOrders:
         """The orders of a ship; `archive` is what `archive()` returned, and is sent as the blob:
         made again here if it was damaged meanwhile.
 
@@ -108,7 +111,7 @@ class Release:
         the host, for a release that the one there can't run.
         """
         return {
-            "verb": "ship",
+            "verb": protocol.SHIP,
             "app": app,
             "role": self.role,
             "who": who,
@@ -130,7 +133,7 @@ class Release:
             "probes": probes or {},
         }
 
-    def _digest(self, facts: Json, archive: Path) -> str:
+    def _digest(self, facts: FactsAnswer, archive: Path) -> str:
         digest = sound(archive)
         if digest is None:
             self.archive(facts, lambda part, doing: None)
@@ -145,11 +148,11 @@ class Release:
 
 def rollback_orders(
     app: str, role: str, who: str, to: str | None = None, leaving: str | None = None
-) -> Json:
+) -> ReleaseRollbackOrders:
     """The orders of a rollback of the code: to the release that served before this one, or to the
     one named; only if `leaving` still serves, where it is given."""
     return {
-        "verb": "rollback-release",
+        "verb": protocol.RELEASE_ROLLBACK,
         "app": app,
         "role": role,
         "who": who,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from packaging.markers import Environment
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
-from infra.core.contract import Json
+from on_host.answers import FactsAnswer
 from rollout.release.errors import ReleaseError
 
 _LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
@@ -28,9 +28,9 @@ class Target:
     full: str = ""
 
     @classmethod
-    def of(cls, facts: Json) -> Target:
-        """From what a host answered to the `facts` action."""
-        return cls(facts["python"], facts["machine"], facts["libc"], facts.get("python_full", ""))
+    def of(cls, facts: FactsAnswer) -> Target:
+        """From what a host answered to the verb `facts`."""
+        return cls(facts["python"], facts["machine"], facts["libc"], facts["python_full"])
 
     @property
     def version(self) -> str:

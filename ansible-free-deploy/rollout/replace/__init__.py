@@ -17,6 +17,8 @@ from infra.core.contract import Contract, Host
 from infra.core.errors import KitError
 from infra.core.serials import Serials, resource
 from infra.core.settings import Settings
+from on_host import protocol
+from on_host.protocol import Orders, ReplacementDetails
 from rollout import (
     access,
     check,
@@ -323,19 +325,17 @@ class _Work:
 
     def close(self) -> None:
         found = self._found()
-        self._remote(found.contract).act("close")
+        self._remote(found.contract).act(protocol.CLOSE)
         remote.take_no_writes(found, _host(found.contract, self.name), self._id)
 
     def copy(self) -> None:
         there, journal = self._remote(self._found().contract), self.journal
-        if self.store.has(journal, str(there.act("close")["closing"])):
+        if self.store.has(journal, there.act(protocol.CLOSE)["closing"]):
             return
         with self.store.arriving(journal) as arrival:
-            room = {"most": self.store.room(), "place": str(self.store.folder)}
-            said = there.act("copy", take=arrival.write, orders=room)
-            copy = Copy(
-                str(said["closing"]), int(said["size"]), str(said["digest"]), dict(said["told"])
-            )
+            room: ReplacementDetails = {"most": self.store.room(), "place": str(self.store.folder)}
+            said = there.act(protocol.COPY, take=arrival.write, orders=room)
+            copy = Copy(said["closing"], said["size"], said["digest"], said["told"])
             self._journal = self.store.keep(journal, arrival, copy)
         report.step(self.name, _told(copy.told))
 
@@ -343,8 +343,12 @@ class _Work:
         there, copy = self._remote(self._with_new(self._found()).contract), self.journal.copy
         assert copy is not None
         place = self.store.place(self.journal)
-        orders = {"closing": copy.closing, "size": copy.size, "digest": copy.digest}
-        said = there.act("restore", blob=place, orders=orders)
+        orders: ReplacementDetails = {
+            "closing": copy.closing,
+            "size": copy.size,
+            "digest": copy.digest,
+        }
+        said = there.act(protocol.RESTORE, blob=place, orders=orders)
         if said["restored"]:
             report.step(self.name, f"{_counts(said['told'])}: all as they were copied")
 
@@ -355,7 +359,7 @@ class _Work:
 
     def deploy(self) -> None:
         found = self._with_new(self._found())
-        deploy.everywhere(found, "deploy", only=self.name, replacement=self._id)
+        deploy.everywhere(found, protocol.DEPLOY, only=self.name, replacement=self._id)
         check.from_here(found.contract, self.name)
 
     def switch(self) -> None:
@@ -365,10 +369,10 @@ class _Work:
     def verify(self) -> None:
         found = self._found()
         ready.wait(found.contract)
-        deploy.everywhere(found, "deploy", only=self.name, replacement=self._id)
+        deploy.everywhere(found, protocol.DEPLOY, only=self.name, replacement=self._id)
         check.from_here(found.contract, self.name)
         if self.role == "backend":
-            self._remote(found.contract).act("settle")
+            self._remote(found.contract).act(protocol.SETTLE)
 
     def unprotect(self) -> None:
         self._set(Serials(self.journal.new, self.journal.old, protected=False))
@@ -429,23 +433,22 @@ class _Work:
         has."""
         report.step(self.name, "takes writes again")
         host = _host(found.contract, self.name)
-        deploy.everywhere(found, "deploy", only=self.name, replacement=self._id)
+        deploy.everywhere(found, protocol.DEPLOY, only=self.name, replacement=self._id)
         self._remote(found.contract).act(
-            "reopen", orders={"generation": remote.closed_id(found, host)}
+            protocol.REOPEN, orders={"generation": remote.closed_id(found, host)}
         )
 
     def _built(self, contract: Contract, host: Host) -> tuple[str, str | None]:
         """The release that the source gives for a host, built; and the one that it serves."""
         with hosts.session(host, access.identity(contract)) as session:
-            asked = {
-                "verb": "facts",
+            orders: Orders = {
                 "app": contract.application.name,
                 "role": self.role,
                 "who": deploy.who(),
+                "moving": {},
+                "replacement": self._id if self._journal else "",
             }
-            facts = session.run(
-                {**asked, "moving": {}, "replacement": self._id if self._journal else ""}
-            )
+            facts = session.ask(protocol.FACTS, orders)
         return ship.Builder(self.settings).release(self.role, facts).id, facts["release"]
 
     def _refuse_another_release(self, found: Outputs) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar, cast
 
 from infra.core.contract import Contract, Host, Json
+from on_host import protocol
+from on_host.protocol import ReplacementDetails, ReplacementOrders, Verb
 from rollout import access, deploy, hosts, report, secret_values
 from rollout.hosts import HostError
 from rollout.outputs import Outputs
 from rollout.render import closed
+
+A = TypeVar("A")  # the type of a verb's answer
 
 
 class Remote:
@@ -21,12 +26,12 @@ class Remote:
 
     def act(
         self,
-        action: str,
+        verb: Verb[ReplacementOrders, A],
         *,
         blob: Path | None = None,
         take: Callable[[bytes], None] = lambda data: None,
-        orders: Mapping[str, object] | None = None,
-    ) -> Json:
+        orders: ReplacementDetails | None = None,
+    ) -> A:
         """One action's result; what it copies off is given to `take`. Raises HostError."""
 
         def on_event(event: Json) -> None:
@@ -35,18 +40,17 @@ class Remote:
             elif "text" in event:
                 report.step(self.host.name, event["text"])
 
-        payload = {
-            "verb": action,
+        given: ReplacementOrders = {
             "app": self.contract.application.name,
             "who": deploy.who(),
             "wait_s": deploy.WAIT_S,
             "replacement": self.replacement,
             "name": self.host.name,
-            **(orders or {}),
         }
+        sent = cast("ReplacementOrders", {**given, **(orders or {})})
         with hosts.session(self.host, access.identity(self.contract)) as session:
             try:
-                return session.run(payload, blob=blob, on_event=on_event)
+                return session.ask(verb, sent, blob=blob, on_event=on_event)
             except OSError as problem:  # of the copy, on this side
                 raise HostError(
                     self.host, f"the copy can't be written here: {problem.strerror}"
@@ -59,7 +63,7 @@ def take_no_writes(outputs: Outputs, host: Host, replacement: str) -> None:
     generation = closed(outputs.contract, host, secret_values.read(outputs))
     deploy.everywhere(
         outputs,
-        "deploy",
+        protocol.DEPLOY,
         only=host.name,
         replacement=replacement,
         generation=generation.to_json(),
