@@ -26,8 +26,8 @@ class Release:
 
 
 RELEASES = {
-    one.name: one
-    for one in (Release("trixie", 13, (3, 13), "2.41"), Release("bookworm", 12, (3, 11), "2.36"))
+    "trixie": Release("trixie", 13, (3, 13), "2.41"),
+    "bookworm": Release("bookworm", 12, (3, 11), "2.36"),
 }
 DEFAULT = "trixie"  # of new hosts on the clouds; a local machine has its host's own
 
@@ -35,22 +35,23 @@ DEFAULT = "trixie"  # of new hosts on the clouds; a local machine has its host's
 def of(python: str, glibc: str) -> Release | None:
     """The release with this Python (major.minor) and C library; None for one that the kit knows
     nothing about."""
-    found = (
-        one
-        for one in RELEASES.values()
-        if ("{}.{}".format(*one.python), one.glibc) == (python, glibc)
-    )
-    return next(found, None)
+    for release in RELEASES.values():
+        if (release.version, release.glibc) == (python, glibc):
+            return release
+    return None
 
 
 def meets(release: Release, wanted: str) -> bool:
     """Whether this Debian's Python is one of those. Its patch release is not known here: the
     highest counts."""
-    return any(
-        SpecifierSet(wanted).contains(text) for text in (release.version, f"{release.version}.99")
-    )
+    specifiers = SpecifierSet(wanted)
+    highest = f"{release.version}.99"
+    return specifiers.contains(release.version) or specifiers.contains(highest)
 
 
 def fitting(wanted: str) -> Release | None:
     """The newest release whose Python is one of those."""
-    return next((one for one in RELEASES.values() if meets(one, wanted)), None)
+    for release in RELEASES.values():
+        if meets(release, wanted):
+            return release
+    return None

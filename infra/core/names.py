@@ -24,13 +24,17 @@ def dashed(*words: str, longest: int = LONGEST_LABEL) -> str:
     """
     whole = "-".join(words)
     form = re.sub(r"[^a-z0-9]+", "-", whole.lower()).strip("-")
-    form = form if form[:1].isalpha() else f"x-{form}"
+    if not form[:1].isalpha():
+        form = f"x-{form}"
     if form == whole and len(whole) <= longest:
         return whole
     digest = sha256("\0".join(words).encode()).hexdigest()[:DIGEST]
-    return f"{form[: longest - DIGEST - 1].rstrip('-')}-{digest}"
+    start = form[: longest - DIGEST - 1].rstrip("-")
+    return f"{start}-{digest}"
 
 
 def label(word: str) -> str:
     """A label's value at Google; most names of stacks are one as they stand."""
-    return word if re.fullmatch(r"[a-z0-9_-]{1,63}", word) else dashed(word)
+    if re.fullmatch(r"[a-z0-9_-]{1,63}", word):
+        return word
+    return dashed(word)

@@ -23,7 +23,7 @@ ARRIVING, LEAVING = "arriving", "leaving"
 
 @dataclass(frozen=True)
 class Serials:
-    """The machine that serves as a host, and the one beside it while it is replaced."""
+    """The machine that serves as a host, and the one next to it while it is replaced."""
 
     serves: int = 1
     other: int | None = None
@@ -32,37 +32,39 @@ class Serials:
     @classmethod
     def parse(cls, text: str) -> Serials:
         """Raises ValueError for what `fab replace` would not write."""
+        problem = f"{text!r} names no machine; `fab replace` writes it like 2, 1+2, 2+1 or 2-1"
         match = _FORM.fullmatch(text)
-        other = int(match[3]) if match and match[3] else None
-        serves = int(match[1]) if match else 0
-        if (
-            not match
-            or (other and abs(serves - other) != 1)
-            or (match[2] == "-" and (other or 0) > serves)
-        ):
-            raise ValueError(
-                f"{text!r} says no machine; `fab replace` writes it like 2, 1+2, 2+1 or 2-1"
-            )
-        return cls(serves, other, match[2] != "-")
+        if not match:
+            raise ValueError(problem)
+        serves = int(match[1])
+        if not match[3]:
+            return cls(serves)
+        other = int(match[3])
+        protected = match[2] == "+"
+        if abs(serves - other) != 1 or (other > serves and not protected):
+            raise ValueError(problem)
+        return cls(serves, other, protected)
 
     def __str__(self) -> str:
         if self.other is None:
             return str(self.serves)
-        return f"{self.serves}{'+' if self.protected else '-'}{self.other}"
+        sign = "+" if self.protected else "-"
+        return f"{self.serves}{sign}{self.other}"
 
     @property
     def standing(self) -> str:
-        """What the machine beside the serving one is: a newer one arrives, an older one leaves."""
+        """What the other machine is: a newer one arrives, an older one leaves."""
         if self.other is None:
             return ""
         return ARRIVING if self.other > self.serves else LEAVING
 
     def machines(self) -> tuple[tuple[int, str, bool], ...]:
         """Number, standing and whether it is protected, the oldest machine first."""
-        found = [(self.serves, "", True)]
+        machines = [(self.serves, "", True)]
         if self.other is not None:
-            found.append((self.other, self.standing, self.standing == LEAVING and self.protected))
-        return tuple(sorted(found))
+            protected = self.standing == LEAVING and self.protected
+            machines.append((self.other, self.standing, protected))
+        return tuple(sorted(machines))
 
 
 def resource(host: str, serial: int) -> str:

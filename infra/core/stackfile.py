@@ -45,19 +45,17 @@ def read_config(root: Path, stack: str) -> dict[str, str]:
     described = project(root)
     prefix = f"{described['name']}:"
     schema = described.get("config") or {}
-    values = {
-        key: entry["default"]
-        for key, entry in schema.items()
-        if isinstance(entry, Mapping) and "default" in entry
-    }
-    given = stack_values(root, stack)
-    own = {
-        key.removeprefix(prefix): value
-        for key, value in given.items()
-        if key.startswith(prefix) or ":" not in key
-    }
+    values = {}
+    for key, entry in schema.items():
+        if isinstance(entry, Mapping) and "default" in entry:
+            values[key] = entry["default"]
+    own = {}
+    for key, value in stack_values(root, stack).items():
+        if key.startswith(prefix) or ":" not in key:
+            own[key.removeprefix(prefix)] = value
     for name, value in own.items():
-        if not (isinstance(value, dict) and set(value) == {"secure"}):
+        is_encrypted = isinstance(value, dict) and set(value) == {"secure"}
+        if not is_encrypted:
             values[name] = value
         elif own.get("cloud") == "local" or not name.startswith("env."):
             raise StackFileError(
@@ -92,32 +90,41 @@ def with_key(text: str, key: str, value: str | None) -> str:
     """The text of a stack's config with this key at this value (YAML, on one line), or without it;
     every other byte stays. Raises StackFileError where it has no place for it."""
     lines = text.splitlines(keepends=True)
-    place = next(
-        (n for n, line in enumerate(lines) if re.match(rf"[ \t]+{re.escape(key)}[ \t]*:", line)),
-        None,
-    )
+    place = _first(lines, rf"[ \t]+{re.escape(key)}[ \t]*:")
     if place is not None:
-        end = place + 1
-        while (
-            end < len(lines) and lines[end].strip() and _indent(lines[end]) > _indent(lines[place])
-        ):
-            end += 1
+        end = _end_of_block(lines, place)
         indent = " " * _indent(lines[place])
         lines[place:end] = [f"{indent}{key}: {value}\n"] if value is not None else []
         return "".join(lines)
     if value is None:
         return text
-    head = next((n for n, line in enumerate(lines) if line.rstrip() == "config:"), None)
+    head = _first(lines, r"config:\s*$")
     if head is None or head + 1 >= len(lines):
         raise StackFileError(
             f"there is no line `config:` to write after; add `{key}: {value}` yourself"
         )
-    below = next(
-        (line for line in lines[head + 1 :] if line.strip() and not line.lstrip().startswith("#")),
-        "  ",
-    )
-    lines.insert(head + 1, f"{' ' * _indent(below)}{key}: {value}\n")
+    below = _first(lines[head + 1 :], r"\s*[^\s#]")
+    depth = 2 if below is None else _indent(lines[head + 1 + below])
+    lines.insert(head + 1, f"{' ' * depth}{key}: {value}\n")
     return "".join(lines)
+
+
+def _first(lines: list[str], pattern: str) -> int | None:
+    """The number of the first line that begins like this."""
+    for number, line in enumerate(lines):
+        if re.match(pattern, line):
+            return number
+    return None
+
+
+def _end_of_block(lines: list[str], start: int) -> int:
+    """The number of the first line after `start` that is not indented below it."""
+    end = start + 1
+    while end < len(lines) and lines[end].strip():
+        if _indent(lines[end]) <= _indent(lines[start]):
+            break
+        end += 1
+    return end
 
 
 def _indent(line: str) -> int:

@@ -65,14 +65,15 @@ def instances(settings: Settings) -> tuple[Instance, ...]:
     """Every instance of the environment, frontends first; the older one first of two that are one
     host's."""
     counts = {"frontend": settings.frontend_count, "backend": settings.backend_count}
-    hosts = [
-        (role, index, f"{role}-{index + 1}") for role in ROLES for index in range(counts[role])
-    ]
-    return tuple(
-        Instance(name, role, ROLES.index(role) * _MOST_PER_ROLE + index, PORTS, *machine)
-        for role, index, name in hosts
-        for machine in Serials.parse(settings.serials.get(name, "1")).machines()
-    )
+    built = []
+    for place, role in enumerate(ROLES):
+        for index in range(counts[role]):
+            name = f"{role}-{index + 1}"
+            number = place * _MOST_PER_ROLE + index
+            serials = Serials.parse(settings.serials.get(name, "1"))
+            for machine in serials.machines():
+                built.append(Instance(name, role, number, PORTS, *machine))
+    return tuple(built)
 
 
 def name_of(settings: Settings, role: str) -> str:

@@ -6,17 +6,15 @@ import re
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LONGEST = 131_071  # bytes of NAME=value: execve(2), MAX_ARG_STRLEN, without its NUL
-LONGEST_TOGETHER = (
-    1 << 20
-)  # half of what Linux leaves for arguments and environment at its usual stack limit
+# Half of what Linux leaves for arguments and environment at its usual stack limit.
+LONGEST_TOGETHER = 1 << 20
 
 _PLANES = range(0, 0x110000, 0x10000)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # systemd takes these for invalid UTF-8 and leaves the variable out (unichar_is_valid in its
 # basic/utf8.c).
-_NO_CHARACTER = re.compile(
-    "[\ufdd0-\ufdef" + "".join(f"{chr(p + 0xFFFE)}{chr(p + 0xFFFF)}" for p in _PLANES) + "]"
-)
+_LAST_OF_PLANES = "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in _PLANES)
+_NO_CHARACTER = re.compile(f"[\ufdd0-\ufdef{_LAST_OF_PLANES}]")
 
 
 def problem(name: str, value: object) -> str | None:
@@ -28,9 +26,10 @@ def problem(name: str, value: object) -> str | None:
         return "holds a NUL, which no environment can"
     if _SURROGATE.search(value):
         return "holds half a character (a lone surrogate)"
-    if found := _NO_CHARACTER.search(value):
+    no_character = _NO_CHARACTER.search(value)
+    if no_character:
         return (
-            f"holds U+{ord(found[0]):04X}, which is no character: systemd would leave the"
+            f"holds U+{ord(no_character[0]):04X}, which is no character: systemd would leave the"
             " variable out"
         )
     if size(name, value) > LONGEST:
