@@ -101,7 +101,7 @@ def read(
     return found
 
 
-def tell(notes: list[str]) -> None:
+def show_notes(notes: list[str]) -> None:
     """Lines under a verb's result, where there are any."""
     if notes:
         report.line("\n" + "\n".join(notes))
@@ -168,7 +168,7 @@ def up(
     if unsaved := check.unsaved(wanted):
         report.line(f"\n{unsaved}")
     notes = services.notes(wanted)
-    tell(notes)
+    show_notes(notes)
     quiet = not any(shipped) and not any(o.result["changed"] for o in outcomes)
     what = "nothing to do: all is as it should be" if quiet else "done"
     rest = ", but for what is noted above" if notes else ""
@@ -265,7 +265,7 @@ def ship(
     wanted = settings.read(stacks.chosen_stack(found.contract.environment))
     shipped = shipping.everywhere(wanted, found, moved)
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
-    tell(services.notes(wanted))
+    show_notes(services.notes(wanted))
     # What runs under the old name has stopped: the configuration under the new one belongs to
     # the move.
     if moved:
@@ -350,7 +350,7 @@ def rollback(
     Data stays as it is, and so do migrations.
     """
     from rollout import deploy as deployment
-    from rollout import rollback as way_back
+    from rollout import rollback as rollback_verb
 
     limit, only = deployment.seconds(wait), deployment.role_of(role)
     if (only or past_migrations) and not release:
@@ -359,7 +359,7 @@ def rollback(
         )
     found = read(stack, outputs, strict=False, change=True)
     if release:
-        done = way_back.rollback(found, to, only, past_migrations, limit)
+        done = rollback_verb.rollback(found, to, only, past_migrations, limit)
         report.line("\n".join(done) if done else "unchanged: that release serves already")
         if done:
             report.line("the next `fab ship` (or `fab up`) ships what is here again")
@@ -550,7 +550,9 @@ def doctor(
     help={
         "path": "the folder with manage.py",
         "stack": "name of the stack to write (default: the application's)",
-        "frontend": "the folder that the page's build writes (default: one beside it, if there is)",
+        "frontend": (
+            "the folder that the page's build writes (default: one next to it, if there is)"
+        ),
         "settings": (
             "the settings module to deploy with (default: the one that wsgi.py or manage.py names)"
         ),
@@ -592,7 +594,7 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
     if pin:
         zones = source.zones(values)
         source.pin(name, found, zones)
-        report.line(f"stacks/Pulumi.{name}.yaml: machine_image: {found}{source.told(zones)}")
+        report.line(f"stacks/Pulumi.{name}.yaml: machine_image: {found}{source.reported(zones)}")
     else:
         report.line(source.report(name, values, found))
 

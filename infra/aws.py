@@ -1,4 +1,4 @@
-"""AWS: the same attributes as every cloud, so that `topology.py` can't tell which one it is.
+"""AWS: the same attributes as every cloud, so that `topology.py` can't see which one it is.
 
 A network of its own (or an existing one), a security group per role, and per instance an EC2
 machine with an Elastic IP and an SSH host key. The address in the contract is the Elastic IP's: an

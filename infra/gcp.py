@@ -1,4 +1,4 @@
-"""Google Cloud: the same attributes as every cloud, so that `topology.py` can't tell which one it
+"""Google Cloud: the same attributes as every cloud, so that `topology.py` can't see which one it
 is.
 
 A network of its own (or an existing one), firewall rules by service account, and per instance a
@@ -50,8 +50,8 @@ class GcpCloud(pulumi.ComponentResource):
             region=settings.region,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        # A name can't be changed, only given anew: what exists keeps its own, whatever the stack is
-        # called today.
+        # A name can't be changed without a replacement: what exists keeps its own, whatever the
+        # stack is called today.
         self._inside = pulumi.ResourceOptions(
             parent=self, provider=self._provider, ignore_changes=["name"]
         )

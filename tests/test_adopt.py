@@ -197,8 +197,8 @@ def test_nothing_of_the_project_runs(tmp_path: Path) -> None:
 
 
 def test_own_origins_go_over_in_a_browser_s_spelling(tmp_path: Path) -> None:
-    """What parse_origin makes of them is in the config; what it refuses is told with its words and
-    left out."""
+    """What parse_origin makes of them is in the config; what it refuses is reported with its words
+    and left out."""
     more = """
 CORS_ALLOWED_ORIGINS = ["https://shop.example.com", "https://App.example.com:443/"]
 CORS_ALLOWED_ORIGINS += ("localhost:3000", "https://x.example.com/login",)
@@ -312,7 +312,8 @@ def test_credentials_are_offered_with_a_domain(tmp_path: Path) -> None:
 
 
 def test_own_corsheaders_is_placed_first(tmp_path: Path) -> None:
-    """Where it stands today is told, and that it changes; there where it is first, nothing is."""
+    """Where it stands today is reported, and that it changes; there where it is first, nothing
+    is."""
     last = f"INSTALLED_APPS += ['corsheaders']\nMIDDLEWARE += ['{CORS}']\n"
     _, _, report = with_settings(tmp_path / "a", last)
     assert "middleware     2, CorsMiddleware at place 2" in report
@@ -324,7 +325,7 @@ def test_own_corsheaders_is_placed_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pin", "told"),
+    ("pin", "reported"),
     [
         ("django-cors-headers==3.4.0", True),
         ("Django-Cors-Headers~=3.4.0 ; python_version > '3'", True),
@@ -336,13 +337,13 @@ def test_own_corsheaders_is_placed_first(tmp_path: Path) -> None:
     ],
 )
 def test_a_pin_that_the_kit_can_t_live_with_is_reported(
-    tmp_path: Path, pin: str, told: bool
+    tmp_path: Path, pin: str, reported: bool
 ) -> None:
-    """The kit asks for its own least versions beside the project's; a pin below them can't be
+    """The kit asks for its own least versions next to the project's; a pin below them can't be
     resolved."""
     app = write(tmp_path)
     (app / "requirements.txt").write_text(f"django\n{pin}\n")
-    assert ("the kit needs " in decisions(adopted(app, tmp_path / "kit"))) is told
+    assert ("the kit needs " in decisions(adopted(app, tmp_path / "kit"))) is reported
 
 
 def test_a_middleware_that_writes_the_headers_is_found(tmp_path: Path) -> None:
@@ -439,8 +440,8 @@ def test_one_of_a_settings_package_is_chosen(
     )
 
 
-def test_a_plain_module_beside_others_is_chosen_by_its_name(tmp_path: Path) -> None:
-    """settings_production.py beside settings.py, where wsgi.py names none."""
+def test_a_plain_module_next_to_others_is_chosen_by_its_name(tmp_path: Path) -> None:
+    """settings_production.py next to settings.py, where wsgi.py names none."""
     more = {
         "shop/settings_production.py": "from .settings import *\n",
         "shop/wsgi.py": "application = None\n",
@@ -584,7 +585,7 @@ def test_what_source_says_is_read(tmp_path: Path, source: str) -> None:
 
 
 @pytest.mark.parametrize("source", UNCERTAIN)
-def test_what_only_a_run_can_tell_is_said_to_be_so(tmp_path: Path, source: str) -> None:
+def test_what_only_a_run_shows_is_said_to_be_so(tmp_path: Path, source: str) -> None:
     """Computed, with the variables and the condition that it hangs on."""
     found = value(tmp_path, source)
     assert not known(found)

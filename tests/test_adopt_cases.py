@@ -153,7 +153,8 @@ NEWER = (
 
 
 def test_a_file_in_a_newer_grammar_does_not_end_it(tmp_path: Path) -> None:
-    """Views that settings and their neighbours import: told in one line, and the rest is read."""
+    """Views that settings and their neighbours import: reported in one line, and the rest is
+    read."""
     views = (
         "from shop.newer import f\nopen(BASE_DIR / 'n', 'w')\nr['Access-Control-Allow-Origin'] ="
         " 'https://a.org'\n"
@@ -360,7 +361,10 @@ def may(name, default=None):
     return value
 X = may('A', 'x')
 Y = may('B')
-""": {"A": False, "B": True},
+""": {
+        "A": False,
+        "B": True,
+    },
     """
 def may(name, default=None):
     try:
@@ -371,7 +375,10 @@ def may(name, default=None):
         raise
 X = may('A', 'x')
 Y = may('B')
-""": {"A": False, "B": True},
+""": {
+        "A": False,
+        "B": True,
+    },
     "PORT = int(os.environ.get('A', 0))\nif not 1024 <= PORT < 65536:\n    raise ValueError": {
         "A": True
     },
@@ -420,7 +427,7 @@ def test_a_variable_is_needed_where_nothing_loads_without_it(tmp_path: Path, mor
 def test_debug_is_switched_off_where_the_project_reads_it(
     tmp_path: Path, read: str, text: str
 ) -> None:
-    """The branches that would run are told, and the stack's file has the variable that switches
+    """The branches that would run are reported, and the stack's file has the variable that switches
     them off."""
     more = f"""
 import os, environ
@@ -480,7 +487,7 @@ def test_a_static_root_with_files_of_the_project_is_reported(tmp_path: Path) -> 
 
 
 def test_what_git_ignores_is_not_the_project_s(tmp_path: Path) -> None:
-    """Its origins don't count, and that it stays here is told; the same file without git is
+    """Its origins don't count, and that it stays here is reported; the same file without git is
     shipped."""
     files = {
         "shop/local.py": "CORS_ALLOWED_ORIGINS = ['https://a.example.com']\n",
@@ -574,7 +581,7 @@ def test_websockets_without_channels_are_reported(tmp_path: Path) -> None:
     )
 
 
-def test_the_verbs_tell_the_same_of_the_project_that_is_shipped(tmp_path: Path) -> None:
+def test_the_verbs_say_the_same_of_the_project_that_is_shipped(tmp_path: Path) -> None:
     """One line each; a project that can't be read any more is one line as well, never the end of
     the verb."""
     app = write(tmp_path, PLAIN + "ASGI_APPLICATION = 'shop.asgi.application'\n")
@@ -585,7 +592,7 @@ def test_the_verbs_tell_the_same_of_the_project_that_is_shipped(tmp_path: Path) 
 
 
 def test_a_cookie_name_that_http_loses_is_noted(tmp_path: Path) -> None:
-    """The verbs tell of a cookie's name that plain http loses."""
+    """The verbs note a cookie's name that plain http loses."""
     app = write(tmp_path, PLAIN + "SESSION_COOKIE_NAME = '__Secure-sessionid'\n")
     (line,) = services.notes(config(adopted(app, tmp_path / "kit")))
     assert (
@@ -630,7 +637,7 @@ def test_code_that_this_python_cannot_read_ends_nothing(tmp_path: Path) -> None:
 
 def test_production_settings_are_preferred(tmp_path: Path) -> None:
     """`settings/__init__.py` imports dev, and wsgi.py names the package: a host runs prod, and why
-    is told."""
+    is reported."""
     files = {
         "shop/settings.py": "",
         "shop/settings/__init__.py": (
@@ -682,13 +689,13 @@ def test_places_that_settings_make_are_reported(tmp_path: Path) -> None:
         "SHOP_STORE_PATH = os.environ.get('SHOP_STORE', str(BASE_DIR / 'store'))\n"
     )
     result = adopted(write(tmp_path, source, {"shop/fonts/a.txt": "x"}), tmp_path / "kit")
-    told = decisions(result)
-    assert "HUEY['filename'] is data/tasks.sqlite3, next to the code" in told
-    assert "SHOP_FAVICON_FOLDER is data/favicons, next to the code" in told
-    assert "SHOP_STORE_PATH is store where SHOP_STORE is not set, next to the code" in told
-    assert "or set SHOP_STORE in env: to a path below /var/lib/shop" in told
+    reported = decisions(result)
+    assert "HUEY['filename'] is data/tasks.sqlite3, next to the code" in reported
+    assert "SHOP_FAVICON_FOLDER is data/favicons, next to the code" in reported
+    assert "SHOP_STORE_PATH is store where SHOP_STORE is not set, next to the code" in reported
+    assert "or set SHOP_STORE in env: to a path below /var/lib/shop" in reported
     assert not any(
-        name in told for name in ("SHOP_FONT_DIR", "TEST_OUTPUT_DIR", "FRONTEND_DIST_DIR")
+        name in reported for name in ("SHOP_FONT_DIR", "TEST_OUTPUT_DIR", "FRONTEND_DIST_DIR")
     )
 
 
@@ -734,13 +741,13 @@ version = "1.0"
 """
     assert {one.name for one in of_text(lock, "uv.lock")} == {"shop", "django", "chosen", "uwsgi"}
     pyproject = "[project]\nname = 'shop'\n"
-    told = decisions(
+    reported = decisions(
         adopted(
             write(tmp_path, files={"uv.lock": lock, "pyproject.toml": pyproject}), tmp_path / "kit"
         )
     )
-    assert "uwsgi==2.0.31 comes as source alone" in told and "`uv remove uwsgi`" in told
-    assert "mysqlclient" not in told
+    assert "uwsgi==2.0.31 comes as source alone" in reported and "`uv remove uwsgi`" in reported
+    assert "mysqlclient" not in reported
 
 
 EXTRA = """[project]
@@ -761,8 +768,8 @@ def test_package_that_only_an_extra_has(tmp_path: Path) -> None:
     said = with_settings(tmp_path, more, files)[1]
     assert (
         "the settings import environ, and django-environ is only in the extra 'test' of"
-        " pyproject.toml, which is not installed (shop/settings.py:11)"
-    ) in said
+        " pyproject.toml, which is not installed (shop/settings.py:11)" in said
+    )
     assert "debug_toolbar, and django-debug-toolbar is only in the extra 'test'" in said
     command = "uv pip compile pyproject.toml --extra test -o requirements-hosts.txt"
     assert f"run `{command}` in the folder of pyproject.toml" in said

@@ -19,7 +19,7 @@ HALVES = {
     "rollout": "ansible-free-deploy/rollout",
     "on_host": "ansible-free-deploy/on_host",
 }
-BESIDE = {"__init__", "__main__"}
+EXTRA = {"__init__", "__main__"}
 
 
 def summary(path: Path) -> str:
@@ -31,7 +31,7 @@ def summary(path: Path) -> str:
 def modules(folder: Path) -> list[Path]:
     """A package's own modules and the `__init__` of the packages in it, in the order of their
     names."""
-    own = [path for path in folder.glob("*.py") if path.stem not in BESIDE]
+    own = [path for path in folder.glob("*.py") if path.stem not in EXTRA]
     inner = [path for path in folder.glob("*/__init__.py") if path.parent.name != "templates"]
     return sorted(
         [*own, *inner], key=lambda path: path.parent.name if path.stem == "__init__" else path.stem

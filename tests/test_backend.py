@@ -82,7 +82,7 @@ def state(home: Path, stack: str, *names: object) -> None:
     path.write_text(json.dumps({"version": 3, "checkpoint": {"latest": {"resources": resources}}}))
 
 
-def test_a_renamed_stack_is_refused_with_the_way_back(home: Path) -> None:
+def test_a_renamed_stack_is_refused_with_the_cure(home: Path) -> None:
     """Its machines bear the stack's name for life; what is not renamed, or can't be read, is no
     reason to refuse."""
     (home / "passphrase").write_text("x")

@@ -1,4 +1,4 @@
-"""What the operator is told of a change that did not come about everywhere, and who may not have
+"""What the operator hears of a change that did not come about everywhere, and who may not have
 heard how it ended."""
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def test_no_host_gets_orders_after_the_interrupt() -> None:
     assert given == []
 
 
-def test_a_rollback_is_never_told_to_run_the_same_command_again() -> None:
+def test_a_rollback_is_never_advised_to_run_the_same_command_again() -> None:
     """Each run of it goes back by one more; the one that names its target does not."""
     failures = [
         LostError(

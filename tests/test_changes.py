@@ -73,7 +73,7 @@ def test_the_inputs_that_differ_are_named() -> None:
 
 def test_a_machine_on_a_replaced_network_counts_as_replaced() -> None:
     """In a preview by the CLI its new network is not known yet, and its provider calls that an
-    update; up replaces it. A cloud's own provider can tell, and is believed."""
+    update; up replaces it. A cloud's own provider knows it, and is believed."""
     network = f"urn:pulumi:dev::origin-kit::{NETWORK}::network"
     steps = [
         step("replace", "network", NETWORK, replaceReasons=["wanted_subnet"]),

@@ -147,7 +147,7 @@ def _a_pipe(root: Path) -> None:
     os.mkfifo(root / f"opt/shop/releases/{ID}/release.json")
 
 
-def _a_stranger_s(root: Path) -> None:
+def _somebody_s(root: Path) -> None:
     (root / "opt/shop/releases").mkdir(parents=True)
     os.chown(root / "opt/shop", 65534, 65534)
 
@@ -158,7 +158,7 @@ def _a_link(root: Path) -> None:
     (root / "opt/shop").symlink_to("../elsewhere")
 
 
-@pytest.mark.parametrize("make", [_another_tool, _a_pipe, _a_stranger_s, _a_link])
+@pytest.mark.parametrize("make", [_another_tool, _a_pipe, _somebody_s, _a_link])
 def test_what_only_looks_like_it_is_not_taken_over(
     machine: Machine, make: Callable[[Path], None]
 ) -> None:
@@ -400,7 +400,7 @@ def test_a_kill_during_a_move_is_settled_by_the_next_run(deployed: Machine, name
     assert not deployed.data.exists()
 
 
-def test_until_the_new_configuration_serves_there_is_a_way_back(deployed: Machine) -> None:
+def test_until_the_new_configuration_serves_it_can_be_undone(deployed: Machine) -> None:
     """A move that has shipped here is taken back whole by a ship of the old name."""
     before = tree(deployed.root)
     ship(deployed, "store", moving={"shop": "renamed"})

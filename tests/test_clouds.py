@@ -34,8 +34,8 @@ def an_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_types_of_every_service_in_use_are_read() -> None:
-    """mypy is told to skip the other services of the SDKs; one that it skips would be checked by
-    nobody."""
+    """mypy is configured to skip the other services of the SDKs; one that it skips would be checked
+    by nobody."""
     overrides = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["overrides"]
     read = {
         name
@@ -57,7 +57,7 @@ def test_six_stacks_are_shipped() -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_graph_of_a_stack_is_the_golden_one(stack: str) -> None:
     """Types, inputs, parents, secrets, protection, what is ignored; UPDATE_GOLDEN=1 writes it
-    anew."""
+    again."""
     found = json.dumps(graph.program(stack).to_json(), indent=1, sort_keys=True) + "\n"
     path = GOLDEN / f"{stack}.json"
     if os.environ.get("UPDATE_GOLDEN"):

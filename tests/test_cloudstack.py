@@ -58,7 +58,7 @@ def run(*words: str) -> str:
 @cli
 def test_down_leaves_no_stack_and_keeps_its_config(pulumi: None, stack: StackFile) -> None:
     """Not even an empty one in `pulumi stack ls`; a second `down` says so, and `stack init` begins
-    anew."""
+    again."""
     init = ("pulumi", "stack", "init", "--stack", stack.name, "--no-select", "--non-interactive")
     run(*init)
     run(

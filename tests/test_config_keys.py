@@ -280,7 +280,7 @@ def generations(contract: Contract) -> list[object]:
 def asked_to_ship(one: outputs.Outputs, other: outputs.Outputs) -> set[str]:
     """The keys that plan and status name when a host has the release that `one` asked for, and
     `other` is wanted."""
-    told = set()
+    reported = set()
     for role in ("frontend", "backend"):
         changes = to_ship(other.made_from[role], one.made_from[role])
         result = {
@@ -301,8 +301,8 @@ def asked_to_ship(one: outputs.Outputs, other: outputs.Outputs) -> set[str]:
         assert all(
             f"  {change}: `fab ship` takes it" in deploy.plan_text(outcome) for change in changes
         )
-        told |= keys
-    return told
+        reported |= keys
+    return reported
 
 
 CASES = [(key, cloud) for key in EFFECTS for cloud in CLOUDS]
@@ -338,7 +338,7 @@ def test_a_changed_key_does_what_the_table_says(
         return
     second = run(stack, {**before, **edits})
     by_program = observed(first, second)
-    told = (generations(found.contract), found.contract.ssh_keys) != (
+    reported = (generations(found.contract), found.contract.ssh_keys) != (
         generations(unchanged.contract),
         unchanged.contract.ssh_keys,
     )
@@ -349,21 +349,21 @@ def test_a_changed_key_does_what_the_table_says(
         first_boot = (
             (Effect.NEW_HOSTS,) if key == "ssh_keys" else ()
         )  # of hosts that are made later
-        assert by_program in (Effect.CONFIG, *first_boot) and told
+        assert by_program in (Effect.CONFIG, *first_boot) and reported
     elif (
         expected is Effect.RELEASE
     ):  # the program makes nothing of it, but for the application's name
         names = (
             (Effect.IN_PLACE,) if key == "application" else ()
         )  # tags, which the next `fab up` brings along
-        assert by_program in (Effect.UNUSED, Effect.CONFIG, *names) and told == (
+        assert by_program in (Effect.UNUSED, Effect.CONFIG, *names) and reported == (
             key == "application"
         )
     elif expected is Effect.CHECK:
-        assert by_program is Effect.UNUSED and not told
+        assert by_program is Effect.UNUSED and not reported
     else:
         assert by_program is expected
-        assert not told or key == "production"
+        assert not reported or key == "production"
     if not waits:
         assert found.contract == Contract.from_json(second.outputs["contract"])
     state(an_operator, cloud, stack, second)

@@ -167,7 +167,7 @@ def test_a_host_lost_before_the_last_vote_takes_all_back() -> None:
     ],
 )
 def test_how_an_earlier_change_ended(outcomes: list[states.Ending], wanted: str) -> None:
-    """All that were told agree, so one word is enough; without one, all have voted or one never
+    """All that got an answer agree, so one word is enough; without one, all have voted or one never
     did."""
     assert how_it_ended(outcomes) == wanted
 

@@ -66,9 +66,9 @@ def test_restored_data_equals_the_original(data: Path, tmp_path: Path) -> None:
     """Rows in the write-ahead log, modes, times and links too; what was not copied is reported."""
     read = run("read", data)
     assert read.returncode == 0, read.stderr
-    told = data_copy.summary(read.stderr.decode())
-    assert told["left_out"] == [1, "pipe"] and told["as_they_are"] == [1, "broken.sqlite3"]
-    assert told["of_others"] == [0]
+    summary = data_copy.summary(read.stderr.decode())
+    assert summary["left_out"] == [1, "pipe"] and summary["as_they_are"] == [1, "broken.sqlite3"]
+    assert summary["of_others"] == [0]
     lines = {line[0]: line for line in manifest(read.stdout)}
     assert lines["shop.db"][1] == "sqlite" and lines["shop.db"][5]['the "orders"'] == 100
     assert not {"shop.db-wal", "shop.db-shm", "pipe"} & lines.keys()
@@ -79,7 +79,7 @@ def test_restored_data_equals_the_original(data: Path, tmp_path: Path) -> None:
     written = run("write", other, read.stdout)
     assert written.returncode == 0, written.stderr
     again = data_copy.summary(written.stdout.decode())
-    assert {key: again[key] for key in again} == {key: told[key] for key in again}
+    assert {key: again[key] for key in again} == {key: summary[key] for key in again}
     base = sqlite3.connect(other / "shop.db")
     assert base.execute('select count(*) from "the ""orders"""').fetchone() == (100,)
     assert (other / "secret_key").stat().st_mode & 0o777 == 0o600

@@ -33,7 +33,7 @@ MADE = {"at": "2026-11-23T12:00:00+0000", "seconds": 1.0, "who": "ada@x"}
 
 def look(name: str, current: str, kept: list[str], *lines: Line, **ships: object) -> Outcome[Any]:
     """A host's history; lines are (deploy, generation, result), the last first. `ships` as the host
-    tells of them."""
+    reports them."""
     deploys = [
         {"deploy": d, "generation": g, "result": r, "number": 10 * (len(lines) - place), **MADE}
         for place, (d, g, r) in enumerate(lines)

@@ -183,7 +183,7 @@ def test_refresh_finds_what_is_gone_and_what_has_changed(project: Project) -> No
 
 
 def test_a_failed_step_is_continued_by_the_next_run(project: Project) -> None:
-    """The provider's own words, once; nothing after the failure begins."""
+    """The provider's own message, once; nothing after the failure begins."""
     project.program(
         TWO.replace("size=2", "size=-1")
         + '    Thing("c", opts=pulumi.ResourceOptions(depends_on=[b]))\n'

@@ -210,9 +210,9 @@ def site(contract: Contract, number: int, folder: Path) -> None:
     """The rendered site with variables, a snippet and a socket of its own."""
     generation = rendered(contract, "backend")
     conf = text(generation, "nginx/origin-kit.conf")
-    told = status_server().replace("@fingerprint:nginx@", generation.fingerprints["nginx"])
-    assert told in conf
-    conf = re.sub(r"^    listen .*$", "", conf.replace(told, ""), flags=re.MULTILINE)
+    reported = status_server().replace("@fingerprint:nginx@", generation.fingerprints["nginx"])
+    assert reported in conf
+    conf = re.sub(r"^    listen .*$", "", conf.replace(reported, ""), flags=re.MULTILINE)
     conf = conf.replace("server {\n", f"server {{\n    listen unix:{folder}/{number}.sock;\n", 1)
     conf = conf.replace("snippets/origin-kit-cors.conf", f"{folder}/cors-{number}")
     conf = conf.replace("/opt/shop/current/static/", f"{folder}/static/")

@@ -113,8 +113,8 @@ def test_every_verb_is_in_these_tables() -> None:
 def test_the_guide_has_the_same_statuses() -> None:
     """The table in docs/operating.md, from top to bottom."""
     text = (ROOT / "docs/operating.md").read_text().split("## Exit status")[1].split("\n## ")[0]
-    told = [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
-    assert told == [
+    reported = [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
+    assert reported == [
         exits.OK,
         exits.WRONG,
         exits.USAGE,
@@ -337,7 +337,7 @@ WELL = {
         ({"to_ship": ["backend_ref: v1 → v2"]}, False, True),
     ],
 )
-def test_status_and_plan_tell_a_host_that_is_as_wanted(
+def test_status_and_plan_name_a_host_that_is_as_wanted(
     more: dict[str, object], well: bool, changes: bool
 ) -> None:
     """`fab status` is 1 for a service that does not run; `fab plan --check` is 1 for what `fab up`

@@ -25,7 +25,7 @@ BOOT = FirstBoot("backend-1", (f"{PUBLIC} ada@laptop",), PRIVATE, PUBLIC, "aws")
 
 @pytest.mark.parametrize(("metadata", "render"), [("aws", cloud_config), ("gcp", startup_script)])
 def test_the_text_is_the_golden_one(metadata: str, render: object) -> None:
-    """UPDATE_GOLDEN=1 writes it anew."""
+    """UPDATE_GOLDEN=1 writes it again."""
     assert callable(render)
     found = render(replace(BOOT, metadata=metadata))
     path = GOLDEN / f"{metadata}.txt"
@@ -89,7 +89,7 @@ def test_packages_are_tried_for_until_there_is_a_way_out(tmp_path: Path) -> None
     assert (tmp_path / "slept").read_text().split() == ["5"] * 3
 
 
-def test_packages_that_never_come_are_told(tmp_path: Path) -> None:
+def test_packages_that_never_come_are_reported(tmp_path: Path) -> None:
     done = packages_from(tmp_path, works_at=1000)
     assert done.returncode == 1
     assert "after 60 tries: is there a way out?" in done.stdout

@@ -1,8 +1,8 @@
 """The graph for Google, built into the request messages of Google's own libraries.
 
 An unknown field or a wrong type fails in the message itself; enums, which those messages keep as
-text, are held against the enum that stands beside the field. The translator fails on any input that
-it does not map.
+text, are held against the enum that stands next to the field. The translator fails on any input
+that it does not map.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def test_who_follows_passes_words_on(job: Path, monkeypatch: pytest.MonkeyPatch)
     """Events come out as they are written, and the operator's word arrives at the unit."""
     ours, theirs = os.pipe()
     monkeypatch.setattr(handover, "_operator", ours)
-    told: list[object] = []
+    reported: list[object] = []
 
     def unit() -> None:
         with (job / "events").open("a") as events:
@@ -104,17 +104,17 @@ def test_who_follows_passes_words_on(job: Path, monkeypatch: pytest.MonkeyPatch)
             events.flush()
             events.write(json.dumps({"result": handover.ask("staged")}) + "\n")
 
-    def tell(event: Event) -> None:
-        told.append(event)
+    def report(event: Event) -> None:
+        reported.append(event)
         if "gate" in event:
             os.write(theirs, b"go\n")
 
     with locked(job / "follower"), locked(job / "worker"):
         thread = threading.Thread(target=unit)
         thread.start()
-        assert handover.follow(job, tell) == {"result": "go"}
+        assert handover.follow(job, report) == {"result": "go"}
         thread.join()
-    assert told == [{"gate": "staged"}, {"result": "go"}]
+    assert reported == [{"gate": "staged"}, {"result": "go"}]
     os.close(ours)
     os.close(theirs)
 
@@ -126,9 +126,9 @@ def test_a_unit_that_was_killed_ends_the_following(
     monkeypatch.setattr(handover, "_operator", ours)
     (job / "worker").touch()
     (job / "events").write_text('{"step": "stage"}\n')
-    told: list[object] = []
-    assert handover.follow(job, told.append) == "killed"
-    assert told == [{"step": "stage"}]
+    reported: list[object] = []
+    assert handover.follow(job, reported.append) == "killed"
+    assert reported == [{"step": "stage"}]
     os.close(theirs)
     os.close(ours)
 

@@ -83,7 +83,7 @@ def test_google_s_family_is_asked(
     assert found == f"projects/debian-cloud/global/images/{family}-v20260101"
 
 
-def test_a_google_login_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_google_login_that_is_missing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def get(*_: object, **__: object) -> None:
         raise Forbidden("no")  # type: ignore[no-untyped-call]
 
@@ -144,7 +144,7 @@ def test_zones_of_the_config_are_asked_of_nobody(ec2: Stubber) -> None:
     assert images.zones({**CONFIG, "zones": '["eu-central-1a", "eu-central-1c"]'}) == ()
 
 
-def test_too_few_zones_are_told(ec2: Stubber) -> None:
+def test_too_few_zones_are_reported(ec2: Stubber) -> None:
     zones_of(ec2, "a", "abc")
     with pytest.raises(
         ImagesError, match=r"has t3\.small in eu-central-1a for this account, 2 needed"

@@ -117,7 +117,7 @@ class Machine:
     def run(
         self, orders: Mapping[str, Any], blob: bytes = b"", *, hang_up: bool = False
     ) -> dict[str, Any]:
-        """The result, or the error, of one exec; `said` and `status` tell the rest. The operator
+        """The result, or the error, of one exec; `said` and `status` hold the rest. The operator
         stays on the line, unless it is to `hang_up` behind the last byte."""
         user = {"user": "nobody"} if os.geteuid() == 0 else {}
         common = {
@@ -460,7 +460,7 @@ print("SystemCheckError: System check identified some issues:\\n\\nERRORS:\\n"
       "?: (corsheaders.E013) Origin 'a' in CORS_ALLOWED_ORIGINS is missing scheme or netloc\\n")
 sys.exit(1)
 """
-# What django-configurations says where the kit has not been told which class it is.
+# What django-configurations says where the kit does not know which class it is.
 UNNAMED = """
 text = "django-configurations settings importer wasn't correctly installed."
 raise ValueError(text + " Please use one of the starter functions")
@@ -704,7 +704,7 @@ def test_links_inside_a_release_are_kept(old_machine: Machine) -> None:
 def backend_archive(
     machine: Machine, tmp_path: Path, *wheels: Path
 ) -> tuple[dict[str, Any], bytes]:
-    """The orders and the archive of a small project with these wheels beside its own, which no
+    """The orders and the archive of a small project with these wheels next to its own, which no
     operator would send."""
     built = build(project(tmp_path / "p"))
     archive = built.archive(machine.facts(), lambda fraction, doing: None)

@@ -471,7 +471,7 @@ def test_create_after_a_crash_takes_what_is_whole(world: World) -> None:
     )
     world.machines.create(world.props)
     # The kernel may give the number to another process, even to the new machine's: the start time
-    # tells them apart.
+    # distinguishes them.
     assert (world.machine.pid, world.machine.started) != (pid, started)
     assert start_time(pid) != started
 

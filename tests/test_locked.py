@@ -495,10 +495,10 @@ def test_the_kit_s_list_says_what_its_wheels_need(tmp_path: Path) -> None:
             next(tmp_path.glob(f"{name.replace('-', '_')}-{version}-*.whl"))
         ) as archive:
             path = next(path for path in archive.namelist() if path.endswith(".dist-info/METADATA"))
-            told = email.message_from_bytes(archive.read(path)).get_all("Requires-Dist") or []
+            reported = email.message_from_bytes(archive.read(path)).get_all("Requires-Dist") or []
         plain = {
             (need.name.lower(), str(need.specifier))
-            for need in map(Requirement, told)
+            for need in map(Requirement, reported)
             if not need.marker
         }
         assert plain == {(need.name, str(need.specifier)) for need in map(Requirement, one.needs)}
@@ -623,7 +623,7 @@ def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     "way", ["uv's variable", "pip's variable", "pyproject.toml", "pip's configuration"]
 )
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_keyring_is_asked_where_uv_or_pip_is_told_to(
+def test_a_keyring_is_asked_where_uv_or_pip_is_asked_to(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -780,7 +780,9 @@ def test_the_folder_above_is_the_project_s_package(tmp_path: Path) -> None:
     assert set(found.local) == {tmp_path / "p"}
 
 
-def test_a_version_that_is_older_for_want_of_a_wheel_is_told(tmp_path: Path, ours: Index) -> None:
+def test_a_version_that_is_older_for_want_of_a_wheel_is_reported(
+    tmp_path: Path, ours: Index
+) -> None:
     """Without a lock the newest with a wheel is taken, which may be years old; a pin is a
     choice."""
     ours.put("search", "1.0")

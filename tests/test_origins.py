@@ -538,7 +538,7 @@ def test_notes() -> None:
     assert origin_notes([localhost, number, Origin("https", "app.example.com", None)]) == []
 
 
-def test_import_is_cheap() -> None:
+def test_import_is_fast() -> None:
     """Importing the module loads neither the suffix list nor the IDNA tables nor Pulumi."""
     script = (
         "import sys, infra.core.origins; print([m for m in ('idna', 'publicsuffixlist', 'pulumi')"

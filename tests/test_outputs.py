@@ -146,7 +146,7 @@ def test_a_changed_secret_needs_no_pulumi_up(
 
 
 @pytest.mark.skipif(shutil.which("pulumi") is None, reason="the pulumi CLI is not on PATH")
-def test_the_real_cli_tells_the_secrets_of_the_config(
+def test_the_real_cli_names_the_secrets_of_the_config(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
 ) -> None:
     """As people set them, on a file backend of this test's own; any value comes as it is."""
@@ -355,7 +355,7 @@ def test_the_selection_is_found_through_a_link(
 @pytest.mark.parametrize(
     "workspace", ["", "[]", '{"stacks": 3}', '{"stacks": ["x"]}', '{"stack": ""}']
 )
-def test_a_workspace_file_that_tells_nothing_selects_nothing(
+def test_a_workspace_file_that_names_nothing_selects_nothing(
     elsewhere: Path, workspace: str
 ) -> None:
     select(elsewhere, workspace)
@@ -553,7 +553,7 @@ def test_every_mistake_of_the_config_stops_what_goes_by_it(
     assert "Traceback" not in done.stderr
 
 
-def test_a_way_back_needs_no_valid_config(
+def test_a_rollback_needs_no_valid_config(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
 ) -> None:
     """rollback, history and logs go by the outputs of the last `fab up` then, and say so."""

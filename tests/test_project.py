@@ -65,7 +65,7 @@ def test_the_hooks_are_the_parts_of_make_check() -> None:
 
 
 def test_continuous_integration_runs_what_has_to_pass() -> None:
-    """`.ci/run` and nothing beside it, with the whole history: a test takes an older commit from
+    """`.ci/run` and nothing next to it, with the whole history: a test takes an older commit from
     there."""
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     steps = workflow["jobs"]["ci"]["steps"]

@@ -36,7 +36,7 @@ class Time:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Answer]], None]:
-    """What the host does at each try; the last one for ever."""
+    """What the host does at each try; the last one without end."""
 
     def give(what: list[Answer]) -> None:
         left = list(what)
@@ -60,7 +60,7 @@ def refused(why: str) -> ConnectError:
 def test_it_goes_on_as_soon_as_the_host_is_ready(
     answers: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each new reason is told once, pauses grow."""
+    """Each new reason is reported once, pauses grow."""
     time = Time()
     answers(
         [
@@ -99,14 +99,14 @@ def test_the_last_reason_is_the_error_when_time_is_up(answers: Any, why: str) ->
     assert 250 < time.now <= 300
 
 
-def test_a_first_boot_that_never_ends_is_told(answers: Any) -> None:
+def test_a_first_boot_that_never_ends_is_reported(answers: Any) -> None:
     answers(['{"status": "running"}'])
     with pytest.raises(HostError, match="its first boot is still running after 300 s"):
         ready._one(HOST, Identity(), 300, Time().clock)
 
 
 def test_a_failed_first_boot_is_reported_at_once(answers: Any) -> None:
-    """A failed first boot is told at once in cloud init's words."""
+    """A failed first boot is reported at once in cloud init's words."""
     time = Time()
     answers(['{"status": "error", "errors": ["(\'packages\', ProcessExecutionError())"]}'])
     with pytest.raises(HostError, match=r"its first boot failed: .*packages"):

@@ -230,14 +230,14 @@ def test_links_of_a_built_folder_are_shipped_as_files(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name)
     (tmp_path / "latest").symlink_to("v1")
     (tmp_path / "newest").symlink_to("latest")
-    (tmp_path / "v1/beside.html").symlink_to("../index.html")
+    (tmp_path / "v1/near.html").symlink_to("../index.html")
     (tmp_path / "index.html").symlink_to("newest/index.html")
     (tmp_path / "nowhere.js").symlink_to("missing.js")
     entries = frontend_files(tmp_path)
     found = {entry.path: entry.here.read_text() for entry in entries}
     below = {
         "index.html": "v1/index.html",
-        "beside.html": "v1/index.html",
+        "near.html": "v1/index.html",
         "deep/app.js": "v1/deep/app.js",
     }
     wanted = {
@@ -261,7 +261,8 @@ def test_links_of_a_built_folder_are_shipped_as_files(tmp_path: Path) -> None:
 def test_a_link_that_leads_out_of_the_folder_is_refused(
     tmp_path: Path, name: str, target: str, said: str
 ) -> None:
-    """By its words or by what lies behind it on this machine; and no folder is packed for ever."""
+    """By its words or by what lies behind it on this machine; and no folder is packed without
+    end."""
     site = tmp_path / "site"
     (site / "a").mkdir(parents=True)
     (tmp_path / "out.txt").write_text("outside")
@@ -290,7 +291,7 @@ def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_link_that_leads_out_by_way_of_another_is_refused(tmp_path: Path) -> None:
-    """Each is inside by its own words; the host would follow both."""
+    """Each is inside by its own text; the host would follow both."""
     folder = project(tmp_path / "p", **{"deep/er/x.py": ""})
     (folder / "d").symlink_to("deep/er")
     (folder / "passwd").symlink_to("d/../../../etc/passwd")
@@ -758,17 +759,17 @@ def test_a_uv_lock_is_followed(tmp_path: Path) -> None:
         ({}, "says nowhere what it needs"),
         (
             {"poetry.lock": ""},
-            "is only read by poetry; beside it, run `poetry self add poetry-plugin-export`",
+            "is only read by poetry; next to it, run `poetry self add poetry-plugin-export`",
         ),
         (
             {"Pipfile.lock": ""},
-            "Pipfile.lock is only read by pipenv; beside it, run `pipenv requirements --hash",
+            "Pipfile.lock is only read by pipenv; next to it, run `pipenv requirements --hash",
         ),
-        ({"pdm.lock": ""}, "pdm.lock is only read by pdm; beside it, run `pdm export --prod"),
-        ({"Pipfile": ""}, "Pipfile is only read by pipenv; beside it, run `pipenv lock`"),
+        ({"pdm.lock": ""}, "pdm.lock is only read by pdm; next to it, run `pdm export --prod"),
+        ({"Pipfile": ""}, "Pipfile is only read by pipenv; next to it, run `pipenv lock`"),
         (
             {"requirements.txt": "-r gone.txt"},
-            "requirements.txt needs gone.txt beside it, and there is no such file",
+            "requirements.txt needs gone.txt next to it, and there is no such file",
         ),
         (
             {"requirements.txt": "-e ."},
@@ -779,7 +780,9 @@ def test_a_uv_lock_is_followed(tmp_path: Path) -> None:
         ({"pylock.toml": "[[["}, "pylock.toml: no TOML"),
     ],
 )
-def test_requirements_that_will_not_do(tmp_path: Path, files: dict[str, str], wanted: str) -> None:
+def test_invalid_requirements_are_refused(
+    tmp_path: Path, files: dict[str, str], wanted: str
+) -> None:
     """What is missing or can't be read is named with its file and the next step."""
     with pytest.raises(ReleaseError) as problem:
         requirements(release.local(project(tmp_path / "p", None, **files)))

@@ -1,6 +1,6 @@
 """The renderer against whole trees, and its text against the programs that read it.
 
-`UPDATE_GOLDEN=1 pytest tests/test_render.py` writes the trees anew; review them as the files that
+`UPDATE_GOLDEN=1 pytest tests/test_render.py` writes the trees again; review them as the files that
 they become.
 """
 
@@ -446,7 +446,7 @@ def test_worker_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         ({"REMOTE_ADDR": ""}, ""),  # asked past nginx, which only root can do
     ],
 )
-def test_a_worker_tells_the_application_the_clients_address(
+def test_a_worker_gives_the_application_the_clients_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], address: str
 ) -> None:
     """What nginx says of the connection becomes REMOTE_ADDR; everything else passes through, both

@@ -147,8 +147,8 @@ application = get_wsgi_application()
 def test_a_class_that_the_stack_does_not_name_is_refused(
     tmp_path: Path, package: Path, wsgi: str
 ) -> None:
-    """wsgi.py's default would do, but then its values come after the kit's: whoever the class lets
-    in is let in."""
+    """wsgi.py's default would do, but then its values come after the kit's: whoever the class
+    allows is allowed."""
     host = Project(tmp_path, CLASSES, **{"wsgi.py": wsgi})
     paths = os.pathsep.join([str(host.folder / "django"), str(package)])
     done = host.run(

@@ -34,7 +34,7 @@ from tests.test_render import GOLDEN, SECRETS, cors, load, rendered, text
 pytestmark = pytest.mark.nginx
 
 FRONT = "http://10.213.7.10"
-STRANGER = "http://10.213.7.11"
+UNLISTED = "http://10.213.7.11"
 HOST = {"Host": "10.213.7.74"}
 ALLOW = "Access-Control-Allow-Origin"
 PREFLIGHT = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-cart"}
@@ -322,7 +322,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("method", "path", "headers", "status"), ANSWERS)
-@pytest.mark.parametrize("origin", [FRONT, STRANGER, "null", None])
+@pytest.mark.parametrize("origin", [FRONT, UNLISTED, "null", None])
 def test_every_answer_once(
     site: Site, method: str, path: str, headers: dict[str, str], status: int, origin: str | None
 ) -> None:
@@ -340,7 +340,7 @@ def test_every_answer_once(
     )
 
 
-@pytest.mark.parametrize("origin", [FRONT, STRANGER])
+@pytest.mark.parametrize("origin", [FRONT, UNLISTED])
 def test_an_answer_before_the_rules_of_the_server(site: Site, origin: str) -> None:
     """A cookie that is too big ends a request before nginx comes to any `if`; the page can read
     that as well."""
@@ -359,7 +359,7 @@ def test_static_unchanged(site: Site) -> None:
     assert (answer.status, answer.allowed) == (304, [FRONT])
 
 
-@pytest.mark.parametrize("headers", [{}, {"Origin": FRONT}, {"Origin": STRANGER}])
+@pytest.mark.parametrize("headers", [{}, {"Origin": FRONT}, {"Origin": UNLISTED}])
 def test_plain_options_reaches_django(site: Site, headers: dict[str, str]) -> None:
     """OPTIONS that is no preflight is the application's."""
     answer = site.ask("OPTIONS", "/echo/", headers)
@@ -367,7 +367,7 @@ def test_plain_options_reaches_django(site: Site, headers: dict[str, str]) -> No
 
 
 def test_preflight_answer(site: Site) -> None:
-    """An allowed origin is told methods, headers and time as the contract has them; another
+    """An allowed origin gets methods, headers and time as the contract has them; another
     nothing."""
     allowed = load("local-ip").cors
     answer = site.ask("OPTIONS", "/echo/", {"Origin": FRONT, **PREFLIGHT})
@@ -378,7 +378,7 @@ def test_preflight_answer(site: Site) -> None:
         ", ".join(allowed.allow_headers)
     ]
     assert answer.headers.get_all("Access-Control-Max-Age") == ["600"]
-    refused = site.ask("OPTIONS", "/echo/", {"Origin": STRANGER, **PREFLIGHT})
+    refused = site.ask("OPTIONS", "/echo/", {"Origin": UNLISTED, **PREFLIGHT})
     assert refused.status == 204
     assert not [name for name in refused.headers if name.lower().startswith("access-control-")]
     assert not site.ask("GET", "/echo/", {"Origin": FRONT}).headers.get_all(
@@ -388,7 +388,7 @@ def test_preflight_answer(site: Site) -> None:
 
 def test_upstream_headers_are_hidden(site: Site) -> None:
     """What a view says about CORS never reaches the browser."""
-    answer = site.ask("GET", "/opinionated/", {"Origin": STRANGER})
+    answer = site.ask("GET", "/opinionated/", {"Origin": UNLISTED})
     assert answer.body == b"mine"
     assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
 
@@ -401,13 +401,13 @@ def test_look_alikes(site: Site, origin: str, method: str, headers: dict[str, st
     values = [
         value for value in look_alikes(parse_origin(origin, production=False)) if value not in own
     ]
-    let_in = [
+    permitted = [
         value
         for value in values
         if site.ask(method, "/static/site.css", {"Origin": value, **headers}).allowed
     ]
     assert len(values) > 100
-    assert let_in == []
+    assert permitted == []
 
 
 def test_hostile_origins_on_preflights(site: Site) -> None:
@@ -463,7 +463,7 @@ def test_second_listener(site: Site) -> None:
         )
 
 
-def test_tells_nothing_about_itself(site: Site) -> None:
+def test_says_nothing_about_itself(site: Site) -> None:
     """nginx names no version."""
     assert site.ask("GET", "/static/none.css").headers["Server"] == "nginx"
 
@@ -472,7 +472,7 @@ def test_decisions_are_djangos(site: Site) -> None:
     """Asked directly, Django decides like nginx for whatever a browser can send."""
     for origin in [
         *load("local-ip").cors.allowed_origins,
-        STRANGER,
+        UNLISTED,
         "null",
         "http://10.213.7.10:8080",
         "https://10.213.7.10",
@@ -488,7 +488,8 @@ def test_decisions_are_djangos(site: Site) -> None:
 
 
 def test_loaded_survives_a_restart() -> None:
-    """nginx tells what it has loaded, and a restart keeps every socket, the local one included."""
+    """nginx reports what it has loaded, and a restart keeps every socket, the local one
+    included."""
     with running(rendered(load("local-ip"), "backend")) as site:
         fingerprint = site.generation.fingerprints["nginx"] + "\n"
         assert site.loaded() == fingerprint
@@ -515,8 +516,8 @@ def test_application_down() -> None:
 
 def test_a_host_that_takes_no_writes_says_so_readably() -> None:
     """While it is replaced: a 503 with the time to come back for every method; preflights and files
-    as ever; a stranger reads nothing. The application's units have no place, so that no boot starts
-    them; its settings stay.
+    as ever; an unlisted origin reads nothing. The application's units have no place, so that no
+    boot starts them; its settings stay.
     """
     contract = load("local-ip")
     usual, now = rendered(contract, "backend"), closed(contract, contract.backend.hosts[0], SECRETS)
@@ -570,7 +571,7 @@ def test_a_limit_on_requests_is_readable() -> None:
         answers = [site.ask("GET", "/static/site.css", {"Origin": FRONT}) for _ in range(3)]
         assert [answer.status for answer in answers] == [200, 503, 503]
         assert all(answer.allowed == [FRONT] and "origin" in answer.vary for answer in answers)
-        assert site.ask("GET", "/static/site.css", {"Origin": STRANGER}).allowed == []
+        assert site.ask("GET", "/static/site.css", {"Origin": UNLISTED}).allowed == []
         assert site.ask("OPTIONS", "/echo/", {"Origin": FRONT, **PREFLIGHT}).status == 204
 
 
@@ -632,8 +633,8 @@ def held_posts(stack: contextlib.ExitStack, site: Site, count: int, address: str
     ],
 )
 def test_the_limit_counts_by_address_and_network(slow: str, other: str, status: int) -> None:
-    """Three requests of one client, the limit being two: the third is told so, and so is an address
-    in the same /64."""
+    """Three requests of one client, the limit being two: the third is reported so, and so is an
+    address in the same /64."""
     believed = "set_real_ip_from 127.0.0.1;\nreal_ip_header X-From;\nupstream origin_kit"
     generation = edited(
         rendered(load("local-ip"), "backend"),
@@ -656,7 +657,7 @@ def test_the_limit_counts_by_address_and_network(slow: str, other: str, status: 
         )  # a preflight is not counted
 
 
-# path → status: what lies beside the files is not for browsers.
+# path → status: what lies next to the files is not for browsers.
 HIDDEN = {
     "/static/.env": 404,
     "/static/%2eenv": 404,
@@ -673,7 +674,7 @@ HIDDEN = {
 
 @pytest.mark.parametrize("path", HIDDEN)
 def test_hidden(site: Site, path: str) -> None:
-    """Dot files, links and what is beside the folder: refused readably, an ordinary file beside
+    """Dot files, links and what is next to the folder: refused readably, an ordinary file next to
     them is served."""
     static, media = site.folder / "opt/shop/current/static", site.folder / "var/lib/shop/media"
     for folder in (static, media):
@@ -731,13 +732,18 @@ def test_websocket() -> None:
 # contract, origin → what is allowed, whether with credentials
 POLICIES = {
     "credentials": (cors(load("local-ip"), allow_credentials=True), FRONT, [FRONT], ["true"]),
-    "credentials, stranger": (cors(load("local-ip"), allow_credentials=True), STRANGER, [], []),
-    "everyone": (load("allow-all"), STRANGER, ["*"], []),
+    "credentials, unlisted origin": (
+        cors(load("local-ip"), allow_credentials=True),
+        UNLISTED,
+        [],
+        [],
+    ),
+    "everyone": (load("allow-all"), UNLISTED, ["*"], []),
     "everyone, and one who is listed as well": (load("allow-all"), FRONT, ["*"], []),
     "everyone with credentials": (
         cors(load("allow-all"), allow_credentials=True),
-        STRANGER,
-        [STRANGER],
+        UNLISTED,
+        [UNLISTED],
         ["true"],
     ),
 }
@@ -813,7 +819,7 @@ def test_shapes() -> None:
     ],
 )
 def test_page(page: Site, path: str, status: int, body: bytes | None) -> None:
-    """The page's files, its own views, and nothing that only lay beside them; each with the
+    """The page's files, its own views, and nothing that only lay next to them; each with the
     policy."""
     answer = page.ask("GET", path)
     assert answer.status == status
@@ -873,7 +879,7 @@ def test_page_redirect_keeps_the_address(page: Site) -> None:
 
 
 def test_page_loaded(page: Site) -> None:
-    """A frontend tells what it has loaded as well."""
+    """A frontend reports what it has loaded as well."""
     assert page.loaded() == page.generation.fingerprints["nginx"] + "\n"
 
 
@@ -891,7 +897,7 @@ MUTATIONS = {
     "no map for what comes early": (r'"~^http://10\.213\.7\.10$"', r'"~^http://10\.213\.7\.99$"'),
     "no preflights": ("if ($origin_kit_preflight)", 'if ($origin_kit_preflight = "never")'),
 }
-LIES = "http://10x213.7.10", "http://10.213.7.10.evil.test", STRANGER
+LIES = "http://10x213.7.10", "http://10.213.7.10.evil.test", UNLISTED
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
@@ -908,7 +914,7 @@ def test_mutations_are_seen(name: str) -> None:
             == [FRONT],
             site.ask("GET", "/beyond/", {"Origin": FRONT}).allowed == [FRONT],
             site.ask("GET", "/echo/", {"Origin": FRONT, "Cookie": "c" * 9000}).allowed == [FRONT],
-            site.ask("OPTIONS", "/echo/", {"Origin": STRANGER, **PREFLIGHT}).status == 204,
+            site.ask("OPTIONS", "/echo/", {"Origin": UNLISTED, **PREFLIGHT}).status == 204,
             not any(site.ask("GET", "/echo/", {"Origin": lie}).allowed for lie in LIES),
         ]
     assert not all(right)

@@ -34,7 +34,7 @@ django.setup()
 names = [name for name in dir(settings) if name.isupper()]
 print(json.dumps({name: getattr(settings, name) for name in names}, default=str))
 """
-# Who has middleware of its own: one that lets everyone in by hand, one of the old kind that only
+# Who has middleware of its own: one that allows everyone by hand, one of the old kind that only
 # looks on.
 LAYERS = """
 class Everyone:
@@ -220,17 +220,17 @@ def test_check_deploy_is_quiet(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", PROJECTS)
 def test_django_answers_as_the_contract_says(tmp_path: Path, name: str) -> None:
-    """An allowed origin is let in under its own name, a preflight is answered; a stranger hears
-    nothing of Django's."""
+    """An allowed origin is allowed under its own name, a preflight is answered; an unlisted origin
+    hears nothing of Django's."""
     project, contract = Project(tmp_path, PROJECTS[name]), load("local-ip")
-    *let_in, stranger = project.answers(*contract.cors.allowed_origins, "http://evil.test")
+    *permitted, unlisted = project.answers(*contract.cors.allowed_origins, "http://evil.test")
     for origin, ((status, headers), (preflight, allowed)) in zip(
-        contract.cors.allowed_origins, let_in, strict=True
+        contract.cors.allowed_origins, permitted, strict=True
     ):
         assert (status, headers["access-control-allow-origin"]) == (404, origin)
         assert (preflight, allowed["access-control-allow-origin"]) == (200, origin)
         assert "PUT" in allowed["access-control-allow-methods"]
-    (_, headers), (_, allowed) = stranger
+    (_, headers), (_, allowed) = unlisted
     # What a layer of the project's adds by hand, nginx hides: tests/test_render_nginx.py.
     assert headers.get("access-control-allow-origin") == (
         "*" if "its own middleware" in name else None
@@ -309,7 +309,7 @@ DATABASES = {
 
 @pytest.mark.parametrize("name", DATABASES)
 def test_sqlite_outlives_the_release(tmp_path: Path, name: str) -> None:
-    """An SQLite file beside the code is kept in the data folder; one that lies elsewhere stays
+    """An SQLite file next to the code is kept in the data folder; one that lies elsewhere stays
     there."""
     base = "from pathlib import Path\nBASE_DIR = Path(__file__).resolve().parent.parent\n"
     said = (
@@ -362,7 +362,7 @@ def test_media_outlive_the_release(tmp_path: Path, said: str, root: str, url: st
 
 
 def test_own_logging_stays(tmp_path: Path) -> None:
-    """Errors reach the journal, unless the project has told Django where else they go."""
+    """Errors reach the journal, unless the project has configured where else they go."""
     own = "LOGGING = {'version': 1, 'mine': True}\n"
     assert "journal" in Project(tmp_path / "a", PLAIN).settings()["LOGGING"]["handlers"]
     assert Project(tmp_path / "b", PLAIN + own).settings()["LOGGING"] == {
@@ -394,7 +394,7 @@ def test_a_host_of_several_answers_by_its_address(tmp_path: Path) -> None:
 
 
 def test_everyone(tmp_path: Path) -> None:
-    """Allow-all reaches Django as its own switch, with the list beside it."""
+    """Allow-all reaches Django as its own switch, with the list next to it."""
     found = Project(tmp_path, PLAIN, case="allow-all").settings()
     assert found["CORS_ALLOW_ALL_ORIGINS"] is True
     assert found["CORS_ALLOWED_ORIGINS"] == found["CSRF_TRUSTED_ORIGINS"] == ["http://10.213.7.10"]
@@ -448,15 +448,18 @@ def test_the_oldest_django_cors_headers_answers_the_same(tmp_path: Path) -> None
     done = made.run(ASK, *origins, PYTHONPATH=paths)
     assert done.returncode == 0, done.stderr
 
-    def told(
+    def reported(
         answers: list[list[tuple[int, dict[str, str]]]],
     ) -> list[list[tuple[int, dict[str, str]]]]:
         return [
-            [(status, {k: v for k, v in told.items() if k != "vary"}) for status, told in one]
+            [
+                (status, {k: v for k, v in reported.items() if k != "vary"})
+                for status, reported in one
+            ]
             for one in answers
         ]
 
-    assert told([json.loads(line) for line in done.stdout.splitlines()]) == told(
+    assert reported([json.loads(line) for line in done.stdout.splitlines()]) == reported(
         made.answers(*origins)
     )
     assert made.run(CHECK, PYTHONPATH=paths).returncode == 0

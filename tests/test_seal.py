@@ -283,7 +283,7 @@ def outline_of(secrets: dict[str, str]) -> Json:
     return outline
 
 
-def test_a_status_is_told_without_any_secret(place: Path) -> None:
+def test_a_status_is_reported_without_any_secret(place: Path) -> None:
     """The outline holds no text; the names of secrets are enough, whatever their values are."""
     commit(generation("1234"))
     wanted = outline_of({"PIN": ""})
@@ -303,7 +303,7 @@ def unlinked(wanted: Json) -> list[str]:
 
 
 @pytest.mark.parametrize("path", ["environment", "secrets.env"])
-def test_a_status_tells_of_an_edit_by_hand(place: Path, path: str) -> None:
+def test_a_status_reports_an_edit_by_hand(place: Path, path: str) -> None:
     """A secret file's edit shows in the mark that the current generation's name should have."""
     commit(generation("1234"))
     file = places.CONFIGURATION / path
@@ -313,7 +313,7 @@ def test_a_status_tells_of_an_edit_by_hand(place: Path, path: str) -> None:
     assert "gunicorn" in reasons
 
 
-def test_a_status_tells_of_other_configuration(place: Path) -> None:
+def test_a_status_reports_other_configuration(place: Path) -> None:
     commit(generation("1234"))
     contract = application(load("local-ip"), env={"NEW": "1"})
     other = render(contract, "backend", contract.backend.hosts[0], {"PIN": ""}).outline()

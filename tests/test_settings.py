@@ -413,7 +413,7 @@ def test_a_mistake_in_a_cloud_s_config_is_one_line(
     assert found[0].startswith(f"stacks/Pulumi.x.yaml: {said}")
 
 
-def test_the_whole_internet_may_be_let_in_by_saying_so() -> None:
+def test_the_whole_internet_may_be_allowed_by_saying_so() -> None:
     assert remote_problems("aws", ssh_from='["0.0.0.0/0"]', ssh_from_anywhere="true") == []
 
 
@@ -427,7 +427,7 @@ def test_the_whole_internet_may_be_let_in_by_saying_so() -> None:
         (KEY * 99, "bytes of SSH keys, a first boot takes 8000; list fewer"),
     ],
 )
-def test_a_key_file_that_is_not_one_is_told(an_operator: Path, text: str, said: str) -> None:
+def test_a_key_file_that_is_not_one_is_reported(an_operator: Path, text: str, said: str) -> None:
     (an_operator / ".ssh" / "id_ed25519.pub").write_text(text)
     found = remote_problems("aws")
     assert len(found) == 1
@@ -450,7 +450,7 @@ def test_a_list_of_keys_needs_no_file(an_operator: Path) -> None:
         ([KEY.strip()] * 99, "bytes of SSH keys, a first boot takes 8000"),
     ],
 )
-def test_a_key_in_the_list_that_is_none_is_told(keys: list[str], said: str) -> None:
+def test_a_key_in_the_list_that_is_none_is_reported(keys: list[str], said: str) -> None:
     found = remote_problems("aws", ssh_keys=json.dumps(keys))
     assert len(found) == 1
     assert said in found[0]

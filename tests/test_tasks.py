@@ -28,7 +28,7 @@ IMAGE = "ami-0123456789abcdef0"
 
 @dataclass
 class Cloud:
-    """A stack on AWS, and a `pulumi` that notes what it was told and previews `steps`."""
+    """A stack on AWS, and a `pulumi` that notes its orders and previews `steps`."""
 
     folder: Path
     name: str
@@ -52,7 +52,7 @@ class Cloud:
         self.steps.append({"op": verb, "urn": urn, "replaceReasons": list(keys)})
         (self.folder / "preview.json").write_text(json.dumps({"steps": self.steps}))
 
-    def told(self) -> list[str]:
+    def reported(self) -> list[str]:
         """Every command that `pulumi` was given, read once; reading is none."""
         words = self.folder / "words"
         lines = words.read_text().splitlines() if words.exists() else []
@@ -119,15 +119,15 @@ def test_down_asks_for_the_stack_s_name(cloud: Cloud) -> None:
         assert done.returncode == (3 if typed in ("\x04", None) else 2), typed
         assert "nothing was removed" in done.stderr
         assert "Traceback" not in done.stderr
-    assert cloud.told() == []
+    assert cloud.reported() == []
     removed = [
         f"destroy --stack {cloud.name} --yes",
         f"stack rm --stack {cloud.name} --yes --preserve-config --non-interactive",
     ]
     assert fab("down", "--stack", cloud.name, typed=f"{cloud.name}\n").returncode == 0
-    assert cloud.told() == removed
+    assert cloud.reported() == removed
     assert fab("down", "--stack", cloud.name, "--yes").returncode == 0
-    assert cloud.told() == removed
+    assert cloud.reported() == removed
 
 
 @pytest.mark.parametrize("there", [[], [{"name": "other"}]])
@@ -141,7 +141,7 @@ def test_down_of_a_stack_that_pulumi_does_not_have_says_so(
         0,
         f"there is nothing of {cloud.name} to remove",
     )
-    assert cloud.told() == []
+    assert cloud.reported() == []
 
 
 def test_down_keeps_a_stack_that_holds_the_key_to_its_secrets(cloud: Cloud) -> None:
@@ -155,10 +155,10 @@ def test_down_keeps_a_stack_that_holds_the_key_to_its_secrets(cloud: Cloud) -> N
         f"keeps the empty stack {cloud.name}: Pulumi holds the key to the secrets in its config"
         in done.stdout
     )
-    assert cloud.told() == [f"destroy --stack {cloud.name} --yes"]
+    assert cloud.reported() == [f"destroy --stack {cloud.name} --yes"]
     cloud.path.write_text("encryptionsalt: v1:abc\n" + cloud.path.read_text())
     fab("down", "--stack", cloud.name, "--yes")
-    assert cloud.told()[1].startswith("stack rm ")
+    assert cloud.reported()[1].startswith("stack rm ")
 
 
 def test_a_stack_that_pulumi_does_not_have_gets_the_next_step(cloud: Cloud) -> None:
@@ -174,7 +174,7 @@ def test_a_stack_that_pulumi_does_not_have_gets_the_next_step(cloud: Cloud) -> N
     (cloud.folder / "stacks.json").write_text("pulumi: what?")
     assert fab("up", "--stack", cloud.name).returncode == 4
     assert "is this the login that you want?" in fab("down", "--stack", cloud.name, "--yes").stderr
-    assert cloud.told() == []
+    assert cloud.reported() == []
 
 
 def test_down_of_a_local_stack_asks_as_well() -> None:
@@ -195,7 +195,7 @@ def test_down_of_production_is_refused_before_anything(
     assert done.returncode == 2
     assert f"stack {cloud.name} is production; nothing was removed" in done.stderr
     assert f"`pulumi state unprotect --all --stack {cloud.name}`" in done.stderr
-    assert cloud.told() == []
+    assert cloud.reported() == []
 
 
 def lossy(cloud: Cloud) -> None:
@@ -226,7 +226,7 @@ def test_up_asks_before_it_replaces_or_deletes_data(cloud: Cloud) -> None:
         f"`fab up --stack {cloud.name} --allow-replace backend-1 --allow-delete backend-2`"
         in done.stderr
     )
-    assert [line.split()[0] for line in cloud.told()] == ["preview"]
+    assert [line.split()[0] for line in cloud.reported()] == ["preview"]
 
 
 @pytest.mark.parametrize("typed", ["yes\n", "backend-1\n", "\n"])
@@ -237,7 +237,7 @@ def test_any_answer_but_all_names_changes_nothing(cloud: Cloud, typed: str) -> N
     assert done.returncode == 2
     assert "Type the names to go on (backend-1 backend-2): " in done.stdout
     assert "these are not the names; nothing was changed" in done.stderr
-    assert [line.split()[0] for line in cloud.told()] == ["preview"]
+    assert [line.split()[0] for line in cloud.reported()] == ["preview"]
 
 
 def test_up_goes_on_where_each_loss_is_allowed(cloud: Cloud) -> None:
@@ -245,13 +245,13 @@ def test_up_goes_on_where_each_loss_is_allowed(cloud: Cloud) -> None:
     lossy(cloud)
     wanted = settings.read(cloud.name)
     infrastructure.up(wanted, None, allowed=Allowed(replace=["backend-1"], delete=["backend-2"]))
-    assert [line.split()[0] for line in cloud.told()] == ["preview", "up"]
+    assert [line.split()[0] for line in cloud.reported()] == ["preview", "up"]
     fab("up", "--stack", cloud.name, typed="backend-1, backend-2\n")
-    assert [line.split()[0] for line in cloud.told()][:2] == ["preview", "up"]
+    assert [line.split()[0] for line in cloud.reported()][:2] == ["preview", "up"]
     cloud.steps.clear()
     cloud.would("update", "backend-1")
     infrastructure.up(wanted, None)
-    assert [line.split()[0] for line in cloud.told()] == ["preview", "up"]
+    assert [line.split()[0] for line in cloud.reported()] == ["preview", "up"]
 
 
 STOPPED = (
@@ -267,7 +267,7 @@ def test_up_stops_no_instance_unasked(cloud: Cloud) -> None:
     wanted = settings.read(cloud.name)
     shown = infrastructure.plan_text(infrastructure.plan(wanted), cloud.name)
     assert f"  {STOPPED}" in shown and "which asks first, or takes --allow-stop backend-1" in shown
-    cloud.told()
+    cloud.reported()
     done = fab("up", "--stack", cloud.name)
     assert done.returncode == 3
     assert STOPPED in done.stdout
@@ -277,11 +277,11 @@ def test_up_stops_no_instance_unasked(cloud: Cloud) -> None:
     )
     assert f"or run `fab up --stack {cloud.name} --allow-stop backend-1`" in done.stderr
     assert fab("up", "--stack", cloud.name, typed="y\n").returncode == 2
-    assert [line.split()[0] for line in cloud.told()] == ["preview", "preview"]
+    assert [line.split()[0] for line in cloud.reported()] == ["preview", "preview"]
     fab("up", "--stack", cloud.name, typed="backend-1\n")
-    assert [line.split()[0] for line in cloud.told()][:2] == ["preview", "up"]
+    assert [line.split()[0] for line in cloud.reported()][:2] == ["preview", "up"]
     fab("up", "--stack", cloud.name, "--allow-stop", "backend-1")
-    assert [line.split()[0] for line in cloud.told()][:2] == ["preview", "up"]
+    assert [line.split()[0] for line in cloud.reported()][:2] == ["preview", "up"]
 
 
 def test_losses_and_stops_are_one_question(cloud: Cloud) -> None:
@@ -312,7 +312,7 @@ def test_a_preview_that_fails_says_why_and_changes_nothing(
     with pytest.raises(InfrastructureError, match="ended with status 255"):
         infrastructure.up(settings.read(cloud.name), None)
     assert capsys.readouterr().err == "backend-1 is protected\n"
-    assert [line.split()[0] for line in cloud.told()] == ["preview"]
+    assert [line.split()[0] for line in cloud.reported()] == ["preview"]
 
 
 def test_plan_says_what_it_could_not_ask(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,7 +329,7 @@ def test_plan_says_what_it_could_not_ask(cloud: Cloud, monkeypatch: pytest.Monke
     assert lines[-1].endswith(
         "which asks first, or takes --allow-replace backend-1 --allow-delete backend-2"
     )
-    assert [line.split()[0] for line in cloud.told()] == ["preview"]
+    assert [line.split()[0] for line in cloud.reported()] == ["preview"]
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     unasked = infrastructure.plan(wanted)
     assert "could not be asked: the pulumi CLI is not on PATH" in infrastructure.plan_text(
@@ -393,7 +393,7 @@ def test_without_root_the_local_cloud_says_what_to_do(monkeypatch: pytest.Monkey
         local_stack.prepare(settings.read("local"))
 
 
-def test_describe_tells_our_errors_from_bugs() -> None:
+def test_describe_separates_our_errors_from_bugs() -> None:
     """Ours as they are, any other with its kind."""
     assert errors.describe(SettingsError(["a: b"])) == "a: b"
     assert errors.describe(KitError("no", where="a", cure="b", detail="c")) == "a: no; b\nc"

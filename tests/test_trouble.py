@@ -31,8 +31,8 @@ def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def disk(monkeypatch: pytest.MonkeyPatch, free: int, inodes: int, of: int = 65_536) -> None:
     """Make the kernel report this for every file system."""
-    told = SimpleNamespace(f_bavail=free // 4096, f_frsize=4096, f_favail=inodes, f_files=of)
-    monkeypatch.setattr(os, "statvfs", lambda path: told)
+    reported = SimpleNamespace(f_bavail=free // 4096, f_frsize=4096, f_favail=inodes, f_files=of)
+    monkeypatch.setattr(os, "statvfs", lambda path: reported)
 
 
 def said(number: int, name: str | None = None) -> str:
@@ -163,7 +163,7 @@ DJANGO = {
 def test_why_the_project_s_checks_failed(
     case: tuple[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The project, its release, systemd and a killed process are told apart."""
+    """The project, its release, systemd and a killed process are reported apart."""
     monkeypatch.setattr(check, "changed_in_release", list)
     assert DJANGO[case] in check.why_django(done(*case))
 

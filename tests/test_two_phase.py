@@ -360,7 +360,7 @@ def test_a_cut_message_leaves_one_outcome(
     there = some_hosts(tmp_path, count)
     run = Run(there, cuts={host: message}).carry_out()
     known = {one.state for one in there if not one.state.endswith("?")}
-    assert len(known) <= 1, f"{[one.state for one in there]}, told {run.heard}"
+    assert len(known) <= 1, f"{[one.state for one in there]}, heard {run.heard}"
     assert {one.state for one in there} - known <= {"new?"}
     if count > 1 and run.coordinator.outcome == "undo":
         assert known <= {"old"}

@@ -124,7 +124,7 @@ def test_the_page_s_own_origin_needs_no_header() -> None:
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40))
 def test_no_other_value_is_ever_taken_for_the_origin(value: str) -> None:
-    """Only `*` and the origin itself let anyone in."""
+    """Only `*` and the origin itself allow anyone."""
     verdict = judge(GET, [Exchange(Response(200, (("Access-Control-Allow-Origin", value),)))])
     assert verdict.allowed == (value in (PAGE, "*"))
 
@@ -206,7 +206,7 @@ def test_more_than_1024_safelisted_bytes_are_asked_for_together() -> None:
 
 
 def test_a_preflight_names_sorted_lower_case_headers() -> None:
-    """To the letter what a browser sends, so that a doctor can ask as a browser would."""
+    """To the letter what a browser sends, so that a doctor can ask like a browser."""
     request = replace(
         GET, method="put", headers=(("X-B", "1"), ("X-A", "1"), ("Accept", "x"), ("x-b", "2"))
     )

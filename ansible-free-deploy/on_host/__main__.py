@@ -32,7 +32,7 @@ MODULE_OF = {
 
 
 def main(orders: Orders) -> int:
-    """Do what the orders say; the exit status. Whatever there is to tell goes to standard output,
+    """Do what the orders say; the exit status. All output goes to standard output,
     as JSON lines."""
     ORDERS.update(orders)
     os.umask(0o022)

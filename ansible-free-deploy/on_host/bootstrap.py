@@ -10,7 +10,7 @@ Standard input holds
     whatever else the verb reads
 
 The program is kept in memory (tmpfs) where only root can enter, so it travels once a boot, and no
-power cut leaves half of it. It is unpacked: Python keeps the compiled modules beside the sources
+power cut leaves half of it. It is unpacked: Python keeps the compiled modules next to the sources
 then, and they are compiled once as well.
 """
 

@@ -50,7 +50,7 @@ STOP_S = 5  # for systemd to end what is left of a command
 KEPT = 1 << 18  # bytes of what a command says
 MOST_HANDED_OVER = 4 << 30  # bytes of what a command hands over
 
-# What a command has no use for: how the service starts, stops and tells that it is up.
+# What a command has no use for: how the service starts, stops and reports that it is up.
 _SERVICE_ONLY = (
     "Exec",
     "Type",

@@ -1,4 +1,4 @@
-"""How far the first boot of this host has come, in its own words."""
+"""How far the first boot of this host has come, as it reports it."""
 
 from __future__ import annotations
 

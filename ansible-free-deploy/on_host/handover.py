@@ -122,8 +122,8 @@ def relay(event: Event) -> None:
     emit(event)
 
 
-def follow(job: Path, tell: Callable[[Event], None], end: float = float("inf")) -> Ended:
-    """Hand each of the job's events to `tell`; how the job ended.
+def follow(job: Path, report: Callable[[Event], None], end: float = float("inf")) -> Ended:
+    """Hand each of the job's events to `report`; how the job ended.
 
     None where the operator has left or sent no sign of life, or the time (`end`, as
     time.monotonic() counts) is over.
@@ -135,7 +135,7 @@ def follow(job: Path, tell: Callable[[Event], None], end: float = float("inf")) 
         for event in events(job):
             if event is not None:
                 last_event = time.monotonic()
-                tell(event)
+                report(event)
                 if "result" in event or "error" in event:
                     return event
             elif time.monotonic() > min(end, heard + SILENCE_S):
@@ -204,12 +204,12 @@ def wait_along(job: Path) -> None:
     whose = owner()
     note("wait", f"waits for {whose}")
 
-    def tell(event: Event) -> None:
+    def report(event: Event) -> None:
         if "text" in event:
             note("follow", f"there: {event['text']}")
 
     try:
-        ended = follow(job, tell, time.monotonic() + ORDERS.get("wait_s", 0))
+        ended = follow(job, report, time.monotonic() + ORDERS.get("wait_s", 0))
     except FileNotFoundError:  # whoever started it has cleared it away
         return
     if ended is None:

@@ -215,6 +215,6 @@ def boot() -> None:
     forget()
 
 
-def tell_unfinished() -> None:
+def report_unfinished() -> None:
     """A line for the operator: what is found here is handled first."""
     note("recover", "finishes or undoes what an interrupted run left")

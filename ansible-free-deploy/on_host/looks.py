@@ -32,7 +32,7 @@ from on_host.probe import answer
 from on_host.release.state import changed_in_release, release_made_from
 from on_host.runtime import hide, hide_also
 from on_host.services import EXCEPTION, activity, has_service, journal_of, service, workers_killed
-from on_host.work import still_serves, told
+from on_host.work import print_answer, still_serves
 
 
 def history() -> Json:
@@ -105,7 +105,7 @@ def held() -> Json:
         "unfinished": journal.exists(),
         "in_doubt": journal.in_doubt(),
         "release_changed": changed_in_release(),
-        "replaced": replacement.told(),
+        "replaced": replacement.in_words(),
     }
 
 
@@ -148,4 +148,4 @@ LOOKS = {
 
 def main() -> int:
     """Answer the question."""
-    return told(LOOKS[ORDERS["verb"]], still_serves)
+    return print_answer(LOOKS[ORDERS["verb"]], still_serves)

@@ -5,7 +5,7 @@ A move takes the old application out of service, gives its user and its data fol
 configuration serves. Meanwhile the host is on a copy of the old generation without the application:
 nginx answers 502, readable by pages, and a deploy that fails has something to go back to.
 
-/etc/origin-kit/move.json says the way back (`claims.Move`). It is there from before a move until
+/etc/origin-kit/move.json says how to undo it (`claims.Move`). It is there from before a move until
 the new configuration serves.
 """
 
@@ -71,7 +71,7 @@ def entered(app: str, moving: Mapping[str, str]) -> Iterator[None]:
 
 
 def note_shipped(way: Move) -> None:
-    """The ship has committed: the move stands, and from the deploy on there is no way back."""
+    """The ship has committed: the move stands, and from the deploy on nothing is undone."""
     shipped: Move = {**way, "shipped": True}
     write_move(shipped)
 
@@ -269,7 +269,7 @@ def forget_former(app: str) -> None:
     What can't be removed now is reported, and the next deploy tries again.
     """
     if not unfinished_move(app):
-        remove_file(MOVE)  # from here on there is no way back
+        remove_file(MOVE)  # from here on nothing is undone
     moved = read_mark(app).get("former", {})
     if not moved:
         return

@@ -24,7 +24,7 @@ def recover() -> bool:
     way = journal.read()
     if way is None:
         return False
-    journal.tell_unfinished()
+    journal.report_unfinished()
     finished = two_phase.outcome(way, runs_target(way)) == "commit"
     if finished:
         keep(way)
@@ -52,7 +52,7 @@ def recover() -> bool:
 def runs_target(way: Json) -> bool:
     """Whether what runs here is what the journal leads to, and answers as it should."""
     if way["kind"] == "release":
-        # A fresh copy in the place of a changed one has the same name: workers can't tell which of
+        # A fresh copy in the place of a changed one has the same name: workers can't see which of
         # the two they loaded.
         renewed = way["from"] == way["to"]
         return (

@@ -65,7 +65,7 @@ def forget() -> None:
         sync(places.KIT)
 
 
-def told() -> str:
+def in_words() -> str:
     """What whoever looks at this host has to know of it; empty where nothing is replaced."""
     mark = read()
     if mark.get("state") != CLOSED or mark["id"] == ORDERS.get("replacement"):
@@ -79,5 +79,5 @@ def told() -> str:
 
 def refuse() -> None:
     """Raise Failed where another than this host's own replacement wants to change it."""
-    if text := told():
+    if text := in_words():
         raise Failed(f"{text}; nothing was changed")

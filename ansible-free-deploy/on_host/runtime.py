@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 WAIT_S = 40
 BEAT_S = 5.0  # both sides send a sign of life this often
 SILENCE_S: float = ORDERS.get("silence_s", 30.0)  # who has sent none for this long is gone
-_DEAR_S = 1.0
+_EXPENSIVE_S = 1.0
 phases: dict[str, float] = {}  # step → seconds that it took
 _under_way: list[tuple[str, float]] = []
 
 
 class Failed(Exception):
-    """A step failed: what is wrong and the next step, and the failing program's own words."""
+    """A step failed: what is wrong and the next step, and the failing program's message."""
 
     def __init__(self, text: str, detail: str = "") -> None:
         if "No space left on device" in detail and (found := full()):
@@ -37,7 +37,7 @@ class Failed(Exception):
         self.detail = detail
 
 
-_SHORTEST_HIDDEN = 4  # a shorter one is in every text, and to leave it out of each would tell it
+_SHORTEST_HIDDEN = 4  # a shorter one is in every text, and to leave it out of each would reveal it
 
 
 _hidden: list[str] = []
@@ -133,12 +133,12 @@ def wait_for(
     hopeless: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Whether the answer becomes yes before the time is up, or before it is `hopeless`, which is
-    dear to find out.
+    expensive to find out.
 
     The longer it takes, the more seldom is it asked: what is waited for may need the processor.
     """
     started = time.monotonic()
-    look = started + _DEAR_S
+    look = started + _EXPENSIVE_S
     while not question():
         now = time.monotonic()
         if now > started + seconds:
@@ -146,7 +146,7 @@ def wait_for(
         if now > look:
             if hopeless():
                 return question()
-            look = now + _DEAR_S
+            look = now + _EXPENSIVE_S
         time.sleep(pause(started))
     return True
 

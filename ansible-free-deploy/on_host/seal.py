@@ -1,5 +1,5 @@
 """The id and the fingerprints of a generation that holds secrets: readable by everybody, and
-telling nothing.
+revealing nothing.
 
 The operator's digests cover the readable files alone. What the secret files add is computed here,
 under a key that only root of this host can read: a plain digest of a short secret is found by
@@ -69,7 +69,7 @@ def sealed(generation: Json, by: bytes) -> Json:
 
 
 def sealed_fingerprints(digests: dict[str, str], secrets: list[Json], by: bytes) -> dict[str, str]:
-    """The fingerprints of services that read these secret files beside others with these
+    """The fingerprints of services that read these secret files next to others with these
     digests."""
     marks = {}
     for service, digest in digests.items():

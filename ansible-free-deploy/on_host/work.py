@@ -26,7 +26,7 @@ def under_the_lock(work: Callable[[], Json]) -> Json:
             two_phase.wait_until_unlocked()
 
 
-def told(look: Callable[[], Json], explain: Callable[[OSError], str]) -> int:
+def print_answer(look: Callable[[], Json], explain: Callable[[OSError], str]) -> int:
     """Have a question answered; the status of this process. `explain` is as in `ended`."""
 
     def answer() -> int:
@@ -38,7 +38,7 @@ def told(look: Callable[[], Json], explain: Callable[[OSError], str]) -> int:
 
 
 def ended(whole: Callable[[], int], explain: Callable[[OSError], str]) -> int:
-    """The status of this process after `whole` of what a verb does. What fails is told, with
+    """The status of this process after `whole` of what a verb does. What fails is reported, with
     `explain` for what the system refuses."""
     try:
         return whole()

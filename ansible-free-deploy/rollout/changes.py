@@ -144,9 +144,9 @@ def changes(steps: Iterable[Mapping[str, Any]]) -> list[Change]:
 
 
 def _with_its_ground(change: Change, replaced: Collection[str]) -> Change:
-    """A dynamic provider can't tell, in a preview, that a value which nobody knows yet will be
+    """A dynamic provider doesn't know, in a preview, that a value which nobody knows yet will be
     another one: what rests on something that is replaced is taken to be replaced with it.
-    (Providers of a cloud can tell.)
+    (Providers of a cloud know it.)
     """
     if (
         change.verb != "update"

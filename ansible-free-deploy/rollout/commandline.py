@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from invoke.collection import Collection
@@ -103,17 +104,14 @@ def take_over(verbs: Collection) -> None:
 
     def parse_tasks() -> None:
         words = program.core.unparsed
-        if len(words) > 1 and words[0] in verbs.task_names and words[1] in ("-h", "--help"):
-            program.args.help.value, words[:] = (
-                words[0],
-                [],
-            )  # where it could be taken for the word that a verb needs
+        if _asks_for_help(words, verbs):
+            # `--help` could be taken for the word that a verb needs.
+            program.args.help.value = words[0]
+            words.clear()
         try:
             parse()
         except ParseError as problem:
-            if words[:1] == ["manage"] and not unknown_word(problem).startswith("-"):
-                raise Exit(_MANAGE, exits.USAGE) from None  # the command, without the -- before it
-            raise Exit(explain(problem, verbs), exits.USAGE) from None
+            raise Exit(_refusal(problem, words, verbs), exits.USAGE) from None
         if program.core.remainder:
             if [context.name for context in program.tasks] != ["manage"]:
                 raise Exit("only `fab manage` takes words after --", exits.USAGE)
@@ -129,6 +127,19 @@ def take_over(verbs: Collection) -> None:
             raise Exit(explain(problem, verbs), exits.USAGE) from None
 
     program.parse_tasks, program.parse_cleanup = parse_tasks, parse_cleanup
+
+
+def _asks_for_help(words: Sequence[str], verbs: Collection) -> bool:
+    """Whether the command line is `fab VERB --help`."""
+    return len(words) > 1 and words[0] in verbs.task_names and words[1] in ("-h", "--help")
+
+
+def _refusal(problem: ParseError, words: Sequence[str], verbs: Collection) -> str:
+    """What to say of a command line that can't be parsed."""
+    without_dashes = not unknown_word(problem).startswith("-")
+    if words[:1] == ["manage"] and without_dashes:
+        return _MANAGE
+    return explain(problem, verbs)
 
 
 _MANAGE = "The command stands after --, e.g. `fab manage -- createsuperuser`"

@@ -53,7 +53,7 @@ class RollbackError(KitError):
 
 
 class UsageError(KitError):
-    """An option's value will not do; the text says how to write it."""
+    """An invalid value of an option; the text says how to write it."""
 
     exit_status = exits.USAGE
 
@@ -235,7 +235,8 @@ def summary(contract: Contract, outcomes: Sequence[Outcome[DeployAnswer]]) -> st
 
 
 def seconds_by_phase(outcomes: Sequence[Outcome[DeployAnswer]]) -> str:
-    """Where the time went, for each host that changed; a host that did not has nothing to tell."""
+    """Where the time went, for each host that changed; a host that did not has nothing to
+    report."""
     return "\n".join(
         f"  {o.host.name:<12} "
         + " · ".join(f"{name} {spent:.2f} s" for name, spent in o.phases.items() if spent)

@@ -127,9 +127,9 @@ def _run(
     """Run to the end, ^C or not; what it writes to stdout, where that is to be `captured`. Raises
     InfrastructureError.
 
-    The CLI sees ^C itself. Our `own` engine does not, and so neither does what it runs: it is told
-    by SIGTERM, which ends it silently while it still imports, and later when the step under way is
-    done.
+    The CLI sees ^C itself. Our `own` engine does not, and so neither does what it runs: it is
+    stopped by SIGTERM, which ends it silently while it still imports, and later when the step under
+    way is done.
     """
     # The child inherits the mask. (Not by preexec_fn: ^C during its fork would leave a lock of
     # `logging` held.)

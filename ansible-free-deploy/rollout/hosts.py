@@ -106,7 +106,7 @@ class ConnectError(HostError):
 @dataclass(frozen=True)
 class Identity:
     """Who logs in: with the key in `file` alone, or with whatever keys the operator has;
-    `own_config` tells whether the operator's SSH configuration counts. (It does not for machines
+    `own_config` says whether the operator's SSH configuration counts. (It does not for machines
     that the kit has made here.)"""
 
     file: Path | None = None
@@ -148,7 +148,7 @@ class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no typ
                 key = paramiko.PKey.from_type_string(kind, base64.b64decode(data))
             except (paramiko.SSHException, ValueError, IndexError, UnicodeDecodeError) as problem:
                 raise ValueError(
-                    f"the contract holds a host key that is none ({line!r}); run `fab up`"
+                    f"the contract holds an invalid host key ({line!r}); run `fab up`"
                 ) from problem
             self.client.get_host_keys().add(name, kind, key)
         if ssh_jump.is_used(ssh):
@@ -338,7 +338,7 @@ def why_dead(user: str, words: str, status: int) -> str:
             return text.format(user=user, again=AGAIN)
     if (
         status == -1 or status > _BY_SIGNAL
-    ):  # sshd tells a signal as no status, a shell as 128 and its number
+    ):  # sshd reports a signal as no status, a shell as 128 and its number
         by = f" by {_signal(status - _BY_SIGNAL)}" if status > _BY_SIGNAL else ""
         text = f"the work on the host was killed{by}; out of memory? see `journalctl -k` there"
         return f"{text}; run {AGAIN}"
@@ -375,16 +375,16 @@ class _Sender(threading.Thread):
         self._blob = blob
         self._keeps_alive = keeps_alive
         self._is_missing = False
-        self._told = threading.Event()  # the other side has said whether it has the program
+        self._answered = threading.Event()  # the other side has said whether it has the program
         self._over = threading.Event()
 
     def go_on(self, *, send_program: bool) -> None:
         self._is_missing = send_program
-        self._told.set()
+        self._answered.set()
 
     def stop(self) -> None:
         self._over.set()
-        self._told.set()
+        self._answered.set()
 
     def run(self) -> None:
         with self._blob or contextlib.nullcontext():
@@ -393,7 +393,7 @@ class _Sender(threading.Thread):
     def _send(self) -> None:
         try:
             self._channel.sendall(self._program.head(self._orders))
-            self._told.wait()
+            self._answered.wait()
             if self._over.is_set():
                 return
             if self._is_missing:
@@ -414,8 +414,8 @@ class _Sender(threading.Thread):
 
 @contextlib.contextmanager
 def session(host: Host, identity: Identity = OWN) -> Iterator[Session]:
-    """An open, verified connection. HostError tells refused, timed out, other key and wrong user
-    apart."""
+    """An open, verified connection. HostError distinguishes refused, timed out, other key
+    and wrong user."""
     try:
         connection = PinnedConnection(host, identity)
     except ValueError as problem:

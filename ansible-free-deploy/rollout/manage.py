@@ -54,7 +54,7 @@ def _run(host: Host, identity: Identity, words: list[str]) -> int:
 
 
 def command(words: list[str]) -> str:
-    """What the host's shell is told."""
+    """What the host's shell gets."""
     here = f"[ -e {places.MANAGE} ] || exit {_NOT_DEPLOYED}; exec sudo -n {places.MANAGE}"
     return " ".join([here, *map(shlex.quote, words)])
 

@@ -182,7 +182,7 @@ def kit_checkpoint(stack: str) -> Path:
 
 def kit_has(stack: str) -> bool:
     """Whether this is a local stack that is up. Raises OutputsError where it may be, and only root
-    can tell."""
+    knows."""
     path = kit_checkpoint(stack)
     try:
         path.stat()

@@ -104,7 +104,7 @@ def _up_to_the_roof(folder: Path) -> list[Path]:
 
 
 def _needs(folder: Path, file: str) -> Requirements | None:
-    """What the kit would install from; None where that can't be told."""
+    """What the kit would install from; None where that is unknown."""
     try:
         return requirements(local(folder), file)
     except ReleaseError:

@@ -63,7 +63,7 @@ def _one(host: Host, identity: Identity, limit_s: float, clock: Clock) -> None:
 
 
 def _unfinished(session: Session, identity: Identity) -> str | None:
-    """Why the host is not ready although it lets us in; None when it is. Machines of the kit's own
+    """Why the host is not ready although we may log in; None when it is. Machines of the kit's own
     boot whole."""
     if identity.file == operator_key_path():
         return None

@@ -30,7 +30,7 @@ class DeclinedError(KitError):
 
 @dataclass(frozen=True)
 class Back:
-    """One host's way back, from a release to another. `migrations` are those that the other one
+    """One host's rollback, from a release to another. `migrations` are those that the other one
     does not hold, and `copy` says where the database from before them is."""
 
     role: str
@@ -96,7 +96,7 @@ def rollback(
 
 
 def left_applied(way: Back) -> str:
-    """What the data is after a way back past migrations."""
+    """What the data is after a rollback past migrations."""
     copy = f"; the database from before them is in {way.copy}" if way.copy else ""
     return f"{way.host.name}: these migrations stay applied: {', '.join(way.migrations)}{copy}"
 
@@ -107,16 +107,16 @@ def ask_before(ways: Sequence[Back], agreed: bool) -> None:
     past = [way for way in ways if way.migrations]
     if not past or agreed:
         return
-    told = "; ".join(
+    reported = "; ".join(
         f"{way.host.name}: release {way.to} does not know {', '.join(way.migrations)}"
         for way in past
     )
     typed = question.ask(
-        f"Migrations are not undone: the older code runs on the newer database.\n{told}\nType yes"
-        " to go back: ",
+        f"Migrations are not undone: the older code runs on the newer database.\n{reported}\nType"
+        " yes to go back: ",
         "nothing was changed: migrations are not undone, and the older code would run on the newer"
-        f" database. {told}. There is no terminal to ask on: add {PAST_MIGRATIONS} to go back all"
-        " the same",
+        f" database. {reported}. There is no terminal to ask on: add {PAST_MIGRATIONS} to go back"
+        " all the same",
     )
     if typed.lower() not in ("y", "yes"):
         raise DeclinedError("nothing was changed")
@@ -126,7 +126,7 @@ def ask_before(ways: Sequence[Back], agreed: bool) -> None:
 
 
 def to_before_the_last_ship(looks: Sequence[Outcome[ReleasesAnswer]]) -> list[Back]:
-    """The way back of every host that the last ship (or the last rollback of the code) has changed;
+    """The rollback of every host that the last ship (or the last rollback of the code) has changed;
     of others none.
 
     Raises RollbackError where that is not known, or one of these hosts had no release before, or

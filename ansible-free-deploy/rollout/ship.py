@@ -91,8 +91,8 @@ def _say(name: str) -> Callable[[str], None]:
 
 
 def moving(rename_from: str | None, remove: Sequence[str]) -> dict[str, str]:
-    """What becomes of applications with other names, as hosts are told. Raises UsageError for a
-    name that no application of this kit's may have: it is somebody else's."""
+    """What becomes of applications with other names, in the form that hosts get. Raises UsageError
+    for a name that no application of this kit's may have: it is somebody else's."""
     fates = {
         **dict.fromkeys(remove, "removed"),
         **({rename_from: "renamed"} if rename_from else {}),
@@ -156,7 +156,7 @@ def everywhere(
 
 
 def common_orders(contract: Contract, pairs: Sequence[tuple[str, Host]], wait_s: int) -> Orders:
-    """What all hosts of one change of the code are told alike."""
+    """What all hosts of one change of the code get alike."""
     return {
         "app": contract.application.name,
         "who": deploy.who(),

@@ -106,12 +106,12 @@ def _explain(name: str, lines: list[str]) -> str:
         )
     if "Permission denied" in text:
         return (
-            f"{said}; does `ssh {first}` let you in? A key with a passphrase belongs in an agent"
+            f"{said}; does `ssh {first}` work? A key with a passphrase belongs in an agent"
             " (`ssh-add`)"
         )
     if refused := re.search(r"open failed: (.*)", text):
         return (
             f"it can't reach the host ({refused[1]}); is that running, and does its firewall"
-            " (ssh_from) let it in?"
+            " (ssh_from) allow it?"
         )
     return f"{said}; does `ssh {first}` work?"

@@ -17,7 +17,7 @@ from paramiko.auth_strategy import AuthFailure, AuthStrategy, InMemoryPrivateKey
 
 from rollout.ssh_config import SshConfig
 
-_MANY = 5  # keys; OpenSSH's MaxAuthTries lets in six tries, and hangs up then
+_MANY = 5  # keys; OpenSSH's MaxAuthTries allows six tries, and hangs up then
 _asking = threading.Lock()  # several hosts at once need the same key: it is asked for once
 _opened: dict[Path, paramiko.PKey] = {}
 
@@ -64,7 +64,7 @@ class Keys(AuthStrategy):  # type: ignore[misc]  # paramiko ships no types
         return [*first, *(key for key in agent if key not in first)]
 
     def _certified(self, files: list[Path]) -> Iterator[Any]:
-        """Keys with a certificate: named by CertificateFile, or beside the key as NAME-cert.pub
+        """Keys with a certificate: named by CertificateFile, or next to the key as NAME-cert.pub
         (ssh_config(5))."""
         for path in files:
             certificates = list(self.config.certificates)
@@ -107,7 +107,7 @@ def agent_keys(at: str) -> list[Any]:
 
 
 def public_text(path: Path) -> str | None:
-    """The base64 of the public key that stands beside a private one."""
+    """The base64 of the public key that stands next to a private one."""
     try:
         return path.with_name(f"{path.name}.pub").read_text().split()[1]
     except (OSError, IndexError, UnicodeDecodeError):

@@ -1,7 +1,7 @@
 """What an instance does at its first boot, as text. Pure; the same facts for both clouds.
 
 AWS runs it as cloud-init user data, once. Google's Debian image has no cloud-init but an agent that
-runs a startup script at every boot: that one is idempotent, and cheap when there is nothing left to
+runs a startup script at every boot: that one is idempotent, and fast when there is nothing left to
 do.
 """
 
@@ -35,7 +35,7 @@ PermitRootLogin no
 AllowUsers deploy
 HostKey /etc/ssh/ssh_host_ed25519_key
 """
-# The metadata service tells credentials and the first-boot text to whoever asks: only root may.
+# The metadata service gives credentials and the first-boot text to whoever asks: only root may.
 _RULES = {
     "aws": (
         "        ip daddr 169.254.169.254 meta skuid != 0 counter reject\n"

@@ -245,7 +245,7 @@ def operator_key_path() -> Path:
 
 
 def operator_key() -> Path:
-    """The private key that opens local machines, made on first use; its public half lies beside
+    """The private key that opens local machines, made on first use; its public half lies next to
     it."""
     path = operator_key_path()
     claim()

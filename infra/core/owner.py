@@ -1,6 +1,6 @@
 """Whose a local stack is: the checkout and the user that made it. Standard library only.
 
-Two checkouts may have a stack of one name, and `local` is in all of them. Kept beside the state,
+Two checkouts may have a stack of one name, and `local` is in all of them. Kept next to the state,
 not in it: it is no input of the program, so another owner replaces nothing.
 """
 
@@ -75,7 +75,7 @@ def refuse_other(stack: str, mine: Owner) -> None:
 
 def take(stack: str, mine: Owner, take_over: bool = False) -> None:
     """Note whose the stack is; one without an owner becomes `mine`. Raises as `refuse_other`,
-    unless told to take over, and LocalCloudError for a home that is not the kit's."""
+    unless asked to take over, and LocalCloudError for a home that is not the kit's."""
     with locked(claim() / "owners" / ".lock"):
         if not take_over:
             refuse_other(stack, mine)

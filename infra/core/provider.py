@@ -230,7 +230,7 @@ def _forms(form: Form, values: Mapping[str, Any]) -> Iterator[str]:
     for subnet in values.get("existing_subnets") or ():
         if not re.fullmatch(form.subnet, subnet):
             yield (
-                f"existing_subnets: {subnet!r} will not do; write it like"
+                f"existing_subnets: invalid value {subnet!r}; write it like"
                 f" {form.examples['existing_subnets']}"
             )
     kind, wanted = values.get("machine_type") or form.default_type, values.get("architecture")

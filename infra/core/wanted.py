@@ -1,7 +1,7 @@
 """What a stack's config asks for, compared with what its outputs say that there is. Pure, no pulumi
 import.
 
-The Pulumi program exports `infrastructure(settings)` beside the contract. Every verb computes the
+The Pulumi program exports `infrastructure(settings)` next to the contract. Every verb computes the
 contract again from the config and the hosts of the outputs, and `pending` names the keys that only
 `fab up` can follow.
 """

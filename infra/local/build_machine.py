@@ -1,9 +1,9 @@
 """A machine to build wheels on: the base image with a compiler, made for it and removed. Root of
 this host only.
 
-What runs there is a stranger's build. It has no network, no rights, a read-only system, and of this
-host one folder that holds what it was given. Debian's packages are installed before anything of a
-stranger is there.
+What runs there is a third party's build. It has no network, no rights, a read-only system, and of
+this host one folder that holds what it was given. Debian's packages are installed before any
+third-party code is there.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ class BuildMachine:
 @contextmanager
 def made(release: str, say: Callable[[str], None] = lambda text: None) -> Iterator[BuildMachine]:
     """A machine of the image of `release`, without a compiler yet; it is removed when the block
-    ends, however it does. `say` is told where the image has to be made first.
+    ends, however it does. `say` is called where the image has to be made first.
 
     Raises LocalCloudError where the image or the mount can't be made.
     """

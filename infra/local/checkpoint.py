@@ -66,7 +66,8 @@ class Checkpoint:
             version, latest = whole["version"], dict(whole["checkpoint"].get("latest") or {})
         except (ValueError, KeyError, TypeError) as problem:
             raise StateError(
-                f"{self.path}: no Pulumi state ({problem}); restore it from the .bak file beside it"
+                f"{self.path}: no Pulumi state ({problem}); restore it from the .bak file next"
+                " to it"
             ) from problem
         if version != VERSION:
             raise StateError(

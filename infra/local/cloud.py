@@ -1,5 +1,5 @@
 """The third cloud: this very machine. The same attributes as the others, so that nothing above can
-tell them apart."""
+distinguish them."""
 
 from __future__ import annotations
 

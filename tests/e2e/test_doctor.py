@@ -169,7 +169,7 @@ def test_the_cure_is_the_cure(stack: Stack, backend: Host) -> None:
         examine(stack, status=0)
 
 
-def test_drift_is_told_in_origins(stack: Stack) -> None:
+def test_drift_is_reported_in_origins(stack: Stack) -> None:
     """The config moved on; the hosts still have the old list."""
     stack.write(extra_origins=["http://10.99.0.8:3000"])
     try:
@@ -222,7 +222,7 @@ def test_the_questions_leave_nothing_in_the_log(stack: Stack, backend: Host) -> 
 
 # A project as people have them: it writes next to its code, and its error pages need a file that no
 # build has made.
-BESIDE = """
+EXTRA = """
 from pathlib import Path as _P
 from django.http import JsonResponse as _J
 from django.urls import path as _path
@@ -256,13 +256,13 @@ def shipped(stack: Stack, project: Path, up: int = 0) -> Iterator[str]:
         stack.fab("up")
 
 
-def test_a_500_is_told_with_its_cause(stack: Stack, tmp_path: Path) -> None:
+def test_a_500_is_reported_with_its_cause(stack: Stack, tmp_path: Path) -> None:
     """A view that writes next to the code: readable by every origin, and not as intended."""
     with a_copy_of_the_example() as project:
         urls = project / "shop" / "urls.py"
-        urls.write_text(urls.read_text() + BESIDE)
+        urls.write_text(urls.read_text() + EXTRA)
         with shipped(stack, project) as said:
-            assert "done" in said  # `/` answers: nobody has told `up` of this path
+            assert "done" in said  # `/` answers: nobody has named this path to `up`
             found = examine(
                 stack, "--path", "/api/count/", "--html", str(tmp_path / "500.html"), status=1
             )
@@ -304,7 +304,7 @@ def test_a_log_file_is_read_and_limits_are_noted(stack: Stack) -> None:
     with a_copy_of_the_example() as project:
         urls, settings = project / "shop" / "urls.py", project / "shop" / "settings.py"
         plain = settings.read_text()
-        urls.write_text(urls.read_text() + BESIDE)
+        urls.write_text(urls.read_text() + EXTRA)
         settings.write_text(plain + TO_A_FILE)
         with shipped(stack, project) as said:
             for text in (said, stack.fab("ship").stdout, stack.fab("doctor").stdout):
@@ -337,7 +337,7 @@ def test_up_is_not_done_over_an_api_that_fails(stack: Stack) -> None:
     are reported."""
     with a_copy_of_the_example() as project:
         urls = project / "shop" / "urls.py"
-        urls.write_text(urls.read_text() + BESIDE.replace("api/count/", ""))
+        urls.write_text(urls.read_text() + EXTRA.replace("api/count/", ""))
         with shipped(stack, project, up=1) as said:
             assert "GET http://api.shop.test/ answers 500" in said and "`fab logs`" in said
             assert "done," not in said and "nothing to do" not in said
@@ -438,7 +438,7 @@ def test_cookies_that_can_not_travel_are_explained(stack: Stack) -> None:
 
 @pytest.mark.browser
 def test_chromium_s_reason_is_waited_for(stack: Stack) -> None:
-    """The page notices a failure before DevTools tells why; with one question nothing else gives
+    """The page notices a failure before DevTools reports why; with one question nothing else gives
     it time."""
     found = examine(stack, "--origin", "http://evil.example", "--browser", status=1)
     assert [cell["chromium"] for cell in found["cells"] if "chromium" in cell] == [

@@ -356,7 +356,7 @@ def test_a_way_that_leads_nowhere_names_the_jump_host(
     there = through(servers, config, tmp_path / "work", known=False)
     assert "the way through bastion failed: its host key is not in known_hosts" in refusal(there)
     there = through(servers, config, tmp_path / "work")
-    assert "Permission denied (publickey); does `ssh bastion` let you in?" in refusal(there)
+    assert "Permission denied (publickey); does `ssh bastion` work?" in refusal(there)
     jump.authorize(line)
     assert enters(there)
     assert "it can't reach the host (connect failed: Connection refused)" in refusal(

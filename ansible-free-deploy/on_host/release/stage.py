@@ -91,7 +91,7 @@ def fill(partial: Path) -> None:
 def put(release: Path) -> None:
     """Put a release that has passed its checks in its place.
 
-    Only a release that replaces a modified one is not there yet.
+    Only a release that replaces a modified one is still missing.
     """
     if not (release / manifest.NAME).exists():  # it was unpacked by an older kit
         manifest.write(release)

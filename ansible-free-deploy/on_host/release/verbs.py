@@ -36,7 +36,7 @@ from on_host.release.state import (
 from on_host.release.switch import Ship, Switch, note_what_it_was_made_from, prune
 from on_host.release.unpack import INCOMING, receive
 from on_host.runtime import Failed, end_step, send_heartbeats
-from on_host.work import ended, kind_of, report, told, under_the_lock
+from on_host.work import ended, kind_of, print_answer, report, under_the_lock
 
 
 def facts() -> Json:
@@ -117,7 +117,7 @@ WORK: dict[str, Callable[[], Json]] = {"ship": install, "rollback-release": roll
 def main() -> int:
     """Report facts, do the unit's part of a change, or hand the change over to a unit."""
     if ORDERS["verb"] == "facts":
-        return told(facts, explain)
+        return print_answer(facts, explain)
     return ended(do if "job" in ORDERS else hand_over, explain)
 
 

@@ -326,7 +326,7 @@ def _keyword_value(reader: Lookups, node: ast.expr, scope: Scope) -> Any:
 def instance(reader: Lookups, group: Group, keywords: Mapping[str, Any]) -> Any:
     """What calling a class returns.
 
-    Of a SCHEMA it is an instance with each field looked up; of any other class only a run can tell.
+    Of a SCHEMA it is an instance with each field looked up; of any other class only a run shows.
     """
     if group.kind != SCHEMA:
         return Computed()

@@ -41,7 +41,7 @@ def _snake_case(name: str) -> str:
 def configured(names: Names, name: str) -> Names:
     """A module's names, and over them the settings of one of its classes.
 
-    Where no class is named, it takes what all of them have in common; only a run can tell the rest.
+    Where no class is named, it takes what all of them have in common; only a run shows the rest.
     """
     chosen_names = [name] if name else names_of(names)
     groups = [names[one].value for one in chosen_names]

@@ -118,7 +118,7 @@ class Reader(Branches):
     def statement(self, node: ast.stmt, scope: Scope) -> bool:
         """Read a statement: whether what follows is never reached.
 
-        A statement that is too deep for this reader is like one that only a run can tell.
+        A statement that is too deep for this reader is like one that only a run shows.
         """
         try:
             if self.is_exhausted():

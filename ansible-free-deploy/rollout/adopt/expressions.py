@@ -186,7 +186,7 @@ class Expressions(Calls):
         return value
 
     def _either_of_two(self, first: Any, node: ast.expr, is_and: bool, scope: Scope) -> Any:
-        """`first and NODE`, or `or`, where only a run can tell `first`."""
+        """`first and NODE`, or `or`, where only a run shows `first`."""
         holds = truth(first)
         goes_on = holds if is_and else opposite(holds)
         unless = "" if is_and else condition_text(node, first)

@@ -282,7 +282,7 @@ def _is_kept(project: Project, setting: str, then: str) -> bool:
 
 
 def _files(project: Project, then: str) -> tuple[str, str] | None:
-    """Which SQLite files move; where only a run can tell, that as well."""
+    """Which SQLite files move; where only a run shows, that as well."""
     files = moving(project)
     if files:
         return ", ".join(files), then

@@ -36,7 +36,7 @@ _LOST = "nginx hides it and writes the contract's"
 
 @dataclass(frozen=True)
 class Written:
-    """A header that a line of code sets; `value` is None where only a run can tell it."""
+    """A header that a line of code sets; `value` is None where only a run shows it."""
 
     header: str
     value: str | None

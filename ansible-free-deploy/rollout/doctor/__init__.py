@@ -1,5 +1,5 @@
-"""Why a page may or may not read the backend: every origin × endpoint × method, judged as a browser
-would.
+"""Why a page may or may not read the backend: every origin × endpoint × method, judged by a
+browser's rules.
 
 observed = examine(outputs)
 diagnose(observed).status

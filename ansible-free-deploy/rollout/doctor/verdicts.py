@@ -1,4 +1,4 @@
-"""Questions with their answers, judged as a browser would. Pure."""
+"""Questions with their answers, judged by a browser's rules. Pure."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def wrong_hash(wanted: Requirements, what: str) -> str:
     """The message for a package whose files are not those that the lock means."""
     return (
         f"{what}: what its index has is not what {wanted.file} locks (another hash), so it is not"
-        " taken; was it published anew, or is that another index's package? If it is right, lock"
+        " taken; was it published again, or is that another index's package? If it is right, lock"
         " it again"
     )
 

@@ -58,7 +58,7 @@ def neighbour(path: Path, name: str) -> Path:
     other = path.parent / name
     if not other.is_file():
         raise ReleaseError(
-            f"{path} needs {name} beside it, and there is no such file",
+            f"{path} needs {name} next to it, and there is no such file",
             cure="add it, or correct the line",
         )
     return other

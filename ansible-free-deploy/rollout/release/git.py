@@ -73,7 +73,7 @@ def knows(folder: Path, name: str) -> bool:
 
 def listed(folder: Path) -> dict[str, bool]:
     """What git tracks (True) or does not ignore, repositories inside of it included; empty where
-    git can't tell."""
+    git doesn't know."""
     tracked = set(_names(git("ls-files", "-z", "--cached", at=folder).stdout))
     files: dict[str, bool] = {}
     for name in tracked | set(_untracked(folder)):

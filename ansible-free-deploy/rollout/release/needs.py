@@ -59,7 +59,7 @@ def requirements(source: Source, file: str = "") -> Requirements:
     raise ReleaseError(
         f"{source.label} says nowhere what it needs (looked in {looked})",
         cure="put a requirements.txt, uv.lock, pylock.toml or pyproject.toml with dependencies"
-        f" beside manage.py{_others(source)}",
+        f" next to manage.py{_others(source)}",
     )
 
 

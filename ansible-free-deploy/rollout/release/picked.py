@@ -69,7 +69,7 @@ def _files_of(source: Source) -> dict[str, bool]:
         files = git.listed(source.folder)
         if "manage.py" in files:
             return files
-    # The whole folder is ignored, or git can't tell.
+    # The whole folder is ignored, or git doesn't know.
     is_unpacked_commit = source.commit is not None and not source.work_tree
     return dict.fromkeys(walk(source.folder), is_unpacked_commit)
 

@@ -155,6 +155,6 @@ def only_read_by(tool: str, export: str) -> Callable[[Path, Source], Requirement
     def read(path: Path, source: Source) -> Requirements | None:
         if (path.parent / "requirements.txt").is_file():
             return None
-        raise ReleaseError(f"{path} is only read by {tool}", cure=f"beside it, run {export}")
+        raise ReleaseError(f"{path} is only read by {tool}", cure=f"next to it, run {export}")
 
     return read

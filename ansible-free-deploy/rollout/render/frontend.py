@@ -20,7 +20,7 @@ from rollout.render.templates import fill
 
 
 def files(contract: Contract) -> tuple[File, ...]:
-    """The site, the headers that its answers share, and config.json, which nginx reads anew for
+    """The site, the headers that its answers share, and config.json, which nginx reads again for
     each request."""
     site = fill(
         "frontend.conf",

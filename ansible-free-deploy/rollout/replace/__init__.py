@@ -337,7 +337,7 @@ class _Work:
             said = there.act(protocol.COPY, take=arrival.write, orders=room)
             copy = Copy(said["closing"], said["size"], said["digest"], said["told"])
             self._journal = self.store.keep(journal, arrival, copy)
-        report.step(self.name, _told(copy.told))
+        report.step(self.name, _in_words(copy.told))
 
     def restore(self) -> None:
         there, copy = self._remote(self._with_new(self._found()).contract), self.journal.copy
@@ -471,16 +471,16 @@ def _host(contract: Contract, name: str) -> Host:
     return host
 
 
-def _told(told: dict[str, object]) -> str:
+def _in_words(summary: dict[str, object]) -> str:
     """What was copied, and what of it a person should look at."""
     texts = {
         "as_they_are": "SQLite can't read {}, copied as it is",
         "left_out": "left out, neither file, folder nor link: {}",
         "of_others": "of another user, the application's from now on: {}",
     }
-    lines = [_counts(told)]
+    lines = [_counts(summary)]
     for key, text in texts.items():
-        count, *names = _listed(told.get(key))
+        count, *names = _listed(summary.get(key))
         if count:
             lines.append(
                 text.format(
@@ -494,8 +494,8 @@ def _listed(value: object) -> Collection[object]:
     return value if isinstance(value, list) and value and isinstance(value[0], int) else [0]
 
 
-def _counts(told: dict[str, object]) -> str:
+def _counts(summary: dict[str, object]) -> str:
     return (
-        f"{told.get('files', 0)} files, {told.get('tables', 0)} tables with {told.get('rows', 0)}"
-        " rows"
+        f"{summary.get('files', 0)} files, {summary.get('tables', 0)} tables with"
+        f" {summary.get('rows', 0)} rows"
     )

@@ -61,7 +61,7 @@ KEYS = (
         effects=on_every_cloud(Effect.RELEASE),
         description=(
             "The file that says what the backend needs, relative to `backend_path`, e.g. "
-            "requirements/production.txt. Empty takes the lock or requirements beside "
+            "requirements/production.txt. Empty takes the lock or requirements next to "
             "manage.py or above it."
         ),
     ),

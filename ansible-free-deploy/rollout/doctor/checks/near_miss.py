@@ -48,7 +48,7 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
 
 
 def _difference(origin: Origin, listed: Origin) -> str:
-    """What tells two similar origins apart; empty if they are not similar."""
+    """What distinguishes two similar origins; empty if they are not similar."""
     same_host = origin.host == listed.host
     if same_host and origin.scheme != listed.scheme:
         return f"one is {origin.scheme}, the other {listed.scheme}"

@@ -43,7 +43,7 @@ class Cause:
     code: Code = Code.REFUSED_OUTSIDE_THE_KIT
 
 
-# Causes that the reason alone tells.
+# Causes that follow from the reason alone.
 _CAUSES = {
     Reason.mixed_content: Cause("", "serve the API by https, or the page by http"),
     Reason.InsecureLocalNetwork: Cause(

@@ -117,7 +117,7 @@ def _in_release(path):
 
 
 def _keep(database):
-    """Move an SQLite file from beside the code to where it outlives it."""
+    """Move an SQLite file from next to the code to where it outlives it."""
     name = str(database.get("NAME") or "")
     on_disk = name and not name.startswith((":", "file:"))
     if database.get("ENGINE", "").endswith(("sqlite3", "spatialite")) and on_disk and _in_release(name):
@@ -134,7 +134,7 @@ if _in_release(str(globals().get("MEDIA_ROOT") or "media")):
     MEDIA_ROOT = str(_data / "media")
     MEDIA_URL = '/media/'
 
-# With DEBUG off and no LOGGING of its own, Django would tell nobody why a request failed: this goes to the journal.
+# With DEBUG off and no LOGGING of its own, Django would report to nobody why a request failed: this goes to the journal.
 if not globals().get("LOGGING"):
     LOGGING = {
         "version": 1,

@@ -8,10 +8,10 @@ import os
 import sys
 from pathlib import Path
 
-FINGERPRINT = "277b34234a94aaffd74f7f4952848c4a"
+FINGERPRINT = "cba87bdda4f77e488ea97653387aab34"
 WORKERS = Path('/run/shop/workers')
 
-# Both links are followed once, here: a worker that starts anew later still runs what this process was started with.
+# Both links are followed once, here: a worker that starts again later still runs what this process was started with.
 generation = Path(__file__).resolve().parent.parent
 release = Path('/opt/shop/current').resolve()
 sys.path.insert(0, str(generation / "django"))
@@ -31,14 +31,14 @@ secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
 
 
 def with_address(application):
-    """The WSGI application, told the client's address: behind a Unix socket REMOTE_ADDR is empty. nginx sets X-Real-IP on
+    """The WSGI application, given the client's address: behind a Unix socket REMOTE_ADDR is empty. nginx sets X-Real-IP on
     every request, whatever the client wrote there."""
 
-    def told(environ, start_response):
+    def with_address(environ, start_response):
         environ["REMOTE_ADDR"] = environ.get("HTTP_X_REAL_IP", "")
         return application(environ, start_response)
 
-    return told
+    return with_address
 
 
 def post_worker_init(worker):
