@@ -3,10 +3,12 @@ heard how it ended."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +16,9 @@ import pytest
 from infra.core.contract import Contract, Host, Json
 from on_host import protocol
 from on_host.protocol import Verb
-from rollout import change
+from rollout import access, change, hosts
 from rollout.change import ChangeError
+from rollout.coordinator import Coordinator
 from rollout.hosts import AGAIN, SAME_COMMAND, HostError, LostError
 from tests.test_outputs import CONTRACT
 
@@ -73,6 +76,43 @@ def test_a_host_whose_line_is_cut_after_its_vote_is_in_doubt(
     assert carried_out(questions, ends).in_doubt is in_doubt
 
 
+@pytest.mark.parametrize(
+    ("questions", "answers"), [((), ["abort"]), (("staged",), ["go:backend-1,frontend-1", "undo"])]
+)
+def test_a_host_that_fails_ends_the_wait_of_the_others(
+    questions: tuple[str, ...], answers: list[str]
+) -> None:
+    """A host that is ready, or has switched, hears at once what it has to do."""
+    heard: list[str] = []
+    went = threading.Event()
+
+    class Other:
+        host, connection = host("backend-1"), None
+
+        def ask(
+            self, _verb: str, _orders: Json, *, on_gate: Callable[[str], str], **_: Any
+        ) -> Json:
+            heard.append(on_gate("staged"))
+            if heard[-1].startswith("go:"):
+                went.set()
+                heard.append(on_gate("switched"))
+            raise HostError(self.host, "another host failed", left_alone=True)
+
+    def fails_then(host: Host) -> Json:
+        assert not questions or went.wait(10)
+        return failed(host)
+
+    def one(_role: str, host: Host, turn: change.Turn) -> Json:
+        session = Other() if host.name == "backend-1" else Session(host, questions, fails_then)
+        return turn.run(session, DEPLOY, {})  # type: ignore[arg-type]
+
+    pairs = [(name.partition("-")[0], host(name)) for name in ("backend-1", "frontend-1")]
+    found = change.carry_out(Contract.from_json(CONTRACT), pairs, one, batch=2)
+    left_alone = [failure.left_alone for failure in found if isinstance(failure, HostError)]
+    assert left_alone == [True, False]
+    assert heard == answers
+
+
 def test_hosts_in_doubt_are_named_with_the_next_step() -> None:
     """They are not among those that were rolled back: nobody knows yet, and the next run finds
     out."""
@@ -87,6 +127,77 @@ def test_hosts_in_doubt_are_named_with_the_next_step() -> None:
         " same command again, which asks all hosts how it ended"
     )
     assert lines[2].startswith("frontend-1: unchanged or rolled back")
+
+
+# ---------------------------------------------------------------------- what the coordinator learns
+
+
+@pytest.mark.parametrize(
+    ("answers", "wanted"),
+    [
+        ({"backend-1": "prepared", "frontend-1": "prepared"}, "commit"),
+        ({"backend-1": "prepared", "frontend-1": "committed"}, "commit"),
+        ({"backend-1": "prepared", "frontend-1": "undone"}, "undo"),
+        ({"backend-1": "prepared", "frontend-1": "under way"}, "unknown"),
+        ({"backend-1": "prepared", "frontend-1": None}, "unknown"),
+    ],
+)
+def test_all_that_took_part_are_asked_how_a_change_ended(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, str | None], wanted: str
+) -> None:
+    """A host that can't be asked (None), or still works, leaves it open; each is asked once."""
+    contract, asked = Contract.from_json(CONTRACT), []
+    assert {host.name for _, host in contract.hosts} == set(answers)
+
+    @contextlib.contextmanager
+    def session(host: Host, _identity: object) -> Iterator[SimpleNamespace]:
+        asked.append(host.name)
+        if answers[host.name] is None:
+            raise LostError(host, "the connection was lost")
+        yield SimpleNamespace(ask=lambda _verb, _orders: {"outcome": answers[host.name]})
+
+    monkeypatch.setattr(hosts, "session", session)
+    monkeypatch.setattr(access, "identity", lambda contract: None)
+    outcomes = change._Outcomes(contract)
+    assert [outcomes("t1", sorted(answers)), outcomes("t1", sorted(answers))] == [wanted] * 2
+    assert sorted(asked) == sorted(answers)
+
+
+def test_only_hosts_of_a_change_are_asked_how_it_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another host answers `undone`, which would undo what was committed."""
+    contract = Contract.from_json(CONTRACT)
+
+    @contextlib.contextmanager
+    def session(host: Host, _identity: object) -> Iterator[SimpleNamespace]:
+        outcome = "prepared" if host.name == "backend-1" else "undone"
+        yield SimpleNamespace(ask=lambda _verb, _orders: {"outcome": outcome})
+
+    monkeypatch.setattr(hosts, "session", session)
+    monkeypatch.setattr(access, "identity", lambda contract: None)
+    assert change._Outcomes(contract)("t1", ["backend-1", "backend-2"]) == "commit"
+
+
+def test_the_coordinator_knows_who_waits_for_a_lock() -> None:
+    """The host reports it as a step; a host that follows the work of another one still waits."""
+    coordinator = Coordinator(["backend-1", "frontend-1"])
+    turn = change.Turn(host("backend-1"), coordinator, threading.BoundedSemaphore(1), [])
+    heard = []
+
+    class Waits:
+        host, connection = turn.host, None
+
+        def ask(
+            self, _verb: str, _orders: Json, *, on_event: Callable[[Json], None], **_: Any
+        ) -> Json:
+            for step in ("wait", "follow", "unpack"):
+                on_event({"step": step})
+                heard.append(coordinator._must_yield("frontend-1"))
+            return {}
+
+    turn.run(Waits(), DEPLOY, {})  # type: ignore[arg-type]
+    assert heard == [True, True, False]
 
 
 # ----------------------------------------------------------------------------------------------- ^C

@@ -124,6 +124,29 @@ def until(question: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+def until_count_of(names: Callable[[], list[str]], least: int) -> None:
+    until(lambda: len(names()) >= least)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_at_most_one_batch_is_between_switch_and_vote(batch: int) -> None:
+    """The next host gets its go once a host that switches has voted."""
+    coordinator = Coordinator(["a", "b", "c"], batch)
+    staged = {name: Asking(coordinator, name, "staged") for name in "abc"}
+    votes: dict[str, Asking] = {}
+
+    def may_switch() -> list[str]:
+        return [name for name, one in staged.items() if one.words]
+
+    while len(votes) < 3:
+        expected = min(3, len(votes) + batch)
+        until_count_of(may_switch, expected)
+        assert sum(one.waits() for one in staged.values()) == 3 - expected
+        voter = next(name for name in may_switch() if name not in votes)
+        votes[voter] = Asking(coordinator, voter, "switched")
+    assert {vote.word for vote in votes.values()} == {"commit"}
+
+
 def test_who_waits_is_let_go_when_the_operator_leaves() -> None:
     coordinator = Coordinator(["a", "b"])
     waiting = Asking(coordinator, "a", "staged")

@@ -392,6 +392,17 @@ def test_a_host_without_operator_rolls_back_before_its_vote(
     assert settled(there) == {"old"}
 
 
+@pytest.mark.parametrize("message", [("up", 1), ("down", 1)])
+def test_a_host_without_its_go_switches_nothing(tmp_path: Path, message: tuple[str, int]) -> None:
+    """It does not serve the new release, not even briefly, and restarts nothing."""
+    there = some_hosts(tmp_path, 2)
+    before = (there[0].root / "runs").stat().st_mtime_ns
+    Run(there, cuts={0: message}).carry_out()
+    assert settled(there) == {"old"}
+    assert (there[0].root / "runs").stat().st_mtime_ns == before
+    assert not (there[0].root / "etc/systemd").exists()  # the boot guard comes with a journal
+
+
 def test_two_changes_at_once_both_end(tmp_path: Path) -> None:
     """They want the same locks, in whatever order they get them."""
     there = some_hosts(tmp_path, 3)
