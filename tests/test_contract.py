@@ -31,6 +31,9 @@ def host(name: str, address: str) -> Host:
     )
 
 
+LOGIN_KEY = (
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJKEuSMBaet2WqKLQAGmX5AIBdotxpQcDqIVBB7a99c3 ada@laptop"
+)
 HOSTS = {"frontend": [host("frontend-1", "10.0.0.2")], "backend": [host("backend-1", "10.0.0.3")]}
 
 
@@ -203,7 +206,8 @@ def whole() -> dict[str, Any]:
         allowed_patterns='["http://{branch}.shop.test"]',
         expose_headers='["X-Total"]',
     ).to_json()
-    return json.loads(json.dumps(data | {"branch": "feature/x", "attached_to": "staging"}))  # type: ignore[no-any-return]
+    more = {"branch": "feature/x", "attached_to": "staging", "ssh_keys": [LOGIN_KEY]}
+    return json.loads(json.dumps(data | more))  # type: ignore[no-any-return]
 
 
 def leaves(data: Any, *way: Any) -> Iterator[tuple[Any, ...]]:
@@ -285,12 +289,44 @@ def test_a_variable_s_name_is_checked(name: str) -> None:
         (("cors", "allow_headers", 0), "*", "taken literally"),
         (("cors", "allow_methods", 0), "put", "methods are upper case"),
         (("production",), True, "a private address"),
+        (("ssh_keys", 0), f"command=x {LOGIN_KEY}", "contract.ssh_keys[0]: invalid SSH public key"),
+        (("application", "media_url"), "/static/", "the same as static_url"),
     ],
 )
 def test_what_a_rule_says(way: tuple[Any, ...], value: Any, said: str) -> None:
     """The rules beyond the shape of a text."""
     data = whole()
     put(data, way, value)
+    with pytest.raises(ContractError, match=re.escape(said)):
+        Contract.from_json(data)
+
+
+def in_production(scheme: str, **cors: Any) -> dict[str, Any]:
+    """A production contract of public names."""
+    data = whole() | {"production": True}
+    for role, name in (("frontend", "app"), ("backend", "api")):
+        data[role]["origin"] = f"{scheme}://{name}.example.com"
+    data["cors"] |= {"allowed_origins": [data["frontend"]["origin"]], "allowed_shapes": [], **cors}
+    return data
+
+
+@pytest.mark.parametrize(
+    ("scheme", "cors", "said"),
+    [
+        ("https", {"allow_credentials": True}, ""),
+        ("http", {"allow_credentials": False}, ""),
+        ("http", {"allow_credentials": True}, "contract.cors.allow_credentials: http://app.exa"),
+        ("https", {"allowed_shapes": ["*"]}, "contract.cors.allowed_shapes: every website could"),
+    ],
+)
+def test_a_contract_file_is_as_strict_in_production(
+    scheme: str, cors: dict[str, Any], said: str
+) -> None:
+    """What the config denies in production is denied in an edited contract as well."""
+    data = in_production(scheme, **cors)
+    if not said:
+        assert Contract.from_json(data).production
+        return
     with pytest.raises(ContractError, match=re.escape(said)):
         Contract.from_json(data)
 

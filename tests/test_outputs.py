@@ -209,6 +209,28 @@ def test_without_the_cli_a_file_does(elsewhere: Path, monkeypatch: pytest.Monkey
         outputs.load("aws-dev", str(elsewhere / "nowhere"))
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"address": "-oProxyCommand=x"}, "contract.standby.backend-1.address: invalid value"),
+        ({"user": "../root"}, "contract.standby.backend-1.user: invalid value"),
+        ({"host_keys": []}, "contract.standby.backend-1.host_keys: none"),
+    ],
+)
+def test_a_standby_machine_is_checked_like_any_host(
+    elsewhere: Path, more: dict[str, Any], said: str
+) -> None:
+    """The kit connects to it as well, although it is not part of the contract."""
+    host = CONTRACT["backend"]["hosts"][0]
+    file = elsewhere / "outputs.json"
+    file.write_text(json.dumps({"contract": CONTRACT, "standby": {"backend-1": host}}))
+    assert outputs.load("aws-dev", str(file)).standby["backend-1"].name == host["name"]
+    file.write_text(json.dumps({"contract": CONTRACT, "standby": {"backend-1": host | more}}))
+    with pytest.raises(outputs.ContractError) as caught:
+        outputs.load("aws-dev", str(file))
+    assert said in str(caught.value)
+
+
 def test_a_file_says_which_stack_it_is_of(elsewhere: Path) -> None:
     """Named as well, the stack has to be the same: else the code of one went to the hosts of the
     other."""
