@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from on_host import claims, moves, name_checks
+from on_host import claims, looks, moves, name_checks, places, two_phase
+from on_host.orders import ORDERS
 from on_host.runtime import Failed
 from tests.support.archives import archive_of
 from tests.test_install import PACKAGE, Machine, _machine, in_a_process, site_orders
@@ -176,6 +177,23 @@ def test_data_of_another_user_is_not_taken(machine: Machine) -> None:
     assert "which is not a folder of user shop's" in facts(machine)["error"]
 
 
+def test_a_code_folder_of_another_user_is_not_taken(machine: Machine) -> None:
+    """Its owner could replace what root works on there, with or without the mark."""
+    ship(machine)
+    os.chown(machine.home, 12345, 12345)
+    for result in (facts(machine), ship(machine, blob=BLOB)):
+        assert "opt/shop, which is not a folder of root's" in result["error"]
+
+
+def test_releases_next_to_third_party_files_are_not_taken(machine: Machine) -> None:
+    """Without the mark every file of the folder has to be of the kind that a ship makes."""
+    ship(machine)
+    shutil.rmtree(machine.root / "etc")
+    assert "error" not in facts(machine)
+    (machine.home / "shared").mkdir()
+    assert "taken here by what this kit did not make" in facts(machine)["error"]
+
+
 USUAL = {
     "uid": 990,
     "gid": 990,
@@ -213,6 +231,44 @@ def test_a_user_that_no_ship_makes_is_not_taken(
     found = list(claims.unfit_user("shop"))
     assert len(found) == bool(says)
     assert says in "".join(found)
+
+
+@pytest.mark.parametrize("what", ["user", "group"])
+def test_a_user_or_group_without_the_mark_is_refused(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Without the mark it belongs to somebody else, even if a ship would make the same."""
+    monkeypatch.setattr(places, "ROOT", machine.root)
+    monkeypatch.setattr(claims, "MARKS", machine.root / "etc/origin-kit/applications")
+    user = pwd.struct_passwd(("shop", "x", 990, 990, "", "/var/lib/shop", "/usr/sbin/nologin"))
+    group = grp.struct_group(("shop", "x", 990, []))
+    monkeypatch.setattr(claims, "user_of", lambda app: user if what == "user" else None)
+    monkeypatch.setattr(claims, "group_of", lambda app: group)
+    expected = {"user": "user shop (uid 990, home /var/lib/shop)", "group": "group shop (gid 990)"}
+    assert claims.conflicts("shop") == [expected[what]]
+
+
+def test_a_deploy_checks_name_and_places_before_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It checks the name, then the places of the generation's links."""
+    asked: list[str] = []
+    monkeypatch.setattr(name_checks, "unfinished_move", lambda app: False)
+    monkeypatch.setattr(name_checks, "refuse", lambda app: asked.append(f"name {app}"))
+
+    def refuse_foreign_places(generation: dict[str, Any], app: str) -> None:
+        asked.append(f"places {generation['id']} {app}")
+
+    monkeypatch.setattr(name_checks, "refuse_foreign_places", refuse_foreign_places)
+    name_checks.check({"id": "one"}, "shop")
+    assert asked == ["name shop", "places one shop"]
+
+
+def test_a_deploy_is_refused_during_an_unfinished_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host runs a copy without the application until a ship puts it back."""
+    way = {"to": "store", "moving": {"shop": "renamed"}}
+    monkeypatch.setattr(name_checks, "read_move", lambda: way)
+    monkeypatch.setattr(claims, "read_move", lambda: way)
+    with pytest.raises(Failed, match="the move from shop to store is unfinished here; run `fab sh"):
+        name_checks.check({"id": "one"}, "store")
 
 
 def test_a_unit_that_came_later_is_seen(machine: Machine) -> None:
@@ -400,6 +456,18 @@ def test_a_kill_during_a_move_is_settled_by_the_next_run(deployed: Machine, name
     assert not deployed.data.exists()
 
 
+def test_a_move_is_kept_when_its_release_is_kept(deployed: Machine) -> None:
+    """The next ship, without the option, finishes a move that was killed at its commit."""
+    deployed.more = {"die_at": "commit"}
+    assert "was killed" in ship(deployed, "store", moving={"shop": "renamed"})["error"]
+    deployed.more = {}
+    assert "error" not in ship(deployed, "store")
+    assert (deployed.root / "var/lib/store/media/photo").read_text() == "uploaded"
+    assert not deployed.data.exists()
+    move = json.loads((deployed.root / "etc/origin-kit/move.json").read_text())
+    assert (move["to"], move["shipped"]) == ("store", True)
+
+
 def test_until_the_new_configuration_serves_it_can_be_undone(deployed: Machine) -> None:
     """A move that has shipped here is taken back whole by a ship of the old name."""
     before = tree(deployed.root)
@@ -477,6 +545,44 @@ def test_nothing_of_the_former_name_is_left(deployed: Machine, fate: str) -> Non
     assert [path.name for path in (kit / "generations").iterdir()] == ["two"]
     assert (deployed.root / "var/lib/store/media/photo").exists() is (fate == "renamed")
     assert json.loads((kit / "applications/store.json").read_text()) == {"application": "store"}
+
+
+def test_an_application_that_was_changed_is_not_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator gave the old application's user a shell, so it is theirs."""
+    monkeypatch.setattr(name_checks, "others", lambda app: ["shop"])
+    monkeypatch.setattr(name_checks, "user_of", lambda app: None)
+    monkeypatch.setattr(
+        name_checks, "unfit_user", lambda app: [f"user {app} with the login shell x"]
+    )
+    with pytest.raises(Failed, match="shop is not as this kit made it: user shop with the login"):
+        name_checks.refuse_move("store", "shop", "removed")
+
+
+@pytest.mark.parametrize("problem", [Failed("no"), two_phase.InDoubt("?"), KeyboardInterrupt()])
+def test_a_move_stands_while_its_ship_is_in_doubt(
+    monkeypatch: pytest.MonkeyPatch, problem: BaseException
+) -> None:
+    """A ship in doubt leaves the move as it is; any other failure undoes the move."""
+    back: list[str] = []
+    monkeypatch.setattr(name_checks, "refuse", lambda app, moving: None)
+    monkeypatch.setattr(moves, "unfinished_move", lambda app: False)
+    monkeypatch.setattr(moves, "others", lambda app: ["shop"])
+    monkeypatch.setattr(moves, "write_mark", lambda app: None)
+    monkeypatch.setattr(moves, "plan_move", lambda app, todo, fresh: {"moving": todo})
+    monkeypatch.setattr(moves, "move", lambda way: None)
+    monkeypatch.setattr(moves, "take_back", lambda way, why: back.extend(way["moving"]))
+    with pytest.raises(type(problem)), moves.entered("store", {"shop": "renamed"}):
+        raise problem
+    assert back == ([] if isinstance(problem, two_phase.InDoubt) else ["shop"])
+
+
+def test_status_reports_applications_of_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the earlier one would run on with its secrets, unnoticed."""
+    monkeypatch.setattr(name_checks, "unfinished_move", lambda app: False)
+    monkeypatch.setattr(name_checks, "others", lambda app: ["shop"])
+    monkeypatch.setitem(ORDERS, "app", "store")
+    with pytest.raises(Failed, match="this host has application shop of this kit"):
+        looks.held()
 
 
 def test_a_wrong_name_moves_nothing(deployed: Machine) -> None:
