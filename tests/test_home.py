@@ -8,12 +8,14 @@ import os
 import stat
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from infra.core import home, owner
 from infra.core.home import LocalCloudError
 from infra.core.owner import Owner, OwnerError
+from infra.local import networks, nspawn
 from rollout import local_stack
 from tests.support.kit import FAB, ROOT, copy_of_the_checkout
 
@@ -218,6 +220,44 @@ def test_down_leaves_what_is_not_the_kit_s(place: Path) -> None:
     assert not place.exists()
 
 
+def test_down_names_what_it_leaves(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The user learns why the home is still there."""
+    before_marks(place)
+    (place / "machines/local-backend-1-0").rmdir()
+    (place / "mine.txt").write_text("x")
+    local_stack.forget("local")
+    assert f"leaves {place / 'mine.txt'}, which is not the kit's" in capsys.readouterr().out
+    (place / "mine.txt").unlink()
+
+
+def test_down_follows_no_link(place: Path) -> None:
+    """A folder elsewhere that the home links to is kept, whatever the link's name is."""
+    before_marks(place)
+    (place / "machines/local-backend-1-0").rmdir()
+    for name in ("bases", "builds", "state/.pulumi/history", "state/.pulumi/locks"):
+        elsewhere = place.with_name(name.replace("/", "-"))
+        elsewhere.mkdir()
+        (elsewhere / "thesis.tex").write_text("x")
+        (place / name).symlink_to(elsewhere)
+    local_stack.forget("local")
+    assert len(list(place.parent.glob("*/thesis.tex"))) == 4
+
+
+def test_the_last_down_removes_machines_without_a_state(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Machines of this home whose state was lost: no other command could remove them."""
+    before_marks(place)
+    (place / "machines/local-backend-1-0").rmdir()
+    lost = SimpleNamespace(name="backend-1", id="local-backend-1-0", bridge="ok-1")
+    removed: list[str] = []
+    monkeypatch.setattr(nspawn, "machines", lambda: [lost])
+    monkeypatch.setattr(nspawn, "delete", removed.append)
+    monkeypatch.setattr(networks, "delete_network", removed.append)
+    local_stack.forget("local")
+    assert removed == [lost.id, lost.bridge]
+
+
 def test_what_a_rename_left_behind_is_no_stack(place: Path) -> None:
     """`pulumi stack rename`, there and back, leaves backups under the other name: they don't keep
     the home."""
@@ -243,9 +283,11 @@ def test_the_last_stack_takes_the_home_along_and_no_other(place: Path) -> None:
         owner.take("local", ADA)
         (place / other).parent.mkdir(parents=True, exist_ok=True)
         (place / other).write_text("{}")
+        shared = local_stack.passphrase()
         local_stack.forget("local")
         assert (place / other).exists()
         assert (place / home.MARK).exists()
+        assert local_stack.passphrase() == shared, "the other's secrets can't be read any more"
         (place / other).unlink()
         (place / "machines/local-backend-1-0").rmdir()
         local_stack.forget("local")
