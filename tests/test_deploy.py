@@ -190,6 +190,27 @@ def test_status_shows_code_that_was_rolled_back() -> None:
     assert as_wanted(back)
 
 
+def test_status_says_what_was_changed_in_a_release() -> None:
+    """It prints some paths, how many more there are and the next step, and fails."""
+    result: Any = {
+        "generation": "g",
+        "release": "/opt/shop/releases/91bc",
+        "unfinished": False,
+        "differs": [],
+        "restarts": {},
+        "units": {"nginx.service": "active"},
+        "release_changed": [f"app/{name}.py" for name in "abcde"],
+    }
+    host = Host("backend-1", "203.0.113.1", 22, "deploy", ())
+    outcome: Outcome[Any] = Outcome("backend", host, result)
+    expected = (
+        "release 91bc was changed on the host (app/a.py, app/b.py, app/c.py and 2 more): run `fab"
+        " ship`"
+    )
+    assert expected in status_table([outcome])
+    assert not as_wanted(outcome)
+
+
 @pytest.mark.parametrize(
     ("text", "value"), [(None, 60), ("90", 90), ("90s", 90), ("5m", 300), ("0", 0)]
 )

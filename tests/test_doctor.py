@@ -245,6 +245,11 @@ CASES: list[tuple[str, Observations, str]] = [
         "a deploy was interrupted on backend-1",
     ),
     (
+        "edited release",
+        observed(hosts=[state(release_changed=["app/shop/views.py", "static/a.css", "x"])]),
+        "the release on backend-1 was changed on the host: app/shop/views.py and 2 more",
+    ),
+    (
         "unit",
         observed(hosts=[state(units={"shop.service": "failed"})]),
         "shop.service on backend-1 is failed",

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TextIO
 
 import pytest
@@ -131,6 +132,28 @@ def test_a_unit_that_was_killed_ends_the_following(
     assert reported == [{"step": "stage"}]
     os.close(theirs)
     os.close(ours)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("Main process exited, code=killed, status=9/KILL\nFailed with result 'oom-kill'.", True),
+        ("Main process exited, code=killed, status=9/KILL\nFailed with result 'signal'.", False),
+    ],
+)
+def test_a_unit_that_ran_out_of_memory_says_so(
+    job: Path, monkeypatch: pytest.MonkeyPatch, said: str, why: bool
+) -> None:
+    """It reads what systemd logged for the unit of this job, and of no other."""
+    asked: list[tuple[str, ...]] = []
+
+    def journal(*words: str) -> SimpleNamespace:
+        asked.append(words)
+        return SimpleNamespace(stdout=said)
+
+    monkeypatch.setattr(handover, "run", journal)
+    assert handover.how_it_ended(job) == (" (out of memory)" if why else "")
+    assert "origin-kit-one.service" in asked[0]
 
 
 def test_an_operator_that_is_gone_ends_the_following(

@@ -496,3 +496,18 @@ def test_no_message_sends_to_the_command_that_shows_it(tmp_path: Path) -> None:
     """`fab status` reads these."""
     problem = OSError(113, "No route to host")
     assert "fab status" not in hosts.explain(Host("b", "203.0.113.1", 22, "deploy", ()), problem)
+
+
+def test_no_text_that_status_prints_recommends_status() -> None:
+    """Only the doctor and the end of `up` recommend it, which `status` does not print."""
+    folder = ROOT / "ansible-free-deploy"
+    recommend = set()
+    for path in [*folder.glob("rollout/**/*.py"), *folder.glob("on_host/**/*.py")]:
+        if "fab status" in path.read_text():
+            recommend.add(str(path.relative_to(folder)))
+    assert recommend <= {
+        "rollout/check.py",
+        "rollout/doctor/checks/answers.py",
+        "rollout/doctor/checks/django.py",
+        "rollout/doctor/checks/frontend.py",
+    }

@@ -1129,6 +1129,31 @@ def test_a_release_changed_on_the_host_is_repaired(
     assert len(list((machine.home / "venvs").iterdir())) == 1
 
 
+def test_a_host_lists_changed_files_of_its_release(
+    machine: Machine, two_releases: tuple[Release, Release]
+) -> None:
+    """`status` and the doctor print files of the release and of its environment."""
+    machine.ship(two_releases[0])
+
+    def lists(*expected: str) -> None:
+        program = f"""
+from on_host.release.state import changed_in_release
+changed = changed_in_release()
+assert changed == {[*expected]!r}, changed
+"""
+        in_a_process(machine, PACKAGE, program)
+
+    lists()
+    edit(machine.home / "current/app/shop/settings.py")
+    lists("app/shop/settings.py")
+    package = lib(machine) / "gunicorn.py"
+    package.unlink()
+    inside = package.relative_to(machine.home / "current/venv")
+    lists("app/shop/settings.py", f"venv/{inside}")
+    (machine.home / "current/venv/.complete").unlink()
+    lists("venv")
+
+
 def test_an_unmodified_release_is_complete(machine: Machine, tmp_path: Path) -> None:
     """Also with other times, as in a copy of the disk, and with caches that Python wrote.
 

@@ -11,7 +11,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from invoke.exceptions import Exit
 
+import tasks
 from rollout import report
 from tests.support.kit import FAB, ROOT
 
@@ -102,6 +104,14 @@ def test_a_table_has_columns_as_wide_as_they_need() -> None:
     assert report.table(("a", "long heading"), [("xxxx", "y")]) == "a     long heading\nxxxx  y"
 
 
+def test_a_table_is_aligned_as_it_is_shown() -> None:
+    """An escape sequence is made visible before widths are counted, so it moves no other cell."""
+    assert report.table(("a", "b"), [("\x1b[2J", "y")]).splitlines() == [
+        "a        b",
+        "\\x1b[2J  y",
+    ]
+
+
 # ------------------------------------------------------------------------------------- hostile text
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202etxet\u2066\u2028over\rwritten\x08\x00\x7f\ud800"
@@ -179,3 +189,15 @@ def test_an_error_is_shown_harmless(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "unknown to this kit" in done.stderr
     assert evil_in(done.stdout + done.stderr) == []
+
+
+def test_an_unreadable_file_s_name_is_shown_harmless() -> None:
+    """The name of a file can be hostile text as well."""
+
+    def refused(_: object) -> None:
+        raise PermissionError(13, "Permission denied", f"/srv/{EVIL}")
+
+    with pytest.raises(Exit) as caught:
+        tasks.verb()(refused).body(None)
+    assert "permission denied; run this as the owner of the file" in str(caught.value.message)
+    assert evil_in(str(caught.value.message)) == []
