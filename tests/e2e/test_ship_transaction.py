@@ -214,10 +214,12 @@ def test_the_first_interrupt_ends_a_ship_in_every_phase(
 
 # ------------------------------------------------------------------------------ operators who leave
 
+# A host must wait longer than the interval of two signs of life (`runtime.BEAT_S`). Otherwise it
+# gives up an operator who is there, where a step takes that long.
 OPERATOR = """
 import sys
 from rollout import outputs, settings, ship
-ship.everywhere(settings.read(sys.argv[1]), outputs.load(sys.argv[1]), silence_s=3.0)
+ship.everywhere(settings.read(sys.argv[1]), outputs.load(sys.argv[1]), silence_s=10.0)
 """
 
 
