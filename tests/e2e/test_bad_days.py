@@ -78,7 +78,7 @@ def test_a_foreign_site_that_nginx_refuses_stops_the_deploy(
         assert "frontend-1" in said
         assert (
             f"nginx refuses the new configuration because of {bad}, which is not this kit's;"
-            " nothing was" in said
+            " correct or remove that file; nothing was changed" in said
         )
         assert 'unknown directive "servre"' in said
         assert "backend-1: unchanged or rolled back" in said
