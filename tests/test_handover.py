@@ -17,8 +17,10 @@ from typing import TextIO
 
 import pytest
 
-from on_host import handover
+from on_host import handover, places, states, work
+from on_host.orders import ORDERS
 from on_host.protocol import Event
+from on_host.runtime import Failed
 
 
 @pytest.fixture
@@ -179,9 +181,57 @@ def test_a_sign_of_life_is_no_answer_and_its_lack_ends_it(
     with locked(job / "worker"):
         for beat in beats:
             beat.start()
-        assert handover.follow(job, lambda _: None) is None
+        assert handover.follow(job, lambda _: None) == "silent"
     assert time.monotonic() - started > 1.2
     assert handover._heard == []
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.parametrize("state", [None, states.SWITCHING, states.PREPARED])
+def test_an_operator_who_was_silent_learns_the_cause(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    state: str | None,
+) -> None:
+    """A laptop that wakes reads why the host gave it up, and whether the host is in doubt."""
+    monkeypatch.setattr(places, "JOURNAL", tmp_path / "journal.json")
+    monkeypatch.setattr(handover, "JOBS", tmp_path / "jobs")
+    monkeypatch.setattr(handover, "SILENCE_S", 0.1)
+    monkeypatch.setattr(handover, "start_unit", lambda job: None)
+    monkeypatch.setattr(handover, "lives", lambda job: True)
+    monkeypatch.setitem(ORDERS, "deploy", "t1")
+    monkeypatch.setitem(ORDERS, "app", "none")
+    ours, theirs = os.pipe()
+    monkeypatch.setattr(handover, "_operator", ours)
+    if state:
+        places.JOURNAL.write_text(json.dumps({"links": {}, "state": state}))
+    assert work.ended(handover.hand_over, work.still_serves) == 1
+    assert handover.unlocked(tmp_path / "jobs/t1/follower")
+    event = json.loads(capsys.readouterr().out)
+    assert event["error"] == (
+        "the host heard nothing from this computer for 0.1 s (was it asleep, or the network"
+        " down?); the work on the host continues and ends by itself: run {again} to see the result"
+    )
+    assert event["in_doubt"] is (state == states.PREPARED)
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_silent_operator_who_waits_learns_the_cause(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the silence, and not the other run that it waited for."""
+    monkeypatch.setattr(handover, "SILENCE_S", 0.1)
+    monkeypatch.setattr(handover, "ORDERS", {"wait_s": 60})
+    ours, theirs = os.pipe()
+    monkeypatch.setattr(handover, "_operator", ours)
+    with (
+        locked(job / "worker"),
+        pytest.raises(Failed, match=r"heard nothing .* for 0\.1 s .*; nothing was changed; run"),
+    ):
+        handover.wait_along(job)
     os.close(ours)
     os.close(theirs)
 

@@ -691,6 +691,17 @@ def test_an_upload_that_stops_blocks_nobody(machine: Machine) -> None:
     assert not (machine.root / "run/origin-kit/lock").exists()
 
 
+def test_a_silent_operator_learns_why_it_was_given_up(machine: Machine) -> None:
+    """The work ends by itself; the same ship, run again, succeeds."""
+    blob = archive_of(("site/index.html", b"x"))
+    orders = site_orders(blob, "0123456789aa")
+    result = machine.run({**orders, "together": True, "silence_s": 1.0}, blob)
+    assert "heard nothing from this computer for 1 s" in result["error"]
+    assert (machine.status, result["in_doubt"]) == (1, False)
+    assert machine.run({**orders, "wait_s": 60}, blob)["changed"]
+    assert machine.current == "0123456789aa"
+
+
 def test_links_inside_a_release_are_kept(old_machine: Machine) -> None:
     """A link to another file of the same release arrives as a link."""
     blob = archive_of(("site/a/index.html", b"x"), ("site/b", "a/index.html"))

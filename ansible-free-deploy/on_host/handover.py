@@ -37,9 +37,9 @@ from on_host.runtime import SILENCE_S, Failed, emit, note, pause, run
 if TYPE_CHECKING:
     from on_host.protocol import ErrorEvent, Event, ResultEvent
 
-    # How a job ends, for who follows it: its last event, or killed; None where nobody follows any
-    # more.
-    Ended = ResultEvent | ErrorEvent | Literal["killed"] | None
+    # How a job ends, for who follows it: its last event, or killed; "silent" where the operator has
+    # sent no sign of life, None where nobody follows any more.
+    Ended = ResultEvent | ErrorEvent | Literal["killed", "silent"] | None
 
 JOBS = places.RUN / "jobs"
 PROGRAM = Path(__file__).resolve().parent.parent  # the folder that this package is in
@@ -51,7 +51,10 @@ _operator = 0  # the standard input
 
 
 def hand_over() -> int:
-    """Start the job's unit and follow it to its end; the status for the operator."""
+    """Start the job's unit and follow it to its end; the status for the operator.
+
+    Raises Failed where the unit was killed, and where the operator sent no sign of life.
+    """
     sweep()
     private_folder(JOBS.parent)
     job = JOBS / str(ORDERS["deploy"])
@@ -65,6 +68,12 @@ def hand_over() -> int:
         ended = follow(job, relay)
     if ended is None:
         return 1  # the operator is gone: nobody reads this
+    if ended == "silent":
+        # A computer that wakes has this connection still, and reads what is said here.
+        raise Failed(
+            f"{silence()}; the work on the host continues and ends by itself: run {{again}} to see"
+            " the result"
+        )
     if ended == "killed":
         why = how_it_ended(job)
         text = (
@@ -117,6 +126,14 @@ def how_it_ended(job: Path) -> str:
     return " (out of memory)" if "oom-kill" in said else ""
 
 
+def silence() -> str:
+    """What an operator reads who has sent no sign of life."""
+    return (
+        f"the host heard nothing from this computer for {SILENCE_S:g} s (was it asleep, or the"
+        " network down?)"
+    )
+
+
 def relay(event: Event) -> None:
     """Pass an event on to the operator."""
     emit(event)
@@ -125,8 +142,8 @@ def relay(event: Event) -> None:
 def follow(job: Path, report: Callable[[Event], None], end: float = float("inf")) -> Ended:
     """Hand each of the job's events to `report`; how the job ended.
 
-    None where the operator has left or sent no sign of life, or the time (`end`, as
-    time.monotonic() counts) is over.
+    "silent" where the operator has sent no sign of life; None where the operator has left, or the
+    time (`end`, as time.monotonic() counts) is over.
     """
     # Open for reading too: what is written before the unit listens is kept, and no writer blocks.
     answers = os.open(str(job / "answers"), os.O_RDWR)
@@ -138,7 +155,9 @@ def follow(job: Path, report: Callable[[Event], None], end: float = float("inf")
                 report(event)
                 if "result" in event or "error" in event:
                     return event
-            elif time.monotonic() > min(end, heard + SILENCE_S):
+            elif time.monotonic() > heard + SILENCE_S:
+                return "silent"
+            elif time.monotonic() > end:
                 return None
             elif select.select([_operator], [], [], pause(last_event))[0]:
                 words = os.read(_operator, 4096)
@@ -212,6 +231,8 @@ def wait_along(job: Path) -> None:
         ended = follow(job, report, time.monotonic() + ORDERS.get("wait_s", 0))
     except FileNotFoundError:  # whoever started it has cleared it away
         return
+    if ended == "silent":
+        raise Failed(f"{silence()}; nothing was changed; run {{again}}")
     if ended is None:
         raise Failed(held_by(whose))
 
