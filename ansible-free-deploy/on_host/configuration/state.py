@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from on_host import places, seal
+from on_host import places, restart_reasons, seal
 from on_host.activation import activation_number
 from on_host.files import link_of
 from on_host.orders import Json, deploy_orders
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from on_host.protocol import Probes
 
 KEPT = 10
-# Why a service has to restart; `fab doctor` reads these.
-NOT_RUNNING = "not running"
-OLD_CONFIGURATION = "running an older configuration"
-OLD_RELEASE = "running another release"
-NOT_OURS = "not running this kit's configuration"
-BY_HAND = "a file of its configuration was edited by hand"
 
 
 def current_id() -> str | None:
@@ -111,19 +105,19 @@ def stale(generation: Json) -> dict[str, str]:
 def _gunicorn_is_stale(wanted: str) -> str | None:
     running = loaded_by_gunicorn()
     if not running:
-        return NOT_RUNNING
+        return restart_reasons.NOT_RUNNING
     if running == {(wanted, places.current_folder())}:
         return None
     if any(fingerprint != wanted for fingerprint, _ in running):
-        return OLD_CONFIGURATION
-    return OLD_RELEASE
+        return restart_reasons.OLD_CONFIGURATION
+    return restart_reasons.OLD_RELEASE
 
 
 def _nginx_is_stale(wanted: str) -> str | None:
     loaded = loaded_by_nginx()
     if loaded == wanted:
         return None
-    return OLD_CONFIGURATION if loaded else NOT_OURS
+    return restart_reasons.OLD_CONFIGURATION if loaded else restart_reasons.NOT_OURS
 
 
 def compare(
@@ -145,7 +139,7 @@ def compare(
     reasons = {}
     if is_current:
         services = {file["service"] for file in changed if file["service"]}
-        reasons = dict.fromkeys(sorted(services), BY_HAND)
+        reasons = dict.fromkeys(sorted(services), restart_reasons.BY_HAND)
     reasons.update(stale(generation))
     return wrong, reasons
 

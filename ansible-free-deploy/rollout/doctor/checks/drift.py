@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from infra.core.contract import Json
+from on_host.restart_reasons import NOT_RUNNING
 from rollout.doctor.codes import Code
 from rollout.finding import Finding
 
@@ -23,7 +24,7 @@ def drift(name: str, state: Json) -> Iterator[Finding]:
     if state["diff"]:
         return
     for service, why in state["restarts"].items():
-        if why != "not running":
+        if why != NOT_RUNNING:
             yield Finding(
                 f"{service} on {name} runs an older configuration than its files hold",
                 cure=_DEPLOY,

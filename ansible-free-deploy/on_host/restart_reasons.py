@@ -1,0 +1,7 @@
+"""Why a service has to restart, in the words of `fab plan` and `fab status`. Pure."""
+
+NOT_RUNNING = "not running"
+OLD_CONFIGURATION = "running an older configuration"
+OLD_RELEASE = "running another release"
+NOT_OURS = "not running this kit's configuration"
+BY_HAND = "a file of its configuration was edited by hand"
