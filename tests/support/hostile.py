@@ -13,7 +13,7 @@ from uuid import uuid4
 from infra.core.contract import Host
 from tests.support.kit import ROOT, Kit, Stack
 
-APP = Path(__file__).with_name("hostile_app")
+APP = Path(__file__).parents[1] / "e2e" / "hostile_app"
 # Everything that only root may change, and that no deploy of the kit changes once a pair is set up.
 _HOLDINGS = (
     "find /etc /usr/bin /usr/sbin /usr/local /usr/lib/systemd /root -xdev -path /etc/origin-kit"
