@@ -1,4 +1,4 @@
-"""Why a service has to restart, in the words of `fab plan` and `fab status`. Pure."""
+"""Why a service has to restart, as hosts and the operator's side name it. Pure."""
 
 NOT_RUNNING = "not running"
 OLD_CONFIGURATION = "running an older configuration"
