@@ -136,6 +136,15 @@ def test_control_c_before_any_verb_has_begun_is_130(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (exits.STOPPED, "stopped; nothing was changed\n")
 
 
+def test_control_c_while_the_verbs_are_read_is_130(tmp_path: Path) -> None:
+    """Invoke, which reads them, would end with status 1 and no message."""
+    (tmp_path / "fabfile.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run(
+        [FAB, "status"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (exits.STOPPED, "stopped; nothing was changed\n")
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_misspelt_option_is_2(verb: str) -> None:
     """One line, which names the verb's own options."""
