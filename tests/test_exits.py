@@ -288,6 +288,13 @@ def test_a_reader_that_leaves_is_no_error(home: Path, stack: str, tmp_path: Path
     assert (done.returncode, "BrokenPipe" in done.stderr) == (exits.OK, False)
 
 
+@pytest.mark.parametrize("words", [[], ["-h"], ["--list"], ["deploy", "--help"]])
+def test_a_reader_of_help_that_leaves_is_no_error(words: list[str]) -> None:
+    """`fab | head -3`, which is Fabric's own text for the most part."""
+    done = fab(*words, closed=True)
+    assert (done.returncode, done.stderr) == (exits.OK, "")
+
+
 @pytest.mark.parametrize("words", [("-h",), ("--help",)])
 def test_help_without_a_verb_is_the_verbs(words: tuple[str, ...]) -> None:
     """As `fab` alone prints them; Fabric's own options are one command further."""
