@@ -1,5 +1,6 @@
 """The Pulumi program: settings → cloud → topology → outputs."""
 
+import os
 from dataclasses import asdict
 
 import pulumi
@@ -7,15 +8,16 @@ import pulumi
 from infra import clouds
 from infra.core import topology, wanted
 from infra.core.serials import ARRIVING
-from infra.core.settings import Settings, SettingsError
+from infra.core.settings import WARNED, Settings, SettingsError
 
 try:
     settings = Settings.read(clouds.stack_config(), pulumi.get_stack())
     settings.check_key_file()
 except SettingsError as problem:
     raise pulumi.RunError(f"invalid stack configuration:\n{problem}") from None
-for warning in settings.warnings:
-    pulumi.log.warn(warning)
+if os.environ.get(WARNED) != "1":
+    for warning in settings.warnings:
+        pulumi.log.warn(warning)
 instances = topology.instances(settings)
 cloud = clouds.choose(settings.cloud)(settings, instances)
 contract = cloud.hosts.apply(lambda hosts: topology.contract(settings, pulumi.get_project(), hosts))

@@ -10,16 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pulumi
 import pytest
 
 import tasks
 from infra.core import errors
 from infra.core.errors import KitError
-from infra.core.settings import SettingsError
+from infra.core.settings import WARNED, SettingsError
 from rollout import infrastructure, local_stack, settings
 from rollout.changes import Allowed
 from rollout.engines import InfrastructureError
 from rollout.local_stack import NotRootError
+from tests.support import graph
 from tests.support.kit import FAB, ROOT
 from tests.test_clouds import KEY
 
@@ -252,6 +254,33 @@ def test_up_goes_on_where_each_loss_is_allowed(cloud: Cloud) -> None:
     cloud.would("update", "backend-1")
     infrastructure.up(wanted, None)
     assert [line.split()[0] for line in cloud.reported()] == ["preview", "up"]
+
+
+def test_up_says_once_that_a_key_has_a_new_name(cloud: Cloud) -> None:
+    """`fab` does; the program, which runs twice, warns whoever runs it by hand."""
+    cloud.path.write_text(cloud.path.read_text() + "\n  origin-kit:allowed_shapes: []\n")
+    program = cloud.folder / "bin" / "pulumi"
+    noted = cloud.folder / "noted"
+    noting = f'#!/bin/sh\necho "$1 ${WARNED}" >> {noted}\n'
+    program.write_text(program.read_text().replace("#!/bin/sh\n", noting, 1))
+    done = fab("up", "--stack", cloud.name)
+    assert done.stderr.count("this key is now called allowed_patterns") == 1
+    runs = [line for line in noted.read_text().splitlines() if not line.startswith("stack ")]
+    assert runs == ["preview 1", "up 1"]
+
+
+def test_the_program_warns_whoever_runs_it_by_hand(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where `fab` has warned, it does not."""
+    warnings: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", warnings.append)
+    monkeypatch.setenv(WARNED, "1")
+    graph.program(cloud.name, allowed_shapes="[]", timeout_s="31")
+    assert warnings == []
+    monkeypatch.delenv(WARNED)
+    graph.program(cloud.name, allowed_shapes="[]", timeout_s="32")
+    assert len(warnings) == 1 and "this key is now called allowed_patterns" in warnings[0]
 
 
 STOPPED = (

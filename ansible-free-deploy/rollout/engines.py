@@ -13,7 +13,7 @@ from pathlib import Path
 
 from infra.core import backend, exits
 from infra.core.errors import KitError
-from infra.core.settings import Settings
+from infra.core.settings import WARNED, Settings
 from rollout import local_stack, report
 from rollout.changes import Change, changes
 from rollout.outputs import ROOT
@@ -135,7 +135,8 @@ def _run(
     # `logging` held.)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT} if own else ())
     stdout = subprocess.PIPE if captured else None
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stdout, text=True) as process:
+    surroundings = {**(environment or os.environ), WARNED: "1"}  # by `rollout.settings`
+    with subprocess.Popen(command, cwd=ROOT, env=surroundings, stdout=stdout, text=True) as process:
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             said = process.communicate()[0] or ""

@@ -22,6 +22,7 @@ from infra.core.origins import Origin, OriginError, OriginPattern, parse_origin,
 from infra.core.rules import quote
 
 UNBALANCED = "ORIGIN_KIT_WITHOUT_BALANCER"  # 1: for the kit's tests, which take many hosts
+WARNED = "ORIGIN_KIT_WARNED"  # 1: whoever runs the program has shown the warnings already
 
 
 class SettingsError(KitError):
