@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from infra.core.errors import KitError
+from infra.core.rules import LABEL
 
 DONE = "/var/lib/origin-kit-first-boot/done"
 FAILED = "/var/lib/origin-kit-first-boot/failed"
@@ -21,7 +22,6 @@ LARGEST = 16_384  # bytes of user data that EC2 takes
 # one is attached.
 TRIES, PAUSE_S = 60, 5
 
-_HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PUBLIC_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}( [^\x00-\x1f\x7f]*)?")
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN OPENSSH PRIVATE KEY-----\n[A-Za-z0-9+/=\n]+-----END OPENSSH PRIVATE KEY-----\n*"
@@ -88,7 +88,7 @@ class FirstBoot:
     metadata: str
 
     def __post_init__(self) -> None:
-        if not _HOSTNAME.fullmatch(self.hostname):
+        if not LABEL.fullmatch(self.hostname):
             raise FirstBootError(
                 f"{self.hostname!r} is no host name; write one label, e.g. backend-1"
             )

@@ -23,7 +23,7 @@ MOST_KEYS = 8_000  # bytes
 HIGHEST_PORT = 65_535
 LONGEST = 255  # of a text that has no limit of its own
 
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _WSGI = re.compile(rf"{_MODULE.pattern}:[A-Za-z_]\w*", re.ASCII)
 _URL_PATH = re.compile(r"/(?:(?!\.{1,2}/)[A-Za-z0-9._~-]+/)+")
@@ -130,14 +130,19 @@ def one_of(*allowed: str) -> Check:
     return check
 
 
-def port(value: Any) -> int:
-    """A TCP port."""
-    if type(value) is not int or not 1 <= value <= HIGHEST_PORT:
-        raise ValueError(f"{quote(value)} is not a whole number from 1 to {HIGHEST_PORT}")
+def within(value: Any, low: int, high: int) -> int:
+    """A whole number within bounds."""
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{quote(value)} is not a whole number from {low} to {high}")
     return value
 
 
-label = text(_LABEL, "one label of a host name, e.g. app")
+def port(value: Any) -> int:
+    """A TCP port."""
+    return within(value, 1, HIGHEST_PORT)
+
+
+label = text(LABEL, "one label of a host name, e.g. app")
 # A stack's name is part of file names (stacks/<name>.secrets).
 environment_name = text(
     re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), "the name of a stack, e.g. staging", 100
@@ -181,7 +186,7 @@ def address(value: Any) -> str:
             if "%" not in value:
                 return value
         labels = value.split(".")
-        if len(value) <= 253 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit():
+        if len(value) <= 253 and all(map(LABEL.fullmatch, labels)) and not labels[-1].isdigit():
             return value
     raise ValueError(f"invalid value {quote(value)}: expected an IP address or a host name")
 

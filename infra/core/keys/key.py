@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from infra.core import rules
 from infra.core.keys import values
 from infra.core.rules import Check
 
@@ -110,6 +111,6 @@ class Key:
     def check(self, value: Any) -> None:
         """Raise ValueError for a value of the right type that the key does not allow."""
         if self.bounds is not None:
-            values.within(value, *self.bounds)
+            rules.within(value, *self.bounds)
         elif self.rule is not None:
             self.rule(value)

@@ -11,7 +11,6 @@ from infra.core import rules, variables
 from infra.core.rules import quote
 from infra.core.serials import Serials
 
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
 
 # A folder, a file, a URL: no shell reads it, and no line break ends it.
@@ -31,13 +30,6 @@ def integer(text: Any, low: int, high: int) -> int:
     if not digits or not low <= int(text) <= high:
         raise ValueError(f"{quote(text)} is not a whole number from {low} to {high}")
     return int(text)
-
-
-def within(value: Any, low: int, high: int) -> int:
-    """A whole number that is one already, within bounds."""
-    if type(value) is not int or not low <= value <= high:
-        raise ValueError(f"{quote(value)} is not a whole number from {low} to {high}")
-    return value
 
 
 def strings(text: Any) -> tuple[str, ...]:
@@ -99,7 +91,7 @@ def package(value: str) -> str:
 def domain(value: Any) -> str:
     """A DNS name of two labels or more."""
     labels = value.split(".") if isinstance(value, str) else []
-    if not labels or not all(_LABEL.fullmatch(label) for label in labels):
+    if not labels or not all(rules.LABEL.fullmatch(label) for label in labels):
         raise ValueError(f"{quote(value)} is not a domain; write it like shop.example.com")
     if len(labels) == 1:
         raise ValueError(f"{quote(value)} is a single label; write it like shop.example.com")
