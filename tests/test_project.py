@@ -18,7 +18,6 @@ BASES = (ROOT, ROOT / "ansible-free-deploy", ROOT / "ansible-free-deploy" / "rol
 # The tables that the guide sends a reader to, and where they are.
 TABLES = {
     "KEYS": "infra/core/keys/__init__.py",
-    "EFFECTS": "infra/core/wanted.py",
     "CHANGES": "tests/test_config_keys.py",
     "LOOKS": "ansible-free-deploy/on_host/looks.py",
     "LOOKS_BACK": "ansible-free-deploy/rollout/deploy.py",

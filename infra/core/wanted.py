@@ -15,12 +15,8 @@ from typing import Any
 
 from infra.core import provider, rules, topology
 from infra.core.contract import Contract, Json
-from infra.core.keys import CLOUDS, KEYS
-from infra.core.keys import Effect as Effect
+from infra.core.keys import KEYS, Effect
 from infra.core.settings import Settings
-
-# By key, its effect on each of CLOUDS; tests/test_config_keys.py changes each key and compares.
-EFFECTS = {key.name: key.effects for key in KEYS.values()}
 
 _MADE_FROM = (Effect.IN_PLACE, Effect.STOPS, Effect.REPLACES)
 _NAMES = ("domain", "frontend_name", "backend_name")
@@ -38,21 +34,16 @@ class Pending:
         return f"{self.key}: {_shown(self.there)} → {_shown(self.asked)}"
 
 
-def effect(key: str, cloud: str) -> Effect:
-    """What a change of this key does to a stack of this cloud."""
-    return EFFECTS[key][CLOUDS.index(cloud)]
-
-
 def infrastructure(settings: Settings) -> Json:
     """What the cloud's resources are made from, by key, with the defaults that the cloud has filled
     in. JSON types."""
     values = {}
-    for key in EFFECTS:
-        if effect(key, settings.cloud) in _MADE_FROM:
-            values[key] = getattr(settings, key)
+    for key in KEYS.values():
+        if key.effect(settings.cloud) in _MADE_FROM:
+            values[key.name] = getattr(settings, key.name)
     values |= _defaults(settings)
-    for key in _without_effect(settings):
-        values.pop(key, None)
+    for name in _without_effect(settings):
+        values.pop(name, None)
     return _json(values)
 
 
@@ -90,11 +81,11 @@ def made_from(settings: Settings, role: str) -> Json:
     `application` is not in it: a host denies another one by itself.
     """
     values = {}
-    for key in EFFECTS:
-        if effect(key, settings.cloud) is not Effect.RELEASE or key == "application":
+    for key in KEYS.values():
+        if key.effect(settings.cloud) is not Effect.RELEASE or key.name == "application":
             continue
-        if _is_of(role, key):
-            values[key] = getattr(settings, key)
+        if _is_of(role, key.name):
+            values[key.name] = getattr(settings, key.name)
     if "backend_git" in values:
         values["backend_git"] = rules.hide_password(values["backend_git"])
     return _json(values)

@@ -78,6 +78,10 @@ class Key:
         """Whether every stack has to set it."""
         return self.default is REQUIRED
 
+    def effect(self, cloud: str) -> Effect:
+        """What a change does to a stack of this cloud."""
+        return self.effects[CLOUDS.index(cloud)]
+
     @property
     def schema(self) -> dict[str, Any]:
         """The key's entry in the schema of Pulumi.yaml."""
