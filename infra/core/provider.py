@@ -11,6 +11,7 @@ from typing import Any
 
 from infra.core import debian, exits, rules
 from infra.core.errors import KitError
+from infra.core.keys import KEYS, Effect
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK_CIDR = "10.20.0.0/16"
@@ -24,7 +25,7 @@ class KeyFileError(KitError):
 
 @dataclass(frozen=True)
 class Form:
-    """How one provider writes its things; `own` are config keys that no other cloud has."""
+    """How one provider writes its things."""
 
     name: str
     region: str
@@ -37,7 +38,6 @@ class Form:
     subnet: str
     zones: int
     required: tuple[str, ...]
-    own: tuple[str, ...] = ()
     examples: dict[str, str] = field(default_factory=dict)
 
 
@@ -75,7 +75,6 @@ FORMS = {
         subnet=r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?",
         zones=1,
         required=("region", "gcp_project", "machine_image", "ssh_from"),
-        own=("gcp_project",),
         examples={
             "region": "europe-west3",
             "zones": "europe-west3-b",
@@ -86,20 +85,6 @@ FORMS = {
         },
     ),
 }
-_REMOTE = (
-    "region",
-    "zones",
-    "gcp_project",
-    "machine_type",
-    "machine_image",
-    "ssh_from",
-    "ssh_keys",
-    "network_cidr",
-    "existing_network",
-    "existing_subnets",
-    "dns_zone",
-)
-_LOCAL = ("subnet",)
 
 
 def zones(settings: Any) -> tuple[str, ...]:
@@ -157,21 +142,20 @@ def problems(values: Mapping[str, Any]) -> Iterator[str]:
     if cloud == "local":
         yield from (
             f"{key}: for the local cloud it means nothing; take it out"
-            for key in _REMOTE
-            if values.get(key)
+            for key in _foreign("local", values)
         )
         return
     if cloud not in FORMS:
         return
     form = FORMS[cloud]
     yield from (
-        f"{key}: for {form.name} it means nothing; take it out" for key in _foreign(form, values)
+        f"{key}: for {form.name} it means nothing; take it out" for key in _foreign(cloud, values)
     )
     # None stands for a value that has been complained of already.
-    for key in [
-        key for key in form.required if values.get(key, "") is not None and not values.get(key)
-    ]:
-        yield f"{key}: missing; {_ask(form, key)}"
+    for key in form.required:
+        value = values.get(key, "")
+        if value is not None and not value:
+            yield f"{key}: missing; {_ask(form, key)}"
     if values.get("image") and values["image"] not in debian.RELEASES:
         yield (
             f"image: {values['image']!r} is no Debian that the kit supports; it is"
@@ -188,9 +172,15 @@ def problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield "domain: missing; dns_zone alone names nothing"
 
 
-def _foreign(form: Form, values: Mapping[str, Any]) -> list[str]:
-    others = {key for other in FORMS.values() for key in other.own} - set(form.own)
-    return [key for key in (*_LOCAL, *sorted(others)) if values.get(key)]
+def _foreign(cloud: str, values: Mapping[str, Any]) -> list[str]:
+    """The keys that are set though this cloud does not use them; one that always has a value may
+    be."""
+    foreign = []
+    for key in KEYS.values():
+        unused = key.effect(cloud) is Effect.UNUSED and key.default in ("", ())
+        if unused and values.get(key.name):
+            foreign.append(key.name)
+    return foreign
 
 
 def _ask(form: Form, key: str) -> str:
