@@ -249,14 +249,14 @@ def _values_of_keys(contract: Contract) -> Problems:
     """What the rules of the config keys deny, in the parts that they fill."""
     for key in KEYS.values():
         part, _, name = key.contract.partition(".")
-        if part == "application" and name != "env":
-            value = getattr(contract.application, name)
-            yield from _wrong(key.contract, key.check, value)
-        elif part == "cors" and key.item_rule:
-            for index, item in enumerate(getattr(contract.cors, name)):
+        if part not in ("application", "cors") or name == "env":
+            continue
+        value = getattr(getattr(contract, part), name)
+        if key.item_rule:
+            for index, item in enumerate(value):
                 yield from _wrong(f"{key.contract}[{index}]", key.item_rule, item)
-        elif part == "cors" and key.bounds:
-            yield from _wrong(key.contract, key.check, getattr(contract.cors, name))
+        else:
+            yield from _wrong(key.contract, key.check, value)
     application = contract.application
     if application.static_url == application.media_url:
         yield f"contract.application.media_url: {rules.SAME_URL}"
