@@ -195,10 +195,8 @@ class AwsCloud(pulumi.ComponentResource):
     def _address(self, instance: Instance, machine: aws.ec2.Instance) -> pulumi.Output[str]:
         """How it is reached. The host's address is the host's, whichever machine serves; an
         arriving machine has one of its own until then, and one that leaves has none any more."""
-        settings, name = (
-            self._settings,
-            (instance.name if instance.serves else f"{instance.name}-standby"),
-        )
+        settings = self._settings
+        name = instance.name if instance.serves else f"{instance.name}-standby"
         if instance.standing == LEAVING:
             return pulumi.Output.from_input("")
         kept = self._kept(settings.production and instance.serves)

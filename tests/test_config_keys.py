@@ -212,9 +212,8 @@ def differences(one: Graph, other: Graph) -> tuple[set[tuple[str, str]], bool]:
             before.type in LOCAL
             and not LOCAL[before.type].diff("", before.inputs, after.inputs).changes
         ):
-            ignored = (
-                ignored or before.inputs != after.inputs
-            )  # its provider lets a machine be as it was made
+            # Its provider lets a machine be as it was made.
+            ignored = ignored or before.inputs != after.inputs
             continue
         for name in own:
             if _kept(before, name) != _kept(after, name):
@@ -314,11 +313,8 @@ def test_a_changed_key_does_what_the_table_says(
 ) -> None:
     """The program and every verb of `fab` see it as the table says, and agree about the
     contract."""
-    before, edits, expected = (
-        BEFORE.get(key, {}).get(cloud, {}),
-        changed(key, cloud),
-        KEYS[key].effect(cloud),
-    )
+    before, edits = BEFORE.get(key, {}).get(cloud, {}), changed(key, cloud)
+    expected = KEYS[key].effect(cloud)
     try:
         stack.edit(**before)
         first = run(stack, before)
@@ -346,16 +342,13 @@ def test_a_changed_key_does_what_the_table_says(
         {key} if expected is Effect.RELEASE and key != "application" else set()
     )
     if expected is Effect.CONFIG:
-        first_boot = (
-            (Effect.NEW_HOSTS,) if key == "ssh_keys" else ()
-        )  # of hosts that are made later
+        # Of hosts that are made later.
+        first_boot = (Effect.NEW_HOSTS,) if key == "ssh_keys" else ()
         assert by_program in (Effect.CONFIG, *first_boot) and reported
-    elif (
-        expected is Effect.RELEASE
-    ):  # the program makes nothing of it, but for the application's name
-        names = (
-            (Effect.IN_PLACE,) if key == "application" else ()
-        )  # tags, which the next `fab up` brings along
+    elif expected is Effect.RELEASE:
+        # The program makes nothing of it, but for the application's name: tags, which the next
+        # `fab up` brings along.
+        names = (Effect.IN_PLACE,) if key == "application" else ()
         assert by_program in (Effect.UNUSED, Effect.CONFIG, *names) and reported == (
             key == "application"
         )

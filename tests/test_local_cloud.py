@@ -441,9 +441,8 @@ def test_delete_leaves_nothing_and_may_be_repeated(world: World) -> None:
     world.machines.delete(world.id, {})
     world.machines.delete(world.id, {})
     assert world.traces() == []
-    assert wait_until(
-        lambda: not Path(f"/proc/{pid}").exists(), 5
-    )  # until its parent has taken note
+    # Until its parent has taken note.
+    assert wait_until(lambda: not Path(f"/proc/{pid}").exists(), 5)
     assert list(Path("/sys/fs/cgroup").glob(f"**/{unit}")) == []
 
 

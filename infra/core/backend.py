@@ -59,9 +59,8 @@ def _made_as(stack: str) -> set[str]:
     found = set()
     for path in state_dir().glob(f".pulumi/stacks/*/{stack}.json"):
         try:
-            resources = (json.loads(path.read_text())["checkpoint"].get("latest") or {}).get(
-                "resources"
-            ) or ()
+            latest = json.loads(path.read_text())["checkpoint"].get("latest") or {}
+            resources = latest.get("resources") or ()
             named = [
                 one["inputs"].get("stack") for one in resources if "dynamic/local:" in one["type"]
             ]

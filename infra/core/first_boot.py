@@ -219,9 +219,8 @@ def cloud_config(boot: FirstBoot) -> str:
         ],
         "runcmd": [["sh", "-euc", _cloud_init_steps()]],
     }
-    text = (
-        "#cloud-config\n" + json.dumps(config, indent=1, ensure_ascii=False) + "\n"
-    )  # JSON is YAML
+    # JSON is YAML.
+    text = "#cloud-config\n" + json.dumps(config, indent=1, ensure_ascii=False) + "\n"
     if (size := len(text.encode())) > LARGEST:
         raise FirstBootError(
             f"the first-boot text has {size} bytes, EC2 takes {LARGEST}; list fewer SSH keys"

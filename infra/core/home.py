@@ -99,9 +99,9 @@ def cache_folder(name: str) -> Path:
 def _refuse_others(folder: Path) -> None:
     found = folder.stat()
     # Whoever became root by sudo is trusted with what root runs.
-    trusted = {os.geteuid()} | (
-        {int(os.environ.get("SUDO_UID") or 0)} if os.geteuid() == 0 else set()
-    )
+    trusted = {os.geteuid()}
+    if os.geteuid() == 0:
+        trusted.add(int(os.environ.get("SUDO_UID") or 0))
     if found.st_mode & stat.S_ISVTX:
         raise LocalCloudError(
             f"{folder} is shared by all users, like /tmp; name a folder inside of it"

@@ -52,35 +52,25 @@ LOGIN_KEY_KINDS = (
 # tests/e2e/test_names.py compares it with a real machine. What else a host has is found there,
 # before anything is changed.
 RESERVED = {
-    "a user or group of Debian's": (
-        """
+    "a user or group of Debian's": """
         root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc
         nobody nogroup messagebus sshd ssh adm audio cdrom dialout dip disk fax floppy kmem
         operator plugdev sasl shadow src staff sudo tape tty users utmp video voice input
-        kvm render sgx crontab netdev polkitd tcpdump uuidd chrony"""
-    ),
-    "a folder in /var/lib": (
-        """
+        kvm render sgx crontab netdev polkitd tcpdump uuidd chrony""",
+    "a folder in /var/lib": """
         apt dbus dpkg misc pam private python systemd ucf polkit-1 cloud dhcp logrotate git
-        os-prober"""
-    ),
-    "a folder in /run": (
-        """
+        os-prober""",
+    "a folder in /run": """
         adduser credentials host initctl lock log mount motd network runit screen shm udev
-        user"""
-    ),
-    "a unit of Debian's": (
-        """
+        user""",
+    "a unit of Debian's": """
         console-getty cron cryptdisks cryptdisks-early debug-shell dpkg-db-backup emergency
         exim4 fstrim getty-static hwclock ifup kmod kmod-static-nodes modprobe networking
         procps quotaon rc rc-local rescue rsyslog syslog system-update-cleanup timers
-        unattended-upgrades x11-common"""
-    ),
-    "a program that the kit runs or may run": (
-        """
+        unattended-upgrades x11-common""",
+    "a program that the kit runs or may run": """
         nginx gunicorn postgres postgresql redis redis-server valkey haproxy certbot
-        letsencrypt deploy"""
-    ),
+        letsencrypt deploy""",
 }
 _RESERVED_FAMILIES = (
     "systemd-",

@@ -34,11 +34,8 @@ apt-get update -q
 apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io "$@"
 mkdir /build
 """
-_DIES_WITH_IT = (
-    "setpriv",
-    "--pdeathsig",
-    "KILL",
-)  # with its parent: nspawn with this run, killed or not
+# With its parent: nspawn with this run, killed or not.
+_DIES_WITH_IT = ("setpriv", "--pdeathsig", "KILL")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 
@@ -113,11 +110,10 @@ class BuildMachine:
         try:
             self._run([*words, "sh", "-c", _INSTALL, "sh", *PACKAGES], subprocess.DEVNULL)
         except BuildError as problem:
-            found = [line for line in problem.said.splitlines() if line.startswith("E: ")] or [
-                str(problem)
-            ]
+            errors = [line for line in problem.said.splitlines() if line.startswith("E: ")]
+            why = errors[0] if errors else problem
             raise BuildError(
-                f"the build machine gets no compiler: {found[0]}; is the package mirror in reach?"
+                f"the build machine gets no compiler: {why}; is the package mirror in reach?"
             ) from None
 
     def _nspawn(self, *more: str) -> list[str]:

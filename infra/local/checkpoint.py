@@ -126,9 +126,8 @@ class Checkpoint:
         folder = self._backend / ".pulumi" / "locks" / self._name
         folder.mkdir(parents=True, exist_ok=True)
         own = folder / f"{uuid4()}.json"
-        with (self._backend / "gate.lock").open(
-            "a"
-        ) as gate:  # between looking and taking nobody else looks
+        # Between looking and taking nobody else looks.
+        with (self._backend / "gate.lock").open("a") as gate:
             fcntl.flock(gate, fcntl.LOCK_EX)
             self.refuse_if_locked()
             content = {

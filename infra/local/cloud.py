@@ -29,9 +29,8 @@ class LocalCloud(pulumi.ComponentResource):
 
     def __init__(self, settings: Settings, instances: Sequence[Instance]) -> None:
         try:
-            refuse_other(
-                settings.stack, Owner.here(CHECKOUT)
-            )  # `pulumi up` by hand comes through here alone
+            # `pulumi up` by hand comes through here alone.
+            refuse_other(settings.stack, Owner.here(CHECKOUT))
             backend.refuse_other(settings.stack)
             backend.refuse_renamed(settings.stack)
         except LocalCloudError as problem:

@@ -109,11 +109,13 @@ class MachineProvider(ResourceProvider):
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
         replaces = [key for key in self.FIXED if not self._same(olds.get(key), news.get(key))]
-        changes = not self._same(olds.get("memory_mb"), news.get("memory_mb")) or not olds.get(
-            "running", True
+        changes = (
+            bool(replaces)
+            or not self._same(olds.get("memory_mb"), news.get("memory_mb"))
+            or not olds.get("running", True)
+            or (olds.get("standing") or "") != (news.get("standing") or "")
         )
-        changes = changes or (olds.get("standing") or "") != (news.get("standing") or "")
-        return DiffResult(bool(replaces) or changes, replaces, delete_before_replace=True)
+        return DiffResult(changes, replaces, delete_before_replace=True)
 
     def update(self, id_: str, _olds: Props, news: Props) -> UpdateResult:
         """A machine gets its memory while it runs, another address with a restart; a stopped one

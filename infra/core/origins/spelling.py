@@ -11,8 +11,8 @@ from infra.core.origins.errors import EXAMPLE, WRITE, Refusal, named
 _MISTAKES = (
     (
         (
-            r"Calling (__str__|\[?toString)|\bOutput(\[|<|\b.*\bobject"
-            r" at\b)|04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+            r"Calling (__str__|\[?toString)|\bOutput(\[|<|\b.*\bobject at\b)"
+            r"|04da6b54-80e4-46f7-96ec-b56ff0331ba9"
         ),
         (
             "holds the text of an unresolved Pulumi output; use its value (inside .apply), or write"
