@@ -16,7 +16,6 @@ from typing import Any
 
 from infra.core import exits, provider, rules
 from infra.core.errors import KitError
-from infra.core.keys import CLOUDS as CLOUDS
 from infra.core.keys import KEYS, Key
 from infra.core.origins import Origin, OriginError, OriginPattern, parse_origin, parse_pattern
 from infra.core.rules import quote

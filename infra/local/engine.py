@@ -33,7 +33,7 @@ from infra.core.stackfile import project, read_config
 from infra.core.terminal import harmless
 from infra.local import deployment as deployment_module
 from infra.local import monitor as monitor_module
-from infra.local.checkpoint import Checkpoint, StateError
+from infra.local.checkpoint import Checkpoint
 from infra.local.deployment import INSTALL, Deployment, EngineError
 from infra.local.monitor import Log, Monitor
 
@@ -56,8 +56,8 @@ def run_program(root: Path, stack: str, deployment: Deployment) -> None:
         with _surroundings(root / str(described.get("main", "."))):
             asyncio.run(_run(monitor, name, stack, root, deployment.preview))
     except Exception:
-        if monitor._broken is not None and not isinstance(monitor._broken, KeyboardInterrupt):
-            raise monitor._broken from None
+        if monitor.broken is not None and not isinstance(monitor.broken, KeyboardInterrupt):
+            raise monitor.broken from None
         raise
 
 
@@ -260,8 +260,6 @@ def main(words: Sequence[str] | None = None) -> int:
         options.json,
     )
 
-
-__all__ = ["StateError", "execute", "main"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -52,16 +52,16 @@ class Monitor:
         self._deployment, self._prefix = deployment, f"urn:pulumi:{stack}::{project_name}::"
         self._config = config
         self._lock = threading.Lock()
-        self._broken: BaseException | None = None
+        self.broken: BaseException | None = None  # the first failure
 
     def RegisterResource(self, request: Any) -> Any:
         """Serve one resource; after the first failure no other step begins."""
-        if self._broken:
-            raise EngineError("not begun: another step failed") from self._broken
+        if self.broken:
+            raise EngineError("not begun: another step failed") from self.broken
         try:
             return self._register(request)
         except BaseException as problem:
-            self._broken = self._broken or problem
+            self.broken = self.broken or problem
             raise
 
     def _register(self, request: Any) -> Any:
@@ -97,7 +97,7 @@ class Monitor:
         values = _whole(json_format.MessageToDict(request.outputs))
         if values:
             state = {**state, "outputs": values}
-        if self._broken is None:
+        if self.broken is None:
             self._deployment.settle(state)
         return empty_pb2.Empty()
 
@@ -163,8 +163,8 @@ class Monitor:
     RegisterErrorHook = RegisterResourceHook
 
     def _refuse(self, what: str) -> EngineError:
-        self._broken = EngineError(f"{what}: the embedded engine doesn't serve it; {INSTALL}")
-        return self._broken
+        self.broken = EngineError(f"{what}: the embedded engine doesn't serve it; {INSTALL}")
+        return self.broken
 
 
 class Log:
