@@ -46,7 +46,10 @@ def read() -> Json | None:
 
 def state() -> states.JournalState:
     """The state of the journal on the disk."""
-    way = read()
+    return _state_of(read())
+
+
+def _state_of(way: Json | None) -> states.JournalState:
     if way is None:
         return states.NONE
     return states.PREPARED if way["state"] == states.PREPARED else states.SWITCHING
@@ -149,8 +152,8 @@ def put_links_back() -> Json:
 def _open(event: states.JournalEvent) -> tuple[Json, states.JournalState]:
     """The journal that is open here, and its state after `event`. Raises IllegalTransition where
     there is none, or its state does not allow that."""
-    after = states.next_of_journal(state(), event)
     way = read()
+    after = states.next_of_journal(_state_of(way), event)
     assert way is not None
     return way, after
 
