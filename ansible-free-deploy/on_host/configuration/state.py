@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from pathlib import Path
@@ -200,10 +199,10 @@ def records() -> dict[str, Json]:
     """
     found: dict[str, Json] = {}
     for path in places.GENERATIONS.glob("*/generation.json"):
-        if path.parent.suffix == ".partial":
-            continue
-        with contextlib.suppress(OSError, ValueError):
-            found[path.parent.name] = json.loads(path.read_text())
+        name = path.parent.name
+        record = record_of(name)
+        if path.parent.suffix != ".partial" and record is not None:
+            found[name] = record
     return found
 
 
@@ -213,10 +212,14 @@ def kept() -> list[str]:
 
 
 def record_of(name: str | None) -> Json | None:
-    """The `generation_record` of a generation; None where there is none."""
+    """The `generation_record` of a generation; None where there is none that can be read."""
     if name is None:
         return None
-    return records().get(name)
+    try:
+        record: Json = json.loads((places.GENERATIONS / name / "generation.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return record
 
 
 def by_activation(name: str) -> tuple[int, float]:
@@ -287,10 +290,6 @@ def removed_origins(probes: Probes) -> list[str]:
     """
     if probes.get("wildcard"):
         return []
-    try:
-        record = json.loads((places.CONFIGURATION / "generation.json").read_text())
-        before = record["probes"].get("allowed", [])
-    except (OSError, ValueError, KeyError):
-        return []
+    before = current_record().get("probes", {}).get("allowed", [])
     now = probes.get("allowed", ())
     return [origin for origin in before if origin not in now]
