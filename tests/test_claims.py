@@ -251,7 +251,7 @@ def test_a_user_or_group_without_the_mark_is_refused(
 def test_a_deploy_checks_name_and_places_before_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """It checks the name, then the places of the generation's links."""
     asked: list[str] = []
-    monkeypatch.setattr(name_checks, "unfinished_move", lambda app: False)
+    monkeypatch.setattr(name_checks, "unfinished_move", lambda app: None)
     monkeypatch.setattr(name_checks, "refuse", lambda app: asked.append(f"name {app}"))
 
     def refuse_foreign_places(generation: dict[str, Any], app: str) -> None:
@@ -265,7 +265,6 @@ def test_a_deploy_checks_name_and_places_before_it_writes(monkeypatch: pytest.Mo
 def test_a_deploy_is_refused_during_an_unfinished_move(monkeypatch: pytest.MonkeyPatch) -> None:
     """The host runs a copy without the application until a ship puts it back."""
     way = {"to": "store", "moving": {"shop": "renamed"}}
-    monkeypatch.setattr(name_checks, "read_move", lambda: way)
     monkeypatch.setattr(claims, "read_move", lambda: way)
     with pytest.raises(Failed, match="the move from shop to store is unfinished here; run `fab sh"):
         name_checks.check({"id": "one"}, "store")

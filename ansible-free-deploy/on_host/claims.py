@@ -16,7 +16,7 @@ import pwd
 import re
 import stat
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, TypedDict  # noqa: UP035 - Python 3.9 on hosts
+from typing import Iterator, TypedDict  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import places
 from on_host.files import sync, write_durably
@@ -54,11 +54,11 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
 
 class _Move(TypedDict):
     to: str
-    moving: Dict[str, str]  # noqa: UP006 - name → "renamed" or "removed"
+    moving: dict[str, str]  # name → "renamed" or "removed"
     fresh: bool  # the new name had no mark before
-    links: Dict[str, str]  # noqa: UP006 - place → target
-    active: List[str]  # noqa: UP006 - units
-    current: Optional[str]  # noqa: UP045 - target of the configuration's link, where it changes
+    links: dict[str, str]  # place → target
+    active: list[str]  # units
+    current: str | None  # target of the configuration's link, where it changes
 
 
 class Move(_Move, total=False):
@@ -184,13 +184,12 @@ def former(app: str) -> list[str]:
     return [str(name) for name in read_mark(app).get("former", {})]
 
 
-def unfinished_move(app: str) -> bool:
-    """Whether a move was interrupted, or is to another name than this: the next ship takes it
-    back."""
+def unfinished_move(app: str) -> Move | None:
+    """A move that was interrupted, or is to another name than this: the next ship takes it back."""
     way = read_move()
-    if way is None:
-        return False
-    return not (way.get("shipped") and way["to"] == app)
+    if way is None or (way.get("shipped") and way["to"] == app):
+        return None
+    return way
 
 
 def read_move() -> Move | None:

@@ -13,7 +13,6 @@ from on_host.claims import (
     is_ours,
     leads_to_the_kit,
     others,
-    read_move,
     unfinished_move,
     unfit_folders,
     unfit_user,
@@ -126,8 +125,8 @@ def foreign_places(generation: Json) -> list[str]:
 
 def check(generation: Json, app: str) -> None:
     """What a deploy checks before it writes anything. Raises Failed."""
-    way = read_move()
-    if way is not None and unfinished_move(app):
+    way = unfinished_move(app)
+    if way is not None:
         names = ", ".join(way["moving"])
         raise Failed(
             f"the move from {names} to {way['to']} is unfinished here; run `fab ship`: it puts"
