@@ -10,9 +10,8 @@ from on_host import handover, places
 from on_host.files import link_of, point, sync, write_durably
 from on_host.orders import ORDERS
 
-RECOVER = (
-    places.KIT / "recover.pyz"
-)  # this package as it was sent, so that it needs nothing of memory
+# This package as it was sent, so that it needs nothing of memory.
+RECOVER = places.KIT / "recover.pyz"
 RECOVER_OF_BEFORE = places.KIT / "recover.py"  # of an older kit
 UNITS = places.ROOT / "etc/systemd/system"
 RECOVER_UNIT = """\
@@ -58,9 +57,8 @@ def program() -> bytes:
 def _is_roots(path: Path, data: bytes) -> bool:
     try:
         found = path.lstat()
-        return path.read_bytes() == data and (found.st_uid, found.st_mode & 0o7777) == (
-            os.geteuid(),
-            0o644,
-        )
+        if (found.st_uid, found.st_mode & 0o7777) != (os.geteuid(), 0o644):
+            return False
+        return path.read_bytes() == data
     except OSError:
         return False

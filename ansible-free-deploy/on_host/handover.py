@@ -65,7 +65,7 @@ def hand_over() -> int:
         (job / "events").touch()
         os.mkfifo(str(job / "answers"), 0o600)
         start_unit(job)
-        ended = follow(job, relay)
+        ended = follow(job, emit)
     if ended is None:
         return 1  # the operator is gone: nobody reads this
     if ended == "silent":
@@ -134,12 +134,7 @@ def silence() -> str:
     )
 
 
-def relay(event: Event) -> None:
-    """Pass an event on to the operator."""
-    emit(event)
-
-
-def follow(job: Path, report: Callable[[Event], None], end: float = float("inf")) -> Ended:
+def follow(job: Path, report: Callable[[Event], object], end: float = float("inf")) -> Ended:
     """Hand each of the job's events to `report`; how the job ended.
 
     "silent" where the operator has sent no sign of life; None where the operator has left, or the

@@ -28,9 +28,8 @@ from on_host.files import link_of, point, sync, write_durably
 from on_host.orders import ORDERS, Json
 from on_host.runtime import note, run, step
 
-OUTCOMES = (
-    places.KIT / "committed.json"
-)  # the transactions that were committed here, the last one last
+# The transactions that were committed here, the last one last.
+OUTCOMES = places.KIT / "committed.json"
 KEPT_OUTCOMES = 200
 
 

@@ -10,11 +10,10 @@ from on_host.runtime import WAIT_S, Failed, step
 from on_host.services import for_want_of_memory, journal_of, service
 
 if TYPE_CHECKING:
+    import http.client
+
     from on_host.answers import HttpAnswer
     from on_host.protocol import Probes
-
-if TYPE_CHECKING:
-    import http.client
 
 USER_AGENT = "origin-kit"  # for people who read the logs; anybody can send it, so nothing trusts it
 LARGEST_PAGE = 1 << 20  # bytes of a page that are read

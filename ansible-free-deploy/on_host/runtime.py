@@ -38,8 +38,6 @@ class Failed(Exception):
 
 
 _SHORTEST_HIDDEN = 4  # a shorter one is in every text, and to leave it out of each would reveal it
-
-
 _hidden: list[str] = []
 
 

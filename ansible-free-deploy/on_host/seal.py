@@ -127,9 +127,8 @@ def _stamped(file: Json, before: dict[str, str], after: dict[str, str]) -> Json:
 
 
 def _mark(by: bytes, files: list[Json]) -> str:
-    return _hmac(by, json.dumps([[file["path"], file["service"], file["text"]] for file in files]))[
-        :32
-    ]
+    parts = [[file["path"], file["service"], file["text"]] for file in files]
+    return _hmac(by, json.dumps(parts))[:32]
 
 
 def _hmac(by: bytes, text: str) -> str:

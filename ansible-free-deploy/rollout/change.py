@@ -92,9 +92,8 @@ class Turn:
     coordinator: Coordinator
     bounded: threading.BoundedSemaphore
     sessions: list[hosts.Session]
-    voted: bool = field(
-        default=False, init=False
-    )  # it serves the target, and waits for the outcome
+    # It serves the target, and waits for the outcome.
+    voted: bool = field(default=False, init=False)
     _ready: bool = field(default=False, init=False)
 
     def run(
