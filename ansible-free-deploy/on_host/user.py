@@ -11,7 +11,7 @@ import pwd
 import sys
 from typing import Any
 
-from on_host import confined, places
+from on_host import claims, confined, places
 from on_host.as_user import text
 from on_host.orders import ship_orders
 from on_host.runtime import Failed, last_lines, run, step
@@ -36,7 +36,7 @@ def prepare_user() -> None:
 
 def make_user() -> None:
     """The user, and its folder, in which there may be nothing yet."""
-    if IS_ROOT and not user_exists():
+    if IS_ROOT and not claims.user_of(places.user()):
         made = run(
             "useradd",
             "--system",
@@ -59,14 +59,6 @@ def make_user() -> None:
         owner = pwd.getpwnam(places.user())
         os.chown(str(places.data()), owner.pw_uid, owner.pw_gid)
     places.data().chmod(0o711)  # nginx passes through to media, and can't list what else is there
-
-
-def user_exists() -> bool:
-    try:
-        pwd.getpwnam(places.user())
-    except KeyError:
-        return False
-    return True
 
 
 def as_user(*command: str, **more: Any) -> confined.Ended:
