@@ -5,11 +5,10 @@ See `protocol.py`; as there, a host never loads this module.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
+from on_host.orders import Json
 from on_host.states import Ending
-
-Json = dict[str, Any]
 
 
 class AuditLine(TypedDict, total=False):

@@ -25,8 +25,7 @@ from typing import (
 )
 
 from on_host import answers
-
-Json = dict[str, Any]
+from on_host.orders import Json
 
 # ------------------------------------------------------------------------------------------- orders
 
