@@ -20,7 +20,7 @@ from on_host import audit, claims, journal, moves, places, replacement
 from on_host.confined import Ended
 from on_host.disk import trouble
 from on_host.lock import take_lock
-from on_host.orders import ORDERS, Json, replacement_orders
+from on_host.orders import ORDERS, REPLACEMENT_ORDERS, Json
 from on_host.runtime import SILENCE_S, Failed, emit, last_lines, run, send_heartbeats, step
 from on_host.user import in_data, make_user
 
@@ -79,7 +79,7 @@ class Sender:
     def write(self, data: bytes) -> None:
         self.digest.update(data)
         self.size += len(data)
-        orders = replacement_orders()
+        orders = REPLACEMENT_ORDERS
         if self.size > orders["most"]:
             raise Failed(
                 f"the data is larger than the {orders['most'] >> 20} MiB that are free in"
@@ -113,7 +113,7 @@ def reopen() -> Json:
     """
     current = os.path.realpath(str(places.CONFIGURATION))
     # The id of a generation ends with a mark of the host's secrets.
-    for closed in places.GENERATIONS.glob(f"{replacement_orders()['generation']}*"):
+    for closed in places.GENERATIONS.glob(f"{REPLACEMENT_ORDERS['generation']}*"):
         if str(closed) == current:
             raise Failed(
                 "this host still has the configuration that takes no writes; run this again"
@@ -132,7 +132,7 @@ def restore() -> Json:
 
     The restored data is compared with the manifest.
     """
-    closing = replacement_orders()["closing"]
+    closing = REPLACEMENT_ORDERS["closing"]
     mark = replacement.read()
     state = mark.get("state")
     if state == replacement.RESTORED and mark["closing"] == closing:
@@ -173,10 +173,10 @@ def refuse_other_data(state: object) -> None:
 def put_back() -> Json:
     """Restore the data that the operator sends; the summary of it."""
     digest = hashlib.sha256()
-    source = received(replacement_orders()["size"], digest)
+    source = received(REPLACEMENT_ORDERS["size"], digest)
     done = in_data("copy_data", "write", source=source, limit_s=LIMIT_S)
     must(done, "the data was not restored")
-    if digest.hexdigest() != replacement_orders()["digest"]:
+    if digest.hexdigest() != REPLACEMENT_ORDERS["digest"]:
         raise Failed("the data arrives incomplete; was the connection cut? run this again")
     return summary(done.stdout)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-from on_host.orders import first_boot_orders
+from on_host.orders import FIRST_BOOT_ORDERS
 from on_host.runtime import emit, run
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Run the question, which is shell, and report what it prints."""
-    done = run("sh", "-c", first_boot_orders()["question"], stderr=subprocess.DEVNULL)
+    done = run("sh", "-c", FIRST_BOOT_ORDERS["question"], stderr=subprocess.DEVNULL)
     answer: FirstBootAnswer = {"text": done.stdout}
     emit({"result": answer})
     return 0

@@ -27,7 +27,7 @@ from on_host.configuration.state import (
     with_todays_text,
 )
 from on_host.envfile import environment
-from on_host.orders import ORDERS, Json, examine_orders, look_orders, outcome_orders, status_orders
+from on_host.orders import EXAMINE_ORDERS, LOOK_ORDERS, ORDERS, OUTCOME_ORDERS, STATUS_ORDERS, Json
 from on_host.probe import answer
 from on_host.release.state import changed_in_release, release_made_from
 from on_host.runtime import hide, hide_also
@@ -38,7 +38,7 @@ from on_host.work import print_answer, still_serves
 def history() -> Json:
     """What was deployed and shipped here, the last first, and what a rollback can go to."""
     lines = audit.lines()
-    count = look_orders().get("count", 200)
+    count = LOOK_ORDERS.get("count", 200)
     return {
         "current": current_id(),
         "kept": kept(),
@@ -59,7 +59,7 @@ def logs() -> Json:
     """The last lines that nginx and the application logged, without secrets."""
     for file in with_todays_text(current_record()["files"]):
         hide_also(environment(file["text"]).values())
-    text = logfiles.last(look_orders().get("count", 20), ORDERS["units"])
+    text = logfiles.last(LOOK_ORDERS.get("count", 20), ORDERS["units"])
     return {"text": hide(text)}
 
 
@@ -84,7 +84,7 @@ def plan() -> Json:
 def status() -> Json:
     """What this host holds and its processes loaded, compared with the outline in the orders."""
     found = held()
-    wrong, reasons = outline.compare(status_orders()["outline"])
+    wrong, reasons = outline.compare(STATUS_ORDERS["outline"])
     return {**found, "differs": [*wrong, *logins.differences()], "restarts": reasons}
 
 
@@ -116,7 +116,7 @@ def examine() -> Json:
     `questions`: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]].
     """
     started = time.time()
-    answers = [answer(*question) for question in examine_orders()["questions"]]
+    answers = [answer(*question) for question in EXAMINE_ORDERS["questions"]]
     result = {**plan(), **held(), "answers": answers, "last_words": "", "request_log": None}
     has_failures = any(found.get("status", 0) >= 500 for found in answers)
     if not has_failures or not has_service():
@@ -132,7 +132,7 @@ def examine() -> Json:
 
 def outcome() -> Json:
     """How a transaction ended here: see `journal.outcome`."""
-    return {"outcome": journal.outcome(outcome_orders()["transaction"])}
+    return {"outcome": journal.outcome(OUTCOME_ORDERS["transaction"])}
 
 
 LOOKS = {

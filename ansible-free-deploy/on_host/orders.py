@@ -1,8 +1,8 @@
 """What this process was asked to do. Filled by `__main__` before anything else of this package is
 imported.
 
-`ORDERS` has the keys that any verb may have; the modules of one verb read that verb's orders by the
-function that is named after them.
+`ORDERS` has the keys that any verb may have; the modules of one verb read the same dictionary by a
+name with the type of that verb's orders.
 """
 
 from __future__ import annotations
@@ -19,6 +19,19 @@ Json = Dict[str, Any]  # noqa: UP006
 
 # Empty where the operator's side imports a module of this package, and in tests.
 ORDERS: protocol.Orders = cast("protocol.Orders", {})
+
+# The same for the verbs that read more.
+LOOK_ORDERS = cast("protocol.LookOrders", ORDERS)
+STATUS_ORDERS = cast("protocol.StatusOrders", ORDERS)
+EXAMINE_ORDERS = cast("protocol.ExamineOrders", ORDERS)
+OUTCOME_ORDERS = cast("protocol.OutcomeOrders", ORDERS)
+DEPLOY_ORDERS = cast("protocol.DeployOrders", ORDERS)
+ROLLBACK_ORDERS = cast("protocol.RollbackOrders", ORDERS)
+SHIP_ORDERS = cast("protocol.ShipOrders", ORDERS)
+RELEASE_ROLLBACK_ORDERS = cast("protocol.ReleaseRollbackOrders", ORDERS)
+REPLACEMENT_ORDERS = cast("protocol.ReplacementOrders", ORDERS)
+FIRST_BOOT_ORDERS = cast("protocol.FirstBootOrders", ORDERS)
+
 _held: list[TextIO] = []  # the lock that says that this process lives
 
 
@@ -34,53 +47,3 @@ def take_over(place: str) -> protocol.Orders:
     file.unlink()
     orders["job"] = place
     return orders
-
-
-def look_orders() -> protocol.LookOrders:
-    """The orders of history, logs and releases."""
-    return cast("protocol.LookOrders", ORDERS)
-
-
-def status_orders() -> protocol.StatusOrders:
-    """The orders of a status."""
-    return cast("protocol.StatusOrders", ORDERS)
-
-
-def examine_orders() -> protocol.ExamineOrders:
-    """The orders of a diagnosis."""
-    return cast("protocol.ExamineOrders", ORDERS)
-
-
-def outcome_orders() -> protocol.OutcomeOrders:
-    """The orders of a question how a transaction ended."""
-    return cast("protocol.OutcomeOrders", ORDERS)
-
-
-def deploy_orders() -> protocol.DeployOrders:
-    """The orders of a plan, or of a deploy."""
-    return cast("protocol.DeployOrders", ORDERS)
-
-
-def rollback_orders() -> protocol.RollbackOrders:
-    """The orders of a rollback of the configuration."""
-    return cast("protocol.RollbackOrders", ORDERS)
-
-
-def ship_orders() -> protocol.ShipOrders:
-    """The orders of a ship."""
-    return cast("protocol.ShipOrders", ORDERS)
-
-
-def release_rollback_orders() -> protocol.ReleaseRollbackOrders:
-    """The orders of a rollback of the code."""
-    return cast("protocol.ReleaseRollbackOrders", ORDERS)
-
-
-def replacement_orders() -> protocol.ReplacementOrders:
-    """The orders of a host that is replaced, or that replaces one."""
-    return cast("protocol.ReplacementOrders", ORDERS)
-
-
-def first_boot_orders() -> protocol.FirstBootOrders:
-    """The orders of a question about the first boot."""
-    return cast("protocol.FirstBootOrders", ORDERS)

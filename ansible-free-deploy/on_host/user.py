@@ -13,7 +13,7 @@ from typing import Any
 
 from on_host import claims, confined, places
 from on_host.as_user import text
-from on_host.orders import ship_orders
+from on_host.orders import SHIP_ORDERS
 from on_host.runtime import Failed, last_lines, run, step
 
 IS_ROOT = os.geteuid() == 0
@@ -65,7 +65,7 @@ def as_user(*command: str, **more: Any) -> confined.Ended:
     """Run as the application's user, within its service's limits; `more` is what `Confined.run`
     takes."""
     if not _place:
-        unit = ship_orders().get("unit") or ""
+        unit = SHIP_ORDERS.get("unit") or ""
         _place.append(confined.Confined(places.app(), places.user(), unit, places.private()))
     return _place[0].run(*command, **more)
 

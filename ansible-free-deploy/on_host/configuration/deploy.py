@@ -11,7 +11,7 @@ from on_host.configuration.check import validate
 from on_host.configuration.state import compare, given, kept, removed_origins, stale, stored
 from on_host.configuration.switch import prune, restart, stage, switch, write_journal
 from on_host.lock import take_lock, try_lock
-from on_host.orders import ORDERS, Json, deploy_orders, rollback_orders
+from on_host.orders import DEPLOY_ORDERS, ORDERS, ROLLBACK_ORDERS, Json
 from on_host.probe import probe
 from on_host.recovery import recover, undo
 from on_host.release.state import release_made_from
@@ -29,7 +29,7 @@ def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
     if places.current_folder() is None:
         raise Failed(f"there is no release of {places.app()} here yet; run `fab ship` first")
     wrong, reasons = compare(generation)
-    if deploy_orders().get("restart"):
+    if DEPLOY_ORDERS.get("restart"):
         for service in generation["fingerprints"]:
             reasons.setdefault(service, "as requested")
     return wrong, reasons
@@ -102,7 +102,7 @@ def wanted() -> Json:
     """
     if ORDERS["verb"] == "deploy":
         return given(make_key=True)
-    to = rollback_orders()["to"]
+    to = ROLLBACK_ORDERS["to"]
     if to not in kept():
         here = ", ".join(kept()) or "none"
         raise Failed(f"generation {to} is not here; generations here: {here}")

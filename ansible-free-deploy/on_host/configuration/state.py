@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from on_host import places, restart_reasons, seal
 from on_host.activation import activation_number
 from on_host.files import link_of
-from on_host.orders import Json, deploy_orders
+from on_host.orders import DEPLOY_ORDERS, Json
 from on_host.runtime import hide
 from on_host.seal import is_secret
 from on_host.services import loaded_by_gunicorn, loaded_by_nginx
@@ -233,7 +233,7 @@ def by_activation(name: str) -> tuple[int, float]:
 
 def given(*, make_key: bool = False) -> Json:
     """The generation that came with the orders, with this host's marks."""
-    return seal.sealed(deploy_orders()["generation"], seal.key(make=make_key))
+    return seal.sealed(DEPLOY_ORDERS["generation"], seal.key(make=make_key))
 
 
 def stored(name: str) -> Json:

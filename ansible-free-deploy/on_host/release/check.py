@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from on_host import places, untrusted
-from on_host.orders import Json, ship_orders
+from on_host.orders import SHIP_ORDERS, Json
 from on_host.release import manifest
 from on_host.release.django import Django, printed
 from on_host.release.folders import remove
@@ -32,8 +32,8 @@ def try_backend(release: Path) -> None:
     django.must(checked, "manage.py check")
     for text in warnings_of(django.shown(checked.stdout)):
         note("note", f"manage.py check warns: {text}")
-    loaded = django.program("load_project", ship_orders()["wsgi"], ship_orders()["settings"])
-    django.must(loaded, f"importing `wsgi` {ship_orders()['wsgi']}")
+    loaded = django.program("load_project", SHIP_ORDERS["wsgi"], SHIP_ORDERS["settings"])
+    django.must(loaded, f"importing `wsgi` {SHIP_ORDERS['wsgi']}")
     refuse_settings_of_development(printed(loaded, "debug"))
     step("collectstatic", "collects static files")
     collect_static(django)
@@ -102,7 +102,7 @@ def stage_settings() -> None:
     They are in memory, not on the disk.
     """
     places.staged().mkdir(parents=True, mode=0o750)
-    for name, text in ship_orders()["files"].items():
+    for name, text in SHIP_ORDERS["files"].items():
         path = places.staged() / name
         if not path.resolve().is_relative_to(places.staged().resolve()):
             raise Failed(

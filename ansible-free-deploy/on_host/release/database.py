@@ -7,7 +7,7 @@ from pathlib import Path
 
 from on_host import confined, places
 from on_host.as_user.data import NONE
-from on_host.orders import ship_orders
+from on_host.orders import SHIP_ORDERS
 from on_host.release.django import Django
 from on_host.runtime import Failed, last_lines, step
 from on_host.user import in_data
@@ -35,7 +35,7 @@ def back_up(django: Django) -> str:
     if not has_databases() or not has_migrations_to_apply(django):
         return ""
     step("backup", "backs up the database")
-    words = ("back-up", ship_orders()["id"], str(KEPT_BACKUPS))
+    words = ("back-up", SHIP_ORDERS["id"], str(KEPT_BACKUPS))
     done = in_data("data", *words, limit_s=confined.LONG_LIMIT_S)
     if done.returncode:
         raise Failed(

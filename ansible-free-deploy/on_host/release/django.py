@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from on_host import confined, places
 from on_host.as_user import load_project, text
-from on_host.orders import ORDERS, Json, ship_orders
+from on_host.orders import ORDERS, SHIP_ORDERS, Json
 from on_host.release.state import unharmed
 from on_host.runtime import Failed, last_lines
 from on_host.user import as_user
@@ -31,7 +31,7 @@ class Django:
         Values of the live generation are replaced by those that came with the orders. Secrets are
         only in the environment, never in a file.
         """
-        given = {**ship_orders()["env"], **ORDERS["secrets"]}
+        given = {**SHIP_ORDERS["env"], **ORDERS["secrets"]}
         paths = [str(places.staged() / "django")]
         for path in given.get("PYTHONPATH", "").split(":"):
             if path and not path.startswith("/etc/origin-kit/"):
@@ -103,7 +103,7 @@ class Django:
         if match is None:
             return misfit(output)
         module = match[1]
-        orders = ship_orders()
+        orders = SHIP_ORDERS
         for key, value in (("settings", orders["settings"]), ("wsgi", orders["wsgi"])):
             named, _, _ = value.partition(":")
             if named == module or named.startswith(module + "."):

@@ -10,7 +10,7 @@ from pathlib import Path
 from on_host import places
 from on_host.disk import note_full
 from on_host.files import sync
-from on_host.orders import ORDERS, ship_orders
+from on_host.orders import ORDERS, SHIP_ORDERS
 from on_host.release import manifest
 from on_host.release.folders import discard, remove
 from on_host.release.state import (
@@ -49,7 +49,7 @@ def stage() -> Path:
 
     Where it replaces a modified release that serves, it has another name until `put`.
     """
-    name = ship_orders()["id"]
+    name = SHIP_ORDERS["id"]
     final = places.releases() / name
     partial = places.releases() / f"{name}.partial"
     if name in complete_releases():
@@ -57,7 +57,7 @@ def stage() -> Path:
     serves = places.current_id() == name
     if final.exists() and not serves:
         discard(final)
-    if not ship_orders()["digest"]:
+    if not SHIP_ORDERS["digest"]:
         raise Failed(f"release {name} is no longer here; ship again")
     try:
         fill(partial)
@@ -83,7 +83,7 @@ def fill(partial: Path) -> None:
     if ORDERS["role"] == "backend":
         prepare_backend(partial)
         for_the_application_alone(partial / "app")
-    record = {key: ship_orders().get(key) for key in _RECORDED}
+    record = {key: SHIP_ORDERS.get(key) for key in _RECORDED}
     (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
     manifest.write(partial)
 
@@ -97,7 +97,7 @@ def put(release: Path) -> None:
         manifest.write(release)
     forget_thorough_results()
     if release.suffix == ".partial":
-        step("replace", f"replaces release {ship_orders()['id']}, which was changed on this host")
+        step("replace", f"replaces release {SHIP_ORDERS['id']}, which was changed on this host")
         os.sync()
         exchange(release, release.with_suffix(""))
         sync(places.releases())
@@ -122,7 +122,7 @@ def exchange(one: Path, other: Path) -> None:
 
 def prepare_backend(partial: Path) -> None:
     """Give the release an environment for its lock, and compile it."""
-    venv = venv_for(str(ship_orders()["lock"]))
+    venv = venv_for(str(SHIP_ORDERS["lock"]))
     if not (venv / ".complete").exists():
         make_venv(venv, partial / "wheels")
         lead_releases_to(venv)

@@ -11,7 +11,7 @@ from on_host.configuration import deploy, state
 from on_host.configuration.switch import prune as prune_generations
 from on_host.configuration.switch import write_journal
 from on_host.files import point
-from on_host.orders import ORDERS, Json, ship_orders
+from on_host.orders import ORDERS, SHIP_ORDERS, Json
 from on_host.recovery import settle
 from on_host.release import made_from, modules
 from on_host.release.check import try_backend
@@ -43,7 +43,7 @@ class Switch(two_phase.Work):
     def stage_configuration(self, code: Path) -> None:
         """Stage the configuration that this release needs, if the live one does not fit."""
         live = places.CONFIGURATION
-        if not places.is_backend() or ship_orders().get("moving"):
+        if not places.is_backend() or SHIP_ORDERS.get("moving"):
             return
         if not live.exists() or modules.fits(live, code):
             return
@@ -158,8 +158,8 @@ def note_migrations_no_longer_held(before: str | None, to: str) -> None:
 
 def note_what_it_was_made_from() -> None:
     """Record the keys of the config that this release was made from."""
-    if ship_orders().get("made_from") is not None:
-        made_from.note(ship_orders()["id"], ship_orders()["made_from"])
+    if SHIP_ORDERS.get("made_from") is not None:
+        made_from.note(SHIP_ORDERS["id"], SHIP_ORDERS["made_from"])
 
 
 def restart() -> None:

@@ -14,7 +14,7 @@ from typing import Iterator, NoReturn  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import handover, links, places
 from on_host.files import private_folder
-from on_host.orders import ORDERS, ship_orders
+from on_host.orders import ORDERS, SHIP_ORDERS
 from on_host.runtime import SILENCE_S, Failed, step
 
 INCOMING = places.ROOT / "var/cache/origin-kit/incoming"
@@ -28,7 +28,7 @@ def receive() -> Path | None:
     The host's lock is not needed. Raises Failed for an archive that arrives incomplete or damaged,
     or where the operator stops sending.
     """
-    if not ship_orders().get("digest"):
+    if not SHIP_ORDERS.get("digest"):
         return None
     private_folder(INCOMING)
     forget_arrivals()
@@ -36,10 +36,10 @@ def receive() -> Path | None:
     digest = hashlib.sha256()
     with place.open("wb") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        for chunk in arriving(ship_orders()["size"]):
+        for chunk in arriving(SHIP_ORDERS["size"]):
             digest.update(chunk)
             handle.write(chunk)
-    if digest.hexdigest() != ship_orders()["digest"]:
+    if digest.hexdigest() != SHIP_ORDERS["digest"]:
         place.unlink()
         raise Failed("the release arrives incomplete; was the connection cut? ship again")
     return place
@@ -84,7 +84,7 @@ def unpack(partial: Path) -> None:
 
     Raises Failed for an archive that is incomplete or reaches outside of it.
     """
-    step("unpack", f"unpacks release {ship_orders()['id']}")
+    step("unpack", f"unpacks release {SHIP_ORDERS['id']}")
     partial.mkdir(parents=True, mode=0o755)
     linked: dict[str, str] = {}
     archive = INCOMING / str(ORDERS["deploy"])

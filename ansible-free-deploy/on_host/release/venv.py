@@ -12,7 +12,7 @@ from pathlib import Path
 
 from on_host import places, wheelfiles
 from on_host.files import point, sync
-from on_host.orders import ship_orders
+from on_host.orders import SHIP_ORDERS
 from on_host.release import manifest
 from on_host.release.folders import remove
 from on_host.release.state import is_complete_venv, lock_of, names_in
@@ -110,7 +110,7 @@ def ordered_wheels(folder: Path) -> list[Path]:
     sent = {path.name: path for path in sorted(folder.glob("*"))}
     if not sent:
         raise Failed("the Python environment of this release is no longer here; ship again")
-    ordered = ship_orders().get("wheels") or {}
+    ordered = SHIP_ORDERS.get("wheels") or {}
     different = sorted(sent.keys() ^ ordered.keys())
     if different:
         raise Failed(

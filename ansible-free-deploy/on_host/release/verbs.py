@@ -21,7 +21,7 @@ from on_host import (
     two_phase,
 )
 from on_host.disk import trouble
-from on_host.orders import ORDERS, Json, release_rollback_orders, ship_orders
+from on_host.orders import ORDERS, RELEASE_ROLLBACK_ORDERS, SHIP_ORDERS, Json
 from on_host.recovery import recover
 from on_host.release.stage import sweep
 from on_host.release.state import (
@@ -41,7 +41,7 @@ from on_host.work import ended, kind_of, print_answer, report, under_the_lock
 
 def facts() -> Json:
     """What the operator's side needs to choose wheels and to see whether there is work to do."""
-    name_checks.refuse(places.app(), ship_orders().get("moving"))
+    name_checks.refuse(places.app(), SHIP_ORDERS.get("moving"))
     replacement.refuse()
     libc, version = platform.libc_ver()
     return {
@@ -65,8 +65,8 @@ def install() -> Json:
     whole configuration, for a release that needs it) and its probes.
     """
     finished = recover()
-    to = ship_orders()["id"]
-    with moves.entered(places.app(), ship_orders().get("moving") or {}):
+    to = SHIP_ORDERS["id"]
+    with moves.entered(places.app(), SHIP_ORDERS.get("moving") or {}):
         sweep()
         before = places.current_id()
         if before == to and settled():
@@ -93,12 +93,12 @@ def rollback() -> Json:
     with moves.entered(places.app(), {}):
         sweep()
         before = places.current_id()
-        to = release_rollback_orders()["to"] or previous()
+        to = RELEASE_ROLLBACK_ORDERS["to"] or previous()
         if to is None:
             raise Failed("there is no release before this one here; `fab ship` puts one")
         if to == before:
             return {"changed": finished, "release": to, "previous": previous()}
-        leaving = release_rollback_orders()["from"]
+        leaving = RELEASE_ROLLBACK_ORDERS["from"]
         if leaving not in (None, before):
             raise Failed(
                 f"release {before} serves here by now, no longer {leaving}; run this again"
@@ -130,7 +130,7 @@ def hand_over() -> int:
 
 def do() -> int:
     """The unit's part."""
-    target = str(ship_orders().get("id") or release_rollback_orders().get("to"))
+    target = str(SHIP_ORDERS.get("id") or RELEASE_ROLLBACK_ORDERS.get("to"))
     try:
         result = under_the_lock(WORK[ORDERS["verb"]])
     except (Failed, OSError) as problem:
