@@ -10,11 +10,10 @@ from typing import Iterable, Literal, Mapping  # noqa: UP035 - Python 3.9 on hos
 
 # ---------------------------------------------------------------------------- questions and answers
 
-Question = Literal["staged", "again", "switched", "in-doubt"]
 Decision = Literal["commit", "undo"]
 
 # What a host asks → the answers that it may get. `go` after `staged` names who takes part.
-ANSWERS: Mapping[Question, tuple[str, ...]] = {
+ANSWERS: Mapping[str, tuple[str, ...]] = {
     "staged": ("go", "abort", "yield"),
     "again": ("go", "abort"),
     "switched": ("commit", "undo"),
@@ -61,10 +60,8 @@ class IllegalTransition(RuntimeError):
 def check_answer(question: str, answer: str) -> None:
     """Raise IllegalTransition for an answer that the question does not have."""
     kind = question.partition(":")[0]
-    for asked, allowed in ANSWERS.items():
-        if asked == kind and answer.partition(":")[0] in allowed:
-            return
-    raise IllegalTransition(f"{answer!r} is no answer to {question!r}")
+    if answer.partition(":")[0] not in ANSWERS.get(kind, ()):
+        raise IllegalTransition(f"{answer!r} is no answer to {question!r}")
 
 
 # --------------------------------------------------------------------------------- the state tables
@@ -84,17 +81,7 @@ HostState = Literal[
 ]
 # What happens: the host reports (`wait`: for its lock, `work`, `end`), asks, or is answered.
 HostEvent = Literal[
-    "wait",
-    "work",
-    "end",
-    "staged",
-    "again",
-    "switched",
-    "go",
-    "abort",
-    "yield",
-    "commit",
-    "undo",
+    "wait", "work", "end", "staged", "again", "switched", "go", "abort", "yield", "commit", "undo"
 ]
 HOST: Mapping[HostState, Mapping[HostEvent, HostState]] = {
     "working": {"work": "working", "wait": "waiting", "staged": "staged", "end": "left"},
