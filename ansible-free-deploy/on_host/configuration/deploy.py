@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from on_host import audit, handover, journal, logins, moves, name_checks, places, two_phase
+from on_host import (
+    audit,
+    handover,
+    journal,
+    logins,
+    moves,
+    name_checks,
+    places,
+    restart_reasons,
+    two_phase,
+)
 from on_host.activation import note_activation
 from on_host.configuration.check import validate
 from on_host.configuration.state import compare, given, kept, removed_origins, stale, stored
@@ -31,7 +41,7 @@ def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
     wrong, reasons = compare(generation)
     if DEPLOY_ORDERS.get("restart"):
         for service in generation["fingerprints"]:
-            reasons.setdefault(service, "as requested")
+            reasons.setdefault(service, restart_reasons.AS_REQUESTED)
     return wrong, reasons
 
 
