@@ -594,7 +594,7 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
     if pin:
         zones = source.zones(values)
         source.pin(name, found, zones)
-        report.line(f"stacks/Pulumi.{name}.yaml: machine_image: {found}{source.reported(zones)}")
+        report.line(f"stacks/Pulumi.{name}.yaml: machine_image: {found}{source.zones_note(zones)}")
     else:
         report.line(source.report(name, values, found))
 

@@ -62,15 +62,15 @@ def machine(verb: str, name: str) -> Change:
 
 def test_only_what_is_named_is_lost() -> None:
     """The old machine, in the last run; its namesake of another kind is something else."""
-    permitted = replace.only("machine backend-1")
-    permitted([machine("delete", "backend-1"), machine("create", "backend-1-2")])
+    refuse_others = replace.only("machine backend-1")
+    refuse_others([machine("delete", "backend-1"), machine("create", "backend-1-2")])
     for change in (
         machine("delete", "frontend-1"),
         machine("replace", "backend-1-2"),
         Change("urn:pulumi:x::origin-kit::aws:ec2/eip:Eip::backend-1", "delete"),
     ):
         with pytest.raises(replace.UnexpectedError, match="nothing to do with it"):
-            permitted([change])
+            refuse_others([change])
 
 
 FILE = """# mine

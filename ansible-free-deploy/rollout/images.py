@@ -202,7 +202,7 @@ def _write(stack: str, key: str, value: str, root: Path) -> None:
     path.write_text(new)
 
 
-def reported(zones: Sequence[str]) -> str:
+def zones_note(zones: Sequence[str]) -> str:
     """What is said of zones that were pinned too."""
     return f", zones: {', '.join(zones)} (the account lacks one of the usual)" if zones else ""
 

@@ -50,16 +50,16 @@ def up(
     engines.update(settings, chosen)
 
 
-def run_up(settings: Settings, chosen: str, permitted: Callable[[Sequence[Change]], None]) -> bool:
+def run_up(settings: Settings, chosen: str, refuse: Callable[[Sequence[Change]], None]) -> bool:
     """Make what exists equal to what the stack declares; whether that changes anything.
 
-    `permitted` gets the changes first and raises an error for those that may not happen.
+    `refuse` gets the changes first and raises an error for those that may not happen.
     """
     settings.check_key_file()
     if settings.cloud == "local":
         local_stack.prepare(settings)
     planned = engines.preview(settings, chosen)
-    permitted(planned)
+    refuse(planned)
     engines.update(settings, chosen)
     return bool(planned)
 

@@ -107,15 +107,15 @@ def ask_before(ways: Sequence[Back], agreed: bool) -> None:
     past = [way for way in ways if way.migrations]
     if not past or agreed:
         return
-    reported = "; ".join(
+    gaps = "; ".join(
         f"{way.host.name}: release {way.to} does not know {', '.join(way.migrations)}"
         for way in past
     )
     typed = question.ask(
-        f"Migrations are not undone: the older code runs on the newer database.\n{reported}\nType"
+        f"Migrations are not undone: the older code runs on the newer database.\n{gaps}\nType"
         " yes to go back: ",
         "nothing was changed: migrations are not undone, and the older code would run on the newer"
-        f" database. {reported}. There is no terminal to ask on: add {PAST_MIGRATIONS} to go back"
+        f" database. {gaps}. There is no terminal to ask on: add {PAST_MIGRATIONS} to go back"
         " all the same",
     )
     if typed.lower() not in ("y", "yes"):

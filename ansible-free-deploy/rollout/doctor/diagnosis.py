@@ -43,10 +43,10 @@ def diagnose(observed: Observations, origin: str | None = None, browse: bool = F
     """What it all means. `origin` is one that somebody expected to work. Raises
     browser.BrowserError."""
     found = list(findings(observed))
-    near = near_miss(origin, observed.contract) if origin else None
-    if near:
+    miss = near_miss(origin, observed.contract) if origin else None
+    if miss:
         nothing_answers = found and found[0].code == Code.NOTHING_ANSWERS
-        found.insert(1 if nothing_answers else 0, near)
+        found.insert(1 if nothing_answers else 0, miss)
     browsed: dict[tuple[str, str], browser.Outcome] = {}
     if browse and any(cell.verdict for cell in observed.public):
         browsed = browser.browse(observed)

@@ -175,7 +175,7 @@ def _refuse_other_edits(found: Outputs) -> None:
 def only(*allowed: str) -> Callable[[Sequence[Change]], None]:
     """Allows an `up` to lose what is named, as `kind name`, and nothing else."""
 
-    def permitted(found: Sequence[Change]) -> None:
+    def refuse_others(found: Sequence[Change]) -> None:
         lost = [
             change
             for change in found
@@ -187,7 +187,7 @@ def only(*allowed: str) -> Callable[[Sequence[Change]], None]:
                 f"this would also lose what has nothing to do with it; look at `fab plan`:\n{lines}"
             )
 
-    return permitted
+    return refuse_others
 
 
 class _Work:
