@@ -325,7 +325,7 @@ def test_own_corsheaders_is_placed_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pin", "reported"),
+    ("pin", "clashes"),
     [
         ("django-cors-headers==3.4.0", True),
         ("Django-Cors-Headers~=3.4.0 ; python_version > '3'", True),
@@ -337,13 +337,13 @@ def test_own_corsheaders_is_placed_first(tmp_path: Path) -> None:
     ],
 )
 def test_a_pin_that_the_kit_can_t_live_with_is_reported(
-    tmp_path: Path, pin: str, reported: bool
+    tmp_path: Path, pin: str, clashes: bool
 ) -> None:
     """The kit asks for its own least versions next to the project's; a pin below them can't be
     resolved."""
     app = write(tmp_path)
     (app / "requirements.txt").write_text(f"django\n{pin}\n")
-    assert ("the kit needs " in decisions(adopted(app, tmp_path / "kit"))) is reported
+    assert ("the kit needs " in decisions(adopted(app, tmp_path / "kit"))) is clashes
 
 
 def test_a_middleware_that_writes_the_headers_is_found(tmp_path: Path) -> None:

@@ -689,13 +689,13 @@ def test_places_that_settings_make_are_reported(tmp_path: Path) -> None:
         "SHOP_STORE_PATH = os.environ.get('SHOP_STORE', str(BASE_DIR / 'store'))\n"
     )
     result = adopted(write(tmp_path, source, {"shop/fonts/a.txt": "x"}), tmp_path / "kit")
-    reported = decisions(result)
-    assert "HUEY['filename'] is data/tasks.sqlite3, next to the code" in reported
-    assert "SHOP_FAVICON_FOLDER is data/favicons, next to the code" in reported
-    assert "SHOP_STORE_PATH is store where SHOP_STORE is not set, next to the code" in reported
-    assert "or set SHOP_STORE in env: to a path below /var/lib/shop" in reported
+    text = decisions(result)
+    assert "HUEY['filename'] is data/tasks.sqlite3, next to the code" in text
+    assert "SHOP_FAVICON_FOLDER is data/favicons, next to the code" in text
+    assert "SHOP_STORE_PATH is store where SHOP_STORE is not set, next to the code" in text
+    assert "or set SHOP_STORE in env: to a path below /var/lib/shop" in text
     assert not any(
-        name in reported for name in ("SHOP_FONT_DIR", "TEST_OUTPUT_DIR", "FRONTEND_DIST_DIR")
+        name in text for name in ("SHOP_FONT_DIR", "TEST_OUTPUT_DIR", "FRONTEND_DIST_DIR")
     )
 
 
@@ -741,13 +741,13 @@ version = "1.0"
 """
     assert {one.name for one in of_text(lock, "uv.lock")} == {"shop", "django", "chosen", "uwsgi"}
     pyproject = "[project]\nname = 'shop'\n"
-    reported = decisions(
+    text = decisions(
         adopted(
             write(tmp_path, files={"uv.lock": lock, "pyproject.toml": pyproject}), tmp_path / "kit"
         )
     )
-    assert "uwsgi==2.0.31 comes as source alone" in reported and "`uv remove uwsgi`" in reported
-    assert "mysqlclient" not in reported
+    assert "uwsgi==2.0.31 comes as source alone" in text and "`uv remove uwsgi`" in text
+    assert "mysqlclient" not in text
 
 
 EXTRA = """[project]

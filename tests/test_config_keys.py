@@ -279,7 +279,7 @@ def generations(contract: Contract) -> list[object]:
 def asked_to_ship(one: outputs.Outputs, other: outputs.Outputs) -> set[str]:
     """The keys that plan and status name when a host has the release that `one` asked for, and
     `other` is wanted."""
-    reported = set()
+    keys_to_ship = set()
     for role in ("frontend", "backend"):
         changes = to_ship(other.made_from[role], one.made_from[role])
         result = {
@@ -300,8 +300,8 @@ def asked_to_ship(one: outputs.Outputs, other: outputs.Outputs) -> set[str]:
         assert all(
             f"  {change}: `fab ship` takes it" in deploy.plan_text(outcome) for change in changes
         )
-        reported |= keys
-    return reported
+        keys_to_ship |= keys
+    return keys_to_ship
 
 
 CASES = [(key, cloud) for key in KEYS for cloud in CLOUDS]
@@ -334,7 +334,7 @@ def test_a_changed_key_does_what_the_table_says(
         return
     second = run(stack, {**before, **edits})
     by_program = observed(first, second)
-    reported = (generations(found.contract), found.contract.ssh_keys) != (
+    hosts_differ = (generations(found.contract), found.contract.ssh_keys) != (
         generations(unchanged.contract),
         unchanged.contract.ssh_keys,
     )
@@ -344,19 +344,19 @@ def test_a_changed_key_does_what_the_table_says(
     if expected is Effect.CONFIG:
         # Of hosts that are made later.
         first_boot = (Effect.NEW_HOSTS,) if key == "ssh_keys" else ()
-        assert by_program in (Effect.CONFIG, *first_boot) and reported
+        assert by_program in (Effect.CONFIG, *first_boot) and hosts_differ
     elif expected is Effect.RELEASE:
         # The program makes nothing of it, but for the application's name: tags, which the next
         # `fab up` brings along.
         names = (Effect.IN_PLACE,) if key == "application" else ()
-        assert by_program in (Effect.UNUSED, Effect.CONFIG, *names) and reported == (
+        assert by_program in (Effect.UNUSED, Effect.CONFIG, *names) and hosts_differ == (
             key == "application"
         )
     elif expected is Effect.CHECK:
-        assert by_program is Effect.UNUSED and not reported
+        assert by_program is Effect.UNUSED and not hosts_differ
     else:
         assert by_program is expected
-        assert not reported or key == "production"
+        assert not hosts_differ or key == "production"
     if not waits:
         assert found.contract == Contract.from_json(second.outputs["contract"])
     state(an_operator, cloud, stack, second)

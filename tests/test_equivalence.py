@@ -106,11 +106,11 @@ def cases(draw: st.DrawFn) -> Case:
     shapes = draw(st.lists(SHAPE, max_size=3, unique=True))
     one_of_them = draw(st.sampled_from(origins))
     assert one_of_them is not None
-    near = look_alikes(parse_origin(one_of_them, production=False))
+    similar = look_alikes(parse_origin(one_of_them, production=False))
     values = [
         *origins,
         *draw(st.lists(ORIGIN, max_size=4)),
-        *draw(st.lists(st.sampled_from(near), max_size=8)),
+        *draw(st.lists(st.sampled_from(similar), max_size=8)),
     ]
     values += [
         one
@@ -210,9 +210,9 @@ def site(contract: Contract, number: int, folder: Path) -> None:
     """The rendered site with variables, a snippet and a socket of its own."""
     generation = rendered(contract, "backend")
     conf = text(generation, "nginx/origin-kit.conf")
-    reported = status_server().replace("@fingerprint:nginx@", generation.fingerprints["nginx"])
-    assert reported in conf
-    conf = re.sub(r"^    listen .*$", "", conf.replace(reported, ""), flags=re.MULTILINE)
+    status = status_server().replace("@fingerprint:nginx@", generation.fingerprints["nginx"])
+    assert status in conf
+    conf = re.sub(r"^    listen .*$", "", conf.replace(status, ""), flags=re.MULTILINE)
     conf = conf.replace("server {\n", f"server {{\n    listen unix:{folder}/{number}.sock;\n", 1)
     conf = conf.replace("snippets/origin-kit-cors.conf", f"{folder}/cors-{number}")
     conf = conf.replace("/opt/shop/current/static/", f"{folder}/static/")

@@ -113,8 +113,8 @@ def test_every_verb_is_in_these_tables() -> None:
 def test_the_guide_has_the_same_statuses() -> None:
     """The table in docs/operating.md, from top to bottom."""
     text = (ROOT / "docs/operating.md").read_text().split("## Exit status")[1].split("\n## ")[0]
-    reported = [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
-    assert reported == [
+    documented = [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
+    assert documented == [
         exits.OK,
         exits.WRONG,
         exits.USAGE,

@@ -99,7 +99,7 @@ def test_who_follows_passes_words_on(job: Path, monkeypatch: pytest.MonkeyPatch)
     """Events come out as they are written, and the operator's word arrives at the unit."""
     ours, theirs = os.pipe()
     monkeypatch.setattr(handover, "_operator", ours)
-    reported: list[object] = []
+    events_out: list[object] = []
 
     def unit() -> None:
         with (job / "events").open("a") as events:
@@ -108,7 +108,7 @@ def test_who_follows_passes_words_on(job: Path, monkeypatch: pytest.MonkeyPatch)
             events.write(json.dumps({"result": handover.ask("staged")}) + "\n")
 
     def report(event: Event) -> None:
-        reported.append(event)
+        events_out.append(event)
         if "gate" in event:
             os.write(theirs, b"go\n")
 
@@ -117,7 +117,7 @@ def test_who_follows_passes_words_on(job: Path, monkeypatch: pytest.MonkeyPatch)
         thread.start()
         assert handover.follow(job, report) == {"result": "go"}
         thread.join()
-    assert reported == [{"gate": "staged"}, {"result": "go"}]
+    assert events_out == [{"gate": "staged"}, {"result": "go"}]
     os.close(ours)
     os.close(theirs)
 
@@ -129,9 +129,9 @@ def test_a_unit_that_was_killed_ends_the_following(
     monkeypatch.setattr(handover, "_operator", ours)
     (job / "worker").touch()
     (job / "events").write_text('{"step": "stage"}\n')
-    reported: list[object] = []
-    assert handover.follow(job, reported.append) == "killed"
-    assert reported == [{"step": "stage"}]
+    events_out: list[object] = []
+    assert handover.follow(job, events_out.append) == "killed"
+    assert events_out == [{"step": "stage"}]
     os.close(theirs)
     os.close(ours)
 

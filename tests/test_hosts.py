@@ -370,10 +370,10 @@ def test_a_key_file_that_can_t_be_used_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["rsa", "ecdsa", "ed25519"])
 def test_every_kind_of_key_is_refused_in_the_same_words(tmp_path: Path, kind: str) -> None:
-    unlisted = tmp_path / "unlisted origin"
-    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(unlisted)], check=True)
+    unknown = tmp_path / "unknown"
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(unknown)], check=True)
     with server(tmp_path) as there:
-        assert f"it refused the key {unlisted} for user deploy" in refusal(there.host, unlisted)
+        assert f"it refused the key {unknown} for user deploy" in refusal(there.host, unknown)
 
 
 def test_a_contract_with_a_broken_host_key_says_so(tmp_path: Path) -> None:

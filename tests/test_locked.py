@@ -495,10 +495,10 @@ def test_the_kit_s_list_says_what_its_wheels_need(tmp_path: Path) -> None:
             next(tmp_path.glob(f"{name.replace('-', '_')}-{version}-*.whl"))
         ) as archive:
             path = next(path for path in archive.namelist() if path.endswith(".dist-info/METADATA"))
-            reported = email.message_from_bytes(archive.read(path)).get_all("Requires-Dist") or []
+            declared = email.message_from_bytes(archive.read(path)).get_all("Requires-Dist") or []
         plain = {
             (need.name.lower(), str(need.specifier))
-            for need in map(Requirement, reported)
+            for need in map(Requirement, declared)
             if not need.marker
         }
         assert plain == {(need.name, str(need.specifier)) for need in map(Requirement, one.needs)}

@@ -401,13 +401,13 @@ def test_look_alikes(site: Site, origin: str, method: str, headers: dict[str, st
     values = [
         value for value in look_alikes(parse_origin(origin, production=False)) if value not in own
     ]
-    permitted = [
+    allowed = [
         value
         for value in values
         if site.ask(method, "/static/site.css", {"Origin": value, **headers}).allowed
     ]
     assert len(values) > 100
-    assert permitted == []
+    assert allowed == []
 
 
 def test_hostile_origins_on_preflights(site: Site) -> None:

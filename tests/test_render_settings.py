@@ -223,14 +223,14 @@ def test_django_answers_as_the_contract_says(tmp_path: Path, name: str) -> None:
     """An allowed origin is allowed under its own name, a preflight is answered; an unlisted origin
     hears nothing of Django's."""
     project, contract = Project(tmp_path, PROJECTS[name]), load("local-ip")
-    *permitted, unlisted = project.answers(*contract.cors.allowed_origins, "http://evil.test")
+    *of_allowed, of_unlisted = project.answers(*contract.cors.allowed_origins, "http://evil.test")
     for origin, ((status, headers), (preflight, allowed)) in zip(
-        contract.cors.allowed_origins, permitted, strict=True
+        contract.cors.allowed_origins, of_allowed, strict=True
     ):
         assert (status, headers["access-control-allow-origin"]) == (404, origin)
         assert (preflight, allowed["access-control-allow-origin"]) == (200, origin)
         assert "PUT" in allowed["access-control-allow-methods"]
-    (_, headers), (_, allowed) = unlisted
+    (_, headers), (_, allowed) = of_unlisted
     # What a layer of the project's adds by hand, nginx hides: tests/test_render_nginx.py.
     assert headers.get("access-control-allow-origin") == (
         "*" if "its own middleware" in name else None
@@ -448,18 +448,15 @@ def test_the_oldest_django_cors_headers_answers_the_same(tmp_path: Path) -> None
     done = made.run(ASK, *origins, PYTHONPATH=paths)
     assert done.returncode == 0, done.stderr
 
-    def reported(
+    def without_vary(
         answers: list[list[tuple[int, dict[str, str]]]],
     ) -> list[list[tuple[int, dict[str, str]]]]:
         return [
-            [
-                (status, {k: v for k, v in reported.items() if k != "vary"})
-                for status, reported in one
-            ]
+            [(status, {k: v for k, v in headers.items() if k != "vary"}) for status, headers in one]
             for one in answers
         ]
 
-    assert reported([json.loads(line) for line in done.stdout.splitlines()]) == reported(
+    assert without_vary([json.loads(line) for line in done.stdout.splitlines()]) == without_vary(
         made.answers(*origins)
     )
     assert made.run(CHECK, PYTHONPATH=paths).returncode == 0

@@ -54,7 +54,7 @@ class Cloud:
         self.steps.append({"op": verb, "urn": urn, "replaceReasons": list(keys)})
         (self.folder / "preview.json").write_text(json.dumps({"steps": self.steps}))
 
-    def reported(self) -> list[str]:
+    def commands(self) -> list[str]:
         """Every command that `pulumi` was given, read once; reading is none."""
         words = self.folder / "words"
         lines = words.read_text().splitlines() if words.exists() else []
@@ -121,15 +121,15 @@ def test_down_asks_for_the_stack_s_name(cloud: Cloud) -> None:
         assert done.returncode == (3 if typed in ("\x04", None) else 2), typed
         assert "nothing was removed" in done.stderr
         assert "Traceback" not in done.stderr
-    assert cloud.reported() == []
+    assert cloud.commands() == []
     removed = [
         f"destroy --stack {cloud.name} --yes",
         f"stack rm --stack {cloud.name} --yes --preserve-config --non-interactive",
     ]
     assert fab("down", "--stack", cloud.name, typed=f"{cloud.name}\n").returncode == 0
-    assert cloud.reported() == removed
+    assert cloud.commands() == removed
     assert fab("down", "--stack", cloud.name, "--yes").returncode == 0
-    assert cloud.reported() == removed
+    assert cloud.commands() == removed
 
 
 @pytest.mark.parametrize("there", [[], [{"name": "other"}]])
@@ -143,7 +143,7 @@ def test_down_of_a_stack_that_pulumi_does_not_have_says_so(
         0,
         f"there is nothing of {cloud.name} to remove",
     )
-    assert cloud.reported() == []
+    assert cloud.commands() == []
 
 
 def test_down_keeps_a_stack_that_holds_the_key_to_its_secrets(cloud: Cloud) -> None:
@@ -157,10 +157,10 @@ def test_down_keeps_a_stack_that_holds_the_key_to_its_secrets(cloud: Cloud) -> N
         f"keeps the empty stack {cloud.name}: Pulumi holds the key to the secrets in its config"
         in done.stdout
     )
-    assert cloud.reported() == [f"destroy --stack {cloud.name} --yes"]
+    assert cloud.commands() == [f"destroy --stack {cloud.name} --yes"]
     cloud.path.write_text("encryptionsalt: v1:abc\n" + cloud.path.read_text())
     fab("down", "--stack", cloud.name, "--yes")
-    assert cloud.reported()[1].startswith("stack rm ")
+    assert cloud.commands()[1].startswith("stack rm ")
 
 
 def test_a_stack_that_pulumi_does_not_have_gets_the_next_step(cloud: Cloud) -> None:
@@ -176,7 +176,7 @@ def test_a_stack_that_pulumi_does_not_have_gets_the_next_step(cloud: Cloud) -> N
     (cloud.folder / "stacks.json").write_text("pulumi: what?")
     assert fab("up", "--stack", cloud.name).returncode == 4
     assert "is this the login that you want?" in fab("down", "--stack", cloud.name, "--yes").stderr
-    assert cloud.reported() == []
+    assert cloud.commands() == []
 
 
 def test_down_of_a_local_stack_asks_as_well() -> None:
@@ -197,7 +197,7 @@ def test_down_of_production_is_refused_before_anything(
     assert done.returncode == 2
     assert f"stack {cloud.name} is production; nothing was removed" in done.stderr
     assert f"`pulumi state unprotect --all --stack {cloud.name}`" in done.stderr
-    assert cloud.reported() == []
+    assert cloud.commands() == []
 
 
 def lossy(cloud: Cloud) -> None:
@@ -228,7 +228,7 @@ def test_up_asks_before_it_replaces_or_deletes_data(cloud: Cloud) -> None:
         f"`fab up --stack {cloud.name} --allow-replace backend-1 --allow-delete backend-2`"
         in done.stderr
     )
-    assert [line.split()[0] for line in cloud.reported()] == ["preview"]
+    assert [line.split()[0] for line in cloud.commands()] == ["preview"]
 
 
 @pytest.mark.parametrize("typed", ["yes\n", "backend-1\n", "\n"])
@@ -239,7 +239,7 @@ def test_any_answer_but_all_names_changes_nothing(cloud: Cloud, typed: str) -> N
     assert done.returncode == 2
     assert "Type the names to go on (backend-1 backend-2): " in done.stdout
     assert "these are not the names; nothing was changed" in done.stderr
-    assert [line.split()[0] for line in cloud.reported()] == ["preview"]
+    assert [line.split()[0] for line in cloud.commands()] == ["preview"]
 
 
 def test_up_goes_on_where_each_loss_is_allowed(cloud: Cloud) -> None:
@@ -247,13 +247,13 @@ def test_up_goes_on_where_each_loss_is_allowed(cloud: Cloud) -> None:
     lossy(cloud)
     wanted = settings.read(cloud.name)
     infrastructure.up(wanted, None, allowed=Allowed(replace=["backend-1"], delete=["backend-2"]))
-    assert [line.split()[0] for line in cloud.reported()] == ["preview", "up"]
+    assert [line.split()[0] for line in cloud.commands()] == ["preview", "up"]
     fab("up", "--stack", cloud.name, typed="backend-1, backend-2\n")
-    assert [line.split()[0] for line in cloud.reported()][:2] == ["preview", "up"]
+    assert [line.split()[0] for line in cloud.commands()][:2] == ["preview", "up"]
     cloud.steps.clear()
     cloud.would("update", "backend-1")
     infrastructure.up(wanted, None)
-    assert [line.split()[0] for line in cloud.reported()] == ["preview", "up"]
+    assert [line.split()[0] for line in cloud.commands()] == ["preview", "up"]
 
 
 def test_up_says_once_that_a_key_has_a_new_name(cloud: Cloud) -> None:
@@ -296,7 +296,7 @@ def test_up_stops_no_instance_unasked(cloud: Cloud) -> None:
     wanted = settings.read(cloud.name)
     shown = infrastructure.plan_text(infrastructure.plan(wanted), cloud.name)
     assert f"  {STOPPED}" in shown and "which asks first, or takes --allow-stop backend-1" in shown
-    cloud.reported()
+    cloud.commands()
     done = fab("up", "--stack", cloud.name)
     assert done.returncode == 3
     assert STOPPED in done.stdout
@@ -306,11 +306,11 @@ def test_up_stops_no_instance_unasked(cloud: Cloud) -> None:
     )
     assert f"or run `fab up --stack {cloud.name} --allow-stop backend-1`" in done.stderr
     assert fab("up", "--stack", cloud.name, typed="y\n").returncode == 2
-    assert [line.split()[0] for line in cloud.reported()] == ["preview", "preview"]
+    assert [line.split()[0] for line in cloud.commands()] == ["preview", "preview"]
     fab("up", "--stack", cloud.name, typed="backend-1\n")
-    assert [line.split()[0] for line in cloud.reported()][:2] == ["preview", "up"]
+    assert [line.split()[0] for line in cloud.commands()][:2] == ["preview", "up"]
     fab("up", "--stack", cloud.name, "--allow-stop", "backend-1")
-    assert [line.split()[0] for line in cloud.reported()][:2] == ["preview", "up"]
+    assert [line.split()[0] for line in cloud.commands()][:2] == ["preview", "up"]
 
 
 def test_losses_and_stops_are_one_question(cloud: Cloud) -> None:
@@ -341,7 +341,7 @@ def test_a_preview_that_fails_says_why_and_changes_nothing(
     with pytest.raises(InfrastructureError, match="ended with status 255"):
         infrastructure.up(settings.read(cloud.name), None)
     assert capsys.readouterr().err == "backend-1 is protected\n"
-    assert [line.split()[0] for line in cloud.reported()] == ["preview"]
+    assert [line.split()[0] for line in cloud.commands()] == ["preview"]
 
 
 def test_plan_says_what_it_could_not_ask(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,7 +358,7 @@ def test_plan_says_what_it_could_not_ask(cloud: Cloud, monkeypatch: pytest.Monke
     assert lines[-1].endswith(
         "which asks first, or takes --allow-replace backend-1 --allow-delete backend-2"
     )
-    assert [line.split()[0] for line in cloud.reported()] == ["preview"]
+    assert [line.split()[0] for line in cloud.commands()] == ["preview"]
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     unasked = infrastructure.plan(wanted)
     assert "could not be asked: the pulumi CLI is not on PATH" in infrastructure.plan_text(

@@ -31,8 +31,8 @@ def own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def disk(monkeypatch: pytest.MonkeyPatch, free: int, inodes: int, of: int = 65_536) -> None:
     """Make the kernel report this for every file system."""
-    reported = SimpleNamespace(f_bavail=free // 4096, f_frsize=4096, f_favail=inodes, f_files=of)
-    monkeypatch.setattr(os, "statvfs", lambda path: reported)
+    statistics = SimpleNamespace(f_bavail=free // 4096, f_frsize=4096, f_favail=inodes, f_files=of)
+    monkeypatch.setattr(os, "statvfs", lambda path: statistics)
 
 
 def said(number: int, name: str | None = None) -> str:

@@ -362,14 +362,14 @@ def test_a_connection_cut_at_any_byte_leaves_old_or_new(
     whole = Cut(host, 1 << 30)
     deploy.everywhere(changed(through(whole)), protocol.DEPLOY)
     assert admitted(stack) == {NEW}
-    reported = 0
+    failures = 0
     for _ in range(count):
         stack.fab("deploy")
         relay = Cut(host, chance.randrange(whole.passed))
         try:
             deploy.everywhere(changed(through(relay)), protocol.DEPLOY)
         except change.ChangeError:
-            reported += 1
+            failures += 1
             ended(stack)
             assert len(admitted(stack)) == 1
         else:  # the result had come through: no run has as many bytes as another
@@ -377,7 +377,7 @@ def test_a_connection_cut_at_any_byte_leaves_old_or_new(
         assert unfinished(stack) is False
         deploy.everywhere(changed(), protocol.DEPLOY)
         assert admitted(stack) == {NEW}
-    assert reported > count / 2
+    assert failures > count / 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

@@ -61,10 +61,12 @@ def test_no_hostile_origin_is_allowed(stack: Stack, method: str, path: str, more
     control bytes."""
     contract = stack.contract
     allowed = contract.cors.allowed_origins
-    near = {
+    similar = {
         text for origin in allowed for text in look_alikes(parse_origin(origin, production=False))
     } - {*allowed}
-    values = [text.encode("latin-1") for text in sorted(near)] + list(raw(contract.frontend.origin))
+    values = [text.encode("latin-1") for text in sorted(similar)] + list(
+        raw(contract.frontend.origin)
+    )
     assert len(values) > 700
     backend = (contract.backend.hosts[0].address, urlsplit(contract.backend.origin).netloc)
     heads = list(answers(*backend, values, method, path, more))
