@@ -12,20 +12,11 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from infra.core.contract import Contract
+from rollout.doctor.browser import FLAGS
 from tests.conftest import missing
 from tests.support.hostile import Hostile, hostile_pair
 from tests.support.kit import OLD, ROOT, Kit, Stack, manage
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 ARTEFACTS = ROOT / "artifacts"
 PASSWORD = "correct-horse-battery"
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from infra.core.contract import Host
-from tests.e2e.conftest import ARTEFACTS, FLAGS
+from tests.e2e.conftest import ARTEFACTS, chromium
 from tests.support.kit import ROOT, Kit, Stack, a_copy_of_the_example
 
 pytestmark = pytest.mark.machines
@@ -460,8 +459,7 @@ def test_chromium_agrees_on_every_cell_and_the_page_shows_it(
         found = examine(stack, "--browser", "--html", str(ill), status=1)
     assert "disagree" not in problems(found)
     assert any(cell.get("chromium") == "MultipleAllowOriginValues" for cell in found["cells"])
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1400, "height": 1000}, color_scheme="light")
         asked_for: list[str] = []
         page.on("request", lambda request: asked_for.append(request.url))
@@ -473,4 +471,3 @@ def test_chromium_agrees_on_every_cell_and_the_page_shows_it(
         assert "Access-Control-Allow-Origin" in page.inner_text(".exchange:target")
         page.screenshot(path=str(ARTEFACTS / "doctor-exchange.png"))
         assert [url for url in asked_for if not url.startswith("file:")] == []
-        browser.close()
