@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_bad_days import ended
-from tests.support.kit import FAB, ROOT, Stack
+from tests.support.kit import Stack
 
 pytestmark = pytest.mark.machines
 
@@ -65,15 +64,7 @@ def test_both_hosts_end_on_one_side(
 ) -> None:
     """^C takes both back unless the outcome was decided; a dead laptop leaves at most hosts that
     wait for the outcome, and the next deploy gives all of them the same."""
-    words = [FAB, "deploy", "--stack", stack.name, "--outputs", str(slower)]
-    with subprocess.Popen(
-        words,
-        cwd=ROOT,
-        env=stack.kit.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with stack.started("deploy", "--outputs", str(slower)) as process:
         assert process.stdout and process.stderr
         next(line for line in process.stdout if line.split()[:1] == [host] and moment in line)
         process.send_signal(leaves)

@@ -22,7 +22,7 @@ from infra.core.contract import Host, Json
 from on_host import protocol
 from rollout import access, change, deploy, hosts, outputs
 from tests.e2e.test_transaction import NEW, admitted
-from tests.support.kit import FAB, OLD, ROOT, Stack
+from tests.support.kit import OLD, ROOT, Stack
 from tests.support.programs import doing
 
 pytestmark = pytest.mark.machines
@@ -386,22 +386,8 @@ def test_a_host_finishes_without_its_operator(
 ) -> None:
     """^C and a laptop that dies: what has begun ends by itself, in the new configuration."""
     changed()
-    words = [
-        FAB,
-        "deploy",
-        "--stack",
-        stack.name,
-        "--outputs",
-        str(stack.kit.home / "changed.json"),
-    ]
-    with subprocess.Popen(
-        words,
-        cwd=ROOT,
-        env=stack.kit.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    file = str(stack.kit.home / "changed.json")
+    with stack.started("deploy", "--outputs", file) as process:
         assert process.stdout
         assert process.stderr
         next(line for line in process.stdout if "restarts gunicorn" in line)
@@ -439,19 +425,8 @@ def test_whoever_comes_while_another_deploys_follows_it_by_name(
     runner = threading.Thread(target=first)
     runner.start()
     assert reached.wait(60)
-    words = [
-        FAB,
-        "deploy",
-        "--stack",
-        stack.name,
-        "--outputs",
-        str(stack.kit.home / "changed.json"),
-        "--wait",
-        "60s",
-    ]
-    with subprocess.Popen(
-        words, cwd=ROOT, env=stack.kit.environment, stdout=subprocess.PIPE, text=True
-    ) as second:
+    file = str(stack.kit.home / "changed.json")
+    with stack.started("deploy", "--outputs", file, "--wait", "60s", stderr=None) as second:
         assert second.stdout
         said = [
             next(line for line in second.stdout if "waits for ada@laptop: deploy since" in line)

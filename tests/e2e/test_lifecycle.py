@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kit import FAB, ROOT, Kit, Stack, a_copy_of_the_example, manage
+from tests.support.kit import ROOT, Kit, Stack, a_copy_of_the_example, manage
 
 pytestmark = pytest.mark.machines
 
@@ -26,15 +26,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def interrupted_at(stack: Stack, line: str) -> str:
     """`fab up`, with ^C as soon as it prints `line`, if it still has to; everything it has said."""
-    running = subprocess.Popen(
-        [FAB, "up", "--stack", stack.name, "--engine", "embedded"],
-        cwd=ROOT,
-        env=stack.kit.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    running = stack.started("up", "--engine", "embedded", stderr=subprocess.STDOUT, alone=True)
     assert running.stdout
     said = ""
     for text in running.stdout:

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from rollout.replace import STEPS, steps
-from tests.support.kit import FAB, ROOT, Kit, Stack, manage
+from tests.support.kit import ROOT, Kit, Stack, manage
 
 pytestmark = pytest.mark.machines
 PASSWORD = "correct-horse-battery"
@@ -222,33 +222,13 @@ def test_a_frontend_gets_another_machine_too(stack: Stack) -> None:
     assert stack.fab("status").stdout.count("as the contract says") == 2
 
 
-def started(stack: Stack, *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [
-            FAB,
-            "replace",
-            "backend-1",
-            "--yes",
-            "--stack",
-            stack.name,
-            "--engine",
-            "embedded",
-            *more,
-        ],
-        cwd=ROOT,
-        env=stack.kit.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def ended_at(stack: Stack, name: str, by: signal.Signals, lines: int = 0) -> str:
     """A replacement that is ended by a signal when it says that it begins a step, or some lines
     later; what it said."""
     text = next(step.text for step in STEPS if step.name == name)
-    running, said, left = started(stack), "", None
+    words = ("backend-1", "--yes", "--engine", "embedded")
+    running = stack.started("replace", *words, stderr=subprocess.STDOUT, alone=True)
+    said, left = "", None
     assert running.stdout
     for line in running.stdout:
         said += line

@@ -153,15 +153,7 @@ def test_an_interrupted_rollback_is_reported_as_it_is(shipped: Stack) -> None:
     """The host decides alone and goes on: ^C waits for it, says that it is done, and names no
     command that would go back once more."""
     before = releases(shipped)
-    words = [FAB, "rollback", "--stack", shipped.name, "--release", "--role", "frontend"]
-    with subprocess.Popen(
-        words,
-        cwd=ROOT,
-        env=shipped.kit.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with shipped.started("rollback", "--release", "--role", "frontend") as process:
         assert process.stdout and process.stderr
         lines = [
             next(line for line in process.stdout if "frontend-1" in line and "switches to" in line)

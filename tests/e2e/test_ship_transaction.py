@@ -19,7 +19,7 @@ import pytest
 
 from rollout import change, outputs, program, settings, ship
 from tests.e2e.test_bad_days import ended
-from tests.support.kit import FAB, ROOT, Stack, a_copy_of_the_example
+from tests.support.kit import ROOT, Stack, a_copy_of_the_example
 
 pytestmark = pytest.mark.machines
 
@@ -192,11 +192,7 @@ def test_the_first_interrupt_ends_a_ship_in_every_phase(
 ) -> None:
     """^C: both hosts are on one release afterwards, nothing is locked, and the next ship works."""
     before, number = application.served(), application.edit()
-    words = [FAB, "ship", "--stack", application.stack.name]
-    environment = application.stack.kit.environment
-    with subprocess.Popen(
-        words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with application.stack.started("ship") as process:
         assert process.stdout and process.stderr
         next(line for line in process.stdout if "backend" in line and after in line)
         process.send_signal(signal.SIGINT)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.test_bad_input import said
 from tests.support.archives import archive_of
-from tests.support.kit import FAB, ROOT, Kit, Stack, a_copy_of_the_example, manage
+from tests.support.kit import ROOT, Kit, Stack, a_copy_of_the_example, manage
 from tests.support.loopback import Index, serving, sha256
 
 pytestmark = pytest.mark.machines
@@ -132,15 +132,7 @@ def left(stack: Stack) -> list[str]:
 
 def interrupted(stack: Stack, number: int, when: Callable[[], bool]) -> tuple[int, str]:
     """`fab ship`, sent this signal when something is so: its status and what it said."""
-    process = subprocess.Popen(
-        [FAB, "ship", "--stack", stack.name],
-        cwd=ROOT,
-        env=stack.kit.environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    process = stack.started("ship", stderr=subprocess.STDOUT, alone=True)
     end = time.monotonic() + 240
     while not when():
         assert process.poll() is None, process.communicate()[0]

@@ -126,6 +126,21 @@ class Stack:
     ) -> subprocess.CompletedProcess[str]:
         return self.kit.fab(verb, "--stack", self.name, *words, status=status)
 
+    def started(
+        self, verb: str, *words: str, stderr: int | None = subprocess.PIPE, alone: bool = False
+    ) -> subprocess.Popen[str]:
+        """`fab VERB WORDS` under way, its output a pipe; `alone`: in a process group of its own,
+        which takes signals as a terminal's does."""
+        return subprocess.Popen(
+            [FAB, verb, "--stack", self.name, *words],
+            cwd=ROOT,
+            env=self.kit.environment,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=alone,
+        )
+
     @property
     def contract(self) -> Contract:
         return self.kit.contract(self.name)
