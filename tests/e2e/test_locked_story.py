@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.test_bad_input import said
 from tests.support.kit import ROOT, Kit, Stack, manage
-from tests.support.loopback import serving, sha256
+from tests.support.loopback import serving, sha256, wheels_of_the_example
 
 pytestmark = pytest.mark.machines
 UV = os.pathsep.join([os.environ["PATH"], str(ROOT / ".tools/bin")])
@@ -151,20 +151,6 @@ def test_an_explicit_index_alone_is_asked(stack: Stack, top: Path) -> None:
         }
         shell = manage("shop", "shell -c 'import pricing; print(pricing.FROM)'")
         assert "the explicit index" in on_the_backend(stack, shell)
-
-
-def wheels_of_the_example(folder: Path) -> dict[str, bytes]:
-    words = [
-        "download",
-        "-q",
-        "--only-binary=:all:",
-        "-d",
-        str(folder),
-        "django==5.2.19",
-        "gunicorn==27.0.1",
-    ]
-    subprocess.run([sys.executable, "-m", "pip", *words, "django-cors-headers==4.9.0"], check=True)
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.mark.soak

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 from tests.e2e.test_bad_input import said
 from tests.support.archives import archive_of
 from tests.support.kit import ROOT, Kit, Stack, a_copy_of_the_example, manage
-from tests.support.loopback import Index, serving, sha256
+from tests.support.loopback import Index, serving, sha256, wheels_of_the_example
 
 pytestmark = pytest.mark.machines
 
@@ -71,20 +70,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
     """Wheels of the example and of what a build needs."""
-    folder = tmp_path_factory.mktemp("wheels")
-    words = [
-        "download",
-        "-q",
-        "--only-binary=:all:",
-        "-d",
-        str(folder),
-        "django==5.2.19",
-        "gunicorn==27.0.1",
-    ]
-    more = ["django-cors-headers==4.9.0", "setuptools<81", "wheel"]
-    subprocess.run([sys.executable, "-m", "pip", *words, *more], check=True)
+    wheels = wheels_of_the_example(tmp_path_factory.mktemp("wheels"), "setuptools<81", "wheel")
     with serving() as made:
-        made.files.update({path.name: path.read_bytes() for path in folder.iterdir()})
+        made.files.update(wheels)
         yield made
 
 

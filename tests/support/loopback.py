@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +36,14 @@ def wheel(name: str, version: str, content: str = "", *needs: str) -> tuple[str,
         for path, text in texts.items():
             archive.writestr(zipfile.ZipInfo(path), text)
     return f"{module}-{version}-py3-none-any.whl", out.getvalue()
+
+
+def wheels_of_the_example(folder: Path, *more: str) -> dict[str, bytes]:
+    """What the example needs on a host, and `more`: downloaded into the folder, by file name."""
+    words = ["download", "-q", "--only-binary=:all:", "-d", str(folder)]
+    needs = ("django==5.2.19", "gunicorn==27.0.1", "django-cors-headers==4.9.0")
+    subprocess.run([sys.executable, "-m", "pip", *words, *needs, *more], check=True)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def fetch_everything_below(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
