@@ -37,6 +37,15 @@ Json = dict[str, Any]
 SECRET = "4dabf18193072939515e22adb298388d"
 PASSPHRASE = "only for tests"
 
+_OF_A_RULE = {
+    "tags",
+    "description",
+    "cidrIpv4",
+    "cidrIpv6",
+    "ipProtocol",
+    "fromPort",
+    "toPort",
+}
 # By type: the inputs that a provider updates where they are; `a.b` is a property of an object or of
 # its items.
 IN_PLACE: dict[str, set[str]] = {
@@ -47,24 +56,8 @@ IN_PLACE: dict[str, set[str]] = {
     "aws:ec2/subnet:Subnet": {"tags", "mapPublicIpOnLaunch"},
     "aws:ec2/routeTableAssociation:RouteTableAssociation": {"routeTableId"},
     "aws:ec2/securityGroup:SecurityGroup": {"tags"},
-    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": {
-        "tags",
-        "description",
-        "cidrIpv4",
-        "cidrIpv6",
-        "ipProtocol",
-        "fromPort",
-        "toPort",
-    },
-    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": {
-        "tags",
-        "description",
-        "cidrIpv4",
-        "cidrIpv6",
-        "ipProtocol",
-        "fromPort",
-        "toPort",
-    },
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _OF_A_RULE,
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _OF_A_RULE,
     "aws:iam/role:Role": {"tags", "assumeRolePolicy", "description"},
     "aws:iam/instanceProfile:InstanceProfile": {"tags", "role"},
     "aws:ec2/keyPair:KeyPair": {"tags"},
