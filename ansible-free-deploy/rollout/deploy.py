@@ -102,9 +102,8 @@ def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str]
     return {
         **orders(contract, role),
         "generation": generation.to_json(),
-        "secrets": (
-            dict(secret) if role == "backend" else {}
-        ),  # so that no message from there quotes one
+        # So that no message from there quotes one.
+        "secrets": dict(secret) if role == "backend" else {},
         "probes": probes(contract, role, generation),
     }
 

@@ -272,9 +272,8 @@ class Session:
             if "result" in event:
                 result = event["result"]
             elif "gate" in event and on_gate:
-                with contextlib.suppress(
-                    *CUT
-                ):  # a connection that is gone shows as the end of the channel
+                # A connection that is gone shows as the end of the channel.
+                with contextlib.suppress(*CUT):
                     channel.sendall(f"{on_gate(event['gate'])}\n".encode())
             else:
                 on_event(event)
@@ -336,9 +335,8 @@ def why_dead(user: str, words: str, status: int) -> str:
     for pattern, text in _IN_THE_WAY.items():
         if re.search(pattern, words):
             return text.format(user=user, again=AGAIN)
-    if (
-        status == -1 or status > _BY_SIGNAL
-    ):  # sshd reports a signal as no status, a shell as 128 and its number
+    # sshd reports a signal as no status, a shell as 128 and its number.
+    if status == -1 or status > _BY_SIGNAL:
         by = f" by {_signal(status - _BY_SIGNAL)}" if status > _BY_SIGNAL else ""
         text = f"the work on the host was killed{by}; out of memory? see `journalctl -k` there"
         return f"{text}; run {AGAIN}"

@@ -115,9 +115,8 @@ def ready(found: Outputs) -> Outputs:
 
 
 def _wanted(found: Outputs, stack: str, strict: bool) -> Outputs:
-    from infra.core.stackfile import (
-        StackFileError,
-    )  # YAML: what reads its outputs from a file never needs it
+    # YAML: what reads its outputs from a file never needs it.
+    from infra.core.stackfile import StackFileError
     from rollout import settings
 
     try:

@@ -179,9 +179,8 @@ def test_drift_is_reported_in_origins(stack: Stack) -> None:
         f"nginx on backend-1 still answers for {OTHER}; the contract says http://10.99.0.8:3000"
         in found.replace("Django and nginx", "nginx")
     )
-    assert (
-        f"allows {OTHER}" not in found
-    )  # nobody asked for it: it is not listed, and no row of the matrix
+    # Nobody asked for it: it is not listed, and no row of the matrix.
+    assert f"allows {OTHER}" not in found
 
 
 def test_a_dead_service_is_named(stack: Stack, backend: Host) -> None:
@@ -214,9 +213,8 @@ def test_the_questions_leave_nothing_in_the_log(stack: Stack, backend: Host) -> 
         and "origin-kit-doctor.invalid" not in text
         and "Traceback" not in text
     )
-    assert (
-        "/origin-kit-doctor" in text
-    )  # the 404 that it asks for: the journal was read, and Django writes to it
+    # The 404 that it asks for: the journal was read, and Django writes to it.
+    assert "/origin-kit-doctor" in text
 
 
 # A project as people have them: it writes next to its code, and its error pages need a file that no
@@ -340,9 +338,8 @@ def test_up_is_not_done_over_an_api_that_fails(stack: Stack) -> None:
         with shipped(stack, project, up=1) as said:
             assert "GET http://api.shop.test/ answers 500" in said and "`fab logs`" in said
             assert "done," not in said and "nothing to do" not in said
-            assert (
-                "warning: GET / answers 500" in stack.fab("deploy", "--restart").stdout
-            )  # the transaction's own probe
+            # What the transaction's own probe says.
+            assert "warning: GET / answers 500" in stack.fab("deploy", "--restart").stdout
             stack.fab("status")  # every host holds and runs what the contract says
             assert "GET http://api.shop.test/ answers 500: the" in problems(
                 examine(stack, status=1)
@@ -383,9 +380,8 @@ def test_nothing_that_answers_is_status_4(stack: Stack, tmp_path: Path) -> None:
     """One finding: nothing answers. Every host is named under it with the reason; no origin is
     accused of anything."""
     contract = json.loads(stack.fab("outputs").stdout)
-    with (
-        socket.socket() as held
-    ):  # bound, not listening: nobody else gets the port, and nobody answers on it
+    # Bound, not listening: nobody else gets the port, and nobody answers on it.
+    with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
         for role, address in (("frontend", "127.0.0.1"), ("backend", "127.0.0.2")):

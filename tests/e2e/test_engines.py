@@ -218,9 +218,8 @@ def test_local_cloud_errors_are_messages_under_the_cli(stack: Stack) -> None:
         subprocess.run(["ip", "link", "delete", "ok-test-taken"], check=True)
     said = done.stdout + done.stderr
     assert "subnet 10.214.253.0/24 overlaps a network of this host; set another one" in said
-    assert (
-        "machines.py" not in said and "LocalCloudError" not in said
-    )  # the CLI's own host may add a traceback of its
+    # The CLI's own host may add a traceback of its own.
+    assert "machines.py" not in said and "LocalCloudError" not in said
     assert list(stack.kit.home.glob("machines/*/machine.json")) == []
 
 

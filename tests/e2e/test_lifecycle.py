@@ -190,9 +190,8 @@ def test_up_again_change_and_down(stack: Stack) -> None:
     assert "as the contract says" in stack.fab("status").stdout
 
     own = links(contract.backend.hosts[0].address)
-    assert (
-        own[0].startswith("ok-") and len(own) == 3
-    )  # the bridge and a leg for each of the two machines
+    # The bridge and a leg for each of the two machines.
+    assert own[0].startswith("ok-") and len(own) == 3
     stack.fab("down", "--yes")
     assert traces(stack.kit) == {"mounts": [], "processes": [], "files": []}
     assert links_like(own[0].removeprefix("ok-")) == []  # others on this host may come and go

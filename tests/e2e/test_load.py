@@ -127,9 +127,8 @@ def test_deploys_lose_no_request(stack: Stack, monkeypatch: pytest.MonkeyPatch, 
         )
     assert deployed.done("new") > 100 * turns
     assert deployed.failed("new") == {}
-    clients = (
-        2 * KEPT_CLIENTS
-    )  # chance may end one more connection of each under way, however many the turns
+    # Chance may end one more connection of each under way, however many the turns.
+    clients = 2 * KEPT_CLIENTS
     assert (
         sum(deployed.failed("kept").values())
         <= 1.2 * sum(reloaded.failed("kept").values()) + clients

@@ -106,9 +106,8 @@ def test_no_link_is_followed(folders: Environment, folder: str) -> None:
     ):
         status, body, _ = ask(host, f"{url}/{name}")
         assert SECRET not in body and body != "public\n", name
-        assert status in (403, 404) or "<!doctype html>" in body.lower(), (
-            name
-        )  # a view of the page itself
+        # Or a view of the page itself.
+        assert status in (403, 404) or "<!doctype html>" in body.lower(), name
 
 
 def test_media_that_became_a_link_is_not_followed(folders: Environment) -> None:
@@ -186,9 +185,8 @@ def test_a_pipe_in_media_holds_up_nobody(folders: Environment) -> None:
     )
     for _ in range(8):
         assert ask(host, "/media/hardening/pipe.txt", timeout=5)[0] == 404
-        assert (
-            ask(host, "/media/hardening/socket.txt", timeout=5)[0] == 500
-        )  # it can't be opened at all
+        # A socket can't be opened at all.
+        assert ask(host, "/media/hardening/socket.txt", timeout=5)[0] == 500
     assert ask(host, "/media/hardening/file.txt", timeout=5)[0] == 200
 
 
@@ -386,9 +384,8 @@ def test_half_open_connections_stop_nobody(up: Environment, role: str) -> None:
     with held(host, 2000, "GET / HTTP/1.1\r\nHost: slow\r\nX-Slow: ") as connections:
         for _ in range(10):
             assert ask(host, path, timeout=2)[0] == 200
-        assert not any(
-            ended(connection) for connection in connections
-        )  # they were held while the others were served
+        # They were held while the others were served.
+        assert not any(ended(connection) for connection in connections)
 
 
 UNFINISHED = (

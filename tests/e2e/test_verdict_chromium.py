@@ -52,9 +52,8 @@ class Watch:
         session.send("Audits.enable")
 
     def _sent(self, event: dict[str, Any]) -> None:
-        if (
-            event.get("type") != "Preflight"
-        ):  # its failure is reported first, and without the reason
+        # A preflight's failure is reported first, and without the reason.
+        if event.get("type") != "Preflight":
             self.urls.setdefault(event["requestId"], event["request"]["url"])
 
     def _issue(self, event: dict[str, Any]) -> None:

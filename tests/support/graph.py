@@ -105,9 +105,8 @@ class Cloud(Mocks):
 def address(name: str) -> str:
     """frontend-1 is 203.0.113.10, backend-1 is 203.0.113.20 and so on; what stands next to it 100
     more."""
-    role, number, *more = name.split(
-        "-"
-    )  # backend-1-2, backend-1-standby: of a host that is being replaced
+    # `more`: backend-1-2, backend-1-standby, of a host that is being replaced.
+    role, number, *more = name.split("-")
     return (
         f"203.0.113.{({'frontend': 9, 'backend': 19}[role]) + int(number) + (100 if more else 0)}"
     )

@@ -406,9 +406,8 @@ class _Work:
             self.settings = with_serials(self.settings, self.name, serials)
 
     def _up(self, *allowed: str) -> None:
-        wanted = source.read(
-            self.settings.stack
-        )  # this time with the operator's own keys: a new host takes them
+        # This time with the operator's own keys: a new host takes them.
+        wanted = source.read(self.settings.stack)
         infrastructure.run_up(wanted, self.engine, only(*allowed))
 
     def _with_new(self, found: Outputs) -> Outputs:

@@ -67,8 +67,8 @@ def take_no_writes(outputs: Outputs, host: Host, replacement: str) -> None:
         only=host.name,
         replacement=replacement,
         generation=generation.to_json(),
-        probes={"wildcard": True},
-        units=["nginx.service"],  # no origin gets another answer than 503
+        probes={"wildcard": True},  # no origin gets another answer than 503
+        units=["nginx.service"],
     )
 
 

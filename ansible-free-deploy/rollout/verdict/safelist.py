@@ -8,12 +8,8 @@ import re
 from rollout.verdict.values import Headers, Request
 
 SAFE_METHODS = ("GET", "HEAD", "POST")
-NORMALISED = (
-    *SAFE_METHODS,
-    "DELETE",
-    "OPTIONS",
-    "PUT",
-)  # `patch` is not among them: it stays lower case
+# `patch` is not among them: it stays lower case.
+NORMALISED = (*SAFE_METHODS, "DELETE", "OPTIONS", "PUT")
 FORBIDDEN_METHODS = ("CONNECT", "TRACE", "TRACK")
 MOST_BYTES, MOST_BYTES_TOGETHER = 128, 1024
 MOST_DIGITS = 18  # Chromium counts in 64 bits

@@ -85,10 +85,8 @@ class Bench:
         questions, by plain ssh."""
         for word, host in self.hosts(work).items():
             check = shlex.join(["sh", "-c", (HERE / "check.sh").read_text(), "check", host["app"]])
-            asked = {
-                **host["probes"],
-                "allowed": host["probes"]["allowed"][:-1],
-            }  # the new one is not there: no file is
+            # Without the new one, which is not there: no file is.
+            asked = {**host["probes"], "allowed": host["probes"]["allowed"][:-1]}
             probe = shlex.join(
                 ["python3", "-c", (HERE / "probe.py").read_text(), json.dumps(asked)]
             )

@@ -93,9 +93,8 @@ async def main(milliseconds: str, *routes: str) -> None:
         client = partial(Client, float(milliseconds) / 1000, address, int(port))
         servers.append(await loop.create_server(client, "127.0.0.1", int(listen), backlog=256))
     print("ready", flush=True)
-    await asyncio.to_thread(
-        sys.stdin.read
-    )  # it ends when whoever started it does, however that ends
+    # It ends when whoever started it does, however that ends.
+    await asyncio.to_thread(sys.stdin.read)
     for server in servers:
         server.close()
 
