@@ -27,7 +27,7 @@ from tests.test_render import GOLDEN
 
 Line = tuple[str, str, str]
 
-
+FIRST, SECOND = ("1", "B1", "deployed"), ("2", "B2", "deployed")
 MADE = {"at": "2026-11-23T12:00:00+0000", "seconds": 1.0, "who": "ada@x"}
 
 
@@ -43,78 +43,50 @@ def look(name: str, current: str, kept: list[str], *lines: Line, **ships: object
     return Outcome("backend", host, {**here, "deploys": deploys})
 
 
+def shipped(number: int, release: str, revision: str, result: str) -> dict[str, object]:
+    """A ship's line of a host's record."""
+    return {"release": release, "revision": revision, "result": result, "number": number, **MADE}
+
+
 def test_hosts_go_back_together() -> None:
     """The last change touched the backend only: the frontend stays with what belonged to it
     then."""
-    backend = look("b", "B2", ["B1", "B2"], ("2", "B2", "deployed"), ("1", "B1", "deployed"))
-    frontend = look(
-        "f",
-        "F1",
-        ["F0", "F1"],
-        ("2", "F1", "unchanged"),
-        ("1", "F1", "deployed"),
-        ("0", "F0", "deployed"),
-    )
+    lines = (("2", "F1", "unchanged"), ("1", "F1", "deployed"), ("0", "F0", "deployed"))
+    backend = look("b", "B2", ["B1", "B2"], SECOND, FIRST)
+    frontend = look("f", "F1", ["F0", "F1"], *lines)
     assert before([backend, frontend]) == {"b": "B1", "f": "F1"}
 
 
 def test_deploys_that_changed_nothing_are_not_gone_back_to() -> None:
-    host = look(
-        "b",
-        "B2",
-        ["B1", "B2"],
-        ("4", "B2", "unchanged"),
-        ("3", "B2", "unchanged"),
-        ("2", "B2", "deployed"),
-        ("1", "B1", "deployed"),
-    )
+    unchanged = (("4", "B2", "unchanged"), ("3", "B2", "unchanged"))
+    host = look("b", "B2", ["B1", "B2"], *unchanged, SECOND, FIRST)
     assert before([host]) == {"b": "B1"}
 
 
 def test_failed_deploys_are_not_gone_back_to() -> None:
-    host = look(
-        "b",
-        "B1",
-        ["B0", "B1"],
-        ("2", "B2", "failed: x"),
-        ("1", "B1", "deployed"),
-        ("0", "B0", "deployed"),
-    )
+    failed = ("2", "B2", "failed: x")
+    host = look("b", "B1", ["B0", "B1"], failed, FIRST, ("0", "B0", "deployed"))
     assert before([host]) == {"b": "B0"}
 
 
 def test_a_host_that_is_new_stays_as_it_is() -> None:
-    old = look("b", "B2", ["B1", "B2"], ("2", "B2", "deployed"), ("1", "B1", "deployed"))
+    old = look("b", "B2", ["B1", "B2"], SECOND, FIRST)
     new = look("c", "C2", ["C2"], ("2", "C2", "deployed"))
     assert before([old, new]) == {"b": "B1", "c": "C2"}
 
 
 def test_what_is_no_longer_kept_is_passed_over() -> None:
-    host = look(
-        "b",
-        "B3",
-        ["B1", "B3"],
-        ("3", "B3", "deployed"),
-        ("2", "B2", "deployed"),
-        ("1", "B1", "deployed"),
-    )
+    host = look("b", "B3", ["B1", "B3"], ("3", "B3", "deployed"), SECOND, FIRST)
     assert before([host]) == {"b": "B1"}
 
 
 def test_nothing_before_is_an_error_with_a_next_step() -> None:
     with pytest.raises(RollbackError, match="`fab deploy` makes one"):
-        before([look("b", "B1", ["B1"], ("1", "B1", "deployed"))])
+        before([look("b", "B1", ["B1"], FIRST)])
 
 
 def test_history_marks_what_is_current_and_what_is_kept() -> None:
-    host = look(
-        "b",
-        "B2",
-        ["B1", "B2"],
-        ("3", "B2", "unchanged"),
-        ("2", "B2", "deployed"),
-        ("1", "B1", "deployed"),
-    )
+    host = look("b", "B2", ["B1", "B2"], ("3", "B2", "unchanged"), SECOND, FIRST)
     lines = history_text(host).splitlines()
     assert len(lines) == 4
     assert "current" in lines[2]
@@ -125,28 +97,13 @@ def test_history_shows_ships_with_their_commit() -> None:
     """In the order of the host's own record, whatever its clock says; what can be gone back to is
     marked."""
     ships = [
-        {
-            "release": "R3",
-            "revision": "c3+changes",
-            "result": "failed: migrate",
-            "number": 22,
-            **MADE,
-        },
-        {
-            "release": "R2",
-            "revision": "c2",
-            "result": "shipped",
-            "number": 21,
-            **MADE,
-            "at": "2020-01-01T00:00:00+0000",
-        },
-        {"release": "R2", "revision": "c2", "result": "unchanged", "number": 12, **MADE},
-        {"release": "R1", "revision": "commit unknown", "result": "shipped", "number": 11, **MADE},
+        shipped(22, "R3", "c3+changes", "failed: migrate"),
+        {**shipped(21, "R2", "c2", "shipped"), "at": "2020-01-01T00:00:00+0000"},
+        shipped(12, "R2", "c2", "unchanged"),
+        shipped(11, "R1", "commit unknown", "shipped"),
     ]
-    lines = (("2", "B2", "deployed"), ("1", "B1", "deployed"))
-    said = history_text(
-        look("b", "B2", ["B1", "B2"], *lines, ships=ships, release="R2", releases=["R1", "R2"])
-    )
+    releases = {"ships": ships, "release": "R2", "releases": ["R1", "R2"]}
+    said = history_text(look("b", "B2", ["B1", "B2"], SECOND, FIRST, **releases))
     rows = [line.split() for line in said.splitlines()[2:]]
     assert [row[1:4] for row in rows] == [
         ["ship", "R3", "c3+changes"],
