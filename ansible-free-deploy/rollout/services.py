@@ -10,14 +10,13 @@ from infra.core.settings import Settings
 from rollout import release
 from rollout.adopt import decisions, reading
 from rollout.adopt import services as detection
-from rollout.outputs import ROOT
 
 
 def notes(settings: Settings) -> list[str]:
     """One line for each service or cookie, with what will not work and what to do; or why that is
     not known."""
     try:
-        source = _source(settings)
+        source = release.source_of(settings)
         project = reading.read(source.folder, settings.settings, settings.wsgi)
     except ValueError as problem:
         return [f"note: what the project needs next to gunicorn is not known: {problem}"]
@@ -26,10 +25,3 @@ def notes(settings: Settings) -> list[str]:
         for finding in decisions.lost_cookies(project):
             lines.append(f"note: {finding.text}; {finding.cure}")
     return lines
-
-
-def _source(settings: Settings) -> release.Source:
-    """The project's code. Raises ReleaseError."""
-    if settings.backend_git:
-        return release.from_git(settings.backend_git, settings.backend_ref, settings.backend_path)
-    return release.local(ROOT / settings.backend_path)

@@ -62,11 +62,7 @@ class Builder:
             return release.build_frontend(
                 ROOT / config.frontend_path, _say("release"), config.ship_also
             )
-        source = (
-            release.from_git(config.backend_git, config.backend_ref, config.backend_path)
-            if config.backend_git
-            else release.local(ROOT / config.backend_path)
-        )
+        source = release.source_of(config)
         workshop = Workshop.of(target)
         self._workshops += [workshop] if workshop else []
         if self._stopped:

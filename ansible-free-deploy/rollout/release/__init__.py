@@ -1,6 +1,6 @@
 """A release: what is put on a host, by an id that is its content.
 
-source = release.local(folder)                     # or release.from_git(url, ref, inside)
+source = release.source_of(settings)               # local(folder) or from_git(url, ref, inside)
 built = release.build_backend(source, wsgi, settings, Target.of(facts), on_step, on_progress)
 if not built.rests_on(facts):
     session.ask(SHIP, built.orders(facts, …), blob=built.archive(facts, on_progress))
@@ -17,7 +17,7 @@ from rollout.release.release import (
     build_frontend,
     rollback_orders,
 )
-from rollout.release.source import Source, from_git, local
+from rollout.release.source import Source, from_git, local, source_of
 from rollout.release.target import Target
 from rollout.release.workshop import Workshop
 
@@ -34,4 +34,5 @@ __all__ = [
     "from_git",
     "local",
     "rollback_orders",
+    "source_of",
 ]

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.core.rules import hide_password
+from infra.core.settings import Settings
 from rollout.release import git
 from rollout.release.errors import ReleaseError, disk_errors_reported
 from rollout.release.repositories import repository
+from rollout.stacks import ROOT
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,13 @@ def from_git(url: str, ref: str = "", inside: str = "") -> Source:
     source = Source(folder, label, tree, commit=commit)
     _require_django(source, "backend_path")
     return source
+
+
+def source_of(settings: Settings) -> Source:
+    """The project that a stack's config names. Raises ReleaseError."""
+    if settings.backend_git:
+        return from_git(settings.backend_git, settings.backend_ref, settings.backend_path)
+    return local(ROOT / settings.backend_path)
 
 
 def _require_django(source: Source, key: str) -> None:
