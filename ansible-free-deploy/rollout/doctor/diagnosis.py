@@ -20,7 +20,7 @@ class Diagnosis:
 
     observed: Observations
     findings: tuple[Finding, ...]
-    browsed: dict[tuple[str, str], browser.Outcome]
+    browsed: browser.Outcomes
 
     @property
     def status(self) -> int:
@@ -47,7 +47,7 @@ def diagnose(observed: Observations, origin: str | None = None, browse: bool = F
     if miss:
         nothing_answers = found and found[0].code == Code.NOTHING_ANSWERS
         found.insert(1 if nothing_answers else 0, miss)
-    browsed: dict[tuple[str, str], browser.Outcome] = {}
+    browsed: browser.Outcomes = {}
     if browse and any(cell.verdict for cell in observed.public):
         browsed = browser.browse(observed)
     for cell in observed.public:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from infra.core.serials import Serials
 from infra.core.settings import Settings
-from infra.core.stackfile import StackFileError, read_config, stack_path, with_key
+from infra.core.stackfile import StackFileError, stack_path, with_key
 from rollout import settings as source
 from rollout.outputs import PROJECT, ROOT
 
@@ -46,6 +46,3 @@ def with_serials(settings: Settings, host: str, serials: Serials) -> Settings:
 
 def _yaml(serials: Mapping[str, str]) -> str:
     return "{" + ", ".join(f'{name}: "{text}"' for name, text in serials.items()) + "}"
-
-
-__all__ = ["KEY", "read_config", "serials_of", "with_serials"]

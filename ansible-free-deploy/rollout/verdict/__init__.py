@@ -21,4 +21,3 @@ from rollout.verdict.values import Headers as Headers
 from rollout.verdict.values import Request as Request
 from rollout.verdict.values import Response as Response
 from rollout.verdict.values import Verdict as Verdict
-from rollout.verdict.values import origin_of as origin_of

@@ -9,8 +9,6 @@ from rollout.doctor.codes import Code
 from rollout.doctor.observations import PAGE, PUBLIC, Observations
 from rollout.finding import Finding
 
-_SEE_BOTH = "see `fab status` and `fab logs`"
-
 
 def names(observed: Observations) -> Iterator[Finding]:
     """What the two names resolve to from here."""
@@ -73,7 +71,7 @@ def _config(observed: Observations) -> Iterator[Finding]:
         yield Finding(
             f"the page's config.json could not be read ({page.config_problem}), so the backend"
             " that the page calls is not known",
-            cure=_SEE_BOTH,
+            cure="see `fab status` and `fab logs`",
             code=Code.PAGE_CONFIG_UNREADABLE,
             places=frozenset([PAGE]),
         )
