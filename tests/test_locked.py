@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from rollout import release
-from rollout.outputs import ROOT
 from rollout.release import Release, ReleaseError, Target
 from rollout.release.needs import requirements
 from rollout.release.output import without_asides
 from rollout.release.resolving import older
 from rollout.release.tools import uv
+from rollout.stacks import ROOT
 from tests.support.loopback import Index, fetch_everything_below, serving, wheel
 
 NO = "0" * 64

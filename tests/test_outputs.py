@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from infra.core.contract import ContractError
 from rollout import outputs, secret_values, stacks
 from rollout.outputs import NotUpError, OutputsError
 from rollout.stacks import UnknownStackError
@@ -113,7 +114,7 @@ def test_secrets_that_are_no_map_are_said_to_be_none(
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
     cli(elsewhere, {"contract": CONTRACT, "secret_env": ["hush-hush"]})
     with pytest.raises(
-        outputs.ContractError, match="secret_env: expected an object of texts by name"
+        ContractError, match="secret_env: expected an object of texts by name"
     ) as caught:
         outputs.load("aws-dev")
     assert "hush-hush" not in str(caught.value)
@@ -226,7 +227,7 @@ def test_a_standby_machine_is_checked_like_any_host(
     file.write_text(json.dumps({"contract": CONTRACT, "standby": {"backend-1": host}}))
     assert outputs.load("aws-dev", str(file)).standby["backend-1"].name == host["name"]
     file.write_text(json.dumps({"contract": CONTRACT, "standby": {"backend-1": host | more}}))
-    with pytest.raises(outputs.ContractError) as caught:
+    with pytest.raises(ContractError) as caught:
         outputs.load("aws-dev", str(file))
     assert said in str(caught.value)
 

@@ -11,7 +11,7 @@ from infra.core import exits
 from infra.core.errors import KitError
 from infra.core.stackfile import stack_path
 from rollout import report
-from rollout.outputs import ROOT
+from rollout.stacks import ROOT
 
 
 class StackError(KitError):

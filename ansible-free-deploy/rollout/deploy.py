@@ -25,9 +25,10 @@ from on_host.protocol import DeployOrders, MoreOrders, Orders, Probes, StatusOrd
 from rollout import access, change, hosts, report, secret_values
 from rollout.change import ChangeError
 from rollout.hosts import HostError
-from rollout.outputs import ROOT, Outputs
+from rollout.outputs import Outputs
 from rollout.render import render
 from rollout.render.generation import Generation
+from rollout.stacks import ROOT
 
 AS_WANTED = "as the contract says"
 WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself

@@ -16,7 +16,7 @@ from infra.core.errors import KitError
 from infra.core.settings import WARNED, Settings
 from rollout import local_stack, report
 from rollout.changes import Change, changes
-from rollout.outputs import ROOT
+from rollout.stacks import ROOT
 
 _EMBEDDED = (sys.executable, "-m", "infra.local.engine")
 INSTALL = "https://www.pulumi.com/docs/install/"

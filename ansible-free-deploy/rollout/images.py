@@ -12,7 +12,7 @@ from typing import Any
 from infra.core import debian, exits, provider
 from infra.core.errors import KitError
 from infra.core.stackfile import read_config, stack_path
-from rollout.outputs import ROOT
+from rollout.stacks import ROOT
 
 DEBIAN_ON_AWS = "136693071363"  # Debian's own account: https://wiki.debian.org/Cloud/AmazonEC2Image
 _ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}

@@ -12,7 +12,8 @@ from infra.core.settings import Settings
 from rollout import cloudstack, engines, local_stack, question, report
 from rollout.changes import Allowed, Change, flags, refused
 from rollout.engines import EngineChoiceError, InfrastructureError
-from rollout.outputs import ROOT, kit_checkpoint
+from rollout.outputs import kit_checkpoint
+from rollout.stacks import ROOT
 
 
 class AnswerError(KitError):

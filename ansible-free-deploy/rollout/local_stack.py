@@ -18,7 +18,8 @@ from infra.core.settings import Settings
 from infra.core.stackfile import stack_path
 from infra.core.topology import instances
 from rollout import report
-from rollout.outputs import PROJECT, ROOT, kit_checkpoint, kit_has
+from rollout.outputs import kit_checkpoint, kit_has
+from rollout.stacks import PROJECT, ROOT
 
 if TYPE_CHECKING:
     from infra.local import nspawn

@@ -24,8 +24,6 @@ from infra.core.settings import SettingsError
 from infra.core.topology import ROLES
 from rollout.stacks import PROJECT, ROOT, backend_url, chosen_stack
 
-__all__ = ["PROJECT", "ROOT", "ContractError", "chosen_stack"]
-
 
 class OutputsError(KitError):
     """There are no outputs to deploy from; the text says why and the next step."""

@@ -16,10 +16,10 @@ from infra.core import debian, exits
 from infra.core.errors import KitError
 from infra.core.settings import Settings
 from rollout import outputs
-from rollout.outputs import ROOT
 from rollout.release import ReleaseError, local
 from rollout.release.declared import Requirements
 from rollout.release.needs import requirements
+from rollout.stacks import ROOT
 
 
 class PythonError(KitError):

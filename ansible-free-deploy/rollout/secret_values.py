@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from infra.core import exits, variables
 from infra.core.errors import KitError
-from rollout.outputs import ROOT, Outputs
+from rollout.outputs import Outputs
+from rollout.stacks import ROOT
 
 _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=([^\n]*)", re.ASCII)
 

@@ -9,7 +9,7 @@ import sys
 from infra.core.settings import Settings
 from infra.core.stackfile import read_config
 from rollout import report
-from rollout.outputs import ROOT
+from rollout.stacks import ROOT
 
 
 def read(stack: str) -> Settings:

@@ -20,9 +20,10 @@ from rollout import access, change, deploy, hosts, release, report, secret_value
 from rollout.change import ChangeError
 from rollout.deploy import WAIT_S, UsageError
 from rollout.hosts import HostError
-from rollout.outputs import ROOT, Outputs
+from rollout.outputs import Outputs
 from rollout.release import Release, Target, Workshop
 from rollout.render import render
+from rollout.stacks import ROOT
 
 T = TypeVar("T")
 

@@ -23,8 +23,8 @@ from rollout.adopt.reading import read
 from rollout.adopt.stack import text
 from rollout.adopt.values import AdoptError
 from rollout.finding import Finding
-from rollout.outputs import ROOT
 from rollout.release.errors import disk_errors_reported
+from rollout.stacks import ROOT
 
 _STACK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
 _WIDTH = 110

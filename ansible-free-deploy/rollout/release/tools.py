@@ -15,9 +15,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from rollout.outputs import ROOT
 from rollout.release.errors import ReleaseError
 from rollout.release.indexes import UV_VARIABLES, has_user, keyring, pip_indexes
+from rollout.stacks import ROOT
 
 
 def uv(

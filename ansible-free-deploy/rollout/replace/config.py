@@ -10,7 +10,7 @@ from infra.core.serials import Serials
 from infra.core.settings import Settings
 from infra.core.stackfile import StackFileError, stack_path, with_key
 from rollout import settings as source
-from rollout.outputs import PROJECT, ROOT
+from rollout.stacks import PROJECT, ROOT
 
 KEY = f"{PROJECT}:serials"
 
