@@ -27,8 +27,6 @@ from rollout.release.picked import backend_files, frontend_files
 from rollout.release.tools import uv
 from rollout.release.wheels import wheels
 
-KIT_NEEDS = ("gunicorn", "django-cors-headers")
-
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -381,7 +381,7 @@ def test_a_cloud_needs_the_cli_and_says_where_to_get_it(
     assert fab("up", "--stack", name, "--engine", "terraform").returncode == 2
 
 
-def test_all_mistakes_of_a_config_reach_the_person(tmp_path: Path) -> None:
+def test_all_mistakes_of_a_config_reach_the_person() -> None:
     """One line each, with file and key; status 2."""
     path = ROOT / "stacks" / f"Pulumi.test-{os.getpid()}-x.yaml"
     path.write_text("config:\n  origin-kit:cloud: aws\n  origin-kit:max_age_s: soon\n")

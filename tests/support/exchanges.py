@@ -181,9 +181,7 @@ class Maker:
         request = Request(self.page, f"{start}/case/{number}/0", method, headers, credentials, mode)
         exchanges = tuple(
             Exchange(
-                self._answer(
-                    request, f"{self._target()}/case/{number}/{hop + 1}" if hop < hops else None
-                ),
+                self._answer(f"{self._target()}/case/{number}/{hop + 1}" if hop < hops else None),
                 self._preflight(request),
             )
             for hop in range(hops + 1)
@@ -350,7 +348,7 @@ class Maker:
             self.random.choice([[], ["600"], ["0"], ["-1"], ["ten"], ["1", "2"]]),
         )
 
-    def _answer(self, request: Request, location: str | None) -> Response:
+    def _answer(self, location: str | None) -> Response:
         status = self._often(200, STATUSES) if location is None else self.random.choice(REDIRECTS)
         lines = self._allow_origin() + self._allow_credentials() + self._expose()
         lines += (
