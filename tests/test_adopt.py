@@ -263,6 +263,7 @@ CONFLICTS = {
     ),
     "from secret_settings import *": "`from secret_settings import *` is not in the project",
     "django_heroku.settings(locals())": "may set anything",
+    "assert os.environ.get('A')": "don't load without these environment variables: A",
 }
 
 

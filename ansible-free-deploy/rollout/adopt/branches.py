@@ -10,7 +10,7 @@ from typing import Any
 from rollout.adopt import environment
 from rollout.adopt.expressions import Expressions
 from rollout.adopt.lookups import Condition
-from rollout.adopt.operations import merge, negated
+from rollout.adopt.operations import merge
 from rollout.adopt.syntax import condition_text, source_text
 from rollout.adopt.values import (
     Computed,
@@ -77,8 +77,8 @@ class Branches(Expressions):
         return False
 
     def _assert(self, node: ast.Assert, scope: Scope) -> bool:
-        failure = ast.UnaryOp(ast.Not(), node.test)
-        self._require_variables(failure, negated(self.value(node.test, scope)), scope)
+        failure = ast.copy_location(ast.UnaryOp(ast.Not(), node.test), node)
+        self._require_variables(failure, self.value(failure, scope), scope)
         return False
 
     def _require_variables(self, test: ast.expr, condition: Any, scope: Scope) -> None:

@@ -135,21 +135,6 @@ def _as_list(value: Any) -> list[Any]:
     return [unknown(value)]
 
 
-def negated(value: Any) -> Any:
-    """`not value`."""
-    if known(value):
-        return not value
-    plain = opposite_or_nothing(truth(value))
-    return replace(unknown(value), unset=plain)
-
-
-def opposite_or_nothing(holds: bool | None) -> Any:
-    """`not holds`, or NOTHING where it is not known."""
-    if holds is None:
-        return NOTHING
-    return not holds
-
-
 def all_of(*parts: Any) -> bool:
     """Whether every part is true, as a chained comparison has it."""
     return all(parts)
