@@ -87,9 +87,9 @@ def choose(
     known_names = [*siblings, *by_wsgi, *by_manage]
     if asked:
         if reader.find(asked) is None:
+            listed = _listed(candidates(reader, files))
             raise AdoptError(
-                f"--settings {asked}: there is no such module in"
-                f" {reader.root}{_listed(reader, files)}"
+                f"--settings {asked}: there is no such module in {reader.root}{listed}"
             )
         return Chosen(asked, "named by --settings", _others(reader, asked, known_names))
     for name, why in _proposals(reader, by_wsgi, by_manage, siblings):
@@ -159,13 +159,12 @@ def _only_candidate(reader: Reader, files: Sequence[Path], named_by_scripts: str
             return Chosen(names[0], why, tuple(others))
     raise AdoptError(
         f"{reader.root}: no settings found (wsgi.py and manage.py name"
-        f" {named_by_scripts}){_listed(reader, files)}; set {VARIABLE} in wsgi.py, or name it with"
+        f" {named_by_scripts}){_listed(there)}; set {VARIABLE} in wsgi.py, or name it with"
         " --settings MODULE"
     )
 
 
-def _listed(reader: Reader, files: Sequence[Path]) -> str:
-    there = candidates(reader, files)
+def _listed(there: Sequence[str]) -> str:
     if not there:
         return ""
     return f"; candidates: {', '.join(there[:_MOST_CANDIDATES])}"
