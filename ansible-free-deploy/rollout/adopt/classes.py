@@ -264,10 +264,7 @@ def _field(
 ) -> Field:
     keywords, default = _declaration(reader, node.value, scope)
     name = _alias(keywords) or f"{prefix}{key}"
-    plain = default
-    if default is not NOTHING:
-        plain = known_default(default)
-    lookup = Lookup(name.upper(), plain, _ANNOTATED.get(kind.lower(), ""))
+    lookup = Lookup(name.upper(), known_default(default), _ANNOTATED.get(kind.lower(), ""))
     return Field(lookup, default, node, scope)
 
 

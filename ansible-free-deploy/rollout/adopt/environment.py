@@ -228,13 +228,13 @@ def _default(arguments: list[Any], keywords: Mapping[str, Any]) -> Any:
     value = keywords.get("default", keywords.get("failobj", first))
     if _last_name(value) in _NO_DEFAULT:
         return NOTHING
-    if value is NOTHING:
-        return NOTHING
     return known_default(value)
 
 
 def known_default(value: Any) -> Any:
-    """A default as lookups have it: never NOTHING, which means that there is none."""
+    """A default as lookups have it: NOTHING only where there is none."""
+    if value is NOTHING:
+        return NOTHING
     plain = unset(value)
     return External("a default") if plain is NOTHING else plain
 
@@ -255,7 +255,5 @@ def schemes(keywords: Mapping[str, Any]) -> dict[str, Lookup]:
         cast, default = value, NOTHING
         if isinstance(value, list) and len(value) == 2:
             cast, default = value
-        if default is not NOTHING:
-            default = known_default(default)
-        declared[name] = Lookup(name, default, _last_name(cast))
+        declared[name] = Lookup(name, known_default(default), _last_name(cast))
     return declared
