@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from infra.core.keys import KEYS
-from rollout import python
 from rollout.adopt.environment import Read
 from rollout.adopt.project import Project
 from rollout.adopt.values import Computed, known, shown
@@ -153,10 +152,9 @@ def overview(project: Project, frontend: str | None, image: str = "") -> list[tu
         ("settings", f"{project.settings}, {project.why}" + _other_settings(project)),
         ("wsgi", project.wsgi),
     ]
-    wanted = python.requires(project.manage)
-    if wanted:
+    if project.requires_python:
         because = f", so image: {image}" if image else ""
-        rows.append(("python", wanted + because))
+        rows.append(("python", project.requires_python + because))
     return [
         *rows,
         ("requirements", _requirements(project)),

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from packaging.specifiers import SpecifierSet
 
 from infra.core import debian
-from rollout import python
 from rollout.adopt import packages
 from rollout.adopt.extras import OnlyInExtra
 from rollout.adopt.packages import Package
@@ -35,7 +34,7 @@ def findings(project: Project) -> Iterator[Finding]:
     yield from _pins(list(project.packages))
     for source in packages.without_wheel(list(project.packages)):
         yield _source_alone(source)
-    wanted = python.requires(project.manage)
+    wanted = project.requires_python
     if wanted and debian.fitting(wanted) is None:
         releases = [f"{release.version} ({release})" for release in debian.RELEASES.values()]
         there = ", ".join(releases)
@@ -125,7 +124,7 @@ def unreadable(project: Project) -> Iterator[Finding]:
     """Files that are not valid Python here; they may be written for a newer one, which the hosts
     may have."""
     files = project.unreadable
-    cure = _cure_of_unreadable(python.requires(project.manage))
+    cure = _cure_of_unreadable(project.requires_python)
     for file in files[:_MOST_FILES]:
         text = f"this file is {file.value}, so it is not in this report"
         yield Finding(text, file.where, cure)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from infra.core import rules
+from rollout import python
 from rollout.adopt.environment import Read
 from rollout.adopt.expressions import Switch
 from rollout.adopt.extras import OnlyInExtra
@@ -79,6 +81,11 @@ class Project:
     writes: tuple[Setting, ...]  # places of the code that write next to it
     sockets: tuple[Setting, ...]
     shipped: frozenset[Path]
+
+    @cached_property
+    def requires_python(self) -> str | None:
+        """The Python that it asks for, as one specifier; None where it asks for none."""
+        return python.requires(self.manage)
 
     @property
     def unreadable(self) -> tuple[Setting, ...]:
