@@ -93,7 +93,8 @@ def _own_layers(project: Project, layers: Sequence[Any]) -> list[str]:
     return own
 
 
-def _databases(project: Project) -> dict[str, Any]:
+def databases(project: Project) -> dict[str, Any]:
+    """The entries of DATABASES by their alias; what is no dict counts as the default one."""
     value = project.get("DATABASES").value
     return value if isinstance(value, dict) else {"default": value}
 
@@ -117,7 +118,7 @@ def _database(project: Project, database: Any) -> str:
 def moving(project: Project) -> list[str]:
     """Names of the SQLite files that the kit's module moves from the code's folder to the data."""
     names = []
-    for database in _databases(project).values():
+    for database in databases(project).values():
         if _engine(database) not in SQLITE or not known(database.get("NAME")):
             continue
         path = str(database.get("NAME") or "")
@@ -178,7 +179,7 @@ def _requirements(project: Project) -> str:
 
 def _all_databases(project: Project) -> str:
     texts = []
-    for alias, database in _databases(project).items():
+    for alias, database in databases(project).items():
         texts.append(f"{alias}: {_database(project, database)}")
     return "; ".join(texts)
 
@@ -284,7 +285,7 @@ def _files(project: Project, then: str) -> tuple[str, str] | None:
     files = moving(project)
     if files:
         return ", ".join(files), then
-    for database in _databases(project).values():
+    for database in databases(project).values():
         engine = _engine(database)
         may_move = engine in SQLITE and not known(database.get("NAME"))
         if engine is None or may_move:

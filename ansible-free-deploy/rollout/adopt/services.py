@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rollout.adopt.findings import SQLITE
+from rollout.adopt.findings import SQLITE, databases
 from rollout.adopt.project import Project
 from rollout.adopt.syntax import parse
 from rollout.adopt.values import AdoptError, Setting, known, unset
@@ -249,12 +249,9 @@ def _sign_of_asgi(project: Project) -> Setting | None:
 
 
 def _databases(project: Project, texts: list[Setting]) -> Iterator[Service]:
-    setting = project.get("DATABASES")
-    databases = setting.value
-    if not isinstance(databases, dict):
-        databases = {"default": databases}
+    where = project.get("DATABASES").where
     reported: set[str] = set()
-    for alias, database in databases.items():
+    for alias, database in databases(project).items():
         optional = _is_sqlite(unset(database))
         for name, text in _servers(f"DATABASES[{alias!r}]", database, texts, project):
             if name in reported:
@@ -265,7 +262,7 @@ def _databases(project: Project, texts: list[Setting]) -> Iterator[Service]:
                 text += ", but SQLite where none of its variables is set, which the hosts have"
                 cure = f"nothing for SQLite; otherwise {cure}"
             effect = "the kit installs none on the hosts"
-            yield Service(name, text, effect, cure, setting.where, optional)
+            yield Service(name, text, effect, cure, where, optional)
 
 
 def _servers(
