@@ -96,7 +96,7 @@ def adopt(
     carried = carry(project)
     values = _values(project, page, carried)
     folder = ROOT / page if page else None
-    adopted = Adopted(project, values, tuple(findings(project, carried, page, folder)), config)
+    adopted = Adopted(project, values, tuple(findings(project, carried, folder)), config)
     str(adopted)  # an error in the report leaves no file behind
     config.write_text(text(values, carried.offered, project.reads, name))
     return adopted

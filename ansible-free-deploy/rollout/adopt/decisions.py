@@ -25,10 +25,8 @@ _MOST_OF_A_KIND = 5
 _GONE_LAYER = "corsheaders.middleware.CorsPostCsrfMiddleware"
 
 
-def findings(
-    project: Project, carried: Carried, frontend: str | None, folder: Path | None = None
-) -> list[Finding]:
-    """What has to be decided; what stops a deploy comes first. `folder` is where the page is."""
+def findings(project: Project, carried: Carried, frontend: Path | None) -> list[Finding]:
+    """What has to be decided; what stops a deploy comes first. `frontend` is where the page is."""
     return [
         *_modules(project),
         *_frontend(frontend),
@@ -45,7 +43,7 @@ def findings(
         *_data(project),
         *_writes(project),
         *_static_root(project),
-        *_page(folder),
+        *_page(frontend),
         *map(_unread, project.notes),
     ]
 
@@ -99,7 +97,7 @@ def _classes(project: Project) -> Iterator[Finding]:
     yield Finding(text, project.classes[0].where, cure)
 
 
-def _frontend(frontend: str | None) -> Iterator[Finding]:
+def _frontend(frontend: Path | None) -> Iterator[Finding]:
     if frontend is None:
         text = "no built frontend was found next to it (dist, build or out with an index.html)"
         cure = "fill in frontend_path in the file, or run this again with --frontend FOLDER"
@@ -314,11 +312,11 @@ def _static_root(project: Project) -> Iterator[Finding]:
         yield Finding(text, root.where, cure)
 
 
-def _page(folder: Path | None) -> Iterator[Finding]:
+def _page(frontend: Path | None) -> Iterator[Finding]:
     """Addresses of the backend that the page asks its own host for."""
-    if folder is None:
+    if frontend is None:
         return
-    for call in page.relative_calls(folder)[:_MOST_OF_A_KIND]:
+    for call in page.relative_calls(frontend)[:_MOST_OF_A_KIND]:
         text = (
             f"the page asks {call.value} of its own host, which has no such thing; the backend is"
             " another host"
