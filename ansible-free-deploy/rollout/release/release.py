@@ -191,15 +191,7 @@ def build_backend(
     for line in left_out.lines(picked.left_out):
         on_step(line)
     fetched = wheels(requirements(source, needs), target, on_step, on_progress, may_build, workshop)
-    return Release(
-        _id("backend", entries, fetched),
-        "backend",
-        source.label,
-        source.commit,
-        tuple(entries),
-        fetched,
-        source.changed,
-    )
+    return _release("backend", source, entries, fetched)
 
 
 @disk_errors_reported()
@@ -221,15 +213,7 @@ def build_frontend(
         )
     for line in left_out.lines(picked.left_out):
         on_step(line)
-    source = page(folder)
-    return Release(
-        _id("frontend", entries, None),
-        "frontend",
-        source.label,
-        source.commit,
-        tuple(entries),
-        changed=source.changed,
-    )
+    return _release("frontend", page(folder), entries)
 
 
 def _require_module(source: Source, entries: list[Entry], key: str, module: str) -> None:
@@ -249,7 +233,11 @@ def _require_module(source: Source, entries: list[Entry], key: str, module: str)
     )
 
 
-def _id(role: str, entries: list[Entry], fetched: Wheels | None) -> str:
+def _release(
+    role: str, source: Source, entries: list[Entry], fetched: Wheels | None = None
+) -> Release:
     lock = fetched.lock if fetched else None
     facts = [FORMAT, role, tree_digest(entries), lock]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+    identity = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+    label, commit, changed = source.label, source.commit, source.changed
+    return Release(identity, role, label, commit, tuple(entries), fetched, changed)
