@@ -23,7 +23,7 @@ from rollout.release import Release, ReleaseError, Target
 from rollout.release.archive import forget_old
 from rollout.release.declared import Requirements
 from rollout.release.needs import requirements
-from rollout.release.picked import backend_files, frontend_files
+from rollout.release.picked import backend_files, pick_frontend
 from rollout.release.tools import uv
 from rollout.release.wheels import wheels
 
@@ -231,7 +231,7 @@ def test_links_of_a_built_folder_are_shipped_as_files(tmp_path: Path) -> None:
     (tmp_path / "v1/near.html").symlink_to("../index.html")
     (tmp_path / "index.html").symlink_to("newest/index.html")
     (tmp_path / "nowhere.js").symlink_to("missing.js")
-    entries = frontend_files(tmp_path)
+    entries = pick_frontend(tmp_path).entries
     found = {entry.path: entry.here.read_text() for entry in entries}
     below = {
         "index.html": "v1/index.html",
@@ -268,7 +268,7 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(
         (site / "a/way").symlink_to(tmp_path.resolve())
     (site / name).symlink_to(target)
     with pytest.raises(ReleaseError, match=said):
-        frontend_files(site)
+        pick_frontend(site)
 
 
 def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:

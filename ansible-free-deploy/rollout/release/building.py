@@ -91,8 +91,7 @@ class Building:
                 f"{self.wanted.file}: {problem.package} has no wheel, and building one fails:"
                 f" {problem.why}; the build machine can't have more Debian packages yet: pin a"
                 " version that has a wheel, or put one on your own"
-                f" index{ways_out.hint([name], self.wanted)}",
-                problem.detail,
+                f" index{ways_out.hint([name], self.wanted)}"
             ) from None
         return Path(shutil.copy(built, scratch / built.name))
 

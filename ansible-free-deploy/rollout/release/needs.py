@@ -13,11 +13,9 @@ from pathlib import Path
 from rollout.release import project_files
 from rollout.release.declared import Requirements, is_pylock
 from rollout.release.errors import ReleaseError
-from rollout.release.requirement_files import other_files, other_requirements, plain
+from rollout.release.requirement_files import other_files, plain
 from rollout.release.source import Source
 from rollout.stacks import ROOT
-
-__all__ = ["Requirements", "is_pylock", "other_files", "other_requirements", "requirements"]
 
 Reader = Callable[[Path, Source], Requirements | None]
 

@@ -112,11 +112,6 @@ def pick_frontend(folder: Path, ship_also: Collection[str] = ()) -> Picked:
     return Picked(picked, left)
 
 
-def frontend_files(folder: Path) -> list[Entry]:
-    """The page's files, as `pick_frontend` picks them."""
-    return pick_frontend(folder).entries
-
-
 def _followed(folder: Path, entry: Entry, through: tuple[Path, ...]) -> Iterator[Entry]:
     """The entry, or the files behind a link; `through` are the folders that links have led to on
     the way."""

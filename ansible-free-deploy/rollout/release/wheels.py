@@ -54,10 +54,6 @@ class Wheels:
                 break
         return wheels
 
-    def files(self, advance: Advance) -> list[Path]:
-        """As `digests`, the files alone."""
-        return list(self.digests(advance))
-
 
 def wheels(
     wanted: Requirements,

@@ -72,8 +72,8 @@ Make = Callable[[str, Say], AbstractContextManager[Machine]]
 class BuildFailed(ReleaseError):
     """`package` could not be built; `why` is the first reason that the build gave."""
 
-    def __init__(self, package: str, why: str, said: str = "") -> None:
-        super().__init__(f"{package} can't be built: {why}", said)
+    def __init__(self, package: str, why: str) -> None:
+        super().__init__(f"{package} can't be built: {why}")
         self.package = package
         self.why = why
 
