@@ -61,7 +61,7 @@ class Fetch:
     @cached_property
     def resolver(self) -> Resolver:
         """How the packages are chosen."""
-        return Resolver(self.building, self.may_build, self.say)
+        return Resolver(self.building, self.may_build)
 
     def all(self, advance: Advance, known: list[Choice] | None = None) -> Json:
         """Fill the folder, whole or not at all, in place of what may be there, and return its

@@ -32,7 +32,6 @@ from rollout.release.tools import uv
 
 _MOST_WITHOUT_WHEEL = 20  # that are looked for before they are reported
 
-Say = Callable[[str], None]
 Advance = Callable[[float, str], None]
 
 
@@ -43,7 +42,6 @@ class Resolver:
 
     building: Building
     may_build: list[str]
-    say: Say
 
     @property
     def wanted(self) -> Requirements:
@@ -185,7 +183,7 @@ class Resolver:
             allow = ""
             if self.building.workshop is None:
                 allow = f" and allow `build_sdists: [{name}]`"
-            self.say(
+            self.building.say(
                 f"takes {name} {version}, since newer versions have no wheel; for the newest, ask"
                 f" for `{name}>={newest}` in {self.wanted.file}{allow}"
             )
