@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 from rollout.release.declared import Requirements, neighbour, read_text, uv_settings
 from rollout.release.errors import ReleaseError
+from rollout.release.lines import name_of
 from rollout.release.source import Source
 
 _URL = re.compile(r"[a-z+]+://", re.IGNORECASE)
@@ -57,7 +58,7 @@ def _refuse_bare_names(wanted: Requirements, pyproject: Path) -> None:
     names = set()
     for line in wanted.text.splitlines():
         if line[:1].isalnum() and "@" not in line and "--hash" not in line:
-            names.add(_name_in(line))
+            names.add(name_of(line))
     elsewhere = {canonicalize_name(name) for name in uv_settings(pyproject).get("sources", {})}
     bare = sorted(elsewhere & names)
     if bare:
@@ -66,10 +67,6 @@ def _refuse_bare_names(wanted: Requirements, pyproject: Path) -> None:
             f" {pyproject}, and has no hash here",
             cure="run `uv lock` there",
         )
-
-
-def _name_in(line: str) -> str:
-    return canonicalize_name(re.split(r"[\s=\[;<>~!@]", line, maxsplit=1)[0])
 
 
 # ------------------------------------------------------------------------------------- other files
@@ -106,7 +103,7 @@ def _names_one_of(path: Path, packages: Collection[str]) -> bool:
     except ReleaseError:
         return True
     for line in lines:
-        if _name_in(line) in packages:
+        if name_of(line) in packages:
             return True
         if re.match(r"psycopg\[[^]]*\bc\b", line) and "psycopg-c" in packages:
             return True
