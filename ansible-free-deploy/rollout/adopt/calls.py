@@ -179,13 +179,14 @@ class Calls(Lookups):
         Its value is computed at run time, whatever it is; that of a lambda is its expression's.
         """
         self._calls += 1
+        given = [*arguments, *keywords.values()]
         is_lambda = isinstance(function.node, ast.Lambda)
         if not is_lambda and not self._has_lookups(function):
-            return unknown(*arguments, *keywords.values())
+            return unknown(*given)
         limit = self._exceeded_limit()
         if limit:
             self.note_limit(limit, call, scope)
-            return unknown(*arguments, *keywords.values())
+            return unknown(*given)
         inner = self._bound(function, arguments, keywords)
         outer_site = self._call_site
         self._call_site = outer_site or self.where(scope.file, call)
@@ -198,7 +199,6 @@ class Calls(Lookups):
         finally:
             self._depth -= 1
             self._call_site = outer_site
-        given = [*arguments, *keywords.values()]
         return _return_value(given, inner.returned or [], stopped)
 
     def _exceeded_limit(self) -> str:
