@@ -16,9 +16,8 @@ from pathlib import Path
 
 from infra.core.contract import Host
 
-FILE = (  # a file in place of ~/.ssh/config and /etc/ssh/ssh_config, or `none`
-    "ORIGIN_KIT_SSH_CONFIG"
-)
+# Names a file in place of ~/.ssh/config and /etc/ssh/ssh_config, or `none`.
+FILE = "ORIGIN_KIT_SSH_CONFIG"
 _LIMIT_S = 10
 _DEFAULT_PORT = 22
 

@@ -29,8 +29,6 @@ _KEYS = {
     "access-control-allow-credentials": "allow_credentials",
 }
 _LISTS = ("allow_headers", "expose_headers", "allow_methods")
-
-
 _LOST = "nginx hides it and writes the contract's"
 
 

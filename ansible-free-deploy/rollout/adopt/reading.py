@@ -65,9 +65,7 @@ class _SettingsRead:
     debug_off: tuple[str, str] | None
 
 
-def read(
-    path: Path, settings: str | None = None, wsgi: str | None = None
-) -> Project:  # a long list
+def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Project:
     """The project whose manage.py is in `path`; `settings` and `wsgi` name its modules.
 
     Raises AdoptError where there is no project, or the modules can't be made out.

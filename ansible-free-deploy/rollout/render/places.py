@@ -6,9 +6,8 @@ CURRENT = "/etc/origin-kit/current"
 NGINX_MAIN = "/etc/nginx/origin-kit-main.conf"
 MANAGE = "/usr/local/sbin/origin-kit-manage"
 SETTINGS_MODULE = "origin_kit_settings"
-CONFIGURATION = (  # names the class of settings in a project with django-configurations
-    "DJANGO_CONFIGURATION"
-)
+# Names the class of settings in a project with django-configurations.
+CONFIGURATION = "DJANGO_CONFIGURATION"
 STATUS_SOCKET = "/run/origin-kit-nginx.sock"
 
 
