@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 
 
 def archive_of(*members: tuple[str, bytes | str | None]) -> bytes:
-    """An archive: bytes are a file, text is the target of a link, None is a device."""
+    """An archive: bytes are a file, text is the target of a link, None is a device.
+
+    The same members are the same to the byte, whatever time it is.
+    """
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+    with tarfile.open(fileobj=out, mode="w") as tar:
         for name, content in members:
             member = tarfile.TarInfo(name)
             if isinstance(content, bytes):
@@ -19,4 +23,4 @@ def archive_of(*members: tuple[str, bytes | str | None]) -> bytes:
             member.type = tarfile.SYMTYPE if isinstance(content, str) else tarfile.CHRTYPE
             member.linkname = content or ""
             tar.addfile(member)
-    return out.getvalue()
+    return gzip.compress(out.getvalue(), mtime=0)
