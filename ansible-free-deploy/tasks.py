@@ -161,8 +161,8 @@ def up(
     found = outputs.load(wanted.stack)
     contract = found.contract
     ready.wait(contract)
-    shipped = ship.everywhere(wanted, found, moved)
-    outcomes = deploy.everywhere(found, protocol.DEPLOY)
+    shipped = ship.ship_to_all_hosts(wanted, found, moved)
+    outcomes = deploy.run_on_all_hosts(found, protocol.DEPLOY)
     report.line("\n" + deploy.summary(contract, outcomes))
     report.line(check.where_to_look(contract, check.from_here(contract)))
     if unsaved := check.unsaved(wanted):
@@ -263,14 +263,14 @@ def ship(
     moved = shipping.moving(rename_from, remove_application or [])
     found = read(stack, outputs, change=True)
     wanted = settings.read(stacks.chosen_stack(found.contract.environment))
-    shipped = shipping.everywhere(wanted, found, moved)
+    shipped = shipping.ship_to_all_hosts(wanted, found, moved)
     report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
     show_notes(services.notes(wanted))
     # What runs under the old name has stopped: the configuration under the new one belongs to
     # the move.
     if moved:
         report.line(
-            deployment.summary(found.contract, deployment.everywhere(found, protocol.DEPLOY))
+            deployment.summary(found.contract, deployment.run_on_all_hosts(found, protocol.DEPLOY))
         )
 
 
@@ -305,7 +305,7 @@ def deploy(
     limit = deployment.seconds(wait)
     found = read(stack, outputs, json, change=True, apply=True)
     with report.silenced(json):
-        outcomes = deployment.everywhere(
+        outcomes = deployment.run_on_all_hosts(
             found, protocol.DEPLOY, batch=batch, restart=restart, wait_s=limit
         )
     if json:
@@ -405,7 +405,7 @@ def plan(
         name = stacks.chosen_stack(stack)
         made = infrastructure.plan(settings.read(name), engine)
         report.line(infrastructure.plan_text(made, name), sys.stderr if json else None)
-    outcomes = deployment.everywhere(found, protocol.PLAN) if found else []
+    outcomes = deployment.run_on_all_hosts(found, protocol.PLAN) if found else []
     report.line(
         deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes))
     )
@@ -424,7 +424,7 @@ def status(
     from rollout import deploy as deployment
 
     found = read(stack, outputs, json, strict=False)
-    outcomes = deployment.everywhere(found, protocol.STATUS)
+    outcomes = deployment.run_on_all_hosts(found, protocol.STATUS)
     report.line(deployment.as_json(outcomes) if json else deployment.status_table(outcomes))
     if found.problem:
         raise Exit(code=exits.USAGE)
@@ -443,7 +443,9 @@ def history(
     from on_host import protocol
     from rollout import deploy as deployment
 
-    outcomes = deployment.everywhere(read(stack, outputs, json, strict=False), protocol.HISTORY)
+    outcomes = deployment.run_on_all_hosts(
+        read(stack, outputs, json, strict=False), protocol.HISTORY
+    )
     report.line(
         deployment.as_json(outcomes)
         if json
@@ -467,7 +469,7 @@ def logs(
     from rollout import deploy as deployment
 
     only = deployment.role_of(role)
-    for outcome in deployment.everywhere(
+    for outcome in deployment.run_on_all_hosts(
         read(stack, outputs, strict=False), protocol.LOGS, only=only, count=lines
     ):
         report.line(f"{outcome.host.name}\n{outcome.result['text'].rstrip()}")

@@ -87,4 +87,4 @@ def test_an_application_is_not_moved_to_itself(fate: str) -> None:
     name = contract.application.name
     config = Settings.read(GOOD, "aws-dev")
     with pytest.raises(UsageError, match=f"{name} is the application's name now"):
-        ship.everywhere(config, Outputs(contract), {name: fate})
+        ship.ship_to_all_hosts(config, Outputs(contract), {name: fate})

@@ -176,7 +176,7 @@ def _look_alike(cors: Cors) -> str:
     raise AssertionError("an origin has more look-alikes than a list has room for")
 
 
-def everywhere(
+def run_on_all_hosts(
     outputs: Outputs,
     verb: Verb[Any, A],
     *,
@@ -260,7 +260,7 @@ def rollback(
 
     Raises RollbackError where there is no such deploy, ChangeError where a host failed.
     """
-    looks = everywhere(outputs, protocol.HISTORY)
+    looks = run_on_all_hosts(outputs, protocol.HISTORY)
     wanted = {look.host.name: to for look in looks} if to else before(looks)
     missing = [
         look.host.name for look in looks if wanted[look.host.name] not in look.result["kept"]
@@ -273,7 +273,9 @@ def rollback(
     stays = {look.host.name: look.result["current"] for look in looks}
     goals = {name: stays[name] if name in missing else goal for name, goal in wanted.items()}
     again = {name: f"`fab rollback --to {goal}`" for name, goal in goals.items()}
-    return everywhere(outputs, protocol.ROLLBACK, batch=batch, again=again, to=goals, wait_s=wait_s)
+    return run_on_all_hosts(
+        outputs, protocol.ROLLBACK, batch=batch, again=again, to=goals, wait_s=wait_s
+    )
 
 
 def before(looks: Sequence[Outcome[HistoryAnswer]]) -> dict[str, str | None]:

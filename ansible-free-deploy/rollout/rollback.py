@@ -66,7 +66,7 @@ def rollback(
     Raises RollbackError where there is nothing to go back to, QuestionError or DeclinedError before
     migrations that the older code does not know, ChangeError where a host failed.
     """
-    looks = deploy.everywhere(outputs, protocol.RELEASES)
+    looks = deploy.run_on_all_hosts(outputs, protocol.RELEASES)
     looks = [look for look in looks if role in (None, look.role)]
     ways = to_release(looks, to) if to else to_before_the_last_ship(looks)
     if not ways:

@@ -108,7 +108,7 @@ def moving(rename_from: str | None, remove: Sequence[str]) -> dict[str, str]:
     return fates
 
 
-def everywhere(
+def ship_to_all_hosts(
     settings: Settings,
     outputs: Outputs,
     moved: Mapping[str, str] | None = None,

@@ -73,7 +73,7 @@ def test_a_foreign_site_that_nginx_refuses_stops_the_deploy(
     bad = "/etc/nginx/conf.d/other.conf"
     with on(stack, frontend, f"echo 'servre {{}}' > {bad}", f"rm {bad}"):
         with pytest.raises(change.ChangeError) as caught:
-            deploy.everywhere(changed(), protocol.DEPLOY, restart=True)
+            deploy.run_on_all_hosts(changed(), protocol.DEPLOY, restart=True)
         said = str(caught.value)
         assert "frontend-1" in said
         assert (
@@ -101,7 +101,7 @@ def test_a_failure_after_the_switch_rolls_all_hosts_back(
         stack, frontend, begin, f"rm {dropin}; systemctl daemon-reload; systemctl restart nginx"
     ):
         with pytest.raises(change.ChangeError) as caught:
-            deploy.everywhere(changed(), protocol.DEPLOY, restart=True)
+            deploy.run_on_all_hosts(changed(), protocol.DEPLOY, restart=True)
         assert "frontend-1" in str(caught.value)
         assert "`systemctl restart nginx.service` failed" in str(caught.value)
     assert admitted(stack) == {OLD}
@@ -115,7 +115,7 @@ def test_gunicorn_that_does_not_boot_is_rolled_back(
     """The project passes its checks, yet the name that gunicorn is to serve is none."""
     started = time.monotonic()
     with pytest.raises(change.ChangeError, match="no gunicorn worker came up") as caught:
-        deploy.everywhere(
+        deploy.run_on_all_hosts(
             changed(lambda c: c["application"].update(wsgi="shop.wsgi:nothing")), protocol.DEPLOY
         )
     assert "nothing" in str(caught.value)
@@ -135,14 +135,14 @@ def test_a_full_or_read_only_disk_changes_nothing(
     )
     with on(stack, backend, full, "umount /etc/origin-kit; rm -r /run/copy"):
         with pytest.raises(change.ChangeError, match=r"the disk is full .*make room"):
-            deploy.everywhere(changed(), protocol.DEPLOY)
+            deploy.run_on_all_hosts(changed(), protocol.DEPLOY)
         assert admitted(stack) == {OLD}
     read_only = (
         "mount --bind /etc/origin-kit /etc/origin-kit; mount -o remount,bind,ro /etc/origin-kit"
     )
     with on(stack, backend, read_only, "umount /etc/origin-kit"):
         with pytest.raises(change.ChangeError, match="is on a read-only file system"):
-            deploy.everywhere(changed(), protocol.DEPLOY)
+            deploy.run_on_all_hosts(changed(), protocol.DEPLOY)
         assert admitted(stack) == {OLD}
 
 
@@ -162,7 +162,7 @@ def test_no_inodes_is_not_called_a_full_disk(
         with pytest.raises(
             change.ChangeError, match=r"etc/origin-kit: \d+ MiB free, but no inodes"
         ):
-            deploy.everywhere(changed(), protocol.DEPLOY)
+            deploy.run_on_all_hosts(changed(), protocol.DEPLOY)
         assert admitted(stack) == {OLD}
     begin = "echo '<h1>edited' > /opt/shop/current/site/index.html; " + small.format("/opt/shop")
     with on(stack, frontend, begin, "umount /opt/shop; rm -r /run/copy"):
@@ -184,7 +184,7 @@ def test_a_missing_nginx_is_nobody_else_s_site(
             change.ChangeError, match=r"nginx is not installed on this host .*; nothing was changed"
         ),
     ):
-        deploy.everywhere(changed(), protocol.DEPLOY, restart=True)
+        deploy.run_on_all_hosts(changed(), protocol.DEPLOY, restart=True)
     assert admitted(stack) == {OLD}
 
 
@@ -216,7 +216,7 @@ def test_an_unreachable_host_stops_the_change_of_all(
     with pytest.raises(
         change.ChangeError, match=r"frontend-1 \(.*\): port 9 refused the connection"
     ) as caught:
-        deploy.everywhere(changed(gone), protocol.DEPLOY)
+        deploy.run_on_all_hosts(changed(gone), protocol.DEPLOY)
     assert "backend-1: unchanged or rolled back" in str(caught.value)
     assert admitted(stack) == {OLD}
 
@@ -226,7 +226,7 @@ def test_the_boot_after_a_power_cut_rolls_back(
 ) -> None:
     """Nobody deploys in between: the machine starts again, and serves the old."""
     with pytest.raises(change.ChangeError):
-        deploy.everywhere(changed(), protocol.DEPLOY, die_at="restart-nginx")
+        deploy.run_on_all_hosts(changed(), protocol.DEPLOY, die_at="restart-nginx")
     backend = stack.contract.backend.hosts[0]
     assert "/etc/origin-kit/journal.json" in stack.kit.ssh(
         backend, "ls /etc/origin-kit/journal.json"
@@ -360,14 +360,14 @@ def test_a_connection_cut_at_any_byte_leaves_old_or_new(
     print(f"ORIGIN_KIT_SEED={SEED}")
     chance, host = random.Random(SEED), stack.contract.backend.hosts[0]
     whole = Cut(host, 1 << 30)
-    deploy.everywhere(changed(through(whole)), protocol.DEPLOY)
+    deploy.run_on_all_hosts(changed(through(whole)), protocol.DEPLOY)
     assert admitted(stack) == {NEW}
     failures = 0
     for _ in range(count):
         stack.fab("deploy")
         relay = Cut(host, chance.randrange(whole.passed))
         try:
-            deploy.everywhere(changed(through(relay)), protocol.DEPLOY)
+            deploy.run_on_all_hosts(changed(through(relay)), protocol.DEPLOY)
         except change.ChangeError:
             failures += 1
             ended(stack)
@@ -375,7 +375,7 @@ def test_a_connection_cut_at_any_byte_leaves_old_or_new(
         else:  # the result had come through: no run has as many bytes as another
             assert admitted(stack) == {NEW}
         assert unfinished(stack) is False
-        deploy.everywhere(changed(), protocol.DEPLOY)
+        deploy.run_on_all_hosts(changed(), protocol.DEPLOY)
         assert admitted(stack) == {NEW}
     assert failures > count / 2
 

@@ -105,7 +105,7 @@ def test_deploys_lose_no_request(stack: Stack, monkeypatch: pytest.MonkeyPatch, 
         file.write_text(
             json.dumps({**contract, "cors": {**contract["cors"], "allowed_origins": origins}})
         )
-        deploy.everywhere(outputs.load(stack.name, str(file)), protocol.DEPLOY, restart=True)
+        deploy.run_on_all_hosts(outputs.load(stack.name, str(file)), protocol.DEPLOY, restart=True)
 
     def reload(_: int) -> None:
         for _role, host in stack.contract.hosts:

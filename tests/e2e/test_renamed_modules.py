@@ -121,7 +121,7 @@ def test_a_kill_at_any_step_is_settled_by_the_next_run(
     with a_copy_of_the_example() as copy:
         own.write(**renamed(copy))
         with pytest.raises(change.ChangeError, match="the work on the host was killed"):
-            ship.everywhere(settings.read(own.name), outputs.load(own.name), die_at=step)
+            ship.ship_to_all_hosts(settings.read(own.name), outputs.load(own.name), die_at=step)
         own.fab("ship")
         assert "garden.serve:application" in served(own)
         assert "unchanged" in own.fab("deploy").stdout

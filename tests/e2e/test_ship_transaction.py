@@ -65,7 +65,7 @@ class Application:
         return str(self.number)
 
     def ship(self, **more: Any) -> list[bool]:
-        return ship.everywhere(
+        return ship.ship_to_all_hosts(
             settings.read(self.stack.name), outputs.load(self.stack.name), **more
         )
 
@@ -215,7 +215,7 @@ def test_the_first_interrupt_ends_a_ship_in_every_phase(
 OPERATOR = """
 import sys
 from rollout import outputs, settings, ship
-ship.everywhere(settings.read(sys.argv[1]), outputs.load(sys.argv[1]), silence_s=10.0)
+ship.ship_to_all_hosts(settings.read(sys.argv[1]), outputs.load(sys.argv[1]), silence_s=10.0)
 """
 
 

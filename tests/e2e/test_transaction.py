@@ -93,10 +93,10 @@ def test_a_kill_at_a_step_leaves_old_or_new_whole(
     with pytest.raises(
         change.ChangeError, match="the work on the host was killed; run the same command again"
     ):
-        deploy.everywhere(found, protocol.DEPLOY, die_at=step)
-    first = deploy.everywhere(found, protocol.DEPLOY)
+        deploy.run_on_all_hosts(found, protocol.DEPLOY, die_at=step)
+    first = deploy.run_on_all_hosts(found, protocol.DEPLOY)
     assert admitted(stack) == {NEW}
-    assert [one.result["changed"] for one in deploy.everywhere(found, protocol.DEPLOY)] == [
+    assert [one.result["changed"] for one in deploy.run_on_all_hosts(found, protocol.DEPLOY)] == [
         False,
         False,
     ]
@@ -112,7 +112,7 @@ def test_after_a_kill_the_old_configuration_comes_back(
 ) -> None:
     """Whoever comes next may want the old one: it is undone to it, and serves it."""
     with pytest.raises(change.ChangeError):
-        deploy.everywhere(found, protocol.DEPLOY, die_at=step)
+        deploy.run_on_all_hosts(found, protocol.DEPLOY, die_at=step)
     stack.fab("deploy")
     assert admitted(stack) == {OLD}
     assert "as the contract says" in stack.fab("status").stdout
@@ -132,7 +132,7 @@ def test_a_pulled_plug_at_a_step_boots_into_one_of_the_two(
     says so; after a deploy the new."""
     old = json.loads(stack.fab("status", "--json").stdout)["backend-1"]["generation"]
     with pytest.raises(change.ChangeError):
-        deploy.everywhere(found, protocol.DEPLOY, die_at=step)
+        deploy.run_on_all_hosts(found, protocol.DEPLOY, die_at=step)
     for record in stack.kit.home.glob("machines/*backend-1*/machine.json"):
         os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
     engine = [sys.executable, "-m", "infra.local.engine", "up", "--stack", stack.name]
@@ -140,7 +140,7 @@ def test_a_pulled_plug_at_a_step_boots_into_one_of_the_two(
     assert admitted(stack) == {OLD}
     status = json.loads(stack.fab("status", "--json").stdout)["backend-1"]
     assert (status["generation"], status["unfinished"]) == (old, False)
-    deploy.everywhere(found, protocol.DEPLOY)
+    deploy.run_on_all_hosts(found, protocol.DEPLOY)
     assert admitted(stack) == {NEW}
 
 
@@ -149,14 +149,16 @@ def test_a_rollback_goes_to_the_generation_before_and_back(
 ) -> None:
     """No argument needed; history says what was, and by whom."""
     before = {
-        one.host.name: one.result["generation"] for one in deploy.everywhere(found, protocol.STATUS)
+        one.host.name: one.result["generation"]
+        for one in deploy.run_on_all_hosts(found, protocol.STATUS)
     }
-    deploy.everywhere(found, protocol.DEPLOY)
+    deploy.run_on_all_hosts(found, protocol.DEPLOY)
     said = stack.fab("rollback").stdout
     assert "the next `fab deploy` brings its configuration back" in said
     assert admitted(stack) == {OLD}
     assert {
-        one.host.name: one.result["generation"] for one in deploy.everywhere(found, protocol.STATUS)
+        one.host.name: one.result["generation"]
+        for one in deploy.run_on_all_hosts(found, protocol.STATUS)
     } == before
     history = json.loads(stack.fab("history", "--json").stdout)["backend-1"]
     assert history["current"] == before["backend-1"]

@@ -353,13 +353,13 @@ class _Work:
             report.step(self.name, f"{_counts(said['told'])}: all as they were copied")
 
     def ship(self) -> None:
-        ship.everywhere(
+        ship.ship_to_all_hosts(
             self.settings, self._with_new(self._found()), only=self.name, replacement=self._id
         )
 
     def deploy(self) -> None:
         found = self._with_new(self._found())
-        deploy.everywhere(found, protocol.DEPLOY, only=self.name, replacement=self._id)
+        deploy.run_on_all_hosts(found, protocol.DEPLOY, only=self.name, replacement=self._id)
         check.from_here(found.contract, self.name)
 
     def switch(self) -> None:
@@ -369,7 +369,7 @@ class _Work:
     def verify(self) -> None:
         found = self._found()
         ready.wait(found.contract)
-        deploy.everywhere(found, protocol.DEPLOY, only=self.name, replacement=self._id)
+        deploy.run_on_all_hosts(found, protocol.DEPLOY, only=self.name, replacement=self._id)
         check.from_here(found.contract, self.name)
         if self.role == "backend":
             self._remote(found.contract).act(protocol.SETTLE)
@@ -432,7 +432,7 @@ class _Work:
         has."""
         report.step(self.name, "takes writes again")
         host = _host(found.contract, self.name)
-        deploy.everywhere(found, protocol.DEPLOY, only=self.name, replacement=self._id)
+        deploy.run_on_all_hosts(found, protocol.DEPLOY, only=self.name, replacement=self._id)
         self._remote(found.contract).act(
             protocol.REOPEN, orders={"generation": remote.closed_id(found, host)}
         )

@@ -61,7 +61,7 @@ def take_no_writes(outputs: Outputs, host: Host, replacement: str) -> None:
     """Put the configuration there that answers 503 and starts no application. Raises
     ChangeError."""
     generation = closed(outputs.contract, host, secret_values.read(outputs))
-    deploy.everywhere(
+    deploy.run_on_all_hosts(
         outputs,
         protocol.DEPLOY,
         only=host.name,
