@@ -19,7 +19,7 @@ from on_host.protocol import Verb
 from rollout import access, change, hosts
 from rollout.change import ChangeError
 from rollout.coordinator import Coordinator
-from rollout.hosts import AGAIN, SAME_COMMAND, HostError, LostError
+from rollout.host_errors import AGAIN, SAME_COMMAND, HostError, LostError
 from tests.test_outputs import CONTRACT
 
 DEPLOY: Verb[Any, Any] = protocol.DEPLOY

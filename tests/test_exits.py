@@ -18,7 +18,7 @@ from invoke.exceptions import Exit
 import tasks
 from infra.core import errors, exits
 from infra.core.contract import Host
-from rollout import change, hosts, outputs
+from rollout import change, host_errors, outputs
 from rollout.deploy import Outcome, as_wanted, would_change
 from tests.support.kit import FAB, ROOT
 
@@ -319,10 +319,10 @@ def test_unreachable_only_if_no_host_says_otherwise() -> None:
     """One that was reached and failed is something wrong; one kept as it was for another's sake has
     no say."""
     away, wrong = (
-        hosts.ConnectError(host("a"), "timed out"),
-        hosts.HostError(host("b"), "the disk is full"),
+        host_errors.ConnectError(host("a"), "timed out"),
+        host_errors.HostError(host("b"), "the disk is full"),
     )
-    kept = hosts.HostError(host("c"), "", left_alone=True)
+    kept = host_errors.HostError(host("c"), "", left_alone=True)
     assert change.ChangeError([away, kept]).exit_status == exits.UNREACHABLE
     assert change.ChangeError([away, wrong]).exit_status == exits.WRONG
 

@@ -19,9 +19,10 @@ import paramiko
 import pytest
 
 from infra.core.contract import Host
-from rollout import hosts
+from rollout import host_errors, hosts
 from rollout import program as programs
-from rollout.hosts import HostError, Identity, LostError, session
+from rollout.host_errors import HostError, LostError
+from rollout.hosts import Identity, session
 from tests.support.kit import ROOT
 from tests.support.programs import bootstrap, doing
 
@@ -267,11 +268,11 @@ def test_a_script_that_fails_is_reported_with_the_host_s_name(
 def test_what_is_no_ssh_server_leaves_no_traceback_of_a_library(tmp_path: Path) -> None:
     """In a process of its own, where nothing handles what libraries log."""
     text = (
-        "import sys; from pathlib import Path; from infra.core.contract import Host; from rollout"
-        " import hosts\nhost = Host('b', '127.0.0.1', int(sys.argv[1]), 'deploy',"
-        " (sys.argv[3],))\ntry:\n    hosts.session(host,"
-        " hosts.Identity(Path(sys.argv[2]))).__enter__()\nexcept hosts.ConnectError as problem:\n  "
-        "  print(problem)\n"
+        "import sys\nfrom pathlib import Path\nfrom infra.core.contract import Host\n"
+        "from rollout import host_errors, hosts\n"
+        "host = Host('b', '127.0.0.1', int(sys.argv[1]), 'deploy', (sys.argv[3],))\n"
+        "try:\n    hosts.session(host, hosts.Identity(Path(sys.argv[2]))).__enter__()\n"
+        "except host_errors.ConnectError as problem:\n    print(problem)\n"
     )
     with server(tmp_path) as there, socket.create_server(("127.0.0.1", 0)) as other:
         threading.Thread(target=lambda: other.accept()[0].close(), daemon=True).start()
@@ -441,7 +442,7 @@ WORDS = {
 def test_a_script_that_gives_no_answer_is_reported_by_its_cause(words: str) -> None:
     """Missing programs, too little of everything, a signal: what the host says itself decides."""
     status, said = WORDS[words]
-    assert said in hosts.why_dead("deploy", words, status)
+    assert said in host_errors.why_dead("deploy", words, status)
 
 
 def test_a_script_that_is_killed_is_no_lost_connection(tmp_path: Path) -> None:

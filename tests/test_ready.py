@@ -12,7 +12,8 @@ import pytest
 
 from infra.core.contract import Host
 from rollout import hosts, ready
-from rollout.hosts import ConnectError, HostError, Identity
+from rollout.host_errors import ConnectError, HostError
+from rollout.hosts import Identity
 from rollout.ready import Clock
 
 HOST = Host("backend-1", "203.0.113.20", 22, "deploy", ("ssh-ed25519 AAAA",))

@@ -10,7 +10,7 @@ from infra.core.contract import Contract, Host
 from infra.core.settings import Settings
 from rollout import ship
 from rollout.deploy import UsageError
-from rollout.hosts import HostError
+from rollout.host_errors import HostError
 from rollout.outputs import Outputs
 from rollout.release import Release
 from rollout.release.picked import Entry

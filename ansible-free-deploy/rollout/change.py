@@ -18,7 +18,7 @@ from on_host.protocol import Given, OutcomeOrders, Verb
 from on_host.states import UNDO
 from rollout import access, hosts, report
 from rollout.coordinator import Coordinator, how_it_ended
-from rollout.hosts import SAME_COMMAND, ConnectError, HostError, LostError
+from rollout.host_errors import SAME_COMMAND, ConnectError, HostError, LostError
 
 STOP_S = 20.0  # how long the first ^C waits for hosts that have switched to hear that they go back
 

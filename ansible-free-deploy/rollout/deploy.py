@@ -24,7 +24,7 @@ from on_host.answers import AuditLine, DeployAnswer, HistoryAnswer, PlanAnswer, 
 from on_host.protocol import DeployOrders, MoreOrders, Orders, Probes, StatusOrders, Verb
 from rollout import access, change, hosts, report, secret_values
 from rollout.change import ChangeError
-from rollout.hosts import HostError
+from rollout.host_errors import HostError
 from rollout.outputs import Outputs
 from rollout.render import render
 from rollout.render.generation import Generation

@@ -12,10 +12,7 @@ import contextlib
 import json
 import logging
 import os
-import re
-import signal
 import socket
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -26,14 +23,13 @@ import paramiko
 from fabric import Config, Connection
 from paramiko.auth_strategy import AuthFailure
 
-from infra.core import exits
 from infra.core.contract import Host, Json
-from infra.core.errors import KitError
 from on_host.protocol import Given, Verb
-from on_host.runtime import BEAT_S
 from rollout import program as programs
 from rollout import ssh_config, ssh_jump, ssh_keys
+from rollout.host_errors import CONTINUES, CUT, ConnectError, HostError, LostError, why_dead
 from rollout.program import Program
+from rollout.sender import Sender
 from rollout.ssh_config import SshConfig
 from rollout.ssh_keys import Keys
 
@@ -44,63 +40,13 @@ MOST_AT_ONCE = 32
 # say what is wrong.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
-CUT = (OSError, EOFError, paramiko.SSHException)  # how paramiko says that a connection is gone
 
-AGAIN = "{again}"  # stands in a message for the command that a person runs after a failure
-SAME_COMMAND = "the same command again"
-CONTINUES = f"the work on the host continues: run {AGAIN} to see the result"
 SILENT = "no sign of life for {:.0f} s: is the host overloaded, or the network down?"
 
 Event = Callable[[Json], None]
 Answer = Callable[[str], str]
 T = TypeVar("T")
 A = TypeVar("A")  # the type of a verb's answer
-
-
-class HostError(KitError):
-    """A host could not be reached, or a program on it failed; `detail` is the host's own output.
-
-    `left_alone`: this host is well and unchanged, because another one failed. `in_doubt`: it serves
-    the new version and does not know whether the change was committed. `command` replaces AGAIN in
-    the text; `note` is added to it.
-    """
-
-    def __init__(
-        self,
-        host: Host,
-        what: str,
-        detail: str = "",
-        *,
-        cure: str = "",
-        left_alone: bool = False,
-        in_doubt: bool = False,
-    ) -> None:
-        where = f"{host.name} ({host.address})"
-        super().__init__(what, where=where, cure=cure, detail=detail)
-        self.host = host
-        self.left_alone = left_alone
-        self.in_doubt = in_doubt
-        self.command = SAME_COMMAND
-        self.note = ""
-
-    @property
-    def reason(self) -> str:
-        """What is wrong and the next step, without the host's name."""
-        text = super().reason.replace(AGAIN, self.command)
-        if not self.note:
-            return text
-        return f"{text}; {self.note}"
-
-
-class LostError(HostError):
-    """The connection was lost, or nothing more was heard: what was started may still run there."""
-
-
-class ConnectError(HostError):
-    """No connection came about: not up yet, refused, timed out, another key, a wrong user. Nothing
-    was sent."""
-
-    exit_status = exits.UNREACHABLE
 
 
 @dataclass(frozen=True)
@@ -204,9 +150,7 @@ class Session:
         except CUT as problem:
             raise HostError(self.host, self._not_begun(), cure="run this again") from problem
         channel.settimeout(SILENCE_S)
-        sender = _Sender(
-            channel, program, orders, self._open(blob), keeps_alive=on_gate is not None
-        )
+        sender = Sender(channel, program, orders, self._open(blob), keeps_alive=on_gate is not None)
         sender.start()
         try:
             result, stray = self._follow(channel, sender, on_event, on_gate)
@@ -242,7 +186,7 @@ class Session:
             ) from problem
 
     def _follow(
-        self, channel: paramiko.Channel, sender: _Sender, on_event: Event, on_gate: Answer | None
+        self, channel: paramiko.Channel, sender: Sender, on_event: Event, on_gate: Answer | None
     ) -> tuple[Json | None, list[str]]:
         result: Json | None = None
         stray: list[str] = []
@@ -299,115 +243,6 @@ class Session:
         if status == -1 and self._is_lost():
             return LostError(self.host, "the connection was lost", own, cure=CONTINUES)
         return HostError(self.host, why_dead(self.host.user, own, status), own)
-
-
-# What stands in the way of the program → what to say; in the words of the shell, sudo and Python.
-_IN_THE_WAY = {
-    r"python3: (command not found|No such file)": (
-        "/usr/bin/python3 is not installed there; install python3"
-    ),
-    r"sudo: (command )?not found|not found: sudo": (
-        "sudo is not installed there; {user} needs it, without a password"
-    ),
-    r"sudo.*password|not in the sudoers|must have a tty": (
-        "{user} may not use sudo without a password; see docs/operating.md"
-    ),
-    r"This account is|nologin": (
-        "user {user} has no shell there; the contract names another user than may log in"
-    ),
-    r"No space left on device": (
-        "a disk there is full; see `df -h` and `df -i` there, and make room"
-    ),
-    r"Read-only file system": "a file system there is read-only; see `dmesg` there",
-    r"MemoryError|Cannot allocate memory|can't start new thread|fork: ": (
-        f"it is out of memory or processes; see `free -h` there, then run {AGAIN}"
-    ),
-    r"SyntaxError|'type' object is not subscriptable": (
-        "its /usr/bin/python3 is too old; the kit needs 3.9 or newer"
-    ),
-    r"Traceback \(most recent": "the kit's own program failed there: a bug, please report it",
-}
-
-
-def why_dead(user: str, words: str, status: int) -> str:
-    """Why the program ended without an answer: what it or what starts it said, or the signal that
-    ended it."""
-    for pattern, text in _IN_THE_WAY.items():
-        if re.search(pattern, words):
-            return text.format(user=user, again=AGAIN)
-    # sshd reports a signal as no status, a shell as 128 and its number.
-    if status == -1 or status > _BY_SIGNAL:
-        by = f" by {_signal(status - _BY_SIGNAL)}" if status > _BY_SIGNAL else ""
-        text = f"the work on the host was killed{by}; out of memory? see `journalctl -k` there"
-        return f"{text}; run {AGAIN}"
-    return f"the work on the host ended with status {status}; run {AGAIN}"
-
-
-_BY_SIGNAL = 128
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-class _Sender(threading.Thread):
-    """Sends the orders, the program where it is missing there, and the blob; then signs of life
-    until it is stopped, if the work may ask anything."""
-
-    def __init__(
-        self,
-        channel: paramiko.Channel,
-        program: Program,
-        orders: Json,
-        blob: BinaryIO | None,
-        *,
-        keeps_alive: bool,
-    ) -> None:
-        super().__init__(daemon=True)
-        self._channel = channel
-        self._program = program
-        self._orders = orders
-        self._blob = blob
-        self._keeps_alive = keeps_alive
-        self._is_missing = False
-        self._answered = threading.Event()  # the other side has said whether it has the program
-        self._over = threading.Event()
-
-    def go_on(self, *, send_program: bool) -> None:
-        self._is_missing = send_program
-        self._answered.set()
-
-    def stop(self) -> None:
-        self._over.set()
-        self._answered.set()
-
-    def run(self) -> None:
-        with self._blob or contextlib.nullcontext():
-            self._send()
-
-    def _send(self) -> None:
-        try:
-            self._channel.sendall(self._program.head(self._orders))
-            self._answered.wait()
-            if self._over.is_set():
-                return
-            if self._is_missing:
-                self._channel.sendall(self._program.data)
-            self._send_blob()
-            if not self._keeps_alive:
-                self._channel.shutdown_write()
-                return
-            while not self._over.wait(BEAT_S):
-                self._channel.sendall(b"\n")
-        except CUT:
-            return  # the reader sees the end of the channel and says why
-
-    def _send_blob(self) -> None:
-        while chunk := self._blob.read(1 << 18) if self._blob else b"":
-            self._channel.sendall(chunk)
 
 
 @contextlib.contextmanager

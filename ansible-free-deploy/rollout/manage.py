@@ -10,8 +10,9 @@ from typing import Any
 from fabric.runners import Remote
 
 from infra.core.contract import Contract, Host
-from rollout import access, hosts, report
-from rollout.hosts import HostError, Identity
+from rollout import access, host_errors, hosts, report
+from rollout.host_errors import HostError
+from rollout.hosts import Identity
 from rollout.render import places
 
 _NOT_DEPLOYED = 69  # EX_UNAVAILABLE of sysexits.h: no status of manage.py's own
@@ -46,7 +47,7 @@ def _run(host: Host, identity: Identity, words: list[str]) -> int:
                 out_stream=sys.stdout if interactive else Printable(sys.stdout),
                 err_stream=sys.stderr if interactive else Printable(sys.stderr),
             )
-        except hosts.CUT as problem:
+        except host_errors.CUT as problem:
             raise HostError(
                 host, "the connection was lost, which ends the command; see `fab logs`"
             ) from problem

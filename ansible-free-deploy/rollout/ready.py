@@ -13,7 +13,8 @@ from infra.core.home import operator_key_path
 from on_host import protocol
 from on_host.protocol import FirstBootOrders
 from rollout import access, hosts, report
-from rollout.hosts import ConnectError, HostError, Identity, Session
+from rollout.host_errors import ConnectError, HostError
+from rollout.hosts import Identity, Session
 
 LIMIT_S = 300.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0

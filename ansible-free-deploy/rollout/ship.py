@@ -19,7 +19,7 @@ from on_host.release.modules import files_of
 from rollout import access, change, deploy, hosts, release, report, secret_values
 from rollout.change import ChangeError
 from rollout.deploy import WAIT_S, UsageError
-from rollout.hosts import HostError
+from rollout.host_errors import HostError
 from rollout.outputs import Outputs
 from rollout.release import Release, Target, Workshop
 from rollout.render import render

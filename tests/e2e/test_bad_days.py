@@ -20,7 +20,7 @@ import pytest
 
 from infra.core.contract import Host, Json
 from on_host import protocol
-from rollout import access, change, deploy, hosts, outputs
+from rollout import access, change, deploy, host_errors, hosts, outputs
 from tests.e2e.test_transaction import NEW, admitted
 from tests.support.kit import OLD, ROOT, Stack
 from tests.support.programs import doing
@@ -198,7 +198,7 @@ def test_a_killed_script_is_no_lost_connection(
     with (
         hosts.session(contract.backend.hosts[0], access.identity(contract)) as session,
         pytest.raises(
-            hosts.HostError, match=r"was killed.*out of memory.*run the same command again"
+            host_errors.HostError, match=r"was killed.*out of memory.*run the same command again"
         ) as caught,
     ):
         session.run({}, program=doing("import os; os.kill(os.getpid(), 9)"))

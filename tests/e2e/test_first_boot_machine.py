@@ -17,7 +17,7 @@ from infra.core.first_boot import TRIES, FirstBoot, cloud_config, startup_script
 from infra.local import image, nspawn
 from infra.local.machines import NetworkProvider
 from infra.local.networks import Network
-from rollout import hosts, ready
+from rollout import host_errors, hosts, ready
 from rollout.ready import Clock
 from tests.support.programs import doing
 
@@ -254,7 +254,7 @@ def test_the_startup_script_makes_the_same_host(
 
     booted = start("gcp", prepare)
     with (
-        pytest.raises(hosts.ConnectError, match="host key"),
+        pytest.raises(host_errors.ConnectError, match="host key"),
         hosts.session(booted.host, hosts.Identity(booted.key)),
     ):
         pass
@@ -286,5 +286,5 @@ def test_a_first_boot_that_fails_is_reported_with_its_step(
 
     booted = start("gcp", prepare)
     assert booted.enter("sh", "/root/startup-script").returncode != 0
-    with pytest.raises(hosts.HostError, match="first boot failed: packages"):
+    with pytest.raises(host_errors.HostError, match="first boot failed: packages"):
         wait(booted)

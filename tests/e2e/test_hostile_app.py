@@ -17,7 +17,7 @@ import pytest
 from infra.core.contract import Json
 from on_host import protocol
 from on_host.protocol import Orders
-from rollout import access, change, hosts, outputs, settings, ship
+from rollout import access, change, host_errors, hosts, outputs, settings, ship
 from tests.support.hostile import Hostile
 
 pytestmark = pytest.mark.machines
@@ -153,7 +153,7 @@ def test_a_migration_that_hangs_ends_at_its_limit(
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(hostile.stack.kit.home))
     hostile.becomes("hang")
     with pytest.raises(
-        hosts.HostError, match=r"manage.py migrate did not end within 12 s, the limit for it"
+        host_errors.HostError, match=r"manage.py migrate did not end within 12 s, the limit for it"
     ):
         shipped_with(hostile, limit_s=12)
     assert hostile.damage() == ""

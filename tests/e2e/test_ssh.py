@@ -16,7 +16,8 @@ import pytest
 
 from infra.core.contract import Host
 from rollout import hosts, ssh_config, ssh_keys
-from rollout.hosts import ConnectError, HostError, Identity, session
+from rollout.host_errors import ConnectError, HostError
+from rollout.hosts import Identity, session
 from tests.support.kit import Kit, Stack
 from tests.support.programs import doing
 

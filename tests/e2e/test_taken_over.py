@@ -36,8 +36,8 @@ ENGINES = [
         ),
     ),
 ]
-# A deploy whose process on the backend is killed when it has switched the links. It runs in the older
-# checkout, under the names of that time.
+# A deploy whose process on the backend is killed when it has switched the links. It runs in the
+# older checkout, under the names of that time.
 INTERRUPTED = """
 import sys
 from rollout import deploy, outputs

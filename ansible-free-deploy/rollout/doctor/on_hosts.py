@@ -16,7 +16,7 @@ from rollout.doctor.ask import Answer, Unanswered
 from rollout.doctor.observations import Cell, Direct, HostReport
 from rollout.doctor.questions import Question, Row
 from rollout.doctor.verdicts import judged
-from rollout.hosts import HostError
+from rollout.host_errors import HostError
 from rollout.outputs import Outputs
 from rollout.verdict import Response
 

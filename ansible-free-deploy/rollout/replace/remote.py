@@ -11,7 +11,7 @@ from infra.core.contract import Contract, Host, Json
 from on_host import protocol
 from on_host.protocol import ReplacementDetails, ReplacementOrders, Verb
 from rollout import access, deploy, hosts, report, secret_values
-from rollout.hosts import HostError
+from rollout.host_errors import HostError
 from rollout.outputs import Outputs
 from rollout.render import closed
 
