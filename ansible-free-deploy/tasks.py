@@ -1,110 +1,36 @@
-"""The verbs. Each is a recipe; what it calls lives in `rollout`."""
+"""The verbs. Each is a recipe; what it calls lives in `rollout`.
+
+Longer than 400 lines, since a verb's signature, options and docstring are its command line and its
+help.
+"""
 
 from __future__ import annotations
 
-import functools
 import json
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
-from invoke.tasks import task
 
-from infra.core import errors, exits
-from rollout import commandline, outputs, report, stacks
-
-STACK = (
-    "environment (default: $STACK, else $PULUMI_STACK, else the stack selected in Pulumi, else"
-    " local)"
+from infra.core import exits
+from rollout import commandline, report, stacks
+from rollout.options import (
+    ALLOW_DELETE,
+    ALLOW_REPLACE,
+    ALLOW_STOP,
+    BATCH,
+    CODE_OF,
+    JSON,
+    OUTPUTS,
+    REMOVE,
+    RENAME,
+    STACK,
+    TAKE_OVER,
+    WAIT,
 )
-WAIT = "how long to wait for another ship or deploy, e.g. 90s or 5m (default: a minute)"
-BATCH = "how many hosts are switched at a time (default: 1)"
-JSON = "every host's answer as JSON on stdout, nothing else"
-RENAME = "the application's name before: its user and data get the new one, its units go"
-REMOVE = "an application of this kit to remove from the hosts, with its data (repeatable)"
-ALLOW_REPLACE = "a host that may be replaced, and its data lost (repeatable)"
-ALLOW_DELETE = "a host that may be deleted with its data (repeatable)"
-ALLOW_STOP = "a host that may be stopped and started again (repeatable)"
-TAKE_OVER = "make another checkout's or user's local stack yours"
-CODE_OF = "only the hosts of this role: frontend or backend"
-OUTPUTS = "read the contract from this file, which says itself of which stack it is"
-
-
-CHANGES = "run the same command again: it finishes or undoes what was under way"
-LOOKS = "nothing was changed"
-
-
-def verb(stopped: str = LOOKS, **more: Any) -> Callable[[Callable[..., None]], Any]:
-    """A task whose foreseeable failures are one message and a status, never a traceback. `stopped`
-    is what is true after ^C, unless what was stopped knows better."""
-
-    def wrap(function: Callable[..., None]) -> Any:
-        @functools.wraps(function)
-        def guarded(*arguments: Any, **options: Any) -> None:
-            try:
-                function(*arguments, **options)
-            except ValueError as problem:
-                text = report.harmless(errors.describe(problem))
-                raise Exit(text, errors.status_of(problem)) from problem
-            except PermissionError as problem:
-                text = (
-                    f"{problem.filename}: permission denied; run this as the owner of the file, or"
-                    " with sudo"
-                )
-                raise Exit(report.harmless(text), exits.UNREACHABLE) from problem
-            except KeyboardInterrupt as problem:
-                raise Exit(f"stopped; {str(problem) or stopped}", exits.STOPPED) from None
-
-        return task(klass=commandline.Verb, **more)(guarded)
-
-    return wrap
-
-
-def named(stack: str | None, json: bool = False) -> str:
-    """The stack's name, after a first line that says which it is and what has chosen it; with
-    `json` on stderr."""
-    choice = stacks.choose(stack)
-    report.line(str(choice), sys.stderr if json else None)
-    return choice.name
-
-
-def read(
-    stack: str | None,
-    file: str | None,
-    json: bool = False,
-    *,
-    strict: bool = True,
-    change: bool = False,
-    apply: bool = False,
-) -> outputs.Outputs:
-    """What `outputs.load` gives, after that line and with what else a person has to know. To
-    `change` hosts it takes that the stack is ours, to `apply` the config the infrastructure that
-    this needs."""
-    stream = sys.stderr if json else None
-    if file:
-        found = outputs.load(stack, file)
-        report.line(f"stack {found.contract.environment} ({file})", stream)
-        return found
-    name = named(stack, json)
-    found = (
-        outputs.load_to_change(name, strict=strict) if change else outputs.load(name, strict=strict)
-    )
-    if apply:
-        outputs.ready(found)
-    for note in filter(None, [outputs.whose(name), *found.notes]):
-        report.line(note, stream)
-    return found
-
-
-def show_notes(notes: list[str]) -> None:
-    """Lines under a verb's result, where there are any."""
-    if notes:
-        report.line("\n" + "\n".join(notes))
+from rollout.verb import CHANGES, named, read, show_notes, stream_for, verb
 
 
 @verb(
@@ -137,42 +63,16 @@ def up(
     Resources with data are replaced or deleted, and hosts are stopped for a while, only after a
     question, or where --allow-replace, --allow-delete or --allow-stop names them.
     """
-    from on_host import protocol
-    from rollout import (
-        changes,
-        check,
-        deploy,
-        infrastructure,
-        python,
-        ready,
-        services,
-        settings,
-        ship,
-        whose,
-    )
+    from rollout import changes, settings, ship
+    from rollout import up as steps
 
     started = time.monotonic()
     wanted = settings.read(named(stack))
     moved = ship.moving(rename_from, remove_application or [])
-    python.refuse_other(wanted)
-    whose.refuse_other(wanted, moved)
     allowed = changes.Allowed(allow_replace or (), allow_delete or (), allow_stop or ())
-    infrastructure.up(wanted, engine, take_over, allowed)
-    found = outputs.load(wanted.stack)
-    contract = found.contract
-    ready.wait(contract)
-    shipped = ship.ship_to_all_hosts(wanted, found, moved)
-    outcomes = deploy.run_on_all_hosts(found, protocol.DEPLOY)
-    report.line("\n" + deploy.summary(contract, outcomes))
-    report.line(check.where_to_look(contract, check.from_here(contract)))
-    if unsaved := check.unsaved(wanted):
-        report.line(f"\n{unsaved}")
-    notes = services.notes(wanted)
-    show_notes(notes)
-    quiet = not any(shipped) and not any(o.result["changed"] for o in outcomes)
-    what = "nothing to do: all is as it should be" if quiet else "done"
-    rest = ", but for what is noted above" if notes else ""
-    report.line(f"\n{what}{rest}, {time.monotonic() - started:.1f} s")
+    result = steps.create(wanted, engine, take_over, allowed, moved)
+    ending = steps.show(wanted, result)
+    report.line(f"\n{ending}, {time.monotonic() - started:.1f} s")
 
 
 @verb(
@@ -198,10 +98,10 @@ def down(
     from rollout import infrastructure, settings
 
     wanted = settings.read(named(stack))
-    removed = infrastructure.down(wanted, engine, take_over, yes)
-    report.line(
-        f"{wanted.stack} is gone" if removed else f"there is nothing of {wanted.stack} to remove"
-    )
+    if infrastructure.down(wanted, engine, take_over, yes):
+        report.line(f"{wanted.stack} is gone")
+    else:
+        report.line(f"there is nothing of {wanted.stack} to remove")
 
 
 @verb(
@@ -233,13 +133,15 @@ def replace(
     from rollout import settings
 
     wanted = settings.read(named(stack))
-    report.line(replacing.replace(name, wanted, engine, yes=yes, abort=abort, keep_copy=keep_copy))
+    text = replacing.replace(name, wanted, engine, yes=yes, abort=abort, keep_copy=keep_copy)
+    report.line(text)
 
 
 @verb(name="outputs", help={"stack": STACK, "outputs": OUTPUTS})
 def outputs_(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
     """Print the contract as JSON on stdout, nothing else."""
-    report.line(json.dumps(read(stack, outputs, json=True).contract.to_json(), indent=2))
+    contract = read(stack, outputs, json=True).contract
+    report.line(json.dumps(contract.to_json(), indent=2))
 
 
 @verb(
@@ -257,21 +159,23 @@ def ship(
     """Put a release of the application on every host and restart what serves it."""
     from on_host import protocol
     from rollout import deploy as deployment
-    from rollout import services, settings
+    from rollout import deploy_report, services, settings
     from rollout import ship as shipping
 
     moved = shipping.moving(rename_from, remove_application or [])
     found = read(stack, outputs, change=True)
     wanted = settings.read(stacks.chosen_stack(found.contract.environment))
     shipped = shipping.ship_to_all_hosts(wanted, found, moved)
-    report.line("shipped" if any(shipped) else "unchanged: every host has this release already")
+    if any(shipped):
+        report.line("shipped")
+    else:
+        report.line("unchanged: every host has this release already")
     show_notes(services.notes(wanted))
-    # What runs under the old name has stopped: the configuration under the new one belongs to
-    # the move.
     if moved:
-        report.line(
-            deployment.summary(found.contract, deployment.run_on_all_hosts(found, protocol.DEPLOY))
-        )
+        # What runs under the old name has stopped: the configuration under the new one belongs to
+        # the move.
+        outcomes = deployment.run_on_all_hosts(found, protocol.DEPLOY)
+        report.line(deploy_report.summary(found.contract, outcomes))
 
 
 @verb(
@@ -300,6 +204,7 @@ def deploy(
     """
     from on_host import protocol
     from rollout import deploy as deployment
+    from rollout import deploy_report
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
@@ -309,17 +214,13 @@ def deploy(
             found, protocol.DEPLOY, batch=batch, restart=restart, wait_s=limit
         )
     if json:
-        report.line(deployment.as_json(outcomes))
+        report.line(deploy_report.as_json(outcomes))
         return
-    report.line(deployment.summary(found.contract, outcomes))
-    report.line(
-        "\n".join(
-            [
-                *filter(None, [deployment.seconds_by_phase(outcomes)]),
-                f"{time.monotonic() - started:.1f} s",
-            ]
-        )
-    )
+    report.line(deploy_report.summary(found.contract, outcomes))
+    phases = deploy_report.seconds_by_phase(outcomes)
+    if phases:
+        report.line(phases)
+    report.line(f"{time.monotonic() - started:.1f} s")
 
 
 @verb(
@@ -349,23 +250,27 @@ def rollback(
 
     Data stays as it is, and so do migrations.
     """
+    from rollout import config_rollback, deploy_report
     from rollout import deploy as deployment
-    from rollout import rollback as rollback_verb
+    from rollout import rollback as code_rollback
 
-    limit, only = deployment.seconds(wait), deployment.role_of(role)
+    limit = deployment.seconds(wait)
+    only = deployment.role_of(role)
     if (only or past_migrations) and not release:
         raise deployment.UsageError(
             "--role and --past-migrations go with --release; configuration goes back everywhere"
         )
     found = read(stack, outputs, strict=False, change=True)
     if release:
-        done = rollback_verb.rollback(found, to, only, past_migrations, limit)
-        report.line("\n".join(done) if done else "unchanged: that release serves already")
-        if done:
-            report.line("the next `fab ship` (or `fab up`) ships what is here again")
+        lines = code_rollback.rollback(found, to, only, past_migrations, limit)
+        if lines:
+            lines.append("the next `fab ship` (or `fab up`) ships what is here again")
+        else:
+            lines.append("unchanged: that release serves already")
+        report.line("\n".join(lines))
         return
-    outcomes = deployment.rollback(found, to, limit)
-    report.line(deployment.summary(found.contract, outcomes))
+    outcomes = config_rollback.rollback(found, to, limit)
+    report.line(deploy_report.summary(found.contract, outcomes))
     report.line("the contract says otherwise: the next `fab deploy` brings its configuration back")
 
 
@@ -392,26 +297,28 @@ def plan(
     """
     from on_host import protocol
     from rollout import deploy as deployment
-    from rollout import infrastructure, settings
-    from rollout import outputs as source
+    from rollout import deploy_report, infrastructure, settings
+    from rollout.outputs import NotUpError
 
+    stream = stream_for(json)
     found = None
     try:
         found = read(stack, outputs, json)
-    except source.NotUpError as problem:
-        report.line(f"hosts: {problem}", sys.stderr if json else None)
-    made = infrastructure.Plan()
+    except NotUpError as problem:
+        report.line(f"hosts: {problem}", stream)
+    planned = infrastructure.Plan()
     if not outputs:
         name = stacks.chosen_stack(stack)
-        made = infrastructure.plan(settings.read(name), engine)
-        report.line(infrastructure.plan_text(made, name), sys.stderr if json else None)
+        planned = infrastructure.plan(settings.read(name), engine)
+        report.line(infrastructure.plan_text(planned, name), stream)
     outcomes = deployment.run_on_all_hosts(found, protocol.PLAN) if found else []
-    report.line(
-        deployment.as_json(outcomes) if json else "\n".join(map(deployment.plan_text, outcomes))
-    )
-    if made.problem:
+    if json:
+        report.line(deploy_report.as_json(outcomes))
+    else:
+        report.line("\n".join(map(deploy_report.plan_text, outcomes)))
+    if planned.problem:
         raise Exit(code=exits.UNREACHABLE)
-    if check and (made.differs or any(map(deployment.would_change, outcomes))):
+    if check and (planned.differs or any(map(deploy_report.would_change, outcomes))):
         raise Exit(code=exits.WRONG)
 
 
@@ -422,13 +329,17 @@ def status(
     """Show what every host holds and runs, and whether that is the contract."""
     from on_host import protocol
     from rollout import deploy as deployment
+    from rollout import deploy_report
 
     found = read(stack, outputs, json, strict=False)
     outcomes = deployment.run_on_all_hosts(found, protocol.STATUS)
-    report.line(deployment.as_json(outcomes) if json else deployment.status_table(outcomes))
+    if json:
+        report.line(deploy_report.as_json(outcomes))
+    else:
+        report.line(deploy_report.status_table(outcomes))
     if found.problem:
         raise Exit(code=exits.USAGE)
-    if not all(map(deployment.as_wanted, outcomes)):
+    if not all(map(deploy_report.as_wanted, outcomes)):
         raise Exit(code=exits.WRONG)
 
 
@@ -442,15 +353,14 @@ def history(
     """
     from on_host import protocol
     from rollout import deploy as deployment
+    from rollout import deploy_report
 
-    outcomes = deployment.run_on_all_hosts(
-        read(stack, outputs, json, strict=False), protocol.HISTORY
-    )
-    report.line(
-        deployment.as_json(outcomes)
-        if json
-        else "\n\n".join(map(deployment.history_text, outcomes))
-    )
+    found = read(stack, outputs, json, strict=False)
+    outcomes = deployment.run_on_all_hosts(found, protocol.HISTORY)
+    if json:
+        report.line(deploy_report.as_json(outcomes))
+    else:
+        report.line("\n\n".join(map(deploy_report.history_text, outcomes)))
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "lines": "how many of each host", "role": CODE_OF})
@@ -469,9 +379,9 @@ def logs(
     from rollout import deploy as deployment
 
     only = deployment.role_of(role)
-    for outcome in deployment.run_on_all_hosts(
-        read(stack, outputs, strict=False), protocol.LOGS, only=only, count=lines
-    ):
+    found = read(stack, outputs, strict=False)
+    outcomes = deployment.run_on_all_hosts(found, protocol.LOGS, only=only, count=lines)
+    for outcome in outcomes:
         report.line(f"{outcome.host.name}\n{outcome.result['text'].rstrip()}")
 
 
@@ -488,7 +398,8 @@ def manage(_: Context, stack: str | None = None, outputs: str | None = None) -> 
 
     words = commandline.words_for_manage()
     found = read(stack, outputs, json=True, strict=False)
-    if status := management.run(found.contract, words):
+    status = management.run(found.contract, words)
+    if status:
         raise Exit(f"manage.py {words[0]} ended with status {status}", exits.WRONG)
 
 
@@ -526,12 +437,11 @@ def doctor(
     from rollout.doctor import page
 
     found = read(stack, outputs, json)
-    single = origin or path or header or credentials or method != "GET"
-    question = (
-        surgery.single_cell(found.contract, origin, path or "/", method, header or [], credentials)
-        if single
-        else None
-    )
+    question = None
+    if origin or path or header or credentials or method != "GET":
+        question = surgery.single_cell(
+            found.contract, origin, path or "/", method, header or [], credentials
+        )
     with report.silenced(json):
         observed = surgery.examine(found, question)
         result = surgery.diagnose(observed, origin, browser)
@@ -580,9 +490,8 @@ def adopt(
     from rollout import adopt as adoption
 
     page = Path(frontend) if frontend else None
-    report.line(
-        str(adoption.adopt(Path(path), stack, page, settings=settings, wsgi=wsgi, force=force))
-    )
+    adopted = adoption.adopt(Path(path), stack, page, settings=settings, wsgi=wsgi, force=force)
+    report.line(str(adopted))
 
 
 @verb(help={"stack": STACK, "pin": "write the newest into the stack's config"})
@@ -592,13 +501,13 @@ def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
 
     name = named(stack)
     values = source.config(name)
-    found = source.newest(values)
+    newest = source.newest(values)
     if pin:
         zones = source.zones(values)
-        source.pin(name, found, zones)
-        report.line(f"stacks/Pulumi.{name}.yaml: machine_image: {found}{source.zones_note(zones)}")
+        source.pin(name, newest, zones)
+        report.line(f"stacks/Pulumi.{name}.yaml: machine_image: {newest}{source.zones_note(zones)}")
     else:
-        report.line(source.report(name, values, found))
+        report.line(source.report(name, values, newest))
 
 
 ns = Collection(

@@ -18,7 +18,7 @@ from infra.core.settings import UNBALANCED, SettingsError
 from infra.core.stackfile import as_text
 from infra.core.wanted import made_from, to_ship
 from infra.local.machines import MachineProvider, NetworkProvider
-from rollout import deploy, outputs, settings
+from rollout import deploy, deploy_report, outputs, settings
 from rollout.changes import STOPS
 from rollout.render import render
 from tests.support import graph, stackfiles
@@ -294,11 +294,12 @@ def asked_to_ship(one: outputs.Outputs, other: outputs.Outputs) -> set[str]:
         outcome: deploy.Outcome[Any] = deploy.Outcome(
             role, Host(role, "192.0.2.1", 22, "deploy", ()), result
         )
-        assert deploy.as_wanted(outcome) == (not changes)
-        assert deploy.would_change(outcome) == bool(changes)
+        assert deploy_report.as_wanted(outcome) == (not changes)
+        assert deploy_report.would_change(outcome) == bool(changes)
         keys = {change.partition(":")[0] for change in changes}
         assert all(
-            f"  {change}: `fab ship` takes it" in deploy.plan_text(outcome) for change in changes
+            f"  {change}: `fab ship` takes it" in deploy_report.plan_text(outcome)
+            for change in changes
         )
         keys_to_ship |= keys
     return keys_to_ship

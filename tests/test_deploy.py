@@ -12,16 +12,9 @@ from typing import Any
 import pytest
 
 from infra.core.contract import Host
-from rollout.deploy import (
-    Outcome,
-    RollbackError,
-    UsageError,
-    as_wanted,
-    before,
-    history_text,
-    seconds,
-    status_table,
-)
+from rollout.config_rollback import RollbackError, before
+from rollout.deploy import Outcome, UsageError, seconds
+from rollout.deploy_report import as_wanted, history_text, status_table
 from tests.support.kit import FAB, ROOT
 from tests.test_render import GOLDEN
 

@@ -19,7 +19,8 @@ import tasks
 from infra.core import errors, exits
 from infra.core.contract import Host
 from rollout import change, host_errors, outputs
-from rollout.deploy import Outcome, as_wanted, would_change
+from rollout.deploy import Outcome
+from rollout.deploy_report import as_wanted, would_change
 from tests.support.kit import FAB, ROOT
 
 # What each verb needs besides --stack or --outputs.

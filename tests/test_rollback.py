@@ -10,7 +10,8 @@ import pytest
 from infra.core import errors, exits
 from infra.core.contract import Host
 from rollout import question, rollback
-from rollout.deploy import Outcome, RollbackError
+from rollout.config_rollback import RollbackError
+from rollout.deploy import Outcome
 
 Line = dict[str, Any]
 

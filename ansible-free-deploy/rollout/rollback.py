@@ -15,7 +15,8 @@ from on_host import protocol
 from on_host.answers import AuditLine, ReleasesAnswer
 from on_host.protocol import ReleaseRollbackOrders
 from rollout import access, change, deploy, hosts, question, release
-from rollout.deploy import WHAT, Outcome, RollbackError
+from rollout.config_rollback import RollbackError
+from rollout.deploy import WHAT, Outcome
 from rollout.outputs import Outputs
 from rollout.ship import all_or_error, common_orders
 
