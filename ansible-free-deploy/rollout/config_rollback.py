@@ -84,9 +84,9 @@ def _successful(look: Outcome[HistoryAnswer]) -> Iterator[AuditLine]:
             yield line
 
 
-def _deploy_ids(looks: Sequence[Outcome[HistoryAnswer]]) -> list[str]:
+def _deploy_ids(looks: Sequence[Outcome[HistoryAnswer]]) -> list[str | None]:
     """The deploys of all hosts, each once, in the order of the histories."""
-    ids: list[str] = []
+    ids: list[str | None] = []
     for look in looks:
         for line in _successful(look):
             if line["deploy"] not in ids:
@@ -94,7 +94,7 @@ def _deploy_ids(looks: Sequence[Outcome[HistoryAnswer]]) -> list[str]:
     return ids
 
 
-def _held_after(deploy_id: str, looks: Sequence[Outcome[HistoryAnswer]]) -> Goals:
+def _held_after(deploy_id: str | None, looks: Sequence[Outcome[HistoryAnswer]]) -> Goals:
     """What each host held after a deploy; today's, where the host took no part in it."""
     held: Goals = {}
     for look in looks:
