@@ -51,7 +51,7 @@ def test_what_a_host_needs_of_the_steps() -> None:
     ]
     everything = replace.steps("backend", True)
     assert len(everything) == len(replace.STEPS)
-    assert all(callable(getattr(replace._Work, step.name)) for step in everything)
+    assert all(callable(getattr(replace.Replacement, step.name)) for step in everything)
     serving = [step.name for step in everything if step.serving]
     assert serving == [step.name for step in everything][: everything.index(everything[8])]
 
@@ -137,15 +137,15 @@ def test_a_finished_replacement_s_journal_is_removed(store: Store) -> None:
     says."""
     store.write(Journal("backend-1", 1, 2))
     later = Settings.read(GOOD | {"serials": '{"backend-1": "3"}'}, "x")
-    assert replace._journal(store, later, "backend-1", keep_copy=False) is None
+    assert replace.journal_of(store, later, "backend-1", keep_copy=False) is None
     assert store.read() is None
     store.write(Journal("backend-1", 1, 2))
     again = Settings.read(GOOD | {"serials": '{"backend-1": "2+3"}'}, "x")
-    assert replace._journal(store, again, "backend-1", keep_copy=False) == Journal(
+    assert replace.journal_of(store, again, "backend-1", keep_copy=False) == Journal(
         "backend-1", 2, 3
     )
     with pytest.raises(replace.ReplaceError, match="backend-1 is being replaced"):
-        replace._journal(store, again, "frontend-1", keep_copy=False)
+        replace.journal_of(store, again, "frontend-1", keep_copy=False)
 
 
 def test_two_at_once_exclude_each_other(store: Store) -> None:
