@@ -75,7 +75,13 @@ class Stopped(KeyboardInterrupt):
 
 def _commands(again: Mapping[str, str] | None, names: Iterable[str]) -> str:
     """What to run for these hosts."""
-    return " and ".join(dict.fromkeys(again[name] for name in names)) if again else SAME_COMMAND
+    if not again:
+        return SAME_COMMAND
+    commands: list[str] = []
+    for name in names:
+        if again[name] not in commands:
+            commands.append(again[name])
+    return " and ".join(commands)
 
 
 def new_transaction() -> str:
@@ -144,59 +150,80 @@ class Turn:
 def carry_out(
     contract: Contract,
     pairs: Sequence[tuple[str, Host]],
-    one: Callable[[str, Host, Turn], T],
+    work: Callable[[str, Host, Turn], T],
     batch: int = 1,
     *,
     changes: bool = True,
     again: Mapping[str, str] | None = None,
     on_stop: Callable[[], None] = lambda: None,
 ) -> list[T | HostError]:
-    """`one(role, host, turn)` for every host side by side; a host's failure is its result.
+    """`work(role, host, turn)` for every host side by side; a host's failure is its result.
 
     ^C calls `on_stop`, has every host that has switched go back, if the outcome is not yet decided,
     waits for one that decides alone, and ends when they have, or at the second ^C; a host that
     hears nothing more undoes what it did, or asks at the next run. Raises Stopped then. `again` is
     as in ChangeError; without `changes` the hosts are only asked.
     """
-    coordinator = Coordinator([host.name for _, host in pairs], batch, _Outcomes(contract))
-    bounded = threading.BoundedSemaphore(hosts.MOST_AT_ONCE)
-    sessions: list[hosts.Session] = []
-    carried_out: list[str] = []
+    names = [host.name for _, host in pairs]
+    running = _Running(Coordinator(names, batch, _Outcomes(contract)))
 
-    def turn_of(pair: tuple[str, Host]) -> T | HostError:
+    def run_on_one(pair: tuple[str, Host]) -> T | HostError:
         role, host = pair
-        turn, failed = Turn(host, coordinator, bounded, sessions), True
+        return running.take_turn(role, host, work)
+
+    def stop() -> None:
+        running.stop(on_stop, changes)
+
+    try:
+        return hosts.each(pairs, run_on_one, stop, at_once=max(1, len(pairs)))
+    except KeyboardInterrupt:
+        raise Stopped(_next(names, running.carried_out, again)) from None
+
+
+class _Running:
+    """A change under way: the coordinator, the open sessions, the hosts that ended well."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._bounded = threading.BoundedSemaphore(hosts.MOST_AT_ONCE)
+        self._sessions: list[hosts.Session] = []
+        self.carried_out: list[str] = []
+
+    def take_turn(
+        self, role: str, host: Host, work: Callable[[str, Host, Turn], T]
+    ) -> T | HostError:
+        """Do the work on one host; its failure is the result."""
+        turn = Turn(host, self._coordinator, self._bounded, self._sessions)
+        failed = True
         turn.begin()
         try:
-            result = one(role, host, turn)
+            result = work(role, host, turn)
             failed = False
-            carried_out.append(host.name)
+            self.carried_out.append(host.name)
             return result
         except HostError as problem:
-            problem.in_doubt = problem.in_doubt or (turn.voted and isinstance(problem, LostError))
+            if turn.voted and isinstance(problem, LostError):
+                problem.in_doubt = True
             return problem
         finally:
             turn.over(failed)
 
-    def stop() -> None:
-        coordinator.stop()
+    def stop(self, on_stop: Callable[[], None], changes: bool) -> None:
+        """End the change after ^C; where it `changes` hosts, wait until each has had its answer."""
+        self._coordinator.stop()
         try:
             on_stop()
             if changes:
-                _say_what_becomes(coordinator)
-                coordinator.wait_until_answered(STOP_S)
+                _say_what_becomes(self._coordinator)
+                self._coordinator.wait_until_answered(STOP_S)
         finally:
-            for session in sessions:
+            for session in self._sessions:
                 session.connection.close()
-
-    try:
-        return hosts.each(pairs, turn_of, stop, at_once=max(1, len(pairs)))
-    except KeyboardInterrupt:
-        raise Stopped(_next([host.name for _, host in pairs], carried_out, again)) from None
 
 
 def _say_what_becomes(coordinator: Coordinator) -> None:
-    if alone := coordinator.decides_alone:
+    alone = coordinator.decides_alone
+    if alone:
         report.step(
             "stop",
             f"{alone} goes on alone and ends by itself; waits for it; press ^C again to leave it",
@@ -236,16 +263,16 @@ class _Outcomes:
             "who": "",
             "transaction": transaction,
         }
-        found: list[states.Ending] = []
+        endings: list[states.Ending] = []
         for _, host in self._contract.hosts:
             if host.name not in participants:
                 continue
             try:
                 with hosts.session(host, access.identity(self._contract)) as session:
                     answer = session.ask(protocol.OUTCOME, orders)
-                    found.append(answer["outcome"])
+                    endings.append(answer["outcome"])
             except HostError:
                 return states.UNKNOWN
-        if "under way" in found:
+        if "under way" in endings:
             return states.UNKNOWN
-        return how_it_ended(found)
+        return how_it_ended(endings)

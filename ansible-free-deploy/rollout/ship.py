@@ -65,7 +65,8 @@ class Builder:
             )
         source = release.source_of(config)
         workshop = Workshop.of(target)
-        self._workshops += [workshop] if workshop else []
+        if workshop:
+            self._workshops.append(workshop)
         if self._stopped:
             self.stop()
         with report.progress("release") as advance:
@@ -90,22 +91,23 @@ def _say(name: str) -> Callable[[str], None]:
 def moving(rename_from: str | None, remove: Sequence[str]) -> dict[str, str]:
     """What becomes of applications with other names, in the form that hosts get. Raises UsageError
     for a name that no application of this kit's may have: it is somebody else's."""
-    fates = {
-        **dict.fromkeys(remove, "removed"),
-        **({rename_from: "renamed"} if rename_from else {}),
-    }
-    for option, names in (
-        ("--rename-from", [rename_from] if rename_from else []),
-        ("--remove-application", remove),
-    ):
-        for name in names:
-            try:
-                rules.application_name(name)
-            except ValueError as problem:
-                raise UsageError(f"{option}: {problem}") from None
+    if rename_from:
+        _check_name("--rename-from", rename_from)
+    for name in remove:
+        _check_name("--remove-application", name)
     if rename_from in remove:
         raise UsageError(f"{rename_from} is to be renamed and to be removed; say one of the two")
+    fates = dict.fromkeys(remove, "removed")
+    if rename_from:
+        fates[rename_from] = "renamed"
     return fates
+
+
+def _check_name(option: str, name: str) -> None:
+    try:
+        rules.application_name(name)
+    except ValueError as problem:
+        raise UsageError(f"{option}: {problem}") from None
 
 
 def ship_to_all_hosts(
@@ -126,12 +128,11 @@ def ship_to_all_hosts(
     anything is sent, ChangeError for hosts that failed, UsageError for a move of the application to
     itself.
     """
-    if outputs.contract.application.name in (moved or {}):
-        raise UsageError(
-            f"{outputs.contract.application.name} is the application's name now; name the one"
-            " before"
-        )
-    contract, secrets = outputs.contract, secret_values.read(outputs)
+    contract = outputs.contract
+    name = contract.application.name
+    if name in (moved or {}):
+        raise UsageError(f"{name} is the application's name now; name the one before")
+    secrets = secret_values.read(outputs)
     pairs = contract.chosen(only)
     common: Orders = {
         **common_orders(contract, pairs, wait_s),
@@ -140,16 +141,12 @@ def ship_to_all_hosts(
     }
     builder = Builder(settings)
 
-    def one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
+    def ship_to_one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         with hosts.session(host, access.identity(contract)) as session:
-            return host, _one(session, role, contract, builder, secrets, common, turn)
+            return host, _ship(session, role, contract, builder, secrets, common, turn)
 
-    return [
-        changed
-        for _, changed in all_or_error(
-            change.carry_out(contract, pairs, one, batch, on_stop=builder.stop)
-        )
-    ]
+    outcomes = change.carry_out(contract, pairs, ship_to_one, batch, on_stop=builder.stop)
+    return [changed for _, changed in all_or_error(outcomes)]
 
 
 def common_orders(contract: Contract, pairs: Sequence[tuple[str, Host]], wait_s: int) -> Orders:
@@ -167,14 +164,20 @@ def all_or_error(
     outcomes: Sequence[tuple[Host, T] | HostError], again: Mapping[str, str] | None = None
 ) -> list[tuple[Host, T]]:
     """What the hosts answered. Raises ChangeError where one failed; `again` is as there."""
-    done = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
-    if failures := [outcome for outcome in outcomes if isinstance(outcome, HostError)]:
-        kept = [host.name for host, changed in done if changed]
+    answered: list[tuple[Host, T]] = []
+    failures: list[HostError] = []
+    for outcome in outcomes:
+        if isinstance(outcome, HostError):
+            failures.append(outcome)
+        else:
+            answered.append(outcome)
+    if failures:
+        kept = [host.name for host, changed in answered if changed]
         raise ChangeError(failures, kept, but="; migrations that have run stay", again=again)
-    return done
+    return answered
 
 
-def _one(
+def _ship(
     session: hosts.Session,
     role: str,
     contract: Contract,
@@ -183,22 +186,25 @@ def _one(
     common: Orders,
     turn: change.Turn,
 ) -> bool:
-    app, name = contract.application.name, session.host.name
     question: Orders = {**common, "role": role}
     facts = session.ask(protocol.FACTS, question)
-    built, made_from = builder.release(role, facts), wanted.made_from(builder.settings, role)
+    built = builder.release(role, facts)
+    made_from = wanted.made_from(builder.settings, role)
     if built.rests_on(facts) and facts["made_from"] == made_from and not common.get("moving"):
         return False
-    with report.progress(name) as advance:
+    with report.progress(session.host.name) as advance:
         archive = built.archive(facts, advance)
+    environment: Json = {}
+    if role == "backend":
+        environment = _environment(contract, session.host, secrets)
     orders = built.orders(
         facts,
-        app,
+        contract.application.name,
         deploy.who(),
         archive=archive,
         wsgi=contract.application.wsgi,
         settings=contract.application.settings,
-        **(_environment(contract, session.host, secrets) if role == "backend" else {}),
+        **environment,
     )
     try:
         sent: ShipOrders = {**common, **orders, "made_from": made_from}
@@ -219,14 +225,10 @@ def not_shipped(text: str, folder: Path | None, built: Release) -> str:
     if missing is None or folder is None:
         return ""
     shipped = {entry.path for entry in built.entries}
-    here = [
-        name for name in files_of(missing[1]) if (folder / name).is_file() and name not in shipped
-    ]
-    return (
-        f"{here[0]} is in {folder.name} here and was not shipped, because git ignores it"
-        if here
-        else ""
-    )
+    for name in files_of(missing[1]):
+        if (folder / name).is_file() and name not in shipped:
+            return f"{name} is in {folder.name} here and was not shipped, because git ignores it"
+    return ""
 
 
 def _environment(contract: Contract, host: Host, secrets: dict[str, str]) -> Json:
