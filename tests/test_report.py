@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from invoke.exceptions import Exit
 
-import tasks
-from rollout import report
+from rollout import report, verb
 from tests.support.kit import FAB, ROOT
 
 WORK = """
@@ -198,6 +197,6 @@ def test_an_unreadable_file_s_name_is_shown_harmless() -> None:
         raise PermissionError(13, "Permission denied", f"/srv/{EVIL}")
 
     with pytest.raises(Exit) as caught:
-        tasks.verb()(refused).body(None)
+        verb.verb()(refused).body(None)
     assert "permission denied; run this as the owner of the file" in str(caught.value.message)
     assert evil_in(str(caught.value.message)) == []
