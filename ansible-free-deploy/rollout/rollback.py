@@ -4,7 +4,7 @@ by its name."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -73,11 +73,12 @@ def rollback(
     if not ways:
         return []
     ask_before(ways, past_migrations)
-    contract, own = outputs.contract, {way.host.name: way for way in ways}
+    contract = outputs.contract
+    own = {way.host.name: way for way in ways}
     pairs = [(role, host) for role, host in contract.hosts if host.name in own]
     common = common_orders(contract, pairs, wait_s)
 
-    def one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
+    def roll_back_one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         way = own[host.name]
         orders = release.rollback_orders(
             contract.application.name, role, deploy.who(), way.to, way.leaving or None
@@ -87,13 +88,21 @@ def rollback(
             return host, turn.run(session, protocol.RELEASE_ROLLBACK, sent)["changed"]
 
     again = {way.host.name: f"`fab rollback --release --to {way.to}`" for way in ways}
-    all_or_error(change.carry_out(contract, pairs, one, batch, again=again), again)
-    stay = [
-        f"{look.host.name}: stays at {_current(look)}"
-        for look in looks
-        if look.host.name not in own
-    ]
-    return [*map(str, ways), *stay, *map(left_applied, (way for way in ways if way.migrations))]
+    outcomes = change.carry_out(contract, pairs, roll_back_one, batch, again=again)
+    all_or_error(outcomes, again)
+    return _report(looks, own)
+
+
+def _report(looks: Sequence[Outcome[ReleasesAnswer]], own: Mapping[str, Back]) -> list[str]:
+    """What was done, then which hosts stay at theirs, then which migrations stay applied."""
+    lines = [str(way) for way in own.values()]
+    for look in looks:
+        if look.host.name not in own:
+            lines.append(f"{look.host.name}: stays at {_current(look)}")
+    for way in own.values():
+        if way.migrations:
+            lines.append(left_applied(way))
+    return lines
 
 
 def left_applied(way: Back) -> str:
@@ -220,8 +229,6 @@ def copy_from(ships: Sequence[AuditLine], to: str) -> str:
 
 def _current(look: Outcome[ReleasesAnswer]) -> str:
     kept, current = look.result["kept"], look.result["current"]
-    return (
-        f"{WHAT[look.role]} {current} ({of_commit(kept[current]['revision'])})"
-        if current
-        else "no release"
-    )
+    if not current:
+        return "no release"
+    return f"{WHAT[look.role]} {current} ({of_commit(kept[current]['revision'])})"
