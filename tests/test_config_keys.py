@@ -53,6 +53,7 @@ CHANGES: dict[str, object] = {
     "domain": "other.example.com",
     "frontend_name": "www",
     "backend_name": "django",
+    "behind": ["198.51.100.0/24"],
     "frontend_count": 2,
     "backend_count": 2,
     "application": "store",

@@ -511,6 +511,19 @@ def test_nothing_answers_is_one_finding_and_accuses_nobody() -> None:
     ]
 
 
+def test_a_name_that_leads_to_the_proxy_in_front_is_right() -> None:
+    """`behind` names its networks: no finding, and a host's silence explains the public one."""
+    elsewhere = {"frontend": ("10.213.7.10",), "backend": ("198.51.100.7",)}
+    proxied = replace(IP, behind=("198.51.100.0/24",))
+    assert "resolves to" not in said(observed(proxied, addresses=elsewhere))
+    text = said(observed(addresses=elsewhere))
+    assert "resolves to 198.51.100.7" in text and "list its networks as `behind`" in text
+    down = observed(proxied, answers=silence, addresses=elsewhere, hosts=[NO_HOST])
+    host, *others = findings(down)
+    assert host.text.startswith("backend-1 can't be asked") and host.follows
+    assert not [one for one in others if "does not answer" in one.text]
+
+
 def test_a_wrong_address_does_not_follow_from_silence() -> None:
     """The name service answered: that is a finding of its own, after the silence."""
     elsewhere = replace(NOTHING, addresses={"frontend": (), "backend": ("198.51.100.7",)})

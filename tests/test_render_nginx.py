@@ -607,16 +607,14 @@ def test_a_request_that_does_not_go_on_is_given_up(role: str, limit: str, beginn
         assert closes_within(site, beginning, 15)
 
 
-def held_posts(stack: contextlib.ExitStack, site: Site, count: int, address: str) -> None:
-    """Requests from an address (as the test's nginx believes it) that are being worked on until the
-    stack ends."""
+def held_posts(stack: contextlib.ExitStack, site: Site, count: int, header: str) -> None:
+    """Requests with this header line that are being worked on until the stack ends."""
     for _ in range(count):
         connection = stack.enter_context(
             socket.create_connection(("127.0.0.1", site.port), timeout=20)
         )
         lines = (
-            f"POST /echo/ HTTP/1.1\r\nHost: 10.213.7.74\r\nX-From: {address}\r\nContent-Length:"
-            " 9\r\n\r\na"
+            f"POST /echo/ HTTP/1.1\r\nHost: 10.213.7.74\r\n{header}\r\nContent-Length: 9\r\n\r\na"
         )
         connection.sendall(lines.encode())
 
@@ -646,7 +644,7 @@ def test_the_limit_counts_by_address_and_network(slow: str, other: str, status: 
         contextlib.ExitStack() as stack,
     ):
         put_project(site)
-        held_posts(stack, site, 2, slow)
+        held_posts(stack, site, 2, f"X-From: {slow}")
         asked = {"Origin": FRONT, "X-From": other}
         end = time.monotonic() + 20
         while (answer := site.ask("GET", "/static/site.css", asked)).status != status:
@@ -655,6 +653,58 @@ def test_the_limit_counts_by_address_and_network(slow: str, other: str, status: 
         assert (
             site.ask("OPTIONS", "/echo/", {**asked, **PREFLIGHT}).status == 204
         )  # a preflight is not counted
+
+
+FORWARDED = "X-Forwarded-For"
+
+
+@pytest.mark.parametrize(
+    ("header", "seen"),
+    [
+        ({}, "127.0.0.1"),
+        ({FORWARDED: "198.51.100.9"}, "198.51.100.9"),
+        ({FORWARDED: "2001:db8::9"}, "2001:db8::9"),
+        # What the visitor wrote stands before what the proxy wrote.
+        ({FORWARDED: "10.9.9.9, 198.51.100.9"}, "198.51.100.9"),
+        # Two proxies, both of the networks.
+        ({FORWARDED: "198.51.100.9, 127.0.0.7"}, "198.51.100.9"),
+        ({FORWARDED: "nonsense"}, "127.0.0.1"),
+        ({"X-Real-IP": "198.51.100.9", "Forwarded": "for=198.51.100.9"}, "127.0.0.1"),
+        ({"CF-Connecting-IP": "198.51.100.9", "True-Client-IP": "198.51.100.9"}, "127.0.0.1"),
+    ],
+)
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_proxy_in_front_names_the_client(
+    inside: bool, header: dict[str, str], seen: str
+) -> None:
+    """From its networks X-Forwarded-For counts, and no other header; from outside of them none."""
+    networks = ("127.0.0.0/8",) if inside else ("203.0.113.0/24",)
+    contract = dataclasses.replace(load("local-ip"), behind=networks)
+    with backend(contract) as site:
+        answer = site.ask("GET", "/echo/", {"Origin": FRONT, **header}).json()
+    expected = seen if inside else "127.0.0.1"
+    assert answer["meta"]["HTTP_X_REAL_IP"] == expected
+    assert answer["meta"]["HTTP_X_FORWARDED_FOR"] == expected
+
+
+@pytest.mark.parametrize(
+    ("networks", "status"), [(("127.0.0.0/8",), 200), (("203.0.113.0/24",), 429)]
+)
+def test_limits_count_visitors_behind_a_proxy(networks: tuple[str, ...], status: int) -> None:
+    """Two visitors behind one proxy are two addresses; whoever only claims to be a proxy is one."""
+    contract = dataclasses.replace(load("local-ip"), behind=networks)
+    generation = edited(
+        rendered(contract, "backend"), "origin_kit_addresses 512;", "origin_kit_addresses 2;"
+    )
+    with running(generation) as site, contextlib.ExitStack() as stack:
+        put_project(site)
+        held_posts(stack, site, 2, f"{FORWARDED}: 198.51.100.9")
+        first = {"Origin": FRONT, FORWARDED: "198.51.100.9"}
+        end = time.monotonic() + 20
+        while site.ask("GET", "/static/site.css", first).status != 429:
+            assert time.monotonic() < end
+        other = site.ask("GET", "/static/site.css", {**first, FORWARDED: "198.51.100.8"})
+    assert other.status == status
 
 
 # path → status: what lies next to the files is not for browsers.

@@ -125,6 +125,14 @@ def test_every_shipped_stack_is_valid(stack: str) -> None:
             {"frontend_name": "api"},
             "frontend_name: the same as backend_name; the two need names of their own",
         ),
+        (
+            {"behind": '["203.0.113.7/24"]'},
+            "behind: '203.0.113.7/24' is no CIDR (203.0.113.7/24 has host bits set)",
+        ),
+        (
+            {"behind": '["::/0"]'},
+            "behind: ::/0 is the whole internet: everybody could claim any address",
+        ),
         ({"backend_count": "0"}, "backend_count: '0' is not a whole number from 1 to 64"),
         ({"backend_count": "²"}, "backend_count: '²' is not a whole number from 1 to 64"),
         (

@@ -13,11 +13,13 @@ import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from infra.core import exits, from_json, rules
 from infra.core.errors import KitError
 from infra.core.keys import KEYS
+from infra.core.keys.values import proxy_network
 from infra.core.origins import (
     Origin,
     OriginError,
@@ -170,6 +172,16 @@ class Contract:
     attached_to: str | None = None
     # Who may log in, as OpenSSH public key lines; none where the stack has no such list.
     ssh_keys: tuple[str, ...] = ()
+    # Networks of the proxy in front of the hosts.
+    behind: tuple[str, ...] = KEYS["behind"].default
+
+    def is_in_front(self, address: str) -> bool:
+        """Whether this is an IP address of the proxy in front of the hosts."""
+        try:
+            found = ip_address(address)
+        except ValueError:  # a name
+            return False
+        return any(found in ip_network(network) for network in self.behind)
 
     @property
     def hosts(self) -> tuple[tuple[str, Host], ...]:
@@ -243,6 +255,8 @@ def _environment(contract: Contract) -> Problems:
         yield from _wrong("attached_to", rules.environment_name, contract.attached_to)
     for index, line in enumerate(contract.ssh_keys):
         yield from _wrong(f"ssh_keys[{index}]", rules.login_key, line)
+    for index, network in enumerate(contract.behind):
+        yield from _wrong(f"behind[{index}]", proxy_network, network)
 
 
 def _values_of_keys(contract: Contract) -> Problems:

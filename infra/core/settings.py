@@ -49,6 +49,7 @@ class Settings:
     domain: str
     frontend_name: str
     backend_name: str
+    behind: tuple[str, ...]
     frontend_count: int
     backend_count: int
     application: str

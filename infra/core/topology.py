@@ -109,6 +109,7 @@ def contract(settings: Settings, project: str, hosts: Mapping[str, Sequence[Host
         backend=Role(origins["backend"], tuple(hosts["backend"])),
         cors=_cors(settings, origins["frontend"]),
         ssh_keys=settings.ssh_keys,
+        behind=settings.behind,
     )
 
 

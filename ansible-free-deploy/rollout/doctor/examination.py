@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from infra.core.contract import Contract, Host
+from infra.core.contract import Contract, Host, Role
 from infra.core.origins import OriginError, parse_origin
 from rollout import deploy, hosts
 from rollout.doctor import ask, on_hosts
@@ -81,7 +81,12 @@ def examine(outputs: Outputs, single: Matrix | None = None) -> Observations:
     api_address = _first(addresses["backend"], backend.hosts[0])
     page = ask.page(contract, page_address)
     matrix = single or whole_matrix(contract)
-    cells = questions(contract, matrix.rows, matrix.endpoints, page.csp, matrix.credentials)
+    reached = replace(
+        contract,
+        frontend=_as_reached(contract, frontend, page_address),
+        backend=_as_reached(contract, backend, api_address),
+    )
+    cells = questions(reached, matrix.rows, matrix.endpoints, page.csp, matrix.credentials)
     public = _public(contract, api_address, cells)
     landing = None
     if single is None:
@@ -114,6 +119,13 @@ def _first(addresses: Sequence[str], host: Host) -> str:
     if addresses:
         return addresses[0]
     return host.address
+
+
+def _as_reached(contract: Contract, role: Role, address: str) -> Role:
+    """The role at the address that browsers reach: the proxy's, where one is in front."""
+    if not contract.is_in_front(address):
+        return role
+    return replace(role, hosts=(replace(role.hosts[0], address=address), *role.hosts[1:]))
 
 
 def _public(contract: Contract, address: str, cells: Sequence[Question]) -> list[Cell]:

@@ -14,6 +14,7 @@ from rollout.render.nginx import (
     limits,
     listen_lines,
     main_file,
+    proxy_in_front,
     status_server,
 )
 from rollout.render.templates import fill
@@ -25,7 +26,7 @@ def files(contract: Contract) -> tuple[File, ...]:
     site = fill(
         "frontend.conf",
         addresses=addresses(),
-        limits=limits(),
+        limits=limits() + proxy_in_front(contract),
         listen=listen_lines(),
         release=places.release(contract.application.name),
         current=places.CURRENT,

@@ -129,7 +129,7 @@ def _backend(contract: Contract, closed: bool) -> str:
         max_body_mb=application.max_body_mb,
         application=served.rstrip(),
         addresses=addresses(),
-        limits=limits(),
+        limits=limits() + proxy_in_front(contract),
         static_url=application.static_url,
         static_pattern=re.escape(application.static_url),
         media_url=application.media_url,
@@ -189,6 +189,15 @@ def addresses() -> str:
 def limits() -> str:
     """The lines of a server that no client can use up."""
     return fill("limits.conf", requests_per_address=REQUESTS_PER_ADDRESS).rstrip()
+
+
+def proxy_in_front(contract: Contract) -> str:
+    """The lines of a server that say whose word counts for a client's address; none where no proxy
+    is in front."""
+    if not contract.behind:
+        return ""
+    networks = [f"set_real_ip_from {network};" for network in contract.behind]
+    return "\n" + fill("behind.conf", networks=_lines(networks, " " * 4)).rstrip()
 
 
 def status_server() -> str:

@@ -63,6 +63,19 @@ KEYS = (
         description="The backend's label under `domain`.",
     ),
     Key(
+        name="behind",
+        type="array",
+        default=(),
+        item_rule=values.proxy_network,
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="behind",
+        description=(
+            "Networks of the CDN or proxy in front, as CIDRs. A name that leads there is no"
+            " address that changed, and the visitor's address is the one that the proxy names in"
+            " X-Forwarded-For; nobody else is believed."
+        ),
+    ),
+    Key(
         name="frontend_count",
         type="integer",
         default=1,

@@ -121,6 +121,17 @@ def cidr(value: str) -> str:
         ) from None
 
 
+def proxy_network(value: str) -> str:
+    """The network of a proxy, which may name its clients: never everybody's."""
+    network = cidr(value)
+    if ip_network(network).prefixlen == 0:
+        raise ValueError(
+            f"{network} is the whole internet: everybody could claim any address; name the proxy's"
+            " own networks"
+        )
+    return network
+
+
 def network_cidr(value: Any) -> str:
     """A private network that has room for subnets."""
     try:

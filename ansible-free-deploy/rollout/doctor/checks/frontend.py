@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from infra.core.contract import Role
+from rollout.doctor.checks.places import leads_to
 from rollout.doctor.codes import Code
 from rollout.doctor.observations import PAGE, PUBLIC, Observations
 from rollout.finding import Finding
@@ -30,11 +31,12 @@ def _name(name: str, role: Role, observed: Observations, view: str) -> Iterator[
             anchor="no-answer",
             warning=True,
         )
-    elif not set(resolved) & set(known):
+    elif not any(leads_to(observed, role, address) for address in resolved):
         yield Finding(
             f"{host} resolves to {', '.join(resolved)}; the contract says {', '.join(known)}: the"
             " address changed since the last `pulumi up`, or the DNS record was not updated",
-            cure="run `fab up`, and wait for the record's TTL",
+            cure="run `fab up`, and wait for the record's TTL; if a CDN or proxy is in front, list"
+            " its networks as `behind`",
             code=Code.NAME_LEADS_ELSEWHERE,
             anchor="no-answer",
             reach=frozenset([view]),

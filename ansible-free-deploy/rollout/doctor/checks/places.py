@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from infra.core.contract import Role
 from rollout.doctor.observations import PAGE, PUBLIC, HostReport, Observations
 
 
@@ -15,6 +16,12 @@ def server_errors_of(view: str) -> str:
     return f"5xx of {view}"
 
 
+def leads_to(observed: Observations, role: Role, address: str) -> bool:
+    """Whether this address is a host of the role, or the proxy in front."""
+    hosts = [host.address for host in role.hosts]
+    return address in hosts or observed.contract.is_in_front(address)
+
+
 def served_by(observed: Observations, host: HostReport) -> frozenset[str]:
     """The views that this host answers: its own, and what is asked at its address."""
     contract = observed.contract
@@ -23,7 +30,10 @@ def served_by(observed: Observations, host: HostReport) -> frozenset[str]:
     for name, (role, view) in roles.items():
         addresses = observed.addresses[name] or (role.hosts[0].address,)
         names = [one.name for one in role.hosts]
-        if host.name in names and host.address == addresses[0]:
+        reached = addresses[0]
+        if contract.is_in_front(reached):
+            reached = role.hosts[0].address
+        if host.name in names and host.address == reached:
             views.add(view)
     return frozenset(views)
 
