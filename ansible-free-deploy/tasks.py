@@ -444,7 +444,8 @@ def doctor(
         )
     with report.silenced(json):
         observed = surgery.examine(found, question)
-        result = surgery.diagnose(observed, origin, browser)
+        about = surgery.about_now(found.contract.environment, outputs)
+        result = surgery.diagnose(observed, origin, browser, about)
     if html:
         page.write(html, result)
     if json:

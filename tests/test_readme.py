@@ -11,16 +11,21 @@ from pathlib import Path
 import pytest
 import yaml
 
+from infra.core.contract import Json
+from rollout.doctor import cells, json_output, second_opinion
+from rollout.doctor.codes import MEANING, Code
 from tests import test_exits
 from tests.support.kit import FAB, ROOT
 
 README = ROOT / "README.md"
 KEYS = ROOT / "docs" / "configuration.md"
 VERBS_PAGE = ROOT / "docs" / "verbs.md"
+DOCTOR_PAGE = ROOT / "docs" / "doctor.md"
 OF_THE_ROOT = ("README", "CONTRIBUTING", "SECURITY", "CHANGELOG")
 PAGES = [*(ROOT / f"{name}.md" for name in OF_THE_ROOT), *sorted(ROOT.glob("docs/*.md"))]
 MOST_LINES = 120
 TABLE = re.compile(r"(<!-- config table:[^\n]*-->\n)(.*?)(<!-- end of config table -->)", re.DOTALL)
+CODES = re.compile(r"(<!-- codes:[^\n]*-->\n)(.*?)(<!-- end of codes -->)", re.DOTALL)
 
 
 def config_table() -> str:
@@ -53,6 +58,50 @@ def test_the_config_table_is_the_schema() -> None:
     found = TABLE.search(text)
     assert found is not None
     assert found[2] == config_table()
+
+
+def codes_table() -> str:
+    """Every code of the doctor's findings, as a Markdown table."""
+    rows = [f"| `{code}` | {MEANING[code]} |" for code in Code]
+    return "\n".join(["| code | |", "|---|---|", *rows]) + "\n"
+
+
+def test_the_page_of_the_doctor_has_every_code() -> None:
+    """docs/doctor.md and the doctor's codes can't drift apart; UPDATE_DOCS=1 rewrites the table. A
+    new code needs a line in MEANING."""
+    text = DOCTOR_PAGE.read_text()
+    if os.environ.get("UPDATE_DOCS"):
+        DOCTOR_PAGE.write_text(CODES.sub(lambda match: match[1] + codes_table() + match[3], text))
+        text = DOCTOR_PAGE.read_text()
+    found = CODES.search(text)
+    assert found is not None
+    assert found[2] == codes_table()
+
+
+def test_the_page_of_the_doctor_has_every_other_name() -> None:
+    """States of a cell, reasons why Chromium was not asked, and every field of the JSON."""
+    named = set(re.findall(r"`([\w-]+)`", DOCTOR_PAGE.read_text()))
+    assert {*cells.State, *second_opinion.NotAsked} <= named
+    assert fields_of(doctor_document()) <= named
+
+
+def doctor_document() -> Json:
+    """What `fab doctor --json` prints: a finding with another below it, an answer and none."""
+    from rollout.doctor import diagnose
+    from tests.test_doctor import NOTHING, observed
+
+    healthy = json_output.document(diagnose(observed(), origin="http://a.example"))
+    silent = json_output.document(diagnose(NOTHING))
+    return {**healthy, "findings": silent["findings"]}
+
+
+def fields_of(document: object) -> set[str]:
+    """The names of all fields, at any depth."""
+    if isinstance(document, list):
+        return set().union(*map(fields_of, document))
+    if isinstance(document, dict):
+        return set(document).union(*map(fields_of, document.values()))
+    return set()
 
 
 def test_the_readme_is_short() -> None:

@@ -157,11 +157,21 @@ def _of_stack(stack: str) -> Outputs:
         return replace(found, infrastructure={"cloud": "local", **found.infrastructure})
     if _is_local(stack):
         raise _not_up(stack)
-    login = backend_url()
-    if login.startswith("file://"):
-        base = Path(unquote(urlsplit(login).path.replace("/~", str(Path.home()), 1)))
-        return _from_checkpoint(base / ".pulumi" / "stacks" / PROJECT / f"{stack}.json", stack)
+    checkpoint = checkpoint_of(stack)
+    if checkpoint:
+        return _from_checkpoint(checkpoint, stack)
     return _from_cli(stack)
+
+
+def checkpoint_of(stack: str) -> Path | None:
+    """The file that holds the stack's state; None where Pulumi's backend keeps no files here."""
+    if kit_has(stack):
+        return kit_checkpoint(stack)
+    login = backend_url()
+    if not login.startswith("file://"):
+        return None
+    base = Path(unquote(urlsplit(login).path.replace("/~", str(Path.home()), 1)))
+    return base / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
 
 
 def _from_file(path: Path) -> Outputs:

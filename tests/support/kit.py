@@ -153,6 +153,11 @@ class Stack:
         return "".join(self.kit.ssh(host, question) for _, host in self.contract.hosts)
 
 
+def unwrapped(text: str) -> str:
+    """The text on one line: a report breaks its sentences at 80 columns."""
+    return " ".join(text.split())
+
+
 def manage(app: str, words: str) -> str:
     """The shell command for `manage.py WORDS` as the application's user, with the settings that
     gunicorn runs under."""

@@ -5,6 +5,8 @@ observed = examine(outputs)
 diagnose(observed).status
 """
 
+from rollout.doctor.about import About as About
+from rollout.doctor.about import about_now as about_now
 from rollout.doctor.diagnosis import Diagnosis as Diagnosis
 from rollout.doctor.diagnosis import diagnose as diagnose
 from rollout.doctor.examination import examine as examine

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rollout.doctor.codes import Kind, kind_of
+from rollout.doctor.codes import Code, Kind, kind_of
+from rollout.doctor.observations import PUBLIC
 from rollout.finding import Finding
 
 # What may follow from a finding of each kind, within its reach.
@@ -19,11 +20,26 @@ _EXPLAINS: dict[Kind, frozenset[Kind]] = {
 }
 
 
+# What one cause makes many views and many kinds of requests show: with the same cure it is one.
+_SHOWN_MANY_TIMES = frozenset(
+    {
+        Code.UNLISTED_ORIGIN_ALLOWED,
+        Code.LISTED_ORIGIN_REFUSED,
+        Code.REFUSED_OUTSIDE_THE_KIT,
+        Code.REFUSED_BY_A_SERVER_ERROR,
+        Code.ANSWERED_BEFORE_HEADERS,
+        Code.DJANGO_REFUSES_LISTED,
+        Code.DJANGO_ALLOWS_UNLISTED,
+        Code.DJANGO_MIDDLEWARE_ORDER,
+    }
+)
+
+
 def by_cause(found: Sequence[Finding]) -> tuple[Finding, ...]:
     """The root causes, errors before warnings. What follows from a root cause is listed under
     it."""
     distinct = dict.fromkeys(found)
-    ordered = sorted(distinct, key=lambda finding: (finding.warning, kind_of(finding)))
+    ordered = sorted(distinct, key=_order)
     consequences: dict[Finding, list[Finding]] = {}
     for finding in ordered:
         root = _root_of(finding, list(consequences))
@@ -32,6 +48,12 @@ def by_cause(found: Sequence[Finding]) -> tuple[Finding, ...]:
         else:
             consequences[root].append(finding)
     return tuple(replace(root, follows=tuple(under)) for root, under in consequences.items())
+
+
+def _order(finding: Finding) -> tuple[bool, Kind, bool]:
+    """Errors first, then what is nearest to the hosts: a host's own answers before what arrives
+    from it."""
+    return finding.warning, kind_of(finding), PUBLIC in finding.places
 
 
 def _root_of(finding: Finding, roots: Sequence[Finding]) -> Finding | None:
@@ -44,6 +66,8 @@ def _root_of(finding: Finding, roots: Sequence[Finding]) -> Finding | None:
 
 def _explains(root: Finding, finding: Finding) -> bool:
     cause, kind = kind_of(root), kind_of(finding)
+    if root.code in _SHOWN_MANY_TIMES and (root.code, root.cure) == (finding.code, finding.cure):
+        return True
     if cause is Kind.NOTHING:
         # Without a network a name is unknown. A name that leads elsewhere was answered.
         unknown_name = kind is Kind.NAME and finding.warning

@@ -72,6 +72,50 @@ class Code(StrEnum):
     CHROMIUM_DISAGREES = "chromium-disagrees"
 
 
+# What each means, in a few words: docs/doctor.md shows it.
+MEANING: dict[Code, str] = {
+    Code.NOTHING_ANSWERS: "neither a host nor the page nor the API could be asked",
+    Code.HOST_UNREACHABLE: "a host can't be asked over SSH",
+    Code.NOT_DEPLOYED: "nothing, or no configuration, was deployed to a host yet",
+    Code.NO_RELEASE: "a host has no release of the application",
+    Code.DEPLOY_UNFINISHED: "a deploy was interrupted",
+    Code.UNIT_NOT_ACTIVE: "a service of a host does not run",
+    Code.WORKERS_KILLED: "the kernel killed gunicorn's workers for want of memory",
+    Code.RELEASE_CHANGED: "files of the release were changed on a host",
+    Code.FILE_DIFFERS: "a file of the configuration is not what the contract says",
+    Code.ORIGINS_DIFFER: "a host still answers for other origins than the contract's",
+    Code.FILE_ATTRIBUTES_DIFFER: "a file has another owner, mode or target",
+    Code.OLD_SECRETS: "a host still keeps secrets that were replaced",
+    Code.PROCESS_STALE: "a process runs an older configuration than its files hold",
+    Code.NAME_UNKNOWN: "a name resolves to nothing from here",
+    Code.NAME_LEADS_ELSEWHERE: "a name leads to another address than the contract's",
+    Code.PAGE_SILENT: "the page does not answer",
+    Code.PAGE_FAILS: "the page answers another status than 200",
+    Code.PAGE_CONFIG_UNREADABLE: "config.json could not be read",
+    Code.PAGE_CONFIG_INCOMPLETE: "config.json does not say where the backend is",
+    Code.PAGE_CONFIG_DIFFERS: "config.json names another backend than the contract",
+    Code.SERVER_ERROR: "a request gets a status from 500 to 599",
+    Code.VIEW_SILENT: "the public address, or a host's nginx, does not answer",
+    Code.EVERY_ORIGIN_ALLOWED: "every website may read the answers, as the contract says",
+    Code.UNLISTED_ORIGIN_ALLOWED: "origins may read the answers that the contract does not allow",
+    Code.LISTED_ORIGIN_REFUSED: "origins of the contract are refused, as a host differs from it",
+    Code.REFUSED_OUTSIDE_THE_KIT: "origins are refused by what a deploy does not change",
+    Code.REFUSED_BY_A_SERVER_ERROR: "an answer with 5xx lacks the headers",
+    Code.ANSWERED_BEFORE_HEADERS: "nginx answers before it knows the origin (414, 400)",
+    Code.COOKIE_NEEDS_HTTPS: "browsers drop a cookie that the API sets over plain http",
+    Code.DJANGO_SILENT: "gunicorn does not answer",
+    Code.DJANGO_FAILS: "Django fails before CorsMiddleware can be seen",
+    Code.DJANGO_MIDDLEWARE_ORDER: "CorsMiddleware is missing or stands too low",
+    Code.DJANGO_REFUSES_LISTED: "Django does not allow an origin of the contract",
+    Code.DJANGO_ALLOWS_UNLISTED: "Django allows an origin that the contract does not",
+    Code.COOKIES_BETWEEN_SITES: "cookies can't travel between page and API",
+    Code.ORIGIN_IS_AN_ADDRESS: "an origin is an IP address, which may be somebody else's tomorrow",
+    Code.ORIGIN_INVALID: "what `--origin` names is not an origin",
+    Code.ORIGIN_UNLISTED: "what `--origin` names is not in the contract",
+    Code.CHROMIUM_DISAGREES: "Chromium and the kit's verdict disagree",
+}
+
+
 _CODES_OF: dict[Kind, tuple[Code, ...]] = {
     Kind.NOTHING: (Code.NOTHING_ANSWERS,),
     Kind.HOST: (Code.HOST_UNREACHABLE,),

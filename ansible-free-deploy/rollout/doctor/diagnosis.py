@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from infra.core import exits
 from rollout.doctor import browser
+from rollout.doctor.about import About
 from rollout.doctor.checks.near_miss import near_miss
 from rollout.doctor.codes import Code
 from rollout.doctor.findings import findings
@@ -16,11 +17,13 @@ from rollout.finding import Finding
 @dataclass(frozen=True)
 class Diagnosis:
     """All that was observed, what it means, and Chromium's outcomes by origin and endpoint, if it
-    was asked."""
+    was asked (`browser_wanted`: somebody wanted that)."""
 
     observed: Observations
     findings: tuple[Finding, ...]
     browsed: browser.Outcomes
+    browser_wanted: bool = False
+    about: About = field(default_factory=About)
 
     @property
     def status(self) -> int:
@@ -39,7 +42,12 @@ class Diagnosis:
         return self.browsed.get(cell.key)
 
 
-def diagnose(observed: Observations, origin: str | None = None, browse: bool = False) -> Diagnosis:
+def diagnose(
+    observed: Observations,
+    origin: str | None = None,
+    browse: bool = False,
+    about: About | None = None,
+) -> Diagnosis:
     """What it all means. `origin` is one that somebody expected to work. Raises
     browser.BrowserError."""
     found = list(findings(observed))
@@ -50,11 +58,8 @@ def diagnose(observed: Observations, origin: str | None = None, browse: bool = F
     browsed: browser.Outcomes = {}
     if browse and any(cell.verdict for cell in observed.public):
         browsed = browser.browse(observed)
-    for cell in observed.public:
-        outcome = browsed.get(cell.key)
-        if outcome and cell.verdict and not agree(cell, outcome):
-            found.append(_disagreement(cell, outcome))
-    return Diagnosis(observed, tuple(found), browsed)
+    found += disagreements(observed, browsed)
+    return Diagnosis(observed, tuple(found), browsed, browse, about or About())
 
 
 def agree(cell: Cell, outcome: browser.Outcome) -> bool:
@@ -62,12 +67,30 @@ def agree(cell: Cell, outcome: browser.Outcome) -> bool:
     return cell.verdict is not None and cell.verdict.allowed == outcome.allowed
 
 
+def disagreements(observed: Observations, browsed: browser.Outcomes) -> list[Finding]:
+    """One finding, with every cell under it: they have one cause, which is a bug of the kit."""
+    each = []
+    for cell in observed.public:
+        outcome = browsed.get(cell.key)
+        if outcome and cell.verdict and not agree(cell, outcome):
+            each.append(_disagreement(cell, outcome))
+    if not each:
+        return []
+    cells = "one cell" if len(each) == 1 else f"{len(each)} cells"
+    root = Finding(
+        f"Chromium and the verdict disagree on {cells}",
+        cure="please report it: a bug of the kit",
+        code=Code.CHROMIUM_DISAGREES,
+        follows=tuple(each),
+    )
+    return [root]
+
+
 def _disagreement(cell: Cell, outcome: browser.Outcome) -> Finding:
     question = cell.question
     return Finding(
-        f"Chromium and the verdict disagree on {question.row.origin}, {question.endpoint.title}:"
-        f" Chromium says {outcome.word}, the verdict {verdict_word(cell)}",
-        cure="please report it: a bug of the kit",
+        f"{question.row.origin}, {question.endpoint.title}: Chromium says {outcome.word}, the"
+        f" verdict {verdict_word(cell)}",
         code=Code.CHROMIUM_DISAGREES,
     )
 
@@ -77,22 +100,7 @@ def verdict_word(cell: Cell) -> str:
     if cell.verdict is None:
         return "no answer"
     if cell.verdict.allowed:
-        return f"ok {cell.status}"
+        return f"{cell.status} ok"
     if not cell.question.row.allowed:
         return "refused"
     return str(cell.verdict.reason)
-
-
-def cell_word(cell: Cell) -> str:
-    """A cell in a word or two, with its status; `!` marks what is not as intended, `?` what could
-    not be asked."""
-    word = verdict_word(cell)
-    if cell.verdict is None:
-        return f"{word} ?"
-    if cell.readable and not cell.judged_right:
-        word = f"allowed {cell.status}"
-    elif cell.failing and not cell.readable:
-        word = f"{word} {cell.status}"
-    if cell.good:
-        return word
-    return f"{word} !"

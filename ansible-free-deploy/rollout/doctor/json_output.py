@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 from infra.core.contract import Json
+from rollout.doctor import cells, second_opinion
 from rollout.doctor.diagnosis import Diagnosis
 from rollout.doctor.observations import Cell
+from rollout.doctor.words import commands
 from rollout.finding import Finding
+
+FORMAT = 1
 
 
 def as_json(result: Diagnosis) -> str:
-    """Findings and cells as JSON text."""
-    findings = [_finding(finding) for finding in result.findings]
-    cells = [_cell(result, cell) for cell in result.observed.cells]
-    document = {
-        "environment": result.observed.contract.environment,
+    """Everything that the text and the page have, as JSON text; docs/doctor.md has its fields."""
+    return json.dumps(document(result), indent=2)
+
+
+def document(result: Diagnosis) -> Json:
+    """The same as JSON types."""
+    observed = result.observed
+    return {
+        "format": FORMAT,
+        "environment": observed.contract.environment,
         "status": result.status,
-        "findings": findings,
-        "cells": cells,
+        "about": dataclasses.asdict(result.about),
+        "counts": _counts(result),
+        "findings": [_finding(finding) for finding in result.findings],
+        "cells": [_cell(result, cell) for cell in observed.cells],
     }
-    return json.dumps(document, indent=2)
+
+
+def _counts(result: Diagnosis) -> Json:
+    warnings = sum(finding.warning for finding in result.findings)
+    return {
+        **dataclasses.asdict(cells.counts(result.observed.cells)),
+        "causes": len(result.findings) - warnings,
+        "warnings": warnings,
+    }
 
 
 def _finding(finding: Finding) -> Json:
     return {
+        "code": finding.code,
         "text": finding.text,
         "cure": finding.cure,
+        "commands": commands(finding.cure),
         "link": finding.link,
         "warning": finding.warning,
         "follows": [_finding(consequence) for consequence in finding.follows],
@@ -34,13 +56,15 @@ def _finding(finding: Finding) -> Json:
 
 
 def _cell(result: Diagnosis, cell: Cell) -> Json:
-    """A cell without an answer has null for all that a verdict says."""
+    """A cell without an answer has null for all that a verdict says; `chromium` is there where it
+    was asked, and the reason where it was not."""
     origin, endpoint = cell.key
     shown: Json = {
         "view": cell.view,
         "origin": origin,
         "endpoint": endpoint,
         "status": cell.status,
+        "state": cells.state_of(cell),
         "intended": cell.question.row.allowed,
         "allowed": None,
         "reason": None,
@@ -56,4 +80,6 @@ def _cell(result: Diagnosis, cell: Cell) -> Json:
     outcome = result.outcome(cell)
     if outcome:
         shown["chromium"] = outcome.word
+    else:
+        shown["chromium_not_asked"] = second_opinion.not_asked(result, cell)
     return shown

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from infra.core import exits
 from rollout.deploy import UsageError
+from rollout.doctor import cells as doctor_cells
 from rollout.doctor.ask import Unanswered
-from rollout.doctor.diagnosis import Diagnosis, cell_word
+from rollout.doctor.diagnosis import Diagnosis
 from rollout.doctor.observations import PUBLIC, Cell, distinct
 from rollout.doctor.questions import Row
 from rollout.doctor.text import FOLLOWS
@@ -128,7 +129,7 @@ def _row_heading(row: Row) -> str:
 
 def _cell(result: Diagnosis, cell: Cell, ids: Ids) -> str:
     target = ids[cell.view, *cell.key]
-    text = escape(cell_word(cell))
+    text = escape(doctor_cells.word(cell))
     outcome = result.outcome(cell)
     if outcome:
         text += f"<br><small>Chromium: {escape(outcome.word)}</small>"

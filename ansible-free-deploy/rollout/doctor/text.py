@@ -1,13 +1,15 @@
-"""The diagnosis as text for a terminal."""
+"""The diagnosis as text for a terminal of 80 columns, without colour."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from infra.core import exits
-from rollout import report
-from rollout.doctor.diagnosis import Diagnosis, cell_word
-from rollout.doctor.observations import distinct
+from infra.core.terminal import harmless
+from rollout.doctor import cells, heading, second_opinion
+from rollout.doctor.diagnosis import Diagnosis
+from rollout.doctor.text_matrix import matrix
+from rollout.doctor.words import wrapped
 from rollout.finding import Finding
 
 FOLLOWS = "what follows from it"
@@ -19,45 +21,65 @@ _LAST_LINE = {
 
 
 def as_text(result: Diagnosis, notes: Sequence[str] = ()) -> str:
-    """The matrix, the findings, `notes` on what was not asked, one last line."""
+    """What was asked and how to read it, the matrix as the public address answers, the findings,
+    `notes` on what was not asked, one last line."""
     last = _LAST_LINE[result.status]
     if notes and result.status == exits.OK:
         last = f"{last}, but for what is noted above"
-    parts = [matrix(result), finding_lines(result.findings), "\n".join(notes), last]
+    parts = [
+        "\n".join(_head(result)),
+        "\n".join(matrix(result.observed.public)),
+        "\n".join(_chromium(result)),
+        finding_lines(result.findings),
+        "\n".join(line for note in notes for line in wrapped(harmless(note), others="  ")),
+        last,
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
-def matrix(result: Diagnosis) -> str:
-    """One line for each origin, one column for each endpoint, as the public address answers."""
-    cells = result.observed.public
-    titles = distinct(cell.question.endpoint.title for cell in cells)
-    lines: dict[str, list[str]] = {}
-    for cell in cells:
-        origin = cell.question.row.origin
-        word = cell_word(cell)
-        outcome = result.outcome(cell)
-        if outcome:
-            word = f"{word} | {outcome.word}"
-        lines.setdefault(origin, [origin]).append(word)
-    return report.table(("origin", *titles), list(lines.values()))
+def _head(result: Diagnosis) -> list[str]:
+    """What stands at the top, its names in a column; what the words of a cell mean is the last."""
+    rows = heading.rows(result)
+    width = max(len(name) for name, _ in rows)
+    lines: list[str] = []
+    for name, value in rows:
+        lines += wrapped(harmless(value), first=f"{name.ljust(width)}  ")
+    widest = max(len(word) for word, _ in cells.LEGEND)
+    for number, (word, meaning) in enumerate(cells.LEGEND):
+        name = "" if number else "legend"
+        lines += wrapped(meaning, first=f"{name.ljust(width)}  {word.ljust(widest)}  ")
+    return lines
+
+
+def _chromium(result: Diagnosis) -> list[str]:
+    """How many cells Chromium was asked, and why not the others."""
+    lines: list[str] = []
+    for sentence in second_opinion.sentences(result):
+        lines += wrapped(sentence, others="  ")
+    return lines
 
 
 def finding_lines(findings: Sequence[Finding]) -> str:
-    """The root causes, numbered, each with its cure, its place in the guide and what follows from
-    it."""
+    """The root causes, numbered, each with its code, its cure, its place in the guide and what
+    follows from it."""
     lines = []
     for number, finding in enumerate(findings, 1):
-        lines.append(f"{number}. {_sentence(finding)}")
-        link = f"  ({finding.link})" if finding.link else ""
-        lines.append(f"   → {finding.cure}{link}")
+        lines += wrapped(_sentence(finding), first=f"{number}. ")
+        lines += wrapped(harmless(finding.cure), first="   → ")
+        if finding.link:
+            lines.append(f"     {finding.link}")
         if finding.follows:
             lines.append(f"   {FOLLOWS}:")
         for consequence in finding.follows:
-            lines.append(f"   - {_sentence(consequence)}")
+            lines += wrapped(_sentence(consequence), first="   - ")
     return "\n".join(lines)
 
 
 def _sentence(finding: Finding) -> str:
+    """What is wrong, with its code."""
+    text = harmless(finding.text)
     if finding.warning:
-        return f"(warning) {finding.text}"
-    return finding.text
+        text = f"(warning) {text}"
+    if finding.code:
+        text = f"{text} [{finding.code}]"
+    return text

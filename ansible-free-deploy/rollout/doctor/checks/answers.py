@@ -40,11 +40,12 @@ def _silent(view: str, cells: Sequence[Cell]) -> Iterator[Finding]:
 
 
 def _allowed(view: str, wrong: Sequence[Cell]) -> Iterator[Finding]:
-    """Unlisted origins whose pages may read the answers."""
+    """Unlisted origins whose pages may read the answers, the one that resembles none first."""
     unlisted = [cell.question.row.origin for cell in wrong if not cell.question.row.allowed]
-    for origin in distinct(unlisted):
+    if unlisted:
+        origins = ", ".join(sorted(distinct(unlisted), key=lambda origin: origin != UNLISTED))
         yield Finding(
-            f"{view_name(view)} allows {origin}, which the contract does not: a pattern without"
+            f"{view_name(view)} allows {origins}, which the contract does not: a pattern without"
             " its end, or with an unescaped dot?",
             cure="run `fab deploy`, which writes every pattern anchored and escaped",
             code=Code.UNLISTED_ORIGIN_ALLOWED,

@@ -1,0 +1,76 @@
+"""The lines at the top of a report, for the text and the page. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rollout.doctor import cells
+from rollout.doctor.diagnosis import Diagnosis
+from rollout.doctor.observations import distinct
+
+
+def rows(result: Diagnosis) -> list[tuple[str, str]]:
+    """Name and value of each: the stack, when it was asked and by which kit, the contract with its
+    date, and the counts."""
+    contract = result.observed.contract
+    kind = "production" if contract.production else "development"
+    found = [("stack", f"{contract.environment} ({kind})"), ("backend", contract.backend.origin)]
+    about = result.about
+    if about.asked_at:
+        found.append(("asked", f"{in_words(about.asked_at)}, {_kit(result)}"))
+    listed = _counted(len(contract.cors.allowed_origins), "origin")
+    dated = f", outputs of {in_words(about.contract_at)}" if about.contract_at else ""
+    patterns = len(contract.cors.pattern_texts)
+    more = f" and {_counted(patterns, 'pattern')}" if patterns else ""
+    found.append(("contract", f"allows {listed}{more}{dated}"))
+    return [*found, ("cells", _cells(result)), ("findings", _findings(result))]
+
+
+def _kit(result: Diagnosis) -> str:
+    about = result.about
+    parts = ["by origin-kit", about.version] if about.version else ["by origin-kit"]
+    if about.commit:
+        parts.append(f"at commit {about.commit}")
+    return " ".join(parts)
+
+
+def _cells(result: Diagnosis) -> str:
+    """How many, of which views, and what became of them."""
+    observed = result.observed
+    count = cells.counts(observed.cells)
+    origins = distinct(cell.question.row.origin for cell in observed.cells)
+    endpoints = distinct(cell.question.endpoint.title for cell in observed.cells)
+    views = _counted(len(observed.views), "view")
+    asked = f"{_counted(len(origins), 'origin')} × {_counted(len(endpoints), 'endpoint')} × {views}"
+    parts = [f"{count.as_intended} of {count.cells} as intended ({asked})"]
+    if count.not_as_intended:
+        parts.append(f"{count.not_as_intended} not as intended")
+    if count.no_answer:
+        parts.append(f"{count.no_answer} without an answer")
+    return ", ".join(parts)
+
+
+def _findings(result: Diagnosis) -> str:
+    warnings = sum(finding.warning for finding in result.findings)
+    wrong = len(result.findings) - warnings
+    parts = []
+    if wrong:
+        parts.append(_counted(wrong, "cause"))
+    if warnings:
+        parts.append(_counted(warnings, "warning"))
+    return ", ".join(parts) or "none"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def in_words(time: str) -> str:
+    """A time of RFC 3339 as people read it, to the second: `2026-11-30 11:05:22 UTC`."""
+    try:
+        parsed = datetime.fromisoformat(time)
+    except ValueError:
+        return time
+    if parsed.tzinfo is None:
+        return time
+    return f"{parsed.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
