@@ -205,6 +205,8 @@ def whole() -> dict[str, Any]:
         env='{"A": "b"}',
         allowed_patterns='["http://{branch}.shop.test"]',
         expose_headers='["X-Total"]',
+        connect_src='["https://api.stripe.com"]',
+        csp="img-src 'self'",
     ).to_json()
     more = {"branch": "feature/x", "attached_to": "staging", "ssh_keys": [LOGIN_KEY]}
     return json.loads(json.dumps(data | more))  # type: ignore[no-any-return]
@@ -243,6 +245,9 @@ def test_every_field_refuses_hostile_values(way: tuple[Any, ...], what: str) -> 
     put(data, way, HOSTILE[what])
     if way[:3] == ("application", "env", "A") and what in HARMLESS_IN_ENV:
         assert Contract.from_json(data).application.env["A"] == HOSTILE[what]
+        return
+    if (way, what) == (("page", "csp"), "nothing"):
+        assert Contract.from_json(data).page.csp == ""
         return
     with pytest.raises(ContractError) as caught:
         Contract.from_json(data)
@@ -288,6 +293,9 @@ def test_a_variable_s_name_is_checked(name: str) -> None:
         (("cors", "allow_headers", 0), "$http_cookie", "is not a header name"),
         (("cors", "allow_headers", 0), "*", "taken literally"),
         (("cors", "allow_methods", 0), "put", "methods are upper case"),
+        (("page", "csp"), "upgrade-insecure-requests", "no host speaks while tls is off"),
+        (("page", "frame_ancestors"), ["'none'", "https://a.test"], "'none' contradicts"),
+        (("page", "referrer_policy"), "NO-REFERRER", "expected no-referrer or"),
         (("production",), True, "a private address"),
         (("ssh_keys", 0), f"command=x {LOGIN_KEY}", "contract.ssh_keys[0]: invalid SSH public key"),
         (("application", "media_url"), "/static/", "the same as static_url"),

@@ -25,7 +25,7 @@ from infra.core.contract import Contract
 from on_host.envfile import environment_text
 from rollout.render import Generation, RenderError, render
 from rollout.render.django import variables
-from rollout.render.frontend import connect_source
+from rollout.render.frontend import connect_sources, policy
 from rollout.render.generation import File, assemble
 from rollout.render.templates import fill
 
@@ -65,6 +65,10 @@ def application(contract: Contract, **changes: Any) -> Contract:
 
 def cors(contract: Contract, **changes: Any) -> Contract:
     return dataclasses.replace(contract, cors=dataclasses.replace(contract.cors, **changes))
+
+
+def page(contract: Contract, **changes: Any) -> Contract:
+    return dataclasses.replace(contract, page=dataclasses.replace(contract.page, **changes))
 
 
 def write_tree(folder: Path, generation: Generation) -> None:
@@ -128,6 +132,12 @@ CHANGES: dict[str, tuple[Callable[[Contract], Contract], set[str], set[str]]] = 
         {"gunicorn"},
         {"nginx"},
     ),
+    "page's policy": (
+        lambda c: page(c, connect_src=("wss://live.example.com",)),
+        set(),
+        {"nginx"},
+    ),
+    "referrer": (lambda c: page(c, referrer_policy="no-referrer"), set(), {"nginx"}),
 }
 
 
@@ -281,6 +291,15 @@ REFUSED: dict[str, tuple[Callable[[Contract], Contract], str]] = {
         lambda c: dataclasses.replace(cors(c, allowed_shapes=("*",)), production=True),
         "every website could read",
     ),
+    "called": (lambda c: page(c, connect_src=('https://a.test" always',)), "page.connect_src[0]"),
+    "spelling of a source": (
+        lambda c: page(c, connect_src=("HTTPS://A.test",)),
+        'page.connect_src: write ["https://a.test"]',
+    ),
+    "framed by": (lambda c: page(c, frame_ancestors=("'none'", "*")), "page.frame_ancestors"),
+    "policy": (lambda c: page(c, csp="script-src 'self\"; evil"), "page.csp"),
+    "policy on two lines": (lambda c: page(c, csp="script-src *;\nimg-src *"), "page.csp: write"),
+    "referrer": (lambda c: page(c, referrer_policy="no\nreferrer"), "page.referrer_policy"),
     "tls": (lambda c: dataclasses.replace(c, tls="acme"), "tls: invalid value 'acme'"),
     "variable": (lambda c: application(c, env={"A B": ""}), "'A B' is not a variable's name"),
     "NUL": (lambda c: application(c, env={"A": "x\0y"}), "the value of A holds a NUL"),
@@ -323,17 +342,35 @@ def test_refused_all_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("origin", "source"),
+    ("origin", "sources"),
     [
-        ("http://10.213.7.3", "http://10.213.7.3"),
-        ("https://api.example.com:8443", "https://api.example.com:8443"),
-        ("http://[2001:db8::3]", "http:"),
+        ("http://10.213.7.3", "http://10.213.7.3 ws://10.213.7.3"),
+        (
+            "https://api.example.com:8443",
+            "https://api.example.com:8443 wss://api.example.com:8443",
+        ),
+        ("http://[2001:db8::3]", "http: ws:"),
     ],
 )
-def test_connect_source(origin: str, source: str) -> None:
-    """The page may call the backend's origin, or its scheme where a policy can't name an
-    address."""
-    assert connect_source(origin) == source
+def test_connect_sources(origin: str, sources: str) -> None:
+    """The page may call the backend's origin, also by WebSocket, or its schemes where a policy
+    can't name an address."""
+    assert " ".join(connect_sources(origin)) == sources
+
+
+def test_the_policy_has_the_backend_whatever_the_keys_say() -> None:
+    """The kit's directives come first, each source once, and further ones follow."""
+    further = "default-src 'none'; script-src 'self'"
+    contract = page(
+        load("local-ip"),
+        connect_src=("http://10.213.7.74", "https://api.stripe.com"),
+        frame_ancestors=("'none'",),
+        csp=further,
+    )
+    assert policy(contract) == (
+        "connect-src 'self' http://10.213.7.74 ws://10.213.7.74 https://api.stripe.com;"
+        f" frame-ancestors 'none'; {further}"
+    )
 
 
 def unit_folder(tmp_path: Path, generation: Generation) -> Path:

@@ -26,9 +26,11 @@ from typing import Any
 
 import pytest
 
-from infra.core.contract import Contract
+from infra.core import csp
+from infra.core.contract import Contract, Page
 from infra.core.origins import look_alikes, parse_origin
 from rollout.render import Generation, closed
+from rollout.render.frontend import policy
 from tests.test_render import GOLDEN, SECRETS, cors, load, rendered, text
 
 pytestmark = pytest.mark.nginx
@@ -852,6 +854,9 @@ def test_shapes() -> None:
         assert site.ask("GET", "/files/cat.txt", host).status == 200
 
 
+POLICY = "connect-src 'self' http://10.213.7.74 ws://10.213.7.74; frame-ancestors 'self'"
+
+
 @pytest.mark.parametrize(
     ("path", "status", "body"),
     [
@@ -874,9 +879,8 @@ def test_page(page: Site, path: str, status: int, body: bytes | None) -> None:
     answer = page.ask("GET", path)
     assert answer.status == status
     assert body is None or answer.body == body
-    assert answer.headers.get_all("Content-Security-Policy") == [
-        "connect-src 'self' http://10.213.7.74"
-    ]
+    assert answer.headers.get_all("Content-Security-Policy") == [POLICY]
+    assert answer.headers.get_all("Referrer-Policy") == ["strict-origin-when-cross-origin"]
     assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
     assert answer.headers.get_all("Cache-Control") == ["no-cache"]
 
@@ -915,10 +919,36 @@ def test_page_configuration(page: Site) -> None:
     answer = page.ask("GET", "/config.json")
     assert answer.json() == {"backend": "http://10.213.7.74", "credentials": False}
     assert answer.headers.get_all("Cache-Control") == ["no-store"]
-    assert answer.headers.get_all("Content-Security-Policy") == [
-        "connect-src 'self' http://10.213.7.74"
-    ]
+    assert answer.headers.get_all("Content-Security-Policy") == [POLICY]
+    assert answer.headers.get_all("Referrer-Policy") == ["strict-origin-when-cross-origin"]
     assert answer.headers["Content-Type"] == "application/json"
+
+
+def filled(start: str, length: int) -> str:
+    """A text of this length that begins with `start`."""
+    return start + "a" * (length - len(start))
+
+
+def test_the_longest_policy_is_served_whole() -> None:
+    """As long as the keys take it, next to a backend with the longest name."""
+    contract = load("names-credentials")
+    name = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 56, "test"])
+    label = "x" * 60
+    sources = tuple(f"https://{label}.{number}.test" for number in range(10, 25))
+    framing = tuple(f"https://{label}.{number}.test" for number in range(10, 16))
+    longest = dataclasses.replace(
+        contract,
+        backend=dataclasses.replace(contract.backend, origin=f"http://{name}:65535"),
+        page=Page(
+            connect_src=sources,
+            frame_ancestors=framing,
+            csp=filled("img-src 'self' https://i.test/", csp.LONGEST_CSP),
+        ),
+    )
+    with running(rendered(longest, "frontend")) as site:
+        answer = site.ask("GET", "/nothing.js")
+    assert answer.headers.get_all("Content-Security-Policy") == [policy(longest)]
+    assert len(policy(longest)) > 3500
 
 
 def test_page_redirect_keeps_the_address(page: Site) -> None:

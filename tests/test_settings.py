@@ -70,6 +70,35 @@ def test_a_good_config_is_read() -> None:
     assert [str(origin) for origin in read.extra_origins] == ["http://localhost:8080"]
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("connect_src", '["HTTPS://API.Stripe.com:443/"]', ("https://api.stripe.com",)),
+        ("connect_src", '["WSS://Live.example.com:443"]', ("wss://live.example.com",)),
+        ("connect_src", '["wss://bücher.example:80"]', ("wss://xn--bcher-kva.example:80",)),
+        ("connect_src", '["https://*.Sentry.io","https://*.sentry.io"]', ("https://*.sentry.io",)),
+        ("connect_src", '["http://localhost:*", "WSS:", "blob:"]', None),
+        ("frame_ancestors", '["self", "https://CMS.example.com/"]', None),
+        ("frame_ancestors", '["NONE"]', ("'none'",)),
+        (
+            "csp",
+            " Default-Src  'self' ;\n img-src * data:; ",
+            "default-src 'self'; img-src * data:",
+        ),
+        ("csp", "", ""),
+    ],
+)
+def test_what_a_policy_is_made_from_has_one_spelling(key: str, text: str, value: object) -> None:
+    """That of browsers, whatever the config's is; None: what is expected stands here."""
+    expected = {
+        "connect_src": ("http://localhost:*", "wss:", "blob:"),
+        "frame_ancestors": ("'self'", "https://cms.example.com"),
+    }
+    read = getattr(Settings.read(GOOD | {key: text}, "x"), key)
+    assert read == (expected[key] if value is None else value)
+    assert KEYS[key].normal(read) == read
+
+
 @pytest.mark.parametrize("key", ["frontend_count", "backend_count"])
 def test_a_count_above_one_is_refused_with_the_reason(key: str) -> None:
     """Two hosts of a role would be two sites: two databases, two secret keys, and all requests to
@@ -103,6 +132,54 @@ def test_every_shipped_stack_is_valid(stack: str) -> None:
         )
         values["machine_image"] = REMOTE[values["cloud"]]["machine_image"]
     assert Settings.read(values, stack).stack == stack
+
+
+PAGE_MISTAKES: list[tuple[dict[str, str], str]] = [
+    ({key: json.dumps(value) if isinstance(value, list) else str(value)}, f"{key}: {said}")
+    for key, value, said in (
+        ("connect_src", ["api.stripe.com"], "invalid value 'api.stripe.com': expected an origin"),
+        ("connect_src", ["ftp://a.test"], "invalid value 'ftp://a.test': expected an origin"),
+        ("connect_src", ["*"], "'*' says nothing about which servers; list them, or write https:"),
+        ("connect_src", ["self"], "'self' and the backend are always allowed; take it out"),
+        ("connect_src", ["'none'"], "\"'none'\" says nothing about which servers"),
+        (
+            "connect_src",
+            ["wss://live.example.com/chat"],
+            "'wss://live.example.com/chat' has a path ('/chat'), which no origin has;"
+            " write wss://live.example.com",
+        ),
+        ("connect_src", ["https://[2001:db8::1]"], "'https://[2001:db8::1]': a policy can't name"),
+        ("connect_src", ["https://*.10.0.0.1"], "'https://*.10.0.0.1': nothing is below an"),
+        ("connect_src", ["https://a.test:8443:*"], "'https://a.test:8443:*' has two ports"),
+        ("connect_src", ['https://a.test"; x'], "'https://a.test\"; x' holds a quotation mark"),
+        ("connect_src", ["https://$host"], "'https://$host' holds a template or an unset"),
+        ("connect_src", ["https://a.test\nx"], "'https://a.test\\nx' holds a line break"),
+        (
+            "connect_src",
+            [f"https://a{number}.example.com" for number in range(60)],
+            "1429 characters together, nginx takes 1200; list fewer",
+        ),
+        ("frame_ancestors", [], "empty; write [\"'none'\"]"),
+        ("frame_ancestors", ["none", "self"], "'none' contradicts the others"),
+        ("frame_ancestors", ["*", "self"], "* contradicts the others"),
+        ("frame_ancestors", ["wss://a.test"], "invalid value 'wss://a.test': expected an origin"),
+        ("referrer_policy", "never", "invalid value 'never': expected no-referrer or"),
+        ("csp", "connect-src *", "connect-src has a key of its own, which keeps the backend"),
+        ("csp", "Frame-Ancestors *", "frame-ancestors has a key of its own"),
+        ("csp", "scrpt-src *", "'scrpt-src' is no directive that browsers know; did you mean"),
+        ("csp", "img-src *; img-src a.test", "img-src is there twice, and browsers read the first"),
+        ("csp", 'img-src "self"', "img-src: invalid value '\"self\"': a policy can't hold"),
+        ("csp", "img-src $a", "img-src: invalid value '$a': a policy can't hold '$'"),
+        ("csp", "img-src a.test, b.test", "img-src: invalid value 'a.test,': a policy"),
+        ("csp", "img-src ü.test", "img-src: invalid value 'ü.test': a policy"),
+        ("csp", "img-src a\x00b", "img-src: invalid value"),
+        ("csp", "script-src self", "script-src: self without quotes is a host's name"),
+        ("csp", "script-src 'self", 'script-src: "\'self" has one quote too many'),
+        ("csp", "sandbox allow-scripts", "sandbox takes the page's origin away"),
+        ("csp", "upgrade-insecure-requests", "upgrade-insecure-requests has browsers ask for"),
+        ("csp", "img-src " + "a" * 1500, "1508 characters, nginx takes 1500; shorten it"),
+    )
+]
 
 
 @pytest.mark.parametrize(
@@ -206,6 +283,7 @@ def test_every_shipped_stack_is_valid(stack: str) -> None:
             "allow_credentials: browsers never send cookies between two http IPs",
         ),
         ({"max_age_s": "-1"}, "max_age_s: '-1' is not a whole number from 0 to 86400"),
+        *PAGE_MISTAKES,
         (
             {"image": "Bookworm"},
             "image: invalid value 'Bookworm': expected a Debian release's code name",

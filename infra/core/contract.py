@@ -16,7 +16,7 @@ from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from infra.core import exits, from_json, rules
+from infra.core import csp, exits, from_json, rules
 from infra.core.errors import KitError
 from infra.core.keys import KEYS
 from infra.core.keys.values import proxy_network
@@ -155,6 +155,16 @@ class Cors:
 
 
 @dataclass(frozen=True)
+class Page:
+    """The headers of the frontend's files; each source as a Content-Security-Policy has it."""
+
+    connect_src: tuple[str, ...] = KEYS["connect_src"].default
+    csp: str = KEYS["csp"].default
+    frame_ancestors: tuple[str, ...] = KEYS["frame_ancestors"].default
+    referrer_policy: str = KEYS["referrer_policy"].default
+
+
+@dataclass(frozen=True)
 class Contract:
     """Everything that a deploy has to know of an environment."""
 
@@ -172,6 +182,7 @@ class Contract:
     attached_to: str | None = None
     # Who may log in, as OpenSSH public key lines; none where the stack has no such list.
     ssh_keys: tuple[str, ...] = ()
+    page: Page = field(default_factory=Page)
     # Networks of the proxy in front of the hosts.
     behind: tuple[str, ...] = KEYS["behind"].default
 
@@ -263,14 +274,17 @@ def _values_of_keys(contract: Contract) -> Problems:
     """What the rules of the config keys deny, in the parts that they fill."""
     for key in KEYS.values():
         part, _, name = key.contract.partition(".")
-        if part not in ("application", "cors") or name == "env":
+        if part not in ("application", "cors", "page") or name == "env":
             continue
         value = getattr(getattr(contract, part), name)
+        found: list[str] = []
         if key.item_rule:
             for index, item in enumerate(value):
-                yield from _wrong(f"{key.contract}[{index}]", key.item_rule, item)
-        else:
-            yield from _wrong(key.contract, key.check, value)
+                found += _wrong(f"{key.contract}[{index}]", key.item_rule, item)
+        found = found or list(_wrong(key.contract, key.check, value))
+        if not found and key.normal(value) != value:
+            found = [f"contract.{key.contract}: write {quote(key.normal(value))}"]
+        yield from found
     application = contract.application
     if application.static_url == application.media_url:
         yield f"contract.application.media_url: {rules.SAME_URL}"
@@ -347,6 +361,8 @@ def _origins(contract: Contract) -> Problems:
 def _together(contract: Contract) -> Problems:
     """Cross-field validation."""
     cors = contract.cors
+    if contract.tls == "off" and csp.UPGRADE in csp.names(contract.page.csp):
+        yield f"contract.page.csp: {csp.UPGRADE_WITHOUT_TLS}"
     if contract.production and cors.allows_every_origin:
         yield f"contract.cors.allowed_shapes: {rules.EVERYONE_IN_PRODUCTION}"
     if contract.production and cors.allow_credentials:

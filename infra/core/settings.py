@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from infra.core import exits, provider, rules
+from infra.core import csp, exits, provider, rules
 from infra.core.errors import KitError
 from infra.core.keys import KEYS, Key
 from infra.core.origins import Origin, OriginError, OriginPattern, parse_origin, parse_pattern
@@ -76,6 +76,10 @@ class Settings:
     allow_headers: tuple[str, ...]
     expose_headers: tuple[str, ...]
     max_age_s: int
+    connect_src: tuple[str, ...]
+    csp: str
+    frame_ancestors: tuple[str, ...]
+    referrer_policy: str
     region: str
     zones: tuple[str, ...]
     gcp_project: str
@@ -243,6 +247,7 @@ def _cross_field_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     """What is wrong between keys. A value that has a problem already is None, or missing."""
     yield from _cors_problems(values)
     yield from _credential_problems(values)
+    yield from _page_problems(values)
     yield from _host_problems(values)
     yield from _ssh_problems(values)
     yield from _application_problems(values)
@@ -276,6 +281,11 @@ def _credential_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
             "browsers never send cookies between two http IPs; set a domain, or leave it false and"
             " use tokens",
         )
+
+
+def _page_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    if values.get("tls") == "off" and csp.UPGRADE in csp.names(values.get("csp") or ""):
+        yield "csp", csp.UPGRADE_WITHOUT_TLS
 
 
 def _host_problems(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.core.contract import ALLOW_ALL, Application, Contract, Cors, Host, Role
+from infra.core.contract import ALLOW_ALL, Application, Contract, Cors, Host, Page, Role
 from infra.core.keys import KEYS
 from infra.core.origins import parse_origin
 from infra.core.serials import Serials, resource
@@ -110,6 +110,7 @@ def contract(settings: Settings, project: str, hosts: Mapping[str, Sequence[Host
         cors=_cors(settings, origins["frontend"]),
         ssh_keys=settings.ssh_keys,
         behind=settings.behind,
+        page=Page(**_part(settings, "page")),
     )
 
 

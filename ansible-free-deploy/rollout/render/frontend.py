@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 
+from infra.core import csp
 from infra.core.contract import Contract
 from rollout.render import places
 from rollout.render.generation import File, Link
@@ -32,7 +33,11 @@ def files(contract: Contract) -> tuple[File, ...]:
         current=places.CURRENT,
         status=status_server(),
     )
-    page = fill("origin-kit-page.conf", connect=connect_source(contract.backend.origin))
+    page = fill(
+        "origin-kit-page.conf",
+        policy=policy(contract),
+        referrer_policy=contract.page.referrer_policy,
+    )
     return (
         File("nginx/origin-kit.conf", site, "nginx", reports=True),
         File("nginx/origin-kit-page.conf", page, "nginx"),
@@ -56,8 +61,25 @@ def config_text(contract: Contract) -> str:
     return json.dumps(facts, indent=2) + "\n"
 
 
-def connect_source(origin: str) -> str:
-    """The backend in a Content-Security-Policy. Its grammar (CSP3, 2.3.1) has no IPv6 address: the
-    scheme then."""
+def policy(contract: Contract) -> str:
+    """The page's Content-Security-Policy. Its first two directives are the kit's alone, and the
+    first of a name counts: whatever else there is, the page may call its backend."""
+    page = contract.page
+    called = dict.fromkeys([*connect_sources(contract.backend.origin), *page.connect_src])
+    directives = [
+        " ".join(["connect-src", csp.SELF, *called]),
+        " ".join(["frame-ancestors", *page.frame_ancestors]),
+    ]
+    if page.csp:
+        directives.append(page.csp)
+    return "; ".join(directives)
+
+
+def connect_sources(origin: str) -> tuple[str, str]:
+    """The backend in a Content-Security-Policy, by requests and by WebSocket. Its grammar (CSP3,
+    2.3.1) has no IPv6 address: the schemes then."""
     scheme, host = origin.split("://", 1)
-    return f"{scheme}:" if host.startswith("[") else origin
+    socket = {"http": "ws", "https": "wss"}[scheme]
+    if host.startswith("["):
+        return f"{scheme}:", f"{socket}:"
+    return origin, f"{socket}://{host}"

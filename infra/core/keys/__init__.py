@@ -1,6 +1,6 @@
 """One declaration for each config key; schema, docs, checks and contract follow from it. Pure."""
 
-from infra.core.keys import application, clouds, cors, hosts, machines
+from infra.core.keys import application, clouds, cors, hosts, machines, page
 from infra.core.keys.application import LARGEST_BODY_MB as LARGEST_BODY_MB
 from infra.core.keys.key import CLOUDS as CLOUDS
 from infra.core.keys.key import Effect as Effect
@@ -10,6 +10,7 @@ GROUPS = {
     "The environment": hosts.KEYS,
     "The application": application.KEYS,
     "CORS": cors.KEYS,
+    "The page": page.KEYS,
     "AWS and Google": clouds.KEYS,
     "Machines": machines.KEYS,
 }

@@ -101,16 +101,17 @@ class Key:
             assert self.bounds is not None  # tests/test_keys.py checks every row
             return values.integer(text, *self.bounds)
         if self.type == "array":
-            return self._read_list(text)
+            return self.normal(values.strings(text))
         if self.may_be_empty and text == "":
             return ""
         return self.rule(text) if self.rule else text
 
-    def _read_list(self, text: Any) -> Any:
-        items = values.strings(text)
+    def normal(self, value: Any) -> Any:
+        """A value of the right type in the one spelling that files and contract have. Raises
+        ValueError."""
         if self.item_rule:
-            items = tuple(self.item_rule(item) for item in items)
-        return self.rule(items) if self.rule else items
+            value = tuple(self.item_rule(item) for item in value)
+        return self.rule(value) if self.rule else value
 
     def check(self, value: Any) -> None:
         """Raise ValueError for a value of the right type that the key does not allow."""
