@@ -219,6 +219,15 @@ CORS_ALLOWED_ORIGINS += ("localhost:3000", "https://x.example.com/login",)
     assert "has a path ('/login')" in said
 
 
+def test_an_apps_origin_goes_over_into_its_own_key(tmp_path: Path) -> None:
+    """It is no website's, and the project has allowed it: the app goes on working."""
+    more = 'CORS_ALLOWED_ORIGINS = ["capacitor://localhost", "https://shop.example.com"]'
+    found, said, _ = with_settings(tmp_path, more)
+    assert found.app_origins == ("capacitor://localhost",)
+    assert [str(origin) for origin in found.extra_origins] == ["https://shop.example.com"]
+    assert "capacitor" not in said
+
+
 # What the project says → what has to be decided.
 CONFLICTS = {
     "CORS_ALLOWED_ORIGINS = 'https://a.example.com'": (

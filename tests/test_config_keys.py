@@ -74,6 +74,7 @@ CHANGES: dict[str, object] = {
     "env": {"FEATURE": "on"},
     "extra_origins": ["https://other.example.com"],
     "allowed_patterns": ["https://{branch}.preview.example.com"],
+    "app_origins": ["capacitor://localhost"],
     "allow_all_origins": True,
     "allow_methods": ["GET"],
     "allow_headers": ["X-Other"],

@@ -128,8 +128,8 @@ REFUSED = {
     "htps://app.example.com": "the scheme 'htps'",
     "file://": "no origin",
     "file:///srv/index.html": "no origin",
-    "capacitor://localhost": "the scheme 'capacitor'",
-    "chrome-extension://abcdefghijklmnop": "the scheme 'chrome-extension'",
+    "capacitor://localhost": "add capacitor://localhost to app_origins",
+    "chrome-extension://abcdefghijklmnop": "to app_origins",
     "javascript:alert(1)": "the scheme 'javascript'",
     "mailto:admin": "the scheme 'mailto'",
     "about:blank": "the scheme 'about'",
@@ -854,6 +854,53 @@ PATTERNS = {
     ),
 }
 
+# What is written for a platform that names each branch's page, and what the error proposes.
+PLATFORMS = {
+    "https://{branch}.netlify.app": "https://{branch}--my-shop.netlify.app",
+    "https://my-shop-{branch}.netlify.app": "https://{branch}--my-shop.netlify.app",
+    "https://{tag}.europe-west1.run.app": "https://{tag}---my-shop-123456789012.europe-west1.run.app",
+    "https://{tag}---my-shop.us-central1.run.app": (
+        "https://{tag}---my-shop-123456789012.europe-west1.run.app"
+    ),
+    "https://{tag}.a.run.app": "https://{tag}---my-shop-abcdefghij-ew.a.run.app",
+    "https://{branch}.vercel.app": "https://{branch}.preview.example.com",
+    "https://my-shop-git-{branch}-my-team.vercel.app": "https://{branch}.preview.example.com",
+    "https://{branch}.pages.dev": "https://{branch}.shop.pages.dev",
+    "https://{branch}.amplifyapp.com": "https://{branch}.shop.amplifyapp.com",
+    "https://pr-{n}.github.io": "https://{n}.preview.example.com",
+    "https://{branch}.us-west-2.compute.amazonaws.com": "https://{branch}.preview.example.com",
+    "https://{branch}.co.uk": "https://{branch}.shop.co.uk",
+}
+# Names that the platforms have given: the pattern of their owner → names, and names of others.
+PREVIEWS = {
+    "https://{branch}--my-shop.netlify.app": (
+        [
+            "https://feature-x--my-shop.netlify.app",
+            "https://deploy-preview-42--my-shop.netlify.app",
+        ],
+        ["https://my-shop.netlify.app", "https://x--not-my-shop.netlify.app"],
+    ),
+    "https://deploy-preview-{n}--my-shop.netlify.app": (
+        ["https://deploy-preview-42--my-shop.netlify.app"],
+        ["https://feature-x--my-shop.netlify.app", "https://deploy-preview-42--shop.netlify.app"],
+    ),
+    "https://{tag}---my-shop-123456789012.europe-west1.run.app": (
+        ["https://pr-7---my-shop-123456789012.europe-west1.run.app"],
+        [
+            "https://my-shop-123456789012.europe-west1.run.app",
+            "https://pr-7---my-shop-223456789012.europe-west1.run.app",
+        ],
+    ),
+    "https://{tag}---my-shop-abcdefghij-ew.a.run.app": (
+        ["https://pr-7---my-shop-abcdefghij-ew.a.run.app"],
+        ["https://pr-7---my-shop-bbcdefghij-ew.a.run.app"],
+    ),
+    "https://{branch}.my-shop.pages.dev": (
+        ["https://feature-x.my-shop.pages.dev"],
+        ["https://my-shop.pages.dev", "https://feature-x.evil.pages.dev"],
+    ),
+}
+
 PATTERNS_REFUSED = {
     "https://app.example.com": "no placeholder",
     "https://{Branch}.preview.example.com": "no placeholder",
@@ -936,6 +983,36 @@ PATTERNS_REFUSED_IN_PRODUCTION = {
     "https://{branch}.preview.test": ".test",
     "https://{branch}.preview.localhost": ".localhost",
 }
+
+
+@pytest.mark.parametrize(("text", "proposed"), PLATFORMS.items())
+def test_what_is_proposed_for_a_platform_is_taken(text: str, proposed: str) -> None:
+    """The error names a pattern of names that can exist there, and that pattern is accepted."""
+    with pytest.raises(OriginError, match="a public suffix") as caught:
+        parse_pattern(text, production=True)
+    assert f"like {proposed}" in str(caught.value)
+    assert parse_pattern(proposed, production=True).text == proposed
+
+
+@pytest.mark.parametrize(("pattern", "names"), PREVIEWS.items())
+def test_patterns_of_platforms_match_their_names(
+    pattern: str, names: tuple[list[str], list[str]]
+) -> None:
+    """Names as the platforms give them match, and names of other owners do not."""
+    parsed = parse_pattern(pattern, production=True)
+    own, others = names
+    for origin in (*own, *others):
+        assert str(parse_origin(origin, production=True)) == origin
+    assert [origin for origin in own if not parsed.matches(origin)] == []
+    assert [origin for origin in others if parsed.matches(origin)] == []
+
+
+def test_a_name_that_anyone_may_take_is_proposed_alone() -> None:
+    """Vercel gives the same form of name to any account: one name is an origin, many are none."""
+    with pytest.raises(OriginError) as caught:
+        parse_pattern("https://{branch}.vercel.app", production=True)
+    proposed = str(caught.value).partition("extra_origins, like ")[2].partition(",")[0]
+    assert str(parse_origin(proposed, production=True)) == proposed
 
 
 def pattern_of(text: str) -> OriginPattern:

@@ -152,7 +152,7 @@ def probes(contract: Contract, role: str, generation: Generation) -> Probes:
         refused = [_look_alike(cors)]
     return {
         "host": contract.backend.parsed_origin.authority,
-        "allowed": list(cors.allowed_origins),
+        "allowed": list(cors.exact_origins),
         "refused": refused,
         "wildcard": cors.allows_every_origin and not cors.allow_credentials,
     }
@@ -162,7 +162,7 @@ def _look_alike(cors: Cors) -> str:
     """A value that resembles the first origin of the list and is not in it."""
     for text in look_alikes(cors.origins[0]):
         printable = text.isascii() and text.isprintable()
-        if printable and text not in cors.allowed_origins:
+        if printable and not cors.lists(text):
             return text
     raise AssertionError("an origin has more look-alikes than a list has room for")
 

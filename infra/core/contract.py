@@ -110,7 +110,8 @@ class Cors:
     """The one list of what browsers may do.
 
     `allowed_shapes` are origin patterns (`https://{branch}.example.com`); `*` alone means every
-    origin and exists in development only. `max_age_s` is in seconds.
+    origin and exists in development only. `app_origins` are what WebViews and extensions send.
+    `max_age_s` is in seconds.
     """
 
     allowed_origins: tuple[str, ...]
@@ -120,6 +121,7 @@ class Cors:
     allow_headers: tuple[str, ...]
     expose_headers: tuple[str, ...]
     max_age_s: int
+    app_origins: tuple[str, ...] = KEYS["app_origins"].default
 
     @property
     def allows_every_origin(self) -> bool:
@@ -133,9 +135,14 @@ class Cors:
             return ()
         return self.allowed_shapes
 
+    @property
+    def exact_origins(self) -> tuple[str, ...]:
+        """The websites' origins and the apps', each once."""
+        return tuple(dict.fromkeys([*self.allowed_origins, *self.app_origins]))
+
     @cached_property
     def origins(self) -> tuple[Origin, ...]:
-        """The exact origins, parsed."""
+        """The websites' exact origins, parsed."""
         return tuple(parse_origin(text, production=False) for text in self.allowed_origins)
 
     @cached_property
@@ -145,7 +152,7 @@ class Cors:
 
     def lists(self, origin: str) -> bool:
         """Whether this `Origin:` value is one of the origins or fits one of the patterns."""
-        if origin in self.allowed_origins:
+        if origin in self.exact_origins:
             return True
         return any(pattern.matches(origin) for pattern in self.patterns)
 
@@ -366,7 +373,7 @@ def _together(contract: Contract) -> Problems:
     if contract.production and cors.allows_every_origin:
         yield f"contract.cors.allowed_shapes: {rules.EVERYONE_IN_PRODUCTION}"
     if contract.production and cors.allow_credentials:
-        for origin in cors.allowed_origins:
+        for origin in cors.exact_origins:
             if origin.startswith("http:"):  # it may be no origin: that is another problem
                 reason = rules.plain_http_credentials(origin)
                 yield f"contract.cors.allow_credentials: {reason}"

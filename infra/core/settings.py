@@ -70,6 +70,7 @@ class Settings:
     env: dict[str, str]
     extra_origins: tuple[Origin, ...]
     allowed_patterns: tuple[OriginPattern, ...]
+    app_origins: tuple[str, ...]
     allow_all_origins: bool
     allow_credentials: bool
     allow_methods: tuple[str, ...]
@@ -270,9 +271,11 @@ def _credential_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
         return
     without_tls = values.get("tls") == "off"
     if values.get("production"):
-        plain = [origin for origin in values.get("extra_origins") or () if origin.scheme == "http"]
+        extra = [str(origin) for origin in values.get("extra_origins") or ()]
+        listed = [*extra, *(values.get("app_origins") or ())]
+        plain = [origin for origin in listed if origin.startswith("http:")]
         if plain:
-            yield "allow_credentials", rules.plain_http_credentials(str(plain[0]))
+            yield "allow_credentials", rules.plain_http_credentials(plain[0])
         elif without_tls:
             yield "allow_credentials", rules.plain_http_credentials("the frontend's own origin")
     if without_tls and values.get("domain") == "":

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.core.keys import KEYS
-from infra.core.origins import OriginError, parse_origin, parse_pattern
+from infra.core.origins import OriginError, is_app_origin, parse_origin, parse_pattern
 from infra.core.stackfile import as_text
 from rollout.adopt import headers
 from rollout.adopt.project import Project
@@ -93,6 +93,9 @@ def _origin(name: str, value: Any, where: str, carried: Carried) -> Iterator[Fin
         text = f"{name}: an origin is {shown(value)}"
         yield Finding(text, where, "write it into extra_origins")
         return
+    if isinstance(value, str) and _is_only_an_apps(value):
+        _add(carried.values, "app_origins", value)
+        return
     try:
         origin = str(parse_origin(value, production=False))
     except OriginError as problem:
@@ -104,6 +107,11 @@ def _origin(name: str, value: Any, where: str, carried: Carried) -> Iterator[Fin
         text = f"{name}: {value!r} never matches what a browser sends"
         cure = f"carried over as {origin}: remove it from extra_origins if not wanted"
         yield Finding(text, where, cure)
+
+
+def _is_only_an_apps(value: str) -> bool:
+    """Whether an app sends this origin, and no website does."""
+    return is_app_origin(value) and not value.startswith("http")
 
 
 def _patterns(project: Project, carried: Carried) -> Iterator[Finding]:

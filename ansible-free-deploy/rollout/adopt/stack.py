@@ -24,6 +24,7 @@ _KINDS = {
 _COMMENTS = {
     "extra_origins": "Carried over; remove those that no page comes from any more.",
     "allowed_patterns": "Patterns of the project. Each allows many origins.",
+    "app_origins": "What apps and extensions send; any app with that scheme can read answers.",
     "image": "This host's own Debian has another Python than the project's requires-python.",
     "domain": "Cookies need both hosts under one domain.",
     "allow_headers": "The default ones, and the project's own.",

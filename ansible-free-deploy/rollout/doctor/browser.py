@@ -18,7 +18,7 @@ from infra.core import exits
 from infra.core.errors import KitError
 from infra.core.origins import DEFAULT_PORTS
 from rollout.doctor.observations import Observations, distinct
-from rollout.doctor.questions import NULL, Question
+from rollout.doctor.questions import Question
 
 FLAGS = (
     "--headless",
@@ -77,7 +77,8 @@ def browse(observed: Observations) -> Outcomes:
             "--browser drives Chromium by playwright; `pip install playwright` installs it"
         ) from None
     asked = distinct(cell.question.row.origin for cell in observed.public)
-    origins = [origin for origin in asked if origin != NULL]
+    # No page here has the origin of an app, or of a sandboxed page.
+    origins = [origin for origin in asked if origin.startswith(("http://", "https://"))]
     outcomes: Outcomes = {}
     with _blank_pages(observed) as port, sync_playwright() as playwright:
         rules = ", ".join(_rules(observed, origins, port))

@@ -69,6 +69,7 @@ class Code(StrEnum):
     ORIGIN_IS_AN_ADDRESS = "origin-is-an-address"
     ORIGIN_INVALID = "origin-invalid"
     ORIGIN_UNLISTED = "origin-unlisted"
+    APP_ORIGIN_UNLISTED = "app-origin-unlisted"
     CHROMIUM_DISAGREES = "chromium-disagrees"
 
 
@@ -112,6 +113,7 @@ MEANING: dict[Code, str] = {
     Code.ORIGIN_IS_AN_ADDRESS: "an origin is an IP address, which may be somebody else's tomorrow",
     Code.ORIGIN_INVALID: "what `--origin` names is not an origin",
     Code.ORIGIN_UNLISTED: "what `--origin` names is not in the contract",
+    Code.APP_ORIGIN_UNLISTED: "`--origin` names what apps send, and it is not in app_origins",
     Code.CHROMIUM_DISAGREES: "Chromium and the kit's verdict disagree",
 }
 

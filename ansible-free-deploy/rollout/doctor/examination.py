@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from infra.core.contract import Contract, Host, Role
-from infra.core.origins import OriginError, parse_origin
+from infra.core.origins import OriginError, app_origin, parse_origin
 from rollout import deploy, hosts
 from rollout.doctor import ask, on_hosts
 from rollout.doctor.observations import PUBLIC, Cell, Direct, HostReport, Observations
@@ -46,10 +47,7 @@ def single_cell(
 
     Raises UsageError.
     """
-    try:
-        text = str(parse_origin(origin or contract.frontend.origin, production=False))
-    except OriginError as problem:
-        raise deploy.UsageError(f"--origin: {problem}") from None
+    text = _origin(origin or contract.frontend.origin)
     if not path.startswith("/"):
         raise deploy.UsageError(f"--path {path}: write it from the root, e.g. /{path}")
     row = Row(text, False, "not in the contract")
@@ -58,6 +56,16 @@ def single_cell(
     pairs = tuple(_header(header) for header in headers)
     endpoint = Endpoint(f"{method} {path}", path, method, pairs)
     return Matrix((row,), (endpoint,), credentials)
+
+
+def _origin(text: str) -> str:
+    """The origin of a website or an app. Raises UsageError."""
+    with suppress(OriginError):
+        return app_origin(text)
+    try:
+        return str(parse_origin(text, production=False))
+    except OriginError as problem:
+        raise deploy.UsageError(f"--origin: {problem}") from None
 
 
 def _header(text: str) -> tuple[str, str]:

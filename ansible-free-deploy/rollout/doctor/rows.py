@@ -21,6 +21,7 @@ def rows(contract: Contract) -> tuple[Row, ...]:
     first origin."""
     cors = contract.cors
     found = [Row(origin, True, "allowed by the contract") for origin in cors.allowed_origins]
+    found += [Row(origin, True, "an app's origin") for origin in cors.app_origins]
     for text, sample in _samples(cors).items():
         found.append(Row(sample, True, f"of the pattern {text}"))
     everyone = cors.allows_every_origin

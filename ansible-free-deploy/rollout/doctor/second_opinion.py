@@ -17,6 +17,7 @@ class NotAsked(StrEnum):
     NOT_REQUESTED = "not-requested"
     VIEW_OF_A_HOST = "view-of-a-host"
     SANDBOXED_PAGE = "sandboxed-page"
+    PAGE_OF_AN_APP = "page-of-an-app"
     COULD_CHANGE_DATA = "could-change-data"
     NOTHING_ANSWERED = "nothing-answered"
 
@@ -25,6 +26,7 @@ WHY = {
     NotAsked.NOT_REQUESTED: "--browser was not given",
     NotAsked.VIEW_OF_A_HOST: "it asks the public address, not a host's own nginx",
     NotAsked.SANDBOXED_PAGE: "a sandboxed page has no address that it could open",
+    NotAsked.PAGE_OF_AN_APP: "an app's own page has no address that Chromium could open",
     NotAsked.COULD_CHANGE_DATA: "the request could change data, so only its preflight is sent",
     NotAsked.NOTHING_ANSWERED: "the public address did not answer",
 }
@@ -42,6 +44,8 @@ def not_asked(result: Diagnosis, cell: Cell) -> NotAsked | None:
         return NotAsked.NOTHING_ANSWERED
     if cell.question.row.origin == NULL:
         return NotAsked.SANDBOXED_PAGE
+    if not cell.question.row.origin.startswith("http"):
+        return NotAsked.PAGE_OF_AN_APP
     return NotAsked.COULD_CHANGE_DATA
 
 

@@ -13,7 +13,7 @@ CHROMIUM_LOADS = {4190, 6679}  # in the standard's list, not yet in Chromium's
 
 def before(request: Request, url: str, redirected: bool) -> Obstacle | None:
     """What stops a request to `url` before it leaves the browser."""
-    page, target = origin_of(request.page), origin_of(url)
+    page, target = request.page_origin, origin_of(url)
     directive = denying_directive(request.csp, page, url, redirected)
     if directive is not None:
         return Obstacle(Reason.csp, directive)

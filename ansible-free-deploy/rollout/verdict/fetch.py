@@ -86,7 +86,7 @@ def judge(request: Request, exchanges: Sequence[Exchange]) -> Verdict:
     Raises ValueError for a URL that is not http or https, and where the exchange of a redirect is
     missing.
     """
-    hop = _Hop(request, cors=origin_of(request.url) != origin_of(request.page))
+    hop = _Hop(request, cors=origin_of(request.url) != request.page_origin)
     obstacle = _refused_by_fetch(request)
     if obstacle:
         return _blocked(hop, "before", obstacle, ())
@@ -161,7 +161,7 @@ def _redirect_check(hop: _Hop, url: str) -> Obstacle | None:
         return Obstacle(Reason.CorsDisabledScheme, shown)
     web = scheme in ("http", "https")
     if _has_password(url):
-        leaves = hop.cors or not web or origin_of(url) != origin_of(hop.request.page)
+        leaves = hop.cors or not web or origin_of(url) != hop.request.page_origin
         if leaves:
             return Obstacle(Reason.RedirectContainsCredentials, shown)
         return Obstacle(Reason.url_with_password, shown)
@@ -174,7 +174,7 @@ def _redirect_check(hop: _Hop, url: str) -> Obstacle | None:
 
 def _next(hop: _Hop, status: int, url: str) -> _Hop:
     """The hop after a redirect to this URL."""
-    page, here, there = origin_of(hop.request.page), origin_of(hop.request.url), origin_of(url)
+    page, here, there = hop.request.page_origin, origin_of(hop.request.url), origin_of(url)
     leaves_page = there != page
     between_others = there != here and here != page
     request = _redirected(hop.request, status, url)
@@ -186,7 +186,7 @@ def _next(hop: _Hop, status: int, url: str) -> _Hop:
 
 def _redirected(request: Request, status: int, url: str) -> Request:
     """The request that follows the redirect: its method, and the headers that it still has."""
-    page, here, there = origin_of(request.page), origin_of(request.url), origin_of(url)
+    page, here, there = request.page_origin, origin_of(request.url), origin_of(url)
     method, headers = normal_method(request.method), request.headers
     if _becomes_get(status, method):
         method, headers = "GET", _without(headers, _BODY_HEADERS)

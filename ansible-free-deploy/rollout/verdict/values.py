@@ -34,6 +34,14 @@ class Request:
     csp: str | None = None
     permitted: bool = False
 
+    @property
+    def page_origin(self) -> Origin:
+        """The page's origin; an app's, such as `capacitor://localhost`, has no port."""
+        scheme, _, host = self.page.partition("://")
+        if scheme in DEFAULT_PORTS:
+            return origin_of(self.page)
+        return Origin(scheme, host, None)
+
 
 @dataclass(frozen=True)
 class Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from infra.core import rules
 from infra.core.keys.key import Effect, Key, on_every_cloud
+from infra.core.origins.apps import app_origin
 
 KEYS = (
     Key(
@@ -28,6 +29,20 @@ KEYS = (
             "Many origins at once, e.g. https://{branch}.preview.example.com; in "
             "development also http://192.168.1.*:3000, http://localhost:* and "
             "http://127.0.0.1:*."
+        ),
+    ),
+    Key(
+        name="app_origins",
+        type="array",
+        default=(),
+        item_rule=app_origin,
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="cors.app_origins",
+        description=(
+            "Origins of your apps and browser extensions, as they send them: "
+            "capacitor://localhost, ionic://localhost, tauri://localhost, "
+            "chrome-extension://<id>; of Android's WebView https://localhost, in production too. "
+            "Other apps may send the same: any app with that scheme or host can read answers."
         ),
     ),
     Key(

@@ -9,6 +9,8 @@ the part that is wrong, and how to write it. A password is never shown.
 from infra.core.origins.addresses import Address as Address
 from infra.core.origins.addresses import browser_ipv4 as browser_ipv4
 from infra.core.origins.addresses import ends_in_number as ends_in_number
+from infra.core.origins.apps import app_origin as app_origin
+from infra.core.origins.apps import is_app_origin as is_app_origin
 from infra.core.origins.errors import OriginError as OriginError
 from infra.core.origins.look_alikes import look_alikes as look_alikes
 from infra.core.origins.origin import Origin as Origin

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from infra.core.origins.addresses import read_ipv6
+from infra.core.origins.apps import is_app_like, is_on_localhost
 from infra.core.origins.errors import (
     AFTER_USER,
     EXAMPLE,
@@ -54,8 +55,17 @@ def parse(text: str, production: bool) -> Origin:
         port = None  # browsers leave it out
     origin = Origin(scheme, host, port)
     if production:
-        check_reachable(origin)
+        _check_production(origin)
     return origin
+
+
+def _check_production(origin: Origin) -> None:
+    if is_on_localhost(str(origin)):
+        raise Refusal(
+            f"has the host {origin.host}, the visitor's own machine; if an app's WebView sends it,"
+            f" add {origin} to app_origins"
+        )
+    check_reachable(origin)
 
 
 def prepare(text: object) -> str:
@@ -142,6 +152,9 @@ def _other_scheme(scheme: str, authority: str, production: bool) -> str:
     because = "pages come by http or https"
     if scheme == "file":
         because = "pages opened from files have no origin"
+    elif is_app_like(scheme, authority):
+        origin = f"{scheme}://{authority}"
+        return f"is an app's origin, no website's; if it is your app's, add {origin} to app_origins"
     meant = "http" if scheme == "ws" else "https"
     cure = _suggest(meant, authority, production)
     return f"has the scheme {scheme[:30]!a}, but {because}; {cure}"

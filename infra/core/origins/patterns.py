@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from infra.core.origins import regexes
+from infra.core.origins import platforms, regexes
 from infra.core.origins.addresses import OCTET
 from infra.core.origins.errors import OriginError, Refusal, shown
 from infra.core.origins.look_alikes import look_alikes
@@ -161,7 +161,8 @@ def _around_label(sample: Origin, name: str) -> OriginPattern:
         raise Refusal(
             "has its placeholder in an international label; write that label in ASCII letters"
         )
-    _check_base(name, ".".join(labels[place + 1 :]))
+    end = labels[place].partition(_SAMPLE)[2]
+    _check_base(name, end, ".".join(labels[place + 1 :]))
     before, after = str(sample).split(_SAMPLE)
     room_in_label = 63 - len(labels[place])
     room_in_name = 253 - len(sample.host)
@@ -178,13 +179,14 @@ def _place_of_sample(labels: list[str]) -> int | None:
     return None
 
 
-def _check_base(name: str, base: str) -> None:
+def _check_base(name: str, end: str, base: str) -> None:
+    """`end` follows the placeholder in its label, `base` follows the label."""
     if not base:
         raise Refusal(f"has {name} in its last label, so it could be any host; write {_EXAMPLES}")
-    if is_public(base):
+    if is_public(base) and not platforms.is_owned(end, base):
         raise Refusal(
             f"has {name} right below {base}, a public suffix under which anyone gets a name; "
-            f"put a label of your own between, like https://{name}.shop.{base}"
+            f"{platforms.cure(name, base)}"
         )
 
 

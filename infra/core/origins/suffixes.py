@@ -15,6 +15,19 @@ def public_suffixes():  # type: ignore[no-untyped-def]  # its type would have to
     return PublicSuffixList()
 
 
+@functools.cache
+def _registries():  # type: ignore[no-untyped-def]  # as above
+    """The list's first half: suffixes of registries, without those of companies."""
+    from publicsuffixlist import PublicSuffixList
+
+    return PublicSuffixList(only_icann=True)
+
+
+def is_registry(base: str) -> bool:
+    """Whether names below `base` are sold by a registry, as those below `co.uk` are."""
+    return bool(_registries().is_public(base))
+
+
 def is_public(base: str) -> bool:
     """Whether names right below `base` belong to different owners."""
     suffixes = public_suffixes()

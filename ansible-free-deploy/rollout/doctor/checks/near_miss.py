@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infra.core.contract import Contract
-from infra.core.origins import Origin, OriginError, parse_origin
+from infra.core.origins import Origin, OriginError, is_app_origin, parse_origin
 from rollout.doctor.codes import Code
 from rollout.finding import Finding
 
@@ -12,6 +12,12 @@ _LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
 
 def near_miss(text: str, contract: Contract) -> Finding | None:
     """The allowed origin that it resembles, if there is one; None if it is allowed itself."""
+    if contract.cors.allows(text):
+        return None
+    is_an_apps = is_app_origin(text)
+    may_be_a_websites = text.startswith("http") and not contract.production
+    if is_an_apps and not may_be_a_websites:
+        return _of_an_app(text, contract)
     try:
         origin = parse_origin(text, production=False)
     except OriginError as problem:
@@ -33,6 +39,8 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
                 code=Code.ORIGIN_UNLISTED,
                 anchor="alloworiginmismatch",
             )
+    if is_an_apps:
+        return _of_an_app(text, contract)
     if str(origin) == contract.backend.origin:
         return Finding(
             f"{origin} is the backend; the list holds the pages that call it",
@@ -44,6 +52,21 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
         cure="add it to extra_origins and run `fab deploy`, if it is yours",
         code=Code.ORIGIN_UNLISTED,
         anchor="missingalloworiginheader",
+    )
+
+
+def _of_an_app(origin: str, contract: Contract) -> Finding:
+    """An app's origin that is not listed. Android's may be meant, or a page on this machine."""
+    cure = f"if it is your app's, add {origin} to app_origins and run `fab deploy`; every app that"
+    cure += " sends the same can read answers then"
+    if origin.startswith("http") and not contract.production:
+        cure = f"if it is your app's, add {origin} to app_origins, or if it is a website's, to"
+        cure += " extra_origins, and run `fab deploy`"
+    return Finding(
+        f"{origin} is not in the contract: it is what an app sends, and no website",
+        cure=cure,
+        code=Code.APP_ORIGIN_UNLISTED,
+        anchor="app-origins",
     )
 
 
