@@ -69,6 +69,8 @@ CHANGES: dict[str, object] = {
     "static_url": "/assets/",
     "media_url": "/uploads/",
     "max_body_mb": 20,
+    "gzip_answers": False,
+    "source_maps": True,
     "timeout_s": 60,
     "workers": 3,
     "env": {"FEATURE": "on"},

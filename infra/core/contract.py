@@ -101,6 +101,8 @@ class Application:
     static_url: str = KEYS["static_url"].default
     media_url: str = KEYS["media_url"].default
     max_body_mb: int = KEYS["max_body_mb"].default
+    gzip_answers: bool = KEYS["gzip_answers"].default
+    source_maps: bool = KEYS["source_maps"].default
     timeout_s: int = KEYS["timeout_s"].default
     workers: int = KEYS["workers"].default
 

@@ -65,6 +65,8 @@ class Settings:
     static_url: str
     media_url: str
     max_body_mb: int
+    gzip_answers: bool
+    source_maps: bool
     timeout_s: int
     workers: int
     env: dict[str, str]

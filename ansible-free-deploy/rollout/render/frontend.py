@@ -8,6 +8,7 @@ import json
 from infra.core import csp
 from infra.core.contract import Contract
 from rollout.render import places
+from rollout.render.content import compression, types
 from rollout.render.generation import File, Link
 from rollout.render.nginx import (
     MAIN_LINK,
@@ -20,17 +21,26 @@ from rollout.render.nginx import (
 )
 from rollout.render.templates import fill
 
+# Browsers ask for them where developer tools are open.
+_NO_SOURCE_MAPS = r"""    location ~ \.(?:js|mjs|cjs|css)\.map$ {
+        return 404;
+    }
+"""
+
 
 def files(contract: Contract) -> tuple[File, ...]:
     """The site, the headers that its answers share, and config.json, which nginx reads again for
     each request."""
     site = fill(
         "frontend.conf",
+        types=types(),
+        compression=compression(),
         addresses=addresses(),
         limits=limits() + proxy_in_front(contract),
         listen=listen_lines(),
         release=places.release(contract.application.name),
         current=places.CURRENT,
+        source_maps="" if contract.application.source_maps else _NO_SOURCE_MAPS,
         status=status_server(),
     )
     page = fill(

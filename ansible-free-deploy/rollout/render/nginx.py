@@ -9,6 +9,7 @@ from textwrap import indent
 
 from infra.core.contract import Contract, Cors
 from rollout.render import places
+from rollout.render.content import compression, types
 from rollout.render.cors import Allowed
 from rollout.render.generation import File, Link
 from rollout.render.templates import fill
@@ -19,6 +20,8 @@ ABSENT = ("/etc/nginx/sites-enabled/default",)
 
 CONNECTIONS = 8192  # of each worker
 REQUESTS_PER_ADDRESS = 512
+LONGEST_URL = 8000  # bytes of path and query
+LARGEST_HEAD = 20_000  # bytes of a request without its body; the template's pattern is this number
 RETRY_AFTER_S = 30  # said while a host takes no writes
 
 MAIN_LINK = Link(places.NGINX_MAIN, "nginx/origin-kit-main.conf")
@@ -115,7 +118,8 @@ def _backend(contract: Contract, closed: bool) -> str:
     if closed:
         served = fill("closed.conf", retry_after_s=RETRY_AFTER_S)
     else:
-        served = fill("proxy.conf", proxy_s=proxy_timeout(application))
+        compressed = "" if application.gzip_answers else "        gzip off;\n"
+        served = compressed + fill("proxy.conf", proxy_s=proxy_timeout(application))
     emptied = [f'add_header {header.header} "";' for header in (_ALLOWED, *always)]
     return fill(
         "backend.conf",
@@ -127,7 +131,11 @@ def _backend(contract: Contract, closed: bool) -> str:
         socket=places.application_socket(application.name),
         listen=listen_lines(),
         max_body_mb=application.max_body_mb,
+        longest_url=LONGEST_URL,
+        largest_head=LARGEST_HEAD,
         application=served.rstrip(),
+        types=types(),
+        compression=compression(),
         addresses=addresses(),
         limits=limits() + proxy_in_front(contract),
         static_url=application.static_url,

@@ -144,6 +144,29 @@ KEYS = (
         ),
     ),
     Key(
+        name="gzip_answers",
+        type="boolean",
+        default=True,
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="application.gzip_answers",
+        description=(
+            "Compress the application's text and JSON. Files are compressed in any case. false "
+            "where https answers hold a secret next to text that the request brought (BREACH: "
+            "docs/security.md)."
+        ),
+    ),
+    Key(
+        name="source_maps",
+        type="boolean",
+        default=False,
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="application.source_maps",
+        description=(
+            "Serve the page's source maps (.js.map, .css.map), which show its source code to "
+            "everybody."
+        ),
+    ),
+    Key(
         name="timeout_s",
         type="integer",
         default=30,

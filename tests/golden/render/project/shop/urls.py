@@ -44,6 +44,19 @@ def beyond(request: HttpRequest) -> HttpResponse:
     return HttpResponse(status=416)
 
 
+@csrf_exempt
+@etag(lambda request: '"large"')
+def large(request: HttpRequest) -> HttpResponse:
+    """Some 56 kB of JSON, with an ETag that a client may send back in If-Match."""
+    return JsonResponse([{"id": i, "name": f"Plant {i}", "price": f"{i % 90}.90"} for i in range(1200)], safe=False)
+
+
+def events(request: HttpRequest) -> StreamingHttpResponse:
+    """A stream of events, longer than what nginx compresses at least."""
+    parts = (f"data: {number} {'x' * 100}\n\n".encode() for number in range(100))
+    return StreamingHttpResponse(parts, content_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
 def stream(request: HttpRequest) -> StreamingHttpResponse:
     def parts() -> Iterator[bytes]:
         yield b"first\n"
@@ -64,6 +77,8 @@ urlpatterns = [
     path("opinionated/", opinionated),
     path("tagged/", tagged),
     path("beyond/", beyond),
+    path("large/", large),
+    path("events/", events),
     path("stream/", stream),
     path("go/", go),
 ]

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-FINGERPRINT = "8eaa61ec923644a36d1a9174eb00aff7"
+FINGERPRINT = "402581c108df548db170141d9663b843"
 WORKERS = Path('/run/shop/workers')
 
 # Both links are followed once, here: a worker that starts again later still runs what this process was started with.
@@ -24,6 +24,11 @@ graceful_timeout = 35
 worker_tmp_dir = '/run/shop'
 errorlog = "-"
 control_socket_disable = True
+
+# What nginx passes on is answered: it has the limits, and a page can read its refusals.
+limit_request_line = 0
+limit_request_field_size = 0
+limit_request_fields = 32768
 
 # Only nginx can open the socket, and nginx sets this header.
 forwarded_allow_ips = "*"

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-FINGERPRINT = "559a9694603b0b6c7002a1d94da1b3c0"
+FINGERPRINT = "637124177bd18a2f278e99b8dbe1a031"
 WORKERS = Path('/run/shop/workers')
 
 # Both links are followed once, here: a worker that starts again later still runs what this process was started with.
@@ -24,6 +24,11 @@ graceful_timeout = 35
 worker_tmp_dir = '/run/shop'
 errorlog = "-"
 control_socket_disable = True
+
+# What nginx passes on is answered: it has the limits, and a page can read its refusals.
+limit_request_line = 0
+limit_request_field_size = 0
+limit_request_fields = 32768
 
 # Only nginx can open the socket, and nginx sets this header.
 forwarded_allow_ips = "*"

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-FINGERPRINT = "cba87bdda4f77e488ea97653387aab34"
+FINGERPRINT = "bf378a69a8bdc68a9620ad365690a9ea"
 WORKERS = Path('/run/shop/workers')
 
 # Both links are followed once, here: a worker that starts again later still runs what this process was started with.
@@ -24,6 +24,11 @@ graceful_timeout = 125
 worker_tmp_dir = '/run/shop'
 errorlog = "-"
 control_socket_disable = True
+
+# What nginx passes on is answered: it has the limits, and a page can read its refusals.
+limit_request_line = 0
+limit_request_field_size = 0
+limit_request_fields = 32768
 
 # Only nginx can open the socket, and nginx sets this header.
 forwarded_allow_ips = "*"
