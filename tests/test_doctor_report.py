@@ -110,15 +110,17 @@ def test_the_text_is_the_golden_one(name: str) -> None:
 
 
 def with_origins(result: Diagnosis, rename: Callable[[str], str]) -> Diagnosis:
-    """The same with other origins, in cells and findings."""
+    """The same with other origins than `null`, in cells and findings."""
     cells = []
     for cell in result.observed.cells:
-        row = replace(cell.question.row, origin=rename(cell.question.row.origin))
+        row = cell.question.row
+        if row.origin != NULL:
+            row = replace(row, origin=rename(row.origin))
         cells.append(replace(cell, question=replace(cell.question, row=row)))
     found = []
     for finding in result.findings:
         text = finding.text
-        for origin in {cell.question.row.origin for cell in result.observed.cells}:
+        for origin in {cell.question.row.origin for cell in result.observed.cells} - {NULL}:
             text = text.replace(origin, rename(origin))
         found.append(replace(finding, text=text))
     return replace(

@@ -13,7 +13,8 @@ class Finding:
     """What is wrong, and what to do.
 
     `where` is a place in a file (`path:line`) or empty. `code` is a stable name of what was found,
-    empty where there is none yet. `anchor` is a heading of GUIDE or empty. A `warning` leaves the
+    empty where there is none yet. `anchor` is a heading of GUIDE, or of another page of docs/ with
+    the page's name (`operating.md#exit-status`), or empty. A `warning` leaves the
     exit status at 0. `places` are the views that show the problem, `reach` are the views in which
     other findings may follow from it, and `follows` are those findings.
     """
@@ -30,7 +31,9 @@ class Finding:
 
     @property
     def link(self) -> str:
-        """Where the guide explains it, or empty."""
+        """Where the documentation explains it, or empty."""
+        if "#" in self.anchor:
+            return f"docs/{self.anchor}"
         if not self.anchor:
             return ""
         return f"{GUIDE}#{self.anchor}"

@@ -1,5 +1,5 @@
-"""The diagnosis as one self-contained page: the matrix in colour, the exchange behind each cell,
-the cure."""
+"""The diagnosis as one self-contained page: the findings with the guide's sections, the matrix with
+words and colours, the exchange behind each cell."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from infra.core import exits
 from rollout.deploy import UsageError
 from rollout.doctor import cells as doctor_cells
-from rollout.doctor.ask import Unanswered
+from rollout.doctor import guide, heading, second_opinion, words
 from rollout.doctor.diagnosis import Diagnosis
+from rollout.doctor.exchange import Ids, ids_of, panels
 from rollout.doctor.observations import PUBLIC, Cell, distinct
 from rollout.doctor.questions import Row
 from rollout.doctor.text import FOLLOWS
 from rollout.finding import Finding
-
-Ids = dict[tuple[str, str, str], str]
 
 _VERDICTS = {
     exits.OK: ("ok", "All as intended"),
     exits.WRONG: ("wrong", "Not as intended"),
     exits.UNREACHABLE: ("silent", "Nothing could be asked"),
 }
-_LEGEND = (
-    "Green: a page may read it. Grey: an unlisted origin is refused, as intended. Red: not as"
-    " intended, or it answers 5xx. Striped: no answer, so no verdict. Select a cell to see the"
-    " requests and answers behind it."
-)
+_COLOURS = {
+    doctor_cells.State.READABLE: "ok",
+    doctor_cells.State.REFUSED: "refused",
+    doctor_cells.State.NO_ANSWER: "silent",
+}
+_MARK = doctor_cells.NOT_AS_INTENDED  # never alone on a line
+_SELECT = "Select a cell to see the requests and answers behind it."
 
 
 def write(path: str, result: Diagnosis) -> None:
@@ -44,139 +44,146 @@ def write(path: str, result: Diagnosis) -> None:
 def html(result: Diagnosis) -> str:
     """The whole page; nothing in it is loaded from elsewhere."""
     observed = result.observed
-    kind, text = _VERDICTS[result.status]
-    ids = _ids(observed.cells)
-    tables = ""
-    for view in observed.views:
-        cells = observed.of_view(view)
-        tables += f"<h2>{_heading(view)}</h2>"
-        tables += _table(result, cells, ids)
-    panels = ""
-    for cell in observed.cells:
-        panels += _panel(cell, ids)
+    ids = ids_of(observed.cells)
+    sections = guide.sections(_links(result.findings))
     name = escape(observed.contract.environment)
     style = resources.files("rollout.doctor").joinpath("page.css").read_text()
+    parts = [
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>CORS of {name}</title>",
+        '<meta name=viewport content="width=device-width">',
+        f'<meta name=color-scheme content="light dark"><style>{style}</style>',
+        f"<h1>Who may read {escape(observed.contract.backend.origin)} ({name})</h1>",
+        _top(result),
+        _findings(result.findings, sections),
+        *(_view(result, view, ids) for view in observed.views),
+        _guide(sections),
+        panels(result, ids),
+        "</html>\n",
+    ]
+    return "".join(parts)
+
+
+def _top(result: Diagnosis) -> str:
+    """The verdict, what was asked, and the legend."""
+    kind, text = _VERDICTS[result.status]
+    rows = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in heading.rows(result)
+    )
+    legend = "".join(
+        f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>"
+        for word, meaning in doctor_cells.LEGEND
+    )
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>CORS of {name}</title>"
-        f'<meta name=viewport content="width=device-width"><style>{style}</style>'
-        f"<h1>Who may read {escape(observed.contract.backend.origin)} ({name})</h1>"
-        f'<p class="state {kind}">{text}</p>{_findings(result.findings)}'
-        f"{tables}<p><small>{_LEGEND}</small></p>{panels}</html>\n"
+        f'<p class="state {kind}">{text}</p><dl class=about>{rows}</dl>'
+        f"<dl class=legend>{legend}</dl><p class=screen>{_SELECT}</p>"
     )
 
 
-def _ids(cells: Sequence[Cell]) -> Ids:
-    """The id of each cell's panel in the page."""
-    ids = {}
-    for number, cell in enumerate(cells, 1):
-        ids[cell.view, *cell.key] = f"cell-{number}"
-    return ids
+# ----------------------------------------------------------------------------------------- findings
 
 
-def _heading(view: str) -> str:
-    if view == PUBLIC:
-        return "Asked from here, at the public address"
-    return f"Asked on {escape(view)}, of its nginx"
+def _links(findings: Sequence[Finding]) -> list[str]:
+    return [finding.link for finding in findings if finding.link]
 
 
-def _findings(findings: Sequence[Finding]) -> str:
+def _findings(findings: Sequence[Finding], sections: dict[str, str]) -> str:
     if not findings:
         return ""
-    heading = "Worth knowing"
+    title = "Worth knowing"
     if any(not finding.warning for finding in findings):
-        heading = "What is wrong, and the cure"
-    items = ""
-    for finding in findings:
-        items += _finding(finding)
-    return f"<h2>{heading}</h2><ol>{items}</ol>"
+        title = "What is wrong, and the cure"
+    items = "".join(_finding(finding, sections) for finding in findings)
+    return f"<h2>{title}</h2><ol class=findings>{items}</ol>"
 
 
-def _finding(finding: Finding) -> str:
+def _finding(finding: Finding, sections: dict[str, str]) -> str:
     kind = " class=warning" if finding.warning else ""
-    item = f"<li{kind}>{escape(finding.text)}"
-    item += f"<br><span class=cure>→ {escape(finding.cure)}</span>"
-    if finding.link:
-        item += f" <small>{escape(finding.link)}</small>"
+    item = f"<li{kind}>{_sentence(finding)}<br><span class=cure>→ {_with_code(finding.cure)}</span>"
+    if finding.link in sections:
+        target = escape(guide.section_id(finding.link))
+        item += f' <a class=reference href="#{target}">{escape(finding.link)}</a>'
+    elif finding.link:
+        item += f" <span class=reference>{escape(finding.link)}</span>"
     if finding.follows:
-        item += f"<p class=follows>{FOLLOWS}:</p><ul>"
-        for consequence in finding.follows:
-            item += f"<li>{escape(consequence.text)}"
-        item += "</ul>"
+        under = "".join(f"<li>{_sentence(consequence)}</li>" for consequence in finding.follows)
+        item += f"<p class=follows>{FOLLOWS}:</p><ul>{under}</ul>"
     return f"{item}</li>"
 
 
+def _sentence(finding: Finding) -> str:
+    """What is wrong, with its code."""
+    text = _with_code(finding.text)
+    if finding.warning:
+        text = f"(warning) {text}"
+    if finding.code:
+        text += f" <span class=code>[{escape(finding.code)}]</span>"
+    return text
+
+
+def _with_code(text: str) -> str:
+    """The sentence, with what stood in backticks as code."""
+    parts = []
+    for piece, is_code in words.pieces(text):
+        shown = escape(piece)
+        parts.append(f"<code>{shown}</code>" if is_code else shown)
+    return "".join(parts)
+
+
+def _guide(sections: dict[str, str]) -> str:
+    if not sections:
+        return ""
+    return f"<h2>From the guide</h2>{''.join(sections.values())}"
+
+
+# ------------------------------------------------------------------------------------------- matrix
+
+
+def _view(result: Diagnosis, view: str, ids: Ids) -> str:
+    """The matrix of one view, under its heading."""
+    title = f"Asked on {escape(view)}, of its nginx"
+    opinion = ""
+    if view == PUBLIC:
+        title = "Asked from here, at the public address"
+        said = " ".join(second_opinion.sentences(result))
+        opinion = f"<p>{escape(said)}</p>" if said else ""
+    table = _table(result, result.observed.of_view(view), ids)
+    return f"<h2>{title}</h2>{opinion}{table}"
+
+
 def _table(result: Diagnosis, cells: Sequence[Cell], ids: Ids) -> str:
-    """The matrix of one view."""
-    head = "<th>origin</th>"
+    head = "<th scope=col>origin</th>"
     for title in distinct(cell.question.endpoint.title for cell in cells):
-        head += f"<th>{escape(title)}</th>"
+        head += f"<th scope=col>{escape(title)}</th>"
     rows: dict[str, str] = {}
     for cell in cells:
         row = cell.question.row
         if row.origin not in rows:
             rows[row.origin] = _row_heading(row)
         rows[row.origin] += _cell(result, cell, ids)
-    body = ""
-    for cells_of_row in rows.values():
-        body += f"<tr>{cells_of_row}</tr>"
-    return f"<div class=matrix><table><tr>{head}</tr>{body}</table></div>"
+    body = "".join(f"<tr>{cells_of_row}</tr>" for cells_of_row in rows.values())
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _row_heading(row: Row) -> str:
     origin, why = escape(row.origin), escape(row.why)
-    return f"<th class=origin>{origin}<br><small>{why}</small></th>"
+    return f"<th class=origin scope=row>{origin} <small>{why}</small></th>"
 
 
 def _cell(result: Diagnosis, cell: Cell, ids: Ids) -> str:
     target = ids[cell.view, *cell.key]
-    text = escape(doctor_cells.word(cell))
+    text = escape(doctor_cells.word(cell)).replace(f" {_MARK}", f"&nbsp;{_MARK}")
     outcome = result.outcome(cell)
     if outcome:
-        text += f"<br><small>Chromium: {escape(outcome.word)}</small>"
-    return f'<td class={_colour(cell)}><a href="#{target}">{text}</a></td>'
+        text += f"<small>Chromium: {escape(outcome.word)}</small>"
+    elif result.browser_wanted and cell.view == PUBLIC:
+        text += "<small>Chromium: not asked</small>"
+    title = escape(cell.question.endpoint.title)
+    return (
+        f'<td class={_colour(cell)} data-endpoint="{title}">'
+        f'<a id="at-{target}" href="#{target}">{text}</a></td>'
+    )
 
 
 def _colour(cell: Cell) -> str:
     """The class of page.css."""
-    if cell.verdict is None:
-        return "silent"
-    if not cell.good:
-        return "wrong"
-    return "ok" if cell.question.row.allowed else "refused"
-
-
-def _panel(cell: Cell, ids: Ids) -> str:
-    """What was sent and answered. CSS alone shows it, while it is the target of the page's
-    address."""
-    target = ids[cell.view, *cell.key]
-    origin, endpoint = cell.key
-    title = f"{escape(origin)} → {escape(endpoint)} <small>({escape(cell.view)})</small>"
-    panel = f'<section class=exchange id="{target}"><a class=close href="#">close</a>'
-    panel += f"<h3>{title}</h3>"
-    if cell.verdict and cell.verdict.sentence:
-        panel += f"<p>{escape(cell.verdict.sentence)}</p>"
-    exchange = escape(_exchange(cell))
-    return f"{panel}<pre>{exchange}</pre></section>"
-
-
-def _exchange(cell: Cell) -> str:
-    """Requests (`>`) and answers (`<`) as they were, without cookies."""
-    lines = []
-    host = urlsplit(cell.question.request.url).netloc
-    requests = cell.question.lines(host)
-    for (method, target, headers), answer in zip(requests, cell.answers, strict=True):
-        lines.append(f"> {method} {target}")
-        lines += [f"> {name}: {value}" for name, value in headers]
-        if isinstance(answer, Unanswered):
-            lines.append(f"< {answer.problem}")
-        else:
-            lines.append(f"< {answer.status}")
-            for name, value in answer.headers:
-                if name.lower() != "set-cookie":
-                    lines.append(f"< {name}: {value}")
-        lines.append("")
-    if not cell.question.endpoint.sent:
-        lines.append(
-            "The request itself was not sent, as it could change data; a GET stands for it."
-        )
-    return "\n".join(lines)
+    return _COLOURS.get(doctor_cells.state_of(cell), "wrong")

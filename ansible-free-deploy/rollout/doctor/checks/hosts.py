@@ -43,8 +43,9 @@ def hosts(observed: Observations) -> Iterator[Finding]:
 def _unreachable(host: HostReport, views: Views) -> Finding:
     return Finding(
         f"{host.name} can't be asked: {host.problem}",
-        cure="see docs/operating.md",
+        cure="see how the hosts are reached",
         code=Code.HOST_UNREACHABLE,
+        anchor="operating.md#how-the-hosts-are-reached",
         reach=views,
     )
 

@@ -1,0 +1,90 @@
+"""The panels of the page: what was sent and answered for each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from urllib.parse import urlsplit
+
+from rollout.doctor import cells as doctor_cells
+from rollout.doctor import second_opinion
+from rollout.doctor.ask import Unanswered
+from rollout.doctor.diagnosis import Diagnosis
+from rollout.doctor.observations import Cell
+
+Ids = dict[tuple[str, str, str], str]
+
+
+def ids_of(cells: Sequence[Cell]) -> Ids:
+    """The id of each cell's panel in the page."""
+    ids = {}
+    for number, cell in enumerate(cells, 1):
+        ids[cell.view, *cell.key] = f"cell-{number}"
+    return ids
+
+
+def panels(result: Diagnosis, ids: Ids) -> str:
+    """A panel for each cell. CSS alone shows it, while it is the target of the page's address; on
+    paper one of each kind that is not as intended is shown."""
+    shown: set[tuple[str, ...]] = set()
+    text = ""
+    for cell in result.observed.cells:
+        kind = _kind(cell)
+        on_paper = doctor_cells.state_of(cell) not in doctor_cells.AS_INTENDED
+        text += _panel(result, cell, ids, on_paper and kind not in shown)
+        shown.add(kind)
+    return text
+
+
+def _kind(cell: Cell) -> tuple[str, ...]:
+    """What distinguishes exchanges on paper: who answered what, and how."""
+    reason = cell.verdict.reason if cell.verdict else None
+    endpoint = cell.question.endpoint.title
+    return cell.view, endpoint, doctor_cells.state_of(cell), str(reason), str(cell.status)
+
+
+def _panel(result: Diagnosis, cell: Cell, ids: Ids, on_paper: bool) -> str:
+    target = ids[cell.view, *cell.key]
+    origin, endpoint = cell.key
+    title = f"{escape(origin)} → {escape(endpoint)} <small>({escape(cell.view)})</small>"
+    classes = "exchange paper" if on_paper else "exchange"
+    panel = f'<section class="{classes}" id="{target}"><a class=close href="#at-{target}">close</a>'
+    panel += f"<h3>{title}</h3>"
+    for sentence in _sentences(result, cell):
+        panel += f"<p>{escape(sentence)}</p>"
+    exchange = escape(_exchange(cell))
+    return f"{panel}<pre>{exchange}</pre></section>"
+
+
+def _sentences(result: Diagnosis, cell: Cell) -> list[str]:
+    """The verdict's reason, and why Chromium has no word on it."""
+    found = []
+    if cell.verdict and cell.verdict.sentence:
+        found.append(cell.verdict.sentence)
+    reason = second_opinion.not_asked(result, cell)
+    if reason:
+        found.append(f"Chromium was not asked: {second_opinion.WHY[reason]}.")
+    return found
+
+
+def _exchange(cell: Cell) -> str:
+    """Requests (`>`) and answers (`<`) as they were, without cookies."""
+    lines = []
+    host = urlsplit(cell.question.request.url).netloc
+    requests = cell.question.lines(host)
+    for (method, target, headers), answer in zip(requests, cell.answers, strict=True):
+        lines.append(f"> {method} {target}")
+        lines += [f"> {name}: {value}" for name, value in headers]
+        if isinstance(answer, Unanswered):
+            lines.append(f"< {answer.problem}")
+        else:
+            lines.append(f"< {answer.status}")
+            for name, value in answer.headers:
+                if name.lower() != "set-cookie":
+                    lines.append(f"< {name}: {value}")
+        lines.append("")
+    if not cell.question.endpoint.sent:
+        lines.append(
+            "The request itself was not sent, as it could change data; a GET stands for it."
+        )
+    return "\n".join(lines)
