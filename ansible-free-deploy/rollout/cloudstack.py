@@ -36,7 +36,8 @@ def exists(stack: str, environment: Mapping[str, str]) -> bool:
         names, why = None, "what it printed is not the list of stacks"
     if names is None:
         raise StackError(
-            f"`{' '.join(command)}` failed: {why}; is this the login that you want?",
+            f"`{' '.join(command)}` failed: {why}",
+            cure="is this the login that you want?",
         )
     return stack in {name.rsplit("/", 1)[-1] for name in names}
 
@@ -45,8 +46,11 @@ def require(stack: str, environment: Mapping[str, str]) -> None:
     """Raises StackError where there is no such stack, or as `exists` does."""
     if not exists(stack, environment):
         raise StackError(
-            f"Pulumi has no stack {stack} where it is logged in to; nothing was changed. Run"
-            f" `pulumi stack init {stack}`, or `pulumi login` to the backend that has it",
+            f"Pulumi has no stack {stack} where it is logged in to",
+            cure=(
+                f"nothing was changed. Run `pulumi stack init {stack}`, or `pulumi login` to the"
+                " backend that has it"
+            ),
             exit_status=exits.USAGE,
         )
 
@@ -79,8 +83,8 @@ def remove(stack: str, environment: Mapping[str, str]) -> None:
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
         raise StackError(
-            f"all of {stack} is removed, and its empty stack is not: {why}; run"
-            f" `{' '.join(command[:5])}`",
+            f"all of {stack} is removed, and its empty stack is not: {why}",
+            cure=f"run `{' '.join(command[:5])}`",
             exit_status=exits.WRONG,
         )
 

@@ -65,7 +65,7 @@ def _aws(values: Mapping[str, str]) -> str:
         import boto3
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError:
-        raise ImagesError("boto3 is not installed; run `uv sync --group aws`") from None
+        raise ImagesError("boto3 is not installed", cure="run `uv sync --group aws`") from None
     architecture = _ARCHITECTURES[values.get("architecture", "x86_64")]
     name = f"debian-{release(values).number}-{architecture}-*"
     filters = [{"Name": "name", "Values": [name]}, {"Name": "state", "Values": ["available"]}]
@@ -74,11 +74,11 @@ def _aws(values: Mapping[str, str]) -> str:
         images = client.describe_images(Owners=[DEBIAN_ON_AWS], Filters=filters)["Images"]
     except (BotoCoreError, ClientError) as problem:
         raise ImagesError(
-            f"AWS did not answer for {values['region']}: {problem}; are you logged in?"
+            f"AWS did not answer for {values['region']}: {problem}", cure="are you logged in?"
         ) from problem
     if not images:
         raise ImagesError(
-            f"Debian has no image {name} in {values['region']}; is the region's name right?"
+            f"Debian has no image {name} in {values['region']}", cure="is the region's name right?"
         )
     newest_image = max(images, key=lambda image: image["CreationDate"])
     return str(newest_image["ImageId"])
@@ -91,7 +91,7 @@ def _gcp(values: Mapping[str, str]) -> str:
         from google.cloud import compute_v1
     except ImportError:
         raise ImagesError(
-            "google-cloud-compute is not installed; run `uv sync --group gcp`"
+            "google-cloud-compute is not installed", cure="run `uv sync --group gcp`"
         ) from None
     family = f"debian-{release(values).number}"
     if values.get("architecture") == "arm64":
@@ -100,7 +100,7 @@ def _gcp(values: Mapping[str, str]) -> str:
         image = compute_v1.ImagesClient().get_from_family(project="debian-cloud", family=family)
     except (GoogleAPIError, GoogleAuthError) as problem:
         raise ImagesError(
-            f"Google did not answer for family {family}: {problem}; are you logged in?"
+            f"Google did not answer for family {family}: {problem}", cure="are you logged in?"
         ) from problem
     return f"projects/debian-cloud/global/images/{image.name}"
 
@@ -144,7 +144,7 @@ def _zones_on_aws(values: Mapping[str, str], kind: str) -> list[str]:
         )
     except (BotoCoreError, ClientError) as problem:
         raise ImagesError(
-            f"AWS did not answer for {values['region']}: {problem}; are you logged in?"
+            f"AWS did not answer for {values['region']}: {problem}", cure="are you logged in?"
         ) from problem
     with_kind = {offering["Location"] for offering in offerings["InstanceTypeOfferings"]}
     names = {zone["ZoneName"] for zone in available}
@@ -164,7 +164,7 @@ def _zones_on_google(values: Mapping[str, str], kind: str) -> list[str]:
         places = [place for place, held in pages if held.machine_types]
     except (GoogleAPIError, GoogleAuthError) as problem:
         raise ImagesError(
-            f"Google did not answer for {values['region']}: {problem}; are you logged in?"
+            f"Google did not answer for {values['region']}: {problem}", cure="are you logged in?"
         ) from problem
     names = [place.removeprefix("zones/") for place in places]
     return sorted(name for name in names if name.startswith(f"{values['region']}-"))
@@ -196,8 +196,9 @@ def _write(stack: str, key: str, value: str, root: Path) -> None:
         new = cloud.sub(lambda match: f"{match[0]}\n{line}", text, count=1)
     if new == text and line not in text:
         raise ImagesError(
-            f"{path.name}: no line `origin-kit:cloud:` to write after; add `{line.strip()}`"
-            " yourself"
+            "no line `origin-kit:cloud:` to write after",
+            where=path.name,
+            cure=f"add `{line.strip()}` yourself",
         )
     path.write_text(new)
 

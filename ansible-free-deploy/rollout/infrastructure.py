@@ -171,10 +171,13 @@ def refuse_production(settings: Settings) -> None:
     if settings.production:
         stack = settings.stack
         raise ProductionError(
-            f"stack {stack} is production; nothing was removed. To remove it with all its data:"
-            f" save the data, set `production: false` in stacks/Pulumi.{stack}.yaml, then run `fab"
-            f" up --stack {stack}`, `pulumi state unprotect --all --stack {stack}` and `fab down"
-            f" --stack {stack}`"
+            f"stack {stack} is production",
+            cure=(
+                "nothing was removed. To remove it with all its data: save the data, set"
+                f" `production: false` in stacks/Pulumi.{stack}.yaml, then run `fab up --stack"
+                f" {stack}`, `pulumi state unprotect --all --stack {stack}` and `fab down --stack"
+                f" {stack}`"
+            ),
         )
 
 

@@ -251,14 +251,16 @@ def _load(path: Path) -> Json:
         data = json.loads(path.read_bytes())
     except OSError as problem:
         raise OutputsError(
-            f"{path}: {problem.strerror}; name a file made by `fab outputs > FILE`"
+            str(problem.strerror), where=str(path), cure="name a file made by `fab outputs > FILE`"
         ) from None
     except (ValueError, RecursionError) as problem:
         raise OutputsError(
-            f"{path}: not JSON ({problem}); make it with `fab outputs > FILE`"
+            f"not JSON ({problem})", where=str(path), cure="make it with `fab outputs > FILE`"
         ) from None
     if not isinstance(data, dict):
-        raise OutputsError(f"{path}: not an object; make it with `fab outputs > FILE`")
+        raise OutputsError(
+            "not an object", where=str(path), cure="make it with `fab outputs > FILE`"
+        )
     return data
 
 
@@ -268,8 +270,8 @@ def _of(outputs: Json) -> Outputs:
     inner, secrets = outputs.get("contract"), outputs.get("secret_env") or {}
     if secrets == "[secret]":
         raise OutputsError(
-            "the file was made without --show-secrets, and this stack has secrets; make it with"
-            " them"
+            "the file was made without --show-secrets, and this stack has secrets",
+            cure="make it with them",
         )
     contract = Contract.from_json(inner if isinstance(inner, dict) else outputs)
     infrastructure, standby = outputs.get("infrastructure"), outputs.get("standby")
@@ -316,7 +318,9 @@ def _outputs_in(checkpoint: Path) -> Json:
         if isinstance(problem, OutputsError):
             raise
         raise OutputsError(
-            f"{checkpoint}: not a state that Pulumi wrote ({problem!r}); see docs/state.md"
+            f"not a state that Pulumi wrote ({problem!r})",
+            where=str(checkpoint),
+            cure="see docs/state.md",
         ) from None
 
 
@@ -333,7 +337,8 @@ def _ask_cli(*words: str, stack: str) -> Json:
     if shutil.which("pulumi") is None:
         raise OutputsError(
             f"stack {stack!r} needs the pulumi CLI to read its outputs and secrets, which is not on"
-            " PATH; install it (https://www.pulumi.com/docs/install/) or pass --outputs FILE",
+            " PATH",
+            cure="install it (https://www.pulumi.com/docs/install/) or pass --outputs FILE",
             exit_status=exits.UNREACHABLE,
         )
     command = ["pulumi", *words, "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
@@ -349,7 +354,8 @@ def _ask_cli(*words: str, stack: str) -> Json:
         return dict(json.loads(done.stdout))
     except (ValueError, TypeError) as problem:
         raise OutputsError(
-            f"`{' '.join(command)}` did not print JSON ({problem}); run it by hand",
+            f"`{' '.join(command)}` did not print JSON ({problem})",
+            cure="run it by hand",
             exit_status=exits.UNREACHABLE,
         ) from None
 

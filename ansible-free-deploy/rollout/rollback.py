@@ -146,7 +146,7 @@ def to_before_the_last_ship(looks: Sequence[Outcome[ReleasesAnswer]]) -> list[Ba
         look.host.name: look.result["last"] for look in looks if look.result["last"]
     }
     if not lines:
-        raise RollbackError(f"the last ship is on no host's record; {_choice(looks)}")
+        raise RollbackError("the last ship is on no host's record", cure=_choice(looks))
     last = max(
         lines.values(), key=lambda line: datetime.strptime(line["at"], "%Y-%m-%dT%H:%M:%S%z")
     )["deploy"]
@@ -161,7 +161,7 @@ def to_before_the_last_ship(looks: Sequence[Outcome[ReleasesAnswer]]) -> list[Ba
             before[look.host.name] = previous
     if first:
         raise RollbackError(
-            f"there is no release before this one on {', '.join(first)}; `fab ship` puts one"
+            f"there is no release before this one on {', '.join(first)}", cure="`fab ship` puts one"
         )
     for look in own:
         if before[look.host.name] not in look.result["kept"]:
@@ -169,7 +169,7 @@ def to_before_the_last_ship(looks: Sequence[Outcome[ReleasesAnswer]]) -> list[Ba
                 f"release {before[look.host.name]}, which the last ship replaced, is not on"
                 f" {look.host.name} any more"
             )
-            raise RollbackError(f"{gone}; {_choice([look])}")
+            raise RollbackError(gone, cure=_choice([look]))
     return [way(look, before[look.host.name]) for look in own]
 
 
@@ -179,7 +179,7 @@ def to_release(looks: Sequence[Outcome[ReleasesAnswer]], to: str) -> list[Back]:
     roles = {look.role for look in looks if to in look.result["kept"]}
     own = [look for look in looks if look.role in roles]
     if not own:
-        raise RollbackError(f"release {to} is on no host; {_choice(looks)}")
+        raise RollbackError(f"release {to} is on no host", cure=_choice(looks))
     if lacking := [look.host.name for look in own if to not in look.result["kept"]]:
         raise RollbackError(
             f"release {to} is not on {', '.join(lacking)}, and all hosts change or none"

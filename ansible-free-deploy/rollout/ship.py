@@ -96,7 +96,9 @@ def moving(rename_from: str | None, remove: Sequence[str]) -> dict[str, str]:
     for name in remove:
         _check_name("--remove-application", name)
     if rename_from in remove:
-        raise UsageError(f"{rename_from} is to be renamed and to be removed; say one of the two")
+        raise UsageError(
+            f"{rename_from} is to be renamed and to be removed", cure="say one of the two"
+        )
     fates = dict.fromkeys(remove, "removed")
     if rename_from:
         fates[rename_from] = "renamed"
@@ -107,7 +109,7 @@ def _check_name(option: str, name: str) -> None:
     try:
         rules.application_name(name)
     except ValueError as problem:
-        raise UsageError(f"{option}: {problem}") from None
+        raise UsageError(str(problem), where=option) from None
 
 
 def ship_to_all_hosts(
@@ -131,7 +133,7 @@ def ship_to_all_hosts(
     contract = outputs.contract
     name = contract.application.name
     if name in (moved or {}):
-        raise UsageError(f"{name} is the application's name now; name the one before")
+        raise UsageError(f"{name} is the application's name now", cure="name the one before")
     secrets = secret_values.read(outputs)
     pairs = contract.chosen(only)
     common: Orders = {

@@ -54,7 +54,7 @@ def choose(name: str | None) -> Choice:
         return chosen
     source = "" if name else f" ({chosen.source})"
     raise UnknownStackError(
-        f"there is no stack {quote(chosen.name)}{source}; stacks/ has {', '.join(known)}"
+        f"there is no stack {quote(chosen.name)}{source}", cure=f"stacks/ has {', '.join(known)}"
     )
 
 

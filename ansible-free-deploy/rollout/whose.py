@@ -33,7 +33,10 @@ def refuse_other(settings: Settings, former: Collection[str] = ()) -> None:
     name, stack = held.application.name, settings.stack
     raise OtherApplicationError(
         f"stack {stack} belongs to the application {name}, and stacks/Pulumi.{stack}.yaml says"
-        f" {settings.application}; nothing was changed. If it was renamed, run `fab up --stack"
-        f" {stack} --rename-from {name}`; if it is another one, give its stack another name, or"
-        " keep its state elsewhere (docs/state.md)"
+        f" {settings.application}",
+        cure=(
+            f"nothing was changed. If it was renamed, run `fab up --stack {stack} --rename-from"
+            f" {name}`; if it is another one, give its stack another name, or keep its state"
+            " elsewhere (docs/state.md)"
+        ),
     )

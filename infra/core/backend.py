@@ -24,8 +24,8 @@ def refuse_other(stack: str) -> None:
         return
     raise LocalCloudError(
         f"stack {stack} is local, and its state is not in"
-        f" {current or 'the backend that you are logged in to'}; nothing was changed."
-        f" {_right_way(stack)}"
+        f" {current or 'the backend that you are logged in to'}",
+        cure=f"nothing was changed. {_right_way(stack)}",
     )
 
 

@@ -90,20 +90,22 @@ class FirstBoot:
     def __post_init__(self) -> None:
         if not LABEL.fullmatch(self.hostname):
             raise FirstBootError(
-                f"{self.hostname!r} is no host name; write one label, e.g. backend-1"
+                f"{self.hostname!r} is no host name", cure="write one label, e.g. backend-1"
             )
         if not self.deploy_keys:
-            raise FirstBootError("no key may log in; give at least one public key")
+            raise FirstBootError("no key may log in", cure="give at least one public key")
         for line in (*self.deploy_keys, self.host_public_key):
             if not _PUBLIC_KEY.fullmatch(line):
                 raise FirstBootError(
-                    f"{line[:60]!r} is no OpenSSH public key; it looks like `ssh-ed25519 AAAA…`"
+                    f"{line[:60]!r} is no OpenSSH public key",
+                    cure="it looks like `ssh-ed25519 AAAA…`",
                 )
         if not _PRIVATE_KEY.fullmatch(self.host_key):
             raise FirstBootError("the host key is no OpenSSH private key")
         if self.metadata not in _RULES:
             raise FirstBootError(
-                f"{self.metadata!r} is no cloud with a metadata service; there are aws and gcp"
+                f"{self.metadata!r} is no cloud with a metadata service",
+                cure="there are aws and gcp",
             )
 
     @property
@@ -223,7 +225,7 @@ def cloud_config(boot: FirstBoot) -> str:
     text = "#cloud-config\n" + json.dumps(config, indent=1, ensure_ascii=False) + "\n"
     if (size := len(text.encode())) > LARGEST:
         raise FirstBootError(
-            f"the first-boot text has {size} bytes, EC2 takes {LARGEST}; list fewer SSH keys"
+            f"the first-boot text has {size} bytes, EC2 takes {LARGEST}", cure="list fewer SSH keys"
         )
     return text
 

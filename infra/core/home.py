@@ -104,7 +104,7 @@ def _refuse_others(folder: Path) -> None:
         trusted.add(int(os.environ.get("SUDO_UID") or 0))
     if found.st_mode & stat.S_ISVTX:
         raise LocalCloudError(
-            f"{folder} is shared by all users, like /tmp; name a folder inside of it"
+            f"{folder} is shared by all users, like /tmp", cure="name a folder inside of it"
         )
     if found.st_uid not in trusted:
         cure = f"run it as that user (`sudo -u {user_name(found.st_uid)}`)"
@@ -113,7 +113,9 @@ def _refuse_others(folder: Path) -> None:
                 f"name a folder of root's, or run `chown root {folder}` if you trust everything"
                 " in it"
             )
-        raise LocalCloudError(f"{folder} belongs to {user_name(found.st_uid)}, not to you; {cure}")
+        raise LocalCloudError(
+            f"{folder} belongs to {user_name(found.st_uid)}, not to you", cure=cure
+        )
 
 
 def user_name(uid: int) -> str:
@@ -154,7 +156,7 @@ def refuse_foreign() -> None:
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():
-        raise LocalCloudError(f"{folder} is not a folder; set ORIGIN_KIT_HOME to a new one")
+        raise LocalCloudError(f"{folder} is not a folder", cure="set ORIGIN_KIT_HOME to a new one")
     _refuse_others(folder)
     made_before_marks = (folder / "state" / ".pulumi").is_dir()
     if (folder / MARK).exists() or made_before_marks:

@@ -56,7 +56,7 @@ def owner_of(stack: str) -> Owner | None:
         return None
     except (OSError, ValueError, TypeError) as problem:
         raise OwnerError(
-            f"{path} can't be read ({problem}); remove it if stack {stack!r} is yours"
+            f"{path} can't be read ({problem})", cure=f"remove it if stack {stack!r} is yours"
         ) from None
 
 
@@ -67,9 +67,11 @@ def refuse_other(stack: str, mine: Owner) -> None:
         return
     gone = "" if Path(theirs.checkout).is_dir() else ", a folder that is gone (moved?)"
     raise OwnerError(
-        f"stack {stack!r} belongs to {theirs}{gone}, and this is {mine}; nothing was changed. Use a"
-        f" stack of another name, or make this one yours: `fab up --stack {stack} --take-over` (or"
-        " `fab down`)"
+        f"stack {stack!r} belongs to {theirs}{gone}, and this is {mine}",
+        cure=(
+            "nothing was changed. Use a stack of another name, or make this one yours: `fab up"
+            f" --stack {stack} --take-over` (or `fab down`)"
+        ),
     )
 
 

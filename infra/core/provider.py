@@ -117,22 +117,23 @@ def public_keys(file: str) -> tuple[str, ...]:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
         raise KeyFileError(
-            f"{file} is not there; list who may log in as ssh_keys, or make a key with `ssh-keygen"
-            " -t ed25519`"
+            f"{file} is not there",
+            cure="list who may log in as ssh_keys, or make a key with `ssh-keygen -t ed25519`",
         ) from None
     except (OSError, UnicodeDecodeError) as problem:
         raise KeyFileError(f"{file} can't be read: {problem}") from None
     keys = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
     if any("PRIVATE KEY" in key for key in keys):
-        raise KeyFileError(f"{file} is a private key; name the public one, {file}.pub")
+        raise KeyFileError(f"{file} is a private key", cure=f"name the public one, {file}.pub")
     if not keys:
         raise KeyFileError(
-            f"{file} holds no public key; a line of one looks like `ssh-ed25519 AAAA… you@laptop`"
+            f"{file} holds no public key",
+            cure="a line of one looks like `ssh-ed25519 AAAA… you@laptop`",
         )
     try:
         return rules.login_keys(keys)
     except ValueError as problem:
-        raise KeyFileError(f"{file}: {problem}") from None
+        raise KeyFileError(str(problem), where=str(file)) from None
 
 
 def problems(values: Mapping[str, Any]) -> Iterator[str]:

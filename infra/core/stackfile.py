@@ -59,9 +59,12 @@ def read_config(root: Path, stack: str) -> dict[str, str]:
             values[name] = value
         elif own.get("cloud") == "local" or not name.startswith("env."):
             raise StackFileError(
-                f"{stack_path(root, stack).relative_to(root)}: {name}: is encrypted; only the"
-                " Pulumi CLI can read it (on the local cloud put secrets into"
-                f" stacks/{stack}.secrets)"
+                f"{name}: is encrypted",
+                where=str(stack_path(root, stack).relative_to(root)),
+                cure=(
+                    "only the Pulumi CLI can read it (on the local cloud put secrets into"
+                    f" stacks/{stack}.secrets)"
+                ),
             )
     return {key: as_text(value) for key, value in values.items()}
 
@@ -77,12 +80,12 @@ def stack_values(root: Path, stack: str) -> dict[str, Any]:
             for found in path.parent.glob("Pulumi.*.yaml")
         )
         raise StackFileError(
-            f"there is no stack {stack!r} ({name} is missing); there is"
-            f" {', '.join(known) or 'none yet'}"
+            f"there is no stack {stack!r} ({name} is missing)",
+            cure=f"there is {', '.join(known) or 'none yet'}",
         )
     config = _mapping(path, name).get("config") or {}
     if not isinstance(config, dict):
-        raise StackFileError(f"{name}: config: must be a map of keys to values")
+        raise StackFileError("config: must be a map of keys to values", where=name)
     return {str(key): value for key, value in config.items()}
 
 
@@ -101,7 +104,7 @@ def with_key(text: str, key: str, value: str | None) -> str:
     head = _first(lines, r"config:\s*$")
     if head is None or head + 1 >= len(lines):
         raise StackFileError(
-            f"there is no line `config:` to write after; add `{key}: {value}` yourself"
+            "there is no line `config:` to write after", cure=f"add `{key}: {value}` yourself"
         )
     below = _first(lines[head + 1 :], r"\s*[^\s#]")
     depth = 2 if below is None else _indent(lines[head + 1 + below])
@@ -141,17 +144,19 @@ def _mapping(path: Path, name: str) -> dict[str, Any]:
         data = yaml.load(path.read_text(), Loader=_Loader)  # a safe one, in C where it is built
     except OSError as problem:
         raise StackFileError(
-            f"{name}: {problem.strerror}; run this from the project's folder"
+            str(problem.strerror), where=name, cure="run this from the project's folder"
         ) from None
     except yaml.MarkedYAMLError as problem:
         line = problem.problem_mark.line + 1 if problem.problem_mark else 1
         raise StackFileError(
-            f"{name}: line {line}: not YAML: {problem.problem}; check indentation and quotes there"
+            f"line {line}: not YAML: {problem.problem}",
+            where=name,
+            cure="check indentation and quotes there",
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise StackFileError(f"{name}: not YAML: {problem}") from None
+        raise StackFileError(f"not YAML: {problem}", where=name) from None
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise StackFileError(f"{name}: must be a map of keys to values")
+        raise StackFileError("must be a map of keys to values", where=name)
     return data

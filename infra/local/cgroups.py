@@ -41,8 +41,9 @@ def limit(group: Path, memory_mb: int) -> bool:
                 (group / name).write_text(str(memory_mb * 2**20))
             except OSError as problem:
                 raise LocalCloudError(
-                    f"{group / name}: the kernel refuses {memory_mb} MiB ({problem.strerror}); set"
-                    " memory_mb higher"
+                    f"the kernel refuses {memory_mb} MiB ({problem.strerror})",
+                    where=str(group / name),
+                    cure="set memory_mb higher",
                 ) from None
             return True
     return False

@@ -58,7 +58,7 @@ class Checkpoint:
         except FileNotFoundError:
             if self.path.with_suffix(".json.gz").exists():
                 raise StateError(
-                    f"{self.path}.gz: compressed state; only the pulumi CLI reads it"
+                    f"{self.path}.gz: compressed state", cure="only the pulumi CLI reads it"
                 ) from None
             return self
         try:
@@ -66,18 +66,21 @@ class Checkpoint:
             version, latest = whole["version"], dict(whole["checkpoint"].get("latest") or {})
         except (ValueError, KeyError, TypeError) as problem:
             raise StateError(
-                f"{self.path}: no Pulumi state ({problem}); restore it from the .bak file next"
-                " to it"
+                f"no Pulumi state ({problem})",
+                where=str(self.path),
+                cure="restore it from the .bak file next to it",
             ) from problem
         if version != VERSION:
             raise StateError(
-                f"{self.path}: state of version {version}, this engine reads {VERSION}; use"
-                " --engine pulumi"
+                f"state of version {version}, this engine reads {VERSION}",
+                where=str(self.path),
+                cure="use --engine pulumi",
             )
         if _SECRET in text:
             raise StateError(
-                f"{self.path}: the state holds secrets; only the CLI reads them: use --engine"
-                " pulumi"
+                "the state holds secrets",
+                where=str(self.path),
+                cure="only the CLI reads them: use --engine pulumi",
             )
         self.resources = list(latest.pop("resources", None) or ())
         self.pending = list(latest.pop("pending_operations", None) or ())

@@ -109,8 +109,9 @@ class Deployment:
         if replaces:
             if not difference.delete_before_replace:
                 raise EngineError(
-                    f"{_name(state)}: replaced while the old one stays: the embedded engine"
-                    f" doesn't; {INSTALL}"
+                    "replaced while the old one stays: the embedded engine doesn't",
+                    where=_name(state),
+                    cure=INSTALL,
                 )
             return self._replace(provider, old, state, replaces)
         # As in Pulumi, an answer without an opinion means: compare.
@@ -216,8 +217,9 @@ class Deployment:
                 planned = getattr(provider, "planned_id", None)
                 if planned is None:
                     raise EngineError(
-                        f"{_name(state)}: a killed run may have made it; look, then {INSTALL} and"
-                        " run refresh"
+                        "a killed run may have made it",
+                        where=_name(state),
+                        cure=f"look, then {INSTALL} and run refresh",
                     )
                 self._say(_name(state), "clears what a killed run has left")
                 provider.delete(planned(state["inputs"]), state["inputs"])

@@ -103,8 +103,8 @@ def refuse_other_clouds(root: Path, stack: str) -> None:
     cloud = read_config(root, stack).get("cloud", "local")
     if cloud != "local":
         raise EngineError(
-            f"stack {stack} is on {cloud}: the embedded engine serves the local cloud only;"
-            f" {INSTALL}"
+            f"stack {stack} is on {cloud}: the embedded engine serves the local cloud only",
+            cure=INSTALL,
         )
 
 

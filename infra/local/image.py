@@ -87,7 +87,7 @@ def mirror(release: str) -> str:
         if host_release() in suites and "main" in components:
             return uri
     raise LocalCloudError(
-        "apt has no source for this Debian's main component; see /etc/apt/sources.list.d/"
+        "apt has no source for this Debian's main component", cure="see /etc/apt/sources.list.d/"
     )
 
 
@@ -182,8 +182,11 @@ def base(name: str, on_progress: Progress = lambda fraction, text: None) -> Path
         if key(release) != name:
             raise LocalCloudError(
                 f"the base image {name}, which a machine was made on, is gone from {bases()} and"
-                f" {cached.parent}, and this version of the kit makes another one; put it back, or"
-                " run `fab down` and `fab up` to replace the machine and its data"
+                f" {cached.parent}, and this version of the kit makes another one",
+                cure=(
+                    "put it back, or run `fab down` and `fab up` to replace the machine and its"
+                    " data"
+                ),
             )
         ensure(release, on_progress)
     return hold(name, cached)
@@ -215,7 +218,8 @@ def _copy(tree: Path, target: Path) -> None:
     if done.returncode:
         why = done.stderr.strip().splitlines()[-1]
         raise LocalCloudError(
-            f"the base image can't be put into {target.parent}: {why}; make room, then run it again"
+            f"the base image can't be put into {target.parent}: {why}",
+            cure="make room, then run it again",
         )
 
 
@@ -231,16 +235,18 @@ def drop_outdated(used: Iterable[str]) -> None:
 
 def _demand(folder: Path) -> None:
     if os.geteuid() != 0:
-        raise LocalCloudError("building the base image needs root; run it with sudo, or `make up`")
+        raise LocalCloudError(
+            "building the base image needs root", cure="run it with sudo, or `make up`"
+        )
     if shutil.which("debootstrap") is None:
         raise LocalCloudError(
-            "debootstrap is not installed; run `make up`, or `apt-get install debootstrap`"
+            "debootstrap is not installed", cure="run `make up`, or `apt-get install debootstrap`"
         )
     free_mb = shutil.disk_usage(folder).free // 2**20
     if free_mb < _NEEDED_MB:
         raise LocalCloudError(
-            f"{folder} has {free_mb} MB left, the base image needs {_NEEDED_MB}; free some, "
-            "or set ORIGIN_KIT_CACHE to a folder on another disk"
+            f"{folder} has {free_mb} MB left, the base image needs {_NEEDED_MB}",
+            cure="free some, or set ORIGIN_KIT_CACHE to a folder on another disk",
         )
 
 
@@ -266,7 +272,7 @@ def _build(release: str, target: Path, on_progress: Progress) -> None:
             lines[-1] if lines else "",
         )
         raise LocalCloudError(
-            f"debootstrap {release} failed: {last}; is the package mirror in reach?"
+            f"debootstrap {release} failed: {last}", cure="is the package mirror in reach?"
         )
     on_progress(0.98, "sets it up")
     done = subprocess.run(

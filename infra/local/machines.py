@@ -123,7 +123,7 @@ class MachineProvider(ResourceProvider):
         found = nspawn.load(id_)
         if found is None:
             raise nspawn.LocalCloudError(
-                f"machine {id_} is gone; run `fab up` again, which recreates it"
+                f"machine {id_} is gone", cure="run `fab up` again, which recreates it"
             )
         resized = nspawn.resize(found, int(news["memory_mb"]))
         moved = nspawn.readdress(resized, self._address(news))

@@ -78,7 +78,9 @@ class Monitor:
             return resource_pb2.RegisterResourceResponse(urn=urn)
         if not request.type.startswith(DYNAMIC):
             raise EngineError(
-                f"{request.name}: {request.type} is of a package that only the CLI runs; {INSTALL}"
+                f"{request.type} is of a package that only the CLI runs",
+                where=request.name,
+                cure=INSTALL,
             )
         state |= {"inputs": _values(request.object, request.name), "provider": self._provider()}
         if request.dependencies:
@@ -92,7 +94,7 @@ class Monitor:
     def RegisterResourceOutputs(self, request: Any) -> empty_pb2.Empty:
         state = self._state_of(request.urn)
         if state is None:
-            raise EngineError(f"{request.urn}: outputs of a resource that was never registered")
+            raise EngineError("outputs of a resource that was never registered", where=request.urn)
         _values(request.outputs, "the outputs")  # for its refusals; it drops what is null
         values = _whole(json_format.MessageToDict(request.outputs))
         if values:
@@ -163,7 +165,7 @@ class Monitor:
     RegisterErrorHook = RegisterResourceHook
 
     def _refuse(self, what: str) -> EngineError:
-        self.broken = EngineError(f"{what}: the embedded engine doesn't serve it; {INSTALL}")
+        self.broken = EngineError("the embedded engine doesn't serve it", where=what, cure=INSTALL)
         return self.broken
 
 
@@ -185,7 +187,9 @@ def refuse_options(request: Any) -> None:
         asked.append("hooks")
     if asked:
         raise EngineError(
-            f"{request.name}: {', '.join(asked)}: the embedded engine doesn't serve it; {INSTALL}"
+            f"{', '.join(asked)}: the embedded engine doesn't serve it",
+            where=request.name,
+            cure=INSTALL,
         )
 
 
@@ -209,11 +213,14 @@ def _values(struct: struct_pb2.Struct, whose: str) -> Json:
         if isinstance(value, dict) and rpc._special_sig_key in value:
             is_secret = value[rpc._special_sig_key] == rpc._special_secret_sig
             kind = "a secret" if is_secret else "a special value"
-            raise EngineError(f"{whose}: {kind}: the embedded engine doesn't serve it; {INSTALL}")
+            raise EngineError(
+                f"{kind}: the embedded engine doesn't serve it", where=whose, cure=INSTALL
+            )
         if isinstance(value, pulumi.Asset | pulumi.Archive | pulumi.Resource):
             raise EngineError(
-                f"{whose}: {type(value).__name__} as a value: the embedded engine doesn't serve it;"
-                f" {INSTALL}"
+                f"{type(value).__name__} as a value: the embedded engine doesn't serve it",
+                where=whose,
+                cure=INSTALL,
             )
     return values
 

@@ -25,9 +25,12 @@ def mount_overlay(folder: Path, base: Path, owner: int, name: str) -> None:
     )
     if done.returncode:
         raise LocalCloudError(
-            f"{name}: the overlay can't be mounted ({done.stderr.strip()}); it needs root, and a"
-            " home on a plain disk: set ORIGIN_KIT_HOME to a folder that is not itself on an"
-            " overlay"
+            f"the overlay can't be mounted ({done.stderr.strip()})",
+            where=name,
+            cure=(
+                "it needs root, and a home on a plain disk: set ORIGIN_KIT_HOME to a folder that is"
+                " not itself on an overlay"
+            ),
         )
 
 

@@ -74,7 +74,8 @@ def free_subnet(identity: str, occupied: Iterable[IPv4Network]) -> str:
         if not _overlaps(subnet, others):
             return str(subnet)
     raise LocalCloudError(
-        f"every /24 of {RANGE} overlaps a network of this host; set `subnet` in the stack's config"
+        f"every /24 of {RANGE} overlaps a network of this host",
+        cure="set `subnet` in the stack's config",
     )
 
 
@@ -96,8 +97,8 @@ def create_network(bridge: str, wanted: str) -> Network:
             return Network(bridge, str(_network_of(address)))
         if wanted and _overlaps(IPv4Network(wanted), taken()):
             raise LocalCloudError(
-                f"subnet {wanted} overlaps a network of this host; set another one in the stack's"
-                " config"
+                f"subnet {wanted} overlaps a network of this host",
+                cure="set another one in the stack's config",
             )
         network = Network(bridge, wanted or free_subnet(bridge, taken()))
         delete_network(bridge)
@@ -173,7 +174,8 @@ def _ip(*words: str) -> None:
     answer = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
     if answer.returncode:
         raise LocalCloudError(
-            f"`ip {' '.join(words)}` failed: {answer.stderr.strip()}; it needs root and NET_ADMIN"
+            f"`ip {' '.join(words)}` failed: {answer.stderr.strip()}",
+            cure="it needs root and NET_ADMIN",
         )
 
 

@@ -89,8 +89,9 @@ def resize(machine: Machine, memory_mb: int) -> Machine:
         needed = max([cgroups.in_use_mb(group) for group in groups], default=0)
         if memory_mb < needed:
             raise LocalCloudError(
-                f"{machine.name}: memory_mb: {memory_mb} is less than the {needed} MiB that its"
-                " processes use now; stop some of them, or set it higher"
+                f"memory_mb: {memory_mb} is less than the {needed} MiB that its processes use now",
+                where=machine.name,
+                cure="stop some of them, or set it higher",
             )
         if machine.limit == "systemd":
             _resize_unit(wanted)
@@ -150,7 +151,7 @@ def _resize_unit(machine: Machine) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LocalCloudError(
-            f"{machine.name}: `{' '.join(command)}` failed: {done.stderr.strip()}"
+            f"`{' '.join(command)}` failed: {done.stderr.strip()}", where=machine.name
         )
 
 
@@ -204,7 +205,7 @@ def _network_files(machine: Machine) -> dict[str, str]:
 def _start(machine: Machine) -> Machine:
     if not networks.network_is_up(machine.bridge):
         raise LocalCloudError(
-            f"{machine.name}: its network {machine.bridge} is gone; run `fab up` again"
+            f"its network {machine.bridge} is gone", where=machine.name, cure="run `fab up` again"
         )
     networks.remove_cable(machine.container)
     began = time.monotonic()
@@ -268,7 +269,7 @@ def _init_of(machine: Machine, supervisor: int) -> int:
     wait_until(is_decided, boot.BOOT_S)
     if not inits:
         raise LocalCloudError(
-            f"{machine.name}: systemd-nspawn ended at once; it said: {boot.console(machine)}"
+            f"systemd-nspawn ended at once; it said: {boot.console(machine)}", where=machine.name
         )
     return inits[0]
 
@@ -292,8 +293,9 @@ def _launch_as_unit(machine: Machine) -> int:
     )
     if done.returncode:
         raise LocalCloudError(
-            f"{machine.name}: systemd-run failed: {done.stderr.strip()}; see `journalctl -u"
-            f" {machine.unit}`"
+            f"systemd-run failed: {done.stderr.strip()}",
+            where=machine.name,
+            cure=f"see `journalctl -u {machine.unit}`",
         )
     shown = subprocess.run(
         ["systemctl", "show", "-p", "MainPID", "--value", machine.unit],

@@ -104,12 +104,14 @@ def adopt(
 
 def _config_file(stacks: Path, name: str, force: bool) -> Path:
     if not _STACK.fullmatch(name):
-        raise AdoptError(f"--stack {name!r} is no name for a stack; use letters, digits, - and _")
+        raise AdoptError(
+            f"--stack {name!r} is no name for a stack", cure="use letters, digits, - and _"
+        )
     config = stacks / f"Pulumi.{name}.yaml"
     if config.exists() and not force:
         raise AdoptError(
-            f"{place(config)} is there already; pass --stack NAME for another one, or --force to"
-            " replace it"
+            f"{place(config)} is there already",
+            cure="pass --stack NAME for another one, or --force to replace it",
         )
     return config
 
@@ -172,8 +174,8 @@ def _frontend(project: Project, given: Path | None) -> str | None:
         return _built_frontend(project)
     if not (given / "index.html").is_file():
         raise AdoptError(
-            f"--frontend {given} has no index.html; name the folder that your build writes,"
-            " e.g. dist"
+            f"--frontend {given} has no index.html",
+            cure="name the folder that your build writes, e.g. dist",
         )
     return place(given.resolve())
 

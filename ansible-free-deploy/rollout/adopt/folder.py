@@ -25,15 +25,15 @@ def project_folder(path: Path) -> Path:
     Raises AdoptError where `path` is none, or a template for projects.
     """
     if not path.is_dir():
-        raise AdoptError(f"there is no folder {path}; name the one with manage.py")
+        raise AdoptError(f"there is no folder {path}", cure="name the one with manage.py")
     folder = path.resolve()
     _refuse_template(folder)
     if not (path / "manage.py").is_file():
-        raise AdoptError(f"{path} has no manage.py, so it is no Django project; {_hint(path)}")
+        raise AdoptError(f"{path} has no manage.py, so it is no Django project", cure=_hint(path))
     if "{{" in (path / "manage.py").read_text(errors="replace"):
         raise AdoptError(
-            f"{path} is a template for projects (manage.py has {{{{ … }}}}), not a project; "
-            "make one from it (`django-admin startproject --template`), then adopt that"
+            f"{path} is a template for projects (manage.py has {{{{ … }}}}), not a project",
+            cure="make one from it (`django-admin startproject --template`), then adopt that",
         )
     return folder
 
@@ -51,8 +51,8 @@ def _refuse_template(folder: Path) -> None:
         for name, tool in _TEMPLATES.items():
             if is_in_template and (above / name).is_file():
                 raise AdoptError(
-                    f"{above} is a template for projects ({name}), not a project; "
-                    f"make one from it (`{tool} {above}`), then adopt that"
+                    f"{above} is a template for projects ({name}), not a project",
+                    cure=f"make one from it (`{tool} {above}`), then adopt that",
                 )
 
 

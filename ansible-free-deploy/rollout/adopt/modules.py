@@ -158,9 +158,9 @@ def _only_candidate(reader: Reader, files: Sequence[Path], named_by_scripts: str
             )
             return Chosen(names[0], why, tuple(others))
     raise AdoptError(
-        f"{reader.root}: no settings found (wsgi.py and manage.py name"
-        f" {named_by_scripts}){_listed(there)}; set {VARIABLE} in wsgi.py, or name it with"
-        " --settings MODULE"
+        f"no settings found (wsgi.py and manage.py name {named_by_scripts}){_listed(there)}",
+        where=str(reader.root),
+        cure=f"set {VARIABLE} in wsgi.py, or name it with --settings MODULE",
     )
 
 
@@ -271,9 +271,12 @@ def callable_for_wsgi(reader: Reader, names: Names, files: list[Path], asked: st
         if "application" in reader.new_reader().module(module):
             return f"{module}:application"
     raise AdoptError(
-        f"{reader.root}: there is no WSGI callable (WSGI_APPLICATION, or a wsgi.py with"
-        " `application`); gunicorn needs one: add the wsgi.py that `django-admin startproject`"
-        " writes, or name it with --wsgi module:name"
+        "there is no WSGI callable (WSGI_APPLICATION, or a wsgi.py with `application`)",
+        where=str(reader.root),
+        cure=(
+            "gunicorn needs one: add the wsgi.py that `django-admin startproject` writes, or name"
+            " it with --wsgi module:name"
+        ),
     )
 
 
@@ -281,6 +284,7 @@ def _asked_callable(reader: Reader, asked: str) -> str:
     module, _, name = asked.partition(":")
     if reader.find(module) is None:
         raise AdoptError(
-            f"--wsgi {asked}: there is no module {module} in {reader.root}; write module:name"
+            f"--wsgi {asked}: there is no module {module} in {reader.root}",
+            cure="write module:name",
         )
     return f"{module}:{name or 'application'}"

@@ -26,7 +26,7 @@ def parse(file: Path) -> ast.Module:
         raise NotPython(file, line, getattr(problem, "msg", problem)) from None
     except (RecursionError, MemoryError):
         raise AdoptError(
-            f"{file} is nested too deep to be read; correct it, then run this again"
+            f"{file} is nested too deep to be read", cure="correct it, then run this again"
         ) from None
 
 

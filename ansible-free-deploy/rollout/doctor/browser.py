@@ -74,7 +74,7 @@ def browse(observed: Observations) -> Outcomes:
         from playwright.sync_api import sync_playwright
     except ImportError:
         raise BrowserError(
-            "--browser drives Chromium by playwright; `pip install playwright` installs it"
+            "--browser drives Chromium by playwright", cure="`pip install playwright` installs it"
         ) from None
     asked = distinct(cell.question.row.origin for cell in observed.public)
     # No page here has the origin of an app, or of a sandboxed page.
@@ -99,7 +99,8 @@ def _executable() -> str:
         if path:
             return path
     raise BrowserError(
-        "there is no Chromium on this machine; install one (chromium), or leave --browser out"
+        "there is no Chromium on this machine",
+        cure="install one (chromium), or leave --browser out",
     )
 
 

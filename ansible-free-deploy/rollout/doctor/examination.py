@@ -72,7 +72,7 @@ def _header(text: str) -> tuple[str, str]:
     name, _, value = text.partition(":")
     if not _HEADER_NAME.fullmatch(name):
         raise deploy.UsageError(
-            f"--header {name!r} is not a header name; write X-Foo, or 'X-Foo: value'"
+            f"--header {name!r} is not a header name", cure="write X-Foo, or 'X-Foo: value'"
         )
     return name, value.strip() or "1"
 

@@ -73,8 +73,8 @@ def missing(have: Mapping[str, str], wanted: Requirements) -> list[Addition]:
         version = have.get(need.name)
         if version and not _allows(need, version):
             raise ReleaseError(
-                f"{wanted.file} has {need.name}=={version}, and the kit needs {need}; raise it"
-                " there, or leave it out: the kit brings its own"
+                f"{wanted.file} has {need.name}=={version}, and the kit needs {need}",
+                cure="raise it there, or leave it out: the kit brings its own",
             )
     added: dict[str, Addition] = {}
     for need in needs:

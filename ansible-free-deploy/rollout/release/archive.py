@@ -126,7 +126,7 @@ def _read(here: Path, entry: Entry | str) -> bytes:
             is_same = content_digest(data, entry.executable) == entry.digest
         if is_same:
             return data
-    raise ReleaseError(f"{here} changes while it is packed; ship again when it is at rest")
+    raise ReleaseError(f"{here} changes while it is packed", cure="ship again when it is at rest")
 
 
 def tree_digest(entries: Iterable[Entry]) -> str:

@@ -88,10 +88,12 @@ class Building:
             built = workshop.wheel(name, version, source, needs, self.say)
         except BuildFailed as problem:
             raise ReleaseError(
-                f"{self.wanted.file}: {problem.package} has no wheel, and building one fails:"
-                f" {problem.why}; the build machine can't have more Debian packages yet: pin a"
-                " version that has a wheel, or put one on your own"
-                f" index{ways_out.hint([name], self.wanted)}"
+                f"{problem.package} has no wheel, and building one fails: {problem.why}",
+                where=self.wanted.file,
+                cure=(
+                    "the build machine can't have more Debian packages yet: pin a version that has"
+                    f" a wheel, or put one on your own index{ways_out.hint([name], self.wanted)}"
+                ),
             ) from None
         return Path(shutil.copy(built, scratch / built.name))
 
@@ -105,7 +107,7 @@ class Building:
         answer = fetch(address, source, lines, config_folders(self.wanted))
         if answer.returncode:
             raise ReleaseError(
-                f"{self.wanted.path}: {one.name} can't be fetched: {last(answer.stderr)}"
+                f"{one.name} can't be fetched: {last(answer.stderr)}", where=str(self.wanted.path)
             )
         if one.hashes and not _has_one_of(source, one.hashes):
             raise ReleaseError(wrong_hash(self.wanted, f"{one.name}=={one.version}"))
@@ -123,8 +125,9 @@ class Building:
         folder = tree / inside
         if not folder.is_dir() or not folder.resolve().is_relative_to(tree.resolve()):
             raise ReleaseError(
-                f"{self.wanted.path}: {one.name}: {hide_password(one.address)} has no folder"
-                f" {inside}; correct it there"
+                f"{one.name}: {hide_password(one.address)} has no folder {inside}",
+                where=str(self.wanted.path),
+                cure="correct it there",
             )
         return folder
 
@@ -145,8 +148,9 @@ class Building:
         shutil.rmtree(copy)
         if answer.returncode:
             raise ReleaseError(
-                f"{folder} can't be built: {last(answer.stderr)}; `uv build` there shows more",
+                f"{folder} can't be built: {last(answer.stderr)}",
                 detail(answer.stderr),
+                cure="`uv build` there shows more",
             )
         return self._taken(folder.name, built, scratch, pure)
 
@@ -161,10 +165,14 @@ class Building:
             if "HASHES" in answer.stderr:
                 raise ReleaseError(wrong_hash(self.wanted, name))
             raise ReleaseError(
-                f"{self.wanted.file}: {shown(line)} has no wheel, and building one here"
-                f" fails{without_one(self.target)}; pin a version that has one, or put a wheel on"
-                f" your own index{ways_out.hint([name], self.wanted)}",
+                f"{shown(line)} has no wheel, and building one here"
+                f" fails{without_one(self.target)}",
                 detail(answer.stderr),
+                where=self.wanted.file,
+                cure=(
+                    "pin a version that has one, or put a wheel on your own"
+                    f" index{ways_out.hint([name], self.wanted)}"
+                ),
             )
         return self._taken(shown(line), built, scratch)
 
@@ -175,9 +183,13 @@ class Building:
         if pure and not _is_pure(wheel):
             name = wheel.name.partition("-")[0]
             raise ReleaseError(
-                f"{self.wanted.file}: {what} has no wheel for {self.target} and is not pure"
-                f" Python{without_one(self.target)}; pin a version that has one, or put such a"
-                f" wheel on your own index{ways_out.hint([name], self.wanted)}"
+                f"{what} has no wheel for {self.target} and is not pure"
+                f" Python{without_one(self.target)}",
+                where=self.wanted.file,
+                cure=(
+                    "pin a version that has one, or put such a wheel on your own"
+                    f" index{ways_out.hint([name], self.wanted)}"
+                ),
             )
         place = wheel.rename(scratch / wheel.name)
         shutil.rmtree(built)

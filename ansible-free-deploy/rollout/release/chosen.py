@@ -130,7 +130,7 @@ def _read(text: str, wanted: Requirements, locked: Hashes | None) -> Pylock:
         return Pylock.from_dict(facts)
     except (PylockValidationError, AttributeError, KeyError, TypeError) as problem:
         raise ReleaseError(
-            f"{wanted.path} is no lock that can be read: {problem}; lock it again"
+            f"{wanted.path} is no lock that can be read: {problem}", cure="lock it again"
         ) from None
 
 
@@ -142,8 +142,9 @@ def _prepare(facts: dict[str, Any], wanted: Requirements, locked: Hashes | None)
         has_source = any(key in package for key in ("vcs", "directory", "archive", "sdist"))
         if not package.get("wheels") and not has_source:
             raise ReleaseError(
-                f"{wanted.path}: {package.get('name')} has neither a wheel nor a source; export the"
-                " file again"
+                f"{package.get('name')} has neither a wheel nor a source",
+                where=str(wanted.path),
+                cure="export the file again",
             )
         _only_strong(package, wanted)
 
@@ -155,7 +156,9 @@ def _only_strong(package: dict[str, Any], wanted: Requirements) -> None:
         given = file.get("hashes", {})
         strong = {kind: given[kind] for kind in _STRONG if kind in given}
         if wanted.is_lock and not strong:
-            raise ReleaseError(f"{wanted.path}: {package['name']} has no sha256; lock it again")
+            raise ReleaseError(
+                f"{package['name']} has no sha256", where=str(wanted.path), cure="lock it again"
+            )
         file["hashes"] = strong or {"none": ""}
 
 
@@ -175,8 +178,9 @@ def _only_locked(packages: list[dict[str, Any]], wanted: Requirements, locked: H
     unknown = sorted(needed - locked.keys())
     if unknown:
         raise ReleaseError(
-            f"{wanted.path}: {', '.join(unknown)} is needed too and has no --hash there; lock it"
-            " again, e.g. with `uv pip compile --generate-hashes`"
+            f"{', '.join(unknown)} is needed too and has no --hash there",
+            where=str(wanted.path),
+            cure="lock it again, e.g. with `uv pip compile --generate-hashes`",
         )
     for package in packages:
         allowed = set(locked.get(package["name"], ()))
@@ -260,12 +264,17 @@ def _refuse_outside(
         is_folder = scheme == "file" and not one.hashes
         if is_folder and not Path(unquote(place)).is_relative_to(roof):
             raise ReleaseError(
-                f"{wanted.path}: {one.name} is the folder {unquote(place)}, outside of the"
-                " repository; move it inside, or put a wheel of it on an index of your own"
+                f"{one.name} is the folder {unquote(place)}, outside of the repository",
+                where=str(wanted.path),
+                cure="move it inside, or put a wheel of it on an index of your own",
             )
         if "+" in scheme and may_build is not None and one.name not in may_build:
             raise ReleaseError(
-                f"{wanted.path}: {one.name} is from the repository {address}: building it runs its"
-                f" code here{without_one(target)}; put a wheel on your own index, or allow it in"
-                f" the stack's config: `build_sdists: [{one.name}]`"
+                f"{one.name} is from the repository {address}: building it runs its code"
+                f" here{without_one(target)}",
+                where=str(wanted.path),
+                cure=(
+                    "put a wheel on your own index, or allow it in the stack's config:"
+                    f" `build_sdists: [{one.name}]`"
+                ),
             )

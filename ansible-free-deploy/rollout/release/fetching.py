@@ -92,8 +92,9 @@ class Fetch:
                 known.append(Choice(**{**fields, "hashes": tuple(fields["hashes"])}))
         if self.all(advance, known)["lock"] != lock:
             raise ReleaseError(
-                f"{self.folder}: wheels there were damaged, and the index has others now; run it"
-                " again"
+                "wheels there were damaged, and the index has others now",
+                where=str(self.folder),
+                cure="run it again",
             )
 
     def _have(self, choices: list[Choice], scratch: Path, advance: Advance) -> None:
@@ -128,7 +129,7 @@ class Fetch:
             wheelfiles.check(path, self.target.python)
         except wheelfiles.WheelRefused as problem:
             raise ReleaseError(
-                f"a wheel is refused: {problem}; pin another version of it, or leave it out"
+                f"a wheel is refused: {problem}", cure="pin another version of it, or leave it out"
             ) from problem
 
     def _fetch_needs(self, name: str, lines: list[str], folder: Path) -> None:

@@ -39,7 +39,9 @@ def git(
             env=environment,
         )
     except FileNotFoundError:
-        raise ReleaseError("git is not installed; install it: `apt-get install git`") from None
+        raise ReleaseError(
+            "git is not installed", cure="install it: `apt-get install git`"
+        ) from None
 
 
 def work_tree_of(folder: Path) -> Path | None:

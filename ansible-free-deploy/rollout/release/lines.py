@@ -36,8 +36,10 @@ def hashes_of(wanted: Requirements) -> dict[str, tuple[str, ...]] | None:
         return None
     if without:
         raise ReleaseError(
-            f"{wanted.path} has a --hash for some packages and none for {', '.join(without)}; pip"
-            " refuses that too: lock it again, e.g. with `uv pip compile --generate-hashes`"
+            f"{wanted.path} has a --hash for some packages and none for {', '.join(without)}",
+            cure=(
+                "pip refuses that too: lock it again, e.g. with `uv pip compile --generate-hashes`"
+            ),
         )
     return allowed
 

@@ -121,9 +121,13 @@ def _followed(folder: Path, entry: Entry, through: tuple[Path, ...]) -> Iterator
     root, real = folder.resolve(), entry.here.resolve()
     label = f"{folder}: {entry.path} is a link"
     if not real.is_relative_to(root):
-        raise ReleaseError(f"{label} that leads to {real}, outside of the folder; put a copy there")
+        raise ReleaseError(
+            f"{label} that leads to {real}, outside of the folder", cure="put a copy there"
+        )
     if real in through:
-        raise ReleaseError(f"{label} to a folder that it is in itself, without end; remove it")
+        raise ReleaseError(
+            f"{label} to a folder that it is in itself, without end", cure="remove it"
+        )
     if real.is_file():
         yield Entry(entry.path, real, None, False, content_digest(real.read_bytes(), False))
     for path in sorted(walk(real)):
@@ -150,7 +154,9 @@ def _entries(folder: Path, paths: Iterable[str], label: str) -> list[Entry]:
             linked[path] = entry.link
     for path in links.leading_out(linked):
         raise ReleaseError(
-            f"{label}: {path} is a link to {linked[path]}, outside of the folder; put a copy there"
+            f"{path} is a link to {linked[path]}, outside of the folder",
+            where=label,
+            cure="put a copy there",
         )
     return entries
 

@@ -49,9 +49,9 @@ class Refusals:
         else:
             why = f", which has to be compiled{without_one(self.target)}"
         return ReleaseError(
-            f"{self.wanted.file}: no wheel for {self.target} of {', '.join(names)}{why}: pin a"
-            " version that has a wheel, put one on your own"
-            f" index{allow}{ways_out.hint(names, self.wanted)}"
+            f"no wheel for {self.target} of {', '.join(names)}{why}: pin a version that has a"
+            f" wheel, put one on your own index{allow}{ways_out.hint(names, self.wanted)}",
+            where=self.wanted.file,
         )
 
     def not_fetched(self, error: str) -> ReleaseError:
@@ -65,11 +65,13 @@ class Refusals:
         login_hint = self._login_hint(error)
         if login_hint:
             return ReleaseError(
-                f"{self.wanted.path}: an index asks for a user and password:"
-                f" {reason(error)}{login_hint}"
+                f"an index asks for a user and password: {reason(error)}{login_hint}",
+                where=str(self.wanted.path),
             )
         return ReleaseError(
-            f"{self.wanted.path}: pip can't fetch: {reason(error)}; is the package index in reach?"
+            f"pip can't fetch: {reason(error)}",
+            where=str(self.wanted.path),
+            cure="is the package index in reach?",
         )
 
     def _login_hint(self, error: str) -> str:

@@ -140,8 +140,8 @@ class Release:
             digest = sound(archive)
         if digest is None:
             raise ReleaseError(
-                f"{archive} vanishes as soon as it is made; is something cleaning up there? run it"
-                " again"
+                f"{archive} vanishes as soon as it is made",
+                cure="is something cleaning up there? run it again",
             )
         return digest
 
@@ -202,14 +202,18 @@ def build_frontend(
     index.html in it."""
     if not folder.is_dir():
         raise ReleaseError(
-            f"frontend_path: there is no folder {folder}; build the page first, or correct the path"
+            f"there is no folder {folder}",
+            where="frontend_path",
+            cure="build the page first, or correct the path",
         )
     picked = pick_frontend(folder, ship_also)
     entries = picked.entries
     if "index.html" not in [entry.path for entry in entries]:
         what = "has no index.html" if entries else "is empty"
         raise ReleaseError(
-            f"frontend_path: {folder} {what}; name the folder that your build writes, e.g. dist"
+            f"{folder} {what}",
+            where="frontend_path",
+            cure="name the folder that your build writes, e.g. dist",
         )
     for line in left_out.lines(picked.left_out):
         on_step(line)
@@ -224,12 +228,14 @@ def _require_module(source: Source, entries: list[Entry], key: str, module: str)
     for file in files:
         if (source.folder / file).exists():
             raise ReleaseError(
-                f"{key}: {file} in {source.label} is ignored by git, so it is not shipped;"
-                " un-ignore it"
+                f"{file} in {source.label} is ignored by git, so it is not shipped",
+                where=key,
+                cure="un-ignore it",
             )
     raise ReleaseError(
-        f"{key}: {source.label} has no {files[0]} for {module!r}; correct `{key}` in the stack's"
-        " config"
+        f"{source.label} has no {files[0]} for {module!r}",
+        where=key,
+        cure=f"correct `{key}` in the stack's config",
     )
 
 

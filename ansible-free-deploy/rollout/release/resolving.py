@@ -101,7 +101,9 @@ class Resolver:
         answer = uv("export", *options, "--project", str(project), at=root)
         if answer.returncode:
             raise ReleaseError(
-                f"{self.wanted.path}: uv can't read it: {last(answer.stderr)}; run `uv lock` there"
+                f"uv can't read it: {last(answer.stderr)}",
+                where=str(self.wanted.path),
+                cure="run `uv lock` there",
             )
         return answer.stdout
 

@@ -72,12 +72,15 @@ def from_git(url: str, ref: str = "", inside: str = "") -> Source:
     commit = tree.name
     if (tree / ".gitmodules").exists():
         raise ReleaseError(
-            f"{name} has git submodules, which are not fetched; clone it and set backend_path"
+            f"{name} has git submodules, which are not fetched",
+            cure="clone it and set backend_path",
         )
     folder = tree / inside if inside else tree
     if not folder.resolve().is_relative_to(tree.resolve()):
         raise ReleaseError(
-            f"backend_path: {inside} leaves the repository {name}; write a folder inside of it"
+            f"{inside} leaves the repository {name}",
+            where="backend_path",
+            cure="write a folder inside of it",
         )
     label = f"{name} at {ref or 'HEAD'} ({commit[:10]})"
     if inside:
@@ -97,7 +100,7 @@ def source_of(settings: Settings) -> Source:
 def _require_django(source: Source, key: str) -> None:
     if not source.folder.is_dir():
         raise ReleaseError(
-            f"{key}: there is no folder {source.label}; correct it in the stack's config"
+            f"there is no folder {source.label}", where=key, cure="correct it in the stack's config"
         )
     if (source.folder / "manage.py").is_file():
         return
@@ -106,5 +109,5 @@ def _require_django(source: Source, key: str) -> None:
     if candidates:
         hint = f"did you mean {source.folder.name}/{candidates[0]}?"
     raise ReleaseError(
-        f"{key}: {source.label} has no manage.py, so it is no Django project; {hint}"
+        f"{source.label} has no manage.py, so it is no Django project", where=key, cure=hint
     )

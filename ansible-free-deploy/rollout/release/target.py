@@ -60,7 +60,8 @@ class Target:
         the files."""
         if self.machine not in ("x86_64", "aarch64"):
             raise ReleaseError(
-                f"hosts of kind {self.machine} are not served; use x86_64 or aarch64 machines"
+                f"hosts of kind {self.machine} are not served",
+                cure="use x86_64 or aarch64 machines",
             )
         minor = min(self._glibc_minor, _UV_GLIBC_MINORS[-1])
         if minor not in _UV_GLIBC_MINORS:
@@ -99,7 +100,7 @@ class Target:
         match = re.match(r"2\.(\d+)", self.libc)
         if not match:
             raise ReleaseError(
-                f"the host's C library is {self.libc or 'not glibc'}; use a glibc system, e.g."
-                " Debian"
+                f"the host's C library is {self.libc or 'not glibc'}",
+                cure="use a glibc system, e.g. Debian",
             )
         return int(match[1])

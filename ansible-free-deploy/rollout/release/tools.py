@@ -55,8 +55,8 @@ def _uv_path() -> str:
     found = shutil.which("uv", path=os.pathsep.join(map(str, folders)))
     if found is None:
         raise ReleaseError(
-            "uv, which resolves the project's dependencies, is not on PATH; install it: `pip"
-            " install uv`"
+            "uv, which resolves the project's dependencies, is not on PATH",
+            cure="install it: `pip install uv`",
         )
     return found
 

@@ -136,8 +136,9 @@ class Replacement:
         journal = self.journal
         if serials.serves != journal.old:
             raise ReplaceError(
-                f"{self.name}: the new machine has the address, and may have taken writes: it can't"
-                f" be taken back. Run `fab replace {self.name}` to finish"
+                "the new machine has the address, and may have taken writes: it can't be taken"
+                f" back. Run `fab replace {self.name}` to finish",
+                where=self.name,
             )
         report.step("replace", "takes it back: removes the new machine")
         if self.role == "backend":
@@ -257,7 +258,8 @@ class Replacement:
         new = found.standby.get(self.name)
         if new is None:
             raise ReplaceError(
-                f"the stack has no new machine for {self.name}; run `fab replace {self.name}` again"
+                f"the stack has no new machine for {self.name}",
+                cure=f"run `fab replace {self.name}` again",
             )
         contract = found.contract
         role = getattr(contract, self.role)

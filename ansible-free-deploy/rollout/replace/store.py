@@ -65,7 +65,8 @@ class Store:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StoreError(
-                    f"another `fab replace` of stack {self.stack} is under way here; wait for it"
+                    f"another `fab replace` of stack {self.stack} is under way here",
+                    cure="wait for it",
                 ) from None
             yield
 
@@ -79,7 +80,9 @@ class Store:
             return None
         except (ValueError, TypeError, AttributeError, KeyError) as problem:
             raise StoreError(
-                f"{self._path}: not a journal of `fab replace` ({problem}); remove it"
+                f"not a journal of `fab replace` ({problem})",
+                where=str(self._path),
+                cure="remove it",
             ) from None
 
     def write(self, journal: Journal) -> Journal:
@@ -131,7 +134,7 @@ class Store:
     def keep(self, journal: Journal, arrival: Arrival, copy: Copy) -> Journal:
         """Give the copy its name, and note it. Raises StoreError where it is not what was sent."""
         if (arrival.size, arrival.digest()) != (copy.size, copy.digest):
-            raise StoreError("the copy of the data arrived damaged; run this again")
+            raise StoreError("the copy of the data arrived damaged", cure="run this again")
         arrival.close()
         arrival.path.replace(self.place(journal))
         return self.write(Journal(journal.host, journal.old, journal.new, journal.keep_copy, copy))
