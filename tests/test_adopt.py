@@ -286,7 +286,7 @@ def test_conflict_is_reported(tmp_path: Path, more: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "shape"),
+    ("regex", "pattern"),
     [
         (r"^https://[a-z0-9-]+\.preview\.example\.com$", "https://{name}.preview.example.com"),
         (r"^https://\w+\.example\.com$", "https://{name}.example.com"),
@@ -294,18 +294,18 @@ def test_conflict_is_reported(tmp_path: Path, more: str) -> None:
         (r"^http://localhost:\d+$", "http://localhost:*"),
     ],
 )
-def test_a_pattern_is_offered_as_a_shape(tmp_path: Path, pattern: str, shape: str) -> None:
+def test_a_regex_is_offered_as_a_pattern(tmp_path: Path, regex: str, pattern: str) -> None:
     """As a comment: letting many in is a decision."""
     result = adopted(
-        write(tmp_path, PLAIN + f"CORS_ALLOWED_ORIGIN_REGEXES = [r'{pattern}']\n"), tmp_path / "kit"
+        write(tmp_path, PLAIN + f"CORS_ALLOWED_ORIGIN_REGEXES = [r'{regex}']\n"), tmp_path / "kit"
     )
     assert config(result).allowed_patterns == ()
-    assert shape in decisions(result)
+    assert pattern in decisions(result)
     line = next(
         line for line in result.config.read_text().splitlines() if "allowed_patterns" in line
     )
     result.config.write_text(result.config.read_text().replace(line, line.replace("# ", "")))
-    assert [one.text for one in config(result).allowed_patterns] == [shape]
+    assert [one.text for one in config(result).allowed_patterns] == [pattern]
 
 
 def test_credentials_are_offered_with_a_domain(tmp_path: Path) -> None:

@@ -64,10 +64,10 @@ def test_half_of_localhost_and_127_0_0_1_is_noted() -> None:
     assert "two origins" not in check.where_to_look(
         cors(load("local-ip"), allowed_origins=(one, other))
     )
-    with_shape = cors(
+    with_pattern = cors(
         load("local-ip"), allowed_origins=(one,), allowed_shapes=("http://127.0.0.1:*",)
     )
-    assert "two origins" not in check.where_to_look(with_shape)
+    assert "two origins" not in check.where_to_look(with_pattern)
 
 
 FRONT, API = "http://app.shop.test", "http://api.shop.test"

@@ -170,8 +170,8 @@ def test_backends_come_before_frontends() -> None:
     assert [role for role, _ in example().hosts] == ["backend", "frontend"]
 
 
-def test_allow_all_is_one_shape() -> None:
-    """`allow_all_origins` is the shape `*`, so that no other field has to know of it."""
+def test_allow_all_is_one_pattern() -> None:
+    """`allow_all_origins` is the pattern `*`, so that no other field has to know of it."""
     assert example(allow_all_origins="true").cors.allowed_shapes == ("*",)
     assert isinstance(example().application, Application)
     assert isinstance(example().backend, Role)
@@ -302,7 +302,7 @@ def test_a_variable_s_name_is_checked(name: str) -> None:
     ],
 )
 def test_what_a_rule_says(way: tuple[Any, ...], value: Any, said: str) -> None:
-    """The rules beyond the shape of a text."""
+    """The rules beyond the form of a text."""
     data = whole()
     put(data, way, value)
     with pytest.raises(ContractError, match=re.escape(said)):

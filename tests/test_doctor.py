@@ -32,8 +32,8 @@ from rollout.verdict import Response
 from tests.support.kit import ROOT
 from tests.test_render import load
 
-IP, NAMES, OPEN, SHAPES = (
-    load(case) for case in ("local-ip", "names-credentials", "allow-all", "shapes-ipv6")
+IP, NAMES, OPEN, PATTERNS = (
+    load(case) for case in ("local-ip", "names-credentials", "allow-all", "patterns-ipv6")
 )
 FRONT = IP.frontend.origin
 HEALTHY: dict[str, Any] = {
@@ -114,7 +114,7 @@ def sentences(found: Sequence[Finding]) -> str:
 # ---------------------------------------------------------------------------------------- questions
 
 
-@pytest.mark.parametrize("contract", [IP, NAMES, OPEN, SHAPES])
+@pytest.mark.parametrize("contract", [IP, NAMES, OPEN, PATTERNS])
 def test_rows_are_the_list_its_patterns_and_unlisted_origins(contract: Contract) -> None:
     """Every listed origin, a sample of each pattern, look-alikes, an unlisted origin and `null`."""
     found = rows(contract)
@@ -122,7 +122,7 @@ def test_rows_are_the_list_its_patterns_and_unlisted_origins(contract: Contract)
     assert len(set(texts)) == len(texts)
     assert {row.origin for row in found if row.allowed} >= set(contract.cors.allowed_origins)
     assert sum(row.why.startswith("of the pattern") for row in found) == len(
-        [shape for shape in contract.cors.allowed_shapes if shape != "*"]
+        [pattern for pattern in contract.cors.allowed_shapes if pattern != "*"]
     )
     assert "null" in texts and UNLISTED in texts
     others = ("a look-alike", "an unlisted origin", "a sandboxed page")

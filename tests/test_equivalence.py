@@ -55,7 +55,7 @@ HOST = st.one_of(
 )
 PORT = st.sampled_from(["", "", ":8080", ":3000", ":80", ":443", ":65535", ":1024"])
 SCHEME = st.sampled_from(["http", "https"])
-SHAPES = [
+PATTERNS = [
     "https://{branch}.preview.example.com",
     "http://pr-{n}.example.com:8080",
     "https://{x}-app.example.com",
@@ -65,7 +65,7 @@ SHAPES = [
     "http://localhost:*",
     "https://127.0.0.1:*",
 ]
-SHAPE = st.sampled_from(SHAPES)
+PATTERN = st.sampled_from(PATTERNS)
 
 
 def canonical(text: str) -> str | None:
@@ -88,22 +88,22 @@ class Case:
 
 
 def blocked(value: str) -> bool:
-    """Whether it ends in a port that browsers load nothing from: a shape over ports spans it, and
+    """Whether it ends in a port that browsers load nothing from: a pattern over ports spans it, and
     nobody sends it."""
     port = value.rpartition(":")[2]
     return port.isascii() and port.isdigit() and int(port[:6]) in BAD_PORTS
 
 
-def members(shape: str) -> list[str]:
-    """Some origins of a shape, and some that only nearly are."""
+def members(pattern: str) -> list[str]:
+    """Some origins of a pattern, and some that only nearly are."""
     fillers = ["a", "x-1", "255", "80", "443", "3001", "03001", "a.b", "-a", "A", "", "x" * 64]
-    return [re.sub(r"\{\w+\}|\*", filler, shape) for filler in fillers]
+    return [re.sub(r"\{\w+\}|\*", filler, pattern) for filler in fillers]
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     origins = draw(st.lists(ORIGIN, min_size=1, max_size=6, unique=True))
-    shapes = draw(st.lists(SHAPE, max_size=3, unique=True))
+    patterns = draw(st.lists(PATTERN, max_size=3, unique=True))
     one_of_them = draw(st.sampled_from(origins))
     assert one_of_them is not None
     similar = look_alikes(parse_origin(one_of_them, production=False))
@@ -114,8 +114,8 @@ def cases(draw: st.DrawFn) -> Case:
     ]
     values += [
         one
-        for shape in shapes
-        for one in draw(st.lists(st.sampled_from(members(shape)), max_size=4))
+        for pattern in patterns
+        for one in draw(st.lists(st.sampled_from(members(pattern)), max_size=4))
     ]
     values += draw(
         st.lists(st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0")), max_size=2)
@@ -123,7 +123,7 @@ def cases(draw: st.DrawFn) -> Case:
     contract = cors(
         BASE,
         allowed_origins=tuple(origins),
-        allowed_shapes=tuple(shapes),
+        allowed_shapes=tuple(patterns),
         allow_credentials=draw(st.booleans()),
     )
     asked = dict.fromkeys(value.strip(" \t") for value in values if value is not None)
@@ -136,14 +136,14 @@ def cases(draw: st.DrawFn) -> Case:
 def listed(contract: Contract, origin: str) -> bool:
     """The contract's own decision, read letter by letter, without any pattern."""
     return origin in contract.cors.allowed_origins or any(
-        of(shape, origin) for shape in contract.cors.allowed_shapes
+        of(pattern, origin) for pattern in contract.cors.allowed_shapes
     )
 
 
-def of(shape: str, origin: str) -> bool:
-    front, back = re.split(r"\{\w+\}|\*", shape)
-    scheme = shape.partition(":")[0]
-    if shape.endswith(":*"):
+def of(pattern: str, origin: str) -> bool:
+    front, back = re.split(r"\{\w+\}|\*", pattern)
+    scheme = pattern.partition(":")[0]
+    if pattern.endswith(":*"):
         port = origin.removeprefix(front)
         bare = origin == front.removesuffix(":")
         default = {"http": 80, "https": 443}[scheme]
@@ -155,7 +155,7 @@ def of(shape: str, origin: str) -> bool:
     ):
         return False
     middle = origin[len(front) : len(origin) - len(back)]
-    if "*" in shape:
+    if "*" in pattern:
         return plain_number(middle, 0, 255)
     label = re.split(r"[./]", front)[-1] + middle + re.split(r"[.:]", back)[0]
     letters = middle.isascii() and middle.replace("-", "a").isalnum() and middle == middle.lower()
@@ -367,6 +367,6 @@ def test_a_careless_edit_of_what_django_gets_is_seen(name: str) -> None:
     assert found != expected
 
 
-def test_shapes_of_these_tests_are_shapes() -> None:
+def test_patterns_of_these_tests_are_patterns() -> None:
     """Each is one that the kit takes and keeps as it is written."""
-    assert [parse_pattern(shape, production=False).text for shape in SHAPES] == SHAPES
+    assert [parse_pattern(pattern, production=False).text for pattern in PATTERNS] == PATTERNS

@@ -70,5 +70,5 @@ def test_it_has_nothing_to_say(tmp_path: Path, case: str, role: str) -> None:
     ],
 )
 def test_it_sees_a_careless_edit(tmp_path: Path, before: str, after: str, check: str) -> None:
-    generation = edited(rendered(load("shapes-ipv6"), "backend"), before, after)
+    generation = edited(rendered(load("patterns-ipv6"), "backend"), before, after)
     assert check in found(tmp_path, generation)

@@ -11,6 +11,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import ada_url
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -588,6 +589,16 @@ def test_accepted_is_serialised_and_stable(text: str, production: bool) -> None:
         assert SERIALISED.fullmatch(str(origin))
         assert parse_origin(str(origin), production=production) == origin
         assert hash(parse_origin(str(origin).upper(), production=production)) == hash(origin)
+
+
+@unhurried
+@given(ANYTHING)
+def test_a_url_parser_agrees(text: str) -> None:
+    """Ada, which parses URLs as browsers do (WHATWG URL standard), makes the same origin of every
+    text that is accepted."""
+    if origin := accepted(text, production=False):
+        assert ada_url.URL(text.strip()).origin == str(origin)
+        assert ada_url.URL(str(origin)).origin == str(origin)
 
 
 @unhurried

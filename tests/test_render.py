@@ -286,7 +286,7 @@ REFUSED: dict[str, tuple[Callable[[Contract], Contract], str]] = {
     "exposed": (lambda c: cors(c, expose_headers=("a\nb",)), "cors.expose_headers"),
     "origin": (lambda c: cors(c, allowed_origins=('http://a.test"',)), "cors.allowed_origins"),
     "spelling": (lambda c: cors(c, allowed_origins=("http://a.test:80",)), "as a browser sends it"),
-    "shape": (lambda c: cors(c, allowed_shapes=("https://.*",)), "cors.allowed_shapes"),
+    "pattern": (lambda c: cors(c, allowed_shapes=("https://.*",)), "cors.allowed_shapes"),
     "everyone": (
         lambda c: dataclasses.replace(cors(c, allowed_shapes=("*",)), production=True),
         "every website could read",

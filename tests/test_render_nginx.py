@@ -818,7 +818,7 @@ def test_policies(name: str) -> None:
             assert answer.headers.get_all("Access-Control-Allow-Credentials", []) == credentials
 
 
-SHAPES = {
+PATTERNS = {
     "https://pr-12.preview.example.com": True,
     "https://a.preview.example.com": True,
     "http://localhost:5173": True,
@@ -841,13 +841,13 @@ SHAPES = {
 }
 
 
-def test_shapes() -> None:
-    """A shape admits what it says, Django agreeing, and a preview's origin is given back as it
+def test_patterns() -> None:
+    """A pattern admits what it says, Django agreeing, and a preview's origin is given back as it
     came."""
-    contract = load("shapes-ipv6")
+    contract = load("patterns-ipv6")
     host = {"Host": "[2001:db8::74]"}
     with backend(contract) as site:
-        for origin, allowed in SHAPES.items():
+        for origin, allowed in PATTERNS.items():
             answer = site.ask("GET", "/echo/", {"Origin": origin, **host})
             assert (answer.status, answer.allowed) == (200, [origin] if allowed else []), origin
         assert site.ask("GET", "/assets/v1/site.css", host).status == 200

@@ -371,10 +371,10 @@ def test_own_logging_stays(tmp_path: Path) -> None:
     }
 
 
-def test_shapes_and_hosts(tmp_path: Path) -> None:
-    """Shapes are whole patterns for Django, and trusted for CSRF where it can say so; IPv6 hosts
+def test_patterns_and_hosts(tmp_path: Path) -> None:
+    """Patterns are whole patterns for Django, and trusted for CSRF where it can say so; IPv6 hosts
     are in brackets."""
-    found = Project(tmp_path, PLAIN, case="shapes-ipv6").settings()
+    found = Project(tmp_path, PLAIN, case="patterns-ipv6").settings()
     patterns = found["CORS_ALLOWED_ORIGIN_REGEXES"]
     assert len(patterns) == 2
     assert all(pattern.startswith("\\A") and pattern.endswith("\\Z") for pattern in patterns)
@@ -388,7 +388,7 @@ def test_shapes_and_hosts(tmp_path: Path) -> None:
 
 def test_a_host_of_several_answers_by_its_address(tmp_path: Path) -> None:
     """Each backend answers under the public name and under its own address, not under another's."""
-    contract = load("shapes-ipv6")
+    contract = load("patterns-ipv6")
     text = settings_text(contract, contract.backend.hosts[1])
     assert "'[2001:db8::74]',\n    '[2001:db8::75]',\n" in text
 

@@ -1,4 +1,4 @@
-"""Where the local cloud keeps what it makes, and how it knows its own. Standard library only."""
+"""Where the local cloud keeps what it makes, and how it knows its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
+
+import platformdirs
 
 from infra.core.errors import KitError
 
@@ -39,7 +41,7 @@ def cache() -> Path:
         return Path(chosen).absolute()
     if os.geteuid() == 0:
         return Path(f"/var/cache/{KIT}")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / KIT
+    return platformdirs.user_cache_path(KIT)
 
 
 def state_dir() -> Path:

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import platformdirs
+
 from infra.core import exits
 from infra.core.contract import Json
 from infra.core.errors import KitError
@@ -182,8 +184,4 @@ def _folder(settings: Settings) -> Path:
     """In the kit's home for local stacks; elsewhere whoever deploys need not be root."""
     if settings.cloud == "local" or os.environ.get("ORIGIN_KIT_HOME"):
         return claim() / "replace"
-    return (
-        Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        / "origin-kit"
-        / "replace"
-    )
+    return platformdirs.user_state_path("origin-kit") / "replace"
