@@ -35,6 +35,7 @@ from rollout import program, release
 from rollout.release import Release, Target
 from tests.support.archives import archive_of
 from tests.support.programs import begin, bootstrap
+from tests.support.sampling import sampled
 
 PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
 PACKAGE = Path(on_host.__file__).parents[1]
@@ -1209,14 +1210,9 @@ MENDING = (
     "commit",
     "prune",
 )
-MENDING_SAMPLE = ("check", "replace", "journal", "confirm")
-MENDING_STEPS = [
-    step if step in MENDING_SAMPLE else pytest.param(step, marks=pytest.mark.soak)
-    for step in MENDING
-]
 
 
-@pytest.mark.parametrize("name", MENDING_STEPS)
+@pytest.mark.parametrize("name", sampled(MENDING, ["check", "replace", "journal", "confirm"]))
 def test_the_next_ship_finishes_an_interrupted_repair(
     hand_machine: Machine, two_releases: tuple[Release, Release], name: str
 ) -> None:

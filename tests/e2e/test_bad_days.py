@@ -24,6 +24,7 @@ from rollout import access, change, deploy, host_errors, hosts, outputs
 from tests.e2e.test_transaction import NEW, admitted
 from tests.support.kit import OLD, ROOT, Stack, unwrapped
 from tests.support.programs import doing
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.machines
 
@@ -109,6 +110,7 @@ def test_a_failure_after_the_switch_rolls_all_hosts_back(
     assert entries[0]["result"].startswith("left alone")
 
 
+@pytest.mark.soak
 def test_gunicorn_that_does_not_boot_is_rolled_back(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
@@ -146,6 +148,7 @@ def test_a_full_or_read_only_disk_changes_nothing(
         assert admitted(stack) == {OLD}
 
 
+@pytest.mark.soak
 def test_no_inodes_is_not_called_a_full_disk(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
@@ -174,6 +177,7 @@ def test_no_inodes_is_not_called_a_full_disk(
     assert "unchanged" in stack.fab("ship").stdout
 
 
+@pytest.mark.soak
 def test_a_missing_nginx_is_nobody_else_s_site(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
@@ -380,7 +384,7 @@ def test_a_connection_cut_at_any_byte_leaves_old_or_new(
     assert failures > count / 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", sampled([signal.SIGINT, signal.SIGKILL], [signal.SIGKILL]))
 def test_a_host_finishes_without_its_operator(
     stack: Stack, changed: Callable[..., outputs.Outputs], number: signal.Signals
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from rollout import change, outputs, settings, ship
 from tests.support.kit import ROOT, Kit, Stack, a_copy_of_the_example
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.machines
 
@@ -108,9 +109,7 @@ STEPS = (
 )
 
 
-@pytest.mark.parametrize(
-    "step", [s if s == "link" else pytest.param(s, marks=pytest.mark.soak) for s in STEPS]
-)
+@pytest.mark.parametrize("step", sampled(STEPS, ["link"]))
 def test_a_kill_at_any_step_is_settled_by_the_next_run(
     own: Stack, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

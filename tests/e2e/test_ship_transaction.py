@@ -20,6 +20,7 @@ import pytest
 from rollout import change, outputs, program, settings, ship
 from tests.e2e.test_bad_days import ended
 from tests.support.kit import ROOT, Stack, a_copy_of_the_example
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.machines
 
@@ -116,9 +117,7 @@ def application(stack: Stack) -> Iterator[Application]:
 SAMPLE = ("migrate", "commit")
 
 
-@pytest.mark.parametrize(
-    "step", [s if s in SAMPLE else pytest.param(s, marks=pytest.mark.soak) for s in STEPS]
-)
+@pytest.mark.parametrize("step", sampled(STEPS, SAMPLE))
 def test_a_kill_at_a_step_leaves_one_release_whole(application: Application, step: str) -> None:
     """SIGKILL just before the step, on every host that comes by it. What is open afterwards
     shows."""

@@ -16,6 +16,7 @@ import pytest
 from on_host import protocol
 from rollout import change, deploy, outputs, program
 from tests.support.kit import OLD, ROOT, Stack
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.machines
 
@@ -79,13 +80,7 @@ def test_every_step_of_the_transaction_has_its_case() -> None:
     assert plain - undoing | {"restart-gunicorn", "restart-nginx"} == set(STEPS)
 
 
-SAMPLE = ("journal", "link", "restart-nginx")
-ALL_STEPS = [
-    step if step in SAMPLE else pytest.param(step, marks=pytest.mark.soak) for step in STEPS
-]
-
-
-@pytest.mark.parametrize("step", ALL_STEPS)
+@pytest.mark.parametrize("step", sampled(STEPS, ["link", "restart-nginx"]))
 def test_a_kill_at_a_step_leaves_old_or_new_whole(
     stack: Stack, found: outputs.Outputs, step: str
 ) -> None:
@@ -105,7 +100,7 @@ def test_a_kill_at_a_step_leaves_old_or_new_whole(
 
 @pytest.mark.parametrize(
     "step",
-    ["switch", *(pytest.param(s, marks=pytest.mark.soak) for s in ("restart-nginx", "commit"))],
+    sampled(["switch", "restart-nginx", "commit"], ["switch"]),
 )
 def test_after_a_kill_the_old_configuration_comes_back(
     stack: Stack, found: outputs.Outputs, step: str
@@ -118,13 +113,7 @@ def test_after_a_kill_the_old_configuration_comes_back(
     assert "as the contract says" in stack.fab("status").stdout
 
 
-PLUG_SAMPLE = ("link",)
-PLUG_STEPS = [
-    step if step in PLUG_SAMPLE else pytest.param(step, marks=pytest.mark.soak) for step in STEPS
-]
-
-
-@pytest.mark.parametrize("step", PLUG_STEPS)
+@pytest.mark.parametrize("step", sampled(STEPS, ["link"]))
 def test_a_pulled_plug_at_a_step_boots_into_one_of_the_two(
     stack: Stack, found: outputs.Outputs, step: str
 ) -> None:
