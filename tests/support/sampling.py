@@ -6,12 +6,11 @@ from collections.abc import Collection, Iterable
 from typing import TypeVar
 
 import pytest
-from _pytest.mark import ParameterSet
 
 T = TypeVar("T")
 
 
-def sampled(cases: Iterable[T], sample: Collection[T]) -> list[T | ParameterSet]:
+def sampled(cases: Iterable[T], sample: Collection[T]) -> list[object]:
     """The cases of a test, all but the sample marked `soak`. Raises ValueError for a sample that is
     not among the cases, which would run nothing."""
     table = list(cases)
