@@ -32,7 +32,7 @@ from tests.test_doctor import (
     NAMES,
     NOTHING,
     ORIGIN,
-    SHAPES,
+    PATTERNS,
     also_on_the_host,
     failing,
     observed,
@@ -91,7 +91,7 @@ REPORTS: dict[str, Callable[[], Diagnosis]] = {
     "healthy": healthy,
     "ill": ill,
     "failing-api": failing_api,
-    "long-origins": lambda: diagnose(also_on_the_host(observed(SHAPES)), about=ABOUT),
+    "long-origins": lambda: diagnose(also_on_the_host(observed(PATTERNS)), about=ABOUT),
     "nothing-answers": lambda: diagnose(NOTHING, about=ABOUT),
 }
 
