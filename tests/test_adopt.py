@@ -20,9 +20,10 @@ from infra.core.settings import Settings, SettingsError
 from infra.core.stackfile import read_config
 from infra.local import image
 from rollout.adopt import DEFAULTS, Adopted, AdoptError, adopt
+from rollout.adopt.called import calls_of
 from rollout.adopt.evaluate import Reader
 from rollout.adopt.findings import TABLE, changes
-from rollout.adopt.values import Computed, known, shown
+from rollout.adopt.values import Computed, Setting, known, shown
 from rollout.render.django import settings_text
 from tests.support.kit import FAB, ROOT
 from tests.test_render import load
@@ -649,6 +650,19 @@ def test_without_a_frontend_only_that_is_missing(tmp_path: Path) -> None:
     assert [line.split(": ")[1] for line in caught.value.problems] == ["frontend_path"]
 
 
+@pytest.mark.parametrize(
+    ("limit", "is_reported"), [("5_000_000", True), ("50_000_000", False), ("None", False)]
+)
+def test_a_limit_below_the_stack_s_is_reported(
+    tmp_path: Path, limit: str, is_reported: bool
+) -> None:
+    """It stays, so a body between the two is refused by Django."""
+    line = f"DATA_UPLOAD_MAX_MEMORY_SIZE = {limit}\n"
+    result = adopted(write(tmp_path, PLAIN + line), tmp_path / "kit")
+    text = "DATA_UPLOAD_MAX_MEMORY_SIZE 5000000 stays: a body above it that is no file is a 400"
+    assert (text in decisions(result)) == is_reported
+
+
 def test_a_page_that_is_named_wins(tmp_path: Path) -> None:
     page = tmp_path / "page"
     page.mkdir()
@@ -822,3 +836,100 @@ def test_a_newer_python_gets_the_debian_that_has_it(
     result = adopted(write(tmp_path, files={"pyproject.toml": pyproject}), tmp_path / "kit")
     assert result.values.get("image") == written
     assert config(result).image == (written or "")
+
+
+# ---------------------------------------------------------------------------------------- the page
+
+VITE = (
+    "import{t as e}from'./v.js';let r=`http://localhost:8000`;"
+    "fetch(`${r}/api/x`),new WebSocket(`wss://live.example.com/chat`);"
+    'var t="https://react.dev/errors/"+e,n=new URL(e,"http://localhost");'
+    'e.create({baseURL:"https://api.shop.example/v1"}),e.init({dsn:"https://k@o1.sentry.example/4"})'
+)
+CALLED = {
+    "a minified build": (
+        {"assets/index-1.js": VITE},
+        ["http://localhost:8000 assets/index-1.js:1:35", "https://api.shop.example"],
+        ["wss://live.example.com assets/index-1.js:1:93", "https://o1.sentry.example"],
+    ),
+    "a constant of a build": (
+        {"a.js": 'const u="https://api.stripe.com/v1";\nlet z = 1;\nfetch(u+"/tokens")'},
+        [],
+        ["https://api.stripe.com a.js:1:10"],
+    ),
+    "a method before it": (
+        {"a.mjs": "x.open('POST', 'https://log.example.com/in')"},
+        [],
+        ["https://log.example.com a.mjs:1:17"],
+    ),
+    "in the HTML": (
+        {"a.html": "<h1>x</h1>\n<script>\n  axios.get('https://a.example.com')\n</script>"},
+        [],
+        ["https://a.example.com a.html:3:14"],
+    ),
+    "an address of a network": (
+        {"a.js": 'x={API_URL:"http://192.168.1.20:8000"},y="ws://[::1]:9000/s"'},
+        ["http://192.168.1.20:8000 a.js:1:13", "ws://[::1]:9000"],
+        [],
+    ),
+    "names that nobody calls": (
+        {
+            "a.js": 'x="http://www.w3.org/2000/svg";y={url:"https://github.com/a"};'
+            "z=`https://${host}/x`;fetch(`https://api.${host}`);w='https://docs.example.com/'",
+        },
+        [],
+        [],
+    ),
+    "a page that reads config.json": (
+        {
+            "a.js": 'let backend="http://localhost:8000";fetch("/config.json").then(c=>backend=c)',
+            "b.js": 'z.create({baseURL:"https://maps.example.com"});fetch("http://10.0.0.3/x")',
+        },
+        ["http://10.0.0.3 b.js:1:55"],
+        ["https://maps.example.com b.js:1:20"],
+    ),
+    "no JavaScript": ({"a.txt": 'fetch("https://api.example.com")'}, [], []),
+}
+
+
+def starts_alike(found: tuple[Setting, ...], wanted: list[str]) -> bool:
+    lines = [f"{server.value} {server.where}" for server in found]
+    return len(lines) == len(wanted) and all(map(str.startswith, lines, wanted))
+
+
+@pytest.mark.parametrize("case", CALLED)
+def test_what_a_page_calls_is_read(case: str, tmp_path: Path) -> None:
+    """Addresses of an API that a build has put in, and servers of others, each with its place."""
+    files, built_in, services = CALLED[case]
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    calls = calls_of(tmp_path)
+    assert starts_alike(calls.built_in, built_in), calls.built_in
+    assert starts_alike(calls.services, services), calls.services
+
+
+def test_a_page_that_calls_others_gets_a_proposal(tmp_path: Path) -> None:
+    """The line for connect_src stands in the file as a comment, and is right as it stands."""
+    files = {
+        "dist/index.html": (
+            '<meta http-equiv="Content-Security-Policy" content="default-src \'self\'">\n'
+            '<script src="https://js.stripe.com/v3"></script><script src="a.js"></script>'
+        ),
+        "dist/a.js": VITE,
+    }
+    result = adopted(write(tmp_path, PLAIN, files), tmp_path / "kit")
+    said = decisions(result)
+    assert (
+        "API's address built in, http://localhost:8000; on the hosts it is elsewhere (a.js:1:35"
+        in (said)
+    )
+    assert "docs/page.md shows how with Vite, Next, Angular and Vue" in said
+    assert "until connect_src lists them: wss://live.example.com (a.js:1:93), https://o1" in said
+    assert "loads scripts from https://js.stripe.com, which may call" in said
+    assert "browsers hold it to both" in said and "(index.html:1:1)" in said
+    line = "# origin-kit:connect_src: ['wss://live.example.com', 'https://o1.sentry.example']"
+    text = result.config.read_text()
+    assert line in text and config(result).connect_src == ()
+    result.config.write_text(text.replace(line, line.removeprefix("# ")))
+    assert config(result).connect_src == ("wss://live.example.com", "https://o1.sentry.example")

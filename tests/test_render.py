@@ -123,7 +123,11 @@ CHANGES: dict[str, tuple[Callable[[Contract], Contract], set[str], set[str]]] = 
     ),
     "workers": (lambda c: application(c, workers=5), {"gunicorn"}, set()),
     "env": (lambda c: application(c, env={"A": "other"}), {"gunicorn"}, set()),
-    "max_body_mb": (lambda c: application(c, max_body_mb=11), {"nginx"}, set()),
+    "max_body_mb": (
+        lambda c: application(c, max_body_mb=11),
+        {"gunicorn", "nginx"},
+        set(),
+    ),
     "credentials": (lambda c: cors(c, allow_credentials=True), {"gunicorn", "nginx"}, set()),
     "backend": (
         lambda c: dataclasses.replace(

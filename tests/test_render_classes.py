@@ -118,6 +118,22 @@ def test_the_contract_wins_over_a_class(tmp_path: Path, package: Path, start: st
     assert hooks == ["x", "x"]
 
 
+@pytest.mark.parametrize(("own", "expected"), [("", 10 << 20), ("5_000_000", 5_000_000)])
+def test_a_class_has_a_limit_of_its_own_only_if_it_says_so(
+    tmp_path: Path, package: Path, own: str, expected: int
+) -> None:
+    """The base of such classes holds all of Django's defaults, which are no limits of a project."""
+    host = Host(tmp_path, package)
+    line = f"\n    DATA_UPLOAD_MAX_MEMORY_SIZE = {own}" if own else ""
+    settings = CLASSES.replace(
+        "class Common(Configuration):", f"class Common(Configuration):{line}"
+    )
+    (host.app / "shop" / "settings.py").write_text(settings)
+    done = host.run(READ)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["DATA_UPLOAD_MAX_MEMORY_SIZE"] == expected
+
+
 def test_django_s_checks_pass_over_a_class(tmp_path: Path, package: Path) -> None:
     host = Host(tmp_path, package)
     by_its_own = CHECK.replace("django.core.management", "configurations.management")

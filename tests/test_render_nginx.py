@@ -286,6 +286,18 @@ def page() -> Iterator[Site]:
         yield found
 
 
+@pytest.mark.parametrize(("mebibytes", "status"), [(4, 200), (10, 200), (11, 413)])
+def test_django_reads_as_much_as_nginx_lets_through(
+    site: Site, mebibytes: int, status: int
+) -> None:
+    """A JSON body above Django's own 2.5 MB and up to max_body_mb arrives."""
+    body = b"1" * (mebibytes << 20)
+    sent = {"Content-Length": str(len(body)), "Content-Type": "application/json", "Origin": FRONT}
+    answer = site.ask("POST", "/size/", sent, body if status == 200 else None)
+    assert (answer.status, answer.allowed) == (status, [FRONT])
+    assert status != 200 or answer.json() == {"size": len(body)}
+
+
 # method, path, further headers → status. Every kind of answer that the site gives, Django's,
 # nginx's own and files'.
 ANSWERS = [

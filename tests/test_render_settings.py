@@ -393,6 +393,22 @@ def test_a_host_of_several_answers_by_its_address(tmp_path: Path) -> None:
     assert "'[2001:db8::74]',\n    '[2001:db8::75]',\n" in text
 
 
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ("", 10 << 20),
+        ("DATA_UPLOAD_MAX_MEMORY_SIZE = 5_000_000\n", 5_000_000),
+        ("DATA_UPLOAD_MAX_MEMORY_SIZE = 2621440\n", 2_621_440),
+        ("DATA_UPLOAD_MAX_MEMORY_SIZE = None\n", None),
+    ],
+)
+def test_a_body_may_be_as_large_as_the_stack_says(
+    tmp_path: Path, own: str, expected: int | None
+) -> None:
+    """DATA_UPLOAD_MAX_MEMORY_SIZE follows max_body_mb; a limit of the project's own stays."""
+    assert Project(tmp_path, PLAIN + own).settings()["DATA_UPLOAD_MAX_MEMORY_SIZE"] == expected
+
+
 def test_everyone(tmp_path: Path) -> None:
     """Allow-all reaches Django as its own switch, with the list next to it."""
     found = Project(tmp_path, PLAIN, case="allow-all").settings()

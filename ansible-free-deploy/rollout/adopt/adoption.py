@@ -14,10 +14,12 @@ from infra.core.home import LocalCloudError
 from infra.core.keys import KEYS
 from infra.local import image
 from rollout import python, report
+from rollout.adopt.called import Calls, calls_of
 from rollout.adopt.classes import VARIABLE
 from rollout.adopt.cors import Carried, carry
 from rollout.adopt.decisions import findings
 from rollout.adopt.findings import added_settings, changes, overview, url_path
+from rollout.adopt.page import offered
 from rollout.adopt.project import Project
 from rollout.adopt.reading import read
 from rollout.adopt.stack import text
@@ -96,9 +98,12 @@ def adopt(
     carried = carry(project)
     values = _values(project, page, carried)
     folder = ROOT / page if page else None
-    adopted = Adopted(project, values, tuple(findings(project, carried, folder)), config)
+    calls = calls_of(folder) if folder else Calls()
+    decided = findings(project, carried, folder, calls)
+    adopted = Adopted(project, values, tuple(decided), config)
     str(adopted)  # an error in the report leaves no file behind
-    config.write_text(text(values, carried.offered, project.reads, name))
+    proposed = carried.offered | offered(calls)
+    config.write_text(text(values, proposed, project.reads, name))
     return adopted
 
 

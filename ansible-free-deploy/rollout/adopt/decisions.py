@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from infra.core.keys import KEYS
 from rollout import cookies
 from rollout.adopt import installing, page, services, writes
+from rollout.adopt.called import Calls
 from rollout.adopt.classes import VARIABLE
 from rollout.adopt.cors import Carried
 from rollout.adopt.findings import also, moving, needed, url_path
@@ -25,8 +27,11 @@ _MOST_OF_A_KIND = 5
 _GONE_LAYER = "corsheaders.middleware.CorsPostCsrfMiddleware"
 
 
-def findings(project: Project, carried: Carried, frontend: Path | None) -> list[Finding]:
-    """What has to be decided; what stops a deploy comes first. `frontend` is where the page is."""
+def findings(
+    project: Project, carried: Carried, frontend: Path | None, calls: Calls
+) -> list[Finding]:
+    """What has to be decided; what stops a deploy comes first. `frontend` is where the page is,
+    and `calls` what it calls."""
     return [
         *_modules(project),
         *_frontend(frontend),
@@ -38,12 +43,13 @@ def findings(project: Project, carried: Carried, frontend: Path | None) -> list[
         *_compressor(project),
         *carried.findings,
         *_headers(project, carried),
+        *_largest_body(project),
         *_cookies(project),
         *map(_service, services.needed(project)),
         *_data(project),
         *_writes(project),
         *_static_root(project),
-        *_page(frontend),
+        *(page.findings(frontend, calls) if frontend else ()),
         *map(_unread, project.notes),
     ]
 
@@ -212,6 +218,19 @@ def _headers(project: Project, carried: Carried) -> Iterator[Finding]:
         yield Finding(text, project.get("CSRF_TRUSTED_ORIGINS").where, cure)
 
 
+def _largest_body(project: Project) -> Iterator[Finding]:
+    """A limit of the project's own below the stack's: what lies between is refused by Django."""
+    limit = project.get("DATA_UPLOAD_MAX_MEMORY_SIZE")
+    mebibytes = KEYS["max_body_mb"].default
+    if type(limit.value) is int and limit.value < mebibytes << 20:
+        text = (
+            f"DATA_UPLOAD_MAX_MEMORY_SIZE {limit.value} stays: a body above it that is no file is a"
+            f" 400 by Django, though nginx takes {mebibytes} MiB (max_body_mb)"
+        )
+        cure = "remove it, and it follows max_body_mb; or keep it, if that is meant"
+        yield Finding(text, limit.where, cure)
+
+
 def _cookies(project: Project) -> Iterator[Finding]:
     for cookie in ("SESSION_COOKIE", "CSRF_COOKIE"):
         same_site = project.get(f"{cookie}_SAMESITE")
@@ -310,19 +329,3 @@ def _static_root(project: Project) -> Iterator[Finding]:
         )
         cure = "move them to another folder and name that in STATICFILES_DIRS"
         yield Finding(text, root.where, cure)
-
-
-def _page(frontend: Path | None) -> Iterator[Finding]:
-    """Addresses of the backend that the page asks its own host for."""
-    if frontend is None:
-        return
-    for call in page.relative_calls(frontend)[:_MOST_OF_A_KIND]:
-        text = (
-            f"the page asks {call.value} of its own host, which has no such thing; the backend is"
-            " another host"
-        )
-        cure = (
-            'have the build use the backend\'s origin: it is "backend" in /config.json, which lies'
-            " next to the page"
-        )
-        yield Finding(text, call.where, cure)

@@ -51,8 +51,11 @@ TABLE: dict[str, tuple[Any, str]] = {
     "DATABASES": (None, "/var/lib/{application}"),
     "MEDIA_ROOT": (None, "/var/lib/{application}/media"),
     "MEDIA_URL": (None, "{media_url}"),
+    "DATA_UPLOAD_MAX_MEMORY_SIZE": (None, ""),
     "LOGGING": (None, ""),
 }
+# Of these the kit's module sets its own only where the project has none.
+_KEPT = ("DATA_UPLOAD_MAX_MEMORY_SIZE", "LOGGING")
 
 # Settings that django-cors-headers' own check refuses today.
 GONE = ("CORS_MODEL", "CORS_REPLACE_HTTPS_REFERER")
@@ -223,7 +226,7 @@ def _change(project: Project, setting: str, values: Mapping[str, Any]) -> tuple[
     value = project.get(setting).value
     unchanged, template = TABLE[setting]
     by_stack = values.get(template.strip("{}"))
-    if value in (None, unchanged, by_stack) or setting == "LOGGING":
+    if value in (None, unchanged, by_stack) or setting in _KEPT:
         return None
     then = _then(template, values)
     match setting:

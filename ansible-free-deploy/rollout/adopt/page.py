@@ -1,4 +1,4 @@
-"""Whether a built page asks its own host for what the backend serves. Only reads."""
+"""What conflicts with a deploy in a built page, and the servers that it calls. Only reads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from rollout.adopt.called import Calls
 from rollout.adopt.values import Setting
+from rollout.finding import Finding
 from rollout.release.folders import walk
 
 _ASKS = re.compile(
@@ -15,6 +17,56 @@ _ASKS = re.compile(
     r"([\"'`])(/(?!/)[\w.{}$/@-]*)"
 )
 _BYTES = 4_000_000
+_MOST_OF_A_KIND = 5
+_RECIPES = "docs/page.md shows how with Vite, Next, Angular and Vue"
+
+
+def findings(page: Path, calls: Calls) -> Iterator[Finding]:
+    """What has to be decided about a page and what it calls."""
+    for call in relative_calls(page)[:_MOST_OF_A_KIND]:
+        text = (
+            f"the page asks {call.value} of its own host, which has no such thing; the backend is"
+            " another host"
+        )
+        cure = (
+            f'have the page use the backend\'s origin: it is "backend" in /config.json; {_RECIPES}'
+        )
+        yield Finding(text, call.where, cure)
+    for server in calls.built_in[:_MOST_OF_A_KIND]:
+        text = (
+            f"the page has an API's address built in, {server.value}; on the hosts it is elsewhere"
+        )
+        cure = f"have the page read /config.json when it starts: {_RECIPES}"
+        yield Finding(text, server.where, cure)
+    yield from _services(calls)
+    for policy in calls.policies[:1]:
+        text = (
+            "the page has a Content-Security-Policy of its own, and browsers hold it to both: where"
+            " it limits connect-src or default-src, it denies the backend"
+        )
+        yield Finding(text, policy.where, "move it to the key csp; docs/page.md says how")
+
+
+def _services(calls: Calls) -> Iterator[Finding]:
+    if calls.services:
+        servers = ", ".join(f"{server.value} ({server.where})" for server in calls.services)
+        text = f"browsers refuse these calls of the page until connect_src lists them: {servers}"
+        cure = (
+            "remove the # before connect_src in the file; where one of them is the API itself, have"
+            " the page read /config.json"
+        )
+        yield Finding(text, "", cure)
+    if calls.scripts:
+        names = ", ".join(str(server.value) for server in calls.scripts)
+        text = f"the page loads scripts from {names}, which may call servers of their own"
+        cure = "add those that their documentation names to connect_src"
+        yield Finding(text, calls.scripts[0].where, cure)
+
+
+def offered(calls: Calls) -> dict[str, list[str]]:
+    """The key that would let the page call what it calls."""
+    servers = [str(server.value) for server in calls.services]
+    return {"connect_src": servers} if servers else {}
 
 
 def relative_calls(page: Path) -> list[Setting]:

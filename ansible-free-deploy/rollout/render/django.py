@@ -47,6 +47,7 @@ def settings_text(contract: Contract, host: Host) -> str:
         transport=fill("transport-http" if contract.tls == "off" else "transport-https").rstrip(),
         static_url=repr(application.static_url),
         media_url=repr(application.media_url),
+        max_body_mb=application.max_body_mb,
     )
 
 

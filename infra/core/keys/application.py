@@ -140,7 +140,9 @@ KEYS = (
         effects=on_every_cloud(Effect.CONFIG),
         contract="application.max_body_mb",
         description=(
-            "Largest request body in MiB; above it nginx answers 413, readable by the page."
+            "Largest request body in MiB; above it nginx answers 413, readable by the page. Django "
+            "reads as much into memory (DATA_UPLOAD_MAX_MEMORY_SIZE) unless the project sets a "
+            "limit of its own, as it should where files may be larger than anything else."
         ),
     ),
     Key(

@@ -40,10 +40,10 @@ KEYS = (
         effects=on_every_cloud(Effect.CONFIG),
         contract="page.csp",
         description=(
-            "Further directives of the page's Content-Security-Policy, e.g. default-src 'self'; "
-            "img-src 'self' data:. connect-src and frame-ancestors have keys of their own, so that "
-            "the backend is always in the policy. Empty: scripts, styles and images come from "
-            "anywhere, because the kit does not know your build."
+            "Further directives of the page's Content-Security-Policy, e.g. \"default-src 'self'; "
+            "img-src 'self' data:\". connect-src and frame-ancestors have keys of their own, so "
+            "that the backend is always in the policy. Empty: scripts, styles and images come "
+            "from anywhere, because the kit does not know your build."
         ),
     ),
     Key(

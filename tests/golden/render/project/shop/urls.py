@@ -17,6 +17,11 @@ def echo(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"method": request.method, "meta": asked, "host": request.get_host()})
 
 
+@csrf_exempt
+def size(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"size": len(request.body)})
+
+
 def boom(request: HttpRequest) -> HttpResponse:
     raise RuntimeError("meant to fail")
 
@@ -73,6 +78,7 @@ def go(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("echo/", echo),
+    path("size/", size),
     path("boom/", boom),
     path("opinionated/", opinionated),
     path("tagged/", tagged),

@@ -136,6 +136,10 @@ if _in_release(str(globals().get("MEDIA_ROOT") or "media")):
     MEDIA_ROOT = str(_data / "media")
     MEDIA_URL = '/files/'
 
+# Django's own limit of 2.5 MB (without files) would refuse what nginx lets through. A project's own limit stays.
+if "DATA_UPLOAD_MAX_MEMORY_SIZE" not in globals():
+    DATA_UPLOAD_MAX_MEMORY_SIZE = 250 * 1024 * 1024
+
 # With DEBUG off and no LOGGING of its own, Django would report to nobody why a request failed: this goes to the journal.
 if not globals().get("LOGGING"):
     LOGGING = {

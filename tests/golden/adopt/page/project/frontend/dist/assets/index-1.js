@@ -1,0 +1,1 @@
+const r=`http://localhost:8000`;fetch(`${r}/api/x`),fetch("/api/y"),new WebSocket(`wss://live.example.com/chat`);e.create({baseURL:"https://api.shop.example/v1"}),e.init({dsn:"https://k@o1.sentry.example/4"});
