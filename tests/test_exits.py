@@ -21,6 +21,7 @@ from infra.core.contract import Host
 from rollout import change, host_errors, outputs
 from rollout.deploy import Outcome
 from rollout.deploy_report import as_wanted, would_change
+from tests.support import stackfiles
 from tests.support.kit import FAB, ROOT
 
 # What each verb needs besides --stack or --outputs.
@@ -206,6 +207,25 @@ def test_a_plan_is_0_and_its_check_1_for_changes(home: Path, stack: str) -> None
         done = fab("plan", "--stack", stack, *more)
         assert done.returncode == status, done.stderr
         assert f"infrastructure: nothing is there yet: run `fab up --stack {stack}`" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["ship", "deploy", "status", "rollback"])
+def test_a_missing_key_file_stops_no_work_on_hosts(
+    verb: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only who makes hosts needs the file: the others come as far as hosts that refuse them."""
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path}/backend")
+    with stackfiles.like("aws-dev") as stack:
+        stack.edit(ssh_key_file=str(tmp_path / "missing.pub"))
+        contract = json.loads(unreachable(tmp_path, stack.name).read_text())
+        resource = {"type": "pulumi:pulumi:Stack", "outputs": {"contract": contract}}
+        state = tmp_path / "backend/.pulumi/stacks/origin-kit" / f"{stack.name}.json"
+        state.parent.mkdir(parents=True)
+        state.write_text(
+            json.dumps({"version": 3, "checkpoint": {"latest": {"resources": [resource]}}})
+        )
+        done = fab(verb, "--stack", stack.name, *VERBS[verb])
+    assert (done.returncode, "missing.pub" in done.stderr) == (exits.UNREACHABLE, False), done
 
 
 @pytest.mark.parametrize("verb", ["outputs", *(verb for verb in ON_HOSTS if verb != "plan")])
