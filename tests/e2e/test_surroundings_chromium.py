@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,7 +13,9 @@ from playwright.sync_api import BrowserContext, Error, Page
 
 from infra.core.origins import BAD_PORTS
 from rollout.doctor.browser import NETWORK_CHANGED
+from rollout.render import frontend
 from rollout.verdict import Exchange, Reason, Request, Response, cookie_obstacle, judge, same_site
+from tests import test_render
 from tests.e2e.conftest import chromium
 from tests.e2e.test_verdict_chromium import Watch, run
 from tests.support.exchanges import Case, Stage, page_answer, servers, tls_context
@@ -159,6 +163,30 @@ POLICIES = [
     "connect-src ws://api.example.com",
 ]
 
+# What the keys of the stack's config write, for a backend that is (or is not) what the page asks.
+BACKENDS = ("http://api.example.com", "https://api.example.com:8443", "http://[2001:db8::3]")
+KEYS: list[dict[str, Any]] = [
+    {},
+    {"connect_src": ("https://*.example.com", "wss:")},
+    {"connect_src": ("http://127.0.0.1:*", "blob:", "data:")},
+    {
+        "connect_src": ("https:",),
+        "csp": "default-src 'none'; sandbox allow-same-origin allow-scripts",
+    },
+    {"csp": "default-src 'self'; script-src 'self'", "frame_ancestors": ("'none'",)},
+    {"connect_src": ("https://api.example.com", "ws://*.example.com:81")},
+]
+
+
+def written(backend: str, keys: dict[str, Any]) -> str:
+    """The policy that nginx serves the page with."""
+    contract = test_render.page(test_render.load("names-credentials"), **keys)
+    role = dataclasses.replace(contract.backend, origin=backend)
+    return frontend.policy(dataclasses.replace(contract, backend=role))
+
+
+WRITTEN = [written(backend, keys) for backend in BACKENDS for keys in KEYS]
+
 
 def policy_differences(world: World, scheme: str, policies: list[str]) -> list[str]:
     """Each policy on a page of its own, each with four URLs."""
@@ -178,15 +206,15 @@ def policy_differences(world: World, scheme: str, policies: list[str]) -> list[s
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_connect_src_is_chromiums_for_some_policies(world: World, scheme: str) -> None:
-    """Every sixth of them."""
-    assert policy_differences(world, scheme, POLICIES[::6]) == []
+    """Every sixth of them, and some that the keys of a stack's config write."""
+    assert policy_differences(world, scheme, [*POLICIES[::6], *WRITTEN[::5]]) == []
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_connect_src_is_chromiums_for_all_policies(world: World, scheme: str) -> None:
     """A page a policy takes its time."""
-    assert policy_differences(world, scheme, POLICIES) == []
+    assert policy_differences(world, scheme, [*POLICIES, *WRITTEN]) == []
 
 
 ATTRIBUTES = [
