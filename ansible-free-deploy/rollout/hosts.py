@@ -63,7 +63,8 @@ class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no typ
     """Fabric's connection, except that an unknown or other host key ends it; Fabric's own accepts
     any."""
 
-    def __init__(self, host: Host, identity: Identity) -> None:
+    def __init__(self, host: Host, identity: Identity, connect_s: float | None = None) -> None:
+        connect_s = connect_s or CONNECT_TIMEOUT_S
         self._set(jump=None)
         ssh = (
             ssh_config.read(host)
@@ -72,7 +73,7 @@ class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no typ
         )
         # fabric.yaml may not redirect a deploy, and what ssh_config(5) says is in `ssh` already.
         config = Config(
-            overrides={"load_ssh_configs": False, "timeouts": {"connect": CONNECT_TIMEOUT_S}},
+            overrides={"load_ssh_configs": False, "timeouts": {"connect": connect_s}},
             lazy=True,
         )
         super().__init__(
@@ -98,7 +99,7 @@ class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no typ
                 ) from problem
             self.client.get_host_keys().add(name, kind, key)
         if ssh_jump.is_used(ssh):
-            self._set(jump=ssh_jump.Jump(host, ssh, CONNECT_TIMEOUT_S))
+            self._set(jump=ssh_jump.Jump(host, ssh, int(connect_s)))
             self.connect_kwargs["sock"] = self.jump.socket
 
     def close(self) -> None:
@@ -246,11 +247,13 @@ class Session:
 
 
 @contextlib.contextmanager
-def session(host: Host, identity: Identity = OWN) -> Iterator[Session]:
-    """An open, verified connection. HostError distinguishes refused, timed out, other key
-    and wrong user."""
+def session(
+    host: Host, identity: Identity = OWN, connect_s: float | None = None
+) -> Iterator[Session]:
+    """An open, verified connection. HostError distinguishes refused, timed out (after `connect_s`,
+    or CONNECT_TIMEOUT_S), other key and wrong user."""
     try:
-        connection = PinnedConnection(host, identity)
+        connection = PinnedConnection(host, identity, connect_s)
     except ValueError as problem:
         raise HostError(host, str(problem)) from problem
     try:
@@ -259,7 +262,7 @@ def session(host: Host, identity: Identity = OWN) -> Iterator[Session]:
         way = connection.jump.problem() if connection.jump and isinstance(problem, CUT) else None
         connection.close()
         if isinstance(problem, CUT):
-            raise ConnectError(host, way or explain(host, problem)) from problem
+            raise ConnectError(host, way or explain(host, problem, connect_s)) from problem
         if isinstance(problem, ValueError):
             raise HostError(host, str(problem)) from problem
         raise
@@ -270,7 +273,7 @@ def session(host: Host, identity: Identity = OWN) -> Iterator[Session]:
         connection.close()
 
 
-def explain(host: Host, problem: BaseException) -> str:
+def explain(host: Host, problem: BaseException, connect_s: float | None = None) -> str:
     """Why a connection did not come about, and the next step."""
     where = f"port {host.port}"
     if isinstance(problem, paramiko.BadHostKeyException):
@@ -285,7 +288,7 @@ def explain(host: Host, problem: BaseException) -> str:
         problem = errors[0] if errors else problem
     if isinstance(problem, TimeoutError | socket.timeout):
         return (
-            f"{where} timed out after {CONNECT_TIMEOUT_S} s; is it running, "
+            f"{where} timed out after {connect_s or CONNECT_TIMEOUT_S:g} s; is it running, "
             "and does its firewall (ssh_from) let this machine in?"
         )
     if isinstance(problem, ConnectionRefusedError):

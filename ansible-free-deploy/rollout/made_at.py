@@ -12,6 +12,8 @@ from typing import Any
 from rollout.outputs import checkpoint_of
 from rollout.stacks import ROOT
 
+_HISTORY_S = 10
+
 
 def outputs_made_at(stack: str, file: str | None = None) -> str:
     """The time in UTC, RFC 3339; empty where nobody says it. For a `file` it is the file's own."""
@@ -51,16 +53,17 @@ def _history(stack: str) -> Any:
     if shutil.which("pulumi") is None:
         return None
     words = ["stack", "history", "--json", "--page-size", "1", "--stack", stack]
-    done = subprocess.run(
-        ["pulumi", *words, "--non-interactive"],
-        cwd=ROOT,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
     try:
+        done = subprocess.run(
+            ["pulumi", *words, "--non-interactive"],
+            cwd=ROOT,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=_HISTORY_S,
+        )
         return json.loads(done.stdout)
-    except ValueError:
+    except (subprocess.TimeoutExpired, ValueError):
         return None
 
 

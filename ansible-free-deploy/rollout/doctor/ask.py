@@ -1,10 +1,15 @@
-"""Ask the live environment from here: the public address, and the page for its policy."""
+"""Ask the live environment from here: the public address, and the page for its policy.
+
+Nothing waits long for a network that is dead: a name for LOOKUP_S, a connection for CONNECT_S, and
+where the first questions to an address get no answer, the others are not asked.
+"""
 
 from __future__ import annotations
 
 import http.client
 import json
 import socket
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,8 +19,11 @@ from infra.core.contract import Contract
 from infra.core.origins import Origin
 from rollout.verdict import Headers, Response
 
-TIMEOUT_S = 15
-_AT_ONCE = 8
+LOOKUP_S = 1.0  # a name; what it resolves to may come later and still counts
+CONNECT_S = 4.0  # a connection: two retransmissions
+TIMEOUT_S = 15.0  # an answer, once there is a connection
+AT_ONCE = 8
+NOT_ASKED = "not asked, as the questions before got no answer"
 _MOST_REDIRECTS = 10  # browsers follow twenty
 _MOST_BYTES = 65536  # of config.json
 
@@ -42,21 +50,49 @@ class Page:
     config_problem: str = ""
 
 
-def resolve(origin: Origin) -> tuple[str, ...]:
-    """The IPv4 and IPv6 addresses that the origin's host has from here; empty if the name is
-    unknown."""
-    try:
-        entries = socket.getaddrinfo(origin.hostname, origin.port_number, type=socket.SOCK_STREAM)
-    except OSError:
-        return ()
-    addresses = [str(entry[4][0]) for entry in entries]
-    return tuple(dict.fromkeys(addresses))
+class Lookup:
+    """The IPv4 and IPv6 addresses that an origin's host has from here, looked up in the background:
+    a lookup can't be stopped, and may take longer than anybody waits."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._addresses: tuple[str, ...] = ()
+        self._problem = ""
+        self._done = threading.Event()
+        threading.Thread(target=self._look_up, daemon=True).start()
+
+    def addresses(self, wait_s: float) -> tuple[str, ...]:
+        """What is known after at most `wait_s`; empty where the name is unknown, or nobody has
+        answered (`problem` says which)."""
+        self._done.wait(wait_s)
+        return self._addresses
+
+    @property
+    def problem(self) -> str:
+        """Why it is not known what the name resolves to; empty where that is known."""
+        if not self._done.is_set():
+            return "the name service does not answer"
+        return self._problem
+
+    def _look_up(self) -> None:
+        host, port = self._origin.hostname, self._origin.port_number
+        try:
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            self._addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in entries))
+        except socket.gaierror as problem:
+            if problem.errno == socket.EAI_AGAIN:
+                self._problem = "the name service does not answer"
+        except OSError as problem:
+            self._problem = _reason(problem)
+        finally:
+            self._done.set()
 
 
 def exchange(address: str, port: int, method: str, target: str, headers: Headers) -> Answer:
     """Send one request and return the answer, its header lines as they came."""
-    connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection(address, port, timeout=CONNECT_S)
     try:
+        _connect(connection)
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         for name, value in headers:
             connection.putheader(name, value.encode("latin-1"))
@@ -67,6 +103,12 @@ def exchange(address: str, port: int, method: str, target: str, headers: Headers
         return Unanswered(_reason(problem))
     finally:
         connection.close()
+
+
+def _connect(connection: http.client.HTTPConnection) -> None:
+    """Connect, and from then on wait longer: a host that is there may be slow."""
+    connection.connect()
+    connection.sock.settimeout(TIMEOUT_S)
 
 
 def _reason(problem: Exception) -> str:
@@ -99,13 +141,20 @@ def landing(address: str, origin: Origin, headers: Headers) -> tuple[str, int] |
 def exchange_all(
     address: str, port: int, requests: Sequence[tuple[str, str, Headers]]
 ) -> list[Answer]:
-    """Send these requests, a few at a time; return the answers in their order."""
+    """Send these requests, AT_ONCE at a time; return the answers in their order. Where all that
+    were sent at once got no answer, the rest is not sent (NOT_ASKED)."""
 
     def send(request: tuple[str, str, Headers]) -> Answer:
         return exchange(address, port, *request)
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(send, requests))
+    answers: list[Answer] = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for start in range(0, len(requests), AT_ONCE):
+            found = list(pool.map(send, requests[start : start + AT_ONCE]))
+            answers += found
+            if not any(isinstance(answer, Response) for answer in found):
+                break
+    return answers + [Unanswered(NOT_ASKED)] * (len(requests) - len(answers))
 
 
 def page(contract: Contract, address: str) -> Page:
@@ -122,8 +171,9 @@ def page(contract: Contract, address: str) -> Page:
 
 def _backend(address: str, port: int, headers: Headers) -> tuple[str | None, str]:
     """The backend in config.json (None: it has none), and why it could not be read, if so."""
-    connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection(address, port, timeout=CONNECT_S)
     try:
+        _connect(connection)
         connection.request("GET", "/config.json", headers=dict(headers))
         answer = connection.getresponse()
         if answer.status >= 500:

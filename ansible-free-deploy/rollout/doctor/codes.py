@@ -42,6 +42,7 @@ class Code(StrEnum):
     PROCESS_STALE = "process-stale"
     # Names and the page
     NAME_UNKNOWN = "name-unknown"
+    NAME_NOT_LOOKED_UP = "name-not-looked-up"
     NAME_LEADS_ELSEWHERE = "name-leads-elsewhere"
     PAGE_SILENT = "page-silent"
     PAGE_FAILS = "page-fails"
@@ -89,6 +90,7 @@ MEANING: dict[Code, str] = {
     Code.OLD_SECRETS: "a host still keeps secrets that were replaced",
     Code.PROCESS_STALE: "a process runs an older configuration than its files hold",
     Code.NAME_UNKNOWN: "a name resolves to nothing from here",
+    Code.NAME_NOT_LOOKED_UP: "the name service did not answer",
     Code.NAME_LEADS_ELSEWHERE: "a name leads to another address than the contract's",
     Code.PAGE_SILENT: "the page does not answer",
     Code.PAGE_FAILS: "the page answers another status than 200",
@@ -121,7 +123,7 @@ MEANING: dict[Code, str] = {
 _CODES_OF: dict[Kind, tuple[Code, ...]] = {
     Kind.NOTHING: (Code.NOTHING_ANSWERS,),
     Kind.HOST: (Code.HOST_UNREACHABLE,),
-    Kind.NAME: (Code.NAME_UNKNOWN, Code.NAME_LEADS_ELSEWHERE),
+    Kind.NAME: (Code.NAME_UNKNOWN, Code.NAME_NOT_LOOKED_UP, Code.NAME_LEADS_ELSEWHERE),
     Kind.NO_RELEASE: (Code.NOT_DEPLOYED, Code.NO_RELEASE),
     Kind.STOPPED: (Code.UNIT_NOT_ACTIVE, Code.WORKERS_KILLED),
     Kind.DRIFT: (

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from infra.core.contract import Contract, Host, Role
+from infra.core.contract import Contract, Host
 from infra.core.origins import OriginError, app_origin, parse_origin
 from rollout import deploy, hosts
 from rollout.doctor import ask, on_hosts
-from rollout.doctor.observations import PUBLIC, Cell, Direct, HostReport, Observations
+from rollout.doctor.observations import PUBLIC, Cell, Direct, Observations
 from rollout.doctor.on_hosts import Asked
 from rollout.doctor.questions import Endpoint, Question, Row, endpoints, questions
 from rollout.doctor.rows import rows
-from rollout.doctor.verdicts import judged
+from rollout.doctor.verdicts import judged, under_policy
 from rollout.outputs import Outputs
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -78,70 +79,78 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def examine(outputs: Outputs, single: Matrix | None = None) -> Observations:
-    """Ask the whole matrix, or only the `single` cell, and each host for its state."""
+    """Ask the whole matrix, or only the `single` cell, and each host for its state.
+
+    Page, public address and hosts are asked at the same time; what the page allows itself is judged
+    when it is known.
+    """
     contract = outputs.contract
-    frontend, backend = contract.frontend, contract.backend
-    addresses = {
-        "frontend": ask.resolve(frontend.parsed_origin),
-        "backend": ask.resolve(backend.parsed_origin),
+    lookups = {
+        "frontend": ask.Lookup(contract.frontend.parsed_origin),
+        "backend": ask.Lookup(contract.backend.parsed_origin),
     }
-    page_address = _first(addresses["frontend"], frontend.hosts[0])
-    api_address = _first(addresses["backend"], backend.hosts[0])
-    page = ask.page(contract, page_address)
     matrix = single or whole_matrix(contract)
-    reached = replace(
-        contract,
-        frontend=_as_reached(contract, frontend, page_address),
-        backend=_as_reached(contract, backend, api_address),
-    )
-    cells = questions(reached, matrix.rows, matrix.endpoints, page.csp, matrix.credentials)
-    public = _public(contract, api_address, cells)
-    landing = None
-    if single is None:
-        landing = ask.landing(api_address, backend.parsed_origin, (("Origin", frontend.origin),))
+    cells = questions(contract, matrix.rows, matrix.endpoints, None, matrix.credentials)
 
     def ask_host(pair: tuple[str, Host]) -> Asked:
         role, host = pair
         return on_hosts.ask(outputs, role, host, cells, matrix.rows)
 
-    judged_cells = list(public)
+    with ThreadPoolExecutor(2) as pool:
+        asked_page = pool.submit(_page, contract, lookups["frontend"])
+        asked_public = pool.submit(_public, contract, lookups["backend"], cells, single is None)
+        asked_hosts: list[Asked] = hosts.each(contract.hosts, ask_host)
+    page, public = asked_page.result(), asked_public.result()
+    everything = list(public.cells)
     direct: list[Direct] = []
-    reports: list[HostReport] = []
-    for asked in hosts.each(contract.hosts, ask_host):
-        judged_cells += asked.cells
+    for asked in asked_hosts:
+        everything += asked.cells
         direct += asked.direct
-        reports.append(asked.report)
     return Observations(
         contract=contract,
-        cells=tuple(judged_cells),
+        cells=tuple(under_policy(cell, contract.frontend.origin, page.csp) for cell in everything),
         direct=tuple(direct),
-        hosts=tuple(reports),
+        hosts=tuple(asked.report for asked in asked_hosts),
         page=page,
-        addresses=addresses,
-        landing=landing,
+        # A lookup may end meanwhile: its addresses count before its problem does.
+        lookup_problems={role: lookup.problem for role, lookup in lookups.items()},
+        addresses={role: lookup.addresses(0) for role, lookup in lookups.items()},
+        landing=public.landing,
     )
 
 
-def _first(addresses: Sequence[str], host: Host) -> str:
+@dataclass(frozen=True)
+class _Public:
+    """What the public address answers, and where redirects from `/` lead."""
+
+    cells: tuple[Cell, ...]
+    landing: tuple[str, int] | None
+
+
+def _page(contract: Contract, lookup: ask.Lookup) -> ask.Page:
+    return ask.page(contract, _address(lookup, contract.frontend.hosts[0]))
+
+
+def _public(
+    contract: Contract, lookup: ask.Lookup, cells: Sequence[Question], whole: bool
+) -> _Public:
+    """All questions to the public address, and for the `whole` matrix the redirects from `/`."""
+    origin = contract.backend.parsed_origin
+    address = _address(lookup, contract.backend.hosts[0])
+    requests = []
+    for question in cells:
+        requests += list(question.lines(origin.authority))
+    answers = ask.exchange_all(address, origin.port_number, requests)
+    landing = None
+    if whole and not all(isinstance(answer, ask.Unanswered) for answer in answers):
+        headers = (("Origin", contract.frontend.origin),)
+        landing = ask.landing(address, origin, headers)
+    return _Public(tuple(judged(PUBLIC, cells, origin.authority, answers)), landing)
+
+
+def _address(lookup: ask.Lookup, host: Host) -> str:
     """Where to ask a role: what its name resolves to, else the address of its first host."""
+    addresses = lookup.addresses(ask.LOOKUP_S)
     if addresses:
         return addresses[0]
     return host.address
-
-
-def _as_reached(contract: Contract, role: Role, address: str) -> Role:
-    """The role at the address that browsers reach: the proxy's, where one is in front."""
-    if not contract.is_in_front(address):
-        return role
-    return replace(role, hosts=(replace(role.hosts[0], address=address), *role.hosts[1:]))
-
-
-def _public(contract: Contract, address: str, cells: Sequence[Question]) -> list[Cell]:
-    """What the public address answers."""
-    origin = contract.backend.parsed_origin
-    host = origin.authority
-    requests = []
-    for question in cells:
-        requests += list(question.lines(host))
-    answers = ask.exchange_all(address, origin.port_number, requests)
-    return judged(PUBLIC, cells, host, answers)

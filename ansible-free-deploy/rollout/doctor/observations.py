@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from infra.core.contract import Contract, Json
 from rollout.doctor.ask import Answer, Page, Unanswered
@@ -99,7 +99,8 @@ class HostReport:
 class Observations:
     """All that was asked, and all that came back.
 
-    `addresses` is what each role's name resolves to from here. `landing` is where redirects from
+    `addresses` is what each role's name resolves to from here, `lookup_problems` why that is not
+    known (empty where it is). `landing` is where redirects from
     `/` of the backend end, and the status there; None where it does not redirect.
     """
 
@@ -110,6 +111,7 @@ class Observations:
     page: Page
     addresses: dict[str, tuple[str, ...]]
     landing: tuple[str, int] | None = None
+    lookup_problems: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unanswered(self) -> bool:

@@ -12,7 +12,7 @@ from on_host import protocol
 from on_host.answers import ExamineAnswer, HttpAnswer
 from on_host.protocol import ExamineOrders
 from rollout import access, deploy, hosts, report, secret_values
-from rollout.doctor.ask import Answer, Unanswered
+from rollout.doctor.ask import CONNECT_S, Answer, Unanswered
 from rollout.doctor.observations import Cell, Direct, HostReport
 from rollout.doctor.questions import Question, Row
 from rollout.doctor.verdicts import judged
@@ -80,7 +80,7 @@ def _run(outputs: Outputs, role: str, host: Host, lines: Sequence[Line]) -> Exam
     orders = deploy.payload(contract, role, host, secrets)
     sent: ExamineOrders = {**orders, "questions": list(lines)}
     with (
-        hosts.session(host, access.identity(contract)) as session,
+        hosts.session(host, access.identity(contract), CONNECT_S) as session,
         report.busy(host.name) as begin,
     ):
         begin("is asked")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rollout.doctor.ask import Answer
 from rollout.doctor.observations import Cell
@@ -40,6 +41,15 @@ def verdict(question: Question, answers: Sequence[Answer]) -> Verdict | None:
         # A redirect, which is not followed: what it says itself counts.
         headers = [pair for pair in final.headers if pair[0].lower() != "location"]
         return judge(question.request, [Exchange(Response(200, tuple(headers)), preflight)])
+
+
+def under_policy(cell: Cell, page: str, csp: str | None) -> Cell:
+    """The same cell, judged again under the policy that the page of origin `page` sends. It counts
+    for that page alone."""
+    if csp is None or cell.question.row.origin != page:
+        return cell
+    question = replace(cell.question, request=replace(cell.question.request, csp=csp))
+    return replace(cell, question=question, verdict=verdict(question, cell.answers))
 
 
 def _of_headers_alone(question: Question, responses: Sequence[Response]) -> Verdict:

@@ -22,7 +22,17 @@ def _name(name: str, role: Role, observed: Observations, view: str) -> Iterator[
     known = [host.address for host in role.hosts]
     resolved = observed.addresses[name]
     host = role.parsed_origin.hostname
-    if not resolved:
+    problem = observed.lookup_problems.get(name)
+    if not resolved and problem:
+        yield Finding(
+            f"the {name}'s name {host} could not be looked up ({problem}); its hosts were asked by"
+            " address",
+            cure="check this machine's name service (/etc/resolv.conf), then ask again",
+            code=Code.NAME_NOT_LOOKED_UP,
+            anchor="no-answer",
+            warning=True,
+        )
+    elif not resolved:
         yield Finding(
             f"the {name}'s name {host} resolves to nothing from here; its hosts were asked by"
             " address",
