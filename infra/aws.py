@@ -20,7 +20,7 @@ from infra.core.contract import Host
 from infra.core.first_boot import cloud_config
 from infra.core.serials import LEAVING
 from infra.core.settings import Settings
-from infra.core.topology import PORTS, ROLES, Instance, name_of
+from infra.core.topology import PORTS, ROLES, Instance, records
 
 ANYWHERE = "0.0.0.0/0"
 TTL_S = 60
@@ -207,11 +207,11 @@ class AwsCloud(pulumi.ComponentResource):
             self._inside, pulumi.ResourceOptions(delete_before_replace=True)
         )
         aws.ec2.EipAssociation(name, instance_id=machine.id, allocation_id=address.id, opts=moves)
-        if settings.domain and instance.first:
+        for record, public_name in records(settings, instance).items():
             aws.route53.Record(
-                name,
+                record,
                 zone_id=settings.dns_zone,
-                name=name_of(settings, instance.role),
+                name=public_name,
                 type="A",
                 ttl=TTL_S,
                 records=[address.public_ip],

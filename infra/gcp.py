@@ -19,7 +19,7 @@ from infra.core.contract import Host
 from infra.core.first_boot import startup_script
 from infra.core.serials import ARRIVING, LEAVING
 from infra.core.settings import Settings
-from infra.core.topology import PORTS, ROLES, Instance, name_of
+from infra.core.topology import PORTS, ROLES, Instance, records
 
 ANYWHERE = "0.0.0.0/0"
 TTL_S = 60
@@ -216,11 +216,11 @@ class GcpCloud(pulumi.ComponentResource):
             labels=self._labels(role=instance.role),
             opts=self._kept(settings.production),
         )
-        if settings.domain and instance.first:
+        for record, public_name in records(settings, instance).items():
             gcp.dns.RecordSet(
-                name,
+                record,
                 managed_zone=settings.dns_zone,
-                name=name_of(settings, instance.role) + ".",
+                name=f"{public_name}.",
                 type="A",
                 ttl=TTL_S,
                 rrdatas=[address.address],

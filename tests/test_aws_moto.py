@@ -410,6 +410,21 @@ def test_the_records_point_at_the_elastic_addresses(aws: Aws) -> None:
     }
 
 
+def test_the_domain_itself_and_www_lead_to_the_frontend(aws: Aws) -> None:
+    """Records of the zone's own name are A records like others; the redirect's is one more."""
+    aws.apply(graph.program("aws-prod", frontend_name="@", www_redirect="true"))
+    zone = aws.ids["Z0123456789EXAMPLE"]
+    sets = aws.dns.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
+    found = {one["Name"]: one["ResourceRecords"] for one in sets if one["Type"] == "A"}
+    frontend = [{"Value": aws.ids[graph.address("frontend-1")]}]
+    backend = [{"Value": aws.ids[graph.address("backend-1")]}]
+    assert found == {
+        "example.com.": frontend,
+        "www.example.com.": frontend,
+        "api.example.com.": backend,
+    }
+
+
 def test_an_instance_has_neither_an_identity_nor_a_key_pair(aws: Aws) -> None:
     """It can ask AWS for nothing, and who may log in is in nobody's account."""
     built = graph.program("aws-prod")

@@ -58,8 +58,12 @@ def test_six_stacks_are_shipped() -> None:
 def test_the_graph_of_a_stack_is_the_golden_one(stack: str) -> None:
     """Types, inputs, parents, secrets, protection, what is ignored; UPDATE_GOLDEN=1 writes it
     again."""
-    found = json.dumps(graph.program(stack).to_json(), indent=1, sort_keys=True) + "\n"
-    path = GOLDEN / f"{stack}.json"
+    same_as_golden(graph.program(stack), stack)
+
+
+def same_as_golden(built: Graph, name: str) -> None:
+    found = json.dumps(built.to_json(), indent=1, sort_keys=True) + "\n"
+    path = GOLDEN / f"{name}.json"
     if os.environ.get("UPDATE_GOLDEN"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(found)
@@ -446,6 +450,32 @@ def test_names_lead_to_the_reserved_addresses(cloud: str) -> None:
         "app.staging.example.com": ["203.0.113.10"],
         "api.staging.example.com": ["203.0.113.20"],
     }
+
+
+APEX = {"frontend_name": "@", "www_redirect": "true"}
+
+
+@pytest.mark.parametrize("stack", ["aws-staging", "gcp-staging"])
+def test_the_graph_with_the_domain_itself(stack: str) -> None:
+    """As the other golden graphs: the page at the domain, www as one more record."""
+    same_as_golden(graph.program(stack, **APEX), f"{stack}-apex")
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_another_direction_makes_no_record_again(cloud: str) -> None:
+    """Between the domain itself and www: the same records under the same names, so nothing is
+    created where another record still has its name. The ordinary name's record stays as it was."""
+    from_www = {**APEX, "frontend_name": "www"}
+    first, second = (dns(graph.program(f"{cloud}-staging", **way)) for way in (APEX, from_www))
+    assert first == second and set(first) == {"frontend-1", "frontend-1-apex", "backend-1"}
+    usual = dns(graph.program(f"{cloud}-staging"))
+    assert set(usual) == {"frontend-1", "backend-1"}
+
+
+def dns(built: Graph) -> dict[str, str]:
+    """The name of each record by that of its resource."""
+    nodes = (*built.of("aws:route53/record:Record"), *built.of("gcp:dns/recordSet:RecordSet"))
+    return {node.name: node.inputs["name"] for node in nodes}
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])

@@ -53,6 +53,8 @@ CHANGES: dict[str, object] = {
     "domain": "other.example.com",
     "frontend_name": "www",
     "backend_name": "django",
+    "www_redirect": True,
+    "backend_aliases": ["api2.example.com"],
     "behind": ["198.51.100.0/24"],
     "frontend_count": 2,
     "backend_count": 2,
@@ -138,6 +140,7 @@ TOGETHER: dict[str, dict[str, dict[str, object]]] = {
 }
 BEFORE: dict[str, dict[str, dict[str, object]]] = {
     "backend_ref": {cloud: {"backend_git": GIT} for cloud in CLOUDS},
+    "www_redirect": {cloud: {"frontend_name": "@"} for cloud in CLOUDS},
     "existing_subnets": {cloud: {**NETWORKS[cloud]} for cloud in ("aws", "gcp")},
 }
 

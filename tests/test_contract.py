@@ -149,6 +149,49 @@ def test_a_domain_names_both_origins() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("frontend", "redirect", "origin_", "aliases"),
+    [
+        ("@", "false", "http://shop.test", ()),
+        ("@", "true", "http://shop.test", ("www.shop.test",)),
+        ("www", "true", "http://www.shop.test", ("shop.test",)),
+        ("www", "false", "http://www.shop.test", ()),
+    ],
+)
+def test_the_page_has_one_origin(
+    frontend: str, redirect: str, origin_: str, aliases: tuple[str, ...]
+) -> None:
+    """The domain itself or www: one is the origin and in the list, the other only leads there."""
+    whole = example(domain="shop.test", frontend_name=frontend, www_redirect=redirect)
+    assert (whole.frontend.origin, whole.frontend.aliases) == (origin_, aliases)
+    assert whole.cors.allowed_origins == (origin_,)
+    assert Contract.from_json(json.loads(json.dumps(whole.to_json()))) == whole
+
+
+@pytest.mark.parametrize(
+    ("role", "alias", "said"),
+    [
+        ("frontend", "app.shop.test", "'app.shop.test' is the frontend's own name"),
+        ("frontend", "api.shop.test", "'api.shop.test' is the backend's own name"),
+        ("backend", "app.shop.test", "'app.shop.test' is the frontend's own name"),
+        ("backend", "x; evil", "invalid value 'x; evil'"),
+    ],
+)
+def test_an_alias_that_is_none_is_refused(role: str, alias: str, said: str) -> None:
+    """A page that redirects to itself would have no end."""
+    data = example(domain="shop.test").to_json()
+    data[role]["aliases"] = [alias]
+    with pytest.raises(ContractError, match=re.escape(f"contract.{role}.aliases[0]: {said}")):
+        Contract.from_json(data)
+
+
+def test_a_contract_of_before_has_no_further_names() -> None:
+    """Fields that it lacks have their defaults."""
+    data = json.loads(json.dumps(example().to_json()))
+    del data["behind"], data["frontend"]["aliases"], data["backend"]["aliases"]
+    assert Contract.from_json(data) == example()
+
+
 def test_an_ipv6_address_is_bracketed() -> None:
     """An origin on an IPv6 address is spelled as a browser spells it."""
     assert origin(Settings.read(GOOD, "x"), "backend", "FD00:0::7") == "http://[fd00::7]"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.core.contract import Application, Contract, Cors, Page
+from infra.core.contract import Application, Contract, Cors, Page, Role
 from infra.core.keys import CLOUDS, GROUPS, KEYS, Key
 from infra.core.settings import Settings
 from infra.core.stackfile import as_text
@@ -72,7 +72,13 @@ def test_a_key_is_declared_in_full(key: Key) -> None:
         text = as_text(key.schema["default"])
         assert key.read(text) == key.default
     part, _, name = key.contract.rpartition(".")
-    kinds = {"": Contract, "application": Application, "cors": Cors, "page": Page}
+    kinds = {
+        "": Contract,
+        "application": Application,
+        "backend": Role,
+        "cors": Cors,
+        "page": Page,
+    }
     if key.contract:
         assert name in {field.name for field in dataclasses.fields(kinds[part])}
 

@@ -118,9 +118,8 @@ class Site:
     def moved(self, written: str) -> str:
         address = self.sockets[1].getsockname()[0]
         second = f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
-        written = written.replace(" 0.0.0.0:80 ", f" 127.0.0.1:{self.port} ").replace(
-            " [::]:80 ", f" {second} "
-        )
+        written = re.sub(r" 0\.0\.0\.0:80(?=[ ;])", f" 127.0.0.1:{self.port}", written)
+        written = re.sub(r" \[::\]:80(?=[ ;])", f" {second}", written)
         return re.sub(
             r"(?<=[ :=])/(etc/origin-kit|opt|var/lib|run)/", rf"{self.folder}/\1/", written
         )
@@ -667,6 +666,17 @@ def test_the_limit_counts_by_address_and_network(slow: str, other: str, status: 
         assert (
             site.ask("OPTIONS", "/echo/", {**asked, **PREFLIGHT}).status == 204
         )  # a preflight is not counted
+
+
+@pytest.mark.parametrize("target", ["/", "/cart?x=1&y=%20", "//evil.example/", "/config.json"])
+def test_www_leads_to_the_one_origin(target: str) -> None:
+    """Each path of the other name, to the same path of the origin; any other name is the page."""
+    with running(rendered(load("apex-proxy"), "frontend")) as found:
+        away = found.ask("GET", target, {"Host": "www.shop.test"})
+        assert (away.status, away.headers["Location"]) == (301, f"http://shop.test{target}")
+        assert away.headers["Cache-Control"] == "no-cache" and away.headers[ALLOW] is None
+        for name in ("shop.test", "10.213.8.10", "www.shop.test.evil.example"):
+            assert found.ask("GET", "/config.json", {"Host": name}).status == 200
 
 
 FORWARDED = "X-Forwarded-For"

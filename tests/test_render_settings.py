@@ -409,6 +409,18 @@ def test_a_body_may_be_as_large_as_the_stack_says(
     assert Project(tmp_path, PLAIN + own).settings()["DATA_UPLOAD_MAX_MEMORY_SIZE"] == expected
 
 
+def test_further_names_of_the_backend(tmp_path: Path) -> None:
+    """Django answers to each; the list of origins that may send forms stays the pages'."""
+    found = Project(tmp_path, PLAIN, case="apex-proxy").settings()
+    assert found["ALLOWED_HOSTS"] == [
+        "api.shop.test",
+        "api2.shop.test",
+        "api.example.com",
+        "10.213.8.74",
+    ]
+    assert found["CSRF_TRUSTED_ORIGINS"] == ["http://shop.test"]
+
+
 def test_everyone(tmp_path: Path) -> None:
     """Allow-all reaches Django as its own switch, with the list next to it."""
     found = Project(tmp_path, PLAIN, case="allow-all").settings()

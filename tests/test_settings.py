@@ -203,6 +203,53 @@ PAGE_MISTAKES: list[tuple[dict[str, str], str]] = [
             "frontend_name: the same as backend_name; the two need names of their own",
         ),
         (
+            {"backend_name": "@"},
+            "backend_name: invalid value '@': expected one label of a host name, e.g. app",
+        ),
+        ({"www_redirect": "true"}, "www_redirect: there is no domain whose www it could be"),
+        (
+            {"www_redirect": "true", "domain": "shop.test"},
+            'www_redirect: frontend_name is app; the redirect is between "@" and www',
+        ),
+        (
+            {
+                "www_redirect": "true",
+                "domain": "shop.test",
+                "frontend_name": "@",
+                "backend_name": "www",
+            },
+            "www_redirect: backend_name is www, so that name is the backend's",
+        ),
+        (
+            {"backend_aliases": '["http://api2.shop.test"]'},
+            "backend_aliases: invalid value 'http://api2.shop.test': expected a host name without",
+        ),
+        (
+            {"backend_aliases": '["10.0.0.1"]'},
+            "backend_aliases: invalid value '10.0.0.1': expected a host name without scheme",
+        ),
+        (
+            {"backend_aliases": '["*.shop.test"]'},
+            "backend_aliases: invalid value '*.shop.test': expected a host name without scheme",
+        ),
+        (
+            {"backend_aliases": '["api.shop.test"]', "domain": "shop.test"},
+            "backend_aliases: api.shop.test is a name of this stack already; take it out",
+        ),
+        (
+            {"backend_aliases": '["shop.test"]', "domain": "shop.test", "frontend_name": "@"},
+            "backend_aliases: shop.test is a name of this stack already; take it out",
+        ),
+        (
+            {
+                "backend_aliases": '["www.shop.test"]',
+                "domain": "shop.test",
+                "frontend_name": "@",
+                "www_redirect": "true",
+            },
+            "backend_aliases: www.shop.test is a name of this stack already; take it out",
+        ),
+        (
             {"behind": '["203.0.113.7/24"]'},
             "behind: '203.0.113.7/24' is no CIDR (203.0.113.7/24 has host bits set)",
         ),

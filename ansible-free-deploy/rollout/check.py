@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 
-from infra.core.contract import Contract, Host
+from infra.core.contract import Contract, Host, Role
 from infra.core.errors import KitError
 from infra.core.origins import Origin, origin_notes
 from infra.core.settings import Settings
@@ -131,17 +131,25 @@ def unsaved(settings: Settings) -> str:
     )
 
 
+def _for_hosts_file(*roles: Role) -> list[str]:
+    """A line for each name below .test, which no name service has; the page's first."""
+    found = []
+    for role in roles:
+        for name in (role.parsed_origin.hostname, *role.aliases):
+            if name.endswith(".test"):
+                found.append(f"{role.hosts[0].address}  {name}")
+    if not found:
+        return []
+    return ["", "for your hosts file (the names exist nowhere else):", *found]
+
+
 def where_to_look(contract: Contract, api: int = 200) -> str:
     """The two URLs, with the status of the API's `/` where that is 4xx; lines for the hosts file
     where the names exist nowhere else; origins that are easily mistaken for a listed one."""
     frontend, backend = contract.frontend, contract.backend
     answers = f"  (answers {api})" if api >= 400 else ""
     lines = ["", f"open  {frontend.origin}/", f"api   {backend.origin}/{answers}"]
-    names = [role.parsed_origin.hostname for role in (frontend, backend)]
-    if any(name.endswith(".test") for name in names):
-        lines += ["", "for your hosts file (the names exist nowhere else):"]
-        for name, role in zip(names, (frontend, backend), strict=True):
-            lines.append(f"{role.hosts[0].address}  {name}")
+    lines += _for_hosts_file(frontend, backend)
     notes = origin_notes(contract.cors.origins)
     if notes and not contract.cors.allowed_shapes:  # a pattern may match the other one
         lines += ["", *notes]

@@ -79,15 +79,26 @@ class Host:
 
 @dataclass(frozen=True)
 class Role:
-    """The hosts of one role and the origin that browsers know them by."""
+    """The hosts of one role and the origin that browsers know them by.
+
+    `aliases` are further host names that lead there: the backend answers to them, the frontend
+    redirects them to its origin.
+    """
 
     origin: str
     hosts: tuple[Host, ...]
+    aliases: tuple[str, ...] = ()
 
     @cached_property
     def parsed_origin(self) -> Origin:
         """The origin as scheme, host and port."""
         return parse_origin(self.origin, production=False)
+
+    @property
+    def alias_origins(self) -> tuple[str, ...]:
+        """What browsers call the aliases by: the origin's scheme, and no port."""
+        scheme = self.origin.partition("://")[0]
+        return tuple(f"{scheme}://{alias}" for alias in self.aliases)
 
 
 @dataclass(frozen=True)
@@ -320,9 +331,20 @@ def _hosts(contract: Contract) -> Problems:
             yield f"contract.{role}.hosts: {len(hosts)} hosts; expected 1 to {MOST_HOSTS}"
         for index, host in enumerate(hosts):
             yield from _host(f"{role}.hosts[{index}]", host)
+        yield from _aliases(contract, role)
     everyone = [host for _, host in contract.hosts]
     yield from _twice("name", [host.name for host in everyone])
     yield from _twice("address and port", [f"{host.address} port {host.port}" for host in everyone])
+
+
+def _aliases(contract: Contract, role: str) -> Problems:
+    """Names that are none, or that a role has already: a redirect to itself has no end."""
+    for index, alias in enumerate(getattr(contract, role).aliases):
+        place = f"{role}.aliases[{index}]"
+        yield from _wrong(place, rules.host_name, alias)
+        for other in ("frontend", "backend"):
+            if getattr(contract, other).origin.endswith(f"//{alias}"):
+                yield f"contract.{place}: {quote(alias)} is the {other}'s own name"
 
 
 def _host(place: str, host: Host) -> Problems:

@@ -133,6 +133,11 @@ def port(value: Any) -> int:
 
 
 label = text(LABEL, "one label of a host name, e.g. app")
+APEX = "@"  # as zone files write the domain itself
+frontend_label = text(
+    re.compile(rf"{LABEL.pattern}|{APEX}"),
+    f'one label of a host name, e.g. app, or "{APEX}" for the domain itself',
+)
 # A stack's name is part of file names (stacks/<name>.secrets).
 environment_name = text(
     re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), "the name of a stack, e.g. staging", 100
@@ -179,6 +184,18 @@ def address(value: Any) -> str:
         if len(value) <= 253 and all(map(LABEL.fullmatch, labels)) and not labels[-1].isdigit():
             return value
     raise ValueError(f"invalid value {quote(value)}: expected an IP address or a host name")
+
+
+def host_name(value: Any) -> str:
+    """A DNS name of two labels or more, and no address."""
+    labels = value.split(".") if isinstance(value, str) else []
+    whole = len(labels) > 1 and all(map(LABEL.fullmatch, labels)) and not labels[-1].isdigit()
+    if not whole or len(value) > 253:
+        raise ValueError(
+            f"invalid value {quote(value)}: expected a host name without scheme and port, e.g."
+            " api2.example.com"
+        )
+    return str(value)
 
 
 def host_key(value: Any) -> str:

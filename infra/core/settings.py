@@ -21,6 +21,7 @@ from infra.core.origins import Origin, OriginError, OriginPattern, parse_origin,
 from infra.core.rules import quote
 
 UNBALANCED = "ORIGIN_KIT_WITHOUT_BALANCER"  # 1: for the kit's tests, which take many hosts
+WWW = "www"
 WARNED = "ORIGIN_KIT_WARNED"  # 1: whoever runs the program has shown the warnings already
 
 
@@ -48,7 +49,9 @@ class Settings:
     tls: str
     domain: str
     frontend_name: str
+    www_redirect: bool
     backend_name: str
+    backend_aliases: tuple[str, ...]
     behind: tuple[str, ...]
     frontend_count: int
     backend_count: int
@@ -308,10 +311,39 @@ def _host_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     replaced = values.get("serials") or {}
     for name in sorted(replaced.keys() - hosts):
         yield "serials", f"there is no host {quote(name)}; take it out"
-    if values.get("frontend_name") == values.get("backend_name"):
-        yield "frontend_name", "the same as backend_name; the two need names of their own"
+    yield from _name_problems(values)
     if values.get("production") and values.get("cloud") == "local":
         yield "production", "the local cloud is for development; set it to false"
+
+
+def _name_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    frontend, backend = values.get("frontend_name"), values.get("backend_name")
+    domain = values.get("domain")
+    if frontend == backend:
+        yield "frontend_name", "the same as backend_name; the two need names of their own"
+    if values.get("www_redirect"):
+        if domain == "":
+            yield "www_redirect", "there is no domain whose www it could be"
+        elif frontend not in (rules.APEX, WWW):
+            yield (
+                "www_redirect",
+                f'frontend_name is {frontend}; the redirect is between "{rules.APEX}" and {WWW}',
+            )
+        elif frontend == rules.APEX and backend == WWW:
+            yield "www_redirect", f"backend_name is {WWW}, so that name is the backend's"
+    own = _own_names(values)
+    for alias in values.get("backend_aliases") or ():
+        if alias in own:
+            yield "backend_aliases", f"{alias} is a name of this stack already; take it out"
+
+
+def _own_names(values: Mapping[str, Any]) -> set[str]:
+    """The names that the stack has under its domain."""
+    labels = {values.get("frontend_name"), values.get("backend_name")}
+    if values.get("www_redirect"):
+        labels |= {rules.APEX, WWW}
+    domain = str(values.get("domain"))
+    return {domain if label == rules.APEX else f"{label}.{domain}" for label in labels}
 
 
 def _ssh_problems(values: Mapping[str, Any]) -> Iterator[Problem]:

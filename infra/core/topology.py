@@ -10,8 +10,9 @@ from typing import Any
 from infra.core.contract import ALLOW_ALL, Application, Contract, Cors, Host, Page, Role
 from infra.core.keys import KEYS
 from infra.core.origins import parse_origin
+from infra.core.rules import APEX
 from infra.core.serials import Serials, resource
-from infra.core.settings import Settings
+from infra.core.settings import WWW, Settings
 
 ROLES = ("frontend", "backend")
 _MOST_PER_ROLE = 64
@@ -79,7 +80,35 @@ def instances(settings: Settings) -> tuple[Instance, ...]:
 def name_of(settings: Settings, role: str) -> str:
     """The role's public name under `domain`."""
     label = {"frontend": settings.frontend_name, "backend": settings.backend_name}[role]
-    return f"{label}.{settings.domain}"
+    return settings.domain if label == APEX else f"{label}.{settings.domain}"
+
+
+def redirected_names(settings: Settings) -> tuple[str, ...]:
+    """Names that only lead to the frontend's own: www next to the domain itself, or the domain next
+    to www."""
+    if not settings.www_redirect or not settings.domain:
+        return ()
+    if settings.frontend_name == APEX:
+        return (f"{WWW}.{settings.domain}",)
+    return (settings.domain,)
+
+
+def records(settings: Settings, instance: Instance) -> dict[str, str]:
+    """The DNS names that lead to this instance, by the name of the resource.
+
+    A role has at most one label and the domain itself; each has its resource, whichever of them is
+    the origin and whichever redirects. So turning that round makes no record again.
+    """
+    if not settings.domain or not instance.first:
+        return {}
+    names = [name_of(settings, instance.role)]
+    if instance.role == "frontend":
+        names += redirected_names(settings)
+    return {_record(instance, name == settings.domain): name for name in names}
+
+
+def _record(instance: Instance, is_apex: bool) -> str:
+    return f"{instance.name}-apex" if is_apex else instance.name
 
 
 def origin(settings: Settings, role: str, first_address: str) -> str:
@@ -105,8 +134,8 @@ def contract(settings: Settings, project: str, hosts: Mapping[str, Sequence[Host
         attached_to=None,
         tls=settings.tls,
         application=_application(settings),
-        frontend=Role(origins["frontend"], tuple(hosts["frontend"])),
-        backend=Role(origins["backend"], tuple(hosts["backend"])),
+        frontend=Role(origins["frontend"], tuple(hosts["frontend"]), redirected_names(settings)),
+        backend=Role(origins["backend"], tuple(hosts["backend"]), settings.backend_aliases),
         cors=_cors(settings, origins["frontend"]),
         ssh_keys=settings.ssh_keys,
         behind=settings.behind,

@@ -19,7 +19,7 @@ from infra.core.keys import KEYS, Effect
 from infra.core.settings import Settings
 
 _MADE_FROM = (Effect.IN_PLACE, Effect.STOPS, Effect.REPLACES)
-_NAMES = ("domain", "frontend_name", "backend_name")
+_NAMES = ("domain", "frontend_name", "www_redirect", "backend_name")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _without_effect(settings: Settings) -> list[str]:
     """Keys that mean nothing next to the others."""
     keys = []
     if not settings.domain:
-        keys += ["frontend_name", "backend_name"]
+        keys += [name for name in _NAMES if name != "domain"]
     if settings.existing_network:
         keys.append("network_cidr")
     return keys
@@ -124,6 +124,7 @@ def applied(contract: Contract, recorded: Mapping[str, Any]) -> Json:
         "backend_count": len(contract.backend.hosts),
         **_names(contract),
         "serials": {},
+        "www_redirect": False,
         **recorded,
     }
 
@@ -133,8 +134,10 @@ def _names(contract: Contract) -> Json:
     backend = contract.backend.parsed_origin
     if frontend.is_ip:
         return {"domain": ""}
-    frontend_label, _, domain = frontend.host.partition(".")
-    backend_label = backend.host.partition(".")[0]
+    backend_label, _, domain = backend.host.partition(".")
+    frontend_label = frontend.host.partition(".")[0]
+    if frontend.host == domain:
+        frontend_label = rules.APEX
     return {"domain": domain, "frontend_name": frontend_label, "backend_name": backend_label}
 
 

@@ -64,10 +64,11 @@ def _of_project(application: Application) -> dict[str, str]:
 
 
 def allowed_hosts(contract: Contract, host: Host) -> tuple[str, ...]:
-    """The public name, and the host's own address so that it can be asked alone; IPv6 in brackets,
-    as Django has it."""
+    """The public name, the others that lead here, and the host's own address so that it can be
+    asked alone; IPv6 in brackets, as Django has it."""
     address = f"[{host.address}]" if ":" in host.address else host.address
-    different = dict.fromkeys([contract.backend.parsed_origin.host, address])
+    backend = contract.backend
+    different = dict.fromkeys([backend.parsed_origin.host, *backend.aliases, address])
     return tuple(different)
 
 

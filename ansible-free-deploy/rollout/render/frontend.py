@@ -41,6 +41,7 @@ def files(contract: Contract) -> tuple[File, ...]:
         release=places.release(contract.application.name),
         current=places.CURRENT,
         source_maps="" if contract.application.source_maps else _NO_SOURCE_MAPS,
+        redirect=_redirect(contract),
         status=status_server(),
     )
     page = fill(
@@ -54,6 +55,21 @@ def files(contract: Contract) -> tuple[File, ...]:
         main_file(),
         File("frontend/config.json", config_text(contract)),
     )
+
+
+def _redirect(contract: Contract) -> str:
+    """The server that leads the page's other names to its origin; none where it has one name."""
+    frontend = contract.frontend
+    if not frontend.aliases:
+        return ""
+    server = fill(
+        "redirect.conf",
+        listen=listen_lines(options=""),
+        names=" ".join(frontend.aliases),
+        limits=limits() + proxy_in_front(contract),
+        origin=frontend.origin,
+    )
+    return f"\n{server}"
 
 
 def links() -> tuple[Link, ...]:
@@ -75,7 +91,9 @@ def policy(contract: Contract) -> str:
     """The page's Content-Security-Policy. Its first two directives are the kit's alone, and the
     first of a name counts: whatever else there is, the page may call its backend."""
     page = contract.page
-    called = dict.fromkeys([*connect_sources(contract.backend.origin), *page.connect_src])
+    backends = [contract.backend.origin, *contract.backend.alias_origins]
+    own = [source for origin in backends for source in connect_sources(origin)]
+    called = dict.fromkeys([*own, *page.connect_src])
     directives = [
         " ".join(["connect-src", csp.SELF, *called]),
         " ".join(["frame-ancestors", *page.frame_ancestors]),

@@ -183,10 +183,10 @@ def _shortcuts(allowed: Allowed, always: Sequence[_CorsHeader]) -> Iterator[str]
         yield "\n".join([*lines, "}"])
 
 
-def listen_lines() -> str:
+def listen_lines(options: str = " default_server backlog=4096") -> str:
     """`listen` for each socket that nginx.socket holds; the backlog is its, for nginx sets its own
-    otherwise."""
-    return "\n".join(f"    listen {address} default_server backlog=4096;" for address in LISTENERS)
+    otherwise. Only one server may have the options."""
+    return "\n".join(f"    listen {address}{options};" for address in LISTENERS)
 
 
 def addresses() -> str:

@@ -50,9 +50,19 @@ KEYS = (
         name="frontend_name",
         type="string",
         default="app",
-        rule=rules.label,
+        rule=rules.frontend_label,
         effects=(Effect.CONFIG, Effect.IN_PLACE, Effect.IN_PLACE),
-        description="The frontend's label under `domain`.",
+        description='The frontend\'s label under `domain`; "@", in quotes, is the domain itself.',
+    ),
+    Key(
+        name="www_redirect",
+        type="boolean",
+        default=False,
+        effects=(Effect.CONFIG, Effect.IN_PLACE, Effect.IN_PLACE),
+        description=(
+            "Redirect www.<domain> to the frontend at the domain itself, or the domain to a"
+            " frontend that is called www. The page has one origin either way."
+        ),
     ),
     Key(
         name="backend_name",
@@ -61,6 +71,18 @@ KEYS = (
         rule=rules.label,
         effects=(Effect.CONFIG, Effect.IN_PLACE, Effect.IN_PLACE),
         description="The backend's label under `domain`.",
+    ),
+    Key(
+        name="backend_aliases",
+        type="array",
+        default=(),
+        item_rule=rules.host_name,
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="backend.aliases",
+        description=(
+            "Further host names that lead to the backend, e.g. api2.example.com: Django answers"
+            " to them too. Their DNS records are yours to make."
+        ),
     ),
     Key(
         name="behind",
