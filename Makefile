@@ -6,7 +6,7 @@ load := nginx-light wrk
 PYTEST := $(SUDO) .venv/bin/pytest
 FAB := install -m 0755 ansible-free-deploy/fab .venv/bin/fab
 
-.PHONY: help up down test check bench soak machines browser load image
+.PHONY: help up down test check bench soak chromium machines browser load image
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 up: .venv/run machines ## two machines on this host, the example shipped, deployed and checked
@@ -23,6 +23,10 @@ bench: .venv/test machines load ## the figures in docs/benchmarks.md, as ratios 
 	$(SUDO) .venv/bin/python -m tests.bench.peers $(PEERS)
 soak: .venv/test machines browser ## the long tests
 	$(PYTEST) -m soak
+
+chromium: .venv/run ## what `fab doctor --browser` needs: Chromium, and the package that drives it
+	@for name in chromium google-chrome chromium-browser chrome; do command -v $$name >/dev/null && exit; done; infra/local/packages.sh chromium
+	@.tools/bin/uv sync --quiet --frozen --no-dev --group browser --inexact --no-python-downloads
 
 machines browser load: %:
 	@infra/local/packages.sh $($*)

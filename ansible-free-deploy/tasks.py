@@ -434,7 +434,7 @@ def doctor(
     """Show which responses a browser lets a page read, and why not the others."""
     from rollout import doctor as surgery
     from rollout import services, settings
-    from rollout.doctor import page
+    from rollout.doctor import browser_setup, page
 
     found = read(stack, outputs, json)
     question = None
@@ -442,6 +442,8 @@ def doctor(
         question = surgery.single_cell(
             found.contract, origin, path or "/", method, header or [], credentials
         )
+    if browser:
+        browser_setup.provide(stream_for(json))
     with report.silenced(json):
         observed = surgery.examine(found, question)
         about = surgery.about_now(found.contract.environment, outputs)

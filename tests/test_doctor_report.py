@@ -262,6 +262,9 @@ def test_a_cell_without_chromium_s_word_says_why() -> None:
         NotAsked.SANDBOXED_PAGE,
         NotAsked.COULD_CHANGE_DATA,
     }
+    app = replace(healthy(), observed=replace(observed(), cells=(a_cell("tauri://localhost"),)))
+    (one,) = json.loads(as_json(app))["cells"]
+    assert one["chromium_not_asked"] == NotAsked.PAGE_OF_AN_APP
     without_browser = json.loads(as_json(ill()))["cells"]
     assert {cell["chromium_not_asked"] for cell in without_browser} == {NotAsked.NOT_REQUESTED}
     mute = replace(diagnose(NOTHING), browser_wanted=True)

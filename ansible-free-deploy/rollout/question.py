@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TextIO
 
 from infra.core import exits
 from infra.core.errors import KitError
@@ -16,12 +17,14 @@ class QuestionError(KitError):
     exit_status = exits.QUESTION
 
 
-def ask(text: str, otherwise: str) -> str:
-    """The line that a person types at the terminal. Raises QuestionError with `otherwise` where
-    there is no terminal, or it is closed."""
+def ask(text: str, otherwise: str, stream: TextIO | None = None) -> str:
+    """The line that a person types at the terminal; `text` goes to `stream` (by default stdout).
+    Raises QuestionError with `otherwise` where there is no terminal, or it is closed."""
     if not sys.stdin.isatty():
         raise QuestionError(otherwise)
-    print(harmless(text), end="", flush=True)  # it may quote text of a host or a project
+    print(
+        harmless(text), end="", flush=True, file=stream
+    )  # it may quote text of a host or a project
     typed = sys.stdin.readline()
     if not typed:
         raise QuestionError(otherwise)

@@ -46,7 +46,7 @@ async (questions) => Promise.all(questions.map(async (question) => {
 
 
 class BrowserError(KitError):
-    """No browser to ask; says what to install."""
+    """No browser to ask; says how to get one."""
 
     exit_status = exits.UNREACHABLE
 
@@ -69,13 +69,11 @@ def browse(observed: Observations) -> Outcomes:
     The pages are blank and served by the browser itself; the backend is real. What is not sent (see
     Endpoint.sent) and what no page can ask is left out. Raises BrowserError.
     """
-    executable = _executable()
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        raise BrowserError(
-            "--browser drives Chromium by playwright", cure="`pip install playwright` installs it"
-        ) from None
+    executable = installed()
+    if not executable:
+        raise BrowserError("there is no Chromium on this machine", cure="run `make chromium`")
+    from playwright.sync_api import sync_playwright  # browser_setup has seen to it
+
     asked = distinct(cell.question.row.origin for cell in observed.public)
     # No page here has the origin of an app, or of a sandboxed page.
     origins = [origin for origin in asked if origin.startswith(("http://", "https://"))]
@@ -92,16 +90,10 @@ def browse(observed: Observations) -> Outcomes:
     return outcomes
 
 
-def _executable() -> str:
-    """The path of a Chromium on this machine. Raises BrowserError."""
-    for name in _NAMES:
-        path = shutil.which(name)
-        if path:
-            return path
-    raise BrowserError(
-        "there is no Chromium on this machine",
-        cure="install one (chromium), or leave --browser out",
-    )
+def installed() -> str:
+    """The path of a Chromium on this machine; empty where there is none."""
+    found = [shutil.which(name) for name in _NAMES]
+    return next((path for path in found if path), "")
 
 
 def _rules(observed: Observations, origins: list[str], port: int) -> Iterator[str]:
