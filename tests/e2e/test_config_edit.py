@@ -38,10 +38,15 @@ def test_an_edit_reaches_the_hosts_by_deploy_alone(stack: Stack) -> None:
     """Plan, status and doctor see it, deploy applies it, and again finds nothing; `fab up` then
     changes nothing."""
     assert admitted(stack) == {OLD}
-    stack.write(extra_origins=[NEW], workers=3, max_body_mb=3, env={"FEATURE_X": "on"})
+    called = "https://api.stripe.com"
+    of_the_page = {"connect_src": [called], "referrer_policy": "no-referrer"}
+    stack.write(
+        extra_origins=[NEW], workers=3, max_body_mb=3, env={"FEATURE_X": "on"}, **of_the_page
+    )
     plan = stack.fab("plan").stdout
     assert plan.startswith(f"stack {stack.name} (--stack)\n")
     assert "backend-1: would change" in plan and NEW in plan and "FEATURE_X" in plan
+    assert "frontend-1: would change" in plan and called in plan and "no-referrer" in plan
     assert "differs from the contract: run `fab deploy`" in stack.fab("status", status=1).stdout
     assert f"still answers for {OLD}; the contract says {NEW}" in unwrapped(
         stack.fab("doctor", status=1).stdout

@@ -149,7 +149,7 @@ def test_the_config_lets_it_call_and_be_framed(
     deployed = stack.fab("deploy").stdout
     assert deployed.count("restarted") == 1 and "restarted nginx" in deployed
     assert "nothing to change" in preview(stack)
-    assert "all as intended" in stack.fab("doctor").stdout
+    assert "all as intended" in stack.fab("doctor", "--browser").stdout
     with page_of(up) as page:
         assert page.evaluate(FETCH, f"{elsewhere.origin}/called") == 200
         assert page.evaluate(SOCKET, elsewhere.origin.replace("http:", "ws:")) == "closed"
