@@ -302,6 +302,15 @@ REFUSED: dict[str, tuple[Callable[[Contract], Contract], str]] = {
     ),
     "framed by": (lambda c: page(c, frame_ancestors=("'none'", "*")), "page.frame_ancestors"),
     "policy": (lambda c: page(c, csp="script-src 'self\"; evil"), "page.csp"),
+    "policy with many names": (
+        lambda c: dataclasses.replace(
+            c,
+            backend=dataclasses.replace(
+                c.backend, aliases=tuple(f"{'a' * 60}.{number}.test" for number in range(30))
+            ),
+        ),
+        "page: the Content-Security-Policy has",
+    ),
     "policy on two lines": (lambda c: page(c, csp="script-src *;\nimg-src *"), "page.csp: write"),
     "referrer": (lambda c: page(c, referrer_policy="no\nreferrer"), "page.referrer_policy"),
     "tls": (lambda c: dataclasses.replace(c, tls="acme"), "tls: invalid value 'acme'"),
