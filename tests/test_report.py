@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from invoke.exceptions import Exit
 from rollout import report, verb
 from tests.support.kit import FAB, ROOT
 
+COLOUR = re.compile(r"\x1b\[[\d;]*(?:3[0-7]|4[0-7]|9[0-7]|10[0-7]|[34]8)[\d;]*m")
 WORK = """
     import threading, time
     from rollout import report
@@ -76,6 +78,14 @@ def test_bars_of_several_hosts_share_the_terminal() -> None:
         assert f"  {host:<12} installs it" in text
         assert f"  {host:<12} starts it" in text
     assert "all done" in text
+
+
+def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bars are the only thing in colour, and with NO_COLOR they are not either."""
+    assert COLOUR.search(on_a_terminal(WORK))
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = on_a_terminal(WORK)
+    assert "━" in text and not COLOUR.search(text)
 
 
 def test_without_a_terminal_there_are_only_lines() -> None:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from html import escape
 from urllib.parse import urlsplit
 
+from infra.core import exits
 from rollout.doctor import cells as doctor_cells
 from rollout.doctor import second_opinion
 from rollout.doctor.ask import Unanswered
 from rollout.doctor.diagnosis import Diagnosis
 from rollout.doctor.observations import Cell
 
+_ON_PAPER = "Requests and answers of what is not as intended, one of each kind"
 Ids = dict[tuple[str, str, str], str]
 
 
@@ -33,7 +35,9 @@ def panels(result: Diagnosis, ids: Ids) -> str:
         on_paper = doctor_cells.state_of(cell) not in doctor_cells.AS_INTENDED
         text += _panel(result, cell, ids, on_paper and kind not in shown)
         shown.add(kind)
-    return text
+    if result.status == exits.OK:
+        return text
+    return f"<h2 class=on-paper>{_ON_PAPER}</h2>{text}"
 
 
 def _kind(cell: Cell) -> tuple[str, ...]:
@@ -62,7 +66,7 @@ def _sentences(result: Diagnosis, cell: Cell) -> list[str]:
     if cell.verdict and cell.verdict.sentence:
         found.append(cell.verdict.sentence)
     reason = second_opinion.not_asked(result, cell)
-    if reason:
+    if reason and result.browser_wanted:
         found.append(f"Chromium was not asked: {second_opinion.WHY[reason]}.")
     return found
 
