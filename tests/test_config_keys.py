@@ -75,6 +75,7 @@ CHANGES: dict[str, object] = {
     "source_maps": True,
     "timeout_s": 60,
     "workers": 3,
+    "threads": 8,
     "env": {"FEATURE": "on"},
     "extra_origins": ["https://other.example.com"],
     "allowed_patterns": ["https://{branch}.preview.example.com"],

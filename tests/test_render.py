@@ -122,6 +122,8 @@ CHANGES: dict[str, tuple[Callable[[Contract], Contract], set[str], set[str]]] = 
         set(),
     ),
     "workers": (lambda c: application(c, workers=5), {"gunicorn"}, set()),
+    "threads": (lambda c: application(c, threads=8), {"gunicorn"}, set()),
+    "no threads": (lambda c: application(c, threads=1), {"gunicorn", "nginx"}, set()),
     "env": (lambda c: application(c, env={"A": "other"}), {"gunicorn"}, set()),
     "max_body_mb": (
         lambda c: application(c, max_body_mb=11),
@@ -415,9 +417,12 @@ def test_units_verify(tmp_path: Path, role: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_timeouts_enclose_each_other() -> None:
-    """Slowest request < gunicorn's patience < nginx's < systemd's, for gunicorn and nginx alike."""
-    generation = rendered(application(load("local-ip"), timeout_s=7), "backend")
+@pytest.mark.parametrize(("threads", "patience"), [(1, 17), (4, 7)])
+def test_timeouts_enclose_each_other(threads: int, patience: int) -> None:
+    """Slowest request < gunicorn's patience < systemd's, for gunicorn and nginx alike. With threads
+    it is nginx that gives a request up; without them gunicorn does, before nginx."""
+    contract = application(load("local-ip"), timeout_s=7, threads=threads)
+    generation = rendered(contract, "backend")
 
     def seconds(path: str, before: str, after: str = "\n") -> int:
         return int(text(generation, path).split(before)[1].split(after)[0])
@@ -428,7 +433,8 @@ def test_timeouts_enclose_each_other() -> None:
     gunicorn_stop = seconds("systemd/shop.service", "TimeoutStopSec=")
     nginx_stop = seconds("systemd/nginx.service.d/origin-kit.conf", "TimeoutStopSec=")
     assert slowest < graceful < gunicorn_stop
-    assert slowest < proxy < nginx_stop
+    assert slowest <= proxy < nginx_stop
+    assert proxy == patience
 
 
 def test_sockets_match_listen_lines() -> None:
@@ -453,9 +459,13 @@ def test_sockets_match_listen_lines() -> None:
         )
 
 
-def gunicorn_configuration(tmp_path: Path) -> dict[str, object]:
-    """gunicorn's configuration run as gunicorn runs it, its places moved under `tmp_path`."""
-    generation = rendered(load("local-ip"), "backend")
+def gunicorn_configuration(
+    tmp_path: Path, threads: int = 1, version: tuple[int, ...] = (27, 0, 1)
+) -> dict[str, Any]:
+    """gunicorn's configuration run as gunicorn runs it, its places moved under `tmp_path`. Here
+    gunicorn has a version and nothing else."""
+    contract = application(load("local-ip"), threads=threads, timeout_s=1)
+    generation = rendered(contract, "backend")
     here = tmp_path / "generations" / generation.id / "gunicorn" / "gunicorn.conf.py"
     for folder in (
         here.parent,
@@ -467,7 +477,14 @@ def gunicorn_configuration(tmp_path: Path) -> dict[str, object]:
     (tmp_path / "current").symlink_to(f"generations/{generation.id}")
     moved = text(generation, "gunicorn/gunicorn.conf.py").replace("'/run/", f"'{tmp_path}/run/")
     here.write_text(moved.replace("'/opt/", f"'{tmp_path}/opt/"))
-    return runpy.run_path(str(tmp_path / "current/gunicorn/gunicorn.conf.py"))
+    before = sys.modules.get("gunicorn")
+    sys.modules["gunicorn"] = SimpleNamespace(version_info=version)  # type: ignore[assignment]
+    try:
+        return runpy.run_path(str(tmp_path / "current/gunicorn/gunicorn.conf.py"))
+    finally:
+        sys.modules.pop("gunicorn")
+        if before:
+            sys.modules["gunicorn"] = before
 
 
 def test_worker_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,14 +494,14 @@ def test_worker_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
     configuration = gunicorn_configuration(tmp_path)
     folder, worker = tmp_path / "run/shop/workers", SimpleNamespace(pid=4711, wsgi=dict)
-    configuration["post_worker_init"](worker)  # type: ignore[operator]
+    configuration["post_worker_init"](worker)
     assert json.loads((folder / "4711").read_text()) == {
-        "fingerprint": rendered(load("local-ip"), "backend").fingerprints["gunicorn"],
+        "fingerprint": configuration["FINGERPRINT"],
         "release": str(tmp_path / "opt/shop/releases/one"),
     }
     assert [path.name for path in folder.iterdir()] == ["4711"]
-    configuration["child_exit"](None, worker)  # type: ignore[operator]
-    configuration["child_exit"](None, worker)  # type: ignore[operator]
+    configuration["child_exit"](None, worker)
+    configuration["child_exit"](None, worker)
     assert list(folder.iterdir()) == []
 
 
@@ -510,9 +527,116 @@ def test_a_worker_gives_the_application_the_clients_address(
         return [b"answer"]
 
     worker = SimpleNamespace(pid=4711, wsgi=application)
-    gunicorn_configuration(tmp_path)["post_worker_init"](worker)  # type: ignore[operator]
+    gunicorn_configuration(tmp_path)["post_worker_init"](worker)
     assert worker.wsgi(dict(environ), print) == [b"answer"]
-    assert seen == [{**environ, "REMOTE_ADDR": address}, print]
+    assert seen[0] == {**environ, "REMOTE_ADDR": address}
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("text/event-stream", [("X-Accel-Buffering", "no")]),
+        ("text/event-stream; charset=utf-8", [("X-Accel-Buffering", "no")]),
+        ("application/json", []),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 4])
+def test_an_event_stream_is_not_to_be_held_back(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int,
+    kind: str,
+    more: list[tuple[str, str]],
+) -> None:
+    """nginx is asked to pass each piece on at once, of these answers alone."""
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
+    said: list[object] = []
+
+    def application(environ: object, start_response: Callable[..., object]) -> list[bytes]:
+        start_response("200 OK", [("content-type", kind)])
+        return [b"one", b"two"]
+
+    worker = SimpleNamespace(pid=4711, wsgi=application, alive=True)
+    gunicorn_configuration(tmp_path, threads)["post_worker_init"](worker)
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "wsgi.file_wrapper": dict}
+    answer = worker.wsgi(environ, lambda *given: said.append(given))
+    assert list(answer) == [b"one", b"two"]
+    if threads > 1:  # a list has no end of its own
+        answer.close()
+    assert said == [("200 OK", [("content-type", kind), *more])]
+
+
+@pytest.mark.parametrize(
+    ("threads", "version", "expected"),
+    [(4, (27, 0, 1), (4, 4, 0)), (4, (23, 0, 0), (1, None, None)), (1, (27,), (1, None, None))],
+)
+def test_threads_of_a_gunicorn_that_loses_none(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int,
+    version: tuple[int, ...],
+    expected: tuple[int, int | None, int | None],
+) -> None:
+    """Before 24 a restart of its threaded worker loses requests: it has one thread then. A worker
+    accepts as many connections as it has threads, so none waits in a busy one."""
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
+    found = gunicorn_configuration(tmp_path, threads, version)
+    keys = ("threads", "worker_connections", "keepalive")
+    assert tuple(found.get(key) for key in keys) == expected
+    said: list[str] = []
+    found["on_starting"](SimpleNamespace(log=SimpleNamespace(warning=said.append)))
+    assert bool(said) == (expected[0] < threads)
+
+
+WATCH = """
+import json, runpy, sys, threading, time
+from types import SimpleNamespace
+sys.modules["gunicorn"] = SimpleNamespace(version_info=(27, 0, 1))
+conf = runpy.run_path(sys.argv[1])
+let_go = threading.Event()
+def application(environ, start):
+    start("200 OK", [("Content-Type", environ["kind"])])
+    yield b"one"
+    let_go.wait()
+log = SimpleNamespace(critical=lambda text, *words: print(text % words, flush=True))
+worker = SimpleNamespace(pid=1, wsgi=application, alive=True, nr_conns=1, log=log)
+conf["post_worker_init"](worker)
+environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/a\\nb", "kind": sys.argv[2]}
+environ["wsgi.file_wrapper"] = dict
+answer = lambda: list(worker.wsgi(environ, lambda *_: None))
+threading.Thread(target=answer).start()
+if sys.argv[3] == "ending":
+    worker.alive = False
+threading.Event().wait(20)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "standing", "said"),
+    [
+        ("text/html", "alive", "no answer for 1 s, this worker is replaced: GET '/a\\nb'\n"),
+        ("text/event-stream", "ending", ""),
+    ],
+)
+def test_a_worker_ends_though_a_request_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, standing: str, said: str
+) -> None:
+    """One that hangs is named and its worker replaced; one that ends waits for no event stream
+    that is silent."""
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
+    gunicorn_configuration(tmp_path, threads=4)
+    place = str(tmp_path / "current/gunicorn/gunicorn.conf.py")
+    done = subprocess.run(
+        [sys.executable, "-c", WATCH, place, kind, standing],
+        capture_output=True,
+        text=True,
+        timeout=15,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, said), done.stderr
 
 
 def test_gunicorn_pins_what_it_was_started_with(
@@ -523,7 +647,7 @@ def test_gunicorn_pins_what_it_was_started_with(
     monkeypatch.setattr("sys.path", [*sys.path])
     monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
     configuration = gunicorn_configuration(tmp_path)
-    generation = rendered(load("local-ip"), "backend").id
+    generation = configuration["generation"].name
     assert configuration["chdir"] == str(tmp_path / "opt/shop/releases/one/app")
     assert sys.path[0] == str(tmp_path / "generations" / generation / "django")
     assert os.environ["ORIGIN_KIT_RELEASE"] == str(tmp_path / "opt/shop/releases/one")

@@ -565,7 +565,7 @@ def test_application_silent() -> None:
     """An application that does not answer in time is a readable 504."""
     generation = rendered(load("local-ip"), "backend")
     with (
-        running(edited(generation, "_timeout 40s", "_timeout 1s")) as site,
+        running(edited(generation, "_timeout 30s", "_timeout 1s")) as site,
         listener(socket.AF_UNIX, str(site.folder / "run/shop.sock")),
     ):
         answer = site.ask("GET", "/", {"Origin": FRONT})

@@ -116,6 +116,7 @@ class Application:
     source_maps: bool = KEYS["source_maps"].default
     timeout_s: int = KEYS["timeout_s"].default
     workers: int = KEYS["workers"].default
+    threads: int = KEYS["threads"].default
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ class Settings:
     source_maps: bool
     timeout_s: int
     workers: int
+    threads: int
     env: dict[str, str]
     extra_origins: tuple[Origin, ...]
     allowed_patterns: tuple[OriginPattern, ...]

@@ -91,16 +91,19 @@ def local_names(kit: Kit) -> Iterator[Environment]:
 
 
 @contextmanager
-def chromium(*environments: Environment, flags: Sequence[str] = ()) -> Iterator[Browser]:
-    """Debian's Chromium; the environments' names resolve by its own rules, everything else as
-    ever."""
-    rules = [
+def chromium(
+    *environments: Environment, flags: Sequence[str] = (), rules: Sequence[str] = ()
+) -> Iterator[Browser]:
+    """Debian's Chromium; the environments' names resolve by its own rules and those of `rules`,
+    everything else as ever."""
+    found = [
         f"MAP {urlsplit(role.origin).hostname} {role.hosts[0].address}"
         for up in environments
         for role in (up.contract.frontend, up.contract.backend)
     ]
+    mapped = ", ".join([*found, *rules])
     with sync_playwright() as playwright:
-        arguments = [*FLAGS, f"--host-resolver-rules={', '.join(rules)}", *flags]
+        arguments = [*FLAGS, f"--host-resolver-rules={mapped}", *flags]
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
         try:
             yield browser

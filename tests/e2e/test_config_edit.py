@@ -39,14 +39,22 @@ def test_an_edit_reaches_the_hosts_by_deploy_alone(stack: Stack) -> None:
     changes nothing."""
     assert admitted(stack) == {OLD}
     called = "https://api.stripe.com"
-    of_the_page = {"connect_src": [called], "referrer_policy": "no-referrer"}
     stack.write(
-        extra_origins=[NEW], workers=3, max_body_mb=3, env={"FEATURE_X": "on"}, **of_the_page
+        extra_origins=[NEW],
+        workers=3,
+        threads=2,
+        max_body_mb=3,
+        env={"FEATURE_X": "on"},
+        behind=["198.51.100.0/24"],
+        backend_aliases=["api2.example.com"],
+        connect_src=[called],
+        referrer_policy="no-referrer",
     )
     plan = stack.fab("plan").stdout
     assert plan.startswith(f"stack {stack.name} (--stack)\n")
     assert "backend-1: would change" in plan and NEW in plan and "FEATURE_X" in plan
     assert "frontend-1: would change" in plan and called in plan and "no-referrer" in plan
+    assert "set_real_ip_from 198.51.100.0/24;" in plan and "'api2.example.com'" in plan
     assert "differs from the contract: run `fab deploy`" in stack.fab("status", status=1).stdout
     assert f"still answers for {OLD}; the contract says {NEW}" in unwrapped(
         stack.fab("doctor", status=1).stdout

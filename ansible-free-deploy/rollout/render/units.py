@@ -23,8 +23,11 @@ def graceful_timeout(application: Application) -> int:
 
 
 def proxy_timeout(application: Application) -> int:
-    """Seconds that nginx waits for gunicorn, which ends a request that is too slow itself."""
-    return application.timeout_s + 10
+    """Seconds that nginx waits for gunicorn between two pieces of an answer.
+
+    A worker without threads is ended by gunicorn before that; with threads nginx is who answers.
+    """
+    return application.timeout_s + (0 if application.threads > 1 else 10)
 
 
 def stop_timeout(application: Application) -> int:
@@ -137,6 +140,7 @@ def _gunicorn_configuration(application: Application) -> str:
         runtime_folder=repr(f"/run/{application.name}"),
         release=repr(places.release(application.name)),
         workers=application.workers,
+        threads=application.threads,
         timeout_s=application.timeout_s,
         graceful_timeout_s=graceful_timeout(application),
     )

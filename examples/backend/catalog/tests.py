@@ -70,6 +70,13 @@ class ReadingTests(ApiTestCase):
             self.assertEqual(self.client.get(f'/api/slow{slash}?seconds=0').json(), {'seconds': 0})
             self.assertEqual(self.client.get(f'/api/error{slash}').status_code, 500)
 
+    def test_events_go_on(self):
+        answer = self.client.get('/api/events/')
+        self.assertEqual(answer.headers['Content-Type'], 'text/event-stream')
+        pieces = iter(answer)
+        self.assertEqual(next(pieces), next(pieces))
+        answer.close()
+
     def test_slow_is_bounded(self):
         for seconds in '61', '-1', 'nan', 'inf', 'x':
             self.assertEqual(self.client.get('/api/slow/', {'seconds': seconds}).status_code, 400, seconds)

@@ -14,5 +14,6 @@ urlpatterns = [
     # Typed by hand and by monitors, with and without the slash.
     re_path(r'^slow/?$', views.slow),
     re_path(r'^error/?$', views.broken),
+    re_path(r'^events/?$', views.events),
     re_path(r'^health/?$', views.health),
 ]

@@ -2,7 +2,7 @@ import math
 import time
 
 from django.contrib.auth import authenticate, login, logout
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
 
 from .api import BadRequest, api, error, invalid, read_json
@@ -10,6 +10,7 @@ from .forms import PhotoForm, ProductForm
 from .models import Photo, Product, Token
 
 MAX_SLOW_SECONDS = 60
+EVERY_SECONDS = 0.5
 
 
 @api('GET', 'POST')
@@ -124,6 +125,18 @@ def slow(request):
 def broken(request):
     """Fail, for whoever wants to see what an error looks like."""
     raise RuntimeError('This endpoint always fails, on purpose.')
+
+
+@api('GET')
+def events(request):
+    """The number of products, again and again while the page listens: an event stream."""
+    return StreamingHttpResponse(counts(), content_type='text/event-stream', headers={'Cache-Control': 'no-store'})
+
+
+def counts():
+    while True:
+        yield f'data: {Product.objects.count()}\n\n'
+        time.sleep(EVERY_SECONDS)
 
 
 @api('GET')

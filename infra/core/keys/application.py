@@ -175,7 +175,10 @@ KEYS = (
         bounds=(1, 3600),
         effects=on_every_cloud(Effect.CONFIG),
         contract="application.timeout_s",
-        description="Longest a request may take, in seconds; above it the page reads a 504.",
+        description=(
+            "Longest a request may take, in seconds; above it the page reads a 504. An answer that"
+            " keeps sending may go on."
+        ),
     ),
     Key(
         name="workers",
@@ -185,6 +188,18 @@ KEYS = (
         effects=on_every_cloud(Effect.CONFIG),
         contract="application.workers",
         description="gunicorn workers per backend host.",
+    ),
+    Key(
+        name="threads",
+        type="integer",
+        default=4,
+        bounds=(1, 256),
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="application.threads",
+        description=(
+            "Requests that one worker answers side by side; a slow answer or an open event stream"
+            " takes one. 1 is for code that can't run in threads."
+        ),
     ),
     Key(
         name="env",

@@ -1,0 +1,284 @@
+"""Event streams next to ordinary requests, and the names of a pair: the domain itself, www, further
+names of the backend, and a proxy in front. One pair of machines, looked at by Chromium."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from infra.core.contract import Host
+from tests.e2e.conftest import PASSWORD, Environment, chromium, screenshot
+from tests.support.kit import Kit, Stack, manage
+
+pytestmark = [pytest.mark.machines, pytest.mark.browser]
+
+APEX, WWW, API, API2 = "shop.test", "www.shop.test", "api.shop.test", "api2.shop.test"
+USUAL: dict[str, object] = {
+    "domain": APEX,
+    "frontend_name": "@",
+    "www_redirect": True,
+    "backend_aliases": [API2],
+    "allow_credentials": True,
+    "timeout_s": 6,
+}
+STREAMS = 5  # one connection of Chromium's six to a host is left
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack.of(Kit(tmp_path_factory.mktemp("streams") / "home")) as made:
+        made.usual = USUAL
+        made.write()
+        made.fab("up")
+        yield made
+
+
+@pytest.fixture
+def stack(pair: Stack) -> Iterator[Stack]:
+    """The pair with its usual config, whatever the test before has edited."""
+    yield pair
+    pair.write()
+    pair.fab("deploy")
+
+
+@contextmanager
+def page_at(stack: Stack, url: str) -> Iterator[Page]:
+    """A page of Chromium, which finds every name of the pair."""
+    contract = stack.contract
+    names = {APEX: contract.frontend, WWW: contract.frontend, API2: contract.backend}
+    rules = [f"MAP {name} {role.hosts[0].address}" for name, role in names.items()]
+    environment = Environment(stack.kit, stack.name, contract)
+    with chromium(environment, rules=rules) as browser:
+        page = browser.new_page()
+        page.goto(url)
+        yield page
+
+
+def shop(stack: Stack, url: str = f"http://{APEX}/") -> Any:
+    return page_at(stack, url)
+
+
+def ask(
+    host: Host, path: str, name: str, headers: dict[str, str] | None = None
+) -> tuple[int, http.client.HTTPMessage, bytes]:
+    connection = http.client.HTTPConnection(host.address, 80, timeout=30)
+    try:
+        connection.request("GET", path, headers={"Host": name, **(headers or {})})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+OPEN = """([url, count]) => {
+    window.streams = [];
+    for (let number = 0; number < count; number++) {
+        const seen = {pieces: [], opened: 0};
+        const source = new EventSource(url);
+        source.onopen = () => { seen.opened += 1; };
+        source.onmessage = (event) => { seen.pieces.push(performance.now()); };
+        window.streams.push(seen);
+    }
+}"""
+FLOWING = "(more) => window.streams.every((seen) => seen.pieces.length >= more)"
+FETCH = """async (url) => {
+    const started = performance.now();
+    try {
+        const answer = await fetch(url, {signal: AbortSignal.timeout(4000)});
+        await answer.text();
+        return {status: answer.status, spent: performance.now() - started};
+    } catch (problem) {
+        return {status: 0, problem: String(problem)};
+    }
+}"""
+
+
+def open_streams(page: Page, count: int, pieces: int) -> None:
+    page.evaluate(OPEN, [f"http://{API}/api/events", count])
+    page.wait_for_function(FLOWING, arg=pieces, timeout=20_000)
+
+
+def gaps(page: Page) -> list[float]:
+    """Milliseconds between two pieces, of all streams."""
+    found = []
+    for pieces in page.evaluate("() => window.streams.map((seen) => seen.pieces)"):
+        found += [after - before for before, after in pairwise(pieces)]
+    return found
+
+
+def test_streams_flow_next_to_other_requests(stack: Stack) -> None:
+    """Five streams are open, piece by piece as they are made (nginx holds none back), and the page
+    reads other answers as fast as ever."""
+    with shop(stack) as page:
+        open_streams(page, STREAMS, 4)
+        answers = [page.evaluate(FETCH, f"http://{API}/api/products/") for _ in range(10)]
+        assert [answer["status"] for answer in answers] == [200] * 10, answers
+        assert max(answer["spent"] for answer in answers) < 2000, answers
+        # Pieces that come in bursts would have been held back: 8 KiB are 700 of them.
+        assert sorted(gaps(page))[STREAMS] > 200
+        screenshot(page, "event-streams")
+
+
+def test_without_threads_two_streams_block_the_api(stack: Stack) -> None:
+    """Why `threads` is not 1: each stream has one of the two workers, and nothing else is answered.
+    The edit is a config-only deploy, as the other way round is."""
+    stack.write(threads=1)
+    assert "restarted gunicorn, nginx" in stack.fab("deploy").stdout
+    with shop(stack) as page:
+        open_streams(page, 2, 1)
+        answer = page.evaluate(FETCH, f"http://{API}/api/products/")
+        assert answer["status"] == 0 and "Timeout" in answer["problem"]
+
+
+def test_a_deploy_waits_for_no_stream(stack: Stack) -> None:
+    """Streams end with their worker, browsers connect again by themselves, and requests meanwhile
+    are all answered."""
+    with shop(stack) as page:
+        open_streams(page, STREAMS, 2)
+        page.evaluate(
+            """(url) => {
+                window.asked = [];
+                const next = async () => {
+                    const answer = await fetch(url).catch((problem) => ({status: String(problem)}));
+                    window.asked.push(answer.status);
+                    if (!window.enough) setTimeout(next, 20);
+                };
+                next();
+            }""",
+            f"http://{API}/api/health",
+        )
+        stack.write(workers=3)
+        started = time.monotonic()
+        assert "restarted gunicorn" in stack.fab("deploy").stdout
+        spent = time.monotonic() - started
+        page.evaluate("() => { for (const seen of window.streams) seen.pieces = []; }")
+        page.wait_for_function(FLOWING, arg=3, timeout=20_000)
+        page.evaluate("() => { window.enough = true; }")
+        asked = page.evaluate("() => window.asked")
+        opened = page.evaluate("() => window.streams.map((seen) => seen.opened)")
+    print(f"\n{spent:.1f} s for a deploy, {len(asked)} requests")
+    assert set(asked) == {200} and len(asked) > 20
+    assert min(opened) >= 2
+
+
+def workers_of(stack: Stack) -> set[str]:
+    text = stack.kit.ssh(stack.contract.backend.hosts[0], "ls /run/shop/workers")
+    return set(text.split())
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def test_a_request_that_hangs_costs_no_thread(stack: Stack) -> None:
+    """After timeout_s the page reads a 504; the worker answers what else it has and is replaced by
+    another one. Nobody else notices."""
+    before = workers_of(stack)
+    with shop(stack) as page:
+        page.evaluate(
+            """(url) => {
+                window.late = fetch(url).then((answer) => answer.status);
+            }""",
+            f"http://{API}/api/slow?seconds=40",
+        )
+        statuses = []
+
+        def replaced() -> bool:
+            statuses.append(page.evaluate(FETCH, f"http://{API}/api/health")["status"])
+            return len(workers_of(stack) & before) == 1
+
+        eventually(replaced)
+        assert page.evaluate("() => window.late") == 504
+    assert set(statuses) == {200}
+    eventually(lambda: len(workers_of(stack)) == 2)
+    log = stack.kit.ssh(
+        stack.contract.backend.hosts[0], "journalctl -u shop.service -n 50 --no-pager -o cat"
+    )
+    assert "no answer for 6 s, this worker is replaced: GET '/api/slow'" in log
+    stack.fab("doctor")
+
+
+def test_www_leads_to_the_domain_itself(stack: Stack) -> None:
+    """Whoever opens www lands on the one origin, on the same path, and reads the API from there."""
+    contract = stack.contract
+    assert contract.frontend.origin == f"http://{APEX}"
+    assert contract.cors.allowed_origins[0] == f"http://{APEX}"
+    with shop(stack, f"http://{WWW}/?from=www") as page:
+        page.wait_for_selector("#products li")
+        assert page.url == f"http://{APEX}/?from=www"
+        assert page.evaluate("() => window.origin") == f"http://{APEX}"
+        screenshot(page, "apex")
+    refused = ask(contract.backend.hosts[0], "/api/products/", API, {"Origin": f"http://{WWW}"})
+    assert refused[1]["Access-Control-Allow-Origin"] is None
+    said = stack.fab("up").stdout
+    for role, name in ((contract.frontend, APEX), (contract.frontend, WWW)):
+        assert f"\n{role.hosts[0].address}  {name}" in said
+    assert f"\n{contract.backend.hosts[0].address}  {API2}" in said
+
+
+def test_the_other_way_round_is_one_deploy(stack: Stack) -> None:
+    """The page moves to www: the domain itself leads there, in the browser that was here before
+    as well, because it asks again."""
+    with shop(stack, f"http://{WWW}/") as page:
+        assert page.url == f"http://{APEX}/"
+        stack.write(frontend_name="www")
+        stack.fab("deploy")
+        page.goto(f"http://{APEX}/")
+        page.wait_for_selector("#products li")
+        assert page.evaluate("() => window.origin") == f"http://{WWW}"
+
+
+def test_further_names_of_the_backend_answer(stack: Stack) -> None:
+    """The page reads the API by either name, and somebody logs in to the admin by the other name: a
+    form that is posted to where it came from."""
+    app = stack.contract.application.name
+    backend = stack.contract.backend.hosts[0]
+    stack.kit.ssh(backend, manage(app, f"createdemo ada {PASSWORD}"))
+    staff = "from django.contrib.auth.models import User; User.objects.update(is_staff=True)"
+    stack.kit.ssh(backend, manage(app, f'shell -c "{staff}"'))
+    with shop(stack) as page:
+        for name in (API, API2):
+            assert page.evaluate(FETCH, f"http://{name}/api/products/")["status"] == 200
+        page.goto(f"http://{API2}/admin/login/?next=/admin/")
+        page.fill("input[name=username]", "ada")
+        page.fill("input[name=password]", PASSWORD)
+        page.click("input[type=submit]")
+        page.wait_for_selector("#user-tools")
+        assert page.url == f"http://{API2}/admin/"
+    assert ask(backend, "/api/health", "api3.shop.test")[0] == 400
+
+
+def test_only_the_proxy_in_front_names_clients(stack: Stack) -> None:
+    """Before, from outside of its networks, and with another header: the address is the
+    connection's. From its networks X-Forwarded-For has it, in the log as well."""
+    contract = stack.contract
+    backend, frontend = contract.backend.hosts[0], contract.frontend.hosts[0]
+    claimed = {"X-Forwarded-For": "198.51.100.77, 203.0.113.9", "X-Real-IP": "198.51.100.78"}
+
+    def seen() -> str:
+        return str(json.loads(ask(backend, "/api/me/", API, claimed)[2])["address"])
+
+    here = seen()
+    assert here not in claimed.values()
+    stack.write(behind=[f"{here}/32"])
+    stack.fab("deploy")
+    assert seen() == "203.0.113.9"
+    log = stack.kit.ssh(backend, "tail -n 5 /var/log/nginx/access.log")
+    assert "203.0.113.9 - - [" in log
+    request = f"Request('http://{backend.address}/api/me/', headers={ {'Host': API, **claimed} })"
+    script = f"from urllib.request import *; print(urlopen({request}).read().decode())"
+    outside = stack.kit.ssh(frontend, f"python3 -c {shlex.quote(script)}")
+    assert json.loads(outside)["address"] == frontend.address
+    stack.fab("doctor")
