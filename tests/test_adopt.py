@@ -913,7 +913,8 @@ def test_a_page_that_calls_others_gets_a_proposal(tmp_path: Path) -> None:
     """The line for connect_src stands in the file as a comment, and is right as it stands."""
     files = {
         "dist/index.html": (
-            '<meta http-equiv="Content-Security-Policy" content="default-src \'self\'">\n'
+            '<meta http-equiv="Content-Security-Policy" content="default-src \'self\';'
+            " connect-src 'self' http://localhost:8000 https://m.example.com; sandbox\">\n"
             '<script src="https://js.stripe.com/v3"></script><script src="a.js"></script>'
         ),
         "dist/a.js": VITE,
@@ -928,8 +929,19 @@ def test_a_page_that_calls_others_gets_a_proposal(tmp_path: Path) -> None:
     assert "until connect_src lists them: wss://live.example.com (a.js:1:93), https://o1" in said
     assert "loads scripts from https://js.stripe.com, which may call" in said
     assert "browsers hold it to both" in said and "(index.html:1:1)" in said
-    line = "# origin-kit:connect_src: ['wss://live.example.com', 'https://o1.sentry.example']"
+    sources = "'wss://live.example.com', 'https://o1.sentry.example', 'https://m.example.com'"
+    line = f"# origin-kit:connect_src: [{sources}]"
     text = result.config.read_text()
     assert line in text and config(result).connect_src == ()
-    result.config.write_text(text.replace(line, line.removeprefix("# ")))
-    assert config(result).connect_src == ("wss://live.example.com", "https://o1.sentry.example")
+    result.config.write_text(text.replace("# origin-kit:", "origin-kit:"))
+    found = config(result)
+    assert found.connect_src[1:] == ("https://o1.sentry.example", "https://m.example.com")
+    assert found.csp == "default-src 'self'"
+
+
+def test_a_policy_that_no_key_takes_is_no_proposal(tmp_path: Path) -> None:
+    """A directive that browsers don't know: the finding alone."""
+    policy = '<meta content="img-src *; sxript-src *" http-equiv=Content-Security-Policy>'
+    result = adopted(write(tmp_path, PLAIN, {"dist/index.html": policy}), tmp_path / "kit")
+    assert "write it into the key csp, and remove it from the page" in decisions(result)
+    assert "csp:" not in result.config.read_text()

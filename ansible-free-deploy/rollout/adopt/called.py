@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,7 +43,11 @@ _VARIABLE = re.compile(r"(?P<name>[A-Za-z_$][\w$]*)\s*=\s*\Z")
 _WHOLE = re.compile(r"[\"'`]\s*(?:[,;\n}]|\Z)")
 
 _SCRIPT = re.compile(r"<script\b[^>]*?\bsrc\s*=\s*[\"']?(?P<url>(?:https?:)?//[^\s\"'>]+)", re.I)
-_POLICY = re.compile(r"<meta\b[^>]*?http-equiv\s*=\s*[\"']?Content-Security-Policy\b", re.I)
+_POLICY = re.compile(
+    r"<meta\b(?=[^>]*?http-equiv\s*=\s*[\"']?Content-Security-Policy\b)"
+    r"[^>]*?\bcontent\s*=\s*(?P<quote>[\"'])(?P<policy>.*?)(?P=quote)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ class _Found:
             for match in _SCRIPT.finditer(text.text):
                 self._add("scripts", _source(match["url"]), text.place(match.start("url")))
             for match in _POLICY.finditer(text.text):
-                self._add("policies", "Content-Security-Policy", text.place(match.start()))
+                self._add("policies", html.unescape(match["policy"]), text.place(match.start()))
 
     def _add(self, kind: str, server: str, place: str) -> None:
         if server:
@@ -131,7 +136,7 @@ class _Found:
         """What an address is there for; empty where nothing says that it is called."""
         before = text.before(match.start())
         is_sent = _SENT.search(before) is not None
-        if _is_of_a_machine(match["url"]):
+        if is_of_a_machine(match["url"]):
             return "built_in" if is_sent or not self.reads_config else ""
         if _OF_BACKEND.search(before):
             return "services" if self.reads_config else "built_in"
@@ -158,7 +163,7 @@ def _source(url: str) -> str:
     return f"{scheme}://{origin.authority}"
 
 
-def _is_of_a_machine(url: str) -> bool:
+def is_of_a_machine(url: str) -> bool:
     """An address of one machine: an IP, or localhost. A bare `http://localhost` is what libraries
     put in front of a path to parse it."""
     origin = _origin(url)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from rollout.adopt.called import Calls
+from infra.core import csp
+from rollout.adopt.called import Calls, is_of_a_machine
 from rollout.adopt.values import Setting
 from rollout.finding import Finding
 from rollout.release.folders import walk
@@ -18,6 +20,7 @@ _ASKS = re.compile(
 )
 _BYTES = 4_000_000
 _MOST_OF_A_KIND = 5
+_NOT_IN_HTML = ("frame-ancestors", "report-uri", "sandbox")  # browsers pass over them there
 _RECIPES = "docs/page.md shows how with Vite, Next, Angular and Vue"
 
 
@@ -44,7 +47,10 @@ def findings(page: Path, calls: Calls) -> Iterator[Finding]:
             "the page has a Content-Security-Policy of its own, and browsers hold it to both: where"
             " it limits connect-src or default-src, it denies the backend"
         )
-        yield Finding(text, policy.where, "move it to the key csp; docs/page.md says how")
+        cure = "write it into the key csp, and remove it from the page: docs/page.md says more"
+        if "csp" in offered(calls):
+            cure = "remove it from the page, and the # before csp in the file"
+        yield Finding(text, policy.where, cure)
 
 
 def _services(calls: Calls) -> Iterator[Finding]:
@@ -63,10 +69,38 @@ def _services(calls: Calls) -> Iterator[Finding]:
         yield Finding(text, calls.scripts[0].where, cure)
 
 
-def offered(calls: Calls) -> dict[str, list[str]]:
-    """The key that would let the page call what it calls."""
+def offered(calls: Calls) -> dict[str, Any]:
+    """The keys that would let the page call what it calls, and keep its own policy."""
     servers = [str(server.value) for server in calls.services]
-    return {"connect_src": servers} if servers else {}
+    further: list[str] = []
+    for policy in calls.policies[:1]:
+        for part in str(policy.value).split(";"):
+            name, *sources = part.split() or [""]
+            if name.lower() == "connect-src":
+                servers += filter(_is_source, sources)
+            elif name.lower() not in ("", *_NOT_IN_HTML):
+                further.append(part)
+    proposed = {"connect_src": list(dict.fromkeys(servers)), "csp": _directives(further)}
+    return {key: value for key, value in proposed.items() if value}
+
+
+def _is_source(text: str) -> bool:
+    """Whether this is a server that connect_src may list; none for development."""
+    if is_of_a_machine(text):
+        return False
+    try:
+        csp.connect_source(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _directives(parts: list[str]) -> str:
+    """The directives as the key csp takes them; empty where it does not."""
+    try:
+        return csp.directives(";".join(parts))
+    except ValueError:
+        return ""
 
 
 def relative_calls(page: Path) -> list[Setting]:

@@ -27,6 +27,7 @@ _COMMENTS = {
     "app_origins": "What apps and extensions send; any app with that scheme can read answers.",
     "image": "This host's own Debian has another Python than the project's requires-python.",
     "connect_src": "Other servers that the page calls.",
+    "csp": "The policy in the page's own <meta>, which then leaves the page.",
     "domain": "Cookies need both hosts under one domain.",
     "allow_headers": "The default ones, and the project's own.",
 }
