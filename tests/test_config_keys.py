@@ -72,6 +72,7 @@ CHANGES: dict[str, object] = {
     "media_url": "/uploads/",
     "max_body_mb": 20,
     "gzip_answers": False,
+    "single_page": False,
     "source_maps": True,
     "timeout_s": 60,
     "workers": 3,

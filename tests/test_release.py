@@ -24,6 +24,7 @@ from rollout.release.archive import forget_old
 from rollout.release.declared import Requirements
 from rollout.release.needs import requirements
 from rollout.release.picked import backend_files, pick_frontend
+from rollout.release.release import HAS_PAGES
 from rollout.release.tools import uv
 from rollout.release.wheels import wheels
 
@@ -180,6 +181,16 @@ def test_a_page_is_all_of_its_folder(tmp_path: Path) -> None:
 
 
 # -------------------------------------------------------------------------------------- which files
+
+
+def test_a_site_of_pages_is_named_with_the_key_for_it(tmp_path: Path) -> None:
+    """Where index.html answers every address all the same, as a 404.html seldom wants it."""
+    for name in ("index.html", "404.html", "about.html"):
+        project(tmp_path, None, **{name: name})
+    for single, expected in ((True, [HAS_PAGES]), (False, [])):
+        said: list[str] = []
+        release.build_frontend(tmp_path, said.append, single_page=single)
+        assert said == expected
 
 
 def test_git_says_what_is_a_by_product(tmp_path: Path) -> None:

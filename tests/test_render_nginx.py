@@ -940,7 +940,7 @@ def test_page_configuration(page: Site) -> None:
     """The page learns the backend's origin, fresh every time."""
     answer = page.ask("GET", "/config.json")
     assert answer.json() == {"backend": "http://10.213.7.74", "credentials": False}
-    assert answer.headers.get_all("Cache-Control") == ["no-store"]
+    assert answer.headers.get_all("Cache-Control") == ["no-cache"]
     assert answer.headers.get_all("Content-Security-Policy") == [POLICY]
     assert answer.headers.get_all("Referrer-Policy") == ["strict-origin-when-cross-origin"]
     assert answer.headers["Content-Type"] == "application/json"

@@ -51,6 +51,11 @@ def current_release() -> Path:
     return home() / "current"
 
 
+def earlier() -> Path:
+    """Links to the releases of a page that served before, named 1 for the last one and so on."""
+    return home() / "earlier"
+
+
 def data() -> Path:
     """Everything below is the application's: root makes the folder and gives it away."""
     return ROOT / "var/lib" / app()

@@ -61,7 +61,10 @@ class Builder:
         config = self.settings
         if target is None:
             return release.build_frontend(
-                ROOT / config.frontend_path, _say("release"), config.ship_also
+                ROOT / config.frontend_path,
+                _say("release"),
+                config.ship_also,
+                config.single_page,
             )
         source = release.source_of(config)
         workshop = Workshop.of(target)

@@ -113,7 +113,6 @@ class Application:
     media_url: str = KEYS["media_url"].default
     max_body_mb: int = KEYS["max_body_mb"].default
     gzip_answers: bool = KEYS["gzip_answers"].default
-    source_maps: bool = KEYS["source_maps"].default
     timeout_s: int = KEYS["timeout_s"].default
     workers: int = KEYS["workers"].default
     threads: int = KEYS["threads"].default
@@ -177,12 +176,14 @@ class Cors:
 
 @dataclass(frozen=True)
 class Page:
-    """The headers of the frontend's files; each source as a Content-Security-Policy has it."""
+    """How the frontend's files are served; each source as a Content-Security-Policy has it."""
 
     connect_src: tuple[str, ...] = KEYS["connect_src"].default
     csp: str = KEYS["csp"].default
     frame_ancestors: tuple[str, ...] = KEYS["frame_ancestors"].default
     referrer_policy: str = KEYS["referrer_policy"].default
+    single_page: bool = KEYS["single_page"].default
+    source_maps: bool = KEYS["source_maps"].default
 
 
 @dataclass(frozen=True)

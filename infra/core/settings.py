@@ -69,7 +69,6 @@ class Settings:
     media_url: str
     max_body_mb: int
     gzip_answers: bool
-    source_maps: bool
     timeout_s: int
     workers: int
     threads: int
@@ -87,6 +86,8 @@ class Settings:
     csp: str
     frame_ancestors: tuple[str, ...]
     referrer_policy: str
+    single_page: bool
+    source_maps: bool
     region: str
     zones: tuple[str, ...]
     gcp_project: str

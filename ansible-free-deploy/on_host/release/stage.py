@@ -13,6 +13,7 @@ from on_host.files import sync
 from on_host.orders import ORDERS, SHIP_ORDERS
 from on_host.release import manifest
 from on_host.release.folders import discard, remove
+from on_host.release.site import warn_of_kept_names
 from on_host.release.state import (
     complete_releases,
     forget_thorough_results,
@@ -83,6 +84,8 @@ def fill(partial: Path) -> None:
     if ORDERS["role"] == "backend":
         prepare_backend(partial)
         for_the_application_alone(partial / "app")
+    else:
+        warn_of_kept_names(partial)
     record = {key: SHIP_ORDERS.get(key) for key in _RECORDED}
     (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
     manifest.write(partial)

@@ -17,6 +17,7 @@ from on_host.release import made_from, modules
 from on_host.release.check import try_backend
 from on_host.release.database import migrate
 from on_host.release.folders import discard
+from on_host.release.site import keep_earlier
 from on_host.release.stage import put, stage
 from on_host.release.state import activation_of, names_in, unharmed, used_venvs
 from on_host.runtime import Failed, note, step
@@ -75,6 +76,7 @@ class Switch(two_phase.Work):
         return "has settings in classes, and no configuration here names one"
 
     def switch(self) -> None:
+        keep_earlier()
         os.sync()  # all that the link will lead to must be on the disk
         back = places.current_id()
         link_before = f"releases/{back}" if back else None

@@ -13,6 +13,7 @@ from infra.core.contract import Json
 from infra.core.home import cache_folder, locked
 from on_host import protocol
 from on_host.answers import FactsAnswer
+from on_host.page_files import has_pages
 from on_host.protocol import Probes, ReleaseRollbackOrders, ShipOrders
 from on_host.release.modules import files_of
 from rollout.release import left_out
@@ -26,6 +27,10 @@ from rollout.release.wheels import Wheels, wheels
 from rollout.release.workshop import Workshop
 
 FORMAT = "2"  # of what the host makes of an archive; another one makes every id another
+HAS_PAGES = (
+    "the site has a 404.html and several pages. `single_page: false` in the stack's config answers"
+    " any other address with the 404.html; now it is index.html"
+)
 NO_GIT = "no git"
 CHANGED = "+changes"  # behind a commit: the files were not as in it
 _KEPT_ARCHIVES = 8
@@ -196,10 +201,16 @@ def build_backend(
 
 @disk_errors_reported()
 def build_frontend(
-    folder: Path, on_step: Say = lambda text: None, ship_also: Collection[str] = ()
+    folder: Path,
+    on_step: Say = lambda text: None,
+    ship_also: Collection[str] = (),
+    single_page: bool = True,
 ) -> Release:
     """The release of a folder of built files. Raises ReleaseError where there is none, or no
-    index.html in it."""
+    index.html in it.
+
+    `single_page` is the stack's; whether it fits is said, no more.
+    """
     if not folder.is_dir():
         raise ReleaseError(
             f"there is no folder {folder}",
@@ -217,6 +228,8 @@ def build_frontend(
         )
     for line in left_out.lines(picked.left_out):
         on_step(line)
+    if single_page and has_pages(entry.path for entry in entries):
+        on_step(HAS_PAGES)
     return _release("frontend", page(folder), entries)
 
 

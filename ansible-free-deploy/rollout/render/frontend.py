@@ -7,6 +7,7 @@ import json
 
 from infra.core import csp
 from infra.core.contract import Contract
+from on_host import page_files
 from rollout.render import places
 from rollout.render.content import compression, types
 from rollout.render.generation import File, Link
@@ -40,8 +41,13 @@ def files(contract: Contract) -> tuple[File, ...]:
         listen=listen_lines(),
         release=places.release(contract.application.name),
         current=places.CURRENT,
-        source_maps="" if contract.application.source_maps else _NO_SOURCE_MAPS,
         redirect=_redirect(contract),
+        source_maps="" if contract.page.source_maps else _NO_SOURCE_MAPS,
+        views="    ~*^:.*text/html /index.html;\n" if contract.page.single_page else "",
+        hashed="\n".join(f'    "~{pattern}" 1;' for pattern in page_files.HASHED.values()),
+        loaded_later="|".join(page_files.LOADED_LATER),
+        earlier=_earlier(contract.application.name),
+        no_api=no_api(contract.backend.origin),
         status=status_server(),
     )
     page = fill(
@@ -85,6 +91,22 @@ def config_text(contract: Contract) -> str:
     """What the page fetches first: where the backend is, and whether to send cookies there."""
     facts = {"backend": contract.backend.origin, "credentials": contract.cors.allow_credentials}
     return json.dumps(facts, indent=2) + "\n"
+
+
+def no_api(backend: str) -> str:
+    """What is answered to who asks the page's host for the API, as JSON."""
+    said = {"detail": f"The API is not on this host. It is at {backend}", "backend": backend}
+    return json.dumps(said)
+
+
+def _earlier(application: str) -> str:
+    """A location for each of the releases that served before, which leads to the next one."""
+    folder, last = places.earlier(application), page_files.EARLIER
+    steps = []
+    for number in range(1, last + 1):
+        after = "view" if number == last else f"earlier_{number + 1}"
+        steps.append(fill("earlier.conf", number=number, folder=folder, next=after))
+    return "".join(steps).rstrip()
 
 
 def policy(contract: Contract) -> str:

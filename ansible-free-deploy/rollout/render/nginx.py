@@ -13,15 +13,13 @@ from rollout.render.content import compression, types
 from rollout.render.cors import Allowed
 from rollout.render.generation import File, Link
 from rollout.render.templates import fill
-from rollout.render.units import LISTENERS, proxy_timeout
+from rollout.render.units import LARGEST_HEAD, LISTENERS, LONGEST_URL, proxy_timeout
 
 # Debian's own site claims port 80 for itself.
 ABSENT = ("/etc/nginx/sites-enabled/default",)
 
 CONNECTIONS = 8192  # of each worker
 REQUESTS_PER_ADDRESS = 512
-LONGEST_URL = 8000  # bytes of path and query
-LARGEST_HEAD = 20_000  # bytes of a request without its body; the template's pattern is this number
 RETRY_AFTER_S = 30  # said while a host takes no writes
 
 MAIN_LINK = Link(places.NGINX_MAIN, "nginx/origin-kit-main.conf")

@@ -16,6 +16,11 @@ def release(application: str) -> str:
     return f"/opt/{application}/current"
 
 
+def earlier(application: str) -> str:
+    """Links to the releases of a page that served before, named 1 for the last one and so on."""
+    return f"/opt/{application}/earlier"
+
+
 def data(application: str) -> str:
     """What outlives every release: database files, media, the secret key."""
     return f"/var/lib/{application}"

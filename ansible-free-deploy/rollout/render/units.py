@@ -14,6 +14,11 @@ from rollout.render.templates import fill
 LISTENERS = ("0.0.0.0:80", "[::]:80")
 _FIRST_DESCRIPTOR = 3  # sd_listen_fds(3)
 
+# Of a request to the backend: bytes of its path and query, and of all before its body (a template
+# of nginx's has a pattern of this number). nginx refuses more, readably; gunicorn takes what comes.
+LONGEST_URL = 8000
+LARGEST_HEAD = 20_000
+
 _NGINX = ("nginx.socket", "nginx.service")
 
 
@@ -143,4 +148,6 @@ def _gunicorn_configuration(application: Application) -> str:
         threads=application.threads,
         timeout_s=application.timeout_s,
         graceful_timeout_s=graceful_timeout(application),
+        largest_head=LARGEST_HEAD,
+        most_headers=LARGEST_HEAD // len("a:\r\n"),
     )

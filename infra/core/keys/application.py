@@ -158,17 +158,6 @@ KEYS = (
         ),
     ),
     Key(
-        name="source_maps",
-        type="boolean",
-        default=False,
-        effects=on_every_cloud(Effect.CONFIG),
-        contract="application.source_maps",
-        description=(
-            "Serve the page's source maps (.js.map, .css.map), which show its source code to "
-            "everybody."
-        ),
-    ),
-    Key(
         name="timeout_s",
         type="integer",
         default=30,

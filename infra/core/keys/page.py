@@ -1,4 +1,4 @@
-"""Config keys, The page: the headers that the frontend's files are served with."""
+"""Config keys, The page: how the frontend's files are served."""
 
 from __future__ import annotations
 
@@ -72,6 +72,29 @@ KEYS = (
             "them the origin, never the path and query, which may hold tokens. no-referrer and "
             "same-origin make forms that are sent to the backend arrive with `Origin: null`, which "
             "Django's CSRF check denies."
+        ),
+    ),
+    Key(
+        name="single_page",
+        type="boolean",
+        default=True,
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="page.single_page",
+        description=(
+            "index.html answers every address without a file, which its own code shows as a view. "
+            "false for a site that has a file for each address (a Next.js export, Astro): others "
+            "are a 404, with the site's 404.html."
+        ),
+    ),
+    Key(
+        name="source_maps",
+        type="boolean",
+        default=False,
+        effects=on_every_cloud(Effect.CONFIG),
+        contract="page.source_maps",
+        description=(
+            "Serve the page's source maps (.js.map, .css.map), which show its source code to "
+            "everybody."
         ),
     ),
 )

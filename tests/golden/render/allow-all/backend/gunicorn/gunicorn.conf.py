@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gunicorn import version_info
 
-FINGERPRINT = "0f2bd6e8fce8854f3061f3f4db82c31e"
+FINGERPRINT = "95f0e7fabb183f420c5eca35aac66347"
 WORKERS = Path('/run/shop/workers')
 
 # Both links are followed once, here: a worker that starts again later still runs what this process was started with.
@@ -38,8 +38,8 @@ if threads > 1:
 
 # What nginx passes on is answered: it has the limits, and a page can read its refusals.
 limit_request_line = 0
-limit_request_field_size = 0
-limit_request_fields = 32768
+limit_request_field_size = 20000
+limit_request_fields = 5000
 
 # Only nginx can open the socket, and nginx sets this header.
 forwarded_allow_ips = "*"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gunicorn import version_info
 
-FINGERPRINT = "93bd51cce855c7e75b67143b66fdace0"
+FINGERPRINT = "2ba2e00a5ad42b7df911439bacb37ee9"
 WORKERS = Path('/run/shop/workers')
 
 # Both links are followed once, here: a worker that starts again later still runs what this process was started with.
@@ -38,8 +38,8 @@ if threads > 1:
 
 # What nginx passes on is answered: it has the limits, and a page can read its refusals.
 limit_request_line = 0
-limit_request_field_size = 0
-limit_request_fields = 32768
+limit_request_field_size = 20000
+limit_request_fields = 5000
 
 # Only nginx can open the socket, and nginx sets this header.
 forwarded_allow_ips = "*"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gunicorn import version_info
 
-FINGERPRINT = "52fefe65ba38ae6af99db38ecd1f4d1c"
+FINGERPRINT = "67b864118a2d424dc60d05fdf5bed0e8"
 WORKERS = Path('/run/shop/workers')
 
 # Both links are followed once, here: a worker that starts again later still runs what this process was started with.
@@ -38,8 +38,8 @@ if threads > 1:
 
 # What nginx passes on is answered: it has the limits, and a page can read its refusals.
 limit_request_line = 0
-limit_request_field_size = 0
-limit_request_fields = 32768
+limit_request_field_size = 20000
+limit_request_fields = 5000
 
 # Only nginx can open the socket, and nginx sets this header.
 forwarded_allow_ips = "*"
