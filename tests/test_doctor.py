@@ -153,7 +153,7 @@ def test_of_another_generation_only_differences_are_reported() -> None:
     changed one is named."""
     differs = ["current", "nginx/a.conf", "secrets.env", "systemd/nginx.socket"]
     shown = said(observed(hosts=[state(differs=differs, diff={"nginx/a.conf": "-a;\n+b;"})]))
-    assert "nginx/a.conf on backend-1 is not what the contract says" in shown
+    assert "1 file differs; nginx/a.conf: it has `a;`" in shown
     assert "another owner, mode or target" not in shown
 
 

@@ -98,7 +98,24 @@ class HttpAnswer(TypedDict, total=False):
     problem: str
 
 
+class OtherSite(TypedDict):
+    """A server block of another file, with its `server_name`s."""
+
+    file: str
+    names: list[str]
+
+
 class ExamineAnswer(StatusAnswer):
+    """`arrived`: whether nginx has logged the request with the orders' target (None: no log, or
+    none was sent). `refuses_connections`: why nothing connects to nginx's port on the host itself,
+    or empty. `full`: what disks lack, or empty."""
+
+    arrived: bool | None
+    listens: bool
+    refuses_connections: str
+    firewall: list[str]
+    other_sites: list[OtherSite]
+    full: str
     diff: dict[str, str]
     answers: list[HttpAnswer]
     last_words: str

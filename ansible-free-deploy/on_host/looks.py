@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from on_host import (
     audit,
+    disk,
     journal,
     logfiles,
     logins,
@@ -14,6 +16,7 @@ from on_host import (
     project_log,
     replacement,
     shipped,
+    surroundings,
 )
 from on_host.configuration import outline
 from on_host.configuration.state import (
@@ -28,11 +31,16 @@ from on_host.configuration.state import (
 )
 from on_host.envfile import environment
 from on_host.orders import EXAMINE_ORDERS, LOOK_ORDERS, ORDERS, OUTCOME_ORDERS, STATUS_ORDERS, Json
-from on_host.probe import answer
+from on_host.probe import ANSWER_S, LATE, SHORT_S, answer
 from on_host.release.state import changed_in_release, release_made_from
-from on_host.runtime import hide, hide_also
+from on_host.runtime import hide, hide_also, wait_for
 from on_host.services import EXCEPTION, activity, has_service, journal_of, service, workers_killed
 from on_host.work import print_answer, still_serves
+
+if TYPE_CHECKING:
+    from on_host.answers import HttpAnswer
+
+_ARRIVES_S = 5.0  # longer than the operator's side takes for a connection
 
 
 def history() -> Json:
@@ -116,8 +124,10 @@ def examine() -> Json:
     `questions`: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]].
     """
     started = time.time()
-    answers = [answer(*question) for question in EXAMINE_ORDERS["questions"]]
-    result = {**plan(), **held(), "answers": answers, "last_words": "", "request_log": None}
+    no_connection = surroundings.connects()
+    answers = _answers(no_connection)
+    result = {**plan(), **held(), **_around(no_connection), "answers": answers}
+    result.update({"last_words": "", "request_log": None})
     has_failures = any(found.get("status", 0) >= 500 for found in answers)
     if not has_failures or not has_service():
         return result
@@ -128,6 +138,44 @@ def examine() -> Json:
         log = journal_of(service(), since=started)
     result["last_words"] = hide(log)
     return result
+
+
+def _around(no_connection: str) -> Json:
+    """What can keep requests from the kit's nginx. The operator's side asks for `target` meanwhile,
+    at the public address."""
+    target = EXAMINE_ORDERS.get("target", "")
+    if target:
+        wait_for(lambda: surroundings.arrived(target) is True, _ARRIVES_S)
+    return {
+        "arrived": surroundings.arrived(target) if target else None,
+        "listens": surroundings.listens(),
+        "refuses_connections": no_connection,
+        "firewall": surroundings.firewall_lines(),
+        "other_sites": surroundings.other_sites(EXAMINE_ORDERS.get("name", "")),
+        "full": disk.full(),
+    }
+
+
+def _answers(no_connection: str) -> list[HttpAnswer]:
+    """An answer to each question. What is known to have none is not waited for again: nginx where
+    nothing connects to it, and what has taken too long once. The first that does is waited for as
+    long as it may take, the others are not."""
+    found: list[HttpAnswer] = []
+    late: set[tuple[str, str, str]] = set()
+    for via, method, target, headers in EXAMINE_ORDERS["questions"]:
+        asked: HttpAnswer
+        # Preflights are nginx's own answers.
+        key = (via, target, method if via == "nginx" else "")
+        if no_connection and via == "nginx":
+            asked = {"problem": no_connection}
+        elif key in late:
+            asked = {"problem": LATE[0]}
+        else:
+            asked = answer(via, method, target, headers, SHORT_S if late else ANSWER_S)
+        if any(words in asked.get("problem", "") for words in LATE):
+            late.add(key)
+        found.append(asked)
+    return found
 
 
 def outcome() -> Json:

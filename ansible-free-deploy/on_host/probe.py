@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 USER_AGENT = "origin-kit"  # for people who read the logs; anybody can send it, so nothing trusts it
 LARGEST_PAGE = 1 << 20  # bytes of a page that are read
-_ANSWER_S = 15.0  # for one answer that the doctor wants
+ANSWER_S = 15.0  # for one answer that the doctor wants
+SHORT_S = 3.0  # the same, once another one has taken too long
+LATE = ("timed out", "no complete answer")  # words of the problem where it took longer
 Answer = tuple[int, dict[str, list[str]], bytes]  # status, headers by lower-case name, body
 
 
@@ -138,7 +140,9 @@ def check_refused(probes: Probes, origin: str) -> None:
 _OWN_PAGE = b"<h1><p>Internal Server Error</p></h1>"
 
 
-def answer(via: str, method: str, target: str, headers: list[list[str]]) -> HttpAnswer:
+def answer(
+    via: str, method: str, target: str, headers: list[list[str]], seconds: float = ANSWER_S
+) -> HttpAnswer:
     """One raw exchange, through `nginx` or with `gunicorn` directly.
 
     {"status": int, "headers": [[name, value], ...], "bare": whether gunicorn wrote its error page
@@ -146,13 +150,13 @@ def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Http
     """
     import http.client
 
-    connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=_ANSWER_S)
+    connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=seconds)
     status = None
     try:
         if via == "gunicorn":
-            connection.sock = gunicorn_socket()
+            connection.sock = gunicorn_socket(seconds)
         put_request(connection, method, target, headers)
-        with untrusted.within(_ANSWER_S):
+        with untrusted.within(seconds):
             connection.endheaders()
             response = connection.getresponse()
             is_bare = response.status == 500 and _OWN_PAGE in response.read(1000)
@@ -166,10 +170,10 @@ def answer(via: str, method: str, target: str, headers: list[list[str]]) -> Http
         logfiles.note(via, method, target, status)
 
 
-def gunicorn_socket() -> socket.socket:
+def gunicorn_socket(seconds: float) -> socket.socket:
     """A connection to the application's own socket."""
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(_ANSWER_S)
+    connection.settimeout(seconds)
     connection.connect(f"/run/{places.app()}.sock")
     return connection
 

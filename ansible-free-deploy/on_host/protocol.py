@@ -132,9 +132,13 @@ class RollbackOrders(_ConfigurationOrders):
 
 
 class ExamineOrders(_ConfigurationOrders):
-    """`questions`: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]]."""
+    """`questions`: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]]. `name` is
+    the role's host name; `target` is part of a request that was sent to it from outside, empty
+    where none was answered."""
 
     questions: list[list[Any]]
+    name: str
+    target: str
 
 
 class OutcomeOrders(Orders):

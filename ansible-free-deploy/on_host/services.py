@@ -87,7 +87,7 @@ def restart_service() -> None:
 
 _LATELY = "-5min"
 _KILLED = re.compile(r"Worker \(pid:(\d+)\) was sent SIGKILL")
-_TOO_SLOW = re.compile(r"WORKER TIMEOUT \(pid:(\d+)\)")  # gunicorn ends these itself
+TOO_SLOW = re.compile(r"WORKER TIMEOUT \(pid:(\d+)\)")  # gunicorn ends these itself
 
 
 def workers_killed(unit: str, since: str = _LATELY) -> int:
@@ -109,7 +109,7 @@ def killed_in(log: str) -> int:
     Those that gunicorn itself killed as too slow do not count.
     """
     killed = set(_KILLED.findall(log))
-    too_slow = set(_TOO_SLOW.findall(log))
+    too_slow = set(TOO_SLOW.findall(log))
     return len(killed - too_slow)
 
 

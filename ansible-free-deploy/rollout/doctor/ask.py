@@ -17,6 +17,7 @@ from urllib.parse import urljoin, urlsplit
 
 from infra.core.contract import Contract
 from infra.core.origins import Origin
+from on_host.probe import LATE
 from rollout.verdict import Headers, Response
 
 LOOKUP_S = 1.0  # a name; what it resolves to may come later and still counts
@@ -33,6 +34,12 @@ class Unanswered:
     """Nothing came back, and why."""
 
     problem: str
+    connected: bool = False  # somebody took the question
+
+    @property
+    def is_late(self) -> bool:
+        """Whether somebody took the question and did not answer in time."""
+        return self.connected and any(words in self.problem for words in LATE)
 
 
 Answer = Response | Unanswered
@@ -91,8 +98,10 @@ class Lookup:
 def exchange(address: str, port: int, method: str, target: str, headers: Headers) -> Answer:
     """Send one request and return the answer, its header lines as they came."""
     connection = http.client.HTTPConnection(address, port, timeout=CONNECT_S)
+    connected = False
     try:
         _connect(connection)
+        connected = True
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         for name, value in headers:
             connection.putheader(name, value.encode("latin-1"))
@@ -100,7 +109,7 @@ def exchange(address: str, port: int, method: str, target: str, headers: Headers
         answer = connection.getresponse()
         return Response(answer.status, tuple(answer.getheaders()))
     except (OSError, http.client.HTTPException) as problem:
-        return Unanswered(_reason(problem))
+        return Unanswered(_reason(problem), connected)
     finally:
         connection.close()
 
@@ -142,10 +151,19 @@ def exchange_all(
     address: str, port: int, requests: Sequence[tuple[str, str, Headers]]
 ) -> list[Answer]:
     """Send these requests, AT_ONCE at a time; return the answers in their order. Where all that
-    were sent at once got no answer, the rest is not sent (NOT_ASKED)."""
+    were sent at once got no answer, the rest is not sent (NOT_ASKED). What has had no answer in
+    time is not waited for again by another origin."""
+    late: dict[tuple[str, str], Unanswered] = {}
 
     def send(request: tuple[str, str, Headers]) -> Answer:
-        return exchange(address, port, *request)
+        method, target, _ = request
+        known = late.get((method, target))
+        if known:
+            return known
+        answer = exchange(address, port, *request)
+        if isinstance(answer, Unanswered) and answer.is_late:
+            late[method, target] = answer
+        return answer
 
     answers: list[Answer] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -12,11 +12,26 @@ from rollout.finding import Finding
 # What may follow from a finding of each kind, within its reach.
 _EXPLAINS: dict[Kind, frozenset[Kind]] = {
     Kind.HOST: frozenset({Kind.SILENT}),
-    Kind.NAME: frozenset({Kind.SILENT, Kind.FAILS, Kind.CORS}),
-    Kind.NO_RELEASE: frozenset({Kind.STOPPED, Kind.FAILS, Kind.SILENT, Kind.CORS}),
+    Kind.NAME: frozenset({Kind.SILENT, Kind.FAILS, Kind.CORS, Kind.PAGE}),
+    Kind.BLOCKED: frozenset(
+        {Kind.STOPPED, Kind.BROKEN, Kind.FAILS, Kind.SILENT, Kind.CORS, Kind.PAGE}
+    ),
+    Kind.NO_RELEASE: frozenset(
+        {Kind.STOPPED, Kind.BROKEN, Kind.FAILS, Kind.SILENT, Kind.CORS, Kind.PAGE}
+    ),
     Kind.STOPPED: frozenset({Kind.FAILS, Kind.SILENT, Kind.CORS}),
     Kind.DRIFT: frozenset({Kind.CORS}),
+    Kind.BROKEN: frozenset({Kind.FAILS, Kind.SILENT, Kind.CORS}),
     Kind.FAILS: frozenset({Kind.SILENT, Kind.CORS}),
+}
+# The same of one finding, where it is more or less than its kind's.
+_EXPLAINED_BY: dict[str, frozenset[Kind]] = {
+    # A changed file can break anything that it is part of.
+    Code.FILE_DIFFERS: frozenset({Kind.BROKEN, Kind.FAILS, Kind.SILENT, Kind.CORS, Kind.PAGE}),
+    Code.RELEASE_CHANGED: frozenset({Kind.BROKEN, Kind.FAILS, Kind.SILENT, Kind.CORS, Kind.PAGE}),
+    Code.OLDER_CONFIGURATION: frozenset({Kind.CORS, Kind.PAGE}),
+    Code.ORIGINS_DIFFER: frozenset({Kind.CORS, Kind.PAGE}),
+    Code.PORT_BLOCKED: frozenset({Kind.SILENT}),
 }
 
 
@@ -27,12 +42,17 @@ _SHOWN_MANY_TIMES = frozenset(
         Code.LISTED_ORIGIN_REFUSED,
         Code.REFUSED_OUTSIDE_THE_KIT,
         Code.REFUSED_BY_A_SERVER_ERROR,
+        Code.FAILS_IN_FRONT,
         Code.ANSWERED_BEFORE_HEADERS,
         Code.DJANGO_REFUSES_LISTED,
         Code.DJANGO_ALLOWS_UNLISTED,
         Code.DJANGO_MIDDLEWARE_ORDER,
     }
 )
+
+
+# A deploy that has not been made, however many hosts and files show it.
+_ONE_MISSING_DEPLOY = frozenset({Code.ORIGINS_DIFFER, Code.OLDER_CONFIGURATION})
 
 
 def by_cause(found: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -66,12 +86,15 @@ def _root_of(finding: Finding, roots: Sequence[Finding]) -> Finding | None:
 
 def _explains(root: Finding, finding: Finding) -> bool:
     cause, kind = kind_of(root), kind_of(finding)
+    if {root.code, finding.code} <= _ONE_MISSING_DEPLOY:
+        return True
     if root.code in _SHOWN_MANY_TIMES and (root.code, root.cure) == (finding.code, finding.cure):
         return True
     if cause is Kind.NOTHING:
         # Without a network a name is unknown. A name that leads elsewhere was answered.
         unknown_name = kind is Kind.NAME and finding.warning
         return kind in (Kind.HOST, Kind.SILENT) or unknown_name
-    if kind not in _EXPLAINS.get(cause, ()):
+    explained = _EXPLAINED_BY.get(root.code) or _EXPLAINS.get(cause, frozenset())
+    if kind not in explained:
         return False
     return bool(root.reach & finding.places)

@@ -13,13 +13,16 @@ class Kind(IntEnum):
     NOTHING = 0  # nothing answers at all
     HOST = 1  # a host can't be asked
     NAME = 2  # a name leads to another machine
-    NO_RELEASE = 3
-    STOPPED = 4  # a service does not run
-    DRIFT = 5  # files or processes are not what the contract says
-    FAILS = 6  # something answers 5xx
-    SILENT = 7  # no answer to a question
-    CORS = 8  # a browser allows a page to read what it should not, or the other way round
-    OTHER = 9
+    BLOCKED = 3  # a firewall, a full disk or another site keeps requests from the application
+    NO_RELEASE = 4
+    STOPPED = 5  # a service does not run
+    DRIFT = 6  # files or processes are not what the contract says
+    BROKEN = 7  # a service can't start
+    FAILS = 8  # something answers 5xx
+    SILENT = 9  # no answer to a question
+    CORS = 10  # a browser allows a page to read what it should not, or the other way round
+    PAGE = 11  # the page does not know the backend
+    OTHER = 12
 
 
 class Code(StrEnum):
@@ -32,11 +35,16 @@ class Code(StrEnum):
     NO_RELEASE = "no-release"
     DEPLOY_UNFINISHED = "deploy-unfinished"
     UNIT_NOT_ACTIVE = "unit-not-active"
+    UNIT_FAILED = "unit-failed"
+    DISK_FULL = "disk-full"
+    NAME_TAKEN = "name-taken"
+    PORT_BLOCKED = "port-blocked"
     WORKERS_KILLED = "workers-killed"
     RELEASE_CHANGED = "release-changed"
     # Files and processes of a host
     FILE_DIFFERS = "file-differs"
     ORIGINS_DIFFER = "origins-differ"
+    OLDER_CONFIGURATION = "older-configuration"
     FILE_ATTRIBUTES_DIFFER = "file-attributes-differ"
     OLD_SECRETS = "old-secrets"
     PROCESS_STALE = "process-stale"
@@ -52,10 +60,15 @@ class Code(StrEnum):
     # Answers
     SERVER_ERROR = "server-error"
     VIEW_SILENT = "view-silent"
+    ANSWER_SLOW = "answer-slow"
     EVERY_ORIGIN_ALLOWED = "every-origin-allowed"
     UNLISTED_ORIGIN_ALLOWED = "unlisted-origin-allowed"
     LISTED_ORIGIN_REFUSED = "listed-origin-refused"  # a deploy is the cure
     REFUSED_OUTSIDE_THE_KIT = "refused-outside-the-kit"  # the config or something else is
+    CHANGED_IN_FRONT = "changed-in-front"
+    FAILS_IN_FRONT = "fails-in-front"
+    REDIRECTED_AWAY = "redirected-away"
+    POST_REDIRECTED = "post-redirected"
     REFUSED_BY_A_SERVER_ERROR = "refused-by-a-server-error"
     ANSWERED_BEFORE_HEADERS = "answered-before-headers"
     COOKIE_NEEDS_HTTPS = "cookie-needs-https"
@@ -82,10 +95,15 @@ MEANING: dict[Code, str] = {
     Code.NO_RELEASE: "a host has no release of the application",
     Code.DEPLOY_UNFINISHED: "a deploy was interrupted",
     Code.UNIT_NOT_ACTIVE: "a service of a host does not run",
+    Code.UNIT_FAILED: "a service of a host can't start, or has ended with an error",
+    Code.DISK_FULL: "a disk of a host is full",
+    Code.NAME_TAKEN: "another server block of the host's nginx has the name of the page or the API",
+    Code.PORT_BLOCKED: "nginx runs and listens, and a firewall denies its port",
     Code.WORKERS_KILLED: "the kernel killed gunicorn's workers for want of memory",
     Code.RELEASE_CHANGED: "files of the release were changed on a host",
     Code.FILE_DIFFERS: "a file of the configuration is not what the contract says",
     Code.ORIGINS_DIFFER: "a host still answers for other origins than the contract's",
+    Code.OLDER_CONFIGURATION: "a host holds another configuration than the contract's",
     Code.FILE_ATTRIBUTES_DIFFER: "a file has another owner, mode or target",
     Code.OLD_SECRETS: "a host still keeps secrets that were replaced",
     Code.PROCESS_STALE: "a process runs an older configuration than its files hold",
@@ -99,10 +117,15 @@ MEANING: dict[Code, str] = {
     Code.PAGE_CONFIG_DIFFERS: "config.json names another backend than the contract",
     Code.SERVER_ERROR: "a request gets a status from 500 to 599",
     Code.VIEW_SILENT: "the public address, or a host's nginx, does not answer",
+    Code.ANSWER_SLOW: "the application takes longer for a request than anybody waits",
     Code.EVERY_ORIGIN_ALLOWED: "every website may read the answers, as the contract says",
     Code.UNLISTED_ORIGIN_ALLOWED: "origins may read the answers that the contract does not allow",
     Code.LISTED_ORIGIN_REFUSED: "origins of the contract are refused, as a host differs from it",
     Code.REFUSED_OUTSIDE_THE_KIT: "origins are refused by what a deploy does not change",
+    Code.CHANGED_IN_FRONT: "the hosts answer right, and a proxy in front changes the headers",
+    Code.FAILS_IN_FRONT: "the hosts answer well, and a proxy in front answers 5xx",
+    Code.REDIRECTED_AWAY: "the API redirects to another origin",
+    Code.POST_REDIRECTED: "a POST is redirected, so that its body is lost",
     Code.REFUSED_BY_A_SERVER_ERROR: "an answer with 5xx lacks the headers",
     Code.ANSWERED_BEFORE_HEADERS: "nginx answers before it knows the origin (414, 400)",
     Code.COOKIE_NEEDS_HTTPS: "browsers drop a cookie that the API sets over plain http",
@@ -124,6 +147,7 @@ _CODES_OF: dict[Kind, tuple[Code, ...]] = {
     Kind.NOTHING: (Code.NOTHING_ANSWERS,),
     Kind.HOST: (Code.HOST_UNREACHABLE,),
     Kind.NAME: (Code.NAME_UNKNOWN, Code.NAME_NOT_LOOKED_UP, Code.NAME_LEADS_ELSEWHERE),
+    Kind.BLOCKED: (Code.PORT_BLOCKED, Code.DISK_FULL, Code.NAME_TAKEN),
     Kind.NO_RELEASE: (Code.NOT_DEPLOYED, Code.NO_RELEASE),
     Kind.STOPPED: (Code.UNIT_NOT_ACTIVE, Code.WORKERS_KILLED),
     Kind.DRIFT: (
@@ -131,11 +155,13 @@ _CODES_OF: dict[Kind, tuple[Code, ...]] = {
         Code.RELEASE_CHANGED,
         Code.FILE_DIFFERS,
         Code.ORIGINS_DIFFER,
+        Code.OLDER_CONFIGURATION,
         Code.FILE_ATTRIBUTES_DIFFER,
         Code.OLD_SECRETS,
         Code.PROCESS_STALE,
     ),
-    Kind.FAILS: (Code.SERVER_ERROR, Code.PAGE_FAILS),
+    Kind.BROKEN: (Code.UNIT_FAILED,),
+    Kind.FAILS: (Code.ANSWER_SLOW, Code.FAILS_IN_FRONT, Code.SERVER_ERROR, Code.PAGE_FAILS),
     Kind.SILENT: (
         Code.PAGE_SILENT,
         Code.PAGE_CONFIG_UNREADABLE,
@@ -146,11 +172,15 @@ _CODES_OF: dict[Kind, tuple[Code, ...]] = {
     Kind.CORS: (
         Code.UNLISTED_ORIGIN_ALLOWED,
         Code.LISTED_ORIGIN_REFUSED,
+        Code.CHANGED_IN_FRONT,
+        Code.REDIRECTED_AWAY,
         Code.REFUSED_BY_A_SERVER_ERROR,
+        Code.ANSWERED_BEFORE_HEADERS,
         Code.DJANGO_MIDDLEWARE_ORDER,
         Code.DJANGO_REFUSES_LISTED,
         Code.DJANGO_ALLOWS_UNLISTED,
     ),
+    Kind.PAGE: (Code.PAGE_CONFIG_INCOMPLETE, Code.PAGE_CONFIG_DIFFERS),
 }
 _KIND_OF: dict[str, Kind] = {}
 for _kind, _codes in _CODES_OF.items():

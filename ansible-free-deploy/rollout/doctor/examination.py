@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from infra.core.contract import Contract, Host
 from infra.core.origins import OriginError, app_origin, parse_origin
 from rollout import deploy, hosts
-from rollout.doctor import ask, on_hosts
+from rollout.doctor import ask, on_hosts, reach
 from rollout.doctor.observations import PUBLIC, Cell, Direct, Observations
 from rollout.doctor.on_hosts import Asked
 from rollout.doctor.questions import Endpoint, Question, Row, endpoints, questions
+from rollout.doctor.reach import Reach
 from rollout.doctor.rows import rows
 from rollout.doctor.verdicts import judged, under_policy
 from rollout.outputs import Outputs
@@ -91,16 +92,19 @@ def examine(outputs: Outputs, single: Matrix | None = None) -> Observations:
     }
     matrix = single or whole_matrix(contract)
     cells = questions(contract, matrix.rows, matrix.endpoints, None, matrix.credentials)
+    marks = {"frontend": reach.mark(), "backend": reach.mark()}
 
     def ask_host(pair: tuple[str, Host]) -> Asked:
         role, host = pair
-        return on_hosts.ask(outputs, role, host, cells, matrix.rows)
+        return on_hosts.ask(outputs, role, host, cells, matrix.rows, marks[role])
 
     with ThreadPoolExecutor(2) as pool:
-        asked_page = pool.submit(_page, contract, lookups["frontend"])
-        asked_public = pool.submit(_public, contract, lookups["backend"], cells, single is None)
+        asked_page = pool.submit(_page, contract, lookups["frontend"], marks["frontend"])
+        asked_public = pool.submit(
+            _public, contract, lookups["backend"], cells, single is None, marks["backend"]
+        )
         asked_hosts: list[Asked] = hosts.each(contract.hosts, ask_host)
-    page, public = asked_page.result(), asked_public.result()
+    (page, page_reach), public = asked_page.result(), asked_public.result()
     everything = list(public.cells)
     direct: list[Direct] = []
     for asked in asked_hosts:
@@ -116,23 +120,30 @@ def examine(outputs: Outputs, single: Matrix | None = None) -> Observations:
         lookup_problems={role: lookup.problem for role, lookup in lookups.items()},
         addresses={role: lookup.addresses(0) for role, lookup in lookups.items()},
         landing=public.landing,
+        reach={"frontend": page_reach, "backend": public.reach},
     )
 
 
 @dataclass(frozen=True)
 class _Public:
-    """What the public address answers, and where redirects from `/` lead."""
+    """What the public address answers, where redirects from `/` lead, and whether it is reached."""
 
     cells: tuple[Cell, ...]
     landing: tuple[str, int] | None
+    reach: Reach
 
 
-def _page(contract: Contract, lookup: ask.Lookup) -> ask.Page:
-    return ask.page(contract, _address(lookup, contract.frontend.hosts[0]))
+def _page(contract: Contract, lookup: ask.Lookup, mark: str) -> tuple[ask.Page, Reach]:
+    """The page, and whether its address is reached."""
+    address = _address(lookup, contract.frontend.hosts[0])
+    there = reach.of(contract.frontend.parsed_origin, address, f"/{mark}.txt")
+    if there.problem:
+        return ask.Page(None, problem=there.problem), there
+    return ask.page(contract, address), there
 
 
 def _public(
-    contract: Contract, lookup: ask.Lookup, cells: Sequence[Question], whole: bool
+    contract: Contract, lookup: ask.Lookup, cells: Sequence[Question], whole: bool, mark: str
 ) -> _Public:
     """All questions to the public address, and for the `whole` matrix the redirects from `/`."""
     origin = contract.backend.parsed_origin
@@ -140,12 +151,18 @@ def _public(
     requests = []
     for question in cells:
         requests += list(question.lines(origin.authority))
-    answers = ask.exchange_all(address, origin.port_number, requests)
+    # nginx answers this one itself, whatever the application does.
+    there = reach.of(origin, address, f"{contract.application.static_url}{mark}.txt")
+    if there.problem:
+        answers: list[ask.Answer] = [ask.Unanswered(ask.NOT_ASKED)] * len(requests)
+        answers[0] = ask.Unanswered(there.problem)
+    else:
+        answers = ask.exchange_all(address, origin.port_number, requests)
     landing = None
     if whole and not all(isinstance(answer, ask.Unanswered) for answer in answers):
         headers = (("Origin", contract.frontend.origin),)
         landing = ask.landing(address, origin, headers)
-    return _Public(tuple(judged(PUBLIC, cells, origin.authority, answers)), landing)
+    return _Public(tuple(judged(PUBLIC, cells, origin.authority, answers)), landing, there)
 
 
 def _address(lookup: ask.Lookup, host: Host) -> str:

@@ -12,7 +12,10 @@ from rollout.doctor.checks.django import django
 from rollout.doctor.checks.frontend import names, page
 from rollout.doctor.checks.hosts import hosts, nothing
 from rollout.doctor.checks.lost_cookies import lost_cookies
+from rollout.doctor.checks.redirects import redirects
 from rollout.doctor.checks.server_errors import server_errors
+from rollout.doctor.checks.surroundings import surroundings
+from rollout.doctor.codes import Code
 from rollout.doctor.observations import Observations
 from rollout.finding import Finding
 
@@ -28,11 +31,13 @@ def findings(observed: Observations) -> tuple[Finding, ...]:
         cors = [_with_restart(finding) for finding in cors]
     everything = [
         *nothing(observed),
+        *surroundings(observed),
         *hosts(observed),
         *names(observed),
         *page(observed),
         *server_errors(observed),
         *lost_cookies(observed),
+        *redirects(observed),
         *cors,
         *contract_alone(observed.contract),
     ]
@@ -52,6 +57,12 @@ def _holds_the_contract(state: Json | None) -> bool:
 
 
 def _with_restart(finding: Finding) -> Finding:
-    """The same finding with a deploy that restarts: a plain one would find nothing to do."""
+    """The same finding with a deploy that restarts: a plain one would find nothing to do. What
+    Django itself answers may come from the project's own code, which no deploy changes."""
     cure = finding.cure.replace("run `fab deploy`", "run `fab deploy --restart`")
+    if finding.code == Code.DJANGO_ALLOWS_UNLISTED:
+        cure += (
+            "; if the project's own code writes the header (a middleware, a decorator), take it out"
+            " there and run `fab ship`"
+        )
     return replace(finding, cure=cure)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from infra.core.contract import Contract, Json
 from rollout.doctor.ask import Answer, Page, Unanswered
 from rollout.doctor.questions import Question
+from rollout.doctor.reach import Reach
 from rollout.verdict import Response, Verdict
 
 PUBLIC = "public"  # the view of the public address; the others have a host's name
@@ -35,6 +36,11 @@ class Cell:
         if self.question.endpoint.sent:
             return self.answers[-1]
         return self.answers[0]
+
+    @property
+    def answer_of_path(self) -> Answer:
+        """The answer to the request, or to the GET that stands for one that could change data."""
+        return self.answers[-1]
 
     @property
     def status(self) -> int | None:
@@ -100,8 +106,9 @@ class Observations:
     """All that was asked, and all that came back.
 
     `addresses` is what each role's name resolves to from here, `lookup_problems` why that is not
-    known (empty where it is). `landing` is where redirects from
-    `/` of the backend end, and the status there; None where it does not redirect.
+    known (empty where it is). `landing` is where redirects from `/` of the backend end, and the
+    status there; None where it does not redirect. `reach` is what became of a connection to each
+    role's public address.
     """
 
     contract: Contract
@@ -112,6 +119,7 @@ class Observations:
     addresses: dict[str, tuple[str, ...]]
     landing: tuple[str, int] | None = None
     lookup_problems: Mapping[str, str] = field(default_factory=dict)
+    reach: Mapping[str, Reach] = field(default_factory=dict)
 
     @property
     def unanswered(self) -> bool:

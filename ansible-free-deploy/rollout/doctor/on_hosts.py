@@ -35,9 +35,15 @@ class Asked:
 
 
 def ask(
-    outputs: Outputs, role: str, host: Host, questions: Sequence[Question], rows: Sequence[Row]
+    outputs: Outputs,
+    role: str,
+    host: Host,
+    questions: Sequence[Question],
+    rows: Sequence[Row],
+    target: str = "",
 ) -> Asked:
-    """Ask one host. Only a backend has an nginx and a Django that answer the questions."""
+    """Ask one host. Only a backend has an nginx and a Django that answer the questions. `target`
+    is part of a request that was answered at the role's public address."""
     name = outputs.contract.backend.parsed_origin.authority
     nginx: list[Line] = []
     direct: list[tuple[Row, str, Line]] = []
@@ -46,15 +52,17 @@ def ask(
         direct = direct_lines(name, rows)
     lines = nginx + [line for _, _, line in direct]
     try:
-        examined = _run(outputs, role, host, lines)
+        examined = _run(outputs, role, host, lines, target)
     except HostError as problem:
         return Asked(HostReport(host.name, host.address, None, problem.reason))
     answers = examined["answers"]
     state = {key: value for key, value in examined.items() if key != "answers"}
     of_nginx, of_django = answers[: len(nginx)], answers[len(nginx) :]
+    connected = not examined.get("refuses_connections")
     cells = []
     if nginx:
-        cells = judged(host.name, questions, name, [_answer(answer) for answer in of_nginx])
+        found = [_answer(answer, connected) for answer in of_nginx]
+        cells = judged(host.name, questions, name, found)
     django = []
     for (row, kind, _), answer in zip(direct, of_django, strict=True):
         django.append(_direct(host.name, row, kind, answer))
@@ -73,12 +81,20 @@ def _with_gunicorns_page(
     return frozenset(requests)
 
 
-def _run(outputs: Outputs, role: str, host: Host, lines: Sequence[Line]) -> ExamineAnswer:
+def _run(
+    outputs: Outputs, role: str, host: Host, lines: Sequence[Line], target: str
+) -> ExamineAnswer:
     """The host's state, with `answers` to these lines in their order. Raises HostError."""
     contract = outputs.contract
     secrets = secret_values.read(outputs)
     orders = deploy.payload(contract, role, host, secrets)
-    sent: ExamineOrders = {**orders, "questions": list(lines)}
+    of_role = contract.frontend if role == "frontend" else contract.backend
+    sent: ExamineOrders = {
+        **orders,
+        "questions": list(lines),
+        "name": of_role.parsed_origin.host,
+        "target": target,
+    }
     with (
         hosts.session(host, access.identity(contract), CONNECT_S) as session,
         report.busy(host.name) as begin,
@@ -117,10 +133,10 @@ def _preflight(name: str, row: Row) -> Line:
     return ["gunicorn", "OPTIONS", "/", headers]
 
 
-def _answer(answer: HttpAnswer) -> Answer:
-    """A host's answer as a value."""
+def _answer(answer: HttpAnswer, connected: bool) -> Answer:
+    """A host's answer as a value. `connected`: its nginx takes connections."""
     if "problem" in answer:
-        return Unanswered(answer["problem"])
+        return Unanswered(answer["problem"], connected)
     headers = [(name, value) for name, value in answer["headers"]]
     return Response(answer["status"], tuple(headers))
 

@@ -5,10 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rollout.doctor.ask import Unanswered
+from rollout.doctor.ask import TIMEOUT_S, Unanswered
+from rollout.doctor.checks.in_front import changed, in_front
+from rollout.doctor.checks.places import application_of
 from rollout.doctor.checks.refusals import refused
 from rollout.doctor.codes import Code
-from rollout.doctor.observations import Cell, Observations, distinct, view_name
+from rollout.doctor.observations import (
+    PUBLIC,
+    Cell,
+    Observations,
+    distinct,
+    responses,
+    view_name,
+)
 from rollout.doctor.questions import UNLISTED
 from rollout.finding import Finding
 
@@ -17,18 +26,25 @@ def answers(observed: Observations) -> Iterator[Finding]:
     """Everything that one view answers, view by view."""
     for view in observed.views:
         cells = observed.of_view(view)
-        yield from _silent(view, cells)
+        yield from _silent(observed, view, cells)
         wrong = [cell for cell in cells if cell.verdict and not cell.judged_right]
+        by_proxy = changed(observed, wrong)
+        yield from in_front(observed, by_proxy)
+        wrong = [cell for cell in wrong if cell not in by_proxy]
         yield from _allowed(view, wrong)
         yield from _refused(observed, view, wrong)
         yield from _open(cells)
 
 
-def _silent(view: str, cells: Sequence[Cell]) -> Iterator[Finding]:
+def _silent(observed: Observations, view: str, cells: Sequence[Cell]) -> Iterator[Finding]:
     """What could not be asked, as one finding with the first problem. It is no verdict."""
+    nginx_answers = _nginx_answers(observed, view, cells)
     for cell in cells:
         for answer in cell.answers:
             if isinstance(answer, Unanswered):
+                if nginx_answers and answer.is_late:
+                    yield _slow(observed, view, cell)
+                    return
                 yield Finding(
                     f"{view_name(view)} does not answer ({answer.problem})",
                     cure="see `fab status` and `fab logs`",
@@ -37,6 +53,33 @@ def _silent(view: str, cells: Sequence[Cell]) -> Iterator[Finding]:
                     places=frozenset([view]),
                 )
                 return
+
+
+def _nginx_answers(observed: Observations, view: str, cells: Sequence[Cell]) -> bool:
+    """Whether something else was answered there at the same time."""
+    there = observed.reach.get("backend")
+    if view == PUBLIC and there and there.answered:
+        return True
+    for host in observed.hosts:
+        if host.name == view and host.state and host.state.get("refuses_connections") == "":
+            return True
+    return bool(responses(cells))
+
+
+def _slow(observed: Observations, view: str, cell: Cell) -> Finding:
+    """nginx answers, and the application does not, within the time that the doctor waits."""
+    limit = observed.contract.application.timeout_s
+    return Finding(
+        f"GET {cell.question.request.url} has no answer after {TIMEOUT_S} s, although nginx answers"
+        " there: the application takes longer",
+        cure=f"make that view faster, or do its work outside of the request (gunicorn ends it after"
+        f" {limit} s, `timeout_s`); `fab logs` shows what it does",
+        code=Code.ANSWER_SLOW,
+        anchor="5xx",
+        places=frozenset([view, application_of(view)]),
+        # While its workers are busy, the application answers nothing else.
+        reach=frozenset([*observed.views, *map(application_of, observed.views)]),
+    )
 
 
 def _allowed(view: str, wrong: Sequence[Cell]) -> Iterator[Finding]:

@@ -19,12 +19,12 @@ _LITERAL = re.compile(r'"(https?://[^"\\^$]+)"|\'(https?://[^\'\\^$]+)\'')
 def drift(name: str, state: Json) -> Iterator[Finding]:
     """Files first: a process with an older configuration is reported only where the files are
     right."""
-    yield from _content(name, state["diff"])
+    yield from _content(name, state["diff"], stale="current" in state["differs"])
     yield from _attributes(name, state)
     if state["diff"]:
         return
     for service, why in state["restarts"].items():
-        if why != NOT_RUNNING:
+        if why != NOT_RUNNING and _runs(service, state["units"]):
             yield Finding(
                 f"{service} on {name} runs an older configuration than its files hold",
                 cure=_DEPLOY,
@@ -32,20 +32,37 @@ def drift(name: str, state: Json) -> Iterator[Finding]:
             )
 
 
-def _content(name: str, diffs: dict[str, str]) -> Iterator[Finding]:
-    """What files hold. Files in which the same origins differ are one finding."""
+def _runs(service: str, units: dict[str, str]) -> bool:
+    """Whether the units of a service run: a stopped one runs no older configuration."""
+    is_nginx = service == "nginx"
+    return all(
+        status == "active"
+        for unit, status in units.items()
+        if unit.startswith("nginx.") == is_nginx
+    )
+
+
+def _content(name: str, diffs: dict[str, str], stale: bool) -> Iterator[Finding]:
+    """What files hold. Files in which the same origins differ are one finding, and so are all files
+    of another generation (`stale`): nobody has edited them."""
     paths_by_origins: dict[str, list[str]] = {}
+    others: dict[str, str] = {}
     for path, diff in diffs.items():
-        origins = _origins_changed(diff)
+        is_a_list = path.split("/")[0] in _SERVICES
+        origins = _origins_changed(diff) if is_a_list else ""
         lines = _lines_changed(diff)
         if origins:
             paths_by_origins.setdefault(origins, []).append(path)
+        elif lines and stale:
+            others[path] = lines
         elif lines:
             yield Finding(
                 f"{path} on {name} is not what the contract says: {lines}",
                 cure=_DEPLOY,
                 code=Code.FILE_DIFFERS,
             )
+    if others:
+        yield _older(name, others)
     for origins, paths in paths_by_origins.items():
         yield Finding(
             f"{_services(paths)} on {name} still answers for {origins}",
@@ -53,6 +70,17 @@ def _content(name: str, diffs: dict[str, str]) -> Iterator[Finding]:
             code=Code.ORIGINS_DIFFER,
             anchor="alloworiginmismatch",
         )
+
+
+def _older(name: str, lines_by_path: dict[str, str]) -> Finding:
+    """Files of another generation than the contract's."""
+    path, lines = next(iter(lines_by_path.items()))
+    files = "1 file differs" if len(lines_by_path) == 1 else f"{len(lines_by_path)} files differ"
+    return Finding(
+        f"{name} holds another configuration than the contract's: {files}; {path}: {lines}",
+        cure=_DEPLOY,
+        code=Code.OLDER_CONFIGURATION,
+    )
 
 
 def _services(paths: list[str]) -> str:

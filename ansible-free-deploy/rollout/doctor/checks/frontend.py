@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from infra.core.contract import Role
-from rollout.doctor.checks.places import leads_to
+from rollout.doctor.checks.places import IN_FRONT, fault_of, leads_to
+from rollout.doctor.checks.surroundings import hosts_are_reached
 from rollout.doctor.codes import Code
 from rollout.doctor.observations import PAGE, PUBLIC, Observations
 from rollout.finding import Finding
@@ -42,14 +43,16 @@ def _name(name: str, role: Role, observed: Observations, view: str) -> Iterator[
             warning=True,
         )
     elif not any(leads_to(observed, role, address) for address in resolved):
+        if hosts_are_reached(observed, role):
+            return  # through a proxy, whose harm shows in the answers, if it does any
         yield Finding(
             f"{host} resolves to {', '.join(resolved)}; the contract says {', '.join(known)}: the"
             " address changed since the last `pulumi up`, or the DNS record was not updated",
-            cure="run `fab up`, and wait for the record's TTL; if a CDN or proxy is in front, list"
-            " its networks as `behind`",
+            cure=f"point {host} at {known[0]} (`fab up` does, if `dns_zone` is set) and wait for"
+            " the record's TTL; if a CDN or proxy is in front, list its networks as `behind`",
             code=Code.NAME_LEADS_ELSEWHERE,
             anchor="no-answer",
-            reach=frozenset([view]),
+            reach=frozenset([view, IN_FRONT] if view == PUBLIC else [view]),
         )
 
 
@@ -70,7 +73,7 @@ def page(observed: Observations) -> Iterator[Finding]:
             f"the page {url} answers {status}",
             cure=cure,
             code=Code.PAGE_FAILS,
-            places=frozenset([PAGE]),
+            places=frozenset([PAGE, fault_of(PAGE)]),
         )
     else:
         yield from _config(observed)
@@ -92,10 +95,12 @@ def _config(observed: Observations) -> Iterator[Finding]:
             "the page's config.json does not say where the backend is",
             cure="run `fab deploy`",
             code=Code.PAGE_CONFIG_INCOMPLETE,
+            places=frozenset([PAGE, fault_of(PAGE)]),
         )
     elif page.backend != backend:
         yield Finding(
             f"the page's config.json sends it to {page.backend}; the contract says {backend}",
             cure="run `fab deploy`",
             code=Code.PAGE_CONFIG_DIFFERS,
+            places=frozenset([PAGE, fault_of(PAGE)]),
         )

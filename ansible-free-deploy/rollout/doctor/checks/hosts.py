@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from infra.core.contract import Json
 from rollout.doctor.checks.drift import drift
-from rollout.doctor.checks.places import applications_of, served_by
+from rollout.doctor.checks.places import applications_of, changed_by_files, fault_of, served_by
 from rollout.doctor.codes import Code
 from rollout.doctor.observations import HostReport, Observations
 from rollout.finding import Finding
@@ -75,12 +75,17 @@ def _deployed(name: str, state: Json, views: Views) -> Iterator[Finding]:
         )
     yield from _units(name, state, views)
     yield from _killed_workers(name, state, views)
-    yield from _release_changed(name, state)
+    yield from _release_changed(name, state, views)
     for finding in drift(name, state):
-        yield replace(finding, reach=views)
+        yield replace(finding, reach=views | _breakable(name, views))
 
 
-def _release_changed(name: str, state: Json) -> Iterator[Finding]:
+def _breakable(name: str, views: Views) -> frozenset[str]:
+    """The places of what a changed file of this host can break."""
+    return changed_by_files(views | {name}) | applications_of(views)
+
+
+def _release_changed(name: str, state: Json, views: Views) -> Iterator[Finding]:
     changed = state.get("release_changed")
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -88,6 +93,7 @@ def _release_changed(name: str, state: Json) -> Iterator[Finding]:
             f"the release on {name} was changed on the host: {changed[0]}{more}",
             cure="run `fab ship`",
             code=Code.RELEASE_CHANGED,
+            reach=views | _breakable(name, views),
         )
 
 
@@ -96,12 +102,13 @@ def _units(name: str, state: Json, views: Views) -> Iterator[Finding]:
         if status == "active":
             continue
         places = views if unit.startswith("nginx.") else applications_of(views)
+        failed = status not in ("inactive", "deactivating")
         yield Finding(
             f"{unit} on {name} is {status}",
             cure="see `fab logs`, then run `fab deploy`",
-            code=Code.UNIT_NOT_ACTIVE,
+            code=Code.UNIT_FAILED if failed else Code.UNIT_NOT_ACTIVE,
             anchor="no-answer",
-            places=places,
+            places=places | {fault_of(name)},
             reach=places,
         )
 

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infra.core.contract import Json
-from on_host.services import EXCEPTION
+from on_host.services import EXCEPTION, TOO_SLOW
 from rollout.doctor.observations import PUBLIC, HostReport, Observations
 
 FAB_LOGS = "see `fab logs`"
+_TOO_SLOW_CURE = (
+    "make that view faster, or do its work outside of the request; or raise timeout_s, then run"
+    " `fab deploy`"
+)
 _HANDLER = (
     "give the logger django.request a handler, e.g. logging.StreamHandler, whose lines `fab logs`"
     " shows; with disable_existing_loggers at its default of True, Django's own loggers are off"
@@ -45,6 +49,8 @@ def _of_host(host: HostReport) -> LogEnd | None:
         return None
     journal = _lines(str(host.state.get("last_words", "")))
     request_log = host.state.get("request_log")
+    if any(TOO_SLOW.search(line) for line in journal):
+        return LogEnd("; gunicorn has ended its worker, which took too long", _TOO_SLOW_CURE)
     exception = _last_exception(journal)
     if exception:
         return LogEnd(f"; its log ends with: {exception}")

@@ -5,6 +5,18 @@ from __future__ import annotations
 from infra.core.contract import Role
 from rollout.doctor.observations import PAGE, PUBLIC, HostReport, Observations
 
+IN_FRONT = "in front"  # what differs between a host's answer and what arrives
+
+
+def fault_of(view: str) -> str:
+    """The place of what a changed file of the application or of nginx can break in a view."""
+    return f"fault of {view}"
+
+
+def changed_by_files(views: frozenset[str]) -> frozenset[str]:
+    """The places of what changed files can break in these views."""
+    return frozenset(fault_of(view) for view in views)
+
 
 def application_of(view: str) -> str:
     """The place of what the application behind that view does not answer."""

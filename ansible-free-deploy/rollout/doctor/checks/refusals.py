@@ -146,16 +146,9 @@ def _cause(
 
 def _added_twice(observed: Observations, view: str) -> Cause:
     """Who adds the second Access-Control-Allow-Origin: Django, or a proxy in front of the hosts."""
-    asked, wrong = False, False
-    for cell in observed.cells:
-        if cell.view != PUBLIC and cell.verdict:
-            asked = True
-            wrong = wrong or not cell.judged_right
+    asked = any(cell.view != PUBLIC and cell.verdict for cell in observed.cells)
     if view == PUBLIC and not asked:
         text = "Django's line is not hidden, or a proxy in front adds another"
-        return Cause(text, _ONE_ALONE)
-    if view == PUBLIC and not wrong:
-        text = "the hosts themselves send one: a proxy or CDN in front adds another"
         return Cause(text, _ONE_ALONE)
     return Cause(
         "Django's line is not hidden (proxy_hide_header), so nginx's is the second",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
+from rollout.doctor.checks.in_front import hosts_answer_right
 from rollout.doctor.checks.logs import FAB_LOGS, log_end
-from rollout.doctor.checks.places import application_of, server_errors_of
+from rollout.doctor.checks.places import IN_FRONT, application_of, fault_of, server_errors_of
 from rollout.doctor.codes import Code
 from rollout.doctor.observations import (
     PUBLIC,
@@ -49,6 +50,8 @@ def _finding(observed: Observations, failed: Failed, cells: Sequence[Cell]) -> F
     method, target, status = failed
     views = distinct(cell.view for cell in cells)
     bare = any((method, target) in host.bare for host in observed.hosts)
+    if views == [PUBLIC] and all(hosts_answer_right(observed, cell) for cell in cells):
+        return _of_a_proxy(observed, failed)
     end = log_end(observed, views)
     cure = end.cure
     if end.unnamed and method == "GET" and status not in _GATEWAY:
@@ -63,6 +66,21 @@ def _finding(observed: Observations, failed: Failed, cells: Sequence[Cell]) -> F
         anchor="5xx",
         places=_places(status, views),
         reach=frozenset(server_errors_of(view) for view in views),
+    )
+
+
+def _of_a_proxy(observed: Observations, failed: Failed) -> Finding:
+    """The hosts answer the same request well."""
+    method, target, status = failed
+    url = f"{observed.contract.backend.origin}{target}"
+    return Finding(
+        f"{method} {url} answers {status}, and the hosts answer it well when asked directly: the"
+        " proxy or load balancer in front fails",
+        cure="see its own log, and whether its health check reaches the hosts",
+        code=Code.FAILS_IN_FRONT,
+        anchor="a-proxy-in-front",
+        places=frozenset([IN_FRONT]),
+        reach=frozenset([IN_FRONT, server_errors_of(PUBLIC)]),
     )
 
 
@@ -119,7 +137,7 @@ def _cors(cells: Sequence[Cell]) -> str:
 
 
 def _places(status: int, views: Sequence[str]) -> frozenset[str]:
-    places = set(views)
+    places = {*views, *(fault_of(view) for view in views)}
     if status in (*_GATEWAY, _UNAVAILABLE):
         for view in views:
             places.add(application_of(view))

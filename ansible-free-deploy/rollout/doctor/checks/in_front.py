@@ -1,0 +1,69 @@
+"""What a proxy, a CDN or a load balancer in front changes: the hosts answer right, and something
+else arrives. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rollout.doctor.checks.places import IN_FRONT
+from rollout.doctor.codes import Code
+from rollout.doctor.observations import PUBLIC, Cell, Observations, distinct
+from rollout.finding import Finding
+from rollout.verdict import Reason
+
+_MOST_ORIGINS = 3
+
+
+def changed(observed: Observations, cells: Sequence[Cell]) -> list[Cell]:
+    """The public address's cells among these whose answers the hosts themselves give right."""
+    return [cell for cell in cells if cell.view == PUBLIC and hosts_answer_right(observed, cell)]
+
+
+def hosts_answer_right(observed: Observations, cell: Cell) -> bool:
+    """Whether every host that was asked the same has answered as intended; not if none has."""
+    judged = []
+    for other in observed.cells:
+        if other.view != PUBLIC and other.key == cell.key and other.verdict:
+            judged.append(other)
+    return bool(judged) and all(other.good for other in judged)
+
+
+def in_front(observed: Observations, cells: Sequence[Cell]) -> Iterator[Finding]:
+    """One finding, however many cells show it."""
+    if not cells:
+        return
+    origins = distinct(cell.question.row.origin for cell in cells)
+    titles = distinct(cell.question.endpoint.title for cell in cells)
+    shown = ", ".join(origins[:_MOST_ORIGINS])
+    if len(origins) > _MOST_ORIGINS:
+        shown += f" and {len(origins) - _MOST_ORIGINS} more"
+    asked = f"{', '.join(titles)} for {shown}"
+    yield Finding(
+        f"the hosts answer right when asked directly, and {_what_happens(cells)}: {asked} at"
+        f" {observed.contract.backend.origin}{_at(observed)}",
+        cure="let the proxy, CDN or load balancer there pass the hosts' Access-Control-* and Vary"
+        " headers unchanged and add none; only one of them may write these headers",
+        code=Code.CHANGED_IN_FRONT,
+        anchor="a-proxy-in-front",
+        places=frozenset([IN_FRONT]),
+        reach=frozenset([IN_FRONT]),
+    )
+
+
+def _at(observed: Observations) -> str:
+    reach = observed.reach.get("backend")
+    return f" ({reach.address})" if reach else ""
+
+
+def _what_happens(cells: Sequence[Cell]) -> str:
+    """What something in front does to the headers, by the first cell's reason."""
+    for cell in cells:
+        if not cell.question.row.allowed:
+            return "something in front allows origins that the hosts refuse"
+    verdict = cells[0].verdict
+    reason = str(verdict.reason if verdict else "").removeprefix("Preflight")
+    if reason == Reason.MissingAllowOriginHeader:
+        return "something in front removes their Access-Control-Allow-Origin"
+    if reason == Reason.MultipleAllowOriginValues:
+        return "something in front adds another Access-Control-Allow-Origin"
+    return f"something in front changes them ({reason})"

@@ -1,0 +1,141 @@
+"""What keeps requests from the kit's nginx: a firewall, another server block, a full disk. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from infra.core.contract import Host, Json, Role
+from rollout.doctor.checks.places import applications_of, changed_by_files, served_by
+from rollout.doctor.codes import Code
+from rollout.doctor.observations import PAGE, PUBLIC, HostReport, Observations
+from rollout.doctor.reach import Reach
+from rollout.finding import Finding
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A role, the view of its public address, and what became of a connection to that."""
+
+    role: Role
+    view: str
+    reach: Reach
+
+
+def surroundings(observed: Observations) -> Iterator[Finding]:
+    """Firewalls first; then what each host reports of itself."""
+    for side in _sides(observed):
+        yield from _firewall(observed, side)
+    for host in observed.hosts:
+        if host.state:
+            yield from _other_sites(observed, host, host.state)
+            yield from _full(observed, host, host.state)
+
+
+def _sides(observed: Observations) -> Iterator[_Side]:
+    contract = observed.contract
+    for name, role, view in (
+        ("frontend", contract.frontend, PAGE),
+        ("backend", contract.backend, PUBLIC),
+    ):
+        reach = observed.reach.get(name)
+        if reach:
+            yield _Side(role, view, reach)
+
+
+def _firewall(observed: Observations, side: _Side) -> Iterator[Finding]:
+    """No connection from here, though the host says that nginx listens there."""
+    if not side.reach.problem:
+        return
+    for host in side.role.hosts:
+        state = _state_of(observed, host)
+        if host.address == side.reach.address and state and state.get("listens"):
+            yield _blocked(host, side, state)
+
+
+def _state_of(observed: Observations, host: Host) -> Json | None:
+    for report in observed.hosts:
+        if report.name == host.name:
+            return report.state
+    return None
+
+
+def _blocked(host: Host, side: _Side, state: Json) -> Finding:
+    port = side.role.parsed_origin.port_number
+    place = f"{host.name} ({host.address})"
+    text = (
+        f"port {port} of {place} takes no connection from here ({side.reach.problem}), although"
+        " nginx runs there and listens"
+    )
+    cure = (
+        f"allow tcp port {port} to {place}: in the network's rules (security group, firewall of the"
+        " cloud), and on the host (`nft list ruleset`, `ufw status`)"
+    )
+    if state.get("firewall"):
+        text += f": the host's own firewall has `{state['firewall'][0]}`"
+        cure = f"take that rule out on {host.name}, and where it is loaded from at boot"
+    elif state.get("refuses_connections"):
+        text += ": a firewall on the host itself denies it, since no connection works there either"
+        cure = f"allow tcp port {port} on {host.name} (`nft list ruleset`, `iptables -S`)"
+    else:
+        text += " and answers on the host itself: a firewall denies it"
+    return Finding(
+        text,
+        cure=cure,
+        code=Code.PORT_BLOCKED,
+        anchor="no-answer",
+        reach=frozenset([side.view, host.name]),
+    )
+
+
+def _other_sites(observed: Observations, host: HostReport, state: Json) -> Iterator[Finding]:
+    """nginx prefers a server block that names the site over the kit's, which is the default."""
+    views = served_by(observed, host)
+    for site in state.get("other_sites", ()):
+        file, names = site["file"], " ".join(site["names"])
+        takes_over = _is_wrong(observed, views)
+        then = "answers in place of the kit's" if takes_over else "takes over at the next restart"
+        yield Finding(
+            f"{file} on {host.name} has a server block with this name (server_name {names}), which"
+            f" {then}",
+            cure=f"remove {file} on {host.name}, or the name from it, then run"
+            " `fab deploy --restart`",
+            code=Code.NAME_TAKEN,
+            anchor="another-server-block",
+            warning=not takes_over,
+            reach=views | applications_of(views) | changed_by_files(views),
+        )
+
+
+def _is_wrong(observed: Observations, views: frozenset[str]) -> bool:
+    """Whether something in these views is not as intended."""
+    page = observed.page
+    if PAGE in views and (page.status != 200 or page.backend != observed.contract.backend.origin):
+        return True
+    cells = [cell for cell in observed.cells if cell.view in views and cell.verdict]
+    return any(not cell.good for cell in cells)
+
+
+def _full(observed: Observations, host: HostReport, state: Json) -> Iterator[Finding]:
+    lack = state.get("full")
+    if lack:
+        views = served_by(observed, host)
+        yield Finding(
+            f"a disk of {host.name} is full ({lack})",
+            cure="make room there (`du -xh / | sort -h | tail`, `journalctl --vacuum-size=100M`),"
+            " or set a larger disk_gb and run `fab up`",
+            code=Code.DISK_FULL,
+            reach=views | applications_of(views) | changed_by_files(views),
+        )
+
+
+# --------------------------------------------------------------------------------- a proxy in front
+
+
+def hosts_are_reached(observed: Observations, role: Role) -> bool:
+    """Whether a host of the role has logged the request that was sent to the public address."""
+    names = {host.name for host in role.hosts}
+    for report in observed.hosts:
+        if report.name in names and report.state and report.state.get("arrived"):
+            return True
+    return False
