@@ -93,11 +93,16 @@ class GcpCloud(pulumi.ComponentResource):
             self._subnet: pulumi.Input[str] = settings.existing_subnets[0]
             return
         network = gcp.compute.Network(
-            "network", name=self._full("network"), auto_create_subnetworks=False, opts=self._inside
+            "network",
+            name=self._full("network"),
+            project=settings.gcp_project,
+            auto_create_subnetworks=False,
+            opts=self._inside,
         )
         subnet = gcp.compute.Subnetwork(
             "public",
             name=self._full("public"),
+            project=settings.gcp_project,
             network=network.id,
             region=settings.region,
             ip_cidr_range=settings.network_cidr or provider.NETWORK_CIDR,
@@ -115,6 +120,7 @@ class GcpCloud(pulumi.ComponentResource):
                 role, settings.application, settings.stack, longest=names.LONGEST_ACCOUNT
             ),
             display_name=self._full(role),
+            project=settings.gcp_project,
             opts=pulumi.ResourceOptions.merge(
                 self._inside, pulumi.ResourceOptions(ignore_changes=["account_id"])
             ),
@@ -133,12 +139,17 @@ class GcpCloud(pulumi.ComponentResource):
         gcp.compute.Firewall(
             f"{role}-{who}{suffix}",
             name=self._full(f"{role}-{who}{suffix}"),
+            project=self._settings.gcp_project,
             network=self._network,
             direction="INGRESS",
             source_ranges=list(sources),
             target_service_accounts=[self._accounts[role].email],
             allows=[gcp.compute.FirewallAllowArgs(protocol="tcp", ports=ports)],
-            opts=self._inside,
+            # Google changes no rule's network, though its provider asks for that.
+            opts=pulumi.ResourceOptions.merge(
+                self._inside,
+                pulumi.ResourceOptions(replace_on_changes=["network"], delete_before_replace=True),
+            ),
         )
 
     # ------------------------------------------------------------------------------------- machines
@@ -156,6 +167,7 @@ class GcpCloud(pulumi.ComponentResource):
         self._made[instance.name] = machine = gcp.compute.Instance(
             name,
             name=self._full(name),
+            project=settings.gcp_project,
             zone=provider.zones(settings)[0],
             machine_type=provider.machine_type(settings),
             boot_disk=gcp.compute.InstanceBootDiskArgs(
@@ -211,6 +223,7 @@ class GcpCloud(pulumi.ComponentResource):
         address = gcp.compute.Address(
             name,
             name=self._full(name),
+            project=settings.gcp_project,
             region=settings.region,
             address_type="EXTERNAL",
             labels=self._labels(role=instance.role),
@@ -220,6 +233,7 @@ class GcpCloud(pulumi.ComponentResource):
             gcp.dns.RecordSet(
                 record,
                 managed_zone=settings.dns_zone,
+                project=settings.gcp_project,
                 name=f"{public_name}.",
                 type="A",
                 ttl=TTL_S,

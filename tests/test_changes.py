@@ -71,6 +71,27 @@ def test_the_inputs_that_differ_are_named() -> None:
     ]
 
 
+def test_a_providers_own_note_is_no_reason() -> None:
+    """Google's provider says `__meta` of a subnetwork that gets other addresses."""
+    subnet = "origin-kit:gcp:Cloud$gcp:compute/subnetwork:Subnetwork"
+    reasons = {"replaceReasons": ["__meta"], "diffReasons": ["__meta", "ipCidrRange"]}
+    assert changes([step("replace", "public", subnet, **reasons)])[0].keys == ("ipCidrRange",)
+
+
+def test_what_is_taken_along_names_what_it_rests_on() -> None:
+    """The CLI replaces an instance with its subnetwork, and gives no reason; inputs that differ,
+    as the form of an image's name, are none."""
+    subnet = "origin-kit:gcp:Cloud$gcp:compute/subnetwork:Subnetwork"
+    urn = f"urn:pulumi:dev::origin-kit::{subnet}::public"
+    old = {"inputs": {"bootDisk": "https://x/image", "networkInterfaces": "known"}}
+    new = {"inputs": {"bootDisk": "image", "networkInterfaces": "?"}, "dependencies": [urn]}
+    google = "origin-kit:gcp:Cloud$gcp:compute/instance:Instance"
+    taken = step("replace", "backend-1", google, oldState=old, newState=new)
+    found = changes([step("replace", "public", subnet, diffReasons=["ipCidrRange"]), taken])
+    assert str(found[0]) == "backend-1    would replace the instance: public changed"
+    assert changes([taken])[0].keys == ("bootDisk", "networkInterfaces")
+
+
 def test_a_machine_on_a_replaced_network_counts_as_replaced() -> None:
     """In a preview by the CLI its new network is not known yet, and its provider calls that an
     update; up replaces it. A cloud's own provider knows it, and is believed."""

@@ -184,6 +184,7 @@ def messages(built: Graph) -> dict[tuple[str, str], Any]:
     for node in built.nodes:
         if node.type.startswith("gcp:"):
             inputs = json.loads(json.dumps(node.inputs))
+            assert inputs.pop("project") == "my-project"  # of the request's path
             made[node.type.rpartition(":")[2], node.name] = TRANSLATE[node.type](node, inputs)
             assert not inputs, (
                 f"{node.type} {node.name}: the translator does not map {sorted(inputs)}"

@@ -133,7 +133,7 @@ def step(before: Json, after: Json, node: Node) -> str | None:
         after[own] = before.get(own)
     for path in node.ignores:
         put_back(after, before, path)
-    paths = set(pretend.changed_paths(before, after))
+    paths = pretend.changed_inputs(before, after)
     if pretend.replacing(node.type, paths):
         return "replace"
     return "update" if paths else None
@@ -253,6 +253,24 @@ def test_the_cli_s_preview_of_another_machine_type_asks(
         "frontend-1": ("stop", True),
         "backend-1": ("stop", True),
     }
+
+
+def test_a_rule_of_another_network_is_a_new_rule() -> None:
+    """Google changes a rule's network for nobody; its provider asks for it all the same."""
+    rules = graph.program("gcp-prod").of("gcp:compute/firewall:Firewall")
+    assert {rule.replaces_on for rule in rules} == {("network",)}
+    assert len(rules) == 4
+
+
+def test_another_project_is_seen_and_replaces() -> None:
+    """Every resource of Google names its project: for another one of its provider alone Google's
+    own provider changes nothing, and says nothing."""
+    nodes = [node for node in graph.program("gcp-prod").nodes if node.type.startswith("gcp:")]
+    assert {node.inputs.get("project") for node in nodes} == {"my-project"}
+    before = {"name": "a"}
+    assert pretend.changed_inputs(before, {**before, "project": "my-project"}) == set()
+    assert pretend.changed_inputs({"project": "a"}, {"project": "b"}) == {"project"}
+    assert pretend.replacing("gcp:compute/instance:Instance", {"project"}) == {"project"}
 
 
 def test_google_may_stop_an_instance_for_an_update() -> None:

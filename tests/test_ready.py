@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from infra.core.contract import Host
-from rollout import hosts, ready
+from infra.core.contract import Contract, Host
+from rollout import access, hosts, ready
 from rollout.host_errors import ConnectError, HostError
 from rollout.hosts import Identity
 from rollout.ready import Clock
@@ -62,7 +64,7 @@ def test_it_goes_on_as_soon_as_the_host_is_ready(
     answers: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each new reason is reported once, pauses grow."""
-    time = Time()
+    passing = Time()
     answers(
         [
             refused("port 22 timed out"),
@@ -72,14 +74,14 @@ def test_it_goes_on_as_soon_as_the_host_is_ready(
             '{"status": "done"}',
         ]
     )
-    ready._one(HOST, Identity(), 300, time.clock)
+    ready._one(HOST, Identity(), 300, passing.clock)
     assert capsys.readouterr().out.splitlines() == [
         "  backend-1    waits: port 22 timed out",
         "  backend-1    waits: port 22 refused the connection",
         "  backend-1    waits: its first boot is still running",
     ]
-    assert time.pauses == sorted(time.pauses)
-    assert len(time.pauses) == 4
+    assert passing.pauses == sorted(passing.pauses)
+    assert len(passing.pauses) == 4
 
 
 @pytest.mark.parametrize(
@@ -92,12 +94,12 @@ def test_it_goes_on_as_soon_as_the_host_is_ready(
     ],
 )
 def test_the_last_reason_is_the_error_when_time_is_up(answers: Any, why: str) -> None:
-    time = Time()
+    passing = Time()
     answers([refused(why)])
     with pytest.raises(ConnectError, match="backend-1") as caught:
-        ready._one(HOST, Identity(), 300, time.clock)
+        ready._one(HOST, Identity(), 300, passing.clock)
     assert why in str(caught.value)
-    assert 250 < time.now <= 300
+    assert 250 < passing.now <= 300
 
 
 def test_a_first_boot_that_never_ends_is_reported(answers: Any) -> None:
@@ -108,16 +110,33 @@ def test_a_first_boot_that_never_ends_is_reported(answers: Any) -> None:
 
 def test_a_failed_first_boot_is_reported_at_once(answers: Any) -> None:
     """A failed first boot is reported at once in cloud init's words."""
-    time = Time()
+    passing = Time()
     answers(['{"status": "error", "errors": ["(\'packages\', ProcessExecutionError())"]}'])
     with pytest.raises(HostError, match=r"its first boot failed: .*packages"):
-        ready._one(HOST, Identity(), 300, time.clock)
-    assert time.pauses == []
+        ready._one(HOST, Identity(), 300, passing.clock)
+    assert passing.pauses == []
 
 
 def test_no_pause_is_longer_than_eight_seconds(answers: Any) -> None:
-    time = Time()
+    passing = Time()
     answers([refused("port 22 timed out")])
     with pytest.raises(ConnectError):
-        ready._one(HOST, Identity(), 300, time.clock)
-    assert max(time.pauses) <= 8
+        ready._one(HOST, Identity(), 300, passing.clock)
+    assert max(passing.pauses) <= 8
+
+
+def test_an_interrupt_ends_the_waiting(answers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """^C while hosts are waited for: the pause under way ends, and no host is asked again."""
+    answers([refused("port 22 timed out")])
+
+    def interrupted(futures: Sequence[Future[Any]]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hosts, "wait", interrupted)
+    monkeypatch.setattr(ready, "FIRST_PAUSE_S", 20.0)
+    contract = SimpleNamespace(hosts=[("backend", HOST)])
+    monkeypatch.setattr(access, "identity", lambda _: Identity())
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        ready.wait(cast(Contract, contract), limit_s=60)
+    assert time.monotonic() - began < 10

@@ -45,6 +45,10 @@ STOPS = {
     },
 }
 
+# Google's provider deletes a record of the same name that is there already, in the same request.
+# (Route 53 refuses the second one.)
+TAKES_NAMES = {"gcp:dns/recordSet:RecordSet"}
+
 # Pulumi's own names of its steps. `same`, `read` and `refresh` change nothing; a replacement is
 # listed in two or three.
 _REPLACES = {"replace", "create-replacement", "delete-replaced", "import-replacement"}
@@ -64,11 +68,18 @@ _NOTHING = {
 @dataclass(frozen=True)
 class Change:
     """One resource that would change; `verb` is create, update, replace or delete, `keys` its
-    inputs that say so."""
+    inputs that say so.
+
+    Of a DNS record that would take its name from another one: `record`, the name, `addresses`, what
+    it would point to, and `answers`, what the name answers now (see `records`).
+    """
 
     urn: str
     verb: str
     keys: tuple[str, ...] = ()
+    record: str = ""
+    addresses: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -97,13 +108,25 @@ class Change:
         return self.verb == "update" and not tops.isdisjoint(STOPS.get(self.type, ()))
 
     @property
+    def overwrites(self) -> bool:
+        """Whether a DNS record that is there goes for this one."""
+        return bool(self.record and self.answers)
+
+    @property
     def asks(self) -> bool:
         """Whether it needs a word before."""
-        return self.loses or self.stops
+        return self.loses or self.stops or self.overwrites
+
+    @property
+    def word(self) -> str:
+        """What is typed, or given with the option, to allow it."""
+        return self.record if self.overwrites else self.name
 
     @property
     def option(self) -> str:
         """Its part of the option that allows it: replace, delete or stop."""
+        if self.overwrites:
+            return "replace"
         return "stop" if self.stops else self.verb
 
     @property
@@ -113,6 +136,9 @@ class Change:
             return "what it holds is lost"
         if self.stops:
             return "it is stopped for a minute or two, and answers nothing; its data stays"
+        if self.overwrites:
+            now = ", ".join(self.answers)
+            return f"{self.record} answers {now} now, and that record would be overwritten"
         return ""
 
     def __str__(self) -> str:
@@ -125,7 +151,9 @@ def changes(steps: Iterable[Mapping[str, Any]]) -> list[Change]:
     from run to run: it works on several resources at once.)"""
     verbs: dict[str, set[str]] = {}
     keys: dict[str, dict[str, None]] = {}
+    named: set[str] = set()
     rests_on: dict[str, set[str]] = {}
+    records: dict[str, Change] = {}
     for step in steps:
         urn, verb = str(step["urn"]), str(step["op"])
         if verb in _NOTHING or Change(urn, verb).type.startswith(
@@ -133,36 +161,61 @@ def changes(steps: Iterable[Mapping[str, Any]]) -> list[Change]:
         ):  # the stack, and providers
             continue
         verbs.setdefault(urn, set()).add(verb)
-        keys.setdefault(urn, {}).update(dict.fromkeys(_reasons(step)))
+        if verb in _CREATES and Change(urn, verb).type in TAKES_NAMES:
+            records[urn] = _record(urn, verb, (step.get("newState") or {}).get("inputs") or {})
+        keys.setdefault(urn, {}).update(dict.fromkeys(_named(step) or _differing(step)))
+        if _named(step):
+            named.add(urn)
         rests_on.setdefault(urn, set()).update(
             (step.get("newState") or {}).get("dependencies") or ()
         )
-    found = {urn: Change(urn, _verb(taken), tuple(keys[urn])) for urn, taken in verbs.items()}
+    found = {
+        urn: replace(records.get(urn) or Change(urn, ""), verb=_verb(taken), keys=tuple(keys[urn]))
+        for urn, taken in verbs.items()
+    }
     replaced = {urn for urn, change in found.items() if change.verb == "replace"}
     listed = sorted(found.values(), key=lambda change: (change.name, change.urn))
-    return [_with_its_ground(change, rests_on[change.urn] & replaced) for change in listed]
+    found_with_grounds = []
+    for change in listed:
+        grounds = rests_on[change.urn] & replaced
+        found_with_grounds.append(_with_its_ground(change, grounds, change.urn in named))
+    return found_with_grounds
 
 
-def _with_its_ground(change: Change, replaced: Collection[str]) -> Change:
-    """A dynamic provider doesn't know, in a preview, that a value which nobody knows yet will be
-    another one: what rests on something that is replaced is taken to be replaced with it.
-    (Providers of a cloud know it.)
+def _record(urn: str, verb: str, inputs: Mapping[str, Any]) -> Change:
+    """A DNS record that would be made; addresses that are not known yet are left out."""
+    points_to = inputs.get("rrdatas")
+    known = [str(one) for one in points_to] if isinstance(points_to, list) else []
+    return Change(urn, verb, record=str(inputs.get("name", "")).rstrip("."), addresses=tuple(known))
+
+
+def _with_its_ground(change: Change, replaced: Collection[str], named: bool) -> Change:
+    """What is replaced only because something that it rests on is: `replaced` are its keys then.
+
+    The engine deletes such a resource before the one that it rests on, and no provider has `named`
+    a reason. A dynamic provider doesn't even know, in a preview, that a value which nobody knows
+    yet will be another one, and calls it an update. (Providers of a cloud know it.)
     """
-    if (
-        change.verb != "update"
-        or not replaced
-        or not change.type.startswith("pulumi-python:dynamic/")
-    ):
+    taken_along = change.verb == "replace" and not named
+    not_known = change.verb == "update" and change.type.startswith("pulumi-python:dynamic/")
+    if not replaced or not (taken_along or not_known):
         return change
     return replace(
         change, verb="replace", keys=tuple(sorted(Change(urn, "replace").name for urn in replaced))
     )
 
 
-def _reasons(step: Mapping[str, Any]) -> list[str]:
-    """The inputs that say so: named by the provider, else those that differ."""
-    if named := step.get("replaceReasons") or step.get("diffReasons"):
-        return [str(key) for key in named]
+def _named(step: Mapping[str, Any]) -> list[str]:
+    """The inputs that say so, by the provider; its own notes, as `__meta`, are none."""
+    for reasons in ("replaceReasons", "diffReasons"):
+        keys = [str(key) for key in step.get(reasons) or ()]
+        if inputs := [key for key in keys if not key.startswith("__")]:
+            return inputs
+    return []
+
+
+def _differing(step: Mapping[str, Any]) -> list[str]:
+    """The inputs that are not what they were."""
     before = (step.get("oldState") or {}).get("inputs") or {}
     after = (step.get("newState") or {}).get("inputs") or {}
     if not before or not after:
@@ -201,11 +254,11 @@ def refused(found: Sequence[Change], allowed: Allowed) -> list[Change]:
     not_allowed = []
     for change in found:
         names = getattr(allowed, change.option) if change.asks else ()
-        if change.asks and change.name not in names:
+        if change.asks and change.word not in names:
             not_allowed.append(change)
     return not_allowed
 
 
 def flags(found: Iterable[Change]) -> str:
     """The options that allow these."""
-    return " ".join(dict.fromkeys(f"--allow-{change.option} {change.name}" for change in found))
+    return " ".join(dict.fromkeys(f"--allow-{change.option} {change.word}" for change in found))

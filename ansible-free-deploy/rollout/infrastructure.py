@@ -9,7 +9,7 @@ from infra.core import backend, exits, owner
 from infra.core.errors import KitError
 from infra.core.home import home, refuse_foreign
 from infra.core.settings import Settings
-from rollout import cloudstack, engines, local_stack, question, report
+from rollout import cloudstack, engines, local_stack, question, records, report
 from rollout.changes import Allowed, Change, flags, refused
 from rollout.engines import EngineChoiceError, InfrastructureError
 from rollout.outputs import kit_checkpoint
@@ -47,7 +47,7 @@ def up(
         local_stack.prepare(settings, take_over)
     else:
         cloudstack.require(settings.stack, engines.environment(settings))
-    permit(settings.stack, engines.preview(settings, chosen), allowed or Allowed())
+    permit(settings.stack, _preview(settings, chosen), allowed or Allowed())
     engines.update(settings, chosen)
 
 
@@ -59,10 +59,15 @@ def run_up(settings: Settings, chosen: str, refuse: Callable[[Sequence[Change]],
     settings.check_key_file()
     if settings.cloud == "local":
         local_stack.prepare(settings)
-    planned = engines.preview(settings, chosen)
+    planned = _preview(settings, chosen)
     refuse(planned)
     engines.update(settings, chosen)
     return bool(planned)
+
+
+def _preview(settings: Settings, chosen: str) -> list[Change]:
+    """What the engine would change, and which DNS records of others would be lost by it."""
+    return records.looked_up(engines.preview(settings, chosen))
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def plan(settings: Settings, forced: str | None = None) -> Plan:
         chosen = engines.choose(settings, forced)
         if not _is_there(settings):
             return Plan(absent=True)
-        return Plan(engines.preview(settings, chosen))
+        return Plan(_preview(settings, chosen))
     except EngineChoiceError:
         raise
     except (InfrastructureError, cloudstack.StackError) as problem:
@@ -127,7 +132,8 @@ def _warning(change: Change) -> str:
 
 
 def permit(stack: str, found: Sequence[Change], allowed: Allowed) -> None:
-    """Return where no data would be lost and no host be stopped, or where a person agrees to it.
+    """Return where no data would be lost, no host be stopped and no DNS record be overwritten, or
+    where a person agrees to it.
 
     A person agrees by an option or at the terminal. Raises QuestionError where nobody can be asked,
     AnswerError for any answer but the names.
@@ -137,7 +143,7 @@ def permit(stack: str, found: Sequence[Change], allowed: Allowed) -> None:
         return
     for change in asked:
         report.line(f"{change}; {change.consequence}")
-    names = list(dict.fromkeys(change.name for change in asked))
+    names = list(dict.fromkeys(change.word for change in asked))
     what = "the name" if len(names) == 1 else "the names"
     typed = question.ask(
         f"Type {what} to go on ({' '.join(names)}): ",
@@ -151,14 +157,17 @@ def permit(stack: str, found: Sequence[Change], allowed: Allowed) -> None:
 
 
 def _fates(asked: Sequence[Change]) -> str:
-    """Which resources would be lost, and which ones stopped."""
+    """Which resources would be lost, which ones stopped, and which names taken."""
     lost = list(dict.fromkeys(change.name for change in asked if change.loses))
     stopped = list(dict.fromkeys(change.name for change in asked if change.stops))
+    overwritten = list(dict.fromkeys(change.word for change in asked if change.overwrites))
     parts = []
     if lost:
         parts.append(f"{', '.join(lost)} would be lost")
     if stopped:
         parts.append(f"{', '.join(stopped)} would be stopped for a while")
+    if overwritten:
+        parts.append(f"the DNS record of {', '.join(overwritten)} would be overwritten")
     return ", and ".join(parts)
 
 

@@ -3,6 +3,7 @@ is done."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,22 +23,27 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
 
 @dataclass(frozen=True)
 class Clock:
-    """Time, so that tests need none."""
+    """Time, so that tests need none; `stopped` is whether nobody waits any more."""
 
     now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] = time.sleep
+    stopped: Callable[[], bool] = lambda: False
 
 
-def wait(contract: Contract, limit_s: float = LIMIT_S, clock: Clock | None = None) -> None:
-    """Return when all are ready; they are asked side by side, at growing intervals.
+def wait(contract: Contract, limit_s: float = LIMIT_S) -> None:
+    """Return when all are ready; they are asked side by side, at growing intervals. ^C ends every
+    pause.
 
     Raises ConnectError with the last reason when `limit_s` is over, HostError at once for a first
     boot that failed.
     """
     identity = access.identity(contract)
+    interrupt = threading.Event()
+    clock = Clock(sleep=interrupt.wait, stopped=interrupt.is_set)
     hosts.each(
         [host for _, host in contract.hosts],
-        lambda host: _one(host, identity, limit_s, clock or Clock()),
+        lambda host: _one(host, identity, limit_s, clock),
+        interrupt.set,
     )
 
 
@@ -54,7 +60,7 @@ def _one(host: Host, identity: Identity, limit_s: float, clock: Clock) -> None:
             why, problem = refused.reason, refused
         if why is None:
             return
-        if clock.now() + pause > end:
+        if clock.stopped() or clock.now() + pause > end:
             raise problem
         if why != said:
             report.step(host.name, f"waits: {why}")

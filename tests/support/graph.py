@@ -44,6 +44,7 @@ class Node:
     ignores: tuple[str, ...]
     secret_outputs: tuple[str, ...]
     id: str
+    replaces_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Graph:
                 entry["protect"] = True
             if node.ignores:
                 entry["ignores"] = list(node.ignores)
+            if node.replaces_on:
+                entry["replaces on"] = list(node.replaces_on)
             if node.secret_outputs:
                 entry["secret outputs"] = list(node.secret_outputs)
             resources[f"{node.type} {node.name}"] = entry
@@ -134,6 +137,7 @@ class Recorder(MockMonitor):
                 tuple(request.ignoreChanges),
                 tuple(request.additionalSecretOutputs),
                 getattr(answer, "id", ""),
+                tuple(request.replaceOnChanges),
             )
         )
         return answer

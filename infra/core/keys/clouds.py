@@ -72,7 +72,7 @@ KEYS = (
         type="integer",
         default=20,
         bounds=(8, 16_384),
-        effects=(Effect.UNUSED, Effect.IN_PLACE, Effect.REPLACES),
+        effects=on_clouds(Effect.IN_PLACE),
         description="aws, gcp: size of each instance's encrypted disk in GB.",
     ),
     Key(
@@ -135,14 +135,14 @@ KEYS = (
         default="",
         may_be_empty=True,
         rule=rules.text(re.compile(r"[A-Za-z0-9_./-]+"), "the network's id or name"),
-        effects=on_clouds(Effect.REPLACES),
+        effects=(Effect.UNUSED, Effect.REPLACES, Effect.STOPS),
         description="aws, gcp: use this VPC (id) or network (name) in place of a new one.",
     ),
     Key(
         name="existing_subnets",
         type="array",
         default=(),
-        effects=on_clouds(Effect.REPLACES),
+        effects=(Effect.UNUSED, Effect.REPLACES, Effect.STOPS),
         description=(
             "aws, gcp: public subnets of `existing_network`; two ids on AWS, one name on Google."
         ),
