@@ -1,8 +1,7 @@
 """A pair that an older kit has made, and left in the middle of a deploy, is taken over by this one.
 
-The older kit is the last commit before hosts got their package (`on_host`), from this repository's
-history, with an environment of its own; then this kit's files take their place, as a `git pull`
-would put them. CONTRIBUTING.md says how to move it on.
+The older kit is a commit from this repository's history, with an environment of its own; then this
+kit's files take their place, as a `git pull` would put them. CONTRIBUTING.md says how to move on.
 """
 
 from __future__ import annotations
@@ -24,7 +23,10 @@ from tests.support.kit import OLD, ROOT, Kit, manage
 
 pytestmark = [pytest.mark.machines, pytest.mark.soak]
 
-COMMIT = "c8e2b01"
+COMMITS = (
+    "1c2b6ab",  # before threads, compression and the page's headers
+    "c8e2b01",  # before hosts got their package, `on_host`
+)
 STACK = "before"
 NEW = "http://localhost:7002"
 ENGINES = [
@@ -90,15 +92,15 @@ class Checkout:
         self.install()
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
+@pytest.fixture(params=COMMITS)
+def checkout(request: pytest.FixtureRequest, tmp_path: Path) -> Checkout:
     folder = tmp_path / "checkout"
     folder.mkdir()
     packed = subprocess.run(
-        ["git", "-C", str(ROOT), "archive", COMMIT], capture_output=True, check=False
+        ["git", "-C", str(ROOT), "archive", request.param], capture_output=True, check=False
     )
     assert packed.returncode == 0, (
-        f"commit {COMMIT} is not in this repository's history: {packed.stderr.decode()}"
+        f"commit {request.param} is not in this repository's history: {packed.stderr.decode()}"
     )
     with tarfile.open(fileobj=BytesIO(packed.stdout)) as tar:
         tar.extractall(folder, filter="data")
