@@ -414,6 +414,16 @@ def test_a_worker_that_gunicorn_ends_was_too_slow() -> None:
     assert "SystemExit" not in found[0].text and "raise timeout_s" in found[0].cure
 
 
+def test_a_504_is_a_matter_of_time() -> None:
+    """With threads it is nginx who gives up, after timeout_s, and no log has a line of it."""
+
+    def late(question: Question) -> tuple[Answer, ...]:
+        return tuple(Response(504) for _ in question.lines("backend"))
+
+    found = errors(on_the_host(observed(answers=late, hosts=[host()], reach=reached()), late))
+    assert "longer than timeout_s" in found[0].text and "raise timeout_s" in found[0].cure
+
+
 def test_config_json_holds_no_list_of_origins() -> None:
     """An edit of it is an edit of a file."""
     diff = {"frontend/config.json": '-{"backend": "http://old.test"}\n+{"backend": "http://api"}'}

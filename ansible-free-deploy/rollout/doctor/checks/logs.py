@@ -10,7 +10,7 @@ from on_host.services import EXCEPTION, TOO_SLOW
 from rollout.doctor.observations import PUBLIC, HostReport, Observations
 
 FAB_LOGS = "see `fab logs`"
-_TOO_SLOW_CURE = (
+TOO_SLOW_CURE = (
     "make that view faster, or do its work outside of the request; or raise timeout_s, then run"
     " `fab deploy`"
 )
@@ -50,7 +50,7 @@ def _of_host(host: HostReport) -> LogEnd | None:
     journal = _lines(str(host.state.get("last_words", "")))
     request_log = host.state.get("request_log")
     if any(TOO_SLOW.search(line) for line in journal):
-        return LogEnd("; gunicorn has ended its worker, which took too long", _TOO_SLOW_CURE)
+        return LogEnd("; gunicorn has ended its worker, which took too long", TOO_SLOW_CURE)
     exception = _last_exception(journal)
     if exception:
         return LogEnd(f"; its log ends with: {exception}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from rollout.doctor.checks.in_front import hosts_answer_right
-from rollout.doctor.checks.logs import FAB_LOGS, log_end
+from rollout.doctor.checks.logs import FAB_LOGS, TOO_SLOW_CURE, log_end
 from rollout.doctor.checks.places import IN_FRONT, application_of, fault_of, server_errors_of
 from rollout.doctor.codes import Code
 from rollout.doctor.observations import (
@@ -20,6 +20,7 @@ from rollout.doctor.observations import (
 from rollout.finding import Finding
 from rollout.verdict import Response
 
+_TOO_LATE = 504  # nginx has waited for timeout_s
 _GATEWAY = (502, 504)  # nginx's own, for an application that does not answer
 _UNAVAILABLE = 503
 
@@ -53,7 +54,7 @@ def _finding(observed: Observations, failed: Failed, cells: Sequence[Cell]) -> F
     if views == [PUBLIC] and all(hosts_answer_right(observed, cell) for cell in cells):
         return _of_a_proxy(observed, failed)
     end = log_end(observed, views)
-    cure = end.cure
+    cure = TOO_SLOW_CURE if status == _TOO_LATE else end.cure
     if end.unnamed and method == "GET" and status not in _GATEWAY:
         cure = f"its log names no exception: {_by_hand(observed, target)} shows it"
     url = f"{observed.contract.backend.origin}{target}"
@@ -121,6 +122,8 @@ def _by_hand(observed: Observations, target: str) -> str:
 def _who_fails(status: int, bare: bool) -> str:
     if bare:
         return "the application fails, and so does its own error page (the answer is gunicorn's)"
+    if status == _TOO_LATE:
+        return "the application takes longer than timeout_s"
     if status in _GATEWAY:
         return "nginx gets no answer from the application"
     return "the application itself fails"
