@@ -66,6 +66,9 @@ UNHASHED = (
     "/js/vendor-polyfill.js",
     "/assets/app-settings.js",
     "/assets/theme-checkout.css",
+    "/assets/app-Settings.js",
+    "/assets/theme-Checkout.css",
+    "/assets/app-Version2.js",
     "/assets/report-20240131.js",
     "/assets/chart-bar-2024.js",
     "/assets/my-nav-menu.css",
@@ -107,14 +110,14 @@ def test_unhashed(path: str) -> None:
     assert not is_hashed(path)
 
 
-def test_nearly_all_of_vites_code_is_taken_for_hashed() -> None:
+def test_most_of_vites_code_is_taken_for_hashed() -> None:
     """Of 8 random characters of Base64, as Rollup writes them; a word may be among them."""
     dice = random.Random(7)
     letters = string.ascii_letters + string.digits + "_-"
     names = ["".join(dice.choices(letters, k=8)) for _ in range(4000)]
     code = sum(is_hashed(f"/assets/index-{name}.js") for name in names)
     fonts = sum(is_hashed(f"/assets/Inter-{name}.woff2") for name in names)
-    assert code > 0.9 * len(names)
+    assert code > 0.85 * len(names)
     assert fonts > 0.5 * len(names)
 
 

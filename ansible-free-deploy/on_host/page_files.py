@@ -38,9 +38,9 @@ HASHED = {
     "webpack's assets": rf"/{_HEX}[0-9a-f]{{20,64}}{_MEDIA}",
     "Angular": rf"-(?=[A-Z2-7]*[2-7])(?=[A-Z2-7]*[A-Z])[A-Z2-7]{{8}}{_CODE_OR_MEDIA}",
     "Angular, code": f"-[A-Z2-7]{{8}}{_CODE}",
-    # Base64. For code a capital or a digit is enough, unless there is a dash in it; a font's or an
-    # image's must be unlike any word.
-    "Vite, code": f"{_VITE}(?=[A-Za-z0-9]*[A-Z0-9])(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{{8}}{_CODE}",
+    # Base64. A script's or a style's must be unlike one word (Settings, Version2), and unlike two
+    # (DarkMode) where there is a dash in it; a font's or an image's unlike any.
+    "Vite, code": f"{_VITE}{_EIGHT}{_changes(3)}[A-Za-z0-9]{{8}}{_CODE}",
     "Vite, code with a dash": f"{_VITE}{_EIGHT}{_changes(5)}{_BASE64}{{8}}{_CODE}",
     "Vite": f"{_VITE}{_EIGHT}{_changes(4)}(?=[^.]*[0-9]){_BASE64}{{8}}{_MEDIA}",
 }
