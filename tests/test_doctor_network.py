@@ -7,7 +7,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from rollout import doctor
 from rollout.doctor import ask, diagnose
 from rollout.doctor.ask import LOOKUP_S, NOT_ASKED, Unanswered
 from rollout.doctor.codes import Code
+from rollout.doctor.examination import surroundings
+from rollout.doctor.verdicts import Surroundings, within
 from rollout.outputs import Outputs
 from rollout.verdict import Response
 from tests.test_doctor import NAMES, observed, said
@@ -254,10 +256,34 @@ def test_a_late_name_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_page_s_policy_is_judged_when_it_is_known() -> None:
     """Questions are asked before the page has answered: the frontend's own cells are judged again,
     no others."""
-    from rollout.doctor.verdicts import under_policy
+    front = NAMES.frontend.origin
+    addresses = (NAMES.frontend.hosts[0].address, NAMES.backend.hosts[0].address)
+    for cell in observed(NAMES).cells:
+        again = within(cell, front, Surroundings("connect-src 'self'", *addresses))
+        assert again.readable == (cell.readable and cell.question.row.origin != front)
+        assert within(cell, front, Surroundings(None, *addresses)) is cell
+
+
+def test_a_proxy_in_front_of_private_hosts_is_what_browsers_reach() -> None:
+    """A page on the internet calls no private address where both names lead to a CDN: the proxy's
+    address decides about local network access."""
+    behind = replace(
+        NAMES,
+        behind=("192.0.2.0/24",),
+        frontend=replace(
+            NAMES.frontend, hosts=(replace(NAMES.frontend.hosts[0], address="8.8.8.8"),)
+        ),
+        backend=replace(
+            NAMES.backend, hosts=(replace(NAMES.backend.hosts[0], address="10.0.0.2"),)
+        ),
+    )
+    of_the_hosts = {"frontend": ("8.8.8.8",), "backend": ("10.0.0.2",)}
+    of_the_proxy = {"frontend": ("192.0.2.7",), "backend": ("192.0.2.7",)}
+    assert surroundings(behind, None, of_the_proxy) == Surroundings(None, "192.0.2.7", "192.0.2.7")
 
     front = NAMES.frontend.origin
-    for cell in observed(NAMES).cells:
-        again = under_policy(cell, front, "connect-src 'self'")
-        assert again.readable == (cell.readable and cell.question.row.origin != front)
-        assert under_policy(cell, front, None) is cell
+    for addresses, is_readable in ((of_the_hosts, False), (of_the_proxy, True)):
+        around = surroundings(behind, None, addresses)
+        cells = [within(cell, front, around) for cell in observed(NAMES).cells]
+        own = [cell for cell in cells if cell.question.row.origin == front]
+        assert {cell.readable for cell in own} == {is_readable}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from rollout.doctor.on_hosts import Asked
 from rollout.doctor.questions import Endpoint, Question, Row, endpoints, questions
 from rollout.doctor.reach import Reach
 from rollout.doctor.rows import rows
-from rollout.doctor.verdicts import judged, under_policy
+from rollout.doctor.verdicts import Surroundings, judged, within
 from rollout.outputs import Outputs
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -105,6 +105,10 @@ def examine(outputs: Outputs, single: Matrix | None = None) -> Observations:
         )
         asked_hosts: list[Asked] = hosts.each(contract.hosts, ask_host)
     (page, page_reach), public = asked_page.result(), asked_public.result()
+    # A lookup may end meanwhile: its addresses count before its problem does.
+    problems = {role: lookup.problem for role, lookup in lookups.items()}
+    addresses = {role: lookup.addresses(0) for role, lookup in lookups.items()}
+    found = surroundings(contract, page.csp, addresses)
     everything = list(public.cells)
     direct: list[Direct] = []
     for asked in asked_hosts:
@@ -112,16 +116,30 @@ def examine(outputs: Outputs, single: Matrix | None = None) -> Observations:
         direct += asked.direct
     return Observations(
         contract=contract,
-        cells=tuple(under_policy(cell, contract.frontend.origin, page.csp) for cell in everything),
+        cells=tuple(within(cell, contract.frontend.origin, found) for cell in everything),
         direct=tuple(direct),
         hosts=tuple(asked.report for asked in asked_hosts),
         page=page,
-        # A lookup may end meanwhile: its addresses count before its problem does.
-        lookup_problems={role: lookup.problem for role, lookup in lookups.items()},
-        addresses={role: lookup.addresses(0) for role, lookup in lookups.items()},
+        lookup_problems=problems,
+        addresses=addresses,
         landing=public.landing,
         reach={"frontend": page_reach, "backend": public.reach},
     )
+
+
+def surroundings(
+    contract: Contract, csp: str | None, addresses: Mapping[str, Sequence[str]]
+) -> Surroundings:
+    """What counts around the page: its policy, and where browsers reach page and API, the proxy in
+    front or the hosts. `addresses` is what each role's name resolves to."""
+    reached = {}
+    for role, host in (
+        ("frontend", contract.frontend.hosts[0]),
+        ("backend", contract.backend.hosts[0]),
+    ):
+        in_front = [address for address in addresses[role] if contract.is_in_front(address)]
+        reached[role] = in_front[0] if in_front else host.address
+    return Surroundings(csp, reached["frontend"], reached["backend"])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from rollout.doctor.ask import Answer
 from rollout.doctor.observations import Cell
@@ -43,12 +43,30 @@ def verdict(question: Question, answers: Sequence[Answer]) -> Verdict | None:
         return judge(question.request, [Exchange(Response(200, tuple(headers)), preflight)])
 
 
-def under_policy(cell: Cell, page: str, csp: str | None) -> Cell:
-    """The same cell, judged again under the policy that the page of origin `page` sends. It counts
+@dataclass(frozen=True)
+class Surroundings:
+    """What a browser goes by next to the answers: the policy that the page sends (None without
+    one), and the IP addresses that page and API are reached at."""
+
+    csp: str | None
+    page_address: str
+    api_address: str
+
+
+def within(cell: Cell, page: str, found: Surroundings) -> Cell:
+    """The same cell, judged again by what was found out around the page of origin `page`. It counts
     for that page alone."""
-    if csp is None or cell.question.row.origin != page:
+    if cell.question.row.origin != page:
         return cell
-    question = replace(cell.question, request=replace(cell.question.request, csp=csp))
+    request = replace(
+        cell.question.request,
+        csp=found.csp,
+        page_address=found.page_address,
+        address=found.api_address,
+    )
+    if request == cell.question.request:
+        return cell
+    question = replace(cell.question, request=request)
     return replace(cell, question=question, verdict=verdict(question, cell.answers))
 
 
