@@ -69,12 +69,10 @@ def _check_label(label: str) -> None:
         raise Refusal(f"has {place}, of {len(label)} characters; labels have at most 63")
     if label.startswith("-") or label.endswith("-"):
         raise Refusal(f"has {place}, with a hyphen at its start or end; drop it")
+    # Other labels with hyphens in third and fourth place are names like any (URL standard,
+    # CheckHyphens=false): previews of a branch `qa` are qa--shop.netlify.app.
     if label.startswith("xn--"):
         _check_a_label(label, place)
-    elif label[2:4] == "--":
-        raise Refusal(
-            f"has {place}, with two hyphens in third place, reserved for xn-- names; rename it"
-        )
 
 
 # ------------------------------------------------------------------------------ international names
