@@ -15,8 +15,6 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
-import platformdirs
-
 from infra.core.errors import KitError
 
 KIT = "origin-kit"
@@ -41,6 +39,8 @@ def cache() -> Path:
         return Path(chosen).absolute()
     if os.geteuid() == 0:
         return Path(f"/var/cache/{KIT}")
+    import platformdirs  # here, since root's part runs with the standard library alone
+
     return platformdirs.user_cache_path(KIT)
 
 
