@@ -14,7 +14,7 @@ up: .venv/run machines ## two machines on this host, the example shipped, deploy
 down: .venv/run ## remove them: machines, mounts, bridge, processes and state
 	@$(SUDO) .venv/bin/fab down --stack local --yes
 test: .venv/test machines browser ## every test, on real machines and in a real browser
-	$(PYTEST) -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder --durations=40
+	$(PYTEST) -m "not soak" -n 3 --dist loadfile --no-loadscope-reorder --durations=40
 check: .venv/test ## format, lint and types
 	.venv/bin/ruff check . && .venv/bin/ruff format --check -q . && .venv/bin/mypy
 bench: .venv/test machines load ## the figures in docs/benchmarks.md, as ratios within one run

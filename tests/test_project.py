@@ -25,7 +25,7 @@ TABLES = {
     "CASES": "tests/test_doctor.py",
     "VERBS": "tests/test_exits.py",
     "ON_HOSTS": "tests/test_exits.py",
-    "COMMIT": "tests/e2e/test_taken_over.py",
+    "COMMITS": "tests/e2e/test_taken_over.py",
 }
 
 

@@ -66,6 +66,7 @@ def on(stack: Stack, host: Host, begin: str, end: str) -> Iterator[None]:
         stack.kit.ssh(host, end)
 
 
+@pytest.mark.soak
 def test_a_foreign_site_that_nginx_refuses_stops_the_deploy(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.kit import ROOT, Stack, a_copy_of_the_example
 
-pytestmark = pytest.mark.machines
+pytestmark = [pytest.mark.machines, pytest.mark.soak]
 
 # The example's own settings, as a class; another one allows everybody.
 SETTINGS = """

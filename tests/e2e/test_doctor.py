@@ -17,6 +17,7 @@ import pytest
 from infra.core.contract import Host
 from tests.e2e.conftest import ARTEFACTS, chromium
 from tests.support.kit import ROOT, Kit, Stack, a_copy_of_the_example, unwrapped
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.machines
 
@@ -146,7 +147,7 @@ def edited(stack: Stack, host: Host, path: str, before: str, after: str) -> Iter
         write(text)
 
 
-@pytest.mark.parametrize("name", MUTATIONS)
+@pytest.mark.parametrize("name", sampled(MUTATIONS, ["unescaped", "no middleware"]))
 def test_each_careless_edit_is_named(stack: Stack, backend: Host, name: str) -> None:
     """By its symptom and by its file, with the cure; without it all is well."""
     path, before, after, wanted = MUTATIONS[name]
@@ -251,6 +252,7 @@ def shipped(stack: Stack, project: Path, up: int = 0) -> Iterator[str]:
         stack.fab("up")
 
 
+@pytest.mark.soak
 def test_a_500_is_reported_with_its_cause(stack: Stack, tmp_path: Path) -> None:
     """A view that writes next to the code: readable by every origin, and not as intended."""
     with a_copy_of_the_example() as project:

@@ -146,6 +146,7 @@ def test_a_child_with_the_output_open_is_ended(hostile: Hostile) -> None:
     assert "left a child behind: hold" in hostile.attacks()
 
 
+@pytest.mark.soak
 def test_a_migration_that_hangs_ends_at_its_limit(
     hostile: Hostile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

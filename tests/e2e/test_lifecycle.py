@@ -41,6 +41,7 @@ def interrupted_at(stack: Stack, line: str) -> str:
     return said
 
 
+@pytest.mark.soak
 def test_an_interrupted_up_is_finished_by_the_next(stack: Stack) -> None:
     """^C in every part of it: one line and status 130; a host goes on alone, and the last run has
     all."""
@@ -169,6 +170,7 @@ def links_like(key: str) -> list[str]:
     return sorted(line.split()[0] for line in shown.splitlines() if key in line.split()[0])
 
 
+@pytest.mark.soak
 def test_up_again_change_and_down(stack: Stack) -> None:
     """The second up does nothing, a changed list restarts what reads it, down leaves nothing
     behind."""

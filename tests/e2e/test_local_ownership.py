@@ -78,6 +78,7 @@ def test_another_checkout_s_stack_is_not_touched(stack: Stack, other: Path) -> N
     assert "nothing to do" in stack.fab("up").stdout
 
 
+@pytest.mark.soak
 def test_a_stack_is_taken_over_only_when_asked_to(stack: Stack, other: Path) -> None:
     """With --take-over it is the other checkout's, machines and data as they are; the first one is
     kept out then."""
@@ -91,6 +92,7 @@ def test_a_stack_is_taken_over_only_when_asked_to(stack: Stack, other: Path) -> 
     assert "belongs to root in" in fab(stack, other, "down", "--yes", status=2)
 
 
+@pytest.mark.soak
 def test_the_cache_may_be_deleted_at_any_time(stack: Stack) -> None:
     """The machines run on, nothing is to do, a killed one starts again with its data, and no image
     is built."""

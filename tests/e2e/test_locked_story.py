@@ -17,7 +17,7 @@ from tests.e2e.test_bad_input import said
 from tests.support.kit import ROOT, Kit, Stack, manage
 from tests.support.loopback import serving, sha256, wheels_of_the_example
 
-pytestmark = pytest.mark.machines
+pytestmark = [pytest.mark.machines, pytest.mark.soak]
 UV = os.pathsep.join([os.environ["PATH"], str(ROOT / ".tools/bin")])
 PASSWORD = "open-sesame-4711"
 

@@ -13,7 +13,7 @@ from rollout import change, outputs, settings, ship
 from tests.support.kit import ROOT, Kit, Stack, a_copy_of_the_example
 from tests.support.sampling import sampled
 
-pytestmark = pytest.mark.machines
+pytestmark = [pytest.mark.machines, pytest.mark.soak]
 
 
 @pytest.fixture(scope="module")

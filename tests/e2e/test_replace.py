@@ -305,6 +305,7 @@ def test_a_run_killed_at_any_step_is_finished_by_the_next(
     killed_and_finished(stack, name, lines)
 
 
+@pytest.mark.soak
 def test_taken_back_the_old_machine_serves_as_before(stack: Stack) -> None:
     """Killed with the data on its way: everybody else is refused meanwhile, and --abort leaves no
     trace."""

@@ -128,6 +128,7 @@ def test_streams_flow_next_to_other_requests(stack: Stack) -> None:
         screenshot(page, "event-streams")
 
 
+@pytest.mark.soak
 def test_without_threads_two_streams_block_the_api(stack: Stack) -> None:
     """Why `threads` is not 1: each stream has one of the two workers, and nothing else is answered.
     The edit is a config-only deploy, as the other way round is."""

@@ -80,7 +80,7 @@ def test_every_step_of_the_transaction_has_its_case() -> None:
     assert plain - undoing | {"restart-gunicorn", "restart-nginx"} == set(STEPS)
 
 
-@pytest.mark.parametrize("step", sampled(STEPS, ["link", "restart-nginx"]))
+@pytest.mark.parametrize("step", sampled(STEPS, ["link"]))
 def test_a_kill_at_a_step_leaves_old_or_new_whole(
     stack: Stack, found: outputs.Outputs, step: str
 ) -> None:
