@@ -140,6 +140,22 @@ def test_status_shows_code_that_was_rolled_back() -> None:
     assert as_wanted(back)
 
 
+def test_status_sends_a_host_without_a_release_to_ship() -> None:
+    """A deploy needs a release, so it is no cure there."""
+    result: Any = {
+        "generation": None,
+        "release": None,
+        "unfinished": False,
+        "differs": ["/etc/nginx/x"],
+        "restarts": {},
+        "units": {"nginx.service": "inactive"},
+    }
+    host = Host("backend-1", "203.0.113.1", 22, "deploy", ())
+    outcome: Outcome[Any] = Outcome("backend", host, result)
+    assert "  has no release yet: run `fab ship`, then `fab deploy`" in status_table([outcome])
+    assert not as_wanted(outcome)
+
+
 def test_status_says_what_was_changed_in_a_release() -> None:
     """It prints some paths, how many more there are and the next step, and fails."""
     result: Any = {

@@ -218,6 +218,8 @@ def _configuration(result: StatusAnswer) -> str:
         return "waits for the outcome on the other hosts: run `fab deploy`"
     if result["unfinished"]:
         return "interrupted: run `fab deploy`"
+    if result["release"] is None:
+        return "has no release yet: run `fab ship`, then `fab deploy`"
     if result["differs"]:
         return "differs from the contract: run `fab deploy`"
     if result["restarts"]:
