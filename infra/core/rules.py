@@ -180,22 +180,28 @@ def address(value: Any) -> str:
                 continue
             if "%" not in value:
                 return value
-        labels = value.split(".")
-        if len(value) <= 253 and all(map(LABEL.fullmatch, labels)) and not labels[-1].isdigit():
+        if _labels(value):
             return value
     raise ValueError(f"invalid value {quote(value)}: expected an IP address or a host name")
 
 
 def host_name(value: Any) -> str:
     """A DNS name of two labels or more, and no address."""
-    labels = value.split(".") if isinstance(value, str) else []
-    whole = len(labels) > 1 and all(map(LABEL.fullmatch, labels)) and not labels[-1].isdigit()
-    if not whole or len(value) > 253:
+    if not isinstance(value, str) or len(_labels(value)) < 2:
         raise ValueError(
             f"invalid value {quote(value)}: expected a host name without scheme and port, e.g."
             " api2.example.com"
         )
-    return str(value)
+    return value
+
+
+def _labels(text: str) -> list[str]:
+    """The labels of a DNS name that no browser or resolver takes for an address; none for any other
+    text."""
+    labels = text.split(".")
+    if len(text) > 253 or labels[-1].isdigit() or not all(map(LABEL.fullmatch, labels)):
+        return []
+    return labels
 
 
 def host_key(value: Any) -> str:
