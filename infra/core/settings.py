@@ -341,11 +341,16 @@ def _name_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _own_names(values: Mapping[str, Any]) -> set[str]:
     """The names that the stack has under its domain."""
-    labels = {values.get("frontend_name"), values.get("backend_name")}
+    labels = {str(values.get("frontend_name")), str(values.get("backend_name"))}
     if values.get("www_redirect"):
         labels |= {rules.APEX, WWW}
     domain = str(values.get("domain"))
-    return {domain if label == rules.APEX else f"{label}.{domain}" for label in labels}
+    return {full_name(label, domain) for label in labels}
+
+
+def full_name(label: str, domain: str) -> str:
+    """The name of a label under `domain`; "@" is the domain itself."""
+    return domain if label == rules.APEX else f"{label}.{domain}"
 
 
 def _ssh_problems(values: Mapping[str, Any]) -> Iterator[Problem]:

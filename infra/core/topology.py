@@ -12,7 +12,7 @@ from infra.core.keys import KEYS
 from infra.core.origins import parse_origin
 from infra.core.rules import APEX
 from infra.core.serials import Serials, resource
-from infra.core.settings import WWW, Settings
+from infra.core.settings import WWW, Settings, full_name
 
 ROLES = ("frontend", "backend")
 _MOST_PER_ROLE = 64
@@ -80,7 +80,7 @@ def instances(settings: Settings) -> tuple[Instance, ...]:
 def name_of(settings: Settings, role: str) -> str:
     """The role's public name under `domain`."""
     label = {"frontend": settings.frontend_name, "backend": settings.backend_name}[role]
-    return settings.domain if label == APEX else f"{label}.{settings.domain}"
+    return full_name(label, settings.domain)
 
 
 def redirected_names(settings: Settings) -> tuple[str, ...]:
@@ -88,9 +88,8 @@ def redirected_names(settings: Settings) -> tuple[str, ...]:
     to www."""
     if not settings.www_redirect or not settings.domain:
         return ()
-    if settings.frontend_name == APEX:
-        return (f"{WWW}.{settings.domain}",)
-    return (settings.domain,)
+    other = WWW if settings.frontend_name == APEX else APEX
+    return (full_name(other, settings.domain),)
 
 
 def records(settings: Settings, instance: Instance) -> dict[str, str]:
