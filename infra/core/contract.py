@@ -277,6 +277,12 @@ def _wrong(place: str, check: Callable[[Any], Any], value: Any) -> Problems:
         yield f"contract.{place}: {problem}"
 
 
+def _wrong_items(place: str, check: Callable[[Any], Any], values: Iterable[Any]) -> Problems:
+    """The problem of each item that has one."""
+    for index, value in enumerate(values):
+        yield from _wrong(f"{place}[{index}]", check, value)
+
+
 def _environment(contract: Contract) -> Problems:
     yield from _wrong("project", rules.project_name, contract.project)
     yield from _wrong("environment", rules.environment_name, contract.environment)
@@ -286,10 +292,8 @@ def _environment(contract: Contract) -> Problems:
         yield from _wrong("branch", rules.branch_name, contract.branch)
     if contract.attached_to is not None:
         yield from _wrong("attached_to", rules.environment_name, contract.attached_to)
-    for index, line in enumerate(contract.ssh_keys):
-        yield from _wrong(f"ssh_keys[{index}]", rules.login_key, line)
-    for index, network in enumerate(contract.behind):
-        yield from _wrong(f"behind[{index}]", proxy_network, network)
+    yield from _wrong_items("ssh_keys", rules.login_key, contract.ssh_keys)
+    yield from _wrong_items("behind", proxy_network, contract.behind)
 
 
 def _values_of_keys(contract: Contract) -> Problems:
@@ -301,8 +305,7 @@ def _values_of_keys(contract: Contract) -> Problems:
         value = getattr(getattr(contract, part), name)
         found: list[str] = []
         if key.item_rule:
-            for index, item in enumerate(value):
-                found += _wrong(f"{key.contract}[{index}]", key.item_rule, item)
+            found += _wrong_items(key.contract, key.item_rule, value)
         found = found or list(_wrong(key.contract, key.check, value))
         if not found and key.normal(value) != value:
             found = [f"contract.{key.contract}: write {quote(key.normal(value))}"]
@@ -356,8 +359,7 @@ def _host(place: str, host: Host) -> Problems:
     yield from _wrong(f"{place}.user", rules.user_name, host.user)
     if not host.host_keys:
         yield f"contract.{place}.host_keys: none; a host without a known key is never connected to"
-    for index, line in enumerate(host.host_keys):
-        yield from _wrong(f"{place}.host_keys[{index}]", rules.host_key, line)
+    yield from _wrong_items(f"{place}.host_keys", rules.host_key, host.host_keys)
 
 
 def _twice(what: str, values: list[str]) -> Problems:
