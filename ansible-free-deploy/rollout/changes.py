@@ -64,6 +64,8 @@ _NOTHING = {
     "remove-pending-replace",
 }
 
+Step = Mapping[str, Any]
+
 
 @dataclass(frozen=True)
 class Change:
@@ -146,66 +148,71 @@ class Change:
         return f"{self.name:<12} would {self.verb} the {self.kind}{why}"
 
 
-def changes(steps: Iterable[Mapping[str, Any]]) -> list[Change]:
+def changes(steps: Iterable[Step]) -> list[Change]:
     """One change a resource, by name; what stays the same is left out. (The CLI's own order differs
     from run to run: it works on several resources at once.)"""
-    verbs: dict[str, set[str]] = {}
-    keys: dict[str, dict[str, None]] = {}
-    named: set[str] = set()
-    rests_on: dict[str, set[str]] = {}
-    records: dict[str, Change] = {}
+    steps_of: dict[str, list[Step]] = {}
     for step in steps:
-        urn, verb = str(step["urn"]), str(step["op"])
-        if verb in _NOTHING or Change(urn, verb).type.startswith(
-            "pulumi:"
-        ):  # the stack, and providers
+        one = Change(str(step["urn"]), str(step["op"]))
+        if one.verb in _NOTHING or one.type.startswith("pulumi:"):  # the stack, and providers
             continue
-        verbs.setdefault(urn, set()).add(verb)
-        if verb in _CREATES and Change(urn, verb).type in TAKES_NAMES:
-            records[urn] = _record(urn, verb, (step.get("newState") or {}).get("inputs") or {})
-        keys.setdefault(urn, {}).update(dict.fromkeys(_named(step) or _differing(step)))
-        if _named(step):
-            named.add(urn)
-        rests_on.setdefault(urn, set()).update(
-            (step.get("newState") or {}).get("dependencies") or ()
-        )
-    found = {
-        urn: replace(records.get(urn) or Change(urn, ""), verb=_verb(taken), keys=tuple(keys[urn]))
-        for urn, taken in verbs.items()
-    }
-    replaced = {urn for urn, change in found.items() if change.verb == "replace"}
-    listed = sorted(found.values(), key=lambda change: (change.name, change.urn))
-    found_with_grounds = []
-    for change in listed:
-        grounds = rests_on[change.urn] & replaced
-        found_with_grounds.append(_with_its_ground(change, grounds, change.urn in named))
-    return found_with_grounds
+        steps_of.setdefault(one.urn, []).append(step)
+    found = [_change(urn, own) for urn, own in steps_of.items()]
+    found.sort(key=lambda change: (change.name, change.urn))
+    replaced = {change.urn for change in found if change.verb == "replace"}
+    return [_with_its_ground(change, steps_of[change.urn], replaced) for change in found]
 
 
-def _record(urn: str, verb: str, inputs: Mapping[str, Any]) -> Change:
+def _change(urn: str, steps: Sequence[Step]) -> Change:
+    """The change that the steps of one resource make."""
+    verbs: set[str] = set()
+    keys: dict[str, None] = {}
+    for step in steps:
+        verbs.add(str(step["op"]))
+        keys.update(dict.fromkeys(_named(step) or _differing(step)))
+    change = Change(urn, _verb(verbs), tuple(keys))
+    if change.type not in TAKES_NAMES:
+        return change
+    for step in steps:
+        if step["op"] in _CREATES:
+            change = _with_its_record(change, _inputs(step, "newState"))
+    return change
+
+
+def _inputs(step: Step, state: str) -> Mapping[str, Any]:
+    """The inputs in a step's `oldState` or `newState`; empty where there is none."""
+    return (step.get(state) or {}).get("inputs") or {}
+
+
+def _with_its_record(change: Change, inputs: Mapping[str, Any]) -> Change:
     """A DNS record that would be made; addresses that are not known yet are left out."""
     points_to = inputs.get("rrdatas")
     known = [str(one) for one in points_to] if isinstance(points_to, list) else []
-    return Change(urn, verb, record=str(inputs.get("name", "")).rstrip("."), addresses=tuple(known))
+    name = str(inputs.get("name", "")).rstrip(".")
+    return replace(change, record=name, addresses=tuple(known))
 
 
-def _with_its_ground(change: Change, replaced: Collection[str], named: bool) -> Change:
-    """What is replaced only because something that it rests on is: `replaced` are its keys then.
+def _with_its_ground(change: Change, steps: Sequence[Step], replaced: Collection[str]) -> Change:
+    """What is replaced only because something that it rests on is: that is its keys then.
 
-    The engine deletes such a resource before the one that it rests on, and no provider has `named`
-    a reason. A dynamic provider doesn't even know, in a preview, that a value which nobody knows
-    yet will be another one, and calls it an update. (Providers of a cloud know it.)
+    The engine deletes such a resource before the one that it rests on, and no provider has named a
+    reason. A dynamic provider doesn't even know, in a preview, that a value which nobody knows yet
+    will be another one, and calls it an update. (Providers of a cloud know it.)
     """
-    taken_along = change.verb == "replace" and not named
+    taken_along = change.verb == "replace" and not any(map(_named, steps))
     not_known = change.verb == "update" and change.type.startswith("pulumi-python:dynamic/")
-    if not replaced or not (taken_along or not_known):
+    if not (taken_along or not_known):
         return change
-    return replace(
-        change, verb="replace", keys=tuple(sorted(Change(urn, "replace").name for urn in replaced))
-    )
+    grounds: set[str] = set()
+    for step in steps:
+        grounds.update((step.get("newState") or {}).get("dependencies") or ())
+    names = sorted(Change(urn, "replace").name for urn in grounds.intersection(replaced))
+    if not names:
+        return change
+    return replace(change, verb="replace", keys=tuple(names))
 
 
-def _named(step: Mapping[str, Any]) -> list[str]:
+def _named(step: Step) -> list[str]:
     """The inputs that say so, by the provider; its own notes, as `__meta`, are none."""
     for reasons in ("replaceReasons", "diffReasons"):
         keys = [str(key) for key in step.get(reasons) or ()]
@@ -214,10 +221,9 @@ def _named(step: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _differing(step: Mapping[str, Any]) -> list[str]:
+def _differing(step: Step) -> list[str]:
     """The inputs that are not what they were."""
-    before = (step.get("oldState") or {}).get("inputs") or {}
-    after = (step.get("newState") or {}).get("inputs") or {}
+    before, after = _inputs(step, "oldState"), _inputs(step, "newState")
     if not before or not after:
         return []
     reasons = []
@@ -250,7 +256,7 @@ class Allowed:
 
 
 def refused(found: Sequence[Change], allowed: Allowed) -> list[Change]:
-    """What loses data or stops a host, and was not allowed by name."""
+    """What loses data, stops a host or overwrites a DNS record, and was not allowed by name."""
     not_allowed = []
     for change in found:
         names = getattr(allowed, change.option) if change.asks else ()
