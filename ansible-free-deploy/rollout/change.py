@@ -180,6 +180,18 @@ def carry_out(
         raise Stopped(_next(names, running.carried_out, again)) from None
 
 
+def split(outcomes: Iterable[T | HostError]) -> tuple[list[T], list[HostError]]:
+    """What `carry_out` gives, in two lists: results and failures."""
+    results: list[T] = []
+    failures: list[HostError] = []
+    for outcome in outcomes:
+        if isinstance(outcome, HostError):
+            failures.append(outcome)
+        else:
+            results.append(outcome)
+    return results, failures
+
+
 class _Running:
     """A change under way: the coordinator, the open sessions, the hosts that ended well."""
 

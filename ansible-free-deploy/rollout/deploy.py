@@ -222,13 +222,7 @@ def _all_or_error(
     outcomes: Sequence[Outcome[A] | HostError], again: Mapping[str, str] | None
 ) -> list[Outcome[A]]:
     """What the hosts answered. Raises ChangeError where one failed."""
-    answered: list[Outcome[A]] = []
-    failures: list[HostError] = []
-    for outcome in outcomes:
-        if isinstance(outcome, HostError):
-            failures.append(outcome)
-        else:
-            answered.append(outcome)
+    answered, failures = change.split(outcomes)
     if failures:
         changed = [outcome.host.name for outcome in answered if has_changed(outcome)]
         raise ChangeError(failures, changed, again=again)

@@ -169,13 +169,7 @@ def all_or_error(
     outcomes: Sequence[tuple[Host, T] | HostError], again: Mapping[str, str] | None = None
 ) -> list[tuple[Host, T]]:
     """What the hosts answered. Raises ChangeError where one failed; `again` is as there."""
-    answered: list[tuple[Host, T]] = []
-    failures: list[HostError] = []
-    for outcome in outcomes:
-        if isinstance(outcome, HostError):
-            failures.append(outcome)
-        else:
-            answered.append(outcome)
+    answered, failures = change.split(outcomes)
     if failures:
         kept = [host.name for host, changed in answered if changed]
         raise ChangeError(failures, kept, but="; migrations that have run stay", again=again)
