@@ -64,6 +64,8 @@ class ConnectError(HostError):
     exit_status = exits.UNREACHABLE
 
 
+_BY_SIGNAL = 128  # a shell's status is this and the signal's number
+
 # What stands in the way of the program → what to say; in the words of the shell, sudo and Python.
 _IN_THE_WAY = {
     r"python3: (command not found|No such file)": (
@@ -104,9 +106,6 @@ def why_dead(user: str, words: str, status: int) -> str:
         text = f"the work on the host was killed{by}; out of memory? see `journalctl -k` there"
         return f"{text}; run {AGAIN}"
     return f"the work on the host ended with status {status}; run {AGAIN}"
-
-
-_BY_SIGNAL = 128
 
 
 def _signal(number: int) -> str:

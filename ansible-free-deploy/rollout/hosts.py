@@ -40,7 +40,6 @@ MOST_AT_ONCE = 32
 # say what is wrong.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
-
 SILENT = "no sign of life for {:.0f} s: is the host overloaded, or the network down?"
 
 Event = Callable[[Json], None]

@@ -22,9 +22,8 @@ def ask(text: str, otherwise: str, stream: TextIO | None = None) -> str:
     Raises QuestionError with `otherwise` where there is no terminal, or it is closed."""
     if not sys.stdin.isatty():
         raise QuestionError(otherwise)
-    print(
-        harmless(text), end="", flush=True, file=stream
-    )  # it may quote text of a host or a project
+    # It may quote text of a host or a project.
+    print(harmless(text), end="", flush=True, file=stream)
     typed = sys.stdin.readline()
     if not typed:
         raise QuestionError(otherwise)
