@@ -141,17 +141,12 @@ def problems(values: Mapping[str, Any]) -> Iterator[str]:
     that has a problem already is None, or missing."""
     cloud = values.get("cloud")
     if cloud == "local":
-        yield from (
-            f"{key}: for the local cloud it means nothing; take it out"
-            for key in _foreign("local", values)
-        )
+        yield from _foreign(cloud, "the local cloud", values)
         return
     if cloud not in FORMS:
         return
     form = FORMS[cloud]
-    yield from (
-        f"{key}: for {form.name} it means nothing; take it out" for key in _foreign(cloud, values)
-    )
+    yield from _foreign(cloud, form.name, values)
     # None stands for a value that has been complained of already.
     for key in form.required:
         value = values.get(key, "")
@@ -173,15 +168,13 @@ def problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield "domain: missing; dns_zone alone names nothing"
 
 
-def _foreign(cloud: str, values: Mapping[str, Any]) -> list[str]:
+def _foreign(cloud: str, name: str, values: Mapping[str, Any]) -> Iterator[str]:
     """The keys that are set though this cloud does not use them; one that always has a value may
     be."""
-    foreign = []
     for key in KEYS.values():
         unused = key.effect(cloud) is Effect.UNUSED and key.default in ("", ())
         if unused and values.get(key.name):
-            foreign.append(key.name)
-    return foreign
+            yield f"{key.name}: for {name} it means nothing; take it out"
 
 
 def _ask(form: Form, key: str) -> str:
