@@ -115,7 +115,7 @@ class Replacement:
             return
         try:
             if self.role == "backend" and step.name in CLOSED:
-                self._reopen(outputs.load(self.settings.stack))
+                self._reopen()
         except (ValueError, OSError, KeyboardInterrupt) as problem:
             report.line(
                 f"{self.name}: the old machine is whole and takes no writes yet ({problem}):"
@@ -142,7 +142,7 @@ class Replacement:
             )
         report.step("replace", "takes it back: removes the new machine")
         if self.role == "backend":
-            self._reopen(outputs.load(self.settings.stack))
+            self._reopen()
         new = resource(self.name, journal.new)
         address = f"public address {self.name}-standby"
         self._set(Serials(journal.old))
@@ -160,8 +160,9 @@ class Replacement:
         ready.wait(self._with_new(self._found()).contract)
 
     def build(self) -> None:
-        self._refuse_another_release(self._found())
-        contract = self._with_new(self._found()).contract
+        found = self._found()
+        self._refuse_another_release(found)
+        contract = self._with_new(found).contract
         self._built(contract, _host(contract, self.name))
 
     def close(self) -> None:
@@ -270,9 +271,10 @@ class Replacement:
     def _remote(self, contract: Contract) -> Remote:
         return Remote(contract, _host(contract, self.name), self._id)
 
-    def _reopen(self, found: Outputs) -> None:
+    def _reopen(self) -> None:
         """The old machine takes writes as before; what was copied meanwhile is no longer what it
         has."""
+        found = self._found()
         report.step(self.name, "takes writes again")
         host = _host(found.contract, self.name)
         deploy.run_on_all_hosts(found, protocol.DEPLOY, only=self.name, replacement=self._id)
