@@ -39,7 +39,7 @@ _BARE_KEYWORD = re.compile(
     r"|nonce-.+|sha(?:256|384|512)-.+",
     re.IGNORECASE,
 )
-_OTHERS = {"connect-src": "connect_src", "frame-ancestors": "frame_ancestors"}
+_OWN_KEYS = {"connect-src": "connect_src", "frame-ancestors": "frame_ancestors"}
 _SOURCE_LISTS = (
     "base-uri",
     "child-src",
@@ -204,10 +204,10 @@ def names(text: str) -> set[str]:
 
 
 def _check_name(name: str) -> None:
-    if name in _OTHERS:
+    if name in _OWN_KEYS:
         raise ValueError(
             f"{name} has a key of its own, which keeps the backend and this page in it: write its"
-            f" sources into {_OTHERS[name]}"
+            f" sources into {_OWN_KEYS[name]}"
         )
     if name not in _DIRECTIVES:
         close = difflib.get_close_matches(name, _DIRECTIVES, n=1)

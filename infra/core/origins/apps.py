@@ -15,8 +15,10 @@ from typing import Any
 
 from infra.core.origins.errors import OriginError, shown
 
-EXAMPLES = "capacitor://localhost, https://localhost (Android) or chrome-extension://<id>"
-_WRITE = f"write what the app sends as Origin, like {EXAMPLES}"
+_WRITE = (
+    "write what the app sends as Origin, like capacitor://localhost, https://localhost (Android) or"
+    " chrome-extension://<id>"
+)
 
 _FORM = re.compile(r"([a-z][a-z0-9+.-]{0,40})://([a-z0-9._-]{1,100})")
 _ON_LOCALHOST = re.compile(r"https?://([a-z0-9-]{1,63}\.)?localhost")
