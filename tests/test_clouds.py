@@ -441,12 +441,11 @@ def test_addresses_alone_make_a_contract(cloud: str) -> None:
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_names_lead_to_the_reserved_addresses(cloud: str) -> None:
     built = graph.program(f"{cloud}-staging")
-    nodes = (*built.of("aws:route53/record:Record"), *built.of("gcp:dns/recordSet:RecordSet"))
-    records = {
+    addresses = {
         node.inputs["name"].rstrip("."): node.inputs.get("records", node.inputs.get("rrdatas"))
-        for node in nodes
+        for node in records(built)
     }
-    assert records == {
+    assert addresses == {
         "app.staging.example.com": ["203.0.113.10"],
         "api.staging.example.com": ["203.0.113.20"],
     }
@@ -474,8 +473,11 @@ def test_another_direction_makes_no_record_again(cloud: str) -> None:
 
 def dns(built: Graph) -> dict[str, str]:
     """The name of each record by that of its resource."""
-    nodes = (*built.of("aws:route53/record:Record"), *built.of("gcp:dns/recordSet:RecordSet"))
-    return {node.name: node.inputs["name"] for node in nodes}
+    return {node.name: node.inputs["name"] for node in records(built)}
+
+
+def records(built: Graph) -> tuple[Node, ...]:
+    return (*built.of("aws:route53/record:Record"), *built.of("gcp:dns/recordSet:RecordSet"))
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
