@@ -36,9 +36,9 @@ def up(
 ) -> None:
     """Make what exists equal to what the stack declares, after a comparison with what exists.
 
-    What holds data is replaced or deleted, and a host stopped, only where that is allowed by name,
-    or a person agrees. Raises as `permit`, and OwnerError for a local stack that another checkout
-    or user has made, unless `take_over`.
+    What holds data is replaced or deleted, a host stopped, and a DNS record overwritten only where
+    that is allowed by name, or a person agrees. Raises as `permit`, and OwnerError for a local
+    stack that another checkout or user has made, unless `take_over`.
     """
     settings.check_key_file()
     chosen = engines.choose(settings, forced)
