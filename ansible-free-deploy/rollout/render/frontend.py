@@ -9,16 +9,13 @@ from infra.core import csp
 from infra.core.contract import Contract
 from on_host import page_files
 from rollout.render import places
-from rollout.render.content import compression, types
 from rollout.render.generation import File, Link
 from rollout.render.nginx import (
     MAIN_LINK,
-    addresses,
     limits,
     listen_lines,
     main_file,
-    proxy_in_front,
-    status_server,
+    of_both_sites,
 )
 from rollout.render.templates import fill
 
@@ -34,11 +31,7 @@ def files(contract: Contract) -> tuple[File, ...]:
     each request."""
     site = fill(
         "frontend.conf",
-        types=types(),
-        compression=compression(),
-        addresses=addresses(),
-        limits=limits() + proxy_in_front(contract),
-        listen=listen_lines(),
+        **of_both_sites(contract),
         release=places.release(contract.application.name),
         current=places.CURRENT,
         redirect=_redirect(contract),
@@ -48,7 +41,6 @@ def files(contract: Contract) -> tuple[File, ...]:
         loaded_later="|".join(page_files.LOADED_LATER),
         earlier=_earlier(contract.application.name),
         no_api=no_api(contract.backend.origin),
-        status=status_server(),
     )
     page = fill(
         "origin-kit-page.conf",
@@ -72,7 +64,7 @@ def _redirect(contract: Contract) -> str:
         "redirect.conf",
         listen=listen_lines(options=""),
         names=" ".join(frontend.aliases),
-        limits=limits() + proxy_in_front(contract),
+        limits=limits(contract),
         origin=frontend.origin,
     )
     return f"\n{server}"

@@ -121,28 +121,23 @@ def _backend(contract: Contract, closed: bool) -> str:
     emptied = [f'add_header {header.header} "";' for header in (_ALLOWED, *always)]
     return fill(
         "backend.conf",
+        **of_both_sites(contract),
         origins=_lines(origin_lines(allowed, cors.allow_credentials), " " * 4),
         shortcuts=_lines(_shortcuts(allowed, always), " " * 4),
         maps=_lines(header.map for header in (*always, *before)),
         before=_lines((header.line for header in before), " " * 8),
         emptied=_lines(emptied, " " * 8),
         socket=places.application_socket(application.name),
-        listen=listen_lines(),
         max_body_mb=application.max_body_mb,
         longest_url=LONGEST_URL,
         largest_head=LARGEST_HEAD,
         application=served.rstrip(),
-        types=types(),
-        compression=compression(),
-        addresses=addresses(),
-        limits=limits() + proxy_in_front(contract),
         static_url=application.static_url,
         static_pattern=re.escape(application.static_url),
         media_url=application.media_url,
         media_pattern=re.escape(application.media_url),
         release=places.release(application.name),
         data=places.data(application.name),
-        status=status_server(),
     )
 
 
@@ -181,29 +176,33 @@ def _shortcuts(allowed: Allowed, always: Sequence[_CorsHeader]) -> Iterator[str]
         yield "\n".join([*lines, "}"])
 
 
+def of_both_sites(contract: Contract) -> dict[str, str]:
+    """What the backend's site and the page's have in common."""
+    return {
+        "types": types(),
+        "compression": compression(),
+        "addresses": fill("addresses.conf").rstrip(),  # whom the limits count
+        "listen": listen_lines(),
+        "limits": limits(contract),
+        "status": status_server(),
+    }
+
+
 def listen_lines(options: str = " default_server backlog=4096") -> str:
     """`listen` for each socket that nginx.socket holds; the backlog is its, for nginx sets its own
     otherwise. Only one server may have the options."""
     return "\n".join(f"    listen {address}{options};" for address in LISTENERS)
 
 
-def addresses() -> str:
-    """The http level's part of `limits`: whom they count."""
-    return fill("addresses.conf").rstrip()
-
-
-def limits() -> str:
-    """The lines of a server that no client can use up."""
-    return fill("limits.conf", requests_per_address=REQUESTS_PER_ADDRESS).rstrip()
-
-
-def proxy_in_front(contract: Contract) -> str:
-    """The lines of a server that say whose word counts for a client's address; none where no proxy
-    is in front."""
+def limits(contract: Contract) -> str:
+    """The lines of a server that no client can use up, and which says whose word counts for a
+    client's address: that of a proxy in front."""
+    lines = fill("limits.conf", requests_per_address=REQUESTS_PER_ADDRESS).rstrip()
     if not contract.behind:
-        return ""
+        return lines
     networks = [f"set_real_ip_from {network};" for network in contract.behind]
-    return "\n" + fill("behind.conf", networks=_lines(networks, " " * 4)).rstrip()
+    behind = fill("behind.conf", networks=_lines(networks, " " * 4)).rstrip()
+    return f"{lines}\n{behind}"
 
 
 def status_server() -> str:
