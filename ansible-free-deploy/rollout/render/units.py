@@ -1,4 +1,4 @@
-"""systemd's part: who holds the sockets, who is started, and the time-outs, each longer than the
+"""systemd's part: who holds the sockets, who is started, and the time-outs, none shorter than the
 one inside it."""
 
 from __future__ import annotations
