@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Iterable  # noqa: UP035 - Python 3.9 evaluates the alias
 
-EARLIER = 4  # releases of a page whose files open tabs still find; a host keeps one more
+EARLIER = 4  # releases of a page whose files open tabs still find
 
 _CODE = r"\.(?:[cm]?js|css)(?:\.map)?$"
 _MEDIA = r"\.(?:wasm|png|jpe?g|gif|svg|webp|avif|ico|woff2?|ttf|otf|eot|mp[34]|webm|ogg|pdf)$"

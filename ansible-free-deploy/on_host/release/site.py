@@ -8,7 +8,7 @@ from typing import Iterator  # noqa: UP035 - Python 3.9 evaluates the alias
 
 from on_host import page_files, places
 from on_host.files import link_of, point
-from on_host.release.state import activation_of, names_in
+from on_host.release.state import last_served
 from on_host.runtime import note
 
 
@@ -46,9 +46,7 @@ def keep_earlier() -> None:
     """
     if places.is_backend():
         return
-    served = [name for name in names_in(places.releases()) if activation_of(name)]
-    served.sort(key=activation_of, reverse=True)
-    for number, name in enumerate(served[: page_files.EARLIER], start=1):
+    for number, name in enumerate(last_served()[: page_files.EARLIER], start=1):
         place, target = places.earlier() / str(number), f"../releases/{name}"
         if link_of(place) != target:
             point(place, target)

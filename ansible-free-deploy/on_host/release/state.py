@@ -114,14 +114,19 @@ def activation_of(name: str) -> int:
     return activation_number(places.releases() / name)
 
 
+def last_served() -> list[str]:
+    """The releases here that have served, the last one first."""
+    served = [name for name in names_in(places.releases()) if activation_of(name)]
+    return sorted(served, key=activation_of, reverse=True)
+
+
 def previous() -> str | None:
     """The release that served before the current one, if it is still here."""
     current = places.current_id()
-    served = []
-    for name in complete_releases():
-        if activation_of(name) and name != current:
-            served.append(name)
-    return max(served, key=activation_of, default=None)
+    for name in last_served():
+        if name != current and is_complete(name):
+            return name
+    return None
 
 
 def settled() -> bool:

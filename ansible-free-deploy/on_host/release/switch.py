@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from on_host import journal, name_checks, places, shipped, two_phase
+from on_host import journal, name_checks, page_files, places, shipped, two_phase
 from on_host.activation import note_activation
 from on_host.configuration import deploy, state
 from on_host.configuration.switch import prune as prune_generations
@@ -19,12 +19,12 @@ from on_host.release.database import migrate
 from on_host.release.folders import discard
 from on_host.release.site import keep_earlier
 from on_host.release.stage import put, stage
-from on_host.release.state import activation_of, names_in, unharmed, used_venvs
+from on_host.release.state import last_served, names_in, unharmed, used_venvs
 from on_host.runtime import Failed, note, step
 from on_host.services import await_workers, has_service, restart_service
 from on_host.user import prepare_user
 
-KEPT = 5
+KEPT = page_files.EARLIER + 1  # releases: the one that serves, and those before it
 
 
 class Switch(two_phase.Work):
@@ -191,11 +191,8 @@ def go_back() -> bool:
 def prune() -> None:
     """Keep the current release, those that served last, and their environments."""
     step("prune", "removes old releases")
-    names = names_in(places.releases())
-    newest_first = sorted(names, key=activation_of, reverse=True)
-    served = [name for name in newest_first if activation_of(name)]
-    kept = {places.current_id(), *served[:KEPT]}
-    for name in set(names) - kept:
+    kept = {places.current_id(), *last_served()[:KEPT]}
+    for name in set(names_in(places.releases())) - kept:
         discard(places.releases() / name)
     used = used_venvs()
     for name in names_in(places.venvs()):
