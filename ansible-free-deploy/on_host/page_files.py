@@ -53,12 +53,11 @@ LOADED_LATER = (
 )
 
 _SPECIAL = {"index.html", "404.html", "200.html", "_not-found.html", "404/index.html"}
-_HASHED = [re.compile(pattern) for pattern in HASHED.values()]
 
 
 def is_hashed(path: str) -> bool:
     """Whether another content would have another path; `path` begins with a slash."""
-    return any(pattern.search(path) for pattern in _HASHED)
+    return any(re.search(pattern, path) for pattern in HASHED.values())
 
 
 def has_pages(paths: Iterable[str]) -> bool:
