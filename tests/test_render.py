@@ -459,40 +459,40 @@ def test_sockets_match_listen_lines() -> None:
         )
 
 
-def gunicorn_configuration(
-    tmp_path: Path, threads: int = 1, version: tuple[int, ...] = (27, 0, 1)
-) -> dict[str, Any]:
+RunConfiguration = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def gunicorn_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfiguration:
     """gunicorn's configuration run as gunicorn runs it, its places moved under `tmp_path`. Here
-    gunicorn has a version and nothing else."""
-    contract = application(load("local-ip"), threads=threads, timeout_s=1)
-    generation = rendered(contract, "backend")
-    here = tmp_path / "generations" / generation.id / "gunicorn" / "gunicorn.conf.py"
-    for folder in (
-        here.parent,
-        tmp_path / "run/shop/workers",
-        tmp_path / "opt/shop/releases/one/app",
-    ):
-        folder.mkdir(parents=True)
-    (tmp_path / "opt/shop/current").symlink_to("releases/one")
-    (tmp_path / "current").symlink_to(f"generations/{generation.id}")
-    moved = text(generation, "gunicorn/gunicorn.conf.py").replace("'/run/", f"'{tmp_path}/run/")
-    here.write_text(moved.replace("'/opt/", f"'{tmp_path}/opt/"))
-    before = sys.modules.get("gunicorn")
-    sys.modules["gunicorn"] = SimpleNamespace(version_info=version)  # type: ignore[assignment]
-    try:
+    gunicorn has a version and nothing else, and what is changed in this process is put back."""
+
+    def run(threads: int = 1, version: tuple[int, ...] = (27, 0, 1)) -> dict[str, Any]:
+        contract = application(load("local-ip"), threads=threads, timeout_s=1)
+        generation = rendered(contract, "backend")
+        here = tmp_path / "generations" / generation.id / "gunicorn" / "gunicorn.conf.py"
+        for folder in (
+            here.parent,
+            tmp_path / "run/shop/workers",
+            tmp_path / "opt/shop/releases/one/app",
+        ):
+            folder.mkdir(parents=True)
+        (tmp_path / "opt/shop/current").symlink_to("releases/one")
+        (tmp_path / "current").symlink_to(f"generations/{generation.id}")
+        moved = text(generation, "gunicorn/gunicorn.conf.py").replace("'/run/", f"'{tmp_path}/run/")
+        here.write_text(moved.replace("'/opt/", f"'{tmp_path}/opt/"))
+        monkeypatch.setattr("sys.path", [*sys.path])
+        monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
+        monkeypatch.setitem(sys.modules, "gunicorn", SimpleNamespace(version_info=version))
         return runpy.run_path(str(tmp_path / "current/gunicorn/gunicorn.conf.py"))
-    finally:
-        sys.modules.pop("gunicorn")
-        if before:
-            sys.modules["gunicorn"] = before
+
+    return run
 
 
-def test_worker_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_records(tmp_path: Path, gunicorn_configuration: RunConfiguration) -> None:
     """A worker leaves a record of generation and release while it lives, and nothing when it has
     ended."""
-    monkeypatch.setattr("sys.path", [*sys.path])
-    monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
-    configuration = gunicorn_configuration(tmp_path)
+    configuration = gunicorn_configuration()
     folder, worker = tmp_path / "run/shop/workers", SimpleNamespace(pid=4711, wsgi=dict)
     configuration["post_worker_init"](worker)
     assert json.loads((folder / "4711").read_text()) == {
@@ -514,12 +514,10 @@ def test_worker_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_a_worker_gives_the_application_the_clients_address(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], address: str
+    gunicorn_configuration: RunConfiguration, environ: dict[str, str], address: str
 ) -> None:
     """What nginx says of the connection becomes REMOTE_ADDR; everything else passes through, both
     ways."""
-    monkeypatch.setattr("sys.path", [*sys.path])
-    monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
     seen: list[object] = []
 
     def application(*given: object) -> list[bytes]:
@@ -527,7 +525,7 @@ def test_a_worker_gives_the_application_the_clients_address(
         return [b"answer"]
 
     worker = SimpleNamespace(pid=4711, wsgi=application)
-    gunicorn_configuration(tmp_path)["post_worker_init"](worker)
+    gunicorn_configuration()["post_worker_init"](worker)
     assert worker.wsgi(dict(environ), print) == [b"answer"]
     assert seen[0] == {**environ, "REMOTE_ADDR": address}
 
@@ -542,15 +540,12 @@ def test_a_worker_gives_the_application_the_clients_address(
 )
 @pytest.mark.parametrize("threads", [1, 4])
 def test_an_event_stream_is_not_to_be_held_back(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    gunicorn_configuration: RunConfiguration,
     threads: int,
     kind: str,
     more: list[tuple[str, str]],
 ) -> None:
     """nginx is asked to pass each piece on at once, of these answers alone."""
-    monkeypatch.setattr("sys.path", [*sys.path])
-    monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
     said: list[object] = []
 
     def application(environ: object, start_response: Callable[..., object]) -> list[bytes]:
@@ -558,7 +553,7 @@ def test_an_event_stream_is_not_to_be_held_back(
         return [b"one", b"two"]
 
     worker = SimpleNamespace(pid=4711, wsgi=application, alive=True)
-    gunicorn_configuration(tmp_path, threads)["post_worker_init"](worker)
+    gunicorn_configuration(threads)["post_worker_init"](worker)
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "wsgi.file_wrapper": dict}
     answer = worker.wsgi(environ, lambda *given: said.append(given))
     assert list(answer) == [b"one", b"two"]
@@ -572,17 +567,14 @@ def test_an_event_stream_is_not_to_be_held_back(
     [(4, (27, 0, 1), (4, 4, 0)), (4, (23, 0, 0), (1, None, None)), (1, (27,), (1, None, None))],
 )
 def test_threads_of_a_gunicorn_that_loses_none(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    gunicorn_configuration: RunConfiguration,
     threads: int,
     version: tuple[int, ...],
     expected: tuple[int, int | None, int | None],
 ) -> None:
     """Before 24 a restart of its threaded worker loses requests: it has one thread then. A worker
     accepts as many connections as it has threads, so none waits in a busy one."""
-    monkeypatch.setattr("sys.path", [*sys.path])
-    monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
-    found = gunicorn_configuration(tmp_path, threads, version)
+    found = gunicorn_configuration(threads, version)
     keys = ("threads", "worker_connections", "keepalive")
     assert tuple(found.get(key) for key in keys) == expected
     said: list[str] = []
@@ -621,13 +613,11 @@ threading.Event().wait(20)
     ],
 )
 def test_a_worker_ends_though_a_request_does_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, standing: str, said: str
+    tmp_path: Path, gunicorn_configuration: RunConfiguration, kind: str, standing: str, said: str
 ) -> None:
     """One that hangs is named and its worker replaced; one that ends waits for no event stream
     that is silent."""
-    monkeypatch.setattr("sys.path", [*sys.path])
-    monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
-    gunicorn_configuration(tmp_path, threads=4)
+    gunicorn_configuration(threads=4)
     place = str(tmp_path / "current/gunicorn/gunicorn.conf.py")
     done = subprocess.run(
         [sys.executable, "-c", WATCH, place, kind, standing],
@@ -640,13 +630,11 @@ def test_a_worker_ends_though_a_request_does_not(
 
 
 def test_gunicorn_pins_what_it_was_started_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, gunicorn_configuration: RunConfiguration
 ) -> None:
     """The links are followed at the start: workers that are started later run the same generation
     and release."""
-    monkeypatch.setattr("sys.path", [*sys.path])
-    monkeypatch.setenv("ORIGIN_KIT_RELEASE", "")
-    configuration = gunicorn_configuration(tmp_path)
+    configuration = gunicorn_configuration()
     generation = configuration["generation"].name
     assert configuration["chdir"] == str(tmp_path / "opt/shop/releases/one/app")
     assert sys.path[0] == str(tmp_path / "generations" / generation / "django")
