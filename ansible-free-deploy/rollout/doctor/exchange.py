@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from urllib.parse import urlsplit
 
 from infra.core import exits
 from rollout.doctor import cells as doctor_cells
@@ -74,9 +73,7 @@ def _sentences(result: Diagnosis, cell: Cell) -> list[str]:
 def _exchange(cell: Cell) -> str:
     """Requests (`>`) and answers (`<`) as they were, without cookies."""
     lines = []
-    host = urlsplit(cell.question.request.url).netloc
-    requests = cell.question.lines(host)
-    for (method, target, headers), answer in zip(requests, cell.answers, strict=True):
+    for (method, target, headers), answer in cell.exchanges:
         lines.append(f"> {method} {target}")
         lines += [f"> {name}: {value}" for name, value in headers]
         if isinstance(answer, Unanswered):

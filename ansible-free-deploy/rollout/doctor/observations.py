@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from infra.core.contract import Contract, Json
 from rollout.doctor.ask import Answer, Page, Unanswered
 from rollout.doctor.questions import Question
 from rollout.doctor.reach import Reach
-from rollout.verdict import Response, Verdict
+from rollout.verdict import Headers, Response, Verdict
 
 PUBLIC = "public"  # the view of the public address; the others have a host's name
 PAGE = "page"  # the frontend's page, as it is served at its address
@@ -29,6 +30,12 @@ class Cell:
     def key(self) -> tuple[str, str]:
         """The origin and the endpoint's title: what the views have in common."""
         return self.question.row.origin, self.question.endpoint.title
+
+    @property
+    def exchanges(self) -> Iterator[tuple[tuple[str, str, Headers], Answer]]:
+        """Each request as it was sent (method, target, header lines), with its answer."""
+        host = urlsplit(self.question.request.url).netloc
+        return zip(self.question.lines(host), self.answers, strict=True)
 
     @property
     def answer(self) -> Answer:

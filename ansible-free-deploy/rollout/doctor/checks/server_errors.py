@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlsplit
 
 from rollout.doctor.checks.in_front import hosts_answer_right
 from rollout.doctor.checks.logs import FAB_LOGS, TOO_SLOW_CURE, log_end
@@ -40,9 +39,7 @@ def server_errors(observed: Observations) -> Iterator[Finding]:
 
 def _failed(cell: Cell) -> Iterator[Failed]:
     """The requests of a cell that got 5xx."""
-    host = urlsplit(cell.question.request.url).netloc
-    requests = cell.question.lines(host)
-    for (method, target, _), answer in zip(requests, cell.answers, strict=True):
+    for (method, target, _), answer in cell.exchanges:
         if isinstance(answer, Response) and is_server_error(answer):
             yield method, target, answer.status
 
