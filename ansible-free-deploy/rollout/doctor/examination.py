@@ -12,7 +12,7 @@ from infra.core.contract import Contract, Host
 from infra.core.origins import OriginError, app_origin, parse_origin
 from rollout import deploy, hosts
 from rollout.doctor import ask, on_hosts, reach
-from rollout.doctor.observations import PUBLIC, Cell, Direct, Observations
+from rollout.doctor.observations import PUBLIC, Cell, Direct, Observations, sides
 from rollout.doctor.on_hosts import Asked
 from rollout.doctor.questions import Endpoint, Question, Row, endpoints, questions
 from rollout.doctor.reach import Reach
@@ -86,13 +86,11 @@ def examine(outputs: Outputs, single: Matrix | None = None) -> Observations:
     when it is known.
     """
     contract = outputs.contract
-    lookups = {
-        "frontend": ask.Lookup(contract.frontend.parsed_origin),
-        "backend": ask.Lookup(contract.backend.parsed_origin),
-    }
+    both = sides(contract)
+    lookups = {side.name: ask.Lookup(side.role.parsed_origin) for side in both}
     matrix = single or whole_matrix(contract)
     cells = questions(contract, matrix.rows, matrix.endpoints, None, matrix.credentials)
-    marks = {"frontend": reach.mark(), "backend": reach.mark()}
+    marks = {side.name: reach.mark() for side in both}
 
     def ask_host(pair: tuple[str, Host]) -> Asked:
         role, host = pair
@@ -133,12 +131,9 @@ def surroundings(
     """What counts around the page: its policy, and where browsers reach page and API, the proxy in
     front or the hosts. `addresses` is what each role's name resolves to."""
     reached = {}
-    for role, host in (
-        ("frontend", contract.frontend.hosts[0]),
-        ("backend", contract.backend.hosts[0]),
-    ):
-        in_front = [address for address in addresses[role] if contract.is_in_front(address)]
-        reached[role] = in_front[0] if in_front else host.address
+    for side in sides(contract):
+        in_front = [address for address in addresses[side.name] if contract.is_in_front(address)]
+        reached[side.name] = in_front[0] if in_front else side.role.hosts[0].address
     return Surroundings(csp, reached["frontend"], reached["backend"])
 
 

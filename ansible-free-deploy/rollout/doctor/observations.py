@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from infra.core.contract import Contract, Json
+from infra.core.contract import Contract, Json, Role
 from rollout.doctor.ask import Answer, Page, Unanswered
 from rollout.doctor.questions import Question
 from rollout.doctor.reach import Reach
@@ -150,6 +150,23 @@ class Observations:
     def of_view(self, view: str) -> list[Cell]:
         """The cells that one view has answered."""
         return [cell for cell in self.cells if cell.view == view]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A role, its name, and the view of what is asked at its public address."""
+
+    name: str
+    role: Role
+    view: str
+
+
+def sides(contract: Contract) -> tuple[Side, Side]:
+    """The page's and the API's."""
+    return (
+        Side("frontend", contract.frontend, PAGE),
+        Side("backend", contract.backend, PUBLIC),
+    )
 
 
 def view_name(view: str) -> str:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.core.contract import Role
 from rollout.doctor.checks.places import IN_FRONT, fault_of, leads_to
 from rollout.doctor.checks.surroundings import hosts_are_reached
 from rollout.doctor.codes import Code
-from rollout.doctor.observations import PAGE, PUBLIC, Observations
+from rollout.doctor.observations import PAGE, PUBLIC, Observations, Side, sides
 from rollout.finding import Finding
 
 
 def names(observed: Observations) -> Iterator[Finding]:
     """What the two names resolve to from here."""
-    contract = observed.contract
-    yield from _name("frontend", contract.frontend, observed, PAGE)
-    yield from _name("backend", contract.backend, observed, PUBLIC)
+    for side in sides(observed.contract):
+        yield from _name(observed, side)
 
 
-def _name(name: str, role: Role, observed: Observations, view: str) -> Iterator[Finding]:
+def _name(observed: Observations, side: Side) -> Iterator[Finding]:
+    name, role, view = side.name, side.role, side.view
     known = [host.address for host in role.hosts]
     resolved = observed.addresses[name]
     host = role.parsed_origin.hostname

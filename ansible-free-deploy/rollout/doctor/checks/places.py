@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infra.core.contract import Role
-from rollout.doctor.observations import PAGE, PUBLIC, HostReport, Observations
+from rollout.doctor.observations import PAGE, HostReport, Observations, sides
 
 IN_FRONT = "in front"  # what differs between a host's answer and what arrives
 
@@ -36,17 +36,15 @@ def leads_to(observed: Observations, role: Role, address: str) -> bool:
 
 def served_by(observed: Observations, host: HostReport) -> frozenset[str]:
     """The views that this host answers: its own, and what is asked at its address."""
-    contract = observed.contract
-    roles = {"frontend": (contract.frontend, PAGE), "backend": (contract.backend, PUBLIC)}
     views = {host.name}
-    for name, (role, view) in roles.items():
-        addresses = observed.addresses[name] or (role.hosts[0].address,)
-        names = [one.name for one in role.hosts]
+    for side in sides(observed.contract):
+        hosts = side.role.hosts
+        addresses = observed.addresses[side.name] or (hosts[0].address,)
         reached = addresses[0]
-        if contract.is_in_front(reached):
-            reached = role.hosts[0].address
-        if host.name in names and host.address == reached:
-            views.add(view)
+        if observed.contract.is_in_front(reached):
+            reached = hosts[0].address
+        if host.name in [one.name for one in hosts] and host.address == reached:
+            views.add(side.view)
     return frozenset(views)
 
 

@@ -3,54 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from infra.core.contract import Host, Json, Role
 from rollout.doctor.checks.places import applications_of, changed_by_files, served_by
 from rollout.doctor.codes import Code
-from rollout.doctor.observations import PAGE, PUBLIC, HostReport, Observations
+from rollout.doctor.observations import PAGE, HostReport, Observations, Side, sides
 from rollout.doctor.reach import Reach
 from rollout.finding import Finding
 
 
-@dataclass(frozen=True)
-class _Side:
-    """A role, the view of its public address, and what became of a connection to that."""
-
-    role: Role
-    view: str
-    reach: Reach
-
-
 def surroundings(observed: Observations) -> Iterator[Finding]:
     """Firewalls first; then what each host reports of itself."""
-    for side in _sides(observed):
-        yield from _firewall(observed, side)
+    for side in sides(observed.contract):
+        reach = observed.reach.get(side.name)
+        if reach and reach.problem:
+            yield from _firewall(observed, side, reach)
     for host in observed.hosts:
         if host.state:
             yield from _other_sites(observed, host, host.state)
             yield from _full(observed, host, host.state)
 
 
-def _sides(observed: Observations) -> Iterator[_Side]:
-    contract = observed.contract
-    for name, role, view in (
-        ("frontend", contract.frontend, PAGE),
-        ("backend", contract.backend, PUBLIC),
-    ):
-        reach = observed.reach.get(name)
-        if reach:
-            yield _Side(role, view, reach)
-
-
-def _firewall(observed: Observations, side: _Side) -> Iterator[Finding]:
+def _firewall(observed: Observations, side: Side, reach: Reach) -> Iterator[Finding]:
     """No connection from here, though the host says that nginx listens there."""
-    if not side.reach.problem:
-        return
     for host in side.role.hosts:
         state = _state_of(observed, host)
-        if host.address == side.reach.address and state and state.get("listens"):
-            yield _blocked(host, side, state)
+        if host.address == reach.address and state and state.get("listens"):
+            yield _blocked(host, side, reach.problem, state)
 
 
 def _state_of(observed: Observations, host: Host) -> Json | None:
@@ -60,11 +39,11 @@ def _state_of(observed: Observations, host: Host) -> Json | None:
     return None
 
 
-def _blocked(host: Host, side: _Side, state: Json) -> Finding:
+def _blocked(host: Host, side: Side, problem: str, state: Json) -> Finding:
     port = side.role.parsed_origin.port_number
     place = f"{host.name} ({host.address})"
     text = (
-        f"port {port} of {place} takes no connection from here ({side.reach.problem}), although"
+        f"port {port} of {place} takes no connection from here ({problem}), although"
         " nginx runs there and listens"
     )
     cure = (
