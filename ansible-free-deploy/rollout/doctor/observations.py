@@ -147,6 +147,13 @@ class Observations:
         """The public address and each host that was asked, in the order of their cells."""
         return distinct(cell.view for cell in self.cells)
 
+    def state_of(self, name: str) -> Json | None:
+        """What the host of this name reports; None where it does not."""
+        for host in self.hosts:
+            if host.name == name:
+                return host.state
+        return None
+
     def of_view(self, view: str) -> list[Cell]:
         """The cells that one view has answered."""
         return [cell for cell in self.cells if cell.view == view]

@@ -60,9 +60,9 @@ def _nginx_answers(observed: Observations, view: str, cells: Sequence[Cell]) -> 
     there = observed.reach.get("backend")
     if view == PUBLIC and there and there.answered:
         return True
-    for host in observed.hosts:
-        if host.name == view and host.state and host.state.get("refuses_connections") == "":
-            return True
+    state = observed.state_of(view)
+    if state and state.get("refuses_connections") == "":
+        return True
     return bool(responses(cells))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rollout.doctor.checks.in_front import hosts_are_reached
 from rollout.doctor.checks.places import IN_FRONT, fault_of, leads_to
-from rollout.doctor.checks.surroundings import hosts_are_reached
 from rollout.doctor.codes import Code
 from rollout.doctor.observations import PAGE, PUBLIC, Observations, Side, sides
 from rollout.finding import Finding

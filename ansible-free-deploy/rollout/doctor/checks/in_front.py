@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from infra.core.contract import Role
 from rollout.doctor.checks.places import IN_FRONT
 from rollout.doctor.codes import Code
 from rollout.doctor.observations import PUBLIC, Cell, Observations, distinct
@@ -26,6 +27,12 @@ def hosts_answer_right(observed: Observations, cell: Cell) -> bool:
         if other.view != PUBLIC and other.key == cell.key and other.verdict:
             judged.append(other)
     return bool(judged) and all(other.good for other in judged)
+
+
+def hosts_are_reached(observed: Observations, role: Role) -> bool:
+    """Whether a host of the role has logged the request that was sent to the public address."""
+    states = [observed.state_of(host.name) for host in role.hosts]
+    return any(state and state.get("arrived") for state in states)
 
 
 def in_front(observed: Observations, cells: Sequence[Cell]) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.core.contract import Host, Json, Role
+from infra.core.contract import Host, Json
 from rollout.doctor.checks.places import applications_of, changed_by_files, served_by
 from rollout.doctor.codes import Code
 from rollout.doctor.observations import PAGE, HostReport, Observations, Side, sides
@@ -27,16 +27,9 @@ def surroundings(observed: Observations) -> Iterator[Finding]:
 def _firewall(observed: Observations, side: Side, reach: Reach) -> Iterator[Finding]:
     """No connection from here, though the host says that nginx listens there."""
     for host in side.role.hosts:
-        state = _state_of(observed, host)
+        state = observed.state_of(host.name)
         if host.address == reach.address and state and state.get("listens"):
             yield _blocked(host, side, reach.problem, state)
-
-
-def _state_of(observed: Observations, host: Host) -> Json | None:
-    for report in observed.hosts:
-        if report.name == host.name:
-            return report.state
-    return None
 
 
 def _blocked(host: Host, side: Side, problem: str, state: Json) -> Finding:
@@ -106,15 +99,3 @@ def _full(observed: Observations, host: HostReport, state: Json) -> Iterator[Fin
             code=Code.DISK_FULL,
             reach=views | applications_of(views) | changed_by_files(views),
         )
-
-
-# --------------------------------------------------------------------------------- a proxy in front
-
-
-def hosts_are_reached(observed: Observations, role: Role) -> bool:
-    """Whether a host of the role has logged the request that was sent to the public address."""
-    names = {host.name for host in role.hosts}
-    for report in observed.hosts:
-        if report.name in names and report.state and report.state.get("arrived"):
-            return True
-    return False
