@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from infra.core.contract import Json
 from rollout.doctor.checks.drift import drift
-from rollout.doctor.checks.places import applications_of, changed_by_files, fault_of, served_by
+from rollout.doctor.checks.places import all_of, applications_of, fault_of, served_by
 from rollout.doctor.codes import Code
 from rollout.doctor.observations import HostReport, Observations
 from rollout.finding import Finding
@@ -77,12 +77,7 @@ def _deployed(name: str, state: Json, views: Views) -> Iterator[Finding]:
     yield from _killed_workers(name, state, views)
     yield from _release_changed(name, state, views)
     for finding in drift(name, state):
-        yield replace(finding, reach=views | _breakable(name, views))
-
-
-def _breakable(name: str, views: Views) -> frozenset[str]:
-    """The places of what a changed file of this host can break."""
-    return changed_by_files(views | {name}) | applications_of(views)
+        yield replace(finding, reach=all_of(views))
 
 
 def _release_changed(name: str, state: Json, views: Views) -> Iterator[Finding]:
@@ -93,7 +88,7 @@ def _release_changed(name: str, state: Json, views: Views) -> Iterator[Finding]:
             f"the release on {name} was changed on the host: {changed[0]}{more}",
             cure="run `fab ship`",
             code=Code.RELEASE_CHANGED,
-            reach=views | _breakable(name, views),
+            reach=all_of(views),
         )
 
 

@@ -13,11 +13,6 @@ def fault_of(view: str) -> str:
     return f"fault of {view}"
 
 
-def changed_by_files(views: frozenset[str]) -> frozenset[str]:
-    """The places of what changed files can break in these views."""
-    return frozenset(fault_of(view) for view in views)
-
-
 def application_of(view: str) -> str:
     """The place of what the application behind that view does not answer."""
     return f"application of {view}"
@@ -58,3 +53,9 @@ def applications_of(views: frozenset[str]) -> frozenset[str]:
         else:
             places |= {application_of(view), server_errors_of(view)}
     return frozenset(places)
+
+
+def all_of(views: frozenset[str]) -> frozenset[str]:
+    """Every place of these views: for what can break the application and nginx alike, as a changed
+    file or a full disk does."""
+    return views | applications_of(views) | {fault_of(view) for view in views}

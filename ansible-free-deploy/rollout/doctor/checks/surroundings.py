@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from infra.core.contract import Host, Json
-from rollout.doctor.checks.places import applications_of, changed_by_files, served_by
+from rollout.doctor.checks.places import all_of, served_by
 from rollout.doctor.codes import Code
 from rollout.doctor.observations import PAGE, HostReport, Observations, Side, sides
 from rollout.doctor.reach import Reach
@@ -75,7 +75,7 @@ def _other_sites(observed: Observations, host: HostReport, state: Json) -> Itera
             code=Code.NAME_TAKEN,
             anchor="another-server-block",
             warning=not takes_over,
-            reach=views | applications_of(views) | changed_by_files(views),
+            reach=all_of(views),
         )
 
 
@@ -91,11 +91,10 @@ def _is_wrong(observed: Observations, views: frozenset[str]) -> bool:
 def _full(observed: Observations, host: HostReport, state: Json) -> Iterator[Finding]:
     lack = state.get("full")
     if lack:
-        views = served_by(observed, host)
         yield Finding(
             f"a disk of {host.name} is full ({lack})",
             cure="make room there (`du -xh / | sort -h | tail`, `journalctl --vacuum-size=100M`),"
             " or set a larger disk_gb and run `fab up`",
             code=Code.DISK_FULL,
-            reach=views | applications_of(views) | changed_by_files(views),
+            reach=all_of(served_by(observed, host)),
         )
