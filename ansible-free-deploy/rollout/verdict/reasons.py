@@ -61,6 +61,11 @@ class Reason(StrEnum):
         ({detail})."""
         return _WORDS[self][1]
 
+    @property
+    def of_any_answer(self) -> str:
+        """The name without the part that says that it is about a preflight's answer."""
+        return self.removeprefix("Preflight")
+
 
 # What the CORS check says of the answer; the same finding on a preflight has a name of its own.
 _CHECKED = {

@@ -68,7 +68,8 @@ def _what_happens(cells: Sequence[Cell]) -> str:
         if not cell.question.row.allowed:
             return "something in front allows origins that the hosts refuse"
     verdict = cells[0].verdict
-    reason = str(verdict.reason if verdict else "").removeprefix("Preflight")
+    assert verdict and verdict.reason
+    reason = verdict.reason.of_any_answer
     if reason == Reason.MissingAllowOriginHeader:
         return "something in front removes their Access-Control-Allow-Origin"
     if reason == Reason.MultipleAllowOriginValues:

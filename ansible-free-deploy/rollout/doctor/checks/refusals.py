@@ -23,7 +23,6 @@ from rollout.verdict import Reason, Response
 _DEPLOY = "run `fab deploy`"
 _COOKIES = "set allow_credentials: true, then run `fab deploy`; or send no cookies"
 _ONE_ALONE = "let only one of them add it"
-_MISSING = "MissingAllowOriginHeader"
 
 # Statuses that a plain add_header reaches:
 # https://nginx.org/en/docs/http/ngx_http_headers_module.html#add_header
@@ -102,7 +101,7 @@ def refused(observed: Observations, view: str, cells: Sequence[Cell]) -> Finding
 
 
 def _is_missing(reason: Reason | None) -> bool:
-    return str(reason).removeprefix("Preflight") == _MISSING
+    return reason is not None and reason.of_any_answer == Reason.MissingAllowOriginHeader
 
 
 def _answered_before_headers(answer: Answer) -> Cause | None:
@@ -130,7 +129,7 @@ def _cause(
 ) -> Cause:
     if reason is None:
         return Cause("", _DEPLOY, Code.LISTED_ORIGIN_REFUSED)
-    if reason.removeprefix("Preflight") == "MultipleAllowOriginValues":
+    if reason.of_any_answer == Reason.MultipleAllowOriginValues:
         return _added_twice(observed, view)
     if _is_missing(reason):
         if _only_errors(observed, view, cells):
