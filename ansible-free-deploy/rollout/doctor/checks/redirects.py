@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 from rollout.doctor.codes import Code
-from rollout.doctor.observations import Cell, Observations, distinct
+from rollout.doctor.observations import Cell, Observations
 from rollout.finding import Finding
 from rollout.verdict import Response
 
@@ -15,24 +16,33 @@ from rollout.verdict import Response
 _LOSES_A_POST = (301, 302, 303)
 
 
+@dataclass(frozen=True)
+class _Redirect:
+    """A cell whose answer redirects: its status, and the URL that it leads to."""
+
+    cell: Cell
+    status: int
+    target: str
+
+
 def redirects(observed: Observations) -> Iterator[Finding]:
     """What the answers to allowed origins lead to."""
-    cells = [cell for cell in observed.cells if cell.question.row.allowed and _target(cell)]
-    yield from _away(observed, cells)
-    for cell in _once_for_each_path(cells):
-        yield from _lost_body(cell)
+    found = list(_redirects(observed))
+    yield from _away(observed, found)
+    for redirect in _once_for_each_path(found):
+        yield from _lost_body(redirect)
 
 
-def _once_for_each_path(cells: list[Cell]) -> list[Cell]:
-    return list({cell.question.endpoint.title: cell for cell in reversed(cells)}.values())
+def _redirects(observed: Observations) -> Iterator[_Redirect]:
+    for cell in observed.cells:
+        answer = cell.answer_of_path
+        if cell.question.row.allowed and isinstance(answer, Response) and answer.location:
+            target = urljoin(cell.question.request.url, answer.location)
+            yield _Redirect(cell, answer.status, target)
 
 
-def _target(cell: Cell) -> str:
-    """The URL that the answer redirects to; empty if it does not."""
-    answer = cell.answer_of_path
-    if not isinstance(answer, Response) or not answer.location:
-        return ""
-    return urljoin(cell.question.request.url, answer.location)
+def _once_for_each_path(found: Sequence[_Redirect]) -> list[_Redirect]:
+    return list({redirect.cell.key[1]: redirect for redirect in reversed(found)}.values())
 
 
 def _origin(url: str) -> str:
@@ -40,26 +50,24 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _away(observed: Observations, cells: list[Cell]) -> Iterator[Finding]:
+def _away(observed: Observations, found: Sequence[_Redirect]) -> Iterator[Finding]:
     """To another origin: the browser asks there with `Origin: null`. One path that leads away may
     be meant, such as `/` to the documentation; not all that were asked."""
     here = observed.contract.backend.origin
     asked = {cell.key[1] for cell in observed.cells if cell.question.endpoint.method == "GET"}
-    away = [cell for cell in cells if _origin(_target(cell)) != here]
-    if {cell.key[1] for cell in away} & asked != asked - _of_nginx(observed):
+    away = [redirect for redirect in found if _origin(redirect.target) != here]
+    if {redirect.cell.key[1] for redirect in away} & asked != asked - _of_nginx(observed):
         return
     if not away:
         return
-    cell = away[0]
-    answer, target = cell.answer_of_path, _target(cell)
-    assert isinstance(answer, Response)
+    first = away[0]
     yield Finding(
-        f"GET {cell.question.request.url} is redirected ({answer.status}) to {target}, another"
-        " origin: a browser asks there with `Origin: null`, which no list allows",
-        cure=_cure(here, _origin(target)),
+        f"GET {first.cell.question.request.url} is redirected ({first.status}) to {first.target},"
+        " another origin: a browser asks there with `Origin: null`, which no list allows",
+        cure=_cure(here, _origin(first.target)),
         code=Code.REDIRECTED_AWAY,
         anchor="redirected-to-another-origin",
-        places=frozenset(distinct(cell.view for cell in away)),
+        places=frozenset(redirect.cell.view for redirect in away),
     )
 
 
@@ -78,21 +86,18 @@ def _cure(here: str, there: str) -> str:
     return f"let the API answer at {here} itself, or give the page {there} as its API"
 
 
-def _lost_body(cell: Cell) -> Iterator[Finding]:
-    endpoint = cell.question.endpoint
-    answer, target = cell.answer_of_path, _target(cell)
-    assert isinstance(answer, Response)
+def _lost_body(redirect: _Redirect) -> Iterator[Finding]:
+    endpoint, url = redirect.cell.question.endpoint, redirect.cell.question.request.url
     if endpoint.method.upper() != "POST" or endpoint.body is not None:
         return
-    if answer.status not in _LOSES_A_POST or _origin(target) != _origin(cell.question.request.url):
+    if redirect.status not in _LOSES_A_POST or _origin(redirect.target) != _origin(url):
         return
-    path = urlsplit(target).path
+    path = urlsplit(redirect.target).path
     by_django = path == f"{endpoint.path}/"
     cure = f"let the page call {path}" + (", with the slash" if by_django else "")
     why = ", APPEND_SLASH" if by_django else ""
-    url = cell.question.request.url
     yield Finding(
-        f"POST {url} is redirected ({answer.status}{why}) to {path}: a browser follows with"
+        f"POST {url} is redirected ({redirect.status}{why}) to {path}: a browser follows with"
         " a GET without the body, and the page reads that answer's status, often 200",
         cure=cure,
         code=Code.POST_REDIRECTED,
