@@ -17,7 +17,7 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
     is_an_apps = is_app_origin(text)
     may_be_a_websites = text.startswith("http") and not contract.production
     if is_an_apps and not may_be_a_websites:
-        return _of_an_app(text, contract)
+        return _of_an_app(text, may_be_a_websites)
     try:
         origin = parse_origin(text, production=False)
     except OriginError as problem:
@@ -40,7 +40,7 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
                 anchor="alloworiginmismatch",
             )
     if is_an_apps:
-        return _of_an_app(text, contract)
+        return _of_an_app(text, may_be_a_websites)
     if str(origin) == contract.backend.origin:
         return Finding(
             f"{origin} is the backend; the list holds the pages that call it",
@@ -55,11 +55,11 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
     )
 
 
-def _of_an_app(origin: str, contract: Contract) -> Finding:
+def _of_an_app(origin: str, may_be_a_websites: bool) -> Finding:
     """An app's origin that is not listed. Android's may be meant, or a page on this machine."""
     cure = f"if it is your app's, add {origin} to app_origins and run `fab deploy`; every app that"
     cure += " sends the same can read answers then"
-    if origin.startswith("http") and not contract.production:
+    if may_be_a_websites:
         cure = f"if it is your app's, add {origin} to app_origins, or if it is a website's, to"
         cure += " extra_origins, and run `fab deploy`"
     return Finding(
