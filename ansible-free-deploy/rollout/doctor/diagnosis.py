@@ -12,6 +12,7 @@ from rollout.doctor.codes import Code
 from rollout.doctor.findings import findings
 from rollout.doctor.observations import PUBLIC, Cell, Observations
 from rollout.finding import Finding
+from rollout.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def disagreements(observed: Observations, browsed: browser.Outcomes) -> list[Fin
     for cell in observed.public:
         outcome = browsed.get(cell.key)
         if outcome and cell.verdict and not agree(cell, outcome):
-            each.append(_disagreement(cell, outcome))
+            each.append(_disagreement(cell, cell.verdict, outcome))
     if not each:
         return []
     cells = "one cell" if len(each) == 1 else f"{len(each)} cells"
@@ -86,21 +87,18 @@ def disagreements(observed: Observations, browsed: browser.Outcomes) -> list[Fin
     return [root]
 
 
-def _disagreement(cell: Cell, outcome: browser.Outcome) -> Finding:
+def _disagreement(cell: Cell, verdict: Verdict, outcome: browser.Outcome) -> Finding:
     question = cell.question
     return Finding(
         f"{question.row.origin}, {question.endpoint.title}: Chromium says {outcome.word}, the"
-        f" verdict {verdict_word(cell)}",
+        f" verdict {_verdict_word(cell, verdict)}",
         code=Code.CHROMIUM_DISAGREES,
     )
 
 
-def verdict_word(cell: Cell) -> str:
-    """The verdict in a word or two."""
-    if cell.verdict is None:
-        return "no answer"
-    if cell.verdict.allowed:
+def _verdict_word(cell: Cell, verdict: Verdict) -> str:
+    if verdict.allowed:
         return f"{cell.status} ok"
     if not cell.question.row.allowed:
         return "refused"
-    return str(cell.verdict.reason)
+    return str(verdict.reason)
