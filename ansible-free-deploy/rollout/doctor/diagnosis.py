@@ -27,12 +27,21 @@ class Diagnosis:
     about: About = field(default_factory=About)
 
     @property
+    def causes(self) -> int:
+        """How many findings are no warnings."""
+        return len(self.findings) - self.warnings
+
+    @property
+    def warnings(self) -> int:
+        return sum(finding.warning for finding in self.findings)
+
+    @property
     def status(self) -> int:
         """As every verb's exit status (infra/core/exits.py): all as intended, something differs,
         nothing could be asked."""
         if self.observed.unanswered:
             return exits.UNREACHABLE
-        if any(not finding.warning for finding in self.findings):
+        if self.causes:
             return exits.WRONG
         return exits.OK
 

@@ -51,13 +51,11 @@ def _cells(result: Diagnosis) -> str:
 
 
 def _findings(result: Diagnosis) -> str:
-    warnings = sum(finding.warning for finding in result.findings)
-    wrong = len(result.findings) - warnings
     parts = []
-    if wrong:
-        parts.append(_counted(wrong, "cause"))
-    if warnings:
-        parts.append(_counted(warnings, "warning"))
+    if result.causes:
+        parts.append(_counted(result.causes, "cause"))
+    if result.warnings:
+        parts.append(_counted(result.warnings, "warning"))
     return ", ".join(parts) or "none"
 
 

@@ -35,11 +35,10 @@ def document(result: Diagnosis) -> Json:
 
 
 def _counts(result: Diagnosis) -> Json:
-    warnings = sum(finding.warning for finding in result.findings)
     return {
         **dataclasses.asdict(cells.counts(result.observed.cells)),
-        "causes": len(result.findings) - warnings,
-        "warnings": warnings,
+        "causes": result.causes,
+        "warnings": result.warnings,
     }
 
 

@@ -54,7 +54,7 @@ def html(result: Diagnosis) -> str:
         f'<meta name=color-scheme content="light dark"><style>{style}</style>',
         f"<h1>Who may read {escape(observed.contract.backend.origin)} ({name})</h1>",
         _top(result),
-        _findings(result.findings, sections),
+        _findings(result, sections),
         *(_view(result, view, ids) for view in observed.views),
         _guide(sections),
         panels(result, ids),
@@ -86,13 +86,11 @@ def _links(findings: Sequence[Finding]) -> list[str]:
     return [finding.link for finding in findings if finding.link]
 
 
-def _findings(findings: Sequence[Finding], sections: dict[str, str]) -> str:
-    if not findings:
+def _findings(result: Diagnosis, sections: dict[str, str]) -> str:
+    if not result.findings:
         return ""
-    title = "Worth knowing"
-    if any(not finding.warning for finding in findings):
-        title = "What is wrong, and the cure"
-    items = "".join(_finding(finding, sections) for finding in findings)
+    title = "What is wrong, and the cure" if result.causes else "Worth knowing"
+    items = "".join(_finding(finding, sections) for finding in result.findings)
     return f"<h2>{title}</h2><ol class=findings>{items}</ol>"
 
 
