@@ -9,16 +9,14 @@ from rollout.doctor.codes import Code, Kind, kind_of
 from rollout.doctor.observations import PUBLIC
 from rollout.finding import Finding
 
+# What a part of the application or of nginx takes with it that can't work.
+_TAKEN_ALONG = frozenset({Kind.BROKEN, Kind.FAILS, Kind.SILENT, Kind.CORS, Kind.PAGE})
 # What may follow from a finding of each kind, within its reach.
 _EXPLAINS: dict[Kind, frozenset[Kind]] = {
     Kind.HOST: frozenset({Kind.SILENT}),
     Kind.NAME: frozenset({Kind.SILENT, Kind.FAILS, Kind.CORS, Kind.PAGE}),
-    Kind.BLOCKED: frozenset(
-        {Kind.STOPPED, Kind.BROKEN, Kind.FAILS, Kind.SILENT, Kind.CORS, Kind.PAGE}
-    ),
-    Kind.NO_RELEASE: frozenset(
-        {Kind.STOPPED, Kind.BROKEN, Kind.FAILS, Kind.SILENT, Kind.CORS, Kind.PAGE}
-    ),
+    Kind.BLOCKED: _TAKEN_ALONG | {Kind.STOPPED},
+    Kind.NO_RELEASE: _TAKEN_ALONG | {Kind.STOPPED},
     Kind.STOPPED: frozenset({Kind.FAILS, Kind.SILENT, Kind.CORS}),
     Kind.DRIFT: frozenset({Kind.CORS}),
     Kind.BROKEN: frozenset({Kind.FAILS, Kind.SILENT, Kind.CORS}),
@@ -27,14 +25,12 @@ _EXPLAINS: dict[Kind, frozenset[Kind]] = {
 # The same of one finding, where it is more or less than its kind's.
 _EXPLAINED_BY: dict[str, frozenset[Kind]] = {
     # A changed file can break anything that it is part of.
-    Code.FILE_DIFFERS: frozenset({Kind.BROKEN, Kind.FAILS, Kind.SILENT, Kind.CORS, Kind.PAGE}),
-    Code.RELEASE_CHANGED: frozenset({Kind.BROKEN, Kind.FAILS, Kind.SILENT, Kind.CORS, Kind.PAGE}),
+    Code.FILE_DIFFERS: _TAKEN_ALONG,
+    Code.RELEASE_CHANGED: _TAKEN_ALONG,
     Code.OLDER_CONFIGURATION: frozenset({Kind.CORS, Kind.PAGE}),
     Code.ORIGINS_DIFFER: frozenset({Kind.CORS, Kind.PAGE}),
     Code.PORT_BLOCKED: frozenset({Kind.SILENT}),
 }
-
-
 # What one cause makes many views and many kinds of requests show: with the same cure it is one.
 _SHOWN_MANY_TIMES = frozenset(
     {
@@ -49,8 +45,6 @@ _SHOWN_MANY_TIMES = frozenset(
         Code.DJANGO_MIDDLEWARE_ORDER,
     }
 )
-
-
 # A deploy that has not been made, however many hosts and files show it.
 _ONE_MISSING_DEPLOY = frozenset({Code.ORIGINS_DIFFER, Code.OLDER_CONFIGURATION})
 
