@@ -14,9 +14,9 @@ class Finding:
 
     `where` is a place in a file (`path:line`) or empty. `code` is a stable name of what was found,
     empty where there is none yet. `anchor` is a heading of GUIDE, or of another page of docs/ with
-    the page's name (`operating.md#exit-status`), or empty. A `warning` leaves the
-    exit status at 0. `places` are the views that show the problem, `reach` are the views in which
-    other findings may follow from it, and `follows` are those findings.
+    the page's name (`operating.md#exit-status`), or empty. A `warning` leaves the exit status at 0.
+    `places` are where the problem shows, `reach` is where other findings may follow from it (both
+    as doctor/checks/places.py names them), and `follows` are those findings.
     """
 
     text: str

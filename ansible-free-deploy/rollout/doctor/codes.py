@@ -8,7 +8,8 @@ from rollout.finding import Finding
 
 
 class Kind(IntEnum):
-    """What a finding is about. A finding can only follow from one of a smaller kind."""
+    """What a finding is about. A finding can only follow from one of a smaller kind, or be the same
+    problem shown elsewhere."""
 
     NOTHING = 0  # nothing answers at all
     HOST = 1  # a host can't be asked

@@ -73,13 +73,14 @@ def _lines(asked: Sequence[Cell]) -> list[_Line]:
 
 
 def _columns(titles: Sequence[str], lines: Sequence[_Line]) -> _Columns:
-    """Each as wide as its widest word; a heading is broken into lines of that width."""
+    """Each as wide as its widest word; a heading is broken into lines of that width. That of a
+    single column stays whole."""
     headings, widths = [], []
     for number, title in enumerate(titles):
         words = [line.words[number] for line in lines if number < len(line.words)]
         shown = _short(harmless(title))
-        parts = shown.split()
-        width = max(len(word) for word in (*words, *(parts if len(titles) > 1 else [shown])))
+        parts = shown.split() if len(titles) > 1 else [shown]
+        width = max(len(word) for word in (*words, *parts))
         headings.append(tuple(textwrap.wrap(shown, width)[:_MOST_TITLE_LINES]))
         widths.append(width)
     return _Columns(tuple(headings), tuple(widths))
