@@ -31,7 +31,7 @@ from on_host.configuration.state import (
 )
 from on_host.envfile import environment
 from on_host.orders import EXAMINE_ORDERS, LOOK_ORDERS, ORDERS, OUTCOME_ORDERS, STATUS_ORDERS, Json
-from on_host.probe import ANSWER_S, LATE, SHORT_S, answer
+from on_host.probe import ANSWER_S, LATE, SHORT_S, answer, is_late
 from on_host.release.state import changed_in_release, release_made_from
 from on_host.runtime import hide, hide_also, wait_for
 from on_host.services import EXCEPTION, activity, has_service, journal_of, service, workers_killed
@@ -169,10 +169,10 @@ def _answers(no_connection: str) -> list[HttpAnswer]:
         if no_connection and via == "nginx":
             asked = {"problem": no_connection}
         elif key in late:
-            asked = {"problem": LATE[0]}
+            asked = {"problem": LATE}
         else:
             asked = answer(via, method, target, headers, SHORT_S if late else ANSWER_S)
-        if any(words in asked.get("problem", "") for words in LATE):
+        if is_late(asked.get("problem", "")):
             late.add(key)
         found.append(asked)
     return found

@@ -19,7 +19,7 @@ USER_AGENT = "origin-kit"  # for people who read the logs; anybody can send it, 
 LARGEST_PAGE = 1 << 20  # bytes of a page that are read
 ANSWER_S = 15.0  # for one answer that the doctor wants
 SHORT_S = 3.0  # the same, once another one has taken too long
-LATE = ("timed out", "no complete answer")  # words of the problem where it took longer
+LATE = "timed out"  # the problem of a question that is not asked, as the same one took too long
 Answer = tuple[int, dict[str, list[str]], bytes]  # status, headers by lower-case name, body
 
 
@@ -134,6 +134,11 @@ def check_refused(probes: Probes, origin: str) -> None:
                 f"a {kind} from {origin} is allowed, but the origin is not in the configuration;"
                 " run `fab doctor` to see why"
             )
+
+
+def is_late(problem: str) -> bool:
+    """Whether this is the problem of an answer that took too long."""
+    return LATE in problem or "no complete answer" in problem
 
 
 # gunicorn's own page, for an application that raised instead of answering.

@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit
 
 from infra.core.contract import Contract
 from infra.core.origins import Origin
-from on_host.probe import LATE
+from on_host.probe import is_late
 from rollout.verdict import Headers, Response
 
 LOOKUP_S = 1.0  # a name; what it resolves to may come later and still counts
@@ -39,7 +39,7 @@ class Unanswered:
     @property
     def is_late(self) -> bool:
         """Whether somebody took the question and did not answer in time."""
-        return self.connected and any(words in self.problem for words in LATE)
+        return self.connected and is_late(self.problem)
 
 
 Answer = Response | Unanswered
