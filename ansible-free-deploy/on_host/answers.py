@@ -106,11 +106,11 @@ class OtherSite(TypedDict):
 
 
 class ExamineAnswer(StatusAnswer):
-    """`arrived`: whether nginx has logged the request with the orders' target (None: no log, or
-    none was sent). `refuses_connections`: why nothing connects to nginx's port on the host itself,
-    or empty. `full`: what disks lack, or empty."""
+    """`arrived`: whether nginx has logged a request with the orders' target. `refuses_connections`:
+    why nothing connects to nginx's port on the host itself, or empty. `full`: what disks lack, or
+    empty."""
 
-    arrived: bool | None
+    arrived: bool
     listens: bool
     refuses_connections: str
     firewall: list[str]

@@ -144,10 +144,8 @@ def _around(no_connection: str) -> Json:
     """What can keep requests from the kit's nginx. The operator's side asks for `target` meanwhile,
     at the public address."""
     target = EXAMINE_ORDERS.get("target", "")
-    if target:
-        wait_for(lambda: surroundings.arrived(target) is True, _ARRIVES_S)
     return {
-        "arrived": surroundings.arrived(target) if target else None,
+        "arrived": bool(target) and wait_for(lambda: surroundings.arrived(target), _ARRIVES_S),
         "listens": surroundings.listens(),
         "refuses_connections": no_connection,
         "firewall": surroundings.firewall_lines(),

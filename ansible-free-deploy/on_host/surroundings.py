@@ -62,12 +62,9 @@ def firewall_lines() -> list[str]:
     return []
 
 
-def arrived(target: str) -> bool | None:
-    """Whether nginx has logged a request with this text in its line; None without a log."""
-    lines = untrusted.tail(NGINX, "access.log", _MOST_LINES)
-    if not lines:
-        return None
-    return any(target in line for line in lines)
+def arrived(target: str) -> bool:
+    """Whether nginx has logged a request with this text in its line."""
+    return any(target in line for line in untrusted.tail(NGINX, "access.log", _MOST_LINES))
 
 
 # ------------------------------------------------------------------------------ other server blocks
