@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from rollout.doctor import browser_setup
 from rollout.doctor.browser import BrowserError
 from rollout.question import QuestionError
 from tests.support.kit import FAB, ROOT
+from tests.support.terminals import at_a_terminal
 from tests.test_exits import unreachable
 
 COMMAND = "make chromium"
@@ -48,21 +46,7 @@ def chromium_appears(programs: Path) -> str:
 
 def on_a_terminal(typed: str, *words: str) -> tuple[int, str, str]:
     """Status, stdout and what the terminal showed (stderr) of `fab WORDS` with `typed` at it."""
-    leader, follower = pty.openpty()
-    os.write(leader, typed.encode())
-    try:
-        done = subprocess.run(
-            [FAB, *words],
-            cwd=ROOT,
-            stdin=follower,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    finally:
-        os.close(leader)
-        os.close(follower)
+    done = at_a_terminal([FAB, *words], typed)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -72,15 +56,7 @@ def doctor(tmp_path: Path, *words: str) -> list[str]:
 
 def test_without_a_terminal_the_command_is_named(bare: Path, tmp_path: Path) -> None:
     """Status 3, before anything was asked: what is missing and what installs it."""
-    done = subprocess.run(
-        [FAB, *doctor(tmp_path)],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = at_a_terminal([FAB, *doctor(tmp_path)], typed=None)
     assert done.returncode == 3
     assert "--browser needs Chromium, not installed here" in done.stderr
     assert f"run `{COMMAND}`, or leave --browser out" in done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from rollout.engines import InfrastructureError
 from rollout.local_stack import NotRootError
 from tests.support import graph
 from tests.support.kit import FAB, ROOT
+from tests.support.terminals import at_a_terminal
 from tests.test_clouds import KEY
 
 IMAGE = "ami-0123456789abcdef0"
@@ -87,22 +87,7 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
 
 def fab(*words: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
     """`fab WORDS` with nobody there, or with somebody at a terminal who has `typed` something."""
-    ours, theirs = pty.openpty()
-    try:
-        os.write(ours, (typed or "").encode())
-        stdin = subprocess.DEVNULL if typed is None else theirs
-        return subprocess.run(
-            [FAB, *words],
-            cwd=ROOT,
-            stdin=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-    finally:
-        os.close(ours)
-        os.close(theirs)
+    return at_a_terminal([FAB, *words], typed)
 
 
 @pytest.mark.parametrize("name", tasks.ns.task_names)

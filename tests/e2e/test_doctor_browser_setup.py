@@ -4,8 +4,6 @@ asked."""
 from __future__ import annotations
 
 import json
-import os
-import pty
 import shutil
 import subprocess
 import threading
@@ -16,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.kit import ROOT, Kit, copy_of_the_checkout
+from tests.support.terminals import at_a_terminal
 from tests.test_exits import unreachable
 
 pytestmark = pytest.mark.browser
@@ -67,28 +66,8 @@ def test_the_browser_comes_with_one_yes(checkout: Path, api: int, tmp_path: Path
         *("--origin", "http://localhost:5173"),
     ]
     for typed in ("y\n", ""):
-        done = at_a_terminal(command, typed, checkout, Kit(tmp_path / "home").environment)
+        environment = Kit(tmp_path / "home").environment
+        done = at_a_terminal(command, typed, checkout, environment, timeout=300)
         assert ("[y/N]" in done.stderr) == bool(typed), done.stderr
         (cell,) = json.loads(done.stdout)["cells"]
         assert cell["chromium"] == "200", done.stdout
-
-
-def at_a_terminal(
-    command: list[str], typed: str, folder: Path, environment: dict[str, str]
-) -> subprocess.CompletedProcess[str]:
-    leader, follower = pty.openpty()
-    os.write(leader, typed.encode())
-    try:
-        return subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=follower,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-    finally:
-        os.close(leader)
-        os.close(follower)

@@ -4,12 +4,9 @@ serves."""
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import shutil
 import signal
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +17,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.kit import FAB, ROOT, Stack, a_copy_of_the_example
+from tests.support.terminals import at_a_terminal
 
 pytestmark = pytest.mark.machines
 
@@ -109,20 +107,8 @@ def test_migrations_are_asked_about_before_anything_changes(shipped: Stack) -> N
     before = releases(shipped)
     refused = shipped.fab("rollback", "--release", "--role", "backend", status=3).stderr
     assert NEW in refused and "--past-migrations" in refused
-    leader, follower = pty.openpty()
-    os.write(leader, b"no\n")
     words = [FAB, "rollback", "--stack", shipped.name, "--release", "--role", "backend"]
-    asked = subprocess.run(
-        words,
-        cwd=ROOT,
-        env=shipped.kit.environment,
-        stdin=follower,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    os.close(leader)
-    os.close(follower)
+    asked = at_a_terminal(words, "no\n", environment=shipped.kit.environment, timeout=300)
     assert asked.returncode == 2 and NEW in asked.stdout and "nothing was changed" in asked.stderr
     assert releases(shipped) == before
     said = shipped.fab("rollback", "--release", "--role", "backend", "--past-migrations").stdout
