@@ -30,6 +30,7 @@ from rollout.doctor.verdicts import verdict
 from rollout.finding import Finding
 from rollout.verdict import Response
 from tests.support.kit import ROOT
+from tests.test_readme import anchors
 from tests.test_render import load
 
 IP, NAMES, OPEN, PATTERNS = (
@@ -866,12 +867,6 @@ def test_a_config_json_that_could_not_be_read_accuses_nobody() -> None:
 # ------------------------------------------------------------------------------------------ output
 
 
-def headings(page: str) -> set[str]:
-    text = (ROOT / page).read_text()
-    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
-
-
 @pytest.mark.parametrize("whole", [case[1] for case in CASES], ids=[case[0] for case in CASES])
 def test_every_finding_has_a_code(whole: Observations) -> None:
     """A stable name of the list; what only follows from a finding has one as well."""
@@ -885,7 +880,7 @@ def test_findings_link_into_the_guide(whole: Observations) -> None:
     """Every link leads to a heading of its page."""
     for finding in findings(whole):
         page, _, anchor = finding.link.partition("#")
-        assert not anchor or anchor in headings(page)
+        assert not anchor or anchor in anchors(ROOT / page)
 
 
 @pytest.fixture

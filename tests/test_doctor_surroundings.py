@@ -23,10 +23,20 @@ from rollout.doctor.on_hosts import _answer
 from rollout.doctor.questions import Question, questions
 from rollout.doctor.reach import Reach
 from rollout.doctor.verdicts import verdict
-from rollout.finding import Finding
+from rollout.finding import GUIDE, Finding
 from rollout.verdict import Response
 from tests.support.kit import ROOT
-from tests.test_doctor import HEALTHY, IP, headings, observed, right, silence, without
+from tests.test_doctor import (
+    HEALTHY,
+    IP,
+    ORIGIN,
+    also_on_the_host,
+    observed,
+    right,
+    silence,
+    without,
+)
+from tests.test_readme import anchors
 
 API = IP.backend.hosts[0]
 AROUND: dict[str, Any] = {
@@ -53,6 +63,11 @@ def reached(problem: str = "", address: str = API.address) -> dict[str, Reach]:
 
 def errors(whole: Observations) -> list[Finding]:
     return [finding for finding in findings(whole) if not finding.warning]
+
+
+def always(status: int) -> Callable[[Question], tuple[Answer, ...]]:
+    """Nothing else, without any header."""
+    return lambda question: tuple(Response(status) for _ in question.lines("backend"))
 
 
 def on_the_host(
@@ -158,11 +173,9 @@ SITE = {"file": "/etc/nginx/conf.d/mine.conf", "names": ["api.shop.test"]}
 
 def test_another_server_block_is_the_one_cause() -> None:
     """What it answers in place of the kit's follows from it, and the cure names file and host."""
-    bare = without("Access-Control-Allow-Origin", "Vary")
-    whole = on_the_host(
-        observed(answers=bare, hosts=[host(other_sites=[SITE])], reach=reached()), bare
-    )
-    (found,) = errors(whole)
+    bare = without(ORIGIN, "Vary")
+    whole = observed(answers=bare, hosts=[host(other_sites=[SITE])], reach=reached())
+    (found,) = errors(also_on_the_host(whole))
     assert found.code == "name-taken" and found.follows
     assert found.cure.startswith("remove /etc/nginx/conf.d/mine.conf on backend-1")
 
@@ -186,8 +199,6 @@ def test_another_server_block_explains_the_page() -> None:
 
 
 # --------------------------------------------------------------------------------- proxies in front
-
-ORIGIN = "Access-Control-Allow-Origin"
 
 
 def behind(answers: Callable[[Question], tuple[Answer, ...]], **state: Any) -> Observations:
@@ -239,11 +250,7 @@ def test_an_address_that_leads_elsewhere_is_one_cause() -> None:
 
 def test_a_balancer_that_fails_is_not_the_application() -> None:
     """5xx at the public address alone, while the hosts answer well."""
-
-    def bad(question: Question) -> tuple[Answer, ...]:
-        return tuple(Response(502) for _ in question.lines("backend"))
-
-    (found,) = errors(behind(bad))
+    (found,) = errors(behind(always(502)))
     assert found.code == "fails-in-front" and "the hosts answer it well" in found.text
     assert {"fails-in-front", "changed-in-front"} >= {one.code for one in found.follows}
 
@@ -347,12 +354,8 @@ def test_a_changed_release_explains_what_it_breaks() -> None:
     """A unit that can't start, 5xx and silence follow from the file that somebody edited."""
     units = {"nginx.service": "active", "shop.service": "failed"}
     changed = host(release_changed=["app/views.py"], units=units)
-
-    def bad(question: Question) -> tuple[Answer, ...]:
-        return tuple(Response(502) for _ in question.lines("backend"))
-
-    whole = on_the_host(observed(answers=bad, hosts=[changed], reach=reached()), bad)
-    (found,) = errors(whole)
+    whole = observed(answers=always(502), hosts=[changed], reach=reached())
+    (found,) = errors(also_on_the_host(whole))
     assert found.code == "release-changed" and found.cure == "run `fab ship`"
     assert {"unit-failed", "server-error"} <= {one.code for one in found.follows}
 
@@ -385,12 +388,8 @@ def test_a_deploy_that_is_due_is_one_cause() -> None:
 def test_a_full_disk_is_a_cause() -> None:
     """What it makes the application answer follows from it."""
     full = host(full="/var/lib/shop: 0 KiB free")
-
-    def failing(question: Question) -> tuple[Answer, ...]:
-        return tuple(Response(500) for _ in question.lines("backend"))
-
-    whole = on_the_host(observed(answers=failing, hosts=[full], reach=reached()), failing)
-    found = errors(whole)
+    whole = observed(answers=always(500), hosts=[full], reach=reached())
+    found = errors(also_on_the_host(whole))
     assert [one.code for one in found] == ["disk-full"] and "make room" in found[0].cure
 
 
@@ -405,22 +404,15 @@ def test_the_projects_own_header_is_not_mended_by_a_deploy() -> None:
 def test_a_worker_that_gunicorn_ends_was_too_slow() -> None:
     """Its log says so, and the cure is the time, not the exception that ends a worker."""
     log = "[CRITICAL] WORKER TIMEOUT (pid:7)\nSystemExit: 1"
-
-    def bad(question: Question) -> tuple[Answer, ...]:
-        return tuple(Response(502) for _ in question.lines("backend"))
-
-    whole = on_the_host(observed(answers=bad, hosts=[host(last_words=log)], reach=reached()), bad)
-    found = errors(whole)
+    whole = observed(answers=always(502), hosts=[host(last_words=log)], reach=reached())
+    found = errors(also_on_the_host(whole))
     assert "SystemExit" not in found[0].text and "raise timeout_s" in found[0].cure
 
 
 def test_a_504_is_a_matter_of_time() -> None:
     """With threads it is nginx who gives up, after timeout_s, and no log has a line of it."""
-
-    def late(question: Question) -> tuple[Answer, ...]:
-        return tuple(Response(504) for _ in question.lines("backend"))
-
-    found = errors(on_the_host(observed(answers=late, hosts=[host()], reach=reached()), late))
+    whole = observed(answers=always(504), hosts=[host()], reach=reached())
+    found = errors(also_on_the_host(whole))
     assert "longer than timeout_s" in found[0].text and "raise timeout_s" in found[0].cure
 
 
@@ -435,5 +427,5 @@ def test_every_anchor_is_a_heading_of_the_guide() -> None:
     """Whatever finding it is, its link leads somewhere."""
     checks = ROOT / "ansible-free-deploy" / "rollout" / "doctor" / "checks"
     texts = [file.read_text() for file in checks.glob("*.py")]
-    anchors = {anchor for text in texts for anchor in re.findall(r'anchor="([a-z0-9-]+)"', text)}
-    assert len(anchors) > 8 and anchors <= headings("docs/cors-errors.md")
+    named = {anchor for text in texts for anchor in re.findall(r'anchor="([a-z0-9-]+)"', text)}
+    assert len(named) > 8 and named <= anchors(ROOT / GUIDE)
