@@ -75,8 +75,7 @@ def browse(observed: Observations) -> Outcomes:
     from playwright.sync_api import sync_playwright  # browser_setup has seen to it
 
     asked = distinct(cell.question.row.origin for cell in observed.public)
-    # No page here has the origin of an app, or of a sandboxed page.
-    origins = [origin for origin in asked if origin.startswith(("http://", "https://"))]
+    origins = [origin for origin in asked if can_open(origin)]
     outcomes: Outcomes = {}
     with _blank_pages(observed) as port, sync_playwright() as playwright:
         rules = ", ".join(_rules(observed, origins, port))
@@ -88,6 +87,11 @@ def browse(observed: Observations) -> Outcomes:
         finally:
             chromium.close()
     return outcomes
+
+
+def can_open(origin: str) -> bool:
+    """Whether a page here can have this origin: none has that of an app, or of a sandboxed page."""
+    return origin.startswith(("http://", "https://"))
 
 
 def installed() -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
 
+from rollout.doctor import browser
 from rollout.doctor.diagnosis import Diagnosis, agree
 from rollout.doctor.observations import PUBLIC, Cell
 from rollout.doctor.questions import NULL
@@ -44,7 +45,7 @@ def not_asked(result: Diagnosis, cell: Cell) -> NotAsked | None:
         return NotAsked.NOTHING_ANSWERED
     if cell.question.row.origin == NULL:
         return NotAsked.SANDBOXED_PAGE
-    if not cell.question.row.origin.startswith("http"):
+    if not browser.can_open(cell.question.row.origin):
         return NotAsked.PAGE_OF_AN_APP
     return NotAsked.COULD_CHANGE_DATA
 
