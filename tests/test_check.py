@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from infra.core.contract import Contract, Host
 from rollout import check, settings
-from tests.support import stackfiles
+from tests.support import servers, stackfiles
 from tests.support.graph import ROOT
 from tests.test_render import cors, load
 
@@ -81,7 +79,7 @@ def answering(page: int, api: int, *led: tuple[str, int]) -> Iterator[Contract]:
         zip(["/", *(target for target, _ in led)], [target for target, _ in led], strict=False)
     )
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(servers.Quiet):
         def do_GET(self) -> None:
             is_api = str(self.headers["Host"]).startswith("api.")
             self.send_response(dict(led).get(self.path, api) if is_api else page)
@@ -95,13 +93,7 @@ def answering(page: int, api: int, *led: tuple[str, int]) -> Iterator[Contract]:
             self.send_header("Access-Control-Allow-Origin", self.headers["Origin"])
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        port = server.server_address[1]
+    with servers.answering(Handler) as port:
         contract = named(load("local-ip"), f"{FRONT}:{port}", f"{API}:{port}")
         yield dataclasses.replace(
             contract,
@@ -110,9 +102,6 @@ def answering(page: int, api: int, *led: tuple[str, int]) -> Iterator[Contract]:
             ),
             backend=dataclasses.replace(contract.backend, hosts=(here(contract.backend.hosts[0]),)),
         )
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def here(host: Host) -> Host:

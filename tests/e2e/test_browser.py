@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from playwright.sync_api import Page
 
 from tests.e2e.conftest import PASSWORD, Environment, page_of, screenshot
 from tests.support.kit import ROOT
+from tests.support.servers import Quiet, answering
 
 pytestmark = [pytest.mark.machines, pytest.mark.browser]
 
@@ -106,7 +106,7 @@ def the_same_page_elsewhere(up: Environment, port: int) -> Iterator[str]:
         up.contract.frontend.hosts[0], "cat /etc/origin-kit/current/frontend/config.json"
     )
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
+    class Handler(Quiet, SimpleHTTPRequestHandler):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments, directory=str(ROOT / "examples" / "frontend"))
 
@@ -118,12 +118,8 @@ def the_same_page_elsewhere(up: Environment, port: int) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(config.encode())
 
-        def log_message(self, *_: Any) -> None: ...
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
+    with answering(Handler, port=port) as found:
+        yield f"http://127.0.0.1:{found}/"
 
 
 def test_the_page_from_another_origin_is_blocked(local: Environment) -> None:

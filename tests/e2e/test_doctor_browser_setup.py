@@ -6,14 +6,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.support.kit import ROOT, Kit, copy_of_the_checkout
+from tests.support.servers import Quiet, answering
 from tests.support.terminals import at_a_terminal
 from tests.test_exits import unreachable
 
@@ -24,21 +23,15 @@ pytestmark = pytest.mark.browser
 def api() -> Iterator[int]:
     """The port of an API that allows every origin, without its headers for OPTIONS."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Access-Control-Allow-Origin", self.headers.get("Origin", "*"))
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Print nothing: nobody reads it."""
-
-    server = ThreadingHTTPServer(("127.0.0.2", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
+    with answering(Handler, "127.0.0.2") as port:
+        yield port
 
 
 @pytest.fixture

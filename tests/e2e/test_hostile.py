@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ import pytest
 
 from infra.core.origins import look_alikes, parse_origin
 from tests.support.kit import Stack
+from tests.support.servers import Quiet, answering
 
 pytestmark = pytest.mark.machines
 
@@ -133,7 +132,7 @@ def scanner(name: str, *words: str) -> None:
 
 @contextmanager
 def a_server_that_says_yes() -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Access-Control-Allow-Origin", self.headers.get("Origin", ""))
@@ -142,12 +141,8 @@ def a_server_that_says_yes() -> Iterator[str]:
 
         do_OPTIONS = do_GET
 
-        def log_message(self, *_: object) -> None: ...
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
+    with answering(Handler) as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 @pytest.mark.parametrize("scan", [corscanner, corsair])

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page
@@ -16,6 +13,7 @@ from tests.e2e.conftest import PASSWORD, Environment, chromium, page_of
 from tests.e2e.test_browser import call, log_in
 from tests.e2e.test_config_edit import preview
 from tests.support.kit import Stack, manage
+from tests.support.servers import Quiet, answering
 
 pytestmark = [pytest.mark.machines, pytest.mark.browser]
 
@@ -59,7 +57,7 @@ class Elsewhere:
 
 @contextmanager
 def somebody_else(address: str) -> Iterator[Elsewhere]:
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             path, _, framed = self.path.partition("?")
             found.referrers[path] = self.headers["Referer"]
@@ -73,13 +71,9 @@ def somebody_else(address: str) -> Iterator[Elsewhere]:
             self.end_headers()
             self.wfile.write(text.encode())
 
-        def log_message(self, *_: Any) -> None: ...
-
-    with http.server.ThreadingHTTPServer((address, 0), Handler) as server:
-        found = Elsewhere(f"http://{address}:{server.server_address[1]}")
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with answering(Handler, address) as port:
+        found = Elsewhere(f"http://{address}:{port}")
         yield found
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")

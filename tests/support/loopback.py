@@ -11,11 +11,11 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
+
+from tests.support.servers import Quiet, answering
 
 
 def wheel(name: str, version: str, content: str = "", *needs: str) -> tuple[str, bytes]:
@@ -103,7 +103,7 @@ def serving(user: str = "") -> Iterator[Index]:
     """An empty index, up until the block ends; `user` is "name:password"."""
     index = Index("", user=user)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             allowed = "Basic " + base64.b64encode(index.user.encode()).decode()
             if index.user and self.headers.get("Authorization") != allowed:
@@ -127,15 +127,6 @@ def serving(user: str = "") -> Iterator[Index]:
 
         do_HEAD = do_GET
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing is printed."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    index.address = f"127.0.0.1:{server.server_address[1]}"
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with answering(Handler) as port:
+        index.address = f"127.0.0.1:{port}"
         yield index
-    finally:
-        server.shutdown()
-        server.server_close()
