@@ -27,7 +27,7 @@ from playwright.sync_api import sync_playwright
 from infra.core.contract import Host
 from rollout.doctor.browser import FLAGS
 from tests.e2e.conftest import chromium
-from tests.support.kit import FAB, ROOT, Kit, Stack, a_copy_of_the_example
+from tests.support.kit import ROOT, Kit, Stack, a_copy_of_the_example
 from tests.support.proxies import bad_gateway, proxy, unchanged, with_another, without_cors
 
 pytestmark = pytest.mark.machines
@@ -75,20 +75,9 @@ class Pair:
         verb, *more = words
         # A name space of its own for mounts: nobody else sees this hosts file.
         command = 'mount --bind "$0" /etc/hosts && exec "$@"'
-        done = subprocess.run(
-            [
-                *("unshare", "-m", "sh", "-c", command, str(self.hosts_file)),
-                *(FAB, verb, "--stack", self.stack.name, *more),
-            ],
-            cwd=ROOT,
-            env=self.stack.kit.environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert status in (None, done.returncode), f"{words}: {done.stdout}\n{done.stderr}"
-        return done
+        within = ["unshare", "-m", "sh", "-c", command, str(self.hosts_file)]
+        words = (verb, "--stack", self.stack.name, *more)
+        return self.stack.kit.fab(*words, status=status, within=within)
 
     def doctor(self, *words: str) -> Json:
         """What `fab doctor --json` says."""

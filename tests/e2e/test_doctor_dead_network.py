@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rollout.doctor.codes import Code
-from tests.support.kit import FAB, ROOT, Kit
+from tests.support.kit import Kit
 from tests.test_render import load
 
 pytestmark = pytest.mark.machines
@@ -56,15 +56,8 @@ def in_a_hole(
 ) -> tuple[subprocess.CompletedProcess[str], float]:
     """`fab WORDS` there, and how many seconds it took."""
     hole = ["unshare", "--net", "--mount", "sh", "-eu", "-c", IN_A_HOLE, "sh"]
-    command = [FAB, *words, "--outputs", str(folder / "outputs.json")]
+    hole.append(str(folder / "resolv.conf"))
+    words = (*words, "--outputs", str(folder / "outputs.json"))
     started = time.monotonic()
-    done = subprocess.run(
-        [*hole, str(folder / "resolv.conf"), *command],
-        cwd=ROOT,
-        env=kit.environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = kit.fab(*words, status=None, timeout=120, within=hole)
     return done, time.monotonic() - started

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,11 +34,19 @@ class Kit:
         return {**os.environ, "ORIGIN_KIT_HOME": str(self.home), **self.variables}
 
     def fab(
-        self, *words: str, status: int | None = 0, cwd: Path = ROOT, timeout: float = 300
+        self,
+        *words: str,
+        status: int | None = 0,
+        cwd: Path = ROOT,
+        timeout: float = 300,
+        within: Sequence[str] = (),
     ) -> subprocess.CompletedProcess[str]:
-        """`fab WORDS`, its output as text. Asserts the exit status unless it is None."""
+        """`fab WORDS`, its output as text. Asserts the exit status unless it is None.
+
+        `within` is a command that runs it, e.g. `unshare` with its options.
+        """
         done = subprocess.run(
-            [FAB, *words],
+            [*within, FAB, *words],
             cwd=cwd,
             env=self.environment,
             capture_output=True,
