@@ -29,6 +29,7 @@ from rollout.doctor.browser import FLAGS
 from tests.e2e.conftest import chromium
 from tests.support.kit import ROOT, Kit, Stack, a_copy_of_the_example
 from tests.support.proxies import bad_gateway, proxy, unchanged, with_another, without_cors
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.machines
 
@@ -516,10 +517,7 @@ def errors(found: Json) -> list[Json]:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if state.always else pytest.mark.soak)
-        for name, state in STATES.items()
-    ],
+    sampled(STATES, [name for name, state in STATES.items() if state.always]),
 )
 def test_the_cause_is_named_and_its_cure_cures(pair: Pair, name: str) -> None:
     """One finding, the true one; nothing else is accused; its cure makes the doctor content."""

@@ -18,6 +18,7 @@ import pytest
 from on_host import protocol
 from rollout import deploy, outputs
 from tests.support.kit import Stack
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.machines
 
@@ -92,7 +93,7 @@ def under_load(stack: Stack, work: Callable[[int], object], turns: int) -> Load:
     return load
 
 
-@pytest.mark.parametrize("turns", [3, pytest.param(50, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("turns", sampled([3, 50], [3]))
 def test_deploys_lose_no_request(stack: Stack, monkeypatch: pytest.MonkeyPatch, turns: int) -> None:
     """Each changes the origins and restarts gunicorn and nginx on both hosts; `nginx -s reload` is
     the yardstick."""

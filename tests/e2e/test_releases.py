@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.kit import OLD, Kit, Stack
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.machines
 
@@ -20,9 +21,7 @@ ASK = '. /etc/os-release; python3 -V; nginx -v 2>&1; echo "Debian $VERSION_ID"'
 OWN = [name for name in BRINGS if f"VERSION_CODENAME={name}" in Path("/etc/os-release").read_text()]
 
 
-@pytest.fixture(
-    params=[pytest.param(name, marks=pytest.mark.soak) if name in OWN else name for name in BRINGS]
-)
+@pytest.fixture(params=sampled(BRINGS, [name for name in BRINGS if name not in OWN]))
 def release(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

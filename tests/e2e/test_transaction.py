@@ -98,10 +98,7 @@ def test_a_kill_at_a_step_leaves_old_or_new_whole(
     assert any(one.result["changed"] for one in first)
 
 
-@pytest.mark.parametrize(
-    "step",
-    sampled(["switch", "restart-nginx", "commit"], ["switch"]),
-)
+@pytest.mark.parametrize("step", sampled(["switch", "restart-nginx", "commit"], ["switch"]))
 def test_after_a_kill_the_old_configuration_comes_back(
     stack: Stack, found: outputs.Outputs, step: str
 ) -> None:
