@@ -556,10 +556,9 @@ async ([url, body]) => {
 """
 
 
-def rules(pair: Pair) -> str:
+def rules(pair: Pair) -> list[str]:
     """The two names for Chromium."""
-    places = [f"MAP {name} {address}" for name, address in pair.names.items()]
-    return f"--host-resolver-rules={', '.join(places)}"
+    return [f"MAP {name} {address}" for name, address in pair.names.items()]
 
 
 @pytest.mark.browser
@@ -567,7 +566,7 @@ def test_a_redirected_post_reads_200_in_chromium(pair: Pair) -> None:
     """As the doctor says: the page reads 200 and nothing was saved; with the slash the POST
     arrives."""
     pair.as_usual()
-    with chromium(flags=[rules(pair)]) as browser:
+    with chromium(rules=rules(pair)) as browser:
         page = browser.new_page()
         page.goto(f"http://{PAGE}/")
         lost = page.evaluate(POST, [f"http://{API}/api/products", {"name": ""}])
@@ -592,12 +591,13 @@ def extension(folder: Path) -> str:
 def read_by(pair: Pair, folder: Path, origin: str) -> int:
     """The status that the extension's page reads of the API; 0 where it may not."""
     flags = [flag for flag in FLAGS if flag != "--headless"]
+    flags.append(f"--host-resolver-rules={', '.join(rules(pair))}")
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             str(folder / "profile"),
             executable_path="/usr/bin/chromium",
             headless=False,  # its own new mode, which knows extensions
-            args=["--headless=new", f"--load-extension={folder}", *flags, rules(pair)],
+            args=["--headless=new", f"--load-extension={folder}", *flags],
             ignore_default_args=["--disable-extensions"],
         )
         try:
