@@ -23,11 +23,15 @@ PASSWORD = "correct-horse-battery"
 
 @dataclass(frozen=True)
 class Environment:
-    """A stack that is up, with a user `ada` who may log in."""
+    """A stack that is up, its contract read once."""
 
     kit: Kit
     stack: str
     contract: Contract
+
+    @classmethod
+    def of(cls, stack: Stack) -> Environment:
+        return cls(stack.kit, stack.name, stack.contract)
 
     @property
     def page_url(self) -> str:
@@ -36,6 +40,10 @@ class Environment:
     def backend(self, command: str, check: bool = True) -> str:
         """A shell command as root on the first backend host."""
         return self.kit.ssh(self.contract.backend.hosts[0], command, check)
+
+    def add_user(self) -> None:
+        """`ada`, who may log in with PASSWORD."""
+        self.backend(manage(self.contract.application.name, f"createdemo ada {PASSWORD}"))
 
 
 @pytest.fixture(scope="session")
@@ -67,12 +75,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
 
 @contextmanager
 def environment(kit: Kit, stack: str) -> Iterator[Environment]:
+    """The stack up, with a user who may log in; down again at the end."""
     if reason := missing("machines"):
         pytest.skip(reason)
     try:
         kit.fab("up", "--stack", stack)
         up = Environment(kit, stack, kit.contract(stack))
-        up.backend(manage(up.contract.application.name, f"createdemo ada {PASSWORD}"))
+        up.add_user()
         yield up
     finally:
         kit.fab("down", "--yes", "--stack", stack)

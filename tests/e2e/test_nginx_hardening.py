@@ -40,7 +40,7 @@ SECRET = "root:x:0:0"  # of /etc/passwd, which everyone may read
 @pytest.fixture(scope="module")
 def up(stack: Stack) -> Environment:
     """The shared environment, its contract read once."""
-    return Environment(stack.kit, stack.name, stack.contract)
+    return Environment.of(stack)
 
 
 def backend(up: Environment) -> Host:

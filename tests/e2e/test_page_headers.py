@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import pytest
 from playwright.sync_api import Page
 
-from tests.e2e.conftest import PASSWORD, Environment, chromium, page_of
+from tests.e2e.conftest import Environment, chromium, page_of
 from tests.e2e.test_browser import call, log_in
 from tests.e2e.test_config_edit import preview
-from tests.support.kit import Stack, manage
+from tests.support.kit import Stack
 from tests.support.servers import Quiet, answering
 
 pytestmark = [pytest.mark.machines, pytest.mark.browser]
@@ -79,8 +79,8 @@ def somebody_else(address: str) -> Iterator[Elsewhere]:
 @pytest.fixture(scope="module")
 def up(stack: Stack) -> Environment:
     """The shared pair, with a user who may log in."""
-    made = Environment(stack.kit, stack.name, stack.contract)
-    made.backend(manage(made.contract.application.name, f"createdemo ada {PASSWORD}"))
+    made = Environment.of(stack)
+    made.add_user()
     return made
 
 

@@ -3,20 +3,18 @@ names of the backend, and a proxy in front. One pair of machines, looked at by C
 
 from __future__ import annotations
 
-import http.client
 import json
 import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page
 
-from infra.core.contract import Host
 from tests.e2e.conftest import PASSWORD, Environment, chromium, screenshot
+from tests.e2e.test_nginx_hardening import ask
 from tests.support.kit import Kit, Stack, manage
 
 pytestmark = [pytest.mark.machines, pytest.mark.browser]
@@ -51,32 +49,16 @@ def stack(pair: Stack) -> Iterator[Stack]:
 
 
 @contextmanager
-def page_at(stack: Stack, url: str) -> Iterator[Page]:
+def shop(stack: Stack, url: str = f"http://{APEX}/") -> Iterator[Page]:
     """A page of Chromium, which finds every name of the pair."""
-    contract = stack.contract
-    names = {APEX: contract.frontend, WWW: contract.frontend, API2: contract.backend}
+    up = Environment.of(stack)
+    frontend, backend = up.contract.frontend, up.contract.backend
+    names = {APEX: frontend, WWW: frontend, API2: backend}
     rules = [f"MAP {name} {role.hosts[0].address}" for name, role in names.items()]
-    environment = Environment(stack.kit, stack.name, contract)
-    with chromium(environment, rules=rules) as browser:
+    with chromium(up, rules=rules) as browser:
         page = browser.new_page()
         page.goto(url)
         yield page
-
-
-def shop(stack: Stack, url: str = f"http://{APEX}/") -> Any:
-    return page_at(stack, url)
-
-
-def ask(
-    host: Host, path: str, name: str, headers: dict[str, str] | None = None
-) -> tuple[int, http.client.HTTPMessage, bytes]:
-    connection = http.client.HTTPConnection(host.address, 80, timeout=30)
-    try:
-        connection.request("GET", path, headers={"Host": name, **(headers or {})})
-        answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read()
-    finally:
-        connection.close()
 
 
 OPEN = """([url, count]) => {
@@ -221,8 +203,10 @@ def test_www_leads_to_the_domain_itself(stack: Stack) -> None:
         assert page.url == f"http://{APEX}/?from=www"
         assert page.evaluate("() => window.origin") == f"http://{APEX}"
         screenshot(page, "apex")
-    refused = ask(contract.backend.hosts[0], "/api/products/", API, {"Origin": f"http://{WWW}"})
-    assert refused[1]["Access-Control-Allow-Origin"] is None
+    _, _, refused = ask(
+        contract.backend.hosts[0], "/api/products/", Host=API, Origin=f"http://{WWW}"
+    )
+    assert refused["Access-Control-Allow-Origin"] is None
     said = stack.fab("up").stdout
     for role, name in ((contract.frontend, APEX), (contract.frontend, WWW)):
         assert f"\n{role.hosts[0].address}  {name}" in said
@@ -244,11 +228,10 @@ def test_the_other_way_round_is_one_deploy(stack: Stack) -> None:
 def test_further_names_of_the_backend_answer(stack: Stack) -> None:
     """The page reads the API by either name, and somebody logs in to the admin by the other name: a
     form that is posted to where it came from."""
-    app = stack.contract.application.name
-    backend = stack.contract.backend.hosts[0]
-    stack.kit.ssh(backend, manage(app, f"createdemo ada {PASSWORD}"))
+    up = Environment.of(stack)
+    up.add_user()
     staff = "from django.contrib.auth.models import User; User.objects.update(is_staff=True)"
-    stack.kit.ssh(backend, manage(app, f'shell -c "{staff}"'))
+    up.backend(manage(up.contract.application.name, f'shell -c "{staff}"'))
     with shop(stack) as page:
         for name in (API, API2):
             assert page.evaluate(FETCH, f"http://{name}/api/products/")["status"] == 200
@@ -258,7 +241,7 @@ def test_further_names_of_the_backend_answer(stack: Stack) -> None:
         page.click("input[type=submit]")
         page.wait_for_selector("#user-tools")
         assert page.url == f"http://{API2}/admin/"
-    assert ask(backend, "/api/health", "api3.shop.test")[0] == 400
+    assert ask(up.contract.backend.hosts[0], "/api/health", Host="api3.shop.test")[0] == 400
 
 
 def test_only_the_proxy_in_front_names_clients(stack: Stack) -> None:
@@ -269,7 +252,7 @@ def test_only_the_proxy_in_front_names_clients(stack: Stack) -> None:
     claimed = {"X-Forwarded-For": "198.51.100.77, 203.0.113.9", "X-Real-IP": "198.51.100.78"}
 
     def seen() -> str:
-        return str(json.loads(ask(backend, "/api/me/", API, claimed)[2])["address"])
+        return str(json.loads(ask(backend, "/api/me/", 20, Host=API, **claimed)[1])["address"])
 
     here = seen()
     assert here not in claimed.values()

@@ -127,8 +127,7 @@ def site(stack: Stack) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def browser(site: Site) -> Iterator[Browser]:
-    environment = Environment(site.stack.kit, site.stack.name, site.stack.contract)
-    with chromium(environment) as opened:
+    with chromium(Environment.of(site.stack)) as opened:
         yield opened
 
 
