@@ -37,6 +37,7 @@ from tests.test_doctor import (
     failing,
     observed,
     right,
+    wide_open,
     without,
 )
 
@@ -47,12 +48,6 @@ ABOUT = About(
     commit="ab12f3f90122",
     contract_at="2026-11-30T10:02:11.5Z",
 )
-
-
-def wide_open(question: Question) -> tuple[Answer, ...]:
-    """Every origin may read everything, cookies included, and no method is allowed."""
-    headers = ((ORIGIN, question.row.origin), ("Access-Control-Allow-Credentials", "true"))
-    return tuple(Response(200, headers) for _ in question.lines("b"))
 
 
 def on_backend_1(contract: Contract, **state: object) -> HostReport:
