@@ -25,6 +25,7 @@ from rollout.adopt.evaluate import Reader
 from rollout.adopt.findings import TABLE, changes
 from rollout.adopt.values import Computed, Setting, known, shown
 from rollout.render.django import settings_text
+from tests.support.folders import write_files
 from tests.support.kit import FAB, ROOT
 from tests.test_render import load
 from tests.test_render_settings import PROJECTS, Project
@@ -74,10 +75,8 @@ def write(folder: Path, settings: str = PLAIN, files: Mapping[str, str] | None =
         "requirements.txt": "django>=5.2\n",
         "dist/index.html": "<!doctype html>",
     }
-    for name, text in (usual | dict(files or {})).items():
-        if text:
-            (folder / "app" / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "app" / name).write_text(text)
+    files = usual | dict(files or {})
+    write_files(folder / "app", {name: text for name, text in files.items() if text})
     return folder / "app"
 
 
@@ -901,9 +900,7 @@ def starts_alike(found: tuple[Setting, ...], wanted: list[str]) -> bool:
 def test_what_a_page_calls_is_read(case: str, tmp_path: Path) -> None:
     """Addresses of an API that a build has put in, and servers of others, each with its place."""
     files, built_in, services = CALLED[case]
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write_files(tmp_path, files)
     calls = calls_of(tmp_path)
     assert starts_alike(calls.built_in, built_in), calls.built_in
     assert starts_alike(calls.services, services), calls.services

@@ -10,6 +10,7 @@ import pytest
 from rollout import release
 from rollout.release import left_out
 from rollout.release.picked import pick_backend, pick_frontend
+from tests.support.folders import write_files
 
 SECRETS = [
     ".env",
@@ -46,9 +47,7 @@ CODE = [
 
 
 def project(folder: Path, *names: str, **texts: str) -> Path:
-    for name in ("manage.py", "shop/__init__.py", *names, *texts):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(texts.get(name, "x"))
+    write_files(folder, dict.fromkeys(("manage.py", "shop/__init__.py", *names), "x") | texts)
     return folder
 
 
@@ -125,9 +124,8 @@ def test_a_password_in_a_list_of_packages_reaches_no_host(
 
 def test_a_page_has_no_secrets_either(tmp_path: Path) -> None:
     """What a build copied along by accident would be the whole world's to read."""
-    for name in ("index.html", ".env", "assets/server.key", ".well-known/security.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("x")
+    names = ("index.html", ".env", "assets/server.key", ".well-known/security.txt")
+    write_files(tmp_path, dict.fromkeys(names, "x"))
     picked = pick_frontend(tmp_path)
     assert [entry.path for entry in picked.entries] == [".well-known/security.txt", "index.html"]
     assert [path for path, _ in picked.left_out] == [".env", "assets/server.key"]

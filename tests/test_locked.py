@@ -20,6 +20,7 @@ from rollout.release.output import without_asides
 from rollout.release.resolving import older
 from rollout.release.tools import uv
 from rollout.stacks import ROOT
+from tests.support.folders import write_files
 from tests.support.loopback import Index, fetch_everything_below, serving, wheel
 
 NO = "0" * 64
@@ -60,9 +61,7 @@ def project(folder: Path, **files: str) -> Path:
         "shop/settings.py": "",
         "shop/wsgi.py": "application = print\n",
     }
-    for name, text in {**texts, **files}.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+    write_files(folder, {**texts, **files})
     return folder
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 import playwright
@@ -20,6 +19,7 @@ from infra.core.csp import directives
 from infra.core.keys import KEYS
 from infra.core.stackfile import as_text
 from rollout.render.frontend import config_text
+from tests.support.folders import write_files
 from tests.support.kit import ROOT
 from tests.test_render import load
 
@@ -162,12 +162,6 @@ def recipes() -> dict[str, dict[str, str]]:
     return found
 
 
-def write(folder: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-
-
 def test_every_recipe_of_the_page_is_run() -> None:
     assert set(recipes()) == set(RECIPES)
 
@@ -176,18 +170,18 @@ def test_every_recipe_of_the_page_is_run() -> None:
 def test_a_recipe_calls_the_backend(recipe: str, tmp_path: Path) -> None:
     """It asks config.json once, at run time, and the backend that stands there."""
     script, expected = RECIPES[recipe]
-    write(tmp_path, {"package.json": '{"type": "module"}', "browser.mjs": BROWSER})
-    write(tmp_path, {"src/App.vue": "<template>the page</template>"})
+    write_files(tmp_path, {"package.json": '{"type": "module"}', "browser.mjs": BROWSER})
+    write_files(tmp_path, {"src/App.vue": "<template>the page</template>"})
     for name, text in STAND_INS.items():
         package = name.removesuffix("/http")
-        write(tmp_path, {f"node_modules/{package}/package.json": PACKAGE})
-        write(tmp_path, {f"node_modules/{name}/index.js": text})
-    write(tmp_path, recipes()[SHARED] | recipes()[recipe])
+        write_files(tmp_path, {f"node_modules/{package}/package.json": PACKAGE})
+        write_files(tmp_path, {f"node_modules/{name}/index.js": text})
+    write_files(tmp_path, recipes()[SHARED] | recipes()[recipe])
     start = (
         'import { asked, broken } from "./browser.mjs";\n'
         "const print = (value) => console.log(JSON.stringify(value));\n"
     )
-    write(tmp_path, {"run.mjs": start + script})
+    write_files(tmp_path, {"run.mjs": start + script})
     done = subprocess.run(
         [NODE, "run.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )

@@ -27,6 +27,7 @@ from rollout.release.picked import backend_files, pick_frontend
 from rollout.release.release import HAS_PAGES
 from rollout.release.tools import uv
 from rollout.release.wheels import wheels
+from tests.support.folders import write_files
 
 
 @pytest.fixture(autouse=True)
@@ -74,9 +75,7 @@ def project(folder: Path, needs: str | None = "", **files: str) -> Path:
         "shop/wsgi.py": "application = print\n",
     }
     more = {} if needs is None else {"requirements.txt": needs}
-    for name, text in {**texts, **more, **files}.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+    write_files(folder, {**texts, **more, **files})
     return folder
 
 
@@ -234,9 +233,7 @@ def test_a_package_called_media_is_code(tmp_path: Path) -> None:
 def test_links_of_a_built_folder_are_shipped_as_files(tmp_path: Path) -> None:
     """nginx follows no link: a file and a folder behind one, and one behind another, are files at
     both places."""
-    for name in ("v1/index.html", "v1/deep/app.js"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(name)
+    write_files(tmp_path, {name: name for name in ("v1/index.html", "v1/deep/app.js")})
     (tmp_path / "latest").symlink_to("v1")
     (tmp_path / "newest").symlink_to("latest")
     (tmp_path / "v1/near.html").symlink_to("../index.html")

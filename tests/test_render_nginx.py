@@ -31,6 +31,7 @@ from infra.core.contract import Contract, Page
 from infra.core.origins import look_alikes, parse_origin
 from rollout.render import Generation, closed
 from rollout.render.frontend import policy
+from tests.support.folders import write_files
 from tests.test_render import GOLDEN, SECRETS, cors, load, rendered, text
 
 pytestmark = pytest.mark.nginx
@@ -271,17 +272,16 @@ def site() -> Iterator[Site]:
 def page() -> Iterator[Site]:
     """The `local-ip` frontend, with a built folder."""
     with running(rendered(load("local-ip"), "frontend")) as found:
-        folder = found.folder / "opt/shop/current/site"
-        for name in (
+        names = (
             "index.html",
             "app.js",
             "docs/index.html",
             ".git/config",
             ".env",
             ".well-known/x.txt",
-        ):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(f"this is {name}")
+        )
+        texts = {name: f"this is {name}" for name in names}
+        write_files(found.folder / "opt/shop/current/site", texts)
         yield found
 
 

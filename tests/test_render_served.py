@@ -13,6 +13,7 @@ import pytest
 from infra.core.contract import Contract, Page
 from on_host.page_files import is_hashed
 from rollout.render.units import LARGEST_HEAD, LONGEST_URL
+from tests.support.folders import write_files
 from tests.test_page_files import HASHED, UNHASHED
 from tests.test_render import application, load, rendered
 from tests.test_render_nginx import (
@@ -45,12 +46,10 @@ def page() -> Iterator[Site]:
         yield found
 
 
-def put(site: Site, *paths: str, release: str = "current", text: str = "") -> None:
+def put(site: Site, *paths: str, release: str = "current") -> None:
     """Files of a page's release; each says which it is, in 9 kB."""
-    for path in paths:
-        place = site.folder / "opt/shop" / release / "site" / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text or f"this is {path} of {release}\n".ljust(9000, "x"))
+    texts = {path: f"this is {path} of {release}\n".ljust(9000, "x") for path in paths}
+    write_files(site.folder / "opt/shop" / release / "site", texts)
 
 
 # ------------------------------------------------------------------------------ types, compression

@@ -10,6 +10,7 @@ from on_host import orders, places
 from on_host.activation import note_activation
 from on_host.page_files import EARLIER
 from on_host.release import site, switch
+from tests.support.folders import write_files
 
 
 @pytest.fixture(autouse=True)
@@ -30,10 +31,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def release(name: str, **files: str) -> Path:
     folder = places.releases() / name
-    for path, text in ({"index.html": "home"} | files).items():
-        place = folder / "site" / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text)
+    write_files(folder / "site", {"index.html": "home"} | files)
     return folder
 
 

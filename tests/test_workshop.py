@@ -22,6 +22,7 @@ from rollout.release import Release, ReleaseError, Target, Workshop
 from rollout.release.tools import uv
 from rollout.release.workshop import first_reason, why_none
 from tests.support.archives import archive_of
+from tests.support.folders import write_files
 from tests.support.loopback import Index, fetch_everything_below, serving, sha256, wheel
 
 TAG = "cp311-cp311-linux_x86_64"
@@ -104,9 +105,7 @@ def project(folder: Path, needs: str = "fast==1.0\n", **files: str) -> Path:
         "shop/wsgi.py": "application = print\n",
     }
     more = {"requirements.txt": f"gunicorn\ndjango-cors-headers\n{needs}"} if needs else {}
-    for name, text in {**texts, **more, **files}.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+    write_files(folder, {**texts, **more, **files})
     return folder
 
 

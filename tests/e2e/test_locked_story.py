@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.test_bad_input import said
+from tests.support.folders import write_files
 from tests.support.kit import ROOT, Kit, Stack, manage
 from tests.support.loopback import serving, sha256, wheels_of_the_example
 
@@ -44,12 +45,6 @@ def top() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def write(folder: Path, **files: str) -> None:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-
-
 def on_the_backend(stack: Stack, command: str, check: bool = True) -> str:
     return stack.kit.ssh(stack.contract.backend.hosts[0], command, check)
 
@@ -63,9 +58,9 @@ def test_a_workspace_ships_and_imports_its_own_package(stack: Stack, top: Path) 
         'dependencies = ["django==5.2.19", "pricing"]\n[tool.uv.sources]\npricing = { workspace ='
         " true }\n"
     )
-    write(
+    write_files(
         top,
-        **{
+        {
             "pyproject.toml": '[tool.uv.workspace]\nmembers = ["backend", "packages/*"]\n',
             "packages/pricing/pyproject.toml": f'[project]\nname = "pricing"\n{head}{hatch}',
             # Other text each time: a package that was built before comes from the cache, and
@@ -128,9 +123,9 @@ def test_an_explicit_index_alone_is_asked(stack: Stack, top: Path) -> None:
             for line in (top / "backend/requirements.txt").read_text().splitlines()
             if line[:1].isalpha()
         ]
-        write(
+        write_files(
             top,
-            **{
+            {
                 "backend/pyproject.toml": (
                     '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\n'
                     f"dependencies = {[*needs, 'pricing']}\n[tool.uv.sources]\npricing = {{ index ="

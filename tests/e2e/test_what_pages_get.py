@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, Response
 
 from rollout.render.units import LARGEST_HEAD, LONGEST_URL
 from tests.e2e.conftest import Environment, chromium, screenshot
+from tests.support.folders import write_files
 from tests.support.kit import ROOT, Stack, manage
 
 pytestmark = [pytest.mark.machines, pytest.mark.browser]
@@ -81,10 +82,7 @@ class Site:
             "map.geojson": "{}",
             ".env": "SECRET=1",
         }
-        for path, text in files.items():
-            place = self.folder / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text)
+        write_files(self.folder, files)
 
     def ship(self, number: int) -> None:
         self.build(number)
