@@ -129,7 +129,7 @@ class Server:
                 target=self._pass_on, args=(channel, process.stdin), daemon=True
             )
             passing.start()
-            with suppress(OSError):  # the client has given up
+            with suppress(OSError, EOFError):  # the client has given up: paramiko raises either
                 for line in process.stdout:
                     channel.sendall(line)
                 channel.sendall_stderr(process.stderr.read())
