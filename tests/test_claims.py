@@ -20,6 +20,7 @@ import pytest
 
 from on_host import claims, looks, moves, name_checks, places, two_phase
 from on_host.orders import ORDERS
+from on_host.protocol import GenerationHead
 from on_host.runtime import Failed
 from tests.support.archives import archive_of
 from tests.test_install import PACKAGE, Machine, _machine, in_a_process, site_orders
@@ -254,11 +255,11 @@ def test_a_deploy_checks_name_and_places_before_it_writes(monkeypatch: pytest.Mo
     monkeypatch.setattr(name_checks, "unfinished_move", lambda app: None)
     monkeypatch.setattr(name_checks, "refuse", lambda app: asked.append(f"name {app}"))
 
-    def refuse_foreign_places(generation: dict[str, Any], app: str) -> None:
+    def refuse_foreign_places(generation: GenerationHead, app: str) -> None:
         asked.append(f"places {generation['id']} {app}")
 
     monkeypatch.setattr(name_checks, "refuse_foreign_places", refuse_foreign_places)
-    name_checks.check({"id": "one"}, "shop")
+    name_checks.check(empty_generation(), "shop")
     assert asked == ["name shop", "places one shop"]
 
 
@@ -267,7 +268,7 @@ def test_a_deploy_is_refused_during_an_unfinished_move(monkeypatch: pytest.Monke
     way = {"to": "store", "moving": {"shop": "renamed"}}
     monkeypatch.setattr(claims, "read_move", lambda: way)
     with pytest.raises(Failed, match="the move from shop to store is unfinished here; run `fab sh"):
-        name_checks.check({"id": "one"}, "store")
+        name_checks.check(empty_generation(), "store")
 
 
 def test_a_unit_that_came_later_is_seen(machine: Machine) -> None:
@@ -282,14 +283,18 @@ def test_a_unit_that_came_later_is_seen(machine: Machine) -> None:
     assert "error" not in facts(machine)
 
 
-def generation(place: Path, absent: Path, *units: str) -> dict[str, Any]:
-    links = [{"place": str(place), "target": "nginx/origin-kit.conf"}]
+def generation(place: Path, absent: Path, *units: str) -> GenerationHead:
     return {
         "id": "one",
-        "links": links,
+        "links": [{"place": str(place), "target": "nginx/origin-kit.conf"}],
         "absent": [str(absent)],
+        "fingerprints": {},
         "units": {"gunicorn": units} if units else {},
     }
+
+
+def empty_generation() -> GenerationHead:
+    return {"id": "one", "links": [], "absent": [], "fingerprints": {}, "units": {}}
 
 
 def test_a_deploy_takes_its_own_places_only(tmp_path: Path) -> None:

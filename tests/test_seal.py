@@ -8,31 +8,32 @@ from pathlib import Path
 
 import pytest
 
-from infra.core.contract import Json
 from on_host import audit, journal, places, recovery, runtime, seal
 from on_host.activation import note_activation
 from on_host.configuration import outline, state, switch
 from on_host.configuration.state import KEPT
 from on_host.files import point
 from on_host.orders import ORDERS
+from on_host.protocol import Generation as SentGeneration
+from on_host.protocol import GenerationHead, Outline
 from rollout.render import Generation, render
 from tests.test_render import application, load
 
 KEY = b"k" * 32
 
 
-def generation(pin: str = "1234", **env: str) -> Json:
+def generation(pin: str = "1234", **env: str) -> SentGeneration:
     contract = application(load("local-ip"), env=env)
     return sent(render(contract, "backend", contract.backend.hosts[0], {"PIN": pin}))
 
 
-def sent(rendered: Generation) -> Json:
+def sent(rendered: Generation) -> SentGeneration:
     """As it comes to the host."""
-    found: Json = json.loads(json.dumps(rendered.to_json()))
+    found: SentGeneration = json.loads(json.dumps(rendered.to_json()))
     return found
 
 
-def readable(generation: Json) -> str:
+def readable(generation: SentGeneration) -> str:
     """All of it that other users of the host can see."""
     shown = {**generation, "files": [file for file in generation["files"] if file["mode"] & 0o077]}
     return json.dumps(shown)
@@ -82,7 +83,7 @@ def test_sealing_can_be_undone_by_the_host_that_sealed() -> None:
 def test_digests_of_before_there_were_keys_do_not_go_on() -> None:
     """They cover the secrets: what is made of such a generation shows neither, and is still one
     thing."""
-    old = {
+    old: SentGeneration = {
         **generation(),
         "id": "0123456789abcdef",
         "fingerprints": {"gunicorn": "f" * 32, "nginx": "e" * 32},
@@ -132,7 +133,7 @@ def test_the_key_is_made_once_and_for_root_alone(
     assert (place / "key").stat().st_mode & 0o777 == 0o600
 
 
-def commit(rendered: Json) -> str:
+def commit(rendered: SentGeneration) -> str:
     """What a deploy leaves behind, without its services."""
     made = seal.sealed(rendered, seal.key(make=True))
     switch.stage(made)
@@ -276,10 +277,10 @@ def test_the_audit_is_for_root_and_holds_no_secret(
     assert (place / "audit.jsonl").stat().st_mode & 0o777 == 0o600
 
 
-def outline_of(secrets: dict[str, str]) -> Json:
+def outline_of(secrets: dict[str, str]) -> Outline:
     contract = load("local-ip")
     generation = render(contract, "backend", contract.backend.hosts[0], secrets)
-    outline: Json = json.loads(json.dumps(generation.outline()))
+    outline: Outline = json.loads(json.dumps(generation.outline()))
     return outline
 
 
@@ -295,7 +296,7 @@ def test_a_status_is_reported_without_any_secret(place: Path) -> None:
     )
 
 
-def unlinked(wanted: Json) -> list[str]:
+def unlinked(wanted: GenerationHead) -> list[str]:
     """What differs in a test for want of links into /etc, and by what is on this machine."""
     return [link["place"] for link in wanted["links"]] + [
         path for path in wanted["absent"] if Path(path).exists()

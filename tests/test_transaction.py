@@ -23,8 +23,10 @@ from on_host import (
     work,
 )
 from on_host.configuration import switch
+from on_host.on_disk import Journal
 from on_host.orders import ORDERS
 from on_host.runtime import Failed
+from on_host.states import JournalState
 
 
 @pytest.fixture
@@ -80,6 +82,21 @@ def test_a_run_that_ends_after_its_vote_is_in_doubt(
 ONE, TWO = ["a"], ["a", "b"]
 
 
+def journal_of(state: JournalState, participants: list[str]) -> Journal:
+    """The journal of a ship, `t1`."""
+    return {
+        "kind": "release",
+        "transaction": "t1",
+        "participants": participants,
+        "state": state,
+        "from": "old",
+        "to": "new",
+        "links": {},
+        "units": {},
+        "release": None,
+    }
+
+
 @pytest.mark.parametrize(
     ("state", "participants", "runs_target", "answer", "wanted"),
     [
@@ -94,7 +111,7 @@ ONE, TWO = ["a"], ["a", "b"]
 )
 def test_what_becomes_of_an_open_change(
     monkeypatch: pytest.MonkeyPatch,
-    state: str,
+    state: JournalState,
     participants: list[str],
     runs_target: bool,
     answer: str | None,
@@ -109,7 +126,7 @@ def test_what_becomes_of_an_open_change(
 
     monkeypatch.setattr(handover, "ask", ask)
     monkeypatch.setattr(journal, "committed", lambda: ["another"])
-    way = {"transaction": "t1", "participants": participants, "state": state}
+    way = journal_of(state, participants)
     assert two_phase.outcome(way, runs_target) == wanted
     assert asked == (["in-doubt:t1:a,b"] if answer else [])
 
@@ -117,7 +134,7 @@ def test_what_becomes_of_an_open_change(
 def test_what_was_committed_here_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A crash after the outcome was written and before the journal ended: no host is asked."""
     monkeypatch.setattr(journal, "committed", lambda: ["t1"])
-    way = {"transaction": "t1", "participants": TWO, "state": states.PREPARED}
+    way = journal_of(states.PREPARED, TWO)
     assert two_phase.outcome(way, False) == "commit"
 
 
@@ -128,7 +145,7 @@ def test_an_outcome_that_nobody_knows_now_decides_nothing(
     """Where a host can't be asked, or the operator has left, it fails and names the hosts."""
     monkeypatch.setattr(handover, "ask", lambda question: answer)
     monkeypatch.setattr(journal, "committed", list)
-    way = {"transaction": "t1", "participants": TWO, "state": states.PREPARED}
+    way = journal_of(states.PREPARED, TWO)
     with pytest.raises(Failed, match=r"only all of its hosts together know \(a, b\)"):
         two_phase.outcome(way, True)
 

@@ -11,9 +11,7 @@ Its states and what may follow each are the table `JOURNAL` of `states.py`:
                  is the same on all hosts that took part
     no file      committed or undone; `outcome` knows which of the two
 
-A journal: {"kind": "configuration" | "release", "transaction": id, "participants": [host names],
-"state": str, "from": id or None, "to": id, "links": {place: target or None}, "units": {service:
-[unit, ...]}, "release": id of the release that is switched along with a configuration, or None}.
+What a journal holds is `on_disk.Journal`.
 """
 
 from __future__ import annotations
@@ -21,22 +19,27 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Mapping  # noqa: UP035 - Python 3.9 on hosts
+from typing import TYPE_CHECKING, Mapping, Sequence  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import audit, guard, handover, places, states
 from on_host.files import link_of, point, sync, write_durably
-from on_host.orders import ORDERS, Json
+from on_host.orders import ORDERS
 from on_host.runtime import note, run, step
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from on_host.on_disk import Journal, OlderJournal, OlderReleaseJournal
 
 # The transactions that were committed here, the last one last.
 OUTCOMES = places.KIT / "committed.json"
 KEPT_OUTCOMES = 200
 
 
-def read() -> Json | None:
+def read() -> Journal | None:
     """The journal of a change whose outcome is open here, or None."""
     with contextlib.suppress(FileNotFoundError):
-        found: Json = json.loads(places.JOURNAL.read_text())
+        found: Journal | OlderJournal = json.loads(places.JOURNAL.read_text())
         return found if "links" in found else _of_an_older_kit(found)
     with contextlib.suppress(FileNotFoundError):
         return _release_of_an_older_kit(json.loads(_old_release_journal().read_text()))
@@ -48,7 +51,7 @@ def state() -> states.JournalState:
     return _state_of(read())
 
 
-def _state_of(way: Json | None) -> states.JournalState:
+def _state_of(way: Journal | None) -> states.JournalState:
     if way is None:
         return states.NONE
     return states.PREPARED if way["state"] == states.PREPARED else states.SWITCHING
@@ -63,30 +66,46 @@ def _old_release_journal() -> Path:
     return places.ROOT / "opt" / str(ORDERS["app"]) / "journal.json"
 
 
-def _of_an_older_kit(found: Json) -> Json:
+def _of_an_older_kit(found: OlderJournal) -> Journal:
     current = "generations/" + found["from"] if found["from"] else None
-    links = {**found["places"], str(places.KIT / "current"): current}
-    return {**_OLD, **found, "kind": "configuration", "links": links}
+    return {
+        "kind": "configuration",
+        "transaction": "",
+        "participants": [],
+        "state": states.SWITCHING,
+        "from": found["from"],
+        "to": found["to"],
+        "links": {**found["places"], str(places.KIT / "current"): current},
+        "units": found["units"],
+        "release": None,
+    }
 
 
-def _release_of_an_older_kit(found: Json) -> Json:
+def _release_of_an_older_kit(found: OlderReleaseJournal) -> Journal:
     current = "releases/" + found["from"] if found["from"] else None
     place = str(places.ROOT / "opt" / str(ORDERS["app"]) / "current")
-    return {**_OLD, **found, "kind": "release", "links": {place: current}, "units": {}}
-
-
-_OLD: Json = {"release": None, "transaction": "", "participants": [], "state": states.SWITCHING}
+    return {
+        "kind": "release",
+        "transaction": "",
+        "participants": [],
+        "state": states.SWITCHING,
+        "from": found["from"],
+        "to": found["to"],
+        "links": {place: current},
+        "units": {},
+        "release": None,
+    }
 
 
 # -------------------------------------------------------------------------------- a change's course
 
 
 def begin(
-    kind: str,
+    kind: Literal["configuration", "release"],
     to: str,
     back: str | None,
     links: Mapping[str, str | None],
-    units: Json,
+    units: Mapping[str, Sequence[str]],
     release: str | None = None,
 ) -> None:
     """Write durably what this change goes back to, before it moves its first link.
@@ -96,7 +115,7 @@ def begin(
     step("journal", "writes the rollback journal")
     begun = states.next_of_journal(state(), "begin")
     guard.guard_the_boot()
-    way = {
+    way: Journal = {
         "kind": kind,
         "transaction": ORDERS.get("deploy", ""),
         "participants": ORDERS.get("participants", []),
@@ -136,7 +155,7 @@ def forget() -> None:
             sync(path.parent)
 
 
-def put_links_back() -> Json:
+def put_links_back() -> Journal:
     """Undo what the change has switched; a second crash repeats it. The journal stays until
     services follow."""
     way, _ = _open("undo")
@@ -148,7 +167,7 @@ def put_links_back() -> Json:
     return way
 
 
-def _open(event: states.JournalEvent) -> tuple[Json, states.JournalState]:
+def _open(event: states.JournalEvent) -> tuple[Journal, states.JournalState]:
     """The journal that is open here, and its state after `event`. Raises IllegalTransition where
     there is none, or its state does not allow that."""
     way = read()
@@ -163,7 +182,7 @@ def _is_ours(place: str) -> bool:
     return target.startswith((str(places.KIT / "current"), "generations/", "releases/"))
 
 
-def _write(way: Json) -> None:
+def _write(way: Journal) -> None:
     write_durably(places.JOURNAL, json.dumps(way).encode(), 0o600)
     sync(places.KIT)
 

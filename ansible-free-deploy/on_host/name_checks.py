@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Mapping  # noqa: UP035 - Python 3.9 on hosts
+from typing import TYPE_CHECKING, Mapping  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host.claims import (
     conflicts,
@@ -18,8 +18,10 @@ from on_host.claims import (
     unfit_user,
     user_of,
 )
-from on_host.orders import Json
 from on_host.runtime import Failed
+
+if TYPE_CHECKING:
+    from on_host.protocol import GenerationHead
 
 
 def refuse(app: str, moving: Mapping[str, str] | None = None) -> None:
@@ -90,7 +92,7 @@ def mounted_below(folder: Path) -> list[str]:
     return [point for point in points if point == str(folder) or point.startswith(f"{folder}/")]
 
 
-def refuse_foreign_places(generation: Json, app: str) -> None:
+def refuse_foreign_places(generation: GenerationHead, app: str) -> None:
     """Raise Failed where the generation's links would replace what somebody else put there."""
     units = generation["units"].get("gunicorn", ())
     if units and f"{app}.service" not in units:
@@ -110,7 +112,7 @@ def refuse_foreign_places(generation: Json, app: str) -> None:
         )
 
 
-def foreign_places(generation: Json) -> list[str]:
+def foreign_places(generation: GenerationHead) -> list[str]:
     """The places of the generation that hold what the kit did not put there."""
     foreign = []
     for link in generation["links"]:
@@ -123,7 +125,7 @@ def foreign_places(generation: Json) -> list[str]:
     return foreign
 
 
-def check(generation: Json, app: str) -> None:
+def check(generation: GenerationHead, app: str) -> None:
     """What a deploy checks before it writes anything. Raises Failed."""
     way = unfinished_move(app)
     if way is not None:

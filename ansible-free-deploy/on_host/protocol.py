@@ -10,10 +10,14 @@ imported for the type checker alone. On the wire all of it is JSON:
 Keys may be added; one that is here keeps its name and its meaning, because a unit that an older kit
 has started may still run. Values without a type of their own (`Json`) come from the config and are
 handed through.
+
+Besides orders, a generation is declared here: the configuration of one host, which the operator's
+side renders (`rollout/render/generation.py`) and the host keeps.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import (
     Any,
     Generic,
@@ -26,6 +30,56 @@ from typing import (
 
 from on_host import answers
 from on_host.orders import Json
+
+# ------------------------------------------------------------------------------------- a generation
+
+
+class FileFacts(TypedDict):
+    """A file of a generation, without its text: `path` is inside the generation; `service` is
+    `nginx`, `gunicorn`, or empty where a change restarts nothing."""
+
+    path: str
+    mode: int
+    service: str
+
+
+class GenerationFile(FileFacts):
+    text: str
+
+
+class OutlineFile(FileFacts):
+    sha256: str  # hex
+
+
+class Link(TypedDict):
+    """A symbolic link at `place` (absolute) to `target` (a path inside the current generation)."""
+
+    place: str
+    target: str
+
+
+class GenerationHead(TypedDict):
+    """All of a generation but its files. `absent` are places that must not exist; `fingerprints`
+    and `units` are by service, units in starting order."""
+
+    id: str
+    links: Sequence[Link]
+    absent: Sequence[str]
+    fingerprints: dict[str, str]
+    units: Mapping[str, Sequence[str]]
+
+
+class Generation(GenerationHead):
+    """A whole generation, secrets included: never for a log."""
+
+    files: Sequence[GenerationFile]
+
+
+class Outline(GenerationHead):
+    """A generation without texts and without its secret files: see `configuration/outline.py`."""
+
+    files: Sequence[OutlineFile]
+
 
 # ------------------------------------------------------------------------------------------- orders
 
@@ -101,13 +155,13 @@ class LookOrders(Orders, total=False):
 
 
 class StatusOrders(Orders):
-    """`outline` is a generation without texts: see `configuration/outline.py`."""
+    """status: compared with what the host has."""
 
-    outline: Json
+    outline: Outline
 
 
 class _ConfigurationOrders(Orders):
-    generation: Json
+    generation: Generation
 
 
 class DeployOrders(_ConfigurationOrders):
@@ -121,7 +175,7 @@ class MoreOrders(ChangeOrders, total=False):
     restart: bool
     count: int
     units: list[str]
-    generation: Json
+    generation: Generation
     probes: Probes
 
 
@@ -158,7 +212,7 @@ class _ShipOrders(Orders):
     files: dict[str, str]
     env: dict[str, str]
     unit: str  # the text of the service's unit
-    generation: Json | None
+    generation: Generation | None
 
 
 class ShipOrders(_ShipOrders, total=False):

@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from on_host import audit, journal, moves, places, two_phase
 from on_host.activation import note_activation
 from on_host.configuration.state import compare, current_id, stored
 from on_host.configuration.switch import settle_configuration
-from on_host.orders import Json
 from on_host.probe import probe
 from on_host.runtime import Failed, note, step
 from on_host.services import await_workers, loads_current_release, restart_service, service
+
+if TYPE_CHECKING:
+    from on_host.on_disk import Journal
 
 
 def recover() -> bool:
@@ -49,7 +52,7 @@ def recover() -> bool:
     return finished
 
 
-def runs_target(way: Json) -> bool:
+def runs_target(way: Journal) -> bool:
     """Whether what runs here is what the journal leads to, and answers as it should."""
     if way["kind"] == "release":
         # A fresh copy in the place of a changed one has the same name: workers can't see which of
@@ -72,7 +75,7 @@ def runs_target(way: Json) -> bool:
     return True
 
 
-def keep(way: Json) -> None:
+def keep(way: Journal) -> None:
     """What a commit writes besides the journal's end: the place of this one in the order of those
     that served."""
     note_activation(
@@ -98,7 +101,7 @@ def undo(problem: Exception) -> None:
         raise Failed(f"{problem}; going back failed too: {second}", detail) from problem
 
 
-def settle(way: Json) -> None:
+def settle(way: Journal) -> None:
     """After the links have gone back: bring what runs back to what is on disk again.
 
     The journal goes even where that fails: what did not come up once must not stop every later run.

@@ -14,10 +14,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+from typing import TYPE_CHECKING, Sequence  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import places
 from on_host.files import write_durably
-from on_host.orders import Json
+
+if TYPE_CHECKING:
+    from on_host.on_disk import GenerationRecord
+    from on_host.protocol import FileFacts, Generation, GenerationFile
 
 KEY = places.KIT / "key"
 _KEY_BYTES = 32
@@ -46,12 +50,17 @@ def _read() -> bytes | None:
     return data if len(data) == _KEY_BYTES else None
 
 
-def is_secret(file: Json) -> bool:
+def is_secret(file: FileFacts) -> bool:
     """Whether nobody but root may read this file of a generation."""
-    return not file["mode"] & 0o077
+    return is_private(file["mode"])
 
 
-def sealed(generation: Json, by: bytes) -> Json:
+def is_private(mode: int) -> bool:
+    """Whether a file with this mode is for nobody but root."""
+    return not mode & 0o077
+
+
+def sealed(generation: Generation, by: bytes) -> Generation:
     """A generation as the operator rendered it, with what its secret files add to id and
     fingerprints."""
     secrets = [file for file in generation["files"] if is_secret(file)]
@@ -68,7 +77,9 @@ def sealed(generation: Json, by: bytes) -> Json:
     }
 
 
-def sealed_fingerprints(digests: dict[str, str], secrets: list[Json], by: bytes) -> dict[str, str]:
+def sealed_fingerprints(
+    digests: dict[str, str], secrets: Sequence[GenerationFile], by: bytes
+) -> dict[str, str]:
     """The fingerprints of services that read these secret files next to others with these
     digests."""
     marks = {}
@@ -78,13 +89,13 @@ def sealed_fingerprints(digests: dict[str, str], secrets: list[Json], by: bytes)
     return marks
 
 
-def sealed_id(digest: str, secrets: list[Json], by: bytes) -> str:
+def sealed_id(digest: str, secrets: Sequence[GenerationFile], by: bytes) -> str:
     """The id of the generation with this digest of its readable files, and with these secret
     ones."""
     return f"{digest}-{_mark(by, secrets)[:8]}" if secrets else digest
 
 
-def unsealed(generation: Json, by: bytes) -> Json:
+def unsealed(generation: Generation, by: bytes) -> Generation:
     """A generation that was sealed, as the operator rendered it; its secret files may be others by
     now."""
     if not any(map(is_secret, generation["files"])):
@@ -103,9 +114,9 @@ def unsealed(generation: Json, by: bytes) -> Json:
     }
 
 
-def unsealed_id(generation: Json, by: bytes) -> str:
+def unsealed_id(generation: Generation | GenerationRecord, by: bytes) -> str:
     """The digest of the readable files in a generation's id."""
-    name = str(generation["id"])
+    name = generation["id"]
     return _digest_of(name, by) if any(map(is_secret, generation["files"])) else name
 
 
@@ -116,7 +127,7 @@ def _digest_of(mark: str, by: bytes) -> str:
     return digest if keyed else _hmac(by, mark)[: len(mark)]
 
 
-def _stamped(file: Json, before: dict[str, str], after: dict[str, str]) -> Json:
+def _stamped(file: GenerationFile, before: dict[str, str], after: dict[str, str]) -> GenerationFile:
     """A readable file with new fingerprints for old; no text can hold its own digest by chance."""
     text = file["text"]
     if is_secret(file):
@@ -126,7 +137,7 @@ def _stamped(file: Json, before: dict[str, str], after: dict[str, str]) -> Json:
     return {**file, "text": text}
 
 
-def _mark(by: bytes, files: list[Json]) -> str:
+def _mark(by: bytes, files: Sequence[GenerationFile]) -> str:
     parts = [[file["path"], file["service"], file["text"]] for file in files]
     return _hmac(by, json.dumps(parts))[:32]
 

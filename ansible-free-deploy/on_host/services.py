@@ -6,11 +6,15 @@ import re
 import socket
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from on_host import places, untrusted
 from on_host.audit import STARTED
-from on_host.orders import ORDERS, Json
+from on_host.orders import ORDERS
 from on_host.runtime import WAIT_S, Failed, last_lines, run, wait_for
+
+if TYPE_CHECKING:
+    from on_host.protocol import Generation
 
 NGINX_STATUS = "/run/origin-kit-nginx.sock"
 Properties = dict[str, list[str]]  # of a unit: name → values
@@ -243,7 +247,7 @@ _PORT = re.compile(r"^ListenStream=(?:\S*:)?(\d+)$", re.MULTILINE)
 _HOLDER = re.compile(r'\("([^"]+)",pid=(\d+)')
 
 
-def check_ports(generation: Json) -> None:
+def check_ports(generation: Generation) -> None:
     """Raise Failed where another program than nginx has a port that the generation needs.
 
     This comes before anything is stopped.

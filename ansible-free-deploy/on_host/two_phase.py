@@ -11,9 +11,14 @@ change ended elsewhere. A host that takes part alone decides alone.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from on_host import handover, journal, states
-from on_host.orders import ORDERS, Json
+from on_host.orders import ORDERS
 from on_host.runtime import Failed, end_step, step
+
+if TYPE_CHECKING:
+    from on_host.on_disk import Journal
 
 UNCHANGED = "nothing was changed here, as another host failed or the operator left"
 
@@ -111,7 +116,7 @@ def wait_until_unlocked() -> None:
         raise LeftAlone(UNCHANGED)
 
 
-def outcome(way: Json, runs_target: bool) -> states.Decision:
+def outcome(way: Journal, runs_target: bool) -> states.Decision:
     """What is to become of a change that an interrupted run has left: `commit` or `undo`.
 
     `runs_target`: what runs here is what the journal leads to. Raises Failed where that depends on

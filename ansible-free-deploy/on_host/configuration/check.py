@@ -10,17 +10,21 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from on_host import places
 from on_host.confined import Confined, Ended
 from on_host.files import point
-from on_host.orders import ORDERS, Json
+from on_host.orders import ORDERS
 from on_host.release import modules
 from on_host.release.state import changed_in_release
 from on_host.runtime import Failed, last_lines, run, step
 
+if TYPE_CHECKING:
+    from on_host.protocol import GenerationHead
 
-def validate(generation: Json, staged: Path, code: str) -> None:
+
+def validate(generation: GenerationHead, staged: Path, code: str) -> None:
     """Validate the staged generation with the release in the folder `code`.
 
     Raises Failed; then nothing was changed.
@@ -40,7 +44,7 @@ _IN_NAMESPACE = (
 )
 
 
-def check_nginx(generation: Json) -> None:
+def check_nginx(generation: GenerationHead) -> None:
     """Run `nginx -t` on the host as it would be after the switch.
 
     Debian's nginx.conf includes absolute paths, so the staged tree is bound over /etc/nginx in a
@@ -62,17 +66,17 @@ def check_nginx(generation: Json) -> None:
         raise Failed(f"{why}; nothing was changed", done.stdout.replace(scratch, ""))
 
 
-def lay_out_nginx(generation: Json, folder: Path) -> None:
+def lay_out_nginx(generation: GenerationHead, folder: Path) -> None:
     """Make a copy of /etc/nginx as it would be with the generation's links."""
     shutil.copytree("/etc/nginx", str(folder), symlinks=True)
     for link in generation["links"]:
         if link["place"].startswith(_NGINX):
             place = folder / link["place"][len(_NGINX) :]
             point(place, str(places.CONFIGURATION / link["target"]))
-    for place in generation["absent"]:
-        if place.startswith(_NGINX):
+    for absent in generation["absent"]:
+        if absent.startswith(_NGINX):
             with contextlib.suppress(FileNotFoundError):
-                (folder / place[len(_NGINX) :]).unlink()
+                (folder / absent[len(_NGINX) :]).unlink()
 
 
 def main_file(places_of_links: list[str]) -> str:

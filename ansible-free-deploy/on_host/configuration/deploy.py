@@ -30,10 +30,10 @@ from on_host.services import check_ports
 from on_host.work import ended, kind_of, report, still_serves, under_the_lock
 
 if TYPE_CHECKING:
-    from on_host.protocol import Probes
+    from on_host.protocol import Generation, Probes
 
 
-def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
+def work_for(generation: Generation) -> tuple[list[str], dict[str, str]]:
     """What differs, and service → why it has to restart."""
     name_checks.check(generation, places.app())
     if places.current_folder() is None:
@@ -45,7 +45,7 @@ def work_for(generation: Json) -> tuple[list[str], dict[str, str]]:
     return wrong, reasons
 
 
-def unchanged(generation: Json) -> Json:
+def unchanged(generation: Generation) -> Json:
     return {"changed": False, "restarted": {}, "generation": generation["id"]}
 
 
@@ -55,7 +55,7 @@ class Deploy(two_phase.Work):
     It is validated with the release in the folder `code`, which is the current one by default.
     """
 
-    def __init__(self, generation: Json, code: Path | None = None) -> None:
+    def __init__(self, generation: Generation, code: Path | None = None) -> None:
         self.generation = generation
         self.code = str(code or places.current_folder())
         self.probes: Probes = {**ORDERS.get("probes", {})}
@@ -88,7 +88,7 @@ class Deploy(two_phase.Work):
         undo(problem)
 
 
-def deploy(generation: Json) -> Json:
+def deploy(generation: Generation) -> Json:
     """The whole deploy; the lock must be held."""
     finished = recover()
     work = Deploy(generation)
@@ -105,7 +105,7 @@ def deploy(generation: Json) -> Json:
     }
 
 
-def wanted() -> Json:
+def wanted() -> Generation:
     """The generation to make current.
 
     For a deploy it came with the orders; for a rollback it is still on this host.

@@ -9,31 +9,36 @@ those are today's secrets, only `fab plan` can say.
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 from on_host import places, seal
 from on_host.configuration import state
-from on_host.orders import Json
+
+if TYPE_CHECKING:
+    from on_host.protocol import FileFacts, Outline, OutlineFile
 
 
-def compare(outline: Json) -> tuple[list[str], dict[str, str]]:
+def compare(outline: Outline) -> tuple[list[str], dict[str, str]]:
     """Compare as `state.compare` does, from an outline alone."""
     key = seal.key()
     current = state.current_record()
     secrets = state.with_todays_text(current["files"])
     fingerprints = outline["fingerprints"]
-    wanted = dict(outline)
-    wanted["id"] = seal.sealed_id(outline["id"], secrets, key)
-    wanted["fingerprints"] = seal.sealed_fingerprints(fingerprints, secrets, key)
+    wanted: Outline = {
+        **outline,
+        "id": seal.sealed_id(outline["id"], secrets, key),
+        "fingerprints": seal.sealed_fingerprints(fingerprints, secrets, key),
+    }
 
     digests = {}
     for service, mark in current["fingerprints"].items():
         digests[mark] = fingerprints.get(service, mark)
-    changed = [file for file in outline["files"] if not holds(file, digests)]
+    changed: list[FileFacts] = [file for file in outline["files"] if not holds(file, digests)]
     changed += [file for file in secrets if content(file) is None]
-    return state.compare(wanted, changed)
+    return state.differences(wanted, changed)
 
 
-def content(file: Json) -> bytes | None:
+def content(file: FileFacts) -> bytes | None:
     """The bytes of a file of the current generation.
 
     None where the file is missing, or has another owner or mode.
@@ -47,7 +52,7 @@ def content(file: Json) -> bytes | None:
     return data
 
 
-def holds(file: Json, digests: dict[str, str]) -> bool:
+def holds(file: OutlineFile, digests: dict[str, str]) -> bool:
     """Whether the current generation has this file.
 
     A file may contain a fingerprint. On this host it is the host's mark instead: `digests` maps
@@ -58,4 +63,4 @@ def holds(file: Json, digests: dict[str, str]) -> bool:
         return False
     for mark, digest in digests.items():
         data = data.replace(mark.encode(), digest.encode())
-    return hashlib.sha256(data).hexdigest() == str(file["sha256"])
+    return hashlib.sha256(data).hexdigest() == file["sha256"]

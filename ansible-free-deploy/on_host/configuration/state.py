@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Sequence  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import places, restart_reasons, seal
 from on_host.activation import activation_number
 from on_host.files import link_of
-from on_host.orders import DEPLOY_ORDERS, Json
+from on_host.orders import DEPLOY_ORDERS
 from on_host.runtime import hide
-from on_host.seal import is_secret
+from on_host.seal import is_private, is_secret
 from on_host.services import loaded_by_gunicorn, loaded_by_nginx
 
 if TYPE_CHECKING:
-    from on_host.protocol import Probes
+    from on_host.on_disk import GenerationRecord, StoredGeneration
+    from on_host.protocol import FileFacts, Generation, GenerationFile, GenerationHead, Probes
 
 KEPT = 10
 
@@ -38,7 +39,7 @@ def file_state(path: Path) -> tuple[bytes, int, int, int] | None:
 # ------------------------------------------------------------------------------- what is different
 
 
-def edited(generation: Json) -> list[Json]:
+def edited(generation: Generation) -> list[GenerationFile]:
     """The files of the generation that have other bytes, owner or mode on the disk."""
     base = places.GENERATIONS / generation["id"]
     changed = []
@@ -49,7 +50,7 @@ def edited(generation: Json) -> list[Json]:
     return changed
 
 
-def misplaced(generation: Json) -> list[str]:
+def misplaced(generation: GenerationHead) -> list[str]:
     """Links of the generation that point elsewhere, and places that must be empty and are not."""
     wrong = []
     for link in generation["links"]:
@@ -62,7 +63,7 @@ def misplaced(generation: Json) -> list[str]:
     return wrong
 
 
-def left_secrets(generation: Json) -> list[str]:
+def left_secrets(generation: GenerationHead) -> list[str]:
     """Files that still hold secrets that were replaced, where this generation is current.
 
     A commit removes them, but a run that was killed may not have got there.
@@ -89,7 +90,7 @@ def old_secrets(current: str) -> list[Path]:
     return old
 
 
-def stale(generation: Json) -> dict[str, str]:
+def stale(generation: GenerationHead) -> dict[str, str]:
     """Service → why it has to restart; empty where every service runs this generation."""
     wanted = generation["fingerprints"]
     reasons = {}
@@ -119,16 +120,18 @@ def _nginx_is_stale(wanted: str) -> str | None:
     return restart_reasons.OLD_CONFIGURATION if loaded else restart_reasons.NOT_OURS
 
 
-def compare(
-    generation: Json, changed: list[Json] | None = None
-) -> tuple[list[str], dict[str, str]]:
-    """What differs on the disk, and service → why it has to restart.
+def compare(generation: Generation) -> tuple[list[str], dict[str, str]]:
+    """What differs on the disk, and service → why it has to restart."""
+    return differences(generation, edited(generation))
 
-    A service also has to restart where one of its files was edited by hand. `changed` are the
-    files that differ, for a generation that came without their texts.
+
+def differences(
+    generation: GenerationHead, changed: Sequence[FileFacts]
+) -> tuple[list[str], dict[str, str]]:
+    """The same, where `changed` are the files that differ.
+
+    A service also has to restart where one of its files was edited by hand.
     """
-    if changed is None:
-        changed = edited(generation)
     is_current = current_id() == generation["id"]
     wrong = [] if is_current else ["current"]
     wrong += [file["path"] for file in changed]
@@ -143,7 +146,7 @@ def compare(
     return wrong, reasons
 
 
-def diff(generation: Json) -> dict[str, str]:
+def diff(generation: Generation) -> dict[str, str]:
     """What would change, as unified diffs by path; of a secret file only that it changes."""
     base = places.GENERATIONS / str(current_id())
     diffs = {}
@@ -154,7 +157,7 @@ def diff(generation: Json) -> dict[str, str]:
     return diffs
 
 
-def _diff_of(file: Json, base: Path) -> str | None:
+def _diff_of(file: GenerationFile, base: Path) -> str | None:
     """The unified diff of one file; None where it does not change."""
     import difflib
 
@@ -166,7 +169,7 @@ def _diff_of(file: Json, base: Path) -> str | None:
         before = data.decode(errors="replace")
     if before == file["text"] and mode == file["mode"]:
         return None
-    was_secret = mode is not None and is_secret({"mode": mode})
+    was_secret = mode is not None and is_private(mode)
     if was_secret or is_secret(file):
         return "(secret: differs)\n"
     lines = difflib.unified_diff(
@@ -192,12 +195,12 @@ def units_of(folder: Path) -> dict[str, bytes]:
 # ---------------------------------------------------------------------------- the generations here
 
 
-def records() -> dict[str, Json]:
+def records() -> dict[str, GenerationRecord]:
     """The record of each generation that is here: everything but the texts of its files.
 
     A generation whose record was damaged by hand is left out: no rollback can go to it.
     """
-    found: dict[str, Json] = {}
+    found: dict[str, GenerationRecord] = {}
     for path in places.GENERATIONS.glob("*/generation.json"):
         name = path.parent.name
         record = record_of(name)
@@ -211,12 +214,13 @@ def kept() -> list[str]:
     return sorted(records())
 
 
-def record_of(name: str | None) -> Json | None:
+def record_of(name: str | None) -> GenerationRecord | None:
     """The `generation_record` of a generation; None where there is none that can be read."""
     if name is None:
         return None
     try:
-        record: Json = json.loads((places.GENERATIONS / name / "generation.json").read_text())
+        text = (places.GENERATIONS / name / "generation.json").read_text()
+        record: GenerationRecord = json.loads(text)
     except (OSError, ValueError):
         return None
     return record
@@ -231,26 +235,30 @@ def by_activation(name: str) -> tuple[int, float]:
     return activation_number(folder), folder.stat().st_mtime
 
 
-def given(*, make_key: bool = False) -> Json:
+def given(*, make_key: bool = False) -> Generation:
     """The generation that came with the orders, with this host's marks."""
     return seal.sealed(DEPLOY_ORDERS["generation"], seal.key(make=make_key))
 
 
-def stored(name: str) -> Json:
+def stored(name: str) -> StoredGeneration:
     """A generation read back from the disk, in the form that `deploy` wants.
 
     Its secrets are today's, whatever they were: a rollback brings back no secret that was
     replaced, and no such secret has to be kept.
     """
-    generation = records()[name]
+    record = records()[name]
     has_current = current_id() is not None
-    for file in generation["files"]:
+    files: list[GenerationFile] = []
+    for file in record["files"]:
         folder = places.GENERATIONS / name
         if has_current and is_secret(file):
             folder = places.CONFIGURATION
-        file["text"] = (folder / file["path"]).read_bytes().decode()
+        text = (folder / file["path"]).read_bytes().decode()
+        files.append({**file, "text": text})
     key = seal.key(make=True)
-    return seal.sealed(seal.unsealed(generation, key), key)
+    generation: StoredGeneration = {**record, "files": files}
+    sealed = seal.sealed(seal.unsealed(generation, key), key)
+    return {**sealed, "probes": record["probes"]}
 
 
 def leads_to() -> dict[str, str]:
@@ -267,9 +275,9 @@ def leads_to() -> dict[str, str]:
     return targets
 
 
-def with_todays_text(files: list[Json]) -> list[Json]:
+def with_todays_text(files: Sequence[FileFacts]) -> list[GenerationFile]:
     """The secret ones of these files, each with its text in the current generation."""
-    secrets = []
+    secrets: list[GenerationFile] = []
     for file in files:
         path = places.CONFIGURATION / file["path"]
         if is_secret(file) and path.exists():
@@ -278,9 +286,20 @@ def with_todays_text(files: list[Json]) -> list[Json]:
     return secrets
 
 
-def current_record() -> Json:
+def current_record() -> GenerationRecord:
     """The record of the current generation; an empty one where there is none."""
-    return record_of(current_id()) or {"files": [], "fingerprints": {}}
+    record = record_of(current_id())
+    if record is not None:
+        return record
+    return {
+        "id": "",
+        "files": [],
+        "links": [],
+        "absent": [],
+        "fingerprints": {},
+        "units": {},
+        "probes": {},
+    }
 
 
 def removed_origins(probes: Probes) -> list[str]:

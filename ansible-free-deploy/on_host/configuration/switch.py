@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Mapping  # noqa: UP035 - Python 3.9 on hosts
+from typing import TYPE_CHECKING, Mapping  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import journal, places
 from on_host.configuration.state import (
@@ -20,7 +20,7 @@ from on_host.configuration.state import (
     units_of,
 )
 from on_host.files import link_of, point, sync, write_durably
-from on_host.orders import ORDERS, Json
+from on_host.orders import ORDERS
 from on_host.runtime import Failed, run, step, wait_for
 from on_host.services import (
     NGINX_ENABLED,
@@ -37,8 +37,12 @@ from on_host.services import (
     systemctl,
 )
 
+if TYPE_CHECKING:
+    from on_host.on_disk import GenerationRecord, Journal
+    from on_host.protocol import FileFacts, Generation, GenerationHead
 
-def stage(generation: Json) -> Path:
+
+def stage(generation: Generation) -> Path:
     """Write the whole generation next to the others, durably; nothing reads it yet."""
     places.GENERATIONS.mkdir(parents=True, exist_ok=True)
     final = places.GENERATIONS / str(generation["id"])
@@ -57,7 +61,7 @@ def stage(generation: Json) -> Path:
     return final
 
 
-def write_files(generation: Json, target: Path) -> None:
+def write_files(generation: Generation, target: Path) -> None:
     """Write the generation's files into a folder, durably."""
     folders = set()
     for file in generation["files"]:
@@ -68,15 +72,15 @@ def write_files(generation: Json, target: Path) -> None:
         sync(folder)
 
 
-def generation_record(generation: Json) -> Json:
+def generation_record(generation: Generation) -> GenerationRecord:
     """What a rollback needs later: everything but the texts, which the files hold."""
-    files = []
+    files: list[FileFacts] = []
     for file in generation["files"]:
-        files.append({key: file[key] for key in ("path", "mode", "service")})
-    return dict(generation, files=files, probes=ORDERS.get("probes", {}))
+        files.append({"path": file["path"], "mode": file["mode"], "service": file["service"]})
+    return {**generation, "files": files, "probes": ORDERS.get("probes", {})}
 
 
-def switch(generation: Json) -> None:
+def switch(generation: GenerationHead) -> None:
     """Make the generation current; its journal must be written.
 
     One rename does it: new links point below `current`, so they come into effect with it.
@@ -99,7 +103,7 @@ def switch(generation: Json) -> None:
         systemctl("enable", "-q", "nginx.service")
 
 
-def place_links(generation: Json) -> bool:
+def place_links(generation: GenerationHead) -> bool:
     """Make the generation's links; whether one was missing or pointed elsewhere."""
     changed = False
     for link in generation["links"]:
@@ -111,7 +115,7 @@ def place_links(generation: Json) -> bool:
 
 
 def write_journal(
-    generation: Json, also: Mapping[str, str | None], code: str | None = None
+    generation: GenerationHead, also: Mapping[str, str | None], code: str | None = None
 ) -> None:
     """Write the state to roll back to, durably, before anything changes.
 
@@ -126,7 +130,7 @@ def write_journal(
     journal.begin("configuration", str(generation["id"]), back, links, generation["units"], code)
 
 
-def restart(generation: Json, reasons: dict[str, str], prefix: str = "restart") -> None:
+def restart(generation: GenerationHead, reasons: dict[str, str], prefix: str = "restart") -> None:
     """Restart each service in `reasons`; done when it reports the new generation.
 
     Sockets that systemd does not hold as the generation says are opened too.
@@ -157,7 +161,7 @@ def is_held(unit: str, state: Properties, open_now: str) -> bool:
     return not listens_elsewhere(unit, state["Listen"], open_now)
 
 
-def confirm(generation: Json, name: str) -> None:
+def confirm(generation: GenerationHead, name: str) -> None:
     """Wait until a service reports the generation. Raises Failed where it does not."""
     wanted = generation["fingerprints"][name]
     if name == "gunicorn":
@@ -182,7 +186,7 @@ def confirm_gunicorn(wanted: str) -> None:
         )
 
 
-def settle_configuration(way: Json) -> None:
+def settle_configuration(way: Journal) -> None:
     """Let the services run the current generation.
 
     Where there is none, stop the services that only the rolled back generation has added.

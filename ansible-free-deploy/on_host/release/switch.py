@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from on_host import journal, name_checks, page_files, places, shipped, two_phase
 from on_host.activation import note_activation
@@ -23,6 +24,9 @@ from on_host.release.state import last_served, names_in, unharmed, used_venvs
 from on_host.runtime import Failed, note, step
 from on_host.services import await_workers, has_service, restart_service
 from on_host.user import prepare_user
+
+if TYPE_CHECKING:
+    from on_host.protocol import Generation
 
 KEPT = page_files.EARLIER + 1  # releases: the one that serves, and those before it
 
@@ -53,7 +57,7 @@ class Switch(two_phase.Work):
         self.along = deploy.Deploy(generation, code)
         self.along.stage()
 
-    def configuration(self, code: Path) -> Json:
+    def configuration(self, code: Path) -> Generation:
         """The last configuration that served and names modules of this release.
 
         Raises Failed where there is none.
@@ -134,7 +138,7 @@ class Ship(Switch):
             try_backend(self.staged)
             self.stage_configuration(self.staged)
 
-    def configuration(self, code: Path) -> Json:
+    def configuration(self, code: Path) -> Generation:
         """The configuration that came with the orders."""
         return state.given(make_key=True)
 

@@ -9,12 +9,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.core.contract import Json
 from infra.core.home import cache_folder, locked
 from on_host import protocol
 from on_host.answers import FactsAnswer
 from on_host.page_files import has_pages
-from on_host.protocol import Probes, ReleaseRollbackOrders, ShipOrders
+from on_host.protocol import Generation, Probes, ReleaseRollbackOrders, ShipOrders
 from on_host.release.modules import files_of
 from rollout.release import left_out
 from rollout.release.archive import forget_old, pack, sound, tree_digest
@@ -104,7 +103,7 @@ class Release:
         env: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
         unit: str = "",
-        generation: Json | None = None,
+        generation: Generation | None = None,
         probes: Probes | None = None,
     ) -> ShipOrders:
         """The orders of a ship; `archive` is what `archive()` returned, and is sent as the blob:

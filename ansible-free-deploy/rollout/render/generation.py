@@ -7,7 +7,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from on_host import protocol
 
 
 @dataclass(frozen=True)
@@ -52,25 +53,30 @@ class Generation:
     fingerprints: dict[str, str]
     units: dict[str, tuple[str, ...]]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> protocol.Generation:
         """JSON types, secrets included: for the wire, never for a log."""
-        return dataclasses.asdict(self)
+        files: list[protocol.GenerationFile] = []
+        for file in self.files:
+            files.append({**_facts(file), "text": file.text})
+        return {**self._head(), "files": files}
 
-    def outline(self) -> dict[str, Any]:
+    def outline(self) -> protocol.Outline:
         """JSON types without any text: what a host needs to say whether it holds this. Of a
-        readable file its SHA-256; of a secret one nothing but its name, so whoever asks needs no
-        secret."""
-        files = [
-            {
-                "path": file.path,
-                "mode": file.mode,
-                "service": file.service,
-                "sha256": _sha256(file.text),
-            }
-            for file in self.files
-            if file.mode & 0o077
-        ]
-        return {**dataclasses.asdict(self), "files": files}
+        readable file its SHA-256, of a secret one nothing: whoever asks needs no secret."""
+        files: list[protocol.OutlineFile] = []
+        for file in self.files:
+            if file.mode & 0o077:
+                files.append({**_facts(file), "sha256": _sha256(file.text)})
+        return {**self._head(), "files": files}
+
+    def _head(self) -> protocol.GenerationHead:
+        return {
+            "id": self.id,
+            "links": [{"place": link.place, "target": link.target} for link in self.links],
+            "absent": self.absent,
+            "fingerprints": self.fingerprints,
+            "units": self.units,
+        }
 
 
 def assemble(
@@ -89,6 +95,10 @@ def assemble(
     links, absent = tuple(links), tuple(absent)
     identity = _digest([*[file for file in stamped if file.mode & 0o077], *links, *absent])[:16]
     return Generation(identity, stamped, links, absent, fingerprints, dict(units))
+
+
+def _facts(file: File) -> protocol.FileFacts:
+    return {"path": file.path, "mode": file.mode, "service": file.service}
 
 
 def _sha256(text: str) -> str:
