@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from infra.core import backend, exits, owner
 from infra.core.errors import KitError
-from infra.core.home import claim, home, leave, private, state_dir
+from infra.core.home import CERTIFICATES, claim, home, leave, private, state_dir
 from infra.core.settings import Settings
 from infra.core.stackfile import stack_path
 from infra.core.topology import instances
@@ -174,12 +174,19 @@ def forget(stack: str) -> None:
         else:
             leftover.unlink()
     (home() / "config" / f"Pulumi.{stack}.yaml").unlink(missing_ok=True)
+    for pair in (home() / CERTIFICATES / "pairs").glob(f"{stack}.*.pem"):
+        pair.unlink()
     owner.forget(stack)
     if _in_use():
         return
     _remove_orphans()
     for name in leave():
         report.step("infra", f"leaves {home() / name}, which is not the kit's")
+    if (home() / CERTIFICATES).exists():
+        report.step(
+            "infra",
+            f"leaves {home() / CERTIFICATES}, your CA: remove it if no browser trusts it",
+        )
 
 
 def _in_use() -> bool:

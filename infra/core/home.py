@@ -19,6 +19,7 @@ from infra.core.errors import KitError
 
 KIT = "origin-kit"
 MARK = ".origin-kit-home"
+CERTIFICATES = "tls"  # the user's own CA, and what it has issued
 _NOT_COUNTED = {MARK, "lost+found"}
 
 
@@ -182,7 +183,8 @@ def _others(folder: Path) -> list[str]:
 
 def leave() -> list[str]:
     """Remove what the kit has made in its home when no stack is left, then the home. Returns what
-    is not the kit's, which stays, and the home with it."""
+    is not the kit's, which stays, and the home with it. The user's CA stays too: browsers may trust
+    it."""
     folder = home()
     if not folder.is_dir():
         return []
@@ -197,7 +199,7 @@ def leave() -> list[str]:
     if not left:
         (folder / MARK).unlink(missing_ok=True)
         _remove_empty(folder)
-    return left
+    return [name for name in left if name != CERTIFICATES]
 
 
 _FILES = (
@@ -218,11 +220,17 @@ _FILES = (
     "replace/*.partial",
     "replace/*.lock",
     "builds/.lock",
+    f"{CERTIFICATES}/.lock",
+    f"{CERTIFICATES}/.*.new",
+    f"{CERTIFICATES}/pairs/*.pem",
+    f"{CERTIFICATES}/pairs/.*.new",
 )
 _FOLDERS = (
     "machines",
     "builds",
     "replace",
+    f"{CERTIFICATES}/pairs",
+    CERTIFICATES,
     "config",
     "owners",
     "ssh",
