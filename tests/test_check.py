@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from infra.core.contract import Contract, Host
 from rollout import check, settings
 from tests.support import servers, stackfiles
+from tests.support.authority import Authority
 from tests.support.graph import ROOT
 from tests.test_render import cors, load
 
@@ -72,9 +75,11 @@ FRONT, API = "http://app.shop.test", "http://api.shop.test"
 
 
 @contextmanager
-def answering(page: int, api: int, *led: tuple[str, int]) -> Iterator[Contract]:
+def answering(
+    page: int, api: int, *led: tuple[str, int], tls: ssl.SSLContext | None = None
+) -> Iterator[Contract]:
     """A contract whose hosts are both here and answer `/` so; preflights are right. `led` is where
-    each redirect of the API's leads, and what is answered there."""
+    each redirect of the API's leads, and what is answered there. With `tls` they speak https."""
     leads = dict(
         zip(["/", *(target for target, _ in led)], [target for target, _ in led], strict=False)
     )
@@ -93,8 +98,11 @@ def answering(page: int, api: int, *led: tuple[str, int]) -> Iterator[Contract]:
             self.send_header("Access-Control-Allow-Origin", self.headers["Origin"])
             self.end_headers()
 
-    with servers.answering(Handler) as port:
-        contract = named(load("local-ip"), f"{FRONT}:{port}", f"{API}:{port}")
+    with servers.answering(Handler, tls=tls) as port:
+        origins = [f"{FRONT}:{port}", f"{API}:{port}"]
+        if tls:
+            origins = [origin.replace("http:", "https:") for origin in origins]
+        contract = named(load("local-ip"), *origins)
         yield dataclasses.replace(
             contract,
             frontend=dataclasses.replace(
@@ -149,3 +157,22 @@ def test_5xx_is_an_error(page: int, api: int, url: str) -> None:
         and f"answers {page if url == FRONT else api}" in text
         and "`fab logs`" in text
     )
+
+
+def test_https_is_asked_with_the_system_s_trust(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By address, under the public name; what browsers refuse is an error with its reason."""
+    ca = Authority.root()
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca.write(tmp_path / "trusted.pem")))
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path))
+    names = ("app.shop.test", "api.shop.test")
+    with answering(200, 302, ("/en/", 200), tls=ca.issue(*names).context(tmp_path)) as contract:
+        assert check.from_here(contract) == 302
+    another = Authority.root("Another").issue(*names)
+    with (
+        answering(200, 200, tls=another.context(tmp_path)) as contract,
+        pytest.raises(check.CheckError, match="unable to get local issuer") as raised,
+    ):
+        check.from_here(contract)
+    assert "`fab tls.show`, then `fab doctor`" in str(raised.value)

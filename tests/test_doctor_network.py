@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from infra.core.contract import Contract
+from infra.core.origins import Origin
 from rollout import doctor
 from rollout.doctor import ask, diagnose
 from rollout.doctor.ask import LOOKUP_S, NOT_ASKED, Unanswered
@@ -146,12 +147,17 @@ def black_hole() -> Iterator[int]:
             one.close()
 
 
+def here(port: int) -> ask.Place:
+    """A port of this machine."""
+    return ask.Place(Origin("http", "127.0.0.1", port), "127.0.0.1")
+
+
 def test_a_port_that_drops_costs_one_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real time-outs, made short: two hundred questions end with the first eight."""
     monkeypatch.setattr(ask, "CONNECT_S", 0.2)
     requests = [("GET", f"/{number}", (("Host", "a"),)) for number in range(200)]
     with black_hole() as port:
-        answers = ask.exchange_all("127.0.0.1", port, requests)
+        answers = ask.exchange_all(here(port), requests)
     assert answers[:8] == [Unanswered("timed out")] * 8
     assert answers[8:] == [Unanswered(NOT_ASKED)] * 192
 
@@ -195,7 +201,7 @@ def test_one_slow_answer_does_not_end_the_questions(
     """A view that never answers is not a dead network: everything else is asked."""
     monkeypatch.setattr(ask, "TIMEOUT_S", 0.3)
     paths = [*["/slow"] * 7, *["/fast"] * 20]
-    found = ask.exchange_all("127.0.0.1", server.port, [("GET", path, ()) for path in paths])
+    found = ask.exchange_all(here(server.port), [("GET", path, ()) for path in paths])
     assert [isinstance(answer, Response) for answer in found] == [False] * 7 + [True] * 20
     assert len(server.targets) == 27
 
@@ -206,7 +212,7 @@ def test_a_connection_and_an_answer_have_their_own_patience(
     """A host that takes the connection may take long to answer."""
     monkeypatch.setattr(ask, "CONNECT_S", 30.0)
     monkeypatch.setattr(ask, "TIMEOUT_S", 0.1)
-    found = ask.exchange("127.0.0.1", server.port, "GET", "/slow", ())
+    found = ask.exchange(here(server.port), "GET", "/slow", ())
     assert found == Unanswered("timed out", connected=True)
 
 

@@ -128,9 +128,16 @@ class Orders(_Basic, ChangeOrders, LoginOrders, total=False):
 
 
 class Probes(TypedDict, total=False):
-    """What must be answered once a generation serves: `pages` for a frontend, else origins."""
+    """What must be answered once a generation serves: `pages` for a frontend, else origins.
+
+    `lineage`: over https, with this certificate; without it over http. `plain` is then what port 80
+    must answer: a `redirect` to `origin`, a 403 (`deny`), or the `same` as port 443.
+    """
 
     host: str
+    origin: str
+    lineage: str
+    plain: Literal["redirect", "deny", "same"]
     pages: dict[str, str]  # path → text that it must hold
     allowed: list[str]
     refused: list[str]

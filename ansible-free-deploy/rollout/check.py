@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 
 from infra.core.contract import Contract, Host, Role
 from infra.core.errors import KitError
 from infra.core.origins import Origin, origin_notes
 from infra.core.settings import Settings
-from rollout import hosts
+from rollout import hosts, tls
 from rollout.doctor import ask
 
 TIMEOUT_S = 10
@@ -83,7 +84,7 @@ def _redirects(contract: Contract, host: Host) -> None:
     """Check what the redirects from the API's `/` lead to: a browser shows that."""
     backend = contract.backend
     headers = (("Origin", contract.frontend.origin),)
-    landing = ask.landing(host.address, backend.parsed_origin, headers)
+    landing = ask.landing(ask.Place(backend.parsed_origin, host.address), headers)
     if landing is None:
         return
     target, status = landing
@@ -106,11 +107,17 @@ def _place(host: Host) -> str:
 def _ask(host: Host, origin: Origin, method: str, headers: dict[str, str]) -> tuple[int, list[str]]:
     """Status and Access-Control-Allow-Origin lines. The body is not read: it is the application's,
     and may have no end."""
-    connection = http.client.HTTPConnection(host.address, origin.port_number, timeout=TIMEOUT_S)
+    connection = tls.connection(origin, host.address, TIMEOUT_S)
     try:
         connection.request(method, "/", headers={"Host": origin.authority, **headers})
         answer = connection.getresponse()
         return answer.status, answer.headers.get_all("Access-Control-Allow-Origin") or []
+    except ssl.SSLError as problem:
+        raise CheckError(
+            f"browsers don't accept the TLS of {origin} here: {_of_tls(problem)}",
+            where=_place(host),
+            cure="see `fab tls.show`, then `fab doctor`",
+        ) from None
     except (OSError, http.client.HTTPException) as problem:
         raise CheckError(
             f"port {origin.port_number} does not answer from here ({problem})",
@@ -119,6 +126,13 @@ def _ask(host: Host, origin: Origin, method: str, headers: dict[str, str]) -> tu
         ) from None
     finally:
         connection.close()
+
+
+def _of_tls(problem: ssl.SSLError) -> str:
+    """Why the handshake failed, in OpenSSL's words."""
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        return problem.verify_message
+    return problem.reason or str(problem)
 
 
 def unsaved(settings: Settings) -> str:

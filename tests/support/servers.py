@@ -1,11 +1,13 @@
-"""HTTP servers of a test's own."""
+"""HTTP and HTTPS servers of a test's own."""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 
 
 class Quiet(BaseHTTPRequestHandler):
@@ -15,12 +17,39 @@ class Quiet(BaseHTTPRequestHandler):
         """Nobody reads it."""
 
 
+class _Server(ThreadingHTTPServer):
+    """The handshake is made in the thread of each connection."""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        handler: type[BaseHTTPRequestHandler],
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        super().__init__(address, handler)
+        self._tls = tls
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        if self._tls is None:
+            super().process_request_thread(request, client_address)
+            return
+        try:
+            with self._tls.wrap_socket(request, server_side=True) as wrapped:
+                super().process_request_thread(wrapped, client_address)
+        except OSError:  # the client refuses the certificate, as tests want it to
+            self.shutdown_request(request)
+
+
 @contextmanager
 def answering(
-    handler: type[BaseHTTPRequestHandler], address: str = "127.0.0.1", port: int = 0
+    handler: type[BaseHTTPRequestHandler],
+    address: str = "127.0.0.1",
+    port: int = 0,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[int]:
-    """The port where the handler answers until the block ends; 0 is any free one."""
-    server = ThreadingHTTPServer((address, port), handler)
+    """The port where the handler answers until the block ends; 0 is any free one. With `tls` it
+    speaks https."""
+    server = _Server((address, port), handler, tls)
     Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield int(server.server_address[1])

@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 from infra.core.contract import Contract
 from infra.core.origins import Origin
 from on_host.probe import is_late
+from rollout import tls
 from rollout.verdict import Headers, Response
 
 LOOKUP_S = 1.0  # a name; what it resolves to may come later and still counts
@@ -43,6 +44,19 @@ class Unanswered:
 
 
 Answer = Response | Unanswered
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to ask: an origin, at an address that may be another one than its name's. Over https
+    its certificate is verified."""
+
+    origin: Origin
+    address: str
+
+    def connection(self) -> http.client.HTTPConnection:
+        """A connection that is not yet made."""
+        return tls.connection(self.origin, self.address, CONNECT_S)
 
 
 @dataclass(frozen=True)
@@ -95,9 +109,9 @@ class Lookup:
             self._done.set()
 
 
-def exchange(address: str, port: int, method: str, target: str, headers: Headers) -> Answer:
+def exchange(place: Place, method: str, target: str, headers: Headers) -> Answer:
     """Send one request and return the answer, its header lines as they came."""
-    connection = http.client.HTTPConnection(address, port, timeout=CONNECT_S)
+    connection = place.connection()
     connected = False
     try:
         _connect(connection)
@@ -124,32 +138,31 @@ def _reason(problem: Exception) -> str:
     return str(problem) or type(problem).__name__
 
 
-def landing(address: str, origin: Origin, headers: Headers) -> tuple[str, int] | None:
-    """Follow redirects from `/` within `origin`: the last target, and the status there.
+def landing(place: Place, headers: Headers) -> tuple[str, int] | None:
+    """Follow redirects from `/` within the origin: the last target, and the status there.
 
     None where `/` does not redirect, where a redirect leads elsewhere or has no end, and where
     nothing answers.
     """
+    origin = place.origin
     sent = (("Host", origin.authority), *headers)
     target = "/"
     for hop in range(_MOST_REDIRECTS):
-        answer = exchange(address, origin.port_number, "GET", target, sent)
+        answer = exchange(place, "GET", target, sent)
         if isinstance(answer, Unanswered):
             return None
         if not answer.location:
             return (target, answer.status) if hop else None
-        place = urlsplit(urljoin(f"{origin}{target}", answer.location))
-        if (place.scheme, place.netloc) != (origin.scheme, origin.authority):
+        url = urlsplit(urljoin(f"{origin}{target}", answer.location))
+        if (url.scheme, url.netloc) != (origin.scheme, origin.authority):
             return None
-        target = place.path or "/"
-        if place.query:
-            target += f"?{place.query}"
+        target = url.path or "/"
+        if url.query:
+            target += f"?{url.query}"
     return None
 
 
-def exchange_all(
-    address: str, port: int, requests: Sequence[tuple[str, str, Headers]]
-) -> list[Answer]:
+def exchange_all(place: Place, requests: Sequence[tuple[str, str, Headers]]) -> list[Answer]:
     """Send these requests, AT_ONCE at a time; return the answers in their order. Where all that
     were sent at once got no answer, the rest is not sent (NOT_ASKED). What has had no answer in
     time is not waited for again by another origin."""
@@ -160,7 +173,7 @@ def exchange_all(
         known = late.get((method, target))
         if known:
             return known
-        answer = exchange(address, port, *request)
+        answer = exchange(place, *request)
         if isinstance(answer, Unanswered) and answer.is_late:
             late[method, target] = answer
         return answer
@@ -177,19 +190,19 @@ def exchange_all(
 
 def page(contract: Contract, address: str) -> Page:
     """What the frontend serves at `address` under its own name."""
-    origin = contract.frontend.parsed_origin
-    host = (("Host", origin.authority),)
-    answer = exchange(address, origin.port_number, "GET", "/", host)
+    place = Place(contract.frontend.parsed_origin, address)
+    host = (("Host", place.origin.authority),)
+    answer = exchange(place, "GET", "/", host)
     if isinstance(answer, Unanswered):
         return Page(None, problem=answer.problem)
-    backend, problem = _backend(address, origin.port_number, host)
+    backend, problem = _backend(place, host)
     csp = answer.get("Content-Security-Policy")
     return Page(answer.status, csp, backend, config_problem=problem)
 
 
-def _backend(address: str, port: int, headers: Headers) -> tuple[str | None, str]:
+def _backend(place: Place, headers: Headers) -> tuple[str | None, str]:
     """The backend in config.json (None: it has none), and why it could not be read, if so."""
-    connection = http.client.HTTPConnection(address, port, timeout=CONNECT_S)
+    connection = place.connection()
     try:
         _connect(connection)
         connection.request("GET", "/config.json", headers=dict(headers))

@@ -150,8 +150,8 @@ def _page(contract: Contract, lookup: ask.Lookup, mark: str) -> tuple[ask.Page, 
     """The page, and whether its address is reached."""
     address = _address(lookup, contract.frontend.hosts[0])
     there = reach.of(contract.frontend.parsed_origin, address, f"/{mark}.txt")
-    if there.problem:
-        return ask.Page(None, problem=there.problem), there
+    if there.obstacle:
+        return ask.Page(None, problem=there.obstacle), there
     return ask.page(contract, address), there
 
 
@@ -166,15 +166,16 @@ def _public(
         requests += list(question.lines(origin.authority))
     # nginx answers this one itself, whatever the application does.
     there = reach.of(origin, address, f"{contract.application.static_url}{mark}.txt")
-    if there.problem:
+    place = ask.Place(origin, address)
+    if there.obstacle:
         answers: list[ask.Answer] = [ask.Unanswered(ask.NOT_ASKED)] * len(requests)
-        answers[0] = ask.Unanswered(there.problem)
+        answers[0] = ask.Unanswered(there.obstacle)
     else:
-        answers = ask.exchange_all(address, origin.port_number, requests)
+        answers = ask.exchange_all(place, requests)
     landing = None
     if whole and not all(isinstance(answer, ask.Unanswered) for answer in answers):
         headers = (("Origin", contract.frontend.origin),)
-        landing = ask.landing(address, origin, headers)
+        landing = ask.landing(place, headers)
     return _Public(tuple(judged(PUBLIC, cells, origin.authority, answers)), landing, there)
 
 

@@ -1,5 +1,5 @@
-"""Whether a role's public address takes connections, and whether what is asked there arrives at its
-hosts: one request with a text that only this run knows."""
+"""Whether a role's public address takes connections, whether browsers accept its TLS, and whether
+what is asked there arrives at its hosts: one request with a text that only this run knows."""
 
 from __future__ import annotations
 
@@ -7,20 +7,30 @@ import secrets
 from dataclasses import dataclass
 
 from infra.core.origins import Origin
-from rollout.doctor import ask
+from rollout.doctor import ask, handshake
 from rollout.doctor.ask import Unanswered
+from rollout.doctor.handshake import Handshake, NoConnection
 
 
 @dataclass(frozen=True)
 class Reach:
     """What became of one request to a role's public `address`.
 
-    `problem` is why there was no connection, or empty; `answered` whether an answer came.
+    `problem` is why there was no connection, or empty; `answered` whether an answer came;
+    `handshake` what became of the TLS handshake, None for plain http.
     """
 
     address: str
     problem: str = ""
     answered: bool = False
+    handshake: Handshake | None = None
+
+    @property
+    def obstacle(self) -> str:
+        """Why a browser can ask nothing there; empty where it can."""
+        if self.handshake and self.handshake.problem:
+            return f"the TLS handshake fails: {self.handshake.problem}"
+        return self.problem
 
 
 def mark() -> str:
@@ -31,8 +41,16 @@ def mark() -> str:
 
 def of(origin: Origin, address: str, target: str) -> Reach:
     """Ask for `target`, which holds the mark and which nginx answers without the application."""
+    shaken = None
+    if origin.scheme == "https":
+        try:
+            shaken = handshake.of(origin, address, ask.CONNECT_S)
+        except NoConnection as problem:
+            return Reach(address, str(problem))
+        if shaken.problem:
+            return Reach(address, handshake=shaken)
     headers = (("Host", origin.authority),)
-    answer = ask.exchange(address, origin.port_number, "GET", target, headers)
+    answer = ask.exchange(ask.Place(origin, address), "GET", target, headers)
     if not isinstance(answer, Unanswered):
-        return Reach(address, answered=True)
-    return Reach(address, "" if answer.connected else answer.problem)
+        return Reach(address, answered=True, handshake=shaken)
+    return Reach(address, "" if answer.connected else answer.problem, handshake=shaken)

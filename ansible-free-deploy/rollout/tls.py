@@ -1,0 +1,82 @@
+"""TLS of browser-like requests from here: the system's trust store, and the user's own local CA."""
+
+from __future__ import annotations
+
+import http.client
+import sqlite3
+import ssl
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from infra.core.home import home
+from infra.core.origins import Origin
+
+# Where Chromium keeps what its user trusts: the first one that exists.
+# https://chromium.googlesource.com/chromium/src/+/main/docs/linux/cert_management.md
+_NSS = (Path(".pki/nssdb/cert9.db"), Path(".local/share/pki/nssdb/cert9.db"))
+_HAS_CERTIFICATE = "SELECT count(*) FROM nssPublic WHERE a11 = ?"  # a11: CKA_VALUE, the DER bytes
+
+
+def local_root() -> Path:
+    """The certificate of the user's own CA, which `tls: local-ca` makes; it may not be there."""
+    return home() / "tls" / "ca.pem"
+
+
+def system() -> ssl.SSLContext:
+    """The trust store of the system; SSL_CERT_FILE and SSL_CERT_DIR take its place.
+
+    https://docs.openssl.org/master/man3/SSL_CTX_load_verify_locations/
+    """
+    return ssl.create_default_context()
+
+
+def context() -> ssl.SSLContext:
+    """The trust store of the system, and the local CA's root where there is one."""
+    made = system()
+    root = local_root()
+    if root.is_file():
+        made.load_verify_locations(root)
+    return made
+
+
+def connection(origin: Origin, address: str, timeout: float) -> http.client.HTTPConnection:
+    """A connection, not yet made, to an address, for an origin; over TLS if that is https."""
+    if origin.scheme == "http":
+        return http.client.HTTPConnection(address, origin.port_number, timeout=timeout)
+    return _Connection(origin, address, timeout, context())
+
+
+class _Connection(http.client.HTTPConnection):
+    """TLS with an address, whose certificate has to be the origin's."""
+
+    def __init__(
+        self, origin: Origin, address: str, timeout: float, context: ssl.SSLContext
+    ) -> None:
+        super().__init__(address, origin.port_number, timeout=timeout)
+        self._name = origin.hostname
+        self._context = context
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = self._context.wrap_socket(self.sock, server_hostname=self._name)
+
+
+def browsers_trust(certificate: bytes) -> bool | None:
+    """Whether Chromium of this user knows this root (DER); None where that can't be found out."""
+    if sys.platform != "linux":
+        return None
+    for place in _NSS:
+        database = Path.home() / place
+        if database.exists():
+            return _holds(database, certificate)
+    return False
+
+
+def _holds(database: Path, certificate: bytes) -> bool | None:
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as opened:
+            (count,) = opened.execute(_HAS_CERTIFICATE, (certificate,)).fetchone()
+            return bool(count)
+    except sqlite3.Error:
+        return None
