@@ -45,11 +45,19 @@ OTHER_SUBNETS = {
     "local": ["another"],
 }
 
+OWN_CA = {"tls": "acme", "acme_directory": "https://other.example.com/directory"}
+
 # What a key is changed to, on every cloud or by cloud; and what stands in the config before the
 # change.
 CHANGES: dict[str, object] = {
     "production": True,
-    "tls": "acme",
+    "tls": "files",
+    "acme_directory": "https://ca.example.com/directory",
+    "acme_staging": True,
+    "acme_email": "ops@example.com",
+    "acme_profile": "tlsserver",
+    "acme_eab_kid": "kid-1",
+    "hsts": "max-age=300",
     "domain": "other.example.com",
     "frontend_name": "www",
     "backend_name": "django",
@@ -144,6 +152,12 @@ BEFORE: dict[str, dict[str, dict[str, object]]] = {
     "backend_ref": {cloud: {"backend_git": GIT} for cloud in CLOUDS},
     "www_redirect": {cloud: {"frontend_name": "@"} for cloud in CLOUDS},
     "existing_subnets": {cloud: {**NETWORKS[cloud]} for cloud in ("aws", "gcp")},
+    "acme_directory": {cloud: {**OWN_CA} for cloud in CLOUDS},
+    "acme_staging": {cloud: {"tls": "acme"} for cloud in ("aws", "gcp")},
+    "acme_email": {cloud: {**OWN_CA} for cloud in CLOUDS},
+    "acme_profile": {cloud: {**OWN_CA} for cloud in CLOUDS},
+    "acme_eab_kid": {cloud: {**OWN_CA} for cloud in CLOUDS},
+    "hsts": {cloud: {"tls": "files"} for cloud in CLOUDS},
 }
 
 # Inputs whose change makes new instances, by the providers' schemas: of the instance itself, or of

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from infra.core.contract import Application, Contract, ContractError, Cors, Host, Role
+from infra.core.https import Https, conflicts
+from infra.core.keys import KEYS
 from infra.core.settings import Settings
 from infra.core.topology import contract as make
 from infra.core.topology import instances, origin
@@ -239,6 +241,7 @@ HOSTILE = {
 }
 # What a value of the application's environment may hold: the kit quotes it, and nothing but the
 # project reads it.
+MAY_BE_EMPTY = {tuple(key.contract.split(".")) for key in KEYS.values() if key.may_be_empty}
 HARMLESS_IN_ENV = {"path", "newline", "quotes", "option", "unicode", "escape", "nothing"}
 
 
@@ -289,8 +292,8 @@ def test_every_field_refuses_hostile_values(way: tuple[Any, ...], what: str) -> 
     if way[:3] == ("application", "env", "A") and what in HARMLESS_IN_ENV:
         assert Contract.from_json(data).application.env["A"] == HOSTILE[what]
         return
-    if (way, what) == (("page", "csp"), "nothing"):
-        assert Contract.from_json(data).page.csp == ""
+    if way in MAY_BE_EMPTY and what == "nothing":
+        assert getattr(getattr(Contract.from_json(data), way[0]), way[1]) == ""
         return
     with pytest.raises(ContractError) as caught:
         Contract.from_json(data)
@@ -354,7 +357,8 @@ def test_what_a_rule_says(way: tuple[Any, ...], value: Any, said: str) -> None:
 
 def in_production(scheme: str, **cors: Any) -> dict[str, Any]:
     """A production contract of public names."""
-    data = whole() | {"production": True}
+    tls = {"http": "off", "https": "acme"}[scheme]
+    data = whole() | {"production": True, "tls": tls}
     for role, name in (("frontend", "app"), ("backend", "api")):
         data[role]["origin"] = f"{scheme}://{name}.example.com"
     data["cors"] |= {"allowed_origins": [data["frontend"]["origin"]], "allowed_shapes": [], **cors}
@@ -380,6 +384,110 @@ def test_a_contract_file_is_as_strict_in_production(
         return
     with pytest.raises(ContractError, match=re.escape(said)):
         Contract.from_json(data)
+
+
+def over_https(**config: str) -> Contract:
+    """An environment of names with certificates of the user's own."""
+    named = {"domain": "shop.test", "tls": "files"}
+    return example(**{**named, **config})
+
+
+def test_the_scheme_follows_tls() -> None:
+    """Every origin that the kit itself makes, and what follows from it."""
+    contract = over_https()
+    assert contract.speaks_https and not example().speaks_https
+    assert contract.frontend.origin == "https://app.shop.test"
+    assert contract.cors.allowed_origins == ("https://app.shop.test",)
+    for hosts, expected in ((HOSTS, "https://10.0.0.3"), (SIXES, "https://[2001:db8::3]")):
+        settings = Settings.read(GOOD | {"tls": "local-ca"}, "x")
+        assert make(settings, "kit", hosts).backend.origin == expected
+
+
+SIXES = {
+    "frontend": [host("frontend-1", "2001:db8::2")],
+    "backend": [host("backend-1", "2001:db8::3")],
+}
+
+
+def test_a_certificate_covers_every_name_that_is_answered_over_https() -> None:
+    """The origin's host first, then the aliases, then former https origins; each once, an IPv6
+    address without brackets."""
+    contract = over_https(
+        frontend_name="@", www_redirect="true", backend_aliases='["api2.example.com"]'
+    )
+    former = ("http://10.0.0.3", "https://[2001:db8::3]", "https://api.shop.test:8443")
+    moving = dataclasses.replace(
+        contract, backend=dataclasses.replace(contract.backend, former=former)
+    )
+    assert contract.certificate_names("frontend") == ("shop.test", "www.shop.test")
+    assert contract.certificate_names("backend") == ("api.shop.test", "api2.example.com")
+    assert moving.certificate_names("backend") == (
+        "api.shop.test",
+        "api2.example.com",
+        "2001:db8::3",
+    )
+    assert example().certificate_names("backend") == ()
+
+
+def test_a_lineage_is_of_a_source_and_a_set_of_names() -> None:
+    """Another CA or another name is another folder; an order is not."""
+
+    def lineage(role: str = "frontend", **config: str) -> str:
+        return over_https(**config).lineage(role)
+
+    own = {"tls": "acme", "acme_directory": "https://ca.test/directory"}
+    found = [
+        lineage(),
+        lineage("backend"),
+        lineage(tls="local-ca"),
+        lineage(**own),
+        lineage(**own | {"acme_directory": "https://ca.test/other"}),
+        lineage(frontend_name="www"),
+    ]
+    assert len(set(found)) == len(found)
+    assert all(re.fullmatch(r"(acme|files|local-ca)-[0-9a-f]{16}", name) for name in found)
+    assert lineage(**own) == lineage(**own, acme_email="ops@example.com")
+    turned = {"www_redirect": "true"}
+    assert lineage(frontend_name="@", **turned) == lineage(frontend_name="www", **turned)
+
+
+@pytest.mark.parametrize(
+    ("way", "value", "said"),
+    [
+        (("tls",), "off", "contract.frontend.origin: tls is off, so write http://…"),
+        (("tls",), "acme", "Let's Encrypt issues no certificate for app.shop.test, which the int"),
+        (("https", "hsts"), "max-age=0x1", "contract.https.hsts: invalid value 'max-age=0x1'"),
+        (("https", "hsts"), "Max-Age=300", "contract.https.hsts: write 'max-age=300'"),
+        (("https", "email"), "a@example.com", "contract.https.email: tls is files, so nobody is"),
+        (("backend", "former"), ["http://a.test/"], "contract.backend.former[0]: 'http://a.test/'"),
+    ],
+)
+def test_what_a_rule_says_of_https(way: tuple[Any, ...], value: Any, said: str) -> None:
+    """The rules that an edited contract breaks as soon as TLS is on."""
+    data = over_https().to_json()
+    assert Contract.from_json(data) == over_https()
+    put(data, way, value)
+    with pytest.raises(ContractError, match=re.escape(said)):
+        Contract.from_json(data)
+
+
+@pytest.mark.parametrize(
+    ("tls", "https", "production", "by_name", "said"),
+    [
+        ("local-ca", Https(), True, True, "no visitor's browser trusts a CA of your own"),
+        ("acme", Https(eab_kid="kid-1"), False, True, "Let's Encrypt has no such keys"),
+        ("acme", Https(directory="https://ca.test/d", eab_kid="kid-1"), True, False, ""),
+        ("acme", Https(staging=True, hsts="max-age=300"), True, True, ""),
+        ("files", Https(hsts="max-age=300"), True, False, "browsers ignore it for an IP"),
+    ],
+)
+def test_what_fits_together(
+    tls: str, https: Https, production: bool, by_name: bool, said: str
+) -> None:
+    """One rule for the stack's config and for a contract that is read."""
+    found = [text for _, text in conflicts(tls, https, production, by_name)]
+    assert len(found) == bool(said)
+    assert said in "".join(found)
 
 
 def test_all_mistakes_come_at_once() -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from infra.core.contract import Application, Contract, Cors, Page, Role
+from infra.core.https import Https
 from infra.core.keys import CLOUDS, GROUPS, KEYS, Key
 from infra.core.settings import Settings
 from infra.core.stackfile import as_text
@@ -77,6 +78,7 @@ def test_a_key_is_declared_in_full(key: Key) -> None:
         "application": Application,
         "backend": Role,
         "cors": Cors,
+        "https": Https,
         "page": Page,
     }
     if key.contract:
@@ -88,6 +90,7 @@ def test_every_part_of_the_contract_that_keys_fill_has_its_key() -> None:
     places = {key.contract for key in KEYS.values()}
     fields = {f"application.{field.name}" for field in dataclasses.fields(Application)}
     fields |= {f"cors.{field.name}" for field in dataclasses.fields(Cors)}
+    fields |= {f"https.{field.name}" for field in dataclasses.fields(Https)}
     fields |= {f"page.{field.name}" for field in dataclasses.fields(Page)}
     assert fields <= places
 

@@ -315,7 +315,7 @@ REFUSED: dict[str, tuple[Callable[[Contract], Contract], str]] = {
     ),
     "policy on two lines": (lambda c: page(c, csp="script-src *;\nimg-src *"), "page.csp: write"),
     "referrer": (lambda c: page(c, referrer_policy="no\nreferrer"), "page.referrer_policy"),
-    "tls": (lambda c: dataclasses.replace(c, tls="acme"), "tls: invalid value 'acme'"),
+    "tls": (lambda c: dataclasses.replace(c, tls="no"), "tls: invalid value 'no'"),
     "variable": (lambda c: application(c, env={"A B": ""}), "'A B' is not a variable's name"),
     "NUL": (lambda c: application(c, env={"A": "x\0y"}), "the value of A holds a NUL"),
     "no character": (lambda c: application(c, env={"A": "\ufffe"}), "the value of A holds U+FFFE"),

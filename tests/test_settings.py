@@ -186,7 +186,42 @@ PAGE_MISTAKES: list[tuple[dict[str, str], str]] = [
     ("config", "said"),
     [
         ({"cloud": "azure"}, "cloud: invalid value 'azure': expected local or aws or gcp"),
-        ({"tls": "acme"}, "tls: invalid value 'acme': expected off"),
+        ({"tls": "on"}, "tls: invalid value 'on': expected off or acme or files or local-ca"),
+        (
+            {"tls": "acme"},
+            "tls: Let's Encrypt reaches no machine of this host; set local-ca, or name your own",
+        ),
+        (
+            {"acme_email": "a@example.com"},
+            "acme_email: tls is off, so nobody is asked; take it out, or set tls: acme",
+        ),
+        (
+            {"tls": "files", "acme_profile": "tlsserver"},
+            "acme_profile: tls is files, so nobody is asked; take it out, or set tls: acme",
+        ),
+        (
+            {"tls": "acme", "acme_directory": "https://ca.test/d", "acme_staging": "true"},
+            "acme_staging: Let's Encrypt's staging is another server than acme_directory",
+        ),
+        (
+            {"acme_directory": "http://ca.test/d"},
+            "acme_directory: invalid value 'http://ca.test/d': expected the https URL of an ACME",
+        ),
+        ({"acme_email": "ops"}, "acme_email: invalid value 'ops': expected an address"),
+        ({"hsts": "max-age=300"}, "hsts: browsers take it over https alone, and tls is off"),
+        (
+            {"hsts": "max-age=300", "tls": "local-ca"},
+            "hsts: there is no domain, and browsers ignore it for an IP (RFC 6797, section 8.1.1)",
+        ),
+        ({"hsts": "300"}, "hsts: invalid value '300': expected max-age=<seconds>, and perhaps"),
+        (
+            {"hsts": "max-age=300; preload"},
+            "hsts: preload needs max-age=31536000 or more and includeSubDomains; take it out",
+        ),
+        (
+            {"frontend_key": "-----BEGIN PRIVATE KEY-----"},
+            "frontend_key: a secret; on the local cloud it goes to stacks/x.secrets (mode 0600)",
+        ),
         ({"production": "maybe"}, "production: 'maybe' is neither true nor false"),
         ({"production": "true"}, "production: the local cloud is for development; set it to false"),
         (

@@ -18,15 +18,14 @@ from typing import Any
 
 from infra.core import csp, exits, from_json, rules
 from infra.core.errors import KitError
+from infra.core.https import ACME, OFF, Https, conflicts, host_names, lineage, not_issued
 from infra.core.keys import KEYS
 from infra.core.keys.values import proxy_network
-from infra.core.origins import (
-    Origin,
-    OriginError,
-    OriginPattern,
-    parse_origin,
-    parse_pattern,
-)
+from infra.core.origins import Origin, OriginError, parse_origin, parse_pattern
+from infra.core.parts import ALLOW_ALL as ALLOW_ALL
+from infra.core.parts import Application as Application
+from infra.core.parts import Cors as Cors
+from infra.core.parts import Page as Page
 from infra.core.rules import quote
 from infra.core.variables import problem as variable_problem
 
@@ -34,8 +33,6 @@ VERSION = 1
 
 Json = dict[str, Any]
 
-
-ALLOW_ALL = ("*",)
 MOST_HOSTS = 64  # of one role
 CURE = "run `fab up` or `pulumi up` again; a file is made with `fab outputs > FILE`"
 
@@ -82,12 +79,14 @@ class Role:
     """The hosts of one role and the origin that browsers know them by.
 
     `aliases` are further host names that lead there: the backend answers to them, the frontend
-    redirects them to its origin.
+    redirects them to its origin. `former` are origins that it had and answers to as well while the
+    environment moves (`fab move`).
     """
 
     origin: str
     hosts: tuple[Host, ...]
     aliases: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()
 
     @cached_property
     def parsed_origin(self) -> Origin:
@@ -100,90 +99,11 @@ class Role:
         scheme = self.origin.partition("://")[0]
         return tuple(f"{scheme}://{alias}" for alias in self.aliases)
 
-
-@dataclass(frozen=True)
-class Application:
-    """What runs on the backend; `env` holds plain values only, never a secret."""
-
-    name: str
-    wsgi: str
-    settings: str
-    env: dict[str, str] = field(default_factory=dict)
-    static_url: str = KEYS["static_url"].default
-    media_url: str = KEYS["media_url"].default
-    max_body_mb: int = KEYS["max_body_mb"].default
-    gzip_answers: bool = KEYS["gzip_answers"].default
-    timeout_s: int = KEYS["timeout_s"].default
-    workers: int = KEYS["workers"].default
-    threads: int = KEYS["threads"].default
-
-
-@dataclass(frozen=True)
-class Cors:
-    """The one list of what browsers may do.
-
-    `allowed_shapes` are origin patterns (`https://{branch}.example.com`); `*` alone means every
-    origin and exists in development only. `app_origins` are what WebViews and extensions send.
-    `max_age_s` is in seconds.
-    """
-
-    allowed_origins: tuple[str, ...]
-    allowed_shapes: tuple[str, ...]
-    allow_credentials: bool
-    allow_methods: tuple[str, ...]
-    allow_headers: tuple[str, ...]
-    expose_headers: tuple[str, ...]
-    max_age_s: int
-    app_origins: tuple[str, ...] = KEYS["app_origins"].default
-
     @property
-    def allows_every_origin(self) -> bool:
-        """Whether every website may read answers."""
-        return self.allowed_shapes == ALLOW_ALL
-
-    @property
-    def pattern_texts(self) -> tuple[str, ...]:
-        """The origin patterns as text; none where every origin is allowed."""
-        if self.allows_every_origin:
-            return ()
-        return self.allowed_shapes
-
-    @property
-    def exact_origins(self) -> tuple[str, ...]:
-        """The websites' origins and the apps', each once."""
-        return tuple(dict.fromkeys([*self.allowed_origins, *self.app_origins]))
-
-    @cached_property
-    def origins(self) -> tuple[Origin, ...]:
-        """The websites' exact origins, parsed."""
-        return tuple(parse_origin(text, production=False) for text in self.allowed_origins)
-
-    @cached_property
-    def patterns(self) -> tuple[OriginPattern, ...]:
-        """The origin patterns, parsed; none where every origin is allowed."""
-        return tuple(parse_pattern(text, production=False) for text in self.pattern_texts)
-
-    def lists(self, origin: str) -> bool:
-        """Whether this `Origin:` value is one of the origins or fits one of the patterns."""
-        if origin in self.exact_origins:
-            return True
-        return any(pattern.matches(origin) for pattern in self.patterns)
-
-    def allows(self, origin: str) -> bool:
-        """Whether a page with this `Origin:` value may read answers."""
-        return self.allows_every_origin or self.lists(origin)
-
-
-@dataclass(frozen=True)
-class Page:
-    """How the frontend's files are served; each source as a Content-Security-Policy has it."""
-
-    connect_src: tuple[str, ...] = KEYS["connect_src"].default
-    csp: str = KEYS["csp"].default
-    frame_ancestors: tuple[str, ...] = KEYS["frame_ancestors"].default
-    referrer_policy: str = KEYS["referrer_policy"].default
-    single_page: bool = KEYS["single_page"].default
-    source_maps: bool = KEYS["source_maps"].default
+    def https_origins(self) -> tuple[str, ...]:
+        """Every origin of this role that is answered over https, its own first."""
+        everything = (self.origin, *self.alias_origins, *self.former)
+        return tuple(origin for origin in everything if origin.startswith("https:"))
 
 
 @dataclass(frozen=True)
@@ -207,6 +127,23 @@ class Contract:
     page: Page = field(default_factory=Page)
     # Networks of the proxy in front of the hosts.
     behind: tuple[str, ...] = KEYS["behind"].default
+    https: Https = field(default_factory=Https)
+
+    @property
+    def speaks_https(self) -> bool:
+        """Whether browsers reach the hosts over https."""
+        return self.tls != OFF
+
+    def certificate_names(self, role: str) -> tuple[str, ...]:
+        """The host names and IPs (without scheme and brackets) that the role's certificate has to
+        cover, each once: its origin's first."""
+        found: Role = getattr(self, role)
+        return host_names(found.https_origins)
+
+    def lineage(self, role: str) -> str:
+        """The name of the folder on a host that holds the role's certificate, whichever version of
+        it."""
+        return lineage(self.tls, self.https, self.certificate_names(role))
 
     def is_in_front(self, address: str) -> bool:
         """Whether this is an IP address of the proxy in front of the hosts."""
@@ -300,7 +237,7 @@ def _values_of_keys(contract: Contract) -> Problems:
     """What the rules of the config keys deny, in the parts that they fill."""
     for key in KEYS.values():
         part, _, name = key.contract.partition(".")
-        if part not in ("application", "cors", "page") or name == "env":
+        if part not in ("application", "cors", "https", "page") or name == "env":
             continue
         value = getattr(getattr(contract, part), name)
         found: list[str] = []
@@ -372,6 +309,9 @@ def _origins(contract: Contract) -> Problems:
         ("frontend.origin", contract.frontend.origin),
         ("backend.origin", contract.backend.origin),
     ]
+    for role in ("frontend", "backend"):
+        former = getattr(contract, role).former
+        rows += [(f"{role}.former[{n}]", text) for n, text in enumerate(former)]
     rows += [
         (f"cors.allowed_origins[{n}]", text) for n, text in enumerate(contract.cors.allowed_origins)
     ]
@@ -396,6 +336,7 @@ def _origins(contract: Contract) -> Problems:
 def _together(contract: Contract) -> Problems:
     """Cross-field validation."""
     cors = contract.cors
+    yield from _https(contract)
     if contract.tls == "off" and csp.UPGRADE in csp.names(contract.page.csp):
         yield f"contract.page.csp: {csp.UPGRADE_WITHOUT_TLS}"
     if contract.production and cors.allows_every_origin:
@@ -406,3 +347,26 @@ def _together(contract: Contract) -> Problems:
                 reason = rules.plain_http_credentials(origin)
                 yield f"contract.cors.allow_credentials: {reason}"
                 break
+
+
+def _https(contract: Contract) -> Problems:
+    roles = {"frontend": contract.frontend, "backend": contract.backend}
+    try:
+        rules.tls(contract.tls)
+        origins = [role.parsed_origin for role in roles.values()]
+        covered = [
+            parse_origin(t, production=False) for r in roles.values() for t in r.https_origins
+        ]
+    except ValueError:
+        return  # reported at its place
+    by_name = not any(origin.is_ip for origin in origins)
+    for name, text in conflicts(contract.tls, contract.https, contract.production, by_name):
+        place = name if name == "tls" else f"https.{name}"
+        yield f"contract.{place}: {text}"
+    if contract.tls == ACME:
+        for text in not_issued(contract.https, covered):
+            yield f"contract.tls: {text}"
+    scheme = "https" if contract.speaks_https else "http"
+    for place, origin in zip(roles, origins, strict=True):
+        if origin.scheme != scheme:
+            yield f"contract.{place}.origin: tls is {contract.tls}, so write {scheme}://…"

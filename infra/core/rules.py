@@ -149,7 +149,7 @@ wsgi = text(_WSGI, "module:name, e.g. shop.wsgi:application")
 url_path = text(_URL_PATH, "a path that starts and ends with a slash, e.g. /static/")
 user_name = text(re.compile(r"[a-z_][a-z0-9_-]{0,31}"), "the name of a user, e.g. deploy")
 kind = one_of("environment", "preview")
-tls = one_of("off")
+tls = one_of("off", "acme", "files", "local-ca")
 
 _application_name = text(re.compile(r"[a-z][a-z0-9-]{0,29}"), "a short lower-case name, e.g. shop")
 

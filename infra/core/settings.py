@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from infra.core import csp, exits, provider, rules
+from infra.core import csp, exits, https, provider, rules
 from infra.core.errors import KitError
-from infra.core.keys import KEYS, Key
+from infra.core.keys import KEYS, SECRETS, Key
 from infra.core.origins import Origin, OriginError, OriginPattern, parse_origin, parse_pattern
 from infra.core.rules import quote
 
@@ -46,7 +46,6 @@ class Settings:
     stack: str
     cloud: str
     production: bool
-    tls: str
     domain: str
     frontend_name: str
     www_redirect: bool
@@ -55,6 +54,13 @@ class Settings:
     behind: tuple[str, ...]
     frontend_count: int
     backend_count: int
+    tls: str
+    acme_directory: str
+    acme_staging: bool
+    acme_email: str
+    acme_profile: str
+    acme_eab_kid: str
+    hsts: str
     application: str
     backend_path: str
     backend_git: str
@@ -208,6 +214,9 @@ class _Reader:
         if name.startswith("env."):
             self._secret(name)
             return
+        if name in SECRETS:
+            self._not_here(name)
+            return
         close = difflib.get_close_matches(name, KEYS, n=1)
         cure = f"did you mean {close[0]}?" if close else "see `config:` in Pulumi.yaml"
         self._problem(name, f"unknown key; {cure}")
@@ -217,6 +226,10 @@ class _Reader:
             rules.variable_name(name.removeprefix("env."))
         except ValueError as problem:
             self._problem(name, str(problem))
+        self._not_here(name)
+
+    def _not_here(self, name: str) -> None:
+        """Refuse a secret in the file of a local stack."""
         if self.config.get("cloud", "local") == "local":
             self._problem(
                 name,
@@ -255,6 +268,7 @@ def _cross_field_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     """What is wrong between keys. A value that has a problem already is None, or missing."""
     yield from _cors_problems(values)
     yield from _credential_problems(values)
+    yield from https.problems(values)
     yield from _page_problems(values)
     yield from _host_problems(values)
     yield from _ssh_problems(values)
@@ -276,7 +290,7 @@ def _cors_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
 def _credential_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     if not values.get("allow_credentials"):
         return
-    without_tls = values.get("tls") == "off"
+    without_tls = values.get("tls") == https.OFF
     if values.get("production"):
         extra = [str(origin) for origin in values.get("extra_origins") or ()]
         listed = [*extra, *(values.get("app_origins") or ())]
@@ -294,7 +308,7 @@ def _credential_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _page_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    if values.get("tls") == "off" and csp.UPGRADE in csp.names(values.get("csp") or ""):
+    if values.get("tls") == https.OFF and csp.UPGRADE in csp.names(values.get("csp") or ""):
         yield "csp", csp.UPGRADE_WITHOUT_TLS
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.core.contract import ALLOW_ALL, Application, Contract, Cors, Host, Page, Role
+from infra.core.https import OFF, Https
 from infra.core.keys import KEYS
 from infra.core.origins import parse_origin
 from infra.core.rules import APEX
@@ -118,7 +119,8 @@ def origin(settings: Settings, role: str, first_address: str) -> str:
     host = name_of(settings, role) if settings.domain else first_address
     if ":" in host:
         host = f"[{host}]"
-    return str(parse_origin(f"http://{host}", production=settings.production))
+    scheme = "http" if settings.tls == OFF else "https"
+    return str(parse_origin(f"{scheme}://{host}", production=settings.production))
 
 
 def contract(settings: Settings, project: str, hosts: Mapping[str, Sequence[Host]]) -> Contract:
@@ -139,6 +141,7 @@ def contract(settings: Settings, project: str, hosts: Mapping[str, Sequence[Host
         ssh_keys=settings.ssh_keys,
         behind=settings.behind,
         page=Page(**_part(settings, "page")),
+        https=Https(**_part(settings, "https")),
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from infra.core.contract import Contract, Host
-from rollout.render import django, frontend, nginx, units
+from rollout.render import django, frontend, nginx, places, units
 from rollout.render.demands import RenderError, demand
 from rollout.render.generation import File, Generation, Link, assemble
 
@@ -22,6 +23,12 @@ def render(contract: Contract, role: str, host: Host, secrets: Mapping[str, str]
     return {"backend": _backend, "frontend": _frontend}[role](contract, host, secrets)
 
 
+def contract_file(contract: Contract) -> File:
+    """The contract that a generation was made from: what a host runs, for verbs that have to know.
+    Nothing on the host reads it, so its change restarts nothing."""
+    return File(places.CONTRACT, json.dumps(contract.to_json(), indent=1) + "\n")
+
+
 def closed(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Generation:
     """The configuration of a backend that takes no writes: nginx answers 503, and nothing starts
     the application, a boot included. What else the ordinary one has stays, so that going back to it
@@ -33,6 +40,7 @@ def closed(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Genera
             *django.files(contract, host, secrets),
             *nginx.files(contract, closed=True),
             *units.nginx_files(application),
+            contract_file(contract),
         ],
         [*nginx.links(), *units.nginx_links()],
         [*nginx.ABSENT, *(link.place for link in units.gunicorn_links(application))],
@@ -48,6 +56,7 @@ def _backend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Gene
             *units.gunicorn_files(application),
             *nginx.files(contract),
             *units.nginx_files(application),
+            contract_file(contract),
         ],
         [*units.gunicorn_links(application), *nginx.links(), *units.nginx_links()],
         nginx.ABSENT,
@@ -57,7 +66,11 @@ def _backend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Gene
 
 def _frontend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Generation:
     return assemble(
-        [*frontend.files(contract), *units.nginx_files(contract.application)],
+        [
+            *frontend.files(contract),
+            *units.nginx_files(contract.application),
+            contract_file(contract),
+        ],
         [*frontend.links(), *units.nginx_links()],
         nginx.ABSENT,
         units.names("frontend", contract.application),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 CURRENT = "/etc/origin-kit/current"
+CONTRACT = "contract.json"  # in each generation
 NGINX_MAIN = "/etc/nginx/origin-kit-main.conf"
 MANAGE = "/usr/local/sbin/origin-kit-manage"
 SETTINGS_MODULE = "origin_kit_settings"

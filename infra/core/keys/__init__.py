@@ -1,13 +1,15 @@
 """One declaration for each config key; schema, docs, checks and contract follow from it. Pure."""
 
-from infra.core.keys import application, clouds, cors, hosts, machines, page
+from infra.core.keys import application, clouds, cors, hosts, https, machines, page
 from infra.core.keys.application import LARGEST_BODY_MB as LARGEST_BODY_MB
+from infra.core.keys.https import SECRETS as SECRETS
 from infra.core.keys.key import CLOUDS as CLOUDS
 from infra.core.keys.key import Effect as Effect
 from infra.core.keys.key import Key as Key
 
 GROUPS = {
     "The environment": hosts.KEYS,
+    "HTTPS": https.KEYS,
     "The application": application.KEYS,
     "CORS": cors.KEYS,
     "The page": page.KEYS,

@@ -26,15 +26,6 @@ KEYS = (
         ),
     ),
     Key(
-        name="tls",
-        type="string",
-        default="off",
-        rule=values.tls,
-        effects=on_every_cloud(Effect.UNUSED),
-        contract="tls",
-        description="How browsers reach the hosts. `off` (plain http) is the only value so far.",
-    ),
-    Key(
         name="domain",
         type="string",
         default="",

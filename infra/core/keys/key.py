@@ -102,13 +102,13 @@ class Key:
             return values.integer(text, *self.bounds)
         if self.type == "array":
             return self.normal(values.strings(text))
-        if self.may_be_empty and text == "":
-            return ""
-        return self.rule(text) if self.rule else text
+        return self.normal(text)
 
     def normal(self, value: Any) -> Any:
         """A value of the right type in the one spelling that files and contract have. Raises
         ValueError."""
+        if self.may_be_empty and value == "":
+            return ""
         if self.item_rule:
             value = tuple(self.item_rule(item) for item in value)
         return self.rule(value) if self.rule else value
@@ -117,5 +117,5 @@ class Key:
         """Raise ValueError for a value of the right type that the key does not allow."""
         if self.bounds is not None:
             rules.within(value, *self.bounds)
-        elif self.rule is not None:
+        elif self.rule is not None and not (self.may_be_empty and value == ""):
             self.rule(value)

@@ -79,6 +79,34 @@ def tls(value: Any) -> str:
     return str(rules.tls(value))
 
 
+_MAX_AGE = re.compile(r"max-age=([0-9]{1,10})", re.ASCII)
+_FLAGS = {"includesubdomains": "includeSubDomains", "preload": "preload"}
+_YEAR_S = 31_536_000
+
+
+def hsts(value: Any) -> str:
+    """The value of Strict-Transport-Security in one spelling (RFC 6797, section 6.1).
+
+    `preload` is no standard: browsers' lists take a name that says it together with a year and all
+    names below (https://hstspreload.org/#submission-requirements).
+    """
+    first, *rest = (part.strip().lower() for part in str(value).split(";"))
+    age = _MAX_AGE.fullmatch(first)
+    flags = [_FLAGS.get(part) for part in rest]
+    if not age or None in flags or len(set(flags)) < len(flags):
+        raise ValueError(
+            f"invalid value {quote(value)}: expected max-age=<seconds>, and perhaps"
+            " ; includeSubDomains ; preload"
+        )
+    complete = int(age[1]) >= _YEAR_S and "includeSubDomains" in flags
+    if "preload" in flags and not complete:
+        raise ValueError(
+            f"preload needs max-age={_YEAR_S} or more and includeSubDomains; take it out"
+        )
+    in_order = [flag for flag in _FLAGS.values() if flag in flags]
+    return "; ".join([f"max-age={int(age[1])}", *in_order])
+
+
 def package(value: str) -> str:
     """The name of a Python package."""
     if not _PACKAGE.fullmatch(value):

@@ -12,6 +12,7 @@ from infra.core.origins.addresses import ends_in_number as ends_in_number
 from infra.core.origins.apps import app_origin as app_origin
 from infra.core.origins.apps import is_app_origin as is_app_origin
 from infra.core.origins.errors import OriginError as OriginError
+from infra.core.origins.internet import is_reachable as is_reachable
 from infra.core.origins.look_alikes import look_alikes as look_alikes
 from infra.core.origins.origin import Origin as Origin
 from infra.core.origins.origin import loopback_twin as loopback_twin

@@ -76,6 +76,15 @@ def check_reachable(origin: Origin) -> None:
             raise Refusal(f"has a host under .{name}, {why}; {_HELP}")
 
 
+def is_reachable(origin: Origin) -> bool:
+    """Whether the internet may know this host."""
+    try:
+        check_reachable(origin)
+    except Refusal:
+        return False
+    return True
+
+
 def _check_global(address: Address) -> None:
     kind = _special_kind(address)
     if kind is not None:
