@@ -108,6 +108,22 @@ def test_secrets_come_from_the_cli_which_has_the_key(
     assert words.read_text().splitlines() == [f"stack output {options}", f"config {options}"]
 
 
+def test_secrets_of_https_reach_no_application(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, stack: StackFile
+) -> None:
+    """`pulumi config set --secret acme_eab_hmac`: next to those of the application."""
+    both = configured(TOKEN="hush-hush") | {
+        "origin-kit:acme_eab_hmac": {"value": "bWFj", "secret": True}
+    }
+    cli(elsewhere, recorded(stack), config=both)
+    backend(elsewhere, monkeypatch, recorded(stack), stack.name)
+    stack.edit(**{"acme_eab_hmac": {"secure": "v1:x"}})
+    found = outputs.load(stack.name)
+    assert secret_values.of_https(found) == {"acme_eab_hmac": "bWFj"}
+    assert secret_values.read(found) == {"TOKEN": "hush-hush"}
+    assert secret_values.names(found) == {"TOKEN"}
+
+
 def test_secrets_that_are_no_map_are_said_to_be_none(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

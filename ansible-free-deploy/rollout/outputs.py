@@ -18,6 +18,7 @@ from infra.core import backend, exits, wanted
 from infra.core.contract import Contract, ContractError, Host, Json, variables
 from infra.core.errors import KitError
 from infra.core.home import home, state_dir, tighten, user_name
+from infra.core.keys import SECRETS
 from infra.core.owner import Owner, owner_of, take
 from infra.core.rules import quote
 from infra.core.settings import SettingsError
@@ -135,18 +136,18 @@ def _wanted(found: Outputs, stack: str, strict: bool) -> Outputs:
 
 def _secrets_in_config(stack: str) -> dict[str, str]:
     """The secrets that the stack's config holds now, by name: those in the outputs are from the
-    last `pulumi up`."""
+    last `pulumi up`. Those of HTTPS have names of their own."""
     from infra.core.stackfile import stack_values
 
     prefix = f"{PROJECT}:"
     names = [key.removeprefix(prefix) for key in stack_values(ROOT, stack)]
-    if not any(name.startswith("env.") for name in names):
+    if not any(name.startswith("env.") or name in SECRETS for name in names):
         return {}
-    start = f"{prefix}env."
     values = {}
     for key, entry in _ask_cli("config", stack=stack).items():
-        if key.startswith(start):
-            values[key.removeprefix(start)] = entry["value"]
+        name = key.removeprefix(prefix)
+        if name.startswith("env.") or name in SECRETS:
+            values[name.removeprefix("env.")] = entry["value"]
     return _secrets(values)
 
 

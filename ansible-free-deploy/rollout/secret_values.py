@@ -1,4 +1,5 @@
-"""The application's secrets, apart from the contract: never in a plan, a log or a readable file."""
+"""The secrets of the application and of HTTPS, apart from the contract: never in a plan, a log or a
+readable file."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 
 from infra.core import exits, variables
 from infra.core.errors import KitError
+from infra.core.keys import SECRETS
 from rollout.outputs import Outputs
 from rollout.stacks import ROOT
 
@@ -25,8 +27,20 @@ class SecretsError(KitError):
 
 
 def read(outputs: Outputs) -> dict[str, str]:
-    """The stack's own secret outputs, and over them stacks/<stack>.secrets: `NAME=value` a line,
-    0600, git-ignored.
+    """The application's secrets, by the name of their variable. Raises SecretsError as `_all`
+    does."""
+    return {name: value for name, value in _all(outputs).items() if name not in SECRETS}
+
+
+def of_https(outputs: Outputs) -> dict[str, str]:
+    """The secrets of HTTPS (`infra.core.keys.SECRETS`) that the stack has, by name; no application
+    gets them. Raises SecretsError as `_all` does."""
+    return {name: value for name, value in _all(outputs).items() if name in SECRETS}
+
+
+def _all(outputs: Outputs) -> dict[str, str]:
+    """The stack's own secrets, and over them stacks/<stack>.secrets: `NAME=value` a line, 0600,
+    git-ignored.
 
     Raises SecretsError for a file that others can read, or with every line of it that can't be
     taken as it is.
@@ -44,12 +58,12 @@ def read(outputs: Outputs) -> dict[str, str]:
 
 
 def names(outputs: Outputs) -> frozenset[str]:
-    """The names of the secrets, for whoever needs no value; those of the stack alone where the file
-    can't be used."""
+    """The names of the application's secrets, for whoever needs no value; those of the stack alone
+    where the file can't be used."""
     try:
         return frozenset(read(outputs))
     except SecretsError:
-        return frozenset(outputs.secret_env)
+        return frozenset(outputs.secret_env) - frozenset(SECRETS)
 
 
 def parse(data: bytes) -> dict[str, str]:

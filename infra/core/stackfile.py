@@ -12,6 +12,7 @@ import yaml
 
 from infra.core import exits
 from infra.core.errors import KitError
+from infra.core.keys import SECRETS
 
 PROJECT_FILE = "Pulumi.yaml"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -38,9 +39,9 @@ def read_config(root: Path, stack: str) -> dict[str, str]:
     """This project's own keys (without the namespace), every value a string: defaults of the
     schema, then the stack's.
 
-    Secrets of a cloud (`env.NAME`, encrypted) are left out: the program hands them on. Raises
-    StackFileError for a missing or broken file and for other encrypted values, which only the
-    Pulumi CLI can read.
+    Secrets of a cloud (`env.NAME` and those of HTTPS, encrypted) are left out: who needs them asks
+    the Pulumi CLI. Raises StackFileError for a missing or broken file and for other encrypted
+    values, which only that CLI can read.
     """
     described = project(root)
     prefix = f"{described['name']}:"
@@ -57,7 +58,7 @@ def read_config(root: Path, stack: str) -> dict[str, str]:
         is_encrypted = isinstance(value, dict) and set(value) == {"secure"}
         if not is_encrypted:
             values[name] = value
-        elif own.get("cloud") == "local" or not name.startswith("env."):
+        elif own.get("cloud") == "local" or not _is_secret(name):
             raise StackFileError(
                 f"{name}: is encrypted",
                 where=str(stack_path(root, stack).relative_to(root)),
@@ -67,6 +68,11 @@ def read_config(root: Path, stack: str) -> dict[str, str]:
                 ),
             )
     return {key: as_text(value) for key, value in values.items()}
+
+
+def _is_secret(name: str) -> bool:
+    """Whether this is the name of a secret: no key of the schema, and encrypted on a cloud."""
+    return name.startswith("env.") or name in SECRETS
 
 
 def stack_values(root: Path, stack: str) -> dict[str, Any]:
