@@ -15,7 +15,7 @@ from tests.e2e import test_ship_transaction, test_transaction
 from tests.support.kit import ROOT
 
 PAGE = (ROOT / "docs" / "transaction.md").read_text()
-TABLES = ("a deploy", "a ship", "going back", "other changes")
+TABLES = ("a deploy", "a ship", "a certificate", "going back", "other changes")
 SERVICES = ("gunicorn", "nginx")
 # How `restart` names its steps: f"{prefix}-{name}".
 PREFIXES = ("restart", "back")
@@ -84,7 +84,7 @@ def test_the_steps_of_a_ship_are_those_that_are_killed() -> None:
     assert own <= {*rows("a ship"), *rows("going back")}
 
 
-@pytest.mark.parametrize("table", ["a deploy", "a ship"])
+@pytest.mark.parametrize("table", ["a deploy", "a ship", "a certificate"])
 def test_every_row_of_the_crash_matrix_is_whole(table: str) -> None:
     """What the step does, what a kill leaves, who finishes it: no cell is empty."""
     found = re.search(rf"<!-- steps of {table} -->\n(.*?)<!-- end -->", PAGE, re.DOTALL)
