@@ -18,12 +18,20 @@ from rollout.verdict import (
     Reason,
     Request,
     Response,
-    cookie_obstacle,
     judge,
     max_age_s,
     needs_preflight,
     preflight_headers,
     same_site,
+)
+from rollout.verdict.login import (
+    CHROMIUM,
+    CHROMIUM_BLOCKING,
+    FIREFOX,
+    SAFARI,
+    Cause,
+    Cookie,
+    not_returned,
 )
 from tests.test_readme import anchors
 
@@ -642,26 +650,30 @@ def test_a_site_is_scheme_and_registrable_domain(page: str, url: str, same: bool
     ("page", "cookie", "why"),
     [
         (PAGE, "sessionid=x; HttpOnly; SameSite=Lax", None),
-        (PAGE, "sessionid=x; SameSite=None", "counts only together with Secure"),
-        ("https://app.other.example", "sessionid=x; Path=/", "no SameSite, so Lax"),
-        ("https://app.other.example", "sessionid=x; SameSite=strict", "SameSite=Strict"),
+        (PAGE, "sessionid=x; SameSite=None", Cause.NONE_WITHOUT_SECURE),
+        ("https://app.other.example", "sessionid=x; Path=/", Cause.SAME_SITE),
+        ("https://app.other.example", "sessionid=x; SameSite=strict", Cause.SAME_SITE),
         ("https://app.other.example", "sessionid=x; Secure; SameSite=None", None),
     ],
 )
 def test_a_cookie_between_sites_needs_none_and_secure(
-    page: str, cookie: str, why: str | None
+    page: str, cookie: str, why: Cause | None
 ) -> None:
     """Inside one site the defaults do."""
-    obstacle = cookie_obstacle(page, API, cookie)
-    assert obstacle == why or (why is not None and obstacle is not None and why in obstacle)
+    hurdle = not_returned(Cookie.parse(cookie), page, API, API, CHROMIUM)
+    assert (hurdle and hurdle.cause) == why
 
 
-def test_between_two_http_addresses_no_cookie_ever_travels() -> None:
-    """None needs Secure, Secure needs https: the reason why the kit's plain-IP stacks use
-    tokens."""
+def test_between_two_http_addresses_no_cookie_travels() -> None:
+    """None needs Secure, Secure needs https: the reason why the kit's plain-IP stacks use tokens.
+    Firefox alone sends a cookie without SameSite."""
     page, api = "http://203.0.113.7", "http://203.0.113.8/"
-    attributes = ["", "; SameSite=Lax", "; SameSite=None", "; Secure; SameSite=None"]
-    assert all(cookie_obstacle(page, api, f"sessionid=x{attribute}") for attribute in attributes)
+    for attributes in ("", "; SameSite=Lax", "; SameSite=None", "; Secure; SameSite=None"):
+        cookie = Cookie.parse(f"sessionid=x{attributes}")
+        for browser in (CHROMIUM, CHROMIUM_BLOCKING, SAFARI):
+            assert not_returned(cookie, page, api, api, browser)
+        sent = not_returned(cookie, page, api, api, FIREFOX) is None
+        assert sent == (attributes == "")
 
 
 # ---- the words

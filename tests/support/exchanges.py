@@ -471,6 +471,13 @@ def servers(stage: Stage, count: int, https: Sequence[ssl.SSLContext] = ()) -> I
 
 def tls_context(folder: Path) -> ssl.SSLContext:
     """A server's side of TLS with a certificate that nobody signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*self_signed(folder))
+    return context
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate that nobody signed, and its key."""
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
         [
@@ -495,9 +502,7 @@ def tls_context(folder: Path) -> ssl.SSLContext:
         capture_output=True,
         timeout=30,
     )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context
+    return certificate, key
 
 
 PAGE = "<!doctype html><title>page</title>"

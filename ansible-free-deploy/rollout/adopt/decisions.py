@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra.core.keys import KEYS
-from rollout import cookies
 from rollout.adopt import installing, page, services, writes
 from rollout.adopt.called import Calls
 from rollout.adopt.classes import VARIABLE
@@ -17,6 +16,7 @@ from rollout.adopt.project import Project
 from rollout.adopt.services import Service
 from rollout.adopt.values import Computed, Setting, known, shown, truth
 from rollout.finding import Finding
+from rollout.verdict.login import without_prefix
 
 _UNREAD = "what it sets is not in this report; the kit's module still comes after it"
 _DATA = (
@@ -257,7 +257,7 @@ def lost_cookies(project: Project) -> Iterator[Finding]:
         name = project.get(setting)
         if not isinstance(name.value, str):
             continue
-        plain = cookies.without_prefix(name.value)
+        plain = without_prefix(name.value)
         if plain is None:
             continue
         text = (

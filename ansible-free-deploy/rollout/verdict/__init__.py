@@ -14,7 +14,6 @@ from rollout.verdict.fetch import judge as judge
 from rollout.verdict.reasons import Reason as Reason
 from rollout.verdict.safelist import needs_preflight as needs_preflight
 from rollout.verdict.safelist import preflight_headers as preflight_headers
-from rollout.verdict.sites import cookie_obstacle as cookie_obstacle
 from rollout.verdict.sites import same_site as same_site
 from rollout.verdict.values import Exchange as Exchange
 from rollout.verdict.values import Headers as Headers

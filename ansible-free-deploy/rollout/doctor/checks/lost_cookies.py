@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rollout import cookies
 from rollout.doctor.codes import Code
 from rollout.doctor.observations import Observations, responses
 from rollout.finding import Finding
+from rollout.verdict.login import Cookie, without_prefix
 
 
 def lost_cookies(observed: Observations) -> Iterator[Finding]:
@@ -15,7 +15,7 @@ def lost_cookies(observed: Observations) -> Iterator[Finding]:
     if not observed.contract.backend.origin.startswith("http:"):
         return
     for name, line in _cookies(observed).items():
-        plain = cookies.without_prefix(name)
+        plain = without_prefix(name)
         if plain is not None:
             yield Finding(
                 f"the API sets the cookie {name!r} over plain http, and browsers drop it: a cookie"
@@ -23,7 +23,7 @@ def lost_cookies(observed: Observations) -> Iterator[Finding]:
                 cure=f"name it {plain!r} on plain http",
                 code=Code.COOKIE_NEEDS_HTTPS,
             )
-        elif cookies.is_marked_secure(line):
+        elif Cookie.parse(line).secure:
             yield Finding(
                 f"the API sets the cookie {name!r}, and it is marked Secure: over plain http"
                 " browsers drop it",
