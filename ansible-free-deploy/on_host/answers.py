@@ -5,10 +5,14 @@ See `protocol.py`; as there, a host never loads this module.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypedDict
 
 from on_host.orders import Json
 from on_host.states import Ending
+
+# What a release was made from: key of the config → its value. Hosts hand it through.
+MadeFrom = Mapping[str, object]
 
 
 class AuditLine(TypedDict, total=False):
@@ -56,7 +60,7 @@ class LogsAnswer(TypedDict):
 
 
 class _MadeFrom(TypedDict, total=False):
-    made_from: Json | None
+    made_from: MadeFrom | None
     to_ship: list[str]  # the operator's side puts it in the place of `made_from`
 
 
@@ -105,10 +109,10 @@ class OtherSite(TypedDict):
     names: list[str]
 
 
-class ExamineAnswer(StatusAnswer):
-    """`arrived`: whether nginx has logged a request with the orders' target. `refuses_connections`:
-    why nothing connects to nginx's port on the host itself, or empty. `full`: what disks lack, or
-    empty."""
+class Surroundings(TypedDict):
+    """What can keep requests from nginx. `arrived`: whether nginx has logged a request with the
+    orders' target. `refuses_connections`: why nothing connects to nginx's port on the host itself,
+    or empty. `full`: what disks lack, or empty."""
 
     arrived: bool
     listens: bool
@@ -116,10 +120,23 @@ class ExamineAnswer(StatusAnswer):
     firewall: list[str]
     other_sites: list[OtherSite]
     full: str
+
+
+class RequestLog(TypedDict):
+    """Where the project's log of failed requests goes: see `as_user/request_log.py`."""
+
+    files: dict[str, str]  # path → its last lines
+    journal: bool
+    others: list[str]  # classes of handlers
+
+
+class ExamineAnswer(StatusAnswer, Surroundings):
+    """`request_log` is None where the journal has the exception, or the project can't answer."""
+
     diff: dict[str, str]
     answers: list[HttpAnswer]
     last_words: str
-    request_log: list[str] | None
+    request_log: RequestLog | None
 
 
 class OutcomeAnswer(TypedDict):
@@ -141,7 +158,7 @@ class DeployAnswer(_Deployed, total=False):
     """deploy and rollback."""
 
     differs: list[str]
-    made_from: Json | None
+    made_from: MadeFrom | None
     to_ship: list[str]
 
 
@@ -151,7 +168,7 @@ class FactsAnswer(TypedDict):
     machine: str
     libc: str
     release: str | None
-    made_from: Json | None
+    made_from: MadeFrom | None
     settled: bool
     releases: list[str]
     venvs: list[str]

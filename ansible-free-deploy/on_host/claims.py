@@ -16,11 +16,14 @@ import pwd
 import re
 import stat
 from pathlib import Path
-from typing import Iterator, TypedDict  # noqa: UP035 - Python 3.9 on hosts
+from typing import TYPE_CHECKING, Iterator, Mapping  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import places
 from on_host.files import sync, write_durably
-from on_host.orders import ORDERS, Json
+from on_host.orders import ORDERS
+
+if TYPE_CHECKING:
+    from on_host.on_disk import Mark, Move
 
 MARKS = places.KIT / "applications"
 MOVE = places.KIT / "move.json"
@@ -50,21 +53,6 @@ HOME_NAMES = {
     ".made_from.json.new",
 }
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
-
-
-class _Move(TypedDict):
-    to: str
-    moving: dict[str, str]  # name → "renamed" or "removed"
-    fresh: bool  # the new name had no mark before
-    links: dict[str, str]  # place → target
-    active: list[str]  # units
-    current: str | None  # target of the configuration's link, where it changes
-
-
-class Move(_Move, total=False):
-    """The journal of a move: everything that it changes, as it was before."""
-
-    shipped: bool  # its ship has committed
 
 
 def home_of(app: str) -> Path:
@@ -148,18 +136,22 @@ def is_own_folder(path: Path) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
 
 
-def read_mark(app: str) -> Json:
+def read_mark(app: str) -> Mark:
     """What the mark of an application says; empty where there is none that can be read."""
     try:
-        mark = json.loads(mark_of(app).read_text())
+        mark: Mark = json.loads(mark_of(app).read_text())
     except (OSError, ValueError):
         return {}
     return mark if isinstance(mark, dict) else {}
 
 
-def write_mark(app: str, **more: object) -> None:
-    """Mark an application as the kit's, durably."""
-    write_durably(mark_of(app), json.dumps({"application": app, **more}).encode())
+def write_mark(app: str, former: Mapping[str, str] | None = None) -> None:
+    """Mark an application as the kit's, durably. `former` are names that it had, and what became
+    of each."""
+    mark: Mark = {"application": app}
+    if former is not None:
+        mark["former"] = former
+    write_durably(mark_of(app), json.dumps(mark).encode())
     sync(MARKS)
 
 

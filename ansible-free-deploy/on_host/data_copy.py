@@ -14,7 +14,7 @@ import os
 import select
 import shutil
 import sys
-from typing import Callable, Iterator  # noqa: UP035 - Python 3.9 has no other
+from typing import TYPE_CHECKING, Callable, Iterator, Mapping  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import audit, claims, journal, moves, places, replacement
 from on_host.confined import Ended
@@ -24,6 +24,9 @@ from on_host.orders import ORDERS, REPLACEMENT_ORDERS, Json
 from on_host.runtime import SILENCE_S, Failed, emit, last_lines, run, send_heartbeats, step
 from on_host.user import in_data, make_user
 
+if TYPE_CHECKING:
+    from on_host.answers import CloseAnswer, CopyAnswer, DoneAnswer, RestoreAnswer
+
 LIMIT_S = 24 * 3600  # for one copy; the operator's side stops it when no data moves
 CHUNK = 1 << 18  # bytes
 
@@ -31,7 +34,7 @@ CHUNK = 1 << 18  # bytes
 # ------------------------------------------------------------------------------------- the old host
 
 
-def close() -> Json:
+def close() -> CloseAnswer:
     """Refuse all other changes of this host from now on.
 
     Its replacement then deploys the configuration that takes no writes.
@@ -45,7 +48,7 @@ def close() -> Json:
     return {"closing": mark["closing"]}
 
 
-def copy() -> Json:
+def copy() -> CopyAnswer:
     """Stop the application, then send its data.
 
     At most `most` bytes are sent, for which the operator's disk has room.
@@ -106,7 +109,7 @@ def summary(output: str) -> Json:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def reopen() -> Json:
+def reopen() -> DoneAnswer:
     """Forget that this host was closed, and remove the configuration that it had then.
 
     The ordinary configuration must be current again.
@@ -127,7 +130,7 @@ def reopen() -> Json:
 # ------------------------------------------------------------------------------------- the new host
 
 
-def restore() -> Json:
+def restore() -> RestoreAnswer:
     """Make the application's user and restore the data: all of it, or nothing.
 
     The restored data is compared with the manifest.
@@ -212,13 +215,13 @@ def is_readable() -> bool:
     return bool(readable)
 
 
-def settle() -> Json:
+def settle() -> DoneAnswer:
     """The new host serves: forget that it replaced another one."""
     replacement.forget()
     return {}
 
 
-WORK: dict[str, Callable[[], Json]] = {
+WORK: dict[str, Callable[[], Mapping[str, object]]] = {
     "close": close,
     "copy": copy,
     "reopen": reopen,

@@ -6,8 +6,7 @@ import contextlib
 import json
 import os
 from pathlib import Path
-
-from on_host.orders import Json
+from typing import Any
 
 
 def private_folder(folder: Path) -> None:
@@ -57,7 +56,7 @@ def link_of(path: str | Path) -> str | None:
         return None
 
 
-def json_lines(path: Path) -> list[tuple[int, Json]]:
+def json_lines(path: Path) -> list[tuple[int, Any]]:
     """The objects in a file of JSON lines, each with its place; none where there is no file."""
     try:
         lines = path.read_text().splitlines()

@@ -12,12 +12,16 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Callable  # noqa: UP035 - Python 3.9 on hosts
+from typing import TYPE_CHECKING, Callable  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import audit, places, untrusted
 from on_host.files import json_lines, write_durably
-from on_host.orders import Json
 from on_host.runtime import run
+
+if TYPE_CHECKING:
+    from on_host.on_disk import Asked
+
+    BySecond = dict[int, list[Asked]]  # the kit's own requests by the second they were made in
 
 NGINX = places.ROOT / "var/log/nginx"
 ASKED = audit.AUDIT.with_name("asked.jsonl")
@@ -36,7 +40,6 @@ _OUR_ERROR = re.compile(
 _OURS = "127.0.0.1"
 
 Line = tuple[float, str, str]  # time, writer, text
-BySecond = dict[int, list[Json]]  # the kit's own requests by the second they were made in
 
 
 # --------------------------------------------------------------------------- the kit's own requests
@@ -48,7 +51,7 @@ def note(via: str, method: str, target: str, status: int | None) -> None:
     `via` is `nginx` or `gunicorn`; status is None where no answer came. On a full disk nothing is
     recorded: then `fab logs` shows one request too many.
     """
-    request = {
+    request: Asked = {
         "at": time.time(),
         "via": via,
         "method": method,
@@ -66,12 +69,12 @@ def note(via: str, method: str, target: str, status: int | None) -> None:
             write_durably(ASKED, b"".join(newer_half), 0o600)
 
 
-def asked() -> list[Json]:
+def asked() -> list[Asked]:
     """The requests that the kit has made here."""
     return [request for _, request in json_lines(ASKED)]
 
 
-def without_ours(lines: list[Line], ours: list[Json]) -> list[Line]:
+def without_ours(lines: list[Line], ours: list[Asked]) -> list[Line]:
     """The lines without those that our requests have caused.
 
     Each request takes away one line of each kind: access, error, and the application's.
@@ -85,7 +88,7 @@ def without_ours(lines: list[Line], ours: list[Json]) -> list[Line]:
     return left
 
 
-def _by_second(requests: list[Json]) -> BySecond:
+def _by_second(requests: list[Asked]) -> BySecond:
     by_second: BySecond = {}
     for request in requests:
         second = int(request["at"])
@@ -98,7 +101,7 @@ def _kind(line: Line) -> str:
     return kinds.get(line[1], "application")
 
 
-def _use_up(unused: BySecond, line: Line, is_cause: Callable[[Json, str], bool]) -> bool:
+def _use_up(unused: BySecond, line: Line, is_cause: Callable[[Asked, str], bool]) -> bool:
     """Whether one of our requests has caused the line; that one is removed from `unused`."""
     at, _, text = line
     first = int(at - LATE_S)
@@ -111,7 +114,7 @@ def _use_up(unused: BySecond, line: Line, is_cause: Callable[[Json, str], bool])
     return False
 
 
-def _causes_access(request: Json, text: str) -> bool:
+def _causes_access(request: Asked, text: str) -> bool:
     match = _ACCESS.match(text)
     if match is None:
         return False
@@ -123,7 +126,7 @@ def _causes_access(request: Json, text: str) -> bool:
     return request["status"] in (None, int(status))
 
 
-def _causes_error(request: Json, text: str) -> bool:
+def _causes_error(request: Asked, text: str) -> bool:
     """nginx's line on a missing file or a body that is too large.
 
     Why an application fails is never left out.
@@ -134,7 +137,7 @@ def _causes_error(request: Json, text: str) -> bool:
     return match.groups() == (request["method"], request["target"])
 
 
-def _causes_warning(request: Json, text: str) -> bool:
+def _causes_warning(request: Asked, text: str) -> bool:
     """Django's line on an answer of 4xx, plain or behind the prefix of a formatter."""
     reasons = _reasons(request["status"])
     if not reasons:

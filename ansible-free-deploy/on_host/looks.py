@@ -30,7 +30,7 @@ from on_host.configuration.state import (
     with_todays_text,
 )
 from on_host.envfile import environment
-from on_host.orders import EXAMINE_ORDERS, LOOK_ORDERS, ORDERS, OUTCOME_ORDERS, STATUS_ORDERS, Json
+from on_host.orders import EXAMINE_ORDERS, LOOK_ORDERS, ORDERS, OUTCOME_ORDERS, STATUS_ORDERS
 from on_host.probe import ANSWER_S, LATE, SHORT_S, answer, is_late
 from on_host.release.state import changed_in_release, release_made_from
 from on_host.runtime import hide, hide_also, wait_for
@@ -38,12 +38,25 @@ from on_host.services import EXCEPTION, activity, has_service, journal_of, servi
 from on_host.work import print_answer, still_serves
 
 if TYPE_CHECKING:
-    from on_host.answers import HttpAnswer
+    from collections.abc import Callable, Mapping
+
+    from on_host.answers import (
+        ExamineAnswer,
+        HeldAnswer,
+        HistoryAnswer,
+        HttpAnswer,
+        LogsAnswer,
+        OutcomeAnswer,
+        PlanAnswer,
+        ReleasesAnswer,
+        StatusAnswer,
+        Surroundings,
+    )
 
 _ARRIVES_S = 5.0  # longer than the operator's side takes for a connection
 
 
-def history() -> Json:
+def history() -> HistoryAnswer:
     """What was deployed and shipped here, the last first, and what a rollback can go to."""
     lines = audit.lines()
     count = LOOK_ORDERS.get("count", 200)
@@ -58,12 +71,12 @@ def history() -> Json:
     }
 
 
-def releases() -> Json:
+def releases() -> ReleasesAnswer:
     """What a rollback of the code has to know."""
     return shipped.look(places.current_id())
 
 
-def logs() -> Json:
+def logs() -> LogsAnswer:
     """The last lines that nginx and the application logged, without secrets."""
     for file in with_todays_text(current_record()["files"]):
         hide_also(environment(file["text"]).values())
@@ -71,7 +84,7 @@ def logs() -> Json:
     return {"text": hide(text)}
 
 
-def plan() -> Json:
+def plan() -> PlanAnswer:
     """What a deploy of the generation in the orders would change."""
     generation = given()
     name_checks.check(generation, places.app())
@@ -89,14 +102,14 @@ def plan() -> Json:
     }
 
 
-def status() -> Json:
+def status() -> StatusAnswer:
     """What this host holds and its processes loaded, compared with the outline in the orders."""
     found = held()
     wrong, reasons = outline.compare(STATUS_ORDERS["outline"])
     return {**found, "differs": [*wrong, *logins.differences()], "restarts": reasons}
 
 
-def held() -> Json:
+def held() -> HeldAnswer:
     """What this host holds and what its processes loaded."""
     name_checks.refuse_others(places.app())
     active = {unit: activity(unit) for unit in ORDERS["units"]}
@@ -117,7 +130,7 @@ def held() -> Json:
     }
 
 
-def examine() -> Json:
+def examine() -> ExamineAnswer:
     """All that a diagnosis needs of this host.
 
     That is its state, the diff, and the answers of nginx and gunicorn to the same requests.
@@ -126,8 +139,14 @@ def examine() -> Json:
     started = time.time()
     no_connection = surroundings.connects()
     answers = _answers(no_connection)
-    result = {**plan(), **held(), **_around(no_connection), "answers": answers}
-    result.update({"last_words": "", "request_log": None})
+    result: ExamineAnswer = {
+        **plan(),
+        **held(),
+        **_around(no_connection),
+        "answers": answers,
+        "last_words": "",
+        "request_log": None,
+    }
     has_failures = any(found.get("status", 0) >= 500 for found in answers)
     if not has_failures or not has_service():
         return result
@@ -140,7 +159,7 @@ def examine() -> Json:
     return result
 
 
-def _around(no_connection: str) -> Json:
+def _around(no_connection: str) -> Surroundings:
     """What can keep requests from the kit's nginx. The operator's side asks for `target` meanwhile,
     at the public address."""
     target = EXAMINE_ORDERS.get("target", "")
@@ -176,12 +195,12 @@ def _answers(no_connection: str) -> list[HttpAnswer]:
     return found
 
 
-def outcome() -> Json:
+def outcome() -> OutcomeAnswer:
     """How a transaction ended here: see `journal.outcome`."""
     return {"outcome": journal.outcome(OUTCOME_ORDERS["transaction"])}
 
 
-LOOKS = {
+LOOKS: Mapping[str, Callable[[], Mapping[str, object]]] = {
     "plan": plan,
     "status": status,
     "history": history,

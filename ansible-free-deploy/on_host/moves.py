@@ -5,7 +5,7 @@ A move takes the old application out of service, gives its user and its data fol
 configuration serves. Meanwhile the host is on a copy of the old generation without the application:
 nginx answers 502, readable by pages, and a deploy that fails has something to go back to.
 
-/etc/origin-kit/move.json says how to undo it (`claims.Move`). It is there from before a move until
+/etc/origin-kit/move.json says how to undo it (`on_disk.Move`). It is there from before a move until
 the new configuration serves.
 """
 
@@ -17,12 +17,11 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Iterator, Mapping  # noqa: UP035 - Python 3.9 on hosts
+from typing import TYPE_CHECKING, Iterator, Mapping  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import name_checks, places, two_phase
 from on_host.claims import (
     MOVE,
-    Move,
     data_of,
     group_of,
     home_of,
@@ -39,6 +38,9 @@ from on_host.claims import (
 from on_host.files import point, sync, write_durably
 from on_host.runtime import Failed, note, run, step
 from on_host.services import journal_of
+
+if TYPE_CHECKING:
+    from on_host.on_disk import Move
 
 # ------------------------------------------------------------------------------------ a ship's part
 

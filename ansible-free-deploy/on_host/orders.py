@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Dict, TextIO, cast  # noqa: UP035 - Pytho
 if TYPE_CHECKING:  # a host needs the types at no time, and to make them takes it milliseconds
     from on_host import protocol
 
-Json = Dict[str, Any]  # noqa: UP006
+Json = Dict[str, Any]  # noqa: UP006 - what the project printed; it decides nothing
 
 # Empty where the operator's side imports a module of this package, and in tests.
 ORDERS: protocol.Orders = cast("protocol.Orders", {})

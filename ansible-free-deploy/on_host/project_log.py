@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from typing import TYPE_CHECKING
 
 from on_host import places
 from on_host.as_user import text
 from on_host.confined import Confined
-from on_host.orders import Json
 from on_host.runtime import hide
+
+if TYPE_CHECKING:
+    from on_host.answers import RequestLog
 
 LIMIT_S = 30
 _MOST_FILES = 5
@@ -17,7 +20,7 @@ _LONGEST_TEXT = 4_000
 _LONGEST_NAME = 200
 
 
-def destinations() -> Json | None:
+def destinations() -> RequestLog | None:
     """See `as_user/request_log.py`; None where the project can't answer."""
     app = places.app()
     code = places.current_folder()
@@ -41,7 +44,7 @@ def destinations() -> Json | None:
     return checked(hide(lines[-1]))
 
 
-def checked(line: str) -> Json | None:
+def checked(line: str) -> RequestLog | None:
     """The project's answer, with bounds; None where it has not the expected form."""
     try:
         answer = json.loads(line)["request_log"]

@@ -8,8 +8,7 @@ imported for the type checker alone. On the wire all of it is JSON:
     host → operator    events, one a line; the last one is a result or an error
 
 Keys may be added; one that is here keeps its name and its meaning, because a unit that an older kit
-has started may still run. Values without a type of their own (`Json`) come from the config and are
-handed through.
+has started may still run.
 
 Besides orders, a generation is declared here: the configuration of one host, which the operator's
 side renders (`rollout/render/generation.py`) and the host keeps.
@@ -29,7 +28,6 @@ from typing import (
 )
 
 from on_host import answers
-from on_host.orders import Json
 
 # ------------------------------------------------------------------------------------- a generation
 
@@ -225,7 +223,7 @@ class _ShipOrders(Orders):
 class ShipOrders(_ShipOrders, total=False):
     """ship: the release `id`, whose archive follows the orders."""
 
-    made_from: Json
+    made_from: answers.MadeFrom
 
 
 # A field that is named `from` can't stand in a class.

@@ -16,6 +16,7 @@ from on_host.runtime import Failed, note, step
 from on_host.services import await_workers, loads_current_release, restart_service, service
 
 if TYPE_CHECKING:
+    from on_host.answers import AuditLine
     from on_host.on_disk import Journal
 
 
@@ -39,15 +40,16 @@ def recover() -> bool:
             settle(way)
         except Failed as problem:
             note("recover", f"what ran before does not come up again: {problem}")
+    text = f"went back from {way['to']}"
+    more: AuditLine = {}
     if finished:  # under the name of the change that it was
-        text, more = f"kept {way['to']}", {"deploy": way["transaction"], "previous": way["from"]}
-    else:
-        text, more = f"went back from {way['to']}", {}
+        text = f"kept {way['to']}"
+        more = {"deploy": way["transaction"], "previous": way["from"]}
     audit.write(
         f"{text}, which an interrupted run had left",
         way["to"] if finished else way["from"],
         way["kind"],
-        **more,
+        more,
     )
     return finished
 

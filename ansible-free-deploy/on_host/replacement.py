@@ -16,32 +16,36 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from on_host import places
 from on_host.files import sync, write_durably
-from on_host.orders import ORDERS, Json
+from on_host.orders import ORDERS, REPLACEMENT_ORDERS
 from on_host.runtime import Failed
+
+if TYPE_CHECKING:
+    from on_host.on_disk import ReplacementMark
 
 MARK = places.KIT / "replacement.json"
 CLOSED, RESTORING, RESTORED = "closed", "restoring", "restored"
 
 
-def read() -> Json:
+def read() -> ReplacementMark:
     """The mark; empty where there is none."""
     try:
-        found: Json = json.loads(MARK.read_text())
+        found: ReplacementMark = json.loads(MARK.read_text())
     except FileNotFoundError:
         return {}
     return found
 
 
-def write(state: str, closing: str) -> Json:
-    mark = {
+def write(state: str, closing: str) -> ReplacementMark:
+    mark: ReplacementMark = {
         "id": ORDERS["replacement"],
         "state": state,
         "closing": closing,
-        "name": ORDERS.get("name", ""),
+        "name": REPLACEMENT_ORDERS.get("name", ""),
         "who": ORDERS.get("who", ""),
         "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }
@@ -50,7 +54,7 @@ def write(state: str, closing: str) -> Json:
     return mark
 
 
-def close() -> Json:
+def close() -> ReplacementMark:
     """Mark this host as closed, once: a closing has an id, and the copy that was made in it is
     known by that."""
     refuse()

@@ -9,9 +9,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from on_host import audit, places
-from on_host.orders import Json
+
+if TYPE_CHECKING:
+    from on_host.answers import AuditLine, KeptRelease, ReleasesAnswer
+    from on_host.on_disk import ReleaseRecord
 
 UNKNOWN = "commit unknown"
 MOST_SHIPS = 200  # that are reported
@@ -21,7 +25,7 @@ ROLLED_BACK = "rolled back"
 KEPT = "kept "  # and the release: an interrupted run was finished
 
 
-def lines_of(kind: str, lines: list[Json]) -> list[Json]:
+def lines_of(kind: str, lines: list[AuditLine]) -> list[AuditLine]:
     """The lines of `configuration` or `release`, the last first."""
     found = []
     for line in reversed(lines):
@@ -33,11 +37,11 @@ def lines_of(kind: str, lines: list[Json]) -> list[Json]:
 # ----------------------------------------------------------------------------------------- releases
 
 
-def record(name: str) -> Json:
+def record(name: str) -> ReleaseRecord:
     """What was recorded of a release when it was unpacked."""
     try:
         text = (places.releases() / name / "release.json").read_text()
-        recorded = json.loads(text)
+        recorded: ReleaseRecord = json.loads(text)
     except (OSError, ValueError):
         return {}
     return recorded if isinstance(recorded, dict) else {}
@@ -90,16 +94,16 @@ def no_longer_held(before: str | None, name: str) -> list[str]:
 # -------------------------------------------------------------------------------------------- ships
 
 
-def ships(lines: list[Json]) -> list[Json]:
+def ships(lines: list[AuditLine]) -> list[AuditLine]:
     """The lines of ships and of rollbacks of the code, the last first, each with its commit."""
-    found = []
+    found: list[AuditLine] = []
     for line in lines_of("release", lines):
         known = line.get("revision") or revision(str(line.get("release")))
         found.append({**line, "revision": known})
     return found
 
 
-def changed(line: Json) -> bool:
+def changed(line: AuditLine) -> bool:
     """Whether the release changed by what a line records.
 
     A release that an interrupted run had left may have been kept: that counts too.
@@ -108,7 +112,7 @@ def changed(line: Json) -> bool:
     return result in (SHIPPED, ROLLED_BACK) or result.startswith(KEPT)
 
 
-def last_change(lines: list[Json], current: str | None) -> Json | None:
+def last_change(lines: list[AuditLine], current: str | None) -> AuditLine | None:
     """The line that has made the current release current; None where that is not known.
 
     `lines` are those that `ships` returns. The result has the replaced release as `previous`.
@@ -129,13 +133,13 @@ def last_change(lines: list[Json], current: str | None) -> Json | None:
     return {**line, "previous": older[0] if older else None}
 
 
-def look(current: str | None) -> Json:
+def look(current: str | None) -> ReleasesAnswer:
     """What a rollback of the code has to know."""
     changes = ships(audit.lines())
     here = set(served())
     if current:
         here.add(current)
-    kept = {}
+    kept: dict[str, KeptRelease] = {}
     for name in sorted(here):
         kept[name] = {"revision": revision(name), "migrations": migrations(name)}
     return {

@@ -9,12 +9,14 @@ import re
 import shutil
 import socket
 from pathlib import Path
-from typing import Iterator  # noqa: UP035 - Python 3.9 on hosts
+from typing import TYPE_CHECKING, Iterator  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import untrusted
 from on_host.logfiles import NGINX
-from on_host.orders import Json
 from on_host.runtime import run
+
+if TYPE_CHECKING:
+    from on_host.answers import OtherSite
 
 PORT = 80
 _CONNECT_S = 3.0
@@ -70,7 +72,7 @@ def arrived(target: str) -> bool:
 # ------------------------------------------------------------------------------ other server blocks
 
 
-def other_sites(name: str) -> list[Json]:
+def other_sites(name: str) -> list[OtherSite]:
     """The server blocks of other files that nginx prefers for requests to `name`, which is a host
     name or an address without a port: `file`, and `names` as the file has them."""
     if not shutil.which("nginx", path="/usr/sbin:/usr/bin"):
@@ -79,7 +81,7 @@ def other_sites(name: str) -> list[Json]:
     return list(sites_in(done.stdout, name))
 
 
-def sites_in(text: str, name: str) -> Iterator[Json]:
+def sites_in(text: str, name: str) -> Iterator[OtherSite]:
     """The same from what `nginx -T` prints."""
     parts = _SECTION.split(text)
     for file, content in zip(parts[1::2], parts[2::2]):  # noqa: B905 - Python 3.9 on hosts

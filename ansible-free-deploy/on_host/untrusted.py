@@ -15,11 +15,13 @@ import os
 import signal
 import stat
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Iterator  # noqa: UP035 - Python 3.9 on hosts
+from typing import TYPE_CHECKING, Any, BinaryIO, Iterator  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import places
-from on_host.orders import Json
 from on_host.runtime import Failed
+
+if TYPE_CHECKING:
+    from on_host.on_disk import WorkerRecord
 
 LARGEST_RECORD = 4096  # bytes of what a worker reports to have loaded
 MOST_RECORDS = 4096
@@ -36,7 +38,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 # ----------------------------------------------------------------------------- records of workers
 
 
-def worker_records(app: str) -> list[Json]:
+def worker_records(app: str) -> list[WorkerRecord]:
     """What the living workers of the application's unit report to have loaded.
 
     Each record has the texts `fingerprint` and `release`. /run is root's; /run/<app> and all below
@@ -92,7 +94,7 @@ def _small_file(folder: int, name: str) -> bytes:
         os.close(descriptor)
 
 
-def _record(text: bytes) -> Json | None:
+def _record(text: bytes) -> WorkerRecord | None:
     """The record in a worker's file; None for anything else."""
     try:
         data: Any = json.loads(text)
@@ -100,13 +102,10 @@ def _record(text: bytes) -> Json | None:
         return None
     if not isinstance(data, dict):
         return None
-    record = {}
-    for key in ("fingerprint", "release"):
-        value = data.get(key)
-        if not isinstance(value, str):
-            return None
-        record[key] = value
-    return record
+    fingerprint, release = data.get("fingerprint"), data.get("release")
+    if not isinstance(fingerprint, str) or not isinstance(release, str):
+        return None
+    return {"fingerprint": fingerprint, "release": release}
 
 
 def _in_unit(process: int, unit: str) -> bool:

@@ -4,17 +4,23 @@ event."""
 from __future__ import annotations
 
 import time
-from typing import Callable  # noqa: UP035 - Python 3.9 on hosts
+from typing import TYPE_CHECKING, Callable, Mapping  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import journal, places, replacement, two_phase
 from on_host.audit import STARTED
 from on_host.disk import trouble
 from on_host.lock import take_lock
-from on_host.orders import Json
 from on_host.runtime import Failed, emit, last_lines, phases, send_heartbeats
 
+if TYPE_CHECKING:
+    from typing import TypeVar
 
-def under_the_lock(work: Callable[[], Json]) -> Json:
+    from on_host.answers import DeployAnswer, ShipAnswer
+
+    Result = TypeVar("Result")
+
+
+def under_the_lock(work: Callable[[], Result]) -> Result:
     """`work` with the host's lock held. It is given back and taken again where the coordinator
     wants that."""
     while True:
@@ -26,7 +32,9 @@ def under_the_lock(work: Callable[[], Json]) -> Json:
             two_phase.wait_until_unlocked()
 
 
-def print_answer(look: Callable[[], Json], explain: Callable[[OSError], str]) -> int:
+def print_answer(
+    look: Callable[[], Mapping[str, object]], explain: Callable[[OSError], str]
+) -> int:
     """Have a question answered; the status of this process. `explain` is as in `ended`."""
 
     def answer() -> int:
@@ -61,7 +69,7 @@ def kind_of(problem: Exception) -> str:
     return "left alone" if isinstance(problem, two_phase.LeftAlone) else "failed"
 
 
-def report(result: Json) -> None:
+def report(result: DeployAnswer | ShipAnswer) -> None:
     """The last event of a run that has changed something, or found nothing to change."""
     seconds = round(time.monotonic() - STARTED, 3)
     emit({"result": {**result, "phases": phases, "seconds": seconds}})

@@ -21,7 +21,7 @@ from on_host.configuration.check import validate
 from on_host.configuration.state import compare, given, kept, removed_origins, stale, stored
 from on_host.configuration.switch import prune, restart, stage, switch, write_journal
 from on_host.lock import take_lock, try_lock
-from on_host.orders import DEPLOY_ORDERS, ORDERS, ROLLBACK_ORDERS, Json
+from on_host.orders import DEPLOY_ORDERS, ORDERS, ROLLBACK_ORDERS
 from on_host.probe import probe
 from on_host.recovery import recover, undo
 from on_host.release.state import release_made_from
@@ -30,6 +30,7 @@ from on_host.services import check_ports
 from on_host.work import ended, kind_of, report, still_serves, under_the_lock
 
 if TYPE_CHECKING:
+    from on_host.answers import DeployAnswer
     from on_host.protocol import Generation, Probes
 
 
@@ -45,7 +46,7 @@ def work_for(generation: Generation) -> tuple[list[str], dict[str, str]]:
     return wrong, reasons
 
 
-def unchanged(generation: Generation) -> Json:
+def unchanged(generation: Generation) -> DeployAnswer:
     return {"changed": False, "restarted": {}, "generation": generation["id"]}
 
 
@@ -88,7 +89,7 @@ class Deploy(two_phase.Work):
         undo(problem)
 
 
-def deploy(generation: Generation) -> Json:
+def deploy(generation: Generation) -> DeployAnswer:
     """The whole deploy; the lock must be held."""
     finished = recover()
     work = Deploy(generation)
@@ -176,7 +177,7 @@ def do() -> int:
     return 0
 
 
-def finish(result: Json, word: str) -> None:
+def finish(result: DeployAnswer, word: str) -> None:
     end_step()
     moves.forget_former(places.app())
     audit.write(word, result["generation"], "configuration")

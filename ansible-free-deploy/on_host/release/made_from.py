@@ -8,15 +8,19 @@ commit), and a release is never changed after its ship.
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from on_host import places
 from on_host.files import write_durably
-from on_host.orders import Json
+
+if TYPE_CHECKING:
+    from on_host.answers import MadeFrom
+    from on_host.on_disk import MadeFromRecords
 
 NAME = "made_from.json"
 
 
-def note(release: str, keys: Json) -> None:
+def note(release: str, keys: MadeFrom) -> None:
     """Record what a release was made from; drop the records of removed releases."""
     records = {}
     for name, recorded in _all().items():
@@ -27,19 +31,15 @@ def note(release: str, keys: Json) -> None:
     write_durably(places.home() / NAME, text.encode())
 
 
-def of(release: str | None) -> Json | None:
+def of(release: str | None) -> MadeFrom | None:
     """What a release was made from; None for one that was shipped before this was recorded."""
     keys = _all().get(release or "")
-    return _object(keys)
+    return keys if isinstance(keys, dict) else None
 
 
-def _all() -> Json:
+def _all() -> MadeFromRecords:
     try:
         records = json.loads((places.home() / NAME).read_bytes())
     except (OSError, ValueError):
         return {}
-    return _object(records) or {}
-
-
-def _object(value: object) -> Json | None:
-    return value if isinstance(value, dict) else None
+    return records if isinstance(records, dict) else {}

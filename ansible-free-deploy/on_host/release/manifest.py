@@ -11,10 +11,12 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Iterator  # noqa: UP035 - Python 3.9 evaluates the alias
+from typing import TYPE_CHECKING, Iterator  # noqa: UP035 - Python 3.9 evaluates the alias
 
 from on_host.files import write_durably
-from on_host.orders import Json
+
+if TYPE_CHECKING:
+    from on_host.on_disk import ManifestEntry
 
 NAME = "manifest.json"
 _OWN = (NAME, "turn", "venv", ".complete")  # the kit's own, which change or come later
@@ -36,7 +38,7 @@ def changes(folder: Path, *, thorough: bool = False) -> list[str]:
     Nothing for a folder without a manifest: older kits wrote none.
     """
     try:
-        recorded = json.loads((folder / NAME).read_bytes())
+        recorded: dict[str, ManifestEntry] = json.loads((folder / NAME).read_bytes())
     except FileNotFoundError:
         return []
     except ValueError:
@@ -72,15 +74,15 @@ def _walk(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
                     pending.append(f"{path}/")
 
 
-def _entry(place: Path, status: os.stat_result) -> Json:
+def _entry(place: Path, status: os.stat_result) -> ManifestEntry:
     return {"is": _facts(status), "stat": _times(status), "holds": _content(place, status)}
 
 
-def _is_same(entry: Json, place: Path, status: os.stat_result) -> bool:
+def _is_same(entry: ManifestEntry, place: Path, status: os.stat_result) -> bool:
     if entry["is"] != _facts(status):
         return False
     try:
-        return bool(entry["holds"] == _content(place, status))
+        return entry["holds"] == _content(place, status)
     except OSError:  # a file that can't be read is of no use
         return False
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from on_host import places
 from on_host.disk import note_full
@@ -30,6 +31,9 @@ from on_host.release.venv import (
     venv_for,
 )
 from on_host.runtime import Failed, step
+
+if TYPE_CHECKING:
+    from on_host.on_disk import ReleaseRecord
 
 
 def sweep() -> None:
@@ -72,9 +76,6 @@ def stage() -> Path:
     return final
 
 
-_RECORDED = ("id", "role", "label", "commit", "revision", "lock", "who")
-
-
 def fill(partial: Path) -> None:
     """Unpack the release into `partial`, prepare it, and record what it holds.
 
@@ -86,7 +87,15 @@ def fill(partial: Path) -> None:
         for_the_application_alone(partial / "app")
     else:
         warn_of_kept_names(partial)
-    record = {key: SHIP_ORDERS.get(key) for key in _RECORDED}
+    record: ReleaseRecord = {
+        "id": SHIP_ORDERS["id"],
+        "role": SHIP_ORDERS["role"],
+        "label": SHIP_ORDERS["label"],
+        "commit": SHIP_ORDERS.get("commit"),
+        "revision": SHIP_ORDERS["revision"],
+        "lock": SHIP_ORDERS["lock"],
+        "who": SHIP_ORDERS["who"],
+    }
     (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
     manifest.write(partial)
 

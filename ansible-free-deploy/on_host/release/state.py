@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from on_host import journal, places
 from on_host.activation import activation_number
-from on_host.orders import Json
 from on_host.release import made_from, manifest
 from on_host.services import loaded_by_gunicorn
+
+if TYPE_CHECKING:
+    from on_host.answers import MadeFrom
 
 
 def names_in(folder: Path) -> list[str]:
@@ -154,7 +157,7 @@ def unharmed() -> str:
     return f"release {name} continues to serve"
 
 
-def release_made_from() -> Json | None:
+def release_made_from() -> MadeFrom | None:
     """The keys of the config that the current release was made from, as they were then."""
     return made_from.of(places.current_id())
 

@@ -12,7 +12,7 @@ from on_host.configuration import deploy, state
 from on_host.configuration.switch import prune as prune_generations
 from on_host.configuration.switch import write_journal
 from on_host.files import point
-from on_host.orders import ORDERS, SHIP_ORDERS, Json
+from on_host.orders import ORDERS, SHIP_ORDERS
 from on_host.recovery import settle
 from on_host.release import made_from, modules
 from on_host.release.check import try_backend
@@ -26,6 +26,7 @@ from on_host.services import await_workers, has_service, restart_service
 from on_host.user import prepare_user
 
 if TYPE_CHECKING:
+    from on_host.answers import ShipAnswer
     from on_host.protocol import Generation
 
 KEPT = page_files.EARLIER + 1  # releases: the one that serves, and those before it
@@ -102,11 +103,12 @@ class Switch(two_phase.Work):
             self.along.keep()
             prune_generations()
 
-    def also(self) -> Json:
-        """The part of the result on the configuration that was switched in the same step."""
-        if self.along is None:
-            return {}
-        return {"configuration": self.along.generation["id"]}
+    def answer(self, before: str | None) -> ShipAnswer:
+        """What is reported of the switch from the release `before`."""
+        result: ShipAnswer = {"changed": True, "release": self.to, "previous": before}
+        if self.along:
+            result["configuration"] = self.along.generation["id"]
+        return result
 
     def undo(self, problem: Exception) -> None:
         if not journal.exists():
@@ -141,6 +143,12 @@ class Ship(Switch):
     def configuration(self, code: Path) -> Generation:
         """The configuration that came with the orders."""
         return state.given(make_key=True)
+
+    def answer(self, before: str | None) -> ShipAnswer:
+        result = super().answer(before)
+        if self.copy:
+            result["copy"] = self.copy
+        return result
 
     def switch(self) -> None:
         if places.is_backend():

@@ -6,7 +6,7 @@ import contextlib
 import platform
 import shutil
 import sys
-from typing import Callable  # noqa: UP035 - Python 3.9 on hosts
+from typing import TYPE_CHECKING, Callable  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import (
     audit,
@@ -21,7 +21,7 @@ from on_host import (
     two_phase,
 )
 from on_host.disk import trouble
-from on_host.orders import ORDERS, RELEASE_ROLLBACK_ORDERS, SHIP_ORDERS, Json
+from on_host.orders import ORDERS, RELEASE_ROLLBACK_ORDERS, SHIP_ORDERS
 from on_host.recovery import recover
 from on_host.release.stage import sweep
 from on_host.release.state import (
@@ -38,8 +38,11 @@ from on_host.release.unpack import INCOMING, receive
 from on_host.runtime import Failed, end_step, send_heartbeats
 from on_host.work import ended, kind_of, print_answer, report, under_the_lock
 
+if TYPE_CHECKING:
+    from on_host.answers import AuditLine, FactsAnswer, ShipAnswer
 
-def facts() -> Json:
+
+def facts() -> FactsAnswer:
     """What the operator's side needs to choose wheels and to see whether there is work to do."""
     name_checks.refuse(places.app(), SHIP_ORDERS.get("moving"))
     replacement.refuse()
@@ -57,7 +60,7 @@ def facts() -> Json:
     }
 
 
-def install() -> Json:
+def install() -> ShipAnswer:
     """Put the release of the orders on this host.
 
     ORDERS: app, role, who, deploy, id, digest and size (of the archive, or None), and for a backend
@@ -76,14 +79,10 @@ def install() -> Json:
         two_phase.run(ship)
         shutil.rmtree(str(places.staged()), ignore_errors=True)
         prune()
-    result = {"changed": True, "release": to, "previous": before}
-    if ship.copy:
-        result["copy"] = ship.copy
-    result.update(ship.also())
-    return result
+    return ship.answer(before)
 
 
-def rollback() -> Json:
+def rollback() -> ShipAnswer:
     """Go back to a release that is still here.
 
     ORDERS: app, role, who, deploy, to (None for the previous release), from (the release that must
@@ -108,10 +107,10 @@ def rollback() -> Json:
             raise Failed(f"release {to} is not here; releases here: {', '.join(here) or 'none'}")
         switch = Switch(to)
         two_phase.run(switch)
-    return {"changed": True, "release": to, "previous": before, **switch.also()}
+    return switch.answer(before)
 
 
-WORK: dict[str, Callable[[], Json]] = {"ship": install, "rollback-release": rollback}
+WORK: dict[str, Callable[[], ShipAnswer]] = {"ship": install, "rollback-release": rollback}
 
 
 def main() -> int:
@@ -150,20 +149,20 @@ def do() -> int:
 _WORDS = {"ship": shipped.SHIPPED, "rollback-release": shipped.ROLLED_BACK}
 
 
-def write_audit(result: Json) -> None:
+def write_audit(result: ShipAnswer) -> None:
     """Record the change of the release.
 
     A change that an earlier run had left and this one has finished has a line of its own.
     """
-    release = str(result["release"])
-    more = {"revision": shipped.revision(release)}
+    release = result["release"]
+    more: AuditLine = {"revision": shipped.revision(release)}
     word = "unchanged"
     if ORDERS["deploy"] in journal.committed():
         word = _WORDS[ORDERS["verb"]]
-        for key in ("previous", "copy"):
-            if key in result:
-                more[key] = result[key]
-    audit.write(word, release, "release", **more)
+        more["previous"] = result["previous"]
+        if "copy" in result:
+            more["copy"] = result["copy"]
+    audit.write(word, release, "release", more)
 
 
 def explain(problem: OSError) -> str:
