@@ -7,13 +7,14 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
 
 from infra.core.contract import Contract
 from infra.core.keys import LARGEST_BODY_MB
+from on_host.answers import HostState
 from rollout import doctor
 from rollout.deploy import UsageError
 from rollout.doctor import Diagnosis, Observations, as_json, as_text, browser, diagnose
@@ -85,7 +86,7 @@ def observed(
             Cell(question, "public", own, verdict(question, own)) for question, own in found
         ),
         direct=(),
-        hosts=tuple(hosts) or (HostReport("backend-1", "10.0.0.2", HEALTHY),),
+        hosts=tuple(hosts) or (state(),),
         page=Page(200, None, contract.backend.origin),
         addresses=addresses,
     )
@@ -93,7 +94,12 @@ def observed(
 
 
 def state(**changes: Any) -> HostReport:
-    return HostReport("backend-1", "10.0.0.2", {**HEALTHY, **changes})
+    return reporting("backend-1", "10.0.0.2", **changes)
+
+
+def reporting(name: str, address: str, **changes: Any) -> HostReport:
+    """A host that is healthy but for `changes`."""
+    return HostReport(name, address, cast("HostState", {**HEALTHY, **changes}))
 
 
 def said(whole: Observations) -> str:
@@ -583,10 +589,10 @@ def test_no_answer_is_no_disagreement_with_the_browser(
             observed(
                 answers=failing(502),
                 hosts=[
-                    HostReport(
+                    reporting(
                         "backend-1",
                         IP.backend.hosts[0].address,
-                        {**HEALTHY, "units": {"shop.service": "failed"}},
+                        units={"shop.service": "failed"},
                     )
                 ],
             ),
@@ -598,10 +604,10 @@ def test_no_answer_is_no_disagreement_with_the_browser(
                 observed(
                     answers=without(ORIGIN),
                     hosts=[
-                        HostReport(
+                        reporting(
                             "backend-1",
                             IP.backend.hosts[0].address,
-                            {**HEALTHY, "diff": {"nginx/a.conf": "-a;\n+b;"}},
+                            diff={"nginx/a.conf": "-a;\n+b;"},
                         )
                     ],
                 )
@@ -658,8 +664,8 @@ def test_a_host_that_nothing_was_deployed_to_is_one_finding(
         "units": units,
     }
     hosts = [
-        HostReport("backend-1", IP.backend.hosts[0].address, {**HEALTHY, **new}),
-        HostReport("frontend-1", IP.frontend.hosts[0].address, {**HEALTHY, **new}),
+        reporting("backend-1", IP.backend.hosts[0].address, **new),
+        reporting("frontend-1", IP.frontend.hosts[0].address, **new),
     ]
     found = findings(observed(answers=silence, hosts=hosts, page=Page(None, problem="refused")))
     new_hosts = ("backend-1", "frontend-1")

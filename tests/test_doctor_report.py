@@ -27,7 +27,6 @@ from rollout.finding import Finding
 from rollout.verdict import Response
 from tests.support.kit import ROOT, unwrapped
 from tests.test_doctor import (
-    HEALTHY,
     IP,
     NAMES,
     NOTHING,
@@ -36,6 +35,7 @@ from tests.test_doctor import (
     also_on_the_host,
     failing,
     observed,
+    reporting,
     right,
     wide_open,
     without,
@@ -51,7 +51,7 @@ ABOUT = About(
 
 
 def on_backend_1(contract: Contract, **state: object) -> HostReport:
-    return HostReport("backend-1", contract.backend.hosts[0].address, {**HEALTHY, **state})
+    return reporting("backend-1", contract.backend.hosts[0].address, **state)
 
 
 def agreeing(whole: Observations) -> browser.Outcomes:

@@ -27,11 +27,11 @@ from rollout.finding import GUIDE, Finding
 from rollout.verdict import Response
 from tests.support.kit import ROOT
 from tests.test_doctor import (
-    HEALTHY,
     IP,
     ORIGIN,
     also_on_the_host,
     observed,
+    reporting,
     right,
     silence,
     without,
@@ -52,7 +52,7 @@ AROUND: dict[str, Any] = {
 def host(name: str = "backend-1", **changes: Any) -> HostReport:
     """A host of IP that reports its surroundings."""
     (found,) = [one for _, one in IP.hosts if one.name == name]
-    return HostReport(found.name, found.address, {**HEALTHY, **AROUND, **changes})
+    return reporting(found.name, found.address, **{**AROUND, **changes})
 
 
 def reached(problem: str = "", address: str = API.address) -> dict[str, Reach]:

@@ -130,13 +130,16 @@ class RequestLog(TypedDict):
     others: list[str]  # classes of handlers
 
 
-class ExamineAnswer(StatusAnswer, Surroundings):
+class HostState(StatusAnswer, Surroundings):
     """`request_log` is None where the journal has the exception, or the project can't answer."""
 
     diff: dict[str, str]
-    answers: list[HttpAnswer]
     last_words: str
     request_log: RequestLog | None
+
+
+class ExamineAnswer(HostState):
+    answers: list[HttpAnswer]  # in the order of the questions
 
 
 class OutcomeAnswer(TypedDict):

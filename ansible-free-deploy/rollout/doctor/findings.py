@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from infra.core.contract import Json
+from on_host.answers import HostState
 from rollout.doctor.causes import by_cause
 from rollout.doctor.checks.answers import answers
 from rollout.doctor.checks.contract import contract_alone
@@ -49,7 +49,7 @@ def _files_are_right(observed: Observations) -> bool:
     return all(_holds_the_contract(host.state) for host in observed.hosts)
 
 
-def _holds_the_contract(state: Json | None) -> bool:
+def _holds_the_contract(state: HostState | None) -> bool:
     if not state:
         return False
     differs = state["diff"] or state["differs"] or state["restarts"] or state["unfinished"]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from infra.core.contract import Contract, Json, Role
+from infra.core.contract import Contract, Role
+from on_host.answers import HostState
 from rollout.doctor.ask import Answer, Page, Unanswered
 from rollout.doctor.questions import Question
 from rollout.doctor.reach import Reach
@@ -103,7 +104,7 @@ class HostReport:
 
     name: str
     address: str
-    state: Json | None
+    state: HostState | None
     problem: str = ""
     bare: frozenset[tuple[str, str]] = frozenset()
 
@@ -147,7 +148,7 @@ class Observations:
         """The public address and each host that was asked, in the order of their cells."""
         return distinct(cell.view for cell in self.cells)
 
-    def state_of(self, name: str) -> Json | None:
+    def state_of(self, name: str) -> HostState | None:
         """What the host of this name reports; None where it does not."""
         for host in self.hosts:
             if host.name == name:

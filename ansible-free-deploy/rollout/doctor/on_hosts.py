@@ -56,7 +56,6 @@ def ask(
     except HostError as problem:
         return Asked(HostReport(host.name, host.address, None, problem.reason))
     answers = examined["answers"]
-    state = {key: value for key, value in examined.items() if key != "answers"}
     of_nginx, of_django = answers[: len(nginx)], answers[len(nginx) :]
     connected = not examined.get("refuses_connections")
     cells = []
@@ -67,7 +66,7 @@ def ask(
     for (row, kind, _), answer in zip(direct, of_django, strict=True):
         django.append(_direct(host.name, row, kind, answer))
     bare = _with_gunicorns_page(nginx, of_nginx)
-    return Asked(HostReport(host.name, host.address, state, bare=bare), cells, django)
+    return Asked(HostReport(host.name, host.address, examined, bare=bare), cells, django)
 
 
 def _with_gunicorns_page(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from infra.core.contract import Json
+from on_host.answers import HostState
 from on_host.restart_reasons import NOT_RUNNING
 from rollout.doctor.codes import Code
 from rollout.finding import Finding
@@ -16,7 +16,7 @@ _DEPLOY = "run `fab deploy`"
 _LITERAL = re.compile(r'"(https?://[^"\\^$]+)"|\'(https?://[^\'\\^$]+)\'')
 
 
-def drift(name: str, state: Json) -> Iterator[Finding]:
+def drift(name: str, state: HostState) -> Iterator[Finding]:
     """Files first: a process with an older configuration is reported only where the files are
     right."""
     yield from _content(name, state["diff"], stale="current" in state["differs"])
@@ -91,7 +91,7 @@ def _services(paths: list[str]) -> str:
     return " and ".join(sorted(names))
 
 
-def _attributes(name: str, state: Json) -> Iterator[Finding]:
+def _attributes(name: str, state: HostState) -> Iterator[Finding]:
     """Owner, mode and target of files, and secrets of older generations."""
     differs, diffs = state["differs"], state["diff"]
     if any(path.startswith(_OTHERS) for path in differs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from infra.core.contract import Json
+from on_host.answers import HostState
 from rollout.doctor.checks.drift import drift
 from rollout.doctor.checks.places import all_of, applications_of, fault_of, served_by
 from rollout.doctor.codes import Code
@@ -50,7 +50,7 @@ def _unreachable(host: HostReport, views: Views) -> Finding:
     )
 
 
-def _not_deployed(name: str, state: Json, views: Views) -> Finding:
+def _not_deployed(name: str, state: HostState, views: Views) -> Finding:
     if state["release"] is None:
         text, cure = f"nothing was shipped or deployed to {name} yet", "run `fab up`"
     else:
@@ -58,7 +58,7 @@ def _not_deployed(name: str, state: Json, views: Views) -> Finding:
     return Finding(text, cure=cure, code=Code.NOT_DEPLOYED, reach=views | applications_of(views))
 
 
-def _deployed(name: str, state: Json, views: Views) -> Iterator[Finding]:
+def _deployed(name: str, state: HostState, views: Views) -> Iterator[Finding]:
     if state["release"] is None:
         yield Finding(
             f"{name} has no release of the application",
@@ -80,7 +80,7 @@ def _deployed(name: str, state: Json, views: Views) -> Iterator[Finding]:
         yield replace(finding, reach=all_of(views))
 
 
-def _release_changed(name: str, state: Json, views: Views) -> Iterator[Finding]:
+def _release_changed(name: str, state: HostState, views: Views) -> Iterator[Finding]:
     changed = state.get("release_changed")
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -92,7 +92,7 @@ def _release_changed(name: str, state: Json, views: Views) -> Iterator[Finding]:
         )
 
 
-def _units(name: str, state: Json, views: Views) -> Iterator[Finding]:
+def _units(name: str, state: HostState, views: Views) -> Iterator[Finding]:
     for unit, status in state["units"].items():
         if status == "active":
             continue
@@ -108,7 +108,7 @@ def _units(name: str, state: Json, views: Views) -> Iterator[Finding]:
         )
 
 
-def _killed_workers(name: str, state: Json, views: Views) -> Iterator[Finding]:
+def _killed_workers(name: str, state: HostState, views: Views) -> Iterator[Finding]:
     killed = state.get("workers_killed")
     if killed:
         yield Finding(

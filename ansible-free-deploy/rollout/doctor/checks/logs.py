@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from infra.core.contract import Json
+from on_host.answers import RequestLog
 from on_host.services import EXCEPTION, TOO_SLOW
 from rollout.doctor.observations import PUBLIC, HostReport, Observations
 
@@ -61,7 +61,7 @@ def _of_host(host: HostReport) -> LogEnd | None:
     return None
 
 
-def _elsewhere(host: str, log: Json) -> LogEnd | None:
+def _elsewhere(host: str, log: RequestLog) -> LogEnd | None:
     """Where the project's LOGGING sends the error of a request, if that is not the journal."""
     for path, end in log["files"].items():
         exception = _last_exception(_lines(end))

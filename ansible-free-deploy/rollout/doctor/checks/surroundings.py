@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.core.contract import Host, Json
+from infra.core.contract import Host
+from on_host.answers import HostState
 from rollout.doctor.checks.places import all_of, served_by
 from rollout.doctor.codes import Code
 from rollout.doctor.observations import PAGE, HostReport, Observations, Side, sides
@@ -32,7 +33,7 @@ def _firewall(observed: Observations, side: Side, reach: Reach) -> Iterator[Find
             yield _blocked(host, side, reach.problem, state)
 
 
-def _blocked(host: Host, side: Side, problem: str, state: Json) -> Finding:
+def _blocked(host: Host, side: Side, problem: str, state: HostState) -> Finding:
     port = side.role.parsed_origin.port_number
     place = f"{host.name} ({host.address})"
     text = (
@@ -60,7 +61,7 @@ def _blocked(host: Host, side: Side, problem: str, state: Json) -> Finding:
     )
 
 
-def _other_sites(observed: Observations, host: HostReport, state: Json) -> Iterator[Finding]:
+def _other_sites(observed: Observations, host: HostReport, state: HostState) -> Iterator[Finding]:
     """nginx prefers a server block that names the site over the kit's, which is the default."""
     views = served_by(observed, host)
     for site in state.get("other_sites", ()):
@@ -88,7 +89,7 @@ def _is_wrong(observed: Observations, views: frozenset[str]) -> bool:
     return any(not cell.good for cell in cells)
 
 
-def _full(observed: Observations, host: HostReport, state: Json) -> Iterator[Finding]:
+def _full(observed: Observations, host: HostReport, state: HostState) -> Iterator[Finding]:
     lack = state.get("full")
     if lack:
         yield Finding(
