@@ -90,10 +90,10 @@ def fill(partial: Path) -> None:
     record: ReleaseRecord = {
         "id": SHIP_ORDERS["id"],
         "role": SHIP_ORDERS["role"],
-        "label": SHIP_ORDERS["label"],
+        "label": SHIP_ORDERS.get("label"),
         "commit": SHIP_ORDERS.get("commit"),
-        "revision": SHIP_ORDERS["revision"],
-        "lock": SHIP_ORDERS["lock"],
+        "revision": SHIP_ORDERS.get("revision"),
+        "lock": SHIP_ORDERS.get("lock"),
         "who": SHIP_ORDERS["who"],
     }
     (partial / "release.json").write_text(json.dumps(record, indent=1) + "\n")
