@@ -224,6 +224,54 @@ def deploy(
 
 
 @verb(
+    stopped=CHANGES,
+    help={
+        "stack": STACK,
+        "engine": "pulumi or embedded",
+        "stay": "stop while both are answered: `fab move` again ends that",
+        "finish": "don't wait for pages that are open at the former origin: they are refused",
+        "undo": "go back to the configuration before the move that is under way",
+        "quiet": "how long no such page may have called before the end (default: 30s)",
+        "wait": WAIT,
+        "allow-replace": ALLOW_REPLACE,
+        "allow-delete": ALLOW_DELETE,
+        "allow-stop": ALLOW_STOP,
+    },
+    iterable=["allow_replace", "allow_delete", "allow_stop"],
+)
+def move(
+    _: Context,
+    stack: str | None = None,
+    engine: str | None = None,
+    stay: bool = False,
+    finish: bool = False,
+    undo: bool = False,
+    quiet: str | None = None,
+    wait: str | None = None,
+    allow_replace: list[str] | None = None,
+    allow_delete: list[str] | None = None,
+    allow_stop: list[str] | None = None,
+) -> None:
+    """Move to other origins (http to https, an address to a name) while open pages go on.
+
+    Both are answered until the new ones work from outside and no page of the former ones calls any
+    more. The next run continues one that was stopped.
+    """
+    from rollout import changes, settings
+    from rollout.move import course
+
+    started = time.monotonic()
+    wishes = course.wishes(stay=stay, finish=finish, undo=undo, quiet=quiet, wait=wait)
+    name = named(stack)
+    if undo:
+        report.line(course.undo(name, wishes))
+    else:
+        allowed = changes.Allowed(allow_replace or (), allow_delete or (), allow_stop or ())
+        report.line(course.move(settings.read(name), engine, allowed, wishes))
+    report.line(f"{time.monotonic() - started:.1f} s")
+
+
+@verb(
     help={
         "stack": STACK,
         "outputs": OUTPUTS,
@@ -298,6 +346,7 @@ def plan(
     from on_host import protocol
     from rollout import deploy as deployment
     from rollout import deploy_report, infrastructure, settings
+    from rollout.move import words
     from rollout.outputs import NotUpError
 
     stream = stream_for(json)
@@ -316,6 +365,9 @@ def plan(
         report.line(deploy_report.as_json(outcomes))
     else:
         report.line("\n".join(map(deploy_report.plan_text, outcomes)))
+    if found:
+        for line in words.before_a_deploy(found.contract, [one.result for one in outcomes]):
+            report.line(line, stream)
     if planned.problem:
         raise Exit(code=exits.UNREACHABLE)
     if check and (planned.differs or any(map(deploy_report.would_change, outcomes))):
@@ -517,6 +569,7 @@ ns = Collection(
     up,
     down,
     replace,
+    move,
     outputs_,
     images,
     ship,

@@ -283,6 +283,11 @@ CASES: list[tuple[str, Observations, str]] = [
         observed(hosts=[HostReport("backend-1", "10.0.0.2", None, "no answer on port 22")]),
         "backend-1 can't be asked: no answer on port 22",
     ),
+    (
+        "a move",
+        observed(replace(IP, frontend=replace(IP.frontend, former=("http://10.9.9.9",)))),
+        f"a move to {FRONT} is under way: http://10.9.9.9 answered as well",
+    ),
     ("not listed", observed(answers=without(ORIGIN)), "it is not in the list that runs there"),
     (
         "errors only",

@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "up": (),
     "down": ("--yes",),
     "replace": ("backend-1",),
+    "move": (),
     "outputs": (),
     "images": (),
     "ship": (),
@@ -185,7 +186,7 @@ def test_an_unknown_stack_is_2(verb: str, home: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("verb", ["up", "down", "ship", "images"])
+@pytest.mark.parametrize("verb", ["up", "down", "ship", "move", "images"])
 def test_a_config_that_is_no_yaml_is_2(verb: str, home: Path, stack: str, tmp_path: Path) -> None:
     (ROOT / "stacks" / f"Pulumi.{stack}.yaml").write_text("config:\n  a: b\n   c: d\n")
     more = ("--outputs", str(unreachable(tmp_path, stack))) if verb == "ship" else VERBS[verb]
@@ -228,7 +229,9 @@ def test_a_missing_key_file_stops_no_work_on_hosts(
     assert (done.returncode, "missing.pub" in done.stderr) == (exits.UNREACHABLE, False), done
 
 
-@pytest.mark.parametrize("verb", ["outputs", *(verb for verb in ON_HOSTS if verb != "plan")])
+@pytest.mark.parametrize(
+    "verb", ["outputs", "move", *(verb for verb in ON_HOSTS if verb != "plan")]
+)
 def test_a_stack_that_is_not_up_is_1(verb: str, home: Path, stack: str) -> None:
     """What should be there is not."""
     done = fab(verb, "--stack", stack, *VERBS[verb])
@@ -274,6 +277,8 @@ def test_a_question_without_a_terminal_is_3(words: tuple[str, ...], home: Path) 
         (("logs", "--lines"), "--lines needs a value"),
         (("deploy", "--wait", "soon"), "--wait soon: write seconds or minutes"),
         (("logs", "--role", "x"), "--role x: there are two, frontend and backend"),
+        (("move", "--quiet", "long"), "--quiet long: write seconds or minutes"),
+        (("move", "--stay", "--undo"), "--stay and --undo: choose one"),
         (("rollback", "--role", "frontend"), "--role and --past-migrations go with --release"),
         (("rollback", "--past-migrations"), "--role and --past-migrations go with --release"),
     ],

@@ -33,11 +33,32 @@ class AuditLine(TypedDict, total=False):
     revision: str
 
 
-class HistoryAnswer(TypedDict):
+class RoleOrigins(TypedDict, total=False):
+    """A role of the contract, without its hosts. An older kit's has no more than its origin."""
+
+    origin: str
+    aliases: list[str]
+    former: list[str]
+    redirects_former: bool
+
+
+class Origins(TypedDict):
+    """At which origins a generation answers."""
+
+    frontend: RoleOrigins
+    backend: RoleOrigins
+
+
+class Generations(TypedDict):
+    """The configuration of a host, now and before; `deploys` has the last one first."""
+
     current: str | None
     kept: list[str]
     leads_to: dict[str, str]
     deploys: list[AuditLine]
+
+
+class HistoryAnswer(Generations):
     release: str | None
     releases: list[str]
     ships: list[AuditLine]
@@ -59,6 +80,15 @@ class LogsAnswer(TypedDict):
     text: str
 
 
+class MovingAnswer(Generations):
+    """`origins`: by generation; None where it does not say. `former_called_s`: how long ago a page
+    at a former origin has called the API, or None."""
+
+    origins: dict[str, Origins | None]
+    former_called_s: float | None
+    unfinished: bool
+
+
 class _MadeFrom(TypedDict, total=False):
     made_from: MadeFrom | None
     to_ship: list[str]  # the operator's side puts it in the place of `made_from`
@@ -69,6 +99,7 @@ class _Found(_MadeFrom):
     release: str | None  # its folder
     unfinished: bool
     in_doubt: bool
+    origins: Origins | None  # of the current generation
 
 
 class PlanAnswer(_Found):

@@ -18,7 +18,7 @@ from on_host import (
     shipped,
     surroundings,
 )
-from on_host.configuration import outline
+from on_host.configuration import answered, outline
 from on_host.configuration.state import (
     compare,
     current_id,
@@ -53,13 +53,14 @@ if TYPE_CHECKING:
         Surroundings,
     )
 
+_LINES = 200  # of the audit
 _ARRIVES_S = 5.0  # longer than the operator's side takes for a connection
 
 
 def history() -> HistoryAnswer:
     """What was deployed and shipped here, the last first, and what a rollback can go to."""
     lines = audit.lines()
-    count = LOOK_ORDERS.get("count", 200)
+    count = LOOK_ORDERS.get("count", _LINES)
     return {
         "current": current_id(),
         "kept": kept(),
@@ -99,6 +100,7 @@ def plan() -> PlanAnswer:
         "release": places.current_folder(),
         "made_from": release_made_from(),
         "generation": current_id(),
+        "origins": answered.origins_of(current_id()),
     }
 
 
@@ -127,6 +129,22 @@ def held() -> HeldAnswer:
         "in_doubt": journal.in_doubt(),
         "release_changed": changed_in_release(),
         "replaced": replacement.in_words(),
+        "origins": answered.origins_of(current_id()),
+    }
+
+
+def moving() -> Json:
+    """What a move of the environment has to know: at which origins each generation here answers,
+    which served when, and whether a former origin is still in use."""
+    names = kept()
+    return {
+        "current": current_id(),
+        "kept": names,
+        "leads_to": leads_to(),
+        "deploys": shipped.lines_of("configuration", audit.lines())[:_LINES],
+        "origins": {name: answered.origins_of(name) for name in names},
+        "former_called_s": answered.former_called_s(),
+        "unfinished": journal.exists(),
     }
 
 
@@ -206,6 +224,7 @@ LOOKS: Mapping[str, Callable[[], Mapping[str, object]]] = {
     "history": history,
     "releases": releases,
     "logs": logs,
+    "moving": moving,
     "examine": examine,
     "outcome": outcome,
 }

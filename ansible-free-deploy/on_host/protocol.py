@@ -335,6 +335,7 @@ class Verb(str, Generic[Given, Answer]):
 HISTORY: Verb[LookOrders, answers.HistoryAnswer] = Verb("history")
 LOGS: Verb[LookOrders, answers.LogsAnswer] = Verb("logs")
 RELEASES: Verb[LookOrders, answers.ReleasesAnswer] = Verb("releases")
+MOVING: Verb[LookOrders, answers.MovingAnswer] = Verb("moving")
 STATUS: Verb[StatusOrders, answers.StatusAnswer] = Verb("status")
 PLAN: Verb[DeployOrders, answers.PlanAnswer] = Verb("plan")
 EXAMINE: Verb[ExamineOrders, answers.ExamineAnswer] = Verb("examine")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from infra.core import exits
 from infra.core.errors import KitError
 from on_host import protocol
-from on_host.answers import AuditLine, DeployAnswer, HistoryAnswer
+from on_host.answers import AuditLine, DeployAnswer, Generations, HistoryAnswer
 from rollout import deploy
 from rollout.deploy import Outcome
 from rollout.outputs import Outputs
@@ -68,9 +68,9 @@ def before(looks: Sequence[Outcome[HistoryAnswer]]) -> Goals:
     """What each host held before the last change, from all histories. Raises RollbackError where
     there is none."""
     now: Goals = {look.host.name: look.result["current"] for look in looks}
-    for deploy_id in _deploy_ids(looks):
-        then = _held_after(deploy_id, looks)
-        if then == now or not _is_kept(then, looks):
+    for deploy_id in deploy_ids(looks):
+        then = held_after(deploy_id, looks)
+        if then == now or not is_kept(then, looks):
             continue
         if _after_rollback(then, looks) == now:
             raise RollbackError(ONLY_SECRETS)
@@ -78,13 +78,13 @@ def before(looks: Sequence[Outcome[HistoryAnswer]]) -> Goals:
     raise RollbackError(NOTHING_BEFORE)
 
 
-def _successful(look: Outcome[HistoryAnswer]) -> Iterator[AuditLine]:
+def _successful(look: Outcome[Generations]) -> Iterator[AuditLine]:
     for line in look.result["deploys"]:
         if line["result"] in _SUCCESSES:
             yield line
 
 
-def _deploy_ids(looks: Sequence[Outcome[HistoryAnswer]]) -> list[str | None]:
+def deploy_ids(looks: Sequence[Outcome[Generations]]) -> list[str | None]:
     """The deploys of all hosts, each once, in the order of the histories."""
     ids: list[str | None] = []
     for look in looks:
@@ -94,7 +94,7 @@ def _deploy_ids(looks: Sequence[Outcome[HistoryAnswer]]) -> list[str | None]:
     return ids
 
 
-def _held_after(deploy_id: str | None, looks: Sequence[Outcome[HistoryAnswer]]) -> Goals:
+def held_after(deploy_id: str | None, looks: Sequence[Outcome[Generations]]) -> Goals:
     """What each host held after a deploy; today's, where the host took no part in it."""
     held: Goals = {}
     for look in looks:
@@ -105,7 +105,8 @@ def _held_after(deploy_id: str | None, looks: Sequence[Outcome[HistoryAnswer]]) 
     return held
 
 
-def _is_kept(goals: Mapping[str, str | None], looks: Sequence[Outcome[HistoryAnswer]]) -> bool:
+def is_kept(goals: Mapping[str, str | None], looks: Sequence[Outcome[Generations]]) -> bool:
+    """Whether every host still has the generation that it would go to."""
     return all(goals[look.host.name] in look.result["kept"] for look in looks)
 
 

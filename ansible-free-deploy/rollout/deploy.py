@@ -30,10 +30,11 @@ from rollout.stacks import ROOT
 WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself
 _CHANGING = ("deploy", "rollback")  # the verbs that change hosts; the others look
 WHAT = {"frontend": "page", "backend": "code"}  # what a release is, by role
-LOOKS_BACK = ("history", "releases", "logs")  # verbs that ask of a host what it remembers
+LOOKS_BACK = ("history", "releases", "logs", "moving")  # verbs that ask of a host what it remembers
 UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.service",)}
 
 A = TypeVar("A")  # the type of a verb's answer
+A_co = TypeVar("A_co", covariant=True)
 
 
 class UsageError(KitError):
@@ -42,8 +43,8 @@ class UsageError(KitError):
     exit_status = exits.USAGE
 
 
-def seconds(text: str | None) -> int:
-    """How long to wait for another ship or deploy: `90`, `90s` or `5m`; a minute by default.
+def seconds(text: str | None, option: str = "--wait") -> int:
+    """How long to wait: `90`, `90s` or `5m`; a minute by default.
 
     Raises UsageError.
     """
@@ -51,7 +52,7 @@ def seconds(text: str | None) -> int:
         return WAIT_S
     match = re.fullmatch(r"(\d{1,5})([sm]?)", text)
     if match is None:
-        raise UsageError(f"--wait {text}: write seconds or minutes, e.g. 90s or 5m")
+        raise UsageError(f"{option} {text}: write seconds or minutes, e.g. 90s or 5m")
     number, unit = match.groups()
     if unit == "m":
         return int(number) * 60
@@ -66,12 +67,12 @@ def role_of(text: str | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[A]):
+class Outcome(Generic[A_co]):
     """What one host reported; `result` is its answer, `phases` how many seconds each took."""
 
     role: str
     host: Host
-    result: A
+    result: A_co
     phases: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -11,6 +11,7 @@ from on_host.answers import AuditLine, DeployAnswer, HistoryAnswer, PlanAnswer, 
 from rollout import report
 from rollout.config_rollback import leads_to
 from rollout.deploy import WHAT, Outcome, has_changed
+from rollout.move import words
 
 AS_WANTED = "as the contract says"
 _SHOWN_PATHS = 3  # in a table
@@ -220,6 +221,9 @@ def _configuration(result: StatusAnswer) -> str:
         return "interrupted: run `fab deploy`"
     if result["release"] is None:
         return "has no release yet: run `fab ship`, then `fab deploy`"
+    moving = words.under_way(result.get("origins"))
+    if moving:
+        return moving
     if result["differs"]:
         return "differs from the contract: run `fab deploy`"
     if result["restarts"]:

@@ -80,13 +80,15 @@ class Role:
 
     `aliases` are further host names that lead there: the backend answers to them, the frontend
     redirects them to its origin. `former` are origins that it had and answers to as well while the
-    environment moves (`fab move`).
+    environment moves (`fab move`); with `redirects_former` who opens the page there is led to its
+    origin, and whatever else is asked is answered.
     """
 
     origin: str
     hosts: tuple[Host, ...]
     aliases: tuple[str, ...] = ()
     former: tuple[str, ...] = ()
+    redirects_former: bool = False
 
     @cached_property
     def parsed_origin(self) -> Origin:

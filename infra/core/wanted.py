@@ -19,7 +19,7 @@ from infra.core.keys import KEYS, Effect
 from infra.core.settings import Settings
 
 _MADE_FROM = (Effect.IN_PLACE, Effect.STOPS, Effect.REPLACES)
-_NAMES = ("domain", "frontend_name", "www_redirect", "backend_name")
+NAMES = ("domain", "frontend_name", "www_redirect", "backend_name")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _without_effect(settings: Settings) -> list[str]:
     """Keys that mean nothing next to the others."""
     keys = []
     if not settings.domain:
-        keys += [name for name in _NAMES if name != "domain"]
+        keys += [name for name in NAMES if name != "domain"]
     if settings.existing_network:
         keys.append("network_cidr")
     return keys
@@ -155,8 +155,8 @@ def contract(
     that there are, and the rules those of development, which both sides meet.
     """
     late = {one.key for one in waits}
-    if late & set(_NAMES):
-        names = {key: there[key] for key in _NAMES if key in there}
+    if late & set(NAMES):
+        names = {key: there[key] for key in NAMES if key in there}
         settings = replace(settings, **names)
     if "production" in late:
         settings = replace(settings, production=False)

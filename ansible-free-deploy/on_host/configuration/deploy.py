@@ -17,6 +17,7 @@ from on_host import (
     two_phase,
 )
 from on_host.activation import note_activation
+from on_host.configuration.answered import note_on_open_pages
 from on_host.configuration.check import validate
 from on_host.configuration.state import compare, given, kept, removed_origins, stale, stored
 from on_host.configuration.switch import prune, restart, stage, switch, write_journal
@@ -25,7 +26,7 @@ from on_host.orders import DEPLOY_ORDERS, ORDERS, ROLLBACK_ORDERS
 from on_host.probe import probe
 from on_host.recovery import recover, undo
 from on_host.release.state import release_made_from
-from on_host.runtime import Failed, end_step, send_heartbeats, step
+from on_host.runtime import Failed, end_step, note, send_heartbeats, step
 from on_host.services import check_ports
 from on_host.work import ended, kind_of, report, still_serves, under_the_lock
 
@@ -67,9 +68,18 @@ class Deploy(two_phase.Work):
         refused = self.probes.get("refused", ())
         self.probes["refused"] = [*refused, *removed_origins(self.probes)]
         step("stage", f"writes generation {self.generation['id']}")
+        self.say_what_ends()
         staged = stage(self.generation)
         check_ports(self.generation)
         validate(self.generation, staged, self.code)
+
+    def say_what_ends(self) -> None:
+        """Of pages that are open, on the host that refuses them. Who rolls back knows it."""
+        if ORDERS["verb"] != "deploy" or not places.is_backend():
+            return
+        text = note_on_open_pages(self.generation)
+        if text:
+            note("stage", text)
 
     def switch(self) -> None:
         write_journal(self.generation, {})

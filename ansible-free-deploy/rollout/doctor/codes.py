@@ -80,6 +80,7 @@ class Code(StrEnum):
     DJANGO_REFUSES_LISTED = "django-refuses-listed"
     DJANGO_ALLOWS_UNLISTED = "django-allows-unlisted"
     # The contract and the origin that was asked for
+    MOVE_UNDER_WAY = "move-under-way"
     COOKIES_BETWEEN_SITES = "cookies-between-sites"
     ORIGIN_IS_AN_ADDRESS = "origin-is-an-address"
     ORIGIN_INVALID = "origin-invalid"
@@ -135,6 +136,7 @@ MEANING: dict[Code, str] = {
     Code.DJANGO_MIDDLEWARE_ORDER: "CorsMiddleware is missing or stands too low",
     Code.DJANGO_REFUSES_LISTED: "Django does not allow an origin of the contract",
     Code.DJANGO_ALLOWS_UNLISTED: "Django allows an origin that the contract does not",
+    Code.MOVE_UNDER_WAY: "`fab move` has begun and not ended: former origins are answered too",
     Code.COOKIES_BETWEEN_SITES: "cookies can't travel between page and API",
     Code.ORIGIN_IS_AN_ADDRESS: "an origin is an IP address, which may be somebody else's tomorrow",
     Code.ORIGIN_INVALID: "what `--origin` names is not an origin",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infra.core.contract import Contract, Host
 from infra.core.origins import OriginError, app_origin, parse_origin
@@ -18,6 +18,8 @@ from rollout.doctor.questions import Endpoint, Question, Row, endpoints, questio
 from rollout.doctor.reach import Reach
 from rollout.doctor.rows import rows
 from rollout.doctor.verdicts import Surroundings, judged, within
+from rollout.move import stages
+from rollout.move.words import former_of
 from rollout.outputs import Outputs
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -82,9 +84,33 @@ def _header(text: str) -> tuple[str, str]:
 def examine(outputs: Outputs, single: Matrix | None = None) -> Observations:
     """Ask the whole matrix, or only the `single` cell, and each host for its state.
 
-    Page, public address and hosts are asked at the same time; what the page allows itself is judged
-    when it is known.
+    Where a move is under way, what counts is the contract of its stage; that is known when the
+    hosts have answered, so all is asked again.
     """
+    observed = _examine(outputs, single)
+    stage = contract_of_a_move(outputs.contract, observed)
+    if stage is None:
+        return observed
+    return _examine(replace(outputs, contract=stage), single)
+
+
+def contract_of_a_move(wanted: Contract, observed: Observations) -> Contract | None:
+    """The contract of the stage that a move is in; None where none is under way."""
+    held: list[stages.Held] = []
+    for role, host in wanted.hosts:
+        state = observed.state_of(host.name) or {}
+        held.append((role, state.get("origins")))
+    if not any(former_of(origins) for _, origins in held):
+        return None
+    way = stages.move_of(wanted, held)
+    if way is None or way.stage is stages.Stage.BEFORE:
+        return None
+    return way.contract_of(way.stage)
+
+
+def _examine(outputs: Outputs, single: Matrix | None) -> Observations:
+    """Ask page, public address and hosts at the same time; what the page allows itself is judged
+    when it is known."""
     contract = outputs.contract
     both = sides(contract)
     lookups = {side.name: ask.Lookup(side.role.parsed_origin) for side in both}

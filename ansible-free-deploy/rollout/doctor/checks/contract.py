@@ -7,14 +7,30 @@ from collections.abc import Iterator
 from infra.core.contract import Contract
 from rollout.doctor.codes import Code
 from rollout.finding import Finding
+from rollout.move.words import NEXT
 from rollout.verdict import same_site
 
 
 def contract_alone(contract: Contract) -> Iterator[Finding]:
     """Findings that need no answer of a host."""
+    yield from _move(contract)
     yield from _cookies(contract)
     if contract.production:
         yield from _addresses(contract)
+
+
+def _move(contract: Contract) -> Iterator[Finding]:
+    """`examine` takes the contract of the stage that a move is in."""
+    former = [*contract.frontend.former, *contract.backend.former]
+    if former:
+        yield Finding(
+            f"a move to {contract.frontend.origin} is under way: {', '.join(former)} answered as"
+            " well",
+            cure=NEXT,
+            code=Code.MOVE_UNDER_WAY,
+            anchor="operating.md#moving-to-other-origins",
+            warning=True,
+        )
 
 
 def _cookies(contract: Contract) -> Iterator[Finding]:

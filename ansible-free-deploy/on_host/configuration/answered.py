@@ -1,0 +1,87 @@
+"""At which origins the generations here answer: each holds the contract that it was made from."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from on_host import places
+from on_host.configuration.state import current_id, record_of
+from on_host.orders import Json
+
+if TYPE_CHECKING:
+    from on_host.protocol import Probes
+
+CONTRACT = "contract.json"  # its path in a generation
+# Where nginx writes a line for each request of a page at a former origin (render/nginx.py).
+FORMER_LOG = places.ROOT / "var/log/nginx/origin-kit-former.log"
+
+
+def origins_of(name: str | None) -> Json | None:
+    """Each role as the generation's contract has it, without its hosts: origin, aliases, and the
+    former origins of a move. None where the generation does not say."""
+    record = record_of(name)
+    if record is None:
+        return None
+    try:
+        contract = json.loads((places.GENERATIONS / str(name) / CONTRACT).read_text())
+        return {role: _without_hosts(contract[role]) for role in ("frontend", "backend")}
+    except FileNotFoundError:
+        return from_probes(record.get("probes", {}))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _without_hosts(role: Json) -> Json:
+    return {key: role[key] for key in role if key != "hosts"}
+
+
+def from_probes(probes: Probes) -> Json | None:
+    """The same for a generation of a kit that wrote no contract there, from what was asked of it.
+
+    Such a kit spoke http alone, and the page's origin was the first one of the list.
+    """
+    host, allowed = probes.get("host"), probes.get("allowed")
+    backend = probes.get("pages", {}).get("/config.json")
+    if not host:
+        return None
+    if backend:
+        return {"frontend": {"origin": f"http://{host}"}, "backend": {"origin": backend}}
+    if allowed:
+        return {"frontend": {"origin": allowed[0]}, "backend": {"origin": f"http://{host}"}}
+    return None
+
+
+def note_on_open_pages(generation: Json) -> str:
+    """What a deploy of the generation does to pages that are open at an origin which it no longer
+    answers; empty where there is none."""
+    now = origins_of(current_id())
+    texts = [file["text"] for file in generation["files"] if file["path"] == CONTRACT]
+    if now is None or not texts:
+        return ""
+    after = _pages(json.loads(texts[0]))
+    left = [origin for origin in _pages(now) if origin not in after]
+    if not left:
+        return ""
+    pages = f"pages that are open at {', '.join(left)} will be refused"
+    if now["frontend"].get("former"):
+        return f"ends the move: {pages}"
+    return f"{pages}: `fab move` would answer both meanwhile"
+
+
+def _pages(origins: Json) -> list[str]:
+    """Where the page is answered."""
+    page = origins["frontend"]
+    return [page["origin"], *page.get("former", ())]
+
+
+def former_called_s() -> float | None:
+    """How many seconds ago a page at a former origin has called the API; None where none has."""
+    try:
+        status = FORMER_LOG.stat()
+    except OSError:
+        return None
+    if not status.st_size:  # rotated
+        return None
+    return max(0.0, time.time() - status.st_mtime)

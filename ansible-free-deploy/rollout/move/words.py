@@ -1,0 +1,64 @@
+"""What a person reads of a move: in `fab status`, `fab plan`, and while it is made. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from infra.core.contract import Contract
+from on_host.answers import Origins
+
+NEXT = "`fab move` finishes it, `fab move --undo` goes back"
+
+
+def former_of(origins: Origins | None) -> tuple[str, ...]:
+    """The former origins that a host still answers at; none where no move is under way."""
+    if origins is None:
+        return ()
+    roles = (origins["frontend"], origins["backend"])
+    return tuple(dict.fromkeys(text for role in roles for text in role.get("former", ())))
+
+
+def under_way(origins: Origins | None) -> str:
+    """Where a move is, and what ends it; empty where none is under way."""
+    former = former_of(origins)
+    if origins is None or not former:
+        return ""
+    page = origins["frontend"]
+    answered = f"{', '.join(former)} answered as well"
+    if page.get("redirects_former"):
+        answered = f"{answered}, visitors led to the new page"
+    return f"a move to {page['origin']} is under way ({answered}): {NEXT}"
+
+
+def before_a_deploy(contract: Contract, answers: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What a plain `fab deploy` would do to pages that are open: at most one line. `answers` are
+    what the hosts report, each with its `origins`."""
+    for answer in answers:
+        origins: Origins | None = answer.get("origins")
+        if origins is None:
+            continue
+        former = former_of(origins)
+        if former:
+            return [
+                f"{under_way(origins)}; `fab deploy` or `fab up` would end it at once:"
+                f" {', '.join(former)} would no longer be answered"
+            ]
+        line = _moved(contract, origins)
+        if line:
+            return [line]
+    return []
+
+
+def _moved(contract: Contract, origins: Origins) -> str:
+    pairs = [
+        (origins["frontend"]["origin"], contract.frontend.origin),
+        (origins["backend"]["origin"], contract.backend.origin),
+    ]
+    changes = [f"{old} → {new}" for old, new in pairs if old != new]
+    if not changes:
+        return ""
+    return (
+        f"{', '.join(changes)}: with `fab deploy` pages that are open at the old origin are refused"
+        " from then on; `fab move` answers both meanwhile"
+    )
