@@ -343,9 +343,10 @@ def test_a_generation_of_an_older_kit_is_known_by_its_probes(
     }
 
 
-def new(contract: Contract) -> dict[str, Any]:
+def new(*contracts: Contract) -> Any:
     """A generation as it comes with the orders of a deploy."""
-    return {"files": [{"path": "contract.json", "text": json.dumps(contract.to_json())}]}
+    texts = [json.dumps(contract.to_json()) for contract in contracts]
+    return {"files": [{"path": "contract.json", "text": text} for text in texts]}
 
 
 def test_a_deploy_says_which_open_pages_it_ends(
@@ -366,7 +367,7 @@ def test_a_deploy_says_which_open_pages_it_ends(
     assert answered.note_on_open_pages(new(RENAMED)) == (
         f"ends the move: pages that are open at {NAMES['page']} will be refused"
     )
-    assert answered.note_on_open_pages({"files": []}) == ""
+    assert answered.note_on_open_pages(new()) == ""
 
 
 @pytest.mark.parametrize("contract", ["", "[]", "{}", '{"frontend": 1, "backend": 2}'])

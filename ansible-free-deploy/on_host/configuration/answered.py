@@ -11,7 +11,7 @@ from on_host.configuration.state import current_id, record_of
 from on_host.orders import Json
 
 if TYPE_CHECKING:
-    from on_host.protocol import Probes
+    from on_host.protocol import Generation, Probes
 
 CONTRACT = "contract.json"  # its path in a generation
 # Where nginx writes a line for each request of a page at a former origin (render/nginx.py).
@@ -53,7 +53,7 @@ def from_probes(probes: Probes) -> Json | None:
     return None
 
 
-def note_on_open_pages(generation: Json) -> str:
+def note_on_open_pages(generation: Generation) -> str:
     """What a deploy of the generation does to pages that are open at an origin which it no longer
     answers; empty where there is none."""
     now = origins_of(current_id())
