@@ -1,4 +1,4 @@
-"""A move to other origins: which stage the hosts are in, the contract of each stage, the way back,
+"""A move to other origins: which stage the hosts are in, the contract of each stage, rollback,
 and what is said meanwhile."""
 
 from __future__ import annotations
@@ -178,10 +178,10 @@ def test_a_host_that_does_not_say_stops_a_move() -> None:
     assert move_of(RENAMED, stages.held(pair(None))) is None
 
 
-# ------------------------------------------------------------------------------------- the way back
+# ---------------------------------------------------------------------------------------- rollback
 
 
-def test_the_way_back_is_the_last_configuration_without_former_origins() -> None:
+def test_undo_goes_to_the_last_configuration_without_former_origins() -> None:
     """However many deploys the move has made."""
     way = moved(RENAMED, pair(HTTP))
     looks = pair(way.switched, way.both, way.both, HTTP, IP)
@@ -293,7 +293,7 @@ def test_a_call_begins_the_wait_again() -> None:
 
 
 def test_a_page_that_calls_all_the_while_ends_the_wait() -> None:
-    """Both origins go on being answered; nobody waits for ever."""
+    """Both origins go on being answered; the wait has an end."""
     time = Time()
     assert course.wait_until_quiet(lambda: 1.0, 30, time.at, time.clock) == 1.0
     assert sum(time.slept) == course.LONGEST_S
