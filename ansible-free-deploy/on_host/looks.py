@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         HistoryAnswer,
         HttpAnswer,
         LogsAnswer,
+        MovingAnswer,
         OutcomeAnswer,
         PlanAnswer,
         ReleasesAnswer,
@@ -133,7 +134,7 @@ def held() -> HeldAnswer:
     }
 
 
-def moving() -> Json:
+def moving() -> MovingAnswer:
     """What a move of the environment has to know: at which origins each generation here answers,
     which served when, and whether a former origin is still in use."""
     names = kept()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from on_host import places
 from on_host.configuration.state import current_id, record_of
-from on_host.orders import Json
 
 if TYPE_CHECKING:
+    from on_host.answers import Origins, RoleOrigins
+    from on_host.orders import Json
     from on_host.protocol import Generation, Probes
 
 CONTRACT = "contract.json"  # its path in a generation
@@ -18,7 +19,7 @@ CONTRACT = "contract.json"  # its path in a generation
 FORMER_LOG = places.ROOT / "var/log/nginx/origin-kit-former.log"
 
 
-def origins_of(name: str | None) -> Json | None:
+def origins_of(name: str | None) -> Origins | None:
     """Each role as the generation's contract has it, without its hosts: origin, aliases, and the
     former origins of a move. None where the generation does not say."""
     record = record_of(name)
@@ -26,18 +27,22 @@ def origins_of(name: str | None) -> Json | None:
         return None
     try:
         contract = json.loads((places.GENERATIONS / str(name) / CONTRACT).read_text())
-        return {role: _without_hosts(contract[role]) for role in ("frontend", "backend")}
+        return {
+            "frontend": _without_hosts(contract["frontend"]),
+            "backend": _without_hosts(contract["backend"]),
+        }
     except FileNotFoundError:
         return from_probes(record.get("probes", {}))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _without_hosts(role: Json) -> Json:
-    return {key: role[key] for key in role if key != "hosts"}
+def _without_hosts(role: Json) -> RoleOrigins:
+    found = {key: role[key] for key in role if key != "hosts"}
+    return cast("RoleOrigins", found)
 
 
-def from_probes(probes: Probes) -> Json | None:
+def from_probes(probes: Probes) -> Origins | None:
     """The same for a generation of a kit that wrote no contract there, from what was asked of it.
 
     Such a kit spoke http alone, and the page's origin was the first one of the list.
@@ -70,7 +75,7 @@ def note_on_open_pages(generation: Generation) -> str:
     return f"{pages}: `fab move` would answer both meanwhile"
 
 
-def _pages(origins: Json) -> list[str]:
+def _pages(origins: Origins) -> list[str]:
     """Where the page is answered."""
     page = origins["frontend"]
     return [page["origin"], *page.get("former", ())]

@@ -98,8 +98,8 @@ def contract_of_a_move(wanted: Contract, observed: Observations) -> Contract | N
     """The contract of the stage that a move is in; None where none is under way."""
     held: list[stages.Held] = []
     for role, host in wanted.hosts:
-        state = observed.state_of(host.name) or {}
-        held.append((role, state.get("origins")))
+        state = observed.state_of(host.name)
+        held.append((role, state.get("origins") if state else None))
     if not any(former_of(origins) for _, origins in held):
         return None
     way = stages.move_of(wanted, held)
