@@ -164,7 +164,7 @@ BLOCKS = {
 @pytest.mark.parametrize(("mine", "taken"), BLOCKS.items())
 def test_a_server_block_with_this_name_is_found(mine: str, taken: bool) -> None:
     """By its file and its names, as nginx reads them; the kit's own never."""
-    found = list(surroundings.sites_in(CONFIGURATION.format(mine=mine), "api.shop.test"))
+    found = list(surroundings.sites_in(CONFIGURATION.format(mine=mine), "api.shop.test", 80))
     assert [one["file"] for one in found] == (["/etc/nginx/conf.d/mine.conf"] if taken else [])
 
 

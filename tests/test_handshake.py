@@ -13,6 +13,7 @@ import pytest
 
 from infra.core.origins import Origin
 from rollout import tls
+from rollout.certificates import local_ca
 from rollout.doctor import ask, handshake, reach
 from rollout.doctor.handshake import Handshake, NoConnection
 from rollout.verdict import Response
@@ -108,7 +109,7 @@ def test_another_address_is_refused(trusted: Path) -> None:
 def test_the_user_s_own_ca_counts_and_is_marked(trusted: Path) -> None:
     """What only the local CA makes acceptable is marked: another machine would refuse it."""
     assert shaken(OTHER.issue(NAME), trusted).problem
-    OTHER.write(tls.local_root())
+    OTHER.write(local_ca.certificate_path())
     found = shaken(OTHER.issue(NAME), trusted)
     assert (found.problem, found.by_local_ca, found.browsers_trust) == ("", True, False)
     assert not shaken(MIDDLE.issue(NAME), trusted).by_local_ca
@@ -148,6 +149,7 @@ def wants_a_client(context: ssl.SSLContext) -> None:
     context.verify_mode = ssl.CERT_REQUIRED
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 @pytest.mark.parametrize(
     ("change", "reason", "version"),
     [

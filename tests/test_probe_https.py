@@ -91,6 +91,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     current = tmp_path / "tls" / LINEAGE / "current"
     current.mkdir(parents=True)
     (current / "chain.pem").write_text(PAIR.chain)
+    (current / "key.pem").write_text(PAIR.key_pem)
     return tmp_path
 
 

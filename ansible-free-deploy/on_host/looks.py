@@ -31,7 +31,7 @@ from on_host.configuration.state import (
 )
 from on_host.envfile import environment
 from on_host.orders import EXAMINE_ORDERS, LOOK_ORDERS, ORDERS, OUTCOME_ORDERS, STATUS_ORDERS
-from on_host.probe import ANSWER_S, LATE, SHORT_S, answer, is_late
+from on_host.probe import ANSWER_S, HTTPS, LATE, SECURE, SHORT_S, answer, is_late
 from on_host.release.state import changed_in_release, release_made_from
 from on_host.runtime import hide, hide_also, wait_for
 from on_host.services import EXCEPTION, activity, has_service, journal_of, service, workers_killed
@@ -153,15 +153,16 @@ def examine() -> ExamineAnswer:
     """All that a diagnosis needs of this host.
 
     That is its state, the diff, and the answers of nginx and gunicorn to the same requests.
-    `questions`: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]].
+    `questions`: [via ("nginx", "https" or "gunicorn"), method, target, [[name, value], ...]].
     """
     started = time.time()
-    no_connection = surroundings.connects()
+    port = EXAMINE_ORDERS.get("port", 80)
+    no_connection = surroundings.connects(port)
     answers = _answers(no_connection)
     result: ExamineAnswer = {
         **plan(),
         **held(),
-        **_around(no_connection),
+        **_around(no_connection, port),
         "answers": answers,
         "last_words": "",
         "request_log": None,
@@ -178,16 +179,16 @@ def examine() -> ExamineAnswer:
     return result
 
 
-def _around(no_connection: str) -> Surroundings:
+def _around(no_connection: str, port: int) -> Surroundings:
     """What can keep requests from the kit's nginx. The operator's side asks for `target` meanwhile,
     at the public address."""
     target = EXAMINE_ORDERS.get("target", "")
     return {
         "arrived": bool(target) and wait_for(lambda: surroundings.arrived(target), _ARRIVES_S),
-        "listens": surroundings.listens(),
+        "listens": surroundings.listens(port),
         "refuses_connections": no_connection,
-        "firewall": surroundings.firewall_lines(),
-        "other_sites": surroundings.other_sites(EXAMINE_ORDERS.get("name", "")),
+        "firewall": surroundings.firewall_lines(port),
+        "other_sites": surroundings.other_sites(EXAMINE_ORDERS.get("name", ""), port),
         "full": disk.full(),
     }
 
@@ -198,11 +199,12 @@ def _answers(no_connection: str) -> list[HttpAnswer]:
     long as it may take, the others are not."""
     found: list[HttpAnswer] = []
     late: set[tuple[str, str, str]] = set()
+    wanted = HTTPS if EXAMINE_ORDERS.get("port") == SECURE else "nginx"
     for via, method, target, headers in EXAMINE_ORDERS["questions"]:
         asked: HttpAnswer
         # Preflights are nginx's own answers.
-        key = (via, target, method if via == "nginx" else "")
-        if no_connection and via == "nginx":
+        key = (via, target, "" if via == "gunicorn" else method)
+        if no_connection and via == wanted:
             asked = {"problem": no_connection}
         elif key in late:
             asked = {"problem": LATE}

@@ -10,6 +10,7 @@ import socket
 from typing import TYPE_CHECKING, Iterator  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import logfiles, places, untrusted
+from on_host.certificates import served as certificates
 from on_host.runtime import WAIT_S, Failed, step
 from on_host.services import for_want_of_memory, journal_of, service
 
@@ -116,28 +117,20 @@ def probe(probes: Probes) -> None:
 
 def serves_the_pair(host: str, lineage: str) -> None:
     """Raise Failed where port 443 does not serve the certificate on the disk."""
-    path = places.KIT / "tls" / lineage / "current" / "chain.pem"
+    import ssl
+
     try:
-        on_disk = first_certificate(path.read_text())
         with socket.create_connection(("127.0.0.1", SECURE), WAIT_S) as plain:
             served = tls_with(plain, host).getpeercert(binary_form=True)
-    except OSError as problem:
+    except (OSError, ssl.SSLError) as problem:
         raise Failed(
             f"no TLS handshake with nginx on port 443: {problem}; see `fab logs`"
         ) from problem
-    if served != on_disk:
+    if served != certificates.leaf(lineage):
         raise Failed(
-            f"port 443 serves another certificate for {host} than the one in {path}; run `fab"
-            " doctor` to see why"
+            f"port 443 serves another certificate for {host} than the one of {lineage} on this"
+            " host; run `fab doctor` to see why"
         )
-
-
-def first_certificate(chain: str) -> bytes:
-    """The server's own certificate in a PEM chain, DER."""
-    import ssl
-
-    end = "-----END CERTIFICATE-----"
-    return ssl.PEM_cert_to_DER_cert(chain.partition(end)[0] + end)
 
 
 def check_page(probes: Probes, path: str, text: str) -> None:

@@ -191,12 +191,13 @@ class RollbackOrders(_ConfigurationOrders):
 
 
 class ExamineOrders(_ConfigurationOrders):
-    """`questions`: [via ("nginx" or "gunicorn"), method, target, [[name, value], ...]]. `name` is
-    the role's host name; `target` is part of a request that was sent to it from outside, empty
-    where none was answered."""
+    """`questions`: [via ("nginx", "https" or "gunicorn"), method, target, [[name, value], ...]].
+    `name` is the role's host name and `port` that of its origin; `target` is part of a request that
+    was sent to it from outside, empty where none was answered."""
 
     questions: list[list[Any]]
     name: str
+    port: int
     target: str
 
 

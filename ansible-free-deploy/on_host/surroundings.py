@@ -18,50 +18,56 @@ from on_host.runtime import run
 if TYPE_CHECKING:
     from on_host.answers import OtherSite
 
-PORT = 80
 _CONNECT_S = 3.0
+_DEFAULT = 80  # of `listen` without a port
 _LISTEN = "0A"  # of the states in /proc/net/tcp
 _OURS = re.compile(
     r"/etc/origin-kit/.*|/etc/nginx/(?:conf\.d|snippets)/origin-kit(?:-[a-z]+)?\.conf"
 )
 _SECTION = re.compile(r"^# configuration file (\S+):$", re.MULTILINE)
 _DENIES = re.compile(r"\b(?:drop|reject|DROP|REJECT)\b")
-_ABOUT_PORT = re.compile(r"\bdports?\b.*(?<![\d.])(?:80|http)(?![\d.])|policy drop", re.IGNORECASE)
+_SERVICES = {80: "http", 443: "https"}
 _MOST_LINES = 20_000
 
 
-def connects() -> str:
+def connects(port: int) -> str:
     """Why no connection to nginx's port is possible on this host itself; empty if it is."""
     try:
-        with socket.create_connection(("127.0.0.1", PORT), timeout=_CONNECT_S):
+        with socket.create_connection(("127.0.0.1", port), timeout=_CONNECT_S):
             return ""
     except OSError as problem:
         return str(problem) or type(problem).__name__
 
 
-def listens() -> bool:
+def listens(port: int) -> bool:
     """Whether a process has a socket that listens on nginx's port."""
-    return any(_listens_in(Path("/proc/net", name)) for name in ("tcp", "tcp6"))
+    return any(_listens_in(Path("/proc/net", name), port) for name in ("tcp", "tcp6"))
 
 
-def _listens_in(table: Path) -> bool:
+def _listens_in(table: Path, port: int) -> bool:
     with contextlib.suppress(OSError):
         for line in table.read_text().splitlines()[1:]:
             fields = line.split()
-            port = int(fields[1].rpartition(":")[2], 16)
-            if port == PORT and fields[3] == _LISTEN:
+            number = int(fields[1].rpartition(":")[2], 16)
+            if number == port and fields[3] == _LISTEN:
                 return True
     return False
 
 
-def firewall_lines() -> list[str]:
+def firewall_lines(port: int) -> list[str]:
     """Rules of this host's own firewall that deny nginx's port, as its tool shows them; none where
     there is no such tool."""
     for command in (("nft", "list", "ruleset"), ("iptables-save",)):
         if shutil.which(command[0], path="/usr/sbin:/sbin:/usr/bin:/bin"):
             lines = [line.strip() for line in run(*command).stdout.splitlines()]
-            return [line for line in lines if _DENIES.search(line) and _ABOUT_PORT.search(line)]
+            return [line for line in lines if _denies(line, port)]
     return []
+
+
+def _denies(line: str, port: int) -> bool:
+    name = _SERVICES.get(port, port)
+    of_port = rf"\bdports?\b.*(?<![\w.])(?:{port}|{name})(?![\w.])|policy drop"
+    return bool(_DENIES.search(line)) and bool(re.search(of_port, line, re.IGNORECASE))
 
 
 def arrived(target: str) -> bool:
@@ -72,16 +78,16 @@ def arrived(target: str) -> bool:
 # ------------------------------------------------------------------------------ other server blocks
 
 
-def other_sites(name: str) -> list[OtherSite]:
-    """The server blocks of other files that nginx prefers for requests to `name`, which is a host
-    name or an address without a port: `file`, and `names` as the file has them."""
+def other_sites(name: str, port: int) -> list[OtherSite]:
+    """The server blocks of other files that nginx prefers for requests to `name` on its port, which
+    is a host name or an address without a port: `file`, and `names` as the file has them."""
     if not shutil.which("nginx", path="/usr/sbin:/usr/bin"):
         return []
     done = run("env", "-u", "NGINX", "nginx", "-T", "-q")
-    return list(sites_in(done.stdout, name))
+    return list(sites_in(done.stdout, name, port))
 
 
-def sites_in(text: str, name: str) -> Iterator[OtherSite]:
+def sites_in(text: str, name: str, port: int) -> Iterator[OtherSite]:
     """The same from what `nginx -T` prints."""
     parts = _SECTION.split(text)
     for file, content in zip(parts[1::2], parts[2::2]):  # noqa: B905 - Python 3.9 on hosts
@@ -89,7 +95,7 @@ def sites_in(text: str, name: str) -> Iterator[OtherSite]:
             continue
         for block in _server_blocks(content):
             names = _names_of(block)
-            if _is_on_port(block) and any(_fits(one, name) for one in names):
+            if _is_on_port(block, port) and any(_fits(one, name) for one in names):
                 yield {"file": file, "names": names}
 
 
@@ -139,16 +145,16 @@ def _names_of(block: list[list[str]]) -> list[str]:
     return names
 
 
-def _is_on_port(block: list[list[str]]) -> bool:
-    """Whether it listens on nginx's port: without `listen` it does."""
+def _is_on_port(block: list[list[str]], port: int) -> bool:
+    """Whether it listens on nginx's port: without `listen` on 80."""
     listens = [directive[1] for directive in block if directive[:1] == ["listen"] and directive[1:]]
     if not listens:
-        return True
+        return port == _DEFAULT
     for address in listens:
         if address.startswith("unix:"):
             continue
-        port = address.rpartition(":")[2] if ":" in address.rpartition("]")[2] else address
-        if not port.isdigit() or int(port) == PORT:
+        number = address.rpartition(":")[2] if ":" in address.rpartition("]")[2] else address
+        if port == (int(number) if number.isdigit() else _DEFAULT):
             return True
     return False
 

@@ -10,13 +10,13 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, Unpack, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Literal, TypeVar, Unpack, cast
 
 from infra.core import exits, wanted
 from infra.core.contract import Contract, Cors, Host, Json
 from infra.core.errors import KitError
-from infra.core.origins import look_alikes
+from infra.core.origins import Origin, look_alikes
 from on_host import protocol
 from on_host.protocol import DeployOrders, MoreOrders, Orders, Probes, StatusOrders, Verb
 from rollout import access, change, hosts, secret_values
@@ -143,20 +143,58 @@ def commit() -> str | None:
 def probes(contract: Contract, role: str, generation: Generation) -> Probes:
     """What must and must not be answered once the generation is live."""
     if role == "frontend":
-        return {
+        found: Probes = {
             "host": contract.frontend.parsed_origin.authority,
             "pages": {"/": "", "/config.json": contract.backend.origin},
         }
-    cors = contract.cors
-    refused = []
-    if cors.origins and not cors.allows_every_origin:
-        refused = [_look_alike(cors)]
+    else:
+        cors = contract.cors
+        found = {
+            "host": contract.backend.parsed_origin.authority,
+            "allowed": list(cors.exact_origins),
+            "refused": _refused(cors),
+            "wildcard": cors.allows_every_origin and not cors.allow_credentials,
+        }
+    if not contract.speaks_https:
+        return found
+    of_role = contract.frontend if role == "frontend" else contract.backend
     return {
-        "host": contract.backend.parsed_origin.authority,
-        "allowed": list(cors.exact_origins),
-        "refused": refused,
-        "wildcard": cors.allows_every_origin and not cors.allow_credentials,
+        **found,
+        "origin": of_role.origin,
+        "lineage": contract.lineage(role),
+        "plain": _plain(contract, role),
     }
+
+
+def _plain(contract: Contract, role: str) -> Literal["redirect", "deny", "same"]:
+    """What port 80 answers next to https."""
+    if role == "frontend":
+        is_former = _twin(contract.frontend.parsed_origin) in contract.frontend.former
+        return "same" if is_former else "redirect"
+    return "same" if _has_http_origin(contract) else "deny"
+
+
+def _has_http_origin(contract: Contract) -> bool:
+    """Whether a page by http may call the API, or called it before a move."""
+    cors = contract.cors
+    listed = [*cors.exact_origins, *cors.pattern_texts]
+    before = [*contract.frontend.former, *contract.backend.former]
+    return cors.allows_every_origin or any(text.startswith("http:") for text in listed + before)
+
+
+def _refused(cors: Cors) -> list[str]:
+    """A look-alike of the first origin, and the http twin of each https one, which nobody may be
+    mistaken for."""
+    if not cors.origins or cors.allows_every_origin:
+        return []
+    twins = [_twin(origin) for origin in cors.origins if origin.scheme == "https"]
+    unlisted = [twin for twin in twins if not cors.lists(twin)]
+    return list(dict.fromkeys([_look_alike(cors), *unlisted]))
+
+
+def _twin(origin: Origin) -> str:
+    """The same origin by http."""
+    return str(replace(origin, scheme="http"))
 
 
 def _look_alike(cors: Cors) -> str:

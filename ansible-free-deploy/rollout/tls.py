@@ -9,18 +9,13 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from infra.core.home import home
 from infra.core.origins import Origin
+from rollout.certificates import local_ca
 
 # Where Chromium keeps what its user trusts: the first one that exists.
 # https://chromium.googlesource.com/chromium/src/+/main/docs/linux/cert_management.md
 _NSS = (Path(".pki/nssdb/cert9.db"), Path(".local/share/pki/nssdb/cert9.db"))
 _HAS_CERTIFICATE = "SELECT count(*) FROM nssPublic WHERE a11 = ?"  # a11: CKA_VALUE, the DER bytes
-
-
-def local_root() -> Path:
-    """The certificate of the user's own CA, which `tls: local-ca` makes; it may not be there."""
-    return home() / "tls" / "ca.pem"
 
 
 def system() -> ssl.SSLContext:
@@ -34,7 +29,7 @@ def system() -> ssl.SSLContext:
 def context() -> ssl.SSLContext:
     """The trust store of the system, and the local CA's root where there is one."""
     made = system()
-    root = local_root()
+    root = local_ca.certificate_path()
     if root.is_file():
         made.load_verify_locations(root)
     return made

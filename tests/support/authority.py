@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 DAY = timedelta(days=1)
 
@@ -84,7 +84,13 @@ class Authority:
         """A server's certificate for these host names and IPs, valid within times from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         made = _certificate(
-            x509.Name([]), self.certificate.subject, key, self.key, (starts, ends), names
+            x509.Name([]),
+            self.certificate.subject,
+            key,
+            self.key,
+            (starts, ends),
+            names,
+            issuer_is_sent=bool(self.sent),
         )
         return Issued(made, key, self.sent)
 
@@ -111,6 +117,7 @@ def _certificate(
     within: tuple[timedelta, timedelta],
     names: Sequence[str] = (),
     authority: bool = False,
+    issuer_is_sent: bool = False,
 ) -> x509.Certificate:
     now = datetime.now(UTC)
     starts, ends = within
@@ -129,6 +136,11 @@ def _certificate(
             critical=False,
         )
     )
+    if issuer_is_sent:
+        # Where its issuer is to be had: public CAs say it wherever the issuer is no root.
+        url = x509.UniformResourceIdentifier("http://ca.example/issuer.crt")
+        said = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, url)
+        builder = builder.add_extension(x509.AuthorityInformationAccess([said]), critical=False)
     if names:
         alternatives = x509.SubjectAlternativeName([_general(name) for name in names])
         builder = builder.add_extension(alternatives, critical=True)

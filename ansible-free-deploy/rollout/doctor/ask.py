@@ -62,13 +62,15 @@ class Place:
 @dataclass(frozen=True)
 class Page:
     """The frontend as it is served: its policy, and where its config.json says that the backend is,
-    if it was read. `config_problem` is why config.json could not be read."""
+    if it was read. `config_problem` is why config.json could not be read; `hsts` is the value of
+    Strict-Transport-Security."""
 
     status: int | None
     csp: str | None = None
     backend: str | None = None
     problem: str = ""
     config_problem: str = ""
+    hsts: str | None = None
 
 
 class Lookup:
@@ -197,7 +199,8 @@ def page(contract: Contract, address: str) -> Page:
         return Page(None, problem=answer.problem)
     backend, problem = _backend(place, host)
     csp = answer.get("Content-Security-Policy")
-    return Page(answer.status, csp, backend, config_problem=problem)
+    hsts = answer.get("Strict-Transport-Security")
+    return Page(answer.status, csp, backend, config_problem=problem, hsts=hsts)
 
 
 def _backend(place: Place, headers: Headers) -> tuple[str | None, str]:

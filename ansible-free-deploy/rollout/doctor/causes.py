@@ -14,22 +14,25 @@ _TAKEN_ALONG = frozenset({Kind.BROKEN, Kind.FAILS, Kind.SILENT, Kind.CORS, Kind.
 # What may follow from a finding of each kind, within its reach.
 _EXPLAINS: dict[Kind, frozenset[Kind]] = {
     Kind.HOST: frozenset({Kind.SILENT}),
-    Kind.NAME: frozenset({Kind.SILENT, Kind.FAILS, Kind.CORS, Kind.PAGE}),
-    Kind.BLOCKED: _TAKEN_ALONG | {Kind.STOPPED},
+    Kind.NAME: frozenset({Kind.TLS, Kind.SILENT, Kind.FAILS, Kind.CORS, Kind.PAGE}),
+    Kind.BLOCKED: _TAKEN_ALONG | {Kind.STOPPED, Kind.TLS},
     Kind.NO_RELEASE: _TAKEN_ALONG | {Kind.STOPPED},
-    Kind.STOPPED: frozenset({Kind.FAILS, Kind.SILENT, Kind.CORS}),
+    Kind.STOPPED: frozenset({Kind.TLS, Kind.FAILS, Kind.SILENT, Kind.CORS}),
     Kind.DRIFT: frozenset({Kind.CORS}),
+    # Without a handshake nothing is answered; and what is served explains why it is refused.
+    Kind.TLS: frozenset({Kind.TLS, Kind.BROKEN, Kind.SILENT}),
     Kind.BROKEN: frozenset({Kind.FAILS, Kind.SILENT, Kind.CORS}),
     Kind.FAILS: frozenset({Kind.SILENT, Kind.CORS}),
 }
 # The same of one finding, where it is more or less than its kind's.
 _EXPLAINED_BY: dict[str, frozenset[Kind]] = {
     # A changed file can break anything that it is part of.
-    Code.FILE_DIFFERS: _TAKEN_ALONG,
+    Code.FILE_DIFFERS: _TAKEN_ALONG | {Kind.TLS},
     Code.RELEASE_CHANGED: _TAKEN_ALONG,
-    Code.OLDER_CONFIGURATION: frozenset({Kind.CORS, Kind.PAGE}),
-    Code.ORIGINS_DIFFER: frozenset({Kind.CORS, Kind.PAGE}),
+    Code.OLDER_CONFIGURATION: frozenset({Kind.TLS, Kind.SILENT, Kind.CORS, Kind.PAGE}),
+    Code.ORIGINS_DIFFER: frozenset({Kind.TLS, Kind.SILENT, Kind.CORS, Kind.PAGE}),
     Code.PORT_BLOCKED: frozenset({Kind.SILENT}),
+    Code.CERTIFICATE_ENDS_SOON: frozenset(),
 }
 # What one cause makes many views and many kinds of requests show: with the same cure it is one.
 _SHOWN_MANY_TIMES = frozenset(
@@ -37,6 +40,7 @@ _SHOWN_MANY_TIMES = frozenset(
         Code.UNLISTED_ORIGIN_ALLOWED,
         Code.LISTED_ORIGIN_REFUSED,
         Code.REFUSED_OUTSIDE_THE_KIT,
+        Code.MIXED_CONTENT,
         Code.REFUSED_BY_A_SERVER_ERROR,
         Code.FAILS_IN_FRONT,
         Code.ANSWERED_BEFORE_HEADERS,

@@ -18,12 +18,13 @@ class Kind(IntEnum):
     NO_RELEASE = 4
     STOPPED = 5  # a service does not run
     DRIFT = 6  # files or processes are not what the contract says
-    BROKEN = 7  # a service can't start
-    FAILS = 8  # something answers 5xx
-    SILENT = 9  # no answer to a question
-    CORS = 10  # a browser allows a page to read what it should not, or the other way round
-    PAGE = 11  # the page does not know the backend
-    OTHER = 12
+    TLS = 7  # browsers don't accept what port 443 serves
+    BROKEN = 8  # a service can't start
+    FAILS = 9  # something answers 5xx
+    SILENT = 10  # no answer to a question
+    CORS = 11  # a browser allows a page to read what it should not, or the other way round
+    PAGE = 12  # the page does not know the backend
+    OTHER = 13
 
 
 class Code(StrEnum):
@@ -49,6 +50,26 @@ class Code(StrEnum):
     FILE_ATTRIBUTES_DIFFER = "file-attributes-differ"
     OLD_SECRETS = "old-secrets"
     PROCESS_STALE = "process-stale"
+    # TLS and certificates
+    PORT_CLOSED = "port-closed"
+    CERTIFICATE_MISSING = "certificate-missing"
+    CERTIFICATE_NOT_SERVED = "certificate-not-served"
+    CERTIFICATE_WRONG_NAME = "certificate-wrong-name"
+    CERTIFICATE_EXPIRED = "certificate-expired"
+    CERTIFICATE_NOT_YET_VALID = "certificate-not-yet-valid"
+    CERTIFICATE_CHAIN_INCOMPLETE = "certificate-chain-incomplete"
+    CERTIFICATE_UNTRUSTED = "certificate-untrusted"
+    CERTIFICATE_ENDS_SOON = "certificate-ends-soon"
+    LOCAL_CA_UNKNOWN = "local-ca-unknown"
+    TLS_TOO_OLD = "tls-too-old"
+    NO_TLS = "no-tls"
+    TLS_FAILS = "tls-fails"
+    # http and https next to each other
+    MIXED_CONTENT = "mixed-content"
+    HTTP_ORIGIN_LISTED = "http-origin-listed"
+    PLAIN_HTTP_REDIRECTED = "plain-http-redirected"
+    CHALLENGE_BLOCKED = "challenge-blocked"
+    HSTS_CHANGES_ORIGIN = "hsts-changes-origin"
     # Names and the page
     NAME_UNKNOWN = "name-unknown"
     NAME_NOT_LOOKED_UP = "name-not-looked-up"
@@ -109,6 +130,24 @@ MEANING: dict[Code, str] = {
     Code.FILE_ATTRIBUTES_DIFFER: "a file has another owner, mode or target",
     Code.OLD_SECRETS: "a host still keeps secrets that were replaced",
     Code.PROCESS_STALE: "a process runs an older configuration than its files hold",
+    Code.PORT_CLOSED: "nginx runs, and nothing listens on the origin's port",
+    Code.CERTIFICATE_MISSING: "a host has no certificate for its origin",
+    Code.CERTIFICATE_NOT_SERVED: "a host serves another certificate than the one on its disk",
+    Code.CERTIFICATE_WRONG_NAME: "the certificate is for other names than the origin's",
+    Code.CERTIFICATE_EXPIRED: "the certificate, or one of its issuers, has expired",
+    Code.CERTIFICATE_NOT_YET_VALID: "the certificate is valid later, or a clock is wrong",
+    Code.CERTIFICATE_CHAIN_INCOMPLETE: "the certificate of the issuer is not sent along",
+    Code.CERTIFICATE_UNTRUSTED: "browsers don't trust the certificate's CA (staging CAs included)",
+    Code.CERTIFICATE_ENDS_SOON: "the certificate was not renewed in time",
+    Code.LOCAL_CA_UNKNOWN: "this machine's browsers don't know the user's own CA",
+    Code.TLS_TOO_OLD: "TLS 1.1 or older is spoken",
+    Code.NO_TLS: "the port of an https origin answers without TLS",
+    Code.TLS_FAILS: "the TLS handshake fails for another reason",
+    Code.MIXED_CONTENT: "an https page calls an http API, which browsers block",
+    Code.HTTP_ORIGIN_LISTED: "the http twin of an https page is in the list",
+    Code.PLAIN_HTTP_REDIRECTED: "a page's request to the API by http is redirected to https",
+    Code.CHALLENGE_BLOCKED: "port 80 is closed, where the CA asks before it renews a certificate",
+    Code.HSTS_CHANGES_ORIGIN: "HSTS makes a listed http origin an https one, which is not listed",
     Code.NAME_UNKNOWN: "a name resolves to nothing from here",
     Code.NAME_NOT_LOOKED_UP: "the name service did not answer",
     Code.NAME_LEADS_ELSEWHERE: "a name leads to another address than the contract's",
@@ -163,6 +202,20 @@ _CODES_OF: dict[Kind, tuple[Code, ...]] = {
         Code.OLD_SECRETS,
         Code.PROCESS_STALE,
     ),
+    Kind.TLS: (
+        Code.PORT_CLOSED,
+        Code.CERTIFICATE_MISSING,
+        Code.CERTIFICATE_NOT_SERVED,
+        Code.CERTIFICATE_WRONG_NAME,
+        Code.CERTIFICATE_EXPIRED,
+        Code.CERTIFICATE_NOT_YET_VALID,
+        Code.CERTIFICATE_CHAIN_INCOMPLETE,
+        Code.CERTIFICATE_UNTRUSTED,
+        Code.CERTIFICATE_ENDS_SOON,
+        Code.TLS_TOO_OLD,
+        Code.NO_TLS,
+        Code.TLS_FAILS,
+    ),
     Kind.BROKEN: (Code.UNIT_FAILED,),
     Kind.FAILS: (Code.ANSWER_SLOW, Code.FAILS_IN_FRONT, Code.SERVER_ERROR, Code.PAGE_FAILS),
     Kind.SILENT: (
@@ -177,6 +230,8 @@ _CODES_OF: dict[Kind, tuple[Code, ...]] = {
         Code.LISTED_ORIGIN_REFUSED,
         Code.CHANGED_IN_FRONT,
         Code.REDIRECTED_AWAY,
+        Code.MIXED_CONTENT,
+        Code.PLAIN_HTTP_REDIRECTED,
         Code.REFUSED_BY_A_SERVER_ERROR,
         Code.ANSWERED_BEFORE_HEADERS,
         Code.DJANGO_MIDDLEWARE_ORDER,

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from infra.core.contract import Contract, Host
 from infra.core.origins import OriginError, app_origin, parse_origin
 from rollout import deploy, hosts
-from rollout.doctor import ask, on_hosts, reach
+from rollout.doctor import ask, on_hosts, plain_http, reach
 from rollout.doctor.observations import PUBLIC, Cell, Direct, Observations, sides
 from rollout.doctor.on_hosts import Asked
+from rollout.doctor.plain_http import Plain
 from rollout.doctor.questions import Endpoint, Question, Row, endpoints, questions
 from rollout.doctor.reach import Reach
 from rollout.doctor.rows import rows
@@ -135,9 +136,11 @@ def _examine(outputs: Outputs, single: Matrix | None) -> Observations:
     found = surroundings(contract, page.csp, addresses)
     everything = list(public.cells)
     direct: list[Direct] = []
+    plain = list(public.plain)
     for asked in asked_hosts:
         everything += asked.cells
         direct += asked.direct
+        plain += asked.plain
     return Observations(
         contract=contract,
         cells=tuple(within(cell, contract.frontend.origin, found) for cell in everything),
@@ -148,6 +151,7 @@ def _examine(outputs: Outputs, single: Matrix | None) -> Observations:
         addresses=addresses,
         landing=public.landing,
         reach={"frontend": page_reach, "backend": public.reach},
+        plain=tuple(plain),
     )
 
 
@@ -165,11 +169,13 @@ def surroundings(
 
 @dataclass(frozen=True)
 class _Public:
-    """What the public address answers, where redirects from `/` lead, and whether it is reached."""
+    """What the public address answers, where redirects from `/` lead, whether it is reached, and
+    what its port 80 answers next to https."""
 
     cells: tuple[Cell, ...]
     landing: tuple[str, int] | None
     reach: Reach
+    plain: Sequence[Plain]
 
 
 def _page(contract: Contract, lookup: ask.Lookup, mark: str) -> tuple[ask.Page, Reach]:
@@ -202,7 +208,15 @@ def _public(
     if whole and not all(isinstance(answer, ask.Unanswered) for answer in answers):
         headers = (("Origin", contract.frontend.origin),)
         landing = ask.landing(place, headers)
-    return _Public(tuple(judged(PUBLIC, cells, origin.authority, answers)), landing, there)
+    plain = _plain(contract, address) if whole else []
+    return _Public(tuple(judged(PUBLIC, cells, origin.authority, answers)), landing, there, plain)
+
+
+def _plain(contract: Contract, address: str) -> list[Plain]:
+    """What port 80 of an https API answers."""
+    lines = plain_http.lines(contract)
+    place = ask.Place(plain_http.origin_of(contract), address)
+    return plain_http.answered(PUBLIC, contract, ask.exchange_all(place, lines))
 
 
 def _address(lookup: ask.Lookup, host: Host) -> str:

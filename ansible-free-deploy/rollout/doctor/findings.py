@@ -7,12 +7,14 @@ from dataclasses import replace
 from on_host.answers import HostState
 from rollout.doctor.causes import by_cause
 from rollout.doctor.checks.answers import answers
+from rollout.doctor.checks.certificates import certificates
 from rollout.doctor.checks.contract import contract_alone
 from rollout.doctor.checks.django import django
 from rollout.doctor.checks.frontend import names, page
 from rollout.doctor.checks.hosts import hosts, nothing
 from rollout.doctor.checks.lost_cookies import lost_cookies
 from rollout.doctor.checks.redirects import redirects
+from rollout.doctor.checks.schemes import schemes
 from rollout.doctor.checks.server_errors import server_errors
 from rollout.doctor.checks.surroundings import surroundings
 from rollout.doctor.codes import Code
@@ -34,10 +36,12 @@ def findings(observed: Observations) -> tuple[Finding, ...]:
         *surroundings(observed),
         *hosts(observed),
         *names(observed),
+        *certificates(observed),
         *page(observed),
         *server_errors(observed),
         *lost_cookies(observed),
         *redirects(observed),
+        *schemes(observed),
         *cors,
         *contract_alone(observed.contract),
     ]

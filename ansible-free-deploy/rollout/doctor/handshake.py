@@ -11,6 +11,7 @@ from typing import Any
 
 from infra.core.origins import Origin
 from rollout import tls
+from rollout.certificates import local_ca
 
 # X509_V_ERR_*: https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/
 EXPIRED, NOT_YET_VALID = 10, 9
@@ -31,7 +32,8 @@ class Handshake:
     result of the verification (X509_V_ERR_*), 0 where the certificate is not the reason; `reason`
     is then OpenSSL's name of it. `version` is the protocol that the server chooses, `chain` what it
     sends, DER, its own certificate first; both are empty where that is not known. `by_local_ca`: it
-    is accepted only because the user's own CA is.
+    is accepted only because the user's own CA is; `browsers_trust`: whether Chromium of this user
+    knows that CA, None where that is not known.
     """
 
     at: datetime
@@ -51,9 +53,10 @@ class NoConnection(Exception):
 def of(origin: Origin, address: str, timeout: float) -> Handshake:
     """Shake hands with the address for an https origin. Raises NoConnection."""
     found = _verified(origin, address, timeout, tls.system())
-    if found.code in UNTRUSTED and tls.local_root().is_file():
+    own_ca = local_ca.certificate_path()
+    if found.code in UNTRUSTED and own_ca.is_file():
         again = _verified(origin, address, timeout, tls.context())
-        root = ssl.PEM_cert_to_DER_cert(tls.local_root().read_text())
+        root = ssl.PEM_cert_to_DER_cert(own_ca.read_text())
         known = tls.browsers_trust(root)
         found = replace(again, by_local_ca=not again.problem, browsers_trust=known)
     if found.problem:

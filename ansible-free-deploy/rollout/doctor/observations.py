@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from infra.core.contract import Contract, Role
 from on_host.answers import HostState
 from rollout.doctor.ask import Answer, Page, Unanswered
+from rollout.doctor.plain_http import Plain
 from rollout.doctor.questions import Question
 from rollout.doctor.reach import Reach
 from rollout.verdict import Headers, Response, Verdict
@@ -116,7 +117,7 @@ class Observations:
     `addresses` is what each role's name resolves to from here, `lookup_problems` why that is not
     known (empty where it is). `landing` is where redirects from `/` of the backend end, and the
     status there; None where it does not redirect. `reach` is what became of a connection to each
-    role's public address.
+    role's public address. `plain` is what port 80 of an https API answers.
     """
 
     contract: Contract
@@ -128,6 +129,7 @@ class Observations:
     landing: tuple[str, int] | None = None
     lookup_problems: Mapping[str, str] = field(default_factory=dict)
     reach: Mapping[str, Reach] = field(default_factory=dict)
+    plain: tuple[Plain, ...] = ()
 
     @property
     def unanswered(self) -> bool:

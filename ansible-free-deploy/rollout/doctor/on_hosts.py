@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.core.contract import Host
+from infra.core.origins import Origin
 from on_host import protocol
 from on_host.answers import ExamineAnswer, HttpAnswer
+from on_host.probe import HTTPS
 from on_host.protocol import ExamineOrders
 from rollout import access, deploy, hosts, report, secret_values
+from rollout.doctor import plain_http
 from rollout.doctor.ask import CONNECT_S, Answer, Unanswered
 from rollout.doctor.observations import Cell, Direct, HostReport
+from rollout.doctor.plain_http import Plain
 from rollout.doctor.questions import Question, Row
 from rollout.doctor.verdicts import judged
 from rollout.host_errors import HostError
@@ -22,7 +26,7 @@ from rollout.verdict import Response
 
 _WRONG_HOST = "origin-kit-doctor.invalid"
 
-Line = list[Any]  # server (nginx or gunicorn), method, target, headers
+Line = list[Any]  # via (nginx, https or gunicorn), method, target, headers
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Asked:
     report: HostReport
     cells: Sequence[Cell] = ()
     direct: Sequence[Direct] = ()
+    plain: Sequence[Plain] = ()
 
 
 def ask(
@@ -44,19 +49,24 @@ def ask(
 ) -> Asked:
     """Ask one host. Only a backend has an nginx and a Django that answer the questions. `target`
     is part of a request that was answered at the role's public address."""
-    name = outputs.contract.backend.parsed_origin.authority
+    contract = outputs.contract
+    origin = contract.backend.parsed_origin
+    name = origin.authority
     nginx: list[Line] = []
     direct: list[tuple[Row, str, Line]] = []
+    plain: list[Line] = []
     if role == "backend":
-        nginx = nginx_lines(name, questions)
+        nginx = nginx_lines(origin, questions)
         direct = direct_lines(name, rows)
-    lines = nginx + [line for _, _, line in direct]
+        plain = [["nginx", *line] for line in plain_http.lines(contract)]
+    lines = nginx + [line for _, _, line in direct] + plain
     try:
         examined = _run(outputs, role, host, lines, target)
     except HostError as problem:
         return Asked(HostReport(host.name, host.address, None, problem.reason))
     answers = examined["answers"]
-    of_nginx, of_django = answers[: len(nginx)], answers[len(nginx) :]
+    of_nginx, others = answers[: len(nginx)], answers[len(nginx) :]
+    of_django, over_http = others[: len(direct)], others[len(direct) :]
     connected = not examined.get("refuses_connections")
     cells = []
     if nginx:
@@ -66,7 +76,12 @@ def ask(
     for (row, kind, _), answer in zip(direct, of_django, strict=True):
         django.append(_direct(host.name, row, kind, answer))
     bare = _with_gunicorns_page(nginx, of_nginx)
-    return Asked(HostReport(host.name, host.address, examined, bare=bare), cells, django)
+    report = HostReport(host.name, host.address, examined, bare=bare)
+    found_plain = []
+    if plain:
+        heard = [_answer(answer, connected) for answer in over_http]
+        found_plain = plain_http.answered(host.name, contract, heard)
+    return Asked(report, cells, django, found_plain)
 
 
 def _with_gunicorns_page(
@@ -92,6 +107,7 @@ def _run(
         **orders,
         "questions": list(lines),
         "name": of_role.parsed_origin.host,
+        "port": of_role.parsed_origin.port_number,
         "target": target,
     }
     with (
@@ -102,12 +118,13 @@ def _run(
         return session.ask(protocol.EXAMINE, sent)
 
 
-def nginx_lines(name: str, questions: Sequence[Question]) -> list[Line]:
+def nginx_lines(origin: Origin, questions: Sequence[Question]) -> list[Line]:
     """Every request of the questions, for the host's own nginx."""
+    via = HTTPS if origin.scheme == "https" else "nginx"
     found: list[Line] = []
     for question in questions:
-        for method, target, headers in question.lines(name):
-            found.append(["nginx", method, target, headers])
+        for method, target, headers in question.lines(origin.authority):
+            found.append([via, method, target, headers])
     return found
 
 

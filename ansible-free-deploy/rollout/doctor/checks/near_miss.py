@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from infra.core.contract import Contract
 from infra.core.origins import Origin, OriginError, is_app_origin, parse_origin
 from rollout.doctor.codes import Code
@@ -31,6 +33,14 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
         return None
     for listed in contract.cors.origins:
         difference = _difference(origin, listed)
+        if difference and _is_http_twin(origin, listed):
+            return Finding(
+                f"{origin} and {listed} are different origins: {difference}; and the first one is"
+                " refused, as it must be, since whoever is on a visitor's network can be it",
+                cure=f"open the page as {listed}",
+                code=Code.ORIGIN_UNLISTED,
+                anchor="alloworiginmismatch",
+            )
         if difference:
             return Finding(
                 f"{origin} and {listed} are different origins: {difference}",
@@ -53,6 +63,10 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
         code=Code.ORIGIN_UNLISTED,
         anchor="missingalloworiginheader",
     )
+
+
+def _is_http_twin(origin: Origin, listed: Origin) -> bool:
+    return origin.scheme == "http" and replace(origin, scheme="https") == listed
 
 
 def _of_an_app(origin: str, may_be_a_websites: bool) -> Finding:

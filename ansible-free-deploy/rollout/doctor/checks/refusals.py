@@ -44,7 +44,12 @@ class Cause:
 
 # Causes that follow from the reason alone.
 _CAUSES = {
-    Reason.mixed_content: Cause("", "serve the API by https, or the page by http"),
+    Reason.mixed_content: Cause(
+        "",
+        "serve the API by https: set `tls` (acme, files or local-ca), then run `fab up`; or take"
+        " the https origin out of the list",
+        Code.MIXED_CONTENT,
+    ),
     Reason.InsecureLocalNetwork: Cause(
         "", "give the backend a public address, or serve the page from the same network"
     ),

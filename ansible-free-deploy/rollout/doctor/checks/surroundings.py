@@ -26,11 +26,28 @@ def surroundings(observed: Observations) -> Iterator[Finding]:
 
 
 def _firewall(observed: Observations, side: Side, reach: Reach) -> Iterator[Finding]:
-    """No connection from here, though the host says that nginx listens there."""
+    """No connection from here, though the host says that nginx listens there; or that it runs, and
+    nobody listens."""
     for host in side.role.hosts:
         state = observed.state_of(host.name)
-        if host.address == reach.address and state and state.get("listens"):
+        if host.address != reach.address or not state:
+            continue
+        if state.get("listens"):
             yield _blocked(host, side, reach.problem, state)
+        elif "listens" in state and state["units"].get("nginx.service") == "active":
+            yield _closed(host, side)
+
+
+def _closed(host: Host, side: Side) -> Finding:
+    port = side.role.parsed_origin.port_number
+    return Finding(
+        f"nginx runs on {host.name} ({host.address}), and nothing listens on port {port}",
+        cure="run `fab deploy --restart`",
+        code=Code.PORT_CLOSED,
+        anchor="no-answer",
+        places=frozenset([side.view, host.name]),
+        reach=frozenset([side.view, host.name]),
+    )
 
 
 def _blocked(host: Host, side: Side, problem: str, state: HostState) -> Finding:
