@@ -17,6 +17,7 @@ from tests.test_render_nginx import edited
 
 # Check → why it is no fault here.
 SKIPPED = {
+    "hsts_header": "is the stack's choice (`hsts`), and off by default",
     "try_files_is_evil_too": (
         "wants a cache of open files, which would go on serving the release before"
     ),

@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from infra.core.contract import Contract, Page
 from infra.core.origins import look_alikes, parse_origin
 from rollout.render import Generation, closed
 from rollout.render.frontend import policy
+from tests.support.authority import Authority, Issued
 from tests.support.folders import write_files
 from tests.test_render import GOLDEN, SECRETS, cors, load, rendered, text
 
@@ -41,6 +43,9 @@ UNLISTED = "http://10.213.7.11"
 HOST = {"Host": "10.213.7.74"}
 ALLOW = "Access-Control-Allow-Origin"
 PREFLIGHT = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-cart"}
+
+AUTHORITY = Authority.root()
+NAMES = ("app.shop.test", "api.shop.test", "10.213.7.10", "10.213.7.74")
 
 MAIN = """
 user {user};
@@ -84,6 +89,14 @@ class Answer:
         return json.loads(self.body)
 
 
+def anyone() -> ssl.SSLContext:
+    """A client that takes any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def program() -> str:
     return shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") or "nginx"
 
@@ -106,21 +119,41 @@ class Site:
             (folder / place).mkdir(parents=True, exist_ok=True)
         first = listener(socket.AF_INET, ("127.0.0.1", 0))
         self.port = first.getsockname()[1]
-        self.sockets = [first, self.second(), listener(socket.AF_UNIX, str(self.status_socket))]
+        status = listener(socket.AF_UNIX, str(self.status_socket))
+        self.sockets = [first, self.second(self.port), status]
+        self.secure_port = 0  # none where no https is spoken
+        if self.lineage:
+            secure = listener(socket.AF_INET, ("127.0.0.1", 0))
+            self.secure_port = secure.getsockname()[1]
+            self.sockets += [secure, self.second(self.secure_port)]
+            self.put_pair(AUTHORITY.issue(*NAMES))
         self.write()
         self.process = self.start()
 
-    def second(self) -> socket.socket:
+    def second(self, port: int) -> socket.socket:
         try:
-            return listener(socket.AF_INET6, ("::1", self.port))
+            return listener(socket.AF_INET6, ("::1", port))
         except OSError:  # no IPv6 here
-            return listener(socket.AF_INET, ("127.0.0.2", self.port))
+            return listener(socket.AF_INET, ("127.0.0.2", port))
+
+    @property
+    def lineage(self) -> str:
+        """The folder of the certificate that nginx reads; none without https."""
+        texts = "".join(file.text for file in self.generation.files)
+        found = re.search(r"ssl_certificate /etc/origin-kit/tls/([^/]+)/", texts)
+        return found[1] if found else ""
+
+    def put_pair(self, pair: Issued) -> None:
+        """A certificate and its key, where a host keeps them."""
+        folder = self.folder / "etc/origin-kit/tls" / self.lineage / "current"
+        write_files(folder, {"chain.pem": pair.chain, "key.pem": pair.key_pem})
 
     def moved(self, written: str) -> str:
         address = self.sockets[1].getsockname()[0]
-        second = f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
-        written = re.sub(r" 0\.0\.0\.0:80(?=[ ;])", f" 127.0.0.1:{self.port}", written)
-        written = re.sub(r" \[::\]:80(?=[ ;])", f" {second}", written)
+        shown = f"[{address}]" if ":" in address else address
+        for usual, port in ((80, self.port), (443, self.secure_port)):
+            written = re.sub(rf" 0\.0\.0\.0:{usual}(?=[ ;])", f" 127.0.0.1:{port}", written)
+            written = re.sub(rf" \[::\]:{usual}(?=[ ;])", f" {shown}:{port}", written)
         return re.sub(
             r"(?<=[ :=])/(etc/origin-kit|opt|var/lib|run)/", rf"{self.folder}/\1/", written
         )
@@ -163,6 +196,20 @@ class Site:
         self.process.send_signal(signal.SIGQUIT)
         self.process.wait(timeout=20)
 
+    def reload(self) -> None:
+        """Read everything again, and wait until no worker of before is left."""
+        before = self.workers()
+        self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while before & self.workers() or not self.workers():
+            assert time.monotonic() < deadline, (self.folder / "error.log").read_text()
+            time.sleep(0.02)
+
+    def workers(self) -> set[str]:
+        """The process ids of nginx's workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return set(children.read_text().split())
+
     def close(self) -> None:
         self.stop()
         for listening in self.sockets:
@@ -174,9 +221,14 @@ class Site:
         path: str,
         headers: dict[str, str] | None = None,
         body: bytes | None = None,
+        https: bool = False,
     ) -> Answer:
         """One request on a connection of its own; `Host` is the backend's unless given."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        if https:
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", self.secure_port, timeout=20, context=anyone()
+            )
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             for name, value in ({**HOST, **(headers or {})}).items():

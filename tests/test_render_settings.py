@@ -428,17 +428,96 @@ def test_everyone(tmp_path: Path) -> None:
     assert found["CORS_ALLOWED_ORIGINS"] == found["CSRF_TRUSTED_ORIGINS"] == ["http://10.213.7.10"]
 
 
-def test_https(tmp_path: Path) -> None:
-    """Behind https cookies are Secure and Django believes the header that nginx sets; it still
-    never redirects."""
-    project, contract = Project(tmp_path, PLAIN), dataclasses.replace(load("local-ip"), tls="acme")
+SECURE = ("SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE")
+SITES = ("SESSION_COOKIE_SAMESITE", "CSRF_COOKIE_SAMESITE")
+
+
+@pytest.mark.parametrize(
+    ("case", "secure", "sites"),
+    [
+        ("https-names", True, "Lax"),
+        ("https-ip", True, "None"),
+        ("https-moving", False, "Lax"),
+        ("local-ip", False, "Lax"),
+    ],
+)
+def test_cookies_follow_scheme_and_sites(
+    tmp_path: Path, case: str, secure: bool, sites: str
+) -> None:
+    """Secure over https, but not while http is answered for former origins. SameSite=None where
+    page and API are two sites: two bare IPs, and only over https."""
+    found = Project(tmp_path, PLAIN, case=case).settings()
+    assert [found[name] for name in SECURE] == [secure, secure]
+    assert [found[name] for name in SITES] == [sites, sites]
+
+
+def test_without_credentials_no_cookie_travels_between_sites(tmp_path: Path) -> None:
+    project = Project(tmp_path, PLAIN)
+    project.write_module("https-ip", allow_credentials=False)
+    assert [project.settings()[name] for name in SITES] == ["Lax", "Lax"]
+
+
+def test_what_https_means_to_django(tmp_path: Path) -> None:
+    """It believes the header that nginx sets, knows the origins by their scheme, and never
+    redirects, whatever the project says."""
+    own = "SECURE_SSL_REDIRECT = True\nSECURE_SSL_HOST = 'elsewhere.test'\n"
+    found = Project(tmp_path, PLAIN + own, case="https-names").settings()
+    assert found["SECURE_PROXY_SSL_HEADER"] == ["HTTP_X_FORWARDED_PROTO", "https"]
+    assert found["CSRF_TRUSTED_ORIGINS"] == ["https://app.shop.test"]
+    assert found["SECURE_SSL_REDIRECT"] is False
+    strict = ("SECONDS", "INCLUDE_SUBDOMAINS", "PRELOAD")
+    assert [found[f"SECURE_HSTS_{name}"] for name in strict] == [31536000, True, False]
+
+
+def test_former_origins_are_known_to_django(tmp_path: Path) -> None:
+    """While an environment moves: who may read, who may write, and by which names it is called."""
+    found = Project(tmp_path, PLAIN, case="https-moving").settings()
+    pages = ["https://app.shop.test", "http://10.213.8.10"]
+    assert found["CORS_ALLOWED_ORIGINS"] == found["CSRF_TRUSTED_ORIGINS"] == pages
+    assert found["ALLOWED_HOSTS"] == ["api.shop.test", "10.213.8.74", "old.shop.test"]
+
+
+@pytest.mark.parametrize(
+    ("case", "hsts", "silenced"),
+    [
+        ("https-ip", "", {"W004", "W008"}),
+        ("https-names", "", {"W004", "W008"}),
+        ("https-names", "max-age=300", {"W005", "W008", "W021"}),
+        ("https-moving", "", {"W004", "W008", "W012", "W016"}),
+    ],
+)
+def test_check_deploy_is_quiet_over_https(
+    tmp_path: Path, case: str, hsts: str, silenced: set[str]
+) -> None:
+    """`check --deploy` finds nothing; what is silenced is HSTS while it is off, and what is nginx's
+    or the stack's."""
+    project = Project(tmp_path, IN_ORDER)
+    contract = load(case)
+    contract = dataclasses.replace(contract, https=dataclasses.replace(contract.https, hsts=hsts))
     text = settings_text(contract, contract.backend.hosts[0])
     (tmp_path / "django" / "origin_kit_settings.py").write_text(text)
-    found = project.settings()
-    assert found["SECURE_PROXY_SSL_HEADER"] == ["HTTP_X_FORWARDED_PROTO", "https"]
-    assert found["SESSION_COOKIE_SECURE"] is found["CSRF_COOKIE_SECURE"] is True
-    assert found["SECURE_SSL_REDIRECT"] is False
-    assert found["SILENCED_SYSTEM_CHECKS"] == ["security.W008"]
+    done = project.run(CHECK)
+    assert done.returncode == 0, done.stderr
+    assert f"no issues ({len(silenced)} silenced)" in done.stdout + done.stderr
+    assert set(project.settings()["SILENCED_SYSTEM_CHECKS"]) == {
+        f"security.{one}" for one in silenced
+    }
+
+
+# With what `check --deploy` asks of a project itself.
+IN_ORDER = (
+    PLAIN
+    + """
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+]
+INSTALLED_APPS += ["django.contrib.sessions"]
+"""
+)
 
 
 def test_values_are_literals(tmp_path: Path) -> None:

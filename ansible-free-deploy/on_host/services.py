@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NGINX_STATUS = "/run/origin-kit-nginx.sock"
 Properties = dict[str, list[str]]  # of a unit: name → values
+HTTPS_SOCKET = "nginx-https.socket"  # with nginx.socket, where a generation speaks https
 NGINX_ENABLED = "/etc/systemd/system/multi-user.target.wants/nginx.service"
 
 

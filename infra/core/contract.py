@@ -21,7 +21,7 @@ from infra.core.errors import KitError
 from infra.core.https import ACME, OFF, Https, conflicts, host_names, lineage, not_issued
 from infra.core.keys import KEYS
 from infra.core.keys.values import proxy_network
-from infra.core.origins import Origin, OriginError, parse_origin, parse_pattern
+from infra.core.origins import Origin, OriginError, parse_origin, parse_pattern, site_of
 from infra.core.parts import ALLOW_ALL as ALLOW_ALL
 from infra.core.parts import Application as Application
 from infra.core.parts import Cors as Cors
@@ -135,6 +135,27 @@ class Contract:
     def speaks_https(self) -> bool:
         """Whether browsers reach the hosts over https."""
         return self.tls != OFF
+
+    @property
+    def answers_http(self) -> bool:
+        """Whether the API answers http as it answers https, or alone: a page may be on http."""
+        former = (*self.frontend.former, *self.backend.former)
+        listed = (*self.cors.exact_origins, *self.cors.pattern_texts, *former)
+        if not self.speaks_https or self.cors.allows_every_origin:
+            return True
+        return any(origin.startswith("http:") for origin in listed)
+
+    @property
+    def moves_from_http(self) -> bool:
+        """Whether it speaks https and still answers origins that it had over http (`fab move`)."""
+        former = (*self.frontend.former, *self.backend.former)
+        return self.speaks_https and any(origin.startswith("http:") for origin in former)
+
+    @property
+    def is_one_site(self) -> bool:
+        """Whether browsers take page and API for one site, whose cookies go along with every
+        request."""
+        return site_of(self.frontend.parsed_origin) == site_of(self.backend.parsed_origin)
 
     def certificate_names(self, role: str) -> tuple[str, ...]:
         """The host names and IPs (without scheme and brackets) that the role's certificate has to

@@ -38,8 +38,10 @@ def validate(generation: GenerationHead, staged: Path, code: str) -> None:
 
 _NGINX = "/etc/nginx/"
 _NGINX_MAIN = _NGINX + "origin-kit-main.conf"
+# Certificates are no part of a generation: nginx reads those that are there.
 _IN_NAMESPACE = (
-    'mount --bind "$1/generations" "$3/generations" && mount --rbind "$3" "$1" && '
+    'mount --bind "$1/generations" "$3/generations" && '
+    'if [ -d "$1/tls" ]; then mount --bind "$1/tls" "$3/tls"; fi && mount --rbind "$3" "$1" && '
     'mount --bind "$2" /etc/nginx && exec nginx -t -q -c "$4"'
 )
 
@@ -58,6 +60,7 @@ def check_nginx(generation: GenerationHead) -> None:
         kit = Path(scratch, "kit")
         lay_out_nginx(generation, nginx)
         (kit / "generations").mkdir(parents=True)
+        (kit / "tls").mkdir()
         (kit / "current").symlink_to("generations/" + generation["id"])
         arguments = [str(places.KIT), str(nginx), str(kit), main_file(places_of_links)]
         done = run("unshare", "-m", "sh", "-c", _IN_NAMESPACE, "sh", *arguments)

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Mapping  # noqa: UP035 - Python 3.9 on hosts
+from typing import TYPE_CHECKING, Mapping, Sequence  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import journal, places
 from on_host.configuration.state import (
@@ -23,6 +23,7 @@ from on_host.files import link_of, point, sync, write_durably
 from on_host.orders import ORDERS
 from on_host.runtime import Failed, run, step, wait_for
 from on_host.services import (
+    HTTPS_SOCKET,
     NGINX_ENABLED,
     Properties,
     for_want_of_memory,
@@ -133,25 +134,56 @@ def write_journal(
 def restart(generation: GenerationHead, reasons: dict[str, str], prefix: str = "restart") -> None:
     """Restart each service in `reasons`; done when it reports the new generation.
 
-    Sockets that systemd does not hold as the generation says are opened too.
+    Sockets that systemd does not hold as the generation says are opened too, and the one of https
+    is closed where the generation has none.
     """
     every_unit: list[str] = []
     for units in generation["units"].values():
         every_unit += units
-    states = properties_of(every_unit)
+    states = properties_of([*every_unit, HTTPS_SOCKET])
     if any(state["ActiveState"] == ["failed"] for state in states.values()):
         run("systemctl", "reset-failed", *every_unit)
+    if HTTPS_SOCKET not in every_unit and states[HTTPS_SOCKET]["ActiveState"] == ["active"]:
+        systemctl("stop", HTTPS_SOCKET)
     open_now = run("ss", "-Hlnxt").stdout
     for name, units in generation["units"].items():
         services = [unit for unit in units if unit.endswith(".service")]
-        for unit in units:
-            if unit.endswith(".socket") and not is_held(unit, states[unit], open_now):
-                hold_socket(unit, services)
+        hold_sockets(units, services, states, open_now, name in reasons)
         if name in reasons:
             step(f"{prefix}-{name}", f"restarts {name}: {reasons[name]}")
             for unit in services:
                 systemctl("restart", unit)
             confirm(generation, name)
+
+
+def hold_sockets(
+    units: Sequence[str],
+    services: list[str],
+    states: dict[str, Properties],
+    open_now: str,
+    restarts: bool,
+) -> None:
+    """Let systemd hold the sockets among the units; `restarts`: the services do so next."""
+    sockets = [unit for unit in units if unit.endswith(".socket")]
+    lacking = [unit for unit in sockets if not is_held(unit, states[unit], open_now)]
+    if restarts and comes_with_the_service(lacking, sockets, states):
+        return
+    for unit in lacking:
+        hold_socket(unit, services)
+
+
+def comes_with_the_service(
+    lacking: list[str], sockets: list[str], states: dict[str, Properties]
+) -> bool:
+    """Whether a restart of the service opens these sockets: each is closed, and another one stays
+    open.
+
+    systemd then starts them between the end of the old process and the start of the new one
+    (`Requires=` and `After=`), and requests wait at the open one. systemd.unit(5), "Before=": of a
+    unit that is restarted the stop comes first.
+    """
+    closed = all(states[unit]["ActiveState"] == ["inactive"] for unit in lacking)
+    return closed and len(lacking) < len(sockets)
 
 
 def is_held(unit: str, state: Properties, open_now: str) -> bool:

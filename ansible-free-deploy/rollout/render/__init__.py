@@ -39,12 +39,16 @@ def closed(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Genera
         [
             *django.files(contract, host, secrets),
             *nginx.files(contract, closed=True),
-            *units.nginx_files(application),
+            *units.nginx_files(contract),
             contract_file(contract),
         ],
-        [*nginx.links(), *units.nginx_links()],
-        [*nginx.ABSENT, *(link.place for link in units.gunicorn_links(application))],
-        {"nginx": units.names("backend", application)["nginx"]},
+        [*nginx.links(), *units.nginx_links(contract)],
+        [
+            *nginx.ABSENT,
+            *units.nginx_absent(contract),
+            *(link.place for link in units.gunicorn_links(application)),
+        ],
+        {"nginx": units.names("backend", contract)["nginx"]},
     )
 
 
@@ -55,12 +59,12 @@ def _backend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Gene
             *django.files(contract, host, secrets),
             *units.gunicorn_files(application),
             *nginx.files(contract),
-            *units.nginx_files(application),
+            *units.nginx_files(contract),
             contract_file(contract),
         ],
-        [*units.gunicorn_links(application), *nginx.links(), *units.nginx_links()],
-        nginx.ABSENT,
-        units.names("backend", application),
+        [*units.gunicorn_links(application), *nginx.links(), *units.nginx_links(contract)],
+        [*nginx.ABSENT, *units.nginx_absent(contract)],
+        units.names("backend", contract),
     )
 
 
@@ -68,10 +72,10 @@ def _frontend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Gen
     return assemble(
         [
             *frontend.files(contract),
-            *units.nginx_files(contract.application),
+            *units.nginx_files(contract),
             contract_file(contract),
         ],
-        [*frontend.links(), *units.nginx_links()],
-        nginx.ABSENT,
-        units.names("frontend", contract.application),
+        [*frontend.links(), *units.nginx_links(contract)],
+        [*nginx.ABSENT, *units.nginx_absent(contract)],
+        units.names("frontend", contract),
     )

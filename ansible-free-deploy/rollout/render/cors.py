@@ -12,7 +12,8 @@ _SUBDOMAIN = re.compile(r"(https?)://\{\w+\}\.([a-z0-9.:-]+)")
 
 @dataclass(frozen=True)
 class Allowed:
-    """Who may read answers: exact origins of websites and apps, then patterns in each language;
+    """Who may read answers: exact origins of websites and apps (those that the page had among them
+    while it moves), then patterns in each language;
     `everyone` is for development."""
 
     origins: tuple[str, ...]
@@ -26,7 +27,7 @@ class Allowed:
         """Read the contract's `cors`. Raises OriginError for a pattern that is none."""
         cors = contract.cors
         return cls(
-            origins=cors.exact_origins,
+            origins=tuple(dict.fromkeys([*cors.exact_origins, *contract.frontend.former])),
             texts=cors.pattern_texts,
             python_patterns=tuple(pattern.python_pattern for pattern in cors.patterns),
             nginx_patterns=tuple(pattern.nginx_pattern for pattern in cors.patterns),

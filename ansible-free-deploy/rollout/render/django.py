@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from infra.core.contract import Application, Contract, Host
+from infra.core.origins import parse_origin
 from on_host.envfile import environment_text
 from rollout.render import places
 from rollout.render.cors import Allowed
@@ -44,10 +45,44 @@ def settings_text(contract: Contract, host: Host) -> str:
         expose_headers=_list(cors.expose_headers),
         max_age_s=cors.max_age_s,
         trusted_origins=_list(allowed.trusted),
-        transport=fill("transport-http" if contract.tls == "off" else "transport-https").rstrip(),
+        transport=_transport(contract),
         static_url=repr(application.static_url),
         media_url=repr(application.media_url),
         max_body_mb=application.max_body_mb,
+    )
+
+
+def _transport(contract: Contract) -> str:
+    """How browsers reach it: what is secure, and which checks have nothing to say about it."""
+    if not contract.speaks_https:
+        return fill("transport-http").rstrip()
+    return fill(
+        "transport-https",
+        cookies=_cookies(contract),
+        strict=_strict(contract.https.hsts),
+    ).rstrip()
+
+
+def _cookies(contract: Contract) -> str:
+    """The lines about the two cookies of Django's."""
+    if contract.moves_from_http:
+        return fill("cookies-moving")
+    text = fill("cookies-secure")
+    if contract.cors.allow_credentials and not contract.is_one_site:
+        text += fill("cookies-none")
+    return text
+
+
+def _strict(hsts: str) -> str:
+    """Strict-Transport-Security as Django has it: nginx sends the header, the checks read this."""
+    if not hsts:
+        return fill("hsts-off")
+    seconds, *flags = hsts.removeprefix("max-age=").split("; ")
+    return fill(
+        "hsts-on",
+        seconds=seconds,
+        subdomains="includeSubDomains" in flags,
+        preload="preload" in flags,
     )
 
 
@@ -68,7 +103,8 @@ def allowed_hosts(contract: Contract, host: Host) -> tuple[str, ...]:
     asked alone; IPv6 in brackets, as Django has it."""
     address = f"[{host.address}]" if ":" in host.address else host.address
     backend = contract.backend
-    different = dict.fromkeys([backend.parsed_origin.host, *backend.aliases, address])
+    former = [parse_origin(origin, production=False).host for origin in backend.former]
+    different = dict.fromkeys([backend.parsed_origin.host, *backend.aliases, *former, address])
     return tuple(different)
 
 

@@ -8,12 +8,11 @@ import json
 from infra.core import csp
 from infra.core.contract import Contract
 from on_host import page_files
-from rollout.render import places
+from rollout.render import https, places
 from rollout.render.generation import File, Link
 from rollout.render.nginx import (
     MAIN_LINK,
     limits,
-    listen_lines,
     main_file,
     of_both_sites,
 )
@@ -31,10 +30,12 @@ def files(contract: Contract) -> tuple[File, ...]:
     each request."""
     site = fill(
         "frontend.conf",
-        **of_both_sites(contract),
+        **of_both_sites(contract, "frontend"),
+        listen=_listen(contract),
+        names=" ".join(["_", *_former(contract)]),
         release=places.release(contract.application.name),
         current=places.CURRENT,
-        redirect=_redirect(contract),
+        redirect=_redirects(contract),
         source_maps="" if contract.page.source_maps else _NO_SOURCE_MAPS,
         views="    ~*^:.*text/html /index.html;\n" if contract.page.single_page else "",
         hashed="\n".join(f'    "~{pattern}" 1;' for pattern in page_files.HASHED.values()),
@@ -46,6 +47,7 @@ def files(contract: Contract) -> tuple[File, ...]:
         "origin-kit-page.conf",
         policy=policy(contract),
         referrer_policy=contract.page.referrer_policy,
+        strict=https.strict_header(contract),
     )
     return (
         File("nginx/origin-kit.conf", site, "nginx", reports=True),
@@ -55,19 +57,51 @@ def files(contract: Contract) -> tuple[File, ...]:
     )
 
 
-def _redirect(contract: Contract) -> str:
-    """The server that leads the page's other names to its origin; none where it has one name."""
-    frontend = contract.frontend
-    if not frontend.aliases:
-        return ""
-    server = fill(
+def _listen(contract: Contract) -> str:
+    """The page's own server: on port 80 alone, or on port 443 and, for origins that the environment
+    had, on port 80 too."""
+    lines = https.listen(contract, plain=False)
+    if _former(contract):
+        lines = f"{lines}\n{https.listen_plain(default=False)}"
+    return lines
+
+
+def _former(contract: Contract) -> tuple[str, ...]:
+    """The names that the page is still served under over http, next to https."""
+    return https.former_http(contract.frontend) if contract.speaks_https else ()
+
+
+def _redirects(contract: Contract) -> str:
+    """The servers that lead to the page's origin: from its other names, and from http."""
+    servers = []
+    names = " ".join(contract.frontend.aliases)
+    if names:
+        why = "The page's other names lead to the one that is its origin"
+        if contract.speaks_https:
+            lines = https.listen_secure(default=False) + https.tls(contract, "frontend")
+        else:
+            lines = https.listen_plain(default=False)
+        servers.append(_redirect(contract, why, lines, names))
+    if contract.speaks_https:
+        servers.append(_redirect(contract, "http leads to https", https.listen_plain(), "_"))
+    return "".join(f"\n{server}" for server in servers)
+
+
+def _redirect(contract: Contract, why: str, listen: str, names: str) -> str:
+    return fill(
         "redirect.conf",
-        listen=listen_lines(options=""),
-        names=" ".join(frontend.aliases),
+        why=why,
+        listen=listen,
+        names=names,
         limits=limits(contract),
-        origin=frontend.origin,
+        strict=_indented(https.strict_header(contract)),
+        challenge=https.challenge(),
+        origin=contract.frontend.origin,
     )
-    return f"\n{server}"
+
+
+def _indented(line: str) -> str:
+    return f"    {line}" if line else ""
 
 
 def links() -> tuple[Link, ...]:
@@ -105,7 +139,8 @@ def policy(contract: Contract) -> str:
     """The page's Content-Security-Policy. Its first two directives are the kit's alone, and the
     first of a name counts: whatever else there is, the page may call its backend."""
     page = contract.page
-    backends = [contract.backend.origin, *contract.backend.alias_origins]
+    backend = contract.backend
+    backends = [backend.origin, *backend.alias_origins, *backend.former]
     own = [source for origin in backends for source in connect_sources(origin)]
     called = dict.fromkeys([*own, *page.connect_src])
     directives = [

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from textwrap import indent
 
 from infra.core.contract import Contract, Cors
-from rollout.render import places
+from rollout.render import https, places
 from rollout.render.content import compression, types
 from rollout.render.cors import Allowed
 from rollout.render.generation import File, Link
 from rollout.render.templates import fill
-from rollout.render.units import LARGEST_HEAD, LISTENERS, LONGEST_URL, proxy_timeout
+from rollout.render.units import LARGEST_HEAD, LONGEST_URL, proxy_timeout
 
 # Debian's own site claims port 80 for itself.
 ABSENT = ("/etc/nginx/sites-enabled/default",)
@@ -21,6 +21,9 @@ ABSENT = ("/etc/nginx/sites-enabled/default",)
 CONNECTIONS = 8192  # of each worker
 REQUESTS_PER_ADDRESS = 512
 RETRY_AFTER_S = 30  # said while a host takes no writes
+
+# nginx sends its own.
+_HIDDEN = "        proxy_hide_header Strict-Transport-Security;\n"
 
 MAIN_LINK = Link(places.NGINX_MAIN, "nginx/origin-kit-main.conf")
 
@@ -30,7 +33,7 @@ def files(contract: Contract, closed: bool = False) -> tuple[File, ...]:
     by pages."""
     return (
         File("nginx/origin-kit.conf", _backend(contract, closed), "nginx", reports=True),
-        File("nginx/origin-kit-cors.conf", _shared(contract.cors), "nginx"),
+        File("nginx/origin-kit-cors.conf", _shared(contract), "nginx"),
         main_file(),
     )
 
@@ -100,9 +103,13 @@ def _before(cors: Cors) -> list[_CorsHeader]:
     ]
 
 
-def _shared(cors: Cors) -> str:
-    headers = [_ALLOWED, *_always(cors)]
-    return fill("origin-kit-cors.conf", headers=_lines(header.line for header in headers))
+def _shared(contract: Contract) -> str:
+    headers = [_ALLOWED, *_always(contract.cors)]
+    return fill(
+        "origin-kit-cors.conf",
+        headers=_lines(header.line for header in headers),
+        strict=https.strict_header(contract),
+    )
 
 
 def _lines(lines: Iterable[str], before: str = "") -> str:
@@ -117,15 +124,23 @@ def _backend(contract: Contract, closed: bool) -> str:
         served = fill("closed.conf", retry_after_s=RETRY_AFTER_S)
     else:
         compressed = "" if application.gzip_answers else "        gzip off;\n"
-        served = compressed + fill("proxy.conf", proxy_s=proxy_timeout(application))
+        served = compressed + fill(
+            "proxy.conf",
+            proxy_s=proxy_timeout(application),
+            hidden=_HIDDEN if contract.https.hsts else "",
+        )
+    shortcuts = _lines(_shortcuts(allowed, always), " " * 4)
+    before_lines = _lines((header.line for header in before), " " * 8)
     emptied = [f'add_header {header.header} "";' for header in (_ALLOWED, *always)]
     return fill(
         "backend.conf",
-        **of_both_sites(contract),
+        **of_both_sites(contract, "backend"),
+        listen=https.listen(contract, plain=contract.answers_http),
+        deny=https.deny(contract, limits(contract), shortcuts, before_lines),
         origins=_lines(origin_lines(allowed, cors.allow_credentials), " " * 4),
-        shortcuts=_lines(_shortcuts(allowed, always), " " * 4),
+        shortcuts=shortcuts,
         maps=_lines(header.map for header in (*always, *before)),
-        before=_lines((header.line for header in before), " " * 8),
+        before=before_lines,
         emptied=_lines(emptied, " " * 8),
         socket=places.application_socket(application.name),
         max_body_mb=application.max_body_mb,
@@ -176,22 +191,18 @@ def _shortcuts(allowed: Allowed, always: Sequence[_CorsHeader]) -> Iterator[str]
         yield "\n".join([*lines, "}"])
 
 
-def of_both_sites(contract: Contract) -> dict[str, str]:
+def of_both_sites(contract: Contract, role: str) -> dict[str, str]:
     """What the backend's site and the page's have in common."""
     return {
         "types": types(),
         "compression": compression(),
         "addresses": fill("addresses.conf").rstrip(),  # whom the limits count
-        "listen": listen_lines(),
+        "strict_map": https.strict_map(contract),
+        "tls": https.tls(contract, role),
+        "challenge": https.challenge(),
         "limits": limits(contract),
         "status": status_server(),
     }
-
-
-def listen_lines(options: str = " default_server backlog=4096") -> str:
-    """`listen` for each socket that nginx.socket holds; the backlog is its, for nginx sets its own
-    otherwise. Only one server may have the options."""
-    return "\n".join(f"    listen {address}{options};" for address in LISTENERS)
 
 
 def limits(contract: Contract) -> str:

@@ -9,7 +9,14 @@ MANAGE = "/usr/local/sbin/origin-kit-manage"
 SETTINGS_MODULE = "origin_kit_settings"
 # Names the class of settings in a project with django-configurations.
 CONFIGURATION = "DJANGO_CONFIGURATION"
+TLS = "/etc/origin-kit/tls"  # certificates outlive generations
+WEBROOT = "/var/lib/origin-kit/acme"  # root's; a CA's challenges are answered from it
 STATUS_SOCKET = "/run/origin-kit-nginx.sock"
+
+
+def certificate(lineage: str) -> str:
+    """The folder of the pair that serves: chain.pem and key.pem. A newer one is a renamed link."""
+    return f"{TLS}/{lineage}/current"
 
 
 def release(application: str) -> str:

@@ -3,15 +3,17 @@ one inside it."""
 
 from __future__ import annotations
 
-from infra.core.contract import Application
+from infra.core.contract import Application, Contract
 from on_host.confined import limits
 from rollout.render import places
 from rollout.render.generation import File, Link
 from rollout.render.templates import fill
 
-# nginx.socket and the `listen` lines both come from here: nginx takes a socket over only if the two
-# are the same.
-LISTENERS = ("0.0.0.0:80", "[::]:80")
+# The socket units and the `listen` lines both come from here: nginx takes a socket over only if the
+# two are the same. Port 443 has a unit of its own: systemd starts it while nginx restarts, and port
+# 80 stays open meanwhile.
+PLAIN = ("0.0.0.0:80", "[::]:80")
+SECURE = ("0.0.0.0:443", "[::]:443")
 _FIRST_DESCRIPTOR = 3  # sd_listen_fds(3)
 
 # Of a request to the backend: bytes of its path and query, and of all before its body (a template
@@ -19,7 +21,7 @@ _FIRST_DESCRIPTOR = 3  # sd_listen_fds(3)
 LONGEST_URL = 8000
 LARGEST_HEAD = 20_000
 
-_NGINX = ("nginx.socket", "nginx.service")
+_HTTPS_SOCKET = "nginx-https.socket"
 
 
 def graceful_timeout(application: Application) -> int:
@@ -40,41 +42,74 @@ def stop_timeout(application: Application) -> int:
     return application.timeout_s + 15
 
 
-def names(role: str, application: Application) -> dict[str, tuple[str, ...]]:
+def names(role: str, contract: Contract) -> dict[str, tuple[str, ...]]:
     """The units of each service, in starting order."""
-    nginx: dict[str, tuple[str, ...]] = {"nginx": _NGINX}
+    nginx = {"nginx": (*nginx_sockets(contract), "nginx.service")}
     if role == "frontend":
         return nginx
-    return {"gunicorn": (f"{application.name}.socket", f"{application.name}.service")} | nginx
+    app = contract.application.name
+    return {"gunicorn": (f"{app}.socket", f"{app}.service")} | nginx
 
 
-def nginx_files(application: Application) -> tuple[File, ...]:
-    """The socket unit, and what changes in Debian's nginx.service."""
-    streams = [*LISTENERS, places.STATUS_SOCKET]
-    descriptors = range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + len(streams))
-    socket = fill("nginx.socket", streams="\n".join(f"ListenStream={stream}" for stream in streams))
+def nginx_sockets(contract: Contract) -> dict[str, tuple[str, ...]]:
+    """What each of nginx's socket units listens on, by the unit's name."""
+    sockets: dict[str, tuple[str, ...]] = {"nginx.socket": (*PLAIN, places.STATUS_SOCKET)}
+    if contract.speaks_https:
+        sockets[_HTTPS_SOCKET] = SECURE
+    return sockets
+
+
+def nginx_files(contract: Contract) -> tuple[File, ...]:
+    """The socket units, and what changes in Debian's nginx.service."""
+    sockets = nginx_sockets(contract)
+    held = sum(len(streams) for streams in sockets.values())
+    descriptors = range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + held)
     service = fill(
         "nginx.service",
+        sockets=" ".join(sockets),
         descriptors=":".join(map(str, descriptors)),
         main=places.NGINX_MAIN,
-        stop_s=stop_timeout(application),
+        stop_s=stop_timeout(contract.application),
     )
     return (
-        File("systemd/nginx.socket", socket, "nginx"),
+        *(
+            File(f"systemd/{unit}", _nginx_socket(streams), "nginx")
+            for unit, streams in sockets.items()
+        ),
         File("systemd/nginx.service.d/origin-kit.conf", service, "nginx"),
     )
 
 
-def nginx_links() -> tuple[Link, ...]:
-    """The links also enable the socket: `systemctl enable` would follow them and pin one
+def _nginx_socket(streams: tuple[str, ...]) -> str:
+    lines = "\n".join(f"ListenStream={stream}" for stream in streams)
+    return fill("nginx.socket", streams=lines)
+
+
+def nginx_links(contract: Contract) -> tuple[Link, ...]:
+    """The links also enable the sockets: `systemctl enable` would follow them and pin one
     generation."""
-    return (
-        Link("/etc/systemd/system/nginx.socket", "systemd/nginx.socket"),
+    links = [
         Link(
             "/etc/systemd/system/nginx.service.d/origin-kit.conf",
             "systemd/nginx.service.d/origin-kit.conf",
         ),
-        Link("/etc/systemd/system/sockets.target.wants/nginx.socket", "systemd/nginx.socket"),
+    ]
+    for unit in nginx_sockets(contract):
+        links += _socket_links(unit)
+    return tuple(links)
+
+
+def nginx_absent(contract: Contract) -> tuple[str, ...]:
+    """The places of the links that an earlier generation has and this one has not."""
+    if contract.speaks_https:
+        return ()
+    return tuple(link.place for link in _socket_links(_HTTPS_SOCKET))
+
+
+def _socket_links(unit: str) -> tuple[Link, Link]:
+    return (
+        Link(f"/etc/systemd/system/{unit}", f"systemd/{unit}"),
+        Link(f"/etc/systemd/system/sockets.target.wants/{unit}", f"systemd/{unit}"),
     )
 
 

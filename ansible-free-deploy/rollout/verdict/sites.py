@@ -2,22 +2,8 @@
 
 from __future__ import annotations
 
-from infra.core.origins import Origin, public_suffixes
+from infra.core.origins import domain_of
 from rollout.verdict.values import origin_of
-
-
-def site_of(origin: Origin) -> str:
-    """Scheme and registrable domain; for an address, scheme and address.
-    https://html.spec.whatwg.org/#obtain-a-site"""
-    return f"{origin.scheme}://{domain_of(origin)}"
-
-
-def domain_of(origin: Origin) -> str:
-    """The registrable domain; the host itself where it is an address or a public suffix."""
-    domain = None
-    if not origin.is_ip:
-        domain = public_suffixes().privatesuffix(origin.host)
-    return domain or origin.host
 
 
 def same_site(page: str, url: str, schemeful: bool = True) -> bool:

@@ -22,4 +22,6 @@ from infra.core.origins.patterns import OriginPattern as OriginPattern
 from infra.core.origins.patterns import parse_pattern as parse_pattern
 from infra.core.origins.ports import BAD_PORTS as BAD_PORTS
 from infra.core.origins.ports import DEFAULT_PORTS as DEFAULT_PORTS
+from infra.core.origins.suffixes import domain_of as domain_of
 from infra.core.origins.suffixes import public_suffixes as public_suffixes
+from infra.core.origins.suffixes import site_of as site_of

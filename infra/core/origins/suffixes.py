@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 
+from infra.core.origins.origin import Origin
+
 _SOME_LABEL = "q0zx"
 
 
@@ -35,3 +37,17 @@ def is_public(base: str) -> bool:
         return True
     # This finds rules like `*.compute.example`, where each label below has another owner.
     return bool(suffixes.is_public(f"{_SOME_LABEL}.{base}"))
+
+
+def site_of(origin: Origin) -> str:
+    """Scheme and registrable domain; for an address, scheme and address.
+    https://html.spec.whatwg.org/#obtain-a-site"""
+    return f"{origin.scheme}://{domain_of(origin)}"
+
+
+def domain_of(origin: Origin) -> str:
+    """The registrable domain; the host itself where it is an address or a public suffix."""
+    domain = None
+    if not origin.is_ip:
+        domain = public_suffixes().privatesuffix(origin.host)
+    return domain or origin.host

@@ -14,7 +14,8 @@ second_may_go = threading.Event()
 @csrf_exempt
 def echo(request: HttpRequest) -> HttpResponse:
     asked = {name: value for name, value in request.META.items() if isinstance(value, str)}
-    return JsonResponse({"method": request.method, "meta": asked, "host": request.get_host()})
+    facts = {"method": request.method, "host": request.get_host(), "scheme": request.scheme}
+    return JsonResponse({**facts, "meta": asked})
 
 
 @csrf_exempt
