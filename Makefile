@@ -1,7 +1,7 @@
 # Every target sets up what it needs and means `--stack local`. Other environments: `fab --list`.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 machines := systemd-container debootstrap iproute2 openssh-client git
-browser := chromium nginx-light nftables openssl
+browser := chromium libnss3-tools nginx-light nftables openssl
 load := nginx-light wrk
 PYTEST := $(SUDO) .venv/bin/pytest
 FAB := install -m 0755 ansible-free-deploy/fab .venv/bin/fab

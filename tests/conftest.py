@@ -14,7 +14,7 @@ from infra.core.settings import UNBALANCED
 
 NEEDS = {
     "machines": ("systemd-nspawn", "debootstrap", "ip"),
-    "browser": ("chromium",),
+    "browser": ("chromium", "certutil"),
     "nginx": ("nginx",),
 }
 

@@ -116,6 +116,7 @@ def test_the_user_s_own_ca_counts_and_is_marked(trusted: Path) -> None:
     assert shaken(OTHER.issue(NAME, starts=-9 * DAY, ends=-DAY), trusted).code == handshake.EXPIRED
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("folder", [".pki/nssdb", ".local/share/pki/nssdb"])
 def test_a_root_that_the_user_s_chromium_has_is_known(trusted: Path, folder: str) -> None:
     """As `certutil` puts it into the user's database, and only this root."""

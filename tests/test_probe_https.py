@@ -5,17 +5,23 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from email.message import Message
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infra.core.contract import Contract
 from on_host import logfiles, places, probe
 from on_host.protocol import Probes
 from on_host.runtime import Failed
+from rollout import deploy
+from rollout.render import render
 from tests.support.authority import DAY, Authority
 from tests.support.servers import Quiet, answering
+from tests.test_doctor import NAMES
+from tests.test_doctor_https import secure
 
 PAGE, TWIN, API = "https://app.shop.test", "http://app.shop.test", "https://api.shop.test"
 CA = Authority.root()
@@ -222,3 +228,23 @@ def test_the_doctor_s_questions_go_to_the_port_that_they_name(
         answer = probe.answer(via, "GET", "/", [["Host", "api.shop.test"], ["Origin", PAGE]])
     assert answer["status"] == {"nginx": 403, "https": 200}[via]
     assert [port for port, _ in arrived] == [{"nginx": "plain", "https": "secure"}[via]]
+
+
+def test_a_deploy_orders_what_each_port_must_answer() -> None:
+    """With the certificate's lineage; without https nothing of it."""
+    api = probes_of(secure("acme"), "backend")
+    assert api["plain"] == "deny" and TWIN in api["refused"]
+    assert api["lineage"] == secure("acme").lineage("backend") and api["origin"] == API
+    assert probes_of(secure("acme", TWIN), "backend")["plain"] == "same"
+    page = probes_of(secure("acme"), "frontend")
+    assert page["plain"] == "redirect" and page["lineage"] == secure("acme").lineage("frontend")
+    moving = secure("acme")
+    moving = replace(moving, frontend=replace(moving.frontend, former=(TWIN,)))
+    assert probes_of(moving, "frontend")["plain"] == "same"
+    assert probes_of(moving, "backend")["plain"] == "same"
+    assert "lineage" not in probes_of(NAMES, "backend")
+
+
+def probes_of(contract: Contract, role: str) -> Probes:
+    host = getattr(contract, role).hosts[0]
+    return deploy.probes(contract, role, render(contract, role, host, {}))

@@ -171,15 +171,7 @@ def _plain(contract: Contract, role: str) -> Literal["redirect", "deny", "same"]
     if role == "frontend":
         is_former = _twin(contract.frontend.parsed_origin) in contract.frontend.former
         return "same" if is_former else "redirect"
-    return "same" if _has_http_origin(contract) else "deny"
-
-
-def _has_http_origin(contract: Contract) -> bool:
-    """Whether a page by http may call the API, or called it before a move."""
-    cors = contract.cors
-    listed = [*cors.exact_origins, *cors.pattern_texts]
-    before = [*contract.frontend.former, *contract.backend.former]
-    return cors.allows_every_origin or any(text.startswith("http:") for text in listed + before)
+    return "same" if contract.answers_http else "deny"
 
 
 def _refused(cors: Cors) -> list[str]:

@@ -4,19 +4,19 @@ Chromium here."""
 from __future__ import annotations
 
 import shutil
-import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+from cryptography import x509
 
 from infra.core import exits
 from infra.core.errors import KitError
 from infra.core.origins import DEFAULT_PORTS
+from rollout.doctor import blank_pages
+from rollout.doctor.blank_pages import Pages
 from rollout.doctor.observations import Observations, distinct
 from rollout.doctor.questions import Question
 
@@ -34,7 +34,6 @@ NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 _TRIES = 5
 _REASONS_S = 5.0  # Chromium's reason may come after the page has noticed the failure
 _NAMES = ("chromium", "google-chrome", "chromium-browser", "chrome")
-_BLANK = "<!doctype html><title>doctor</title>"
 _ASK = """
 async (questions) => Promise.all(questions.map(async (question) => {
     const {url, method, headers, credentials, body} = question;
@@ -66,7 +65,7 @@ Outcomes = dict[tuple[str, str], Outcome]  # by origin and the endpoint's title
 def browse(observed: Observations) -> Outcomes:
     """Each origin's page asks each endpoint.
 
-    The pages are blank and served by the browser itself; the backend is real. What is not sent (see
+    The pages are blank and served from here; the backend is real. What is not sent (see
     Endpoint.sent) and what no page can ask is left out. Raises BrowserError.
     """
     executable = installed()
@@ -77,9 +76,14 @@ def browse(observed: Observations) -> Outcomes:
     asked = distinct(cell.question.row.origin for cell in observed.public)
     origins = [origin for origin in asked if can_open(origin)]
     outcomes: Outcomes = {}
-    with _blank_pages(observed) as port, sync_playwright() as playwright:
-        rules = ", ".join(_rules(observed, origins, port))
-        arguments = [*FLAGS, f"--host-resolver-rules={rules}"]
+    with blank_pages.serving(observed) as pages, sync_playwright() as playwright:
+        rules = ", ".join(_rules(observed, origins, pages))
+        keys = ",".join([pages.key, *_keys_of_own_ca(observed)])
+        arguments = [
+            *FLAGS,
+            f"--host-resolver-rules={rules}",
+            f"--ignore-certificate-errors-spki-list={keys}",
+        ]
         chromium = playwright.chromium.launch(executable_path=executable, args=arguments)
         try:
             for origin in origins:
@@ -100,53 +104,23 @@ def installed() -> str:
     return next((path for path in found if path), "")
 
 
-def _rules(observed: Observations, origins: list[str], port: int) -> Iterator[str]:
+def _rules(observed: Observations, origins: list[str], pages: Pages) -> Iterator[str]:
     """Every origin's page is served from here; the backend is the real one."""
     for origin in origins:
         parts = urlsplit(origin)
         own_port = parts.port or DEFAULT_PORTS[parts.scheme]
-        yield f"MAP {parts.hostname}:{own_port} 127.0.0.1:{port}"
+        yield f"MAP {parts.hostname}:{own_port} 127.0.0.1:{pages.ports[parts.scheme]}"
     backend = observed.contract.backend
     yield f"MAP {backend.parsed_origin.hostname} {backend.hosts[0].address}"
 
 
-class _Pages(ThreadingHTTPServer):
-    """Serves the pages that ask. It is normal that a browser opens a connection and closes it
-    unused."""
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-@contextmanager
-def _blank_pages(observed: Observations) -> Iterator[int]:
-    """A server for blank pages, the frontend's with the policy that the live one sends; its
-    port."""
-    frontend = observed.contract.frontend.parsed_origin.authority
-    csp = observed.page.csp
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = _BLANK.encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(body)))
-            if csp and self.headers["Host"] == frontend:
-                self.send_header("Content-Security-Policy", csp)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Print nothing: nobody reads it."""
-
-    server = _Pages(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
+def _keys_of_own_ca(observed: Observations) -> Iterator[str]:
+    """The key of an API's certificate that the user's own CA has issued: the kit trusts it, whether
+    Chromium knows that CA or not (the finding local-ca-unknown says so)."""
+    reach = observed.reach.get("backend")
+    found = reach.handshake if reach else None
+    if found and found.by_local_ca:
+        yield blank_pages.spki_of(x509.load_der_x509_certificate(found.chain[0]))
 
 
 def _row_of_a_quiet_network(chromium: Any, observed: Observations, origin: str) -> Outcomes:
@@ -172,9 +146,6 @@ def _row(chromium: Any, observed: Observations, origin: str) -> Outcomes:
     context = chromium.new_context()
     try:
         page = context.new_page()
-        if origin.startswith("https:"):
-            # There is no certificate for it here. Nothing but the page is served this way.
-            page.route(f"{origin}/", _fulfill_blank)
         reasons = _reasons(context, page)
         page.goto(f"{origin}/")
         fetches = []
@@ -194,10 +165,6 @@ def _row(chromium: Any, observed: Observations, origin: str) -> Outcomes:
             outcome = Outcome(False, reasons.get(str(number), "blocked"))
         outcomes[origin, question.endpoint.title] = outcome
     return outcomes
-
-
-def _fulfill_blank(route: Any) -> None:
-    route.fulfill(status=200, content_type="text/html", body=_BLANK)
 
 
 def _fetch(question: Question, number: int) -> dict[str, Any]:

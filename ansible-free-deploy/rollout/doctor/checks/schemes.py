@@ -77,7 +77,7 @@ def _redirected(observed: Observations) -> Iterator[Finding]:
         cure=cure,
         code=Code.PLAIN_HTTP_REDIRECTED,
         anchor=Code.PLAIN_HTTP_REDIRECTED,
-        warning=not _has_http_origin(observed.contract),
+        warning=not observed.contract.answers_http,
         places=frozenset([IN_FRONT] if public_alone else [one.view for one in found]),
     )
 
@@ -90,10 +90,6 @@ def _location(plain: Plain) -> str:
 
 def _answered_by_a_host(observed: Observations) -> bool:
     return any(one.view != PUBLIC and isinstance(one.answer, Response) for one in observed.plain)
-
-
-def _has_http_origin(contract: Contract) -> bool:
-    return any(origin.scheme == "http" for origin in contract.cors.origins)
 
 
 def _twin_allowed(observed: Observations) -> Iterator[Finding]:
