@@ -40,6 +40,7 @@ from tests.test_doctor import (
     wide_open,
     without,
 )
+from tests.test_doctor_login import PLAIN
 
 GOLDEN = ROOT / "tests" / "golden" / "doctor"
 ABOUT = About(
@@ -66,7 +67,7 @@ def agreeing(whole: Observations) -> browser.Outcomes:
 
 
 def healthy() -> Diagnosis:
-    whole = also_on_the_host(observed(NAMES, hosts=[on_backend_1(NAMES)]))
+    whole = also_on_the_host(observed(NAMES, hosts=[on_backend_1(NAMES, login_settings=PLAIN)]))
     result = diagnose(whole, about=ABOUT)
     return replace(result, browsed=agreeing(whole), browser_wanted=True)
 

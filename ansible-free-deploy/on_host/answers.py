@@ -140,6 +140,31 @@ class OtherSite(TypedDict):
     names: list[str]
 
 
+class CookieSettings(TypedDict):
+    """SESSION_COOKIE_* or CSRF_COOKIE_*, by the ends of their names."""
+
+    NAME: str
+    DOMAIN: str | None
+    PATH: str
+    SECURE: bool
+    HTTPONLY: bool
+    SAMESITE: str | bool | None
+
+
+class LoginSettings(TypedDict):
+    """How the project keeps sessions and checks writes: see `as_user/login_settings.py`."""
+
+    session: CookieSettings
+    csrf: CookieSettings
+    in_session: bool
+    header: str
+    trusted_origins: list[str]
+    keeps_sessions: bool
+    checks_csrf: bool
+    returns: str
+    sets_cookie: str
+
+
 class Surroundings(TypedDict):
     """What can keep requests from nginx. `arrived`: whether nginx has logged a request with the
     orders' target. `refuses_connections`: why nothing connects to nginx's port on the host itself,
@@ -167,6 +192,7 @@ class HostState(StatusAnswer, Surroundings):
     diff: dict[str, str]
     last_words: str
     request_log: RequestLog | None
+    login_settings: LoginSettings | None
 
 
 class ExamineAnswer(HostState):

@@ -10,6 +10,7 @@ from on_host import (
     disk,
     journal,
     logfiles,
+    login_settings,
     logins,
     name_checks,
     places,
@@ -166,6 +167,7 @@ def examine() -> ExamineAnswer:
         "answers": answers,
         "last_words": "",
         "request_log": None,
+        "login_settings": login_settings.asked() if has_service() else None,
     }
     has_failures = any(found.get("status", 0) >= 500 for found in answers)
     if not has_failures or not has_service():

@@ -94,6 +94,11 @@ class Code(StrEnum):
     REFUSED_BY_A_SERVER_ERROR = "refused-by-a-server-error"
     ANSWERED_BEFORE_HEADERS = "answered-before-headers"
     COOKIE_NEEDS_HTTPS = "cookie-needs-https"
+    # Logging in and writing
+    SESSION_LOST = "session-lost"
+    SESSION_LOST_IN_SOME = "session-lost-in-some-browsers"
+    TOKEN_OUT_OF_REACH = "token-out-of-reach"
+    WRITE_REFUSED = "write-refused"
     # Django, asked without nginx
     DJANGO_SILENT = "django-silent"
     DJANGO_FAILS = "django-fails"
@@ -170,6 +175,10 @@ MEANING: dict[Code, str] = {
     Code.REFUSED_BY_A_SERVER_ERROR: "an answer with 5xx lacks the headers",
     Code.ANSWERED_BEFORE_HEADERS: "nginx answers before it knows the origin (414, 400)",
     Code.COOKIE_NEEDS_HTTPS: "browsers drop a cookie that the API sets over plain http",
+    Code.SESSION_LOST: "no browser keeps the session of the API's answers",
+    Code.SESSION_LOST_IN_SOME: "some browsers don't keep it, by default or by a setting",
+    Code.TOKEN_OUT_OF_REACH: "the page's script can't get Django's CSRF token",
+    Code.WRITE_REFUSED: "Django, or the preflight, refuses a write of the page",
     Code.DJANGO_SILENT: "gunicorn does not answer",
     Code.DJANGO_FAILS: "Django fails before CorsMiddleware can be seen",
     Code.DJANGO_MIDDLEWARE_ORDER: "CorsMiddleware is missing or stands too low",

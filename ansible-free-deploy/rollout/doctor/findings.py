@@ -12,6 +12,7 @@ from rollout.doctor.checks.contract import contract_alone
 from rollout.doctor.checks.django import django
 from rollout.doctor.checks.frontend import names, page
 from rollout.doctor.checks.hosts import hosts, nothing
+from rollout.doctor.checks.logging_in import logging_in
 from rollout.doctor.checks.lost_cookies import lost_cookies
 from rollout.doctor.checks.redirects import redirects
 from rollout.doctor.checks.schemes import schemes
@@ -40,6 +41,7 @@ def findings(observed: Observations) -> tuple[Finding, ...]:
         *page(observed),
         *server_errors(observed),
         *lost_cookies(observed),
+        *logging_in(observed),
         *redirects(observed),
         *schemes(observed),
         *cors,

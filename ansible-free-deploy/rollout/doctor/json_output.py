@@ -6,11 +6,12 @@ import dataclasses
 import json
 
 from infra.core.contract import Json
-from rollout.doctor import cells, second_opinion
+from rollout.doctor import cells, login, second_opinion
 from rollout.doctor.diagnosis import Diagnosis
 from rollout.doctor.observations import Cell
 from rollout.doctor.words import commands
 from rollout.finding import Finding
+from rollout.verdict.login import Hurdle
 
 FORMAT = 1
 
@@ -31,6 +32,8 @@ def document(result: Diagnosis) -> Json:
         "counts": _counts(result),
         "findings": [_finding(finding) for finding in result.findings],
         "cells": [_cell(result, cell) for cell in observed.cells],
+        "logins": [_login(row) for row in login.rows(observed)],
+        "logins_not_judged": login.why_not_judged(observed),
     }
 
 
@@ -51,6 +54,31 @@ def _finding(finding: Finding) -> Json:
         "link": finding.link,
         "warning": finding.warning,
         "follows": [_finding(consequence) for consequence in finding.follows],
+    }
+
+
+def _login(row: login.Row) -> Json:
+    """What pages of an origin can do in a browser; each answer is null where it works, and
+    otherwise says why not."""
+    return {
+        "origin": row.origin,
+        "browser": row.browser.name,
+        "run": row.browser.run,
+        "token_from": row.handing,
+        "session": _hurdle(row.login.session),
+        "token": _hurdle(row.login.token),
+        "write": _hurdle(row.login.write),
+    }
+
+
+def _hurdle(hurdle: Hurdle | None) -> Json | None:
+    if hurdle is None:
+        return None
+    return {
+        "cause": hurdle.cause,
+        "sentence": hurdle.sentence,
+        "cure": hurdle.cure,
+        "source": hurdle.source,
     }
 
 

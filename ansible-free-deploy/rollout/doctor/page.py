@@ -11,12 +11,12 @@ from pathlib import Path
 from infra.core import exits
 from rollout.deploy import UsageError
 from rollout.doctor import cells as doctor_cells
-from rollout.doctor import guide, heading, second_opinion, words
+from rollout.doctor import guide, heading, login, second_opinion, words
 from rollout.doctor.diagnosis import Diagnosis
 from rollout.doctor.exchange import Ids, ids_of, panels
 from rollout.doctor.observations import PUBLIC, Cell, distinct
 from rollout.doctor.questions import Row
-from rollout.doctor.text import FOLLOWS
+from rollout.doctor.text import ANSWERS, FOLLOWS, LOGGING_IN
 from rollout.finding import Finding
 
 _VERDICTS = {
@@ -55,6 +55,7 @@ def html(result: Diagnosis) -> str:
         f"<h1>Who may read {escape(observed.contract.backend.origin)} ({name})</h1>",
         _top(result),
         _findings(result, sections),
+        _logging_in(result),
         *(_view(result, view, ids) for view in observed.views),
         _guide(sections),
         panels(result, ids),
@@ -131,6 +132,33 @@ def _guide(sections: dict[str, str]) -> str:
     if not sections:
         return ""
     return f"<h2>From the guide</h2>{''.join(sections.values())}"
+
+
+# --------------------------------------------------------------------------------------- logging in
+
+
+def _logging_in(result: Diagnosis) -> str:
+    """A table of origins and browsers, or why there is none."""
+    title = f"<h2>{LOGGING_IN.capitalize()}</h2>"
+    why_not = login.why_not_judged(result.observed)
+    if why_not:
+        return f"{title}<p>Not judged: {_with_code(why_not)}.</p>"
+    head = "".join(f"<th scope=col>{name}</th>" for name in ("origin", *ANSWERS))
+    body = "".join(_login_row(row) for row in login.rows(result.observed))
+    return f"{title}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _login_row(row: login.Row) -> str:
+    cells = ""
+    hurdles = (row.login.session, row.login.token, row.login.write)
+    for name, word, hurdle in zip(ANSWERS, login.words(row), hurdles, strict=True):
+        kind = "refused" if hurdle else "ok"
+        why = f"<small>{_with_code(hurdle.sentence)}</small>" if hurdle else ""
+        cells += f'<td class={kind} data-endpoint="{name}">{word}{why}</td>'
+    return (
+        f"<tr><th class=origin scope=row>{escape(row.origin)}"
+        f" <small>{escape(login.browser_name(row.browser))}</small></th>{cells}</tr>"
+    )
 
 
 # ------------------------------------------------------------------------------------------- matrix

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from infra.core import exits
 from infra.core.terminal import harmless
-from rollout.doctor import cells, heading, second_opinion
+from rollout.doctor import cells, heading, login, second_opinion
 from rollout.doctor.diagnosis import Diagnosis
 from rollout.doctor.text_matrix import matrix
 from rollout.doctor.words import wrapped
@@ -30,6 +30,7 @@ def as_text(result: Diagnosis, notes: Sequence[str] = ()) -> str:
         "\n".join(_head(result)),
         "\n".join(matrix(result.observed.public)),
         "\n".join(_chromium(result)),
+        "\n".join(_logging_in(result)),
         finding_lines(result.findings),
         "\n".join(line for note in notes for line in wrapped(harmless(note), others="  ")),
         last,
@@ -57,6 +58,35 @@ def _chromium(result: Diagnosis) -> list[str]:
     for sentence in second_opinion.sentences(result):
         lines += wrapped(sentence, others="  ")
     return lines
+
+
+LOGGING_IN = "logging in and writing"
+_BROWSERS_WIDTH = 42
+ANSWERS = ("session", "token", "write")
+_ANSWER_WIDTH = 9
+
+
+def _logging_in(result: Diagnosis) -> list[str]:
+    """Whether pages can log in and write: origins with the same answers, then browsers with the
+    same ones."""
+    why_not = login.why_not_judged(result.observed)
+    if why_not:
+        return wrapped(f"{LOGGING_IN} is not judged: {why_not}", others="  ")
+    lines = [_columns(f"{LOGGING_IN}:", ANSWERS)]
+    for groups, origins in login.groups(login.rows(result.observed)).items():
+        for origin in origins:
+            lines += wrapped(harmless(origin), first="  ", others="    ")
+        for group in groups:
+            answers = (group.session, group.token, group.write)
+            *others, last = group.browsers
+            lines += [f"    {name}," for name in others]
+            lines.append(_columns(f"    {last}", answers))
+    return lines
+
+
+def _columns(start: str, words: Sequence[str]) -> str:
+    cells = "".join(word.ljust(_ANSWER_WIDTH) for word in words)
+    return f"{start.ljust(_BROWSERS_WIDTH)}{cells}".rstrip()
 
 
 def finding_lines(findings: Sequence[Finding]) -> str:

@@ -37,6 +37,8 @@ def _cookies(contract: Contract) -> Iterator[Finding]:
     front, back = contract.frontend.parsed_origin, contract.backend.parsed_origin
     if not contract.cors.allow_credentials or same_site(str(front), str(back)):
         return
+    if "http" not in (front.scheme, back.scheme):
+        return  # SameSite=None is possible: `logging_in` says which browsers send such cookies
     places = "two sites"
     if front.is_ip and back.is_ip:
         places = "two IPs"

@@ -40,7 +40,7 @@ CHROMIUM = Browser(
     "https://privacysandbox.google.com/cookies",
 )
 CHROMIUM_BLOCKING = Browser(
-    "Chromium, third-party cookies blocked",
+    "Chromium without third-party cookies",
     ThirdParty.BLOCKED,
     "https://privacysandbox.google.com/cookies/chips",
 )

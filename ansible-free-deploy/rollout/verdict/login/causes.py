@@ -164,8 +164,8 @@ _WORDS: dict[Cause, tuple[str, str, str]] = {
     ),
     Cause.THIRD_PARTY: (
         _COOKIES + "section-7.1",
-        "{detail} blocks the cookie {what!r}: page and API are two sites, which makes it a"
-        " third-party cookie",
+        "the cookie {what!r} is a third-party cookie, as page and API are two sites, and {detail}"
+        " blocks those",
         _ONE_DOMAIN + ", or " + _TOKENS,
     ),
     Cause.OTHER_PATH: (

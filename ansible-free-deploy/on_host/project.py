@@ -1,0 +1,42 @@
+"""Ask the project that serves about itself: a program of `as_user` runs in it, as its user."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from on_host import places
+from on_host.as_user import text
+from on_host.confined import Confined
+from on_host.runtime import hide
+
+LIMIT_S = 30
+
+
+def ask(program: str) -> Any:
+    """What the program prints as its last line, {"<program>": …}; None where the project can't
+    answer. Whatever it is, it comes from the application: nothing about its form is known."""
+    app = places.app()
+    code = places.current_folder()
+    if code is None:
+        return None
+    # Not the name that a ship uses: a ship may run at the same time.
+    unit = f"origin-kit-asked-{app}-{os.getpid()}"
+    service = (places.CONFIGURATION / "systemd" / f"{app}.service").read_text()
+    place = Confined(app, app, service, places.RUN / unit, unit)
+    done = place.run(
+        f"{code}/venv/bin/python",
+        "-c",
+        text(program),
+        cwd=f"{code}/app",
+        files=(places.CONFIGURATION / "secrets.env", places.CONFIGURATION / "environment"),
+        limit_s=LIMIT_S,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith(f'{{"{program}"')]
+    if not lines:
+        return None
+    try:
+        return json.loads(hide(lines[-1]))[program]
+    except (ValueError, LookupError):
+        return None

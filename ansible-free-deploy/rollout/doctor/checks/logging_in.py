@@ -1,0 +1,137 @@
+"""What keeps pages from logging in and writing, although CORS is right. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rollout.doctor import login
+from rollout.doctor.codes import Code
+from rollout.doctor.login import Row
+from rollout.doctor.observations import Observations, distinct
+from rollout.finding import Finding
+from rollout.verdict.login import BROWSERS, Cause, Hurdle
+
+# `contract_alone` has the first, without asking anybody, and the matrix the second.
+_SAID_ELSEWHERE = (Cause.SITES_OVER_HTTP, Cause.MIXED_CONTENT)
+_OF_REAL_COOKIES = (Cause.SECURE_OVER_HTTP, Cause.PREFIX_OVER_HTTP)  # `lost_cookies` has them
+
+
+@dataclass(frozen=True)
+class _Met:
+    """One hurdle with the rows that meet it."""
+
+    hurdle: Hurdle
+    rows: tuple[Row, ...]
+
+    @property
+    def origins(self) -> str:
+        return ", ".join(distinct(row.origin for row in self.rows))
+
+    @property
+    def browsers(self) -> list[str]:
+        return distinct(row.browser.name for row in self.rows)
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether no browser is without it."""
+        return len(self.browsers) == len(BROWSERS)
+
+
+def logging_in(observed: Observations) -> Iterator[Finding]:
+    """One finding for each hurdle: first lost sessions, then tokens out of reach, then refused
+    writes."""
+    rows = login.rows(observed)
+    for met in _of(rows, "session"):
+        if not _is_said_elsewhere(observed, met.hurdle):
+            yield _session(met)
+    with_session = [row for row in rows if not row.login.session]
+    for met in _of(with_session, "token"):
+        yield _token(observed, met)
+    with_token = [row for row in with_session if not row.login.token]
+    for met in _of(with_token, "write"):
+        yield _write(observed, met)
+
+
+def _is_said_elsewhere(observed: Observations, hurdle: Hurdle) -> bool:
+    """Whether another check reports the same."""
+    if hurdle.cause in _OF_REAL_COOKIES:
+        return hurdle.what in login.real_cookies(observed)
+    return hurdle.cause in _SAID_ELSEWHERE
+
+
+def _of(rows: Sequence[Row], question: str) -> list[_Met]:
+    """Each hurdle of this question once. A hurdle that names its browser counts for all."""
+    found: dict[tuple[Cause, str], list[tuple[Row, Hurdle]]] = {}
+    for row in rows:
+        hurdle = getattr(row.login, question)
+        if hurdle:
+            found.setdefault((hurdle.cause, hurdle.what), []).append((row, hurdle))
+    return [_Met(met[0][1], tuple(row for row, _ in met)) for met in found.values()]
+
+
+def _session(met: _Met) -> Finding:
+    """Lost in every browser it is an error: `allow_credentials` says that cookies are wanted."""
+    hurdle = met.hurdle
+    if met.everywhere:
+        return Finding(
+            f"pages of {met.origins} keep no session: {hurdle.sentence}",
+            cure=hurdle.cure,
+            code=Code.SESSION_LOST,
+            anchor=_anchor(hurdle),
+        )
+    text = f"pages of {met.origins} keep no session in {_listed(met.browsers)}: {_short(hurdle)}"
+    return Finding(
+        text,
+        cure=hurdle.cure,
+        code=Code.SESSION_LOST_IN_SOME,
+        anchor=_anchor(hurdle),
+        warning=True,
+    )
+
+
+def _short(hurdle: Hurdle) -> str:
+    if hurdle.cause is not Cause.THIRD_PARTY:
+        return hurdle.sentence
+    return (
+        f"page and API are two sites, which makes {hurdle.what!r} a third-party cookie, and these"
+        " browsers block those"
+    )
+
+
+def _token(observed: Observations, met: _Met) -> Finding:
+    """An error where the project's own code hands the token out in that cookie only; otherwise its
+    pages may not need one, e.g. where views are exempt."""
+    settings = login.settings_of(observed)
+    place = settings["sets_cookie"] if settings else ""
+    certain = bool(place) and met.everywhere
+    ends = f" ({place} hands it out in the cookie alone)" if place else ""
+    return Finding(
+        f"scripts of {met.origins} can't get the CSRF token, so that a write with a session answers"
+        f" 403: {met.hurdle.sentence}{ends}",
+        cure=met.hurdle.cure,
+        code=Code.TOKEN_OUT_OF_REACH,
+        anchor=_anchor(met.hurdle),
+        warning=not certain,
+    )
+
+
+def _write(observed: Observations, met: _Met) -> Finding:
+    """An error for the frontend's own pages."""
+    own = observed.contract.frontend.origin in [row.origin for row in met.rows]
+    return Finding(
+        f"writes of pages of {met.origins} are refused: {met.hurdle.sentence}",
+        cure=met.hurdle.cure,
+        code=Code.WRITE_REFUSED,
+        anchor=_anchor(met.hurdle),
+        warning=not (own and met.everywhere),
+    )
+
+
+def _anchor(hurdle: Hurdle) -> str:
+    return f"login.md#{hurdle.cause}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as an enumeration; some hold a comma."""
+    return "; ".join(names)
