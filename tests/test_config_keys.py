@@ -113,7 +113,7 @@ CHANGES: dict[str, object] = {
     "serials": {"backend-1": "1+2"},
 }
 BY_CLOUD: dict[str, dict[str, object]] = {
-    "allow_credentials": {"local": False, "aws": True, "gcp": True},
+    "allow_credentials": {"local": False, "aws": False, "gcp": False},
     "region": {"local": "eu-west-1", "aws": "eu-west-1", "gcp": "europe-west4"},
     "zones": {"local": ["a"], "aws": ["eu-central-1b", "eu-central-1c"], "gcp": ["europe-west3-c"]},
     "machine_type": {"local": "t3.large", "aws": "t3.large", "gcp": "e2-medium"},

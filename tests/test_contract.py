@@ -369,7 +369,7 @@ def in_production(scheme: str, **cors: Any) -> dict[str, Any]:
     ("scheme", "cors", "said"),
     [
         ("https", {"allow_credentials": True}, ""),
-        ("http", {"allow_credentials": False}, ""),
+        ("http", {"allow_credentials": False}, "contract.tls: whoever is on the way reads and"),
         ("http", {"allow_credentials": True}, "contract.cors.allow_credentials: http://app.exa"),
         ("https", {"allowed_shapes": ["*"]}, "contract.cors.allowed_shapes: every website could"),
     ],
@@ -488,6 +488,26 @@ def test_what_fits_together(
     found = [text for _, text in conflicts(tls, https, production, by_name)]
     assert len(found) == bool(said)
     assert said in "".join(found)
+
+
+def test_what_there_is_may_still_be_production_on_http() -> None:
+    """An environment of before, whose config says https by now: its outputs are read all the
+    same."""
+    data = in_production("http")
+    assert Contract.from_json(data, recorded=True).production
+    with pytest.raises(ContractError, match=r"contract\.tls: "):
+        Contract.from_json(data)
+
+
+def test_a_former_origin_may_be_on_http_while_production_moves() -> None:
+    """Its pages are allowed, cookies included, until they are closed."""
+    data = in_production("https", allow_credentials=True)
+    former = "http://app.example.com"
+    data["cors"]["allowed_origins"].append(former)
+    with pytest.raises(ContractError, match="is plain http: whoever is on the way can act"):
+        Contract.from_json(data)
+    data["frontend"]["former"] = [former]
+    assert Contract.from_json(data).moves_from_http
 
 
 def test_all_mistakes_come_at_once() -> None:

@@ -350,7 +350,7 @@ def test_which_stack(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(stacks.choose(None)) == "stack aws-dev ($STACK)"
     assert str(stacks.choose("gcp-prod")) == "stack gcp-prod (--stack)"
     with pytest.raises(
-        UnknownStackError, match=r"no stack 'prod'; stacks/ has aws-dev, .*local, local-names"
+        UnknownStackError, match=r"no stack 'prod'; stacks/ has aws-dev, .*local, local-https, "
     ):
         stacks.choose("prod")
     monkeypatch.setenv("STACK", "prod")
@@ -521,11 +521,11 @@ def test_outputs_of_an_older_program_are_compared(
     backend(elsewhere, monkeypatch, recorded(stack), stack.name)
     stack.edit(machine_type="t3.large", region="eu-west-1")
     assert outputs.load(stack.name).pending == ()
-    stack.edit(domain="shop.example.com", dns_zone="Z1", production=True)
+    stack.edit(domain="shop.example.com", dns_zone="Z1", production=True, tls="acme")
     found = outputs.load(stack.name)
     assert [one.key for one in found.pending] == ["production", "domain"]
     assert (
-        found.contract.frontend.origin == "http://203.0.113.10"
+        found.contract.frontend.origin == "https://203.0.113.10"
     )  # until there is a record for the name
 
 

@@ -429,7 +429,7 @@ def test_a_broken_stack_file_is_named_with_its_line(tmp_path: Path, text: str, s
 def test_an_unknown_stack_lists_the_known_ones(tmp_path: Path) -> None:
     """A typo in a stack's name is answered with the names that exist."""
     with pytest.raises(
-        StackFileError, match=r"no stack 'lokal'.*there is aws-dev, .*local, local-names"
+        StackFileError, match=r"no stack 'lokal'.*there is aws-dev, .*local, local-https, "
     ):
         read_config(ROOT, "lokal")
 
@@ -669,6 +669,15 @@ def test_production_refuses_cookies_over_plain_http() -> None:
         "allow_credentials: the frontend's own origin is plain http" in one
         for one in caught.value.problems
     )
+
+
+def test_production_refuses_plain_http() -> None:
+    """Passwords and answers would be anybody's; nothing but https is left."""
+    config = GOOD | {"cloud": "aws", "production": "true", "domain": "shop.de"}
+    with pytest.raises(SettingsError, match="tls: whoever is on the way reads and changes"):
+        Settings.read(config, "x")
+    with pytest.raises(SettingsError, match="tls: no visitor's browser trusts a CA of your own"):
+        Settings.read(config | {"tls": "local-ca"}, "x")
 
 
 def test_serials_are_of_hosts_that_are_there_and_one_at_a_time() -> None:

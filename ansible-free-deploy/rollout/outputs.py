@@ -177,7 +177,7 @@ def checkpoint_of(stack: str) -> Path | None:
 
 def _from_file(path: Path) -> Outputs:
     try:
-        return _of(_load(path))
+        return _of(_load(path), recorded=False)
     except ContractError as problem:
         problem.where = str(path)
         raise
@@ -265,16 +265,16 @@ def _load(path: Path) -> Json:
     return data
 
 
-def _of(outputs: Json) -> Outputs:
+def _of(outputs: Json, recorded: bool = True) -> Outputs:
     """`pulumi stack output --json` has the contract under its name, `fab outputs` is the
-    contract."""
+    contract. `recorded`: it says what there is; what is wanted comes from the config."""
     inner, secrets = outputs.get("contract"), outputs.get("secret_env") or {}
     if secrets == "[secret]":
         raise OutputsError(
             "the file was made without --show-secrets, and this stack has secrets",
             cure="make it with them",
         )
-    contract = Contract.from_json(inner if isinstance(inner, dict) else outputs)
+    contract = Contract.from_json(inner if isinstance(inner, dict) else outputs, recorded)
     infrastructure, standby = outputs.get("infrastructure"), outputs.get("standby")
     return Outputs(
         contract,

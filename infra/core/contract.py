@@ -18,7 +18,16 @@ from typing import Any
 
 from infra.core import csp, exits, from_json, rules
 from infra.core.errors import KitError
-from infra.core.https import ACME, OFF, Https, conflicts, host_names, lineage, not_issued
+from infra.core.https import (
+    ACME,
+    OFF,
+    OFF_IN_PRODUCTION,
+    Https,
+    conflicts,
+    host_names,
+    lineage,
+    not_issued,
+)
 from infra.core.keys import KEYS
 from infra.core.keys.values import proxy_network
 from infra.core.origins import Origin, OriginError, parse_origin, parse_pattern, site_of
@@ -194,8 +203,9 @@ class Contract:
         return {"contract": VERSION, **dataclasses.asdict(self)}
 
     @classmethod
-    def from_json(cls, data: object) -> Contract:
-        """Read what `to_json` wrote, and check every value.
+    def from_json(cls, data: object, recorded: bool = False) -> Contract:
+        """Read what `to_json` wrote, and check every value. Of one that is `recorded`, which says
+        what there is and not what is wanted, production may still be on http.
 
         Raises ContractError for another version, and with all that is wrong: missing and unknown
         fields, values of the wrong type, values that the rules refuse.
@@ -214,6 +224,8 @@ class Contract:
         fields = {key: value for key, value in data.items() if key != "contract"}
         contract = from_json.read(cls, fields, "contract", found)
         found = found or list(problems(contract))
+        if not found and not recorded and contract.production and not contract.speaks_https:
+            found = [f"contract.tls: {OFF_IN_PRODUCTION}"]
         if found:
             raise ContractError(found)
         return typing.cast(Contract, contract)
@@ -366,6 +378,8 @@ def _together(contract: Contract) -> Problems:
         yield f"contract.cors.allowed_shapes: {rules.EVERYONE_IN_PRODUCTION}"
     if contract.production and cors.allow_credentials:
         for origin in cors.exact_origins:
+            if origin in contract.frontend.former:
+                continue  # it is allowed until its pages are closed
             if origin.startswith("http:"):  # it may be no origin: that is another problem
                 reason = rules.plain_http_credentials(origin)
                 yield f"contract.cors.allow_credentials: {reason}"

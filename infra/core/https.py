@@ -29,6 +29,10 @@ TWO_DIRECTORIES = "Let's Encrypt's staging is another server than acme_directory
 EAB_WITHOUT_DIRECTORY = (
     "Let's Encrypt has no such keys; name the server of the CA that gave it in acme_directory"
 )
+OFF_IN_PRODUCTION = (
+    "whoever is on the way reads and changes everything over plain http; set acme or files"
+    " (docs/https.md)"
+)
 LOCAL_IN_PRODUCTION = "no visitor's browser trusts a CA of your own; set acme or files"
 
 LOCAL_AND_PUBLIC = (
@@ -118,6 +122,8 @@ def problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     production = bool(values.get("production"))
     for field, text in conflicts(str(tls), https, production, domain != ""):
         yield _KEY_OF.get(field, field), text
+    if tls == OFF and production and values.get("cloud") != "local":
+        yield "tls", OFF_IN_PRODUCTION
     if tls == ACME and values.get("cloud") == "local" and not https.directory:
         yield "tls", LOCAL_AND_PUBLIC
 

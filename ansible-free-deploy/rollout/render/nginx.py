@@ -132,6 +132,8 @@ def _backend(contract: Contract, closed: bool) -> str:
     shortcuts = _lines(_shortcuts(allowed, always), " " * 4)
     before_lines = _lines((header.line for header in before), " " * 8)
     emptied = [f'add_header {header.header} "";' for header in (_ALLOWED, *always)]
+    if contract.https.hsts:
+        emptied.append('add_header Strict-Transport-Security "";')
     return fill(
         "backend.conf",
         **of_both_sites(contract, "backend"),
