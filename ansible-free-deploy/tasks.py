@@ -395,6 +395,30 @@ def status(
         raise Exit(code=exits.WRONG)
 
 
+@verb(name="show", help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
+def tls_show(
+    _: Context, stack: str | None = None, outputs: str | None = None, json: bool = False
+) -> None:
+    """Show the certificate that every host serves: issuer, names, time left.
+
+    Status 1 where one is past its warning line, is not served, or is not the one on the disk.
+    """
+    from on_host import protocol
+    from rollout import deploy as deployment
+    from rollout import deploy_report
+    from rollout.certificates import shown
+
+    found = read(stack, outputs, json, strict=False)
+    outcomes = deployment.run_on_all_hosts(found, protocol.STATUS)
+    certificates = deploy_report.found_certificates(outcomes)
+    if json:
+        report.line(shown.as_json(certificates))
+    else:
+        report.line(shown.text(certificates))
+    if any(certificate.problem for certificate in certificates):
+        raise Exit(code=exits.WRONG)
+
+
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
 def history(
     _: Context, stack: str | None = None, outputs: str | None = None, json: bool = False
@@ -583,5 +607,6 @@ ns = Collection(
     doctor,
     adopt,
 )
+ns.add_collection(Collection("tls", tls_show))
 ns.add_task(commandline.overview(ns), default=True)
 commandline.take_over(ns)

@@ -34,3 +34,6 @@ if any(instance.standing == ARRIVING for instance in instances):
 secrets = clouds.secret_env()
 if secrets:
     pulumi.export("secret_env", pulumi.Output.secret(secrets))
+of_https = clouds.secret_https()
+if of_https:
+    pulumi.export("secret_https", pulumi.Output.secret(of_https))

@@ -13,6 +13,7 @@ from pulumi.runtime.config import CONFIG, get_config_env
 from infra.core import provider
 from infra.core.contract import Host
 from infra.core.first_boot import FirstBoot
+from infra.core.keys import SECRETS
 from infra.core.serials import ARRIVING
 from infra.core.settings import Settings
 from infra.core.topology import ROLES, Instance
@@ -104,6 +105,11 @@ def stack_config() -> dict[str, str]:
 def secret_env() -> dict[str, str]:
     """The application's secrets: `pulumi config set --secret env.NAME`, by NAME."""
     return _below("env.", stack_config())
+
+
+def secret_https() -> dict[str, str]:
+    """The secrets of HTTPS, by name: keys of certificates, and of an ACME account's binding."""
+    return {name: value for name, value in stack_config().items() if name in SECRETS}
 
 
 def _below(prefix: str, values: Mapping[str, str]) -> dict[str, str]:

@@ -489,6 +489,16 @@ def test_secrets_are_an_output_of_their_own_and_secret(cloud: str) -> None:
     assert "secret_env" not in graph.program(f"{cloud}-dev").outputs
 
 
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_the_secrets_of_https_are_a_secret_output_too(cloud: str) -> None:
+    """Apart from the application's, which gets none of them."""
+    outputs = graph.program(f"{cloud}-dev", frontend_key="hush-hush").outputs
+    assert outputs["secret_https"] == {"secret": {"frontend_key": "hush-hush"}}
+    assert "hush-hush" not in json.dumps({**outputs, "secret_https": None})
+    assert "secret_env" not in outputs
+    assert "secret_https" not in graph.program(f"{cloud}-dev").outputs
+
+
 @pytest.mark.usefixtures("many_hosts")
 def test_many_instances_spread_over_both_zones() -> None:
     built = graph.program("aws-dev", backend_count="3")

@@ -37,13 +37,25 @@ VERBS: dict[str, tuple[str, ...]] = {
     "rollback": (),
     "plan": (),
     "status": (),
+    "tls.show": (),
     "history": (),
     "logs": (),
     "manage": ("--", "check"),
     "doctor": (),
     "adopt": (),
 }
-ON_HOSTS = ("deploy", "rollback", "plan", "status", "history", "logs", "manage", "doctor", "ship")
+ON_HOSTS = (
+    "deploy",
+    "rollback",
+    "plan",
+    "status",
+    "tls.show",
+    "history",
+    "logs",
+    "manage",
+    "doctor",
+    "ship",
+)
 
 
 @pytest.fixture

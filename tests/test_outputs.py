@@ -215,6 +215,12 @@ def test_without_the_cli_a_file_does(elsewhere: Path, monkeypatch: pytest.Monkey
     assert outputs.read("aws-dev", str(file)).environment == "aws-dev"
     file.write_text(json.dumps({"contract": CONTRACT, "secret_env": {"TOKEN": "x"}}))
     assert outputs.load("aws-dev", str(file)).secret_env == {"TOKEN": "x"}
+    both = {"secret_env": {"TOKEN": "x"}, "secret_https": {"frontend_key": "k"}}
+    file.write_text(json.dumps({"contract": CONTRACT, **both}))
+    assert outputs.load("aws-dev", str(file)).secret_env == {"TOKEN": "x", "frontend_key": "k"}
+    file.write_text(json.dumps({"contract": CONTRACT, "secret_https": "[secret]"}))
+    with pytest.raises(OutputsError, match="--show-secrets"):
+        outputs.load("aws-dev", str(file))
     file.write_text(json.dumps({"contract": CONTRACT, "secret_env": "[secret]"}))
     with pytest.raises(OutputsError, match="made without --show-secrets"):
         outputs.load("aws-dev", str(file))

@@ -108,6 +108,18 @@ class PlanAnswer(_Found):
     restarts: dict[str, str]
 
 
+class _Certificate(TypedDict):
+    lineage: str
+    disk: str  # the chain
+    served: str
+
+
+class CertificateAnswer(_Certificate, total=False):
+    """What a host has and serves, PEM; all empty without https."""
+
+    renewal: Json | None
+
+
 class HeldAnswer(_Found):
     """What a host holds and what its processes loaded."""
 
@@ -117,6 +129,7 @@ class HeldAnswer(_Found):
     workers_killed: int
     release_changed: list[str]
     replaced: str
+    certificate: CertificateAnswer
 
 
 class StatusAnswer(HeldAnswer):
@@ -218,6 +231,7 @@ class DeployAnswer(_Deployed, total=False):
     """deploy and rollback."""
 
     differs: list[str]
+    certificate: bool  # another one serves now
     made_from: MadeFrom | None
     to_ship: list[str]
 

@@ -19,17 +19,18 @@ from on_host import (
     shipped,
     surroundings,
 )
+from on_host.certificates import given
 from on_host.configuration import answered, outline
 from on_host.configuration.state import (
     compare,
     current_id,
     current_record,
     diff,
-    given,
     kept,
     leads_to,
     with_todays_text,
 )
+from on_host.configuration.state import given as ordered
 from on_host.envfile import environment
 from on_host.orders import EXAMINE_ORDERS, LOOK_ORDERS, ORDERS, OUTCOME_ORDERS, STATUS_ORDERS
 from on_host.probe import ANSWER_S, HTTPS, LATE, SECURE, SHORT_S, answer, is_late
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         Surroundings,
     )
 
+_RELOADS = "another certificate: nginx reloads, nothing restarts for it\n"
 _LINES = 200  # of the audit
 _ARRIVES_S = 5.0  # longer than the operator's side takes for a connection
 
@@ -89,13 +91,14 @@ def logs() -> LogsAnswer:
 
 def plan() -> PlanAnswer:
     """What a deploy of the generation in the orders would change."""
-    generation = given()
+    generation = ordered()
     name_checks.check(generation, places.app())
     wrong, reasons = compare(generation)
     access = logins.differences()
+    certificate = given.differences()
     return {
-        "differs": [*wrong, *access],
-        "diff": {**diff(generation), **access},
+        "differs": [*wrong, *certificate, *access],
+        "diff": {**diff(generation), **dict.fromkeys(certificate, _RELOADS), **access},
         "restarts": reasons,
         "unfinished": journal.exists(),
         "in_doubt": journal.in_doubt(),
@@ -110,7 +113,8 @@ def status() -> StatusAnswer:
     """What this host holds and its processes loaded, compared with the outline in the orders."""
     found = held()
     wrong, reasons = outline.compare(STATUS_ORDERS["outline"])
-    return {**found, "differs": [*wrong, *logins.differences()], "restarts": reasons}
+    differs = [*wrong, *given.differences(), *logins.differences()]
+    return {**found, "differs": differs, "restarts": reasons}
 
 
 def held() -> HeldAnswer:
@@ -132,6 +136,7 @@ def held() -> HeldAnswer:
         "release_changed": changed_in_release(),
         "replaced": replacement.in_words(),
         "origins": answered.origins_of(current_id()),
+        "certificate": given.look(),
     }
 
 

@@ -101,13 +101,29 @@ class ChangeOrders(TypedDict, total=False):
     workers_s: int
 
 
+class Certificate(TypedDict):
+    """The pair that a deploy brings. `digest` is the SHA-256 of the chain, and "" for one that is
+    still to be made; orders that only compare hold neither chain nor key."""
+
+    lineage: str
+    digest: str
+    chain: str
+    key: str
+
+
+class CertificateOrders(TypedDict, total=False):
+    """The part of a deploy's orders that `certificates/given.py` reads."""
+
+    certificate: Certificate  # where the operator's side has it
+
+
 class LoginOrders(TypedDict, total=False):
     """The part of a deploy's orders that `logins.py` reads."""
 
     logins: Logins
 
 
-class Orders(_Basic, ChangeOrders, LoginOrders, total=False):
+class Orders(_Basic, ChangeOrders, CertificateOrders, LoginOrders, total=False):
     """What the orders of any verb may hold."""
 
     verb: str

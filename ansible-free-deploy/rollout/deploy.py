@@ -18,13 +18,24 @@ from infra.core.contract import Contract, Cors, Host, Json
 from infra.core.errors import KitError
 from infra.core.origins import Origin, look_alikes
 from on_host import protocol
-from on_host.protocol import DeployOrders, MoreOrders, Orders, Probes, StatusOrders, Verb
+from on_host.protocol import (
+    Certificate,
+    DeployOrders,
+    MoreOrders,
+    Orders,
+    Probes,
+    StatusOrders,
+    Verb,
+)
 from rollout import access, change, hosts, secret_values
+from rollout.certificates import given
+from rollout.certificates.pair import PairError
 from rollout.change import ChangeError
 from rollout.host_errors import HostError
 from rollout.outputs import Outputs
 from rollout.render import render
 from rollout.render.generation import Generation
+from rollout.secret_values import SecretsError
 from rollout.stacks import ROOT
 
 WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself
@@ -110,9 +121,47 @@ def _orders_for(outputs: Outputs, verb: str) -> Callable[[str, Host], Orders]:
         return lambda role, host: orders(contract, role)
     if verb == protocol.STATUS:
         names = dict.fromkeys(secret_values.names(outputs), "")
-        return lambda role, host: _status_orders(contract, role, host, names)
+        compared = _compared(outputs)
+
+        def outlined(role: str, host: Host) -> Orders:
+            sent = _status_orders(contract, role, host, names)
+            if role in compared:
+                sent["certificate"] = compared[role]
+            return sent
+
+        return outlined
     secret = secret_values.read(outputs)
-    return lambda role, host: payload(contract, role, host, secret)
+    pairs = _certificates(outputs, verb)
+
+    def whole(role: str, host: Host) -> Orders:
+        sent = payload(contract, role, host, secret)
+        if role in pairs:
+            sent["certificate"] = pairs[role]
+        return sent
+
+    return whole
+
+
+def _certificates(outputs: Outputs, verb: str) -> dict[str, Certificate]:
+    """By role, the certificate that hosts should have, where it is ours to give; only a deploy gets
+    its key. Raises PairError and SecretsError."""
+    if verb not in (protocol.DEPLOY, protocol.PLAN, protocol.STATUS):
+        return {}
+    secrets = secret_values.of_https(outputs)
+    is_deploy = verb == protocol.DEPLOY
+    found = given.orders(outputs.contract, secrets, make=is_deploy)
+    if not is_deploy:
+        found = given.without_keys(found)
+    return found
+
+
+def _compared(outputs: Outputs) -> dict[str, Certificate]:
+    """The certificates that a status compares with; none where the secrets are no good pair, which
+    a deploy says."""
+    try:
+        return _certificates(outputs, protocol.STATUS)
+    except (PairError, SecretsError):
+        return {}
 
 
 def _status_orders(

@@ -9,6 +9,7 @@ from typing import Any
 from infra.core.contract import Contract
 from on_host.answers import AuditLine, DeployAnswer, HistoryAnswer, PlanAnswer, StatusAnswer
 from rollout import report
+from rollout.certificates import shown
 from rollout.config_rollback import leads_to
 from rollout.deploy import WHAT, Outcome, has_changed
 from rollout.move import words
@@ -47,6 +48,8 @@ def seconds_by_phase(outcomes: Sequence[Outcome[DeployAnswer]]) -> str:
 def state(result: DeployAnswer) -> str:
     """A host's state in a few words."""
     texts = ["changed" if result["changed"] else "unchanged"]
+    if result.get("certificate"):
+        texts.append("new certificate")
     if result["restarted"]:
         texts.append(f"restarted {', '.join(sorted(result['restarted']))}")
     to_ship = _to_ship(result)
@@ -161,7 +164,19 @@ def would_change(outcome: Outcome[PlanAnswer]) -> bool:
 def status_table(outcomes: Sequence[Outcome[StatusAnswer]]) -> str:
     """One row a host: what it holds, what runs, whether that is the contract."""
     header = ("host", "address", "generation", "release", "commit", "units", "state")
-    return report.table(header, [_status_row(outcome) for outcome in outcomes])
+    table = report.table(header, [_status_row(outcome) for outcome in outcomes])
+    certificates = shown.table(found_certificates(outcomes))
+    return f"{table}\n\n{certificates}" if certificates else table
+
+
+def found_certificates(outcomes: Sequence[Outcome[StatusAnswer]]) -> list[shown.Shown]:
+    """The certificates of the hosts that have https."""
+    found = [_certificate(outcome) for outcome in outcomes]
+    return [one for one in found if one]
+
+
+def _certificate(outcome: Outcome[StatusAnswer]) -> shown.Shown | None:
+    return shown.of(outcome.host.name, outcome.role, outcome.result.get("certificate"))
 
 
 def _status_row(outcome: Outcome[StatusAnswer]) -> Row:
@@ -187,7 +202,7 @@ def _release(result: StatusAnswer) -> str:
 def _state(outcome: Outcome[StatusAnswer]) -> str:
     """A host's state, each problem with its cure. Code that was rolled back is no problem: a person
     wanted it."""
-    problems = _problems(outcome.result)
+    problems = _problems(outcome)
     verdict = "; ".join(problems) or AS_WANTED
     line = outcome.result.get("last_ship") or {}
     if line.get("result") != "rolled back":
@@ -201,13 +216,16 @@ def _state(outcome: Outcome[StatusAnswer]) -> str:
 
 def as_wanted(outcome: Outcome[StatusAnswer]) -> bool:
     """Whether a host holds and runs what the contract says."""
-    return not _problems(outcome.result)
+    return not _problems(outcome)
 
 
-def _problems(result: StatusAnswer) -> list[str]:
+def _problems(outcome: Outcome[StatusAnswer]) -> list[str]:
     """What differs from the contract, each with its cure; empty where nothing does."""
+    result = outcome.result
     changed = _release_changed(result.get("release_changed", []), _release(result))
-    texts = [_configuration(result), changed, _to_ship(result)]
+    certificate = _certificate(outcome)
+    old = certificate.problem if certificate else ""
+    texts = [_configuration(result), changed, _to_ship(result), old]
     return [text for text in texts if text]
 
 

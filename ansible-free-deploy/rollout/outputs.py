@@ -269,7 +269,8 @@ def _of(outputs: Json, recorded: bool = True) -> Outputs:
     """`pulumi stack output --json` has the contract under its name, `fab outputs` is the
     contract. `recorded`: it says what there is; what is wanted comes from the config."""
     inner, secrets = outputs.get("contract"), outputs.get("secret_env") or {}
-    if secrets == "[secret]":
+    of_https = outputs.get("secret_https") or {}
+    if "[secret]" in (secrets, of_https):
         raise OutputsError(
             "the file was made without --show-secrets, and this stack has secrets",
             cure="make it with them",
@@ -278,7 +279,7 @@ def _of(outputs: Json, recorded: bool = True) -> Outputs:
     infrastructure, standby = outputs.get("infrastructure"), outputs.get("standby")
     return Outputs(
         contract,
-        _secrets(secrets),
+        {**_secrets(secrets), **_secrets(of_https)},
         infrastructure if isinstance(infrastructure, dict) else {},
         standby={
             name: Host.from_json(f"standby.{name}", host)
@@ -300,7 +301,7 @@ def _from_checkpoint(path: Path, stack: str) -> Outputs:
     if not path.exists():
         raise _not_up(stack)
     outputs = _outputs_in(path)
-    if "secret_env" in outputs:
+    if "secret_env" in outputs or "secret_https" in outputs:
         return _from_cli(stack)  # encrypted here; the CLI has the key
     if "contract" in outputs:
         return _of(outputs)

@@ -17,6 +17,7 @@ from on_host.answers import FactsAnswer
 from on_host.protocol import ChangeOrders, Orders, ShipOrders
 from on_host.release.modules import files_of
 from rollout import access, change, deploy, hosts, release, report, secret_values
+from rollout.certificates import given
 from rollout.change import ChangeError
 from rollout.deploy import WAIT_S, UsageError
 from rollout.host_errors import HostError
@@ -138,6 +139,7 @@ def ship_to_all_hosts(
     if name in (moved or {}):
         raise UsageError(f"{name} is the application's name now", cure="name the one before")
     secrets = secret_values.read(outputs)
+    certificates = given.orders(contract, secret_values.of_https(outputs), make=True)
     pairs = contract.chosen(only)
     common: Orders = {
         **common_orders(contract, pairs, wait_s),
@@ -148,7 +150,10 @@ def ship_to_all_hosts(
 
     def ship_to_one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         with hosts.session(host, access.identity(contract)) as session:
-            return host, _ship(session, role, contract, builder, secrets, common, turn)
+            own: Orders = {**common}
+            if role in certificates:
+                own["certificate"] = certificates[role]
+            return host, _ship(session, role, contract, builder, secrets, own, turn)
 
     outcomes = change.carry_out(contract, pairs, ship_to_one, batch, on_stop=builder.stop)
     return [changed for _, changed in all_or_error(outcomes)]

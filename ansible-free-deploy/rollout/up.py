@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from infra.core.contract import Contract
+from infra.core.https import LOCAL_CA
 from infra.core.settings import Settings
 from on_host import protocol
 from on_host.answers import DeployAnswer
@@ -23,6 +24,7 @@ from rollout import (
     verb,
     whose,
 )
+from rollout.certificates import local_ca
 from rollout.changes import Allowed
 from rollout.deploy import Outcome
 
@@ -68,6 +70,8 @@ def show(settings: Settings, result: Result) -> str:
     unsaved = check.unsaved(settings)
     if unsaved:
         report.line(f"\n{unsaved}")
+    if contract.tls == LOCAL_CA:
+        report.line(f"\n{local_ca.how_to_trust()}")
     notes = services.notes(settings)
     verb.show_notes(notes)
     text = "done" if result.changed else "nothing to do: all is as it should be"

@@ -23,7 +23,6 @@ from on_host.services import journal_of, property_of, systemctl
 
 NGINX = "nginx.service"
 RELOADS_S = 40.0  # until new workers answer
-CERTIFICATE = "certificate"  # what differs, where that is the certificate
 
 
 def pair(lineage: str) -> Pair:
@@ -141,13 +140,28 @@ def go_back(lineage: str, before: str | None, problem: Exception) -> None:
     settle()
 
 
+def follow() -> None:
+    """Have nginx serve what is on the disk, where it does not. Raises Failed where it can't."""
+    lineage = not_served()
+    if lineage:
+        reload(lineage)
+
+
 def settle() -> None:
-    """Let nginx serve what is on the disk, where it does not. Raises Failed where it can't."""
-    lineage = versions.in_use()
-    if lineage and versions.pair(lineage) and not served.is_on_disk(lineage):
+    """The same after the link has gone back."""
+    lineage = not_served()
+    if lineage:
         step("back-certificate", "reloads nginx: the certificate before")
         _reload()
         confirm(lineage)
+
+
+def not_served() -> str:
+    """The lineage that the current generation names, where nginx serves another certificate."""
+    lineage = versions.in_use()
+    if lineage and versions.pair(lineage) and not served.is_on_disk(lineage):
+        return lineage
+    return ""
 
 
 def prune() -> None:

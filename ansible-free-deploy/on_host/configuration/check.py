@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from on_host import places
+from on_host.certificates import versions
 from on_host.confined import Confined, Ended
 from on_host.files import point
 from on_host.orders import ORDERS
@@ -24,16 +25,19 @@ if TYPE_CHECKING:
     from on_host.protocol import GenerationHead
 
 
-def validate(generation: GenerationHead, staged: Path, code: str) -> None:
+def validate(
+    generation: GenerationHead, staged: Path, code: str, pair: tuple[str, str] | None = None
+) -> None:
     """Validate the staged generation with the release in the folder `code`.
 
-    Raises Failed; then nothing was changed.
+    `pair` is the lineage and the version of a certificate that is switched with it. Raises Failed;
+    then nothing was changed.
     """
     if "gunicorn" in generation["fingerprints"]:
         step("check-django", "checks the project with the staged settings")
         check_django(staged, code)
     step("check-nginx", "tests nginx on the staged tree")
-    check_nginx(generation)
+    check_nginx(generation, pair)
 
 
 _NGINX = "/etc/nginx/"
@@ -41,12 +45,13 @@ _NGINX_MAIN = _NGINX + "origin-kit-main.conf"
 # Certificates are no part of a generation: nginx reads those that are there.
 _IN_NAMESPACE = (
     'mount --bind "$1/generations" "$3/generations" && '
-    'if [ -d "$1/tls" ]; then mount --bind "$1/tls" "$3/tls"; fi && mount --rbind "$3" "$1" && '
-    'mount --bind "$2" /etc/nginx && exec nginx -t -q -c "$4"'
+    '{ [ ! -d "$1/tls" ] || mount --bind "$1/tls" "$3/tls"; } && '
+    '{ [ -z "$5" ] || mount --bind "$5" "$6"; } && '
+    'mount --rbind "$3" "$1" && mount --bind "$2" /etc/nginx && exec nginx -t -q -c "$4"'
 )
 
 
-def check_nginx(generation: GenerationHead) -> None:
+def check_nginx(generation: GenerationHead, pair: tuple[str, str] | None = None) -> None:
     """Run `nginx -t` on the host as it would be after the switch.
 
     Debian's nginx.conf includes absolute paths, so the staged tree is bound over /etc/nginx in a
@@ -62,11 +67,22 @@ def check_nginx(generation: GenerationHead) -> None:
         (kit / "generations").mkdir(parents=True)
         (kit / "tls").mkdir()
         (kit / "current").symlink_to("generations/" + generation["id"])
-        arguments = [str(places.KIT), str(nginx), str(kit), main_file(places_of_links)]
+        main = main_file(places_of_links)
+        arguments = [str(places.KIT), str(nginx), str(kit), main, *_new_over_old(kit, pair)]
         done = run("unshare", "-m", "sh", "-c", _IN_NAMESPACE, "sh", *arguments)
     if done.returncode:
         why = why_nginx(done, places_of_links)
         raise Failed(f"{why}; nothing was changed", done.stdout.replace(scratch, ""))
+
+
+def _new_over_old(kit: Path, pair: tuple[str, str] | None) -> tuple[str, str]:
+    """The folder of the certificate that is to be current, and the place of the one that is."""
+    if pair is None:
+        return "", ""
+    lineage, target = pair
+    new = versions.home(lineage) / target
+    old = versions.link(lineage).resolve().relative_to(versions.root().resolve())
+    return str(new), str(kit / "tls" / old)
 
 
 def lay_out_nginx(generation: GenerationHead, folder: Path) -> None:

@@ -17,6 +17,8 @@ from on_host import (
     two_phase,
 )
 from on_host.activation import note_activation
+from on_host.certificates import given as certificates
+from on_host.certificates import store
 from on_host.configuration.answered import note_on_open_pages
 from on_host.configuration.check import validate
 from on_host.configuration.state import compare, given, kept, removed_origins, stale, stored
@@ -41,6 +43,7 @@ def work_for(generation: Generation) -> tuple[list[str], dict[str, str]]:
     if places.current_folder() is None:
         raise Failed(f"there is no release of {places.app()} here yet; run `fab ship` first")
     wrong, reasons = compare(generation)
+    wrong += certificates.differences()
     if DEPLOY_ORDERS.get("restart"):
         for service in generation["fingerprints"]:
             reasons.setdefault(service, restart_reasons.AS_REQUESTED)
@@ -63,15 +66,38 @@ class Deploy(two_phase.Work):
         self.probes: Probes = {**ORDERS.get("probes", {})}
         self.wrong: list[str] = []
         self.reasons: dict[str, str] = {}
+        self.pair = certificates.NewPair()
+
+    @property
+    def is_reload(self) -> bool:
+        """Whether nothing but the certificate is another one."""
+        return self.wrong == [certificates.CERTIFICATE] and not self.reasons
 
     def stage(self) -> None:
+        self.pair.stage()
+        try:
+            self.stage_with_pair()
+        except (Failed, OSError):
+            self.pair.discard()
+            raise
+
+    def stage_with_pair(self) -> None:
+        """Stage and validate what is to be switched with the pair."""
+        if self.is_reload:
+            self.pair.check()
+            return
         refused = self.probes.get("refused", ())
         self.probes["refused"] = [*refused, *removed_origins(self.probes)]
         step("stage", f"writes generation {self.generation['id']}")
         self.say_what_ends()
         staged = stage(self.generation)
         check_ports(self.generation)
-        validate(self.generation, staged, self.code)
+        certificates.refuse_missing(staged)
+        validate(self.generation, staged, self.code, self.pair.bound)
+
+    def links(self) -> dict[str, str | None]:
+        """What the journal has to put back next to the generation."""
+        return self.pair.links()
 
     def say_what_ends(self) -> None:
         """Of pages that are open, on the host that refuses them. Who rolls back knows it."""
@@ -82,17 +108,26 @@ class Deploy(two_phase.Work):
             note("stage", text)
 
     def switch(self) -> None:
-        write_journal(self.generation, {})
+        if self.is_reload:
+            current = str(self.generation["id"])
+            journal.begin("configuration", current, current, self.links(), {})
+        else:
+            write_journal(self.generation, self.links())
         self.switch_to()
 
     def switch_to(self) -> None:
         """Make it current and let it run; the journal must be written."""
-        switch(self.generation)
-        reasons = {**self.reasons, **stale(self.generation)}
-        restart(self.generation, reasons)
+        if not self.is_reload:
+            switch(self.generation)
+        self.pair.switch()
+        if not self.is_reload:
+            restart(self.generation, {**self.reasons, **stale(self.generation)})
+        store.follow()
         probe(self.probes)
 
     def keep(self) -> None:
+        if self.is_reload:
+            return
         note_activation(places.GENERATIONS, str(self.generation["id"]))
 
     def undo(self, problem: Exception) -> None:
@@ -113,6 +148,7 @@ def deploy(generation: Generation) -> DeployAnswer:
         "restarted": work.reasons,
         "generation": generation["id"],
         "differs": work.wrong,
+        "certificate": certificates.CERTIFICATE in work.wrong,
     }
 
 
@@ -183,8 +219,17 @@ def do() -> int:
     except (Failed, OSError) as problem:
         audit.write(f"{kind_of(problem)}: {problem}", generation["id"], "configuration")
         raise
-    finish(result, "deployed" if result["changed"] else "unchanged")
+    finish(result, _outcome(result))
     return 0
+
+
+def _outcome(result: DeployAnswer) -> str:
+    """What the history says of a deploy that went well."""
+    if not result["changed"]:
+        return "unchanged"
+    if result.get("differs") == [certificates.CERTIFICATE] and not result["restarted"]:
+        return "replaced the certificate"
+    return "deployed"
 
 
 def finish(result: DeployAnswer, word: str) -> None:

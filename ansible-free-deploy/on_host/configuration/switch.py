@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Mapping, Sequence  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import journal, places
+from on_host.certificates import store
 from on_host.configuration.state import (
     KEPT,
     by_activation,
@@ -227,6 +228,7 @@ def settle_configuration(way: Journal) -> None:
     old = record_of(current_id())
     if old is not None:
         restart(old, stale(old), "back")
+        store.settle()
         return
     for units in way["units"].values():
         run("systemctl", "disable", "--now", *units)
@@ -250,6 +252,7 @@ def prune() -> None:
     for path in old_secrets(current):
         path.unlink()
         sync(path.parent)
+    store.prune()
     places.GENERATIONS.chmod(0o711)
     for name in newest:
         if name != current:

@@ -85,8 +85,9 @@ class Switch(two_phase.Work):
         os.sync()  # all that the link will lead to must be on the disk
         back = places.current_id()
         link_before = f"releases/{back}" if back else None
-        links = {str(places.current_release()): link_before}
+        links: dict[str, str | None] = {str(places.current_release()): link_before}
         if self.along:
+            links.update(self.along.links())
             write_journal(self.along.generation, links, self.to)
         else:
             journal.begin("release", self.to, back, links, {})

@@ -2,6 +2,7 @@
 
 from infra.core.keys import application, clouds, cors, hosts, https, machines, page
 from infra.core.keys.application import LARGEST_BODY_MB as LARGEST_BODY_MB
+from infra.core.keys.https import PAIRS as PAIRS
 from infra.core.keys.https import SECRETS as SECRETS
 from infra.core.keys.key import CLOUDS as CLOUDS
 from infra.core.keys.key import Effect as Effect

@@ -1,0 +1,73 @@
+"""The pair of a role that the operator's side brings: from the stack's secrets, or from the user's
+own CA. With `tls: acme` a host gets its certificate itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from infra.core.contract import Contract
+from infra.core.https import FILES, LOCAL_CA
+from infra.core.keys import PAIRS
+from on_host.certificates.versions import digest_of
+from on_host.protocol import Certificate
+from rollout.certificates import local_ca, pair, trust
+from rollout.certificates.pair import Pair, PairError
+
+NONE_YET = ""  # the digest of a certificate that is to be made
+_ROLES = ("frontend", "backend")
+
+
+def orders(contract: Contract, secrets: Mapping[str, str], *, make: bool) -> dict[str, Certificate]:
+    """For each role what its hosts are ordered; nothing where hosts get their certificates
+    themselves, or have none.
+
+    Without `make` nothing is written here: a pair of the own CA that is due has NONE_YET. Raises
+    PairError for secrets that are no good pair.
+    """
+    found = {}
+    for role in _ROLES if contract.tls in (FILES, LOCAL_CA) else ():
+        given = _pair(contract, role, secrets, make)
+        found[role] = _order(contract.lineage(role), given)
+    return found
+
+
+def _order(lineage: str, given: Pair | None) -> Certificate:
+    if given is None:
+        return {"lineage": lineage, "digest": NONE_YET, "chain": "", "key": ""}
+    digest = digest_of(given.chain)
+    return {"lineage": lineage, "digest": digest, "chain": given.chain, "key": given.key}
+
+
+def without_keys(orders: Mapping[str, Certificate]) -> dict[str, Certificate]:
+    """The same for hosts that are only to compare."""
+    return {role: {**order, "chain": "", "key": ""} for role, order in orders.items()}
+
+
+def _pair(contract: Contract, role: str, secrets: Mapping[str, str], make: bool) -> Pair | None:
+    names = contract.certificate_names(role)
+    if contract.tls == FILES:
+        return from_secrets(contract.environment, role, names, secrets)
+    if make:
+        return local_ca.pair_for(contract.environment, role, names)
+    return local_ca.kept(contract.environment, role, names)
+
+
+def from_secrets(stack: str, role: str, names: tuple[str, ...], secrets: Mapping[str, str]) -> Pair:
+    """The pair of `tls: files`. In a secrets file a line end is written \\n. Raises PairError."""
+    chain_name, key_name = PAIRS[role]
+    missing = [name for name in (chain_name, key_name) if name not in secrets]
+    if missing:
+        raise PairError(
+            f"{name}: not set, and tls is files; run `pulumi config set --secret {name} --stack"
+            f" {stack} < FILE`; on the local cloud write {name}=… into stacks/{stack}.secrets, with"
+            " \\n for each line end"
+            for name in missing
+        )
+    return pair.read(
+        secrets[chain_name].replace("\\n", "\n"),
+        secrets[key_name].replace("\\n", "\n"),
+        names,
+        now=local_ca.now(),
+        roots=trust.roots(),
+        places=pair.Places(chain_name, key_name),
+    )
