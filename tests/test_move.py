@@ -111,6 +111,37 @@ def test_both_stages_answer_at_both_and_differ_in_the_page_s_redirect() -> None:
     assert replace(way.switched, frontend=frontend, backend=backend, cors=RENAMED.cors) == RENAMED
 
 
+HTTPS = example(domain="shop.test", tls="local-ca", hsts="max-age=300")
+
+
+def test_strict_transport_security_waits_for_the_last_deploy() -> None:
+    """A browser that has seen it would not go back to http with `--undo`. From one https name to
+    another it stays."""
+    way = moved(HTTPS, pair(HTTP))
+    assert way.leaves_http and not way.leaves_https
+    assert (way.both.https.hsts, way.switched.https.hsts, way.wanted.https.hsts) == (
+        "",
+        "",
+        "max-age=300",
+    )
+    other = example(domain="shop.example", tls="local-ca", hsts="max-age=300")
+    assert moved(other, pair(HTTPS)).both.https.hsts == "max-age=300"
+
+
+def test_no_move_leads_from_https_to_http() -> None:
+    """Without a certificate the old origin can't be answered."""
+    assert moved(HTTP, pair(HTTPS)).leaves_https
+    assert not moved(HTTP, pair(IP)).leaves_https
+
+
+def test_the_certificate_covers_both_names_meanwhile() -> None:
+    """Of https origins; http needs none."""
+    other = example(domain="shop.example", tls="local-ca")
+    both = moved(other, pair(HTTPS)).both
+    assert both.certificate_names("frontend") == ("app.shop.example", "app.shop.test")
+    assert moved(HTTPS, pair(HTTP)).both.certificate_names("frontend") == ("app.shop.test",)
+
+
 def test_another_edit_in_the_middle_of_a_move_keeps_its_stage() -> None:
     """The next deploy of the move applies it too."""
     way = moved(RENAMED, pair(HTTP))

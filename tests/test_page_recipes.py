@@ -18,7 +18,7 @@ import yaml
 from infra.core.csp import directives
 from infra.core.keys import KEYS
 from infra.core.stackfile import as_text
-from rollout.render.frontend import config_text
+from rollout.render.moving import config_text
 from tests.support.folders import write_files
 from tests.support.kit import ROOT
 from tests.test_render import load

@@ -47,6 +47,15 @@ PREFLIGHT = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Hea
 AUTHORITY = Authority.root()
 NAMES = ("app.shop.test", "api.shop.test", "10.213.7.10", "10.213.7.74")
 
+FOLDERS = (
+    "run",
+    "tmp",
+    "etc/nginx/conf.d",
+    "opt/shop/current",
+    "var/lib/shop/media",
+    "var/log/nginx",
+)
+
 MAIN = """
 user {user};
 daemon off;
@@ -115,7 +124,7 @@ class Site:
     def __init__(self, folder: Path, generation: Generation) -> None:
         self.folder, self.generation = folder, generation
         self.status_socket = folder / "run/origin-kit-nginx.sock"
-        for place in ("run", "tmp", "etc/nginx/conf.d", "opt/shop/current", "var/lib/shop/media"):
+        for place in FOLDERS:
             (folder / place).mkdir(parents=True, exist_ok=True)
         first = listener(socket.AF_INET, ("127.0.0.1", 0))
         self.port = first.getsockname()[1]
@@ -155,7 +164,7 @@ class Site:
             written = re.sub(rf" 0\.0\.0\.0:{usual}(?=[ ;])", f" 127.0.0.1:{port}", written)
             written = re.sub(rf" \[::\]:{usual}(?=[ ;])", f" {shown}:{port}", written)
         return re.sub(
-            r"(?<=[ :=])/(etc/origin-kit|opt|var/lib|run)/", rf"{self.folder}/\1/", written
+            r"(?<=[ :=])/(etc/origin-kit|opt|var/lib|var/log|run)/", rf"{self.folder}/\1/", written
         )
 
     def write(self) -> None:

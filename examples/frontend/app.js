@@ -1,10 +1,12 @@
 // The page of the shop. It knows its backend from config.json, next to it: {"backend": "http://…", "credentials": true|false}.
-// With credentials it logs in by a session cookie, without by a token that it keeps in memory.
+// With credentials it logs in by a session cookie, without by a token that it keeps in memory. While the environment moves
+// to another origin, config.json says in `moved_to` where the page is now.
 
 const $ = (selector) => document.querySelector(selector);
 const WITHHELD = "blocked or unreachable: the browser's console says why";
 const TOO_LARGE = 11 * 1024 * 1024;
 const LOG_LENGTH = 100;
+const MOVES_EVERY = 15_000; // ms: `fab move` waits for 30 s without a call of this page
 
 let config;
 let token = null; // token mode: what the Authorization header carries
@@ -273,6 +275,13 @@ async function loadConfig() {
   return { backend: backend.replace(/\/$/, ""), credentials };
 }
 
+/** Go to the page's new origin, where there is one. Without an answer it stays, and asks again later. */
+async function follow() {
+  const answer = await fetch("config.json", { cache: "no-store" }).catch(() => null);
+  const { moved_to: target } = (await answer?.json().catch(() => null)) ?? {};
+  if (target) location.replace(target + location.pathname + location.search + location.hash);
+}
+
 async function start() {
   $("#origin").textContent = location.origin;
   try {
@@ -284,6 +293,7 @@ async function start() {
   $("#backend").textContent = config.backend;
   $("#mode").textContent = config.credentials ? "by a session cookie" : "by a token, which this tab alone knows";
   connect(Promise.all([whoAmI(), showProducts()]));
+  setInterval(follow, MOVES_EVERY);
   window.shop = { call };
 }
 

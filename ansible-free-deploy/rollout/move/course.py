@@ -208,6 +208,13 @@ def _way(found: Outputs, looks: Looks) -> Move:
             " that of another program",
             cure="run `fab deploy` with the origins that are in use, then change them and move",
         )
+    if way.leaves_https and way.stage is not Stage.DONE:
+        raise MoveError(
+            f"no move leads from https to http ({_former(way)} → {_both_of(way.wanted)}): without"
+            " `tls` both can't be answered",
+            cure="`fab move --undo` goes back where a move is under way; else run `fab deploy`",
+            exit_status=exits.USAGE,
+        )
     return way
 
 

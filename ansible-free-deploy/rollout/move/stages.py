@@ -53,6 +53,19 @@ class Move:
         return tuple(dict.fromkeys([*self.page, *self.api]))
 
     @property
+    def leaves_http(self) -> bool:
+        """Whether it goes from http to https."""
+        return self.wanted.speaks_https and any(text.startswith("http:") for text in self.former)
+
+    @property
+    def leaves_https(self) -> bool:
+        """Whether it goes from https to http, where both can't be answered: without `tls` there is
+        no certificate."""
+        return not self.wanted.speaks_https and any(
+            text.startswith("https:") for text in self.former
+        )
+
+    @property
     def both(self) -> Contract:
         """The contract of the first deploy."""
         return self._contract(redirects=False)
@@ -69,10 +82,14 @@ class Move:
         ]
 
     def _contract(self, redirects: bool) -> Contract:
-        cors = self.wanted.cors
+        cors, https = self.wanted.cors, self.wanted.https
         allowed = tuple(dict.fromkeys([*cors.allowed_origins, *self.page]))
+        if self.leaves_http:
+            # A browser that has seen it opens the names over https alone: nobody could go back.
+            https = replace(https, hsts="")
         return replace(
             self.wanted,
+            https=https,
             frontend=replace(self.wanted.frontend, former=self.page, redirects_former=redirects),
             backend=replace(self.wanted.backend, former=self.api),
             cors=replace(cors, allowed_origins=allowed),

@@ -8,7 +8,7 @@ import json
 from infra.core import csp
 from infra.core.contract import Contract
 from on_host import page_files
-from rollout.render import https, places
+from rollout.render import https, moving, places
 from rollout.render.generation import File, Link
 from rollout.render.nginx import (
     MAIN_LINK,
@@ -26,8 +26,8 @@ _NO_SOURCE_MAPS = r"""    location ~ \.(?:js|mjs|cjs|css)\.map$ {
 
 
 def files(contract: Contract) -> tuple[File, ...]:
-    """The site, the headers that its answers share, and config.json, which nginx reads again for
-    each request."""
+    """The site, the headers that its answers share, and what is served as config.json, which nginx
+    reads again for each request."""
     site = fill(
         "frontend.conf",
         **of_both_sites(contract, "frontend"),
@@ -35,6 +35,9 @@ def files(contract: Contract) -> tuple[File, ...]:
         names=" ".join(["_", *_former(contract)]),
         release=places.release(contract.application.name),
         current=places.CURRENT,
+        config=moving.config_name(contract),
+        moving_maps=moving.page_maps(contract),
+        moving=moving.page_lines(contract),
         redirect=_redirects(contract),
         source_maps="" if contract.page.source_maps else _NO_SOURCE_MAPS,
         views="    ~*^:.*text/html /index.html;\n" if contract.page.single_page else "",
@@ -53,7 +56,7 @@ def files(contract: Contract) -> tuple[File, ...]:
         File("nginx/origin-kit.conf", site, "nginx", reports=True),
         File("nginx/origin-kit-page.conf", page, "nginx"),
         main_file(),
-        File("frontend/config.json", config_text(contract)),
+        *moving.config_files(contract),
     )
 
 
@@ -74,7 +77,7 @@ def _former(contract: Contract) -> tuple[str, ...]:
 def _redirects(contract: Contract) -> str:
     """The servers that lead to the page's origin: from its other names, and from http."""
     servers = []
-    names = " ".join(contract.frontend.aliases)
+    names = " ".join(moving.redirected_names(contract))
     if names:
         why = "The page's other names lead to the one that is its origin"
         if contract.speaks_https:
@@ -111,12 +114,6 @@ def links() -> tuple[Link, ...]:
         Link("/etc/nginx/snippets/origin-kit-page.conf", "nginx/origin-kit-page.conf"),
         MAIN_LINK,
     )
-
-
-def config_text(contract: Contract) -> str:
-    """What the page fetches first: where the backend is, and whether to send cookies there."""
-    facts = {"backend": contract.backend.origin, "credentials": contract.cors.allow_credentials}
-    return json.dumps(facts, indent=2) + "\n"
 
 
 def no_api(backend: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from textwrap import indent
 
 from infra.core.contract import Contract, Cors
-from rollout.render import https, places
+from rollout.render import https, moving, places
 from rollout.render.content import compression, types
 from rollout.render.cors import Allowed
 from rollout.render.generation import File, Link
@@ -138,6 +138,8 @@ def _backend(contract: Contract, closed: bool) -> str:
         "backend.conf",
         **of_both_sites(contract, "backend"),
         listen=https.listen(contract, plain=contract.answers_http),
+        moving_maps=moving.api_maps(contract),
+        moving=moving.api_lines(contract),
         deny=https.deny(contract, limits(contract), shortcuts, before_lines),
         origins=_lines(origin_lines(allowed, cors.allow_credentials), " " * 4),
         shortcuts=shortcuts,
