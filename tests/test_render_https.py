@@ -11,13 +11,16 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from infra.core.contract import Contract
-from rollout.render import places
+from infra.local import image
+from rollout.render import closed, places
+from tests import test_render_nginx
 from tests.support.folders import write_files
-from tests.test_render import cors, load, rendered, text
+from tests.test_render import SECRETS, cors, load, rendered, text
 from tests.test_render_nginx import (
     ALLOW,
     AUTHORITY,
@@ -428,3 +431,64 @@ def test_a_renewed_pair_is_served_after_a_reload(api: Site) -> None:
     api.reload()
     with negotiated(api, anyone()) as connection:
         assert connection.getpeercert(binary_form=True) == renewed.der
+
+
+@pytest.fixture
+def newer_nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian 13's nginx in place of this host's, out of the image that local machines are made
+    from."""
+    found = image.path("trixie")
+    if not (found / "usr/sbin/nginx").exists():
+        pytest.skip("no image of Debian 13 here: a local stack with `image: trixie` makes it")
+    loader = f"{found}/usr/lib64/ld-linux-x86-64.so.2"
+    libraries = f"{found}/usr/lib/x86_64-linux-gnu"
+    script = tmp_path / "nginx"
+    words = f'exec {loader} --library-path {libraries} {found}/usr/sbin/nginx "$@"'
+    script.write_text(f"#!/bin/sh\n{words}\n")
+    script.chmod(0o755)
+    said = subprocess.run([script, "-v"], capture_output=True, text=True, check=True).stderr
+    assert "nginx/1.26" in said
+    monkeypatch.setattr(test_render_nginx, "program", lambda: str(script))
+
+
+@pytest.mark.usefixtures("newer_nginx")
+@pytest.mark.parametrize("case", ["https-names", "https-moving", "https-ip"])
+def test_debian_13_s_nginx_reads_the_same(case: str) -> None:
+    """One spelling of HTTP/2 that both take; the newer one warns of it and of nothing else."""
+    contract = load(case)
+    api = {"Host": contract.backend.parsed_origin.host, "Origin": contract.frontend.origin}
+    with backend(contract) as site:
+        context = anyone()
+        context.set_alpn_protocols(["h2"])
+        with negotiated(site, context) as connection:
+            assert connection.selected_alpn_protocol() == "h2"
+        over = site.ask("GET", "/echo/", api, https=True)
+        assert (over.status, over.allowed) == (200, [contract.frontend.origin])
+        assert site.ask("GET", "/echo/", api).status == (200 if contract.answers_http else 403)
+        said = [
+            line for line in (site.folder / "error.log").read_text().splitlines() if "[" in line
+        ]
+        warned = [line for line in said if "[notice]" not in line and "[info]" not in line]
+        assert all("http2" in line and "deprecated" in line for line in said), said
+
+
+@pytest.mark.parametrize("host", ["10.213.7.74", "10.213.7.99"])
+def test_a_bare_address_is_answered_without_a_name(host: str) -> None:
+    """A client that asks for an IP sends no server name: the one certificate is for it."""
+    contract = load("https-ip")
+    with backend(contract) as site:
+        headers = {"Host": host, "Origin": contract.frontend.origin}
+        answer = site.ask("GET", "/static/site.css", headers, https=True)
+        assert (answer.status, answer.allowed) == (200, [contract.frontend.origin])
+        assert site.ask("GET", "/static/site.css", headers).status == 403
+
+
+def test_a_closed_backend_says_so_over_https() -> None:
+    """While its data is copied: 503 over https, readable by pages; over http still what to call."""
+    contract = load("https-names")
+    generation = closed(contract, contract.backend.hosts[0], SECRETS)
+    with running(generation) as site:
+        headers = {**API, "Origin": PAGE}
+        answer = site.ask("GET", "/echo/", headers, https=True)
+        assert (answer.status, answer.allowed) == (503, [PAGE])
+        assert site.ask("GET", "/echo/", headers).status == 403

@@ -211,8 +211,12 @@ class Site:
         self.process.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + 20
         while before & self.workers() or not self.workers():
-            assert time.monotonic() < deadline, (self.folder / "error.log").read_text()
+            assert time.monotonic() < deadline, self.log()
             time.sleep(0.02)
+
+    def log(self) -> str:
+        """What nginx has written into its error log."""
+        return (self.folder / "error.log").read_text()
 
     def workers(self) -> set[str]:
         """The process ids of nginx's workers."""
