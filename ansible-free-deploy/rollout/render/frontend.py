@@ -32,7 +32,7 @@ def files(contract: Contract) -> tuple[File, ...]:
         "frontend.conf",
         **of_both_sites(contract, "frontend"),
         listen=_listen(contract),
-        names=" ".join(["_", *_former(contract)]),
+        names=" ".join(_former(contract)) or "_",
         release=places.release(contract.application.name),
         current=places.CURRENT,
         config=moving.config_name(contract),
