@@ -161,6 +161,7 @@ def ship(
     from rollout import deploy as deployment
     from rollout import deploy_report, services, settings
     from rollout import ship as shipping
+    from rollout.acme import certify
 
     moved = shipping.moving(rename_from, remove_application or [])
     found = read(stack, outputs, change=True)
@@ -174,6 +175,7 @@ def ship(
     if moved:
         # What runs under the old name has stopped: the configuration under the new one belongs to
         # the move.
+        certify.before_deploy(found)
         outcomes = deployment.run_on_all_hosts(found, protocol.DEPLOY)
         report.line(deploy_report.summary(found.contract, outcomes))
 
@@ -205,11 +207,13 @@ def deploy(
     from on_host import protocol
     from rollout import deploy as deployment
     from rollout import deploy_report
+    from rollout.acme import certify
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
     found = read(stack, outputs, json, change=True, apply=True)
     with report.silenced(json):
+        certify.before_deploy(found, batch=batch, wait_s=limit)
         outcomes = deployment.run_on_all_hosts(
             found, protocol.DEPLOY, batch=batch, restart=restart, wait_s=limit
         )
@@ -538,6 +542,37 @@ def doctor(
 
 
 @verb(
+    stopped="what a host has begun it finishes by itself; `fab status` shows the result",
+    help={
+        "stack": STACK,
+        "outputs": OUTPUTS,
+        "force": "also where it is not time: it counts against the CA's limits",
+        "wait": WAIT,
+    },
+)
+def tls_renew(
+    _: Context,
+    stack: str | None = None,
+    outputs: str | None = None,
+    force: bool = False,
+    wait: str | None = None,
+) -> None:
+    """Have each host ask the CA now whether to renew its certificate, and do it.
+
+    The timer on the hosts does the same every six hours. The CA's renewal information decides,
+    unless --force does.
+    """
+    from rollout import deploy as deployment
+    from rollout.acme import certify
+
+    limit = deployment.seconds(wait)
+    found = read(stack, outputs, change=True)
+    for host, is_new in certify.renew(found, force=force, wait_s=limit):
+        text = "a new certificate is served" if is_new else "not due: the CA says later"
+        report.line(f"{host.name}: {text}")
+
+
+@verb(
     help={
         "path": "the folder with manage.py",
         "stack": "name of the stack to write (default: the application's)",
@@ -607,6 +642,8 @@ ns = Collection(
     doctor,
     adopt,
 )
-ns.add_collection(Collection("tls", tls_show))
+tls = Collection("tls", tls_show)
+tls.add_task(tls_renew, name="renew")
+ns.add_collection(tls)
 ns.add_task(commandline.overview(ns), default=True)
 commandline.take_over(ns)

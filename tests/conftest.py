@@ -16,6 +16,7 @@ NEEDS = {
     "machines": ("systemd-nspawn", "debootstrap", "ip"),
     "browser": ("chromium", "certutil"),
     "nginx": ("nginx",),
+    "pebble": ("go",),
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from infra.core.contract import Contract
 from infra.core.https import FILES, LOCAL_CA
-from on_host.answers import CertificateAnswer
+from on_host.answers import CertificateAnswer, Renewal
 from rollout import secret_values
 from rollout.certificates import given, local_ca, shown
 from rollout.certificates.pair import PairError
@@ -124,7 +124,20 @@ def answer(
         "lineage": f"{tls}-0123456789abcdef",
         "served": served.pem if served else "",
         "disk": disk.pem if disk else "",
-        "renewal": {"text": text} if text else None,
+        "renewal": failed(text) if text else None,
+    }
+
+
+def failed(text: str) -> Renewal:
+    """What a host has noted of a renewal that has failed."""
+    return {
+        "checked": 0,
+        "next": 0,
+        "result": "failed",
+        "text": text,
+        "retry_after": "",
+        "issued": [],
+        "failed": [0],
     }
 
 
@@ -156,6 +169,14 @@ def test_what_is_wrong_with_a_certificate(found: CertificateAnswer, problem: str
     one = shown.of("frontend-1", "frontend", found, NOW)
     assert one
     assert re.search(problem or "^$", one.problem), one.problem
+
+
+def test_a_renewal_that_fails_is_shown_before_it_matters() -> None:
+    """80 days are left: status 0, and one line that says what the CA said."""
+    one = shown.of("frontend-1", "frontend", answer(FRESH, FRESH, text="no route"), NOW)
+    assert one and not one.problem
+    note = "frontend-1: the last renewal failed, the next try is within six hours: no route"
+    assert note in shown.text([one])
 
 
 def test_a_host_without_https_has_no_certificate() -> None:

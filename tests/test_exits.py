@@ -43,6 +43,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "manage": ("--", "check"),
     "doctor": (),
     "adopt": (),
+    "tls.renew": (),
 }
 ON_HOSTS = (
     "deploy",

@@ -3,6 +3,7 @@
 
 python3 FOLDER job JOB        the unit's part of a change: its orders are in the folder JOB
 python3 PROGRAM boot APP      the boot after a power cut in the middle of a change
+python3 PROGRAM renew APP     the timer that renews the certificate
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ MODULE_OF = {
     **dict.fromkeys(("deploy", "rollback"), "configuration.deploy"),
     **dict.fromkeys(("facts", "ship", "rollback-release"), "release.verbs"),
     **dict.fromkeys(("close", "copy", "reopen", "restore", "settle"), "data_copy"),
+    **dict.fromkeys(("certify-facts", "certify"), "acme.verbs"),
     "first-boot": "first_boot",
 }
+
+_RENEWAL_WAITS_S = 900  # for a ship or a deploy that is under way
 
 
 def main(orders: Orders) -> int:
@@ -42,10 +46,16 @@ def main(orders: Orders) -> int:
 
 
 def start() -> int:
-    """The two ways that need no operator."""
+    """The ways that need no operator."""
     way, what = sys.argv[1:3]
     if way == "job":
         return main(take_over(what))
+    if way == "renew":
+        ORDERS.update(
+            {"who": "the renewal timer", "app": what, "verb": "renew", "wait_s": _RENEWAL_WAITS_S}
+        )
+        renewed: int = importlib.import_module("on_host.acme.renewal").main()
+        return renewed
     ORDERS.update({"who": "the boot after a power cut", "app": what})
     from on_host import journal
 

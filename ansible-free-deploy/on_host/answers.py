@@ -6,10 +6,13 @@ See `protocol.py`; as there, a host never loads this module.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from on_host.orders import Json
 from on_host.states import Ending
+
+if TYPE_CHECKING:
+    from on_host.protocol import Account, CertificatePair
 
 # What a release was made from: key of the config → its value. Hosts hand it through.
 MadeFrom = Mapping[str, object]
@@ -25,6 +28,7 @@ class AuditLine(TypedDict, total=False):
     kind: str
     generation: str | None
     release: str | None
+    lineage: str | None
     result: str
     seconds: float
     number: int
@@ -117,7 +121,7 @@ class _Certificate(TypedDict):
 class CertificateAnswer(_Certificate, total=False):
     """What a host has and serves, PEM; all empty without https."""
 
-    renewal: Json | None
+    renewal: Renewal | None
 
 
 class HeldAnswer(_Found):
@@ -259,6 +263,43 @@ class ShipAnswer(_Shipped, total=False):
 
     copy: str
     configuration: str
+
+
+class Renewal(TypedDict):
+    """The last check of a certificate, and what the CA's limits count. Times are seconds since
+    1970; `result` is "issued", "kept" or "failed", `text` why it has failed, `retry_after` the CA's
+    words."""
+
+    checked: int
+    next: int
+    result: str
+    text: str
+    retry_after: str
+    issued: list[int]
+    failed: list[int]
+
+
+class CertifyFactsAnswer(TypedDict):
+    """`chain` is the PEM of what is installed, or empty; `certbot` are the names of complete
+    environments. `account` and `pair` are secrets, and sent only to who asks for them."""
+
+    python: str
+    python_full: str
+    machine: str
+    libc: str
+    certbot: list[str]
+    chain: str
+    has_account: bool
+    account: Account | None
+    pair: CertificatePair | None
+    answers_challenge: bool
+    renewal: Renewal | None
+
+
+class CertifyAnswer(_Timed):
+    changed: bool
+    account: Account | None
+    renewal: Renewal | None
 
 
 class CloseAnswer(TypedDict):

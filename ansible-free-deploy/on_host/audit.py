@@ -21,8 +21,8 @@ STARTED = time.monotonic()
 
 
 def write(result: str, what: str | None, kind: str, more: AuditLine | None = None) -> None:
-    """One line in the host's history. `what` is the generation or the release that it is about;
-    `more` are further keys of the line, or take the place of these."""
+    """One line in the host's history. `what` is the generation, the release or the certificate's
+    lineage that it is about; `more` are further keys of the line, or take the place of these."""
     line: AuditLine = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "who": ORDERS["who"],
@@ -34,6 +34,8 @@ def write(result: str, what: str | None, kind: str, more: AuditLine | None = Non
     }
     if kind == "configuration":
         line["generation"] = what
+    elif kind == "certificate":
+        line["lineage"] = what
     else:
         line["release"] = what
     if more:

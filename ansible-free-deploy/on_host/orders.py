@@ -29,6 +29,7 @@ DEPLOY_ORDERS = cast("protocol.DeployOrders", ORDERS)
 ROLLBACK_ORDERS = cast("protocol.RollbackOrders", ORDERS)
 SHIP_ORDERS = cast("protocol.ShipOrders", ORDERS)
 RELEASE_ROLLBACK_ORDERS = cast("protocol.ReleaseRollbackOrders", ORDERS)
+CERTIFY_ORDERS = cast("protocol.CertifyOrders", ORDERS)
 REPLACEMENT_ORDERS = cast("protocol.ReplacementOrders", ORDERS)
 FIRST_BOOT_ORDERS = cast("protocol.FirstBootOrders", ORDERS)
 

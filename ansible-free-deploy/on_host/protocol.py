@@ -270,6 +270,60 @@ class ReplacementOrders(Orders, ReplacementDetails):
     name: str  # of the host
 
 
+class CertificateOrder(TypedDict):
+    """What to ask an ACME server for: a certificate for `names` (host names and IPs), which is
+    installed as `lineage`. It holds no secret, and is a file of the generation too.
+
+    `server` is the URL of the server's directory; `profile` and `eab_kid` are empty where the
+    config has none."""
+
+    lineage: str
+    names: list[str]
+    server: str
+    email: str
+    profile: str
+    environment: str
+    eab_kid: str
+
+
+class Account(TypedDict):
+    """An account with an ACME server as certbot keeps it: its id there, and its files' texts by
+    name. One of them is its private key."""
+
+    id: str
+    files: dict[str, str]
+
+
+class _CertifyOrders(Orders):
+    order: CertificateOrder
+
+
+class CertificatePair(TypedDict):
+    """A chain and its key, PEM."""
+
+    chain: str
+    key: str
+
+
+class CertifyDetails(TypedDict, total=False):
+    """What only some of these need. `certbot` names the environment that the wheels, which follow
+    as one archive, are for; without `size` nothing follows. acme_eab_hmac is one of `secrets`.
+    `with_secrets` asks for the account and the pair; a `pair` is installed and nobody is asked."""
+
+    with_secrets: bool
+    account: Account | None
+    pair: CertificatePair | None
+    force: bool
+    certbot: str
+    wheels: dict[str, str]
+    size: int
+    digest: str
+
+
+class CertifyOrders(_CertifyOrders, CertifyDetails):
+    """certify-facts and certify."""
+
+
 class FirstBootOrders(TypedDict):
     """`question` is shell."""
 
@@ -367,4 +421,6 @@ COPY: Verb[ReplacementOrders, answers.CopyAnswer] = Verb("copy")
 REOPEN: Verb[ReplacementOrders, answers.DoneAnswer] = Verb("reopen")
 RESTORE: Verb[ReplacementOrders, answers.RestoreAnswer] = Verb("restore")
 SETTLE: Verb[ReplacementOrders, answers.DoneAnswer] = Verb("settle")
+CERTIFY_FACTS: Verb[CertifyOrders, answers.CertifyFactsAnswer] = Verb("certify-facts")
+CERTIFY: Verb[CertifyOrders, answers.CertifyAnswer] = Verb("certify")
 FIRST_BOOT: Verb[FirstBootOrders, answers.FirstBootAnswer] = Verb("first-boot")

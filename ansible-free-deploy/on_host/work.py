@@ -15,7 +15,7 @@ from on_host.runtime import Failed, emit, last_lines, phases, send_heartbeats
 if TYPE_CHECKING:
     from typing import TypeVar
 
-    from on_host.answers import DeployAnswer, ShipAnswer
+    from on_host.answers import CertifyAnswer, DeployAnswer, ShipAnswer
 
     Result = TypeVar("Result")
 
@@ -69,7 +69,7 @@ def kind_of(problem: Exception) -> str:
     return "left alone" if isinstance(problem, two_phase.LeftAlone) else "failed"
 
 
-def report(result: DeployAnswer | ShipAnswer) -> None:
+def report(result: DeployAnswer | ShipAnswer | CertifyAnswer) -> None:
     """The last event of a run that has changed something, or found nothing to change."""
     seconds = round(time.monotonic() - STARTED, 3)
     emit({"result": {**result, "phases": phases, "seconds": seconds}})

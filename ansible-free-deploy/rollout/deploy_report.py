@@ -165,8 +165,9 @@ def status_table(outcomes: Sequence[Outcome[StatusAnswer]]) -> str:
     """One row a host: what it holds, what runs, whether that is the contract."""
     header = ("host", "address", "generation", "release", "commit", "units", "state")
     table = report.table(header, [_status_row(outcome) for outcome in outcomes])
-    certificates = shown.table(found_certificates(outcomes))
-    return f"{table}\n\n{certificates}" if certificates else table
+    found = found_certificates(outcomes)
+    certificates = "\n".join([shown.table(found), *shown.notes(found)])
+    return f"{table}\n\n{certificates}" if found else table
 
 
 def found_certificates(outcomes: Sequence[Outcome[StatusAnswer]]) -> list[shown.Shown]:

@@ -24,6 +24,7 @@ from rollout import (
     verb,
     whose,
 )
+from rollout.acme import certify
 from rollout.certificates import local_ca
 from rollout.changes import Allowed
 from rollout.deploy import Outcome
@@ -57,6 +58,7 @@ def create(
     found = outputs.load(settings.stack)
     ready.wait(found.contract)
     shipped = ship.ship_to_all_hosts(settings, found, moved)
+    certify.before_deploy(found)
     outcomes = deploy.run_on_all_hosts(found, protocol.DEPLOY)
     return Result(found.contract, shipped, outcomes)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from on_host.acme import record
 from on_host.certificates import served, store, versions
 from on_host.files import link_of
 from on_host.orders import ORDERS
@@ -48,6 +49,7 @@ def look() -> CertificateAnswer:
         "lineage": lineage,
         "disk": pair[0] if pair else "",
         "served": served.served_pem(),
+        "renewal": record.of(lineage),
     }
 
 

@@ -13,7 +13,7 @@ from on_host.files import link_of
 from on_host.orders import DEPLOY_ORDERS
 from on_host.runtime import hide
 from on_host.seal import is_private, is_secret
-from on_host.services import loaded_by_gunicorn, loaded_by_nginx
+from on_host.services import activity, loaded_by_gunicorn, loaded_by_nginx
 
 if TYPE_CHECKING:
     from on_host.on_disk import GenerationRecord, StoredGeneration
@@ -99,6 +99,9 @@ def stale(generation: GenerationHead) -> dict[str, str]:
             reason = reason_of(wanted[service])
             if reason:
                 reasons[service] = reason
+    for unit in generation["units"].get("renewal", ()):
+        if activity(unit) != "active":
+            reasons["renewal"] = restart_reasons.NOT_RUNNING
     return reasons
 
 

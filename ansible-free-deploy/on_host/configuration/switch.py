@@ -95,6 +95,8 @@ def switch(generation: GenerationHead) -> None:
     links_changed = place_links(generation)
     for place in generation["absent"]:
         if os.path.lexists(place):
+            if place.endswith(".timer"):  # else it goes on until the next boot
+                run("systemctl", "stop", Path(place).name)
             Path(place).unlink()
     # It takes systemd longer than everything else here, so only where it is necessary.
     if links_changed or old_units != new_units:
@@ -148,7 +150,7 @@ def restart(generation: GenerationHead, reasons: dict[str, str], prefix: str = "
         systemctl("stop", HTTPS_SOCKET)
     open_now = run("ss", "-Hlnxt").stdout
     for name, units in generation["units"].items():
-        services = [unit for unit in units if unit.endswith(".service")]
+        services = [unit for unit in units if unit.endswith((".service", ".timer"))]
         hold_sockets(units, services, states, open_now, name in reasons)
         if name in reasons:
             step(f"{prefix}-{name}", f"restarts {name}: {reasons[name]}")
@@ -199,7 +201,7 @@ def confirm(generation: GenerationHead, name: str) -> None:
     wanted = generation["fingerprints"][name]
     if name == "gunicorn":
         confirm_gunicorn(wanted)
-    elif not wait_for(lambda: loaded_by_nginx() == wanted):
+    elif name == "nginx" and not wait_for(lambda: loaded_by_nginx() == wanted):
         raise Failed(
             "nginx did not come up with the new configuration; see `fab logs`",
             journal_of("nginx.service"),

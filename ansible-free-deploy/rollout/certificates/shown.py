@@ -66,6 +66,14 @@ class Shown:
         because = f" (the last renewal failed: {why})" if why else ""
         return f"certificate {age.text}{because}: {_NEXT[self.tls]}"
 
+    @property
+    def note(self) -> str:
+        """What to know although nothing is wrong yet: the last renewal has failed, and the timer
+        tries again."""
+        if self.renewal.get("result") != "failed":
+            return ""
+        return f"the last renewal failed, the next try is within six hours: {self.renewal['text']}"
+
 
 def of(
     host: str, role: str, answer: CertificateAnswer | None, at: datetime | None = None
@@ -105,8 +113,18 @@ def text(found: Sequence[Shown]) -> str:
     """The table, and what is wrong with whose certificate."""
     if not found:
         return "no host has https (`tls: off`)"
-    problems = [f"{one.host}: {one.problem}" for one in found if one.problem]
-    return "\n".join([table(found), *problems])
+    return "\n".join([table(found), *notes(found, problems=True)])
+
+
+def notes(found: Sequence[Shown], *, problems: bool = False) -> list[str]:
+    """What a person should know next to the table, a line a host; with `problems` what is wrong as
+    well."""
+    lines = []
+    for one in found:
+        text = (one.problem if problems else "") or one.note
+        if text:
+            lines.append(f"{one.host}: {text}")
+    return lines
 
 
 def _row(one: Shown) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from infra.core.contract import Contract, Host
-from rollout.render import django, frontend, nginx, places, units
+from rollout.render import django, frontend, nginx, places, renewal, units
 from rollout.render.demands import RenderError, demand
 from rollout.render.generation import File, Generation, Link, assemble
 
@@ -41,14 +41,16 @@ def closed(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Genera
             *nginx.files(contract, closed=True),
             *units.nginx_files(contract),
             contract_file(contract),
+            *renewal.files(contract, "backend"),
         ],
-        [*nginx.links(), *units.nginx_links(contract)],
+        [*nginx.links(), *units.nginx_links(contract), *renewal.links(contract)],
         [
             *nginx.ABSENT,
             *units.nginx_absent(contract),
+            *renewal.absent(contract),
             *(link.place for link in units.gunicorn_links(application)),
         ],
-        {"nginx": units.names("backend", contract)["nginx"]},
+        {"nginx": units.names("backend", contract)["nginx"]} | renewal.units(contract),
     )
 
 
@@ -61,10 +63,16 @@ def _backend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Gene
             *nginx.files(contract),
             *units.nginx_files(contract),
             contract_file(contract),
+            *renewal.files(contract, "backend"),
         ],
-        [*units.gunicorn_links(application), *nginx.links(), *units.nginx_links(contract)],
-        [*nginx.ABSENT, *units.nginx_absent(contract)],
-        units.names("backend", contract),
+        [
+            *units.gunicorn_links(application),
+            *nginx.links(),
+            *units.nginx_links(contract),
+            *renewal.links(contract),
+        ],
+        [*nginx.ABSENT, *units.nginx_absent(contract), *renewal.absent(contract)],
+        units.names("backend", contract) | renewal.units(contract),
     )
 
 
@@ -74,8 +82,9 @@ def _frontend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Gen
             *frontend.files(contract),
             *units.nginx_files(contract),
             contract_file(contract),
+            *renewal.files(contract, "frontend"),
         ],
-        [*frontend.links(), *units.nginx_links(contract)],
-        [*nginx.ABSENT, *units.nginx_absent(contract)],
-        units.names("frontend", contract),
+        [*frontend.links(), *units.nginx_links(contract), *renewal.links(contract)],
+        [*nginx.ABSENT, *units.nginx_absent(contract), *renewal.absent(contract)],
+        units.names("frontend", contract) | renewal.units(contract),
     )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 CURRENT = "/etc/origin-kit/current"
 CONTRACT = "contract.json"  # in each generation
+# What the timer asks an ACME server for, in each generation that has one.
+ACME_ORDER = "acme.json"
+# The kit's program as a deploy leaves it, for what starts without an operator.
+PROGRAM = "/etc/origin-kit/recover.pyz"
 NGINX_MAIN = "/etc/nginx/origin-kit-main.conf"
 MANAGE = "/usr/local/sbin/origin-kit-manage"
 SETTINGS_MODULE = "origin_kit_settings"

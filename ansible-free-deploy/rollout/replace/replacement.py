@@ -22,6 +22,7 @@ from rollout import (
     ship,
 )
 from rollout import settings as source
+from rollout.acme import certify
 from rollout.outputs import Outputs
 from rollout.replace import remote
 from rollout.replace.config import serials_of, with_serials
@@ -202,7 +203,9 @@ class Replacement:
         )
 
     def deploy(self) -> None:
-        found = self._with_new(self._found())
+        serving = self._found()
+        found = self._with_new(serving)
+        certify.carry(serving, found, self.name, self._id)
         deploy.run_on_all_hosts(found, protocol.DEPLOY, only=self.name, replacement=self._id)
         check.from_here(found.contract, self.name)
 
