@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import ada_url
+import publicsuffixlist
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,11 +22,13 @@ from infra.core.origins import (
     Origin,
     OriginError,
     OriginPattern,
+    domain_of,
     look_alikes,
     loopback_twin,
     origin_notes,
     parse_origin,
     parse_pattern,
+    site_of,
 )
 
 GOLDEN = Path(__file__).parent / "golden" / "origins"
@@ -1208,3 +1211,38 @@ def test_patterns_take_linear_time(text: str) -> None:
     for start in ("https://a", "https://pr-a-", "http://192.168.1.1", "http://localhost:1"):
         assert not parsed.matches(start + start[-2:] * 50_000 + ".preview.example.com")
     assert time.perf_counter() - started < 5
+
+
+def hosts_around_suffixes() -> list[str]:
+    """Of every fiftieth rule of the public suffix list: the suffix, and names below it."""
+    lines = Path(publicsuffixlist.PSLFILE).read_text(encoding="utf-8").splitlines()
+    rules = [line.strip("!").replace("*", "any") for line in lines if line[:1] not in ("", "/")]
+    suffixes = [rule.encode("idna").decode() for rule in rules[::50]]
+    return [f"{below}{suffix}" for suffix in suffixes for below in ("", "a.", "b.a.")]
+
+
+def test_the_registrable_domain_is_the_whole_list_s() -> None:
+    """Though the rules of one top-level domain are all that is read for it."""
+    whole = publicsuffixlist.PublicSuffixList()
+    hosts = [*hosts_around_suffixes(), "localhost", "app.shop.test", "api.shop.co.uk"]
+    assert len(hosts) > 500
+    for host in hosts:
+        expected = whole.privatesuffix(host) or host
+        assert domain_of(Origin("https", host, None)) == expected, host
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://app.example.com", "https://api.example.com", True),
+        ("https://example.com", "https://api.example.com:8443", True),
+        ("http://app.example.com", "https://api.example.com", False),
+        ("https://a.github.io", "https://b.github.io", False),
+        ("https://10.0.0.2", "https://10.0.0.3", False),
+        ("https://10.0.0.2", "https://10.0.0.2:8443", True),
+        ("https://[2001:db8::2]", "https://[2001:db8::3]", False),
+    ],
+)
+def test_a_site_is_a_scheme_and_a_registrable_domain(one: str, other: str, same: bool) -> None:
+    sites = [site_of(parse_origin(text, production=False)) for text in (one, other)]
+    assert (sites[0] == sites[1]) == same

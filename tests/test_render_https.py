@@ -365,6 +365,14 @@ def test_a_session_is_kept_by_the_server_and_no_ticket_is_given(api: Site) -> No
         assert again.session_reused
 
 
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl here")
+def test_no_answer_is_stapled(api: Site) -> None:
+    """CAs have ended OCSP, and an old answer would be worse than none."""
+    words = ["openssl", "s_client", "-status", "-connect", f"127.0.0.1:{api.secure_port}"]
+    done = subprocess.run(words, input="", capture_output=True, text=True, check=False, timeout=30)
+    assert "OCSP response: no response sent" in done.stdout
+
+
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl here")
 def test_an_answer_over_http_2_has_the_same_headers(api: Site) -> None:
     """As curl reads it; its name reaches Django."""

@@ -24,6 +24,7 @@ from tests.support.kit import OLD, ROOT, Kit, manage
 pytestmark = [pytest.mark.machines, pytest.mark.soak]
 
 COMMITS = (
+    "b19b6a5",  # before https: no challenge, and no contract in a generation
     "1c2b6ab",  # before threads, compression and the page's headers
     "c8e2b01",  # before hosts got their package, `on_host`
 )
@@ -45,7 +46,11 @@ import sys
 from rollout import deploy, outputs
 found = outputs.load(sys.argv[1])
 try:
-    deploy.everywhere(found, "deploy", die_at="link")
+    if hasattr(deploy, "everywhere"):
+        deploy.everywhere(found, "deploy", die_at="link")
+    else:
+        from on_host.protocol import DEPLOY
+        deploy.run_on_all_hosts(found, DEPLOY, die_at="link")
 except deploy.ChangeError as problem:
     print(problem)
 """

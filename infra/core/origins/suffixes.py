@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 from infra.core.origins.origin import Origin
 
@@ -47,7 +48,19 @@ def site_of(origin: Origin) -> str:
 
 def domain_of(origin: Origin) -> str:
     """The registrable domain; the host itself where it is an address or a public suffix."""
-    domain = None
-    if not origin.is_ip:
-        domain = public_suffixes().privatesuffix(origin.host)
-    return domain or origin.host
+    if origin.is_ip:
+        return origin.host
+    top = origin.host.rpartition(".")[2]
+    suffixes = public_suffixes() if top.startswith("xn--") else _below(top)
+    return suffixes.privatesuffix(origin.host) or origin.host
+
+
+@functools.cache
+def _below(top: str):  # type: ignore[no-untyped-def]  # as above
+    """The list's rules for one top-level domain. All of them take five times as long to load, and
+    every deploy of a pair of names asks for its site."""
+    from publicsuffixlist import PSLFILE, PublicSuffixList
+
+    with Path(PSLFILE).open(encoding="utf-8") as lines:
+        rules = [line for line in lines if line.rstrip().rpartition(".")[2] == top]
+    return PublicSuffixList(source=rules)
