@@ -17,6 +17,7 @@ from on_host.protocol import Account, CertificateOrder
 from rollout.acme import limits
 from rollout.acme.limits import Issue
 from rollout.acme.orders import order_of, without_https
+from rollout.render import render
 from rollout.acme.wheels import requirements
 from tests.support.certificates import authority, leaf
 from tests.test_contract import example
@@ -392,6 +393,22 @@ def test_before_the_first_certificate_the_same_is_served_over_http() -> None:
     assert plain.backend.origin == "http://api.example.com"
     assert plain.cors.allowed_origins[:2] == ("http://app.example.com", "https://b.example")
     assert "https://app.example.com" in plain.cors.allowed_origins
+
+
+def test_production_too_can_be_asked_for_its_first_certificate() -> None:
+    """What production denies over http, and what makes browsers ask for https, is left out for the
+    moments in which there is no certificate: the rest can be rendered."""
+    contract = of_acme()
+    strict = replace(
+        contract,
+        production=True,
+        cors=replace(contract.cors, allow_credentials=True, allowed_shapes=()),
+        page=replace(contract.page, csp="img-src 'self'; upgrade-insecure-requests"),
+    )
+    plain = without_https(strict)
+    for role, host in plain.hosts:
+        assert render(plain, role, host, {}).files
+    assert not plain.speaks_https and plain.cors.allow_credentials
 
 
 def test_every_package_of_certbot_is_pinned_with_hashes() -> None:

@@ -25,14 +25,17 @@ def order_of(contract: Contract, role: str) -> CertificateOrder:
 
 def without_https(contract: Contract) -> Contract:
     """The same environment over plain http: what a host serves that has no certificate yet, so that
-    the CA can ask it."""
+    the CA can ask it. Production's rules deny http, and a policy may ask for https: neither holds
+    for these moments."""
     own = {_plain(role): role.origin for role in (contract.frontend, contract.backend)}
     former = {origin: plain for plain, origin in own.items()}
     origins = [former.get(origin, origin) for origin in contract.cors.allowed_origins]
     return dataclasses.replace(
         contract,
+        production=False,
         tls=OFF,
         https=Https(),
+        page=dataclasses.replace(contract.page, csp=""),
         frontend=_plain_role(contract.frontend),
         backend=_plain_role(contract.backend),
         cors=dataclasses.replace(
