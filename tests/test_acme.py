@@ -17,8 +17,8 @@ from on_host.protocol import Account, CertificateOrder
 from rollout.acme import limits
 from rollout.acme.limits import Issue
 from rollout.acme.orders import order_of, without_https
-from rollout.render import render
 from rollout.acme.wheels import requirements
+from rollout.render import render
 from tests.support.certificates import authority, leaf
 from tests.test_contract import example
 
