@@ -7,14 +7,17 @@ import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from infra.core.contract import Contract
 from infra.core.https import LETS_ENCRYPT, Https
 from on_host.acme import account, certbot, record, words
+from on_host.answers import CertifyFactsAnswer as Facts
 from on_host.protocol import Account, CertificateOrder
 from rollout.acme import limits
+from rollout.acme.certify import Look, http_first
 from rollout.acme.limits import Issue
 from rollout.acme.orders import order_of, without_https
 from rollout.acme.wheels import requirements
@@ -409,6 +412,25 @@ def test_production_too_can_be_asked_for_its_first_certificate() -> None:
     for role, host in plain.hosts:
         assert render(plain, role, host, {}).files
     assert not plain.speaks_https and plain.cors.allow_credentials
+
+
+@pytest.mark.parametrize(
+    ("answering", "expected"),
+    [
+        ({}, [None]),
+        ({"backend-1": True}, ["frontend-1"]),
+        ({"backend-1": True, "frontend-1": True}, []),
+    ],
+)
+def test_only_a_host_that_the_ca_can_not_ask_goes_to_http_first(
+    answering: dict[str, bool], expected: list[str | None]
+) -> None:
+    """Not the whole environment, some of which may serve https."""
+    looks = []
+    for role, host in of_acme().hosts:
+        facts = cast(Facts, {"chain": "", "answers_challenge": answering.get(host.name, False)})
+        looks.append(Look(role, host, facts))
+    assert http_first(looks, None) == expected
 
 
 def test_every_package_of_certbot_is_pinned_with_hashes() -> None:

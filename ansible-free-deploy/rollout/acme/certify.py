@@ -73,13 +73,29 @@ def before_deploy(
     lacking = [look for look in looks if not look.is_served]
     if not lacking:
         return
-    if not all(look.facts["answers_challenge"] for look in lacking):
+    first = http_first(looks, only)
+    if first:
         report.step("certificates", _HTTP_FIRST)
         plain = dataclasses.replace(outputs, contract=without_https(contract))
-        deploy.run_on_all_hosts(plain, protocol.DEPLOY, batch=batch, wait_s=wait_s)
+        for chosen in first:
+            deploy.run_on_all_hosts(plain, protocol.DEPLOY, only=chosen, batch=batch, wait_s=wait_s)
         lacking = [look for look in _looks(contract, only) if not look.is_served]
         _refuse_unanswered(lacking)
     _ask_all(outputs, looks, lacking, wait_s=wait_s)
+
+
+def http_first(looks: Sequence[Look], only: str | None) -> list[str | None]:
+    """On which hosts the contract without https has to be deployed first, as `only` has it: those
+    that lack a certificate and do not answer the CA. All go together where all are such; a host
+    that serves https goes on to."""
+    silent = [
+        look.host.name
+        for look in looks
+        if not look.is_served and not look.facts["answers_challenge"]
+    ]
+    if len(silent) == len(looks):
+        return [only] if silent else []
+    return [*silent]
 
 
 def renew(outputs: Outputs, *, force: bool, wait_s: int = deploy.WAIT_S) -> list[tuple[Host, bool]]:
