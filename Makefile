@@ -2,11 +2,12 @@
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 machines := systemd-container debootstrap iproute2 openssh-client git
 browser := chromium libnss3-tools nginx-light nftables openssl
+firefox := firefox-esr openssl
 load := nginx-light wrk
 PYTEST := $(SUDO) .venv/bin/pytest
 FAB := install -m 0755 ansible-free-deploy/fab .venv/bin/fab
 
-.PHONY: help up down test check bench soak chromium machines browser load image
+.PHONY: help up down test check bench soak chromium machines browser firefox load image
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 up: .venv/run machines ## two machines on this host, the example shipped, deployed and checked
@@ -21,14 +22,14 @@ bench: .venv/test machines load ## the figures in docs/benchmarks.md, as ratios 
 	$(SUDO) .venv/bin/python -m tests.bench.pair
 	.venv/bin/python -m tests.bench.cost
 	$(SUDO) .venv/bin/python -m tests.bench.peers $(PEERS)
-soak: .venv/test machines browser ## the long tests
+soak: .venv/test machines browser firefox ## the long tests
 	$(PYTEST) -m soak
 
 chromium: .venv/run ## what `fab doctor --browser` needs: Chromium, and the package that drives it
 	@for name in chromium google-chrome chromium-browser chrome; do command -v $$name >/dev/null && exit; done; infra/local/packages.sh chromium
 	@.tools/bin/uv sync --quiet --frozen --no-dev --group browser --inexact --no-python-downloads
 
-machines browser load: %:
+machines browser firefox load: %:
 	@infra/local/packages.sh $($*)
 image: .venv/test machines
 	@$(SUDO) .venv/bin/python -c 'from infra.local.image import ensure; ensure()'

@@ -15,6 +15,7 @@ from infra.core.settings import UNBALANCED
 NEEDS = {
     "machines": ("systemd-nspawn", "debootstrap", "ip"),
     "browser": ("chromium", "certutil"),
+    "firefox": ("firefox-esr", "openssl"),
     "nginx": ("nginx",),
     "pebble": ("go",),
 }

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, sync_playwright
+from playwright.sync_api import BrowserContext, Playwright, sync_playwright
 
 from rollout.doctor.browser import FLAGS, NETWORK_CHANGED
 from rollout.verdict.login import CHROMIUM, CHROMIUM_BLOCKING, Browser, Cause, Hurdle
-from tests.support.logins import SCRIPT, SETTINGS, Case, Servers, cases, differences, serving
+from tests.support.logins import SCRIPT, SETTINGS, Case, cases, differences, serving
 
 pytestmark = [pytest.mark.browser]
 
@@ -74,24 +74,25 @@ class Watch:
 
 
 @contextmanager
-def chromium(browser: Browser, servers: Servers, profile: Path) -> Iterator[BrowserContext]:
+def chromium(
+    playwright: Playwright, browser: Browser, rules: Sequence[str], profile: Path
+) -> Iterator[BrowserContext]:
     """Chromium with a profile on disk: what is off the record blocks third-party cookies always."""
     preferences = profile / "Default" / "Preferences"
     preferences.parent.mkdir(parents=True)
     preferences.write_text(
         json.dumps({"profile": {"cookie_controls_mode": CONTROLS_MODE[browser]}})
     )
-    rules = f"--host-resolver-rules={', '.join(servers.rules)}"
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            profile,
-            executable_path="/usr/bin/chromium",
-            args=[*FLAGS, rules, "--ignore-certificate-errors"],
-        )
-        try:
-            yield context
-        finally:
-            context.close()
+    mapped = f"--host-resolver-rules={', '.join(rules)}"
+    context = playwright.chromium.launch_persistent_context(
+        profile,
+        executable_path="/usr/bin/chromium",
+        args=[*FLAGS, mapped, "--ignore-certificate-errors"],
+    )
+    try:
+        yield context
+    finally:
+        context.close()
 
 
 def asked(context: BrowserContext, watch: Watch, row: Case) -> dict[str, Any]:
@@ -129,7 +130,8 @@ def compare(rows: Sequence[Case], browser: Browser, folder: Path) -> Counter[str
     watch = Watch()
     with (
         serving(rows, folder) as servers,
-        chromium(browser, servers, folder / "profile") as context,
+        sync_playwright() as playwright,
+        chromium(playwright, browser, servers.rules(), folder / "profile") as context,
     ):
         watch.listen(context)
         for row in rows:

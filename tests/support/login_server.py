@@ -107,7 +107,10 @@ class Cases:
             start_response(f"{HTTPStatus.OK.value} OK", headers)
             return [PAGE]
         host = environ["HTTP_HOST"].rsplit(":", 1)[0]
-        given = self._settings_of[host]
+        given = self._settings_of.get(host)
+        if given is None:  # the browser asks for something of its own
+            start_response("404 Not Found", [("Content-Length", "0")])
+            return [b""]
         start = partitioning(start_response) if given.get("PARTITIONED") else start_response
         with _LOCK, override_settings(**given):
             if host not in self._handlers:
@@ -159,11 +162,8 @@ class Handler(WSGIRequestHandler):
         """Nobody reads it."""
 
 
-def main(certificate: str, key: str) -> None:
-    logging.disable()  # Django would report each refusal
-    cases = json.loads(sys.stdin.readline())
-    configure()
-    application = Cases(cases)
+def serve(application: Any, certificate: str, key: str) -> None:
+    """Answer by http and by https until standard input ends; the ports are printed first."""
     ports = {}
     for scheme in ("http", "https"):
         server = make_server("127.0.0.1", 0, application, Server, Handler)
@@ -174,6 +174,13 @@ def main(certificate: str, key: str) -> None:
         ports[scheme] = server.server_address[1]
     print(json.dumps(ports), flush=True)
     sys.stdin.read()  # until whoever started it closes it
+
+
+def main(certificate: str, key: str) -> None:
+    logging.disable()  # Django would report each refusal
+    cases = Cases(json.loads(sys.stdin.readline()))
+    configure()
+    serve(cases, certificate, key)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,15 @@ gets there: the table that browsers are compared by."""
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from rollout.verdict.login import Api, Browser, Cookie, Csrf, Handing, Login, Page, log_in
@@ -252,25 +253,40 @@ class Servers:
     http: int
     https: int
 
-    @property
-    def rules(self) -> list[str]:
-        """Chromium's rules: every name and address leads here."""
+    def rules(self, host: str = "*") -> list[str]:
+        """Chromium's rules: the host, or every name and address, leads here."""
         by_port = {80: self.http, 8080: self.http, 443: self.https, 8443: self.https}
-        return [f"MAP *:{port} 127.0.0.1:{here}" for port, here in by_port.items()]
+        return [f"MAP {host}:{port} 127.0.0.1:{here}" for port, here in by_port.items()]
 
 
 @contextmanager
 def serving(rows: Sequence[Case], folder: Path) -> Iterator[Servers]:
     """A Django for these rows, up until the block ends."""
+    with started("login_server", folder) as (given, servers):
+        given.write(json.dumps({row.host: row.django for row in rows}) + "\n")
+        given.flush()
+        yield servers()
+
+
+@contextmanager
+def started(
+    module: str, folder: Path, *words: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None
+) -> Iterator[tuple[IO[str], Callable[[], Servers]]]:
+    """A module of tests.support with `serve`: its standard input, and what waits for its ports. It
+    ends with the block."""
     certificate, key = self_signed(folder)
-    command = [sys.executable, "-m", "tests.support.login_server", str(certificate), str(key)]
+    command = [sys.executable, "-m", f"tests.support.{module}", str(certificate), str(key), *words]
     with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=cwd,
+        env=None if env is None else {**os.environ, **env},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdin and process.stdout
-        process.stdin.write(json.dumps({row.host: row.django for row in rows}) + "\n")
-        process.stdin.flush()
-        yield Servers(**json.loads(process.stdout.readline()))
+        answers = process.stdout
+        yield process.stdin, lambda: Servers(**json.loads(answers.readline()))
 
 
 def differences(row: Case, login: Login, got: dict[str, Any]) -> list[str]:

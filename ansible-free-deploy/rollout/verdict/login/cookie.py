@@ -132,7 +132,7 @@ def _invalid(cookie: Cookie, target: Origin, browser: Browser) -> Hurdle | None:
         return Hurdle(Cause.PARTITIONED_WITHOUT_SECURE, cookie.name)
     if cookie.same_site == "none" and browser.none_needs_secure and not cookie.secure:
         return Hurdle(Cause.NONE_WITHOUT_SECURE, cookie.name)
-    if not _prefix_is_kept(cookie):
+    if not _prefix_is_kept(cookie, target):
         return Hurdle(Cause.BROKEN_PREFIX, cookie.name)
     return None
 
@@ -161,11 +161,13 @@ def _may_set(domain: str, target: Origin) -> bool:
     return is_below and not public_suffixes().is_public(domain)
 
 
-def _prefix_is_kept(cookie: Cookie) -> bool:
-    """RFC 6265bis, 5.7, steps 20 and 21."""
+def _prefix_is_kept(cookie: Cookie, target: Origin) -> bool:
+    """RFC 6265bis, 5.7, steps 20 and 21. Chromium and Firefox take no notice of a Domain that is
+    the address itself."""
     name = cookie.name.lower()
     if name.startswith("__host-"):
-        return cookie.secure and cookie.host_only and cookie.path == "/"
+        is_own = cookie.host_only or (target.is_ip and cookie.domain == target.host)
+        return cookie.secure and is_own and cookie.path == "/"
     return cookie.secure or not name.startswith("__secure-")
 
 
