@@ -12,7 +12,10 @@ from contextlib import contextmanager
 import pytest
 
 from infra.core.contract import Host
+from on_host import protocol
+from rollout import change, deploy, outputs
 from tests.support.kit import Stack
+from tests.support.sampling import sampled
 from tests.test_render_nginx import anyone
 
 pytestmark = pytest.mark.machines
@@ -99,6 +102,22 @@ def test_https_comes_and_goes_without_a_lost_request(stack: Stack) -> None:
         assert secure(stack) == {False}
     seen = {status for caller in found for status in caller.statuses}
     assert seen == {200, 301, 404}  # the page, the same next to https, and the API
+
+
+@pytest.mark.parametrize("step", sampled(["link", "restart-nginx"], ["restart-nginx"]))
+def test_killed_on_the_way_to_https(
+    stack: Stack, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Port 443 is open or closed as the configuration says that the next deploy leaves."""
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(stack.kit.home))
+    for tls, expected in (("local-ca", "off"), ("local-ca", "local-ca"), ("off", "off")):
+        stack.write(tls=tls)
+        with pytest.raises(change.ChangeError, match="killed"):
+            deploy.run_on_all_hosts(outputs.load(stack.name), protocol.DEPLOY, die_at=step)
+        stack.write(tls=expected)
+        stack.fab("deploy")
+        assert secure(stack) == {expected != "off"}
+        assert stack.fab("status").stdout.count("as the contract says") == 2
 
 
 def test_a_port_that_somebody_else_has_stops_the_deploy_before_anything(stack: Stack) -> None:
