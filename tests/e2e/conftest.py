@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Page, ViewportSize, sync_playwright
 
 from infra.core.contract import Contract
+from infra.core.https import LOCAL_CA
 from rollout.doctor.browser import FLAGS
 from tests.conftest import missing
+from tests.support.clients import root_of
+from tests.support.folders import write_files
 from tests.support.hostile import Hostile, hostile_pair
 from tests.support.kit import OLD, ROOT, Kit, Stack, manage
+from tests.support.trust import trust
 
 ARTEFACTS = ROOT / "artifacts"
 PASSWORD = "correct-horse-battery"
+# Third-party cookies are blocked in private windows alone, which is the default that Chromium is
+# built with: components/content_settings/core/browser/cookie_settings.h
+PREFERENCES = '{"profile": {"cookie_controls_mode": 2}}'
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of `either_scheme` have an https stack, and in `make soak` an http one too."""
+    marked = metafunc.definition.get_closest_marker
+    if "stack" not in metafunc.fixturenames or not (marked("either_scheme") or marked("https")):
+        return
+    plain = [] if marked("https") else [pytest.param("off", marks=pytest.mark.soak)]
+    metafunc.parametrize("stack", ["local-ca", *plain], indirect=True)
 
 
 @dataclass(frozen=True)
@@ -58,9 +77,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def stack(shared: Stack) -> Stack:
-    """The environment that modules share which leave it whole: a local one that allows OLD."""
-    shared.usual = {"extra_origins": [OLD]}
+def stack(shared: Stack, request: pytest.FixtureRequest) -> Stack:
+    """The environment that modules share which leave it whole: a local one that allows OLD. A
+    parameter is its `tls`."""
+    shared.usual = {"extra_origins": [OLD], "tls": getattr(request, "param", "off")}
     shared.write()
     shared.fab("up")
     return shared
@@ -99,21 +119,48 @@ def local_names(kit: Kit) -> Iterator[Environment]:
         yield up
 
 
+@pytest.fixture(scope="session")
+def local_https(kit: Kit) -> Iterator[Environment]:
+    with environment(kit, "local-https") as up:
+        yield up
+
+
+@pytest.fixture(scope="session")
+def local_names_https(kit: Kit) -> Iterator[Environment]:
+    with environment(kit, "local-names-https") as up:
+        yield up
+
+
 @contextmanager
-def chromium(
-    *environments: Environment, flags: Sequence[str] = (), rules: Sequence[str] = ()
-) -> Iterator[Browser]:
-    """Debian's Chromium; the environments' names resolve by its own rules and those of `rules`,
-    everything else as ever."""
+def launching(
+    environments: Sequence[Environment], flags: Sequence[str], rules: Sequence[str]
+) -> Iterator[tuple[BrowserType, dict[str, Any], Path]]:
+    """How Chromium starts, and the home of its user, who trusts the environments' own CAs."""
     found = [
         f"MAP {urlsplit(role.origin).hostname} {role.hosts[0].address}"
         for up in environments
         for role in (up.contract.frontend, up.contract.backend)
     ]
     mapped = ", ".join([*found, *rules])
-    with sync_playwright() as playwright:
-        arguments = [*FLAGS, f"--host-resolver-rules={mapped}", *flags]
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
+    with sync_playwright() as playwright, TemporaryDirectory() as home:
+        own = [root_of(up.kit) for up in environments if up.contract.tls == LOCAL_CA]
+        trust(Path(home), *own)
+        options = {
+            "executable_path": "/usr/bin/chromium",
+            "args": [*FLAGS, f"--host-resolver-rules={mapped}", *flags],
+            "env": {**os.environ, "HOME": home},
+        }
+        yield playwright.chromium, options, Path(home)
+
+
+@contextmanager
+def chromium(
+    *environments: Environment, flags: Sequence[str] = (), rules: Sequence[str] = ()
+) -> Iterator[Browser]:
+    """Debian's Chromium; the environments' names resolve by its own rules and those of `rules`,
+    everything else as ever."""
+    with launching(environments, flags, rules) as (program, options, _):
+        browser = program.launch(**options)
         try:
             yield browser
         finally:
@@ -122,13 +169,20 @@ def chromium(
 
 @contextmanager
 def page_of(up: Environment, url: str | None = None) -> Iterator[Page]:
-    """The page, loaded, in a browser profile of its own; `page.console` collects what the console
-    says."""
-    with chromium(up) as browser:
-        page = browser.new_page(viewport={"width": 1200, "height": 900})
-        page.goto(url or up.page_url)
-        page.wait_for_function("window.shop !== undefined")
-        yield page
+    """The page, loaded, in a browser profile of its own, which is on disk and as Chromium makes
+    one. Off the record, and by Debian's default, third-party cookies are blocked: those that a page
+    at an address needs."""
+    with launching([up], (), ()) as (program, options, home):
+        write_files(home, {"profile/Default/Preferences": PREFERENCES})
+        size = ViewportSize(width=1200, height=900)
+        context = program.launch_persistent_context(home / "profile", viewport=size, **options)
+        try:
+            page = context.new_page()
+            page.goto(url or up.page_url)
+            page.wait_for_function("window.shop !== undefined")
+            yield page
+        finally:
+            context.close()
 
 
 def screenshot(page: Page, name: str) -> Path:

@@ -13,6 +13,7 @@ from playwright.sync_api import Page
 
 from tests.e2e.conftest import PASSWORD, Environment, page_of, screenshot
 from tests.support.kit import ROOT
+from tests.support.sampling import sampled
 from tests.support.servers import Quiet, answering
 
 pytestmark = [pytest.mark.machines, pytest.mark.browser]
@@ -23,11 +24,32 @@ def call(page: Page, method: str, path: str, **options: Any) -> dict[str, Any]:
     return dict(page.evaluate("([m, p, o]) => window.shop.call(m, p, o)", [method, path, options]))
 
 
-@pytest.fixture(params=["local", "local_names"])
-def up(request: pytest.FixtureRequest) -> Environment:
-    """Each of the two environments: known by addresses with tokens, known by names with cookies."""
+BY_ADDRESS, BY_NAME = ["local_https", "local"], ["local_names_https", "local_names"]
+HTTPS = [BY_ADDRESS[0], BY_NAME[0]]
+
+
+def asked(request: pytest.FixtureRequest) -> Environment:
+    """The environment that a parameter names."""
     found: Environment = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(params=sampled(BY_ADDRESS + BY_NAME, HTTPS))
+def up(request: pytest.FixtureRequest) -> Environment:
+    """Each of the environments: known by addresses or by names, over https or http."""
+    return asked(request)
+
+
+@pytest.fixture(params=sampled(BY_ADDRESS, HTTPS[:1]))
+def addresses(request: pytest.FixtureRequest) -> Environment:
+    """Those known by addresses."""
+    return asked(request)
+
+
+@pytest.fixture(params=sampled(BY_NAME, HTTPS[1:]))
+def names(request: pytest.FixtureRequest) -> Environment:
+    """Those known by names."""
+    return asked(request)
 
 
 def log_in(page: Page) -> None:
@@ -48,9 +70,9 @@ def test_the_page_shows_data_from_the_backend(up: Environment) -> None:
 
 
 def test_a_login_and_what_asks_first_work(up: Environment) -> None:
-    """Two bare http addresses share no cookies, so a token in Authorization does it; under one
-    domain the session's cookie travels, and CSRF holds. POST, PUT with JSON and DELETE all need a
-    preflight."""
+    """Two bare http addresses share no cookies, so a token in Authorization does it; over https and
+    under one domain the session's cookie travels, and CSRF holds. POST, PUT with JSON and DELETE
+    all need a preflight."""
     with page_of(up) as page:
         log_in(page)
         made = call(
@@ -65,28 +87,26 @@ def test_a_login_and_what_asks_first_work(up: Environment) -> None:
             "21.00",
         )
         assert call(page, "DELETE", place)["kind"] == "ok"
-        names = [
+        hosts = [
             cookie["domain"] for cookie in page.context.cookies() if cookie["name"] == "sessionid"
         ]
-        assert names == (["api.shop.test"] if up.stack == "local-names" else [])
+        backend, cookies = up.contract.backend.parsed_origin, up.contract.cors.allow_credentials
+        assert hosts == ([backend.hostname] if cookies else [])
         screenshot(page, f"{up.stack}-login")
 
 
 def test_unknown_names_come_as_lines_for_etc_hosts(
-    local_names: Environment,
+    names: Environment,
 ) -> None:
     """A person's browser has no resolver rules of its own."""
-    said = local_names.kit.fab("up", "--stack", "local-names").stdout
-    for role, name in (
-        (local_names.contract.frontend, "app.shop.test"),
-        (local_names.contract.backend, "api.shop.test"),
-    ):
-        assert f"\n{role.hosts[0].address}  {name}" in said
+    said = names.kit.fab("up", "--stack", names.stack).stdout
+    for role in (names.contract.frontend, names.contract.backend):
+        assert f"\n{role.hosts[0].address}  {role.parsed_origin.hostname}" in said
 
 
-def test_a_post_without_the_csrf_token_is_refused_readably(local_names: Environment) -> None:
+def test_a_post_without_the_csrf_token_is_refused_readably(names: Environment) -> None:
     """CSRF stays on: the refusal is an answer that the page can read."""
-    with page_of(local_names) as page:
+    with page_of(names) as page:
         log_in(page)
         refused = call(
             page,
@@ -122,16 +142,17 @@ def the_same_page_elsewhere(up: Environment, port: int) -> Iterator[str]:
         yield f"http://127.0.0.1:{found}/"
 
 
-def test_the_page_from_another_origin_is_blocked(local: Environment) -> None:
+def test_the_page_from_another_origin_is_blocked(addresses: Environment) -> None:
     """The same bytes from another port are another origin: the browser lets nothing through, and
     the page says so."""
-    with the_same_page_elsewhere(local, 0) as url, page_of(local, url) as page:
+    with the_same_page_elsewhere(addresses, 0) as url, page_of(addresses, url) as page:
         assert call(page, "GET", "/api/products/")["kind"] == "blocked"
         assert call(page, "PUT", "/api/products/1/", body={"name": "x"})["kind"] == "blocked"
         page.wait_for_selector("#log [data-kind=blocked]")
-        screenshot(page, "local-blocked")
+        screenshot(page, f"{addresses.stack}-blocked")
 
 
+@pytest.mark.soak
 def test_an_extra_origin_of_the_stack_is_allowed(local: Environment) -> None:
     """http://127.0.0.1:8080 stands in the stack's extra_origins."""
     with the_same_page_elsewhere(local, 8080) as url, page_of(local, url) as page:
@@ -182,8 +203,8 @@ def test_a_slow_answer_is_waited_for_and_read(up: Environment) -> None:
         assert (answer["kind"], answer["body"]) == ("ok", {"seconds": 3})
 
 
-def test_screenshots_are_kept(local: Environment, tmp_path: Path) -> None:
+def test_screenshots_are_kept(addresses: Environment, tmp_path: Path) -> None:
     """A picture of the page is among the artefacts and is no empty file."""
-    with page_of(local) as page:
+    with page_of(addresses) as page:
         page.wait_for_selector("#products li")
-        assert screenshot(page, "local-page").stat().st_size > 10_000
+        assert screenshot(page, f"{addresses.stack}-page").stat().st_size > 10_000

@@ -1,0 +1,17 @@
+"""A user whose Chromium trusts roots of a test's own."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def trust(home: Path, *roots: Path) -> None:
+    """Put the roots (PEM files) into the database that Chromium reads for who has this home."""
+    database = home / ".pki/nssdb"
+    database.mkdir(parents=True)
+    into = ["-d", f"sql:{database}"]
+    subprocess.run(["certutil", "-N", "--empty-password", *into], check=True)
+    for number, root in enumerate(roots):
+        words = ["-A", "-a", "-n", f"root {number}", "-t", "C,,", "-i", str(root), *into]
+        subprocess.run(["certutil", *words], check=True)
