@@ -192,7 +192,7 @@ def test_the_coordinator_knows_who_waits_for_a_lock() -> None:
             self, _verb: str, _orders: Json, *, on_event: Callable[[Json], None], **_: Any
         ) -> Json:
             for step in ("wait", "follow", "unpack"):
-                on_event({"step": step})
+                on_event({"step": step, "text": ""})
                 heard.append(coordinator._must_yield("frontend-1"))
             return {}
 

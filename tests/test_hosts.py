@@ -19,6 +19,7 @@ import paramiko
 import pytest
 
 from infra.core.contract import Host
+from on_host.protocol import DataEvent, StepEvent
 from rollout import host_errors, hosts
 from rollout import program as programs
 from rollout.host_errors import HostError, LostError
@@ -175,7 +176,7 @@ def test_a_script_runs_with_its_orders_and_reports_as_it_goes(tmp_path: Path) ->
     )
     blob = tmp_path / "blob"
     blob.write_bytes(b"x" * 300_000)
-    events: list[dict[str, object]] = []
+    events: list[StepEvent | DataEvent] = []
     with server(tmp_path) as there, session(there.host, Identity(there.identity)) as connection:
         result = connection.run({"what": "it"}, program=program, blob=blob, on_event=events.append)
     assert result == {"got": 300_000}

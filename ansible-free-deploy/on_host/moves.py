@@ -40,7 +40,7 @@ from on_host.runtime import Failed, note, run, step
 from on_host.services import journal_of
 
 if TYPE_CHECKING:
-    from on_host.on_disk import Move
+    from on_host.on_disk import GenerationRecord, Move
 
 # ------------------------------------------------------------------------------------ a ship's part
 
@@ -145,17 +145,23 @@ def without_application(generation: Path) -> Path:
     if copy.is_dir():
         shutil.rmtree(str(copy))
     shutil.copytree(str(generation), str(copy), symlinks=True)
-    record = json.loads((copy / "generation.json").read_text())
-    units = {f"systemd/{unit}" for unit in record["units"].pop("gunicorn", ())}
-    record["fingerprints"].pop("gunicorn", None)
+    record: GenerationRecord = json.loads((copy / "generation.json").read_text())
     record["id"] = copy.name
-    record["files"] = [file for file in record["files"] if file["path"] not in units]
-    record["links"] = [link for link in record["links"] if link["target"] not in units]
-    for unit in units:
+    for unit in take_out_gunicorn(record):
         (copy / unit).unlink()
     write_durably(copy / "generation.json", json.dumps(record).encode())
     sync(copy.parent)
     return copy
+
+
+def take_out_gunicorn(record: GenerationRecord) -> list[str]:
+    """Take what gunicorn runs by out of the record of a generation: the paths of these files."""
+    gone = [f"systemd/{unit}" for unit in record["units"].get("gunicorn", ())]
+    record["files"] = [file for file in record["files"] if file["path"] not in gone]
+    record["links"] = [link for link in record["links"] if link["target"] not in gone]
+    record["units"] = {name: own for name, own in record["units"].items() if name != "gunicorn"}
+    record["fingerprints"].pop("gunicorn", None)
+    return gone
 
 
 def move(way: Move) -> None:
@@ -216,9 +222,10 @@ def rename(old: str, new: str) -> None:
         must_run("usermod", "--login", new, "--home", str(data_of(new)), old)
     if group_of(old) and not group_of(new):
         must_run("groupmod", "--new-name", new, old)
-    if os.path.lexists(str(data_of(old))) and not os.path.lexists(str(data_of(new))):
-        data_of(old).rename(data_of(new))
-        sync(data_of(new).parent)
+    before, after = data_of(old), data_of(new)
+    if os.path.lexists(str(before)) and not os.path.lexists(str(after)):
+        before.rename(after)
+        sync(after.parent)
 
 
 def must_run(*command: str) -> None:

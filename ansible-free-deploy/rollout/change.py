@@ -11,10 +11,10 @@ from typing import TypeVar
 from uuid import uuid4
 
 from infra.core import exits
-from infra.core.contract import Contract, Host, Json
+from infra.core.contract import Contract, Host
 from infra.core.errors import KitError, describe
 from on_host import protocol, states
-from on_host.protocol import Given, OutcomeOrders, Verb
+from on_host.protocol import DataEvent, Given, OutcomeOrders, StepEvent, Verb
 from on_host.states import UNDO
 from rollout import access, hosts, report
 from rollout.coordinator import Coordinator, how_it_ended
@@ -116,9 +116,9 @@ class Turn:
         self.sessions.append(session)
         with report.busy(self.host.name) as begin:
 
-            def on_event(event: Json) -> None:
-                self._note(str(event.get("step", "")))
-                if "text" in event:
+            def on_event(event: StepEvent | DataEvent) -> None:
+                if "step" in event:
+                    self._note(event["step"])
                     begin(event["text"])
 
             return session.ask(verb, orders, blob=blob, on_event=on_event, on_gate=self._answer)

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,8 @@ import paramiko
 from fabric import Config, Connection
 from paramiko.auth_strategy import AuthFailure
 
-from infra.core.contract import Host, Json
-from on_host.protocol import Given, Verb
+from infra.core.contract import Host
+from on_host.protocol import DataEvent, ErrorEvent, Event, Given, StepEvent, Verb
 from rollout import program as programs
 from rollout import ssh_config, ssh_jump, ssh_keys
 from rollout.host_errors import CONTINUES, CUT, ConnectError, HostError, LostError, why_dead
@@ -42,7 +42,7 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 SILENT = "no sign of life for {:.0f} s: is the host overloaded, or the network down?"
 
-Event = Callable[[Json], None]
+OnEvent = Callable[[StepEvent | DataEvent], None]
 Answer = Callable[[str], str]
 T = TypeVar("T")
 A = TypeVar("A")  # the type of a verb's answer
@@ -129,13 +129,13 @@ class Session:
 
     def run(
         self,
-        orders: Json,
+        orders: Mapping[str, object],
         *,
         program: Program | None = None,
         blob: Path | None = None,
-        on_event: Event = lambda event: None,
+        on_event: OnEvent = lambda event: None,
         on_gate: Answer | None = None,
-    ) -> Json:
+    ) -> dict[str, Any]:
         """Have `orders` carried out as root, and return the `result`; events are handed on while it
         runs.
 
@@ -169,11 +169,11 @@ class Session:
         orders: Given,
         *,
         blob: Path | None = None,
-        on_event: Event = lambda event: None,
+        on_event: OnEvent = lambda event: None,
         on_gate: Answer | None = None,
     ) -> A:
         """As `run`, for a verb of the protocol: its orders and its answer have their types."""
-        everything = {**cast("Json", orders), "verb": verb}
+        everything = {**cast("Mapping[str, object]", orders), "verb": verb}
         result = self.run(everything, blob=blob, on_event=on_event, on_gate=on_gate)
         return cast("A", result)
 
@@ -186,42 +186,38 @@ class Session:
             ) from problem
 
     def _follow(
-        self, channel: paramiko.Channel, sender: Sender, on_event: Event, on_gate: Answer | None
-    ) -> tuple[Json | None, list[str]]:
-        result: Json | None = None
+        self, channel: paramiko.Channel, sender: Sender, on_event: OnEvent, on_gate: Answer | None
+    ) -> tuple[dict[str, Any] | None, list[str]]:
+        """The result, or None, and the lines that are no events. Raises HostError where the work
+        reports an error."""
+        result: dict[str, Any] | None = None
         stray: list[str] = []
         for line in channel.makefile("rb"):
-            try:
-                event = json.loads(line)
-            except ValueError:
+            event = _event_in(line)
+            if event is None:
                 stray.append(line.decode(errors="replace").rstrip())
-                continue
-            if not isinstance(event, dict):
-                stray.append(str(event))
-                continue
-            if "error" in event:
-                left_alone, in_doubt = bool(event.get("left_alone")), bool(event.get("in_doubt"))
-                raise HostError(
-                    self.host,
-                    event["error"],
-                    event.get("detail", ""),
-                    left_alone=left_alone,
-                    in_doubt=in_doubt,
-                )
-            if "beat" in event:
-                continue
-            if "program" in event:
+            elif "error" in event:
+                raise self._reported(event)
+            elif "program" in event:
                 sender.go_on(send_program=event["program"] == "missing")
-                continue
-            if "result" in event:
+            elif "result" in event:
                 result = event["result"]
             elif "gate" in event and on_gate:
                 # A connection that is gone shows as the end of the channel.
                 with contextlib.suppress(*CUT):
                     channel.sendall(f"{on_gate(event['gate'])}\n".encode())
-            else:
+            elif "step" in event or "data" in event:
                 on_event(event)
         return result, stray
+
+    def _reported(self, event: ErrorEvent) -> HostError:
+        return HostError(
+            self.host,
+            event["error"],
+            event.get("detail", ""),
+            left_alone=bool(event.get("left_alone")),
+            in_doubt=bool(event.get("in_doubt")),
+        )
 
     def _not_begun(self) -> str:
         if self._is_lost():
@@ -243,6 +239,15 @@ class Session:
         if status == -1 and self._is_lost():
             return LostError(self.host, "the connection was lost", own, cure=CONTINUES)
         return HostError(self.host, why_dead(self.host.user, own, status), own)
+
+
+def _event_in(line: bytes) -> Event | None:
+    """The event that a line is; None where it is something else, e.g. a traceback's."""
+    try:
+        event: Event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
 
 
 @contextlib.contextmanager

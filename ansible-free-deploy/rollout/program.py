@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 
-from infra.core.contract import Json
-
 PACKAGE = "on_host"
 _MAIN = "import sys\nfrom on_host.__main__ import start\nsys.exit(start())\n"
 _SOME_DAY = (
@@ -35,7 +33,7 @@ class Program:
     data: bytes
     digest: str
 
-    def head(self, orders: Json) -> bytes:
+    def head(self, orders: Mapping[str, object]) -> bytes:
         """What `on_host/bootstrap.py` reads first: which program is wanted, and the orders."""
         packed = zlib.compress(json.dumps(orders).encode())
         return f"{self.digest} {len(self.data)} {len(packed)}\n".encode() + packed

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Mapping
 from typing import BinaryIO
 
 import paramiko
 
-from infra.core.contract import Json
 from on_host.runtime import BEAT_S
 from rollout.host_errors import CUT
 from rollout.program import Program
@@ -22,7 +22,7 @@ class Sender(threading.Thread):
         self,
         channel: paramiko.Channel,
         program: Program,
-        orders: Json,
+        orders: Mapping[str, object],
         blob: BinaryIO | None,
         *,
         keeps_alive: bool,

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar, Unpack
+from typing import TypedDict, TypeVar, Unpack
 
 from infra.core import rules, wanted
-from infra.core.contract import Contract, Host, Json
+from infra.core.contract import Contract, Host
 from infra.core.settings import Settings
 from on_host import protocol
 from on_host.answers import FactsAnswer
@@ -198,7 +198,7 @@ def _ship(
         return False
     with report.progress(session.host.name) as advance:
         archive = built.archive(facts, advance)
-    environment: Json = {}
+    environment: _Environment = {}
     if role == "backend":
         environment = _environment(contract, session.host, secrets)
     orders = built.orders(
@@ -235,7 +235,18 @@ def not_shipped(text: str, folder: Path | None, built: Release) -> str:
     return ""
 
 
-def _environment(contract: Contract, host: Host, secrets: dict[str, str]) -> Json:
+class _Environment(TypedDict, total=False):
+    """What only a backend's orders hold: see `Release.orders`."""
+
+    files: dict[str, str]
+    env: dict[str, str]
+    secrets: dict[str, str]
+    unit: str
+    generation: protocol.Generation
+    probes: protocol.Probes
+
+
+def _environment(contract: Contract, host: Host, secrets: dict[str, str]) -> _Environment:
     """What `manage.py` runs under: the very settings and the service's limits that the next deploy
     puts there."""
     generation = render(contract, "backend", host, secrets)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypedDict
 
-from infra.core.contract import Json
 from infra.core.home import locked
 from on_host import wheelfiles
 from rollout.release.archive import digest
@@ -32,10 +32,19 @@ Say = Callable[[str], None]
 Advance = Callable[[float, str], None]
 
 
-def recorded(folder: Path) -> Json | None:
+class Record(TypedDict):
+    """wheels.json in the folder of a fetch."""
+
+    lock: str  # a digest of all wheels
+    names: dict[str, str]  # file name → SHA-256
+    locked: bool  # the project has a lock of its own
+    choices: list[dict[str, Any]]  # fields of `Choice`; empty where they are to be chosen again
+
+
+def recorded(folder: Path) -> Record | None:
     """The record of a fetch; None where there was none, or its record is cut."""
     try:
-        record: Json = json.loads((folder / "wheels.json").read_text())
+        record: Record = json.loads((folder / "wheels.json").read_text())
     except (FileNotFoundError, ValueError):
         return None
     is_complete = {"lock", "names", "locked", "choices"} <= record.keys()
@@ -63,7 +72,7 @@ class Fetch:
         """How the packages are chosen."""
         return Resolver(self.building, self.may_build)
 
-    def all(self, advance: Advance, known: list[Choice] | None = None) -> Json:
+    def all(self, advance: Advance, known: list[Choice] | None = None) -> Record:
         """Fill the folder, whole or not at all, in place of what may be there, and return its
         record. `known` are the choices of an earlier run."""
         scratch = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix="new-"))
@@ -109,19 +118,22 @@ class Fetch:
         advance(0.3, f"fetches {len(to_download)} wheels")
         self._download(to_download, scratch)
 
-    def _record(self, folder: Path, choices: list[Choice]) -> Json:
+    def _record(self, folder: Path, choices: list[Choice]) -> Record:
         names: dict[str, str] = {}
         for path in sorted(folder.glob("*.whl")):
             self._check(path)
             names[path.name] = digest(path)
+        return {
+            "lock": self._lock(names),
+            "names": names,
+            "locked": self.resolver.is_locked,
+            "choices": _known(choices, folder),
+        }
+
+    def _lock(self, names: dict[str, str]) -> str:
         facts = [FORMAT, self.target.python, self.target.machine, names]
-        lock = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-        # What was built is gone with the folder, and a repository's address may hold a password:
-        # resolved again then.
-        known = [asdict(one) for one in choices]
-        if any(one.build or str(folder) in one.address for one in choices):
-            known = []
-        return {"lock": lock, "names": names, "locked": self.resolver.is_locked, "choices": known}
+        text = json.dumps(facts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def _check(self, path: Path) -> None:
         """Raise ReleaseError for a wheel that the host would refuse, before anything is sent."""
@@ -170,3 +182,14 @@ class Fetch:
                 is_right = f"sha256:{digest(path)}" in allowed
             if not is_right:
                 raise ReleaseError(wrong_hash(self.wanted, f"{one.name}=={one.version}"))
+
+
+def _known(choices: list[Choice], folder: Path) -> list[dict[str, Any]]:
+    """The choices, for a later run; none where that has to choose again.
+
+    What was built is gone with the folder, and a repository's address may hold a password.
+    """
+    for one in choices:
+        if one.build or str(folder) in one.address:
+            return []
+    return [asdict(one) for one in choices]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from infra.core.contract import Json
 from rollout.release import additions
 from rollout.release.building import Building
 from rollout.release.chosen import Choice, Hashes, NoWheel, choose, from_line
@@ -269,7 +269,7 @@ class Resolver:
         return choose(compiled.text, wanted, self.target, [])
 
 
-def older(lock: Json, direct: Collection[str]) -> list[tuple[str, str]]:
+def older(lock: Mapping[str, Any], direct: Collection[str]) -> list[tuple[str, str]]:
     """Name and version of the packages that may have a newer version without a wheel: those whose
     wheel is a year old, and those that the project asks for itself, where the index does not report
     when it got a file."""
@@ -280,8 +280,7 @@ def older(lock: Json, direct: Collection[str]) -> list[tuple[str, str]]:
         if not version or not files:
             continue
         uploads = [file["upload-time"] for file in files if "upload-time" in file]
-        if uploads and max(uploads) < year_ago:
-            packages.append((name, version))
-        if not uploads and name in direct:
+        is_old = max(uploads) < year_ago if uploads else name in direct
+        if is_old:
             packages.append((name, version))
     return packages

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
-from infra.core.contract import Contract, Host, Json
+from infra.core.contract import Contract, Host
 from on_host import protocol
-from on_host.protocol import ReplacementDetails, ReplacementOrders, Verb
+from on_host.protocol import DataEvent, ReplacementDetails, ReplacementOrders, StepEvent, Verb
 from rollout import access, deploy, hosts, report, secret_values
 from rollout.host_errors import HostError
 from rollout.outputs import Outputs
@@ -34,10 +34,10 @@ class Remote:
     ) -> A:
         """One action's result; what it copies off is given to `take`. Raises HostError."""
 
-        def on_event(event: Json) -> None:
+        def on_event(event: StepEvent | DataEvent) -> None:
             if "data" in event:
                 take(base64.b64decode(event["data"]))
-            elif "text" in event:
+            else:
                 report.step(self.host.name, event["text"])
 
         given: ReplacementOrders = {
