@@ -32,7 +32,9 @@ FOR_LIFE = [
 
 def by_family(networks: Sequence[str]) -> tuple[list[str], list[str]]:
     """Those of IPv4, and those of IPv6."""
-    return [one for one in networks if ":" not in one], [one for one in networks if ":" in one]
+    of_ipv4 = [network for network in networks if ":" not in network]
+    of_ipv6 = [network for network in networks if ":" in network]
+    return of_ipv4, of_ipv6
 
 
 class GcpCloud(pulumi.ComponentResource):

@@ -158,12 +158,20 @@ def write_mark(app: str, former: Mapping[str, str] | None = None) -> None:
 def others(app: str) -> list[str]:
     """The applications of this kit on this host that have another name, and a user or data; without
     those that a move to `app` has finished with."""
+    found = []
+    for name in marked_or_made_before() - {app, *former(app)}:
+        if _NAME.fullmatch(name) and is_in_use(name):
+            found.append(name)
+    return sorted(found)
+
+
+def marked_or_made_before() -> set[str]:
+    """The names that the kit has marked, and those that one from before the mark has made."""
     names = {path.stem for path in MARKS.glob("*.json")}
     for path in (places.ROOT / "opt").glob("*"):
-        if path.name not in names and path.name != app and made_before_the_mark(path.name):
+        if path.name not in names and made_before_the_mark(path.name):
             names.add(path.name)
-    names -= {app, *former(app)}
-    return sorted(name for name in names if _NAME.fullmatch(name) and is_in_use(name))
+    return names
 
 
 def is_in_use(app: str) -> bool:

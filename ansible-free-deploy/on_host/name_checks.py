@@ -88,8 +88,12 @@ def refuse_move(app: str, name: str, fate: str) -> None:
 def mounted_below(folder: Path) -> list[str]:
     """Mount points at or below a folder."""
     mounts = Path("/proc/self/mounts").read_text().splitlines()
-    points = [line.split()[1] for line in mounts]
-    return [point for point in points if point == str(folder) or point.startswith(f"{folder}/")]
+    found = []
+    for line in mounts:
+        point = line.split()[1]
+        if point == str(folder) or point.startswith(f"{folder}/"):
+            found.append(point)
+    return found
 
 
 def refuse_foreign_places(generation: GenerationHead, app: str) -> None:

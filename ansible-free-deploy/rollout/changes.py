@@ -151,16 +151,22 @@ class Change:
 def changes(steps: Iterable[Step]) -> list[Change]:
     """One change a resource, by name; what stays the same is left out. (The CLI's own order differs
     from run to run: it works on several resources at once.)"""
+    steps_of = _by_resource(steps)
+    found = [_change(urn, own) for urn, own in steps_of.items()]
+    found.sort(key=lambda change: (change.name, change.urn))
+    replaced = {change.urn for change in found if change.verb == "replace"}
+    return [_with_its_ground(change, steps_of[change.urn], replaced) for change in found]
+
+
+def _by_resource(steps: Iterable[Step]) -> dict[str, list[Step]]:
+    """The steps that change a resource, by its URN."""
     steps_of: dict[str, list[Step]] = {}
     for step in steps:
         one = Change(str(step["urn"]), str(step["op"]))
         if one.verb in _NOTHING or one.type.startswith("pulumi:"):  # the stack, and providers
             continue
         steps_of.setdefault(one.urn, []).append(step)
-    found = [_change(urn, own) for urn, own in steps_of.items()]
-    found.sort(key=lambda change: (change.name, change.urn))
-    replaced = {change.urn for change in found if change.verb == "replace"}
-    return [_with_its_ground(change, steps_of[change.urn], replaced) for change in found]
+    return steps_of
 
 
 def _change(urn: str, steps: Sequence[Step]) -> Change:

@@ -158,23 +158,22 @@ def words_for_manage(argv: list[str] | None = None) -> list[str]:
 def explain(problem: ParseError, verbs: Collection) -> str:
     """What is wrong with the words, and what was probably meant."""
     text, word = str(problem).strip(), unknown_word(problem)
-    if lacking := re.match(r"'(\w+)' did not receive required positional arguments: '(\w+)'", text):
-        return f"`fab {lacking[1]}` needs {lacking[2].upper()}; `fab {lacking[1]} --help` says more"
-    if option := re.match(r"Flag <Argument: (\w+).*needed value", text):
-        return f"--{option[1].replace('_', '-')} needs a value; `fab VERB --help` shows the options"
+    lacking = re.match(r"'(\w+)' did not receive required positional arguments: '(\w+)'", text)
+    if lacking:
+        verb, argument = lacking.groups()
+        return f"`fab {verb}` needs {argument.upper()}; `fab {verb} --help` says more"
+    flag = re.match(r"Flag <Argument: (\w+).*needed value", text)
+    if flag:
+        option = flag[1].replace("_", "-")
+        return f"--{option} needs a value; `fab VERB --help` shows the options"
     if not word:
         return f"{text} `fab VERB --help` shows the options"
     verb = problem.context.name if problem.context else None
     if word.startswith("-") and verb in verbs.task_names:
-        known = [
-            f"--{name}" for argument in verbs[verb].get_arguments(True) for name in _long(argument)
-        ]
-        return _no_such(
-            f"`fab {verb}` has no option {word}", word, known, f"`fab {verb} --help` shows them"
-        )
-    return _no_such(
-        f"there is no verb {word}", word, names(verbs), f"there is {', '.join(names(verbs))}"
-    )
+        what = f"`fab {verb}` has no option {word}"
+        return _no_such(what, word, _options(verbs[verb]), f"`fab {verb} --help` shows them")
+    known = names(verbs)
+    return _no_such(f"there is no verb {word}", word, known, f"there is {', '.join(known)}")
 
 
 def unknown_word(problem: ParseError) -> str:
@@ -183,14 +182,19 @@ def unknown_word(problem: ParseError) -> str:
     return text.split("'")[1] if text.startswith("No idea what '") else ""
 
 
-def _long(argument: Argument) -> list[str]:
-    return [
-        name.replace("_", "-")
-        for name in (*argument.names, argument.attr_name or "")
-        if len(name) > 1
-    ]
+def _options(verb: Verb) -> list[str]:
+    """The long options of a verb."""
+    options = []
+    for argument in verb.get_arguments(True):
+        for name in (*argument.names, argument.attr_name or ""):
+            if len(name) > 1:
+                options.append("--" + name.replace("_", "-"))
+    return options
 
 
 def _no_such(what: str, word: str, known: list[str], otherwise: str) -> str:
-    close = difflib.get_close_matches(word.split("=")[0], known, n=1)
-    return f"{what}; did you mean {close[0]}?" if close else f"{what}; {otherwise}"
+    name, _, _ = word.partition("=")
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"{what}; did you mean {close[0]}?"
+    return f"{what}; {otherwise}"

@@ -63,9 +63,9 @@ def silenced(wanted: bool = True) -> Iterator[None]:
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as their widest cell."""
     lines = [_one_line_each(row) for row in (headings, *rows)]
-    widths = [0] * len(headings)
-    for cells in lines:
-        widths = [max(width, len(cell)) for width, cell in zip(widths, cells, strict=True)]
+    widths = []
+    for column in zip(*lines, strict=True):
+        widths.append(max(len(cell) for cell in column))
     text = []
     for cells in lines:
         padded = [cell.ljust(width) for width, cell in zip(widths, cells, strict=True)]

@@ -180,7 +180,8 @@ def to_release(looks: Sequence[Outcome[ReleasesAnswer]], to: str) -> list[Back]:
     own = [look for look in looks if look.role in roles]
     if not own:
         raise RollbackError(f"release {to} is on no host", cure=_choice(looks))
-    if lacking := [look.host.name for look in own if to not in look.result["kept"]]:
+    lacking = [look.host.name for look in own if to not in look.result["kept"]]
+    if lacking:
         raise RollbackError(
             f"release {to} is not on {', '.join(lacking)}, and all hosts change or none"
         )
@@ -188,12 +189,12 @@ def to_release(looks: Sequence[Outcome[ReleasesAnswer]], to: str) -> list[Back]:
 
 
 def _choice(looks: Sequence[Outcome[ReleasesAnswer]]) -> str:
-    there = {
-        f"{name} ({WHAT[look.role]}, {of_commit(kept['revision'])})"
-        for look in looks
-        for name, kept in look.result["kept"].items()
-        if name != look.result["current"]
-    }
+    """Which other releases there are, and how to name one."""
+    there = set()
+    for look in looks:
+        for name, kept in look.result["kept"].items():
+            if name != look.result["current"]:
+                there.add(f"{name} ({WHAT[look.role]}, {of_commit(kept['revision'])})")
     if not there:
         return "there is no other release; `fab ship` puts one"
     return f"name one: `fab rollback --release --to ID`; there is {', '.join(sorted(there))}"

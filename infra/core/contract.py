@@ -189,14 +189,19 @@ class Contract:
     def hosts(self) -> tuple[tuple[str, Host], ...]:
         """Every host with its role, backends first: they learn a new origin before the page that
         has it."""
-        return tuple(("backend", h) for h in self.backend.hosts) + tuple(
-            ("frontend", h) for h in self.frontend.hosts
-        )
+        found: list[tuple[str, Host]] = []
+        for host in self.backend.hosts:
+            found.append(("backend", host))
+        for host in self.frontend.hosts:
+            found.append(("frontend", host))
+        return tuple(found)
 
     def chosen(self, only: str | None) -> tuple[tuple[str, Host], ...]:
         """The hosts of the role or the host that `only` names, as `hosts` gives them; all where it
         names none."""
-        return tuple(pair for pair in self.hosts if only in (None, "", pair[0], pair[1].name))
+        if not only:
+            return self.hosts
+        return tuple((role, host) for role, host in self.hosts if only in (role, host.name))
 
     def to_json(self) -> Json:
         """The contract as JSON types, `contract` (the version) first."""
@@ -309,9 +314,12 @@ def _hosts(contract: Contract) -> Problems:
         for index, host in enumerate(hosts):
             yield from _host(f"{role}.hosts[{index}]", host)
         yield from _aliases(contract, role)
-    everyone = [host for _, host in contract.hosts]
-    yield from _twice("name", [host.name for host in everyone])
-    yield from _twice("address and port", [f"{host.address} port {host.port}" for host in everyone])
+    names, addresses = [], []
+    for _, host in contract.hosts:
+        names.append(host.name)
+        addresses.append(f"{host.address} port {host.port}")
+    yield from _twice("name", names)
+    yield from _twice("address and port", addresses)
 
 
 def _aliases(contract: Contract, role: str) -> Problems:
@@ -335,8 +343,9 @@ def _host(place: str, host: Host) -> Problems:
 
 
 def _twice(what: str, values: list[str]) -> Problems:
-    for value in sorted({value for value in values if values.count(value) > 1}):
-        yield f"contract: two hosts have the {what} {quote(value)}"
+    for value in sorted(set(values)):
+        if values.count(value) > 1:
+            yield f"contract: two hosts have the {what} {quote(value)}"
 
 
 def _origins(contract: Contract) -> Problems:

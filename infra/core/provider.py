@@ -172,8 +172,10 @@ def _foreign(cloud: str, name: str, values: Mapping[str, Any]) -> Iterator[str]:
     """The keys that are set though this cloud does not use them; one that always has a value may
     be."""
     for key in KEYS.values():
-        unused = key.effect(cloud) is Effect.UNUSED and key.default in ("", ())
-        if unused and values.get(key.name):
+        if key.effect(cloud) is not Effect.UNUSED:
+            continue
+        may_be_empty = key.default in ("", ())
+        if may_be_empty and values.get(key.name):
             yield f"{key.name}: for {name} it means nothing; take it out"
 
 

@@ -101,12 +101,16 @@ def with_key(text: str, key: str, value: str | None) -> str:
     lines = text.splitlines(keepends=True)
     place = _first(lines, rf"[ \t]+{re.escape(key)}[ \t]*:")
     if place is not None:
-        end = _end_of_block(lines, place)
         indent = " " * _indent(lines[place])
-        lines[place:end] = [f"{indent}{key}: {value}\n"] if value is not None else []
-        return "".join(lines)
-    if value is None:
-        return text
+        instead = [] if value is None else [f"{indent}{key}: {value}\n"]
+        lines[place : _end_of_block(lines, place)] = instead
+    elif value is not None:
+        _insert(lines, key, value)
+    return "".join(lines)
+
+
+def _insert(lines: list[str], key: str, value: str) -> None:
+    """Add a line right below `config:`, as deep as the first key there. Raises StackFileError."""
     head = _first(lines, r"config:\s*$")
     if head is None or head + 1 >= len(lines):
         raise StackFileError(
@@ -114,8 +118,8 @@ def with_key(text: str, key: str, value: str | None) -> str:
         )
     below = _first(lines[head + 1 :], r"\s*[^\s#]")
     depth = 2 if below is None else _indent(lines[head + 1 + below])
-    lines.insert(head + 1, f"{' ' * depth}{key}: {value}\n")
-    return "".join(lines)
+    indent = " " * depth
+    lines.insert(head + 1, f"{indent}{key}: {value}\n")
 
 
 def _first(lines: list[str], pattern: str) -> int | None:

@@ -95,19 +95,34 @@ def sources(folder: Path = Path("/etc/apt")) -> Iterator[tuple[str, list[str], l
     """URI, suites and components of every binary source, from both formats of sources.list(5)."""
     for path in sorted(folder.glob("sources.list.d/*.sources")):
         for stanza in re.split(r"\n\s*\n", path.read_text()):
-            lines = "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
-            fields = {
-                key.lower(): value.split()
-                for key, value in re.findall(r"^([\w-]+):[ \t]*(.*)$", lines, re.M)
-            }
-            if "deb" in fields.get("types", []) and fields.get("enabled") != ["no"]:
-                for uri in fields.get("uris", []):
-                    yield uri, fields.get("suites", []), fields.get("components", [])
+            yield from _of_stanza(stanza)
     for path in [folder / "sources.list", *sorted(folder.glob("sources.list.d/*.list"))]:
         if path.exists():
-            pattern = r"^deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)\s+(.*)$"
-            for uri, suite, components in re.findall(pattern, path.read_text(), re.MULTILINE):
-                yield uri, [suite], components.split()
+            yield from _one_line_sources(path.read_text())
+
+
+_FIELD = re.compile(r"([\w-]+):[ \t]*(.*)")
+_ONE_LINE = re.compile(r"^deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)\s+(.*)$", re.MULTILINE)
+
+
+def _of_stanza(stanza: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """The sources of a stanza of the deb822 format."""
+    fields: dict[str, list[str]] = {}
+    for line in stanza.splitlines():
+        field = _FIELD.fullmatch(line)
+        if field:
+            fields[field[1].lower()] = field[2].split()
+    is_on = fields.get("enabled") != ["no"]
+    if not is_on or "deb" not in fields.get("types", []):
+        return
+    for uri in fields.get("uris", []):
+        yield uri, fields.get("suites", []), fields.get("components", [])
+
+
+def _one_line_sources(text: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """The sources of a file in the one-line format."""
+    for uri, suite, components in _ONE_LINE.findall(text):
+        yield uri, [suite], components.split()
 
 
 @functools.cache

@@ -84,6 +84,8 @@ def needs_ship(module: str) -> str:
 
 def has(release: Path, module: str) -> bool:
     """Whether the release's code or its environment has this module."""
-    folders = [release / "app", *(release / "venv/lib").glob("python3*/site-packages")]
-    places = [folder / file for folder in folders for file in files_of(module)]
-    return any(place.exists() for place in places)
+    for folder in (release / "app", *(release / "venv/lib").glob("python3*/site-packages")):
+        for file in files_of(module):
+            if (folder / file).exists():
+                return True
+    return False

@@ -73,15 +73,22 @@ def offered(calls: Calls) -> dict[str, Any]:
     """The keys that would let the page call what it calls, and keep its own policy."""
     servers = [str(server.value) for server in calls.services]
     further: list[str] = []
-    for policy in calls.policies[:1]:
-        for part in str(policy.value).split(";"):
-            name, *sources = part.split() or [""]
-            if name.lower() == "connect-src":
-                servers += filter(_is_source, sources)
-            elif name.lower() not in ("", *_NOT_IN_HTML):
-                further.append(part)
+    for directive in _directives_of(calls):
+        name, *sources = directive.split()
+        if name.lower() == "connect-src":
+            servers += filter(_is_source, sources)
+        elif name.lower() not in _NOT_IN_HTML:
+            further.append(directive)
     proposed = {"connect_src": list(dict.fromkeys(servers)), "csp": _directives(further)}
     return {key: value for key, value in proposed.items() if value}
+
+
+def _directives_of(calls: Calls) -> list[str]:
+    """The directives of the page's first policy."""
+    if not calls.policies:
+        return []
+    policy = str(calls.policies[0].value)
+    return [part for part in policy.split(";") if part.strip()]
 
 
 def _is_source(text: str) -> bool:

@@ -89,13 +89,21 @@ def _blocks(lines: Sequence[str], link: str) -> Iterator[str]:
     """Paragraphs, lists and listings."""
     for block in _split(lines):
         if block[0].startswith(_FENCE):
-            listing = "\n".join(line for line in block if not line.startswith(_FENCE))
-            yield f"<pre>{escape(listing)}</pre>"
+            listing = [line for line in block if not line.startswith(_FENCE)]
+            yield "<pre>" + escape("\n".join(listing)) + "</pre>"
         elif block[0].startswith("- "):
-            items = "\n".join(block).removeprefix("- ").split("\n- ")
-            yield f"<ul>{''.join(f'<li>{_inline(item, link)}</li>' for item in items)}</ul>"
+            yield _list(block, link)
         else:
-            yield f"<p>{_inline(' '.join(block), link)}</p>"
+            paragraph = " ".join(block)
+            yield f"<p>{_inline(paragraph, link)}</p>"
+
+
+def _list(block: Sequence[str], link: str) -> str:
+    items = "\n".join(block).removeprefix("- ").split("\n- ")
+    html = ""
+    for item in items:
+        html += f"<li>{_inline(item, link)}</li>"
+    return f"<ul>{html}</ul>"
 
 
 def _split(lines: Sequence[str]) -> Iterator[list[str]]:
@@ -141,8 +149,11 @@ def _element(match: re.Match[str], link: str) -> str:
 def _link(label: str, target: str, link: str) -> str:
     """A link to a section that comes with this one, or to the web; for another page its name."""
     if target.startswith("#"):
-        here = f"{link.partition('#')[0]}{target}"
-        return f'<a href="#{escape(section_id(here))}">{label}</a>' if _lines_of(here) else label
+        page, _, _ = link.partition("#")
+        here = f"{page}{target}"
+        if not _lines_of(here):
+            return label
+        return f'<a href="#{escape(section_id(here))}">{label}</a>'
     if target.startswith(("https://", "http://")):
         return f'<a href="{escape(target)}">{label}</a>'
     return f"{label} (docs/{escape(target)})"

@@ -15,15 +15,26 @@ def rows(result: Diagnosis) -> list[tuple[str, str]]:
     contract = result.observed.contract
     kind = "production" if contract.production else "development"
     found = [("stack", f"{contract.environment} ({kind})"), ("backend", contract.backend.origin)]
-    about = result.about
-    if about.asked_at:
-        found.append(("asked", f"{in_words(about.asked_at)}, {_kit(result)}"))
-    listed = _counted(len(contract.cors.allowed_origins), "origin")
-    dated = f", outputs of {in_words(about.contract_at)}" if about.contract_at else ""
-    patterns = len(contract.cors.pattern_texts)
-    more = f" and {_counted(patterns, 'pattern')}" if patterns else ""
-    found.append(("contract", f"allows {listed}{more}{dated}"))
-    return [*found, ("cells", _cells(result)), ("findings", _findings(result))]
+    asked_at = result.about.asked_at
+    if asked_at:
+        found.append(("asked", f"{in_words(asked_at)}, {_kit(result)}"))
+    found.append(("contract", _contract(result)))
+    found.append(("cells", _cells(result)))
+    found.append(("findings", _findings(result)))
+    return found
+
+
+def _contract(result: Diagnosis) -> str:
+    """What it allows, and how old it is."""
+    cors = result.observed.contract.cors
+    text = f"allows {_counted(len(cors.allowed_origins), 'origin')}"
+    patterns = len(cors.pattern_texts)
+    if patterns:
+        text += f" and {_counted(patterns, 'pattern')}"
+    dated = result.about.contract_at
+    if dated:
+        text += f", outputs of {in_words(dated)}"
+    return text
 
 
 def _kit(result: Diagnosis) -> str:
@@ -40,8 +51,12 @@ def _cells(result: Diagnosis) -> str:
     count = cells.counts(observed.cells)
     origins = distinct(cell.question.row.origin for cell in observed.cells)
     endpoints = distinct(cell.question.endpoint.title for cell in observed.cells)
-    views = _counted(len(observed.views), "view")
-    asked = f"{_counted(len(origins), 'origin')} × {_counted(len(endpoints), 'endpoint')} × {views}"
+    factors = [
+        _counted(len(origins), "origin"),
+        _counted(len(endpoints), "endpoint"),
+        _counted(len(observed.views), "view"),
+    ]
+    asked = " × ".join(factors)
     parts = [f"{count.as_intended} of {count.cells} as intended ({asked})"]
     if count.not_as_intended:
         parts.append(f"{count.not_as_intended} not as intended")

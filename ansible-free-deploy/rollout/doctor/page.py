@@ -97,16 +97,24 @@ def _findings(result: Diagnosis, sections: dict[str, str]) -> str:
 
 def _finding(finding: Finding, sections: dict[str, str]) -> str:
     kind = " class=warning" if finding.warning else ""
-    item = f"<li{kind}>{_sentence(finding)}<br><span class=cure>→ {_with_code(finding.cure)}</span>"
-    if finding.link in sections:
-        target = escape(guide.section_id(finding.link))
-        item += f' <a class=reference href="#{target}">{escape(finding.link)}</a>'
-    elif finding.link:
-        item += f" <span class=reference>{escape(finding.link)}</span>"
+    item = f"<li{kind}>{_sentence(finding)}"
+    item += f"<br><span class=cure>→ {_with_code(finding.cure)}</span>"
+    if finding.link:
+        item += f" {_reference(finding.link, sections)}"
     if finding.follows:
-        under = "".join(f"<li>{_sentence(consequence)}</li>" for consequence in finding.follows)
-        item += f"<p class=follows>{FOLLOWS}:</p><ul>{under}</ul>"
+        item += f"<p class=follows>{FOLLOWS}:</p><ul>"
+        for consequence in finding.follows:
+            item += f"<li>{_sentence(consequence)}</li>"
+        item += "</ul>"
     return f"{item}</li>"
+
+
+def _reference(link: str, sections: dict[str, str]) -> str:
+    """The place in the guide, which comes with the page or not."""
+    if link not in sections:
+        return f"<span class=reference>{escape(link)}</span>"
+    target = escape(guide.section_id(link))
+    return f'<a class=reference href="#{target}">{escape(link)}</a>'
 
 
 def _sentence(finding: Finding) -> str:

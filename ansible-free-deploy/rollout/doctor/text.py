@@ -45,10 +45,17 @@ def _head(result: Diagnosis) -> list[str]:
     lines: list[str] = []
     for name, value in rows:
         lines += wrapped(harmless(value), first=f"{name.ljust(width)}  ")
+    return lines + _legend(width)
+
+
+def _legend(width: int) -> list[str]:
+    """What the words of a cell mean; its name, in a column of this width, stands at the first."""
     widest = max(len(word) for word, _ in cells.LEGEND)
-    for number, (word, meaning) in enumerate(cells.LEGEND):
-        name = "" if number else "legend"
+    lines: list[str] = []
+    name = "legend"
+    for word, meaning in cells.LEGEND:
         lines += wrapped(meaning, first=f"{name.ljust(width)}  {word.ljust(widest)}  ")
+        name = ""
     return lines
 
 

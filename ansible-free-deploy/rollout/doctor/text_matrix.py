@@ -65,11 +65,15 @@ def matrix(asked: Sequence[Cell]) -> list[str]:
 
 
 def _lines(asked: Sequence[Cell]) -> list[_Line]:
+    """A line for each origin, with the words of its cells."""
     words: dict[tuple[str, bool], list[str]] = {}
     for cell in asked:
         row = cell.question.row
         words.setdefault((row.origin, row.allowed), []).append(doctor_cells.word(cell))
-    return [_Line(harmless(origin), ok, tuple(found)) for (origin, ok), found in words.items()]
+    lines = []
+    for (origin, is_allowed), found in words.items():
+        lines.append(_Line(harmless(origin), is_allowed, tuple(found)))
+    return lines
 
 
 def _columns(titles: Sequence[str], lines: Sequence[_Line]) -> _Columns:
@@ -77,11 +81,13 @@ def _columns(titles: Sequence[str], lines: Sequence[_Line]) -> _Columns:
     single column stays whole."""
     headings, widths = [], []
     for number, title in enumerate(titles):
-        words = [line.words[number] for line in lines if number < len(line.words)]
         shown = _short(harmless(title))
-        parts = shown.split() if len(titles) > 1 else [shown]
-        width = max(len(word) for word in (*words, *parts))
-        headings.append(tuple(textwrap.wrap(shown, width)[:_MOST_TITLE_LINES]))
+        words = shown.split() if len(titles) > 1 else [shown]
+        for line in lines:
+            words += line.words[number : number + 1]
+        width = max(len(word) for word in words)
+        heading = textwrap.wrap(shown, width)
+        headings.append(tuple(heading[:_MOST_TITLE_LINES]))
         widths.append(width)
     return _Columns(tuple(headings), tuple(widths))
 

@@ -36,6 +36,7 @@ from rollout.release.target import Target
 from rollout.release.workshop import without_one
 
 _STRONG = ("sha256", "sha384", "sha512")
+_FRAGMENT = re.compile(rf"[#&]({'|'.join(_STRONG)})=([0-9a-fA-F]+)")
 Hashes = Mapping[str, Collection[str]]  # normal name → what a lock of lines allows, as "sha256:…"
 
 
@@ -108,8 +109,9 @@ def choose(
 
 def from_line(name: str, line: str, hashes: Iterable[str]) -> Choice:
     """The source that a requirement with an address means."""
-    address = re.sub(r"\s--hash.*", "", line.partition(" @ ")[2] or line).strip()
-    fragment = re.search(rf"[#&]((?:{'|'.join(_STRONG)}))=([0-9a-fA-F]+)", address)
+    _, _, after_name = line.partition(" @ ")
+    address = re.sub(r"\s--hash.*", "", after_name or line).strip()
+    fragment = _FRAGMENT.search(address)
     if fragment:
         hashes = [f"{fragment[1]}:{fragment[2].lower()}"]
     return Choice(name, "", address, tuple(sorted(hashes)), build=True)

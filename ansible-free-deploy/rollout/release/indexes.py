@@ -80,7 +80,9 @@ def keyring(folders: Iterable[Path]) -> dict[str, str]:
     providers = [os.environ.get(_UV_KEYRING), os.environ.get(_PIP_KEYRING)]
     for path in _uv_files(folders):
         settings = _uv_settings(path)
-        providers += [settings.get(_KEYRING_KEY), settings.get("pip", {}).get(_KEYRING_KEY)]
+        providers.append(settings.get(_KEYRING_KEY))
+        of_pip = settings.get("pip", {})
+        providers.append(of_pip.get(_KEYRING_KEY))
     if not any(providers):
         providers.append(_pip_config().get(_KEYRING_KEY))
     if "subprocess" not in providers and "import" not in providers:

@@ -71,9 +71,11 @@ class Target:
     @functools.cached_property
     def tags(self) -> tuple[Tag, ...]:
         """What a wheel's name may say, best first."""
-        major, minor = (int(part) for part in self.python.split("."))
-        own = cpython_tags((major, minor), [self.abi], self.platforms)
-        return (*own, *compatible_tags((major, minor), self.abi, self.platforms))
+        major, minor = self.python.split(".")
+        version = (int(major), int(minor))
+        of_cpython = cpython_tags(version, [self.abi], self.platforms)
+        of_any_python = compatible_tags(version, self.abi, self.platforms)
+        return (*of_cpython, *of_any_python)
 
     @property
     def environment(self) -> Environment:

@@ -91,8 +91,8 @@ def _key(wanted: Requirements, target: Target, builds: list[str]) -> str:
     local = [_content(folder) for folder in wanted.local]
     kit = [one.line for one in additions.LIST]
     host = [target.version, target.machine, target.libc]
-    facts = [FORMAT, wanted.text, local, kit, *host, *builds]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    facts = json.dumps([FORMAT, wanted.text, local, kit, *host, *builds])
+    return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
 def _content(place: Path) -> str:

@@ -64,9 +64,8 @@ class Generation:
         """JSON types without any text: what a host needs to say whether it holds this. Of a
         readable file its SHA-256, of a secret one nothing: whoever asks needs no secret."""
         files: list[protocol.OutlineFile] = []
-        for file in self.files:
-            if file.mode & 0o077:
-                files.append({**_facts(file), "sha256": _sha256(file.text)})
+        for file in _readable(self.files):
+            files.append({**_facts(file), "sha256": _sha256(file.text)})
         return {**self._head(), "files": files}
 
     def _head(self) -> protocol.GenerationHead:
@@ -87,14 +86,19 @@ def assemble(
 ) -> Generation:
     """A generation from its parts, with its fingerprints where its files report them."""
     parts = tuple(sorted(files, key=lambda file: file.path))
-    readable = [file for file in parts if file.mode & 0o077]
-    fingerprints = {
-        service: _digest([f for f in readable if f.service == service]) for service in units
-    }
+    fingerprints = {}
+    for service in units:
+        own = [file for file in _readable(parts) if file.service == service]
+        fingerprints[service] = _digest(own)
     stamped = tuple(_stamp(file, fingerprints) for file in parts)
     links, absent = tuple(links), tuple(absent)
-    identity = _digest([*[file for file in stamped if file.mode & 0o077], *links, *absent])[:16]
+    identity = _digest([*_readable(stamped), *links, *absent])[:16]
     return Generation(identity, stamped, links, absent, fingerprints, dict(units))
+
+
+def _readable(files: Iterable[File]) -> list[File]:
+    """Those that everybody on the host may read."""
+    return [file for file in files if file.mode & 0o077]
 
 
 def _facts(file: File) -> protocol.FileFacts:
@@ -108,9 +112,9 @@ def _sha256(text: str) -> str:
 def _stamp(file: File, fingerprints: Mapping[str, str]) -> File:
     if not file.reports:
         return file
-    return dataclasses.replace(
-        file, text=file.text.replace(f"@fingerprint:{file.service}@", fingerprints[file.service])
-    )
+    mark = f"@fingerprint:{file.service}@"
+    text = file.text.replace(mark, fingerprints[file.service])
+    return dataclasses.replace(file, text=text)
 
 
 def _digest(parts: Iterable[File | Link | str]) -> str:

@@ -97,9 +97,11 @@ def _longer_and_shorter(host: str) -> list[str]:
 def _other_spellings(host: str) -> list[str]:
     names = [f"{host}.", f"{host}..", f".{host}", host.upper(), host.title(), host.swapcase()]
     for place, character in enumerate(host):
-        if character in ".:-":
-            before, after = host[:place], host[place + 1 :]
-            names += [f"{before}{other}{after}" for other in ("x", "", "/", "%2e")]
+        if character not in ".:-":
+            continue
+        before, after = host[:place], host[place + 1 :]
+        for other in ("x", "", "/", "%2e"):
+            names.append(f"{before}{other}{after}")
     names += [f"{host}{special}.evil.example" for special in _SPECIAL]
     names += [f"{special}{host}" for special in _SPECIAL]
     return names
