@@ -319,4 +319,4 @@ def test_a_status_reports_other_configuration(place: Path) -> None:
     contract = application(load("local-ip"), env={"NEW": "1"})
     other = render(contract, "backend", contract.backend.hosts[0], {"PIN": ""}).outline()
     wrong, _ = outline.compare(json.loads(json.dumps(other)))
-    assert wrong[:2] == ["current", "environment"]
+    assert wrong[:3] == ["current", "contract.json", "environment"]
