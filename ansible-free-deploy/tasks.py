@@ -386,6 +386,7 @@ def status(
     from on_host import protocol
     from rollout import deploy as deployment
     from rollout import deploy_report
+    from rollout.move import words
 
     found = read(stack, outputs, json, strict=False)
     outcomes = deployment.run_on_all_hosts(found, protocol.STATUS)
@@ -393,6 +394,8 @@ def status(
         report.line(deploy_report.as_json(outcomes))
     else:
         report.line(deploy_report.status_table(outcomes))
+        for line in words.before_a_deploy(found.contract, [one.result for one in outcomes]):
+            report.line(f"\n{line}")
     if found.problem:
         raise Exit(code=exits.USAGE)
     if not all(map(deploy_report.as_wanted, outcomes)):

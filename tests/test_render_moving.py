@@ -53,13 +53,20 @@ def test_the_page_knows_its_api_by_where_it_was_opened(both: Site, switched: Sit
 
 def test_a_page_over_https_calls_no_former_api_over_http() -> None:
     """Browsers refuse that as mixed content: it calls the new one, or one that is https too."""
-    page = role(MOVING, "frontend", former=(HTTPS_OLD, OLD))
-    files = {file.path: file.text for file in rendered(page, "frontend").files}
-    plain = {"backend": MOVING.backend.former[0], "credentials": True}
-    assert json.loads(files["frontend/former-http.json"]) == plain
+    moving = role(MOVING, "frontend", former=(HTTPS_OLD, OLD))
     https = [origin for origin in MOVING.backend.former if origin.startswith("https:")]
-    expected = {**plain, "backend": (https or [MOVING.backend.origin])[0]}
-    assert json.loads(files["frontend/former-https.json"]) == expected
+    with page_of(moving) as site:
+        old = {"Host": HTTPS_OLD.removeprefix("https://")}
+        found = site.ask("GET", "/config.json", old, https=True).json()
+        assert found == {"backend": (https or [MOVING.backend.origin])[0], "credentials": True}
+
+
+def test_the_nginx_of_before_serves_the_api_of_before() -> None:
+    """From the first rename on it reads the new generation's file, until it is restarted; the page
+    that has it knows no other API, nor does its policy."""
+    for moving in (MOVING, role(MOVING, "frontend", redirects_former=True)):
+        file = json.loads(text(rendered(moving, "frontend"), "frontend/config.json"))
+        assert file == {"backend": MOVING.backend.former[0], "credentials": True}
 
 
 def test_who_opens_the_old_page_is_led_to_the_new_one(switched: Site) -> None:

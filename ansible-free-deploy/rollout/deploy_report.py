@@ -240,7 +240,7 @@ def _configuration(result: StatusAnswer) -> str:
         return "interrupted: run `fab deploy`"
     if result["release"] is None:
         return "has no release yet: run `fab ship`, then `fab deploy`"
-    moving = words.under_way(result.get("origins"))
+    moving = words.state(result.get("origins"))
     if moving:
         return moving
     if result["differs"]:

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Request, Response, sync_playwright
+from playwright.sync_api import Error as NetworkError
 
 from infra.core.contract import Contract
 from rollout.certificates import local_ca
-from rollout.doctor.browser import FLAGS
+from rollout.doctor.browser import FLAGS, NETWORK_CHANGED
 from tests.e2e.conftest import PASSWORD
 from tests.e2e.test_browser import call, log_in
 from tests.support.kit import ROOT, Kit, Stack, manage, unwrapped
@@ -64,6 +65,17 @@ class Visitors:
 
     context: BrowserContext
     polls: list[dict[str, str]] = field(default_factory=list)
+    # Why requests failed, but for those that a page gave up as it left. Chromium gives all up when
+    # a network interface of this machine comes or goes, which no page is to blame for.
+    failures: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.context.on("requestfailed", self.note_failure)
+
+    def note_failure(self, request: Request) -> None:
+        """Keep what the browser says of a request."""
+        if request.failure != "net::ERR_ABORTED":
+            self.failures.append(str(request.failure))
 
     def opens(self, url: str, follows: bool) -> Page:
         """A page that polls from now on; it has had an answer."""
@@ -72,7 +84,7 @@ class Visitors:
         if not follows:  # nor does its own script, which asks every 15 seconds
             page.add_init_script("window.setInterval = () => 0")
         page.add_init_script(POLLS.replace("FOLLOWS", json.dumps(follows)))
-        page.goto(url)
+        self.goes_to(page, url)
         self.wait_for_a_poll(page)
         return page
 
@@ -97,9 +109,24 @@ class Visitors:
         assert process.returncode == 0, f"{out}\n{err}"
         return unwrapped(out)
 
+    def goes_to(self, page: Page, url: str) -> Response:
+        """Open it, again where an interface came or went."""
+        for _ in range(5):
+            with suppress(NetworkError):
+                answer = page.goto(url)
+                assert answer is not None
+                return answer
+            assert self.failures[-1] == NETWORK_CHANGED, self.failures
+        raise AssertionError(f"{url} was not reached in a network that changes all the while")
+
     @property
     def wrong(self) -> list[dict[str, str]]:
-        return [poll for poll in self.polls if poll["said"] != "200"]
+        """Polls that a page of the environment could not read."""
+        wrong = [poll for poll in self.polls if poll["said"] != "200"]
+        changes = self.failures.count(NETWORK_CHANGED)
+        if set(self.failures) <= {NETWORK_CHANGED} and len(wrong) <= changes:
+            return []
+        return [*wrong, {"failures": ", ".join(self.failures)}]
 
     def origins(self) -> list[str]:
         """Where pages have polled, each once, in the order of their first answer."""
@@ -186,7 +213,7 @@ def test_open_pages_see_no_error_while_the_environment_moves(
         assert change in plan and "`fab move` answers both meanwhile" in plan
 
         said = seen.until_it_ends(stayer, stack.started("move", "--stay"))
-        assert "both are answered" in said
+        assert f"{new.frontend.origin} and {new.backend.origin} are answered, and so are" in said
         follower.wait_for_url(f"{new.frontend.origin}/")
         seen.wait_for_a_poll(stayer)
         assert stayer.url == f"{old.frontend.origin}/"
@@ -197,9 +224,10 @@ def test_open_pages_see_no_error_while_the_environment_moves(
         said = seen.until_it_ends(follower, stack.started("move", "--quiet", "2s"))
         assert f"moved to {new.frontend.origin} and {new.backend.origin}" in said
         seen.wait_for_a_poll(follower)
-        assert seen.wrong == []
+        assert seen.wrong == [], seen.wrong
         assert seen.origins() == [old.frontend.origin, new.frontend.origin]
-        works(follower, old)
+        follower.close()
+        works(seen, old, new)
     assert stack.fab("status").stdout.count("as the contract says") == 2
     assert "nothing to move" in stack.fab("move").stdout
 
@@ -207,8 +235,8 @@ def test_open_pages_see_no_error_while_the_environment_moves(
 def comes_later(seen: Visitors, old: Contract, new: Contract) -> None:
     """Who opens the old page now is led to the new one, by what no browser keeps."""
     page = seen.context.new_page()
-    answer = page.goto(f"{old.frontend.origin}/?a=b")
-    assert answer is not None and answer.url == f"{new.frontend.origin}/?a=b"
+    answer = seen.goes_to(page, f"{old.frontend.origin}/?a=b")
+    assert answer.url == f"{new.frontend.origin}/?a=b"
     led = answer.request.redirected_from
     first = led.response() if led else None
     assert first is not None
@@ -220,27 +248,31 @@ def says_so(stack: Stack, old: Contract, new: Contract) -> None:
     """Every verb that looks names the move and what ends it."""
     line = f"a move to {new.frontend.origin} is under way"
     ends = "`fab move` finishes it, `fab move --undo` goes back"
-    status = stack.fab("status", status=1).stdout
-    assert status.count(line) == 2 and status.count(ends) == 2
+    status = unwrapped(stack.fab("status", status=1).stdout)
+    assert status.count(f"a move is under way: {ends}") == 2 and line in status
     plan = unwrapped(stack.fab("plan").stdout)
     assert line in plan and f"{old.frontend.origin}" in plan and "end it at once" in plan
     doctor = unwrapped(stack.fab("doctor", status=None).stdout)
-    assert line in doctor and ends in doctor
+    assert line in doctor and ends.replace("`", "") in doctor  # the report draws its commands
 
 
-def works(page: Page, old: Contract) -> None:
+def works(seen: Visitors, old: Contract, new: Contract) -> None:
     """The page at its new origin logs in and writes; one at the old one is refused."""
+    page = seen.context.new_page()
+    seen.goes_to(page, f"{new.frontend.origin}/")
     page.wait_for_function("window.shop !== undefined")
     log_in(page)
     body = {"name": "Kettle", "price": "19.90", "stock": 2}
     made = call(page, "POST", "/api/products/", body=body)
     assert (made["kind"], made["status"]) == ("ok", 201)
+    address = new.backend.hosts[0].address
+    scheme = new.backend.parsed_origin.scheme
     refused = page.context.request.get(
-        f"{page.evaluate('location.origin').replace('//app.', '//api.')}/api/products/",
-        headers={"Origin": old.frontend.origin},
+        f"{scheme}://{address}/api/products/",
+        headers={"Host": new.backend.parsed_origin.host, "Origin": old.frontend.origin},
         ignore_https_errors=True,
     )
-    assert "access-control-allow-origin" not in refused.headers
+    assert refused.status == 200 and "access-control-allow-origin" not in refused.headers
 
 
 # ---------------------------------------------------------------------------------- and interrupted

@@ -93,7 +93,10 @@ def move(settings: Settings, engine: str | None, allowed: Allowed, wishes: Wishe
         report.step("move", f"leads who opens the page to {way.wanted.frontend.origin}")
         _deploy(found, way.switched, wishes)
     if wishes.stay:
-        return f"both are answered, and {_former(way)} leads to the new page: {AGAIN} to end that"
+        return (
+            f"{_both_of(way.wanted)} are answered, and so are {_former(way)}; who opens the page is"
+            f" led to the new one. To end that, {AGAIN}"
+        )
     if not wishes.finish:
         since = time.monotonic() if stage < Stage.SWITCHED else None
         _wait_for_quiet(found, way, wishes.quiet_s, since)
@@ -115,9 +118,23 @@ def undo(stack: str, wishes: Wishes) -> str:
         to=goals,
         wait_s=wishes.wait_s,
     )
-    table = deploy_report.summary(found.contract, outcomes)
+    table = deploy_report.summary(_before(found.contract, looks, goals), outcomes)
     back = f"the hosts answer as before the move; the config still asks for it: {AGAIN}"
     return f"{table}\n{back}, or set the change in stacks/Pulumi.{stack}.yaml back"
+
+
+def _before(contract: Contract, looks: Looks, goals: Goals) -> Contract:
+    """The contract with the origins that these generations answer at."""
+    for look in looks:
+        origins = look.result["origins"][str(goals[look.host.name])]
+        if origins:
+            page, api = origins["frontend"]["origin"], origins["backend"]["origin"]
+            return replace(
+                contract,
+                frontend=replace(contract.frontend, origin=page),
+                backend=replace(contract.backend, origin=api),
+            )
+    return contract
 
 
 def goals_before(looks: Looks) -> Goals:

@@ -19,6 +19,11 @@ def former_of(origins: Origins | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for role in roles for text in role.get("former", ())))
 
 
+def state(origins: Origins | None) -> str:
+    """A host's state while a move is under way, in a table; empty where none is."""
+    return f"a move is under way: {NEXT}" if former_of(origins) else ""
+
+
 def under_way(origins: Origins | None) -> str:
     """Where a move is, and what ends it; empty where none is under way."""
     former = former_of(origins)

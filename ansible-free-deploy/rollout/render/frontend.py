@@ -26,8 +26,8 @@ _NO_SOURCE_MAPS = r"""    location ~ \.(?:js|mjs|cjs|css)\.map$ {
 
 
 def files(contract: Contract) -> tuple[File, ...]:
-    """The site, the headers that its answers share, and what is served as config.json, which nginx
-    reads again for each request."""
+    """The site, the headers that its answers share, and config.json, which nginx reads again for
+    each request."""
     site = fill(
         "frontend.conf",
         **of_both_sites(contract, "frontend"),
@@ -35,7 +35,7 @@ def files(contract: Contract) -> tuple[File, ...]:
         names=" ".join(_former(contract)) or "_",
         release=places.release(contract.application.name),
         current=places.CURRENT,
-        config=moving.config_name(contract),
+        config=moving.config_location(contract),
         moving_maps=moving.page_maps(contract),
         moving=moving.page_lines(contract),
         redirect=_redirects(contract),
@@ -56,7 +56,7 @@ def files(contract: Contract) -> tuple[File, ...]:
         File("nginx/origin-kit.conf", site, "nginx", reports=True),
         File("nginx/origin-kit-page.conf", page, "nginx"),
         main_file(),
-        *moving.config_files(contract),
+        File("frontend/config.json", moving.config_text(contract)),
     )
 
 

@@ -8,49 +8,43 @@ import re
 from collections.abc import Iterable
 
 from infra.core.contract import Contract
-from infra.core.origins import parse_origin
-from rollout.render.generation import File
+from rollout.render import places
 from rollout.render.templates import fill
-
-CONFIG = "config.json"
 
 # ---------------------------------------------------------------------------------------- the page
 
 
-def config_files(contract: Contract) -> tuple[File, ...]:
-    """What the page fetches first: where its API is. There is one for its origin, and one for each
-    scheme of its former origins."""
-    files = [File(f"frontend/{CONFIG}", config_text(contract))]
-    for scheme in _schemes(contract):
-        files.append(File(f"frontend/{_config_of(scheme)}", _former_text(contract, scheme)))
-    return tuple(files)
-
-
 def config_text(contract: Contract) -> str:
-    """Where the backend is, and whether to send cookies there."""
-    return _json(_facts(contract, contract.backend.origin))
+    """What the page fetches first, a file that nginx reads for each request: where the backend is,
+    and whether to send cookies there.
+
+    While the environment moves, nginx answers from its own configuration (`page_maps`), and the
+    file is for the nginx of the generation before, which reads it until it is restarted: its page
+    has to go on as before.
+    """
+    former = contract.frontend.former
+    backend = _api_of_former(contract, _scheme(former[0])) if former else contract.backend.origin
+    return json.dumps(_facts(contract, backend), indent=2) + "\n"
 
 
-def _former_text(contract: Contract, scheme: str) -> str:
-    """The same for a page at a former origin; with the new one as soon as visitors are led
-    there."""
-    facts = _facts(contract, _api_of_former(contract, scheme))
-    if contract.frontend.redirects_former:
-        facts["moved_to"] = contract.frontend.origin
-    return _json(facts)
+def config_location(contract: Contract) -> str:
+    """The lines of the location of /config.json."""
+    if contract.frontend.former:
+        return fill("moving-config.conf").rstrip()
+    return fill("config.conf", current=places.CURRENT).rstrip()
 
 
 def _facts(contract: Contract, backend: str) -> dict[str, object]:
     return {"backend": backend, "credentials": contract.cors.allow_credentials}
 
 
-def _json(facts: dict[str, object]) -> str:
-    return json.dumps(facts, indent=2) + "\n"
-
-
-def config_name(contract: Contract) -> str:
-    """The file that is served as /config.json, or nginx's variable for it."""
-    return "$origin_kit_config" if contract.frontend.former else CONFIG
+def _former_facts(contract: Contract, scheme: str) -> dict[str, object]:
+    """What a page at a former origin of this scheme is answered: the new origin as well, as soon as
+    visitors are led there."""
+    facts = _facts(contract, _api_of_former(contract, scheme))
+    if contract.frontend.redirects_former:
+        facts["moved_to"] = contract.frontend.origin
+    return facts
 
 
 def _api_of_former(contract: Contract, scheme: str) -> str:
@@ -58,20 +52,13 @@ def _api_of_former(contract: Contract, scheme: str) -> str:
     may not be known everywhere yet; over https never at an http one, which browsers refuse as mixed
     content."""
     for origin in contract.backend.former:
-        if scheme == "http" or origin.startswith("https:"):
+        if scheme == "http" or _scheme(origin) == "https":
             return origin
     return contract.backend.origin
 
 
-def _schemes(contract: Contract) -> list[str]:
-    """The schemes of the page's former origins, each once."""
-    return sorted(
-        {parse_origin(text, production=False).scheme for text in contract.frontend.former}
-    )
-
-
-def _config_of(scheme: str) -> str:
-    return f"former-{scheme}.json"
+def _scheme(origin: str) -> str:
+    return origin.partition(":")[0]
 
 
 def page_maps(contract: Contract) -> str:
@@ -80,10 +67,12 @@ def page_maps(contract: Contract) -> str:
     frontend = contract.frontend
     if not frontend.former:
         return ""
-    origins = [
-        f'    "~^{re.escape(origin)}$" {origin.partition(":")[0]};' for origin in frontend.former
-    ]
-    configs = [f"    {scheme} {_config_of(scheme)};" for scheme in _schemes(contract)]
+    origins = [f'    "~^{re.escape(text)}$" {_scheme(text)};' for text in frontend.former]
+    answers = {"default": _facts(contract, contract.backend.origin)}
+    for scheme in sorted({_scheme(text) for text in frontend.former}):
+        answers[scheme] = _former_facts(contract, scheme)
+    # No origin holds a quote or a dollar sign.
+    configs = [f"    {key} '{json.dumps(facts)}';" for key, facts in answers.items()]
     text = fill("moving-page.conf", origins=_lines(origins), configs=_lines(configs))
     if frontend.redirects_former:
         text += fill("moving-lead.conf")
