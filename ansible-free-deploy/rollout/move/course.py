@@ -25,6 +25,7 @@ from rollout import (
     report,
     whose,
 )
+from rollout.acme import certify
 from rollout.changes import Allowed, Change
 from rollout.config_rollback import Goals
 from rollout.deploy import Outcome
@@ -237,6 +238,7 @@ def _way(found: Outputs, looks: Looks) -> Move:
 
 def _deploy(found: Outputs, contract: Contract, wishes: Wishes) -> list[Outcome[DeployAnswer]]:
     stage = replace(found, contract=contract)
+    certify.before_deploy(stage, wait_s=wishes.wait_s)
     return deploy.run_on_all_hosts(stage, protocol.DEPLOY, wait_s=wishes.wait_s)
 
 
