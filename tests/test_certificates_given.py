@@ -66,6 +66,7 @@ def test_files_come_from_the_secrets() -> None:
     for role, one in issued.items():
         assert found[role]["lineage"] == contract.lineage(role)
         assert (found[role]["chain"], found[role]["key"]) == (one.pem, one.key)
+    assert given.ages(found)["backend"] == "certificate of Test Root: 88 days left"
     plain = {name: value.replace("\\n", "\n") for name, value in lines.items()}
     assert given.orders(contract, plain, make=True) == found
 
@@ -156,7 +157,10 @@ FRESH, OLD, LATE, GONE = issued(80), issued(19), issued(9), issued(-3)
         (answer(FRESH, OLD), r"serves another certificate than the one on its disk"),
         (answer(None, FRESH), r"no certificate is served: run `fab deploy`"),
         (answer(OLD, OLD), r"certificate 19 days left: run `fab tls\.renew`"),
-        (answer(LATE, LATE, "files"), r"9 days left: set a new chain and key, then run `fab dep"),
+        (
+            answer(LATE, LATE, "files"),
+            r"9 days left \(urgent\): set a new chain and key, then run `fab dep",
+        ),
         (answer(GONE, GONE, "local-ca"), r"certificate expired 3 days ago: run `fab deploy`"),
         (
             answer(OLD, OLD, text="shop.example.com: no route"),

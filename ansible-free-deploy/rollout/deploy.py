@@ -16,6 +16,7 @@ from typing import Any, Generic, Literal, TypeVar, Unpack, cast
 from infra.core import exits, wanted
 from infra.core.contract import Contract, Cors, Host, Json
 from infra.core.errors import KitError
+from infra.core.https import FILES
 from infra.core.origins import Origin, look_alikes
 from on_host import protocol
 from on_host.protocol import (
@@ -27,7 +28,7 @@ from on_host.protocol import (
     StatusOrders,
     Verb,
 )
-from rollout import access, change, hosts, secret_values
+from rollout import access, change, hosts, report, secret_values
 from rollout.certificates import given
 from rollout.certificates.pair import PairError
 from rollout.change import ChangeError
@@ -151,7 +152,10 @@ def _certificates(outputs: Outputs, verb: str) -> dict[str, Certificate]:
     is_deploy = verb == protocol.DEPLOY
     found = given.orders(outputs.contract, secrets, make=is_deploy)
     if not is_deploy:
-        found = given.without_keys(found)
+        return given.without_keys(found)
+    if outputs.contract.tls == FILES:
+        for role, text in given.ages(found).items():
+            report.step(role, text)
     return found
 
 

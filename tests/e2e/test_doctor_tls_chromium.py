@@ -3,7 +3,6 @@ trusted by both."""
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +25,7 @@ from rollout.doctor.rows import rows
 from rollout.doctor.verdicts import judged
 from tests.support.authority import DAY, Authority, Issued
 from tests.support.servers import Quiet, answering
+from tests.support.trust import trust
 from tests.test_doctor import NAMES, observed, silence
 from tests.test_handshake import old
 
@@ -54,11 +54,8 @@ class Hello(Quiet):
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A user whose system and whose Chromium trust ROOT, and who has no CA of their own."""
     folder = tmp_path_factory.mktemp("tls")
-    database = folder / ".pki/nssdb"
-    database.mkdir(parents=True)
     root = ROOT.write(folder / "root.pem")
-    for words in (["-N", "--empty-password"], ["-A", "-n", "kit", "-t", "C,,", "-i", str(root)]):
-        subprocess.run(["certutil", *words, "-d", f"sql:{database}"], check=True)
+    trust(folder, root)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(folder))
         patch.setenv("SSL_CERT_FILE", str(root))

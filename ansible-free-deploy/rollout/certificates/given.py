@@ -31,6 +31,16 @@ def orders(contract: Contract, secrets: Mapping[str, str], *, make: bool) -> dic
     return found
 
 
+def ages(orders: Mapping[str, Certificate]) -> dict[str, str]:
+    """For each role whose certificate is brought, and how long it is still valid."""
+    found = {}
+    for role, order in orders.items():
+        leaf = Pair(order["chain"], order["key"]).leaf
+        issuer = pair.common_name(leaf.issuer)
+        found[role] = f"certificate of {issuer}: {pair.age_of(leaf, local_ca.now()).text}"
+    return found
+
+
 def _order(lineage: str, given: Pair | None) -> Certificate:
     if given is None:
         return {"lineage": lineage, "digest": NONE_YET, "chain": "", "key": ""}

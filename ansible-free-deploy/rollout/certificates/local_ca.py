@@ -147,9 +147,9 @@ def kept(stack: str, role: str, names: Sequence[str], at: datetime | None = None
         key, mark, chain = text.partition("-----BEGIN CERTIFICATE-----")
         pair = Pair(mark + chain, key)
         fits = sorted(names_of(pair.leaf)) == sorted(_canonical(name) for name in names)
+        by = x509.load_pem_x509_certificate(certificate_path().read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    by = x509.load_pem_x509_certificate(certificate_path().read_bytes())
     if not fits or not issued(by, pair.leaf) or pair.age(at or now()).is_due:
         return None
     return pair

@@ -64,7 +64,8 @@ class Shown:
             return f"certificate {age.text}: correct the clock of the host or of this computer"
         why = self.renewal.get("text") or ""
         because = f" (the last renewal failed: {why})" if why else ""
-        return f"certificate {age.text}{because}: {_NEXT[self.tls]}"
+        urgent = " (urgent)" if age.state is State.RED else ""
+        return f"certificate {age.text}{urgent}{because}: {_NEXT[self.tls]}"
 
     @property
     def note(self) -> str:
