@@ -545,7 +545,7 @@ def doctor(
 
 
 @verb(
-    stopped="what a host has begun it finishes by itself; `fab status` shows the result",
+    stopped=CHANGES,
     help={
         "stack": STACK,
         "outputs": OUTPUTS,

@@ -401,7 +401,7 @@ def test_status_and_plan_name_a_host_that_is_as_wanted(
     assert (as_wanted(outcome), would_change(outcome)) == (well, changes)
 
 
-CHANGING = ("up", "down", "replace", "move", "ship", "deploy")
+CHANGING = ("up", "down", "replace", "move", "ship", "deploy", "tls.renew")
 
 
 @pytest.mark.parametrize("verb", [name for name in VERBS if name != "adopt"])

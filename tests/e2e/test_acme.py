@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from infra.core.contract import Host
+from infra.core.contract import Contract, Host
 from infra.local import networks
 from on_host import protocol
 from rollout import access, hosts, outputs
@@ -50,12 +50,17 @@ class Acme:
     address: str  # where the machines reach it
     folder: Path
 
+    @property
+    def contract(self) -> Contract:
+        """As `fab outputs` prints it now, without a process for it."""
+        return outputs.read(self.stack.name)
+
     def host(self, role: str) -> Host:
-        found: Host = getattr(self.stack.contract, role).hosts[0]
+        found: Host = getattr(self.contract, role).hosts[0]
         return found
 
     def name(self, role: str) -> str:
-        return self.stack.contract.certificate_names(role)[0]
+        return self.contract.certificate_names(role)[0]
 
     def run(self, role: str, command: str, check: bool = True) -> str:
         return self.stack.kit.ssh(self.host(role), command, check)
@@ -75,7 +80,7 @@ class Acme:
 
     def on_disk(self, role: str) -> x509.Certificate:
         """The leaf in the store of the role's host."""
-        place = f"{TLS}/{self.stack.contract.lineage(role)}/current/chain.pem"
+        place = f"{TLS}/{self.contract.lineage(role)}/current/chain.pem"
         return x509.load_pem_x509_certificate(self.run(role, f"cat {place}").encode())
 
     def serials(self) -> dict[str, int]:
@@ -92,7 +97,7 @@ class Acme:
     def record(self, role: str) -> dict[str, object]:
         """What the host has noted of its last check."""
         found = json.loads(self.run(role, f"cat {TLS}/renewal.json"))
-        record: dict[str, object] = found[self.stack.contract.lineage(role)]
+        record: dict[str, object] = found[self.contract.lineage(role)]
         return record
 
     def forget_when_to_ask(self, role: str) -> None:
@@ -108,7 +113,12 @@ def acme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Acme]:
     address = str(IPv4Network(subnet)[1])
     trusted = folder / "trusted.pem"
     kit = Kit(folder / "home", {"SSL_CERT_FILE": str(trusted)})
-    with pebble(folder / "pebble", address) as ca, Stack.of(kit) as stack:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pebble(folder / "pebble", address) as ca,
+        Stack.of(kit) as stack,
+    ):
+        patch.setenv("ORIGIN_KIT_HOME", str(kit.home))
         trusted.write_text(ca.root())
         stack.usual = {**of_acme(ca), "subnet": subnet}
         stack.write()
@@ -184,9 +194,7 @@ def test_the_cas_information_decides_when(acme: Acme) -> None:
     before = acme.serials()
     now = datetime.now(UTC)
     window = [(now - timedelta(hours=number)).isoformat() for number in (2, 1)]
-    chain = acme.run(
-        "frontend", f"cat {TLS}/{acme.stack.contract.lineage('frontend')}/current/chain.pem"
-    )
+    chain = acme.run("frontend", f"cat {TLS}/{acme.contract.lineage('frontend')}/current/chain.pem")
     acme.ca.suggest(chain, *window)
     acme.forget_when_to_ask("frontend")
     acme.run("frontend", f"systemctl start {RENEWAL}.service")
@@ -234,7 +242,7 @@ def test_a_forced_renewal_is_served_without_a_lost_request(acme: Acme) -> None:
 def test_no_key_is_anywhere_but_in_its_private_file(acme: Acme) -> None:
     """Not in a generation, a log, the history, or a world-readable place; only root's, 0600."""
     for role in ("backend", "frontend"):
-        key = f"{TLS}/{acme.stack.contract.lineage(role)}/current/key.pem"
+        key = f"{TLS}/{acme.contract.lineage(role)}/current/key.pem"
         assert acme.run(role, f"stat -L -c '%a %U' {key}").split() == ["600", "root"]
         assert acme.run(role, f"stat -c %a {TLS}").strip() == "700"
         line = acme.run(role, f"sed -n 2p {key}").strip()
@@ -348,11 +356,8 @@ STEPS = (
 
 
 @pytest.mark.parametrize("step", sampled(STEPS, ["certify-install"]))
-def test_a_pulled_plug_at_a_step_boots_into_a_whole_certificate(
-    acme: Acme, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
+def test_a_pulled_plug_at_a_step_boots_into_a_whole_certificate(acme: Acme, step: str) -> None:
     """Old or new, it serves; and the timer's next run finishes what was begun."""
-    monkeypatch.setenv("ORIGIN_KIT_HOME", str(acme.stack.kit.home))
     before = acme.serials()
     found = outputs.load(acme.stack.name)
     with pytest.raises(HostError):
@@ -409,3 +414,23 @@ def test_names_have_a_certificate_of_45_days_and_off_stops_the_timer(acme: Acme)
     acme.stack.fab("deploy")
     acme.serials()
     assert len(acme.ca.front.orders) == 0, "the pair of the addresses was still here"
+
+
+# ------------------------------------------------------------------------------- another machine
+
+
+@pytest.mark.soak
+def test_a_replaced_host_has_the_certificate_and_the_account_of_the_one_before(acme: Acme) -> None:
+    """The CA can't ask a machine that has no address yet, so it is not asked."""
+    before = acme.serials()
+    question = f"sha256sum < {TLS}/certbot/{acme.stack.name}/accounts.json"
+    account = acme.run("frontend", question)
+    acme.ca.front.orders.clear()
+    acme.stack.fab("replace", "frontend-1", "--yes")
+    assert acme.serials() == before
+    assert acme.run("frontend", question) == account
+    assert acme.ca.front.orders == []
+    trust(acme.stack, acme.ca)
+    acme.run("frontend", f"systemctl start {RENEWAL}.service")
+    assert acme.record("frontend")["result"] == "issued", "certbot there knows no certificate yet"
+    acme.serials()

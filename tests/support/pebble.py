@@ -183,7 +183,7 @@ class Pebble:
         there = http.client.HTTPSConnection(
             "127.0.0.1", self.management, context=ssl._create_unverified_context(), timeout=10
         )
-        there.request(method, path, body)
+        there.request(method, path, body, {"User-Agent": "origin-kit tests"})
         answer = there.getresponse()
         content = answer.read()
         there.close()
