@@ -99,9 +99,14 @@ def test_a_misspelt_scheme_is_not_called_an_app() -> None:
 
 def config(**keys: Any) -> dict[str, str]:
     """A production stack's config with these keys."""
-    base = {"production": True, "ssh_keys": [KEY.strip()], "ssh_from": ["203.0.113.7/32"]}
+    base = {
+        "production": True,
+        "tls": "acme",
+        "ssh_keys": [KEY.strip()],
+        "ssh_from": ["203.0.113.7/32"],
+    }
     texts = {key: json.dumps(value) for key, value in {**base, **keys}.items()}
-    return {**GOOD, **REMOTE["aws"], **texts}
+    return {**GOOD, **REMOTE["aws"], **texts, "tls": "acme"}
 
 
 def test_production_takes_app_origins() -> None:

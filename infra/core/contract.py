@@ -19,14 +19,12 @@ from typing import Any
 from infra.core import csp, exits, from_json, rules
 from infra.core.errors import KitError
 from infra.core.https import (
-    ACME,
     OFF,
     OFF_IN_PRODUCTION,
     Https,
-    conflicts,
     host_names,
     lineage,
-    not_issued,
+    misfits,
 )
 from infra.core.keys import KEYS
 from infra.core.keys.values import proxy_network
@@ -399,20 +397,10 @@ def _https(contract: Contract) -> Problems:
     roles = {"frontend": contract.frontend, "backend": contract.backend}
     try:
         rules.tls(contract.tls)
-        origins = [role.parsed_origin for role in roles.values()]
-        covered = [
-            parse_origin(t, production=False) for r in roles.values() for t in r.https_origins
-        ]
+        own = {place: role.parsed_origin for place, role in roles.items()}
+        texts = [text for role in roles.values() for text in role.https_origins]
+        covered = [parse_origin(text, production=False) for text in texts]
     except ValueError:
         return  # reported at its place
-    by_name = not any(origin.is_ip for origin in origins)
-    for name, text in conflicts(contract.tls, contract.https, contract.production, by_name):
-        place = name if name == "tls" else f"https.{name}"
+    for place, text in misfits(contract.tls, contract.https, contract.production, own, covered):
         yield f"contract.{place}: {text}"
-    if contract.tls == ACME:
-        for text in not_issued(contract.https, covered):
-            yield f"contract.tls: {text}"
-    scheme = "https" if contract.speaks_https else "http"
-    for place, origin in zip(roles, origins, strict=True):
-        if origin.scheme != scheme:
-            yield f"contract.{place}.origin: tls is {contract.tls}, so write {scheme}://…"

@@ -128,7 +128,28 @@ def problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "tls", LOCAL_AND_PUBLIC
 
 
-def not_issued(https: Https, origins: Iterable[Origin]) -> Iterator[str]:
+def misfits(
+    tls: str,
+    https: Https,
+    production: bool,
+    own: Mapping[str, Origin],
+    covered: Iterable[Origin],
+) -> Iterator[tuple[str, str]]:
+    """What is wrong between these parts of a contract, by its place there. `own` are the roles'
+    origins by role, `covered` all that a certificate has to name."""
+    by_name = not any(origin.is_ip for origin in own.values())
+    for field, text in conflicts(tls, https, production, by_name):
+        yield field if field == "tls" else f"https.{field}", text
+    if tls == ACME:
+        for text in _not_issued(https, covered):
+            yield "tls", text
+    scheme = "http" if tls == OFF else "https"
+    for role, origin in own.items():
+        if origin.scheme != scheme:
+            yield f"{role}.origin", f"tls is {tls}, so write {scheme}://…"
+
+
+def _not_issued(https: Https, origins: Iterable[Origin]) -> Iterator[str]:
     """Why Let's Encrypt issues nothing for one of these origins; another ACME server may be your
     own and do so."""
     if https.directory:
