@@ -163,6 +163,14 @@ def test_where_it_works_nothing_is_found(
         assert found(whole) == []
 
 
+def test_another_site_s_page_that_keeps_no_session_is_a_warning() -> None:
+    """It may have no need to log in."""
+    other = "http://localhost:3000"
+    cors = replace(NAMES.cors, allowed_origins=(*NAMES.cors.allowed_origins, other))
+    (one,) = found(with_settings(replace(NAMES, cors=cors)))
+    assert (one.code, one.warning, other in one.text) == (Code.SESSION_LOST, True, True)
+
+
 def setting(line: str) -> Callable[[Question], tuple[Response, ...]]:
     """The right answers, each with this Set-Cookie line."""
 

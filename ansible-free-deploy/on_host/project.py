@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from typing import Any
 
 from on_host import places
@@ -16,11 +17,20 @@ LIMIT_S = 30
 
 def ask(program: str) -> Any:
     """What the program prints as its last line, {"<program>": …}; None where the project can't
-    answer. Whatever it is, it comes from the application: nothing about its form is known."""
-    app = places.app()
+    answer, or has lost its files. Whatever it is, it comes from the application: nothing about its
+    form is known."""
     code = places.current_folder()
     if code is None:
         return None
+    try:
+        return _answer(program, _said(program, code))
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _said(program: str, code: str) -> str:
+    """What the program prints, run by the interpreter of the release in the folder `code`."""
+    app = places.app()
     # Not the name that a ship uses: a ship may run at the same time.
     unit = f"origin-kit-asked-{app}-{os.getpid()}"
     service = (places.CONFIGURATION / "systemd" / f"{app}.service").read_text()
@@ -33,7 +43,11 @@ def ask(program: str) -> Any:
         files=(places.CONFIGURATION / "secrets.env", places.CONFIGURATION / "environment"),
         limit_s=LIMIT_S,
     )
-    lines = [line for line in done.stdout.splitlines() if line.startswith(f'{{"{program}"')]
+    return done.stdout
+
+
+def _answer(program: str, said: str) -> Any:
+    lines = [line for line in said.splitlines() if line.startswith(f'{{"{program}"')]
     if not lines:
         return None
     try:

@@ -433,6 +433,58 @@ def test_cookies_that_can_not_travel_are_explained(stack: Stack) -> None:
     assert "cookies can't travel between two IPs" in found
 
 
+def answers(found: dict[str, Any], origin: str) -> dict[str, list[str]]:
+    """Browser → why session, token and write don't work; empty where they do."""
+    rows = [row for row in found["logins"] if row["origin"] == origin]
+    questions = ("session", "token", "write")
+    return {
+        row["browser"]: [(row[one] or {}).get("cause", "") for one in questions] for row in rows
+    }
+
+
+def test_who_can_log_in_and_write_is_said(stack: Stack) -> None:
+    """By what the project on the host says of its cookies: under one domain in every browser, from
+    an address in none."""
+    found = examine(stack, status=0)
+    own = answers(found, "http://app.shop.test")
+    assert len(own) == 4 and set(map(tuple, own.values())) == {("", "", "")}
+    assert {row["token_from"] for row in found["logins"] if not row["token"]} == {"body"}
+    assert answers(found, OTHER)["Chromium"][0] == "sites-over-http"
+    text = stack.fab("doctor").stdout
+    assert re.search(r"^    every browser +kept +answer +passes$", text, re.MULTILINE), text
+
+
+GIVES = """@api('GET')
+def csrf(request):
+    return JsonResponse({'csrfToken': get_token(request)})
+"""
+SETS = """@ensure_csrf_cookie
+@api('GET')
+def csrf(request):
+    return JsonResponse({})
+"""
+
+
+def test_a_token_that_no_script_can_read_is_named_with_the_cure(stack: Stack) -> None:
+    """The project hands it out in a cookie of the API's host alone, and the page is on another."""
+    with a_copy_of_the_example() as copy:
+        views = copy / "catalog" / "views.py"
+        text = views.read_text().replace(GIVES, SETS)
+        text = text.replace("django.middleware.csrf", "django.views.decorators.csrf")
+        views.write_text(text.replace("import get_token", "import ensure_csrf_cookie"))
+        try:
+            stack.write(backend_path=str(copy.relative_to(ROOT)))
+            stack.fab("ship")
+            found = problems(examine(stack, status=1))
+        finally:
+            stack.write()
+            stack.fab("ship")
+    assert "belongs to api.shop.test alone" in found
+    assert "catalog/views.py, line " in found
+    assert "return the token in an answer's body" in found
+    assert "`expose_headers`" in found
+
+
 @pytest.mark.browser
 def test_chromium_s_reason_is_waited_for(stack: Stack) -> None:
     """The page notices a failure before DevTools reports why; with one question nothing else gives

@@ -27,8 +27,8 @@ BROWSERS = {"default": CHROMIUM, "third-party-blocked": CHROMIUM_BLOCKING}
 # those of private windows, which is the default that Chromium is built with. Debian's package
 # blocks them by default.
 CONTROLS_MODE = {CHROMIUM: 2, CHROMIUM_BLOCKING: 1}
-# What DevTools calls why a cookie was not stored or not sent. Of one that is Partitioned without
-# Secure it says nothing.
+# What DevTools calls why a cookie was not stored or not sent. Of one that is Partitioned, and not
+# Secure or not over https, it says nothing.
 _LAX = {
     f"{schemeful}SameSite{rule}"
     for schemeful in ("", "Schemeful")
@@ -113,6 +113,8 @@ def asked(context: BrowserContext, watch: Watch, row: Case) -> dict[str, Any]:
 def other_reason(context: BrowserContext, watch: Watch, row: Case, hurdle: Hurdle) -> list[str]:
     """A line if Chromium has another reason for what it does with a cookie."""
     wanted = REASONS.get(hurdle.cause, set())
+    if row.django.get("PARTITIONED") and hurdle.cause is Cause.SECURE_OVER_HTTP:
+        wanted = set()
     deadline = time.monotonic() + 10
     while wanted and hurdle.what not in watch.reasons and time.monotonic() < deadline:
         context.pages[0].evaluate("0")  # lets DevTools' events arrive

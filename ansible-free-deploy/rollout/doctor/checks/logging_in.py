@@ -12,8 +12,6 @@ from rollout.doctor.observations import Observations, distinct
 from rollout.finding import Finding
 from rollout.verdict.login import BROWSERS, Cause, Hurdle
 
-# `contract_alone` has the first, without asking anybody, and the matrix the second.
-_SAID_ELSEWHERE = (Cause.SITES_OVER_HTTP, Cause.MIXED_CONTENT)
 _OF_REAL_COOKIES = (Cause.SECURE_OVER_HTTP, Cause.PREFIX_OVER_HTTP)  # `lost_cookies` has them
 
 
@@ -43,8 +41,8 @@ def logging_in(observed: Observations) -> Iterator[Finding]:
     writes."""
     rows = login.rows(observed)
     for met in _of(rows, "session"):
-        if not _is_said_elsewhere(observed, met.hurdle):
-            yield _session(met)
+        if not _is_said_elsewhere(observed, met):
+            yield _session(observed, met)
     with_session = [row for row in rows if not row.login.session]
     for met in _of(with_session, "token"):
         yield _token(observed, met)
@@ -53,11 +51,20 @@ def logging_in(observed: Observations) -> Iterator[Finding]:
         yield _write(observed, met)
 
 
-def _is_said_elsewhere(observed: Observations, hurdle: Hurdle) -> bool:
-    """Whether another check reports the same."""
+def _is_said_elsewhere(observed: Observations, met: _Met) -> bool:
+    """Whether another check reports the same: `lost_cookies`, `contract_alone`, the matrix."""
+    hurdle = met.hurdle
     if hurdle.cause in _OF_REAL_COOKIES:
         return hurdle.what in login.real_cookies(observed)
-    return hurdle.cause in _SAID_ELSEWHERE
+    if hurdle.cause is Cause.SITES_OVER_HTTP:
+        return _is_own(observed, met)
+    return hurdle.cause is Cause.MIXED_CONTENT
+
+
+def _is_own(observed: Observations, met: _Met) -> bool:
+    """Whether the frontend's own pages meet it: those of other origins may have no need to log
+    in."""
+    return observed.contract.frontend.origin in [row.origin for row in met.rows]
 
 
 def _of(rows: Sequence[Row], question: str) -> list[_Met]:
@@ -70,8 +77,9 @@ def _of(rows: Sequence[Row], question: str) -> list[_Met]:
     return [_Met(met[0][1], tuple(row for row, _ in met)) for met in found.values()]
 
 
-def _session(met: _Met) -> Finding:
-    """Lost in every browser it is an error: `allow_credentials` says that cookies are wanted."""
+def _session(observed: Observations, met: _Met) -> Finding:
+    """Lost in every browser by the frontend's own pages it is an error: `allow_credentials` says
+    that cookies are wanted."""
     hurdle = met.hurdle
     if met.everywhere:
         return Finding(
@@ -79,6 +87,7 @@ def _session(met: _Met) -> Finding:
             cure=hurdle.cure,
             code=Code.SESSION_LOST,
             anchor=_anchor(hurdle),
+            warning=not _is_own(observed, met),
         )
     text = f"pages of {met.origins} keep no session in {_listed(met.browsers)}: {_short(hurdle)}"
     return Finding(
@@ -104,7 +113,7 @@ def _token(observed: Observations, met: _Met) -> Finding:
     pages may not need one, e.g. where views are exempt."""
     settings = login.settings_of(observed)
     place = settings["sets_cookie"] if settings else ""
-    certain = bool(place) and met.everywhere
+    certain = bool(place) and met.everywhere and _is_own(observed, met)
     ends = f" ({place} hands it out in the cookie alone)" if place else ""
     return Finding(
         f"scripts of {met.origins} can't get the CSRF token, so that a write with a session answers"
@@ -118,13 +127,12 @@ def _token(observed: Observations, met: _Met) -> Finding:
 
 def _write(observed: Observations, met: _Met) -> Finding:
     """An error for the frontend's own pages."""
-    own = observed.contract.frontend.origin in [row.origin for row in met.rows]
     return Finding(
         f"writes of pages of {met.origins} are refused: {met.hurdle.sentence}",
         cure=met.hurdle.cure,
         code=Code.WRITE_REFUSED,
         anchor=_anchor(met.hurdle),
-        warning=not (own and met.everywhere),
+        warning=not (met.everywhere and _is_own(observed, met)),
     )
 
 
