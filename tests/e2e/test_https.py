@@ -4,8 +4,12 @@ go back. What a page does over https is test_browser.py's."""
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import ssl
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -180,6 +184,27 @@ def test_a_kill_at_a_step_leaves_one_of_the_two(pair: Pair, step: str) -> None:
             with urllib.request.urlopen(url, context=pair.trusting()) as answer:
                 assert answer.status == 200
         deploy.run_on_all_hosts(found, protocol.DEPLOY)
+    assert "as the contract says" in pair.stack.fab("status").stdout
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("step", ["switch-certificate", "reload-nginx"])
+def test_a_pulled_plug_boots_into_the_certificate_before(pair: Pair, step: str) -> None:
+    """The machines die with no shutdown: the boot puts the link back, and what it finds serves."""
+    before = {role: pair.served(role)["serial"] for role in ("frontend", "backend")}
+    for role in before:
+        pair.own_files(role).unlink()
+    with loaded(pair) as found:
+        with pytest.raises(change.ChangeError):
+            deploy.run_on_all_hosts(found, protocol.DEPLOY, die_at=step)
+        for pid in pair.stack.kit.pids("-1"):
+            os.kill(pid, signal.SIGKILL)
+        engine = [sys.executable, "-m", "infra.local.engine", "up", "--stack", pair.stack.name]
+        environment = pair.stack.kit.environment
+        subprocess.run(engine, cwd=ROOT, env=environment, check=True, capture_output=True)
+        assert {role: pair.served(role)["serial"] for role in before} == before
+        deploy.run_on_all_hosts(found, protocol.DEPLOY)
+    assert pair.served("backend")["serial"] != before["backend"]
     assert "as the contract says" in pair.stack.fab("status").stdout
 
 
