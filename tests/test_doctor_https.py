@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from infra.core.contract import Contract
-from rollout.doctor import Observations, handshake
+from rollout.doctor import Observations, diagnose, handshake
 from rollout.doctor.ask import Answer, Page, Unanswered
 from rollout.doctor.checks.near_miss import near_miss
 from rollout.doctor.findings import findings
@@ -517,3 +517,28 @@ def test_the_http_twin_that_somebody_expects_is_refused_as_it_must_be() -> None:
     found = near_miss(TWIN, secure())
     assert found is not None and "as it must be" in found.text
     assert found.cure == f"open the page as {PAGE}"
+
+
+def test_a_failed_handshake_is_an_answer() -> None:
+    """No host can be asked over SSH, and both certificates have expired: that was found out."""
+    page = refusing(MIDDLE.issue(APP, starts=-90 * DAY, ends=-3 * DAY), handshake.EXPIRED)
+    whole = asked(FLAGGED["expired"][0], page=Page(None, problem="the TLS handshake fails"))
+    front = Reach(whole.contract.frontend.hosts[0].address, handshake=page)
+    away = HostReport("backend-1", "10.0.0.2", None, "no answer on port 22")
+    result = diagnose(replace(whole, hosts=(away,), reach={**whole.reach, "frontend": front}))
+    assert result.status == 1
+    assert codes(result.findings) == ["host-unreachable", "certificate-expired"]
+
+
+def test_a_proxy_that_redirects_an_http_api_is_one_finding() -> None:
+    """Everything at the public address leads to https; the hosts answer well."""
+
+    def moved(question: Question) -> tuple[Answer, ...]:
+        location = ("Location", question.request.url.replace("http:", "https:"))
+        return tuple(Response(301, (location,)) for _ in question.lines("x"))
+
+    whole = observed(BY_HTTP, answers=moved)
+    hosts = tuple(replace(cell, view="backend-1") for cell in observed(BY_HTTP).cells)
+    found = errors(replace(whole, cells=(*whole.cells, *hosts)))
+    assert codes(found) == ["changed-in-front"]
+    assert "something in front redirects to https://api.shop.test" in found[0].text

@@ -168,6 +168,32 @@ def test_a_server_block_with_this_name_is_found(mine: str, taken: bool) -> None:
     assert [one["file"] for one in found] == (["/etc/nginx/conf.d/mine.conf"] if taken else [])
 
 
+@pytest.mark.parametrize(
+    ("listen", "taken"),
+    [("listen 443 ssl;", True), ("listen [::]:443 ssl;", True), ("listen 80;", False), ("", False)],
+)
+def test_of_an_https_name_the_blocks_on_443_count(listen: str, taken: bool) -> None:
+    mine = f"server {{ {listen} server_name api.shop.test; }}"
+    found = list(surroundings.sites_in(CONFIGURATION.format(mine=mine), "api.shop.test", 443))
+    assert bool(found) == taken
+
+
+@pytest.mark.parametrize(
+    ("rule", "ports"),
+    [
+        ("tcp dport 80 drop", {80}),
+        ("tcp dport 443 reject", {443}),
+        ("tcp dport { http, https } drop", {80, 443}),
+        ("-A INPUT -p tcp -m tcp --dport 443 -j DROP", {443}),
+        ("type filter hook input priority filter; policy drop;", {80, 443}),
+        ("tcp dport 8443 drop", set()),
+        ("tcp dport 443 accept", set()),
+    ],
+)
+def test_a_rule_counts_for_the_port_of_the_origin(rule: str, ports: set[int]) -> None:
+    assert {port for port in (80, 443) if surroundings.denies(rule, port)} == ports
+
+
 SITE = {"file": "/etc/nginx/conf.d/mine.conf", "names": ["api.shop.test"]}
 
 

@@ -232,13 +232,13 @@ def test_the_doctor_s_questions_go_to_the_port_that_they_name(
 
 def test_a_deploy_orders_what_each_port_must_answer() -> None:
     """With the certificate's lineage; without https nothing of it."""
-    api = probes_of(secure("acme"), "backend")
+    api = probes_of(secure("local-ca"), "backend")
     assert api["plain"] == "deny" and TWIN in api["refused"]
-    assert api["lineage"] == secure("acme").lineage("backend") and api["origin"] == API
-    assert probes_of(secure("acme", TWIN), "backend")["plain"] == "same"
-    page = probes_of(secure("acme"), "frontend")
-    assert page["plain"] == "redirect" and page["lineage"] == secure("acme").lineage("frontend")
-    moving = secure("acme")
+    assert api["lineage"] == secure("local-ca").lineage("backend") and api["origin"] == API
+    assert probes_of(secure("local-ca", TWIN), "backend")["plain"] == "same"
+    page = probes_of(secure("local-ca"), "frontend")
+    assert page["plain"] == "redirect" and page["lineage"] == secure("local-ca").lineage("frontend")
+    moving = secure("local-ca")
     moving = replace(moving, frontend=replace(moving.frontend, former=(TWIN,)))
     assert probes_of(moving, "frontend")["plain"] == "same"
     assert probes_of(moving, "backend")["plain"] == "same"

@@ -60,11 +60,12 @@ def firewall_lines(port: int) -> list[str]:
     for command in (("nft", "list", "ruleset"), ("iptables-save",)):
         if shutil.which(command[0], path="/usr/sbin:/sbin:/usr/bin:/bin"):
             lines = [line.strip() for line in run(*command).stdout.splitlines()]
-            return [line for line in lines if _denies(line, port)]
+            return [line for line in lines if denies(line, port)]
     return []
 
 
-def _denies(line: str, port: int) -> bool:
+def denies(line: str, port: int) -> bool:
+    """Whether this rule keeps connections from the port."""
     name = _SERVICES.get(port, port)
     of_port = rf"\bdports?\b.*(?<![\w.])(?:{port}|{name})(?![\w.])|policy drop"
     return bool(_DENIES.search(line)) and bool(re.search(of_port, line, re.IGNORECASE))

@@ -138,6 +138,8 @@ class Observations:
             return False
         if any(host.state is not None for host in self.hosts):
             return False
+        if any(reach.handshake for reach in self.reach.values()):
+            return False  # somebody spoke TLS, or something else
         return not responses(self.cells)
 
     @property

@@ -4,11 +4,12 @@ else arrives. Pure."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from urllib.parse import urljoin, urlsplit
 
 from infra.core.contract import Role
 from rollout.doctor.checks.places import IN_FRONT
 from rollout.doctor.codes import Code
-from rollout.doctor.observations import PUBLIC, Cell, Observations, distinct
+from rollout.doctor.observations import PUBLIC, Cell, Observations, distinct, responses
 from rollout.finding import Finding
 from rollout.verdict import Reason
 
@@ -49,12 +50,25 @@ def in_front(observed: Observations, cells: Sequence[Cell]) -> Iterator[Finding]
         f"the hosts answer right when asked directly, and {_what_happens(cells)}: {asked} at"
         f" {observed.contract.backend.origin}{_at(observed)}",
         cure="let the proxy, CDN or load balancer there pass the hosts' Access-Control-* and Vary"
-        " headers unchanged and add none; only one of them may write these headers",
+        " headers unchanged and add none (only one of them may write these headers), and redirect"
+        " no request to another origin",
         code=Code.CHANGED_IN_FRONT,
         anchor="a-proxy-in-front",
         places=frozenset([IN_FRONT]),
         reach=frozenset([IN_FRONT]),
     )
+
+
+def _redirect_of(cell: Cell) -> str:
+    """The other origin that an answer of this cell leads to; empty where none does."""
+    url = cell.question.request.url
+    for answer in responses([cell]):
+        if answer.location:
+            there = urlsplit(urljoin(url, answer.location))
+            here = urlsplit(url)
+            if (there.scheme, there.netloc) != (here.scheme, here.netloc):
+                return f"{there.scheme}://{there.netloc}"
+    return ""
 
 
 def _at(observed: Observations) -> str:
@@ -67,6 +81,13 @@ def _what_happens(cells: Sequence[Cell]) -> str:
     for cell in cells:
         if not cell.question.row.allowed:
             return "something in front allows origins that the hosts refuse"
+    for cell in cells:
+        target = _redirect_of(cell)
+        if target:
+            return (
+                f"something in front redirects to {target}: a preflight may not be redirected, and"
+                " any other request goes on with `Origin: null`"
+            )
     verdict = cells[0].verdict
     assert verdict and verdict.reason
     reason = verdict.reason.of_any_answer

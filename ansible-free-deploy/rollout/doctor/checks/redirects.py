@@ -81,7 +81,7 @@ def _cure(here: str, there: str) -> str:
     if here.replace("http:", "https:") == there:
         return (
             "take the redirect to https out of the project or of what stands in front: the API is"
-            " served by http"
+            " served by http; or set `tls`, so that it is served by https"
         )
     return f"let the API answer at {here} itself, or give the page {there} as its API"
 
