@@ -176,3 +176,20 @@ def test_https_is_asked_with_the_system_s_trust(
     ):
         check.from_here(contract)
     assert "`fab tls.show`, then `fab doctor`" in str(raised.value)
+
+
+def test_a_staging_ca_is_no_error_and_is_noted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who sets acme_staging knows that no browser trusts it; all else is checked as ever."""
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path))
+    pair = Authority.root("(STAGING) Pretend Root").issue("app.shop.test", "api.shop.test")
+    with answering(200, 404, tls=pair.context(tmp_path)) as contract:
+        staging = dataclasses.replace(
+            contract, tls="acme", https=dataclasses.replace(contract.https, staging=True)
+        )
+        assert check.from_here(staging) == 404
+        with pytest.raises(check.CheckError, match="unable to get local issuer"):
+            check.from_here(dataclasses.replace(contract, tls="acme"))
+    assert "no browser trusts" in check.where_to_look(staging)
+    assert "no browser trusts" not in check.where_to_look(contract)

@@ -39,7 +39,7 @@ def from_here(contract: Contract, only: str = "") -> int:
 
 
 def _frontend(contract: Contract, host: Host) -> None:
-    status, _ = _ask(host, contract.frontend.parsed_origin, "GET", {})
+    status, _ = _ask(contract, host, contract.frontend.parsed_origin, "GET", {})
     if status >= 500:
         raise _fails(host, f"{contract.frontend.origin}/", status)
     if status != 200:
@@ -55,7 +55,7 @@ def _backend(contract: Contract, host: Host) -> int:
     _preflight(contract, host)
     backend = contract.backend
     headers = {"Origin": contract.frontend.origin}
-    status, _ = _ask(host, backend.parsed_origin, "GET", headers)
+    status, _ = _ask(contract, host, backend.parsed_origin, "GET", headers)
     if status >= 500:
         raise _fails(host, f"{backend.origin}/", status)
     if 300 <= status < 400:
@@ -67,7 +67,7 @@ def _preflight(contract: Contract, host: Host) -> None:
     """Check that the API's preflight allows the page."""
     origin, cors = contract.frontend.origin, contract.cors
     headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
-    status, allowed = _ask(host, contract.backend.parsed_origin, "OPTIONS", headers)
+    status, allowed = _ask(contract, host, contract.backend.parsed_origin, "OPTIONS", headers)
     expected = [origin]
     if cors.allows_every_origin and not cors.allow_credentials:
         expected = ["*"]
@@ -84,7 +84,9 @@ def _redirects(contract: Contract, host: Host) -> None:
     """Check what the redirects from the API's `/` lead to: a browser shows that."""
     backend = contract.backend
     headers = (("Origin", contract.frontend.origin),)
-    landing = ask.landing(ask.Place(backend.parsed_origin, host.address), headers)
+    verified = not contract.https.staging
+    place = ask.Place(backend.parsed_origin, host.address, verified)
+    landing = ask.landing(place, headers)
     if landing is None:
         return
     target, status = landing
@@ -104,10 +106,13 @@ def _place(host: Host) -> str:
     return f"{host.name} ({host.address})"
 
 
-def _ask(host: Host, origin: Origin, method: str, headers: dict[str, str]) -> tuple[int, list[str]]:
+def _ask(
+    contract: Contract, host: Host, origin: Origin, method: str, headers: dict[str, str]
+) -> tuple[int, list[str]]:
     """Status and Access-Control-Allow-Origin lines. The body is not read: it is the application's,
-    and may have no end."""
-    connection = tls.connection(origin, host.address, TIMEOUT_S)
+    and may have no end. Who asked a staging CA knows that browsers don't trust it."""
+    verified = not contract.https.staging
+    connection = tls.connection(origin, host.address, TIMEOUT_S, verified)
     try:
         connection.request(method, "/", headers={"Host": origin.authority, **headers})
         answer = connection.getresponse()
@@ -164,6 +169,11 @@ def where_to_look(contract: Contract, api: int = 200) -> str:
     answers = f"  (answers {api})" if api >= 400 else ""
     lines = ["", f"open  {frontend.origin}/", f"api   {backend.origin}/{answers}"]
     lines += _for_hosts_file(frontend, backend)
+    if contract.https.staging:
+        lines += [
+            "",
+            "the certificates are of a staging CA (acme_staging), which no browser trusts",
+        ]
     notes = origin_notes(contract.cors.origins)
     if notes and not contract.cors.allowed_shapes:  # a pattern may match the other one
         lines += ["", *notes]

@@ -162,12 +162,12 @@ def allow_443(pair: Secure, finding: Json) -> None:
 @dataclass(frozen=True)
 class State:
     """A broken state, the code of its one finding, its cure, and what Chromium says of the API's
-    URL meanwhile. `always`: it runs without `soak`."""
+    URL meanwhile (None: it would wait for minutes). `always`: it runs without `soak`."""
 
     break_: Break
     code: str
     cure: Cure = as_written
-    chromium: str = ""
+    chromium: str | None = ""
     words: str = ""
     ask: tuple[str, ...] = ()
     url: str = f"https://{API}/"
@@ -218,9 +218,7 @@ STATES = {
         ask=("--browser",),
         always=True,
     ),
-    "port 443 dropped": State(
-        drop_443, "port-blocked", allow_443, words="port 443", chromium="ERR_TIMED_OUT"
-    ),
+    "port 443 dropped": State(drop_443, "port-blocked", allow_443, words="port 443", chromium=None),
 }
 
 
@@ -239,7 +237,8 @@ def test_the_cause_is_named_chromium_agrees_and_the_cure_cures(pair: Secure, nam
             causes = errors(found)
             assert [cause["code"] for cause in causes] == [state.code], found["findings"]
             assert state.words in causes[0]["text"]
-            assert pair.chromium_says(state.url) == state.chromium
+            if state.chromium is not None:
+                assert pair.chromium_says(state.url) == state.chromium
             if state.ask:
                 _agrees_on_mixed_content(found)
             state.cure(pair, causes[0])

@@ -49,14 +49,15 @@ Answer = Response | Unanswered
 @dataclass(frozen=True)
 class Place:
     """Where to ask: an origin, at an address that may be another one than its name's. Over https
-    its certificate is verified."""
+    its certificate is `verified`."""
 
     origin: Origin
     address: str
+    verified: bool = True
 
     def connection(self) -> http.client.HTTPConnection:
         """A connection that is not yet made."""
-        return tls.connection(self.origin, self.address, CONNECT_S)
+        return tls.connection(self.origin, self.address, CONNECT_S, self.verified)
 
 
 @dataclass(frozen=True)

@@ -236,7 +236,7 @@ def _own_ca(observed: Observations) -> Iterator[Finding]:
             yield Finding(
                 "the certificates are from your own CA, which this machine's browsers don't know:"
                 " they warn about page and API",
-                cure="have them trust it: `fab tls.show` says how",
+                cure="have them trust it, as `fab up` says at its end",
                 code=Code.LOCAL_CA_UNKNOWN,
                 anchor=Code.LOCAL_CA_UNKNOWN,
                 warning=True,
