@@ -355,7 +355,7 @@ def test_what_counts_as_one_domain(name: str, domain: str) -> None:
 
 
 def test_issues_of_the_last_week_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path))
+    monkeypatch.setenv("ORIGIN_KIT_CACHE", str(tmp_path / "cache"))
     old, new = Issue(1, ("a.example",), False), Issue(1_900_000_000, ("b.example",), True)
     limits.note(old)
     limits.note(new)

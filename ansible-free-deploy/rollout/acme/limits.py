@@ -1,8 +1,9 @@
 """How near this environment, and all that were made from here, are to the CA's limits.
 
 Only Let's Encrypt's are known (https://letsencrypt.org/docs/rate-limits/). The hosts count their
-own issues; what this machine has asked for is counted in the kit's home, so that previews under one
-domain count together. The CA counts what others have asked for as well: its own answer decides.
+own issues; what this user has asked for from this machine is counted in the cache, so that previews
+under one domain count together. The CA counts what others have asked for as well: its own answer
+decides.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
-from infra.core.home import home, locked
+from infra.core.home import cache_folder, locked
 from infra.core.https import LETS_ENCRYPT
 from infra.core.origins.suffixes import public_suffixes
 
@@ -93,7 +94,7 @@ def _time(at: float) -> str:
 
 
 def _place() -> Path:
-    return home() / "issues.jsonl"
+    return cache_folder("acme") / "issues.jsonl"
 
 
 def read() -> list[Issue]:
@@ -114,7 +115,7 @@ def read() -> list[Issue]:
 
 def note(issue: Issue) -> None:
     """Count an issue; what is older than a week goes."""
-    with locked(home() / "issues.lock"):
+    with locked(_place().with_suffix(".lock")):
         recent = [one for one in read() if one.at > issue.at - WEEK_S]
         text = "".join(f"{json.dumps(asdict(one))}\n" for one in [*recent, issue])
         new = _place().with_suffix(".new")
