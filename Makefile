@@ -3,7 +3,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 machines := systemd-container debootstrap iproute2 openssh-client git
 browser := chromium libnss3-tools nginx-light nftables openssl
 firefox := firefox-esr openssl
-load := nginx-light wrk
+load := nginx-light openssl wrk
 PYTEST := $(SUDO) .venv/bin/pytest
 FAB := install -m 0755 ansible-free-deploy/fab .venv/bin/fab
 
@@ -21,6 +21,7 @@ check: .venv/test ## format, lint and types
 bench: .venv/test machines load ## the figures in docs/benchmarks.md, as ratios within one run
 	$(SUDO) .venv/bin/python -m tests.bench.pair
 	.venv/bin/python -m tests.bench.cost
+	$(SUDO) .venv/bin/python -m tests.bench.https
 	$(SUDO) .venv/bin/python -m tests.bench.peers $(PEERS)
 soak: .venv/test machines browser firefox ## the long tests
 	$(PYTEST) -m soak

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from tests.bench import https, page
 from tests.bench.peers import __main__ as peers
-from tests.support.kit import ROOT
 
-PAGE = (ROOT / "docs" / "benchmarks.md").read_text()
+PAGE = page.PAGE.read_text()
 
 
 def rows(table: str) -> list[list[str]]:
@@ -20,7 +20,7 @@ def rows(table: str) -> list[list[str]]:
 def test_the_page_has_every_cell_of_the_bench() -> None:
     """Each kind of job, number of hosts and delay, in the order in which the bench shows them."""
     head, _, *lines = rows("cells")
-    assert peers.row(*head) == peers.cells_table([])[0]
+    assert page.row(*head) == peers.cells_table([])[0]
     kinds = ("unchanged", "changed")
     measured = [(kind, hosts, ms) for kind in kinds for hosts in peers.HOSTS for ms in peers.DELAYS]
     assert [
@@ -28,17 +28,26 @@ def test_the_page_has_every_cell_of_the_bench() -> None:
     ] == measured
 
 
+def test_the_page_has_every_row_about_https() -> None:
+    assert [title for title, *_ in rows("https")[2:]] == list(https.ROWS)
+    assert len(rows("https_deploy")) == 3
+
+
 def test_a_miss_is_called_a_miss() -> None:
     """The last cell is what the bench makes of the ratio next to it."""
     for kind, hosts, added, *_, ratio, wanted in rows("cells")[2:]:
         cell = peers.Cell(kind, int(hosts), int(added.split()[0]), {})
-        assert wanted == peers.verdict(float(ratio.split()[0]), cell.wanted)
+        assert wanted == page.at_most(float(ratio.split()[0]), cell.wanted)
     for *_, ratio, wanted in rows("floors")[2:]:
-        assert wanted == peers.verdict(float(ratio.split()[0]), peers.FLOOR)
+        assert wanted == page.at_most(float(ratio.split()[0]), peers.FLOOR)
+    for _, ratio, _, wanted in rows("https")[2:]:
+        assert wanted == page.at_least(float(ratio.split()[0]), https.WANTED)
+    for *_, ratio, wanted in rows("https_deploy")[2:]:
+        assert wanted == page.at_most(float(ratio.split()[0]), https.FLOOR)
 
 
 def test_the_bench_writes_its_tables_where_they_are() -> None:
     """What stands around them stays."""
-    written = peers.with_tables(PAGE, ["one"], ["two"])
-    assert "-->\none\n<!-- end -->" in written and "-->\ntwo\n<!-- end -->" in written
-    assert written.startswith(PAGE.split("<!-- cells")[0])
+    written = page.with_table(PAGE, "floors", ["one", "two"])
+    assert "-->\none\ntwo\n<!-- end -->" in written
+    assert written.startswith(PAGE.split("<!-- floors")[0])

@@ -1,1 +1,2 @@
-"""Benchmarks, as ratios within one run: `pair`, `cost` and `peers`; `make bench` runs all."""
+"""Benchmarks, as ratios within one run: `pair`, `cost`, `https` and `peers`; `make bench` is all of
+them."""

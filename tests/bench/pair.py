@@ -50,6 +50,15 @@ def floor_fabfile(folder: Path, kit: Kit, host: Host) -> list[str]:
     return [FAB, "--search-root", str(folder), "nothing"]
 
 
+def deploys(kit: Kit, stack: str, folder: Path) -> list[list[float]]:
+    """Times of `fab deploy` with nothing to do, and of a fabfile that runs `true` on a host."""
+    floor = floor_fabfile(folder, kit, kit.contract(stack).backend.hosts[0])
+    return in_turn(
+        lambda: kit.fab("deploy", "--stack", stack),
+        lambda: subprocess.run(floor, check=True, cwd=ROOT),
+    )
+
+
 def pss_mb(pid: int) -> float:
     """Proportional set size of a machine: its init and everything below, in MiB."""
     children: dict[int, list[int]] = {}
@@ -141,12 +150,7 @@ def measure(kit: Kit, folder: Path) -> None:
             f"memory of {data['name']} (summed PSS)", f"{pss_mb(data['pid']):.0f} MiB", "< 120 MiB"
         )
         line(f"SSH on {data['name']} after its start", f"{data['ssh_after_s']:.2f} s", "< 3 s")
-    backend = kit.contract(STACK).backend.hosts[0]
-    floor = floor_fabfile(folder, kit, backend)
-    ours, theirs = in_turn(
-        lambda: kit.fab("deploy", "--stack", STACK),
-        lambda: subprocess.run(floor, check=True, cwd=ROOT),
-    )
+    ours, theirs = deploys(kit, STACK, folder)
     line("a fabfile whose only task runs `true` (median)", f"{statistics.median(theirs):.2f} s", "")
     line(
         "`fab deploy` with nothing to do, two hosts (median)",

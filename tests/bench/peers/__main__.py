@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
-import re
 import statistics
 import subprocess
 import tempfile
@@ -25,6 +23,7 @@ from pathlib import Path
 
 from infra.core.contract import Contract
 from infra.core.settings import UNBALANCED
+from tests.bench.page import at_most, head, row, update
 from tests.bench.pair import floor_fabfile
 from tests.bench.peers import job, phases, relay
 from tests.bench.peers.contenders import PEERS, Bench, Contender
@@ -34,7 +33,6 @@ HOSTS, DELAYS = (1, 4, 16), (0, 20, 100)
 TURNS = {1: 5, 4: 3, 16: 1}
 FLOOR = 1.6
 UP_S = 900
-PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 @dataclass(frozen=True)
@@ -72,13 +70,9 @@ class Cell:
             f"{self.delay_ms} ms",
             *medians,
             f"{ratio:.2f} ×",
-            verdict(ratio, self.wanted),
+            at_most(ratio, self.wanted),
         ]
         return row(*cells)
-
-
-def verdict(ratio: float, wanted: float) -> str:
-    return f"≤ {wanted} {'ok' if ratio <= wanted else '**MISSED**'}"
 
 
 class Run:
@@ -141,8 +135,7 @@ class Run:
             for _ in range(self.turns or 5)
         ]
         say(f"\nunchanged, 1 host, {delay_ms} ms: seconds by phase\n")
-        say(row("phase", "floor", "origin-kit", "beyond"))
-        say(row(*["---"] * 4))
+        say("\n".join(head("phase", "floor", "origin-kit", "beyond")))
         for phase in (*phases.PHASES, "on the host", "together"):
             we, floor = (statistics.median(one[side][phase] for one in rounds) for side in (0, 1))
             name = "of the exchange, on the host" if phase == "on the host" else phase
@@ -167,10 +160,6 @@ def in_turn(
     return times
 
 
-def row(*cells: object) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
-
-
 def say(text: str) -> None:
     print(text, flush=True)
 
@@ -183,7 +172,7 @@ def floor_row(cell: Cell) -> str:
         f"{floor:.2f} s",
         f"{ours:.2f} s",
         f"{ratio:.2f} ×",
-        verdict(ratio, FLOOR),
+        at_most(ratio, FLOOR),
     )
 
 
@@ -206,17 +195,13 @@ def cells_table(cells: Sequence[Cell]) -> list[str]:
     """Every cell, in the order of the page."""
     headings = ("origin-kit", "one by one", *PEERS, "the job itself", "ours / best peer", "wanted")
     ordered = sorted(cells, key=lambda cell: (cell.kind == "changed", cell.hosts, cell.delay_ms))
-    return [
-        row("", "hosts", "added", *headings),
-        row(*["---"] * 10),
-        *(cell.row() for cell in ordered),
-    ]
+    return [*head("", "hosts", "added", *headings), *(cell.row() for cell in ordered)]
 
 
 def floors_table(cells: Sequence[Cell]) -> list[str]:
     """Those of one host where nothing changed."""
     floors = [floor_row(cell) for cell in cells if "floor" in cell.seconds]
-    return [row("added", "floor", "origin-kit", "ratio", "wanted"), row(*["---"] * 5), *floors]
+    return [*head("added", "floor", "origin-kit", "ratio", "wanted"), *floors]
 
 
 def report(cells: Sequence[Cell], versions: dict[str, str]) -> None:
@@ -226,19 +211,7 @@ def report(cells: Sequence[Cell], versions: dict[str, str]) -> None:
     floors = floors_table(cells)
     say("\nUnchanged on one host, against a fabfile whose only task runs `true` there:\n")
     say("\n".join(floors))
-    if os.environ.get("UPDATE_DOCS"):
-        PAGE.write_text(with_tables(PAGE.read_text(), cells_table(cells), floors))
-
-
-def with_tables(page: str, cells: Sequence[str], floors: Sequence[str]) -> str:
-    """The page with these two tables in place of its own."""
-    for name, lines in (("cells", cells), ("floors", floors)):
-        pattern = rf"(<!-- {name}:[^\n]*-->\n).*?(\n<!-- end -->)"
-        text = "\n".join(lines)
-        found = re.search(pattern, page, flags=re.DOTALL)
-        assert found, name
-        page = page[: found.start()] + found[1] + text + found[2] + page[found.end() :]
-    return page
+    update(cells=cells_table(cells), floors=floors)
 
 
 def numbers(text: str) -> list[int]:
