@@ -26,11 +26,9 @@ from on_host.protocol import Account, CertifyOrders
 from rollout import access, deploy, hosts, report, secret_values
 from rollout.acme import limits
 from rollout.acme.orders import order_of, without_https
-from rollout.acme.wheels import certbot
 from rollout.certificates.age import State
 from rollout.certificates.pair import age_of
 from rollout.outputs import Outputs
-from rollout.release.target import Target
 
 _HTTP_FIRST = "deploys plain http first: the CA asks the hosts over it"
 
@@ -229,8 +227,13 @@ def _secrets(outputs: Outputs) -> dict[str, str]:
 
 def _ask(contract: Contract, look: Look, orders: CertifyOrders) -> CertifyAnswer:
     """Have one host ask the CA; certbot goes along where it is missing there."""
-    name = look.host.name
-    sent = certbot(_target(look.facts), lambda text: report.step(name, text))
+    # Slow to import, and most deploys ask no CA.
+    from rollout.acme.wheels import certbot
+    from rollout.release.target import Target
+
+    name, facts = look.host.name, look.facts
+    target = Target(facts["python"], facts["machine"], facts["libc"], facts["python_full"])
+    sent = certbot(target, lambda text: report.step(name, text))
     orders["certbot"] = sent.name
     blob = None
     if sent.name not in look.facts["certbot"]:
@@ -248,10 +251,6 @@ def _ask(contract: Contract, look: Look, orders: CertifyOrders) -> CertifyAnswer
             blob=blob,
             on_event=lambda event: begin(event["text"]) if "text" in event else None,
         )
-
-
-def _target(facts: Facts) -> Target:
-    return Target(facts["python"], facts["machine"], facts["libc"], facts["python_full"])
 
 
 def _warn(contract: Contract, look: Look) -> None:
