@@ -305,7 +305,8 @@ def killed_at(stack: Stack, text: str, number: int) -> None:
     process.communicate()
 
 
-@pytest.mark.parametrize("moment", sampled(MOMENTS, [("switches to generation", 3)]))
+@pytest.mark.soak
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_move_that_was_killed_is_run_again(at_addresses: Stack, moment: tuple[str, int]) -> None:
     """It goes on from what the hosts hold, and ends where it would have ended."""
     stack = at_addresses
@@ -365,6 +366,7 @@ def generations(stack: Stack) -> dict[str, str]:
     return {name: answer["generation"] for name, answer in held.items()}
 
 
+@pytest.mark.soak
 def test_a_plain_deploy_says_which_pages_it_refuses(at_addresses: Stack) -> None:
     """Before it refuses them; and `fab move` would have avoided it."""
     stack = at_addresses
