@@ -256,7 +256,7 @@ def move(
     allow_delete: list[str] | None = None,
     allow_stop: list[str] | None = None,
 ) -> None:
-    """Move to other origins (http to https, an address to a name) while open pages go on.
+    """Move to other origins, http to https or IP to name, while open pages go on.
 
     Both are answered until the new ones work from outside and no page of the former ones calls any
     more. The next run continues one that was stopped.

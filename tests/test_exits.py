@@ -37,12 +37,12 @@ VERBS: dict[str, tuple[str, ...]] = {
     "rollback": (),
     "plan": (),
     "status": (),
-    "tls.show": (),
     "history": (),
     "logs": (),
     "manage": ("--", "check"),
     "doctor": (),
     "adopt": (),
+    "tls.show": (),
     "tls.renew": (),
 }
 ON_HOSTS = (
