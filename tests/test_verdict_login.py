@@ -134,6 +134,14 @@ def test_the_token_in_a_cookie_is_hidden_by_its_path() -> None:
     assert [hurdle and hurdle.cause for hurdle in found] == [Cause.HIDDEN_BY_PATH, None]
 
 
+def test_the_token_in_a_secure_cookie_is_hidden_from_an_http_page() -> None:
+    """Although a browser sends it along to the https sibling."""
+    token = django("csrftoken", f"{NONE}; Domain=example.com")
+    asked = replace(api(), token=token, handing=Handing.COOKIE)
+    found = log_in(Page("http://app.example.com"), asked, CHROMIUM).token
+    assert found and found.cause is Cause.HIDDEN_FROM_HTTP
+
+
 @pytest.mark.parametrize("cause", Cause)
 def test_every_cause_has_its_words_and_its_place(cause: Cause) -> None:
     """A source, a sentence and a cure that can follow a colon, and a heading in the docs."""
