@@ -4,13 +4,13 @@ CI=true."""
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 
 import pytest
 
 from infra.core.settings import UNBALANCED
+from tests.support.installed import installed
 
 NEEDS = {
     "machines": ("systemd-nspawn", "debootstrap", "ip"),
@@ -23,8 +23,7 @@ NEEDS = {
 
 def missing(marker: str) -> str | None:
     """Why a test with this marker can't run here, or None."""
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    absent = [name for name in NEEDS[marker] if shutil.which(name, path=path) is None]
+    absent = [name for name in NEEDS[marker] if installed(name) is None]
     if absent:
         return f"{', '.join(absent)} not installed"
     if marker == "machines" and os.geteuid() != 0:

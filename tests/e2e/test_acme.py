@@ -296,7 +296,7 @@ def full(acme: Acme) -> Iterator[str]:
 TROUBLES = {"rate limit": limited, "dead directory": dead, "full disk": full}
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("trouble", sampled(TROUBLES, ["rate limit"]))
 def test_an_order_that_fails_leaves_the_certificate_that_serves(acme: Acme, trouble: str) -> None:
     """What the CA says, and when it may be asked again; afterwards all is well by itself."""
     before = acme.serials()
@@ -316,6 +316,7 @@ def test_an_order_that_fails_leaves_the_certificate_that_serves(acme: Acme, trou
     acme.serials()
 
 
+@pytest.mark.soak
 def test_another_ca_that_refuses_changes_nothing(acme: Acme) -> None:
     """A wrong EAB key, then the right one and a challenge that fails: the CA asks at port 80 of an
     address where nobody answers."""

@@ -73,6 +73,7 @@ def test_an_edit_reaches_the_hosts_by_deploy_alone(stack: Stack) -> None:
     assert stack.processes() == processes
 
 
+@pytest.mark.soak
 def test_an_edit_that_needs_other_machines_stops_a_deploy(stack: Stack) -> None:
     """It names the keys and `fab up`; what else was edited is not applied alone, and those who look
     are reported."""

@@ -167,6 +167,7 @@ def data(stack: Stack) -> Iterator[str]:
     yield found
 
 
+@pytest.mark.soak
 def test_a_renamed_application_keeps_its_data(stack: Stack, data: str, tmp_path: Path) -> None:
     """Every verb stops with the choices; the flag moves user and data whole, nothing of the old one
     stays; and back."""

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.support.installed import installed
 from tests.support.kit import ROOT
 from tests.support.servers import Quiet
 
@@ -55,7 +56,7 @@ def install() -> Path:
         missing = [name for name in names if not (PROGRAMS / name).exists()]
         for name in missing:
             subprocess.run(
-                ["go", "install", f"{MODULE}/{name}@{VERSION}"],
+                [installed("go") or "go", "install", f"{MODULE}/{name}@{VERSION}"],
                 env={**os.environ, "GOBIN": str(PROGRAMS)},
                 check=True,
                 capture_output=True,
