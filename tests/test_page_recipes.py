@@ -6,6 +6,7 @@ by a few lines each (STAND_INS), which keep what a recipe hands to them.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -15,10 +16,11 @@ import playwright
 import pytest
 import yaml
 
+from infra.core.contract import Contract
 from infra.core.csp import directives
 from infra.core.keys import KEYS
 from infra.core.stackfile import as_text
-from rollout.render.moving import config_text
+from rollout.render.moving import config_text, page_maps
 from tests.support.folders import write_files
 from tests.support.kit import ROOT
 from tests.test_render import load
@@ -189,13 +191,24 @@ def test_a_recipe_calls_the_backend(recipe: str, tmp_path: Path) -> None:
     assert json.loads(done.stdout) == expected
 
 
+def led_on(contract: Contract) -> dict[str, str | bool]:
+    """What config.json holds at a former origin whose visitors are led to the new one."""
+    frontend = dataclasses.replace(contract.frontend, redirects_former=True)
+    text = page_maps(dataclasses.replace(contract, frontend=frontend))
+    fields: dict[str, str | bool] = {}
+    for answer in re.findall(r"'(\{.*\})'", text):
+        fields |= json.loads(answer)
+    return fields
+
+
 def test_every_field_of_config_json_is_documented() -> None:
     """Each with its type; and nothing else is."""
     section = PAGE.split("## config.json")[1].split("\n## ")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", section, re.MULTILINE))
     kinds = {str: "text", bool: "boolean"}
     fields = json.loads(config_text(load("local-ip")))
-    assert rows == {name: kinds[type(value)] for name, value in fields.items()}
+    served = fields | led_on(load("https-moving"))
+    assert rows == {name: kinds[type(value)] for name, value in served.items()}
     example = json.loads(section.split("```json")[1].split("```")[0])
     assert list(example) == list(fields)
 

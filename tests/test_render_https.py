@@ -474,12 +474,12 @@ def test_debian_13_s_nginx_reads_the_same(case: str) -> None:
         over = site.ask("GET", "/echo/", api, https=True)
         assert (over.status, over.allowed) == (200, [contract.frontend.origin])
         assert site.ask("GET", "/echo/", api).status == (200 if contract.answers_http else 403)
-        said = tested(site)
+        said = warnings_of(site)
     assert all("http2" in line and "deprecated" in line for line in said if "[warn]" in line), said
     assert not re.findall(r"\[(?:error|crit|alert|emerg)\]", "\n".join(said))
 
 
-def tested(site: Site) -> list[str]:
+def warnings_of(site: Site) -> list[str]:
     """What `nginx -t` says of the site's configuration, a line each."""
     words = [test_render_nginx.program(), "-t", "-c", str(site.folder / "etc/nginx/nginx.conf")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -491,7 +491,7 @@ def tested(site: Site) -> list[str]:
 @pytest.mark.parametrize("name", ["backend", "frontend"])
 def test_debian_12_s_nginx_has_no_warning(case: str, name: str) -> None:
     with running(rendered(load(case), name)) as site:
-        assert [line for line in tested(site) if "[warn]" in line] == []
+        assert [line for line in warnings_of(site) if "[warn]" in line] == []
 
 
 @pytest.mark.parametrize("host", ["10.213.7.74", "10.213.7.99"])
