@@ -1,7 +1,7 @@
 """Broken states of a live pair: the doctor names the cause as its one finding, its cure is carried
 out as it stands there, and then the doctor is content.
 
-The rows share one pair, and each leaves it healthy by its cure. One row of each kind runs always,
+The rows share one pair, and each leaves it healthy by its cure. One row of most kinds runs always,
 the others with `soak`.
 """
 
@@ -454,14 +454,14 @@ STATES = {
         "the proxy or load balancer in front",
         proxy=True,
     ),
-    "a harmless proxy": State(put_proxy(unchanged), "", let_it_pass, always=True, proxy=True),
+    "a harmless proxy": State(put_proxy(unchanged), "", let_it_pass, proxy=True),
     "port 80 dropped": State(
-        drop_port, "port-blocked", allow_port, "a firewall denies it", always=True, seconds=20
+        drop_port, "port-blocked", allow_port, "a firewall denies it", seconds=20
     ),
     "a record of another machine": State(
         lead_elsewhere, "name-leads-elsewhere", correct_record, always=True
     ),
-    "release edited": State(edit_release, "release-changed", words="views.py", always=True),
+    "release edited": State(edit_release, "release-changed", words="views.py"),
     "release of the page edited": State(
         edit_release_of_page, "release-changed", words="index.html"
     ),
@@ -496,7 +496,6 @@ STATES = {
         "app-origin-unlisted",
         add_to("app_origins", "capacitor://localhost"),
         ask=("--origin", "capacitor://localhost"),
-        always=True,
     ),
     "a POST that is redirected": State(
         nothing,

@@ -202,7 +202,6 @@ STATES = {
         "certificate-wrong-name",
         chromium="ERR_CERT_COMMON_NAME_INVALID",
         words="is for www.shop.test",
-        always=True,
     ),
     "not yet valid": State(be_early, "certificate-not-yet-valid", chromium="ERR_CERT_DATE_INVALID"),
     "of another CA": State(

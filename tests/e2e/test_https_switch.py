@@ -15,7 +15,6 @@ from infra.core.contract import Host
 from on_host import protocol
 from rollout import change, deploy, outputs
 from tests.support.kit import Stack
-from tests.support.sampling import sampled
 from tests.test_render_nginx import anyone
 
 pytestmark = pytest.mark.machines
@@ -104,7 +103,8 @@ def test_https_comes_and_goes_without_a_lost_request(stack: Stack) -> None:
     assert seen == {200, 301, 404}  # the page, the same next to https, and the API
 
 
-@pytest.mark.parametrize("step", sampled(["link", "restart-nginx"], ["restart-nginx"]))
+@pytest.mark.soak
+@pytest.mark.parametrize("step", ["link", "restart-nginx"])
 def test_killed_on_the_way_to_https(
     stack: Stack, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,7 @@ def test_awkward_values_reach_the_process_byte_for_byte(
     assert {name: found.get(name) for name in {**secrets, **plain}} == {**secrets, **plain}
 
 
+@pytest.mark.soak
 def test_a_pin_is_not_found_from_readable_files(
     stack: Stack, given: Callable[..., list[str]]
 ) -> None:
