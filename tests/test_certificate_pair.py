@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from rollout.certificates import pair
-from rollout.certificates.pair import Pair, PairError
+from rollout.certificates.errors import PairError
+from rollout.certificates.pair import Pair
 from tests.support.certificates import DAY, NOW, Issued, authority, key_pem, leaf
 
 ROOT = authority("Test Root")

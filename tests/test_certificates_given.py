@@ -6,15 +6,18 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from infra.core.contract import Contract
+from infra.core.contract import Contract, Host
 from infra.core.https import FILES, LOCAL_CA
 from on_host.answers import CertificateAnswer, Renewal
 from rollout import secret_values
 from rollout.certificates import given, local_ca, shown
-from rollout.certificates.pair import PairError
+from rollout.certificates.errors import PairError
+from rollout.deploy import Outcome
+from rollout.deploy_report import found_certificates
 from tests.support.certificates import DAY, NOW, Issued, authority, leaf
 from tests.test_render import load
 
@@ -171,28 +174,28 @@ FRESH, OLD, LATE, GONE = issued(80), issued(19), issued(9), issued(-3)
 def test_what_is_wrong_with_a_certificate(found: CertificateAnswer, problem: str) -> None:
     """Nothing before its warning line; then the time left and the next step."""
     one = shown.of("frontend-1", "frontend", found, NOW)
-    assert one
     assert re.search(problem or "^$", one.problem), one.problem
 
 
 def test_a_renewal_that_fails_is_shown_before_it_matters() -> None:
     """80 days are left: status 0, and one line that says what the CA said."""
     one = shown.of("frontend-1", "frontend", answer(FRESH, FRESH, text="no route"), NOW)
-    assert one and not one.problem
+    assert not one.problem
     note = "frontend-1: the last renewal failed, the next try is within six hours: no route"
     assert note in shown.text([one])
 
 
 def test_a_host_without_https_has_no_certificate() -> None:
     """Neither has one of an older kit, which does not answer."""
-    assert shown.of("a", "backend", {"lineage": "", "disk": "", "served": ""}, NOW) is None
-    assert shown.of("a", "backend", None, NOW) is None
+    plain = {"certificate": {"lineage": "", "disk": "", "served": ""}}
+    host = Host("a", "203.0.113.1", 22, "deploy", ())
+    outcomes: list[Outcome[Any]] = [Outcome("backend", host, answer) for answer in (plain, {})]
+    assert found_certificates(outcomes) == []
     assert "tls: off" in shown.text([])
 
 
 def test_the_table_and_the_json() -> None:
     one = shown.of("frontend-1", "frontend", answer(OLD, OLD), NOW)
-    assert one
     text = shown.text([one])
     assert "shop.example.com" in text and "Test Root" in text and "2027-03-20 12:00 UTC" in text
     assert text.splitlines()[-1] == "frontend-1: certificate 19 days left: run `fab tls.renew`"

@@ -193,8 +193,10 @@ def test_how_not_to_say_it(text: str) -> None:
         seconds(text)
 
 
-def test_a_deploy_imports_nothing_heavy(tmp_path: Path) -> None:
-    """No Pulumi, no gRPC, no cloud's SDK and no bars on the way to a host, which here is nobody."""
+@pytest.mark.parametrize("verb", ["deploy", "plan", "status"])
+def test_a_verb_imports_nothing_heavy(verb: str, tmp_path: Path) -> None:
+    """No Pulumi, no gRPC, no cloud's SDK, no bars, and without https nothing that reads
+    certificates, on the way to a host, which here is nobody."""
     contract = json.loads((GOLDEN / "local-ip" / "contract.json").read_text())
     with socket.socket() as held:  # bound, not listening
         held.bind(("127.0.0.1", 0))
@@ -206,7 +208,7 @@ def test_a_deploy_imports_nothing_heavy(tmp_path: Path) -> None:
             "-X",
             "importtime",
             FAB,
-            "deploy",
+            verb,
             "--stack",
             "local",
             "--outputs",
@@ -214,12 +216,10 @@ def test_a_deploy_imports_nothing_heavy(tmp_path: Path) -> None:
         ]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 4 and "refused the connection" in done.stderr
-    loaded = {
-        line.rpartition("|")[2].strip().partition(".")[0]
-        for line in done.stderr.splitlines()
-        if "|" in line
-    }
-    assert "fabric" in loaded and "rollout" in loaded
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+    loaded = {module.partition(".")[0] for module in modules}
+    assert "fabric" in loaded and "rollout.deploy" in modules
+    assert not modules & {"cryptography.x509", "rollout.certificates.pair", "packaging.specifiers"}
     assert (
         loaded & {"pulumi", "grpc", "boto3", "google", "pulumi_aws", "pulumi_gcp", "rich"} == set()
     )

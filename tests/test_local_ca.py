@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from infra.core import owner
 from rollout import local_stack
 from rollout.certificates import local_ca, pair
+from rollout.certificates.errors import PairError
 from rollout.certificates.local_ca import LocalCaError
-from rollout.certificates.pair import Pair, PairError
+from rollout.certificates.pair import Pair
 from rollout.stacks import ROOT
 from tests.support.certificates import DAY, NOW
 from tests.support.tls import handshake, serving

@@ -30,7 +30,7 @@ from on_host.protocol import (
 )
 from rollout import access, change, hosts, report, secret_values
 from rollout.certificates import given
-from rollout.certificates.pair import PairError
+from rollout.certificates.errors import PairError
 from rollout.change import ChangeError
 from rollout.host_errors import HostError
 from rollout.outputs import Outputs

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra.core.contract import Contract
 from on_host.answers import AuditLine, DeployAnswer, HistoryAnswer, PlanAnswer, StatusAnswer
 from rollout import report
-from rollout.certificates import shown
 from rollout.config_rollback import leads_to
 from rollout.deploy import WHAT, Outcome, has_changed
 from rollout.move import words
+
+if TYPE_CHECKING:
+    from rollout.certificates.shown import Shown
 
 AS_WANTED = "as the contract says"
 _SHOWN_PATHS = 3  # in a table
@@ -166,18 +168,27 @@ def status_table(outcomes: Sequence[Outcome[StatusAnswer]]) -> str:
     header = ("host", "address", "generation", "release", "commit", "units", "state")
     table = report.table(header, [_status_row(outcome) for outcome in outcomes])
     found = found_certificates(outcomes)
-    certificates = "\n".join([shown.table(found), *shown.notes(found)])
-    return f"{table}\n\n{certificates}" if found else table
+    if not found:
+        return table
+    from rollout.certificates import shown
+
+    return "\n".join([table, "", shown.table(found), *shown.notes(found)])
 
 
-def found_certificates(outcomes: Sequence[Outcome[StatusAnswer]]) -> list[shown.Shown]:
+def found_certificates(outcomes: Sequence[Outcome[StatusAnswer]]) -> list[Shown]:
     """The certificates of the hosts that have https."""
     found = [_certificate(outcome) for outcome in outcomes]
     return [one for one in found if one]
 
 
-def _certificate(outcome: Outcome[StatusAnswer]) -> shown.Shown | None:
-    return shown.of(outcome.host.name, outcome.role, outcome.result.get("certificate"))
+def _certificate(outcome: Outcome[StatusAnswer]) -> Shown | None:
+    """A host's certificate; None where it has no https, and then nothing slow is imported."""
+    answer = outcome.result.get("certificate")
+    if not answer or not answer["lineage"]:
+        return None
+    from rollout.certificates import shown
+
+    return shown.of(outcome.host.name, outcome.role, answer)
 
 
 def _status_row(outcome: Outcome[StatusAnswer]) -> Row:

@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 
 from infra.core.origins import Origin
-from rollout.certificates import local_ca
 
 # Where Chromium keeps what its user trusts: the first one that exists.
 # https://chromium.googlesource.com/chromium/src/+/main/docs/linux/cert_management.md
@@ -28,6 +27,8 @@ def system() -> ssl.SSLContext:
 
 def context() -> ssl.SSLContext:
     """The trust store of the system, and the local CA's root where there is one."""
+    from rollout.certificates import local_ca
+
     made = system()
     root = local_ca.certificate_path()
     if root.is_file():

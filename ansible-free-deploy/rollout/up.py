@@ -25,7 +25,6 @@ from rollout import (
     whose,
 )
 from rollout.acme import certify
-from rollout.certificates import local_ca
 from rollout.changes import Allowed
 from rollout.deploy import Outcome
 
@@ -73,6 +72,8 @@ def show(settings: Settings, result: Result) -> str:
     if unsaved:
         report.line(f"\n{unsaved}")
     if contract.tls == LOCAL_CA:
+        from rollout.certificates import local_ca
+
         report.line(f"\n{local_ca.how_to_trust()}")
     notes = services.notes(settings)
     verb.show_notes(notes)

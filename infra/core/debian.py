@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from packaging.specifiers import SpecifierSet
-
 
 @dataclass(frozen=True)
 class Release:
@@ -44,6 +42,9 @@ def of(python: str, glibc: str) -> Release | None:
 def meets(release: Release, wanted: str) -> bool:
     """Whether this Debian's Python is one of those. Its patch release is not known here: the
     highest counts."""
+    # Slow to import, and every verb reads this module.
+    from packaging.specifiers import SpecifierSet
+
     specifiers = SpecifierSet(wanted)
     highest = f"{release.version}.99"
     return specifiers.contains(release.version) or specifiers.contains(highest)

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
-from cryptography import x509
-
 from infra.core.contract import Contract, Host
 from infra.core.errors import KitError
 from infra.core.https import ACME
@@ -26,8 +24,6 @@ from on_host.protocol import Account, CertifyOrders
 from rollout import access, deploy, hosts, report, secret_values
 from rollout.acme import limits
 from rollout.acme.orders import order_of, without_https
-from rollout.certificates.age import State
-from rollout.certificates.pair import age_of
 from rollout.outputs import Outputs
 
 _HTTP_FIRST = "deploys plain http first: the CA asks the hosts over it"
@@ -50,6 +46,12 @@ class Look:
         """Whether the host has a certificate for these names that is not near its end."""
         if not self.facts["chain"]:
             return False
+        # Slow to import, and only `tls: acme` needs it here.
+        from cryptography import x509
+
+        from rollout.certificates.age import State
+        from rollout.certificates.pair import age_of
+
         leaf = x509.load_pem_x509_certificate(self.facts["chain"].encode())
         return age_of(leaf, datetime.now(UTC)).state is State.GOOD
 

@@ -1,17 +1,24 @@
 """The pair of a role that the operator's side brings: from the stack's secrets, or from the user's
-own CA. With `tls: acme` a host gets its certificate itself."""
+own CA. With `tls: acme` a host gets its certificate itself.
+
+What reads certificates is imported where there is one: it is slow, and without https nothing needs
+it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from infra.core.contract import Contract
 from infra.core.https import FILES, LOCAL_CA
 from infra.core.keys import PAIRS
 from on_host.certificates.versions import digest_of
 from on_host.protocol import Certificate
-from rollout.certificates import local_ca, pair, trust
-from rollout.certificates.pair import Pair, PairError
+from rollout.certificates.errors import PairError
+
+if TYPE_CHECKING:
+    from rollout.certificates.pair import Pair
 
 NONE_YET = ""  # the digest of a certificate that is to be made
 _ROLES = ("frontend", "backend")
@@ -33,9 +40,11 @@ def orders(contract: Contract, secrets: Mapping[str, str], *, make: bool) -> dic
 
 def ages(orders: Mapping[str, Certificate]) -> dict[str, str]:
     """For each role whose certificate is brought, and how long it is still valid."""
+    from rollout.certificates import local_ca, pair
+
     found = {}
     for role, order in orders.items():
-        leaf = Pair(order["chain"], order["key"]).leaf
+        leaf = pair.Pair(order["chain"], order["key"]).leaf
         issuer = pair.common_name(leaf.issuer)
         found[role] = f"certificate of {issuer}: {pair.age_of(leaf, local_ca.now()).text}"
     return found
@@ -54,6 +63,8 @@ def without_keys(orders: Mapping[str, Certificate]) -> dict[str, Certificate]:
 
 
 def _pair(contract: Contract, role: str, secrets: Mapping[str, str], make: bool) -> Pair | None:
+    from rollout.certificates import local_ca
+
     names = contract.certificate_names(role)
     if contract.tls == FILES:
         return from_secrets(contract.environment, role, names, secrets)
@@ -64,6 +75,8 @@ def _pair(contract: Contract, role: str, secrets: Mapping[str, str], make: bool)
 
 def from_secrets(stack: str, role: str, names: tuple[str, ...], secrets: Mapping[str, str]) -> Pair:
     """The pair of `tls: files`. In a secrets file a line end is written \\n. Raises PairError."""
+    from rollout.certificates import local_ca, pair, trust
+
     chain_name, key_name = PAIRS[role]
     missing = [name for name in (chain_name, key_name) if name not in secrets]
     if missing:

@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from infra.core import exits
-from infra.core.errors import KitError
 from rollout.certificates.age import Age, State
+from rollout.certificates.errors import PairError
 
 Certificates = Sequence[x509.Certificate]
 Problems = Iterator[str]
@@ -33,16 +32,6 @@ _PRIVATE = re.compile(
 _CURVES = ("secp256r1", "secp384r1")
 _LEAST_RSA = 2048  # bits
 _KEYS = "use RSA of 2048 bits or more, P-256 or P-384"
-
-
-class PairError(KitError):
-    """A chain and a key that can't be used; one problem a line."""
-
-    exit_status = exits.USAGE
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
 
 
 @dataclass(frozen=True)

@@ -76,12 +76,8 @@ class Shown:
         return f"the last renewal failed, the next try is within six hours: {self.renewal['text']}"
 
 
-def of(
-    host: str, role: str, answer: CertificateAnswer | None, at: datetime | None = None
-) -> Shown | None:
-    """What a host has answered; None where it has no https."""
-    if not answer or not answer["lineage"]:
-        return None
+def of(host: str, role: str, answer: CertificateAnswer, at: datetime | None = None) -> Shown:
+    """What a host that has https has answered."""
     served, on_disk = _first(answer["served"]), _first(answer["disk"])
     return Shown(
         host,
