@@ -22,6 +22,7 @@ from rollout.doctor.codes import Code
 from rollout.doctor.examination import surroundings
 from rollout.doctor.verdicts import Surroundings, within
 from rollout.outputs import Outputs
+from rollout.tls import Place
 from rollout.verdict import Response
 from tests.test_doctor import NAMES, observed, said
 
@@ -147,9 +148,9 @@ def black_hole() -> Iterator[int]:
             one.close()
 
 
-def here(port: int) -> ask.Place:
+def here(port: int) -> Place:
     """A port of this machine."""
-    return ask.Place(Origin("http", "127.0.0.1", port), "127.0.0.1")
+    return Place(Origin("http", "127.0.0.1", port), "127.0.0.1")
 
 
 def test_a_port_that_drops_costs_one_timeout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from rollout.doctor.questions import Question, questions
 from rollout.doctor.reach import Reach
 from rollout.doctor.verdicts import verdict
 from rollout.finding import GUIDE, Finding
+from rollout.tls import Place
 from rollout.verdict import Response
 from tests.support.kit import ROOT
 from tests.test_doctor import (
@@ -126,7 +127,7 @@ def test_a_port_where_nothing_listens_is_no_connection() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         origin = parse_origin(f"http://127.0.0.1:{held.getsockname()[1]}", production=False)
-        found = reach.of(origin, "127.0.0.1", "/x")
+        found = reach.of(Place(origin, "127.0.0.1"), "/x")
     assert found.problem and not found.answered
 
 

@@ -16,6 +16,7 @@ from rollout import tls
 from rollout.certificates import local_ca
 from rollout.doctor import ask, handshake, reach
 from rollout.doctor.handshake import Handshake, NoConnection
+from rollout.tls import Place
 from rollout.verdict import Response
 from tests.support.authority import DAY, Authority, Issued
 from tests.support.servers import Quiet, answering
@@ -181,7 +182,7 @@ def test_a_closed_port_is_no_handshake() -> None:
         port = closed.getsockname()[1]
     with pytest.raises(NoConnection, match="refused"):
         handshake.of(Origin("https", NAME, port), "127.0.0.1", 5)
-    found = reach.of(Origin("https", NAME, port), "127.0.0.1", "/x")
+    found = reach.of(Place(Origin("https", NAME, port), "127.0.0.1"), "/x")
     assert "refused" in found.problem and found.handshake is None
 
 
@@ -191,9 +192,9 @@ def test_a_closed_port_is_no_handshake() -> None:
 def test_questions_go_to_the_address_under_the_origin_s_name(trusted: Path) -> None:
     """SNI and Host are the origin's, wherever its name leads."""
     with serving(MIDDLE.issue(NAME).context(trusted)) as origin:
-        place = ask.Place(origin, "127.0.0.1")
+        place = Place(origin, "127.0.0.1")
         answer = ask.exchange(place, "GET", "/", (("Host", origin.authority),))
-        there = reach.of(origin, "127.0.0.1", "/x")
+        there = reach.of(place, "/x")
     assert isinstance(answer, Response) and answer.get("Seen-Host") == origin.authority
     assert there.answered and there.obstacle == "" and there.handshake is not None
 
@@ -201,7 +202,27 @@ def test_questions_go_to_the_address_under_the_origin_s_name(trusted: Path) -> N
 def test_nothing_is_asked_where_the_certificate_is_not_accepted(trusted: Path) -> None:
     """A browser sends no request there either."""
     with serving(OTHER.issue(NAME).context(trusted)) as origin:
-        there = reach.of(origin, "127.0.0.1", "/x")
-        answer = ask.exchange(ask.Place(origin, "127.0.0.1"), "GET", "/", ())
+        place = Place(origin, "127.0.0.1")
+        there = reach.of(place, "/x")
+        answer = ask.exchange(place, "GET", "/", ())
     assert not there.answered and there.obstacle.startswith("the TLS handshake fails: unable to")
     assert isinstance(answer, ask.Unanswered) and "certificate verify failed" in answer.problem
+
+
+def test_the_trust_store_is_read_once_for_a_place(
+    trusted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading it takes longer than a request, and the doctor sends a hundred."""
+    read = tls.context
+    reads = []
+
+    def counted() -> ssl.SSLContext:
+        reads.append(1)
+        return read()
+
+    monkeypatch.setattr(tls, "context", counted)
+    with serving(MIDDLE.issue(NAME).context(trusted)) as origin:
+        request = ("GET", "/", (("Host", origin.authority),))
+        answers = ask.exchange_all(Place(origin, "127.0.0.1"), [request] * 20)
+    assert all(isinstance(answer, Response) for answer in answers)
+    assert reads == [1]

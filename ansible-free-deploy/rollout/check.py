@@ -7,10 +7,11 @@ import ssl
 
 from infra.core.contract import Contract, Host, Role
 from infra.core.errors import KitError
-from infra.core.origins import Origin, origin_notes
+from infra.core.origins import origin_notes
 from infra.core.settings import Settings
-from rollout import hosts, tls
+from rollout import hosts
 from rollout.doctor import ask
+from rollout.tls import Place
 
 TIMEOUT_S = 10
 
@@ -39,35 +40,35 @@ def from_here(contract: Contract, only: str = "") -> int:
 
 
 def _frontend(contract: Contract, host: Host) -> None:
-    status, _ = _ask(contract, host, contract.frontend.parsed_origin, "GET", {})
+    status, _ = _ask(host, _at(contract, contract.frontend, host), "GET", {})
     if status >= 500:
         raise _fails(host, f"{contract.frontend.origin}/", status)
     if status != 200:
         raise CheckError(
             f"the page answers {status}",
-            where=_place(host),
+            where=_where(host),
             cure="run `fab status`, then `fab ship`",
         )
 
 
 def _backend(contract: Contract, host: Host) -> int:
     """The status of the API's `/`."""
-    _preflight(contract, host)
-    backend = contract.backend
+    place = _at(contract, contract.backend, host)
+    _preflight(contract, host, place)
     headers = {"Origin": contract.frontend.origin}
-    status, _ = _ask(contract, host, backend.parsed_origin, "GET", headers)
+    status, _ = _ask(host, place, "GET", headers)
     if status >= 500:
-        raise _fails(host, f"{backend.origin}/", status)
+        raise _fails(host, f"{place.origin}/", status)
     if 300 <= status < 400:
-        _redirects(contract, host)
+        _redirects(contract, host, place)
     return status
 
 
-def _preflight(contract: Contract, host: Host) -> None:
+def _preflight(contract: Contract, host: Host, place: Place) -> None:
     """Check that the API's preflight allows the page."""
     origin, cors = contract.frontend.origin, contract.cors
     headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
-    status, allowed = _ask(contract, host, contract.backend.parsed_origin, "OPTIONS", headers)
+    status, allowed = _ask(host, place, "OPTIONS", headers)
     expected = [origin]
     if cors.allows_every_origin and not cors.allow_credentials:
         expected = ["*"]
@@ -75,23 +76,20 @@ def _preflight(contract: Contract, host: Host) -> None:
         raise CheckError(
             f"a preflight from {origin} gets {status} and"
             f" Access-Control-Allow-Origin {allowed or 'none'}",
-            where=_place(host),
+            where=_where(host),
             cure="run `fab deploy`",
         )
 
 
-def _redirects(contract: Contract, host: Host) -> None:
+def _redirects(contract: Contract, host: Host, place: Place) -> None:
     """Check what the redirects from the API's `/` lead to: a browser shows that."""
-    backend = contract.backend
     headers = (("Origin", contract.frontend.origin),)
-    verified = not contract.https.staging
-    place = ask.Place(backend.parsed_origin, host.address, verified)
     landing = ask.landing(place, headers)
     if landing is None:
         return
     target, status = landing
     if status >= 500:
-        raise _fails(host, f"{backend.origin}/ leads to {target}, which", status)
+        raise _fails(host, f"{place.origin}/ leads to {target}, which", status)
 
 
 def _fails(host: Host, url: str, status: int) -> CheckError:
@@ -102,17 +100,21 @@ def _fails(host: Host, url: str, status: int) -> CheckError:
     )
 
 
-def _place(host: Host) -> str:
+def _where(host: Host) -> str:
     return f"{host.name} ({host.address})"
 
 
-def _ask(
-    contract: Contract, host: Host, origin: Origin, method: str, headers: dict[str, str]
-) -> tuple[int, list[str]]:
+def _at(contract: Contract, role: Role, host: Host) -> Place:
+    """One host, under the role's name. Who asked a staging CA knows that browsers don't trust
+    it."""
+    return Place(role.parsed_origin, host.address, verified=not contract.https.staging)
+
+
+def _ask(host: Host, place: Place, method: str, headers: dict[str, str]) -> tuple[int, list[str]]:
     """Status and Access-Control-Allow-Origin lines. The body is not read: it is the application's,
-    and may have no end. Who asked a staging CA knows that browsers don't trust it."""
-    verified = not contract.https.staging
-    connection = tls.connection(origin, host.address, TIMEOUT_S, verified)
+    and may have no end."""
+    origin = place.origin
+    connection = place.connection(TIMEOUT_S)
     try:
         connection.request(method, "/", headers={"Host": origin.authority, **headers})
         answer = connection.getresponse()
@@ -120,13 +122,13 @@ def _ask(
     except ssl.SSLError as problem:
         raise CheckError(
             f"browsers don't accept the TLS of {origin} here: {_of_tls(problem)}",
-            where=_place(host),
+            where=_where(host),
             cure="see `fab tls.show`, then `fab doctor`",
         ) from None
     except (OSError, http.client.HTTPException) as problem:
         raise CheckError(
             f"port {origin.port_number} does not answer from here ({problem})",
-            where=_place(host),
+            where=_where(host),
             cure="does its firewall allow this machine?",
         ) from None
     finally:

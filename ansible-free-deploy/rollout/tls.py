@@ -7,6 +7,8 @@ import sqlite3
 import ssl
 import sys
 from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from infra.core.origins import Origin
@@ -37,20 +39,34 @@ def context() -> ssl.SSLContext:
 
 
 def unverified() -> ssl.SSLContext:
-    """Whatever is served is accepted."""
-    made = ssl.create_default_context()
+    """Whatever is served is accepted; no trust store is read."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = False
     made.verify_mode = ssl.CERT_NONE
     return made
 
 
-def connection(
-    origin: Origin, address: str, timeout: float, verified: bool = True
-) -> http.client.HTTPConnection:
-    """A connection, not yet made, to an address, for an origin; over TLS if that is https."""
-    if origin.scheme == "http":
-        return http.client.HTTPConnection(address, origin.port_number, timeout=timeout)
-    return _Connection(origin, address, timeout, context() if verified else unverified())
+@dataclass(frozen=True)
+class Place:
+    """Where to ask: an origin, at an address that may be another one than its name's. Over https
+    its certificate is `verified`."""
+
+    origin: Origin
+    address: str
+    verified: bool = True
+
+    def connection(self, timeout: float) -> http.client.HTTPConnection:
+        """A connection that is not yet made; over TLS if the origin is https."""
+        if self.origin.scheme == "http":
+            return http.client.HTTPConnection(
+                self.address, self.origin.port_number, timeout=timeout
+            )
+        return _Connection(self.origin, self.address, timeout, self._context)
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        """Reading the trust store takes longer than a request, so it is read once."""
+        return context() if self.verified else unverified()
 
 
 class _Connection(http.client.HTTPConnection):

@@ -23,6 +23,7 @@ from rollout.doctor.observations import Cell
 from rollout.doctor.questions import endpoints, questions
 from rollout.doctor.rows import rows
 from rollout.doctor.verdicts import judged
+from rollout.tls import Place
 from tests.support.authority import DAY, Authority, Issued
 from tests.support.servers import Quiet, answering
 from tests.support.trust import trust
@@ -111,7 +112,7 @@ def secure(api: Origin) -> Contract:
 def examined(api: Origin) -> Observations:
     """What the doctor observes of the API's TLS."""
     contract = secure(api)
-    found = {"backend": reach.of(api, "127.0.0.1", "/x")}
+    found = {"backend": reach.of(Place(api, "127.0.0.1"), "/x")}
     return observed(contract, answers=silence, reach=found)
 
 
@@ -126,9 +127,10 @@ def asked(contract: Contract, address: str = "127.0.0.1") -> Observations:
     origin = contract.backend.parsed_origin
     for question in cells:
         requests += list(question.lines(origin.authority))
-    answers = ask.exchange_all(ask.Place(origin, address), requests)
+    place = Place(origin, address)
+    answers = ask.exchange_all(place, requests)
     found: list[Cell] = judged("public", cells, origin.authority, answers)
-    reached = {"backend": reach.of(origin, address, "/x")}
+    reached = {"backend": reach.of(place, "/x")}
     return observed(contract, cells=tuple(found), reach=reached)
 
 

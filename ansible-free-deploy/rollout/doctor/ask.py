@@ -15,10 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
-from infra.core.contract import Contract
 from infra.core.origins import Origin
 from on_host.probe import is_late
-from rollout import tls
+from rollout.tls import Place
 from rollout.verdict import Headers, Response
 
 LOOKUP_S = 1.0  # a name; what it resolves to may come later and still counts
@@ -44,20 +43,6 @@ class Unanswered:
 
 
 Answer = Response | Unanswered
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where to ask: an origin, at an address that may be another one than its name's. Over https
-    its certificate is `verified`."""
-
-    origin: Origin
-    address: str
-    verified: bool = True
-
-    def connection(self) -> http.client.HTTPConnection:
-        """A connection that is not yet made."""
-        return tls.connection(self.origin, self.address, CONNECT_S, self.verified)
 
 
 @dataclass(frozen=True)
@@ -114,7 +99,7 @@ class Lookup:
 
 def exchange(place: Place, method: str, target: str, headers: Headers) -> Answer:
     """Send one request and return the answer, its header lines as they came."""
-    connection = place.connection()
+    connection = place.connection(CONNECT_S)
     connected = False
     try:
         _connect(connection)
@@ -191,9 +176,8 @@ def exchange_all(place: Place, requests: Sequence[tuple[str, str, Headers]]) -> 
     return answers + [Unanswered(NOT_ASKED)] * (len(requests) - len(answers))
 
 
-def page(contract: Contract, address: str) -> Page:
-    """What the frontend serves at `address` under its own name."""
-    place = Place(contract.frontend.parsed_origin, address)
+def page(place: Place) -> Page:
+    """What the frontend serves there under its own name."""
     host = (("Host", place.origin.authority),)
     answer = exchange(place, "GET", "/", host)
     if isinstance(answer, Unanswered):
@@ -206,7 +190,7 @@ def page(contract: Contract, address: str) -> Page:
 
 def _backend(place: Place, headers: Headers) -> tuple[str | None, str]:
     """The backend in config.json (None: it has none), and why it could not be read, if so."""
-    connection = place.connection()
+    connection = place.connection(CONNECT_S)
     try:
         _connect(connection)
         connection.request("GET", "/config.json", headers=dict(headers))

@@ -22,6 +22,7 @@ from rollout.doctor.verdicts import Surroundings, judged, within
 from rollout.move import stages
 from rollout.move.words import former_of
 from rollout.outputs import Outputs
+from rollout.tls import Place
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -181,10 +182,11 @@ class _Public:
 def _page(contract: Contract, lookup: ask.Lookup, mark: str) -> tuple[ask.Page, Reach]:
     """The page, and whether its address is reached."""
     address = _address(lookup, contract.frontend.hosts[0])
-    there = reach.of(contract.frontend.parsed_origin, address, f"/{mark}.txt")
+    place = Place(contract.frontend.parsed_origin, address)
+    there = reach.of(place, f"/{mark}.txt")
     if there.obstacle:
         return ask.Page(None, problem=there.obstacle), there
-    return ask.page(contract, address), there
+    return ask.page(place), there
 
 
 def _public(
@@ -197,8 +199,8 @@ def _public(
     for question in cells:
         requests += list(question.lines(origin.authority))
     # nginx answers this one itself, whatever the application does.
-    there = reach.of(origin, address, f"{contract.application.static_url}{mark}.txt")
-    place = ask.Place(origin, address)
+    place = Place(origin, address)
+    there = reach.of(place, f"{contract.application.static_url}{mark}.txt")
     if there.obstacle:
         answers: list[ask.Answer] = [ask.Unanswered(ask.NOT_ASKED)] * len(requests)
         answers[0] = ask.Unanswered(there.obstacle)
@@ -215,7 +217,7 @@ def _public(
 def _plain(contract: Contract, address: str) -> list[Plain]:
     """What port 80 of an https API answers."""
     lines = plain_http.lines(contract)
-    place = ask.Place(plain_http.origin_of(contract), address)
+    place = Place(plain_http.origin_of(contract), address)
     return plain_http.answered(PUBLIC, contract, ask.exchange_all(place, lines))
 
 

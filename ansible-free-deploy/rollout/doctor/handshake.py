@@ -89,9 +89,7 @@ def _with_what_is_served(
     found: Handshake, origin: Origin, address: str, timeout: float
 ) -> Handshake:
     """The same with version and chain, which a handshake without verification shows."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    context = tls.unverified()
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     context.set_ciphers(_ANY_CIPHER)
     try:

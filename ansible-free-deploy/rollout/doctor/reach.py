@@ -6,10 +6,10 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from infra.core.origins import Origin
 from rollout.doctor import ask, handshake
 from rollout.doctor.ask import Unanswered
 from rollout.doctor.handshake import Handshake, NoConnection
+from rollout.tls import Place
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ def mark() -> str:
     return f"origin-kit-doctor-{secrets.token_hex(8)}"
 
 
-def of(origin: Origin, address: str, target: str) -> Reach:
+def of(place: Place, target: str) -> Reach:
     """Ask for `target`, which holds the mark and which nginx answers without the application."""
+    origin, address = place.origin, place.address
     shaken = None
     if origin.scheme == "https":
         try:
@@ -50,7 +51,7 @@ def of(origin: Origin, address: str, target: str) -> Reach:
         if shaken.problem:
             return Reach(address, handshake=shaken)
     headers = (("Host", origin.authority),)
-    answer = ask.exchange(ask.Place(origin, address), "GET", target, headers)
+    answer = ask.exchange(place, "GET", target, headers)
     if not isinstance(answer, Unanswered):
         return Reach(address, answered=True, handshake=shaken)
     return Reach(address, "" if answer.connected else answer.problem, handshake=shaken)
