@@ -15,7 +15,7 @@ from tests.e2e.test_bad_days import ended
 from tests.support.kit import Stack
 from tests.support.sampling import sampled
 
-pytestmark = pytest.mark.machines
+pytestmark = [pytest.mark.machines, pytest.mark.either_scheme]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.e2e.test_bad_days import ended
 from tests.support.kit import ROOT, Stack, a_copy_of_the_example
 from tests.support.sampling import sampled
 
-pytestmark = pytest.mark.machines
+pytestmark = [pytest.mark.machines, pytest.mark.either_scheme]
 
 OF_A_SHIP = re.compile("on_host/(release/.*|user|journal|two_phase)[.]py")
 SOURCES = [text for path, text in program.sources().items() if OF_A_SHIP.fullmatch(path)]
