@@ -22,7 +22,7 @@ from rollout.acme.limits import Issue
 from rollout.acme.orders import order_of, without_https
 from rollout.acme.wheels import requirements
 from rollout.render import render
-from tests.support.certificates import authority, leaf
+from tests.support.certificates import Authority
 from tests.test_contract import example
 
 SERVER = "https://10.0.0.1:14000/dir"
@@ -226,7 +226,7 @@ def issued(host: Path) -> Path:
     """certbot's folder after one issue, as certbot leaves it."""
     folder = host / "certbot/test"
     lineage = order()["lineage"]
-    pair = leaf(authority("CA"), ["app.example.com"])
+    pair = Authority.root("CA").issue("app.example.com")
     texts = {"cert": pair.pem, "chain": "", "fullchain": pair.pem, "privkey": pair.key}
     texts["chain"] = pair.pem
     for name in ("archive", "live"):

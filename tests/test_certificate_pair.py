@@ -11,12 +11,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from rollout.certificates import pair
 from rollout.certificates.errors import PairError
 from rollout.certificates.pair import Pair
-from tests.support.certificates import DAY, NOW, Issued, authority, key_pem, leaf
+from tests.support.certificates import DAY, NOW, Authority, self_signed
 
-ROOT = authority("Test Root")
-MIDDLE = authority("Test Intermediate", ROOT)
+ROOT = Authority.root("Test Root", NOW)
+MIDDLE = ROOT.intermediate("Test Intermediate")
 NAMES = ("shop.example.com", "www.shop.example.com")
-GOOD = leaf(MIDDLE, NAMES)
+GOOD = MIDDLE.issue(*NAMES)
 ROOTS = (ROOT.certificate,)
 
 
@@ -69,8 +69,8 @@ def test_a_key_in_openssl_s_older_form_is_taken() -> None:
 
 def test_a_private_ca_is_complete_with_its_own_root() -> None:
     """No store of this computer knows it; the chain itself does."""
-    own = authority("Company Root")
-    issued = leaf(own, NAMES)
+    own = Authority.root("Company Root", NOW)
+    issued = own.issue(*NAMES)
     assert read(issued.pem + own.pem, issued.key).chain == issued.pem
     assert problems(issued.pem, issued.key) == [
         "frontend_chain: incomplete: 'Company Root', which issued the last certificate, is not in"
@@ -85,11 +85,10 @@ def test_without_a_trust_store_nothing_is_said_of_completeness() -> None:
 
 def test_a_chain_that_ends_at_a_cross_signed_root_is_complete() -> None:
     """Its issuer is gone from the stores; the same key is there as a root."""
-    older = authority("Older Root")
-    cross = authority("Test Root", older)
-    crossed = Issued(cross.certificate, cross.private)
-    issued = leaf(crossed, NAMES)
-    same_key = authority("Test Root")
+    older = Authority.root("Older Root", NOW)
+    crossed = older.intermediate("Test Root")
+    issued = crossed.issue(*NAMES)
+    same_key = Authority.root("Test Root", NOW)
     assert problems(issued.pem + crossed.pem, issued.key)
     again = pair.read(
         issued.pem + crossed.pem,
@@ -102,18 +101,23 @@ def test_a_chain_that_ends_at_a_cross_signed_root_is_complete() -> None:
     assert again.leaf == issued.certificate
 
 
-OTHER = leaf(MIDDLE, NAMES)
+OTHER = MIDDLE.issue(*NAMES)
 CHAIN = GOOD.pem + MIDDLE.pem
-SELF_SIGNED = leaf(None, NAMES)
-FOR_CLIENTS = leaf(MIDDLE, NAMES, usage=ExtendedKeyUsageOID.CLIENT_AUTH)
-EXPIRED = leaf(MIDDLE, NAMES, since=NOW - 91 * DAY)
-EARLY = leaf(MIDDLE, NAMES, since=NOW + DAY)
-BARE = leaf(MIDDLE, ())
-SHORT = leaf(MIDDLE, NAMES, private=rsa.generate_private_key(65537, 1024))
-CURVED = leaf(MIDDLE, NAMES, private=ec.generate_private_key(ec.SECP521R1()))
-EDWARDS = leaf(MIDDLE, NAMES, private=ed25519.Ed25519PrivateKey.generate())
-OLD_MIDDLE = authority("Old Intermediate", ROOT, since=NOW - 4000 * DAY)
-BELOW_OLD = leaf(OLD_MIDDLE, NAMES)
+SELF_SIGNED = self_signed(*NAMES, now=NOW)
+FOR_CLIENTS = MIDDLE.issue(*NAMES, usage=ExtendedKeyUsageOID.CLIENT_AUTH)
+EXPIRED = MIDDLE.issue(*NAMES, starts=-91 * DAY, ends=-DAY)
+EARLY = MIDDLE.issue(*NAMES, starts=DAY, ends=91 * DAY)
+BARE = MIDDLE.issue()
+SHORT = MIDDLE.issue(*NAMES, private=rsa.generate_private_key(65537, 1024))
+CURVED = MIDDLE.issue(*NAMES, private=ec.generate_private_key(ec.SECP521R1()))
+EDWARDS = MIDDLE.issue(*NAMES, private=ed25519.Ed25519PrivateKey.generate())
+OLD_MIDDLE = ROOT.intermediate("Old Intermediate", starts=-4000 * DAY, ends=-350 * DAY)
+BELOW_OLD = OLD_MIDDLE.issue(*NAMES)
+LOCKED = GOOD.private.private_bytes(
+    serialization.Encoding.PEM,
+    serialization.PrivateFormat.PKCS8,
+    serialization.BestAvailableEncryption(b"secret"),
+).decode()
 
 CASES = {
     "no-chain": ("", GOOD.key, "frontend_chain: empty; expected PEM: the certificate, then each"),
@@ -136,7 +140,7 @@ CASES = {
     ),
     "locked": (
         CHAIN,
-        key_pem(GOOD.private, b"secret"),
+        LOCKED,
         "frontend_key: encrypted with a passphrase, which nginx can't enter; decrypt it with"
         " `openssl pkey -in KEY`",
     ),
@@ -161,7 +165,7 @@ CASES = {
         "frontend_chain: wrong order; write the certificates in the order 1, 3, 2",
     ),
     "foreign": (
-        CHAIN + authority("Third Party").pem,
+        CHAIN + Authority.root("Third Party", NOW).pem,
         GOOD.key,
         "frontend_chain: certificate 3 ('Third Party') is no part of the chain; remove it",
     ),
@@ -238,7 +242,7 @@ def test_a_broken_pair_is_refused_with_one_reason(case: str) -> None:
 
 def test_all_that_is_wrong_comes_at_once() -> None:
     """A certificate that is too old and for another name needs one order to the CA, not two."""
-    old = leaf(MIDDLE, ["old.example.com"], since=NOW - 200 * DAY)
+    old = MIDDLE.issue("old.example.com", starts=-200 * DAY, ends=-110 * DAY)
     found = problems(old.pem + MIDDLE.pem, OTHER.key)
     assert len(found) == 3
 
@@ -260,13 +264,13 @@ def test_names_are_covered_as_browsers_read_them(
     held: list[str], wanted: list[str], missing: int | list[str]
 ) -> None:
     """A wildcard stands for one label; an address is matched as an address (RFC 9525)."""
-    issued = leaf(MIDDLE, held)
+    issued = MIDDLE.issue(*held)
     uncovered = pair.uncovered(issued.certificate, wanted)
     assert len(uncovered) == (missing or 0)
 
 
 def test_a_name_that_is_missing_is_named_with_those_that_are_there() -> None:
-    issued = leaf(MIDDLE, ["shop.example.com"])
+    issued = MIDDLE.issue("shop.example.com")
     assert problems(issued.pem + MIDDLE.pem, issued.key) == [
         "frontend_chain: the certificate is for shop.example.com, not for www.shop.example.com;"
         " get one for shop.example.com, www.shop.example.com"

@@ -22,9 +22,8 @@ import pytest
 from on_host import disk, places
 from on_host.certificates import served, store, versions
 from on_host.runtime import Failed
-from rollout.certificates.local_ca import now
 from rollout.certificates.pair import Pair
-from tests.support.certificates import DAY, authority, leaf
+from tests.support.certificates import Authority
 from tests.support.tls import serving
 from tests.test_render_nginx import program
 
@@ -32,7 +31,7 @@ pytestmark = [pytest.mark.nginx, pytest.mark.machines]
 
 LINEAGE = "files-0123456789abcdef"
 OTHER = "acme-fedcba9876543210"
-ROOT = authority("Test Root")
+ROOT = Authority.root("Test Root")
 NGINX = """
 user root;
 daemon off;
@@ -59,7 +58,7 @@ kill -s HUP "$(cat {root}/nginx.pid)"
 
 def made() -> Pair:
     """Another pair each time, valid now."""
-    issued = leaf(ROOT, ["shop.example.com"], since=now() - DAY)
+    issued = ROOT.issue("shop.example.com")
     return Pair(issued.pem, issued.key)
 
 

@@ -14,14 +14,14 @@ from infra.core.contract import Contract, Host
 from infra.core.https import FILES, LOCAL_CA
 from on_host.answers import CertificateAnswer, Renewal
 from rollout import secret_values
-from rollout.certificates import given, local_ca, shown
+from rollout.certificates import given, shown
 from rollout.certificates.errors import PairError
 from rollout.deploy import Outcome
 from rollout.deploy_report import found_certificates
-from tests.support.certificates import DAY, NOW, Issued, authority, leaf
+from tests.support.certificates import DAY, NOW, Authority, Issued
 from tests.test_render import load
 
-ROOT = authority("Test Root", since=local_ca.now() - DAY)
+ROOT = Authority.root("Test Root")
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def speaking(tls: str) -> Contract:
 def secrets(contract: Contract) -> tuple[dict[str, str], dict[str, Issued]]:
     """A good pair of each role, as a secrets file holds it."""
     issued = {
-        role: leaf(ROOT, contract.certificate_names(role), since=local_ca.now() - DAY)
+        role: ROOT.issue(*contract.certificate_names(role), starts=-DAY, ends=89 * DAY)
         for role in ("frontend", "backend")
     }
     lines = {}
@@ -146,7 +146,9 @@ def failed(text: str) -> Renewal:
 
 
 def issued(left_days: int) -> Issued:
-    return leaf(ROOT, ["shop.example.com"], since=NOW + (left_days - 90) * DAY)
+    ca = dataclasses.replace(ROOT, now=NOW)
+    left = left_days * DAY
+    return ca.issue("shop.example.com", starts=left - 90 * DAY, ends=left)
 
 
 FRESH, OLD, LATE, GONE = issued(80), issued(19), issued(9), issued(-3)

@@ -13,7 +13,7 @@ import pytest
 from infra.core.contract import Contract, Host
 from rollout import check, settings
 from tests.support import servers, stackfiles
-from tests.support.authority import Authority
+from tests.support.certificates import Authority
 from tests.support.graph import ROOT
 from tests.test_render import cors, load
 

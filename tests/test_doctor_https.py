@@ -21,7 +21,7 @@ from rollout.doctor.questions import Question
 from rollout.doctor.reach import Reach
 from rollout.finding import Finding
 from rollout.verdict import Response
-from tests.support.authority import DAY, Authority, Issued
+from tests.support.certificates import DAY, Authority, Issued
 from tests.test_doctor import NAMES as BY_HTTP
 from tests.test_doctor import ORIGIN, observed, reporting, right, silence
 
@@ -99,10 +99,6 @@ def test_a_certificate_that_browsers_accept_is_no_finding() -> None:
     assert findings(asked(accepted())) == ()
 
 
-def leaf_alone(issued: Issued) -> Issued:
-    return Issued(issued.certificate, issued.key)
-
-
 SELF_SIGNED = Authority.root(BACKEND)
 EXPIRED = MIDDLE.issue(BACKEND, starts=-90 * DAY, ends=-3 * DAY)
 FLAGGED: dict[str, tuple[Handshake, str, str]] = {
@@ -134,7 +130,7 @@ FLAGGED: dict[str, tuple[Handshake, str, str]] = {
         "expired 3 days ago",
     ),
     "no intermediate": (
-        refusing(leaf_alone(GOOD), handshake.ISSUER_UNKNOWN),
+        refusing(GOOD.alone, handshake.ISSUER_UNKNOWN),
         "certificate-chain-incomplete",
         "without the one of its issuer Test Issuer",
     ),

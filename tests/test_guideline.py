@@ -11,8 +11,7 @@ import pytest
 
 from rollout.certificates import local_ca
 from rollout.render import Generation
-from tests.support.authority import Authority
-from tests.support.folders import write_files
+from tests.support.certificates import Authority
 from tests.support.guideline import WEAKENED, deviations
 from tests.test_render import ROLES, load, rendered
 from tests.test_render_nginx import Site, edited, running
@@ -32,8 +31,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def serving(generation: Generation, role: str) -> Iterator[Site]:
     pair = local_ca.pair_for("test", role, CONTRACT.certificate_names(role))
     with running(generation) as site:
-        folder = site.folder / "etc/origin-kit/tls" / site.lineage / "current"
-        write_files(folder, {"chain.pem": pair.chain, "key.pem": pair.key})
+        site.put_pair(pair)
         site.ask("GET", "/")  # an nginx that still starts would end by the signal
         site.reload()
         yield site

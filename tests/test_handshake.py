@@ -18,7 +18,7 @@ from rollout.doctor import ask, handshake, reach
 from rollout.doctor.handshake import Handshake, NoConnection
 from rollout.tls import Place
 from rollout.verdict import Response
-from tests.support.authority import DAY, Authority, Issued
+from tests.support.certificates import DAY, Authority, Issued
 from tests.support.servers import Quiet, answering
 
 NAME = "app.shop.test"
@@ -58,10 +58,6 @@ def shaken(issued: Issued, folder: Path, host: str = NAME) -> Handshake:
         return handshake.of(Origin("https", host, origin.port), "127.0.0.1", 5)
 
 
-def leaf_alone(issued: Issued) -> Issued:
-    return Issued(issued.certificate, issued.key)
-
-
 @pytest.mark.parametrize("host", [NAME, "127.0.0.1"])
 def test_what_the_system_trusts_is_accepted(trusted: Path, host: str) -> None:
     """SSL_CERT_FILE takes the place of the system's store, for names and for IPs."""
@@ -76,12 +72,12 @@ SELF_SIGNED = Authority.root("app.shop.test")
 BAD: dict[str, tuple[Issued, int, str]] = {
     "another root": (OTHER.issue(NAME), handshake.ISSUER_UNKNOWN, "unable to get local issuer"),
     "self-signed": (
-        Issued(SELF_SIGNED.certificate, SELF_SIGNED.key),
+        SELF_SIGNED,
         handshake.SELF_SIGNED,
         "self-signed",
     ),
     "no intermediate": (
-        leaf_alone(MIDDLE.issue(NAME)),
+        MIDDLE.issue(NAME).alone,
         handshake.ISSUER_UNKNOWN,
         "unable to get local issuer",
     ),

@@ -18,7 +18,7 @@ from on_host.protocol import Probes
 from on_host.runtime import Failed
 from rollout import deploy
 from rollout.render import render
-from tests.support.authority import DAY, Authority
+from tests.support.certificates import DAY, Authority
 from tests.support.servers import Quiet, answering
 from tests.test_doctor import NAMES
 from tests.test_doctor_https import secure
@@ -97,7 +97,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     current = tmp_path / "tls" / LINEAGE / "current"
     current.mkdir(parents=True)
     (current / "chain.pem").write_text(PAIR.chain)
-    (current / "key.pem").write_text(PAIR.key_pem)
+    (current / "key.pem").write_text(PAIR.key)
     return tmp_path
 
 

@@ -30,9 +30,10 @@ import pytest
 from infra.core import csp
 from infra.core.contract import Contract, Page
 from infra.core.origins import look_alikes, parse_origin
+from rollout.certificates.pair import Pair
 from rollout.render import Generation, closed
 from rollout.render.frontend import policy
-from tests.support.authority import Authority, Issued
+from tests.support.certificates import Authority, Issued
 from tests.support.folders import write_files
 from tests.test_render import GOLDEN, SECRETS, cors, load, rendered, text
 
@@ -152,10 +153,10 @@ class Site:
         found = re.search(r"ssl_certificate /etc/origin-kit/tls/([^/]+)/", texts)
         return found[1] if found else ""
 
-    def put_pair(self, pair: Issued) -> None:
+    def put_pair(self, pair: Issued | Pair) -> None:
         """A certificate and its key, where a host keeps them."""
         folder = self.folder / "etc/origin-kit/tls" / self.lineage / "current"
-        write_files(folder, {"chain.pem": pair.chain, "key.pem": pair.key_pem})
+        write_files(folder, {"chain.pem": pair.chain, "key.pem": pair.key})
 
     def moved(self, written: str) -> str:
         address = self.sockets[1].getsockname()[0]

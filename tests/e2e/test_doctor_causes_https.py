@@ -21,7 +21,7 @@ from infra.core.contract import Host
 from rollout.certificates import local_ca
 from rollout.doctor.browser import FLAGS
 from tests.e2e.test_doctor_causes import API, PAGE, Json, Pair, as_written, errors, rules
-from tests.support.authority import DAY, Authority, Issued
+from tests.support.certificates import DAY, Authority, Issued
 from tests.support.kit import ROOT, Stack
 from tests.support.sampling import sampled
 
@@ -71,7 +71,7 @@ class Secure(Pair):
             f"cd {folder}; n=versions/$(( $(ls versions | sort -n | tail -n 1) + 1 )); umask 077",
             "mkdir $n",
             f"cat > $n/chain.pem <<'THE-END'\n{issued.chain}THE-END",
-            f"cat > $n/key.pem <<'THE-END'\n{issued.key_pem}THE-END",
+            f"cat > $n/key.pem <<'THE-END'\n{issued.key}THE-END",
             f"ln -sfn $n current; {load}",
         ]
         self.on(host, "\n".join(script))

@@ -24,7 +24,7 @@ from rollout.doctor.questions import endpoints, questions
 from rollout.doctor.rows import rows
 from rollout.doctor.verdicts import judged
 from rollout.tls import Place
-from tests.support.authority import DAY, Authority, Issued
+from tests.support.certificates import DAY, Authority, Issued
 from tests.support.servers import Quiet, answering
 from tests.support.trust import trust
 from tests.test_doctor import NAMES, observed, silence
@@ -170,10 +170,6 @@ def test_mixed_content_is_blocked_in_chromium_as_the_doctor_says(tmp_path: Path)
 # ------------------------------------------------------------------------ what Chromium itself says
 
 
-def alone(issued: Issued) -> Issued:
-    return Issued(issued.certificate, issued.key)
-
-
 CASES: dict[str, tuple[Issued, str, Sequence[str]]] = {
     "as it should be": (MIDDLE.issue(API), "", ()),
     "expired": (
@@ -198,7 +194,7 @@ CASES: dict[str, tuple[Issued, str, Sequence[str]]] = {
     ),
     "a wildcard": (MIDDLE.issue("*.shop.test"), "", ()),
     "no intermediate": (
-        alone(MIDDLE.issue(API)),
+        MIDDLE.issue(API).alone,
         "ERR_CERT_AUTHORITY_INVALID",
         ["certificate-chain-incomplete"],
     ),
@@ -208,7 +204,7 @@ CASES: dict[str, tuple[Issued, str, Sequence[str]]] = {
         ["certificate-untrusted"],
     ),
     "self-signed": (
-        Issued(ELSEWHERE.certificate, ELSEWHERE.key),
+        ELSEWHERE,
         "ERR_CERT_AUTHORITY_INVALID",
         ["certificate-wrong-name"],
     ),

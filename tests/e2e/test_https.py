@@ -19,17 +19,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.core.contract import Contract
+from infra.core.contract import Contract, Host
 from on_host import protocol
 from rollout import change, deploy, outputs
-from rollout.certificates.local_ca import now
-from tests.support.certificates import DAY, Issued, authority, leaf
+from tests.support.certificates import DAY, Authority, Issued
 from tests.support.kit import ROOT, Kit, Stack
 from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.machines
 
-TEST_CA = authority("Test Root", since=now() - DAY)
+TEST_CA = Authority.root("Test Root")
 STEPS = ["certificate", "check-certificate", "switch-certificate", "reload-nginx"]
 
 
@@ -148,7 +147,7 @@ def test_what_is_renewed_on_disk_and_not_served_is_seen(pair: Pair) -> None:
     """By a handshake: status 1, and the next deploy reloads."""
     host = pair.stack.contract.backend.hosts[0]
     folder = f"/etc/origin-kit/tls/{pair.stack.contract.lineage('backend')}"
-    other = leaf(TEST_CA, [host.address], since=now() - DAY)
+    other = TEST_CA.issue(host.address)
     writes = (
         f"set -e; cp -a {folder}/versions/$(basename $(readlink {folder}/current))"
         f" {folder}/versions/99; cd {folder}; cat > versions/99/chain.pem <<'E'\n{other.pem}E\n"
@@ -240,6 +239,12 @@ def secrets_of(stack: Stack, **values: str) -> Iterator[None]:
         path.unlink()
 
 
+def issued(host: Host, left_days: int) -> Issued:
+    """A certificate of 90 days for the host's address, so many of them left."""
+    left = left_days * DAY
+    return TEST_CA.issue(host.address, starts=left - 90 * DAY, ends=left)
+
+
 def in_files(pairs: dict[str, Issued]) -> dict[str, str]:
     found: dict[str, str] = {}
     for role, one in pairs.items():
@@ -251,7 +256,7 @@ def test_files_bring_their_own_certificates(pair: Pair) -> None:
     """From the secrets file, checked before anything is sent; they age as all do."""
     contract = pair.stack.contract
     hosts = {"frontend": contract.frontend.hosts[0], "backend": contract.backend.hosts[0]}
-    good = {r: leaf(TEST_CA, [host.address], since=now() - DAY) for r, host in hosts.items()}
+    good = {role: issued(host, 89) for role, host in hosts.items()}
     pair.stack.write(tls="files")
     try:
         missing = pair.stack.fab("deploy", status=2).stderr
@@ -269,9 +274,7 @@ def test_files_bring_their_own_certificates(pair: Pair) -> None:
             assert "certificate of Test Root: 88 days left" in deployed
             shown = pair.stack.fab("tls.show").stdout
             assert "Test Root" in shown and "88 days left" in shown
-        old = {
-            r: leaf(TEST_CA, [host.address], since=now() - 75 * DAY) for r, host in hosts.items()
-        }
+        old = {role: issued(host, 15) for role, host in hosts.items()}
         with secrets_of(pair.stack, **in_files(old)):
             pair.stack.fab("deploy")
             status = pair.stack.fab("status", status=1).stdout

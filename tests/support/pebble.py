@@ -4,10 +4,8 @@ ours that can fail."""
 from __future__ import annotations
 
 import base64
-import datetime
 import fcntl
 import http.client
-import ipaddress
 import json
 import os
 import socket
@@ -21,11 +19,7 @@ from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
+from tests.support.certificates import Authority
 from tests.support.installed import installed
 from tests.support.kit import ROOT
 from tests.support.servers import Quiet
@@ -313,41 +307,7 @@ def _free_ports(count: int) -> list[int]:
 
 def _certificates(folder: Path, address: str) -> str:
     """Write front.pem, the server's certificate and key for `address`; the CA's certificate."""
-    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the ACME server's own CA")])
-    ca = (
-        _begun(issuer, issuer, ca_key)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(ca_key, hashes.SHA256())
-    )
-    addresses = [ipaddress.ip_address(text) for text in dict.fromkeys([address, "127.0.0.1"])]
-    own = (
-        _begun(x509.Name([]), issuer, key)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(one) for one in addresses]), critical=True
-        )
-        .sign(ca_key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    pem = serialization.Encoding.PEM
-    (folder / "front.pem").write_bytes(own.public_bytes(pem) + private)
-    return ca.public_bytes(pem).decode()
-
-
-def _begun(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
-) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
-    )
+    ca = Authority.root("the ACME server's own CA")
+    own = ca.issue(*dict.fromkeys([address, "127.0.0.1"]))
+    (folder / "front.pem").write_text(own.pem + own.key)
+    return ca.pem
