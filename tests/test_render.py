@@ -162,6 +162,23 @@ def test_what_restarts(change: str) -> None:
         assert (old.id != new.id) == (old.files != new.files)
 
 
+def test_what_is_the_apis_alone_changes_no_page_host() -> None:
+    """Its environment and its lists are not on that host, whatever the edit."""
+    before = load("https-names")
+    env = {**before.application.env, "ONLY_THE_API": "knows"}
+    after = dataclasses.replace(
+        before,
+        application=dataclasses.replace(before.application, env=env),
+        cors=dataclasses.replace(
+            before.cors, allowed_origins=(*before.cors.allowed_origins, "https://b.example")
+        ),
+    )
+    host = before.frontend.hosts[0]
+    assert render(after, "frontend", host, {}).id == render(before, "frontend", host, {}).id
+    texts = [file.text for file in render(after, "frontend", host, {}).files]
+    assert not [text for text in texts if "ONLY_THE_API" in text or "b.example" in text]
+
+
 def test_credentials_reach_the_page_without_a_restart() -> None:
     """config.json is read by nginx for each request: its change is a new generation, and restarts
     nothing."""

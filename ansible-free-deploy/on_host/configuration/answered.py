@@ -1,4 +1,5 @@
-"""At which origins the generations here answer: each holds the contract that it was made from."""
+"""At which origins the generations here answer: each holds the contract that it was made from; on
+the page's hosts, the origins of it."""
 
 from __future__ import annotations
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from infra.core.contract import Contract, Host
+from infra.core.topology import ROLES
 from rollout.render import django, frontend, nginx, places, renewal, units
 from rollout.render.demands import RenderError, demand
 from rollout.render.generation import File, Generation, Link, assemble
@@ -23,10 +25,21 @@ def render(contract: Contract, role: str, host: Host, secrets: Mapping[str, str]
     return {"backend": _backend, "frontend": _frontend}[role](contract, host, secrets)
 
 
-def contract_file(contract: Contract) -> File:
+def contract_file(contract: Contract, role: str) -> File:
     """The contract that a generation was made from: what a host runs, for verbs that have to know.
-    Nothing on the host reads it, so its change restarts nothing."""
-    return File(places.CONTRACT, json.dumps(contract.to_json(), indent=1) + "\n")
+    Nothing on the host reads it, so its change restarts nothing.
+
+    The page's host has the origins alone. What else is the API's, its environment and its lists,
+    is nothing that host needs, and an edit of it is none of the page's.
+    """
+    data = contract.to_json()
+    if role == "frontend":
+        data = {"contract": data["contract"]} | {name: _origins(data[name]) for name in ROLES}
+    return File(places.CONTRACT, json.dumps(data, indent=1) + "\n")
+
+
+def _origins(role: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in role.items() if name != "hosts"}
 
 
 def closed(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Generation:
@@ -40,7 +53,7 @@ def closed(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Genera
             *django.files(contract, host, secrets),
             *nginx.files(contract, closed=True),
             *units.nginx_files(contract),
-            contract_file(contract),
+            contract_file(contract, "backend"),
             *renewal.files(contract, "backend"),
         ],
         [*nginx.links(), *units.nginx_links(contract), *renewal.links(contract)],
@@ -62,7 +75,7 @@ def _backend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Gene
             *units.gunicorn_files(application),
             *nginx.files(contract),
             *units.nginx_files(contract),
-            contract_file(contract),
+            contract_file(contract, "backend"),
             *renewal.files(contract, "backend"),
         ],
         [
@@ -81,7 +94,7 @@ def _frontend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Gen
         [
             *frontend.files(contract),
             *units.nginx_files(contract),
-            contract_file(contract),
+            contract_file(contract, "frontend"),
             *renewal.files(contract, "frontend"),
         ],
         [*frontend.links(), *units.nginx_links(contract), *renewal.links(contract)],
