@@ -13,6 +13,7 @@ from infra.core.contract import Contract
 from rollout.doctor import Observations, diagnose, handshake
 from rollout.doctor.ask import Answer, Page, Unanswered
 from rollout.doctor.checks.near_miss import near_miss
+from rollout.doctor.codes import Code
 from rollout.doctor.findings import findings
 from rollout.doctor.handshake import Handshake
 from rollout.doctor.observations import HostReport
@@ -23,7 +24,7 @@ from rollout.finding import Finding
 from rollout.verdict import Response
 from tests.support.certificates import DAY, Authority, Issued
 from tests.test_doctor import NAMES as BY_HTTP
-from tests.test_doctor import ORIGIN, observed, reporting, right, silence
+from tests.test_doctor import ORIGIN, observed, reporting, right, silence, wide_open
 
 PAGE, API = "https://app.shop.test", "https://api.shop.test"
 TWIN = "http://app.shop.test"
@@ -270,6 +271,21 @@ def test_a_renewed_certificate_that_is_not_served_is_the_cause() -> None:
     assert codes(found.follows) == ["certificate-expired", "view-silent"]
 
 
+def test_a_renewed_certificate_that_is_not_served_ends_soon() -> None:
+    """It was renewed in time: that the old one ends is no finding of its own."""
+    host = kept(LATE, disk=MIDDLE.issue(BACKEND))
+    (found,) = findings(asked(accepted(LATE), host=host))
+    assert found.code == "certificate-not-served"
+    assert codes(found.follows) == ["certificate-ends-soon"]
+
+
+def test_an_old_certificate_in_front_is_none_of_the_hosts() -> None:
+    """They serve another one, whatever is wrong with that."""
+    host = kept(GOOD, disk=MIDDLE.issue(BACKEND))
+    found = findings(asked(accepted(LATE), host=host))
+    assert codes(found) == ["certificate-not-served", "certificate-ends-soon"]
+
+
 def test_a_host_without_a_certificate_is_the_cause() -> None:
     address = BY_HTTP.backend.hosts[0].address
     bare = reporting("backend-1", address, certificate={"lineage": "x", "disk": ""})
@@ -438,6 +454,17 @@ def test_the_http_twin_that_port_80_allows_is_a_finding(allowed: str) -> None:
     assert found.code == "unlisted-origin-allowed" and f"allows {TWIN} by http" in found.text
     listed = secure("acme", TWIN)
     assert "unlisted-origin-allowed" not in codes(with_plain(*public, contract=listed))
+
+
+def test_the_http_twin_that_https_allows_too_is_said_once() -> None:
+    """One list answers on both ports."""
+    wide = answer(403, (ORIGIN, TWIN))
+    found = plain("public", answer(204, (ORIGIN, PAGE)), DENIED, wide)
+    whole = replace(asked(accepted()), plain=tuple(found))
+    cells = observed(whole.contract, answers=wide_open).cells
+    code = Code.UNLISTED_ORIGIN_ALLOWED
+    said = [one.text for one in findings(replace(whole, cells=cells)) if one.code == code]
+    assert len(said) == 1 and TWIN in said[0]
 
 
 @pytest.mark.parametrize(

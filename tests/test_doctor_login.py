@@ -64,6 +64,18 @@ def over_https(contract: Contract, page: str, api: str) -> Contract:
     )
 
 
+def plain(origin: str) -> str:
+    """The same with http."""
+    return origin.replace("https:", "http:")
+
+
+def over_http(contract: Contract) -> Contract:
+    """The same contract before it had https."""
+    page, api = plain(contract.frontend.origin), plain(contract.backend.origin)
+    made = over_https(contract, page, api)
+    return replace(made, tls="off")
+
+
 SIBLINGS = over_https(NAMES, "https://app.example.com", "https://api.example.com")
 TWO_SITES = over_https(NAMES, "https://app.example.com", "https://api.example.net")
 ADDRESSES = over_https(NAMES, "https://203.0.113.7", "https://203.0.113.8")
@@ -97,6 +109,28 @@ def found(whole: Observations) -> list[Finding]:
 
 
 # ----------------------------------------------------------------------------------------- findings
+
+
+PLAIN_TWO_SITES, PLAIN_ADDRESSES = over_http(TWO_SITES), over_http(ADDRESSES)
+
+
+@pytest.mark.parametrize("rule", ["None", False])
+@pytest.mark.parametrize("contract", [PLAIN_TWO_SITES, PLAIN_ADDRESSES])
+def test_two_sites_over_http_are_said_once(contract: Contract, rule: str | bool) -> None:
+    """That some browsers block third-party cookies, too, has the same cure."""
+    lost = found(with_settings(contract, {"SAMESITE": rule}))
+    assert Code.COOKIES_BETWEEN_SITES in [finding.code for finding in lost]
+    assert "login.md#third-party" not in [finding.anchor for finding in lost]
+
+
+@pytest.mark.parametrize("contract", [SIBLINGS, TWO_SITES, ADDRESSES])
+def test_the_http_twin_of_the_page_has_no_pages_that_log_in(contract: Contract) -> None:
+    """Its finding says that no page has that origin."""
+    twin = plain(contract.frontend.origin)
+    listed = replace(contract.cors, allowed_origins=(contract.frontend.origin, twin))
+    whole = with_settings(replace(contract, cors=listed), NONE)
+    assert Code.HTTP_ORIGIN_LISTED in [finding.code for finding in findings(whole)]
+    assert not any(twin in finding.text for finding in found(whole))
 
 
 NO_TOKEN = {"returns": ""}

@@ -32,7 +32,6 @@ _EXPLAINED_BY: dict[str, frozenset[Kind]] = {
     Code.OLDER_CONFIGURATION: frozenset({Kind.TLS, Kind.SILENT, Kind.CORS, Kind.PAGE}),
     Code.ORIGINS_DIFFER: frozenset({Kind.TLS, Kind.SILENT, Kind.CORS, Kind.PAGE}),
     Code.PORT_BLOCKED: frozenset({Kind.SILENT}),
-    Code.CERTIFICATE_ENDS_SOON: frozenset(),
 }
 # What one cause makes many views and many kinds of requests show: with the same cure it is one.
 _SHOWN_MANY_TIMES = frozenset(
@@ -92,7 +91,7 @@ def _explains(root: Finding, finding: Finding) -> bool:
         # Without a network a name is unknown. A name that leads elsewhere was answered.
         unknown_name = kind is Kind.NAME and finding.warning
         return kind in (Kind.HOST, Kind.SILENT) or unknown_name
-    explained = _EXPLAINED_BY.get(root.code) or _EXPLAINS.get(cause, frozenset())
+    explained = _EXPLAINED_BY.get(root.code, _EXPLAINS.get(cause, frozenset()))
     if kind not in explained:
         return False
     return bool(root.reach & finding.places)

@@ -260,4 +260,5 @@ def _ends_soon(observed: Observations) -> Iterator[Finding]:
                 code=Code.CERTIFICATE_ENDS_SOON,
                 anchor=Code.CERTIFICATE_EXPIRED,
                 warning=True,
+                places=frozenset([IN_FRONT if in_front else side.view]),
             )

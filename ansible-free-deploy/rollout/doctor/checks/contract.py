@@ -8,7 +8,6 @@ from infra.core.contract import Contract
 from rollout.doctor.codes import Code
 from rollout.finding import Finding
 from rollout.move.words import NEXT
-from rollout.verdict import same_site
 
 
 def contract_alone(contract: Contract) -> Iterator[Finding]:
@@ -33,12 +32,19 @@ def _move(contract: Contract) -> Iterator[Finding]:
         )
 
 
-def _cookies(contract: Contract) -> Iterator[Finding]:
+def two_sites_over_http(contract: Contract) -> bool:
+    """Whether cookies would have to travel between two sites by plain http. By https SameSite=None
+    is possible: `logging_in` says which browsers send such cookies."""
+    if not contract.cors.allow_credentials or contract.is_one_site:
+        return False
     front, back = contract.frontend.parsed_origin, contract.backend.parsed_origin
-    if not contract.cors.allow_credentials or same_site(str(front), str(back)):
+    return "http" in (front.scheme, back.scheme)
+
+
+def _cookies(contract: Contract) -> Iterator[Finding]:
+    if not two_sites_over_http(contract):
         return
-    if "http" not in (front.scheme, back.scheme):
-        return  # SameSite=None is possible: `logging_in` says which browsers send such cookies
+    front, back = contract.frontend.parsed_origin, contract.backend.parsed_origin
     places = "two sites"
     if front.is_ip and back.is_ip:
         places = "two IPs"

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rollout.doctor import login
+from rollout.doctor.checks.contract import two_sites_over_http
+from rollout.doctor.checks.schemes import is_of_no_page
 from rollout.doctor.codes import Code
 from rollout.doctor.login import Row
 from rollout.doctor.observations import Observations, distinct
@@ -13,6 +15,7 @@ from rollout.finding import Finding
 from rollout.verdict.login import BROWSERS, Cause, Hurdle
 
 _OF_REAL_COOKIES = (Cause.SECURE_OVER_HTTP, Cause.PREFIX_OVER_HTTP)  # `lost_cookies` has them
+_OF_TWO_SITES = (Cause.SITES_OVER_HTTP, Cause.THIRD_PARTY)  # `contract_alone`, over http
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class _Met:
 def logging_in(observed: Observations) -> Iterator[Finding]:
     """One finding for each hurdle: first lost sessions, then tokens out of reach, then refused
     writes."""
-    rows = login.rows(observed)
+    rows = [row for row in login.rows(observed) if not is_of_no_page(row.origin, observed.contract)]
     for met in _of(rows, "session"):
         if not _is_said_elsewhere(observed, met):
             yield _session(observed, met)
@@ -56,8 +59,8 @@ def _is_said_elsewhere(observed: Observations, met: _Met) -> bool:
     hurdle = met.hurdle
     if hurdle.cause in _OF_REAL_COOKIES:
         return hurdle.what in login.real_cookies(observed)
-    if hurdle.cause is Cause.SITES_OVER_HTTP:
-        return _is_own(observed, met)
+    if hurdle.cause in _OF_TWO_SITES:
+        return _is_own(observed, met) and two_sites_over_http(observed.contract)
     return hurdle.cause is Cause.MIXED_CONTENT
 
 

@@ -15,7 +15,7 @@ from rollout.doctor.ask import Unanswered
 from rollout.doctor.checks.places import IN_FRONT
 from rollout.doctor.codes import Code
 from rollout.doctor.observations import PUBLIC, Observations, responses, view_name
-from rollout.doctor.plain_http import Plain
+from rollout.doctor.plain_http import Plain, twin_of
 from rollout.finding import Finding
 from rollout.verdict import Response
 
@@ -37,11 +37,8 @@ def schemes(observed: Observations) -> Iterator[Finding]:
 
 def _http_origins(contract: Contract) -> Iterator[Finding]:
     """The page's own name by http, next to https: no such page exists."""
-    page = contract.frontend.parsed_origin
-    if page.scheme != "https":
-        return
-    twin = str(replace(page, scheme="http"))
-    if twin in contract.cors.allowed_origins and twin not in contract.frontend.former:
+    page, twin = contract.frontend.origin, twin_of(contract)
+    if is_of_no_page(twin, contract) and twin in contract.cors.allowed_origins:
         yield Finding(
             f"{twin} is in the list, and the page is {page}: no page has that origin any more, but"
             " whoever is on a visitor's network can be it and read the API's answers; and as long"
@@ -50,6 +47,12 @@ def _http_origins(contract: Contract) -> Iterator[Finding]:
             code=Code.HTTP_ORIGIN_LISTED,
             anchor=Code.HTTP_ORIGIN_LISTED,
         )
+
+
+def is_of_no_page(origin: str, contract: Contract) -> bool:
+    """Whether this is the http twin of an https page that was never at it, or is no more."""
+    twin, page = twin_of(contract), contract.frontend
+    return origin == twin != page.origin and origin not in page.former
 
 
 # ----------------------------------------------------------------------------- port 80 next to 443
@@ -93,9 +96,12 @@ def _answered_by_a_host(observed: Observations) -> bool:
 
 
 def _twin_allowed(observed: Observations) -> Iterator[Finding]:
-    """The http twin of an https origin is refused, as it must be; by http as well."""
+    """The http twin of an https origin is refused, as it must be; by http as well. What https
+    allows too is a finding of `answers`: one list counts on both ports."""
     for one in observed.plain:
         if observed.contract.cors.allows(one.origin) or not isinstance(one.answer, Response):
+            continue
+        if _is_readable(observed, one):
             continue
         allowed = one.answer.get("Access-Control-Allow-Origin")
         if allowed in (one.origin, "*"):
@@ -107,6 +113,12 @@ def _twin_allowed(observed: Observations) -> Iterator[Finding]:
                 anchor="alloworiginmismatch",
                 places=frozenset([one.view]),
             )
+
+
+def _is_readable(observed: Observations, plain: Plain) -> bool:
+    """Whether the same origin may read an answer over https there."""
+    cells = observed.of_view(plain.view)
+    return any(cell.readable for cell in cells if cell.question.row.origin == plain.origin)
 
 
 def _challenge(observed: Observations) -> Iterator[Finding]:
