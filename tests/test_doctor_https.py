@@ -294,17 +294,22 @@ def test_a_host_without_a_certificate_is_the_cause() -> None:
     assert codes(found.follows) == ["tls-fails", "view-silent"]
 
 
-def test_a_configuration_that_was_not_deployed_explains_its_closed_port() -> None:
-    """`tls` was set, and the hosts still run the configuration before."""
-    host = reporting(
-        "backend-1",
-        BY_HTTP.backend.hosts[0].address,
+def not_deployed(name: str, address: str) -> HostReport:
+    """It runs what it ran before `tls` was set."""
+    return reporting(
+        name,
+        address,
         generation="g1",
         differs=["current", "nginx/a.conf"],
         diff={"nginx/a.conf": "+listen 443;"},
         units={"nginx.service": "active"},
         listens=False,
     )
+
+
+def test_a_configuration_that_was_not_deployed_explains_its_closed_port() -> None:
+    """`tls` was set, and the hosts still run the configuration before."""
+    host = not_deployed("backend-1", BY_HTTP.backend.hosts[0].address)
     whole = observed(
         secure(),
         answers=silence,
@@ -314,6 +319,20 @@ def test_a_configuration_that_was_not_deployed_explains_its_closed_port() -> Non
     (found,) = errors(whole)
     assert found.code in ("older-configuration", "file-differs")
     assert set(codes(found.follows)) == {"port-closed", "view-silent"}
+
+
+def test_a_deploy_that_is_due_explains_the_closed_port_of_every_host() -> None:
+    """The deploy is one cause of all hosts, wherever it was seen first."""
+    hosts = [
+        not_deployed("backend-1", BY_HTTP.backend.hosts[0].address),
+        not_deployed("frontend-1", BY_HTTP.frontend.hosts[0].address),
+    ]
+    closed = {
+        host.name.partition("-")[0]: Reach(host.address, "Connection refused") for host in hosts
+    }
+    (found,) = errors(observed(secure(), answers=silence, hosts=hosts, reach=closed))
+    assert found.code == "older-configuration"
+    assert codes(found.follows).count("port-closed") == 2
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from rollout.doctor.codes import Code, Kind, kind_of
 from rollout.doctor.observations import PUBLIC
@@ -56,15 +56,30 @@ def by_cause(found: Sequence[Finding]) -> tuple[Finding, ...]:
     """The root causes, errors before warnings. What follows from a root cause is listed under
     it."""
     distinct = dict.fromkeys(found)
-    ordered = sorted(distinct, key=_order)
-    consequences: dict[Finding, list[Finding]] = {}
-    for finding in ordered:
-        root = _root_of(finding, list(consequences))
-        if root is None:
-            consequences[finding] = []
+    causes: list[_Cause] = []
+    for finding in sorted(distinct, key=_order):
+        cause = _cause_of(finding, causes)
+        if cause is None:
+            causes.append(_Cause(finding, finding.reach))
         else:
-            consequences[root].append(finding)
-    return tuple(replace(root, follows=tuple(under)) for root, under in consequences.items())
+            cause.take(finding)
+    return tuple(replace(cause.root, follows=tuple(cause.follows)) for cause in causes)
+
+
+@dataclass
+class _Cause:
+    """A root cause with what follows from it. Its reach grows with the places where it shows
+    again."""
+
+    root: Finding
+    reach: frozenset[str]
+    follows: list[Finding] = field(default_factory=list)
+
+    def take(self, finding: Finding) -> None:
+        """Add what it explains."""
+        if _is_same(self.root, finding):
+            self.reach |= finding.reach
+        self.follows.append(finding)
 
 
 def _order(finding: Finding) -> tuple[bool, Kind, bool]:
@@ -73,19 +88,26 @@ def _order(finding: Finding) -> tuple[bool, Kind, bool]:
     return finding.warning, kind_of(finding), PUBLIC in finding.places
 
 
-def _root_of(finding: Finding, roots: Sequence[Finding]) -> Finding | None:
-    """The first of these root causes that explains the finding."""
-    for root in roots:
-        if _explains(root, finding):
-            return root
+def _cause_of(finding: Finding, causes: Sequence[_Cause]) -> _Cause | None:
+    """The first of these causes that explains the finding."""
+    for cause in causes:
+        if _explains(cause, finding):
+            return cause
     return None
 
 
-def _explains(root: Finding, finding: Finding) -> bool:
-    cause, kind = kind_of(root), kind_of(finding)
+def _is_same(root: Finding, finding: Finding) -> bool:
+    """Whether both are one cause, which shows in several places."""
     if {root.code, finding.code} <= _ONE_MISSING_DEPLOY:
         return True
-    if root.code in _SHOWN_MANY_TIMES and (root.code, root.cure) == (finding.code, finding.cure):
+    one_cure = (root.code, root.cure) == (finding.code, finding.cure)
+    return root.code in _SHOWN_MANY_TIMES and one_cure
+
+
+def _explains(by: _Cause, finding: Finding) -> bool:
+    root = by.root
+    cause, kind = kind_of(root), kind_of(finding)
+    if _is_same(root, finding):
         return True
     if cause is Kind.NOTHING:
         # Without a network a name is unknown. A name that leads elsewhere was answered.
@@ -94,4 +116,4 @@ def _explains(root: Finding, finding: Finding) -> bool:
     explained = _EXPLAINED_BY.get(root.code, _EXPLAINS.get(cause, frozenset()))
     if kind not in explained:
         return False
-    return bool(root.reach & finding.places)
+    return bool(by.reach & finding.places)
