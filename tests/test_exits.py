@@ -401,6 +401,13 @@ def test_status_and_plan_name_a_host_that_is_as_wanted(
     assert (as_wanted(outcome), would_change(outcome)) == (well, changes)
 
 
+def test_tls_renew_says_where_no_ca_is_asked(stack: str, tmp_path: Path) -> None:
+    """It is a use that does not fit the config, on whatever hosts."""
+    done = fab("tls.renew", "--outputs", str(unreachable(tmp_path, stack)))
+    assert done.returncode == exits.USAGE
+    assert "tls is off: nothing is asked of an ACME server" in done.stderr
+
+
 CHANGING = ("up", "down", "replace", "move", "ship", "deploy", "tls.renew")
 
 

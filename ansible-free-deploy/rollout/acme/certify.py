@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
+from infra.core import exits
 from infra.core.contract import Contract, Host
 from infra.core.errors import KitError
 from infra.core.https import ACME
@@ -107,7 +108,9 @@ def renew(outputs: Outputs, *, force: bool, wait_s: int = deploy.WAIT_S) -> list
     contract = outputs.contract
     if contract.tls != ACME:
         raise AcmeError(
-            f"tls is {contract.tls}: nothing is asked of an ACME server", cure=_OTHERWISE
+            f"tls is {contract.tls}: nothing is asked of an ACME server",
+            cure=_OTHERWISE,
+            exit_status=exits.USAGE,
         )
     looks = _looks(contract, None)
     _refuse_unanswered(looks)

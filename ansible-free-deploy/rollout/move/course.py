@@ -342,5 +342,5 @@ def _ended(way: Move, outcomes: list[Outcome[DeployAnswer]]) -> str:
     table = deploy_report.summary(way.wanted, outcomes)
     text = f"moved to {_both_of(way.wanted)}"
     if way.former:
-        text = f"{text}; {_former(way)} is answered no more"
+        text = f"{text}; no longer answered: {_former(way)}"
     return f"{table}\n{text}"
