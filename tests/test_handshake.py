@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from rollout.tls import Place
 from rollout.verdict import Response
 from tests.support.certificates import DAY, Authority, Issued
 from tests.support.servers import Quiet, answering
+from tests.support.trust import trust
 
 NAME = "app.shop.test"
 ROOT, OTHER = Authority.root(), Authority.root("Somebody Else's Root")
@@ -117,11 +117,7 @@ def test_the_user_s_own_ca_counts_and_is_marked(trusted: Path) -> None:
 @pytest.mark.parametrize("folder", [".pki/nssdb", ".local/share/pki/nssdb"])
 def test_a_root_that_the_user_s_chromium_has_is_known(trusted: Path, folder: str) -> None:
     """As `certutil` puts it into the user's database, and only this root."""
-    database = trusted / "home" / folder
-    database.mkdir(parents=True)
-    for words in (["-N", "--empty-password"], ["-A", "-n", "kit", "-t", "C,,", "-i", "root.pem"]):
-        OTHER.write(trusted / "root.pem")
-        subprocess.run(["certutil", *words, "-d", f"sql:{database}"], check=True, cwd=trusted)
+    trust(trusted / "home", OTHER.write(trusted / "root.pem"), folder=folder)
     assert tls.browsers_trust(OTHER.der) is True
     assert tls.browsers_trust(ROOT.der) is False
 

@@ -35,6 +35,7 @@ from rollout.render import Generation, closed
 from rollout.render.frontend import policy
 from tests.support.certificates import Authority, Issued
 from tests.support.folders import write_files
+from tests.support.installed import installed
 from tests.test_render import GOLDEN, SECRETS, cors, load, rendered, text
 
 pytestmark = pytest.mark.nginx
@@ -108,7 +109,7 @@ def anyone() -> ssl.SSLContext:
 
 
 def program() -> str:
-    return shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") or "nginx"
+    return installed("nginx") or "nginx"
 
 
 def listener(family: socket.AddressFamily, address: Any) -> socket.socket:

@@ -6,13 +6,11 @@ from __future__ import annotations
 import os
 import socket
 import socketserver
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Error, sync_playwright
@@ -24,6 +22,8 @@ from tests.e2e.test_doctor_causes import API, PAGE, Json, Pair, as_written, erro
 from tests.support.certificates import DAY, Authority, Issued
 from tests.support.kit import ROOT, Stack
 from tests.support.sampling import sampled
+from tests.support.servers import answering
+from tests.support.trust import trust
 
 pytestmark = [pytest.mark.machines, pytest.mark.browser]
 
@@ -96,10 +96,7 @@ def pair(shared: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         made.ca = Authority(own.certificate, own.key)
         root = local_ca.certificate_path()
     made.home = folder / "home"
-    database = made.home / ".pki/nssdb"
-    database.mkdir(parents=True)
-    for words in (["-N", "--empty-password"], ["-A", "-n", "kit", "-t", "C,,", "-i", str(root)]):
-        subprocess.run(["certutil", *words, "-d", f"sql:{database}"], check=True)
+    trust(made.home, root)
     yield made
 
 
@@ -285,7 +282,7 @@ def forwarding(listen: str, upstream: str, port: int) -> Iterator[None]:
                 _copy(self.request, there)
                 back.join(20)
 
-    with _serving((listen, port), Handler):
+    with answering(Handler, listen, port):
         yield
 
 
@@ -309,26 +306,8 @@ def redirecting(listen: str) -> Iterator[None]:
             lines = ["HTTP/1.1 301 Moved", f"Location: https://{API}/", "Content-Length: 0"]
             self.wfile.write("\r\n".join([*lines, "Connection: close", "", ""]).encode())
 
-    with _serving((listen, 80), Handler):
+    with answering(Handler, listen, 80):
         yield
-
-
-@contextmanager
-def _serving(address: tuple[str, int], handler: Any) -> Iterator[None]:
-    class Server(socketserver.ThreadingTCPServer):
-        allow_reuse_address = True
-        daemon_threads = True
-        request_queue_size = 64
-
-    server = Server(address, handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
 
 
 def test_a_redirect_of_port_80_in_front_is_a_warning(pair: Secure) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socketserver
 import ssl
 import subprocess
-import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ from random import Random
 from typing import Any
 
 from rollout.verdict import Exchange, Headers, Request, Response
+from tests.support.servers import answering
 
 METHODS = [
     "GET",
@@ -441,32 +441,12 @@ def servers(stage: Stage, count: int, https: Sequence[ssl.SSLContext] = ()) -> I
             body = PAGE if ("Content-Length", str(len(PAGE))) in answer.headers else ""
             self.wfile.write(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
 
-        def setup(self) -> None:
-            context = getattr(self.server, "context", None)
-            if context:
-                self.request = context.wrap_socket(self.request, server_side=True)
-            super().setup()
-
-    class Server(socketserver.ThreadingTCPServer):
-        daemon_threads = True
-        block_on_close = False  # Chromium keeps its connections
-        request_queue_size = 128
-
     with ExitStack() as stack:
-        running = [
-            stack.enter_context(Server(("127.0.0.1", 0), Handler))
-            for _ in range(count + len(https))
-        ]
-        for server, context in zip(running[count:], https, strict=True):
-            server.context = context  # type: ignore[attr-defined]
-        for server in running:
-            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-            stack.callback(server.shutdown)
-        schemes = ["http"] * count + ["https"] * len(https)
-        yield [
-            f"{scheme}://127.0.0.1:{server.server_address[1]}"
-            for scheme, server in zip(schemes, running, strict=True)
-        ]
+        origins = []
+        for tls in (*[None] * count, *https):
+            port = stack.enter_context(answering(Handler, tls=tls))
+            origins.append(f"{'https' if tls else 'http'}://127.0.0.1:{port}")
+        yield origins
 
 
 def tls_context(folder: Path) -> ssl.SSLContext:

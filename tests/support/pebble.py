@@ -11,18 +11,16 @@ import os
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 from tests.support.certificates import Authority
 from tests.support.installed import installed
 from tests.support.kit import ROOT
-from tests.support.servers import Quiet
+from tests.support.servers import Quiet, answering
 
 MODULE = "github.com/letsencrypt/pebble/v2/cmd"
 VERSION = "v2.10.3"
@@ -73,7 +71,7 @@ class Front:
     upstream: int
     limited: bool = False
     orders: list[float] = field(default_factory=list)
-    _server: ThreadingHTTPServer | None = None
+    _running: ExitStack = field(default_factory=ExitStack)
 
     def open(self) -> None:
         """Listen; a front that was closed has its port again."""
@@ -87,25 +85,13 @@ class Front:
 
             do_HEAD = do_POST = do_GET
 
-        server = ThreadingHTTPServer(("", self.port), Handler, bind_and_activate=False)
-        server.daemon_threads = True
-        server.allow_reuse_address = True
-        server.server_bind()
-        server.server_activate()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate)
-        server.socket = context.wrap_socket(
-            server.socket, server_side=True, do_handshake_on_connect=False
-        )
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        self._server = server
+        self._running.enter_context(answering(Handler, "", self.port, context))
 
     def close(self) -> None:
         """Refuse connections from now on."""
-        if self._server:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        self._running.close()
 
     def hand_on(self, request: Quiet) -> None:
         """Answer with what pebble answers, or with the limit."""

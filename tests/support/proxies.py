@@ -6,9 +6,10 @@ from __future__ import annotations
 import re
 import socket
 import socketserver
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from tests.support.servers import answering
 
 Change = Callable[[bytes], bytes]  # of the head of an answer, its last line break included
 _MOST = 1 << 20
@@ -51,20 +52,8 @@ def proxy(listen: str, upstream: str, change: Change) -> Iterator[None]:
             head, _, body = answer.partition(b"\r\n\r\n")
             self.request.sendall(change(head + b"\r\n") + b"\r\n" + body)
 
-    class Server(socketserver.ThreadingTCPServer):
-        allow_reuse_address = True
-        daemon_threads = True
-        request_queue_size = 64
-
-    server = Server((listen, 80), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(Handler, listen, 80):
         yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
 
 
 def _head(client: socket.socket) -> bytes:

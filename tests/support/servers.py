@@ -1,11 +1,12 @@
-"""HTTP and HTTPS servers of a test's own."""
+"""Servers of a test's own, plain or over TLS."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
 from typing import Any
 
@@ -17,13 +18,18 @@ class Quiet(BaseHTTPRequestHandler):
         """Nobody reads it."""
 
 
-class _Server(ThreadingHTTPServer):
-    """The handshake is made in the thread of each connection."""
+class _Server(ThreadingTCPServer):
+    """The handshake is made in the thread of each connection. The end of one is not waited for:
+    browsers keep theirs."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
 
     def __init__(
         self,
         address: tuple[str, int],
-        handler: type[BaseHTTPRequestHandler],
+        handler: type[BaseRequestHandler],
         tls: ssl.SSLContext | None,
     ) -> None:
         super().__init__(address, handler)
@@ -42,15 +48,15 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def answering(
-    handler: type[BaseHTTPRequestHandler],
+    handler: type[BaseRequestHandler],
     address: str = "127.0.0.1",
     port: int = 0,
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[int]:
     """The port where the handler answers until the block ends; 0 is any free one. With `tls` it
-    speaks https."""
+    speaks it over TLS."""
     server = _Server((address, port), handler, tls)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield int(server.server_address[1])
     finally:

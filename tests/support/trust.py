@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 
-def trust(home: Path, *roots: Path) -> None:
+def trust(home: Path, *roots: Path, folder: str = ".pki/nssdb") -> None:
     """Put the roots (PEM files) into the database that Chromium reads for who has this home."""
-    database = home / ".pki/nssdb"
+    database = home / folder
     database.mkdir(parents=True)
     into = ["-d", f"sql:{database}"]
     subprocess.run(["certutil", "-N", "--empty-password", *into], check=True)
