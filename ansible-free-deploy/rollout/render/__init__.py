@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from infra.core.contract import Contract, Host
@@ -25,9 +25,72 @@ def render(contract: Contract, role: str, host: Host, secrets: Mapping[str, str]
     return {"backend": _backend, "frontend": _frontend}[role](contract, host, secrets)
 
 
+def closed(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Generation:
+    """The configuration of a backend that takes no writes: nginx answers 503, and nothing starts
+    the application, a boot included. What else the ordinary one has stays, so that going back to it
+    needs nothing."""
+    demand(contract, secrets)
+    return _generation(
+        contract,
+        "backend",
+        files=[*django.files(contract, host, secrets), *nginx.files(contract, closed=True)],
+        links=nginx.links(),
+        absent=[link.place for link in units.gunicorn_links(contract.application)],
+        services={"nginx": units.names("backend", contract)["nginx"]},
+    )
+
+
+def _backend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Generation:
+    application = contract.application
+    return _generation(
+        contract,
+        "backend",
+        files=[
+            *django.files(contract, host, secrets),
+            *units.gunicorn_files(application),
+            *nginx.files(contract),
+        ],
+        links=[*units.gunicorn_links(application), *nginx.links()],
+        services=units.names("backend", contract),
+    )
+
+
+def _frontend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Generation:
+    return _generation(
+        contract,
+        "frontend",
+        files=frontend.files(contract),
+        links=frontend.links(),
+        services=units.names("frontend", contract),
+    )
+
+
+def _generation(
+    contract: Contract,
+    role: str,
+    *,
+    files: Iterable[File],
+    links: Iterable[Link],
+    services: Mapping[str, tuple[str, ...]],
+    absent: Iterable[str] = (),
+) -> Generation:
+    """A generation of these parts and of those that every host has."""
+    return assemble(
+        [
+            *files,
+            *units.nginx_files(contract),
+            contract_file(contract, role),
+            *renewal.files(contract, role),
+        ],
+        [*links, *units.nginx_links(contract), *renewal.links(contract)],
+        [*nginx.ABSENT, *units.nginx_absent(contract), *renewal.absent(contract), *absent],
+        {**services, **renewal.units(contract)},
+    )
+
+
 def contract_file(contract: Contract, role: str) -> File:
     """The contract that a generation was made from: what a host runs, for verbs that have to know.
-    Nothing on the host reads it, so its change restarts nothing.
+    No service reads it, so its change restarts nothing.
 
     The page's host has the origins alone. What else is the API's, its environment and its lists,
     is nothing that host needs, and an edit of it is none of the page's.
@@ -40,64 +103,3 @@ def contract_file(contract: Contract, role: str) -> File:
 
 def _origins(role: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in role.items() if name != "hosts"}
-
-
-def closed(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Generation:
-    """The configuration of a backend that takes no writes: nginx answers 503, and nothing starts
-    the application, a boot included. What else the ordinary one has stays, so that going back to it
-    needs nothing."""
-    demand(contract, secrets)
-    application = contract.application
-    return assemble(
-        [
-            *django.files(contract, host, secrets),
-            *nginx.files(contract, closed=True),
-            *units.nginx_files(contract),
-            contract_file(contract, "backend"),
-            *renewal.files(contract, "backend"),
-        ],
-        [*nginx.links(), *units.nginx_links(contract), *renewal.links(contract)],
-        [
-            *nginx.ABSENT,
-            *units.nginx_absent(contract),
-            *renewal.absent(contract),
-            *(link.place for link in units.gunicorn_links(application)),
-        ],
-        {"nginx": units.names("backend", contract)["nginx"]} | renewal.units(contract),
-    )
-
-
-def _backend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Generation:
-    application = contract.application
-    return assemble(
-        [
-            *django.files(contract, host, secrets),
-            *units.gunicorn_files(application),
-            *nginx.files(contract),
-            *units.nginx_files(contract),
-            contract_file(contract, "backend"),
-            *renewal.files(contract, "backend"),
-        ],
-        [
-            *units.gunicorn_links(application),
-            *nginx.links(),
-            *units.nginx_links(contract),
-            *renewal.links(contract),
-        ],
-        [*nginx.ABSENT, *units.nginx_absent(contract), *renewal.absent(contract)],
-        units.names("backend", contract) | renewal.units(contract),
-    )
-
-
-def _frontend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Generation:
-    return assemble(
-        [
-            *frontend.files(contract),
-            *units.nginx_files(contract),
-            contract_file(contract, "frontend"),
-            *renewal.files(contract, "frontend"),
-        ],
-        [*frontend.links(), *units.nginx_links(contract), *renewal.links(contract)],
-        [*nginx.ABSENT, *units.nginx_absent(contract), *renewal.absent(contract)],
-        units.names("frontend", contract) | renewal.units(contract),
-    )
