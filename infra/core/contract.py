@@ -144,19 +144,18 @@ class Contract:
         return self.tls != OFF
 
     @property
-    def answers_http(self) -> bool:
-        """Whether the API answers http as it answers https, or alone: a page may be on http."""
-        former = (*self.frontend.former, *self.backend.former)
-        listed = (*self.cors.exact_origins, *self.cors.pattern_texts, *former)
-        if not self.speaks_https or self.cors.allows_every_origin:
-            return True
-        return any(origin.startswith("http:") for origin in listed)
-
-    @property
     def moves_from_http(self) -> bool:
         """Whether it speaks https and still answers origins that it had over http (`fab move`)."""
         former = (*self.frontend.former, *self.backend.former)
         return self.speaks_https and any(origin.startswith("http:") for origin in former)
+
+    @property
+    def answers_http(self) -> bool:
+        """Whether the API answers http as it answers https, or alone: a page may be on http."""
+        if not self.speaks_https or self.moves_from_http or self.cors.allows_every_origin:
+            return True
+        listed = (*self.cors.exact_origins, *self.cors.pattern_texts)
+        return any(origin.startswith("http:") for origin in listed)
 
     @property
     def is_one_site(self) -> bool:
@@ -379,7 +378,7 @@ def _together(contract: Contract) -> Problems:
     """Cross-field validation."""
     cors = contract.cors
     yield from _https(contract)
-    if contract.tls == "off" and csp.UPGRADE in csp.names(contract.page.csp):
+    if not contract.speaks_https and csp.UPGRADE in csp.names(contract.page.csp):
         yield f"contract.page.csp: {csp.UPGRADE_WITHOUT_TLS}"
     if contract.production and cors.allows_every_origin:
         yield f"contract.cors.allowed_shapes: {rules.EVERYONE_IN_PRODUCTION}"

@@ -73,6 +73,11 @@ _KEY_OF = {
 }
 
 
+def scheme_of(tls: str) -> str:
+    """The scheme of the roles' origins."""
+    return "http" if tls == OFF else "https"
+
+
 def host_names(origins: Iterable[str]) -> tuple[str, ...]:
     """The host names and IPs (an IPv6 one without brackets) of the origins, each once, in their
     order."""
@@ -143,7 +148,7 @@ def misfits(
     if tls == ACME:
         for text in _not_issued(https, covered):
             yield "tls", text
-    scheme = "http" if tls == OFF else "https"
+    scheme = scheme_of(tls)
     for role, origin in own.items():
         if origin.scheme != scheme:
             yield f"{role}.origin", f"tls is {tls}, so write {scheme}://…"

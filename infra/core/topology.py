@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.core.contract import ALLOW_ALL, Application, Contract, Cors, Host, Page, Role
-from infra.core.https import OFF, Https
+from infra.core.https import Https, scheme_of
 from infra.core.keys import KEYS
 from infra.core.origins import parse_origin
 from infra.core.rules import APEX
@@ -119,7 +119,7 @@ def origin(settings: Settings, role: str, first_address: str) -> str:
     host = name_of(settings, role) if settings.domain else first_address
     if ":" in host:
         host = f"[{host}]"
-    scheme = "http" if settings.tls == OFF else "https"
+    scheme = scheme_of(settings.tls)
     return str(parse_origin(f"{scheme}://{host}", production=settings.production))
 
 

@@ -24,10 +24,10 @@ CIPHERS = (
 )
 GROUPS = ("X25519", "prime256v1", "secp384r1")
 
-_ONCE = " default_server backlog=4096"  # one server of a socket has these options; its backlog is
-_TLS = (
-    " ssl http2"  # the socket's own, for nginx sets its own otherwise; http2 is known from 1.9 on
-)
+# One server of a socket has these options. The backlog is the unit's, for nginx sets its own
+# otherwise.
+_ONCE = " default_server backlog=4096"
+_TLS = " ssl http2"  # every nginx from 1.9 on knows this spelling
 
 
 def listen_plain(default: bool = True) -> str:
@@ -94,18 +94,13 @@ def challenge() -> str:
 # ----------------------------------------------------------------------------------------- the API
 
 
-def denies_http(contract: Contract) -> bool:
-    """Whether the API's port 80 only says what to call."""
-    return contract.speaks_https and not contract.answers_http
-
-
 def deny(contract: Contract, limits: str, shortcuts: str, before: str) -> str:
     """The server on port 80 of an API that is called over https alone; none where it is not.
 
     It never redirects a page's request: on the way its origin would become `null`
     (https://fetch.spec.whatwg.org/#http-redirect-fetch).
     """
-    if not denies_http(contract):
+    if contract.answers_http:
         return ""
     return "\n" + fill(
         "deny.conf",
@@ -129,9 +124,8 @@ def _targets(backend: Role) -> str:
     """Lines of the map from the host's name to the origin that who opens it is sent to. Keys are
     patterns, because nginx refuses long plain ones."""
     lines = [f'    default "{backend.origin}";']
-    for origin in backend.alias_origins:
-        host = parse_origin(origin, production=False).host
-        lines.append(f'    "~^{re.escape(host)}$" "{origin}";')
+    for name, origin in zip(backend.aliases, backend.alias_origins, strict=True):
+        lines.append(f'    "~^{re.escape(name)}$" "{origin}";')
     return "\n".join(lines)
 
 
