@@ -126,7 +126,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     monkeypatch.setattr(places, "KIT", kit)
     monkeypatch.setattr(places, "GENERATIONS", kit / "generations")
     monkeypatch.setattr(places, "CONFIGURATION", kit / "current")
-    monkeypatch.setattr(served, "ADDRESS", ("127.0.0.1", port))
+    monkeypatch.setattr(served, "PORT", port)
     monkeypatch.setattr(store, "RELOADS_S", 2.0)
     main = tmp_path / "etc/nginx/origin-kit-main.conf"
     generation = kit / "generations/g1"
@@ -256,7 +256,7 @@ def test_a_name_with_another_certificate_is_noticed(
     address: the handshake says it."""
     other = made()
     with serving(other) as port:
-        monkeypatch.setattr(served, "ADDRESS", ("127.0.0.1", port))
+        monkeypatch.setattr(served, "PORT", port)
         with pytest.raises(Failed, match="does not serve the certificate that is on the disk"):
             install(made())
     assert store.pair(LINEAGE) == (FIRST.chain, FIRST.key)

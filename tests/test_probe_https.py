@@ -14,6 +14,7 @@ import pytest
 
 from infra.core.contract import Contract
 from on_host import logfiles, places, probe
+from on_host.certificates import served
 from on_host.protocol import Probes
 from on_host.runtime import Failed
 from rollout import deploy
@@ -84,7 +85,7 @@ def nginx(
         answering(handler("secure", secure), tls=tls) as https,
     ):
         monkeypatch.setattr(probe, "PLAIN", http)
-        monkeypatch.setattr(probe, "SECURE", https)
+        monkeypatch.setattr(served, "PORT", https)
         yield arrived
 
 
@@ -207,7 +208,7 @@ def test_a_port_443_without_tls_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
         nginx(monkeypatch, denying, denying, PAIR.context(tmp_path)),
         answering(Quiet) as plain,
     ):
-        monkeypatch.setattr(probe, "SECURE", plain)
+        monkeypatch.setattr(served, "PORT", plain)
         with pytest.raises(Failed, match="no TLS handshake with nginx on port 443"):
             probe.probe(BACKEND)
 

@@ -19,7 +19,7 @@ from on_host import (
     shipped,
     surroundings,
 )
-from on_host.certificates import given
+from on_host.certificates import given, served
 from on_host.configuration import answered, outline
 from on_host.configuration.state import (
     compare,
@@ -33,7 +33,7 @@ from on_host.configuration.state import (
 from on_host.configuration.state import given as ordered
 from on_host.envfile import environment
 from on_host.orders import EXAMINE_ORDERS, LOOK_ORDERS, ORDERS, OUTCOME_ORDERS, STATUS_ORDERS
-from on_host.probe import ANSWER_S, HTTPS, LATE, SECURE, SHORT_S, answer, is_late
+from on_host.probe import ANSWER_S, HTTPS, LATE, SHORT_S, answer, is_late
 from on_host.release.state import changed_in_release, release_made_from
 from on_host.runtime import hide, hide_also, wait_for
 from on_host.services import EXCEPTION, activity, has_service, journal_of, service, workers_killed
@@ -206,7 +206,7 @@ def _answers(no_connection: str) -> list[HttpAnswer]:
     long as it may take, the others are not."""
     found: list[HttpAnswer] = []
     late: set[tuple[str, str, str]] = set()
-    wanted = HTTPS if EXAMINE_ORDERS.get("port") == SECURE else "nginx"
+    wanted = HTTPS if EXAMINE_ORDERS.get("port") == served.PORT else "nginx"
     for via, method, target, headers in EXAMINE_ORDERS["questions"]:
         asked: HttpAnswer
         # Preflights are nginx's own answers.

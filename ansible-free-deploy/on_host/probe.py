@@ -16,7 +16,6 @@ from on_host.services import for_want_of_memory, journal_of, service
 
 if TYPE_CHECKING:
     import http.client
-    import ssl
 
     from on_host.answers import HttpAnswer
     from on_host.protocol import Probes
@@ -26,7 +25,7 @@ LARGEST_PAGE = 1 << 20  # bytes of a page that are read
 ANSWER_S = 15.0  # for one answer that the doctor wants
 SHORT_S = 3.0  # the same, once another one has taken too long
 LATE = "timed out"  # the problem of a question that is not asked, as the same one took too long
-PLAIN, SECURE = 80, 443  # nginx's ports; others in tests only
+PLAIN = 80  # nginx's port next to `certificates.PORT`; another one in tests only
 HTTPS = "https"  # how the doctor asks nginx on port 443
 Answer = tuple[int, dict[str, list[str]], bytes]  # status, headers by lower-case name, body
 
@@ -41,21 +40,9 @@ def to_nginx(authority: str, seconds: float, https: bool) -> http.client.HTTPCon
     class Connection(http.client.HTTPConnection):
         def connect(self) -> None:
             super().connect()
-            self.sock = tls_with(self.sock, authority)
+            self.sock = certificates.tls_with(self.sock, authority)
 
-    return Connection("127.0.0.1", SECURE, timeout=seconds)
-
-
-def tls_with(plain: socket.socket, authority: str) -> ssl.SSLSocket:
-    """The same connection over TLS, asking for this authority's certificate; whatever comes is
-    taken."""
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    host = authority.rpartition("]")[0].lstrip("[") or authority.partition(":")[0]
-    return context.wrap_socket(plain, server_hostname=host or None)
+    return Connection("127.0.0.1", certificates.PORT, timeout=seconds)
 
 
 def ask(
@@ -117,12 +104,9 @@ def probe(probes: Probes) -> None:
 
 def serves_the_pair(host: str, lineage: str) -> None:
     """Raise Failed where port 443 does not serve the certificate on the disk."""
-    import ssl
-
     try:
-        with socket.create_connection(("127.0.0.1", SECURE), WAIT_S) as plain:
-            served = tls_with(plain, host).getpeercert(binary_form=True)
-    except (OSError, ssl.SSLError) as problem:
+        served = certificates.handshake(host, WAIT_S)
+    except OSError as problem:
         raise Failed(
             f"no TLS handshake with nginx on port 443: {problem}; see `fab logs`"
         ) from problem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from on_host.configuration.state import current_record
 if TYPE_CHECKING:
     import ssl
 
-ADDRESS = ("127.0.0.1", 443)
+PORT = 443  # nginx's; another one in tests only
 _WAIT_S = 5.0  # for a handshake on the host itself
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\s*", re.DOTALL)
 
@@ -38,15 +37,9 @@ def leaf(lineage: str) -> bytes:
 def served() -> bytes:
     """The certificate that is served for the role's name, as DER; empty where no handshake
     succeeds."""
-    import ssl
-
     try:
-        with (
-            socket.create_connection(ADDRESS, _WAIT_S) as plain,
-            _context().wrap_socket(plain, server_hostname=name()) as secured,
-        ):
-            return secured.getpeercert(binary_form=True) or b""
-    except (OSError, ssl.SSLError):
+        return handshake(current_record().get("probes", {}).get("host", ""), _WAIT_S)
+    except OSError:
         return b""
 
 
@@ -58,22 +51,27 @@ def served_pem() -> str:
     return ssl.DER_cert_to_PEM_cert(found) if found else ""
 
 
-def _context() -> ssl.SSLContext:
-    """It verifies nothing: whether browsers trust the certificate is asked from outside."""
+def handshake(authority: str, seconds: float) -> bytes:
+    """The certificate, as DER, that nginx serves to who asks for this authority. Raises OSError
+    where no handshake succeeds."""
+    with (
+        socket.create_connection(("127.0.0.1", PORT), seconds) as plain,
+        tls_with(plain, authority) as secured,
+    ):
+        return secured.getpeercert(binary_form=True) or b""
+
+
+def tls_with(plain: socket.socket, authority: str) -> ssl.SSLSocket:
+    """The same connection over TLS, asking for this authority's certificate; whatever comes is
+    taken: whether browsers trust it is asked from outside.
+
+    An authority is a host name or an IP, perhaps with a port. Python sends no name for an IP, which
+    SNI can't carry (RFC 6066).
+    """
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def name() -> str | None:
-    """The role's name, for SNI; None for a bare IP, which SNI can't carry (RFC 6066)."""
-    host = str(current_record().get("probes", {}).get("host", ""))
-    bare = re.sub(r":\d+$", "", host).strip("[]")
-    try:
-        ipaddress.ip_address(bare)
-    except ValueError:
-        return bare or None
-    return None
+    host = authority.rpartition("]")[0].lstrip("[") or authority.partition(":")[0]
+    return context.wrap_socket(plain, server_hostname=host or None)
