@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from cryptography import x509
-
 from infra.core import exits
 from infra.core.errors import KitError
 from infra.core.origins import DEFAULT_PORTS
@@ -117,10 +115,9 @@ def _rules(observed: Observations, origins: list[str], pages: Pages) -> Iterator
 def _keys_of_own_ca(observed: Observations) -> Iterator[str]:
     """The key of an API's certificate that the user's own CA has issued: the kit trusts it, whether
     Chromium knows that CA or not (the finding local-ca-unknown says so)."""
-    reach = observed.reach.get("backend")
-    found = reach.handshake if reach else None
-    if found and found.by_local_ca:
-        yield blank_pages.spki_of(x509.load_der_x509_certificate(found.chain[0]))
+    found = observed.handshake_of("backend")
+    if found and found.by_local_ca and found.leaf:
+        yield blank_pages.spki_of(found.leaf)
 
 
 def _row_of_a_quiet_network(chromium: Any, observed: Observations, origin: str) -> Outcomes:

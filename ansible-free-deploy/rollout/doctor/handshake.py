@@ -7,7 +7,10 @@ import socket
 import ssl
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
+
+from cryptography import x509
 
 from infra.core.origins import Origin
 from rollout import tls
@@ -44,6 +47,11 @@ class Handshake:
     chain: tuple[bytes, ...] = ()
     by_local_ca: bool = False
     browsers_trust: bool | None = None
+
+    @cached_property
+    def leaf(self) -> x509.Certificate | None:
+        """The server's own certificate; None where that is not known."""
+        return x509.load_der_x509_certificate(self.chain[0]) if self.chain else None
 
 
 class NoConnection(Exception):

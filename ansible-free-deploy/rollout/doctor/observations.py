@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from infra.core.contract import Contract, Role
 from on_host.answers import HostState
 from rollout.doctor.ask import Answer, Page, Unanswered
+from rollout.doctor.handshake import Handshake
 from rollout.doctor.plain_http import Plain
 from rollout.doctor.questions import Question
 from rollout.doctor.reach import Reach
@@ -158,6 +159,12 @@ class Observations:
             if host.name == name:
                 return host.state
         return None
+
+    def handshake_of(self, role: str) -> Handshake | None:
+        """The handshake with a role's public address; None over plain http, or without a
+        connection."""
+        reach = self.reach.get(role)
+        return reach.handshake if reach else None
 
     def of_view(self, view: str) -> list[Cell]:
         """The cells that one view has answered."""

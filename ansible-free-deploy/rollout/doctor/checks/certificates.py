@@ -45,13 +45,6 @@ class Served:
     def host(self) -> str:
         return self.side.role.parsed_origin.hostname
 
-    @property
-    def leaf(self) -> x509.Certificate | None:
-        """The server's own certificate; None where that is not known."""
-        if not self.handshake.chain:
-            return None
-        return x509.load_der_x509_certificate(self.handshake.chain[0])
-
 
 def certificates(observed: Observations) -> Iterator[Finding]:
     """What is not served although it is on the disk; then one finding for each cause, however many
@@ -72,9 +65,9 @@ def certificates(observed: Observations) -> Iterator[Finding]:
 def _served(observed: Observations) -> Iterator[Served]:
     """What browsers refuse."""
     for side in sides(observed.contract):
-        reach = observed.reach.get(side.name)
-        if reach and reach.handshake and reach.handshake.problem:
-            yield Served(side, reach.handshake, _is_in_front(observed, side, reach.handshake))
+        found = observed.handshake_of(side.name)
+        if found and found.problem:
+            yield Served(side, found, _is_in_front(observed, side, found))
 
 
 def _is_in_front(observed: Observations, side: Side, found: Handshake) -> bool:
@@ -105,7 +98,8 @@ def _first(pem: str) -> bytes:
 
 def _problem(served: Served) -> tuple[Code, str]:
     """The cause, and what is wrong in words."""
-    found, leaf = served.handshake, served.leaf
+    found = served.handshake
+    leaf = found.leaf
     if not found.code:
         return _of_protocol(served)
     if leaf is None:
@@ -197,27 +191,20 @@ def _of_host(observed: Observations, host: HostReport) -> Iterator[Finding]:
     kept = _kept(host.state)
     if not kept or not observed.contract.speaks_https:
         return
-    views = served_by(observed, host)
     disk, served = _first(kept.get("disk", "")), _first(kept.get("served", ""))
     if not disk:
-        yield Finding(
-            f"{host.name} has no certificate for its origin",
-            cure="run `fab deploy`",
-            code=Code.CERTIFICATE_MISSING,
-            anchor=Code.CERTIFICATE_MISSING,
-            places=views,
-            reach=views,
-        )
+        code, cure = Code.CERTIFICATE_MISSING, "run `fab deploy`"
+        text = f"{host.name} has no certificate for its origin"
     elif served and served != disk:
-        yield Finding(
+        code, cure = Code.CERTIFICATE_NOT_SERVED, "run `fab deploy --restart`"
+        text = (
             f"{host.name} serves another certificate (until {_end(served)}) than the one on its"
-            f" disk (until {_end(disk)}): nginx has not loaded it",
-            cure="run `fab deploy --restart`",
-            code=Code.CERTIFICATE_NOT_SERVED,
-            anchor=Code.CERTIFICATE_NOT_SERVED,
-            places=views,
-            reach=views,
+            f" disk (until {_end(disk)}): nginx has not loaded it"
         )
+    else:
+        return
+    views = served_by(observed, host)
+    yield Finding(text, cure=cure, code=code, anchor=code, places=views, reach=views)
 
 
 def _end(der: bytes) -> str:
@@ -230,8 +217,7 @@ def _end(der: bytes) -> str:
 def _own_ca(observed: Observations) -> Iterator[Finding]:
     """The kit trusts the user's own CA; the user's browsers may not yet."""
     for side in sides(observed.contract):
-        reach = observed.reach.get(side.name)
-        found = reach.handshake if reach else None
+        found = observed.handshake_of(side.name)
         if found and found.by_local_ca and found.browsers_trust is False:
             yield Finding(
                 "the certificates are from your own CA, which this machine's browsers don't know:"
@@ -247,11 +233,10 @@ def _own_ca(observed: Observations) -> Iterator[Finding]:
 def _ends_soon(observed: Observations) -> Iterator[Finding]:
     """A certificate that should have been renewed by now."""
     for side in sides(observed.contract):
-        reach = observed.reach.get(side.name)
-        found = reach.handshake if reach else None
-        if not found or found.problem or not found.chain:
+        found = observed.handshake_of(side.name)
+        if not found or found.problem or not found.leaf:
             continue
-        age = age_of(x509.load_der_x509_certificate(found.chain[0]), found.at)
+        age = age_of(found.leaf, found.at)
         if age.state in (State.WARNING, State.RED):
             in_front = _is_in_front(observed, side, found)
             yield Finding(
