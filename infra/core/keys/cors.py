@@ -60,8 +60,9 @@ KEYS = (
         effects=on_every_cloud(Effect.CONFIG),
         contract="cors.allow_credentials",
         description=(
-            "Let pages send cookies. Needs both names under one domain; browsers never "
-            "send cookies between two http IPs."
+            "Let pages send cookies. Over http that needs both names under one domain; over "
+            "https two sites do as well, but for Safari and visitors who block third-party "
+            "cookies."
         ),
     ),
     Key(

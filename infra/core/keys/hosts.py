@@ -34,7 +34,8 @@ KEYS = (
         effects=(Effect.CONFIG, Effect.IN_PLACE, Effect.IN_PLACE),
         description=(
             "Parent of both names, e.g. shop.example.com. Empty means that the addresses "
-            "are the origins. Hosts under one domain share cookies; two bare IPs never do."
+            "are the origins. Hosts under one domain share cookies; two bare IPs never do over "
+            "http."
         ),
     ),
     Key(
