@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from on_host import disk, places
-from on_host.certificates import served, store, versions
+from on_host.certificates import given, served, store, versions
 from on_host.runtime import Failed
 from rollout.certificates.pair import Pair
 from tests.support.certificates import Authority
@@ -153,6 +153,18 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 
 def install(pair: Pair, lineage: str = LINEAGE) -> bool:
     return store.install(lineage, pair.chain, pair.key)
+
+
+def test_a_pair_on_the_disk_that_is_not_served_differs(host: Host) -> None:
+    """Until nginx has read it. What begins with no certificate is never what is served."""
+    assert given.differences(given.look()) == []
+    second = made()
+    versions.make_current(LINEAGE, versions.put(LINEAGE, second.chain, second.key))
+    assert given.differences(given.look()) == [given.CERTIFICATE]
+    store.follow()
+    assert given.differences(given.look()) == []
+    (versions.link(LINEAGE) / versions.CHAIN).write_text("no certificate")
+    assert given.differences({**given.look(), "served": ""}) == [given.CERTIFICATE]
 
 
 def test_a_new_pair_serves_after_a_reload(host: Host) -> None:

@@ -95,7 +95,7 @@ def plan() -> PlanAnswer:
     name_checks.check(generation, places.app())
     wrong, reasons = compare(generation)
     access = logins.differences()
-    certificate = given.differences()
+    certificate = given.differences(given.look())
     return {
         "differs": [*wrong, *certificate, *access],
         "diff": {**diff(generation), **dict.fromkeys(certificate, _RELOADS), **access},
@@ -113,7 +113,8 @@ def status() -> StatusAnswer:
     """What this host holds and its processes loaded, compared with the outline in the orders."""
     found = held()
     wrong, reasons = outline.compare(STATUS_ORDERS["outline"])
-    differs = [*wrong, *given.differences(), *logins.differences()]
+    certificate = given.differences(found["certificate"])
+    differs = [*wrong, *certificate, *logins.differences()]
     return {**found, "differs": differs, "restarts": reasons}
 
 

@@ -31,12 +31,11 @@ def needed() -> Certificate | None:
     return None
 
 
-def differences() -> list[str]:
-    """CERTIFICATE, where this host has another one than ordered, or serves another one than it
-    has."""
-    if needed():
-        return [CERTIFICATE]
-    return [CERTIFICATE] if store.not_served() else []
+def differences(found: CertificateAnswer) -> list[str]:
+    """CERTIFICATE, where this host has another one than ordered, or serves another one than it has;
+    `found` is what `look` answers."""
+    is_served = not found["disk"] or served.is_same(found["disk"], found["served"])
+    return [] if is_served and not needed() else [CERTIFICATE]
 
 
 def look() -> CertificateAnswer:

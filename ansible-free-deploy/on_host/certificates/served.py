@@ -22,14 +22,24 @@ def is_on_disk(lineage: str) -> bool:
     return bool(found := leaf(lineage)) and served() == found
 
 
+def is_same(chain: str, other: str) -> bool:
+    """Whether both begin with one certificate."""
+    return bool(found := first(chain)) and first(other) == found
+
+
 def leaf(lineage: str) -> bytes:
     """The first certificate of the current version, as DER; empty where there is none."""
+    pair = versions.pair(lineage)
+    return first(pair[0]) if pair else b""
+
+
+def first(chain: str) -> bytes:
+    """The first certificate of a PEM text, as DER; empty where there is none."""
     import ssl  # milliseconds that a host without https never needs
 
-    pair = versions.pair(lineage)
-    first = _CERTIFICATE.search(pair[0]) if pair else None
+    found = _CERTIFICATE.search(chain)
     try:
-        return ssl.PEM_cert_to_DER_cert(first[0]) if first else b""
+        return ssl.PEM_cert_to_DER_cert(found[0]) if found else b""
     except ValueError:
         return b""
 

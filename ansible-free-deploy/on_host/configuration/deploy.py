@@ -43,7 +43,7 @@ def work_for(generation: Generation) -> tuple[list[str], dict[str, str]]:
     if places.current_folder() is None:
         raise Failed(f"there is no release of {places.app()} here yet; run `fab ship` first")
     wrong, reasons = compare(generation)
-    wrong += certificates.differences()
+    wrong += certificates.differences(certificates.look())
     if DEPLOY_ORDERS.get("restart"):
         for service in generation["fingerprints"]:
             reasons.setdefault(service, restart_reasons.AS_REQUESTED)
