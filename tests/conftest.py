@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -31,10 +32,26 @@ def missing(marker: str) -> str | None:
     return None
 
 
-def pytest_configure() -> None:
-    """A shell that starts a job in the background has it ignore ^C, and so would all that the tests
-    start."""
+NO_HOME = pytest.StashKey[TemporaryDirectory[str]]()
+OF_THE_USER = ("STACK", "PULUMI_STACK", "FORCE_COLOR", "PULUMI_BACKEND_URL")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests see the same output whoever runs them, and never the stacks that this user has: their
+    home is another one, of which collecting the tests knows already.
+
+    A shell that starts a job in the background has it ignore ^C, and so would all that the tests
+    start.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in OF_THE_USER:
+        os.environ.pop(name, None)
+    config.stash[NO_HOME] = TemporaryDirectory(prefix="origin-kit-tests-")
+    os.environ["ORIGIN_KIT_HOME"] = str(Path(config.stash[NO_HOME].name, "home"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[NO_HOME].cleanup()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -49,14 +66,3 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def many_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts above 1 are taken, as they will be when the load balancer comes."""
     monkeypatch.setenv(UNBALANCED, "1")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_colour_no_stack() -> Iterator[None]:
-    """Tests see the same output whoever runs them."""
-    before = {
-        name: os.environ.pop(name, None)
-        for name in ("STACK", "PULUMI_STACK", "FORCE_COLOR", "PULUMI_BACKEND_URL")
-    }
-    yield
-    os.environ.update({name: value for name, value in before.items() if value is not None})

@@ -401,6 +401,18 @@ def test_a_deploy_says_which_open_pages_it_ends(
     assert answered.note_on_open_pages(new()) == ""
 
 
+def test_no_move_is_offered_from_https_to_http(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`fab move` refuses it: the hosts can't answer both."""
+    monkeypatch.setattr(answered, "current_id", lambda: "1f")
+    generation(host, json.dumps(HTTPS.to_json()))
+    page = HTTPS.frontend.origin
+    assert (
+        answered.note_on_open_pages(new(HTTP)) == f"pages that are open at {page} will be refused"
+    )
+    [line] = words.before_a_deploy(HTTP, [{"origins": origins(HTTPS)}])
+    assert page in line and "refused from then on" in line and "fab move" not in line
+
+
 @pytest.mark.parametrize("contract", ["", "[]", "{}", '{"frontend": 1, "backend": 2}'])
 def test_a_contract_that_cannot_be_read_says_nothing(host: Path, contract: str) -> None:
     assert answered.origins_of(generation(host, contract, host="10.0.0.3")) is None

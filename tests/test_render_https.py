@@ -430,7 +430,12 @@ def test_a_generation_names_its_pair_and_holds_none(case: str, name: str) -> Non
     assert f"ssl_certificate {folder}/chain.pem;" in site
     assert f"ssl_certificate_key {folder}/key.pem;" in site
     assert "PRIVATE KEY" not in json.dumps(generation.to_json())
-    assert Contract.from_json(json.loads(text(generation, places.CONTRACT))) == contract
+    kept = json.loads(text(generation, places.CONTRACT))
+    whole = json.loads(json.dumps(contract.to_json()))
+    for role in ("frontend", "backend"):
+        assert kept.pop(role) == {key: whole[role][key] for key in whole[role] if key != "hosts"}
+    rest = whole if name == "backend" else ("contract",)
+    assert kept == {key: whole[key] for key in rest if key not in ("frontend", "backend")}
 
 
 def test_a_renewed_pair_is_served_after_a_reload(api: Site) -> None:

@@ -15,18 +15,11 @@ _LONGEST_TEXT = 300
 
 def asked() -> LoginSettings | None:
     """See `as_user/login_settings.py`; None where the project can't answer."""
-    return checked(project.ask("login_settings"))
+    return project.ask("login_settings", bounded)
 
 
-def checked(answer: Any) -> LoginSettings | None:
-    """The project's answer, with bounds; None where it has not the expected form."""
-    try:
-        return _bounded(answer)
-    except (LookupError, TypeError, AttributeError):
-        return None
-
-
-def _bounded(answer: Any) -> LoginSettings:
+def bounded(answer: Any) -> LoginSettings:
+    """The project's answer, with bounds."""
     return {
         "session": _cookie(answer["session"]),
         "csrf": _cookie(answer["csrf"]),

@@ -5,26 +5,39 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from on_host import places
 from on_host.as_user import text
 from on_host.confined import Confined
 from on_host.runtime import hide
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 LIMIT_S = 30
+Form = TypeVar("Form")
 
 
-def ask(program: str) -> Any:
-    """What the program prints as its last line, {"<program>": …}; None where the project can't
-    answer, or has lost its files. Whatever it is, it comes from the application: nothing about its
-    form is known."""
+def ask(program: str, bounded: Callable[[Any], Form]) -> Form | None:
+    """What the program prints as its last line, {"<program>": …}, as `bounded` takes it; None where
+    the project can't answer, has lost its files, or answers in another form."""
     code = places.current_folder()
     if code is None:
         return None
     try:
-        return _answer(program, _said(program, code))
+        said = _said(program, code)
     except (OSError, subprocess.SubprocessError):
+        return None
+    return checked(_answer(program, said), bounded)
+
+
+def checked(answer: Any, bounded: Callable[[Any], Form]) -> Form | None:
+    """Whatever the answer is, it comes from the application: nothing about its form is known.
+    `bounded` takes from it what it expects, with bounds, and raises where that is not there."""
+    try:
+        return bounded(answer)
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None
 
 

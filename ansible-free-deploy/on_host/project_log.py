@@ -16,18 +16,11 @@ _LONGEST_NAME = 200
 
 def destinations() -> RequestLog | None:
     """See `as_user/request_log.py`; None where the project can't answer."""
-    return checked(project.ask("request_log"))
+    return project.ask("request_log", bounded)
 
 
-def checked(answer: Any) -> RequestLog | None:
-    """The project's answer, with bounds; None where it has not the expected form."""
-    try:
-        return _bounded(answer)
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return None
-
-
-def _bounded(answer: Any) -> RequestLog:
+def bounded(answer: Any) -> RequestLog:
+    """The project's answer, with bounds."""
     ends = {}
     for path, end in list(answer["files"].items())[:_MOST_FILES]:
         ends[str(path)[:_LONGEST_TEXT]] = str(end)[-_LONGEST_TEXT:]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from on_host import places
 from on_host.configuration.state import current_id, record_of
+from on_host.moving import can_move
 
 if TYPE_CHECKING:
     from on_host.answers import Origins, RoleOrigins
@@ -73,6 +74,8 @@ def note_on_open_pages(generation: Generation) -> str:
     pages = f"pages that are open at {', '.join(left)} will be refused"
     if now["frontend"].get("former"):
         return f"ends the move: {pages}"
+    if not can_move(left, after):
+        return pages
     return f"{pages}: `fab move` would answer both meanwhile"
 
 

@@ -20,6 +20,7 @@ from enum import IntEnum
 from infra.core.contract import Contract, Role
 from infra.core.origins import OriginError, parse_origin
 from on_host.answers import MovingAnswer, Origins, RoleOrigins
+from on_host.moving import can_move
 from rollout.deploy import Outcome
 
 Looks = Sequence[Outcome[MovingAnswer]]
@@ -61,9 +62,8 @@ class Move:
     def leaves_https(self) -> bool:
         """Whether it goes from https to http, where both can't be answered: without `tls` there is
         no certificate."""
-        return not self.wanted.speaks_https and any(
-            text.startswith("https:") for text in self.former
-        )
+        wanted = (self.wanted.frontend.origin, self.wanted.backend.origin)
+        return not can_move(self.former, wanted)
 
     @property
     def both(self) -> Contract:

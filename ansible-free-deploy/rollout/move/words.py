@@ -7,6 +7,7 @@ from typing import Any
 
 from infra.core.contract import Contract
 from on_host.answers import Origins
+from on_host.moving import can_move
 
 NEXT = "`fab move` finishes it, `fab move --undo` goes back"
 
@@ -60,10 +61,14 @@ def _moved(contract: Contract, origins: Origins) -> str:
         (origins["frontend"]["origin"], contract.frontend.origin),
         (origins["backend"]["origin"], contract.backend.origin),
     ]
-    changes = [f"{old} → {new}" for old, new in pairs if old != new]
-    if not changes:
+    changed = [(old, new) for old, new in pairs if old != new]
+    if not changed:
         return ""
-    return (
-        f"{', '.join(changes)}: with `fab deploy` pages that are open at the old origin are refused"
-        " from then on; `fab move` answers both meanwhile"
+    changes = ", ".join(f"{old} → {new}" for old, new in changed)
+    left = (
+        f"{changes}: with `fab deploy` pages that are open at the old origin are refused from then"
+        " on"
     )
+    if not can_move([old for old, _ in changed], [new for _, new in changed]):
+        return left
+    return f"{left}; `fab move` answers both meanwhile"

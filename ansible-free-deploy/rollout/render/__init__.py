@@ -89,17 +89,18 @@ def _generation(
 
 
 def contract_file(contract: Contract, role: str) -> File:
-    """The contract that a generation was made from: what a host runs, for verbs that have to know.
-    No service reads it, so its change restarts nothing.
+    """The contract that a generation was made from, without its hosts: what a host runs, for verbs
+    that have to know. No service reads it, so its change restarts nothing; and by which user, port
+    or key an operator reaches the hosts changes nothing that they run.
 
     The page's host has the origins alone. What else is the API's, its environment and its lists,
     is nothing that host needs, and an edit of it is none of the page's.
     """
     data = contract.to_json()
-    if role == "frontend":
-        data = {"contract": data["contract"]} | {name: _origins(data[name]) for name in ROLES}
-    return File(places.CONTRACT, json.dumps(data, indent=1) + "\n")
+    origins = {name: _without_hosts(data[name]) for name in ROLES}
+    kept = data if role == "backend" else {"contract": data["contract"]}
+    return File(places.CONTRACT, json.dumps(kept | origins, indent=1) + "\n")
 
 
-def _origins(role: Mapping[str, Any]) -> dict[str, Any]:
+def _without_hosts(role: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in role.items() if name != "hosts"}
