@@ -495,6 +495,7 @@ def test_chromium_s_reason_is_waited_for(stack: Stack) -> None:
     ]
 
 
+@pytest.mark.browser
 @pytest.mark.soak  # of an https pair in test_doctor_causes_https.py
 def test_chromium_agrees_on_every_cell_and_the_page_shows_it(
     stack: Stack, backend: Host, tmp_path: Path

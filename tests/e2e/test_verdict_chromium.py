@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -14,7 +13,17 @@ import pytest
 from playwright.sync_api import CDPSession, Page
 
 from rollout.doctor.browser import NETWORK_CHANGED
-from rollout.verdict import Reason, Verdict, judge, needs_preflight, preflight_headers
+from rollout.doctor.failed_requests import FailedRequests
+from rollout.verdict import (
+    Exchange,
+    Reason,
+    Request,
+    Response,
+    Verdict,
+    judge,
+    needs_preflight,
+    preflight_headers,
+)
 from tests.e2e.conftest import chromium
 from tests.support.exchanges import Case, Maker, Stage, page_answer, servers
 
@@ -27,6 +36,7 @@ FETCH = """cases => Promise.all(cases.map(async ({url, options}) => {
     return {status: answer.status, readable: [...answer.headers.keys()]};
   } catch (problem) { return {problem: String(problem)}; }
 }))"""
+NOTHING = Response(200, (("Content-Length", "0"),))
 # Where Chromium has no CORS name for it: its network error's, or why DevTools calls it blocked.
 OTHER_NAMES = {
     "net::ERR_UNSAFE_PORT": Reason.unsafe_port,
@@ -37,24 +47,13 @@ OTHER_NAMES = {
 }
 
 
-@dataclass
-class Watch:
-    """What DevTools reports of failed requests: URL of the first request to reason."""
-
-    urls: dict[str, str] = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
+class Watch(FailedRequests):
+    """What DevTools report of requests that failed, and of those that were never made."""
 
     def listen(self, session: CDPSession) -> None:
-        session.on("Network.requestWillBeSent", self._sent)
-        session.on("Network.loadingFailed", self._failed)
+        super().listen(session)
         session.on("Audits.issueAdded", self._issue)
-        session.send("Network.enable")
         session.send("Audits.enable")
-
-    def _sent(self, event: dict[str, Any]) -> None:
-        # A preflight's failure is reported first, and without the reason.
-        if event.get("type") != "Preflight":
-            self.urls.setdefault(event["requestId"], event["request"]["url"])
 
     def _issue(self, event: dict[str, Any]) -> None:
         # A policy stops a request before there is one to report on.
@@ -62,14 +61,10 @@ class Watch:
         if policy.get("blockedURL"):
             self.reasons[policy["blockedURL"]] = Reason.csp
 
-    def _failed(self, event: dict[str, Any]) -> None:
-        if event["requestId"] not in self.urls:
-            return
-        url = self.urls[event["requestId"]]
-        named = event.get("corsErrorStatus", {}).get("corsError") or event.get("blockedReason")
-        text = named or str(event["errorText"])
-        if named or url not in self.reasons:
-            self.reasons[url] = OTHER_NAMES.get(text, text)
+    def pop(self, url: str) -> str:
+        """The reason as the verdict names it, once."""
+        reason = self.reasons.pop(url, "")
+        return OTHER_NAMES.get(reason, reason)
 
 
 def run(page: Page, watch: Watch, cases: list[Case]) -> list[tuple[Any, str]]:
@@ -79,7 +74,7 @@ def run(page: Page, watch: Watch, cases: list[Case]) -> list[tuple[Any, str]]:
     deadline = time.monotonic() + 20
     while any(url not in watch.reasons for url in failed.values()) and time.monotonic() < deadline:
         page.evaluate("0")  # lets DevTools' events arrive
-    reasons = {place: watch.reasons.pop(url, "") for place, url in failed.items()}
+    reasons = {place: watch.pop(url) for place, url in failed.items()}
     # An interface of this host came or went, as virtual machines do: nothing was answered, so ask
     # again.
     again = [place for place, reason in reasons.items() if reason == NETWORK_CHANGED]
@@ -158,6 +153,20 @@ def agree(count: int) -> None:
 def test_the_verdict_is_chromiums_for_a_sample_of_exchanges() -> None:
     """Allowed or not, why, what is readable, and what a preflight says."""
     agree(SAMPLE)
+
+
+@pytest.mark.soak
+def test_a_preflight_that_failed_is_not_taken_for_the_request() -> None:
+    """Chromium reports both, the preflight first and without a CORS error: one request at a time,
+    and again and again, because the two reports race with the page's own answer."""
+    stage = Stage()
+    with open_page(stage) as (origins, page, watch):
+        for number in range(30):
+            request = Request(origins[0], f"{origins[1]}/case/{number}/0", "PUT")
+            preflight = Response(301, (("Location", "/elsewhere"), ("Content-Length", "0")))
+            stage.cases[number] = Case(request, (Exchange(NOTHING, preflight),), None)
+            ((_, reason),) = run(page, watch, [stage.cases[number]])
+            assert reason == Reason.PreflightDisallowedRedirect, number
 
 
 @pytest.mark.soak

@@ -15,6 +15,7 @@ from infra.core.errors import KitError
 from infra.core.origins import DEFAULT_PORTS
 from rollout.doctor import blank_pages
 from rollout.doctor.blank_pages import Pages
+from rollout.doctor.failed_requests import FailedRequests
 from rollout.doctor.observations import Observations, distinct
 from rollout.doctor.questions import Question
 
@@ -37,7 +38,10 @@ async (questions) => Promise.all(questions.map(async (question) => {
     const {url, method, headers, credentials, body} = question;
     const options = {method, headers, credentials, cache: "no-store"};
     if (body) options.body = new Blob([new Uint8Array(body)]);
-    try { return (await fetch(url, options)).status; } catch (error) { return 0; }
+    const asked = new URL(url);
+    asked.hash = "";
+    try { return [asked.href, (await fetch(url, options)).status]; }
+    catch (error) { return [asked.href, 0]; }
 }))
 """
 
@@ -143,30 +147,31 @@ def _row(chromium: Any, observed: Observations, origin: str) -> Outcomes:
     context = chromium.new_context()
     try:
         page = context.new_page()
-        reasons = _reasons(context, page)
+        failed = FailedRequests()
+        failed.listen(context.new_cdp_session(page))
         page.goto(f"{origin}/")
         fetches = []
         for number, question in enumerate(asked):
             fetches.append(_fetch(question, number))
-        statuses = page.evaluate(_ASK, fetches)
-        unread = {str(number) for number, status in enumerate(statuses) if not status}
+        answers = page.evaluate(_ASK, fetches)
+        unread = {url for url, status in answers if not status}
         deadline = time.monotonic() + _REASONS_S
-        while unread - reasons.keys() and time.monotonic() < deadline:
+        while unread - failed.reasons.keys() and time.monotonic() < deadline:
             page.evaluate("0")  # lets DevTools' events arrive
     finally:
         context.close()
     outcomes: Outcomes = {}
-    for number, (question, status) in enumerate(zip(asked, statuses, strict=True)):
+    for question, (url, status) in zip(asked, answers, strict=True):
         outcome = Outcome(True, str(status))
         if not status:
-            outcome = Outcome(False, reasons.get(str(number), "blocked"))
+            outcome = Outcome(False, failed.reasons.get(url, "blocked"))
         outcomes[origin, question.endpoint.title] = outcome
     return outcomes
 
 
 def _fetch(question: Question, number: int) -> dict[str, Any]:
-    """What the page's script fetches. The number ends the URL, so that Chromium's reason can be
-    matched to the question."""
+    """What the page's script fetches. The number at its end makes each URL another one, so that
+    Chromium's reason can be matched to the question."""
     url = question.request.url
     separator = "&" if "?" in url else "?"
     return {
@@ -176,24 +181,3 @@ def _fetch(question: Question, number: int) -> dict[str, Any]:
         "body": question.endpoint.body,
         "credentials": "include" if question.request.credentials else "omit",
     }
-
-
-def _reasons(context: Any, page: Any) -> dict[str, str]:
-    """Chromium's own reasons as they come, by the number that ends each URL."""
-    urls: dict[str, str] = {}
-    reasons: dict[str, str] = {}
-    session = context.new_cdp_session(page)
-    session.send("Network.enable")
-
-    def sent(event: dict[str, Any]) -> None:
-        urls[event["requestId"]] = event["request"]["url"]
-
-    def failed(event: dict[str, Any]) -> None:
-        number = urls.get(event["requestId"], "").rpartition("?")[2]
-        cors_error = event.get("corsErrorStatus", {}).get("corsError")
-        reason = cors_error or event.get("blockedReason") or event["errorText"]
-        reasons.setdefault(number, reason)
-
-    session.on("Network.requestWillBeSent", sent)
-    session.on("Network.loadingFailed", failed)
-    return reasons
