@@ -18,6 +18,7 @@ from infra.core.contract import Contract
 from infra.core.https import LOCAL_CA
 from rollout.doctor.browser import FLAGS
 from tests.conftest import missing
+from tests.support.chromium import STEADY
 from tests.support.clients import root_of
 from tests.support.folders import write_files
 from tests.support.hostile import Hostile, hostile_pair
@@ -146,7 +147,7 @@ def launching(
         own = [root_of(up.kit) for up in environments if up.contract.tls == LOCAL_CA]
         trust(Path(home), *own)
         options = {
-            "executable_path": "/usr/bin/chromium",
+            "executable_path": STEADY,
             "args": [*FLAGS, f"--host-resolver-rules={mapped}", *flags],
             "env": {**os.environ, "HOME": home},
         }

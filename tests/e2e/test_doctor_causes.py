@@ -27,6 +27,7 @@ from playwright.sync_api import sync_playwright
 from infra.core.contract import Host
 from rollout.doctor.browser import FLAGS
 from tests.e2e.conftest import chromium
+from tests.support.chromium import STEADY
 from tests.support.kit import ROOT, Kit, Stack, a_copy_of_the_example
 from tests.support.proxies import bad_gateway, proxy, unchanged, with_another, without_cors
 from tests.support.sampling import sampled
@@ -594,7 +595,7 @@ def read_by(pair: Pair, folder: Path, origin: str) -> int:
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             str(folder / "profile"),
-            executable_path="/usr/bin/chromium",
+            executable_path=STEADY,
             headless=False,  # its own new mode, which knows extensions
             args=["--headless=new", f"--load-extension={folder}", *flags],
             ignore_default_args=["--disable-extensions"],

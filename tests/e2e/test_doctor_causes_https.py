@@ -20,6 +20,7 @@ from rollout.certificates import local_ca
 from rollout.doctor.browser import FLAGS
 from tests.e2e.test_doctor_causes import API, PAGE, Json, Pair, as_written, errors, rules
 from tests.support.certificates import DAY, Authority, Issued
+from tests.support.chromium import STEADY
 from tests.support.kit import ROOT, Stack
 from tests.support.sampling import sampled
 from tests.support.servers import answering
@@ -40,18 +41,10 @@ class Secure(Pair):
     home: Path = field(default=Path())
 
     def chromium_says(self, url: str) -> str:
-        """The name of Chromium's error where it opens the URL; empty where it shows it. That a
-        network of this machine changed meanwhile says nothing of the URL."""
-        for _ in range(5):
-            word = self._chromium_says(url)
-            if word != "ERR_NETWORK_CHANGED":
-                break
-        return word
-
-    def _chromium_says(self, url: str) -> str:
+        """The name of Chromium's error where it opens the URL; empty where it shows it."""
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
-                executable_path="/usr/bin/chromium",
+                executable_path=STEADY,
                 args=[*FLAGS, f"--host-resolver-rules={', '.join(rules(self))}"],
                 env={**os.environ, "HOME": str(self.home)},
             )

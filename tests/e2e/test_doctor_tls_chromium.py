@@ -25,6 +25,7 @@ from rollout.doctor.rows import rows
 from rollout.doctor.verdicts import judged
 from rollout.tls import Place
 from tests.support.certificates import DAY, Authority, Issued
+from tests.support.chromium import STEADY
 from tests.support.servers import Quiet, answering
 from tests.support.trust import trust
 from tests.test_doctor import NAMES, observed, silence
@@ -69,7 +70,7 @@ def chromium(home: Path) -> Iterator[Browser]:
     """Chromium of that user; the API's name leads to this machine."""
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
+            executable_path=STEADY,
             args=[*FLAGS, f"--host-resolver-rules=MAP {API} 127.0.0.1"],
         )
         yield made

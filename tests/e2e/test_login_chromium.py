@@ -17,6 +17,7 @@ from playwright.sync_api import BrowserContext, Playwright, sync_playwright
 
 from rollout.doctor.browser import FLAGS, NETWORK_CHANGED
 from rollout.verdict.login import CHROMIUM, CHROMIUM_BLOCKING, Browser, Cause, Hurdle
+from tests.support.chromium import STEADY
 from tests.support.logins import SCRIPT, SETTINGS, Case, cases, differences, serving
 
 pytestmark = [pytest.mark.browser]
@@ -86,7 +87,7 @@ def chromium(
     mapped = f"--host-resolver-rules={', '.join(rules)}"
     context = playwright.chromium.launch_persistent_context(
         profile,
-        executable_path="/usr/bin/chromium",
+        executable_path=STEADY,
         args=[*FLAGS, mapped, "--ignore-certificate-errors"],
     )
     try:
