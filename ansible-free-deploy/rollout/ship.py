@@ -22,7 +22,7 @@ from rollout.change import ChangeError
 from rollout.deploy import WAIT_S, UsageError
 from rollout.host_errors import HostError
 from rollout.outputs import Outputs
-from rollout.release import Release, Target, Workshop
+from rollout.release import Release, Target, Unpacked, Workshop
 from rollout.render import render
 from rollout.stacks import ROOT
 
@@ -31,9 +31,11 @@ T = TypeVar("T")
 
 @dataclass
 class Builder:
-    """Builds each release once, however many hosts wait for it."""
+    """Builds each release once, however many hosts wait for it; from `commit` where one is given
+    that is not checked out."""
 
     settings: Settings
+    commit: Unpacked | None = None
     _made: dict[tuple[str, Target | None], Release] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _workshops: list[Workshop] = field(default_factory=list)
@@ -48,7 +50,10 @@ class Builder:
     @property
     def folder(self) -> Path | None:
         """The project's folder, where it is on this machine."""
-        return None if self.settings.backend_git else ROOT / self.settings.backend_path
+        if self.settings.backend_git:
+            return None
+        place = ROOT / self.settings.backend_path
+        return (self.commit and self.commit.of(place)) or place
 
     def release(self, role: str, facts: FactsAnswer) -> Release:
         """Raises ReleaseError for an application that can't be shipped."""
@@ -61,13 +66,11 @@ class Builder:
     def _build(self, target: Target | None) -> Release:
         config = self.settings
         if target is None:
+            page = release.page_of(config, self.commit)
             return release.build_frontend(
-                ROOT / config.frontend_path,
-                _say("release"),
-                config.ship_also,
-                config.single_page,
+                page.folder, _say("release"), config.ship_also, config.single_page, page
             )
-        source = release.source_of(config)
+        source = release.source_of(config, self.commit)
         workshop = Workshop.of(target)
         if workshop:
             self._workshops.append(workshop)
@@ -124,10 +127,11 @@ def ship_to_all_hosts(
     wait_s: int = WAIT_S,
     batch: int = 1,
     only: str = "",
+    commit: Unpacked | None = None,
     **more: Unpack[ChangeOrders],
 ) -> list[bool]:
     """Every host, or the one named `only`, gets the release of its role, side by side; whether it
-    was new there. `moved` is what `moving` gives.
+    was new there. `moved` is what `moving` gives. The code is what is checked out, or `commit`.
 
     All are made ready first, then the data is migrated and the releases switched, `batch` hosts at
     a time; where one fails, all stay or go back, but for migrations. Raises ReleaseError before
@@ -146,7 +150,7 @@ def ship_to_all_hosts(
         "moving": dict(moved or {}),
         **more,
     }
-    builder = Builder(settings)
+    builder = Builder(settings, commit)
 
     def ship_to_one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         with hosts.session(host, access.identity(contract)) as session:

@@ -27,6 +27,7 @@ from rollout import (
 from rollout.acme import certify
 from rollout.changes import Allowed
 from rollout.deploy import Outcome
+from rollout.release import Unpacked
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,16 @@ def create(
     take_over: bool,
     allowed: Allowed,
     moved: Mapping[str, str],
+    commit: Unpacked | None = None,
 ) -> Result:
-    """Create or change what the stack's settings ask for. `moved` is what `ship.moving` gives."""
+    """Create or change what the stack's settings ask for. `moved` is what `ship.moving` gives,
+    `commit` what is shipped where that is not what is checked out."""
     python.refuse_other(settings)
     whose.refuse_other(settings, moved)
     infrastructure.up(settings, engine, take_over, allowed)
     found = outputs.load(settings.stack)
     ready.wait(found.contract)
-    shipped = ship.ship_to_all_hosts(settings, found, moved)
+    shipped = ship.ship_to_all_hosts(settings, found, moved, commit=commit)
     certify.before_deploy(found)
     outcomes = deploy.run_on_all_hosts(found, protocol.DEPLOY)
     return Result(found.contract, shipped, outcomes)

@@ -17,8 +17,9 @@ from rollout.release.release import (
     build_frontend,
     rollback_orders,
 )
-from rollout.release.source import Source, from_git, local, source_of
+from rollout.release.source import Source, from_git, local, page_of, source_of
 from rollout.release.target import Target
+from rollout.release.unpacked import Unpacked, unpacked
 from rollout.release.workshop import Workshop
 
 __all__ = [
@@ -28,11 +29,14 @@ __all__ = [
     "ReleaseError",
     "Source",
     "Target",
+    "Unpacked",
     "Workshop",
     "build_backend",
     "build_frontend",
     "from_git",
     "local",
+    "page_of",
     "rollback_orders",
     "source_of",
+    "unpacked",
 ]

@@ -204,11 +204,13 @@ def build_frontend(
     on_step: Say = lambda text: None,
     ship_also: Collection[str] = (),
     single_page: bool = True,
+    source: Source | None = None,
 ) -> Release:
     """The release of a folder of built files. Raises ReleaseError where there is none, or no
     index.html in it.
 
-    `single_page` is the stack's; whether it fits is said, no more.
+    `single_page` is the stack's; whether it fits is said, no more. `source` is what is known of the
+    folder, where it is of a commit that is not checked out.
     """
     if not folder.is_dir():
         raise ReleaseError(
@@ -229,7 +231,7 @@ def build_frontend(
         on_step(line)
     if single_page and has_pages(entry.path for entry in entries):
         on_step(HAS_PAGES)
-    return _release("frontend", page(folder), entries)
+    return _release("frontend", source or page(folder), entries)
 
 
 def _require_module(source: Source, entries: list[Entry], key: str, module: str) -> None:

@@ -10,6 +10,7 @@ from infra.core.settings import Settings
 from rollout.release import git
 from rollout.release.errors import ReleaseError, disk_errors_reported
 from rollout.release.repositories import repository
+from rollout.release.unpacked import Unpacked
 from rollout.stacks import ROOT
 
 
@@ -90,11 +91,38 @@ def from_git(url: str, ref: str = "", inside: str = "") -> Source:
     return source
 
 
-def source_of(settings: Settings) -> Source:
-    """The project that a stack's config names. Raises ReleaseError."""
+def source_of(settings: Settings, commit: Unpacked | None = None) -> Source:
+    """The project that a stack's config names, in a `commit` where one is given that has it. Raises
+    ReleaseError."""
     if settings.backend_git:
         return from_git(settings.backend_git, settings.backend_ref, settings.backend_path)
-    return local(ROOT / settings.backend_path)
+    here = commit.of(ROOT / settings.backend_path) if commit else None
+    if commit is None or here is None:
+        return local(ROOT / settings.backend_path)
+    label = _in_commit(settings.backend_path, commit)
+    source = Source(here, label, commit.folder, commit=commit.commit)
+    _require_django(source, "backend_path")
+    return source
+
+
+def page_of(settings: Settings, commit: Unpacked | None = None) -> Source:
+    """The folder of built files that a stack's config names, in a `commit` where one is given that
+    has it. Raises ReleaseError for a commit without it."""
+    here = commit.of(ROOT / settings.frontend_path) if commit else None
+    if commit is None or here is None:
+        return page(ROOT / settings.frontend_path)
+    if not here.is_dir():
+        raise ReleaseError(
+            f"commit {commit.commit[:12]} has no folder {settings.frontend_path}",
+            where="frontend_path",
+            cure="git has no built page: check the branch out, build it, and run this there",
+        )
+    label = _in_commit(settings.frontend_path, commit)
+    return Source(here, label, commit.folder, commit=commit.commit)
+
+
+def _in_commit(path: str, commit: Unpacked) -> str:
+    return f"{path} at {commit.commit[:10]}"
 
 
 def _require_django(source: Source, key: str) -> None:

@@ -1,0 +1,196 @@
+"""What the verbs of previews keep on the operator's side: a lock for each preview, a note of what
+is under way, and when the last sweep ran."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+import platformdirs
+
+from infra.core import exits
+from infra.core.errors import KitError
+from infra.core.home import KIT, claim, home, private, refuse_foreign, write_whole
+from rollout.previews.lifetime import stamp
+
+FOLDER = "previews"
+_POLL_S = 0.1
+_ALL = ".choosing"
+
+
+class BusyError(KitError):
+    """Another run has this preview; the text says who."""
+
+    exit_status = exits.UNREACHABLE
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is under way with a preview: `doing` is up or down, of which branch, since when, in
+    which checkout. It stays where a run was interrupted."""
+
+    stack: str
+    branch: str
+    doing: str
+    began: str
+    checkout: str
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """When a sweep last ran to its end, and by whom."""
+
+    at: str
+    by: str
+
+
+class Desk:
+    """The folder of this user's notes: for local previews in the kit's home, for those in a cloud
+    in the user's own state."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def of(cls, cloud: str) -> Desk:
+        """The one to write to. Raises LocalCloudError for a home that is not the kit's."""
+        base = claim() if _in_home(cloud) else platformdirs.user_state_path(KIT)
+        return cls(private(base / FOLDER))
+
+    @classmethod
+    def to_read(cls, cloud: str) -> Desk:
+        """The one to look at; nothing is made."""
+        if _in_home(cloud):
+            refuse_foreign()
+            return cls(home() / FOLDER)
+        return cls(platformdirs.user_state_path(KIT) / FOLDER)
+
+    # -------------------------------------------------------------------------------------- locks
+
+    @contextmanager
+    def held(self, stack: str, wait_s: float, say: Callable[[str], None]) -> Iterator[None]:
+        """Keep every other run on this preview out, here; between computers Pulumi's own lock does.
+        Raises BusyError after `wait_s`."""
+        with self._locked(self.folder / f"{stack}.lock", stack, wait_s, say):
+            yield
+
+    @contextmanager
+    def choosing(self, wait_s: float) -> Iterator[None]:
+        """Keep every other run out that takes a slot or is counted. It is held for a moment."""
+        with self._locked(self.folder / f"{_ALL}.lock", "the previews", wait_s, _silent):
+            yield
+
+    @contextmanager
+    def _locked(
+        self, path: Path, what: str, wait_s: float, say: Callable[[str], None]
+    ) -> Iterator[None]:
+        handle = _taken(path, what, wait_s, say)
+        try:
+            handle.truncate(0)
+            handle.write(f"pid {os.getpid()}")
+            handle.flush()
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # whoever waits for this one sees that it is gone
+            handle.close()
+
+    # -------------------------------------------------------------------------------------- notes
+
+    def begin(self, stack: str, branch: str, doing: str, checkout: Path) -> None:
+        """Note what is about to be done, before it is."""
+        note = Note(stack, branch, doing, stamp(datetime.now(UTC)), str(checkout))
+        write_whole(self._note(stack), json.dumps(asdict(note)))
+
+    def end(self, stack: str) -> None:
+        """It is done."""
+        self._note(stack).unlink(missing_ok=True)
+
+    def note(self, stack: str) -> Note | None:
+        """What is under way or was interrupted; None where nothing is noted."""
+        return _read(self._note(stack))
+
+    def notes(self) -> list[Note]:
+        """All of them, by the stacks' names."""
+        paths = sorted(self.folder.glob("preview-*.json"))
+        return [note for note in map(_read, paths) if note]
+
+    def is_held(self, stack: str) -> bool:
+        """Whether a run has this preview now."""
+        path = self.folder / f"{stack}.lock"
+        try:
+            with path.open() as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def swept(self, by: str) -> None:
+        """A sweep ran to its end."""
+        write_whole(
+            self.folder / "sweep.json", json.dumps(asdict(Sweep(stamp(datetime.now(UTC)), by)))
+        )
+
+    def last_sweep(self) -> Sweep | None:
+        """The last one that is noted here."""
+        try:
+            return Sweep(**json.loads((self.folder / "sweep.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def _note(self, stack: str) -> Path:
+        return self.folder / f"{stack}.json"
+
+
+def _in_home(cloud: str) -> bool:
+    """As `fab replace` chooses: who deploys to a cloud need not be root."""
+    return cloud == "local" or bool(os.environ.get("ORIGIN_KIT_HOME"))
+
+
+def _silent(_: str) -> None:
+    """Nobody waits for long."""
+
+
+def _read(path: Path) -> Note | None:
+    """A note; a damaged one says its stack's name at least."""
+    try:
+        return Note(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError):
+        return Note(path.stem, "", "", "", "")
+
+
+def _taken(path: Path, what: str, wait_s: float, say: Callable[[str], None]) -> TextIO:
+    """The lock file, open and held: the very one that has the name, since whoever held it last
+    removed it."""
+    until, said = time.monotonic() + wait_s, False
+    while True:
+        handle = path.open("a+")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+                return handle
+            handle.close()
+            continue
+        except BlockingIOError:
+            holder = path.read_text() if path.exists() else ""
+            handle.close()
+        if time.monotonic() >= until:
+            raise BusyError(
+                f"another run ({holder or 'just begun'}) is changing {what}",
+                cure="wait for it, or give --wait a longer time; nothing was changed",
+            )
+        if not said:
+            say(f"waits for another run ({holder or 'just begun'})")
+            said = True
+        time.sleep(_POLL_S)
