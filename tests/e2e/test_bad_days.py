@@ -210,6 +210,7 @@ def test_a_killed_script_is_no_lost_connection(
     assert "lost" not in str(caught.value)
 
 
+@pytest.mark.soak
 def test_an_unreachable_host_stops_the_change_of_all(
     stack: Stack, changed: Callable[..., outputs.Outputs]
 ) -> None:
@@ -247,6 +248,7 @@ def test_the_boot_after_a_power_cut_rolls_back(
     assert f"went back to {before} after a power cut" in stack.fab("history").stdout
 
 
+@pytest.mark.soak
 def test_a_release_changed_on_the_host_is_mended(stack: Stack) -> None:
     """Code, environment and page, edited with the old size and time: `status` names them, `ship`
     brings them back."""

@@ -409,7 +409,6 @@ STATES = {
         edit(CONF, "proxy_hide_header Access-Control-Allow-Origin;", ""),
         "file-differs",
         words=CONF,
-        always=True,
     ),
     "a second add_header": State(
         edit(
@@ -459,9 +458,7 @@ STATES = {
     "port 80 dropped": State(
         drop_port, "port-blocked", allow_port, "a firewall denies it", seconds=20
     ),
-    "a record of another machine": State(
-        lead_elsewhere, "name-leads-elsewhere", correct_record, always=True
-    ),
+    "a record of another machine": State(lead_elsewhere, "name-leads-elsewhere", correct_record),
     "release edited": State(edit_release, "release-changed", words="views.py"),
     "release of the page edited": State(
         edit_release_of_page, "release-changed", words="index.html"
@@ -505,7 +502,6 @@ STATES = {
         "(301, APPEND_SLASH) to /api/products/",
         ask=("--path", "/api/products", "--method", "POST"),
         ask_again=("--path", "/api/products/", "--method", "POST"),
-        always=True,
     ),
 }
 

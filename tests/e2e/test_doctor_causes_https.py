@@ -201,7 +201,7 @@ STATES = {
         words="Somebody Else's Root",
     ),
     "renewed and not served": State(
-        renew_without_reload, "certificate-not-served", words="backend-1", always=True
+        renew_without_reload, "certificate-not-served", words="backend-1"
     ),
     "the http twin listed": State(
         list_twin, "http-origin-listed", take_out, words=f"http://{PAGE}", always=True
@@ -303,6 +303,7 @@ def redirecting(listen: str) -> Iterator[None]:
         yield
 
 
+@pytest.mark.soak
 def test_a_redirect_of_port_80_in_front_is_a_warning(pair: Secure) -> None:
     """A CDN that redirects all http: pages that call https don't notice; it is worth knowing."""
     pair.as_usual()

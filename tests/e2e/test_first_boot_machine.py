@@ -240,6 +240,7 @@ def test_cloud_init_makes_the_host_that_the_contract_names(
     holds(booted)
 
 
+@pytest.mark.soak
 def test_the_startup_script_makes_the_same_host(
     start: Callable[[str, Callable[[Path, FirstBoot], None]], Booted],
 ) -> None:

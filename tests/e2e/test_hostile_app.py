@@ -116,6 +116,7 @@ def test_every_verb_ends_with_a_hostile_application(hostile: Hostile, words: str
         assert done.stdout.count("as the contract says") == 2
 
 
+@pytest.mark.soak
 def test_a_failing_release_keeps_no_folder(hostile: Hostile) -> None:
     """The second ship of a release finds what the first has left; a folder of it that becomes a
     link leads nowhere."""
@@ -136,6 +137,7 @@ def test_folders_swapped_while_collecting_do_no_harm(hostile: Hostile) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.soak
 def test_a_child_with_the_output_open_is_ended(hostile: Hostile) -> None:
     """collectstatic leaves a daemon with the pipe open that ignores SIGTERM; the ship goes on at
     once."""

@@ -108,6 +108,7 @@ def test_the_cache_may_be_deleted_at_any_time(stack: Stack) -> None:
     assert not Path(stack.kit.variables["ORIGIN_KIT_CACHE"], "images").exists()
 
 
+@pytest.mark.soak
 def test_an_open_home_is_closed_and_foreign_files_in_it_stay(stack: Stack) -> None:
     """A verb that only looks closes it; `down` removes what the kit made, says what it leaves, and
     keeps its mark so that the next `up` goes on there."""

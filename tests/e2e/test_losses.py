@@ -84,6 +84,7 @@ def test_another_network_is_asked_about_before_anything(stack: Stack, engine: st
     )
 
 
+@pytest.mark.soak
 def test_what_is_allowed_by_name_is_replaced(stack: Stack) -> None:
     """The last of these stories: the data goes, as it was said."""
     stack.write(subnet=f"10.214.{os.getpid() % 250}.0/24")

@@ -355,6 +355,7 @@ def test_stopped_by_the_person_it_serves_again_at_once(stack: Stack) -> None:
     copies[0].unlink()
 
 
+@pytest.mark.soak
 def test_a_changed_source_is_shipped_first(stack: Stack) -> None:
     """The new machine gets the release that the old one serves, and no migration in passing."""
     copy = ROOT / "artifacts" / f"replace-{os.getpid()}"

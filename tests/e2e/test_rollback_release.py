@@ -123,6 +123,7 @@ def test_migrations_are_asked_about_before_anything_changes(shipped: Stack) -> N
     assert "db.sqlite3" in shipped.kit.ssh(shipped.contract.backend.hosts[0], f"ls {copy}")
 
 
+@pytest.mark.soak
 def test_a_release_is_gone_to_by_its_name(shipped: Stack) -> None:
     """And a name that is on no host is status 2, with those that are."""
     refused = shipped.fab("rollback", "--release", "--to", "feedfeedfeed", status=2).stderr
@@ -135,6 +136,7 @@ def test_a_release_is_gone_to_by_its_name(shipped: Stack) -> None:
     assert "serves already" in shipped.fab("rollback", "--release", "--to", newest).stdout
 
 
+@pytest.mark.soak
 def test_an_interrupted_rollback_is_reported_as_it_is(shipped: Stack) -> None:
     """The host decides alone and goes on: ^C waits for it, says that it is done, and names no
     command that would go back once more."""

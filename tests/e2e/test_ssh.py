@@ -249,6 +249,7 @@ def test_no_key_and_a_wrong_key_are_different_messages(
     )
 
 
+@pytest.mark.soak
 def test_a_file_that_is_no_key_is_named_if_chosen(
     host: Server, config: Path, tmp_path: Path
 ) -> None:
@@ -260,6 +261,7 @@ def test_a_file_that_is_no_key_is_named_if_chosen(
     assert f"{tmp_path}/old is no private key" in refusal(host.host, Identity(tmp_path / "old"))
 
 
+@pytest.mark.soak
 def test_a_certificate_opens_the_host(host: Server, config: Path, tmp_path: Path) -> None:
     """The server knows the authority alone. The certificate stands next to the key, or
     CertificateFile names it."""
@@ -382,6 +384,7 @@ while data := os.read(0, 65536):
 """
 
 
+@pytest.mark.soak
 def test_a_proxy_command_is_a_way_too(host: Server, config: Path, tmp_path: Path) -> None:
     """Its tokens are those of ssh_config(5)."""
     host.authorize(make_key(tmp_path / "work"))
@@ -418,6 +421,7 @@ def test_nothing_of_a_way_is_left(servers: list[Server], config: Path, tmp_path:
     assert process.poll() is not None
 
 
+@pytest.mark.soak
 def test_a_mute_jump_host_times_out(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
