@@ -21,6 +21,7 @@ from rollout.options import (
     ALLOW_REPLACE,
     ALLOW_STOP,
     BATCH,
+    BUILT,
     CODE_OF,
     JSON,
     OUTPUTS,
@@ -146,13 +147,20 @@ def outputs_(_: Context, stack: str | None = None, outputs: str | None = None) -
 
 @verb(
     stopped=CHANGES,
-    help={"stack": STACK, "outputs": OUTPUTS, "rename-from": RENAME, "remove-application": REMOVE},
+    help={
+        "stack": STACK,
+        "outputs": OUTPUTS,
+        "built": BUILT,
+        "rename-from": RENAME,
+        "remove-application": REMOVE,
+    },
     iterable=["remove_application"],
 )
 def ship(
     _: Context,
     stack: str | None = None,
     outputs: str | None = None,
+    built: str | None = None,
     rename_from: str | None = None,
     remove_application: list[str] | None = None,
 ) -> None:
@@ -166,18 +174,32 @@ def ship(
     moved = shipping.moving(rename_from, remove_application or [])
     found = read(stack, outputs, change=True)
     wanted = settings.read(stacks.chosen_stack(found.contract.environment))
-    shipped = shipping.ship_to_all_hosts(wanted, found, moved)
+    file = Path(built) if built else None
+    shipped = shipping.ship_to_all_hosts(wanted, found, moved, built=file)
     if any(shipped):
         report.line("shipped")
     else:
         report.line("unchanged: every host has this release already")
-    show_notes(services.notes(wanted))
+    if not built:  # the project that the notes are about need not be here
+        show_notes(services.notes(wanted))
     if moved:
         # What runs under the old name has stopped: the configuration under the new one belongs to
         # the move.
         certify.before_deploy(found)
         outcomes = deployment.run_on_all_hosts(found, protocol.DEPLOY)
         report.line(deploy_report.summary(found.contract, outcomes))
+
+
+@verb(help={"file": "the file to write", "stack": STACK})
+def build(_: Context, file: str, stack: str | None = None) -> None:
+    """Write the release of page and backend to a file, which fab ship --built FILE ships.
+
+    It asks no host and needs no credentials: builds of the project run here, and not there.
+    """
+    from rollout import build as building
+    from rollout import settings
+
+    report.line("\n".join(building.build(settings.read(named(stack)), Path(file))))
 
 
 @verb(
@@ -634,6 +656,7 @@ ns = Collection(
     move,
     outputs_,
     images,
+    build,
     ship,
     deploy,
     rollback,

@@ -32,6 +32,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "move": (),
     "outputs": (),
     "images": (),
+    "build": ("release.tar.gz",),
     "ship": (),
     "deploy": (),
     "rollback": (),
@@ -166,7 +167,7 @@ def test_a_misspelt_option_is_2(verb: str) -> None:
     """One line, which names the verb's own options."""
     done = fab(verb, "--sstack", "x")
     assert done.returncode == exits.USAGE
-    first = {"adopt": "PATH", "replace": "NAME"}.get(verb)
+    first = {"adopt": "PATH", "build": "FILE", "replace": "NAME"}.get(verb)
     said = (
         f"needs {first} before --sstack"
         if first
@@ -425,7 +426,7 @@ def test_what_is_said_after_an_interrupt_is_true_of_the_verb(
     monkeypatch.setattr(tasks, "read", interrupted)
     monkeypatch.setattr("sys.argv", ["fab", verb, "--", "check"])
     with pytest.raises(Exit) as caught:
-        tasks.ns[verb].body(None, *(VERBS[verb] if verb == "replace" else ()))
+        tasks.ns[verb].body(None, *(VERBS[verb] if verb in ("build", "replace") else ()))
     assert caught.value.code == exits.STOPPED
     said = str(caught.value.message)
     assert ("run the same command again" in said) is (verb in CHANGING)

@@ -16,4 +16,5 @@ REMOVE = "an application of this kit to remove from the hosts, with its data (re
 ALLOW_REPLACE = "a host (its data is lost) or a DNS record that may be replaced (repeatable)"
 ALLOW_DELETE = "a host that may be deleted with its data (repeatable)"
 ALLOW_STOP = "a host that may be stopped and started again (repeatable)"
+BUILT = "ship what `fab build` has written to this file: nothing of the project is run or read here"
 TAKE_OVER = "make another checkout's or user's local stack yours"

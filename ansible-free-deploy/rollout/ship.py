@@ -22,7 +22,8 @@ from rollout.change import ChangeError
 from rollout.deploy import WAIT_S, UsageError
 from rollout.host_errors import HostError
 from rollout.outputs import Outputs
-from rollout.release import Release, Target, Unpacked, Workshop
+from rollout.release import Release, Target, Unpacked, Workshop, handed_over
+from rollout.release.handed_over import HandedOver
 from rollout.render import render
 from rollout.stacks import ROOT
 
@@ -31,11 +32,12 @@ T = TypeVar("T")
 
 @dataclass
 class Builder:
-    """Builds each release once, however many hosts wait for it; from `commit` where one is given
-    that is not checked out."""
+    """Builds each release once, however many hosts wait for it: from `commit` where one is given
+    that is not checked out; or takes it from what `fab build` has handed over."""
 
     settings: Settings
     commit: Unpacked | None = None
+    handed_over: HandedOver | None = None
     _made: dict[tuple[str, Target | None], Release] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _workshops: list[Workshop] = field(default_factory=list)
@@ -50,14 +52,17 @@ class Builder:
     @property
     def folder(self) -> Path | None:
         """The project's folder, where it is on this machine."""
-        if self.settings.backend_git:
+        if self.handed_over or self.settings.backend_git:
             return None
         place = ROOT / self.settings.backend_path
         return (self.commit and self.commit.of(place)) or place
 
     def release(self, role: str, facts: FactsAnswer) -> Release:
         """Raises ReleaseError for an application that can't be shipped."""
-        target = Target.of(facts) if role == "backend" else None
+        return self.made_for(role, Target.of(facts) if role == "backend" else None)
+
+    def made_for(self, role: str, target: Target | None) -> Release:
+        """The release of a role, a backend's for hosts of one kind. Raises ReleaseError."""
         with self._lock:
             if (role, target) not in self._made:
                 self._made[role, target] = self._build(target)
@@ -65,6 +70,10 @@ class Builder:
 
     def _build(self, target: Target | None) -> Release:
         config = self.settings
+        if self.handed_over:
+            if target is None:
+                return self.handed_over.page()
+            return self.handed_over.backend(config.wsgi, config.settings, target)
         if target is None:
             page = release.page_of(config, self.commit)
             return release.build_frontend(
@@ -128,10 +137,12 @@ def ship_to_all_hosts(
     batch: int = 1,
     only: str = "",
     commit: Unpacked | None = None,
+    built: Path | None = None,
     **more: Unpack[ChangeOrders],
 ) -> list[bool]:
     """Every host, or the one named `only`, gets the release of its role, side by side; whether it
-    was new there. `moved` is what `moving` gives. The code is what is checked out, or `commit`.
+    was new there. `moved` is what `moving` gives. The code is what is checked out, or `commit`; or
+    what is in the file `built` of `fab build`: then nothing of the project is built or read here.
 
     All are made ready first, then the data is migrated and the releases switched, `batch` hosts at
     a time; where one fails, all stay or go back, but for migrations. Raises ReleaseError before
@@ -150,7 +161,7 @@ def ship_to_all_hosts(
         "moving": dict(moved or {}),
         **more,
     }
-    builder = Builder(settings, commit)
+    builder = Builder(settings, commit, handed_over.read(built) if built else None)
 
     def ship_to_one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         with hosts.session(host, access.identity(contract)) as session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from infra.core.contract import Contract
 from infra.core.https import LOCAL_CA
@@ -51,15 +52,18 @@ def create(
     allowed: Allowed,
     moved: Mapping[str, str],
     commit: Unpacked | None = None,
+    built: Path | None = None,
 ) -> Result:
     """Create or change what the stack's settings ask for. `moved` is what `ship.moving` gives,
-    `commit` what is shipped where that is not what is checked out."""
-    python.refuse_other(settings)
+    `commit` what is shipped where that is not what is checked out, `built` a file of `fab build`
+    that is shipped instead."""
+    if built is None:  # the file says itself for which Python it is
+        python.refuse_other(settings)
     whose.refuse_other(settings, moved)
     infrastructure.up(settings, engine, take_over, allowed)
     found = outputs.load(settings.stack)
     ready.wait(found.contract)
-    shipped = ship.ship_to_all_hosts(settings, found, moved, commit=commit)
+    shipped = ship.ship_to_all_hosts(settings, found, moved, commit=commit, built=built)
     certify.before_deploy(found)
     outcomes = deploy.run_on_all_hosts(found, protocol.DEPLOY)
     return Result(found.contract, shipped, outcomes)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -121,28 +121,14 @@ class Fetch:
     def _record(self, folder: Path, choices: list[Choice]) -> Record:
         names: dict[str, str] = {}
         for path in sorted(folder.glob("*.whl")):
-            self._check(path)
+            check_wheel(path, self.target.python)
             names[path.name] = digest(path)
         return {
-            "lock": self._lock(names),
+            "lock": lock_of(self.target, names),
             "names": names,
             "locked": self.resolver.is_locked,
             "choices": _known(choices, folder),
         }
-
-    def _lock(self, names: dict[str, str]) -> str:
-        facts = [FORMAT, self.target.python, self.target.machine, names]
-        text = json.dumps(facts, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    def _check(self, path: Path) -> None:
-        """Raise ReleaseError for a wheel that the host would refuse, before anything is sent."""
-        try:
-            wheelfiles.check(path, self.target.python)
-        except wheelfiles.WheelRefused as problem:
-            raise ReleaseError(
-                f"a wheel is refused: {problem}", cure="pin another version of it, or leave it out"
-            ) from problem
 
     def _fetch_needs(self, name: str, lines: list[str], folder: Path) -> None:
         """Fetch the wheels that the build of a package asks for."""
@@ -182,6 +168,23 @@ class Fetch:
                 is_right = f"sha256:{digest(path)}" in allowed
             if not is_right:
                 raise ReleaseError(wrong_hash(self.wanted, f"{one.name}=={one.version}"))
+
+
+def lock_of(target: Target, names: Mapping[str, str]) -> str:
+    """The name of a set of wheels (file name → SHA-256) for a kind of host."""
+    facts = [FORMAT, target.python, target.machine, names]
+    text = json.dumps(facts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def check_wheel(path: Path, python: str) -> None:
+    """Raise ReleaseError for a wheel that the host would refuse, before anything is sent."""
+    try:
+        wheelfiles.check(path, python)
+    except wheelfiles.WheelRefused as problem:
+        raise ReleaseError(
+            f"a wheel is refused: {problem}", cure="pin another version of it, or leave it out"
+        ) from problem
 
 
 def _known(choices: list[Choice], folder: Path) -> list[dict[str, Any]]:

@@ -167,7 +167,7 @@ def _entry(folder: Path, path: str) -> Entry | None:
     mode = here.lstat().st_mode
     if stat.S_ISLNK(mode):
         link = str(here.readlink())
-        return Entry(path, here, link, False, hashlib.sha256(b"link " + link.encode()).hexdigest())
+        return Entry(path, here, link, False, link_digest(link))
     if not stat.S_ISREG(mode):
         return None
     executable = bool(mode & 0o100)
@@ -177,3 +177,8 @@ def _entry(folder: Path, path: str) -> Entry | None:
 def content_digest(data: bytes, executable: bool) -> str:
     """What makes a file of a release a different one."""
     return hashlib.sha256((b"x" if executable else b"-") + data).hexdigest()
+
+
+def link_digest(target: str) -> str:
+    """What makes a link of a release a different one."""
+    return hashlib.sha256(b"link " + target.encode()).hexdigest()

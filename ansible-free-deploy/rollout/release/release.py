@@ -190,12 +190,12 @@ def build_backend(
     """
     picked = pick_backend(source, ship_also)
     entries = picked.entries
-    _require_module(source, entries, "wsgi", wsgi.split(":")[0])
-    _require_module(source, entries, "settings", settings)
+    require_module(source, entries, "wsgi", wsgi.split(":")[0])
+    require_module(source, entries, "settings", settings)
     for line in left_out.lines(picked.left_out):
         on_step(line)
     fetched = wheels(requirements(source, needs), target, on_step, on_progress, may_build, workshop)
-    return _release("backend", source, entries, fetched)
+    return of_entries("backend", source, entries, fetched)
 
 
 @disk_errors_reported()
@@ -231,10 +231,11 @@ def build_frontend(
         on_step(line)
     if single_page and has_pages(entry.path for entry in entries):
         on_step(HAS_PAGES)
-    return _release("frontend", source or page(folder), entries)
+    return of_entries("frontend", source or page(folder), entries)
 
 
-def _require_module(source: Source, entries: list[Entry], key: str, module: str) -> None:
+def require_module(source: Source, entries: list[Entry], key: str, module: str) -> None:
+    """Raise ReleaseError where the entries lack a module that the config's `key` names."""
     files = files_of(module)
     shipped = {entry.path for entry in entries}
     if not shipped.isdisjoint(files):
@@ -253,9 +254,10 @@ def _require_module(source: Source, entries: list[Entry], key: str, module: str)
     )
 
 
-def _release(
+def of_entries(
     role: str, source: Source, entries: list[Entry], fetched: Wheels | None = None
 ) -> Release:
+    """The release of these files and wheels: its id is their content."""
     lock = fetched.lock if fetched else None
     facts = [FORMAT, role, tree_digest(entries), lock]
     identity = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
