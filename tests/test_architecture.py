@@ -16,6 +16,7 @@ DOCUMENT = ROOT / "docs" / "architecture.md"
 HALVES = {
     "infra": "infra",
     "core": "infra/core",
+    "verbs": "ansible-free-deploy/verbs",
     "rollout": "ansible-free-deploy/rollout",
     "on_host": "ansible-free-deploy/on_host",
 }

@@ -422,8 +422,9 @@ def test_what_is_said_after_an_interrupt_is_true_of_the_verb(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tasks, "named", interrupted)
-    monkeypatch.setattr(tasks, "read", interrupted)
+    module = tasks.ns[verb].body.__module__
+    for name in ("named", "read"):
+        monkeypatch.setattr(f"{module}.{name}", interrupted, raising=False)
     monkeypatch.setattr("sys.argv", ["fab", verb, "--", "check"])
     with pytest.raises(Exit) as caught:
         tasks.ns[verb].body(None, *(VERBS[verb] if verb in ("build", "replace") else ()))
@@ -437,7 +438,7 @@ def test_a_change_that_was_stopped_says_itself_what_to_run(monkeypatch: pytest.M
     def interrupted(*_: object, **__: object) -> None:
         raise change.Stopped("run `fab rollback --to 0123abcd`: it finishes what was under way")
 
-    monkeypatch.setattr(tasks, "read", interrupted)
+    monkeypatch.setattr("verbs.deployment.read", interrupted)
     with pytest.raises(Exit) as caught:
         tasks.ns["rollback"].body(None)
     assert (

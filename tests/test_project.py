@@ -19,6 +19,8 @@ BASES = (ROOT, ROOT / "ansible-free-deploy", ROOT / "ansible-free-deploy" / "rol
 TABLES = {
     "KEYS": "infra/core/keys/__init__.py",
     "CHANGES": "tests/test_config_keys.py",
+    "FAB": "ansible-free-deploy/tasks.py",
+    "GROUPS": "ansible-free-deploy/tasks.py",
     "LOOKS": "ansible-free-deploy/on_host/looks.py",
     "LOOKS_BACK": "ansible-free-deploy/rollout/deploy.py",
     "MODULE_OF": "ansible-free-deploy/on_host/__main__.py",

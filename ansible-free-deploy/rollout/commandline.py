@@ -69,10 +69,9 @@ def overview(verbs: Collection) -> Any:
 
 def overview_text(verbs: Collection) -> str:
     """The verbs, a line each, and where more is."""
-    lines = [
-        f"  {name:<10} {(verbs[name].__doc__ or '').strip().splitlines()[0]}"
-        for name in names(verbs)
-    ]
+    shown = names(verbs)
+    width = max(map(len, shown)) + 1
+    lines = [f"  {name:<{width}} {_first_line(verbs[name])}" for name in shown]
     ending = f"`fab --help {FABRIC}` shows the options of Fabric itself"
     return "\n".join(
         [
@@ -83,6 +82,10 @@ def overview_text(verbs: Collection) -> str:
             ending,
         ]
     )
+
+
+def _first_line(verb: Verb) -> str:
+    return (verb.__doc__ or "").strip().splitlines()[0]
 
 
 def names(verbs: Collection) -> list[str]:

@@ -1,0 +1,1 @@
+"""The verbs of `fab`, a module for each group; `tasks.py` lists them."""
