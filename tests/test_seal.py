@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from on_host import audit, journal, places, recovery, runtime, seal
+from on_host import audit, journal, looks, places, recovery, runtime, seal, work
 from on_host.activation import note_activation
 from on_host.configuration import outline, state, switch
 from on_host.configuration.state import KEPT
 from on_host.files import point
-from on_host.orders import ORDERS
+from on_host.orders import DEPLOY_ORDERS, ORDERS
 from on_host.protocol import Generation as SentGeneration
 from on_host.protocol import GenerationHead, Outline
+from on_host.runtime import ChangedMeanwhile, Failed
 from rollout.render import Generation, render
 from tests.test_render import application, load
 
@@ -320,3 +321,71 @@ def test_a_status_reports_other_configuration(place: Path) -> None:
     other = render(contract, "backend", contract.backend.hosts[0], {"PIN": ""}).outline()
     wrong, _ = outline.compare(json.loads(json.dumps(other)))
     assert wrong[:3] == ["current", "contract.json", "environment"]
+
+
+# ------------------------------------------------------------------------------- secrets that stay
+
+
+@pytest.fixture
+def started_from(place: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The id of what runs: a generation with a secret, and orders to change its list alone."""
+    current = commit(generation("1234-5678"))
+    monkeypatch.setattr(runtime, "_hidden", [])
+    monkeypatch.setitem(DEPLOY_ORDERS, "generation", without_values(A="b"))
+    monkeypatch.setitem(DEPLOY_ORDERS, "keeps_secrets", True)
+    monkeypatch.setitem(DEPLOY_ORDERS, "expects", current)
+    return current
+
+
+def without_values(**env: str) -> SentGeneration:
+    """As whoever knows the names of secrets, and no value, renders it."""
+    return generation("", **env)
+
+
+def test_secrets_that_did_not_come_with_the_orders_stay(started_from: str) -> None:
+    """The generation is the one that somebody with the secrets would have sent."""
+    assert state.given() == seal.sealed(generation("1234-5678", A="b"), seal.key())
+    assert "1234-5678" not in json.dumps(DEPLOY_ORDERS)
+
+
+def test_no_message_quotes_a_secret_that_stayed(started_from: str) -> None:
+    state.given()
+    assert runtime.hide("denied for 1234-5678") == "denied for (secret)"
+
+
+def test_secrets_that_can_not_be_read_stop_the_change(started_from: str) -> None:
+    """An empty value in the place of a secret would be worse than no change."""
+    (places.CONFIGURATION / "secrets.env").unlink()
+    with pytest.raises(Failed, match="its secrets can't be kept; run `fab deploy`"):
+        state.given()
+
+
+def test_a_change_of_what_no_longer_runs_is_refused(started_from: str) -> None:
+    """The orders say which generation they were made for."""
+    state.refuse_another()
+    second = commit(generation("1234-5678", C="d"))
+    with pytest.raises(ChangedMeanwhile, match=f"generation {second} is current here now"):
+        state.refuse_another()
+
+
+def test_what_runs_is_answered_without_a_secret(started_from: str) -> None:
+    """The contract, which generation it is, and the names of secrets."""
+    answer = looks.running()
+    assert answer["generation"] == started_from
+    assert answer["secrets"] == ["PIN"]
+    assert answer["contract"] is not None
+    assert answer["contract"]["environment"] == "local"
+    assert "hosts" not in answer["contract"]["backend"]
+    assert "1234-5678" not in json.dumps(answer)
+
+
+def test_a_host_without_a_configuration_runs_none(place: Path) -> None:
+    answer = looks.running()
+    assert (answer["generation"], answer["contract"], answer["secrets"]) == (None, None, [])
+
+
+def test_a_refused_change_is_no_failure(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever has sent it begins again from what runs now."""
+    for problem, is_meanwhile in ((Failed("x"), False), (ChangedMeanwhile("x"), True)):
+        work.report_failure(problem)
+        assert json.loads(capsys.readouterr().out)["changed_meanwhile"] is is_meanwhile

@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 # a question that finds nothing to do is to cost a host little.
 MODULE_OF = {
     **dict.fromkeys(
-        ("plan", "status", "history", "releases", "logs", "moving", "examine", "outcome"), "looks"
+        (
+            "plan",
+            "status",
+            "history",
+            "releases",
+            "logs",
+            "moving",
+            "running",
+            "examine",
+            "outcome",
+        ),
+        "looks",
     ),
     **dict.fromkeys(("deploy", "rollback"), "configuration.deploy"),
     **dict.fromkeys(("facts", "ship", "rollback-release"), "release.verbs"),

@@ -93,6 +93,18 @@ class MovingAnswer(Generations):
     unfinished: bool
 
 
+class RunningAnswer(TypedDict):
+    """What the host runs, for a change that starts from it. `contract` is what the current
+    generation was made from, without hosts; None where it does not say. `secrets` are the names of
+    the application's secrets, never a value."""
+
+    generation: str | None
+    release: str | None  # its folder
+    contract: Json | None
+    secrets: list[str]
+    unfinished: bool
+
+
 class _MadeFrom(TypedDict, total=False):
     made_from: MadeFrom | None
     to_ship: list[str]  # the operator's side puts it in the place of `made_from`

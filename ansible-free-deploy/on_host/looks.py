@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         OutcomeAnswer,
         PlanAnswer,
         ReleasesAnswer,
+        RunningAnswer,
         StatusAnswer,
         Surroundings,
     )
@@ -156,6 +157,21 @@ def moving() -> MovingAnswer:
     }
 
 
+def running() -> RunningAnswer:
+    """What a change that starts from the configuration which runs here has to know."""
+    current = current_id()
+    names: set[str] = set()
+    for file in with_todays_text(current_record()["files"]):
+        names.update(environment(file["text"]))
+    return {
+        "generation": current,
+        "release": places.current_folder(),
+        "contract": answered.contract_of(current),
+        "secrets": sorted(names),
+        "unfinished": journal.exists(),
+    }
+
+
 def examine() -> ExamineAnswer:
     """All that a diagnosis needs of this host.
 
@@ -236,6 +252,7 @@ LOOKS: Mapping[str, Callable[[], Mapping[str, object]]] = {
     "releases": releases,
     "logs": logs,
     "moving": moving,
+    "running": running,
     "examine": examine,
     "outcome": outcome,
 }

@@ -133,6 +133,8 @@ class Orders(_Basic, ChangeOrders, CertificateOrders, LoginOrders, total=False):
     wait_s: int  # for another change on the host
     units: list[str]
     restart: bool  # a deploy: also where nothing has changed
+    expects: str  # a deploy or rollback: only where this generation is still current
+    keeps_secrets: bool  # a deploy: secret files came without a value, and hold what they hold now
     secrets: dict[str, str]  # values that no message may hold
     probes: Probes
     # What a process on the host adds to its own orders.
@@ -170,7 +172,7 @@ class Logins(_Logins, total=False):
 
 
 class LookOrders(Orders, total=False):
-    """history, logs, releases: what the host remembers."""
+    """history, logs, releases, moving, running: what the host remembers."""
 
     count: int
 
@@ -387,6 +389,7 @@ class ErrorEvent(_ErrorEvent, total=False):
 
     left_alone: bool  # this host is as it was, as another one failed
     in_doubt: bool  # it serves the target, and does not know whether the others do
+    changed_meanwhile: bool  # another generation than the orders `expects` is current
 
 
 Event = Union[  # noqa: UP007 - Python 3.9 evaluates it
@@ -407,6 +410,7 @@ HISTORY: Verb[LookOrders, answers.HistoryAnswer] = Verb("history")
 LOGS: Verb[LookOrders, answers.LogsAnswer] = Verb("logs")
 RELEASES: Verb[LookOrders, answers.ReleasesAnswer] = Verb("releases")
 MOVING: Verb[LookOrders, answers.MovingAnswer] = Verb("moving")
+RUNNING: Verb[LookOrders, answers.RunningAnswer] = Verb("running")
 STATUS: Verb[StatusOrders, answers.StatusAnswer] = Verb("status")
 PLAN: Verb[DeployOrders, answers.PlanAnswer] = Verb("plan")
 EXAMINE: Verb[ExamineOrders, answers.ExamineAnswer] = Verb("examine")

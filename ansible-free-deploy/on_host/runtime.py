@@ -37,6 +37,10 @@ class Failed(Exception):
         self.detail = detail
 
 
+class ChangedMeanwhile(Failed):
+    """The change was made for a generation that no longer serves here: another one came first."""
+
+
 _SHORTEST_HIDDEN = 4  # a shorter one is in every text, and to leave it out of each would reveal it
 _hidden: list[str] = []
 

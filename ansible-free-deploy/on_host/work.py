@@ -10,7 +10,7 @@ from on_host import journal, places, replacement, two_phase
 from on_host.audit import STARTED
 from on_host.disk import trouble
 from on_host.lock import take_lock
-from on_host.runtime import Failed, emit, last_lines, phases, send_heartbeats
+from on_host.runtime import ChangedMeanwhile, Failed, emit, last_lines, phases, send_heartbeats
 
 if TYPE_CHECKING:
     from typing import TypeVar
@@ -66,7 +66,8 @@ def kind_of(problem: Exception) -> str:
     """How the audit calls a change that did not come about."""
     if isinstance(problem, two_phase.InDoubt):
         return "in doubt"
-    return "left alone" if isinstance(problem, two_phase.LeftAlone) else "failed"
+    is_left = isinstance(problem, (two_phase.LeftAlone, ChangedMeanwhile))
+    return "left alone" if is_left else "failed"
 
 
 def report(result: DeployAnswer | ShipAnswer | CertifyAnswer) -> None:
@@ -83,5 +84,6 @@ def report_failure(failure: Failed) -> None:
             "detail": last_lines(failure.detail, 20),
             "left_alone": isinstance(failure, two_phase.LeftAlone),
             "in_doubt": journal.in_doubt(),
+            "changed_meanwhile": isinstance(failure, ChangedMeanwhile),
         }
     )

@@ -42,7 +42,8 @@ from rollout.stacks import ROOT
 WAIT_S = 60  # for another ship or deploy on the host: ^C leaves one running that ends by itself
 _CHANGING = ("deploy", "rollback")  # the verbs that change hosts; the others look
 WHAT = {"frontend": "page", "backend": "code"}  # what a release is, by role
-LOOKS_BACK = ("history", "releases", "logs", "moving")  # verbs that ask of a host what it remembers
+# Verbs that ask of a host what it remembers.
+LOOKS_BACK = ("history", "releases", "logs", "moving", "running")
 UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.service",)}
 
 A = TypeVar("A")  # the type of a verb's answer

@@ -22,7 +22,8 @@ class HostError(KitError):
     """A host could not be reached, or a program on it failed; `detail` is the host's own output.
 
     `left_alone`: this host is well and unchanged, because another one failed. `in_doubt`: it serves
-    the new version and does not know whether the change was committed. `command` replaces AGAIN in
+    the new version and does not know whether the change was committed. `changed_meanwhile`: it is
+    unchanged, because it no longer runs what the change was made for. `command` replaces AGAIN in
     the text; `note` is added to it.
     """
 
@@ -35,12 +36,14 @@ class HostError(KitError):
         cure: str = "",
         left_alone: bool = False,
         in_doubt: bool = False,
+        changed_meanwhile: bool = False,
     ) -> None:
         where = f"{host.name} ({host.address})"
         super().__init__(what, where=where, cure=cure, detail=detail)
         self.host = host
         self.left_alone = left_alone
         self.in_doubt = in_doubt
+        self.changed_meanwhile = changed_meanwhile
         self.command = SAME_COMMAND
         self.note = ""
 

@@ -217,6 +217,7 @@ class Session:
             event.get("detail", ""),
             left_alone=bool(event.get("left_alone")),
             in_doubt=bool(event.get("in_doubt")),
+            changed_meanwhile=bool(event.get("changed_meanwhile")),
         )
 
     def _not_begun(self) -> str:

@@ -39,6 +39,18 @@ def origins_of(name: str | None) -> Origins | None:
         return None
 
 
+def contract_of(name: str | None) -> Json | None:
+    """The contract that a generation was made from, without its hosts; None where it does not
+    say."""
+    if record_of(name) is None:
+        return None
+    try:
+        found: Json = json.loads((places.GENERATIONS / str(name) / CONTRACT).read_text())
+    except (OSError, ValueError):
+        return None
+    return found
+
+
 def _without_hosts(role: Json) -> RoleOrigins:
     found = {key: role[key] for key in role if key != "hosts"}
     return cast("RoleOrigins", found)

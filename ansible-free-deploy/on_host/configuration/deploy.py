@@ -21,7 +21,15 @@ from on_host.certificates import given as certificates
 from on_host.certificates import store
 from on_host.configuration.answered import note_on_open_pages
 from on_host.configuration.check import validate
-from on_host.configuration.state import compare, given, kept, removed_origins, stale, stored
+from on_host.configuration.state import (
+    compare,
+    given,
+    kept,
+    refuse_another,
+    removed_origins,
+    stale,
+    stored,
+)
 from on_host.configuration.switch import prune, restart, stage, switch, write_journal
 from on_host.lock import take_lock, try_lock
 from on_host.orders import DEPLOY_ORDERS, ORDERS, ROLLBACK_ORDERS
@@ -137,6 +145,7 @@ class Deploy(two_phase.Work):
 def deploy(generation: Generation) -> DeployAnswer:
     """The whole deploy; the lock must be held."""
     finished = recover()
+    refuse_another()
     work = Deploy(generation)
     work.wrong, work.reasons = work_for(generation)
     if not work.wrong and not work.reasons:
@@ -191,7 +200,10 @@ def nothing_to_do() -> bool:
         generation = wanted()
         name_checks.check(generation, places.app())
         logins.settle()
-        if journal.exists() or any(work_for(generation)):
+        if journal.exists():
+            return False
+        refuse_another()
+        if any(work_for(generation)):
             return False
         finish(unchanged(generation), "unchanged")
         return True

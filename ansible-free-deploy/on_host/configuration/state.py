@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Sequence  # noqa: UP035 - Python 3.9 on hosts
 
 from on_host import places, restart_reasons, seal
 from on_host.activation import activation_number
+from on_host.envfile import environment
 from on_host.files import link_of
-from on_host.orders import DEPLOY_ORDERS
-from on_host.runtime import hide
+from on_host.orders import DEPLOY_ORDERS, ORDERS
+from on_host.runtime import ChangedMeanwhile, Failed, hide, hide_also
 from on_host.seal import is_private, is_secret
 from on_host.services import activity, loaded_by_gunicorn, loaded_by_nginx
 
@@ -240,7 +241,42 @@ def by_activation(name: str) -> tuple[int, float]:
 
 def given(*, make_key: bool = False) -> Generation:
     """The generation that came with the orders, with this host's marks."""
-    return seal.sealed(DEPLOY_ORDERS["generation"], seal.key(make=make_key))
+    generation = DEPLOY_ORDERS["generation"]
+    if ORDERS.get("keeps_secrets"):
+        generation = with_own_secrets(generation)
+    return seal.sealed(generation, seal.key(make=make_key))
+
+
+def with_own_secrets(generation: Generation) -> Generation:
+    """A generation whose secret files hold what they hold in the current one: they came without a
+    value, and none leaves this host. Raises Failed where the current one lacks such a file."""
+    files: list[GenerationFile] = []
+    for file in generation["files"]:
+        text = _own_secrets(file) if is_secret(file) else file["text"]
+        files.append({**file, "text": text})
+    return {**generation, "files": files}
+
+
+def _own_secrets(file: GenerationFile) -> str:
+    try:
+        text = (places.CONFIGURATION / file["path"]).read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        raise Failed(
+            f"{file['path']} of the configuration that runs here can't be read, so its secrets"
+            " can't be kept; run `fab deploy` for this environment"
+        ) from None
+    hide_also(environment(text).values())
+    return text
+
+
+def refuse_another() -> None:
+    """Raise ChangedMeanwhile where the orders are for another generation than the current one."""
+    expected = ORDERS.get("expects")
+    if expected and expected != current_id():
+        raise ChangedMeanwhile(
+            f"another change came first: generation {current_id()} is current here now, and this"
+            f" change was made for {expected}; nothing was changed"
+        )
 
 
 def stored(name: str) -> StoredGeneration:
