@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pulumi
 
 from infra import clouds
-from infra.core import topology, wanted
+from infra.core import previews, topology, wanted
 from infra.core.serials import ARRIVING
 from infra.core.settings import WARNED, Settings, SettingsError
 
@@ -26,6 +26,8 @@ pulumi.export("contract", contract.apply(lambda whole: whole.to_json()))
 pulumi.export("infrastructure", wanted.infrastructure(settings))
 pulumi.export("frontend_origin", contract.apply(lambda whole: whole.frontend.origin))
 pulumi.export("backend_origin", contract.apply(lambda whole: whole.backend.origin))
+if settings.branch:
+    pulumi.export("preview", previews.output(settings))
 if any(instance.standing == ARRIVING for instance in instances):
     standby = cloud.standby.apply(
         lambda hosts: {name: asdict(host) for name, host in hosts.items()}

@@ -15,7 +15,7 @@ import pulumi_aws as aws
 import pulumi_tls as tls
 
 from infra.clouds import Hosts, arriving, by_role, first_boot, login_keys
-from infra.core import provider
+from infra.core import previews, provider
 from infra.core.contract import Host
 from infra.core.first_boot import cloud_config
 from infra.core.serials import LEAVING
@@ -69,6 +69,7 @@ class AwsCloud(pulumi.ComponentResource):
             "application": application,
             "project": pulumi.get_project(),
             "stack": stack,
+            **previews.aws_tags(self._settings),
             **more,
         }
 

@@ -14,7 +14,7 @@ import pulumi_gcp as gcp
 import pulumi_tls as tls
 
 from infra.clouds import Hosts, arriving, by_role, first_boot, login_keys
-from infra.core import names, provider
+from infra.core import names, previews, provider
 from infra.core.contract import Host
 from infra.core.first_boot import startup_script
 from infra.core.serials import ARRIVING, LEAVING
@@ -46,6 +46,7 @@ class GcpCloud(pulumi.ComponentResource):
     def __init__(self, settings: Settings, instances: Sequence[Instance]) -> None:
         super().__init__("origin-kit:gcp:Cloud", settings.stack)
         self._settings = settings
+        self._description = previews.google_description(settings)
         self._provider = gcp.Provider(
             "gcp",
             project=settings.gcp_project,
@@ -83,6 +84,7 @@ class GcpCloud(pulumi.ComponentResource):
             "application": self._settings.application,
             "project": pulumi.get_project(),
             "stack": names.label(self._settings.stack),
+            **previews.google_labels(self._settings),
             **more,
         }
 
@@ -97,6 +99,7 @@ class GcpCloud(pulumi.ComponentResource):
         network = gcp.compute.Network(
             "network",
             name=self._full("network"),
+            description=self._description,
             project=settings.gcp_project,
             auto_create_subnetworks=False,
             opts=self._inside,
@@ -104,6 +107,7 @@ class GcpCloud(pulumi.ComponentResource):
         subnet = gcp.compute.Subnetwork(
             "public",
             name=self._full("public"),
+            description=self._description,
             project=settings.gcp_project,
             network=network.id,
             region=settings.region,
@@ -122,6 +126,7 @@ class GcpCloud(pulumi.ComponentResource):
                 role, settings.application, settings.stack, longest=names.LONGEST_ACCOUNT
             ),
             display_name=self._full(role),
+            description=self._description,
             project=settings.gcp_project,
             opts=pulumi.ResourceOptions.merge(
                 self._inside, pulumi.ResourceOptions(ignore_changes=["account_id"])
@@ -141,6 +146,7 @@ class GcpCloud(pulumi.ComponentResource):
         gcp.compute.Firewall(
             f"{role}-{who}{suffix}",
             name=self._full(f"{role}-{who}{suffix}"),
+            description=self._description,
             project=self._settings.gcp_project,
             network=self._network,
             direction="INGRESS",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from infra.core.contract import Contract, Host
-from infra.core.keys import CLOUDS, KEYS, Effect
+from infra.core.keys import CLOUDS, GROUPS, KEYS, Effect
 from infra.core.settings import UNBALANCED, SettingsError
 from infra.core.stackfile import as_text
 from infra.core.wanted import made_from, to_ship
@@ -111,6 +111,25 @@ CHANGES: dict[str, object] = {
     "memory_mb": 768,
     "subnet": "10.213.7.0/24",
     "serials": {"backend-1": "1+2"},
+    "attachable": True,
+    "branch": "feature/other",
+    "preview_slots": 5,
+    "preview_max": 20,
+    "preview_ttl_h": 24,
+    "preview_seed": "loaddata shop.json",
+    "preview_from": ["198.51.100.0/24"],
+    "attach_to": "other",
+    "attached_backend": "https://api.other.example.com",
+    "preview_owner": "ada",
+    "preview_commit": "0123abc",
+    "preview_updated": "2026-11-30T18:00:00Z",
+    "preview_keep": True,
+}
+PREVIEW = {"branch": "feature/x", "production": None, "frontend_name": None}
+ATTACHED: dict[str, object] = {
+    "preview_mode": "frontend",
+    "attach_to": "staging",
+    "attached_backend": "https://api.shop.example.com",
 }
 BY_CLOUD: dict[str, dict[str, object]] = {
     "allow_credentials": {"local": False, "aws": False, "gcp": False},
@@ -125,6 +144,7 @@ BY_CLOUD: dict[str, dict[str, object]] = {
     "existing_subnets": dict(OTHER_SUBNETS),
 }
 TOGETHER: dict[str, dict[str, dict[str, object]]] = {
+    "preview_mode": {cloud: {**ATTACHED} for cloud in CLOUDS},
     "existing_network": {cloud: {**keys} for cloud, keys in NETWORKS.items()},
     "cloud": {
         "local": {
@@ -158,6 +178,8 @@ BEFORE: dict[str, dict[str, dict[str, object]]] = {
     "acme_profile": {cloud: {**OWN_CA} for cloud in CLOUDS},
     "acme_eab_kid": {cloud: {**OWN_CA} for cloud in CLOUDS},
     "hsts": {cloud: {"tls": "files"} for cloud in CLOUDS},
+    "attach_to": {cloud: {**ATTACHED} for cloud in CLOUDS},
+    "attached_backend": {cloud: {**ATTACHED} for cloud in CLOUDS},
 }
 
 # Inputs whose change makes new instances, by the providers' schemas: of the instance itself, or of
@@ -201,9 +223,14 @@ def an_operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def stack(cloud: str) -> Iterator[StackFile]:
-    with stackfiles.like(BASE[cloud]) as made:
-        yield made
+def stack(key: str, cloud: str) -> Iterator[StackFile]:
+    """A stack of this cloud: a preview for the keys of previews, else an environment."""
+    if KEYS[key] in GROUPS["Previews"] and key != "attachable":
+        with stackfiles.like(BASE[cloud], "preview-", **PREVIEW) as made:
+            yield made
+    else:
+        with stackfiles.like(BASE[cloud]) as made:
+            yield made
 
 
 def state(home: Path, cloud: str, stack: StackFile, of: Graph, **more: Any) -> None:
@@ -380,11 +407,13 @@ def test_a_changed_key_does_what_the_table_says(
         assert by_program in (Effect.UNUSED, Effect.CONFIG, *names) and hosts_differ == (
             key == "application"
         )
+    elif expected is Effect.OUTPUTS:
+        assert by_program is Effect.CONFIG and not hosts_differ
     elif expected is Effect.CHECK:
         assert by_program is Effect.UNUSED and not hosts_differ
     else:
         assert by_program is expected
-        assert not hosts_differ or key == "production"
+        assert not hosts_differ or key in ("production", "branch", "preview_mode")
     if not waits:
         assert found.contract == Contract.from_json(second.outputs["contract"])
     state(an_operator, cloud, stack, second)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from infra.core.contract import Application, Contract, ContractError, Cors, Host, Role
+from infra.core.contract import Application, Contract, ContractError, Cors, Host, Preview, Role
 from infra.core.https import Https, conflicts
 from infra.core.keys import KEYS
 from infra.core.settings import Settings
@@ -242,20 +242,46 @@ HOSTILE = {
 # What a value of the application's environment may hold: the kit quotes it, and nothing but the
 # project reads it.
 MAY_BE_EMPTY = {tuple(key.contract.split(".")) for key in KEYS.values() if key.may_be_empty}
+HARMLESS_IN_A_NAME = {"path", "quotes", "option"}
 HARMLESS_IN_ENV = {"path", "newline", "quotes", "option", "unicode", "escape", "nothing"}
 
 
+PREVIEW = "preview-feature-x-0123abcd"
+OF_A_PREVIEW = {"branch", "attached_to", "preview"}
+
+
 def whole() -> dict[str, Any]:
-    """A contract in which every field holds something."""
+    """A contract of an environment in which every field holds something."""
+    origin = "http://10.0.0.9"
     data = example(
+        attachable="true",
+        extra_origins=json.dumps([origin]),
         env='{"A": "b"}',
         allowed_patterns='["http://{branch}.shop.test"]',
         expose_headers='["X-Total"]',
         connect_src='["https://api.stripe.com"]',
         csp="img-src 'self'",
     ).to_json()
-    more = {"branch": "feature/x", "attached_to": "staging", "ssh_keys": [LOGIN_KEY]}
+    more = {"attached": {PREVIEW: origin}, "ssh_keys": [LOGIN_KEY]}
     return json.loads(json.dumps(data | more))  # type: ignore[no-any-return]
+
+
+def of_a_preview() -> dict[str, Any]:
+    """A contract of a preview that is attached to an environment, every field of its own filled."""
+    config = {
+        "branch": "feature/x",
+        "preview_mode": "frontend",
+        "attach_to": "staging",
+        "attached_backend": "http://10.0.0.3",
+        "preview_owner": "ada",
+        "preview_commit": "0123abc",
+        "preview_updated": "2026-11-30T18:00:00Z",
+        "preview_keep": "true",
+        "preview_from": '["203.0.113.0/24"]',
+    }
+    hosts = {"frontend": HOSTS["frontend"], "backend": []}
+    made = make(Settings.read(GOOD | config, PREVIEW), "kit", hosts)
+    return json.loads(json.dumps(made.to_json()))  # type: ignore[no-any-return]
 
 
 def leaves(data: Any, *way: Any) -> Iterator[tuple[Any, ...]]:
@@ -273,12 +299,15 @@ def put(data: Any, way: tuple[Any, ...], value: Any) -> None:
     data[way[-1]] = value
 
 
-LEAVES = [way for way in leaves(whole()) if way != ("contract",)]
+LEAVES = [way for way in leaves(whole()) if way[0] not in {"contract", *OF_A_PREVIEW}]
+LEAVES += [way for way in leaves(of_a_preview()) if way[0] in OF_A_PREVIEW]
 
 
 def test_what_the_hostile_values_are_put_into_is_right_itself() -> None:
     """So that a refusal is a refusal of the hostile value; and no field is left out."""
-    assert Contract.from_json(whole())
+    assert Contract.from_json(whole()) and Contract.from_json(of_a_preview())
+    assert {"attached", "attachable"} <= set(whole())
+    assert {field.name for field in dataclasses.fields(Preview)} <= set(of_a_preview()["preview"])
     assert len(LEAVES) > 40
 
 
@@ -287,13 +316,16 @@ def test_what_the_hostile_values_are_put_into_is_right_itself() -> None:
 def test_every_field_refuses_hostile_values(way: tuple[Any, ...], what: str) -> None:
     """Whatever stands in a contract's file: it is refused by its place, in lines that hold nothing
     of it unescaped."""
-    data = whole()
+    data = of_a_preview() if way[0] in OF_A_PREVIEW else whole()
     put(data, way, HOSTILE[what])
     if way[:3] == ("application", "env", "A") and what in HARMLESS_IN_ENV:
         assert Contract.from_json(data).application.env["A"] == HOSTILE[what]
         return
     if way in MAY_BE_EMPTY and what == "nothing":
         assert getattr(getattr(Contract.from_json(data), way[0]), way[1]) == ""
+        return
+    if way == ("preview", "owner") and what in HARMLESS_IN_A_NAME:
+        assert Contract.from_json(data).preview.owner == HOSTILE[what]  # type: ignore[union-attr]
         return
     with pytest.raises(ContractError) as caught:
         Contract.from_json(data)
@@ -358,7 +390,7 @@ def test_what_a_rule_says(way: tuple[Any, ...], value: Any, said: str) -> None:
 def in_production(scheme: str, **cors: Any) -> dict[str, Any]:
     """A production contract of public names."""
     tls = {"http": "off", "https": "acme"}[scheme]
-    data = whole() | {"production": True, "tls": tls}
+    data = whole() | {"production": True, "tls": tls, "attached": {}}
     for role, name in (("frontend", "app"), ("backend", "api")):
         data[role]["origin"] = f"{scheme}://{name}.example.com"
     data["cors"] |= {"allowed_origins": [data["frontend"]["origin"]], "allowed_shapes": [], **cors}

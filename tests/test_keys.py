@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.core.contract import Application, Contract, Cors, Page, Role
+from infra.core.contract import Application, Contract, Cors, Page, Preview, Role
 from infra.core.https import Https
 from infra.core.keys import CLOUDS, GROUPS, KEYS, Key
 from infra.core.settings import Settings
@@ -80,6 +80,7 @@ def test_a_key_is_declared_in_full(key: Key) -> None:
         "cors": Cors,
         "https": Https,
         "page": Page,
+        "preview": Preview,
     }
     if key.contract:
         assert name in {field.name for field in dataclasses.fields(kinds[part])}
@@ -92,6 +93,7 @@ def test_every_part_of_the_contract_that_keys_fill_has_its_key() -> None:
     fields |= {f"cors.{field.name}" for field in dataclasses.fields(Cors)}
     fields |= {f"https.{field.name}" for field in dataclasses.fields(Https)}
     fields |= {f"page.{field.name}" for field in dataclasses.fields(Page)}
+    fields |= {f"preview.{field.name}" for field in dataclasses.fields(Preview)}
     assert fields <= places
 
 

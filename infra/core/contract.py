@@ -16,7 +16,7 @@ from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from infra.core import csp, exits, from_json, rules
+from infra.core import csp, exits, from_json, previews, rules
 from infra.core.errors import KitError
 from infra.core.https import (
     OFF,
@@ -33,6 +33,7 @@ from infra.core.parts import ALLOW_ALL as ALLOW_ALL
 from infra.core.parts import Application as Application
 from infra.core.parts import Cors as Cors
 from infra.core.parts import Page as Page
+from infra.core.parts import Preview as Preview
 from infra.core.rules import quote
 from infra.core.variables import problem as variable_problem
 
@@ -41,6 +42,8 @@ VERSION = 1
 Json = dict[str, Any]
 
 MOST_HOSTS = 64  # of one role
+# Fields that came later: left out where they say nothing, so that an older kit reads the rest.
+_LATER = ("attached", "attachable", "preview")
 CURE = "run `fab up` or `pulumi up` again; a file is made with `fab outputs > FILE`"
 
 Problems = Iterator[str]
@@ -137,6 +140,17 @@ class Contract:
     # Networks of the proxy in front of the hosts.
     behind: tuple[str, ...] = KEYS["behind"].default
     https: Https = field(default_factory=Https)
+    # Whether previews may attach to it although it is production.
+    attachable: bool = KEYS["attachable"].default
+    # The origin of the page of each preview that is attached to this environment, by its stack's
+    # name; `cors.allowed_origins` has them too.
+    attached: dict[str, str] = field(default_factory=dict)
+    preview: Preview | None = None
+
+    @property
+    def takes_previews(self) -> bool:
+        """Whether previews may attach to this environment's backend."""
+        return self.kind == "environment" and (self.attachable or not self.production)
 
     @property
     def speaks_https(self) -> bool:
@@ -202,7 +216,11 @@ class Contract:
 
     def to_json(self) -> Json:
         """The contract as JSON types, `contract` (the version) first."""
-        return {"contract": VERSION, **dataclasses.asdict(self)}
+        data = {"contract": VERSION, **dataclasses.asdict(self)}
+        for name in _LATER:
+            if not data[name]:
+                del data[name]
+        return data
 
     @classmethod
     def from_json(cls, data: object, recorded: bool = False) -> Contract:
@@ -241,6 +259,8 @@ def problems(contract: Contract) -> Problems:
     yield from _hosts(contract)
     yield from _origins(contract)
     yield from _together(contract)
+    for place, text in previews.of_contract(contract):
+        yield f"contract.{place}: {text}"
 
 
 def _wrong(place: str, check: Callable[[Any], Any], value: Any) -> Problems:
@@ -266,6 +286,8 @@ def _environment(contract: Contract) -> Problems:
         yield from _wrong("branch", rules.branch_name, contract.branch)
     if contract.attached_to is not None:
         yield from _wrong("attached_to", rules.environment_name, contract.attached_to)
+    for name in contract.attached:
+        yield from _wrong("attached", rules.environment_name, name)
     yield from _wrong_items("ssh_keys", rules.login_key, contract.ssh_keys)
     yield from _wrong_items("behind", proxy_network, contract.behind)
 
@@ -274,7 +296,9 @@ def _values_of_keys(contract: Contract) -> Problems:
     """What the rules of the config keys deny, in the parts that they fill."""
     for key in KEYS.values():
         part, _, name = key.contract.partition(".")
-        if part not in ("application", "cors", "https", "page") or name == "env":
+        if part not in ("application", "cors", "https", "page", "preview") or name == "env":
+            continue
+        if getattr(contract, part) is None:  # no preview
             continue
         value = getattr(getattr(contract, part), name)
         found: list[str] = []
@@ -306,8 +330,11 @@ def variables(place: str, values: dict[str, str]) -> Problems:
 def _hosts(contract: Contract) -> Problems:
     for role in ("frontend", "backend"):
         hosts = getattr(contract, role).hosts
-        if not 1 <= len(hosts) <= MOST_HOSTS:
-            yield f"contract.{role}.hosts: {len(hosts)} hosts; expected 1 to {MOST_HOSTS}"
+        attached = role == "backend" and contract.attached_to is not None
+        least, most = (0, 0) if attached else (1, MOST_HOSTS)
+        if not least <= len(hosts) <= most:
+            expected = "none, since attached_to is set" if attached else f"1 to {MOST_HOSTS}"
+            yield f"contract.{role}.hosts: {len(hosts)} hosts; expected {expected}"
         for index, host in enumerate(hosts):
             yield from _host(f"{role}.hosts[{index}]", host)
         yield from _aliases(contract, role)
@@ -356,6 +383,7 @@ def _origins(contract: Contract) -> Problems:
     rows += [
         (f"cors.allowed_origins[{n}]", text) for n, text in enumerate(contract.cors.allowed_origins)
     ]
+    rows += [("attached", text) for text in contract.attached.values()]
     for place, text in rows:
         try:
             canonical = str(parse_origin(text, production=contract.production))
@@ -394,6 +422,8 @@ def _together(contract: Contract) -> Problems:
 
 def _https(contract: Contract) -> Problems:
     roles = {"frontend": contract.frontend, "backend": contract.backend}
+    if contract.attached_to is not None:  # the other one's certificates are that environment's
+        del roles["backend"]
     try:
         rules.tls(contract.tls)
         own = {place: role.parsed_origin for place, role in roles.items()}

@@ -94,3 +94,19 @@ class Page:
     referrer_policy: str = KEYS["referrer_policy"].default
     single_page: bool = KEYS["single_page"].default
     source_maps: bool = KEYS["source_maps"].default
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What is noted of a preview: whose it is, which commit it shows, and for how long.
+
+    `updated` is in UTC, as ISO 8601 writes it, `ttl_h` in hours from then; one to `keep` never
+    expires. `allowed_from` are the networks that may open it: empty for everybody.
+    """
+
+    owner: str = KEYS["preview_owner"].default
+    commit: str = KEYS["preview_commit"].default
+    updated: str = KEYS["preview_updated"].default
+    ttl_h: int = KEYS["preview_ttl_h"].default
+    keep: bool = KEYS["preview_keep"].default
+    allowed_from: tuple[str, ...] = KEYS["preview_from"].default

@@ -30,9 +30,7 @@ _URL_PATH = re.compile(r"/(?:(?!\.{1,2}/)[A-Za-z0-9._~-]+/)+")
 # RFC 9110, section 5.6.2, without the dollar sign, which nginx expands.
 _TOKEN = re.compile(r"[!#%&'*+.^_`|~0-9A-Za-z-]+")
 _METHOD = re.compile(r"[!#%&'+.^_`|~0-9A-Z-]+")
-_PRINTABLE = re.compile(
-    r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+"
-)
+PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 HOST_KEY_KINDS = (
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -143,7 +141,10 @@ environment_name = text(
     re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), "the name of a stack, e.g. staging", 100
 )
 project_name = text(re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), "the name of a Pulumi project", 100)
-branch_name = text(re.compile(r"(?!.*\.\.)\w[\w./+@#=-]*"), "the name of a branch")
+# As git-check-ref-format(1) and `git check-ref-format --branch` have it.
+_NOT_IN_A_BRANCH = re.compile(
+    r"[\s~^:?*\[\\]|\.\.|@\{|//|^[/-]|[/.]$|(^|/)\.|\.lock(/|$)|^@$|^HEAD$"
+)
 module = text(_MODULE, "a module, e.g. shop.settings")
 wsgi = text(_WSGI, "module:name, e.g. shop.wsgi:application")
 url_path = text(_URL_PATH, "a path that starts and ends with a slash, e.g. /static/")
@@ -152,6 +153,19 @@ kind = one_of("environment", "preview")
 tls = one_of("off", "acme", "files", "local-ca")
 
 _application_name = text(re.compile(r"[a-z][a-z0-9-]{0,29}"), "a short lower-case name, e.g. shop")
+
+
+def branch_name(value: Any) -> str:
+    """The name of a git branch that can be shown on one line."""
+    if (
+        not isinstance(value, str)
+        or not PRINTABLE.fullmatch(value)
+        or _NOT_IN_A_BRANCH.search(value)
+    ):
+        raise ValueError(f"invalid value {quote(value)}: expected the name of a branch")
+    if len(value) > LONGEST:
+        raise ValueError(f"invalid value {quote(value)}: longer than {LONGEST} characters")
+    return value
 
 
 def application_name(value: Any) -> str:
@@ -206,7 +220,7 @@ def _labels(text: str) -> list[str]:
 
 def host_key(value: Any) -> str:
     """An OpenSSH public key line of a host: kind, base64, and perhaps a comment."""
-    words = value.split(None, 2) if isinstance(value, str) and _PRINTABLE.fullmatch(value) else []
+    words = value.split(None, 2) if isinstance(value, str) and PRINTABLE.fullmatch(value) else []
     if len(words) < 2 or words[0] not in HOST_KEY_KINDS or not _is_key(words[0], words[1]):
         raise ValueError(
             f"invalid SSH host key {quote(value)}: expected a line like `ssh-ed25519 AAAA…`"
@@ -217,7 +231,7 @@ def host_key(value: Any) -> str:
 def login_key(value: Any) -> str:
     """An OpenSSH public key line of a person: kind, base64, and perhaps a comment. Options are not
     taken."""
-    words = value.split(None, 2) if isinstance(value, str) and _PRINTABLE.fullmatch(value) else []
+    words = value.split(None, 2) if isinstance(value, str) and PRINTABLE.fullmatch(value) else []
     if len(words) < 2 or words[0] not in LOGIN_KEY_KINDS or not _is_key(words[0], words[1]):
         raise ValueError(
             f"invalid SSH public key {quote(value)}: expected a line like `ssh-ed25519 AAAA…"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from infra.core import csp, exits, https, provider, rules
+from infra.core import csp, exits, https, previews, provider, rules
 from infra.core.errors import KitError
 from infra.core.keys import KEYS, SECRETS, Key
 from infra.core.origins import Origin, OriginError, OriginPattern, parse_origin, parse_pattern
@@ -113,6 +113,20 @@ class Settings:
     memory_mb: int
     subnet: str
     serials: dict[str, str]
+    attachable: bool
+    branch: str
+    preview_mode: str
+    attach_to: str
+    attached_backend: str
+    preview_slots: int
+    preview_max: int
+    preview_ttl_h: int
+    preview_seed: str
+    preview_from: tuple[str, ...]
+    preview_owner: str
+    preview_commit: str
+    preview_updated: str
+    preview_keep: bool
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -181,6 +195,9 @@ class _Reader:
         self._parse_each("allowed_patterns", parse_pattern)
         if self.values.get("ssh_keys"):  # the file is for those who have no list
             self.values["ssh_key_file"] = ""
+        for name, text in previews.problems(self.stack, {**_defaults(), **self.values}):
+            self._problem(name, text)
+        self.values |= previews.derived(self.stack, self.values)
         known = {**_defaults(), **self.values}
         for name, text in _cross_field_problems(known):
             self._problem(name, text)

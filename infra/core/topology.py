@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.core.contract import ALLOW_ALL, Application, Contract, Cors, Host, Page, Role
+from infra.core.contract import ALLOW_ALL, Application, Contract, Cors, Host, Page, Preview, Role
 from infra.core.https import Https, scheme_of
 from infra.core.keys import KEYS
 from infra.core.origins import parse_origin
@@ -124,24 +124,33 @@ def origin(settings: Settings, role: str, first_address: str) -> str:
 
 
 def contract(settings: Settings, project: str, hosts: Mapping[str, Sequence[Host]]) -> Contract:
-    """The outputs, from the settings and the hosts that exist (by role, first one first)."""
-    origins = {role: origin(settings, role, hosts[role][0].address) for role in ROLES}
+    """The outputs, from the settings and the hosts that exist (by role, first one first).
+
+    A preview that is attached to an environment has no backend of its own: the origin is that
+    one's.
+    """
+    own = [role for role in ROLES if role == "frontend" or not settings.attached_backend]
+    origins = {role: origin(settings, role, hosts[role][0].address) for role in own}
+    origins.setdefault("backend", settings.attached_backend)
+    backends = tuple(hosts["backend"]) if "backend" in own else ()
     return Contract(
         project=project,
         environment=settings.stack,
         production=settings.production,
-        kind="environment",
-        branch=None,
-        attached_to=None,
+        kind="preview" if settings.branch else "environment",
+        branch=settings.branch or None,
+        attached_to=settings.attach_to or None,
         tls=settings.tls,
         application=_application(settings),
         frontend=Role(origins["frontend"], tuple(hosts["frontend"]), redirected_names(settings)),
-        backend=Role(origins["backend"], tuple(hosts["backend"]), settings.backend_aliases),
+        backend=Role(origins["backend"], backends, settings.backend_aliases),
         cors=_cors(settings, origins["frontend"]),
         ssh_keys=settings.ssh_keys,
         behind=settings.behind,
         page=Page(**_part(settings, "page")),
         https=Https(**_part(settings, "https")),
+        attachable=settings.attachable,
+        preview=Preview(**_part(settings, "preview")) if settings.branch else None,
     )
 
 

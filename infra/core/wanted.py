@@ -72,6 +72,8 @@ def _without_effect(settings: Settings) -> list[str]:
         keys += [name for name in NAMES if name != "domain"]
     if settings.existing_network:
         keys.append("network_cidr")
+    if not settings.branch:
+        keys += ["branch", "preview_mode"]
     return keys
 
 
@@ -160,8 +162,20 @@ def contract(
         settings = replace(settings, **names)
     if "production" in late:
         settings = replace(settings, production=False)
+    if "preview_mode" in late:
+        settings = _as_it_is_attached(settings, recorded)
     hosts = {"frontend": recorded.frontend.hosts, "backend": recorded.backend.hosts}
     return topology.contract(settings, recorded.project, hosts)
+
+
+def _as_it_is_attached(settings: Settings, recorded: Contract) -> Settings:
+    """The settings of a preview whose backend is the one that there is: its own, or that of the
+    environment to which it is attached."""
+    if recorded.attached_to is None:
+        return replace(settings, attach_to="", attached_backend="")
+    return replace(
+        settings, attach_to=recorded.attached_to, attached_backend=recorded.backend.origin
+    )
 
 
 def _shown(value: Any) -> str:

@@ -29,12 +29,14 @@ class StackFile:
 
 
 @contextmanager
-def like(stack: str) -> Iterator[StackFile]:
-    name = f"test-{stack}-{os.getpid()}"  # .gitignore knows the prefix
+def like(stack: str, prefix: str = "test-", **config: object) -> Iterator[StackFile]:
+    """A copy of this stack's file, with these keys; .gitignore knows both prefixes, of an
+    environment and of a preview (`preview-`)."""
+    name = f"{prefix}{stack}-{os.getpid()}"
     made = StackFile(name, ROOT / "stacks" / f"Pulumi.{name}.yaml")
     made.path.write_text((ROOT / "stacks" / f"Pulumi.{stack}.yaml").read_text())
     try:
-        made.edit(machine_image=IMAGES.get(stack.partition("-")[0]))
+        made.edit(machine_image=IMAGES.get(stack.partition("-")[0]), **config)
         yield made
     finally:
         made.path.unlink()

@@ -93,10 +93,15 @@ def contract_file(contract: Contract, role: str) -> File:
     that have to know. No service reads it, so its change restarts nothing; and by which user, port
     or key an operator reaches the hosts changes nothing that they run.
 
+    Nor is it any host's business whose a preview is and until when: an update of that writes
+    nothing there.
+
     The page's host has the origins alone. What else is the API's, its environment and its lists,
     is nothing that host needs, and an edit of it is none of the page's.
     """
     data = contract.to_json()
+    if contract.preview is not None:
+        data["preview"] = {"allowed_from": contract.preview.allowed_from}
     origins = {name: _without_hosts(data[name]) for name in ROLES}
     kept = data if role == "backend" else {"contract": data["contract"]}
     return File(places.CONTRACT, json.dumps(kept | origins, indent=1) + "\n")

@@ -23,6 +23,7 @@ class Effect(StrEnum):
     STOPS = "stops"
     REPLACES = "**replaces**"
     NEW_HOSTS = "new hosts"
+    OUTPUTS = "outputs"
     CHECK = "check"
     UNUSED = ""
 

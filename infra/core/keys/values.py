@@ -145,7 +145,7 @@ def cidr(value: str) -> str:
         return str(ip_network(value))
     except ValueError as problem:
         raise ValueError(
-            f"{quote(value)} is no CIDR ({problem}); write it like 203.0.113.0/24"
+            f"{quote(value)} is no CIDR ({str(problem)[:120]}); write it like 203.0.113.0/24"
         ) from None
 
 
