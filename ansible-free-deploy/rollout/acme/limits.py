@@ -23,7 +23,7 @@ HOUR_S, WEEK_S = 3600, 7 * 86_400
 PER_SET = 5  # certificates for exactly the same names, in a week; renewals count
 PER_DOMAIN = 50  # new certificates for a registered domain, in a week; renewals do not count
 FAILURES = 5  # failed authorisations of a name, in an hour
-_NEAR_DOMAIN = 45
+NEAR_DOMAIN = 45
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,10 @@ def warnings(
         return
     same = sorted(at for at in issued if at > now - WEEK_S)
     if len(same) >= PER_SET - 1:
+        after = time_of(same[-PER_SET:][0] + WEEK_S)
         yield (
             f"{len(same)} certificates for exactly {', '.join(names)} in 7 days: Let's Encrypt"
-            f" issues {PER_SET}, the next one after that from {_time(same[-PER_SET:][0] + WEEK_S)}"
+            f" issues {PER_SET}, the next one after that from {after}"
         )
     lately = [at for at in failed if at > now - HOUR_S]
     if len(lately) >= FAILURES - 1:
@@ -64,14 +65,31 @@ def warnings(
 
 
 def _of_domains(names: Sequence[str], others: Iterable[Issue], now: float) -> Iterator[str]:
-    new = [issue for issue in others if issue.at > now - WEEK_S and not issue.renewal]
+    issues = list(others)
     for domain in dict.fromkeys(map(registered_domain, names)):
-        count = sum(domain in map(registered_domain, issue.names) for issue in new)
-        if count >= _NEAR_DOMAIN:
-            yield (
-                f"{count} new certificates below {domain} in 7 days from this machine: Let's"
-                f" Encrypt issues {PER_DOMAIN}, whoever asks"
-            )
+        count = len(new_below(domain, issues, now))
+        if count >= NEAR_DOMAIN:
+            yield said_of_domain(domain, count)
+
+
+def new_below(domain: str, others: Iterable[Issue], now: float) -> list[int]:
+    """When certificates that count for a registered domain were issued in the last week, the oldest
+    first."""
+    return sorted(
+        issue.at
+        for issue in others
+        if issue.at > now - WEEK_S
+        and not issue.renewal
+        and domain in map(registered_domain, issue.names)
+    )
+
+
+def said_of_domain(domain: str, count: int) -> str:
+    """What is known of a registered domain, as messages say it."""
+    return (
+        f"{count} new certificates below {domain} in 7 days from this machine: Let's Encrypt issues"
+        f" {PER_DOMAIN}, whoever asks"
+    )
 
 
 def registered_domain(name: str) -> str:
@@ -86,7 +104,8 @@ def registered_domain(name: str) -> str:
     return str(ip_address(int(address) >> 64 << 64))
 
 
-def _time(at: float) -> str:
+def time_of(at: float) -> str:
+    """A time in UTC, for people."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
