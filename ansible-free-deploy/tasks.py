@@ -8,7 +8,7 @@ from __future__ import annotations
 from invoke.collection import Collection
 
 from rollout import commandline
-from verbs import deployment, infrastructure, inspection, project, tls
+from verbs import deployment, infrastructure, inspection, preview, project, tls
 
 FAB = (
     infrastructure.up,
@@ -30,6 +30,7 @@ FAB = (
     project.adopt,
 )
 GROUPS = {
+    "preview": (preview.up, preview.list_, preview.down, preview.sweep, preview.comment),
     "tls": (tls.show, tls.renew),
 }
 

@@ -43,9 +43,16 @@ VERBS: dict[str, tuple[str, ...]] = {
     "manage": ("--", "check"),
     "doctor": (),
     "adopt": (),
+    "preview.up": (),
+    "preview.list": (),
+    "preview.down": (),
+    "preview.sweep": (),
+    "preview.comment": (),
     "tls.show": (),
     "tls.renew": (),
 }
+# These name no stack: a branch, or all previews.
+OF_STACKS = [verb for verb in VERBS if verb != "adopt" and not verb.startswith("preview.")]
 ON_HOSTS = (
     "deploy",
     "rollback",
@@ -168,11 +175,11 @@ def test_a_misspelt_option_is_2(verb: str) -> None:
     done = fab(verb, "--sstack", "x")
     assert done.returncode == exits.USAGE
     first = {"adopt": "PATH", "build": "FILE", "replace": "NAME"}.get(verb)
-    said = (
-        f"needs {first} before --sstack"
-        if first
-        else "has no option --sstack; did you mean --stack?"
-    )
+    said = "has no option --sstack; did you mean --stack?"
+    if first:
+        said = f"needs {first} before --sstack"
+    elif verb.startswith("preview."):
+        said = f"has no option --sstack; `fab {verb} --help` shows them"
     assert done.stderr.startswith(f"`fab {verb}` {said}"), done.stderr
     assert len(done.stderr.splitlines()) == 1
 
@@ -191,7 +198,7 @@ def test_what_a_verb_needs_is_said_in_one_line(words: tuple[str, ...], said: str
     assert (done.returncode, done.stderr.strip()) == (exits.USAGE, said)
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "adopt"])
+@pytest.mark.parametrize("verb", OF_STACKS)
 def test_an_unknown_stack_is_2(verb: str, home: Path) -> None:
     done = fab(verb, "--stack", "lokal", *VERBS[verb])
     assert (done.returncode, done.stderr.split(";")[0]) == (
@@ -412,7 +419,7 @@ def test_tls_renew_says_where_no_ca_is_asked(stack: str, tmp_path: Path) -> None
 CHANGING = ("up", "down", "replace", "move", "ship", "deploy", "tls.renew")
 
 
-@pytest.mark.parametrize("verb", [name for name in VERBS if name != "adopt"])
+@pytest.mark.parametrize("verb", OF_STACKS)
 def test_what_is_said_after_an_interrupt_is_true_of_the_verb(
     verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,6 +439,23 @@ def test_what_is_said_after_an_interrupt_is_true_of_the_verb(
     said = str(caught.value.message)
     assert ("run the same command again" in said) is (verb in CHANGING)
     assert ("nothing was changed" in said) is (verb not in (*CHANGING, "manage"))
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb.startswith("preview.")])
+def test_what_is_said_after_an_interrupt_of_a_preview(
+    verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What changes one is finished by the same command."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rollout.previews.making.Template.read", interrupted)
+    with pytest.raises(Exit) as caught:
+        tasks.ns[verb].body(None)
+    changes = verb in ("preview.up", "preview.down", "preview.sweep")
+    said = "run the same command again" if changes else "nothing was changed"
+    assert (caught.value.code, said in str(caught.value.message)) == (exits.STOPPED, True)
 
 
 def test_a_change_that_was_stopped_says_itself_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:

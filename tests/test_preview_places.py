@@ -12,9 +12,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from infra.core.previews import slot_name, slot_of
 from rollout.previews import cost, lifetime, template
 from rollout.previews.desk import BusyError, Desk
-from rollout.previews.places import FullError, Living, choose, slot_name, slot_of
+from rollout.previews.places import FullError, Living, choose
 
 # -------------------------------------------------------------------------------------- which stack
 
@@ -53,11 +54,12 @@ def test_a_slot_of_an_unknown_branch_is_not_free() -> None:
         choose("x", "preview-x-1", [unknown], slots=1, most=1)
 
 
-def test_the_cap_counts_names_and_not_slots() -> None:
+def test_the_cap_counts_every_preview() -> None:
+    """Slots of an earlier template included."""
     living = [OLD, NEW, Living("preview-a-1", "a", "2026-11-01T00:00:00Z")]
-    assert choose("b", "preview-b-1", living, slots=0, most=2) == "preview-b-1"
-    with pytest.raises(FullError, match="there are 1 previews, and preview_max is 1"):
-        choose("b", "preview-b-1", living, slots=0, most=1)
+    assert choose("b", "preview-b-1", living, slots=0, most=4) == "preview-b-1"
+    with pytest.raises(FullError, match="there are 3 previews, and preview_max is 3"):
+        choose("b", "preview-b-1", living, slots=0, most=3)
 
 
 def test_one_that_is_half_made_is_not_counted_against_itself() -> None:

@@ -254,19 +254,22 @@ def _verb(steps: Collection[str]) -> str:
 
 @dataclass(frozen=True)
 class Allowed:
-    """The names that may be replaced, deleted and stopped."""
+    """The names that may be replaced, deleted and stopped; of a `disposable` stack all may, but no
+    DNS record of somebody else."""
 
     replace: Collection[str] = ()
     delete: Collection[str] = ()
     stop: Collection[str] = ()
+    disposable: bool = False
 
 
 def refused(found: Sequence[Change], allowed: Allowed) -> list[Change]:
     """What loses data, stops a host or overwrites a DNS record, and was not allowed by name."""
     not_allowed = []
     for change in found:
-        names = getattr(allowed, change.option) if change.asks else ()
-        if change.asks and change.word not in names:
+        if not change.asks or (allowed.disposable and not change.overwrites):
+            continue
+        if change.word not in getattr(allowed, change.option):
             not_allowed.append(change)
     return not_allowed
 

@@ -55,6 +55,22 @@ def require(stack: str, environment: Mapping[str, str]) -> None:
         )
 
 
+def ensure(stack: str, environment: Mapping[str, str], provider: str = "") -> None:
+    """Have the stack in the backend; `provider` is the key service of its config's secrets, where
+    that is no passphrase. Raises StackError where Pulumi refuses."""
+    if exists(stack, environment):
+        return
+    command = ["pulumi", "stack", "init", stack, "--non-interactive", "--no-select"]
+    if provider:
+        command.append(f"--secrets-provider={provider}")
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
+    if done.returncode and not exists(stack, environment):  # another run may have made it
+        why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        raise StackError(f"`{' '.join(command)}` failed: {why}", cure="nothing was changed")
+
+
 def remove(stack: str, environment: Mapping[str, str]) -> None:
     """Remove the empty stack; its config file stays. Raises StackError where Pulumi refuses.
 

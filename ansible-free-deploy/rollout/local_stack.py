@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ from rollout.stacks import PROJECT, ROOT
 
 if TYPE_CHECKING:
     from infra.local import nspawn
+
+
+_POLL_S = 0.1
 
 
 class NotRootError(KitError):
@@ -94,6 +98,23 @@ def passphrase() -> str:
         with os.fdopen(descriptor, "w") as handle:
             handle.write(secrets.token_urlsafe(24))
     return path.read_text()
+
+
+def wait_until_free(stack: str, wait_s: float) -> None:
+    """Return when no run holds the stack: an engine goes on for a moment where whoever started it
+    was killed. Raises StateError after `wait_s`."""
+    from infra.local.checkpoint import Checkpoint, StateError
+
+    checkpoint, until = Checkpoint(state_dir(), PROJECT, stack), time.monotonic() + wait_s
+    while True:
+        try:
+            checkpoint.refuse_if_locked()
+        except StateError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_POLL_S)
+            continue
+        return
 
 
 # --------------------------------------------------------------------------------------- its images
@@ -177,7 +198,12 @@ def forget(stack: str) -> None:
     for pair in (home() / CERTIFICATES / "pairs").glob(f"{stack}.*.pem"):
         pair.unlink()
     owner.forget(stack)
-    if _in_use():
+    leave_unused()
+
+
+def leave_unused() -> None:
+    """With the last stack, all that the stacks shared goes; the image cache and a CA stay."""
+    if not home().exists() or _in_use():
         return
     _remove_orphans()
     for name in leave():
@@ -195,7 +221,7 @@ def _in_use() -> bool:
     patterns = ("stacks/*/*.json", "stacks/*/*.json.gz", "locks/**/*.json")
     if any(any(base.glob(pattern)) for pattern in patterns):
         return True
-    return any(home().glob("owners/*.json"))
+    return any(home().glob("owners/*.json")) or any(home().glob("previews/preview-*"))
 
 
 def _remove_orphans() -> None:
@@ -207,6 +233,73 @@ def _remove_orphans() -> None:
         report.step(machine.name, f"is in no stack's state; removes {machine.id}")
         nspawn.delete(machine.id)
         networks.delete_network(machine.bridge)
+
+
+# ------------------------------------------------------------------------- what no stack speaks for
+
+
+def traces(stack: str) -> list[str]:
+    """What there is of a local stack on this machine, a line each, whatever its state says:
+    machines, mounts, bridge, certificates, state, notes."""
+    from infra.core.home import short_id
+    from infra.local import networks
+
+    lines = [f"machine {folder.name}" for folder in _machines_of(stack)]
+    mounts = Path("/proc/self/mounts").read_text()
+    lines += [f"mount of {one.name}" for one in _machines_of(stack) if f"{one}/" in mounts]
+    bridge = f"ok-{short_id(stack)}"
+    if networks.network_is_up(bridge):
+        lines.append(f"bridge {bridge} with its address")
+    pairs = sorted((home() / CERTIFICATES / "pairs").glob(f"{stack}.*.pem"))
+    lines += [f"certificate {path.name}" for path in pairs]
+    if kit_checkpoint(stack).exists():
+        lines.append(f"state {kit_checkpoint(stack)}")
+    others = [*_history(stack), *kit_checkpoint(stack).parent.glob(f"{stack}.json.*")]
+    lines += [f"state {path}" for path in others]
+    for path in (home() / "owners" / f"{stack}.json", home() / "config" / f"Pulumi.{stack}.yaml"):
+        if path.exists():
+            lines.append(f"note {path}")
+    return lines
+
+
+def stacks_with_traces(prefix: str) -> set[str]:
+    """The names of local stacks that begin like this and of which anything is named so."""
+    base, found = home(), set()
+    for folder in _machines_of(prefix, whole=False):
+        found.add(re.sub(_MACHINE, "", folder.name))
+    for pattern, ending in _NAMED:
+        for path in base.glob(pattern.format(prefix)):
+            found.add(path.name.removeprefix("Pulumi.").partition(ending)[0])
+    return found
+
+
+_MACHINE = r"-(frontend|backend)-\d+(-\d+)?-[0-9a-f]{8}$"
+_NAMED = (
+    ("owners/{}*.json", ".json"),
+    ("config/Pulumi.{}*.yaml", ".yaml"),
+    (f"{CERTIFICATES}/pairs/{{}}*.pem", "."),
+    ("state/.pulumi/stacks/*/{}*.json*", ".json"),
+    ("state/.pulumi/history/**/{}*", ".json"),
+    ("state/.pulumi/backups/**/{}*", ".json"),
+)
+
+
+def _machines_of(stack: str, whole: bool = True) -> list[Path]:
+    """Folders of machines, whole or in parts, of a stack (or of those that begin so)."""
+    start = re.escape(stack) + ("" if whole else ".*")
+    folders = (home() / "machines").glob(f"{stack}*")
+    return sorted(one for one in folders if re.fullmatch(start + _MACHINE, one.name))
+
+
+def clear(stack: str) -> None:
+    """Remove everything of a local stack that no state speaks for."""
+    from infra.core.home import short_id
+    from infra.local import networks, nspawn
+
+    for folder in _machines_of(stack):
+        nspawn.delete(folder.name)
+    networks.delete_network(f"ok-{short_id(stack)}")
+    forget(stack)
 
 
 def _history(stack: str) -> list[Path]:

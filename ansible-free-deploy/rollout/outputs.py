@@ -168,11 +168,17 @@ def checkpoint_of(stack: str) -> Path | None:
     """The file that holds the stack's state; None where Pulumi's backend keeps no files here."""
     if kit_has(stack):
         return kit_checkpoint(stack)
+    base = file_backend()
+    return base / ".pulumi" / "stacks" / PROJECT / f"{stack}.json" if base else None
+
+
+def file_backend() -> Path | None:
+    """The folder of the backend that Pulumi is logged in to; None for one that keeps no files
+    here."""
     login = backend_url()
     if not login.startswith("file://"):
         return None
-    base = Path(unquote(urlsplit(login).path.replace("/~", str(Path.home()), 1)))
-    return base / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+    return Path(unquote(urlsplit(login).path.replace("/~", str(Path.home()), 1)))
 
 
 def _from_file(path: Path) -> Outputs:
@@ -300,7 +306,7 @@ def _secrets(given: object) -> dict[str, str]:
 def _from_checkpoint(path: Path, stack: str) -> Outputs:
     if not path.exists():
         raise _not_up(stack)
-    outputs = _outputs_in(path)
+    outputs = outputs_in(path)
     if "secret_env" in outputs or "secret_https" in outputs:
         return _from_cli(stack)  # encrypted here; the CLI has the key
     if "contract" in outputs:
@@ -308,7 +314,7 @@ def _from_checkpoint(path: Path, stack: str) -> Outputs:
     raise _not_up(stack)
 
 
-def _outputs_in(checkpoint: Path) -> Json:
+def outputs_in(checkpoint: Path) -> Json:
     """The stack's outputs in its state; none where it has none yet."""
     try:
         latest = _load(checkpoint).get("checkpoint", {}).get("latest") or {}

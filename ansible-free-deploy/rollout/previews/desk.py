@@ -18,7 +18,16 @@ import platformdirs
 
 from infra.core import exits
 from infra.core.errors import KitError
-from infra.core.home import KIT, claim, home, private, refuse_foreign, write_whole
+from infra.core.home import (
+    KIT,
+    cache,
+    claim,
+    home,
+    private,
+    refuse_foreign,
+    short_id,
+    write_whole,
+)
 from rollout.previews.lifetime import stamp
 
 FOLDER = "previews"
@@ -56,14 +65,18 @@ class Desk:
     """The folder of this user's notes: for local previews in the kit's home, for those in a cloud
     in the user's own state."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prepare: Callable[[], object] = lambda: None) -> None:
         self.folder = folder
+        self._prepare = prepare
 
     @classmethod
     def of(cls, cloud: str) -> Desk:
         """The one to write to. Raises LocalCloudError for a home that is not the kit's."""
-        base = claim() if _in_home(cloud) else platformdirs.user_state_path(KIT)
-        return cls(private(base / FOLDER))
+        desk = cls.to_read(cloud)
+        if _in_home(cloud):
+            desk._prepare = claim
+        desk._make()
+        return desk
 
     @classmethod
     def to_read(cls, cloud: str) -> Desk:
@@ -72,6 +85,11 @@ class Desk:
             refuse_foreign()
             return cls(home() / FOLDER)
         return cls(platformdirs.user_state_path(KIT) / FOLDER)
+
+    def _make(self) -> None:
+        """The folder, there: the last preview's `down` removes it, while others wait."""
+        self._prepare()
+        private(self.folder)
 
     # -------------------------------------------------------------------------------------- locks
 
@@ -92,7 +110,7 @@ class Desk:
     def _locked(
         self, path: Path, what: str, wait_s: float, say: Callable[[str], None]
     ) -> Iterator[None]:
-        handle = _taken(path, what, wait_s, say)
+        handle = self._taken(path, what, wait_s, say)
         try:
             handle.truncate(0)
             handle.write(f"pid {os.getpid()}")
@@ -101,6 +119,35 @@ class Desk:
         finally:
             path.unlink(missing_ok=True)  # whoever waits for this one sees that it is gone
             handle.close()
+
+    def _taken(self, path: Path, what: str, wait_s: float, say: Callable[[str], None]) -> TextIO:
+        """The lock file, open and held: the very one that has the name, since whoever held it last
+        removed it."""
+        until, said = time.monotonic() + wait_s, False
+        while True:
+            try:
+                handle = path.open("a+")
+            except FileNotFoundError:
+                self._make()
+                continue
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.exists() and os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+                    return handle
+                handle.close()
+                continue
+            except BlockingIOError:
+                holder = path.read_text() if path.exists() else ""
+                handle.close()
+            if time.monotonic() >= until:
+                raise BusyError(
+                    f"another run ({holder or 'just begun'}) is changing {what}",
+                    cure="wait for it, or give --wait a longer time; nothing was changed",
+                )
+            if not said:
+                say(f"waits for another run ({holder or 'just begun'})")
+                said = True
+            time.sleep(_POLL_S)
 
     # -------------------------------------------------------------------------------------- notes
 
@@ -136,16 +183,20 @@ class Desk:
 
     def swept(self, by: str) -> None:
         """A sweep ran to its end."""
-        write_whole(
-            self.folder / "sweep.json", json.dumps(asdict(Sweep(stamp(datetime.now(UTC)), by)))
-        )
+        self._swept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(self._swept, json.dumps(asdict(Sweep(stamp(datetime.now(UTC)), by))))
 
     def last_sweep(self) -> Sweep | None:
         """The last one that is noted here."""
         try:
-            return Sweep(**json.loads((self.folder / "sweep.json").read_text()))
+            return Sweep(**json.loads(self._swept.read_text()))
         except (OSError, ValueError, TypeError):
             return None
+
+    @property
+    def _swept(self) -> Path:
+        """Not among the notes, which go with the last preview."""
+        return cache() / FOLDER / f"swept-{short_id(str(self.folder))}.json"
 
     def _note(self, stack: str) -> Path:
         return self.folder / f"{stack}.json"
@@ -168,29 +219,3 @@ def _read(path: Path) -> Note | None:
         return None
     except (OSError, ValueError, TypeError):
         return Note(path.stem, "", "", "", "")
-
-
-def _taken(path: Path, what: str, wait_s: float, say: Callable[[str], None]) -> TextIO:
-    """The lock file, open and held: the very one that has the name, since whoever held it last
-    removed it."""
-    until, said = time.monotonic() + wait_s, False
-    while True:
-        handle = path.open("a+")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(handle.fileno()), path.stat()):
-                return handle
-            handle.close()
-            continue
-        except BlockingIOError:
-            holder = path.read_text() if path.exists() else ""
-            handle.close()
-        if time.monotonic() >= until:
-            raise BusyError(
-                f"another run ({holder or 'just begun'}) is changing {what}",
-                cure="wait for it, or give --wait a longer time; nothing was changed",
-            )
-        if not said:
-            say(f"waits for another run ({holder or 'just begun'})")
-            said = True
-        time.sleep(_POLL_S)

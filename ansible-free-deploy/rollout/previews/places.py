@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from infra.core import exits
 from infra.core.errors import KitError
+from infra.core.previews import slot_name
 
-_SLOT = re.compile(r"preview-slot-([1-9]\d?)")
 _SHOWN = 5
 
 
@@ -33,17 +32,6 @@ class Living:
         return f"{whose} (updated {self.updated or 'at an unknown time'})"
 
 
-def slot_name(number: int) -> str:
-    """The stack of a slot, counted from 1."""
-    return f"preview-slot-{number}"
-
-
-def slot_of(stack: str) -> int | None:
-    """The number of a slot's stack; None for any other stack."""
-    found = _SLOT.fullmatch(stack)
-    return int(found[1]) if found else None
-
-
 def choose(branch: str, own: str, living: Sequence[Living], slots: int, most: int) -> str:
     """The stack for the branch's preview: the one that it has already, else a free slot, or `own`
     where there are no slots. Raises FullError, and nothing is ever evicted."""
@@ -52,8 +40,7 @@ def choose(branch: str, own: str, living: Sequence[Living], slots: int, most: in
             return preview.stack
     if slots:
         return _free_slot(living, slots)
-    others = [preview for preview in living if slot_of(preview.stack) is None]
-    others = [preview for preview in others if preview.stack != own]
+    others = [preview for preview in living if preview.stack != own]
     if len(others) >= most:
         raise _full(f"there are {len(others)} previews, and preview_max is {most}", others)
     return own

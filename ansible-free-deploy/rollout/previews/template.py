@@ -12,11 +12,11 @@ import yaml
 from infra.core import exits
 from infra.core.errors import KitError
 from infra.core.home import write_whole
+from infra.core.previews import TEMPLATE
 from infra.core.stackfile import stack_path, with_key
 from rollout.cloudstack import goes_with_its_secrets
 from rollout.stacks import PROJECT, ROOT
 
-TEMPLATE = "preview"
 _HEAD = (
     "# Written by `fab preview.up` from stacks/Pulumi.preview.yaml: edit that one. Git ignores"
     " this file.\n"
@@ -69,6 +69,11 @@ def write(stack: str, config: str) -> Path:
     path = stack_path(ROOT, stack)
     write_whole(path, config)
     return path
+
+
+def has(stack: str) -> bool:
+    """Whether this checkout has the config of a preview."""
+    return stack_path(ROOT, stack).exists()
 
 
 def forget(stack: str) -> None:

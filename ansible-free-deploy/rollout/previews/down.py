@@ -1,0 +1,123 @@
+"""`fab preview.down`: the preview's origin is refused first, then everything of it goes, its stack
+last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infra.core import exits, previews
+from infra.core.errors import KitError
+from infra.core.settings import Settings
+from rollout import infrastructure, local_stack, report
+from rollout.previews import making, template
+from rollout.previews.desk import Desk
+from rollout.previews.living import Known, known, of_branch
+from rollout.previews.making import Template
+from rollout.previews.up import Wishes, refuse_unreadable
+from rollout.stacks import PROJECT, ROOT
+
+
+class NotAPreviewError(KitError):
+    """The stack is called as previews are and has not the mark of one: nothing is removed."""
+
+    exit_status = exits.USAGE
+
+
+@dataclass(frozen=True)
+class Gone:
+    """What `down` has done: `was_there` says whether there was anything."""
+
+    name: str
+    was_there: bool
+
+
+def down(wishes: Wishes) -> Gone:
+    """Take down the preview of a branch, whatever state it is in; run again, it goes on where it
+    was interrupted. A branch may be named by its preview.
+
+    Raises BranchError, UnreadableError, NotAPreviewError, BusyError, OwnerError for another
+    checkout's, and what removing and deregistering raise.
+    """
+    read = Template.read()
+    branch = wishes.branch or making.checkout(read.config).chosen(None)
+    stack = _stack(read, branch)
+    if not stack:
+        return Gone(branch, False)
+    desk = Desk.of(read.cloud)
+    with desk.held(stack, wishes.wait_s, lambda text: report.step("preview", text)):
+        found = of_branch(known(read.cloud), stack) or Known(stack)
+        was_there = remove(found, branch, desk, read, wishes)
+    if read.cloud == "local":
+        local_stack.leave_unused()
+    return Gone(branch, was_there)
+
+
+def _stack(read: Template, branch: str) -> str:
+    """The preview's stack; empty where nothing of it is anywhere."""
+    found = of_branch(known(read.cloud), branch)
+    if found:
+        return found.stack
+    try:
+        own = branch if previews.is_preview(branch) else previews.name_of(branch)
+    except ValueError:
+        return ""  # no preview can have this name
+    template.forget(own)
+    if read.cloud == "local" and local_stack.traces(own):
+        return own
+    return ""
+
+
+def remove(found: Known, branch: str, desk: Desk, read: Template, wishes: Wishes) -> bool:
+    """Remove a preview that is held by this run; whether there was anything of it."""
+    stack = found.stack
+    refuse_unreadable(found.entry)
+    refuse_other(found, read)
+    desk.begin(stack, found.branch or branch, "down", ROOT)
+    settings = _settings(found, read, branch)
+    if settings.cloud == "local":
+        local_stack.wait_until_free(stack, wishes.wait_s)
+    removed = infrastructure.down(settings, wishes.engine, wishes.take_over, yes=True)
+    template.forget(stack)
+    desk.end(stack)
+    return removed or found.entry is not None or found.note is not None
+
+
+def refuse_other(found: Known, read: Template) -> None:
+    """Raises NotAPreviewError for what is called as a preview is, and is none of this project's."""
+    contract = found.entry.contract if found.entry else None
+    if contract is None:
+        return
+    application = read.config.get("application")
+    if contract.kind != "preview" or not contract.branch or contract.production:
+        why = "it is no preview"
+    elif contract.environment != found.stack or contract.project != PROJECT:
+        why = f"its state is of {contract.environment} of project {contract.project}"
+    elif contract.application.name != application:
+        why = f"it is of the application {contract.application.name}"
+    elif not _is_name_of(found.stack, contract.branch):
+        why = f"that is not the name of a preview of {contract.branch}"
+    else:
+        return
+    raise NotAPreviewError(f"{found.stack} is left alone: {why}")
+
+
+def _is_name_of(stack: str, branch: str) -> bool:
+    return bool(previews.slot_of(stack)) or stack == previews.name_of(branch)
+
+
+def _settings(found: Known, read: Template, branch: str) -> Settings:
+    """What removing needs: the cloud and the name. The config is written again where this checkout
+    has none: the CLI finds there how secrets are read."""
+    noted = found.entry.noted if found.entry else {}
+    values = {"branch": found.branch or branch, "preview_commit": noted.get("commit") or ""}
+    if not template.has(found.stack):
+        read.write(found.stack, values)
+    return Settings.of(
+        found.stack,
+        cloud=read.cloud,
+        application=read.config.get("application", ""),
+        wsgi="",
+        settings="",
+        frontend_path="",
+        branch=values["branch"],
+    )

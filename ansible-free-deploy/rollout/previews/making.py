@@ -1,0 +1,149 @@
+"""The settings of a preview, from the template: what `fab preview.up` writes for a branch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from infra.core import exits, previews
+from infra.core.errors import KitError
+from infra.core.keys import KEYS
+from infra.core.keys.previews import FRONTEND
+from infra.core.settings import Settings, SettingsError
+from infra.core.stackfile import as_text, read_config
+from rollout import deploy, outputs, stacks
+from rollout.previews import template
+from rollout.previews.branches import Checkout
+from rollout.previews.lifetime import stamp
+from rollout.stacks import ROOT
+
+_CI_USERS = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN")
+
+
+class AttachError(KitError):
+    """The environment that the template attaches previews to does not take them."""
+
+    exit_status = exits.USAGE
+
+
+class BranchNameError(KitError):
+    """No preview may have this branch's name."""
+
+    exit_status = exits.USAGE
+
+
+@dataclass(frozen=True)
+class Template:
+    """The template, read once. `config` are its values as Pulumi hands them to a program."""
+
+    text: str
+    config: Mapping[str, str]
+
+    @classmethod
+    def read(cls) -> Template:
+        """Raises TemplateError where there is none, StackFileError for one that is no YAML."""
+        return cls(template.text(), read_config(ROOT, previews.TEMPLATE))
+
+    @property
+    def cloud(self) -> str:
+        return self.config.get("cloud", "")
+
+    @property
+    def ttl_h(self) -> int:
+        """Of a preview that says nothing itself."""
+        return int(self.config.get("preview_ttl_h") or KEYS["preview_ttl_h"].default)
+
+    @property
+    def attaches_to(self) -> str:
+        """The environment that previews of this template attach to; empty for full ones."""
+        return self.config.get("attach_to", "")
+
+    def settings(self, stack: str, values: Mapping[str, Any]) -> Settings:
+        """What a preview would have. Raises SettingsError that names the template."""
+        given = {key: as_text(value) for key, value in values.items()}
+        try:
+            return Settings.read({**self.config, **given}, stack)
+        except SettingsError as problem:
+            lines = [_of_the_template(line, stack) for line in problem.problems]
+            raise SettingsError(lines) from None
+
+    def write(self, stack: str, values: Mapping[str, Any]) -> Path:
+        """The preview's own config, where Pulumi looks for it."""
+        return template.write(stack, template.config_of(self.text, values))
+
+
+def _of_the_template(line: str, stack: str) -> str:
+    return line.replace(f"stacks/Pulumi.{stack}.yaml", f"stacks/Pulumi.{previews.TEMPLATE}.yaml")
+
+
+def check_branch(branch: str) -> str:
+    """The same branch. Raises ValueError for one that looks like an environment or a stack here."""
+    others = [name for name in stacks.stack_names() if not previews.is_preview(name)]
+    try:
+        return previews.check_branch(branch, others)
+    except ValueError as problem:
+        raise BranchNameError(str(problem)) from None
+
+
+def values(branch: str, commit: str, keep: bool, backend: str = "") -> dict[str, Any]:
+    """The keys that are filled in. `backend` is the origin of the attached backend, if there is
+    one."""
+    found: dict[str, Any] = {
+        "branch": branch,
+        "preview_owner": owner(),
+        "preview_commit": commit,
+        "preview_updated": stamp(datetime.now(UTC)),
+        "preview_keep": keep,
+    }
+    if backend:
+        found["attached_backend"] = backend
+    return found
+
+
+def owner() -> str:
+    """Who makes the preview: the person that CI works for, else whoever runs this."""
+    for name in _CI_USERS:
+        if os.environ.get(name):
+            return os.environ[name][:100]
+    return deploy.who().partition(" ")[0][:100]
+
+
+def attached_backend(config: Mapping[str, str]) -> str:
+    """The origin of the backend that previews of this template attach to; empty for full ones.
+    Raises AttachError where that environment is not up, or takes no previews."""
+    if config.get("preview_mode") != FRONTEND:
+        return ""
+    name = config.get("attach_to", "")
+    found = outputs.recorded(name) if name else None
+    if name and found is None:
+        raise AttachError(
+            f"stack {name}, which previews attach to, is not up",
+            cure=f"run `fab up --stack {name}` first",
+        )
+    if found is None:
+        return ""  # the settings say what is missing
+    if not found.takes_previews:
+        raise AttachError(
+            f"stack {name} is production, and takes no previews",
+            cure=(
+                "name another stack in `attach_to`, or set `attachable: true` in"
+                f" stacks/Pulumi.{name}.yaml and deploy it"
+            ),
+        )
+    return found.backend.origin
+
+
+def checkout(config: Mapping[str, str]) -> Checkout:
+    """The repository that branches are of: the backend's, or the page's where previews have no
+    backend of their own, or that one's code is fetched from somewhere else. Raises BranchError."""
+    path = config.get("backend_path", "")
+    if not path or config.get("preview_mode") == FRONTEND or config.get("backend_git"):
+        path = config.get("frontend_path", "")
+    place = ROOT / path
+    while not place.is_dir():  # a page that is not built
+        place = place.parent
+    return Checkout.of(place)

@@ -1,0 +1,149 @@
+"""The previews that there are: the stacks themselves are the registry, whoever made them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from infra.core import exits, previews
+from infra.core.contract import Contract, ContractError, Json
+from infra.core.errors import KitError
+from infra.core.home import state_dir
+from rollout.outputs import OutputsError, file_backend, outputs_in
+from rollout.stacks import PROJECT, ROOT
+
+_AT_ONCE = 8
+
+
+class RegistryError(KitError):
+    """The stacks can't be listed; the text says why."""
+
+    exit_status = exits.UNREACHABLE
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stack that is called as previews are.
+
+    `outputs` is what its program exported (nothing where it was never made whole), `problem` says
+    why it can't be read, `locked` that a run of Pulumi has it.
+    """
+
+    stack: str
+    outputs: Json = field(default_factory=dict, repr=False)
+    problem: str = ""
+    locked: bool = False
+
+    @cached_property
+    def contract(self) -> Contract | None:
+        """What it holds; None where nothing of it can be used."""
+        try:
+            return Contract.from_json(self.outputs.get("contract"), recorded=True)
+        except ContractError:
+            return None
+
+    @property
+    def noted(self) -> Json:
+        """What the program notes of a preview (`infra.core.previews.output`); empty for a stack
+        that has not this mark."""
+        found = self.outputs.get("preview")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def branch(self) -> str:
+        """Empty where nothing says it."""
+        return str(self.noted.get("branch") or "")
+
+    @property
+    def updated(self) -> str:
+        """The time of the last update, as it is noted."""
+        return str(self.noted.get("updated") or "")
+
+
+def all_(cloud: str) -> list[Entry]:
+    """Every preview where stacks of this cloud keep their state, by name. One that can't be read is
+    among them, with the reason. Raises RegistryError where nothing could be asked."""
+    base = state_dir() if cloud == "local" else file_backend()
+    if base is None:
+        return _of_the_cli()
+    folder = base / ".pulumi" / "stacks" / PROJECT
+    try:
+        paths = [*folder.glob(f"{previews.PREFIX}*.json"), *folder.glob(f"{previews.PREFIX}*.gz")]
+    except PermissionError:
+        raise RegistryError(f"{folder}: permission denied", cure="run this with sudo") from None
+    return [_in_file(base, path) for path in sorted(paths)]
+
+
+def live(environment: str, cloud: str) -> dict[str, str]:
+    """The page's origin of each preview that is attached to an environment, by its stack's name."""
+    found = {}
+    for entry in all_(cloud):
+        contract = entry.contract
+        if contract and contract.attached_to == environment:
+            found[entry.stack] = contract.frontend.origin
+    return found
+
+
+# -------------------------------------------------------------------------------- backends of files
+
+
+def _in_file(base: Path, path: Path) -> Entry:
+    stack = path.name.partition(".json")[0]
+    locks = base / ".pulumi" / "locks" / "organization" / PROJECT / stack
+    locked = any(locks.glob("*.json"))
+    if path.suffix == ".gz":
+        return Entry(stack, problem=f"{path}: compressed state, which the CLI reads", locked=locked)
+    try:
+        return Entry(stack, outputs_in(path), locked=locked)
+    except OutputsError as problem:
+        return Entry(stack, problem=str(problem), locked=locked)
+
+
+# ------------------------------------------------------------------------------ every other backend
+
+
+def _of_the_cli() -> list[Entry]:
+    if shutil.which("pulumi") is None:
+        raise RegistryError(
+            "the previews can't be listed: the pulumi CLI is not on PATH",
+            cure="install it: https://www.pulumi.com/docs/install/",
+        )
+    listed = json.loads(_said("stack", "ls", "--json"))
+    names = {str(one["name"]).rsplit("/", 1)[-1]: one for one in listed}
+    wanted = sorted(name for name in names if previews.is_preview(name))
+    busy = [name for name in wanted if names[name].get("updateInProgress")]
+    return _each(wanted, busy)
+
+
+def _each(names: Iterable[str], busy: Iterable[str]) -> list[Entry]:
+    held = set(busy)
+
+    def asked(name: str) -> Entry:
+        try:
+            return Entry(
+                name,
+                json.loads(_said("stack", "output", "--json", "--stack", name)),
+                "",
+                name in held,
+            )
+        except (RegistryError, ValueError) as problem:
+            return Entry(name, problem=str(problem), locked=name in held)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(asked, names))
+
+
+def _said(*words: str) -> str:
+    """What the CLI prints. Raises RegistryError where it fails."""
+    command = ["pulumi", *words, "--non-interactive"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        raise RegistryError(f"`{' '.join(command)}` failed: {why}")
+    return done.stdout

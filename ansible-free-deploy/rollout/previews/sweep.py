@@ -1,0 +1,170 @@
+"""`fab preview.sweep`: what has expired, whose branch is gone or merged, and what was left behind.
+
+It acts on stacks that carry the mark of a preview of this project, and on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from infra.core.errors import KitError
+from infra.core.owner import Owner, owner_of
+from rollout import deploy, local_stack, report
+from rollout.previews import branches, leftovers, lifetime, making
+from rollout.previews.branches import BranchError, Branches
+from rollout.previews.desk import BusyError, Desk
+from rollout.previews.down import refuse_other, remove
+from rollout.previews.living import BUSY, UNREADABLE, Known, known, of_branch
+from rollout.previews.making import Template
+from rollout.previews.up import Wishes
+from rollout.stacks import ROOT
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of a preview, and why. `wrong`: somebody has to look."""
+
+    known: Known
+    goes: bool
+    why: str
+    wrong: bool = False
+
+    def __str__(self) -> str:
+        whose = self.known.branch or self.known.stack
+        return f"{'goes ' if self.goes else 'stays'}  {whose}: {self.why}"
+
+
+@dataclass
+class Swept:
+    """What a sweep found and did. `failed` are the problems of what should have gone."""
+
+    fates: Sequence[Fate] = ()
+    left: Sequence[str] = ()
+    fixed: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nobody has to look at anything."""
+        return not self.failed and not any(fate.wrong for fate in self.fates)
+
+
+def judge(found: Known, there: Branches, now: datetime, ttl_h: int, mine: Owner | None) -> Fate:
+    """What becomes of one. Pure but for the note whose a local stack is, which `mine` asks for."""
+    state = found.state(now, ttl_h)
+    if state == UNREADABLE:
+        problem = found.entry.problem if found.entry else ""
+        return Fate(found, False, f"can't be read: {problem}", wrong=True)
+    if state == BUSY:
+        return Fate(found, False, "a run is changing it now")
+    theirs = owner_of(found.stack) if mine else None
+    if mine and theirs and not theirs.is_same(mine):
+        return Fate(found, False, f"belongs to {theirs}")
+    if not found.branch:
+        return Fate(found, False, "nobody knows its branch; see `fab preview.list`", wrong=True)
+    if found.note and found.note.doing == "down":
+        return Fate(found, True, "its removal was interrupted")
+    if found.keep:
+        return Fate(found, False, "pinned by --keep")
+    return _by_age_and_branch(found, there, now, ttl_h)
+
+
+def _by_age_and_branch(found: Known, there: Branches, now: datetime, ttl_h: int) -> Fate:
+    end = found.expires(ttl_h)
+    if end and end <= now:
+        return Fate(found, True, f"expired {lifetime.in_words(now - end)} ago")
+    fate = there.fate(found.branch)
+    if fate in (branches.GONE, branches.MERGED):
+        return Fate(found, True, f"its branch is {fate}")
+    if end is None:
+        return Fate(found, False, "when it was updated can't be read", wrong=True)
+    unknown = "; whether its branch is gone could not be asked" if fate == branches.UNKNOWN else ""
+    return Fate(found, False, f"expires in {lifetime.in_words(end - now)}{unknown}")
+
+
+def plan(read: Template, now: datetime) -> tuple[list[Fate], str]:
+    """What would become of every preview, and why branches could not be asked for, if they could
+    not."""
+    found = known(read.cloud)
+    there = _branches(read) if found else Branches({}, {})
+    mine = Owner.here(ROOT) if read.cloud == "local" else None
+    ttl_h = read.ttl_h
+    return [judge(one, there, now, ttl_h, mine) for one in found], there.problem
+
+
+def _branches(read: Template) -> Branches:
+    try:
+        return making.checkout(read.config).branches()
+    except BranchError as problem:
+        return Branches({}, None, frozenset(), str(problem))
+
+
+def carry_out(read: Template, fates: Sequence[Fate], left: Sequence[str], wishes: Wishes) -> Swept:
+    """Remove what goes, one after the other; what fails keeps its state and is named."""
+    done = Swept(fates, left)
+    desk = Desk.of(read.cloud)
+    for fate in fates:
+        if fate.goes:
+            _remove(fate, desk, read, wishes, done)
+    if left:
+        done.fixed += leftovers.remove(read.cloud, desk)
+    return done
+
+
+def _remove(fate: Fate, desk: Desk, read: Template, wishes: Wishes, done: Swept) -> None:
+    stack, branch = fate.known.stack, fate.known.branch
+    try:
+        with desk.held(stack, 0, lambda text: None):
+            found = of_branch(known(read.cloud), stack)
+            if found is None:
+                return  # somebody else took it down
+            if found.updated != fate.known.updated:
+                done.fixed.append(f"{branch} stays: it was updated meanwhile")
+                return
+            refuse_other(found, read)
+            remove(found, branch, desk, read, wishes)
+            done.fixed.append(f"{branch} is gone ({fate.why})")
+    except BusyError:
+        done.fixed.append(f"{branch} stays: a run is changing it now")
+    except KitError as problem:
+        done.failed.append(f"{branch}: {problem}")
+
+
+def sweep(wishes: Wishes, dry_run: bool, now: datetime) -> Swept:
+    """Show what there is to do, then do it, unless `dry_run`. Raises RegistryError where nothing
+    could be asked."""
+    read = Template.read()
+    fates, problem = plan(read, now)
+    for fate in fates:
+        report.line(str(fate))
+    if problem:
+        report.line(f"branches could not be asked for: {problem}")
+    left = leftovers.found(read.cloud)
+    for line in left:
+        report.line(f"left   {line}")
+    if dry_run:
+        return Swept(fates, left)
+    done = carry_out(read, fates, left, wishes)
+    Desk.of(read.cloud).swept(deploy.who().partition(" ")[0])
+    if read.cloud == "local":
+        local_stack.leave_unused()
+    return done
+
+
+def ending(swept: Swept, dry_run: bool) -> str:
+    """What was done, a line each; the last one sums it up."""
+    lines = [f"fixed  {line}" for line in swept.fixed]
+    lines += [f"FAILED {line}" for line in swept.failed]
+    goes = sum(fate.goes for fate in swept.fates)
+    looks = [fate for fate in swept.fates if fate.wrong]
+    if dry_run:
+        lines.append(f"{goes} of {len(swept.fates)} previews would go; nothing was changed")
+    elif not swept.fixed and not swept.failed:
+        lines.append(f"nothing to do: {len(swept.fates)} previews stay")
+    else:
+        lines.append(f"done: {len(swept.fixed)} fixed, {len(swept.failed)} failed")
+    if looks:
+        lines.append(f"somebody has to look at {len(looks)} of them, see above")
+    return "\n".join(lines)

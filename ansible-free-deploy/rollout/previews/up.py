@@ -1,0 +1,158 @@
+"""`fab preview.up`: a branch's preview made or updated, and attached where it has no backend of its
+own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from infra.core import exits, previews
+from infra.core.errors import KitError
+from infra.core.settings import Settings
+from rollout import cloudstack, engines, local_stack, release, report
+from rollout import up as steps
+from rollout.changes import Allowed
+from rollout.previews import lifetime, making, places, template
+from rollout.previews.branches import Checkout, Wanted
+from rollout.previews.desk import Desk
+from rollout.previews.living import Known, known, of_branch
+from rollout.previews.making import Template
+from rollout.previews.registry import Entry
+from rollout.stacks import ROOT
+
+DISPOSABLE = Allowed(disposable=True)
+
+
+class UnreadableError(KitError):
+    """There is a stack of this name that can't be read: nothing is made over it."""
+
+    exit_status = exits.UNREACHABLE
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line says. `branch`: None for the one that is checked out; `wait_s`: how
+    long to wait for another run on the same preview; `built`: a file of `fab build`."""
+
+    branch: str | None = None
+    keep: bool = False
+    engine: str | None = None
+    take_over: bool = False
+    wait_s: float = 600
+    built: Path | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """A preview that is up. `result` is None where another run had put a later commit there."""
+
+    settings: Settings
+    result: steps.Result | None
+
+
+def up(wishes: Wishes) -> Made:
+    """Make or update the branch's preview. Run again, it goes on where it was interrupted.
+
+    Raises what refuses it before anything is touched (BranchError, BranchNameError, TemplateError,
+    SettingsError, AttachError, FullError, UnreadableError, GuardError), BusyError for another run
+    that takes too long, and what every step of `fab up` raises.
+    """
+    began = datetime.now(UTC)
+    read = Template.read()
+    repository = making.checkout(read.config)
+    branch = making.check_branch(repository.chosen(wishes.branch))
+    backend = making.attached_backend(read.config)
+    own = previews.name_of(branch)
+    wanted = repository.wanted(branch)
+    usual = read.settings(own, making.values(branch, wanted.commit, wishes.keep, backend))
+    desk = Desk.of(read.cloud)
+    with _place(desk, usual, wishes.wait_s) as found:
+        entry = found.entry
+        refuse_unreadable(entry)
+        wanted = repository.wanted(branch)  # somebody may have pushed while this waited
+        keep = wishes.keep or found.keep
+        values = making.values(branch, wanted.commit, keep, backend)
+        settings = read.settings(found.stack, values)
+        if entry and _is_later(entry, wanted, began, repository):
+            report.line(f"{branch} is up at a later commit, {entry.noted['commit'][:12]}, already")
+            desk.end(found.stack)
+            return Made(settings, None)
+        read.write(found.stack, values)
+        result = _make(settings, wishes, read, repository, wanted)
+        desk.end(found.stack)
+        return Made(settings, result)
+
+
+def _make(
+    settings: Settings, wishes: Wishes, read: Template, repository: Checkout, wanted: Wanted
+) -> steps.Result:
+    report.step("preview", f"{settings.branch} at {wanted.commit[:12]} → {settings.stack}")
+    if settings.cloud == "local":
+        local_stack.wait_until_free(settings.stack, wishes.wait_s)
+    else:
+        provider = template.secrets_provider(read.text)
+        cloudstack.ensure(settings.stack, engines.environment(settings), provider)
+    from_git = wishes.built is None and not wanted.is_here
+    with release.unpacked(repository.top, wanted.commit) if from_git else nullcontext() as commit:
+        result = steps.create(
+            settings, wishes.engine, wishes.take_over, DISPOSABLE, {}, commit, wishes.built
+        )
+    return result
+
+
+def refuse_unreadable(entry: Entry | None) -> None:
+    """Raises UnreadableError for a stack that is there and can't be read: it may hold a preview."""
+    if entry and entry.problem:
+        raise UnreadableError(
+            f"{entry.stack} can't be read: {entry.problem}",
+            cure="nothing was changed: what can't be read is never made over (docs/previews.md)",
+        )
+
+
+def _is_later(entry: Entry, wanted: Wanted, began: datetime, repository: Checkout) -> bool:
+    """Whether another run has put a commit there, since this one began, that contains ours."""
+    there = str(entry.noted.get("commit") or "")
+    at = lifetime.parsed(entry.updated)
+    if not there or at is None or there == wanted.commit or at < began.replace(microsecond=0):
+        return False
+    return repository.is_ancestor(wanted.commit, there)
+
+
+# -------------------------------------------------------------------------------------- which stack
+
+
+@contextmanager
+def _place(desk: Desk, usual: Settings, wait_s: float) -> Iterator[Known]:
+    """The branch's preview, held; it has a note that it is under way. Raises FullError where there
+    is no place for it, BusyError."""
+    while True:
+        stack = _reserved(desk, usual, wait_s)
+        with desk.held(stack, wait_s, lambda text: report.step("preview", text)):
+            with desk.choosing(wait_s):
+                now = known(usual.cloud)
+                mine = _chosen(now, usual) == stack
+                if mine:
+                    desk.begin(stack, usual.branch, "up", ROOT)
+            if mine:
+                found = of_branch(now, stack)
+                yield found or Known(stack)
+                return
+
+
+def _reserved(desk: Desk, usual: Settings, wait_s: float) -> str:
+    """The stack that the branch has or gets; a free one is noted, so that nobody else takes it."""
+    with desk.choosing(wait_s):
+        now = known(usual.cloud)
+        stack = _chosen(now, usual)
+        if of_branch(now, stack) is None:
+            desk.begin(stack, usual.branch, "up", ROOT)
+    return stack
+
+
+def _chosen(now: list[Known], usual: Settings) -> str:
+    living = [one.place for one in now]
+    own = previews.name_of(usual.branch)
+    return places.choose(usual.branch, own, living, usual.preview_slots, usual.preview_max)
