@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from infra.core.contract import Host
+from rollout.certificates import given
 from rollout.config_rollback import RollbackError, before
 from rollout.deploy import Outcome, UsageError, seconds
 from rollout.deploy_report import as_wanted, history_text, status_table
 from tests.support.kit import FAB, ROOT
-from tests.test_render import GOLDEN
+from tests.test_render import GOLDEN, load
 
 Line = tuple[str, str, str]
 
@@ -193,11 +194,16 @@ def test_how_not_to_say_it(text: str) -> None:
         seconds(text)
 
 
+@pytest.mark.parametrize("case", ["local-ip", "https-ip"])
 @pytest.mark.parametrize("verb", ["deploy", "plan", "status"])
-def test_a_verb_imports_nothing_heavy(verb: str, tmp_path: Path) -> None:
-    """No Pulumi, no gRPC, no cloud's SDK, no bars, and without https nothing that reads
-    certificates, on the way to a host, which here is nobody."""
-    contract = json.loads((GOLDEN / "local-ip" / "contract.json").read_text())
+def test_a_verb_imports_nothing_heavy(
+    verb: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No Pulumi, no gRPC, no cloud's SDK, no bars, and nothing that reads certificates, on the way
+    to a host, which here is nobody. Over https the pairs of the own CA were checked before."""
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
+    given.orders(load(case), {}, make=True)
+    contract = json.loads((GOLDEN / case / "contract.json").read_text())
     with socket.socket() as held:  # bound, not listening
         held.bind(("127.0.0.1", 0))
         for role, address in (("frontend", "127.0.0.1"), ("backend", "127.0.0.2")):
@@ -210,7 +216,7 @@ def test_a_verb_imports_nothing_heavy(verb: str, tmp_path: Path) -> None:
             FAB,
             verb,
             "--stack",
-            "local",
+            contract["environment"],
             "--outputs",
             str(tmp_path / "outputs.json"),
         ]

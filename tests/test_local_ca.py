@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from infra.core import owner
 from rollout import local_stack
-from rollout.certificates import local_ca, pair
+from rollout.certificates import checked, local_ca, pair
 from rollout.certificates.errors import PairError
 from rollout.certificates.local_ca import LocalCaError
 from rollout.certificates.pair import Pair
@@ -109,6 +109,45 @@ def test_a_pair_of_another_ca_or_a_broken_one_is_made_again(place: Path) -> None
     assert issue().leaf not in (first.leaf, second.leaf)
 
 
+def recalled(names: tuple[str, ...] = NAMES, age: timedelta = timedelta(0)) -> object:
+    return checked.recall("local-https", "frontend", names, NOW + age)
+
+
+def test_a_checked_pair_is_known_without_reading_it() -> None:
+    """For its names in any order, and only as long as a deploy would keep it."""
+    assert recalled() is None
+    made = issue()
+    assert recalled() == recalled(NAMES[::-1]) == (made.chain, made.key)
+    assert recalled(age=200 * DAY) == (made.chain, made.key)
+    assert recalled(age=250 * DAY) is None
+    assert recalled(NAMES[:2]) is None
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "pairs/local-https.frontend.pem"])
+def test_a_note_counts_for_the_bytes_that_were_checked(name: str, place: Path) -> None:
+    """What somebody has replaced since is read and checked again, and so is what is gone."""
+    issue()
+    file = place / "tls" / name
+    checked_bytes = file.read_bytes()
+    file.write_bytes(checked_bytes + b"\n")
+    assert recalled() is None
+    file.unlink()
+    assert recalled() is None
+    file.write_bytes(checked_bytes)
+    assert recalled() is not None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"begins": 1, "ends": "x", "of": null}', "\xff"])
+def test_a_note_that_is_damaged_says_nothing(text: str, place: Path) -> None:
+    """The next deploy reads the pair, finds it good, and writes the note again."""
+    made = issue()
+    note = place / "tls/pairs/local-https.frontend.json"
+    note.write_text(text, "latin-1")
+    assert recalled() is None
+    assert issue() == made
+    assert recalled() == (made.chain, made.key)
+
+
 def test_a_ca_without_its_key_is_said(place: Path) -> None:
     """A new one in silence would be one that no browser trusts."""
     local_ca.authority(NOW)
@@ -142,7 +181,8 @@ def test_the_pairs_of_a_stack_go_with_it_and_the_ca_stays(
     local_ca.pair_for("other", "backend", NAMES, NOW)
     owner.take("other", owner.Owner.here(ROOT))
     local_stack.forget("local-https")
-    assert [path.name for path in (place / "tls/pairs").iterdir()] == ["other.backend.pem"]
+    left = sorted(path.name for path in (place / "tls/pairs").iterdir())
+    assert left == ["other.backend.json", "other.backend.pem"]
     local_stack.forget("other")
     assert f"leaves {place / 'tls'}, your CA" in capsys.readouterr().out
     assert sorted(path.name for path in (place / "tls").iterdir()) == ["ca-key.pem", "ca.pem"]

@@ -195,8 +195,9 @@ def forget(stack: str) -> None:
         else:
             leftover.unlink()
     (home() / "config" / f"Pulumi.{stack}.yaml").unlink(missing_ok=True)
-    for pair in (home() / CERTIFICATES / "pairs").glob(f"{stack}.*.pem"):
-        pair.unlink()
+    for suffix in ("pem", "json"):
+        for file in (home() / CERTIFICATES / "pairs").glob(f"{stack}.*.{suffix}"):
+            file.unlink()
     owner.forget(stack)
     leave_unused()
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from infra.core.origins import Origin
+from rollout.certificates import checked
 
 # Where Chromium keeps what its user trusts: the first one that exists.
 # https://chromium.googlesource.com/chromium/src/+/main/docs/linux/cert_management.md
@@ -29,10 +30,8 @@ def system() -> ssl.SSLContext:
 
 def context() -> ssl.SSLContext:
     """The trust store of the system, and the local CA's root where there is one."""
-    from rollout.certificates import local_ca
-
     made = system()
-    root = local_ca.certificate_path()
+    root = checked.ca_path()
     if root.is_file():
         made.load_verify_locations(root)
     return made

@@ -226,6 +226,8 @@ _FILES = (
     f"{CERTIFICATES}/.lock",
     f"{CERTIFICATES}/.*.new",
     f"{CERTIFICATES}/pairs/*.pem",
+    f"{CERTIFICATES}/pairs/*.json",
+    f"{CERTIFICATES}/pairs/*.new",
     f"{CERTIFICATES}/pairs/.*.new",
 )
 _FOLDERS = (

@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from infra.core.contract import Contract
@@ -15,6 +16,8 @@ from infra.core.https import FILES, LOCAL_CA
 from infra.core.keys import PAIRS
 from on_host.certificates.versions import digest_of
 from on_host.protocol import Certificate
+from rollout.certificates import checked
+from rollout.certificates.checked import Texts
 from rollout.certificates.errors import PairError
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ def ages(orders: Mapping[str, Certificate]) -> dict[str, str]:
     return found
 
 
-def _order(lineage: str, given: Pair | None) -> Certificate:
+def _order(lineage: str, given: Texts | None) -> Certificate:
     if given is None:
         return {"lineage": lineage, "digest": NONE_YET, "chain": "", "key": ""}
     digest = digest_of(given.chain)
@@ -64,15 +67,23 @@ def without_keys(orders: Mapping[str, Certificate]) -> dict[str, Certificate]:
     return {role: {**order, "chain": "", "key": ""} for role, order in orders.items()}
 
 
-def _pair(contract: Contract, role: str, secrets: Mapping[str, str], make: bool) -> Pair | None:
+def _pair(contract: Contract, role: str, secrets: Mapping[str, str], make: bool) -> Texts | None:
+    stack, names = contract.environment, contract.certificate_names(role)
+    if contract.tls == FILES:
+        found: Pair | None = from_secrets(stack, role, names, secrets)
+    elif known := checked.recall(stack, role, names, datetime.now(UTC)):
+        return known
+    else:
+        found = _of_own_ca(stack, role, names, make)
+    return Texts(found.chain, found.key) if found else None
+
+
+def _of_own_ca(stack: str, role: str, names: tuple[str, ...], make: bool) -> Pair | None:
     from rollout.certificates import local_ca
 
-    names = contract.certificate_names(role)
-    if contract.tls == FILES:
-        return from_secrets(contract.environment, role, names, secrets)
     if make:
-        return local_ca.pair_for(contract.environment, role, names)
-    return local_ca.kept(contract.environment, role, names)
+        return local_ca.pair_for(stack, role, names)
+    return local_ca.kept(stack, role, names)
 
 
 def from_secrets(stack: str, role: str, names: tuple[str, ...], secrets: Mapping[str, str]) -> Pair:

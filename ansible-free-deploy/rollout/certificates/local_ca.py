@@ -2,7 +2,7 @@
 
     tls/ca.pem                      its certificate, for trust stores
     tls/ca-key.pem                  its key, 0600
-    tls/pairs/STACK.ROLE.pem        a role's key and certificate, 0600
+    tls/pairs/STACK.ROLE.pem        a role's key and certificate, 0600; `checked` has a note of it
 
 All of it lies in the kit's home, which only its owner can enter. The CA stays when the last stack
 goes: browsers may trust it, and the next stack uses it again.
@@ -25,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from infra.core.errors import KitError
 from infra.core.home import CERTIFICATES, KIT, claim, home, locked, private, user_name
+from rollout.certificates import checked
 from rollout.certificates.pair import Pair, issued, key_pem, names_of, pem
 
 LIFETIME = timedelta(days=365)
@@ -54,7 +55,7 @@ def now() -> datetime:
 
 def certificate_path() -> Path:
     """Where the CA's certificate is, made or not."""
-    return home() / CERTIFICATES / "ca.pem"
+    return checked.ca_path()
 
 
 def _key_path() -> Path:
@@ -132,20 +133,20 @@ def pair_for(stack: str, role: str, names: Sequence[str], at: datetime | None = 
     """
     if not names:
         raise LocalCaError(f"no name to make a certificate of the {role} for")
-    found = kept(stack, role, names, at)
+    moment = at or now()
+    found = kept(stack, role, names, moment)
     if found is None:
-        found = _issue(authority(at), names, at or now())
+        found = _issue(authority(moment), names, moment)
         private(_folder() / "pairs")
-        _write(_pair_path(stack, role), found.key + found.chain)
+        _write(checked.pair_path(stack, role), found.key + found.chain)
+    checked.note(stack, role, names, found.age(moment))
     return found
 
 
 def kept(stack: str, role: str, names: Sequence[str], at: datetime | None = None) -> Pair | None:
     """The pair that a deploy would take as it is, or None; nothing is written."""
     try:
-        text = _pair_path(stack, role).read_text()
-        key, mark, chain = text.partition("-----BEGIN CERTIFICATE-----")
-        pair = Pair(mark + chain, key)
+        pair = Pair(*checked.halves(checked.pair_path(stack, role).read_text()))
         fits = sorted(names_of(pair.leaf)) == sorted(_canonical(name) for name in names)
         by = x509.load_pem_x509_certificate(certificate_path().read_bytes())
     except (FileNotFoundError, ValueError):
@@ -153,10 +154,6 @@ def kept(stack: str, role: str, names: Sequence[str], at: datetime | None = None
     if not fits or not issued(by, pair.leaf) or pair.age(at or now()).is_due:
         return None
     return pair
-
-
-def _pair_path(stack: str, role: str) -> Path:
-    return home() / CERTIFICATES / "pairs" / f"{stack}.{role}.pem"
 
 
 def _issue(by: Authority, names: Sequence[str], moment: datetime) -> Pair:
