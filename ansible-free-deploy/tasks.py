@@ -30,7 +30,14 @@ FAB = (
     project.adopt,
 )
 GROUPS = {
-    "preview": (preview.up, preview.list_, preview.down, preview.sweep, preview.comment),
+    "preview": (
+        preview.up,
+        preview.list_,
+        preview.down,
+        preview.sweep,
+        preview.comment,
+        preview.build,
+    ),
     "tls": (tls.show, tls.renew),
 }
 

@@ -19,6 +19,7 @@ NEEDS = {
     "firefox": ("firefox-esr", "openssl"),
     "nginx": ("nginx",),
     "pebble": ("go",),
+    "actionlint": ("go",),
 }
 
 

@@ -48,6 +48,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "preview.down": (),
     "preview.sweep": (),
     "preview.comment": (),
+    "preview.build": ("release.tar.gz",),
     "tls.show": (),
     "tls.renew": (),
 }
@@ -174,7 +175,8 @@ def test_a_misspelt_option_is_2(verb: str) -> None:
     """One line, which names the verb's own options."""
     done = fab(verb, "--sstack", "x")
     assert done.returncode == exits.USAGE
-    first = {"adopt": "PATH", "build": "FILE", "replace": "NAME"}.get(verb)
+    needs = {"adopt": "PATH", "build": "FILE", "preview.build": "FILE", "replace": "NAME"}
+    first = needs.get(verb)
     said = "has no option --sstack; did you mean --stack?"
     if first:
         said = f"needs {first} before --sstack"
@@ -452,7 +454,7 @@ def test_what_is_said_after_an_interrupt_of_a_preview(
 
     monkeypatch.setattr("rollout.previews.making.Template.read", interrupted)
     with pytest.raises(Exit) as caught:
-        tasks.ns[verb].body(None)
+        tasks.ns[verb].body(None, *VERBS[verb])
     changes = verb in ("preview.up", "preview.down", "preview.sweep")
     said = "run the same command again" if changes else "nothing was changed"
     assert (caught.value.code, said in str(caught.value.message)) == (exits.STOPPED, True)

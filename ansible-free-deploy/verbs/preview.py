@@ -64,6 +64,19 @@ def up(
     report.line(f"\n{made.settings.stack}: {ending}, {time.monotonic() - started:.1f} s")
 
 
+@verb(help={"file": "the file to write"})
+def build(_: Context, file: str) -> None:
+    """Write the release of the branch that is checked out, for fab preview.up --built FILE.
+
+    It asks nobody and needs no credentials: builds of the branch run here, and not there.
+    """
+    from rollout import build as building
+    from rollout.previews import making
+
+    settings = making.for_a_build(making.Template.read())
+    report.line("\n".join(building.build(settings, Path(file))))
+
+
 @verb(name="list", help={"json": JSON})
 def list_(_: Context, json: bool = False) -> None:
     """List every preview: branch, origin, owner, commit, age, expiry, state, cost a month.

@@ -22,6 +22,7 @@ from rollout.previews.lifetime import stamp
 from rollout.stacks import ROOT
 
 _CI_USERS = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN")
+_NOBODYS = "build.invalid"
 
 
 class AttachError(KitError):
@@ -74,6 +75,16 @@ class Template:
     def write(self, stack: str, values: Mapping[str, Any]) -> Path:
         """The preview's own config, where Pulumi looks for it."""
         return template.write(stack, template.config_of(self.text, values))
+
+
+def for_a_build(read: Template) -> Settings:
+    """What a release of a preview is built by. What `fab preview.up` fills in decides nothing of
+    it, so the branch and the attached backend are names that nobody has (RFC 6761, 6.4). Raises
+    SettingsError."""
+    filled_in = {"branch": _NOBODYS}
+    if read.config.get("preview_mode") == FRONTEND:
+        filled_in["attached_backend"] = f"https://{_NOBODYS}"
+    return read.settings(previews.name_of(_NOBODYS), filled_in)
 
 
 def _of_the_template(line: str, stack: str) -> str:

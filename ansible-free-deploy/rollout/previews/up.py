@@ -3,6 +3,7 @@ own."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from infra.core.errors import KitError
 from infra.core.settings import Settings
 from rollout import cloudstack, engines, local_stack, release, report
 from rollout import up as steps
+from rollout.acme import beforehand, limits
+from rollout.acme.beforehand import LimitError
 from rollout.changes import Allowed
 from rollout.previews import lifetime, making, places, template
 from rollout.previews.branches import Checkout, Wanted
@@ -21,6 +24,7 @@ from rollout.previews.desk import Desk
 from rollout.previews.living import Known, known, of_branch
 from rollout.previews.making import Template
 from rollout.previews.registry import Entry
+from rollout.release import handed_over
 from rollout.stacks import ROOT
 
 DISPOSABLE = Allowed(disposable=True)
@@ -57,10 +61,12 @@ def up(wishes: Wishes) -> Made:
     """Make or update the branch's preview. Run again, it goes on where it was interrupted.
 
     Raises what refuses it before anything is touched (BranchError, BranchNameError, TemplateError,
-    SettingsError, AttachError, FullError, UnreadableError, GuardError), BusyError for another run
-    that takes too long, and what every step of `fab up` raises.
+    SettingsError, AttachError, FullError, UnreadableError, GuardError, LimitError, ReleaseError),
+    BusyError for another run that takes too long, and what every step of `fab up` raises.
     """
     began = datetime.now(UTC)
+    if wishes.built:
+        handed_over.read(wishes.built)  # what is wrong with it is said before anything is made
     read = Template.read()
     repository = making.checkout(read.config)
     branch = making.check_branch(repository.chosen(wishes.branch))
@@ -80,6 +86,8 @@ def up(wishes: Wishes) -> Made:
             report.line(f"{branch} is up at a later commit, {entry.noted['commit'][:12]}, already")
             desk.end(found.stack)
             return Made(settings, None)
+        if entry is None:
+            _count_certificates(settings, desk)
         read.write(found.stack, values)
         result = _make(settings, wishes, read, repository, wanted)
         desk.end(found.stack)
@@ -101,6 +109,17 @@ def _make(
             settings, wishes.engine, wishes.take_over, DISPOSABLE, {}, commit, wishes.built
         )
     return result
+
+
+def _count_certificates(settings: Settings, desk: Desk) -> None:
+    """Say that the CA's weekly limit is near. Raises LimitError where it would be passed."""
+    try:
+        said = beforehand.check(settings, limits.read(), time.time())
+    except LimitError:
+        desk.end(settings.stack)
+        raise
+    if said:
+        report.step("certificates", said)
 
 
 def refuse_unreadable(entry: Entry | None) -> None:
