@@ -192,6 +192,10 @@ def test_a_misspelt_option_is_2(verb: str) -> None:
         (("manage", "check"), "The command stands after --, e.g. `fab manage -- createsuperuser`"),
         (("replace",), "`fab replace` needs NAME; `fab replace --help` says more"),
         (("adopt",), "`fab adopt` needs PATH; `fab adopt --help` says more"),
+        (
+            ("preview.build",),
+            "`fab preview.build` needs FILE; `fab preview.build --help` says more",
+        ),
         (("manage", "--stak", "x"), "`fab manage` has no option --stak; did you mean --stack?"),
     ],
 )

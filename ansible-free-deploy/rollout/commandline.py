@@ -35,9 +35,10 @@ class Verb(Task):  # type: ignore[type-arg]
         return arguments
 
 
-def _word_for(verb: str, name: str) -> Any:
+def _word_for(task: str, name: str) -> Any:
     def read(text: str) -> str:
         if text.startswith("-"):
+            verb = _as_typed(task)
             raise Exit(
                 f"`fab {verb}` needs {name.upper()} before {text}; `fab {verb} --help` says more",
                 exits.USAGE,
@@ -45,6 +46,14 @@ def _word_for(verb: str, name: str) -> Any:
         return text
 
     return read
+
+
+def _as_typed(task: str) -> str:
+    """A task's name behind that of its group, as the command line has it."""
+    for word in sys.argv[1:]:
+        if word.rpartition(".")[2] == task:
+            return word
+    return task
 
 
 def _number_for(option: str) -> Any:
@@ -161,7 +170,7 @@ def words_for_manage(argv: list[str] | None = None) -> list[str]:
 def explain(problem: ParseError, verbs: Collection) -> str:
     """What is wrong with the words, and what was probably meant."""
     text, word = str(problem).strip(), unknown_word(problem)
-    lacking = re.match(r"'(\w+)' did not receive required positional arguments: '(\w+)'", text)
+    lacking = re.match(r"'([\w.]+)' did not receive required positional arguments: '(\w+)'", text)
     if lacking:
         verb, argument = lacking.groups()
         return f"`fab {verb}` needs {argument.upper()}; `fab {verb} --help` says more"
