@@ -13,7 +13,7 @@ from rollout.previews import making, template
 from rollout.previews.desk import Desk
 from rollout.previews.living import Known, known, of_branch
 from rollout.previews.making import Template
-from rollout.previews.up import Wishes, refuse_unreadable
+from rollout.previews.up import Wishes, refuse_other_owner, refuse_unreadable
 from rollout.stacks import PROJECT, ROOT
 
 
@@ -72,6 +72,7 @@ def remove(found: Known, branch: str, desk: Desk, read: Template, wishes: Wishes
     stack = found.stack
     refuse_unreadable(found.entry)
     refuse_other(found, read)
+    refuse_other_owner(read.cloud, stack, wishes)
     desk.begin(stack, found.branch or branch, "down", ROOT)
     settings = _settings(found, read, branch)
     if settings.cloud == "local":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from infra.core import exits, previews
+from infra.core import exits, owner, previews
 from infra.core.errors import KitError
 from infra.core.settings import Settings
 from rollout import cloudstack, engines, local_stack, release, report
@@ -75,7 +75,7 @@ def up(wishes: Wishes) -> Made:
     wanted = repository.wanted(branch)
     usual = read.settings(own, making.values(branch, wanted.commit, wishes.keep, backend))
     desk = Desk.of(read.cloud)
-    with _place(desk, usual, wishes.wait_s) as found:
+    with _place(desk, usual, wishes) as found:
         entry = found.entry
         refuse_unreadable(entry)
         wanted = repository.wanted(branch)  # somebody may have pushed while this waited
@@ -131,6 +131,13 @@ def refuse_unreadable(entry: Entry | None) -> None:
         )
 
 
+def refuse_other_owner(cloud: str, stack: str, wishes: Wishes) -> None:
+    """Raises OwnerError for a local preview of another checkout or user, before anything is noted
+    of it."""
+    if cloud == "local" and not wishes.take_over:
+        owner.refuse_other(stack, owner.Owner.here(ROOT))
+
+
 def _is_later(entry: Entry, wanted: Wanted, began: datetime, repository: Checkout) -> bool:
     """Whether another run has put a commit there, since this one began, that contains ours."""
     there = str(entry.noted.get("commit") or "")
@@ -144,9 +151,10 @@ def _is_later(entry: Entry, wanted: Wanted, began: datetime, repository: Checkou
 
 
 @contextmanager
-def _place(desk: Desk, usual: Settings, wait_s: float) -> Iterator[Known]:
+def _place(desk: Desk, usual: Settings, wishes: Wishes) -> Iterator[Known]:
     """The branch's preview, held; it has a note that it is under way. Raises FullError where there
-    is no place for it, BusyError."""
+    is no place for it, OwnerError for another checkout's, BusyError."""
+    wait_s = wishes.wait_s
     while True:
         stack = _reserved(desk, usual, wait_s)
         with desk.held(stack, wait_s, lambda text: report.step("preview", text)):
@@ -154,6 +162,7 @@ def _place(desk: Desk, usual: Settings, wait_s: float) -> Iterator[Known]:
                 now = known(usual.cloud)
                 mine = _chosen(now, usual) == stack
                 if mine:
+                    refuse_other_owner(usual.cloud, stack, wishes)
                     desk.begin(stack, usual.branch, "up", ROOT)
             if mine:
                 found = of_branch(now, stack)
