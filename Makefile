@@ -26,6 +26,7 @@ bench: .venv/test machines load ## the figures in docs/benchmarks.md, as ratios 
 	$(SUDO) .venv/bin/python -m tests.bench.pair
 	.venv/bin/python -m tests.bench.cost
 	$(SUDO) .venv/bin/python -m tests.bench.https
+	$(SUDO) .venv/bin/python -m tests.bench.previews
 	$(SUDO) .venv/bin/python -m tests.bench.peers $(PEERS)
 soak: .venv/test machines browser firefox ## the long tests
 	$(PYTEST) -m soak
