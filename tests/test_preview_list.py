@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -156,6 +158,17 @@ def test_the_stacks_are_the_registry(home: Path) -> None:
     assert found[1].contract and found[1].branch == BRANCH
     assert found[0].contract is None and not found[0].problem
     assert "preview-z-1.json: not JSON" in found[2].problem
+
+
+def test_a_lock_counts_while_its_run_may_live(home: Path) -> None:
+    """Of this host's runs those are gone whose process is; of another's nobody knows it here."""
+    folder = home / "state/.pulumi/locks/organization/origin-kit" / STACK
+    folder.mkdir(parents=True)
+    for pid, host, held in ((os.getpid(), platform.node(), True), (0, platform.node(), False)):
+        (folder / "x.json").write_text(json.dumps({"pid": pid, "hostname": host}))
+        assert registry.all_("local")[1].locked is held
+    (folder / "x.json").write_text(json.dumps({"pid": 0, "hostname": "elsewhere"}))
+    assert registry.all_("local")[1].locked
 
 
 def test_the_list_shows_all_of_them(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -96,13 +97,24 @@ def live(environment: str, cloud: str) -> dict[str, str]:
 def _in_file(base: Path, path: Path) -> Entry:
     stack = path.name.partition(".json")[0]
     locks = base / ".pulumi" / "locks" / "organization" / PROJECT / stack
-    locked = any(locks.glob("*.json"))
+    locked = any(map(_is_held, locks.glob("*.json")))
     if path.suffix == ".gz":
         return Entry(stack, problem=f"{path}: compressed state, which the CLI reads", locked=locked)
     try:
         return Entry(stack, outputs_in(path), locked=locked)
     except OutputsError as problem:
         return Entry(stack, problem=str(problem), locked=locked)
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether the run that made this lock may live; on this host its process says so."""
+    try:
+        held = json.loads(lock.read_text())
+        return held["hostname"] != platform.node() or Path("/proc", str(held["pid"])).exists()
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 # ------------------------------------------------------------------------------ every other backend
