@@ -187,6 +187,18 @@ def test_the_clis_are_those_of_the_lock() -> None:
 # ---------------------------------------------------------------------------------------- the twins
 
 
+def test_every_call_of_fab_is_read() -> None:
+    """None is written in a way that the tests overlook."""
+    found = {
+        "preview": sum(len(commands(job)) for job in JOBS.values()),
+        "preview-build": sum(len(commands(job)) for job in BUILD["jobs"].values()),
+    }
+    for name, count in found.items():
+        assert (workflows.FOLDER / f"{name}.yml").read_text().count("bin/fab") == count
+    there = sum(len(commands(job)) for job in gitlab().values())
+    assert workflows.GITLAB.read_text().count("bin/fab") == there == sum(found.values())
+
+
 def test_both_call_the_same_verbs_in_the_same_order() -> None:
     """The files differ in where the file that was handed over lies, and in nothing else."""
 
