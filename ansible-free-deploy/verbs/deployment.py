@@ -14,7 +14,7 @@ from rollout.verb import CHANGES, named, read, show_notes, verb
 
 @verb(help={"file": "the file to write", "stack": STACK})
 def build(_: Context, file: str, stack: str | None = None) -> None:
-    """Write the release of page and backend to a file, which fab ship --built FILE ships.
+    """Write the release of page and backend to a file, for fab ship --built FILE.
 
     It asks no host and needs no credentials: builds of the project run here, and not there.
     """

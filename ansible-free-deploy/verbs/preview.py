@@ -46,7 +46,7 @@ def up(
     take_over: bool = False,
     wait: str | None = None,
 ) -> None:
-    """Make or update the preview of a branch: ship that branch, check it, print its address.
+    """Make or update a branch's preview: ship the branch, check it, print its address.
 
     Its config comes from stacks/Pulumi.preview.yaml. A branch that is checked out is shipped as its
     files are, any other as its last commit. Every update begins its lifetime again.
@@ -66,7 +66,7 @@ def up(
 
 @verb(help={"file": "the file to write"})
 def build(_: Context, file: str) -> None:
-    """Write the release of the branch that is checked out, for fab preview.up --built FILE.
+    """Write the release of the checked out branch, for fab preview.up --built FILE.
 
     It asks nobody and needs no credentials: builds of the branch run here, and not there.
     """
@@ -79,7 +79,7 @@ def build(_: Context, file: str) -> None:
 
 @verb(name="list", help={"json": JSON})
 def list_(_: Context, json: bool = False) -> None:
-    """List every preview: branch, origin, owner, commit, age, expiry, state, cost a month.
+    """List every preview: branch, origin, owner, commit, age, expiry, state, cost.
 
     And when the last sweep ran, or that nobody sweeps.
     """
@@ -121,7 +121,7 @@ def down(
     help={"dry-run": "show what would go, and change nothing", "engine": ENGINE},
 )
 def sweep(_: Context, dry_run: bool = False, engine: str | None = None) -> None:
-    """Remove previews that have expired, or whose branch is gone or merged, and what was left over.
+    """Remove previews that have expired or whose branch is gone, and what was left.
 
     It shows all of them first. Status 1 where somebody has to look: one can't be read, or can't be
     removed.
