@@ -19,6 +19,7 @@ from typing import BinaryIO
 import paramiko
 import pytest
 
+import tasks
 from infra.core.contract import Host
 from on_host.protocol import DataEvent, StepEvent
 from rollout import host_errors, hosts
@@ -112,6 +113,7 @@ class Server:
             return  # a client that left at once: no key of its own could be used
         while (channel := transport.accept(30)) is not None:
             door.command.wait(10)
+            door.command.clear()
             self._run(channel, door.words.decode())
 
     def _run(self, channel: paramiko.Channel, command: str) -> None:
@@ -207,6 +209,69 @@ def test_an_unchanged_question_costs_little(tmp_path: Path) -> None:
         program = doing("print('{\"result\": {}}')")
         connection.run({"verb": "x"}, program=program)
         assert len(there.commands[0]) + len(program.head({"verb": "x"})) < 4000
+
+
+IDLE = "print('{\"result\": {}}')"
+
+
+def ask(there: Server) -> None:
+    with session(there.host, Identity(there.identity)) as connection:
+        connection.run({"verb": "x"}, program=doing(IDLE))
+
+
+def test_a_connection_is_used_again_where_it_is_kept_open(tmp_path: Path) -> None:
+    """Each session outside of the block has its own; nothing stays open after it."""
+    with server(tmp_path) as there:
+        ask(there)
+        with hosts.KEPT_OPEN.block():
+            ask(there)
+            with hosts.KEPT_OPEN.block():
+                ask(there)
+            ask(there)
+            with session(there.host, Identity(there.identity)) as first:
+                pass
+        assert not first.connection.is_connected
+        assert (len(there.doors), len(there.commands)) == (2, 4)
+        ask(there)
+        assert len(there.doors) == 3
+
+
+def test_two_sessions_at_once_have_a_connection_each(tmp_path: Path) -> None:
+    with server(tmp_path) as there, hosts.KEPT_OPEN.block():
+        with session(there.host, Identity(there.identity)) as outer:
+            ask(there)
+            assert len(there.doors) == 2
+        assert not outer.connection.is_connected  # one idle connection is enough
+
+
+def test_a_connection_that_failed_is_not_used_again(tmp_path: Path) -> None:
+    """Whether its session ended with an error, or it went while nobody used it."""
+    with server(tmp_path) as there, hosts.KEPT_OPEN.block():
+        with suppress(HostError), session(there.host, Identity(there.identity)) as failed:
+            raise HostError(there.host, "no")
+        assert not failed.connection.is_connected
+        with session(there.host, Identity(there.identity)) as lost:
+            pass
+        lost.connection.transport.close()
+        ask(there)
+        assert len(there.doors) == 3
+
+
+def test_a_deploy_goes_on_with_the_connection_of_its_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `tls: acme` each host is asked first what certificate it has."""
+    with server(tmp_path) as there:
+
+        def connect(*_: object, **__: object) -> list[object]:
+            ask(there)
+            return []
+
+        monkeypatch.setattr("rollout.acme.certify.before_deploy", connect)
+        monkeypatch.setattr("rollout.deploy.run_on_all_hosts", connect)
+        monkeypatch.setattr("verbs.deployment.read", lambda *_, **__: None)
+        tasks.ns["deploy"].body(None, json=True)
+        assert (len(there.doors), len(there.commands)) == (1, 2)
 
 
 def test_a_damaged_program_is_not_started(tmp_path: Path) -> None:

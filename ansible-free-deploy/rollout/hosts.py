@@ -28,6 +28,7 @@ from on_host.protocol import DataEvent, ErrorEvent, Event, Given, StepEvent, Ver
 from rollout import program as programs
 from rollout import ssh_config, ssh_jump, ssh_keys
 from rollout.host_errors import CONTINUES, CUT, ConnectError, HostError, LostError, why_dead
+from rollout.kept_open import KeptOpen
 from rollout.program import Program
 from rollout.sender import Sender
 from rollout.ssh_config import SshConfig
@@ -110,6 +111,7 @@ class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no typ
 
 
 OWN = Identity()
+KEPT_OPEN: KeptOpen[PinnedConnection] = KeptOpen()
 
 
 @dataclass(frozen=True)
@@ -255,8 +257,20 @@ def _event_in(line: bytes) -> Event | None:
 def session(
     host: Host, identity: Identity = OWN, connect_s: float | None = None
 ) -> Iterator[Session]:
-    """An open, verified connection. HostError distinguishes refused, timed out (after `connect_s`,
-    or CONNECT_TIMEOUT_S), other key and wrong user."""
+    """An open, verified connection; in a block of KEPT_OPEN the one before. HostError distinguishes
+    refused, timed out (after `connect_s`, or CONNECT_TIMEOUT_S), other key and wrong user."""
+    key = (host, identity)
+    connection = KEPT_OPEN.take(key) or _opened(host, identity, connect_s)
+    is_kept = False
+    try:
+        yield Session(host, connection)
+        is_kept = KEPT_OPEN.keep(key, connection)
+    finally:
+        if not is_kept:
+            connection.close()
+
+
+def _opened(host: Host, identity: Identity, connect_s: float | None) -> PinnedConnection:
     try:
         connection = PinnedConnection(host, identity, connect_s)
     except ValueError as problem:
@@ -272,10 +286,7 @@ def session(
             raise HostError(host, str(problem)) from problem
         raise
     connection.transport.set_keepalive(15)
-    try:
-        yield Session(host, connection)
-    finally:
-        connection.close()
+    return connection
 
 
 def explain(host: Host, problem: BaseException, connect_s: float | None = None) -> str:

@@ -95,13 +95,13 @@ def deploy(
     """
     from on_host import protocol
     from rollout import deploy as deployment
-    from rollout import deploy_report
+    from rollout import deploy_report, hosts
     from rollout.acme import certify
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
     found = read(stack, outputs, json, change=True, apply=True)
-    with report.silenced(json):
+    with report.silenced(json), hosts.KEPT_OPEN.block():
         certify.before_deploy(found, batch=batch, wait_s=limit)
         outcomes = deployment.run_on_all_hosts(
             found, protocol.DEPLOY, batch=batch, restart=restart, wait_s=limit

@@ -42,7 +42,11 @@ def project(root: Path) -> dict[str, Any]:
 
 def stack_path(root: Path, stack: str) -> Path:
     """The config file of a stack, in the project's `stackConfigDir`."""
-    return root / str(project(root).get("stackConfigDir", ".")) / f"Pulumi.{stack}.yaml"
+    return _path_in(root, project(root), stack)
+
+
+def _path_in(root: Path, described: Mapping[str, Any], stack: str) -> Path:
+    return root / str(described.get("stackConfigDir", ".")) / f"Pulumi.{stack}.yaml"
 
 
 def read_config(root: Path, stack: str) -> dict[str, str]:
@@ -61,7 +65,8 @@ def read_config(root: Path, stack: str) -> dict[str, str]:
         if isinstance(entry, Mapping) and "default" in entry:
             values[key] = entry["default"]
     own = {}
-    for key, value in stack_values(root, stack).items():
+    path = _path_in(root, described, stack)  # Pulumi.yaml is long: read once
+    for key, value in _values(root, path, stack).items():
         if key.startswith(prefix) or ":" not in key:
             own[key.removeprefix(prefix)] = value
     for name, value in own.items():
@@ -71,7 +76,7 @@ def read_config(root: Path, stack: str) -> dict[str, str]:
         elif own.get("cloud") == "local" or not _is_secret(name):
             raise StackFileError(
                 f"{name}: is encrypted",
-                where=str(stack_path(root, stack).relative_to(root)),
+                where=str(path.relative_to(root)),
                 cure=(
                     "only the Pulumi CLI can read it (on the local cloud put secrets into"
                     f" stacks/{stack}.secrets)"
@@ -88,7 +93,10 @@ def _is_secret(name: str) -> bool:
 def stack_values(root: Path, stack: str) -> dict[str, Any]:
     """The `config:` of a stack's file, keys as written. Raises StackFileError as `read_config`
     does."""
-    path = stack_path(root, stack)
+    return _values(root, stack_path(root, stack), stack)
+
+
+def _values(root: Path, path: Path, stack: str) -> dict[str, Any]:
     name = str(path.relative_to(root))
     if not path.exists():
         known = sorted(
