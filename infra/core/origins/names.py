@@ -38,7 +38,7 @@ def _check_host_text(text: str) -> None:
             "has an underscore in its host; names of hosts have letters, digits and hyphens:"
             " rename it"
         )
-    wrong = re.search(r"[^A-Za-z0-9.\-\x80-\U0010ffff]", text)
+    wrong = re.search(r"[^A-Za-z0-9.-]", "".join(filter(str.isascii, text)))
     if wrong:
         raise Refusal(
             f"has {wrong[0]!a} in its host; names of hosts have letters, digits, hyphens and dots"
