@@ -350,9 +350,17 @@ def generation(folder: Path, contract: str | None, **probes: Any) -> str:
 
 
 def test_a_generation_says_where_it_answers(host: Path) -> None:
-    """Each role as the contract has it, without its hosts."""
+    """Each role as the contract has it, without its hosts; a backend says which previews it answers
+    as well."""
     way = moved(RENAMED, pair(HTTP))
     name = generation(host, json.dumps(way.switched.to_json()))
+    assert answered.origins_of(name) == origins(way.switched) | {"attached": {}}
+
+
+def test_a_page_s_host_says_nothing_of_previews(host: Path) -> None:
+    """It has the origins alone."""
+    way = moved(RENAMED, pair(HTTP))
+    name = generation(host, json.dumps(origins(way.switched)))
     assert answered.origins_of(name) == origins(way.switched)
 
 

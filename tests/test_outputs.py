@@ -51,15 +51,16 @@ def recorded(stack: StackFile, **more: object) -> dict[str, Any]:
 
 
 def cli(folder: Path, says: object, status: int = 0, config: object = None) -> Path:
-    """A `pulumi` that notes its words and answers, `pulumi config` with the second; where they are
-    noted."""
+    """A `pulumi` that notes its words and answers, `pulumi config` with the second, and lists no
+    stack; where they are noted."""
     path = folder / "bin" / "pulumi"
     path.parent.mkdir(exist_ok=True)
     (folder / "answer-stack").write_text(says if isinstance(says, str) else json.dumps(says))
     (folder / "answer-config").write_text(json.dumps(config or {}))
     stream = "" if status == 0 else " >&2"
     path.write_text(
-        f'#!/bin/sh\necho "$@" >> {folder}/words\ncat {folder}/answer-$1{stream}\nexit {status}\n'
+        '#!/bin/sh\n[ "$1 $2" != "stack ls" ] || exec echo "[]"\n'
+        f'echo "$@" >> {folder}/words\ncat {folder}/answer-$1{stream}\nexit {status}\n'
     )
     path.chmod(0o755)
     return folder / "words"

@@ -46,11 +46,16 @@ class RoleOrigins(TypedDict, total=False):
     redirects_former: bool
 
 
-class Origins(TypedDict):
-    """At which origins a generation answers."""
-
+class _Origins(TypedDict):
     frontend: RoleOrigins
     backend: RoleOrigins
+
+
+class Origins(_Origins, total=False):
+    """At which origins a generation answers. `attached` are the pages of previews that a backend
+    answers besides, by the names of their stacks; a frontend and an older kit do not say."""
+
+    attached: dict[str, str]
 
 
 class Generations(TypedDict):
@@ -216,12 +221,14 @@ class RequestLog(TypedDict):
 
 
 class HostState(StatusAnswer, Surroundings):
-    """`request_log` is None where the journal has the exception, or the project can't answer."""
+    """`request_log` is None where the journal has the exception, or the project can't answer.
+    `ever_attached`: name and origin of each preview that a generation here has answered."""
 
     diff: dict[str, str]
     last_words: str
     request_log: RequestLog | None
     login_settings: LoginSettings | None
+    ever_attached: list[tuple[str, str]]
 
 
 class ExamineAnswer(HostState):

@@ -190,6 +190,7 @@ def examine() -> ExamineAnswer:
         "last_words": "",
         "request_log": None,
         "login_settings": login_settings.asked() if has_service() else None,
+        "ever_attached": answered.ever_attached(),
     }
     has_failures = any(found.get("status", 0) >= 500 for found in answers)
     if not has_failures or not has_service():

@@ -172,7 +172,7 @@ class Logins(_Logins, total=False):
 
 
 class LookOrders(Orders, total=False):
-    """history, logs, releases, moving, running: what the host remembers."""
+    """history, logs, releases, moving: what the host remembers."""
 
     count: int
 
@@ -202,7 +202,7 @@ class MoreOrders(ChangeOrders, total=False):
     probes: Probes
 
 
-class RollbackOrders(_ConfigurationOrders):
+class RollbackOrders(Orders):
     """`to` is the id of a generation that is on the host."""
 
     to: str
@@ -410,7 +410,7 @@ HISTORY: Verb[LookOrders, answers.HistoryAnswer] = Verb("history")
 LOGS: Verb[LookOrders, answers.LogsAnswer] = Verb("logs")
 RELEASES: Verb[LookOrders, answers.ReleasesAnswer] = Verb("releases")
 MOVING: Verb[LookOrders, answers.MovingAnswer] = Verb("moving")
-RUNNING: Verb[LookOrders, answers.RunningAnswer] = Verb("running")
+RUNNING: Verb[Orders, answers.RunningAnswer] = Verb("running")
 STATUS: Verb[StatusOrders, answers.StatusAnswer] = Verb("status")
 PLAN: Verb[DeployOrders, answers.PlanAnswer] = Verb("plan")
 EXAMINE: Verb[ExamineOrders, answers.ExamineAnswer] = Verb("examine")

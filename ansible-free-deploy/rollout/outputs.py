@@ -46,7 +46,8 @@ class Outputs:
     of the config that need other infrastructure, `made_from` what each role's release should be
     made from (nothing where no config was read), `problem` why the config can't be used where that
     was asked for. `standby` is the machine that will serve as a host, by the host's name, while
-    that is replaced.
+    that is replaced. `unanswered` are previews that are not attached though they ask for it, or may
+    do so, each with the reason.
     """
 
     contract: Contract
@@ -56,6 +57,7 @@ class Outputs:
     made_from: Mapping[str, Json] = field(default_factory=dict)
     problem: str = ""
     standby: dict[str, Host] = field(default_factory=dict)
+    unanswered: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:
@@ -64,6 +66,8 @@ class Outputs:
         cure = f"run `fab up --stack {self.contract.environment}`"
         for change in self.pending:
             lines.append(f"{change}: needs other infrastructure: {cure}")
+        for name, why in self.unanswered.items():
+            lines.append(f"the preview {name} is not attached: {why}")
         return lines
 
 
@@ -126,12 +130,31 @@ def _wanted(found: Outputs, stack: str, strict: bool) -> Outputs:
         return replace(found, problem=f"{problem}\nfor now the outputs of the last `fab up` count")
     there = wanted.applied(found.contract, found.infrastructure)
     waits = wanted.pending(config, there)
-    contract = wanted.contract(config, found.contract, there, waits)
+    asked = wanted.contract(config, found.contract, there, waits)
+    contract, unanswered = _with_previews(asked)
     secret_env = found.secret_env if config.cloud == "local" else _secrets_in_config(stack)
     made_from = {role: wanted.made_from(config, role) for role in ROLES}
     return replace(
-        found, contract=contract, pending=waits, made_from=made_from, secret_env=secret_env
+        found,
+        contract=contract,
+        pending=waits,
+        made_from=made_from,
+        secret_env=secret_env,
+        unanswered=unanswered,
     )
+
+
+def _with_previews(contract: Contract) -> tuple[Contract, dict[str, str]]:
+    """The contract with the origins of the live previews that are attached to this environment, and
+    those that are not answered, each with the reason."""
+    if not contract.takes_previews:
+        return contract, {}
+    from rollout.previews import registry
+    from rollout.previews.permitted import permitted
+
+    live = registry.live(contract.environment)
+    attached, refused = permitted(contract, live.origins)
+    return attached, {**live.unknown, **refused}
 
 
 def _secrets_in_config(stack: str) -> dict[str, str]:
@@ -315,7 +338,7 @@ def _from_checkpoint(path: Path, stack: str) -> Outputs:
 
 
 def outputs_in(checkpoint: Path) -> Json:
-    """The stack's outputs in its state; none where it has none yet."""
+    """The stack's outputs in its state, secrets encrypted; none where it has none yet."""
     try:
         latest = _load(checkpoint).get("checkpoint", {}).get("latest") or {}
         for resource in latest.get("resources") or ():

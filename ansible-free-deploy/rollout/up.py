@@ -28,6 +28,7 @@ from rollout import (
 from rollout.acme import certify
 from rollout.changes import Allowed
 from rollout.deploy import Outcome
+from rollout.previews import afterwards
 from rollout.release import Unpacked
 
 
@@ -66,6 +67,9 @@ def create(
     shipped = ship.ship_to_all_hosts(settings, found, moved, commit=commit, built=built)
     certify.before_deploy(found)
     outcomes = deploy.run_on_all_hosts(found, protocol.DEPLOY)
+    settled = afterwards.settle(found)
+    if settled:
+        report.line(f"previews came or went meanwhile: {settled}")
     return Result(found.contract, shipped, outcomes)
 
 

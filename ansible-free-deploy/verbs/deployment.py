@@ -97,6 +97,7 @@ def deploy(
     from rollout import deploy as deployment
     from rollout import deploy_report, hosts
     from rollout.acme import certify
+    from rollout.previews import afterwards
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
@@ -106,10 +107,13 @@ def deploy(
         outcomes = deployment.run_on_all_hosts(
             found, protocol.DEPLOY, batch=batch, restart=restart, wait_s=limit
         )
+        settled = None if outputs else afterwards.settle(found, wait_s=limit)
     if json:
         report.line(deploy_report.as_json(outcomes))
         return
     report.line(deploy_report.summary(found.contract, outcomes))
+    if settled:
+        report.line(f"previews came or went meanwhile: {settled}")
     phases = deploy_report.seconds_by_phase(outcomes)
     if phases:
         report.line(phases)
@@ -146,6 +150,7 @@ def rollback(
     from rollout import config_rollback, deploy_report
     from rollout import deploy as deployment
     from rollout import rollback as code_rollback
+    from rollout.previews import afterwards
 
     limit = deployment.seconds(wait)
     only = deployment.role_of(role)
@@ -165,3 +170,5 @@ def rollback(
     outcomes = config_rollback.rollback(found, to, limit)
     report.line(deploy_report.summary(found.contract, outcomes))
     report.line("the contract says otherwise: the next `fab deploy` brings its configuration back")
+    if not outputs:
+        show_notes(afterwards.brought_back(found))

@@ -10,7 +10,7 @@ from invoke.exceptions import Exit
 from infra.core import exits
 from rollout import report, stacks
 from rollout.options import CODE_OF, JSON, OUTPUTS, STACK
-from rollout.verb import read, stream_for, verb
+from rollout.verb import read, show_notes, stream_for, verb
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS})
@@ -46,6 +46,7 @@ def plan(
     from rollout import deploy_report, infrastructure, settings
     from rollout.move import words
     from rollout.outputs import NotUpError
+    from rollout.previews import words as attached
 
     stream = stream_for(json)
     found = None
@@ -64,7 +65,9 @@ def plan(
     else:
         report.line("\n".join(map(deploy_report.plan_text, outcomes)))
     if found:
-        for line in words.before_a_deploy(found.contract, [one.result for one in outcomes]):
+        answers = [one.result for one in outcomes]
+        lines = words.before_a_deploy(found.contract, answers)
+        for line in [*lines, *attached.lines(found.contract, answers)]:
             report.line(line, stream)
     if planned.problem:
         raise Exit(code=exits.UNREACHABLE)
@@ -81,6 +84,7 @@ def status(
     from rollout import deploy as deployment
     from rollout import deploy_report
     from rollout.move import words
+    from rollout.previews import words as attached
 
     found = read(stack, outputs, json, strict=False)
     outcomes = deployment.run_on_all_hosts(found, protocol.STATUS)
@@ -88,8 +92,10 @@ def status(
         report.line(deploy_report.as_json(outcomes))
     else:
         report.line(deploy_report.status_table(outcomes))
-        for line in words.before_a_deploy(found.contract, [one.result for one in outcomes]):
+        answers = [one.result for one in outcomes]
+        for line in words.before_a_deploy(found.contract, answers):
             report.line(f"\n{line}")
+        show_notes(attached.lines(found.contract, answers))
     if found.problem:
         raise Exit(code=exits.USAGE)
     if not all(map(deploy_report.as_wanted, outcomes)):

@@ -13,19 +13,9 @@ import yaml
 from infra.core import exits
 from infra.core.errors import KitError
 from infra.core.keys import SECRETS
-from infra.core.previews import TEMPLATE
 
 PROJECT_FILE = "Pulumi.yaml"
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A safe one, in C where it is built. A date stays the text that it is: no key is one."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012
-        start: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
-        for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class StackFileError(KitError):
@@ -100,11 +90,8 @@ def _values(root: Path, path: Path, stack: str) -> dict[str, Any]:
     name = str(path.relative_to(root))
     if not path.exists():
         known = sorted(
-            {
-                found.name.split(".", 1)[1].removesuffix(".yaml")
-                for found in path.parent.glob("Pulumi.*.yaml")
-            }
-            - {TEMPLATE}
+            found.name.split(".", 1)[1].removesuffix(".yaml")
+            for found in path.parent.glob("Pulumi.*.yaml")
         )
         raise StackFileError(
             f"there is no stack {stack!r} ({name} is missing)",
@@ -172,7 +159,7 @@ def as_text(value: Any) -> str:
 
 def _mapping(path: Path, name: str) -> dict[str, Any]:
     try:
-        data = yaml.load(path.read_text(), Loader=_Loader)
+        data = yaml.load(path.read_text(), Loader=_Loader)  # a safe one, in C where it is built
     except OSError as problem:
         raise StackFileError(
             str(problem.strerror), where=name, cure="run this from the project's folder"

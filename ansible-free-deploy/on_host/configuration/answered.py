@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from on_host import places
-from on_host.configuration.state import current_id, record_of
+from on_host.configuration.state import current_id, kept, record_of
 from on_host.moving import can_move
 
 if TYPE_CHECKING:
@@ -23,13 +23,14 @@ FORMER_LOG = places.ROOT / "var/log/nginx/origin-kit-former.log"
 
 def origins_of(name: str | None) -> Origins | None:
     """Each role as the generation's contract has it, without its hosts: origin, aliases, and the
-    former origins of a move. None where the generation does not say."""
+    former origins of a move; and on a backend the attached previews. None where the generation does
+    not say."""
     record = record_of(name)
     if record is None:
         return None
     try:
         contract = json.loads((places.GENERATIONS / str(name) / CONTRACT).read_text())
-        return {
+        origins: Origins = {
             "frontend": _without_hosts(contract["frontend"]),
             "backend": _without_hosts(contract["backend"]),
         }
@@ -37,6 +38,18 @@ def origins_of(name: str | None) -> Origins | None:
         return from_probes(record.get("probes", {}))
     except (OSError, ValueError, TypeError, KeyError):
         return None
+    if "cors" in contract:  # the page's hosts have the origins alone
+        origins["attached"] = contract.get("attached", {})
+    return origins
+
+
+def ever_attached() -> list[tuple[str, str]]:
+    """The previews that the generations here answer or have answered: name and origin of each."""
+    found: dict[tuple[str, str], None] = {}
+    for name in kept():
+        contract = contract_of(name) or {}
+        found.update(dict.fromkeys(contract.get("attached", {}).items()))
+    return sorted(found)
 
 
 def contract_of(name: str | None) -> Json | None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from infra.core.contract import Contract, Host, Role
+from infra.core.contract import Contract, Host
 from infra.core.origins import OriginError, app_origin, parse_origin
 from rollout import deploy, hosts
 from rollout.doctor import ask, on_hosts, plain_http, reach
@@ -36,9 +36,11 @@ class Matrix:
     credentials: bool
 
 
-def whole_matrix(contract: Contract) -> Matrix:
-    """Everything that the doctor can ask."""
-    return Matrix(rows(contract), endpoints(contract), contract.cors.allow_credentials)
+def whole_matrix(contract: Contract, gone: Mapping[str, str] | None = None) -> Matrix:
+    """Everything that the doctor can ask. `gone` are previews' names by the origins of their
+    pages."""
+    asked = rows(contract, gone)
+    return Matrix(asked, endpoints(contract), contract.cors.allow_credentials)
 
 
 def single_cell(
@@ -86,14 +88,30 @@ def _header(text: str) -> tuple[str, str]:
 def examine(outputs: Outputs, single: Matrix | None = None) -> Observations:
     """Ask the whole matrix, or only the `single` cell, and each host for its state.
 
-    Where a move is under way, what counts is the contract of its stage; that is known when the
-    hosts have answered, so all is asked again.
+    Where a move is under way, what counts is the contract of its stage, and a preview that is gone
+    has to be refused: both are known when the hosts have answered, so all is asked again.
     """
-    observed = _examine(outputs, single)
+    is_whole = single is None
+    observed = _examine(outputs, single or whole_matrix(outputs.contract), is_whole)
     stage = contract_of_a_move(outputs.contract, observed)
-    if stage is None:
+    gone = gone_previews(outputs.contract, observed) if is_whole else {}
+    if stage is None and not gone:
         return observed
-    return _examine(replace(outputs, contract=stage), single)
+    again = replace(outputs, contract=stage or outputs.contract)
+    matrix = single or whole_matrix(again.contract, gone)
+    return replace(_examine(again, matrix, is_whole), gone=gone)
+
+
+def gone_previews(contract: Contract, observed: Observations) -> dict[str, str]:
+    """The names of previews that hosts answer or have answered and that are not attached any more,
+    by the origin of their pages; without origins that are allowed for another reason."""
+    gone: dict[str, str] = {}
+    for host in observed.hosts:
+        ever = host.state.get("ever_attached", ()) if host.state else ()
+        for name, origin in ever:
+            if not contract.cors.allows(origin):
+                gone[origin] = name
+    return gone
 
 
 def contract_of_a_move(wanted: Contract, observed: Observations) -> Contract | None:
@@ -110,13 +128,12 @@ def contract_of_a_move(wanted: Contract, observed: Observations) -> Contract | N
     return way.contract_of(way.stage)
 
 
-def _examine(outputs: Outputs, single: Matrix | None) -> Observations:
+def _examine(outputs: Outputs, matrix: Matrix, whole: bool) -> Observations:
     """Ask page, public address and hosts at the same time; what the page allows itself is judged
     when it is known."""
     contract = outputs.contract
     both = sides(contract)
     lookups = {side.name: ask.Lookup(side.role.parsed_origin) for side in both}
-    matrix = single or whole_matrix(contract)
     cells = questions(contract, matrix.rows, matrix.endpoints, None, matrix.credentials)
     marks = {side.name: reach.mark() for side in both}
 
@@ -127,7 +144,7 @@ def _examine(outputs: Outputs, single: Matrix | None) -> Observations:
     with ThreadPoolExecutor(2) as pool:
         asked_page = pool.submit(_page, contract, lookups["frontend"], marks["frontend"])
         asked_public = pool.submit(
-            _public, contract, lookups["backend"], cells, single is None, marks["backend"]
+            _public, contract, lookups["backend"], cells, whole, marks["backend"]
         )
         asked_hosts: list[Asked] = hosts.each(contract.hosts, ask_host)
     (page, page_reach), public = asked_page.result(), asked_public.result()
@@ -164,7 +181,7 @@ def surroundings(
     reached = {}
     for side in sides(contract):
         in_front = [address for address in addresses[side.name] if contract.is_in_front(address)]
-        reached[side.name] = in_front[0] if in_front else side.role.address
+        reached[side.name] = in_front[0] if in_front else side.role.hosts[0].address
     return Surroundings(csp, reached["frontend"], reached["backend"])
 
 
@@ -181,7 +198,7 @@ class _Public:
 
 def _page(contract: Contract, lookup: ask.Lookup, mark: str) -> tuple[ask.Page, Reach]:
     """The page, and whether its address is reached."""
-    address = _address(lookup, contract.frontend)
+    address = _address(lookup, contract.frontend.hosts[0])
     place = Place(contract.frontend.parsed_origin, address)
     there = reach.of(place, f"/{mark}.txt")
     if there.obstacle:
@@ -194,7 +211,7 @@ def _public(
 ) -> _Public:
     """All questions to the public address, and for the `whole` matrix the redirects from `/`."""
     origin = contract.backend.parsed_origin
-    address = _address(lookup, contract.backend)
+    address = _address(lookup, contract.backend.hosts[0])
     requests = []
     for question in cells:
         requests += list(question.lines(origin.authority))
@@ -221,9 +238,9 @@ def _plain(contract: Contract, address: str) -> list[Plain]:
     return plain_http.answered(PUBLIC, contract, ask.exchange_all(place, lines))
 
 
-def _address(lookup: ask.Lookup, role: Role) -> str:
+def _address(lookup: ask.Lookup, host: Host) -> str:
     """Where to ask a role: what its name resolves to, else the address of its first host."""
     addresses = lookup.addresses(ask.LOOKUP_S)
     if addresses:
         return addresses[0]
-    return role.address
+    return host.address

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rollout.doctor import cells
 from rollout.doctor.diagnosis import Diagnosis
-from rollout.doctor.observations import distinct
+from rollout.doctor.observations import Cell, Observations, distinct
 
 
 def rows(result: Diagnosis) -> list[tuple[str, str]]:
@@ -19,6 +20,7 @@ def rows(result: Diagnosis) -> list[tuple[str, str]]:
     if asked_at:
         found.append(("asked", f"{in_words(asked_at)}, {_kit(result)}"))
     found.append(("contract", _contract(result)))
+    found += [("preview", text) for text in _previews(result.observed)]
     found.append(("cells", _cells(result)))
     found.append(("findings", _findings(result)))
     return found
@@ -35,6 +37,25 @@ def _contract(result: Diagnosis) -> str:
     if dated:
         text += f", outputs of {in_words(dated)}"
     return text
+
+
+def _previews(observed: Observations) -> list[str]:
+    """The attached previews, and those that are gone, each with what the backend makes of it."""
+    attached = observed.contract.attached
+    lines = [f"{name} is attached: {origin}" for name, origin in attached.items()]
+    for origin, name in observed.gone.items():
+        own = [cell for cell in observed.cells if cell.question.row.origin == origin]
+        lines.append(f"{name} is gone, {_refusal(own)}: {origin}")
+    return lines
+
+
+def _refusal(asked: Sequence[Cell]) -> str:
+    """What became of an origin that has to be refused."""
+    if any(cell.readable for cell in asked):
+        return "and still allowed"
+    if not asked or any(cell.verdict is None for cell in asked):
+        return "and not everything answered"
+    return "and refused"
 
 
 def _kit(result: Diagnosis) -> str:

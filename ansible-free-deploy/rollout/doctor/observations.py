@@ -118,7 +118,8 @@ class Observations:
     `addresses` is what each role's name resolves to from here, `lookup_problems` why that is not
     known (empty where it is). `landing` is where redirects from `/` of the backend end, and the
     status there; None where it does not redirect. `reach` is what became of a connection to each
-    role's public address. `plain` is what port 80 of an https API answers.
+    role's public address. `plain` is what port 80 of an https API answers. `gone` are the names of
+    previews that are not attached any more, by the origins of their pages.
     """
 
     contract: Contract
@@ -131,6 +132,7 @@ class Observations:
     lookup_problems: Mapping[str, str] = field(default_factory=dict)
     reach: Mapping[str, Reach] = field(default_factory=dict)
     plain: tuple[Plain, ...] = ()
+    gone: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unanswered(self) -> bool:

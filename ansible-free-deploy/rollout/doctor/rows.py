@@ -4,6 +4,7 @@ Pure."""
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from infra.core.contract import Contract, Cors
@@ -16,11 +17,16 @@ _MOST_OF_A_PATTERN = 4
 _LONGEST = 100
 
 
-def rows(contract: Contract) -> tuple[Row, ...]:
-    """The contract's origins, an example of each pattern, and unlisted origins that resemble the
-    first origin."""
+def rows(contract: Contract, gone: Mapping[str, str] | None = None) -> tuple[Row, ...]:
+    """The contract's origins, an example of each pattern, unlisted origins that resemble the first
+    origin, and pages of previews that are `gone` (names by origins)."""
     cors = contract.cors
-    found = [Row(origin, True, "allowed by the contract") for origin in cors.allowed_origins]
+    previews = {origin: name for name, origin in contract.attached.items()}
+    found = []
+    for origin in cors.allowed_origins:
+        preview = previews.get(origin)
+        why = f"the attached preview {preview}" if preview else "allowed by the contract"
+        found.append(Row(origin, True, why))
     found += [Row(origin, True, "an app's origin") for origin in cors.app_origins]
     for text, sample in _samples(cors).items():
         found.append(Row(sample, True, f"of the pattern {text}"))
@@ -30,6 +36,8 @@ def rows(contract: Contract) -> tuple[Row, ...]:
             found.append(Row(origin, everyone, "a look-alike"))
     found.append(Row(UNLISTED, everyone, "an unlisted origin"))
     found.append(Row(NULL, everyone, "a sandboxed page"))
+    for origin, name in (gone or {}).items():
+        found.append(Row(origin, everyone, f"{name}, a preview that is gone"))
     return tuple(found)
 
 

@@ -6,7 +6,7 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +16,7 @@ from infra.core import exits, previews
 from infra.core.contract import Contract, ContractError, Json
 from infra.core.errors import KitError
 from infra.core.home import state_dir
-from rollout.outputs import OutputsError, file_backend, outputs_in
+from rollout.outputs import OutputsError, file_backend, kit_has, outputs_in
 from rollout.stacks import PROJECT, ROOT
 
 _AT_ONCE = 8
@@ -81,14 +81,39 @@ def all_(cloud: str) -> list[Entry]:
     return [_in_file(base, path) for path in sorted(paths)]
 
 
-def live(environment: str, cloud: str) -> dict[str, str]:
-    """The page's origin of each preview that is attached to an environment, by its stack's name."""
-    found = {}
-    for entry in all_(cloud):
+@dataclass(frozen=True)
+class Live:
+    """The previews that are attached to one environment: `origins` of their pages by the stacks'
+    names. `unknown` are previews whose state can't be read, each with the reason: they may be
+    attached, too."""
+
+    origins: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+def live(environment: str) -> Live:
+    """The previews that are attached to this environment now. A local environment's are local; the
+    others are where Pulumi is logged in to. Raises RegistryError where nothing could be asked."""
+    origins: dict[str, str] = {}
+    unknown: dict[str, str] = {}
+    for entry in all_("local" if kit_has(environment) else ""):
         contract = entry.contract
-        if contract and contract.attached_to == environment:
-            found[entry.stack] = contract.frontend.origin
-    return found
+        if problem := entry.problem or _misfit(entry):
+            unknown[entry.stack] = problem
+        elif contract and contract.attached_to == environment:
+            origins[entry.stack] = contract.frontend.origin
+    return Live(origins, unknown)
+
+
+def _misfit(entry: Entry) -> str:
+    """Why its contract can't be used; empty where it can, or where there is none yet."""
+    if "contract" not in entry.outputs:
+        return ""
+    if entry.contract is None:
+        return "its contract can't be read: another version of the kit made it"
+    if entry.contract.environment != entry.stack:
+        return f"its state holds the contract of {entry.contract.environment}"
+    return ""
 
 
 # -------------------------------------------------------------------------------- backends of files
@@ -121,13 +146,11 @@ def _is_held(lock: Path) -> bool:
 
 
 def _of_the_cli() -> list[Entry]:
-    if shutil.which("pulumi") is None:
-        raise RegistryError(
-            "the previews can't be listed: the pulumi CLI is not on PATH",
-            cure="install it: https://www.pulumi.com/docs/install/",
-        )
-    listed = json.loads(_said("stack", "ls", "--json"))
-    names = {str(one["name"]).rsplit("/", 1)[-1]: one for one in listed}
+    said = _said("stack", "ls", "--json")
+    try:
+        names = {str(one["name"]).rsplit("/", 1)[-1]: one for one in json.loads(said)}
+    except (ValueError, TypeError, KeyError):
+        raise RegistryError("`pulumi stack ls --json` did not print a list of stacks") from None
     wanted = sorted(name for name in names if previews.is_preview(name))
     busy = [name for name in wanted if names[name].get("updateInProgress")]
     return _each(wanted, busy)
@@ -140,7 +163,7 @@ def _each(names: Iterable[str], busy: Iterable[str]) -> list[Entry]:
         try:
             return Entry(
                 name,
-                json.loads(_said("stack", "output", "--json", "--stack", name)),
+                outputs_of(name),
                 "",
                 name in held,
             )
@@ -151,8 +174,18 @@ def _each(names: Iterable[str], busy: Iterable[str]) -> list[Entry]:
         return list(pool.map(asked, names))
 
 
+def outputs_of(stack: str) -> Json:
+    """What the CLI says of any stack's outputs, secrets hidden. Raises RegistryError."""
+    return dict(json.loads(_said("stack", "output", "--json", "--stack", stack)))
+
+
 def _said(*words: str) -> str:
     """What the CLI prints. Raises RegistryError where it fails."""
+    if shutil.which("pulumi") is None:
+        raise RegistryError(
+            "the pulumi CLI, which knows the stacks, is not on PATH",
+            cure="install it: https://www.pulumi.com/docs/install/",
+        )
     command = ["pulumi", *words, "--non-interactive"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:

@@ -57,10 +57,7 @@ def _space_of(origin: Origin, address: str | None) -> str | None:
     if origin.address:
         return address_space(origin.address)
     if address:
-        try:
-            return address_space(address)
-        except ValueError:  # a name
-            return None
+        return address_space(address)
     if origin.is_loopback:
         return "loopback"
     return None

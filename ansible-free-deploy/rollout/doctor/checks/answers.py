@@ -31,7 +31,8 @@ def answers(observed: Observations) -> Iterator[Finding]:
         by_proxy = changed(observed, wrong)
         yield from in_front(observed, by_proxy)
         wrong = [cell for cell in wrong if cell not in by_proxy]
-        yield from _allowed(view, wrong)
+        yield from _gone(observed, view, wrong)
+        yield from _allowed(view, [cell for cell in wrong if not _is_gone(observed, cell)])
         yield from _refused(observed, view, wrong)
         yield from _open(cells)
 
@@ -80,6 +81,25 @@ def _slow(observed: Observations, view: str, cell: Cell) -> Finding:
         # While its workers are busy, the application answers nothing else.
         reach=frozenset([*observed.views, *map(application_of, observed.views)]),
     )
+
+
+def _is_gone(observed: Observations, cell: Cell) -> bool:
+    return cell.question.row.origin in observed.gone
+
+
+def _gone(observed: Observations, view: str, wrong: Sequence[Cell]) -> Iterator[Finding]:
+    """Pages of previews that are gone and may read the answers: their addresses may be somebody
+    else's by now."""
+    origins = distinct(cell.question.row.origin for cell in wrong if _is_gone(observed, cell))
+    if origins:
+        pages = ", ".join(f"{observed.gone[origin]} ({origin})" for origin in origins)
+        yield Finding(
+            f"{view_name(view)} still allows previews that are gone: {pages}",
+            cure="run `fab preview.sweep` or `fab deploy`",
+            code=Code.UNLISTED_ORIGIN_ALLOWED,
+            anchor="alloworiginmismatch",
+            places=frozenset([view]),
+        )
 
 
 def _allowed(view: str, wrong: Sequence[Cell]) -> Iterator[Finding]:

@@ -14,8 +14,7 @@ from rollout.finding import Finding
 def names(observed: Observations) -> Iterator[Finding]:
     """What the two names resolve to from here."""
     for side in sides(observed.contract):
-        if side.role.hosts:  # the name of an attached backend is that environment's
-            yield from _name(observed, side)
+        yield from _name(observed, side)
 
 
 def _name(observed: Observations, side: Side) -> Iterator[Finding]:

@@ -1,0 +1,66 @@
+"""Where the hosts of an environment are: from its recorded outputs, without its config and its
+secrets."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from infra.core.contract import Contract, Json
+from rollout import outputs
+from rollout.outputs import NotUpError
+from rollout.previews import registry
+from rollout.previews.registry import RegistryError
+from rollout.stacks import backend_url
+
+
+def hosts_of(environment: str) -> Contract:
+    """The contract that the environment's state holds: what counts of it are the hosts.
+
+    Raises NotUpError where there is none, OutputsError where the state can't be read, ContractError
+    for an invalid one.
+    """
+    found = _outputs(environment)
+    if "contract" not in found:
+        raise _not_up(environment)
+    return Contract.from_json(found["contract"], recorded=True)
+
+
+def _outputs(environment: str) -> Json:
+    """The outputs in the environment's state, those that are secret as they are kept there."""
+    path = _checkpoint(environment)
+    if path is None:
+        return _of_the_cli(environment)
+    if not path.exists():
+        raise _not_up(environment)
+    return outputs.outputs_in(path)
+
+
+def _of_the_cli(environment: str) -> Json:
+    """The same from the CLI, where it can be asked."""
+    if not backend_url() and shutil.which("pulumi") is None:
+        raise _not_up(environment)
+    try:
+        return registry.outputs_of(environment)
+    except RegistryError as problem:
+        if "no stack named" in str(problem):
+            raise _not_up(environment) from None
+        raise
+
+
+def _checkpoint(environment: str) -> Path | None:
+    """The state's file; None where only the CLI can read it."""
+    if outputs.kit_has(environment):
+        return outputs.kit_checkpoint(environment)
+    path = outputs.checkpoint_of(environment)
+    if path and path.with_suffix(".json.gz").exists():
+        return None
+    return path
+
+
+def _not_up(environment: str) -> NotUpError:
+    return NotUpError(
+        "it is not up, so that nothing can be attached to it",
+        where=f"environment {environment}",
+        cure=f"run `fab up --stack {environment}` from its own checkout",
+    )
