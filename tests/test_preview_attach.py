@@ -18,7 +18,8 @@ from rollout.outputs import NotUpError, Outputs
 from rollout.previews import afterwards
 from rollout.previews import attach as attaching
 from rollout.previews.attach import Attached, attach
-from rollout.previews.running import AttachError, DeniedError
+from rollout.previews.permitted import DeniedError
+from rollout.previews.running import AttachError
 from tests.support.previews import (
     ENVIRONMENT,
     FakeHost,

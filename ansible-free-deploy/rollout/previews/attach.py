@@ -25,11 +25,10 @@ from on_host.protocol import DeployOrders, StatusOrders
 from rollout import change, deploy, report
 from rollout.change import ChangeError
 from rollout.previews import registry
-from rollout.previews.permitted import permitted
+from rollout.previews.permitted import DeniedError, permitted
 from rollout.previews.registry import Live
 from rollout.previews.running import (
     AttachError,
-    DeniedError,
     Running,
     is_overtaken,
     on_backends,

@@ -9,7 +9,7 @@ from infra.core import exits, previews
 from infra.core.errors import KitError
 from infra.core.settings import Settings
 from rollout import infrastructure, local_stack, report
-from rollout.previews import making, template
+from rollout.previews import attached, making, template
 from rollout.previews.desk import Desk
 from rollout.previews.living import Known, known, of_branch
 from rollout.previews.making import Template
@@ -77,7 +77,11 @@ def remove(found: Known, branch: str, desk: Desk, read: Template, wishes: Wishes
     settings = _settings(found, read, branch)
     if settings.cloud == "local":
         local_stack.wait_until_free(stack, wishes.wait_s)
+    environment = attached.environment_of(found, read)
+    attached.deregister(environment, stack, wishes.wait_s)
     removed = infrastructure.down(settings, wishes.engine, wishes.take_over, yes=True)
+    # Whoever read the stacks before it went may have written it into the list again.
+    attached.deregister(environment, stack, wishes.wait_s)
     template.forget(stack)
     desk.end(stack)
     return removed or found.entry is not None or found.note is not None

@@ -15,20 +15,16 @@ from infra.core.keys import KEYS
 from infra.core.keys.previews import FRONTEND
 from infra.core.settings import Settings, SettingsError
 from infra.core.stackfile import as_text, read_config
-from rollout import deploy, outputs, stacks
+from rollout import deploy, stacks
 from rollout.previews import template
 from rollout.previews.branches import Checkout
 from rollout.previews.lifetime import stamp
+from rollout.previews.permitted import refuse_closed
+from rollout.previews.running import running_of
 from rollout.stacks import ROOT
 
 _CI_USERS = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN")
 _NOBODYS = "build.invalid"
-
-
-class AttachError(KitError):
-    """The environment that the template attaches previews to does not take them."""
-
-    exit_status = exits.USAGE
 
 
 class BranchNameError(KitError):
@@ -124,28 +120,18 @@ def owner() -> str:
 
 
 def attached_backend(config: Mapping[str, str]) -> str:
-    """The origin of the backend that previews of this template attach to; empty for full ones.
-    Raises AttachError where that environment is not up, or takes no previews."""
-    if config.get("preview_mode") != FRONTEND:
-        return ""
+    """The origin of the backend that previews of this template attach to, as its hosts answer it;
+    empty for full ones, and where the settings say what is missing.
+
+    Raises NotUpError where that environment is not up, DeniedError where it takes no previews, and
+    what `running_of` raises.
+    """
     name = config.get("attach_to", "")
-    found = outputs.recorded(name) if name else None
-    if name and found is None:
-        raise AttachError(
-            f"stack {name}, which previews attach to, is not up",
-            cure=f"run `fab up --stack {name}` first",
-        )
-    if found is None:
-        return ""  # the settings say what is missing
-    if not found.takes_previews:
-        raise AttachError(
-            f"stack {name} is production, and takes no previews",
-            cure=(
-                "name another stack in `attach_to`, or set `attachable: true` in"
-                f" stacks/Pulumi.{name}.yaml and deploy it"
-            ),
-        )
-    return found.backend.origin
+    if config.get("preview_mode") != FRONTEND or not name:
+        return ""
+    contract = running_of(name).contract
+    refuse_closed(contract)
+    return contract.backend.origin
 
 
 def checkout(config: Mapping[str, str]) -> Checkout:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infra.core import previews
+from infra.core import exits, previews
 from infra.core.contract import Contract, problems
+from infra.core.errors import KitError
 
 Origins = Mapping[str, str]  # of pages, by the names of the previews' stacks
 
 _CURE = "set `attachable: true` in its config and deploy it to let previews attach"
+
+
+class DeniedError(KitError):
+    """No preview may attach to this environment, or not this one; nothing was changed."""
+
+    exit_status = exits.USAGE
+
+
+def refuse_closed(contract: Contract) -> None:
+    """Raise DeniedError where no preview may attach to this environment."""
+    if not contract.takes_previews:
+        raise DeniedError(f"{contract.environment} is production", cure=_CURE)
 
 
 def permitted(contract: Contract, found: Origins) -> tuple[Contract, dict[str, str]]:

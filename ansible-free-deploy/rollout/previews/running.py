@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from infra.core import exits
 from infra.core.contract import Contract, ContractError, Host
 from infra.core.errors import KitError
 from on_host import protocol
@@ -19,6 +18,7 @@ from on_host.protocol import Given, Orders, RollbackOrders, Verb
 from rollout import access, change, deploy, hosts, report
 from rollout.change import ChangeError
 from rollout.host_errors import HostError
+from rollout.previews.permitted import DeniedError
 from rollout.previews.recorded import hosts_of
 
 BACKEND = "backend"
@@ -28,12 +28,6 @@ A = TypeVar("A")
 class AttachError(KitError):
     """The environment's list of attached previews can't be changed now; the text says why and the
     next step. Nothing was changed."""
-
-
-class DeniedError(AttachError):
-    """No preview may attach to this environment, or not this one."""
-
-    exit_status = exits.USAGE
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from datetime import datetime
 from infra.core.errors import KitError
 from infra.core.owner import Owner, owner_of
 from rollout import deploy, local_stack, report
-from rollout.previews import branches, leftovers, lifetime, making
+from rollout.previews import attached, branches, leftovers, lifetime, making
 from rollout.previews.branches import BranchError, Branches
 from rollout.previews.desk import BusyError, Desk
 from rollout.previews.down import refuse_other, remove
@@ -110,7 +110,37 @@ def carry_out(read: Template, fates: Sequence[Fate], left: Sequence[str], wishes
             _remove(fate, desk, read, wishes, done)
     if left:
         done.fixed += leftovers.remove(read.cloud, desk)
+    for environment in attached.environments((fate.known for fate in fates), read):
+        mend(environment, wishes, done)
     return done
+
+
+def mend(environment: str, wishes: Wishes, done: Swept) -> None:
+    """Have an environment forget previews that are gone: a rollback of it may have brought one
+    back, or a deploy that read the stacks before."""
+    try:
+        mended = attached.mend(environment, wishes.wait_s)
+    except KitError as problem:
+        done.failed.append(f"{environment}: {problem}")
+        return
+    if mended and mended.changed:
+        done.fixed.append(str(mended))
+
+
+def dead_lists(fates: Sequence[Fate], read: Template) -> list[str]:
+    """A line for each preview that is gone and that an environment still answers."""
+    lines = []
+    for environment in attached.environments((fate.known for fate in fates), read):
+        try:
+            gone = attached.dead(environment)
+        except KitError as problem:
+            lines.append(f"which previews {environment} answers can't be asked: {problem}")
+            continue
+        lines += [
+            f"{environment} answers {name} ({origin}), which is gone"
+            for name, origin in gone.items()
+        ]
+    return lines
 
 
 def _remove(fate: Fate, desk: Desk, read: Template, wishes: Wishes, done: Swept) -> None:
@@ -145,6 +175,8 @@ def sweep(wishes: Wishes, dry_run: bool, now: datetime) -> Swept:
     for line in left:
         report.line(f"left   {line}")
     if dry_run:
+        for line in dead_lists(fates, read):
+            report.line(f"list   {line}")
         return Swept(fates, left)
     done = carry_out(read, fates, left, wishes)
     Desk.of(read.cloud).swept(deploy.who().partition(" ")[0])

@@ -19,6 +19,7 @@ from rollout.acme import beforehand, limits
 from rollout.acme.beforehand import LimitError
 from rollout.changes import Allowed
 from rollout.previews import lifetime, making, places, template
+from rollout.previews.attach import attach
 from rollout.previews.branches import Checkout, Wanted
 from rollout.previews.desk import Desk
 from rollout.previews.living import Known, known, of_branch
@@ -61,8 +62,9 @@ def up(wishes: Wishes) -> Made:
     """Make or update the branch's preview. Run again, it goes on where it was interrupted.
 
     Raises what refuses it before anything is touched (BranchError, BranchNameError, TemplateError,
-    SettingsError, AttachError, FullError, UnreadableError, GuardError, LimitError, ReleaseError),
-    BusyError for another run that takes too long, and what every step of `fab up` raises.
+    SettingsError, DeniedError, FullError, UnreadableError, GuardError, LimitError, ReleaseError),
+    BusyError for another run that takes too long, and what every step of `fab up` and `attach`
+    raise.
     """
     began = datetime.now(UTC)
     if wishes.built:
@@ -108,6 +110,9 @@ def _make(
         result = steps.create(
             settings, wishes.engine, wishes.take_over, DISPOSABLE, {}, commit, wishes.built
         )
+    if settings.attach_to:
+        attached = attach(settings.attach_to, needed=settings.stack, wait_s=int(wishes.wait_s))
+        report.step("preview", str(attached))
     return result
 
 

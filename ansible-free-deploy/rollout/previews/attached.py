@@ -1,0 +1,75 @@
+"""The environments that previews are attached to, as the verbs of previews see them: which one it
+is, which dead previews it lists, and what to do where it is not up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from infra.core.keys.previews import FRONTEND
+from rollout import report
+from rollout.outputs import NotUpError
+from rollout.previews import registry
+from rollout.previews.attach import Attached, attach
+from rollout.previews.living import Known
+from rollout.previews.making import Template
+from rollout.previews.running import running_of
+
+
+def environment_of(found: Known, read: Template) -> str:
+    """The environment whose backend may answer a preview; empty for one with its own. Where nothing
+    is left that says it, the template does."""
+    entry = found.entry
+    if entry and entry.contract:
+        return entry.contract.attached_to or ""
+    if entry and entry.noted:
+        return str(entry.noted.get("attach_to") or "")
+    return of_template(read)
+
+
+def of_template(read: Template) -> str:
+    """The environment that previews of this template attach to; empty for full ones."""
+    return read.attaches_to if read.config.get("preview_mode") == FRONTEND else ""
+
+
+def deregister(environment: str, stack: str, wait_s: float) -> None:
+    """Have the environment no longer answer a preview, and say what changed. One that is not up
+    answers nobody."""
+    if not environment:
+        return
+    try:
+        done = attach(environment, leaving=stack, wait_s=int(wait_s))
+    except NotUpError:
+        report.step("preview", f"{environment}, which it was attached to, is not up")
+        return
+    if done.changed:
+        report.step("preview", str(done))
+
+
+def environments(found: Iterable[Known], read: Template) -> list[str]:
+    """Every environment that a preview is attached to, and the one of the template, each once."""
+    names = {environment_of(one, read) for one in found} | {of_template(read)}
+    return sorted(filter(None, names))
+
+
+def dead(environment: str) -> dict[str, str]:
+    """Name and origin of each preview that the environment answers and that is gone; none where it
+    is not up. Raises as `running_of` does."""
+    try:
+        running = running_of(environment)
+    except NotUpError:
+        return {}
+    live = registry.live(environment)
+    gone = {}
+    for name, origin in running.attached.items():
+        if name not in live.unknown and live.origins.get(name) != origin:
+            gone[name] = origin
+    return gone
+
+
+def mend(environment: str, wait_s: float) -> Attached | None:
+    """Have the environment answer the live previews alone; None where it is not up. Raises as
+    `attach` does."""
+    try:
+        return attach(environment, wait_s=int(wait_s))
+    except NotUpError:
+        return None
