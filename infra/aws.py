@@ -20,7 +20,7 @@ from infra.core.contract import Host
 from infra.core.first_boot import cloud_config
 from infra.core.serials import LEAVING
 from infra.core.settings import Settings
-from infra.core.topology import PORTS, ROLES, Instance, records
+from infra.core.topology import PORTS, Instance, records, roles
 
 ANYWHERE = "0.0.0.0/0"
 TTL_S = 60
@@ -38,7 +38,7 @@ class AwsCloud(pulumi.ComponentResource):
         self._provider = aws.Provider("aws", region=settings.region, opts=self._options())
         self._inside = self._options(provider=self._provider)
         self._network()
-        self._groups = {role: self._group(role) for role in ROLES}
+        self._groups = {role: self._group(role) for role in roles(settings)}
         keys = login_keys(settings)
         machines = pulumi.Output.all(*[self._machine(instance, keys) for instance in instances])
         self.hosts = machines.apply(lambda found: by_role(instances, found))

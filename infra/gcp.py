@@ -19,7 +19,7 @@ from infra.core.contract import Host
 from infra.core.first_boot import startup_script
 from infra.core.serials import ARRIVING, LEAVING
 from infra.core.settings import Settings
-from infra.core.topology import PORTS, ROLES, Instance, records
+from infra.core.topology import PORTS, Instance, records, roles
 
 ANYWHERE = "0.0.0.0/0"
 TTL_S = 60
@@ -59,8 +59,8 @@ class GcpCloud(pulumi.ComponentResource):
             parent=self, provider=self._provider, ignore_changes=["name"]
         )
         self._make_network()
-        self._accounts = {role: self._account(role) for role in ROLES}
-        for role in ROLES:
+        self._accounts = {role: self._account(role) for role in roles(settings)}
+        for role in self._accounts:
             self._firewalls(role)
         keys = login_keys(settings)
         self._made: dict[str, gcp.compute.Instance] = {}

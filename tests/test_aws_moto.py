@@ -17,6 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from infra.core.previews import name_of
 from tests.support import graph
 from tests.support.graph import Graph, Node
 from tests.test_clouds import KEY
@@ -220,6 +221,7 @@ def instance(aws: Aws, node: Node, inputs: Json, tags: Json) -> str:
                     "VolumeType": disk.pop("volumeType"),
                     "VolumeSize": disk.pop("volumeSize"),
                     "Encrypted": disk.pop("encrypted"),
+                    "DeleteOnTermination": True,  # the provider's default
                 },
             }
         ],
@@ -496,3 +498,136 @@ def test_an_input_that_nobody_maps_is_caught(aws: Aws) -> None:
     built.of("aws:ec2/vpc:Vpc")[0].inputs["instanceTenancy"] = "dedicated"
     with pytest.raises(AssertionError, match="does not map"):
         aws.apply(built)
+
+
+# ----------------------------------------------------------------------------------------- previews
+
+BRANCH = "Feature/Login_Page"
+TAG = {"Name": "tag:origin-kit:preview", "Values": [name_of(BRANCH)]}
+ATTACHED = {
+    "preview_mode": "frontend",
+    "attach_to": "staging",
+    "attached_backend": "https://api.staging.example.com",
+}
+# What finds by tag, and what a sweep calls the kind. EC2 has all of it.
+BY_TAG: dict[str, tuple[str, str]] = {
+    "vpc": ("describe_vpcs", "Vpcs"),
+    "internet-gateway": ("describe_internet_gateways", "InternetGateways"),
+    "route-table": ("describe_route_tables", "RouteTables"),
+    "subnet": ("describe_subnets", "Subnets"),
+    "security-group": ("describe_security_groups", "SecurityGroups"),
+    "security-group-rule": ("describe_security_group_rules", "SecurityGroupRules"),
+    "elastic-ip": ("describe_addresses", "Addresses"),
+    "volume": ("describe_volumes", "Volumes"),
+}
+
+
+def found_by_tag(aws: Aws) -> dict[str, int]:
+    """How many of each kind carry this preview's tag; none of those that are no more."""
+    found: dict[str, int] = {}
+    for kind, (operation, key) in BY_TAG.items():
+        number = len(getattr(aws.ec2, operation)(Filters=[TAG])[key])
+        found |= {kind: number} if number else {}
+    alive = [TAG, {"Name": "instance-state-name", "Values": ["pending", "running", "stopped"]}]
+    reservations = aws.ec2.describe_instances(Filters=alive)["Reservations"]
+    number = sum(len(one["Instances"]) for one in reservations)
+    return found | ({"instance": number} if number else {})
+
+
+def destroy(aws: Aws, built: Graph) -> None:
+    """As an engine does: the last one made is the first one gone. What has no call of its own goes
+    with what it belongs to."""
+    for node in reversed(built.nodes):
+        if node.type in DESTROY:
+            DESTROY[node.type](aws, node, aws.ids[node.id])
+
+
+def gone_record(aws: Aws, node: Node, _identity: str) -> None:
+    inputs = aws.real(json.loads(json.dumps(node.inputs)))
+    entry = {
+        "Name": inputs["name"],
+        "Type": inputs["type"],
+        "TTL": inputs["ttl"],
+        "ResourceRecords": [{"Value": value} for value in inputs["records"]],
+    }
+    changes = {"Changes": [{"Action": "DELETE", "ResourceRecordSet": entry}]}
+    aws.dns.change_resource_record_sets(HostedZoneId=inputs["zoneId"], ChangeBatch=changes)
+
+
+def gone_gateway(aws: Aws, node: Node, identity: str) -> None:
+    vpc = aws.real(json.loads(json.dumps(node.inputs)))["vpcId"]
+    aws.ec2.detach_internet_gateway(InternetGatewayId=identity, VpcId=vpc)
+    aws.ec2.delete_internet_gateway(InternetGatewayId=identity)
+
+
+DESTROY: dict[str, Callable[[Aws, Node, str], object]] = {
+    "aws:route53/record:Record": gone_record,
+    "aws:ec2/eipAssociation:EipAssociation": lambda aws, _, identity: aws.ec2.disassociate_address(
+        AssociationId=identity
+    ),
+    "aws:ec2/eip:Eip": lambda aws, _, identity: aws.ec2.release_address(AllocationId=identity),
+    "aws:ec2/instance:Instance": lambda aws, _, identity: aws.ec2.terminate_instances(
+        InstanceIds=[identity]
+    ),
+    "aws:ec2/securityGroup:SecurityGroup": lambda aws, _, identity: aws.ec2.delete_security_group(
+        GroupId=identity
+    ),
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": (
+        lambda aws, _, identity: aws.ec2.disassociate_route_table(AssociationId=identity)
+    ),
+    "aws:ec2/routeTable:RouteTable": lambda aws, _, identity: aws.ec2.delete_route_table(
+        RouteTableId=identity
+    ),
+    "aws:ec2/subnet:Subnet": lambda aws, _, identity: aws.ec2.delete_subnet(SubnetId=identity),
+    "aws:ec2/internetGateway:InternetGateway": gone_gateway,
+    "aws:ec2/vpc:Vpc": lambda aws, _, identity: aws.ec2.delete_vpc(VpcId=identity),
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "roles"),
+    [
+        ({}, 2),
+        (ATTACHED, 1),
+    ],
+    ids=["full", "frontend"],
+)
+def test_a_preview_is_made_listed_by_tag_and_gone(
+    aws: Aws, config: dict[str, str], roles: int
+) -> None:
+    """Next to an environment, of which nothing carries the tag and nothing goes."""
+    environment = graph.program("aws-staging")
+    aws.apply(environment)
+    assert found_by_tag(aws) == {}
+    before = everything(aws)
+    built = graph.preview(BRANCH, "aws-staging", **config)
+    aws.apply(built)
+    kinds = ("security-group", "instance", "elastic-ip", "volume")
+    assert found_by_tag(aws) == {
+        **{"vpc": 1, "internet-gateway": 1, "route-table": 1, "subnet": 2},
+        **dict.fromkeys(kinds, roles),
+        "security-group-rule": 4 * roles,
+    }
+    branches = {
+        tag["Value"]
+        for vpc in aws.ec2.describe_vpcs(Filters=[TAG])["Vpcs"]
+        for tag in vpc["Tags"]
+        if tag["Key"] == "origin-kit:branch"
+    }
+    assert branches == {BRANCH}
+    destroy(aws, built)
+    assert found_by_tag(aws) == {}
+    assert everything(aws) == before
+
+
+def everything(aws: Aws) -> dict[str, list[str]]:
+    """Every id and every record that there is."""
+    found = {}
+    for kind, (operation, key) in BY_TAG.items():
+        found[kind] = sorted(
+            json.dumps(one, default=str, sort_keys=True)
+            for one in getattr(aws.ec2, operation)()[key]
+        )
+    zone = aws.ids["Z0123456789EXAMPLE"]
+    sets = aws.dns.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
+    return found | {"record": sorted(one["Name"] for one in sets)}

@@ -61,6 +61,98 @@ def test_the_graph_of_a_stack_is_the_golden_one(stack: str) -> None:
     same_as_golden(graph.program(stack), stack)
 
 
+BRANCH = "Feature/Login_Page"
+PREVIEW = "preview-feature-login-page-12ff048e"
+MODES: dict[str, dict[str, str]] = {
+    "full": {},
+    "frontend": {
+        "preview_mode": "frontend",
+        "attach_to": "staging",
+        "attached_backend": "https://api.staging.example.com",
+    },
+}
+
+
+def a_preview(cloud: str, mode: str, **config: str) -> Graph:
+    return graph.preview(BRANCH, f"{cloud}-staging", **MODES[mode], **config)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_the_graph_of_a_preview_is_the_golden_one(cloud: str, mode: str) -> None:
+    """The staging stack's config with a branch: UPDATE_GOLDEN=1 writes it again."""
+    same_as_golden(a_preview(cloud, mode), f"{cloud}-preview-{mode}")
+
+
+# At AWS what has no tags of its own goes with what it belongs to; so does a record at Google, whose
+# name is the branch's.
+UNMARKED = {
+    "aws:ec2/route:Route",
+    "aws:ec2/routeTableAssociation:RouteTableAssociation",
+    "aws:ec2/eipAssociation:EipAssociation",
+    "aws:route53/record:Record",
+    "gcp:dns/recordSet:RecordSet",
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_every_resource_of_a_preview_is_marked_as_one(cloud: str, mode: str) -> None:
+    """By tag at AWS, by label or description at Google; a record by its name. An environment's
+    resources have no such mark."""
+    built = a_preview(cloud, mode)
+    of_the_cloud = [node for node in built.nodes if node.type.startswith(f"{cloud}:")]
+    for node in of_the_cloud:
+        if node.type in UNMARKED:
+            names = node.inputs.get("name", "").split(".")[0]
+            assert "recordSet" not in node.type.lower() or names.startswith(PREVIEW[8:])
+            continue
+        assert PREVIEW in mark_of(node), node.name
+    assert len(of_the_cloud) > 7
+    for node in graph.program(f"{cloud}-staging").nodes:
+        assert mark_of(node) == ""
+
+
+def mark_of(node: Node) -> str:
+    """What a sweep finds it by; empty where it has no such mark."""
+    tags, labels = node.inputs.get("tags") or {}, node.inputs.get("labels") or {}
+    description = str(node.inputs.get("description") or "")
+    marked = description if description.startswith("origin-kit-preview=") else ""
+    return str(tags.get("origin-kit:preview") or labels.get("origin-kit-preview") or marked)
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_a_preview_in_frontend_mode_has_nothing_of_a_backend(cloud: str) -> None:
+    """Its page calls the attached one; whose name and address are no resource of this stack."""
+    built = a_preview(cloud, "frontend")
+    assert [node.name for node in built.nodes if "backend" in node.name] == []
+    kinds = ("aws:ec2/instance:Instance", "gcp:compute/instance:Instance")
+    assert [node.name for kind in kinds for node in built.of(kind)] == ["frontend-1"]
+    contract = built.outputs["contract"]
+    assert contract["backend"] == {
+        **contract["backend"],
+        "origin": "https://api.staging.example.com",
+        "hosts": [],
+    }
+    assert built.outputs["preview"]["mode"] == "frontend"
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_the_next_branch_of_a_slot_replaces_nothing(cloud: str) -> None:
+    """Tags and labels change where they are; a description, which some could not, has no branch."""
+    first, second = (
+        graph.of_stack("preview-slot-3", f"{cloud}-staging", branch=branch)
+        for branch in ("feature/one", "feature/two")
+    )
+    after = {(node.type, node.name): node for node in second.nodes}
+    assert after.keys() == {(node.type, node.name) for node in first.nodes}
+    changed = set()
+    for one in first.nodes:
+        other = after[one.type, one.name]
+        changed |= {key for key in one.inputs if one.inputs[key] != other.inputs.get(key)}
+    assert changed <= {"tags", "labels", "rootBlockDevice", "bootDisk", "__provider"}
+
+
 def same_as_golden(built: Graph, name: str) -> None:
     found = json.dumps(built.to_json(), indent=1, sort_keys=True) + "\n"
     path = GOLDEN / f"{name}.json"

@@ -63,6 +63,11 @@ class Instance:
 PORTS = (Port(80, "anyone"), Port(443, "anyone"), Port(22, "operators"))
 
 
+def roles(settings: Settings) -> tuple[str, ...]:
+    """The roles that have hosts: both, but for a preview that is attached to another backend."""
+    return ROLES if settings.backend_count else ROLES[:1]
+
+
 def instances(settings: Settings) -> tuple[Instance, ...]:
     """Every instance of the environment, frontends first; the older one first of two that are one
     host's."""

@@ -22,6 +22,7 @@ from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
 
 from infra.core import backend
+from infra.core.previews import name_of
 from infra.core.stackfile import read_config
 
 ROOT = Path(__file__).parents[2]
@@ -154,13 +155,23 @@ def program(stack: str, **config: str) -> Graph:
 
     It is run once per stack and config; everyone gets a copy of their own.
     """
-    return copy.deepcopy(_program(stack, tuple(sorted(config.items()))))
+    return copy.deepcopy(_program(stack, stack, tuple(sorted(config.items()))))
+
+
+def preview(branch: str, like: str, **config: str) -> Graph:
+    """As `program`, of a preview of this branch whose template is the config of `like`."""
+    return of_stack(name_of(branch), like, branch=branch, **config)
+
+
+def of_stack(stack: str, like: str, **config: str) -> Graph:
+    """As `program`, of a stack that has no file: its config is that of the stack `like`."""
+    return copy.deepcopy(_program(stack, like, tuple(sorted(config.items()))))
 
 
 @functools.cache
-def _program(stack: str, given: tuple[tuple[str, str], ...]) -> Graph:
+def _program(stack: str, like: str, given: tuple[tuple[str, str], ...]) -> Graph:
     config = dict(given)
-    values = read_config(ROOT, stack)
+    values = read_config(ROOT, like)
     values |= (
         {"machine_image": IMAGES.get(values["cloud"], "")} if values["cloud"] in IMAGES else {}
     )

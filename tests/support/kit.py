@@ -101,11 +101,11 @@ class Stack:
     """A stack file of this test's own, gone when the test is; `usual` keys stand in it unless asked
     otherwise."""
 
-    def __init__(self, kit: Kit) -> None:
+    def __init__(self, kit: Kit, name: str = "", **usual: object) -> None:
         self.kit = kit
-        self.name = f"test-{uuid4().hex[:6]}"
+        self.name = name or f"test-{uuid4().hex[:6]}"
         self.path = ROOT / "stacks" / f"Pulumi.{self.name}.yaml"
-        self.usual: dict[str, object] = {}
+        self.usual = usual
         self.write()
 
     def write(self, **config: object) -> None:
@@ -120,8 +120,8 @@ class Stack:
 
     @classmethod
     @contextmanager
-    def of(cls, kit: Kit) -> Iterator[Stack]:
-        made = cls(kit)
+    def of(cls, kit: Kit, name: str = "", **usual: object) -> Iterator[Stack]:
+        made = cls(kit, name, **usual)
         try:
             yield made
         finally:
