@@ -203,9 +203,14 @@ class Site:
         )
 
     def stop(self) -> None:
-        """End it as nginx.service does."""
-        self.process.send_signal(signal.SIGQUIT)
-        self.process.wait(timeout=20)
+        """End it as nginx.service does. nginx notes a signal that comes while it still starts, and
+        looks at its notes after the next one: it is sent until nginx has ended."""
+        deadline = time.monotonic() + 20
+        while self.process.poll() is None:
+            assert time.monotonic() < deadline, self.log()
+            self.process.send_signal(signal.SIGQUIT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=0.5)
 
     def reload(self) -> None:
         """Read everything again, and wait until no worker of before is left."""
