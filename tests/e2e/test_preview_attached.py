@@ -103,8 +103,10 @@ def answers(stack: Stack, origin: str) -> bool:
 
 
 def files(stack: Stack) -> dict[str, str]:
-    """The digest of each file of the configuration that runs."""
-    listed = of_backend(stack, "cd /etc/origin-kit/current/ && find . -type f | xargs sha256sum")
+    """The digest of each file of the configuration that runs, without the note which turn it was
+    that made it current."""
+    find = "find . -type f -not -name turn | xargs sha256sum"
+    listed = of_backend(stack, f"cd /etc/origin-kit/current/ && {find}")
     return {path: digest for digest, path in map(str.split, listed.splitlines())}
 
 
