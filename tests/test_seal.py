@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from on_host import audit, journal, looks, places, recovery, runtime, seal, work
+from on_host import audit, files, journal, looks, places, recovery, runtime, seal, work
 from on_host.activation import note_activation
 from on_host.configuration import outline, state, switch
 from on_host.configuration.state import KEPT
@@ -47,6 +47,25 @@ def test_a_pin_can_not_be_tried_out_without_the_key() -> None:
     assert ours == seal.sealed(generation("1234"), KEY)
     assert readable(ours) != readable(seal.sealed(generation("4321"), KEY))
     assert readable(ours) != readable(seal.sealed(generation("1234"), b"x" * 32))
+
+
+def test_a_secret_that_nginx_reads_is_its_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a secret like others: root's and that group's from the first moment, in no digest."""
+    monkeypatch.setattr(files, "group_of", lambda mode: os.getegid())
+    path = tmp_path / "passwords"
+    files.write_durably(path, b"hush", files.NGINX_READS)
+    status = path.stat()
+    assert (status.st_mode & 0o7777, status.st_gid) == (0o640, os.getegid())
+    assert [mode for mode in (0o600, 0o640, 0o644, 0o755) if seal.is_private(mode)] == [
+        0o600,
+        0o640,
+    ]
+
+
+def test_only_that_mode_has_another_group() -> None:
+    assert [files.group_of(mode) for mode in (0o600, 0o644, 0o755)] == [0, 0, 0]
 
 
 def test_a_secret_marks_only_the_service_that_reads_it() -> None:

@@ -24,12 +24,30 @@ def sync(folder: Path) -> None:
         os.close(descriptor)
 
 
+# A secret that nginx's workers read as well, such as a file of passwords: the group is theirs.
+NGINX_READS = 0o640
+_NGINX_GROUP = "www-data"  # a user and a group of every Debian (base-passwd)
+
+
+def group_of(mode: int) -> int:
+    """The group id of a file of the kit's with this mode: root's, but for what nginx's workers
+    read."""
+    if mode != NGINX_READS:
+        return 0
+    import grp
+
+    return grp.getgrnam(_NGINX_GROUP).gr_gid
+
+
 def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """The whole file or the one before; on the disk when this returns."""
+    """The whole file or the one before; on the disk when this returns. One that nginx's workers
+    read is given to their group."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
-    descriptor = os.open(str(new), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    descriptor = os.open(str(new), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode & 0o700)
     with os.fdopen(descriptor, "wb") as handle:
+        if mode == NGINX_READS:
+            os.fchown(descriptor, -1, group_of(mode))
         os.fchmod(descriptor, mode)
         handle.write(data)
         handle.flush()

@@ -51,13 +51,14 @@ def _read() -> bytes | None:
 
 
 def is_secret(file: FileFacts) -> bool:
-    """Whether nobody but root may read this file of a generation."""
+    """Whether only root, or root and nginx's workers, may read this file of a generation."""
     return is_private(file["mode"])
 
 
 def is_private(mode: int) -> bool:
-    """Whether a file with this mode is for nobody but root."""
-    return not mode & 0o077
+    """Whether a file with this mode is for root alone, or for root and the group of nginx's
+    workers (`files.group_of`)."""
+    return not mode & 0o007
 
 
 def sealed(generation: Generation, by: bytes) -> Generation:

@@ -9,7 +9,7 @@ from infra.core.contract import Contract, Host, Role
 from infra.core.errors import KitError
 from infra.core.origins import origin_notes
 from infra.core.settings import Settings
-from rollout import hosts
+from rollout import gated, hosts, report
 from rollout.doctor import ask
 from rollout.tls import Place
 
@@ -40,7 +40,10 @@ def from_here(contract: Contract, only: str = "") -> int:
 
 
 def _frontend(contract: Contract, host: Host) -> None:
-    status, _ = _ask(host, _at(contract, contract.frontend, host), "GET", {})
+    answer = _ask(host, _at(contract, contract.frontend, host), "GET", {})
+    status = answer.status
+    if _is_gated(host, answer):
+        return
     if status >= 500:
         raise _fails(host, f"{contract.frontend.origin}/", status)
     if status != 200:
@@ -56,7 +59,10 @@ def _backend(contract: Contract, host: Host) -> int:
     place = _at(contract, contract.backend, host)
     _preflight(contract, host, place)
     headers = {"Origin": contract.frontend.origin}
-    status, _ = _ask(host, place, "GET", headers)
+    answer = _ask(host, place, "GET", headers)
+    status = answer.status
+    if _is_gated(host, answer):
+        return status
     if status >= 500:
         raise _fails(host, f"{place.origin}/", status)
     if 300 <= status < 400:
@@ -68,7 +74,9 @@ def _preflight(contract: Contract, host: Host, place: Place) -> None:
     """Check that the API's preflight allows the page."""
     origin, cors = contract.frontend.origin, contract.cors
     headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
-    status, allowed = _ask(host, place, "OPTIONS", headers)
+    answer = _ask(host, place, "OPTIONS", headers)
+    status = answer.status
+    allowed = answer.headers.get_all("Access-Control-Allow-Origin") or []
     expected = [origin]
     if cors.allows_every_origin and not cors.allow_credentials:
         expected = ["*"]
@@ -110,15 +118,23 @@ def _at(contract: Contract, role: Role, host: Host) -> Place:
     return Place(role.parsed_origin, host.address, verified=not contract.https.staging)
 
 
-def _ask(host: Host, place: Place, method: str, headers: dict[str, str]) -> tuple[int, list[str]]:
-    """Status and Access-Control-Allow-Origin lines. The body is not read: it is the application's,
-    and may have no end."""
+def _is_gated(host: Host, answer: http.client.HTTPResponse) -> bool:
+    """Whether a gate of a preview refused this machine, as it should; a line says so."""
+    gate = gated.gate_of(answer.status, answer.headers.get)
+    if gate:
+        report.step(host.name, f"can't be looked at from here: {gated.OF_GATES[gate]}")
+    return bool(gate)
+
+
+def _ask(
+    host: Host, place: Place, method: str, headers: dict[str, str]
+) -> http.client.HTTPResponse:
+    """The answer without its body, which is the application's, and may have no end."""
     origin = place.origin
     connection = place.connection(TIMEOUT_S)
     try:
         connection.request(method, "/", headers={"Host": origin.authority, **headers})
-        answer = connection.getresponse()
-        return answer.status, answer.headers.get_all("Access-Control-Allow-Origin") or []
+        return connection.getresponse()
     except ssl.SSLError as problem:
         raise CheckError(
             f"browsers don't accept the TLS of {origin} here: {_of_tls(problem)}",

@@ -17,7 +17,9 @@ from infra.core import exits, wanted
 from infra.core.contract import Contract, Cors, Host, Json
 from infra.core.errors import KitError
 from infra.core.https import FILES
+from infra.core.keys.previews import PASSWORD
 from infra.core.origins import Origin, look_alikes
+from infra.core.topology import ROLES
 from on_host import protocol
 from on_host.protocol import (
     Certificate,
@@ -102,17 +104,22 @@ def orders(contract: Contract, role: str) -> Orders:
 
 
 def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str]) -> DeployOrders:
-    """The orders for one host: what it should hold and how to find out whether it works."""
+    """The orders for one host: what it should hold and how to find out whether it works. `secret`
+    is what it gets (`secret_values.of_host`)."""
     generation = render(contract, role, host, secret)
-    secrets: dict[str, str] = {}
-    if role == "backend":
-        secrets = dict(secret)
     return {
         **orders(contract, role),
         "generation": generation.to_json(),
-        "secrets": secrets,  # so that no message from there quotes one
+        "secrets": _secrets_of(role, secret),  # so that no message from there quotes one
         "probes": probes(contract, role, generation),
     }
+
+
+def _secrets_of(role: str, secret: Mapping[str, str]) -> dict[str, str]:
+    """What a host of the role gets of these secrets: the application's are its host's alone."""
+    if role == "backend":
+        return dict(secret)
+    return {name: value for name, value in secret.items() if name == PASSWORD}
 
 
 def _orders_for(outputs: Outputs, verb: str) -> Callable[[str, Host], Orders]:
@@ -122,21 +129,21 @@ def _orders_for(outputs: Outputs, verb: str) -> Callable[[str, Host], Orders]:
     if verb in LOOKS_BACK:
         return lambda role, host: orders(contract, role)
     if verb == protocol.STATUS:
-        names = dict.fromkeys(secret_values.names(outputs), "")
         compared = _compared(outputs)
 
         def outlined(role: str, host: Host) -> Orders:
+            names = secret_values.names_for_host(outputs, role)
             sent = _status_orders(contract, role, host, names)
             if role in compared:
                 sent["certificate"] = compared[role]
             return sent
 
         return outlined
-    secret = secret_values.read(outputs)
+    secrets = {role: secret_values.of_host(outputs, role) for role in ROLES}
     pairs = _certificates(outputs, verb)
 
     def whole(role: str, host: Host) -> Orders:
-        sent = payload(contract, role, host, secret)
+        sent = payload(contract, role, host, secrets[role])
         if role in pairs:
             sent["certificate"] = pairs[role]
         return sent

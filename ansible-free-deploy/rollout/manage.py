@@ -39,7 +39,7 @@ def _run(host: Host, identity: Identity, words: list[str]) -> int:
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     with hosts.session(host, identity) as session:
         try:
-            done = _Stoppable(session.connection).run(
+            done = Stoppable(session.connection).run(
                 command(words),
                 pty=interactive,
                 warn=True,
@@ -60,7 +60,7 @@ def command(words: list[str]) -> str:
     return " ".join([here, *map(shlex.quote, words)])
 
 
-class _Stoppable(Remote):  # type: ignore[misc]  # fabric ships no types
+class Stoppable(Remote):  # type: ignore[misc]  # fabric ships no types
     """Fabric's, except that without a terminal ^C closes the channel, which the host takes for the
     end."""
 

@@ -391,6 +391,16 @@ def _ask_cli(*words: str, stack: str) -> Json:
         ) from None
 
 
+def recorded_here(stack: str) -> Contract | None:
+    """The same from a file alone, where the state is one on this machine: nothing is asked. Raises
+    OutputsError and ContractError for one that can't be read."""
+    checkpoint = checkpoint_of(stack)
+    if checkpoint is None or not checkpoint.exists():
+        return None
+    contract = outputs_in(checkpoint).get("contract")
+    return Contract.from_json(contract, recorded=True) if contract else None
+
+
 def recorded(stack: str) -> Contract | None:
     """The contract that the stack's state holds, whatever the config says; None where there is none
     to be read."""

@@ -6,14 +6,21 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Sequence
+from pathlib import Path
 
 from infra.core import exits, variables
 from infra.core.errors import KitError
 from infra.core.keys import SECRETS
+from infra.core.keys.previews import PASSWORD
+from infra.core.previews import secrets_file
+from rollout import stacks
 from rollout.outputs import Outputs
-from rollout.stacks import ROOT
 
 _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=([^\n]*)", re.ASCII)
+
+# bcrypt reads 72 bytes (crypt(5)), and browsers differ in how they write anything but ASCII.
+_SHORTEST, _LONGEST = 8, 72
+_PASSWORD = re.compile(rf"[!-~](?:[ -~]{{{_SHORTEST - 2},{_LONGEST - 2}}}[!-~])", re.ASCII)
 
 
 class SecretsError(KitError):
@@ -38,21 +45,71 @@ def of_https(outputs: Outputs) -> dict[str, str]:
     return {name: value for name, value in _all(outputs).items() if name in SECRETS}
 
 
+def of_host(outputs: Outputs, role: str) -> dict[str, str]:
+    """What a host of the role gets: a backend the application's secrets, the page of a preview
+    its password, any other page nothing. Raises SecretsError as `_all` does, and for a password
+    that is none."""
+    if role == "backend":
+        return read(outputs)
+    return password(outputs)
+
+
+def password(outputs: Outputs) -> dict[str, str]:
+    """The password of a preview's page by its name; empty for every other environment, and where
+    everybody may open it. Raises as `of_host` does."""
+    if outputs.contract.preview is None:
+        return {}
+    found = _all(outputs).get(PASSWORD)
+    if found is None:
+        return {}
+    if not _PASSWORD.fullmatch(found):
+        raise SecretsError(
+            f"{PASSWORD}: expected {_SHORTEST} to {_LONGEST} characters of printable ASCII, which"
+            " every browser sends alike"
+        )
+    return {PASSWORD: found}
+
+
+def names_for_host(outputs: Outputs, role: str) -> dict[str, str]:
+    """The names of what `of_host` gives, for whoever needs no value: each value is empty."""
+    if role == "backend":
+        return dict.fromkeys(names(outputs), "")
+    try:
+        return dict.fromkeys(password(outputs), "")
+    except SecretsError:
+        return {}
+
+
+def file_of(stack: str) -> Path:
+    """The file with a stack's secrets on this machine."""
+    return stacks.ROOT / "stacks" / secrets_file(stack)
+
+
 def _all(outputs: Outputs) -> dict[str, str]:
-    """The stack's own secrets, and over them stacks/<stack>.secrets: `NAME=value` a line, 0600,
+    """The stack's own secrets, and over them those of its file: `NAME=value` a line, 0600,
     git-ignored.
 
     Raises SecretsError for a file that others can read, or with every line of it that can't be
-    taken as it is.
+    taken as it is; GuardError for a preview that has something of another environment.
     """
-    path = ROOT / "stacks" / f"{outputs.contract.environment}.secrets"
+    contract = outputs.contract
+    found = {**outputs.secret_env, **in_file(file_of(contract.environment))}
+    if contract.preview is not None:
+        from rollout.previews import guard  # which reads secrets itself
+
+        guard.refuse(contract.environment, contract.application.env, found)
+    return found
+
+
+def in_file(path: Path) -> dict[str, str]:
+    """The secrets in a file; none where there is no file. Raises as `_all` does."""
     name = f"stacks/{path.name}"
     if not path.exists():
-        return dict(outputs.secret_env)
+        return {}
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise SecretsError(f"{name}: others on this machine can read it; run `chmod 600 {name}`")
     try:
-        return {**outputs.secret_env, **parse(path.read_bytes())}
+        return parse(path.read_bytes())
     except SecretsError as problem:
         raise SecretsError([f"{name}: {line}" for line in problem.problems]) from None
 

@@ -28,7 +28,7 @@ from rollout import (
 from rollout.acme import certify
 from rollout.changes import Allowed
 from rollout.deploy import Outcome
-from rollout.previews import afterwards
+from rollout.previews import afterwards, guard
 from rollout.release import Unpacked
 
 
@@ -61,6 +61,7 @@ def create(
     if built is None:  # the file says itself for which Python it is
         python.refuse_other(settings)
     whose.refuse_other(settings, moved)
+    guard.refuse_before(settings)
     infrastructure.up(settings, engine, take_over, allowed)
     found = outputs.load(settings.stack)
     ready.wait(found.contract)

@@ -250,7 +250,8 @@ class _Reader:
         if self.config.get("cloud", "local") == "local":
             self._problem(
                 name,
-                f"a secret; on the local cloud it goes to stacks/{self.stack}.secrets (mode 0600)",
+                "a secret; on the local cloud it goes to"
+                f" stacks/{previews.secrets_file(self.stack)} (mode 0600)",
             )
 
     def _read(self, key: Key) -> None:

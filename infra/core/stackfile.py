@@ -13,6 +13,7 @@ import yaml
 from infra.core import exits
 from infra.core.errors import KitError
 from infra.core.keys import SECRETS
+from infra.core.previews import secrets_file
 
 PROJECT_FILE = "Pulumi.yaml"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -69,7 +70,7 @@ def read_config(root: Path, stack: str) -> dict[str, str]:
                 where=str(path.relative_to(root)),
                 cure=(
                     "only the Pulumi CLI can read it (on the local cloud put secrets into"
-                    f" stacks/{stack}.secrets)"
+                    f" stacks/{secrets_file(stack)})"
                 ),
             )
     return {key: as_text(value) for key, value in values.items()}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from on_host import places, seal
 from on_host.configuration import state
+from on_host.files import group_of
 
 if TYPE_CHECKING:
     from on_host.protocol import FileFacts, Outline, OutlineFile
@@ -47,7 +48,7 @@ def content(file: FileFacts) -> bytes | None:
     if on_disk is None:
         return None
     data, owner, group, mode = on_disk
-    if (owner, group, mode) != (0, 0, file["mode"]):
+    if (owner, group, mode) != (0, group_of(mode), file["mode"]):
         return None
     return data
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Sequence  # noqa: UP035 - Python 3.9 on hosts
 from on_host import places, restart_reasons, seal
 from on_host.activation import activation_number
 from on_host.envfile import environment
-from on_host.files import link_of
+from on_host.files import group_of, link_of
 from on_host.orders import DEPLOY_ORDERS, ORDERS
 from on_host.runtime import ChangedMeanwhile, Failed, hide, hide_also
 from on_host.seal import is_private, is_secret
@@ -45,7 +45,7 @@ def edited(generation: Generation) -> list[GenerationFile]:
     base = places.GENERATIONS / generation["id"]
     changed = []
     for file in generation["files"]:
-        wanted = (file["text"].encode(), 0, 0, file["mode"])
+        wanted = (file["text"].encode(), 0, group_of(file["mode"]), file["mode"])
         if file_state(base / file["path"]) != wanted:
             changed.append(file)
     return changed

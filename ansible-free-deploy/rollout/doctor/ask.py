@@ -17,6 +17,7 @@ from urllib.parse import urljoin, urlsplit
 
 from infra.core.origins import Origin
 from on_host.probe import is_late
+from rollout import gated
 from rollout.tls import Place
 from rollout.verdict import Headers, Response
 
@@ -49,7 +50,7 @@ Answer = Response | Unanswered
 class Page:
     """The frontend as it is served: its policy, and where its config.json says that the backend is,
     if it was read. `config_problem` is why config.json could not be read; `hsts` is the value of
-    Strict-Transport-Security."""
+    Strict-Transport-Security; `gate` is the config key of what refused this machine, or empty."""
 
     status: int | None
     csp: str | None = None
@@ -57,6 +58,7 @@ class Page:
     problem: str = ""
     config_problem: str = ""
     hsts: str | None = None
+    gate: str = ""
 
 
 class Lookup:
@@ -176,12 +178,14 @@ def exchange_all(place: Place, requests: Sequence[tuple[str, str, Headers]]) -> 
     return answers + [Unanswered(NOT_ASKED)] * (len(requests) - len(answers))
 
 
-def page(place: Place) -> Page:
-    """What the frontend serves there under its own name."""
-    host = (("Host", place.origin.authority),)
+def page(place: Place, credentials: Headers = ()) -> Page:
+    """What the frontend serves there under its own name, to who sends these `credentials`."""
+    host = (("Host", place.origin.authority), *credentials)
     answer = exchange(place, "GET", "/", host)
     if isinstance(answer, Unanswered):
         return Page(None, problem=answer.problem)
+    if gate := gated.gate_of(answer.status, answer.get):
+        return Page(answer.status, gate=gate)
     backend, problem = _backend(place, host)
     csp = answer.get("Content-Security-Policy")
     hsts = answer.get("Strict-Transport-Security")

@@ -79,6 +79,8 @@ class Code(StrEnum):
     PAGE_CONFIG_UNREADABLE = "page-config-unreadable"
     PAGE_CONFIG_INCOMPLETE = "page-config-incomplete"
     PAGE_CONFIG_DIFFERS = "page-config-differs"
+    OUTSIDE_PREVIEW_FROM = "outside-preview-from"
+    PREVIEW_PASSWORD_UNKNOWN = "preview-password-unknown"
     # Answers
     SERVER_ERROR = "server-error"
     VIEW_SILENT = "view-silent"
@@ -161,6 +163,8 @@ MEANING: dict[Code, str] = {
     Code.PAGE_CONFIG_UNREADABLE: "config.json could not be read",
     Code.PAGE_CONFIG_INCOMPLETE: "config.json does not say where the backend is",
     Code.PAGE_CONFIG_DIFFERS: "config.json names another backend than the contract",
+    Code.OUTSIDE_PREVIEW_FROM: "a preview refuses the machine that asks, as preview_from says",
+    Code.PREVIEW_PASSWORD_UNKNOWN: "a preview's page asks for a password that is not known here",
     Code.SERVER_ERROR: "a request gets a status from 500 to 599",
     Code.VIEW_SILENT: "the public address, or a host's nginx, does not answer",
     Code.ANSWER_SLOW: "the application takes longer for a request than anybody waits",

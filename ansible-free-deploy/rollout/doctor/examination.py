@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from infra.core.contract import Contract, Host
 from infra.core.origins import OriginError, app_origin, parse_origin
-from rollout import deploy, hosts
+from rollout import deploy, gated, hosts, secret_values
 from rollout.doctor import ask, on_hosts, plain_http, reach
 from rollout.doctor.observations import PUBLIC, Cell, Direct, Observations, sides
 from rollout.doctor.on_hosts import Asked
@@ -22,7 +22,9 @@ from rollout.doctor.verdicts import Surroundings, judged, within
 from rollout.move import stages
 from rollout.move.words import former_of
 from rollout.outputs import Outputs
+from rollout.secret_values import SecretsError
 from rollout.tls import Place
+from rollout.verdict import Headers
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -142,7 +144,10 @@ def _examine(outputs: Outputs, matrix: Matrix, whole: bool) -> Observations:
         return on_hosts.ask(outputs, role, host, cells, matrix.rows, marks[role])
 
     with ThreadPoolExecutor(2) as pool:
-        asked_page = pool.submit(_page, contract, lookups["frontend"], marks["frontend"])
+        credentials = gated.credentials(_page_secrets(outputs))
+        asked_page = pool.submit(
+            _page, contract, lookups["frontend"], marks["frontend"], credentials
+        )
         asked_public = pool.submit(
             _public, contract, lookups["backend"], cells, whole, marks["backend"]
         )
@@ -196,14 +201,24 @@ class _Public:
     plain: Sequence[Plain]
 
 
-def _page(contract: Contract, lookup: ask.Lookup, mark: str) -> tuple[ask.Page, Reach]:
+def _page_secrets(outputs: Outputs) -> dict[str, str]:
+    """The password of a preview's page, where it is known here."""
+    try:
+        return secret_values.password(outputs)
+    except SecretsError:
+        return {}
+
+
+def _page(
+    contract: Contract, lookup: ask.Lookup, mark: str, credentials: Headers
+) -> tuple[ask.Page, Reach]:
     """The page, and whether its address is reached."""
     address = _address(lookup, contract.frontend.hosts[0])
     place = Place(contract.frontend.parsed_origin, address)
     there = reach.of(place, f"/{mark}.txt")
     if there.obstacle:
         return ask.Page(None, problem=there.obstacle), there
-    return ask.page(place), there
+    return ask.page(place, credentials), there
 
 
 def _public(

@@ -11,6 +11,7 @@ from rollout.doctor.checks.certificates import certificates
 from rollout.doctor.checks.contract import contract_alone
 from rollout.doctor.checks.django import django
 from rollout.doctor.checks.frontend import names, page
+from rollout.doctor.checks.gates import gates
 from rollout.doctor.checks.hosts import hosts, nothing
 from rollout.doctor.checks.logging_in import logging_in
 from rollout.doctor.checks.lost_cookies import lost_cookies
@@ -39,6 +40,7 @@ def findings(observed: Observations) -> tuple[Finding, ...]:
         *names(observed),
         *certificates(observed),
         *page(observed),
+        *gates(observed),
         *server_errors(observed),
         *lost_cookies(observed),
         *logging_in(observed),

@@ -100,7 +100,7 @@ def _run(
 ) -> ExamineAnswer:
     """The host's state, with `answers` to these lines in their order. Raises HostError."""
     contract = outputs.contract
-    secrets = secret_values.read(outputs)
+    secrets = secret_values.of_host(outputs, role)
     orders = deploy.payload(contract, role, host, secrets)
     of_role = contract.frontend if role == "frontend" else contract.backend
     sent: ExamineOrders = {

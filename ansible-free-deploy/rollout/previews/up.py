@@ -18,7 +18,7 @@ from rollout import up as steps
 from rollout.acme import beforehand, limits
 from rollout.acme.beforehand import LimitError
 from rollout.changes import Allowed
-from rollout.previews import lifetime, making, places, template
+from rollout.previews import lifetime, making, places, seed, template
 from rollout.previews.attach import attach
 from rollout.previews.branches import Checkout, Wanted
 from rollout.previews.desk import Desk
@@ -113,6 +113,7 @@ def _make(
     if settings.attach_to:
         attached = attach(settings.attach_to, needed=settings.stack, wait_s=int(wishes.wait_s))
         report.step("preview", str(attached))
+    seed.run_once(result.contract, settings.preview_seed)
     return result
 
 

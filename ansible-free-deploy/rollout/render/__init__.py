@@ -18,7 +18,8 @@ __all__ = ["File", "Generation", "Link", "RenderError", "closed", "render"]
 def render(contract: Contract, role: str, host: Host, secrets: Mapping[str, str]) -> Generation:
     """The whole configuration of `host` in `role` (`backend` or `frontend`).
 
-    `secrets` are environment variables for the backend; a frontend gets none.
+    `secrets` are environment variables for the backend; a preview's frontend takes the page's
+    password of them, no other frontend takes any.
     Raises RenderError with all that is wrong, KeyError for another role.
     """
     demand(contract, secrets)
@@ -59,7 +60,7 @@ def _frontend(contract: Contract, host: Host, secrets: Mapping[str, str]) -> Gen
     return _generation(
         contract,
         "frontend",
-        files=frontend.files(contract),
+        files=frontend.files(contract, secrets),
         links=frontend.links(),
         services=units.names("frontend", contract),
     )

@@ -4,11 +4,12 @@ contract."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from infra.core import csp
 from infra.core.contract import Contract
 from on_host import page_files
-from rollout.render import https, moving, places
+from rollout.render import gates, https, moving, places
 from rollout.render.generation import File, Link
 from rollout.render.nginx import (
     MAIN_LINK,
@@ -25,9 +26,9 @@ _NO_SOURCE_MAPS = r"""    location ~ \.(?:js|mjs|cjs|css)\.map$ {
 """
 
 
-def files(contract: Contract) -> tuple[File, ...]:
-    """The site, the headers that its answers share, and config.json, which nginx reads again for
-    each request."""
+def files(contract: Contract, secrets: Mapping[str, str]) -> tuple[File, ...]:
+    """The site, the headers that its answers share, config.json, which nginx reads again for each
+    request, and of a preview the hash of its password, which is in `secrets`."""
     site = fill(
         "frontend.conf",
         **of_both_sites(contract, "frontend"),
@@ -38,6 +39,8 @@ def files(contract: Contract) -> tuple[File, ...]:
         config=moving.config_location(contract),
         moving_maps=moving.page_maps(contract),
         moving=moving.page_lines(contract),
+        gate_maps=gates.network_maps(contract, "frontend") + gates.realm_map(contract, secrets),
+        gate=gates.of_page(contract) + gates.asking(contract, secrets),
         redirect=_redirects(contract),
         source_maps="" if contract.page.source_maps else _NO_SOURCE_MAPS,
         views="    ~*^:.*text/html /index.html;\n" if contract.page.single_page else "",
@@ -51,12 +54,14 @@ def files(contract: Contract) -> tuple[File, ...]:
         policy=policy(contract),
         referrer_policy=contract.page.referrer_policy,
         strict=https.strict_header(contract),
+        noindex=gates.noindex(contract),
     )
     return (
         File("nginx/origin-kit.conf", site, "nginx", reports=True),
         File("nginx/origin-kit-page.conf", page, "nginx"),
         main_file(),
         File("frontend/config.json", moving.config_text(contract)),
+        *gates.password_files(contract, secrets),
     )
 
 
@@ -98,6 +103,8 @@ def _redirect(contract: Contract, why: str, listen: str, names: str) -> str:
         names=names,
         limits=limits(contract),
         strict=_indented(https.strict_header(contract)),
+        noindex=gates.noindex(contract, " " * 4),
+        gate=gates.of_page(contract),
         challenge=https.challenge(),
         origin=contract.frontend.origin,
     )

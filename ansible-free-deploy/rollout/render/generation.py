@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from on_host import protocol
+from on_host.seal import is_private
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def assemble(
 
 def _readable(files: Iterable[File]) -> list[File]:
     """Those that everybody on the host may read."""
-    return [file for file in files if file.mode & 0o077]
+    return [file for file in files if not is_private(file.mode)]
 
 
 def _facts(file: File) -> protocol.FileFacts:

@@ -7,7 +7,7 @@ import re
 
 from infra.core.contract import Contract, Role
 from infra.core.origins import parse_origin
-from rollout.render import places
+from rollout.render import gates, places
 from rollout.render.templates import fill
 from rollout.render.units import PLAIN, SECURE
 
@@ -111,6 +111,7 @@ def deny(contract: Contract, limits: str, shortcuts: str, before: str) -> str:
         shortcuts=shortcuts,
         before=before,
         said=what_to_call(contract.backend.origin),
+        gate=gates.of_api(contract),
     )
 
 

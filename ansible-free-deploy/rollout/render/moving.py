@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from infra.core.contract import Contract
-from rollout.render import places
+from rollout.render import gates, places
 from rollout.render.templates import fill
 
 # ---------------------------------------------------------------------------------------- the page
@@ -84,7 +84,9 @@ def page_lines(contract: Contract) -> str:
     frontend = contract.frontend
     if not (frontend.former and frontend.redirects_former):
         return ""
-    return "\n" + fill("moving-led.conf", origin=frontend.origin)
+    return "\n" + fill(
+        "moving-led.conf", origin=frontend.origin, noindex=gates.noindex(contract, " " * 8)
+    )
 
 
 def redirected_names(contract: Contract) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from textwrap import indent
 
 from infra.core.contract import Contract, Cors
-from rollout.render import https, moving, places
+from rollout.render import gates, https, moving, places
 from rollout.render.content import compression, types
 from rollout.render.cors import Allowed
 from rollout.render.generation import File, Link
@@ -109,6 +109,7 @@ def _shared(contract: Contract) -> str:
         "origin-kit-cors.conf",
         headers=_lines(header.line for header in headers),
         strict=https.strict_header(contract),
+        noindex=gates.noindex(contract),
     )
 
 
@@ -134,12 +135,16 @@ def _backend(contract: Contract, closed: bool) -> str:
     emptied = [f'add_header {header.header} "";' for header in (_ALLOWED, *always)]
     if contract.https.hsts:
         emptied.append('add_header Strict-Transport-Security "";')
+    if contract.preview:
+        emptied.append('add_header X-Robots-Tag "";')
     return fill(
         "backend.conf",
         **of_both_sites(contract, "backend"),
         listen=https.listen(contract, plain=contract.answers_http),
         moving_maps=moving.api_maps(contract),
         moving=moving.api_lines(contract),
+        gate_maps=gates.network_maps(contract, "backend"),
+        gate=gates.of_api(contract),
         deny=https.deny(contract, limits(contract), shortcuts, before_lines),
         origins=_lines(origin_lines(allowed, cors.allow_credentials), " " * 4),
         shortcuts=shortcuts,

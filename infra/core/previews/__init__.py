@@ -14,6 +14,7 @@ from infra.core.previews.names import frontend_label as frontend_label
 from infra.core.previews.names import is_preview as is_preview
 from infra.core.previews.names import label_of as label_of
 from infra.core.previews.names import name_of as name_of
+from infra.core.previews.names import secrets_file as secrets_file
 from infra.core.previews.names import slot_name as slot_name
 from infra.core.previews.names import slot_of as slot_of
 from infra.core.previews.tags import aws_tags as aws_tags

@@ -71,6 +71,12 @@ def is_preview(stack: str) -> bool:
     return stack.startswith(PREFIX)
 
 
+def secrets_file(stack: str) -> str:
+    """The name, in stacks/, of the file with a stack's secrets. All previews share one set, which
+    is no environment's: they run what is on a branch."""
+    return f"{TEMPLATE if is_preview(stack) else stack}.secrets"
+
+
 def frontend_label(stack: str) -> str:
     """The label of a preview's page below `domain`."""
     return stack.removeprefix(PREFIX)

@@ -66,6 +66,8 @@ def page(observed: Observations) -> Iterator[Finding]:
             anchor="no-answer",
             places=frozenset([PAGE]),
         )
+    elif observed.page.gate:
+        pass  # see `gates`
     elif status != 200:
         cure = "see `fab logs`" if status >= 500 else "run `fab ship`, then `fab deploy`"
         yield Finding(

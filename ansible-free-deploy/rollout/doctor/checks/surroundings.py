@@ -100,7 +100,11 @@ def _other_sites(observed: Observations, host: HostReport, state: HostState) -> 
 def _is_wrong(observed: Observations, views: frozenset[str]) -> bool:
     """Whether something in these views is not as intended."""
     page = observed.page
-    if PAGE in views and (page.status != 200 or page.backend != observed.contract.backend.origin):
+    if (
+        PAGE in views
+        and not page.gate
+        and (page.status != 200 or page.backend != observed.contract.backend.origin)
+    ):
         return True
     cells = [cell for cell in observed.cells if cell.view in views and cell.verdict]
     return any(not cell.good for cell in cells)
