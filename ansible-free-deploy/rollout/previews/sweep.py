@@ -12,7 +12,7 @@ from datetime import datetime
 from infra.core.errors import KitError
 from infra.core.owner import Owner, owner_of
 from rollout import deploy, local_stack, report
-from rollout.previews import attached, branches, leftovers, lifetime, making
+from rollout.previews import attached, branches, leftovers, lifetime, making, tagged
 from rollout.previews.branches import BranchError, Branches
 from rollout.previews.desk import BusyError, Desk
 from rollout.previews.down import refuse_other, remove
@@ -174,15 +174,29 @@ def sweep(wishes: Wishes, dry_run: bool, now: datetime) -> Swept:
     left = leftovers.found(read.cloud)
     for line in left:
         report.line(f"left   {line}")
+    unknown = _tagged(read)
+    for line in unknown:
+        report.line(f"left   {line}")
     if dry_run:
         for line in dead_lists(fates, read):
             report.line(f"list   {line}")
-        return Swept(fates, left)
+        return Swept(fates, left, failed=unknown)
     done = carry_out(read, fates, left, wishes)
+    done.failed += unknown
     Desk.of(read.cloud).swept(deploy.who().partition(" ")[0])
     if read.cloud == "local":
         local_stack.leave_unused()
     return done
+
+
+def _tagged(read: Template) -> list[str]:
+    """What the cloud has of previews without a stack, which a person has to remove: no state says
+    in which order."""
+    try:
+        found = tagged.found(read.config, lambda: {one.stack for one in known(read.cloud)})
+    except tagged.TaggedError as problem:
+        return [str(problem)]
+    return [f"{line}, of no stack: remove it by hand" for line in found]
 
 
 def ending(swept: Swept, dry_run: bool) -> str:
