@@ -399,6 +399,29 @@ def test_an_https_page_of_an_http_api_is_mixed_content() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sources", "blocked"),
+    [
+        (["http://maps.test", "https://pay.test"], "lists http://maps.test: the page"),
+        (["ws://*.live.test", "http:"], "lists ws://*.live.test, http:: the page"),
+        (["http://10.0.0.7:*"], "lists http://10.0.0.7:*: the page"),
+        (["https:", "wss://live.test", "http://localhost:*", "ws://127.0.0.1:9000"], ""),
+    ],
+)
+def test_what_an_https_page_calls_by_http_is_mixed_content(
+    sources: list[str], blocked: str
+) -> None:
+    """A warning: the page may call none of them yet. This machine is excepted, a page by http may
+    call anybody, and upgrade-insecure-requests makes https of it."""
+    called = replace(BY_HTTP.page, connect_src=tuple(sources))
+    found = findings(asked(accepted(), replace(secure(), page=called)))
+    assert [one.code for one in found] == (["mixed-content"] if blocked else [])
+    assert all(one.warning and blocked in one.text for one in found)
+    upgraded = replace(called, csp="upgrade-insecure-requests")
+    assert not findings(asked(accepted(), replace(secure(), page=upgraded)))
+    assert not findings(observed(replace(BY_HTTP, page=called)))
+
+
+@pytest.mark.parametrize(
     ("origins", "former", "wanted"),
     [
         ([TWIN], (), ["http-origin-listed"]),

@@ -16,11 +16,11 @@ import pytest
 from playwright.sync_api import Error, sync_playwright
 
 from infra.core.contract import Host
-from rollout.certificates import local_ca
 from rollout.doctor.browser import FLAGS
 from tests.e2e.test_doctor_causes import API, PAGE, Json, Pair, as_written, errors, rules
 from tests.support.certificates import DAY, Authority, Issued
 from tests.support.chromium import STEADY
+from tests.support.clients import authority_of, root_of
 from tests.support.kit import ROOT, Stack
 from tests.support.sampling import sampled
 from tests.support.servers import answering
@@ -83,13 +83,9 @@ def pair(shared: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     shared.fab("up")
     made = Secure(shared, ROOT / "examples" / "backend", folder / "hosts")
     made.resolve()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ORIGIN_KIT_HOME", str(shared.kit.home))
-        own = local_ca.authority()
-        made.ca = Authority(own.certificate, own.key)
-        root = local_ca.certificate_path()
+    made.ca = authority_of(shared.kit)
     made.home = folder / "home"
-    trust(made.home, root)
+    trust(made.home, root_of(shared.kit))
     yield made
 
 

@@ -14,7 +14,7 @@ import struct
 import time
 import wave
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from shlex import quote
 from typing import Any
 
@@ -24,9 +24,11 @@ from playwright.sync_api import Page, Request
 from infra.core.contract import Host
 from on_host.confined import limits
 from tests.e2e.conftest import Environment, chromium, page_of
+from tests.support import clients
+from tests.support.clients import dial
 from tests.support.kit import Stack
 
-pytestmark = pytest.mark.machines
+pytestmark = [pytest.mark.machines, pytest.mark.either_scheme]
 
 MEDIA, STATIC, SITE = (
     "/var/lib/shop/media/hardening",
@@ -47,23 +49,20 @@ def backend(up: Environment) -> Host:
     return up.contract.backend.hosts[0]
 
 
+def role_of(folder: str) -> str:
+    return "frontend" if folder == SITE else "backend"
+
+
 def host_of(up: Environment, folder: str) -> Host:
-    return up.contract.frontend.hosts[0] if folder == SITE else backend(up)
+    host: Host = getattr(up.contract, role_of(folder)).hosts[0]
+    return host
 
 
 def ask(
-    host: Host, path: str, timeout: float = 20, **headers: str
+    up: Environment, path: str, timeout: float = 20, role: str = "backend", **headers: str
 ) -> tuple[int, str, http.client.HTTPMessage]:
     """GET as it is written here, on a connection of its own: status, body and headers."""
-    connection = http.client.HTTPConnection(host.address, timeout=timeout)
-    try:
-        connection.request(
-            "GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()}
-        )
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode("latin-1"), answer.headers
-    finally:
-        connection.close()
+    return clients.ask(up.kit, getattr(up.contract, role), path, timeout, **headers)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +84,7 @@ def folders(up: Environment) -> Iterator[Environment]:
 def test_no_link_is_followed(folders: Environment, folder: str) -> None:
     """A link to a file, to a folder, to something next to it and one through another link: none is
     served; a file is, although the way to the release leads over a link."""
-    host, url = host_of(folders, folder), URLS[folder]
+    host, role, url = host_of(folders, folder), role_of(folder), URLS[folder]
     links = {
         "out.txt": "/etc/passwd",
         "folder": "/etc",
@@ -95,7 +94,7 @@ def test_no_link_is_followed(folders: Environment, folder: str) -> None:
     folders.kit.ssh(
         host, "".join(f"ln -sfn {target} {folder}/{name}\n" for name, target in links.items())
     )
-    assert ask(host, f"{url}/file.txt")[:2] == (200, "public\n")
+    assert ask(folders, f"{url}/file.txt", role=role)[:2] == (200, "public\n")
     for name in (
         "out.txt",
         "folder/passwd",
@@ -104,7 +103,7 @@ def test_no_link_is_followed(folders: Environment, folder: str) -> None:
         "inside.txt",
         "twice.txt",
     ):
-        status, body, _ = ask(host, f"{url}/{name}")
+        status, body, _ = ask(folders, f"{url}/{name}", role=role)
         assert SECRET not in body and body != "public\n", name
         # Or a view of the page itself.
         assert status in (403, 404) or "<!doctype html>" in body.lower(), name
@@ -121,9 +120,9 @@ def test_media_that_became_a_link_is_not_followed(folders: Environment) -> None:
         cleaning.callback(
             folders.kit.ssh, host, "cd /var/lib/shop && rm media && mv media.kept media"
         )
-        assert "/var/log/nginx" not in ask(host, "/media/nginx/access.log")[1]
-        assert ask(host, "/media/nginx/access.log")[0] in (403, 404)
-    assert ask(host, "/media/hardening/file.txt")[0] == 200
+        assert "/var/log/nginx" not in ask(folders, "/media/nginx/access.log")[1]
+        assert ask(folders, "/media/nginx/access.log")[0] in (403, 404)
+    assert ask(folders, "/media/hardening/file.txt")[0] == 200
 
 
 @pytest.mark.parametrize("folder", URLS, ids=["media", "static", "site"])
@@ -145,7 +144,7 @@ def test_no_name_that_begins_with_a_dot_is_served(folders: Environment, folder: 
         f"/.{url}/.env",
     ]
     for path in asked:
-        status, body, _ = ask(host, path)
+        status, body, _ = ask(folders, path, role=role_of(folder))
         assert "secret" not in body and status in (403, 404), path
 
 
@@ -169,7 +168,7 @@ def test_there_is_no_way_out_and_no_list(folders: Environment, path: str) -> Non
     """`alias` and its slash, encoded dots and slashes, other case, a NUL, and folders, which nginx
     does not list."""
     folders.kit.ssh(backend(folders), "test -s /var/lib/shop/secret_key")
-    status, body, _ = ask(backend(folders), path)
+    status, body, _ = ask(folders, path)
     assert status in (400, 403, 404)
     assert SECRET not in body and "public" not in body and "file.txt" not in body
 
@@ -184,10 +183,10 @@ def test_a_pipe_in_media_holds_up_nobody(folders: Environment) -> None:
         " python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket.txt\")'",
     )
     for _ in range(8):
-        assert ask(host, "/media/hardening/pipe.txt", timeout=5)[0] == 404
+        assert ask(folders, "/media/hardening/pipe.txt", timeout=5)[0] == 404
         # A socket can't be opened at all.
-        assert ask(host, "/media/hardening/socket.txt", timeout=5)[0] == 500
-    assert ask(host, "/media/hardening/file.txt", timeout=5)[0] == 200
+        assert ask(folders, "/media/hardening/socket.txt", timeout=5)[0] == 500
+    assert ask(folders, "/media/hardening/file.txt", timeout=5)[0] == 200
 
 
 # ------------------------------------------------------------------------------------------ uploads
@@ -321,10 +320,10 @@ SANDBOXED = ("b.svg", "b.html", "b.shtml", "b.xml", "b.txt", "b.unknown", "b.svg
 def test_each_kind_of_upload_has_one_policy(folders: Environment) -> None:
     """What can run nothing has none (a sandbox has no PDF viewer), all else a sandbox; and the page
     can read it. A 304 changes nothing, and an error is no way round it."""
-    host, front = backend(folders), folders.contract.frontend.origin
+    front = folders.contract.frontend.origin
     put(folders, MEDIA, dict.fromkeys([*HARMLESS, *SANDBOXED], b"x"))
     for name in (*HARMLESS, *SANDBOXED, "none.png", "none.html"):
-        status, _, headers = ask(host, f"/media/hardening/{name}", Origin=front)
+        status, _, headers = ask(folders, f"/media/hardening/{name}", Origin=front)
         policies = headers.get_all("Content-Security-Policy", [])
         assert (status, len(policies)) == (
             404 if "none" in name else 200,
@@ -335,7 +334,10 @@ def test_each_kind_of_upload_has_one_policy(folders: Environment) -> None:
         assert headers.get_all("Access-Control-Allow-Origin") == [front]
         if status == 200:
             again = ask(
-                host, f"/media/hardening/{name}", Origin=front, If_None_Match=headers["ETag"]
+                folders,
+                f"/media/hardening/{name}",
+                Origin=front,
+                If_None_Match=headers["ETag"],
             )
             assert (again[0], again[2].get_all("Content-Security-Policy", [])) == (304, []), name
 
@@ -344,8 +346,10 @@ def test_each_kind_of_upload_has_one_policy(folders: Environment) -> None:
 
 
 @contextlib.contextmanager
-def held(host: Host, count: int, beginning: str) -> Iterator[list[socket.socket]]:
-    """That many connections from here, each with the beginning of a request that does not go on."""
+def held(
+    count: int, connect: Callable[[], socket.socket], beginning: bytes
+) -> Iterator[list[socket.socket]]:
+    """That many connections from here, each with the beginning of something that does not go on."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = count + 512
     assert hard == resource.RLIM_INFINITY or hard >= needed, (
@@ -356,10 +360,8 @@ def held(host: Host, count: int, beginning: str) -> Iterator[list[socket.socket]
         with contextlib.ExitStack() as stack:
             found = []
             for _ in range(count):
-                connection = stack.enter_context(
-                    socket.create_connection((host.address, 80), timeout=20)
-                )
-                connection.sendall(beginning.encode())
+                connection = stack.enter_context(connect())
+                connection.sendall(beginning)
                 found.append(connection)
             yield found
     finally:
@@ -375,15 +377,22 @@ def ended(connection: socket.socket) -> bool:
         return False
 
 
+HEADER = b"GET / HTTP/1.1\r\nHost: slow\r\nX-Slow: "
+# RFC 8446, 4.1.2 and 5.1: a record of the type handshake with 512 bytes, of which two come.
+CLIENT_HELLO = b"\x16\x03\x01\x02\x00\x01\x00"
+
+
 @pytest.mark.parametrize("role", ["backend", "frontend"])
 def test_half_open_connections_stop_nobody(up: Environment, role: str) -> None:
-    """2 000 connections from one address that never end their header: a new client is answered
-    within 2 s each time."""
-    host = getattr(up.contract, role).hosts[0]
+    """2 000 connections from one address that never end their header, over https their ClientHello:
+    a new client is answered within 2 s each time."""
     path = "/api/health" if role == "backend" else "/"
-    with held(host, 2000, "GET / HTTP/1.1\r\nHost: slow\r\nX-Slow: ") as connections:
+    asked = getattr(up.contract, role)
+    place = (asked.hosts[0].address, asked.parsed_origin.port_number)
+    begun = CLIENT_HELLO if up.contract.speaks_https else HEADER
+    with held(2000, lambda: socket.create_connection(place, 20), begun) as connections:
         for _ in range(10):
-            assert ask(host, path, timeout=2)[0] == 200
+            assert ask(up, path, timeout=2, role=role)[0] == 200
         # They were held while the others were served.
         assert not any(ended(connection) for connection in connections)
 
@@ -392,6 +401,14 @@ UNFINISHED = (
     "POST /api/products/ HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length:"
     " 99\r\n\r\n{{"
 )
+
+# A host asks itself for a file by a scheme; its certificate is for another address than this one.
+ITSELF = """
+import ssl, sys, urllib.request
+anybody = ssl._create_unverified_context()
+url = sys.argv[1] + "://127.0.0.1/static/admin/css/base.css"
+print(urllib.request.urlopen(url, context=anybody).status)
+"""
 
 
 def until(condition: Any, seconds: float = 20) -> None:
@@ -404,20 +421,17 @@ def until(condition: Any, seconds: float = 20) -> None:
 def test_the_limit_of_an_address_is_readable_and_only_its_own(up: Environment) -> None:
     """Far more requests at once than any page makes: the page reads 429, another address is served,
     and when they have ended all is as before."""
-    host = backend(up)
+    host, origin = backend(up), up.contract.backend.parsed_origin
     get = "Promise.all(Array.from({length: %d}, () => window.shop.call('GET', '/api/products/')))"
     with page_of(up) as page:
         assert {one["kind"] for one in page.evaluate(get % 100)} == {"ok"}
-        with held(host, 600, UNFINISHED.format(host.address)):
-            until(lambda: ask(host, "/api/health")[0] == 429)
+        begun = UNFINISHED.format(host.address).encode()
+        with held(600, lambda: dial(up.kit, up.contract.backend), begun):
+            until(lambda: ask(up, "/api/health")[0] == 429)
             answer = page.evaluate("window.shop.call('GET', '/api/products/')")
             assert (answer["kind"], answer["status"]) == ("http-error", 429)
-            elsewhere = (
-                "import urllib.request as u;"
-                " print(u.urlopen('http://127.0.0.1/static/admin/css/base.css').status)"
-            )
-            assert up.kit.ssh(host, f"python3 -c {quote(elsewhere)}").strip() == "200"
-        until(lambda: ask(host, "/api/health")[0] == 200)
+            assert up.kit.ssh(host, f"python3 -c {quote(ITSELF)} {origin.scheme}").strip() == "200"
+        until(lambda: ask(up, "/api/health")[0] == 200)
         assert page.evaluate("window.shop.call('GET', '/api/products/')")["kind"] == "ok"
 
 
@@ -441,7 +455,7 @@ def test_django_sees_the_clients_address(up: Environment, header: str) -> None:
     or twice."""
     host = backend(up)
     lines = f"{header}: 203.0.113.66\r\n" * 2 if header else ""
-    with socket.create_connection((host.address, 80), timeout=20) as connection:
+    with dial(up.kit, up.contract.backend) as connection:
         connection.sendall(f"GET /api/me/ HTTP/1.0\r\nHost: {host.address}\r\n{lines}\r\n".encode())
         body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")[2]
         assert json.loads(body)["address"] == connection.getsockname()[0]
@@ -552,7 +566,8 @@ def threads_and_loops():
 
 @works
 def what_the_machine_has():
-    assert os.cpu_count() and "MemTotal" in open("/proc/meminfo").read() and os.nice(1) == 1
+    assert os.cpu_count() and "MemTotal" in open("/proc/meminfo").read()
+    assert os.nice(0) + 1 == os.nice(1)
 
 @is_refused
 def writing_the_release():
@@ -597,7 +612,7 @@ def test_usual_work_goes_on_within_the_units_limits(up: Environment) -> None:
             host, f"systemd-run --quiet --collect --wait --pipe {properties} {python}"
         )
         assert json.loads(said) == {}
-        assert ask(host, "/media/usual/deeper/a.txt")[:2] == (200, "uploaded")
+        assert ask(up, "/media/usual/deeper/a.txt")[:2] == (200, "uploaded")
     finally:
         up.kit.ssh(host, "rm -rf /var/lib/shop/media/usual /var/lib/shop/usual.sqlite3*")
 
@@ -615,7 +630,7 @@ def test_nginx_goes_on_logging_after_rotation_and_reload(up: Environment) -> Non
     try:
         until(
             lambda: (
-                ask(host, "/api/health?rotated")[0] == 200
+                ask(up, "/api/health?rotated")[0] == 200
                 and "?rotated" in up.kit.ssh(host, "cat /var/log/nginx/access.log", check=False)
             )
         )

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Error, Page
 
+from rollout.doctor.failed_requests import FailedRequests
 from tests.e2e.conftest import Environment, chromium, page_of
 from tests.e2e.test_browser import call, log_in
 from tests.e2e.test_config_edit import preview
-from tests.support.kit import Stack
+from tests.support.clients import authority_of
+from tests.support.kit import Stack, unwrapped
 from tests.support.servers import Quiet, answering
 
-pytestmark = [pytest.mark.machines, pytest.mark.browser]
+pytestmark = [pytest.mark.machines, pytest.mark.browser, pytest.mark.either_scheme]
 
 FOUR_MIB = 4 << 20
 
@@ -56,7 +59,7 @@ class Elsewhere:
 
 
 @contextmanager
-def somebody_else(address: str) -> Iterator[Elsewhere]:
+def somebody_else(address: str, tls: ssl.SSLContext | None = None) -> Iterator[Elsewhere]:
     class Handler(Quiet):
         def do_GET(self) -> None:
             path, _, framed = self.path.partition("?")
@@ -71,8 +74,8 @@ def somebody_else(address: str) -> Iterator[Elsewhere]:
             self.end_headers()
             self.wfile.write(text.encode())
 
-    with answering(Handler, address) as port:
-        found = Elsewhere(f"http://{address}:{port}")
+    with answering(Handler, address, tls=tls) as port:
+        found = Elsewhere(f"{'https' if tls else 'http'}://{address}:{port}")
         yield found
 
 
@@ -85,10 +88,20 @@ def up(stack: Stack) -> Environment:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(up: Environment) -> Iterator[Elsewhere]:
-    """On this host's address in the machines' network, so that no other rule of browsers counts."""
-    network = up.contract.frontend.hosts[0].address.rpartition(".")[0]
-    with somebody_else(f"{network}.1") as found:
+def here(up: Environment) -> str:
+    """This host's address in the machines' network, so that no other rule of browsers counts."""
+    return up.contract.frontend.hosts[0].address.rpartition(".")[0] + ".1"
+
+
+@pytest.fixture(scope="module")
+def elsewhere(
+    up: Environment, here: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Elsewhere]:
+    """By the scheme of the page."""
+    tls = None
+    if up.contract.speaks_https:
+        tls = authority_of(up.kit).issue(here).context(tmp_path_factory.mktemp("elsewhere"))
+    with somebody_else(here, tls) as found:
         yield found
 
 
@@ -114,11 +127,11 @@ def framed(page: Page, elsewhere: Elsewhere, url: str) -> str:
 
 def test_the_page_calls_its_backend_and_nobody_else(up: Environment, elsewhere: Elsewhere) -> None:
     """By default: no other server, no frame but its own; others learn its origin and no path."""
-    socket = up.contract.backend.origin.replace("http:", "ws:") + "/of-the-page"
+    socket = up.contract.backend.origin.replace("http", "ws", 1) + "/of-the-page"
     with page_of(up, up.page_url + "?token=secret") as page:
         assert page.evaluate(FETCH, f"{elsewhere.origin}/called") == "connect-src"
         assert page.evaluate(FETCH, f"{up.contract.backend.origin}/api/health/") == 200
-        assert page.evaluate(SOCKET, elsewhere.origin.replace("http:", "ws:")) == "connect-src"
+        assert page.evaluate(SOCKET, elsewhere.origin.replace("http", "ws", 1)) == "connect-src"
         assert page.evaluate(SOCKET, socket) == "closed"
         assert page.evaluate(PICTURE, f"{elsewhere.origin}/picture") == "shown"
         assert page.evaluate(FRAME) == "Shop"
@@ -135,7 +148,7 @@ def test_the_config_lets_it_call_and_be_framed(
 ) -> None:
     """Four keys, one deploy, only the frontend's nginx restarts; `fab up` has nothing to do."""
     stack.write(
-        connect_src=[elsewhere.origin.upper(), elsewhere.origin.replace("http:", "ws:")],
+        connect_src=[elsewhere.origin.upper(), elsewhere.origin.replace("http", "ws", 1)],
         frame_ancestors=["self", elsewhere.origin],
         csp="default-src 'self'; img-src 'self'",
         referrer_policy="no-referrer",
@@ -146,12 +159,37 @@ def test_the_config_lets_it_call_and_be_framed(
     assert "all as intended" in stack.fab("doctor", "--browser").stdout
     with page_of(up) as page:
         assert page.evaluate(FETCH, f"{elsewhere.origin}/called") == 200
-        assert page.evaluate(SOCKET, elsewhere.origin.replace("http:", "ws:")) == "closed"
+        assert page.evaluate(SOCKET, elsewhere.origin.replace("http", "ws", 1)) == "closed"
         assert page.evaluate(FETCH, f"{up.contract.backend.origin}/api/health/") == 200
         assert page.evaluate(PICTURE, f"{elsewhere.origin}/refused") == "img-src"
     assert elsewhere.referrers["/called"] is None
     with chromium(up) as browser:
         assert framed(browser.new_page(), elsewhere, up.page_url) == "Shop"
+
+
+@pytest.mark.https
+@pytest.mark.usefixtures("as_before")
+def test_mixed_content_is_blocked_and_the_doctor_says_so(
+    stack: Stack, up: Environment, here: str
+) -> None:
+    """The config allows a server of plain http, and the browser does not: no call reaches it. (By a
+    name: an address of this network would be the browser's other rule.)"""
+    with somebody_else(here) as plain:
+        port = plain.origin.rpartition(":")[2]
+        called, socket = f"http://maps.test:{port}", f"ws://maps.test:{port}"
+        stack.write(connect_src=[called, socket])
+        stack.fab("deploy")
+        with chromium(up, rules=[f"MAP maps.test {here}"]) as browser:
+            page, failed = browser.new_page(), FailedRequests()
+            page.goto(up.page_url)
+            failed.listen(page.context.new_cdp_session(page))
+            assert page.evaluate(FETCH, f"{called}/called") == "failed"
+            with pytest.raises(Error, match="insecure WebSocket connection may not be initiated"):
+                page.evaluate(SOCKET, socket)
+        assert failed.reasons[f"{called}/called"] == "mixed-content"
+        assert plain.referrers == {}
+    said = unwrapped(stack.fab("doctor").stdout)
+    assert f"connect_src lists {called}, {socket}: the page is https, so browsers block" in said
 
 
 def test_a_json_body_of_4_mb_arrives(up: Environment) -> None:

@@ -14,10 +14,10 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.e2e.conftest import PASSWORD, Environment, chromium, screenshot
-from tests.e2e.test_nginx_hardening import ask
+from tests.support.clients import ask
 from tests.support.kit import Kit, Stack, manage
 
-pytestmark = [pytest.mark.machines, pytest.mark.browser]
+pytestmark = [pytest.mark.machines, pytest.mark.browser, pytest.mark.either_scheme]
 
 APEX, WWW, API, API2 = "shop.test", "www.shop.test", "api.shop.test", "api2.shop.test"
 USUAL: dict[str, object] = {
@@ -34,30 +34,41 @@ STREAMS = 5  # one connection of Chromium's six to a host is left
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack.of(Kit(tmp_path_factory.mktemp("streams") / "home")) as made:
-        made.usual = USUAL
+        made.usual = USUAL | {"tls": "local-ca"}
         made.write()
         made.fab("up")
         yield made
 
 
 @pytest.fixture
-def stack(pair: Stack) -> Iterator[Stack]:
-    """The pair with its usual config, whatever the test before has edited."""
+def stack(pair: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """The pair with its usual config, whatever the test before has edited. A parameter is its
+    `tls`."""
+    usual = USUAL | {"tls": request.param}
+    if pair.usual != usual:
+        pair.usual = usual
+        pair.write()
+        pair.fab("deploy")
     yield pair
     pair.write()
     pair.fab("deploy")
 
 
+def origin(stack: Stack, name: str) -> str:
+    """A name of the pair as an origin."""
+    return f"{'http' if stack.usual['tls'] == 'off' else 'https'}://{name}"
+
+
 @contextmanager
-def shop(stack: Stack, url: str = f"http://{APEX}/") -> Iterator[Page]:
-    """A page of Chromium, which finds every name of the pair."""
+def shop(stack: Stack, url: str = "") -> Iterator[Page]:
+    """A page of Chromium, which finds every name of the pair, at the domain itself or elsewhere."""
     up = Environment.of(stack)
     frontend, backend = up.contract.frontend, up.contract.backend
     names = {APEX: frontend, WWW: frontend, API2: backend}
     rules = [f"MAP {name} {role.hosts[0].address}" for name, role in names.items()]
     with chromium(up, rules=rules) as browser:
         page = browser.new_page()
-        page.goto(url)
+        page.goto(url or origin(stack, APEX) + "/")
         yield page
 
 
@@ -84,8 +95,8 @@ FETCH = """async (url) => {
 }"""
 
 
-def open_streams(page: Page, count: int, pieces: int) -> None:
-    page.evaluate(OPEN, [f"http://{API}/api/events", count])
+def open_streams(stack: Stack, page: Page, count: int, pieces: int) -> None:
+    page.evaluate(OPEN, [f"{origin(stack, API)}/api/events", count])
     page.wait_for_function(FLOWING, arg=pieces, timeout=20_000)
 
 
@@ -101,8 +112,8 @@ def test_streams_flow_next_to_other_requests(stack: Stack) -> None:
     """Five streams are open, piece by piece as they are made (nginx holds none back), and the page
     reads other answers as fast as ever."""
     with shop(stack) as page:
-        open_streams(page, STREAMS, 4)
-        answers = [page.evaluate(FETCH, f"http://{API}/api/products/") for _ in range(10)]
+        open_streams(stack, page, STREAMS, 4)
+        answers = [page.evaluate(FETCH, f"{origin(stack, API)}/api/products/") for _ in range(10)]
         assert [answer["status"] for answer in answers] == [200] * 10, answers
         assert max(answer["spent"] for answer in answers) < 2000, answers
         # Pieces that come in bursts would have been held back: 8 KiB are 700 of them.
@@ -117,8 +128,8 @@ def test_without_threads_two_streams_block_the_api(stack: Stack) -> None:
     stack.write(threads=1)
     assert "restarted gunicorn, nginx" in stack.fab("deploy").stdout
     with shop(stack) as page:
-        open_streams(page, 2, 1)
-        answer = page.evaluate(FETCH, f"http://{API}/api/products/")
+        open_streams(stack, page, 2, 1)
+        answer = page.evaluate(FETCH, f"{origin(stack, API)}/api/products/")
         assert answer["status"] == 0 and "Timeout" in answer["problem"]
 
 
@@ -126,7 +137,7 @@ def test_a_deploy_waits_for_no_stream(stack: Stack) -> None:
     """Streams end with their worker, browsers connect again by themselves, and requests meanwhile
     are all answered."""
     with shop(stack) as page:
-        open_streams(page, STREAMS, 2)
+        open_streams(stack, page, STREAMS, 2)
         page.evaluate(
             """(url) => {
                 window.asked = [];
@@ -137,7 +148,7 @@ def test_a_deploy_waits_for_no_stream(stack: Stack) -> None:
                 };
                 next();
             }""",
-            f"http://{API}/api/health",
+            f"{origin(stack, API)}/api/health",
         )
         stack.write(workers=3)
         started = time.monotonic()
@@ -174,12 +185,12 @@ def test_a_request_that_hangs_costs_no_thread(stack: Stack) -> None:
             """(url) => {
                 window.late = fetch(url).then((answer) => answer.status);
             }""",
-            f"http://{API}/api/slow?seconds=40",
+            f"{origin(stack, API)}/api/slow?seconds=40",
         )
         statuses = []
 
         def replaced() -> bool:
-            statuses.append(page.evaluate(FETCH, f"http://{API}/api/health")["status"])
+            statuses.append(page.evaluate(FETCH, f"{origin(stack, API)}/api/health")["status"])
             return len(workers_of(stack) & before) == 1
 
         eventually(replaced)
@@ -196,16 +207,16 @@ def test_a_request_that_hangs_costs_no_thread(stack: Stack) -> None:
 def test_www_leads_to_the_domain_itself(stack: Stack) -> None:
     """Whoever opens www lands on the one origin, on the same path, and reads the API from there."""
     contract = stack.contract
-    assert contract.frontend.origin == f"http://{APEX}"
-    assert contract.cors.allowed_origins[0] == f"http://{APEX}"
-    with shop(stack, f"http://{WWW}/?from=www") as page:
-        page.wait_for_selector("#products li")
-        assert page.url == f"http://{APEX}/?from=www"
-        assert page.evaluate("() => window.origin") == f"http://{APEX}"
+    apex, www = origin(stack, APEX), origin(stack, WWW)
+    assert contract.frontend.origin == contract.cors.allowed_origins[0] == apex
+    with shop(stack, f"{www}/?from=www") as page:
+        for opened in (f"{www}/?from=www", f"http://{WWW}/?from=www"):
+            page.goto(opened)
+            page.wait_for_selector("#products li")
+            assert page.url == f"{apex}/?from=www"
+            assert page.evaluate("() => window.origin") == apex
         screenshot(page, "apex")
-    _, _, refused = ask(
-        contract.backend.hosts[0], "/api/products/", Host=API, Origin=f"http://{WWW}"
-    )
+    _, _, refused = ask(stack.kit, contract.backend, "/api/products/", Origin=www)
     assert refused["Access-Control-Allow-Origin"] is None
     said = stack.fab("up").stdout
     for role, name in ((contract.frontend, APEX), (contract.frontend, WWW)):
@@ -216,13 +227,14 @@ def test_www_leads_to_the_domain_itself(stack: Stack) -> None:
 def test_the_other_way_round_is_one_deploy(stack: Stack) -> None:
     """The page moves to www: the domain itself leads there, in the browser that was here before
     as well, because it asks again."""
-    with shop(stack, f"http://{WWW}/") as page:
-        assert page.url == f"http://{APEX}/"
+    apex, www = origin(stack, APEX), origin(stack, WWW)
+    with shop(stack, f"{www}/") as page:
+        assert page.url == f"{apex}/"
         stack.write(frontend_name="www")
         stack.fab("deploy")
-        page.goto(f"http://{APEX}/")
+        page.goto(f"{apex}/")
         page.wait_for_selector("#products li")
-        assert page.evaluate("() => window.origin") == f"http://{WWW}"
+        assert page.evaluate("() => window.origin") == www
 
 
 def test_further_names_of_the_backend_answer(stack: Stack) -> None:
@@ -234,14 +246,28 @@ def test_further_names_of_the_backend_answer(stack: Stack) -> None:
     up.backend(manage(up.contract.application.name, f'shell -c "{staff}"'))
     with shop(stack) as page:
         for name in (API, API2):
-            assert page.evaluate(FETCH, f"http://{name}/api/products/")["status"] == 200
-        page.goto(f"http://{API2}/admin/login/?next=/admin/")
+            assert page.evaluate(FETCH, f"{origin(stack, name)}/api/products/")["status"] == 200
+        page.goto(f"{origin(stack, API2)}/admin/login/?next=/admin/")
         page.fill("input[name=username]", "ada")
         page.fill("input[name=password]", PASSWORD)
         page.click("input[type=submit]")
         page.wait_for_selector("#user-tools")
-        assert page.url == f"http://{API2}/admin/"
-    assert ask(up.contract.backend.hosts[0], "/api/health", Host="api3.shop.test")[0] == 400
+        assert page.url == f"{origin(stack, API2)}/admin/"
+    assert ask(stack.kit, up.contract.backend, "/api/health", Host="api3.shop.test")[0] == 400
+
+
+# The address that the API sees of a machine which claims another one.
+OUTSIDE = """
+import http.client, socket, ssl
+scheme, _, name = "{origin}".partition("://")
+connection = http.client.HTTPConnection(name)
+connection.sock = socket.create_connection(("{address}", 80 if scheme == "http" else 443))
+if scheme == "https":
+    anybody = ssl._create_unverified_context()
+    connection.sock = anybody.wrap_socket(connection.sock, server_hostname=name)
+connection.request("GET", "/api/me/", headers={headers})
+print(connection.getresponse().read().decode())
+"""
 
 
 def test_only_the_proxy_in_front_names_clients(stack: Stack) -> None:
@@ -252,7 +278,8 @@ def test_only_the_proxy_in_front_names_clients(stack: Stack) -> None:
     claimed = {"X-Forwarded-For": "198.51.100.77, 203.0.113.9", "X-Real-IP": "198.51.100.78"}
 
     def seen() -> str:
-        return str(json.loads(ask(backend, "/api/me/", 20, Host=API, **claimed)[1])["address"])
+        body = ask(stack.kit, contract.backend, "/api/me/", 20, **claimed)[1]
+        return str(json.loads(body)["address"])
 
     here = seen()
     assert here not in claimed.values()
@@ -261,8 +288,7 @@ def test_only_the_proxy_in_front_names_clients(stack: Stack) -> None:
     assert seen() == "203.0.113.9"
     log = stack.kit.ssh(backend, "tail -n 5 /var/log/nginx/access.log")
     assert "203.0.113.9 - - [" in log
-    request = f"Request('http://{backend.address}/api/me/', headers={ {'Host': API, **claimed} })"
-    script = f"from urllib.request import *; print(urlopen({request}).read().decode())"
+    script = OUTSIDE.format(origin=origin(stack, API), address=backend.address, headers=claimed)
     outside = stack.kit.ssh(frontend, f"python3 -c {shlex.quote(script)}")
     assert json.loads(outside)["address"] == frontend.address
     stack.fab("doctor")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
@@ -16,7 +15,7 @@ import pytest
 
 from on_host import protocol
 from rollout import change, deploy, outputs, program
-from tests.support.clients import dial
+from tests.support.clients import connected
 from tests.support.kit import OLD, ROOT, Stack
 from tests.support.sampling import sampled
 
@@ -67,8 +66,7 @@ def admitted(stack: Stack) -> set[str]:
 def allowed_to(stack: Stack, origin: str) -> str | None:
     """The origin that an answer to a page of this origin allows."""
     backend = stack.contract.backend
-    connection = http.client.HTTPConnection(backend.parsed_origin.authority)
-    connection.sock = dial(stack.kit, backend)
+    connection = connected(stack.kit, backend)
     try:
         connection.request("GET", "/api/products/", headers={"Origin": origin})
         answer = connection.getresponse()

@@ -150,7 +150,7 @@ MEANING: dict[Code, str] = {
     Code.TLS_TOO_OLD: "TLS 1.1 or older is spoken",
     Code.NO_TLS: "the port of an https origin answers without TLS",
     Code.TLS_FAILS: "the TLS handshake fails for another reason",
-    Code.MIXED_CONTENT: "an https page calls an http API, which browsers block",
+    Code.MIXED_CONTENT: "an https page calls an http API or server, which browsers block",
     Code.HTTP_ORIGIN_LISTED: "the http twin of an https page is in the list",
     Code.PLAIN_HTTP_REDIRECTED: "a page's request to the API by http is redirected to https",
     Code.CHALLENGE_BLOCKED: "port 80 is closed, where the CA asks before it renews a certificate",

@@ -1,5 +1,5 @@
-"""What comes of http and https next to each other: an http origin in the list of an https page,
-port 80 of an https API, and HSTS. Pure."""
+"""What comes of http and https next to each other: an http origin in the list of an https page, a
+server that it calls by http, port 80 of an https API, and HSTS. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from infra.core import csp
 from infra.core.contract import Contract
 from infra.core.https import ACME
-from infra.core.origins import Origin
+from infra.core.origins import Origin, parse_origin
 from rollout.doctor.ask import Unanswered
 from rollout.doctor.checks.places import IN_FRONT
 from rollout.doctor.codes import Code
@@ -26,6 +27,7 @@ _SUBDOMAINS = re.compile(r"\bincludeSubDomains\b", re.IGNORECASE)
 def schemes(observed: Observations) -> Iterator[Finding]:
     """Everything that mixes the two schemes."""
     yield from _http_origins(observed.contract)
+    yield from _called_by_http(observed.contract)
     yield from _redirected(observed)
     yield from _twin_allowed(observed)
     yield from _challenge(observed)
@@ -53,6 +55,38 @@ def is_of_no_page(origin: str, contract: Contract) -> bool:
     """Whether this is the http twin of an https page that was never at it, or is no more."""
     twin, page = twin_of(contract), contract.frontend
     return origin == twin != page.origin and origin not in page.former
+
+
+# ------------------------------------------------------------------------------ called by the page
+
+
+def _called_by_http(contract: Contract) -> Iterator[Finding]:
+    """Servers that connect_src lists by plain http, next to an https page."""
+    if contract.frontend.parsed_origin.scheme != "https" or csp.UPGRADE in csp.names(
+        contract.page.csp
+    ):
+        return
+    blocked = [source for source in contract.page.connect_src if _is_mixed(source)]
+    if blocked:
+        yield Finding(
+            f"connect_src lists {', '.join(blocked)}: the page is https, so browsers block what it"
+            " calls by plain http or ws (mixed content)",
+            cure="write them with https: or wss:, and have the page call them so; then run"
+            " `fab deploy`",
+            code=Code.MIXED_CONTENT,
+            anchor=Code.MIXED_CONTENT,
+            warning=True,
+        )
+
+
+def _is_mixed(source: str) -> bool:
+    """Whether an https page may not call this source of connect_src: by http or ws, and not this
+    very machine. https://w3c.github.io/webappsec-mixed-content/#should-block-fetch"""
+    scheme, _, rest = source.partition(":")
+    host = rest.removeprefix("//").removeprefix("*.").removesuffix(":*")
+    if scheme not in ("http", "ws"):
+        return False
+    return not host or not parse_origin(f"http://{host}", production=False).is_loopback
 
 
 # ----------------------------------------------------------------------------- port 80 next to 443
