@@ -18,6 +18,8 @@ _FIRST_DESCRIPTOR = 3  # sd_listen_fds(3)
 
 # Of a request to the backend: bytes of its path and query, and of all before its body (a template
 # of nginx's has a pattern of this number). nginx refuses more, readably; gunicorn takes what comes.
+# HTTP/2 compresses headers, and nginx counts what was sent: there gunicorn refuses a single header
+# that is larger, as readably.
 LONGEST_URL = 8000
 LARGEST_HEAD = 20_000
 
