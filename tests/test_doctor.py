@@ -78,7 +78,7 @@ def observed(
     )
     found = [(question, (answers or right(contract))(question)) for question in asked]
     addresses: dict[str, tuple[str, ...]] = {
-        role: (getattr(contract, role).hosts[0].address,) for role in ("frontend", "backend")
+        role: (getattr(contract, role).address,) for role in ("frontend", "backend")
     }
     whole = Observations(
         contract=contract,

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+import yaml
+from hypothesis import example
+from hypothesis import given as any_of
+from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from infra.core import names, previews, topology, wanted
@@ -16,7 +21,19 @@ from infra.core.keys import KEYS
 from infra.core.previews import attach, check_branch, name_of
 from infra.core.rules import LABEL, branch_name, environment_name
 from infra.core.settings import Settings, SettingsError
+from infra.core.stackfile import StackFileError, as_text, read_config
+from on_host import protocol
+from rollout import check, deploy, manage
+from rollout.certificates import given
+from rollout.doctor.findings import findings
+from rollout.doctor.questions import endpoints, questions
+from rollout.doctor.rows import rows
+from rollout.outputs import Outputs
+from rollout.render import render
+from rollout.stacks import UnknownStackError, chosen_stack, stack_names
+from tests.support.kit import ROOT
 from tests.test_contract import HOSTS, PREVIEW, of_a_preview, whole
+from tests.test_doctor import observed, reporting
 from tests.test_settings import GOOD
 
 BRANCHES = [
@@ -105,7 +122,8 @@ branches = st.one_of(
 # -------------------------------------------------------------------------------------------- names
 
 
-@given(branches, branches)
+@limits(max_examples=50)
+@any_of(branches, branches)
 @example("feature/x", "feature-x")
 @example("é", "e\u0301")
 @example("a" * 200, "a" * 199 + "b")
@@ -114,7 +132,8 @@ def test_two_branches_never_share_a_name(one: str, other: str) -> None:
     assert (name_of(one) == name_of(other)) == (one == other)
 
 
-@given(branches)
+@limits(max_examples=50)
+@any_of(branches)
 def test_a_name_is_valid_wherever_it_goes(branch: str) -> None:
     """DNS, Pulumi, AWS, Google, a file, a machine's folder."""
     stack = name_of(branch)
@@ -135,7 +154,8 @@ def test_a_name_is_valid_wherever_it_goes(branch: str) -> None:
         assert re.fullmatch(r"[a-zA-Z0-9 ._:/()#,@\[\]+=&;{}!$*-]{1,255}", group)  # EC2's rule
 
 
-@given(branches)
+@limits(max_examples=30)
+@any_of(branches)
 def test_a_branch_is_found_again(branch: str) -> None:
     """From the contract, and from the tags and labels of any resource of it."""
     stack = name_of(branch)
@@ -428,7 +448,8 @@ def test_an_origin_of_the_config_s_own_stays() -> None:
     assert attach(attached, {}) == before
 
 
-@given(
+@limits(max_examples=30)
+@any_of(
     st.lists(
         st.dictionaries(
             st.sampled_from([A, B]), st.sampled_from(["http://10.0.0.8", "http://10.0.0.9"])
@@ -471,3 +492,108 @@ def test_the_output_says_what_a_list_has_to_know() -> None:
         "mode": "full",
         "attach_to": "",
     }
+
+
+# ------------------------------------------------------------------------------------ the template
+
+
+@pytest.mark.parametrize("mode", [{}, FRONTEND], ids=["full", "frontend"])
+def test_a_preview_of_the_template_is_valid(mode: dict[str, str]) -> None:
+    """With the branch alone, or attached to an environment."""
+    values = read_config(ROOT, previews.TEMPLATE)
+    stack = name_of("feature/x")
+    found = Settings.read(values | {"branch": "feature/x"} | mode, stack)
+    assert (found.cloud, found.preview_max, found.warnings) == ("local", 10, ())
+
+
+def test_every_comment_of_the_template_is_a_config_of_its_own() -> None:
+    """What stands there for a cloud is read, with an image pinned."""
+    text = (ROOT / "stacks" / "Pulumi.preview.yaml").read_text()
+    uncommented = re.sub(r"(?m)^  # (origin-kit:[a-z_]+: )", r"  \1", text)
+    written = yaml.safe_load(uncommented)["config"]
+    values = {key.removeprefix("origin-kit:"): as_text(value) for key, value in written.items()}
+    values |= {"machine_image": "ami-0123456789abcdef0", "branch": "feature/x"}
+    values |= {"attached_backend": "https://api.staging.example.com"}
+    found = Settings.read(values, name_of("feature/x"))
+    assert (found.cloud, found.attach_to, found.preview_slots) == ("aws", "aws-staging", 5)
+
+
+def test_the_template_is_no_stack() -> None:
+    """No verb takes it, no list has it, and no preview's own file is committed."""
+    assert previews.TEMPLATE not in stack_names()
+    with pytest.raises(UnknownStackError, match="there is no stack 'preview'") as caught:
+        chosen_stack(previews.TEMPLATE)
+    assert "preview" not in str(caught.value).partition("stacks/ has")[2].replace("preview-", "")
+    with pytest.raises(StackFileError) as missing:
+        read_config(ROOT, "nothing")
+    assert " preview," not in str(missing.value)
+    own = ["stacks/Pulumi.preview-x-0123abcd.yaml", "stacks/preview.secrets"]
+    ignored = subprocess.run(
+        ["git", "check-ignore", *own, "stacks/Pulumi.preview.yaml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ignored.stdout.split() == own
+
+
+def test_a_moment_needs_no_quotes_in_a_stack_s_file(tmp_path: Path) -> None:
+    """YAML has a type for it; the key is text, as every key is."""
+    (tmp_path / "Pulumi.yaml").write_text("name: origin-kit\n")
+    file = "config: {origin-kit:preview_updated: 2026-11-30T18:00:00Z, origin-kit:day: 2026-11-30}"
+    (tmp_path / "Pulumi.x.yaml").write_text(file)
+    assert read_config(tmp_path, "x") == {
+        "preview_updated": "2026-11-30T18:00:00Z",
+        "day": "2026-11-30",
+    }
+
+
+# --------------------------------------------------------------- who asks an attached one's hosts
+
+
+def attached() -> Contract:
+    return Contract.from_json(of_a_preview())
+
+
+def test_an_attached_preview_s_backend_is_asked_where_its_origin_says() -> None:
+    """The doctor's questions go there, as a browser's do; no address in this contract is meant."""
+    contract = attached()
+    assert contract.backend.address == "10.0.0.3"
+    own = [
+        question.request.address
+        for question in questions(contract, rows(contract), endpoints(contract), None, False)
+        if question.row.origin == contract.frontend.origin
+    ]
+    assert set(own) == {"10.0.0.3"}
+
+
+def test_no_finding_is_about_hosts_that_an_attached_preview_has_not() -> None:
+    """All as intended is no finding; a name that leads nowhere from here is its environment's."""
+    contract = replace(attached(), backend=replace(attached().backend, origin="http://api.x.test"))
+    whole = observed(contract, hosts=(reporting("frontend-1", "10.0.0.2"),))
+    assert findings(whole) == ()
+    assert findings(replace(whole, addresses={"frontend": ("10.0.0.2",), "backend": ()})) == ()
+
+
+def test_nothing_asks_for_its_backend_s_code_or_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
+    page = replace(attached().frontend, origin="https://10.0.0.2")
+    contract = replace(attached(), tls="local-ca", frontend=page)
+    assert list(given.orders(contract, {}, make=True)) == ["frontend"]
+    with pytest.raises(manage.NoBackendError, match="attached to staging") as caught:
+        manage.run(contract, ["migrate"])
+    assert "`fab manage --stack staging -- migrate`" in str(caught.value)
+    with pytest.raises(deploy.UsageError, match="has no backend of its own"):
+        deploy.run_on_all_hosts(Outputs(contract), protocol.LOGS, only="backend")
+    assert "api   http://10.0.0.3/" in check.where_to_look(contract)
+
+
+def test_the_page_of_an_attached_preview_calls_that_backend() -> None:
+    contract = attached()
+    generation = render(contract, "frontend", contract.frontend.hosts[0], {})
+    texts = {file.path: file.text for file in generation.files}
+    assert json.loads(texts["frontend/config.json"])["backend"] == "http://10.0.0.3"
+    assert "connect-src 'self' http://10.0.0.3" in texts["nginx/origin-kit-page.conf"]

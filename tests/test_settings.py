@@ -11,6 +11,7 @@ import yaml
 from infra.core.keys import KEYS
 from infra.core.settings import Settings, SettingsError
 from infra.core.stackfile import StackFileError, read_config
+from rollout.stacks import stack_names
 
 ROOT = Path(__file__).parents[1]
 REQUIRED = [key.name for key in KEYS.values() if key.is_required]
@@ -119,9 +120,7 @@ def test_what_is_not_set_has_the_schema_s_default() -> None:
         assert getattr(read, name) == expected, name
 
 
-@pytest.mark.parametrize(
-    "stack", [path.name.split(".")[1] for path in (ROOT / "stacks").glob("Pulumi.*.yaml")]
-)
+@pytest.mark.parametrize("stack", stack_names())
 def test_every_shipped_stack_is_valid(stack: str) -> None:
     """Each file in stacks/ is read without a problem."""
     values = read_config(ROOT, stack)

@@ -172,6 +172,8 @@ def _for_hosts_file(*roles: Role) -> list[str]:
     """A line for each name below .test, which no name service has; the page's first."""
     found = []
     for role in roles:
+        if not role.hosts:
+            continue  # an attached backend, whose name its own environment says
         for name in (role.parsed_origin.hostname, *role.aliases):
             if name.endswith(".test"):
                 found.append(f"{role.hosts[0].address}  {name}")

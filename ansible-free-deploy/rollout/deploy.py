@@ -273,11 +273,17 @@ def run_on_all_hosts(
 
     What changes hosts is staged and checked on all of them first, then switched on `batch` hosts at
     a time; where one fails, all stay or go back. `to` is the generation of a rollback, by host.
-    Raises ChangeError; `again` is as there.
+    Raises ChangeError, `again` is as there; UsageError where there is no such host.
     """
     contract = outputs.contract
     orders_of = _orders_for(outputs, verb)
     pairs = contract.chosen(only)
+    if not pairs:
+        raise UsageError(
+            f"{contract.environment} has no {only} of its own: it is attached to"
+            f" {contract.attached_to}",
+            cure=f"ask that one: `--stack {contract.attached_to}`",
+        )
     common: MoreOrders = {
         "deploy": change.new_transaction(),
         "together": len(pairs) > 1,

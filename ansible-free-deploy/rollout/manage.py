@@ -9,7 +9,9 @@ from typing import Any
 
 from fabric.runners import Remote
 
+from infra.core import exits
 from infra.core.contract import Contract, Host
+from infra.core.errors import KitError
 from rollout import access, host_errors, hosts, report
 from rollout.host_errors import HostError
 from rollout.hosts import Identity
@@ -18,13 +20,25 @@ from rollout.render import places
 _NOT_DEPLOYED = 69  # EX_UNAVAILABLE of sysexits.h: no status of manage.py's own
 
 
+class NoBackendError(KitError):
+    """A preview whose page calls another environment's backend has no manage.py to run."""
+
+    exit_status = exits.USAGE
+
+
 def run(contract: Contract, words: list[str]) -> int:
     """Run `manage.py WORDS` there and return its exit status.
 
     With a terminal on both ends it is interactive. Otherwise standard input, output and errors are
     handed through, and the command is stopped when this ends. Raises HostError where the host can't
-    be asked or holds no configuration.
+    be asked or holds no configuration, NoBackendError for a preview without a backend of its own.
     """
+    if not contract.backend.hosts:
+        raise NoBackendError(
+            f"{contract.environment} has no backend of its own: it is attached to"
+            f" {contract.attached_to}",
+            cure=f"run `fab manage --stack {contract.attached_to} -- {' '.join(words)}`",
+        )
     host = contract.backend.hosts[0]
     identity = access.identity(contract)
     status = _run(host, identity, words)

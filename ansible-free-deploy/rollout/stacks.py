@@ -11,6 +11,7 @@ from pathlib import Path
 
 from infra.core import exits
 from infra.core.errors import KitError
+from infra.core.previews import TEMPLATE
 from infra.core.rules import quote
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,11 +25,12 @@ class UnknownStackError(KitError):
 
 
 def stack_names() -> list[str]:
-    """Every stack that has a config file in stacks/."""
-    names = []
-    for path in (ROOT / "stacks").glob("Pulumi.*.yaml"):
-        names.append(path.name.removeprefix("Pulumi.").removesuffix(".yaml"))
-    return sorted(names)
+    """Every stack that has a config file in stacks/; the template of previews is none."""
+    names = {
+        path.name.removeprefix("Pulumi.").removesuffix(".yaml")
+        for path in (ROOT / "stacks").glob("Pulumi.*.yaml")
+    }
+    return sorted(names - {TEMPLATE})
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,13 @@ class Role:
         return parse_origin(self.origin, production=False)
 
     @property
+    def address(self) -> str:
+        """Where to ask it when no name service says otherwise: the first host's address. For the
+        backend of another environment, whose hosts are not in this contract, what its origin
+        says."""
+        return self.hosts[0].address if self.hosts else self.parsed_origin.hostname
+
+    @property
     def alias_origins(self) -> tuple[str, ...]:
         """What browsers call the aliases by: the origin's scheme, and no port."""
         scheme = self.origin.partition("://")[0]

@@ -13,10 +13,19 @@ import yaml
 from infra.core import exits
 from infra.core.errors import KitError
 from infra.core.keys import SECRETS
-from infra.core.previews import secrets_file
+from infra.core.previews import TEMPLATE, secrets_file
 
 PROJECT_FILE = "Pulumi.yaml"
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """A safe one, in C where it is built. A date stays the text that it is: no key is one."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        start: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+        for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 class StackFileError(KitError):
@@ -91,8 +100,11 @@ def _values(root: Path, path: Path, stack: str) -> dict[str, Any]:
     name = str(path.relative_to(root))
     if not path.exists():
         known = sorted(
-            found.name.split(".", 1)[1].removesuffix(".yaml")
-            for found in path.parent.glob("Pulumi.*.yaml")
+            {
+                found.name.split(".", 1)[1].removesuffix(".yaml")
+                for found in path.parent.glob("Pulumi.*.yaml")
+            }
+            - {TEMPLATE}
         )
         raise StackFileError(
             f"there is no stack {stack!r} ({name} is missing)",
@@ -160,7 +172,7 @@ def as_text(value: Any) -> str:
 
 def _mapping(path: Path, name: str) -> dict[str, Any]:
     try:
-        data = yaml.load(path.read_text(), Loader=_Loader)  # a safe one, in C where it is built
+        data = yaml.load(path.read_text(), Loader=_Loader)
     except OSError as problem:
         raise StackFileError(
             str(problem.strerror), where=name, cure="run this from the project's folder"

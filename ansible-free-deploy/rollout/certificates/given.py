@@ -36,6 +36,8 @@ def orders(contract: Contract, secrets: Mapping[str, str], *, make: bool) -> dic
     """
     found = {}
     for role in _ROLES if contract.tls in (FILES, LOCAL_CA) else ():
+        if not getattr(contract, role).hosts:
+            continue  # an attached backend has its environment's certificate
         given = _pair(contract, role, secrets, make)
         found[role] = _order(contract.lineage(role), given)
     return found

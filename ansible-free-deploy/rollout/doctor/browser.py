@@ -113,7 +113,7 @@ def _rules(observed: Observations, origins: list[str], pages: Pages) -> Iterator
         own_port = parts.port or DEFAULT_PORTS[parts.scheme]
         yield f"MAP {parts.hostname}:{own_port} 127.0.0.1:{pages.ports[parts.scheme]}"
     backend = observed.contract.backend
-    yield f"MAP {backend.parsed_origin.hostname} {backend.hosts[0].address}"
+    yield f"MAP {backend.parsed_origin.hostname} {backend.address}"
 
 
 def _keys_of_own_ca(observed: Observations) -> Iterator[str]:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from infra.core.contract import Contract, Host
+from infra.core.contract import Contract, Host, Role
 from infra.core.origins import OriginError, app_origin, parse_origin
 from rollout import deploy, gated, hosts, secret_values
 from rollout.doctor import ask, on_hosts, plain_http, reach
@@ -186,7 +186,7 @@ def surroundings(
     reached = {}
     for side in sides(contract):
         in_front = [address for address in addresses[side.name] if contract.is_in_front(address)]
-        reached[side.name] = in_front[0] if in_front else side.role.hosts[0].address
+        reached[side.name] = in_front[0] if in_front else side.role.address
     return Surroundings(csp, reached["frontend"], reached["backend"])
 
 
@@ -213,7 +213,7 @@ def _page(
     contract: Contract, lookup: ask.Lookup, mark: str, credentials: Headers
 ) -> tuple[ask.Page, Reach]:
     """The page, and whether its address is reached."""
-    address = _address(lookup, contract.frontend.hosts[0])
+    address = _address(lookup, contract.frontend)
     place = Place(contract.frontend.parsed_origin, address)
     there = reach.of(place, f"/{mark}.txt")
     if there.obstacle:
@@ -226,7 +226,7 @@ def _public(
 ) -> _Public:
     """All questions to the public address, and for the `whole` matrix the redirects from `/`."""
     origin = contract.backend.parsed_origin
-    address = _address(lookup, contract.backend.hosts[0])
+    address = _address(lookup, contract.backend)
     requests = []
     for question in cells:
         requests += list(question.lines(origin.authority))
@@ -253,9 +253,9 @@ def _plain(contract: Contract, address: str) -> list[Plain]:
     return plain_http.answered(PUBLIC, contract, ask.exchange_all(place, lines))
 
 
-def _address(lookup: ask.Lookup, host: Host) -> str:
+def _address(lookup: ask.Lookup, role: Role) -> str:
     """Where to ask a role: what its name resolves to, else the address of its first host."""
     addresses = lookup.addresses(ask.LOOKUP_S)
     if addresses:
         return addresses[0]
-    return host.address
+    return role.address

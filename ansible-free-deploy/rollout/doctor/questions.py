@@ -138,7 +138,7 @@ def _request(
         return request
     return replace(
         request,
-        page_address=contract.frontend.hosts[0].address,
-        address=contract.backend.hosts[0].address,
+        page_address=contract.frontend.address,
+        address=contract.backend.address,
         csp=csp,
     )

@@ -57,7 +57,10 @@ def _space_of(origin: Origin, address: str | None) -> str | None:
     if origin.address:
         return address_space(origin.address)
     if address:
-        return address_space(address)
+        try:
+            return address_space(address)
+        except ValueError:  # a name
+            return None
     if origin.is_loopback:
         return "loopback"
     return None

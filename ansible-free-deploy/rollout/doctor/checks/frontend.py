@@ -14,7 +14,8 @@ from rollout.finding import Finding
 def names(observed: Observations) -> Iterator[Finding]:
     """What the two names resolve to from here."""
     for side in sides(observed.contract):
-        yield from _name(observed, side)
+        if side.role.hosts:  # the name of an attached backend is that environment's
+            yield from _name(observed, side)
 
 
 def _name(observed: Observations, side: Side) -> Iterator[Finding]:

@@ -34,10 +34,10 @@ def served_by(observed: Observations, host: HostReport) -> frozenset[str]:
     views = {host.name}
     for side in sides(observed.contract):
         hosts = side.role.hosts
-        addresses = observed.addresses[side.name] or (hosts[0].address,)
+        addresses = observed.addresses[side.name] or (side.role.address,)
         reached = addresses[0]
         if observed.contract.is_in_front(reached):
-            reached = hosts[0].address
+            reached = side.role.address
         if host.name in [one.name for one in hosts] and host.address == reached:
             views.add(side.view)
     return frozenset(views)
