@@ -7,11 +7,14 @@ import os
 import shutil
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from infra.core.previews import name_of
 from infra.core.stackfile import stack_path
 from tests.support.kit import ROOT, Kit, Stack
 
@@ -60,10 +63,10 @@ def pulumi(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def agrees(stack: Stack) -> bool:
+def agrees(stack: Stack, resources: int = 5) -> bool:
     done = pulumi(stack, "preview", "--expect-no-changes", "--refresh")
     assert done.returncode == 0, done.stdout + done.stderr
-    return "5 unchanged" in done.stdout
+    return f"{resources} unchanged" in done.stdout
 
 
 def kill_backend(stack: Stack) -> None:
@@ -101,6 +104,45 @@ def test_the_embedded_engine_takes_over_what_the_cli_has_made(stack: Stack) -> N
     stack.fab("down", "--yes", "--engine", "pulumi")
     assert list(stack.kit.home.glob("*")) == []
     assert "encryptionsalt" not in stack.path.read_text()
+
+
+@pytest.mark.soak
+def test_a_preview_with_another_environment_s_backend_comes_up_by_both(tmp_path: Path) -> None:
+    """One machine, whose page calls the other's backend; every verb takes it as it is, and `pulumi
+    up` by hand changes nothing. The longest branch's name fits everywhere."""
+    branch = f"Feature/{uuid4().hex}/" + "\u00fc" * 150
+    usual: dict[str, object] = {
+        "branch": branch,
+        "preview_mode": "frontend",
+        "attach_to": "staging",
+        "attached_backend": "http://10.213.254.74",  # nobody's
+        "preview_commit": "0123abc",
+        "preview_updated": "2026-11-30T18:00:00Z",
+    }
+    with Stack.of(Kit(tmp_path / "home"), name_of(branch), **usual) as stack:
+        assert "(embedded engine)" in stack.fab("up", "--engine", "embedded").stdout
+        contract = stack.contract
+        assert (contract.kind, contract.branch) == ("preview", branch)
+        assert [role for role, _ in contract.hosts] == ["frontend"]
+        with urllib.request.urlopen(f"{contract.frontend.origin}/config.json", timeout=10) as page:
+            assert json.load(page)["backend"] == "http://10.213.254.74"
+        assert agrees(stack, 4)
+        assert "(pulumi engine)" in stack.fab("up", "--engine", "pulumi").stdout
+        done = pulumi(stack, "up", "--yes", "--skip-preview")  # with the kit's passphrase now
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "nothing to change" in stack.fab("up", "--engine", "embedded").stdout
+        state = stack.kit.home / "state/.pulumi/stacks/origin-kit" / f"{stack.name}.json"
+        resources = json.loads(state.read_text())["checkpoint"]["latest"]["resources"]
+        shown = next(one["outputs"] for one in resources if "preview" in one.get("outputs", {}))
+        shown = shown["preview"]
+        assert (shown["mode"], shown["commit"], shown["slot"]) == ("frontend", "0123abc", 0)
+        assert "frontend-1" in stack.fab("status").stdout
+        assert "no finding" not in stack.fab("doctor", status=1).stdout
+        assert "attached to staging" in stack.fab("logs", "--role", "backend", status=2).stderr
+        assert "\nfrontend-1\n" in stack.fab("logs").stdout
+        stack.fab("history")
+        stack.fab("down", "--yes", "--engine", "pulumi")
+        assert list(stack.kit.home.glob("*")) == []
 
 
 def test_what_the_cli_leaves_behind_is_not_in_the_way(stack: Stack, tmp_path: Path) -> None:
