@@ -6,8 +6,9 @@ import json
 import shutil
 import stat
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import pytest
 
@@ -16,11 +17,13 @@ from infra.core.https import LETS_ENCRYPT, Https
 from on_host.acme import account, certbot, record, words
 from on_host.answers import CertifyFactsAnswer as Facts
 from on_host.protocol import Account, CertificateOrder
-from rollout.acme import limits
+from rollout.acme import certify, limits
 from rollout.acme.certify import Look, http_first
 from rollout.acme.limits import Issue
 from rollout.acme.orders import order_of, without_https
 from rollout.acme.wheels import requirements
+from rollout.host_errors import HostError
+from rollout.outputs import Outputs
 from rollout.render import render
 from tests.support.certificates import Authority
 from tests.test_contract import example
@@ -431,6 +434,57 @@ def test_only_a_host_that_the_ca_can_not_ask_goes_to_http_first(
         facts = cast(Facts, {"chain": "", "answers_challenge": answering.get(host.name, False)})
         looks.append(Look(role, host, facts))
     assert http_first(looks, None) == expected
+
+
+@pytest.fixture
+def two_hosts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Facts]:
+    """What two hosts have whose CA refuses every order; by name, to be changed."""
+    found = {
+        host.name: cast(
+            Facts, {"chain": OLD, "has_account": True, "answers_challenge": True, "renewal": None}
+        )
+        for _, host in of_acme().hosts
+    }
+
+    def looks(contract: Contract, only: str | None, **_: object) -> list[Look]:
+        hosts = contract.chosen(only)
+        return [Look(role, host, found[host.name]) for role, host in hosts]
+
+    def refuse(_: Contract, look: Look, orders: object) -> NoReturn:
+        raise HostError(look.host, "no new certificate: too many; the one that serves stays")
+
+    monkeypatch.setattr(certify, "_looks", looks)
+    monkeypatch.setattr(certify, "_account", lambda *_: None)
+    monkeypatch.setattr(certify, "_ask", refuse)
+    return found
+
+
+OLD = Authority.root().issue("app.example.com", ends=timedelta(days=1)).chain
+
+
+def test_a_ca_that_is_down_stops_no_deploy_where_a_certificate_serves(
+    two_hosts: dict[str, Facts], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is near its end, and the CA does not answer: a change of the configuration goes on. One
+    refusal is enough."""
+    certify.before_deploy(Outputs(of_acme(), {}))
+    said = capsys.readouterr().out
+    assert said.count("warning: no new certificate: too many; the one that serves stays") == 1
+
+
+def test_a_host_without_a_certificate_stops_the_deploy(two_hosts: dict[str, Facts]) -> None:
+    """Even after another one has gone on with its old one."""
+    two_hosts["frontend-1"]["chain"] = ""
+    with pytest.raises(HostError, match=r"frontend-1 .*: no new certificate"):
+        certify.before_deploy(Outputs(of_acme(), {}))
+
+
+def test_a_renewal_that_fails_is_an_error_where_it_was_asked_for(
+    two_hosts: dict[str, Facts],
+) -> None:
+    """`fab tls.renew` changes nothing else: its failure is an error."""
+    with pytest.raises(HostError):
+        certify.renew(Outputs(of_acme(), {}), force=True)
 
 
 def test_every_package_of_certbot_is_pinned_with_hashes() -> None:

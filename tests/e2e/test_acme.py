@@ -6,139 +6,51 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
-import socket
 import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Network
-from pathlib import Path
 
 import pytest
 from cryptography import x509
 
-from infra.core.contract import Contract, Host
-from infra.local import networks
+from infra.core.contract import Host
 from on_host import protocol
 from rollout import access, hosts, outputs
 from rollout.acme import certify
 from rollout.certificates import pair as pairs
 from rollout.host_errors import HostError
-from tests.support.kit import ROOT, Kit, Stack
-from tests.support.pebble import LIFETIMES, LIMITED, Pebble, eab_key, pebble
+from tests.support.acme import RENEWAL, TLS, Acme, acme_pair
+from tests.support.kit import ROOT, Stack, unwrapped
+from tests.support.pebble import LIFETIMES, eab_key, pebble
 from tests.support.sampling import sampled
 
 pytestmark = [pytest.mark.machines, pytest.mark.pebble]
 
 STAYS = "the certificate that serves stays"
-TLS = "/etc/origin-kit/tls"
-RENEWAL = "origin-kit-renew"
-
-
-@dataclass(frozen=True)
-class Acme:
-    """Two machines with certificates of `ca`, an ACME server on this one."""
-
-    stack: Stack
-    ca: Pebble
-    address: str  # where the machines reach it
-    folder: Path
-
-    @property
-    def contract(self) -> Contract:
-        """As `fab outputs` prints it now, without a process for it."""
-        return outputs.read(self.stack.name)
-
-    def host(self, role: str) -> Host:
-        found: Host = getattr(self.contract, role).hosts[0]
-        return found
-
-    def name(self, role: str) -> str:
-        return self.contract.certificate_names(role)[0]
-
-    def run(self, role: str, command: str, check: bool = True) -> str:
-        return self.stack.kit.ssh(self.host(role), command, check)
-
-    def trusting(self) -> ssl.SSLContext:
-        """What a browser trusts that knows this CA and no other."""
-        return ssl.create_default_context(cadata=self.ca.root())
-
-    def served(self, role: str) -> x509.Certificate:
-        """The certificate of a verified handshake."""
-        address = (self.host(role).address, 443)
-        with (
-            socket.create_connection(address, 10) as plain,
-            self.trusting().wrap_socket(plain, server_hostname=self.name(role)) as secured,
-        ):
-            return x509.load_der_x509_certificate(secured.getpeercert(binary_form=True) or b"")
-
-    def on_disk(self, role: str) -> x509.Certificate:
-        """The leaf in the store of the role's host."""
-        place = f"{TLS}/{self.contract.lineage(role)}/current/chain.pem"
-        return x509.load_pem_x509_certificate(self.run(role, f"cat {place}").encode())
-
-    def serials(self) -> dict[str, int]:
-        """What is served, by role; it is what lies on the disk."""
-        found = {role: self.served(role).serial_number for role in ("backend", "frontend")}
-        assert found == {role: self.on_disk(role).serial_number for role in found}
-        return found
-
-    def renew(self, *words: str, status: int = 0) -> str:
-        """`fab tls.renew`, and what it says."""
-        done = self.stack.fab("tls.renew", *words, status=status)
-        return done.stderr if status else done.stdout
-
-    def record(self, role: str) -> dict[str, object]:
-        """What the host has noted of its last check."""
-        found = json.loads(self.run(role, f"cat {TLS}/renewal.json"))
-        record: dict[str, object] = found[self.contract.lineage(role)]
-        return record
-
-    def forget_when_to_ask(self, role: str) -> None:
-        """certbot asks for renewal information every six hours at most."""
-        self.run(role, f"sed -i /ari_retry_after/d {TLS}/certbot/*/renewal/*.conf")
+BRIEF_S = 150  # the lifetime of a profile of its own: the shortest that two orders fit into
 
 
 @pytest.fixture(scope="module")
 def acme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Acme]:
     """A new pair that is on https after its first `fab up`."""
-    folder = tmp_path_factory.mktemp("acme")
-    subnet = networks.free_subnet("acme", networks.taken())
-    address = str(IPv4Network(subnet)[1])
-    trusted = folder / "trusted.pem"
-    kit = Kit(folder / "home", {"SSL_CERT_FILE": str(trusted)})
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        pebble(folder / "pebble", address) as ca,
-        Stack.of(kit) as stack,
-    ):
-        patch.setenv("ORIGIN_KIT_HOME", str(kit.home))
-        trusted.write_text(ca.root())
-        stack.usual = {**of_acme(ca), "subnet": subnet}
+    with acme_pair(tmp_path_factory.mktemp("acme"), {**LIFETIMES, "brief": BRIEF_S}) as made:
+        stack = made.stack
+        stack.usual |= made.config
         stack.write()
         refused = stack.fab("up", status=1)
         assert "deploys plain http first" in refused.stdout
         assert "does not trust the certificate of" in refused.stderr
-        trust(stack, ca)
+        made.trust()
         assert "deploys plain http first" not in stack.fab("up").stdout
-        yield Acme(stack, ca, address, folder)
-
-
-def of_acme(ca: Pebble) -> dict[str, object]:
-    return {"tls": "acme", "acme_directory": ca.directory, "extra_origins": []}
-
-
-def trust(stack: Stack, ca: Pebble) -> None:
-    """As for a CA of your own: its certificate in the hosts' trust store (docs/https.md)."""
-    place = "/usr/local/share/ca-certificates/acme-server.crt"
-    for _, host in stack.contract.hosts:
-        stack.kit.ssh(host, f"cat > {place} <<'END'\n{ca.ca}END\nupdate-ca-certificates")
+        yield made
 
 
 @contextmanager
@@ -260,24 +172,6 @@ def test_no_key_is_anywhere_but_in_its_private_file(acme: Acme) -> None:
 
 
 @contextmanager
-def limited(acme: Acme) -> Iterator[str]:
-    acme.ca.front.limited = True
-    try:
-        yield LIMITED
-    finally:
-        acme.ca.front.limited = False
-
-
-@contextmanager
-def dead(acme: Acme) -> Iterator[str]:
-    acme.ca.front.close()
-    try:
-        yield f"{acme.ca.directory} can't be reached: Connection refused"
-    finally:
-        acme.ca.front.open()
-
-
-@contextmanager
 def full(acme: Acme) -> Iterator[str]:
     """A disk that is full while certbot works: a small one in the place of its folder."""
     place = f"{TLS}/certbot"
@@ -293,7 +187,7 @@ def full(acme: Acme) -> Iterator[str]:
         acme.run("backend", f"umount {place}; rm -r /run/copy")
 
 
-TROUBLES = {"rate limit": limited, "dead directory": dead, "full disk": full}
+TROUBLES = {"rate limit": Acme.limited, "dead directory": Acme.dead, "full disk": full}
 
 
 @pytest.mark.parametrize("trouble", sampled(TROUBLES, ["rate limit"]))
@@ -324,7 +218,7 @@ def test_another_ca_that_refuses_changes_nothing(acme: Acme) -> None:
     right, wrong = eab_key("right"), eab_key("wrong")
     secrets = ROOT / "stacks" / f"{acme.stack.name}.secrets"
     with pebble(acme.folder / "other", acme.address, eab={"kid-1": right}, http_port=81) as other:
-        trust(acme.stack, other)
+        acme.trust(other)
         with edited(acme, acme_directory=other.directory, acme_eab_kid="kid-1"):
             try:
                 secrets.touch(0o600)
@@ -338,10 +232,72 @@ def test_another_ca_that_refuses_changes_nothing(acme: Acme) -> None:
                 assert acme.host("backend").address in said
             finally:
                 secrets.unlink()
-    trust(acme.stack, acme.ca)
+    acme.trust()
     assert acme.serials() == before
     logged = acme.run("backend", f"grep -rlF -e {right} -e {wrong} /etc /var/log /run /opt || true")
     assert logged == ""
+
+
+@pytest.mark.soak
+def test_a_certificate_that_expires_serves_on_and_the_next_renewal_mends_it(acme: Acme) -> None:
+    """The CA is dead for longer than a short certificate lives: who looks sees it, clients that
+    verify refuse, a deploy changes what it is to change, and the timer's next run ends all that."""
+    with edited(acme, acme_profile="brief"):
+        acme.stack.fab("deploy")
+        acme.renew("--force")
+        before = acme.serials()
+        with acme.dead() as words:
+            wait_for_the_end(acme)
+            with pytest.raises(ssl.SSLCertVerificationError, match="certificate has expired"):
+                acme.served("frontend")
+            acme.run("backend", f"systemctl start {RENEWAL}.service", check=False)
+            assert acme.serials(unverified()) == before
+            says_that_it_has_expired(acme.stack, words)
+            acme.stack.write(acme_profile="brief", extra_origins=["https://late.test"])
+            said = acme.stack.fab("deploy")
+            assert "https://late.test" in acme.run("backend", "nginx -T 2>/dev/null")
+            assert words in unwrapped(said.stdout)
+            assert acme.serials(unverified()) == before
+        for role in before:
+            acme.run(role, f"systemctl start {RENEWAL}.service")
+            assert acme.record(role)["result"] == "issued"
+        after = acme.serials()
+        assert all(after[role] != before[role] for role in before)
+        acme.stack.fab("status")
+    acme.stack.fab("deploy")
+    acme.renew("--force")
+
+
+def unverified() -> ssl.SSLContext:
+    """A client that takes any certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def wait_for_the_end(acme: Acme) -> None:
+    """Return when both certificates have expired."""
+    end = max(
+        acme.served(role, unverified()).not_valid_after_utc for role in ("backend", "frontend")
+    )
+    while datetime.now(UTC) <= end:
+        time.sleep(1)
+
+
+def says_that_it_has_expired(stack: Stack, words: str) -> None:
+    """Status, `tls.show` and doctor; the backend has asked the CA since, the frontend has not."""
+    ended = r"certificate expired (just now|\d+ minutes? ago)"
+    cure = "run `fab tls.renew`"
+    status = unwrapped(stack.fab("status", status=1).stdout)
+    assert re.search(f"{ended}: {cure}", status), status
+    shown = unwrapped(stack.fab("tls.show", status=None).stdout)
+    because = (
+        rf" \(the last renewal failed: no new certificate for [^)]*{re.escape(words)}; {STAYS}\)"
+    )
+    assert re.search(f"backend-1: {ended}{because}: {cure}", shown), shown
+    doctor = unwrapped(stack.fab("doctor", status=1).stdout)
+    assert re.search(rf"browsers refuse .*its {ended}, on ", doctor), doctor
 
 
 # ------------------------------------------------------------------------------------- a power cut
@@ -395,8 +351,7 @@ def ask(found: outputs.Outputs, host: Host, die_at: str) -> None:
 def test_names_have_a_certificate_of_45_days_and_off_stops_the_timer(acme: Acme) -> None:
     """One key of the config makes names of the addresses; and http of https, as it was."""
     with edited(acme, domain="kit.test"):
-        for role, label in (("frontend", "app"), ("backend", "api")):
-            acme.ca.resolve(f"{label}.kit.test", acme.host(role).address)
+        acme.resolve("kit.test")
         acme.stack.fab("deploy")
         for role in ("backend", "frontend"):
             leaf = acme.served(role)
@@ -431,7 +386,7 @@ def test_a_replaced_host_has_the_certificate_and_the_account_of_the_one_before(a
     assert acme.serials() == before
     assert acme.run("frontend", question) == account
     assert acme.ca.front.orders == []
-    trust(acme.stack, acme.ca)
+    acme.trust()
     acme.run("frontend", f"systemctl start {RENEWAL}.service")
     assert acme.record("frontend")["result"] == "issued", "certbot there knows no certificate yet"
     acme.serials()

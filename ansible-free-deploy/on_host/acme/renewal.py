@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LOCK = places.RUN / "acme.lock"  # one certbot at a time
 _STILL = "; the certificate that serves stays"
-_NONE = "; this host has none yet"
+_NONE = "; this host has none for these names yet"
 
 
 def renew(order: CertificateOrder, *, force: bool = False, eab_hmac: str = "") -> bool:

@@ -25,7 +25,9 @@ from on_host.protocol import Account, CertifyOrders
 from rollout import access, deploy, hosts, report, secret_values
 from rollout.acme import limits
 from rollout.acme.orders import order_of, without_https
+from rollout.host_errors import HostError
 from rollout.outputs import Outputs
+from rollout.release.errors import ReleaseError
 
 _HTTP_FIRST = "deploys plain http first: the CA asks the hosts over it"
 
@@ -64,8 +66,9 @@ def before_deploy(
     nothing to do.
 
     Where nginx does not answer the CA's challenge yet, the contract without https is deployed
-    first. Raises HostError with the CA's words where a host gets none: nothing was changed there,
-    and the certificate before serves.
+    first. Raises HostError with the CA's words where a host has none and gets none: nothing was
+    changed there. A host that has one, near its end or past it, serves that on: a CA that is down
+    stops no change of the configuration.
     """
     contract = outputs.contract
     if contract.tls != ACME:
@@ -82,7 +85,7 @@ def before_deploy(
             deploy.run_on_all_hosts(plain, protocol.DEPLOY, only=chosen, batch=batch, wait_s=wait_s)
         lacking = [look for look in _looks(contract, only) if not look.is_served]
         _refuse_unanswered(lacking)
-    _ask_all(outputs, looks, lacking, wait_s=wait_s)
+    _ask_all(outputs, looks, lacking, goes_on=True, wait_s=wait_s)
 
 
 def http_first(looks: Sequence[Look], only: str | None) -> list[str | None]:
@@ -167,22 +170,38 @@ def _ask_all(
     lacking: Sequence[Look],
     *,
     force: bool = False,
+    goes_on: bool = False,
     wait_s: int,
 ) -> list[tuple[Host, bool]]:
-    """One host after the other, all with one account; which of them got a new certificate."""
+    """One host after the other, all with one account; which of them got a new certificate.
+
+    With `goes_on` a failure is reported, not raised, for a host that has a certificate; no other
+    such host is asked then, as the CA would count that too.
+    """
     contract = outputs.contract
     account: Account | None = None
     if not all(look.facts["has_account"] for look in lacking):
         account = _account(contract, looks)
     results = []
+    is_refused = False
     for look in lacking:
+        has_one = goes_on and bool(look.facts["chain"])
+        if is_refused and has_one:
+            continue
         _warn(contract, look)
         orders = orders_of(contract, look.role)
         orders["wait_s"] = wait_s
         orders["force"] = force
         orders["account"] = account
         orders["secrets"] = _secrets(outputs)
-        answer = _ask(contract, look, orders)
+        try:
+            answer = _ask(contract, look, orders)
+        except (HostError, ReleaseError) as problem:
+            if not has_one:
+                raise
+            report.step(look.host.name, f"warning: {problem.reason}")
+            is_refused = True
+            continue
         account = answer["account"]
         results.append((look.host, answer["changed"]))
         if answer["changed"]:
