@@ -23,13 +23,10 @@ from tests.support.clients import root_of
 from tests.support.folders import write_files
 from tests.support.hostile import Hostile, hostile_pair
 from tests.support.kit import OLD, ROOT, Kit, Stack, manage
-from tests.support.trust import trust
+from tests.support.trust import PREFERENCES, trust
 
 ARTEFACTS = ROOT / "artifacts"
 PASSWORD = "correct-horse-battery"
-# Third-party cookies are blocked in private windows alone, which is the default that Chromium is
-# built with: components/content_settings/core/browser/cookie_settings.h
-PREFERENCES = '{"profile": {"cookie_controls_mode": 2}}'
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

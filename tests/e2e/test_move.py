@@ -5,166 +5,39 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Request, Response, sync_playwright
-from playwright.sync_api import Error as NetworkError
 
 from infra.core.contract import Contract
 from rollout.certificates import local_ca
-from rollout.doctor.browser import FLAGS, NETWORK_CHANGED
 from tests.e2e.conftest import PASSWORD
 from tests.e2e.test_browser import call, log_in
+from tests.support.clients import root_of
 from tests.support.kit import ROOT, Kit, Stack, manage, unwrapped
 from tests.support.sampling import sampled
+from tests.support.visitors import Visitors, visitors
 
 pytestmark = pytest.mark.machines
 
-DOMAIN = "shop.test"
-NAMED: dict[str, object] = {"domain": DOMAIN}
-TARGETS: dict[str, dict[str, object]] = {
-    "https and names": {**NAMED, "tls": "local-ca", "allow_credentials": True},
-    "names": NAMED,
-    "https": {"tls": "local-ca"},
+Config = Mapping[str, object]
+AT_ADDRESSES: Config = {}
+NAMED: Config = {"domain": "shop.test"}
+HTTPS: Config = {"tls": "local-ca", "allow_credentials": True}
+# Name → the config before the move, and after it.
+MOVES: dict[str, tuple[Config, Config]] = {
+    "addresses to https and names": (AT_ADDRESSES, {**NAMED, **HTTPS}),
+    "addresses to names": (AT_ADDRESSES, NAMED),
+    "http to https, at addresses": (AT_ADDRESSES, HTTPS),
+    "http to https, at names": (NAMED, {**NAMED, **HTTPS}),
+    "https addresses to names": (HTTPS, {**NAMED, **HTTPS}),
+    "one name to another": ({**NAMED, **HTTPS}, {"domain": "store.test", **HTTPS}),
 }
-
-# What a page does that is open: it asks its config.json where the API is, and calls that. With
-# `follows` it goes where config.json says that the page is now.
-POLLS = """
-(async () => {
-  for (;;) {
-    let api = "", said, config = {};
-    try {
-      config = await (await fetch("/config.json", {cache: "no-store"})).json();
-      api = config.backend;
-      const answer = await fetch(`${api}/api/products/`, {cache: "no-store"});
-      await answer.json();
-      said = String(answer.status);
-    } catch (problem) {
-      said = String(problem);
-    }
-    await window.noted({origin: location.origin, api, said});
-    if (config.moved_to && FOLLOWS) return location.replace(config.moved_to + "/");
-    await new Promise((done) => setTimeout(done, 150));
-  }
-})();
-"""
-
-
-@dataclass
-class Visitors:
-    """Pages in one browser, and every answer that they have had."""
-
-    context: BrowserContext
-    polls: list[dict[str, str]] = field(default_factory=list)
-    # Why requests failed, but for those that a page gave up as it left. Chromium gives all up when
-    # a network interface of this machine comes or goes, which no page is to blame for.
-    failures: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.context.on("requestfailed", self.note_failure)
-
-    def note_failure(self, request: Request) -> None:
-        """Keep what the browser says of a request."""
-        if request.failure != "net::ERR_ABORTED":
-            self.failures.append(str(request.failure))
-
-    def opens(self, url: str, follows: bool) -> Page:
-        """A page that polls from now on; it has had an answer."""
-        page = self.context.new_page()
-        page.expose_function("noted", self.note)
-        if not follows:  # nor does its own script, which asks every 15 seconds
-            page.add_init_script("window.setInterval = () => 0")
-        page.add_init_script(POLLS.replace("FOLLOWS", json.dumps(follows)))
-        self.goes_to(page, url)
-        self.wait_for_a_poll(page)
-        return page
-
-    def note(self, poll: dict[str, str]) -> None:
-        """Keep what a page reports."""
-        self.polls.append(poll)
-
-    def wait_for_a_poll(self, page: Page) -> None:
-        """One that begins from now on."""
-        count = len(self.polls)
-        for _ in range(200):
-            if len(self.polls) > count + 1:
-                return
-            page.wait_for_timeout(50)  # answers arrive while Playwright runs
-        raise AssertionError("the page does not poll")
-
-    def until_it_ends(self, page: Page, process: subprocess.Popen[str]) -> str:
-        """The output of a verb, which succeeds, while the pages go on."""
-        while process.poll() is None:
-            page.wait_for_timeout(100)
-        out, err = process.communicate()
-        assert process.returncode == 0, f"{out}\n{err}"
-        return unwrapped(out)
-
-    def goes_to(self, page: Page, url: str) -> Response:
-        """Open it, again where an interface came or went."""
-        for _ in range(5):
-            with suppress(NetworkError):
-                answer = page.goto(url)
-                assert answer is not None
-                return answer
-            assert self.failures[-1] == NETWORK_CHANGED, self.failures
-        raise AssertionError(f"{url} was not reached in a network that changes all the while")
-
-    @property
-    def wrong(self) -> list[dict[str, str]]:
-        """Polls that a page of the environment could not read."""
-        wrong = [poll for poll in self.polls if poll["said"] != "200"]
-        changes = self.failures.count(NETWORK_CHANGED)
-        if set(self.failures) <= {NETWORK_CHANGED} and len(wrong) <= changes:
-            return []
-        return [*wrong, {"failures": ", ".join(self.failures)}]
-
-    def origins(self) -> list[str]:
-        """Where pages have polled, each once, in the order of their first answer."""
-        return list(dict.fromkeys(poll["origin"] for poll in self.polls))
-
-
-@contextmanager
-def visitors(kit: Kit, contract: Contract) -> Iterator[Visitors]:
-    """A browser that knows the names of the pair, old and new, and trusts the kit's own CA."""
-    rules = [
-        f"MAP {label}.{DOMAIN} {role.hosts[0].address}"
-        for label, role in (("app", contract.frontend), ("api", contract.backend))
-    ]
-    home = kit.home.with_name(f"{kit.home.name}-browser")
-    trusts(kit, home)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=[*FLAGS, f"--host-resolver-rules={', '.join(rules)}"],
-            env={**os.environ, "HOME": str(home)},
-        )
-        try:
-            yield Visitors(browser.new_context())
-        finally:
-            browser.close()
-
-
-def trusts(kit: Kit, home: Path) -> None:
-    """Chromium on Linux reads the roots of its user from this database."""
-    database = home / ".pki/nssdb"
-    if database.exists():
-        shutil.rmtree(database)
-    database.mkdir(parents=True)
-    words = ["certutil", "-d", f"sql:{database}"]
-    subprocess.run([*words, "-N", "--empty-password"], check=True)
-    ca = kit.home / "tls/ca.pem"
-    if ca.exists():
-        subprocess.run([*words, "-A", "-t", "C,,", "-n", "kit", "-i", str(ca)], check=True)
 
 
 @pytest.fixture(scope="module")
@@ -192,33 +65,53 @@ def add_user(stack: Stack) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("target", sampled(TARGETS, ["https and names"]))
+@pytest.mark.parametrize("name", sampled(MOVES, ["addresses to https and names"]))
 def test_open_pages_see_no_error_while_the_environment_moves(
-    at_addresses: Stack, target: str, monkeypatch: pytest.MonkeyPatch
+    at_addresses: Stack, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From one config to the other, in a browser that trusts the user's own CA."""
+    before, after = MOVES[name]
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(at_addresses.kit.home))
+    local_ca.authority()  # a person has their browser trust it first
+    moves_with_open_pages(at_addresses, before, after, root_of(at_addresses.kit))
+    assert at_addresses.fab("status").stdout.count("as the contract says") == 2
+    assert "nothing to move" in at_addresses.fab("move").stdout
+
+
+def moves_with_open_pages(
+    stack: Stack,
+    before: Config,
+    after: Config,
+    root: Path,
+    meanwhile: Callable[[], object] = bool,
 ) -> None:
     """One page goes where its config.json sends it, another one stays at its origin; both poll
-    through the whole move. When the one that stays is closed, the move ends."""
-    stack = at_addresses
+    through the whole move. When the one that stays is closed, the move ends.
+
+    `root` is a CA that the browser trusts; `meanwhile` is called when both origins are answered.
+    """
+    stack.write(**before)
+    if before:
+        stack.fab("deploy")
     old = stack.contract
-    if "tls" in TARGETS[target]:  # a person has their browser trust it first
-        monkeypatch.setenv("ORIGIN_KIT_HOME", str(stack.kit.home))
-        local_ca.authority()
-    with visitors(stack.kit, old) as seen:
+    stack.write(**after)
+    new = stack.contract
+    with visitors(stack.kit, [old, new], root) as seen:
         follower = seen.opens(f"{old.frontend.origin}/", follows=True)
         stayer = seen.opens(f"{old.frontend.origin}/", follows=False)
-        stack.write(**TARGETS[target])
-        new = stack.contract
         change = f"{old.frontend.origin} → {new.frontend.origin}"
         plan = unwrapped(stack.fab("plan").stdout)
         assert change in plan and "`fab move` answers both meanwhile" in plan
 
         said = seen.until_it_ends(stayer, stack.started("move", "--stay"))
         assert f"{new.frontend.origin} and {new.backend.origin} are answered, and so are" in said
+        assert "plain http first" not in said
         follower.wait_for_url(f"{new.frontend.origin}/")
         seen.wait_for_a_poll(stayer)
         assert stayer.url == f"{old.frontend.origin}/"
         comes_later(seen, old, new)
         says_so(stack, old, new)
+        meanwhile()
 
         stayer.close()
         said = seen.until_it_ends(follower, stack.started("move", "--quiet", "2s"))
@@ -228,8 +121,6 @@ def test_open_pages_see_no_error_while_the_environment_moves(
         assert seen.origins() == [old.frontend.origin, new.frontend.origin]
         follower.close()
         works(seen, old, new)
-    assert stack.fab("status").stdout.count("as the contract says") == 2
-    assert "nothing to move" in stack.fab("move").stdout
 
 
 def comes_later(seen: Visitors, old: Contract, new: Contract) -> None:
@@ -288,33 +179,56 @@ MOMENTS = (
     ("leaves", 1),
     ("switches to generation", 5),
 )
+TARGET = MOVES["addresses to https and names"][1]
+MOVED = "moved to https://app.shop.test and https://api.shop.test"
 
 
-def killed_at(stack: Stack, text: str, number: int) -> None:
-    """A move whose operator gets SIGKILL when this line appears for the n-th time."""
-    process = stack.started("move", "--quiet", "1s", alone=True)
+def wait_for(process: subprocess.Popen[str], text: str, number: int) -> None:
+    """Read on until this text has appeared in `number` lines."""
     assert process.stdout is not None
     seen = 0
     for line in process.stdout:
         seen += text in line
         if seen == number:
-            break
-    assert seen == number, f"{text} was seen {seen} times"
+            return
+    raise AssertionError(f"{text} was seen {seen} times")
+
+
+def killed_at(stack: Stack, text: str, number: int) -> None:
+    """A move whose operator gets SIGKILL when this line appears for the n-th time."""
+    process = stack.started("move", "--quiet", "1s", alone=True)
+    wait_for(process, text, number)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+
+
+def goes_on(stack: Stack) -> None:
+    """The next move ends where the interrupted one would have ended."""
+    said = unwrapped(stack.fab("move", "--quiet", "1s").stdout)
+    assert MOVED in said or "nothing to move" in said
+    assert stack.fab("status").stdout.count("as the contract says") == 2
+
+
+def goes_back(stack: Stack, before: dict[str, str]) -> bool:
+    """Whether there was a move to undo: all hosts are back at what they held before then."""
+    done = stack.fab("move", "--undo", status=None)
+    if "no move is under way" in done.stderr:
+        return False
+    assert done.returncode == 0, done.stderr
+    assert generations(stack) == before
+    stack.write()
+    assert stack.fab("status").stdout.count("as the contract says") == 2
+    return True
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_move_that_was_killed_is_run_again(at_addresses: Stack, moment: tuple[str, int]) -> None:
     """It goes on from what the hosts hold, and ends where it would have ended."""
-    stack = at_addresses
-    stack.write(**NAMED)
-    killed_at(stack, *moment)
-    said = unwrapped(stack.fab("move", "--quiet", "1s").stdout)
-    assert "moved to http://app.shop.test" in said or "nothing to move" in said
-    assert stack.fab("status").stdout.count("as the contract says") == 2
+    at_addresses.write(**TARGET)
+    killed_at(at_addresses, *moment)
+    goes_on(at_addresses)
 
 
 @pytest.mark.soak
@@ -322,42 +236,36 @@ def test_a_move_that_was_killed_is_run_again(at_addresses: Stack, moment: tuple[
 def test_a_move_that_was_killed_is_undone(at_addresses: Stack, moment: tuple[str, int]) -> None:
     """All hosts are back at what they held before, unless the last deploy had ended already, or the
     first had not begun."""
-    stack = at_addresses
-    before = generations(stack)
-    stack.write(**NAMED)
-    killed_at(stack, *moment)
-    done = stack.fab("move", "--undo", status=None)
-    if "no move is under way" in done.stderr:
+    before = generations(at_addresses)
+    at_addresses.write(**TARGET)
+    killed_at(at_addresses, *moment)
+    if not goes_back(at_addresses, before):
         assert moment in (MOMENTS[0], MOMENTS[1], *MOMENTS[-2:])
-        return
-    assert done.returncode == 0, done.stderr
-    assert generations(stack) == before
-    stack.write()
-    assert stack.fab("status").stdout.count("as the contract says") == 2
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("number", [1, 3, 5])
-def test_a_move_goes_on_after_a_host_lost_power(at_addresses: Stack, number: int) -> None:
-    """In the middle of each of the three deploys: the move ends with an error, and the next one
-    goes on."""
+@pytest.mark.parametrize("is_undone", [False, True])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6])
+def test_a_move_outlives_a_host_that_loses_power(
+    at_addresses: Stack, number: int, is_undone: bool
+) -> None:
+    """In the middle of each of the three deploys, either host: the move ends with an error, and the
+    next one goes on, or back."""
     stack = at_addresses
-    stack.write(**NAMED)
+    before = generations(stack)
+    stack.write(**TARGET)
     process = stack.started("move", "--quiet", "1s")
-    assert process.stdout is not None
-    seen = 0
-    for line in process.stdout:
-        seen += "switches to generation" in line
-        if seen == number:
-            break
-    for pid in stack.kit.pids("backend-1"):
+    wait_for(process, "switches to generation", number)
+    for pid in stack.kit.pids("backend-1" if number % 2 else "frontend-1"):
         os.kill(pid, signal.SIGKILL)
-    process.communicate()
-    assert process.returncode != 0
+    said = process.communicate()[1]
+    assert process.returncode == 1 and "Traceback" not in said, said
     engine = [sys.executable, "-m", "infra.local.engine", "up", "--stack", stack.name]
     subprocess.run(engine, cwd=ROOT, env=stack.kit.environment, check=True, capture_output=True)
-    assert "moved to" in stack.fab("move", "--quiet", "1s").stdout
-    assert stack.fab("status").stdout.count("as the contract says") == 2
+    if is_undone and goes_back(stack, before):
+        return
+    assert not is_undone or number in (1, 2, 5, 6)
+    goes_on(stack)
 
 
 def generations(stack: Stack) -> dict[str, str]:

@@ -127,7 +127,7 @@ class Acme:
 @contextmanager
 def acme_pair(folder: Path, lifetimes: Mapping[str, int] = LIFETIMES) -> Iterator[Acme]:
     """A pair that is not up yet; this process and its commands trust the certificates of `ca`."""
-    subnet = networks.free_subnet("acme", networks.taken())
+    subnet = networks.free_subnet(str(folder), networks.taken())
     address = str(IPv4Network(subnet)[1])
     trusted = folder / "trusted.pem"
     kit = Kit(folder / "home", {"SSL_CERT_FILE": str(trusted)})
