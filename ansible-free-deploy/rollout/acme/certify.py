@@ -25,9 +25,7 @@ from on_host.protocol import Account, CertifyOrders
 from rollout import access, deploy, hosts, report, secret_values
 from rollout.acme import limits
 from rollout.acme.orders import order_of, without_https
-from rollout.host_errors import HostError
 from rollout.outputs import Outputs
-from rollout.release.errors import ReleaseError
 
 _HTTP_FIRST = "deploys plain http first: the CA asks the hosts over it"
 
@@ -196,7 +194,7 @@ def _ask_all(
         orders["secrets"] = _secrets(outputs)
         try:
             answer = _ask(contract, look, orders)
-        except (HostError, ReleaseError) as problem:
+        except KitError as problem:
             if not has_one:
                 raise
             report.step(look.host.name, f"warning: {problem.reason}")
