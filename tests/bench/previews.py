@@ -15,7 +15,7 @@ from tests.support.kit import Kit
 from tests.support.repository import Repository, repository
 
 TURNS, STACKS = 3, 50
-WANTED = {"full": 30, "update": 8, "sweep": 2}
+WANTED = {"full": 30, "frontend": 15, "update": 8, "sweep": 2}
 BRANCH = "topic/bench"
 
 
@@ -52,6 +52,28 @@ def full(here: Repository) -> None:
     )
 
 
+def frontend(here: Repository) -> None:
+    """The page alone, attached to an environment that is up."""
+    local = here.folder / "stacks" / "Pulumi.local.yaml"
+    (here.folder / "stacks" / "Pulumi.shared.yaml").write_text(local.read_text())
+    here.fab("up", "--stack", "shared")
+    here.template(preview_mode="frontend", attach_to="shared")
+
+    def up() -> None:
+        here.fab("preview.up", "--branch", BRANCH)
+
+    def down() -> None:
+        here.fab("preview.down", "--branch", BRANCH)
+
+    try:
+        down()
+        up()
+        show("warm `fab preview.up`, mode frontend", median(up, down), "frontend")
+        down()
+    finally:
+        here.fab("down", "--stack", "shared", "--yes")
+
+
 def fifty(here: Repository) -> None:
     """The states of fifty previews that have a branch and time left."""
     own = name_of(BRANCH)
@@ -83,6 +105,7 @@ def main() -> None:
         with repository(kit, Path(folder) / "checkout", preview_max=99) as here:
             full(here)
             fifty(here)
+            frontend(here)
 
 
 if __name__ == "__main__":
