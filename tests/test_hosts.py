@@ -270,7 +270,7 @@ def test_a_deploy_goes_on_with_the_connection_of_its_look(
         monkeypatch.setattr("rollout.acme.certify.before_deploy", connect)
         monkeypatch.setattr("rollout.deploy.run_on_all_hosts", connect)
         monkeypatch.setattr("verbs.deployment.read", lambda *_, **__: None)
-        tasks.ns["deploy"].body(None, json=True)
+        tasks.ns["deploy"].body(None, outputs="contract.json", json=True)
         assert (len(there.doors), len(there.commands)) == (1, 2)
 
 
