@@ -58,6 +58,7 @@ def note(stack: Stack, text: str = "") -> str:
     return stack.kit.ssh(stack.contract.backend.hosts[0], f"{write}cat /var/lib/shop/note").strip()
 
 
+@pytest.mark.soak
 def test_another_checkout_s_stack_is_not_touched(stack: Stack, other: Path) -> None:
     """Its `up` would replace the machines, its `down` remove them: both are refused, as is whatever
     changes a host. Looking is allowed, and says whose it is."""

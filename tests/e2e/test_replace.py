@@ -290,6 +290,7 @@ def killed_and_finished(stack: Stack, name: str, lines: int) -> None:
     assert [path.name for path in stack.kit.home.glob("replace/*") if path.suffix != ".lock"] == []
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", SAMPLED)
 def test_a_killed_run_is_finished_by_the_next(stack: Stack, name: str) -> None:
     killed_and_finished(stack, name, lines=1)

@@ -178,6 +178,7 @@ def test_a_host_that_fails_takes_the_other_back(application: Application) -> Non
 PHASES = ("unpacks release", "checks the project", "migrates the database", "switches to")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("after", sampled(PHASES, ["migrates the database"]))
 def test_the_first_interrupt_ends_a_ship_in_every_phase(
     application: Application, after: str
