@@ -23,6 +23,7 @@ from rollout.previews.running import AttachError
 from tests.support.previews import (
     ENVIRONMENT,
     FakeHost,
+    bring_up,
     environment,
     production,
     sessions,
@@ -51,13 +52,7 @@ def up(monkeypatch: pytest.MonkeyPatch) -> Up:
     """Have an environment up, whose one backend host runs `contract`."""
 
     def make(contract: Contract | None = None, **facts: object) -> FakeHost:
-        runs = contract or environment()
-        write_state(ENVIRONMENT, state({"contract": environment().to_json()}))
-        (host,) = runs.backend.hosts
-        fake = FakeHost(host, without_hosts(runs), **facts)  # type: ignore[arg-type]
-        monkeypatch.setattr(hosts, "session", sessions({host.name: fake}))
-        monkeypatch.setattr(access, "identity", lambda contract: None)
-        return fake
+        return bring_up(monkeypatch, contract or environment(), **facts)
 
     return make
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from rollout import access, hosts
 from rollout.outputs import NotUpError
 from rollout.previews import attached, making, registry, sweep
 from rollout.previews.attach import attach
@@ -19,9 +18,9 @@ from rollout.previews.up import Wishes
 from tests.support.previews import (
     ENVIRONMENT,
     FakeHost,
+    bring_up,
     environment,
     production,
-    sessions,
     state,
     without_hosts,
     write_preview,
@@ -37,12 +36,7 @@ FRONTEND = {"preview_mode": "frontend", "attach_to": ENVIRONMENT, "cloud": "loca
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     """The environment's backend host."""
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
-    write_state(ENVIRONMENT, state({"contract": environment().to_json()}))
-    (host,) = environment().backend.hosts
-    made = FakeHost(host, without_hosts(environment()))
-    monkeypatch.setattr(hosts, "session", sessions({host.name: made}))
-    monkeypatch.setattr(access, "identity", lambda contract: None)
-    return made
+    return bring_up(monkeypatch, environment())
 
 
 def template(**config: str) -> Template:

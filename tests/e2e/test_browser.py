@@ -18,10 +18,22 @@ from tests.support.servers import Quiet, answering
 
 pytestmark = [pytest.mark.machines, pytest.mark.browser]
 
+KETTLE = {"name": "Kettle", "price": "19.90", "stock": 2}
+
 
 def call(page: Page, method: str, path: str, **options: Any) -> dict[str, Any]:
     """One request by the page's own code: {"kind": ok | http-error | blocked, "status", "body"}."""
     return dict(page.evaluate("([m, p, o]) => window.shop.call(m, p, o)", [method, path, options]))
+
+
+def written(page: Page) -> list[Any]:
+    """The statuses of adding a product, changing it and removing it."""
+    made = call(page, "POST", "/api/products/", body=KETTLE)
+    if made["status"] != 201:
+        return [made["status"]]
+    place = f"/api/products/{made['body']['id']}/"
+    changed = call(page, "PUT", place, body={**KETTLE, "stock": 3})
+    return [made["status"], changed["status"], call(page, "DELETE", place)["status"]]
 
 
 BY_ADDRESS, BY_NAME = ["local_https", "local"], ["local_names_https", "local_names"]

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,7 +20,7 @@ from infra.core.contract import Contract
 from rollout.render.django import settings_text
 from rollout.verdict.login import CHROMIUM, CHROMIUM_BLOCKING
 from tests.e2e.conftest import PASSWORD
-from tests.e2e.test_browser import call, log_in
+from tests.e2e.test_browser import call, log_in, written
 from tests.e2e.test_login_chromium import chromium
 from tests.support.kit import ROOT
 from tests.support.logins import started
@@ -36,7 +35,6 @@ PAIRS = {
     "cross-site": ("https://app.one.example", "https://api.other.example"),
     "addresses": ("https://203.0.113.7", "https://203.0.113.8"),
 }
-KETTLE = {"name": "Kettle", "price": "19.90", "stock": 2}
 
 
 @dataclass(frozen=True)
@@ -117,16 +115,6 @@ def contract_of(pair: str) -> Contract:
 def open_page(page: Page, pair: str) -> None:
     page.goto(f"{PAIRS[pair][0]}/")
     page.wait_for_function("window.shop !== undefined")
-
-
-def written(page: Page) -> list[Any]:
-    """The statuses of adding a product, changing it and removing it."""
-    made = call(page, "POST", "/api/products/", body=KETTLE)
-    if made["status"] != 201:
-        return [made["status"]]
-    place = f"/api/products/{made['body']['id']}/"
-    changed = call(page, "PUT", place, body={**KETTLE, "stock": 3})
-    return [made["status"], changed["status"], call(page, "DELETE", place)["status"]]
 
 
 @pytest.mark.parametrize("pair", PAIRS)

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import yaml
-from playwright.sync_api import Page
 
 from infra.core.contract import Contract
 from infra.core.errors import KitError
@@ -26,7 +25,7 @@ from rollout.previews.seed import SeedError
 from rollout.render import gates
 from tests.conftest import missing
 from tests.e2e.conftest import PASSWORD, Environment, launching
-from tests.e2e.test_browser import call, log_in
+from tests.e2e.test_browser import log_in, written
 from tests.support.clients import root_of
 from tests.support.gated import BRANCH, PREVIEW
 from tests.support.kit import Kit, copy_of_the_checkout, unwrapped
@@ -35,7 +34,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.soak]
 
 OPENS = "an open-door sentence"
 SEED = f"createdemo ada {PASSWORD}"
-KETTLE = {"name": "Kettle", "price": "19.90", "stock": 2}
 
 
 @dataclass(frozen=True)
@@ -191,17 +189,8 @@ def test_the_seed_runs_once_and_one_that_ended_badly_again(
     assert seed.run_once(contract, SEED)
 
 
-def open_page(up: Preview, **options: Any) -> Any:
+def open_page(up: Preview) -> Any:
     return launching([Environment(up.kit, PREVIEW, up.contract)], (), ())
-
-
-def written(page: Page) -> list[Any]:
-    made = call(page, "POST", "/api/products/", body=KETTLE)
-    if made["status"] != 201:
-        return [made["status"]]
-    place = f"/api/products/{made['body']['id']}/"
-    changed = call(page, "PUT", place, body={**KETTLE, "stock": 3})
-    return [made["status"], changed["status"], call(page, "DELETE", place)["status"]]
 
 
 @pytest.mark.parametrize("way", ["cookies", "token"])

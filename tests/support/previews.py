@@ -10,8 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from infra.core.contract import Contract, Host, Json
 from infra.core.home import state_dir
+from rollout import access, hosts
 from rollout.host_errors import HostError
 from tests.test_contract import of_a_preview
 from tests.test_render import load
@@ -176,3 +179,13 @@ def sessions(fakes: Mapping[str, FakeHost]) -> Callable[..., Any]:
         yield FakeSession(host, fakes[host.name])
 
     return session
+
+
+def bring_up(patch: pytest.MonkeyPatch, runs: Contract, **facts: Any) -> FakeHost:
+    """Have the environment up. Its one backend host, which is returned, runs this contract."""
+    write_state(ENVIRONMENT, state({"contract": environment().to_json()}))
+    (host,) = runs.backend.hosts
+    fake = FakeHost(host, without_hosts(runs), **facts)
+    patch.setattr(hosts, "session", sessions({host.name: fake}))
+    patch.setattr(access, "identity", lambda contract: None)
+    return fake
