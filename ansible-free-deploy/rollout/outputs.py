@@ -15,7 +15,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from infra.core import backend, exits, wanted
-from infra.core.contract import Contract, ContractError, Host, Json, variables
+from infra.core.contract import Contract, ContractError, Host, Json
+from infra.core.contract_checks import variables
 from infra.core.errors import KitError
 from infra.core.home import home, state_dir, tighten, user_name
 from infra.core.keys import SECRETS

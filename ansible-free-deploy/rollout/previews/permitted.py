@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from infra.core import exits, previews
-from infra.core.contract import Contract, problems
+from infra.core.contract import Contract
+from infra.core.contract_checks import problems
 from infra.core.errors import KitError
 
 Origins = Mapping[str, str]  # of pages, by the names of the previews' stacks

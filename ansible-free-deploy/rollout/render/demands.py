@@ -1,7 +1,7 @@
 """What a contract and its secrets must hold before any of it becomes nginx, systemd or Python text.
 
-The rules are the contract's own (`infra.core.contract.problems`); one that was put together in
-memory is held to them too.
+The rules are the contract's own (`infra.core.contract_checks.problems`); one that was put together
+in memory is held to them too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from infra.core import exits
-from infra.core.contract import Contract, problems, variables
+from infra.core.contract import Contract
+from infra.core.contract_checks import problems, variables
 from infra.core.errors import KitError
 from infra.core.variables import LONGEST_TOGETHER, size
 from rollout.render.frontend import policy
