@@ -6,14 +6,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from infra.core.home import state_dir
+from infra.core.previews import name_of
+from rollout import outputs, stacks
 from rollout.acme.beforehand import LimitError
-from rollout.previews import making, up
+from rollout.previews import making, template, up
 from rollout.previews.desk import Desk
+from rollout.previews.guard import GuardError
 from rollout.previews.making import Template
-from rollout.previews.up import Wishes
+from rollout.previews.up import UnreadableError, Wishes
 from rollout.release import ReleaseError
+from rollout.stacks import ROOT
 from tests.test_certificates_beforehand import SETTINGS
+from tests.test_preview_branches import commit, git
 from tests.test_settings import GOOD
 
 
@@ -61,3 +68,44 @@ def test_a_preview_over_the_ca_s_limit_leaves_no_trace(
     monkeypatch.setattr("rollout.acme.beforehand.check", lambda *words: "near the limit")
     up._count_certificates(SETTINGS, desk)
     assert "near the limit" in capsys.readouterr().out
+
+
+@pytest.fixture
+def checkout(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with the branch `feature`, and a template with a variable."""
+    folder = home / "checkout"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "feature")
+    commit(folder, "examples/frontend/index.html", "page")
+    commit(folder, "examples/backend/manage.py", "")
+    commit(folder, "Pulumi.yaml", (ROOT / "Pulumi.yaml").read_text())
+    config = {**GOOD, "env": {"KEY": "live-0123456789"}}
+    written = {f"origin-kit:{name}": value for name, value in config.items()}
+    commit(folder, "stacks/Pulumi.preview.yaml", yaml.safe_dump({"config": written}))
+    for module in (stacks, outputs, making, template):
+        monkeypatch.setattr(module, "ROOT", folder)
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{home}/backend")
+    return folder
+
+
+def test_another_environments_secret_is_refused_before_anything_is_noted(checkout: Path) -> None:
+    """So that `fab preview.list` does not show a preview that nobody began; the message names the
+    template, which is where to mend it."""
+    secrets = checkout / "stacks/staging.secrets"
+    secrets.touch(0o600)
+    secrets.write_text("KEY=live-0123456789\n")
+    before = sorted(checkout.parent.rglob("*"))
+    with pytest.raises(GuardError, match=r"KEY \(stacks/Pulumi\.preview\.yaml\) is a secret of"):
+        up.up(Wishes())
+    assert sorted(checkout.parent.rglob("*")) == before
+
+
+def test_what_can_t_be_read_is_refused_before_anything_is_noted(checkout: Path) -> None:
+    """So that it is not called interrupted once it can be read again."""
+    desk = Desk.of("local")
+    state = state_dir() / ".pulumi/stacks/origin-kit" / f"{name_of('feature')}.json"
+    state.parent.mkdir(parents=True)
+    state.write_text("{")
+    with pytest.raises(UnreadableError):
+        up.up(Wishes())
+    assert not desk.notes()

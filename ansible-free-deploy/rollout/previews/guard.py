@@ -124,22 +124,24 @@ def refuse(stack: str, env: Mapping[str, str], secrets: Mapping[str, str]) -> No
         raise GuardError(list(dict.fromkeys(found)))
 
 
-def refuse_before(settings: Settings) -> None:
+def refuse_before(settings: Settings, template: str = "") -> None:
     """The same before anything is made, from the preview's files alone: encrypted secrets are
     compared as they are written, and by their values once they are read for a ship.
 
+    `template` is the stack whose file has the config while the preview's own is not written.
     Raises GuardError, SecretsError and StackFileError.
     """
     if not settings.branch:
         return
+    written_in = template or settings.stack
     own = secret_values.in_file(secret_values.file_of(settings.stack))
-    refuse(settings.stack, settings.env, own)
-    mine = _encrypted(stack_values(stacks.ROOT, settings.stack))
+    refuse(written_in, settings.env, own)
+    mine = _encrypted(stack_values(stacks.ROOT, written_in))
     for other in _others():
         for name, text in mine.items():
             if text in other.encrypted:
                 raise GuardError(
-                    f"stacks/Pulumi.{settings.stack}.yaml: {name} is a secret of {other.stack},"
+                    f"stacks/Pulumi.{written_in}.yaml: {name} is a secret of {other.stack},"
                     f" copied with its encryption; {_CURE}"
                 )
 

@@ -18,7 +18,7 @@ from rollout import up as steps
 from rollout.acme import beforehand, limits
 from rollout.acme.beforehand import LimitError
 from rollout.changes import Allowed
-from rollout.previews import lifetime, making, places, seed, template
+from rollout.previews import guard, lifetime, making, places, seed, template
 from rollout.previews.attach import attach
 from rollout.previews.branches import Checkout, Wanted
 from rollout.previews.desk import Desk
@@ -76,10 +76,10 @@ def up(wishes: Wishes) -> Made:
     own = previews.name_of(branch)
     wanted = repository.wanted(branch)
     usual = read.settings(own, making.values(branch, wanted.commit, wishes.keep, backend))
+    guard.refuse_before(usual, previews.TEMPLATE)
     desk = Desk.of(read.cloud)
     with _place(desk, usual, wishes) as found:
         entry = found.entry
-        refuse_unreadable(entry)
         wanted = repository.wanted(branch)  # somebody may have pushed while this waited
         keep = wishes.keep or found.keep
         values = making.values(branch, wanted.commit, keep, backend)
@@ -159,7 +159,7 @@ def _is_later(entry: Entry, wanted: Wanted, began: datetime, repository: Checkou
 @contextmanager
 def _place(desk: Desk, usual: Settings, wishes: Wishes) -> Iterator[Known]:
     """The branch's preview, held; it has a note that it is under way. Raises FullError where there
-    is no place for it, OwnerError for another checkout's, BusyError."""
+    is no place for it, UnreadableError, OwnerError for another checkout's, BusyError."""
     wait_s = wishes.wait_s
     while True:
         stack = _reserved(desk, usual, wait_s)
@@ -167,12 +167,13 @@ def _place(desk: Desk, usual: Settings, wishes: Wishes) -> Iterator[Known]:
             with desk.choosing(wait_s):
                 now = known(usual.cloud)
                 mine = _chosen(now, usual) == stack
+                found = of_branch(now, stack) or Known(stack)
                 if mine:
+                    refuse_unreadable(found.entry)
                     refuse_other_owner(usual.cloud, stack, wishes)
                     desk.begin(stack, usual.branch, "up", ROOT)
             if mine:
-                found = of_branch(now, stack)
-                yield found or Known(stack)
+                yield found
                 return
 
 
