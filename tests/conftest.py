@@ -20,6 +20,7 @@ NEEDS = {
     "nginx": ("nginx",),
     "pebble": ("go",),
     "actionlint": ("go",),
+    "debian": ("apt-get", "dpkg-deb"),
 }
 
 

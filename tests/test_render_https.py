@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from infra.core.contract import Contract
-from infra.local import image
 from rollout.render import closed, places
 from tests import test_render_nginx
 from tests.support.folders import write_files
+from tests.support.packages import unpacked
 from tests.test_render import SECRETS, cors, load, rendered, text
 from tests.test_render_nginx import (
     ALLOW,
@@ -449,15 +449,12 @@ def test_a_renewed_pair_is_served_after_a_reload(api: Site) -> None:
 
 @pytest.fixture
 def newer_nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Debian 13's nginx in place of this host's, out of the image that local machines are made
-    from."""
-    found = image.path("trixie")
-    if not (found / "usr/sbin/nginx").exists():
-        pytest.skip("no image of Debian 13 here: a local stack with `image: trixie` makes it")
-    loader = f"{found}/usr/lib64/ld-linux-x86-64.so.2"
-    libraries = f"{found}/usr/lib/x86_64-linux-gnu"
+    """Debian 13's nginx in place of this host's, with the libraries that it is built for."""
+    found = unpacked("nginx", "trixie")
+    (loader,) = found.glob("usr/lib*/ld-linux-*.so.*")
+    (libc,) = found.glob("usr/lib/*/libc.so.6")
     script = tmp_path / "nginx"
-    words = f'exec {loader} --library-path {libraries} {found}/usr/sbin/nginx "$@"'
+    words = f'exec {loader} --library-path {libc.parent} {found}/usr/sbin/nginx "$@"'
     script.write_text(f"#!/bin/sh\n{words}\n")
     script.chmod(0o755)
     said = subprocess.run([script, "-v"], capture_output=True, text=True, check=True).stderr
@@ -465,6 +462,7 @@ def newer_nginx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(test_render_nginx, "program", lambda: str(script))
 
 
+@pytest.mark.debian
 @pytest.mark.usefixtures("newer_nginx")
 @pytest.mark.parametrize("case", ["https-names", "https-moving", "https-ip"])
 def test_debian_13_s_nginx_reads_the_same(case: str) -> None:

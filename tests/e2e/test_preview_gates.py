@@ -23,14 +23,13 @@ from rollout import gated
 from rollout.previews import seed
 from rollout.previews.seed import SeedError
 from rollout.render import gates
-from tests.conftest import missing
 from tests.e2e.conftest import PASSWORD, Environment, launching
 from tests.e2e.test_browser import log_in, written
 from tests.support.clients import root_of
 from tests.support.gated import BRANCH, PREVIEW
 from tests.support.kit import Kit, copy_of_the_checkout, unwrapped
 
-pytestmark = [pytest.mark.browser, pytest.mark.soak]
+pytestmark = [pytest.mark.machines, pytest.mark.browser, pytest.mark.soak]
 
 OPENS = "an open-door sentence"
 SEED = f"createdemo ada {PASSWORD}"
@@ -66,8 +65,6 @@ class Preview:
 
 @pytest.fixture(scope="module")
 def preview(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preview]:
-    if reason := missing("machines"):
-        pytest.skip(reason)
     base = tmp_path_factory.mktemp("gates")
     made = Preview(Kit(base / "home"), copy_of_the_checkout(base / "checkout"))
     made.configure()
