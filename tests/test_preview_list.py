@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,9 +16,9 @@ import pytest
 
 from infra.core.previews import name_of
 from rollout.finding import Finding
-from rollout.previews import comment, listing, registry, sweep
+from rollout.previews import comment, leftovers, listing, registry, sweep
 from rollout.previews.branches import Branches
-from rollout.previews.desk import Note, Sweep
+from rollout.previews.desk import Desk, Note, Sweep
 from rollout.previews.lifetime import stamp
 from rollout.previews.listing import Row
 from rollout.previews.living import (
@@ -188,6 +190,29 @@ def test_listing_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
     assert known("local") == []
     assert not (tmp_path / "home").exists()
+
+
+class MadeMeanwhile(Desk):
+    """Another run makes the preview before this one gets its lock."""
+
+    @contextmanager
+    def held(self, stack: str, *words: Any) -> Iterator[None]:
+        self.begin(stack, BRANCH, "up", Path("/checkout"))
+        with super().held(stack, *words):
+            yield
+
+
+def test_what_is_made_meanwhile_is_no_leftover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
+    config = tmp_path / "home/config" / f"Pulumi.{STACK}.yaml"
+    desk = MadeMeanwhile(Desk.of("local").folder)
+    config.parent.mkdir()
+    config.touch()
+    assert leftovers.found("local") == [f"{STACK}: note {config}"]
+    assert leftovers.remove("local", desk) == []
+    assert config.exists()
 
 
 # -------------------------------------------------------------------------------------- the comment

@@ -30,6 +30,8 @@ def remove(cloud: str, desk: Desk) -> list[str]:
             continue
         try:
             with desk.held(stack, 0, lambda text: None):
+                if stack in _living(cloud):
+                    continue  # a run that has ended since made it
                 if cloud == "local":
                     local_stack.clear(stack)
                 template.forget(stack)
@@ -39,13 +41,16 @@ def remove(cloud: str, desk: Desk) -> list[str]:
     return lines
 
 
+def _living(cloud: str) -> set[str]:
+    return {one.stack for one in known(cloud)}
+
+
 def _without_a_stack(cloud: str) -> list[str]:
-    living = {one.stack for one in known(cloud)}
     named = {path.name for path in stack_path(ROOT, "x").parent.glob("Pulumi.preview-*.yaml")}
     stacks = {name.removeprefix("Pulumi.").removesuffix(".yaml") for name in named}
     if cloud == "local":
         stacks |= local_stack.stacks_with_traces(previews.PREFIX)
-    return sorted(stacks - living)
+    return sorted(stacks - _living(cloud))
 
 
 def _traces(cloud: str, stack: str) -> list[str]:
