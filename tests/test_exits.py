@@ -296,6 +296,9 @@ def test_a_question_without_a_terminal_is_3(words: tuple[str, ...], home: Path) 
     ("words", "said"),
     [
         (("stauts",), "there is no verb stauts; did you mean status?"),
+        (("deploy", "--dry"), "no verb has --dry, and nothing was changed"),
+        (("--dry", "down", "--yes"), "no verb has --dry, and nothing was changed"),
+        (("preview.sweep", "-R"), "no verb has --dry, and nothing was changed"),
         (("xyzzy",), "there is no verb xyzzy; there is up, down, "),
         (("deploy", "--batch", "x"), "--batch x: write a whole number from 1"),
         (("deploy", "--batch", "0"), "--batch 0: write a whole number from 1"),

@@ -124,10 +124,7 @@ def take_over(verbs: Collection) -> None:
             parse()
         except ParseError as problem:
             raise Exit(_refusal(problem, words, verbs), exits.USAGE) from None
-        if program.core.remainder:
-            if [context.name for context in program.tasks] != ["manage"]:
-                raise Exit("only `fab manage` takes words after --", exits.USAGE)
-            program.core.remainder = ""  # Fabric would run it on the hosts of its own options
+        _refuse_of_fabric(program)
 
     def parse_cleanup() -> None:
         if program.args.help.value == FABRIC:
@@ -139,6 +136,17 @@ def take_over(verbs: Collection) -> None:
             raise Exit(explain(problem, verbs), exits.USAGE) from None
 
     program.parse_tasks, program.parse_cleanup = parse_tasks, parse_cleanup
+
+
+def _refuse_of_fabric(program: Any) -> None:
+    """Refuse what Fabric takes with every verb, and what would not do as it says here."""
+    if program.args.dry.value:
+        # It leaves out what `Context.run` would run, and no verb runs anything by that.
+        raise Exit(_DRY, exits.USAGE)
+    if program.core.remainder:
+        if [context.name for context in program.tasks] != ["manage"]:
+            raise Exit("only `fab manage` takes words after --", exits.USAGE)
+        program.core.remainder = ""  # Fabric would run it on the hosts of its own options
 
 
 def _asks_for_help(words: Sequence[str], verbs: Collection) -> bool:
@@ -154,6 +162,10 @@ def _refusal(problem: ParseError, words: Sequence[str], verbs: Collection) -> st
     return explain(problem, verbs)
 
 
+_DRY = (
+    "no verb has --dry, and nothing was changed: `fab plan` shows what `fab up` and `fab deploy`"
+    " would change, `fab preview.sweep --dry-run` what would go"
+)
 _MANAGE = "The command stands after --, e.g. `fab manage -- createsuperuser`"
 
 

@@ -157,7 +157,7 @@ def test_a_pull_request_from_its_first_push_to_its_end(project: Project) -> None
     assert shown(address) == "<p>second words"
 
     (swept,) = project.job("sweep")
-    assert "nothing to do: 1 previews stay" in swept
+    assert "nothing to do: 1 preview stays" in swept
     written = next(project.ship.checkout.glob("stacks/Pulumi.preview-*.yaml")).read_text()
     assert "STOLEN" not in written
 

@@ -208,7 +208,8 @@ def ending(swept: Swept, dry_run: bool) -> str:
     if dry_run:
         lines.append(f"{goes} of {len(swept.fates)} previews would go; nothing was changed")
     elif not swept.fixed and not swept.failed:
-        lines.append(f"nothing to do: {len(swept.fates)} previews stay")
+        stay = "1 preview stays" if len(swept.fates) == 1 else f"{len(swept.fates)} previews stay"
+        lines.append(f"nothing to do: {stay}")
     else:
         lines.append(f"done: {len(swept.fixed)} fixed, {len(swept.failed)} failed")
     if looks:
