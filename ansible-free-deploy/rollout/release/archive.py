@@ -33,11 +33,6 @@ def pack(
     they have to change. Packed again, it is the same to the byte. Raises ReleaseError where a file
     is no longer what the release's id was made of.
     """
-    members: list[tuple[str, Path, Entry | str]] = []
-    for entry in entries:
-        members.append((f"{tree}/{entry.path}", entry.here, entry))
-    for path, expected in wheels.items():
-        members.append((f"wheels/{path.name}", path, expected))
     now = _note(place).get("packed") or int(time.time())
     descriptor, name = tempfile.mkstemp(dir=place.parent, prefix="new-")
     scratch = Path(name)
@@ -47,13 +42,30 @@ def pack(
             gzip.GzipFile("", "wb", 1, out, mtime=now) as zipped,
             tarfile.open(fileobj=zipped, mode="w") as tar,
         ):
-            for number, (path_there, here, content) in enumerate(members):
-                advance(number / len(members), "packs " + here.name)
-                _add(tar, path_there, here, content, now)
+            add(tar, tree, entries, wheels, now, advance)
         write_whole(_note_path(place), json.dumps({"packed": now, "sha256": digest(scratch)}))
         scratch.rename(place)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def add(
+    tar: tarfile.TarFile,
+    tree: str,
+    entries: Iterable[Entry],
+    wheels: Mapping[Path, str],
+    now: int,
+    advance: Advance,
+) -> None:
+    """Add what `pack` packs; `now` is the time of every member. Raises as it does."""
+    members: list[tuple[str, Path, Entry | str]] = []
+    for entry in entries:
+        members.append((f"{tree}/{entry.path}", entry.here, entry))
+    for path, expected in wheels.items():
+        members.append((f"wheels/{path.name}", path, expected))
+    for number, (path_there, here, content) in enumerate(members):
+        advance(number / len(members), "packs " + here.name)
+        _add(tar, path_there, here, content, now)
 
 
 def sound(place: Path) -> str | None:

@@ -7,12 +7,14 @@ ever on this disk, and nothing in it names an address, a file or a variable of t
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
 import tarfile
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -23,7 +25,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from infra.core.home import cache_folder
 from on_host import links
-from rollout.release.archive import digest, pack
+from rollout.release.archive import add, digest
 from rollout.release.errors import ReleaseError, disk_errors_reported
 from rollout.release.fetching import check_wheel, lock_of
 from rollout.release.picked import Entry, content_digest, link_digest
@@ -62,30 +64,23 @@ def write(place: Path, releases: Iterable[Release], target: Target, advance: Adv
             for role, one in built.items()
         },
     }
-    with tempfile.TemporaryDirectory(dir=cache_folder("built")) as folder:
-        scratch = Path(folder)
-        (scratch / ABOUT).write_text(json.dumps(about))
-        packed = []
-        for role, one in built.items():
-            part = scratch / f"{role}.tar.gz"
-            sent = one.wheels.digests(advance) if one.wheels else {}
-            pack(part, TREES[role], one.entries, sent, advance)
-            packed.append(part)
-        whole = scratch / "whole.tar.gz"
-        _join(whole, scratch / ABOUT, packed)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        new = place.with_name(place.name + ".new")
-        shutil.copyfile(whole, new)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    new = place.with_name(place.name + ".new")
+    try:
+        with tarfile.open(new, "w:gz", compresslevel=1) as tar:
+            _add_about(tar, json.dumps(about).encode())
+            for role, one in built.items():
+                sent = one.wheels.digests(advance) if one.wheels else {}
+                add(tar, TREES[role], one.entries, sent, int(time.time()), advance)
         new.replace(place)
+    finally:
+        new.unlink(missing_ok=True)
 
 
-def _join(whole: Path, about: Path, parts: Iterable[Path]) -> None:
-    with tarfile.open(whole, "w:gz", compresslevel=1) as tar:
-        tar.add(about, ABOUT)
-        for part in parts:
-            with tarfile.open(part) as inner:
-                for member in inner:
-                    tar.addfile(member, inner.extractfile(member) if member.isreg() else None)
+def _add_about(tar: tarfile.TarFile, data: bytes) -> None:
+    member = tarfile.TarInfo(ABOUT)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
 
 
 # ------------------------------------------------------------------------------------------ reading
