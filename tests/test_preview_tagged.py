@@ -1,4 +1,4 @@
-"""What AWS still has of previews without a stack, under moto."""
+"""What clouds still have of previews without a stack: AWS's under moto, Google's by the docs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from infra.core.previews.tags import GOOGLE_PREVIEW
 from rollout.previews import tagged
+from tests.support.kit import ROOT
 
 CONFIG = {"cloud": "aws", "region": "eu-central-1"}
 
@@ -45,3 +47,10 @@ def test_what_no_stack_speaks_for_is_found_by_its_tag(ec2: Any) -> None:
 
 def test_other_clouds_are_not_asked() -> None:
     assert tagged.found({"cloud": "local"}, set) == []
+
+
+def test_the_docs_have_the_commands_for_google() -> None:
+    """By the label, and by the description of what has no labels."""
+    page = (ROOT / "docs" / "previews.md").read_text()
+    for words in (f"labels.{GOOGLE_PREVIEW}:*", f"description~^{GOOGLE_PREVIEW}="):
+        assert f"--filter='{words}'" in page

@@ -23,8 +23,8 @@ def found(config: Mapping[str, str], living: Living) -> list[str]:
     """A line for each resource of a preview without a stack, with its id. `living` gives the names
     of stacks; it is asked last, since one may come meanwhile. Raises TaggedError.
 
-    On AWS, where all that the kit makes and tags is EC2's. Google's are found by their label
-    (docs/previews.md); local ones by their names (`leftovers`).
+    On AWS, where all that the kit makes and tags is EC2's. Google's are not looked for:
+    docs/previews.md has the commands. Local ones are found by their names (`leftovers`).
     """
     if config.get("cloud") != "aws":
         return []
