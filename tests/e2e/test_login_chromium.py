@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Playwright, sync_playwright
 
-from rollout.doctor.browser import FLAGS, NETWORK_CHANGED
+from rollout.doctor.browser import FLAGS
 from rollout.verdict.login import CHROMIUM, CHROMIUM_BLOCKING, Browser, Cause, Hurdle
 from tests.support.chromium import STEADY
 from tests.support.logins import SCRIPT, SETTINGS, Case, cases, differences, serving
@@ -50,10 +50,9 @@ REASONS = {
 
 @dataclass
 class Watch:
-    """Why Chromium does not store or send cookies, by their names; and failed requests."""
+    """Why Chromium does not store or send cookies, by their names."""
 
     reasons: dict[str, set[str]] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
 
     def listen(self, context: BrowserContext) -> None:
         page = context.pages[0]
@@ -61,7 +60,6 @@ class Watch:
         session.on("Network.responseReceivedExtraInfo", self._received)
         session.on("Network.requestWillBeSentExtraInfo", self._sent)
         session.send("Network.enable")
-        page.on("requestfailed", lambda request: self.failures.append(str(request.failure)))
 
     def _received(self, event: dict[str, Any]) -> None:
         for blocked in event["blockedCookies"]:
@@ -97,18 +95,13 @@ def chromium(
 
 
 def asked(context: BrowserContext, watch: Watch, row: Case) -> dict[str, Any]:
-    """What the row's page gets; asked again where an interface of this host came or went, as
-    virtual machines do."""
+    """What the row's page gets."""
     page = context.pages[0]
-    for _ in range(5):
-        context.clear_cookies()
-        watch.reasons.clear()
-        watch.failures.clear()
-        page.goto(f"{row.pair.page}/", wait_until="commit")
-        got: dict[str, Any] = page.evaluate(SCRIPT, row.script)
-        if NETWORK_CHANGED not in watch.failures:
-            return got
-    raise AssertionError("the network changes all the time")
+    context.clear_cookies()
+    watch.reasons.clear()
+    page.goto(f"{row.pair.page}/", wait_until="commit")
+    got: dict[str, Any] = page.evaluate(SCRIPT, row.script)
+    return got
 
 
 def other_reason(context: BrowserContext, watch: Watch, row: Case, hurdle: Hurdle) -> list[str]:

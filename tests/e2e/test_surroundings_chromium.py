@@ -9,10 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Error, Page
+from playwright.sync_api import BrowserContext, Page
 
 from infra.core.origins import BAD_PORTS
-from rollout.doctor.browser import NETWORK_CHANGED
 from rollout.render import frontend
 from rollout.verdict import Exchange, Reason, Request, Response, judge
 from rollout.verdict.login import CHROMIUM_BLOCKING, Cookie, not_returned
@@ -239,22 +238,6 @@ PAIRS = [
 ]
 
 
-def unless_the_network_changes(page: Page, script: str, argument: str) -> None:
-    """Evaluate, again where Chromium gave up a connection because an interface came or went: other
-    tests boot machines."""
-    reasons: list[str] = []
-    page.on("requestfailed", lambda request: reasons.append(str(request.failure)))
-    for _ in range(5):
-        reasons.clear()
-        try:
-            page.evaluate(script, argument)
-            return
-        except Error:
-            if NETWORK_CHANGED not in reasons:
-                raise
-    raise AssertionError("the network changes all the time")
-
-
 @pytest.mark.parametrize(("page_origin", "api"), PAIRS)
 def test_cookies_travel_as_in_chromium(world: World, page_origin: str, api: str) -> None:
     """Set by the API, asked for by the page: what comes back is what has no obstacle."""
@@ -270,8 +253,7 @@ def test_cookies_travel_as_in_chromium(world: World, page_origin: str, api: str)
     }
     world.context.clear_cookies()
     page, _ = world.open(page_origin + "/")
-    unless_the_network_changes(
-        page,
+    page.evaluate(
         "async url => { for (const path of ['/set', '/get']) await fetch(url + path, {credentials:"
         " 'include'}) }",
         api,

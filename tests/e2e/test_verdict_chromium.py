@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import CDPSession, Page
 
-from rollout.doctor.browser import NETWORK_CHANGED
 from rollout.doctor.failed_requests import FailedRequests
 from rollout.verdict import (
     Exchange,
@@ -69,21 +68,13 @@ class Watch(FailedRequests):
 
 def run(page: Page, watch: Watch, cases: list[Case]) -> list[tuple[Any, str]]:
     """What each fetch() gave, and Chromium's reason where it gave nothing."""
-    got = dict(enumerate(page.evaluate(FETCH, [case.script for case in cases])))
-    failed = {place: cases[place].request.url for place, one in got.items() if "problem" in one}
+    got = page.evaluate(FETCH, [case.script for case in cases])
+    failed = {place: cases[place].request.url for place, one in enumerate(got) if "problem" in one}
     deadline = time.monotonic() + 20
     while any(url not in watch.reasons for url in failed.values()) and time.monotonic() < deadline:
         page.evaluate("0")  # lets DevTools' events arrive
     reasons = {place: watch.pop(url) for place, url in failed.items()}
-    # An interface of this host came or went, as virtual machines do: nothing was answered, so ask
-    # again.
-    again = [place for place, reason in reasons.items() if reason == NETWORK_CHANGED]
-    if again:
-        for place, (one, reason) in zip(
-            again, run(page, watch, [cases[place] for place in again]), strict=True
-        ):
-            got[place], reasons[place] = one, reason
-    return [(got[place], reasons.get(place, "")) for place in range(len(cases))]
+    return [(one, reasons.get(place, "")) for place, one in enumerate(got)]
 
 
 def expected(verdict: Verdict) -> Any:
