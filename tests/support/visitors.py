@@ -6,16 +6,16 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from playwright.sync_api import BrowserContext, Page, Request, Response, sync_playwright
-from playwright.sync_api import Error as NetworkError
 
 from infra.core.contract import Contract
-from rollout.doctor.browser import FLAGS, NETWORK_CHANGED
+from rollout.doctor.browser import FLAGS
+from tests.support.chromium import STEADY
 from tests.support.folders import write_files
 from tests.support.kit import Kit, unwrapped
 from tests.support.trust import PREFERENCES, trust
@@ -49,8 +49,7 @@ class Visitors:
 
     context: BrowserContext
     polls: list[dict[str, str]] = field(default_factory=list)
-    # Why requests failed, but for those that a page gave up as it left. Chromium gives all up when
-    # a network interface of this machine comes or goes, which no page is to blame for.
+    # Why requests failed, but for those that a page gave up as it left.
     failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -94,23 +93,15 @@ class Visitors:
         return unwrapped(out)
 
     def goes_to(self, page: Page, url: str) -> Response:
-        """Open it, again where an interface came or went."""
-        for _ in range(5):
-            with suppress(NetworkError):
-                answer = page.goto(url)
-                assert answer is not None
-                return answer
-            assert self.failures[-1] == NETWORK_CHANGED, self.failures
-        raise AssertionError(f"{url} was not reached in a network that changes all the while")
+        """Open it."""
+        answer = page.goto(url)
+        assert answer is not None
+        return answer
 
     @property
-    def wrong(self) -> list[dict[str, str]]:
-        """Polls that a page of the environment could not read."""
-        wrong = [poll for poll in self.polls if poll["said"] != "200"]
-        changes = self.failures.count(NETWORK_CHANGED)
-        if set(self.failures) <= {NETWORK_CHANGED} and len(wrong) <= changes:
-            return []
-        return [*wrong, {"failures": ", ".join(self.failures)}]
+    def wrong(self) -> list[str]:
+        """What a page of the environment could not read, and why."""
+        return [*(str(poll) for poll in self.polls if poll["said"] != "200"), *self.failures]
 
     def origins(self) -> list[str]:
         """Where pages have polled, each once, in the order of their first answer."""
@@ -132,7 +123,7 @@ def visitors(kit: Kit, contracts: Sequence[Contract], *roots: Path) -> Iterator[
         write_files(home, {"profile/Default/Preferences": PREFERENCES})
         context = playwright.chromium.launch_persistent_context(
             home / "profile",
-            executable_path="/usr/bin/chromium",
+            executable_path=STEADY,
             args=[*FLAGS, f"--host-resolver-rules={', '.join(rules)}"],
             env={**os.environ, "HOME": str(home)},
         )
