@@ -65,15 +65,15 @@ def test_which_environment_a_preview_is_attached_to(fake: FakeHost) -> None:
 def test_the_page_calls_the_backend_that_runs(fake: FakeHost) -> None:
     """The origin is the hosts', whatever the recorded outputs say."""
     fake.contract["backend"]["origin"] = "http://10.9.9.9"
-    assert making.attached_backend(FRONTEND) == "http://10.9.9.9"
-    assert making.attached_backend({**FRONTEND, "preview_mode": "full"}) == ""
-    assert making.attached_backend({"preview_mode": "frontend"}) == ""
+    assert making.attached_backend(template()) == "http://10.9.9.9"
+    assert making.attached_backend(template(preview_mode="full")) == ""
+    assert making.attached_backend(template(attach_to="")) == ""
 
 
 def test_production_is_refused_before_anything_is_made(fake: FakeHost) -> None:
     fake.hold(without_hosts(production()))
     with pytest.raises(DeniedError, match=r"local is production; set `attachable: true`"):
-        making.attached_backend(FRONTEND)
+        making.attached_backend(template())
 
 
 def test_a_preview_is_deregistered_and_stays_so(
@@ -102,7 +102,7 @@ def test_an_environment_that_is_gone_answers_nobody(
     assert attached.dead(ENVIRONMENT) == {}
     assert attached.mend(ENVIRONMENT, 60) is None
     with pytest.raises(NotUpError):
-        making.attached_backend(FRONTEND)
+        making.attached_backend(template())
 
 
 def test_a_sweep_mends_a_list_that_names_a_dead_preview(fake: FakeHost) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from infra.core.keys.previews import FRONTEND
 from rollout import report
 from rollout.outputs import NotUpError
 from rollout.previews import registry
@@ -23,12 +22,7 @@ def environment_of(found: Known, read: Template) -> str:
         return entry.contract.attached_to or ""
     if entry and entry.noted:
         return str(entry.noted.get("attach_to") or "")
-    return of_template(read)
-
-
-def of_template(read: Template) -> str:
-    """The environment that previews of this template attach to; empty for full ones."""
-    return read.attaches_to if read.config.get("preview_mode") == FRONTEND else ""
+    return read.attaches_to
 
 
 def deregister(environment: str, stack: str, wait_s: float) -> None:
@@ -47,7 +41,7 @@ def deregister(environment: str, stack: str, wait_s: float) -> None:
 
 def environments(found: Iterable[Known], read: Template) -> list[str]:
     """Every environment that a preview is attached to, and the one of the template, each once."""
-    names = {environment_of(one, read) for one in found} | {of_template(read)}
+    names = {environment_of(one, read) for one in found} | {read.attaches_to}
     return sorted(filter(None, names))
 
 

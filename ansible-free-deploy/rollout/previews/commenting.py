@@ -18,7 +18,7 @@ def comment(branch: str | None, now: datetime) -> tuple[str, int]:
     """The comment, and the verb's exit status: the doctor's, or WRONG for a preview that is not up.
     Raises BranchError where no branch is named and none is checked out, RegistryError."""
     read = Template.read()
-    name = branch or making.checkout(read.config).chosen(None)
+    name = branch or making.checkout(read).chosen(None)
     row = _row(name, now)
     if row.state == UNREADABLE or not row.origin:
         return markdown.text(row, None, now), exits.WRONG
@@ -39,6 +39,6 @@ def _row(name: str, now: datetime) -> Row:
 def _subject(read: Template, commit: str) -> str:
     """The first line of the commit's message, where this checkout has it."""
     try:
-        return making.checkout(read.config).subject(commit) if commit else ""
+        return making.checkout(read).subject(commit) if commit else ""
     except BranchError:
         return ""

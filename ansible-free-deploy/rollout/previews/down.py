@@ -39,7 +39,7 @@ def down(wishes: Wishes) -> Gone:
     checkout's, and what removing and deregistering raise.
     """
     read = Template.read()
-    branch = wishes.branch or making.checkout(read.config).chosen(None)
+    branch = wishes.branch or making.checkout(read).chosen(None)
     stack = _stack(read, branch)
     if not stack:
         return Gone(branch, False)

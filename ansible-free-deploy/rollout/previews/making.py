@@ -55,9 +55,14 @@ class Template:
         return int(self.config.get("preview_ttl_h") or KEYS["preview_ttl_h"].default)
 
     @property
+    def has_no_backend(self) -> bool:
+        """Whether its previews are a page alone, which calls another environment's backend."""
+        return self.config.get("preview_mode") == FRONTEND
+
+    @property
     def attaches_to(self) -> str:
         """The environment that previews of this template attach to; empty for full ones."""
-        return self.config.get("attach_to", "")
+        return self.config.get("attach_to", "") if self.has_no_backend else ""
 
     def settings(self, stack: str, values: Mapping[str, Any]) -> Settings:
         """What a preview would have. Raises SettingsError that names the template."""
@@ -78,7 +83,7 @@ def for_a_build(read: Template) -> Settings:
     it, so the branch and the attached backend are names that nobody has (RFC 6761, 6.4). Raises
     SettingsError."""
     filled_in = {"branch": _NOBODYS}
-    if read.config.get("preview_mode") == FRONTEND:
+    if read.has_no_backend:
         filled_in["attached_backend"] = f"https://{_NOBODYS}"
     return read.settings(previews.name_of(_NOBODYS), filled_in)
 
@@ -119,27 +124,26 @@ def owner() -> str:
     return deploy.who().partition(" ")[0][:100]
 
 
-def attached_backend(config: Mapping[str, str]) -> str:
+def attached_backend(read: Template) -> str:
     """The origin of the backend that previews of this template attach to, as its hosts answer it;
     empty for full ones, and where the settings say what is missing.
 
     Raises NotUpError where that environment is not up, DeniedError where it takes no previews, and
     what `running_of` raises.
     """
-    name = config.get("attach_to", "")
-    if config.get("preview_mode") != FRONTEND or not name:
+    if not read.attaches_to:
         return ""
-    contract = running_of(name).contract
+    contract = running_of(read.attaches_to).contract
     refuse_closed(contract)
     return contract.backend.origin
 
 
-def checkout(config: Mapping[str, str]) -> Checkout:
+def checkout(read: Template) -> Checkout:
     """The repository that branches are of: the backend's, or the page's where previews have no
     backend of their own, or that one's code is fetched from somewhere else. Raises BranchError."""
-    path = config.get("backend_path", "")
-    if not path or config.get("preview_mode") == FRONTEND or config.get("backend_git"):
-        path = config.get("frontend_path", "")
+    path = read.config.get("backend_path", "")
+    if not path or read.has_no_backend or read.config.get("backend_git"):
+        path = read.config.get("frontend_path", "")
     place = ROOT / path
     while not place.is_dir():  # a page that is not built
         place = place.parent

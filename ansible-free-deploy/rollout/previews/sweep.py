@@ -15,7 +15,7 @@ from rollout import deploy, local_stack, report
 from rollout.previews import attached, branches, leftovers, lifetime, making, tagged
 from rollout.previews.branches import BranchError, Branches
 from rollout.previews.desk import BusyError, Desk
-from rollout.previews.down import refuse_other, remove
+from rollout.previews.down import remove
 from rollout.previews.living import BUSY, UNREADABLE, Known, known, of_branch
 from rollout.previews.making import Template
 from rollout.previews.up import Wishes
@@ -96,7 +96,7 @@ def plan(read: Template, now: datetime) -> tuple[list[Fate], str]:
 
 def _branches(read: Template) -> Branches:
     try:
-        return making.checkout(read.config).branches()
+        return making.checkout(read).branches()
     except BranchError as problem:
         return Branches({}, None, frozenset(), str(problem))
 
@@ -153,7 +153,6 @@ def _remove(fate: Fate, desk: Desk, read: Template, wishes: Wishes, done: Swept)
             if found.updated != fate.known.updated:
                 done.fixed.append(f"{branch} stays: it was updated meanwhile")
                 return
-            refuse_other(found, read)
             remove(found, branch, desk, read, wishes)
             done.fixed.append(f"{branch} is gone ({fate.why})")
     except BusyError:

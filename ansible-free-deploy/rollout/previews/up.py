@@ -70,9 +70,9 @@ def up(wishes: Wishes) -> Made:
     if wishes.built:
         handed_over.read(wishes.built)  # what is wrong with it is said before anything is made
     read = Template.read()
-    repository = making.checkout(read.config)
+    repository = making.checkout(read)
     branch = making.check_branch(repository.chosen(wishes.branch))
-    backend = making.attached_backend(read.config)
+    backend = making.attached_backend(read)
     own = previews.name_of(branch)
     wanted = repository.wanted(branch)
     usual = read.settings(own, making.values(branch, wanted.commit, wishes.keep, backend))
