@@ -32,7 +32,6 @@ def brought_back(found: Outputs) -> list[str]:
     lines: list[str] = []
     for outcome in deploy.run_on_all_hosts(found, protocol.RUNNING, only="backend"):
         runs = outcome.result["contract"] or {}
-        for name, origin in runs.get("attached", {}).items():
-            if name not in live.unknown and live.origins.get(name) != origin:
-                lines.append(words.gone(name, origin))
+        gone = live.gone(runs.get("attached", {}))
+        lines += [words.gone(name, origin) for name, origin in gone.items()]
     return list(dict.fromkeys(lines))

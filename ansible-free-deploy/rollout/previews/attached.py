@@ -52,12 +52,7 @@ def dead(environment: str) -> dict[str, str]:
         running = running_of(environment)
     except NotUpError:
         return {}
-    live = registry.live(environment)
-    gone = {}
-    for name, origin in running.attached.items():
-        if name not in live.unknown and live.origins.get(name) != origin:
-            gone[name] = origin
-    return gone
+    return registry.live(environment).gone(running.attached)
 
 
 def mend(environment: str, wait_s: float) -> Attached | None:

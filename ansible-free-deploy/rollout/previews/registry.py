@@ -90,6 +90,14 @@ class Live:
     origins: Mapping[str, str] = field(default_factory=dict)
     unknown: Mapping[str, str] = field(default_factory=dict)
 
+    def gone(self, answered: Mapping[str, str]) -> dict[str, str]:
+        """Those of these origins, by the stacks' names, that no preview has any more."""
+        return {
+            name: origin
+            for name, origin in answered.items()
+            if name not in self.unknown and self.origins.get(name) != origin
+        }
+
 
 def live(environment: str) -> Live:
     """The previews that are attached to this environment now. A local environment's are local; the
