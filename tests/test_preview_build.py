@@ -13,9 +13,9 @@ from infra.core.previews import name_of
 from rollout import outputs, stacks
 from rollout.acme.beforehand import LimitError
 from rollout.previews import making, template, up
-from rollout.previews.desk import Desk
 from rollout.previews.guard import GuardError
 from rollout.previews.making import Template
+from rollout.previews.run_records import RunRecords
 from rollout.previews.up import UnreadableError, Wishes
 from rollout.release import ReleaseError
 from rollout.stacks import ROOT
@@ -59,14 +59,14 @@ def test_a_preview_over_the_ca_s_limit_leaves_no_trace(
     def over(*words: object) -> str:
         raise LimitError("over the limit")
 
-    desk = Desk.of("local")
-    desk.begin(SETTINGS.stack, "feature", "up", home)
+    records = RunRecords.of("local")
+    records.begin(SETTINGS.stack, "feature", "up", home)
     monkeypatch.setattr("rollout.acme.beforehand.check", over)
     with pytest.raises(LimitError):
-        up._count_certificates(SETTINGS, desk)
-    assert not desk.notes()
+        up._count_certificates(SETTINGS, records)
+    assert not records.notes()
     monkeypatch.setattr("rollout.acme.beforehand.check", lambda *words: "near the limit")
-    up._count_certificates(SETTINGS, desk)
+    up._count_certificates(SETTINGS, records)
     assert "near the limit" in capsys.readouterr().out
 
 
@@ -102,10 +102,10 @@ def test_another_environments_secret_is_refused_before_anything_is_noted(checkou
 
 def test_what_can_t_be_read_is_refused_before_anything_is_noted(checkout: Path) -> None:
     """So that it is not called interrupted once it can be read again."""
-    desk = Desk.of("local")
+    records = RunRecords.of("local")
     state = state_dir() / ".pulumi/stacks/origin-kit" / f"{name_of('feature')}.json"
     state.parent.mkdir(parents=True)
     state.write_text("{")
     with pytest.raises(UnreadableError):
         up.up(Wishes())
-    assert not desk.notes()
+    assert not records.notes()

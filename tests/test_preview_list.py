@@ -18,7 +18,6 @@ from infra.core.previews import name_of
 from rollout.finding import Finding
 from rollout.previews import comment, leftovers, listing, registry, sweep
 from rollout.previews.branches import Branches
-from rollout.previews.desk import Desk, Note, Sweep
 from rollout.previews.lifetime import stamp
 from rollout.previews.listing import Row
 from rollout.previews.living import (
@@ -33,6 +32,7 @@ from rollout.previews.living import (
 )
 from rollout.previews.making import Template
 from rollout.previews.registry import Entry
+from rollout.previews.run_records import Note, RunRecords, Sweep
 from tests.test_render import load
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -192,7 +192,7 @@ def test_listing_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not (tmp_path / "home").exists()
 
 
-class MadeMeanwhile(Desk):
+class MadeMeanwhile(RunRecords):
     """Another run makes the preview before this one gets its lock."""
 
     @contextmanager
@@ -207,11 +207,11 @@ def test_what_is_made_meanwhile_is_no_leftover(
 ) -> None:
     monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
     config = tmp_path / "home/config" / f"Pulumi.{STACK}.yaml"
-    desk = MadeMeanwhile(Desk.of("local").folder)
+    records = MadeMeanwhile(RunRecords.of("local").folder)
     config.parent.mkdir()
     config.touch()
     assert leftovers.found("local") == [f"{STACK}: note {config}"]
-    assert leftovers.remove("local", desk) == []
+    assert leftovers.remove("local", records) == []
     assert config.exists()
 
 

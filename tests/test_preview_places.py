@@ -14,8 +14,8 @@ from hypothesis import strategies as some
 
 from infra.core.previews import slot_name, slot_of
 from rollout.previews import cost, lifetime, template
-from rollout.previews.desk import BusyError, Desk
 from rollout.previews.places import FullError, Living, choose
+from rollout.previews.run_records import BusyError, RunRecords
 
 # -------------------------------------------------------------------------------------- which stack
 
@@ -160,54 +160,54 @@ def test_secrets_that_one_stack_alone_can_read_are_refused() -> None:
     assert template.secrets_provider(written) == "awskms://alias/x"
 
 
-# ----------------------------------------------------------------------------------------- the desk
+# ------------------------------------------------------------------------------ the records of runs
 
 
 def hold(folder: Path, ready: Any, release: Any) -> None:
-    with Desk(folder).held("preview-x", 5, print):
+    with RunRecords(folder).held("preview-x", 5, print):
         ready.set()
         release.wait(10)
 
 
 def test_one_run_has_a_preview_at_a_time(tmp_path: Path) -> None:
     """The other one says that it waits; its lock goes with a process that is killed."""
-    desk, context = Desk(tmp_path), multiprocessing.get_context("fork")
+    records, context = RunRecords(tmp_path), multiprocessing.get_context("fork")
     ready, release = context.Event(), context.Event()
     process = context.Process(target=hold, args=(tmp_path, ready, release))
     process.start()
     assert ready.wait(10)
     said: list[str] = []
-    assert desk.is_held("preview-x")
+    assert records.is_held("preview-x")
     with (
         pytest.raises(BusyError, match=rf"another run \(pid {process.pid}\) is changing"),
-        desk.held("preview-x", 0.2, said.append),
+        records.held("preview-x", 0.2, said.append),
     ):
         pass
     assert said == [f"waits for another run (pid {process.pid})"]
-    with desk.held("preview-y", 0, said.append):
+    with records.held("preview-y", 0, said.append):
         pass
     process.kill()
     process.join()
-    with desk.held("preview-x", 5, said.append):
-        assert not desk.is_held("preview-y")
+    with records.held("preview-x", 5, said.append):
+        assert not records.is_held("preview-y")
     assert not list(tmp_path.iterdir())
 
 
 def test_what_was_interrupted_is_noted(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    assert desk.note("preview-x") is None
-    desk.begin("preview-x", "Über/x", "up", tmp_path)
-    found = desk.note("preview-x")
+    records = RunRecords(tmp_path)
+    assert records.note("preview-x") is None
+    records.begin("preview-x", "Über/x", "up", tmp_path)
+    found = records.note("preview-x")
     assert found and (found.branch, found.doing, found.checkout) == ("Über/x", "up", str(tmp_path))
     (tmp_path / "preview-z.json").write_text("{")
-    assert [note.stack for note in desk.notes()] == ["preview-x", "preview-z"]
-    desk.end("preview-x")
-    assert desk.note("preview-x") is None
+    assert [note.stack for note in records.notes()] == ["preview-x", "preview-z"]
+    records.end("preview-x")
+    assert records.note("preview-x") is None
 
 
 def test_a_sweep_is_noted(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    assert desk.last_sweep() is None
-    desk.swept("ada@laptop")
-    found = desk.last_sweep()
+    records = RunRecords(tmp_path)
+    assert records.last_sweep() is None
+    records.swept("ada@laptop")
+    found = records.last_sweep()
     assert found and found.by == "ada@laptop" and lifetime.parsed(found.at)

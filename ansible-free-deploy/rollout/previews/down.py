@@ -10,9 +10,9 @@ from infra.core.errors import KitError
 from infra.core.settings import Settings
 from rollout import infrastructure, local_stack, report
 from rollout.previews import attached, making, template
-from rollout.previews.desk import Desk
 from rollout.previews.living import Known, known, of_branch
 from rollout.previews.making import Template
+from rollout.previews.run_records import RunRecords
 from rollout.previews.up import Wishes, refuse_other_owner, refuse_unreadable
 from rollout.stacks import PROJECT, ROOT
 
@@ -43,10 +43,10 @@ def down(wishes: Wishes) -> Gone:
     stack = _stack(read, branch)
     if not stack:
         return Gone(branch, False)
-    desk = Desk.of(read.cloud)
-    with desk.held(stack, wishes.wait_s, lambda text: report.step("preview", text)):
+    records = RunRecords.of(read.cloud)
+    with records.held(stack, wishes.wait_s, lambda text: report.step("preview", text)):
         found = of_branch(known(read.cloud), stack) or Known(stack)
-        was_there = remove(found, branch, desk, read, wishes)
+        was_there = remove(found, branch, records, read, wishes)
     if read.cloud == "local":
         local_stack.leave_unused()
     return Gone(branch, was_there)
@@ -67,13 +67,13 @@ def _stack(read: Template, branch: str) -> str:
     return ""
 
 
-def remove(found: Known, branch: str, desk: Desk, read: Template, wishes: Wishes) -> bool:
+def remove(found: Known, branch: str, records: RunRecords, read: Template, wishes: Wishes) -> bool:
     """Remove a preview that is held by this run; whether there was anything of it."""
     stack = found.stack
     refuse_unreadable(found.entry)
     refuse_other(found, read)
     refuse_other_owner(read.cloud, stack, wishes)
-    desk.begin(stack, found.branch or branch, "down", ROOT)
+    records.begin(stack, found.branch or branch, "down", ROOT)
     settings = _settings(found, read, branch)
     if settings.cloud == "local":
         local_stack.wait_until_free(stack, wishes.wait_s)
@@ -83,7 +83,7 @@ def remove(found: Known, branch: str, desk: Desk, read: Template, wishes: Wishes
     # Whoever read the stacks before it went may have written it into the list again.
     attached.deregister(environment, stack, wishes.wait_s)
     template.forget(stack)
-    desk.end(stack)
+    records.end(stack)
     return removed or found.entry is not None or found.note is not None
 
 

@@ -7,8 +7,8 @@ from infra.core.owner import Owner, owner_of
 from infra.core.stackfile import stack_path
 from rollout import local_stack
 from rollout.previews import template
-from rollout.previews.desk import BusyError, Desk
 from rollout.previews.living import known
+from rollout.previews.run_records import BusyError, RunRecords
 from rollout.stacks import ROOT
 
 
@@ -20,7 +20,7 @@ def found(cloud: str) -> list[str]:
     return lines
 
 
-def remove(cloud: str, desk: Desk) -> list[str]:
+def remove(cloud: str, records: RunRecords) -> list[str]:
     """Remove them; a line for each preview whose rest is gone, or is another checkout's."""
     lines = []
     for stack in _without_a_stack(cloud):
@@ -29,7 +29,7 @@ def remove(cloud: str, desk: Desk) -> list[str]:
             lines.append(f"the rest of {stack} stays: it belongs to {theirs}")
             continue
         try:
-            with desk.held(stack, 0, lambda text: None):
+            with records.held(stack, 0):
                 if stack in _living(cloud):
                     continue  # a run that has ended since made it
                 if cloud == "local":

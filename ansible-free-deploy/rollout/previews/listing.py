@@ -12,9 +12,9 @@ from infra.core.contract import Json
 from infra.core.owner import owner_of
 from rollout import report
 from rollout.previews import cost, lifetime
-from rollout.previews.desk import Desk, Sweep
 from rollout.previews.living import Known, known
 from rollout.previews.making import Template
+from rollout.previews.run_records import RunRecords, Sweep
 
 _LATE_H = 48  # a nightly sweep that did not run last night
 HEADINGS = ("branch", "state", "origin", "owner", "commit", "updated", "expires", "$ a month")
@@ -47,7 +47,7 @@ def rows(now: datetime) -> tuple[list[Row], Sweep | None]:
     read = Template.read()
     found = [_row(one, read, now) for one in known(read.cloud)]
     found.sort(key=lambda row: row.updated, reverse=True)
-    return found, Desk.to_read(read.cloud).last_sweep()
+    return found, RunRecords.to_read(read.cloud).last_sweep()
 
 
 def _row(one: Known, read: Template, now: datetime) -> Row:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rollout.previews import registry
-from rollout.previews.desk import Desk, Note
 from rollout.previews.lifetime import expiry
 from rollout.previews.places import Living
 from rollout.previews.registry import Entry
+from rollout.previews.run_records import Note, RunRecords
 
 UP, INTERRUPTED, EXPIRED, UNREADABLE, BUSY = (
     "up",
@@ -77,13 +77,13 @@ class Known:
 
 def known(cloud: str) -> list[Known]:
     """All of them, by name. Raises RegistryError where nothing could be asked."""
-    desk = Desk.to_read(cloud)
-    notes = {note.stack: note for note in desk.notes()}
+    records = RunRecords.to_read(cloud)
+    notes = {note.stack: note for note in records.notes()}
     entries = {entry.stack: entry for entry in registry.all_(cloud)}
     found = []
     for stack in sorted(notes.keys() | entries.keys()):
         entry = entries.get(stack)
-        busy = desk.is_held(stack) or bool(entry and entry.locked)
+        busy = records.is_held(stack) or bool(entry and entry.locked)
         found.append(Known(stack, entry, notes.get(stack), busy))
     return found
 

@@ -14,10 +14,10 @@ from infra.core.owner import Owner, owner_of
 from rollout import deploy, local_stack, report
 from rollout.previews import attached, branches, leftovers, lifetime, making, tagged
 from rollout.previews.branches import BranchError, Branches
-from rollout.previews.desk import BusyError, Desk
 from rollout.previews.down import remove
 from rollout.previews.living import BUSY, UNREADABLE, Known, known, of_branch
 from rollout.previews.making import Template
+from rollout.previews.run_records import BusyError, RunRecords
 from rollout.previews.up import Wishes
 from rollout.stacks import ROOT
 
@@ -104,12 +104,12 @@ def _branches(read: Template) -> Branches:
 def carry_out(read: Template, fates: Sequence[Fate], left: Sequence[str], wishes: Wishes) -> Swept:
     """Remove what goes, one after the other; what fails keeps its state and is named."""
     done = Swept(fates, left)
-    desk = Desk.of(read.cloud)
+    records = RunRecords.of(read.cloud)
     for fate in fates:
         if fate.goes:
-            _remove(fate, desk, read, wishes, done)
+            _remove(fate, records, read, wishes, done)
     if left:
-        done.fixed += leftovers.remove(read.cloud, desk)
+        done.fixed += leftovers.remove(read.cloud, records)
     for environment in attached.environments((fate.known for fate in fates), read):
         mend(environment, wishes, done)
     return done
@@ -143,17 +143,17 @@ def dead_lists(fates: Sequence[Fate], read: Template) -> list[str]:
     return lines
 
 
-def _remove(fate: Fate, desk: Desk, read: Template, wishes: Wishes, done: Swept) -> None:
+def _remove(fate: Fate, records: RunRecords, read: Template, wishes: Wishes, done: Swept) -> None:
     stack, branch = fate.known.stack, fate.known.branch
     try:
-        with desk.held(stack, 0, lambda text: None):
+        with records.held(stack, 0):
             found = of_branch(known(read.cloud), stack)
             if found is None:
                 return  # somebody else took it down
             if found.updated != fate.known.updated:
                 done.fixed.append(f"{branch} stays: it was updated meanwhile")
                 return
-            remove(found, branch, desk, read, wishes)
+            remove(found, branch, records, read, wishes)
             done.fixed.append(f"{branch} is gone ({fate.why})")
     except BusyError:
         done.fixed.append(f"{branch} stays: a run is changing it now")
@@ -182,7 +182,7 @@ def sweep(wishes: Wishes, dry_run: bool, now: datetime) -> Swept:
         return Swept(fates, left, failed=unknown)
     done = carry_out(read, fates, left, wishes)
     done.failed += unknown
-    Desk.of(read.cloud).swept(deploy.who().partition(" ")[0])
+    RunRecords.of(read.cloud).swept(deploy.who().partition(" ")[0])
     if read.cloud == "local":
         local_stack.leave_unused()
     return done

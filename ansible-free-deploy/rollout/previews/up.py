@@ -21,10 +21,10 @@ from rollout.changes import Allowed
 from rollout.previews import guard, lifetime, making, places, seed, template
 from rollout.previews.attach import attach
 from rollout.previews.branches import Checkout, Wanted
-from rollout.previews.desk import Desk
 from rollout.previews.living import Known, known, of_branch
 from rollout.previews.making import Template
 from rollout.previews.registry import Entry
+from rollout.previews.run_records import RunRecords
 from rollout.release import handed_over
 from rollout.stacks import ROOT
 
@@ -77,8 +77,8 @@ def up(wishes: Wishes) -> Made:
     wanted = repository.wanted(branch)
     usual = read.settings(own, making.values(branch, wanted.commit, wishes.keep, backend))
     guard.refuse_before(usual, previews.TEMPLATE)
-    desk = Desk.of(read.cloud)
-    with _place(desk, usual, wishes) as found:
+    records = RunRecords.of(read.cloud)
+    with _place(records, usual, wishes) as found:
         entry = found.entry
         wanted = repository.wanted(branch)  # somebody may have pushed while this waited
         keep = wishes.keep or found.keep
@@ -86,13 +86,13 @@ def up(wishes: Wishes) -> Made:
         settings = read.settings(found.stack, values)
         if entry and _is_later(entry, wanted, began, repository):
             report.line(f"{branch} is up at a later commit, {entry.noted['commit'][:12]}, already")
-            desk.end(found.stack)
+            records.end(found.stack)
             return Made(settings, None)
         if entry is None:
-            _count_certificates(settings, desk)
+            _count_certificates(settings, records)
         read.write(found.stack, values)
         result = _make(settings, wishes, read, repository, wanted)
-        desk.end(found.stack)
+        records.end(found.stack)
         return Made(settings, result)
 
 
@@ -117,12 +117,12 @@ def _make(
     return result
 
 
-def _count_certificates(settings: Settings, desk: Desk) -> None:
+def _count_certificates(settings: Settings, records: RunRecords) -> None:
     """Say that the CA's weekly limit is near. Raises LimitError where it would be passed."""
     try:
         said = beforehand.check(settings, limits.read(), time.time())
     except LimitError:
-        desk.end(settings.stack)
+        records.end(settings.stack)
         raise
     if said:
         report.step("certificates", said)
@@ -157,33 +157,33 @@ def _is_later(entry: Entry, wanted: Wanted, began: datetime, repository: Checkou
 
 
 @contextmanager
-def _place(desk: Desk, usual: Settings, wishes: Wishes) -> Iterator[Known]:
+def _place(records: RunRecords, usual: Settings, wishes: Wishes) -> Iterator[Known]:
     """The branch's preview, held; it has a note that it is under way. Raises FullError where there
     is no place for it, UnreadableError, OwnerError for another checkout's, BusyError."""
     wait_s = wishes.wait_s
     while True:
-        stack = _reserved(desk, usual, wait_s)
-        with desk.held(stack, wait_s, lambda text: report.step("preview", text)):
-            with desk.choosing(wait_s):
+        stack = _reserved(records, usual, wait_s)
+        with records.held(stack, wait_s, lambda text: report.step("preview", text)):
+            with records.choosing(wait_s):
                 now = known(usual.cloud)
                 mine = _chosen(now, usual) == stack
                 found = of_branch(now, stack) or Known(stack)
                 if mine:
                     refuse_unreadable(found.entry)
                     refuse_other_owner(usual.cloud, stack, wishes)
-                    desk.begin(stack, usual.branch, "up", ROOT)
+                    records.begin(stack, usual.branch, "up", ROOT)
             if mine:
                 yield found
                 return
 
 
-def _reserved(desk: Desk, usual: Settings, wait_s: float) -> str:
+def _reserved(records: RunRecords, usual: Settings, wait_s: float) -> str:
     """The stack that the branch has or gets; a free one is noted, so that nobody else takes it."""
-    with desk.choosing(wait_s):
+    with records.choosing(wait_s):
         now = known(usual.cloud)
         stack = _chosen(now, usual)
         if of_branch(now, stack) is None:
-            desk.begin(stack, usual.branch, "up", ROOT)
+            records.begin(stack, usual.branch, "up", ROOT)
     return stack
 
 

@@ -61,7 +61,11 @@ class Sweep:
     by: str
 
 
-class Desk:
+def _silent(_: str) -> None:
+    """Nobody waits for long."""
+
+
+class RunRecords:
     """The folder of this user's notes: for local previews in the kit's home, for those in a cloud
     in the user's own state."""
 
@@ -70,16 +74,16 @@ class Desk:
         self._prepare = prepare
 
     @classmethod
-    def of(cls, cloud: str) -> Desk:
+    def of(cls, cloud: str) -> RunRecords:
         """The one to write to. Raises LocalCloudError for a home that is not the kit's."""
-        desk = cls.to_read(cloud)
+        records = cls.to_read(cloud)
         if _in_home(cloud):
-            desk._prepare = claim
-        desk._make()
-        return desk
+            records._prepare = claim
+        records._make()
+        return records
 
     @classmethod
-    def to_read(cls, cloud: str) -> Desk:
+    def to_read(cls, cloud: str) -> RunRecords:
         """The one to look at; nothing is made."""
         if _in_home(cloud):
             refuse_foreign()
@@ -94,9 +98,11 @@ class Desk:
     # -------------------------------------------------------------------------------------- locks
 
     @contextmanager
-    def held(self, stack: str, wait_s: float, say: Callable[[str], None]) -> Iterator[None]:
+    def held(
+        self, stack: str, wait_s: float, say: Callable[[str], None] = _silent
+    ) -> Iterator[None]:
         """Keep every other run on this preview out, here; between computers Pulumi's own lock does.
-        Raises BusyError after `wait_s`."""
+        Raises BusyError after `wait_s`; `say` gets a line where this waits."""
         with self._locked(self.folder / f"{stack}.lock", stack, wait_s, say):
             yield
 
@@ -205,10 +211,6 @@ class Desk:
 def _in_home(cloud: str) -> bool:
     """As `fab replace` chooses: who deploys to a cloud need not be root."""
     return cloud == "local" or bool(os.environ.get("ORIGIN_KIT_HOME"))
-
-
-def _silent(_: str) -> None:
-    """Nobody waits for long."""
 
 
 def _read(path: Path) -> Note | None:
