@@ -74,8 +74,13 @@ def names_for_host(outputs: Outputs, role: str) -> dict[str, str]:
     """The names of what `of_host` gives, for whoever needs no value: each value is empty."""
     if role == "backend":
         return dict.fromkeys(names(outputs), "")
+    return dict.fromkeys(known_password(outputs), "")
+
+
+def known_password(outputs: Outputs) -> dict[str, str]:
+    """What `password` gives; empty where the secrets can't be used."""
     try:
-        return dict.fromkeys(password(outputs), "")
+        return password(outputs)
     except SecretsError:
         return {}
 

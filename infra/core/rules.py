@@ -141,6 +141,7 @@ environment_name = text(
     re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), "the name of a stack, e.g. staging", 100
 )
 project_name = text(re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), "the name of a Pulumi project", 100)
+_branch_text = text(PRINTABLE, "the name of a branch")
 # As git-check-ref-format(1) and `git check-ref-format --branch` have it.
 _NOT_IN_A_BRANCH = re.compile(
     r"[\s~^:?*\[\\]|\.\.|@\{|//|^[/-]|[/.]$|(^|/)\.|\.lock(/|$)|^@$|^HEAD$"
@@ -157,15 +158,10 @@ _application_name = text(re.compile(r"[a-z][a-z0-9-]{0,29}"), "a short lower-cas
 
 def branch_name(value: Any) -> str:
     """The name of a git branch that can be shown on one line."""
-    if (
-        not isinstance(value, str)
-        or not PRINTABLE.fullmatch(value)
-        or _NOT_IN_A_BRANCH.search(value)
-    ):
-        raise ValueError(f"invalid value {quote(value)}: expected the name of a branch")
-    if len(value) > LONGEST:
-        raise ValueError(f"invalid value {quote(value)}: longer than {LONGEST} characters")
-    return value
+    name = str(_branch_text(value))
+    if _NOT_IN_A_BRANCH.search(name):
+        raise ValueError(f"invalid value {quote(name)}: expected the name of a branch")
+    return name
 
 
 def application_name(value: Any) -> str:

@@ -134,10 +134,10 @@ def contract(settings: Settings, project: str, hosts: Mapping[str, Sequence[Host
     A preview that is attached to an environment has no backend of its own: the origin is that
     one's.
     """
-    own = [role for role in ROLES if role == "frontend" or not settings.attached_backend]
-    origins = {role: origin(settings, role, hosts[role][0].address) for role in own}
-    origins.setdefault("backend", settings.attached_backend)
-    backends = tuple(hosts["backend"]) if "backend" in own else ()
+    page = origin(settings, "frontend", hosts["frontend"][0].address)
+    attached = settings.attached_backend
+    api = attached or origin(settings, "backend", hosts["backend"][0].address)
+    backends = () if attached else tuple(hosts["backend"])
     return Contract(
         project=project,
         environment=settings.stack,
@@ -147,9 +147,9 @@ def contract(settings: Settings, project: str, hosts: Mapping[str, Sequence[Host
         attached_to=settings.attach_to or None,
         tls=settings.tls,
         application=_application(settings),
-        frontend=Role(origins["frontend"], tuple(hosts["frontend"]), redirected_names(settings)),
-        backend=Role(origins["backend"], backends, settings.backend_aliases),
-        cors=_cors(settings, origins["frontend"]),
+        frontend=Role(page, tuple(hosts["frontend"]), redirected_names(settings)),
+        backend=Role(api, backends, settings.backend_aliases),
+        cors=_cors(settings, page),
         ssh_keys=settings.ssh_keys,
         behind=settings.behind,
         page=Page(**_part(settings, "page")),

@@ -29,7 +29,7 @@ def origins_of(name: str | None) -> Origins | None:
     if record is None:
         return None
     try:
-        contract = json.loads((places.GENERATIONS / str(name) / CONTRACT).read_text())
+        contract = _contract_in(name)
         origins: Origins = {
             "frontend": _without_hosts(contract["frontend"]),
             "backend": _without_hosts(contract["backend"]),
@@ -58,9 +58,14 @@ def contract_of(name: str | None) -> Json | None:
     if record_of(name) is None:
         return None
     try:
-        found: Json = json.loads((places.GENERATIONS / str(name) / CONTRACT).read_text())
+        return _contract_in(name)
     except (OSError, ValueError):
         return None
+
+
+def _contract_in(name: str | None) -> Json:
+    """What is written in a generation. Raises OSError and ValueError."""
+    found: Json = json.loads((places.GENERATIONS / str(name) / CONTRACT).read_text())
     return found
 
 

@@ -22,7 +22,6 @@ from rollout.doctor.verdicts import Surroundings, judged, within
 from rollout.move import stages
 from rollout.move.words import former_of
 from rollout.outputs import Outputs
-from rollout.secret_values import SecretsError
 from rollout.tls import Place
 from rollout.verdict import Headers
 
@@ -144,7 +143,7 @@ def _examine(outputs: Outputs, matrix: Matrix, whole: bool) -> Observations:
         return on_hosts.ask(outputs, role, host, cells, matrix.rows, marks[role])
 
     with ThreadPoolExecutor(2) as pool:
-        credentials = gated.credentials(_page_secrets(outputs))
+        credentials = gated.credentials(secret_values.known_password(outputs))
         asked_page = pool.submit(
             _page, contract, lookups["frontend"], marks["frontend"], credentials
         )
@@ -199,14 +198,6 @@ class _Public:
     landing: tuple[str, int] | None
     reach: Reach
     plain: Sequence[Plain]
-
-
-def _page_secrets(outputs: Outputs) -> dict[str, str]:
-    """The password of a preview's page, where it is known here."""
-    try:
-        return secret_values.password(outputs)
-    except SecretsError:
-        return {}
 
 
 def _page(

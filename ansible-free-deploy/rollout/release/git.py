@@ -25,13 +25,9 @@ def git(
     }
     if index:
         environment["GIT_INDEX_FILE"] = str(index)
-    # Under sudo the folder belongs to another user; only listing is asked for there.
-    command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
-    if at:
-        command += ["-C", str(at)]
     try:
         return subprocess.run(
-            [*command, *words],
+            command(*words, at=at),
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",
@@ -42,6 +38,15 @@ def git(
         raise ReleaseError(
             "git is not installed", cure="install it: `apt-get install git`"
         ) from None
+
+
+def command(*words: str, at: Path | None = None) -> list[str]:
+    """`git WORDS` in the folder `at`, as a command line."""
+    # Under sudo the folder belongs to another user; it is only listed and read there.
+    options = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
+    if at:
+        options += ["-C", str(at)]
+    return ["git", *options, *words]
 
 
 def work_tree_of(folder: Path) -> Path | None:

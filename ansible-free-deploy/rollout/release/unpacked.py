@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 
 from infra.core.home import cache_folder
 from rollout.release.errors import ReleaseError
-from rollout.release.git import git
+from rollout.release.git import command, git
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _SUBMODULE, _LINK, _PROGRAM = "160000", "120000", "100755"
@@ -58,8 +58,8 @@ def _unpack(top: Path, commit: str, folder: Path) -> None:
     with tempfile.TemporaryFile() as asked:
         asked.write("".join(f"{digest}\n" for _, digest, _ in files).encode())
         asked.seek(0)
-        command = ["git", "-c", "safe.directory=*", "-C", str(top), "cat-file", "--batch"]
-        with subprocess.Popen(command, stdin=asked, stdout=subprocess.PIPE) as reading:
+        reader = command("cat-file", "--batch", at=top)
+        with subprocess.Popen(reader, stdin=asked, stdout=subprocess.PIPE) as reading:
             answers = cast(BinaryIO, reading.stdout)
             for mode, digest, name in files:
                 content = _content(answers, digest)

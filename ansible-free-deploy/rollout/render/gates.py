@@ -56,8 +56,8 @@ def noindex(contract: Contract, before: str = "") -> str:
 def network_maps(contract: Contract, role: str) -> str:
     """The http level's variable that says whether a request is refused. An API's preflights are
     not: a page has to be able to read the refusal of what it asks then."""
-    listed = [network for network in networks(contract) if network not in _THIS_HOST]
-    if not networks(contract):
+    listed = networks(contract)
+    if not listed:
         return ""
     lines = "\n".join(f"    {network} 0;" for network in dict.fromkeys([*_THIS_HOST, *listed]))
     exempt, why = "", ""
@@ -86,8 +86,10 @@ def of_page(contract: Contract) -> str:
 def _refusing(contract: Contract, headers: str, kind: str, said: str) -> str:
     if not networks(contract):
         return ""
-    values = {"headers": headers, "gate": PREVIEW_FROM, "type": kind, "said": said}
-    return "\n" + fill("gate.conf", header=HEADER, **values).rstrip()
+    lines = fill(
+        "gate.conf", headers=headers, header=HEADER, gate=PREVIEW_FROM, type=kind, said=said
+    )
+    return "\n" + lines.rstrip()
 
 
 # -------------------------------------------------------------------------------- preview_password
