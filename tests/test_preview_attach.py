@@ -387,8 +387,8 @@ def test_a_rollback_names_the_previews_that_it_has_brought_back(up: Up) -> None:
     assert afterwards.brought_back(found) == []
     path.unlink()
     assert afterwards.brought_back(found) == [
-        f"the preview {ONE} ({AT_ONE}) is gone, and the backend still answers it: `fab"
-        " preview.sweep` or `fab deploy` ends that"
+        f"the preview {ONE} ({AT_ONE}) is gone, and the backend still answers it: run"
+        " `fab preview.sweep` or `fab deploy`"
     ]
     write_preview(ONE, AT_NAME)
     assert len(afterwards.brought_back(found)) == 1

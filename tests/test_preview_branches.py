@@ -104,7 +104,7 @@ def test_a_branch_that_is_not_here(repository: Path, tmp_path: Path) -> None:
     with pytest.raises(BranchError, match=r"there is no branch 'topic'.*git fetch origin topic"):
         Checkout.of(repository).wanted("topic")
     (tmp_path / "plain").mkdir()
-    with pytest.raises(BranchError, match="is in no git repository"):
+    with pytest.raises(BranchError, match="is not in a git repository"):
         Checkout.of(tmp_path / "plain")
 
 

@@ -107,7 +107,7 @@ def test_a_preview_is_found_by_its_branch_or_its_name() -> None:
             Known(STACK, entry(1)),
             Branches({}, None, problem="no network"),
             False,
-            "whether its branch is gone could not be asked",
+            "whether its branch is gone is unknown",
         ),
         (
             Known(STACK, entry(1)),
@@ -253,7 +253,7 @@ def test_a_comment_says_what_a_reviewer_asks() -> None:
 def test_a_red_doctor_names_its_findings() -> None:
     red = replace(GOOD, status=1, findings=[Finding("`````no````` answer", "run `fab deploy`", "")])
     text = comment.text(ROW, red, NOW)
-    assert "is up, and something is wrong with it" in text
+    assert "is up, but something is wrong" in text
     opening, *_, closing = text[text.index("\n```") + 1 :].splitlines()
     assert opening == f"{closing}text" and text.count(closing) == 2
 

@@ -40,12 +40,12 @@ def test_a_preview_of_this_project_may_go() -> None:
         (changed(branch="another"), "not the name of a preview of another"),
         (
             changed(application={**entry().outputs["contract"]["application"], "name": "blog"}),
-            "of the application blog",
+            "to the application blog",
         ),
     ],
 )
 def test_what_is_none_of_ours_is_left_alone(found: Known, why: str) -> None:
-    with pytest.raises(down.NotAPreviewError, match=f"left alone: .*{why}"):
+    with pytest.raises(down.NotAPreviewError, match=f"was not removed: .*{why}"):
         down.refuse_other(found, READ)
 
 

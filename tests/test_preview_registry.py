@@ -191,8 +191,8 @@ def wanted(**attached: str) -> Contract:
             {},
             held({ONE: AT_ONE}, {ONE: AT_ONE}),
             [
-                f"the preview {ONE} ({AT_ONE}) is gone, and the backend still answers it: `fab"
-                " preview.sweep` or `fab deploy` ends that"
+                f"the preview {ONE} ({AT_ONE}) is gone, and the backend still answers it: run"
+                " `fab preview.sweep` or `fab deploy`"
             ],
         ),
         (

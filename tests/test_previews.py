@@ -203,7 +203,7 @@ def test_an_environment_s_name_never_becomes_a_preview(branch: str) -> None:
 
 
 def test_a_branch_called_like_a_stack_is_refused() -> None:
-    with pytest.raises(ValueError, match="'AWS-dev' is called like a stack here"):
+    with pytest.raises(ValueError, match="'AWS-dev' has the name of a stack here"):
         check_branch("AWS-dev", ["aws-dev"])
     for branch in ("product-page", "mainline", "staging-banner", "feature/prod"):
         assert check_branch(branch, ["aws-dev"]) == branch

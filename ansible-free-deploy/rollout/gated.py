@@ -10,7 +10,7 @@ from infra.core.keys.previews import PASSWORD
 from rollout.render.gates import HEADER, PREVIEW_FROM, REALM, USER
 
 OF_GATES = {
-    PREVIEW_FROM: "it answers the networks of preview_from alone, and this machine is in none",
+    PREVIEW_FROM: "it answers only the networks in preview_from, and this machine is in none",
     PASSWORD: f"it asks for {PASSWORD}, which was not sent",
 }
 

@@ -188,7 +188,7 @@ def test_a_preview_that_is_gone_is_proved_refused(stack: Stack, preview: Preview
 
     said = unwrapped(stack.fab("rollback").stdout)
     still = f"the preview {OTHER} ({AT_OTHER}) is gone, and the backend still answers it"
-    assert f"{still}: `fab preview.sweep` or `fab deploy` ends that" in said
+    assert f"{still}: run `fab preview.sweep` or `fab deploy`" in said
     assert still in unwrapped(stack.fab("status", status=1).stdout)
     doctor = unwrapped(stack.fab("doctor", status=1).stdout)
     assert f"{OTHER} is gone, and still allowed: {AT_OTHER}" in doctor

@@ -13,7 +13,6 @@ from itertools import pairwise
 import pytest
 from playwright.sync_api import Page
 
-from rollout.doctor.browser import NETWORK_CHANGED
 from rollout.doctor.failed_requests import FailedRequests
 from tests.e2e.conftest import PASSWORD, Environment, chromium, screenshot
 from tests.support.clients import ask
@@ -137,8 +136,7 @@ def test_without_threads_two_streams_block_the_api(stack: Stack) -> None:
 
 def test_a_deploy_waits_for_no_stream(stack: Stack) -> None:
     """Streams end with their worker, browsers connect again by themselves, and requests meanwhile
-    are all answered, but for those that Chromium gives up because a network interface of this host
-    came or went."""
+    are all answered."""
     failed = FailedRequests()
     with shop(stack) as page:
         failed.listen(page.context.new_cdp_session(page))
@@ -167,7 +165,7 @@ def test_a_deploy_waits_for_no_stream(stack: Stack) -> None:
         opened = page.evaluate("() => window.streams.map((seen) => seen.opened)")
     print(f"\n{spent:.1f} s for a deploy, {len(asked)} requests")
     words = {failed.reasons.get(url, status) for url, status in asked}
-    assert words - {NETWORK_CHANGED} == {200} and len(asked) > 20
+    assert words == {200} and len(asked) > 20
     assert min(opened) >= 2
 
 

@@ -80,14 +80,14 @@ def attach(
         _refuse_missing(running.contract, needed, found, refused)
         if wanted.attached != running.attached:
             if not _deploy(running, wanted, wait_s):
-                report.step(environment, "another change came first; begins again from what it did")
+                report.step(environment, "another change came first; starts again from it")
                 continue
             if _found(running, registry.live(environment), leaving) != found:
                 continue
         return _difference(environment, first.attached, wanted.attached, refused)
     raise AttachError(
-        f"{environment} was changed by others {TRIES} times meanwhile, so its list of previews was"
-        " not",
+        f"{environment} was changed by others {TRIES} times in the meantime; its list of previews"
+        " is unchanged",
         cure="run this again",
     )
 

@@ -36,7 +36,7 @@ class Checkout:
         top = work_tree_of(folder) if folder.is_dir() else None
         if top is None:
             raise BranchError(
-                f"{folder} is in no git repository, and a preview belongs to a branch",
+                f"{folder} is not in a git repository, and a preview needs a branch",
                 cure="run this in a checkout of the application's repository",
             )
         return cls(top.resolve())
@@ -54,7 +54,7 @@ class Checkout:
         if found := branch or self.current():
             return found
         raise BranchError(
-            f"{self.top} has a commit checked out and no branch",
+            f"{self.top} has a commit checked out, not a branch",
             cure="name the branch: --branch NAME",
         )
 

@@ -76,8 +76,8 @@ def _in_browsers(works: str, fails: str, names: Sequence[str], asked: int) -> st
 
 _HEADLINES = {
     exits.OK: "is up",
-    exits.WRONG: "is up, and something is wrong with it",
-    exits.UNREACHABLE: "could not be asked",
+    exits.WRONG: "is up, but something is wrong",
+    exits.UNREACHABLE: "could not be reached",
 }
 
 
@@ -126,7 +126,7 @@ def _expiry(row: Row, now: datetime) -> str:
 
 def _cost(amount: float | None) -> str:
     if amount == 0:
-        return "nothing: it is on a machine of ours"
+        return "nothing: it runs on your own machine"
     words = cost.in_words(amount)
     return f"{words} a month, by list prices of {cost.AS_OF}" if amount else words
 

@@ -94,16 +94,16 @@ def refuse_other(found: Known, read: Template) -> None:
         return
     application = read.config.get("application")
     if contract.kind != "preview" or not contract.branch or contract.production:
-        why = "it is no preview"
+        why = "it is not a preview"
     elif contract.environment != found.stack or contract.project != PROJECT:
-        why = f"its state is of {contract.environment} of project {contract.project}"
+        why = f"its state belongs to {contract.environment} of project {contract.project}"
     elif contract.application.name != application:
-        why = f"it is of the application {contract.application.name}"
+        why = f"it belongs to the application {contract.application.name}"
     elif not _is_name_of(found.stack, contract.branch):
         why = f"that is not the name of a preview of {contract.branch}"
     else:
         return
-    raise NotAPreviewError(f"{found.stack} is left alone: {why}")
+    raise NotAPreviewError(f"{found.stack} was not removed: {why}")
 
 
 def _is_name_of(stack: str, branch: str) -> bool:

@@ -59,7 +59,7 @@ def run_once(contract: Contract, command: str) -> bool:
         raise SeedError(
             f"the seed ended with status {status}: manage.py {command}",
             where=host.name,
-            cure="the preview runs without its data; mend the command, then run `fab preview.up`"
+            cure="the preview runs without its data; fix the command, then run `fab preview.up`"
             " again",
         )
     return True

@@ -80,7 +80,7 @@ def _by_age_and_branch(found: Known, there: Branches, now: datetime, ttl_h: int)
         return Fate(found, True, f"its branch is {fate}")
     if end is None:
         return Fate(found, False, "when it was updated can't be read", wrong=True)
-    unknown = "; whether its branch is gone could not be asked" if fate == branches.UNKNOWN else ""
+    unknown = "; whether its branch is gone is unknown" if fate == branches.UNKNOWN else ""
     return Fate(found, False, f"expires in {lifetime.in_words(end - now)}{unknown}")
 
 
@@ -134,7 +134,7 @@ def dead_lists(fates: Sequence[Fate], read: Template) -> list[str]:
         try:
             gone = attached.dead(environment)
         except KitError as problem:
-            lines.append(f"which previews {environment} answers can't be asked: {problem}")
+            lines.append(f"can't find out which previews {environment} answers: {problem}")
             continue
         lines += [
             f"{environment} answers {name} ({origin}), which is gone"
@@ -169,7 +169,7 @@ def sweep(wishes: Wishes, dry_run: bool, now: datetime) -> Swept:
     for fate in fates:
         report.line(str(fate))
     if problem:
-        report.line(f"branches could not be asked for: {problem}")
+        report.line(f"the branches can't be listed: {problem}")
     left = leftovers.found(read.cloud)
     for line in left:
         report.line(f"left   {line}")
@@ -212,5 +212,5 @@ def ending(swept: Swept, dry_run: bool) -> str:
     else:
         lines.append(f"done: {len(swept.fixed)} fixed, {len(swept.failed)} failed")
     if looks:
-        lines.append(f"somebody has to look at {len(looks)} of them, see above")
+        lines.append(f"{len(looks)} of them need attention: see above")
     return "\n".join(lines)

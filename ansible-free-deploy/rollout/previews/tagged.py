@@ -38,7 +38,7 @@ def found(config: Mapping[str, str], living: Living) -> list[str]:
         return _on_aws(client, living)
     except (BotoCoreError, ClientError) as problem:
         raise TaggedError(
-            f"AWS did not say what carries the tag {AWS_PREVIEW}: {problem}",
+            f"AWS did not list what has the tag {AWS_PREVIEW}: {problem}",
             cure="are you logged in?",
         ) from problem
 

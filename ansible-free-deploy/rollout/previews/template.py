@@ -37,7 +37,7 @@ def text() -> str:
     except FileNotFoundError:
         raise TemplateError(
             f"there is no {path.relative_to(ROOT)}, the template of previews",
-            cure="docs/previews.md has one to begin with",
+            cure="restore it: `git restore stacks/`; docs/previews.md says what it holds",
         ) from None
 
 

@@ -133,7 +133,7 @@ def refuse_unreadable(entry: Entry | None) -> None:
     if entry and entry.problem:
         raise UnreadableError(
             f"{entry.stack} can't be read: {entry.problem}",
-            cure="nothing was changed: what can't be read is never made over (docs/previews.md)",
+            cure="nothing was changed; docs/previews.md, When something is wrong, has causes",
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.core.contract import Contract
 
-ENDS = "`fab preview.sweep` or `fab deploy` ends that"
+ENDS = "run `fab preview.sweep` or `fab deploy`"
 
 
 def lines(contract: Contract, answers: Iterable[Mapping[str, Any]]) -> list[str]:

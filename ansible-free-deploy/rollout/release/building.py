@@ -158,6 +158,9 @@ class Building:
         """A wheel from source, built here; what building needs comes as wheels."""
         built = Path(tempfile.mkdtemp(dir=scratch, prefix="built-"))
         options = ["--only-binary=:all:", f"--no-binary={name}", "-w", str(built)]
+        # pip keeps what it built by the address of its source, so a source that was replaced in a
+        # folder of wheels would give the wheel of the one before.
+        options.append("--no-cache-dir")
         lines = [*index_options(self.wanted), *credentials(self.wanted), line]
         folders = config_folders(self.wanted)
         answer = pip("wheel", *options, lines=lines, scratch=scratch, folders=folders)

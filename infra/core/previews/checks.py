@@ -54,7 +54,7 @@ def problems(stack: str, values: Mapping[str, Any]) -> Problems:
             yield (
                 "branch",
                 f"missing; a stack called {PREFIX}… is a preview, which `fab preview.up` makes:"
-                " name this one otherwise",
+                " rename this one",
             )
         yield from _of_a_preview(values)
     elif branch:

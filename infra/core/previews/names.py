@@ -95,11 +95,11 @@ def check_branch(branch: str, stacks: Iterable[str] = ()) -> str:
     if _ENVIRONMENT.fullmatch(name):
         raise ValueError(
             f"{rules.quote(branch)} looks like an environment, and a preview may be removed at any"
-            " time: deploy it as a stack of its own, or name the branch otherwise"
+            " time: deploy it as a stack of its own, or rename the branch"
         )
     if name in {stack.lower() for stack in stacks}:
         raise ValueError(
-            f"{rules.quote(branch)} is called like a stack here, and a preview of it would be taken"
-            " for that: name the branch otherwise"
+            f"{rules.quote(branch)} has the name of a stack here, and its preview could be mistaken"
+            " for that: rename the branch"
         )
     return branch

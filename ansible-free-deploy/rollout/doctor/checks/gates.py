@@ -16,7 +16,7 @@ def gates(observed: Observations) -> Iterator[Finding]:
     """What could not be looked at from here, and why that is as it should be."""
     if _keeps_out(observed):
         yield Finding(
-            "the preview answers the networks of preview_from alone, and this machine is in none:"
+            "the preview answers only the networks in preview_from, and this machine is in none:"
             " it was refused, as it should be, and what page and API serve was not seen from here",
             cure="ask from a network that is listed; the hosts themselves were asked",
             code=Code.OUTSIDE_PREVIEW_FROM,
