@@ -35,7 +35,11 @@ class AwsCloud(pulumi.ComponentResource):
     def __init__(self, settings: Settings, instances: Sequence[Instance]) -> None:
         super().__init__("origin-kit:aws:Cloud", settings.stack)
         self._settings = settings
-        self._provider = aws.Provider("aws", region=settings.region, opts=self._options())
+        self._provider = aws.Provider(
+            "aws",
+            region=settings.region,
+            opts=self._options(),
+        )
         self._inside = self._options(provider=self._provider)
         self._network()
         self._groups = {role: self._group(role) for role in roles(settings)}
@@ -48,7 +52,11 @@ class AwsCloud(pulumi.ComponentResource):
     def _options(
         self, provider: pulumi.ProviderResource | None = None, protect: bool | None = None
     ) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self, provider=provider, protect=protect or None)
+        return pulumi.ResourceOptions(
+            parent=self,
+            provider=provider,
+            protect=protect or None,
+        )
 
     def _kept(self, protected: bool) -> pulumi.ResourceOptions:
         """For what holds data, or an address that is known."""
@@ -90,10 +98,16 @@ class AwsCloud(pulumi.ComponentResource):
             opts=self._inside,
         )
         gateway = aws.ec2.InternetGateway(
-            "gateway", vpc_id=vpc.id, tags=self._tags("gateway"), opts=self._inside
+            "gateway",
+            vpc_id=vpc.id,
+            tags=self._tags("gateway"),
+            opts=self._inside,
         )
         routes = aws.ec2.RouteTable(
-            "routes", vpc_id=vpc.id, tags=self._tags("routes"), opts=self._inside
+            "routes",
+            vpc_id=vpc.id,
+            tags=self._tags("routes"),
+            opts=self._inside,
         )
         aws.ec2.Route(
             "out",
@@ -102,23 +116,36 @@ class AwsCloud(pulumi.ComponentResource):
             gateway_id=gateway.id,
             opts=self._inside,
         )
-        self._vpc, self._subnets = vpc.id, []
+        self._vpc = vpc.id
+        self._subnets = []
         blocks = cidr.subnets(prefixlen_diff=4)
-        for number, (zone, block) in enumerate(
-            zip(provider.zones(settings), blocks, strict=False), 1
-        ):
-            subnet = aws.ec2.Subnet(
-                f"public-{number}",
-                vpc_id=vpc.id,
-                cidr_block=str(block),
-                availability_zone=zone,
-                tags=self._tags(f"public-{number}"),
-                opts=self._inside,
-            )
-            aws.ec2.RouteTableAssociation(
-                f"public-{number}", subnet_id=subnet.id, route_table_id=routes.id, opts=self._inside
-            )
-            self._subnets.append(subnet.id)
+        in_zones = zip(provider.zones(settings), blocks, strict=False)
+        for number, (zone, block) in enumerate(in_zones, 1):
+            self._subnets.append(self._subnet(f"public-{number}", zone, block, routes))
+
+    def _subnet(
+        self,
+        name: str,
+        zone: str,
+        block: IPv4Network,
+        routes: aws.ec2.RouteTable,
+    ) -> pulumi.Output[str]:
+        """A subnet in one zone with a way to the internet; its id."""
+        subnet = aws.ec2.Subnet(
+            name,
+            vpc_id=self._vpc,
+            cidr_block=str(block),
+            availability_zone=zone,
+            tags=self._tags(name),
+            opts=self._inside,
+        )
+        aws.ec2.RouteTableAssociation(
+            name,
+            subnet_id=subnet.id,
+            route_table_id=routes.id,
+            opts=self._inside,
+        )
+        return subnet.id
 
     def _group(self, role: str) -> aws.ec2.SecurityGroup:
         """Who may reach a role: browsers its ports, operators SSH; instances may fetch their
@@ -161,10 +188,15 @@ class AwsCloud(pulumi.ComponentResource):
 
     def _machine(self, instance: Instance, keys: Sequence[str]) -> pulumi.Output[tuple[str, str]]:
         """One instance; its address and its SSH host key."""
-        settings, name = self._settings, instance.resource
+        settings = self._settings
+        name = instance.resource
         tags = self._tags(name, role=instance.role)
         protected = settings.production and instance.protected
-        host_key = tls.PrivateKey(name, algorithm="ED25519", opts=self._options())
+        host_key = tls.PrivateKey(
+            name,
+            algorithm="ED25519",
+            opts=self._options(),
+        )
         machine = aws.ec2.Instance(
             name,
             ami=settings.machine_image,
@@ -172,11 +204,12 @@ class AwsCloud(pulumi.ComponentResource):
             subnet_id=self._subnets[instance.number % len(self._subnets)],
             vpc_security_group_ids=[self._groups[instance.role].id],
             user_data=first_boot(cloud_config, "aws", name, keys, host_key),
-            metadata_options=aws.ec2.InstanceMetadataOptionsArgs(
-                http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1
-            ),
+            metadata_options=_with_tokens_only(),
             root_block_device=aws.ec2.InstanceRootBlockDeviceArgs(
-                volume_type="gp3", volume_size=settings.disk_gb, encrypted=True, tags=tags
+                volume_type="gp3",
+                volume_size=settings.disk_gb,
+                encrypted=True,
+                tags=tags,
             ),
             disable_api_termination=protected,
             tags=tags,
@@ -202,12 +235,20 @@ class AwsCloud(pulumi.ComponentResource):
             return pulumi.Output.from_input("")
         kept = self._kept(settings.production and instance.serves)
         address = aws.ec2.Eip(
-            name, domain="vpc", tags=self._tags(name, role=instance.role), opts=kept
+            name,
+            domain="vpc",
+            tags=self._tags(name, role=instance.role),
+            opts=kept,
         )
         moves = pulumi.ResourceOptions.merge(
             self._inside, pulumi.ResourceOptions(delete_before_replace=True)
         )
-        aws.ec2.EipAssociation(name, instance_id=machine.id, allocation_id=address.id, opts=moves)
+        aws.ec2.EipAssociation(
+            name,
+            instance_id=machine.id,
+            allocation_id=address.id,
+            opts=moves,
+        )
         for record, public_name in records(settings, instance).items():
             aws.route53.Record(
                 record,
@@ -219,3 +260,13 @@ class AwsCloud(pulumi.ComponentResource):
                 opts=self._inside,
             )
         return address.public_ip
+
+
+def _with_tokens_only() -> aws.ec2.InstanceMetadataOptionsArgs:
+    """The instance's metadata answer only who has asked for a token before (IMDSv2), and nobody
+    one network hop further."""
+    return aws.ec2.InstanceMetadataOptionsArgs(
+        http_endpoint="enabled",
+        http_tokens="required",
+        http_put_response_hop_limit=1,
+    )

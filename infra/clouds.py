@@ -85,7 +85,15 @@ def first_boot(
     """The first-boot text of one instance, secret: the host's private key is in it."""
 
     def text(private: str, public: str) -> str:
-        return render(FirstBoot(name, tuple(keys), private, public.strip(), cloud))
+        return render(
+            FirstBoot(
+                name,
+                tuple(keys),
+                private,
+                public.strip(),
+                cloud,
+            )
+        )
 
     pair = pulumi.Output.all(host_key.private_key_openssh, host_key.public_key_openssh)
     return pulumi.Output.secret(pair.apply(lambda both: text(*both)))

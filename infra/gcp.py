@@ -7,7 +7,7 @@ shielded machine with a reserved address and an SSH host key.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pulumi
 import pulumi_gcp as gcp
@@ -56,7 +56,9 @@ class GcpCloud(pulumi.ComponentResource):
         # A name can't be changed without a replacement: what exists keeps its own, whatever the
         # stack is called today.
         self._inside = pulumi.ResourceOptions(
-            parent=self, provider=self._provider, ignore_changes=["name"]
+            parent=self,
+            provider=self._provider,
+            ignore_changes=["name"],
         )
         self._make_network()
         self._accounts = {role: self._account(role) for role in roles(settings)}
@@ -141,7 +143,13 @@ class GcpCloud(pulumi.ComponentResource):
         for suffix, sources in zip(("", "-ipv6"), families, strict=False):
             self._firewall(role, "operators", sources, suffix)
 
-    def _firewall(self, role: str, who: str, sources: Sequence[str], suffix: str = "") -> None:
+    def _firewall(
+        self,
+        role: str,
+        who: str,
+        sources: Sequence[str],
+        suffix: str = "",
+    ) -> None:
         ports = [str(port.number) for port in PORTS if port.open_to == who]
         gcp.compute.Firewall(
             f"{role}-{who}{suffix}",
@@ -164,10 +172,14 @@ class GcpCloud(pulumi.ComponentResource):
 
     def _machine(self, instance: Instance, keys: Sequence[str]) -> pulumi.Output[tuple[str, str]]:
         """One instance; its address and its SSH host key."""
-        settings, name, labels = self._settings, instance.resource, self._labels(role=instance.role)
+        settings = self._settings
+        name = instance.resource
+        labels = self._labels(role=instance.role)
         protected = settings.production and instance.protected
         host_key = tls.PrivateKey(
-            name, algorithm="ED25519", opts=pulumi.ResourceOptions(parent=self)
+            name,
+            algorithm="ED25519",
+            opts=pulumi.ResourceOptions(parent=self),
         )
         address = self._address(instance) if instance.serves else None
         # Of two machines that are one host's the older one goes first: it gives the address up.
@@ -178,14 +190,7 @@ class GcpCloud(pulumi.ComponentResource):
             project=settings.gcp_project,
             zone=provider.zones(settings)[0],
             machine_type=provider.machine_type(settings),
-            boot_disk=gcp.compute.InstanceBootDiskArgs(
-                initialize_params=gcp.compute.InstanceBootDiskInitializeParamsArgs(
-                    image=settings.machine_image,
-                    size=settings.disk_gb,
-                    type="pd-balanced",
-                    labels=labels,
-                )
-            ),
+            boot_disk=self._boot_disk(labels),
             network_interfaces=[
                 gcp.compute.InstanceNetworkInterfaceArgs(
                     subnetwork=self._subnet,
@@ -195,35 +200,40 @@ class GcpCloud(pulumi.ComponentResource):
             service_account=gcp.compute.InstanceServiceAccountArgs(
                 email=self._accounts[instance.role].email, scopes=[]
             ),
-            shielded_instance_config=gcp.compute.InstanceShieldedInstanceConfigArgs(
-                enable_secure_boot=True, enable_vtpm=True, enable_integrity_monitoring=True
-            ),
-            metadata=first_boot(startup_script, "gcp", name, keys, host_key).apply(
-                lambda text: {
-                    "block-project-ssh-keys": "TRUE",
-                    "enable-oslogin": "FALSE",
-                    "startup-script": text,
-                }
-            ),
+            shielded_instance_config=_shielded(),
+            metadata=first_boot(startup_script, "gcp", name, keys, host_key).apply(_metadata),
             labels=labels,
             deletion_protection=protected,
             # Another machine type needs a stop, as on AWS; `fab up` asks before.
             allow_stopping_for_update=True,
-            # Neither a newer image, another first boot nor a disk's labels may stop or replace what
-            # holds data.
-            opts=pulumi.ResourceOptions.merge(
-                self._kept(protected),
-                pulumi.ResourceOptions(
-                    ignore_changes=FOR_LIFE,
-                    additional_secret_outputs=["metadata"],
-                    depends_on=[older] if older else [],
-                ),
-            ),
+            opts=self._for_life(protected, older),
         )
         found = address.address if address else _own_address(instance, machine)
         return pulumi.Output.all(found, host_key.public_key_openssh).apply(
             lambda both: (both[0], both[1])
         )
+
+    def _boot_disk(self, labels: Mapping[str, str]) -> gcp.compute.InstanceBootDiskArgs:
+        return gcp.compute.InstanceBootDiskArgs(
+            initialize_params=gcp.compute.InstanceBootDiskInitializeParamsArgs(
+                image=self._settings.machine_image,
+                size=self._settings.disk_gb,
+                type="pd-balanced",
+                labels=labels,
+            )
+        )
+
+    def _for_life(
+        self, protected: bool, older: gcp.compute.Instance | None
+    ) -> pulumi.ResourceOptions:
+        """For an instance: neither a newer image, another first boot nor a disk's labels may stop
+        or replace what holds data."""
+        more = pulumi.ResourceOptions(
+            ignore_changes=FOR_LIFE,
+            additional_secret_outputs=["metadata"],
+            depends_on=[older] if older else [],
+        )
+        return pulumi.ResourceOptions.merge(self._kept(protected), more)
 
     def _address(self, instance: Instance) -> gcp.compute.Address:
         """The host's address, whichever machine serves, and its name."""
@@ -269,3 +279,20 @@ def _own_address(instance: Instance, machine: gcp.compute.Instance) -> pulumi.Ou
     return machine.network_interfaces.apply(
         lambda found: str((found[0].access_configs or [])[0].nat_ip or "")
     )
+
+
+def _shielded() -> gcp.compute.InstanceShieldedInstanceConfigArgs:
+    return gcp.compute.InstanceShieldedInstanceConfigArgs(
+        enable_secure_boot=True,
+        enable_vtpm=True,
+        enable_integrity_monitoring=True,
+    )
+
+
+def _metadata(script: str) -> dict[str, str]:
+    """An instance's metadata: only the first-boot script says who may log in."""
+    return {
+        "block-project-ssh-keys": "TRUE",
+        "enable-oslogin": "FALSE",
+        "startup-script": script,
+    }

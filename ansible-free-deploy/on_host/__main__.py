@@ -63,7 +63,12 @@ def start() -> int:
         return main(take_over(what))
     if way == "renew":
         ORDERS.update(
-            {"who": "the renewal timer", "app": what, "verb": "renew", "wait_s": _RENEWAL_WAITS_S}
+            {
+                "who": "the renewal timer",
+                "app": what,
+                "verb": "renew",
+                "wait_s": _RENEWAL_WAITS_S,
+            }
         )
         renewed: int = importlib.import_module("on_host.acme.renewal").main()
         return renewed

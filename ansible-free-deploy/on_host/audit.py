@@ -20,7 +20,12 @@ AUDIT = places.ROOT / "var/log/origin-kit/audit.jsonl"
 STARTED = time.monotonic()
 
 
-def write(result: str, what: str | None, kind: str, more: AuditLine | None = None) -> None:
+def write(
+    result: str,
+    what: str | None,
+    kind: str,
+    more: AuditLine | None = None,
+) -> None:
     """One line in the host's history. `what` is the generation, the release or the certificate's
     lineage that it is about; `more` are further keys of the line, or take the place of these."""
     line: AuditLine = {

@@ -67,7 +67,8 @@ def keep(program: bytes, digest: str, folder: str) -> None:
     except OSError:  # somebody else's has arrived meanwhile
         shutil.rmtree(new)
     others = [entry for entry in os.scandir(PROGRAMS) if entry.path != folder]
-    for entry in sorted(others, key=lambda entry: entry.stat().st_mtime, reverse=True)[KEPT - 1 :]:
+    others.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
+    for entry in others[KEPT - 1 :]:
         shutil.rmtree(entry.path, ignore_errors=True)
 
 

@@ -104,7 +104,14 @@ class Confined:
     folder of root's. What runs under one `name` takes the place of what a killed run has left under
     it."""
 
-    def __init__(self, app: str, user: str, unit: str, private: Path, name: str = "") -> None:
+    def __init__(
+        self,
+        app: str,
+        user: str,
+        unit: str,
+        private: Path,
+        name: str = "",
+    ) -> None:
         self.name = f"{name or f'origin-kit-code-{app}'}.service"
         self.data = places.ROOT / "var/lib" / app
         self.user, self.unit, self.private = user, unit, private
@@ -130,10 +137,18 @@ class Confined:
         variables = {"HOME": str(self.data), **(env or {})}
         output = subprocess.PIPE if into else subprocess.STDOUT
         given_in = subprocess.DEVNULL if source is None else subprocess.PIPE
-        pipes: dict[str, Any] = {"stdin": given_in, "stdout": subprocess.PIPE, "stderr": output}
+        pipes: dict[str, Any] = {
+            "stdin": given_in,
+            "stdout": subprocess.PIPE,
+            "stderr": output,
+        }
         if Path("/") != places.ROOT:  # a test's own root, which no systemd looks after
             process = subprocess.Popen(
-                command, cwd=cwd, env={**_PLAIN, **variables}, **self._plain(), **pipes
+                command,
+                cwd=cwd,
+                env={**_PLAIN, **variables},
+                **self._plain(),
+                **pipes,
             )
             return self._end(process, limit_s, limit_s, sink, source)
         self._sweep()
@@ -204,7 +219,11 @@ class Confined:
     ) -> Ended:
         started = time.monotonic()
         if source is not None:
-            threading.Thread(target=_feed, args=(process, source), daemon=True).start()
+            threading.Thread(
+                target=_feed,
+                args=(process, source),
+                daemon=True,
+            ).start()
         try:
             said, ended = _listen(process, started + patience, sink)
             if not ended:

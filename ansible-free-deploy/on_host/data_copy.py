@@ -62,7 +62,13 @@ def copy() -> CopyAnswer:
     moves.nobody_works_as(places.app())
     step("copy", "copies the data")
     sender = Sender()
-    done = in_data("copy_data", "read", into=sender, most=sys.maxsize, limit_s=LIMIT_S)
+    done = in_data(
+        "copy_data",
+        "read",
+        into=sender,
+        most=sys.maxsize,
+        limit_s=LIMIT_S,
+    )
     must(done, "the data can't be copied")
     return {
         "closing": mark["closing"],

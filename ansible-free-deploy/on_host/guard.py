@@ -37,7 +37,11 @@ def guard_the_boot() -> None:
     """Make sure that a boot that finds a journal handles it first, by a copy of this package on the
     disk."""
     unit = UNITS / "origin-kit-recover.service"
-    text = RECOVER_UNIT.format(journal=places.JOURNAL, recover=RECOVER, app=ORDERS["app"])
+    text = RECOVER_UNIT.format(
+        journal=places.JOURNAL,
+        recover=RECOVER,
+        app=ORDERS["app"],
+    )
     for path, data in ((RECOVER, program()), (unit, text.encode())):
         if not _is_roots(path, data):
             write_durably(path, data)

@@ -148,7 +148,11 @@ def _causes_warning(request: Asked, text: str) -> bool:
     return re.fullmatch(warning, text) is not None
 
 
-_IS_CAUSE = {"access": _causes_access, "error": _causes_error, "application": _causes_warning}
+_IS_CAUSE = {
+    "access": _causes_access,
+    "error": _causes_error,
+    "application": _causes_warning,
+}
 # What a formatter may write before Django's text.
 _PREFIX = r"(?:.{0,80}\b(?:WARNING|django\.request)\b.{0,40})?"
 

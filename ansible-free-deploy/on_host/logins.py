@@ -168,7 +168,13 @@ def write(user: str, text: str) -> None:
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(".ssh", 0o700, dir_fd=descriptor)
-            os.chown(".ssh", owner.pw_uid, owner.pw_gid, dir_fd=descriptor, follow_symlinks=False)
+            os.chown(
+                ".ssh",
+                owner.pw_uid,
+                owner.pw_gid,
+                dir_fd=descriptor,
+                follow_symlinks=False,
+            )
         folder = os.open(".ssh", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
     finally:
         os.close(descriptor)

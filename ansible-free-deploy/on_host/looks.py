@@ -99,7 +99,11 @@ def plan() -> PlanAnswer:
     certificate = given.differences(given.look())
     return {
         "differs": [*wrong, *certificate, *access],
-        "diff": {**diff(generation), **dict.fromkeys(certificate, _RELOADS), **access},
+        "diff": {
+            **diff(generation),
+            **dict.fromkeys(certificate, _RELOADS),
+            **access,
+        },
         "restarts": reasons,
         "unfinished": journal.exists(),
         "in_doubt": journal.in_doubt(),
@@ -116,7 +120,11 @@ def status() -> StatusAnswer:
     wrong, reasons = outline.compare(STATUS_ORDERS["outline"])
     certificate = given.differences(found["certificate"])
     differs = [*wrong, *certificate, *logins.differences()]
-    return {**found, "differs": differs, "restarts": reasons}
+    return {
+        **found,
+        "differs": differs,
+        "restarts": reasons,
+    }
 
 
 def held() -> HeldAnswer:

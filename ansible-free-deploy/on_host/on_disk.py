@@ -112,7 +112,14 @@ class ReleaseRecord(TypedDict, total=False):
 
 # Each entry of a release's manifest.json, of `release/manifest.py`: kind, mode, owner and size; the
 # same with times; the digest of a file or the target of a link.
-ManifestEntry = TypedDict("ManifestEntry", {"is": "list[int]", "stat": "list[int]", "holds": str})
+ManifestEntry = TypedDict(
+    "ManifestEntry",
+    {
+        "is": "list[int]",
+        "stat": "list[int]",
+        "holds": str,
+    },
+)
 
 # made_from.json, of `release/made_from.py`: by release.
 MadeFromRecords = Mapping[str, answers.MadeFrom]

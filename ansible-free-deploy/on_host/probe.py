@@ -46,7 +46,11 @@ def to_nginx(authority: str, seconds: float, https: bool) -> http.client.HTTPCon
 
 
 def ask(
-    method: str, path: str, headers: dict[str, str], most: int = 0, https: bool = False
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    most: int = 0,
+    https: bool = False,
 ) -> Answer:
     """Send one request through this host's nginx, on port 443 for `https`, else on port 80.
 
@@ -143,7 +147,11 @@ def exchange(probes: Probes, origin: str, plain: bool = False) -> Iterator[tuple
     """The answers to a preflight and a GET from the origin, over https where it is spoken, or over
     `plain` http."""
     https = "lineage" in probes and not plain
-    preflight = {"Host": probes["host"], "Origin": origin, "Access-Control-Request-Method": "PUT"}
+    preflight = {
+        "Host": probes["host"],
+        "Origin": origin,
+        "Access-Control-Request-Method": "PUT",
+    }
     yield "preflight", ask("OPTIONS", "/", preflight, https=https)
     yield "GET", ask("GET", "/", {"Host": probes["host"], "Origin": origin}, https=https)
 
@@ -245,7 +253,11 @@ _OWN_PAGE = b"<h1><p>Internal Server Error</p></h1>"
 
 
 def answer(
-    via: str, method: str, target: str, headers: list[list[str]], seconds: float = ANSWER_S
+    via: str,
+    method: str,
+    target: str,
+    headers: list[list[str]],
+    seconds: float = ANSWER_S,
 ) -> HttpAnswer:
     """One raw exchange, through nginx (`nginx`: port 80, `https`: port 443) or with `gunicorn`
     directly.
@@ -267,7 +279,11 @@ def answer(
             is_bare = response.status == 500 and _OWN_PAGE in response.read(1000)
         status = response.status
         pairs = [list(pair) for pair in response.getheaders()]
-        return {"status": status, "headers": pairs, "bare": is_bare}
+        return {
+            "status": status,
+            "headers": pairs,
+            "bare": is_bare,
+        }
     except (OSError, http.client.HTTPException) as problem:
         return {"problem": str(problem) or type(problem).__name__}
     finally:
@@ -288,9 +304,17 @@ def gunicorn_socket(seconds: float) -> socket.socket:
 
 
 def put_request(
-    connection: http.client.HTTPConnection, method: str, target: str, headers: list[list[str]]
+    connection: http.client.HTTPConnection,
+    method: str,
+    target: str,
+    headers: list[list[str]],
 ) -> None:
     """Write the request exactly as it is given, without headers of the library's own."""
-    connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+    connection.putrequest(
+        method,
+        target,
+        skip_host=True,
+        skip_accept_encoding=True,
+    )
     for name, value in headers:
         connection.putheader(name, value.encode("latin-1"))

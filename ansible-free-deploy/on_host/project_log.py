@@ -25,4 +25,8 @@ def bounded(answer: Any) -> RequestLog:
     for path, end in list(answer["files"].items())[:_MOST_FILES]:
         ends[str(path)[:_LONGEST_TEXT]] = str(end)[-_LONGEST_TEXT:]
     others = [str(name)[:_LONGEST_NAME] for name in answer["others"][:_MOST_FILES]]
-    return {"files": ends, "journal": answer["journal"] is True, "others": others}
+    return {
+        "files": ends,
+        "journal": answer["journal"] is True,
+        "others": others,
+    }

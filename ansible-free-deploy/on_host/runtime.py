@@ -53,7 +53,8 @@ def hide_also(values: Iterable[str]) -> None:
 def hide(text: str) -> str:
     """`text` without the values of secrets, which a failing program may quote."""
     for value in (*ORDERS.get("secrets", {}).values(), *_hidden):
-        for part in sorted({value, *value.splitlines()}, key=len, reverse=True):
+        parts = {value, *value.splitlines()}
+        for part in sorted(parts, key=len, reverse=True):
             if len(part) >= _SHORTEST_HIDDEN:
                 text = text.replace(part, "(secret)")
     return text
@@ -113,9 +114,19 @@ def end_step() -> None:
 def run(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
     """The finished process; all that it says is kept as text. Raises Failed for a program that is
     not here."""
-    said = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    said = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+    }
     try:
-        done = subprocess.run(command, text=True, errors="replace", check=False, **{**said, **more})
+        done = subprocess.run(
+            command,
+            text=True,
+            errors="replace",
+            check=False,
+            **{**said, **more},
+        )
     except FileNotFoundError as problem:
         if problem.filename != command[0]:
             raise

@@ -197,7 +197,11 @@ def properties_of(units: list[str]) -> dict[str, Properties]:
         raise Failed("systemd does not answer; see `systemctl status` on the host", done.stdout)
     found: dict[str, Properties] = {}
     for text in done.stdout.split("\n\n"):
-        properties: Properties = {"Id": [], "ActiveState": [], "Listen": []}
+        properties: Properties = {
+            "Id": [],
+            "ActiveState": [],
+            "Listen": [],
+        }
         for line in text.splitlines():
             name, _, value = line.partition("=")
             properties.setdefault(name, []).append(value)

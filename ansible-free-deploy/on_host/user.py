@@ -66,7 +66,14 @@ def as_user(*command: str, **more: Any) -> confined.Ended:
     takes."""
     if not _place:
         unit = SHIP_ORDERS.get("unit") or ""
-        _place.append(confined.Confined(places.app(), places.user(), unit, places.private()))
+        _place.append(
+            confined.Confined(
+                places.app(),
+                places.user(),
+                unit,
+                places.private(),
+            )
+        )
     return _place[0].run(*command, **more)
 
 
@@ -77,5 +84,12 @@ def in_data(program: str, action: str, *words: str, **more: Any) -> confined.End
     """Run a program of `on_host.as_user` on the data folder, by the system's own Python, as the
     application's user."""
     return as_user(
-        sys.executable, "-I", "-c", text(program), action, str(places.data()), *words, **more
+        sys.executable,
+        "-I",
+        "-c",
+        text(program),
+        action,
+        str(places.data()),
+        *words,
+        **more,
     )

@@ -229,10 +229,20 @@ def _start_script(entry_point: str, python: str) -> str:
     assert match
     module, function = match[1], match[2]
     name, _, _ = function.partition(".")
-    return _START.format(python=python, module=module, name=name, function=function)
+    return _START.format(
+        python=python,
+        module=module,
+        name=name,
+        function=function,
+    )
 
 
-def _write(wheel: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, python: str) -> None:
+def _write(
+    wheel: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    place: Path,
+    python: str,
+) -> None:
     """Write a member to its place; of a script, rewrite the line that names the interpreter."""
     inside = PurePosixPath(member.filename).parts
     is_script = place.parent.name == "bin" and inside[1:2] == ("scripts",)

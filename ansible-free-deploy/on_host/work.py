@@ -73,7 +73,15 @@ def kind_of(problem: Exception) -> str:
 def report(result: DeployAnswer | ShipAnswer | CertifyAnswer) -> None:
     """The last event of a run that has changed something, or found nothing to change."""
     seconds = round(time.monotonic() - STARTED, 3)
-    emit({"result": {**result, "phases": phases, "seconds": seconds}})
+    emit(
+        {
+            "result": {
+                **result,
+                "phases": phases,
+                "seconds": seconds,
+            }
+        }
+    )
 
 
 def report_failure(failure: Failed) -> None:

@@ -197,6 +197,16 @@ def cloud_config(boot: FirstBoot) -> str:
 
     Raises FirstBootError for a larger one.
     """
+    files = []
+    for path, mode, content in boot.files:
+        files.append(
+            {
+                "path": path,
+                "permissions": mode,
+                "owner": "root:root",
+                "content": content,
+            }
+        )
     config = {
         "hostname": boot.hostname,
         "disable_root": True,
@@ -215,15 +225,13 @@ def cloud_config(boot: FirstBoot) -> str:
                 "ssh_authorized_keys": list(boot.keys),
             }
         ],
-        "write_files": [
-            {"path": path, "permissions": mode, "owner": "root:root", "content": text}
-            for path, mode, text in boot.files
-        ],
+        "write_files": files,
         "runcmd": [["sh", "-euc", _cloud_init_steps()]],
     }
-    # JSON is YAML.
-    text = "#cloud-config\n" + json.dumps(config, indent=1, ensure_ascii=False) + "\n"
-    if (size := len(text.encode())) > LARGEST:
+    as_yaml = json.dumps(config, indent=1, ensure_ascii=False)  # JSON is YAML
+    text = f"#cloud-config\n{as_yaml}\n"
+    size = len(text.encode())
+    if size > LARGEST:
         raise FirstBootError(
             f"the first-boot text has {size} bytes, EC2 takes {LARGEST}", cure="list fewer SSH keys"
         )

@@ -36,21 +36,36 @@ def read(kind: Any, value: Any, place: str, problems: list[str]) -> Any:
     return None
 
 
-def _read_items(kind: Any, value: Any, place: str, problems: list[str]) -> tuple[Any, ...]:
+def _read_items(
+    kind: Any,
+    value: Any,
+    place: str,
+    problems: list[str],
+) -> tuple[Any, ...]:
     items = []
     for index, item in enumerate(value):
         items.append(read(kind, item, f"{place}[{index}]", problems))
     return tuple(items)
 
 
-def _read_values(kind: Any, value: Any, place: str, problems: list[str]) -> dict[str, Any]:
+def _read_values(
+    kind: Any,
+    value: Any,
+    place: str,
+    problems: list[str],
+) -> dict[str, Any]:
     values = {}
     for key, item in value.items():
         values[key] = read(kind, item, f"{place}.{_shown(key)}", problems)
     return values
 
 
-def _read_dataclass(kind: Any, value: Any, place: str, problems: list[str]) -> Any:
+def _read_dataclass(
+    kind: Any,
+    value: Any,
+    place: str,
+    problems: list[str],
+) -> Any:
     if not isinstance(value, dict):
         problems.append(f"{place}: {quote(value)} is not an object")
         return None

@@ -94,7 +94,12 @@ def lineage(tls: str, https: Https, covered: Iterable[str]) -> str:
     return f"{tls}-{hashlib.sha256(chr(0).join(words).encode()).hexdigest()[:16]}"
 
 
-def conflicts(tls: str, https: Https, production: bool, by_name: bool) -> Iterator[Conflict]:
+def conflicts(
+    tls: str,
+    https: Https,
+    production: bool,
+    by_name: bool,
+) -> Iterator[Conflict]:
     """What does not fit together. `by_name`: the origins are names, not IPs."""
     if tls == LOCAL_CA and production:
         yield "tls", LOCAL_IN_PRODUCTION

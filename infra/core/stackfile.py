@@ -175,7 +175,9 @@ def _mapping(path: Path, name: str) -> dict[str, Any]:
         data = yaml.load(path.read_text(), Loader=_Loader)
     except OSError as problem:
         raise StackFileError(
-            str(problem.strerror), where=name, cure="run this from the project's folder"
+            str(problem.strerror),
+            where=name,
+            cure="run this from the project's folder",
         ) from None
     except yaml.MarkedYAMLError as problem:
         line = problem.problem_mark.line + 1 if problem.problem_mark else 1

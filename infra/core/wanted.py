@@ -140,7 +140,11 @@ def _names(contract: Contract) -> Json:
     frontend_label = frontend.host.partition(".")[0]
     if frontend.host == domain:
         frontend_label = rules.APEX
-    return {"domain": domain, "frontend_name": frontend_label, "backend_name": backend_label}
+    return {
+        "domain": domain,
+        "frontend_name": frontend_label,
+        "backend_name": backend_label,
+    }
 
 
 def pending(settings: Settings, there: Mapping[str, Any]) -> tuple[Pending, ...]:
@@ -149,7 +153,10 @@ def pending(settings: Settings, there: Mapping[str, Any]) -> tuple[Pending, ...]
 
 
 def contract(
-    settings: Settings, recorded: Contract, there: Mapping[str, Any], waits: Sequence[Pending]
+    settings: Settings,
+    recorded: Contract,
+    there: Mapping[str, Any],
+    waits: Sequence[Pending],
 ) -> Contract:
     """The contract that the config asks of the hosts that there are: what `fab deploy` applies.
 
@@ -174,7 +181,9 @@ def _as_it_is_attached(settings: Settings, recorded: Contract) -> Settings:
     if recorded.attached_to is None:
         return replace(settings, attach_to="", attached_backend="")
     return replace(
-        settings, attach_to=recorded.attached_to, attached_backend=recorded.backend.origin
+        settings,
+        attach_to=recorded.attached_to,
+        attached_backend=recorded.backend.origin,
     )
 
 

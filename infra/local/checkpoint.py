@@ -92,7 +92,11 @@ class Checkpoint:
         reads meanwhile."""
         latest = {
             **self._rest,
-            "manifest": {"time": now(), "magic": "", "version": ""},
+            "manifest": {
+                "time": now(),
+                "magic": "",
+                "version": "",
+            },
             "resources": self.resources,
         }
         if self.pending:

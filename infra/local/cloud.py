@@ -39,7 +39,10 @@ class LocalCloud(pulumi.ComponentResource):
         self._inside = pulumi.ResourceOptions(parent=self)
         self._settings = settings
         self._network = Network(
-            "network", stack=settings.stack, subnet=settings.subnet, opts=self._inside
+            "network",
+            stack=settings.stack,
+            subnet=settings.subnet,
+            opts=self._inside,
         )
         self._made: dict[str, Machine] = {}
         machines = [self._machine(instance) for instance in instances]

@@ -124,7 +124,12 @@ class Deployment:
 
     def _keep(self, old: Json, state: Json) -> Json:
         outputs = {**old["outputs"], PROVIDER: state["inputs"][PROVIDER]}
-        kept = {**old, **state, "id": old["id"], "outputs": outputs}
+        kept = {
+            **old,
+            **state,
+            "id": old["id"],
+            "outputs": outputs,
+        }
         self.settle(kept)
         return kept
 
@@ -137,7 +142,11 @@ class Deployment:
         with self._pending("creating", state):
             result = provider.create(_plain(state["inputs"]))
             outputs = {**(result.outs or {}), PROVIDER: state["inputs"][PROVIDER]}
-            created = {**state, "id": result.id, "outputs": outputs}
+            created = {
+                **state,
+                "id": result.id,
+                "outputs": outputs,
+            }
             created |= {"created": now(), "modified": now()}
             self.settle(created)
         return created
@@ -145,18 +154,32 @@ class Deployment:
     def _update(self, provider: ResourceProvider, old: Json, state: Json) -> Json:
         self._step(state, "update", _changed(old, state))
         if self.preview:
-            planned = {**state, "id": old["id"], "outputs": {**old["outputs"], **state["inputs"]}}
+            planned = {
+                **state,
+                "id": old["id"],
+                "outputs": {**old["outputs"], **state["inputs"]},
+            }
             self.settle(planned)
             return planned
         with self._pending("updating", old):
             result = provider.update(old["id"], old["outputs"], _plain(state["inputs"]))
             outputs = {**(result.outs or {}), PROVIDER: state["inputs"][PROVIDER]}
-            updated = {**old, **state, "id": old["id"], "outputs": outputs, "modified": now()}
+            updated = {
+                **old,
+                **state,
+                "id": old["id"],
+                "outputs": outputs,
+                "modified": now(),
+            }
             self.settle(updated)
         return updated
 
     def _replace(
-        self, provider: ResourceProvider, old: Json, state: Json, why: Sequence[str]
+        self,
+        provider: ResourceProvider,
+        old: Json,
+        state: Json,
+        why: Sequence[str],
     ) -> Json:
         """Delete first what depends on it, then itself, then create; the dependents are created
         again when the program asks."""

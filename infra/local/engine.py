@@ -108,7 +108,12 @@ def refuse_other_clouds(root: Path, stack: str) -> None:
         )
 
 
-def take_stack(command: str, root: Path, stack: str, take_over: bool) -> None:
+def take_stack(
+    command: str,
+    root: Path,
+    stack: str,
+    take_over: bool,
+) -> None:
     """Raises LocalCloudError for another checkout's or user's stack, and for a home that is not the
     kit's."""
     mine = owner.Owner.here(root)
@@ -240,13 +245,22 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("command", choices=[*COMMANDS, "outputs"])
     parser.add_argument("--stack", default="local")
-    parser.add_argument("--cwd", type=Path, default=ROOT, help="folder with Pulumi.yaml")
+    parser.add_argument(
+        "--cwd",
+        type=Path,
+        default=ROOT,
+        help="folder with Pulumi.yaml",
+    )
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.add_argument(
-        "--take-over", action="store_true", help="make another checkout's stack this one's"
+        "--take-over",
+        action="store_true",
+        help="make another checkout's stack this one's",
     )
     parser.add_argument(
-        "--json", action="store_true", help="print what a preview has found as JSON, nothing else"
+        "--json",
+        action="store_true",
+        help="print what a preview has found as JSON, nothing else",
     )
     options = parser.parse_args(words)
     if options.json and options.command != "preview":

@@ -130,7 +130,9 @@ def first_user() -> int:
     """What root of a machine is on this host: an id that owns nothing else where the kernel maps
     users, else 0."""
     probe = subprocess.run(
-        ["/usr/bin/unshare", "--user", "/bin/true"], capture_output=True, check=False
+        ["/usr/bin/unshare", "--user", "/bin/true"],
+        capture_output=True,
+        check=False,
     )
     return 0 if probe.returncode else _FIRST_USER
 
@@ -228,7 +230,10 @@ def _copy(tree: Path, target: Path) -> None:
     same_disk = tree.stat().st_dev == target.parent.stat().st_dev
     how = "--link" if same_disk else "--reflink=auto"
     done = subprocess.run(
-        ["cp", "-a", how, str(tree), str(target)], capture_output=True, text=True, check=False
+        ["cp", "-a", how, str(tree), str(target)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         why = done.stderr.strip().splitlines()[-1]
@@ -276,7 +281,10 @@ def _build(release: str, target: Path, on_progress: Progress) -> None:
     ]
     lines: list[str] = []
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         for line in process.stdout or ():
             lines.append(line.strip())
@@ -291,7 +299,11 @@ def _build(release: str, target: Path, on_progress: Progress) -> None:
         )
     on_progress(0.98, "sets it up")
     done = subprocess.run(
-        ["chroot", str(target), "sh"], input=_SETUP, capture_output=True, text=True, check=False
+        ["chroot", str(target), "sh"],
+        input=_SETUP,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise LocalCloudError(f"setting up the base image failed: {done.stderr.strip()[-300:]}")

@@ -61,7 +61,12 @@ class NetworkProvider(ResourceProvider):
         network = networks.create_network(self.planned_id(props), props["wanted_subnet"])
         return CreateResult(
             network.bridge,
-            {**props, "bridge": network.bridge, "subnet": network.subnet, "up": True},
+            {
+                **props,
+                "bridge": network.bridge,
+                "subnet": network.subnet,
+                "up": True,
+            },
         )
 
     def read(self, id_: str, props: Props) -> ReadResult:
@@ -77,7 +82,12 @@ class NetworkProvider(ResourceProvider):
         """A bridge that went with a reboot comes back with the subnet that it had."""
         network = networks.create_network(olds["bridge"], olds["subnet"])
         return UpdateResult(
-            {**news, "bridge": network.bridge, "subnet": network.subnet, "up": True}
+            {
+                **news,
+                "bridge": network.bridge,
+                "subnet": network.subnet,
+                "up": True,
+            }
         )
 
     def delete(self, id_: str, _props: Props) -> None:
@@ -176,7 +186,13 @@ class Network(Resource, module="local", name="Network"):
     bridge: pulumi.Output[str]
     subnet: pulumi.Output[str]
 
-    def __init__(self, name: str, stack: str, subnet: str, opts: pulumi.ResourceOptions) -> None:
+    def __init__(
+        self,
+        name: str,
+        stack: str,
+        subnet: str,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
         props = {
             "stack": stack,
             "wanted_subnet": subnet,

@@ -48,7 +48,13 @@ REFUSED = {
 class Monitor:
     """What the SDK calls instead of a gRPC server, from several threads at once."""
 
-    def __init__(self, deployment: Deployment, project_name: str, stack: str, config: Json) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        project_name: str,
+        stack: str,
+        config: Json,
+    ) -> None:
         self._deployment, self._prefix = deployment, f"urn:pulumi:{stack}::{project_name}::"
         self._config = config
         self._lock = threading.Lock()
@@ -67,7 +73,11 @@ class Monitor:
     def _register(self, request: Any) -> Any:
         refuse_options(request)
         urn = self._urn(request.parent, request.type, request.name)
-        state: Json = {"urn": urn, "custom": request.custom, "type": request.type}
+        state: Json = {
+            "urn": urn,
+            "custom": request.custom,
+            "type": request.type,
+        }
         if request.parent:
             state["parent"] = request.parent
         if not request.custom:
@@ -89,7 +99,11 @@ class Monitor:
         state["propertyDependencies"] = {key: list(on.urns) for key, on in on_properties}
         placed = self._deployment.place(state)
         outputs = _struct(placed["outputs"])
-        return resource_pb2.RegisterResourceResponse(urn=urn, id=placed["id"], object=outputs)
+        return resource_pb2.RegisterResourceResponse(
+            urn=urn,
+            id=placed["id"],
+            object=outputs,
+        )
 
     def RegisterResourceOutputs(self, request: Any) -> empty_pb2.Empty:
         state = self._state_of(request.urn)
@@ -124,9 +138,19 @@ class Monitor:
             state = self._state_of(urn)
             if state is None or self._deployment.old(urn):
                 if state is None:
-                    state = {"urn": urn, "custom": True, "id": str(uuid4())}
+                    state = {
+                        "urn": urn,
+                        "custom": True,
+                        "id": str(uuid4()),
+                    }
                     state |= {"type": PROVIDER_TYPE, "created": now()}
-                self._deployment.settle({**state, "inputs": self._config, "outputs": self._config})
+                self._deployment.settle(
+                    {
+                        **state,
+                        "inputs": self._config,
+                        "outputs": self._config,
+                    }
+                )
             return f"{urn}::{state['id']}"
 
     def GetDeploymentInfo(self, _: Any) -> Any:
@@ -165,7 +189,11 @@ class Monitor:
     RegisterErrorHook = RegisterResourceHook
 
     def _refuse(self, what: str) -> EngineError:
-        self.broken = EngineError("the embedded engine doesn't serve it", where=what, cure=INSTALL)
+        self.broken = EngineError(
+            "the embedded engine doesn't serve it",
+            where=what,
+            cure=INSTALL,
+        )
         return self.broken
 
 
@@ -214,7 +242,9 @@ def _values(struct: struct_pb2.Struct, whose: str) -> Json:
             is_secret = value[rpc._special_sig_key] == rpc._special_secret_sig
             kind = "a secret" if is_secret else "a special value"
             raise EngineError(
-                f"{kind}: the embedded engine doesn't serve it", where=whose, cure=INSTALL
+                f"{kind}: the embedded engine doesn't serve it",
+                where=whose,
+                cure=INSTALL,
             )
         if isinstance(value, pulumi.Asset | pulumi.Archive | pulumi.Resource):
             raise EngineError(

@@ -21,7 +21,10 @@ def mount_overlay(folder: Path, base: Path, owner: int, name: str) -> None:
     layers = f"lowerdir={base},upperdir={folder}/upper,workdir={folder}/work"
     command = ["mount", "-t", "overlay", f"origin-kit-{folder.name}", "-o", layers]
     done = subprocess.run(
-        [*command, str(folder / "root")], capture_output=True, text=True, check=False
+        [*command, str(folder / "root")],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise LocalCloudError(
@@ -44,5 +47,9 @@ def unmount(root: Path) -> None:
 
 
 def _unmounted(root: Path) -> bool:
-    done = subprocess.run(["umount", str(root)], capture_output=True, check=False)
+    done = subprocess.run(
+        ["umount", str(root)],
+        capture_output=True,
+        check=False,
+    )
     return done.returncode == 0

@@ -171,7 +171,12 @@ def delete_network(bridge: str) -> None:
 
 
 def _ip(*words: str) -> None:
-    answer = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        ["ip", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if answer.returncode:
         raise LocalCloudError(
             f"`ip {' '.join(words)}` failed: {answer.stderr.strip()}",
@@ -180,7 +185,12 @@ def _ip(*words: str) -> None:
 
 
 def _ip_json(*words: str, allow: bool = False) -> list[dict[str, Any]]:
-    answer = subprocess.run(["ip", "-j", *words], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        ["ip", "-j", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if answer.returncode and not allow:
         raise LocalCloudError(f"`ip {' '.join(words)}` failed: {answer.stderr.strip()}")
     if not answer.stdout.strip():
@@ -190,7 +200,11 @@ def _ip_json(*words: str, allow: bool = False) -> list[dict[str, Any]]:
 
 def forget_neighbour(bridge: str, address: str) -> None:
     """Make this host forget the machine that it knew under that address."""
-    subprocess.run(["ip", "neigh", "del", address, "dev", bridge], capture_output=True, check=False)
+    subprocess.run(
+        ["ip", "neigh", "del", address, "dev", bridge],
+        capture_output=True,
+        check=False,
+    )
 
 
 def remove_cable(container: str) -> None:
@@ -198,4 +212,8 @@ def remove_cable(container: str) -> None:
     moment later."""
     link = Path("/sys/class/net", f"vb-{container}")
     if not wait_until(lambda: not link.exists(), 5):
-        subprocess.run(["ip", "link", "delete", link.name], capture_output=True, check=False)
+        subprocess.run(
+            ["ip", "link", "delete", link.name],
+            capture_output=True,
+            check=False,
+        )

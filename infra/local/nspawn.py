@@ -205,13 +205,22 @@ def _network_files(machine: Machine) -> dict[str, str]:
 def _start(machine: Machine) -> Machine:
     if not networks.network_is_up(machine.bridge):
         raise LocalCloudError(
-            f"its network {machine.bridge} is gone", where=machine.name, cure="run `fab up` again"
+            f"its network {machine.bridge} is gone",
+            where=machine.name,
+            cure="run `fab up` again",
         )
     networks.remove_cable(machine.container)
     began = time.monotonic()
     supervisor, limit = _launch(machine)
     pid = _init_of(machine, supervisor)
-    machine = save(replace(machine, pid=pid, started=start_time(pid), limit=limit))
+    machine = save(
+        replace(
+            machine,
+            pid=pid,
+            started=start_time(pid),
+            limit=limit,
+        )
+    )
     boot.await_ssh(machine)
     return save(replace(machine, ssh_after_s=round(time.monotonic() - began, 2)))
 
@@ -275,7 +284,11 @@ def _init_of(machine: Machine, supervisor: int) -> int:
 
 
 def _launch_as_unit(machine: Machine) -> int:
-    subprocess.run(["systemctl", "reset-failed", machine.unit], capture_output=True, check=False)
+    subprocess.run(
+        ["systemctl", "reset-failed", machine.unit],
+        capture_output=True,
+        check=False,
+    )
     properties = [
         f"MemoryMax={machine.memory_mb}M",
         "KillMode=mixed",
@@ -289,7 +302,10 @@ def _launch_as_unit(machine: Machine) -> int:
         *(f"--property={text}" for text in properties),
     ]
     done = subprocess.run(
-        [*command, *_nspawn(machine)], capture_output=True, text=True, check=False
+        [*command, *_nspawn(machine)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise LocalCloudError(
@@ -342,7 +358,9 @@ def delete(identity: str) -> None:
     if machine:
         if Path("/run/systemd/system").is_dir():
             subprocess.run(
-                ["systemctl", "reset-failed", machine.unit], capture_output=True, check=False
+                ["systemctl", "reset-failed", machine.unit],
+                capture_output=True,
+                check=False,
             )
         cgroups.remove(machine.unit)
         networks.remove_cable(machine.container)

@@ -206,7 +206,13 @@ def _variables(own: Mapping[str, str]) -> dict[str, str]:
     a proxy where this host has one."""
     kept = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
     variables = {name: own[name] for name in kept if name in own}
-    variables.update({"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"})
+    variables.update(
+        {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG": "C.UTF-8",
+            "HOME": "/root",
+        }
+    )
     if Path(_SYSTEMS_CAS).exists():
         variables["REQUESTS_CA_BUNDLE"] = _SYSTEMS_CAS
     return variables

@@ -23,7 +23,12 @@ def of(lineage: str) -> Renewal | None:
     return _all().get(lineage)
 
 
-def note(lineage: str, result: str, text: str = "", retry_after: str = "") -> None:
+def note(
+    lineage: str,
+    result: str,
+    text: str = "",
+    retry_after: str = "",
+) -> None:
     """Note a check. `result`: "issued", "kept" or "failed"; `text` is why it has failed."""
     now = int(time.time())
     everything = _all()

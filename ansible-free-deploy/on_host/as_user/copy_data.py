@@ -261,7 +261,8 @@ def read() -> None:
 
 def send_archive(scratch: str) -> Totals:
     """Write the archive to standard output; its summary."""
-    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+    out = sys.stdout.buffer
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         reader = Reader(tar, scratch)
         with tempfile.TemporaryFile(dir=scratch) as manifest:
             for path in walk():

@@ -49,7 +49,11 @@ def destinations() -> dict[str, Any]:
             continue
         elif admins or not name.endswith(".AdminEmailHandler"):
             others.add(name)
-    return {"files": files, "journal": journal, "others": sorted(others)}
+    return {
+        "files": files,
+        "journal": journal,
+        "others": sorted(others),
+    }
 
 
 def _handlers() -> list[logging.Handler]:

@@ -31,7 +31,12 @@ def main(command: list[str]) -> int:
 def collect(command: list[str], folder: str) -> int:
     """Run the command, then send what it left in the folder; its status."""
     environment = dict(os.environ, ORIGIN_KIT_STATIC=folder)
-    done = subprocess.run(command, env=environment, stdout=sys.stderr, check=False)
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdout=sys.stderr,
+        check=False,
+    )
     if done.returncode:
         return abs(done.returncode)
     count = 0

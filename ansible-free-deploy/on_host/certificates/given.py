@@ -42,7 +42,11 @@ def look() -> CertificateAnswer:
     """What is here and what is served; a `lineage` of "" says that there is no https."""
     lineage = versions.in_use()
     if not lineage:
-        return {"lineage": "", "disk": "", "served": ""}
+        return {
+            "lineage": "",
+            "disk": "",
+            "served": "",
+        }
     pair = versions.pair(lineage)
     return {
         "lineage": lineage,

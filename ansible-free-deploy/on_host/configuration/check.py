@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 def validate(
-    generation: GenerationHead, staged: Path, code: str, pair: tuple[str, str] | None = None
+    generation: GenerationHead,
+    staged: Path,
+    code: str,
+    pair: tuple[str, str] | None = None,
 ) -> None:
     """Validate the staged generation with the release in the folder `code`.
 

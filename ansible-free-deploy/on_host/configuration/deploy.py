@@ -59,7 +59,11 @@ def work_for(generation: Generation) -> tuple[list[str], dict[str, str]]:
 
 
 def unchanged(generation: Generation) -> DeployAnswer:
-    return {"changed": False, "restarted": {}, "generation": generation["id"]}
+    return {
+        "changed": False,
+        "restarted": {},
+        "generation": generation["id"],
+    }
 
 
 class Deploy(two_phase.Work):

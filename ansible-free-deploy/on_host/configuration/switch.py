@@ -78,8 +78,18 @@ def generation_record(generation: Generation) -> GenerationRecord:
     """What a rollback needs later: everything but the texts, which the files hold."""
     files: list[FileFacts] = []
     for file in generation["files"]:
-        files.append({"path": file["path"], "mode": file["mode"], "service": file["service"]})
-    return {**generation, "files": files, "probes": ORDERS.get("probes", {})}
+        files.append(
+            {
+                "path": file["path"],
+                "mode": file["mode"],
+                "service": file["service"],
+            }
+        )
+    return {
+        **generation,
+        "files": files,
+        "probes": ORDERS.get("probes", {}),
+    }
 
 
 def switch(generation: GenerationHead) -> None:
@@ -131,7 +141,14 @@ def write_journal(
     links = {place: link_of(place) for place in touched}
     links[str(places.CONFIGURATION)] = f"generations/{back}" if back else None
     links.update(also)
-    journal.begin("configuration", str(generation["id"]), back, links, generation["units"], code)
+    journal.begin(
+        "configuration",
+        str(generation["id"]),
+        back,
+        links,
+        generation["units"],
+        code,
+    )
 
 
 def restart(generation: GenerationHead, reasons: dict[str, str], prefix: str = "restart") -> None:

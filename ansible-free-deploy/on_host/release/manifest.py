@@ -75,7 +75,11 @@ def _walk(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
 
 
 def _entry(place: Path, status: os.stat_result) -> ManifestEntry:
-    return {"is": _facts(status), "stat": _times(status), "holds": _content(place, status)}
+    return {
+        "is": _facts(status),
+        "stat": _times(status),
+        "holds": _content(place, status),
+    }
 
 
 def _is_same(entry: ManifestEntry, place: Path, status: os.stat_result) -> bool:

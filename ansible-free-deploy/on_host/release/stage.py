@@ -126,7 +126,13 @@ def exchange(one: Path, other: Path) -> None:
     here = -100  # AT_FDCWD
     exchange_both = 2  # RENAME_EXCHANGE
     libc = ctypes.CDLL(None, use_errno=True)
-    failed = libc.renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange_both)
+    failed = libc.renameat2(
+        here,
+        os.fsencode(one),
+        here,
+        os.fsencode(other),
+        exchange_both,
+    )
     if failed:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(other))

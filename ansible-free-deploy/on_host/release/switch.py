@@ -63,7 +63,11 @@ class Switch(two_phase.Work):
 
         Raises Failed where there is none.
         """
-        newest_first = sorted(state.kept(), key=state.by_activation, reverse=True)
+        newest_first = sorted(
+            state.kept(),
+            key=state.by_activation,
+            reverse=True,
+        )
         for name in newest_first:
             if modules.fits(places.GENERATIONS / name, code):
                 generation = state.stored(name)
@@ -106,7 +110,11 @@ class Switch(two_phase.Work):
 
     def answer(self, before: str | None) -> ShipAnswer:
         """What is reported of the switch from the release `before`."""
-        result: ShipAnswer = {"changed": True, "release": self.to, "previous": before}
+        result: ShipAnswer = {
+            "changed": True,
+            "release": self.to,
+            "previous": before,
+        }
         if self.along:
             result["configuration"] = self.along.generation["id"]
         return result

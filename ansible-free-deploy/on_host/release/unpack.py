@@ -100,7 +100,10 @@ def unpack(partial: Path) -> None:
 
 
 def unpack_one(
-    tar: tarfile.TarFile, member: tarfile.TarInfo, partial: Path, linked: dict[str, str]
+    tar: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    partial: Path,
+    linked: dict[str, str],
 ) -> None:
     """Write a file of the archive; add a link to `linked` instead."""
     path = inside(member.name)

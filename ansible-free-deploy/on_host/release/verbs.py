@@ -74,7 +74,11 @@ def install() -> ShipAnswer:
         before = places.current_id()
         if before == to and settled():
             note_what_it_was_made_from()
-            return {"changed": finished, "release": to, "previous": previous()}
+            return {
+                "changed": finished,
+                "release": to,
+                "previous": previous(),
+            }
         ship = Ship(to)
         two_phase.run(ship)
         shutil.rmtree(str(places.staged()), ignore_errors=True)
@@ -96,7 +100,11 @@ def rollback() -> ShipAnswer:
         if to is None:
             raise Failed("there is no release before this one here; `fab ship` puts one")
         if to == before:
-            return {"changed": finished, "release": to, "previous": previous()}
+            return {
+                "changed": finished,
+                "release": to,
+                "previous": previous(),
+            }
         leaving = RELEASE_ROLLBACK_ORDERS["from"]
         if leaving not in (None, before):
             raise Failed(

@@ -58,7 +58,11 @@ class Look:
 
 
 def before_deploy(
-    outputs: Outputs, *, batch: int = 1, wait_s: int = deploy.WAIT_S, only: str | None = None
+    outputs: Outputs,
+    *,
+    batch: int = 1,
+    wait_s: int = deploy.WAIT_S,
+    only: str | None = None,
 ) -> None:
     """Have a certificate on every host, or on those that `only` names; without `tls: acme` there is
     nothing to do.
@@ -80,7 +84,13 @@ def before_deploy(
         report.step("certificates", _HTTP_FIRST)
         plain = dataclasses.replace(outputs, contract=without_https(contract))
         for chosen in first:
-            deploy.run_on_all_hosts(plain, protocol.DEPLOY, only=chosen, batch=batch, wait_s=wait_s)
+            deploy.run_on_all_hosts(
+                plain,
+                protocol.DEPLOY,
+                only=chosen,
+                batch=batch,
+                wait_s=wait_s,
+            )
         lacking = [look for look in _looks(contract, only) if not look.is_served]
         _refuse_unanswered(lacking)
     _ask_all(outputs, looks, lacking, goes_on=True, wait_s=wait_s)
@@ -254,7 +264,12 @@ def _ask(contract: Contract, look: Look, orders: CertifyOrders) -> CertifyAnswer
     from rollout.release.target import Target
 
     name, facts = look.host.name, look.facts
-    target = Target(facts["python"], facts["machine"], facts["libc"], facts["python_full"])
+    target = Target(
+        facts["python"],
+        facts["machine"],
+        facts["libc"],
+        facts["python_full"],
+    )
     sent = certbot(target, lambda text: report.step(name, text))
     orders["certbot"] = sent.name
     blob = None

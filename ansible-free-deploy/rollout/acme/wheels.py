@@ -83,7 +83,11 @@ def _fetch(folder: Path, target: Target) -> Certbot:
         _pack(archive, scratch, wheels)
         facts = [target.python, wheels]
         name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-        record = {"name": name, "wheels": wheels, "digest": digest(archive)}
+        record = {
+            "name": name,
+            "wheels": wheels,
+            "digest": digest(archive),
+        }
         for wheel in scratch.glob("*.whl"):
             wheel.unlink()
         write_whole(scratch / "certbot.json", json.dumps(record))
@@ -99,7 +103,12 @@ def _download(scratch: Path, target: Target) -> None:
     options += ["--implementation", "cp", "--python-version", target.python, "--abi", target.abi]
     for platform in target.platforms:
         options += ["--platform", platform]
-    answer = pip("download", *options, lines=requirements().splitlines(), scratch=scratch)
+    answer = pip(
+        "download",
+        *options,
+        lines=requirements().splitlines(),
+        scratch=scratch,
+    )
     if answer.returncode:
         last = answer.stderr.strip().splitlines()[-1:] or ["pip gives no reason"]
         raise ReleaseError(

@@ -47,7 +47,12 @@ def halves(text: str) -> Texts:
     return Texts(mark + chain, key)
 
 
-def recall(stack: str, role: str, names: Sequence[str], now: datetime) -> Texts | None:
+def recall(
+    stack: str,
+    role: str,
+    names: Sequence[str],
+    now: datetime,
+) -> Texts | None:
     """The pair that a deploy would take as it is; None where that is not known without reading
     certificates."""
     path = pair_path(stack, role)
@@ -77,7 +82,11 @@ def _note_path(pair: Path) -> Path:
 def _of(pair: bytes, names: Sequence[str]) -> dict[str, object]:
     """What a note counts for."""
     ca = ca_path().read_bytes()
-    return {"pair": _digest(pair), "ca": _digest(ca), "names": sorted(names)}
+    return {
+        "pair": _digest(pair),
+        "ca": _digest(ca),
+        "names": sorted(names),
+    }
 
 
 def _digest(data: bytes) -> str:

@@ -57,17 +57,39 @@ def ages(orders: Mapping[str, Certificate]) -> dict[str, str]:
 
 def _order(lineage: str, given: Texts | None) -> Certificate:
     if given is None:
-        return {"lineage": lineage, "digest": NONE_YET, "chain": "", "key": ""}
+        return {
+            "lineage": lineage,
+            "digest": NONE_YET,
+            "chain": "",
+            "key": "",
+        }
     digest = digest_of(given.chain)
-    return {"lineage": lineage, "digest": digest, "chain": given.chain, "key": given.key}
+    return {
+        "lineage": lineage,
+        "digest": digest,
+        "chain": given.chain,
+        "key": given.key,
+    }
 
 
 def without_keys(orders: Mapping[str, Certificate]) -> dict[str, Certificate]:
     """The same for hosts that are only to compare."""
-    return {role: {**order, "chain": "", "key": ""} for role, order in orders.items()}
+    return {
+        role: {
+            **order,
+            "chain": "",
+            "key": "",
+        }
+        for role, order in orders.items()
+    }
 
 
-def _pair(contract: Contract, role: str, secrets: Mapping[str, str], make: bool) -> Texts | None:
+def _pair(
+    contract: Contract,
+    role: str,
+    secrets: Mapping[str, str],
+    make: bool,
+) -> Texts | None:
     stack, names = contract.environment, contract.certificate_names(role)
     if contract.tls == FILES:
         found: Pair | None = from_secrets(stack, role, names, secrets)
@@ -78,7 +100,12 @@ def _pair(contract: Contract, role: str, secrets: Mapping[str, str], make: bool)
     return Texts(found.chain, found.key) if found else None
 
 
-def _of_own_ca(stack: str, role: str, names: tuple[str, ...], make: bool) -> Pair | None:
+def _of_own_ca(
+    stack: str,
+    role: str,
+    names: tuple[str, ...],
+    make: bool,
+) -> Pair | None:
     from rollout.certificates import local_ca
 
     if make:
@@ -86,7 +113,12 @@ def _of_own_ca(stack: str, role: str, names: tuple[str, ...], make: bool) -> Pai
     return local_ca.kept(stack, role, names)
 
 
-def from_secrets(stack: str, role: str, names: tuple[str, ...], secrets: Mapping[str, str]) -> Pair:
+def from_secrets(
+    stack: str,
+    role: str,
+    names: tuple[str, ...],
+    secrets: Mapping[str, str],
+) -> Pair:
     """The pair of `tls: files`. In a secrets file a line end is written \\n. Raises PairError."""
     from rollout.certificates import local_ca, pair, trust
 

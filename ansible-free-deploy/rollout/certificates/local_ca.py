@@ -125,7 +125,12 @@ def _make(moment: datetime) -> Authority:
 # --------------------------------------------------------------------------------------- its pairs
 
 
-def pair_for(stack: str, role: str, names: Sequence[str], at: datetime | None = None) -> Pair:
+def pair_for(
+    stack: str,
+    role: str,
+    names: Sequence[str],
+    at: datetime | None = None,
+) -> Pair:
     """The pair of a stack's role for these names and addresses.
 
     It is made where there is none, where it is for other names, and when a third of its time is
@@ -143,7 +148,12 @@ def pair_for(stack: str, role: str, names: Sequence[str], at: datetime | None = 
     return found
 
 
-def kept(stack: str, role: str, names: Sequence[str], at: datetime | None = None) -> Pair | None:
+def kept(
+    stack: str,
+    role: str,
+    names: Sequence[str],
+    at: datetime | None = None,
+) -> Pair | None:
     """The pair that a deploy would take as it is, or None; nothing is written."""
     try:
         pair = Pair(*checked.halves(checked.pair_path(stack, role).read_text()))
@@ -162,7 +172,13 @@ def _issue(by: Authority, names: Sequence[str], moment: datetime) -> Pair:
     server = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     of_issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(by.key.public_key())
     certificate = (
-        _begun(_name(names[0]), by.certificate.subject, key.public_key(), moment, LIFETIME)
+        _begun(
+            _name(names[0]),
+            by.certificate.subject,
+            key.public_key(),
+            moment,
+            LIFETIME,
+        )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
         .add_extension(server, critical=False)

@@ -76,7 +76,12 @@ class Shown:
         return f"the last renewal failed, the next try is within six hours: {self.renewal['text']}"
 
 
-def of(host: str, role: str, answer: CertificateAnswer, at: datetime | None = None) -> Shown:
+def of(
+    host: str,
+    role: str,
+    answer: CertificateAnswer,
+    at: datetime | None = None,
+) -> Shown:
     """What a host that has https has answered."""
     served, on_disk = _first(answer["served"]), _first(answer["disk"])
     return Shown(

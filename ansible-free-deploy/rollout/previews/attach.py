@@ -63,7 +63,11 @@ class Attached:
 
 
 def attach(
-    environment: str, *, needed: str = "", leaving: str = "", wait_s: int = deploy.WAIT_S
+    environment: str,
+    *,
+    needed: str = "",
+    leaving: str = "",
+    wait_s: int = deploy.WAIT_S,
 ) -> Attached:
     """Have the environment's backend answer the live previews that are attached to it, without the
     one that is `leaving`; a preview that is `needed` has to be among them.
@@ -102,7 +106,10 @@ def _found(running: Running, live: Live, leaving: str) -> dict[str, str]:
 
 
 def _refuse_missing(
-    contract: Contract, needed: str, found: Mapping[str, str], refused: Mapping[str, str]
+    contract: Contract,
+    needed: str,
+    found: Mapping[str, str],
+    refused: Mapping[str, str],
 ) -> None:
     """Raise DeniedError where the preview that is needed would not be answered."""
     if not needed:

@@ -67,7 +67,12 @@ def _allowed(cells: Sequence[Cell]) -> str:
     return f"**fails**: {len(states) - good} of {len(states)} kinds of answer"
 
 
-def _in_browsers(works: str, fails: str, names: Sequence[str], asked: int) -> str:
+def _in_browsers(
+    works: str,
+    fails: str,
+    names: Sequence[str],
+    asked: int,
+) -> str:
     if not names:
         return f"works: {works}"
     everywhere = "every browser" if len(names) == asked else ", ".join(dict.fromkeys(names))
@@ -81,7 +86,12 @@ _HEADLINES = {
 }
 
 
-def text(row: Row, found: Verdict | None, now: datetime, subject: str = "") -> str:
+def text(
+    row: Row,
+    found: Verdict | None,
+    now: datetime,
+    subject: str = "",
+) -> str:
     """The whole comment. `found`: None for a preview that is not up; `subject` is the first line of
     its commit's message."""
     headline = _HEADLINES.get(found.status, "is up") if found else f"is not up ({row.state})"
@@ -93,7 +103,12 @@ def text(row: Row, found: Verdict | None, now: datetime, subject: str = "") -> s
     return "\n".join(lines)
 
 
-def _cells(row: Row, found: Verdict | None, now: datetime, subject: str) -> list[tuple[str, str]]:
+def _cells(
+    row: Row,
+    found: Verdict | None,
+    now: datetime,
+    subject: str,
+) -> list[tuple[str, str]]:
     cells = []
     if row.origin:
         backend = f" (of {code(row.attached_to)})" if row.attached_to else ""

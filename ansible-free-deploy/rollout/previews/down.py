@@ -67,7 +67,13 @@ def _stack(read: Template, branch: str) -> str:
     return ""
 
 
-def remove(found: Known, branch: str, records: RunRecords, read: Template, wishes: Wishes) -> bool:
+def remove(
+    found: Known,
+    branch: str,
+    records: RunRecords,
+    read: Template,
+    wishes: Wishes,
+) -> bool:
     """Remove a preview that is held by this run; whether there was anything of it."""
     stack = found.stack
     refuse_unreadable(found.entry)

@@ -101,7 +101,12 @@ def check_branch(branch: str) -> str:
         raise BranchNameError(str(problem)) from None
 
 
-def values(branch: str, commit: str, keep: bool, backend: str = "") -> dict[str, Any]:
+def values(
+    branch: str,
+    commit: str,
+    keep: bool,
+    backend: str = "",
+) -> dict[str, Any]:
     """The keys that are filled in. `backend` is the origin of the attached backend, if there is
     one."""
     found: dict[str, Any] = {

@@ -32,7 +32,13 @@ class Living:
         return f"{whose} (updated {self.updated or 'at an unknown time'})"
 
 
-def choose(branch: str, own: str, living: Sequence[Living], slots: int, most: int) -> str:
+def choose(
+    branch: str,
+    own: str,
+    living: Sequence[Living],
+    slots: int,
+    most: int,
+) -> str:
     """The stack for the branch's preview: the one that it has already, else a free slot, or `own`
     where there are no slots. Raises FullError, and nothing is ever evicted."""
     for preview in living:

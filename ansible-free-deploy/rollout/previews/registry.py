@@ -132,7 +132,11 @@ def _in_file(base: Path, path: Path) -> Entry:
     locks = base / ".pulumi" / "locks" / "organization" / PROJECT / stack
     locked = any(map(_is_held, locks.glob("*.json")))
     if path.suffix == ".gz":
-        return Entry(stack, problem=f"{path}: compressed state, which the CLI reads", locked=locked)
+        return Entry(
+            stack,
+            problem=f"{path}: compressed state, which the CLI reads",
+            locked=locked,
+        )
     try:
         return Entry(stack, outputs_in(path), locked=locked)
     except OutputsError as problem:
@@ -195,7 +199,13 @@ def _said(*words: str) -> str:
             cure="install it: https://www.pulumi.com/docs/install/",
         )
     command = ["pulumi", *words, "--non-interactive"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
         raise RegistryError(f"`{' '.join(command)}` failed: {why}")

@@ -114,7 +114,11 @@ class RunRecords:
 
     @contextmanager
     def _locked(
-        self, path: Path, what: str, wait_s: float, say: Callable[[str], None]
+        self,
+        path: Path,
+        what: str,
+        wait_s: float,
+        say: Callable[[str], None],
     ) -> Iterator[None]:
         handle = self._taken(path, what, wait_s, say)
         try:
@@ -126,7 +130,13 @@ class RunRecords:
             path.unlink(missing_ok=True)  # whoever waits for this one sees that it is gone
             handle.close()
 
-    def _taken(self, path: Path, what: str, wait_s: float, say: Callable[[str], None]) -> TextIO:
+    def _taken(
+        self,
+        path: Path,
+        what: str,
+        wait_s: float,
+        say: Callable[[str], None],
+    ) -> TextIO:
         """The lock file, open and held: the very one that has the name, since whoever held it last
         removed it."""
         until, said = time.monotonic() + wait_s, False
@@ -157,9 +167,21 @@ class RunRecords:
 
     # -------------------------------------------------------------------------------------- notes
 
-    def begin(self, stack: str, branch: str, doing: str, checkout: Path) -> None:
+    def begin(
+        self,
+        stack: str,
+        branch: str,
+        doing: str,
+        checkout: Path,
+    ) -> None:
         """Note what is about to be done, before it is."""
-        note = Note(stack, branch, doing, stamp(datetime.now(UTC)), str(checkout))
+        note = Note(
+            stack,
+            branch,
+            doing,
+            stamp(datetime.now(UTC)),
+            str(checkout),
+        )
         write_whole(self._note(stack), json.dumps(asdict(note)))
 
     def end(self, stack: str) -> None:

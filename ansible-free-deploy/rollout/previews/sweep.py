@@ -51,7 +51,13 @@ class Swept:
         return not self.failed and not any(fate.wrong for fate in self.fates)
 
 
-def judge(found: Known, there: Branches, now: datetime, ttl_h: int, mine: Owner | None) -> Fate:
+def judge(
+    found: Known,
+    there: Branches,
+    now: datetime,
+    ttl_h: int,
+    mine: Owner | None,
+) -> Fate:
     """What becomes of one. Pure but for the note whose a local stack is, which `mine` asks for."""
     state = found.state(now, ttl_h)
     if state == UNREADABLE:
@@ -71,7 +77,12 @@ def judge(found: Known, there: Branches, now: datetime, ttl_h: int, mine: Owner 
     return _by_age_and_branch(found, there, now, ttl_h)
 
 
-def _by_age_and_branch(found: Known, there: Branches, now: datetime, ttl_h: int) -> Fate:
+def _by_age_and_branch(
+    found: Known,
+    there: Branches,
+    now: datetime,
+    ttl_h: int,
+) -> Fate:
     end = found.expires(ttl_h)
     if end and end <= now:
         return Fate(found, True, f"expired {lifetime.in_words(now - end)} ago")
@@ -101,7 +112,12 @@ def _branches(read: Template) -> Branches:
         return Branches({}, None, frozenset(), str(problem))
 
 
-def carry_out(read: Template, fates: Sequence[Fate], left: Sequence[str], wishes: Wishes) -> Swept:
+def carry_out(
+    read: Template,
+    fates: Sequence[Fate],
+    left: Sequence[str],
+    wishes: Wishes,
+) -> Swept:
     """Remove what goes, one after the other; what fails keeps its state and is named."""
     done = Swept(fates, left)
     records = RunRecords.of(read.cloud)
@@ -143,7 +159,13 @@ def dead_lists(fates: Sequence[Fate], read: Template) -> list[str]:
     return lines
 
 
-def _remove(fate: Fate, records: RunRecords, read: Template, wishes: Wishes, done: Swept) -> None:
+def _remove(
+    fate: Fate,
+    records: RunRecords,
+    read: Template,
+    wishes: Wishes,
+    done: Swept,
+) -> None:
     stack, branch = fate.known.stack, fate.known.branch
     try:
         with records.held(stack, 0):

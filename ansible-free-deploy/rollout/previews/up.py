@@ -97,7 +97,11 @@ def up(wishes: Wishes) -> Made:
 
 
 def _make(
-    settings: Settings, wishes: Wishes, read: Template, repository: Checkout, wanted: Wanted
+    settings: Settings,
+    wishes: Wishes,
+    read: Template,
+    repository: Checkout,
+    wanted: Wanted,
 ) -> steps.Result:
     report.step("preview", f"{settings.branch} at {wanted.commit[:12]} → {settings.stack}")
     if settings.cloud == "local":
@@ -111,7 +115,11 @@ def _make(
             settings, wishes.engine, wishes.take_over, DISPOSABLE, {}, commit, wishes.built
         )
     if settings.attach_to:
-        attached = attach(settings.attach_to, needed=settings.stack, wait_s=int(wishes.wait_s))
+        attached = attach(
+            settings.attach_to,
+            needed=settings.stack,
+            wait_s=int(wishes.wait_s),
+        )
         report.step("preview", str(attached))
     seed.run_once(result.contract, settings.preview_seed)
     return result
@@ -144,7 +152,12 @@ def refuse_other_owner(cloud: str, stack: str, wishes: Wishes) -> None:
         owner.refuse_other(stack, owner.Owner.here(ROOT))
 
 
-def _is_later(entry: Entry, wanted: Wanted, began: datetime, repository: Checkout) -> bool:
+def _is_later(
+    entry: Entry,
+    wanted: Wanted,
+    began: datetime,
+    repository: Checkout,
+) -> bool:
     """Whether another run has put a commit there, since this one began, that contains ours."""
     there = str(entry.noted.get("commit") or "")
     at = lifetime.parsed(entry.updated)

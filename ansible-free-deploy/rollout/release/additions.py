@@ -88,7 +88,10 @@ def _allows(need: Requirement, version: str) -> bool:
 
 
 def _add(
-    name: str, have: Mapping[str, str], added: dict[str, Addition], wanted: Requirements
+    name: str,
+    have: Mapping[str, str],
+    added: dict[str, Addition],
+    wanted: Requirements,
 ) -> None:
     """Add the newest addition of this name that fits, and what it needs."""
     known = [one for one in LIST if one.name == name]

@@ -24,7 +24,11 @@ _MAY_BE_USED_S = 600
 
 
 def pack(
-    place: Path, tree: str, entries: Iterable[Entry], wheels: Mapping[Path, str], advance: Advance
+    place: Path,
+    tree: str,
+    entries: Iterable[Entry],
+    wheels: Mapping[Path, str],
+    advance: Advance,
 ) -> None:
     """Write `place`, whole or not at all, and a note next to it: the entries under `tree`, the
     wheels, each with its SHA-256, under `wheels`.
@@ -110,7 +114,13 @@ def digest(place: Path, kind: str = "sha256") -> str:
         return hashlib.file_digest(handle, kind).hexdigest()
 
 
-def _add(tar: tarfile.TarFile, name: str, here: Path, entry: Entry | str, now: int) -> None:
+def _add(
+    tar: tarfile.TarFile,
+    name: str,
+    here: Path,
+    entry: Entry | str,
+    now: int,
+) -> None:
     """A file or link of the application, or a wheel of this SHA-256."""
     member = tarfile.TarInfo(name)
     member.mtime = now

@@ -61,7 +61,13 @@ class Building:
             self._fetch(one, source)
             return self._on_machine(self.workshop, one.name, one.version, source, scratch)
 
-    def folder(self, folder: Path, scratch: Path, name: str = "", version: str = "") -> Path:
+    def folder(
+        self,
+        folder: Path,
+        scratch: Path,
+        name: str = "",
+        version: str = "",
+    ) -> Path:
         """The wheel of a package of the project's own, built from a copy: nothing is left there.
         What is not pure Python is built on the build machine, if there is one."""
         if self.workshop is None:
@@ -79,7 +85,12 @@ class Building:
     # --------------------------------------------------------------------------------- on a machine
 
     def _on_machine(
-        self, workshop: Workshop, name: str, version: str, source: Path, scratch: Path
+        self,
+        workshop: Workshop,
+        name: str,
+        version: str,
+        source: Path,
+        scratch: Path,
     ) -> Path:
         def needs(lines: list[str], folder: Path) -> None:
             self.fetch_needs(name, lines, folder)
@@ -163,7 +174,13 @@ class Building:
         options.append("--no-cache-dir")
         lines = [*index_options(self.wanted), *credentials(self.wanted), line]
         folders = config_folders(self.wanted)
-        answer = pip("wheel", *options, lines=lines, scratch=scratch, folders=folders)
+        answer = pip(
+            "wheel",
+            *options,
+            lines=lines,
+            scratch=scratch,
+            folders=folders,
+        )
         if answer.returncode:
             if "HASHES" in answer.stderr:
                 raise ReleaseError(wrong_hash(self.wanted, name))
@@ -179,7 +196,13 @@ class Building:
             )
         return self._taken(shown(line), built, scratch)
 
-    def _taken(self, what: str, built: Path, scratch: Path, pure: bool = True) -> Path:
+    def _taken(
+        self,
+        what: str,
+        built: Path,
+        scratch: Path,
+        pure: bool = True,
+    ) -> Path:
         """The wheel that was built here, moved to `scratch`. Raises ReleaseError with `pure` for
         one that is not good for any host: something compiled is in it."""
         wheel = next(built.glob("*.whl"))
@@ -229,7 +252,12 @@ def _pack(folder: Path, place: Path) -> None:
         tarfile.open(fileobj=zipped, mode="w") as tar,
     ):
         for path in sorted(shipped):
-            tar.add(folder / path, f"source/{path}", recursive=False, filter=_without_facts)
+            tar.add(
+                folder / path,
+                f"source/{path}",
+                recursive=False,
+                filter=_without_facts,
+            )
 
 
 def _without_facts(info: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -159,7 +159,9 @@ def _only_strong(package: dict[str, Any], wanted: Requirements) -> None:
         strong = {kind: given[kind] for kind in _STRONG if kind in given}
         if wanted.is_lock and not strong:
             raise ReleaseError(
-                f"{package['name']} has no sha256", where=str(wanted.path), cure="lock it again"
+                f"{package['name']} has no sha256",
+                where=str(wanted.path),
+                cure="lock it again",
             )
         file["hashes"] = strong or {"none": ""}
 
@@ -221,7 +223,10 @@ Source = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | Package
 
 
 def _choice(
-    package: Package, source: Source, wanted: Requirements, locked: Hashes | None
+    package: Package,
+    source: Source,
+    wanted: Requirements,
+    locked: Hashes | None,
 ) -> Choice | None:
     """The choice for one package; None for the project itself."""
     name, version = str(canonicalize_name(package.name)), str(package.version or "")

@@ -50,7 +50,11 @@ class Compiler:
     target: Target
 
     def compile(
-        self, lines: Iterable[str], scratch: Path, *more: str, source: str = ""
+        self,
+        lines: Iterable[str],
+        scratch: Path,
+        *more: str,
+        source: str = "",
     ) -> Compiled:
         """What the lines mean for the target, as wheels; `more` are options of uv's.
 
@@ -72,7 +76,11 @@ class Compiler:
             options.append("--no-build")
         try:
             words = ["pip", "compile", str(asked), *options, *self._host(), *more]
-            answer = uv(*words, at=self.wanted.path.parent, own_index=own_index)
+            answer = uv(
+                *words,
+                at=self.wanted.path.parent,
+                own_index=own_index,
+            )
         finally:
             asked.unlink()
             config.unlink(missing_ok=True)

@@ -16,7 +16,14 @@ class ReleaseError(KitError):
     `detail` is the output of a tool, shortened.
     """
 
-    def __init__(self, what: str, detail: str = "", *, where: str = "", cure: str = "") -> None:
+    def __init__(
+        self,
+        what: str,
+        detail: str = "",
+        *,
+        where: str = "",
+        cure: str = "",
+    ) -> None:
         super().__init__(what, where=where, cure=cure, detail=detail)
 
 
@@ -31,4 +38,8 @@ def disk_errors_reported() -> Iterator[None]:
         cure = "see its owner and mode, and $ORIGIN_KIT_CACHE"
         if problem.errno == errno.ENOSPC:
             cure = "make room there"
-        raise ReleaseError(str(reason), where=str(place), cure=cure) from problem
+        raise ReleaseError(
+            str(reason),
+            where=str(place),
+            cure=cure,
+        ) from problem

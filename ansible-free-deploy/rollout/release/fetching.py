@@ -153,7 +153,14 @@ class Fetch:
             options += ["--platform", platform]
         asked = [*credentials(self.wanted), *lines]
         folders = config_folders(self.wanted)
-        answer = pip("download", *options, *more, lines=asked, scratch=scratch, folders=folders)
+        answer = pip(
+            "download",
+            *options,
+            *more,
+            lines=asked,
+            scratch=scratch,
+            folders=folders,
+        )
         if answer.returncode:
             raise self.resolver.refusals.not_fetched(answer.stderr)
 

@@ -131,7 +131,13 @@ def _is_shipped(name: str) -> bool:
     return left_out.why(name, tracked=True) is None
 
 
-def _is_as_committed(folder: Path, name: str, mode: str, kind: str, digest: str) -> bool:
+def _is_as_committed(
+    folder: Path,
+    name: str,
+    mode: str,
+    kind: str,
+    digest: str,
+) -> bool:
     """Whether a file is as a line of `git ls-tree` says; a submodule is assumed to be."""
     path = folder / name
     if kind != "blob":

@@ -51,7 +51,12 @@ Advance = Callable[[float, str], None]
 
 
 @disk_errors_reported()
-def write(place: Path, releases: Iterable[Release], target: Target, advance: Advance) -> None:
+def write(
+    place: Path,
+    releases: Iterable[Release],
+    target: Target,
+    advance: Advance,
+) -> None:
     """Write the releases, one a role, to the file `place`, whole or not at all. The wheels are for
     `target`."""
     built = {release.role: release for release in releases}
@@ -60,7 +65,11 @@ def write(place: Path, releases: Iterable[Release], target: Target, advance: Adv
         "python": target.python,
         "machine": target.machine,
         "roles": {
-            role: {"label": one.label, "commit": one.commit, "changed": one.changed}
+            role: {
+                "label": one.label,
+                "commit": one.commit,
+                "changed": one.changed,
+            }
             for role, one in built.items()
         },
     }
@@ -71,7 +80,14 @@ def write(place: Path, releases: Iterable[Release], target: Target, advance: Adv
             _add_about(tar, json.dumps(about).encode())
             for role, one in built.items():
                 sent = one.wheels.digests(advance) if one.wheels else {}
-                add(tar, TREES[role], one.entries, sent, int(time.time()), advance)
+                add(
+                    tar,
+                    TREES[role],
+                    one.entries,
+                    sent,
+                    int(time.time()),
+                    advance,
+                )
         new.replace(place)
     finally:
         new.unlink(missing_ok=True)
@@ -100,7 +116,11 @@ class HandedOver:
         """The release of the page. Raises ReleaseError where the file has none."""
         source, entries = self._part("frontend")
         if "index.html" not in [entry.path for entry in entries]:
-            raise ReleaseError("the page has no index.html", where=str(self.file), cure=_AGAIN)
+            raise ReleaseError(
+                "the page has no index.html",
+                where=str(self.file),
+                cure=_AGAIN,
+            )
         return of_entries("frontend", source, entries)
 
     @disk_errors_reported()
@@ -127,10 +147,18 @@ class HandedOver:
     def _part(self, role: str) -> tuple[Source, list[Entry]]:
         said = self.about["roles"].get(role)
         if said is None or role not in self.entries:
-            raise ReleaseError(f"no {role} is in it", where=str(self.file), cure=_AGAIN)
+            raise ReleaseError(
+                f"no {role} is in it",
+                where=str(self.file),
+                cure=_AGAIN,
+            )
         folder = Path(self.folder.name) / TREES[role]
         source = Source(
-            folder, said["label"], folder, commit=said["commit"], changed=said["changed"]
+            folder,
+            said["label"],
+            folder,
+            commit=said["commit"],
+            changed=said["changed"],
         )
         return source, list(self.entries[role])
 
@@ -146,16 +174,24 @@ class HandedOver:
         try:
             tags = parse_wheel_filename(path.name)[3]
         except InvalidWheelFilename as problem:
-            raise ReleaseError(str(problem), where=str(self.file), cure=_AGAIN) from None
+            raise ReleaseError(
+                str(problem),
+                where=str(self.file),
+                cure=_AGAIN,
+            ) from None
         if tags.isdisjoint(target.tags):
             raise ReleaseError(
-                f"{path.name} is nothing that {target} can load", where=str(self.file), cure=_AGAIN
+                f"{path.name} is nothing that {target} can load",
+                where=str(self.file),
+                cure=_AGAIN,
             )
         check_wheel(path, target.python)
 
     def _vanished(self, advance: Advance) -> None:
         raise ReleaseError(
-            "what was unpacked of it changes meanwhile", where=str(self.file), cure="ship it again"
+            "what was unpacked of it changes meanwhile",
+            where=str(self.file),
+            cure="ship it again",
         )
 
 
@@ -166,7 +202,11 @@ _AGAIN = "make it again with `fab build`"
 def read(file: Path) -> HandedOver:
     """Unpack a file of `fab build`. Raises ReleaseError for what is none, whatever is in it."""
     if not file.is_file():
-        raise ReleaseError(f"there is no file {file}", where="--built", cure=_AGAIN)
+        raise ReleaseError(
+            f"there is no file {file}",
+            where="--built",
+            cure=_AGAIN,
+        )
     folder = tempfile.TemporaryDirectory(dir=cache_folder("built"))
     taken = _Taken(file, Path(folder.name))
     try:
@@ -176,9 +216,11 @@ def read(file: Path) -> HandedOver:
     except (tarfile.TarError, zlib.error, EOFError, OSError, UnicodeError) as problem:
         if isinstance(problem, OSError) and problem.errno:
             raise
-        raise ReleaseError(f"it can't be unpacked: {problem}", where=str(file), cure=_AGAIN) from (
-            problem
-        )
+        raise ReleaseError(
+            f"it can't be unpacked: {problem}",
+            where=str(file),
+            cure=_AGAIN,
+        ) from problem
     return HandedOver(file, taken.about(), folder, taken.entries())
 
 
@@ -242,7 +284,13 @@ class _Taken:
             files = [name[below:] for name in self.files if name.startswith(f"{top}/")]
             made = [_file(self.folder / top, path, self.files[f"{top}/{path}"]) for path in files]
             made += [
-                Entry(path, self.folder / top / path, to, False, link_digest(to))
+                Entry(
+                    path,
+                    self.folder / top / path,
+                    to,
+                    False,
+                    link_digest(to),
+                )
                 for path, to in linked.items()
             ]
             if made:
@@ -251,7 +299,9 @@ class _Taken:
 
     def _refuse(self, why: str) -> NoReturn:
         raise ReleaseError(
-            f"it was not made by `fab build`: {why}", where=str(self.file), cure=_AGAIN
+            f"it was not made by `fab build`: {why}",
+            where=str(self.file),
+            cure=_AGAIN,
         )
 
 

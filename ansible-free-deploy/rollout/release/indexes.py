@@ -63,7 +63,11 @@ def _pip_config() -> Mapping[str, str]:
 def _pip_config_of(_places: tuple[str | None, ...]) -> Mapping[str, str]:
     command = [sys.executable, "-P", "-m", "pip", "config", "list", "--disable-pip-version-check"]
     answer = subprocess.run(
-        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     pairs = re.findall(r"^global\.([a-z-]+)=(['\"])(.*)\2$", answer.stdout, re.MULTILINE)
     return {key: value.replace("\\n", " ") for key, _, value in pairs}

@@ -151,7 +151,11 @@ class Release:
 
 
 def rollback_orders(
-    app: str, role: str, who: str, to: str | None = None, leaving: str | None = None
+    app: str,
+    role: str,
+    who: str,
+    to: str | None = None,
+    leaving: str | None = None,
 ) -> ReleaseRollbackOrders:
     """The orders of a rollback of the code: to the release that served before this one, or to the
     one named; only if `leaving` still serves, where it is given."""
@@ -234,7 +238,12 @@ def build_frontend(
     return of_entries("frontend", source or page(folder), entries)
 
 
-def require_module(source: Source, entries: list[Entry], key: str, module: str) -> None:
+def require_module(
+    source: Source,
+    entries: list[Entry],
+    key: str,
+    module: str,
+) -> None:
     """Raise ReleaseError where the entries lack a module that the config's `key` names."""
     files = files_of(module)
     shipped = {entry.path for entry in entries}
@@ -255,7 +264,10 @@ def require_module(source: Source, entries: list[Entry], key: str, module: str) 
 
 
 def of_entries(
-    role: str, source: Source, entries: list[Entry], fetched: Wheels | None = None
+    role: str,
+    source: Source,
+    entries: list[Entry],
+    fetched: Wheels | None = None,
 ) -> Release:
     """The release of these files and wheels: its id is their content."""
     lock = fetched.lock if fetched else None

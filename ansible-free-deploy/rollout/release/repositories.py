@@ -139,7 +139,8 @@ def _is_whole(tree: Path) -> bool:
     bare, index = tree.parent / "git", _index(tree)
     if not (tree.is_dir() and bare.is_dir() and index.exists()):
         return False
-    return git(f"--work-tree={tree}", "diff", "--quiet", at=bare, index=index).returncode == 0
+    compared = git(f"--work-tree={tree}", "diff", "--quiet", at=bare, index=index)
+    return compared.returncode == 0
 
 
 def _index(tree: Path) -> Path:

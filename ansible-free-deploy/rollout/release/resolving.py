@@ -224,7 +224,11 @@ class Resolver:
         return f"{wheel_name(wheel)}{extras} @ {wheel.as_uri()}{separator}{marker}"
 
     def _with_built_wheel(
-        self, name: str, lines: list[str], scratch: Path, locks: Hashes | None
+        self,
+        name: str,
+        lines: list[str],
+        scratch: Path,
+        locks: Hashes | None,
     ) -> list[str]:
         """The lines with the wheel that was built in place of where the package was from; nothing
         else can be taken."""
@@ -245,7 +249,12 @@ class Resolver:
         return [*lines[:number], f"{name} @ {wheel.as_uri()}", *lines[number + 1 :]]
 
     def _source(
-        self, name: str, line: str, lines: list[str], scratch: Path, locks: Hashes | None
+        self,
+        name: str,
+        line: str,
+        lines: list[str],
+        scratch: Path,
+        locks: Hashes | None,
     ) -> Choice:
         """The source of a package that a line names, found without running anything of it."""
         if " @ " in line or "://" in line:

@@ -58,7 +58,14 @@ def page(folder: Path) -> Source:
     sources = here
     while sources != top and not git.tracks_anything(sources):
         sources = sources.parent
-    return Source(folder, str(folder), top, True, commit, git.is_changed(sources))
+    return Source(
+        folder,
+        str(folder),
+        top,
+        True,
+        commit,
+        git.is_changed(sources),
+    )
 
 
 @disk_errors_reported()
@@ -128,7 +135,9 @@ def _in_commit(path: str, commit: Unpacked) -> str:
 def _require_django(source: Source, key: str) -> None:
     if not source.folder.is_dir():
         raise ReleaseError(
-            f"there is no folder {source.label}", where=key, cure="correct it in the stack's config"
+            f"there is no folder {source.label}",
+            where=key,
+            cure="correct it in the stack's config",
         )
     if (source.folder / "manage.py").is_file():
         return
@@ -137,5 +146,7 @@ def _require_django(source: Source, key: str) -> None:
     if candidates:
         hint = f"did you mean {source.folder.name}/{candidates[0]}?"
     raise ReleaseError(
-        f"{source.label} has no manage.py, so it is no Django project", where=key, cure=hint
+        f"{source.label} has no manage.py, so it is no Django project",
+        where=key,
+        cure=hint,
     )

@@ -30,7 +30,12 @@ class Target:
     @classmethod
     def of(cls, facts: FactsAnswer) -> Target:
         """From what a host answered to the verb `facts`."""
-        return cls(facts["python"], facts["machine"], facts["libc"], facts["python_full"])
+        return cls(
+            facts["python"],
+            facts["machine"],
+            facts["libc"],
+            facts["python_full"],
+        )
 
     @property
     def version(self) -> str:

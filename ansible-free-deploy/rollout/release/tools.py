@@ -62,7 +62,11 @@ def _uv_path() -> str:
 
 
 def pip(
-    verb: str, *words: str, lines: Iterable[str], scratch: Path, folders: Iterable[Path] = ()
+    verb: str,
+    *words: str,
+    lines: Iterable[str],
+    scratch: Path,
+    folders: Iterable[Path] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run `pip VERB WORDS` for requirements `lines`, which it reads from a file that nobody else
     may read. `folders` are those whose uv settings count."""
@@ -101,7 +105,10 @@ with command.main_context(), command.get_default_session(options) as session:
 
 
 def fetch(
-    address: str, place: Path, lines: Iterable[str], folders: Iterable[Path] = ()
+    address: str,
+    place: Path,
+    lines: Iterable[str],
+    folders: Iterable[Path] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Fetch one file, whatever it is, and run nothing of it; `lines` are options that carry users
     and passwords of indexes, `folders` those whose uv settings count."""
@@ -117,7 +124,11 @@ def fetch(
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, **keyring(folders), "PIP_EXTRA_INDEX_URL": " ".join(indexes)},
+        env={
+            **os.environ,
+            **keyring(folders),
+            "PIP_EXTRA_INDEX_URL": " ".join(indexes),
+        },
     )
 
 

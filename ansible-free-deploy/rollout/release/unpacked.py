@@ -59,7 +59,11 @@ def _unpack(top: Path, commit: str, folder: Path) -> None:
         asked.write("".join(f"{digest}\n" for _, digest, _ in files).encode())
         asked.seek(0)
         reader = command("cat-file", "--batch", at=top)
-        with subprocess.Popen(reader, stdin=asked, stdout=subprocess.PIPE) as reading:
+        with subprocess.Popen(
+            reader,
+            stdin=asked,
+            stdout=subprocess.PIPE,
+        ) as reading:
             answers = cast(BinaryIO, reading.stdout)
             for mode, digest, name in files:
                 content = _content(answers, digest)

@@ -113,7 +113,14 @@ class Workshop:
         if self._machine is not None:
             self._machine.stop()
 
-    def wheel(self, name: str, version: str, source: Path, needs: Needs, say: Say) -> Path:
+    def wheel(
+        self,
+        name: str,
+        version: str,
+        source: Path,
+        needs: Needs,
+        say: Say,
+    ) -> Path:
         """The wheel of an archive of source, in the cache; `version` is empty where it is not known
         yet.
 
@@ -134,7 +141,13 @@ class Workshop:
             return _keep(self._taken(name, version, out, scratch), folder)
 
     def _built(
-        self, what: str, version: str, source: Path, needs: Needs, say: Say, scratch: Path
+        self,
+        what: str,
+        version: str,
+        source: Path,
+        needs: Needs,
+        say: Say,
+        scratch: Path,
     ) -> Path:
         """The output of the build. A build may ask for more when it has begun (PEP 517): then it
         runs once more."""
@@ -170,7 +183,13 @@ class Workshop:
             machine.install()
         return self._machine
 
-    def _taken(self, name: str, version: str, out: Path, scratch: Path) -> Path:
+    def _taken(
+        self,
+        name: str,
+        version: str,
+        out: Path,
+        scratch: Path,
+    ) -> Path:
         """The wheel in an output, if it is the one that was asked for and the hosts can load it."""
         what = f"{name} {version}".rstrip()
         with out.open("rb") as content:
@@ -180,7 +199,13 @@ class Workshop:
                 shutil.copyfileobj(content, wheel)
         return scratch / file
 
-    def _check_name(self, what: str, name: str, version: str, file: str) -> None:
+    def _check_name(
+        self,
+        what: str,
+        name: str,
+        version: str,
+        file: str,
+    ) -> None:
         """Raise BuildFailed for a file that is no wheel, another package's, or not for the
         hosts."""
         try:

@@ -15,7 +15,12 @@ from rollout.render.generation import File, Generation, Link, assemble
 __all__ = ["File", "Generation", "Link", "RenderError", "closed", "render"]
 
 
-def render(contract: Contract, role: str, host: Host, secrets: Mapping[str, str]) -> Generation:
+def render(
+    contract: Contract,
+    role: str,
+    host: Host,
+    secrets: Mapping[str, str],
+) -> Generation:
     """The whole configuration of `host` in `role` (`backend` or `frontend`).
 
     `secrets` are environment variables for the backend; a preview's frontend takes the page's

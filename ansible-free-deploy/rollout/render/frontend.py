@@ -135,7 +135,14 @@ def _earlier(application: str) -> str:
     steps = []
     for number in range(1, last + 1):
         after = "view" if number == last else f"earlier_{number + 1}"
-        steps.append(fill("earlier.conf", number=number, folder=folder, next=after))
+        steps.append(
+            fill(
+                "earlier.conf",
+                number=number,
+                folder=folder,
+                next=after,
+            )
+        )
     return "".join(steps).rstrip()
 
 

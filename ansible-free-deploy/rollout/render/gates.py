@@ -63,12 +63,22 @@ def network_maps(contract: Contract, role: str) -> str:
     exempt, why = "", ""
     if role == "backend":
         exempt, why = "$origin_kit_preflight", f" {_WHY_PREFLIGHTS}"
-    return "\n" + fill("gate-maps.conf", networks=lines, exempt=exempt, why=why).rstrip()
+    maps = fill(
+        "gate-maps.conf",
+        networks=lines,
+        exempt=exempt,
+        why=why,
+    )
+    return "\n" + maps.rstrip()
 
 
 def of_api(contract: Contract) -> str:
     """The lines of an API's server that refuse."""
-    said = {"detail": f"{_REFUSED}.", "gate": PREVIEW_FROM, "address": "$remote_addr"}
+    said = {
+        "detail": f"{_REFUSED}.",
+        "gate": PREVIEW_FROM,
+        "address": "$remote_addr",
+    }
     return _refusing(
         contract,
         "    include snippets/origin-kit-cors.conf;",
@@ -87,7 +97,12 @@ def _refusing(contract: Contract, headers: str, kind: str, said: str) -> str:
     if not networks(contract):
         return ""
     lines = fill(
-        "gate.conf", headers=headers, header=HEADER, gate=PREVIEW_FROM, type=kind, said=said
+        "gate.conf",
+        headers=headers,
+        header=HEADER,
+        gate=PREVIEW_FROM,
+        type=kind,
+        said=said,
     )
     return "\n" + lines.rstrip()
 

@@ -103,7 +103,11 @@ def _readable(files: Iterable[File]) -> list[File]:
 
 
 def _facts(file: File) -> protocol.FileFacts:
-    return {"path": file.path, "mode": file.mode, "service": file.service}
+    return {
+        "path": file.path,
+        "mode": file.mode,
+        "service": file.service,
+    }
 
 
 def _sha256(text: str) -> str:

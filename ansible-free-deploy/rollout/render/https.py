@@ -94,7 +94,12 @@ def challenge() -> str:
 # ----------------------------------------------------------------------------------------- the API
 
 
-def deny(contract: Contract, limits: str, shortcuts: str, before: str) -> str:
+def deny(
+    contract: Contract,
+    limits: str,
+    shortcuts: str,
+    before: str,
+) -> str:
     """The server on port 80 of an API that is called over https alone; none where it is not.
 
     It never redirects a page's request: on the way its origin would become `null`

@@ -73,7 +73,11 @@ def page_maps(contract: Contract) -> str:
         answers[scheme] = _former_facts(contract, scheme)
     # No origin holds a quote or a dollar sign.
     configs = [f"    {key} '{json.dumps(facts)}';" for key, facts in answers.items()]
-    text = fill("moving-page.conf", origins=_lines(origins), configs=_lines(configs))
+    text = fill(
+        "moving-page.conf",
+        origins=_lines(origins),
+        configs=_lines(configs),
+    )
     if frontend.redirects_former:
         text += fill("moving-lead.conf")
     return f"\n{text}"
@@ -85,7 +89,9 @@ def page_lines(contract: Contract) -> str:
     if not (frontend.former and frontend.redirects_former):
         return ""
     return "\n" + fill(
-        "moving-led.conf", origin=frontend.origin, noindex=gates.noindex(contract, " " * 8)
+        "moving-led.conf",
+        origin=frontend.origin,
+        noindex=gates.noindex(contract, " " * 8),
     )
 
 

@@ -49,7 +49,11 @@ def links() -> tuple[Link, ...]:
 
 def main_file() -> File:
     """What nginx is started with, on either role's hosts."""
-    text = fill("nginx.conf", connections=CONNECTIONS, descriptors=2 * CONNECTIONS)
+    text = fill(
+        "nginx.conf",
+        connections=CONNECTIONS,
+        descriptors=2 * CONNECTIONS,
+    )
     return File(MAIN_LINK.target, text, "nginx")
 
 

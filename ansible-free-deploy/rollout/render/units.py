@@ -118,7 +118,11 @@ def _socket_links(unit: str) -> tuple[Link, Link]:
 def gunicorn_files(application: Application) -> tuple[File, ...]:
     """gunicorn's units and its own configuration."""
     app = application.name
-    socket = fill("gunicorn.socket", app=app, socket=places.application_socket(app))
+    socket = fill(
+        "gunicorn.socket",
+        app=app,
+        socket=places.application_socket(app),
+    )
     return (
         File(f"systemd/{app}.socket", socket, "gunicorn"),
         File(f"systemd/{app}.service", _gunicorn_service(application), "gunicorn"),

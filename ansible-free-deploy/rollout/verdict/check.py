@@ -87,7 +87,11 @@ def _has_host(rest: str) -> bool:
 
 
 def preflight_check(
-    origin: str, credentials: bool, method: str, unsafe: tuple[str, ...], answer: Response
+    origin: str,
+    credentials: bool,
+    method: str,
+    unsafe: tuple[str, ...],
+    answer: Response,
 ) -> Obstacle | None:
     """https://fetch.spec.whatwg.org/#cors-preflight-fetch-0; `unsafe` are the lower-case header
     names asked for."""
@@ -109,7 +113,10 @@ def _unreadable(answer: Response) -> Obstacle | None:
 
 
 def _not_allowed(
-    credentials: bool, method: str, unsafe: tuple[str, ...], answer: Response
+    credentials: bool,
+    method: str,
+    unsafe: tuple[str, ...],
+    answer: Response,
 ) -> Obstacle | None:
     methods = tokens(answer.get("Access-Control-Allow-Methods")) or ()
     every_method = "*" in methods and not credentials

@@ -20,7 +20,12 @@ _HOST_SOURCE = re.compile(
 )
 
 
-def denying_directive(policy: str | None, page: Origin, url: str, redirected: bool) -> str | None:
+def denying_directive(
+    policy: str | None,
+    page: Origin,
+    url: str,
+    redirected: bool,
+) -> str | None:
     """The directive that doesn't allow `url`; None if all do. `policy` may hold several policies
     with commas between."""
     for text in (policy or "").split(","):
@@ -30,7 +35,12 @@ def denying_directive(policy: str | None, page: Origin, url: str, redirected: bo
     return None
 
 
-def _allows(sources: tuple[str, ...], page: Origin, url: str, redirected: bool) -> bool:
+def _allows(
+    sources: tuple[str, ...],
+    page: Origin,
+    url: str,
+    redirected: bool,
+) -> bool:
     return any(_matches(source, page, url, redirected) for source in sources)
 
 

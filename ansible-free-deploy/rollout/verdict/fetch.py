@@ -195,7 +195,13 @@ def _redirected(request: Request, status: int, url: str) -> Request:
     if there != page:
         headers = _without(headers, CHROMIUM_DROPS_ON_REDIRECT)
     address = _known_address(request, here, there)
-    return replace(request, url=url, method=method, headers=headers, address=address)
+    return replace(
+        request,
+        url=url,
+        method=method,
+        headers=headers,
+        address=address,
+    )
 
 
 def _known_address(request: Request, here: Origin, there: Origin) -> str | None:
@@ -250,13 +256,21 @@ def _hop_notes(hop: _Hop, exchange: Exchange, obstacle: Obstacle | None) -> tupl
     return notes
 
 
-def _blocked(hop: _Hop, phase: str, obstacle: Obstacle, notes: tuple[str, ...]) -> Verdict:
+def _blocked(
+    hop: _Hop,
+    phase: str,
+    obstacle: Obstacle,
+    notes: tuple[str, ...],
+) -> Verdict:
     reason, url = obstacle.reason, hop.shown_url
     answer = "answer"
     if reason.startswith("Preflight"):
         answer = "answer to the preflight"
     sentence = reason.template.format(
-        origin=hop.origin, url=url, detail=obstacle.detail, answer=answer
+        origin=hop.origin,
+        url=url,
+        detail=obstacle.detail,
+        answer=answer,
     )
     return Verdict(False, reason, phase, sentence, reason.source, url, notes=notes)
 
@@ -271,7 +285,12 @@ def _opaque(hop: _Hop, notes: tuple[str, ...]) -> Verdict:
     return _readable(hop, 0, (), notes)
 
 
-def _readable(hop: _Hop, status: int, names: tuple[str, ...], notes: tuple[str, ...]) -> Verdict:
+def _readable(
+    hop: _Hop,
+    status: int,
+    names: tuple[str, ...],
+    notes: tuple[str, ...],
+) -> Verdict:
     sentence = f"{hop.request.page} may read the answer of {hop.shown_url}: status {status}"
     url = hop.shown_url
     return Verdict(True, None, hop.phase, sentence, _READABLE_SOURCE, url, status, names, notes)

@@ -22,5 +22,7 @@ def attach(contract: Contract, found: Mapping[str, str]) -> Contract:
     attached = {name: found[name] for name in sorted(found) if found[name] not in own}
     allowed = tuple(dict.fromkeys([*own, *attached.values()]))
     return replace(
-        contract, attached=attached, cors=replace(contract.cors, allowed_origins=allowed)
+        contract,
+        attached=attached,
+        cors=replace(contract.cors, allowed_origins=allowed),
     )

@@ -74,14 +74,23 @@ class Cookie:
         return not self.domain
 
 
-def not_stored(cookie: Cookie, page: str, url: str, browser: Browser) -> Hurdle | None:
+def not_stored(
+    cookie: Cookie,
+    page: str,
+    url: str,
+    browser: Browser,
+) -> Hurdle | None:
     """Why a browser drops a cookie that `url` sets in its answer to a fetch() of `page`; None if it
     stores it. RFC 6265bis, 5.7."""
     return _invalid(cookie, origin_of(url), browser) or _kept_apart(cookie, page, url, browser)
 
 
 def not_returned(
-    cookie: Cookie, page: str, set_by: str, url: str, browser: Browser
+    cookie: Cookie,
+    page: str,
+    set_by: str,
+    url: str,
+    browser: Browser,
 ) -> Hurdle | None:
     """Why a cookie that `set_by` sets does not come back with the next fetch() of `page` to `url`,
     a URL of the same API; None if it does. RFC 6265bis, 5.8.3."""
@@ -95,7 +104,11 @@ def not_returned(
 
 
 def not_visible(
-    cookie: Cookie, page: str, page_path: str, set_by: str, browser: Browser
+    cookie: Cookie,
+    page: str,
+    page_path: str,
+    set_by: str,
+    browser: Browser,
 ) -> Hurdle | None:
     """Why the page's script does not see the cookie in `document.cookie`; None if it does.
 
@@ -137,7 +150,12 @@ def _invalid(cookie: Cookie, target: Origin, browser: Browser) -> Hurdle | None:
     return None
 
 
-def _kept_apart(cookie: Cookie, page: str, url: str, browser: Browser) -> Hurdle | None:
+def _kept_apart(
+    cookie: Cookie,
+    page: str,
+    url: str,
+    browser: Browser,
+) -> Hurdle | None:
     """What is wrong between this page and this API."""
     if same_site(page, url, browser.schemeful):
         return None

@@ -99,7 +99,12 @@ def _without_cookies(page: Page) -> Hurdle:
     return Hurdle(Cause.NO_CREDENTIALS_SENT, detail=page.credentials)
 
 
-def _lost(cookie: Cookie, page: Page, api: Api, browser: Browser) -> Hurdle | None:
+def _lost(
+    cookie: Cookie,
+    page: Page,
+    api: Api,
+    browser: Browser,
+) -> Hurdle | None:
     """Why a cookie does not come back with the write."""
     set_by, url = api.origin + api.sets_at, api.origin + api.path
     return not_returned(cookie, page.origin, set_by, url, browser)
@@ -108,7 +113,12 @@ def _lost(cookie: Cookie, page: Page, api: Api, browser: Browser) -> Hurdle | No
 # -------------------------------------------------------------------------------------------- token
 
 
-def _no_token(page: Page, api: Api, browser: Browser, unread: Hurdle | None) -> Hurdle | None:
+def _no_token(
+    page: Page,
+    api: Api,
+    browser: Browser,
+    unread: Hurdle | None,
+) -> Hurdle | None:
     """Why the page's script has no token to send."""
     if api.handing is Handing.COOKIE:
         return _not_in_cookie(page, api, browser, unread)
@@ -119,7 +129,12 @@ def _no_token(page: Page, api: Api, browser: Browser, unread: Hurdle | None) -> 
     return None
 
 
-def _not_in_cookie(page: Page, api: Api, browser: Browser, unread: Hurdle | None) -> Hurdle | None:
+def _not_in_cookie(
+    page: Page,
+    api: Api,
+    browser: Browser,
+    unread: Hurdle | None,
+) -> Hurdle | None:
     """Browsers store cookies of an answer that the page may not read, if they were asked to."""
     if unread and unread.cause in (Cause.MIXED_CONTENT, Cause.NO_CREDENTIALS_SENT):
         return unread
@@ -143,7 +158,11 @@ def _is_exposed(page: Page, api: Api) -> bool:
 
 
 def _before_the_write(
-    page: Page, api: Api, browser: Browser, session: Hurdle | None, token: Hurdle | None
+    page: Page,
+    api: Api,
+    browser: Browser,
+    session: Hurdle | None,
+    token: Hurdle | None,
 ) -> Iterator[Hurdle]:
     """All that is in the way of a write, what comes first at the front."""
     if session:
@@ -169,6 +188,8 @@ def _trusted(page: Page, api: Api) -> bool:
     https://fetch.spec.whatwg.org/#append-a-request-origin-header"""
     target = origin_of(api.origin)
     request = CsrfRequest(
-        host=target.authority, secure=target.scheme == "https", origin=page.origin
+        host=target.authority,
+        secure=target.scheme == "https",
+        origin=page.origin,
     )
     return trusts(api.csrf, request)
