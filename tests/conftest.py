@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from infra.core.settings import UNBALANCED
+from infra.core.cross_fields import UNBALANCED
 from tests.support.installed import installed
 
 NEEDS = {

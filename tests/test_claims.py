@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from on_host import claims, looks, moves, name_checks, places, two_phase
+from on_host.generations import GenerationHead
 from on_host.orders import ORDERS
-from on_host.protocol import GenerationHead
 from on_host.runtime import Failed
 from tests.support.archives import archive_of
 from tests.test_install import PACKAGE, Machine, _machine, in_a_process, site_orders

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from infra.core.contract import Contract, Host
+from infra.core.cross_fields import UNBALANCED
 from infra.core.keys import CLOUDS, GROUPS, KEYS, Effect
-from infra.core.settings import UNBALANCED, SettingsError
+from infra.core.settings import SettingsError
 from infra.core.stackfile import as_text
 from infra.core.wanted import made_from, to_ship
 from infra.local.machines import MachineProvider, NetworkProvider

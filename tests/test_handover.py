@@ -18,8 +18,8 @@ from typing import TextIO
 import pytest
 
 from on_host import handover, places, states, work
+from on_host.events import Event
 from on_host.orders import ORDERS
-from on_host.protocol import Event
 from on_host.runtime import Failed
 
 

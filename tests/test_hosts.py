@@ -21,7 +21,7 @@ import pytest
 
 import tasks
 from infra.core.contract import Host
-from on_host.protocol import DataEvent, StepEvent
+from on_host.events import DataEvent, StepEvent
 from rollout import host_errors, hosts
 from rollout import program as programs
 from rollout.host_errors import HostError, LostError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra.core.contract import Contract, Host, Json
-from on_host.protocol import Generation
+from on_host.generations import Generation
 from rollout import access, hosts, outputs
 from rollout.change import ChangeError
 from rollout.outputs import NotUpError, Outputs

@@ -29,7 +29,13 @@ def test_a_host_loads_no_types() -> None:
     """To make the typed dictionaries takes milliseconds, at every verb: they are for mypy."""
     modules = [path[: -len(".py")].replace("/", ".") for path in program.sources()]
     ours = [name for name in modules if ".as_user" not in name and "__" not in name]
-    types = {"on_host.protocol", "on_host.answers", "on_host.on_disk"}
+    types = {
+        "on_host.protocol",
+        "on_host.generations",
+        "on_host.events",
+        "on_host.answers",
+        "on_host.on_disk",
+    }
     ours = [name for name in ours if name not in types]
     script = f"""
 import importlib, sys

@@ -13,9 +13,9 @@ from on_host.activation import note_activation
 from on_host.configuration import outline, state, switch
 from on_host.configuration.state import KEPT
 from on_host.files import point
+from on_host.generations import Generation as SentGeneration
+from on_host.generations import GenerationHead, Outline
 from on_host.orders import DEPLOY_ORDERS, ORDERS
-from on_host.protocol import Generation as SentGeneration
-from on_host.protocol import GenerationHead, Outline
 from on_host.runtime import ChangedMeanwhile, Failed
 from rollout.render import Generation, render
 from tests.test_render import application, load

@@ -35,7 +35,7 @@ from on_host.orders import ORDERS
 from on_host.runtime import SILENCE_S, Failed, emit, note, pause, run
 
 if TYPE_CHECKING:
-    from on_host.protocol import ErrorEvent, Event, ResultEvent
+    from on_host.events import ErrorEvent, Event, ResultEvent
 
     # How a job ends, for who follows it: its last event, or killed; "silent" where the operator has
     # sent no sign of life, None where nobody follows any more.

@@ -21,7 +21,7 @@ from on_host.claims import (
 from on_host.runtime import Failed
 
 if TYPE_CHECKING:
-    from on_host.protocol import GenerationHead
+    from on_host.generations import GenerationHead
 
 
 def refuse(app: str, moving: Mapping[str, str] | None = None) -> None:

@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict, final
 
-from on_host import answers, protocol
+from on_host import answers, generations, protocol
 from on_host.states import JournalState
 
 
-class GenerationRecord(protocol.GenerationHead):
+class GenerationRecord(generations.GenerationHead):
     """generation.json in the folder of each generation, of `configuration/state.py`: all of it but
     the texts, which its files hold, and how to find out whether it works."""
 
-    files: Sequence[protocol.FileFacts]
+    files: Sequence[generations.FileFacts]
     probes: protocol.Probes
 
 
-class StoredGeneration(protocol.Generation):
+class StoredGeneration(generations.Generation):
     """A generation that was read back, with the texts of its files."""
 
     probes: protocol.Probes

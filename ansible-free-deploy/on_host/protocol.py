@@ -1,7 +1,8 @@
-"""What operator and host say to each other: orders, events and answers, as typed dictionaries.
+"""What the operator asks of a host: the orders of each verb, as typed dictionaries.
 
-Both sides are written against this module, and mypy checks them. A host never loads it: there it is
-imported for the type checker alone. On the wire all of it is JSON:
+What the host says is in `events.py` and `answers.py`, and the configuration that it gets in
+`generations.py`. Both sides are written against these modules, and mypy checks them. A host never
+loads them: there they are imported for the type checker alone. On the wire all of it is JSON:
 
     operator → host    one order, then whatever the verb reads, then one line for each question's
                        answer (`states.ANSWERS`); an empty line is a sign of life
@@ -9,77 +10,14 @@ imported for the type checker alone. On the wire all of it is JSON:
 
 Keys may be added; one that is here keeps its name and its meaning, because a unit that an older kit
 has started may still run.
-
-Besides orders, a generation is declared here: the configuration of one host, which the operator's
-side renders (`rollout/render/generation.py`) and the host keeps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import (
-    Any,
-    Generic,
-    Literal,
-    TypedDict,
-    TypeVar,
-    Union,
-    final,
-)
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 from on_host import answers
-
-# ------------------------------------------------------------------------------------- a generation
-
-
-class FileFacts(TypedDict):
-    """A file of a generation, without its text: `path` is inside the generation; `service` is
-    `nginx`, `gunicorn`, or empty where a change restarts nothing."""
-
-    path: str
-    mode: int
-    service: str
-
-
-class GenerationFile(FileFacts):
-    text: str
-
-
-class OutlineFile(FileFacts):
-    sha256: str  # hex
-
-
-class Link(TypedDict):
-    """A symbolic link at `place` (absolute) to `target` (a path inside the current generation)."""
-
-    place: str
-    target: str
-
-
-class GenerationHead(TypedDict):
-    """All of a generation but its files. `absent` are places that must not exist; `fingerprints`
-    and `units` are by service, units in starting order."""
-
-    id: str
-    links: Sequence[Link]
-    absent: Sequence[str]
-    fingerprints: dict[str, str]
-    units: Mapping[str, Sequence[str]]
-
-
-class Generation(GenerationHead):
-    """A whole generation, secrets included: never for a log."""
-
-    files: Sequence[GenerationFile]
-
-
-class Outline(GenerationHead):
-    """A generation without texts and without its secret files: see `configuration/outline.py`."""
-
-    files: Sequence[OutlineFile]
-
-
-# ------------------------------------------------------------------------------------------- orders
+from on_host.generations import Generation, Outline
 
 
 class _Basic(TypedDict):
@@ -331,70 +269,6 @@ class FirstBootOrders(TypedDict):
 
     question: str
 
-
-# ------------------------------------------------------------------------------------------- events
-
-
-@final
-class ProgramEvent(TypedDict):
-    """The first event, of `bootstrap.py`: whether the program has to be sent."""
-
-    program: Literal["kept", "missing"]
-
-
-@final
-class BeatEvent(TypedDict):
-    """A sign of life."""
-
-    beat: bool
-
-
-@final
-class StepEvent(TypedDict):
-    """A step begins. `wait` and `follow` are those of a host that waits for another change."""
-
-    step: str
-    text: str
-
-
-@final
-class GateEvent(TypedDict):
-    """A question: the work goes on when it is answered (`states.ANSWERS`)."""
-
-    gate: str
-
-
-@final
-class DataEvent(TypedDict):
-    """A piece of what is copied off the host, in base64."""
-
-    data: str
-
-
-@final
-class ResultEvent(TypedDict):
-    """The last event of what went well: the verb's answer."""
-
-    result: Any
-
-
-class _ErrorEvent(TypedDict):
-    error: str
-    detail: str
-
-
-@final
-class ErrorEvent(_ErrorEvent, total=False):
-    """The last event of what failed."""
-
-    left_alone: bool  # this host is as it was, as another one failed
-    in_doubt: bool  # it serves the target, and does not know whether the others do
-    changed_meanwhile: bool  # another generation than the orders `expects` is current
-
-
-Event = Union[  # noqa: UP007 - Python 3.9 evaluates it
-    ProgramEvent, BeatEvent, StepEvent, GateEvent, DataEvent, ResultEvent, ErrorEvent
-]
 
 # -------------------------------------------------------------------------------------------- verbs
 

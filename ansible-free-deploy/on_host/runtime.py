@@ -16,7 +16,7 @@ from on_host.disk import full, note_full
 from on_host.orders import ORDERS
 
 if TYPE_CHECKING:
-    from on_host.protocol import Event
+    from on_host.events import Event
 
 WAIT_S = 40
 BEAT_S = 5.0  # both sides send a sign of life this often

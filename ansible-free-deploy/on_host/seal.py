@@ -20,8 +20,8 @@ from on_host import places
 from on_host.files import write_durably
 
 if TYPE_CHECKING:
+    from on_host.generations import FileFacts, Generation, GenerationFile
     from on_host.on_disk import GenerationRecord
-    from on_host.protocol import FileFacts, Generation, GenerationFile
 
 KEY = places.KIT / "key"
 _KEY_BYTES = 32

@@ -14,7 +14,7 @@ from on_host.orders import ORDERS
 from on_host.runtime import WAIT_S, Failed, last_lines, run, wait_for
 
 if TYPE_CHECKING:
-    from on_host.protocol import Generation
+    from on_host.generations import Generation
 
 NGINX_STATUS = "/run/origin-kit-nginx.sock"
 Properties = dict[str, list[str]]  # of a unit: name → values

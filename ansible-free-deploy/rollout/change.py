@@ -14,7 +14,8 @@ from infra.core import exits
 from infra.core.contract import Contract, Host
 from infra.core.errors import KitError, describe
 from on_host import protocol, states
-from on_host.protocol import DataEvent, Given, OutcomeOrders, StepEvent, Verb
+from on_host.events import DataEvent, StepEvent
+from on_host.protocol import Given, OutcomeOrders, Verb
 from on_host.states import UNDO
 from rollout import access, hosts, report
 from rollout.coordinator import Coordinator, how_it_ended

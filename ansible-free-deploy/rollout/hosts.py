@@ -24,7 +24,8 @@ from fabric import Config, Connection
 from paramiko.auth_strategy import AuthFailure
 
 from infra.core.contract import Host
-from on_host.protocol import DataEvent, ErrorEvent, Event, Given, StepEvent, Verb
+from on_host.events import DataEvent, ErrorEvent, Event, StepEvent
+from on_host.protocol import Given, Verb
 from rollout import program as programs
 from rollout import ssh_config, ssh_jump, ssh_keys
 from rollout.host_errors import CONTINUES, CUT, ConnectError, HostError, LostError, why_dead

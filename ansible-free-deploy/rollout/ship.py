@@ -12,7 +12,7 @@ from typing import TypedDict, TypeVar, Unpack
 from infra.core import rules, wanted
 from infra.core.contract import Contract, Host
 from infra.core.settings import Settings
-from on_host import protocol
+from on_host import generations, protocol
 from on_host.answers import FactsAnswer
 from on_host.protocol import ChangeOrders, Orders, ShipOrders
 from on_host.release.modules import files_of
@@ -257,7 +257,7 @@ class _Environment(TypedDict, total=False):
     env: dict[str, str]
     secrets: dict[str, str]
     unit: str
-    generation: protocol.Generation
+    generation: generations.Generation
     probes: protocol.Probes
 
 

@@ -132,6 +132,7 @@ def port(value: Any) -> int:
 
 label = text(LABEL, "one label of a host name, e.g. app")
 APEX = "@"  # as zone files write the domain itself
+WWW = "www"
 frontend_label = text(
     re.compile(rf"{LABEL.pattern}|{APEX}"),
     f'one label of a host name, e.g. app, or "{APEX}" for the domain itself',
@@ -292,3 +293,10 @@ def plain_http_credentials(origin: str) -> str:
     return (
         f"{origin} is plain http: whoever is on the way can act with a visitor's cookies; use https"
     )
+
+
+def full_name(label: str, domain: str) -> str:
+    """The name of a label under `domain`; "@" is the domain itself."""
+    if label == APEX:
+        return domain
+    return f"{label}.{domain}"

@@ -11,9 +11,9 @@ from infra.core.contract import ALLOW_ALL, Application, Contract, Cors, Host, Pa
 from infra.core.https import Https, scheme_of
 from infra.core.keys import KEYS
 from infra.core.origins import parse_origin
-from infra.core.rules import APEX
+from infra.core.rules import APEX, WWW, full_name
 from infra.core.serials import Serials, resource
-from infra.core.settings import WWW, Settings, full_name
+from infra.core.settings import Settings
 
 ROLES = ("frontend", "backend")
 _MOST_PER_ROLE = 64

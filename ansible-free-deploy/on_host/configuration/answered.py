@@ -13,8 +13,9 @@ from on_host.moving import can_move
 
 if TYPE_CHECKING:
     from on_host.answers import Origins, RoleOrigins
+    from on_host.generations import Generation
     from on_host.orders import Json
-    from on_host.protocol import Generation, Probes
+    from on_host.protocol import Probes
 
 CONTRACT = "contract.json"  # its path in a generation
 # Where nginx writes a line for each request of a page at a former origin (render/nginx.py).

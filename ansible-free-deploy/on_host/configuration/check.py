@@ -22,7 +22,7 @@ from on_host.release.state import changed_in_release
 from on_host.runtime import Failed, last_lines, run, step
 
 if TYPE_CHECKING:
-    from on_host.protocol import GenerationHead
+    from on_host.generations import GenerationHead
 
 
 def validate(

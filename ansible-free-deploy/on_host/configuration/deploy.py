@@ -42,7 +42,8 @@ from on_host.work import ended, kind_of, report, still_serves, under_the_lock
 
 if TYPE_CHECKING:
     from on_host.answers import DeployAnswer
-    from on_host.protocol import Generation, Probes
+    from on_host.generations import Generation
+    from on_host.protocol import Probes
 
 
 def work_for(generation: Generation) -> tuple[list[str], dict[str, str]]:

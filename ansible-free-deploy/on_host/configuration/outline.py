@@ -16,7 +16,7 @@ from on_host.configuration import state
 from on_host.files import group_of
 
 if TYPE_CHECKING:
-    from on_host.protocol import FileFacts, Outline, OutlineFile
+    from on_host.generations import FileFacts, Outline, OutlineFile
 
 
 def compare(outline: Outline) -> tuple[list[str], dict[str, str]]:

@@ -17,8 +17,9 @@ from on_host.seal import is_private, is_secret
 from on_host.services import activity, loaded_by_gunicorn, loaded_by_nginx
 
 if TYPE_CHECKING:
+    from on_host.generations import FileFacts, Generation, GenerationFile, GenerationHead
     from on_host.on_disk import GenerationRecord, StoredGeneration
-    from on_host.protocol import FileFacts, Generation, GenerationFile, GenerationHead, Probes
+    from on_host.protocol import Probes
 
 KEPT = 10
 

@@ -40,8 +40,8 @@ from on_host.services import (
 )
 
 if TYPE_CHECKING:
+    from on_host.generations import FileFacts, Generation, GenerationHead
     from on_host.on_disk import GenerationRecord, Journal
-    from on_host.protocol import FileFacts, Generation, GenerationHead
 
 
 def stage(generation: Generation) -> Path:

@@ -27,7 +27,7 @@ from on_host.user import prepare_user
 
 if TYPE_CHECKING:
     from on_host.answers import ShipAnswer
-    from on_host.protocol import Generation
+    from on_host.generations import Generation
 
 KEPT = page_files.EARLIER + 1  # releases: the one that serves, and those before it
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from infra.core.home import cache_folder, locked
 from on_host import protocol
 from on_host.answers import FactsAnswer
+from on_host.generations import Generation
 from on_host.page_files import has_pages
-from on_host.protocol import Generation, Probes, ReleaseRollbackOrders, ShipOrders
+from on_host.protocol import Probes, ReleaseRollbackOrders, ShipOrders
 from on_host.release.modules import files_of
 from rollout.release import left_out
 from rollout.release.archive import forget_old, pack, sound, tree_digest

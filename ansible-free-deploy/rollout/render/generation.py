@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from on_host import protocol
+from on_host import generations
 from on_host.seal import is_private
 
 
@@ -54,22 +54,22 @@ class Generation:
     fingerprints: dict[str, str]
     units: dict[str, tuple[str, ...]]
 
-    def to_json(self) -> protocol.Generation:
+    def to_json(self) -> generations.Generation:
         """JSON types, secrets included: for the wire, never for a log."""
-        files: list[protocol.GenerationFile] = []
+        files: list[generations.GenerationFile] = []
         for file in self.files:
             files.append({**_facts(file), "text": file.text})
         return {**self._head(), "files": files}
 
-    def outline(self) -> protocol.Outline:
+    def outline(self) -> generations.Outline:
         """JSON types without any text: what a host needs to say whether it holds this. Of a
         readable file its SHA-256, of a secret one nothing: whoever asks needs no secret."""
-        files: list[protocol.OutlineFile] = []
+        files: list[generations.OutlineFile] = []
         for file in _readable(self.files):
             files.append({**_facts(file), "sha256": _sha256(file.text)})
         return {**self._head(), "files": files}
 
-    def _head(self) -> protocol.GenerationHead:
+    def _head(self) -> generations.GenerationHead:
         return {
             "id": self.id,
             "links": [{"place": link.place, "target": link.target} for link in self.links],
@@ -102,7 +102,7 @@ def _readable(files: Iterable[File]) -> list[File]:
     return [file for file in files if not is_private(file.mode)]
 
 
-def _facts(file: File) -> protocol.FileFacts:
+def _facts(file: File) -> generations.FileFacts:
     return {
         "path": file.path,
         "mode": file.mode,

@@ -9,7 +9,8 @@ from typing import TypeVar, cast
 
 from infra.core.contract import Contract, Host
 from on_host import protocol
-from on_host.protocol import DataEvent, ReplacementDetails, ReplacementOrders, StepEvent, Verb
+from on_host.events import DataEvent, StepEvent
+from on_host.protocol import ReplacementDetails, ReplacementOrders, Verb
 from rollout import access, deploy, hosts, report, secret_values
 from rollout.host_errors import HostError
 from rollout.outputs import Outputs

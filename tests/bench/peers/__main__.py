@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.core.contract import Contract
-from infra.core.settings import UNBALANCED
+from infra.core.cross_fields import UNBALANCED
 from tests.bench.page import at_most, head, row, update
 from tests.bench.pair import floor_fabfile
 from tests.bench.peers import job, phases, relay
