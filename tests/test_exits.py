@@ -18,7 +18,7 @@ from invoke.exceptions import Exit
 import tasks
 from infra.core import errors, exits
 from infra.core.contract import Host
-from rollout import change, host_errors, outputs
+from rollout import change, host_errors, state_files
 from rollout.deploy import Outcome
 from rollout.deploy_report import as_wanted, would_change
 from tests.support import stackfiles
@@ -385,7 +385,7 @@ def test_unreachable_only_if_no_host_says_otherwise() -> None:
 
 def test_what_is_no_error_of_ours_is_1() -> None:
     assert errors.status_of(ValueError("a bug")) == exits.WRONG
-    assert errors.status_of(outputs.OutputsError("x")) == exits.USAGE
+    assert errors.status_of(state_files.OutputsError("x")) == exits.USAGE
 
 
 WELL = {

@@ -120,7 +120,8 @@ def test_without_root_a_closed_home_is_a_message(place: Path) -> None:
         if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o1:
             folder.chmod(0o755)
     script = (
-        "import os, infra.core.stackfile\nfrom rollout.outputs import kit_has\nos.setuid(65534)\n"
+        "import os, infra.core.stackfile\n"
+        "from rollout.state_files import kit_has\nos.setuid(65534)\n"
         "print(kit_has('aws-dev'))\n"
         "try: kit_has('local')\nexcept ValueError as problem: print(problem)\n"
     )

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from infra.core.contract import ContractError
-from rollout import outputs, secret_values, stacks
-from rollout.outputs import NotUpError, OutputsError
+from rollout import outputs, secret_values, stacks, state_files
 from rollout.stacks import UnknownStackError
+from rollout.state_files import NotUpError, OutputsError
 from tests.support import stackfiles
 from tests.support.kit import FAB
 from tests.support.stackfiles import StackFile
@@ -571,7 +571,7 @@ def test_a_local_state_is_a_local_stack_s(
     """A stack that was local and is now said to be on a cloud is not deployed to its local
     machines."""
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
-    path = outputs.kit_checkpoint(stack.name)
+    path = state_files.kit_checkpoint(stack.name)
     path.parent.mkdir(parents=True)
     state = json.loads(json.dumps(STATE))
     state["checkpoint"]["latest"]["resources"][0]["outputs"] = recorded(stack)

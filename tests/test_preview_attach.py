@@ -14,12 +14,13 @@ from infra.core.contract import Contract, Host, Json
 from on_host.generations import Generation
 from rollout import access, hosts, outputs
 from rollout.change import ChangeError
-from rollout.outputs import NotUpError, Outputs
+from rollout.outputs import Outputs
 from rollout.previews import afterwards
 from rollout.previews import attach as attaching
 from rollout.previews.attach import Attached, attach
 from rollout.previews.permitted import DeniedError
 from rollout.previews.running import AttachError
+from rollout.state_files import NotUpError
 from tests.support.previews import (
     ENVIRONMENT,
     FakeHost,

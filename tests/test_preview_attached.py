@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from rollout.outputs import NotUpError
 from rollout.previews import attached, making, registry, sweep
 from rollout.previews.attach import attach
 from rollout.previews.living import Known
@@ -15,6 +14,7 @@ from rollout.previews.permitted import DeniedError
 from rollout.previews.registry import Entry
 from rollout.previews.sweep import Swept
 from rollout.previews.up import Wishes
+from rollout.state_files import NotUpError
 from tests.support.previews import (
     ENVIRONMENT,
     FakeHost,

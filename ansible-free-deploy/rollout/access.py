@@ -9,7 +9,7 @@ from infra.core.contract import Contract
 from infra.core.home import operator_key_path
 from on_host.protocol import LoginOrders
 from rollout.hosts import Identity, Session
-from rollout.outputs import kit_has
+from rollout.state_files import kit_has
 
 
 def identity(contract: Contract) -> Identity:

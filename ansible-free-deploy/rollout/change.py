@@ -122,7 +122,13 @@ class Turn:
                     self._note(event["step"])
                     begin(event["text"])
 
-            return session.ask(verb, orders, blob=blob, on_event=on_event, on_gate=self._answer)
+            return session.ask(
+                verb,
+                orders,
+                blob=blob,
+                on_event=on_event,
+                on_gate=self._answer,
+            )
 
     def _note(self, step: str) -> None:
         if step == "wait":
@@ -203,7 +209,10 @@ class _Running:
         self.carried_out: list[str] = []
 
     def take_turn(
-        self, role: str, host: Host, work: Callable[[str, Host, Turn], T]
+        self,
+        role: str,
+        host: Host,
+        work: Callable[[str, Host, Turn], T],
     ) -> T | HostError:
         """Do the work on one host; its failure is the result."""
         turn = Turn(host, self._coordinator, self._bounded, self._sessions)
@@ -245,7 +254,11 @@ def _say_what_becomes(coordinator: Coordinator) -> None:
         report.step("stop", "rolls back; press ^C again to leave the hosts to themselves")
 
 
-def _next(names: Sequence[str], carried_out: Sequence[str], again: Mapping[str, str] | None) -> str:
+def _next(
+    names: Sequence[str],
+    carried_out: Sequence[str],
+    again: Mapping[str, str] | None,
+) -> str:
     """What to run after ^C, where that is not the same command again."""
     if again is None:
         return ""

@@ -198,7 +198,11 @@ def _with_its_record(change: Change, inputs: Mapping[str, Any]) -> Change:
     return replace(change, record=name, addresses=tuple(known))
 
 
-def _with_its_ground(change: Change, steps: Sequence[Step], replaced: Collection[str]) -> Change:
+def _with_its_ground(
+    change: Change,
+    steps: Sequence[Step],
+    replaced: Collection[str],
+) -> Change:
     """What is replaced only because something that it rests on is: that is its keys then.
 
     The engine deletes such a resource before the one that it rests on, and no provider has named a

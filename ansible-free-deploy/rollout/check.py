@@ -127,7 +127,10 @@ def _is_gated(host: Host, answer: http.client.HTTPResponse) -> bool:
 
 
 def _ask(
-    host: Host, place: Place, method: str, headers: dict[str, str]
+    host: Host,
+    place: Place,
+    method: str,
+    headers: dict[str, str],
 ) -> http.client.HTTPResponse:
     """The answer without its body, which is the application's, and may have no end."""
     origin = place.origin

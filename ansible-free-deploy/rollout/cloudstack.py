@@ -25,7 +25,12 @@ def exists(stack: str, environment: Mapping[str, str]) -> bool:
     does not answer."""
     command = ["pulumi", "stack", "ls", "--json", "--non-interactive"]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
     try:
@@ -55,7 +60,11 @@ def require(stack: str, environment: Mapping[str, str]) -> None:
         )
 
 
-def ensure(stack: str, environment: Mapping[str, str], provider: str = "") -> None:
+def ensure(
+    stack: str,
+    environment: Mapping[str, str],
+    provider: str = "",
+) -> None:
     """Have the stack in the backend; `provider` is the key service of its config's secrets, where
     that is no passphrase. Raises StackError where Pulumi refuses."""
     if exists(stack, environment):
@@ -64,7 +73,12 @@ def ensure(stack: str, environment: Mapping[str, str], provider: str = "") -> No
     if provider:
         command.append(f"--secrets-provider={provider}")
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     if done.returncode and not exists(stack, environment):  # another run may have made it
         why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
@@ -94,7 +108,12 @@ def remove(stack: str, environment: Mapping[str, str]) -> None:
         "--non-interactive",
     ]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]

@@ -154,7 +154,11 @@ def _asks_for_help(words: Sequence[str], verbs: Collection) -> bool:
     return len(words) > 1 and words[0] in verbs.task_names and words[1] in ("-h", "--help")
 
 
-def _refusal(problem: ParseError, words: Sequence[str], verbs: Collection) -> str:
+def _refusal(
+    problem: ParseError,
+    words: Sequence[str],
+    verbs: Collection,
+) -> str:
     """What to say of a command line that can't be parsed."""
     without_dashes = not unknown_word(problem).startswith("-")
     if words[:1] == ["manage"] and without_dashes:
@@ -216,7 +220,12 @@ def _options(verb: Verb) -> list[str]:
     return options
 
 
-def _no_such(what: str, word: str, known: list[str], otherwise: str) -> str:
+def _no_such(
+    what: str,
+    word: str,
+    known: list[str],
+    otherwise: str,
+) -> str:
     name, _, _ = word.partition("=")
     close = difflib.get_close_matches(name, known, n=1)
     if close:

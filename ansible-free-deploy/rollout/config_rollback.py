@@ -30,7 +30,10 @@ class RollbackError(KitError):
 
 
 def rollback(
-    outputs: Outputs, to: str | None, wait_s: int, batch: int = 1
+    outputs: Outputs,
+    to: str | None,
+    wait_s: int,
+    batch: int = 1,
 ) -> list[Outcome[DeployAnswer]]:
     """Every host goes back to what it held at the deploy before the last one that changed anything,
     or to `to`.
@@ -41,7 +44,12 @@ def rollback(
     goals = _goals_of_one_generation(looks, to) if to else before(looks)
     again = {name: f"`fab rollback --to {goal}`" for name, goal in goals.items()}
     return deploy.run_on_all_hosts(
-        outputs, protocol.ROLLBACK, batch=batch, again=again, to=goals, wait_s=wait_s
+        outputs,
+        protocol.ROLLBACK,
+        batch=batch,
+        again=again,
+        to=goals,
+        wait_s=wait_s,
     )
 
 

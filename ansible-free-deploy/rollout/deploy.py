@@ -103,7 +103,12 @@ def orders(contract: Contract, role: str) -> Orders:
     }
 
 
-def payload(contract: Contract, role: str, host: Host, secret: Mapping[str, str]) -> DeployOrders:
+def payload(
+    contract: Contract,
+    role: str,
+    host: Host,
+    secret: Mapping[str, str],
+) -> DeployOrders:
     """The orders for one host: what it should hold and how to find out whether it works. `secret`
     is what it gets (`secret_values.of_host`)."""
     generation = render(contract, role, host, secret)
@@ -177,7 +182,10 @@ def _compared(outputs: Outputs) -> dict[str, Certificate]:
 
 
 def _status_orders(
-    contract: Contract, role: str, host: Host, names: Mapping[str, str]
+    contract: Contract,
+    role: str,
+    host: Host,
+    names: Mapping[str, str],
 ) -> StatusOrders:
     outline = render(contract, role, host, names).outline()
     return {**orders(contract, role), "outline": outline}
@@ -201,7 +209,11 @@ def commit() -> str | None:
     return git.stdout.strip() or None
 
 
-def probes(contract: Contract, role: str, generation: Generation) -> Probes:
+def probes(
+    contract: Contract,
+    role: str,
+    generation: Generation,
+) -> Probes:
     """What must and must not be answered once the generation is live."""
     if role == "frontend":
         found: Probes = {
@@ -290,7 +302,11 @@ def run_on_all_hosts(
         **more,
     }
 
-    def run_on_one(role: str, host: Host, turn: change.Turn) -> Outcome[A]:
+    def run_on_one(
+        role: str,
+        host: Host,
+        turn: change.Turn,
+    ) -> Outcome[A]:
         started = time.monotonic()
         with hosts.session(host, access.identity(contract)) as session:
             connected = time.monotonic() - started
@@ -301,11 +317,24 @@ def run_on_all_hosts(
         return _outcome(outputs, role, host, answer, connected)
 
     changes = verb in _CHANGING
-    outcomes = change.carry_out(contract, pairs, run_on_one, batch, changes=changes, again=again)
+    outcomes = change.carry_out(
+        contract,
+        pairs,
+        run_on_one,
+        batch,
+        changes=changes,
+        again=again,
+    )
     return _all_or_error(outcomes, again)
 
 
-def _outcome(outputs: Outputs, role: str, host: Host, result: A, connected: float) -> Outcome[A]:
+def _outcome(
+    outputs: Outputs,
+    role: str,
+    host: Host,
+    result: A,
+    connected: float,
+) -> Outcome[A]:
     """A host's answer, with what was found out here: the keys to ship, the time to connect in
     seconds."""
     answer = cast("Json", result)

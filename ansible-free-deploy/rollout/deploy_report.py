@@ -110,7 +110,11 @@ def _ships(result: HistoryAnswer) -> Iterator[tuple[AuditLine, Row]]:
 
 
 def _row(
-    line: AuditLine, what: str, name: str | None, marks: Mapping[str | None, str], commit: str
+    line: AuditLine,
+    what: str,
+    name: str | None,
+    marks: Mapping[str | None, str],
+    commit: str,
 ) -> Row:
     return (
         line["at"],

@@ -86,7 +86,12 @@ def destroy(settings: Settings, chosen: str) -> None:
     _operate("destroy", settings, chosen)
 
 
-def _operate(command: str, settings: Settings, chosen: str, *more: str) -> None:
+def _operate(
+    command: str,
+    settings: Settings,
+    chosen: str,
+    *more: str,
+) -> None:
     if chosen == "embedded":
         _run([*_EMBEDDED, command, "--stack", settings.stack], own=True)
         return
@@ -136,7 +141,13 @@ def _run(
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT} if own else ())
     stdout = subprocess.PIPE if captured else None
     surroundings = {**(environment or os.environ), WARNED: "1"}  # by `rollout.settings`
-    with subprocess.Popen(command, cwd=ROOT, env=surroundings, stdout=stdout, text=True) as process:
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=surroundings,
+        stdout=stdout,
+        text=True,
+    ) as process:
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             said = process.communicate()[0] or ""

@@ -39,7 +39,12 @@ class HostError(KitError):
         changed_meanwhile: bool = False,
     ) -> None:
         where = f"{host.name} ({host.address})"
-        super().__init__(what, where=where, cure=cure, detail=detail)
+        super().__init__(
+            what,
+            where=where,
+            cure=cure,
+            detail=detail,
+        )
         self.host = host
         self.left_alone = left_alone
         self.in_doubt = in_doubt

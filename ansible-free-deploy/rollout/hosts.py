@@ -64,7 +64,12 @@ class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no typ
     """Fabric's connection, except that an unknown or other host key ends it; Fabric's own accepts
     any."""
 
-    def __init__(self, host: Host, identity: Identity, connect_s: float | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        identity: Identity,
+        connect_s: float | None = None,
+    ) -> None:
         connect_s = connect_s or CONNECT_TIMEOUT_S
         self._set(jump=None)
         ssh = (
@@ -177,7 +182,12 @@ class Session:
     ) -> A:
         """As `run`, for a verb of the protocol: its orders and its answer have their types."""
         everything = {**cast("Mapping[str, object]", orders), "verb": verb}
-        result = self.run(everything, blob=blob, on_event=on_event, on_gate=on_gate)
+        result = self.run(
+            everything,
+            blob=blob,
+            on_event=on_event,
+            on_gate=on_gate,
+        )
         return cast("A", result)
 
     def _open(self, blob: Path | None) -> BinaryIO | None:
@@ -189,7 +199,11 @@ class Session:
             ) from problem
 
     def _follow(
-        self, channel: paramiko.Channel, sender: Sender, on_event: OnEvent, on_gate: Answer | None
+        self,
+        channel: paramiko.Channel,
+        sender: Sender,
+        on_event: OnEvent,
+        on_gate: Answer | None,
     ) -> tuple[dict[str, Any] | None, list[str]]:
         """The result, or None, and the lines that are no events. Raises HostError where the work
         reports an error."""
@@ -237,7 +251,12 @@ class Session:
         transport = self.connection.transport
         return not transport.is_active() or transport.saved_exception is not None
 
-    def _dead(self, channel: paramiko.Channel, stray: list[str], status: int) -> HostError:
+    def _dead(
+        self,
+        channel: paramiko.Channel,
+        stray: list[str],
+        status: int,
+    ) -> HostError:
         words = channel.makefile_stderr("rb").read().decode(errors="replace")
         own = "\n".join([*stray, words]).strip()[-1500:]
         if status == -1 and self._is_lost():
@@ -256,7 +275,9 @@ def _event_in(line: bytes) -> Event | None:
 
 @contextlib.contextmanager
 def session(
-    host: Host, identity: Identity = OWN, connect_s: float | None = None
+    host: Host,
+    identity: Identity = OWN,
+    connect_s: float | None = None,
 ) -> Iterator[Session]:
     """An open, verified connection; in a block of KEPT_OPEN the one before. HostError distinguishes
     refused, timed out (after `connect_s`, or CONNECT_TIMEOUT_S), other key and wrong user."""
@@ -271,7 +292,11 @@ def session(
             connection.close()
 
 
-def _opened(host: Host, identity: Identity, connect_s: float | None) -> PinnedConnection:
+def _opened(
+    host: Host,
+    identity: Identity,
+    connect_s: float | None,
+) -> PinnedConnection:
     try:
         connection = PinnedConnection(host, identity, connect_s)
     except ValueError as problem:
@@ -290,7 +315,11 @@ def _opened(host: Host, identity: Identity, connect_s: float | None) -> PinnedCo
     return connection
 
 
-def explain(host: Host, problem: BaseException, connect_s: float | None = None) -> str:
+def explain(
+    host: Host,
+    problem: BaseException,
+    connect_s: float | None = None,
+) -> str:
     """Why a connection did not come about, and the next step."""
     where = f"port {host.port}"
     if isinstance(problem, paramiko.BadHostKeyException):

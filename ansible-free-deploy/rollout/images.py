@@ -173,7 +173,12 @@ def _zones_on_google(values: Mapping[str, str], kind: str) -> list[str]:
 FINDERS: dict[str, Callable[[Mapping[str, str]], str]] = {"aws": _aws, "gcp": _gcp}
 
 
-def pin(stack: str, image: str, zones: Sequence[str] = (), root: Path = ROOT) -> None:
+def pin(
+    stack: str,
+    image: str,
+    zones: Sequence[str] = (),
+    root: Path = ROOT,
+) -> None:
     """Write the image, and zones if any, into the stack's config; every other byte of the file
     stays.
 
@@ -184,7 +189,12 @@ def pin(stack: str, image: str, zones: Sequence[str] = (), root: Path = ROOT) ->
         _write(stack, _ZONES, f"[{', '.join(zones)}]", root)
 
 
-def _write(stack: str, key: str, value: str, root: Path) -> None:
+def _write(
+    stack: str,
+    key: str,
+    value: str,
+    root: Path,
+) -> None:
     path = stack_path(root, stack)
     text = path.read_text()
     line = f"  {key}: {value}"

@@ -12,8 +12,8 @@ from infra.core.settings import Settings
 from rollout import cloudstack, engines, local_stack, question, records, report
 from rollout.changes import Allowed, Change, flags, refused
 from rollout.engines import EngineChoiceError, InfrastructureError
-from rollout.outputs import kit_checkpoint
 from rollout.stacks import ROOT
+from rollout.state_files import kit_checkpoint
 
 
 class AnswerError(KitError):
@@ -51,7 +51,11 @@ def up(
     engines.update(settings, chosen)
 
 
-def run_up(settings: Settings, chosen: str, refuse: Callable[[Sequence[Change]], None]) -> bool:
+def run_up(
+    settings: Settings,
+    chosen: str,
+    refuse: Callable[[Sequence[Change]], None],
+) -> bool:
     """Make what exists equal to what the stack declares; whether that changes anything.
 
     `refuse` gets the changes first and raises an error for those that may not happen.
@@ -203,7 +207,10 @@ def ask_before_down(settings: Settings) -> None:
 
 
 def down(
-    settings: Settings, forced: str | None, take_over: bool = False, yes: bool = False
+    settings: Settings,
+    forced: str | None,
+    take_over: bool = False,
+    yes: bool = False,
 ) -> bool:
     """Remove everything that the stack has made, and the stack; whether there was anything.
 
@@ -229,7 +236,11 @@ def down(
     return True
 
 
-def _remove_local(settings: Settings, chosen: str, take_over: bool) -> bool:
+def _remove_local(
+    settings: Settings,
+    chosen: str,
+    take_over: bool,
+) -> bool:
     """Remove a local stack; whether there was anything of it."""
     if not home().exists():
         return False

@@ -19,8 +19,8 @@ from infra.core.settings import Settings
 from infra.core.stackfile import stack_path
 from infra.core.topology import instances
 from rollout import report
-from rollout.outputs import kit_checkpoint, kit_has
 from rollout.stacks import PROJECT, ROOT
+from rollout.state_files import kit_checkpoint, kit_has
 
 if TYPE_CHECKING:
     from infra.local import nspawn

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rollout.outputs import checkpoint_of
 from rollout.stacks import ROOT
+from rollout.state_files import checkpoint_of
 
 _HISTORY_S = 10
 

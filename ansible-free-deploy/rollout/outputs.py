@@ -12,31 +12,27 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from infra.core import backend, exits, wanted
 from infra.core.contract import Contract, ContractError, Host, Json
 from infra.core.contract_checks import variables
-from infra.core.errors import KitError
-from infra.core.home import home, state_dir, tighten, user_name
+from infra.core.home import tighten
 from infra.core.keys import SECRETS
 from infra.core.owner import Owner, owner_of, take
 from infra.core.rules import quote
 from infra.core.settings import SettingsError
 from infra.core.topology import ROLES
-from rollout.stacks import PROJECT, ROOT, backend_url, chosen_stack
-
-
-class OutputsError(KitError):
-    """There are no outputs to deploy from; the text says why and the next step."""
-
-    exit_status = exits.USAGE
-
-
-class NotUpError(OutputsError):
-    """The stack is known, and nothing of it has been made."""
-
-    exit_status = exits.WRONG
+from rollout.stacks import PROJECT, ROOT, chosen_stack
+from rollout.state_files import (
+    OutputsError,
+    checkpoint_of,
+    is_local,
+    kit_checkpoint,
+    kit_has,
+    not_up,
+    outputs_in,
+    read_object,
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,11 @@ def read(stack: str | None, file: str | None = None) -> Contract:
     return load(stack, file).contract
 
 
-def load(stack: str | None, file: str | None = None, strict: bool = True) -> Outputs:
+def load(
+    stack: str | None,
+    file: str | None = None,
+    strict: bool = True,
+) -> Outputs:
     """What is wanted of the hosts of `stack` (or of the stack that is chosen where none is named):
     the hosts come from its outputs, the rest from its config. A file says itself which stack it is
     of, and all comes from it.
@@ -180,65 +180,27 @@ def _of_stack(stack: str) -> Outputs:
         tighten()
         found = _from_checkpoint(kit_checkpoint(stack), stack)
         return replace(found, infrastructure={"cloud": "local", **found.infrastructure})
-    if _is_local(stack):
-        raise _not_up(stack)
+    if is_local(stack):
+        raise not_up(stack)
     checkpoint = checkpoint_of(stack)
     if checkpoint:
         return _from_checkpoint(checkpoint, stack)
     return _from_cli(stack)
 
 
-def checkpoint_of(stack: str) -> Path | None:
-    """The file that holds the stack's state; None where Pulumi's backend keeps no files here."""
-    if kit_has(stack):
-        return kit_checkpoint(stack)
-    base = file_backend()
-    return base / ".pulumi" / "stacks" / PROJECT / f"{stack}.json" if base else None
-
-
-def file_backend() -> Path | None:
-    """The folder of the backend that Pulumi is logged in to; None for one that keeps no files
-    here."""
-    login = backend_url()
-    if not login.startswith("file://"):
-        return None
-    return Path(unquote(urlsplit(login).path.replace("/~", str(Path.home()), 1)))
-
-
 def _from_file(path: Path) -> Outputs:
     try:
-        return _of(_load(path), recorded=False)
+        return _of(read_object(path), recorded=False)
     except ContractError as problem:
         problem.where = str(path)
         raise
 
 
-def kit_checkpoint(stack: str) -> Path:
-    """The state of a local stack, in the kit's own file backend."""
-    return state_dir() / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
-
-
-def kit_has(stack: str) -> bool:
-    """Whether this is a local stack that is up. Raises OutputsError where it may be, and only root
-    knows."""
-    path = kit_checkpoint(stack)
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except PermissionError:
-        if _is_local(stack):
-            raise OutputsError(
-                f"only {user_name(home().stat().st_uid)} can read this folder",
-                where=str(home()),
-                cure="run this with sudo",
-                exit_status=exits.UNREACHABLE,
-            ) from None
-        return False
-    return True
-
-
-def load_to_change(stack: str | None, file: str | None = None, strict: bool = True) -> Outputs:
+def load_to_change(
+    stack: str | None,
+    file: str | None = None,
+    strict: bool = True,
+) -> Outputs:
     """As `load`, for a verb that changes hosts. Raises OwnerError for a local stack of another
     checkout or user."""
     found = load(stack, file, strict)
@@ -261,38 +223,6 @@ def whose(named: str | None, file: str | None = None) -> str:
     if theirs.is_same(mine):
         return f"stack {stack} of {theirs}"
     return f"stack {stack} of {theirs}: NOT of this checkout ({mine}); what follows is about theirs"
-
-
-def _is_local(stack: str) -> bool:
-    from infra.core.stackfile import read_config
-
-    return read_config(ROOT, stack).get("cloud") == "local"
-
-
-def _not_up(stack: str) -> NotUpError:
-    return NotUpError(
-        "no outputs: the stack is not up",
-        where=f"stack {stack!r}",
-        cure=f"run `fab up --stack {stack}` first",
-    )
-
-
-def _load(path: Path) -> Json:
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as problem:
-        raise OutputsError(
-            str(problem.strerror), where=str(path), cure="name a file made by `fab outputs > FILE`"
-        ) from None
-    except (ValueError, RecursionError) as problem:
-        raise OutputsError(
-            f"not JSON ({problem})", where=str(path), cure="make it with `fab outputs > FILE`"
-        ) from None
-    if not isinstance(data, dict):
-        raise OutputsError(
-            "not an object", where=str(path), cure="make it with `fab outputs > FILE`"
-        )
-    return data
 
 
 def _of(outputs: Json, recorded: bool = True) -> Outputs:
@@ -329,37 +259,19 @@ def _secrets(given: object) -> dict[str, str]:
 
 def _from_checkpoint(path: Path, stack: str) -> Outputs:
     if not path.exists():
-        raise _not_up(stack)
+        raise not_up(stack)
     outputs = outputs_in(path)
     if "secret_env" in outputs or "secret_https" in outputs:
         return _from_cli(stack)  # encrypted here; the CLI has the key
     if "contract" in outputs:
         return _of(outputs)
-    raise _not_up(stack)
-
-
-def outputs_in(checkpoint: Path) -> Json:
-    """The stack's outputs in its state, secrets encrypted; none where it has none yet."""
-    try:
-        latest = _load(checkpoint).get("checkpoint", {}).get("latest") or {}
-        for resource in latest.get("resources") or ():
-            if resource["type"] == "pulumi:pulumi:Stack":
-                return dict(resource.get("outputs") or {})
-        return {}
-    except (AttributeError, KeyError, TypeError, ValueError) as problem:
-        if isinstance(problem, OutputsError):
-            raise
-        raise OutputsError(
-            f"not a state that Pulumi wrote ({problem!r})",
-            where=str(checkpoint),
-            cure="see docs/state.md",
-        ) from None
+    raise not_up(stack)
 
 
 def _from_cli(stack: str) -> Outputs:
     outputs = _ask_cli("stack", "output", stack=stack)
     if "contract" not in outputs:
-        raise _not_up(stack)
+        raise not_up(stack)
     return _of(outputs)
 
 
@@ -374,9 +286,15 @@ def _ask_cli(*words: str, stack: str) -> Json:
             exit_status=exits.UNREACHABLE,
         )
     command = ["pulumi", *words, "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
     if done.returncode and "no stack named" in done.stderr:
-        raise _not_up(stack)
+        raise not_up(stack)
     if done.returncode:
         reasons = done.stderr.strip().splitlines() or ["no reason given"]
         raise OutputsError(

@@ -23,7 +23,12 @@ def ask(text: str, otherwise: str, stream: TextIO | None = None) -> str:
     if not sys.stdin.isatty():
         raise QuestionError(otherwise)
     # It may quote text of a host or a project.
-    print(harmless(text), end="", flush=True, file=stream)
+    print(
+        harmless(text),
+        end="",
+        flush=True,
+        file=stream,
+    )
     typed = sys.stdin.readline()
     if not typed:
         raise QuestionError(otherwise)

@@ -47,7 +47,12 @@ def wait(contract: Contract, limit_s: float = LIMIT_S) -> None:
     )
 
 
-def _one(host: Host, identity: Identity, limit_s: float, clock: Clock) -> None:
+def _one(
+    host: Host,
+    identity: Identity,
+    limit_s: float,
+    clock: Clock,
+) -> None:
     end, pause, said = clock.now() + limit_s, FIRST_PAUSE_S, ""
     while True:
         try:

@@ -136,7 +136,12 @@ class _Bars:
             if fraction < 0:
                 display.reset(task, total=None, doing=shown)
             else:
-                display.update(task, total=1.0, completed=fraction, doing=shown)
+                display.update(
+                    task,
+                    total=1.0,
+                    completed=fraction,
+                    doing=shown,
+                )
 
         try:
             yield advance

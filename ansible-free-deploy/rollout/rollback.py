@@ -78,7 +78,11 @@ def rollback(
     pairs = [(role, host) for role, host in contract.hosts if host.name in own]
     common = common_orders(contract, pairs, wait_s)
 
-    def roll_back_one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
+    def roll_back_one(
+        role: str,
+        host: Host,
+        turn: change.Turn,
+    ) -> tuple[Host, bool]:
         way = own[host.name]
         orders = release.rollback_orders(
             contract.application.name, role, deploy.who(), way.to, way.leaving or None

@@ -163,7 +163,11 @@ def ship_to_all_hosts(
     }
     builder = Builder(settings, commit, handed_over.read(built) if built else None)
 
-    def ship_to_one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
+    def ship_to_one(
+        role: str,
+        host: Host,
+        turn: change.Turn,
+    ) -> tuple[Host, bool]:
         with hosts.session(host, access.identity(contract)) as session:
             own: Orders = {**common}
             if role in certificates:
@@ -174,7 +178,11 @@ def ship_to_all_hosts(
     return [changed for _, changed in all_or_error(outcomes)]
 
 
-def common_orders(contract: Contract, pairs: Sequence[tuple[str, Host]], wait_s: int) -> Orders:
+def common_orders(
+    contract: Contract,
+    pairs: Sequence[tuple[str, Host]],
+    wait_s: int,
+) -> Orders:
     """What all hosts of one change of the code get alike."""
     return {
         "app": contract.application.name,
@@ -192,7 +200,12 @@ def all_or_error(
     answered, failures = change.split(outcomes)
     if failures:
         kept = [host.name for host, changed in answered if changed]
-        raise ChangeError(failures, kept, but="; migrations that have run stay", again=again)
+        raise ChangeError(
+            failures,
+            kept,
+            but="; migrations that have run stay",
+            again=again,
+        )
     return answered
 
 
@@ -261,7 +274,11 @@ class _Environment(TypedDict, total=False):
     probes: protocol.Probes
 
 
-def _environment(contract: Contract, host: Host, secrets: dict[str, str]) -> _Environment:
+def _environment(
+    contract: Contract,
+    host: Host,
+    secrets: dict[str, str],
+) -> _Environment:
     """What `manage.py` runs under: the very settings and the service's limits that the next deploy
     puts there."""
     generation = render(contract, "backend", host, secrets)

@@ -46,7 +46,13 @@ def read(host: Host) -> SshConfig:
     if host.port != _DEFAULT_PORT:
         words += ["-p", str(host.port)]
     words += ["-l", host.user, "--", host.address]
-    answer = subprocess.run(words, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+    answer = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        timeout=_LIMIT_S,
+        check=False,
+    )
     if answer.returncode:
         lines = answer.stderr.strip().splitlines() or [f"status {answer.returncode}"]
         raise ValueError(f"your SSH configuration can't be used: {lines[0]}")

@@ -25,13 +25,21 @@ _END_S = 5
 class Jump:
     """A process that leads to the host; `socket` is its near end."""
 
-    def __init__(self, host: Host, config: SshConfig, timeout_s: int) -> None:
+    def __init__(
+        self,
+        host: Host,
+        config: SshConfig,
+        timeout_s: int,
+    ) -> None:
         self.name = config.proxy_jump or "ProxyCommand"
         self.socket, far = socket.socketpair()
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the way
         words = _command(host, config, timeout_s)
         self._process = subprocess.Popen(
-            words, stdin=far.fileno(), stdout=far.fileno(), stderr=self._said
+            words,
+            stdin=far.fileno(),
+            stdout=far.fileno(),
+            stderr=self._said,
         )
         far.close()
 

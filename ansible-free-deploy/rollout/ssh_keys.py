@@ -34,7 +34,12 @@ class Keys(AuthStrategy):  # type: ignore[misc]  # paramiko ships no types
     others.
     """
 
-    def __init__(self, user: str, config: SshConfig, only: Path | None = None) -> None:
+    def __init__(
+        self,
+        user: str,
+        config: SshConfig,
+        only: Path | None = None,
+    ) -> None:
         super().__init__(ssh_config=None)
         self.user, self.config, self.only = user, config, only
         self.locked: list[Path] = []  # encrypted, and nobody to ask

@@ -72,7 +72,11 @@ class _Connection(http.client.HTTPConnection):
     """TLS with an address, whose certificate has to be the origin's."""
 
     def __init__(
-        self, origin: Origin, address: str, timeout: float, context: ssl.SSLContext
+        self,
+        origin: Origin,
+        address: str,
+        timeout: float,
+        context: ssl.SSLContext,
     ) -> None:
         super().__init__(address, origin.port_number, timeout=timeout)
         self._name = origin.hostname

@@ -65,7 +65,13 @@ def create(
     infrastructure.up(settings, engine, take_over, allowed)
     found = outputs.load(settings.stack)
     ready.wait(found.contract)
-    shipped = ship.ship_to_all_hosts(settings, found, moved, commit=commit, built=built)
+    shipped = ship.ship_to_all_hosts(
+        settings,
+        found,
+        moved,
+        commit=commit,
+        built=built,
+    )
     certify.before_deploy(found)
     outcomes = deploy.run_on_all_hosts(found, protocol.DEPLOY)
     settled = afterwards.settle(found)

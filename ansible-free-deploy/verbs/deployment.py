@@ -101,11 +101,21 @@ def deploy(
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
-    found = read(stack, outputs, json, change=True, apply=True)
+    found = read(
+        stack,
+        outputs,
+        json,
+        change=True,
+        apply=True,
+    )
     with report.silenced(json), hosts.KEPT_OPEN.block():
         certify.before_deploy(found, batch=batch, wait_s=limit)
         outcomes = deployment.run_on_all_hosts(
-            found, protocol.DEPLOY, batch=batch, restart=restart, wait_s=limit
+            found,
+            protocol.DEPLOY,
+            batch=batch,
+            restart=restart,
+            wait_s=limit,
         )
         settled = None if outputs else afterwards.settle(found, wait_s=limit)
     if json:
@@ -158,7 +168,12 @@ def rollback(
         raise deployment.UsageError(
             "--role and --past-migrations go with --release; configuration goes back everywhere"
         )
-    found = read(stack, outputs, strict=False, change=True)
+    found = read(
+        stack,
+        outputs,
+        strict=False,
+        change=True,
+    )
     if release:
         lines = code_rollback.rollback(found, to, only, past_migrations, limit)
         if lines:

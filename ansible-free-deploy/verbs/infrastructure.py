@@ -120,7 +120,14 @@ def replace(
     from rollout import settings
 
     wanted = settings.read(named(stack))
-    text = replacing.replace(name, wanted, engine, yes=yes, abort=abort, keep_copy=keep_copy)
+    text = replacing.replace(
+        name,
+        wanted,
+        engine,
+        yes=yes,
+        abort=abort,
+        keep_copy=keep_copy,
+    )
     report.line(text)
 
 
@@ -162,7 +169,13 @@ def move(
     from rollout.move import course
 
     started = time.monotonic()
-    wishes = course.wishes(stay=stay, finish=finish, undo=undo, quiet=quiet, wait=wait)
+    wishes = course.wishes(
+        stay=stay,
+        finish=finish,
+        undo=undo,
+        quiet=quiet,
+        wait=wait,
+    )
     name = named(stack)
     if undo:
         report.line(course.undo(name, wishes))
@@ -173,7 +186,11 @@ def move(
 
 
 @verb(help={"stack": STACK, "pin": "write the newest into the stack's config"})
-def images(_: Context, stack: str | None = None, pin: bool = False) -> None:
+def images(
+    _: Context,
+    stack: str | None = None,
+    pin: bool = False,
+) -> None:
     """Show the Debian image that a cloud stack is pinned to and the newest one."""
     from rollout import images as source
 

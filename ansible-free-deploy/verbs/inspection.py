@@ -14,7 +14,11 @@ from rollout.verb import read, show_notes, stream_for, verb
 
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS})
-def outputs(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
+def outputs(
+    _: Context,
+    stack: str | None = None,
+    outputs: str | None = None,
+) -> None:
     """Print the contract as JSON on stdout, nothing else."""
     contract = read(stack, outputs, json=True).contract
     report.line(json.dumps(contract.to_json(), indent=2))
@@ -45,8 +49,8 @@ def plan(
     from rollout import deploy as deployment
     from rollout import deploy_report, infrastructure, settings
     from rollout.move import words
-    from rollout.outputs import NotUpError
     from rollout.previews import words as attached
+    from rollout.state_files import NotUpError
 
     stream = stream_for(json)
     found = None
@@ -77,7 +81,10 @@ def plan(
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
 def status(
-    _: Context, stack: str | None = None, outputs: str | None = None, json: bool = False
+    _: Context,
+    stack: str | None = None,
+    outputs: str | None = None,
+    json: bool = False,
 ) -> None:
     """Show what every host holds and runs, and whether that is the contract."""
     from on_host import protocol
@@ -104,7 +111,10 @@ def status(
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
 def history(
-    _: Context, stack: str | None = None, outputs: str | None = None, json: bool = False
+    _: Context,
+    stack: str | None = None,
+    outputs: str | None = None,
+    json: bool = False,
 ) -> None:
     """Show what was deployed and shipped on every host, when, and by whom.
 
@@ -139,7 +149,12 @@ def logs(
 
     only = deployment.role_of(role)
     found = read(stack, outputs, strict=False)
-    outcomes = deployment.run_on_all_hosts(found, protocol.LOGS, only=only, count=lines)
+    outcomes = deployment.run_on_all_hosts(
+        found,
+        protocol.LOGS,
+        only=only,
+        count=lines,
+    )
     for outcome in outcomes:
         report.line(f"{outcome.host.name}\n{outcome.result['text'].rstrip()}")
 

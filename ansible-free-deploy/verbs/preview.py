@@ -120,7 +120,11 @@ def down(
     stopped=CHANGES,
     help={"dry-run": "show what would go, and change nothing", "engine": ENGINE},
 )
-def sweep(_: Context, dry_run: bool = False, engine: str | None = None) -> None:
+def sweep(
+    _: Context,
+    dry_run: bool = False,
+    engine: str | None = None,
+) -> None:
     """Remove previews that have expired or whose branch is gone, and what was left.
 
     It shows all of them first. Status 1 where somebody has to look: one can't be read, or can't be

@@ -45,14 +45,25 @@ def adopt(
     from rollout import adopt as adoption
 
     page = Path(frontend) if frontend else None
-    adopted = adoption.adopt(Path(path), stack, page, settings=settings, wsgi=wsgi, force=force)
+    adopted = adoption.adopt(
+        Path(path),
+        stack,
+        page,
+        settings=settings,
+        wsgi=wsgi,
+        force=force,
+    )
     report.line(str(adopted))
 
 
 @verb(
     stopped="the command on the host was ended as well", help={"stack": STACK, "outputs": OUTPUTS}
 )
-def manage(_: Context, stack: str | None = None, outputs: str | None = None) -> None:
+def manage(
+    _: Context,
+    stack: str | None = None,
+    outputs: str | None = None,
+) -> None:
     """Run a management command on the first backend: fab manage -- createsuperuser.
 
     It runs with the service's user, environment, settings and limits; it is interactive where there
@@ -61,7 +72,12 @@ def manage(_: Context, stack: str | None = None, outputs: str | None = None) -> 
     from rollout import manage as management
 
     words = commandline.words_for_manage()
-    found = read(stack, outputs, json=True, strict=False)
+    found = read(
+        stack,
+        outputs,
+        json=True,
+        strict=False,
+    )
     status = management.run(found.contract, words)
     if status:
         raise Exit(f"manage.py {words[0]} ended with status {status}", exits.WRONG)

@@ -13,7 +13,10 @@ from rollout.verb import CHANGES, read, verb
 
 @verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
 def show(
-    _: Context, stack: str | None = None, outputs: str | None = None, json: bool = False
+    _: Context,
+    stack: str | None = None,
+    outputs: str | None = None,
+    json: bool = False,
 ) -> None:
     """Show the certificate that every host serves: issuer, names, time left.
 

@@ -121,7 +121,11 @@ def _config_file(stacks: Path, name: str, force: bool) -> Path:
     return config
 
 
-def _values(project: Project, page: str | None, carried: Carried) -> dict[str, Any]:
+def _values(
+    project: Project,
+    page: str | None,
+    carried: Carried,
+) -> dict[str, Any]:
     """The keys of the stack's config, in the order of the file."""
     values: dict[str, Any] = {
         "cloud": "local",
@@ -214,4 +218,9 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _filled(line: str) -> str:
-    return textwrap.fill(line, _WIDTH, initial_indent="  ", subsequent_indent="  ")
+    return textwrap.fill(
+        line,
+        _WIDTH,
+        initial_indent="  ",
+        subsequent_indent="  ",
+    )

@@ -81,7 +81,12 @@ class Branches(Expressions):
         self._require_variables(failure, self.value(failure, scope), scope)
         return False
 
-    def _require_variables(self, test: ast.expr, condition: Any, scope: Scope) -> None:
+    def _require_variables(
+        self,
+        test: ast.expr,
+        condition: Any,
+        scope: Scope,
+    ) -> None:
         """`if TEST: raise`: the variables of a test that holds in an empty environment are
         required."""
         if not isinstance(condition, Computed) or not truth(condition):
@@ -94,7 +99,12 @@ class Branches(Expressions):
                 unless = f"{' or '.join(others)} is set"
             self.read(name, True, test, scope, unless=unless)
 
-    def _may_stop(self, body: list[ast.stmt], scope: Scope, holds: bool | None) -> bool:
+    def _may_stop(
+        self,
+        body: list[ast.stmt],
+        scope: Scope,
+        holds: bool | None,
+    ) -> bool:
         """As `_stops`, for a body that runs only where a condition holds."""
         with self.under(holds):
             return self._stops(body, scope)

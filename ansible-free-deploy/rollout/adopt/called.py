@@ -145,7 +145,11 @@ class _Found:
         return ""
 
 
-def _is_called_by_name(text: _Text, match: re.Match[str], before: str) -> bool:
+def _is_called_by_name(
+    text: _Text,
+    match: re.Match[str],
+    before: str,
+) -> bool:
     """`const api = "https://…"` where `fetch(api + …)` is in the same file, as minifiers write
     it."""
     variable = _VARIABLE.search(before)

@@ -141,7 +141,13 @@ class Calls(Lookups):
             return result(FUNCTIONS[name], arguments, keywords)
         return self._looked_up(function, arguments, keywords, node, scope)
 
-    def _mapped(self, function: External, items: list[Any], node: ast.AST, scope: Scope) -> Any:
+    def _mapped(
+        self,
+        function: External,
+        items: list[Any],
+        node: ast.AST,
+        scope: Scope,
+    ) -> Any:
         """`map(os.getenv, NAMES)`."""
         if len(items) > MOST_ITEMS:
             self.note_limit(f"{MOST_ITEMS} items of a list", node, scope)
@@ -238,7 +244,10 @@ class Calls(Lookups):
         return any(self._has_lookups(inner) for inner in called)
 
     def _bound(
-        self, function: Function, arguments: list[Any], keywords: Mapping[str, Any]
+        self,
+        function: Function,
+        arguments: list[Any],
+        keywords: Mapping[str, Any],
     ) -> Scope:
         """The scope of a function's body, with the values of its parameters."""
         parameters, outer = function.node.args, function.scope
@@ -274,7 +283,11 @@ def _with_defaults(parameters: ast.arguments) -> list[tuple[ast.arg, ast.expr | 
     ]
 
 
-def _return_value(given: list[Any], returned: list[tuple[Any, bool]], stopped: bool) -> Any:
+def _return_value(
+    given: list[Any],
+    returned: list[tuple[Any, bool]],
+    stopped: bool,
+) -> Any:
     """A function's value: the same variables, and what it returns in an empty environment."""
     values = [value for value, _ in returned]
     if len(values) == 1 and isinstance(values[0], Group):

@@ -117,7 +117,11 @@ class Late(External):
         return self.keywords.get("default", first)
 
 
-def late(name: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Late | None:
+def late(
+    name: str,
+    arguments: Sequence[Any],
+    keywords: Mapping[str, Any],
+) -> Late | None:
     """The value of django-configurations that calling `name` makes; None for any other call."""
     if not name.startswith(_VALUES) or not name.endswith("Value"):
         return None
@@ -128,7 +132,11 @@ def late(name: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> La
 
 
 def made(
-    reader: Lookups, node: ast.ClassDef, bases: Sequence[Any], body: Names, scope: Scope
+    reader: Lookups,
+    node: ast.ClassDef,
+    bases: Sequence[Any],
+    body: Names,
+    scope: Scope,
 ) -> Group | None:
     """The class that a statement makes; None where it is not followed.
 
@@ -160,7 +168,11 @@ def _kind(base: Any) -> str | None:
 
 
 def _settled(
-    reader: Lookups, name: str, setting: Setting, node: ast.ClassDef, scope: Scope
+    reader: Lookups,
+    name: str,
+    setting: Setting,
+    node: ast.ClassDef,
+    scope: Scope,
 ) -> Setting:
     """An attribute, looked up now that its name is known."""
     value = setting.value
@@ -192,7 +204,11 @@ def _targets(node: ast.stmt) -> list[str]:
 
 
 def _schema(
-    reader: Lookups, node: ast.ClassDef, name: str, bases: Sequence[Group], scope: Scope
+    reader: Lookups,
+    node: ast.ClassDef,
+    name: str,
+    bases: Sequence[Group],
+    scope: Scope,
 ) -> Group:
     prefix = bases[0].prefix if bases else ""
     for statement in node.body:
@@ -212,7 +228,12 @@ def _schema(
     return Group(name, SCHEMA, {}, fields, prefix)
 
 
-def _prefix(reader: Lookups, node: ast.stmt, scope: Scope, before: str) -> str:
+def _prefix(
+    reader: Lookups,
+    node: ast.stmt,
+    scope: Scope,
+    before: str,
+) -> str:
     """`env_prefix`, in model_config or, in older versions, in a class Config."""
     for expression in _prefix_expressions(node):
         value = reader.value(expression, scope)
@@ -260,7 +281,12 @@ def _annotated_type(node: ast.expr) -> str:
 
 
 def _field(
-    reader: Lookups, key: str, kind: str, node: ast.AnnAssign, scope: Scope, prefix: str
+    reader: Lookups,
+    key: str,
+    kind: str,
+    node: ast.AnnAssign,
+    scope: Scope,
+    prefix: str,
 ) -> Field:
     keywords, default = _declaration(reader, node.value, scope)
     name = _alias(keywords) or f"{prefix}{key}"
@@ -281,7 +307,9 @@ def _alias(keywords: Mapping[str, Any]) -> str:
 
 
 def _declaration(
-    reader: Lookups, value: ast.expr | None, scope: Scope
+    reader: Lookups,
+    value: ast.expr | None,
+    scope: Scope,
 ) -> tuple[dict[str, Any], Any]:
     """The keywords of `Field(…)`, and the default, NOTHING where there is none."""
     if value is None:
@@ -320,7 +348,11 @@ def _keyword_value(reader: Lookups, node: ast.expr, scope: Scope) -> Any:
     return reader.value(node, scope)
 
 
-def instance(reader: Lookups, group: Group, keywords: Mapping[str, Any]) -> Any:
+def instance(
+    reader: Lookups,
+    group: Group,
+    keywords: Mapping[str, Any],
+) -> Any:
     """What calling a class returns.
 
     Of a SCHEMA it is an instance with each field looked up; of any other class only a run shows.

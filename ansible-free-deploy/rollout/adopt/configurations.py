@@ -20,7 +20,9 @@ def names_of(names: Names) -> list[str]:
 
 
 def chosen(
-    there: Sequence[str], by_scripts: Iterable[str], is_production: re.Pattern[str]
+    there: Sequence[str],
+    by_scripts: Iterable[str],
+    is_production: re.Pattern[str],
 ) -> tuple[str, str]:
     """The class to deploy with, and why; "" where none can be made out."""
     for name in there:

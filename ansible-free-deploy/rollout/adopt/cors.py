@@ -88,7 +88,12 @@ def _origins(project: Project, carried: Carried) -> Iterator[Finding]:
         yield from _origin(name, value, setting.where, carried)
 
 
-def _origin(name: str, value: Any, where: str, carried: Carried) -> Iterator[Finding]:
+def _origin(
+    name: str,
+    value: Any,
+    where: str,
+    carried: Carried,
+) -> Iterator[Finding]:
     if not known(value):
         text = f"{name}: an origin is {shown(value)}"
         yield Finding(text, where, "write it into extra_origins")
@@ -135,7 +140,12 @@ def _patterns(project: Project, carried: Carried) -> Iterator[Finding]:
             yield _pattern(name, pattern, setting.where, carried)
 
 
-def _pattern(name: str, pattern: str, where: str, carried: Carried) -> Finding:
+def _pattern(
+    name: str,
+    pattern: str,
+    where: str,
+    carried: Carried,
+) -> Finding:
     """A regular expression is left out; what it most likely means is offered."""
     text = f"{name}: {_refusal(pattern)}"
     plain = _plain_text(pattern)
@@ -215,7 +225,12 @@ def _paths(project: Project) -> Iterator[Finding]:
 # ------------------------------------------------------------------------------------------- lists
 
 
-def _list(project: Project, carried: Carried, setting: str, key: str) -> Iterator[Finding]:
+def _list(
+    project: Project,
+    carried: Carried,
+    setting: str,
+    key: str,
+) -> Iterator[Finding]:
     current = project.get(setting)
     if current.value is None:
         return

@@ -28,7 +28,10 @@ _GONE_LAYER = "corsheaders.middleware.CorsPostCsrfMiddleware"
 
 
 def findings(
-    project: Project, carried: Carried, frontend: Path | None, calls: Calls
+    project: Project,
+    carried: Carried,
+    frontend: Path | None,
+    calls: Calls,
 ) -> list[Finding]:
     """What has to be decided; what stops a deploy comes first. `frontend` is where the page is,
     and `calls` what it calls."""

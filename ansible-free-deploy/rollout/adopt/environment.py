@@ -205,7 +205,12 @@ def _by_reader(
     return Lookup(variable.name, declaration.default, variable.kind or declaration.kind)
 
 
-def _cast(kind: str, cast_second: bool, arguments: list[Any], keywords: Mapping[str, Any]) -> Any:
+def _cast(
+    kind: str,
+    cast_second: bool,
+    arguments: list[Any],
+    keywords: Mapping[str, Any],
+) -> Any:
     """The argument that says what the text is parsed as; None where none does."""
     if kind == "decouple" and len(arguments) > 2:
         return arguments[2]
@@ -240,7 +245,11 @@ def known_default(value: Any) -> Any:
 
 
 def _named(
-    arguments: list[Any], keywords: Mapping[str, Any], keyword: str, default: Any, kind: str
+    arguments: list[Any],
+    keywords: Mapping[str, Any],
+    keyword: str,
+    default: Any,
+    kind: str,
 ) -> Lookup | None:
     name = arguments[0] if arguments else keywords.get(keyword, keywords.get("name"))
     if not is_name(name):

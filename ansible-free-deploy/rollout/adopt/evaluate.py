@@ -7,111 +7,56 @@ else is `Computed`, never guessed.
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from on_host.release.modules import files_of
 from rollout.adopt import classes
-from rollout.adopt.branches import Branches, imported_module
-from rollout.adopt.calls import outside_name
 from rollout.adopt.environment import ENVIRON
+from rollout.adopt.imports import Imports
 from rollout.adopt.operations import changed, operated, replaced
 from rollout.adopt.syntax import (
     CHANGES,
     included_nodes,
     names_in,
     only_grows,
-    parse,
     source_text,
     stored,
 )
 from rollout.adopt.values import (
-    AdoptError,
     Computed,
     External,
     Function,
     Names,
     Scope,
     Setting,
-    bounded,
-    known,
     unknown,
 )
 
 # Functions that get hold of all names of a module.
 _REACHES_ALL = {"exec", "eval", "locals", "globals", "include", "vars"}
-_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_INCLUDE, _OPTIONAL = "split_settings.tools.include", "split_settings.tools.optional"
+_INCLUDE = "split_settings.tools.include"
+_OPTIONAL = "split_settings.tools.optional"
 
 
 @dataclass
-class Reader(Branches):
-    """A reader of the modules below `root`, each once.
+class Reader(Imports):
+    """A reader of settings. `classes` are the configurations of django-configurations in them."""
 
-    `unshipped` are files that are here and not in a release. `notes` are the places that may set
-    more than is read, `files` what was read, `missing` the imports of unshipped files, `imports`
-    the modules from outside that are imported in an empty environment.
-    """
-
-    unshipped: Collection[Path] = ()
-    notes: list[Setting] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)
-    missing: list[Setting] = field(default_factory=list)
-    imports: list[Setting] = field(default_factory=list)
     classes: list[Setting] = field(default_factory=list)
-    # Files in another grammar; one set for all readers of the project.
-    unread: set[Path] = field(default_factory=set)
-    _modules: dict[str, Names] = field(default_factory=dict)
 
     def new_reader(self, variables: Mapping[str, str] | None = None) -> Reader:
         """Another reader of the same project that has read nothing yet.
 
         `variables` is an environment to try.
         """
-        return Reader(self.root, variables or {}, unshipped=self.unshipped, unread=self.unread)
-
-    # ----------------------------------------------------------------------------------- modules
-
-    def find(self, module: str) -> Path | None:
-        """The file of a module of the project that is shipped."""
-        for file in self._files(module):
-            if file not in self.unshipped:
-                return file
-        return None
-
-    def _files(self, module: str) -> list[Path]:
-        if not _MODULE.fullmatch(module):
-            return []
-        paths = [self.root / name for name in files_of(module)]
-        return [path for path in paths if path.is_file()]
-
-    def module(self, name: str) -> Names:
-        """The names that a module of the project has at its end; none for any other module."""
-        file = self.find(name)
-        if name not in self._modules and file is not None and not self.is_exhausted():
-            self._modules[name] = {}  # first, since modules import each other
-            tree = self.tree(file)
-            if tree:
-                self.files.append(file)
-                self._run_module(tree.body, Scope(name, file, self._modules[name]))
-        return self._modules.get(name, {})
-
-    def tree(self, file: Path) -> ast.Module | None:
-        """The syntax tree of a file; None, and a note, for another grammar than this Python's."""
-        try:
-            return parse(file)
-        except AdoptError:
-            self.unread.add(file)
-            return None
-
-    def _run_module(self, statements: Iterable[ast.stmt], scope: Scope) -> None:
-        """Read another module to its end, even one that ends the process."""
-        with self.under(self.is_reached() or None):
-            for statement in statements:
-                self.statement(statement, scope)
+        return Reader(
+            self.root,
+            variables or {},
+            unshipped=self.unshipped,
+            unread=self.unread,
+        )
 
     # -------------------------------------------------------------------------------- statements
 
@@ -130,13 +75,6 @@ class Reader(Branches):
             self._invalidate_names(node, scope)
             self._note("an expression is too deep to be read", node, scope)
             return False
-
-    def _note(self, text: str, node: ast.AST, scope: Scope) -> None:
-        self.notes.append(Setting(text, self.where(scope.file, node)))
-
-    def _bind(self, name: str, value: Any, node: ast.AST, scope: Scope) -> None:
-        where = self.where(scope.file, node)
-        scope.names[name] = Setting(bounded(value), where)
 
     def _assign(self, node: ast.Assign, scope: Scope) -> None:
         value = self.value(node.value, scope)
@@ -161,14 +99,16 @@ class Reader(Branches):
         """A class: what it looks up, and its attributes where it is one that is followed."""
         bases = [self.value(base, scope) for base in node.bases]
         inner = dict(scope.names)
-        self.run(node.body, replace(scope, names=inner, returned=None))
+        inside = replace(scope, names=inner, returned=None)
+        self.run(node.body, inside)
         body: Names = {}
         for name, setting in inner.items():
             if setting is not scope.names.get(name):
                 body[name] = setting
         group = classes.made(self, node, bases, body, scope)
         if group and group.kind == classes.CONFIGURATION:
-            self.classes.append(Setting(node.name, self.where(scope.file, node)))
+            where = self.where(scope.file, node)
+            self.classes.append(Setting(node.name, where))
         self._bind(node.name, group or Computed(), node, scope)
 
     def _delete(self, node: ast.Delete, scope: Scope) -> None:
@@ -191,18 +131,20 @@ class Reader(Branches):
         """A call for its effects; one that gets hold of all names may set any of them."""
         call = node.value
         if isinstance(call, ast.Call):
-            if isinstance(call.func, ast.Attribute) and call.func.attr in CHANGES:
+            called = call.func
+            if isinstance(called, ast.Attribute) and called.attr in CHANGES:
                 arguments = [self.value(argument, scope) for argument in call.args]
-                self._change(call.func.value, call.func.attr, arguments, scope)
+                self._change(called.value, called.attr, arguments, scope)
                 return False
-            function = self.value(call.func, scope)
+            function = self.value(called, scope)
             if self._is_ending(function):
                 return True
             if function == External(_INCLUDE) and self._include(call, scope):
                 return False
         self.value(call, scope)
         if _REACHES_ALL & names_in(call):
-            self._note(f"`{source_text(call)}` may set anything", call, scope)
+            text = f"`{source_text(call)}` may set anything"
+            self._note(text, call, scope)
         return False
 
     # --------------------------------------------------------------------------------- assigning
@@ -223,7 +165,12 @@ class Reader(Branches):
             case ast.Subscript():
                 self._store_item(target, value, scope)
 
-    def _store_item(self, target: ast.Subscript, value: Any, scope: Scope) -> None:
+    def _store_item(
+        self,
+        target: ast.Subscript,
+        value: Any,
+        scope: Scope,
+    ) -> None:
         """`X[key] = value`, where X may be an item itself."""
         old = self.value(target.value, scope)
         key = self.value(target.slice, scope)
@@ -237,14 +184,21 @@ class Reader(Branches):
         elif isinstance(old, list):
             self.store(target.value, replaced(old, key, value), scope)
 
-    def _change(self, target: ast.expr, attr: str, arguments: list[Any], scope: Scope) -> None:
+    def _change(
+        self,
+        target: ast.expr,
+        attr: str,
+        arguments: list[Any],
+        scope: Scope,
+    ) -> None:
         """A method changes a list or dict in place: the name has another value from here on."""
         old = self.value(target, scope)
         if old == External(ENVIRON):
             name, value = [*arguments, None, None][:2]
             self.declare(name, value)
         elif old == External("globals()"):
-            self._note(f"`{source_text(target)}.{attr}(…)` may set anything", target, scope)
+            text = f"`{source_text(target)}.{attr}(…)` may set anything"
+            self._note(text, target, scope)
         elif isinstance(old, (list, dict)):
             self.store(target, changed(old, attr, arguments), scope)
 
@@ -259,7 +213,8 @@ class Reader(Branches):
                 for name in stored(node):
                     inner.names[name] = Setting(Computed())
                 parts = getattr(node, branch, [])
-                self.run([part for part in parts if isinstance(part, ast.stmt)], inner)
+                statements = [part for part in parts if isinstance(part, ast.stmt)]
+                self.run(statements, inner)
         self._invalidate_names(node, scope)
 
     def _invalidate_names(self, node: ast.stmt, scope: Scope) -> None:
@@ -271,7 +226,13 @@ class Reader(Branches):
                     if attr in CHANGES:
                         self._change(target, attr, [Computed()], scope)
 
-    def _invalidate_name(self, name: str, node: ast.stmt, place: ast.Name, scope: Scope) -> None:
+    def _invalidate_name(
+        self,
+        name: str,
+        node: ast.stmt,
+        place: ast.Name,
+        scope: Scope,
+    ) -> None:
         before = scope.names.get(name, Setting()).value
         value: Any = Computed()
         if isinstance(before, list) and only_grows(node, name):
@@ -279,52 +240,6 @@ class Reader(Branches):
         self._bind(name, value, place, scope)
 
     # ------------------------------------------------------------------------- modules from outside
-
-    def _import(self, node: ast.Import, scope: Scope) -> None:
-        for alias in node.names:
-            top = alias.name.split(".")[0]
-            if alias.asname:
-                self._bind(alias.asname, External(alias.name), node, scope)
-            else:
-                self._bind(top, External(top), node, scope)
-            self._note_unshipped(alias.name, node, scope)
-            self._note_import(alias.name, node, scope)
-
-    def _import_from(self, node: ast.ImportFrom, scope: Scope) -> None:
-        source = imported_module(node, scope)
-        is_unshipped = self._note_unshipped(source, node, scope)
-        self._note_import(source, node, scope)
-        names = self.module(source)
-        if node.names[0].name != "*":
-            self._import_names(node, source, names, scope)
-        elif self.find(source):
-            scope.names |= _exported(names)
-        elif not is_unshipped:
-            self._note(f"`{source_text(node)}` is not in the project", node, scope)
-
-    def _import_names(self, node: ast.ImportFrom, source: str, names: Names, scope: Scope) -> None:
-        for alias in node.names:
-            full = f"{source}.{alias.name}"
-            if alias.name in names:
-                value = names[alias.name].value
-            else:
-                self._note_unshipped(full, node, scope)
-                value = outside_name(full)
-            self._bind(alias.asname or alias.name, value, node, scope)
-
-    def _note_unshipped(self, module: str, node: ast.stmt, scope: Scope) -> bool:
-        """Note a module that is here and not shipped: whether it is one."""
-        files = [file for file in self._files(module) if file in self.unshipped]
-        for file in files:
-            self.missing.append(Setting(file, self.where(scope.file, node)))
-        return bool(files)
-
-    def _note_import(self, module: str, node: ast.stmt, scope: Scope) -> None:
-        """Note a module from outside of the project, unless its absence may be handled."""
-        top = module.split(".")[0]
-        is_own = (self.root / top).is_dir() or self._files(top)
-        if top and not is_own and self.is_reached():
-            self.imports.append(Setting(module, self.where(scope.file, node)))
 
     # ---------------------------------------------------------------------- django-split-settings
 
@@ -343,7 +258,12 @@ class Reader(Branches):
                 self._include_file(file, node, scope)
         return all_known
 
-    def _include_file(self, file: Path, node: ast.Call, scope: Scope) -> None:
+    def _include_file(
+        self,
+        file: Path,
+        node: ast.Call,
+        scope: Scope,
+    ) -> None:
         if file in self.unshipped:
             self.missing.append(Setting(file, self.where(scope.file, node)))
             return
@@ -365,10 +285,16 @@ class Reader(Branches):
             if function == External(_OPTIONAL):
                 value = self.value(node.args[0], scope)
         items = value if isinstance(value, list) else [value]
-        for item in items:
-            if not isinstance(item, str) or not item or ".." in item.split("/"):
-                return []
-        return items
+        if all(_is_pattern(item) for item in items):
+            return items
+        return []
+
+
+def _is_pattern(item: Any) -> bool:
+    """Whether this names files below the folder of the settings."""
+    if not isinstance(item, str) or not item:
+        return False
+    return ".." not in item.split("/")
 
 
 _STATEMENTS: dict[type[ast.stmt], Callable[[Reader, Any, Scope], bool | None]] = {
@@ -388,11 +314,3 @@ _STATEMENTS: dict[type[ast.stmt], Callable[[Reader, Any, Scope], bool | None]] =
     ast.Return: Reader._return,
     ast.Raise: Reader._raise,
 }
-
-
-def _exported(names: Names) -> Names:
-    """The names that `import *` takes from a module."""
-    listed = names.get("__all__", Setting()).value
-    if isinstance(listed, list) and known(listed):
-        return {name: names[name] for name in names if name in listed}
-    return {name: names[name] for name in names if not name.startswith("_")}

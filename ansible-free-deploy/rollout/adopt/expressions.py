@@ -163,7 +163,13 @@ class Expressions(Calls):
             return parts[0]
         return result(all_of, parts)
 
-    def _is_set(self, op: ast.cmpop, name: str, node: ast.expr, scope: Scope) -> Any:
+    def _is_set(
+        self,
+        op: ast.cmpop,
+        name: str,
+        node: ast.expr,
+        scope: Scope,
+    ) -> Any:
         """`name in os.environ`, or `not in`."""
         if not isinstance(op, (ast.In, ast.NotIn)):
             return operated(op, name, External(ENVIRON))
@@ -185,7 +191,13 @@ class Expressions(Calls):
                 return value
         return value
 
-    def _either_of_two(self, first: Any, node: ast.expr, is_and: bool, scope: Scope) -> Any:
+    def _either_of_two(
+        self,
+        first: Any,
+        node: ast.expr,
+        is_and: bool,
+        scope: Scope,
+    ) -> Any:
         """`first and NODE`, or `or`, where only a run shows `first`."""
         holds = truth(first)
         goes_on = holds if is_and else opposite(holds)
@@ -215,7 +227,12 @@ class Expressions(Calls):
             return replace(value, maybe=None, when="")
         return value
 
-    def note_switch(self, test: ast.expr, node: ast.AST, scope: Scope) -> None:
+    def note_switch(
+        self,
+        test: ast.expr,
+        node: ast.AST,
+        scope: Scope,
+    ) -> None:
         """Note a branch on DEBUG."""
         if "DEBUG" not in names_in(test):
             return

@@ -45,7 +45,10 @@ class OnlyInExtra:
 
 
 def only_in_extras(
-    imports: Iterable[Setting], packages: Iterable[Package], needs: Requirements, root: Path
+    imports: Iterable[Setting],
+    packages: Iterable[Package],
+    needs: Requirements,
+    root: Path,
 ) -> Iterator[OnlyInExtra]:
     """The imported modules whose package no dependency of the project names, but an extra does.
 

@@ -147,7 +147,11 @@ def url_path(project: Project, setting: str) -> str | None:
         return None
 
 
-def overview(project: Project, frontend: str | None, image: str = "") -> list[tuple[str, str]]:
+def overview(
+    project: Project,
+    frontend: str | None,
+    image: str = "",
+) -> list[tuple[str, str]]:
     """One row for each thing that a deploy depends on.
 
     `image` is the Debian that was chosen for the project's Python.
@@ -221,7 +225,11 @@ def changes(project: Project, values: Mapping[str, Any]) -> list[tuple[str, str,
     return rows
 
 
-def _change(project: Project, setting: str, values: Mapping[str, Any]) -> tuple[str, str] | None:
+def _change(
+    project: Project,
+    setting: str,
+    values: Mapping[str, Any],
+) -> tuple[str, str] | None:
     """The value now and the value then; None where it stays."""
     value = project.get(setting).value
     unchanged, template = TABLE[setting]

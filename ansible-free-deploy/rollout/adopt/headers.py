@@ -113,7 +113,11 @@ def _pairs(node: ast.AST) -> Iterator[tuple[ast.AST, ast.expr | None]]:
             yield node, None
 
 
-def _literal(reader: Reader, node: ast.expr | None, scope: Scope) -> str | None:
+def _literal(
+    reader: Reader,
+    node: ast.expr | None,
+    scope: Scope,
+) -> str | None:
     value = reader.value(node, scope) if node is not None else None
     if isinstance(value, bool):
         return None

@@ -62,7 +62,11 @@ def assignments(tree: ast.AST, variable: str = VARIABLE) -> Iterator[tuple[ast.A
                 yield node, value
 
 
-def overwritten(reader: Reader, file: Path, tree: ast.AST) -> Iterator[Setting]:
+def overwritten(
+    reader: Reader,
+    file: Path,
+    tree: ast.AST,
+) -> Iterator[Setting]:
     """Where a script overwrites the variable, so that no other settings module can come first."""
     for node, value in assignments(tree):
         if isinstance(node, ast.Assign):
@@ -103,7 +107,10 @@ def choose(
 
 
 def _proposals(
-    reader: Reader, by_wsgi: list[str], by_manage: list[str], siblings: list[str]
+    reader: Reader,
+    by_wsgi: list[str],
+    by_manage: list[str],
+    siblings: list[str],
 ) -> list[tuple[str, str]]:
     """Modules that may be the one to deploy with, the best first, each with the reason."""
     no_development = [name for name in by_wsgi if not _is(_DEVELOPMENT, name)]
@@ -145,7 +152,11 @@ def _production_reason(imports_development: dict[str, str]) -> str:
     return reason
 
 
-def _only_candidate(reader: Reader, files: Sequence[Path], named_by_scripts: str) -> Chosen:
+def _only_candidate(
+    reader: Reader,
+    files: Sequence[Path],
+    named_by_scripts: str,
+) -> Chosen:
     """The only module that can be meant, though no script names it."""
     there = candidates(reader, files)
     production = [name for name in there if _is(PRODUCTION, name)]
@@ -210,7 +221,11 @@ def _are_settings(reader: Reader, name: str) -> bool:
     return bool(names and reader.classes)
 
 
-def _others(reader: Reader, name: str, names: Iterable[str]) -> tuple[str, ...]:
+def _others(
+    reader: Reader,
+    name: str,
+    names: Iterable[str],
+) -> tuple[str, ...]:
     others = set()
     for other in names:
         if other != name and reader.find(other):
@@ -255,7 +270,12 @@ def _siblings(reader: Reader, module: str) -> list[str]:
 # ------------------------------------------------------------------------------------------ WSGI
 
 
-def callable_for_wsgi(reader: Reader, names: Names, files: list[Path], asked: str | None) -> str:
+def callable_for_wsgi(
+    reader: Reader,
+    names: Names,
+    files: list[Path],
+    asked: str | None,
+) -> str:
     """`module:name`, as it was asked for, from WSGI_APPLICATION or the first wsgi.py with an
     `application`.
 

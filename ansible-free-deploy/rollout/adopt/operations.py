@@ -172,7 +172,9 @@ def _is_known_item(function: Callable[..., Any], arguments: list[Any]) -> bool:
 
 
 def _without_variables(
-    function: Callable[..., Any], arguments: list[Any], keywords: Mapping[str, Any]
+    function: Callable[..., Any],
+    arguments: list[Any],
+    keywords: Mapping[str, Any],
 ) -> Any:
     """The return value where no variable is set; NOTHING where that is not known."""
     plain = [unset(value) for value in arguments]
@@ -185,7 +187,12 @@ def _without_variables(
         return NOTHING
 
 
-def method(inner: Any, name: str, arguments: list[Any], keywords: Mapping[str, Any]) -> Any:
+def method(
+    inner: Any,
+    name: str,
+    arguments: list[Any],
+    keywords: Mapping[str, Any],
+) -> Any:
     """`inner.name(…)` for methods of text, lists, dicts and paths that have no effects.
 
     NOTHING for any other method.
@@ -233,7 +240,12 @@ def replaced(old: list[Any], key: Any, value: Any) -> list[Any]:
 # ---------------------------------------------------------------------------------- two branches
 
 
-def merge(yes: Names, no: Names, when: str, condition: Any) -> None:
+def merge(
+    yes: Names,
+    no: Names,
+    when: str,
+    condition: Any,
+) -> None:
     """Merge the names of two branches into `yes`.
 
     What both branches set to the same value stays; the rest depends on the condition.
@@ -247,7 +259,12 @@ def merge(yes: Names, no: Names, when: str, condition: Any) -> None:
         yes[name] = Setting(bounded(value), first.where or second.where)
 
 
-def joined(yes: Any, no: Any, when: str, condition: Any) -> Any:
+def joined(
+    yes: Any,
+    no: Any,
+    when: str,
+    condition: Any,
+) -> Any:
     """A value that is `yes` where a condition holds, and `no` elsewhere."""
     if isinstance(yes, dict) and isinstance(no, dict) and yes.keys() == no.keys():
         return _joined_dicts(yes, no, when, condition)
@@ -259,11 +276,19 @@ def joined(yes: Any, no: Any, when: str, condition: Any) -> Any:
     holds = truth(condition)
     if holds is not None:
         plain = unset(yes if holds else no)
-    return replace(unknown(yes, no, condition), when=when, maybe=yes, unset=plain)
+    return replace(
+        unknown(yes, no, condition),
+        when=when,
+        maybe=yes,
+        unset=plain,
+    )
 
 
 def _joined_dicts(
-    yes: dict[Any, Any], no: dict[Any, Any], when: str, condition: Any
+    yes: dict[Any, Any],
+    no: dict[Any, Any],
+    when: str,
+    condition: Any,
 ) -> dict[Any, Any]:
     values: dict[Any, Any] = {}
     for key, value in yes.items():
@@ -273,7 +298,12 @@ def _joined_dicts(
     return values
 
 
-def _joined_lists(yes: list[Any], no: list[Any], when: str, condition: Any) -> list[Any] | None:
+def _joined_lists(
+    yes: list[Any],
+    no: list[Any],
+    when: str,
+    condition: Any,
+) -> list[Any] | None:
     """The longer list, its additional items conditional; None where it lacks some of the other."""
     longer, shorter, text = no, yes, f"not ({when})"
     if len(yes) > len(no):

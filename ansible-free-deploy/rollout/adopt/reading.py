@@ -65,7 +65,11 @@ class _SettingsRead:
     debug_off: tuple[str, str] | None
 
 
-def read(path: Path, settings: str | None = None, wsgi: str | None = None) -> Project:
+def read(
+    path: Path,
+    settings: str | None = None,
+    wsgi: str | None = None,
+) -> Project:
     """The project whose manage.py is in `path`; `settings` and `wsgi` name its modules.
 
     Raises AdoptError where there is no project, or the modules can't be made out.
@@ -128,7 +132,11 @@ def _scripts(folder: Path, files: list[Path]) -> _Scripts:
     return _Scripts(trees, wsgi, by_wsgi, modules.named(trees[manage]))
 
 
-def _root(folder: Path, module_names: Sequence[str], unshipped: frozenset[Path]) -> Path:
+def _root(
+    folder: Path,
+    module_names: Sequence[str],
+    unshipped: frozenset[Path],
+) -> Path:
     """The folder that modules are imported from: with manage.py, or the one above."""
     for base in (folder, folder.parent):
         reader = Reader(base, unshipped=unshipped)
@@ -137,7 +145,11 @@ def _root(folder: Path, module_names: Sequence[str], unshipped: frozenset[Path])
     return folder
 
 
-def _read_settings(blank: Reader, module: str, scripts: _Scripts) -> _SettingsRead:
+def _read_settings(
+    blank: Reader,
+    module: str,
+    scripts: _Scripts,
+) -> _SettingsRead:
     """Read the settings, with DEBUG switched off where a variable does that.
 
     Raises AdoptError where their own file is not valid Python: there is nothing to say without it.
@@ -165,7 +177,9 @@ def _read_settings(blank: Reader, module: str, scripts: _Scripts) -> _SettingsRe
 
 
 def _switch_off(
-    blank: Reader, today: Reader, settings_of: Callable[[Reader], Names]
+    blank: Reader,
+    today: Reader,
+    settings_of: Callable[[Reader], Names],
 ) -> tuple[str, str] | None:
     """The variable that DEBUG is read from, and the text that switches it off.
 
@@ -193,7 +207,11 @@ def _debug_that_is_on(today: Reader, settings_of: Callable[[Reader], Names]) -> 
     return None
 
 
-def _packages(root: Path, folder: Path, needs: Requirements | ReleaseError) -> tuple[Package, ...]:
+def _packages(
+    root: Path,
+    folder: Path,
+    needs: Requirements | ReleaseError,
+) -> tuple[Package, ...]:
     """The packages that the kit installs; else those that any file of the project names."""
     if not isinstance(needs, ReleaseError):
         installed = packages.of_text(needs.text, needs.path.name)
@@ -248,7 +266,11 @@ def _overwrites(reader: Reader, scripts: _Scripts) -> Iterator[Setting]:
         yield from modules.overwritten(reader, file, tree)
 
 
-def _writes(blank: Reader, reader: Reader, files: Sequence[Path]) -> Iterator[Setting]:
+def _writes(
+    blank: Reader,
+    reader: Reader,
+    files: Sequence[Path],
+) -> Iterator[Setting]:
     for file in files:
         if _COMMANDS.search(file.as_posix()):
             continue  # a developer runs it

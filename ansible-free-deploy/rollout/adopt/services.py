@@ -266,7 +266,10 @@ def _databases(project: Project, texts: list[Setting]) -> Iterator[Service]:
 
 
 def _servers(
-    place: str, database: Any, texts: list[Setting], project: Project
+    place: str,
+    database: Any,
+    texts: list[Setting],
+    project: Project,
 ) -> Iterator[tuple[str, str]]:
     """The servers that an entry of DATABASES needs, or may need, and the reason."""
     engine = _engine(database)
@@ -348,7 +351,11 @@ def _others(project: Project, texts: list[Setting]) -> Iterator[Service]:
             yield Service(kind.name, str(sign.value), kind.effect, kind.cure, sign.where)
 
 
-def _sign(kind: _Kind, project: Project, texts: list[Setting]) -> Setting | None:
+def _sign(
+    kind: _Kind,
+    project: Project,
+    texts: list[Setting],
+) -> Setting | None:
     """The first sign of a service, and where."""
     for name in kind.settings:
         setting = project.get(name)

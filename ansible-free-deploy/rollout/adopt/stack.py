@@ -38,7 +38,10 @@ _TODO = (
 
 
 def text(
-    values: Mapping[str, Any], offered: Mapping[str, Any], reads: Sequence[Read], stack: str
+    values: Mapping[str, Any],
+    offered: Mapping[str, Any],
+    reads: Sequence[Read],
+    stack: str,
 ) -> str:
     """`stacks/Pulumi.<stack>.yaml`, as short and commented as those of the kit.
 
@@ -62,7 +65,12 @@ def text(
 
 
 def _line(key: str, value: Any) -> str:
-    dumped = yaml.safe_dump(value, default_flow_style=True, width=100_000, allow_unicode=True)
+    dumped = yaml.safe_dump(
+        value,
+        default_flow_style=True,
+        width=100_000,
+        allow_unicode=True,
+    )
     return f"origin-kit:{key}: " + dumped.removesuffix("...\n").strip()
 
 
@@ -72,7 +80,11 @@ def _commented(key: str, value: Any, mark: str) -> Iterator[str]:
     yield f"  {mark}{_line(key, value)}"
 
 
-def _environment(reads: Sequence[Read], given: Mapping[str, str], stack: str) -> Iterator[str]:
+def _environment(
+    reads: Sequence[Read],
+    given: Mapping[str, str],
+    stack: str,
+) -> Iterator[str]:
     """The variables that the file sets, and those that the settings look up, by what is needed."""
     secret: list[str] = []
     plain: list[Read] = []

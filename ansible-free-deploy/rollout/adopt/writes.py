@@ -43,7 +43,11 @@ _BUILT = re.compile(
 _OWN_ROWS = ("MEDIA_ROOT", "STATIC_ROOT", "STATICFILES_DIRS", "LOCALE_PATHS", "FIXTURE_DIRS")
 
 
-def places(reader: Reader, file: Path, is_settings: bool) -> Iterator[Setting]:
+def places(
+    reader: Reader,
+    file: Path,
+    is_settings: bool,
+) -> Iterator[Setting]:
     """Calls of a file that write to a path next to the code."""
     if not _WORTH_A_LOOK.search(file.read_text(errors="replace")):
         return
@@ -90,7 +94,11 @@ def _location(call: ast.Call) -> ast.expr | None:
     return call.args[0] if call.args else None
 
 
-def _is_next_to_code(target: ast.expr, reader: Reader, scope: Scope) -> bool:
+def _is_next_to_code(
+    target: ast.expr,
+    reader: Reader,
+    scope: Scope,
+) -> bool:
     value = reader.value(target, scope)
     if isinstance(value, (str, Path)) and str(value):
         return _inside(value, reader.root)
@@ -105,7 +113,9 @@ def _inside(path: str | Path, root: Path) -> bool:
 
 
 def of_settings(
-    names: Mapping[str, Setting], root: Path, shipped: Collection[Path]
+    names: Mapping[str, Setting],
+    root: Path,
+    shipped: Collection[Path],
 ) -> Iterator[Setting]:
     """Settings that have Django, a package or the project write next to the code."""
     for name, setting in names.items():
@@ -143,7 +153,11 @@ def _item(facts: Any, key: str) -> Any:
     return facts.get(key) if isinstance(facts, dict) else None
 
 
-def _table(names: Mapping[str, Setting], name: str, key: str = "") -> dict[str, Any]:
+def _table(
+    names: Mapping[str, Setting],
+    name: str,
+    key: str = "",
+) -> dict[str, Any]:
     """A setting that is a dict, or a dict in it; an empty one where it is none."""
     value = names.get(name, Setting()).value
     if key:
@@ -151,7 +165,12 @@ def _table(names: Mapping[str, Setting], name: str, key: str = "") -> dict[str, 
     return value if isinstance(value, dict) else {}
 
 
-def _is_made(name: str, value: str | Path, root: Path, shipped: Collection[Path]) -> bool:
+def _is_made(
+    name: str,
+    value: str | Path,
+    root: Path,
+    shipped: Collection[Path],
+) -> bool:
     """Whether a setting names a place below the project's folder that holds nothing of it."""
     if not _PLACE.fullmatch(name) or _BUILT.search(name):
         return False

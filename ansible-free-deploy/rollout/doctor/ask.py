@@ -99,14 +99,24 @@ class Lookup:
             self._done.set()
 
 
-def exchange(place: Place, method: str, target: str, headers: Headers) -> Answer:
+def exchange(
+    place: Place,
+    method: str,
+    target: str,
+    headers: Headers,
+) -> Answer:
     """Send one request and return the answer, its header lines as they came."""
     connection = place.connection(CONNECT_S)
     connected = False
     try:
         _connect(connection)
         connected = True
-        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+        connection.putrequest(
+            method,
+            target,
+            skip_host=True,
+            skip_accept_encoding=True,
+        )
         for name, value in headers:
             connection.putheader(name, value.encode("latin-1"))
         connection.endheaders()
@@ -189,7 +199,13 @@ def page(place: Place, credentials: Headers = ()) -> Page:
     backend, problem = _backend(place, host)
     csp = answer.get("Content-Security-Policy")
     hsts = answer.get("Strict-Transport-Security")
-    return Page(answer.status, csp, backend, config_problem=problem, hsts=hsts)
+    return Page(
+        answer.status,
+        csp,
+        backend,
+        config_problem=problem,
+        hsts=hsts,
+    )
 
 
 def _backend(place: Place, headers: Headers) -> tuple[str | None, str]:

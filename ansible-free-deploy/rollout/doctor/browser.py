@@ -106,7 +106,11 @@ def installed() -> str:
     return next((path for path in found if path), "")
 
 
-def _rules(observed: Observations, origins: list[str], pages: Pages) -> Iterator[str]:
+def _rules(
+    observed: Observations,
+    origins: list[str],
+    pages: Pages,
+) -> Iterator[str]:
     """Every origin's page is served from here; the backend is the real one."""
     for origin in origins:
         parts = urlsplit(origin)
@@ -124,7 +128,11 @@ def _keys_of_own_ca(observed: Observations) -> Iterator[str]:
         yield blank_pages.spki_of(found.leaf)
 
 
-def _row_of_a_quiet_network(chromium: Any, observed: Observations, origin: str) -> Outcomes:
+def _row_of_a_quiet_network(
+    chromium: Any,
+    observed: Observations,
+    origin: str,
+) -> Outcomes:
     """As `_row`, asked again while the network changes.
 
     Chromium gives up connections while a network interface of this machine is added or removed (a

@@ -52,7 +52,9 @@ def provide(stream: TextIO | None = None) -> None:
 def _install(stream: TextIO | None) -> None:
     try:
         done = subprocess.run(
-            ["make", "-s", "-C", str(ROOT), COMMAND.split()[1]], stdout=stream, check=False
+            ["make", "-s", "-C", str(ROOT), COMMAND.split()[1]],
+            stdout=stream,
+            check=False,
         )
     except OSError as problem:
         raise BrowserError(f"`{COMMAND}` could not start: {problem.strerror}") from None

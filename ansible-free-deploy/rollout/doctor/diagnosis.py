@@ -96,7 +96,11 @@ def disagreements(observed: Observations, browsed: browser.Outcomes) -> list[Fin
     return [root]
 
 
-def _disagreement(cell: Cell, verdict: Verdict, outcome: browser.Outcome) -> Finding:
+def _disagreement(
+    cell: Cell,
+    verdict: Verdict,
+    outcome: browser.Outcome,
+) -> Finding:
     question = cell.question
     return Finding(
         f"{question.row.origin}, {question.endpoint.title}: Chromium says {outcome.word}, the"

@@ -129,7 +129,11 @@ def contract_of_a_move(wanted: Contract, observed: Observations) -> Contract | N
     return way.contract_of(way.stage)
 
 
-def _examine(outputs: Outputs, matrix: Matrix, whole: bool) -> Observations:
+def _examine(
+    outputs: Outputs,
+    matrix: Matrix,
+    whole: bool,
+) -> Observations:
     """Ask page, public address and hosts at the same time; what the page allows itself is judged
     when it is known."""
     contract = outputs.contract
@@ -178,7 +182,9 @@ def _examine(outputs: Outputs, matrix: Matrix, whole: bool) -> Observations:
 
 
 def surroundings(
-    contract: Contract, csp: str | None, addresses: Mapping[str, Sequence[str]]
+    contract: Contract,
+    csp: str | None,
+    addresses: Mapping[str, Sequence[str]],
 ) -> Surroundings:
     """What counts around the page: its policy, and where browsers reach page and API, the proxy in
     front or the hosts. `addresses` is what each role's name resolves to."""
@@ -201,7 +207,10 @@ class _Public:
 
 
 def _page(
-    contract: Contract, lookup: ask.Lookup, mark: str, credentials: Headers
+    contract: Contract,
+    lookup: ask.Lookup,
+    mark: str,
+    credentials: Headers,
 ) -> tuple[ask.Page, Reach]:
     """The page, and whether its address is reached."""
     address = _address(lookup, contract.frontend)
@@ -213,7 +222,11 @@ def _page(
 
 
 def _public(
-    contract: Contract, lookup: ask.Lookup, cells: Sequence[Question], whole: bool, mark: str
+    contract: Contract,
+    lookup: ask.Lookup,
+    cells: Sequence[Question],
+    whole: bool,
+    mark: str,
 ) -> _Public:
     """All questions to the public address, and for the `whole` matrix the redirects from `/`."""
     origin = contract.backend.parsed_origin

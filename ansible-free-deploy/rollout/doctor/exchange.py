@@ -46,7 +46,12 @@ def _kind(cell: Cell) -> tuple[str, ...]:
     return cell.view, endpoint, doctor_cells.state_of(cell), str(reason), str(cell.status)
 
 
-def _panel(result: Diagnosis, cell: Cell, ids: Ids, on_paper: bool) -> str:
+def _panel(
+    result: Diagnosis,
+    cell: Cell,
+    ids: Ids,
+    on_paper: bool,
+) -> str:
     target = ids[cell.view, *cell.key]
     origin, endpoint = cell.key
     title = f"{escape(origin)} → {escape(endpoint)} <small>({escape(cell.view)})</small>"

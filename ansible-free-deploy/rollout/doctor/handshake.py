@@ -66,19 +66,32 @@ def of(origin: Origin, address: str, timeout: float) -> Handshake:
         again = _verified(origin, address, timeout, tls.context())
         root = ssl.PEM_cert_to_DER_cert(own_ca.read_text())
         known = tls.browsers_trust(root)
-        found = replace(again, by_local_ca=not again.problem, browsers_trust=known)
+        found = replace(
+            again,
+            by_local_ca=not again.problem,
+            browsers_trust=known,
+        )
     if found.problem:
         return _with_what_is_served(found, origin, address, timeout)
     return found
 
 
-def _verified(origin: Origin, address: str, timeout: float, context: ssl.SSLContext) -> Handshake:
+def _verified(
+    origin: Origin,
+    address: str,
+    timeout: float,
+    context: ssl.SSLContext,
+) -> Handshake:
     """One handshake, with verification."""
     at = datetime.now(UTC)
     with _connect(origin, address, timeout) as plain:
         try:
             with context.wrap_socket(plain, server_hostname=origin.hostname) as connection:
-                return Handshake(at, version=connection.version() or "", chain=_chain(connection))
+                return Handshake(
+                    at,
+                    version=connection.version() or "",
+                    chain=_chain(connection),
+                )
         except ssl.SSLCertVerificationError as problem:
             return Handshake(at, problem.verify_message, problem.verify_code)
         except ssl.SSLError as problem:
@@ -94,7 +107,10 @@ def _sentence(problem: ssl.SSLError) -> str:
 
 
 def _with_what_is_served(
-    found: Handshake, origin: Origin, address: str, timeout: float
+    found: Handshake,
+    origin: Origin,
+    address: str,
+    timeout: float,
 ) -> Handshake:
     """The same with version and chain, which a handshake without verification shows."""
     context = tls.unverified()
@@ -105,12 +121,20 @@ def _with_what_is_served(
             _connect(origin, address, timeout) as plain,
             context.wrap_socket(plain, server_hostname=origin.hostname) as connection,
         ):
-            return replace(found, version=connection.version() or "", chain=_chain(connection))
+            return replace(
+                found,
+                version=connection.version() or "",
+                chain=_chain(connection),
+            )
     except (OSError, NoConnection):
         return found
 
 
-def _connect(origin: Origin, address: str, timeout: float) -> socket.socket:
+def _connect(
+    origin: Origin,
+    address: str,
+    timeout: float,
+) -> socket.socket:
     try:
         return socket.create_connection((address, origin.port_number), timeout=timeout)
     except OSError as problem:

@@ -97,7 +97,12 @@ def header_name(wsgi: str) -> str:
     return "X-CSRFToken" if name == "X-Csrftoken" else name
 
 
-def _row(origin: str, browser: Browser, api: Api, settings: LoginSettings) -> Row:
+def _row(
+    origin: str,
+    browser: Browser,
+    api: Api,
+    settings: LoginSettings,
+) -> Row:
     """The token's cookie counts where the script can read it."""
     readable = api.token is not None and (
         not_visible(api.token, origin, "/", f"{api.origin}/", browser) is None

@@ -96,7 +96,11 @@ def _with_gunicorns_page(
 
 
 def _run(
-    outputs: Outputs, role: str, host: Host, lines: Sequence[Line], target: str
+    outputs: Outputs,
+    role: str,
+    host: Host,
+    lines: Sequence[Line],
+    target: str,
 ) -> ExamineAnswer:
     """The host's state, with `answers` to these lines in their order. Raises HostError."""
     contract = outputs.contract
@@ -165,7 +169,12 @@ def _allow_origin_lines(headers: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _direct(host: str, row: Row, kind: str, answer: HttpAnswer) -> Direct:
+def _direct(
+    host: str,
+    row: Row,
+    kind: str,
+    answer: HttpAnswer,
+) -> Direct:
     """Django's decision in its answer to a preflight."""
     lines = None
     if "problem" not in answer:

@@ -28,7 +28,11 @@ class Plain:
 
 def origin_of(contract: Contract) -> Origin:
     """The API's origin over plain http."""
-    return replace(contract.backend.parsed_origin, scheme="http", port=None)
+    return replace(
+        contract.backend.parsed_origin,
+        scheme="http",
+        port=None,
+    )
 
 
 def twin_of(contract: Contract) -> str:
@@ -50,7 +54,11 @@ def lines(contract: Contract) -> list[Line]:
     ]
 
 
-def answered(view: str, contract: Contract, answers: Sequence[Answer]) -> list[Plain]:
+def answered(
+    view: str,
+    contract: Contract,
+    answers: Sequence[Answer],
+) -> list[Plain]:
     """The same with their answers."""
     found = []
     for (method, _, headers), answer in zip(lines(contract), answers, strict=True):

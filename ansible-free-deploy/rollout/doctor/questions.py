@@ -122,7 +122,11 @@ def questions(
 
 
 def _request(
-    contract: Contract, row: Row, endpoint: Endpoint, csp: str | None, credentials: bool
+    contract: Contract,
+    row: Row,
+    endpoint: Endpoint,
+    csp: str | None,
+    credentials: bool,
 ) -> Request:
     """The request that a page of that origin makes."""
     # A sandboxed page has an origin of its own, but its browser sends `null`.

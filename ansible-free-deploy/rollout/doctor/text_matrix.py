@@ -111,7 +111,11 @@ def _headings(columns: _Columns, origin_width: int) -> list[str]:
     return text
 
 
-def _on_one_line(line: _Line, columns: _Columns, origin_width: int) -> str:
+def _on_one_line(
+    line: _Line,
+    columns: _Columns,
+    origin_width: int,
+) -> str:
     """An origin and its cells on one line."""
     return _joined(f"{_INDENT}{line.origin}".ljust(origin_width), _padded(line.words, columns))
 
@@ -122,7 +126,10 @@ def _below(group: Sequence[_Line], columns: _Columns) -> list[str]:
     for words, lines in groupby(group, key=lambda line: line.words):
         for line in lines:
             text += textwrap.wrap(
-                line.origin, WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT * 2
+                line.origin,
+                WIDTH,
+                initial_indent=_INDENT,
+                subsequent_indent=_INDENT * 2,
             )
         text.append(_joined(_INDENT, _padded(words, columns)))
     return text

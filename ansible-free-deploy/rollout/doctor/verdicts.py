@@ -12,7 +12,10 @@ from rollout.verdict import Exchange, Response, Verdict, cors_check, judge
 
 
 def judged(
-    view: str, questions: Sequence[Question], host: str, answers: Sequence[Answer]
+    view: str,
+    questions: Sequence[Question],
+    host: str,
+    answers: Sequence[Answer],
 ) -> list[Cell]:
     """A cell for each question, with as many of the answers as it has requests."""
     cells = []
@@ -67,7 +70,11 @@ def within(cell: Cell, page: str, found: Surroundings) -> Cell:
     if request == cell.question.request:
         return cell
     question = replace(cell.question, request=request)
-    return replace(cell, question=question, verdict=verdict(question, cell.answers))
+    return replace(
+        cell,
+        question=question,
+        verdict=verdict(question, cell.answers),
+    )
 
 
 def _of_headers_alone(question: Question, responses: Sequence[Response]) -> Verdict:

@@ -43,7 +43,12 @@ def _plain_piece(piece: str, is_code: bool) -> str:
     return piece
 
 
-def wrapped(text: str, first: str = "", others: str | None = None, width: int = WIDTH) -> list[str]:
+def wrapped(
+    text: str,
+    first: str = "",
+    others: str | None = None,
+    width: int = WIDTH,
+) -> list[str]:
     """The sentence in lines of at most `width` columns: `first` begins the first line, `others`
     (by default as many spaces) the next ones. Commands are not broken where they are short."""
     joined = []

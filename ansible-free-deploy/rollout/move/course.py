@@ -56,7 +56,14 @@ class Wishes:
     quiet_s: int = QUIET_S
 
 
-def wishes(*, stay: bool, finish: bool, undo: bool, quiet: str | None, wait: str | None) -> Wishes:
+def wishes(
+    *,
+    stay: bool,
+    finish: bool,
+    undo: bool,
+    quiet: str | None,
+    wait: str | None,
+) -> Wishes:
     """The options of the command line. Raises UsageError."""
     chosen = [
         f"--{name}" for name, on in (("stay", stay), ("finish", finish), ("undo", undo)) if on
@@ -67,7 +74,12 @@ def wishes(*, stay: bool, finish: bool, undo: bool, quiet: str | None, wait: str
     return Wishes(stay, finish, deploy.seconds(wait), quiet_s)
 
 
-def move(settings: Settings, engine: str | None, allowed: Allowed, wishes: Wishes) -> str:
+def move(
+    settings: Settings,
+    engine: str | None,
+    allowed: Allowed,
+    wishes: Wishes,
+) -> str:
     """Move to the origins that the config asks for, from wherever the hosts are; what there is now,
     for a person.
 
@@ -172,7 +184,11 @@ def _is_before(goals: Goals, looks: Looks) -> bool:
 # ------------------------------------------------------------------------------------ what it takes
 
 
-def _with_infrastructure(settings: Settings, engine: str | None, allowed: Allowed) -> Outputs:
+def _with_infrastructure(
+    settings: Settings,
+    engine: str | None,
+    allowed: Allowed,
+) -> Outputs:
     """The outputs, once there is what the wanted names need."""
     found = outputs.load_to_change(settings.stack)
     if not found.pending:
@@ -236,7 +252,11 @@ def _way(found: Outputs, looks: Looks) -> Move:
     return way
 
 
-def _deploy(found: Outputs, contract: Contract, wishes: Wishes) -> list[Outcome[DeployAnswer]]:
+def _deploy(
+    found: Outputs,
+    contract: Contract,
+    wishes: Wishes,
+) -> list[Outcome[DeployAnswer]]:
     stage = replace(found, contract=contract)
     certify.before_deploy(stage, wait_s=wishes.wait_s)
     return deploy.run_on_all_hosts(stage, protocol.DEPLOY, wait_s=wishes.wait_s)
@@ -273,7 +293,12 @@ def _check(way: Move) -> None:
         ) from None
 
 
-def _wait_for_quiet(found: Outputs, way: Move, quiet_s: int, since: float | None) -> None:
+def _wait_for_quiet(
+    found: Outputs,
+    way: Move,
+    quiet_s: int,
+    since: float | None,
+) -> None:
     """Return when no page at a former origin has called the API for `quiet_s`; `since` is when the
     page switched, if that was now. Raises MoveError after LONGEST_S."""
     report.step("move", f"waits until no page at {_former(way)} has called for {quiet_s} s")

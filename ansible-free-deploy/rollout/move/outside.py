@@ -31,7 +31,9 @@ def lead_elsewhere(contract: Contract, look_up: LookUp = addresses) -> list[str]
 
 
 def _elsewhere(
-    contract: Contract, role: Role, look_up: LookUp
+    contract: Contract,
+    role: Role,
+    look_up: LookUp,
 ) -> Iterator[tuple[str, Sequence[str]]]:
     origin = role.parsed_origin
     if origin.is_ip or origin.hostname.endswith(_NOWHERE):

@@ -90,7 +90,11 @@ class Move:
         return replace(
             self.wanted,
             https=https,
-            frontend=replace(self.wanted.frontend, former=self.page, redirects_former=redirects),
+            frontend=replace(
+                self.wanted.frontend,
+                former=self.page,
+                redirects_former=redirects,
+            ),
             backend=replace(self.wanted.backend, former=self.api),
             cors=replace(cors, allowed_origins=allowed),
         )
@@ -158,7 +162,12 @@ def _is_origin(text: str) -> bool:
         return False
 
 
-def _stage(wanted: Contract, now: Origins, page: Sequence[str], api: Sequence[str]) -> Stage:
+def _stage(
+    wanted: Contract,
+    now: Origins,
+    page: Sequence[str],
+    api: Sequence[str],
+) -> Stage:
     """How far one host has come."""
     frontend, backend = now["frontend"], now["backend"]
     if (frontend["origin"], backend["origin"]) != (wanted.frontend.origin, wanted.backend.origin):

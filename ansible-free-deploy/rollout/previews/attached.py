@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rollout import report
-from rollout.outputs import NotUpError
 from rollout.previews import registry
 from rollout.previews.attach import Attached, attach
 from rollout.previews.living import Known
 from rollout.previews.making import Template
 from rollout.previews.running import running_of
+from rollout.state_files import NotUpError
 
 
 def environment_of(found: Known, read: Template) -> str:

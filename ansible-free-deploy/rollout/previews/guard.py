@@ -19,7 +19,7 @@ from infra.core import previews
 from infra.core.contract import ContractError
 from infra.core.settings import Settings
 from infra.core.stackfile import StackFileError, stack_values
-from rollout import outputs, secret_values, stacks
+from rollout import outputs, secret_values, stacks, state_files
 from rollout.secret_values import SecretsError
 from rollout.stacks import PROJECT
 
@@ -282,7 +282,7 @@ def _hosts(stack: str, config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{own.get(key) or default}.{domain}"
     try:
         contract = outputs.recorded_here(stack)
-    except (outputs.OutputsError, ContractError):
+    except (state_files.OutputsError, ContractError):
         return
     for _, host in contract.hosts if contract else ():
         yield _host(host.address)

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 from infra.core.contract import Contract, Json
-from rollout import outputs
-from rollout.outputs import NotUpError
+from rollout import state_files
 from rollout.previews import registry
 from rollout.previews.registry import RegistryError
 from rollout.stacks import backend_url
+from rollout.state_files import NotUpError
 
 
 def hosts_of(environment: str) -> Contract:
@@ -33,7 +33,7 @@ def _outputs(environment: str) -> Json:
         return _of_the_cli(environment)
     if not path.exists():
         raise _not_up(environment)
-    return outputs.outputs_in(path)
+    return state_files.outputs_in(path)
 
 
 def _of_the_cli(environment: str) -> Json:
@@ -50,9 +50,9 @@ def _of_the_cli(environment: str) -> Json:
 
 def _checkpoint(environment: str) -> Path | None:
     """The state's file; None where only the CLI can read it."""
-    if outputs.kit_has(environment):
-        return outputs.kit_checkpoint(environment)
-    path = outputs.checkpoint_of(environment)
+    if state_files.kit_has(environment):
+        return state_files.kit_checkpoint(environment)
+    path = state_files.checkpoint_of(environment)
     if path and path.with_suffix(".json.gz").exists():
         return None
     return path

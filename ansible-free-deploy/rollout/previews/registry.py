@@ -16,8 +16,8 @@ from infra.core import exits, previews
 from infra.core.contract import Contract, ContractError, Json
 from infra.core.errors import KitError
 from infra.core.home import state_dir
-from rollout.outputs import OutputsError, file_backend, kit_has, outputs_in
 from rollout.stacks import PROJECT, ROOT
+from rollout.state_files import OutputsError, file_backend, kit_has, outputs_in
 
 _AT_ONCE = 8
 

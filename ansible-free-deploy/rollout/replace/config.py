@@ -20,7 +20,11 @@ def serials_of(settings: Settings, host: str) -> Serials:
     return Serials.parse(settings.serials.get(host, "1"))
 
 
-def with_serials(settings: Settings, host: str, serials: Serials) -> Settings:
+def with_serials(
+    settings: Settings,
+    host: str,
+    serials: Serials,
+) -> Settings:
     """Write it into the stack's file, whose other bytes stay; the settings that it gives now.
     Raises StackFileError."""
     everything = {**settings.serials, host: str(serials)}

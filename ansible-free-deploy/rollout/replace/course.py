@@ -49,7 +49,12 @@ def replace(
         return work.go_on()
 
 
-def journal_of(store: Store, settings: Settings, name: str, keep_copy: bool) -> Journal | None:
+def journal_of(
+    store: Store,
+    settings: Settings,
+    name: str,
+    keep_copy: bool,
+) -> Journal | None:
     """The replacement of this host that is under way. The config alone says so where somebody else
     began it."""
     journal = store.read()

@@ -22,7 +22,12 @@ A = TypeVar("A")  # the type of a verb's answer
 class Remote:
     """The actions of `data_copy` on one host."""
 
-    def __init__(self, contract: Contract, host: Host, replacement: str) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        host: Host,
+        replacement: str,
+    ) -> None:
         self.contract, self.host, self.replacement = contract, host, replacement
 
     def act(
@@ -51,14 +56,23 @@ class Remote:
         sent = cast("ReplacementOrders", {**given, **(orders or {})})
         with hosts.session(self.host, access.identity(self.contract)) as session:
             try:
-                return session.ask(verb, sent, blob=blob, on_event=on_event)
+                return session.ask(
+                    verb,
+                    sent,
+                    blob=blob,
+                    on_event=on_event,
+                )
             except OSError as problem:  # of the copy, on this side
                 raise HostError(
                     self.host, f"the copy can't be written here: {problem.strerror}"
                 ) from problem
 
 
-def take_no_writes(outputs: Outputs, host: Host, replacement: str) -> None:
+def take_no_writes(
+    outputs: Outputs,
+    host: Host,
+    replacement: str,
+) -> None:
     """Put the configuration there that answers 503 and starts no application. Raises
     ChangeError."""
     generation = closed(outputs.contract, host, secret_values.read(outputs))

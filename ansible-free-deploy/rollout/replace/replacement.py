@@ -199,14 +199,22 @@ class Replacement:
 
     def ship(self) -> None:
         ship.ship_to_all_hosts(
-            self.settings, self._with_new(self._found()), only=self.name, replacement=self._id
+            self.settings,
+            self._with_new(self._found()),
+            only=self.name,
+            replacement=self._id,
         )
 
     def deploy(self) -> None:
         serving = self._found()
         found = self._with_new(serving)
         certify.carry(serving, found, self.name, self._id)
-        deploy.run_on_all_hosts(found, protocol.DEPLOY, only=self.name, replacement=self._id)
+        deploy.run_on_all_hosts(
+            found,
+            protocol.DEPLOY,
+            only=self.name,
+            replacement=self._id,
+        )
         check.from_here(found.contract, self.name)
 
     def switch(self) -> None:
@@ -216,7 +224,12 @@ class Replacement:
     def verify(self) -> None:
         found = self._found()
         ready.wait(found.contract)
-        deploy.run_on_all_hosts(found, protocol.DEPLOY, only=self.name, replacement=self._id)
+        deploy.run_on_all_hosts(
+            found,
+            protocol.DEPLOY,
+            only=self.name,
+            replacement=self._id,
+        )
         check.from_here(found.contract, self.name)
         if self.role == "backend":
             self._remote(found.contract).act(protocol.SETTLE)
@@ -280,7 +293,12 @@ class Replacement:
         found = self._found()
         report.step(self.name, "takes writes again")
         host = _host(found.contract, self.name)
-        deploy.run_on_all_hosts(found, protocol.DEPLOY, only=self.name, replacement=self._id)
+        deploy.run_on_all_hosts(
+            found,
+            protocol.DEPLOY,
+            only=self.name,
+            replacement=self._id,
+        )
         self._remote(found.contract).act(
             protocol.REOPEN, orders={"generation": remote.closed_id(found, host)}
         )

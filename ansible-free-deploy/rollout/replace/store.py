@@ -133,7 +133,12 @@ class Store:
             arrival.drop()
             raise
 
-    def keep(self, journal: Journal, arrival: Arrival, copy: Copy) -> Journal:
+    def keep(
+        self,
+        journal: Journal,
+        arrival: Arrival,
+        copy: Copy,
+    ) -> Journal:
         """Give the copy its name, and note it. Raises StoreError where it is not what was sent."""
         if (arrival.size, arrival.digest()) != (copy.size, copy.digest):
             raise StoreError("the copy of the data arrived damaged", cure="run this again")

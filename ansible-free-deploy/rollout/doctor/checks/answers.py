@@ -37,7 +37,11 @@ def answers(observed: Observations) -> Iterator[Finding]:
         yield from _open(cells)
 
 
-def _silent(observed: Observations, view: str, cells: Sequence[Cell]) -> Iterator[Finding]:
+def _silent(
+    observed: Observations,
+    view: str,
+    cells: Sequence[Cell],
+) -> Iterator[Finding]:
     """What could not be asked, as one finding with the first problem. It is no verdict."""
     nginx_answers = _nginx_answers(observed, view, cells)
     for cell in cells:
@@ -56,7 +60,11 @@ def _silent(observed: Observations, view: str, cells: Sequence[Cell]) -> Iterato
                 return
 
 
-def _nginx_answers(observed: Observations, view: str, cells: Sequence[Cell]) -> bool:
+def _nginx_answers(
+    observed: Observations,
+    view: str,
+    cells: Sequence[Cell],
+) -> bool:
     """Whether something else was answered there at the same time."""
     there = observed.reach.get("backend")
     if view == PUBLIC and there and there.answered:
@@ -87,7 +95,11 @@ def _is_gone(observed: Observations, cell: Cell) -> bool:
     return cell.question.row.origin in observed.gone
 
 
-def _gone(observed: Observations, view: str, wrong: Sequence[Cell]) -> Iterator[Finding]:
+def _gone(
+    observed: Observations,
+    view: str,
+    wrong: Sequence[Cell],
+) -> Iterator[Finding]:
     """Pages of previews that are gone and may read the answers: their addresses may be somebody
     else's by now."""
     origins = distinct(cell.question.row.origin for cell in wrong if _is_gone(observed, cell))
@@ -117,7 +129,11 @@ def _allowed(view: str, wrong: Sequence[Cell]) -> Iterator[Finding]:
         )
 
 
-def _refused(observed: Observations, view: str, wrong: Sequence[Cell]) -> Iterator[Finding]:
+def _refused(
+    observed: Observations,
+    view: str,
+    wrong: Sequence[Cell],
+) -> Iterator[Finding]:
     """Listed origins whose pages may not read the answers, one finding for each reason."""
     by_reason: dict[str, list[Cell]] = {}
     for cell in wrong:

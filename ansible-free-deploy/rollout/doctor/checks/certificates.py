@@ -70,7 +70,11 @@ def _served(observed: Observations) -> Iterator[Served]:
             yield Served(side, found, _is_in_front(observed, side, found))
 
 
-def _is_in_front(observed: Observations, side: Side, found: Handshake) -> bool:
+def _is_in_front(
+    observed: Observations,
+    side: Side,
+    found: Handshake,
+) -> bool:
     """Whether the hosts are known to serve something else."""
     own = set()
     for host in side.role.hosts:
@@ -162,7 +166,11 @@ def _of_protocol(served: Served) -> tuple[Code, str]:
     return Code.TLS_FAILS, f"the TLS handshake fails ({found.problem})"
 
 
-def _finding(code: Code, mends: str, found: list[tuple[Served, str]]) -> Finding:
+def _finding(
+    code: Code,
+    mends: str,
+    found: list[tuple[Served, str]],
+) -> Finding:
     """One finding for all roles that one cure mends."""
     says = "; ".join(f"{served.origin} ({served.side.name}): {text}" for served, text in found)
     places = {served.side.view for served, _ in found}
@@ -204,7 +212,14 @@ def _of_host(observed: Observations, host: HostReport) -> Iterator[Finding]:
     else:
         return
     views = served_by(observed, host)
-    yield Finding(text, cure=cure, code=code, anchor=code, places=views, reach=views)
+    yield Finding(
+        text,
+        cure=cure,
+        code=code,
+        anchor=code,
+        places=views,
+        reach=views,
+    )
 
 
 def _end(der: bytes) -> str:

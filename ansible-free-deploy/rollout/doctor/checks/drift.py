@@ -42,7 +42,11 @@ def _runs(service: str, units: dict[str, str]) -> bool:
     )
 
 
-def _content(name: str, diffs: dict[str, str], stale: bool) -> Iterator[Finding]:
+def _content(
+    name: str,
+    diffs: dict[str, str],
+    stale: bool,
+) -> Iterator[Finding]:
     """What files hold. Files in which the same origins differ are one finding, and so are all files
     of another generation (`stale`): nobody has edited them."""
     paths_by_origins: dict[str, list[str]] = {}

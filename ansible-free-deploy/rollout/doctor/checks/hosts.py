@@ -55,10 +55,19 @@ def _not_deployed(name: str, state: HostState, views: Views) -> Finding:
         text, cure = f"nothing was shipped or deployed to {name} yet", "run `fab up`"
     else:
         text, cure = f"no configuration was deployed to {name} yet", "run `fab deploy`"
-    return Finding(text, cure=cure, code=Code.NOT_DEPLOYED, reach=views | applications_of(views))
+    return Finding(
+        text,
+        cure=cure,
+        code=Code.NOT_DEPLOYED,
+        reach=views | applications_of(views),
+    )
 
 
-def _deployed(name: str, state: HostState, views: Views) -> Iterator[Finding]:
+def _deployed(
+    name: str,
+    state: HostState,
+    views: Views,
+) -> Iterator[Finding]:
     if state["release"] is None:
         yield Finding(
             f"{name} has no release of the application",
@@ -80,7 +89,11 @@ def _deployed(name: str, state: HostState, views: Views) -> Iterator[Finding]:
         yield replace(finding, reach=all_of(views))
 
 
-def _release_changed(name: str, state: HostState, views: Views) -> Iterator[Finding]:
+def _release_changed(
+    name: str,
+    state: HostState,
+    views: Views,
+) -> Iterator[Finding]:
     changed = state.get("release_changed")
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -92,7 +105,11 @@ def _release_changed(name: str, state: HostState, views: Views) -> Iterator[Find
         )
 
 
-def _units(name: str, state: HostState, views: Views) -> Iterator[Finding]:
+def _units(
+    name: str,
+    state: HostState,
+    views: Views,
+) -> Iterator[Finding]:
     for unit, status in state["units"].items():
         if status == "active":
             continue
@@ -108,7 +125,11 @@ def _units(name: str, state: HostState, views: Views) -> Iterator[Finding]:
         )
 
 
-def _killed_workers(name: str, state: HostState, views: Views) -> Iterator[Finding]:
+def _killed_workers(
+    name: str,
+    state: HostState,
+    views: Views,
+) -> Iterator[Finding]:
     killed = state.get("workers_killed")
     if killed:
         yield Finding(

@@ -70,7 +70,11 @@ _CAUSES = {
 }
 
 
-def refused(observed: Observations, view: str, cells: Sequence[Cell]) -> Finding:
+def refused(
+    observed: Observations,
+    view: str,
+    cells: Sequence[Cell],
+) -> Finding:
     """The finding for cells of one view that fail for one reason."""
     verdict = cells[0].verdict
     assert verdict
@@ -130,7 +134,10 @@ def _answered_before_headers(answer: Answer) -> Cause | None:
 
 
 def _cause(
-    observed: Observations, view: str, reason: Reason | None, cells: Sequence[Cell]
+    observed: Observations,
+    view: str,
+    reason: Reason | None,
+    cells: Sequence[Cell],
 ) -> Cause:
     if reason is None:
         return Cause("", _DEPLOY, Code.LISTED_ORIGIN_REFUSED)
@@ -161,7 +168,11 @@ def _added_twice(observed: Observations, view: str) -> Cause:
     )
 
 
-def _only_errors(observed: Observations, view: str, cells: Sequence[Cell]) -> bool:
+def _only_errors(
+    observed: Observations,
+    view: str,
+    cells: Sequence[Cell],
+) -> bool:
     """Whether the same origins are allowed wherever the status is one that a plain add_header
     reaches."""
     for cell in cells:

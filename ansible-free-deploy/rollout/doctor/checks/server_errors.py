@@ -44,7 +44,11 @@ def _failed(cell: Cell) -> Iterator[Failed]:
             yield method, target, answer.status
 
 
-def _finding(observed: Observations, failed: Failed, cells: Sequence[Cell]) -> Finding:
+def _finding(
+    observed: Observations,
+    failed: Failed,
+    cells: Sequence[Cell],
+) -> Finding:
     method, target, status = failed
     views = distinct(cell.view for cell in cells)
     bare = any((method, target) in host.bare for host in observed.hosts)

@@ -25,7 +25,11 @@ def surroundings(observed: Observations) -> Iterator[Finding]:
             yield from _full(observed, host, host.state)
 
 
-def _firewall(observed: Observations, side: Side, reach: Reach) -> Iterator[Finding]:
+def _firewall(
+    observed: Observations,
+    side: Side,
+    reach: Reach,
+) -> Iterator[Finding]:
     """No connection from here, though the host says that nginx listens there; or that it runs, and
     nobody listens."""
     for host in side.role.hosts:
@@ -50,7 +54,12 @@ def _closed(host: Host, side: Side) -> Finding:
     )
 
 
-def _blocked(host: Host, side: Side, problem: str, state: HostState) -> Finding:
+def _blocked(
+    host: Host,
+    side: Side,
+    problem: str,
+    state: HostState,
+) -> Finding:
     port = side.role.parsed_origin.port_number
     place = f"{host.name} ({host.address})"
     text = (
@@ -78,7 +87,11 @@ def _blocked(host: Host, side: Side, problem: str, state: HostState) -> Finding:
     )
 
 
-def _other_sites(observed: Observations, host: HostReport, state: HostState) -> Iterator[Finding]:
+def _other_sites(
+    observed: Observations,
+    host: HostReport,
+    state: HostState,
+) -> Iterator[Finding]:
     """nginx prefers a server block that names the site over the kit's, which is the default."""
     views = served_by(observed, host)
     for site in state.get("other_sites", ()):
@@ -110,7 +123,11 @@ def _is_wrong(observed: Observations, views: frozenset[str]) -> bool:
     return any(not cell.good for cell in cells)
 
 
-def _full(observed: Observations, host: HostReport, state: HostState) -> Iterator[Finding]:
+def _full(
+    observed: Observations,
+    host: HostReport,
+    state: HostState,
+) -> Iterator[Finding]:
     lack = state.get("full")
     if lack:
         yield Finding(

@@ -19,7 +19,12 @@ _OLD = (
 _CLOCK = "compare this machine's clock with the hosts'; if it is right, "
 
 
-def cure(code: Code, contract: Contract, role: str, in_front: bool) -> str:
+def cure(
+    code: Code,
+    contract: Contract,
+    role: str,
+    in_front: bool,
+) -> str:
     """The next step for this cause, in the role."""
     if code == Code.TLS_TOO_OLD:
         return _OLD
@@ -38,7 +43,11 @@ def cure(code: Code, contract: Contract, role: str, in_front: bool) -> str:
     return new_pair(contract, role)
 
 
-def new_pair(contract: Contract, role: str, in_front: bool = False) -> str:
+def new_pair(
+    contract: Contract,
+    role: str,
+    in_front: bool = False,
+) -> str:
     """How the role gets a newer certificate."""
     if in_front:
         return _IN_FRONT[Code.CERTIFICATE_EXPIRED]
