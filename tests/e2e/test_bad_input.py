@@ -115,6 +115,7 @@ def test_a_host_without_room_keeps_what_it_has(stack: Stack, project: Path) -> N
     assert "as the contract says" in stack.fab("status").stdout
 
 
+@pytest.mark.soak
 def test_an_operator_without_room_gets_a_message(tmp_path: Path) -> None:
     """The kit's home on a full file system: no machine, no mount, no half-written state is left.
     (By the embedded engine: the CLI can't write its own state either, and says so in words of its

@@ -90,6 +90,7 @@ def test_an_edit_that_needs_other_machines_stops_a_deploy(stack: Stack) -> None:
     assert NEW in plan
 
 
+@pytest.mark.soak
 def test_an_edit_that_needs_a_ship_is_reported_until_then(stack: Stack) -> None:
     """Every key that a release is made from: plan and status name it and `fab ship`, a deploy says
     it too. The next ship takes it, also where it comes to the same release, and then nobody says

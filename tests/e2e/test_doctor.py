@@ -330,6 +330,7 @@ def test_a_log_file_is_read_and_limits_are_noted(stack: Stack) -> None:
     assert left.strip() == ""
 
 
+@pytest.mark.soak
 def test_up_is_not_done_over_an_api_that_fails(stack: Stack) -> None:
     """It is deployed and stays so, for it may have to be repaired there; URL, status and next step
     are reported."""

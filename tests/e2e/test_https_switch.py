@@ -83,6 +83,7 @@ def secure(stack: Stack) -> set[bool]:
     return {answers_https(host) for _, host in stack.contract.hosts}
 
 
+@pytest.mark.soak
 def test_https_comes_and_goes_without_a_lost_request(stack: Stack) -> None:
     """By a deploy, by a rollback, by a deploy back: systemd opens and closes port 443 while nginx
     restarts, and requests to port 80 wait for it."""
@@ -120,6 +121,7 @@ def test_killed_on_the_way_to_https(
         assert stack.fab("status").stdout.count("as the contract says") == 2
 
 
+@pytest.mark.soak
 def test_a_port_that_somebody_else_has_stops_the_deploy_before_anything(stack: Stack) -> None:
     """It is named, with who has it; all hosts go on over http."""
     host = stack.contract.frontend.hosts[0]

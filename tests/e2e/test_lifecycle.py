@@ -109,6 +109,7 @@ def release_on(stack: Stack) -> str:
     return stack.kit.ssh(stack.contract.backend.hosts[0], "readlink /opt/shop/current").strip()
 
 
+@pytest.mark.soak
 def test_data_survives_ship_rollback_and_a_pulled_plug(stack: Stack) -> None:
     """The example keeps its db.sqlite3 next to its code; on the host its rows outlive the code all
     the same."""

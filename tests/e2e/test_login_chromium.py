@@ -19,6 +19,7 @@ from rollout.doctor.browser import FLAGS
 from rollout.verdict.login import CHROMIUM, CHROMIUM_BLOCKING, Browser, Cause, Hurdle
 from tests.support.chromium import STEADY
 from tests.support.logins import SCRIPT, SETTINGS, Case, cases, differences, serving
+from tests.support.sampling import sampled
 
 pytestmark = [pytest.mark.browser]
 
@@ -144,7 +145,7 @@ def compare(rows: Sequence[Case], browser: Browser, folder: Path) -> Counter[str
     return causes
 
 
-@pytest.mark.parametrize("setting", BROWSERS)
+@pytest.mark.parametrize("setting", sampled(BROWSERS, ["default"]))
 def test_the_verdict_is_chromiums_for_a_sample(setting: str, tmp_path: Path) -> None:
     """Session, token and write, and why a cookie is lost."""
     causes = compare(cases(SAMPLE_ROUNDS), BROWSERS[setting], tmp_path)

@@ -103,6 +103,7 @@ def test_a_deploy_replaces_no_file_of_somebody_s(stack: Stack) -> None:
     assert "as the contract says" in stack.fab("status").stdout
 
 
+@pytest.mark.soak
 def test_a_host_of_an_older_kit_is_taken_over(stack: Stack) -> None:
     """Without the mark, as every host from before it: nothing to do is nothing to do, and the next
     ship marks it."""

@@ -174,6 +174,7 @@ def nowhere(stack: Stack, secret: str) -> None:
     assert {Path(one).name for one in found} == {"secrets.env", "0"}
 
 
+@pytest.mark.soak
 def test_a_preview_that_is_gone_is_proved_refused(stack: Stack, preview: Preview) -> None:
     """By the doctor, as long as the host remembers it; a rollback that brings it back says so, and
     the next attach, deploy or sweep ends that."""

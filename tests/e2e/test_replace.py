@@ -156,6 +156,7 @@ def machines(stack: Stack, role: str) -> list[str]:
     )
 
 
+@pytest.mark.soak
 def test_without_a_terminal_nothing_is_begun(stack: Stack) -> None:
     """And no host of another name."""
     before = stack.path.read_text()
