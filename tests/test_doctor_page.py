@@ -20,6 +20,7 @@ from rollout.doctor.page import html
 from rollout.finding import GUIDE, Finding
 from tests.e2e.conftest import ARTEFACTS, chromium
 from tests.support.kit import ROOT
+from tests.support.sampling import sampled
 from tests.test_doctor import CASES
 from tests.test_doctor_report import REPORTS, healthy, ill, with_origins
 from tests.test_readme import anchors
@@ -240,7 +241,7 @@ def test_text_stands_out_in_light_and_dark(browser: Browser, name: str, scheme: 
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name", ["healthy", "ill"])
+@pytest.mark.parametrize("name", sampled(["healthy", "ill"], ["ill"]))
 def test_pictures_of_the_page_are_kept(browser: Browser, name: str) -> None:
     """Wide, on a phone, dark, and as a PDF, to be looked at; a PDF has a few pages, not one for
     each cell."""
