@@ -4,6 +4,7 @@ first."""
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -282,9 +283,32 @@ def test_a_host_of_an_older_kit_says_so(up: Up) -> None:
         attach(ENVIRONMENT)
 
 
-def test_an_environment_that_is_not_up_has_a_next_step() -> None:
-    with pytest.raises(NotUpError, match="it is not up, so that nothing can be attached"):
+@pytest.mark.parametrize(
+    ("cli", "why"),
+    [
+        ("", "it is not up, so that nothing can be attached"),
+        (
+            "error: no stack named 'local-names' found",
+            "it is not up, so that nothing can be attached",
+        ),
+        (
+            "error: PULUMI_ACCESS_TOKEN must be set for login during non-interactive CLI sessions",
+            "it is not up on this machine, and the Pulumi CLI is not logged in, so",
+        ),
+    ],
+)
+def test_an_environment_that_is_not_up_has_a_next_step(
+    cli: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the CLI, and with one that knows no such stack, or whose user has not logged in."""
+    if cli:
+        program = tmp_path / "pulumi"
+        program.write_text(f"#!/bin/sh\necho {shlex.quote(cli)} >&2\nexit 1\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(NotUpError, match=why) as problem:
         attach("local-names")
+    assert "`fab up --stack local-names` from its own checkout" in str(problem.value)
 
 
 def test_production_takes_no_preview_unless_its_config_says_so(up: Up) -> None:

@@ -13,6 +13,9 @@ from rollout.previews.registry import RegistryError
 from rollout.stacks import backend_url
 from rollout.state_files import NotUpError
 
+# How the CLI refuses without a terminal where nobody has logged in.
+_NOT_LOGGED_IN = "PULUMI_ACCESS_TOKEN must be set"
+
 
 def hosts_of(environment: str) -> Contract:
     """The contract that the environment's state holds: what counts of it are the hosts.
@@ -45,6 +48,10 @@ def _of_the_cli(environment: str) -> Json:
     except RegistryError as problem:
         if "no stack named" in str(problem):
             raise _not_up(environment) from None
+        if _NOT_LOGGED_IN in str(problem):
+            raise _not_up(
+                environment, " on this machine, and the Pulumi CLI is not logged in"
+            ) from None
         raise
 
 
@@ -58,9 +65,12 @@ def _checkpoint(environment: str) -> Path | None:
     return path
 
 
-def _not_up(environment: str) -> NotUpError:
+def _not_up(environment: str, where: str = "") -> NotUpError:
+    cure = f"run `fab up --stack {environment}` from its own checkout"
+    if where:
+        cure += ", or `pulumi login` where its state is"
     return NotUpError(
-        "it is not up, so that nothing can be attached to it",
+        f"it is not up{where}, so that nothing can be attached to it",
         where=f"environment {environment}",
-        cure=f"run `fab up --stack {environment}` from its own checkout",
+        cure=cure,
     )
