@@ -52,6 +52,13 @@ def up(request: pytest.FixtureRequest) -> Environment:
     return asked(request)
 
 
+@pytest.fixture(params=sampled(BY_ADDRESS + BY_NAME, HTTPS[1:]))
+def one(request: pytest.FixtureRequest) -> Environment:
+    """Each of them in soak; before a landing the one with names over https, for what has nothing to
+    do with names."""
+    return asked(request)
+
+
 @pytest.fixture(params=sampled(BY_ADDRESS, HTTPS[:1]))
 def addresses(request: pytest.FixtureRequest) -> Environment:
     """Those known by addresses."""
@@ -171,10 +178,10 @@ def test_an_extra_origin_of_the_stack_is_allowed(local: Environment) -> None:
         assert call(page, "GET", "/api/products/")["kind"] == "ok"
 
 
-def test_errors_are_readable_as_errors(up: Environment) -> None:
+def test_errors_are_readable_as_errors(one: Environment) -> None:
     """A 500 by Django, a 404, a 413 by nginx: the page reads the status, the browser blames nobody
     else."""
-    with page_of(up) as page:
+    with page_of(one) as page:
         assert call(page, "GET", "/api/error")["status"] == 500
         assert call(page, "GET", "/api/nothing-here/")["status"] == 404
         large = page.evaluate(
@@ -182,35 +189,35 @@ def test_errors_are_readable_as_errors(up: Environment) -> None:
             " 1024)}})"
         )
         assert (large["kind"], large["status"]) == ("http-error", 413)
-        screenshot(page, f"{up.stack}-errors")
+        screenshot(page, f"{one.stack}-errors")
 
 
-def test_a_backend_that_is_down_is_a_502_that_the_page_can_read(up: Environment) -> None:
+def test_a_backend_that_is_down_is_a_502_that_the_page_can_read(one: Environment) -> None:
     """gunicorn gone: nginx answers, and the answer carries the header."""
-    app = up.contract.application.name
-    with page_of(up) as page:
-        up.backend(f"systemctl stop {app}.service {app}.socket")
+    app = one.contract.application.name
+    with page_of(one) as page:
+        one.backend(f"systemctl stop {app}.service {app}.socket")
         try:
             answer = call(page, "GET", "/api/products/")
             preflighted = call(page, "PUT", "/api/products/1/", body={"name": "x"})
         finally:
-            up.backend(f"systemctl start {app}.socket {app}.service")
+            one.backend(f"systemctl start {app}.socket {app}.service")
         assert (answer["kind"], answer["status"]) == ("http-error", 502)
         assert (preflighted["kind"], preflighted["status"]) == ("http-error", 502)
-        screenshot(page, f"{up.stack}-502")
+        screenshot(page, f"{one.stack}-502")
 
 
-def test_a_custom_header_is_sent_and_its_answer_read(up: Environment) -> None:
+def test_a_custom_header_is_sent_and_its_answer_read(one: Environment) -> None:
     """X-Cart is in allow_headers, X-Cart-Seen in expose_headers, both from the stack's config."""
-    with page_of(up) as page:
+    with page_of(one) as page:
         answer = call(page, "GET", "/api/products/", headers={"X-Cart": "7"})
         assert (answer["kind"], answer["headers"]["x-cart-seen"]) == ("ok", "7")
         assert call(page, "GET", "/api/products/", headers={"X-Other": "7"})["kind"] == "blocked"
 
 
-def test_a_slow_answer_is_waited_for_and_read(up: Environment) -> None:
+def test_a_slow_answer_is_waited_for_and_read(one: Environment) -> None:
     """Longer than a keep-alive is idle, shorter than the slowest request that is allowed."""
-    with page_of(up) as page:
+    with page_of(one) as page:
         answer = call(page, "GET", "/api/slow?seconds=3")
         assert (answer["kind"], answer["body"]) == ("ok", {"seconds": 3})
 

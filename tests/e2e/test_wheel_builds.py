@@ -131,6 +131,7 @@ def interrupted(stack: Stack, number: int, when: Callable[[], bool]) -> tuple[in
     return process.returncode, text
 
 
+@pytest.mark.soak
 def test_a_package_of_c_code_is_built_and_imported(
     stack: Stack, index: Index, backend: Path
 ) -> None:
