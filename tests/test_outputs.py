@@ -255,6 +255,16 @@ def test_a_standby_machine_is_checked_like_any_host(
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("standby", ["backend-1", ["backend-1"], 7])
+def test_standby_machines_are_an_object(elsewhere: Path, standby: object) -> None:
+    """Anything else in a file of outputs is an error that names the file."""
+    file = elsewhere / "outputs.json"
+    file.write_text(json.dumps({"contract": CONTRACT, "standby": standby}))
+    with pytest.raises(ContractError, match="standby: expected an object") as caught:
+        outputs.load("aws-dev", str(file))
+    assert caught.value.where == str(file)
+
+
 def test_a_file_says_which_stack_it_is_of(elsewhere: Path) -> None:
     """Named as well, the stack has to be the same: else the code of one went to the hosts of the
     other."""

@@ -17,6 +17,9 @@ from invoke.tasks import Task, task
 
 from infra.core import exits
 
+# What Invoke says of a verb without its arguments, and of an option without its value.
+_LACKING = r"'([\w.]+)' did not receive required positional arguments: '(\w+)'"
+_WITHOUT_VALUE = r"Flag <Argument: (\w+).*needed value"
 FABRIC = "fabric"  # the word with which `fab --help` shows Fabric's own options
 
 
@@ -185,12 +188,13 @@ def words_for_manage(argv: list[str] | None = None) -> list[str]:
 
 def explain(problem: ParseError, verbs: Collection) -> str:
     """What is wrong with the words, and what was probably meant."""
-    text, word = str(problem).strip(), unknown_word(problem)
-    lacking = re.match(r"'([\w.]+)' did not receive required positional arguments: '(\w+)'", text)
+    text = str(problem).strip()
+    word = unknown_word(problem)
+    lacking = re.match(_LACKING, text)
     if lacking:
         verb, argument = lacking.groups()
         return f"`fab {verb}` needs {argument.upper()}; `fab {verb} --help` says more"
-    flag = re.match(r"Flag <Argument: (\w+).*needed value", text)
+    flag = re.match(_WITHOUT_VALUE, text)
     if flag:
         option = flag[1].replace("_", "-")
         return f"--{option} needs a value; `fab VERB --help` shows the options"
@@ -198,10 +202,19 @@ def explain(problem: ParseError, verbs: Collection) -> str:
         return f"{text} `fab VERB --help` shows the options"
     verb = problem.context.name if problem.context else None
     if word.startswith("-") and verb in verbs.task_names:
-        what = f"`fab {verb}` has no option {word}"
-        return _no_such(what, word, _options(verbs[verb]), f"`fab {verb} --help` shows them")
+        return _no_such(
+            f"`fab {verb}` has no option {word}",
+            word,
+            _options(verbs[verb]),
+            f"`fab {verb} --help` shows them",
+        )
     known = names(verbs)
-    return _no_such(f"there is no verb {word}", word, known, f"there is {', '.join(known)}")
+    return _no_such(
+        f"there is no verb {word}",
+        word,
+        known,
+        f"there is {', '.join(known)}",
+    )
 
 
 def unknown_word(problem: ParseError) -> str:

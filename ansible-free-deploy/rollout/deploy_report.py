@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 AS_WANTED = "as the contract says"
 _SHOWN_PATHS = 3  # in a table
 _SHOWN_LINES = 20  # of a host's history
+_OF_HISTORY = ("at", "what", "id", "", "commit", "took", "who", "result")
 Row = tuple[str, ...]
 
 
@@ -27,11 +28,19 @@ Row = tuple[str, ...]
 
 def summary(contract: Contract, outcomes: Sequence[Outcome[DeployAnswer]]) -> str:
     """The table of hosts after a deploy."""
-    origins = {"frontend": contract.frontend.origin, "backend": contract.backend.origin}
-    rows = [
-        (outcome.role, outcome.host.address, origins[outcome.role], state(outcome.result))
-        for outcome in outcomes
-    ]
+    origins = {
+        "frontend": contract.frontend.origin,
+        "backend": contract.backend.origin,
+    }
+    rows = []
+    for outcome in outcomes:
+        row = (
+            outcome.role,
+            outcome.host.address,
+            origins[outcome.role],
+            state(outcome.result),
+        )
+        rows.append(row)
     return report.table(("role", "address", "origin", "state"), rows)
 
 
@@ -42,7 +51,10 @@ def seconds_by_phase(outcomes: Sequence[Outcome[DeployAnswer]]) -> str:
     for outcome in outcomes:
         if not has_changed(outcome):
             continue
-        phases = [f"{name} {spent:.2f} s" for name, spent in outcome.phases.items() if spent]
+        phases = []
+        for name, spent in outcome.phases.items():
+            if spent:
+                phases.append(f"{name} {spent:.2f} s")
         lines.append(f"  {outcome.host.name:<12} {' · '.join(phases)}")
     return "\n".join(lines)
 
@@ -84,9 +96,11 @@ def history_text(outcome: Outcome[HistoryAnswer]) -> str:
             lines.append((line["number"], row))
     lines.sort(reverse=True)
     rows = [row for _, row in lines[:_SHOWN_LINES]]
-    table = report.table(("at", "what", "id", "", "commit", "took", "who", "result"), rows)
-    indented = [f"  {line}" for line in table.splitlines()]
-    return "\n".join([outcome.host.name, *indented])
+    table = report.table(_OF_HISTORY, rows)
+    texts = [outcome.host.name]
+    for text in table.splitlines():
+        texts.append(f"  {text}")
+    return "\n".join(texts)
 
 
 def _deploys(outcome: Outcome[HistoryAnswer]) -> Iterator[tuple[AuditLine, Row]]:

@@ -120,8 +120,9 @@ def zones(values: Mapping[str, str]) -> tuple[str, ...]:
     if set(usual) <= set(there):
         return ()
     if len(there) < len(usual):
+        places = ", ".join(there) or "no zone"
         raise ImagesError(
-            f"{values['region']} has {kind} in {', '.join(there) or 'no zone'} for this account,"
+            f"{values['region']} has {kind} in {places} for this account,"
             f" {len(usual)} needed: choose another machine_type or region"
         )
     return tuple(there[: len(usual)])

@@ -162,9 +162,17 @@ def permit(stack: str, found: Sequence[Change], allowed: Allowed) -> None:
 
 def _fates(asked: Sequence[Change]) -> str:
     """Which resources would be lost, which ones stopped, and which names taken."""
-    lost = list(dict.fromkeys(change.name for change in asked if change.loses))
-    stopped = list(dict.fromkeys(change.name for change in asked if change.stops))
-    overwritten = list(dict.fromkeys(change.word for change in asked if change.overwrites))
+    # Dictionaries, since a name counts once and in its order.
+    lost: dict[str, None] = {}
+    stopped: dict[str, None] = {}
+    overwritten: dict[str, None] = {}
+    for change in asked:
+        if change.loses:
+            lost[change.name] = None
+        if change.stops:
+            stopped[change.name] = None
+        if change.overwrites:
+            overwritten[change.word] = None
     parts = []
     if lost:
         parts.append(f"{', '.join(lost)} would be lost")

@@ -42,7 +42,10 @@ def has_resources(stack: str) -> bool:
     """Whether the state of this stack lists anything that exists."""
     from infra.local.checkpoint import Checkpoint
 
-    return kit_has(stack) and bool(Checkpoint(state_dir(), PROJECT, stack).load().resources)
+    if not kit_has(stack):
+        return False
+    state = Checkpoint(state_dir(), PROJECT, stack).load()
+    return bool(state.resources)
 
 
 def prepare_backend(stack: str) -> Path:
@@ -59,7 +62,8 @@ def prepare_backend(stack: str) -> Path:
     if not checkpoint.path.exists():
         checkpoint.write()
     copy = private(claim() / "config") / f"Pulumi.{stack}.yaml"
-    copy.write_text(with_salt(stack_path(ROOT, stack).read_text(), checkpoint.salt))
+    config = stack_path(ROOT, stack).read_text()
+    copy.write_text(with_salt(config, checkpoint.salt))
     for path in unreadable_attributes(state_dir()):
         path.unlink(missing_ok=True)
     return copy
@@ -71,10 +75,14 @@ def with_salt(config: str, salt: str | None) -> str:
     `pulumi up` by hand leaves a salt in the tracked file: the same one, which twice is not YAML, or
     that of a state which is gone.
     """
-    lines = [line for line in config.splitlines() if not line.startswith("encryptionsalt:")]
+    lines = []
+    for line in config.splitlines():
+        if not line.startswith("encryptionsalt:"):
+            lines.append(line)
     if salt:
         lines.append(f"encryptionsalt: {salt}")
-    return "\n".join([*lines, ""])
+    lines.append("")
+    return "\n".join(lines)
 
 
 def unreadable_attributes(backend: Path) -> list[Path]:
@@ -105,7 +113,8 @@ def wait_until_free(stack: str, wait_s: float) -> None:
     was killed. Raises StateError after `wait_s`."""
     from infra.local.checkpoint import Checkpoint, StateError
 
-    checkpoint, until = Checkpoint(state_dir(), PROJECT, stack), time.monotonic() + wait_s
+    checkpoint = Checkpoint(state_dir(), PROJECT, stack)
+    until = time.monotonic() + wait_s
     while True:
         try:
             checkpoint.refuse_if_locked()
@@ -194,9 +203,11 @@ def forget(stack: str) -> None:
             shutil.rmtree(leftover)
         else:
             leftover.unlink()
-    (home() / "config" / f"Pulumi.{stack}.yaml").unlink(missing_ok=True)
+    config_copy = home() / "config" / f"Pulumi.{stack}.yaml"
+    config_copy.unlink(missing_ok=True)
+    pairs = home() / CERTIFICATES / "pairs"
     for suffix in ("pem", "json"):
-        for file in (home() / CERTIFICATES / "pairs").glob(f"{stack}.*.{suffix}"):
+        for file in pairs.glob(f"{stack}.*.{suffix}"):
             file.unlink()
     owner.forget(stack)
     leave_unused()
@@ -209,20 +220,22 @@ def leave_unused() -> None:
     _remove_orphans()
     for name in leave():
         report.step("infra", f"leaves {home() / name}, which is not the kit's")
-    if (home() / CERTIFICATES).exists():
-        report.step(
-            "infra",
-            f"leaves {home() / CERTIFICATES}, your CA: remove it if no browser trusts it",
-        )
+    ca = home() / CERTIFICATES
+    if ca.exists():
+        text = f"leaves {ca}, your CA: remove it if no browser trusts it"
+        report.step("infra", text)
 
 
 def _in_use() -> bool:
     """Whether another stack exists or is just being made; a renamed one's `.bak` does not count."""
     base = state_dir() / ".pulumi"
     patterns = ("stacks/*/*.json", "stacks/*/*.json.gz", "locks/**/*.json")
-    if any(any(base.glob(pattern)) for pattern in patterns):
-        return True
-    return any(home().glob("owners/*.json")) or any(home().glob("previews/preview-*"))
+    for pattern in patterns:
+        if any(base.glob(pattern)):
+            return True
+    has_owner = any(home().glob("owners/*.json"))
+    has_preview = any(home().glob("previews/preview-*"))
+    return has_owner or has_preview
 
 
 def _remove_orphans() -> None:
@@ -245,32 +258,49 @@ def traces(stack: str) -> list[str]:
     from infra.core.home import short_id
     from infra.local import networks
 
-    lines = [f"machine {folder.name}" for folder in _machines_of(stack)]
+    machines = _machines_of(stack)
+    lines = [f"machine {machine.name}" for machine in machines]
     mounts = Path("/proc/self/mounts").read_text()
-    lines += [f"mount of {one.name}" for one in _machines_of(stack) if f"{one}/" in mounts]
+    for machine in machines:
+        if f"{machine}/" in mounts:
+            lines.append(f"mount of {machine.name}")
     bridge = f"ok-{short_id(stack)}"
     if networks.network_is_up(bridge):
         lines.append(f"bridge {bridge} with its address")
-    pairs = sorted((home() / CERTIFICATES / "pairs").glob(f"{stack}.*.pem"))
-    lines += [f"certificate {path.name}" for path in pairs]
-    if kit_checkpoint(stack).exists():
-        lines.append(f"state {kit_checkpoint(stack)}")
-    others = [*_history(stack), *kit_checkpoint(stack).parent.glob(f"{stack}.json.*")]
-    lines += [f"state {path}" for path in others]
-    for path in (home() / "owners" / f"{stack}.json", home() / "config" / f"Pulumi.{stack}.yaml"):
+    pairs = home() / CERTIFICATES / "pairs"
+    for path in sorted(pairs.glob(f"{stack}.*.pem")):
+        lines.append(f"certificate {path.name}")
+    for path in _states_of(stack):
+        lines.append(f"state {path}")
+    owner_note = home() / "owners" / f"{stack}.json"
+    config_copy = home() / "config" / f"Pulumi.{stack}.yaml"
+    for path in (owner_note, config_copy):
         if path.exists():
             lines.append(f"note {path}")
     return lines
 
 
+def _states_of(stack: str) -> list[Path]:
+    """Its checkpoint, what earlier runs left of it, and the CLI's copies next to it."""
+    paths = []
+    checkpoint = kit_checkpoint(stack)
+    if checkpoint.exists():
+        paths.append(checkpoint)
+    paths += _history(stack)
+    paths += checkpoint.parent.glob(f"{stack}.json.*")
+    return paths
+
+
 def stacks_with_traces(prefix: str) -> set[str]:
     """The names of local stacks that begin like this and of which anything is named so."""
-    base, found = home(), set()
+    base = home()
+    found = set()
     for folder in _machines_of(prefix, whole=False):
         found.add(re.sub(_MACHINE, "", folder.name))
     for pattern, ending in _NAMED:
         for path in base.glob(pattern.format(prefix)):
-            found.add(path.name.removeprefix("Pulumi.").partition(ending)[0])
+            name = path.name.removeprefix("Pulumi.")
+            found.add(name.partition(ending)[0])
     return found
 
 
@@ -287,9 +317,15 @@ _NAMED = (
 
 def _machines_of(stack: str, whole: bool = True) -> list[Path]:
     """Folders of machines, whole or in parts, of a stack (or of those that begin so)."""
-    start = re.escape(stack) + ("" if whole else ".*")
-    folders = (home() / "machines").glob(f"{stack}*")
-    return sorted(one for one in folders if re.fullmatch(start + _MACHINE, one.name))
+    start = re.escape(stack)
+    if not whole:
+        start += ".*"
+    machines = home() / "machines"
+    folders = []
+    for folder in machines.glob(f"{stack}*"):
+        if re.fullmatch(start + _MACHINE, folder.name):
+            folders.append(folder)
+    return sorted(folders)
 
 
 def clear(stack: str) -> None:

@@ -228,24 +228,32 @@ def whose(named: str | None, file: str | None = None) -> str:
 def _of(outputs: Json, recorded: bool = True) -> Outputs:
     """`pulumi stack output --json` has the contract under its name, `fab outputs` is the
     contract. `recorded`: it says what there is; what is wanted comes from the config."""
-    inner, secrets = outputs.get("contract"), outputs.get("secret_env") or {}
+    secrets = outputs.get("secret_env") or {}
     of_https = outputs.get("secret_https") or {}
     if "[secret]" in (secrets, of_https):
         raise OutputsError(
             "the file was made without --show-secrets, and this stack has secrets",
             cure="make it with them",
         )
-    contract = Contract.from_json(inner if isinstance(inner, dict) else outputs, recorded)
-    infrastructure, standby = outputs.get("infrastructure"), outputs.get("standby")
+    inner = outputs.get("contract")
+    if not isinstance(inner, dict):
+        inner = outputs
+    infrastructure = outputs.get("infrastructure")
+    if not isinstance(infrastructure, dict):
+        infrastructure = {}
     return Outputs(
-        contract,
-        {**_secrets(secrets), **_secrets(of_https)},
-        infrastructure if isinstance(infrastructure, dict) else {},
-        standby={
-            name: Host.from_json(f"standby.{name}", host)
-            for name, host in dict(standby or {}).items()
-        },
+        contract=Contract.from_json(inner, recorded),
+        secret_env={**_secrets(secrets), **_secrets(of_https)},
+        infrastructure=infrastructure,
+        standby=_standby(outputs.get("standby") or {}),
     )
+
+
+def _standby(given: object) -> dict[str, Host]:
+    """The machines that will serve as hosts, by the hosts' names. Raises ContractError."""
+    if not isinstance(given, dict):
+        raise ContractError("standby: expected an object of hosts by name")
+    return {name: Host.from_json(f"standby.{name}", host) for name, host in given.items()}
 
 
 def _secrets(given: object) -> dict[str, str]:

@@ -75,7 +75,10 @@ def rollback(
     ask_before(ways, past_migrations)
     contract = outputs.contract
     own = {way.host.name: way for way in ways}
-    pairs = [(role, host) for role, host in contract.hosts if host.name in own]
+    pairs = []
+    for host_role, host in contract.hosts:
+        if host.name in own:
+            pairs.append((host_role, host))
     common = common_orders(contract, pairs, wait_s)
 
     def roll_back_one(
@@ -85,11 +88,16 @@ def rollback(
     ) -> tuple[Host, bool]:
         way = own[host.name]
         orders = release.rollback_orders(
-            contract.application.name, role, deploy.who(), way.to, way.leaving or None
+            contract.application.name,
+            role,
+            deploy.who(),
+            way.to,
+            way.leaving or None,
         )
+        sent: ReleaseRollbackOrders = {**orders, **common}
         with hosts.session(host, access.identity(contract)) as session:
-            sent: ReleaseRollbackOrders = {**orders, **common}
-            return host, turn.run(session, protocol.RELEASE_ROLLBACK, sent)["changed"]
+            answer = turn.run(session, protocol.RELEASE_ROLLBACK, sent)
+            return host, answer["changed"]
 
     again = {way.host.name: f"`fab rollback --release --to {way.to}`" for way in ways}
     outcomes = change.carry_out(contract, pairs, roll_back_one, batch, again=again)
@@ -111,8 +119,10 @@ def _report(looks: Sequence[Outcome[ReleasesAnswer]], own: Mapping[str, Back]) -
 
 def left_applied(way: Back) -> str:
     """What the data is after a rollback past migrations."""
-    copy = f"; the database from before them is in {way.copy}" if way.copy else ""
-    return f"{way.host.name}: these migrations stay applied: {', '.join(way.migrations)}{copy}"
+    text = f"{way.host.name}: these migrations stay applied: {', '.join(way.migrations)}"
+    if way.copy:
+        text += f"; the database from before them is in {way.copy}"
+    return text
 
 
 def ask_before(ways: Sequence[Back], agreed: bool) -> None:
@@ -121,10 +131,11 @@ def ask_before(ways: Sequence[Back], agreed: bool) -> None:
     past = [way for way in ways if way.migrations]
     if not past or agreed:
         return
-    gaps = "; ".join(
-        f"{way.host.name}: release {way.to} does not know {', '.join(way.migrations)}"
-        for way in past
-    )
+    unknown = []
+    for way in past:
+        migrations = ", ".join(way.migrations)
+        unknown.append(f"{way.host.name}: release {way.to} does not know {migrations}")
+    gaps = "; ".join(unknown)
     typed = question.ask(
         f"Migrations are not undone: the older code runs on the newer database.\n{gaps}\nType"
         " yes to go back: ",
@@ -146,50 +157,68 @@ def to_before_the_last_ship(looks: Sequence[Outcome[ReleasesAnswer]]) -> list[Ba
     Raises RollbackError where that is not known, or one of these hosts had no release before, or
     has it no longer.
     """
-    lines: dict[str, AuditLine] = {
-        look.host.name: look.result["last"] for look in looks if look.result["last"]
-    }
+    lines: dict[str, AuditLine] = {}
+    for look in looks:
+        if look.result["last"]:
+            lines[look.host.name] = look.result["last"]
     if not lines:
         raise RollbackError("the last ship is on no host's record", cure=_choice(looks))
-    last = max(
-        lines.values(), key=lambda line: datetime.strptime(line["at"], "%Y-%m-%dT%H:%M:%S%z")
-    )["deploy"]
-    own = [look for look in looks if lines.get(look.host.name, {}).get("deploy") == last]
+    last = max(lines.values(), key=_moment)
+    own = []
     before: dict[str, str] = {}
     first = []
-    for look in own:
-        previous = lines[look.host.name]["previous"]
+    for look in looks:
+        name = look.host.name
+        if name not in lines or lines[name]["deploy"] != last["deploy"]:
+            continue
+        own.append(look)
+        previous = lines[name]["previous"]
         if previous is None:
-            first.append(look.host.name)
+            first.append(name)
         else:
-            before[look.host.name] = previous
+            before[name] = previous
     if first:
         raise RollbackError(
-            f"there is no release before this one on {', '.join(first)}", cure="`fab ship` puts one"
+            f"there is no release before this one on {', '.join(first)}",
+            cure="`fab ship` puts one",
         )
     for look in own:
-        if before[look.host.name] not in look.result["kept"]:
-            gone = (
-                f"release {before[look.host.name]}, which the last ship replaced, is not on"
-                f" {look.host.name} any more"
+        name = look.host.name
+        if before[name] not in look.result["kept"]:
+            raise RollbackError(
+                f"release {before[name]}, which the last ship replaced, is not on {name} any more",
+                cure=_choice([look]),
             )
-            raise RollbackError(gone, cure=_choice([look]))
     return [way(look, before[look.host.name]) for look in own]
+
+
+def _moment(line: AuditLine) -> datetime:
+    return datetime.strptime(line["at"], "%Y-%m-%dT%H:%M:%S%z")
 
 
 def to_release(looks: Sequence[Outcome[ReleasesAnswer]], to: str) -> list[Back]:
     """The way to a release by its name, of every host of the role that it is of. Raises
     RollbackError."""
-    roles = {look.role for look in looks if to in look.result["kept"]}
-    own = [look for look in looks if look.role in roles]
-    if not own:
+    roles = set()
+    for look in looks:
+        if to in look.result["kept"]:
+            roles.add(look.role)
+    if not roles:
         raise RollbackError(f"release {to} is on no host", cure=_choice(looks))
-    lacking = [look.host.name for look in own if to not in look.result["kept"]]
+    lacking = []
+    ways = []
+    for look in looks:
+        if look.role not in roles:
+            continue
+        if to not in look.result["kept"]:
+            lacking.append(look.host.name)
+        elif look.result["current"] != to:
+            ways.append(way(look, to))
     if lacking:
         raise RollbackError(
             f"release {to} is not on {', '.join(lacking)}, and all hosts change or none"
         )
-    return [way(look, to) for look in own if look.result["current"] != to]
+    return ways
 
 
 def _choice(looks: Sequence[Outcome[ReleasesAnswer]]) -> str:

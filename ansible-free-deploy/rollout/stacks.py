@@ -100,7 +100,9 @@ def _project_folders() -> Iterator[Path]:
     """Where this checkout is, first as the shell names it: Pulumi doesn't resolve links in the
     names of its files."""
     here = Path(os.environ.get("PWD", "/"))
-    yield from (folder for folder in (here, *here.parents) if folder != ROOT and _is_root(folder))
+    for folder in (here, *here.parents):
+        if folder != ROOT and _is_root(folder):
+            yield folder
     yield ROOT
 
 

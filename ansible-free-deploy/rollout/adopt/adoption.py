@@ -66,7 +66,8 @@ class Adopted:
         yield "on the host the kit's settings module comes after the project's"
         rows = changes(project, DEFAULTS | self.values)
         yield _table([("setting", "now", "then", "where"), *rows])
-        yield _filled("sets too: " + ", ".join(added_settings(project)))
+        added = ", ".join(added_settings(project))
+        yield _filled(f"sets too: {added}")
         if self.findings:
             yield "to decide"
         for number, finding in enumerate(self.findings, 1):

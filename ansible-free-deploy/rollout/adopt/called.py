@@ -121,12 +121,16 @@ class _Found:
         for match in _ADDRESS.finditer(text.text):
             kind = self._kind(text, match)
             if kind:
-                self._add(kind, _source(match["url"]), text.place(match.start("url")))
-        if text.name.endswith(".html"):
-            for match in _SCRIPT.finditer(text.text):
-                self._add("scripts", _source(match["url"]), text.place(match.start("url")))
-            for match in _POLICY.finditer(text.text):
-                self._add("policies", html.unescape(match["policy"]), text.place(match.start()))
+                place = text.place(match.start("url"))
+                self._add(kind, _source(match["url"]), place)
+        if not text.name.endswith(".html"):
+            return
+        for match in _SCRIPT.finditer(text.text):
+            place = text.place(match.start("url"))
+            self._add("scripts", _source(match["url"]), place)
+        for match in _POLICY.finditer(text.text):
+            place = text.place(match.start())
+            self._add("policies", html.unescape(match["policy"]), place)
 
     def _add(self, kind: str, server: str, place: str) -> None:
         if server:

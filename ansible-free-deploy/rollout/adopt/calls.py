@@ -250,7 +250,8 @@ class Calls(Lookups):
         keywords: Mapping[str, Any],
     ) -> Scope:
         """The scope of a function's body, with the values of its parameters."""
-        parameters, outer = function.node.args, function.scope
+        parameters = function.node.args
+        outer = function.scope
         place = "default of a parameter"
         names = dict(outer.names)
         positional = [*parameters.posonlyargs, *parameters.args]
@@ -265,9 +266,10 @@ class Calls(Lookups):
             names[name] = Setting(keywords.get(name, value), place)
             bound_names.add(name)
         if parameters.vararg:
-            names[parameters.vararg.arg] = Setting(arguments[len(positional) :], place)
+            further = arguments[len(positional) :]
+            names[parameters.vararg.arg] = Setting(further, place)
         if parameters.kwarg:
-            rest = {name: one for name, one in keywords.items() if name not in bound_names}
+            rest = {name: value for name, value in keywords.items() if name not in bound_names}
             names[parameters.kwarg.arg] = Setting(rest, place)
         return Scope(outer.module, outer.file, names, [])
 

@@ -142,20 +142,24 @@ def made(
 
     `body` are the names that its body sets.
     """
-    kinds = [_kind(base) for base in bases]
-    if None in kinds:
-        return None
-    groups = [base for base in bases if isinstance(base, Group)]
+    groups = []
+    kind = PLAIN  # or that of the first base which is more
+    for base in bases:
+        base_kind = _kind(base)
+        if base_kind is None:
+            return None
+        if kind == PLAIN and base_kind in (CONFIGURATION, SCHEMA):
+            kind = base_kind
+        if isinstance(base, Group):
+            groups.append(base)
     name = f"{scope.module}.{node.name}"
-    special = [kind for kind in kinds if kind in (CONFIGURATION, SCHEMA)]
-    if special and special[0] == SCHEMA:
+    if kind == SCHEMA:
         return _schema(reader, node, name, groups, scope)
     attributes: Names = {}
     for base in reversed(groups):
         attributes.update(base.attributes)
     for attribute, setting in body.items():
         attributes[attribute] = _settled(reader, attribute, setting, node, scope)
-    kind = CONFIGURATION if special else PLAIN
     return Group(name, kind, attributes)
 
 
@@ -248,7 +252,7 @@ def _prefix_expressions(node: ast.stmt) -> list[ast.expr]:
     by_key: list[ast.expr] = []
     for part in ast.walk(node):
         if isinstance(part, ast.Call):
-            by_keyword += [word.value for word in part.keywords if word.arg == "env_prefix"]
+            by_keyword += _values_of_keyword(part, "env_prefix")
         elif isinstance(part, ast.Dict):
             by_key += _values_of_key(part, "env_prefix")
     if isinstance(node, ast.ClassDef) and node.name == "Config":
@@ -256,6 +260,10 @@ def _prefix_expressions(node: ast.stmt) -> list[ast.expr]:
             if isinstance(statement, ast.Assign) and "env_prefix" in _targets(statement):
                 by_class.append(statement.value)
     return [*by_keyword, *by_class, *by_key]
+
+
+def _values_of_keyword(node: ast.Call, name: str) -> list[ast.expr]:
+    return [keyword.value for keyword in node.keywords if keyword.arg == name]
 
 
 def _values_of_key(node: ast.Dict, name: str) -> list[ast.expr]:
@@ -290,7 +298,11 @@ def _field(
 ) -> Field:
     keywords, default = _declaration(reader, node.value, scope)
     name = _alias(keywords) or f"{prefix}{key}"
-    lookup = Lookup(name.upper(), known_default(default), _ANNOTATED.get(kind.lower(), ""))
+    lookup = Lookup(
+        name.upper(),
+        known_default(default),
+        _ANNOTATED.get(kind.lower(), ""),
+    )
     return Field(lookup, default, node, scope)
 
 

@@ -248,16 +248,19 @@ class Expressions(Calls):
             return self._unfollowed(node, scope)
         loop = node.generators[0]
         items = self.value(loop.iter, scope)
-        is_long = isinstance(items, list) and len(items) > MOST_ITEMS
+        is_list = isinstance(items, list)
+        is_long = is_list and len(items) > MOST_ITEMS
         if is_long:
             self.note_limit(f"{MOST_ITEMS} items of a list", loop.iter, scope)
-        if is_long or not isinstance(items, list) or not isinstance(loop.target, ast.Name):
+        if is_long or not is_list or not isinstance(loop.target, ast.Name):
             with self.under(None):
                 inner = replace(scope, names=dict(scope.names))
-                return unknown(items, self.value(node.elt, inner))
+                element = self.value(node.elt, inner)
+                return unknown(items, element)
         values = []
         for item in items:
-            inner = replace(scope, names={**scope.names, loop.target.id: Setting(item)})
+            names = {**scope.names, loop.target.id: Setting(item)}
+            inner = replace(scope, names=names)
             tests = [self.value(test, inner) for test in loop.ifs]
             if not all(map(known, tests)):
                 if not isinstance(node.elt, ast.Name):

@@ -79,7 +79,9 @@ def _places(tree: ast.Module) -> list[_Place]:
             places[id(node)] = _Place(SIGNAL, None, node)
         for key, value in _pairs(node):
             header = _header(key)
-            if header and (value is not None or id(key) not in places):
+            if not header:
+                continue
+            if value is not None or id(key) not in places:
                 places[id(key)] = _Place(header, value, key)
     return sorted(places.values(), key=lambda place: place.position)
 

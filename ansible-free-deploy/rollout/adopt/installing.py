@@ -31,13 +31,14 @@ def findings(project: Project) -> Iterator[Finding]:
         yield Finding(problem.what, problem.where, problem.cure)
     for only in project.extras:
         yield _only_in_extra(project, only)
-    yield from _pins(list(project.packages))
-    for source in packages.without_wheel(list(project.packages)):
+    needed = list(project.packages)
+    yield from _pins(needed)
+    for source in packages.without_wheel(needed):
         yield _source_alone(source)
     wanted = project.requires_python
     if wanted and debian.fitting(wanted) is None:
-        releases = [f"{release.version} ({release})" for release in debian.RELEASES.values()]
-        there = ", ".join(releases)
+        releases = debian.RELEASES.values()
+        there = ", ".join(f"{release.version} ({release})" for release in releases)
         text = f"requires-python is {wanted!r}, and no Debian has such a Python: {there}"
         yield Finding(text, "pyproject.toml", "change it there")
 

@@ -104,7 +104,8 @@ def _reached(by_name: Mapping[str, Any], names: list[str]) -> set[str]:
             continue
         reached.add((name, extra))
         for need in _needs(by_name[name], extra):
-            for inner_extra in ("", *need.get("extra", [])):
+            extras = need.get("extra", [])
+            for inner_extra in ("", *extras):
                 left.append((need["name"], inner_extra))
     return {canonicalize_name(name) for name, _ in reached}
 

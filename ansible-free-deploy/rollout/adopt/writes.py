@@ -139,14 +139,19 @@ def _inner(names: Mapping[str, Setting]) -> Iterator[tuple[str, str, Any]]:
 
     Each is the setting, the key in it, and the path.
     """
-    for handler, facts in _table(names, "LOGGING", "handlers").items():
+    handlers = _table(names, "LOGGING", "handlers")
+    for handler, facts in handlers.items():
         yield "LOGGING", handler, _item(facts, "filename")
-    for alias, facts in _table(names, "CACHES").items():
-        if "filebased" in str(_item(facts, "BACKEND")):
+    caches = _table(names, "CACHES")
+    for alias, facts in caches.items():
+        backend = str(_item(facts, "BACKEND"))
+        if "filebased" in backend:
             yield "CACHES", alias, _item(facts, "LOCATION")
-    for alias, facts in _table(names, "HAYSTACK_CONNECTIONS").items():
+    searches = _table(names, "HAYSTACK_CONNECTIONS")
+    for alias, facts in searches.items():
         yield "HAYSTACK_CONNECTIONS", alias, _item(facts, "PATH")
-    yield "HUEY", "filename", _table(names, "HUEY").get("filename")
+    queue = _table(names, "HUEY")
+    yield "HUEY", "filename", queue.get("filename")
 
 
 def _item(facts: Any, key: str) -> Any:

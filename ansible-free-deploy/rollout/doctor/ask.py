@@ -181,11 +181,13 @@ def exchange_all(place: Place, requests: Sequence[tuple[str, str, Headers]]) -> 
     answers: list[Answer] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for start in range(0, len(requests), AT_ONCE):
-            found = list(pool.map(send, requests[start : start + AT_ONCE]))
+            at_once = requests[start : start + AT_ONCE]
+            found = list(pool.map(send, at_once))
             answers += found
             if not any(isinstance(answer, Response) for answer in found):
                 break
-    return answers + [Unanswered(NOT_ASKED)] * (len(requests) - len(answers))
+    not_sent = len(requests) - len(answers)
+    return answers + [Unanswered(NOT_ASKED)] * not_sent
 
 
 def page(place: Place, credentials: Headers = ()) -> Page:

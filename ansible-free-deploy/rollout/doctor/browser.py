@@ -158,9 +158,7 @@ def _row(chromium: Any, observed: Observations, origin: str) -> Outcomes:
         failed = FailedRequests()
         failed.listen(context.new_cdp_session(page))
         page.goto(f"{origin}/")
-        fetches = []
-        for number, question in enumerate(asked):
-            fetches.append(_fetch(question, number))
+        fetches = [_fetch(question, number) for number, question in enumerate(asked)]
         answers = page.evaluate(_ASK, fetches)
         unread = {url for url, status in answers if not status}
         deadline = time.monotonic() + _REASONS_S

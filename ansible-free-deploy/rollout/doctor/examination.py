@@ -160,16 +160,16 @@ def _examine(
     problems = {role: lookup.problem for role, lookup in lookups.items()}
     addresses = {role: lookup.addresses(0) for role, lookup in lookups.items()}
     found = surroundings(contract, page.csp, addresses)
-    everything = list(public.cells)
+    asked_cells = list(public.cells)
     direct: list[Direct] = []
     plain = list(public.plain)
     for asked in asked_hosts:
-        everything += asked.cells
+        asked_cells += asked.cells
         direct += asked.direct
         plain += asked.plain
     return Observations(
         contract=contract,
-        cells=tuple(within(cell, contract.frontend.origin, found) for cell in everything),
+        cells=tuple(within(cell, contract.frontend.origin, found) for cell in asked_cells),
         direct=tuple(direct),
         hosts=tuple(asked.report for asked in asked_hosts),
         page=page,
@@ -247,7 +247,8 @@ def _public(
         headers = (("Origin", contract.frontend.origin),)
         landing = ask.landing(place, headers)
     plain = _plain(contract, address) if whole else []
-    return _Public(tuple(judged(PUBLIC, cells, origin.authority, answers)), landing, there, plain)
+    public_cells = judged(PUBLIC, cells, origin.authority, answers)
+    return _Public(tuple(public_cells), landing, there, plain)
 
 
 def _plain(contract: Contract, address: str) -> list[Plain]:

@@ -37,10 +37,12 @@ def sections(links: Iterable[str]) -> dict[str, str]:
         lines = _lines_of(link)
         if link in found or not lines:
             continue
-        page = link.partition("#")[0]
-        more = [f"{page}{target}" for target in _targets(lines) if _lines_of(f"{page}{target}")]
         found[link] = _section(link, lines)
-        todo += more
+        page = link.partition("#")[0]
+        for target in _targets(lines):
+            inner_link = f"{page}{target}"
+            if _lines_of(inner_link):
+                todo.append(inner_link)
     return found
 
 

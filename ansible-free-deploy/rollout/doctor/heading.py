@@ -15,12 +15,16 @@ def rows(result: Diagnosis) -> list[tuple[str, str]]:
     date, and the counts."""
     contract = result.observed.contract
     kind = "production" if contract.production else "development"
-    found = [("stack", f"{contract.environment} ({kind})"), ("backend", contract.backend.origin)]
+    found = [
+        ("stack", f"{contract.environment} ({kind})"),
+        ("backend", contract.backend.origin),
+    ]
     asked_at = result.about.asked_at
     if asked_at:
         found.append(("asked", f"{in_words(asked_at)}, {_kit(result)}"))
     found.append(("contract", _contract(result)))
-    found += [("preview", text) for text in _previews(result.observed)]
+    for text in _previews(result.observed):
+        found.append(("preview", text))
     found.append(("cells", _cells(result)))
     found.append(("findings", _findings(result)))
     return found

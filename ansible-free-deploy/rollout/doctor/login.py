@@ -164,10 +164,13 @@ def groups(found: tuple[Row, ...]) -> dict[tuple[Group, ...], list[str]]:
     """Groups → the origins that have just these."""
     by_origin: dict[str, list[Row]] = {}
     for row in found:
-        by_origin.setdefault(row.origin, []).append(row)
+        of_origin = by_origin.setdefault(row.origin, [])
+        of_origin.append(row)
     together: dict[tuple[Group, ...], list[str]] = {}
     for origin, own in by_origin.items():
-        together.setdefault(tuple(_grouped(own)), []).append(origin)
+        own_groups = tuple(_grouped(own))
+        with_the_same = together.setdefault(own_groups, [])
+        with_the_same.append(origin)
     return together
 
 

@@ -3,7 +3,7 @@ words and colours, the exchange behind each cell."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -67,17 +67,20 @@ def html(result: Diagnosis) -> str:
 def _top(result: Diagnosis) -> str:
     """The verdict, what was asked, and the legend."""
     kind, text = _VERDICTS[result.status]
-    rows = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in heading.rows(result)
-    )
-    legend = "".join(
-        f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>"
-        for word, meaning in doctor_cells.LEGEND
-    )
+    rows = _terms(heading.rows(result))
+    legend = _terms(doctor_cells.LEGEND)
     return (
         f'<p class="state {kind}">{text}</p><dl class=about>{rows}</dl>'
         f"<dl class=legend>{legend}</dl><p class=screen>{_SELECT}</p>"
     )
+
+
+def _terms(pairs: Iterable[tuple[str, str]]) -> str:
+    """The inside of a <dl>: terms, each with what it stands for."""
+    html = ""
+    for term, text in pairs:
+        html += f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>"
+    return html
 
 
 # ----------------------------------------------------------------------------------------- findings
@@ -151,9 +154,16 @@ def _logging_in(result: Diagnosis) -> str:
     why_not = login.why_not_judged(result.observed)
     if why_not:
         return f"{title}<p>Not judged: {_with_code(why_not)}.</p>"
-    head = "".join(f"<th scope=col>{name}</th>" for name in ("origin", *ANSWERS))
-    body = "".join(_login_row(row) for row in login.rows(result.observed))
-    return f"{title}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    head = ""
+    for name in ("origin", *ANSWERS):
+        head += f"<th scope=col>{name}</th>"
+    rows = [_login_row(row) for row in login.rows(result.observed)]
+    return f"{title}{_html_table(head, rows)}"
+
+
+def _html_table(head: str, rows: Iterable[str]) -> str:
+    body = "".join(rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _login_row(row: login.Row) -> str:
@@ -163,10 +173,9 @@ def _login_row(row: login.Row) -> str:
         kind = "refused" if hurdle else "ok"
         why = f"<small>{_with_code(hurdle.sentence)}</small>" if hurdle else ""
         cells += f'<td class={kind} data-endpoint="{name}">{word}{why}</td>'
-    return (
-        f"<tr><th class=origin scope=row>{escape(row.origin)}"
-        f" <small>{escape(login.browser_name(row.browser))}</small></th>{cells}</tr>"
-    )
+    origin = escape(row.origin)
+    browser = escape(login.browser_name(row.browser))
+    return f"<tr><th class=origin scope=row>{origin} <small>{browser}</small></th>{cells}</tr>"
 
 
 # ------------------------------------------------------------------------------------------- matrix
@@ -194,12 +203,12 @@ def _table(result: Diagnosis, cells: Sequence[Cell], ids: Ids) -> str:
         if row.origin not in rows:
             rows[row.origin] = _row_heading(row)
         rows[row.origin] += _cell(result, cell, ids)
-    body = "".join(f"<tr>{cells_of_row}</tr>" for cells_of_row in rows.values())
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return _html_table(head, [f"<tr>{cells_of_row}</tr>" for cells_of_row in rows.values()])
 
 
 def _row_heading(row: Row) -> str:
-    origin, why = escape(row.origin), escape(row.why)
+    origin = escape(row.origin)
+    why = escape(row.why)
     return f"<th class=origin scope=row>{origin} <small>{why}</small></th>"
 
 

@@ -24,10 +24,12 @@ def rows(contract: Contract, gone: Mapping[str, str] | None = None) -> tuple[Row
     previews = {origin: name for name, origin in contract.attached.items()}
     found = []
     for origin in cors.allowed_origins:
-        preview = previews.get(origin)
-        why = f"the attached preview {preview}" if preview else "allowed by the contract"
+        why = "allowed by the contract"
+        if origin in previews:
+            why = f"the attached preview {previews[origin]}"
         found.append(Row(origin, True, why))
-    found += [Row(origin, True, "an app's origin") for origin in cors.app_origins]
+    for origin in cors.app_origins:
+        found.append(Row(origin, True, "an app's origin"))
     for text, sample in _samples(cors).items():
         found.append(Row(sample, True, f"of the pattern {text}"))
     everyone = cors.allows_every_origin

@@ -56,10 +56,17 @@ def sentences(result: Diagnosis) -> Iterator[str]:
     if not result.browser_wanted:
         return
     public = result.observed.public
-    asked = [cell for cell in public if result.outcome(cell)]
-    agreed = [cell for cell in asked if agree(cell, result.browsed[cell.key])]
-    yield f"Chromium was asked {len(asked)} of {len(public)} cells and agrees in {len(agreed)}."
-    reasons = Counter(not_asked(result, cell) for cell in public if cell not in asked)
+    asked = agreed = 0
+    reasons: Counter[NotAsked | None] = Counter()
+    for cell in public:
+        outcome = result.outcome(cell)
+        if not outcome:
+            reasons[not_asked(result, cell)] += 1
+            continue
+        asked += 1
+        if agree(cell, outcome):
+            agreed += 1
+    yield f"Chromium was asked {asked} of {len(public)} cells and agrees in {agreed}."
     for reason, number in reasons.items():
         if reason:
             yield f"Not asked in {number}: {WHY[reason]}."

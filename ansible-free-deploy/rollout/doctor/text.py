@@ -26,13 +26,16 @@ def as_text(result: Diagnosis, notes: Sequence[str] = ()) -> str:
     last = _LAST_LINE[result.status]
     if notes and result.status == exits.OK:
         last = f"{last}, but for what is noted above"
+    noted: list[str] = []
+    for note in notes:
+        noted += wrapped(harmless(note), others="  ")
     parts = [
         "\n".join(_head(result)),
         "\n".join(matrix(result.observed.public)),
         "\n".join(_chromium(result)),
         "\n".join(_logging_in(result)),
         finding_lines(result.findings),
-        "\n".join(line for note in notes for line in wrapped(harmless(note), others="  ")),
+        "\n".join(noted),
         last,
     ]
     return "\n\n".join(part for part in parts if part)
@@ -80,7 +83,8 @@ def _logging_in(result: Diagnosis) -> list[str]:
     if why_not:
         return wrapped(f"{LOGGING_IN} is not judged: {why_not}", others="  ")
     lines = [_columns(f"{LOGGING_IN}:", ANSWERS)]
-    for groups, origins in login.groups(login.rows(result.observed)).items():
+    rows = login.rows(result.observed)
+    for groups, origins in login.groups(rows).items():
         for origin in origins:
             lines += wrapped(harmless(origin), first="  ", others="    ")
         for group in groups:

@@ -50,8 +50,10 @@ def matrix(asked: Sequence[Cell]) -> list[str]:
     lines = _lines(asked)
     columns = _columns(titles, lines)
     longest = max(len(line.origin) for line in lines)
-    fits = len(_INDENT) + longest + columns.width <= WIDTH
-    origin_width = len(_INDENT) + longest if fits else len(_INDENT)
+    origin_width = len(_INDENT) + longest
+    fits = origin_width + columns.width <= WIDTH
+    if not fits:
+        origin_width = len(_INDENT)
     text = _headings(columns, origin_width)
     for allowed, heading in ((True, ALLOWED), (False, UNLISTED)):
         group = [line for line in lines if line.allowed == allowed]
@@ -79,7 +81,8 @@ def _lines(asked: Sequence[Cell]) -> list[_Line]:
 def _columns(titles: Sequence[str], lines: Sequence[_Line]) -> _Columns:
     """Each as wide as its widest word; a heading is broken into lines of that width. That of a
     single column stays whole."""
-    headings, widths = [], []
+    headings = []
+    widths = []
     for number, title in enumerate(titles):
         shown = _short(harmless(title))
         words = shown.split() if len(titles) > 1 else [shown]

@@ -43,7 +43,8 @@ def verdict(question: Question, answers: Sequence[Answer]) -> Verdict | None:
     except ValueError:
         # A redirect, which is not followed: what it says itself counts.
         headers = [pair for pair in final.headers if pair[0].lower() != "location"]
-        return judge(question.request, [Exchange(Response(200, tuple(headers)), preflight)])
+        itself = Response(200, tuple(headers))
+        return judge(question.request, [Exchange(itself, preflight)])
 
 
 @dataclass(frozen=True)

@@ -65,13 +65,17 @@ def wishes(
     wait: str | None,
 ) -> Wishes:
     """The options of the command line. Raises UsageError."""
-    chosen = [
-        f"--{name}" for name, on in (("stay", stay), ("finish", finish), ("undo", undo)) if on
-    ]
+    options = {"--stay": stay, "--finish": finish, "--undo": undo}
+    chosen = [option for option, is_given in options.items() if is_given]
     if len(chosen) > 1:
         raise deploy.UsageError(f"{' and '.join(chosen)}: choose one")
     quiet_s = deploy.seconds(quiet, "--quiet") if quiet else QUIET_S
-    return Wishes(stay, finish, deploy.seconds(wait), quiet_s)
+    return Wishes(
+        stay=stay,
+        finish=finish,
+        wait_s=deploy.seconds(wait),
+        quiet_s=quiet_s,
+    )
 
 
 def move(
@@ -114,7 +118,8 @@ def move(
         since = time.monotonic() if stage < Stage.SWITCHED else None
         _wait_for_quiet(found, way, wishes.quiet_s, since)
     report.step("move", f"leaves {_both_of(way.wanted)} alone")
-    return _ended(way, _deploy(found, way.wanted, wishes))
+    outcomes = _deploy(found, way.wanted, wishes)
+    return _ended(way, outcomes)
 
 
 def undo(stack: str, wishes: Wishes) -> str:

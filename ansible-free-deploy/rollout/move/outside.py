@@ -23,11 +23,11 @@ def addresses(origin: Origin) -> Sequence[str]:
 def lead_elsewhere(contract: Contract, look_up: LookUp = addresses) -> list[str]:
     """What is wrong with the names of the page and the API, a line each; nothing where browsers
     come to the hosts by them, or to the proxy in front."""
-    return [
-        f"{name} {_what_of(found)}"
-        for role in (contract.frontend, contract.backend)
-        for name, found in _elsewhere(contract, role, look_up)
-    ]
+    lines = []
+    for role in (contract.frontend, contract.backend):
+        for name, found in _elsewhere(contract, role, look_up):
+            lines.append(f"{name} {_what_of(found)}")
+    return lines
 
 
 def _elsewhere(

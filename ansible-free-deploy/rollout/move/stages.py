@@ -112,13 +112,22 @@ def move_of(wanted: Contract, found: Sequence[Held]) -> Move | None:
     What a backend host says counts for the former origins: its API allows these pages already. A
     frontend's word alone would let it add origins to the API's list.
     """
-    if any(origins is None for _, origins in found):
-        return None
-    backends = [origins for role, origins in found if origins and role == "backend"]
-    page = _former_pages(wanted.frontend, [origins["frontend"] for origins in backends])
-    api = _former_apis(wanted.backend, [origins["backend"] for origins in backends])
-    stages = [_stage(wanted, origins, page, api) for _, origins in found if origins]
-    return Move(wanted, min(stages), page, api)
+    held = []
+    pages = []
+    apis = []
+    for role, origins in found:
+        if origins is None:
+            return None
+        if not origins:
+            continue
+        held.append(origins)
+        if role == "backend":
+            pages.append(origins["frontend"])
+            apis.append(origins["backend"])
+    page = _former_pages(wanted.frontend, pages)
+    api = _former_apis(wanted.backend, apis)
+    stage = min(_stage(wanted, origins, page, api) for origins in held)
+    return Move(wanted, stage, page, api)
 
 
 def current_origins(answer: MovingAnswer) -> Origins | None:
@@ -131,15 +140,18 @@ def _former_pages(wanted: Role, found: Iterable[RoleOrigins]) -> tuple[str, ...]
     origins: list[str] = []
     for role in found:
         left = [alias for alias in role.get("aliases", ()) if alias not in wanted.aliases]
-        origins += [role["origin"], *_origins_of(role["origin"], left), *role.get("former", ())]
+        origins.append(role["origin"])
+        origins += _origins_of(role["origin"], left)
+        origins += role.get("former", ())
     return _others(origins, [wanted.origin])
 
 
 def _former_apis(wanted: Role, found: Iterable[RoleOrigins]) -> tuple[str, ...]:
     origins: list[str] = []
     for role in found:
-        aliases = role.get("aliases", ())
-        origins += [role["origin"], *_origins_of(role["origin"], aliases), *role.get("former", ())]
+        origins.append(role["origin"])
+        origins += _origins_of(role["origin"], role.get("aliases", ()))
+        origins += role.get("former", ())
     return _others(origins, [wanted.origin, *wanted.alias_origins])
 
 
@@ -152,7 +164,11 @@ def _origins_of(origin: str, names: Iterable[str]) -> Iterator[str]:
 
 def _others(origins: Iterable[str], wanted: Sequence[str]) -> tuple[str, ...]:
     """Each origin once, as a browser writes it, without those that are wanted."""
-    return tuple(text for text in dict.fromkeys(origins) if text not in wanted and _is_origin(text))
+    others = []
+    for text in dict.fromkeys(origins):
+        if text not in wanted and _is_origin(text):
+            others.append(text)
+    return tuple(others)
 
 
 def _is_origin(text: str) -> bool:
@@ -169,8 +185,11 @@ def _stage(
     api: Sequence[str],
 ) -> Stage:
     """How far one host has come."""
-    frontend, backend = now["frontend"], now["backend"]
-    if (frontend["origin"], backend["origin"]) != (wanted.frontend.origin, wanted.backend.origin):
+    frontend = now["frontend"]
+    backend = now["backend"]
+    if frontend["origin"] != wanted.frontend.origin:
+        return Stage.BEFORE
+    if backend["origin"] != wanted.backend.origin:
         return Stage.BEFORE
     answered = {*frontend.get("former", ()), *backend.get("former", ())}
     if not answered:

@@ -16,8 +16,10 @@ def former_of(origins: Origins | None) -> tuple[str, ...]:
     """The former origins that a host still answers at; none where no move is under way."""
     if origins is None:
         return ()
-    roles = (origins["frontend"], origins["backend"])
-    return tuple(dict.fromkeys(text for role in roles for text in role.get("former", ())))
+    former: list[str] = []
+    for role in (origins["frontend"], origins["backend"]):
+        former += role.get("former", ())
+    return tuple(dict.fromkeys(former))
 
 
 def state(origins: Origins | None) -> str:

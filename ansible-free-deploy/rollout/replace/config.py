@@ -28,16 +28,21 @@ def with_serials(
     """Write it into the stack's file, whose other bytes stay; the settings that it gives now.
     Raises StackFileError."""
     everything = {**settings.serials, host: str(serials)}
-    kept = {name: text for name, text in sorted(everything.items()) if text != "1"}
+    kept = {}
+    for name in sorted(everything):
+        if everything[name] != "1":
+            kept[name] = everything[name]
     path = stack_path(ROOT, settings.stack)
+    value = _yaml(kept) if kept else None
     try:
-        text = with_key(path.read_text(), KEY, _yaml(kept) if kept else None)
+        text = with_key(path.read_text(), KEY, value)
     except StackFileError as problem:
         raise StackFileError(f"stacks/{path.name}: {problem}") from None
     new = path.with_name(f".{path.name}.new")
     new.write_text(text)
     shutil.copymode(path, new)
-    os.chown(new, path.stat().st_uid, path.stat().st_gid)  # with sudo it stays its owner's
+    before = path.stat()
+    os.chown(new, before.st_uid, before.st_gid)  # with sudo it stays its owner's
     new.replace(path)
     found = source.read(settings.stack)
     if found.serials != kept:
@@ -49,4 +54,5 @@ def with_serials(
 
 
 def _yaml(serials: Mapping[str, str]) -> str:
-    return "{" + ", ".join(f'{name}: "{text}"' for name, text in serials.items()) + "}"
+    pairs = [f'{name}: "{text}"' for name, text in serials.items()]
+    return f"{{{', '.join(pairs)}}}"

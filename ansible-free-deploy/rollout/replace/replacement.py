@@ -174,10 +174,14 @@ class Replacement:
     def copy(self) -> None:
         there = self._remote(self._found().contract)
         journal = self.journal
-        if self.store.has(journal, there.act(protocol.CLOSE)["closing"]):
+        closing = there.act(protocol.CLOSE)["closing"]
+        if self.store.has(journal, closing):
             return
         with self.store.arriving(journal) as arrival:
-            room: ReplacementDetails = {"most": self.store.room(), "place": str(self.store.folder)}
+            room: ReplacementDetails = {
+                "most": self.store.room(),
+                "place": str(self.store.folder),
+            }
             said = there.act(protocol.COPY, take=arrival.write, orders=room)
             copy = Copy(said["closing"], said["size"], said["digest"], said["told"])
             self._journal = self.store.keep(journal, arrival, copy)

@@ -54,8 +54,14 @@ def certificates(observed: Observations) -> Iterator[Finding]:
     by_cause: dict[tuple[Code, str], list[tuple[Served, str]]] = {}
     for served in _served(observed):
         code, text = _problem(served)
-        key = (code, cure(code, observed.contract, served.side.name, served.in_front))
-        by_cause.setdefault(key, []).append((served, text))
+        mends = cure(
+            code,
+            observed.contract,
+            served.side.name,
+            served.in_front,
+        )
+        same_cause = by_cause.setdefault((code, mends), [])
+        same_cause.append((served, text))
     for (code, mends), found in by_cause.items():
         yield _finding(code, mends, found)
     yield from _own_ca(observed)
@@ -112,11 +118,11 @@ def _problem(served: Served) -> tuple[Code, str]:
         names = ", ".join(names_of(leaf)) or "no name at all"
         return Code.CERTIFICATE_WRONG_NAME, f"its certificate is for {names}"
     age = age_of(leaf, found.at)
-    if age.state is State.EXPIRED or found.code == handshake.EXPIRED:
+    if age.state is State.EXPIRED:
         when = _day(leaf.not_valid_after_utc)
-        if age.state is not State.EXPIRED:
-            return Code.CERTIFICATE_EXPIRED, "an issuer of its certificate has expired"
         return Code.CERTIFICATE_EXPIRED, f"its certificate {age.text}, on {when}"
+    if found.code == handshake.EXPIRED:
+        return Code.CERTIFICATE_EXPIRED, "an issuer of its certificate has expired"
     if age.state is State.EARLY:
         when = _day(leaf.not_valid_before_utc)
         return Code.CERTIFICATE_NOT_YET_VALID, f"its certificate is valid from {when} on"

@@ -35,11 +35,11 @@ def drift(name: str, state: HostState) -> Iterator[Finding]:
 def _runs(service: str, units: dict[str, str]) -> bool:
     """Whether the units of a service run: a stopped one runs no older configuration."""
     is_nginx = service == "nginx"
-    return all(
-        status == "active"
-        for unit, status in units.items()
-        if unit.startswith("nginx.") == is_nginx
-    )
+    for unit, status in units.items():
+        is_its_unit = unit.startswith("nginx.") == is_nginx
+        if is_its_unit and status != "active":
+            return False
+    return True
 
 
 def _content(
@@ -121,8 +121,10 @@ def _attributes(name: str, state: HostState) -> Iterator[Finding]:
 
 def _origins_changed(diff: str) -> str:
     """`X; the contract says Y`, where origins were added or removed; else empty."""
-    on_host, wanted = _origins(diff, "-"), _origins(diff, "+")
-    old, new = sorted(on_host - wanted), sorted(wanted - on_host)
+    on_host = _origins(diff, "-")
+    wanted = _origins(diff, "+")
+    old = sorted(on_host - wanted)
+    new = sorted(wanted - on_host)
     if not old and not new:
         return ""
     there = ", ".join(old) or "fewer origins"
@@ -144,9 +146,10 @@ def _lines_changed(diff: str) -> str:
     """The first lines that differ, as a person would quote them."""
     parts = []
     for sign, text in (("-", "it has"), ("+", "it lacks")):
-        lines = [line for line in _lines(diff, sign) if "fingerprint" not in line.lower()]
-        if lines:
-            parts.append(f"{text} `{lines[0]}`")
+        for line in _lines(diff, sign):
+            if "fingerprint" not in line.lower():
+                parts.append(f"{text} `{line}`")
+                break
     return ", ".join(parts)
 
 

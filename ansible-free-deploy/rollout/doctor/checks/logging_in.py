@@ -42,14 +42,22 @@ class _Met:
 def logging_in(observed: Observations) -> Iterator[Finding]:
     """One finding for each hurdle: first lost sessions, then tokens out of reach, then refused
     writes."""
-    rows = [row for row in login.rows(observed) if not is_of_no_page(row.origin, observed.contract)]
+    rows = []
+    with_session = []
+    with_token = []
+    for row in login.rows(observed):
+        if is_of_no_page(row.origin, observed.contract):
+            continue
+        rows.append(row)
+        if not row.login.session:
+            with_session.append(row)
+            if not row.login.token:
+                with_token.append(row)
     for met in _of(rows, "session"):
         if not _is_said_elsewhere(observed, met):
             yield _session(observed, met)
-    with_session = [row for row in rows if not row.login.session]
     for met in _of(with_session, "token"):
         yield _token(observed, met)
-    with_token = [row for row in with_session if not row.login.token]
     for met in _of(with_token, "write"):
         yield _write(observed, met)
 
@@ -72,12 +80,15 @@ def _is_own(observed: Observations, met: _Met) -> bool:
 
 def _of(rows: Sequence[Row], question: str) -> list[_Met]:
     """Each hurdle of this question once. A hurdle that names its browser counts for all."""
-    found: dict[tuple[Cause, str], list[tuple[Row, Hurdle]]] = {}
+    hurdles: dict[tuple[Cause, str], Hurdle] = {}
+    rows_of: dict[tuple[Cause, str], list[Row]] = {}
     for row in rows:
         hurdle = getattr(row.login, question)
         if hurdle:
-            found.setdefault((hurdle.cause, hurdle.what), []).append((row, hurdle))
-    return [_Met(met[0][1], tuple(row for row, _ in met)) for met in found.values()]
+            key = (hurdle.cause, hurdle.what)
+            hurdles.setdefault(key, hurdle)
+            rows_of.setdefault(key, []).append(row)
+    return [_Met(hurdle, tuple(rows_of[key])) for key, hurdle in hurdles.items()]
 
 
 def _session(observed: Observations, met: _Met) -> Finding:

@@ -66,13 +66,16 @@ def _elsewhere(host: str, log: RequestLog) -> LogEnd | None:
     for path, end in log["files"].items():
         exception = _last_exception(_lines(end))
         if exception:
-            return LogEnd(f"; {path} on {host} ends with: {exception}", f"see {path} on {host}")
+            text = f"; {path} on {host} ends with: {exception}"
+            return LogEnd(text, f"see {path} on {host}")
     silent = "; the journal has nothing about it, the project's LOGGING"
     files = list(log["files"])
     if files:
-        return LogEnd(f"{silent} writes to {' and '.join(files)}", f"see {files[0]} on {host}")
+        text = f"{silent} writes to {' and '.join(files)}"
+        return LogEnd(text, f"see {files[0]} on {host}")
     if log["others"]:
-        return LogEnd(f"{silent} sends it to {' and '.join(log['others'])}", "look there")
+        others = " and ".join(log["others"])
+        return LogEnd(f"{silent} sends it to {others}", "look there")
     if not log["journal"]:
         return LogEnd("; the project's LOGGING sends such errors nowhere", _HANDLER)
     return None

@@ -24,6 +24,11 @@ class _Redirect:
     status: int
     target: str
 
+    @property
+    def title(self) -> str:
+        """The endpoint that redirects."""
+        return self.cell.key[1]
+
 
 def redirects(observed: Observations) -> Iterator[Finding]:
     """What the answers to allowed origins lead to."""
@@ -42,7 +47,10 @@ def _redirects(observed: Observations) -> Iterator[_Redirect]:
 
 
 def _once_for_each_path(found: Sequence[_Redirect]) -> list[_Redirect]:
-    return list({redirect.cell.key[1]: redirect for redirect in reversed(found)}.values())
+    by_path: dict[str, _Redirect] = {}
+    for redirect in reversed(found):
+        by_path[redirect.title] = redirect  # the first one of a path stays
+    return list(by_path.values())
 
 
 def _origin(url: str) -> str:
@@ -54,11 +62,15 @@ def _away(observed: Observations, found: Sequence[_Redirect]) -> Iterator[Findin
     """To another origin: the browser asks there with `Origin: null`. One path that leads away may
     be meant, such as `/` to the documentation; not all that were asked."""
     here = observed.contract.backend.origin
-    asked = {cell.key[1] for cell in observed.cells if cell.question.endpoint.method == "GET"}
     away = [redirect for redirect in found if _origin(redirect.target) != here]
-    if {redirect.cell.key[1] for redirect in away} & asked != asked - _of_nginx(observed):
-        return
     if not away:
+        return
+    asked = set()
+    for cell in observed.cells:
+        if cell.question.endpoint.method == "GET":
+            asked.add(cell.key[1])
+    leads_away = {redirect.title for redirect in away}
+    if leads_away & asked != asked - _of_nginx(observed):
         return
     first = away[0]
     yield Finding(
@@ -87,15 +99,19 @@ def _cure(here: str, there: str) -> str:
 
 
 def _lost_body(redirect: _Redirect) -> Iterator[Finding]:
-    endpoint, url = redirect.cell.question.endpoint, redirect.cell.question.request.url
+    question = redirect.cell.question
+    endpoint = question.endpoint
+    url = question.request.url
     if endpoint.method.upper() != "POST" or endpoint.body is not None:
         return
     if redirect.status not in _LOSES_A_POST or _origin(redirect.target) != _origin(url):
         return
     path = urlsplit(redirect.target).path
-    by_django = path == f"{endpoint.path}/"
-    cure = f"let the page call {path}" + (", with the slash" if by_django else "")
-    why = ", APPEND_SLASH" if by_django else ""
+    cure = f"let the page call {path}"
+    why = ""
+    if path == f"{endpoint.path}/":
+        cure += ", with the slash"
+        why = ", APPEND_SLASH"
     yield Finding(
         f"POST {url} is redirected ({redirect.status}{why}) to {path}: a browser follows with"
         " a GET without the body, and the page reads that answer's status, often 200",
