@@ -26,7 +26,10 @@ def build(settings: Settings, place: Path) -> list[str]:
         releases.append(builder.made_for("backend", target))
     with report.progress("build") as advance:
         handed_over.write(place, releases, target, advance)
-    return [f"{one.role}: release {one.id} of {one.label} ({one.revision})" for one in releases]
+    lines = []
+    for built in releases:
+        lines.append(f"{built.role}: release {built.id} of {built.label} ({built.revision})")
+    return lines
 
 
 def target_of(settings: Settings) -> Target:

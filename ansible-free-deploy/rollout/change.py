@@ -41,11 +41,17 @@ class ChangeError(KitError):
         but: str = "",
         again: Mapping[str, str] | None = None,
     ) -> None:
-        own = [failure for failure in failures if not failure.left_alone]
-        others = [failure.host.name for failure in failures if failure.left_alone]
-        in_doubt = [failure.host.name for failure in own if failure.in_doubt]
+        own = []
+        others = []
+        in_doubt = []
         lines = []
-        for failure in own:
+        for failure in failures:
+            if failure.left_alone:
+                others.append(failure.host.name)
+                continue
+            own.append(failure)
+            if failure.in_doubt:
+                in_doubt.append(failure.host.name)
             failure.command = _commands(again, [failure.host.name])
             lines.append(describe(failure).rstrip())
         if in_doubt:

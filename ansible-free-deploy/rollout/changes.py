@@ -155,7 +155,11 @@ def changes(steps: Iterable[Step]) -> list[Change]:
     found = [_change(urn, own) for urn, own in steps_of.items()]
     found.sort(key=lambda change: (change.name, change.urn))
     replaced = {change.urn for change in found if change.verb == "replace"}
-    return [_with_its_ground(change, steps_of[change.urn], replaced) for change in found]
+    complete = []
+    for change in found:
+        own_steps = steps_of[change.urn]
+        complete.append(_with_its_ground(change, own_steps, replaced))
+    return complete
 
 
 def _by_resource(steps: Iterable[Step]) -> dict[str, list[Step]]:
@@ -233,7 +237,8 @@ def _named(step: Step) -> list[str]:
 
 def _differing(step: Step) -> list[str]:
     """The inputs that are not what they were."""
-    before, after = _inputs(step, "oldState"), _inputs(step, "newState")
+    before = _inputs(step, "oldState")
+    after = _inputs(step, "newState")
     if not before or not after:
         return []
     reasons = []

@@ -72,7 +72,8 @@ def _backend(contract: Contract, host: Host) -> int:
 
 def _preflight(contract: Contract, host: Host, place: Place) -> None:
     """Check that the API's preflight allows the page."""
-    origin, cors = contract.frontend.origin, contract.cors
+    origin = contract.frontend.origin
+    cors = contract.cors
     headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
     answer = _ask(host, place, "OPTIONS", headers)
     status = answer.status
@@ -188,7 +189,8 @@ def _for_hosts_file(*roles: Role) -> list[str]:
 def where_to_look(contract: Contract, api: int = 200) -> str:
     """The two URLs, with the status of the API's `/` where that is 4xx; lines for the hosts file
     where the names exist nowhere else; origins that are easily mistaken for a listed one."""
-    frontend, backend = contract.frontend, contract.backend
+    frontend = contract.frontend
+    backend = contract.backend
     answers = f"  (answers {api})" if api >= 400 else ""
     lines = ["", f"open  {frontend.origin}/", f"api   {backend.origin}/{answers}"]
     lines += _for_hosts_file(frontend, backend)

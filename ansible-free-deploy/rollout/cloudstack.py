@@ -38,7 +38,8 @@ def exists(stack: str, environment: Mapping[str, str]) -> bool:
             [str(one["name"]) for one in json.loads(done.stdout)] if done.returncode == 0 else None
         )
     except (ValueError, TypeError, KeyError):
-        names, why = None, "what it printed is not the list of stacks"
+        names = None
+        why = "what it printed is not the list of stacks"
     if names is None:
         raise StackError(
             f"`{' '.join(command)}` failed: {why}",

@@ -83,21 +83,17 @@ def overview_text(verbs: Collection) -> str:
     """The verbs, a line each, and where more is."""
     shown = names(verbs)
     width = max(map(len, shown)) + 1
-    lines = [f"  {name:<{width}} {_first_line(verbs[name])}" for name in shown]
-    ending = f"`fab --help {FABRIC}` shows the options of Fabric itself"
-    return "\n".join(
-        [
-            "usage: fab VERB [--stack NAME] [options]; `fab VERB --help` shows them",
-            "",
-            *lines,
-            "",
-            ending,
-        ]
-    )
+    lines = ["usage: fab VERB [--stack NAME] [options]; `fab VERB --help` shows them", ""]
+    for name in shown:
+        lines.append(f"  {name:<{width}} {_first_line(verbs[name])}")
+    lines.append("")
+    lines.append(f"`fab --help {FABRIC}` shows the options of Fabric itself")
+    return "\n".join(lines)
 
 
 def _first_line(verb: Verb) -> str:
-    return (verb.__doc__ or "").strip().splitlines()[0]
+    text = (verb.__doc__ or "").strip()
+    return text.splitlines()[0]
 
 
 def names(verbs: Collection) -> list[str]:
@@ -115,7 +111,9 @@ def take_over(verbs: Collection) -> None:
     if fabric is None:
         return
     program = fabric.program
-    parse, finish, options = program.parse_tasks, program.parse_cleanup, program.print_help
+    parse = program.parse_tasks
+    finish = program.parse_cleanup
+    options = program.print_help
 
     def parse_tasks() -> None:
         words = program.core.unparsed

@@ -46,7 +46,10 @@ _CHANGING = ("deploy", "rollback")  # the verbs that change hosts; the others lo
 WHAT = {"frontend": "page", "backend": "code"}  # what a release is, by role
 # Verbs that ask of a host what it remembers.
 LOOKS_BACK = ("history", "releases", "logs", "moving", "running")
-UNITS = {"backend": ("nginx.service", "{app}.service"), "frontend": ("nginx.service",)}
+UNITS = {
+    "backend": ("nginx.service", "{app}.service"),
+    "frontend": ("nginx.service",),
+}
 
 A = TypeVar("A")  # the type of a verb's answer
 A_co = TypeVar("A_co", covariant=True)
@@ -252,9 +255,12 @@ def _refused(cors: Cors) -> list[str]:
     mistaken for."""
     if not cors.origins or cors.allows_every_origin:
         return []
-    twins = [_twin(origin) for origin in cors.origins if origin.scheme == "https"]
-    unlisted = [twin for twin in twins if not cors.lists(twin)]
-    return list(dict.fromkeys([_look_alike(cors), *unlisted]))
+    refused = [_look_alike(cors)]
+    for origin in cors.origins:
+        twin = _twin(origin)
+        if origin.scheme == "https" and not cors.lists(twin):
+            refused.append(twin)
+    return list(dict.fromkeys(refused))
 
 
 def _twin(origin: Origin) -> str:
@@ -289,43 +295,43 @@ def run_on_all_hosts(
     """
     contract = outputs.contract
     orders_of = _orders_for(outputs, verb)
-    pairs = contract.chosen(only)
-    if not pairs:
-        raise UsageError(
-            f"{contract.environment} has no {only} of its own: it is attached to"
-            f" {contract.attached_to}",
-            cure=f"ask that one: `--stack {contract.attached_to}`",
-        )
+    pairs = _chosen(contract, only)
     common: MoreOrders = {
         "deploy": change.new_transaction(),
         "together": len(pairs) > 1,
         **more,
     }
 
-    def run_on_one(
-        role: str,
-        host: Host,
-        turn: change.Turn,
-    ) -> Outcome[A]:
+    def run_on_one(role: str, host: Host, turn: change.Turn) -> Outcome[A]:
         started = time.monotonic()
         with hosts.session(host, access.identity(contract)) as session:
             connected = time.monotonic() - started
-            sent = {**orders_of(role, host), **access.logins(contract, session), **common}
+            sent = {
+                **orders_of(role, host),
+                **access.logins(contract, session),
+                **common,
+            }
             if to is not None:
                 sent["to"] = to[host.name]
             answer = turn.run(session, verb, sent)
         return _outcome(outputs, role, host, answer, connected)
 
     changes = verb in _CHANGING
-    outcomes = change.carry_out(
-        contract,
-        pairs,
-        run_on_one,
-        batch,
-        changes=changes,
-        again=again,
-    )
+    outcomes = change.carry_out(contract, pairs, run_on_one, batch, changes=changes, again=again)
     return _all_or_error(outcomes, again)
+
+
+def _chosen(contract: Contract, only: str | None) -> Sequence[tuple[str, Host]]:
+    """The hosts that `only` names, each with its role; all where it names none. Raises
+    UsageError."""
+    pairs = contract.chosen(only)
+    if pairs:
+        return pairs
+    raise UsageError(
+        f"{contract.environment} has no {only} of its own: it is attached to"
+        f" {contract.attached_to}",
+        cure=f"ask that one: `--stack {contract.attached_to}`",
+    )
 
 
 def _outcome(
@@ -341,7 +347,10 @@ def _outcome(
     if "made_from" in answer:
         made_from = answer.pop("made_from")
         answer["to_ship"] = wanted.to_ship(outputs.made_from.get(role, {}), made_from)
-    phases = {"connect": round(connected, 3), **answer.pop("phases", {})}
+    phases = {
+        "connect": round(connected, 3),
+        **answer.pop("phases", {}),
+    }
     return Outcome(role, host, result, phases)
 
 

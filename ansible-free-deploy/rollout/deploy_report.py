@@ -107,8 +107,9 @@ def _deploys(outcome: Outcome[HistoryAnswer]) -> Iterator[tuple[AuditLine, Row]]
     result = outcome.result
     marks: dict[str | None, str] = {}
     for kept in result["kept"]:
-        is_same = leads_to(kept, outcome) == kept
-        marks[kept] = "kept" if is_same else "kept, with today's secrets"
+        marks[kept] = "kept"
+        if leads_to(kept, outcome) != kept:
+            marks[kept] = "kept, with today's secrets"
     marks[result["current"]] = "current"
     for line in result["deploys"]:
         yield line, _row(line, "deploy", line["generation"], marks, "")
@@ -184,7 +185,8 @@ def would_change(outcome: Outcome[PlanAnswer]) -> bool:
 def status_table(outcomes: Sequence[Outcome[StatusAnswer]]) -> str:
     """One row a host: what it holds, what runs, whether that is the contract."""
     header = ("host", "address", "generation", "release", "commit", "units", "state")
-    table = report.table(header, [_status_row(outcome) for outcome in outcomes])
+    rows = [_status_row(outcome) for outcome in outcomes]
+    table = report.table(header, rows)
     found = found_certificates(outcomes)
     if not found:
         return table
@@ -195,8 +197,12 @@ def status_table(outcomes: Sequence[Outcome[StatusAnswer]]) -> str:
 
 def found_certificates(outcomes: Sequence[Outcome[StatusAnswer]]) -> list[Shown]:
     """The certificates of the hosts that have https."""
-    found = [_certificate(outcome) for outcome in outcomes]
-    return [one for one in found if one]
+    found = []
+    for outcome in outcomes:
+        certificate = _certificate(outcome)
+        if certificate:
+            found.append(certificate)
+    return found
 
 
 def _certificate(outcome: Outcome[StatusAnswer]) -> Shown | None:

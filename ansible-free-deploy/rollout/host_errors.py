@@ -110,7 +110,9 @@ def why_dead(user: str, words: str, status: int) -> str:
             return text.format(user=user, again=AGAIN)
     # sshd reports a signal as no status, a shell as 128 and its number.
     if status == -1 or status > _BY_SIGNAL:
-        by = f" by {_signal(status - _BY_SIGNAL)}" if status > _BY_SIGNAL else ""
+        by = ""
+        if status > _BY_SIGNAL:
+            by = f" by {_signal(status - _BY_SIGNAL)}"
         text = f"the work on the host was killed{by}; out of memory? see `journalctl -k` there"
         return f"{text}; run {AGAIN}"
     return f"the work on the host ended with status {status}; run {AGAIN}"

@@ -79,7 +79,10 @@ class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no typ
         )
         # fabric.yaml may not redirect a deploy, and what ssh_config(5) says is in `ssh` already.
         config = Config(
-            overrides={"load_ssh_configs": False, "timeouts": {"connect": connect_s}},
+            overrides={
+                "load_ssh_configs": False,
+                "timeouts": {"connect": connect_s},
+            },
             lazy=True,
         )
         super().__init__(
@@ -93,9 +96,17 @@ class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no typ
                 "auth_strategy": Keys(host.user, ssh, identity.file),
             },
         )
+        self._trust_only(host.host_keys, ssh)
+        if ssh_jump.is_used(ssh):
+            self._set(jump=ssh_jump.Jump(host, ssh, int(connect_s)))
+            self.connect_kwargs["sock"] = self.jump.socket
+
+    def _trust_only(self, host_keys: Iterable[str], ssh: SshConfig) -> None:
+        """Let the connection accept these keys and no other. Raises ValueError for an invalid
+        one."""
         self.client.set_missing_host_key_policy(paramiko.RejectPolicy())
         name = ssh.hostname if ssh.port == 22 else f"[{ssh.hostname}]:{ssh.port}"
-        for line in host.host_keys:
+        for line in host_keys:
             try:
                 kind, data = line.split()[:2]
                 key = paramiko.PKey.from_type_string(kind, base64.b64decode(data))
@@ -104,9 +115,6 @@ class PinnedConnection(Connection):  # type: ignore[misc]  # fabric ships no typ
                     f"the contract holds an invalid host key ({line!r}); run `fab up`"
                 ) from problem
             self.client.get_host_keys().add(name, kind, key)
-        if ssh_jump.is_used(ssh):
-            self._set(jump=ssh_jump.Jump(host, ssh, int(connect_s)))
-            self.connect_kwargs["sock"] = self.jump.socket
 
     def close(self) -> None:
         """End the connection, and the way to it."""
@@ -158,7 +166,13 @@ class Session:
         except CUT as problem:
             raise HostError(self.host, self._not_begun(), cure="run this again") from problem
         channel.settimeout(SILENCE_S)
-        sender = Sender(channel, program, orders, self._open(blob), keeps_alive=on_gate is not None)
+        sender = Sender(
+            channel,
+            program,
+            orders,
+            self._open(blob),
+            keeps_alive=on_gate is not None,
+        )
         sender.start()
         try:
             result, stray = self._follow(channel, sender, on_event, on_gate)
@@ -260,7 +274,12 @@ class Session:
         words = channel.makefile_stderr("rb").read().decode(errors="replace")
         own = "\n".join([*stray, words]).strip()[-1500:]
         if status == -1 and self._is_lost():
-            return LostError(self.host, "the connection was lost", own, cure=CONTINUES)
+            return LostError(
+                self.host,
+                "the connection was lost",
+                own,
+                cure=CONTINUES,
+            )
         return HostError(self.host, why_dead(self.host.user, own, status), own)
 
 

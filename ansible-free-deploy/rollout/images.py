@@ -16,7 +16,8 @@ from rollout.stacks import ROOT
 
 DEBIAN_ON_AWS = "136693071363"  # Debian's own account: https://wiki.debian.org/Cloud/AmazonEC2Image
 _ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
-_KEY, _ZONES = "origin-kit:machine_image", "origin-kit:zones"
+_KEY = "origin-kit:machine_image"
+_ZONES = "origin-kit:zones"
 
 
 class ImagesError(KitError):
@@ -167,8 +168,13 @@ def _zones_on_google(values: Mapping[str, str], kind: str) -> list[str]:
         raise ImagesError(
             f"Google did not answer for {values['region']}: {problem}", cure="are you logged in?"
         ) from problem
-    names = [place.removeprefix("zones/") for place in places]
-    return sorted(name for name in names if name.startswith(f"{values['region']}-"))
+    of_region = f"{values['region']}-"
+    names = []
+    for place in places:
+        name = place.removeprefix("zones/")
+        if name.startswith(of_region):
+            names.append(name)
+    return sorted(names)
 
 
 FINDERS: dict[str, Callable[[Mapping[str, str]], str]] = {"aws": _aws, "gcp": _gcp}

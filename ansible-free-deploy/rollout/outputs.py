@@ -163,16 +163,22 @@ def _secrets_in_config(stack: str) -> dict[str, str]:
     last `pulumi up`. Those of HTTPS have names of their own."""
     from infra.core.stackfile import stack_values
 
-    prefix = f"{PROJECT}:"
-    names = [key.removeprefix(prefix) for key in stack_values(ROOT, stack)]
-    if not any(name.startswith("env.") or name in SECRETS for name in names):
+    if not any(_secret_of(key) for key in stack_values(ROOT, stack)):
         return {}
     values = {}
     for key, entry in _ask_cli("config", stack=stack).items():
-        name = key.removeprefix(prefix)
-        if name.startswith("env.") or name in SECRETS:
-            values[name.removeprefix("env.")] = entry["value"]
+        name = _secret_of(key)
+        if name:
+            values[name] = entry["value"]
     return _secrets(values)
+
+
+def _secret_of(key: str) -> str:
+    """The name of the secret that a key of the config holds; empty for any other key."""
+    name = key.removeprefix(f"{PROJECT}:")
+    if name.startswith("env."):
+        return name.removeprefix("env.")
+    return name if name in SECRETS else ""
 
 
 def _of_stack(stack: str) -> Outputs:

@@ -53,11 +53,14 @@ def sources() -> dict[str, str]:
 def pack(files: Mapping[str, str]) -> Program:
     """The program of these sources, by path; `on_host/__main__.py` is where it starts."""
     buffer = io.BytesIO()
+    texts = {**files, "__main__.py": _MAIN}
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, text in sorted({**files, "__main__.py": _MAIN}.items()):
-            archive.writestr(zipfile.ZipInfo(path, _SOME_DAY), text, zipfile.ZIP_DEFLATED)
+        for path in sorted(texts):
+            entry = zipfile.ZipInfo(path, _SOME_DAY)
+            archive.writestr(entry, texts[path], zipfile.ZIP_DEFLATED)
     data = buffer.getvalue()
-    return Program(data, hashlib.sha256(data).hexdigest())
+    digest = hashlib.sha256(data).hexdigest()
+    return Program(data, digest)
 
 
 def _files(folder: Traversable, path: str) -> dict[str, str]:

@@ -178,11 +178,13 @@ def _of_django(folder: Path) -> list[Demand]:
 def _of_poetry(data: dict[str, Any]) -> str | None:
     """What Poetry's own table says, as a specifier: `^3.11` is `>=3.11,<4`, `~3.11` is
     `>=3.11,<3.12`."""
-    text = data.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python")
+    poetry = data.get("tool", {}).get("poetry", {})
+    text = poetry.get("dependencies", {}).get("python")
     if not isinstance(text, str) or "|" in text:
         return None
+    signs_joined = re.sub(r"([<>=!~^]) +", r"\1", text)
     parts = []
-    for part in re.split(r"[,\s]+", re.sub(r"([<>=!~^]) +", r"\1", text)):
+    for part in re.split(r"[,\s]+", signs_joined):
         if part and part != "*":
             parts.append(_specifier(part))
     return ",".join(parts) or None
@@ -190,14 +192,17 @@ def _of_poetry(data: dict[str, Any]) -> str | None:
 
 def _specifier(part: str) -> str:
     """A constraint of Poetry's as a specifier."""
-    sign, version = part[0], part[1:]
+    sign = part[0]
+    version = part[1:]
     numbers = version.split(".")
     if sign == "^":
-        return f">={version},<{int(numbers[0]) + 1}"
+        next_major = int(numbers[0]) + 1
+        return f">={version},<{next_major}"
     if sign == "~" and not version.startswith("="):
         if len(numbers) == 1:
             return f"=={version}.*"
-        return f">={version},<{numbers[0]}.{int(numbers[1]) + 1}"
+        next_minor = int(numbers[1]) + 1
+        return f">={version},<{numbers[0]}.{next_minor}"
     if sign.isdigit():
         return f"=={part}"
     return part

@@ -18,7 +18,8 @@ from rollout.host_errors import ConnectError, HostError
 from rollout.hosts import Identity, Session
 
 LIMIT_S = 300.0
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 8.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ def _one(
     limit_s: float,
     clock: Clock,
 ) -> None:
-    end, pause, said = clock.now() + limit_s, FIRST_PAUSE_S, ""
+    end = clock.now() + limit_s
+    pause = FIRST_PAUSE_S
+    said = ""
     while True:
         try:
             with hosts.session(host, identity) as session:
@@ -62,7 +65,8 @@ def _one(
                 host, f"{why} after {limit_s:.0f} s; look at its console, or run this again"
             )
         except ConnectError as refused:
-            why, problem = refused.reason, refused
+            why = refused.reason
+            problem = refused
         if why is None:
             return
         if clock.stopped() or clock.now() + pause > end:

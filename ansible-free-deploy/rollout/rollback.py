@@ -81,11 +81,7 @@ def rollback(
             pairs.append((host_role, host))
     common = common_orders(contract, pairs, wait_s)
 
-    def roll_back_one(
-        role: str,
-        host: Host,
-        turn: change.Turn,
-    ) -> tuple[Host, bool]:
+    def roll_back_one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         way = own[host.name]
         orders = release.rollback_orders(
             contract.application.name,
@@ -262,7 +258,8 @@ def copy_from(ships: Sequence[AuditLine], to: str) -> str:
 
 
 def _current(look: Outcome[ReleasesAnswer]) -> str:
-    kept, current = look.result["kept"], look.result["current"]
+    kept = look.result["kept"]
+    current = look.result["current"]
     if not current:
         return "no release"
     return f"{WHAT[look.role]} {current} ({of_commit(kept[current]['revision'])})"

@@ -19,7 +19,8 @@ from rollout.outputs import Outputs
 _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=([^\n]*)", re.ASCII)
 
 # bcrypt reads 72 bytes (crypt(5)), and browsers differ in how they write anything but ASCII.
-_SHORTEST, _LONGEST = 8, 72
+_SHORTEST = 8
+_LONGEST = 72
 _PASSWORD = re.compile(rf"[!-~](?:[ -~]{{{_SHORTEST - 2},{_LONGEST - 2}}}[!-~])", re.ASCII)
 
 
@@ -36,13 +37,15 @@ class SecretsError(KitError):
 def read(outputs: Outputs) -> dict[str, str]:
     """The application's secrets, by the name of their variable. Raises SecretsError as `_all`
     does."""
-    return {name: value for name, value in _all(outputs).items() if name not in SECRETS}
+    everything = _all(outputs)
+    return {name: everything[name] for name in everything if name not in SECRETS}
 
 
 def of_https(outputs: Outputs) -> dict[str, str]:
     """The secrets of HTTPS (`infra.core.keys.SECRETS`) that the stack has, by name; no application
     gets them. Raises SecretsError as `_all` does."""
-    return {name: value for name, value in _all(outputs).items() if name in SECRETS}
+    everything = _all(outputs)
+    return {name: everything[name] for name in everything if name in SECRETS}
 
 
 def of_host(outputs: Outputs, role: str) -> dict[str, str]:
@@ -98,7 +101,10 @@ def _all(outputs: Outputs) -> dict[str, str]:
     taken as it is; GuardError for a preview that has something of another environment.
     """
     contract = outputs.contract
-    found = {**outputs.secret_env, **in_file(file_of(contract.environment))}
+    found = {
+        **outputs.secret_env,
+        **in_file(file_of(contract.environment)),
+    }
     if contract.preview is not None:
         from rollout.previews import guard  # which reads secrets itself
 

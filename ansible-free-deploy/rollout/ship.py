@@ -77,7 +77,11 @@ class Builder:
         if target is None:
             page = release.page_of(config, self.commit)
             return release.build_frontend(
-                page.folder, _say("release"), config.ship_also, config.single_page, page
+                page.folder,
+                _say("release"),
+                config.ship_also,
+                config.single_page,
+                page,
             )
         source = release.source_of(config, self.commit)
         workshop = Workshop.of(target)
@@ -163,11 +167,7 @@ def ship_to_all_hosts(
     }
     builder = Builder(settings, commit, handed_over.read(built) if built else None)
 
-    def ship_to_one(
-        role: str,
-        host: Host,
-        turn: change.Turn,
-    ) -> tuple[Host, bool]:
+    def ship_to_one(role: str, host: Host, turn: change.Turn) -> tuple[Host, bool]:
         with hosts.session(host, access.identity(contract)) as session:
             own: Orders = {**common}
             if role in certificates:
@@ -239,7 +239,11 @@ def _ship(
         **environment,
     )
     try:
-        sent: ShipOrders = {**common, **orders, "made_from": made_from}
+        sent: ShipOrders = {
+            **common,
+            **orders,
+            "made_from": made_from,
+        }
         result = turn.run(session, protocol.SHIP, sent, archive)
     except HostError as problem:
         problem.note = not_shipped(problem.what, builder.folder, built)
@@ -283,8 +287,11 @@ def _environment(
     puts there."""
     generation = render(contract, "backend", host, secrets)
     texts = {file.path: file.text for file in generation.files}
-    files = {path: text for path, text in texts.items() if path.startswith("django/")}
     unit = texts[f"systemd/{contract.application.name}.service"]
+    files = {}
+    for path, text in texts.items():
+        if path.startswith("django/"):
+            files[path] = text
     return {
         "files": files,
         "env": contract.application.env,

@@ -60,11 +60,11 @@ class Jump:
         except subprocess.TimeoutExpired:
             return None
         self._said.seek(0)
-        lines = [
-            line.strip()
-            for line in self._said.read().decode(errors="replace").splitlines()
-            if line.strip()
-        ]
+        said = self._said.read().decode(errors="replace")
+        lines = []
+        for line in said.splitlines():
+            if line.strip():
+                lines.append(line.strip())
         return f"the way through {self.name} failed: {_explain(self.name, lines)}"
 
 

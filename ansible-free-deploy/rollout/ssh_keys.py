@@ -180,7 +180,10 @@ def explain(failure: AuthFailure) -> str:
     """Why no key opened the host: there is none, they are locked, they are too many, or they are
     others."""
     keys: Keys = failure.result.strategy
-    offered = [source for source, answer in failure.result if not _cut(answer)]
+    offered = []
+    for source, answer in failure.result:
+        if not _cut(answer):
+            offered.append(source)
     cut = len(offered) < len(failure.result)
     if not failure.result and keys.locked:
         names = ", ".join(map(str, keys.locked))
@@ -222,7 +225,10 @@ def _cut(answer: Any) -> bool:
 
 
 def _names(offered: list[Any]) -> str:
-    files = [str(source.path) for source in offered if isinstance(source, OnDiskPrivateKey)]
+    files = []
+    for source in offered:
+        if isinstance(source, OnDiskPrivateKey):
+            files.append(str(source.path))
     of_agent = len(offered) - len(files)
     parts = []
     if of_agent:

@@ -26,10 +26,9 @@ class UnknownStackError(KitError):
 
 def stack_names() -> list[str]:
     """Every stack that has a config file in stacks/; the template of previews is none."""
-    names = {
-        path.name.removeprefix("Pulumi.").removesuffix(".yaml")
-        for path in (ROOT / "stacks").glob("Pulumi.*.yaml")
-    }
+    names = set()
+    for path in (ROOT / "stacks").glob("Pulumi.*.yaml"):
+        names.add(path.stem.removeprefix("Pulumi."))
     return sorted(names - {TEMPLATE})
 
 
@@ -68,7 +67,8 @@ def chosen_stack(name: str | None) -> str:
 def _choices(name: str | None) -> Iterator[Choice]:
     yield Choice(name or "", "--stack")
     yield Choice(os.environ.get("STACK", ""), "$STACK")
-    yield Choice(os.environ.get("PULUMI_STACK", "").rsplit("/", 1)[-1], "$PULUMI_STACK")
+    of_pulumi = os.environ.get("PULUMI_STACK", "")
+    yield Choice(of_pulumi.rsplit("/", 1)[-1], "$PULUMI_STACK")
     yield Choice(_selected(), "selected in Pulumi")
     yield Choice("local", "the default")
 

@@ -30,7 +30,8 @@ def refuse_other(settings: Settings, former: Collection[str] = ()) -> None:
     held = None if settings.cloud == "local" else outputs.recorded(settings.stack)
     if held is None or held.application.name in (settings.application, *former):
         return
-    name, stack = held.application.name, settings.stack
+    name = held.application.name
+    stack = settings.stack
     raise OtherApplicationError(
         f"stack {stack} belongs to the application {name}, and stacks/Pulumi.{stack}.yaml says"
         f" {settings.application}",

@@ -101,13 +101,7 @@ def deploy(
 
     started = time.monotonic()
     limit = deployment.seconds(wait)
-    found = read(
-        stack,
-        outputs,
-        json,
-        change=True,
-        apply=True,
-    )
+    found = read(stack, outputs, json, change=True, apply=True)
     with report.silenced(json), hosts.KEPT_OPEN.block():
         certify.before_deploy(found, batch=batch, wait_s=limit)
         outcomes = deployment.run_on_all_hosts(

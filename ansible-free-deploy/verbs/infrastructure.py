@@ -185,7 +185,12 @@ def move(
     report.line(f"{time.monotonic() - started:.1f} s")
 
 
-@verb(help={"stack": STACK, "pin": "write the newest into the stack's config"})
+@verb(
+    help={
+        "stack": STACK,
+        "pin": "write the newest into the stack's config",
+    }
+)
 def images(
     _: Context,
     stack: str | None = None,

@@ -79,7 +79,13 @@ def plan(
         raise Exit(code=exits.WRONG)
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
+@verb(
+    help={
+        "stack": STACK,
+        "outputs": OUTPUTS,
+        "json": JSON,
+    }
+)
 def status(
     _: Context,
     stack: str | None = None,
@@ -109,7 +115,13 @@ def status(
         raise Exit(code=exits.WRONG)
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
+@verb(
+    help={
+        "stack": STACK,
+        "outputs": OUTPUTS,
+        "json": JSON,
+    }
+)
 def history(
     _: Context,
     stack: str | None = None,
@@ -132,7 +144,14 @@ def history(
         report.line("\n\n".join(map(deploy_report.history_text, outcomes)))
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS, "lines": "how many of each host", "role": CODE_OF})
+@verb(
+    help={
+        "stack": STACK,
+        "outputs": OUTPUTS,
+        "lines": "how many of each host",
+        "role": CODE_OF,
+    }
+)
 def logs(
     _: Context,
     stack: str | None = None,

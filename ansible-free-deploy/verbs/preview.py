@@ -93,7 +93,12 @@ def list_(_: Context, json: bool = False) -> None:
 
 @verb(
     stopped=CHANGES,
-    help={"branch": BRANCH, "engine": ENGINE, "take-over": TAKE_OVER, "wait": WAIT},
+    help={
+        "branch": BRANCH,
+        "engine": ENGINE,
+        "take-over": TAKE_OVER,
+        "wait": WAIT,
+    },
 )
 def down(
     _: Context,
@@ -118,7 +123,10 @@ def down(
 
 @verb(
     stopped=CHANGES,
-    help={"dry-run": "show what would go, and change nothing", "engine": ENGINE},
+    help={
+        "dry-run": "show what would go, and change nothing",
+        "engine": ENGINE,
+    },
 )
 def sweep(
     _: Context,

@@ -11,7 +11,13 @@ from rollout.options import JSON, OUTPUTS, STACK, WAIT
 from rollout.verb import CHANGES, read, verb
 
 
-@verb(help={"stack": STACK, "outputs": OUTPUTS, "json": JSON})
+@verb(
+    help={
+        "stack": STACK,
+        "outputs": OUTPUTS,
+        "json": JSON,
+    }
+)
 def show(
     _: Context,
     stack: str | None = None,

@@ -71,9 +71,12 @@ def calls_of(page: Path) -> Calls:
     In a page that reads config.json only what a request is sent to is built in: another address
     may be for the time before there is a config.json, e.g. in a development server.
     """
-    names = [name for name in sorted(walk(page)) if name.endswith(_ENDINGS)]
-    texts = [_Text(page, name) for name in names if (page / name).is_file()]
-    found = _Found(any("config.json" in text.text for text in texts))
+    texts = []
+    for name in sorted(walk(page)):
+        if name.endswith(_ENDINGS) and (page / name).is_file():
+            texts.append(_Text(page, name))
+    reads_config = any("config.json" in text.text for text in texts)
+    found = _Found(reads_config)
     for text in texts:
         found.read(text)
     return found.calls
@@ -111,10 +114,12 @@ class _Found:
     @property
     def calls(self) -> Calls:
         built_in = self._places.get("built_in", {})
-        kinds = {}
+        kinds = {"built_in": tuple(built_in.values())}
         for kind, places in self._places.items():
+            if kind == "built_in":
+                continue
             others = [place for name, place in places.items() if name not in built_in]
-            kinds[kind] = tuple(built_in.values() if kind == "built_in" else others)
+            kinds[kind] = tuple(others)
         return Calls(**kinds)
 
     def read(self, text: _Text) -> None:

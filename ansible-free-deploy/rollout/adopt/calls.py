@@ -25,7 +25,9 @@ from rollout.adopt.values import (
     unset,
 )
 
-_MOST_CALLS, _DEEPEST_CALL, MOST_ITEMS = 1_000, 6, 100
+_MOST_CALLS = 1_000
+_DEEPEST_CALL = 6
+MOST_ITEMS = 100
 _SAME_PATH = ("resolve", "absolute", "expanduser")  # of a path that was found here
 _PATH_PARTS = ("parent", "name", "stem", "suffix")
 # Names from outside whose values are known.

@@ -18,7 +18,10 @@ ENVIRON = "os.environ"
 _READER = "an environment reader"
 
 _CLASSES = ("Env", "FileAwareEnv", "FileAwareMapping", "AutoConfig", "Config", "EnvConfig")
-_READY = {"decouple.config": "decouple", "starlette.config.config": "decouple"}
+_READY = {
+    "decouple.config": "decouple",
+    "starlette.config.config": "decouple",
+}
 # Methods of django-environ with a variable of their own, and the one that they look up by default.
 _OWN_VARIABLE = {
     "db": "DATABASE_URL",
@@ -261,7 +264,8 @@ def schemes(keywords: Mapping[str, Any]) -> dict[str, Lookup]:
     """What `Env(DEBUG=(bool, False))` declares: how variables are parsed, and their defaults."""
     declared = {}
     for name, value in keywords.items():
-        cast, default = value, NOTHING
+        cast = value
+        default = NOTHING
         if isinstance(value, list) and len(value) == 2:
             cast, default = value
         declared[name] = Lookup(name, known_default(default), _last_name(cast))

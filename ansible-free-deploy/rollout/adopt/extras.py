@@ -70,7 +70,15 @@ def only_in_extras(
             if package:
                 command = _command(needs, extra)
                 listed = os.path.relpath(pyproject.parent / _FILE, root)
-                yield OnlyInExtra(module, package, extra, setting.where, pyproject, command, listed)
+                yield OnlyInExtra(
+                    module,
+                    package,
+                    extra,
+                    setting.where,
+                    pyproject,
+                    command,
+                    listed,
+                )
                 break
 
 

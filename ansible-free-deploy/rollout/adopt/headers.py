@@ -162,9 +162,10 @@ def without_default(key: str, names: Iterable[str]) -> tuple[list[str], list[str
     names = list(names)
     if key != "allow_headers":
         return names, names
-    default = {name.lower() for name in (*KEYS["allow_headers"].default, *SAFELISTED)}
-    own = [name for name in names if name.lower() not in default]
-    return own, [*KEYS["allow_headers"].default, *own]
+    default = KEYS["allow_headers"].default
+    allowed = {name.lower() for name in (*default, *SAFELISTED)}
+    own = [name for name in names if name.lower() not in allowed]
+    return own, [*default, *own]
 
 
 def _origin(value: str | None, values: dict[str, Any]) -> str:

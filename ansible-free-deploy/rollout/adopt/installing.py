@@ -20,7 +20,12 @@ from rollout.release.additions import ADDITIONS
 _MOST_FILES = 5
 # What Django itself requires of asgiref, by its version: a lock that was edited by hand can hold it
 # below that.
-_ASGIREF = {(6, 0): "3.9.1", (5, 1): "3.8.1", (5, 0): "3.7.0", (4, 2): "3.6.0"}
+_ASGIREF = {
+    (6, 0): "3.9.1",
+    (5, 1): "3.8.1",
+    (5, 0): "3.7.0",
+    (4, 2): "3.6.0",
+}
 _NOTHING = "nothing, "  # begins what to take instead of a package that no server needs
 
 
@@ -94,7 +99,8 @@ def _pins(named: list[Package]) -> Iterator[Finding]:
     if version is None:
         return
     major, minor = version
-    for package, need in packages.below_floor(named, {"asgiref": _least_asgiref(version)}):
+    floor = {"asgiref": _least_asgiref(version)}
+    for package, need in packages.below_floor(named, floor):
         yield _below(package, f"Django {major}.{minor} needs {need}")
 
 

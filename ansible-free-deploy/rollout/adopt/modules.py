@@ -123,11 +123,15 @@ def _proposals(
         if not _is(_BASE, name) and name not in imports_development:
             proposals.append((name, _BY_WSGI))
     reason = _production_reason(imports_development)
-    proposals += [(name, reason) for name in production]
-    proposals += [(name, _BY_WSGI) for name in (*no_development, *by_wsgi)]
-    proposals += [(name, "named by manage.py") for name in by_manage]
-    usual = ("settings", f"{reader.root.name}.settings")
-    return proposals + [(name, "the only ones found") for name in usual]
+    for name in production:
+        proposals.append((name, reason))
+    for name in (*no_development, *by_wsgi):
+        proposals.append((name, _BY_WSGI))
+    for name in by_manage:
+        proposals.append((name, "named by manage.py"))
+    for name in ("settings", f"{reader.root.name}.settings"):
+        proposals.append((name, "the only ones found"))
+    return proposals
 
 
 def _development_imports(reader: Reader, names: list[str]) -> dict[str, str]:

@@ -305,9 +305,13 @@ def _joined_lists(
     condition: Any,
 ) -> list[Any] | None:
     """The longer list, its additional items conditional; None where it lacks some of the other."""
-    longer, shorter, text = no, yes, f"not ({when})"
+    longer = no
+    shorter = yes
+    text = f"not ({when})"
     if len(yes) > len(no):
-        longer, shorter, text = yes, no, when
+        longer = yes
+        shorter = no
+        text = when
     if not all(item in longer for item in shorter):
         return None
     names = unknown(condition).names

@@ -56,7 +56,12 @@ def _of_line(line: str, file: str) -> Package | None:
     except InvalidRequirement:
         return None
     extras = tuple(sorted(wanted.extras))
-    return Package(canonicalize_name(wanted.name), str(wanted.specifier), extras, file)
+    return Package(
+        canonicalize_name(wanted.name),
+        str(wanted.specifier),
+        extras,
+        file,
+    )
 
 
 # ------------------------------------------------------------------------------------------ locks
@@ -236,9 +241,11 @@ class SourceAlone:
 def without_wheel(packages: list[Package]) -> Iterator[SourceAlone]:
     """Those that are known to come as source alone, with something to compile in them."""
     for package in packages:
-        name, written = package.name, package.name
+        name = package.name
+        written = package.name
         if name == "psycopg" and "c" in package.extras:
-            name, written = "psycopg-c", "psycopg[c]"
+            name = "psycopg-c"
+            written = "psycopg[c]"
         if name not in ways_out.NEVER_A_WHEEL:
             continue
         yield SourceAlone(

@@ -79,7 +79,10 @@ def offered(calls: Calls) -> dict[str, Any]:
             servers += filter(_is_source, sources)
         elif name.lower() not in _NOT_IN_HTML:
             further.append(directive)
-    proposed = {"connect_src": list(dict.fromkeys(servers)), "csp": _directives(further)}
+    proposed = {
+        "connect_src": list(dict.fromkeys(servers)),
+        "csp": _directives(further),
+    }
     return {key: value for key, value in proposed.items() if value}
 
 

@@ -84,9 +84,16 @@ def read(
     unshipped = frozenset(files) - shipped
     root = _root(folder, [settings or "", *scripts.by_wsgi, *scripts.by_manage], unshipped)
     blank = Reader(root, unshipped=unshipped)
-    chosen = modules.choose(blank, scripts.by_wsgi, scripts.by_manage, served, settings)
+    chosen = modules.choose(
+        blank,
+        scripts.by_wsgi,
+        scripts.by_manage,
+        served,
+        settings,
+    )
     settings_read = _read_settings(blank, chosen.module, scripts)
-    reader, today = settings_read.reader, settings_read.today
+    reader = settings_read.reader
+    today = settings_read.today
     needs = _needs(replace(source, folder=root))
     named_packages = _packages(root, folder, needs)
     return Project(
@@ -95,7 +102,12 @@ def read(
         settings=chosen.module,
         why=chosen.why + settings_read.why,
         others=chosen.others,
-        wsgi=modules.callable_for_wsgi(reader, settings_read.names, scripts.wsgi, wsgi),
+        wsgi=modules.callable_for_wsgi(
+            reader,
+            settings_read.names,
+            scripts.wsgi,
+            wsgi,
+        ),
         names=settings_read.names,
         reads=tuple(today.reads[name] for name in sorted(today.reads)),
         notes=(*reader.notes, *reader.limits.values()),
@@ -234,7 +246,9 @@ def _extras(
     imports = list(settings_read.reader.imports)
     apps = settings_read.names.get("INSTALLED_APPS", Setting())
     if isinstance(apps.value, list):
-        imports += [Setting(app, apps.where) for app in apps.value if isinstance(app, str)]
+        for app in apps.value:
+            if isinstance(app, str):
+                imports.append(Setting(app, apps.where))
     return tuple(only_in_extras(imports, named_packages, needs, root))
 
 

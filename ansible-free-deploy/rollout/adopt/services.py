@@ -72,7 +72,11 @@ KINDS = (
         ("RQ_QUEUES",),
     ),
     _Kind(
-        "Dramatiq", _NO_WORKER, _OWN_WORKER, ("dramatiq", "django-dramatiq"), ("DRAMATIQ_BROKER",)
+        "Dramatiq",
+        _NO_WORKER,
+        _OWN_WORKER,
+        ("dramatiq", "django-dramatiq"),
+        ("DRAMATIQ_BROKER",),
     ),
     _Kind(
         "Huey",
@@ -348,7 +352,13 @@ def _others(project: Project, texts: list[Setting]) -> Iterator[Service]:
     for kind in KINDS:
         sign = _sign(kind, project, texts)
         if sign:
-            yield Service(kind.name, str(sign.value), kind.effect, kind.cure, sign.where)
+            yield Service(
+                kind.name,
+                str(sign.value),
+                kind.effect,
+                kind.cure,
+                sign.where,
+            )
 
 
 def _sign(

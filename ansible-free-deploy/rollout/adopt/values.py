@@ -212,7 +212,10 @@ def opposite(holds: bool | None) -> bool | None:
 
 # ------------------------------------------------------------------------------------------ bounds
 
-_MOST_PARTS, _DEEPEST, _MOST_CHARACTERS, _MOST_BITS = 5_000, 40, 100_000, 4_096
+_MOST_PARTS = 5_000
+_DEEPEST = 40
+_MOST_CHARACTERS = 100_000
+_MOST_BITS = 4_096
 
 
 def bounded(value: Any) -> Any:

@@ -86,7 +86,8 @@ class Lookup:
         return self._problem
 
     def _look_up(self) -> None:
-        host, port = self._origin.hostname, self._origin.port_number
+        host = self._origin.hostname
+        port = self._origin.port_number
         try:
             entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             self._addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in entries))

@@ -106,7 +106,8 @@ def _is_same(root: Finding, finding: Finding) -> bool:
 
 def _explains(by: _Cause, finding: Finding) -> bool:
     root = by.root
-    cause, kind = kind_of(root), kind_of(finding)
+    cause = kind_of(root)
+    kind = kind_of(finding)
     if _is_same(root, finding):
         return True
     if cause is Kind.NOTHING:

@@ -73,4 +73,9 @@ def counts(cells: Iterable[Cell]) -> Counts:
     states = [state_of(cell) for cell in cells]
     silent = states.count(State.NO_ANSWER)
     intended = sum(state in AS_INTENDED for state in states)
-    return Counts(len(states), intended, len(states) - intended - silent, silent)
+    return Counts(
+        len(states),
+        intended,
+        len(states) - intended - silent,
+        silent,
+    )

@@ -69,7 +69,13 @@ def diagnose(
     if browse and any(cell.verdict for cell in observed.public):
         browsed = browser.browse(observed)
     found += disagreements(observed, browsed)
-    return Diagnosis(observed, tuple(found), browsed, browse, about or About())
+    return Diagnosis(
+        observed,
+        tuple(found),
+        browsed,
+        browse,
+        about or About(),
+    )
 
 
 def agree(cell: Cell, outcome: browser.Outcome) -> bool:

@@ -93,14 +93,17 @@ def examine(outputs: Outputs, single: Matrix | None = None) -> Observations:
     has to be refused: both are known when the hosts have answered, so all is asked again.
     """
     is_whole = single is None
-    observed = _examine(outputs, single or whole_matrix(outputs.contract), is_whole)
-    stage = contract_of_a_move(outputs.contract, observed)
-    gone = gone_previews(outputs.contract, observed) if is_whole else {}
+    contract = outputs.contract
+    matrix = single or whole_matrix(contract)
+    observed = _examine(outputs, matrix, is_whole)
+    stage = contract_of_a_move(contract, observed)
+    gone = gone_previews(contract, observed) if is_whole else {}
     if stage is None and not gone:
         return observed
-    again = replace(outputs, contract=stage or outputs.contract)
+    again = replace(outputs, contract=stage or contract)
     matrix = single or whole_matrix(again.contract, gone)
-    return replace(_examine(again, matrix, is_whole), gone=gone)
+    observed = _examine(again, matrix, is_whole)
+    return replace(observed, gone=gone)
 
 
 def gone_previews(contract: Contract, observed: Observations) -> dict[str, str]:
@@ -120,7 +123,8 @@ def contract_of_a_move(wanted: Contract, observed: Observations) -> Contract | N
     held: list[stages.Held] = []
     for role, host in wanted.hosts:
         state = observed.state_of(host.name)
-        held.append((role, state.get("origins") if state else None))
+        origins = state.get("origins") if state else None
+        held.append((role, origins))
     if not any(former_of(origins) for _, origins in held):
         return None
     way = stages.move_of(wanted, held)
@@ -152,10 +156,34 @@ def _examine(
             _page, contract, lookups["frontend"], marks["frontend"], credentials
         )
         asked_public = pool.submit(
-            _public, contract, lookups["backend"], cells, whole, marks["backend"]
+            _public,
+            contract,
+            lookups["backend"],
+            cells,
+            whole,
+            marks["backend"],
         )
         asked_hosts: list[Asked] = hosts.each(contract.hosts, ask_host)
-    (page, page_reach), public = asked_page.result(), asked_public.result()
+    page, page_reach = asked_page.result()
+    return _observations(
+        contract,
+        lookups,
+        page,
+        page_reach,
+        asked_public.result(),
+        asked_hosts,
+    )
+
+
+def _observations(
+    contract: Contract,
+    lookups: Mapping[str, ask.Lookup],
+    page: ask.Page,
+    page_reach: Reach,
+    public: _Public,
+    asked_hosts: Sequence[Asked],
+) -> Observations:
+    """What all answers say together."""
     # A lookup may end meanwhile: its addresses count before its problem does.
     problems = {role: lookup.problem for role, lookup in lookups.items()}
     addresses = {role: lookup.addresses(0) for role, lookup in lookups.items()}
@@ -190,8 +218,11 @@ def surroundings(
     front or the hosts. `addresses` is what each role's name resolves to."""
     reached = {}
     for side in sides(contract):
-        in_front = [address for address in addresses[side.name] if contract.is_in_front(address)]
-        reached[side.name] = in_front[0] if in_front else side.role.address
+        reached[side.name] = side.role.address
+        for address in addresses[side.name]:
+            if contract.is_in_front(address):
+                reached[side.name] = address
+                break
     return Surroundings(csp, reached["frontend"], reached["backend"])
 
 

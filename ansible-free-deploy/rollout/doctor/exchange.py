@@ -80,7 +80,8 @@ def _exchange(cell: Cell) -> str:
     lines = []
     for (method, target, headers), answer in cell.exchanges:
         lines.append(f"> {method} {target}")
-        lines += [f"> {name}: {value}" for name, value in headers]
+        for name, value in headers:
+            lines.append(f"> {name}: {value}")
         if isinstance(answer, Unanswered):
             lines.append(f"< {answer.problem}")
         else:

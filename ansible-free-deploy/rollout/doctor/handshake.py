@@ -17,10 +17,14 @@ from rollout import tls
 from rollout.certificates import local_ca
 
 # X509_V_ERR_*: https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/
-EXPIRED, NOT_YET_VALID = 10, 9
-SELF_SIGNED, SELF_SIGNED_IN_CHAIN = 18, 19
-ISSUER_UNKNOWN, FIRST_UNVERIFIED = 20, 21
-WRONG_HOST, WRONG_ADDRESS = 62, 64
+EXPIRED = 10
+NOT_YET_VALID = 9
+SELF_SIGNED = 18
+SELF_SIGNED_IN_CHAIN = 19
+ISSUER_UNKNOWN = 20
+FIRST_UNVERIFIED = 21
+WRONG_HOST = 62
+WRONG_ADDRESS = 64
 UNTRUSTED = (SELF_SIGNED, SELF_SIGNED_IN_CHAIN, ISSUER_UNKNOWN, FIRST_UNVERIFIED)
 
 # Below what browsers accept, so that it can be said what the server speaks.

@@ -46,7 +46,9 @@ def _contract(result: Diagnosis) -> str:
 def _previews(observed: Observations) -> list[str]:
     """The attached previews, and those that are gone, each with what the backend makes of it."""
     attached = observed.contract.attached
-    lines = [f"{name} is attached: {origin}" for name, origin in attached.items()]
+    lines = []
+    for name, origin in attached.items():
+        lines.append(f"{name} is attached: {origin}")
     for origin, name in observed.gone.items():
         own = [cell for cell in observed.cells if cell.question.row.origin == origin]
         lines.append(f"{name} is gone, {_refusal(own)}: {origin}")

@@ -75,7 +75,8 @@ def rows(observed: Observations) -> tuple[Row, ...]:
 
 def api_of(observed: Observations, settings: LoginSettings) -> Api:
     """The API as the verdict takes it: the contract's lists, the project's settings."""
-    cors, origin = observed.contract.cors, observed.contract.backend.origin
+    cors = observed.contract.cors
+    origin = observed.contract.backend.origin
     real = real_cookies(observed)
     token = None if settings["in_session"] else _cookie(settings["csrf"], real)
     domain = settings["session" if settings["in_session"] else "csrf"]["DOMAIN"]
@@ -118,7 +119,11 @@ def _pages(observed: Observations) -> list[str]:
     """The contract's origins among those that were asked for, without those of apps."""
     cors = observed.contract.cors
     asked = distinct(cell.question.row.origin for cell in observed.public)
-    return [origin for origin in asked if chromium.can_open(origin) and cors.lists(origin)]
+    pages = []
+    for origin in asked:
+        if chromium.can_open(origin) and cors.lists(origin):
+            pages.append(origin)
+    return pages
 
 
 def real_cookies(observed: Observations) -> Mapping[str, Cookie]:
@@ -199,4 +204,8 @@ def words(row: Row) -> tuple[str, str, str]:
     )
 
 
-_TOKEN = {Handing.COOKIE: "cookie", Handing.BODY: "answer", Handing.HEADER: "answer"}
+_TOKEN = {
+    Handing.COOKIE: "cookie",
+    Handing.BODY: "answer",
+    Handing.HEADER: "answer",
+}

@@ -65,23 +65,35 @@ def ask(
     except HostError as problem:
         return Asked(HostReport(host.name, host.address, None, problem.reason))
     answers = examined["answers"]
-    of_nginx, others = answers[: len(nginx)], answers[len(nginx) :]
-    of_django, over_http = others[: len(direct)], others[len(direct) :]
+    of_nginx = answers[: len(nginx)]
+    others = answers[len(nginx) :]
+    of_django = others[: len(direct)]
+    over_http = others[len(direct) :]
     connected = not examined.get("refuses_connections")
+    bare = _with_gunicorns_page(nginx, of_nginx)
+    report = HostReport(host.name, host.address, examined, bare=bare)
     cells = []
     if nginx:
         found = [_answer(answer, connected) for answer in of_nginx]
         cells = judged(host.name, questions, name, found)
-    django = []
-    for (row, kind, _), answer in zip(direct, of_django, strict=True):
-        django.append(_direct(host.name, row, kind, answer))
-    bare = _with_gunicorns_page(nginx, of_nginx)
-    report = HostReport(host.name, host.address, examined, bare=bare)
+    django = _of_django(host, direct, of_django)
     found_plain = []
     if plain:
         heard = [_answer(answer, connected) for answer in over_http]
         found_plain = plain_http.answered(host.name, contract, heard)
     return Asked(report, cells, django, found_plain)
+
+
+def _of_django(
+    host: Host,
+    direct: Sequence[tuple[Row, str, Line]],
+    answers: Sequence[HttpAnswer],
+) -> list[Direct]:
+    """What Django itself answers, without the nginx in front of it."""
+    found = []
+    for (row, kind, _), answer in zip(direct, answers, strict=True):
+        found.append(_direct(host.name, row, kind, answer))
+    return found
 
 
 def _with_gunicorns_page(

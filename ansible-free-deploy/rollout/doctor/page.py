@@ -203,7 +203,8 @@ def _table(result: Diagnosis, cells: Sequence[Cell], ids: Ids) -> str:
         if row.origin not in rows:
             rows[row.origin] = _row_heading(row)
         rows[row.origin] += _cell(result, cell, ids)
-    return _html_table(head, [f"<tr>{cells_of_row}</tr>" for cells_of_row in rows.values()])
+    whole_rows = [f"<tr>{row_cells}</tr>" for row_cells in rows.values()]
+    return _html_table(head, whole_rows)
 
 
 def _row_heading(row: Row) -> str:
@@ -214,7 +215,8 @@ def _row_heading(row: Row) -> str:
 
 def _cell(result: Diagnosis, cell: Cell, ids: Ids) -> str:
     target = ids[cell.view, *cell.key]
-    text = escape(doctor_cells.word(cell)).replace(f" {_MARK}", f"&nbsp;{_MARK}")
+    text = escape(doctor_cells.word(cell))
+    text = text.replace(f" {_MARK}", f"&nbsp;{_MARK}")
     outcome = result.outcome(cell)
     if outcome:
         text += f"<small>Chromium: {escape(outcome.word)}</small>"

@@ -45,7 +45,8 @@ def lines(contract: Contract) -> list[Line]:
     if contract.backend.parsed_origin.scheme != "https":
         return []
     host = ("Host", origin_of(contract).authority)
-    page, twin = ("Origin", contract.frontend.origin), ("Origin", twin_of(contract))
+    page = ("Origin", contract.frontend.origin)
+    twin = ("Origin", twin_of(contract))
     asks = ("Access-Control-Request-Method", "PUT")
     return [
         ("OPTIONS", "/", (host, page, asks)),

@@ -88,7 +88,12 @@ def endpoints(contract: Contract) -> tuple[Endpoint, ...]:
         *_change(contract),
         Endpoint("404 of Django", f"/{MISSING}"),
         Endpoint("404 of nginx", f"{application.static_url}{MISSING}"),
-        Endpoint("413 of nginx", "/", "POST", body=(application.max_body_mb + 1) << 20),
+        Endpoint(
+            "413 of nginx",
+            "/",
+            "POST",
+            body=(application.max_body_mb + 1) << 20,
+        ),
     )
 
 

@@ -41,7 +41,8 @@ def mark() -> str:
 
 def of(place: Place, target: str) -> Reach:
     """Ask for `target`, which holds the mark and which nginx answers without the application."""
-    origin, address = place.origin, place.address
+    origin = place.origin
+    address = place.address
     shaken = None
     if origin.scheme == "https":
         try:

@@ -71,7 +71,8 @@ def _lines(asked: Sequence[Cell]) -> list[_Line]:
     words: dict[tuple[str, bool], list[str]] = {}
     for cell in asked:
         row = cell.question.row
-        words.setdefault((row.origin, row.allowed), []).append(doctor_cells.word(cell))
+        of_origin = words.setdefault((row.origin, row.allowed), [])
+        of_origin.append(doctor_cells.word(cell))
     lines = []
     for (origin, is_allowed), found in words.items():
         lines.append(_Line(harmless(origin), is_allowed, tuple(found)))
@@ -108,7 +109,8 @@ def _headings(columns: _Columns, origin_width: int) -> list[str]:
     for number in range(height):
         parts = []
         for heading, width in zip(columns.headings, columns.widths, strict=True):
-            padded = [*[""] * (height - len(heading)), *heading]
+            empty = [""] * (height - len(heading))
+            padded = [*empty, *heading]
             parts.append(padded[number].ljust(width))
         text.append(_joined(" " * origin_width, parts))
     return text

@@ -81,7 +81,8 @@ def within(cell: Cell, page: str, found: Surroundings) -> Cell:
 def _of_headers_alone(question: Question, responses: Sequence[Response]) -> Verdict:
     """The verdict for an unlisted origin: what the server says counts, even where the browser has a
     reason of its own. One answer that allows the origin is enough."""
-    request, origin = question.request, question.row.origin
+    request = question.request
+    origin = question.row.origin
     obstacle = None
     for response in responses:
         obstacle = cors_check(origin, request.credentials, response)

@@ -65,7 +65,11 @@ def wishes(
     wait: str | None,
 ) -> Wishes:
     """The options of the command line. Raises UsageError."""
-    options = {"--stay": stay, "--finish": finish, "--undo": undo}
+    options = {
+        "--stay": stay,
+        "--finish": finish,
+        "--undo": undo,
+    }
     chosen = [option for option, is_given in options.items() if is_given]
     if len(chosen) > 1:
         raise deploy.UsageError(f"{' and '.join(chosen)}: choose one")
@@ -146,7 +150,8 @@ def _before(contract: Contract, looks: Looks, goals: Goals) -> Contract:
     for look in looks:
         origins = look.result["origins"][str(goals[look.host.name])]
         if origins:
-            page, api = origins["frontend"]["origin"], origins["backend"]["origin"]
+            page = origins["frontend"]["origin"]
+            api = origins["backend"]["origin"]
             return replace(
                 contract,
                 frontend=replace(contract.frontend, origin=page),
@@ -220,12 +225,16 @@ def _with_infrastructure(
 
 def refuse_lost_names(stack: str, changes: Sequence[Change]) -> None:
     """Raise MoveError where DNS records would go that pages in use were opened by."""
-    lost = [change for change in changes if change.type in _RECORDS and change.verb != "create"]
-    if not lost:
+    names = []
+    commands = []
+    for change in changes:
+        if change.type in _RECORDS and change.verb != "create":
+            names.append(change.name)
+            commands.append(f"`pulumi state delete --stack {stack} '{change.urn}'`")
+    if not names:
         return
-    commands = [f"`pulumi state delete --stack {stack} '{change.urn}'`" for change in lost]
     raise MoveError(
-        f"the DNS records {', '.join(change.name for change in lost)} would be changed at once,"
+        f"the DNS records {', '.join(names)} would be changed at once,"
         " and the names that they have now would lead nowhere while pages use them; nothing was"
         " changed",
         cure=(

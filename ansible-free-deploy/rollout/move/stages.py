@@ -77,12 +77,15 @@ class Move:
 
     def contract_of(self, stage: Stage) -> Contract:
         """What the hosts hold in a stage that a move makes."""
-        return {Stage.BOTH: self.both, Stage.SWITCHED: self.switched, Stage.DONE: self.wanted}[
-            stage
-        ]
+        return {
+            Stage.BOTH: self.both,
+            Stage.SWITCHED: self.switched,
+            Stage.DONE: self.wanted,
+        }[stage]
 
     def _contract(self, redirects: bool) -> Contract:
-        cors, https = self.wanted.cors, self.wanted.https
+        cors = self.wanted.cors
+        https = self.wanted.https
         allowed = tuple(dict.fromkeys([*cors.allowed_origins, *self.page]))
         if self.leaves_http:
             # A browser that has seen it opens the names over https alone: nobody could go back.

@@ -114,7 +114,8 @@ class Store:
 
     def has(self, journal: Journal, closing: str) -> bool:
         """Whether the copy of this closing is here."""
-        copy, place = journal.copy, self.place(journal)
+        copy = journal.copy
+        place = self.place(journal)
         return (
             copy is not None
             and copy.closing == closing
@@ -144,7 +145,15 @@ class Store:
             raise StoreError("the copy of the data arrived damaged", cure="run this again")
         arrival.close()
         arrival.path.replace(self.place(journal))
-        return self.write(Journal(journal.host, journal.old, journal.new, journal.keep_copy, copy))
+        return self.write(
+            Journal(
+                journal.host,
+                journal.old,
+                journal.new,
+                journal.keep_copy,
+                copy,
+            )
+        )
 
     def drop(self, journal: Journal) -> None:
         """Remove the copy."""

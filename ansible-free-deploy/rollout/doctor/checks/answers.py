@@ -31,8 +31,9 @@ def answers(observed: Observations) -> Iterator[Finding]:
         by_proxy = changed(observed, wrong)
         yield from in_front(observed, by_proxy)
         wrong = [cell for cell in wrong if cell not in by_proxy]
+        still_there = [cell for cell in wrong if not _is_gone(observed, cell)]
         yield from _gone(observed, view, wrong)
-        yield from _allowed(view, [cell for cell in wrong if not _is_gone(observed, cell)])
+        yield from _allowed(view, still_there)
         yield from _refused(observed, view, wrong)
         yield from _open(cells)
 

@@ -131,7 +131,8 @@ def _problem(served: Served) -> tuple[Code, str]:
 
 def _of_trust(served: Served, leaf: x509.Certificate) -> tuple[Code, str]:
     """No way from the certificate to a root that is trusted here."""
-    found, issuer = served.handshake, common_name(leaf.issuer)
+    found = served.handshake
+    issuer = common_name(leaf.issuer)
     last = x509.load_der_x509_certificate(found.chain[-1])
     root = common_name(last.issuer)
     if "STAGING" in f"{issuer} {root}".upper():
@@ -178,9 +179,16 @@ def _finding(
     found: list[tuple[Served, str]],
 ) -> Finding:
     """One finding for all roles that one cure mends."""
-    says = "; ".join(f"{served.origin} ({served.side.name}): {text}" for served, text in found)
-    places = {served.side.view for served, _ in found}
-    if any(served.in_front for served, _ in found):
+    sentences = []
+    places = set()
+    has_one_in_front = False
+    for served, text in found:
+        sentences.append(f"{served.origin} ({served.side.name}): {text}")
+        places.add(served.side.view)
+        if served.in_front:
+            has_one_in_front = True
+    says = "; ".join(sentences)
+    if has_one_in_front:
         says += ", and it is not the one of the hosts: something in front serves it"
         places.add(IN_FRONT)
     return Finding(
@@ -205,12 +213,15 @@ def _of_host(observed: Observations, host: HostReport) -> Iterator[Finding]:
     kept = _kept(host.state)
     if not kept or not observed.contract.speaks_https:
         return
-    disk, served = _first(kept.get("disk", "")), _first(kept.get("served", ""))
+    disk = _first(kept.get("disk", ""))
+    served = _first(kept.get("served", ""))
     if not disk:
-        code, cure = Code.CERTIFICATE_MISSING, "run `fab deploy`"
+        code = Code.CERTIFICATE_MISSING
+        cure = "run `fab deploy`"
         text = f"{host.name} has no certificate for its origin"
     elif served and served != disk:
-        code, cure = Code.CERTIFICATE_NOT_SERVED, "run `fab deploy --restart`"
+        code = Code.CERTIFICATE_NOT_SERVED
+        cure = "run `fab deploy --restart`"
         text = (
             f"{host.name} serves another certificate (until {_end(served)}) than the one on its"
             f" disk (until {_end(disk)}): nginx has not loaded it"

@@ -37,14 +37,16 @@ def two_sites_over_http(contract: Contract) -> bool:
     is possible: `logging_in` says which browsers send such cookies."""
     if not contract.cors.allow_credentials or contract.is_one_site:
         return False
-    front, back = contract.frontend.parsed_origin, contract.backend.parsed_origin
+    front = contract.frontend.parsed_origin
+    back = contract.backend.parsed_origin
     return "http" in (front.scheme, back.scheme)
 
 
 def _cookies(contract: Contract) -> Iterator[Finding]:
     if not two_sites_over_http(contract):
         return
-    front, back = contract.frontend.parsed_origin, contract.backend.parsed_origin
+    front = contract.frontend.parsed_origin
+    back = contract.backend.parsed_origin
     places = "two sites"
     if front.is_ip and back.is_ip:
         places = "two IPs"

@@ -97,7 +97,8 @@ def _services(paths: list[str]) -> str:
 
 def _attributes(name: str, state: HostState) -> Iterator[Finding]:
     """Owner, mode and target of files, and secrets of older generations."""
-    differs, diffs = state["differs"], state["diff"]
+    differs = state["differs"]
+    diffs = state["diff"]
     if any(path.startswith(_OTHERS) for path in differs):
         yield Finding(
             f"{name} still keeps secrets that were replaced",

@@ -19,7 +19,9 @@ def names(observed: Observations) -> Iterator[Finding]:
 
 
 def _name(observed: Observations, side: Side) -> Iterator[Finding]:
-    name, role, view = side.name, side.role, side.view
+    name = side.name
+    role = side.role
+    view = side.view
     known = [host.address for host in role.hosts]
     resolved = observed.addresses[name]
     host = role.parsed_origin.hostname
@@ -58,7 +60,8 @@ def _name(observed: Observations, side: Side) -> Iterator[Finding]:
 
 def page(observed: Observations) -> Iterator[Finding]:
     """What the frontend serves at its address."""
-    status, url = observed.page.status, observed.contract.frontend.origin
+    status = observed.page.status
+    url = observed.contract.frontend.origin
     if status is None:
         yield Finding(
             f"the page {url} does not answer: {observed.page.problem}",
@@ -83,7 +86,8 @@ def page(observed: Observations) -> Iterator[Finding]:
 
 def _config(observed: Observations) -> Iterator[Finding]:
     """Where config.json sends the page's requests."""
-    page, backend = observed.page, observed.contract.backend.origin
+    page = observed.page
+    backend = observed.contract.backend.origin
     if page.config_problem:
         yield Finding(
             f"the page's config.json could not be read ({page.config_problem}), so the backend"

@@ -52,9 +52,11 @@ def _unreachable(host: HostReport, views: Views) -> Finding:
 
 def _not_deployed(name: str, state: HostState, views: Views) -> Finding:
     if state["release"] is None:
-        text, cure = f"nothing was shipped or deployed to {name} yet", "run `fab up`"
+        text = f"nothing was shipped or deployed to {name} yet"
+        cure = "run `fab up`"
     else:
-        text, cure = f"no configuration was deployed to {name} yet", "run `fab deploy`"
+        text = f"no configuration was deployed to {name} yet"
+        cure = "run `fab deploy`"
     return Finding(
         text,
         cure=cure,

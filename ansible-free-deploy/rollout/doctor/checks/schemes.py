@@ -39,7 +39,8 @@ def schemes(observed: Observations) -> Iterator[Finding]:
 
 def _http_origins(contract: Contract) -> Iterator[Finding]:
     """The page's own name by http, next to https: no such page exists."""
-    page, twin = contract.frontend.origin, twin_of(contract)
+    page = contract.frontend.origin
+    twin = twin_of(contract)
     if is_of_no_page(twin, contract) and twin in contract.cors.allowed_origins:
         yield Finding(
             f"{twin} is in the list, and the page is {page}: no page has that origin any more, but"
@@ -53,7 +54,8 @@ def _http_origins(contract: Contract) -> Iterator[Finding]:
 
 def is_of_no_page(origin: str, contract: Contract) -> bool:
     """Whether this is the http twin of an https page that was never at it, or is no more."""
-    twin, page = twin_of(contract), contract.frontend
+    twin = twin_of(contract)
+    page = contract.frontend
     return origin == twin != page.origin and origin not in page.former
 
 
@@ -86,7 +88,9 @@ def _is_mixed(source: str) -> bool:
     host = rest.removeprefix("//").removeprefix("*.").removesuffix(":*")
     if scheme not in ("http", "ws"):
         return False
-    return not host or not parse_origin(f"http://{host}", production=False).is_loopback
+    if not host:
+        return True
+    return not parse_origin(f"http://{host}", production=False).is_loopback
 
 
 # ----------------------------------------------------------------------------- port 80 next to 443
@@ -126,7 +130,8 @@ def _location(plain: Plain) -> str:
 
 
 def _answered_by_a_host(observed: Observations) -> bool:
-    return any(one.view != PUBLIC and isinstance(one.answer, Response) for one in observed.plain)
+    of_hosts = [plain for plain in observed.plain if plain.view != PUBLIC]
+    return any(isinstance(plain.answer, Response) for plain in of_hosts)
 
 
 def _twin_allowed(observed: Observations) -> Iterator[Finding]:
@@ -151,8 +156,10 @@ def _twin_allowed(observed: Observations) -> Iterator[Finding]:
 
 def _is_readable(observed: Observations, plain: Plain) -> bool:
     """Whether the same origin may read an answer over https there."""
-    cells = observed.of_view(plain.view)
-    return any(cell.readable for cell in cells if cell.question.row.origin == plain.origin)
+    for cell in observed.of_view(plain.view):
+        if cell.question.row.origin == plain.origin and cell.readable:
+            return True
+    return False
 
 
 def _challenge(observed: Observations) -> Iterator[Finding]:

@@ -95,7 +95,8 @@ def _other_sites(
     """nginx prefers a server block that names the site over the kit's, which is the default."""
     views = served_by(observed, host)
     for site in state.get("other_sites", ()):
-        file, names = site["file"], " ".join(site["names"])
+        file = site["file"]
+        names = " ".join(site["names"])
         takes_over = _is_wrong(observed, views)
         then = "answers in place of the kit's" if takes_over else "takes over at the next restart"
         yield Finding(
