@@ -257,8 +257,10 @@ def _refused(cors: Cors) -> list[str]:
         return []
     refused = [_look_alike(cors)]
     for origin in cors.origins:
+        if origin.scheme != "https":
+            continue
         twin = _twin(origin)
-        if origin.scheme == "https" and not cors.lists(twin):
+        if not cors.lists(twin):
             refused.append(twin)
     return list(dict.fromkeys(refused))
 
