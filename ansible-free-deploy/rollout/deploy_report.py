@@ -65,7 +65,8 @@ def state(result: DeployAnswer) -> str:
     if result.get("certificate"):
         texts.append("new certificate")
     if result["restarted"]:
-        texts.append(f"restarted {', '.join(sorted(result['restarted']))}")
+        services = ", ".join(sorted(result["restarted"]))
+        texts.append(f"restarted {services}")
     to_ship = _to_ship(result)
     if to_ship:
         texts.append(to_ship)

@@ -122,9 +122,12 @@ def moving(project: Project) -> list[str]:
     """Names of the SQLite files that the kit's module moves from the code's folder to the data."""
     names = []
     for database in databases(project).values():
-        if _engine(database) not in SQLITE or not known(database.get("NAME")):
+        if _engine(database) not in SQLITE:
             continue
-        path = str(database.get("NAME") or "")
+        name = database.get("NAME")
+        if not known(name):
+            continue
+        path = str(name or "")
         is_file = path and not path.startswith((":", "file:"))
         if is_file and project.inside(path):
             names.append(Path(path).name)
@@ -156,8 +159,9 @@ def overview(
 
     `image` is the Debian that was chosen for the project's Python.
     """
+    settings = f"{project.settings}, {project.why}"
     rows = [
-        ("settings", f"{project.settings}, {project.why}" + _other_settings(project)),
+        ("settings", settings + _other_settings(project)),
         ("wsgi", project.wsgi),
     ]
     if project.requires_python:
@@ -262,7 +266,10 @@ def _then(template: str, values: Mapping[str, Any]) -> str:
         if isinstance(value, (list, int)):
             value = shown(value)
         texts[key] = value
-    texts["extra_origins"] = "".join(f", {origin}" for origin in values["extra_origins"])
+    more = ""
+    for origin in values["extra_origins"]:
+        more += f", {origin}"
+    texts["extra_origins"] = more
     return template.format_map(texts)
 
 

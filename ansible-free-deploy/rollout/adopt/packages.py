@@ -132,7 +132,8 @@ def named_anywhere(folder: Path) -> list[Package]:
     packages: list[Package] = []
     for pattern in ("*requirements*.txt", "requirements/*.txt", "Pipfile.lock", "poetry.lock"):
         for path in sorted(folder.glob(pattern)):
-            packages += of_text(_text(path), path.relative_to(folder).as_posix())
+            name = path.relative_to(folder).as_posix()
+            packages += of_text(_text(path), name)
     return packages + _of_pyproject(folder)
 
 
@@ -146,7 +147,8 @@ def _text(path: Path) -> str:
 def _of_pyproject(folder: Path) -> list[Package]:
     file = "pyproject.toml"
     data = _toml(folder / file)
-    packages = _of_lines(_list(_table(data, "project").get("dependencies")), file)
+    dependencies = _table(data, "project").get("dependencies")
+    packages = _of_lines(_list(dependencies), file)
     for name in _table(data, "tool", "poetry", "dependencies"):
         if name != "python":
             packages.append(Package(canonicalize_name(name), "", (), file))
@@ -156,7 +158,8 @@ def _of_pyproject(folder: Path) -> list[Package]:
 def extras_of(pyproject: Path) -> dict[str, set[str]]:
     """The extras of a project, each with the names of its packages."""
     extras = {}
-    for extra, lines in _table(_toml(pyproject), "project", "optional-dependencies").items():
+    optional = _table(_toml(pyproject), "project", "optional-dependencies")
+    for extra, lines in optional.items():
         packages = _of_lines(_list(lines), pyproject.name)
         extras[extra] = {package.name for package in packages}
     return extras
@@ -215,13 +218,15 @@ def _allows(operator: str, text: str, least: Version) -> bool:
         case "<":
             return version > least
         case "~=":
-            return version.release[:-1] >= least.release[: len(version.release) - 1]
+            prefix = version.release[:-1]
+            return prefix >= least.release[: len(prefix)]
     return True
 
 
 def _padded(version: Version, least: Version) -> tuple[int, ...]:
     """The highest release with this prefix, as long as `least`."""
-    return version.release + (999,) * (len(least.release) - len(version.release))
+    lacking = len(least.release) - len(version.release)
+    return version.release + (999,) * lacking
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,9 @@ def panels(result: Diagnosis, ids: Ids) -> str:
     text = ""
     for cell in result.observed.cells:
         kind = _kind(cell)
-        on_paper = doctor_cells.state_of(cell) not in doctor_cells.AS_INTENDED
-        text += _panel(result, cell, ids, on_paper and kind not in shown)
+        is_intended = doctor_cells.state_of(cell) in doctor_cells.AS_INTENDED
+        on_paper = not is_intended and kind not in shown
+        text += _panel(result, cell, ids, on_paper)
         shown.add(kind)
     if result.status == exits.OK:
         return text
@@ -42,8 +43,13 @@ def panels(result: Diagnosis, ids: Ids) -> str:
 def _kind(cell: Cell) -> tuple[str, ...]:
     """What distinguishes exchanges on paper: who answered what, and how."""
     reason = cell.verdict.reason if cell.verdict else None
-    endpoint = cell.question.endpoint.title
-    return cell.view, endpoint, doctor_cells.state_of(cell), str(reason), str(cell.status)
+    return (
+        cell.view,
+        cell.question.endpoint.title,
+        doctor_cells.state_of(cell),
+        str(reason),
+        str(cell.status),
+    )
 
 
 def _panel(
@@ -54,10 +60,11 @@ def _panel(
 ) -> str:
     target = ids[cell.view, *cell.key]
     origin, endpoint = cell.key
-    title = f"{escape(origin)} → {escape(endpoint)} <small>({escape(cell.view)})</small>"
+    title = f"{escape(origin)} → {escape(endpoint)}"
+    view = f"<small>({escape(cell.view)})</small>"
     classes = "exchange paper" if on_paper else "exchange"
     panel = f'<section class="{classes}" id="{target}"><a class=close href="#at-{target}">close</a>'
-    panel += f"<h3>{title}</h3>"
+    panel += f"<h3>{title} {view}</h3>"
     for sentence in _sentences(result, cell):
         panel += f"<p>{escape(sentence)}</p>"
     exchange = escape(_exchange(cell))

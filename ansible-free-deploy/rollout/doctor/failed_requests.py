@@ -31,8 +31,9 @@ class FailedRequests:
     def _failed(self, event: dict[str, Any]) -> None:
         # A preflight is a request of its own to the same URL. It fails before the page's request
         # does, and without the CORS error: services/network/cors/preflight_controller.cc
-        if event["type"] == _PREFLIGHT or event["requestId"] not in self._urls:
+        url = self._urls.get(event["requestId"])
+        if event["type"] == _PREFLIGHT or url is None:
             return
         cors_error = event.get("corsErrorStatus", {}).get("corsError")
         reason = cors_error or event.get("blockedReason") or event["errorText"]
-        self.reasons.setdefault(self._urls[event["requestId"]], str(reason))
+        self.reasons.setdefault(url, str(reason))

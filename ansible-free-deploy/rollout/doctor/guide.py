@@ -18,7 +18,8 @@ _FENCE = "```"
 
 def anchor_of(heading: str) -> str:
     """The anchor of a heading, as Git hosts make it."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+    text = re.sub(r"[^\w\- ]", "", heading.lower())
+    return text.replace(" ", "-")
 
 
 def section_id(link: str) -> str:
@@ -49,9 +50,10 @@ def sections(links: Iterable[str]) -> dict[str, str]:
 @functools.cache
 def _page(path: str) -> tuple[str, ...]:
     try:
-        return tuple((ROOT / path).read_text().splitlines())
+        text = (ROOT / path).read_text()
     except OSError:  # a kit without its docs/: the link stays a text
         return ()
+    return tuple(text.splitlines())
 
 
 def _lines_of(link: str) -> list[str]:
@@ -62,7 +64,8 @@ def _lines_of(link: str) -> list[str]:
         heading = _HEADING.fullmatch(line)
         if heading and found:
             break
-        if found or (heading and anchor_of(heading[2]) == anchor):
+        is_first = heading is not None and anchor_of(heading[2]) == anchor
+        if found or is_first:
             found.append(line)
     return found
 
@@ -81,10 +84,8 @@ def _section(link: str, lines: Sequence[str]) -> str:
     heading = _HEADING.fullmatch(lines[0])
     title = heading[2] if heading else ""
     body = "".join(_blocks(lines[1:], link))
-    return (
-        f'<section class=guide id="{escape(section_id(link))}"><h3>{escape(title)}</h3>{body}'
-        "</section>"
-    )
+    name = escape(section_id(link))
+    return f'<section class=guide id="{name}"><h3>{escape(title)}</h3>{body}</section>'
 
 
 def _blocks(lines: Sequence[str], link: str) -> Iterator[str]:
@@ -92,7 +93,8 @@ def _blocks(lines: Sequence[str], link: str) -> Iterator[str]:
     for block in _split(lines):
         if block[0].startswith(_FENCE):
             listing = [line for line in block if not line.startswith(_FENCE)]
-            yield "<pre>" + escape("\n".join(listing)) + "</pre>"
+            text = escape("\n".join(listing))
+            yield f"<pre>{text}</pre>"
         elif block[0].startswith("- "):
             yield _list(block, link)
         else:
@@ -101,9 +103,9 @@ def _blocks(lines: Sequence[str], link: str) -> Iterator[str]:
 
 
 def _list(block: Sequence[str], link: str) -> str:
-    items = "\n".join(block).removeprefix("- ").split("\n- ")
+    text = "\n".join(block)
     html = ""
-    for item in items:
+    for item in text.removeprefix("- ").split("\n- "):
         html += f"<li>{_inline(item, link)}</li>"
     return f"<ul>{html}</ul>"
 
@@ -113,14 +115,15 @@ def _split(lines: Sequence[str]) -> Iterator[list[str]]:
     block: list[str] = []
     inside = False
     for line in lines:
-        starts_list = line.startswith("- ") and block and not block[0].startswith(("- ", _FENCE))
-        ends = not inside and (not line.strip() or line == "---" or starts_list)
-        if ends and block:
+        is_blank = not line.strip() or line == "---"
+        in_list_or_listing = bool(block) and block[0].startswith(("- ", _FENCE))
+        starts_list = line.startswith("- ") and not in_list_or_listing
+        if block and not inside and (is_blank or starts_list):
             yield block
             block = []
         if line.startswith(_FENCE):
             inside = not inside
-        if inside or (line.strip() and line != "---"):
+        if inside or not is_blank:
             block.append(line)
     if block:
         yield block
@@ -134,7 +137,8 @@ def _inline(text: str, link: str) -> str:
         parts.append(escape(text[end : match.start()]))
         parts.append(_element(match, link))
         end = match.end()
-    return "".join([*parts, escape(text[end:])])
+    parts.append(escape(text[end:]))
+    return "".join(parts)
 
 
 def _element(match: re.Match[str], link: str) -> str:
@@ -155,7 +159,8 @@ def _link(label: str, target: str, link: str) -> str:
         here = f"{page}{target}"
         if not _lines_of(here):
             return label
-        return f'<a href="#{escape(section_id(here))}">{label}</a>'
+        name = escape(section_id(here))
+        return f'<a href="#{name}">{label}</a>'
     if target.startswith(("https://", "http://")):
         return f'<a href="{escape(target)}">{label}</a>'
     return f"{label} (docs/{escape(target)})"
