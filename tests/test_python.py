@@ -86,6 +86,32 @@ def test_another_python_is_refused_with_the_cure(
     assert said in str(problem.value)
 
 
+def poetry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    """A project that names its Python in Poetry's own table."""
+    (tmp_path / "backend").mkdir()
+    (tmp_path / "backend" / "pyproject.toml").write_text(
+        f'[tool.poetry.dependencies]\npython = "{wanted}"\n'
+    )
+    monkeypatch.setattr(python, "ROOT", tmp_path)
+    python.refuse_other(replace(SETTINGS, image="bookworm"))
+
+
+@pytest.mark.parametrize("wanted", ["^3.12", "~3.12", ">= 3.12, < 4"])
+def test_a_newer_python_of_poetry_s_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str
+) -> None:
+    with pytest.raises(PythonError, match="and Debian 12 has Python"):
+        poetry(tmp_path, monkeypatch, wanted)
+
+
+@pytest.mark.parametrize("wanted", ["^", "~", "^x", "~3.x", "^3.11"])
+def test_a_misspelt_python_of_poetry_s_is_left_to_poetry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str
+) -> None:
+    """What is no constraint asks for no Python: the installer says what is wrong with it."""
+    poetry(tmp_path, monkeypatch, wanted)
+
+
 def test_a_local_machine_has_its_host_s_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

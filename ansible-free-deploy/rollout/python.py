@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 
 from infra.core import debian, exits
 from infra.core.errors import KitError
@@ -117,15 +117,8 @@ def _declared(folder: Path, project: Path) -> list[Demand]:
         data = tomllib.loads(path.read_text())
         wanted = data.get("project", {}).get("requires-python") or _of_poetry(data)
         SpecifierSet(wanted or "")
-    except (
-        OSError,
-        UnicodeDecodeError,
-        tomllib.TOMLDecodeError,
-        InvalidSpecifier,
-        TypeError,
-        AttributeError,
-    ):
-        return []
+    except (OSError, ValueError, TypeError, AttributeError):
+        return []  # no file, no TOML, or no constraint
     if not wanted:
         return []
     return [Demand(f"{os.path.relpath(path, project)}: requires-python is", str(wanted))]
