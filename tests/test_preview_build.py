@@ -14,7 +14,9 @@ from rollout import outputs, stacks
 from rollout.acme.beforehand import LimitError
 from rollout.previews import making, template, up
 from rollout.previews.guard import GuardError
+from rollout.previews.living import Known
 from rollout.previews.making import Template
+from rollout.previews.registry import Entry
 from rollout.previews.run_records import RunRecords
 from rollout.previews.up import UnreadableError, Wishes
 from rollout.release import ReleaseError
@@ -42,6 +44,33 @@ def test_a_build_asks_nobody_for_what_the_verb_fills_in(
     read = Template("", {**GOOD, **more})
     settings = making.for_a_build(read)
     assert (settings.application, settings.backend_count) == ("shop", backends)
+
+
+def test_hosts_that_were_replaced_keep_their_machines(home: Path) -> None:
+    """Without the key an update would make the first machines again, empty. The config says it as
+    `fab replace` wrote it; in another checkout the state does. A host that goes takes its own
+    along."""
+    usual = making.for_a_build(Template("", GOOD))
+    name = name_of("feature")
+    assert making.serials(Known(name), usual) == {}
+    assert making.serials(Known(name, Entry(name)), usual) == {}
+    there = {"infrastructure": {"serials": {"backend-1": "2", "backend-2": "3"}}}
+    entry = Entry(name, {"contract": {}, **there})
+    assert making.serials(Known(name, entry), usual) == {"serials": {"backend-1": "2"}}
+
+
+def test_the_config_of_a_replacement_counts_more_than_the_state(checkout: Path) -> None:
+    """It is a step ahead of the state where a run was killed."""
+    read = Template.read()
+    usual = making.for_a_build(read)
+    name = name_of("feature")
+    known = Known(name, Entry(name, {"infrastructure": {"serials": {"backend-1": "1+2"}}}))
+    read.write(name, {"branch": "feature", "serials": {"backend-1": "2+1"}})
+    kept = making.serials(known, usual)
+    assert kept == {"serials": {"backend-1": "2+1"}}
+    assert read.settings(name, {"branch": "feature", **kept}).serials == {"backend-1": "2+1"}
+    read.write(name, {"branch": "feature", **kept})
+    assert making.serials(known, usual) == kept
 
 
 def test_a_file_that_is_none_is_refused_before_anything_is_made(home: Path) -> None:

@@ -13,10 +13,14 @@ import pytest
 
 from infra.core import exits
 from infra.core.contract import Contract
+from on_host import places as on_hosts
+from on_host import seed_mark
+from on_host.runtime import Failed
+from on_host.seed_mark import BEGUN, DONE
 from rollout import hosts, manage
 from rollout.host_errors import HostError
 from rollout.previews import seed
-from rollout.previews.seed import BEGUN, DONE, SeedError
+from rollout.previews.seed import SeedError
 from rollout.render import places
 from tests.support.gated import preview_of
 from tests.test_render import load
@@ -134,3 +138,33 @@ def test_none_without_a_command_or_a_backend_of_its_own(machine: Machine) -> Non
     assert not seed.run_once(contract(), "")
     assert not seed.run_once(attached, "fill")
     assert machine.runs == []
+
+
+# ------------------------------------------------------------ of a host that is replaced
+
+
+@pytest.fixture
+def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a host's mark is."""
+    monkeypatch.setattr(on_hosts, "KIT", tmp_path)
+    monkeypatch.setattr(seed_mark, "MARK", tmp_path / "seed")
+    return tmp_path / "seed"
+
+
+@pytest.mark.parametrize("state", [DONE, BEGUN, ""])
+def test_a_new_machine_has_the_mark_of_the_old_one(mark: Path, state: str) -> None:
+    """Whatever an earlier try to replace it has left there; one that is done is never run again."""
+    mark.write_text(f"{BEGUN}\n")
+    seed_mark.write(state)
+    assert seed_mark.read() == state
+    if state:
+        assert mark.read_text() == f"{state}\n"
+        assert mark.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in mark.parent.iterdir()] == (["seed"] if state else [])
+
+
+def test_a_damaged_mark_is_not_copied(mark: Path) -> None:
+    """Nobody knows then whether the database has its first data."""
+    mark.write_text("don")
+    with pytest.raises(Failed, match="is damaged: it says neither begun nor done"):
+        seed_mark.read()

@@ -124,6 +124,16 @@ def test_a_copy_counts_for_its_closing_alone(store: Store) -> None:
     assert not store.has(journal, "closing")
 
 
+def test_a_copy_of_before_says_nothing_of_a_seed(store: Store) -> None:
+    """Its journal was written by a kit that did not ask; no preview had been replaced by one."""
+    journal = Journal("backend-1", 1, 2, copy=Copy("closing", 4, "0" * 64, {}, "done"))
+    assert store.write(journal) == store.read()
+    path = store.folder / "x.json"
+    path.write_text(path.read_text().replace(', "seed": "done"', ""))
+    found = store.read()
+    assert found and found.copy and found.copy.seed == ""
+
+
 def test_a_copy_that_was_cut_short_leaves_nothing(store: Store) -> None:
     journal = store.write(Journal("backend-1", 1, 2))
     with pytest.raises(KeyboardInterrupt), store.arriving(journal) as arrival:

@@ -330,6 +330,7 @@ class CopyAnswer(TypedDict):
     size: int
     digest: str
     told: Json
+    seed: str  # what the mark of `seed_mark` says
 
 
 class _Restored(TypedDict):

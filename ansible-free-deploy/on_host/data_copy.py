@@ -16,7 +16,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Callable, Iterator, Mapping  # noqa: UP035 - Python 3.9 on hosts
 
-from on_host import audit, claims, journal, moves, places, replacement
+from on_host import audit, claims, journal, moves, places, replacement, seed_mark
 from on_host.confined import Ended
 from on_host.disk import trouble
 from on_host.lock import take_lock
@@ -75,6 +75,7 @@ def copy() -> CopyAnswer:
         "size": sender.size,
         "digest": sender.digest.hexdigest(),
         "told": summary(done.stdout),
+        "seed": seed_mark.read(),
     }
 
 
@@ -157,6 +158,7 @@ def restore() -> RestoreAnswer:
     must(in_data("copy_data", "empty"), "the data of an earlier try can't be removed")
     step("restore", "restores the data and compares it")
     restored = put_back()
+    seed_mark.write(REPLACEMENT_ORDERS["seed"])
     os.sync()
     replacement.write(replacement.RESTORED, closing)
     audit.write("restored", str(ORDERS["replacement"]), "replacement")

@@ -201,6 +201,7 @@ class ReplacementDetails(TypedDict, total=False):
     closing: str
     size: int
     digest: str
+    seed: str  # what the mark of `seed_mark` said on the old host
     generation: str  # the id of the one that takes no writes
 
 

@@ -19,6 +19,7 @@ import yaml
 from infra.core.contract import Contract
 from infra.core.errors import KitError
 from infra.core.keys.previews import PASSWORD as PREVIEW_PASSWORD
+from on_host import seed_mark
 from rollout import gated
 from rollout.previews import seed
 from rollout.previews.seed import SeedError
@@ -174,7 +175,7 @@ def test_the_seed_runs_once_and_one_that_ended_badly_again(
     assert failed, "the seed should have ended with the connection"
     ended = begun.replace("until", "while")
     up.kit.ssh(host, ended)
-    assert up.kit.ssh(host, f"cat {seed.MARK}").strip() == seed.BEGUN
+    assert up.kit.ssh(host, f"cat {seed.MARK}").strip() == seed_mark.BEGUN
     capfd.readouterr()
     who = "shell -v0 -c 'import getpass; print(getpass.getuser())'"
     assert seed.run_once(contract, who)

@@ -9,19 +9,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.core import exits, previews
+from infra.core import exits, previews, topology
 from infra.core.errors import KitError
 from infra.core.keys import KEYS
 from infra.core.keys.previews import FRONTEND
 from infra.core.settings import Settings, SettingsError
-from infra.core.stackfile import as_text, read_config
+from infra.core.stackfile import as_text, read_config, stack_values
 from rollout import deploy, stacks
 from rollout.previews import template
 from rollout.previews.branches import Checkout
 from rollout.previews.lifetime import stamp
+from rollout.previews.living import Known
 from rollout.previews.permitted import refuse_closed
 from rollout.previews.running import running_of
-from rollout.stacks import ROOT
+from rollout.stacks import PROJECT, ROOT
 
 _CI_USERS = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN")
 _NOBODYS = "build.invalid"
@@ -119,6 +120,21 @@ def values(
     if backend:
         found["attached_backend"] = backend
     return found
+
+
+def serials(found: Known, usual: Settings) -> dict[str, Any]:
+    """The key `serials` of a preview whose hosts were replaced, and no key of any other: without it
+    the first machines would be made again, empty. This checkout's config of the preview says it, as
+    `fab replace` wrote it; where there is none, its state. `usual` has the hosts that there will
+    be. Raises StackFileError for a config that is no YAML."""
+    known: Mapping[str, Any] = {}
+    if template.has(found.stack):
+        known = stack_values(ROOT, found.stack).get(f"{PROJECT}:serials") or {}
+    elif found.entry:
+        known = found.entry.outputs.get("infrastructure", {}).get("serials") or {}
+    hosts = {instance.name for instance in topology.instances(usual)}
+    kept = {name: str(serial) for name, serial in known.items() if name in hosts}
+    return {"serials": kept} if kept else {}
 
 
 def owner() -> str:

@@ -3,7 +3,7 @@
 Nothing is copied from another environment. The command runs as `fab manage` runs it: on the first
 backend, as the application's user, within the service's limits. A mark on that host, next to its
 configuration, says that it has begun, and then that it is done; the host of a preview that was
-removed and made again has none.
+removed and made again has none, and a machine that `fab replace` makes gets it with the data.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 from infra.core import exits
 from infra.core.contract import Contract
 from infra.core.errors import KitError
+from on_host import seed_mark
+from on_host.seed_mark import BEGUN, DONE
 from rollout import access, host_errors, hosts, manage, report
 from rollout.host_errors import HostError
 from rollout.render import places
 
-MARK = "/etc/origin-kit/seed"
-BEGUN, DONE = "begun", "done"
+MARK = str(seed_mark.MARK)
 
 # $0 is the mark, then come the program and its arguments. A mark is whole or not there.
 _ONCE = f"""

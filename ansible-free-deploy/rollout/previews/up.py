@@ -83,6 +83,7 @@ def up(wishes: Wishes) -> Made:
         wanted = repository.wanted(branch)  # somebody may have pushed while this waited
         keep = wishes.keep or found.keep
         values = making.values(branch, wanted.commit, keep, backend)
+        values |= making.serials(found, usual)
         settings = read.settings(found.stack, values)
         if entry and _is_later(entry, wanted, began, repository):
             report.line(f"{branch} is up at a later commit, {entry.noted['commit'][:12]}, already")

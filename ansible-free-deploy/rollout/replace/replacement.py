@@ -183,7 +183,13 @@ class Replacement:
                 "place": str(self.store.folder),
             }
             said = there.act(protocol.COPY, take=arrival.write, orders=room)
-            copy = Copy(said["closing"], said["size"], said["digest"], said["told"])
+            copy = Copy(
+                said["closing"],
+                said["size"],
+                said["digest"],
+                said["told"],
+                said["seed"],
+            )
             self._journal = self.store.keep(journal, arrival, copy)
         report.step(self.name, in_words(copy.told))
 
@@ -196,6 +202,7 @@ class Replacement:
             "closing": copy.closing,
             "size": copy.size,
             "digest": copy.digest,
+            "seed": copy.seed,
         }
         said = there.act(protocol.RESTORE, blob=place, orders=orders)
         if said["restored"]:

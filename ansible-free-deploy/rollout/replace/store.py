@@ -32,12 +32,14 @@ class StoreError(KitError):
 
 @dataclass(frozen=True)
 class Copy:
-    """The data of one closing of the old host, whole."""
+    """The data of one closing of the old host, whole; `seed` is what the mark of a preview's first
+    data says there (`on_host/seed_mark.py`)."""
 
     closing: str
     size: int
     digest: str
     told: Json
+    seed: str = ""
 
 
 @dataclass(frozen=True)
