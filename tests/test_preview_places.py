@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from infra.core.home import occupying
 from infra.core.previews import slot_name, slot_of
+from rollout import local_stack
 from rollout.previews import cost, lifetime, template
 from rollout.previews.places import FullError, Living, choose
 from rollout.previews.run_records import BusyError, RunRecords
@@ -191,6 +194,37 @@ def test_one_run_has_a_preview_at_a_time(tmp_path: Path) -> None:
     with records.held("preview-x", 5, said.append):
         assert not records.is_held("preview-y")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_begins_before_or_after_the_home_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the last preview's `down` its home goes, while an `up` waits for that very `down`."""
+    monkeypatch.setenv("ORIGIN_KIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ORIGIN_KIT_CACHE", str(tmp_path / "cache"))
+    records = RunRecords.of("local")
+    entered, ending = threading.Event(), threading.Event()
+
+    def run() -> None:
+        with records.held("preview-x", 5):
+            entered.set()
+            ending.wait(5)
+
+    with occupying():
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert not entered.wait(0.3)
+        assert not list(records.folder.iterdir())
+    assert entered.wait(5)
+    local_stack.leave_unused()
+    assert records.is_held("preview-x")
+    ending.set()
+    thread.join()
+    with records.choosing(0):  # it chooses a slot, of which there is no note yet
+        local_stack.leave_unused()
+        assert (records.folder / ".choosing.lock").exists()
+    local_stack.leave_unused()
+    assert not (tmp_path / "home").exists()
 
 
 def test_what_was_interrupted_is_noted(tmp_path: Path) -> None:

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 
 from infra.core import backend, exits, owner
 from infra.core.errors import KitError
-from infra.core.home import CERTIFICATES, claim, home, leave, private, state_dir
+from infra.core.home import (
+    CERTIFICATES,
+    claim,
+    home,
+    is_locked,
+    leave,
+    occupying,
+    private,
+    state_dir,
+)
 from infra.core.settings import Settings
 from infra.core.stackfile import stack_path
 from infra.core.topology import instances
@@ -215,10 +224,12 @@ def forget(stack: str) -> None:
 
 def leave_unused() -> None:
     """With the last stack, all that the stacks shared goes; the image cache and a CA stay."""
-    if not home().exists() or _in_use():
-        return
-    _remove_orphans()
-    for name in leave():
+    with occupying():  # a run that waits for this one's end may just begin
+        if not home().exists() or _in_use():
+            return
+        _remove_orphans()
+        left = leave()
+    for name in left:
         report.step("infra", f"leaves {home() / name}, which is not the kit's")
     ca = home() / CERTIFICATES
     if ca.exists():
@@ -235,7 +246,8 @@ def _in_use() -> bool:
             return True
     has_owner = any(home().glob("owners/*.json"))
     has_preview = any(home().glob("previews/preview-*"))
-    return has_owner or has_preview
+    is_chosen = any(map(is_locked, home().glob("previews/.*.lock")))
+    return has_owner or has_preview or is_chosen
 
 
 def _remove_orphans() -> None:

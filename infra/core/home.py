@@ -65,6 +65,27 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def occupying() -> Iterator[None]:
+    """Held for the moment in which a run notes in the home that it is there, and while a home that
+    nobody has noted anything in is removed: neither falls into the middle of the other. The lock is
+    in the cache, since the home goes."""
+    with locked(cache_folder("homes") / f"{short_id()}.lock"):
+        yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds this lock file."""
+    try:
+        with path.open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a small file so that a reader sees the old or the new one."""
     new = path.with_name(f"{path.name}.{os.getpid()}.new")

@@ -12,7 +12,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from infra.core import exits
-from infra.core.home import LocalCloudError, claim, home, locked, user_name, write_whole
+from infra.core.home import (
+    LocalCloudError,
+    claim,
+    home,
+    locked,
+    occupying,
+    user_name,
+    write_whole,
+)
 
 ROOT_USER = "root"
 
@@ -78,7 +86,7 @@ def refuse_other(stack: str, mine: Owner) -> None:
 def take(stack: str, mine: Owner, take_over: bool = False) -> None:
     """Note whose the stack is; one without an owner becomes `mine`. Raises as `refuse_other`,
     unless asked to take over, and LocalCloudError for a home that is not the kit's."""
-    with locked(claim() / "owners" / ".lock"):
+    with occupying(), locked(claim() / "owners" / ".lock"):
         if not take_over:
             refuse_other(stack, mine)
         if take_over or owner_of(stack) is None:

@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,8 @@ from infra.core.home import (
     cache,
     claim,
     home,
+    is_locked,
+    occupying,
     private,
     refuse_foreign,
     short_id,
@@ -69,9 +71,15 @@ class RunRecords:
     """The folder of this user's notes: for local previews in the kit's home, for those in a cloud
     in the user's own state."""
 
-    def __init__(self, folder: Path, prepare: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        prepare: Callable[[], object] = lambda: None,
+        occupying: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self.folder = folder
         self._prepare = prepare
+        self._occupying = occupying
 
     @classmethod
     def of(cls, cloud: str) -> RunRecords:
@@ -79,6 +87,7 @@ class RunRecords:
         records = cls.to_read(cloud)
         if _in_home(cloud):
             records._prepare = claim
+            records._occupying = occupying
         records._make()
         return records
 
@@ -141,20 +150,10 @@ class RunRecords:
         removed it."""
         until, said = time.monotonic() + wait_s, False
         while True:
-            try:
-                handle = path.open("a+")
-            except FileNotFoundError:
-                self._make()
-                continue
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if path.exists() and os.path.samestat(os.fstat(handle.fileno()), path.stat()):
-                    return handle
-                handle.close()
-                continue
-            except BlockingIOError:
-                holder = path.read_text() if path.exists() else ""
-                handle.close()
+            with self._occupying():
+                handle, holder = self._try(path)
+            if handle:
+                return handle
             if time.monotonic() >= until:
                 raise BusyError(
                     f"another run ({holder or 'just begun'}) is changing {what}",
@@ -164,6 +163,25 @@ class RunRecords:
                 say(f"waits for another run ({holder or 'just begun'})")
                 said = True
             time.sleep(_POLL_S)
+
+    def _try(self, path: Path) -> tuple[TextIO | None, str]:
+        """The lock file, held, or None and who holds it."""
+        while True:
+            try:
+                handle = path.open("a+")
+            except FileNotFoundError:
+                self._make()
+                continue
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                handle.seek(0)
+                holder = handle.read()
+                handle.close()
+                return None, holder
+            if _has_its_name(handle, path):
+                return handle, ""
+            handle.close()
 
     # -------------------------------------------------------------------------------------- notes
 
@@ -199,15 +217,7 @@ class RunRecords:
 
     def is_held(self, stack: str) -> bool:
         """Whether a run has this preview now."""
-        path = self.folder / f"{stack}.lock"
-        try:
-            with path.open() as handle:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        return is_locked(self.folder / f"{stack}.lock")
 
     def swept(self, by: str) -> None:
         """A sweep ran to its end."""
@@ -228,6 +238,14 @@ class RunRecords:
 
     def _note(self, stack: str) -> Path:
         return self.folder / f"{stack}.json"
+
+
+def _has_its_name(handle: TextIO, path: Path) -> bool:
+    """Whether this very file has the name still."""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _in_home(cloud: str) -> bool:
