@@ -78,7 +78,7 @@ def test_a_live_preview_is_answered(up: Up) -> None:
     assert fake.attached == {ONE: AT_ONE} and AT_ONE in fake.allowed
     assert but_for_the_list(fake.contract) == before
 
-    assert attach(ENVIRONMENT, leaving=ONE).removed == {ONE: AT_ONE}
+    assert attach(ENVIRONMENT, leaving=frozenset([ONE])).removed == {ONE: AT_ONE}
     assert fake.attached == {} and AT_ONE not in fake.allowed
 
 
@@ -131,7 +131,7 @@ def test_an_origin_that_the_config_lists_is_no_preview_s(up: Up) -> None:
     fake = up(replace(now, cors=replace(now.cors, allowed_origins=own)))
     write_preview(ONE, AT_ONE)
     assert attach(ENVIRONMENT, needed=ONE).origins == {}
-    attach(ENVIRONMENT, leaving=ONE)
+    attach(ENVIRONMENT, leaving=frozenset([ONE]))
     assert fake.allowed == list(own) and "deploy" not in fake.verbs
 
 

@@ -12,6 +12,8 @@ from rollout.previews.living import Known
 from rollout.previews.making import Template
 from rollout.previews.permitted import DeniedError
 from rollout.previews.registry import Entry
+from rollout.previews.removing import Removals
+from rollout.previews.run_records import RunRecords
 from rollout.previews.sweep import Swept
 from rollout.previews.up import Wishes
 from rollout.state_files import NotUpError
@@ -49,6 +51,10 @@ def known(stack: str) -> Known:
     return Known(stack, entry)
 
 
+def removals(*previews: Known) -> Removals:
+    return Removals(previews, RunRecords.of("local"), template(), Wishes())
+
+
 def test_which_environment_a_preview_is_attached_to(fake: FakeHost) -> None:
     """Its contract says it, else its program's note; where nothing is left of it, the template."""
     write_preview(ONE, AT_ONE, attached_to="staging")
@@ -82,13 +88,13 @@ def test_a_preview_is_deregistered_and_stays_so(
     """Again when its stack is gone: somebody may have read the stacks before."""
     path = write_preview(ONE, AT_ONE)
     attach(ENVIRONMENT)
-    attached.deregister(ENVIRONMENT, ONE, 60)
+    attached.deregister(ENVIRONMENT, frozenset([ONE]), 60)
     assert fake.attached == {}
     assert f"no longer answers {ONE} ({AT_ONE})" in capsys.readouterr().out
     fake.hold({**fake.contract, "attached": {ONE: AT_ONE}})
     fake.contract["cors"]["allowed_origins"].append(AT_ONE)
     path.unlink()
-    attached.deregister(ENVIRONMENT, ONE, 60)
+    attached.deregister(ENVIRONMENT, frozenset([ONE]), 60)
     assert fake.attached == {} and AT_ONE not in fake.allowed
 
 
@@ -97,10 +103,10 @@ def test_an_environment_that_is_gone_answers_nobody(
 ) -> None:
     """A preview outlives it, and goes all the same."""
     write_state(ENVIRONMENT, state({}))
-    attached.deregister(ENVIRONMENT, ONE, 60)
+    attached.deregister(ENVIRONMENT, frozenset([ONE]), 60)
     assert f"{ENVIRONMENT}, which it was attached to, is not up" in capsys.readouterr().out
     assert attached.dead(ENVIRONMENT) == {}
-    assert attached.mend(ENVIRONMENT, 60) is None
+    assert attached.mend(ENVIRONMENT, 60, frozenset()) is None
     with pytest.raises(NotUpError):
         making.attached_backend(template())
 
@@ -116,11 +122,11 @@ def test_a_sweep_mends_a_list_that_names_a_dead_preview(fake: FakeHost) -> None:
         f"{ENVIRONMENT} answers {TWO} ({AT_TWO}), which is gone"
     ]
     done = Swept()
-    sweep.mend(ENVIRONMENT, Wishes(), done)
+    sweep.mend(ENVIRONMENT, removals(), done)
     assert done.fixed == [f"{ENVIRONMENT} no longer answers {TWO} ({AT_TWO})"]
     assert fake.attached == {ONE: AT_ONE}
     again = Swept()
-    sweep.mend(ENVIRONMENT, Wishes(), again)
+    sweep.mend(ENVIRONMENT, removals(), again)
     assert (again.fixed, again.failed) == ([], [])
 
 
@@ -130,5 +136,5 @@ def test_a_list_that_can_not_be_mended_is_named(fake: FakeHost) -> None:
     gone.unlink()
     fake.differs = ["nginx/site.conf"]
     done = Swept()
-    sweep.mend(ENVIRONMENT, Wishes(), done)
+    sweep.mend(ENVIRONMENT, removals(), done)
     assert done.failed[0].startswith(f"{ENVIRONMENT}: backend-1 runs a configuration that")

@@ -122,7 +122,7 @@ def test_a_page_of_a_branch_reads_the_environment_s_backend_and_then_no_more(
         secrets.touch(0o600)
         secrets.write_text(f"API_TOKEN={SECRET}\n")
         stack.fab("deploy")
-        attach(stack.name, leaving=preview.name)  # the deploy has read the stacks
+        attach(stack.name, leaving=frozenset([preview.name]))  # the deploy has read the stacks
         before, files_before = runs(stack), files(stack)
         secrets.unlink()
         stack.write(env={"STOLEN": "1"}, extra_origins=["http://10.66.6.6"], workers=5)
@@ -153,7 +153,7 @@ def test_a_page_of_a_branch_reads_the_environment_s_backend_and_then_no_more(
         doctor = unwrapped(stack.fab("doctor").stdout)
         assert f"{preview.name} is attached: {page}" in doctor
 
-        removed = str(attach(stack.name, leaving=preview.name))
+        removed = str(attach(stack.name, leaving=frozenset([preview.name])))
         assert removed == f"{stack.name} no longer answers {preview.name} ({page})"
         assert not answers(stack, page)
         assert files(stack) == files_before
@@ -200,7 +200,7 @@ def test_a_preview_that_is_gone_is_proved_refused(stack: Stack, preview: Preview
 @pytest.mark.soak
 def test_two_attaches_at_once_both_end_up_listed(stack: Stack, preview: Preview) -> None:
     """And so does one next to the environment's own deploy, which has its own change applied."""
-    attach(stack.name, leaving=preview.name)
+    attach(stack.name, leaving=frozenset([preview.name]))
     path = another(preview)
     try:
         with ThreadPoolExecutor(2) as pool:
@@ -210,7 +210,7 @@ def test_two_attaches_at_once_both_end_up_listed(stack: Stack, preview: Preview)
         assert {preview.name, OTHER} == set(runs(stack)["attached"])
         assert all(set(one.origins) == {preview.name, OTHER} for one in both)
 
-        attach(stack.name, leaving=OTHER)
+        attach(stack.name, leaving=frozenset([OTHER]))
         stack.write(env={"BESIDES": "1"})
         own = stack.started("deploy")
         attach(stack.name, needed=OTHER)
@@ -234,7 +234,7 @@ def test_an_attach_whose_host_was_killed_runs_again(
     stack: Stack, preview: Preview, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     """At every step: the next one finishes or undoes what was under way, and then does its own."""
-    attach(stack.name, leaving=preview.name)
+    attach(stack.name, leaving=frozenset([preview.name]))
     before = runs(stack)
     usual = deploy.orders
 
@@ -264,7 +264,7 @@ def test_an_attach_whose_operator_was_killed_runs_again(
     stack: Stack, preview: Preview, begun: bool
 ) -> None:
     """Before and while the host works: it ends by itself, and the next run finds how."""
-    attach(stack.name, leaving=preview.name)
+    attach(stack.name, leaving=frozenset([preview.name]))
     words = [sys.executable, "-c", ATTACH, stack.name, preview.name]
     operator = subprocess.Popen(words, env={**os.environ, "COLUMNS": "200"})
     is_at_work = "ls /run/origin-kit/jobs 2>/dev/null || true"

@@ -66,11 +66,11 @@ def attach(
     environment: str,
     *,
     needed: str = "",
-    leaving: str = "",
+    leaving: frozenset[str] = frozenset(),
     wait_s: int = deploy.WAIT_S,
 ) -> Attached:
-    """Have the environment's backend answer the live previews that are attached to it, without the
-    one that is `leaving`; a preview that is `needed` has to be among them.
+    """Have the environment's backend answer the live previews that are attached to it, without
+    those that are `leaving`; a preview that is `needed` has to be among them.
 
     Raises DeniedError where a preview that is needed may not attach, AttachError where the list
     can't be changed now, ChangeError where a host failed, OutputsError as `hosts_of` does.
@@ -96,13 +96,12 @@ def attach(
     )
 
 
-def _found(running: Running, live: Live, leaving: str) -> dict[str, str]:
+def _found(running: Running, live: Live, leaving: frozenset[str]) -> dict[str, str]:
     """The origins to answer, by the stack's name. A preview whose state can't be read stays what it
     was: nobody knows that it is gone."""
     kept = {name: text for name, text in running.attached.items() if name in live.unknown}
     found = {**kept, **live.origins}
-    found.pop(leaving, None)
-    return found
+    return {name: text for name, text in found.items() if name not in leaving}
 
 
 def _refuse_missing(

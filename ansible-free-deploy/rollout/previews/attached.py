@@ -25,15 +25,16 @@ def environment_of(found: Known, read: Template) -> str:
     return read.attaches_to
 
 
-def deregister(environment: str, stack: str, wait_s: float) -> None:
-    """Have the environment no longer answer a preview, and say what changed. One that is not up
-    answers nobody."""
+def deregister(environment: str, stacks: frozenset[str], wait_s: float) -> None:
+    """Have the environment no longer answer these previews, all by one deploy, and say what
+    changed. One that is not up answers nobody."""
     if not environment:
         return
     try:
-        done = attach(environment, leaving=stack, wait_s=int(wait_s))
+        done = attach(environment, leaving=stacks, wait_s=int(wait_s))
     except NotUpError:
-        report.step("preview", f"{environment}, which it was attached to, is not up")
+        whom = "it was" if len(stacks) == 1 else "they were"
+        report.step("preview", f"{environment}, which {whom} attached to, is not up")
         return
     if done.changed:
         report.step("preview", str(done))
@@ -55,10 +56,10 @@ def dead(environment: str) -> dict[str, str]:
     return registry.live(environment).gone(running.attached)
 
 
-def mend(environment: str, wait_s: float) -> Attached | None:
-    """Have the environment answer the live previews alone; None where it is not up. Raises as
-    `attach` does."""
+def mend(environment: str, wait_s: float, leaving: frozenset[str]) -> Attached | None:
+    """Have the environment answer the live previews alone, without those that are `leaving`; None
+    where it is not up. Raises as `attach` does."""
     try:
-        return attach(environment, wait_s=int(wait_s))
+        return attach(environment, leaving=leaving, wait_s=int(wait_s))
     except NotUpError:
         return None

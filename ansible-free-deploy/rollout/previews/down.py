@@ -74,7 +74,27 @@ def remove(
     read: Template,
     wishes: Wishes,
 ) -> bool:
-    """Remove a preview that is held by this run; whether there was anything of it."""
+    """Remove a preview that is held by this run; whether there was anything of it. A sweep does the
+    same for several at a time (`removing`)."""
+    stack, environment = found.stack, attached.environment_of(found, read)
+    only = frozenset([stack])
+    settings = begin(found, branch, records, read, wishes)
+    attached.deregister(environment, only, wishes.wait_s)
+    removed = destroy(settings, wishes)
+    # Whoever read the stacks before it went may have written it into the list again.
+    attached.deregister(environment, only, wishes.wait_s)
+    end(stack, records)
+    return removed or found.entry is not None or found.note is not None
+
+
+def begin(
+    found: Known,
+    branch: str,
+    records: RunRecords,
+    read: Template,
+    wishes: Wishes,
+) -> Settings:
+    """Refuse what is not to be removed, else note that it goes; what `destroy` needs of it."""
     stack = found.stack
     refuse_unreadable(found.entry)
     refuse_other(found, read)
@@ -83,14 +103,18 @@ def remove(
     settings = _settings(found, read, branch)
     if settings.cloud == "local":
         local_stack.wait_until_free(stack, wishes.wait_s)
-    environment = attached.environment_of(found, read)
-    attached.deregister(environment, stack, wishes.wait_s)
-    removed = infrastructure.down(settings, wishes.engine, wishes.take_over, yes=True)
-    # Whoever read the stacks before it went may have written it into the list again.
-    attached.deregister(environment, stack, wishes.wait_s)
+    return settings
+
+
+def destroy(settings: Settings, wishes: Wishes) -> bool:
+    """Remove its resources, then its stack; whether there were any."""
+    return infrastructure.down(settings, wishes.engine, wishes.take_over, yes=True)
+
+
+def end(stack: str, records: RunRecords) -> None:
+    """Nothing of it is left: its config and its note go."""
     template.forget(stack)
     records.end(stack)
-    return removed or found.entry is not None or found.note is not None
 
 
 def refuse_other(found: Known, read: Template) -> None:

@@ -14,10 +14,10 @@ from infra.core.owner import Owner, owner_of
 from rollout import deploy, local_stack, report
 from rollout.previews import attached, branches, leftovers, lifetime, making, tagged
 from rollout.previews.branches import BranchError, Branches
-from rollout.previews.down import remove
-from rollout.previews.living import BUSY, UNREADABLE, Known, known, of_branch
+from rollout.previews.living import BUSY, UNREADABLE, Known, known
 from rollout.previews.making import Template
-from rollout.previews.run_records import BusyError, RunRecords
+from rollout.previews.removing import Removal, Removals
+from rollout.previews.run_records import RunRecords
 from rollout.previews.up import Wishes
 from rollout.stacks import ROOT
 
@@ -118,24 +118,40 @@ def carry_out(
     left: Sequence[str],
     wishes: Wishes,
 ) -> Swept:
-    """Remove what goes, one after the other; what fails keeps its state and is named."""
+    """Remove what goes; what fails keeps its state and is named."""
     done = Swept(fates, left)
     records = RunRecords.of(read.cloud)
-    for fate in fates:
-        if fate.goes:
-            _remove(fate, records, read, wishes, done)
-    if left:
-        done.fixed += leftovers.remove(read.cloud, records)
-    for environment in attached.environments((fate.known for fate in fates), read):
-        mend(environment, wishes, done)
+    going = [fate for fate in fates if fate.goes]
+    removals = Removals([fate.known for fate in going], records, read, wishes)
+    with removals.held():
+        removals.deregister()
+        removals.destroy()
+        for fate, removal in zip(going, removals.all, strict=True):
+            _note(fate, removal, done)
+        if left:
+            done.fixed += leftovers.remove(read.cloud, records)
+        for environment in attached.environments((fate.known for fate in fates), read):
+            mend(environment, removals, done)
+        removals.end()
     return done
 
 
-def mend(environment: str, wishes: Wishes, done: Swept) -> None:
+def _note(fate: Fate, removal: Removal, done: Swept) -> None:
+    """Say what became of one."""
+    whose = fate.known.branch
+    if removal.problem:
+        done.failed.append(f"{whose}: {removal.problem}")
+    elif removal.stays:
+        done.fixed.append(f"{whose} stays: {removal.stays}")
+    else:
+        done.fixed.append(f"{whose} is gone ({fate.why})")
+
+
+def mend(environment: str, removals: Removals, done: Swept) -> None:
     """Have an environment forget previews that are gone: a rollback of it may have brought one
     back, or a deploy that read the stacks before."""
     try:
-        mended = attached.mend(environment, wishes.wait_s)
+        mended = removals.mend(environment)
     except KitError as problem:
         done.failed.append(f"{environment}: {problem}")
         return
@@ -157,30 +173,6 @@ def dead_lists(fates: Sequence[Fate], read: Template) -> list[str]:
             for name, origin in gone.items()
         ]
     return lines
-
-
-def _remove(
-    fate: Fate,
-    records: RunRecords,
-    read: Template,
-    wishes: Wishes,
-    done: Swept,
-) -> None:
-    stack, branch = fate.known.stack, fate.known.branch
-    try:
-        with records.held(stack, 0):
-            found = of_branch(known(read.cloud), stack)
-            if found is None:
-                return  # somebody else took it down
-            if found.updated != fate.known.updated:
-                done.fixed.append(f"{branch} stays: it was updated meanwhile")
-                return
-            remove(found, branch, records, read, wishes)
-            done.fixed.append(f"{branch} is gone ({fate.why})")
-    except BusyError:
-        done.fixed.append(f"{branch} stays: a run is changing it now")
-    except KitError as problem:
-        done.failed.append(f"{branch}: {problem}")
 
 
 def sweep(wishes: Wishes, dry_run: bool, now: datetime) -> Swept:
