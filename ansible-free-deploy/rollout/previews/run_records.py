@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,23 +71,14 @@ class RunRecords:
     """The folder of this user's notes: for local previews in the kit's home, for those in a cloud
     in the user's own state."""
 
-    def __init__(
-        self,
-        folder: Path,
-        prepare: Callable[[], object] = lambda: None,
-        occupying: Callable[[], AbstractContextManager[object]] = nullcontext,
-    ) -> None:
+    def __init__(self, folder: Path, in_home: bool = False) -> None:
         self.folder = folder
-        self._prepare = prepare
-        self._occupying = occupying
+        self._in_home = in_home
 
     @classmethod
     def of(cls, cloud: str) -> RunRecords:
         """The one to write to. Raises LocalCloudError for a home that is not the kit's."""
         records = cls.to_read(cloud)
-        if _in_home(cloud):
-            records._prepare = claim
-            records._occupying = occupying
         records._make()
         return records
 
@@ -96,12 +87,13 @@ class RunRecords:
         """The one to look at; nothing is made."""
         if _in_home(cloud):
             refuse_foreign()
-            return cls(home() / FOLDER)
+            return cls(home() / FOLDER, in_home=True)
         return cls(platformdirs.user_state_path(KIT) / FOLDER)
 
     def _make(self) -> None:
         """The folder, there: the last preview's `down` removes it, while others wait."""
-        self._prepare()
+        if self._in_home:
+            claim()
         private(self.folder)
 
     # -------------------------------------------------------------------------------------- locks
@@ -150,7 +142,7 @@ class RunRecords:
         removed it."""
         until, said = time.monotonic() + wait_s, False
         while True:
-            with self._occupying():
+            with occupying() if self._in_home else nullcontext():
                 handle, holder = self._try(path)
             if handle:
                 return handle
