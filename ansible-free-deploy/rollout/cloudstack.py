@@ -3,14 +3,12 @@ it."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Mapping
 
 from infra.core import exits
 from infra.core.errors import KitError
 from infra.core.stackfile import stack_path
-from rollout import report
+from rollout import pulumi_cli, report
 from rollout.stacks import ROOT
 
 
@@ -23,29 +21,17 @@ class StackError(KitError):
 def exists(stack: str, environment: Mapping[str, str]) -> bool:
     """Whether the backend that Pulumi is logged in to has this stack. Raises StackError where it
     does not answer."""
-    command = ["pulumi", "stack", "ls", "--json", "--non-interactive"]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+    done = pulumi_cli.run("stack", "ls", "--json", environment=environment)
+    if done.returncode:
+        raise _not_listed(pulumi_cli.failure(done))
     try:
-        names = (
-            [str(one["name"]) for one in json.loads(done.stdout)] if done.returncode == 0 else None
-        )
-    except (ValueError, TypeError, KeyError):
-        names = None
-        why = "what it printed is not the list of stacks"
-    if names is None:
-        raise StackError(
-            f"`{' '.join(command)}` failed: {why}",
-            cure="is this the login that you want?",
-        )
-    return stack in {name.rsplit("/", 1)[-1] for name in names}
+        return stack in pulumi_cli.stacks_in(done.stdout)
+    except ValueError:
+        raise _not_listed(f"`{' '.join(done.args)}` did not print a list of stacks") from None
+
+
+def _not_listed(why: str) -> StackError:
+    return StackError(why, cure="is this the login that you want?")
 
 
 def require(stack: str, environment: Mapping[str, str]) -> None:
@@ -70,20 +56,12 @@ def ensure(
     that is no passphrase. Raises StackError where Pulumi refuses."""
     if exists(stack, environment):
         return
-    command = ["pulumi", "stack", "init", stack, "--non-interactive", "--no-select"]
+    words = ["stack", "init", stack, "--no-select"]
     if provider:
-        command.append(f"--secrets-provider={provider}")
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+        words.append(f"--secrets-provider={provider}")
+    done = pulumi_cli.run(*words, environment=environment)
     if done.returncode and not exists(stack, environment):  # another run may have made it
-        why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-        raise StackError(f"`{' '.join(command)}` failed: {why}", cure="nothing was changed")
+        raise StackError(pulumi_cli.failure(done), cure="nothing was changed")
 
 
 def remove(stack: str, environment: Mapping[str, str]) -> None:
@@ -98,29 +76,13 @@ def remove(stack: str, environment: Mapping[str, str]) -> None:
             " with it",
         )
         return
-    command = [
-        "pulumi",
-        "stack",
-        "rm",
-        "--stack",
-        stack,
-        "--yes",
-        "--preserve-config",
-        "--non-interactive",
-    ]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    words = ["stack", "rm", "--stack", stack]
+    done = pulumi_cli.run(*words, "--yes", "--preserve-config", environment=environment)
     if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        why = pulumi_cli.reason(done)
         raise StackError(
             f"all of {stack} is removed, and its empty stack is not: {why}",
-            cure=f"run `{' '.join(command[:5])}`",
+            cure=f"run `pulumi {' '.join(words)}`",
             exit_status=exits.WRONG,
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +13,11 @@ from pathlib import Path
 from infra.core import backend, exits
 from infra.core.errors import KitError
 from infra.core.settings import WARNED, Settings
-from rollout import local_stack, report
+from rollout import local_stack, pulumi_cli, report
 from rollout.changes import Change, changes
 from rollout.stacks import ROOT
 
 _EMBEDDED = (sys.executable, "-m", "infra.local.engine")
-INSTALL = "https://www.pulumi.com/docs/install/"
 _LONGEST_COMPLAINT = 40  # lines of output that is not JSON
 
 
@@ -53,11 +51,13 @@ def choose(settings: Settings, forced: str | None) -> str:
     if forced == "embedded" and not is_local:
         raise EngineChoiceError(
             "the embedded engine serves the local cloud only",
-            cure=f"install the Pulumi CLI for {settings.cloud}: {INSTALL}",
+            cure=f"install the Pulumi CLI for {settings.cloud}: {pulumi_cli.INSTALL}",
         )
-    is_installed = shutil.which("pulumi") is not None
+    is_installed = pulumi_cli.is_installed()
     if not is_installed and (forced == "pulumi" or not is_local):
-        raise NotInstalledError("the pulumi CLI is not on PATH", cure=f"install it: {INSTALL}")
+        raise NotInstalledError(
+            "the pulumi CLI is not on PATH", cure=f"install it: {pulumi_cli.INSTALL}"
+        )
     if forced:
         return forced
     return "pulumi" if is_installed else "embedded"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rollout.stacks import ROOT
+from rollout import pulumi_cli
 from rollout.state_files import checkpoint_of
 
 _HISTORY_S = 10
@@ -50,19 +49,11 @@ def _time_in_state(state: Any) -> str:
 
 def _history(stack: str) -> Any:
     """The last entry of the stack's history, in a list, as the CLI prints it."""
-    if shutil.which("pulumi") is None:
+    if not pulumi_cli.is_installed():
         return None
     words = ["stack", "history", "--json", "--page-size", "1", "--stack", stack]
     try:
-        done = subprocess.run(
-            ["pulumi", *words, "--non-interactive"],
-            cwd=ROOT,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-            timeout=_HISTORY_S,
-        )
-        return json.loads(done.stdout)
+        return json.loads(pulumi_cli.run(*words, timeout_s=_HISTORY_S).stdout)
     except (subprocess.TimeoutExpired, ValueError):
         return None
 

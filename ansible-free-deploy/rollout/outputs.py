@@ -7,8 +7,6 @@ Outputs are read from a file backend's checkpoint or asked of the Pulumi CLI, wh
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from infra.core.owner import Owner, owner_of, take
 from infra.core.rules import quote
 from infra.core.settings import SettingsError
 from infra.core.topology import ROLES
+from rollout import pulumi_cli
 from rollout.stacks import PROJECT, ROOT, chosen_stack
 from rollout.state_files import (
     OutputsError,
@@ -292,33 +291,23 @@ def _from_cli(stack: str) -> Outputs:
 def _ask_cli(*words: str, stack: str) -> Json:
     """What `pulumi WORDS` says of the stack, secrets decrypted. Raises OutputsError where it
     can't."""
-    if shutil.which("pulumi") is None:
+    if not pulumi_cli.is_installed():
         raise OutputsError(
             f"stack {stack!r} needs the pulumi CLI to read its outputs and secrets, which is not on"
             " PATH",
-            cure="install it (https://www.pulumi.com/docs/install/) or pass --outputs FILE",
+            cure=f"install it ({pulumi_cli.INSTALL}) or pass --outputs FILE",
             exit_status=exits.UNREACHABLE,
         )
-    command = ["pulumi", *words, "--json", "--show-secrets", "--stack", stack, "--non-interactive"]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    done = pulumi_cli.run(*words, "--json", "--show-secrets", "--stack", stack)
     if done.returncode and "no stack named" in done.stderr:
         raise not_up(stack)
     if done.returncode:
-        reasons = done.stderr.strip().splitlines() or ["no reason given"]
-        raise OutputsError(
-            f"`{' '.join(command)}` failed: {reasons[-1]}", exit_status=exits.UNREACHABLE
-        )
+        raise OutputsError(pulumi_cli.failure(done), exit_status=exits.UNREACHABLE)
     try:
         return dict(json.loads(done.stdout))
     except (ValueError, TypeError) as problem:
         raise OutputsError(
-            f"`{' '.join(command)}` did not print JSON ({problem})",
+            f"`{' '.join(done.args)}` did not print JSON ({problem})",
             cure="run it by hand",
             exit_status=exits.UNREACHABLE,
         ) from None

@@ -3,11 +3,10 @@ secrets."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from infra.core.contract import Contract, Json
-from rollout import state_files
+from rollout import pulumi_cli, state_files
 from rollout.previews import registry
 from rollout.previews.registry import RegistryError
 from rollout.stacks import backend_url
@@ -41,7 +40,7 @@ def _outputs(environment: str) -> Json:
 
 def _of_the_cli(environment: str) -> Json:
     """The same from the CLI, where it can be asked."""
-    if not backend_url() and shutil.which("pulumi") is None:
+    if not backend_url() and not pulumi_cli.is_installed():
         raise _not_up(environment)
     try:
         return registry.outputs_of(environment)

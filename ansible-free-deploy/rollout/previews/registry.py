@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
-import subprocess
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +14,8 @@ from infra.core import exits, previews
 from infra.core.contract import Contract, ContractError, Json
 from infra.core.errors import KitError
 from infra.core.home import state_dir
-from rollout.stacks import PROJECT, ROOT
+from rollout import pulumi_cli
+from rollout.stacks import PROJECT
 from rollout.state_files import OutputsError, file_backend, kit_has, outputs_in
 
 _AT_ONCE = 8
@@ -160,8 +159,8 @@ def _is_held(lock: Path) -> bool:
 def _of_the_cli() -> list[Entry]:
     said = _said("stack", "ls", "--json")
     try:
-        names = {str(one["name"]).rsplit("/", 1)[-1]: one for one in json.loads(said)}
-    except (ValueError, TypeError, KeyError):
+        names = pulumi_cli.stacks_in(said)
+    except ValueError:
         raise RegistryError("`pulumi stack ls --json` did not print a list of stacks") from None
     wanted = sorted(name for name in names if previews.is_preview(name))
     busy = [name for name in wanted if names[name].get("updateInProgress")]
@@ -193,20 +192,12 @@ def outputs_of(stack: str) -> Json:
 
 def _said(*words: str) -> str:
     """What the CLI prints. Raises RegistryError where it fails."""
-    if shutil.which("pulumi") is None:
+    if not pulumi_cli.is_installed():
         raise RegistryError(
             "the pulumi CLI, which knows the stacks, is not on PATH",
-            cure="install it: https://www.pulumi.com/docs/install/",
+            cure=f"install it: {pulumi_cli.INSTALL}",
         )
-    command = ["pulumi", *words, "--non-interactive"]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    done = pulumi_cli.run(*words)
     if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-        raise RegistryError(f"`{' '.join(command)}` failed: {why}")
+        raise RegistryError(pulumi_cli.failure(done))
     return done.stdout
