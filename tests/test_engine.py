@@ -13,6 +13,7 @@ import pytest
 
 from infra.local.checkpoint import Checkpoint, StateError
 from infra.local.engine import execute
+from tests.support.ended import ended_unnoticed
 from tests.support.things import World
 
 TWO = """
@@ -342,7 +343,9 @@ def test_a_second_run_waits_and_a_dead_one_does_not_block(project: Project) -> N
         os._exit(0)
     os.waitpid(child, 0)
     (folder / "dead.json").write_text(json.dumps({**lock, "pid": child}))
-    project.run("up")
+    with ended_unnoticed() as unnoticed:
+        (folder / "unnoticed.json").write_text(json.dumps({**lock, "pid": unnoticed}))
+        project.run("up")
     assert list(folder.iterdir()) == []
 
 

@@ -21,9 +21,10 @@ import pytest
 from pulumi import dynamic
 
 from infra.core import home
+from infra.core.processes import start_time
 from infra.local import boot, image, networks, nspawn
 from infra.local.machines import MachineProvider, NetworkProvider
-from infra.local.processes import start_time, wait_until
+from infra.local.processes import wait_until
 
 ROOT = Path(__file__).parents[1]
 Made = dynamic.CreateResult | dynamic.ReadResult | dynamic.UpdateResult

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import time
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from infra.core.contract import Contract
 from rollout import outputs
 from rollout.previews import registry, words
 from rollout.previews.registry import Live, RegistryError
+from rollout.stacks import PROJECT
+from tests.support.ended import ended_unnoticed
 from tests.support.previews import (
     ENVIRONMENT,
     environment,
@@ -51,6 +54,23 @@ def test_an_entry_says_what_its_state_says() -> None:
     one, two = registry.all_("local")
     assert (one.contract, one.branch, one.problem) == (preview(ONE, AT_ONE), "feature/x", "")
     assert (two.contract, two.branch, two.problem) == (None, "", "")
+
+
+def test_only_a_run_that_lives_holds_a_preview() -> None:
+    """Not one that was killed, also where nobody has waited for its end; another computer's is
+    never taken for dead."""
+    base = write_preview(ONE, AT_ONE).parents[2]
+    lock = base / "locks" / "organization" / PROJECT / ONE / "one.json"
+    lock.parent.mkdir(parents=True)
+    with ended_unnoticed() as dead:
+        for holder, is_held in (
+            ({"hostname": platform.node(), "pid": os.getpid()}, True),
+            ({"hostname": platform.node(), "pid": dead}, False),
+            ({"hostname": "elsewhere", "pid": dead}, True),
+            ({"hostname": platform.node()}, True),
+        ):
+            lock.write_text(json.dumps(holder))
+            assert registry.all_("local")[0].locked is is_held, holder
 
 
 @pytest.mark.parametrize(

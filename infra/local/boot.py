@@ -7,7 +7,8 @@ import socket
 import time
 
 from infra.core.home import LocalCloudError
-from infra.local.processes import processor_time, start_time
+from infra.core.processes import start_time
+from infra.local.processes import processor_time
 from infra.local.records import Machine
 
 BOOT_S = 30  # a machine that does nothing for this long does not come up

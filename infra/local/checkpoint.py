@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from infra.core import exits
 from infra.core.errors import KitError
+from infra.core.processes import start_time
 
 Json = dict[str, Any]
 
@@ -157,7 +158,7 @@ class Checkpoint:
                 pid, who, where = int(held["pid"]), held["username"], held["hostname"]
             except (OSError, ValueError, KeyError, TypeError):
                 pid, who, where = 0, "somebody", "an unknown host"
-            if where == platform.node() and not Path("/proc", str(pid)).exists():
+            if where == platform.node() and not start_time(pid):
                 path.unlink(missing_ok=True)
                 continue
             raise StateError(

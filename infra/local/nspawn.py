@@ -15,10 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from infra.core.home import LocalCloudError, claim, home, make_key, operator_key, private
+from infra.core.processes import start_time
 from infra.local import boot, cgroups, image, networks
 from infra.local.boot import running
 from infra.local.mounts import mount_overlay, unmount
-from infra.local.processes import STOP_S, inits_of, kill_strays, start_time, wait_until
+from infra.local.processes import STOP_S, inits_of, kill_strays, wait_until
 from infra.local.records import Machine, load, machines, save
 
 __all__ = [

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from infra.core.processes import start_time, stat
+
 STOP_S = 15
 
 
@@ -27,30 +29,13 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def start_time(pid: int) -> str:
-    """When a process began, in clock ticks since boot; "" for one that is gone, or a zombie."""
-    fields = _fields(pid)
-    if not fields or fields[0] in "ZX":
-        return ""
-    return fields[19]
-
-
 def processor_time(pid: int) -> int:
     """Processor time, in clock ticks, of a process and of its children that have ended."""
-    fields = _fields(pid)
+    fields = stat(pid)
     if not fields:
         return 0
     utime, stime, cutime, cstime = fields[11:15]
     return int(utime) + int(stime) + int(cutime) + int(cstime)
-
-
-def _fields(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat behind the name, from the third (state); none for a process that
-    is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
 
 
 def inits_of(supervisor: int) -> list[int]:

@@ -14,6 +14,7 @@ from infra.core import exits, previews
 from infra.core.contract import Contract, ContractError, Json
 from infra.core.errors import KitError
 from infra.core.home import state_dir
+from infra.core.processes import start_time
 from rollout import pulumi_cli
 from rollout.stacks import PROJECT
 from rollout.state_files import OutputsError, file_backend, kit_has, outputs_in
@@ -146,7 +147,7 @@ def _is_held(lock: Path) -> bool:
     """Whether the run that made this lock may live; on this host its process says so."""
     try:
         held = json.loads(lock.read_text())
-        return held["hostname"] != platform.node() or Path("/proc", str(held["pid"])).exists()
+        return held["hostname"] != platform.node() or bool(start_time(int(held["pid"])))
     except FileNotFoundError:
         return False
     except (OSError, ValueError, KeyError, TypeError):
