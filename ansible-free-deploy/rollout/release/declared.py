@@ -82,10 +82,31 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ReleaseError(f"{path}: no TOML: {problem}", cure="correct it") from None
 
 
+def table(content: dict[str, Any], path: Path, *names: str) -> dict[str, Any]:
+    """The table of these names, one inside the other, in what `path` holds; empty where it has
+    none. Raises ReleaseError where there is something else."""
+    found: Any = content
+    for depth, name in enumerate(names, start=1):
+        found = found.get(name, {})
+        if not isinstance(found, dict):
+            wrong = ".".join(names[:depth])
+            raise ReleaseError(f"{path}: `{wrong}` is not a table", cure="correct it there")
+    return dict(found)
+
+
+def entries(settings: dict[str, Any], path: Path, name: str, kind: type) -> list[Any]:
+    """The entries of the list `name`, each of this type; empty where there is none. Raises
+    ReleaseError where there is something else."""
+    found = settings.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(entry, kind) for entry in found):
+        wanted = "tables" if kind is dict else "strings"
+        raise ReleaseError(f"{path}: `{name}` is not a list of {wanted}", cure="correct it there")
+    return found
+
+
 def uv_settings(pyproject: Path) -> dict[str, Any]:
-    """The table [tool.uv] of a pyproject.toml."""
-    settings = read_toml(pyproject).get("tool", {}).get("uv", {})
-    return settings if isinstance(settings, dict) else {}
+    """The table [tool.uv] of a pyproject.toml. Raises ReleaseError where it is none."""
+    return table(read_toml(pyproject), pyproject, "tool", "uv")
 
 
 @contextmanager

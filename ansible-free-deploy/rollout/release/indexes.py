@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from rollout.release.declared import entries, table
+
 # pip's variable, uv's variable, and the key in pip's configuration.
 _SAME = (
     ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "index-url"),
@@ -85,8 +87,7 @@ def keyring(folders: Iterable[Path]) -> dict[str, str]:
     for path in _uv_files(folders):
         settings = _uv_settings(path)
         providers.append(settings.get(_KEYRING_KEY))
-        of_pip = settings.get("pip", {})
-        providers.append(of_pip.get(_KEYRING_KEY))
+        providers.append(table(settings, path, "pip").get(_KEYRING_KEY))
     if not any(providers):
         providers.append(_pip_config().get(_KEYRING_KEY))
     if "subprocess" not in providers and "import" not in providers:
@@ -139,7 +140,7 @@ def settings_of_indexes(folders: Iterable[Path]) -> str:
     has them."""
     lines: list[str] = []
     for path in _uv_files(folders):
-        for index in _uv_settings(path).get("index", []):
+        for index in entries(_uv_settings(path), path, "index", dict):
             lines.append("[[index]]")
             for key, value in index.items():
                 if isinstance(value, str | bool):
@@ -161,8 +162,8 @@ def _is_named(word: str) -> bool:
 
 def _named_indexes(folders: Iterable[Path]) -> Iterator[tuple[str, str]]:
     for path in _uv_files(folders):
-        for index in _uv_settings(path).get("index", []):
-            if isinstance(index, dict) and isinstance(index.get("url"), str):
+        for index in entries(_uv_settings(path), path, "index", dict):
+            if isinstance(index.get("url"), str):
                 yield str(index.get("name", index["url"])), index["url"]
     for variable in ("UV_INDEX", "UV_DEFAULT_INDEX"):
         for word in os.environ.get(variable, "").split():
@@ -181,11 +182,12 @@ def _uv_files(folders: Iterable[Path]) -> list[Path]:
 
 
 def _uv_settings(path: Path) -> dict[str, Any]:
-    """The settings in a file of uv's; none for a file that can't be read, since uv reports it."""
+    """The settings in a file of uv's; none for a file that can't be read, since uv reports it.
+    Raises ReleaseError where [tool.uv] is no table."""
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         return {}
     if path.name == "pyproject.toml":
-        settings = settings.get("tool", {}).get("uv", {})
-    return settings if isinstance(settings, dict) else {}
+        return table(settings, path, "tool", "uv")
+    return settings

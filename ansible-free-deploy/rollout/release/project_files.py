@@ -9,10 +9,12 @@ from typing import Any
 
 from rollout.release.declared import (
     Requirements,
+    entries,
     inside_repository,
     neighbour,
     read_text,
     read_toml,
+    table,
     uv_settings,
     well_formed,
 )
@@ -39,15 +41,19 @@ def workspace_above(folder: Path) -> Path | None:
     for parent in folder.parents:
         if not (parent / "pyproject.toml").is_file():
             continue
-        workspace = uv_settings(parent / "pyproject.toml").get("workspace")
-        if isinstance(workspace, dict):
-            return parent if _is_member(folder, parent, workspace) else None
+        path = parent / "pyproject.toml"
+        settings = uv_settings(path)
+        if "workspace" in settings:
+            workspace = table(settings, path, "workspace")
+            return parent if _is_member(folder, path, workspace) else None
     return None
 
 
-def _is_member(folder: Path, root: Path, workspace: dict[str, Any]) -> bool:
+def _is_member(folder: Path, path: Path, workspace: dict[str, Any]) -> bool:
+    root = path.parent
+
     def matches(key: str) -> bool:
-        for pattern in workspace.get(key, []):
+        for pattern in entries(workspace, path, key, str):
             if not pattern.startswith("/") and folder in root.glob(pattern.rstrip("/")):
                 return True
         return False
@@ -105,8 +111,8 @@ def pyproject(path: Path, source: Source) -> Requirements | None:
     """`dependencies` without a lock; None where there are none. Raises ReleaseError for sources
     that only one tool reads."""
     content = read_toml(path)
-    poetry = content.get("tool", {}).get("poetry", {})
-    project = content.get("project", {})
+    poetry = table(content, path, "tool", "poetry")
+    project = table(content, path, "project")
     if "dependencies" not in project:
         if "dependencies" in poetry:
             raise ReleaseError(
@@ -116,15 +122,16 @@ def pyproject(path: Path, source: Source) -> Requirements | None:
         return None
     _refuse_uv_sources(path)
     _refuse_poetry_sources(path, poetry)
-    if content.get("tool", {}).get("pdm", {}).get("source"):
+    if table(content, path, "tool", "pdm").get("source"):
         raise ReleaseError(
             f"{path}: [tool.pdm] names sources of its own", cure=f"run `pdm lock`, then {PDM}"
         )
-    return of_lines("\n".join(project["dependencies"]) + "\n", path, source)
+    lines = entries(project, path, "dependencies", str)
+    return of_lines("\n".join(lines) + "\n", path, source)
 
 
 def _refuse_uv_sources(path: Path) -> None:
-    names = sorted(uv_settings(path).get("sources", {}))
+    names = sorted(table(uv_settings(path), path, "sources"))
     if names:
         raise ReleaseError(
             f"{path}: [tool.uv.sources] says where {', '.join(names)} is from",
@@ -134,7 +141,7 @@ def _refuse_uv_sources(path: Path) -> None:
 
 def _refuse_poetry_sources(path: Path, poetry: dict[str, Any]) -> None:
     names = []
-    for name, wish in poetry.get("dependencies", {}).items():
+    for name, wish in table(poetry, path, "dependencies").items():
         if isinstance(wish, dict) and not _POETRY_SOURCES.isdisjoint(wish):
             names.append(name)
     if names:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from rollout.release.declared import Requirements, neighbour, read_text, uv_settings
+from rollout.release.declared import Requirements, neighbour, read_text, table, uv_settings
 from rollout.release.errors import ReleaseError
 from rollout.release.lines import name_of
 from rollout.release.source import Source
@@ -59,7 +59,8 @@ def _refuse_bare_names(wanted: Requirements, pyproject: Path) -> None:
     for line in wanted.text.splitlines():
         if line[:1].isalnum() and "@" not in line and "--hash" not in line:
             names.add(name_of(line))
-    elsewhere = {canonicalize_name(name) for name in uv_settings(pyproject).get("sources", {})}
+    sources = table(uv_settings(pyproject), pyproject, "sources")
+    elsewhere = {canonicalize_name(name) for name in sources}
     bare = sorted(elsewhere & names)
     if bare:
         raise ReleaseError(
