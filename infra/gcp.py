@@ -191,12 +191,7 @@ class GcpCloud(pulumi.ComponentResource):
             zone=provider.zones(settings)[0],
             machine_type=provider.machine_type(settings),
             boot_disk=self._boot_disk(labels),
-            network_interfaces=[
-                gcp.compute.InstanceNetworkInterfaceArgs(
-                    subnetwork=self._subnet,
-                    access_configs=_access(instance, address),
-                )
-            ],
+            network_interfaces=[self._interface(instance, address)],
             service_account=gcp.compute.InstanceServiceAccountArgs(
                 email=self._accounts[instance.role].email, scopes=[]
             ),
@@ -211,6 +206,13 @@ class GcpCloud(pulumi.ComponentResource):
         found = address.address if address else _own_address(instance, machine)
         return pulumi.Output.all(found, host_key.public_key_openssh).apply(
             lambda both: (both[0], both[1])
+        )
+
+    def _interface(
+        self, instance: Instance, address: gcp.compute.Address | None
+    ) -> gcp.compute.InstanceNetworkInterfaceArgs:
+        return gcp.compute.InstanceNetworkInterfaceArgs(
+            subnetwork=self._subnet, access_configs=_access(instance, address)
         )
 
     def _boot_disk(self, labels: Mapping[str, str]) -> gcp.compute.InstanceBootDiskArgs:

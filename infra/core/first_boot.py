@@ -238,7 +238,7 @@ def cloud_config(boot: FirstBoot) -> str:
     return text
 
 
-def startup_script(boot: FirstBoot) -> str:
+def startup_script(boot: FirstBoot) -> str:  # long because it is one script, in its order
     """A POSIX shell script for Google's agent; what it fails at is left in `FAILED`, in a line."""
     puts = "".join(
         f"put {path} {mode} <<'ORIGIN_KIT_END'\n{text}ORIGIN_KIT_END\n"

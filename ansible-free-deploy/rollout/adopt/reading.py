@@ -65,7 +65,7 @@ class _SettingsRead:
     debug_off: tuple[str, str] | None
 
 
-def read(
+def read(  # long because a project has a line for each of its fields
     path: Path,
     settings: str | None = None,
     wsgi: str | None = None,
@@ -74,7 +74,6 @@ def read(
 
     Raises AdoptError where there is no project, or the modules can't be made out.
     """
-    # More than 40 lines: one for each field of a project.
     folder = project_folder(path)
     files = own_files(folder)
     scripts = _scripts(folder, files)

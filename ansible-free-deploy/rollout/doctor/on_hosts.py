@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from infra.core.contract import Host
@@ -64,11 +65,10 @@ def ask(
         examined = _run(outputs, role, host, lines, target)
     except HostError as problem:
         return Asked(HostReport(host.name, host.address, None, problem.reason))
-    answers = examined["answers"]
-    of_nginx = answers[: len(nginx)]
-    others = answers[len(nginx) :]
-    of_django = others[: len(direct)]
-    over_http = others[len(direct) :]
+    answers = iter(examined["answers"])
+    of_nginx = list(islice(answers, len(nginx)))
+    of_django = list(islice(answers, len(direct)))
+    over_http = list(answers)
     connected = not examined.get("refuses_connections")
     bare = _with_gunicorns_page(nginx, of_nginx)
     report = HostReport(host.name, host.address, examined, bare=bare)

@@ -125,15 +125,6 @@ def _lines(lines: Iterable[str], before: str = "") -> str:
 def _backend(contract: Contract, closed: bool) -> str:
     application, cors = contract.application, contract.cors
     allowed, always, before = Allowed.of(contract), _always(cors), _before(cors)
-    if closed:
-        served = fill("closed.conf", retry_after_s=RETRY_AFTER_S)
-    else:
-        compressed = "" if application.gzip_answers else "        gzip off;\n"
-        served = compressed + fill(
-            "proxy.conf",
-            proxy_s=proxy_timeout(application),
-            hidden=_HIDDEN if contract.https.hsts else "",
-        )
     shortcuts = _lines(_shortcuts(allowed, always), " " * 4)
     before_lines = _lines((header.line for header in before), " " * 8)
     emptied = [f'add_header {header.header} "";' for header in (_ALLOWED, *always)]
@@ -159,13 +150,26 @@ def _backend(contract: Contract, closed: bool) -> str:
         max_body_mb=application.max_body_mb,
         longest_url=LONGEST_URL,
         largest_head=LARGEST_HEAD,
-        application=served.rstrip(),
+        application=_application(contract, closed).rstrip(),
         static_url=application.static_url,
         static_pattern=re.escape(application.static_url),
         media_url=application.media_url,
         media_pattern=re.escape(application.media_url),
         release=places.release(application.name),
         data=places.data(application.name),
+    )
+
+
+def _application(contract: Contract, closed: bool) -> str:
+    """What answers for the application: Django, or, where it is `closed`, nginx itself."""
+    if closed:
+        return fill("closed.conf", retry_after_s=RETRY_AFTER_S)
+    application = contract.application
+    compressed = "" if application.gzip_answers else "        gzip off;\n"
+    return compressed + fill(
+        "proxy.conf",
+        proxy_s=proxy_timeout(application),
+        hidden=_HIDDEN if contract.https.hsts else "",
     )
 
 

@@ -33,22 +33,8 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
         return None
     for listed in contract.cors.origins:
         difference = _difference(origin, listed)
-        if difference and _is_http_twin(origin, listed):
-            return Finding(
-                f"{origin} and {listed} are different origins: {difference}; and the first one is"
-                " refused, as it must be, since whoever is on a visitor's network can be it",
-                cure=f"open the page as {listed}",
-                code=Code.ORIGIN_UNLISTED,
-                anchor="alloworiginmismatch",
-            )
         if difference:
-            return Finding(
-                f"{origin} and {listed} are different origins: {difference}",
-                cure=f"open the page as {listed}, or add {origin} to extra_origins and run"
-                " `fab deploy`",
-                code=Code.ORIGIN_UNLISTED,
-                anchor="alloworiginmismatch",
-            )
+            return _of_a_similar_one(origin, listed, difference)
     if is_an_apps:
         return _of_an_app(text, may_be_a_websites)
     if str(origin) == contract.backend.origin:
@@ -63,6 +49,18 @@ def near_miss(text: str, contract: Contract) -> Finding | None:
         code=Code.ORIGIN_UNLISTED,
         anchor="missingalloworiginheader",
     )
+
+
+def _of_a_similar_one(origin: Origin, listed: Origin, difference: str) -> Finding:
+    """Its http twin is never added to the list; any other one may be."""
+    what = f"{origin} and {listed} are different origins: {difference}"
+    cure = f"open the page as {listed}"
+    if _is_http_twin(origin, listed):
+        what += "; and the first one is refused, as it must be, since whoever is on a visitor's"
+        what += " network can be it"
+    else:
+        cure += f", or add {origin} to extra_origins and run `fab deploy`"
+    return Finding(what, cure=cure, code=Code.ORIGIN_UNLISTED, anchor="alloworiginmismatch")
 
 
 def _is_http_twin(origin: Origin, listed: Origin) -> bool:
