@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from infra.core.previews import name_of
+from rollout.previews import tagged as of_the_sweep
 from tests.support import graph
 from tests.support.graph import Graph, Node
 from tests.test_clouds import KEY
@@ -615,9 +617,21 @@ def test_a_preview_is_made_listed_by_tag_and_gone(
         if tag["Key"] == "origin-kit:branch"
     }
     assert branches == {BRANCH}
+    assert swept(without_a_stack=name_of(BRANCH)) == found_by_tag(aws)
     destroy(aws, built)
     assert found_by_tag(aws) == {}
+    assert swept(without_a_stack=name_of(BRANCH)) == {}
     assert everything(aws) == before
+
+
+def swept(without_a_stack: str) -> dict[str, int]:
+    """How many of each kind a sweep lists of this preview, whose state is lost."""
+    found: Counter[str] = Counter()
+    for line in of_the_sweep.found({"cloud": "aws", "region": REGION}, set):
+        whose, kind, _ = line.split(" ")
+        assert whose == f"{without_a_stack}:"
+        found[kind.removeprefix("vpc-")] += 1  # moto's word for an Elastic IP is vpc-elastic-ip
+    return dict(found)
 
 
 def everything(aws: Aws) -> dict[str, list[str]]:
