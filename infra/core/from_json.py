@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from typing import Any
@@ -69,7 +70,7 @@ def _read_dataclass(
     if not isinstance(value, dict):
         problems.append(f"{place}: {quote(value)} is not an object")
         return None
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     missing = sorted(_required(kind) - value.keys())
     if missing:
         problems.append(f"{place}: {', '.join(missing)} missing")
@@ -83,6 +84,13 @@ def _read_dataclass(
     return None if missing else kind(**fields)
 
 
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """The types of its fields; a list of previews reads the same few classes fifty times."""
+    return typing.get_type_hints(kind)
+
+
+@functools.cache
 def _required(kind: Any) -> set[str]:
     """The fields without a default."""
     names = set()
