@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rollout.previews import attached, making, registry, sweep
+from rollout.previews import attached, making, registry, sweep, up
 from rollout.previews.attach import attach
 from rollout.previews.living import Known
 from rollout.previews.making import Template
 from rollout.previews.permitted import DeniedError
 from rollout.previews.registry import Entry
 from rollout.previews.removing import Removals
-from rollout.previews.run_records import RunRecords
+from rollout.previews.run_records import Note, RunRecords
 from rollout.previews.sweep import Swept
 from rollout.previews.up import Wishes
 from rollout.state_files import NotUpError
@@ -28,6 +29,7 @@ from tests.support.previews import (
     write_preview,
     write_state,
 )
+from tests.test_settings import GOOD
 
 ONE, TWO = "preview-one-0123abcd", "preview-two-4567abcd"
 AT_ONE, AT_TWO = "http://10.77.0.11", "http://10.77.0.12"
@@ -58,14 +60,55 @@ def removals(*previews: Known) -> Removals:
 def test_which_environment_a_preview_is_attached_to(fake: FakeHost) -> None:
     """Its contract says it, else its program's note; where nothing is left of it, the template."""
     write_preview(ONE, AT_ONE, attached_to="staging")
-    assert attached.environment_of(known(ONE), template()) == "staging"
+    assert attached.environments_of(known(ONE), template()) == ["staging"]
     noted = Entry(TWO, {"preview": {"attach_to": "dev"}})
-    assert attached.environment_of(Known(TWO, noted), template()) == "dev"
-    assert attached.environment_of(Known(TWO), template()) == ENVIRONMENT
+    assert attached.environments_of(Known(TWO, noted), template()) == ["dev"]
+    assert attached.environments_of(Known(TWO), template()) == [ENVIRONMENT]
     full = template(preview_mode="full", attach_to="")
-    assert attached.environment_of(Known(TWO), full) == ""
+    assert attached.environments_of(Known(TWO), full) == []
     assert attached.environments([known(ONE)], template()) == [ENVIRONMENT, "staging"]
     assert attached.environments([], full) == []
+
+
+def test_a_record_names_every_environment_that_may_answer(fake: FakeHost, tmp_path: Path) -> None:
+    """The one of an earlier `attach_to`, of which neither the stack nor the template knows after an
+    interrupted run; also where the stack is gone, or has a backend of its own by now."""
+    records = RunRecords.of("local")
+    records.begin(ONE, "feature/x", "up", tmp_path, ["dev", "staging"])
+    note = records.note(ONE)
+    assert attached.environments_of(Known(ONE, note=note), template()) == ["dev", "staging"]
+    write_preview(ONE, AT_ONE, attached_to="staging")
+    now = replace(known(ONE), note=note)
+    assert attached.environments_of(now, template()) == ["dev", "staging"]
+    own = Entry(ONE, {"preview": {"attach_to": ""}})
+    assert attached.environments_of(Known(ONE, own, note), template()) == ["dev", "staging"]
+    older = Note(ONE, "feature/x", "down", "", "")  # of a kit that did not note it
+    assert attached.environments_of(Known(ONE, note=older), template()) == [ENVIRONMENT]
+
+
+@pytest.mark.parametrize("attaches_to", ["", "other"])
+def test_a_preview_that_moves_is_answered_by_its_former_environment_no_more(
+    fake: FakeHost,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    attaches_to: str,
+) -> None:
+    """As soon as the new one answers it, or it has a backend of its own."""
+    write_preview(ONE, AT_ONE)
+    attach(ENVIRONMENT)
+    write_preview(ONE, AT_ONE, attached_to="other")
+    answered: list[str] = []
+
+    def attaching(environment: str, *, needed: str, wait_s: int) -> str:
+        answered.append(f"{environment} answers {needed}, {dict(fake.attached)}")
+        return answered[-1]
+
+    monkeypatch.setattr(up, "attach", attaching)
+    settings = replace(making.for_a_build(Template("", GOOD)), stack=ONE, attach_to=attaches_to)
+    up._attach(settings, [ENVIRONMENT], Wishes())
+    assert answered == [f"other answers {ONE}, {{'{ONE}': '{AT_ONE}'}}"] * bool(attaches_to)
+    assert fake.attached == {} and AT_ONE not in fake.allowed
+    assert f"no longer answers {ONE} ({AT_ONE})" in capsys.readouterr().out
 
 
 def test_the_page_calls_the_backend_that_runs(fake: FakeHost) -> None:

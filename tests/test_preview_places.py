@@ -139,7 +139,7 @@ KEYS = some.sampled_from(["branch", "frontend_name", "preview_keep", "attached_b
 TEXTS = some.text(some.sampled_from("aÜ/😀'\"#:{}[]&*!|>%@`\\ -\n"), max_size=20)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(some.dictionaries(KEYS, some.one_of(some.none(), some.booleans(), TEXTS)))
 def test_a_generated_file_is_the_template_and_the_keys(values: dict[str, Any]) -> None:
     """Whatever a branch is called; nothing else of the template changes."""

@@ -15,6 +15,7 @@ from infra.core.contract import Contract
 from rollout import outputs
 from rollout.previews import registry, words
 from rollout.previews.registry import Live, RegistryError
+from rollout.previews.run_records import RunRecords
 from rollout.stacks import PROJECT
 from tests.support.ended import ended_unnoticed
 from tests.support.previews import (
@@ -45,6 +46,41 @@ def test_what_is_attached_to_an_environment_is_in_the_states() -> None:
     write_preview("preview-three-89abcdef", "http://10.77.0.13", attached_to="staging")
     write_state("preview-four-89abcdef", state({}))
     assert registry.live(ENVIRONMENT) == Live({ONE: AT_ONE, TWO: AT_TWO})
+
+
+def test_one_whose_removal_has_begun_is_attached_to_nothing(elsewhere: Path) -> None:
+    """Its state is there until the last resource is gone, and a deploy of the environment in the
+    meantime would answer it again; `preview.up` takes the note over."""
+    write_preview(ONE, AT_ONE)
+    write_preview(TWO, AT_TWO)
+    records = RunRecords.of("local")
+    records.begin(ONE, "feature/x", "down", elsewhere)
+    found = registry.live(ENVIRONMENT)
+    assert found == Live({TWO: AT_TWO}, going=frozenset([ONE]))
+    assert found.gone({ONE: AT_ONE, TWO: AT_TWO}) == {ONE: AT_ONE}
+    loaded = outputs.load(ENVIRONMENT)
+    assert loaded.contract.attached == {TWO: AT_TWO}
+    assert loaded.notes == [
+        f"the preview {ONE} is not attached: its removal has begun; finish it with `fab"
+        f" preview.down --branch {ONE}`"
+    ]
+    records.begin(ONE, "feature/x", "up", elsewhere)
+    assert registry.live(ENVIRONMENT) == Live({ONE: AT_ONE, TWO: AT_TWO})
+
+
+def test_the_removal_of_a_preview_on_a_cloud_counts_too(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its records are this user's; those of local previews say nothing of it."""
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{elsewhere}/backend")
+    monkeypatch.setenv("XDG_STATE_HOME", str(elsewhere / "user"))
+    contract = preview(TWO, AT_TWO, "aws-dev").to_json()
+    write_state(TWO, state({"contract": contract}), elsewhere / "backend")
+    RunRecords.of("local").begin(TWO, "feature/x", "down", elsewhere)
+    monkeypatch.delenv("ORIGIN_KIT_HOME")
+    assert registry.live("aws-dev") == Live({TWO: AT_TWO})
+    RunRecords.of("aws").begin(TWO, "feature/x", "down", elsewhere)
+    assert registry.live("aws-dev") == Live(going=frozenset([TWO]))
 
 
 def test_an_entry_says_what_its_state_says() -> None:

@@ -33,6 +33,8 @@ from rollout.state_files import (
     read_object,
 )
 
+_LEAVES = "its removal has begun; finish it with `fab preview.down --branch {}`"
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -154,7 +156,8 @@ def _with_previews(contract: Contract) -> tuple[Contract, dict[str, str]]:
 
     live = registry.live(contract.environment)
     attached, refused = permitted(contract, live.origins)
-    return attached, {**live.unknown, **refused}
+    leaves = {name: _LEAVES.format(name) for name in sorted(live.going)}
+    return attached, {**live.unknown, **refused, **leaves}
 
 
 def _secrets_in_config(stack: str) -> dict[str, str]:

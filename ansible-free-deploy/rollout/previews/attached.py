@@ -1,5 +1,5 @@
-"""The environments that previews are attached to, as the verbs of previews see them: which one it
-is, which dead previews it lists, and what to do where it is not up."""
+"""The environments that previews are attached to, as the verbs of previews see them: which ones
+they are, which dead previews they list, and what to do where one is not up."""
 
 from __future__ import annotations
 
@@ -14,22 +14,32 @@ from rollout.previews.running import running_of
 from rollout.state_files import NotUpError
 
 
-def environment_of(found: Known, read: Template) -> str:
-    """The environment whose backend may answer a preview; empty for one with its own. Where nothing
+def environments_of(found: Known, read: Template) -> list[str]:
+    """The environments whose backends may answer a preview; none for one with its own. It is more
+    than one where the template's `attach_to` has changed and a run was interrupted. Where nothing
     is left that says it, the template does."""
+    names = set(found.note.environments) if found.note else set()
+    recorded = _recorded(found)
+    if recorded is None and not names:
+        names.add(read.attaches_to)
+    names.add(recorded or "")
+    return sorted(filter(None, names))
+
+
+def _recorded(found: Known) -> str | None:
+    """The environment that the preview's stack is attached to; empty for one with a backend of its
+    own, None where the stack does not say."""
     entry = found.entry
     if entry and entry.contract:
         return entry.contract.attached_to or ""
     if entry and entry.noted:
         return str(entry.noted.get("attach_to") or "")
-    return read.attaches_to
+    return None
 
 
 def deregister(environment: str, stacks: frozenset[str], wait_s: float) -> None:
     """Have the environment no longer answer these previews, all by one deploy, and say what
     changed. One that is not up answers nobody."""
-    if not environment:
-        return
     try:
         done = attach(environment, leaving=stacks, wait_s=int(wait_s))
     except NotUpError:
@@ -42,8 +52,8 @@ def deregister(environment: str, stacks: frozenset[str], wait_s: float) -> None:
 
 def environments(found: Iterable[Known], read: Template) -> list[str]:
     """Every environment that a preview is attached to, and the one of the template, each once."""
-    names = {environment_of(one, read) for one in found} | {read.attaches_to}
-    return sorted(filter(None, names))
+    names = {name for one in found for name in environments_of(one, read)}
+    return sorted(filter(None, names | {read.attaches_to}))
 
 
 def dead(environment: str) -> dict[str, str]:

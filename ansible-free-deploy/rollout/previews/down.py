@@ -76,13 +76,15 @@ def remove(
 ) -> bool:
     """Remove a preview that is held by this run; whether there was anything of it. A sweep does the
     same for several at a time (`removing`)."""
-    stack, environment = found.stack, attached.environment_of(found, read)
+    stack, environments = found.stack, attached.environments_of(found, read)
     only = frozenset([stack])
     settings = begin(found, branch, records, read, wishes)
-    attached.deregister(environment, only, wishes.wait_s)
+    for environment in environments:
+        attached.deregister(environment, only, wishes.wait_s)
     removed = destroy(settings, wishes)
     # Whoever read the stacks before it went may have written it into the list again.
-    attached.deregister(environment, only, wishes.wait_s)
+    for environment in environments:
+        attached.deregister(environment, only, wishes.wait_s)
     end(stack, records)
     return removed or found.entry is not None or found.note is not None
 
@@ -99,7 +101,8 @@ def begin(
     refuse_unreadable(found.entry)
     refuse_other(found, read)
     refuse_other_owner(read.cloud, stack, wishes)
-    records.begin(stack, found.branch or branch, "down", ROOT)
+    environments = attached.environments_of(found, read)
+    records.begin(stack, found.branch or branch, "down", ROOT, environments)
     settings = _settings(found, read, branch)
     if settings.cloud == "local":
         local_stack.wait_until_free(stack, wishes.wait_s)

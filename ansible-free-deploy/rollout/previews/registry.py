@@ -16,6 +16,7 @@ from infra.core.errors import KitError
 from infra.core.home import state_dir
 from infra.core.processes import start_time
 from rollout import pulumi_cli
+from rollout.previews.run_records import RunRecords
 from rollout.stacks import PROJECT
 from rollout.state_files import OutputsError, file_backend, kit_has, outputs_in
 
@@ -85,10 +86,12 @@ def all_(cloud: str) -> list[Entry]:
 class Live:
     """The previews that are attached to one environment: `origins` of their pages by the stacks'
     names. `unknown` are previews whose state can't be read, each with the reason: they may be
-    attached, too."""
+    attached, too. `going` are those whose removal has begun: their states say that they are
+    attached, and they are not."""
 
     origins: Mapping[str, str] = field(default_factory=dict)
     unknown: Mapping[str, str] = field(default_factory=dict)
+    going: frozenset[str] = frozenset()
 
     def gone(self, answered: Mapping[str, str]) -> dict[str, str]:
         """Those of these origins, by the stacks' names, that no preview has any more."""
@@ -101,16 +104,24 @@ class Live:
 
 def live(environment: str) -> Live:
     """The previews that are attached to this environment now. A local environment's are local; the
-    others are where Pulumi is logged in to. Raises RegistryError where nothing could be asked."""
+    others are where Pulumi is logged in to. A removal that was begun on another computer is not
+    known here. Raises RegistryError where nothing could be asked."""
     origins: dict[str, str] = {}
     unknown: dict[str, str] = {}
-    for entry in all_("local" if kit_has(environment) else ""):
+    going: set[str] = set()
+    cloud = "local" if kit_has(environment) else ""
+    leaving = RunRecords.to_read(cloud).leaving()
+    for entry in all_(cloud):
         contract = entry.contract
         if problem := entry.problem or _misfit(entry):
             unknown[entry.stack] = problem
-        elif contract and contract.attached_to == environment:
+        elif contract is None or contract.attached_to != environment:
+            continue
+        elif entry.stack in leaving:
+            going.add(entry.stack)
+        else:
             origins[entry.stack] = contract.frontend.origin
-    return Live(origins, unknown)
+    return Live(origins, unknown, frozenset(going))
 
 
 def _misfit(entry: Entry) -> str:

@@ -30,7 +30,7 @@ class Removal:
     removed; `settings`: what removing it needs, as soon as it is noted as going."""
 
     known: Known
-    environment: str
+    environments: Sequence[str]
     stays: str = ""
     problem: str = ""
     settings: Settings | None = None
@@ -47,7 +47,7 @@ class Removals:
     def __init__(
         self, previews: Sequence[Known], records: RunRecords, read: Template, wishes: Wishes
     ) -> None:
-        self.all = [Removal(one, attached.environment_of(one, read)) for one in previews]
+        self.all = [Removal(one, attached.environments_of(one, read)) for one in previews]
         self._records, self._read, self._wishes = records, read, wishes
         self._closed: set[str] = set()  # environments that could not be changed
 
@@ -85,8 +85,8 @@ class Removals:
 
     def deregister(self) -> None:
         """Step 2. Where an environment can't be changed, its previews stay."""
-        for environment in sorted({one.environment for one in self.all if one.goes}):
-            going = [one for one in self.all if one.environment == environment and one.goes]
+        for environment in self._environments():
+            going = [one for one in self.all if environment in one.environments and one.goes]
             stacks = frozenset(one.known.stack for one in going)
             try:
                 attached.deregister(environment, stacks, self._wishes.wait_s)
@@ -94,6 +94,10 @@ class Removals:
                 self._closed.add(environment)
                 for one in going:
                     one.problem = str(problem)
+
+    def _environments(self) -> list[str]:
+        """All that what goes may be answered by, each once."""
+        return sorted({name for one in self.all if one.goes for name in one.environments})
 
     def destroy(self) -> None:
         """Step 3, one after the other; what fails keeps its state."""
@@ -111,7 +115,7 @@ class Removals:
         still says. Raises as `attached.mend` does, and then those that went keep their notes."""
         if environment in self._closed:
             return None
-        going = [one for one in self.all if one.settings and one.environment == environment]
+        going = [one for one in self.all if one.settings and environment in one.environments]
         stacks = frozenset(one.known.stack for one in going)
         try:
             return attached.mend(environment, self._wishes.wait_s, stacks)
@@ -122,5 +126,5 @@ class Removals:
     def end(self) -> None:
         """Step 5; the next sweep goes on with those whose environment did not answer."""
         for one in self.all:
-            if one.goes and one.environment not in self._closed:
+            if one.goes and self._closed.isdisjoint(one.environments):
                 down.end(one.known.stack, self._records)

@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -46,13 +46,15 @@ class BusyError(KitError):
 @dataclass(frozen=True)
 class Note:
     """What is under way with a preview: `doing` is up or down, of which branch, since when, in
-    which checkout. It stays where a run was interrupted."""
+    which checkout, and the environments that may answer it. It stays where a run was
+    interrupted."""
 
     stack: str
     branch: str
     doing: str
     began: str
     checkout: str
+    environments: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -183,14 +185,17 @@ class RunRecords:
         branch: str,
         doing: str,
         checkout: Path,
+        environments: Sequence[str] = (),
     ) -> None:
-        """Note what is about to be done, before it is."""
+        """Note what is about to be done, before it is. `environments` are all that may answer the
+        preview meanwhile: where a run is interrupted, nothing else may know the earlier one."""
         note = Note(
             stack,
             branch,
             doing,
             stamp(datetime.now(UTC)),
             str(checkout),
+            list(environments),
         )
         write_whole(self._note(stack), json.dumps(asdict(note)))
 
@@ -206,6 +211,11 @@ class RunRecords:
         """All of them, by the stacks' names."""
         paths = sorted(self.folder.glob("preview-*.json"))
         return [note for note in map(_read, paths) if note]
+
+    def leaving(self) -> set[str]:
+        """The stacks of previews whose removal has begun, as far as this folder knows. Nothing
+        answers them any more, whatever their states still say."""
+        return {note.stack for note in self.notes() if note.doing == "down"}
 
     def is_held(self, stack: str) -> bool:
         """Whether a run has this preview now."""

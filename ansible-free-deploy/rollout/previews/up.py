@@ -4,7 +4,7 @@ own."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from rollout import up as steps
 from rollout.acme import beforehand, limits
 from rollout.acme.beforehand import LimitError
 from rollout.changes import Allowed
-from rollout.previews import guard, lifetime, making, places, seed, template
+from rollout.previews import attached, guard, lifetime, making, places, seed, template
 from rollout.previews.attach import attach
 from rollout.previews.branches import Checkout, Wanted
 from rollout.previews.living import Known, known, of_branch
@@ -78,14 +78,14 @@ def up(wishes: Wishes) -> Made:
     usual = read.settings(own, making.values(branch, wanted.commit, wishes.keep, backend))
     guard.refuse_before(usual, previews.TEMPLATE)
     records = RunRecords.of(read.cloud)
-    with _place(records, usual, wishes) as found:
+    with _place(records, usual, read, wishes) as found:
         entry = found.entry
         wanted = repository.wanted(branch)  # somebody may have pushed while this waited
         keep = wishes.keep or found.keep
         values = making.values(branch, wanted.commit, keep, backend)
         values |= making.serials(found, usual)
         settings = read.settings(found.stack, values)
-        if entry and _is_later(entry, wanted, began, repository):
+        if entry and not found.note and _is_later(entry, wanted, began, repository):
             report.line(f"{branch} is up at a later commit, {entry.noted['commit'][:12]}, already")
             records.end(found.stack)
             return Made(settings, None)
@@ -93,6 +93,8 @@ def up(wishes: Wishes) -> Made:
             _count_certificates(settings, records)
         read.write(found.stack, values)
         result = _make(settings, wishes, read, repository, wanted)
+        _attach(settings, attached.environments_of(found, read), wishes)
+        seed.run_once(result.contract, settings.preview_seed)
         records.end(found.stack)
         return Made(settings, result)
 
@@ -112,18 +114,20 @@ def _make(
         cloudstack.ensure(settings.stack, engines.environment(settings), provider)
     from_git = wishes.built is None and not wanted.is_here
     with release.unpacked(repository.top, wanted.commit) if from_git else nullcontext() as commit:
-        result = steps.create(
+        return steps.create(
             settings, wishes.engine, wishes.take_over, DISPOSABLE, {}, commit, wishes.built
         )
+
+
+def _attach(settings: Settings, before: Sequence[str], wishes: Wishes) -> None:
+    """Have the environment that the preview is attached to answer it, and those that it was
+    attached to `before` no longer. Raises as `attach` does."""
     if settings.attach_to:
-        attached = attach(
-            settings.attach_to,
-            needed=settings.stack,
-            wait_s=int(wishes.wait_s),
-        )
-        report.step("preview", str(attached))
-    seed.run_once(result.contract, settings.preview_seed)
-    return result
+        done = attach(settings.attach_to, needed=settings.stack, wait_s=int(wishes.wait_s))
+        report.step("preview", str(done))
+    for environment in before:
+        if environment != settings.attach_to:
+            attached.deregister(environment, frozenset([settings.stack]), wishes.wait_s)
 
 
 def _count_certificates(settings: Settings, records: RunRecords) -> None:
@@ -171,9 +175,15 @@ def _is_later(
 
 
 @contextmanager
-def _place(records: RunRecords, usual: Settings, wishes: Wishes) -> Iterator[Known]:
-    """The branch's preview, held; it has a note that it is under way. Raises FullError where there
-    is no place for it, UnreadableError, OwnerError for another checkout's, BusyError."""
+def _place(
+    records: RunRecords,
+    usual: Settings,
+    read: Template,
+    wishes: Wishes,
+) -> Iterator[Known]:
+    """The branch's preview as it was, held; from here it has a note that it is under way. Raises
+    FullError where there is no place for it, UnreadableError, BusyError, and OwnerError for another
+    checkout's."""
     wait_s = wishes.wait_s
     while True:
         stack = _reserved(records, usual, wait_s)
@@ -185,7 +195,8 @@ def _place(records: RunRecords, usual: Settings, wishes: Wishes) -> Iterator[Kno
                 if mine:
                     refuse_unreadable(found.entry)
                     refuse_other_owner(usual.cloud, stack, wishes)
-                    records.begin(stack, usual.branch, "up", ROOT)
+                    answering = {*attached.environments_of(found, read), usual.attach_to} - {""}
+                    records.begin(stack, usual.branch, "up", ROOT, sorted(answering))
             if mine:
                 yield found
                 return
